@@ -1,0 +1,138 @@
+// The kernel table: everything that depends on an instruction set, and nothing else.
+//
+// One source per concern and per ISA fills its own slots (`fill_<isa>_<concern>`). dispatch.cc calls the fills from
+// the lowest ISA to the best one the CPU has, so a kernel that an ISA does not specialise falls back to the next lower
+// one and no slot is ever null.
+//
+// The canonical arithmetic (every ISA must give the SAME BITS as scalar, for every slot):
+//   quantized dot   integer sums inside a block are exact in any order. Across blocks, in order, one row at a time:
+//                     32-value blocks   acc = fma(d_w * d_a, (float)isum, acc)
+//                     with minimum m    then acc = fma(m_w * d_a, (float)asum, acc)          (Q4_1, Q5_1)
+//                     256-value blocks  isum = sum over groups of scale_g * dot_g, in int32
+//                                       acc = fma(d_w * d_a, (float)isum, acc)
+//                     with minimums     then acc = fma(-(dmin_w * d_a), (float)msum, acc), msum = sum m_g * asum_g
+//                   `d_w * d_a` is one rounded float multiply. asum = sum of the int8 activations of the block.
+//   float dot       32 partial sums, partial[k % 32] = fma(w[k], x[k], partial[k % 32]), zero-padded to a multiple of
+//                   32; then the fixed tree: p[i] += p[i+16] (i<16), p[i] += p[i+8], += p[i+4], += p[i+2], += p[i+1].
+//   exp, tanh ...   one polynomial, evaluated with fma in one order, in all ISAs (kernels/float_math.h).
+// So a token row gives the same bits alone or among others, on any thread count, in any tile.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace hw {
+
+// Ids are ggml's; only the types with kernels are named. src/formats/dtypes.ts is the full table.
+enum Dtype : int32_t {
+  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
+  Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
+  IQ4_NL = 20, IQ4_XS = 23, BF16 = 30, MXFP4 = 39,
+  DTYPE_SLOTS = 48
+};
+
+enum ActKind : int32_t { ACTS_F32 = 0, ACTS_Q8_32 = 1, ACTS_Q8_256 = 2 };
+
+// Activation rows in the form a weight type multiplies with. Strides are in elements of the plane they belong to.
+// Planes are 64-byte aligned, strides of q a multiple of 64; bytes after `cols` up to the stride are zero.
+//   ACTS_Q8_32   d = float(f16(max|x| / 127)) per 32 values, q = round_to_even(x * 127 / max|x|)
+//   ACTS_Q8_256  per 256 values: m = the value of largest magnitude (first one wins), iscale = -127 / m,
+//                q = min(127, round_to_even(iscale * x)), d = 1 / iscale; all zero when m == 0
+struct Acts {
+  ActKind kind;
+  int32_t rows;
+  int32_t cols;
+  const float* f32;     // [rows][cols]                 always present (the unquantized rows)
+  const int8_t* q;      // [rows][cols]                 Q8 kinds
+  const float* d;       // [rows][cols / 32 or / 256]   Q8 kinds
+  const int16_t* sums;  // [rows][cols / 16]            Q8 kinds: sums of q over 16 values
+  int64_t f32_stride, q_stride, d_stride, sums_stride;
+};
+
+// out[t * out_stride + r] = dot(weight row r, activation row pick[t])   for r in [0, rows), t in [0, n)
+// `w` is the first weight row, rows `row_bytes` apart, NOT aligned; never read past w + rows * row_bytes.
+// pick == nullptr means pick[t] = t. `scratch` is kScratchBytes, 64-byte aligned, private to the thread.
+typedef void (*MatmulFn)(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                         const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch);
+
+constexpr size_t kScratchBytes = 512 * 1024;
+constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention is cut at multiples of it
+
+enum KvType : int32_t { KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3 };
+
+// Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <= 256.
+// K and V of one head of a page: kPagePositions rows of `head_dim` values in the KV type, one after the other.
+// Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) * v[d], keys in ascending order for o.
+// l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys outside [k0, k1) do not exist.
+// score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap). dot as "float dot" above; for quantized KV
+// the dequantized value is the operand.
+struct AttnPiece {
+  int32_t head_dim_k, head_dim_v;
+  float scale, softcap;
+};
+
+// A head's keys and values serve `heads` query heads (GQA) and `rows` token rows at once.
+//   q    [rows][heads] pointers via strides: q + r * q_row_stride + h * head_dim_k
+//   k0/k1 per row: [rows]
+//   m, l [rows][heads]; o [rows][heads][head_dim_v]
+typedef void (*AttnPieceFn)(const AttnPiece* p, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads,
+                            const void* k, const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l,
+                            float* o, void* scratch);
+
+enum GluKind : int32_t { GLU_SILU = 0, GLU_GELU_TANH = 1, GLU_OAI = 2, GLU_KINDS = 3 };
+
+struct Kernels {
+  const char* isa;
+
+  // --- matmul: concern "matmul" (scalar), then "matvec" and "gemm" per ISA
+  MatmulFn matvec[DTYPE_SLOTS];  // best for n < gemm_min_rows; correct for any n
+  MatmulFn gemm[DTYPE_SLOTS];    // best for n >= gemm_min_rows; correct for any n
+  int32_t gemm_min_rows[DTYPE_SLOTS];
+  void (*dequantize[DTYPE_SLOTS])(const uint8_t* w, float* out, int64_t cols);  // one row, exact
+  void (*quantize_q8_32)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);
+  void (*quantize_q8_256)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);
+
+  // --- float: concern "float"
+  // out = x / sqrt(mean(x^2) + eps) * w; w may be null (ones); sum of squares as a float dot; out may alias x
+  void (*rms_norm)(const float* x, const float* w, float* out, int32_t cols, float eps);
+  void (*add)(const float* x, float* y, int64_t n);               // y += x
+  void (*scale)(float* x, float s, int64_t n);                    // x *= s
+  void (*axpy)(const float* x, float s, float* y, int64_t n);     // y = fma(s, x, y)
+  void (*softcap)(float* x, float c, int64_t n);                  // x = c * tanh(x / c)
+  // out = act(gate) * up (GLU_OAI: g = min(gate, 7), u = clamp(up, -7, 7), out = g * sigmoid(1.702 g) * (u + 1))
+  void (*glu[GLU_KINDS])(const float* gate, const float* up, float* out, int64_t n);
+  // rotate one head in place: interleaved pairs (x[2i], x[2i+1]) or halves (x[i], x[i + dims/2]); cos/sin [dims / 2]
+  void (*rope)(float* x, const float* cos, const float* sin, int32_t dims, int32_t interleaved);
+  float (*max)(const float* x, int64_t n);
+  // x[i] = exp(x[i] - max), returns the sum (32 partials and the fixed tree)
+  float (*exp_sum)(float* x, float max, int64_t n);
+
+  // --- attention: concern "attention"
+  AttnPieceFn attn_piece[KV_TYPES];
+  void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);  // one head row into the KV type
+};
+
+const Kernels& kernels();                  // the selected table (HUNDREDWEIGHT_ISA or the best that passed its self-check)
+const Kernels* kernels_for(const char* isa);  // null when this CPU or build cannot run it
+const char* const* isa_names(int* count);  // compiled ISAs of this platform, lowest first
+
+void fill_scalar_matmul(Kernels*);
+void fill_scalar_float(Kernels*);
+void fill_scalar_attention(Kernels*);
+#if defined(__x86_64__) || defined(_M_X64)
+void fill_avx2_matvec(Kernels*);
+void fill_avx2_gemm(Kernels*);
+void fill_avx2_float(Kernels*);
+void fill_avx2_attention(Kernels*);
+void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI
+void fill_avx512_gemm(Kernels*);
+void fill_avx512_float(Kernels*);
+void fill_avx512_attention(Kernels*);
+#endif
+#if defined(__aarch64__)
+void fill_neon_matvec(Kernels*);     // Armv8.2 with dotprod
+void fill_neon_gemm(Kernels*);
+void fill_neon_float(Kernels*);
+void fill_neon_attention(Kernels*);
+#endif
+
+}  // namespace hw

@@ -1,0 +1,33 @@
+// Builds, then runs every test file of dist with node:test. Node 20 knows no globs, so the list is made here.
+//   node scripts/test.mjs [--no-build] [substring ...]   only files whose path contains a substring
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+process.chdir(root);
+const args = process.argv.slice(2);
+const filters = args.filter((a) => !a.startsWith("--"));
+
+if (!args.includes("--no-build")) {
+  const built = spawnSync("npm", ["run", "--silent", "build"], {
+    stdio: "inherit",
+    shell: process.platform === "win32",
+  });
+  if (built.status !== 0) process.exit(built.status ?? 1);
+}
+
+const files = ["dist/src", "dist/test"]
+  .filter((folder) => existsSync(folder))
+  .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))))
+  .filter((name) => name.endsWith(".test.js"))
+  .filter((name) => existsSync(name.replace(/^dist./, "").replace(/\.js$/, ".ts"))) // no stale output
+  .filter((name) => filters.length === 0 || filters.some((f) => name.split(sep).join("/").includes(f)))
+  .sort();
+if (files.length === 0) {
+  console.error("no test files found");
+  process.exit(1);
+}
+const run = spawnSync(process.execPath, ["--test", "--test-concurrency=2", ...files], { stdio: "inherit" });
+process.exit(run.status ?? 1);

@@ -1,0 +1,38 @@
+/** `hundredweight <command>`: parses the command line, prints errors as one line, returns the exit code. */
+import { Command, CommanderError } from "commander";
+import { asHundredweightError } from "../errors.js";
+import { packageVersion } from "../package-root.js";
+import { commands } from "./commands/index.js";
+
+/** @returns 0 ok, 1 failed, 2 usage */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command("hundredweight")
+    .description("Runs very large language models on the computer you already have.")
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .showHelpAfterError(false);
+  for (const register of commands) {
+    register(program);
+  }
+  for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return typeof process.exitCode === "number" ? process.exitCode : 0;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) {
+      if (thrown.exitCode === 0) return 0;
+      if (thrown.code === "commander.help") return argv.length === 0 ? 2 : 0;
+      printError("OPTION_INVALID", thrown.message.replace(/^error: /, ""));
+      return 2;
+    }
+    const error = asHundredweightError(thrown);
+    printError(error.code, error.message);
+    if (process.env.HUNDREDWEIGHT_DEBUG !== undefined) process.stderr.write(`${error.stack}\n`);
+    return error.code === "OPTION_INVALID" ? 2 : 1;
+  }
+}
+
+function printError(code: string, message: string): void {
+  process.stderr.write(`error[${code}]: ${message.replace(/\s*\n\s*/g, " ")}\n`);
+}

@@ -1,0 +1,44 @@
+/**
+ * Every failure a user can meet is a `HundredweightError`: a stable code for programs, one line for people that names
+ * the file, tensor or option, what was expected, what was found and what to do.
+ */
+export type ErrorCode =
+  | "FILE_NOT_FOUND" // a path that does not exist or cannot be opened
+  | "FILE_IO" // reading or writing failed (EIO, ENOSPC, permission)
+  | "FORMAT_UNKNOWN" // not a model file we know
+  | "FORMAT_INVALID" // a damaged or hostile file
+  | "FORMAT_UNSUPPORTED" // a well-formed file using something we do not support
+  | "ARCHITECTURE_UNKNOWN" // general.architecture without a declaration
+  | "MODEL_INVALID" // missing tensors, wrong shapes or types, missing metadata
+  | "MODEL_CHANGED" // the file changed or shrank while it was in use
+  | "TOKENIZER_UNSUPPORTED" // unknown tokenizer model or pre-tokenizer
+  | "TOKENIZER_INVALID" // vocabulary does not fit the model or is damaged
+  | "TEMPLATE_INVALID" // chat template cannot be parsed or rendered
+  | "TEMPLATE_MISSING" // no chat template and --raw not given
+  | "CONTEXT_EXCEEDED" // prompt longer than the context
+  | "MEMORY_BUDGET" // the model cannot run in the memory budget
+  | "OPTION_INVALID" // a wrong option or argument (exit code 2)
+  | "CANCELLED" // stopped by the caller
+  | "NATIVE_ARGUMENT" // a wrong call into the addon: a bug of ours
+  | "NATIVE_UNAVAILABLE" // the addon is needed and cannot be loaded
+  | "ENGINE_CLOSED" // use after close
+  | "INTERNAL"; // a bug of ours
+
+export class HundredweightError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "HundredweightError";
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** Wraps what `fn` throws that is not ours yet, so that callers see one error type only. */
+export function asHundredweightError(error: unknown, code: ErrorCode = "INTERNAL"): HundredweightError {
+  if (error instanceof HundredweightError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new HundredweightError(code, message, {}, { cause: error });
+}

@@ -1,0 +1,73 @@
+/**
+ * The one table of tensor types. Ids are ggml's (`enum ggml_type`); layouts are in docs/formats.md.
+ * `acts` names the form in which the activation row meets the type in a dot product.
+ */
+export type Acts = "f32" | "q8_32" | "q8_256";
+
+export interface Dtype {
+  readonly id: number;
+  /** Name as the field writes it, e.g. `Q4_K`. */
+  readonly name: string;
+  /** Values in one block; a row is a whole number of blocks. */
+  readonly blockValues: number;
+  readonly blockBytes: number;
+  /** Undefined: can be listed and copied, not computed with. */
+  readonly acts?: Acts;
+}
+
+const table: Dtype[] = [
+  { id: 0, name: "F32", blockValues: 1, blockBytes: 4, acts: "f32" },
+  { id: 1, name: "F16", blockValues: 1, blockBytes: 2, acts: "f32" },
+  { id: 2, name: "Q4_0", blockValues: 32, blockBytes: 18, acts: "q8_32" },
+  { id: 3, name: "Q4_1", blockValues: 32, blockBytes: 20, acts: "q8_32" },
+  { id: 6, name: "Q5_0", blockValues: 32, blockBytes: 22, acts: "q8_32" },
+  { id: 7, name: "Q5_1", blockValues: 32, blockBytes: 24, acts: "q8_32" },
+  { id: 8, name: "Q8_0", blockValues: 32, blockBytes: 34, acts: "q8_32" },
+  { id: 9, name: "Q8_1", blockValues: 32, blockBytes: 36 },
+  { id: 10, name: "Q2_K", blockValues: 256, blockBytes: 84, acts: "q8_256" },
+  { id: 11, name: "Q3_K", blockValues: 256, blockBytes: 110, acts: "q8_256" },
+  { id: 12, name: "Q4_K", blockValues: 256, blockBytes: 144, acts: "q8_256" },
+  { id: 13, name: "Q5_K", blockValues: 256, blockBytes: 176, acts: "q8_256" },
+  { id: 14, name: "Q6_K", blockValues: 256, blockBytes: 210, acts: "q8_256" },
+  { id: 15, name: "Q8_K", blockValues: 256, blockBytes: 292 },
+  { id: 16, name: "IQ2_XXS", blockValues: 256, blockBytes: 66 },
+  { id: 17, name: "IQ2_XS", blockValues: 256, blockBytes: 74 },
+  { id: 18, name: "IQ3_XXS", blockValues: 256, blockBytes: 98 },
+  { id: 19, name: "IQ1_S", blockValues: 256, blockBytes: 50 },
+  { id: 20, name: "IQ4_NL", blockValues: 32, blockBytes: 18, acts: "q8_32" },
+  { id: 21, name: "IQ3_S", blockValues: 256, blockBytes: 110 },
+  { id: 22, name: "IQ2_S", blockValues: 256, blockBytes: 82 },
+  { id: 23, name: "IQ4_XS", blockValues: 256, blockBytes: 136, acts: "q8_256" },
+  { id: 24, name: "I8", blockValues: 1, blockBytes: 1 },
+  { id: 25, name: "I16", blockValues: 1, blockBytes: 2 },
+  { id: 26, name: "I32", blockValues: 1, blockBytes: 4 },
+  { id: 27, name: "I64", blockValues: 1, blockBytes: 8 },
+  { id: 28, name: "F64", blockValues: 1, blockBytes: 8 },
+  { id: 29, name: "IQ1_M", blockValues: 256, blockBytes: 56 },
+  { id: 30, name: "BF16", blockValues: 1, blockBytes: 2, acts: "f32" },
+  { id: 34, name: "TQ1_0", blockValues: 256, blockBytes: 54 },
+  { id: 35, name: "TQ2_0", blockValues: 256, blockBytes: 66 },
+  { id: 39, name: "MXFP4", blockValues: 32, blockBytes: 17, acts: "q8_32" },
+  { id: 40, name: "NVFP4", blockValues: 64, blockBytes: 36 },
+  { id: 41, name: "Q1_0", blockValues: 128, blockBytes: 18 },
+  { id: 42, name: "Q2_0", blockValues: 64, blockBytes: 18 },
+];
+
+export const dtypes: readonly Dtype[] = table;
+const byId = new Map(table.map((d) => [d.id, d]));
+const byName = new Map(table.map((d) => [d.name, d]));
+
+export function dtypeById(id: number): Dtype | undefined {
+  return byId.get(id);
+}
+
+/** Accepts `Q4_K` or `q4_k`. */
+export function dtypeByName(name: string): Dtype | undefined {
+  return byName.get(name.toUpperCase());
+}
+
+/** Bytes of one row of `cols` values; undefined when `cols` is not a whole number of blocks. */
+export function rowBytes(dtype: Dtype, cols: number): number | undefined {
+  if (cols % dtype.blockValues !== 0) return undefined;
+  return (cols / dtype.blockValues) * dtype.blockBytes;
+}

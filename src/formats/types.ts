@@ -1,0 +1,61 @@
+/** What every container is turned into: metadata, and tensors as descriptions of where bytes lie. No weight bytes. */
+import type { Dtype } from "./dtypes.js";
+
+/** Where the bytes of a tensor are. `offset` is absolute in the file. */
+export interface Extent {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: Dtype;
+  /** GGUF order: shape[0] varies fastest (the columns of a matrix). */
+  readonly shape: readonly number[];
+  readonly extent: Extent;
+}
+
+/** 64-bit integers are numbers when they are safe integers, else bigint. */
+export type MetadataValue = string | number | bigint | boolean | MetadataArray;
+/** Numeric arrays come as typed arrays, strings as string[] (invalid UTF-8 kept via U+FFFD, see `rawStrings`). */
+export type MetadataArray =
+  | readonly string[]
+  | readonly boolean[]
+  | Int32Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array;
+
+export interface Metadata {
+  readonly size: number;
+  keys(): IterableIterator<string>;
+  get(key: string): MetadataValue | undefined;
+  /** Typed access: undefined when absent (or the default), MODEL_INVALID when of another type. */
+  string(key: string): string | undefined;
+  /** Any integer or float width; throws unless a finite number. */
+  number(key: string): number | undefined;
+  boolean(key: string): boolean | undefined;
+  strings(key: string): readonly string[] | undefined;
+  /** Any numeric array as numbers. */
+  numbers(key: string): ArrayLike<number> | undefined;
+  /** Exact bytes of a string array, for vocabularies with invalid UTF-8; undefined when absent. */
+  rawStrings(key: string): readonly Uint8Array[] | undefined;
+}
+
+/** An opened model: any container, logical tensors under GGUF names. */
+export interface Checkpoint {
+  readonly path: string;
+  readonly format: "gguf" | "safetensors";
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  readonly metadata: Metadata;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Sum of the tensors' bytes. */
+  readonly tensorBytes: number;
+}

@@ -1,0 +1,113 @@
+/**
+ * Every function of the native addon. Units in names; handles are small positive integers owned by the host that made
+ * them; a wrong handle, shape or type throws NATIVE_ARGUMENT and never crashes. `addon.ts` is the only file that loads
+ * the binary.
+ */
+export interface NativeAddon {
+  /** Selected instruction set, e.g. "avx2", and the ones this build and CPU can run, lowest first. */
+  isa(): string;
+  isas(): string[];
+  /** CPU model and features as the probe saw them, for `doctor`. */
+  cpuInfo(): { model: string; features: string[]; physicalCores: number };
+
+  // --- host: owns thread pool, files, weights, tensors; everything is released with it
+  hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;
+  hostClose(host: number): void;
+  hostSetCancel(host: number, flag: Int32Array | null): void;
+  /** [activationBytes, kvBytes, scratchBytes, weightBytes, allocations] */
+  hostCounters(host: number, out: Float64Array): void;
+
+  /** Maps a file read-only. Returns a file handle. */
+  fileOpen(host: number, path: string): number;
+  fileBytes(host: number, file: number): number;
+  weight(
+    host: number,
+    file: number,
+    offset: number,
+    dtypeId: number,
+    rows: number,
+    cols: number,
+    experts: number,
+  ): number;
+  /** Dequantizes rows [row0, row0 + count) of an expert into out. */
+  weightRead(host: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
+
+  tensor(host: number, rows: number, cols: number): number;
+  tensorRead(host: number, tensor: number, rows: number, out: Float32Array): void;
+  tensorWrite(host: number, tensor: number, values: Float32Array): void;
+  vector(host: number, values: Float32Array): number;
+  routing(host: number, rows: number, topK: number): number;
+  routingRead(host: number, routing: number, rows: number, ids: Int32Array, weights: Float32Array): void;
+  ropeTable(host: number, frequencies: Float64Array, magnitude: number, interleaved: boolean, maxRows: number): number;
+  /** layers: [kvHeads, headDimK, headDimV] * layers. type: 0 f16, 1 q8_0, 2 q4_0 */
+  kvPool(host: number, layers: Int32Array, type: number, pages: number): number;
+  kvPageBytes(host: number, pool: number): number;
+  kvCopyPage(host: number, pool: number, from: number, to: number): void;
+  seal(host: number): void;
+
+  /** blockTables: for pool 0.. in creation order, [sequences * blocks] page ids, -1 where absent. */
+  begin(
+    host: number,
+    count: number,
+    ids: Int32Array,
+    positions: Int32Array,
+    sequences: Int32Array,
+    sequenceCount: number,
+    blockTables: Int32Array[],
+    blocksPerSequence: Int32Array,
+  ): void;
+  embed(host: number, out: number, weight: number, n: number, scale: number): void;
+  rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
+  headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
+  /** products: [out, weight, bias or 0, add 0/1] * count */
+  matmul(host: number, products: Int32Array, x: number, n: number): void;
+  rope(host: number, x: number, n: number, heads: number, headDim: number, table: number): void;
+  kvStore(host: number, pool: number, layer: number, k: number, v: number, n: number): void;
+  attention(
+    host: number,
+    out: number,
+    q: number,
+    pool: number,
+    layer: number,
+    n: number,
+    heads: number,
+    scale: number,
+    window: number,
+    softcap: number,
+    sinks: number,
+  ): void;
+  /** kind: 0 silu, 1 gelu-tanh, 2 oai */
+  glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
+  /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected */
+  route(
+    host: number,
+    out: number,
+    logits: number,
+    n: number,
+    score: number,
+    renormalize: boolean,
+    scale: number,
+    bias: number,
+  ): void;
+  /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
+  experts(host: number, out: number, x: number, routing: number, n: number, weights: Int32Array, kind: number): void;
+  add(host: number, y: number, x: number, n: number): void;
+  scale(host: number, x: number, factor: number, n: number): void;
+  softcap(host: number, x: number, cap: number, n: number): void;
+  gather(host: number, out: number, x: number, indices: Int32Array): void;
+
+  /** For tests and tools, one call each: no host. */
+  dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
+  /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */
+  dot(
+    dtypeId: number,
+    bytes: Uint8Array,
+    rows: number,
+    cols: number,
+    x: Float32Array,
+    n: number,
+    out: Float32Array,
+    isa: string | null,
+    kernel: string,
+  ): void;
+}

@@ -1,0 +1,219 @@
+/**
+ * The verbs the forward pass is written in. Two implementations: `reference` (plain TypeScript, double accumulators,
+ * obvious, the oracle and the fallback without a compiler) and `native` (the C++ addon). A GPU would be a third.
+ *
+ * Handles are opaque: an implementation owns the numbers behind a `Tensor`, `Vector`, `Matrix`, `KvPool` and never
+ * shows weight bytes to V8. All activations are f32, row-major: a tensor is [rows, cols] and every verb works on its
+ * first `n` rows. Nothing is allocated after `seal()`.
+ *
+ * Error classes: EXACT (same bits in every implementation), BOUND (|err| <= cols * 2^-23 * sum |x||w| of the row, plus
+ * for quantized weights the declared activation rounding), ULP(k).
+ */
+import type { Dtype } from "../formats/dtypes.js";
+import type { Extent } from "../formats/types.js";
+
+/** Activations: f32 [rows, cols], `rows` being the capacity. */
+export interface Tensor {
+  readonly id: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** A small always-resident f32 vector: norm weight, bias, attention sinks. */
+export interface Vector {
+  readonly id: number;
+  readonly length: number;
+}
+
+/** A weight matrix [experts, rows, cols] of one dtype, quantized where it lies. `experts` is 1 for a plain matrix. */
+export interface Matrix {
+  readonly id: number;
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly rows: number;
+  readonly cols: number;
+  readonly experts: number;
+}
+
+/** Router result of a pass: expert ids i32 [rows, topK] in rank order and their weights f32 [rows, topK]. */
+export interface Routing {
+  readonly id: number;
+  readonly rows: number;
+  readonly topK: number;
+}
+
+export interface MatrixSource {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly rows: number;
+  readonly cols: number;
+  readonly experts: number;
+  readonly extent: Extent;
+}
+
+export type KvType = "f16" | "q8_0" | "q4_0";
+
+/** Key/value pages of a group of layers that forget at the same pace. A page holds 256 positions of all its layers. */
+export interface KvPool {
+  readonly id: number;
+  readonly pages: number;
+  readonly layers: number;
+  readonly pageBytes: number;
+}
+
+export interface KvPoolSpec {
+  readonly layers: readonly { readonly kvHeads: number; readonly headDimK: number; readonly headDimV: number }[];
+  readonly type: KvType;
+  readonly pages: number;
+}
+
+export const pagePositions = 256;
+
+/** The token rows of one pass. Rows of one sequence are consecutive and ascend in position. */
+export interface RowTable {
+  readonly count: number;
+  /** Token ids [count]. */
+  readonly ids: Int32Array;
+  /** Absolute positions [count]. */
+  readonly positions: Int32Array;
+  /** Index of each row's sequence in `blockTables[pool]` [count]. */
+  readonly sequences: Int32Array;
+  /** Per KV pool (in creation order), per sequence: page id of each 256-position block, -1 where forgotten. */
+  readonly blockTables: readonly (readonly Int32Array[])[];
+}
+
+export interface RopeSpec {
+  /** Rotated values of a head (<= headDim); the rest pass through. */
+  readonly dims: number;
+  /** Angle per position of each pair, f64 [dims / 2]: everything that scales frequencies is already in here. */
+  readonly frequencies: Float64Array;
+  /** Multiplies cos and sin (YaRN, LongRoPE); 1 otherwise. */
+  readonly magnitude: number;
+  /** Pairs (2i, 2i+1) when true, (i, i + dims/2) when false. */
+  readonly interleaved: boolean;
+}
+
+export interface RopeTable {
+  readonly id: number;
+}
+
+export type Glu = "silu" | "gelu-tanh" | "oai";
+
+export interface AttentionSpec {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDimK: number;
+  readonly headDimV: number;
+  readonly scale: number;
+  /** Keys with position <= row position - window are masked; 0 = none. */
+  readonly window: number;
+  /** score = softcap * tanh(score / softcap) before the mask; 0 = none. */
+  readonly softcap: number;
+  /** Per-head logit that joins the softmax without a value [heads]. */
+  readonly sinks: Vector | null;
+}
+
+export interface RouteSpec {
+  readonly topK: number;
+  /** softmax over all experts; sigmoid of each; softmax over the selected logits only. */
+  readonly score: "softmax" | "sigmoid" | "softmax-selected";
+  /** Divide the selected weights by their sum. */
+  readonly renormalize: boolean;
+  /** Multiplies the weights at the end. */
+  readonly scale: number;
+  /** Added to the scores for selection only [experts]. */
+  readonly selectionBias: Vector | null;
+}
+
+export interface ExpertWeights {
+  readonly gate: Matrix;
+  readonly up: Matrix;
+  readonly down: Matrix;
+  /** [experts * hidden], [experts * hidden], [experts * dim] */
+  readonly gateBias: Vector | null;
+  readonly upBias: Vector | null;
+  readonly downBias: Vector | null;
+}
+
+/** One product of a fused matmul: out = x · Wᵀ (+ bias), or out += that when `add`. */
+export interface Product {
+  readonly out: Tensor;
+  readonly weight: Matrix;
+  readonly bias: Vector | null;
+  readonly add: boolean;
+}
+
+export interface OpsCounters {
+  /** Bytes allocated by purpose and the number of allocations since the start; both stand still after `seal()`. */
+  readonly activationBytes: number;
+  readonly kvBytes: number;
+  readonly scratchBytes: number;
+  readonly weightBytes: number;
+  readonly allocations: number;
+}
+
+export interface Ops {
+  /** e.g. `reference`, `native/avx2`. Part of every snapshot's fingerprint. */
+  readonly name: string;
+
+  // --- memory: before seal() only
+  tensor(rows: number, cols: number): Tensor;
+  routing(rows: number, topK: number): Routing;
+  vector(values: Float32Array): Vector;
+  matrix(source: MatrixSource): Matrix;
+  /** Reads a whole small tensor as f32 (any dtype): norms, biases, rope factors. */
+  loadVector(source: MatrixSource): Float32Array;
+  kvPool(spec: KvPoolSpec): KvPool;
+  ropeTable(spec: RopeSpec, maxRows: number): RopeTable;
+  seal(): void;
+
+  // --- pass
+  /** Makes `rows` the row table of the following verbs (token ids, positions, block tables). */
+  begin(rows: RowTable): void;
+
+  /** out[t] = table[ids[t]] * scale.  @shape out [n, dim], table [vocab, dim]  @error EXACT for scale 1 */
+  embed(out: Tensor, table: Matrix, n: number, scale: number): void;
+  /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
+  rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
+  /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */
+  headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void;
+  /** All products share `x`, which is quantized once. No out may alias x.  @shape x [n, cols]  @error BOUND */
+  matmul(products: readonly Product[], x: Tensor, n: number): void;
+  /** Rotates the first `dims` of each head in place by the row's position.  @shape x [n, heads * headDim] */
+  rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
+  /** Stores the rows' keys and values at their positions.  @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV] */
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void;
+  /**
+   * out = softmax(q·k * scale + mask)·v over the row's own sequence, causal. Cut at multiples of 256 positions, pieces
+   * merged in ascending order.  @shape q [n, heads * headDimK], out [n, heads * headDimV]
+   */
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
+  /** out = act(gate) * up; out may alias either.  @shape [n, cols] */
+  glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void;
+  /** Chooses experts.  @shape logits [n, experts]  Ties go to the lower id. */
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void;
+  /**
+   * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)).
+   * @shape x [n, dim], out [n, dim] (overwritten)
+   */
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void;
+  /** y += x */
+  add(y: Tensor, x: Tensor, n: number): void;
+  scale(x: Tensor, factor: number, n: number): void;
+  /** x = cap * tanh(x / cap) */
+  softcap(x: Tensor, cap: number, n: number): void;
+  /** out[i] = x[indices[i]] */
+  gather(out: Tensor, x: Tensor, indices: Int32Array): void;
+
+  // --- outside
+  /** Copies the first n rows out. The only place the forward pass may wait (a GPU answers later). */
+  read(x: Tensor, n: number): Float32Array | Promise<Float32Array>;
+  write(x: Tensor, values: Float32Array): void;
+  readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
+  /** Copy-on-write of a page, all layers. */
+  kvCopyPage(pool: KvPool, from: number, to: number): void;
+  /** Verbs throw CANCELLED soon after flag[0] becomes non-zero. */
+  setCancelFlag(flag: Int32Array | null): void;
+  counters(): OpsCounters;
+  close(): void;
+}

@@ -1,0 +1,50 @@
+/** One interface for every vocabulary kind. Ids are token ids; text is a JavaScript string or UTF-8 bytes. */
+export interface EncodeOptions {
+  /** Recognise the texts of control tokens (template text only; never for what a user typed). Default false. */
+  readonly parseSpecial?: boolean;
+  /** Add BOS / EOS as the model's metadata says. Default true. */
+  readonly addSpecial?: boolean;
+}
+
+export type TokenKind = "normal" | "unknown" | "control" | "user" | "unused" | "byte" | "undefined";
+
+export interface SpecialTokens {
+  readonly bos: number | undefined;
+  readonly eos: number | undefined;
+  readonly eot: number | undefined;
+  readonly unknown: number | undefined;
+  readonly padding: number | undefined;
+}
+
+export interface Tokenizer {
+  readonly size: number;
+  /** "bpe" | "spm" and the pre-tokenizer's name, for reports. */
+  readonly kind: string;
+  readonly preTokenizer: string | undefined;
+  readonly special: SpecialTokens;
+  readonly addBos: boolean;
+  readonly addEos: boolean;
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  /**
+   * Template output with the parts a user wrote marked: special tokens are parsed in `template` segments only.
+   * Adds BOS unless the text already begins with it.
+   */
+  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[]): Int32Array;
+  /** Exact bytes of one token; control tokens are empty unless `special`. */
+  pieceBytes(id: number, special?: boolean): Uint8Array;
+  /** The token's text as the vocabulary writes it, for display. */
+  piece(id: number): string;
+  tokenKind(id: number): TokenKind;
+  decode(ids: ArrayLike<number>, options?: { readonly special?: boolean }): string;
+  /** Ids at which generation ends. */
+  readonly endOfGeneration: ReadonlySet<number>;
+  /** Id of a token by its vocabulary text. */
+  tokenId(text: string): number | undefined;
+}
+
+/** Turns a stream of ids into text that never splits a code point. */
+export interface StreamDecoder {
+  push(id: number): string;
+  /** What is held back, with U+FFFD for an incomplete sequence. */
+  flush(): string;
+}
