@@ -53,6 +53,8 @@ export interface Metadata {
 export interface Checkpoint {
   readonly path: string;
   readonly format: "gguf" | "safetensors";
+  /** Version of the container, where it has one. */
+  readonly formatVersion?: number;
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
   readonly metadata: Metadata;
   readonly tensors: ReadonlyMap<string, TensorInfo>;

@@ -1,0 +1,8 @@
+/** The formats room: bytes on disk <-> typed descriptions. */
+export { openCheckpoint } from "./checkpoint.js";
+export { limits } from "./cursor.js";
+export { type Acts, type Dtype, dtypeById, dtypeByName, dtypes, rowBytes } from "./dtypes.js";
+export { type GgufCheckpoint, openGguf } from "./gguf-open.js";
+export { type GgufFile, readGgufFile } from "./gguf-read.js";
+export { type ElementType, PackedStrings, TypedMetadata, type TypedValue, type ValueType } from "./metadata.js";
+export type { Checkpoint, Extent, Metadata, MetadataArray, MetadataValue, TensorInfo } from "./types.js";
