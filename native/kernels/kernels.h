@@ -15,7 +15,9 @@
 //   float dot       32 partial sums, partial[k % 32] = fma(w[k], x[k], partial[k % 32]), zero-padded to a multiple of
 //                   32; then the fixed tree: p[i] += p[i+16] (i<16), p[i] += p[i+8], += p[i+4], += p[i+2], += p[i+1].
 //   exp, tanh ...   one polynomial, evaluated with fma in one order, in all ISAs (kernels/float_math.h).
+//   max              32 partials like the float dot, starting at -inf, `new > old ? new : old`: NaNs lose.
 // So a token row gives the same bits alone or among others, on any thread count, in any tile.
+// Of a NaN only its being NaN is part of the contract: sign and payload follow operand order.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -55,12 +57,14 @@ typedef void (*MatmulFn)(const uint8_t* w, int64_t row_bytes, int32_t rows, int3
                          const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch);
 
 constexpr size_t kScratchBytes = 512 * 1024;
+constexpr int32_t kMaxHeadDim = 2048;    // attn_piece keeps at least 16 decoded rows of this in its scratch
 constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention is cut at multiples of it
 
 enum KvType : int32_t { KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3 };
 
 // Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <= 256.
 // K and V of one head of a page: kPagePositions rows of `head_dim` values in the KV type, one after the other.
+// head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a multiple of 32. No byte past row max(k1) - 1 is read.
 // Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) * v[d], keys in ascending order for o.
 // l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys outside [k0, k1) do not exist.
 // score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap). dot as "float dot" above; for quantized KV
