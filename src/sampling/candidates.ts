@@ -1,0 +1,160 @@
+/**
+ * The tokens still in the running, as two parallel arrays that are reused for every token. Samplers drop or reweight
+ * candidates; none of them allocates.
+ *
+ * One order decides every tie in this room: the higher logit first, of equal logits the lower token id.
+ */
+import { HundredweightError } from "../errors.js";
+
+export class Candidates {
+  /** Token ids [size]. */
+  readonly ids: Int32Array;
+  /** Double precision, so that penalties and temperature add no rounding of their own [size]. */
+  readonly logits: Float64Array;
+  /** Scratch of samplers that need probabilities [size]. */
+  readonly weights: Float64Array;
+  size = 0;
+  /** Whether the candidates lie in descending order. */
+  sorted = false;
+
+  constructor(vocab: number) {
+    this.ids = new Int32Array(vocab);
+    this.logits = new Float64Array(vocab);
+    this.weights = new Float64Array(vocab);
+  }
+
+  /**
+   * Takes all logits of a row.
+   * @throws MODEL_INVALID when one is not a finite number: damaged weights, or a bug that must not become text
+   */
+  load(row: Float32Array): void {
+    const { ids, logits } = this;
+    for (let i = 0; i < row.length; i++) {
+      const value = row[i]!;
+      if (value - value !== 0) {
+        throw new HundredweightError(
+          "MODEL_INVALID",
+          `the model gave ${value} as the logit of token ${i}: its weights are damaged or overflow; check the file`,
+          { token: i, logit: String(value) },
+        );
+      }
+      ids[i] = i;
+      logits[i] = value;
+    }
+    this.size = row.length;
+    this.sorted = false;
+  }
+
+  /** Index of the best candidate. */
+  best(): number {
+    if (this.sorted) return 0;
+    let best = 0;
+    for (let i = 1; i < this.size; i++) if (this.before(i, best)) best = i;
+    return best;
+  }
+
+  before(i: number, j: number): boolean {
+    const a = this.logits[i]!;
+    const b = this.logits[j]!;
+    return a > b || (a === b && this.ids[i]! < this.ids[j]!);
+  }
+
+  swap(i: number, j: number): void {
+    const id = this.ids[i]!;
+    this.ids[i] = this.ids[j]!;
+    this.ids[j] = id;
+    const logit = this.logits[i]!;
+    this.logits[i] = this.logits[j]!;
+    this.logits[j] = logit;
+  }
+
+  /**
+   * Puts the best `count` candidates in front, in descending order, and drops the rest. A heap of `count` over one scan:
+   * 262,144 logits with count 40 cost about one comparison each.
+   */
+  keepBest(count: number): void {
+    const keep = Math.min(count, this.size);
+    if (!this.sorted) {
+      for (let i = (keep >> 1) - 1; i >= 0; i--) this.siftWorst(i, keep);
+      for (let i = keep; i < this.size; i++) {
+        if (!this.before(i, 0)) continue;
+        this.swap(i, 0);
+        this.siftWorst(0, keep);
+      }
+      for (let end = keep - 1; end > 0; end--) {
+        this.swap(0, end);
+        this.siftWorst(0, end);
+      }
+      this.sorted = true;
+    }
+    this.size = keep;
+  }
+
+  /**
+   * Sorts just as far as needed: candidates are handed to `wanted` best first until it returns false; the one that got
+   * false is kept, the others are dropped. Cost O(size + kept * log size).
+   */
+  keepWhile(wanted: (index: number) => boolean): void {
+    if (this.sorted) {
+      let kept = 0;
+      while (kept < this.size && wanted(kept++));
+      this.size = kept;
+      return;
+    }
+    const total = this.size;
+    for (let i = (total >> 1) - 1; i >= 0; i--) this.siftBest(i, total);
+    let end = total;
+    while (end > 0) {
+      end--;
+      this.swap(0, end);
+      this.siftBest(0, end);
+      if (!wanted(end)) break;
+    }
+    const kept = total - end;
+    // The best lie at the end, ascending.
+    for (let i = end, j = total - 1; i < j; i++, j--) this.swap(i, j);
+    this.ids.copyWithin(0, end, total);
+    this.logits.copyWithin(0, end, total);
+    this.size = kept;
+    this.sorted = true;
+  }
+
+  /** weights[i] = exp(logits[i] - max).  @returns their sum */
+  softmax(): number {
+    const { logits, weights, size } = this;
+    const max = logits[this.best()]!;
+    let sum = 0;
+    for (let i = 0; i < size; i++) {
+      const weight = Math.exp(logits[i]! - max);
+      weights[i] = weight;
+      sum += weight;
+    }
+    return sum;
+  }
+
+  /** Heap with the worst candidate on top, over [0, size). */
+  private siftWorst(at: number, size: number): void {
+    let parent = at;
+    for (;;) {
+      let child = 2 * parent + 1;
+      if (child >= size) return;
+      if (child + 1 < size && this.before(child, child + 1)) child++;
+      if (!this.before(parent, child)) return;
+      this.swap(parent, child);
+      parent = child;
+    }
+  }
+
+  /** Heap with the best candidate on top, over [0, size). */
+  private siftBest(at: number, size: number): void {
+    let parent = at;
+    for (;;) {
+      let child = 2 * parent + 1;
+      if (child >= size) return;
+      if (child + 1 < size && this.before(child + 1, child)) child++;
+      if (!this.before(child, parent)) return;
+      this.swap(parent, child);
+      parent = child;
+    }
+  }
+}

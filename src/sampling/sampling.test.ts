@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import fc from "fast-check";
+import { Candidates } from "./candidates.js";
+import { defaultSampling, SamplerChain, type SamplingSettings } from "./chain.js";
+import { minP } from "./min-p.js";
+import { Rng } from "./rng.js";
+import { temperature } from "./temperature.js";
+import { topK } from "./top-k.js";
+import { topP } from "./top-p.js";
+import { typical } from "./typical.js";
+
+const settings = (change: Partial<SamplingSettings>): SamplingSettings => ({ ...defaultSampling, seed: 1, ...change });
+
+function load(row: ArrayLike<number>): Candidates {
+  const candidates = new Candidates(row.length);
+  candidates.load(Float32Array.from(row));
+  return candidates;
+}
+
+const kept = (candidates: Candidates): number[] => [...candidates.ids.subarray(0, candidates.size)];
+
+/** The order of the room, by a full sort. */
+function order(row: ArrayLike<number>): number[] {
+  return Array.from({ length: row.length }, (_, i) => i).sort((a, b) => row[b]! - row[a]! || a - b);
+}
+
+// Logits from a small set, so that ties are common.
+const rows = fc.array(fc.integer({ min: -6, max: 6 }), { minLength: 1, maxLength: 60 }).map((r) => r.map((v) => v / 2));
+
+test("xoshiro128** with the reference's state gives the reference's outputs", () => {
+  // Computed from the published C code (prng.di.unimi.it/xoshiro128starstar.c) with the state 1, 2, 3, 4.
+  const rng = new Rng(0);
+  Object.assign(rng, { a: 1, b: 2, c: 3, d: 4 });
+  assert.deepEqual([rng.bits(), rng.bits(), rng.bits(), rng.bits()], [11520, 0, 5927040, 70819200]);
+});
+
+test("seeds differ, also beyond 32 bits, and repeat", () => {
+  const first = (seed: number): number => new Rng(seed).uniform();
+  const seeds = [0, 1, 2, 2 ** 32, 2 ** 32 + 1, 2 ** 53 - 1];
+  assert.equal(new Set(seeds.map(first)).size, seeds.length);
+  for (const seed of seeds) assert.equal(first(seed), first(seed));
+});
+
+test("top-k is the head of the full sort, whatever the ties", () => {
+  fc.assert(
+    fc.property(rows, fc.integer({ min: 0, max: 70 }), (row, k) => {
+      const candidates = load(row);
+      topK(candidates, k);
+      const expected = order(row);
+      if (k > 0) assert.deepEqual(kept(candidates), expected.slice(0, k));
+      else assert.equal(candidates.size, row.length);
+    }),
+  );
+});
+
+test("top-p is the shortest head of the full sort that reaches p", () => {
+  fc.assert(
+    fc.property(rows, fc.double({ min: 0, max: 1, noNaN: true }), fc.integer({ min: 0, max: 70 }), (row, p, k) => {
+      const candidates = load(row);
+      topK(candidates, k);
+      const before = kept(candidates);
+      topP(candidates, p);
+      const best = k > 0 ? before : order(row);
+      const weights = best.map((id) => Math.exp(row[id]!));
+      const total = weights.reduce((a, b) => a + b, 0);
+      if (p >= 1) return assert.equal(candidates.size, best.length);
+      const size = candidates.size;
+      assert.deepEqual(kept(candidates), best.slice(0, size));
+      const mass = (n: number): number => weights.slice(0, n).reduce((a, b) => a + b, 0) / total;
+      // Sums of at most 60 terms in different orders: 60 roundings.
+      const slack = 60 * Number.EPSILON;
+      assert.ok(size === best.length || mass(size) >= p - slack);
+      assert.ok(size === 1 || mass(size - 1) < p + slack);
+    }),
+  );
+});
+
+test("min-p keeps what is likely enough, in place", () => {
+  fc.assert(
+    fc.property(rows, fc.double({ min: 0.001, max: 1, noNaN: true }), (row, p) => {
+      const candidates = load(row);
+      minP(candidates, p);
+      const best = Math.max(...row);
+      const expected = [...row.keys()].filter((i) => row[i]! >= best + Math.log(p));
+      assert.deepEqual(kept(candidates), expected);
+    }),
+  );
+});
+
+test("typical keeps the nearest to the entropy and ends up in the room's order", () => {
+  fc.assert(
+    fc.property(rows, fc.double({ min: 0, max: 0.99, noNaN: true }), (row, p) => {
+      const candidates = load(row);
+      typical(candidates, p);
+      const ids = kept(candidates);
+      assert.ok(ids.length >= 1);
+      assert.deepEqual(
+        ids,
+        order(row).filter((id) => ids.includes(id)),
+      );
+      for (const [i, id] of ids.entries()) assert.equal(candidates.logits[i], row[id]);
+      const total = row.reduce((a, v) => a + Math.exp(v), 0);
+      const surprise = row.map((v) => Math.log(total) - v);
+      const entropy = surprise.reduce((a, s) => a + s * Math.exp(-s), 0);
+      const distance = surprise.map((s) => Math.abs(s - entropy));
+      const farthest = Math.max(...ids.map((id) => distance[id]!));
+      for (const id of row.keys()) if (!ids.includes(id)) assert.ok(distance[id]! >= farthest - 1e-12);
+    }),
+  );
+});
+
+test("a tiny temperature is greedy, not NaN", () => {
+  const candidates = load([1, 5, 3]);
+  temperature(candidates, 1e-310);
+  assert.deepEqual([...candidates.logits.subarray(0, 3)], [-Infinity, 0, -Infinity]);
+});
+
+test("greedy: the lowest id of the best, after bias and penalties", () => {
+  const row = Float32Array.of(1, 3, 3, 2);
+  const choose = (change: Partial<SamplingSettings>, past: number[] = []): number => {
+    const chain = new SamplerChain(settings({ temperature: 0, ...change }), new Candidates(4), 100);
+    for (const id of past) chain.accept(id);
+    return chain.sample(row);
+  };
+  assert.equal(choose({}), 1);
+  assert.equal(choose({ logitBias: [[1, -1]] }), 2);
+  assert.equal(choose({ logitBias: [[3, 1.5]] }), 3);
+  assert.equal(choose({ repeatPenalty: 2 }, [1, 2]), 3);
+  assert.equal(choose({ presencePenalty: 0.5 }, [1]), 2);
+  assert.equal(choose({ frequencyPenalty: 0.6 }, [1, 2, 2]), 1);
+  // The window forgets: only the last token counts.
+  assert.equal(choose({ presencePenalty: 0.5, penaltyLastTokens: 1 }, [1, 3]), 1);
+  assert.equal(choose({ presencePenalty: 0.5, penaltyLastTokens: 0 }, [1]), 1);
+  assert.equal(choose({ presencePenalty: 0.5, penaltyLastTokens: -1 }, [1, 3, 0, 3, 0]), 2);
+  assert.throws(() => choose({ logitBias: [0, 1, 2, 3].map((id) => [id, -Infinity] as const) }), {
+    code: "OPTION_INVALID",
+  });
+});
+
+test("a logit that is no number is an error, with the token named", () => {
+  for (const bad of [Number.NaN, Infinity, -Infinity]) {
+    const chain = new SamplerChain(settings({}), new Candidates(3), 10);
+    assert.throws(() => chain.sample(Float32Array.of(1, bad, 2)), { code: "MODEL_INVALID", message: /token 1/ });
+  }
+});
+
+test("settings out of range are named", () => {
+  const bad: Partial<SamplingSettings>[] = [
+    { temperature: -1 },
+    { temperature: Number.NaN },
+    { topP: 1.5 },
+    { minP: -0.1 },
+    { repeatPenalty: 0 },
+    { seed: -1 },
+    { logitBias: [[9, 1]] },
+    { logitBias: [[0, Number.NaN]] },
+  ];
+  for (const change of bad) {
+    const name = Object.keys(change)[0]!;
+    assert.throws(() => new SamplerChain(settings(change), new Candidates(4), 10), {
+      code: "OPTION_INVALID",
+      message: new RegExp(`^${name}`),
+    });
+  }
+});
+
+test("banned tokens are never drawn, by any sampler", () => {
+  const row = Float32Array.from({ length: 50 }, (_, i) => Math.sin(i));
+  for (const change of [{}, { typical: 0.9 }, { topK: 0 }, { topK: 0, topP: 1, minP: 0 }, { temperature: 0 }]) {
+    const ban = Array.from({ length: 49 }, (_, i) => [i, -Infinity] as const);
+    const chain = new SamplerChain(settings({ ...change, logitBias: ban }), new Candidates(50), 10);
+    for (let i = 0; i < 20; i++) assert.equal(chain.sample(row), 49);
+  }
+});
+
+test("draws follow the distribution (chi-square, fixed seed)", () => {
+  const probabilities = Array.from({ length: 10 }, (_, i) => (i + 1) / 55);
+  const row = Float32Array.from(probabilities, (p) => Math.log(p));
+  const draws = 100_000;
+  const count = (seed: number, change: Partial<SamplingSettings>): number[] => {
+    const plain = { temperature: 1, topK: 0, topP: 1, minP: 0, seed };
+    const chain = new SamplerChain(settings({ ...plain, ...change }), new Candidates(10), 10);
+    const counts = new Array<number>(10).fill(0);
+    for (let i = 0; i < draws; i++) counts[chain.sample(row)]!++;
+    return counts;
+  };
+  const chiSquare = (counts: number[], expected: number[]): number =>
+    counts.reduce(
+      (sum, c, i) => sum + (expected[i]! > 0 ? (c - draws * expected[i]!) ** 2 / (draws * expected[i]!) : c * 1e9),
+      0,
+    );
+  // 9 degrees of freedom: 27.88 is the 99.9 % quantile. The seeds are fixed, so this cannot be flaky.
+  for (const seed of [1, 2, 3]) assert.ok(chiSquare(count(seed, {}), probabilities) < 27.88);
+  // Temperature 0.5 squares the probabilities.
+  const squared = probabilities.map((p) => p * p);
+  const total = squared.reduce((a, b) => a + b, 0);
+  assert.ok(
+    chiSquare(
+      count(4, { temperature: 0.5 }),
+      squared.map((p) => p / total),
+    ) < 27.88,
+  );
+  // Top-k 3: the three best, renormalised (2 degrees of freedom, 99.9 %: 13.82).
+  const three = probabilities.map((p, i) => (i >= 7 ? p / (27 / 55) : 0));
+  assert.ok(chiSquare(count(5, { topK: 3 }), three) < 13.82);
+  // The wrong distribution is noticed.
+  assert.ok(chiSquare(count(6, {}), new Array<number>(10).fill(0.1)) > 1000);
+});
+
+test("a vocabulary of 262,144 is sampled without heap growth", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const row = Float32Array.from({ length: 262_144 }, (_, i) => 5 * Math.sin(i * 12.9898));
+  const candidates = new Candidates(row.length);
+  for (const change of [{}, { topK: 0 }, { temperature: 0, repeatPenalty: 1.1 }]) {
+    const chain = new SamplerChain(settings(change), candidates, 1000);
+    const run = (n: number): void => {
+      for (let i = 0; i < n; i++) chain.accept(chain.sample(row));
+    };
+    run(5);
+    collect();
+    const before = process.memoryUsage();
+    run(10);
+    collect();
+    const after = process.memoryUsage();
+    // A copy of the row would be 1 MiB a token; what a closure costs stays below 4 KiB.
+    assert.ok(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers < 10 * 4096);
+  }
+});
