@@ -1,6 +1,7 @@
 /** The formats room: bytes on disk <-> typed descriptions. */
 export { openCheckpoint } from "./checkpoint.js";
 export { limits } from "./cursor.js";
+export { dequantizeRow } from "./dequantize.js";
 export { type Acts, type Dtype, dtypeById, dtypeByName, dtypes, rowBytes } from "./dtypes.js";
 export { type GgufCheckpoint, openGguf } from "./gguf-open.js";
 export { type GgufFile, readGgufFile } from "./gguf-read.js";
