@@ -36,9 +36,11 @@ enum ActKind : int32_t { ACTS_F32 = 0, ACTS_Q8_32 = 1, ACTS_Q8_256 = 2 };
 
 // Activation rows in the form a weight type multiplies with. Strides are in elements of the plane they belong to.
 // Planes are 64-byte aligned, strides of q a multiple of 64; bytes after `cols` up to the stride are zero.
-//   ACTS_Q8_32   d = float(f16(max|x| / 127)) per 32 values, q = round_to_even(x * 127 / max|x|)
+//   ACTS_Q8_32   per 32 values: a = max|x|, d = float(f16(a / 127)), q = round_to_even((127 / a) * x);
+//                all zero when d == 0
 //   ACTS_Q8_256  per 256 values: m = the value of largest magnitude (first one wins), iscale = -127 / m,
-//                q = min(127, round_to_even(iscale * x)), d = 1 / iscale; all zero when m == 0
+//                q = min(127, round_to_even(iscale * x)), d = 1 / iscale; all zero when iscale is not finite
+// Either way q is in [-127, 127], and a block that holds an infinity or a NaN gets d = NaN and q = 0.
 struct Acts {
   ActKind kind;
   int32_t rows;
@@ -115,9 +117,31 @@ struct Kernels {
   void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);  // one head row into the KV type
 };
 
-const Kernels& kernels();                  // the selected table (HUNDREDWEIGHT_ISA or the best that passed its self-check)
+// The table of HUNDREDWEIGHT_ISA, or of the best ISA that passed its self-check against scalar. The choice is made once
+// per process, at the first call.
+const Kernels& kernels();
+// Null, or why HUNDREDWEIGHT_ISA cannot be honoured (one line, names what is possible). kernels() is then scalar, and
+// the caller must refuse to start.
+const char* kernels_error();
+// Null, or which ISA this CPU has was passed over because a slot differs from scalar, and which slot.
+const char* kernels_note();
 const Kernels* kernels_for(const char* isa);  // null when this CPU or build cannot run it
 const char* const* isa_names(int* count);  // compiled ISAs of this platform, lowest first
+
+// What the native side knows of a dtype: values and bytes of a block, the form of its activations, where the float16
+// scale and minimum of a block lie (-1: none; MXFP4's scale is one byte of exponent).
+struct DtypeInfo {
+  Dtype dtype;
+  const char* name;
+  int32_t block, bytes;
+  ActKind acts;
+  int32_t scale_at, min_at;
+};
+const DtypeInfo* dtype_info(int32_t dtype);    // null for a type without kernels
+const DtypeInfo* dtype_infos(int* count);      // all of them
+
+// Null, or the name of the first slot in which `k` differs from `reference` on a small fixed input.
+const char* self_check(const Kernels& k, const Kernels& reference);
 
 void fill_scalar_matmul(Kernels*);
 void fill_scalar_float(Kernels*);

@@ -1,0 +1,103 @@
+// Runs every slot of a table once against scalar on a small input with full tiles and tails. Takes a few milliseconds,
+// so it runs in every process instead of being remembered per CPU.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "sample.h"
+
+namespace hw {
+namespace {
+
+constexpr int kRows = 17, kTokens = 6, kCols = 768, kFloatCols = 101;
+
+struct Workspace {
+  alignas(64) int8_t q[kTokens * kCols];
+  alignas(64) int8_t q2[kTokens * kCols];
+  alignas(64) float x[kTokens * kCols];
+  alignas(64) float d[kTokens * kCols / 32], d2[kTokens * kCols / 32];
+  alignas(64) int16_t sums[kTokens * kCols / 16], sums2[kTokens * kCols / 16];
+  alignas(64) uint8_t w[kRows * kCols * 4 + 64];
+  alignas(64) float out[kTokens * kRows], expected[kTokens * kRows];
+  alignas(64) uint8_t scratch[kScratchBytes];
+};
+
+char failed[64];
+
+const char* fail(const char* slot, const char* detail) {
+  snprintf(failed, sizeof failed, "%s %s", slot, detail);
+  return failed;
+}
+
+typedef void (*QuantizeFn)(const float*, int8_t*, float*, int16_t*, int64_t);
+
+bool same_quantize(QuantizeFn fn, QuantizeFn reference, int block, Workspace& s) {
+  const int blocks = kTokens * kCols / block;
+  fn(s.x, s.q2, s.d2, s.sums2, kTokens * kCols);
+  reference(s.x, s.q, s.d, s.sums, kTokens * kCols);
+  return memcmp(s.q, s.q2, sizeof s.q) == 0 && memcmp(s.d, s.d2, static_cast<size_t>(blocks) * sizeof(float)) == 0 &&
+         memcmp(s.sums, s.sums2, sizeof s.sums) == 0;
+}
+
+bool same_matmul(MatmulFn fn, MatmulFn reference, const DtypeInfo& info, int cols, const Acts& acts, Workspace& s) {
+  const int64_t row_bytes = static_cast<int64_t>(cols) / info.block * info.bytes;
+  memset(s.out, 0xff, sizeof s.out);
+  memset(s.expected, 0xff, sizeof s.expected);
+  // One byte off: weights are not aligned in files either.
+  fn(s.w + 1, row_bytes, kRows, cols, &acts, nullptr, kTokens, s.out, kRows, s.scratch);
+  reference(s.w + 1, row_bytes, kRows, cols, &acts, nullptr, kTokens, s.expected, kRows, s.scratch);
+  if (memcmp(s.out, s.expected, sizeof s.out) != 0) return false;
+  const int32_t pick[1] = {kTokens - 1};
+  fn(s.w + 1, row_bytes, kRows, cols, &acts, pick, 1, s.out, kRows, s.scratch);
+  return memcmp(s.out, s.expected + (kTokens - 1) * kRows, kRows * sizeof(float)) == 0;
+}
+
+const char* check_matmul(const Kernels& k, const Kernels& reference, Workspace& s) {
+  SampleRng rng(2);
+  for (float& x : s.x) x = rng.uniform() * 3;
+  int count;
+  const DtypeInfo* infos = dtype_infos(&count);
+  for (int i = 0; i < count; i++) {
+    const DtypeInfo& info = infos[i];
+    const int cols = info.block == 1 ? kFloatCols : kCols;
+    if (info.acts == ACTS_Q8_32 && !same_quantize(k.quantize_q8_32, reference.quantize_q8_32, 32, s)) {
+      return fail("quantize", "q8_32");
+    }
+    if (info.acts == ACTS_Q8_256 && !same_quantize(k.quantize_q8_256, reference.quantize_q8_256, 256, s)) {
+      return fail("quantize", "q8_256");
+    }
+    const Acts acts = {info.acts, kTokens, cols, s.x, s.q, s.d, s.sums, kCols, kCols,
+                       info.acts == ACTS_Q8_256 ? kCols / 256 : kCols / 32, kCols / 16};
+    sample_weights(info, rng, s.w + 1, static_cast<int64_t>(kRows) * cols);
+    if (!same_matmul(k.matvec[info.dtype], reference.matvec[info.dtype], info, cols, acts, s)) {
+      return fail("matvec", info.name);
+    }
+    if (!same_matmul(k.gemm[info.dtype], reference.gemm[info.dtype], info, cols, acts, s)) {
+      return fail("gemm", info.name);
+    }
+    if (k.dequantize[info.dtype] != reference.dequantize[info.dtype]) {
+      float* a = reinterpret_cast<float*>(s.scratch);
+      float* b = a + kCols;
+      k.dequantize[info.dtype](s.w + 1, a, cols);
+      reference.dequantize[info.dtype](s.w + 1, b, cols);
+      if (memcmp(a, b, static_cast<size_t>(cols) * sizeof(float)) != 0) return fail("dequantize", info.name);
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const char* self_check(const Kernels& k, const Kernels& reference) {
+  // 64-byte alignment by hand: aligned allocation differs between C libraries.
+  void* memory = malloc(sizeof(Workspace) + 64);
+  if (!memory) return "out of memory";
+  Workspace* s = reinterpret_cast<Workspace*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~static_cast<uintptr_t>(63));
+  const char* slot = check_matmul(k, reference, *s);
+  free(memory);
+  return slot;
+}
+
+}  // namespace hw
