@@ -6,4 +6,5 @@ export { type Acts, type Dtype, dtypeById, dtypeByName, dtypes, rowBytes } from 
 export { type GgufCheckpoint, openGguf } from "./gguf-open.js";
 export { type GgufFile, readGgufFile } from "./gguf-read.js";
 export { type ElementType, PackedStrings, TypedMetadata, type TypedValue, type ValueType } from "./metadata.js";
+export { quantizeRow } from "./quantize.js";
 export type { Checkpoint, Extent, Metadata, MetadataArray, MetadataValue, TensorInfo } from "./types.js";
