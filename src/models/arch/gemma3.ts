@@ -1,0 +1,82 @@
+/**
+ * Gemma 3: five windowed layers to one full, each with its own RoPE base, QK-norm, norms before and after every branch,
+ * GeGLU, embeddings scaled by sqrt(dim), tied head.
+ * @source Gemma Team 2025, "Gemma 3 Technical Report"; GGUF stores norm weights with the +1 already added
+ */
+import { gatedFfn } from "../parts/gated-ffn.js";
+import { gqa } from "../parts/gqa.js";
+import { readRope } from "../parts/rope.js";
+import { transformerConfig, windowedLayers } from "../parts/transformer.js";
+import { defineArchitecture } from "../spec.js";
+
+/** The 27B model scales scores by the width per head instead of the head size; GGUF has no key for it. */
+const layersOf27B = 62;
+
+export const gemma3 = defineArchitecture({
+  name: "gemma3",
+  families: "Gemma 3 270M-27B",
+  config(m) {
+    const common = transformerConfig(m);
+    const globalRope = readRope(m, common.headDim, false);
+    const window = m.uint("attention.sliding_window", { min: 0, default: 0 });
+    return {
+      ...common,
+      window,
+      windowed: windowedLayers(m, 6),
+      globalRope,
+      // Context extension is for the full layers only; windowed ones never see far positions.
+      localRope: {
+        ...globalRope,
+        base: m.float("rope.freq_base_swa", { default: 10_000, above: 0 }),
+        scaling: { kind: "none" as const },
+      },
+      scale: 1 / Math.sqrt(common.layers === layersOf27B ? common.dim / common.heads : common.headDim),
+      softcap: m.float("final_logit_softcapping", { default: 0 }),
+    };
+  },
+  embeddingScale: (c) => Math.fround(Math.sqrt(c.dim)),
+  finalSoftcap: (c) => c.softcap,
+  layer(c, i) {
+    const local = c.window > 0 && c.windowed(i);
+    return {
+      mixer: {
+        norm: "attn_norm",
+        part: gqa({
+          ...c,
+          rope: local ? c.localRope : c.globalRope,
+          window: local ? c.window : 0,
+          qkNorm: true,
+          scale: c.scale,
+          softcap: 0,
+        }),
+        postNorm: "post_attention_norm",
+      },
+      ffn: {
+        norm: "ffn_norm",
+        part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "gelu-tanh" }),
+        postNorm: "post_ffw_norm",
+      },
+    };
+  },
+  mechanisms: ["rope", "qk-norm", "window"],
+  tiny: [
+    {
+      variant: "dense",
+      metadata: (dims) => ({
+        block_count: 7,
+        context_length: 1024,
+        embedding_length: dims,
+        feed_forward_length: 2 * dims,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "attention.key_length": dims / 2,
+        "attention.value_length": dims / 2,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.sliding_window": 16,
+        "rope.freq_base": 1e6,
+        "rope.scaling.type": "linear",
+        "rope.scaling.factor": 8,
+      }),
+    },
+  ],
+});

@@ -1,0 +1,73 @@
+/**
+ * gpt-oss (20b, 120b): every layer MoE with biases, softmax over the chosen experts only, attention sinks, every other
+ * layer windowed, YaRN, clamped SwiGLU. Its pre-FFN norm is named post_attention_norm.
+ * @source OpenAI 2025, "gpt-oss-120b & gpt-oss-20b Model Card"
+ */
+import { gqa } from "../parts/gqa.js";
+import { moe } from "../parts/moe.js";
+import { readRope } from "../parts/rope.js";
+import { transformerConfig, windowedLayers } from "../parts/transformer.js";
+import { defineArchitecture } from "../spec.js";
+
+export const gptOss = defineArchitecture({
+  name: "gpt-oss",
+  families: "gpt-oss-20b, gpt-oss-120b",
+  config(m) {
+    const common = transformerConfig(m);
+    if (common.experts === 0) m.fault("metadata 'gpt-oss.expert_count' is missing or 0");
+    return {
+      ...common,
+      window: m.uint("attention.sliding_window"),
+      windowed: windowedLayers(m, 2),
+      rope: readRope(m, common.headDim, false),
+    };
+  },
+  layer: (c, i) => ({
+    mixer: {
+      norm: "attn_norm",
+      part: gqa({
+        ...c,
+        window: c.windowed(i) ? c.window : 0,
+        qkvBias: "required",
+        outputBias: "required",
+        sinks: true,
+      }),
+    },
+    ffn: {
+      norm: "post_attention_norm",
+      part: moe({
+        ...c,
+        hidden: c.expertHidden,
+        act: "oai",
+        score: "softmax-selected",
+        renormalize: false,
+        biases: true,
+      }),
+    },
+  }),
+  mechanisms: ["rope", "window", "sinks", "router-norm"],
+  tiny: [
+    {
+      variant: "moe",
+      metadata: (dims) => ({
+        block_count: 4,
+        context_length: 1024,
+        embedding_length: dims,
+        feed_forward_length: dims,
+        expert_feed_forward_length: dims,
+        expert_count: 8,
+        expert_used_count: 3,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "attention.key_length": 32,
+        "attention.value_length": 32,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "attention.sliding_window": 16,
+        "rope.freq_base": 150000,
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": 4,
+        "rope.scaling.original_context_length": 256,
+      }),
+    },
+  ],
+});

@@ -1,0 +1,61 @@
+/**
+ * Llama 1 to 3, Mistral, Mixtral and everything that shares their shape: pre-norm GQA and SwiGLU (or experts).
+ * @source Touvron et al. 2023; Dubey et al. 2024 (RoPE divisors); Jiang et al. 2024 (Mixtral)
+ */
+import { gatedFfn } from "../parts/gated-ffn.js";
+import { gqa } from "../parts/gqa.js";
+import { moe } from "../parts/moe.js";
+import { readRope } from "../parts/rope.js";
+import { transformerConfig } from "../parts/transformer.js";
+import { defineArchitecture } from "../spec.js";
+
+export const llama = defineArchitecture({
+  name: "llama",
+  families: "Llama 1-3.x, Mistral, Mixtral, SmolLM2, Yi, Vicuna, TinyLlama, DeepSeek-LLM",
+  config(m) {
+    const common = transformerConfig(m);
+    return {
+      ...common,
+      expertHidden: common.experts > 0 ? common.hidden : 0,
+      // GGUF converters permute the rows of Q and K, so values of a pair are neighbours.
+      rope: readRope(m, common.headDim, true),
+      scale: m.float("attention.scale", { default: 0 }),
+    };
+  },
+  layer: (c) => ({
+    mixer: {
+      norm: "attn_norm",
+      part: gqa({
+        ...c,
+        scale: c.scale === 0 ? 1 / Math.sqrt(c.headDim) : c.scale,
+        ropeDivisors: "rope_freqs.weight",
+        qkvBias: "optional",
+        outputBias: "optional",
+      }),
+    },
+    ffn: {
+      norm: "ffn_norm",
+      part:
+        c.experts === 0
+          ? gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu", bias: "optional" })
+          : moe({ ...c, hidden: c.expertHidden, act: "silu", score: "softmax", renormalize: true }),
+    },
+  }),
+  mechanisms: ["rope", "router-norm"],
+  tiny: [
+    { variant: "dense", metadata: (dims) => tiny(dims) },
+    { variant: "moe", metadata: (dims) => ({ ...tiny(dims), expert_count: 6, expert_used_count: 2 }) },
+  ],
+});
+
+const tiny = (dims: number) => ({
+  block_count: 3,
+  context_length: 1024,
+  embedding_length: dims,
+  feed_forward_length: 2 * dims,
+  "attention.head_count": 4,
+  "attention.head_count_kv": 2,
+  "attention.layer_norm_rms_epsilon": 1e-5,
+  "rope.dimension_count": dims / 4,
+  "rope.freq_base": 10000,
+});

@@ -1,0 +1,51 @@
+/**
+ * Qwen3-MoE (30B-A3B, 235B-A22B): Qwen3's attention; softmax router over all experts, the chosen weights renormalised.
+ * @source Yang et al. 2025, "Qwen3 Technical Report"
+ */
+import { gqa } from "../parts/gqa.js";
+import { moe } from "../parts/moe.js";
+import { readRope } from "../parts/rope.js";
+import { transformerConfig } from "../parts/transformer.js";
+import { defineArchitecture } from "../spec.js";
+
+export const qwen3moe = defineArchitecture({
+  name: "qwen3moe",
+  families: "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder",
+  config(m) {
+    const common = transformerConfig(m);
+    if (common.experts === 0) m.fault("metadata 'qwen3moe.expert_count' is missing or 0");
+    return {
+      ...common,
+      rope: readRope(m, common.headDim, false),
+      weightScale: m.float("expert_weights_scale", { default: 1 }) || 1,
+    };
+  },
+  layer: (c) => ({
+    mixer: { norm: "attn_norm", part: gqa({ ...c, qkNorm: true }) },
+    ffn: {
+      norm: "ffn_norm",
+      part: moe({ ...c, hidden: c.expertHidden, act: "silu", score: "softmax", renormalize: true }),
+    },
+  }),
+  mechanisms: ["rope", "qk-norm", "router-norm"],
+  tiny: [
+    {
+      variant: "moe",
+      metadata: (dims) => ({
+        block_count: 3,
+        context_length: 1024,
+        embedding_length: dims,
+        feed_forward_length: 2 * dims,
+        expert_feed_forward_length: dims,
+        expert_count: 8,
+        expert_used_count: 3,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "attention.key_length": dims / 2,
+        "attention.value_length": dims / 2,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "rope.freq_base": 1e6,
+      }),
+    },
+  ],
+});

@@ -1,0 +1,23 @@
+/** Every supported architecture. Adding one is a file in arch/ and a line here. */
+import { HundredweightError } from "../errors.js";
+import { gemma3 } from "./arch/gemma3.js";
+import { gptOss } from "./arch/gpt-oss.js";
+import { llama } from "./arch/llama.js";
+import { qwen2 } from "./arch/qwen2.js";
+import { qwen3 } from "./arch/qwen3.js";
+import { qwen3moe } from "./arch/qwen3moe.js";
+import type { Declaration } from "./spec.js";
+
+export const architectures: readonly Declaration[] = [llama, qwen2, qwen3, qwen3moe, gemma3, gptOss];
+
+/** @throws ARCHITECTURE_UNKNOWN */
+export function findArchitecture(name: string): Declaration {
+  const found = architectures.find((a) => a.name === name);
+  if (found !== undefined) return found;
+  const known = architectures.map((a) => a.name).join(", ");
+  throw new HundredweightError(
+    "ARCHITECTURE_UNKNOWN",
+    `architecture '${name.slice(0, 100)}' is not supported; supported are ${known}`,
+    { name },
+  );
+}

@@ -1,0 +1,107 @@
+/** The KV cache of the reference: pages of 256 positions in the real storage types, made on first touch. */
+import { HundredweightError } from "../errors.js";
+import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
+import { type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
+
+const halves = f16Table();
+
+/** Bytes of one value row of a head; quantized types hold 32 values a block behind an f16 scale. */
+function headBytes(type: KvType, values: number): number {
+  if (type === "f16") return values * 2;
+  if (values % 32 !== 0)
+    throw new HundredweightError("OPTION_INVALID", `KV type ${type} needs a head size of whole 32s, this is ${values}`);
+  return (values / 32) * (type === "q8_0" ? 34 : 18);
+}
+
+/** One head row into the storage type.  @source the Q8_0 and Q4_0 layouts of docs/formats.md */
+export function encodeHead(type: KvType, x: Float32Array, offset: number, values: number, out: DataView, at: number) {
+  if (type === "f16") {
+    for (let i = 0; i < values; i++) out.setUint16(at + 2 * i, toF16(x[offset + i]!), true);
+    return;
+  }
+  for (let block = 0; block < values; block += 32, at += type === "q8_0" ? 34 : 18) {
+    let largest = 0; // signed value of largest magnitude, the first one
+    for (let i = 0; i < 32; i++) {
+      const v = x[offset + block + i]!;
+      if (Math.abs(v) > Math.abs(largest)) largest = v;
+    }
+    const d = Math.fround(type === "q8_0" ? Math.abs(largest) / 127 : largest / -8);
+    const inverse = d === 0 ? 0 : Math.fround(1 / d);
+    out.setUint16(at, toF16(d), true);
+    if (type === "q8_0")
+      for (let i = 0; i < 32; i++) out.setInt8(at + 2 + i, roundHalfEven(x[offset + block + i]! * inverse));
+    else
+      for (let i = 0; i < 16; i++) {
+        const low = Math.min(15, Math.floor(x[offset + block + i]! * inverse + 8.5));
+        const high = Math.min(15, Math.floor(x[offset + block + 16 + i]! * inverse + 8.5));
+        out.setUint8(at + 2 + i, low | (high << 4));
+      }
+  }
+}
+
+export function decodeHead(type: KvType, bytes: DataView, at: number, values: number, out: Float32Array) {
+  if (type === "f16") {
+    for (let i = 0; i < values; i++) out[i] = halves[bytes.getUint16(at + 2 * i, true)]!;
+    return;
+  }
+  for (let block = 0; block < values; block += 32, at += type === "q8_0" ? 34 : 18) {
+    const d = halves[bytes.getUint16(at, true)]!;
+    if (type === "q8_0") for (let i = 0; i < 32; i++) out[block + i] = d * bytes.getInt8(at + 2 + i);
+    else
+      for (let i = 0; i < 16; i++) {
+        const byte = bytes.getUint8(at + 2 + i);
+        out[block + i] = d * ((byte & 15) - 8);
+        out[block + 16 + i] = d * ((byte >> 4) - 8);
+      }
+  }
+}
+
+interface LayerLayout {
+  readonly kvHeads: number;
+  readonly headDimK: number;
+  readonly headDimV: number;
+  /** Offsets in a page of the layer's keys and values: [kvHeads][256][head row]. */
+  readonly keys: number;
+  readonly values: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+}
+
+export class ReferenceKvPool implements KvPool {
+  readonly id: number;
+  readonly pages: number;
+  readonly layers: number;
+  readonly pageBytes: number;
+  readonly type: KvType;
+  readonly layout: readonly LayerLayout[];
+  readonly #pages: (DataView | undefined)[];
+
+  constructor(id: number, spec: KvPoolSpec) {
+    this.id = id;
+    this.pages = spec.pages;
+    this.layers = spec.layers.length;
+    this.type = spec.type;
+    let offset = 0;
+    this.layout = spec.layers.map(({ kvHeads, headDimK, headDimV }) => {
+      const keyBytes = headBytes(spec.type, headDimK);
+      const valueBytes = headBytes(spec.type, headDimV);
+      const keys = offset;
+      const values = keys + kvHeads * pagePositions * keyBytes;
+      offset = values + kvHeads * pagePositions * valueBytes;
+      return { kvHeads, headDimK, headDimV, keys, values, keyBytes, valueBytes };
+    });
+    this.pageBytes = offset;
+    this.#pages = new Array(spec.pages);
+  }
+
+  page(index: number): DataView {
+    if (!(index >= 0 && index < this.pages))
+      throw new HundredweightError("INTERNAL", `KV page ${index} of ${this.pages}: a position that is not in memory`);
+    this.#pages[index] ??= new DataView(new ArrayBuffer(this.pageBytes));
+    return this.#pages[index];
+  }
+
+  copyPage(from: number, to: number): void {
+    new Uint8Array(this.page(to).buffer).set(new Uint8Array(this.page(from).buffer));
+  }
+}

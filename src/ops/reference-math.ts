@@ -1,0 +1,115 @@
+/**
+ * The formulas of the reference implementation, one function each: plain loops, every sum in double precision, rounded
+ * to f32 once on the way out. Arrays are rows of activations.
+ */
+import type { Glu, RouteSpec } from "./ops.js";
+
+/** out[o + i] = x[i] / sqrt(mean(x²) + eps) * w[i].  @source Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" */
+export function rmsNormRow(
+  out: Float32Array,
+  x: Float32Array,
+  weight: Float32Array | null,
+  offset: number,
+  cols: number,
+  eps: number,
+): void {
+  let squares = 0;
+  for (let i = 0; i < cols; i++) squares += x[offset + i]! * x[offset + i]!;
+  const inverse = 1 / Math.sqrt(squares / cols + eps);
+  for (let i = 0; i < cols; i++) out[offset + i] = x[offset + i]! * inverse * (weight === null ? 1 : weight[i]!);
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** act(gate) * up. @source `silu`: Shazeer 2020; `gelu-tanh`: Hendrycks 2016; `oai`: the gpt-oss model card */
+export function gluValue(kind: Glu, gate: number, up: number): number {
+  switch (kind) {
+    case "silu":
+      return gate * sigmoid(gate) * up;
+    case "gelu-tanh": {
+      const inner = Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3);
+      return 0.5 * gate * (1 + Math.tanh(inner)) * up;
+    }
+    case "oai": {
+      const g = Math.min(gate, 7);
+      const u = Math.max(-7, Math.min(7, up));
+      return g * sigmoid(1.702 * g) * (u + 1);
+    }
+  }
+}
+
+function softmax(values: Float64Array): Float64Array {
+  let max = -Infinity;
+  for (const v of values) max = Math.max(max, v);
+  const out = values.map((v) => Math.exp(v - max));
+  let sum = 0;
+  for (const v of out) sum += v;
+  return out.map((v) => v / sum);
+}
+
+/** Smallest divisor of a renormalisation: the least normal f16, as llama.cpp has it. */
+const leastWeightSum = 6.103515625e-5;
+
+/** Chooses the experts of one token row: ids in rank order and their weights.  @shape logits [experts] */
+export function routeRow(
+  logits: Float32Array,
+  spec: RouteSpec,
+  bias: Float32Array | null,
+): { ids: number[]; weights: number[] } {
+  const raw = Float64Array.from(logits);
+  const probabilities = spec.score === "softmax" ? softmax(raw) : spec.score === "sigmoid" ? raw.map(sigmoid) : raw;
+  const scores = bias === null ? probabilities : probabilities.map((p, e) => p + bias[e]!);
+  const ids = Array.from(scores.keys())
+    .sort((a, b) => scores[b]! - scores[a]! || a - b)
+    .slice(0, spec.topK);
+  let weights = ids.map((e) => probabilities[e]!);
+  if (spec.score === "softmax-selected") weights = Array.from(softmax(Float64Array.from(weights)));
+  if (spec.renormalize) {
+    const sum = Math.max(
+      weights.reduce((a, b) => a + b, 0),
+      leastWeightSum,
+    );
+    weights = weights.map((w) => w / sum);
+  }
+  return { ids, weights: weights.map((w) => w * spec.scale) };
+}
+
+/** Rotates one head in place by `position`.  @source Su et al. 2021, "RoFormer" */
+export function ropeHead(
+  x: Float32Array,
+  offset: number,
+  position: number,
+  frequencies: Float64Array,
+  magnitude: number,
+  interleaved: boolean,
+): void {
+  const pairs = frequencies.length;
+  for (let i = 0; i < pairs; i++) {
+    const cos = Math.cos(position * frequencies[i]!) * magnitude;
+    const sin = Math.sin(position * frequencies[i]!) * magnitude;
+    const a = offset + (interleaved ? 2 * i : i);
+    const b = offset + (interleaved ? 2 * i + 1 : i + pairs);
+    const [xa, xb] = [x[a]!, x[b]!];
+    x[a] = xa * cos - xb * sin;
+    x[b] = xa * sin + xb * cos;
+  }
+}
+
+/** One attention row: softmax of scores (and of an extra logit that has no value) in place.  @shape scores [keys] */
+export function softmaxWithSink(scores: Float64Array, keys: number, sink: number): void {
+  let max = sink;
+  for (let i = 0; i < keys; i++) max = Math.max(max, scores[i]!);
+  let sum = sink === -Infinity ? 0 : Math.exp(sink - max);
+  for (let i = 0; i < keys; i++) {
+    const e = Math.exp(scores[i]! - max);
+    scores[i] = e;
+    sum += e;
+  }
+  for (let i = 0; i < keys; i++) scores[i] = scores[i]! / sum;
+}
+
+export function softcapValue(x: number, cap: number): number {
+  return cap * Math.tanh(x / cap);
+}

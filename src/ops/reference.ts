@@ -1,0 +1,338 @@
+/**
+ * `Ops` in plain TypeScript: the oracle that the native implementation is tested against, and the fallback where no
+ * compiler or prebuilt binary exists. Sums are doubles, activations meet quantized weights unrounded, weights are
+ * decoded row by row and never held.
+ */
+import { HundredweightError } from "../errors.js";
+import { dequantizeRow } from "../formats/dequantize.js";
+import {
+  type AttentionSpec,
+  type ExpertWeights,
+  type Glu,
+  type KvPool,
+  type KvPoolSpec,
+  type Matrix,
+  type MatrixSource,
+  type Ops,
+  type OpsCounters,
+  type Product,
+  pagePositions,
+  type RopeSpec,
+  type RopeTable,
+  type RouteSpec,
+  type Routing,
+  type RowTable,
+  type Tensor,
+  type Vector,
+} from "./ops.js";
+import { attendHead } from "./reference-attention.js";
+import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
+import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
+import { dot, ReferenceMatrix, WeightFiles } from "./reference-weights.js";
+
+interface Activations extends Tensor {
+  readonly data: Float32Array;
+}
+interface Values extends Vector {
+  readonly data: Float32Array;
+}
+interface Routes extends Routing {
+  readonly ids: Int32Array;
+  readonly weights: Float32Array;
+}
+interface Rope extends RopeTable {
+  readonly spec: RopeSpec;
+}
+
+/** The numbers behind a handle; a handle of another implementation is a bug of ours. */
+function own<T extends { readonly id: number }>(handle: { readonly id: number }, key: keyof T): T {
+  if (!(key in handle)) throw new HundredweightError("INTERNAL", "a handle of another Ops implementation");
+  return handle as T;
+}
+const data = (tensor: Tensor): Float32Array => own<Activations>(tensor, "data").data;
+const values = (vector: Vector | null): Float32Array | null =>
+  vector === null ? null : own<Values>(vector, "data").data;
+
+function requireThat(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
+}
+
+export class ReferenceOps implements Ops {
+  readonly name = "reference";
+  readonly #files = new WeightFiles();
+  readonly #bytes = { activations: 0, kv: 0 };
+  #allocations = 0;
+  #sealed = false;
+  #cancel: Int32Array | null = null;
+  #rows: RowTable = {
+    count: 0,
+    ids: new Int32Array(),
+    positions: new Int32Array(),
+    sequences: new Int32Array(),
+    blockTables: [],
+  };
+  readonly #pools: KvPool[] = [];
+
+  // --- memory
+
+  #allocate(bytes: number, kind: "activations" | "kv"): number {
+    requireThat(!this.#sealed, "an allocation after seal()");
+    this.#bytes[kind] += bytes;
+    return ++this.#allocations;
+  }
+
+  tensor(rows: number, cols: number): Tensor {
+    const id = this.#allocate(rows * cols * 4, "activations");
+    return { id, rows, cols, data: new Float32Array(rows * cols) } satisfies Activations as Tensor;
+  }
+
+  routing(rows: number, topK: number): Routing {
+    const id = this.#allocate(rows * topK * 8, "activations");
+    const routes: Routes = { id, rows, topK, ids: new Int32Array(rows * topK), weights: new Float32Array(rows * topK) };
+    return routes;
+  }
+
+  vector(from: Float32Array): Vector {
+    const id = this.#allocate(from.byteLength, "activations");
+    const vector: Values = { id, length: from.length, data: from.slice() };
+    return vector;
+  }
+
+  matrix(source: MatrixSource): Matrix {
+    return new ReferenceMatrix(this.#allocate(0, "activations"), source, this.#files);
+  }
+
+  loadVector(source: MatrixSource): Float32Array {
+    const bytes = new Uint8Array(source.extent.bytes);
+    this.#files.read(source.extent.file, source.extent.offset, bytes);
+    const out = new Float32Array(source.cols * source.rows * source.experts);
+    dequantizeRow(source.dtype, bytes, out);
+    return out;
+  }
+
+  kvPool(spec: KvPoolSpec): KvPool {
+    const pool = new ReferenceKvPool(this.#allocations + 1, spec);
+    this.#allocate(pool.pageBytes * pool.pages, "kv");
+    this.#pools.push(pool);
+    return pool;
+  }
+
+  ropeTable(spec: RopeSpec, _maxRows: number): RopeTable {
+    requireThat(spec.frequencies.length * 2 === spec.dims, "a rope table needs dims / 2 frequencies");
+    const table: Rope = { id: this.#allocate(0, "activations"), spec };
+    return table;
+  }
+
+  seal(): void {
+    this.#sealed = true;
+  }
+
+  // --- pass
+
+  begin(rows: RowTable): void {
+    requireThat(rows.blockTables.length === this.#pools.length, "one set of block tables for each KV pool");
+    this.#rows = rows;
+  }
+
+  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
+    const matrix = own<ReferenceMatrix>(table, "forEachRow");
+    const y = data(out);
+    for (let t = 0; t < n; t++) {
+      const row = y.subarray(t * out.cols, (t + 1) * out.cols);
+      matrix.row(0, this.#rows.ids[t]!, row);
+      if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * scale;
+    }
+  }
+
+  rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
+    requireThat(out.cols === x.cols, "rmsNorm keeps the width");
+    const y = data(out);
+    if (y !== data(x)) y.set(data(x).subarray(0, n * x.cols));
+    for (let t = 0; t < n; t++) rmsNormRow(y, y, values(weight), t * x.cols, x.cols, eps);
+  }
+
+  headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void {
+    requireThat(x.cols === heads * headDim, "headNorm wants whole heads");
+    for (let h = 0; h < n * heads; h++) rmsNormRow(data(x), data(x), values(weight), h * headDim, headDim, eps);
+  }
+
+  matmul(products: readonly Product[], x: Tensor, n: number): void {
+    for (const { out, weight, bias, add } of products) {
+      requireThat(weight.cols === x.cols && weight.rows === out.cols, `shapes of the product with ${weight.name}`);
+      const [y, input, b] = [data(out), data(x), values(bias)];
+      own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
+        if ((row & 63) === 0) this.#checkCancelled();
+        for (let t = 0; t < n; t++) {
+          const at = t * out.cols + row;
+          y[at] = dot(w, input, t * x.cols, x.cols) + (b === null ? 0 : b[row]!) + (add ? y[at]! : 0);
+        }
+      });
+    }
+  }
+
+  rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {
+    const { spec } = own<Rope>(table, "spec");
+    for (let t = 0; t < n; t++)
+      for (let h = 0; h < heads; h++) {
+        const offset = t * x.cols + h * headDim;
+        ropeHead(data(x), offset, this.#rows.positions[t]!, spec.frequencies, spec.magnitude, spec.interleaved);
+      }
+  }
+
+  #page(pool: ReferenceKvPool, t: number, position: number): DataView {
+    const blocks = this.#rows.blockTables[this.#pools.indexOf(pool)]![this.#rows.sequences[t]!]!;
+    return pool.page(blocks[Math.floor(position / pagePositions)] ?? -1);
+  }
+
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
+    const cache = own<ReferenceKvPool>(pool, "layout");
+    const { kvHeads, headDimK, headDimV, keys, values: valueStart, keyBytes, valueBytes } = cache.layout[layer]!;
+    for (let t = 0; t < n; t++) {
+      const page = this.#page(cache, t, this.#rows.positions[t]!);
+      const slot = this.#rows.positions[t]! % pagePositions;
+      for (let h = 0; h < kvHeads; h++) {
+        const row = h * pagePositions + slot;
+        encodeHead(cache.type, data(k), t * k.cols + h * headDimK, headDimK, page, keys + row * keyBytes);
+        encodeHead(cache.type, data(v), t * v.cols + h * headDimV, headDimV, page, valueStart + row * valueBytes);
+      }
+    }
+  }
+
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
+    const cache = own<ReferenceKvPool>(pool, "layout");
+    const sinks = values(spec.sinks);
+    for (let t = 0; t < n; t++) {
+      this.#checkCancelled();
+      const position = this.#rows.positions[t]!;
+      const pageOf = (key: number) => this.#page(cache, t, key);
+      for (let h = 0; h < spec.heads; h++) {
+        const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
+        const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
+        attendHead(result, query, cache, layer, h, position, pageOf, spec, sinks === null ? -Infinity : sinks[h]!);
+      }
+    }
+  }
+
+  glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
+    const [y, g, u] = [data(out), data(gate), data(up)];
+    for (let i = 0; i < n * out.cols; i++) y[i] = gluValue(kind, g[i]!, u[i]!);
+  }
+
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+    const { ids, weights } = own<Routes>(out, "ids");
+    for (let t = 0; t < n; t++) {
+      const row = data(logits).subarray(t * logits.cols, (t + 1) * logits.cols);
+      const chosen = routeRow(row, spec, values(spec.selectionBias));
+      ids.set(chosen.ids, t * out.topK);
+      weights.set(chosen.weights, t * out.topK);
+    }
+  }
+
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void {
+    const { ids, weights: share } = own<Routes>(routing, "ids");
+    const { gate, up, down } = weights;
+    const hidden = gate.rows;
+    const slots = n * routing.topK;
+    const [gateOut, upOut] = [new Float32Array(slots * hidden), new Float32Array(slots * hidden)];
+    const downOut = new Float32Array(slots * down.rows);
+    for (let expert = 0; expert < gate.experts; expert++) {
+      // Slots (row * topK + rank) that chose this expert: its weights are read once for all of them.
+      const chosen = Array.from({ length: slots }, (_, slot) => slot).filter((slot) => ids[slot] === expert);
+      if (chosen.length === 0) continue;
+      const product = (
+        matrix: Matrix,
+        bias: Vector | null,
+        from: Float32Array,
+        to: Float32Array,
+        perToken: boolean,
+      ) => {
+        const b = values(bias);
+        own<ReferenceMatrix>(matrix, "forEachRow").forEachRow(expert, (row, w) => {
+          if ((row & 63) === 0) this.#checkCancelled();
+          for (const slot of chosen) {
+            const input = (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
+            const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
+            to[slot * matrix.rows + row] = dot(w, from, input, matrix.cols) + constant;
+          }
+        });
+      };
+      product(gate, weights.gateBias, data(x), gateOut, true);
+      product(up, weights.upBias, data(x), upOut, true);
+      for (const slot of chosen)
+        for (let i = slot * hidden; i < (slot + 1) * hidden; i++) gateOut[i] = gluValue(kind, gateOut[i]!, upOut[i]!);
+      product(down, weights.downBias, gateOut, downOut, false);
+    }
+    const y = data(out);
+    for (let t = 0; t < n; t++)
+      for (let i = 0; i < out.cols; i++) {
+        let sum = 0;
+        for (let slot = t * routing.topK; slot < (t + 1) * routing.topK; slot++)
+          sum += share[slot]! * downOut[slot * out.cols + i]!;
+        y[t * out.cols + i] = sum;
+      }
+  }
+
+  add(y: Tensor, x: Tensor, n: number): void {
+    const [to, from] = [data(y), data(x)];
+    for (let i = 0; i < n * y.cols; i++) to[i] = to[i]! + from[i]!;
+  }
+
+  scale(x: Tensor, factor: number, n: number): void {
+    const d = data(x);
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factor;
+  }
+
+  softcap(x: Tensor, cap: number, n: number): void {
+    const d = data(x);
+    for (let i = 0; i < n * x.cols; i++) d[i] = softcapValue(d[i]!, cap);
+  }
+
+  gather(out: Tensor, x: Tensor, indices: Int32Array): void {
+    for (const [i, index] of indices.entries())
+      data(out).set(data(x).subarray(index * x.cols, (index + 1) * x.cols), i * out.cols);
+  }
+
+  // --- outside
+
+  read(x: Tensor, n: number): Float32Array {
+    return data(x).slice(0, n * x.cols);
+  }
+
+  write(x: Tensor, from: Float32Array): void {
+    data(x).set(from);
+  }
+
+  readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array } {
+    const { ids, weights, topK } = own<Routes>(routing, "ids");
+    return { ids: ids.slice(0, n * topK), weights: weights.slice(0, n * topK) };
+  }
+
+  kvCopyPage(pool: KvPool, from: number, to: number): void {
+    own<ReferenceKvPool>(pool, "layout").copyPage(from, to);
+  }
+
+  setCancelFlag(flag: Int32Array | null): void {
+    this.#cancel = flag;
+  }
+
+  #checkCancelled(): void {
+    if (this.#cancel !== null && Atomics.load(this.#cancel, 0) !== 0)
+      throw new HundredweightError("CANCELLED", "stopped by the caller");
+  }
+
+  /** Weights are read from their files at every use and decode scratch is garbage of the call: both count zero. */
+  counters(): OpsCounters {
+    const { activations, kv } = this.#bytes;
+    return {
+      activationBytes: activations,
+      kvBytes: kv,
+      scratchBytes: 0,
+      weightBytes: 0,
+      allocations: this.#allocations,
+    };
+  }
+
+  close(): void {
+    this.#files.close();
+  }
+}
