@@ -1,0 +1,208 @@
+/**
+ * The engine: jobs in, events out, one at a time in order of arrival (a scheduler that mixes the rows of many sequences
+ * in one pass takes this place later; requests and events stay). It owns the model, the KV cache and the timeline, and
+ * knows nothing of threads or transports.
+ */
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import { KvCache } from "../kv/cache.js";
+import { Candidates } from "../sampling/candidates.js";
+import { Rng } from "../sampling/rng.js";
+import { StopSignal } from "./cancel.js";
+import { generate } from "./generate.js";
+import { type EngineParts, groupShapes } from "./parts.js";
+import type { JobEvent, JobRequest, JobResult, LedgerEntry, MemoryReport, Prompt } from "./protocol.js";
+import { score } from "./score.js";
+import { cancelled, type EvaluateHooks, type PassRecord, Session } from "./session.js";
+
+interface Job {
+  readonly id: number;
+  readonly request: JobRequest;
+  readonly emit: (event: JobEvent) => void;
+  readonly settle: (outcome: JobResult | HundredweightError) => void;
+}
+
+export class Engine {
+  private readonly parts: EngineParts;
+  private readonly stop: StopSignal;
+  private readonly session: Session;
+  private readonly candidates: Candidates;
+  private readonly queue: Job[] = [];
+  private running: Job | undefined;
+  private closing: Promise<void> | undefined;
+  private idle: (() => void) | undefined;
+
+  constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
+    const { info, model } = parts;
+    this.parts = parts;
+    this.stop = stop;
+    this.candidates = new Candidates(info.vocab);
+    const cache = new KvCache({
+      groups: groupShapes(model),
+      sequences: 1,
+      contextTokens: info.contextTokens,
+      maxRows: info.chunkRows,
+      copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
+    });
+    this.session = new Session({ model, cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
+    model.ops.setCancelFlag(stop.words);
+  }
+
+  /**
+   * Queues a job. `id` is a positive number the caller chose.
+   * @throws whatever ends the job: CANCELLED, CONTEXT_EXCEEDED, OPTION_INVALID, ENGINE_CLOSED ...
+   */
+  submit(id: number, request: JobRequest, emit: (event: JobEvent) => void = () => {}): Promise<JobResult> {
+    return new Promise((resolve, reject) => {
+      if (this.closing !== undefined) {
+        reject(closed());
+        return;
+      }
+      const settle = (outcome: JobResult | HundredweightError): void =>
+        outcome instanceof HundredweightError ? reject(outcome) : resolve(outcome);
+      this.queue.push({ id, request, emit, settle });
+      void this.drain();
+    });
+  }
+
+  cancel(id: number): void {
+    if (this.running?.id === id) {
+      this.stop.stop();
+      return;
+    }
+    const at = this.queue.findIndex((job) => job.id === id);
+    if (at >= 0) this.queue.splice(at, 1)[0]!.settle(cancelled());
+  }
+
+  /** Stops everything and frees the model. */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    for (const job of this.queue.splice(0)) job.settle(closed());
+    if (this.running !== undefined) {
+      this.stop.stop();
+      await new Promise<void>((resolve) => {
+        this.idle = resolve;
+      });
+    }
+    this.parts.model.ops.setCancelFlag(null);
+    this.parts.model.close();
+  }
+
+  private async drain(): Promise<void> {
+    if (this.running !== undefined) return;
+    for (let job = this.queue.shift(); job !== undefined; job = this.queue.shift()) {
+      this.running = job;
+      this.stop.begin(job.id);
+      let outcome: JobResult | HundredweightError;
+      try {
+        outcome = await this.perform(job);
+      } catch (error) {
+        outcome = asHundredweightError(error);
+      }
+      this.stop.end();
+      this.running = undefined;
+      job.settle(outcome);
+    }
+    this.idle?.();
+  }
+
+  private async perform(job: Job): Promise<JobResult> {
+    const { request, emit } = job;
+    const { parts, session } = this;
+    switch (request.kind) {
+      case "generate": {
+        const prompt = this.encode(request.prompt);
+        emit({ kind: "prompt", tokens: prompt });
+        const hooks = (total: number): EvaluateHooks => this.hooks(emit, total);
+        const { candidates } = this;
+        const { contextTokens } = parts.info;
+        return generate({ parts, session, candidates, contextTokens, emit, hooks }, prompt, request);
+      }
+      case "score": {
+        const began = performance.now();
+        await score(session, request, parts.info.vocab, emit, this.hooks(emit, request.tokens.length));
+        return { kind: "score", computeMs: performance.now() - began };
+      }
+      case "measure":
+        return this.measure(request.prompt, request.decode);
+      case "tokenize":
+        return { kind: "tokenize", tokens: this.encode(request.prompt) };
+      case "detokenize":
+        return { kind: "detokenize", text: parts.tokenizer.decode(request.tokens, { special: request.special }) };
+      case "memory":
+        return { kind: "memory", memory: this.memory() };
+    }
+  }
+
+  private encode(prompt: Prompt): Int32Array {
+    const { tokenizer } = this.parts;
+    switch (prompt.kind) {
+      case "text":
+        return tokenizer.encode(prompt.text, {
+          addSpecial: prompt.addSpecial ?? true,
+          parseSpecial: prompt.parseSpecial ?? false,
+        });
+      case "segments":
+        return tokenizer.encodeSegments(prompt.segments);
+      case "tokens":
+        return prompt.tokens;
+    }
+  }
+
+  private async measure(prompt: number, decode: number): Promise<JobResult> {
+    const { vocab } = this.parts.info;
+    const rng = new Rng(1);
+    const tokens = Int32Array.from({ length: Math.max(prompt, decode) }, () => Math.floor(rng.uniform() * vocab));
+    this.session.rewind(0);
+    const began = performance.now();
+    if (prompt > 0) await this.session.eval(tokens.subarray(0, prompt));
+    const prefillMs = performance.now() - began;
+    this.session.rewind(0);
+    const again = performance.now();
+    for (let i = 0; i < decode; i++) await this.session.eval(tokens.subarray(i, i + 1));
+    return { kind: "measure", prefillMs, decodeMs: performance.now() - again };
+  }
+
+  private memory(): MemoryReport {
+    const counters = this.parts.model.ops.counters();
+    return {
+      kvBytes: counters.kvBytes,
+      activationBytes: counters.activationBytes + counters.scratchBytes,
+      weightBytes: counters.weightBytes,
+      allocations: counters.allocations,
+    };
+  }
+
+  private hooks(emit: (event: JobEvent) => void, total: number): EvaluateHooks {
+    return {
+      onPass: (pass) =>
+        emit({
+          kind: "pass",
+          entry: ledger(pass, this.parts.info.passWeightBytes),
+          done: pass.position + pass.rows,
+          total,
+        }),
+    };
+  }
+}
+
+function ledger(pass: PassRecord, weightBytes: number): LedgerEntry {
+  return {
+    position: pass.position,
+    rows: pass.rows,
+    diskBytes: 0,
+    pinnedBytes: weightBytes,
+    stallMs: 0,
+    computeMs: pass.computeMs,
+    expertHits: 0,
+    expertMisses: 0,
+    acceptedDrafts: 0,
+  };
+}
+
+function closed(): HundredweightError {
+  return new HundredweightError("ENGINE_CLOSED", "the model is closed");
+}

@@ -1,0 +1,74 @@
+/** The loop: sync the prompt, then sample, show, evaluate, until something ends it. */
+import type { Candidates } from "../sampling/candidates.js";
+import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
+import type { EngineParts } from "./parts.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
+import type { EvaluateHooks, Session } from "./session.js";
+import { StopStrings } from "./stop-strings.js";
+
+export interface GenerateContext {
+  readonly parts: EngineParts;
+  readonly session: Session;
+  readonly candidates: Candidates;
+  readonly contextTokens: number;
+  readonly emit: (event: JobEvent) => void;
+  /** Hooks for a stretch of `total` rows. */
+  readonly hooks: (total: number) => EvaluateHooks;
+}
+
+export async function generate(
+  context: GenerateContext,
+  prompt: Int32Array,
+  request: GenerateRequest,
+): Promise<GenerateResult> {
+  const { parts, session, contextTokens, emit } = context;
+  const { tokenizer } = parts;
+  const settings = request.ignoreEos ? banEndings(request.sampling, tokenizer.endOfGeneration) : request.sampling;
+  const chain = new SamplerChain(settings, context.candidates, contextTokens + 1);
+  const decoder = parts.streamDecoder();
+  const stops = new StopStrings(request.stop);
+  const limit = request.maxTokens < 0 ? Number.POSITIVE_INFINITY : request.maxTokens;
+  for (const id of prompt) chain.accept(id);
+
+  const began = performance.now();
+  const reusedTokens = await session.sync(prompt, context.hooks(prompt.length));
+  const prefilled = performance.now();
+
+  const one = new Int32Array(1);
+  const hooks = context.hooks(0);
+  let finishReason: FinishReason = "length";
+  let decodeRows = 0;
+  for (let count = 0; count < limit; ) {
+    const id = chain.sample(session.logits);
+    if (!request.ignoreEos && tokenizer.endOfGeneration.has(id)) {
+      finishReason = "stop";
+      break;
+    }
+    chain.accept(id);
+    count++;
+    emit({ kind: "token", id, text: stops.push(decoder.push(id)) });
+    if (stops.found !== undefined) {
+      finishReason = "stop";
+      break;
+    }
+    if (count >= limit || session.length >= contextTokens) break;
+    one[0] = id;
+    await session.eval(one, hooks);
+    decodeRows++;
+  }
+  const rest = stops.push(decoder.flush()) + stops.flush();
+  if (rest !== "") emit({ kind: "text", text: rest });
+  return {
+    kind: "generate",
+    finishReason,
+    reusedTokens,
+    prefillMs: prefilled - began,
+    prefillRows: prompt.length - reusedTokens,
+    decodeMs: performance.now() - prefilled,
+    decodeRows,
+  };
+}
+
+function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): SamplingSettings {
+  return { ...settings, logitBias: [...settings.logitBias, ...[...ids].map((id) => [id, -Infinity] as const)] };
+}

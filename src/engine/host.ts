@@ -1,0 +1,88 @@
+/** The engine behind a message port: turns messages into jobs and events into messages. */
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import { StopSignal } from "./cancel.js";
+import { Engine } from "./engine.js";
+import type { EngineParts } from "./parts.js";
+import type { EngineOptions, FromEngine, ToEngine, WireError } from "./protocol.js";
+
+export interface Port {
+  post(message: FromEngine, transfer?: readonly ArrayBuffer[]): void;
+  onMessage(listener: (message: ToEngine) => void): void;
+  /** Nothing more will be posted. */
+  end(): void;
+}
+
+export type OpenParts = (path: string, options: EngineOptions) => Promise<EngineParts>;
+
+export function serveEngine(port: Port, openParts: OpenParts): void {
+  let engine: Engine | undefined;
+  const open = async (path: string, options: EngineOptions, words: Int32Array): Promise<void> => {
+    try {
+      const parts = await openParts(path, options);
+      engine = new Engine(parts, new StopSignal(words));
+      port.post({ type: "opened", info: parts.info });
+    } catch (error) {
+      port.post({ type: "openFailed", error: toWire(error) });
+    }
+  };
+  port.onMessage((message) => {
+    switch (message.type) {
+      case "open":
+        void open(message.path, message.options, message.stop);
+        return;
+      case "submit": {
+        const { job } = message;
+        if (engine === undefined) {
+          port.post({
+            type: "failed",
+            job,
+            error: toWire(new HundredweightError("ENGINE_CLOSED", "no model is open")),
+          });
+          return;
+        }
+        engine
+          .submit(job, message.request, (event) => {
+            const values =
+              event.kind === "logits" || event.kind === "logprobs" ? [event.values.buffer as ArrayBuffer] : [];
+            port.post({ type: "event", job, event }, values);
+          })
+          .then(
+            (result) => port.post({ type: "done", job, result }),
+            (error) => port.post({ type: "failed", job, error: toWire(error) }),
+          );
+        return;
+      }
+      case "cancel":
+        engine?.cancel(message.job);
+        return;
+      case "close":
+        void (engine?.close() ?? Promise.resolve()).finally(() => {
+          port.post({ type: "closed" });
+          port.end();
+        });
+        return;
+    }
+  });
+}
+
+export function toWire(thrown: unknown): WireError {
+  const error = asHundredweightError(thrown);
+  const details: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(error.details)) {
+    // What cannot be cloned must not hide the error itself.
+    if (typeof value !== "function" && typeof value !== "symbol") details[key] = cloneable(value);
+  }
+  return { code: error.code, message: error.message, details };
+}
+
+function cloneable(value: unknown): unknown {
+  try {
+    return structuredClone(value);
+  } catch {
+    return String(value);
+  }
+}
+
+export function fromWire(error: WireError): HundredweightError {
+  return new HundredweightError(error.code, error.message, { ...error.details });
+}

@@ -1,0 +1,27 @@
+/** What an engine is made of; tests make it of other things. */
+import type { KvGroupShape } from "../kv/cache.js";
+import type { KvPool, OpsCounters } from "../ops/ops.js";
+import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
+import type { ModelInfo } from "./protocol.js";
+import type { ForwardModel } from "./session.js";
+
+export interface EngineModel extends ForwardModel {
+  readonly ops: {
+    kvCopyPage(pool: KvPool, from: number, to: number): void;
+    setCancelFlag(flag: Int32Array | null): void;
+    counters(): OpsCounters;
+  };
+  readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
+  close(): void;
+}
+
+export interface EngineParts {
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  streamDecoder(): StreamDecoder;
+  readonly model: EngineModel;
+}
+
+export function groupShapes(model: EngineModel): KvGroupShape[] {
+  return model.kvGroups.map((group) => ({ pages: group.pool.pages, window: group.window }));
+}

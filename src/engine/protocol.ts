@@ -1,0 +1,166 @@
+/**
+ * Messages between the engine (a thread of its own; for `serve` later a process) and whoever uses it. Everything here
+ * can be structured-cloned. A job is a request with a number; its answers are events, the last one `done` or `failed`.
+ */
+import type { ErrorCode } from "../errors.js";
+import type { KvType } from "../ops/ops.js";
+import type { SamplingSettings } from "../sampling/chain.js";
+
+export type IoMode = "auto" | "mmap" | "direct" | "buffered";
+
+export interface EngineOptions {
+  /** Positions a sequence may reach; default: what the model was trained for, at most 4096. */
+  readonly contextTokens?: number;
+  /** Most token rows of a pass. Default 512. */
+  readonly chunkRows?: number;
+  readonly kvType?: KvType;
+  /** Default: one per physical core. */
+  readonly threads?: number;
+  readonly cpuList?: readonly number[];
+  /** Instruction set of the kernels; default: the best this CPU has. */
+  readonly isa?: string;
+  /** `reference` = plain TypeScript, slow, the oracle. Default: native, or reference where the addon is missing. */
+  readonly ops?: "native" | "reference";
+  /** Memory budget. Weights are mapped for now: reported, not yet enforced. */
+  readonly memoryBytes?: number;
+  readonly ringBytes?: number;
+  readonly weightsMemoryBytes?: number;
+  readonly io?: IoMode;
+  /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
+  readonly logitRows?: number;
+}
+
+/** What is known of an opened model. */
+export interface ModelInfo {
+  readonly path: string;
+  readonly name: string | undefined;
+  readonly architecture: string;
+  readonly ops: string;
+  readonly vocab: number;
+  readonly trainedContextTokens: number;
+  readonly contextTokens: number;
+  readonly chunkRows: number;
+  readonly kvType: KvType;
+  /** Bytes of all tensors, and of those a pass of one row reads at most. */
+  readonly weightBytes: number;
+  readonly passWeightBytes: number;
+  readonly tokenizer: string;
+  readonly addBos: boolean;
+  readonly special: { readonly bos: number | undefined; readonly eos: number | undefined };
+  readonly bosText: string;
+  readonly eosText: string;
+  readonly chatTemplate: string | undefined;
+  /** The file's own sampling defaults (general.sampling.*). */
+  readonly samplingDefaults: Partial<SamplingSettings>;
+}
+
+export type Prompt =
+  | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
+  | { readonly kind: "segments"; readonly segments: readonly { readonly text: string; readonly user: boolean }[] }
+  | { readonly kind: "tokens"; readonly tokens: Int32Array };
+
+export interface GenerateRequest {
+  readonly kind: "generate";
+  readonly prompt: Prompt;
+  readonly sampling: SamplingSettings;
+  /** -1 = until the context is full. */
+  readonly maxTokens: number;
+  readonly stop: readonly string[];
+  /** Bans the end-of-generation tokens. */
+  readonly ignoreEos: boolean;
+}
+
+export interface ScoreRequest {
+  readonly kind: "score";
+  readonly tokens: Int32Array;
+  /** First position whose row is wanted. */
+  readonly from: number;
+  /** Whole rows, or the natural logarithm of the probability of the token that follows. */
+  readonly output: "logits" | "logprobs";
+}
+
+/** Times passes on fixed pseudo-random tokens: `prompt` rows in chunks, then from an empty timeline `decode` single rows. */
+export interface MeasureRequest {
+  readonly kind: "measure";
+  readonly prompt: number;
+  readonly decode: number;
+}
+
+export type JobRequest =
+  | GenerateRequest
+  | ScoreRequest
+  | MeasureRequest
+  | { readonly kind: "tokenize"; readonly prompt: Prompt }
+  | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
+  | { readonly kind: "memory" };
+
+/** One line per pass. Bytes from disk and stalls stay 0 while weights are mapped: the system reads behind our back. */
+export interface LedgerEntry {
+  readonly position: number;
+  readonly rows: number;
+  readonly diskBytes: number;
+  readonly pinnedBytes: number;
+  readonly stallMs: number;
+  readonly computeMs: number;
+  readonly expertHits: number;
+  readonly expertMisses: number;
+  readonly acceptedDrafts: number;
+}
+
+export interface MemoryReport {
+  readonly kvBytes: number;
+  readonly activationBytes: number;
+  readonly weightBytes: number;
+  readonly allocations: number;
+}
+
+export type FinishReason = "stop" | "length";
+
+export interface GenerateResult {
+  readonly kind: "generate";
+  readonly finishReason: FinishReason;
+  /** Leading prompt tokens that were still evaluated from before. */
+  readonly reusedTokens: number;
+  readonly prefillMs: number;
+  readonly prefillRows: number;
+  readonly decodeMs: number;
+  readonly decodeRows: number;
+}
+
+export type JobResult =
+  | GenerateResult
+  | { readonly kind: "score"; readonly computeMs: number }
+  | { readonly kind: "measure"; readonly prefillMs: number; readonly decodeMs: number }
+  | { readonly kind: "tokenize"; readonly tokens: Int32Array }
+  | { readonly kind: "detokenize"; readonly text: string }
+  | { readonly kind: "memory"; readonly memory: MemoryReport };
+
+export type JobEvent =
+  | { readonly kind: "prompt"; readonly tokens: Int32Array }
+  | { readonly kind: "token"; readonly id: number; readonly text: string }
+  /** Text that belongs to no new token: what was held back when generation ended. */
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "pass"; readonly entry: LedgerEntry; readonly done: number; readonly total: number }
+  /** Whole rows from `position` on, [rows * vocab]. */
+  | { readonly kind: "logits"; readonly position: number; readonly values: Float32Array }
+  | { readonly kind: "logprobs"; readonly position: number; readonly values: Float64Array };
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export type ToEngine =
+  | { readonly type: "open"; readonly path: string; readonly options: EngineOptions; readonly stop: Int32Array }
+  | { readonly type: "submit"; readonly job: number; readonly request: JobRequest }
+  | { readonly type: "cancel"; readonly job: number }
+  | { readonly type: "close" };
+
+export type FromEngine =
+  | { readonly type: "opened"; readonly info: ModelInfo }
+  | { readonly type: "openFailed"; readonly error: WireError }
+  | { readonly type: "event"; readonly job: number; readonly event: JobEvent }
+  | { readonly type: "done"; readonly job: number; readonly result: JobResult }
+  | { readonly type: "failed"; readonly job: number; readonly error: WireError }
+  | { readonly type: "closed" };

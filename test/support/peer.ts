@@ -1,0 +1,81 @@
+/** Starts llama.cpp (test/peer/llama.mjs) and asks it things. Absent peer: `openPeer` returns undefined, say so aloud. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { packageRoot } from "../../src/package-root.js";
+
+export interface PeerLoad {
+  readonly path: string;
+  readonly threads?: number;
+  readonly contextTokens?: number;
+  readonly batch?: number;
+  readonly sequences?: number;
+  readonly mmap?: boolean;
+  readonly flashAttention?: boolean;
+  readonly vocabOnly?: boolean;
+}
+
+export class Peer {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #waiting = new Map<number, { resolve: (a: Record<string, unknown>) => void; reject: (e: Error) => void }>();
+  #nextId = 1;
+
+  constructor() {
+    this.#child = spawn(process.execPath, [join(packageRoot(), "test/peer/llama.mjs")], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let errors = "";
+    this.#child.stderr.on("data", (data: Buffer) => {
+      errors = (errors + data.toString()).slice(-2000);
+    });
+    createInterface({ input: this.#child.stdout }).on("line", (line) => {
+      if (!line.startsWith("{")) return;
+      const answer = JSON.parse(line) as { id: number; error?: string };
+      const waiter = this.#waiting.get(answer.id);
+      this.#waiting.delete(answer.id);
+      if (answer.error !== undefined) waiter?.reject(new Error(`llama.cpp: ${answer.error}`));
+      else waiter?.resolve(answer as unknown as Record<string, unknown>);
+    });
+    this.#child.on("exit", (code) => {
+      for (const w of this.#waiting.values()) w.reject(new Error(`llama.cpp process ended (${code}): ${errors}`));
+      this.#waiting.clear();
+    });
+  }
+
+  ask<T>(command: string, request: object = {}): Promise<T> {
+    const id = this.#nextId++;
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (a: Record<string, unknown>) => void, reject });
+      this.#child.stdin.write(`${JSON.stringify({ id, command, ...request })}\n`);
+    });
+  }
+
+  load(request: PeerLoad): Promise<{ system: string; vocab: number }> {
+    return this.ask("load", request);
+  }
+
+  close(): void {
+    this.#child.stdin.end();
+    this.#child.kill();
+  }
+}
+
+export function peerInstalled(): boolean {
+  return existsSync(join(packageRoot(), ".peer/node_modules/node-llama-cpp/dist/index.js"));
+}
+
+/** HUNDREDWEIGHT_REQUIRE_PEER=1 (set by CI once the registry answered) turns a missing peer into a failure. */
+export function openPeer(): Peer | undefined {
+  if (peerInstalled()) return new Peer();
+  if (process.env.HUNDREDWEIGHT_REQUIRE_PEER === "1") throw new Error("the peer is required and not installed");
+  return undefined;
+}
+
+/** Path of a fetched model (scripts/fetch-peer.mjs), or undefined. */
+export function fetchedModel(file: string): string | undefined {
+  const path = join(packageRoot(), ".models", file);
+  if (existsSync(path)) return path;
+  if (process.env.HUNDREDWEIGHT_REQUIRE_PEER === "1") throw new Error(`${file} is required and not fetched`);
+  return undefined;
+}
