@@ -154,6 +154,11 @@ export class TypedMetadata implements Metadata {
     return found instanceof PackedStrings ? found.raw() : found?.map((s) => Buffer.from(s, "utf8"));
   }
 
+  packedStrings(key: string): PackedStrings | undefined {
+    const found = this.#strings(key);
+    return found === undefined || found instanceof PackedStrings ? found : PackedStrings.from(found);
+  }
+
   numbers(key: string): ArrayLike<number> | undefined {
     const found = this.#values.get(key);
     if (found === undefined) return undefined;

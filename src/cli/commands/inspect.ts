@@ -1,0 +1,179 @@
+/** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
+import type { Command } from "commander";
+import { type Checkpoint, fileTypeName, openCheckpoint, type TensorInfo } from "../../formats/index.js";
+
+interface InspectOptions {
+  readonly json?: boolean;
+  readonly tensors?: boolean;
+  readonly arrays?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("inspect")
+    .description("show metadata, tensors and sizes of a model file")
+    .argument("<MODEL>", "GGUF file, or any shard of a split one")
+    .option("--json", "print one JSON document (always with all tensors)")
+    .option("--tensors", "list every tensor")
+    .option("--arrays", "print metadata arrays in full")
+    .action(async (model: string, options: InspectOptions) => {
+      const report = inspect(await openCheckpoint(model), options.arrays === true);
+      const text = options.json ? JSON.stringify(report) : describe(report, options.tensors === true);
+      process.stdout.write(`${text}\n`);
+    });
+}
+
+/** A metadata array that was cut. */
+interface CutArray {
+  readonly length: number;
+  readonly first: readonly unknown[];
+}
+
+interface Total {
+  tensors: number;
+  parameters: number;
+  bytes: number;
+}
+
+/** The JSON document. `null` where the file does not say. */
+export interface InspectReport {
+  readonly path: string;
+  readonly format: string;
+  readonly version: number | null;
+  readonly architecture: string | null;
+  readonly name: string | null;
+  /** Name of general.file_type, e.g. Q4_K_M. */
+  readonly fileType: string | null;
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly tensors: readonly TensorRow[];
+  readonly parameters: number;
+  readonly tensorBytes: number;
+  readonly bitsPerWeight: number | null;
+  readonly dtypes: Readonly<Record<string, Readonly<Total>>>;
+}
+
+/** `offset` is absolute in `file`. */
+interface TensorRow {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly offset: number;
+  readonly file: string;
+}
+
+function row(tensor: TensorInfo): TensorRow {
+  const { name, dtype, shape, extent } = tensor;
+  return { name, dtype: dtype.name, shape, bytes: extent.bytes, offset: extent.offset, file: extent.file };
+}
+
+/** Everything known from the file alone. */
+export function inspect(checkpoint: Checkpoint, wholeArrays = false): InspectReport {
+  const { metadata } = checkpoint;
+  const tensors = [...checkpoint.tensors.values()];
+  const dtypes: Record<string, Total> = {};
+  let parameters = 0;
+  for (const tensor of tensors) {
+    const count = tensor.shape.reduce((product, size) => product * size, 1);
+    dtypes[tensor.dtype.name] ??= { tensors: 0, parameters: 0, bytes: 0 };
+    const total = dtypes[tensor.dtype.name]!;
+    total.tensors++;
+    total.parameters += count;
+    total.bytes += tensor.extent.bytes;
+    parameters += count;
+  }
+  // A wrongly typed key is shown under metadata like any other; a report must not fail over it.
+  const text = (key: string) => asString(metadata.get(key));
+  const fileType = metadata.get("general.file_type");
+  return {
+    path: checkpoint.path,
+    format: checkpoint.format,
+    version: checkpoint.formatVersion ?? null,
+    architecture: text("general.architecture"),
+    name: text("general.name"),
+    fileType: (typeof fileType === "number" ? fileTypeName(fileType) : undefined) ?? null,
+    files: checkpoint.files,
+    metadata: Object.fromEntries([...metadata.keys()].map((key) => [key, plain(metadata.get(key), wholeArrays)])),
+    tensors: tensors.map(row),
+    parameters,
+    tensorBytes: checkpoint.tensorBytes,
+    bitsPerWeight: parameters === 0 ? null : (8 * checkpoint.tensorBytes) / parameters,
+    dtypes,
+  };
+}
+
+const asString = (value: unknown): string | null => (typeof value === "string" ? value : null);
+
+const wholeBelow = 64;
+
+/** A value as JSON can hold it: 64-bit integers beyond 2^53, NaN and infinities as text, long arrays cut. */
+function plain(value: unknown, wholeArrays: boolean): unknown {
+  if (typeof value === "bigint" || (typeof value === "number" && !Number.isFinite(value))) return String(value);
+  if (typeof value !== "object" || value === null) return value;
+  const array = value as ArrayLike<unknown>;
+  const whole = wholeArrays || array.length <= wholeBelow;
+  const kept = Array.from({ length: whole ? array.length : 8 }, (_, i) => plain(array[i], wholeArrays));
+  return whole ? kept : ({ length: array.length, first: kept } satisfies CutArray);
+}
+
+function describe(report: InspectReport, listTensors: boolean): string {
+  const lines: string[] = [];
+  const field = (name: string, value: string) => lines.push(`${name.padEnd(14)}${value}`);
+  field("file", printable(report.path));
+  for (const file of report.files.length > 1 ? report.files : [])
+    field("", `${printable(file.path)} ${size(file.bytes)}`);
+  field("format", `${report.format}${report.version === null ? "" : ` version ${report.version}`}`);
+  field("architecture", printable(report.architecture ?? "not given"));
+  if (report.name !== null) field("name", printable(report.name));
+  if (report.fileType !== null) field("file type", report.fileType);
+  const bits = report.bitsPerWeight === null ? "" : `, ${report.bitsPerWeight.toFixed(2)} bits per weight`;
+  field("parameters", `${report.parameters.toLocaleString("en")}${bits}`);
+  field("tensors", `${report.tensors.length}, ${size(report.tensorBytes)}`);
+  lines.push("", "type           tensors      parameters           bytes");
+  for (const [name, total] of Object.entries(report.dtypes).sort((a, b) => b[1].bytes - a[1].bytes)) {
+    const columns = [name.padEnd(10), right(total.tensors, 12), right(total.parameters, 16), right(total.bytes, 16)];
+    lines.push(columns.join(""));
+  }
+  lines.push("", "metadata");
+  for (const [key, value] of Object.entries(report.metadata)) lines.push(`  ${printable(key)} = ${brief(value)}`);
+  if (listTensors) {
+    lines.push("", "offset           bytes            type      shape                  name");
+    for (const t of report.tensors) {
+      const shape = `[${t.shape.join(", ")}]`;
+      lines.push(
+        `${String(t.offset).padEnd(17)}${String(t.bytes).padEnd(17)}${t.dtype.padEnd(10)}${shape.padEnd(23)}${printable(t.name)}`,
+      );
+    }
+  }
+  return lines.join("\n");
+}
+
+const right = (count: number, width: number) => count.toLocaleString("en").padStart(width);
+
+function brief(value: unknown): string {
+  if (typeof value === "object" && value !== null && "first" in value) {
+    const cut = value as CutArray;
+    return `${shorten(JSON.stringify(cut.first), 100)} ... ${cut.length.toLocaleString("en")} in all`;
+  }
+  return shorten(JSON.stringify(value), 160);
+}
+
+/** Strings of a file are foreign: no control character of theirs reaches the terminal. */
+function shorten(json: string, length: number): string {
+  const text = printable(json);
+  return text.length > length ? `${text.slice(0, length)}...` : text;
+}
+
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {
+    return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 2 ** (10 * power)).toFixed(2)} ${units[power - 1]}`;
+}
