@@ -52,7 +52,8 @@ export function modelTensors(spec: ModelSpec, tied: boolean): { before: TensorSp
     // A tied embedding is read whole at every pass: it is placed and quantized as the head it is.
     role: tied ? "head" : "embedding",
     kind: "matrix",
-    tiny: { mean: 0, deviation: 1 },
+    // A tied one makes the logits too, and those need a deviation of a few units.
+    tiny: { mean: 0, deviation: tied ? 2.5 / Math.sqrt(dim) : 1 },
   };
   const after: TensorSpec[] = [{ name: "output_norm.weight", shape: [dim], role: "norm", kind: "vector" }];
   if (!tied)

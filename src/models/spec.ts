@@ -111,6 +111,16 @@ export interface ModelConfig {
 /** Metadata of a tiny test model, without the architecture prefix. */
 export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[]>>;
 
+export interface TinyVariant {
+  readonly variant: string;
+  /** `dims` is the width: 64, or 256 where the K types apply. */
+  metadata(dims: 64 | 256): TinyMetadata;
+  /** The head is the token embedding. */
+  readonly tied?: boolean;
+  /** Optional tensors the file has all the same. */
+  readonly optionalTensors?: readonly string[];
+}
+
 export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** `general.architecture`. */
   readonly name: string;
@@ -124,8 +134,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   finalSoftcap?(config: C): number;
   /** The head has a bias when the file carries one. */
   readonly headBias?: boolean;
-  /** Configurations of random test models; `dims` is 32 (smallest) or 256 (K-quants apply). */
-  readonly tiny: readonly { readonly variant: string; metadata(dims: 32 | 256): TinyMetadata }[];
+  /** Configurations of random test models. */
+  readonly tiny: readonly TinyVariant[];
   /** Mechanisms whose removal must be noticed by the tests. */
   readonly mechanisms: readonly Mutation[];
 }

@@ -62,6 +62,7 @@ export const gemma3 = defineArchitecture({
   tiny: [
     {
       variant: "dense",
+      tied: true,
       metadata: (dims) => ({
         block_count: 7,
         context_length: 1024,
@@ -69,8 +70,8 @@ export const gemma3 = defineArchitecture({
         feed_forward_length: 2 * dims,
         "attention.head_count": 4,
         "attention.head_count_kv": 2,
-        "attention.key_length": dims / 2,
-        "attention.value_length": dims / 2,
+        "attention.key_length": 32,
+        "attention.value_length": 32,
         "attention.layer_norm_rms_epsilon": 1e-6,
         "attention.sliding_window": 16,
         "rope.freq_base": 1e6,

@@ -43,7 +43,13 @@ export const llama = defineArchitecture({
   }),
   mechanisms: ["rope", "router-norm"],
   tiny: [
-    { variant: "dense", metadata: (dims) => tiny(dims) },
+    { variant: "dense", metadata: (dims) => tiny(dims), optionalTensors: ["rope_freqs.weight"] },
+    {
+      variant: "tied-biased",
+      metadata: (dims) => tiny(dims),
+      tied: true,
+      optionalTensors: ["attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"],
+    },
     { variant: "moe", metadata: (dims) => ({ ...tiny(dims), expert_count: 6, expert_used_count: 2 }) },
   ],
 });
@@ -55,7 +61,9 @@ const tiny = (dims: number) => ({
   feed_forward_length: 2 * dims,
   "attention.head_count": 4,
   "attention.head_count_kv": 2,
+  "attention.key_length": 32,
+  "attention.value_length": 32,
   "attention.layer_norm_rms_epsilon": 1e-5,
-  "rope.dimension_count": dims / 4,
+  "rope.dimension_count": 32,
   "rope.freq_base": 10000,
 });

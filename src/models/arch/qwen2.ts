@@ -26,8 +26,9 @@ export const qwen2 = defineArchitecture({
         context_length: 1024,
         embedding_length: dims,
         feed_forward_length: 2 * dims,
-        "attention.head_count": 4,
-        "attention.head_count_kv": 2,
+        // llama.cpp insists on heads * headDim = dim for this one.
+        "attention.head_count": dims / 32,
+        "attention.head_count_kv": dims / 64,
         "attention.layer_norm_rms_epsilon": 1e-6,
         "rope.freq_base": 1e6,
       }),

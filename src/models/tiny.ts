@@ -1,0 +1,166 @@
+/**
+ * Random models of a few hundred kilobytes, derived from the declarations: every tensor a declaration names, filled so
+ * that the model is far from uniform and every mechanism matters. For tests; llama.cpp loads them too.
+ */
+import { HundredweightError } from "../errors.js";
+import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
+import {
+  type Checkpoint,
+  type Dtype,
+  dtypeByName,
+  rowBytes,
+  TypedMetadata,
+  type TypedValue,
+} from "../formats/index.js";
+import { quantizeRow } from "../formats/quantize.js";
+import { branchTensors, layerPrefix, modelTensors } from "./describe.js";
+import { MetadataReader } from "./metadata-reader.js";
+import { findArchitecture } from "./registry.js";
+import type { Role, TensorSpec, TinyMetadata } from "./spec.js";
+import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
+
+export interface TinyOptions {
+  /** One of the declaration's variants; the first by default. */
+  readonly variant?: string;
+  /** Type of the matrices (routers stay F32), or one for each role with `F32` for the rest. Default F32. */
+  readonly dtype?: string | Partial<Record<Role, string>>;
+  /** Width: 64, or 256 where the K types apply. Default 64, or 256 when a type needs it. */
+  readonly dims?: 64 | 256;
+  readonly seed?: number;
+  /** Metadata that replaces the variant's, without the architecture prefix. */
+  readonly overrides?: TinyMetadata;
+}
+
+export interface TinyModel {
+  readonly path: string;
+  readonly vocab: number;
+}
+
+/**
+ * Writes a random model of an architecture.
+ * @throws OPTION_INVALID for an unknown variant or type, FILE_IO
+ */
+export async function makeTinyModel(path: string, arch: string, options: TinyOptions = {}): Promise<TinyModel> {
+  const declaration = findArchitecture(arch);
+  const variant = declaration.tiny.find((t) => options.variant === undefined || t.variant === options.variant);
+  if (variant === undefined)
+    throw new HundredweightError("OPTION_INVALID", `'${arch}' has no tiny variant '${options.variant}'`);
+  const dtypes = roleTypes(options.dtype ?? "F32");
+  const needs256 = Object.values(dtypes).some((d) => d.blockValues > 64);
+  const dims = options.dims ?? (needs256 ? 256 : 64);
+  const vocab = tinyTokens().length;
+
+  const metadata: [string, TypedValue][] = [
+    ["general.architecture", { type: "string", value: arch }],
+    ["general.name", { type: "string", value: `random tiny ${arch} (${variant.variant})` }],
+    ...Object.entries({ ...variant.metadata(dims), ...options.overrides }).map(([key, value]): [string, TypedValue] => [
+      `${arch}.${key}`,
+      typed(key, value),
+    ]),
+    ...tinyTokenizer(),
+  ];
+  const reader = new MetadataReader(paper(path, metadata, dims, vocab), arch);
+  const spec = declaration.declare(reader);
+  reader.check();
+
+  const tensors: TensorSource[] = [];
+  const seen = new Set<string>();
+  const wanted = (tensor: TensorSpec) => !tensor.optional || (variant.optionalTensors ?? []).includes(tensor.name);
+  const put = (tensor: TensorSpec, layer: number) => {
+    const name = layer < 0 || tensor.shared ? tensor.name : layerPrefix(layer) + tensor.name;
+    if (seen.has(name) || !wanted(tensor)) return;
+    seen.add(name);
+    tensors.push(randomTensor(name, tensor, dtypes[tensor.role], options.seed ?? 1));
+  };
+  const { before, after } = modelTensors(spec, variant.tied ?? false);
+  for (const tensor of before) put(tensor, -1);
+  for (let i = 0; i < spec.config.layers; i++) {
+    const { mixer, ffn } = spec.layer(i);
+    for (const tensor of [mixer, ffn].flatMap((branch) => branchTensors(branch, spec.config.dim))) put(tensor, i);
+  }
+  for (const tensor of after) put(tensor, -1);
+  await writeGguf(path, { metadata, tensors });
+  return { path, vocab };
+}
+
+function roleTypes(dtype: string | Partial<Record<Role, string>>): Record<Role, Dtype> {
+  const named = (role: Role): Dtype => {
+    const name = typeof dtype === "string" ? dtype : (dtype[role] ?? "F32");
+    const found = dtypeByName(name);
+    if (found?.acts === undefined) throw new HundredweightError("OPTION_INVALID", `no tiny model in type '${name}'`);
+    return found;
+  };
+  const f32 = dtypeByName("F32")!;
+  return {
+    norm: f32,
+    router: f32,
+    attention: named("attention"),
+    ffn: named("ffn"),
+    expert: named("expert"),
+    embedding: named("embedding"),
+    head: named("head"),
+  };
+}
+
+/** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
+const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;
+
+function typed(key: string, value: TinyMetadata[string]): TypedValue {
+  switch (typeof value) {
+    case "string":
+      return { type: "string", value };
+    case "boolean":
+      return { type: "bool", value };
+    case "number":
+      return { type: floatKey.test(key) || !Number.isInteger(value) ? "f32" : "u32", value };
+    default:
+      return { type: "array", element: "u32", value: Uint32Array.from(value) };
+  }
+}
+
+/** The model on paper, for the declaration to read: metadata and the size of the embedding. */
+function paper(path: string, metadata: [string, TypedValue][], dims: number, vocab: number): Checkpoint {
+  const dtype = dtypeByName("F32")!;
+  const name = "token_embd.weight";
+  const extent = { file: path, offset: 0, bytes: dims * vocab * 4 };
+  return {
+    path,
+    format: "gguf",
+    files: [],
+    metadata: new TypedMetadata(new Map(metadata), path),
+    tensors: new Map([[name, { name, dtype, shape: [dims, vocab], extent }]]),
+    tensorBytes: 0,
+  };
+}
+
+function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number): TensorSource {
+  const dtype = spec.kind === "vector" ? dtypeByName("F32")! : type;
+  const [cols, ...others] = spec.shape as [number, ...number[]];
+  const rows = others.reduce((a, b) => a * b, 1);
+  const bytes = rowBytes(dtype, cols);
+  if (bytes === undefined)
+    throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
+  // Norms scatter around one; they would hide their own removal otherwise.
+  const fill = spec.tiny ?? { mean: 1, deviation: spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(cols) };
+  const next = normals(seed, name);
+  const data = new Uint8Array(rows * bytes);
+  const row = new Float32Array(cols);
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < cols; i++) row[i] = fill.mean + fill.deviation * next();
+    quantizeRow(dtype, row, data.subarray(r * bytes, (r + 1) * bytes));
+  }
+  return { name, dtype, shape: spec.shape, data };
+}
+
+/** Standard normal numbers that depend on the seed and the tensor's name only (mulberry32, Box-Muller). */
+function normals(seed: number, name: string): () => number {
+  let state = seed | 0;
+  for (let i = 0; i < name.length; i++) state = Math.imul(state ^ name.charCodeAt(i), 0x01000193);
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}

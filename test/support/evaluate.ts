@@ -1,0 +1,83 @@
+/** Runs a bound model over one sequence, and compares distributions. For tests. */
+
+import { openCheckpoint } from "../../src/formats/index.js";
+import { type BoundModel, bindModel, type ModelOptions } from "../../src/models/index.js";
+import { type Ops, pagePositions } from "../../src/ops/ops.js";
+
+export async function openModel(path: string, ops: Ops, options: Partial<ModelOptions> = {}): Promise<BoundModel> {
+  const checkpoint = await openCheckpoint(path);
+  return bindModel(checkpoint, ops, {
+    contextTokens: 1024,
+    maxRows: 512,
+    sequences: 1,
+    kvType: "f16",
+    maxLogitRows: 512,
+    ...options,
+  });
+}
+
+/**
+ * Logits after each token of one sequence, evaluated in passes of `chunk` rows. Pages are never given back here, so a
+ * window is all the attention's own work.
+ * @shape [tokens][vocab]
+ */
+export async function evaluate(model: BoundModel, ids: ArrayLike<number>, chunk = 512): Promise<Float32Array[]> {
+  const blocks = Math.ceil(ids.length / pagePositions);
+  const blockTables = model.kvGroups.map(() => [Int32Array.from({ length: blocks }, (_, i) => i)]);
+  const out: Float32Array[] = [];
+  for (let from = 0; from < ids.length; from += chunk) {
+    const part = Int32Array.from(Array.from(ids).slice(from, from + chunk));
+    const rows = {
+      count: part.length,
+      ids: part,
+      positions: part.map((_, i) => from + i),
+      sequences: new Int32Array(part.length),
+      blockTables,
+    };
+    const { vocab } = model.config;
+    await model.forward(
+      rows,
+      part.map((_, i) => i),
+      (logits, first) => {
+        for (let i = 0; i < logits.length / vocab; i++)
+          out[from + first + i] = logits.slice(i * vocab, (i + 1) * vocab);
+      },
+    );
+  }
+  return out;
+}
+
+export function logSoftmax(logits: Float32Array): Float64Array {
+  let max = -Infinity;
+  for (const v of logits) max = Math.max(max, v);
+  let sum = 0;
+  for (const v of logits) sum += Math.exp(v - max);
+  const constant = max + Math.log(sum);
+  return Float64Array.from(logits, (v) => v - constant);
+}
+
+/** KL(p, q) in nats, mean over positions. */
+export function meanKl(p: readonly Float32Array[], q: readonly Float32Array[]): number {
+  let total = 0;
+  for (const [t, row] of p.entries()) {
+    const [a, b] = [logSoftmax(row), logSoftmax(q[t]!)];
+    for (let i = 0; i < a.length; i++) total += Math.exp(a[i]!) * (a[i]! - b[i]!);
+  }
+  return total / p.length;
+}
+
+/** Entropy in nats, mean over positions. */
+export function meanEntropy(p: readonly Float32Array[]): number {
+  let total = 0;
+  for (const row of p) for (const l of logSoftmax(row)) total -= l === -Infinity ? 0 : Math.exp(l) * l;
+  return total / p.length;
+}
+
+/** Repeatable token ids in [0, vocab). */
+export function randomTokens(count: number, vocab: number, seed = 1): number[] {
+  let state = seed;
+  return Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * vocab);
+  });
+}
