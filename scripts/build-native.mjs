@@ -1,0 +1,216 @@
+// Builds the native addon with the system's C++ compiler: no cmake, no node-gyp, no download (the Node-API headers are
+// an npm package). Incremental: an object is rebuilt when a file it includes is newer or its flags changed.
+//   node scripts/build-native.mjs            build/native/hundredweight.node
+//     --tests                                also native/test and native/bench programs, into the same folder
+//     --run                                  and runs the test programs
+//     --sanitize=address,undefined | thread  into build/native-asan or build/native-tsan
+//     --target=aarch64                       cross-compiles the programs only, into build/native-aarch64
+//     --out=FOLDER  --jobs=N  --verbose
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+process.chdir(root);
+const { values: options } = parseArgs({
+  options: {
+    tests: { type: "boolean", default: false },
+    run: { type: "boolean", default: false },
+    verbose: { type: "boolean", default: false },
+    sanitize: { type: "string", default: "" },
+    target: { type: "string", default: "" },
+    out: { type: "string" },
+    jobs: { type: "string", default: "2" },
+  },
+});
+
+function giveUp(reason) {
+  console.warn(`hundredweight: native addon not built (${reason}); the slow TypeScript ops will run instead`);
+  process.exit(0);
+}
+if (process.platform === "win32") giveUp("Windows is not supported yet");
+
+const cross = options.target !== "" && options.target !== process.arch.replace("arm64", "aarch64");
+const cpu = options.target || process.arch.replace("arm64", "aarch64").replace("x64", "x86_64");
+const works = (compiler) => spawnSync(compiler, ["--version"], { stdio: "ignore" }).status === 0;
+const candidates = cross
+  ? [process.env.CXX_TARGET, `${options.target}-linux-gnu-g++`]
+  : [process.env.CXX, "c++", "g++", "clang++"];
+const compiler = candidates.find((name) => name && works(name));
+if (!compiler) giveUp(`no C++ compiler: ${cross ? candidates[1] : "install g++ or clang++, or set CXX"}`);
+const headers = join("node_modules", "node-api-headers", "include");
+if (!cross && !existsSync(headers)) giveUp("the npm package node-api-headers is missing: run npm install");
+
+const sanitizers = options.sanitize.split(",").filter(Boolean);
+const suffix = sanitizers.includes("thread") ? "-tsan" : sanitizers.length > 0 ? "-asan" : cross ? `-${cpu}` : "";
+const out = options.out ?? join("build", `native${suffix}`);
+mkdirSync(join(out, "obj"), { recursive: true });
+
+const isaFlags = {
+  avx2: ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
+  avx512: "-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi".split(" "),
+  neon: ["-march=armv8.2-a+dotprod+fp16"],
+};
+const isaCpu = { avx2: "x86_64", avx512: "x86_64", neon: "aarch64" };
+const common = "-std=c++17 -O3 -fPIC -ffp-contract=off -fno-exceptions -fno-rtti -fvisibility=hidden -pthread".split(
+  " ",
+);
+common.push("-Wall", "-Wextra", "-Inative", `-I${headers}`, "-DNODE_GYP_MODULE_NAME=hundredweight");
+if (sanitizers.length > 0) {
+  common.push(
+    `-fsanitize=${sanitizers.join(",")}`,
+    "-fno-omit-frame-pointer",
+    "-fno-sanitize-recover=all",
+    "-g",
+    "-O1",
+  );
+}
+const compilerId = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout.split("\n")[0];
+const isClang = /clang/i.test(compilerId);
+
+function isaOf(source) {
+  return /[\\/]isa[\\/]([^\\/]+)[\\/]/.exec(source)?.[1];
+}
+
+function flagsOf(source) {
+  const flags = [...common];
+  const isa = isaOf(source);
+  if (isa) flags.push(...isaFlags[isa]);
+  // The scalar kernels are the reference: what the compiler makes of them should stay what is written.
+  if (basename(source).startsWith("scalar")) flags.push(isClang ? "-fno-vectorize" : "-fno-tree-vectorize");
+  return flags;
+}
+
+function listSources(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true })
+    .map((name) => join(folder, String(name)))
+    .filter((name) => name.endsWith(".cc"))
+    .filter((name) => isaOf(name) === undefined || isaCpu[isaOf(name)] === cpu)
+    .sort();
+}
+
+const programFolders = ["test", "bench"].map((name) => join("native", name));
+const fuzzFolder = join("native", "fuzz");
+const isAddon = (name) => name.startsWith(join("native", "addon"));
+const sources = listSources("native")
+  .filter((name) => ![...programFolders, fuzzFolder].some((folder) => name.startsWith(folder + sep)))
+  .filter((name) => !(cross && isAddon(name)));
+const programs = options.tests || options.run || cross ? programFolders.flatMap(listSources) : [];
+
+function objectOf(source) {
+  const hash = createHash("sha1")
+    .update([compilerId, ...flagsOf(source)].join(" "))
+    .digest("hex")
+    .slice(0, 10);
+  return join(out, "obj", `${relative("native", source).split(sep).join("-").slice(0, -3)}.${hash}.o`);
+}
+
+function isFresh(object) {
+  const depfile = object.replace(/o$/, "d");
+  if (!existsSync(object) || !existsSync(depfile)) return false;
+  const made = statSync(object).mtimeMs;
+  const files = readFileSync(depfile, "utf8")
+    .replace(/\\\n/g, " ")
+    .replace(/^.*?:/, "")
+    .split(/(?<!\\)\s+/)
+    .filter(Boolean);
+  return files.every((file) => existsSync(file) && statSync(file).mtimeMs < made);
+}
+
+function start(command, args) {
+  if (options.verbose) console.log([command, ...args].join(" "));
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: "inherit" });
+    child.on("error", () => resolve(1));
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+}
+
+// Written under another name and renamed: a build that runs beside this one, or a process that has the old file
+// mapped, never sees half a file.
+async function produce(target, command, argsFor) {
+  const partial = `${target}.${process.pid}.tmp`;
+  const code = await start(command, argsFor(partial));
+  if (code === 0) renameSync(partial, target);
+  else rmSync(partial, { force: true });
+  return code === 0;
+}
+
+async function inParallel(items, run) {
+  const queue = [...items];
+  let ok = true;
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) ok = (await run(item)) && ok;
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Number(options.jobs) || 1) }, worker));
+  return ok;
+}
+
+function compile(source) {
+  const object = objectOf(source);
+  if (isFresh(object)) return true;
+  console.log(`  c++ ${source}`);
+  const depfile = object.replace(/o$/, "d");
+  return produce(object, compiler, (partial) => [
+    ...flagsOf(source),
+    "-MMD",
+    "-MF",
+    depfile,
+    "-MT",
+    "object",
+    "-c",
+    source,
+    "-o",
+    partial,
+  ]);
+}
+
+// An inline function compiled for AVX-512 and merged by the linker into the scalar path would be an illegal
+// instruction on older CPUs: an ISA object may export its fill function and nothing else.
+function checkExports(object) {
+  const nm = spawnSync("nm", ["-g", "--defined-only", object], { encoding: "utf8" });
+  if (nm.error || nm.status !== 0) return true;
+  const symbols = nm.stdout.split("\n").filter((line) => /^\S* [A-Zuvw] /.test(line));
+  if (symbols.length === 1) return true;
+  console.error(`${object}: an ISA object must export one symbol, found:\n${symbols.join("\n")}`);
+  return false;
+}
+
+const linkFlags = ["-pthread", ...(sanitizers.length > 0 ? [`-fsanitize=${sanitizers.join(",")}`] : [])];
+const staticRuntime = isClang || sanitizers.length > 0 ? [] : ["-static-libstdc++", "-static-libgcc"];
+
+function linkAddon() {
+  const target = join(out, "hundredweight.node");
+  const objects = sources.map(objectOf);
+  if (existsSync(target) && objects.every((o) => statSync(o).mtimeMs < statSync(target).mtimeMs)) return true;
+  const shared =
+    process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,--exclude-libs,ALL"];
+  return produce(target, compiler, (partial) => [...shared, ...linkFlags, ...staticRuntime, ...objects, "-o", partial]);
+}
+
+function linkProgram(source) {
+  const target = join(out, basename(source, ".cc"));
+  const objects = [objectOf(source), ...sources.filter((name) => !isAddon(name)).map(objectOf)];
+  if (existsSync(target) && objects.every((o) => statSync(o).mtimeMs < statSync(target).mtimeMs)) return true;
+  const fixed = cross ? ["-static"] : staticRuntime; // one file that runs under an emulator
+  return produce(target, compiler, (partial) => [...linkFlags, ...fixed, ...objects, "-o", partial]);
+}
+
+let ok = await inParallel([...sources, ...programs], compile);
+if (sanitizers.length === 0) ok = sources.filter(isaOf).map(objectOf).filter(existsSync).every(checkExports) && ok;
+if (ok && !cross) ok = await linkAddon();
+if (ok) ok = await inParallel(programs, linkProgram);
+if (ok && options.run) {
+  const runner = cross ? [`qemu-${cpu}`] : [];
+  for (const source of programs.filter((name) => dirname(name) === programFolders[0])) {
+    const [command, ...args] = [...runner, join(out, basename(source, ".cc"))];
+    console.log(`  run ${command}`);
+    ok = (await start(command, args)) === 0 && ok;
+  }
+}
+if (ok) console.log(`native addon ready in ${out} (${compilerId})`);
+process.exit(ok ? 0 : 1);
