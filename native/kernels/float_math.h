@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "half.h"
+
 namespace hw {
 
 constexpr float kLog2e = 0x1.715476p+0f;
@@ -32,16 +34,6 @@ constexpr float kGeluC0 = 0.7978845608028654f;   // sqrt(2 / pi)
 constexpr float kGeluC1 = 0.035677408136300125f; // 0.044715 sqrt(2 / pi)
 constexpr float kOaiAlpha = 1.702f, kOaiLimit = 7.0f;
 
-static inline float bits_f32(uint32_t u) {
-  float f;
-  __builtin_memcpy(&f, &u, 4);
-  return f;
-}
-static inline uint32_t f32_bits(float f) {
-  uint32_t u;
-  __builtin_memcpy(&u, &f, 4);
-  return u;
-}
 static inline float min_f32(float a, float b) { return a < b ? a : b; }
 static inline float max_f32(float a, float b) { return a > b ? a : b; }
 
@@ -58,7 +50,7 @@ static inline float exp_poly(float r) {
 static inline float exp_reduce(float x, float* r, int32_t* i) {
   const float t = __builtin_fmaf(x, kLog2e, kRoundMagic);
   const float n = t - kRoundMagic;
-  *i = (int32_t)(f32_bits(t) - (uint32_t)kRoundMagicBits);
+  *i = (int32_t)(float_bits(t) - (uint32_t)kRoundMagicBits);
   *r = __builtin_fmaf(n, -kLn2Lo, __builtin_fmaf(n, -kLn2Hi, x));
   return n;
 }
@@ -73,20 +65,20 @@ static inline float scalar_exp(float x) {
   p = __builtin_fmaf(p, r, 1.0f);
   // 2^i in two factors: the first product is exact, so the result is rounded once even when subnormal.
   const int32_t half = i >> 1;
-  return p * bits_f32((uint32_t)(half + 127) << 23) * bits_f32((uint32_t)(i - half + 127) << 23);
+  return p * bits_float((uint32_t)(half + 127) << 23) * bits_float((uint32_t)(i - half + 127) << 23);
 }
 
 // expm1(y) / (expm1(y) + 2), y = 2|x|: no cancellation near 0 and no overflow.
 static inline float scalar_tanh(float x) {
-  const uint32_t sign = f32_bits(x) & 0x80000000u;
-  const float a = min_f32(kTanhMax, bits_f32(f32_bits(x) & 0x7FFFFFFFu));
+  const uint32_t sign = float_bits(x) & 0x80000000u;
+  const float a = min_f32(kTanhMax, bits_float(float_bits(x) & 0x7FFFFFFFu));
   float r;
   int32_t i;
   exp_reduce(a + a, &r, &i);
   const float q = __builtin_fmaf(r * r, exp_poly(r), r);
-  const float s = bits_f32((uint32_t)(i + 127) << 23);
+  const float s = bits_float((uint32_t)(i + 127) << 23);
   const float e = __builtin_fmaf(s, q, s - 1.0f);
-  return bits_f32(f32_bits(e / (e + 2.0f)) | sign);
+  return bits_float(float_bits(e / (e + 2.0f)) | sign);
 }
 
 static inline float scalar_softcap(float x, float c) { return c * scalar_tanh(x / c); }

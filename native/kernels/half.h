@@ -1,20 +1,19 @@
-// Binary16 and bfloat16 in plain integer arithmetic, for the scalar kernels and the tests. ISA objects do not include
-// this: they have the instructions, and an inline function compiled for AVX-512 must never be linked into scalar code.
+// Binary16 and bfloat16 in plain integer arithmetic, for the scalar kernels, the KV encoders and the tests. Static
+// functions and compiler builtins only, so an ISA object may include it without exporting code compiled for its ISA.
 #pragma once
 #include <stdint.h>
-#include <string.h>
 
 namespace hw {
 
 static inline uint32_t float_bits(float f) {
   uint32_t u;
-  memcpy(&u, &f, 4);
+  __builtin_memcpy(&u, &f, 4);
   return u;
 }
 
 static inline float bits_float(uint32_t u) {
   float f;
-  memcpy(&f, &u, 4);
+  __builtin_memcpy(&f, &u, 4);
   return f;
 }
 

@@ -1,4 +1,4 @@
-// KV-cache rows in plain C: half floats, and the f16 / q8_0 / q4_0 encoders and decoders every ISA must agree with.
+// KV-cache rows in plain C: the f16 / q8_0 / q4_0 encoders and decoders every ISA must agree with.
 // Row of one head: f16 = head_dim halves; q8_0 = head_dim / 32 blocks of 34 bytes; q4_0 = head_dim / 32 blocks of 18.
 //
 // Encoders follow the reference quantizers (docs/formats.md): the scale is used in f32 and stored as f16 afterwards.
@@ -8,51 +8,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "blocks.h"
 #include "float_math.h"
+#include "half.h"
 
 namespace hw {
-
-// Exact; a signalling NaN becomes quiet, as vcvtph2ps does.
-static inline float f16_f32(uint16_t h) {
-  const uint32_t sign = (uint32_t)(h & 0x8000) << 16, mant = h & 0x3FF;
-  const uint32_t exp = (h >> 10) & 31;
-  if (exp == 31) return bits_f32(sign | 0x7F800000u | (mant ? 0x400000u | mant << 13 : 0));
-  if (exp) return bits_f32(sign | (exp + 112) << 23 | mant << 13);
-  const float sub = (float)mant * 0x1p-24f;
-  return bits_f32(sign | f32_bits(sub));
-}
-
-// Round to nearest even, overflow to infinity, NaN stays NaN with the payload's top bits, as vcvtps2ph does.
-static inline uint16_t f32_f16(float f) {
-  const uint32_t u = f32_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7FFFFFFFu;
-  if (a > 0x7F800000u) return (uint16_t)(sign | 0x7E00 | (a >> 13 & 0x3FF));
-  if (a >= 0x477FF000u) return (uint16_t)(sign | 0x7C00);  // 65520 and up
-  if (a < 0x38800000u) {                                   // below 2^-14: adding 0.5 leaves multiples of 2^-24
-    const float t = bits_f32(a) + 0.5f;
-    return (uint16_t)(sign | (f32_bits(t) - 0x3F000000u));
-  }
-  return (uint16_t)(sign | ((a - 0x38000000u + 0xFFF + (a >> 13 & 1)) >> 13));
-}
 
 static inline int64_t kv_row_bytes(int32_t type, int64_t head_dim) {
   return type == 0 ? head_dim * 2 : head_dim / 32 * (type == 1 ? 34 : 18);
 }
 
 static inline void kv_decode_f16(const uint8_t* row, float* out, int32_t head_dim) {
-  for (int32_t i = 0; i < head_dim; i++) out[i] = f16_f32((uint16_t)(row[2 * i] | row[2 * i + 1] << 8));
+  for (int32_t i = 0; i < head_dim; i++) out[i] = half_to_float((uint16_t)(row[2 * i] | row[2 * i + 1] << 8));
 }
 
 static inline void kv_decode_q8_0(const uint8_t* row, float* out, int32_t head_dim) {
   for (int32_t b = 0; b < head_dim / 32; b++, row += 34) {
-    const float d = f16_f32((uint16_t)(row[0] | row[1] << 8));
+    const float d = half_to_float((uint16_t)(row[0] | row[1] << 8));
     for (int i = 0; i < 32; i++) out[b * 32 + i] = d * (float)(int8_t)row[2 + i];
   }
 }
 
 static inline void kv_decode_q4_0(const uint8_t* row, float* out, int32_t head_dim) {
   for (int32_t b = 0; b < head_dim / 32; b++, row += 18) {
-    const float d = f16_f32((uint16_t)(row[0] | row[1] << 8));
+    const float d = half_to_float((uint16_t)(row[0] | row[1] << 8));
     for (int i = 0; i < 16; i++) {
       out[b * 32 + i] = d * (float)((row[2 + i] & 15) - 8);
       out[b * 32 + 16 + i] = d * (float)((row[2 + i] >> 4) - 8);
@@ -66,7 +44,7 @@ static inline void kv_put_u16(uint8_t* out, uint16_t v) {
 }
 
 static inline void kv_encode_f16(const float* x, uint8_t* out, int32_t head_dim) {
-  for (int32_t i = 0; i < head_dim; i++) kv_put_u16(out + 2 * i, f32_f16(x[i]));
+  for (int32_t i = 0; i < head_dim; i++) kv_put_u16(out + 2 * i, float_to_half(x[i]));
 }
 
 // d = max|x| / 127, q = x / d rounded half away from zero.
@@ -75,7 +53,7 @@ static inline void kv_encode_q8_0(const float* x, uint8_t* out, int32_t head_dim
     float amax = 0.0f;
     for (int i = 0; i < 32; i++) amax = max_f32(__builtin_fabsf(x[i]), amax);
     const float d = amax / 127.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
-    kv_put_u16(out, f32_f16(d));
+    kv_put_u16(out, float_to_half(d));
     for (int i = 0; i < 32; i++) {
       float v = x[i] * id;
       v = v == v ? v : 0.0f;
@@ -97,7 +75,7 @@ static inline void kv_encode_q4_0(const float* x, uint8_t* out, int32_t head_dim
       amax = max_f32(a, amax);
     }
     const float d = m / -8.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
-    kv_put_u16(out, f32_f16(d));
+    kv_put_u16(out, float_to_half(d));
     int32_t q[32];
     for (int i = 0; i < 32; i++) {
       float v = x[i] * id;

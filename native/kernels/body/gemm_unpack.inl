@@ -1,0 +1,433 @@
+// Weight panels for the many-row kernels, written once over a small vocabulary that the including ISA source provides:
+//
+//   V                       16 lanes of 32 bits, one lane per weight row (AVX2: two registers)
+//   v_load_quads(p, o, q)   16 bytes at p[row] + o of 16 rows, transposed: lane `row` of q[i] = bytes 4i .. 4i + 3
+//   v_and v_or v_add8 v_add32 v_mul16 v_srl<n> v_sll<n> v_sra<n> v_set32 v_lut v_table v_store v_load
+//   v_half(out, v)          the low 16 bits of every lane as binary16, to 16 floats
+//   kPremultiply            2- and 3-bit weights times their group scale still fit a byte, so a dot product that sums in
+//                           32 bits (VNNI) needs no group step at all
+//   kSixteenBit             products are summed in 16 bits first: 8-bit weights go in two nibble planes, and offset types
+//                           with 16-value groups stay signed against unsigned activations (+128), whose correction
+//                           depends on the weights alone and is put in the panel
+//
+// A quad is 4 consecutive k of one row. Panel of a 32-value block, all [16 rows]:
+//   W [planes][8 quads] V | d float | m float (with minimums)
+// Panel of a 256-value block:
+//   W [8][planes][8 quads] V | scale [groups] V | min pairs [kMins] V of two int16 | d | -dmin | init (signed) V
+//
+// W is unsigned unless kSigned. weight = W - kOffset; the driver folds -kOffset * asum into the first integer sum.
+
+template <int Block, int Bytes, int Offset, int Mins, int GroupQuads, int Run, bool Wide = false, bool Signed = false>
+struct Shape {
+  static constexpr int kBlock = Block;
+  static constexpr int kBytes = Bytes;
+  static constexpr int kOffset = Signed ? 0 : Offset;
+  static constexpr int kMins = Mins;              // 32: 1 = has m; 256: vectors of minimum pairs
+  static constexpr int kGroupQuads = GroupQuads;  // quads that share an integer scale; 64 = none left
+  static constexpr int kRun = Run;                // quads whose products fit one signed 16-bit sum
+  static constexpr bool kSigned = Signed;
+  static constexpr int kPlanes = Wide && kSixteenBit ? 2 : 1;
+  static constexpr int kGroups = GroupQuads == 64 ? 0 : 64 / GroupQuads;
+  static constexpr int kW = kPlanes * 16 * Block;  // bytes of W; what follows is in 64-byte vectors
+  static constexpr int kScaleAt = kW;
+  static constexpr int kMinsAt = kScaleAt + 64 * kGroups;
+  static constexpr int kD = Block == 32 ? kW : kMinsAt + 64 * Mins;
+  static constexpr int kM = kD + 64;
+  static constexpr int kInit = kD + 64 + (Mins ? 64 : 0);
+  static constexpr int kPanel = kInit + (Signed ? 64 : 0);
+
+  static inline void put(uint8_t* panel, int quad, V v) {
+    uint8_t* at = panel + (quad / 8) * 512 * kPlanes + (quad % 8) * 64;
+    if (kPlanes == 1) {
+      v_store(at, v);
+    } else {
+      const V nibble = v_set32(0x0f0f0f0f);
+      v_store(at, v_and(v, nibble));
+      v_store(at + 512, v_and(v_srl<4>(v), nibble));
+    }
+  }
+};
+
+// An int in every lane as the scale the ISA multiplies with: int32, or two equal int16.
+static inline V as_scale(V v) {
+  return kSixteenBit ? v_or(v_and(v, v_set32(0xffff)), v_sll<16>(v)) : v;
+}
+static inline V twice16(V v) { return v_or(v_and(v, v_set32(0xffff)), v_sll<16>(v)); }
+
+// Byte i of every lane, zero- or sign-extended; i is a loop constant after unrolling.
+static inline V byte_of(V v, int i) {
+  const V m = v_set32(255);
+  switch (i) {
+    case 0: return v_and(v, m);
+    case 1: return v_and(v_srl<8>(v), m);
+    case 2: return v_and(v_srl<16>(v), m);
+    default: return v_srl<24>(v);
+  }
+}
+static inline V signed_byte_of(V v, int i) {
+  switch (i) {
+    case 0: return v_sra<24>(v_sll<24>(v));
+    case 1: return v_sra<24>(v_sll<16>(v));
+    case 2: return v_sra<24>(v_sll<8>(v));
+    default: return v_sra<24>(v);
+  }
+}
+
+static inline void negate(float* f) {
+  for (int i = 0; i < 16; i++) f[i] = -f[i];
+}
+
+// Element i in byte i of a byte whose bit i comes from `bits` (4 per quad, low bits of each lane), at bit 4.
+static inline V spread_bits(V bits) {
+  // Bit i to byte i: 0x00204081 puts copies at 7-bit steps, so bit i of the nibble meets bit 8 i.
+  V v = v_and(bits, v_set32(15));
+  v = v_or(v_or(v, v_sll<7>(v)), v_or(v_sll<14>(v), v_sll<21>(v)));
+  return v_sll<4>(v_and(v, v_set32(0x01010101)));
+}
+
+// ---- 32-value blocks
+
+struct PanelQ4_0 : Shape<32, 18, 8, 0, 8, 8> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 2, q);
+      v_half(panel + kD, head[0]);
+      for (int i = 0; i < 4; i++) {
+        put(panel, i, v_and(q[i], nibble));
+        put(panel, 4 + i, v_and(v_srl<4>(q[i]), nibble));
+      }
+    }
+  }
+};
+
+struct PanelQ4_1 : Shape<32, 20, 0, 1, 8, 8> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 4, q);
+      v_half(panel + kD, head[0]);
+      v_half(panel + kM, v_srl<16>(head[0]));
+      for (int i = 0; i < 4; i++) {
+        put(panel, i, v_and(q[i], nibble));
+        put(panel, 4 + i, v_and(v_srl<4>(q[i]), nibble));
+      }
+    }
+  }
+};
+
+// Q5_0 and Q5_1: bit e of the 32-bit word `high` is the fifth bit of element e.
+template <class P>
+static inline void put_five_bits(uint8_t* panel, V high, const V* q) {
+  const V nibble = v_set32(0x0f0f0f0f);
+  P::put(panel, 0, v_or(v_and(q[0], nibble), spread_bits(high)));
+  P::put(panel, 1, v_or(v_and(q[1], nibble), spread_bits(v_srl<4>(high))));
+  P::put(panel, 2, v_or(v_and(q[2], nibble), spread_bits(v_srl<8>(high))));
+  P::put(panel, 3, v_or(v_and(q[3], nibble), spread_bits(v_srl<12>(high))));
+  P::put(panel, 4, v_or(v_and(v_srl<4>(q[0]), nibble), spread_bits(v_srl<16>(high))));
+  P::put(panel, 5, v_or(v_and(v_srl<4>(q[1]), nibble), spread_bits(v_srl<20>(high))));
+  P::put(panel, 6, v_or(v_and(v_srl<4>(q[2]), nibble), spread_bits(v_srl<24>(high))));
+  P::put(panel, 7, v_or(v_and(v_srl<4>(q[3]), nibble), spread_bits(v_srl<28>(high))));
+}
+
+struct PanelQ5_0 : Shape<32, 22, 16, 0, 8, 4> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 6, q);
+      v_half(panel + kD, head[0]);
+      put_five_bits<PanelQ5_0>(panel, v_or(v_srl<16>(head[0]), v_sll<16>(head[1])), q);
+    }
+  }
+};
+
+struct PanelQ5_1 : Shape<32, 24, 0, 1, 8, 4> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 8, q);
+      v_half(panel + kD, head[0]);
+      v_half(panel + kM, v_srl<16>(head[0]));
+      put_five_bits<PanelQ5_1>(panel, head[1], q);
+    }
+  }
+};
+
+struct PanelQ8_0 : Shape<32, 34, 128, 0, 8, 8, true> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V sign = v_set32(static_cast<int>(0x80808080u));
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[8];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 2, q);
+      v_load_quads(p, b * kBytes + 18, q + 4);
+      v_half(panel + kD, head[0]);
+      for (int i = 0; i < 8; i++) put(panel, i, v_xor(q[i], sign));
+    }
+  }
+};
+
+struct PanelIQ4_NL : Shape<32, 18, 128, 0, 8, 8, true> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(static_cast<int>(0x80808080u));
+    const V table = v_xor(v_table(kValuesIQ4NL), sign);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 2, q);
+      v_half(panel + kD, head[0]);
+      for (int i = 0; i < 4; i++) {
+        put(panel, i, v_lut(table, v_and(q[i], nibble)));
+        put(panel, 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));
+      }
+    }
+  }
+};
+
+struct PanelMXFP4 : Shape<32, 17, 12, 0, 8, 4> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f);
+    const V table = v_add8(v_table(kValuesMXFP4), v_set32(0x0c0c0c0c));
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4], q[4];
+      v_load_quads(p, b * kBytes, head);
+      v_load_quads(p, b * kBytes + 1, q);
+      // 2^(e - 128) as float bits: normal from e = 2 on, 0x00200000 and 0x00400000 below.
+      const V e = v_and(head[0], v_set32(255));
+      const V normal = v_sll<23>(v_add32(e, v_set32(-1)));
+      const V small = v_add32(v_set32(0x00200000), v_sll<21>(e));
+      v_store(panel + kD, v_select(v_gt32(v_set32(2), e), small, normal));
+      for (int i = 0; i < 4; i++) {
+        put(panel, i, v_lut(table, v_and(q[i], nibble)));
+        put(panel, 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));
+      }
+    }
+  }
+};
+
+// ---- 256-value blocks
+
+// The eight 6-bit (scale, minimum) pairs of Q4_K and Q5_K from the block's first 16 bytes.
+template <class P>
+static inline void put_six_bit_scales(uint8_t* panel, const V* head) {
+  const V low6 = v_set32(0x3f3f3f3f), low4 = v_set32(0x0f0f0f0f), top2 = v_set32(0x30303030);
+  const V s0 = head[1], s1 = head[2], s2 = head[3];
+  const V scale[2] = {v_and(s0, low6), v_or(v_and(s2, low4), v_and(v_srl<2>(s0), top2))};
+  const V min[2] = {v_and(s1, low6), v_or(v_and(v_srl<4>(s2), low4), v_and(v_srl<2>(s1), top2))};
+  for (int h = 0; h < 2; h++) {
+    for (int i = 0; i < 4; i++) v_store(panel + P::kScaleAt + 64 * (4 * h + i), as_scale(byte_of(scale[h], i)));
+    for (int i = 0; i < 2; i++) {
+      v_store(panel + P::kMinsAt + 64 * (2 * h + i),
+              v_or(byte_of(min[h], 2 * i), v_sll<16>(byte_of(min[h], 2 * i + 1))));
+    }
+  }
+  v_half(panel + P::kD, head[0]);
+  v_half(panel + P::kM, v_srl<16>(head[0]));
+  negate(reinterpret_cast<float*>(panel + P::kM));
+}
+
+struct PanelQ4_K : Shape<256, 144, 0, 4, 8, 8> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4];
+      v_load_quads(p, b * kBytes, head);
+      put_six_bit_scales<PanelQ4_K>(panel, head);
+      for (int c = 0; c < 8; c++) {  // 16 bytes: half of the groups 2 (c / 2) and 2 (c / 2) + 1
+        V q[4];
+        v_load_quads(p, b * kBytes + 16 + 16 * c, q);
+        const int first = 16 * (c / 2) + 4 * (c % 2);
+        for (int i = 0; i < 4; i++) {
+          put(panel, first + i, v_and(q[i], nibble));
+          put(panel, first + 8 + i, v_and(v_srl<4>(q[i]), nibble));
+        }
+      }
+    }
+  }
+};
+
+struct PanelQ5_K : Shape<256, 176, 0, 4, 8, 4> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f), bit4 = v_set32(0x10101010);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4];
+      v_load_quads(p, b * kBytes, head);
+      put_six_bit_scales<PanelQ5_K>(panel, head);
+      for (int half = 0; half < 2; half++) {
+        V high[4];
+        v_load_quads(p, b * kBytes + 16 + 16 * half, high);
+        for (int c = 0; c < 4; c++) {
+          V q[4];
+          v_load_quads(p, b * kBytes + 48 + 32 * c + 16 * half, q);
+          for (int i = 0; i < 4; i++) {
+            const int quad = 16 * c + 4 * half + i;
+            put(panel, quad, v_or(v_and(q[i], nibble), v_and(v_sll<4>(high[i]), bit4)));
+            put(panel, quad + 8, v_or(v_and(v_srl<4>(q[i]), nibble), v_and(v_sll<3>(high[i]), bit4)));
+            high[i] = v_srl<2>(high[i]);
+          }
+        }
+      }
+    }
+  }
+};
+
+// d * (scale & 15) * q - dmin * (scale >> 4), groups of 16.
+struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V two = v_set32(0x03030303), four = v_set32(15);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V scales[4], tail[4], scale[16];
+      v_load_quads(p, b * kBytes, scales);
+      v_load_quads(p, b * kBytes + 68, tail);
+      v_half(panel + kD, tail[3]);
+      v_half(panel + kM, v_srl<16>(tail[3]));
+      negate(reinterpret_cast<float*>(panel + kM));
+      for (int g = 0; g < 16; g++) {
+        const V both = byte_of(scales[g / 4], g % 4);
+        scale[g] = twice16(v_and(both, four));
+        if (!kPremultiply) v_store(panel + kScaleAt + 64 * g, scale[g]);
+        if (g % 2) {
+          const V even = v_srl<4>(byte_of(scales[g / 4], g % 4 - 1));
+          v_store(panel + kMinsAt + 64 * (g / 2), v_or(even, v_sll<16>(v_srl<4>(both))));
+        }
+      }
+      for (int c = 0; c < 4; c++) {
+        V q[4];
+        v_load_quads(p, b * kBytes + 16 + 16 * c, q);
+        for (int j = 0; j < 4; j++) {
+          const int g = 8 * (c / 2) + 2 * j + c % 2;
+          for (int i = 0; i < 4; i++) {
+            V v = v_and(q[i], two);
+            // At most 15 * 3: the 16-bit products cannot cross from the low byte of a pair to the high one.
+            if (kPremultiply) v = v_mul16(v, scale[g]);
+            put(panel, 4 * g + i, v);
+            q[i] = v_srl<2>(q[i]);
+          }
+        }
+      }
+    }
+  }
+};
+
+// d * S * (q - 4), S in [-32, 31], q in [0, 7], groups of 16. S * (q - 4) is in [-124, 128], so + 127 fits a byte.
+struct PanelQ3_K : Shape<256, 110, 127, 0, kPremultiply ? 64 : 4, 4, false, kSixteenBit> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V two = v_set32(0x03030303), one = v_set32(0x01010101), low4 = v_set32(0x0f0f0f0f);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V s[4], tail[4], scale[16], hmask[2][4];
+      v_load_quads(p, b * kBytes + 92, s);
+      v_load_quads(p, b * kBytes + 94, tail);
+      v_half(panel + kD, v_srl<16>(tail[3]));
+      v_load_quads(p, b * kBytes, hmask[0]);
+      v_load_quads(p, b * kBytes + 16, hmask[1]);
+      V six[4] = {v_and(s[1], low4), v_and(s[2], low4), v_and(v_srl<4>(s[1]), low4), v_and(v_srl<4>(s[2]), low4)};
+      six[0] = v_or(six[0], v_sll<4>(v_and(s[3], two)));
+      six[1] = v_or(six[1], v_sll<4>(v_and(v_srl<2>(s[3]), two)));
+      six[2] = v_or(six[2], v_sll<4>(v_and(v_srl<4>(s[3]), two)));
+      six[3] = v_or(six[3], v_sll<4>(v_and(v_srl<6>(s[3]), two)));
+      for (int g = 0; g < 16; g++) {
+        scale[g] = twice16(v_add32(byte_of(six[g / 4], g % 4), v_set32(-32)));
+        if (!kPremultiply) v_store(panel + kScaleAt + 64 * g, scale[g]);
+      }
+      V init = v_set32(0);
+      for (int c = 0; c < 4; c++) {  // bytes 16 c of qs: values 128 (c / 2) + 32 j + 16 (c % 2)
+        V q[4];
+        V* high = hmask[c % 2];
+        v_load_quads(p, b * kBytes + 32 + 16 * c, q);
+        for (int j = 0; j < 4; j++) {
+          const int g = 8 * (c / 2) + 2 * j + c % 2;
+          for (int i = 0; i < 4; i++) {
+            V v = v_or(v_and(q[i], two), v_sll<2>(v_and(high[i], one)));
+            q[i] = v_srl<2>(q[i]);
+            high[i] = v_srl<1>(high[i]);
+            if (kPremultiply) {
+              const V bytes = v_set32(0x00ff00ff), shift = v_sub16(v_set32(0x007f007f), v_sll16<2>(scale[g]));
+              const V even = v_add16(v_mul16(v_and(v, bytes), scale[g]), shift);
+              const V odd = v_add16(v_mul16(v_and(v_srl<8>(v), bytes), scale[g]), shift);
+              v = v_or(even, v_sll<8>(odd));
+            } else {
+              v = v_add8(v, v_set32(static_cast<int>(0xfcfcfcfcu)));
+              init = v_add_scaled(init, v, scale[g]);
+            }
+            put(panel, 4 * g + i, v);
+          }
+        }
+      }
+      if (kSigned) v_store(panel + kInit, v_times_minus_128(init));
+    }
+  }
+};
+
+// d * scale * (q - 32), signed 8-bit scales, groups of 16.
+struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f), top2 = v_set32(0x30303030);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V scales[4], tail[4];
+      v_load_quads(p, b * kBytes + 192, scales);
+      v_load_quads(p, b * kBytes + 194, tail);
+      v_half(panel + kD, v_srl<16>(tail[3]));
+      for (int g = 0; g < 16; g++) {
+        v_store(panel + kScaleAt + 64 * g, as_scale(signed_byte_of(scales[g / 4], g % 4)));
+      }
+      V init = v_set32(0);
+      for (int c = 0; c < 4; c++) {  // c = 2 h + half
+        const int h = c / 2, half = c % 2;
+        V a[4], bb[4], high[4];
+        v_load_quads(p, b * kBytes + 64 * h + 16 * half, a);
+        v_load_quads(p, b * kBytes + 64 * h + 32 + 16 * half, bb);
+        v_load_quads(p, b * kBytes + 128 + 16 * c, high);
+        for (int i = 0; i < 4; i++) {
+          const V v[4] = {
+              v_or(v_and(a[i], nibble), v_and(v_sll<4>(high[i]), top2)),
+              v_or(v_and(bb[i], nibble), v_and(v_sll<2>(high[i]), top2)),
+              v_or(v_and(v_srl<4>(a[i]), nibble), v_and(high[i], top2)),
+              v_or(v_and(v_srl<4>(bb[i]), nibble), v_and(v_srl<2>(high[i]), top2)),
+          };
+          for (int j = 0; j < 4; j++) {
+            const int g = 8 * h + 2 * j + half;
+            V x = v[j];
+            if (kSigned) {
+              x = v_add8(x, v_set32(static_cast<int>(0xe0e0e0e0u)));
+              init = v_add_scaled(init, x, v_load(panel + kScaleAt + 64 * g));
+            }
+            put(panel, 4 * g + i, x);
+          }
+        }
+      }
+      if (kSigned) v_store(panel + kInit, v_times_minus_128(init));
+    }
+  }
+};
+
+// d * (L - 32) * codebook, groups of 32; within a group low nibbles are the first 16 values, high ones the last.
+struct PanelIQ4_XS : Shape<256, 136, 128, 0, 8, 8, true> {
+  static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
+    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(static_cast<int>(0x80808080u));
+    const V table = v_xor(v_table(kValuesIQ4NL), sign), low4 = v_set32(15), top2 = v_set32(0x30);
+    for (int b = 0; b < blocks; b++, panel += kPanel) {
+      V head[4];
+      v_load_quads(p, b * kBytes, head);
+      v_half(panel + kD, head[0]);
+      V low = head[1], high = v_srl<16>(head[0]);
+      for (int g = 0; g < 8; g++) {
+        const V scale = v_or(v_and(low, low4), v_and(v_sll<4>(high), top2));
+        v_store(panel + kScaleAt + 64 * g, v_add32(scale, v_set32(-32)));  // int32 on every ISA: sums exceed 16 bits
+        low = v_srl<4>(low);
+        high = v_srl<2>(high);
+        V q[4];
+        v_load_quads(p, b * kBytes + 8 + 16 * g, q);
+        for (int i = 0; i < 4; i++) {
+          put(panel, 8 * g + i, v_lut(table, v_and(q[i], nibble)));
+          put(panel, 8 * g + 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));
+        }
+      }
+    }
+  }
+};

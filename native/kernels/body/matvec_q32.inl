@@ -1,0 +1,194 @@
+// Matrix times few activation rows for the types with blocks of 32 values, over an ISA's vocabulary.
+//
+// The canonical order is one chain of dependent FMAs per output (kernels.h): 4 cycles a block, 8 with a minimum, while
+// a block of 17-34 bytes arrives from memory in 2-4. So a group of rows is done in two phases: first each row is walked
+// once, as one sequential stream, and leaves its block sums and scales in L1; then kChains outputs run their chains
+// side by side. Bits do not depend on the grouping, because a chain is the same wherever it runs.
+//
+// `Kind` unpacks kChunk blocks at a time (see isa/*/matvec_q32.cc). A chunk may read blocks that belong to the next
+// row: they are in memory and their sums are not used. Only at the end of the matrix the rest is copied to scratch.
+#pragma once
+#include <stdint.h>
+
+#include "../kernels.h"
+
+namespace hw {
+namespace {
+
+constexpr int kChains = 8;
+
+// One activation row in the order the unpacked chunks have, padded with zeros to whole chunks.
+struct PreparedRow {
+  int8_t* q;    // [chunks][kChunk * 32]
+  float* d;     // [chunks * kChunk]
+  int32_t* fix; // [chunks * kChunk]: -offset * asum, or (float)asum for types with a minimum
+};
+
+template <class Kind>
+struct MatvecQ32 {
+  typedef typename Kind::Isa Isa;
+  static constexpr int kChunk = Isa::kChunk;
+  static constexpr int kPlanes = Kind::kMin ? 3 : 2;
+  static constexpr int64_t kChunkBytes = static_cast<int64_t>(kChunk) * Kind::kBlockBytes;
+
+  // Segment width and activation rows a pass takes: what fits the scratch (bytes in the static_asserts).
+  static constexpr int kRowsMax = 16;
+  static int segment_blocks(int n) { return n == 1 ? 2048 : n <= 4 ? 1024 : 512; }
+  static constexpr size_t need(size_t rows, size_t blocks) {
+    return rows * blocks * 40 + blocks * kChains * 4 * 3 + static_cast<size_t>(kChunkBytes) + 64 * (3 * rows + 2);
+  }
+  static_assert(need(1, 2048) <= kScratchBytes && need(4, 1024) <= kScratchBytes && need(16, 512) <= kScratchBytes,
+                "scratch");
+
+  const uint8_t* w;
+  int64_t row_bytes;
+  const uint8_t* end;  // one past the last byte of the last row
+  int32_t blocks;      // of this segment
+  int32_t chunks;
+  bool first;          // chains start at zero, not at what an earlier segment left in `out`
+  PreparedRow prepared[kRowsMax];
+  float* sums;         // [chunks][kChains][kPlanes][kChunk]: d_w * d_a, isum, m_w * d_a
+  uint8_t* tail;
+
+  void prepare(const Acts& acts, int32_t row, int32_t block0, PreparedRow& p) const {
+    const int8_t* q = acts.q + row * acts.q_stride + static_cast<int64_t>(block0) * 32;
+    const float* d = acts.d + row * acts.d_stride + block0;
+    const int16_t* s = acts.sums + row * acts.sums_stride + static_cast<int64_t>(block0) * 2;
+    for (int32_t b = 0; b < chunks * kChunk; b++) {
+      int8_t* to = p.q + Isa::half_at(b);
+      if (b < blocks) {
+        Isa::copy16(q + b * 32, to);
+        Isa::copy16(q + b * 32 + 16, to + Isa::kHalfDistance);
+        const int32_t asum = s[2 * b] + s[2 * b + 1];
+        p.d[b] = d[b];
+        if (Kind::kMin) {
+          reinterpret_cast<float*>(p.fix)[b] = static_cast<float>(asum);
+        } else {
+          p.fix[b] = -Kind::kOffset * asum;
+        }
+      } else {
+        Isa::zero16(to);
+        Isa::zero16(to + Isa::kHalfDistance);
+        p.d[b] = 0;
+        p.fix[b] = 0;
+      }
+    }
+  }
+
+  // Phase one: block sums of one weight row against T activation rows, as chains [chain, chain + T).
+  template <int T>
+  void stream(const uint8_t* row, const PreparedRow* acts, int chain) const {
+    float* o = sums + chain * kPlanes * kChunk;
+    for (int32_t c = 0; c < chunks; c++, o += kChains * kPlanes * kChunk) {
+      const uint8_t* p = row + c * kChunkBytes;
+      Isa::prefetch(p);
+      if (p + kChunkBytes > end) {
+        const int64_t rest = end - p;
+        for (int64_t i = 0; i < rest; i++) tail[i] = p[i];
+        p = tail;
+      }
+      typename Kind::Chunk u;
+      Kind::unpack(p, u);
+      for (int t = 0; t < T; t++) {
+        const typename Isa::Floats d = Isa::load(acts[t].d + c * kChunk);
+        float* to = o + t * kPlanes * kChunk;
+        Isa::store(to, Isa::mul(u.d, d));
+        Isa::store(to + kChunk, Kind::dot(u, acts[t].q + c * (kChunk * 32), acts[t].fix + c * kChunk));
+        if (Kind::kMin) Isa::store(to + 2 * kChunk, Isa::mul(u.m, d));
+      }
+    }
+  }
+
+  // Phase two. Chains that no row filled run on leftovers and are not read.
+  template <int T>
+  void chain(const PreparedRow* acts, float* acc) const {
+    typename Isa::Lane a[kChains];
+    for (int j = 0; j < kChains; j++) a[j] = Isa::lane(acc + j);
+    const float* s = sums;
+    for (int32_t b0 = 0; b0 < blocks; b0 += kChunk, s += kChains * kPlanes * kChunk) {
+      const int count = blocks - b0 < kChunk ? blocks - b0 : kChunk;
+      for (int b = 0; b < count; b++) {
+        for (int j = 0; j < kChains; j++) {
+          const float* v = s + j * kPlanes * kChunk + b;
+          a[j] = Isa::fma_lane(v, v + kChunk, a[j]);
+          if (Kind::kMin) {
+            a[j] = Isa::fma_lane(v + 2 * kChunk, reinterpret_cast<const float*>(acts[j % T].fix) + b0 + b, a[j]);
+          }
+        }
+      }
+    }
+    for (int j = 0; j < kChains; j++) Isa::store_lane(acc + j, a[j]);
+  }
+
+  template <int T>
+  void tile(int32_t row, int32_t rows, const PreparedRow* acts, float* out, int64_t out_stride) const {
+    float acc[kChains] = {};
+    for (int32_t r = 0; r < rows; r++) {
+      stream<T>(w + (row + r) * row_bytes, acts, r * T);
+      if (!first) {
+        for (int t = 0; t < T; t++) acc[r * T + t] = out[t * out_stride + row + r];
+      }
+    }
+    chain<T>(acts, acc);
+    for (int32_t r = 0; r < rows; r++) {
+      for (int t = 0; t < T; t++) out[t * out_stride + row + r] = acc[r * T + t];
+    }
+  }
+
+  // All weight rows against `n` prepared activation rows (n <= kRowsMax), in tiles of at most 4 of equal size.
+  void rows_by(int32_t rows, int32_t n, float* out, int64_t out_stride) const {
+    const int32_t tiles = (n + 3) / 4;
+    const int32_t group = n == 1 ? kChains : n == 2 ? kChains / 2 : kChains / 4;
+    for (int32_t r = 0; r < rows; r += group) {
+      const int32_t count = rows - r < group ? rows - r : group;
+      for (int32_t i = 0, t = 0; i < tiles; i++) {
+        const int32_t width = (n - t + tiles - i - 1) / (tiles - i);
+        float* o = out + t * out_stride;
+        switch (width) {
+          case 1: tile<1>(r, count, prepared + t, o, out_stride); break;
+          case 2: tile<2>(r, count, prepared + t, o, out_stride); break;
+          case 3: tile<3>(r, count, prepared + t, o, out_stride); break;
+          default: tile<4>(r, count, prepared + t, o, out_stride); break;
+        }
+        t += width;
+      }
+    }
+  }
+
+  void lay_out(int32_t n, void* scratch) {
+    uint8_t* s = static_cast<uint8_t*>(scratch);
+    const int64_t padded = static_cast<int64_t>(chunks) * kChunk;
+    for (int32_t t = 0; t < n; t++) {
+      prepared[t].q = reinterpret_cast<int8_t*>(s);
+      prepared[t].d = reinterpret_cast<float*>(s + padded * 32);
+      prepared[t].fix = reinterpret_cast<int32_t*>(s + padded * 36);
+      s += (padded * 40 + 63) & ~static_cast<int64_t>(63);
+    }
+    sums = reinterpret_cast<float*>(s);
+    tail = s + padded * kChains * 4 * kPlanes;
+  }
+
+  static void run(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                  const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+    const int32_t blocks = cols / 32;
+    const int32_t segment = segment_blocks(n);
+    for (int32_t t0 = 0; t0 < n; t0 += kRowsMax) {
+      const int32_t count = n - t0 < kRowsMax ? n - t0 : kRowsMax;
+      for (int32_t b = 0; b < blocks; b += segment) {
+        MatvecQ32 m;
+        m.w = w + static_cast<int64_t>(b) * Kind::kBlockBytes;
+        m.row_bytes = row_bytes;
+        m.end = w + (rows - 1) * row_bytes + static_cast<int64_t>(blocks) * Kind::kBlockBytes;
+        m.blocks = blocks - b < segment ? blocks - b : segment;
+        m.chunks = (m.blocks + kChunk - 1) / kChunk;
+        m.first = b == 0;
+        m.lay_out(count, scratch);
+        for (int32_t t = 0; t < count; t++) m.prepare(*acts, pick ? pick[t0 + t] : t0 + t, b, m.prepared[t]);
+        m.rows_by(rows, count, out + t0 * out_stride, out_stride);
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace hw

@@ -1,0 +1,120 @@
+// The vector vocabulary of kernels/body/ in AVX-512 (F, BW, DQ, VL): 16 floats. Names and meanings are the same in
+// every ISA; body/math.inl lists them.
+#pragma once
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../float_math.h"
+
+namespace hw {
+namespace {
+
+struct V {
+  typedef __m512 F;
+  static constexpr int W = 16;
+  static constexpr int tile_queries = 4;  // 16 accumulators and their operands fit the 32 registers
+
+  static int64_t clamp(int64_t n) { return n < 0 ? 0 : n > 16 ? 16 : n; }
+  static __mmask16 mask_n(int64_t n) { return (__mmask16)_bzhi_u32(0xFFFFu, (uint32_t)n); }
+  static F set(float x) { return _mm512_set1_ps(x); }
+  static F zero() { return _mm512_setzero_ps(); }
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+  static F load_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(mask_n(n), p); }
+  static void store_n(float* p, F v, int64_t n) { _mm512_mask_storeu_ps(p, mask_n(n), v); }
+  static F keep(F v, int64_t lo, int64_t hi, F fill) {
+    const __mmask16 in = (__mmask16)(mask_n(clamp(hi)) & ~mask_n(clamp(lo)));
+    return _mm512_mask_mov_ps(fill, in, v);
+  }
+
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F fmaddsub(F a, F b, F c) { return _mm512_fmaddsub_ps(a, b, c); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F neg(F a) { return _mm512_xor_ps(a, set(-0.0f)); }
+  static F abs(F a) { return _mm512_andnot_ps(set(-0.0f), a); }
+  static F with_sign_of(F a, F s) { return _mm512_or_ps(a, _mm512_and_ps(set(-0.0f), s)); }
+  static float sqrt1(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+
+  // vscalefps rounds p * 2^n once, as the two-factor product of the scalar definition does.
+  static F pow2(F n, F) { return _mm512_scalef_ps(set(1.0f), n); }
+  static F scale2(F p, F n, F) { return _mm512_scalef_ps(p, n); }
+
+  static float tree_sum(F v) {
+    const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+  }
+  static float tree_max(F v) {
+    const __m256 lo8 = _mm512_castps512_ps256(v), y = _mm256_max_ps(_mm512_extractf32x8_ps(v, 1), lo8);
+    const __m128 lo4 = _mm256_castps256_ps128(y);
+    __m128 x = _mm_max_ps(_mm256_extractf128_ps(y, 1), lo4);
+    x = _mm_max_ps(_mm_movehl_ps(x, x), x);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(x), x));
+  }
+
+  static F dup_n(const float* p, int64_t n) {
+    const __m512 x = _mm512_maskz_loadu_ps(mask_n(n), p);
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), x);
+  }
+  static F swap_pairs(F v) { return _mm512_permute_ps(v, 0xB1); }
+
+  static F half_load(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
+  static F half_load_n(const uint8_t* p, int64_t n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask_n(n), p));
+  }
+  static void half_store(uint8_t* p, F v) {
+    _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static void half_store_n(uint8_t* p, F v, int64_t n) {
+    _mm256_mask_storeu_epi16(p, mask_n(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static F half_all(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)(uint16_t)(p[0] | p[1] << 8)));
+  }
+  static F i8_load(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+  }
+  static void nibbles_load(const uint8_t* p, F* lo, F* hi) {
+    const __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)), eight = _mm512_set1_epi32(8);
+    *lo = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_and_si512(b, _mm512_set1_epi32(15)), eight));
+    *hi = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(b, 4), eight));
+  }
+
+  // a[i] holds partials p[0..16) of score i; result lane i = the rest of its tree. Each level adds halves of two scores
+  // at once; the input order below is what makes the lanes come out in order.
+  static F reduce(const F* a) {
+    F x[4], y[2];
+    for (int e = 0; e < 4; e++) {
+      const F u = add(_mm512_shuffle_f32x4(a[e], a[4 + e], 0x44), _mm512_shuffle_f32x4(a[e], a[4 + e], 0xEE));
+      const F v = add(_mm512_shuffle_f32x4(a[8 + e], a[12 + e], 0x44), _mm512_shuffle_f32x4(a[8 + e], a[12 + e], 0xEE));
+      x[e] = add(_mm512_shuffle_f32x4(u, v, 0x88), _mm512_shuffle_f32x4(u, v, 0xDD));
+    }
+    for (int e = 0; e < 2; e++)
+      y[e] = add(_mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0x44), _mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0xEE));
+    return add(_mm512_shuffle_ps(y[0], y[1], 0x88), _mm512_shuffle_ps(y[0], y[1], 0xDD));
+  }
+  template <int QN>
+  static void scatter(F v, float* const* out) {
+    if constexpr (QN == 1) {
+      store(out[0], v);
+    } else if constexpr (QN == 2) {
+      _mm256_storeu_ps(out[0], _mm512_castps512_ps256(v));
+      _mm256_storeu_ps(out[1], _mm512_extractf32x8_ps(v, 1));
+    } else {
+      _mm_storeu_ps(out[0], _mm512_castps512_ps128(v));
+      _mm_storeu_ps(out[1], _mm512_extractf32x4_ps(v, 1));
+      _mm_storeu_ps(out[2], _mm512_extractf32x4_ps(v, 2));
+      _mm_storeu_ps(out[3], _mm512_extractf32x4_ps(v, 3));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace hw

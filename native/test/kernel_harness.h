@@ -1,0 +1,129 @@
+// What the kernel test programs share: memory that faults one byte past its end, canaries in front, bit comparison,
+// counting, and the line that reruns a failure. Plain POSIX, no framework.
+#pragma once
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+#include "kernels/sample.h"
+
+namespace hw {
+
+// `bytes` bytes that end exactly at a page without access; 64 canary bytes lie in front of them.
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) : bytes_(bytes) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    mapped_ = (bytes + kFront + page - 1) / page * page + page;
+    void* m = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED || mprotect((uint8_t*)m + mapped_ - page, page, PROT_NONE) != 0) {
+      perror("guard page");
+      exit(2);
+    }
+    base_ = (uint8_t*)m;
+    data_ = base_ + mapped_ - page - bytes;
+    memset(data_ - kFront, 0xA5, kFront);
+  }
+  ~Guarded() { munmap(base_, mapped_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  template <class T>
+  T* as() {
+    return (T*)data_;
+  }
+  size_t bytes() const { return bytes_; }
+  bool intact() const {
+    for (size_t i = 1; i <= kFront; i++)
+      if (data_[-(ptrdiff_t)i] != 0xA5) return false;
+    return true;
+  }
+
+ private:
+  static constexpr size_t kFront = 64;
+  size_t bytes_, mapped_;
+  uint8_t *base_, *data_;
+};
+
+// Bit patterns agree, or both are NaN (kernels.h: a NaN's payload is not part of the contract).
+static inline bool same_float(float a, float b) { return float_bits(a) == float_bits(b) || (a != a && b != b); }
+
+struct Report {
+  const char* program;
+  uint64_t seed;
+  int64_t checks = 0, failures = 0;
+
+  Report(const char* name, int argc, char** argv) : program(name) {
+    seed = argc > 1 ? strtoull(argv[1], nullptr, 10) : (uint64_t)time(nullptr);
+    printf("%s: seed %llu, rerun with: %s %llu\n", name, (unsigned long long)seed, argv[0], (unsigned long long)seed);
+  }
+  bool check(bool ok, const char* format, ...) __attribute__((format(printf, 3, 4)));
+  bool same(const float* got, const float* want, int64_t n, const char* what, const char* isa, int64_t size) {
+    for (int64_t i = 0; i < n; i++)
+      if (!same_float(got[i], want[i]))
+        return check(false, "%s %s n=%lld: [%lld] is %a, scalar has %a", what, isa, (long long)size, (long long)i,
+                     (double)got[i], (double)want[i]);
+    return check(true, "%s", "");
+  }
+  int finish() {
+    printf("%s: %lld checks, %lld failures\n", program, (long long)checks, (long long)failures);
+    return failures ? 1 : 0;
+  }
+};
+
+inline bool Report::check(bool ok, const char* format, ...) {
+  checks++;
+  if (ok) return true;
+  if (++failures <= 20) {
+    va_list args;
+    va_start(args, format);
+    printf("FAIL ");
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+  }
+  return false;
+}
+
+// Every ISA this CPU can run beside scalar; says which ones it could not.
+struct Isas {
+  const Kernels* scalar = kernels_for("scalar");
+  const Kernels* others[8];
+  int count = 0;
+  Isas() {
+    int n;
+    const char* const* names = isa_names(&n);
+    for (int i = 0; i < n; i++) {
+      const Kernels* k = kernels_for(names[i]);
+      if (!k) printf("NOT TESTED: this CPU cannot run %s\n", names[i]);
+      else if (k != scalar) others[count++] = k;
+    }
+    printf("tested against scalar:");
+    for (int i = 0; i < count; i++) printf(" %s", others[i]->isa);
+    printf("\n");
+  }
+};
+
+// Values of four tempers: ordinary, of any magnitude, small and signed zeros and subnormals, specials among ordinary.
+static inline float sample_float(SampleRng& rng, int temper) {
+  const float x = rng.uniform();
+  switch (temper) {
+    case 0: return x * 4.0f;
+    case 1: return bits_float((uint32_t)(rng.next() >> 32) & 0xBFFFFFFFu) * (rng.below(2) ? 1.0f : 1e19f);
+    case 2: return rng.below(4) == 0 ? (rng.below(2) ? -0.0f : 0.0f) : x * 0x1p-140f;
+    default: {
+      const float specials[6] = {INFINITY, -INFINITY, NAN, 3e38f, -0.0f, 1e-42f};
+      return rng.below(8) == 0 ? specials[rng.below(6)] : x * 100.0f;
+    }
+  }
+}
+constexpr int kTempers = 4;
+
+}  // namespace hw
