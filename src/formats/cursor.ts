@@ -13,10 +13,10 @@ export const limits = {
   stringBytes: 64 * 2 ** 20,
   arrayElements: 2 ** 28,
   /** What all metadata of one file may occupy once read; a vocabulary of 262k tokens with merges is about 20 MiB. */
-  metadataBytes: 256 * 2 ** 20,
+  metadataBytes: 128 * 2 ** 20,
   metadataKeys: 65536,
   /** Over all files of a split model. */
-  tensors: 262144,
+  tensors: 131072,
   dims: 4,
   alignment: 2 ** 30,
   /** `%05d` in the file name, u16 in the metadata. */

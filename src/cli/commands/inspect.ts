@@ -130,7 +130,7 @@ function describe(report: InspectReport, listTensors: boolean): string {
   const bits = report.bitsPerWeight === null ? "" : `, ${report.bitsPerWeight.toFixed(2)} bits per weight`;
   field("parameters", `${report.parameters.toLocaleString("en")}${bits}`);
   field("tensors", `${report.tensors.length}, ${size(report.tensorBytes)}`);
-  lines.push("", "type           tensors      parameters           bytes");
+  if (report.tensors.length > 0) lines.push("", "type           tensors      parameters           bytes");
   for (const [name, total] of Object.entries(report.dtypes).sort((a, b) => b[1].bytes - a[1].bytes)) {
     const columns = [name.padEnd(10), right(total.tensors, 12), right(total.parameters, 16), right(total.bytes, 16)];
     lines.push(columns.join(""));
