@@ -40,7 +40,9 @@ export const layerPrefix = (layer: number): string => `blk.${layer}.`;
 /** Norms around a branch, and the tensors of its part. */
 export function branchTensors(branch: BranchSpec, dim: number): TensorSpec[] {
   const norm = (name: string): TensorSpec => ({ name: `${name}.weight`, shape: [dim], role: "norm", kind: "vector" });
-  return [norm(branch.norm), ...branch.part.tensors, ...(branch.postNorm === undefined ? [] : [norm(branch.postNorm)])];
+  // A tied head favours the row's own token by sqrt(dim); branches must grow alike to have a say in a tiny model.
+  const tiny = { mean: Math.sqrt(dim) / 5, deviation: Math.sqrt(dim) / 25 };
+  return [norm(branch.norm), ...branch.part.tensors, ...(branch.postNorm === undefined ? [] : [{ ...norm(branch.postNorm), tiny }])];
 }
 
 /** Tensors of the whole model: before the layers, and after them. */
@@ -62,8 +64,8 @@ export function modelTensors(spec: ModelSpec, tied: boolean): { before: TensorSp
       shape: [dim, vocab],
       role: "head",
       kind: "matrix",
-      // Logits of deviation 3.5: a distribution far from uniform.
-      tiny: { mean: 0, deviation: 3.5 / Math.sqrt(dim) },
+      // Logits of deviation 3.3: a distribution far from uniform.
+      tiny: { mean: 0, deviation: 3.3 / Math.sqrt(dim) },
     });
   if (spec.headBias) after.push({ name: "output.bias", shape: [vocab], role: "head", kind: "vector", optional: true });
   return { before: [table], after };

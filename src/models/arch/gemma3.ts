@@ -6,7 +6,7 @@
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig, windowedLayers } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig, windowedLayers } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 /** The 27B model scales scores by the width per head instead of the head size; GGUF has no key for it. */
@@ -64,15 +64,8 @@ export const gemma3 = defineArchitecture({
       variant: "dense",
       tied: true,
       metadata: (dims) => ({
+        ...tinyTransformer(dims),
         block_count: 7,
-        context_length: 1024,
-        embedding_length: dims,
-        feed_forward_length: 2 * dims,
-        "attention.head_count": 4,
-        "attention.head_count_kv": 2,
-        "attention.key_length": 32,
-        "attention.value_length": 32,
-        "attention.layer_norm_rms_epsilon": 1e-6,
         "attention.sliding_window": 16,
         "rope.freq_base": 1e6,
         "rope.scaling.type": "linear",

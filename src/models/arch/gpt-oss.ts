@@ -6,7 +6,7 @@
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig, windowedLayers } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig, windowedLayers } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 export const gptOss = defineArchitecture({
@@ -50,18 +50,12 @@ export const gptOss = defineArchitecture({
     {
       variant: "moe",
       metadata: (dims) => ({
-        block_count: 4,
-        context_length: 1024,
-        embedding_length: dims,
+        ...tinyTransformer(dims),
         feed_forward_length: dims,
         expert_feed_forward_length: dims,
         expert_count: 8,
         expert_used_count: 3,
-        "attention.head_count": 4,
-        "attention.head_count_kv": 2,
-        "attention.key_length": 32,
-        "attention.value_length": 32,
-        "attention.layer_norm_rms_epsilon": 1e-5,
+        block_count: 4,
         "attention.sliding_window": 16,
         "rope.freq_base": 150000,
         "rope.scaling.type": "yarn",

@@ -6,7 +6,7 @@ import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 export const llama = defineArchitecture({
@@ -54,16 +54,7 @@ export const llama = defineArchitecture({
   ],
 });
 
-const tiny = (dims: number) => ({
-  block_count: 3,
-  context_length: 1024,
-  embedding_length: dims,
-  feed_forward_length: 2 * dims,
-  "attention.head_count": 4,
-  "attention.head_count_kv": 2,
-  "attention.key_length": 32,
-  "attention.value_length": 32,
-  "attention.layer_norm_rms_epsilon": 1e-5,
+const tiny = (dims: 64 | 256) => ({
+  ...tinyTransformer(dims),
   "rope.dimension_count": 32,
-  "rope.freq_base": 10000,
 });

@@ -2,7 +2,7 @@
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 export const qwen2 = defineArchitecture({
@@ -22,14 +22,9 @@ export const qwen2 = defineArchitecture({
     {
       variant: "dense",
       metadata: (dims) => ({
-        block_count: 3,
-        context_length: 1024,
-        embedding_length: dims,
-        feed_forward_length: 2 * dims,
+        ...tinyTransformer(dims),
         // llama.cpp insists on heads * headDim = dim for this one.
         "attention.head_count": dims / 32,
-        "attention.head_count_kv": dims / 64,
-        "attention.layer_norm_rms_epsilon": 1e-6,
         "rope.freq_base": 1e6,
       }),
     },

@@ -5,7 +5,7 @@
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 export const qwen3 = defineArchitecture({
@@ -24,15 +24,7 @@ export const qwen3 = defineArchitecture({
     {
       variant: "dense",
       metadata: (dims) => ({
-        block_count: 3,
-        context_length: 1024,
-        embedding_length: dims,
-        feed_forward_length: 2 * dims,
-        "attention.head_count": 4,
-        "attention.head_count_kv": 2,
-        "attention.key_length": 32,
-        "attention.value_length": 32,
-        "attention.layer_norm_rms_epsilon": 1e-6,
+        ...tinyTransformer(dims),
         "rope.freq_base": 1e6,
       }),
     },

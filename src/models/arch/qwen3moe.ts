@@ -5,7 +5,7 @@
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { readRope } from "../parts/rope.js";
-import { transformerConfig } from "../parts/transformer.js";
+import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
 import { defineArchitecture } from "../spec.js";
 
 export const qwen3moe = defineArchitecture({
@@ -32,18 +32,10 @@ export const qwen3moe = defineArchitecture({
     {
       variant: "moe",
       metadata: (dims) => ({
-        block_count: 3,
-        context_length: 1024,
-        embedding_length: dims,
-        feed_forward_length: 2 * dims,
+        ...tinyTransformer(dims),
         expert_feed_forward_length: dims,
         expert_count: 8,
         expert_used_count: 3,
-        "attention.head_count": 4,
-        "attention.head_count_kv": 2,
-        "attention.key_length": 32,
-        "attention.value_length": 32,
-        "attention.layer_norm_rms_epsilon": 1e-6,
         "rope.freq_base": 1e6,
       }),
     },

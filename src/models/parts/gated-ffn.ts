@@ -17,7 +17,7 @@ export function gatedFfn(o: GatedFfnOptions): Part {
     shape: [cols, rows],
     role: "ffn",
     kind: "matrix",
-    tiny: { mean: 0, deviation: 1.4 / Math.sqrt(cols) },
+    tiny: { mean: 0, deviation: 1.1 / Math.sqrt(cols) },
   });
   return {
     tensors: [

@@ -53,11 +53,11 @@ export function gqa(o: GqaOptions): Part {
   });
   const qkvBias = o.qkvBias ?? "none";
   const tensors: TensorSpec[] = [
-    // Queries and keys of RMS 1.6 give scores of deviation 2.5: attention that looks somewhere in particular.
-    matrix("attn_q.weight", [dim, queryDim], 1.6 / Math.sqrt(dim)),
-    matrix("attn_k.weight", [dim, keyDim], 1.6 / Math.sqrt(dim)),
-    matrix("attn_v.weight", [dim, keyDim], 1.5 / Math.sqrt(dim)),
-    matrix("attn_output.weight", [queryDim, dim], 1.5 / Math.sqrt(queryDim)),
+    // Queries and keys of RMS 1.4 give scores of deviation 2: attention that looks somewhere in particular.
+    matrix("attn_q.weight", [dim, queryDim], 1.4 / Math.sqrt(dim)),
+    matrix("attn_k.weight", [dim, keyDim], 1.4 / Math.sqrt(dim)),
+    matrix("attn_v.weight", [dim, keyDim], 1 / Math.sqrt(dim)),
+    matrix("attn_output.weight", [queryDim, dim], 1 / Math.sqrt(queryDim)),
     ...bias("attn_q.bias", queryDim, qkvBias, "attention"),
     ...bias("attn_k.bias", keyDim, qkvBias, "attention"),
     ...bias("attn_v.bias", keyDim, qkvBias, "attention"),

@@ -25,7 +25,7 @@ export function moe(o: MoeOptions): Part {
     shape: [cols, rows, experts],
     role: "expert",
     kind: "matrix",
-    tiny: { mean: 0, deviation: 1.6 / Math.sqrt(cols) },
+    tiny: { mean: 0, deviation: 1.1 / Math.sqrt(cols) },
   });
   const expertBias = (name: string, length: number): TensorSpec => ({
     name,

@@ -1,6 +1,6 @@
 /** The hyper-parameters that every transformer decoder has, read under their GGUF names. */
 import type { MetadataReader } from "../metadata-reader.js";
-import type { ModelConfig } from "../spec.js";
+import type { ModelConfig, TinyMetadata } from "../spec.js";
 
 /**
  * Bounds are far above any real model and small enough that nothing sized by them is dangerous.
@@ -52,4 +52,20 @@ export function windowedLayers(m: MetadataReader, defaultPeriod: number): (layer
   if (flags !== undefined) return (i) => (flags[i] ?? 0) !== 0;
   const period = m.uint(key, { min: 0, max: 4096, default: defaultPeriod });
   return (i) => period === 0 || i % period < period - 1;
+}
+
+/** Metadata of a tiny test model: heads of 32, two query heads or more to a key head, three layers. */
+export function tinyTransformer(dims: 64 | 256): TinyMetadata {
+  return {
+    block_count: 3,
+    context_length: 1024,
+    embedding_length: dims,
+    feed_forward_length: 2 * dims,
+    "attention.head_count": dims === 64 ? 4 : 8,
+    "attention.head_count_kv": 2,
+    "attention.key_length": 32,
+    "attention.value_length": 32,
+    "attention.layer_norm_rms_epsilon": 1e-5,
+    "rope.freq_base": 10000,
+  };
 }
