@@ -24,6 +24,8 @@ export interface Tokenizer {
   readonly special: SpecialTokens;
   readonly addBos: boolean;
   readonly addEos: boolean;
+  /** Encoding puts a space before the text (SentencePiece); decoding a whole text takes it away again. */
+  readonly addSpacePrefix: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
   /**
    * Template output with the parts a user wrote marked: special tokens are parsed in `template` segments only.

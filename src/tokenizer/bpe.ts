@@ -1,0 +1,152 @@
+/** Byte-pair encoding ("gpt2" models): pre-tokenize, then merge inside each piece by rank. */
+import type { Metadata } from "../formats/types.js";
+import { mappedCodePoint } from "./byte-map.js";
+import type { IdList } from "./id-list.js";
+import { type Merger, SymbolList } from "./merge-heap.js";
+import { MergeTable } from "./merge-table.js";
+import { type PreTokenizer, split } from "./pretokenize.js";
+import { codePoints, encodedLength, utf8Length } from "./unicode.js";
+import { findToken, type Vocabulary } from "./vocab.js";
+import { WordCache } from "./word-cache.js";
+
+export class BpeEncoder {
+  readonly #vocabulary: Vocabulary;
+  readonly #pre: PreTokenizer;
+  readonly #merges: MergeTable;
+  readonly #cache = new WordCache();
+  readonly #list = new SymbolList();
+  readonly #merger: Merger;
+  /** Number of the text of each single byte, -1 when no token or merge has it. */
+  readonly #byteSymbols: Int32Array;
+  /** Token emitted for one byte of a text that is no token; -1: nothing, as llama.cpp. */
+  readonly #fallback: readonly (readonly number[])[];
+  /** Symbols of the piece being merged and where they begin in it. */
+  #symbols = new Int32Array(64);
+  #starts = new Int32Array(64);
+
+  constructor(metadata: Metadata, vocabulary: Vocabulary, pre: PreTokenizer) {
+    this.#vocabulary = vocabulary;
+    this.#pre = pre;
+    this.#merges = new MergeTable(metadata, vocabulary);
+    vocabulary.pieces.trim();
+    const one = new Uint8Array(1);
+    this.#byteSymbols = Int32Array.from({ length: 256 }, (_, byte) => {
+      one[0] = byte;
+      return vocabulary.pieces.find(one, 0, 1);
+    });
+    this.#fallback = Array.from({ length: 256 }, (_, byte) => fallbackOf(vocabulary, byte));
+    this.#merger = {
+      rank: (left, right) => {
+        const [a, b] = [this.#symbols[left]!, this.#symbols[right]!];
+        return a < 0 || b < 0 ? -1 : this.#merges.rank(a, b);
+      },
+      merge: (left, right) => {
+        const rank = this.#merges.rank(this.#symbols[left]!, this.#symbols[right]!);
+        this.#symbols[left] = this.#merges.joined(rank);
+      },
+    };
+  }
+
+  get memoryBytes(): number {
+    return this.#merges.memoryBytes;
+  }
+
+  /** Appends the ids of raw UTF-8 text without special tokens. */
+  encode(text: Uint8Array, out: IdList): void {
+    const raw = this.#pre.traits.rawUtf8 ? escapeSpaces(text) : text;
+    const points = codePoints(raw);
+    let at = 0;
+    let from = 0;
+    for (const end of split(this.#pre.stages, points)) {
+      let to = from;
+      for (; at < end; at++) to += encodedLength(points.points[at]!);
+      this.#encodePiece(raw, from, to, out);
+      from = to;
+    }
+  }
+
+  #encodePiece(text: Uint8Array, from: number, to: number, out: IdList): void {
+    const { ignoreMerges, wholeNewlines } = this.#pre.traits;
+    if (ignoreMerges || (wholeNewlines && text[from] === 0x0a)) {
+      const id = this.#vocabulary.pieces.find(text, from, to);
+      if (id >= 0 && id < this.#vocabulary.size) {
+        out.push(id);
+        return;
+      }
+    }
+    if (this.#cache.lookup(text, from, to, out)) return;
+    const first = out.length;
+    this.#merge(text, from, to, out);
+    this.#cache.store(text, from, to, out, first);
+  }
+
+  #merge(text: Uint8Array, from: number, to: number, out: IdList): void {
+    const count = this.#load(text, from, to);
+    this.#list.run(count, this.#merger);
+    const { next } = this.#list;
+    for (let i = 0; i >= 0 && count > 0; i = next[i]!) {
+      const symbol = this.#symbols[i]!;
+      if (symbol >= 0 && symbol < this.#vocabulary.size) {
+        out.push(symbol);
+        continue;
+      }
+      const end = next[i]! >= 0 ? this.#starts[next[i]!]! : to;
+      for (let b = this.#starts[i]!; b < end; b++) for (const id of this.#fallback[text[b]!]!) out.push(id);
+    }
+  }
+
+  /** First symbols of a piece: bytes, or characters when merges run on UTF-8. @returns how many */
+  #load(text: Uint8Array, from: number, to: number): number {
+    if (this.#symbols.length < to - from) {
+      this.#symbols = new Int32Array(2 * (to - from));
+      this.#starts = new Int32Array(2 * (to - from));
+    } else if (this.#symbols.length > 1 << 16 && to - from < 1 << 12) {
+      this.#symbols = new Int32Array(1 << 12);
+      this.#starts = new Int32Array(1 << 12);
+    }
+    let n = 0;
+    for (let at = from; at < to; n++) {
+      const size = this.#vocabulary.form === "bytes" ? 1 : utf8Length(text[at]!);
+      this.#starts[n] = at;
+      this.#symbols[n] =
+        size === 1 ? this.#byteSymbols[text[at]!]! : this.#vocabulary.pieces.find(text, at, Math.min(at + size, to));
+      at += size;
+    }
+    return n;
+  }
+}
+
+/**
+ * llama.cpp looks a text that is no token up byte by byte *after* mapping it, so a byte whose mapped character takes
+ * two bytes is found only if the vocabulary has those single bytes (none has), else it is dropped.
+ */
+function fallbackOf(vocabulary: Vocabulary, byte: number): number[] {
+  if (vocabulary.form === "utf8") {
+    const id = findToken(vocabulary, `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+    return id === undefined ? [] : [id];
+  }
+  const mapped = mappedCodePoint(byte);
+  if (mapped >= 0x80) return [];
+  const id = findToken(vocabulary, String.fromCharCode(mapped));
+  return id === undefined ? [] : [id];
+}
+
+/** U+0020 -> U+2581 "▁". */
+export function escapeSpaces(text: Uint8Array, prefix = false): Uint8Array {
+  let spaces = prefix ? 1 : 0;
+  for (const byte of text) if (byte === 0x20) spaces++;
+  if (spaces === 0) return text;
+  const out = new Uint8Array(text.length + 2 * spaces + (prefix ? 1 : 0));
+  let n = 0;
+  const put = () => {
+    out[n++] = 0xe2;
+    out[n++] = 0x96;
+    out[n++] = 0x81;
+  };
+  if (prefix) put();
+  for (const byte of text) {
+    if (byte === 0x20) put();
+    else out[n++] = byte;
+  }
+  return out;
+}

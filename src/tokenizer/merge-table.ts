@@ -1,0 +1,91 @@
+/** Merges of byte-pair encoding: pair of texts -> rank and joined text, in typed arrays (about 16 bytes a merge). */
+import type { Metadata } from "../formats/types.js";
+import { unmapInto } from "./byte-map.js";
+import { maxRank } from "./merge-heap.js";
+import { invalid, type Vocabulary } from "./vocab.js";
+
+export class MergeTable {
+  /** By rank: numbers of the two texts in the vocabulary's piece table, and of the joined one. */
+  readonly #left: Int32Array;
+  readonly #right: Int32Array;
+  readonly #joined: Int32Array;
+  /** Open addressing: rank + 1, 0 is free. */
+  readonly #slots: Int32Array;
+
+  /**
+   * Texts that are no tokens (a damaged or trimmed vocabulary) get numbers after the tokens: they can be merged
+   * further but not emitted, exactly as llama.cpp, which merges texts.
+   * @throws TOKENIZER_INVALID when there are more merges than any vocabulary has
+   */
+  constructor(metadata: Metadata, vocabulary: Vocabulary) {
+    const merges = metadata.packedStrings("tokenizer.ggml.merges");
+    if (merges === undefined) throw invalid("tokenizer.ggml.merges is missing: byte-pair encoding needs it");
+    const count = merges.offsets.length - 1;
+    if (count >= maxRank)
+      throw invalid(`tokenizer.ggml.merges has ${count} entries, at most ${maxRank - 1} are possible`);
+    this.#left = new Int32Array(count).fill(-1);
+    this.#right = new Int32Array(count).fill(-1);
+    this.#joined = new Int32Array(count).fill(-1);
+    let size = 64;
+    while (size < 2 * count) size *= 2;
+    this.#slots = new Int32Array(size);
+
+    const { bytes, offsets } = merges;
+    const { pieces, form } = vocabulary;
+    let scratch = new Uint8Array(512);
+    for (let rank = 0; rank < count; rank++) {
+      const [from, to] = [offsets[rank]!, offsets[rank + 1]!];
+      // The left text may itself begin with a space, so the separator is looked for behind its first byte.
+      const space = bytes.indexOf(0x20, from + 1);
+      if (space < 0 || space >= to) continue;
+      if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
+      const leftLength =
+        form === "bytes" ? unmapInto(bytes, from, space, scratch, 0) : copy(bytes, from, space, scratch, 0);
+      if (leftLength <= 0) continue;
+      const rightLength =
+        form === "bytes"
+          ? unmapInto(bytes, space + 1, to, scratch, leftLength)
+          : copy(bytes, space + 1, to, scratch, leftLength);
+      if (rightLength <= 0) continue;
+      const end = leftLength + rightLength;
+      const left = pieces.findOrAppend(scratch, 0, leftLength);
+      const right = pieces.findOrAppend(scratch, leftLength, end);
+      const slot = this.#slot(left, right);
+      if (this.#slots[slot] !== 0) continue; // the first of equal pairs counts
+      this.#slots[slot] = rank + 1;
+      this.#left[rank] = left;
+      this.#right[rank] = right;
+      this.#joined[rank] = pieces.findOrAppend(scratch, 0, end);
+    }
+  }
+
+  /** Rank of a pair of text numbers, or -1. */
+  rank(left: number, right: number): number {
+    return this.#slots[this.#slot(left, right)]! - 1;
+  }
+
+  joined(rank: number): number {
+    return this.#joined[rank]!;
+  }
+
+  get memoryBytes(): number {
+    return 3 * this.#left.byteLength + this.#slots.byteLength;
+  }
+
+  /** The slot of the pair, or the free one where it would be. */
+  #slot(left: number, right: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let h = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b);
+    h ^= h >>> 15;
+    for (let s = h & mask; ; s = (s + 1) & mask) {
+      const rank = slots[s]! - 1;
+      if (rank < 0 || (this.#left[rank] === left && this.#right[rank] === right)) return s;
+    }
+  }
+}
+
+function copy(bytes: Uint8Array, from: number, to: number, out: Uint8Array, at: number): number {
+  out.set(bytes.subarray(from, to), at);
+  return to - from;
+}

@@ -1,0 +1,148 @@
+/** The one implementation of `Tokenizer`: special tokens, BOS and EOS, pieces; the text in between by BPE or SPM. */
+
+import { IdList } from "./id-list.js";
+import { type ParseSpecial, Partitioner } from "./partition.js";
+import type { Specials } from "./special-tokens.js";
+import { createStreamDecoder } from "./stream-decoder.js";
+import type { EncodeOptions, SpecialTokens, Tokenizer, TokenKind } from "./types.js";
+import { attributes, findToken, kindOf, tokenText, type Vocabulary } from "./vocab.js";
+
+/** Raw text without special tokens -> ids. `first`: at the beginning of the text or behind a special token. */
+export type EncodeText = (text: Uint8Array, first: boolean, out: IdList) => void;
+
+export interface TokenizerParts {
+  readonly kind: "bpe" | "spm";
+  readonly preTokenizer: string | undefined;
+  readonly vocabulary: Vocabulary;
+  readonly specials: Specials;
+  readonly addBos: boolean;
+  readonly addEos: boolean;
+  readonly addSpacePrefix: boolean;
+  readonly encodeText: EncodeText;
+}
+
+const none = new Uint8Array(0);
+
+export class VocabularyTokenizer implements Tokenizer {
+  readonly #parts: TokenizerParts;
+  readonly #partitioner: Partitioner;
+
+  constructor(parts: TokenizerParts) {
+    this.#parts = parts;
+    this.#partitioner = new Partitioner(parts.vocabulary);
+  }
+
+  get size(): number {
+    return this.#parts.vocabulary.size;
+  }
+  get kind(): string {
+    return this.#parts.kind;
+  }
+  get preTokenizer(): string | undefined {
+    return this.#parts.preTokenizer;
+  }
+  get special(): SpecialTokens {
+    return this.#parts.specials.tokens;
+  }
+  get addBos(): boolean {
+    return this.#parts.addBos;
+  }
+  get addEos(): boolean {
+    return this.#parts.addEos;
+  }
+  get addSpacePrefix(): boolean {
+    return this.#parts.addSpacePrefix;
+  }
+  get endOfGeneration(): ReadonlySet<number> {
+    return this.#parts.specials.endOfGeneration;
+  }
+
+  encode(text: string, options: EncodeOptions = {}): Int32Array {
+    const addSpecial = options.addSpecial ?? true;
+    const out = new IdList();
+    const { bos, eos } = this.special;
+    if (addSpecial && this.addBos && bos !== undefined) out.push(bos);
+    this.#encode(Buffer.from(text, "utf8"), options.parseSpecial ?? false, out);
+    if (addSpecial && this.addEos && eos !== undefined) out.push(eos);
+    return out.toArray();
+  }
+
+  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[]): Int32Array {
+    // Tokenized as one text, so that merges cross the borders as they did in training; only the recognition of
+    // control tokens stops at them. A surrogate pair split by a border is joined first.
+    const text = Buffer.from(segments.map((s) => s.text).join(""), "utf8");
+    const exceptIn: number[] = [];
+    let at = 0;
+    for (const segment of segments) {
+      const end = at + Buffer.byteLength(segment.text, "utf8");
+      if (segment.user && end > at) exceptIn.push(at, end);
+      at = end;
+    }
+    const ids = new IdList();
+    const { bos } = this.special;
+    // If borders split surrogates the lengths do not add up: then everything counts as the user's.
+    this.#encode(text, at === text.length ? { exceptIn } : false, ids);
+    if (!this.addBos || bos === undefined || (ids.length > 0 && ids.at(0) === bos)) return ids.toArray();
+    return Int32Array.of(bos, ...ids.toArray());
+  }
+
+  #encode(text: Uint8Array, parse: ParseSpecial, out: IdList): void {
+    let first = true;
+    for (const { from, to, id } of this.#partitioner.partition(text, parse)) {
+      if (id >= 0) out.push(id);
+      else this.#parts.encodeText(text.subarray(from, to), first, out);
+      first = id >= 0;
+    }
+  }
+
+  pieceBytes(id: number, special = false): Uint8Array {
+    const { vocabulary, specials } = this.#parts;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabulary.size) return none;
+    const bits = vocabulary.attributes[id]!;
+    const isControl = (bits & (attributes.control | attributes.unknown)) !== 0;
+    if (isControl && !special && !specials.shownControl.has(id)) return none;
+    if (isControl || bits & attributes.user) return Buffer.from(tokenText(vocabulary, id), "utf8");
+    if (bits & attributes.byte) return byteOf(tokenText(vocabulary, id));
+    if ((bits & attributes.normal) === 0) return none;
+    if (vocabulary.form === "bytes") return vocabulary.pieces.at(id).slice();
+    return unescapeSpaces(vocabulary.pieces.at(id));
+  }
+
+  piece(id: number): string {
+    return Number.isInteger(id) && id >= 0 && id < this.size ? tokenText(this.#parts.vocabulary, id) : "";
+  }
+
+  tokenKind(id: number): TokenKind {
+    return kindOf(this.#parts.vocabulary.attributes[id] ?? 0);
+  }
+
+  decode(ids: ArrayLike<number>, options: { readonly special?: boolean } = {}): string {
+    const decoder = createStreamDecoder(this, { special: options.special ?? false });
+    const texts: string[] = [];
+    for (let i = 0; i < ids.length; i++) texts.push(decoder.push(ids[i]!));
+    return texts.join("") + decoder.flush();
+  }
+
+  tokenId(text: string): number | undefined {
+    return findToken(this.#parts.vocabulary, text);
+  }
+}
+
+/** `<0x0A>` -> the byte; another text of a byte token stands for itself. */
+function byteOf(text: string): Uint8Array {
+  const match = /^<0x([0-9a-fA-F]{2})>$/.exec(text);
+  return match ? Uint8Array.of(Number.parseInt(match[1]!, 16)) : Buffer.from(text, "utf8");
+}
+
+/** U+2581 -> U+0020. */
+function unescapeSpaces(text: Uint8Array): Uint8Array {
+  const out = new Uint8Array(text.length);
+  let n = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === 0xe2 && text[i + 1] === 0x96 && text[i + 2] === 0x81) {
+      out[n++] = 0x20;
+      i += 2;
+    } else out[n++] = text[i]!;
+  }
+  return out.subarray(0, n);
+}

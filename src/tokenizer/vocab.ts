@@ -1,0 +1,139 @@
+/** Vocabulary of any kind from metadata: texts, types, scores, special ids. Damaged ones are refused here. */
+import { HundredweightError } from "../errors.js";
+import type { Metadata } from "../formats/types.js";
+import { mapBytes, unmapInto, unmapText } from "./byte-map.js";
+import { PieceTable } from "./piece-table.js";
+import type { TokenKind } from "./types.js";
+
+/** Attributes of a token, combined: a token can be user-defined in the file and control by its text. */
+export const attributes = {
+  unknown: 1,
+  unused: 2,
+  normal: 4,
+  control: 8,
+  user: 16,
+  byte: 32,
+  /** White space left / right of the token's text belongs to it. */
+  stripLeft: 64,
+  stripRight: 128,
+} as const;
+
+const attributeOfType = [
+  0,
+  attributes.normal,
+  attributes.unknown,
+  attributes.control,
+  attributes.user,
+  attributes.unused,
+  attributes.byte,
+];
+
+/** How texts are written: mapped bytes (BPE), or UTF-8 with U+2581 for spaces (SentencePiece and its relatives). */
+export type TextForm = "bytes" | "utf8";
+
+export interface Vocabulary {
+  readonly size: number;
+  readonly form: TextForm;
+  /**
+   * Number = token id for the first `size`; the merge table may append texts that are no tokens.
+   * With form "bytes" the keys are the bytes the texts stand for.
+   */
+  readonly pieces: PieceTable;
+  /** @shape [size] bits of `attributes` */
+  readonly attributes: Uint8Array;
+  /** Ids whose text is not written in the byte alphabet: kept as UTF-8, never found by text pieces. */
+  readonly verbatim: ReadonlySet<number>;
+}
+
+/** Above any vocabulary in use (262,144); ranks must stay below the limit of merge-heap.ts. */
+const maxTokens = 1 << 22;
+
+/** @throws TOKENIZER_INVALID */
+export function readVocabulary(metadata: Metadata, form: TextForm): Vocabulary {
+  const tokens = metadata.packedStrings("tokenizer.ggml.tokens");
+  if (tokens === undefined) throw invalid("tokenizer.ggml.tokens is missing: the file has no vocabulary");
+  const size = tokens.offsets.length - 1;
+  if (size < 1 || size > maxTokens) throw invalid(`tokenizer.ggml.tokens has ${size} tokens`);
+
+  const pieces = new PieceTable(size, tokens.bytes.length);
+  const verbatim = new Set<number>();
+  let scratch = new Uint8Array(256);
+  for (let id = 0; id < size; id++) {
+    let { bytes } = tokens;
+    let [from, to] = [tokens.offsets[id]!, tokens.offsets[id + 1]!];
+    if (from === to) {
+      bytes = Buffer.from(`[EMPTY_${id}]`);
+      [from, to] = [0, bytes.length];
+    }
+    if (form === "utf8") {
+      pieces.append(bytes, from, to);
+      continue;
+    }
+    if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
+    const length = unmapInto(bytes, from, to, scratch, 0);
+    if (length >= 0) pieces.append(scratch, 0, length);
+    else {
+      verbatim.add(id);
+      pieces.append(bytes, from, to, false);
+    }
+  }
+  return { size, form, pieces, attributes: readAttributes(metadata, size), verbatim };
+}
+
+function readAttributes(metadata: Metadata, size: number): Uint8Array {
+  const out = new Uint8Array(size).fill(attributes.normal);
+  const types = metadata.numbers("tokenizer.ggml.token_type");
+  if (types === undefined) return out;
+  if (types.length < size) {
+    throw invalid(`tokenizer.ggml.token_type has ${types.length} entries for ${size} tokens`);
+  }
+  for (let id = 0; id < size; id++) out[id] = attributeOfType[types[id]!] ?? 0;
+  return out;
+}
+
+/**
+ * Scores of the tokens, 0 when the file has none.
+ * @shape [size]
+ * @throws TOKENIZER_INVALID when there are fewer than tokens, or one is not a number
+ */
+export function readScores(metadata: Metadata, size: number): Float32Array {
+  const scores = metadata.numbers("tokenizer.ggml.scores");
+  if (scores === undefined) return new Float32Array(size);
+  if (scores.length < size) throw invalid(`tokenizer.ggml.scores has ${scores.length} entries for ${size} tokens`);
+  const out = Float32Array.from({ length: size }, (_, id) => scores[id]!);
+  const bad = out.findIndex((s) => Number.isNaN(s));
+  if (bad >= 0) throw invalid(`tokenizer.ggml.scores: the score of token ${bad} is not a number`);
+  return out;
+}
+
+/** The token's text as the vocabulary writes it. */
+export function tokenText(vocabulary: Vocabulary, id: number): string {
+  const bytes = vocabulary.pieces.at(id);
+  if (vocabulary.form === "bytes" && !vocabulary.verbatim.has(id)) return mapBytes(bytes);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+}
+
+/** Id of a token by its vocabulary text. */
+export function findToken(vocabulary: Vocabulary, text: string): number | undefined {
+  const bytes = Buffer.from(text, "utf8");
+  const key = vocabulary.form === "bytes" ? unmapText(bytes) : bytes;
+  if (key !== undefined) {
+    const id = vocabulary.pieces.find(key, 0, key.length);
+    return id >= 0 && id < vocabulary.size ? id : undefined;
+  }
+  for (const id of vocabulary.verbatim) if (bytes.equals(vocabulary.pieces.at(id))) return id;
+  return undefined;
+}
+
+export function kindOf(bits: number): TokenKind {
+  if (bits & attributes.control) return "control";
+  if (bits & attributes.unknown) return "unknown";
+  if (bits & attributes.user) return "user";
+  if (bits & attributes.unused) return "unused";
+  if (bits & attributes.byte) return "byte";
+  return bits & attributes.normal ? "normal" : "undefined";
+}
+
+export function invalid(message: string): HundredweightError {
+  return new HundredweightError("TOKENIZER_INVALID", message);
+}
