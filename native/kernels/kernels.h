@@ -147,11 +147,18 @@ void fill_scalar_matmul(Kernels*);
 void fill_scalar_float(Kernels*);
 void fill_scalar_attention(Kernels*);
 #if defined(__x86_64__) || defined(_M_X64)
-void fill_avx2_matvec(Kernels*);
+void fill_avx2_matvec(Kernels*);     // calls those below
+void fill_avx2_matvec_q32(Kernels*);
+void fill_avx2_matvec_k(Kernels*);
+void fill_avx2_matvec_float(Kernels*);
+void fill_avx2_quantize(Kernels*);
 void fill_avx2_gemm(Kernels*);
 void fill_avx2_float(Kernels*);
 void fill_avx2_attention(Kernels*);
-void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI
+void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI; calls those below
+void fill_avx512_matvec_q32(Kernels*);
+void fill_avx512_matvec_k(Kernels*);
+void fill_avx512_matvec_float(Kernels*);
 void fill_avx512_gemm(Kernels*);
 void fill_avx512_float(Kernels*);
 void fill_avx512_attention(Kernels*);

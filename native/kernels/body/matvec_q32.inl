@@ -190,5 +190,11 @@ struct MatvecQ32 {
   }
 };
 
+// A table without a GEMM of its own for a type uses the matvec kernel in both slots.
+inline void set_matvec(Kernels* k, Dtype dtype, MatmulFn fn) {
+  if (k->gemm[dtype] == k->matvec[dtype]) k->gemm[dtype] = fn;
+  k->matvec[dtype] = fn;
+}
+
 }  // namespace
 }  // namespace hw

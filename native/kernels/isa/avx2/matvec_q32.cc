@@ -1,0 +1,212 @@
+// Blocks of 32 values on AVX2, 8 blocks at a time as four pairs (k, k + 4).
+// A pair becomes two registers of bytes, x = values 0..15 of its two blocks and y = values 16..31, so that after the
+// multiply-adds each 128-bit lane holds four partial sums of one block, and two horizontal adds leave the blocks in order.
+//
+// VPMADDUBSW saturates at 16 bits. Unsigned weights up to 31 give at most 2 * 31 * 127 a pair and x + y twice that, which
+// fits. Signed bytes (Q8_0, IQ4_NL) go in as |w| and sign(a, w): at most 2 * 128 * 127 = 32512, so x and y are
+// widened before they are added. Activations are never -128.
+#include <immintrin.h>
+
+#include "../../blocks.h"
+#include "../../body/matvec_q32.inl"
+
+namespace hw {
+namespace {
+
+inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+struct Avx2 {
+  static constexpr int kChunk = 8;
+  static constexpr int kHalfDistance = 32;
+  typedef __m256 Floats;
+  typedef __m128 Lane;
+
+  // Where the first 16 activations of block b go: chunk, pair b % 4, lane b / 4 of the pair.
+  static int64_t half_at(int32_t b) { return static_cast<int64_t>(b / 8) * 256 + (b % 4) * 64 + (b / 4 % 2) * 16; }
+  static void copy16(const int8_t* from, int8_t* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load128(from));
+  }
+  static void zero16(int8_t* to) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_setzero_si128()); }
+  static void prefetch(const uint8_t* p) {
+    for (int i = 0; i < 3; i++) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + 64 * i), _MM_HINT_T0);
+  }
+  static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
+  static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+  static __m128 lane(const float* p) { return _mm_load_ss(p); }
+  static void store_lane(float* p, __m128 v) { _mm_store_ss(p, v); }
+  static __m128 fma_lane(const float* a, const float* b, __m128 c) {
+    return _mm_fmadd_ss(_mm_load_ss(a), _mm_load_ss(b), c);
+  }
+};
+
+struct Chunk256 {
+  __m256i x[4], y[4];
+  __m256 d, m;
+};
+
+template <int kBytes>
+inline __m256i load_pair(const uint8_t* p, int k) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p + k * kBytes)), load128(p + (k + 4) * kBytes), 1);
+}
+
+inline uint16_t load16(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
+
+inline int32_t load32(const uint8_t* p) {
+  int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v;
+}
+
+template <int kBytes>
+inline __m256 load_halves(const uint8_t* p) {
+  __m128i h = _mm_cvtsi32_si128(load16(p));
+  h = _mm_insert_epi16(h, load16(p + kBytes), 1);
+  h = _mm_insert_epi16(h, load16(p + 2 * kBytes), 2);
+  h = _mm_insert_epi16(h, load16(p + 3 * kBytes), 3);
+  h = _mm_insert_epi16(h, load16(p + 4 * kBytes), 4);
+  h = _mm_insert_epi16(h, load16(p + 5 * kBytes), 5);
+  h = _mm_insert_epi16(h, load16(p + 6 * kBytes), 6);
+  h = _mm_insert_epi16(h, load16(p + 7 * kBytes), 7);
+  return _mm256_cvtph_ps(h);
+}
+
+// One dword of each of four blocks.
+template <int kBytes>
+inline __m128i load_dwords(const uint8_t* p) {
+  __m128i v = _mm_cvtsi32_si128(load32(p));
+  v = _mm_insert_epi32(v, load32(p + kBytes), 1);
+  v = _mm_insert_epi32(v, load32(p + 2 * kBytes), 2);
+  return _mm_insert_epi32(v, load32(p + 3 * kBytes), 3);
+}
+
+inline __m256i signed_products(__m256i w, __m256i a) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)), ones);
+}
+
+inline __m256 dot_chunk(const Chunk256& u, const int8_t* q, const int32_t* fix, bool is_signed, bool offset) {
+  __m256i s[4];
+  for (int k = 0; k < 4; k++) {
+    const __m256i ax = load256(q + 64 * k), ay = load256(q + 64 * k + 32);
+    if (is_signed) {
+      s[k] = _mm256_add_epi32(signed_products(u.x[k], ax), signed_products(u.y[k], ay));
+    } else {
+      const __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16(u.x[k], ax), _mm256_maddubs_epi16(u.y[k], ay));
+      s[k] = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+    }
+  }
+  __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+  if (offset) sum = _mm256_add_epi32(sum, load256(fix));
+  return _mm256_cvtepi32_ps(sum);
+}
+
+enum class Book { kNone, kIQ4NL, kMXFP4 };
+
+template <int kBytes, int kHigh, int kAt, bool kHasMin, int kShift, Book kBook>
+struct Nibbles {
+  typedef Avx2 Isa;
+  typedef Chunk256 Chunk;
+  static constexpr int kBlockBytes = kBytes;
+  static constexpr bool kMin = kHasMin;
+  static constexpr int kOffset = kShift;
+
+  static __m256i value(__m256i nibble) {
+    if (kBook == Book::kNone) return nibble;
+    const int8_t* codes = kBook == Book::kIQ4NL ? kValuesIQ4NL : kValuesMXFP4;
+    const __m128i table = _mm_add_epi8(load128(codes), _mm_set1_epi8(static_cast<char>(kShift)));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), nibble);
+  }
+
+  // Bit i of the 16 bits at byte `at` of each lane's dword k, as 16 in byte i.
+  static __m256i high_bits(__m256i words, int k, int at) {
+    const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201ull));
+    const char b = static_cast<char>(4 * k + at);
+    const __m128i index = _mm_unpacklo_epi64(_mm_set1_epi8(b), _mm_set1_epi8(static_cast<char>(b + 1)));
+    const __m256i spread = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(index));
+    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16));
+  }
+
+  static void unpack_scales(const uint8_t* p, Chunk256& u) {
+    if (kBook == Book::kMXFP4) {
+      uint64_t bytes = 0;
+      for (int i = 7; i >= 0; i--) bytes = bytes << 8 | p[i * kBytes];
+      const __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(bytes)));
+      // 2^(e - 128): the exponent field is e - 1, and 0 and 1 are the subnormals 2^-128 and 2^-127.
+      const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+      const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
+      const __m256i is_tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e);
+      u.d = _mm256_castsi256_ps(_mm256_blendv_epi8(normal, tiny, is_tiny));
+    } else if (kMin) {
+      const __m128i low = load_dwords<kBytes>(p), high = load_dwords<kBytes>(p + 4 * kBytes);
+      const __m128i mask = _mm_set1_epi32(0xffff);
+      u.d = _mm256_cvtph_ps(_mm_packus_epi32(_mm_and_si128(low, mask), _mm_and_si128(high, mask)));
+      u.m = _mm256_cvtph_ps(_mm_packus_epi32(_mm_srli_epi32(low, 16), _mm_srli_epi32(high, 16)));
+    } else {
+      u.d = load_halves<kBytes>(p);
+    }
+  }
+
+  static void unpack(const uint8_t* p, Chunk256& u) {
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i high = low;
+    if (kHigh) {
+      high = _mm256_inserti128_si256(_mm256_castsi128_si256(load_dwords<kBytes>(p + kHigh)),
+                                     load_dwords<kBytes>(p + kHigh + 4 * kBytes), 1);
+    }
+    for (int k = 0; k < 4; k++) {
+      const __m256i qs = load_pair<kBytes>(p + kAt, k);
+      u.x[k] = value(_mm256_and_si256(qs, low));
+      u.y[k] = value(_mm256_and_si256(_mm256_srli_epi16(qs, 4), low));
+      if (kHigh) {
+        u.x[k] = _mm256_or_si256(u.x[k], high_bits(high, k, 0));
+        u.y[k] = _mm256_or_si256(u.y[k], high_bits(high, k, 2));
+      }
+    }
+    unpack_scales(p, u);
+  }
+
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) {
+    return dot_chunk(u, q, fix, kBook == Book::kIQ4NL, kShift != 0);
+  }
+};
+
+struct KindQ8_0 {
+  typedef Avx2 Isa;
+  typedef Chunk256 Chunk;
+  static constexpr int kBlockBytes = 34;
+  static constexpr bool kMin = false;
+  static constexpr int kOffset = 0;
+
+  static void unpack(const uint8_t* p, Chunk256& u) {
+    for (int k = 0; k < 4; k++) {
+      u.x[k] = load_pair<34>(p + 2, k);
+      u.y[k] = load_pair<34>(p + 18, k);
+    }
+    u.d = load_halves<34>(p);
+  }
+
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, true, false); }
+};
+
+typedef Nibbles<18, 0, 2, false, 8, Book::kNone> KindQ4_0;
+typedef Nibbles<20, 0, 4, true, 0, Book::kNone> KindQ4_1;
+typedef Nibbles<22, 2, 6, false, 16, Book::kNone> KindQ5_0;
+typedef Nibbles<24, 4, 8, true, 0, Book::kNone> KindQ5_1;
+typedef Nibbles<18, 0, 2, false, 0, Book::kIQ4NL> KindIQ4_NL;
+typedef Nibbles<17, 0, 1, false, 12, Book::kMXFP4> KindMXFP4;
+
+}  // namespace
+
+void fill_avx2_matvec_q32(Kernels* k) {
+  set_matvec(k, Q4_0, MatvecQ32<KindQ4_0>::run);
+  set_matvec(k, Q4_1, MatvecQ32<KindQ4_1>::run);
+  set_matvec(k, Q5_0, MatvecQ32<KindQ5_0>::run);
+  set_matvec(k, Q5_1, MatvecQ32<KindQ5_1>::run);
+  set_matvec(k, Q8_0, MatvecQ32<KindQ8_0>::run);
+  set_matvec(k, IQ4_NL, MatvecQ32<KindIQ4_NL>::run);
+  set_matvec(k, MXFP4, MatvecQ32<KindMXFP4>::run);
+}
+
+}  // namespace hw

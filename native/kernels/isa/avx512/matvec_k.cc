@@ -1,0 +1,257 @@
+// Blocks of 256 values on AVX-512 VNNI. A block is four registers of 64 values in their natural order as unsigned
+// bytes; after VPDPBUSD each 128-bit lane holds four partial sums of one group of 16 values, at most 4 * 63 * 127, so two
+// registers pack into 16 bits and VPDPWSSD applies the group scales. IQ4_XS (codes + 128) does not fit 16 bits and
+// multiplies in 32. What the unsigned form adds is taken off through the activation sums: `fix` holds -offset * scale
+// (or the minimums) per 16 values.
+#include <immintrin.h>
+
+#include "../../blocks.h"
+#include "../../body/matvec_rows.inl"
+
+namespace hw {
+namespace {
+
+inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+inline uint16_t load16(const void* p) {
+  uint16_t v;
+  __builtin_memcpy(&v, p, 2);
+  return v;
+}
+
+inline uint32_t load32(const void* p) {
+  uint32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v;
+}
+
+// {d, 0, 0, 0} or {d, -dmin, 0, 0}.
+inline __m128 one_scale(uint32_t d) { return _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(d))); }
+inline __m128 two_scales(uint32_t d_dmin) { return _mm_xor_ps(one_scale(d_dmin), _mm_setr_ps(0, -0.0f, 0, 0)); }
+
+// 32 bytes in both halves; `low` and `high` are constants for one half each.
+inline __m512i both_halves(const uint8_t* p) { return _mm512_broadcast_i64x4(load256(p)); }
+inline __m512i halves(int64_t low, int64_t high) { return _mm512_setr_epi64(low, low, low, low, high, high, high, high); }
+inline __m512i half_bytes(int low, int high) {
+  return halves(0x0101010101010101ll * low, static_cast<int64_t>(0x0101010101010101ull * static_cast<uint64_t>(high)));
+}
+
+// Scales of groups 8h..8h+7 as packed sums need them: in lane l, group 8h + l four times, then group 8h + 4 + l.
+inline __m512i pack_order(__m256i scales, int h) {
+  const __m512i lane = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m512i group = _mm512_add_epi64(lane, _mm512_set1_epi64(8 * h));
+  const __m512i index = _mm512_mullo_epi64(group, _mm512_set1_epi64(0x0001000100010001ll));
+  return _mm512_permutexvar_epi16(index, _mm512_castsi256_si512(scales));
+}
+
+// The 6-bit scales (bytes 0-7) and minimums (bytes 8-15) of Q4_K and Q5_K.
+inline __m128i scale_min_pairs(const uint8_t* s) {
+  const uint32_t a = load32(s), b = load32(s + 4), c = load32(s + 8);
+  const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
+  return _mm_setr_epi32(static_cast<int>(a & six), static_cast<int>((c & four) | ((a >> 6) & two) << 4),
+                        static_cast<int>(b & six), static_cast<int>(((c >> 4) & four) | ((b >> 6) & two) << 4));
+}
+
+// `scales` and `fix`: 16 groups of 16 values, 16 bits each.
+struct PairScales {
+  __m256i scales, fix;
+  explicit PairScales(const uint8_t* s) {
+    const __m128i pairs = scale_min_pairs(s);
+    scales = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(pairs, pairs));
+    fix = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(pairs, pairs));
+  }
+};
+
+inline __m512i nibbles(const uint8_t* qs, int k) {
+  return _mm512_and_si512(_mm512_srlv_epi64(both_halves(qs + 32 * k), halves(0, 4)), _mm512_set1_epi8(15));
+}
+
+// `add` to the bytes of v whose bit is set: bit 2k of `bits` for the first 32 values, bit 2k + 1 for the others.
+inline __m512i add_bits(__m512i v, __m512i bits, int k, int add) {
+  const __mmask64 set = _mm512_test_epi8_mask(bits, half_bytes(1 << (2 * k), 2 << (2 * k)));
+  return _mm512_mask_add_epi8(v, set, v, _mm512_set1_epi8(static_cast<char>(add)));
+}
+
+struct UnpackQ4_K : PairScales {
+  static constexpr int kBlockBytes = 144;
+  static constexpr bool kMin = true, kWide = false;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackQ4_K(const uint8_t* p) : PairScales(p + 4), d(two_scales(load32(p))) {
+    for (int k = 0; k < 4; k++) w[k] = nibbles(p + 16, k);
+  }
+};
+
+struct UnpackQ5_K : PairScales {
+  static constexpr int kBlockBytes = 176;
+  static constexpr bool kMin = true, kWide = false;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackQ5_K(const uint8_t* p) : PairScales(p + 4), d(two_scales(load32(p))) {
+    const __m512i qh = both_halves(p + 16);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) w[k] = add_bits(nibbles(p + 48, k), qh, k, 16);
+  }
+};
+
+struct UnpackQ6_K {
+  static constexpr int kBlockBytes = 210;
+  static constexpr bool kMin = false, kWide = false;
+  __m256i scales, fix;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackQ6_K(const uint8_t* p) : d(one_scale(load16(p + 208))) {
+    scales = _mm256_cvtepi8_epi16(load128(p + 192));
+    fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(scales, 5));
+    const __m512i low = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
+    for (int h = 0; h < 2; h++) {
+      const __m512i ql = _mm512_loadu_si512(p + 64 * h), qh = both_halves(p + 128 + 32 * h);
+      const __m512i high01 = _mm512_and_si512(_mm512_sllv_epi64(qh, halves(4, 2)), two);
+      const __m512i high23 = _mm512_and_si512(_mm512_srlv_epi64(qh, halves(0, 2)), two);
+      w[2 * h] = _mm512_or_si512(_mm512_and_si512(ql, low), high01);
+      w[2 * h + 1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(ql, 4), low), high23);
+    }
+  }
+};
+
+inline __m512i two_bits(const uint8_t* qs, int k) {
+  const __m512i shift = k % 2 ? halves(4, 6) : halves(0, 2);
+  return _mm512_and_si512(_mm512_srlv_epi64(both_halves(qs + k / 2 * 32), shift), _mm512_set1_epi8(3));
+}
+
+struct UnpackQ2_K {
+  static constexpr int kBlockBytes = 84;
+  static constexpr bool kMin = true, kWide = false;
+  __m256i scales, fix;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackQ2_K(const uint8_t* p) : d(two_scales(load32(p + 80))) {
+    const __m128i s = load128(p), low = _mm_set1_epi8(15);
+    scales = _mm256_cvtepu8_epi16(_mm_and_si128(s, low));
+    fix = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), low));
+    for (int k = 0; k < 4; k++) w[k] = two_bits(p + 16, k);
+  }
+};
+
+struct UnpackQ3_K {
+  static constexpr int kBlockBytes = 110;
+  static constexpr bool kMin = false, kWide = false;
+  __m256i scales, fix;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackQ3_K(const uint8_t* p) : d(one_scale(load16(p + 108))) {
+    // Groups 4i..4i+3 are dword i: a nibble of dwords 0 and 1 of the 12 bytes, two bits of dword 2.
+    const __m128i ab = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 96));
+    const __m128i c = _mm_set1_epi32(static_cast<int>(load32(p + 104)));
+    const __m128i low = _mm_and_si128(_mm_srlv_epi32(_mm_unpacklo_epi64(ab, ab), _mm_setr_epi32(0, 0, 4, 4)),
+                                      _mm_set1_epi8(15));
+    const __m128i high = _mm_and_si128(_mm_srlv_epi32(c, _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
+    scales = _mm256_cvtepi8_epi16(
+        _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32)));
+    fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(scales, 2));
+    const __m512i hmask = both_halves(p);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) w[k] = add_bits(two_bits(p + 32, k), hmask, k, 4);
+  }
+};
+
+struct UnpackIQ4_XS {
+  static constexpr int kBlockBytes = 136;
+  static constexpr bool kMin = false, kWide = true;
+  __m256i scales, fix;
+  __m128 d;
+  __m512i w[4];
+  explicit UnpackIQ4_XS(const uint8_t* p) : d(one_scale(load16(p))) {
+    const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load32(p + 4))),
+                                          _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 2)),
+                                           _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+    const __m256i s = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
+                                      _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
+    scales = _mm256_sub_epi32(s, _mm256_set1_epi32(32));  // 32 bits each, 8 groups of 32 values
+    const __m256i halfwords = _mm256_and_si256(scales, _mm256_set1_epi32(0xffff));
+    const __m256i twice = _mm256_or_si256(halfwords, _mm256_slli_epi32(halfwords, 16));
+    fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(twice, 7));
+    const __m512i codes = _mm512_broadcast_i32x4(_mm_xor_si128(load128(kValuesIQ4NL), _mm_set1_epi8(-128)));
+    for (int k = 0; k < 4; k++) {
+      const __m512i pairs = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3),
+                                                     _mm512_castsi256_si512(load256(p + 8 + 32 * k)));
+      const __m512i nibble = _mm512_srlv_epi64(pairs, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4));
+      w[k] = _mm512_shuffle_epi8(codes, _mm512_and_si512(nibble, _mm512_set1_epi8(15)));
+    }
+  }
+};
+
+template <class Unpack>
+struct Kind {
+  static void prefetch(const uint8_t* p) {
+    for (int i = 0; i < Unpack::kBlockBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + i), _MM_HINT_T0);
+  }
+
+  // Sum of scale * (w . a) over the block, in eight parts.
+  static __m256i scaled(const Unpack& u, const __m512i* s, const int8_t* q) {
+    __m512i dot[4];
+    for (int k = 0; k < 4; k++) dot[k] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u.w[k], _mm512_loadu_si512(q + 64 * k));
+    __m512i sum;
+    if (Unpack::kWide) {
+      for (int k = 0; k < 4; k++) dot[k] = _mm512_mullo_epi32(dot[k], s[k]);
+      sum = _mm512_add_epi32(_mm512_add_epi32(dot[0], dot[1]), _mm512_add_epi32(dot[2], dot[3]));
+    } else {
+      sum = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(dot[0], dot[1]), s[0]);
+      sum = _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(dot[2], dot[3]), s[1]);
+    }
+    return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+  }
+
+  template <int T>
+  static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m128* acc) {
+    const Unpack u(p);
+    __m512i s[4];
+    if (Unpack::kWide) {
+      const __m512i half = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+      for (int k = 0; k < 4; k++) {
+        s[k] = _mm512_permutexvar_epi32(_mm512_add_epi32(half, _mm512_set1_epi32(2 * k)),
+                                        _mm512_castsi256_si512(u.scales));
+      }
+    } else {
+      s[0] = pack_order(u.scales, 0);
+      s[1] = pack_order(u.scales, 1);
+    }
+    for (int t = 0; t < T; t++) {
+      __m256i sum = scaled(u, s, acts[t].q + b * 256);
+      __m256i fix = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
+      if (!Unpack::kMin) fix = sum = _mm256_add_epi32(sum, fix);
+      const __m256i four = _mm256_hadd_epi32(sum, fix);  // per lane: two of isum, two of msum
+      const __m128i two = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+      const __m128 sums = _mm_cvtepi32_ps(_mm_hadd_epi32(two, two));
+      const __m128 d = _mm_mul_ps(u.d, _mm_set1_ps(acts[t].d[b]));
+      acc[t] = _mm_fmadd_ss(d, sums, acc[t]);
+      if (Unpack::kMin) acc[t] = _mm_fmadd_ss(_mm_movehdup_ps(d), _mm_movehdup_ps(sums), acc[t]);
+    }
+  }
+
+  template <int T>
+  static void row(const uint8_t* p, int32_t cols, const ActRow* acts, float* out, int64_t out_stride) {
+    __m128 acc[T];
+    for (int t = 0; t < T; t++) acc[t] = _mm_setzero_ps();
+    for (int32_t b = 0; b < cols / 256; b++, p += Unpack::kBlockBytes) {
+      prefetch(p);
+      block<T>(p, acts, b, acc);
+    }
+    for (int t = 0; t < T; t++) _mm_store_ss(out + t * out_stride, acc[t]);
+  }
+};
+
+}  // namespace
+
+void fill_avx512_matvec_k(Kernels* k) {
+  set_matvec(k, Q2_K, MatvecRows<Kind<UnpackQ2_K>>::run);
+  set_matvec(k, Q3_K, MatvecRows<Kind<UnpackQ3_K>>::run);
+  set_matvec(k, Q4_K, MatvecRows<Kind<UnpackQ4_K>>::run);
+  set_matvec(k, Q5_K, MatvecRows<Kind<UnpackQ5_K>>::run);
+  set_matvec(k, Q6_K, MatvecRows<Kind<UnpackQ6_K>>::run);
+  set_matvec(k, IQ4_XS, MatvecRows<Kind<UnpackIQ4_XS>>::run);
+}
+
+}  // namespace hw
