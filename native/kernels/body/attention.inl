@@ -61,35 +61,53 @@ inline void decode_rows(const uint8_t* rows, int32_t j0, int32_t j1, int32_t end
   }
 }
 
-// One accumulator per score: partials [32 - W, 32) first, then the lower ones, folding as the tree asks.
+// Loops over register arrays must unroll before the compiler decides what lives in memory.
+#if defined(__clang__)
+#define HW_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define HW_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// a[n * KN + i] = partials [first, first + W) of dot(q[n], k row i).
 template <int QN, int KN>
 inline void dot_pass(const float* const* q, const float* k, int32_t dim, int first, F* a) {
-  for (int i = 0; i < QN * KN; i++) a[i] = V::zero();
-  for (int32_t c = first; c < dim; c += 32) {
-    F kv[KN];
-    for (int i = 0; i < KN; i++) kv[i] = V::load(k + (int64_t)i * dim + c);
-    for (int n = 0; n < QN; n++) {
+  const F zero = V::zero();
+  F kv[KN];
+  HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = V::load(k + (int64_t)i * dim + first);
+  HW_UNROLL for (int n = 0; n < QN; n++) {
+    const F qv = V::load(q[n] + first);
+    HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, zero);
+  }
+  for (int32_t c = first + 32; c < dim; c += 32) {
+    HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = V::load(k + (int64_t)i * dim + c);
+    HW_UNROLL for (int n = 0; n < QN; n++) {
       const F qv = V::load(q[n] + c);
-      for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, a[n * KN + i]);
+      HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, a[n * KN + i]);
     }
   }
 }
 
-// scores[n][0..KN) = dot(q[n], k row i), QN * KN = W.
+// scores[n][0..KN) = dot(q[n], k row i), QN * KN = W. The upper partials wait in memory: two sets of W accumulators do
+// not fit the registers.
 template <int QN>
 inline void score_tile(const float* const* q, const float* k, int32_t dim, float* const* out) {
   constexpr int KN = W / QN;
-  F hi[W], lo[W];
-  dot_pass<QN, KN>(q, k, dim, 16, hi);
-  dot_pass<QN, KN>(q, k, dim, 0, lo);
-  for (int i = 0; i < W; i++) lo[i] = V::add(lo[i], hi[i]);
+  alignas(64) float upper[W * W];
+  F a[W];
+  dot_pass<QN, KN>(q, k, dim, 16, a);
+  HW_UNROLL for (int i = 0; i < W; i++) V::store(upper + i * W, a[i]);
+  dot_pass<QN, KN>(q, k, dim, 0, a);
+  HW_UNROLL for (int i = 0; i < W; i++) a[i] = V::add(a[i], V::load(upper + i * W));
   if constexpr (W == 8) {
-    F hi2[W], lo2[W];
-    dot_pass<QN, KN>(q, k, dim, 24, hi2);
-    dot_pass<QN, KN>(q, k, dim, 8, lo2);
-    for (int i = 0; i < W; i++) lo[i] = V::add(lo[i], V::add(lo2[i], hi2[i]));
+    alignas(64) float even[W * W];
+    HW_UNROLL for (int i = 0; i < W; i++) V::store(even + i * W, a[i]);
+    dot_pass<QN, KN>(q, k, dim, 24, a);
+    HW_UNROLL for (int i = 0; i < W; i++) V::store(upper + i * W, a[i]);
+    dot_pass<QN, KN>(q, k, dim, 8, a);
+    HW_UNROLL for (int i = 0; i < W; i++)
+      a[i] = V::add(V::load(even + i * W), V::add(a[i], V::load(upper + i * W)));
   }
-  V::scatter<QN>(V::reduce(lo), out);
+  V::scatter<QN>(V::reduce(a), out);
 }
 
 // A query and its place: range of positions, scores [256], output accumulator [head_dim_v padded].
@@ -158,19 +176,19 @@ inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l
 template <int QN, int DN>
 inline void value_tile(const Query* x, const float* v, int32_t base, int32_t j0, int32_t j1, int32_t dim, int32_t d) {
   F acc[QN][DN];
-  for (int n = 0; n < QN; n++)
-    for (int i = 0; i < DN; i++) acc[n][i] = V::load(x[n].o + d + i * W);
+  HW_UNROLL for (int n = 0; n < QN; n++)
+    HW_UNROLL for (int i = 0; i < DN; i++) acc[n][i] = V::load(x[n].o + d + i * W);
   const float* row = v + (int64_t)(j0 - base) * dim + d;
   for (int32_t j = j0; j < j1; j++, row += dim) {
     F vv[DN];
-    for (int i = 0; i < DN; i++) vv[i] = V::load(row + i * W);
-    for (int n = 0; n < QN; n++) {
+    HW_UNROLL for (int i = 0; i < DN; i++) vv[i] = V::load(row + i * W);
+    HW_UNROLL for (int n = 0; n < QN; n++) {
       const F p = V::set(x[n].s[j]);
-      for (int i = 0; i < DN; i++) acc[n][i] = V::fma(p, vv[i], acc[n][i]);
+      HW_UNROLL for (int i = 0; i < DN; i++) acc[n][i] = V::fma(p, vv[i], acc[n][i]);
     }
   }
-  for (int n = 0; n < QN; n++)
-    for (int i = 0; i < DN; i++) V::store(x[n].o + d + i * W, acc[n][i]);
+  HW_UNROLL for (int n = 0; n < QN; n++)
+    HW_UNROLL for (int i = 0; i < DN; i++) V::store(x[n].o + d + i * W, acc[n][i]);
 }
 
 template <int QN>

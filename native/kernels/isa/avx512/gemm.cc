@@ -1,0 +1,211 @@
+// Many-row matmul with VNNI: lanes are weight rows, so the canonical chain of every output is one fma per block in its
+// own lane and nothing is ever summed across lanes. The driver and the panel layout are in body/.
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../blocks.h"
+#include "../../kernels.h"
+
+namespace hw {
+
+void fill_avx512_gemm_float(Kernels* k);
+
+namespace {
+
+#define HW_GEMM_TILE 6
+constexpr int kTile = HW_GEMM_TILE;
+constexpr int kPanels = 2;
+constexpr bool kPremultiply = true;
+constexpr bool kSixteenBit = false;
+
+typedef __m512i V;
+
+inline V v_load(const void* p) { return _mm512_loadu_si512(p); }
+inline void v_store(void* p, V v) { _mm512_storeu_si512(p, v); }
+inline V v_set32(int x) { return _mm512_set1_epi32(x); }
+inline V v_and(V a, V b) { return _mm512_and_si512(a, b); }
+inline V v_or(V a, V b) { return _mm512_or_si512(a, b); }
+inline V v_xor(V a, V b) { return _mm512_xor_si512(a, b); }
+inline V v_add8(V a, V b) { return _mm512_add_epi8(a, b); }
+inline V v_add16(V a, V b) { return _mm512_add_epi16(a, b); }
+inline V v_sub16(V a, V b) { return _mm512_sub_epi16(a, b); }
+inline V v_mul16(V a, V b) { return _mm512_mullo_epi16(a, b); }
+inline V v_add32(V a, V b) { return _mm512_add_epi32(a, b); }
+template <int N> inline V v_srl(V a) { return _mm512_srli_epi32(a, N); }
+template <int N> inline V v_sra(V a) { return _mm512_srai_epi32(a, N); }
+template <int N> inline V v_sll(V a) { return _mm512_slli_epi32(a, N); }
+template <int N> inline V v_sll16(V a) { return _mm512_slli_epi16(a, N); }
+inline V v_gt32(V a, V b) { return _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(a, b)); }
+inline V v_select(V mask, V a, V b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
+inline V v_table(const int8_t* t) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t)));
+}
+inline V v_lut(V table, V index) { return _mm512_shuffle_epi8(table, index); }
+inline void v_half(uint8_t* out, V v) { _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v))); }
+// The signed form is not used here; the shared body names these in branches that are never taken.
+inline V v_add_scaled(V init, V, V) { return init; }
+inline V v_times_minus_128(V v) { return v; }
+
+inline V load_four_rows(const uint8_t* const* p, int i, int64_t o) {
+  const auto at = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p[r] + o)); };
+  V v = _mm512_castsi128_si512(at(i));
+  v = _mm512_inserti32x4(v, at(4 + i), 1);
+  v = _mm512_inserti32x4(v, at(8 + i), 2);
+  return _mm512_inserti32x4(v, at(12 + i), 3);
+}
+
+// 128-bit lane l of register i holds row 4 l + i, so the in-lane 4x4 transpose leaves the rows in order.
+inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
+  const V r0 = load_four_rows(p, 0, o), r1 = load_four_rows(p, 1, o);
+  const V r2 = load_four_rows(p, 2, o), r3 = load_four_rows(p, 3, o);
+  const V a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpacklo_epi32(r2, r3);
+  const V c = _mm512_unpackhi_epi32(r0, r1), d = _mm512_unpackhi_epi32(r2, r3);
+  q[0] = _mm512_unpacklo_epi64(a, b);
+  q[1] = _mm512_unpackhi_epi64(a, b);
+  q[2] = _mm512_unpacklo_epi64(c, d);
+  q[3] = _mm512_unpackhi_epi64(c, d);
+}
+
+#include "../../body/gemm_unpack.inl"
+
+inline __m512i broadcast32(const void* p) { return _mm512_set1_epi32(*static_cast<const int32_t*>(p)); }
+inline __m512 broadcast_float(const void* p) { return _mm512_set1_ps(*static_cast<const float*>(p)); }
+inline __m512 load_float(const uint8_t* p) { return _mm512_loadu_ps(p); }
+
+template <class P, int T, int R, int Block>
+struct MicroOf;
+template <class P, int T, int R>
+struct Micro : MicroOf<P, T, R, P::kBlock> {};
+
+#include "../../body/gemm_drive.inl"
+
+// sum[r][t] += panel rows times token rows over `Quads` quads; w: [quad] V, kPanelBytes between panels; q: token rows.
+// A broadcast is a whole load on cores that move 64 bytes a cycle, so every one serves R panels.
+template <int T, int R, int Quads>
+inline __attribute__((always_inline)) void dot_quads(__m512i (&sum)[R][T], const uint8_t* w, const uint8_t* q) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Quads; i++) {
+    __m512i v[R];
+    for (int r = 0; r < R; r++) v[r] = v_load(w + r * kPanelBytes + 64 * i);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+      const __m512i a = broadcast32(q + t * kChunk + 4 * i);
+      for (int r = 0; r < R; r++) sum[r][t] = _mm512_dpbusd_epi32(sum[r][t], v[r], a);
+    }
+  }
+}
+
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 32> {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+    using L = Tile<P>;
+    __m512 acc[R][T];
+    for (int r = 0; r < R; r++) {
+      for (int t = 0; t < T; t++) {
+        acc[r][t] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(out + t * stride + 16 * r);
+      }
+    }
+    const uint8_t* q = tile;
+    const uint8_t* word = tile + L::kInit;  // 4 bytes per block in each of the planes init, min, d
+    for (int b = 0; b < blocks; b++, panel += P::kPanel, q += 32, word += 4) {
+      __m512i sum[R][T];
+      for (int t = 0; t < T; t++) {
+        const __m512i init = P::kOffset ? broadcast32(word + t * 4 * L::kInits) : _mm512_setzero_si512();
+        for (int r = 0; r < R; r++) sum[r][t] = init;
+      }
+      dot_quads<T, R, 8>(sum, panel, q);
+      for (int t = 0; t < T; t++) {
+        const __m512 da = broadcast_float(word + (L::kD - L::kInit) + t * 4 * L::kBlocks);
+        for (int r = 0; r < R; r++) {
+          const __m512 dw = load_float(panel + r * kPanelBytes + P::kD);
+          acc[r][t] = _mm512_fmadd_ps(_mm512_mul_ps(dw, da), _mm512_cvtepi32_ps(sum[r][t]), acc[r][t]);
+          if (P::kMins) {
+            const __m512 m = load_float(panel + r * kPanelBytes + P::kM);
+            const __m512 asum = broadcast_float(word + (L::kMin - L::kInit) + t * 4 * L::kMinWords);
+            acc[r][t] = _mm512_fmadd_ps(_mm512_mul_ps(m, da), asum, acc[r][t]);
+          }
+        }
+      }
+    }
+    for (int r = 0; r < R; r++) {
+      for (int t = 0; t < T; t++) _mm512_storeu_ps(out + t * stride + 16 * r, acc[r][t]);
+    }
+  }
+};
+
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 256> {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+    using L = Tile<P>;
+    constexpr int kGroup = P::kGroupQuads == 64 ? 8 : P::kGroupQuads;  // quads of one dot_quads
+    for (int b = 0; b < blocks; b++, panel += P::kPanel) {
+      const uint8_t* q = tile + 256 * b;
+      const uint8_t* init = tile + L::kInit + 4 * b * (L::kInits / L::kBlocks);
+      __m512i isum[R][T];
+      for (int t = 0; t < T; t++) {
+        const bool once = P::kGroupQuads == 64 && P::kOffset;
+        const __m512i v = once ? broadcast32(init + t * 4 * L::kInits) : _mm512_setzero_si512();
+        for (int r = 0; r < R; r++) isum[r][t] = v;
+      }
+      for (int g = 0; g < 64 / kGroup; g++, q += 4 * kGroup) {
+        const uint8_t* w = panel + 64 * kGroup * g;
+        if constexpr (P::kGroupQuads == 64) {
+          dot_quads<T, R, kGroup>(isum, w, q);
+        } else {
+          __m512i sum[R][T];
+          for (int t = 0; t < T; t++) {
+            const __m512i v = P::kOffset ? broadcast32(init + t * 4 * L::kInits + 4 * g) : _mm512_setzero_si512();
+            for (int r = 0; r < R; r++) sum[r][t] = v;
+          }
+          dot_quads<T, R, kGroup>(sum, w, q);
+          for (int r = 0; r < R; r++) {
+            const __m512i scale = v_load(panel + r * kPanelBytes + P::kScaleAt + 64 * g);
+            for (int t = 0; t < T; t++) {
+              isum[r][t] = _mm512_add_epi32(isum[r][t], _mm512_mullo_epi32(sum[r][t], scale));
+            }
+          }
+        }
+      }
+      for (int t = 0; t < T; t++) {
+        const __m512 da = broadcast_float(tile + L::kD + 4 * (t * L::kBlocks + b));
+        for (int r = 0; r < R; r++) {
+          const uint8_t* scales = panel + r * kPanelBytes;
+          float* const to = out + t * stride + 16 * r;
+          __m512 acc = first && b == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(to);
+          acc = _mm512_fmadd_ps(_mm512_mul_ps(load_float(scales + P::kD), da), _mm512_cvtepi32_ps(isum[r][t]), acc);
+          if (P::kMins) {
+            const uint8_t* pairs = tile + L::kMin + 4 * (t * L::kMinWords + b * P::kMins);
+            __m512i msum = _mm512_setzero_si512();
+            for (int i = 0; i < P::kMins; i++) {
+              msum = _mm512_dpwssd_epi32(msum, v_load(scales + P::kMinsAt + 64 * i), broadcast32(pairs + 4 * i));
+            }
+            acc = _mm512_fmadd_ps(_mm512_mul_ps(load_float(scales + P::kM), da), _mm512_cvtepi32_ps(msum), acc);
+          }
+          _mm512_storeu_ps(to, acc);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void fill_avx512_gemm(Kernels* k) {
+  set_gemm<PanelQ4_0>(k, Q4_0, 4);
+  set_gemm<PanelQ4_1>(k, Q4_1, 4);
+  set_gemm<PanelQ5_0>(k, Q5_0, 4);
+  set_gemm<PanelQ5_1>(k, Q5_1, 4);
+  set_gemm<PanelQ8_0>(k, Q8_0, 4);
+  set_gemm<PanelQ2_K>(k, Q2_K, 4);
+  set_gemm<PanelQ3_K>(k, Q3_K, 4);
+  set_gemm<PanelQ4_K>(k, Q4_K, 4);
+  set_gemm<PanelQ5_K>(k, Q5_K, 4);
+  set_gemm<PanelQ6_K>(k, Q6_K, 4);
+  set_gemm<PanelIQ4_NL>(k, IQ4_NL, 4);
+  set_gemm<PanelIQ4_XS>(k, IQ4_XS, 4);
+  set_gemm<PanelMXFP4>(k, MXFP4, 4);
+  fill_avx512_gemm_float(k);
+}
+
+}  // namespace hw
