@@ -65,17 +65,22 @@ export class ByteSink {
         return;
       case "u16":
       case "i16":
-        return this.#view.setUint16(at, number, true);
+        this.#view.setUint16(at, number, true);
+        return;
       case "u32":
       case "i32":
-        return this.#view.setUint32(at, number, true);
+        this.#view.setUint32(at, number, true);
+        return;
       case "f32":
-        return this.#view.setFloat32(at, number, true);
+        this.#view.setFloat32(at, number, true);
+        return;
       case "f64":
-        return this.#view.setFloat64(at, number, true);
+        this.#view.setFloat64(at, number, true);
+        return;
       case "u64":
       case "i64":
-        return this.#view.setBigUint64(at, BigInt.asUintN(64, BigInt(value)), true);
+        this.#view.setBigUint64(at, BigInt.asUintN(64, BigInt(value)), true);
+        return;
     }
   }
 }
