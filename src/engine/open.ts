@@ -1,7 +1,178 @@
+/** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
+import { totalmem } from "node:os";
 import { HundredweightError } from "../errors.js";
+import { openCheckpoint } from "../formats/index.js";
+import type { Checkpoint, Metadata } from "../formats/types.js";
+import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
+import { createOps } from "../ops/index.js";
+import { type KvType, pagePositions } from "../ops/ops.js";
+import type { SamplingSettings } from "../sampling/chain.js";
+import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { EngineParts } from "./parts.js";
-import type { EngineOptions } from "./protocol.js";
+import type { EngineOptions, ModelInfo } from "./protocol.js";
 
+const defaultContextTokens = 4096;
+const defaultChunkRows = 512;
+const defaultLogitRows = 16;
+
+/**
+ * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE
+ */
 export async function openParts(path: string, options: EngineOptions): Promise<EngineParts> {
-  throw new HundredweightError("INTERNAL", `${path} ${Object.keys(options)}`);
+  const checkpoint = await openCheckpoint(path);
+  const description = describeModel(checkpoint);
+  const { config } = description;
+  const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
+  const contextTokens = options.contextTokens ?? Math.min(config.contextTokens, defaultContextTokens);
+  const chunkRows = Math.min(options.chunkRows ?? defaultChunkRows, contextTokens);
+  const kvType: KvType = options.kvType ?? "f16";
+  refuseHopeless(description, contextTokens, options);
+  const ops = await createOps({
+    ...(options.ops !== undefined && { kind: options.ops }),
+    ...(options.threads !== undefined && { threads: options.threads }),
+    ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
+    ...(options.isa !== undefined && { isa: options.isa }),
+  });
+  try {
+    const model = bindModel(checkpoint, ops, {
+      contextTokens,
+      maxRows: chunkRows,
+      sequences: 1,
+      kvType,
+      maxLogitRows: Math.min(options.logitRows ?? defaultLogitRows, chunkRows),
+    });
+    const { metadata } = checkpoint;
+    const info: ModelInfo = {
+      path,
+      name: metadata.string("general.name"),
+      architecture: model.arch,
+      ops: ops.name,
+      vocab: config.vocab,
+      trainedContextTokens: config.contextTokens,
+      contextTokens,
+      chunkRows,
+      kvType,
+      weightBytes: checkpoint.tensorBytes,
+      passWeightBytes: passWeightBytes(description),
+      tokenizer:
+        fault ?? `${tokenizer.kind}${tokenizer.preTokenizer === undefined ? "" : `/${tokenizer.preTokenizer}`}`,
+      addBos: tokenizer.addBos,
+      special: { bos: tokenizer.special.bos, eos: tokenizer.special.eos },
+      bosText: textOf(tokenizer, tokenizer.special.bos),
+      eosText: textOf(tokenizer, tokenizer.special.eos),
+      chatTemplate: metadata.string("tokenizer.chat_template"),
+      samplingDefaults: samplingDefaults(metadata),
+    };
+    return { info, tokenizer, streamDecoder: () => createStreamDecoder(tokenizer), model };
+  } catch (error) {
+    ops.close();
+    throw error;
+  }
+}
+
+/**
+ * A file without a tokenizer, or with one that is not known, still gives logits of token ids: the error waits until
+ * text is asked for. A vocabulary larger than the embedding is refused here.
+ */
+function tokenizerOf(checkpoint: Checkpoint, vocab: number): { tokenizer: Tokenizer; fault: string | undefined } {
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = createTokenizer(checkpoint.metadata);
+  } catch (error) {
+    const absent = checkpoint.metadata.get("tokenizer.ggml.model") === undefined;
+    if (!(error instanceof HundredweightError) || !(absent || error.code === "TOKENIZER_UNSUPPORTED")) throw error;
+    return { tokenizer: missingTokenizer(error, vocab), fault: absent ? "none" : "unsupported" };
+  }
+  if (tokenizer.size > vocab) {
+    throw new HundredweightError(
+      "TOKENIZER_INVALID",
+      `${checkpoint.path}: the vocabulary has ${tokenizer.size} tokens, but token_embd.weight only ${vocab} rows`,
+      { tokens: tokenizer.size, rows: vocab },
+    );
+  }
+  return { tokenizer, fault: undefined };
+}
+
+function missingTokenizer(error: HundredweightError, vocab: number): Tokenizer {
+  const refuse = (): never => {
+    throw error;
+  };
+  return {
+    size: vocab,
+    kind: "none",
+    preTokenizer: undefined,
+    special: { bos: undefined, eos: undefined, eot: undefined, unknown: undefined, padding: undefined },
+    addBos: false,
+    addEos: false,
+    addSpacePrefix: false,
+    encode: refuse,
+    encodeSegments: refuse,
+    pieceBytes: refuse,
+    piece: refuse,
+    tokenKind: refuse,
+    decode: refuse,
+    endOfGeneration: new Set(),
+    tokenId: () => undefined,
+  };
+}
+
+/** Said before anything is allocated: a KV cache that no memory of this machine can hold. */
+function refuseHopeless(description: ModelDescription, contextTokens: number, options: EngineOptions): void {
+  const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[options.kvType ?? "f16"];
+  let kvBytes = 0;
+  for (const { kv } of description.layers) {
+    const positions = kv.window === 0 ? contextTokens : Math.min(contextTokens, kv.window + 2 * pagePositions);
+    kvBytes += positions * kv.kvHeads * (kv.headDimK + kv.headDimV) * bytesPerValue;
+  }
+  const budget = options.memoryBytes ?? totalmem();
+  if (kvBytes > budget) {
+    throw new HundredweightError(
+      "MEMORY_BUDGET",
+      `the KV cache of ${contextTokens} tokens needs ${Math.ceil(kvBytes / 2 ** 20)} MiB, ` +
+        `${Math.floor(budget / 2 ** 20)} MiB are there; lower --ctx`,
+      { kvBytes: Math.ceil(kvBytes), budgetBytes: budget },
+    );
+  }
+}
+
+/** What a pass of one row reads: no embedding table (one row of it), of the experts those that are chosen. */
+function passWeightBytes({ config, weightBytes }: ModelDescription): number {
+  let bytes = 0;
+  for (const [role, roleBytes] of Object.entries(weightBytes)) {
+    if (role === "expert") bytes += config.experts > 0 ? (roleBytes * config.topK) / config.experts : 0;
+    else if (role !== "embedding") bytes += roleBytes;
+  }
+  return Math.round(bytes);
+}
+
+function textOf(tokenizer: Tokenizer, id: number | undefined): string {
+  return id === undefined ? "" : tokenizer.piece(id);
+}
+
+/** general.sampling.*: what the model's makers recommend. Values out of range are theirs to repair: ignored. */
+function samplingDefaults(metadata: Metadata): Partial<SamplingSettings> {
+  const found: { -readonly [K in keyof SamplingSettings]?: SamplingSettings[K] } = {};
+  const take = (key: string, min: number, max: number, set: (value: number) => void): void => {
+    const value = metadata.get(`general.sampling.${key}`);
+    if (typeof value === "number" && value >= min && value <= max) set(value);
+  };
+  take("temp", 0, 1000, (v) => {
+    found.temperature = v;
+  });
+  take("top_k", 0, 2 ** 31 - 1, (v) => {
+    found.topK = v;
+  });
+  take("top_p", 0, 1, (v) => {
+    found.topP = v;
+  });
+  take("min_p", 0, 1, (v) => {
+    found.minP = v;
+  });
+  take("penalty_last_n", -1, 2 ** 31 - 1, (v) => {
+    found.penaltyLastTokens = v;
+  });
+  take("penalty_repeat", 1e-6, 1e6, (v) => {
+    found.repeatPenalty = v;
+  });
+  return found;
 }

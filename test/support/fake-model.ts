@@ -132,6 +132,7 @@ export const fakeTokenizer: Tokenizer = {
   special: { bos: bosId, eos: endId, eot: undefined, unknown: undefined, padding: undefined },
   addBos: true,
   addEos: false,
+  addSpacePrefix: false,
   encode(text, options = {}) {
     const ids = options.addSpecial === false ? [] : [bosId];
     const parts = options.parseSpecial ? text.split("<end>") : [text];

@@ -1,0 +1,100 @@
+/** `hundredweight bench MODEL`: prefill and decode speed by a fixed protocol. */
+import type { Command } from "commander";
+import { load } from "../../model.js";
+import { withInterrupt } from "../interrupt.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { parseInteger } from "../options.js";
+import { printJson } from "../output.js";
+import { Progress } from "../progress.js";
+
+interface BenchFlags extends ModelFlags {
+  prompt: number;
+  decode: number;
+  repetitions: number;
+}
+
+interface Series {
+  readonly tokens: number;
+  /** Tokens per second of each run, in order. */
+  readonly runs: readonly number[];
+  readonly medianTps: number;
+  readonly minTps: number;
+  readonly maxTps: number;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command("bench")
+    .description("Measure prefill and decode: pseudo-random tokens, empty cache, one warm-up run, medians and spread.")
+    .argument("<model>", "a GGUF file")
+    .option("-p, --prompt <rows>", "prompt rows", (t) => parseInteger(t, "--prompt", 0, 2 ** 20), 512)
+    .option("-n, --decode <tokens>", "single-row passes", (t) => parseInteger(t, "--decode", 0, 2 ** 20), 128)
+    .option("-r, --repetitions <n>", "runs that count", (t) => parseInteger(t, "--repetitions", 1, 1000), 3);
+  addModelOptions(command).action((model: string, flags: BenchFlags) => bench(model, flags));
+}
+
+async function bench(path: string, flags: BenchFlags): Promise<void> {
+  await withInterrupt(async (signal) => {
+    const began = performance.now();
+    const contextTokens = flags.ctx ?? Math.max(1, flags.prompt, flags.decode);
+    const model = await load(path, { ...loadOptions(flags), contextTokens, logitRows: 1 });
+    const loadMs = performance.now() - began;
+    const prefill: number[] = [];
+    const decode: number[] = [];
+    try {
+      const progress = new Progress("bench", flags.progress);
+      for (let run = 0; run <= flags.repetitions; run++) {
+        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, signal);
+        progress.update(run, flags.repetitions);
+        if (run === 0) continue; // warm-up: page cache, frequency, JIT
+        if (flags.prompt > 0) prefill.push((1000 * flags.prompt) / prefillMs);
+        if (flags.decode > 0) decode.push((1000 * flags.decode) / decodeMs);
+      }
+      progress.end();
+      const { info } = model;
+      const decodeSeries = series(flags.decode, decode);
+      const document = {
+        model: info.path,
+        architecture: info.architecture,
+        ops: info.ops,
+        kvType: info.kvType,
+        chunkRows: info.chunkRows,
+        threads: flags.threads ?? null,
+        weightBytes: info.weightBytes,
+        passWeightBytes: info.passWeightBytes,
+        loadMs,
+        prefill: series(flags.prompt, prefill),
+        decode: decodeSeries,
+        decodeGBps: decodeSeries === null ? null : (decodeSeries.medianTps * info.passWeightBytes) / 1e9,
+      };
+      if (flags.json) printJson(document);
+      else print(document);
+    } finally {
+      await model.close();
+    }
+  });
+}
+
+function print(document: {
+  ops: string;
+  prefill: Series | null;
+  decode: Series | null;
+  decodeGBps: number | null;
+}): void {
+  const line = (name: string, s: Series | null, note = ""): void => {
+    if (s === null) return;
+    const spread = `${s.minTps.toFixed(1)}-${s.maxTps.toFixed(1)}`;
+    process.stdout.write(`${name.padEnd(8)} ${s.tokens} tokens  ${s.medianTps.toFixed(1)} tok/s (${spread})${note}\n`);
+  };
+  process.stdout.write(`${document.ops}\n`);
+  line("prefill", document.prefill);
+  line("decode", document.decode, `  ${document.decodeGBps?.toFixed(2)} GB/s of weights`);
+}
+
+function series(tokens: number, runs: readonly number[]): Series | null {
+  if (runs.length === 0) return null;
+  const sorted = [...runs].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const medianTps = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return { tokens, runs, medianTps, minTps: sorted[0]!, maxTps: sorted.at(-1)! };
+}

@@ -1,0 +1,123 @@
+/** `hundredweight run [MODEL] [PROMPT]`: generate once. */
+import { existsSync } from "node:fs";
+import { text as readAll } from "node:stream/consumers";
+import type { Command } from "commander";
+import { HundredweightError } from "../../errors.js";
+import { type Generation, type GenerationResult, load, type Model } from "../../model.js";
+import { memoryLimit } from "../../weights/memory-limit.js";
+import { withInterrupt } from "../interrupt.js";
+import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
+import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
+import { forTerminal, printJson, warn } from "../output.js";
+import { Progress } from "../progress.js";
+import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
+
+export interface RunFlags extends ModelFlags, SamplingFlags {
+  raw?: boolean;
+  system?: string;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command("run")
+    .description("Generate text. The chat template of the file is applied when it has one, unless --raw.")
+    .argument("[model]", "a GGUF file; none = the bundled demonstration model")
+    .argument("[prompt]", "the prompt; - reads it from stdin")
+    .option("--raw", "continue the prompt as it is, without chat template")
+    .option("--system <text>", "system message for the chat template");
+  addModelOptions(addSamplingOptions(command)).action(
+    (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
+  );
+}
+
+async function run(model: string | undefined, prompt: string | undefined, flags: RunFlags): Promise<void> {
+  const target = splitArguments(model, prompt);
+  const text = target.prompt === "-" ? await readAll(process.stdin) : (target.prompt ?? "");
+  await withInterrupt(async (signal) => {
+    const before = memoryBefore();
+    const budgetBytes = flags.memory ?? memoryLimit().budgetBytes;
+    const began = performance.now();
+    const opened = await load(target.model, loadOptions(flags));
+    const loadMs = performance.now() - began;
+    try {
+      warnAboutContext(opened);
+      const result = await answer(opened, text, flags, signal);
+      const memory = memoryDocument(before, await opened.memory(), opened.info.weightBytes, budgetBytes);
+      if (flags.json) printJson(runDocument(result, loadMs, memory));
+      else footer(result, flags.progress);
+    } finally {
+      await opened.close();
+    }
+  });
+}
+
+/** One argument that is no file but has a space in it is a prompt for the bundled model. */
+export function splitArguments(
+  model: string | undefined,
+  prompt: string | undefined,
+): { model: string; prompt: string | undefined } {
+  if (model === undefined) return { model: bundledModel(), prompt };
+  if (prompt === undefined && /\s/.test(model) && !existsSync(model)) return { model: bundledModel(), prompt: model };
+  return { model, prompt };
+}
+
+async function answer(model: Model, text: string, flags: RunFlags, signal: AbortSignal): Promise<GenerationResult> {
+  const progress = new Progress("prompt", flags.progress);
+  const options = {
+    ...generateOptions(flags),
+    signal,
+    onProgress: (done: number, total: number) => progress.update(done, total),
+  };
+  let generation: Generation;
+  if (flags.raw || model.info.chatTemplate === undefined) {
+    if (flags.system !== undefined) {
+      throw new HundredweightError("OPTION_INVALID", "--system needs a chat template, and none is applied");
+    }
+    generation = model.generate(text, options);
+  } else {
+    const system = flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }];
+    generation = model.chat([...system, { role: "user", content: text }], options);
+  }
+  let open = false;
+  try {
+    for await (const piece of generation) {
+      progress.end();
+      if (flags.json) continue;
+      process.stdout.write(forTerminal(piece));
+      open = !piece.endsWith("\n");
+    }
+  } finally {
+    progress.end();
+    if (open) process.stdout.write("\n");
+  }
+  return generation.result();
+}
+
+/** The JSON of DESIGN section 6. */
+export function runDocument(result: GenerationResult, loadMs: number, memory: MemoryDocument): Record<string, unknown> {
+  return {
+    text: result.text,
+    promptTokens: result.promptTokens,
+    tokens: result.tokens,
+    finishReason: result.finishReason,
+    timings: { loadMs, ...result.timings },
+    memory,
+    ledger: result.ledger,
+  };
+}
+
+function footer(result: GenerationResult, forced = false): void {
+  if (!forced && process.stderr.isTTY !== true) return;
+  const { prefillTps, decodeTps } = result.timings;
+  process.stderr.write(
+    `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
+      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}]\n`,
+  );
+}
+
+export function warnAboutContext(model: Model): void {
+  const { contextTokens, trainedContextTokens } = model.info;
+  if (trainedContextTokens > 0 && contextTokens > trainedContextTokens) {
+    warn(`--ctx ${contextTokens} is more than the ${trainedContextTokens} tokens the model was trained for`);
+  }
+}

@@ -1,0 +1,23 @@
+/** The public API. */
+
+export type { ChatMessage } from "./chat/index.js";
+export type {
+  EngineOptions,
+  FinishReason,
+  IoMode,
+  LedgerEntry,
+  MemoryReport,
+  ModelInfo,
+} from "./engine/protocol.js";
+export { type ErrorCode, HundredweightError } from "./errors.js";
+export {
+  type GenerateOptions,
+  Generation,
+  type GenerationResult,
+  type GenerationTimings,
+  type LoadOptions,
+  load,
+  Model,
+} from "./model.js";
+export type { KvType } from "./ops/ops.js";
+export { defaultSampling, type SamplingSettings } from "./sampling/chain.js";

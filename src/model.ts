@@ -1,0 +1,308 @@
+/** The library: load a model, generate text from it. */
+import { randomInt } from "node:crypto";
+import { type ChatMessage, renderChat } from "./chat/index.js";
+import { EngineClient, type RunningJob } from "./engine/client.js";
+import type { OpenParts } from "./engine/host.js";
+import type {
+  EngineOptions,
+  FinishReason,
+  GenerateResult,
+  JobEvent,
+  LedgerEntry,
+  MemoryReport,
+  ModelInfo,
+  Prompt,
+} from "./engine/protocol.js";
+import { HundredweightError } from "./errors.js";
+import { defaultSampling, type SamplingSettings } from "./sampling/chain.js";
+
+export type LoadOptions = EngineOptions;
+
+export interface GenerateOptions extends Partial<SamplingSettings> {
+  /** Most tokens to generate; default 512, -1 = until the context is full. */
+  readonly maxTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** Never let the model end by itself. */
+  readonly ignoreEos?: boolean;
+  /** Ends the generation with CANCELLED. */
+  readonly signal?: AbortSignal;
+  /** Called after each pass of the prompt with the rows done and their number. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface GenerationTimings {
+  readonly prefillMs: number;
+  readonly prefillTps: number;
+  readonly decodeMs: number;
+  readonly decodeTps: number;
+}
+
+/** How a generation went. */
+export interface GenerationResult {
+  readonly text: string;
+  readonly promptTokens: readonly number[];
+  /** Without the end-of-generation token; with those that make up a stop string. */
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+  /** Leading prompt tokens reused from the generation before. */
+  readonly reusedTokens: number;
+  readonly seed: number;
+  readonly timings: GenerationTimings;
+  /** One entry per pass. */
+  readonly ledger: readonly LedgerEntry[];
+}
+
+/**
+ * An answer in the making: iterate it once for pieces of text as they come, or await `result()`. Leaving the loop
+ * early stops the model.
+ */
+export class Generation implements AsyncIterable<string> {
+  readonly seed: number;
+  private readonly job: RunningJob<GenerateResult>;
+  private readonly settled: Promise<GenerationResult>;
+  private readonly pieces: string[] = [];
+  private wake: (() => void) | undefined;
+  private ended = false;
+
+  /** @internal */
+  constructor(client: EngineClient, prompt: Prompt, options: GenerateOptions) {
+    const sampling = samplingOf(client.info, options);
+    this.seed = sampling.seed;
+    const tokens: number[] = [];
+    const ledger: LedgerEntry[] = [];
+    let promptTokens: number[] = [];
+    let text = "";
+    const onEvent = (event: JobEvent): void => {
+      if (event.kind === "prompt") promptTokens = [...event.tokens];
+      else if (event.kind === "pass") {
+        ledger.push(event.entry);
+        if (event.total > 0) options.onProgress?.(event.done, event.total);
+      } else if (event.kind === "token" || event.kind === "text") {
+        if (event.kind === "token") tokens.push(event.id);
+        if (event.text === "") return;
+        text += event.text;
+        this.pieces.push(event.text);
+        this.wake?.();
+      }
+    };
+    this.job = client.submit(
+      {
+        kind: "generate",
+        prompt,
+        sampling,
+        maxTokens: options.maxTokens ?? 512,
+        stop: options.stop ?? [],
+        ignoreEos: options.ignoreEos ?? false,
+      },
+      onEvent,
+    );
+    const abort = (): void => this.job.cancel();
+    options.signal?.addEventListener("abort", abort, { once: true });
+    if (options.signal?.aborted) abort();
+    this.settled = this.job.result
+      .then((done) => ({
+        text,
+        promptTokens,
+        tokens,
+        finishReason: done.finishReason,
+        reusedTokens: done.reusedTokens,
+        seed: sampling.seed,
+        timings: {
+          prefillMs: done.prefillMs,
+          prefillTps: perSecond(done.prefillRows, done.prefillMs),
+          decodeMs: done.decodeMs,
+          decodeTps: perSecond(done.decodeRows, done.decodeMs),
+        },
+        ledger,
+      }))
+      .finally(() => {
+        options.signal?.removeEventListener("abort", abort);
+        this.ended = true;
+        this.wake?.();
+      });
+    this.settled.catch(() => {}); // whoever iterates or awaits gets it
+  }
+
+  /**
+   * Waits for the end.
+   * @throws CANCELLED, CONTEXT_EXCEEDED, MODEL_INVALID, ENGINE_CLOSED ...
+   */
+  result(): Promise<GenerationResult> {
+    return this.settled;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
+    try {
+      for (;;) {
+        for (let piece = this.pieces.shift(); piece !== undefined; piece = this.pieces.shift()) yield piece;
+        if (this.ended) break;
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+          if (this.ended || this.pieces.length > 0) resolve();
+        });
+        this.wake = undefined;
+      }
+      await this.settled;
+    } finally {
+      if (!this.ended) {
+        this.job.cancel();
+        await this.settled.catch(() => {});
+      }
+    }
+  }
+}
+
+/** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
+export class Model {
+  /** What is known of the model: architecture, context, sizes, template. */
+  readonly info: ModelInfo;
+  private readonly client: EngineClient;
+
+  private constructor(client: EngineClient) {
+    this.client = client;
+    this.info = client.info;
+  }
+
+  /** @internal Tests pass `inProcess` parts of their own. */
+  static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
+    return new Model(await EngineClient.open(path, options, inProcess));
+  }
+
+  /**
+   * Continues a text (no chat template).
+   * @param prompt text, in which special tokens are not recognised, or token ids
+   */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+    return new Generation(
+      this.client,
+      typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) },
+      options,
+    );
+  }
+
+  /**
+   * Answers a conversation through the chat template of the file. Special tokens come from the template only, never
+   * from what a message says. A conversation that continues the last one is not evaluated again from its start.
+   * @throws TEMPLATE_MISSING, TEMPLATE_INVALID
+   */
+  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+    const { chatTemplate, bosText, eosText } = this.info;
+    if (chatTemplate === undefined) {
+      throw new HundredweightError("TEMPLATE_MISSING", `${this.info.path} has no chat template; use generate()`);
+    }
+    const { segments } = renderChat(chatTemplate, messages, {
+      addGenerationPrompt: true,
+      bosToken: bosText,
+      eosToken: eosText,
+    });
+    return new Generation(this.client, { kind: "segments", segments }, options);
+  }
+
+  /** Token ids of a text; `special` adds BOS / EOS as the model wants and recognises special tokens in the text. */
+  async tokenize(text: string, options: { readonly special?: boolean } = {}): Promise<number[]> {
+    const special = options.special ?? false;
+    const prompt: Prompt = { kind: "text", text, addSpecial: special, parseSpecial: special };
+    return [...(await this.client.submit({ kind: "tokenize", prompt }).result).tokens];
+  }
+
+  /** Text of token ids; `special` shows control tokens too. */
+  async detokenize(tokens: ArrayLike<number>, options: { readonly special?: boolean } = {}): Promise<string> {
+    const special = options.special ?? false;
+    return (await this.client.submit({ kind: "detokenize", tokens: Int32Array.from(tokens), special }).result).text;
+  }
+
+  /**
+   * Next-token logits of the positions from `from` on (default: the last one), one row [vocab] each.
+   * @throws CONTEXT_EXCEEDED, OPTION_INVALID
+   */
+  async logits(
+    tokens: ArrayLike<number>,
+    options: { readonly from?: number; readonly onRows?: (position: number, rows: Float32Array) => void } = {},
+  ): Promise<Float32Array[]> {
+    const ids = Int32Array.from(tokens);
+    const from = options.from ?? ids.length - 1;
+    const rows: Float32Array[] = [];
+    const { vocab } = this.info;
+    await this.client.submit({ kind: "score", tokens: ids, from, output: "logits" }, (event) => {
+      if (event.kind !== "logits") return;
+      if (options.onRows !== undefined) options.onRows(event.position, event.values);
+      else
+        for (let r = 0; r < event.values.length; r += vocab)
+          rows[event.position - from + r / vocab] = event.values.subarray(r, r + vocab);
+    }).result;
+    return rows;
+  }
+
+  /** log p of tokens[i + 1] after tokens[0..i], for i from `from` to the last but one (nats). */
+  async logProbabilities(
+    tokens: ArrayLike<number>,
+    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Float64Array> {
+    const ids = Int32Array.from(tokens);
+    const from = options.from ?? 0;
+    const out = new Float64Array(Math.max(0, ids.length - 1 - from));
+    const job = this.client.submit({ kind: "score", tokens: ids, from, output: "logprobs" }, (event) => {
+      if (event.kind === "logprobs") out.set(event.values, event.position - from);
+    });
+    await cancellable(job, options.signal);
+    return out;
+  }
+
+  /** Times a prefill of `prompt` rows and `decode` single-row passes, each from an empty timeline. */
+  async measure(
+    prompt: number,
+    decode: number,
+    signal?: AbortSignal,
+  ): Promise<{ prefillMs: number; decodeMs: number }> {
+    return cancellable(this.client.submit({ kind: "measure", prompt, decode }), signal);
+  }
+
+  /** Bytes the engine allocated, by purpose. */
+  async memory(): Promise<MemoryReport> {
+    return (await this.client.submit({ kind: "memory" }).result).memory;
+  }
+
+  /** Stops what runs and frees everything. */
+  close(): Promise<void> {
+    return this.client.close();
+  }
+}
+
+/**
+ * Loads a model.
+ * @param path a GGUF file (of a split one: the first)
+ * @throws FILE_NOT_FOUND, FORMAT_INVALID, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_UNSUPPORTED ...
+ * @example
+ * const model = await load("model.gguf");
+ * for await (const piece of model.generate("Once upon a time", { maxTokens: 100 })) process.stdout.write(piece);
+ * await model.close();
+ */
+export function load(path: string, options: LoadOptions = {}): Promise<Model> {
+  return Model.load(path, options);
+}
+
+async function cancellable<R>(job: { result: Promise<R>; cancel(): void }, signal?: AbortSignal): Promise<R> {
+  const abort = (): void => job.cancel();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+  try {
+    return await job.result;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+function perSecond(rows: number, ms: number): number {
+  return rows > 0 && ms > 0 ? (rows * 1000) / ms : 0;
+}
+
+/** What the caller says, else what the file says, else llama.cpp's defaults. */
+function samplingOf(info: ModelInfo, options: GenerateOptions): SamplingSettings {
+  const settings: Record<string, unknown> = { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults };
+  for (const key of [...Object.keys(defaultSampling), "seed"]) {
+    const value = options[key as keyof SamplingSettings];
+    if (value !== undefined) settings[key] = value;
+  }
+  return settings as unknown as SamplingSettings;
+}

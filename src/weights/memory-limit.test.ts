@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { memoryLimit } from "./memory-limit.js";
+
+const GiB = 2 ** 30;
+
+function withFiles(files: Record<string, string>, use: (root: string) => void): void {
+  const root = mkdtempSync(join(tmpdir(), "hw-memory-"));
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(root, name)), { recursive: true });
+      writeFileSync(join(root, name), text);
+    }
+    use(root);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+}
+
+const meminfo = `MemTotal: 33554432 kB\nMemAvailable:   ${16 * 2 ** 20} kB\n`;
+
+test("without a cgroup limit the machine's available memory counts, less a margin", () => {
+  withFiles({ "proc/meminfo": meminfo, "proc/self/cgroup": "0::/\n" }, (root) => {
+    const limit = memoryLimit(root);
+    assert.equal(limit.availableBytes, 16 * GiB);
+    assert.equal(limit.cgroup, undefined);
+    assert.equal(limit.budgetBytes, 15 * GiB);
+  });
+});
+
+test("cgroup v2: the tightest limit on the way up", () => {
+  const files = {
+    "proc/meminfo": meminfo,
+    "proc/self/cgroup": "0::/user/job\n",
+    "sys/fs/cgroup/user/job/memory.max": "max\n",
+    "sys/fs/cgroup/user/job/memory.current": "1\n",
+    "sys/fs/cgroup/user/memory.max": `${8 * GiB}\n`,
+    "sys/fs/cgroup/user/memory.current": `${4 * GiB}\n`,
+  };
+  withFiles(files, (root) => {
+    const limit = memoryLimit(root);
+    assert.equal(limit.cgroup?.version, 2);
+    assert.equal(limit.cgroup?.limitBytes, 8 * GiB);
+    assert.equal(limit.budgetBytes, 3.75 * GiB);
+  });
+});
+
+test("cgroup v1, with a path that only the host sees; no limit is a huge number", () => {
+  const files = {
+    "proc/meminfo": meminfo,
+    "proc/self/cgroup": "5:cpu:/x\n4:memory:/docker/abc\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": `${2 * GiB}`,
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": `${GiB}`,
+  };
+  withFiles(files, (root) => {
+    assert.equal(memoryLimit(root).cgroup?.limitBytes, 2 * GiB);
+    assert.equal(memoryLimit(root).budgetBytes, 0.75 * GiB);
+    writeFileSync(join(root, "sys/fs/cgroup/memory/memory.limit_in_bytes"), "9223372036854771712");
+    assert.equal(memoryLimit(root).cgroup, undefined);
+  });
+});

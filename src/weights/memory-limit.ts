@@ -1,0 +1,78 @@
+/** How much memory this process may really use: the machine, and the cgroup it runs in (v1 or v2). */
+import { existsSync, readFileSync } from "node:fs";
+import { totalmem } from "node:os";
+import { join } from "node:path";
+
+export interface MemoryLimit {
+  /** What the machine has. */
+  readonly totalBytes: number;
+  /** What can be used without swapping, machine-wide. */
+  readonly availableBytes: number;
+  /** The tightest cgroup limit on the way up, and what is used of it. */
+  readonly cgroup:
+    | { readonly version: 1 | 2; readonly path: string; readonly limitBytes: number; readonly usedBytes: number }
+    | undefined;
+  /** What is left for a model: the smaller of the two, less a margin for everything else. */
+  readonly budgetBytes: number;
+}
+
+/** Left to the system and to other programs. */
+const marginShare = 1 / 16;
+const marginLeast = 256 * 2 ** 20;
+
+export function memoryLimit(root = "/"): MemoryLimit {
+  const totalBytes = totalmem();
+  const info = read(join(root, "proc/meminfo")) ?? "";
+  const kib = /^MemAvailable:\s+(\d+) kB/m.exec(info)?.[1];
+  const availableBytes = kib === undefined ? process.availableMemory() : Number(kib) * 1024;
+  const cgroup = cgroupLimit(root);
+  const free = Math.min(
+    availableBytes,
+    cgroup === undefined ? Infinity : Math.max(0, cgroup.limitBytes - cgroup.usedBytes),
+  );
+  const margin = Math.max(marginLeast, free * marginShare);
+  return { totalBytes, availableBytes, cgroup, budgetBytes: Math.max(0, Math.floor(free - margin)) };
+}
+
+function cgroupLimit(root: string): MemoryLimit["cgroup"] {
+  const lines = (read(join(root, "proc/self/cgroup")) ?? "").split("\n");
+  const v1 = lines.map((line) => /^\d+:[^:]*\bmemory\b[^:]*:(.*)$/.exec(line)?.[1]).find((path) => path !== undefined);
+  if (v1 !== undefined) {
+    return tightest(1, join(root, "sys/fs/cgroup/memory"), v1, "memory.limit_in_bytes", "memory.usage_in_bytes");
+  }
+  const v2 = lines.map((line) => /^0::(.*)$/.exec(line)?.[1]).find((path) => path !== undefined);
+  if (v2 !== undefined) return tightest(2, join(root, "sys/fs/cgroup"), v2, "memory.max", "memory.current");
+  return undefined;
+}
+
+/** Limits apply at every level. Inside a container the path may name a folder that only the host sees. */
+function tightest(
+  version: 1 | 2,
+  mount: string,
+  path: string,
+  limitFile: string,
+  usedFile: string,
+): MemoryLimit["cgroup"] {
+  let found: MemoryLimit["cgroup"];
+  const parts = path.split("/").filter((part) => part !== "" && part !== "..");
+  for (let n = parts.length; n >= 0; n--) {
+    const folder = join(mount, ...parts.slice(0, n));
+    if (!existsSync(join(folder, limitFile))) continue;
+    const limitBytes = Number((read(join(folder, limitFile)) ?? "").trim());
+    const usedBytes = Number((read(join(folder, usedFile)) ?? "").trim());
+    // v1 writes "no limit" as a number near 2^63, v2 as the word max.
+    if (!Number.isFinite(limitBytes) || limitBytes <= 0 || limitBytes > 2 ** 60) continue;
+    if (found === undefined || limitBytes < found.limitBytes) {
+      found = { version, path: folder, limitBytes, usedBytes: Number.isFinite(usedBytes) ? usedBytes : 0 };
+    }
+  }
+  return found;
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
