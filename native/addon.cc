@@ -1,0 +1,77 @@
+// The addon's export list. Argument types are checked by the binding (napi.h), their values by what is bound.
+#include "addon/addon.h"
+#include "ops/ops.h"
+
+namespace hw {
+
+namespace {
+
+Result<int32_t> open_file(Host& host, const Text& path) { return file_open(host, path.data); }
+
+template <auto fn>
+napi_property_descriptor bind(const char* name) {
+  return napi_property_descriptor{name, nullptr, &napi::callback<fn>, nullptr, nullptr, nullptr,
+                                  napi_enumerable, const_cast<char*>(name)};
+}
+
+void release(void* data) {
+  Environment* environment = static_cast<Environment*>(data);
+  for (OpenHost& open : environment->hosts) environment->close(open);
+  delete environment;
+}
+
+napi_value init(napi_env env, napi_value exports) {
+  Environment* environment = new Environment(env);
+  napi_set_instance_data(env, environment, nullptr, nullptr);
+  napi_add_env_cleanup_hook(env, release, environment);
+  const napi_property_descriptor functions[] = {
+      bind<set_error_class>("setErrorClass"),
+      bind<isa>("isa"),
+      bind<isas>("isas"),
+      bind<cpu_info>("cpuInfo"),
+      bind<dequantize>("dequantize"),
+      bind<dot>("dot"),
+      bind<host_open>("hostOpen"),
+      bind<host_close>("hostClose"),
+      bind<host_set_cancel>("hostSetCancel"),
+      bind<counters>("hostCounters"),
+      bind<open_file>("fileOpen"),
+      bind<file_bytes>("fileBytes"),
+      bind<weight>("weight"),
+      bind<weight_read>("weightRead"),
+      bind<tensor>("tensor"),
+      bind<tensor_read>("tensorRead"),
+      bind<tensor_write>("tensorWrite"),
+      bind<vector>("vector"),
+      bind<routing>("routing"),
+      bind<routing_read>("routingRead"),
+      bind<rope_table>("ropeTable"),
+      bind<kv_pool>("kvPool"),
+      bind<kv_page_bytes>("kvPageBytes"),
+      bind<kv_copy_page>("kvCopyPage"),
+      bind<seal>("seal"),
+      bind<ops::begin>("begin"),
+      bind<ops::embed>("embed"),
+      bind<ops::rms_norm>("rmsNorm"),
+      bind<ops::head_norm>("headNorm"),
+      bind<ops::matmul>("matmul"),
+      bind<ops::rope>("rope"),
+      bind<ops::kv_store>("kvStore"),
+      bind<ops::attention>("attention"),
+      bind<ops::glu>("glu"),
+      bind<ops::route>("route"),
+      bind<ops::experts>("experts"),
+      bind<ops::add>("add"),
+      bind<ops::scale>("scale"),
+      bind<ops::softcap>("softcap"),
+      bind<ops::gather>("gather"),
+  };
+  napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace hw
+
+NAPI_MODULE_INIT() { return hw::init(env, exports); }

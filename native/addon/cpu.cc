@@ -1,0 +1,109 @@
+#include "cpu.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace hw {
+
+namespace {
+
+#if defined(__x86_64__)
+void read_features(CpuInfo* info) {
+  auto add = [info](bool has, const char* name) {
+    if (has && info->feature_count < 32) info->features[info->feature_count++] = name;
+  };
+  add(__builtin_cpu_supports("avx"), "avx");
+  add(__builtin_cpu_supports("avx2"), "avx2");
+  add(__builtin_cpu_supports("fma"), "fma");
+  add(__builtin_cpu_supports("bmi2"), "bmi2");
+  add(__builtin_cpu_supports("avx512f"), "avx512f");
+  add(__builtin_cpu_supports("avx512bw"), "avx512bw");
+  add(__builtin_cpu_supports("avx512dq"), "avx512dq");
+  add(__builtin_cpu_supports("avx512vl"), "avx512vl");
+  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
+  add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
+  unsigned a, b, c, d;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+    add((a & (1u << 4)) != 0, "avxvnni");
+    add((a & (1u << 5)) != 0, "avx512bf16");
+  }
+}
+
+void read_model(CpuInfo* info) {
+  unsigned words[12] = {};
+  for (unsigned i = 0; i < 3; i++) {
+    __get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3]);
+  }
+  static_assert(sizeof words < sizeof info->model, "48 characters");
+  memcpy(info->model, words, sizeof words);
+}
+#else
+void read_features(CpuInfo* info) {
+  info->features[info->feature_count++] = "neon";
+#if defined(__aarch64__) && defined(__linux__)
+  unsigned long caps = getauxval(AT_HWCAP);
+  if (caps & (1ul << 20)) info->features[info->feature_count++] = "dotprod";
+  if (caps & (1ul << 10)) info->features[info->feature_count++] = "fp16";
+#endif
+}
+
+void read_model(CpuInfo* info) {
+#if defined(__APPLE__)
+  size_t size = sizeof info->model - 1;
+  sysctlbyname("machdep.cpu.brand_string", info->model, &size, nullptr, 0);
+#else
+  snprintf(info->model, sizeof info->model, "aarch64");
+#endif
+}
+#endif
+
+int read_topology(int cpu, const char* name) {
+  char path[128];
+  snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, name);
+  FILE* file = fopen(path, "re");
+  if (file == nullptr) return -1;
+  int value = -1;
+  if (fscanf(file, "%d", &value) != 1) value = -1;
+  fclose(file);
+  return value;
+}
+
+// CPUs of different (package, core); all CPUs where the system does not tell.
+int count_cores() {
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  if (cpus < 1) cpus = 1;
+  if (cpus > 1024) cpus = 1024;
+  int64_t seen[1024];
+  int count = 0;
+  for (int cpu = 0; cpu < cpus; cpu++) {
+    int package = read_topology(cpu, "physical_package_id"), core = read_topology(cpu, "core_id");
+    if (core < 0) continue;
+    int64_t key = static_cast<int64_t>(package) << 32 | core;
+    bool known = false;
+    for (int i = 0; i < count && !known; i++) known = seen[i] == key;
+    if (!known) seen[count++] = key;
+  }
+  return count > 0 ? count : static_cast<int>(cpus);
+}
+
+}  // namespace
+
+void read_cpu_info(CpuInfo* info) {
+  memset(info, 0, sizeof *info);
+  read_model(info);
+  read_features(info);
+  info->physical_cores = count_cores();
+}
+
+}  // namespace hw

@@ -1,0 +1,189 @@
+// What one engine owns natively: thread pool, mapped files, weights, tensors, KV pages, scratch, and the row table of
+// the current pass. Handles are small positive integers; a handle of the wrong kind is NATIVE_ARGUMENT, never a crash.
+#pragma once
+#include <atomic>
+#include <vector>
+
+#include "error.h"
+#include "io/mapping.h"
+#include "kernels/kernels.h"
+#include "memory.h"
+#include "tensor.h"
+#include "threads/pool.h"
+
+namespace hw {
+
+enum class Kind : uint8_t { tensor, vector, weight, file, routing, rope_table, kv_pool };
+
+struct Object {
+  explicit Object(Kind k) : kind(k) {}
+  virtual ~Object() {}
+  const Kind kind;
+};
+
+// f32 [rows, cols], rows following each other without gaps.
+struct Tensor : Object {
+  static constexpr Kind kKind = Kind::tensor;
+  Tensor() : Object(kKind) {}
+  int32_t rows = 0, cols = 0;
+  Buffer memory;
+  float* data() const { return memory.as<float>(); }
+  float* row(int64_t t) const { return data() + t * cols; }
+};
+
+struct Vector : Object {
+  static constexpr Kind kKind = Kind::vector;
+  Vector() : Object(kKind) {}
+  int32_t length = 0;
+  Buffer memory;
+  const float* data() const { return memory.as<float>(); }
+};
+
+struct File : Object {
+  static constexpr Kind kKind = Kind::file;
+  File() : Object(kKind) {}
+  Mapping mapping;
+};
+
+struct WeightObject : Object {
+  static constexpr Kind kKind = Kind::weight;
+  WeightObject() : Object(kKind), weight() {}
+  Weight weight;
+};
+
+struct Routing : Object {
+  static constexpr Kind kKind = Kind::routing;
+  Routing() : Object(kKind) {}
+  int32_t rows = 0, top_k = 0;
+  Buffer memory;  // weights f32 [rows, topK], then ids i32 [rows, topK]
+  int32_t filled_rows = 0;  // rows that route() wrote last
+  int32_t experts = 0;      // ids are below this
+  float* weights() const { return memory.as<float>(); }
+  int32_t* ids() const { return memory.as<int32_t>() + static_cast<int64_t>(rows) * top_k; }
+};
+
+struct RopeTable : Object {
+  static constexpr Kind kKind = Kind::rope_table;
+  RopeTable() : Object(kKind) {}
+  int32_t pairs = 0, max_rows = 0;
+  float magnitude = 1;
+  bool interleaved = false;
+  uint64_t pass = 0;   // the pass whose positions `angles` holds
+  Buffer frequencies;  // f64 [pairs]
+  Buffer angles;       // f32 [maxRows][2][pairs]: cos, then sin
+  float* cos(int64_t t) const { return angles.as<float>() + t * 2 * pairs; }
+  float* sin(int64_t t) const { return cos(t) + pairs; }
+};
+
+struct KvLayer {
+  int32_t heads, dim_k, dim_v;
+  int64_t row_bytes_k, row_bytes_v;
+  int64_t offset_k, offset_v;  // of [heads][256][dim] in a page
+};
+
+struct KvPool : Object {
+  static constexpr Kind kKind = Kind::kv_pool;
+  KvPool() : Object(kKind) {}
+  int32_t index = 0;  // creation order: which block tables of begin() are its
+  KvType type = KV_F16;
+  int32_t pages = 0;
+  int64_t page_bytes = 0;
+  std::vector<KvLayer> layers;
+  Buffer memory;
+  uint8_t* page(int64_t id) const { return memory.as<uint8_t>() + id * page_bytes; }
+};
+
+// The row table of a pass, copied from begin().
+struct Pass {
+  uint64_t number = 0;
+  int32_t count = 0, sequence_count = 0, pool_count = 0;
+  Buffer rows;  // i32 ids [n], positions [n], sequences [n], n = capacity
+  int64_t row_capacity = 0;
+  std::vector<Buffer*> tables;           // per pool: i32 [sequences][blocks]
+  std::vector<int32_t> blocks_of_table;  // per pool: blocks per sequence
+  const int32_t* ids() const { return rows.as<int32_t>(); }
+  const int32_t* positions() const { return rows.as<int32_t>() + row_capacity; }
+  const int32_t* sequences() const { return rows.as<int32_t>() + 2 * row_capacity; }
+  ~Pass();
+};
+
+// Quantized copies of activation rows, one per kind in use.
+struct ActBuffers {
+  Buffer q[3], d[3], sums[3];  // indexed by ActKind
+};
+
+struct Scratch {
+  Buffer kernel;           // kScratchBytes per thread: the kernels' own
+  Buffer thread;           // thread_bytes per thread: results before bias and add, attention pieces
+  int64_t thread_bytes = 0;
+  ActBuffers acts, hidden_acts;  // of a matmul's x; of the experts' hidden rows
+  Buffer pieces;           // attention pieces of many pages
+  Buffer expert_rows;      // hidden rows and outputs of experts
+  Buffer expert_order;     // (row, rank) pairs by expert
+  Buffer products;         // their matrix products
+  Buffer blocks;           // attention blocks of a pass
+};
+
+class Host {
+ public:
+  static Result<Host*> open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels);
+  ~Host();
+
+  Pool& pool() { return *pool_; }
+  const Kernels& kernels() const { return *kernels_; }
+  Counters& counters() { return counters_; }
+  Scratch& scratch() { return scratch_; }
+  Pass& pass() { return pass_; }
+  void* kernel_scratch(int thread) { return scratch_.kernel.as<uint8_t>() + thread * kScratchBytes; }
+  int64_t thread_scratch_bytes() const { return scratch_.thread_bytes; }
+  void* thread_scratch(int thread) { return scratch_.thread.as<uint8_t>() + thread * scratch_.thread_bytes; }
+
+  Status grow(Buffer& buffer, int64_t bytes);     // of scratch; counted
+  Status grow_thread_scratch(int64_t bytes);      // per thread
+
+  // Creation is over once sealed.
+  bool sealed() const { return sealed_; }
+  Status seal();
+  Status check_open() const;
+
+  int32_t add(Object* object);  // takes ownership, returns the handle
+  template <typename T>
+  Result<T*> get(int32_t handle) const {
+    static const char* const names[] = {"tensor", "vector", "weight", "file", "routing", "rope table", "KV pool"};
+    if (handle < 1 || handle > static_cast<int64_t>(objects_.size())) {
+      return bad_argument("no %s has handle %d", names[static_cast<int>(T::kKind)], handle);
+    }
+    Object* object = objects_[handle - 1];
+    if (object->kind != T::kKind) {
+      return bad_argument("handle %d is a %s, not a %s", handle, names[static_cast<int>(object->kind)],
+                          names[static_cast<int>(T::kKind)]);
+    }
+    return static_cast<T*>(object);
+  }
+  const std::vector<Object*>& objects() const { return objects_; }
+  int32_t pool_count() const { return pool_count_; }
+  int32_t next_pool() { return pool_count_++; }
+
+  // Non-zero = stop. Null: nobody can cancel. The memory must outlive the host or the next call.
+  void set_cancel(const int32_t* flag) { cancel_ = flag; }
+  bool cancelled() const { return cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+
+ private:
+  Host() = default;
+  Pool* pool_ = nullptr;
+  const Kernels* kernels_ = nullptr;
+  Counters counters_;
+  Scratch scratch_;
+  Pass pass_;
+  std::vector<Object*> objects_;
+  int32_t pool_count_ = 0;
+  bool sealed_ = false;
+  const int32_t* cancel_ = nullptr;
+};
+
+}  // namespace hw
+
+#define HW_GET(type, name, host, handle)                 \
+  ::hw::Result<type*> name##_found = (host).get<type>(handle); \
+  if (!name##_found.ok) return ::hw::Status{false};      \
+  type& name = *name##_found.value

@@ -1,0 +1,180 @@
+// Verbs whose values depend on one row at most: norms, RoPE, GLU, sums.
+#include <math.h>
+
+#include <algorithm>
+
+#include "ops.h"
+
+namespace hw {
+namespace ops {
+
+namespace {
+
+// rows(t0, t1) over all rows, in parallel when there is enough to do.
+template <typename Rows>
+void over_rows(Host& host, int64_t n, int64_t cols, const Rows& rows) {
+  if (n * cols < kInlineValues || n < 2) {
+    rows(int64_t{0}, n);
+    return;
+  }
+  int64_t step = std::max<int64_t>(1, kInlineValues / 4 / cols);
+  host.pool().parallel_for((n + step - 1) / step,
+                           [&](int64_t part, int) { rows(part * step, std::min(n, (part + 1) * step)); });
+}
+
+// values(i0, i1) over n contiguous rows seen as one array, cut at multiples of 64.
+template <typename Values>
+void over_values(Host& host, int64_t count, const Values& values) {
+  constexpr int64_t kStep = 4096;
+  if (count < kInlineValues) {
+    values(int64_t{0}, count);
+    return;
+  }
+  host.pool().parallel_for((count + kStep - 1) / kStep,
+                           [&](int64_t part, int) { values(part * kStep, std::min(count, (part + 1) * kStep)); });
+}
+
+Status same_shape(const Tensor& a, const Tensor& b, int32_t n) {
+  if (a.cols != b.cols) return bad_argument("tensors of %d and %d columns", a.cols, b.cols);
+  HW_TRY(check_rows(a, n, "the first tensor"));
+  return check_rows(b, n, "the second tensor");
+}
+
+// Null when handle is 0.
+Result<const float*> optional_vector(Host& host, int32_t handle, int64_t length) {
+  if (handle == 0) return static_cast<const float*>(nullptr);
+  HW_GET(Vector, vector, host, handle);
+  if (vector.length != length) {
+    return bad_argument("a vector of %d values where %lld are needed", vector.length, static_cast<long long>(length));
+  }
+  return vector.data();
+}
+
+}  // namespace
+
+Status rms_norm(Host& host, int32_t out_handle, int32_t x_handle, int32_t vector, int32_t n, float eps) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(same_shape(out, x, n));
+  Result<const float*> weight = optional_vector(host, vector, x.cols);
+  if (!weight.ok) return Status{false};
+  const Kernels& k = host.kernels();
+  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) k.rms_norm(x.row(t), weight.value, out.row(t), x.cols, eps);
+  });
+  return done();
+}
+
+Status head_norm(Host& host, int32_t x_handle, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  if (heads < 1 || head_dim < 1 || static_cast<int64_t>(heads) * head_dim != x.cols) {
+    return bad_argument("%d heads of %d values in %d columns", heads, head_dim, x.cols);
+  }
+  Result<const float*> weight = optional_vector(host, vector, head_dim);
+  if (!weight.ok) return Status{false};
+  const Kernels& k = host.kernels();
+  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      for (int32_t h = 0; h < heads; h++) {
+        float* head = x.row(t) + static_cast<int64_t>(h) * head_dim;
+        k.rms_norm(head, weight.value, head, head_dim, eps);
+      }
+    }
+  });
+  return done();
+}
+
+namespace {
+
+// Once per pass and table: angle = position * frequency and its cosine in double, rounded to f32, times the magnitude.
+void fill_angles(Host& host, RopeTable& table) {
+  Pass& pass = host.pass();
+  if (table.pass == pass.number) return;
+  const double* frequencies = table.frequencies.as<double>();
+  // A sine costs about as much as 16 simple operations.
+  over_rows(host, pass.count, int64_t{32} * table.pairs, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      double position = pass.positions()[t];
+      for (int32_t i = 0; i < table.pairs; i++) {
+        double angle = position * frequencies[i];
+        table.cos(t)[i] = static_cast<float>(cos(angle)) * table.magnitude;
+        table.sin(t)[i] = static_cast<float>(sin(angle)) * table.magnitude;
+      }
+    }
+  });
+  table.pass = pass.number;
+}
+
+}  // namespace
+
+Status rope(Host& host, int32_t x_handle, int32_t n, int32_t heads, int32_t head_dim, int32_t table_handle) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_GET(RopeTable, table, host, table_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  HW_TRY(check_pass_rows(host, n));
+  if (heads < 1 || head_dim < 1 || static_cast<int64_t>(heads) * head_dim != x.cols) {
+    return bad_argument("%d heads of %d values in %d columns", heads, head_dim, x.cols);
+  }
+  if (table.pairs * 2 > head_dim) return bad_argument("%d pairs in a head of %d values", table.pairs, head_dim);
+  if (host.pass().count > table.max_rows) {
+    return bad_argument("a pass of %d rows, the rope table has room for %d", host.pass().count, table.max_rows);
+  }
+  fill_angles(host, table);
+  const Kernels& k = host.kernels();
+  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      for (int32_t h = 0; h < heads; h++) {
+        k.rope(x.row(t) + static_cast<int64_t>(h) * head_dim, table.cos(t), table.sin(t), table.pairs * 2,
+               table.interleaved);
+      }
+    }
+  });
+  return done();
+}
+
+Status glu(Host& host, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, gate, host, gate_handle);
+  HW_GET(Tensor, up, host, up_handle);
+  HW_TRY(same_shape(gate, up, n));
+  HW_TRY(same_shape(out, up, n));
+  if (kind < 0 || kind >= GLU_KINDS) return bad_argument("GLU kind %d", kind);
+  const Kernels& k = host.kernels();
+  over_values(host, static_cast<int64_t>(n) * gate.cols, [&](int64_t i0, int64_t i1) {
+    k.glu[kind](gate.data() + i0, up.data() + i0, out.data() + i0, i1 - i0);
+  });
+  return done();
+}
+
+Status add(Host& host, int32_t y_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, y, host, y_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(same_shape(y, x, n));
+  const Kernels& k = host.kernels();
+  over_values(host, static_cast<int64_t>(n) * x.cols,
+              [&](int64_t i0, int64_t i1) { k.add(x.data() + i0, y.data() + i0, i1 - i0); });
+  return done();
+}
+
+Status scale(Host& host, int32_t x_handle, float factor, int32_t n) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  const Kernels& k = host.kernels();
+  over_values(host, static_cast<int64_t>(n) * x.cols,
+              [&](int64_t i0, int64_t i1) { k.scale(x.data() + i0, factor, i1 - i0); });
+  return done();
+}
+
+Status softcap(Host& host, int32_t x_handle, float cap, int32_t n) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  if (!(cap > 0)) return bad_argument("the cap must be positive");
+  const Kernels& k = host.kernels();
+  over_values(host, static_cast<int64_t>(n) * x.cols,
+              [&](int64_t i0, int64_t i1) { k.softcap(x.data() + i0, cap, i1 - i0); });
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

@@ -1,0 +1,255 @@
+// All selected experts of a layer. (token row, rank) pairs are grouped by expert, so that an expert's weights are read
+// once; waves of experts bound the hidden rows held at a time. Outputs of all pairs wait until their turn in rank order:
+// out = y[0] * w[0], then out = fma(w[r], y[r], out) for r = 1, 2, ...
+#include <string.h>
+
+#include <algorithm>
+
+#include "products.h"
+
+namespace hw {
+namespace ops {
+
+namespace {
+
+// Hidden rows of a wave: every pair of a small pass, at least one row per token row of a large one.
+int64_t wave_pairs(int64_t rows, int64_t top_k) { return std::max(rows, std::min<int64_t>(rows * top_k, 256)); }
+
+struct Shapes {
+  int64_t rows, top_k, experts, dim, hidden;
+  int64_t pairs() const { return rows * top_k; }
+};
+
+struct Layout {
+  // i32: position of each pair in the order by expert; token row of each position; first position of each expert
+  int32_t *position, *token, *first;
+  int32_t* identity;  // 0, 1, 2, ...: a pick list of consecutive rows from any start
+  ProductTask* tasks;
+  float *gate, *up;  // [wave_pairs][hidden]
+  float* y;          // [pairs][dim], in order by expert
+};
+
+Status make_room(Host& host, const Shapes& s, Layout* layout) {
+  Scratch& scratch = host.scratch();
+  HW_TRY(host.grow(scratch.expert_order, (3 * s.pairs() + s.experts + 1) * static_cast<int64_t>(sizeof(int32_t))));
+  int64_t active = std::min(s.experts, s.pairs());
+  HW_TRY(host.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
+  int64_t hidden_rows = wave_pairs(s.rows, s.top_k);
+  HW_TRY(host.grow(scratch.expert_rows,
+                   (2 * hidden_rows * s.hidden + s.pairs() * s.dim) * static_cast<int64_t>(sizeof(float))));
+  layout->position = scratch.expert_order.as<int32_t>();
+  layout->token = layout->position + s.pairs();
+  layout->first = layout->token + s.pairs();
+  layout->identity = layout->first + s.experts + 1;
+  layout->tasks = scratch.products.as<ProductTask>();
+  layout->gate = scratch.expert_rows.as<float>();
+  layout->up = layout->gate + hidden_rows * s.hidden;
+  layout->y = layout->up + hidden_rows * s.hidden;
+  return done();
+}
+
+// Counting sort; within an expert pairs stay in token order.
+void order_by_expert(const Shapes& s, const int32_t* ids, const Layout& layout) {
+  memset(layout.first, 0, static_cast<size_t>(s.experts + 1) * sizeof(int32_t));
+  for (int64_t pair = 0; pair < s.pairs(); pair++) layout.first[ids[pair] + 1]++;
+  for (int64_t e = 0; e < s.experts; e++) layout.first[e + 1] += layout.first[e];
+  // first[e] runs ahead to first[e + 1] while positions are given out, and is shifted back below.
+  for (int64_t pair = 0; pair < s.pairs(); pair++) {
+    int32_t position = layout.first[ids[pair]]++;
+    layout.position[pair] = position;
+    layout.token[position] = static_cast<int32_t>(pair / s.top_k);
+    layout.identity[pair] = static_cast<int32_t>(pair);
+  }
+  for (int64_t e = s.experts; e > 0; e--) layout.first[e] = layout.first[e - 1];
+  layout.first[0] = 0;
+}
+
+struct Side {
+  const Weight* weight;
+  const float* bias;  // [experts][rows] or null
+};
+
+ProductTask task_of(const Side& side, int64_t expert, const Acts* acts, const int32_t* pick, int32_t n, float* out) {
+  const Weight& w = *side.weight;
+  const float* bias = side.bias == nullptr ? nullptr : side.bias + expert * w.rows;
+  return ProductTask{&w, expert, acts, pick, n, out, w.rows, bias, false, 0, 0};
+}
+
+// Experts [e0, e1): their positions p0.. all fit the hidden rows.
+Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side& gate, const Side& up, const Side& down,
+                const Acts* x_acts, int64_t e0, int64_t e1, int32_t kind) {
+  const Kernels& k = host.kernels();
+  int32_t p0 = layout.first[e0], pairs = layout.first[e1] - p0, count = 0;
+  const Acts* gate_acts = &x_acts[dtype_info(gate.weight->dtype)->acts];
+  const Acts* up_acts = &x_acts[dtype_info(up.weight->dtype)->acts];
+  for (int64_t e = e0; e < e1; e++) {
+    int32_t first = layout.first[e], n = layout.first[e + 1] - first;
+    if (n == 0) continue;
+    int64_t at = (first - p0) * s.hidden;
+    layout.tasks[count++] = task_of(gate, e, gate_acts, layout.token + first, n, layout.gate + at);
+    layout.tasks[count++] = task_of(up, e, up_acts, layout.token + first, n, layout.up + at);
+  }
+  HW_TRY(run_products(host, layout.tasks, count));
+
+  ActKind down_kind = dtype_info(down.weight->dtype)->acts;
+  Acts hidden;
+  describe_acts(host.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), down_kind,
+                &hidden);
+  constexpr int64_t kStep = 1024;  // columns of a part; a multiple of every block
+  int64_t pieces = (s.hidden + kStep - 1) / kStep;
+  auto part = [&](int64_t index, int) {
+    int64_t row = index / pieces, c0 = index % pieces * kStep, c1 = std::min(s.hidden, c0 + kStep);
+    int64_t at = row * s.hidden + c0;
+    k.glu[kind](layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
+    quantize_range(k, hidden, row, c0, c1);
+  };
+  if (pairs * s.hidden < kInlineValues / 4) {
+    for (int64_t i = 0; i < pairs * pieces; i++) part(i, 0);
+  } else {
+    host.pool().parallel_for(pairs * pieces, part);
+  }
+
+  count = 0;
+  for (int64_t e = e0; e < e1; e++) {
+    int32_t first = layout.first[e], n = layout.first[e + 1] - first;
+    if (n == 0) continue;
+    layout.tasks[count++] = task_of(down, e, &hidden, layout.identity + (first - p0), n, layout.y + first * s.dim);
+  }
+  return run_products(host, layout.tasks, count);
+}
+
+void combine(Host& host, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
+  const Kernels& k = host.kernels();
+  constexpr int64_t kStep = 1024;
+  int64_t pieces = (s.dim + kStep - 1) / kStep;
+  auto part = [&](int64_t index, int) {
+    int64_t t = index / pieces, c0 = index % pieces * kStep, columns = std::min(s.dim - c0, kStep);
+    float* to = out.row(t) + c0;
+    for (int64_t rank = 0; rank < s.top_k; rank++) {
+      int64_t pair = t * s.top_k + rank;
+      const float* y = layout.y + layout.position[pair] * s.dim + c0;
+      if (rank == 0) {
+        memcpy(to, y, static_cast<size_t>(columns) * sizeof(float));
+        k.scale(to, weights[pair], columns);
+      } else {
+        k.axpy(y, weights[pair], to, columns);
+      }
+    }
+  };
+  if (s.pairs() * s.dim < kInlineValues) {
+    for (int64_t i = 0; i < s.rows * pieces; i++) part(i, 0);
+  } else {
+    host.pool().parallel_for(s.rows * pieces, part);
+  }
+}
+
+Result<const float*> bias_of(Host& host, int32_t handle, const Weight& w, const char* name) {
+  if (handle == 0) return static_cast<const float*>(nullptr);
+  HW_GET(Vector, vector, host, handle);
+  if (vector.length != w.experts * w.rows) {
+    return bad_argument("%s bias of %d values for %lld experts of %lld", name, vector.length,
+                        static_cast<long long>(w.experts), static_cast<long long>(w.rows));
+  }
+  return vector.data();
+}
+
+Status check_weights(const Weight& gate, const Weight& up, const Weight& down, const Tensor& x, const Tensor& out) {
+  if (gate.experts != up.experts || gate.experts != down.experts) {
+    return bad_argument("gate, up and down of %lld, %lld and %lld experts", static_cast<long long>(gate.experts),
+                        static_cast<long long>(up.experts), static_cast<long long>(down.experts));
+  }
+  if (gate.cols != x.cols || up.cols != x.cols || gate.rows != up.rows || gate.rows != down.cols ||
+      down.rows != out.cols) {
+    return bad_argument("expert shapes do not lead from %d to %d columns", x.cols, out.cols);
+  }
+  return done();
+}
+
+}  // namespace
+
+Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing_handle, int32_t n,
+               Slice<const int32_t> weights, int32_t kind) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_GET(Routing, routing, host, routing_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(x, n, "x"));
+  if (weights.length != 6) return bad_argument("experts take 6 weight handles");
+  HW_GET(WeightObject, gate, host, weights.data[0]);
+  HW_GET(WeightObject, up, host, weights.data[1]);
+  HW_GET(WeightObject, down, host, weights.data[2]);
+  HW_TRY(check_weights(gate.weight, up.weight, down.weight, x, out));
+  Result<const float*> gate_bias = bias_of(host, weights.data[3], gate.weight, "gate");
+  Result<const float*> up_bias = bias_of(host, weights.data[4], up.weight, "up");
+  Result<const float*> down_bias = bias_of(host, weights.data[5], down.weight, "down");
+  if (!gate_bias.ok || !up_bias.ok || !down_bias.ok) return Status{false};
+  if (kind < 0 || kind >= GLU_KINDS) return bad_argument("GLU kind %d", kind);
+  if (n > routing.filled_rows || routing.experts > gate.weight.experts) {
+    return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
+                        routing.experts, n, static_cast<long long>(gate.weight.experts));
+  }
+  if (&out == &x) return bad_argument("out is its own input");
+  if (n == 0) return done();
+  if (host.cancelled()) return cancelled();
+
+  Shapes s = {n, routing.top_k, gate.weight.experts, x.cols, gate.weight.rows};
+  Layout layout;
+  HW_TRY(make_room(host, s, &layout));
+  order_by_expert(s, routing.ids(), layout);
+  Acts x_acts[3];
+  HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols,
+                      kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
+  int64_t room = wave_pairs(s.rows, s.top_k);
+  HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
+  Side gate_side = {&gate.weight, gate_bias.value}, up_side = {&up.weight, up_bias.value},
+       down_side = {&down.weight, down_bias.value};
+  for (int64_t e0 = 0; e0 < s.experts;) {
+    int64_t e1 = e0 + 1;
+    while (e1 < s.experts && layout.first[e1 + 1] - layout.first[e0] <= room) e1++;
+    if (layout.first[e1] > layout.first[e0]) {
+      HW_TRY(run_wave(host, s, layout, gate_side, up_side, down_side, x_acts, e0, e1, kind));
+    }
+    e0 = e1;
+  }
+  combine(host, s, layout, routing.weights(), out);
+  return done();
+}
+
+namespace {
+
+bool has_columns(const Host& host, int64_t cols) {
+  for (Object* object : host.objects()) {
+    if (object->kind == Kind::tensor && static_cast<Tensor*>(object)->cols == cols) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// Which of a stacked weight's sides is `dim` shows in the tensors there are; when both could be, both are provided for.
+Status reserve_experts(Host& host) {
+  int64_t last_rows = 0, last_cols = 0;
+  for (Object* object : host.objects()) {
+    if (object->kind != Kind::weight) continue;
+    const Weight& w = static_cast<WeightObject*>(object)->weight;
+    if (w.experts < 2 || (w.rows == last_rows && w.cols == last_cols)) continue;
+    last_rows = w.rows;
+    last_cols = w.cols;
+    for (int side = 0; side < 2; side++) {
+      int64_t dim = side == 0 ? w.cols : w.rows, hidden = side == 0 ? w.rows : w.cols;
+      if (!has_columns(host, dim)) continue;
+      for (Object* other : host.objects()) {
+        if (other->kind != Kind::routing) continue;
+        const Routing& routing = *static_cast<Routing*>(other);
+        Layout layout;
+        HW_TRY(make_room(host, Shapes{routing.rows, routing.top_k, w.experts, dim, hidden}, &layout));
+        int64_t room = wave_pairs(routing.rows, routing.top_k);
+        HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, hidden, side == 1 ? kind_bit(w) : 0));
+      }
+    }
+  }
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

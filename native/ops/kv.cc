@@ -1,0 +1,65 @@
+#include "kv.h"
+
+#include "ops.h"
+
+namespace hw {
+namespace ops {
+
+Result<const KvLayer*> kv_layer(const KvPool& pool, int32_t layer) {
+  if (layer < 0 || layer >= static_cast<int64_t>(pool.layers.size())) {
+    return bad_argument("KV layer %d of %d", layer, static_cast<int>(pool.layers.size()));
+  }
+  return &pool.layers[layer];
+}
+
+Result<const int32_t*> block_tables(Host& host, const KvPool& pool, int32_t* blocks) {
+  Pass& pass = host.pass();
+  if (pool.index >= pass.pool_count) return bad_argument("the pass has no block tables for KV pool %d", pool.index);
+  *blocks = pass.blocks_of_table[pool.index];
+  return static_cast<const int32_t*>(pass.tables[pool.index]->as<int32_t>());
+}
+
+Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_handle, int32_t v_handle, int32_t n) {
+  HW_GET(KvPool, pool, host, pool_handle);
+  HW_GET(Tensor, k, host, k_handle);
+  HW_GET(Tensor, v, host, v_handle);
+  HW_TRY(check_rows(k, n, "k"));
+  HW_TRY(check_rows(v, n, "v"));
+  HW_TRY(check_pass_rows(host, n));
+  Result<const KvLayer*> found = kv_layer(pool, layer_index);
+  if (!found.ok) return Status{false};
+  const KvLayer& layer = *found.value;
+  if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k ||
+      v.cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
+    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v.cols, layer.heads,
+                        layer.dim_k, layer.dim_v);
+  }
+  int32_t blocks = 0;
+  Result<const int32_t*> tables = block_tables(host, pool, &blocks);
+  if (!tables.ok) return Status{false};
+
+  const Kernels& kernels = host.kernels();
+  const Pass& pass = host.pass();
+  auto one = [&](int64_t t, int) {
+    int32_t position = pass.positions()[t], slot = position % kPagePositions;
+    // begin() has checked that the row's own position has a page.
+    int64_t entry = static_cast<int64_t>(pass.sequences()[t]) * blocks + position / kPagePositions;
+    uint8_t* page = pool.page(tables.value[entry]);
+    for (int32_t h = 0; h < layer.heads; h++) {
+      int64_t row = static_cast<int64_t>(h) * kPagePositions + slot;
+      kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k,
+                                  page + layer.offset_k + row * layer.row_bytes_k, layer.dim_k);
+      kernels.kv_store[pool.type](v.row(t) + static_cast<int64_t>(h) * layer.dim_v,
+                                  page + layer.offset_v + row * layer.row_bytes_v, layer.dim_v);
+    }
+  };
+  if (static_cast<int64_t>(n) * (k.cols + v.cols) < kInlineValues) {
+    for (int32_t t = 0; t < n; t++) one(t, 0);
+  } else {
+    host.pool().parallel_for(n, one);
+  }
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

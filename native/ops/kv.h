@@ -1,0 +1,14 @@
+// Shared by the verbs that touch KV pages.
+#pragma once
+#include "../host.h"
+
+namespace hw {
+namespace ops {
+
+Result<const KvLayer*> kv_layer(const KvPool& pool, int32_t layer);
+
+// The pass's page ids of a pool: i32 [sequences][*blocks].
+Result<const int32_t*> block_tables(Host& host, const KvPool& pool, int32_t* blocks);
+
+}  // namespace ops
+}  // namespace hw

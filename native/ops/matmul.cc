@@ -1,0 +1,71 @@
+#include <algorithm>
+
+#include "products.h"
+
+namespace hw {
+namespace ops {
+
+namespace {
+constexpr int kMostProducts = 64;
+}
+
+Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  if (products.length % 4 != 0 || products.length > 4 * kMostProducts) {
+    return bad_argument("products are at most %d times [out, weight, bias, add]", kMostProducts);
+  }
+  int32_t count = static_cast<int32_t>(products.length / 4);
+  ProductTask tasks[kMostProducts];
+  unsigned kinds = 0;
+  for (int32_t i = 0; i < count; i++) {
+    const int32_t* product = products.data + 4 * i;
+    HW_GET(Tensor, out, host, product[0]);
+    HW_GET(WeightObject, object, host, product[1]);
+    const Weight& w = object.weight;
+    HW_TRY(check_rows(out, n, "out"));
+    if (&out == &x) return bad_argument("out of product %d is its own input", i);
+    for (int32_t j = 0; j < i; j++) {
+      if (products.data[4 * j] == product[0]) return bad_argument("products %d and %d have the same out", j, i);
+    }
+    if (w.cols != x.cols || w.rows != out.cols || w.experts != 1) {
+      return bad_argument("product %d: a weight of %lld x %lld between %d and %d columns", i,
+                          static_cast<long long>(w.rows), static_cast<long long>(w.cols), x.cols, out.cols);
+    }
+    const float* bias = nullptr;
+    if (product[2] != 0) {
+      HW_GET(Vector, vector, host, product[2]);
+      if (vector.length != w.rows) return bad_argument("product %d: a bias of %d values", i, vector.length);
+      bias = vector.data();
+    }
+    kinds |= kind_bit(w);
+    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, product[3] != 0, 0, 0};
+  }
+  if (n == 0 || count == 0) return done();
+  if (host.cancelled()) return cancelled();
+  Acts acts[3];
+  HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols, kinds, acts));
+  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[dtype_info(tasks[i].weight->dtype)->acts];
+  return run_products(host, tasks, count);
+}
+
+// Any tensor may be the x of any weight of its width.
+Status reserve_matmul(Host& host) {
+  int64_t largest_rows = 1;
+  for (Object* object : host.objects()) {
+    if (object->kind != Kind::tensor) continue;
+    const Tensor& x = *static_cast<Tensor*>(object);
+    largest_rows = std::max<int64_t>(largest_rows, x.rows);
+    unsigned kinds = 0;
+    for (Object* other : host.objects()) {
+      if (other->kind != Kind::weight) continue;
+      const Weight& w = static_cast<WeightObject*>(other)->weight;
+      if (w.cols == x.cols) kinds |= kind_bit(w);
+    }
+    HW_TRY(reserve_acts(host, host.scratch().acts, x.rows, x.cols, kinds));
+  }
+  return host.grow_thread_scratch(std::max<int64_t>(4096, largest_rows * 128) * static_cast<int64_t>(sizeof(float)));
+}
+
+}  // namespace ops
+}  // namespace hw

@@ -1,0 +1,55 @@
+// The verbs of src/ops/ops.ts. Arguments are those of src/native/addon.types.ts; every one checks all of them before it
+// touches anything. Threads split output rows or (row, head) items, never a reduction: results do not depend on them.
+#pragma once
+#include "../host.h"
+#include "../slice.h"
+
+namespace hw {
+namespace ops {
+
+// --- pass.cc
+Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
+             Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
+             Slice<const int32_t> blocks_per_sequence);
+Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale);
+Status gather(Host& host, int32_t out, int32_t x, Slice<const int32_t> indices);
+
+// --- elementwise.cc
+Status rms_norm(Host& host, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
+Status head_norm(Host& host, int32_t x, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps);
+Status rope(Host& host, int32_t x, int32_t n, int32_t heads, int32_t head_dim, int32_t table);
+Status glu(Host& host, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind);
+Status add(Host& host, int32_t y, int32_t x, int32_t n);
+Status scale(Host& host, int32_t x, float factor, int32_t n);
+Status softcap(Host& host, int32_t x, float cap, int32_t n);
+
+// --- matmul.cc
+Status matmul(Host& host, Slice<const int32_t> products, int32_t x, int32_t n);
+
+// --- kv.cc, attention.cc
+Status kv_store(Host& host, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
+Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads, float scale,
+                 int32_t window, float softcap, int32_t sinks);
+
+// --- route.cc, experts.cc
+Status route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize, float scale,
+             int32_t bias);
+Status experts(Host& host, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
+               int32_t kind);
+
+// Size the scratch at seal() from the largest shapes, so that verbs need not allocate.
+Status reserve_pass(Host& host);
+Status reserve_matmul(Host& host);
+Status reserve_attention(Host& host);
+Status reserve_experts(Host& host);
+
+// --- checks.cc
+Status check_rows(const Tensor& x, int32_t n, const char* name);
+Status check_pass_rows(Host& host, int32_t n);
+Status cancelled();
+
+// Below this many values (or bytes of weight) handing work over costs more than doing it.
+constexpr int64_t kInlineValues = 16 * 1024;
+
+}  // namespace ops
+}  // namespace hw

@@ -1,0 +1,171 @@
+// The row table of a pass, and the verbs that select rows.
+#include <string.h>
+
+#include <algorithm>
+#include <new>
+
+#include "ops.h"
+
+namespace hw {
+namespace ops {
+
+namespace {
+
+Status reserve_rows(Host& host, int64_t rows) {
+  Pass& pass = host.pass();
+  if (rows <= pass.row_capacity) return done();
+  HW_TRY(host.grow(pass.rows, rows * 3 * static_cast<int64_t>(sizeof(int32_t))));
+  pass.row_capacity = rows;
+  return done();
+}
+
+// Tables exist for every pool from seal() on; a longer context than was foreseen makes one grow (and be counted).
+Status reserve_tables(Host& host, int32_t pools) {
+  Pass& pass = host.pass();
+  while (static_cast<int32_t>(pass.tables.size()) < pools) {
+    Buffer* table = new (std::nothrow) Buffer;
+    if (table == nullptr) return fail("MEMORY_BUDGET", "no memory for a block table");
+    pass.tables.push_back(table);
+    pass.blocks_of_table.push_back(0);
+  }
+  return done();
+}
+
+// Neighbouring rows of a sequence must ascend, and each position needs a page in every pool.
+Status check_row_table(int32_t count, const int32_t* positions, const int32_t* sequences,
+                       int32_t sequence_count, const SliceList<const int32_t>& tables, const int32_t* blocks) {
+  for (int32_t t = 0; t < count; t++) {
+    if (positions[t] < 0) return bad_argument("row %d has position %d", t, positions[t]);
+    if (sequences[t] < 0 || sequences[t] >= sequence_count) {
+      return bad_argument("row %d is of sequence %d of %d", t, sequences[t], sequence_count);
+    }
+    if (t > 0 && sequences[t] == sequences[t - 1] && positions[t] <= positions[t - 1]) {
+      return bad_argument("rows %d and %d of a sequence do not ascend", t - 1, t);
+    }
+    for (int32_t p = 0; p < tables.count; p++) {
+      int32_t block = positions[t] / kPagePositions;
+      if (block >= blocks[p]) return bad_argument("position %d is beyond the block table", positions[t]);
+      int32_t page = tables.items[p].data[static_cast<int64_t>(sequences[t]) * blocks[p] + block];
+      if (page < 0) return bad_argument("position %d of row %d has no KV page", positions[t], t);
+    }
+  }
+  return done();
+}
+
+}  // namespace
+
+Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
+             Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
+             Slice<const int32_t> blocks_per_sequence) {
+  Pass& pass = host.pass();
+  pass.count = 0;
+  if (count < 0 || ids.length < count || positions.length < count || sequences.length < count || sequence_count < 0) {
+    return bad_argument("a row table of %d rows needs as many ids, positions and sequences", count);
+  }
+  if (tables.count > host.pool_count() || blocks_per_sequence.length < tables.count) {
+    return bad_argument("%d block tables for %d KV pools", tables.count, host.pool_count());
+  }
+  int32_t pool_index = 0;
+  for (Object* object : host.objects()) {
+    if (object->kind != Kind::kv_pool || pool_index >= tables.count) continue;
+    const KvPool& pool = *static_cast<KvPool*>(object);
+    const Slice<const int32_t>& table = tables.items[pool_index];
+    int64_t blocks = blocks_per_sequence.data[pool_index];
+    if (blocks < 0 || blocks > (1 << 23) + 1 || table.length < sequence_count * blocks) {
+      return bad_argument("block table %d is shorter than sequences x blocks", pool_index);
+    }
+    for (int64_t i = 0; i < sequence_count * blocks; i++) {
+      if (table.data[i] < -1 || table.data[i] >= pool.pages) {
+        return bad_argument("page %d of a pool of %d", table.data[i], pool.pages);
+      }
+    }
+    pool_index++;
+  }
+  HW_TRY(check_row_table(count, positions.data, sequences.data, sequence_count, tables, blocks_per_sequence.data));
+
+  HW_TRY(reserve_rows(host, count));
+  HW_TRY(reserve_tables(host, tables.count));
+  int32_t* rows = pass.rows.as<int32_t>();
+  if (count > 0) {
+    size_t bytes = static_cast<size_t>(count) * sizeof(int32_t);
+    memcpy(rows, ids.data, bytes);
+    memcpy(rows + pass.row_capacity, positions.data, bytes);
+    memcpy(rows + 2 * pass.row_capacity, sequences.data, bytes);
+  }
+  for (int32_t p = 0; p < tables.count; p++) {
+    int64_t entries = static_cast<int64_t>(sequence_count) * blocks_per_sequence.data[p];
+    int64_t bytes = entries * static_cast<int64_t>(sizeof(int32_t));
+    if (bytes > static_cast<int64_t>(pass.tables[p]->bytes())) HW_TRY(host.grow(*pass.tables[p], bytes * 2));
+    if (bytes > 0) memcpy(pass.tables[p]->as<int32_t>(), tables.items[p].data, static_cast<size_t>(bytes));
+    pass.blocks_of_table[p] = blocks_per_sequence.data[p];
+  }
+  pass.number++;
+  pass.count = count;
+  pass.sequence_count = sequence_count;
+  pass.pool_count = tables.count;
+  return done();
+}
+
+Status reserve_pass(Host& host) {
+  int64_t rows = 1;
+  int32_t pool_index = 0;
+  HW_TRY(reserve_tables(host, host.pool_count()));
+  for (Object* object : host.objects()) {
+    if (object->kind == Kind::tensor) rows = std::max<int64_t>(rows, static_cast<Tensor*>(object)->rows);
+    if (object->kind == Kind::kv_pool) {
+      // All pages in one sequence, or many sequences of few pages; forgotten blocks come on top.
+      int64_t entries = std::max<int64_t>(4096, int64_t{4} * static_cast<KvPool*>(object)->pages);
+      HW_TRY(host.grow(*host.pass().tables[pool_index++], entries * static_cast<int64_t>(sizeof(int32_t))));
+    }
+  }
+  return reserve_rows(host, rows);
+}
+
+Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(WeightObject, table, host, weight_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_pass_rows(host, n));
+  const Weight& w = table.weight;
+  if (w.cols != out.cols || w.experts != 1) {
+    return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
+  }
+  const int32_t* ids = host.pass().ids();
+  for (int32_t t = 0; t < n; t++) {
+    if (ids[t] < 0 || ids[t] >= w.rows) {
+      return bad_argument("token id %d of row %d, the vocabulary has %lld", ids[t], t, static_cast<long long>(w.rows));
+    }
+  }
+  const Kernels& k = host.kernels();
+  auto one = [&](int64_t t, int) {
+    k.dequantize[w.dtype](w.base + ids[t] * w.row_bytes, out.row(t), w.cols);
+    if (factor != 1.0f) k.scale(out.row(t), factor, w.cols);
+  };
+  if (static_cast<int64_t>(n) * w.cols < kInlineValues) {
+    for (int32_t t = 0; t < n; t++) one(t, 0);
+  } else {
+    host.pool().parallel_for(n, one);
+  }
+  return done();
+}
+
+Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int32_t> indices) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  if (indices.length > out.rows) {
+    return bad_argument("%lld rows into a tensor of %d", static_cast<long long>(indices.length), out.rows);
+  }
+  if (out.cols != x.cols || &out == &x) return bad_argument("gather needs another tensor of %d columns", x.cols);
+  for (int64_t i = 0; i < indices.length; i++) {
+    if (indices.data[i] < 0 || indices.data[i] >= x.rows) {
+      return bad_argument("row %d of a tensor of %d", indices.data[i], x.rows);
+    }
+  }
+  for (int64_t i = 0; i < indices.length; i++) {
+    memcpy(out.row(i), x.row(indices.data[i]), static_cast<size_t>(x.cols) * sizeof(float));
+  }
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

@@ -1,0 +1,221 @@
+#include "products.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <atomic>
+
+namespace hw {
+namespace ops {
+
+namespace {
+
+// A part streams about this much weight: short enough to balance threads and answer a cancel flag, long enough that
+// claiming it costs nothing and the prefetcher runs.
+constexpr int64_t kPartBytes = 64 * 1024;
+// The many-row kernels pack the activations once per call, so a part has many weight rows; tiles are 16 rows high.
+constexpr int64_t kGemmRowsLow = 64, kGemmRowsHigh = 512;
+// Results waiting for `out +=` live in thread scratch.
+constexpr int64_t kAddRows = 128, kAddValues = 4096;
+
+int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+bool uses_gemm(const Kernels& kernels, const ProductTask& task) {
+  return task.n >= kernels.gemm_min_rows[task.weight->dtype];
+}
+
+int64_t rows_per_part(Host& host, const ProductTask& task, int64_t rows) {
+  int64_t step;
+  if (uses_gemm(host.kernels(), task)) {
+    int64_t share = rows / (host.pool().threads() * 4);
+    step = std::min(std::max(round_up(share, 16), kGemmRowsLow), kGemmRowsHigh);
+  } else {
+    // More token rows multiply the work of each weight byte.
+    int64_t bytes = kPartBytes / std::max<int64_t>(1, std::min(task.n, 8));
+    step = std::max<int64_t>(16, bytes / task.weight->row_bytes / 16 * 16);
+  }
+  if (task.add) {
+    int64_t most = std::max(kAddValues / task.n, std::min(kAddRows, host.thread_scratch_bytes() / 4 / task.n)) & ~15;
+    step = std::max<int64_t>(1, std::min(step, most));
+  }
+  return step;
+}
+
+// Rows [r0, r1) of a task; `data` is row r0.
+void run_part(Host& host, const ProductTask& task, const uint8_t* data, int64_t r0, int64_t r1, int thread) {
+  const Kernels& k = host.kernels();
+  const Weight& w = *task.weight;
+  int64_t rows = r1 - r0;
+  MatmulFn fn = uses_gemm(k, task) ? k.gemm[w.dtype] : k.matvec[w.dtype];
+  float* out = task.add ? static_cast<float*>(host.thread_scratch(thread)) : task.out + r0;
+  int64_t stride = task.add ? rows : task.out_stride;
+  fn(data, w.row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out,
+     stride, host.kernel_scratch(thread));
+  for (int32_t t = 0; t < task.n; t++) {
+    if (task.bias != nullptr) k.add(task.bias + r0, out + t * stride, rows);
+    if (task.add) k.add(out + t * stride, task.out + t * task.out_stride + r0, rows);
+  }
+}
+
+// Tasks whose weights are in memory, [first, last): one region for all.
+Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
+  int64_t parts = 0, work = 0;
+  for (int32_t i = 0; i < count; i++) {
+    ProductTask& task = tasks[i];
+    task.first_part = parts;
+    if (task.weight->base == nullptr || task.n == 0) continue;
+    task.step = rows_per_part(host, task, task.weight->rows);
+    parts += (task.weight->rows + task.step - 1) / task.step;
+    work += task.weight->rows * task.weight->row_bytes * task.n;
+  }
+  std::atomic<bool> stop(false);
+  auto part = [&](int64_t index, int thread) {
+    if (stop.load(std::memory_order_relaxed)) return;
+    if (host.cancelled()) {
+      stop.store(true, std::memory_order_relaxed);
+      return;
+    }
+    // The last task whose first part is not after index.
+    int32_t low = 0, high = count - 1;
+    while (low < high) {
+      int32_t middle = (low + high + 1) / 2;
+      if (tasks[middle].first_part <= index) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    const ProductTask& task = tasks[low];
+    const Weight& w = *task.weight;
+    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(w.rows, r0 + task.step);
+    run_part(host, task, w.base + (task.expert * w.rows + r0) * w.row_bytes, r0, r1, thread);
+  };
+  if (work < kInlineValues) {
+    for (int64_t i = 0; i < parts; i++) part(i, 0);
+  } else {
+    host.pool().parallel_for(parts, part);
+  }
+  return stop.load() ? cancelled() : done();
+}
+
+// A weight that comes through a ring or expert slot: span after span, each in parallel. The span before stays in use
+// until the next one is there, so that reading ahead never waits for us.
+Status run_streamed(Host& host, const ProductTask& task) {
+  const Weight& w = *task.weight;
+  std::atomic<bool> stop(false);
+  int64_t row = 0;
+  while (row < w.rows) {
+    if (host.cancelled()) return cancelled();
+    RowSpan span;
+    if (!w.source->next(task.expert, row, &span)) return fail("FILE_IO", "weight rows could not be read");
+    if (span.row0 != row || span.row1 <= row || span.row1 > w.rows) {
+      w.source->release(span);
+      return fail("INTERNAL", "weight rows came out of order");
+    }
+    int64_t rows = span.row1 - span.row0, step = rows_per_part(host, task, rows);
+    host.pool().parallel_for((rows + step - 1) / step, [&](int64_t part, int thread) {
+      if (stop.load(std::memory_order_relaxed) || host.cancelled()) {
+        stop.store(true, std::memory_order_relaxed);
+        return;
+      }
+      int64_t r0 = span.row0 + part * step, r1 = std::min(span.row1, r0 + step);
+      run_part(host, task, span.data + (r0 - span.row0) * w.row_bytes, r0, r1, thread);
+    });
+    w.source->release(span);
+    row = span.row1;
+    if (stop.load()) return cancelled();
+  }
+  return done();
+}
+
+}  // namespace
+
+Status run_products(Host& host, ProductTask* tasks, int32_t count) {
+  for (int32_t i = 0; i < count; i++) {
+    const ProductTask& task = tasks[i];
+    if (task.add) HW_TRY(host.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
+  }
+  HW_TRY(run_resident(host, tasks, count));
+  for (int32_t i = 0; i < count; i++) {
+    if (tasks[i].weight->base == nullptr && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
+  }
+  return done();
+}
+
+// --- activations
+
+namespace {
+
+// Strides that are not a multiple of 4 KiB: rows then fall into different cache sets.
+int64_t q_stride(int64_t cols) {
+  int64_t stride = round_up(cols, 64);
+  return stride % 4096 == 0 ? stride + 64 : stride;
+}
+int64_t block_of(ActKind kind) { return kind == ACTS_Q8_256 ? 256 : 32; }
+int64_t d_stride(ActKind kind, int64_t cols) { return round_up(cols / block_of(kind), 16); }
+int64_t sums_stride(int64_t cols) { return round_up(cols / 16, 32); }
+
+}  // namespace
+
+Status reserve_acts(Host& host, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds) {
+  for (ActKind kind : {ACTS_Q8_32, ACTS_Q8_256}) {
+    if ((kinds & (1u << kind)) == 0) continue;
+    HW_TRY(host.grow(buffers.q[kind], rows * q_stride(cols)));
+    HW_TRY(host.grow(buffers.d[kind], rows * d_stride(kind, cols) * static_cast<int64_t>(sizeof(float))));
+    HW_TRY(host.grow(buffers.sums[kind], rows * sums_stride(cols) * static_cast<int64_t>(sizeof(int16_t))));
+  }
+  return done();
+}
+
+void describe_acts(const ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols, ActKind kind,
+                   Acts* acts) {
+  *acts = Acts{kind, rows, cols, x, nullptr, nullptr, nullptr, stride, 0, 0, 0};
+  if (kind == ACTS_F32) return;
+  acts->q = buffers.q[kind].as<int8_t>();
+  acts->d = buffers.d[kind].as<float>();
+  acts->sums = buffers.sums[kind].as<int16_t>();
+  acts->q_stride = q_stride(cols);
+  acts->d_stride = d_stride(kind, cols);
+  acts->sums_stride = sums_stride(cols);
+}
+
+void quantize_range(const Kernels& k, const Acts& acts, int64_t row, int64_t c0, int64_t c1) {
+  if (acts.kind == ACTS_F32) return;
+  int64_t cols = acts.cols, block = block_of(acts.kind);
+  int8_t* q = const_cast<int8_t*>(acts.q) + row * acts.q_stride;
+  float* d = const_cast<float*>(acts.d) + row * acts.d_stride;
+  int16_t* sums = const_cast<int16_t*>(acts.sums) + row * acts.sums_stride;
+  auto quantize = acts.kind == ACTS_Q8_256 ? k.quantize_q8_256 : k.quantize_q8_32;
+  quantize(acts.f32 + row * acts.f32_stride + c0, q + c0, d + c0 / block, sums + c0 / 16, c1 - c0);
+  if (c1 < cols) return;
+  // The buffers serve rows of many widths: what a wider row left behind the end must read as zero.
+  memset(q + cols, 0, static_cast<size_t>(acts.q_stride - cols));
+  memset(d + cols / block, 0, static_cast<size_t>(acts.d_stride - cols / block) * sizeof(float));
+  memset(sums + cols / 16, 0, static_cast<size_t>(acts.sums_stride - cols / 16) * sizeof(int16_t));
+}
+
+Status prepare_acts(Host& host, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
+                    unsigned kinds, Acts acts[3]) {
+  HW_TRY(reserve_acts(host, buffers, rows, cols, kinds));
+  for (ActKind kind : {ACTS_F32, ACTS_Q8_32, ACTS_Q8_256}) {
+    if ((kinds & (1u << kind)) == 0) continue;
+    describe_acts(buffers, x, stride, rows, cols, kind, &acts[kind]);
+    if (kind == ACTS_F32) continue;
+    const Acts& target = acts[kind];
+    constexpr int64_t kStep = 4096;  // columns of a part; a multiple of every block
+    int64_t pieces = (cols + kStep - 1) / kStep;
+    auto part = [&](int64_t index, int) {
+      int64_t c0 = index % pieces * kStep;
+      quantize_range(host.kernels(), target, index / pieces, c0, std::min<int64_t>(cols, c0 + kStep));
+    };
+    if (static_cast<int64_t>(rows) * cols < kInlineValues) {
+      for (int64_t i = 0; i < rows * pieces; i++) part(i, 0);
+    } else {
+      host.pool().parallel_for(rows * pieces, part);
+    }
+  }
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

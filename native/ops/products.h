@@ -1,0 +1,41 @@
+// Many matrix products in one parallel region: what matmul and experts are made of.
+#pragma once
+#include "ops.h"
+
+namespace hw {
+namespace ops {
+
+// out[t * out_stride + r] (+)= dot(row r of `expert`'s matrix, activation row pick[t]) + bias[r], t in [0, n).
+struct ProductTask {
+  const Weight* weight;
+  int64_t expert;
+  const Acts* acts;     // of the kind the weight's type multiplies with
+  const int32_t* pick;  // null: pick[t] = t
+  int32_t n;
+  float* out;
+  int64_t out_stride;
+  const float* bias;  // [rows] or null
+  bool add;           // out += instead of out =
+
+  // Set by run_products: rows per part, parts before this task.
+  int64_t step, first_part;
+};
+
+// Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.
+Status prepare_acts(Host& host, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
+                    unsigned kinds, Acts acts[3]);
+Status reserve_acts(Host& host, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds);
+
+// Acts over buffers that somebody else fills, range by range, with quantize_range.
+void describe_acts(const ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
+                   ActKind kind, Acts* acts);
+// Columns [c0, c1) of a row; c0 is a multiple of 256.
+void quantize_range(const Kernels& kernels, const Acts& acts, int64_t row, int64_t c0, int64_t c1);
+
+inline unsigned kind_bit(const Weight& weight) { return 1u << dtype_info(weight.dtype)->acts; }
+
+// Runs all tasks; CANCELLED when the flag rises. Tasks must not write to the same values.
+Status run_products(Host& host, ProductTask* tasks, int32_t count);
+
+}  // namespace ops
+}  // namespace hw

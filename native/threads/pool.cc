@@ -1,0 +1,240 @@
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+
+#include <new>
+
+namespace hw {
+
+namespace {
+
+constexpr uint64_t kClosed = uint64_t{1} << 31;
+constexpr uint64_t kActive = kClosed - 1;
+
+uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+
+// The next call of the forward pass follows within a few microseconds; between tokens threads should sleep.
+constexpr int64_t kSpinNanoseconds = 50000;
+
+int64_t now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<int64_t>(t.tv_sec) * 1000000000 + t.tv_nsec;
+}
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins until `ready()` or the time is over; true when ready.
+template <typename Ready>
+bool spin(const Ready& ready) {
+  int64_t deadline = 0;
+  for (;;) {
+    for (int i = 0; i < 32; i++) {
+      if (ready()) return true;
+      pause();
+    }
+    int64_t t = now();
+    if (deadline == 0) {
+      deadline = t + kSpinNanoseconds;
+    } else if (t > deadline) {
+      return false;
+    }
+  }
+}
+
+#if defined(__linux__)
+bool bind_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+  CPU_SET(cpu, &set);
+  return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
+}
+#else
+bool bind_to(int) { return false; }
+#endif
+
+}  // namespace
+
+struct Pool::Worker {
+  Pool* pool;
+  int thread;
+  int cpu;  // -1: not bound
+  pthread_t handle;
+};
+
+Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count) {
+  if (threads < 1 || threads > kMaxThreads) return nullptr;
+  Pool* pool = new (std::nothrow) Pool;
+  if (pool == nullptr) return nullptr;
+  pool->threads_ = threads;
+  pool->state_.store(kClosed);
+  pool->workers_ = new (std::nothrow) Worker[threads];
+  if (pool->workers_ == nullptr) {
+    delete pool;
+    return nullptr;
+  }
+#if defined(__linux__)
+  if (cpu_count > 0) {
+    cpu_set_t* mask = new (std::nothrow) cpu_set_t;
+    pool->caller_mask_ = mask;
+    if (mask != nullptr && pthread_getaffinity_np(pthread_self(), sizeof *mask, mask) == 0) {
+      pool->caller_bound_ = bind_to(cpus[0]);
+    }
+  }
+#endif
+  // Workers must not run the signal handlers of the program that loaded us.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool ok = true;
+  for (int i = 1; i < threads && ok; i++) {
+    Worker& worker = pool->workers_[i - 1];
+    worker.pool = pool;
+    worker.thread = i;
+    worker.cpu = cpu_count > 0 ? cpus[i % cpu_count] : -1;
+    ok = pthread_create(&worker.handle, nullptr, &Pool::main, &worker) == 0;
+    if (ok) pool->started_++;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!ok) {
+    delete pool;
+    return nullptr;
+  }
+  return pool;
+}
+
+Pool::~Pool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_.store(true);
+  }
+  wake_.notify_all();
+  for (int i = 0; i < started_; i++) pthread_join(workers_[i].handle, nullptr);
+#if defined(__linux__)
+  cpu_set_t* mask = static_cast<cpu_set_t*>(caller_mask_);
+  if (caller_bound_) pthread_setaffinity_np(pthread_self(), sizeof *mask, mask);
+  delete mask;
+#endif
+  delete[] workers_;
+}
+
+void* Pool::main(void* pointer) {
+  Worker* worker = static_cast<Worker*>(pointer);
+#if defined(__linux__)
+  pthread_setname_np(pthread_self(), "hundredweight");
+#endif
+  if (worker->cpu >= 0) bind_to(worker->cpu);
+  worker->pool->work(worker->thread);
+  return nullptr;
+}
+
+void Pool::run(int64_t parts, Task task, const void* context) {
+  // Claims are 32-bit; longer loops run as several regions (nothing in a model comes near).
+  constexpr int64_t kLargest = int64_t{1} << 31;
+  if (parts > kLargest) parts = kLargest;
+  task_ = task;
+  context_ = context;
+  for (int i = 0; i < threads_; i++) {
+    uint64_t front = static_cast<uint64_t>(parts) * i / threads_;
+    uint64_t back = static_cast<uint64_t>(parts) * (i + 1) / threads_;
+    claims_[i].range.store(front << 32 | back, std::memory_order_relaxed);
+  }
+  uint64_t epoch = epoch_of(state_.load(std::memory_order_relaxed)) + 1;
+  state_.store(epoch << 32, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) {
+    { std::lock_guard<std::mutex> lock(mutex_); }  // a sleeper between its check and its wait
+    wake_.notify_all();
+  }
+  drain(0);
+  uint64_t state = state_.fetch_or(kClosed, std::memory_order_acq_rel);
+  if ((state & kActive) == 0) return;
+  auto all_left = [this] { return (state_.load(std::memory_order_acquire) & kActive) == 0; };
+  if (spin(all_left)) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  caller_sleeps_.store(true, std::memory_order_seq_cst);
+  while ((state_.load(std::memory_order_seq_cst) & kActive) != 0) finished_.wait(lock);
+  caller_sleeps_.store(false, std::memory_order_relaxed);
+}
+
+void Pool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    if (!wait_for_region(seen)) return;
+    uint64_t state = state_.load(std::memory_order_acquire);
+    seen = epoch_of(state);
+    bool joined = false;
+    while (!joined && (state & kClosed) == 0 && epoch_of(state) == seen) {
+      joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire);
+    }
+    if (!joined) continue;
+    drain(thread);
+    uint64_t before = state_.fetch_sub(1, std::memory_order_seq_cst);
+    if ((before & kActive) == 1 && (before & kClosed) != 0 && caller_sleeps_.load(std::memory_order_seq_cst)) {
+      { std::lock_guard<std::mutex> lock(mutex_); }
+      finished_.notify_one();
+    }
+  }
+}
+
+// Returns false when the pool shuts down.
+bool Pool::wait_for_region(uint32_t seen) {
+  auto ready = [&] {
+    return epoch_of(state_.load(std::memory_order_acquire)) != seen || stop_.load(std::memory_order_relaxed);
+  };
+  if (!spin(ready)) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (epoch_of(state_.load(std::memory_order_seq_cst)) == seen && !stop_.load(std::memory_order_relaxed)) {
+      wake_.wait(lock);
+    }
+    sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+  }
+  return !stop_.load(std::memory_order_relaxed);
+}
+
+void Pool::drain(int thread) {
+  uint32_t part;
+  while (take(thread, &part)) task_(context_, part, thread);
+  for (int i = 1; i < threads_; i++) {
+    int victim = thread + i < threads_ ? thread + i : thread + i - threads_;
+    while (steal(victim, &part)) task_(context_, part, thread);
+  }
+}
+
+bool Pool::take(int thread, uint32_t* part) {
+  std::atomic<uint64_t>& range = claims_[thread].range;
+  uint64_t value = range.load(std::memory_order_relaxed);
+  for (;;) {
+    uint32_t front = static_cast<uint32_t>(value >> 32), back = static_cast<uint32_t>(value);
+    if (front >= back) return false;
+    if (range.compare_exchange_weak(value, value + (uint64_t{1} << 32), std::memory_order_relaxed)) {
+      *part = front;
+      return true;
+    }
+  }
+}
+
+bool Pool::steal(int victim, uint32_t* part) {
+  std::atomic<uint64_t>& range = claims_[victim].range;
+  uint64_t value = range.load(std::memory_order_relaxed);
+  for (;;) {
+    uint32_t front = static_cast<uint32_t>(value >> 32), back = static_cast<uint32_t>(value);
+    if (front >= back) return false;
+    if (range.compare_exchange_weak(value, value - 1, std::memory_order_relaxed)) {
+      *part = back - 1;
+      return true;
+    }
+  }
+}
+
+}  // namespace hw

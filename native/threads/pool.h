@@ -1,0 +1,76 @@
+// A static pool: threads - 1 workers and the caller. Work is split by the caller into parts; each thread walks its own
+// contiguous run of parts (one sequential stream of weight bytes per thread) and steals from the far end of another's
+// when it is done. A worker that is late is not waited for: only those that joined the region are.
+#pragma once
+#include <stdint.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+namespace hw {
+
+constexpr int kMaxThreads = 256;
+
+class Pool {
+ public:
+  // cpus: worker i and the caller (i = 0) are bound to cpus[i % cpu_count]; none = not bound. Null when the system
+  // refuses a thread.
+  static Pool* open(int threads, const int32_t* cpus, int cpu_count);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // body(part, thread) for every part in [0, parts), in no fixed order; thread in [0, threads()) is the same for all
+  // parts a thread runs. Returns when all are done. Not reentrant, always called from one thread at a time.
+  template <typename Body>
+  void parallel_for(int64_t parts, const Body& body) {
+    if (parts <= 1 || threads_ == 1) {
+      for (int64_t part = 0; part < parts; part++) body(part, 0);
+      return;
+    }
+    run(
+        parts, [](const void* context, int64_t part, int thread) { (*static_cast<const Body*>(context))(part, thread); },
+        &body);
+  }
+
+ private:
+  typedef void (*Task)(const void* context, int64_t part, int thread);
+  // Parts [front, back) that nobody took yet, front in the upper half. One cache line each.
+  struct alignas(64) Claim {
+    std::atomic<uint64_t> range{0};
+  };
+  struct Worker;
+
+  Pool() = default;
+  void run(int64_t parts, Task task, const void* context);
+  void work(int thread);
+  void drain(int thread);
+  bool take(int thread, uint32_t* part);
+  bool steal(int victim, uint32_t* part);
+  bool wait_for_region(uint32_t seen);
+  static void* main(void* worker);
+
+  int threads_ = 1;
+  Worker* workers_ = nullptr;  // [threads - 1]
+  int started_ = 0;
+  bool caller_bound_ = false;
+  void* caller_mask_ = nullptr;  // the caller's affinity before it was bound
+
+  // epoch (32 bits) | closed (bit 31) | workers inside the region. A worker joins by incrementing the count of an open
+  // region; the caller closes it when no part is left and waits for the count to reach zero.
+  alignas(64) std::atomic<uint64_t> state_;
+  Task task_ = nullptr;
+  const void* context_ = nullptr;
+  Claim claims_[kMaxThreads];
+
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stop_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_, finished_;
+};
+
+}  // namespace hw
