@@ -140,7 +140,7 @@ export class ReferenceOps implements Ops {
     for (let t = 0; t < n; t++) {
       const row = y.subarray(t * out.cols, (t + 1) * out.cols);
       matrix.row(0, this.#rows.ids[t]!, row);
-      if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * scale;
+      if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * Math.fround(scale);
     }
   }
 
@@ -279,7 +279,8 @@ export class ReferenceOps implements Ops {
 
   scale(x: Tensor, factor: number, n: number): void {
     const d = data(x);
-    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factor;
+    const f32 = Math.fround(factor); // a factor is an f32, so that the product is the same everywhere
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * f32;
   }
 
   softcap(x: Tensor, cap: number, n: number): void {

@@ -1,0 +1,190 @@
+/** The KV cache and attention part of the contract. */
+import assert from "node:assert/strict";
+import { dequantizeRow } from "../../src/formats/dequantize.js";
+import { dtypeByName, rowBytes } from "../../src/formats/dtypes.js";
+import { quantizeRow } from "../../src/formats/quantize.js";
+import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
+import { filled, near, randomValues, rowTable, ulp } from "./fixture.js";
+
+type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap"> & {
+  sinks: boolean;
+  /** Positions of the sequence. */
+  total: number;
+};
+
+/** What a value is after a stay in the cache: ggml's own encoding of the type. */
+function cached(type: KvType, head: Float32Array): Float32Array {
+  const dtype = dtypeByName(type)!;
+  const bytes = new Uint8Array(rowBytes(dtype, head.length)!);
+  const out = new Float32Array(head.length);
+  quantizeRow(dtype, head, bytes);
+  dequantizeRow(dtype, bytes, out);
+  return out;
+}
+
+/** @shape keys [position][headDimK], values [position][headDimV] of the head's own kv head, already through the cache */
+function expected(
+  query: Float32Array,
+  keys: Float32Array[],
+  values: Float32Array[],
+  position: number,
+  spec: Shape & { scale: number },
+  sink: number,
+): { out: number[]; bound: number } {
+  const first = spec.window === 0 ? 0 : Math.max(0, position - spec.window + 1);
+  const scores: number[] = [];
+  let scoreError = 0;
+  for (let p = first; p <= position; p++) {
+    let score = 0;
+    let magnitude = 0;
+    for (let d = 0; d < spec.headDimK; d++) {
+      score += query[d]! * keys[p]![d]!;
+      magnitude += Math.abs(query[d]! * keys[p]![d]!);
+    }
+    score *= spec.scale;
+    scoreError = Math.max(scoreError, (spec.headDimK + 8) * ulp * magnitude * spec.scale);
+    scores.push(spec.softcap === 0 ? score : spec.softcap * Math.tanh(score / spec.softcap));
+  }
+  const max = Math.max(sink, ...scores);
+  const exps = scores.map((s) => Math.exp(s - max));
+  const sum = exps.reduce((a, b) => a + b, Math.exp(sink - max));
+  const out = new Array<number>(spec.headDimV).fill(0);
+  let largest = 0;
+  exps.forEach((e, i) => {
+    for (let d = 0; d < spec.headDimV; d++) {
+      const v = values[first + i]![d]!;
+      out[d]! += (e / sum) * v;
+      largest = Math.max(largest, Math.abs(v));
+    }
+  });
+  // Weights are off by the score error twice (theirs and the sum's) and by a rounding for each key added.
+  return { out, bound: (2 * scoreError + (scores.length + 32) * ulp) * largest };
+}
+
+export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void | Promise<void>) => void): void {
+  const plain: Shape = {
+    heads: 4,
+    kvHeads: 2,
+    headDimK: 32,
+    headDimV: 32,
+    window: 0,
+    softcap: 0,
+    sinks: false,
+    total: 275,
+  };
+  const cases: [string, KvType, Partial<Shape>][] = [
+    ["f16, grouped queries, three pages", "f16", { total: 530 }],
+    ["f16, one kv head, wide heads", "f16", { heads: 3, kvHeads: 1, headDimK: 128, headDimV: 64 }],
+    ["f16, head size 80", "f16", { headDimK: 80, headDimV: 80 }],
+    ["f16, window", "f16", { window: 40 }],
+    ["f16, window over a page", "f16", { window: 300, total: 530, heads: 2, kvHeads: 1 }],
+    ["f16, softcap", "f16", { softcap: 5 }],
+    ["f16, sinks and window", "f16", { sinks: true, window: 16 }],
+    ["q8_0", "q8_0", {}],
+    ["q4_0", "q4_0", { sinks: true }],
+  ];
+  for (const [title, type, change] of cases)
+    withOps(`attention: ${title}`, async (ops) => {
+      const spec = { ...plain, ...change, scale: 1 / Math.sqrt(change.headDimK ?? 32) };
+      const [heads, kvHeads, dk, dv] = [spec.heads, spec.kvHeads, spec.headDimK, spec.headDimV];
+      const layer = { kvHeads, headDimK: dk, headDimV: dv };
+      const pool = ops.kvPool({ layers: [layer, layer], type, pages: 7 });
+      const { total } = spec;
+      const sinkValues = randomValues(heads, 30, 2);
+      const sinks = spec.sinks ? ops.vector(sinkValues) : null;
+      const [k, v, q, out] = [
+        ops.tensor(256, kvHeads * dk),
+        ops.tensor(256, kvHeads * dv),
+        ops.tensor(256, heads * dk),
+        ops.tensor(256, heads * dv),
+      ];
+      ops.seal();
+      const [allK, allV, allQ] = [
+        randomValues(total * kvHeads * dk, 31),
+        randomValues(total * kvHeads * dv, 32),
+        randomValues(total * heads * dk, 33, 2),
+      ];
+      // Pages in no particular order; sequence 1 shares none with sequence 0.
+      const tables = [[Int32Array.from([5, 0, 3]), Int32Array.from([2, 6, -1])]];
+      const pass = async (positions: number[], sequences: number[]) => {
+        const n = positions.length;
+        const take = (all: Float32Array, cols: number) =>
+          Float32Array.from(positions.flatMap((p) => Array.from(all.subarray(p * cols, (p + 1) * cols))));
+        ops.begin(rowTable({ pools: 1 }, positions, { sequences, tables }));
+        ops.write(k, take(allK, kvHeads * dk));
+        ops.write(v, take(allV, kvHeads * dv));
+        ops.write(q, take(allQ, heads * dk));
+        ops.kvStore(pool, 1, k, v, n);
+        ops.attention(out, q, pool, 1, n, { ...spec, sinks });
+        return (await ops.read(out, n)).slice();
+      };
+      const run = async (chunks: number[]) => {
+        const rows: Float32Array[] = [];
+        let from = 0;
+        for (const n of chunks) {
+          const got = await pass(
+            Array.from({ length: n }, (_, i) => from + i),
+            new Array<number>(n).fill(0),
+          );
+          for (let t = 0; t < n; t++) rows.push(got.slice(t * heads * dv, (t + 1) * heads * dv));
+          from += n;
+        }
+        return rows;
+      };
+      const whole = await run(total > 512 ? [256, 256, total - 512] : [256, total - 256]);
+
+      const headsOf = (all: Float32Array, width: number, h: number) =>
+        Array.from({ length: total }, (_, p) =>
+          cached(type, all.slice((p * kvHeads + h) * width, (p * kvHeads + h + 1) * width)),
+        );
+      const keys = Array.from({ length: kvHeads }, (_, h) => headsOf(allK, dk, h));
+      const values = Array.from({ length: kvHeads }, (_, h) => headsOf(allV, dv, h));
+      for (const p of [0, 1, 15, 16, 39, 40, 200, 255, 256, 257, 299, 300, 511, 512, 529].filter((at) => at < total))
+        for (let h = 0; h < heads; h++) {
+          const kv = Math.floor(h / (heads / kvHeads));
+          const query = allQ.slice((p * heads + h) * dk, (p * heads + h + 1) * dk);
+          const sink = spec.sinks ? sinkValues[h]! : -Infinity;
+          const want = expected(query, keys[kv]!, values[kv]!, p, spec, sink);
+          want.out.forEach((e, d) => {
+            near(whole[p]![h * dv + d]!, e, want.bound, `position ${p}, head ${h}, value ${d}`);
+          });
+        }
+
+      // Other chunks, with another sequence's rows in the pass, give the same bits.
+      const last = total - 1;
+      const chunks = [1, 2, 17, 31, 64, 141, 18, 255];
+      let left = total;
+      const cut = chunks.map((n) => {
+        const rows = Math.min(n, left);
+        left -= rows;
+        return rows;
+      });
+      assert.deepEqual((await run([...cut, left].filter((n) => n > 0))).at(-1), whole.at(-1));
+      const mixed = await pass([last - 2, last - 1, last, 0, 1], [0, 0, 0, 1, 1]);
+      const width = heads * dv;
+      assert.deepEqual(mixed.slice(2 * width, 3 * width), whole[last]);
+      assert.deepEqual(mixed.slice(3 * width, 4 * width), whole[0]);
+      assert.deepEqual(mixed.slice(4 * width, 5 * width), whole[1]);
+    });
+
+  withOps("kvCopyPage copies every layer", async (ops) => {
+    const layer = { kvHeads: 1, headDimK: 32, headDimV: 32 };
+    const pool = ops.kvPool({ layers: [layer, layer], type: "f16", pages: 3 });
+    const spec = { ...plain, heads: 1, kvHeads: 1, scale: 0.2, sinks: null };
+    const [k, v, q] = [1, 2, 3].map((seed) => filled(ops, 4, 32, randomValues(128, seed))) as [never, never, never];
+    const out = ops.tensor(4, 32);
+    ops.seal();
+    const results: Float32Array[] = [];
+    for (const page of [0, 2]) {
+      ops.begin(rowTable({ pools: 1 }, [0, 1, 2, 3], { tables: [[Int32Array.from([page])]] }));
+      for (const l of [0, 1]) {
+        if (page === 0) ops.kvStore(pool, l, k, v, 4);
+        ops.attention(out, q, pool, l, 4, spec);
+        results.push((await ops.read(out, 4)).slice());
+      }
+      if (page === 0) ops.kvCopyPage(pool, 0, 2);
+    }
+    assert.deepEqual(results.slice(2), results.slice(0, 2));
+    assert.ok(results[0]!.some((value) => value !== 0));
+  });
+}

@@ -1,0 +1,126 @@
+/** Seeded numbers, weight files and the bounds that the contract suite judges by. */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { dequantizeRow } from "../../src/formats/dequantize.js";
+import { type Dtype, dtypeByName, dtypes, rowBytes } from "../../src/formats/dtypes.js";
+import { quantizeRow } from "../../src/formats/quantize.js";
+import type { MatrixSource, Ops, RowTable, Tensor } from "../../src/ops/ops.js";
+
+/** Spacing of f32 numbers around 1; one rounding errs by half of it. */
+export const ulp = 2 ** -23;
+
+export const computable: readonly Dtype[] = dtypes.filter((d) => d.acts !== undefined);
+
+/** Normal numbers from a seed (mulberry32 and Box-Muller). */
+export function normals(seed: number): () => number {
+  let state = seed | 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+export function randomValues(count: number, seed: number, deviation = 1): Float32Array {
+  const next = normals(seed);
+  return Float32Array.from({ length: count }, () => deviation * next());
+}
+
+export interface Weights {
+  readonly source: MatrixSource;
+  /** What the file's bytes mean [experts * rows * cols]. */
+  readonly values: Float32Array;
+}
+
+/** A weight file of one random matrix. It begins at an odd offset, as a tensor of another alignment might. */
+export function weightFile(
+  path: string,
+  dtypeName: string,
+  shape: { rows: number; cols: number; experts?: number },
+  seed: number,
+): Weights {
+  const dtype = dtypeByName(dtypeName)!;
+  const { rows, cols, experts = 1 } = shape;
+  const bytesPerRow = rowBytes(dtype, cols)!;
+  const offset = 96;
+  const bytes = new Uint8Array(rows * experts * bytesPerRow);
+  const random = randomValues(rows * experts * cols, seed, 1 / Math.sqrt(cols));
+  const values = new Float32Array(random.length);
+  for (let r = 0; r < rows * experts; r++) {
+    const row = bytes.subarray(r * bytesPerRow, (r + 1) * bytesPerRow);
+    quantizeRow(dtype, random.subarray(r * cols, (r + 1) * cols), row);
+    dequantizeRow(dtype, row, values.subarray(r * cols, (r + 1) * cols));
+  }
+  const file = new Uint8Array(offset + bytes.length);
+  file.set(bytes, offset);
+  writeFileSync(path, file);
+  const extent = { file: path, offset, bytes: bytes.length };
+  return { source: { name: `${dtypeName} test matrix`, dtype, rows, cols, experts, extent }, values };
+}
+
+/**
+ * Largest error an activation value may take when it meets a quantized weight: half a step of its block, and for 32-value
+ * blocks the rounding of the step to f16 (2^-11). @shape x [cols] of one row
+ */
+export function activationError(dtype: Dtype, x: Float32Array): Float64Array {
+  const block = dtype.acts === "q8_32" ? 32 : 256;
+  return Float64Array.from(x, (value, i) => {
+    if (dtype.acts === "f32") return 0;
+    const start = i - (i % block);
+    let max = 0;
+    for (const v of x.subarray(start, start + block)) max = Math.max(max, Math.abs(v));
+    const step = max / 127;
+    return dtype.acts === "q8_32"
+      ? step / 2 + (Math.abs(value) + step) * 2 ** -11
+      : step / 2 + Math.abs(value) * ulp * 4;
+  });
+}
+
+/** A product in double precision, and the declared bound of its error (ops.ts, BOUND). */
+export function product(
+  weight: Weights,
+  expert: number,
+  row: number,
+  x: Float32Array,
+): { value: number; bound: number } {
+  const { cols, rows, dtype } = weight.source;
+  const at = (expert * rows + row) * cols;
+  const errors = activationError(dtype, x);
+  let value = 0;
+  let magnitude = 0;
+  let rounding = 0;
+  for (let i = 0; i < cols; i++) {
+    const w = weight.values[at + i]!;
+    value += w * x[i]!;
+    magnitude += Math.abs(w * x[i]!);
+    rounding += Math.abs(w) * errors[i]!;
+  }
+  return { value, bound: cols * ulp * (magnitude + rounding) + rounding + 1e-30 };
+}
+
+export function near(actual: number, expected: number, bound: number, what: string): void {
+  assert.ok(Math.abs(actual - expected) <= bound, `${what}: ${actual}, expected ${expected} +- ${bound}`);
+}
+
+/** One sequence at positions [from, from + count) with token ids of choice; blocks map to pages by `page`. */
+export function rowTable(
+  ops: { pools: number },
+  positions: number[],
+  options: Partial<{ ids: number[]; sequences: number[]; tables: Int32Array[][] }> = {},
+): RowTable {
+  return {
+    count: positions.length,
+    ids: Int32Array.from(options.ids ?? positions.map(() => 0)),
+    positions: Int32Array.from(positions),
+    sequences: Int32Array.from(options.sequences ?? positions.map(() => 0)),
+    blockTables: options.tables ?? Array.from({ length: ops.pools }, () => [Int32Array.from([0, 1, 2, 3])]),
+  };
+}
+
+export function filled(ops: Ops, rows: number, cols: number, values: Float32Array): Tensor {
+  const tensor = ops.tensor(rows, cols);
+  ops.write(tensor, values);
+  return tensor;
+}
