@@ -18,7 +18,19 @@ namespace hw {
 namespace {
 
 constexpr int kMaxQueries = 64;
-constexpr int kPrefetchBytes = 2048;  // ahead of the decoder; the hardware prefetcher stops at 4 KiB borders
+constexpr int kPackedQueries = 8;  // up to here f16 rows are used packed
+
+// Brings the packed rows of the next block near while this one is worked on, a few lines per register tile: the
+// hardware prefetcher stops at 4 KiB borders, and one burst of prefetches would fill the miss queue and stall.
+struct Fetch {
+  const uint8_t *p, *end;
+  int lines;  // per step
+  Fetch(const uint8_t* rows, int64_t bytes, int64_t steps)
+      : p(rows), end(rows + bytes), lines((int)((bytes / 64 + steps) / steps)) {}
+  void step() {
+    for (int i = 0; i < lines && p < end; i++, p += 64) __builtin_prefetch(p);
+  }
+};
 
 template <KvType T>
 inline void decode_row(const uint8_t* p, float* out, int32_t dim, int32_t padded) {
@@ -48,18 +60,27 @@ inline void decode_row(const uint8_t* p, float* out, int32_t dim, int32_t padded
   }
 }
 
-// Rows [j0, j1) of a page to out, padded with zeros to `padded` columns. Fetches ahead, up to `end`.
+// Rows [j0, j1) of a page to out, padded with zeros to `padded` columns.
 template <KvType T>
-inline void decode_rows(const uint8_t* rows, int32_t j0, int32_t j1, int32_t end, int32_t dim, int32_t padded,
-                        float* out) {
+inline void decode_rows(const uint8_t* rows, int32_t j0, int32_t j1, int32_t dim, int32_t padded, float* out) {
   const int64_t bytes = kv_row_bytes(T, dim);
-  const uint8_t* const last = rows + end * bytes;
-  for (int32_t j = j0; j < j1; j++, out += padded) {
-    const uint8_t* const p = rows + j * bytes;
-    for (int64_t i = 0; i < bytes && p + i + kPrefetchBytes < last; i += 64) __builtin_prefetch(p + i + kPrefetchBytes);
-    decode_row<T>(p, out, dim, padded);
-  }
+  for (int32_t j = j0; j < j1; j++, out += padded) decode_row<T>(rows + j * bytes, out, dim, padded);
 }
+
+// Where the rows of a tile come from: decoded floats in scratch, or packed halves turned into floats at each load, which
+// pays while every value is loaded by one or two tiles only. Offsets are rows from the first and a column, W values on.
+struct Floats {
+  const float* p;
+  int64_t stride;
+  F load(int64_t row, int64_t col) const { return V::load(p + row * stride + col); }
+  Floats from(int64_t row, int64_t col) const { return {p + row * stride + col, stride}; }
+};
+struct Halves {
+  const uint8_t* p;
+  int64_t stride;  // values
+  F load(int64_t row, int64_t col) const { return V::half_load(p + 2 * (row * stride + col)); }
+  Halves from(int64_t row, int64_t col) const { return {p + 2 * (row * stride + col), stride}; }
+};
 
 // Loops over register arrays must unroll before the compiler decides what lives in memory.
 #if defined(__clang__)
@@ -69,17 +90,17 @@ inline void decode_rows(const uint8_t* rows, int32_t j0, int32_t j1, int32_t end
 #endif
 
 // a[n * KN + i] = partials [first, first + W) of dot(q[n], k row i).
-template <int QN, int KN>
-inline void dot_pass(const float* const* q, const float* k, int32_t dim, int first, F* a) {
+template <int QN, int KN, class Rows>
+inline void dot_pass(const float* const* q, const Rows k, int32_t dim, int first, F* a) {
   const F zero = V::zero();
   F kv[KN];
-  HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = V::load(k + (int64_t)i * dim + first);
+  HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = k.load(i, first);
   HW_UNROLL for (int n = 0; n < QN; n++) {
     const F qv = V::load(q[n] + first);
     HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, zero);
   }
   for (int32_t c = first + 32; c < dim; c += 32) {
-    HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = V::load(k + (int64_t)i * dim + c);
+    HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = k.load(i, c);
     HW_UNROLL for (int n = 0; n < QN; n++) {
       const F qv = V::load(q[n] + c);
       HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, a[n * KN + i]);
@@ -89,8 +110,8 @@ inline void dot_pass(const float* const* q, const float* k, int32_t dim, int fir
 
 // scores[n][0..KN) = dot(q[n], k row i), QN * KN = W. The upper partials wait in memory: two sets of W accumulators do
 // not fit the registers.
-template <int QN>
-inline void score_tile(const float* const* q, const float* k, int32_t dim, float* const* out) {
+template <int QN, class Rows>
+inline void score_tile(const float* const* q, const Rows k, int32_t dim, float* const* out) {
   constexpr int KN = W / QN;
   alignas(64) float upper[W * W];
   F a[W];
@@ -117,10 +138,10 @@ struct Query {
   int32_t k0, k1;
 };
 
-// Scores of QN queries against the decoded rows j0.. of k; rows * KN are computed from a multiple of KN, and what falls
-// outside a query's range is never read.
-template <int QN>
-inline void score_block(const Query* queries, int n, const float* k, int32_t j0, int32_t j1, int32_t dim) {
+// Scores of the first n <= QN queries against rows k, positions [j0, j1); a multiple of KN = W / QN rows is computed, and
+// what falls outside a query's range is never read. Row j0 is a multiple of 16 and rows up to j1 rounded up exist.
+template <int QN, class Rows>
+inline void score_block(const Query* queries, int n, const Rows k, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
   constexpr int KN = W / QN;
   const float* q[QN];
   int32_t lo = j1, hi = j0;
@@ -135,17 +156,29 @@ inline void score_block(const Query* queries, int n, const float* k, int32_t j0,
   for (int32_t j = lo & ~(KN - 1); j < hi; j += KN) {
     float unused[KN], *out[QN];
     for (int i = 0; i < QN; i++) out[i] = i < n ? queries[i].s + j : unused;
-    score_tile<QN>(q, k + (int64_t)(j - j0) * dim, dim, out);
+    fetch.step();
+    score_tile<QN>(q, k.from(j - j0, 0), dim, out);
   }
 }
 
-inline void score_queries(const Query* queries, int n, const float* k, int32_t j0, int32_t j1, int32_t dim) {
-  constexpr int T = V::tile_queries;
-  int i = 0;
-  for (; i + T <= n; i += T) score_block<T>(queries + i, T, k, j0, j1, dim);
-  if (n - i > 2) score_block<T>(queries + i, n - i, k, j0, j1, dim);
-  else if (n - i == 2) score_block<2>(queries + i, 2, k, j0, j1, dim);
-  else if (n - i == 1) score_block<1>(queries + i, 1, k, j0, j1, dim);
+// Queries of the next tile: the widest that is filled, or lacks one of its four or eight.
+template <int Widest>
+inline int tile_of(int left) {
+  if (Widest >= 8 && left >= 7) return 8;
+  if (Widest >= 4 && left >= 3) return 4;
+  return left >= 2 ? 2 : 1;
+}
+
+template <int Widest, class Rows>
+inline void score_queries(const Query* x, int n, const Rows k, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
+  for (int i = 0, t; i < n; i += t) {
+    t = tile_of<Widest>(n - i);
+    const int filled = n - i < t ? n - i : t;
+    if (t == 8) score_block<Widest < 8 ? Widest : 8>(x + i, filled, k, j0, j1, dim, fetch);
+    else if (t == 4) score_block<Widest < 4 ? Widest : 4>(x + i, filled, k, j0, j1, dim, fetch);
+    else if (t == 2) score_block<2>(x + i, filled, k, j0, j1, dim, fetch);
+    else score_block<1>(x + i, filled, k, j0, j1, dim, fetch);
+  }
 }
 
 // m, l and the scores turned into exp(score - m).
@@ -172,16 +205,18 @@ inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l
   *l = vec_tree_sum(p);
 }
 
-// o[n][d..] = fma chain over rows [j0, j1) of v (decoded, `dim` apart, row `base` first) for DN vectors.
-template <int QN, int DN>
-inline void value_tile(const Query* x, const float* v, int32_t base, int32_t j0, int32_t j1, int32_t dim, int32_t d) {
+// o[n][d..] = fma chain over positions [j0, j1) for DN vectors of the rows v, whose first is position `base`.
+template <int QN, int DN, class Rows>
+inline void value_tile(const Query* x, const Rows v, int32_t base, int32_t j0, int32_t j1, int32_t d, Fetch& fetch) {
+  Fetch ahead = fetch;
   F acc[QN][DN];
   HW_UNROLL for (int n = 0; n < QN; n++)
     HW_UNROLL for (int i = 0; i < DN; i++) acc[n][i] = V::load(x[n].o + d + i * W);
-  const float* row = v + (int64_t)(j0 - base) * dim + d;
-  for (int32_t j = j0; j < j1; j++, row += dim) {
+  Rows row = v.from(j0 - base, d);
+  for (int32_t j = j0; j < j1; j++, row = row.from(1, 0)) {
+    ahead.step();
     F vv[DN];
-    HW_UNROLL for (int i = 0; i < DN; i++) vv[i] = V::load(row + i * W);
+    HW_UNROLL for (int i = 0; i < DN; i++) vv[i] = row.load(0, i * W);
     HW_UNROLL for (int n = 0; n < QN; n++) {
       const F p = V::set(x[n].s[j]);
       HW_UNROLL for (int i = 0; i < DN; i++) acc[n][i] = V::fma(p, vv[i], acc[n][i]);
@@ -189,23 +224,27 @@ inline void value_tile(const Query* x, const float* v, int32_t base, int32_t j0,
   }
   HW_UNROLL for (int n = 0; n < QN; n++)
     HW_UNROLL for (int i = 0; i < DN; i++) V::store(x[n].o + d + i * W, acc[n][i]);
+  fetch = ahead;
 }
 
-template <int QN>
-inline void value_span(const Query* x, const float* v, int32_t base, int32_t j0, int32_t j1, int32_t dim) {
-  if (j0 >= j1) return;
-  int32_t d = 0;
-  for (; d + 4 * W <= dim; d += 4 * W) value_tile<QN, 4>(x, v, base, j0, j1, dim, d);
-  if (d + 2 * W <= dim) {
-    value_tile<QN, 2>(x, v, base, j0, j1, dim, d);
-    d += 2 * W;
-  }
-  if (d < dim) value_tile<QN, 1>(x, v, base, j0, j1, dim, d);
+// Tiles of DN vectors over columns [d, dim), the rest with half as many.
+template <int QN, int DN, class Rows>
+inline void value_columns(const Query* x, const Rows v, int32_t base, int32_t j0, int32_t j1, int32_t d, int32_t dim,
+                          Fetch& fetch) {
+  for (; d + DN * W <= dim; d += DN * W) value_tile<QN, DN>(x, v, base, j0, j1, d, fetch);
+  if constexpr (DN > 1)
+    if (d < dim) value_columns<QN, DN / 2>(x, v, base, j0, j1, d, dim, fetch);
+}
+
+template <int QN, class Rows>
+inline void value_span(const Query* x, const Rows v, int32_t base, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
+  constexpr int DN = V::accumulators / QN < 8 ? V::accumulators / QN : 8;
+  if (j0 < j1) value_columns<QN, DN>(x, v, base, j0, j1, 0, dim, fetch);
 }
 
 // The positions all QN queries share in one tile; each query's own positions before and after them alone.
-template <int QN>
-inline void value_block(const Query* x, const float* v, int32_t j0, int32_t j1, int32_t dim) {
+template <int QN, class Rows>
+inline void value_block(const Query* x, const Rows v, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
   int32_t lo[QN], hi[QN], a = j0, b = j1;
   for (int n = 0; n < QN; n++) {
     lo[n] = x[n].k0 > j0 ? x[n].k0 : j0;
@@ -214,42 +253,104 @@ inline void value_block(const Query* x, const float* v, int32_t j0, int32_t j1, 
     b = hi[n] < b ? hi[n] : b;
   }
   if (a >= b) {
-    for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, lo[n], hi[n], dim);
+    for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, lo[n], hi[n], dim, fetch);
     return;
   }
-  for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, lo[n], a, dim);
-  value_span<QN>(x, v, j0, a, b, dim);
-  for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, b, hi[n], dim);
+  for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, lo[n], a, dim, fetch);
+  value_span<QN>(x, v, j0, a, b, dim, fetch);
+  for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, b, hi[n], dim, fetch);
 }
 
-inline void value_queries(const Query* x, int n, const float* v, int32_t j0, int32_t j1, int32_t dim) {
-  int i = 0;
-  if constexpr (V::tile_queries == 4)
-    for (; i + 4 <= n; i += 4) value_block<4>(x + i, v, j0, j1, dim);
-  for (; i + 2 <= n; i += 2) value_block<2>(x + i, v, j0, j1, dim);
-  if (i < n) value_block<1>(x + i, v, j0, j1, dim);
+// `x` has room for one more query than n, so that a tile that lacks one is filled up with a copy that writes elsewhere.
+template <int Widest, class Rows>
+inline void value_queries(Query* x, int n, float* spare, const Rows v, int32_t j0, int32_t j1, int32_t dim,
+                          Fetch& fetch) {
+  for (int i = 0, t; i < n; i += t) {
+    t = tile_of<Widest>(n - i);
+    if (n - i < t) {
+      x[n] = x[i];
+      x[n].o = spare;
+    }
+    if (t == 8) value_block<Widest < 8 ? Widest : 8>(x + i, v, j0, j1, dim, fetch);
+    else if (t == 4) value_block<Widest < 4 ? Widest : 4>(x + i, v, j0, j1, dim, fetch);
+    else if (t == 2) value_block<2>(x + i, v, j0, j1, dim, fetch);
+    else value_block<1>(x + i, v, j0, j1, dim, fetch);
+  }
 }
 
-// Scratch, in floats: decoded rows, then per query scores, and padded copies of q and o where the head is not a multiple
-// of 32 (q) or 16 (o). At kMaxHeadDim the rows take 128 KiB and a query 17 KiB, so 22 queries still fit.
+// What one call knows; the steps below work on up to kMaxQueries of its queries at a time.
+struct Piece {
+  const AttnPiece* shape;
+  const uint8_t *k, *v;
+  int32_t kp, vp;            // head dimensions padded to 32 and 16
+  int32_t block, first, end; // rows decoded at a time; positions some query needs
+  float *decoded, *spare;    // [block][max(kp, vp)], [vp]
+};
+
+template <KvType T, bool packed>
+inline void all_scores(const Piece& a, const Query* x, int n) {
+  const int32_t dk = a.shape->head_dim_k, dv = a.shape->head_dim_v, start = a.first & ~15;
+  const int64_t k_bytes = kv_row_bytes(T, dk), v_bytes = kv_row_bytes(T, dv);
+  for (int32_t j = start, j1; j < a.end; j = j1) {
+    j1 = j + a.block < a.end ? j + a.block : a.end;
+    const int64_t tiles = ((int64_t)n * (j1 - j) + W - 1) / W, ahead = j1 + a.block < a.end ? a.block : a.end - j1;
+    Fetch fetch = ahead > 0 ? Fetch(a.k + j1 * k_bytes, ahead * k_bytes, tiles)
+                            : Fetch(a.v + a.first * v_bytes, (j1 - j) * v_bytes, tiles);
+    // A tile reads whole groups of rows, which the packed page need not have after its last position.
+    if constexpr (packed)
+      if (a.kp == dk && j1 % 16 == 0) {
+        score_queries<V::widest_packed>(x, n, Halves{a.k + j * k_bytes, dk}, j, j1, dk, fetch);
+        continue;
+      }
+    const int32_t j0 = j < a.first ? a.first : j;
+    decode_rows<T>(a.k, j0, j1, dk, a.kp, a.decoded + (int64_t)(j0 - j) * a.kp);
+    score_queries<V::tile_queries>(x, n, Floats{a.decoded, a.kp}, j, j1, a.kp, fetch);
+  }
+}
+
+template <KvType T, bool packed>
+inline void all_values(const Piece& a, Query* x, int n) {
+  const int32_t dv = a.shape->head_dim_v, start = a.first & ~15;
+  const int64_t v_bytes = kv_row_bytes(T, dv);
+  for (int32_t j = start, j1; j < a.end; j = j1) {
+    j1 = j + a.block < a.end ? j + a.block : a.end;
+    const int64_t tiles = (int64_t)(j1 - j) * ((int64_t)n * a.vp + V::accumulators * W - 1) / (V::accumulators * W);
+    const int64_t ahead = j1 + a.block < a.end ? a.block : a.end - j1;
+    Fetch fetch(a.v + j1 * v_bytes, ahead * v_bytes, tiles < 1 ? 1 : tiles);
+    if constexpr (packed)
+      if (a.vp == dv) {
+        value_queries<V::widest_packed>(x, n, a.spare, Halves{a.v + j * v_bytes, dv}, j, j1, dv, fetch);
+        continue;
+      }
+    const int32_t j0 = j < a.first ? a.first : j;
+    decode_rows<T>(a.v, j0, j1, dv, a.vp, a.decoded + (int64_t)(j0 - j) * a.vp);
+    value_queries<V::tile_queries>(x, n, a.spare, Floats{a.decoded, a.vp}, j, j1, a.vp, fetch);
+  }
+}
+
+// Scratch, in floats: decoded rows, a spare output, then per query scores and padded copies of q and o where the head is
+// not a multiple of 32 (q) or 16 (o). At kMaxHeadDim rows take 128 KiB and a query 17 KiB: 21 queries still fit.
 template <KvType T>
-void attn_piece(const AttnPiece* a, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads, const void* k,
-                const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l, float* o, void* scratch) {
-  const int32_t dk = a->head_dim_k, dv = a->head_dim_v, kp = (dk + 31) & ~31, vp = (dv + 15) & ~15;
+void attn_piece(const AttnPiece* shape, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads,
+                const void* k, const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l, float* o,
+                void* scratch) {
+  const int32_t dk = shape->head_dim_k, dv = shape->head_dim_v, kp = (dk + 31) & ~31, vp = (dv + 15) & ~15;
   const int32_t widest = kp > vp ? kp : vp;
   int32_t block = 4096 / widest & ~15;  // 16 KiB of decoded rows: half of L1
   block = block < 16 ? 16 : block > 64 ? 64 : block;
   float* const decoded = (float*)scratch;
-  float* const pool = decoded + (int64_t)block * widest;
-  const int32_t per_query = kPagePositions + (kp != dk ? kp : 0) + (vp != dv ? vp : 0);
-  int64_t fit = ((int64_t)(kScratchBytes / sizeof(float)) - (int64_t)block * widest) / per_query;
+  float* const spare = decoded + (int64_t)block * widest;
+  float* const pool = spare + vp;
+  const int64_t per_query = kPagePositions + (kp != dk ? kp : 0) + (vp != dv ? vp : 0);
+  const int64_t fit = ((int64_t)(kScratchBytes / sizeof(float)) - (pool - decoded)) / per_query;
   const int32_t step = fit > kMaxQueries ? kMaxQueries : (int32_t)fit & ~3;
+  Piece a = {shape, (const uint8_t*)k, (const uint8_t*)v, kp, vp, block, 0, 0, decoded, spare};
 
   const int64_t total = (int64_t)rows * heads;
   for (int64_t c = 0; c < total; c += step) {
     const int n = (int)(total - c < step ? total - c : step);
-    Query x[kMaxQueries];
-    int32_t first = kPagePositions, end = 0;
+    Query x[kMaxQueries + 1];
+    a.first = kPagePositions, a.end = 0;
     for (int i = 0; i < n; i++) {
       const int64_t r = (c + i) / heads, h = (c + i) % heads;
       float* mem = pool + (int64_t)i * per_query;
@@ -265,21 +366,13 @@ void attn_piece(const AttnPiece* a, const float* q, int64_t q_row_stride, int32_
       for (int32_t d = 0; d < vp; d += W) V::store(x[i].o + d, V::zero());
       x[i].k0 = k0[r];
       x[i].k1 = k1[r];
-      first = k0[r] < first ? k0[r] : first;
-      end = k1[r] > end ? k1[r] : end;
+      a.first = k0[r] < a.first ? k0[r] : a.first;
+      a.end = k1[r] > a.end ? k1[r] : a.end;
     }
-    const int32_t start = first & ~15;
-    for (int32_t j = start; j < end; j += block) {
-      const int32_t j1 = j + block < end ? j + block : end, j0 = j < first ? first : j;
-      decode_rows<T>((const uint8_t*)k, j0, j1, end, dk, kp, decoded + (int64_t)(j0 - j) * kp);
-      score_queries(x, n, decoded, j, j1, kp);
-    }
-    for (int i = 0; i < n; i++) softmax_query(a, x[i], m + c + i, l + c + i);
-    for (int32_t j = start; j < end; j += block) {
-      const int32_t j1 = j + block < end ? j + block : end, j0 = j < first ? first : j;
-      decode_rows<T>((const uint8_t*)v, j0, j1, end, dv, vp, decoded + (int64_t)(j0 - j) * vp);
-      value_queries(x, n, decoded, j, j1, vp);
-    }
+    const bool packed = n <= kPackedQueries;
+    packed ? all_scores<T, T == KV_F16>(a, x, n) : all_scores<T, false>(a, x, n);
+    for (int i = 0; i < n; i++) softmax_query(shape, x[i], m + c + i, l + c + i);
+    packed ? all_values<T, T == KV_F16>(a, x, n) : all_values<T, false>(a, x, n);
     if (vp != dv)
       for (int i = 0; i < n; i++)
         for (int32_t d = 0; d < dv; d++) o[(c + i) * dv + d] = x[i].o[d];

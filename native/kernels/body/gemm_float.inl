@@ -1,17 +1,17 @@
 // Many-row matmul of float types. The canonical float dot has 32 partial sums per output, k % 32 apart, so lanes are k and
 // an output costs 32 / kLanes vectors. To keep a tile of 4 x kTile outputs in registers, one pass does kLanes of the 32
 // residues; the passes re-read their chunk of k from L1. Included by the ISA source, which provides
-//   F, kLanes, kTile               a vector of kLanes floats; token rows of a tile
+//   F, kLanes                      a vector of kLanes floats
+//   kTile, kRows                   token rows of a tile, weight rows of a panel
 //   f_load f_store f_fma f_zero
 //   f_convert<Dtype>(from, to)     32 values to float
 //   f_reduce4(p, stride, out)      the canonical tree of 4 outputs, partials `stride` floats apart
 //
 // Loops, outermost first: kGroup token rows, kRows weight rows, kChunk values of k, tiles, quadruples of weight rows,
-// passes. Partial sums are parked in the scratch between chunks, so that every operand of a tile stays in L1.
+// passes. Partial sums are parked in the scratch between chunks of k, so that the operands of a tile stay in L1.
 
-constexpr int kRows = 16;
-constexpr int kChunk = 256;
-constexpr int kGroup = 128;
+constexpr int kChunk = 512;
+constexpr int kGroup = 1024 / kRows;
 constexpr size_t kParkFloats = static_cast<size_t>(kGroup) * kRows * 32;  // [kGroup][kRows][32]
 constexpr size_t kPanelFloats = static_cast<size_t>(kRows) * kChunk;      // [kRows][kChunk] float weights
 constexpr size_t kTailFloats = static_cast<size_t>(kGroup) * 32;          // [kGroup][32] zero-padded last values

@@ -1,0 +1,105 @@
+// How fast one core attends.
+//   bench_attention [ISA ...]      default: every ISA this CPU runs, best last
+// decode:  one token row, a GQA group of heads, the pages of a long cache one after the other;
+//          GB/s of KV bytes. The cache (many KV heads, 128 MiB) does not fit the processor's caches.
+// prefill: 8 or 16 token rows, the pages stay in L2/L3; GFLOP/s counting 2 per multiply-add of q.k and p.v.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <initializer_list>
+
+#include "kernels/kernels.h"
+#include "kernels/sample.h"
+
+namespace hw {
+namespace {
+
+// CPU time of the thread: other processes share the machine.
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void* aligned(size_t bytes) {
+  void* p = nullptr;
+  if (posix_memalign(&p, 4096, bytes) != 0) exit(2);
+  return p;
+}
+
+int64_t row_bytes(int type, int64_t dim) { return type == KV_F16 ? dim * 2 : dim / 32 * (type == KV_Q8_0 ? 34 : 18); }
+
+constexpr int kSlices = 48;
+
+int by_value(const void* a, const void* b) {
+  const double x = *(const double*)a, y = *(const double*)b;
+  return x < y ? -1 : x > y;
+}
+
+void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads, int64_t cache_bytes) {
+  const int64_t page = row_bytes(type, dim) * kPagePositions;
+  const int64_t pages = cache_bytes / (2 * page);
+  uint8_t* kv = (uint8_t*)aligned((size_t)(2 * page * pages));
+  float *q = (float*)aligned((size_t)rows * heads * dim * 4), *x = (float*)aligned((size_t)dim * 4);
+  float *m = (float*)aligned(65536), *l = (float*)aligned(65536), *o = (float*)aligned((size_t)rows * heads * dim * 4);
+  void* scratch = aligned(kScratchBytes);
+  SampleRng rng(1);
+  for (int64_t i = 0; i < (int64_t)rows * heads * dim; i++) q[i] = rng.uniform();
+  for (int64_t i = 0; i < 2 * pages * kPagePositions; i++) {
+    if (i < 512)
+      for (int32_t d = 0; d < dim; d++) x[d] = rng.uniform();
+    k.kv_store[type](x, kv + i * row_bytes(type, dim), dim);
+  }
+  int32_t k0[16], k1[16];
+  for (int i = 0; i < 16; i++) k0[i] = 0, k1[i] = kPagePositions;
+  const AttnPiece piece = {dim, dim, 0.1f, 0.0f};
+  // Slices of the cache, three times over: the best says what the kernel can do, the median what a shared machine lets
+  // it do.
+  const int64_t flops_page = (int64_t)4 * rows * heads * dim * kPagePositions;
+  const int64_t slice = rows == 1 ? pages / (kSlices / 3) : pages, passes = rows == 1 ? 1 : 1 + 200000000 / (flops_page * pages);
+  double seconds[kSlices];
+  for (int n = 0; n < kSlices; n++) {
+    const int64_t first = rows == 1 ? n % (kSlices / 3) * slice : 0;
+    const double t = now();
+    for (int64_t pass = 0; pass < passes; pass++)
+      for (int64_t i = first; i < first + slice; i++)
+        k.attn_piece[type](&piece, q, (int64_t)heads * dim, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0, k1,
+                           m, l, o, scratch);
+    seconds[n] = now() - t;
+  }
+  qsort(seconds, kSlices, sizeof(double), by_value);
+  const double best = (double)(passes * slice) / seconds[0] * 1e-9, median = (double)(passes * slice) / seconds[kSlices / 2] * 1e-9;
+  const double bytes = 2.0 * (double)page, flops = (double)flops_page;
+  printf("%-7s %-5s dim %3d rows %2d heads %2d  best %6.2f GB/s %6.1f GFLOP/s   median %6.2f GB/s %6.1f GFLOP/s\n", k.isa,
+         type == KV_F16 ? "f16" : type == KV_Q8_0 ? "q8_0" : "q4_0", dim, rows, heads, best * bytes, best * flops,
+         median * bytes, median * flops);
+  for (void* p : {(void*)kv, (void*)q, (void*)x, (void*)m, (void*)l, (void*)o, scratch}) free(p);
+}
+
+void bench_isa(const Kernels& k) {
+  const int64_t decode = 128ll << 20, prefill = 256 << 10;
+  for (const int32_t dim : {64, 128})
+    for (const int32_t heads : {1, 4, 8}) bench(k, KV_F16, dim, 1, heads, decode);
+  for (const int type : {KV_Q8_0, KV_Q4_0}) bench(k, type, 128, 1, 4, decode);
+  for (const int32_t dim : {64, 128, 256}) bench(k, KV_F16, dim, 8, 4, prefill);
+  bench(k, KV_F16, 128, 16, 8, prefill);
+  bench(k, KV_Q8_0, 128, 16, 4, prefill);
+}
+
+}  // namespace
+}  // namespace hw
+
+int main(int argc, char** argv) {
+  int count;
+  const char* const* names = hw::isa_names(&count);
+  for (int i = 0; i < count; i++) {
+    const hw::Kernels* k = hw::kernels_for(names[i]);
+    bool wanted = argc == 1 && i > 0;  // scalar only when asked: minutes
+    for (int a = 1; a < argc; a++) wanted = wanted || strcmp(argv[a], names[i]) == 0;
+    if (wanted && !k) printf("%s: this CPU cannot run it\n", names[i]);
+    if (wanted && k) hw::bench_isa(*k);
+  }
+  return 0;
+}
