@@ -1,0 +1,45 @@
+/** Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const here = import.meta.url;
+const sources = here.endsWith(".ts");
+const main = new URL(sources ? "../../src/cli/main.ts" : "../../src/cli/main.js", here);
+const program = `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await m.main(process.argv.slice(1)); })`;
+
+export interface Finished {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export function startCli(args: readonly string[]): ChildProcess {
+  const loader = sources ? ["--import", "tsx"] : [];
+  return spawn(process.execPath, [...loader, "-e", program, "--", ...args], {
+    cwd: fileURLToPath(new URL(sources ? "../.." : "../../..", here)),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+}
+
+export async function finish(child: ChildProcess): Promise<Finished> {
+  let out = "";
+  let err = "";
+  child.stdout?.on("data", (chunk) => {
+    out += chunk;
+  });
+  child.stderr?.on("data", (chunk) => {
+    err += chunk;
+  });
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
+    child.on("close", (c, s) => resolve([c, s]));
+  });
+  // Without a compiler the commands work all the same, and say so once.
+  return { code, signal, out, err: err.replace(/^warning: the native addon [^\n]*\n/, "") };
+}
+
+export async function runCli(args: readonly string[], input = ""): Promise<Finished> {
+  const child = startCli(args);
+  child.stdin?.end(input);
+  return finish(child);
+}
