@@ -1,18 +1,29 @@
+/** `note` tells which instruction set was passed over because a kernel failed its self-check. */
+export interface CpuInfo {
+  readonly model: string;
+  readonly features: readonly string[];
+  readonly physicalCores: number;
+  readonly note?: string;
+}
+
 /**
  * Every function of the native addon. Units in names; handles are small positive integers owned by the host that made
  * them; a wrong handle, shape or type throws NATIVE_ARGUMENT and never crashes. `addon.ts` is the only file that loads
  * the binary.
  */
 export interface NativeAddon {
+  /** The class that errors are made of, as `new Class(code, message)`; plain Errors with a `code` until then. */
+  setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   /** Selected instruction set, e.g. "avx2", and the ones this build and CPU can run, lowest first. */
   isa(): string;
   isas(): string[];
   /** CPU model and features as the probe saw them, for `doctor`. */
-  cpuInfo(): { model: string; features: string[]; physicalCores: number };
+  cpuInfo(): CpuInfo;
 
   // --- host: owns thread pool, files, weights, tensors; everything is released with it
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;
   hostClose(host: number): void;
+  /** The flag must lie in a SharedArrayBuffer: it is read while this thread is inside a call. */
   hostSetCancel(host: number, flag: Int32Array | null): void;
   /** [activationBytes, kvBytes, scratchBytes, weightBytes, allocations] */
   hostCounters(host: number, out: Float64Array): void;

@@ -1,0 +1,48 @@
+/** Chooses the implementation of `Ops`. */
+import { HundredweightError } from "../errors.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
+import { defaultThreads } from "../native/threads.js";
+import { NativeOps } from "./native.js";
+import type { Ops } from "./ops.js";
+import { ReferenceOps } from "./reference.js";
+
+export interface OpsOptions {
+  /** `auto` (the default): the addon when there is one, else the reference with one warning on stderr. */
+  readonly kind?: "auto" | "native" | "reference";
+  /** Compute threads of the native implementation. */
+  readonly threads?: number;
+  /** CPUs that the threads are bound to, in turn. */
+  readonly cpuList?: readonly number[];
+  /** Instruction set; by default HUNDREDWEIGHT_ISA or the best that passed its self-check. */
+  readonly isa?: string;
+}
+
+const mostThreads = 256;
+let warned = false;
+
+/** @throws NATIVE_UNAVAILABLE (kind `native`), OPTION_INVALID (threads, isa) */
+export function createOps(options: OpsOptions = {}): Ops {
+  const kind = options.kind ?? "auto";
+  if (kind === "reference") return new ReferenceOps();
+  const addon = loadAddon();
+  if (addon === undefined) {
+    const { state, reason } = addonStatus();
+    const why = `the native addon is not used: ${reason}`;
+    if (kind === "native") throw new HundredweightError("NATIVE_UNAVAILABLE", `${why}; run: npm run build:native`);
+    if (!warned && state !== "off") {
+      process.stderr.write(`warning: ${why}; the reference implementation runs instead, about 100 times slower\n`);
+      warned = true;
+    }
+    return new ReferenceOps();
+  }
+  const threads = options.threads ?? (options.cpuList?.length || defaultThreads());
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new HundredweightError("OPTION_INVALID", `threads must be a whole number of at least 1, not ${threads}`);
+  return new NativeOps(addon, {
+    threads: Math.min(threads, mostThreads),
+    cpuList: options.cpuList?.length ? Int32Array.from(options.cpuList) : null,
+    isa: options.isa ?? null,
+  });
+}
+
+export type * from "./ops.js";

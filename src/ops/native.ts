@@ -1,0 +1,300 @@
+/**
+ * `Ops` over the native addon: handles are wrapped, specs become numbers, block tables are laid out flat. Everything
+ * else, checking included, happens behind the call.
+ */
+import { HundredweightError } from "../errors.js";
+import { dequantizeRow } from "../formats/dequantize.js";
+import { rowBytes } from "../formats/dtypes.js";
+import type { NativeAddon } from "../native/addon.types.js";
+import type {
+  AttentionSpec,
+  ExpertWeights,
+  Glu,
+  KvPool,
+  KvPoolSpec,
+  Matrix,
+  MatrixSource,
+  Ops,
+  OpsCounters,
+  Product,
+  RopeSpec,
+  RopeTable,
+  RouteSpec,
+  Routing,
+  RowTable,
+  Tensor,
+  Vector,
+} from "./ops.js";
+import { WeightFiles } from "./reference-weights.js";
+
+export interface NativeOpsOptions {
+  readonly threads: number;
+  readonly cpuList: Int32Array | null;
+  /** Null: the best that passed its self-check. */
+  readonly isa: string | null;
+}
+
+const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
+const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
+const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
+const mostProducts = 64;
+
+export class NativeOps implements Ops {
+  readonly name: string;
+  readonly #addon: NativeAddon;
+  readonly #host: number;
+  readonly #files = new Map<string, number>();
+  /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
+  readonly #tables: Int32Array[] = [];
+  #blocks = new Int32Array(0);
+  /** Views of one buffer, by number of products: no garbage per call. */
+  readonly #products: readonly Int32Array[];
+  readonly #experts = new Int32Array(6);
+  readonly #counters = new Float64Array(5);
+  #cancel: Int32Array | null = null;
+  #closed = false;
+
+  constructor(addon: NativeAddon, options: NativeOpsOptions) {
+    this.#addon = addon;
+    this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
+    this.name = `native/${options.isa ?? addon.isa()}`;
+    const buffer = new Int32Array(4 * mostProducts);
+    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+  }
+
+  // --- memory
+
+  tensor(rows: number, cols: number): Tensor {
+    return { id: this.#addon.tensor(this.#host, rows, cols), rows, cols };
+  }
+
+  routing(rows: number, topK: number): Routing {
+    return { id: this.#addon.routing(this.#host, rows, topK), rows, topK };
+  }
+
+  vector(values: Float32Array): Vector {
+    return { id: this.#addon.vector(this.#host, values), length: values.length };
+  }
+
+  matrix(source: MatrixSource): Matrix {
+    const { name, dtype, rows, cols, experts, extent } = source;
+    const bytes = (rowBytes(dtype, cols) ?? Number.NaN) * rows * experts;
+    if (bytes !== extent.bytes)
+      throw new HundredweightError("INTERNAL", `${name}: shape does not give ${extent.bytes} bytes`);
+    let file = this.#files.get(extent.file);
+    if (file === undefined) {
+      file = this.#addon.fileOpen(this.#host, extent.file);
+      this.#files.set(extent.file, file);
+    }
+    const fileBytes = this.#addon.fileBytes(this.#host, file);
+    if (extent.offset + bytes > fileBytes)
+      throw new HundredweightError(
+        "MODEL_CHANGED",
+        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + bytes}; the file shrank`,
+      );
+    const id = this.#addon.weight(this.#host, file, extent.offset, dtype.id, rows, cols, experts);
+    return { id, name, dtype, rows, cols, experts };
+  }
+
+  loadVector(source: MatrixSource): Float32Array {
+    const files = new WeightFiles();
+    try {
+      const bytes = new Uint8Array(source.extent.bytes);
+      files.read(source.extent.file, source.extent.offset, bytes);
+      const out = new Float32Array(source.cols * source.rows * source.experts);
+      dequantizeRow(source.dtype, bytes, out);
+      return out;
+    } finally {
+      files.close();
+    }
+  }
+
+  kvPool(spec: KvPoolSpec): KvPool {
+    const layers = spec.layers.flatMap((layer) => [layer.kvHeads, layer.headDimK, layer.headDimV]);
+    const id = this.#addon.kvPool(this.#host, Int32Array.from(layers), kvTypes[spec.type], spec.pages);
+    this.#tables.push(new Int32Array(0));
+    this.#blocks = new Int32Array(this.#tables.length);
+    return {
+      id,
+      pages: spec.pages,
+      layers: spec.layers.length,
+      pageBytes: this.#addon.kvPageBytes(this.#host, id),
+    };
+  }
+
+  ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
+    if (spec.frequencies.length * 2 !== spec.dims)
+      throw new HundredweightError("INTERNAL", "a rope table needs dims / 2 frequencies");
+    const id = this.#addon.ropeTable(this.#host, spec.frequencies, spec.magnitude, spec.interleaved, maxRows);
+    return { id };
+  }
+
+  seal(): void {
+    this.#addon.seal(this.#host);
+  }
+
+  // --- pass
+
+  begin(rows: RowTable): void {
+    let sequences = 0;
+    for (let t = 0; t < rows.count; t++) sequences = Math.max(sequences, rows.sequences[t]! + 1);
+    rows.blockTables.forEach((tables, pool) => {
+      let blocks = 1;
+      for (const table of tables) blocks = Math.max(blocks, table.length);
+      this.#blocks[pool] = blocks;
+      if (this.#tables[pool]!.length < sequences * blocks)
+        this.#tables[pool] = new Int32Array(Math.max(sequences * blocks, 2 * this.#tables[pool]!.length));
+      const flat = this.#tables[pool]!;
+      flat.fill(-1, 0, sequences * blocks);
+      for (let s = 0; s < Math.min(sequences, tables.length); s++) flat.set(tables[s]!, s * blocks);
+    });
+    const { count, ids, positions, sequences: of } = rows;
+    this.#addon.begin(this.#host, count, ids, positions, of, sequences, this.#tables, this.#blocks);
+  }
+
+  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
+    this.#addon.embed(this.#host, out.id, table.id, n, scale);
+  }
+
+  rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
+    this.#addon.rmsNorm(this.#host, out.id, x.id, weight?.id ?? 0, n, eps);
+  }
+
+  headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void {
+    this.#addon.headNorm(this.#host, x.id, weight?.id ?? 0, n, heads, headDim, eps);
+  }
+
+  matmul(products: readonly Product[], x: Tensor, n: number): void {
+    this.#checkCancelled();
+    const packed = this.#products[products.length];
+    if (packed === undefined)
+      throw new HundredweightError("NATIVE_ARGUMENT", `${products.length} products in one matmul, at most 64`);
+    for (let i = 0; i < products.length; i++) {
+      const { out, weight, bias, add } = products[i]!;
+      packed[4 * i] = out.id;
+      packed[4 * i + 1] = weight.id;
+      packed[4 * i + 2] = bias?.id ?? 0;
+      packed[4 * i + 3] = add ? 1 : 0;
+    }
+    this.#addon.matmul(this.#host, packed, x.id, n);
+  }
+
+  rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {
+    this.#addon.rope(this.#host, x.id, n, heads, headDim, table.id);
+  }
+
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
+    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v.id, n);
+  }
+
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
+    this.#checkCancelled();
+    const { heads, scale, window, softcap, sinks } = spec;
+    this.#addon.attention(
+      this.#host,
+      out.id,
+      q.id,
+      pool.id,
+      layer,
+      n,
+      heads,
+      scale,
+      window,
+      softcap,
+      sinks === null ? 0 : sinks.id,
+    );
+  }
+
+  glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
+    this.#addon.glu(this.#host, out.id, gate.id, up.id, n, glus[kind]);
+  }
+
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+    if (spec.topK !== out.topK)
+      throw new HundredweightError("NATIVE_ARGUMENT", `top ${spec.topK} into a routing of ${out.topK}`);
+    this.#addon.route(
+      this.#host,
+      out.id,
+      logits.id,
+      n,
+      scores[spec.score],
+      spec.renormalize,
+      spec.scale,
+      spec.selectionBias?.id ?? 0,
+    );
+  }
+
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void {
+    this.#checkCancelled();
+    const packed = this.#experts;
+    packed[0] = weights.gate.id;
+    packed[1] = weights.up.id;
+    packed[2] = weights.down.id;
+    packed[3] = weights.gateBias?.id ?? 0;
+    packed[4] = weights.upBias?.id ?? 0;
+    packed[5] = weights.downBias?.id ?? 0;
+    this.#addon.experts(this.#host, out.id, x.id, routing.id, n, packed, glus[kind]);
+  }
+
+  add(y: Tensor, x: Tensor, n: number): void {
+    this.#addon.add(this.#host, y.id, x.id, n);
+  }
+
+  scale(x: Tensor, factor: number, n: number): void {
+    this.#addon.scale(this.#host, x.id, factor, n);
+  }
+
+  softcap(x: Tensor, cap: number, n: number): void {
+    this.#addon.softcap(this.#host, x.id, cap, n);
+  }
+
+  gather(out: Tensor, x: Tensor, indices: Int32Array): void {
+    this.#addon.gather(this.#host, out.id, x.id, indices);
+  }
+
+  // --- outside
+
+  read(x: Tensor, n: number): Float32Array {
+    const out = new Float32Array(n * x.cols);
+    this.#addon.tensorRead(this.#host, x.id, n, out);
+    return out;
+  }
+
+  write(x: Tensor, values: Float32Array): void {
+    this.#addon.tensorWrite(this.#host, x.id, values);
+  }
+
+  readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array } {
+    const ids = new Int32Array(n * routing.topK);
+    const weights = new Float32Array(n * routing.topK);
+    this.#addon.routingRead(this.#host, routing.id, n, ids, weights);
+    return { ids, weights };
+  }
+
+  kvCopyPage(pool: KvPool, from: number, to: number): void {
+    this.#addon.kvCopyPage(this.#host, pool.id, from, to);
+  }
+
+  /** A flag in ordinary memory is looked at between calls only; in shared memory also inside them. */
+  setCancelFlag(flag: Int32Array | null): void {
+    this.#cancel = flag;
+    const shared = flag !== null && flag.buffer instanceof SharedArrayBuffer;
+    this.#addon.hostSetCancel(this.#host, shared ? flag : null);
+  }
+
+  #checkCancelled(): void {
+    if (this.#cancel !== null && Atomics.load(this.#cancel, 0) !== 0)
+      throw new HundredweightError("CANCELLED", "stopped by the caller");
+  }
+
+  counters(): OpsCounters {
+    this.#addon.hostCounters(this.#host, this.#counters);
+    const [activationBytes = 0, kvBytes = 0, scratchBytes = 0, weightBytes = 0, allocations = 0] = this.#counters;
+    return { activationBytes, kvBytes, scratchBytes, weightBytes, allocations };
+  }
+
+  close(): void {
+    if (!this.#closed) this.#addon.hostClose(this.#host);
+    this.#closed = true;
+  }
+}
