@@ -104,9 +104,9 @@ export function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOption
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
-    forward(rows, wanted, onLogits) {
+    async forward(rows, wanted, onLogits) {
       checkRows(rows, wanted, config.vocab, options);
-      return forward(bound, rows, wanted, onLogits);
+      await forward(bound, rows, wanted, onLogits);
     },
     close: () => ops.close(),
   };

@@ -42,7 +42,11 @@ export function branchTensors(branch: BranchSpec, dim: number): TensorSpec[] {
   const norm = (name: string): TensorSpec => ({ name: `${name}.weight`, shape: [dim], role: "norm", kind: "vector" });
   // A tied head favours the row's own token by sqrt(dim); branches must grow alike to have a say in a tiny model.
   const tiny = { mean: Math.sqrt(dim) / 5, deviation: Math.sqrt(dim) / 25 };
-  return [norm(branch.norm), ...branch.part.tensors, ...(branch.postNorm === undefined ? [] : [{ ...norm(branch.postNorm), tiny }])];
+  return [
+    norm(branch.norm),
+    ...branch.part.tensors,
+    ...(branch.postNorm === undefined ? [] : [{ ...norm(branch.postNorm), tiny }]),
+  ];
 }
 
 /** Tensors of the whole model: before the layers, and after them. */

@@ -4,17 +4,9 @@
  */
 import { HundredweightError } from "../errors.js";
 import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
-import {
-  type Checkpoint,
-  type Dtype,
-  dtypeByName,
-  rowBytes,
-  TypedMetadata,
-  type TypedValue,
-} from "../formats/index.js";
+import { type Dtype, dtypeByName, rowBytes, type TypedValue } from "../formats/index.js";
 import { quantizeRow } from "../formats/quantize.js";
-import { branchTensors, layerPrefix, modelTensors } from "./describe.js";
-import { MetadataReader } from "./metadata-reader.js";
+import { archMetadata, declareOnPaper, paperTensors } from "./paper.js";
 import { findArchitecture } from "./registry.js";
 import type { Role, TensorSpec, TinyMetadata } from "./spec.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
@@ -53,32 +45,13 @@ export async function makeTinyModel(path: string, arch: string, options: TinyOpt
   const metadata: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: arch }],
     ["general.name", { type: "string", value: `random tiny ${arch} (${variant.variant})` }],
-    ...Object.entries({ ...variant.metadata(dims), ...options.overrides }).map(([key, value]): [string, TypedValue] => [
-      `${arch}.${key}`,
-      typed(key, value),
-    ]),
+    ...archMetadata(arch, { ...variant.metadata(dims), ...options.overrides }),
     ...tinyTokenizer(),
   ];
-  const reader = new MetadataReader(paper(path, metadata, dims, vocab), arch);
-  const spec = declaration.declare(reader);
-  reader.check();
-
-  const tensors: TensorSource[] = [];
-  const seen = new Set<string>();
-  const wanted = (tensor: TensorSpec) => !tensor.optional || (variant.optionalTensors ?? []).includes(tensor.name);
-  const put = (tensor: TensorSpec, layer: number) => {
-    const name = layer < 0 || tensor.shared ? tensor.name : layerPrefix(layer) + tensor.name;
-    if (seen.has(name) || !wanted(tensor)) return;
-    seen.add(name);
-    tensors.push(randomTensor(name, tensor, dtypes[tensor.role], options.seed ?? 1));
-  };
-  const { before, after } = modelTensors(spec, variant.tied ?? false);
-  for (const tensor of before) put(tensor, -1);
-  for (let i = 0; i < spec.config.layers; i++) {
-    const { mixer, ffn } = spec.layer(i);
-    for (const tensor of [mixer, ffn].flatMap((branch) => branchTensors(branch, spec.config.dim))) put(tensor, i);
-  }
-  for (const tensor of after) put(tensor, -1);
+  const spec = declareOnPaper(path, arch, metadata, { dim: dims, vocab });
+  const tensors = paperTensors(spec, variant.tied ?? false, variant.optionalTensors).map((tensor) =>
+    randomTensor(tensor.name, tensor.spec, dtypes[tensor.spec.role], options.seed ?? 1),
+  );
   await writeGguf(path, { metadata, tensors });
   return { path, vocab };
 }
@@ -99,37 +72,6 @@ function roleTypes(dtype: string | Partial<Record<Role, string>>): Record<Role, 
     expert: named("expert"),
     embedding: named("embedding"),
     head: named("head"),
-  };
-}
-
-/** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
-const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;
-
-function typed(key: string, value: TinyMetadata[string]): TypedValue {
-  switch (typeof value) {
-    case "string":
-      return { type: "string", value };
-    case "boolean":
-      return { type: "bool", value };
-    case "number":
-      return { type: floatKey.test(key) || !Number.isInteger(value) ? "f32" : "u32", value };
-    default:
-      return { type: "array", element: "u32", value: Uint32Array.from(value) };
-  }
-}
-
-/** The model on paper, for the declaration to read: metadata and the size of the embedding. */
-function paper(path: string, metadata: [string, TypedValue][], dims: number, vocab: number): Checkpoint {
-  const dtype = dtypeByName("F32")!;
-  const name = "token_embd.weight";
-  const extent = { file: path, offset: 0, bytes: dims * vocab * 4 };
-  return {
-    path,
-    format: "gguf",
-    files: [],
-    metadata: new TypedMetadata(new Map(metadata), path),
-    tensors: new Map([[name, { name, dtype, shape: [dims, vocab], extent }]]),
-    tensorBytes: 0,
   };
 }
 
