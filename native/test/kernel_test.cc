@@ -1,0 +1,277 @@
+// The matmul side of the kernel table against scalar, bit for bit, for every ISA this CPU has: both matmul slots,
+// dequantization and activation quantization; and scalar itself against vectors made by another implementation.
+//   kernel_test [SEED] [--seed N] [--filter TEXT] [--vectors FOLDER]
+// TEXT selects names like "matvec q4_k avx2" that contain it. FOLDER holds <type>.{rand,noimat}.{q,f32}.bin, index.json.
+#include <initializer_list>
+
+#include "kernel_harness.h"
+#include "quant_vectors.h"
+
+namespace hw {
+namespace {
+
+constexpr int kMaxRows = 33, kMaxTokens = 65;
+const int kRowCounts[] = {1, 2, 3, 5, 16, 17, 33};
+const int kTokenCounts[] = {1, 2, 3, 4, 5, 8, 16, 17, 31, 64, 65};
+
+const char* filter = "";
+
+bool selected(const char* slot, const char* type, const char* isa) {
+  char name[96];
+  snprintf(name, sizeof name, "%s %s %s", slot, type, isa);
+  return strstr(name, filter) != nullptr;
+}
+
+// Weight rows take turns in what they hold; outputs are independent, so one matrix tests all of it.
+//   0, 1 ordinary   2 zeros   3 all bits set or only sign bits: the largest integers   4 scales of any finite bits,
+//   subnormal ones too   5 scales NaN or infinite now and then
+void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row, int64_t cols) {
+  sample_weights(info, rng, w, cols);
+  const int64_t blocks = cols / info.block;
+  const int temper = static_cast<int>(row % 6);
+  if (temper == 2) memset(w, 0, static_cast<size_t>(blocks * info.bytes));
+  for (int64_t b = 0; b < blocks; b++) {
+    uint8_t* p = w + b * info.bytes;
+    if (info.block == 1) {
+      const float f = sample_float(rng, temper < 4 ? 0 : temper == 4 ? 2 : 3);
+      const uint32_t bits = float_bits(f);
+      const uint16_t half = info.dtype == F16 ? float_to_half(f) : static_cast<uint16_t>(bits >> 16);
+      if (temper > 3) memcpy(p, info.dtype == F32 ? static_cast<const void*>(&bits) : &half, static_cast<size_t>(info.bytes));
+      continue;
+    }
+    uint8_t scales[4];
+    if (info.scale_at >= 0) memcpy(scales, p + info.scale_at, 2);
+    if (info.min_at >= 0) memcpy(scales + 2, p + info.min_at, 2);
+    if (temper == 3) memset(p, b % 3 == 0 ? 0x80 : b % 3 == 1 ? 0xff : 0x7f, static_cast<size_t>(info.bytes));
+    if (info.dtype == MXFP4) {
+      p[0] = temper == 4 ? static_cast<uint8_t>(rng.below(3)) : static_cast<uint8_t>(100 + rng.below(60));
+      if (temper == 5 && rng.below(4) == 0) p[0] = 255;
+      continue;
+    }
+    for (int i = 0; i < (info.min_at >= 0 ? 2 : 1); i++) {
+      uint16_t h;
+      memcpy(&h, scales + 2 * i, 2);
+      if (temper == 4) h = static_cast<uint16_t>(rng.next() & (rng.below(2) ? 0x83ff : 0xbbff));
+      if (temper == 5 && rng.below(4) == 0) h = static_cast<uint16_t>(0x7c00 | (rng.next() & 0x83ff));
+      if (temper != 2) memcpy(p + (i ? info.min_at : info.scale_at), &h, 2);
+    }
+  }
+}
+
+// A guarded plane with 64-byte aligned rows: `bytes` rounded up to 64, so that the end is still exact to the plane.
+struct Plane : Guarded {
+  explicit Plane(int64_t bytes) : Guarded(static_cast<size_t>((bytes + 63) / 64 * 64)) { memset(as<void>(), 0, this->bytes()); }
+};
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Activation rows of an ISA-independent make: the extremes +-127, zeros, scales of all kinds, float specials.
+struct TestActs {
+  Plane f32, q, d, sums;
+  Acts acts;
+
+  TestActs(SampleRng& rng, const DtypeInfo& info, int32_t rows, int32_t cols)
+      : f32(rows * round_up(cols, 16) * 4), q(rows * round_up(cols, 64)), d(rows * (cols / 32 + 1) * 4),
+        sums(rows * (cols / 16 + 1) * 2) {
+    const int block = info.acts == ACTS_Q8_256 ? 256 : 32;
+    acts = {info.acts, rows, cols, f32.as<float>(), q.as<int8_t>(), d.as<float>(), sums.as<int16_t>(),
+            round_up(cols, 16), round_up(cols, 64), cols / block, cols / 16};
+    for (int32_t t = 0; t < rows; t++) {
+      const int temper = t % 7;
+      float* x = f32.as<float>() + t * acts.f32_stride;
+      for (int32_t i = 0; i < cols; i++) x[i] = sample_float(rng, temper == 5 ? 3 : temper == 6 ? 2 : 0);
+      if (info.acts != ACTS_F32) fill_quantized(rng, t, temper, block);
+    }
+  }
+
+  void fill_quantized(SampleRng& rng, int32_t t, int temper, int block) {
+    int8_t* to = q.as<int8_t>() + t * acts.q_stride;
+    for (int32_t i = 0; i < acts.cols; i++) {
+      const int any = static_cast<int>(rng.below(255)) - 127;
+      to[i] = static_cast<int8_t>(temper == 3 ? 0 : temper == 4 ? (t % 2 ? 127 : -127) : any);
+    }
+    for (int32_t g = 0; g < acts.cols / 16; g++) {
+      int sum = 0;
+      for (int i = 0; i < 16; i++) sum += to[16 * g + i];
+      sums.as<int16_t>()[t * acts.sums_stride + g] = static_cast<int16_t>(sum);
+    }
+    for (int32_t b = 0; b < acts.cols / block; b++) {
+      d.as<float>()[t * acts.d_stride + b] = temper == 5   ? sample_float(rng, 3)
+                                             : temper == 6 ? sample_float(rng, 2)
+                                                           : rng.uniform();
+    }
+  }
+};
+
+struct Matrix {
+  const DtypeInfo& info;
+  int32_t cols;
+  int64_t row_bytes;
+  int32_t rows;
+  Guarded bytes;
+  // `gap` bytes between rows; the last row ends at the page that may not be read.
+  Matrix(SampleRng& rng, const DtypeInfo& type, int32_t row_count, int32_t col_count, int gap)
+      : info(type), cols(col_count), row_bytes(col_count / type.block * type.bytes + gap), rows(row_count),
+        bytes(static_cast<size_t>(row_bytes * row_count - gap)) {
+    memset(bytes.as<void>(), 0xcd, bytes.bytes());
+    for (int32_t r = 0; r < rows; r++) fill_weights(info, rng, bytes.as<uint8_t>() + r * row_bytes, r, cols);
+  }
+  // The last `count` rows, so that every count ends at the guard page.
+  const uint8_t* last(int32_t count) { return bytes.as<uint8_t>() + (rows - count) * row_bytes; }
+};
+
+struct MatmulTest {
+  Report& report;
+  SampleRng& rng;
+  Guarded scratch{kScratchBytes};
+  Guarded out{static_cast<size_t>(kMaxTokens) * (kMaxRows + 3) * 4};
+
+  // expected: [tokens][m.rows]. Token t of the call is pick[t] (or t); rows are the last `rows` of m.
+  void call(const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a, const float* expected, int32_t rows,
+            const int32_t* pick, int32_t n) {
+    const int64_t stride = rows + 3;
+    const uint32_t canary = 0x7fc0beef;
+    uint32_t* cells = out.as<uint32_t>();
+    for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) cells[i] = canary;
+    memset(scratch.as<void>(), 0xff, 4096);
+    fn(m.last(rows), m.row_bytes, rows, m.cols, &a.acts, pick, n, out.as<float>(), stride, scratch.as<void>());
+    for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) {
+      const int64_t t = i / stride, r = i % stride;
+      const bool written = t < n && r < rows;
+      const float got = out.as<float>()[i];
+      const float want = written ? expected[(pick ? pick[t] : t) * m.rows + m.rows - rows + r] : 0;
+      if (written ? same_float(got, want) : cells[i] == canary) continue;
+      report.check(false, "%s %s %s rows=%d cols=%d n=%d%s at row %lld token %lld: %a, scalar %a%s", slot, m.info.name,
+                   isa, rows, m.cols, n, pick ? " picked" : "", static_cast<long long>(r), static_cast<long long>(t),
+                   static_cast<double>(got), static_cast<double>(want), written ? "" : " (written outside)");
+      return;
+    }
+    report.check(scratch.intact() && out.intact(), "%s %s %s: wrote in front of scratch or out", slot, m.info.name, isa);
+  }
+
+  template <class Each>
+  void shape(const DtypeInfo& info, const Isas& isas, int32_t rows, int32_t cols, int32_t tokens, Each each) {
+    Matrix m(rng, info, rows, cols, static_cast<int>(rng.below(2) * rng.below(9)));
+    TestActs a(rng, info, tokens, cols);
+    float* expected = static_cast<float*>(calloc(static_cast<size_t>(rows) * static_cast<size_t>(tokens), sizeof(float)));
+    isas.scalar->matvec[info.dtype](m.last(rows), m.row_bytes, rows, cols, &a.acts, nullptr, tokens, expected, rows,
+                                    scratch.as<void>());
+    for (int i = 0; i < isas.count; i++) {
+      const Kernels& k = *isas.others[i];
+      if (selected("matvec", info.name, k.isa)) each("matvec", k.isa, k.matvec[info.dtype], m, a, expected);
+      if (selected("gemm", info.name, k.isa) && k.gemm[info.dtype] != k.matvec[info.dtype]) {
+        each("gemm", k.isa, k.gemm[info.dtype], m, a, expected);
+      }
+    }
+    free(expected);
+  }
+
+  void run(const DtypeInfo& info, const Isas& isas) {
+    const int floats[] = {1, 2, 3, 5, 7, 31, 33, 63, 65, 255, 257}, q32[] = {32, 64, 96, 256, 288, 576, 1056};
+    const int q256[] = {256, 512, 1280};
+    const int* cols = info.block == 1 ? floats : info.block == 32 ? q32 : q256;
+    const int count = info.block == 1 ? 11 : info.block == 32 ? 7 : 3;
+    for (int c = 0; c < count; c++) {
+      shape(info, isas, kMaxRows, cols[c], kMaxTokens, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m,
+                                                           TestActs& a, const float* expected) {
+        for (int rows : kRowCounts) {
+          for (int n : kTokenCounts) call(slot, isa, fn, m, a, expected, rows, nullptr, n);
+          int32_t pick[9];
+          for (int32_t& p : pick) p = static_cast<int32_t>(rng.below(kMaxTokens));
+          pick[0] = kMaxTokens - 1;  // the row that ends at the guard page
+          for (int n : {1, 3, 9}) call(slot, isa, fn, m, a, expected, rows, pick, n);
+        }
+      });
+    }
+    // Wider than what kernels cut into segments.
+    for (int32_t wide : {16384 + 768, 65536 + 768}) {
+      shape(info, isas, 3, wide, 17, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a,
+                                        const float* expected) {
+        for (int n : {1, 3, 5, 17}) call(slot, isa, fn, m, a, expected, 3, nullptr, n);
+      });
+    }
+  }
+};
+
+void test_dequantize(Report& report, SampleRng& rng, const DtypeInfo& info, const Isas& isas) {
+  for (int i = 0; i < isas.count; i++) {
+    const Kernels& k = *isas.others[i];
+    if (k.dequantize[info.dtype] == isas.scalar->dequantize[info.dtype]) continue;
+    if (!selected("dequantize", info.name, k.isa)) continue;
+    for (int32_t blocks : {1, 2, 3, 7, 33}) {
+      const int32_t cols = blocks * info.block;
+      Matrix m(rng, info, 6, cols, 0);
+      for (int32_t r = 1; r <= 6; r++) {
+        Guarded got(static_cast<size_t>(cols) * 4), want(static_cast<size_t>(cols) * 4);
+        k.dequantize[info.dtype](m.last(r), got.as<float>(), cols);
+        isas.scalar->dequantize[info.dtype](m.last(r), want.as<float>(), cols);
+        report.same(got.as<float>(), want.as<float>(), cols, info.name, k.isa, cols);
+        report.check(got.intact(), "dequantize %s %s: wrote in front of out", info.name, k.isa);
+      }
+    }
+  }
+}
+
+typedef void (*QuantizeFn)(const float*, int8_t*, float*, int16_t*, int64_t);
+
+// Inputs of every temper, plus ties in magnitude with opposite signs, which decide the sign of a Q8_256 scale.
+void test_quantize(Report& report, SampleRng& rng, const char* name, int block, QuantizeFn fn, QuantizeFn scalar,
+                   const char* isa) {
+  if (!selected("quantize", name, isa)) return;
+  for (int round = 0; round < 600; round++) {
+    const int64_t blocks = 1 + rng.below(5), cols = blocks * block;
+    Guarded x(static_cast<size_t>(cols) * 4), q(static_cast<size_t>(cols)), d(static_cast<size_t>(blocks) * 4),
+        sums(static_cast<size_t>(cols / 16) * 2), q2(q.bytes()), d2(d.bytes()), sums2(sums.bytes());
+    for (int64_t i = 0; i < cols; i++) x.as<float>()[i] = sample_float(rng, round % 5 == 4 ? 0 : round % 5);
+    if (round % 3 == 0) {
+      const float top = ldexpf(5.0f, static_cast<int>(rng.below(200)) - 100);
+      for (int k = 0; k < 3; k++) x.as<float>()[rng.below(static_cast<uint32_t>(cols))] = k % 2 ? -top : top;
+    }
+    fn(x.as<float>(), q.as<int8_t>(), d.as<float>(), sums.as<int16_t>(), cols);
+    scalar(x.as<float>(), q2.as<int8_t>(), d2.as<float>(), sums2.as<int16_t>(), cols);
+    const bool bytes = memcmp(q.as<void>(), q2.as<void>(), q.bytes()) == 0 &&
+                       memcmp(sums.as<void>(), sums2.as<void>(), sums.bytes()) == 0;
+    report.check(bytes && q.intact() && d.intact() && sums.intact(), "quantize %s %s cols=%lld: bytes differ", name, isa,
+                 static_cast<long long>(cols));
+    report.same(d.as<float>(), d2.as<float>(), blocks, name, isa, cols);
+    for (int64_t i = 0; i < cols; i++) {
+      if (q.as<int8_t>()[i] == -128) report.check(false, "quantize %s %s: -128 written", name, isa);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hw
+
+int main(int argc, char** argv) {
+  using namespace hw;
+  char seed[32];
+  snprintf(seed, sizeof seed, "%llu", static_cast<unsigned long long>(time(nullptr)));
+  const char* vectors = nullptr;
+  for (int i = 1; i < argc; i++) {
+    const char* value = i + 1 < argc ? argv[i + 1] : "";
+    if (!strcmp(argv[i], "--filter")) filter = value, i++;
+    else if (!strcmp(argv[i], "--vectors")) vectors = value, i++;
+    else if (!strcmp(argv[i], "--seed")) snprintf(seed, sizeof seed, "%s", value), i++;
+    else snprintf(seed, sizeof seed, "%s", argv[i]);
+  }
+  char* rerun[2] = {argv[0], seed};
+  Report report("kernel_test", 2, rerun);
+  const Isas isas;
+  SampleRng rng(report.seed);
+  MatmulTest matmul{report, rng};
+  int count;
+  const DtypeInfo* infos = dtype_infos(&count);
+  for (int i = 0; i < count; i++) {
+    matmul.run(infos[i], isas);
+    test_dequantize(report, rng, infos[i], isas);
+    if (vectors) test_vectors(report, *isas.scalar, infos[i], vectors);
+  }
+  for (int i = 0; i < isas.count; i++) {
+    const Kernels& k = *isas.others[i];
+    test_quantize(report, rng, "q8_32", 32, k.quantize_q8_32, isas.scalar->quantize_q8_32, k.isa);
+    test_quantize(report, rng, "q8_256", 256, k.quantize_q8_256, isas.scalar->quantize_q8_256, k.isa);
+  }
+  if (!vectors) printf("NOT TESTED: scalar against foreign vectors (no --vectors FOLDER)\n");
+  return report.finish();
+}
