@@ -15,7 +15,10 @@ export interface MemoryDocument {
   readonly ringBytes: number;
   readonly kvBytes: number;
   readonly activationBytes: number;
-  /** Peak RSS less all of the above and less the RSS before the load. At most 100 MB is the promise. */
+  /**
+   * Peak RSS less the RSS before the load, the weights, the ring, and what has been touched of KV and activations. At
+   * most 100 MB is the promise.
+   */
   readonly unaccountedBytes: number;
 }
 
@@ -41,7 +44,7 @@ export function memoryDocument(
   const pinnedBytes = weights + report.weightBytes;
   const { kvBytes, activationBytes } = report;
   const ringBytes = 0; // weights are mapped: nothing is streamed
-  const known = pinnedBytes + ringBytes + kvBytes + activationBytes + before.rssBytes;
+  const known = before.rssBytes + pinnedBytes + ringBytes + report.kvTouchedBytes + report.activationTouchedBytes;
   const unaccountedBytes = peakRssBytes - known;
   return { budgetBytes, peakRssBytes, pinnedBytes, ringBytes, kvBytes, activationBytes, unaccountedBytes };
 }

@@ -24,6 +24,7 @@ interface Job {
 export class Engine {
   private readonly parts: EngineParts;
   private readonly stop: StopSignal;
+  private readonly cache: KvCache;
   private readonly session: Session;
   private readonly candidates: Candidates;
   private readonly queue: Job[] = [];
@@ -36,14 +37,14 @@ export class Engine {
     this.parts = parts;
     this.stop = stop;
     this.candidates = new Candidates(info.vocab);
-    const cache = new KvCache({
+    this.cache = new KvCache({
       groups: groupShapes(model),
       sequences: 1,
       contextTokens: info.contextTokens,
       maxRows: info.chunkRows,
       copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
     });
-    this.session = new Session({ model, cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
+    this.session = new Session({ model, cache: this.cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
     model.ops.setCancelFlag(stop.words);
   }
 
@@ -167,10 +168,15 @@ export class Engine {
   }
 
   private memory(): MemoryReport {
-    const counters = this.parts.model.ops.counters();
+    const { model, info } = this.parts;
+    const counters = model.ops.counters();
+    const touched = this.cache.touchedPages();
+    const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {
       kvBytes: counters.kvBytes,
-      activationBytes: counters.activationBytes + counters.scratchBytes,
+      kvTouchedBytes: model.kvGroups.reduce((sum, { pool }, g) => sum + touched[g]! * pool.pageBytes, 0),
+      activationBytes,
+      activationTouchedBytes: Math.round((activationBytes * this.session.mostRows) / info.chunkRows),
       weightBytes: counters.weightBytes,
       allocations: counters.allocations,
     };

@@ -107,9 +107,13 @@ export interface LedgerEntry {
   readonly acceptedDrafts: number;
 }
 
+/** Bytes allocated, and how much of them has been written to: untouched capacity takes no memory. */
 export interface MemoryReport {
   readonly kvBytes: number;
+  readonly kvTouchedBytes: number;
   readonly activationBytes: number;
+  /** Estimate: activations are tables of `chunkRows` rows, of which the largest pass used some. */
+  readonly activationTouchedBytes: number;
   readonly weightBytes: number;
   readonly allocations: number;
 }

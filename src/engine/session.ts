@@ -51,6 +51,8 @@ export class Session {
   private readonly lastLogits: Float32Array;
   /** The position whose next-token logits `lastLogits` holds, -1 = none. */
   private logitsAt = -1;
+  /** Rows of the largest pass. */
+  mostRows = 0;
 
   constructor(options: SessionOptions, sequence: number = options.cache.openSequence()) {
     this.options = options;
@@ -157,6 +159,7 @@ export class Session {
     const start = this.length;
     const count = ids.length;
     if (stop.requested) throw cancelled();
+    this.mostRows = Math.max(this.mostRows, count);
     for (let i = 0; i < count; i++) this.positions[i] = start + i;
     const firstWanted = Math.max(0, from - start);
     const wanted = Int32Array.from({ length: Math.max(0, count - firstWanted) }, (_, i) => firstWanted + i);

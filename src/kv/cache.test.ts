@@ -41,6 +41,7 @@ test("a page is handed out once, counted, and given back once", () => {
   assert.equal(allocator.free, 0);
   allocator.release(a);
   assert.equal(allocator.free, 1);
+  assert.equal(allocator.most, 2);
   assert.throws(() => allocator.release(a), { code: "INTERNAL" });
 });
 

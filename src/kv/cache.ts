@@ -87,6 +87,11 @@ export class KvCache {
     return this.groups.map((group) => group.allocator.free);
   }
 
+  /** Most pages that were ever in use, per group. */
+  touchedPages(): number[] {
+    return this.groups.map((group) => group.allocator.most);
+  }
+
   /**
    * Makes room for rows [length, length + rows): the sequence owns every page they are written to, alone. Pages
    * behind the window of the first new row are given back before. On failure nothing has changed but that.

@@ -10,6 +10,8 @@ export class PageAllocator {
   /** Stack of free ids; the lowest id is handed out first, so that few pages of memory are ever touched. */
   private readonly freeIds: Int32Array;
   private freeCount: number;
+  /** Most pages that were ever in use: what of the pool's memory has been touched. */
+  most = 0;
 
   constructor(pages: number) {
     this.pages = pages;
@@ -33,6 +35,7 @@ export class PageAllocator {
     }
     const id = this.freeIds[--this.freeCount]!;
     this.references[id] = 1;
+    this.most = Math.max(this.most, this.pages - this.freeCount);
     return id;
   }
 

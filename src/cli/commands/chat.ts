@@ -169,6 +169,8 @@ class Conversation {
       const note = error.code === "CANCELLED" ? " [stopped]" : `\nerror[${error.code}]: ${error.message}`;
       if (error.code === "ENGINE_CLOSED" || error.code === "INTERNAL") throw error;
       process.stderr.write(note);
+      // What does not fit must not stay in the way of everything that follows.
+      if (error.code === "CONTEXT_EXCEEDED" && !this.raw) this.messages.pop();
     } finally {
       this.answering = undefined;
     }
