@@ -1,0 +1,12 @@
+/** The chat room: conversations -> prompt text with the user's parts marked. */
+export type { Segment } from "./guard.js";
+export {
+  type ChatMessage,
+  type ContentPart,
+  chatTemplate,
+  chatTemplates,
+  parseTemplate,
+  type RenderedChat,
+  type RenderOptions,
+  renderChat,
+} from "./template.js";

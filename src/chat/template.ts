@@ -1,0 +1,137 @@
+/** Renders a conversation with the chat template of a model file, and tells what in the result a user wrote. */
+import { Template } from "@huggingface/jinja";
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import type { Metadata } from "../formats/types.js";
+import { fitContent } from "./content.js";
+import { guard, type Segment } from "./guard.js";
+
+export interface ContentPart {
+  readonly type: string;
+  readonly text?: string;
+  readonly [key: string]: unknown;
+}
+
+/** As in the OpenAI API; templates may read further fields. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content?: string | readonly ContentPart[] | null;
+  readonly [key: string]: unknown;
+}
+
+export interface RenderOptions {
+  /** End with the beginning of the assistant's turn. Default true. */
+  readonly addGenerationPrompt?: boolean | undefined;
+  /** Texts of the BOS and EOS tokens. Default "". */
+  readonly bosToken?: string | undefined;
+  readonly eosToken?: string | undefined;
+  readonly tools?: readonly unknown[] | undefined;
+  readonly documents?: readonly unknown[] | undefined;
+  /** Further variables, such as enable_thinking or reasoning_effort: the caller's, taken as template text. */
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface RenderedChat {
+  readonly text: string;
+  /** The text in parts, for `Tokenizer.encodeSegments`: no control token is recognised in or across a user's part. */
+  readonly segments: readonly Segment[];
+}
+
+/**
+ * Pure: equal arguments give equal results (but for templates that ask for the time). A template is hostile code that
+ * may run for ever, so servers call this where they can stop it.
+ * @throws TEMPLATE_INVALID naming the construct, or with the message of the template's own raise_exception
+ */
+export function renderChat(
+  source: string,
+  messages: readonly ChatMessage[],
+  options: RenderOptions = {},
+): RenderedChat {
+  const template = parseTemplate(source);
+  checkRoles(messages);
+  const render = (variables: Record<string, unknown>) => renderTemplate(template, variables);
+  const fixed = {
+    ...options.variables,
+    add_generation_prompt: options.addGenerationPrompt ?? true,
+    bos_token: options.bosToken ?? "",
+    eos_token: options.eosToken ?? "",
+  };
+  const untrusted = {
+    messages: fitContent(messages, source, (sample) => template.render({ ...fixed, messages: sample })),
+    ...(options.tools === undefined ? {} : { tools: options.tools }),
+    ...(options.documents === undefined ? {} : { documents: options.documents }),
+  };
+  try {
+    return guard(template, untrusted, (values) => render({ ...fixed, ...values }));
+  } catch (error) {
+    // Deeply nested tools or messages exhaust the stack.
+    if (error instanceof RangeError) throw invalid("the conversation is nested too deeply");
+    throw asHundredweightError(error);
+  }
+}
+
+/** Parsed templates by text: a server renders the same one for every request. */
+const parsed = new Map<string, Template>();
+
+/** @throws TEMPLATE_INVALID */
+export function parseTemplate(source: string): Template {
+  const known = parsed.get(source);
+  if (known !== undefined) return known;
+  let template: Template;
+  try {
+    template = new Template(source);
+  } catch (error) {
+    throw invalid(`cannot be parsed: ${(error as Error).message}`);
+  }
+  if (parsed.size >= 8) parsed.clear();
+  parsed.set(source, template);
+  return template;
+}
+
+function renderTemplate(template: Template, variables: Record<string, unknown>): string {
+  try {
+    return template.render(variables);
+  } catch (error) {
+    if (error instanceof HundredweightError || error instanceof RangeError) throw error;
+    throw invalid(`cannot be rendered: ${(error as Error).message}`);
+  }
+}
+
+/** Templates build tokens from roles (`'<|' + role + '|>'`), so a role is a plain word. */
+function checkRoles(messages: readonly ChatMessage[]): void {
+  messages.forEach((message, i) => {
+    if (typeof message?.role !== "string" || !/^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(message.role)) {
+      throw invalid(`message ${i + 1} has no usable role: write system, user, assistant or tool`);
+    }
+  });
+}
+
+function invalid(message: string): HundredweightError {
+  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}; --raw prompts without it`);
+}
+
+/** Template texts of a file by name; the unnamed one is "default". */
+export function chatTemplates(metadata: Metadata): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const key of metadata.keys()) {
+    const name = key === "tokenizer.chat_template" ? "default" : /^tokenizer\.chat_template\.(.+)$/.exec(key)?.[1];
+    if (name === undefined) continue;
+    const source = metadata.string(key);
+    if (source !== undefined && source !== "") found.set(name, source);
+  }
+  return found;
+}
+
+/**
+ * The template of a file: the variant `name`, or the default one.
+ * @throws TEMPLATE_MISSING
+ */
+export function chatTemplate(metadata: Metadata, name?: string): string {
+  const all = chatTemplates(metadata);
+  const found = all.get(name ?? "default");
+  if (found !== undefined) return found;
+  const others = all.size > 0 ? ` (it has ${[...all.keys()].join(", ")})` : "";
+  throw new HundredweightError(
+    "TEMPLATE_MISSING",
+    `the model file has no ${name === undefined ? "" : `'${name}' `}chat template${others}; prompt it with --raw`,
+  );
+}
