@@ -10,7 +10,7 @@ export interface MemoryBefore {
 export interface MemoryDocument {
   readonly budgetBytes: number;
   readonly peakRssBytes: number;
-  /** Weight bytes resident: mapped pages that were touched and vectors held as f32. */
+  /** Weight bytes resident: mapped pages that were touched. */
   readonly pinnedBytes: number;
   readonly ringBytes: number;
   readonly kvBytes: number;
@@ -40,8 +40,8 @@ export function memoryDocument(
   // maxRSS is in KiB on every platform of Node.
   const peakRssBytes = process.resourceUsage().maxRSS * 1024;
   const mapped = mappedResidentBytes();
-  const weights = mapped < 0 ? weightFileBytes : Math.min(weightFileBytes, Math.max(0, mapped - before.mappedBytes));
-  const pinnedBytes = weights + report.weightBytes;
+  const pinnedBytes =
+    mapped < 0 ? weightFileBytes : Math.min(weightFileBytes, Math.max(0, mapped - before.mappedBytes));
   const { kvBytes, activationBytes } = report;
   const ringBytes = 0; // weights are mapped: nothing is streamed
   const known = before.rssBytes + pinnedBytes + ringBytes + report.kvTouchedBytes + report.activationTouchedBytes;

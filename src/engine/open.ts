@@ -1,5 +1,6 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
 import { totalmem } from "node:os";
+import { chatTemplates } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint, Metadata } from "../formats/types.js";
@@ -27,7 +28,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
   const chunkRows = Math.min(options.chunkRows ?? defaultChunkRows, contextTokens);
   const kvType: KvType = options.kvType ?? "f16";
   refuseHopeless(description, contextTokens, options);
-  const ops = await createOps({
+  const ops = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
@@ -60,7 +61,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       special: { bos: tokenizer.special.bos, eos: tokenizer.special.eos },
       bosText: textOf(tokenizer, tokenizer.special.bos),
       eosText: textOf(tokenizer, tokenizer.special.eos),
-      chatTemplate: metadata.string("tokenizer.chat_template"),
+      chatTemplate: chatTemplates(metadata).get("default"),
       samplingDefaults: samplingDefaults(metadata),
     };
     return { info, tokenizer, streamDecoder: () => createStreamDecoder(tokenizer), model };

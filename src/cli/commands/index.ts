@@ -1,5 +1,19 @@
 /** The commands, one file each. A command file exports `register(program)`. */
 import type { Command } from "commander";
+import { register as bench } from "./bench.js";
+import { register as chat } from "./chat.js";
+import { register as doctor } from "./doctor.js";
 import { register as inspect } from "./inspect.js";
+import { register as logits } from "./logits.js";
+import { register as perplexity } from "./perplexity.js";
+import { register as run } from "./run.js";
 
-export const commands: readonly ((program: Command) => void)[] = [inspect];
+export const commands: readonly ((program: Command) => void)[] = [
+  inspect,
+  run,
+  chat,
+  logits,
+  perplexity,
+  bench,
+  doctor,
+];
