@@ -136,13 +136,22 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         tile = tiles;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
+          const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
           for (int j = 0; j < panels; j++) {
             const uint8_t* p[16];
+            const int first_row = r0 + 16 * j;
             for (int i = 0; i < 16; i++) {  // rows past the end repeat the last one
-              const int r = r0 + 16 * j + i < rows ? r0 + 16 * j + i : rows - 1;
-              p[i] = w + r * row_bytes + static_cast<int64_t>(c) * (kChunk / P::kBlock) * P::kBytes;
+              p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
             }
             P::unpack(p, blocks, panel + j * kPanelBytes);
+            // What this panel slot unpacks next: the tiles of this chunk are the time it has to arrive.
+            const bool along = c + 1 < c1;
+            const int next_row = along ? first_row : first_row + 16 * kPanels;
+            for (int i = 0; i < 16 && next_row + i < rows; i++) {
+              const uint8_t* next = w + (next_row + i) * row_bytes + (along ? c + 1 : c0) * bytes;
+              const int64_t left = row_bytes - (along ? c + 1 : c0) * bytes;
+              for (int64_t b = 0; b < (left < bytes ? left : bytes); b += 64) v_prefetch(next + b);
+            }
           }
           float* acc = sums;
           for (int i = 0; i < tile_count; i++, tile += L::kBytes) {

@@ -3,6 +3,8 @@
 //   V                       16 lanes of 32 bits, one lane per weight row (AVX2: two registers)
 //   v_load_quads(p, o, q)   16 bytes at p[row] + o of 16 rows, transposed: lane `row` of q[i] = bytes 4i .. 4i + 3
 //   v_and v_or v_add8 v_add32 v_mul16 v_srl<n> v_sll<n> v_sra<n> v_set32 v_lut v_table v_store v_load
+//   v_spread_byte<i>(v)     byte i of every lane in all four
+//   v_add_16_where(q, a, b) q + 16 in the bytes where a & b is not zero
 //   v_half(out, v)          the low 16 bits of every lane as binary16, to 16 floats
 //   kPremultiply            2- and 3-bit weights times their group scale still fit a byte, so a dot product that sums in
 //                           32 bits (VNNI) needs no group step at all
@@ -77,14 +79,6 @@ static inline void negate(float* f) {
   for (int i = 0; i < 16; i++) f[i] = -f[i];
 }
 
-// Element i in byte i of a byte whose bit i comes from `bits` (4 per quad, low bits of each lane), at bit 4.
-static inline V spread_bits(V bits) {
-  // Bit i to byte i: 0x00204081 puts copies at 7-bit steps, so bit i of the nibble meets bit 8 i.
-  V v = v_and(bits, v_set32(15));
-  v = v_or(v_or(v, v_sll<7>(v)), v_or(v_sll<14>(v), v_sll<21>(v)));
-  return v_sll<4>(v_and(v, v_set32(0x01010101)));
-}
-
 // ---- 32-value blocks
 
 struct PanelQ4_0 : Shape<32, 18, 8, 0, 8, 8> {
@@ -124,14 +118,12 @@ struct PanelQ4_1 : Shape<32, 20, 0, 1, 8, 8> {
 template <class P>
 static inline void put_five_bits(uint8_t* panel, V high, const V* q) {
   const V nibble = v_set32(0x0f0f0f0f);
-  P::put(panel, 0, v_or(v_and(q[0], nibble), spread_bits(high)));
-  P::put(panel, 1, v_or(v_and(q[1], nibble), spread_bits(v_srl<4>(high))));
-  P::put(panel, 2, v_or(v_and(q[2], nibble), spread_bits(v_srl<8>(high))));
-  P::put(panel, 3, v_or(v_and(q[3], nibble), spread_bits(v_srl<12>(high))));
-  P::put(panel, 4, v_or(v_and(v_srl<4>(q[0]), nibble), spread_bits(v_srl<16>(high))));
-  P::put(panel, 5, v_or(v_and(v_srl<4>(q[1]), nibble), spread_bits(v_srl<20>(high))));
-  P::put(panel, 6, v_or(v_and(v_srl<4>(q[2]), nibble), spread_bits(v_srl<24>(high))));
-  P::put(panel, 7, v_or(v_and(v_srl<4>(q[3]), nibble), spread_bits(v_srl<28>(high))));
+  const V even = v_set32(0x08040201), odd = v_set32(static_cast<int>(0x80402010u));
+  const V bytes[4] = {v_spread_byte<0>(high), v_spread_byte<1>(high), v_spread_byte<2>(high), v_spread_byte<3>(high)};
+  for (int i = 0; i < 4; i++) {
+    P::put(panel, i, v_add_16_where(v_and(q[i], nibble), bytes[i / 2], i % 2 ? odd : even));
+    P::put(panel, 4 + i, v_add_16_where(v_and(v_srl<4>(q[i]), nibble), bytes[2 + i / 2], i % 2 ? odd : even));
+  }
 }
 
 struct PanelQ5_0 : Shape<32, 22, 16, 0, 8, 4> {

@@ -54,6 +54,17 @@ inline V v_table(const int8_t* t) {
   const __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t)));
   return {v, v};
 }
+template <int I> inline V v_spread_byte(V v) {
+  const __m128i lanes = _mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+  const __m256i index = _mm256_broadcastsi128_si256(_mm_add_epi8(lanes, _mm_set1_epi8(I)));
+  return v_lut(v, {index, index});
+}
+inline V v_add_16_where(V q, V a, V b) {
+  const V none = {_mm256_cmpeq_epi8(_mm256_and_si256(a.lo, b.lo), _mm256_setzero_si256()),
+                  _mm256_cmpeq_epi8(_mm256_and_si256(a.hi, b.hi), _mm256_setzero_si256())};
+  const __m256i sixteen = _mm256_set1_epi8(16);
+  return v_or(q, {_mm256_andnot_si256(none.lo, sixteen), _mm256_andnot_si256(none.hi, sixteen)});
+}
 inline void v_half(uint8_t* out, V v) {
   const V low = v_and(v, v_set32(0xffff));
   const __m256i h = _mm256_permute4x64_epi64(_mm256_packus_epi32(low.lo, low.hi), 0xd8);
@@ -92,6 +103,8 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   load_quads8(p + 8, o, hi);
   for (int i = 0; i < 4; i++) q[i] = {lo[i], hi[i]};
 }
+
+inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "../../body/gemm_unpack.inl"
 

@@ -15,6 +15,7 @@ namespace {
 typedef __m256 F;
 constexpr int kLanes = 8;
 constexpr int kTile = HW_GEMM_TILE;
+constexpr int kRows = 8;
 
 inline F f_load(const float* p) { return _mm256_loadu_ps(p); }
 inline void f_store(float* p, F v) { _mm256_storeu_ps(p, v); }

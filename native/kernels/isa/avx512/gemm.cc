@@ -42,6 +42,13 @@ inline V v_table(const int8_t* t) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t)));
 }
 inline V v_lut(V table, V index) { return _mm512_shuffle_epi8(table, index); }
+template <int I> inline V v_spread_byte(V v) {
+  const __m128i lanes = _mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+  return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_add_epi8(lanes, _mm_set1_epi8(I))));
+}
+inline V v_add_16_where(V q, V a, V b) {
+  return _mm512_mask_add_epi8(q, _mm512_test_epi8_mask(a, b), q, _mm512_set1_epi8(16));
+}
 inline void v_half(uint8_t* out, V v) { _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v))); }
 // The signed form is not used here; the shared body names these in branches that are never taken.
 inline V v_add_scaled(V init, V, V) { return init; }
@@ -66,6 +73,8 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[2] = _mm512_unpacklo_epi64(c, d);
   q[3] = _mm512_unpackhi_epi64(c, d);
 }
+
+inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "../../body/gemm_unpack.inl"
 

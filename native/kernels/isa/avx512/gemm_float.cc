@@ -15,6 +15,7 @@ namespace {
 typedef __m512 F;
 constexpr int kLanes = 16;
 constexpr int kTile = HW_GEMM_TILE;
+constexpr int kRows = 16;
 
 inline F f_load(const float* p) { return _mm512_loadu_ps(p); }
 inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
