@@ -1,6 +1,11 @@
 /**
  * A real trained model of 260,000 parameters in nine formats, against what llama.cpp said on the same files: token ids,
  * next-token probabilities at 16 positions, and greedy continuations of three prompts.
+ *
+ * With quantized weights activations are rounded to 8 bits, so the last bit of an attention sum decides whole steps of
+ * 1/127: llama.cpp itself, with flash attention off or on another instruction set, leaves these greedy paths (q4_0 at
+ * tokens 78, 74 and 1, q5_0 at token 0). There a difference is accepted where the two best tokens are closer than four
+ * times the RMS difference of the log-probabilities; F32 and F16 must agree on every token.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
@@ -63,18 +68,17 @@ test("stories260K in nine formats against llama.cpp", { skip }, async (t) => {
 
         const rows = await model.logits(golden.probs.tokens, { from: 0 });
         let kl = 0;
-        let worstGap = 0;
+        let squares = 0;
         for (const [i, expected] of golden.probs.next.entries()) {
           const ours = logSoftmax(rows[i]!);
           for (const [v, p] of expected.entries()) {
-            if (p > 0) kl += (p * (Math.log(p) - ours[v]!)) / golden.probs.next.length;
-          }
-          // Of the likely tokens, how far apart are the two in log-probability: what a near-tie may hide.
-          for (const [v, p] of expected.entries()) {
-            if (p > 0.05) worstGap = Math.max(worstGap, Math.abs(Math.log(p) - ours[v]!));
+            assert.ok(p > 0);
+            kl += (p * (Math.log(p) - ours[v]!)) / golden.probs.next.length;
+            squares += (Math.log(p) - ours[v]!) ** 2;
           }
         }
-        sub.diagnostic(`mean KL ${kl.toExponential(2)} nats, largest log-probability gap ${worstGap.toExponential(2)}`);
+        const rms = Math.sqrt(squares / (golden.probs.next.length * rows[0]!.length));
+        sub.diagnostic(`mean KL ${kl.toExponential(2)} nats, RMS log-probability difference ${rms.toExponential(2)}`);
         assert.ok(kl < klLimit(name), `mean KL ${kl}`);
 
         for (const [prompt, { prompt_tokens, tokens, text }] of Object.entries(golden.greedy)) {
@@ -92,7 +96,7 @@ test("stories260K in nine formats against llama.cpp", { skip }, async (t) => {
               `'${prompt}': first difference at token ${first}, our two best ${gap.toExponential(2)} apart`,
             );
             assert.ok(!/-(f32|f16)\./.test(name), `${name}: '${prompt}' differs at token ${first}`);
-            assert.ok(gap < 4 * worstGap, `${name}: '${prompt}' differs at token ${first} with a gap of ${gap}`);
+            assert.ok(gap < 4 * rms, `${name}: '${prompt}' differs at token ${first} with a gap of ${gap}`);
           } else {
             assert.equal(prompt + out.text, text); // the golden repeats the prompt
             assert.deepEqual(out.tokens, tokens);
