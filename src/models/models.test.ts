@@ -233,7 +233,7 @@ describe("models", () => {
     const { readFile } = await import("node:fs/promises");
     const { packageRoot } = await import("../package-root.js");
     const page = await readFile(join(packageRoot(), "docs/add-a-model.md"), "utf8");
-    const rows = [...page.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1]);
+    const rows = [...page.matchAll(/^\| `([^`]+)` +\|/gm)].map((match) => match[1]);
     assert.deepEqual(
       rows,
       architectures.map((a) => a.name),

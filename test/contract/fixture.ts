@@ -34,7 +34,29 @@ export interface Weights {
   readonly values: Float32Array;
 }
 
-/** A weight file of one random matrix. It begins at an odd offset, as a tensor of another alignment might. */
+/** Encoding costs more than the tests do, and every implementation is given the same numbers. */
+const encoded = new Map<string, { readonly bytes: Uint8Array; readonly values: Float32Array }>();
+
+/** @shape bytes: rows of blocks, values [rows, cols] */
+function randomMatrix(dtype: Dtype, rows: number, cols: number, seed: number) {
+  const key = [dtype.name, rows, cols, seed].join();
+  const known = encoded.get(key);
+  if (known !== undefined) return known;
+  const bytesPerRow = rowBytes(dtype, cols)!;
+  const bytes = new Uint8Array(rows * bytesPerRow);
+  const random = randomValues(rows * cols, seed, 1 / Math.sqrt(cols));
+  const values = new Float32Array(random.length);
+  for (let r = 0; r < rows; r++) {
+    const row = bytes.subarray(r * bytesPerRow, (r + 1) * bytesPerRow);
+    quantizeRow(dtype, random.subarray(r * cols, (r + 1) * cols), row);
+    dequantizeRow(dtype, row, values.subarray(r * cols, (r + 1) * cols));
+  }
+  const made = { bytes, values };
+  encoded.set(key, made);
+  return made;
+}
+
+/** A weight file of one random matrix. It begins at an offset that no page or cache line does. */
 export function weightFile(
   path: string,
   dtypeName: string,
@@ -43,16 +65,8 @@ export function weightFile(
 ): Weights {
   const dtype = dtypeByName(dtypeName)!;
   const { rows, cols, experts = 1 } = shape;
-  const bytesPerRow = rowBytes(dtype, cols)!;
+  const { bytes, values } = randomMatrix(dtype, rows * experts, cols, seed);
   const offset = 96;
-  const bytes = new Uint8Array(rows * experts * bytesPerRow);
-  const random = randomValues(rows * experts * cols, seed, 1 / Math.sqrt(cols));
-  const values = new Float32Array(random.length);
-  for (let r = 0; r < rows * experts; r++) {
-    const row = bytes.subarray(r * bytesPerRow, (r + 1) * bytesPerRow);
-    quantizeRow(dtype, random.subarray(r * cols, (r + 1) * cols), row);
-    dequantizeRow(dtype, row, values.subarray(r * cols, (r + 1) * cols));
-  }
   const file = new Uint8Array(offset + bytes.length);
   file.set(bytes, offset);
   writeFileSync(path, file);
