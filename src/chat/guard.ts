@@ -47,19 +47,17 @@ export function guard(
     return { text, segments: text === "" ? [] : [{ text, user: false }] };
 
   const cipher = new Cipher([...strings, text]);
-  const masked = render(mapStrings(values, (s) => cipher.mask(s)) as Record<string, unknown>);
-  if (cipher.unmask(masked) === text) return { text, segments: segmentsOf(masked, cipher, []) };
-
+  const attempt = (mask: (text: string) => string) => {
+    const masked = render(mapStrings(values, mask) as Record<string, unknown>);
+    const whole = strings.map((s) => mask(s).trim()).filter((s) => s.search(cipher.pattern) >= 0);
+    return { text: cipher.unmask(masked), segments: segmentsOf(masked, cipher, whole) };
+  };
+  const masked = attempt((s) => cipher.mask(s));
+  if (masked.text === text) return masked;
   const literals = inspectedLiterals(template).filter((l) => l.length > 1 && l.search(riskyPattern) >= 0);
-  if (literals.length > 0) {
-    const partly = (s: string) => cipher.maskExcept(s, literals);
-    const second = render(mapStrings(values, partly) as Record<string, unknown>);
-    if (cipher.unmask(second) === text) {
-      const whole = strings.filter((s) => literals.some((l) => s.includes(l))).map((s) => partly(s).trim());
-      return { text, segments: segmentsOf(second, cipher, whole) };
-    }
-  }
-  return { text: cipher.unmask(masked), segments: segmentsOf(masked, cipher, []) };
+  if (literals.length === 0) return masked;
+  const partly = attempt((s) => cipher.maskExcept(s, literals));
+  return partly.text === text ? partly : masked;
 }
 
 /** One private-use character for each risky one. */
@@ -104,7 +102,10 @@ class Cipher {
   }
 }
 
-/** Cuts at masked characters; each of `whole` is the user's as a whole, where it is found, in order. */
+/**
+ * Masked characters are the user's, and so is each text of `whole` where it is found, in order (a text with a masked
+ * character cannot be found in what the template wrote).
+ */
 function segmentsOf(masked: string, cipher: Cipher, whole: readonly string[]): Segment[] {
   const ranges: [number, number][] = [];
   for (const match of masked.matchAll(cipher.pattern)) ranges.push([match.index, match.index + 1]);
@@ -130,12 +131,12 @@ function segmentsOf(masked: string, cipher: Cipher, whole: readonly string[]): S
   return out;
 }
 
-/** Copies a value with every string in it, keys too, replaced; roles and part types belong to the protocol. */
-function mapStrings(value: unknown, replace: (text: string) => string, key = ""): unknown {
-  if (typeof value === "string") return key === "role" || key === "type" ? value : replace(value);
+/** Copies a value with every string in it, keys too, replaced. Roles and part types are words: nothing changes in them. */
+function mapStrings(value: unknown, replace: (text: string) => string): unknown {
+  if (typeof value === "string") return replace(value);
   if (Array.isArray(value)) return value.map((item) => mapStrings(item, replace));
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [replace(k), mapStrings(v, replace, k)]));
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [replace(k), mapStrings(v, replace)]));
 }
 
 const inspectingMethods = new Set(

@@ -7,6 +7,8 @@ import { register as inspect } from "./inspect.js";
 import { register as logits } from "./logits.js";
 import { register as perplexity } from "./perplexity.js";
 import { register as run } from "./run.js";
+import { register as synth } from "./synth.js";
+import { register as tokenize } from "./tokenize.js";
 
 export const commands: readonly ((program: Command) => void)[] = [
   inspect,
@@ -16,4 +18,6 @@ export const commands: readonly ((program: Command) => void)[] = [
   perplexity,
   bench,
   doctor,
+  tokenize,
+  synth,
 ];

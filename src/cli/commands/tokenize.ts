@@ -1,0 +1,68 @@
+/** `tokenize MODEL [TEXT]`: token ids of a text, or the text of ids. Needs the vocabulary only, not the weights. */
+import type { Command } from "commander";
+import { HundredweightError } from "../../errors.js";
+import { openCheckpoint } from "../../formats/index.js";
+import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import { parseIds } from "../options.js";
+
+interface TokenizeOptions {
+  readonly stdin?: boolean;
+  readonly special: boolean;
+  readonly decode?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("tokenize")
+    .description("show the token ids of a text, or the text of token ids")
+    .argument("<MODEL>", "GGUF file; a vocabulary without tensors will do")
+    .argument("[TEXT]", "the text")
+    .option("--stdin", "read the text from standard input (UTF-8; invalid bytes become U+FFFD)")
+    .option("--no-special", "neither add BOS and EOS nor recognise control tokens in the text")
+    .option("--decode <IDS>", "print the text of comma-separated ids instead")
+    .option("--json", 'print {"ids": [...], "pieces": [...]}, with --decode {"text": ...}')
+    .action(async (model: string, text: string | undefined, options: TokenizeOptions) => {
+      const given = [text !== undefined, options.stdin === true, options.decode !== undefined].filter(Boolean).length;
+      if (given !== 1) {
+        throw new HundredweightError("OPTION_INVALID", "tokenize: give one of TEXT, --stdin and --decode IDS");
+      }
+      const ids = options.decode === undefined ? undefined : parseIds(options.decode, "--decode");
+      const tokenizer = createTokenizer((await openCheckpoint(model)).metadata);
+      if (ids !== undefined) await print(decode(tokenizer, ids, options));
+      else await print(encode(tokenizer, text ?? (await readStdin()), options));
+    });
+}
+
+function encode(tokenizer: Tokenizer, text: string, options: TokenizeOptions): string {
+  const ids = tokenizer.encode(text, { addSpecial: options.special, parseSpecial: options.special });
+  if (options.json)
+    return `${JSON.stringify({ ids: [...ids], pieces: Array.from(ids, (id) => tokenizer.piece(id)) })}\n`;
+  return Array.from(ids, (id) => `${String(id).padStart(7)}  ${JSON.stringify(tokenizer.piece(id))}\n`).join("");
+}
+
+function decode(tokenizer: Tokenizer, ids: Int32Array, options: TokenizeOptions): string {
+  const unknown = ids.find((id) => id >= tokenizer.size);
+  if (unknown !== undefined) {
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `--decode: ${unknown} is not an id of this vocabulary (0 to ${tokenizer.size - 1})`,
+    );
+  }
+  const text = tokenizer.decode(ids, { special: options.special });
+  return options.json ? `${JSON.stringify({ text })}\n` : `${text}\n`;
+}
+
+async function readStdin(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  // A byte order mark is text: llama.cpp keeps it too.
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(chunks));
+}
+
+/** Waits until a pipe has taken everything: the process may end right after. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
+}
