@@ -9,7 +9,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { architectures, type BoundModel } from "../../src/models/index.js";
 import { makeTinyModel } from "../../src/models/tiny.js";
-import type { RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";
+import { addonStatus } from "../../src/native/addon.js";
+import { createOps } from "../../src/ops/index.js";
+import type { Ops, RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
 import { evaluate, meanEntropy, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { openPeer, type Peer } from "../support/peer.js";
@@ -34,8 +36,17 @@ class RoutingMargin extends ReferenceOps {
   }
 }
 
-async function logitsOf(path: string, ids: number[], options: Parameters<typeof openModel>[2] = {}) {
-  const model = await openModel(path, new ReferenceOps(), options);
+/** The reference always, the addon when there is one. */
+const implementations: (() => Ops)[] = [() => new ReferenceOps()];
+if (addonStatus().state === "loaded") implementations.push(() => createOps({ kind: "native", threads: 2 }));
+
+async function logitsOf(
+  path: string,
+  ids: number[],
+  options: Parameters<typeof openModel>[2] = {},
+  ops: Ops = new ReferenceOps(),
+) {
+  const model = await openModel(path, ops, options);
   try {
     return { logits: await evaluate(model, ids), config: model.config };
   } finally {
@@ -113,10 +124,13 @@ describe("tiny models", () => {
               Math.log(Math.max(bytes.readFloatLE((row * vocab + i) * 4), 1e-38)),
             ),
           );
-          const { logits } = await logitsOf(path, ids);
-          const kl = meanKl(theirs, logits);
-          t.diagnostic(`KL ${kl.toExponential(2)}`);
-          assert.ok(kl >= -1e-9 && kl < 1e-5, `KL ${kl}`);
+          for (const makeOps of implementations) {
+            const ops = makeOps();
+            const { logits } = await logitsOf(path, ids, {}, ops);
+            const kl = meanKl(theirs, logits);
+            t.diagnostic(`${ops.name}: KL ${kl.toExponential(2)}`);
+            assert.ok(kl >= -1e-9 && kl < 1e-5, `${ops.name}: KL ${kl}`);
+          }
         });
 
       test(`${name} ${variant}: any chunking gives the same bits`, async () => {
