@@ -7,6 +7,7 @@ import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
 import { type Dtype, dtypeByName, rowBytes, type TypedValue } from "../formats/index.js";
 import { quantizeRow } from "../formats/quantize.js";
 import { archMetadata, declareOnPaper, paperTensors } from "./paper.js";
+import { seededNormals } from "./random.js";
 import { findArchitecture } from "./registry.js";
 import type { Role, TensorSpec, TinyMetadata } from "./spec.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
@@ -84,7 +85,7 @@ function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number)
     throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
   // Norms scatter around one; they would hide their own removal otherwise.
   const fill = spec.tiny ?? { mean: 1, deviation: spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(cols) };
-  const next = normals(seed, name);
+  const next = seededNormals(seed, name);
   const data = new Uint8Array(rows * bytes);
   const row = new Float32Array(cols);
   for (let r = 0; r < rows; r++) {
@@ -92,17 +93,4 @@ function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number)
     quantizeRow(dtype, row, data.subarray(r * bytes, (r + 1) * bytes));
   }
   return { name, dtype, shape: spec.shape, data };
-}
-
-/** Standard normal numbers that depend on the seed and the tensor's name only (mulberry32, Box-Muller). */
-function normals(seed: number, name: string): () => number {
-  let state = seed | 0;
-  for (let i = 0; i < name.length; i++) state = Math.imul(state ^ name.charCodeAt(i), 0x01000193);
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }

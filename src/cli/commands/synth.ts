@@ -1,0 +1,90 @@
+/** `synth SPEC OUT.gguf`: a random model of a real shape, as fast as the disk takes it. */
+import type { Command } from "commander";
+import { mixes, parseMix } from "../../compress/mix.js";
+import { layOutSynth, writeSynth } from "../../compress/synth.js";
+import {
+  type OverrideName,
+  type Overrides,
+  overrides,
+  parseSpec,
+  presets,
+  withOverrides,
+} from "../../compress/synth-presets.js";
+import { HundredweightError } from "../../errors.js";
+import { withInterrupt } from "../interrupt.js";
+import { parseInteger, parseNumber } from "../options.js";
+import { formatBytes, printJson } from "../output.js";
+import { Progress } from "../progress.js";
+
+interface SynthFlags {
+  readonly preset?: string;
+  readonly quant?: string;
+  readonly seed?: number;
+  readonly routerSkew?: number;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+  readonly [override: string]: unknown;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command("synth")
+    .description(
+      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
+    )
+    .argument("<SPEC>", `PRESET[,name=number...], a preset or an architecture: ${Object.keys(presets).join(", ")}`)
+    .argument("[OUT]", "GGUF file to write; with --preset it is the only argument")
+    .option("--preset <name>", "the same as SPEC")
+    .option("--quant <mix>", `types as llama-quantize gives them: ${mixes.join(", ")}`)
+    .option("--router-skew <s>", "popularity of experts falls like 1 / rank^s; 0 = flat", (t) =>
+      parseNumber(t, "--router-skew", 0, 4),
+    )
+    .option("--seed <n>", "other numbers", (t) => parseInteger(t, "--seed", 0, 2 ** 31 - 1))
+    .option("--progress", "show progress also when stderr is no terminal")
+    .option("--json", "one JSON document on stdout");
+  for (const name of Object.keys(overrides) as OverrideName[])
+    command.option(`--${name} <n>`, `replaces the preset's`, (t) => parseInteger(t, `--${name}`, 0, 1e9));
+  command.action((first: string, second: string | undefined, flags: SynthFlags) => synth(first, second, flags));
+}
+
+async function synth(first: string, second: string | undefined, flags: SynthFlags): Promise<void> {
+  const [text, path] = flags.preset === undefined ? [first, second] : [flags.preset, first];
+  if (path === undefined || (flags.preset !== undefined && second !== undefined))
+    throw new HundredweightError("OPTION_INVALID", "give SPEC and OUT.gguf, or --preset NAME and OUT.gguf");
+  const parsed = parseSpec(text);
+  const shape = withOverrides(parsed.shape, overridesOf(flags));
+  const model = layOutSynth(parsed.name, shape, flags.quant === undefined ? shape.quant : parseMix(flags.quant));
+  if (!flags.json)
+    process.stderr.write(
+      `${parsed.name}: ${(model.parameters / 1e9).toFixed(2)} billion parameters, ${model.quant}, ${formatBytes(model.tensorBytes)}\n`,
+    );
+  const began = performance.now();
+  const progress = new Progress("writing", flags.progress === true);
+  const mebibyte = 2 ** 20;
+  const bytes = await withInterrupt((signal) =>
+    writeSynth(path, model, {
+      signal,
+      ...(flags.seed !== undefined && { seed: flags.seed }),
+      ...(flags.routerSkew !== undefined && { routerSkew: flags.routerSkew }),
+      onProgress: (done, total) => progress.update(Math.floor(done / mebibyte), Math.floor(total / mebibyte), "MiB"),
+    }),
+  ).finally(() => progress.end());
+  const seconds = (performance.now() - began) / 1000;
+  const { parameters, quant } = model;
+  if (flags.json) {
+    printJson({ path, architecture: shape.arch, quant, parameters, bytes, seconds, bytesPerSecond: bytes / seconds });
+  } else {
+    const rate = `${(bytes / seconds / 1e9).toFixed(2)} GB/s`;
+    process.stdout.write(`${path}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}, on the disk)\n`);
+  }
+}
+
+/** Flags such as --kv-heads arrive as kvHeads. */
+function overridesOf(flags: SynthFlags): Overrides {
+  const given: Overrides = {};
+  for (const name of Object.keys(overrides) as OverrideName[]) {
+    const value = flags[name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
+    if (typeof value === "number") given[name] = value;
+  }
+  return given;
+}
