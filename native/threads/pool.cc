@@ -18,6 +18,8 @@ uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
 
 // The next call of the forward pass follows within a few microseconds; between tokens threads should sleep.
 constexpr int64_t kSpinNanoseconds = 50000;
+// From here on a spinning thread offers its CPU: on a busy machine the one it waits for may sit on the same.
+constexpr int64_t kYieldNanoseconds = 4000;
 
 int64_t now() {
   timespec t;
@@ -36,18 +38,16 @@ void pause() {
 // Spins until `ready()` or the time is over; true when ready.
 template <typename Ready>
 bool spin(const Ready& ready) {
-  int64_t deadline = 0;
+  int64_t start = 0;
   for (;;) {
     for (int i = 0; i < 32; i++) {
       if (ready()) return true;
       pause();
     }
     int64_t t = now();
-    if (deadline == 0) {
-      deadline = t + kSpinNanoseconds;
-    } else if (t > deadline) {
-      return false;
-    }
+    if (start == 0) start = t;
+    if (t - start > kSpinNanoseconds) return false;
+    if (t - start > kYieldNanoseconds) sched_yield();
   }
 }
 
