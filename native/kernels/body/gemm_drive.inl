@@ -10,10 +10,7 @@
 // tiles. A panel chunk stays in L1, the packed activations in L2. With few token rows all of k is packed at once
 // and the panels are outside, so that weight rows are read front to back.
 
-#ifndef HW_CHUNK
-#define HW_CHUNK 512
-#endif
-constexpr int kChunk = HW_CHUNK;
+constexpr int kChunk = 512;
 
 template <class P>
 struct Tile {
@@ -144,13 +141,14 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
               p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
             }
             P::unpack(p, blocks, panel + j * kPanelBytes);
-            // What this panel slot unpacks next: the tiles of this chunk are the time it has to arrive.
-            const bool along = c + 1 < c1;
-            const int next_row = along ? first_row : first_row + 16 * kPanels;
+            // What this panel slot unpacks next, to L2 (L1 belongs to the panels and the tile). 32 rows in turns are too
+            // many streams for a hardware prefetcher.
+            const int next = c + 1 < c1 ? c + 1 : c0;
+            const int next_row = c + 1 < c1 ? first_row : first_row + 16 * kPanels;
+            const int64_t left = row_bytes - next * bytes;
             for (int i = 0; i < 16 && next_row + i < rows; i++) {
-              const uint8_t* next = w + (next_row + i) * row_bytes + (along ? c + 1 : c0) * bytes;
-              const int64_t left = row_bytes - (along ? c + 1 : c0) * bytes;
-              for (int64_t b = 0; b < (left < bytes ? left : bytes); b += 64) v_prefetch(next + b);
+              const uint8_t* at = w + (next_row + i) * row_bytes + next * bytes;
+              for (int64_t b = 0; b < (left < bytes ? left : bytes); b += 64) v_prefetch(at + b);
             }
           }
           float* acc = sums;

@@ -104,7 +104,7 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   for (int i = 0; i < 4; i++) q[i] = {lo[i], hi[i]};
 }
 
-inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "../../body/gemm_unpack.inl"
 

@@ -74,7 +74,7 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[3] = _mm512_unpackhi_epi64(c, d);
 }
 
-inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "../../body/gemm_unpack.inl"
 
