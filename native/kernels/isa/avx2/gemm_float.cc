@@ -58,9 +58,9 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 }  // namespace
 
 void fill_avx2_gemm_float(Kernels* k) {
-  set_float<F32>(k, 2);
-  set_float<F16>(k, 2);
-  set_float<BF16>(k, 2);
+  set_float<F32>(k, 5);
+  set_float<F16>(k, 5);
+  set_float<BF16>(k, 5);
 }
 
 }  // namespace hw

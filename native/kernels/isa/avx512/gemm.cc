@@ -200,20 +200,21 @@ struct MicroOf<P, T, R, 256> {
 
 }  // namespace
 
+// From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
 void fill_avx512_gemm(Kernels* k) {
-  set_gemm<PanelQ4_0>(k, Q4_0, 4);
-  set_gemm<PanelQ4_1>(k, Q4_1, 4);
-  set_gemm<PanelQ5_0>(k, Q5_0, 4);
-  set_gemm<PanelQ5_1>(k, Q5_1, 4);
-  set_gemm<PanelQ8_0>(k, Q8_0, 4);
+  set_gemm<PanelQ4_0>(k, Q4_0, 2);
+  set_gemm<PanelQ4_1>(k, Q4_1, 2);
+  set_gemm<PanelQ5_0>(k, Q5_0, 2);
+  set_gemm<PanelQ5_1>(k, Q5_1, 2);
+  set_gemm<PanelQ8_0>(k, Q8_0, 2);
   set_gemm<PanelQ2_K>(k, Q2_K, 4);
-  set_gemm<PanelQ3_K>(k, Q3_K, 4);
+  set_gemm<PanelQ3_K>(k, Q3_K, 6);
   set_gemm<PanelQ4_K>(k, Q4_K, 4);
   set_gemm<PanelQ5_K>(k, Q5_K, 4);
-  set_gemm<PanelQ6_K>(k, Q6_K, 4);
-  set_gemm<PanelIQ4_NL>(k, IQ4_NL, 4);
-  set_gemm<PanelIQ4_XS>(k, IQ4_XS, 4);
-  set_gemm<PanelMXFP4>(k, MXFP4, 4);
+  set_gemm<PanelQ6_K>(k, Q6_K, 6);
+  set_gemm<PanelIQ4_NL>(k, IQ4_NL, 3);
+  set_gemm<PanelIQ4_XS>(k, IQ4_XS, 3);
+  set_gemm<PanelMXFP4>(k, MXFP4, 2);
   fill_avx512_gemm_float(k);
 }
 
