@@ -1,0 +1,338 @@
+/** The addon against wrong and hostile calls: every one is an error with a code, none a crash; nothing outlives a host. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { HundredweightError } from "../errors.js";
+import { addonStatus, loadAddon } from "./addon.js";
+import type { NativeAddon } from "./addon.types.js";
+
+const addon = loadAddon() as NativeAddon;
+const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
+if (skip) console.error(`SKIPPED addon tests: ${skip}`);
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-addon-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const weights = join(folder, "weights.bin");
+writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
+
+function code(body: () => unknown): string {
+  try {
+    body();
+  } catch (error) {
+    assert.ok(error instanceof HundredweightError, `not our error: ${error}`);
+    return error.code;
+  }
+  return "no error";
+}
+const wrong = (body: () => unknown, what?: string) => assert.equal(code(body), "NATIVE_ARGUMENT", what);
+
+/** A host with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
+function hostWithAll(threads = 2) {
+  const host = addon.hostOpen(threads, null, null);
+  const file = addon.fileOpen(host, weights);
+  const all = {
+    host,
+    file,
+    x: addon.tensor(host, 8, 64),
+    y: addon.tensor(host, 8, 64),
+    z: addon.tensor(host, 8, 64),
+    logits: addon.tensor(host, 8, 4),
+    plain: addon.weight(host, file, 0, 0, 64, 64, 1),
+    stacked: addon.weight(host, file, 0, 0, 64, 64, 4),
+    vector: addon.vector(host, new Float32Array(64).fill(1)),
+    routing: addon.routing(host, 8, 2),
+    rope: addon.ropeTable(host, new Float64Array(8).fill(0.1), 1, false, 8),
+    pool: addon.kvPool(host, Int32Array.of(4, 16, 16), 0, 3),
+  };
+  addon.seal(host);
+  return all;
+}
+
+const i32 = (...values: number[]) => Int32Array.from(values);
+function begin(host: number, positions: number[], table = [0, 1, 2], ids = positions.map(() => 0)) {
+  const zeros = new Int32Array(positions.length);
+  addon.begin(host, positions.length, i32(...ids), i32(...positions), zeros, 1, [i32(...table)], i32(table.length));
+}
+
+test("handles: wrong kind, wrong host, closed host", { skip }, () => {
+  const a = hostWithAll();
+  wrong(() => addon.add(a.host, a.plain, a.x, 1), "a weight is no tensor");
+  wrong(() => addon.add(a.host, 0, a.x, 1));
+  wrong(() => addon.add(a.host, -5, a.x, 1));
+  wrong(() => addon.add(a.host, 1e6, a.x, 1));
+  assert.equal(
+    code(() => addon.add(a.host + 1, a.x, a.y, 1)),
+    "ENGINE_CLOSED",
+  );
+  addon.hostClose(a.host);
+  assert.equal(
+    code(() => addon.add(a.host, a.x, a.y, 1)),
+    "ENGINE_CLOSED",
+  );
+  assert.equal(
+    code(() => addon.hostClose(a.host)),
+    "ENGINE_CLOSED",
+  );
+});
+
+test("creation refuses impossible shapes, and everything after seal", { skip }, () => {
+  const host = addon.hostOpen(1, null, null);
+  wrong(() => addon.tensor(host, 0, 4));
+  wrong(() => addon.tensor(host, 2 ** 31, 4));
+  wrong(() => addon.vector(host, new Float32Array(0)));
+  wrong(() => addon.kvPool(host, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
+  wrong(() => addon.kvPool(host, i32(1, 64), 0, 1));
+  wrong(() => addon.kvPool(host, i32(1, 64, 64), 3, 1));
+  assert.equal(
+    code(() => addon.kvPool(host, i32(1, 80, 80), 1, 1)),
+    "OPTION_INVALID",
+  );
+  assert.equal(
+    code(() => addon.kvPool(host, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
+    "MEMORY_BUDGET",
+  );
+  const file = addon.fileOpen(host, weights);
+  assert.equal(addon.fileBytes(host, file), 64 * 64 * 4 * 4);
+  wrong(() => addon.weight(host, file, 0, 0, 64, 64, 5), "beyond the file");
+  wrong(() => addon.weight(host, file, -4, 0, 64, 64, 1));
+  wrong(() => addon.weight(host, file, 2 ** 53 - 1, 0, 64, 64, 1));
+  wrong(() => addon.weight(host, file, 0, 0, 2 ** 30, 2 ** 30, 2 ** 30), "overflow");
+  wrong(() => addon.weight(host, file, 0, 12, 1, 100, 1), "a part of a block");
+  wrong(() => addon.weight(host, file, 0, 16, 1, 256, 1), "a type without kernels");
+  wrong(() => addon.weight(host, file, 0, -1, 1, 256, 1));
+  assert.equal(
+    code(() => addon.fileOpen(host, join(folder, "absent"))),
+    "FILE_NOT_FOUND",
+  );
+  assert.equal(
+    code(() => addon.fileOpen(host, folder)),
+    "FILE_IO",
+  );
+  wrong(() => addon.fileOpen(host, `${weights}\0x`));
+  addon.seal(host);
+  wrong(() => addon.tensor(host, 1, 1));
+  wrong(() => addon.seal(host));
+  addon.hostClose(host);
+  assert.equal(
+    code(() => addon.hostOpen(1, null, "vax")),
+    "OPTION_INVALID",
+  );
+  wrong(() => addon.hostOpen(0, null, null));
+});
+
+test("the row table is checked: positions, sequences, pages", { skip }, () => {
+  const a = hostWithAll();
+  begin(a.host, [0, 1, 2]);
+  wrong(() => begin(a.host, [-1]));
+  wrong(() => begin(a.host, [5, 5]));
+  wrong(() => begin(a.host, [768]), "beyond the table");
+  wrong(() => begin(a.host, [2 ** 31 - 1]));
+  wrong(() => begin(a.host, [300], [0, -1, 2]), "the row's own page is absent");
+  wrong(() => begin(a.host, [0], [3]), "a page beyond the pool");
+  wrong(() => begin(a.host, [0], [-2]));
+  wrong(() => addon.begin(a.host, 2, i32(1), i32(0, 1), i32(0, 0), 1, [], i32()));
+  wrong(() => addon.begin(a.host, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
+  wrong(() => addon.begin(a.host, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
+  // A failed begin leaves no rows behind.
+  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1));
+  begin(a.host, [0], [0], [64]);
+  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
+  begin(a.host, [0], [0], [-1]);
+  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1));
+  // Keys that a row would have to see are forgotten.
+  begin(a.host, [600], [-1, 0, 1]);
+  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0));
+  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0);
+  addon.hostClose(a.host);
+});
+
+test("verbs refuse shapes, rows and aliases that do not fit", { skip }, () => {
+  const a = hostWithAll();
+  begin(a.host, [0, 1]);
+  const product = (...p: number[]) => addon.matmul(a.host, i32(...p), a.x, 2);
+  product(a.y, a.plain, a.vector, 1);
+  wrong(() => product(a.x, a.plain, 0, 0), "out is x");
+  wrong(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
+  wrong(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
+  wrong(() => product(a.logits, a.plain, 0, 0), "another width");
+  wrong(() => product(a.y, a.plain, 0), "an incomplete product");
+  wrong(() => addon.matmul(a.host, new Int32Array(4 * 65), a.x, 1));
+  wrong(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
+  wrong(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, -1));
+  wrong(() => addon.rmsNorm(a.host, a.y, a.logits, 0, 1, 1e-5));
+  wrong(() => addon.rmsNorm(a.host, a.logits, a.logits, a.vector, 1, 1e-5));
+  wrong(() => addon.headNorm(a.host, a.x, a.vector, 1, 3, 16, 1e-5));
+  wrong(() => addon.rope(a.host, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
+  wrong(() => addon.rope(a.host, a.x, 3, 4, 16, a.rope), "more rows than the pass");
+  wrong(() => addon.glu(a.host, a.y, a.x, a.z, 1, 3));
+  wrong(() => addon.softcap(a.host, a.x, 0, 1));
+  wrong(() => addon.gather(a.host, a.y, a.x, i32(8)));
+  wrong(() => addon.gather(a.host, a.x, a.x, i32(0)));
+  wrong(() => addon.gather(a.host, a.y, a.x, new Int32Array(9)));
+  wrong(() => addon.kvStore(a.host, a.pool, 1, a.x, a.y, 1));
+  wrong(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
+  wrong(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
+  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0), "heads that KV heads do not divide");
+  wrong(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0));
+  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0));
+  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0));
+  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector), "64 sinks for 4 heads");
+  wrong(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
+  wrong(() => addon.tensorWrite(a.host, a.x, new Float32Array(8 * 64 + 64)));
+  wrong(() => addon.tensorWrite(a.host, a.x, new Float32Array(63)));
+  wrong(() => addon.weightRead(a.host, a.plain, 0, 64, 1, new Float32Array(64)));
+  wrong(() => addon.weightRead(a.host, a.plain, 1, 0, 1, new Float32Array(64)));
+  addon.hostClose(a.host);
+});
+
+test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip }, () => {
+  const a = hostWithAll();
+  const stack = i32(a.stacked, a.stacked, a.stacked, 0, 0, 0);
+  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
+  addon.tensorWrite(a.host, a.logits, new Float32Array(32).fill(Number.NaN));
+  addon.tensorWrite(a.host, a.x, new Float32Array(512).fill(0.5));
+  for (const score of [0, 1, 2]) {
+    addon.route(a.host, a.routing, a.logits, 8, score, true, 1, 0);
+    const [ids, shares] = [new Int32Array(16), new Float32Array(16)];
+    addon.routingRead(a.host, a.routing, 8, ids, shares);
+    for (let t = 0; t < 8; t++)
+      assert.deepEqual([...ids.subarray(2 * t, 2 * t + 2)], [0, 1], "ties and NaNs: lowest ids");
+    addon.experts(a.host, a.y, a.x, a.routing, 8, stack, 0);
+  }
+  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0), "ids beyond");
+  wrong(() => addon.experts(a.host, a.x, a.x, a.routing, 8, stack, 0));
+  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0));
+  wrong(() => addon.route(a.host, a.routing, a.logits, 8, 3, true, 1, 0));
+  wrong(() => addon.route(a.host, a.routing, a.logits, 8, 0, true, 1, a.vector));
+  addon.hostClose(a.host);
+});
+
+test("20,000 random calls: an error or an answer, never a crash", { skip, timeout: 60_000 }, () => {
+  let state = 12345;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  const a = hostWithAll(2);
+  begin(a.host, [0, 255, 256, 700]);
+  const hostile: unknown[] = [
+    ...[0, 1, 2, 3, -1, 1.5, 2 ** 31, -(2 ** 31), 2 ** 53, Number.NaN, Infinity, "4", null, undefined, true, {}, []],
+    ...[new Int32Array(0), i32(1, 2, 3, 4), new Float32Array(64), new Float64Array(5), new Uint8Array(64)],
+    ...[i32(-1, 2 ** 30), [i32(0)], new Float32Array(512), new Int32Array(16), new Float32Array(16), 1n, Symbol("s")],
+  ];
+  const handles = Object.values(a).filter((v) => v !== a.host);
+  const closing = ["hostOpen", "hostClose", "setErrorClass", "isa", "isas", "cpuInfo", "hostSetCancel", "fileOpen"];
+  const names = Object.keys(addon).filter((name) => !closing.includes(name)) as (keyof NativeAddon)[];
+  const arity: Record<string, number> = {};
+  const outcomes = { answers: 0, errors: 0 };
+  for (let i = 0; i < 20_000; i++) {
+    const name = names[random(names.length)]!;
+    const call = addon[name] as (...args: unknown[]) => unknown;
+    // The number of arguments is learnt from the error once, so that later calls get past it.
+    arity[name] ??= Number(/(\d+) arguments expected/.exec(messageOf(() => call(...new Array(30)))!)![1]);
+    const first = name === "dequantize" || name === "dot" ? [] : [a.host];
+    const rest = Array.from({ length: arity[name] - first.length }, () =>
+      random(4) === 0 ? hostile[random(hostile.length)] : random(3) === 0 ? random(9) : handles[random(handles.length)],
+    );
+    try {
+      call(...first, ...rest);
+      outcomes.answers++;
+    } catch (error) {
+      assert.ok(error instanceof HundredweightError, `${name}: ${error}`);
+      outcomes.errors++;
+    }
+  }
+  assert.ok(outcomes.answers > 100 && outcomes.errors > 1000, JSON.stringify(outcomes));
+  addon.hostClose(a.host);
+});
+
+function messageOf(body: () => unknown): string | undefined {
+  try {
+    body();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+test("a cancel flag must be shared, and stops long verbs", { skip }, () => {
+  const a = hostWithAll();
+  wrong(() => addon.hostSetCancel(a.host, new Int32Array(1)));
+  wrong(() => addon.hostSetCancel(a.host, new Int32Array(new SharedArrayBuffer(0))));
+  const flag = new Int32Array(new SharedArrayBuffer(4));
+  addon.hostSetCancel(a.host, flag);
+  const matmul = () => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 8);
+  matmul();
+  flag[0] = 1;
+  assert.equal(code(matmul), "CANCELLED");
+  begin(a.host, [0]);
+  assert.equal(
+    code(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0)),
+    "CANCELLED",
+  );
+  addon.hostSetCancel(a.host, null);
+  matmul();
+  addon.hostClose(a.host);
+});
+
+test("another thread's flag interrupts a running matmul", { skip, timeout: 30_000 }, async () => {
+  const rows = 4096;
+  const file = join(folder, "large.bin");
+  writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
+  const host = addon.hostOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
+  const weight = addon.weight(host, addon.fileOpen(host, file), 0, 1, rows, 4096, 1);
+  const [x, out] = [addon.tensor(host, 64, 4096), addon.tensor(host, 64, rows)];
+  addon.seal(host);
+  const flag = new Int32Array(new SharedArrayBuffer(8));
+  addon.hostSetCancel(host, flag);
+  const worker = new Worker(
+    `const { workerData } = require("node:worker_threads");
+     Atomics.store(workerData, 1, 1); Atomics.notify(workerData, 1);
+     setTimeout(() => Atomics.store(workerData, 0, 1), 30);`,
+    { eval: true, workerData: flag },
+  );
+  Atomics.wait(flag, 1, 0, 10_000);
+  assert.equal(
+    code(() => addon.matmul(host, i32(out, weight, 0, 0), x, 64)),
+    "CANCELLED",
+  );
+  await worker.terminate();
+  addon.hostClose(host);
+});
+
+test("a worker that is terminated releases its hosts", { skip, timeout: 30_000 }, async () => {
+  const path = addonStatus().path!;
+  const source = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const addon = require(workerData);
+    const host = addon.hostOpen(3, null, null);
+    addon.kvPool(host, Int32Array.of(8, 64, 64), 0, 64);
+    addon.tensor(host, 1024, 1024);
+    addon.seal(host);
+    const flag = new Int32Array(new SharedArrayBuffer(4));
+    addon.hostSetCancel(host, flag);
+    parentPort.postMessage("ready");
+    setInterval(() => {}, 1000);`;
+  const threads = () => (process.platform === "linux" ? taskCount() : 0);
+  const before = threads();
+  for (let i = 0; i < 3; i++) {
+    const worker = new Worker(source, { eval: true, workerData: path });
+    await new Promise((resolve) => worker.once("message", resolve));
+    await worker.terminate();
+  }
+  assert.ok(threads() <= before, `${threads()} threads after, ${before} before`);
+});
+
+function taskCount(): number {
+  // Node's own threads come and go; ours have a name.
+  return readdirSync("/proc/self/task").filter((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim() === "hundredweight";
+    } catch {
+      return false;
+    }
+  }).length;
+}
