@@ -2,7 +2,6 @@
  * A byte-level BPE vocabulary of any size that encodes any text: the 256 bytes, some English, then words of syllables
  * (with and without a space before) that merges really reach, and control tokens at the end.
  */
-import { HundredweightError } from "../errors.js";
 import type { TypedValue } from "../formats/index.js";
 import { bpeMetadata, byteAlphabet, englishMerges } from "../models/tiny-tokenizer.js";
 
@@ -15,10 +14,8 @@ const chatTemplate =
 
 const syllables = [..."bcdfghjklmnprstvwyz"].flatMap((c) => [..."aeiou"].map((v) => [c, v] as const));
 
-/** The `tokenizer.*` metadata.  @throws OPTION_INVALID for a size that does not hold the bytes and controls */
+/** The `tokenizer.*` metadata.  @param size at least `leastVocab` */
 export function syntheticVocabulary(size: number, pre: string): [string, TypedValue][] {
-  if (size < leastVocab)
-    throw new HundredweightError("OPTION_INVALID", `a vocabulary of ${size} is less than ${leastVocab} tokens`);
   const tokens = byteAlphabet();
   const merges: string[] = [];
   const known = new Set(tokens);

@@ -15,7 +15,7 @@ import { type Mix, mixFileType, mixType } from "./mix.js";
 import type { RopeDivisors, SynthShape } from "./synth-presets.js";
 import { ranks, rowFactors } from "./synth-router.js";
 import { type Fill, RandomTensors } from "./synth-values.js";
-import { syntheticVocabulary } from "./synth-vocabulary.js";
+import { leastVocab, syntheticVocabulary } from "./synth-vocabulary.js";
 
 export interface SynthOptions {
   /** Default: the mix the shape is usually met in. */
@@ -34,7 +34,8 @@ export interface SynthTensor extends PaperTensor {
 export interface SynthModel {
   readonly shape: SynthShape;
   readonly quant: Mix;
-  readonly metadata: readonly (readonly [string, TypedValue])[];
+  /** Made at each call: the vocabulary takes a while and only a file needs it. */
+  metadata(): [string, TypedValue][];
   readonly spec: ModelSpec;
   readonly tensors: readonly SynthTensor[];
   readonly tensorBytes: number;
@@ -48,15 +49,16 @@ const ropeDivisorsTensor = "rope_freqs.weight";
  * @throws OPTION_INVALID for a shape that cannot be
  */
 export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.quant): SynthModel {
-  const metadata: [string, TypedValue][] = [
+  if (shape.vocab < leastVocab)
+    throw new HundredweightError("OPTION_INVALID", `a vocabulary of ${shape.vocab} is less than ${leastVocab} tokens`);
+  const own: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: shape.arch }],
     ["general.name", { type: "string", value: `random ${name}` }],
     ["general.file_type", { type: "u32", value: mixFileType(quant) }],
     ["general.quantization_version", { type: "u32", value: 2 }],
     ...archMetadata(shape.arch, shapeMetadata(shape)),
-    ...syntheticVocabulary(shape.vocab, shape.pre),
   ];
-  const spec = declare(name, shape, metadata);
+  const spec = declare(name, shape, own);
   const optional = shape.ropeDivisors === undefined ? [] : [ropeDivisorsTensor];
   let tensorBytes = 0;
   let parameters = 0;
@@ -70,6 +72,7 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
     parameters += dims.reduce((product, size) => product * size, 1);
     return { ...tensor, dtype, bytes };
   });
+  const metadata = () => [...own, ...syntheticVocabulary(shape.vocab, shape.pre)];
   return { shape, quant, metadata, spec, tensors, tensorBytes, parameters };
 }
 
@@ -123,7 +126,7 @@ export async function writeSynth(
   await checkRoom(path, model.tensorBytes);
   const random = new RandomTensors(options.seed ?? 1);
   const tensors = model.tensors.map((tensor) => source(tensor, model, random, options));
-  return writeGguf(path, { metadata: model.metadata, tensors }, options);
+  return writeGguf(path, { metadata: model.metadata(), tensors }, options);
 }
 
 /** Header and padding come to a few megabytes; a disk as full as that should not be written to. */
