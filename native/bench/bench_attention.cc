@@ -58,23 +58,25 @@ void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads,
   // Slices of the cache, three times over: the best says what the kernel can do, the median what a shared machine lets
   // it do.
   const int64_t flops_page = (int64_t)4 * rows * heads * dim * kPagePositions;
-  const int64_t slice = rows == 1 ? pages / (kSlices / 3) : pages, passes = rows == 1 ? 1 : 1 + 200000000 / (flops_page * pages);
+  const bool decode = rows == 1;
+  const int64_t slice = decode ? pages / (kSlices / 3) : pages;
+  const int64_t passes = decode ? 1 : 1 + 200000000 / (flops_page * pages);
   double seconds[kSlices];
   for (int n = 0; n < kSlices; n++) {
-    const int64_t first = rows == 1 ? n % (kSlices / 3) * slice : 0;
+    const int64_t first = decode ? n % (kSlices / 3) * slice : 0;
     const double t = now();
     for (int64_t pass = 0; pass < passes; pass++)
       for (int64_t i = first; i < first + slice; i++)
-        k.attn_piece[type](&piece, q, (int64_t)heads * dim, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0, k1,
-                           m, l, o, scratch);
+        k.attn_piece[type](&piece, q, (int64_t)heads * dim, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0,
+                           k1, m, l, o, scratch);
     seconds[n] = now() - t;
   }
   qsort(seconds, kSlices, sizeof(double), by_value);
-  const double best = (double)(passes * slice) / seconds[0] * 1e-9, median = (double)(passes * slice) / seconds[kSlices / 2] * 1e-9;
+  const double work = (double)(passes * slice) * 1e-9, best = work / seconds[0], median = work / seconds[kSlices / 2];
   const double bytes = 2.0 * (double)page, flops = (double)flops_page;
-  printf("%-7s %-5s dim %3d rows %2d heads %2d  best %6.2f GB/s %6.1f GFLOP/s   median %6.2f GB/s %6.1f GFLOP/s\n", k.isa,
-         type == KV_F16 ? "f16" : type == KV_Q8_0 ? "q8_0" : "q4_0", dim, rows, heads, best * bytes, best * flops,
-         median * bytes, median * flops);
+  const char* name = type == KV_F16 ? "f16" : type == KV_Q8_0 ? "q8_0" : "q4_0";
+  printf("%-7s %-5s dim %3d rows %2d heads %2d  best %6.2f GB/s %6.1f GFLOP/s   median %6.2f GB/s %6.1f GFLOP/s\n",
+         k.isa, name, dim, rows, heads, best * bytes, best * flops, median * bytes, median * flops);
   for (void* p : {(void*)kv, (void*)q, (void*)x, (void*)m, (void*)l, (void*)o, scratch}) free(p);
 }
 

@@ -142,6 +142,7 @@ const DtypeInfo* dtype_infos(int* count);      // all of them
 
 // Null, or the name of the first slot in which `k` differs from `reference` on a small fixed input.
 const char* self_check(const Kernels& k, const Kernels& reference);
+const char* self_check_float(const Kernels& k, const Kernels& reference);  // its float and attention part
 
 void fill_scalar_matmul(Kernels*);
 void fill_scalar_float(Kernels*);

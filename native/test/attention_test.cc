@@ -9,7 +9,7 @@ namespace {
 
 const char* const kTypeNames[KV_TYPES] = {"f16", "q8_0", "q4_0"};
 
-// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K and V.
+// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K, V.
 struct Case {
   AttnPiece piece;
   KvType type;
@@ -28,7 +28,8 @@ struct Case {
         q((size_t)((r - 1) * stride + (int64_t)h * dk) * 4),
         k((size_t)(kv_row_bytes(t, dk) * last)),
         v((size_t)(kv_row_bytes(t, dv) * last)) {
-    for (size_t i = 0; i < q.bytes() / 4; i++) q.as<float>()[i] = sample_float(rng, special && rng.below(50) == 0 ? 3 : 0);
+    for (size_t i = 0; i < q.bytes() / 4; i++)
+      q.as<float>()[i] = sample_float(rng, special && rng.below(50) == 0 ? 3 : 0);
     fill(rng, k.as<uint8_t>(), dk, special);
     fill(rng, v.as<uint8_t>(), dv, special);
   }
@@ -100,8 +101,9 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
     // The last (row, head) alone.
     float m, l, *o = (float*)malloc((size_t)dv * 4);
     const int32_t row = c.rows - 1, head = c.heads - 1;
-    k.attn_piece[c.type](&c.piece, c.q.as<float>() + row * c.stride + (int64_t)head * c.piece.head_dim_k, c.stride, 1, 1,
-                         c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, &m, &l, o, scratch());
+    const float* q = c.q.as<float>() + row * c.stride + (int64_t)head * c.piece.head_dim_k;
+    k.attn_piece[c.type](&c.piece, q, c.stride, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, &m, &l, o,
+                         scratch());
     r.same(&m, want.m.as<float>() + n - 1, 1, what, "alone", 1);
     r.same(&l, want.l.as<float>() + n - 1, 1, what, "alone", 1);
     r.same(o, want.o.as<float>() + (n - 1) * dv, dv, what, "alone", 1);
@@ -141,8 +143,8 @@ void meaning(Report& r, const Kernels& scalar, Case& c) {
     if (c.piece.softcap > 0) delta += 5 * c.piece.softcap * 0x1p-23;
     r.check(fabs(got.m.as<float>()[i] - top) <= delta, "m of %s row %d head %d", kTypeNames[c.type], row, head);
     for (int32_t j = c.k0[row]; j < c.k1[row]; j++) total += s[j] = exp(s[j] - top);
-    r.check(fabs(got.l.as<float>()[i] - total) <= total * (2 * delta + (n / 32 + 10) * 0x1p-23), "l of %s row %d head %d",
-            kTypeNames[c.type], row, head);
+    const double l_bound = total * (2 * delta + (n / 32 + 10) * 0x1p-23);
+    r.check(fabs(got.l.as<float>()[i] - total) <= l_bound, "l of %s row %d head %d", kTypeNames[c.type], row, head);
     double worst = 0;
     for (int32_t d = 0; d < dv; d++) {
       double want = 0, size = 0;
@@ -150,7 +152,8 @@ void meaning(Report& r, const Kernels& scalar, Case& c) {
         want += s[j] * v[(int64_t)j * dv + d];
         size += fabs(s[j] * v[(int64_t)j * dv + d]);
       }
-      worst = fmax(worst, fabs(got.o.as<float>()[i * dv + d] - want) / (size * (2 * delta + (n + 10) * 0x1p-23) + 1e-38));
+      const double bound = size * (2 * delta + (n + 10) * 0x1p-23) + 1e-38;
+      worst = fmax(worst, fabs(got.o.as<float>()[i * dv + d] - want) / bound);
     }
     r.check(worst <= 1, "o of %s row %d head %d dk=%d: %.2f of its bound", kTypeNames[c.type], row, head, dk, worst);
   }
@@ -214,7 +217,8 @@ int run(int argc, char** argv) {
   const Isas isas;
   SampleRng rng(r.seed);
   halves(r);
-  const int32_t dims[] = {1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 80, 96, 127, 128, 129, 160, 192, 256, 257};
+  const int32_t dims[] = {1,  2,  3,  5,  7,  8,   15,  16,  17,  31,  32,  33,
+                          63, 64, 65, 80, 96, 127, 128, 129, 160, 192, 256, 257};
   const int32_t shapes[][2] = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 7}, {1, 8}, {2, 1}, {3, 5}, {4, 3}, {8, 4}, {16, 6}};
   for (int t = 0; t < KV_TYPES; t++) {
     for (const int32_t d : dims) {
@@ -229,7 +233,8 @@ int run(int argc, char** argv) {
       }
     }
     // More queries than one group holds, and the widest head.
-    Case many(rng, (KvType)t, 64, 64, 17, 5, true, false), wide(rng, (KvType)t, kMaxHeadDim, kMaxHeadDim, 6, 4, false, false);
+    Case many(rng, (KvType)t, 64, 64, 17, 5, true, false);
+    Case wide(rng, (KvType)t, kMaxHeadDim, kMaxHeadDim, 6, 4, false, false);
     same_bits(r, isas, many);
     same_bits(r, isas, wide);
   }

@@ -38,7 +38,7 @@ void accuracy(Report& r) {
     r.check(!(x < -104.0f) || ex == 0.0f, "exp(%a) = %a, not 0", (double)x, (double)ex);
     t.add(x, scalar_tanh(x), tanh((double)x));
     if (fabsf(x) < 87.0f) s.add(x, scalar_gate(1.0f, x), 1.0 / (1.0 + exp(-(double)x)));
-    // x sigmoid(2u): u carries 4 roundings of relative size 2^-24, exp turns them into 2|u| times as much; 4 more follow.
+    // x sigmoid(2u): u carries 4 roundings of relative size 2^-24, exp makes them 2|u| times as large; 4 more follow.
     if (fabsf(x) < 5.0f) {
       const double u = 0.7978845608028654 * ((double)x + 0.044715 * (double)x * x * x);
       const double w = x / (1.0 + exp(-2.0 * u)), bound = fabs(w) * (5.0 + 4.0 * fabs(2.0 * u)) * 0x1p-24 + 0x1p-149;

@@ -1,12 +1,13 @@
 // Attention over one page, over the vector vocabulary (body/math.inl) plus, from vec.h:
-//   tile_queries             queries of a register tile: 2 (16 registers) or 4 (32 registers)
+//   tile_queries, accumulators    the register tiles: queries of one, sums kept by one over the values
+//   in_register(v)           v, kept from being loaded again as a memory operand
 //   half_load/store[_n], half_all, i8_load, nibbles_load    packed values to floats; half_all: one half in all lanes
 //   reduce(a)                the last log2(W) tree levels of W scores at once, score i in lane i
-//   scatter<Q>(v, out)       the W / Q lanes of each of Q queries to out[q]
+//   scatter<Q>(v, out)       the W / Q lanes of each of Q queries to out[q], Q = 1, 2, tile_queries
 //
 // Shape of the work, for up to kMaxQueries (token row, head) pairs at a time:
-//   1. keys in blocks of `block` rows, decoded once to f32 in scratch; a small GEMM of query tiles against them gives
-//      scores[query][position in page]
+//   1. keys in blocks of `block` rows, decoded once to f32 in scratch (or, for few queries, used packed); a small GEMM
+//      of query tiles against them gives scores[query][position in page]
 //   2. per query: scale, softcap, m, exp, l (positions outside [k0, k1) become exact "does not exist")
 //   3. values in blocks the same way; o[query][d] stays in registers over a block, keys ascending
 // Whatever the tile, each score is the 32-partial dot and the fixed tree, and each o[d] one chain of fma over its own
@@ -18,7 +19,7 @@ namespace hw {
 namespace {
 
 constexpr int kMaxQueries = 64;
-constexpr int kPackedQueries = 8;  // up to here f16 rows are used packed
+constexpr int kPackedQueries = 8;  // up to here f16 rows are used packed: decode with grouped queries
 
 // Brings the packed rows of the next block near while this one is worked on, a few lines per register tile: the
 // hardware prefetcher stops at 4 KiB borders, and one burst of prefetches would fill the miss queue and stall.
@@ -67,8 +68,8 @@ inline void decode_rows(const uint8_t* rows, int32_t j0, int32_t j1, int32_t dim
   for (int32_t j = j0; j < j1; j++, out += padded) decode_row<T>(rows + j * bytes, out, dim, padded);
 }
 
-// Where the rows of a tile come from: decoded floats in scratch, or packed halves turned into floats at each load, which
-// pays while every value is loaded by one or two tiles only. Offsets are rows from the first and a column, W values on.
+// Where the rows of a tile come from: decoded floats in scratch, or packed halves turned into floats at each load,
+// which pays while few tiles load the same value.
 struct Floats {
   const float* p;
   int64_t stride;
@@ -94,13 +95,13 @@ template <int QN, int KN, class Rows>
 inline void dot_pass(const float* const* q, const Rows k, int32_t dim, int first, F* a) {
   const F zero = V::zero();
   F kv[KN];
-  HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = k.load(i, first);
+  HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = QN == 1 ? k.load(i, first) : V::in_register(k.load(i, first));
   HW_UNROLL for (int n = 0; n < QN; n++) {
     const F qv = V::load(q[n] + first);
     HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, zero);
   }
   for (int32_t c = first + 32; c < dim; c += 32) {
-    HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = k.load(i, c);
+    HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = QN == 1 ? k.load(i, c) : V::in_register(k.load(i, c));
     HW_UNROLL for (int n = 0; n < QN; n++) {
       const F qv = V::load(q[n] + c);
       HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, a[n * KN + i]);
@@ -138,8 +139,8 @@ struct Query {
   int32_t k0, k1;
 };
 
-// Scores of the first n <= QN queries against rows k, positions [j0, j1); a multiple of KN = W / QN rows is computed, and
-// what falls outside a query's range is never read. Row j0 is a multiple of 16 and rows up to j1 rounded up exist.
+// Scores of the first n <= QN queries against rows k, positions [j0, j1); a multiple of KN = W / QN rows is computed,
+// and what falls outside a query's range is never read. Row j0 is a multiple of 16 and rows up to j1 rounded up exist.
 template <int QN, class Rows>
 inline void score_block(const Query* queries, int n, const Rows k, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
   constexpr int KN = W / QN;
@@ -161,24 +162,14 @@ inline void score_block(const Query* queries, int n, const Rows k, int32_t j0, i
   }
 }
 
-// Queries of the next tile: the widest that is filled, or lacks one of its four or eight.
-template <int Widest>
-inline int tile_of(int left) {
-  if (Widest >= 8 && left >= 7) return 8;
-  if (Widest >= 4 && left >= 3) return 4;
-  return left >= 2 ? 2 : 1;
-}
-
-template <int Widest, class Rows>
+template <class Rows>
 inline void score_queries(const Query* x, int n, const Rows k, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
-  for (int i = 0, t; i < n; i += t) {
-    t = tile_of<Widest>(n - i);
-    const int filled = n - i < t ? n - i : t;
-    if (t == 8) score_block<Widest < 8 ? Widest : 8>(x + i, filled, k, j0, j1, dim, fetch);
-    else if (t == 4) score_block<Widest < 4 ? Widest : 4>(x + i, filled, k, j0, j1, dim, fetch);
-    else if (t == 2) score_block<2>(x + i, filled, k, j0, j1, dim, fetch);
-    else score_block<1>(x + i, filled, k, j0, j1, dim, fetch);
-  }
+  constexpr int T = V::tile_queries;
+  int i = 0;
+  for (; i + T <= n; i += T) score_block<T>(x + i, T, k, j0, j1, dim, fetch);
+  if (n - i == 3) score_block<T>(x + i, 3, k, j0, j1, dim, fetch);
+  if (n - i == 2) score_block<2>(x + i, 2, k, j0, j1, dim, fetch);
+  if (n - i == 1) score_block<1>(x + i, 1, k, j0, j1, dim, fetch);
 }
 
 // m, l and the scores turned into exp(score - m).
@@ -216,7 +207,7 @@ inline void value_tile(const Query* x, const Rows v, int32_t base, int32_t j0, i
   for (int32_t j = j0; j < j1; j++, row = row.from(1, 0)) {
     ahead.step();
     F vv[DN];
-    HW_UNROLL for (int i = 0; i < DN; i++) vv[i] = row.load(0, i * W);
+    HW_UNROLL for (int i = 0; i < DN; i++) vv[i] = QN == 1 ? row.load(0, i * W) : V::in_register(row.load(0, i * W));
     HW_UNROLL for (int n = 0; n < QN; n++) {
       const F p = V::set(x[n].s[j]);
       HW_UNROLL for (int i = 0; i < DN; i++) acc[n][i] = V::fma(p, vv[i], acc[n][i]);
@@ -261,21 +252,22 @@ inline void value_block(const Query* x, const Rows v, int32_t j0, int32_t j1, in
   for (int n = 0; n < QN; n++) value_span<1>(x + n, v, j0, b, hi[n], dim, fetch);
 }
 
-// `x` has room for one more query than n, so that a tile that lacks one is filled up with a copy that writes elsewhere.
-template <int Widest, class Rows>
+// `x` has room for one more query than n, so that a tile of four that lacks one is filled up with a copy that writes
+// elsewhere.
+template <class Rows>
 inline void value_queries(Query* x, int n, float* spare, const Rows v, int32_t j0, int32_t j1, int32_t dim,
                           Fetch& fetch) {
-  for (int i = 0, t; i < n; i += t) {
-    t = tile_of<Widest>(n - i);
-    if (n - i < t) {
-      x[n] = x[i];
-      x[n].o = spare;
-    }
-    if (t == 8) value_block<Widest < 8 ? Widest : 8>(x + i, v, j0, j1, dim, fetch);
-    else if (t == 4) value_block<Widest < 4 ? Widest : 4>(x + i, v, j0, j1, dim, fetch);
-    else if (t == 2) value_block<2>(x + i, v, j0, j1, dim, fetch);
-    else value_block<1>(x + i, v, j0, j1, dim, fetch);
+  constexpr int T = V::tile_queries;
+  int i = 0;
+  for (; i + T <= n; i += T) value_block<T>(x + i, v, j0, j1, dim, fetch);
+  if (n - i == 3) {
+    x[n] = x[i];
+    x[n].o = spare;
+    value_block<T>(x + i, v, j0, j1, dim, fetch);
+    return;
   }
+  if (n - i == 2) value_block<2>(x + i, v, j0, j1, dim, fetch);
+  if (n - i == 1) value_block<1>(x + i, v, j0, j1, dim, fetch);
 }
 
 // What one call knows; the steps below work on up to kMaxQueries of its queries at a time.
@@ -299,12 +291,12 @@ inline void all_scores(const Piece& a, const Query* x, int n) {
     // A tile reads whole groups of rows, which the packed page need not have after its last position.
     if constexpr (packed)
       if (a.kp == dk && j1 % 16 == 0) {
-        score_queries<V::widest_packed>(x, n, Halves{a.k + j * k_bytes, dk}, j, j1, dk, fetch);
+        score_queries(x, n, Halves{a.k + j * k_bytes, dk}, j, j1, dk, fetch);
         continue;
       }
     const int32_t j0 = j < a.first ? a.first : j;
     decode_rows<T>(a.k, j0, j1, dk, a.kp, a.decoded + (int64_t)(j0 - j) * a.kp);
-    score_queries<V::tile_queries>(x, n, Floats{a.decoded, a.kp}, j, j1, a.kp, fetch);
+    score_queries(x, n, Floats{a.decoded, a.kp}, j, j1, a.kp, fetch);
   }
 }
 
@@ -314,22 +306,22 @@ inline void all_values(const Piece& a, Query* x, int n) {
   const int64_t v_bytes = kv_row_bytes(T, dv);
   for (int32_t j = start, j1; j < a.end; j = j1) {
     j1 = j + a.block < a.end ? j + a.block : a.end;
-    const int64_t tiles = (int64_t)(j1 - j) * ((int64_t)n * a.vp + V::accumulators * W - 1) / (V::accumulators * W);
+    const int64_t tiles = (int64_t)(j1 - j) * n * a.vp / (V::accumulators * W);
     const int64_t ahead = j1 + a.block < a.end ? a.block : a.end - j1;
     Fetch fetch(a.v + j1 * v_bytes, ahead * v_bytes, tiles < 1 ? 1 : tiles);
     if constexpr (packed)
       if (a.vp == dv) {
-        value_queries<V::widest_packed>(x, n, a.spare, Halves{a.v + j * v_bytes, dv}, j, j1, dv, fetch);
+        value_queries(x, n, a.spare, Halves{a.v + j * v_bytes, dv}, j, j1, dv, fetch);
         continue;
       }
     const int32_t j0 = j < a.first ? a.first : j;
     decode_rows<T>(a.v, j0, j1, dv, a.vp, a.decoded + (int64_t)(j0 - j) * a.vp);
-    value_queries<V::tile_queries>(x, n, a.spare, Floats{a.decoded, a.vp}, j, j1, a.vp, fetch);
+    value_queries(x, n, a.spare, Floats{a.decoded, a.vp}, j, j1, a.vp, fetch);
   }
 }
 
-// Scratch, in floats: decoded rows, a spare output, then per query scores and padded copies of q and o where the head is
-// not a multiple of 32 (q) or 16 (o). At kMaxHeadDim rows take 128 KiB and a query 17 KiB: 21 queries still fit.
+// Scratch, in floats: decoded rows, a spare output, then per query scores and padded copies of q and o where the head
+// is not a multiple of 32 (q) or 16 (o). At kMaxHeadDim rows take 128 KiB and a query 17 KiB: 21 queries still fit.
 template <KvType T>
 void attn_piece(const AttnPiece* shape, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads,
                 const void* k, const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l, float* o,

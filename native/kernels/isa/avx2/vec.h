@@ -15,8 +15,13 @@ alignas(32) const int32_t kTailMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 struct V {
   typedef __m256 F;
   static constexpr int W = 8;
-  static constexpr int accumulators = 8;  // of a register tile; with their operands they fit the 16 registers
-  static constexpr int tile_queries = 2, widest_packed = 4;  // queries of a tile: decoded rows, packed rows
+  // Attention's register tiles: 8 sums, 4 operands, a broadcast. 12 sums (4 queries x 3) were slower.
+  static constexpr int tile_queries = 2, accumulators = 8;
+  // Otherwise GCC reloads the operand for every query, and two loads a cycle become the limit.
+  static F in_register(F v) {
+    __asm__("" : "+x"(v));
+    return v;
+  }
 
   static __m256i mask_n(int64_t n) { return _mm256_loadu_si256((const __m256i*)(kTailMask + 8 - n)); }
   static F set(float x) { return _mm256_set1_ps(x); }
@@ -111,17 +116,11 @@ struct V {
   }
   template <int QN>
   static void scatter(F v, float* const* out) {
-    const __m128 lo = _mm256_castps256_ps128(v), hi = _mm256_extractf128_ps(v, 1);
     if constexpr (QN == 1) {
       store(out[0], v);
-    } else if constexpr (QN == 2) {
-      _mm_storeu_ps(out[0], lo);
-      _mm_storeu_ps(out[1], hi);
     } else {
-      _mm_storel_pi((__m64*)out[0], lo);
-      _mm_storeh_pi((__m64*)out[1], lo);
-      _mm_storel_pi((__m64*)out[2], hi);
-      _mm_storeh_pi((__m64*)out[3], hi);
+      _mm_storeu_ps(out[0], _mm256_castps256_ps128(v));
+      _mm_storeu_ps(out[1], _mm256_extractf128_ps(v, 1));
     }
   }
 };

@@ -13,8 +13,8 @@ namespace {
 struct V {
   typedef __m512 F;
   static constexpr int W = 16;
-  static constexpr int accumulators = 16;  // of a register tile; with their operands they fit the 32 registers
-  static constexpr int tile_queries = 4, widest_packed = 8;  // queries of a tile: decoded rows, packed rows
+  static constexpr int tile_queries = 4, accumulators = 16;  // attention's register tiles
+  static F in_register(F v) { return v; }
 
   static int64_t clamp(int64_t n) { return n < 0 ? 0 : n > 16 ? 16 : n; }
   static __mmask16 mask_n(int64_t n) { return (__mmask16)_bzhi_u32(0xFFFFu, (uint32_t)n); }
@@ -109,18 +109,10 @@ struct V {
       _mm256_storeu_ps(out[0], _mm512_castps512_ps256(v));
       _mm256_storeu_ps(out[1], _mm512_extractf32x8_ps(v, 1));
     } else {
-      for (int i = 0; i < 4; i++) {
-        const __m128 x = i == 0   ? _mm512_castps512_ps128(v)
-                         : i == 1 ? _mm512_extractf32x4_ps(v, 1)
-                         : i == 2 ? _mm512_extractf32x4_ps(v, 2)
-                                  : _mm512_extractf32x4_ps(v, 3);
-        if constexpr (QN == 4) {
-          _mm_storeu_ps(out[i], x);
-        } else {
-          _mm_storel_pi((__m64*)out[2 * i], x);
-          _mm_storeh_pi((__m64*)out[2 * i + 1], x);
-        }
-      }
+      _mm_storeu_ps(out[0], _mm512_castps512_ps128(v));
+      _mm_storeu_ps(out[1], _mm512_extractf32x4_ps(v, 1));
+      _mm_storeu_ps(out[2], _mm512_extractf32x4_ps(v, 2));
+      _mm_storeu_ps(out[3], _mm512_extractf32x4_ps(v, 3));
     }
   }
 };

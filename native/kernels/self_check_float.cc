@@ -1,0 +1,97 @@
+// The float and attention half of the self-check: every slot once against scalar, on sizes with full vectors and tails.
+#include <stdlib.h>
+#include <string.h>
+
+#include <initializer_list>
+
+#include "kernels.h"
+#include "kv_rows.h"
+#include "sample.h"
+
+namespace hw {
+namespace {
+
+constexpr int kN = 133, kRows = 3, kHeads = 3, kKeys = 53;  // odd on purpose: tails in every direction
+constexpr int kBlockDim = 96;
+
+struct Buffers {
+  alignas(64) uint8_t scratch[kScratchBytes];
+  float x[kN], up[kN], got[kN], want[kN];
+  float q[kRows * kHeads * kN], result[2][kRows * kHeads * (kN + 2)];
+  uint8_t k[kKeys * kN * 2], v[kKeys * kN * 2], row[2][kN * 2];
+};
+
+// Runs `call(kernels, values)` for both tables on copies of x and compares all kN values.
+template <class Call>
+bool same(const Kernels& k, const Kernels& reference, Buffers& b, Call call) {
+  memcpy(b.got, b.x, sizeof b.x);
+  memcpy(b.want, b.x, sizeof b.x);
+  call(k, b.got);
+  call(reference, b.want);
+  return memcmp(b.got, b.want, sizeof b.got) == 0;
+}
+
+const char* check_float(const Kernels& k, const Kernels& r, Buffers& b) {
+  typedef const Kernels& K;
+  const float* up = b.up;
+  if (!same(k, r, b, [=](K f, float* x) { f.rms_norm(x, up, x, kN, 1e-5f); })) return "rms_norm";
+  if (!same(k, r, b, [=](K f, float* x) { f.add(up, x, kN); })) return "add";
+  if (!same(k, r, b, [=](K f, float* x) { f.scale(x, 0.3f, kN); })) return "scale";
+  if (!same(k, r, b, [=](K f, float* x) { f.axpy(up, 0.3f, x, kN); })) return "axpy";
+  if (!same(k, r, b, [=](K f, float* x) { f.softcap(x, 2.0f, kN); })) return "softcap";
+  static const char* const glus[GLU_KINDS] = {"glu silu", "glu gelu-tanh", "glu oai"};
+  for (int g = 0; g < GLU_KINDS; g++) {
+    if (!same(k, r, b, [=](K f, float* x) { f.glu[g](x, up, x, kN); })) return glus[g];
+  }
+  for (int interleaved = 0; interleaved < 2; interleaved++) {
+    if (!same(k, r, b, [=](K f, float* x) { f.rope(x, up, up + 66, 132, interleaved); })) return "rope";
+  }
+  if (!same(k, r, b, [=](K f, float* x) { x[0] = f.max(x, kN); })) return "max";
+  if (!same(k, r, b, [=](K f, float* x) { x[0] = f.exp_sum(x, 3.0f, kN); })) return "exp_sum";
+  return nullptr;
+}
+
+const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvType type, int dim) {
+  const int64_t bytes = kv_row_bytes(type, dim);
+  for (int j = 0; j < kKeys; j++) {
+    for (uint8_t* rows : {b.k, b.v}) {
+      b.x[j % dim] += 0.25f;
+      k.kv_store[type](b.x, b.row[0], dim);
+      r.kv_store[type](b.x, b.row[1], dim);
+      if (memcmp(b.row[0], b.row[1], (size_t)bytes) != 0) return "kv_store";
+      memcpy(rows + j * bytes, b.row[1], (size_t)bytes);
+    }
+  }
+  const AttnPiece piece = {dim, dim, 0.1f, 5.0f};
+  const int32_t k0[kRows] = {0, 3, 17}, k1[kRows] = {kKeys - 4, kKeys - 1, kKeys};
+  const int n = kRows * kHeads;
+  // All rows at once (decoded rows), one row (packed rows where the ISA uses them).
+  for (const int32_t rows : {kRows, 1}) {
+    for (int t = 0; t < 2; t++) {
+      float* m = b.result[t];
+      memset(m, 0, sizeof b.result[t]);
+      (t ? r : k).attn_piece[type](&piece, b.q, kHeads * dim, rows, kHeads, b.k, b.v, k0, k1, m, m + n, m + 2 * n,
+                                   b.scratch);
+    }
+    if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const char* self_check_float(const Kernels& k, const Kernels& reference) {
+  void* memory = malloc(sizeof(Buffers) + 64);
+  if (!memory) return "out of memory";
+  Buffers* b = reinterpret_cast<Buffers*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~static_cast<uintptr_t>(63));
+  SampleRng rng(3);
+  for (int i = 0; i < kN; i++) b->x[i] = rng.uniform() * 3, b->up[i] = rng.uniform() * 3;
+  for (float& q : b->q) q = rng.uniform() * 3;
+  const char* slot = check_float(k, reference, *b);
+  if (!slot) slot = check_attention(k, reference, *b, KV_F16, kN);
+  for (int t = 0; t < KV_TYPES && !slot; t++) slot = check_attention(k, reference, *b, (KvType)t, kBlockDim);
+  free(memory);
+  return slot;
+}
+
+}  // namespace hw
