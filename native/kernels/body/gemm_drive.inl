@@ -15,7 +15,7 @@ constexpr int kChunk = 512;
 template <class P>
 struct Tile {
   static constexpr int kBlocks = kChunk / P::kBlock;
-  static constexpr int kInits = P::kOffset == 0 ? 0 : kChunk / (P::kGroupQuads == 4 ? 16 : P::kBlock == 256 && P::kGroupQuads == 64 ? 256 : 32);
+  static constexpr int kInits = P::kOffset == 0 ? 0 : kChunk / (4 * P::kGroupQuads);
   static constexpr int kMinWords = P::kMins == 0 ? 0 : P::kBlock == 32 ? kBlocks : kBlocks * P::kMins;
   // [kTile] rows of each plane
   static constexpr int kInit = kTile * kChunk;                 // int32 -kOffset * sum of q, per group
