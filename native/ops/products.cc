@@ -98,8 +98,7 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   return stop.load() ? cancelled() : done();
 }
 
-// A weight that comes through a ring or expert slot: span after span, each in parallel. The span before stays in use
-// until the next one is there, so that reading ahead never waits for us.
+// A weight that comes through a ring or expert slot: span after span, each in parallel.
 Status run_streamed(Host& host, const ProductTask& task) {
   const Weight& w = *task.weight;
   std::atomic<bool> stop(false);

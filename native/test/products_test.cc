@@ -1,0 +1,146 @@
+// Matrix products of weights that are not all in memory: spans of any size give the bits of the resident weight, every
+// span is released, a failing or disorderly source and a cancel flag end the call with an error.
+#include <stdio.h>
+#include <string.h>
+
+#include <memory>
+#include <vector>
+
+#include "../host.h"
+#include "../kernels/sample.h"
+#include "../ops/products.h"
+#include "../resources.h"
+
+namespace {
+
+int failures = 0;
+
+void check(bool ok, const char* what, long long a = 0) {
+  if (ok) return;
+  fprintf(stderr, "FAILED: %s (%lld)\n", what, a);
+  failures++;
+}
+
+// Copies each span to fresh memory of exactly its size, so that reading past it is seen by a sanitizer.
+struct PieceSource : hw::WeightSource {
+  const hw::Weight* whole = nullptr;
+  int64_t span_rows = 1;
+  int64_t fail_at = -1, cancel_at = -1;
+  bool disorder = false;
+  int32_t cancel_flag = 0;
+  int held = 0, most_held = 0;
+  std::vector<uint8_t> memory;
+
+  bool next(int64_t expert, int64_t row, hw::RowSpan* out) override {
+    if (fail_at >= 0 && row >= fail_at) return false;
+    if (cancel_at >= 0 && row >= cancel_at) cancel_flag = 1;
+    int64_t end = row + span_rows < whole->rows ? row + span_rows : whole->rows;
+    const uint8_t* from = whole->base + (expert * whole->rows + row) * whole->row_bytes;
+    memory.assign(from, from + (end - row) * whole->row_bytes);
+    memory.shrink_to_fit();
+    *out = hw::RowSpan{memory.data(), disorder ? row + 1 : row, end};
+    held++;
+    most_held = held > most_held ? held : most_held;
+    return true;
+  }
+  void release(const hw::RowSpan&) override { held--; }
+};
+
+struct Fixture {
+  std::unique_ptr<hw::Host> host;
+  std::vector<uint8_t> bytes;
+  std::vector<float> x, bias;
+  hw::Weight resident, streamed;
+  PieceSource source;
+  int32_t n;
+
+  Fixture(int threads, hw::Dtype dtype, int64_t rows, int64_t cols, int64_t experts, int32_t tokens) : n(tokens) {
+    host.reset(hw::Host::open(threads, nullptr, 0, &hw::kernels()).value);
+    const hw::DtypeInfo& info = *hw::dtype_info(dtype);
+    int64_t row_bytes = cols / info.block * info.bytes;
+    bytes.resize(static_cast<size_t>(row_bytes * rows * experts));
+    hw::SampleRng rng(7);
+    hw::sample_weights(info, rng, bytes.data(), rows * cols * experts);
+    for (int64_t i = 0; i < n * cols; i++) x.push_back(rng.uniform());
+    for (int64_t i = 0; i < rows; i++) bias.push_back(rng.uniform());
+    resident = hw::Weight{dtype, rows, cols, experts, row_bytes, bytes.data(), nullptr};
+    source.whole = &resident;
+    streamed = resident;
+    streamed.base = nullptr;
+    streamed.source = &source;
+  }
+
+  hw::Status run(const hw::Weight& weight, int64_t expert, bool add, std::vector<float>* out) {
+    out->assign(static_cast<size_t>(n * weight.rows), 0.5f);
+    hw::Acts acts[3];
+    int32_t cols = static_cast<int32_t>(weight.cols);
+    HW_TRY(hw::ops::prepare_acts(*host, host->scratch().acts, x.data(), cols, n, cols, hw::ops::kind_bit(weight), acts));
+    hw::ops::ProductTask task = {&weight, expert, &acts[hw::dtype_info(weight.dtype)->acts], nullptr, n,
+                                 out->data(), weight.rows, bias.data(), add, 0, 0};
+    return hw::ops::run_products(*host, &task, 1);
+  }
+};
+
+void spans_give_the_same_bits() {
+  const hw::Dtype dtypes[] = {hw::F32, hw::Q4_0, hw::Q4_K};
+  int cases = 0;
+  for (hw::Dtype dtype : dtypes) {
+    for (int threads : {1, 3}) {
+      for (int32_t n : {1, 5, 20}) {
+        Fixture f(threads, dtype, 203, 512, 2, n);
+        for (int64_t span : {1, 7, 64, 203, 1000}) {
+          bool add = cases++ % 2 == 1;
+          std::vector<float> expected, got;
+          f.source.span_rows = span;
+          check(f.run(f.resident, 1, add, &expected).ok, "resident product");
+          check(f.run(f.streamed, 1, add, &got).ok, "streamed product", span);
+          check(memcmp(expected.data(), got.data(), expected.size() * sizeof(float)) == 0, "bits of a streamed product", span);
+          check(f.source.held == 0, "spans still held", f.source.held);
+          check(f.source.most_held <= 2, "spans held at once", f.source.most_held);
+        }
+      }
+    }
+  }
+}
+
+void a_mix_in_one_call() {
+  Fixture f(2, hw::Q4_0, 100, 512, 1, 3);
+  f.source.span_rows = 33;
+  std::vector<float> a(300), b(300), expected;
+  check(f.run(f.resident, 0, false, &expected).ok, "resident product");
+  hw::Acts acts[3];
+  check(hw::ops::prepare_acts(*f.host, f.host->scratch().acts, f.x.data(), 512, 3, 512, 1u << hw::ACTS_Q8_32, acts).ok, "acts");
+  hw::ops::ProductTask tasks[3] = {
+      {&f.streamed, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, a.data(), 100, f.bias.data(), false, 0, 0},
+      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 0, nullptr, 100, nullptr, false, 0, 0},  // no rows
+      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, b.data(), 100, f.bias.data(), false, 0, 0},
+  };
+  check(hw::ops::run_products(*f.host, tasks, 3).ok, "streamed and resident products in one call");
+  check(a == expected && b == expected, "both are right");
+}
+
+void failures_end_the_call() {
+  std::vector<float> out;
+  Fixture f(2, hw::Q4_0, 203, 512, 1, 4);
+  f.source.span_rows = 50;
+  f.source.fail_at = 100;
+  check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "FILE_IO") == 0, "a read that fails");
+  f.source.fail_at = -1;
+  f.source.disorder = true;
+  check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "INTERNAL") == 0, "rows out of order");
+  f.source.disorder = false;
+  f.source.cancel_at = 100;
+  f.host->set_cancel(&f.source.cancel_flag);
+  check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "CANCELLED") == 0, "cancelled");
+  check(f.source.held == 0, "spans held after failures", f.source.held);
+}
+
+}  // namespace
+
+int main() {
+  spans_give_the_same_bits();
+  a_mix_in_one_call();
+  failures_end_the_call();
+  printf(failures == 0 ? "products: all passed\n" : "products: %d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
