@@ -50,5 +50,5 @@ export function mappedCodePoint(byte: number): number {
 
 /** The vocabulary's text for bytes. */
 export function mapBytes(bytes: Uint8Array): string {
-  return String.fromCharCode(...Array.from(bytes, (b) => codePointOf[b]!));
+  return Array.from(bytes, (b) => String.fromCharCode(codePointOf[b]!)).join("");
 }

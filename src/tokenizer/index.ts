@@ -9,7 +9,7 @@ import { type EncodeText, VocabularyTokenizer } from "./tokenizer.js";
 import type { Tokenizer } from "./types.js";
 import { readVocabulary } from "./vocab.js";
 
-export { preTokenizerNames } from "./pretokenize.js";
+export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export type { EncodeOptions, SpecialTokens, StreamDecoder, Tokenizer, TokenKind } from "./types.js";
 

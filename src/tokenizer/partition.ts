@@ -2,7 +2,7 @@
  * Finds special tokens in raw text before it is tokenized. Longer texts go first, each from left to right in what is
  * still free, as llama.cpp does; but in one pass over the text whatever the number of special tokens (gemma has 6,000).
  */
-import { attributes, tokenText, type Vocabulary } from "./vocab.js";
+import { attributes, invalid, tokenText, type Vocabulary } from "./vocab.js";
 
 /** Alternately raw text and tokens: `[from, to)` is text, or a token when `id` >= 0. */
 export interface Fragment {
@@ -14,65 +14,101 @@ export interface Fragment {
 /** Where control tokens may be recognised: nowhere, everywhere, or outside these sorted byte ranges (pairs). */
 export type ParseSpecial = boolean | { readonly exceptIn: readonly number[] };
 
-interface TrieNode {
-  readonly next: Map<number, TrieNode>;
-  /** The special token that ends here. */
-  special: Special | undefined;
-  /** Nearest special token that ends on the way here: the next shorter candidate. */
-  shorter: Special | undefined;
-}
-
 interface Special {
   readonly id: number;
   readonly length: number;
   /** Never recognised in what a user wrote. */
   readonly guarded: boolean;
   readonly strip: number;
+  /** The longest other special that this one begins with. */
   shorter: Special | undefined;
 }
 
+/** Special tokens together: gemma's 6,000 take 70 KB; more than this is a hostile file. */
+const maxSpecialBytes = 1 << 24;
+
+/** Prefix tree over bytes in typed arrays (13 bytes a node): children are linked lists of siblings. */
+class ByteTrie {
+  #child = new Int32Array(256);
+  #sibling = new Int32Array(256);
+  /** Number of the special that ends here + 1. */
+  #special = new Int32Array(256);
+  #byte = new Uint8Array(256);
+  #count = 1;
+
+  /** Child of `node` by `byte`, or 0. The root is node 0. */
+  next(node: number, byte: number): number {
+    let at = this.#child[node]!;
+    while (at !== 0 && this.#byte[at] !== byte) at = this.#sibling[at]!;
+    return at;
+  }
+
+  /** Number of the special that ends at `node`, or -1. */
+  special(node: number): number {
+    return this.#special[node]! - 1;
+  }
+
+  /** The first of equal texts stays. */
+  add(text: Uint8Array, special: number): void {
+    let node = 0;
+    for (const byte of text) {
+      let next = this.next(node, byte);
+      if (next === 0) {
+        next = this.#count++;
+        if (next === this.#byte.length) this.#grow();
+        this.#byte[next] = byte;
+        this.#sibling[next] = this.#child[node]!;
+        this.#child[node] = next;
+      }
+      node = next;
+    }
+    if (this.#special[node] === 0) this.#special[node] = special + 1;
+  }
+
+  #grow(): void {
+    const wider = (old: Int32Array) => {
+      const grown = new Int32Array(2 * old.length);
+      grown.set(old);
+      return grown;
+    };
+    this.#child = wider(this.#child);
+    this.#sibling = wider(this.#sibling);
+    this.#special = wider(this.#special);
+    const bytes = new Uint8Array(2 * this.#byte.length);
+    bytes.set(this.#byte);
+    this.#byte = bytes;
+  }
+}
+
 export class Partitioner {
-  readonly #root: TrieNode = { next: new Map(), special: undefined, shorter: undefined };
-  readonly #first = new Uint8Array(256);
+  readonly #trie = new ByteTrie();
+  readonly #specials: Special[] = [];
+  /** Node of the trie for each first byte, 0 when no special begins with it. */
+  readonly #first: Int32Array;
   #guardedOnly = true;
 
+  /** @throws TOKENIZER_INVALID when the special tokens are absurdly long */
   constructor(vocabulary: Vocabulary) {
     const guardedBits = attributes.control | attributes.unknown;
+    const texts: Uint8Array[] = [];
+    let total = 0;
     for (let id = 0; id < vocabulary.size; id++) {
       const bits = vocabulary.attributes[id]!;
       if ((bits & (guardedBits | attributes.user)) === 0) continue;
       const guarded = (bits & guardedBits) !== 0;
       if (!guarded) this.#guardedOnly = false;
+      total += vocabulary.pieces.end(id) - vocabulary.pieces.start(id);
+      if (total > maxSpecialBytes) throw invalid(`special tokens have more than ${maxSpecialBytes} bytes of text`);
       const text = Buffer.from(tokenText(vocabulary, id), "utf8");
       const strip = bits & (attributes.stripLeft | attributes.stripRight);
-      this.#add(text, { id, length: text.length, guarded, strip, shorter: undefined });
+      this.#trie.add(text, this.#specials.length);
+      this.#specials.push({ id, length: text.length, guarded, strip, shorter: undefined });
+      texts.push(text);
     }
-    this.#link();
-  }
-
-  #add(text: Uint8Array, special: Special): void {
-    this.#first[text[0]!] = 1;
-    let node = this.#root;
-    for (const byte of text) {
-      let next = node.next.get(byte);
-      if (next === undefined) {
-        next = { next: new Map(), special: undefined, shorter: undefined };
-        node.next.set(byte, next);
-      }
-      node = next;
-    }
-    node.special ??= special;
-  }
-
-  #link(): void {
-    const pending: TrieNode[] = [this.#root];
-    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-      if (node.special !== undefined) node.special.shorter = node.shorter;
-      for (const next of node.next.values()) {
-        next.shorter = node.special ?? node.shorter;
-        pending.push(next);
-      }
-    }
+    texts.forEach((text, i) => {
+      this.#specials[i]!.shorter = this.#longestAt(text.subarray(0, -1), 0);
+    });
+    this.#first = Int32Array.from({ length: 256 }, (_, byte) => this.#trie.next(0, byte));
   }
 
   /** Cuts UTF-8 text; fragments come in order and cover everything but stripped white space. */
@@ -83,16 +119,18 @@ export class Partitioner {
     const guard = new UserRanges(parse);
 
     // Longest special at each position where one begins, and which lengths occur at all.
-    const starts: number[] = [];
-    const deepest: Special[] = [];
+    let starts: { readonly at: number; readonly longest: Special }[] = [];
+    const seen = new Set<Special>();
     const lengths = new Set<number>();
     for (let at = 0; at < text.length; at++) {
       if (this.#first[text[at]!] === 0) continue;
       const longest = this.#longestAt(text, at);
       if (longest === undefined) continue;
-      starts.push(at);
-      deepest.push(longest);
-      for (let s: Special | undefined = longest; s !== undefined; s = s.shorter) lengths.add(s.length);
+      starts.push({ at, longest });
+      for (let s: Special | undefined = longest; s !== undefined && !seen.has(s); s = s.shorter) {
+        seen.add(s);
+        lengths.add(s.length);
+      }
     }
     if (starts.length === 0) return all;
 
@@ -100,10 +138,9 @@ export class Partitioner {
     const found: Fragment[] = [];
     for (const length of [...lengths].sort((a, b) => b - a)) {
       const candidates: { at: number; special: Special }[] = [];
-      for (let i = 0; i < starts.length; i++) {
-        const at = starts[i]!;
-        if (claimed[at] === 1) continue;
-        let s: Special | undefined = deepest[i];
+      starts = starts.filter(({ at }) => claimed[at] === 0);
+      for (const { at, longest } of starts) {
+        let s: Special | undefined = longest;
         while (s !== undefined && s.length > length) s = s.shorter;
         if (s?.length !== length || (s.guarded && !guard.allows(at, at + length))) continue;
         candidates.push({ at, special: s });
@@ -124,18 +161,19 @@ export class Partitioner {
   }
 
   #longestAt(text: Uint8Array, at: number): Special | undefined {
-    let node: TrieNode | undefined = this.#root;
-    let longest: Special | undefined;
+    let longest = -1;
+    let node = 0;
     for (let i = at; i < text.length; i++) {
-      node = node.next.get(text[i]!);
-      if (node === undefined) break;
-      if (node.special !== undefined) longest = node.special;
+      node = this.#trie.next(node, text[i]!);
+      if (node === 0) break;
+      const special = this.#trie.special(node);
+      if (special >= 0) longest = special;
     }
-    return longest;
+    return this.#specials[longest];
   }
 }
 
-/** Answers in rising order of position are not needed: ranges are few (one a message). */
+/** Where a user wrote: sorted ranges, searched by halving. */
 class UserRanges {
   readonly #ranges: readonly number[];
   readonly #always: boolean;

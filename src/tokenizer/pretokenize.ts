@@ -186,6 +186,9 @@ const byName = new Map(table.flatMap((row) => row[0].split(" ").map((name) => [n
 /** Every name this version knows. */
 export const preTokenizerNames: readonly string[] = [...byName.keys()];
 
+/** One name of each group with the same meaning. */
+export const preTokenizerGroups: readonly string[] = table.map((row) => row[0].split(" ")[0]!);
+
 /** @throws TOKENIZER_UNSUPPORTED for a name that is not in the table */
 export function preTokenizer(name: string): PreTokenizer {
   const row = byName.get(name);

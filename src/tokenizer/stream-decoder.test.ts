@@ -53,7 +53,7 @@ test("no code point is given out in halves", () => {
   const ids = spm.encode("x\u{1f642}\u4e16\ufeff", { addSpecial: false });
   const decoder = createStreamDecoder(spm);
   const parts = Array.from(ids, (id) => decoder.push(id));
-  for (const part of parts) assert.ok(!part.includes("\ufffd") && part.isWellFormed());
+  for (const part of parts) assert.ok(!/[\ufffd\p{Surrogate}]/u.test(part));
   assert.equal(parts.join("") + decoder.flush(), "x\u{1f642}\u4e16\ufeff");
 });
 

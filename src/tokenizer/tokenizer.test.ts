@@ -54,7 +54,10 @@ test("random Unicode text survives encode and decode", () => {
   for (const tokenizer of tokenizers) {
     fc.assert(
       fc.property(fc.oneof(text, fc.string({ unit: "binary" })), (s) => {
-        assert.equal(tokenizer.decode(tokenizer.encode(s, { addSpecial: false })), s.toWellFormed());
+        assert.equal(
+          tokenizer.decode(tokenizer.encode(s, { addSpecial: false })),
+          s.replace(/\p{Surrogate}/gu, "\ufffd"),
+        );
       }),
       { numRuns: 150 },
     );

@@ -80,10 +80,12 @@ export class VocabularyTokenizer implements Tokenizer {
     }
     const ids = new IdList();
     const { bos } = this.special;
+    const mayAdd = this.addBos && bos !== undefined;
+    if (mayAdd) ids.push(bos);
     // If borders split surrogates the lengths do not add up: then everything counts as the user's.
     this.#encode(text, at === text.length ? { exceptIn } : false, ids);
-    if (!this.addBos || bos === undefined || (ids.length > 0 && ids.at(0) === bos)) return ids.toArray();
-    return Int32Array.of(bos, ...ids.toArray());
+    const twice = mayAdd && ids.length > 1 && ids.at(1) === bos;
+    return twice ? ids.toArray().subarray(1) : ids.toArray();
   }
 
   #encode(text: Uint8Array, parse: ParseSpecial, out: IdList): void {
