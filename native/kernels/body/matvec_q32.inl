@@ -3,7 +3,7 @@
 // The canonical order is one chain of dependent FMAs per output (kernels.h): 4 cycles a block, 8 with a minimum, while
 // a block of 17-34 bytes arrives from memory in 2-4. So a group of rows is done in two phases: first each row is walked
 // once, as one sequential stream, and leaves its block sums and scales in L1; then kChains outputs run their chains
-// side by side. Bits do not depend on the grouping, because a chain is the same wherever it runs.
+// side by side, one output per vector lane. Bits do not depend on the grouping: a chain is the same wherever it runs.
 //
 // `Kind` unpacks kChunk blocks at a time (see isa/*/matvec_q32.cc). A chunk may read blocks that belong to the next
 // row: they are in memory and their sums are not used. Only at the end of the matrix the rest is copied to scratch.
@@ -12,10 +12,16 @@
 
 #include "../kernels.h"
 
+#if defined(__GNUC__)
+#define HW_NOINLINE __attribute__((noinline))
+#else
+#define HW_NOINLINE
+#endif
+
 namespace hw {
 namespace {
 
-constexpr int kChains = 8;
+constexpr int kChains = 16;
 
 // One activation row in the order the unpacked chunks have, padded with zeros to whole chunks.
 struct PreparedRow {
@@ -75,9 +81,12 @@ struct MatvecQ32 {
     }
   }
 
+  // Chains a weight row takes: T, but 4 for T = 3, so that a row's chains never straddle two vectors.
+  static constexpr int width_of(int t) { return t == 3 ? 4 : t; }
+
   // Phase one: block sums of one weight row against T activation rows, as chains [chain, chain + T).
   template <int T>
-  void stream(const uint8_t* row, const PreparedRow* acts, int chain) const {
+  HW_NOINLINE void stream(const uint8_t* row, const PreparedRow* acts, int chain) const {
     float* o = sums + chain * kPlanes * kChunk;
     for (int32_t c = 0; c < chunks; c++, o += kChains * kPlanes * kChunk) {
       const uint8_t* p = row + c * kChunkBytes;
@@ -101,44 +110,65 @@ struct MatvecQ32 {
 
   // Phase two. Chains that no row filled run on leftovers and are not read.
   template <int T>
-  void chain(const PreparedRow* acts, float* acc) const {
-    typename Isa::Lane a[kChains];
-    for (int j = 0; j < kChains; j++) a[j] = Isa::lane(acc + j);
+  HW_NOINLINE void chain(const PreparedRow* acts, float* acc) const {
+    typedef typename Isa::Lanes Lanes;
+    constexpr int kLanes = Isa::kLanes, kSets = kChains / kLanes;
+    Lanes a[kSets];
+    const float* asum[kLanes];
+    for (int i = 0; i < kSets; i++) a[i] = Isa::load_lanes(acc + i * kLanes);
+    for (int j = 0; j < kLanes; j++) {
+      const int t = j % width_of(T);
+      asum[j] = reinterpret_cast<const float*>(acts[t < T ? t : 0].fix);
+    }
     const float* s = sums;
     for (int32_t b0 = 0; b0 < blocks; b0 += kChunk, s += kChains * kPlanes * kChunk) {
       const int count = blocks - b0 < kChunk ? blocks - b0 : kChunk;
-      for (int b = 0; b < count; b++) {
-        for (int j = 0; j < kChains; j++) {
-          const float* v = s + j * kPlanes * kChunk + b;
-          a[j] = Isa::fma_lane(v, v + kChunk, a[j]);
-          if (Kind::kMin) {
-            a[j] = Isa::fma_lane(v + 2 * kChunk, reinterpret_cast<const float*>(acts[j % T].fix) + b0 + b, a[j]);
+      for (int b = 0; b < count; b += 4) {
+        const int steps = count - b < 4 ? count - b : 4;
+        Lanes fix[4];
+        if (Kind::kMin) {
+          if (T == 1) {
+            for (int i = 0; i < 4; i++) fix[i] = Isa::broadcast(asum[0] + b0 + b + i);
+          } else {
+            Isa::transpose4([&](int j) { return asum[j] + b0 + b; }, fix);
+          }
+        }
+        for (int i = 0; i < kSets; i++) {
+          const float* v = s + i * kLanes * kPlanes * kChunk + b;
+          Lanes scale[4], isum[4], min[4];
+          Isa::transpose4([&](int j) { return v + j * kPlanes * kChunk; }, scale);
+          Isa::transpose4([&](int j) { return v + (j * kPlanes + 1) * kChunk; }, isum);
+          if (Kind::kMin) Isa::transpose4([&](int j) { return v + (j * kPlanes + 2) * kChunk; }, min);
+          for (int k = 0; k < 4; k++) {
+            if (k >= steps) break;
+            a[i] = Isa::fma(scale[k], isum[k], a[i]);
+            if (Kind::kMin) a[i] = Isa::fma(min[k], fix[k], a[i]);
           }
         }
       }
     }
-    for (int j = 0; j < kChains; j++) Isa::store_lane(acc + j, a[j]);
+    for (int i = 0; i < kSets; i++) Isa::store_lanes(acc + i * kLanes, a[i]);
   }
 
   template <int T>
   void tile(int32_t row, int32_t rows, const PreparedRow* acts, float* out, int64_t out_stride) const {
-    float acc[kChains] = {};
+    alignas(64) float acc[kChains] = {};
     for (int32_t r = 0; r < rows; r++) {
-      stream<T>(w + (row + r) * row_bytes, acts, r * T);
+      stream<T>(w + (row + r) * row_bytes, acts, r * width_of(T));
       if (!first) {
-        for (int t = 0; t < T; t++) acc[r * T + t] = out[t * out_stride + row + r];
+        for (int t = 0; t < T; t++) acc[r * width_of(T) + t] = out[t * out_stride + row + r];
       }
     }
     chain<T>(acts, acc);
     for (int32_t r = 0; r < rows; r++) {
-      for (int t = 0; t < T; t++) out[t * out_stride + row + r] = acc[r * T + t];
+      for (int t = 0; t < T; t++) out[t * out_stride + row + r] = acc[r * width_of(T) + t];
     }
   }
 
   // All weight rows against `n` prepared activation rows (n <= kRowsMax), in tiles of at most 4 of equal size.
   void rows_by(int32_t rows, int32_t n, float* out, int64_t out_stride) const {
     const int32_t tiles = (n + 3) / 4;
-    const int32_t group = n == 1 ? kChains : n == 2 ? kChains / 2 : kChains / 4;
+    const int32_t group = kChains / (n == 1 ? 1 : n == 2 ? 2 : 4);
     for (int32_t r = 0; r < rows; r += group) {
       const int32_t count = rows - r < group ? rows - r : group;
       for (int32_t i = 0, t = 0; i < tiles; i++) {

@@ -5,6 +5,12 @@
 
 #include "../kernels.h"
 
+#if defined(__GNUC__)
+#define HW_NOINLINE __attribute__((noinline))
+#else
+#define HW_NOINLINE
+#endif
+
 namespace hw {
 namespace {
 

@@ -5,29 +5,10 @@
 #include <immintrin.h>
 
 #include "../../blocks.h"
-#include "../../body/matvec_rows.inl"
+#include "../../body/matvec_k_x86.inl"
 
 namespace hw {
 namespace {
-
-inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
-inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-inline uint16_t load16(const void* p) {
-  uint16_t v;
-  __builtin_memcpy(&v, p, 2);
-  return v;
-}
-
-inline uint32_t load32(const void* p) {
-  uint32_t v;
-  __builtin_memcpy(&v, p, 4);
-  return v;
-}
-
-// {d, 0, 0, 0} or {d, -dmin, 0, 0}.
-inline __m128 one_scale(uint32_t d) { return _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(d))); }
-inline __m128 two_scales(uint32_t d_dmin) { return _mm_xor_ps(one_scale(d_dmin), _mm_setr_ps(0, -0.0f, 0, 0)); }
 
 // Scales of groups of 16 in the order `spread` needs: even groups in the low lane, odd ones in the high lane.
 inline __m256i even_odd(__m256i natural) {
@@ -39,14 +20,6 @@ inline __m256i even_odd(__m256i natural) {
 // Scales of group g (32 values) in all 16-bit elements, the low lane's for the first 16 values.
 inline __m256i spread(__m256i scales, int g) {
   return _mm256_shuffle_epi8(scales, _mm256_set1_epi16(static_cast<int16_t>((2 * g + 1) << 8 | 2 * g)));
-}
-
-// The 6-bit scales (bytes 0-7) and minimums (bytes 8-15) of Q4_K and Q5_K.
-inline __m128i scale_min_pairs(const uint8_t* s) {
-  const uint32_t a = load32(s), b = load32(s + 4), c = load32(s + 8);
-  const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
-  return _mm_setr_epi32(static_cast<int>(a & six), static_cast<int>((c & four) | ((a >> 6) & two) << 4),
-                        static_cast<int>(b & six), static_cast<int>(((c >> 4) & four) | ((b >> 6) & two) << 4));
 }
 
 // Eight bytes to 16-bit elements, each twice: what sums over 16 values need for groups of 32.
@@ -62,11 +35,10 @@ struct PairScales {
 };
 
 struct UnpackQ4_K : PairScales {
-  static constexpr int kBlockBytes = 144;
+  static constexpr int kBlockBytes = 144, kScaleAt = 0;
   static constexpr bool kMin = true, kSigned = false;
-  __m128 d;
   const uint8_t* qs;
-  explicit UnpackQ4_K(const uint8_t* p) : PairScales(p + 4), d(two_scales(load32(p))), qs(p + 16) {}
+  explicit UnpackQ4_K(const uint8_t* p) : PairScales(p + 4), qs(p + 16) {}
   __m256i group(int g) const {
     const __m256i v = load256(qs + g / 2 * 32);
     return _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
@@ -74,13 +46,12 @@ struct UnpackQ4_K : PairScales {
 };
 
 struct UnpackQ5_K : PairScales {
-  static constexpr int kBlockBytes = 176;
+  static constexpr int kBlockBytes = 176, kScaleAt = 0;
   static constexpr bool kMin = true, kSigned = false;
-  __m128 d;
   __m256i qh;
   const uint8_t* qs;
   explicit UnpackQ5_K(const uint8_t* p)
-      : PairScales(p + 4), d(two_scales(load32(p))), qh(load256(p + 16)), qs(p + 48) {}
+      : PairScales(p + 4), qh(load256(p + 16)), qs(p + 48) {}
   __m256i group(int g) const {
     const __m256i v = load256(qs + g / 2 * 32);
     const __m256i low = _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
@@ -90,12 +61,11 @@ struct UnpackQ5_K : PairScales {
 };
 
 struct UnpackQ6_K {
-  static constexpr int kBlockBytes = 210;
+  static constexpr int kBlockBytes = 210, kScaleAt = 208;
   static constexpr bool kMin = false, kSigned = false;
   __m256i scales, fix;
-  __m128 d;
   const uint8_t* p;
-  explicit UnpackQ6_K(const uint8_t* block) : d(one_scale(load16(block + 208))), p(block) {
+  explicit UnpackQ6_K(const uint8_t* block) : p(block) {
     const __m256i natural = _mm256_cvtepi8_epi16(load128(p + 192));
     scales = even_odd(natural);
     fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(natural, 5));
@@ -114,12 +84,11 @@ inline __m256i two_bits(const uint8_t* qs, int g) {
 }
 
 struct UnpackQ2_K {
-  static constexpr int kBlockBytes = 84;
+  static constexpr int kBlockBytes = 84, kScaleAt = 80;
   static constexpr bool kMin = true, kSigned = false;
   __m256i scales, fix;
-  __m128 d;
   const uint8_t* qs;
-  explicit UnpackQ2_K(const uint8_t* p) : d(two_scales(load32(p + 80))), qs(p + 16) {
+  explicit UnpackQ2_K(const uint8_t* p) : qs(p + 16) {
     const __m128i s = load128(p), low = _mm_set1_epi8(15);
     scales = even_odd(_mm256_cvtepu8_epi16(_mm_and_si128(s, low)));
     fix = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), low));
@@ -128,12 +97,11 @@ struct UnpackQ2_K {
 };
 
 struct UnpackQ3_K {
-  static constexpr int kBlockBytes = 110;
+  static constexpr int kBlockBytes = 110, kScaleAt = 108;
   static constexpr bool kMin = false, kSigned = false;
   __m256i scales, fix, hmask;
-  __m128 d;
   const uint8_t* qs;
-  explicit UnpackQ3_K(const uint8_t* p) : hmask(load256(p)), d(one_scale(load16(p + 108))), qs(p + 32) {
+  explicit UnpackQ3_K(const uint8_t* p) : hmask(load256(p)), qs(p + 32) {
     // Groups 4i..4i+3 are dword i: a nibble of dwords 0 and 1 of the 12 bytes, two bits of dword 2.
     const __m128i ab = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 96));
     const __m128i c = _mm_set1_epi32(static_cast<int>(load32(p + 104)));
@@ -152,12 +120,11 @@ struct UnpackQ3_K {
 };
 
 struct UnpackIQ4_XS {
-  static constexpr int kBlockBytes = 136;
+  static constexpr int kBlockBytes = 136, kScaleAt = 0;
   static constexpr bool kMin = false, kSigned = true;
   __m256i scales, fix;
-  __m128 d;
   const uint8_t* qs;
-  explicit UnpackIQ4_XS(const uint8_t* p) : d(one_scale(load16(p))), qs(p + 8) {
+  explicit UnpackIQ4_XS(const uint8_t* p) : qs(p + 8) {
     const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load32(p + 4))),
                                           _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 2)),
@@ -169,8 +136,8 @@ struct UnpackIQ4_XS {
     fix = _mm256_setzero_si256();
   }
   __m256i group(int g) const {
-    const __m128i v = load128(qs + 16 * g);
-    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
+    const __m256i v = _mm256_broadcastsi128_si256(load128(qs + 16 * g));
+    const __m256i both = _mm256_srlv_epi64(v, _mm256_setr_epi64x(0, 0, 4, 4));
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(kValuesIQ4NL)),
                                _mm256_and_si256(both, _mm256_set1_epi8(15)));
   }
@@ -178,14 +145,10 @@ struct UnpackIQ4_XS {
 
 template <class Unpack>
 struct Kind {
-  static void prefetch(const uint8_t* p) {
-    for (int i = 0; i < Unpack::kBlockBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + i), _MM_HINT_T0);
-  }
-
+  // isum[t] and msum[t]: eight parts each of the block's sums with activation row t.
   template <int T>
-  static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m128* acc) {
+  static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m256i* isum, __m256i* msum) {
     const Unpack u(p);
-    __m256i isum[T];
     for (int t = 0; t < T; t++) isum[t] = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
@@ -198,40 +161,22 @@ struct Kind {
       }
     }
     for (int t = 0; t < T; t++) {
-      __m256i sum = isum[t], fix = sum;
-      if (!Unpack::kSigned) fix = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
-      if (!Unpack::kMin && !Unpack::kSigned) sum = _mm256_add_epi32(sum, fix);
-      if (!Unpack::kMin) fix = sum;
-      const __m256i four = _mm256_hadd_epi32(sum, fix);  // per lane: two of isum, two of msum
-      const __m128i two = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-      const __m128 sums = _mm_cvtepi32_ps(_mm_hadd_epi32(two, two));
-      const __m128 d = _mm_mul_ps(u.d, _mm_set1_ps(acts[t].d[b]));
-      acc[t] = _mm_fmadd_ss(d, sums, acc[t]);
-      if (Unpack::kMin) acc[t] = _mm_fmadd_ss(_mm_movehdup_ps(d), _mm_movehdup_ps(sums), acc[t]);
+      if (Unpack::kSigned) continue;
+      msum[t] = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
+      if (!Unpack::kMin) isum[t] = _mm256_add_epi32(isum[t], msum[t]);
     }
-  }
-
-  template <int T>
-  static void row(const uint8_t* p, int32_t cols, const ActRow* acts, float* out, int64_t out_stride) {
-    __m128 acc[T];
-    for (int t = 0; t < T; t++) acc[t] = _mm_setzero_ps();
-    for (int32_t b = 0; b < cols / 256; b++, p += Unpack::kBlockBytes) {
-      prefetch(p);
-      block<T>(p, acts, b, acc);
-    }
-    for (int t = 0; t < T; t++) _mm_store_ss(out + t * out_stride, acc[t]);
   }
 };
 
 }  // namespace
 
 void fill_avx2_matvec_k(Kernels* k) {
-  set_matvec(k, Q2_K, MatvecRows<Kind<UnpackQ2_K>>::run);
-  set_matvec(k, Q3_K, MatvecRows<Kind<UnpackQ3_K>>::run);
-  set_matvec(k, Q4_K, MatvecRows<Kind<UnpackQ4_K>>::run);
-  set_matvec(k, Q5_K, MatvecRows<Kind<UnpackQ5_K>>::run);
-  set_matvec(k, Q6_K, MatvecRows<Kind<UnpackQ6_K>>::run);
-  set_matvec(k, IQ4_XS, MatvecRows<Kind<UnpackIQ4_XS>>::run);
+  set_matvec(k, Q2_K, MatvecRows<RowsK<Kind, UnpackQ2_K>>::run);
+  set_matvec(k, Q3_K, MatvecRows<RowsK<Kind, UnpackQ3_K>>::run);
+  set_matvec(k, Q4_K, MatvecRows<RowsK<Kind, UnpackQ4_K>>::run);
+  set_matvec(k, Q5_K, MatvecRows<RowsK<Kind, UnpackQ5_K>>::run);
+  set_matvec(k, Q6_K, MatvecRows<RowsK<Kind, UnpackQ6_K>>::run);
+  set_matvec(k, IQ4_XS, MatvecRows<RowsK<Kind, UnpackIQ4_XS>>::run);
 }
 
 }  // namespace hw

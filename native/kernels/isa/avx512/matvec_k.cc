@@ -6,29 +6,10 @@
 #include <immintrin.h>
 
 #include "../../blocks.h"
-#include "../../body/matvec_rows.inl"
+#include "../../body/matvec_k_x86.inl"
 
 namespace hw {
 namespace {
-
-inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
-inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-inline uint16_t load16(const void* p) {
-  uint16_t v;
-  __builtin_memcpy(&v, p, 2);
-  return v;
-}
-
-inline uint32_t load32(const void* p) {
-  uint32_t v;
-  __builtin_memcpy(&v, p, 4);
-  return v;
-}
-
-// {d, 0, 0, 0} or {d, -dmin, 0, 0}.
-inline __m128 one_scale(uint32_t d) { return _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(d))); }
-inline __m128 two_scales(uint32_t d_dmin) { return _mm_xor_ps(one_scale(d_dmin), _mm_setr_ps(0, -0.0f, 0, 0)); }
 
 // 32 bytes in both halves; `low` and `high` are constants for one half each.
 inline __m512i both_halves(const uint8_t* p) { return _mm512_broadcast_i64x4(load256(p)); }
@@ -43,14 +24,6 @@ inline __m512i pack_order(__m256i scales, int h) {
   const __m512i group = _mm512_add_epi64(lane, _mm512_set1_epi64(8 * h));
   const __m512i index = _mm512_mullo_epi64(group, _mm512_set1_epi64(0x0001000100010001ll));
   return _mm512_permutexvar_epi16(index, _mm512_castsi256_si512(scales));
-}
-
-// The 6-bit scales (bytes 0-7) and minimums (bytes 8-15) of Q4_K and Q5_K.
-inline __m128i scale_min_pairs(const uint8_t* s) {
-  const uint32_t a = load32(s), b = load32(s + 4), c = load32(s + 8);
-  const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
-  return _mm_setr_epi32(static_cast<int>(a & six), static_cast<int>((c & four) | ((a >> 6) & two) << 4),
-                        static_cast<int>(b & six), static_cast<int>(((c >> 4) & four) | ((b >> 6) & two) << 4));
 }
 
 // `scales` and `fix`: 16 groups of 16 values, 16 bits each.
@@ -74,21 +47,19 @@ inline __m512i add_bits(__m512i v, __m512i bits, int k, int add) {
 }
 
 struct UnpackQ4_K : PairScales {
-  static constexpr int kBlockBytes = 144;
+  static constexpr int kBlockBytes = 144, kScaleAt = 0;
   static constexpr bool kMin = true, kWide = false;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackQ4_K(const uint8_t* p) : PairScales(p + 4), d(two_scales(load32(p))) {
+  explicit UnpackQ4_K(const uint8_t* p) : PairScales(p + 4) {
     for (int k = 0; k < 4; k++) w[k] = nibbles(p + 16, k);
   }
 };
 
 struct UnpackQ5_K : PairScales {
-  static constexpr int kBlockBytes = 176;
+  static constexpr int kBlockBytes = 176, kScaleAt = 0;
   static constexpr bool kMin = true, kWide = false;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackQ5_K(const uint8_t* p) : PairScales(p + 4), d(two_scales(load32(p))) {
+  explicit UnpackQ5_K(const uint8_t* p) : PairScales(p + 4) {
     const __m512i qh = both_halves(p + 16);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) w[k] = add_bits(nibbles(p + 48, k), qh, k, 16);
@@ -96,12 +67,11 @@ struct UnpackQ5_K : PairScales {
 };
 
 struct UnpackQ6_K {
-  static constexpr int kBlockBytes = 210;
+  static constexpr int kBlockBytes = 210, kScaleAt = 208;
   static constexpr bool kMin = false, kWide = false;
   __m256i scales, fix;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackQ6_K(const uint8_t* p) : d(one_scale(load16(p + 208))) {
+  explicit UnpackQ6_K(const uint8_t* p) {
     scales = _mm256_cvtepi8_epi16(load128(p + 192));
     fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(scales, 5));
     const __m512i low = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
@@ -121,12 +91,11 @@ inline __m512i two_bits(const uint8_t* qs, int k) {
 }
 
 struct UnpackQ2_K {
-  static constexpr int kBlockBytes = 84;
+  static constexpr int kBlockBytes = 84, kScaleAt = 80;
   static constexpr bool kMin = true, kWide = false;
   __m256i scales, fix;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackQ2_K(const uint8_t* p) : d(two_scales(load32(p + 80))) {
+  explicit UnpackQ2_K(const uint8_t* p) {
     const __m128i s = load128(p), low = _mm_set1_epi8(15);
     scales = _mm256_cvtepu8_epi16(_mm_and_si128(s, low));
     fix = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), low));
@@ -135,12 +104,11 @@ struct UnpackQ2_K {
 };
 
 struct UnpackQ3_K {
-  static constexpr int kBlockBytes = 110;
+  static constexpr int kBlockBytes = 110, kScaleAt = 108;
   static constexpr bool kMin = false, kWide = false;
   __m256i scales, fix;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackQ3_K(const uint8_t* p) : d(one_scale(load16(p + 108))) {
+  explicit UnpackQ3_K(const uint8_t* p) {
     // Groups 4i..4i+3 are dword i: a nibble of dwords 0 and 1 of the 12 bytes, two bits of dword 2.
     const __m128i ab = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 96));
     const __m128i c = _mm_set1_epi32(static_cast<int>(load32(p + 104)));
@@ -157,12 +125,11 @@ struct UnpackQ3_K {
 };
 
 struct UnpackIQ4_XS {
-  static constexpr int kBlockBytes = 136;
+  static constexpr int kBlockBytes = 136, kScaleAt = 0;
   static constexpr bool kMin = false, kWide = true;
   __m256i scales, fix;
-  __m128 d;
   __m512i w[4];
-  explicit UnpackIQ4_XS(const uint8_t* p) : d(one_scale(load16(p))) {
+  explicit UnpackIQ4_XS(const uint8_t* p) {
     const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load32(p + 4))),
                                           _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 2)),
@@ -185,10 +152,6 @@ struct UnpackIQ4_XS {
 
 template <class Unpack>
 struct Kind {
-  static void prefetch(const uint8_t* p) {
-    for (int i = 0; i < Unpack::kBlockBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + i), _MM_HINT_T0);
-  }
-
   // Sum of scale * (w . a) over the block, in eight parts.
   static __m256i scaled(const Unpack& u, const __m512i* s, const int8_t* q) {
     __m512i dot[4];
@@ -204,8 +167,9 @@ struct Kind {
     return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
   }
 
+  // isum[t] and msum[t]: eight parts each of the block's sums with activation row t.
   template <int T>
-  static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m128* acc) {
+  static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m256i* isum, __m256i* msum) {
     const Unpack u(p);
     __m512i s[4];
     if (Unpack::kWide) {
@@ -219,39 +183,22 @@ struct Kind {
       s[1] = pack_order(u.scales, 1);
     }
     for (int t = 0; t < T; t++) {
-      __m256i sum = scaled(u, s, acts[t].q + b * 256);
-      __m256i fix = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
-      if (!Unpack::kMin) fix = sum = _mm256_add_epi32(sum, fix);
-      const __m256i four = _mm256_hadd_epi32(sum, fix);  // per lane: two of isum, two of msum
-      const __m128i two = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-      const __m128 sums = _mm_cvtepi32_ps(_mm_hadd_epi32(two, two));
-      const __m128 d = _mm_mul_ps(u.d, _mm_set1_ps(acts[t].d[b]));
-      acc[t] = _mm_fmadd_ss(d, sums, acc[t]);
-      if (Unpack::kMin) acc[t] = _mm_fmadd_ss(_mm_movehdup_ps(d), _mm_movehdup_ps(sums), acc[t]);
+      isum[t] = scaled(u, s, acts[t].q + b * 256);
+      msum[t] = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
+      if (!Unpack::kMin) isum[t] = _mm256_add_epi32(isum[t], msum[t]);
     }
-  }
-
-  template <int T>
-  static void row(const uint8_t* p, int32_t cols, const ActRow* acts, float* out, int64_t out_stride) {
-    __m128 acc[T];
-    for (int t = 0; t < T; t++) acc[t] = _mm_setzero_ps();
-    for (int32_t b = 0; b < cols / 256; b++, p += Unpack::kBlockBytes) {
-      prefetch(p);
-      block<T>(p, acts, b, acc);
-    }
-    for (int t = 0; t < T; t++) _mm_store_ss(out + t * out_stride, acc[t]);
   }
 };
 
 }  // namespace
 
 void fill_avx512_matvec_k(Kernels* k) {
-  set_matvec(k, Q2_K, MatvecRows<Kind<UnpackQ2_K>>::run);
-  set_matvec(k, Q3_K, MatvecRows<Kind<UnpackQ3_K>>::run);
-  set_matvec(k, Q4_K, MatvecRows<Kind<UnpackQ4_K>>::run);
-  set_matvec(k, Q5_K, MatvecRows<Kind<UnpackQ5_K>>::run);
-  set_matvec(k, Q6_K, MatvecRows<Kind<UnpackQ6_K>>::run);
-  set_matvec(k, IQ4_XS, MatvecRows<Kind<UnpackIQ4_XS>>::run);
+  set_matvec(k, Q2_K, MatvecRows<RowsK<Kind, UnpackQ2_K>>::run);
+  set_matvec(k, Q3_K, MatvecRows<RowsK<Kind, UnpackQ3_K>>::run);
+  set_matvec(k, Q4_K, MatvecRows<RowsK<Kind, UnpackQ4_K>>::run);
+  set_matvec(k, Q5_K, MatvecRows<RowsK<Kind, UnpackQ5_K>>::run);
+  set_matvec(k, Q6_K, MatvecRows<RowsK<Kind, UnpackQ6_K>>::run);
+  set_matvec(k, IQ4_XS, MatvecRows<RowsK<Kind, UnpackIQ4_XS>>::run);
 }
 
 }  // namespace hw

@@ -14,7 +14,6 @@ struct Avx512 {
   static constexpr int kChunk = 16;
   static constexpr int kHalfDistance = 64;
   typedef __m512 Floats;
-  typedef __m128 Lane;
 
   // Where the first 16 activations of block b go: quad by quad, 64 bytes of first halves, 64 of second halves.
   static int64_t half_at(int32_t b) { return static_cast<int64_t>(b / 4) * 128 + (b % 4) * 16; }
@@ -28,10 +27,25 @@ struct Avx512 {
   static __m512 load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
   static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
-  static __m128 lane(const float* p) { return _mm_load_ss(p); }
-  static void store_lane(float* p, __m128 v) { _mm_store_ss(p, v); }
-  static __m128 fma_lane(const float* a, const float* b, __m128 c) {
-    return _mm_fmadd_ss(_mm_load_ss(a), _mm_load_ss(b), c);
+  static constexpr int kLanes = 8;
+  typedef __m256 Lanes;
+  static __m256 load_lanes(const float* p) { return _mm256_loadu_ps(p); }
+  static void store_lanes(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
+  static __m256 broadcast(const float* p) { return _mm256_broadcast_ss(p); }
+  static __m256 fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+  // Four floats of each of eight rows to four registers of one float per row.
+  template <class Row>
+  static void transpose4(Row row, __m256* out) {
+    __m256 v[4];
+    for (int j = 0; j < 4; j++) {
+      v[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row(j))), _mm_loadu_ps(row(j + 4)), 1);
+    }
+    const __m256 a = _mm256_unpacklo_ps(v[0], v[1]), b = _mm256_unpackhi_ps(v[0], v[1]);
+    const __m256 c = _mm256_unpacklo_ps(v[2], v[3]), d = _mm256_unpackhi_ps(v[2], v[3]);
+    out[0] = _mm256_shuffle_ps(a, c, 0x44);
+    out[1] = _mm256_shuffle_ps(a, c, 0xee);
+    out[2] = _mm256_shuffle_ps(b, d, 0x44);
+    out[3] = _mm256_shuffle_ps(b, d, 0xee);
   }
 };
 
@@ -45,7 +59,7 @@ struct alignas(64) ByteIndex {
   __m512i vector() const { return _mm512_load_si512(i); }
 };
 
-// Two loads cover a quad: bytes [0, 64) and [second, second + 64). Byte `at` of the quad as a VPERMI2B index.
+// Two loads cover a quad: bytes [0, 64) and some from `second` on. Byte `at` of the quad as a VPERMI2B index.
 constexpr uint8_t byte_index(int at, int second) { return static_cast<uint8_t>(at < 64 ? at : 64 + at - second); }
 
 // Byte i of the result is byte `at + (i % 16) / per` of block i / 16.
@@ -66,9 +80,18 @@ struct Quad {
   __m512i a, b;
 };
 
-inline Quad load_quad(const uint8_t* p, int second) {
-  return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + second)};
+// The second load is as narrow as the quad allows: an unaligned 64-byte load always touches two cache lines.
+template <int kBytes>
+inline Quad load_quad(const uint8_t* p) {
+  static_assert(4 * kBytes > 64 && 4 * kBytes <= 96, "what second_at covers");
+  const __m512i a = _mm512_loadu_si512(p);
+  if (4 * kBytes <= 80) {
+    return {a, _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 4 * kBytes - 16)))};
+  }
+  return {a, _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 4 * kBytes - 32)))};
 }
+
+constexpr int second_at(int block_bytes) { return 4 * block_bytes - (4 * block_bytes <= 80 ? 16 : 32); }
 
 inline __m512i permute(const Quad& q, const ByteIndex& index) {
   return _mm512_permutex2var_epi8(q.a, index.vector(), q.b);
@@ -111,7 +134,7 @@ struct Nibbles {
   static constexpr int kBlockBytes = kBytes;
   static constexpr bool kMin = kHasMin;
   static constexpr int kOffset = kShift;
-  static constexpr int kSecond = 4 * kBytes - 64;
+  static constexpr int kSecond = second_at(kBytes);
   static constexpr ByteIndex kNibbles = spread(kBytes, kSecond, kAt, 1);
   static constexpr ByteIndex kHeads = heads(kBytes, kSecond);
   static constexpr ByteIndex kHighX = spread(kBytes, kSecond, kHigh, 8);
@@ -131,7 +154,7 @@ struct Nibbles {
     const uint64_t head_bytes = kExponent ? 0x1111 : kMin ? 0xffff : 0x3333;
     __m512i head = _mm512_setzero_si512();
     for (int k = 0; k < 4; k++) {
-      const Quad quad = load_quad(p + k * 4 * kBytes, kSecond);
+      const Quad quad = load_quad<kBytes>(p + k * 4 * kBytes);
       const __m512i qs = permute(quad, kNibbles);
       u.x[k] = value(_mm512_and_si512(qs, low));
       u.y[k] = value(_mm512_and_si512(_mm512_srli_epi16(qs, 4), low));
@@ -180,7 +203,7 @@ struct KindQ8_0 {
       const __m512i b01 = pair(q), b23 = pair(q + 68);
       u.x[k] = _mm512_xor_si512(_mm512_shuffle_i64x2(b01, b23, 0x88), flip);
       u.y[k] = _mm512_xor_si512(_mm512_shuffle_i64x2(b01, b23, 0xdd), flip);
-      head = _mm512_or_si512(head, quad_heads(load_quad(q, kSecond), kHeads, k, 0x3333));
+      head = _mm512_or_si512(head, quad_heads({_mm512_loadu_si512(q), _mm512_loadu_si512(q + kSecond)}, kHeads, k, 0x3333));
     }
     u.d = halves_to_floats(head);
   }
