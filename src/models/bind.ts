@@ -65,7 +65,11 @@ const logitSliceBytes = 32 * 1024 * 1024;
  * @throws what describeModel throws; OPTION_INVALID for options out of range
  */
 export function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOptions): BoundModel {
-  const description = describeModel(checkpoint);
+  return bindDescription(describeModel(checkpoint), ops, options);
+}
+
+/** The same for a model that has been described.  @throws OPTION_INVALID for options out of range */
+export function bindDescription(description: ModelDescription, ops: Ops, options: ModelOptions): BoundModel {
   const { config, spec, tied } = description;
   checkOptions(options);
   const binder = new ModelBinder(ops, options, description);

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openCheckpoint } from "../formats/index.js";
+import { addonStatus } from "../native/addon.js";
+import { createOps } from "../ops/index.js";
+import { ReferenceOps } from "../ops/reference.js";
+import { architectures, bindModel, describeModel, estimateMemory, type ModelOptions } from "./index.js";
+import { makeTinyModel } from "./tiny.js";
+
+describe("estimated memory is what binding takes", () => {
+  let folder = "";
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "hundredweight-estimate-"));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  const options: ModelOptions[] = [
+    { contextTokens: 700, maxRows: 64, sequences: 1, kvType: "f16", maxLogitRows: 8 },
+    { contextTokens: 100, maxRows: 1, sequences: 3, kvType: "q8_0", maxLogitRows: 1 },
+    { contextTokens: 3000, maxRows: 300, sequences: 2, kvType: "q4_0", maxLogitRows: 300 },
+  ];
+  for (const { name, tiny } of architectures)
+    for (const { variant } of tiny)
+      test(`${name} ${variant}`, async () => {
+        const path = join(folder, `${name}-${variant}.gguf`);
+        const roles = { attention: "Q4_K", ffn: "Q6_K", expert: "Q4_K", embedding: "Q8_0", head: "Q5_0" };
+        await makeTinyModel(path, name, { variant, dtype: roles });
+        const checkpoint = await openCheckpoint(path);
+        const description = describeModel(checkpoint);
+        for (const o of options) {
+          const reference = new ReferenceOps();
+          bindModel(checkpoint, reference, o);
+          const real = reference.counters();
+          const estimate = estimateMemory(description, o, 2);
+          // The reference counts its f32 vectors among the activations.
+          assert.equal(estimate.activationBytes + estimate.vectorBytes, real.activationBytes);
+          assert.equal(estimate.kvBytes, real.kvBytes);
+          reference.close();
+          if (addonStatus().state !== "loaded") continue;
+          const native = createOps({ kind: "native", threads: 2 });
+          bindModel(checkpoint, native, o);
+          const { activationBytes, scratchBytes, kvBytes } = native.counters();
+          native.close();
+          // Every buffer is rounded to 64 bytes; the plan may not promise less than is taken, nor waste much.
+          const planned = estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes;
+          const taken = activationBytes + scratchBytes;
+          assert.ok(planned >= taken - 64 * 100 && planned <= 1.02 * taken + 2 ** 16, `${planned} for ${taken}`);
+          assert.ok(kvBytes >= estimate.kvBytes && kvBytes <= estimate.kvBytes + 64 * 2);
+        }
+      });
+});
