@@ -1,10 +1,15 @@
 // What the K-quant kernels of AVX2 and AVX-512 share: scale unpacking, horizontal sums, and the chains of a row.
 // `Kind<Unpack>::block<T>` leaves the sums of one block as eight parts per activation row; here they become one float
-// each and enter the chain. With one activation row four blocks do so together, with more the rows of one block do:
-// either way a register is full, and few instructions wait for the end of a block's long dependency path.
+// each and enter the chain.
+//
+// With one activation row the path from a block's load to its chain is 70-100 cycles long, and waiting for it fills the
+// reorder buffer: 24 cycles a block where the ports need 13. So, as in matvec_q32, kChains rows are walked one after the
+// other and leave sums and scales in scratch, four blocks at a time, and then their chains run side by side. With more
+// activation rows there is enough independent work, and the rows of one block share a register.
 #pragma once
 #include <immintrin.h>
 
+#include "lanes_x86.inl"
 #include "matvec_rows.inl"
 
 namespace hw {
@@ -63,13 +68,8 @@ inline __m128 four_halves(const uint8_t* p) {
   return _mm_cvtph_ps(_mm_insert_epi16(h, load16(p + 3 * kBlockBytes), 3));
 }
 
-template <int i>
-inline __m128 element(__m128 v) {
-  return i == 0 ? v : i == 1 ? _mm_movehdup_ps(v) : _mm_permute_ps(v, i * 0x55);
-}
-
 template <template <class> class Kind, class Unpack>
-struct RowsK {
+struct MatvecK {
   static constexpr bool kMin = Unpack::kMin;
   static constexpr int kBytes = Unpack::kBlockBytes;
 
@@ -88,56 +88,91 @@ struct RowsK {
     return _mm_fnmadd_ps(_mm_mul_ps(dmin, da), _mm_cvtepi32_ps(msum), acc);
   }
 
-  template <int i>
-  static __m128 step_of_four(__m128 scale, __m128 isum, __m128 min, __m128 msum, __m128 acc) {
-    acc = _mm_fmadd_ss(element<i>(scale), element<i>(isum), acc);
-    return kMin ? _mm_fnmadd_ss(element<i>(min), element<i>(msum), acc) : acc;
-  }
+  // One activation row, phase one: scales and sums of one weight row, four blocks at a time, as chain `sums` points at.
+  static constexpr int kChains = 16, kPlanes = kMin ? 4 : 2, kGroup = kChains * kPlanes * 4;
+  static constexpr int32_t kSegment = 128;  // blocks
+  static_assert(kSegment / 4 * kGroup * sizeof(float) <= kScratchBytes, "scratch");
 
-  HW_NOINLINE static void row_of_one(const uint8_t* p, int32_t blocks, const ActRow* acts, float* out) {
-    __m128 acc = _mm_setzero_ps();
+  HW_NOINLINE static void stream(const uint8_t* p, int32_t blocks, const ActRow& act, float* sums) {
     __m256i isum[4], msum[4];
     int32_t b = 0;
-    for (; b + 4 <= blocks; b += 4, p += 4 * kBytes) {
+    for (; b + 4 <= blocks; b += 4, p += 4 * kBytes, sums += kGroup) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) {
         prefetch(p + i * kBytes);
-        Kind<Unpack>::template block<1>(p + i * kBytes, acts, b + i, isum + i, msum + i);
+        Kind<Unpack>::template block<1>(p + i * kBytes, &act, b + i, isum + i, msum + i);
       }
-      const __m128 da = _mm_loadu_ps(acts->d + b);
-      const __m128 scale = _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt), da);
-      const __m128 sum = _mm_cvtepi32_ps(sums_of(isum[0], isum[1], isum[2], isum[3]));
-      __m128 min = scale, fix = sum;
-      if (kMin) {
-        min = _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt + 2), da);
-        fix = _mm_cvtepi32_ps(sums_of(msum[0], msum[1], msum[2], msum[3]));
+      const __m128 d = _mm_loadu_ps(act.d + b);
+      _mm_store_ps(sums, _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt), d));
+      _mm_store_ps(sums + 4, _mm_cvtepi32_ps(sums_of(isum[0], isum[1], isum[2], isum[3])));
+      if (!kMin) continue;
+      const __m128 min = _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt + 2), d);
+      _mm_store_ps(sums + 8, _mm_xor_ps(min, _mm_set1_ps(-0.0f)));
+      _mm_store_ps(sums + 12, _mm_cvtepi32_ps(sums_of(msum[0], msum[1], msum[2], msum[3])));
+    }
+    for (int i = 0; b < blocks; b++, i++, p += kBytes) {
+      Kind<Unpack>::template block<1>(p, &act, b, isum, msum);
+      const __m128 d = _mm_set_ss(act.d[b]);
+      _mm_store_ss(sums + i, _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p + Unpack::kScaleAt))), d));
+      _mm_store_ss(sums + 4 + i, _mm_cvtepi32_ps(sums_of(isum[0])));
+      if (!kMin) continue;
+      const __m128 min = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p + Unpack::kScaleAt + 2))), d);
+      _mm_store_ss(sums + 8 + i, _mm_xor_ps(min, _mm_set1_ps(-0.0f)));
+      _mm_store_ss(sums + 12 + i, _mm_cvtepi32_ps(sums_of(msum[0])));
+    }
+  }
+
+  // Phase two. Chains that no row filled run on leftovers and are not read.
+  HW_NOINLINE static void chain(const float* sums, int32_t blocks, float* acc) {
+    __m256 a[2] = {LanesX86::load_lanes(acc), LanesX86::load_lanes(acc + 8)};
+    for (int32_t b = 0; b < blocks; b += 4, sums += kGroup) {
+      for (int i = 0; i < 2; i++) {
+        __m256 v[kPlanes][4];
+        for (int k = 0; k < kPlanes; k++) {
+          LanesX86::transpose4([&](int j) { return sums + ((i * 8 + j) * kPlanes + k) * 4; }, v[k]);
+        }
+        for (int k = 0; k < 4 && k < blocks - b; k++) {
+          a[i] = _mm256_fmadd_ps(v[0][k], v[1][k], a[i]);
+          if (kMin) a[i] = _mm256_fmadd_ps(v[kPlanes - 2][k], v[kPlanes - 1][k], a[i]);
+        }
       }
-      acc = step_of_four<0>(scale, sum, min, fix, acc);
-      acc = step_of_four<1>(scale, sum, min, fix, acc);
-      acc = step_of_four<2>(scale, sum, min, fix, acc);
-      acc = step_of_four<3>(scale, sum, min, fix, acc);
     }
-    for (; b < blocks; b++, p += kBytes) {
-      Kind<Unpack>::template block<1>(p, acts, b, isum, msum);
-      acc = step(p, _mm_set1_ps(acts->d[b]), sums_of(isum[0]), kMin ? sums_of(msum[0]) : _mm_setzero_si128(), acc);
+    LanesX86::store_lanes(acc, a[0]);
+    LanesX86::store_lanes(acc + 8, a[1]);
+  }
+
+  static void run_one(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t blocks, const ActRow& act, float* out,
+                      float* sums) {
+    for (int32_t b = 0; b < blocks; b += kSegment) {
+      const int32_t count = blocks - b < kSegment ? blocks - b : kSegment;
+      const ActRow part = {nullptr, act.q + b * 256, act.d + b, act.sums + b * 16};
+      for (int32_t r = 0; r < rows; r += kChains) {
+        const int32_t chains = rows - r < kChains ? rows - r : kChains;
+        alignas(32) float acc[kChains] = {};
+        for (int32_t j = 0; j < chains; j++) {
+          stream(w + (r + j) * row_bytes + static_cast<int64_t>(b) * kBytes, count, part, sums + j * kPlanes * 4);
+          if (b > 0) acc[j] = out[r + j];
+        }
+        chain(sums, count, acc);
+        for (int32_t j = 0; j < chains; j++) out[r + j] = acc[j];
+      }
     }
-    _mm_store_ss(out, acc);
   }
 
   template <int T>
   HW_NOINLINE static void row_of(const uint8_t* p, int32_t blocks, const ActRow* acts, float* out, int64_t out_stride) {
-    constexpr int k2 = T > 2 ? 2 : 0, k3 = T > 3 ? 3 : 0;  // elements that stand for no row repeat the first
+    constexpr int k1 = T > 1 ? 1 : 0, k2 = T > 2 ? 2 : 0, k3 = T > 3 ? 3 : 0;  // elements that stand for no row repeat the first
     __m128 acc = _mm_setzero_ps();
     __m256i isum[T], msum[T];
     for (int32_t b = 0; b < blocks; b++, p += kBytes) {
       prefetch(p);
       Kind<Unpack>::template block<T>(p, acts, b, isum, msum);
-      const __m128 da = _mm_setr_ps(acts[0].d[b], acts[1].d[b], acts[k2].d[b], acts[k3].d[b]);
-      if (T == 2) {
-        acc = step(p, da, sums_of(isum[0], isum[1]), kMin ? sums_of(msum[0], msum[1]) : _mm_setzero_si128(), acc);
+      const __m128 da = _mm_setr_ps(acts[0].d[b], acts[k1].d[b], acts[k2].d[b], acts[k3].d[b]);
+      if (T <= 2) {
+        acc = step(p, da, sums_of(isum[0], isum[k1]), kMin ? sums_of(msum[0], msum[k1]) : _mm_setzero_si128(), acc);
       } else {
-        acc = step(p, da, sums_of(isum[0], isum[1], isum[k2], isum[k3]),
-                   kMin ? sums_of(msum[0], msum[1], msum[k2], msum[k3]) : _mm_setzero_si128(), acc);
+        acc = step(p, da, sums_of(isum[0], isum[k1], isum[k2], isum[k3]),
+                   kMin ? sums_of(msum[0], msum[k1], msum[k2], msum[k3]) : _mm_setzero_si128(), acc);
       }
     }
     alignas(16) float v[4];
@@ -147,10 +182,16 @@ struct RowsK {
 
   template <int T>
   static void row(const uint8_t* p, int32_t cols, const ActRow* acts, float* out, int64_t out_stride) {
-    if constexpr (T == 1) {
-      row_of_one(p, cols / 256, acts, out);
+    row_of<T>(p, cols / 256, acts, out, out_stride);
+  }
+
+  static void run(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                  const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+    if (n == 1) {
+      const ActRow act = MatvecRows<MatvecK>::act_row(*acts, pick ? pick[0] : 0);
+      run_one(w, row_bytes, rows, cols / 256, act, out, static_cast<float*>(scratch));
     } else {
-      row_of<T>(p, cols / 256, acts, out, out_stride);
+      MatvecRows<MatvecK>::run(w, row_bytes, rows, cols, acts, pick, n, out, out_stride, scratch);
     }
   }
 };

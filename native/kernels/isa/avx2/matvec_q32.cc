@@ -8,6 +8,7 @@
 #include <immintrin.h>
 
 #include "../../blocks.h"
+#include "../../body/lanes_x86.inl"
 #include "../../body/matvec_q32.inl"
 
 namespace hw {
@@ -16,7 +17,7 @@ namespace {
 inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-struct Avx2 {
+struct Avx2 : LanesX86 {
   static constexpr int kChunk = 8;
   static constexpr int kHalfDistance = 32;
   typedef __m256 Floats;
@@ -33,26 +34,6 @@ struct Avx2 {
   static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
   static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
-  static constexpr int kLanes = 8;
-  typedef __m256 Lanes;
-  static __m256 load_lanes(const float* p) { return _mm256_loadu_ps(p); }
-  static void store_lanes(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
-  static __m256 broadcast(const float* p) { return _mm256_broadcast_ss(p); }
-  static __m256 fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
-  // Four floats of each of eight rows to four registers of one float per row.
-  template <class Row>
-  static void transpose4(Row row, __m256* out) {
-    __m256 v[4];
-    for (int j = 0; j < 4; j++) {
-      v[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row(j))), _mm_loadu_ps(row(j + 4)), 1);
-    }
-    const __m256 a = _mm256_unpacklo_ps(v[0], v[1]), b = _mm256_unpackhi_ps(v[0], v[1]);
-    const __m256 c = _mm256_unpacklo_ps(v[2], v[3]), d = _mm256_unpackhi_ps(v[2], v[3]);
-    out[0] = _mm256_shuffle_ps(a, c, 0x44);
-    out[1] = _mm256_shuffle_ps(a, c, 0xee);
-    out[2] = _mm256_shuffle_ps(b, d, 0x44);
-    out[3] = _mm256_shuffle_ps(b, d, 0xee);
-  }
 };
 
 struct Chunk256 {

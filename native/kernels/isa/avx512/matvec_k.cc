@@ -18,7 +18,13 @@ inline __m512i half_bytes(int low, int high) {
   return halves(0x0101010101010101ll * low, static_cast<int64_t>(0x0101010101010101ull * static_cast<uint64_t>(high)));
 }
 
-// Scales of groups 8h..8h+7 as packed sums need them: in lane l, group 8h + l four times, then group 8h + 4 + l.
+struct alignas(64) ByteIndex {
+  uint8_t i[64];
+  __m512i vector() const { return _mm512_load_si512(i); }
+};
+
+// The Unpack types hold the weights in w, in `fix` 16 groups of 16 values, 16 bits each, and the scales in s: for 16-bit
+// sums in pack order, which is in lane l of half h group 8h + l four times, then group 8h + 4 + l; for wide sums 32 bits.
 inline __m512i pack_order(__m256i scales, int h) {
   const __m512i lane = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   const __m512i group = _mm512_add_epi64(lane, _mm512_set1_epi64(8 * h));
@@ -26,12 +32,28 @@ inline __m512i pack_order(__m256i scales, int h) {
   return _mm512_permutexvar_epi16(index, _mm512_castsi256_si512(scales));
 }
 
-// `scales` and `fix`: 16 groups of 16 values, 16 bits each.
+// Element i of the pack order of half h, as the byte of group (8h + ...) / `groups` in a table of scale bytes; the odd
+// bytes are left to a zeroing mask.
+constexpr ByteIndex pack_bytes(int h, int groups) {
+  ByteIndex r = {};
+  for (int i = 0; i < 64; i++) r.i[i] = static_cast<uint8_t>((8 * h + i / 16 + (i % 16 / 8) * 4) / groups);
+  return r;
+}
+
+// Unsigned scale bytes, one per 16 * `groups` values, straight to 16 bits in pack order.
+template <int h, int groups>
+inline __m512i pack_unsigned(__m128i bytes) {
+  static constexpr ByteIndex index = pack_bytes(h, groups);
+  return _mm512_maskz_permutexvar_epi8(0x5555555555555555ull, index.vector(), _mm512_castsi128_si512(bytes));
+}
+
 struct PairScales {
-  __m256i scales, fix;
-  explicit PairScales(const uint8_t* s) {
-    const __m128i pairs = scale_min_pairs(s);
-    scales = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(pairs, pairs));
+  __m512i s[2];
+  __m256i fix;
+  explicit PairScales(const uint8_t* p) {
+    const __m128i pairs = scale_min_pairs(p);
+    s[0] = pack_unsigned<0, 2>(pairs);
+    s[1] = pack_unsigned<1, 2>(pairs);
     fix = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(pairs, pairs));
   }
 };
@@ -69,10 +91,11 @@ struct UnpackQ5_K : PairScales {
 struct UnpackQ6_K {
   static constexpr int kBlockBytes = 210, kScaleAt = 208;
   static constexpr bool kMin = false, kWide = false;
-  __m256i scales, fix;
-  __m512i w[4];
+  __m512i s[2], w[4];
+  __m256i fix;
   explicit UnpackQ6_K(const uint8_t* p) {
-    scales = _mm256_cvtepi8_epi16(load128(p + 192));
+    const __m256i scales = _mm256_cvtepi8_epi16(load128(p + 192));
+    for (int h = 0; h < 2; h++) s[h] = pack_order(scales, h);
     fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(scales, 5));
     const __m512i low = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
     for (int h = 0; h < 2; h++) {
@@ -93,12 +116,13 @@ inline __m512i two_bits(const uint8_t* qs, int k) {
 struct UnpackQ2_K {
   static constexpr int kBlockBytes = 84, kScaleAt = 80;
   static constexpr bool kMin = true, kWide = false;
-  __m256i scales, fix;
-  __m512i w[4];
+  __m512i s[2], w[4];
+  __m256i fix;
   explicit UnpackQ2_K(const uint8_t* p) {
-    const __m128i s = load128(p), low = _mm_set1_epi8(15);
-    scales = _mm256_cvtepu8_epi16(_mm_and_si128(s, low));
-    fix = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), low));
+    const __m128i both = load128(p), low = _mm_set1_epi8(15), scales = _mm_and_si128(both, low);
+    s[0] = pack_unsigned<0, 1>(scales);
+    s[1] = pack_unsigned<1, 1>(scales);
+    fix = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), low));
     for (int k = 0; k < 4; k++) w[k] = two_bits(p + 16, k);
   }
 };
@@ -106,8 +130,8 @@ struct UnpackQ2_K {
 struct UnpackQ3_K {
   static constexpr int kBlockBytes = 110, kScaleAt = 108;
   static constexpr bool kMin = false, kWide = false;
-  __m256i scales, fix;
-  __m512i w[4];
+  __m512i s[2], w[4];
+  __m256i fix;
   explicit UnpackQ3_K(const uint8_t* p) {
     // Groups 4i..4i+3 are dword i: a nibble of dwords 0 and 1 of the 12 bytes, two bits of dword 2.
     const __m128i ab = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 96));
@@ -115,8 +139,9 @@ struct UnpackQ3_K {
     const __m128i low = _mm_and_si128(_mm_srlv_epi32(_mm_unpacklo_epi64(ab, ab), _mm_setr_epi32(0, 0, 4, 4)),
                                       _mm_set1_epi8(15));
     const __m128i high = _mm_and_si128(_mm_srlv_epi32(c, _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
-    scales = _mm256_cvtepi8_epi16(
+    const __m256i scales = _mm256_cvtepi8_epi16(
         _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32)));
+    for (int h = 0; h < 2; h++) s[h] = pack_order(scales, h);
     fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(scales, 2));
     const __m512i hmask = both_halves(p);
 #pragma GCC unroll 4
@@ -127,16 +152,20 @@ struct UnpackQ3_K {
 struct UnpackIQ4_XS {
   static constexpr int kBlockBytes = 136, kScaleAt = 0;
   static constexpr bool kMin = false, kWide = true;
-  __m256i scales, fix;
-  __m512i w[4];
+  __m512i s[4], w[4];
+  __m256i fix;
   explicit UnpackIQ4_XS(const uint8_t* p) {
     const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load32(p + 4))),
                                           _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 2)),
                                            _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
-    const __m256i s = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
-                                      _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
-    scales = _mm256_sub_epi32(s, _mm256_set1_epi32(32));  // 32 bits each, 8 groups of 32 values
+    const __m256i six = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
+                                        _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
+    const __m256i scales = _mm256_sub_epi32(six, _mm256_set1_epi32(32));  // 8 groups of 32 values
+    const __m512i half = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    for (int k = 0; k < 4; k++) {
+      s[k] = _mm512_permutexvar_epi32(_mm512_add_epi32(half, _mm512_set1_epi32(2 * k)), _mm512_castsi256_si512(scales));
+    }
     const __m256i halfwords = _mm256_and_si256(scales, _mm256_set1_epi32(0xffff));
     const __m256i twice = _mm256_or_si256(halfwords, _mm256_slli_epi32(halfwords, 16));
     fix = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16(twice, 7));
@@ -153,16 +182,16 @@ struct UnpackIQ4_XS {
 template <class Unpack>
 struct Kind {
   // Sum of scale * (w . a) over the block, in eight parts.
-  static __m256i scaled(const Unpack& u, const __m512i* s, const int8_t* q) {
+  static __m256i scaled(const Unpack& u, const int8_t* q) {
     __m512i dot[4];
     for (int k = 0; k < 4; k++) dot[k] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u.w[k], _mm512_loadu_si512(q + 64 * k));
     __m512i sum;
     if (Unpack::kWide) {
-      for (int k = 0; k < 4; k++) dot[k] = _mm512_mullo_epi32(dot[k], s[k]);
+      for (int k = 0; k < 4; k++) dot[k] = _mm512_mullo_epi32(dot[k], u.s[k]);
       sum = _mm512_add_epi32(_mm512_add_epi32(dot[0], dot[1]), _mm512_add_epi32(dot[2], dot[3]));
     } else {
-      sum = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(dot[0], dot[1]), s[0]);
-      sum = _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(dot[2], dot[3]), s[1]);
+      sum = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(dot[0], dot[1]), u.s[0]);
+      sum = _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(dot[2], dot[3]), u.s[1]);
     }
     return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
   }
@@ -171,19 +200,8 @@ struct Kind {
   template <int T>
   static inline void block(const uint8_t* p, const ActRow* acts, int32_t b, __m256i* isum, __m256i* msum) {
     const Unpack u(p);
-    __m512i s[4];
-    if (Unpack::kWide) {
-      const __m512i half = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-      for (int k = 0; k < 4; k++) {
-        s[k] = _mm512_permutexvar_epi32(_mm512_add_epi32(half, _mm512_set1_epi32(2 * k)),
-                                        _mm512_castsi256_si512(u.scales));
-      }
-    } else {
-      s[0] = pack_order(u.scales, 0);
-      s[1] = pack_order(u.scales, 1);
-    }
     for (int t = 0; t < T; t++) {
-      isum[t] = scaled(u, s, acts[t].q + b * 256);
+      isum[t] = scaled(u, acts[t].q + b * 256);
       msum[t] = _mm256_madd_epi16(u.fix, load256(acts[t].sums + b * 16));
       if (!Unpack::kMin) isum[t] = _mm256_add_epi32(isum[t], msum[t]);
     }
@@ -193,12 +211,12 @@ struct Kind {
 }  // namespace
 
 void fill_avx512_matvec_k(Kernels* k) {
-  set_matvec(k, Q2_K, MatvecRows<RowsK<Kind, UnpackQ2_K>>::run);
-  set_matvec(k, Q3_K, MatvecRows<RowsK<Kind, UnpackQ3_K>>::run);
-  set_matvec(k, Q4_K, MatvecRows<RowsK<Kind, UnpackQ4_K>>::run);
-  set_matvec(k, Q5_K, MatvecRows<RowsK<Kind, UnpackQ5_K>>::run);
-  set_matvec(k, Q6_K, MatvecRows<RowsK<Kind, UnpackQ6_K>>::run);
-  set_matvec(k, IQ4_XS, MatvecRows<RowsK<Kind, UnpackIQ4_XS>>::run);
+  set_matvec(k, Q2_K, MatvecK<Kind, UnpackQ2_K>::run);
+  set_matvec(k, Q3_K, MatvecK<Kind, UnpackQ3_K>::run);
+  set_matvec(k, Q4_K, MatvecK<Kind, UnpackQ4_K>::run);
+  set_matvec(k, Q5_K, MatvecK<Kind, UnpackQ5_K>::run);
+  set_matvec(k, Q6_K, MatvecK<Kind, UnpackQ6_K>::run);
+  set_matvec(k, IQ4_XS, MatvecK<Kind, UnpackIQ4_XS>::run);
 }
 
 }  // namespace hw
