@@ -228,13 +228,12 @@ bool has_columns(const Host& host, int64_t cols) {
 
 // Which of a stacked weight's sides is `dim` shows in the tensors there are; when both could be, both are provided for.
 Status reserve_experts(Host& host) {
-  int64_t last_rows = 0, last_cols = 0;
+  Weight last = {};  // layers repeat
   for (Object* object : host.objects()) {
     if (object->kind != Kind::weight) continue;
     const Weight& w = static_cast<WeightObject*>(object)->weight;
-    if (w.experts < 2 || (w.rows == last_rows && w.cols == last_cols)) continue;
-    last_rows = w.rows;
-    last_cols = w.cols;
+    if (w.experts < 2 || (w.rows == last.rows && w.cols == last.cols && w.dtype == last.dtype)) continue;
+    last = w;
     for (int side = 0; side < 2; side++) {
       int64_t dim = side == 0 ? w.cols : w.rows, hidden = side == 0 ? w.rows : w.cols;
       if (!has_columns(host, dim)) continue;
