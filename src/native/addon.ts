@@ -1,6 +1,5 @@
 /** The only file that loads the binary. */
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { HundredweightError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
@@ -29,7 +28,9 @@ function load(): NonNullable<typeof loaded> {
   const path = wanted ? resolve(wanted) : join(packageRoot(), "build", "native", "hundredweight.node");
   if (!existsSync(path)) return { addon: undefined, status: { state: "missing", path, reason: `${path} is missing` } };
   try {
-    const addon = createRequire(import.meta.url)(path) as NativeAddon;
+    const module = { exports: {} };
+    process.dlopen(module, path); // unlike require, never runs a file that is no addon as JavaScript
+    const addon = module.exports as NativeAddon;
     addon.setErrorClass(HundredweightError);
     const status: AddonStatus = { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };
     return { addon, status };

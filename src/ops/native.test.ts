@@ -175,7 +175,7 @@ const attentionCases: AttentionCase[] = [
   { type: "f16", positions: 530, window: 200, heads: 4, kvHeads: 4, dim: 16, sinks: true, softcap: 0 },
   { type: "q8_0", positions: 300, window: 0, heads: 8, kvHeads: 1, dim: 32, sinks: true, softcap: 20 },
   { type: "q4_0", positions: 300, window: 37, heads: 2, kvHeads: 1, dim: 64, sinks: false, softcap: 0 },
-  { type: "f16", positions: 262, window: 256, heads: 70, kvHeads: 1, dim: 8, sinks: false, softcap: 0 },
+  { type: "f16", positions: 259, window: 256, heads: 66, kvHeads: 1, dim: 8, sinks: false, softcap: 0 },
 ];
 for (const c of attentionCases) {
   const name = `${c.type}, ${c.heads}/${c.kvHeads} heads of ${c.dim}, window ${c.window}${c.sinks ? ", sinks" : ""}`;
@@ -183,7 +183,9 @@ for (const c of attentionCases) {
     const expected = attend({ threads: 1, isa: "scalar" }, c, 1);
     assert.ok(expected.every(Number.isFinite));
     const chunks = [1, 17, 64, 65, 256, 1000];
-    variants.forEach((variant, i) => {
+    // Scalar attention is slow: once is enough.
+    const tried = variants.filter((v) => v.isa !== "scalar" || v.threads === 2);
+    tried.forEach((variant, i) => {
       const chunk = chunks[i % chunks.length]!;
       same(attend(variant, c, chunk), expected, `${label(variant)}, chunks of ${chunk}`);
     });
