@@ -177,24 +177,40 @@ export interface Ops {
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */
   headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void;
-  /** All products share `x`, which is quantized once. No out may alias x.  @shape x [n, cols]  @error BOUND */
+  /**
+   * All products share `x`, which is quantized once. No out may alias x or another out; at most 64 products.
+   * @shape x [n, cols]  @error BOUND
+   */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
-  /** Rotates the first `dims` of each head in place by the row's position.  @shape x [n, heads * headDim] */
+  /**
+   * Rotates the first `dims` of each head in place by the row's position: angle = position * frequency in double, its
+   * cosine and sine rounded to f32, times the magnitude.  @shape x [n, heads * headDim]
+   */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
   /** Stores the rows' keys and values at their positions.  @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV] */
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void;
   /**
-   * out = softmax(q·k * scale + mask)·v over the row's own sequence, causal. Cut at multiples of 256 positions, pieces
-   * merged in ascending order.  @shape q [n, heads * headDimK], out [n, heads * headDimV]
+   * out = softmax(q·k * scale + mask)·v over the row's own sequence, causal. `out` must not be `q`. Pages a row would
+   * see but that are forgotten (-1) are an error.  @shape q [n, heads * headDimK], out [n, heads * headDimV]
+   *
+   * The native order: cut at multiples of 256 positions; a piece is m = max score, l = sum exp(score - m),
+   * o = sum exp(score - m) v; pieces merge in ascending order, the first as it is, then with M = max(m, mp),
+   * a = exp(m - M), b = exp(mp - M): l = fma(b, lp, l a), o = fma(b, op, o a). A sink s joins last: M = max(m, s),
+   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l).
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void;
-  /** Chooses experts.  @shape logits [n, experts]  Ties go to the lower id. */
+  /**
+   * Chooses experts, best first; ties go to the lower id, a NaN is the worst choice. Weights: the scores without the
+   * selection bias, for `softmax-selected` softmaxed over the chosen logits; renormalized by max(sum in rank order,
+   * 2^-14, the least normal f16); times `scale`.  @shape logits [n, experts]
+   */
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void;
   /**
-   * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)).
-   * @shape x [n, dim], out [n, dim] (overwritten)
+   * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)): the first rank is multiplied,
+   * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left.
+   * @shape x [n, dim], out [n, dim] (overwritten, not x)
    */
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void;
   /** y += x */
@@ -212,7 +228,10 @@ export interface Ops {
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
   /** Copy-on-write of a page, all layers. */
   kvCopyPage(pool: KvPool, from: number, to: number): void;
-  /** Verbs throw CANCELLED soon after flag[0] becomes non-zero. */
+  /**
+   * matmul, attention and experts throw CANCELLED soon after flag[0] becomes non-zero: in the middle of a call when the
+   * flag is in shared memory, before the next one otherwise.
+   */
   setCancelFlag(flag: Int32Array | null): void;
   counters(): OpsCounters;
   close(): void;
