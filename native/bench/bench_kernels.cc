@@ -1,8 +1,9 @@
 // What the matmul kernels reach, as JSON lines: GB/s of weights for 1 row streamed from memory, the cost of few rows,
 // GOP/s for many, per type and ISA; first the read ceiling of the machine with plain loops.
 //   bench_kernels [--mb 256] [--cols 4096] [--threads 1,2] [--rows 1,2,4,8,16,512] [--isa NAME] [--type NAME] [--cached]
-// Best of several repetitions: other work on the machine only ever makes a figure worse. --cached uses a matrix that
-// stays in the second-level cache instead, which shows the arithmetic without the memory.
+// Best of several repetitions: other work on the machine only ever makes a figure worse. tileGBps is the rate of the
+// quickest quarter of single tiles of 1 MiB in one thread, for machines too busy to give a whole pass to anyone.
+// --cached uses a matrix that stays in the second-level cache instead, which shows the arithmetic without the memory.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,21 +152,38 @@ struct MatmulJob {
   Acts acts;
   float* out;
   uint8_t* scratch;
+  double* tile_seconds;  // of thread 0, [kTimes]; tiles that were cut short are not in it
+  int timed;
 };
+constexpr int kTimes = 1 << 16;
 
 // Each thread walks its own rows, as the pool does, in calls of a tile each.
 void matmul_range(void* p, int thread) {
-  const MatmulJob& j = *static_cast<MatmulJob*>(p);
+  MatmulJob& j = *static_cast<MatmulJob*>(p);
   const int32_t from = static_cast<int32_t>(static_cast<int64_t>(j.rows) * thread / j.threads);
   const int32_t to = static_cast<int32_t>(static_cast<int64_t>(j.rows) * (thread + 1) / j.threads);
   const int32_t tile = static_cast<int32_t>((1 << 20) / j.row_bytes + 1);
   for (int k = 0; k < j.repeat; k++) {
     for (int32_t r = from; r < to; r += tile) {
       const int32_t count = to - r < tile ? to - r : tile;
+      const double begin = now();
       j.fn(j.w + r * j.row_bytes, j.row_bytes, count, j.cols, &j.acts, nullptr, j.n, j.out + r, j.rows,
            j.scratch + static_cast<size_t>(thread) * kScratchBytes);
+      if (thread == 0 && count == tile && j.timed < kTimes) j.tile_seconds[j.timed++] = now() - begin;
     }
   }
+}
+
+int by_size(const void* a, const void* b) {
+  const double x = *static_cast<const double*>(a), y = *static_cast<const double*>(b);
+  return x < y ? -1 : x > y;
+}
+
+double tile_rate(MatmulJob& job) {
+  if (job.timed < 4) return 0;
+  qsort(job.tile_seconds, static_cast<size_t>(job.timed), sizeof(double), by_size);
+  const int64_t tile = (1 << 20) / job.row_bytes + 1;
+  return static_cast<double>(tile * job.row_bytes) / job.tile_seconds[job.timed / 8] / 1e9;
 }
 
 struct Buffers {
@@ -201,13 +219,16 @@ void bench_type(const Options& o, const Kernels& k, const DtypeInfo& info, Buffe
       (block == 256 ? k.quantize_q8_256 : k.quantize_q8_32)(b.x, b.q, b.d, b.sums, static_cast<int64_t>(n) * o.cols);
     }
     for (int t = 0; t < o.thread_counts; t++) {
+      static double times[kTimes];
       job.threads = o.threads[t];
+      job.tile_seconds = times;
+      job.timed = 0;
       const double seconds = best_time(matmul_range, &job, job.threads) / job.repeat;
       const double read = static_cast<double>(rows * job.row_bytes);
       printf("{\"what\":\"%s\",\"isa\":\"%s\",\"type\":\"%s\",\"cols\":%d,\"n\":%d,\"threads\":%d,\"cached\":%s,"
-             "\"GBps\":%.2f,\"GOPs\":%.1f}\n",
+             "\"GBps\":%.2f,\"tileGBps\":%.2f,\"GOPs\":%.1f}\n",
              many ? "gemm" : "matvec", k.isa, info.name, o.cols, n, job.threads, o.cached ? "true" : "false",
-             read / seconds / 1e9, 2.0 * static_cast<double>(rows) * o.cols * n / seconds / 1e9);
+             read / seconds / 1e9, tile_rate(job), 2.0 * static_cast<double>(rows) * o.cols * n / seconds / 1e9);
       fflush(stdout);
     }
   }

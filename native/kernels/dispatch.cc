@@ -152,7 +152,6 @@ struct Choice {
       const char* slot = i == 0 ? nullptr : self_check(t.table[i], t.table[0]);
       if (!slot) {
         index = i;
-        error[0] = 0;
         return;
       }
       snprintf(error, sizeof error, "HUNDREDWEIGHT_ISA=%s: %s differs from scalar on this CPU", wanted, slot);

@@ -1,11 +1,21 @@
 // Eight outputs side by side in one register, for the chains of AVX2 and AVX-512: see matvec_q32.inl.
 #pragma once
 #include <immintrin.h>
+#include <stdint.h>
 
 namespace hw {
 namespace {
 
+// Bytes ahead of the walk. The hardware prefetcher stops at page ends and lags behind a fast walk.
+constexpr int kPrefetchAhead = 2048;
+
 struct LanesX86 {
+  template <int kBytes>
+  static void prefetch(const uint8_t* p) {
+    for (int i = 0; i < kBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchAhead + i), _MM_HINT_T0);
+    }
+  }
   static constexpr int kLanes = 8;
   typedef __m256 Lanes;
   static __m256 load_lanes(const float* p) { return _mm256_loadu_ps(p); }

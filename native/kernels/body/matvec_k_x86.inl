@@ -73,11 +73,6 @@ struct MatvecK {
   static constexpr bool kMin = Unpack::kMin;
   static constexpr int kBytes = Unpack::kBlockBytes;
 
-  // 2 KiB ahead: half a page, which the hardware prefetcher does not cross by itself.
-  static void prefetch(const uint8_t* p) {
-    for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + i), _MM_HINT_T0);
-  }
-
   // One step of the chains of up to four activation rows, one per element.
   static __m128 step(const uint8_t* p, __m128 da, __m128i isum, __m128i msum, __m128 acc) {
     const uint8_t* at = p + Unpack::kScaleAt;
@@ -97,9 +92,9 @@ struct MatvecK {
     __m256i isum[4], msum[4];
     int32_t b = 0;
     for (; b + 4 <= blocks; b += 4, p += 4 * kBytes, sums += kGroup) {
+      LanesX86::prefetch<4 * kBytes>(p);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) {
-        prefetch(p + i * kBytes);
         Kind<Unpack>::template block<1>(p + i * kBytes, &act, b + i, isum + i, msum + i);
       }
       const __m128 d = _mm_loadu_ps(act.d + b);
@@ -165,7 +160,7 @@ struct MatvecK {
     __m128 acc = _mm_setzero_ps();
     __m256i isum[T], msum[T];
     for (int32_t b = 0; b < blocks; b++, p += kBytes) {
-      prefetch(p);
+      LanesX86::prefetch<kBytes>(p);
       Kind<Unpack>::template block<T>(p, acts, b, isum, msum);
       const __m128 da = _mm_setr_ps(acts[0].d[b], acts[k1].d[b], acts[k2].d[b], acts[k3].d[b]);
       if (T <= 2) {

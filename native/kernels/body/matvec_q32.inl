@@ -90,7 +90,7 @@ struct MatvecQ32 {
     float* o = sums + chain * kPlanes * kChunk;
     for (int32_t c = 0; c < chunks; c++, o += kChains * kPlanes * kChunk) {
       const uint8_t* p = row + c * kChunkBytes;
-      Isa::prefetch(p);
+      Isa::template prefetch<kChunkBytes>(p);
       if (p + kChunkBytes > end) {
         const int64_t rest = end - p;
         for (int64_t i = 0; i < rest; i++) tail[i] = p[i];

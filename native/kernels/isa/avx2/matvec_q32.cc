@@ -28,9 +28,6 @@ struct Avx2 : LanesX86 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), load128(from));
   }
   static void zero16(int8_t* to) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_setzero_si128()); }
-  static void prefetch(const uint8_t* p) {
-    for (int i = 0; i < 3; i++) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + 64 * i), _MM_HINT_T0);
-  }
   static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
   static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }

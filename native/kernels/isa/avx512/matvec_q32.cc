@@ -22,9 +22,6 @@ struct Avx512 : LanesX86 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
   static void zero16(int8_t* to) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_setzero_si128()); }
-  static void prefetch(const uint8_t* p) {
-    for (int i = 0; i < 5; i++) _mm_prefetch(reinterpret_cast<const char*>(p + 2048 + 64 * i), _MM_HINT_T0);
-  }
   static __m512 load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
   static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
