@@ -2,7 +2,7 @@
 // GOP/s for many, per type and ISA; first the read ceiling of the machine with plain loops.
 //   bench_kernels [--mb 256] [--cols 4096] [--threads 1,2] [--rows 1,2,4,8,16,512] [--isa NAME] [--type NAME] [--cached]
 // Best of several repetitions: other work on the machine only ever makes a figure worse. tileGBps is the rate of the
-// quickest quarter of single tiles of 1 MiB in one thread, for machines too busy to give a whole pass to anyone.
+// quickest eighth of single tiles of 1 MiB in one thread, for machines too busy to give a whole pass to anyone.
 // --cached uses a matrix that stays in the second-level cache instead, which shows the arithmetic without the memory.
 #include <pthread.h>
 #include <stdio.h>
