@@ -8,7 +8,16 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HundredweightError } from "../errors.js";
-import { type Dtype, rowBytes, type TensorSource, type TypedValue, writeGguf } from "../formats/index.js";
+import {
+  type Checkpoint,
+  type Dtype,
+  rowBytes,
+  type TensorInfo,
+  type TensorSource,
+  TypedMetadata,
+  type TypedValue,
+  writeGguf,
+} from "../formats/index.js";
 import { archMetadata, declareOnPaper, type PaperTensor, paperTensors } from "../models/paper.js";
 import type { ModelSpec, TensorSpec } from "../models/spec.js";
 import { type Mix, mixFileType, mixType } from "./mix.js";
@@ -35,7 +44,7 @@ export interface SynthModel {
   readonly shape: SynthShape;
   readonly quant: Mix;
   /** Made at each call: the vocabulary takes a while and only a file needs it. */
-  metadata(): [string, TypedValue][];
+  metadata(vocabulary?: boolean): [string, TypedValue][];
   readonly spec: ModelSpec;
   readonly tensors: readonly SynthTensor[];
   readonly tensorBytes: number;
@@ -72,7 +81,7 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
     parameters += dims.reduce((product, size) => product * size, 1);
     return { ...tensor, dtype, bytes };
   });
-  const metadata = () => [...own, ...syntheticVocabulary(shape.vocab, shape.pre)];
+  const metadata = (vocabulary = true) => (vocabulary ? [...own, ...syntheticVocabulary(shape.vocab, shape.pre)] : own);
   return { shape, quant, metadata, spec, tensors, tensorBytes, parameters };
 }
 
@@ -105,6 +114,25 @@ function shapeMetadata(s: SynthShape) {
       expert_feed_forward_length: s.expertHidden,
     }),
     ...s.extra,
+  };
+}
+
+/** The model as if it had been written and opened, without a vocabulary: for plans. */
+export function synthCheckpoint(model: SynthModel): Checkpoint {
+  const path = `random ${model.shape.arch}`;
+  let offset = 0;
+  const tensors = model.tensors.map(({ name, dtype, spec, bytes }): [string, TensorInfo] => {
+    const extent = { file: path, offset, bytes };
+    offset += Math.ceil(bytes / 32) * 32; // the default alignment
+    return [name, { name, dtype, shape: spec.shape, extent }];
+  });
+  return {
+    path,
+    format: "gguf",
+    files: [],
+    metadata: new TypedMetadata(new Map(model.metadata(false)), path),
+    tensors: new Map(tensors),
+    tensorBytes: model.tensorBytes,
   };
 }
 

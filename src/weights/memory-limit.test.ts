@@ -62,3 +62,23 @@ test("cgroup v1, with a path that only the host sees; no limit is a huge number"
     assert.equal(memoryLimit(root).cgroup, undefined);
   });
 });
+
+test("page cache of a group can be dropped; the level that leaves least counts, not the smallest limit", () => {
+  const files = {
+    "proc/meminfo": meminfo,
+    "proc/self/cgroup": "0::/user/job\n",
+    "sys/fs/cgroup/user/job/memory.max": `${4 * GiB}\n`,
+    "sys/fs/cgroup/user/job/memory.current": `${3 * GiB}\n`,
+    "sys/fs/cgroup/user/job/memory.stat": `anon 5\nfile ${3 * GiB}\ninactive_file ${2 * GiB}\nactive_file ${GiB / 2}\n`,
+    "sys/fs/cgroup/user/memory.max": `${8 * GiB}\n`,
+    "sys/fs/cgroup/user/memory.current": `${6 * GiB}\n`,
+    "sys/fs/cgroup/user/memory.stat": "inactive_file 0\n",
+  };
+  withFiles(files, (root) => {
+    const { cgroup } = memoryLimit(root);
+    assert.equal(cgroup?.limitBytes, 8 * GiB);
+    assert.equal(cgroup?.usedBytes, 6 * GiB);
+  });
+  const alone = { ...files, "sys/fs/cgroup/user/memory.current": "0\n" };
+  withFiles(alone, (root) => assert.equal(memoryLimit(root).cgroup?.usedBytes, GiB / 2));
+});

@@ -8,7 +8,7 @@ export interface MemoryLimit {
   readonly totalBytes: number;
   /** What can be used without swapping, machine-wide. */
   readonly availableBytes: number;
-  /** The tightest cgroup limit on the way up, and what is used of it. */
+  /** The cgroup on the way up that leaves least, and what is used of its limit; page cache can be dropped and is not. */
   readonly cgroup:
     | { readonly version: 1 | 2; readonly path: string; readonly limitBytes: number; readonly usedBytes: number }
     | undefined;
@@ -62,11 +62,20 @@ function tightest(
     const usedBytes = Number((read(join(folder, usedFile)) ?? "").trim());
     // v1 writes "no limit" as a number near 2^63, v2 as the word max.
     if (!Number.isFinite(limitBytes) || limitBytes <= 0 || limitBytes > 2 ** 60) continue;
-    if (found === undefined || limitBytes < found.limitBytes) {
-      found = { version, path: folder, limitBytes, usedBytes: Number.isFinite(usedBytes) ? usedBytes : 0 };
+    const held = Number.isFinite(usedBytes) ? Math.max(0, usedBytes - droppable(version, folder)) : 0;
+    if (found === undefined || limitBytes - held < found.limitBytes - found.usedBytes) {
+      found = { version, path: folder, limitBytes, usedBytes: held };
     }
   }
   return found;
+}
+
+/** Page cache charged to the group and those below it, without shared memory and what is locked. */
+function droppable(version: 1 | 2, folder: string): number {
+  const stat = read(join(folder, "memory.stat")) ?? "";
+  const prefix = version === 1 ? "total_" : "";
+  const value = (name: string) => Number(new RegExp(`^${prefix}${name} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
+  return value("active_file") + value("inactive_file");
 }
 
 function read(path: string): string | undefined {

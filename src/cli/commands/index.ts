@@ -6,6 +6,7 @@ import { register as doctor } from "./doctor.js";
 import { register as inspect } from "./inspect.js";
 import { register as logits } from "./logits.js";
 import { register as perplexity } from "./perplexity.js";
+import { register as plan } from "./plan.js";
 import { register as run } from "./run.js";
 import { register as synth } from "./synth.js";
 import { register as tokenize } from "./tokenize.js";
@@ -20,4 +21,5 @@ export const commands: readonly ((program: Command) => void)[] = [
   doctor,
   tokenize,
   synth,
+  plan,
 ];

@@ -1,0 +1,230 @@
+/** `plan MODEL`: what would happen, before anything is loaded; from a file's header, a preset or a number of parameters. */
+import type { Command } from "commander";
+import { parseMix } from "../../compress/mix.js";
+import { representativeShape } from "../../compress/representative.js";
+import { layOutSynth, synthCheckpoint } from "../../compress/synth.js";
+import { parseSpec } from "../../compress/synth-presets.js";
+import { HundredweightError } from "../../errors.js";
+import { openCheckpoint } from "../../formats/index.js";
+import type { Checkpoint } from "../../formats/types.js";
+import { describeModel } from "../../models/index.js";
+import type { KvType } from "../../ops/ops.js";
+import { defaultMachine, type MachineProfile } from "../../weights/machine.js";
+import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
+import { advise } from "../../weights/plan-advice.js";
+import { parseBytes, parseChoice, parseInteger } from "../options.js";
+import { formatBytes, printJson } from "../output.js";
+
+interface PlanFlags {
+  readonly params?: number;
+  readonly active?: number;
+  readonly quant?: string;
+  readonly preset?: string;
+  readonly memory?: number;
+  readonly weightsMemory?: number;
+  readonly ring?: number;
+  readonly ctx?: number;
+  readonly kv?: KvType;
+  readonly rows?: number;
+  readonly sequences?: number;
+  readonly diskRate?: number;
+  readonly memoryRate?: number;
+  readonly gemmRate?: number;
+  readonly threads?: number;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const count = (name: string, most: number) => (t: string) => parseInteger(t, name, 1, most);
+  const rate = (name: string) => (t: string) => positive(parseBytes(t.replace(/\/s$/, ""), name), t, name);
+  const size = (name: string) => (t: string) => positive(parseBytes(t, name), t, name);
+  program
+    .command("plan")
+    .description("Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.")
+    .argument("[MODEL]", "model file; only its header is read")
+    .option("--params <n>", "instead of a file: a model of this many parameters, e.g. 100B", (t) =>
+      parseParameters(t, "--params"),
+    )
+    .option("--active <n>", "with --params: parameters used by a token (mixture of experts)", (t) =>
+      parseParameters(t, "--active"),
+    )
+    .option("--preset <spec>", "instead of a file: a model of `synth`")
+    .option("--quant <mix>", "with --params or --preset: quantization (default Q4_K_M or the preset's)")
+    .option("--memory <size>", "memory budget (default: what is free)", size("--memory"))
+    .option("--weights-memory <size>", "pinned weights and ring only (tests)", size("--weights-memory"))
+    .option("--ring <size>", "streaming buffer", size("--ring"))
+    .option("--ctx <tokens>", "context (default: what fits)", count("--ctx", 2 ** 27))
+    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) =>
+      parseChoice(t, "--kv", ["f16", "q8_0", "q4_0"]),
+    )
+    .option("--rows <n>", "most token rows of a pass", count("--rows", 65536))
+    .option("--sequences <n>", "conversations held at once", count("--sequences", 1024))
+    .option("--disk-rate <size>", "bytes per second, e.g. 2.5GB", rate("--disk-rate"))
+    .option("--memory-rate <size>", "bytes per second, all threads", rate("--memory-rate"))
+    .option("--gemm-rate <n>", "operations per second of products of many rows, e.g. 200GB", rate("--gemm-rate"))
+    .option("--threads <n>", "compute threads", count("--threads", 1024))
+    .option("--json", "one JSON document on stdout")
+    .action(async (model: string | undefined, flags: PlanFlags) => {
+      const checkpoint = await subject(model, flags);
+      const description = describeModel(checkpoint);
+      const machine = machineOf(flags);
+      const options = optionsOf(flags);
+      const planner = new Planner(description, machine, options);
+      const budgetBytes = options.budgetBytes ?? machine.availableBytes;
+      const plan = planner.tryPlan(budgetBytes);
+      const minimumBudgetBytes = planner.minimumBudgetBytes();
+      if (flags.json) {
+        const advice = plan === undefined ? [] : advise(description, machine, options, plan);
+        printJson(document(plan, budgetBytes, minimumBudgetBytes, advice));
+        if (plan === undefined) process.exitCode = 1;
+        return;
+      }
+      const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
+      const advice = advise(description, machine, options, found);
+      process.stdout.write(table(checkpoint, planner, found, minimumBudgetBytes, advice));
+    });
+}
+
+async function subject(model: string | undefined, flags: PlanFlags): Promise<Checkpoint> {
+  const given = [model, flags.params, flags.preset].filter((value) => value !== undefined);
+  if (given.length !== 1) throw new HundredweightError("OPTION_INVALID", "give one of MODEL, --params and --preset");
+  if (model !== undefined) return openCheckpoint(model);
+  const quant = flags.quant === undefined ? undefined : parseMix(flags.quant);
+  if (flags.preset !== undefined) {
+    const { name, shape } = parseSpec(flags.preset);
+    return synthCheckpoint(layOutSynth(name, shape, quant ?? shape.quant));
+  }
+  const shape = representativeShape(flags.params!, flags.active, quant ?? "Q4_K_M");
+  return synthCheckpoint(layOutSynth("representative", shape));
+}
+
+/** `100B`, `7.5b`, `135M`, `1.2T` -> a number of parameters. */
+function parseParameters(text: string, option: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([MBT])$/i.exec(text.trim());
+  const unit = { M: 1e6, B: 1e9, T: 1e12 }[(match?.[2] ?? "").toUpperCase()];
+  const value = Number(match?.[1]) * (unit ?? Number.NaN);
+  if (!(value > 0 && value <= 1e13))
+    throw new HundredweightError("OPTION_INVALID", `${option}: '${text}' is not a size like 70B or 135M`);
+  return value;
+}
+
+function positive(value: number, text: string, option: string): number {
+  if (value < 1) throw new HundredweightError("OPTION_INVALID", `${option}: '${text}' is not more than nothing`);
+  return value;
+}
+
+function machineOf(flags: PlanFlags): MachineProfile {
+  return defaultMachine({
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+    ...(flags.diskRate !== undefined && {
+      diskReadBytesPerSecond: flags.diskRate,
+      diskFirstTouchBytesPerSecond: flags.diskRate,
+    }),
+    ...(flags.memoryRate !== undefined && { memoryReadBytesPerSecond: flags.memoryRate }),
+    ...(flags.gemmRate !== undefined && { gemmOpsPerSecond: flags.gemmRate }),
+  });
+}
+
+function optionsOf(flags: PlanFlags): PlanOptions {
+  return {
+    ...(flags.memory !== undefined && { budgetBytes: flags.memory }),
+    ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
+    ...(flags.ring !== undefined && { ringBytes: flags.ring }),
+    ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
+    ...(flags.kv !== undefined && { kvType: flags.kv }),
+    ...(flags.rows !== undefined && { rows: flags.rows }),
+    ...(flags.sequences !== undefined && { sequences: flags.sequences }),
+  };
+}
+
+function document(plan: Plan | undefined, budgetBytes: number, minimumBudgetBytes: number, advice: readonly string[]) {
+  if (plan === undefined) return { fits: false, budgetBytes, minimumBudgetBytes, advice };
+  const { bytes, prediction } = plan;
+  return {
+    fits: true,
+    strategy: plan.strategy,
+    budgetBytes,
+    totalBytes: plan.totalBytes,
+    pinnedBytes: bytes.pinned,
+    expertSlotBytes: bytes.expertSlots,
+    ringBytes: bytes.ring,
+    kvBytes: bytes.kv,
+    activationBytes: bytes.activations,
+    tokenizerBytes: bytes.tokenizer,
+    runtimeBytes: bytes.runtime,
+    contextTokens: plan.contextTokens,
+    kvType: plan.kvType,
+    maxRows: plan.maxRows,
+    chunkRows: prediction.chunkRows,
+    passBytes: prediction.passBytes,
+    streamedBytesPerPass: prediction.streamedBytesPerPass,
+    tiles: plan.program.length,
+    expertHitRate: prediction.expertHitRate,
+    predictedSecondsPerToken: prediction.secondsPerToken,
+    predictedFirstPassSeconds: prediction.firstPassSeconds,
+    predictedComputeSeconds: prediction.computeSeconds,
+    predictedPrefillTokensPerSecond: prediction.prefillTokensPerSecond,
+    minimumBudgetBytes,
+    notes: plan.notes,
+    advice,
+  };
+}
+
+const strategies = {
+  resident: "everything in memory",
+  streamed: "part of the weights in memory, the rest streamed at every pass",
+  experts: "trunk in memory, experts in slots, missing ones read when they are chosen",
+} as const;
+
+function table(
+  checkpoint: Checkpoint,
+  { machine }: Planner,
+  plan: Plan,
+  minimum: number,
+  advice: readonly string[],
+): string {
+  const { bytes, prediction: p } = plan;
+  const lines: string[] = [];
+  const row = (name: string, value: string, remark = "") =>
+    lines.push(`${name.padEnd(18)}${value.padStart(12)}${remark === "" ? "" : `   ${remark}`}`);
+  const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
+  const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
+  lines.push(`${checkpoint.path}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`, "");
+  row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
+  row("  pinned", formatBytes(bytes.pinned));
+  for (const c of plan.slotClasses)
+    row(
+      "  expert slots",
+      formatBytes(c.slots * c.slotBytes),
+      `${c.slots} of ${c.experts}, ${formatBytes(c.slotBytes)} each`,
+    );
+  if (bytes.ring > 0)
+    row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`);
+  row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
+  row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
+  row("  tokenizer", formatBytes(bytes.tokenizer));
+  row("  runtime", formatBytes(bytes.runtime));
+  row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
+  lines.push("");
+  row("used per token", formatBytes(p.passBytes));
+  if (p.streamedBytesPerPass > 0)
+    row(
+      "  from disk",
+      formatBytes(p.streamedBytesPerPass),
+      plan.slotClasses.length === 0 ? "" : `${Math.round(100 * p.expertHitRate)} % of experts found in slots`,
+    );
+  row(
+    "decode",
+    `${seconds(p.secondsPerToken)}`,
+    `a token (compute alone ${seconds(p.computeSeconds)}, first ${seconds(p.firstPassSeconds)})`,
+  );
+  row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
+  row(
+    "assumed",
+    "",
+    `disk ${gbs(machine.diskReadBytesPerSecond)}, memory ${gbs(machine.memoryReadBytesPerSecond)}, ${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s, ${machine.threads} threads`,
+  );
+  for (const note of plan.notes) lines.push(`note: ${note}`);
+  for (const line of advice) lines.push(`advice: ${line}`);
+  return `${lines.join("\n")}\n`;
+}

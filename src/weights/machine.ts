@@ -1,0 +1,41 @@
+/** What a plan has to know of the machine. Rates are measured by the probe; these are careful guesses until it has run. */
+import { defaultThreads } from "../native/threads.js";
+import { memoryLimit } from "./memory-limit.js";
+
+export interface MachineProfile {
+  /** The machine's memory, or the tightest limit this process runs under. */
+  readonly memoryLimitBytes: number;
+  /** What a model may take now: free below every limit, less a margin. */
+  readonly availableBytes: number;
+  /** All compute threads together. */
+  readonly memoryReadBytesPerSecond: number;
+  /** What has been read before; a cache below a virtual machine can make the first time several times slower. */
+  readonly diskReadBytesPerSecond: number;
+  readonly diskFirstTouchBytesPerSecond: number;
+  /** Two per multiply-add, products of many rows. */
+  readonly gemmOpsPerSecond: number;
+  readonly threads: number;
+}
+
+/** Slow for an NVMe disk, right for a SATA SSD's burst or a cloud volume. */
+const guessedDiskRate = 1e9;
+/** A thread's share of the memory rate, and what a dual-channel desktop gives all of them. */
+const guessedMemoryRate = { perThread: 8e9, most: 32e9 };
+const guessedGemmRate = 50e9;
+
+/** The machine as it is now with guessed rates; `known` replaces what has been measured or given. */
+export function defaultMachine(known: Partial<MachineProfile> = {}, root = "/"): MachineProfile {
+  const limit = memoryLimit(root);
+  const threads = known.threads ?? defaultThreads();
+  const disk = known.diskReadBytesPerSecond ?? guessedDiskRate;
+  return {
+    memoryLimitBytes: Math.min(limit.totalBytes, limit.cgroup?.limitBytes ?? Infinity),
+    availableBytes: limit.budgetBytes,
+    memoryReadBytesPerSecond: Math.min(guessedMemoryRate.most, guessedMemoryRate.perThread * threads),
+    diskReadBytesPerSecond: disk,
+    diskFirstTouchBytesPerSecond: disk / 2,
+    gemmOpsPerSecond: guessedGemmRate * threads,
+    threads,
+    ...known,
+  };
+}

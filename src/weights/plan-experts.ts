@@ -1,0 +1,68 @@
+/**
+ * Expert slots: one pool for all layers, in classes by size, since a mix gives experts of some layers more bits. A slot
+ * holds gate, up and down of one expert, each with the pages around it that a direct read brings along.
+ */
+import type { ExpertLayer } from "./plan-model.js";
+
+const page = 4096;
+
+export interface SlotClass {
+  /** Bytes of gate, up and down of an expert of this class. */
+  readonly segments: readonly number[];
+  readonly slotBytes: number;
+  readonly layers: readonly number[];
+  /** Experts of all its layers. */
+  readonly experts: number;
+  readonly slots: number;
+}
+
+const slotBytesOf = (segments: readonly number[]) =>
+  segments.reduce((sum, bytes) => sum + Math.ceil(bytes / page) * page + page, 0);
+
+function classes(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
+  const found = new Map<string, { segments: number[]; layers: number[]; experts: number }>();
+  for (const { layer, experts, matrices } of layers) {
+    const segments = matrices.map((m) => m.bytes / experts);
+    const key = segments.join();
+    const known = found.get(key) ?? { segments, layers: [], experts: 0 };
+    found.set(key, known);
+    known.layers.push(layer);
+    known.experts += experts;
+  }
+  return [...found.values()].map((c) => ({ ...c, slotBytes: slotBytesOf(c.segments) }));
+}
+
+/** What a pass of one row needs at once: all chosen experts of a layer, of each class. */
+export function leastSlotBytes(layers: readonly ExpertLayer[], topK: number): number {
+  return classes(layers).reduce((sum, c) => sum + Math.min(topK, c.experts) * c.slotBytes, 0);
+}
+
+/**
+ * The same share of every class's experts gets slots, topK at least; what is left goes to the classes in turn.
+ * @param room at least `leastSlotBytes`
+ */
+export function makeSlots(layers: readonly ExpertLayer[], topK: number, room: number): SlotClass[] {
+  const all = classes(layers);
+  const slotsAt = (share: number) =>
+    all.map((c) => Math.min(c.experts, Math.max(Math.min(topK, c.experts), Math.floor(share * c.experts))));
+  const bytesOf = (slots: readonly number[]) => slots.reduce((sum, n, i) => sum + n * all[i]!.slotBytes, 0);
+  let [low, high] = [0, 1];
+  if (bytesOf(slotsAt(1)) <= room) low = 1;
+  else
+    for (let i = 0; i < 50; i++) {
+      const middle = (low + high) / 2;
+      if (bytesOf(slotsAt(middle)) <= room) low = middle;
+      else high = middle;
+    }
+  const slots = slotsAt(low);
+  for (let left = room - bytesOf(slots), progress = true; progress; ) {
+    progress = false;
+    for (const [i, c] of all.entries())
+      if (slots[i]! < c.experts && c.slotBytes <= left) {
+        slots[i]!++;
+        left -= c.slotBytes;
+        progress = true;
+      }
+  }
+  return all.map((c, i) => ({ ...c, slots: slots[i]! }));
+}

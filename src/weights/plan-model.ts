@@ -1,0 +1,85 @@
+/** A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart. */
+import { type Dtype, type Extent, rowBytes } from "../formats/index.js";
+import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
+
+export interface PlanMatrix {
+  readonly name: string;
+  /** -1 for the head. */
+  readonly layer: number;
+  readonly role: Role;
+  readonly dtype: Dtype;
+  /** Of one expert. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly experts: number;
+  readonly rowBytes: number;
+  readonly bytes: number;
+  readonly extent: Extent;
+}
+
+/** The routed experts of a layer; an expert is a slice of each matrix. */
+export interface ExpertLayer {
+  readonly layer: number;
+  readonly experts: number;
+  /** Gate, up, down. */
+  readonly matrices: readonly PlanMatrix[];
+  readonly bytesPerExpert: number;
+}
+
+export interface PlanModel {
+  readonly description: ModelDescription;
+  /** Everything a pass reads whole: layers in order, then the head. */
+  readonly trunk: readonly PlanMatrix[];
+  readonly expertLayers: readonly ExpertLayer[];
+  /** Read row by row on demand; undefined when it is the head too. */
+  readonly embedding: PlanMatrix | undefined;
+  readonly trunkBytes: number;
+  readonly expertBytes: number;
+  readonly topK: number;
+}
+
+export function planModel(description: ModelDescription): PlanModel {
+  const matrices = description.tensors.filter((tensor) => tensor.kind === "matrix").map(matrixOf);
+  const embedding = matrices.find((m) => m.role === "embedding");
+  const head = matrices.filter((m) => m.role === "head");
+  const routed = matrices.filter((m) => m.experts > 1);
+  const layers = matrices.filter((m) => m.role !== "head" && m.role !== "embedding" && m.experts === 1);
+  // A tied head is listed first, as the embedding it also is, and consumed last.
+  const trunk = [...layers, ...head];
+  const byLayer = new Map<number, PlanMatrix[]>();
+  for (const matrix of routed) byLayer.set(matrix.layer, [...(byLayer.get(matrix.layer) ?? []), matrix]);
+  const expertLayers = [...byLayer].map(([layer, group]): ExpertLayer => {
+    const { experts } = group[0]!;
+    return { layer, experts, matrices: group, bytesPerExpert: sumBytes(group) / experts };
+  });
+  return {
+    description,
+    trunk,
+    expertLayers,
+    embedding,
+    trunkBytes: sumBytes(trunk),
+    expertBytes: sumBytes(routed),
+    topK: description.config.topK,
+  };
+}
+
+function matrixOf({ name, layer, role, info }: ModelTensor): PlanMatrix {
+  const [cols, rows = 1, experts = 1] = info.shape as readonly [number, number?, number?];
+  const { dtype, extent } = info;
+  return {
+    name,
+    layer,
+    role,
+    dtype,
+    rows,
+    cols,
+    experts,
+    rowBytes: rowBytes(dtype, cols)!,
+    bytes: extent.bytes,
+    extent,
+  };
+}
+
+export function sumBytes(matrices: readonly PlanMatrix[]): number {
+  return matrices.reduce((sum, m) => sum + m.bytes, 0);
+}

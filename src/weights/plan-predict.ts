@@ -1,0 +1,134 @@
+/** How long a pass will take: max(what is read from disk / D, C), and for experts what cannot be read ahead. */
+import { pagePositions } from "../ops/ops.js";
+import type { MachineProfile } from "./machine.js";
+import type { SlotClass } from "./plan-experts.js";
+import type { PlanModel } from "./plan-model.js";
+import { type Ring, ringEfficiency } from "./plan-tiles.js";
+
+export interface Prediction {
+  /** Weight bytes a pass of one row uses. */
+  readonly passBytes: number;
+  /** Of those, read from disk (experts: expected misses). */
+  readonly streamedBytesPerPass: number;
+  /** Share of the chosen experts found in slots; 1 without experts. Routing without preferences is assumed. */
+  readonly expertHitRate: number;
+  readonly computeSeconds: number;
+  readonly secondsPerToken: number;
+  /** The same when nothing has been read before. */
+  readonly firstPassSeconds: number;
+  /** Token rows of a prefill chunk. */
+  readonly chunkRows: number;
+  readonly prefillTokensPerSecond: number;
+}
+
+export interface PredictionInput {
+  readonly model: PlanModel;
+  readonly machine: MachineProfile;
+  readonly ring: Ring;
+  readonly trunkStreamedBytes: number;
+  readonly slotClasses: readonly SlotClass[];
+  /** All experts are pinned. */
+  readonly expertsResident: boolean;
+  /** KV bytes of one position, all layers. */
+  readonly kvBytesPerToken: number;
+  readonly contextTokens: number;
+  readonly maxRows: number;
+  readonly sequences: number;
+}
+
+/** Calls, synchronisation of threads, norms: per layer of a pass. */
+const layerSeconds = 20e-6;
+/** Positions behind a token of a typical answer. */
+const typicalPositions = 2 * pagePositions;
+/** Prefill under streaming computes this many times as long as it reads. */
+const computePerRead = 4;
+const latencySeconds = 10;
+/** Rows' worth of work that a many-row product spends on unpacking the weights. */
+const unpackRows = 16;
+/** Chunks below this waste kernels and hide nothing more. */
+const leastChunk = 128;
+
+export function predict(input: PredictionInput): Prediction {
+  const { model, machine, ring, trunkStreamedBytes } = input;
+  const { topK, trunkBytes, expertLayers } = model;
+  const chosenBytes = expertLayers.reduce((sum, l) => sum + Math.min(topK, l.experts) * l.bytesPerExpert, 0);
+  const passBytes = trunkBytes + chosenBytes + (model.embedding?.rowBytes ?? 0);
+  const missed = missedBytes(input);
+  const memory = machine.memoryReadBytesPerSecond;
+  const kvRead = (Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken) / memory;
+  const trunkCompute = trunkBytes / memory + kvRead + model.description.config.layers * layerSeconds;
+  const computeSeconds = trunkCompute + chosenBytes / memory;
+  const efficiency = ringEfficiency(ring);
+  // Misses are known only after the router: they overlap the experts that were found, not the trunk.
+  const seconds = (rate: number) => {
+    const D = rate * efficiency;
+    const experts = Math.max(chosenBytes / memory, missed.oneRow / D);
+    return Math.max((trunkStreamedBytes + missed.oneRow) / D, trunkCompute + experts);
+  };
+  return {
+    passBytes,
+    streamedBytesPerPass: trunkStreamedBytes + missed.oneRow,
+    expertHitRate: chosenBytes === 0 ? 1 : 1 - missed.oneRow / chosenBytes,
+    computeSeconds,
+    secondsPerToken: seconds(machine.diskReadBytesPerSecond),
+    firstPassSeconds: seconds(machine.diskFirstTouchBytesPerSecond),
+    ...prefill(input, passBytes, machine.diskReadBytesPerSecond * efficiency),
+  };
+}
+
+/** Expert bytes read from disk: by a pass of one row, and by one that chooses every expert. */
+function missedBytes({ model, slotClasses, expertsResident }: PredictionInput): { oneRow: number; all: number } {
+  if (expertsResident) return { oneRow: 0, all: 0 };
+  let [oneRow, all] = [0, 0];
+  for (const { layer, experts, bytesPerExpert } of model.expertLayers) {
+    const slotClass = slotClasses.find((c) => c.layers.includes(layer));
+    const missing = slotClass === undefined ? 1 : 1 - slotClass.slots / slotClass.experts;
+    oneRow += missing * Math.min(model.topK, experts) * bytesPerExpert;
+    all += missing * experts * bytesPerExpert;
+  }
+  return { oneRow, all };
+}
+
+function prefill(input: PredictionInput, passBytes: number, D: number) {
+  const { model, machine, maxRows, sequences, trunkStreamedBytes } = input;
+  const parameters = activeParameters(model);
+  const missing = missedBytes(input).all;
+  const chosenShare = model.expertLayers.length === 0 ? 0 : model.topK / model.expertLayers[0]!.experts;
+  const readSeconds = passBytes / machine.memoryReadBytesPerSecond;
+  const timesOf = (rows: number) => {
+    // Few rows are that many matrix-vector products; kernels of many rows unpack weights once, at a cost of some rows.
+    const gemm = (2 * parameters * (rows + unpackRows)) / machine.gemmOpsPerSecond;
+    const work = Math.min(rows * readSeconds, gemm);
+    const disk = (trunkStreamedBytes + missing * (1 - (1 - chosenShare) ** rows)) / D;
+    return { work, compute: Math.max(readSeconds, work), disk };
+  };
+  const secondsOf = (rows: number) => Math.max(timesOf(rows).compute, timesOf(rows).disk);
+  let rows = maxRows;
+  if (trunkStreamedBytes + missing > 0) {
+    // Reading weights from memory is not the work that hides the disk: a larger chunk does it once as well.
+    const enough = firstThat(maxRows, (n) => {
+      const { work, disk } = timesOf(n);
+      return work >= Math.max(readSeconds, computePerRead * disk);
+    });
+    rows = Math.min(maxRows, Math.max(leastChunk, enough));
+    // Others wait for a chunk: their next token comes after it.
+    if (sequences > 1)
+      rows = Math.min(
+        rows,
+        firstThat(maxRows, (n) => secondsOf(n + 1) > latencySeconds),
+      );
+  }
+  return { chunkRows: rows, prefillTokensPerSecond: rows / secondsOf(rows) };
+}
+
+/** The smallest number in [1, most] for which `holds`, `most` when there is none. */
+function firstThat(most: number, holds: (n: number) => boolean): number {
+  for (let n = 1; n < most; n++) if (holds(n)) return n;
+  return most;
+}
+
+function activeParameters(model: PlanModel): number {
+  const trunk = model.trunk.reduce((sum, m) => sum + m.rows * m.cols, 0);
+  const perExpert = (l: PlanModel["expertLayers"][number]) => l.matrices.reduce((sum, m) => sum + m.rows * m.cols, 0);
+  return trunk + model.expertLayers.reduce((sum, l) => sum + Math.min(model.topK, l.experts) * perExpert(l), 0);
+}

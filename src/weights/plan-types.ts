@@ -1,0 +1,68 @@
+/** What the planner is asked and what it answers. */
+import type { KvType } from "../ops/ops.js";
+import type { SlotClass } from "./plan-experts.js";
+import type { PlanMatrix } from "./plan-model.js";
+import type { Prediction } from "./plan-predict.js";
+import type { Ring, Tile } from "./plan-tiles.js";
+
+export interface PlanOptions {
+  /** Everything together; default: what the machine has free. */
+  readonly budgetBytes?: number;
+  /** Default: what fits. */
+  readonly contextTokens?: number;
+  /** Never chosen by a budget: it changes numbers. Default f16. */
+  readonly kvType?: KvType;
+  /** Most token rows of a pass; a small budget may take fewer, which changes speed only. Default 512. */
+  readonly rows?: number;
+  readonly sequences?: number;
+  readonly logitRows?: number;
+  /** Size of the ring; default: what costs least time. */
+  readonly ringBytes?: number;
+  /** Pinned matrices, slots and ring only; for tests. */
+  readonly weightsMemoryBytes?: number;
+  /** The process without a model, and what it may take beyond what is counted. */
+  readonly runtimeBytes?: number;
+}
+
+/** Every byte by purpose. */
+export interface PlanBytes {
+  /** Pinned rows of matrices and the small tensors that are always resident. */
+  readonly pinned: number;
+  readonly expertSlots: number;
+  readonly ring: number;
+  readonly kv: number;
+  /** Activations, working space of the kernels, embedding rows of a pass. */
+  readonly activations: number;
+  readonly tokenizer: number;
+  readonly runtime: number;
+}
+
+/**
+ * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk in
+ * memory (or streamed in part, see notes), routed experts in slots.
+ */
+export type Strategy = "resident" | "streamed" | "experts";
+
+export interface Plan {
+  readonly strategy: Strategy;
+  readonly budgetBytes: number;
+  readonly bytes: PlanBytes;
+  /** Sum of `bytes`, at most the budget. */
+  readonly totalBytes: number;
+  readonly contextTokens: number;
+  readonly kvType: KvType;
+  /** Capacity of a pass in token rows; prefill uses `prediction.chunkRows` of it. */
+  readonly maxRows: number;
+  /** The trunk in the order of consumption: layers, then the head. Without routed experts and an untied embedding. */
+  readonly matrices: readonly PlanMatrix[];
+  /** Rows [0, p) of each matrix are in memory. */
+  readonly pinnedRows: Int32Array;
+  readonly ring: Ring;
+  /** The rest, in the order of consumption; repeated for every pass. */
+  readonly program: readonly Tile[];
+  /** Empty unless the strategy is experts. */
+  readonly slotClasses: readonly SlotClass[];
+  readonly prediction: Prediction;
+  /** Shape of the compromise, in words. */
+  readonly notes: readonly string[];
+}

@@ -1,0 +1,302 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Mix } from "../compress/mix.js";
+import { layOutSynth, synthCheckpoint } from "../compress/synth.js";
+import { parseSpec } from "../compress/synth-presets.js";
+import { describeModel, type ModelDescription } from "../models/index.js";
+import type { MachineProfile } from "./machine.js";
+import { type Plan, Planner, type PlanOptions } from "./plan.js";
+import { advise } from "./plan-advice.js";
+import { leastSlotBytes, makeSlots } from "./plan-experts.js";
+import { planModel } from "./plan-model.js";
+import { waterLevel } from "./plan-place.js";
+import { predict } from "./plan-predict.js";
+import { makeRing, ringEfficiency } from "./plan-tiles.js";
+
+const MiB = 2 ** 20;
+const GiB = 2 ** 30;
+
+const machine: MachineProfile = {
+  memoryLimitBytes: 16 * GiB,
+  availableBytes: 14 * GiB,
+  memoryReadBytesPerSecond: 24e9,
+  diskReadBytesPerSecond: 2e9,
+  diskFirstTouchBytesPerSecond: 1e9,
+  gemmOpsPerSecond: 200e9,
+  threads: 2,
+};
+
+function model(spec: string, quant?: Mix): ModelDescription {
+  const { name, shape } = parseSpec(spec);
+  return describeModel(synthCheckpoint(layOutSynth(name, shape, quant ?? shape.quant)));
+}
+
+const models = {
+  dense: model("qwen2.5-32b"),
+  tied: model("llama-1b"),
+  windows: model("gemma-3-4b"),
+  moe: model("qwen3-30b-a3b"),
+  biased: model("gpt-oss-20b"),
+  tall: model("llama,layers=7,dim=512,heads=8,kv-heads=8,head-dim=64,hidden=1280,vocab=5000", "F16"),
+};
+
+/** Everything that must hold for any plan. */
+function check(description: ModelDescription, plan: Plan): void {
+  const sum = Object.values(plan.bytes).reduce((a, b) => a + b, 0);
+  assert.equal(plan.totalBytes, sum);
+  assert.ok(sum <= plan.budgetBytes, `${sum} of ${plan.budgetBytes}`);
+  for (const bytes of Object.values(plan.bytes)) assert.ok(Number.isSafeInteger(bytes) && bytes >= 0);
+
+  // Order of consumption: as the declaration lists them, the head last; no expert, no untied embedding.
+  const declared = description.tensors.filter(
+    (t) => t.kind === "matrix" && !(t.role === "expert" && t.info.shape[2]! > 1),
+  );
+  const names = [
+    ...declared.filter((t) => t.role !== "head" && t.role !== "embedding"),
+    ...declared.filter((t) => t.role === "head"),
+  ].map((t) => t.name);
+  assert.deepEqual(
+    plan.matrices.map((m) => m.name),
+    names,
+  );
+
+  const experts = description.tensors.filter((t) => t.role === "expert" && t.kind === "matrix");
+  const vectors = description.tensors
+    .filter((t) => t.kind === "vector")
+    .reduce((a, t) => a + 4 * t.info.shape.reduce((x, y) => x * y, 1), 0);
+  const rows = plan.matrices.reduce((a, m, i) => a + plan.pinnedRows[i]! * m.rowBytes, 0);
+  const whole = plan.strategy === "resident" ? experts.reduce((a, t) => a + t.info.extent.bytes, 0) : 0;
+  // RoPE divisors are read and not kept, so the vectors held are at most those of the file.
+  assert.ok(plan.bytes.pinned <= rows + vectors + whole && plan.bytes.pinned >= rows + whole);
+
+  // Tiles cover what is not pinned exactly once, in order, inside their tensor and with room for the pages around.
+  const covered = Array.from(plan.pinnedRows);
+  let matrix = 0;
+  for (const tile of plan.program) {
+    assert.ok(tile.matrix >= matrix);
+    matrix = tile.matrix;
+    const m = plan.matrices[matrix]!;
+    assert.equal(tile.row0, covered[matrix]);
+    assert.ok(tile.row1 > tile.row0 && tile.row1 <= m.rows);
+    assert.equal(tile.bytes, (tile.row1 - tile.row0) * m.rowBytes);
+    assert.equal(tile.offset, m.extent.offset + tile.row0 * m.rowBytes);
+    assert.ok(tile.offset + tile.bytes <= m.extent.offset + m.extent.bytes);
+    assert.ok(tile.bytes + 2 * 4096 <= plan.ring.slotBytes);
+    covered[matrix] = tile.row1;
+  }
+  assert.deepEqual(
+    covered,
+    plan.matrices.map((m) => m.rows),
+  );
+  if (plan.strategy !== "resident") assert.ok(plan.ring.slots >= 4 && plan.ring.slotBytes >= 256 * 1024);
+
+  for (const c of plan.slotClasses) {
+    assert.ok(c.slots >= Math.min(description.config.topK, c.experts) && c.slots <= c.experts);
+    assert.ok(c.slotBytes >= c.segments.reduce((a, b) => a + b, 0));
+  }
+  assert.equal(
+    plan.bytes.expertSlots,
+    plan.slotClasses.reduce((a, c) => a + c.slots * c.slotBytes, 0),
+  );
+}
+
+const cost = (p: Plan) => p.prediction.secondsPerToken + 8 / p.prediction.prefillTokensPerSecond;
+
+describe("plan", () => {
+  for (const [name, description] of Object.entries(models)) {
+    const options: PlanOptions = { contextTokens: 2048 };
+    test(`${name}: every budget gives a sound plan, and more is never slower`, () => {
+      const planner = new Planner(description, machine, options);
+      const least = planner.minimumBudgetBytes();
+      const resident = planner.residentBudgetBytes(2048);
+      let before: Plan | undefined;
+      const seen = new Set<string>();
+      for (let i = 0; i <= 10; i++) {
+        const plan = planner.tryPlan(Math.floor(least + ((resident - least) * i) / 10));
+        assert.ok(plan !== undefined);
+        check(description, plan);
+        seen.add(plan.strategy);
+        // Rounding to whole rows may leave less than a row of each kind unused.
+        const slack = 2 ** 18 / machine.diskReadBytesPerSecond;
+        if (before !== undefined) assert.ok(cost(plan) <= cost(before) * (1 + 1e-12) + 5 * slack, `budget ${i} of 10`);
+        before = plan;
+      }
+      assert.equal(before!.strategy, "resident");
+      assert.equal(before!.program.length, 0);
+      assert.ok(seen.has(description.config.experts > 0 ? "experts" : "streamed"));
+    });
+
+    test(`${name}: the smallest budget works, one MiB less does not`, () => {
+      for (const o of [options, {}]) {
+        const planner = new Planner(description, machine, o);
+        const least = planner.minimumBudgetBytes();
+        check(description, planner.plan(least));
+        assert.throws(
+          () => planner.plan(least - MiB),
+          (error: { code: string; details: { minimumBudgetBytes: number } }) =>
+            error.code === "MEMORY_BUDGET" && error.details.minimumBudgetBytes === least,
+        );
+      }
+    });
+  }
+
+  test("what is streamed is even over the layers", () => {
+    for (const description of [models.dense, models.tall, models.windows]) {
+      const planner = new Planner(description, machine, { contextTokens: 1024 });
+      const [least, all] = [planner.minimumBudgetBytes(), planner.residentBudgetBytes(1024)];
+      for (const share of [0.2, 0.5, 0.8]) {
+        const plan = planner.plan(Math.floor(least + share * (all - least)));
+        const streamed = new Float64Array(description.config.layers);
+        for (const tile of plan.program) {
+          const { layer } = plan.matrices[tile.matrix]!;
+          if (layer >= 0) streamed[layer]! += tile.bytes;
+        }
+        const most = Math.max(...streamed);
+        const largestRow = Math.max(...plan.matrices.map((m) => m.rowBytes));
+        // Layers may be smaller than the level (a mix gives some fewer bits); those are streamed whole.
+        for (const [layer, bytes] of streamed.entries()) {
+          const whole = plan.matrices.reduce(
+            (a, m, i) => a + (m.layer === layer && plan.pinnedRows[i] === 0 ? m.bytes : 0),
+            0,
+          );
+          assert.ok(most - bytes <= 4 * largestRow || bytes === whole, `layer ${layer}: ${bytes} of ${most}`);
+        }
+      }
+    }
+  });
+
+  test("small matrices are pinned first, then the head", () => {
+    const plan = new Planner(models.dense, machine, { contextTokens: 2048 }).plan(4 * GiB);
+    for (const [i, m] of plan.matrices.entries()) {
+      if (/attn_[kv]\.weight$/.test(m.name)) assert.equal(plan.pinnedRows[i], m.rows, m.name);
+    }
+    assert.equal(plan.pinnedRows.at(-1), plan.matrices.at(-1)!.rows);
+    assert.ok(plan.matrices.every((m) => m.name !== "token_embd.weight"));
+  });
+
+  test("seconds per token are a hinge: max((S - P) / D, C)", () => {
+    const planner = new Planner(models.dense, machine, { contextTokens: 2048 });
+    for (const share of [0.1, 0.5, 0.9, 0.97, 1]) {
+      const { prediction, ring } = planner.plan(Math.floor(share * planner.residentBudgetBytes(2048)));
+      const D = machine.diskReadBytesPerSecond * ringEfficiency(ring);
+      const limit = Math.max(prediction.streamedBytesPerPass / D, prediction.computeSeconds);
+      assert.ok(Math.abs(prediction.secondsPerToken / limit - 1) < 1e-9);
+      assert.ok(prediction.firstPassSeconds >= prediction.secondsPerToken);
+    }
+  });
+
+  test("weights memory from 110 % to 15 % of the file, and rings down to four tiles of 256 KiB", () => {
+    const { tall } = models;
+    const file = planModel(tall).trunkBytes;
+    for (const share of [1.1, 1, 0.9, 0.5, 0.15])
+      for (const ringBytes of [MiB, 8 * MiB]) {
+        const weightsMemoryBytes = Math.floor(share * file);
+        if (ringBytes > weightsMemoryBytes) continue;
+        const plan = new Planner(tall, machine, { weightsMemoryBytes, ringBytes, contextTokens: 512 }).plan();
+        check(tall, plan);
+        const rows = plan.matrices.reduce((a, m, i) => a + plan.pinnedRows[i]! * m.rowBytes, 0);
+        assert.ok(rows + plan.ring.bytes <= weightsMemoryBytes);
+        assert.equal(plan.strategy, share >= 1 ? "resident" : "streamed");
+        if (share < 1) assert.equal(plan.ring.bytes, ringBytes);
+      }
+    assert.throws(() => new Planner(tall, machine, { weightsMemoryBytes: 1000 }).plan(), { code: "MEMORY_BUDGET" });
+  });
+
+  test("experts: classes by size with the same share of slots; the trunk is streamed when it does not fit", () => {
+    const { moe } = models;
+    const { expertLayers } = planModel(moe);
+    const least = leastSlotBytes(expertLayers, 8);
+    assert.ok(makeSlots(expertLayers, 8, least).every((c) => c.slots === 8));
+    const classes = makeSlots(expertLayers, 8, 6 * GiB);
+    assert.equal(classes.length, 2); // Q4_K and Q6_K down matrices
+    assert.equal(
+      classes.reduce((a, c) => a + c.experts, 0),
+      48 * 128,
+    );
+    assert.deepEqual(
+      classes.flatMap((c) => c.layers).sort((a, b) => a - b),
+      Array.from({ length: 48 }, (_, i) => i),
+    );
+    const [a, b] = classes.map((c) => c.slots / c.experts);
+    assert.ok(Math.abs(a! - b!) < 2 / classes[0]!.experts);
+    const used = classes.reduce((sum, c) => sum + c.slots * c.slotBytes, 0);
+    assert.ok(used <= 6 * GiB && used > 6 * GiB - Math.max(...classes.map((c) => c.slotBytes)));
+
+    const tight = new Planner(moe, machine, { contextTokens: 1024 }).plan(700 * MiB);
+    assert.ok(tight.program.length > 0 && tight.notes.some((note) => /not even the trunk fits/.test(note)));
+    const third = new Planner(moe, machine, { contextTokens: 4096 }).plan(6 * GiB);
+    assert.equal(third.program.length, 0);
+    assert.ok(third.prediction.expertHitRate > 0.2 && third.prediction.expertHitRate < 0.5);
+  });
+
+  test("windows take less cache, quantized caches less still; nothing of it is chosen by the budget", () => {
+    const kv = (description: ModelDescription, options: PlanOptions) =>
+      new Planner(description, machine, options).plan(13 * GiB).bytes.kv;
+    const full = kv(models.windows, { contextTokens: 32768 });
+    const { layers, kvHeads, headDim } = models.windows.config;
+    assert.ok(full < 0.3 * (32768 * layers * kvHeads * headDim * 4), "five of six layers keep 1024 positions");
+    assert.ok(
+      Math.abs(
+        kv(models.dense, { contextTokens: 4096, kvType: "q8_0" }) / kv(models.dense, { contextTokens: 4096 }) - 34 / 64,
+      ) < 1e-9,
+    );
+    assert.equal(new Planner(models.dense, machine, {}).plan(GiB).kvType, "f16");
+  });
+
+  test("the context nobody asked for is what fits", () => {
+    const context = (budget: number) => new Planner(models.tied, machine).plan(budget).contextTokens;
+    assert.equal(context(500 * MiB), 1024);
+    assert.equal(context(2 * GiB), 8192);
+    assert.equal(context(13 * GiB), 65536);
+  });
+
+  test("a chunk computes four times as long as it reads, within bounds", () => {
+    const chunk = (diskRate: number, streamed: number, maxRows: number, sequences = 1) =>
+      predict({
+        model: planModel(models.dense),
+        machine: { ...machine, diskReadBytesPerSecond: diskRate },
+        ring: makeRing(64 * MiB, 20000),
+        trunkStreamedBytes: streamed,
+        slotClasses: [],
+        expertsResident: false,
+        kvBytesPerToken: 262144,
+        contextTokens: 4096,
+        maxRows,
+        sequences,
+      }).chunkRows;
+    // 32 billion parameters at 200 GOP/s: 0.32 s a row; 10 GB at 0.5 GB/s: 20 s, four times that is about 235 rows.
+    const rows = chunk(0.5e9, 10e9, 2048);
+    assert.ok(rows > 225 && rows < 255, `${rows}`);
+    assert.ok(chunk(0.25e9, 10e9, 2048) > 1.9 * rows);
+    assert.equal(chunk(0.5e9, 10e9, 200), 200);
+    assert.equal(chunk(20e9, 10e9, 2048), 128);
+    assert.equal(chunk(0.5e9, 0, 512), 512);
+    assert.ok(chunk(20e9, 10e9, 2048, 4) < 32, "others would wait for more than ten seconds");
+  });
+
+  test("rings", () => {
+    assert.deepEqual(makeRing(64 * MiB, 20000), { slots: 16, slotBytes: 4 * MiB, bytes: 64 * MiB });
+    assert.deepEqual(makeRing(MiB, 20000), { slots: 4, slotBytes: MiB / 4, bytes: MiB });
+    assert.deepEqual(makeRing(1000, 300000), { slots: 4, slotBytes: 311296, bytes: 4 * 311296 });
+  });
+
+  test("water level", () => {
+    assert.equal(waterLevel([10, 10, 10], 6), 8);
+    assert.equal(waterLevel([10, 4, 2], 5), 5);
+    assert.equal(waterLevel([10, 4, 2], 8), 3);
+    assert.equal(waterLevel([10, 4, 2], 16), 0);
+    assert.equal(waterLevel([10, 4, 2], 20), 0);
+    assert.equal(waterLevel([], 5), 0);
+  });
+
+  test("advice tells what memory, cache and disk would bring", () => {
+    const options: PlanOptions = { contextTokens: 8192 };
+    const plan = new Planner(models.dense, machine, options).plan(10 * GiB);
+    const advice = advise(models.dense, machine, options, plan).join("\n");
+    assert.match(advice, /^\+\d+ GiB: \d\.\dx \(\d\.\d s\/token\)$/m);
+    assert.match(advice, /^everything in memory from \d+\.\d GiB: \d\.\dx/m);
+    assert.match(advice, /^KV q8_0: \+1\.0 GiB for weights, 1\.\dx/m);
+    assert.match(advice, /^a disk twice as fast: 2\.0x/m);
+    assert.deepEqual(advise(models.dense, machine, {}, new Planner(models.dense, machine).plan(60 * GiB)), []);
+  });
+});

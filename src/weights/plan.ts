@@ -1,0 +1,266 @@
+/**
+ * Where every weight byte lies and what everything else takes, decided before anything is loaded. Pure: model, machine
+ * and options in, placement and predictions out. More budget never makes the planned request slower.
+ */
+import { HundredweightError } from "../errors.js";
+import { estimateMemory, type MemoryEstimate, type ModelDescription } from "../models/index.js";
+import type { KvType } from "../ops/ops.js";
+import type { MachineProfile } from "./machine.js";
+import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
+import { type PlanModel, planModel } from "./plan-model.js";
+import { placeTrunk } from "./plan-place.js";
+import { type Prediction, predict } from "./plan-predict.js";
+import { makeRing, noRing, type Ring, ringSizes, tileProgram } from "./plan-tiles.js";
+import type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+
+export type { MachineProfile } from "./machine.js";
+export type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+
+const mebibyte = 2 ** 20;
+const defaultRows = 512;
+const defaultLogitRows = 16;
+/** Two threads of JavaScript and their code (about 90 MB), and the 100 MB a run may take beyond what is counted. */
+const defaultRuntimeBytes = 192 * mebibyte;
+/** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
+const tokenizerBytesPerToken = 128;
+/** A context nobody asked for: this much when weights have to be streamed, and at most an eighth of the budget. */
+const streamedContext = 4096;
+const leastContext = 512;
+const kvShare = 1 / 8;
+/** When everything fits: other programs want memory too, and few conversations fill a model's whole context. */
+const residentKvShare = 1 / 4;
+/** A request to plan for: prompts are several times as long as answers. */
+const promptTokensPerAnswerToken = 8;
+
+/** A choice of everything that only changes speed. */
+interface Layout {
+  readonly cost: number;
+  readonly strategy: Strategy;
+  readonly bytes: PlanBytes;
+  readonly maxRows: number;
+  readonly contextTokens: number;
+  readonly pinnedRows: Int32Array;
+  readonly ring: Ring;
+  readonly slotClasses: readonly SlotClass[];
+  readonly prediction: Prediction;
+}
+
+export class Planner {
+  readonly model: PlanModel;
+  readonly machine: MachineProfile;
+  readonly #options: PlanOptions;
+  readonly #estimates = new Map<string, MemoryEstimate>();
+
+  constructor(description: ModelDescription, machine: MachineProfile, options: PlanOptions = {}) {
+    this.model = planModel(description);
+    this.machine = machine;
+    this.#options = options;
+  }
+
+  get #kvType(): KvType {
+    return this.#options.kvType ?? "f16";
+  }
+
+  /** @throws MEMORY_BUDGET, naming the smallest budget that works; OPTION_INVALID */
+  plan(budgetBytes: number = this.#options.budgetBytes ?? this.machine.availableBytes): Plan {
+    const found = this.tryPlan(budgetBytes);
+    if (found !== undefined) return found;
+    const least = this.minimumBudgetBytes();
+    const mib = (bytes: number) => `${Math.ceil(bytes / mebibyte)} MiB`;
+    throw new HundredweightError(
+      "MEMORY_BUDGET",
+      this.#options.weightsMemoryBytes !== undefined && least === Infinity
+        ? `${mib(this.#options.weightsMemoryBytes)} of weights memory are not enough: the ring or the expert slots do not fit`
+        : `the model cannot run in ${mib(budgetBytes)}; the smallest budget that works is ${mib(least)}` +
+            (this.#options.contextTokens === undefined
+              ? ""
+              : ` with a context of ${this.#options.contextTokens} tokens`),
+      { budgetBytes, minimumBudgetBytes: least },
+    );
+  }
+
+  /** Undefined when nothing fits. */
+  tryPlan(budgetBytes: number): Plan | undefined {
+    const contexts =
+      this.#options.contextTokens === undefined ? this.#contexts(budgetBytes) : [this.#options.contextTokens];
+    let layout: Layout | undefined;
+    for (const contextTokens of contexts) layout ??= this.#best(budgetBytes, contextTokens);
+    if (layout === undefined) return undefined;
+    const { trunk } = this.model;
+    const { strategy, bytes, maxRows, contextTokens, pinnedRows, ring, slotClasses, prediction } = layout;
+    return {
+      strategy,
+      budgetBytes,
+      bytes,
+      totalBytes: sum(bytes),
+      contextTokens,
+      kvType: this.#kvType,
+      maxRows,
+      matrices: trunk,
+      pinnedRows,
+      ring,
+      program: ring.slots === 0 ? [] : tileProgram(trunk, pinnedRows, ring),
+      slotClasses,
+      prediction,
+      notes: this.#notes(layout),
+    };
+  }
+
+  /** Exact to 1 MiB; Infinity when no budget helps (a weights memory that is too small). */
+  minimumBudgetBytes(): number {
+    const { contextTokens } = this.#options;
+    const context = contextTokens ?? Math.min(leastContext, this.model.description.config.contextTokens);
+    const works = (mebibytes: number) => this.#best(mebibytes * mebibyte, context, true) !== undefined;
+    let high = 64;
+    while (!works(high)) {
+      high *= 2;
+      if (high > 2 ** 30) return Infinity;
+    }
+    let low = 0;
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (works(middle)) high = middle;
+      else low = middle;
+    }
+    return high * mebibyte;
+  }
+
+  /** Smallest budget with everything in memory at this context. */
+  residentBudgetBytes(contextTokens: number): number {
+    const rows = Math.min(this.#options.rows ?? defaultRows, contextTokens);
+    return this.#fixedBytes(contextTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
+  }
+
+  /** To be tried in turn: the largest that leaves everything in memory; under streaming a modest one, or less. */
+  #contexts(budget: number): number[] {
+    const trained = this.model.description.config.contextTokens;
+    const halvings = (from: number) => {
+      const list: number[] = [];
+      for (let c = from; c > leastContext; c = Math.ceil(c / 2)) list.push(c);
+      return [...list, Math.min(from, leastContext)];
+    };
+    const fits = (c: number) =>
+      this.#options.weightsMemoryBytes === undefined &&
+      this.residentBudgetBytes(c) <= budget &&
+      this.#estimate(c, 1).kvBytes <= residentKvShare * budget;
+    const resident = halvings(trained).find(fits);
+    if (resident !== undefined && resident >= Math.min(trained, streamedContext)) return [resident];
+    const modest = halvings(Math.min(trained, streamedContext));
+    const affordable = modest.filter((c) => this.#estimate(c, 1).kvBytes <= kvShare * budget);
+    return affordable.length > 0 ? affordable : modest.slice(-1);
+  }
+
+  #estimate(contextTokens: number, maxRows: number): MemoryEstimate {
+    const { sequences = 1, logitRows = defaultLogitRows } = this.#options;
+    const key = `${contextTokens} ${maxRows}`;
+    const known =
+      this.#estimates.get(key) ??
+      estimateMemory(
+        this.model.description,
+        { contextTokens, maxRows, sequences, kvType: this.#kvType, maxLogitRows: Math.min(logitRows, maxRows) },
+        this.machine.threads,
+      );
+    this.#estimates.set(key, known);
+    return known;
+  }
+
+  /** All but matrices, slots and ring. */
+  #fixedBytes(contextTokens: number, maxRows: number) {
+    const estimate = this.#estimate(contextTokens, maxRows);
+    const { embedding, description } = this.model;
+    const bytes = {
+      vectors: estimate.vectorBytes,
+      kv: estimate.kvBytes,
+      activations:
+        estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes + maxRows * (embedding?.rowBytes ?? 0),
+      tokenizer: tokenizerBytesPerToken * description.config.vocab,
+      runtime: this.#options.runtimeBytes ?? defaultRuntimeBytes,
+    };
+    return { ...bytes, total: sum(bytes) };
+  }
+
+  #best(budget: number, contextTokens: number, any = false): Layout | undefined {
+    let best: Layout | undefined;
+    const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
+    for (let rows = most; rows >= 1; rows = Math.floor(rows / 2))
+      for (const ringBytes of this.#options.ringBytes === undefined ? ringSizes : [this.#options.ringBytes]) {
+        const layout = this.#layOut(budget, contextTokens, rows, ringBytes);
+        if (layout === undefined) continue;
+        if (any) return layout;
+        if (best === undefined || layout.cost < best.cost) best = layout;
+        if (layout.strategy === "resident") break; // without a ring
+      }
+    return best;
+  }
+
+  #layOut(budget: number, contextTokens: number, maxRows: number, ringBytes: number): Layout | undefined {
+    const { trunk, trunkBytes, expertBytes, expertLayers, topK } = this.model;
+    const fixed = this.#fixedBytes(contextTokens, maxRows);
+    const room = Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);
+    const bytesWith = (pinned: number, expertSlots: number, ring: number): PlanBytes => {
+      const { vectors, kv, activations, tokenizer, runtime } = fixed;
+      return { pinned: vectors + pinned, expertSlots, ring, kv, activations, tokenizer, runtime };
+    };
+    const finish = (strategy: Strategy, pinnedRows: Int32Array, ring: Ring, slotClasses: readonly SlotClass[]) => {
+      const pinned = trunk.reduce((total, m, i) => total + pinnedRows[i]! * m.rowBytes, 0);
+      const slots = slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0);
+      const expertsResident = strategy === "resident";
+      const prediction = predict({
+        model: this.model,
+        machine: this.machine,
+        ring,
+        trunkStreamedBytes: trunkBytes - pinned,
+        slotClasses,
+        expertsResident,
+        kvBytesPerToken: fixed.kv / contextTokens,
+        contextTokens,
+        maxRows,
+        sequences: this.#options.sequences ?? 1,
+      });
+      const cost = prediction.secondsPerToken + promptTokensPerAnswerToken / prediction.prefillTokensPerSecond;
+      const bytes = bytesWith(pinned + (expertsResident ? expertBytes : 0), slots, ring.bytes);
+      return { cost, strategy, bytes, maxRows, contextTokens, pinnedRows, ring, slotClasses, prediction };
+    };
+    const whole = Int32Array.from(trunk, (m) => m.rows);
+    if (room >= trunkBytes + expertBytes) return finish("resident", whole, noRing, []);
+
+    const widest = [...trunk, ...expertLayers.flatMap((l) => l.matrices)];
+    const ring = makeRing(
+      ringBytes,
+      widest.reduce((most, m) => Math.max(most, m.rowBytes), 0),
+    );
+    const afterRing = room - ring.bytes;
+    if (expertLayers.length === 0) {
+      if (afterRing < 0) return undefined;
+      return finish("streamed", placeTrunk(trunk, afterRing), ring, []);
+    }
+    const least = leastSlotBytes(expertLayers, topK);
+    if (afterRing < least) return undefined;
+    if (afterRing - least >= trunkBytes)
+      return finish("experts", whole, ring, makeSlots(expertLayers, topK, afterRing - trunkBytes));
+    return finish("experts", placeTrunk(trunk, afterRing - least), ring, makeSlots(expertLayers, topK, least));
+  }
+
+  #notes({ strategy, pinnedRows, maxRows, bytes, contextTokens }: Layout): string[] {
+    const { trunk, trunkBytes, description } = this.model;
+    const notes: string[] = [];
+    const pinned = trunk.reduce((total, m, i) => total + pinnedRows[i]! * m.rowBytes, 0);
+    if (strategy === "experts" && pinned < trunkBytes)
+      notes.push(
+        `not even the trunk fits: ${percent(pinned / trunkBytes)} of it is pinned, the rest is streamed as in a dense ` +
+          "model, and slots hold only the experts of one layer at a time",
+      );
+    if (this.#options.contextTokens === undefined && contextTokens < description.config.contextTokens)
+      notes.push(`context of ${contextTokens} tokens of the ${description.config.contextTokens} it was trained for`);
+    if (maxRows < Math.min(this.#options.rows ?? defaultRows, contextTokens))
+      notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);
+    if (bytes.kv > bytes.pinned + bytes.expertSlots) notes.push("the KV cache takes more than the weights in memory");
+    return notes;
+  }
+}
+
+export const percent = (share: number) => `${Math.round(100 * share)} %`;
+
+function sum(bytes: object): number {
+  return Object.values(bytes).reduce((total: number, value: number) => total + value, 0);
+}
