@@ -1,0 +1,94 @@
+/** `synth` and `plan` as a user runs them. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { runCli } from "./support/cli.js";
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-plan-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const path = join(folder, "model.gguf");
+const spec = "qwen3-30b-a3b,layers=3,dim=256,heads=4,kv-heads=2,expert-hidden=256,vocab=1000";
+
+test("synth writes what plan, tokenize and logits read", async () => {
+  const made = await runCli(["synth", spec, path, "--experts", "16", "--top-k", "4", "--router-skew", "1", "--json"]);
+  assert.equal(made.err, "");
+  assert.equal(made.code, 0);
+  const report = JSON.parse(made.out);
+  assert.equal(report.bytes, statSync(path).size);
+  assert.ok(report.bytesPerSecond > 0 && report.quant === "Q4_K_M" && report.architecture === "qwen3moe");
+
+  const plan = await runCli(["plan", path, "--memory", "1GiB", "--ctx", "1024", "--json"]);
+  const document = JSON.parse(plan.out);
+  assert.equal(document.strategy, "resident");
+  assert.equal(document.contextTokens, 1024);
+  const purposes = ["pinned", "expertSlot", "ring", "kv", "activation", "tokenizer", "runtime"];
+  assert.equal(
+    document.totalBytes,
+    purposes.reduce((sum, name) => sum + document[`${name}Bytes`], 0),
+  );
+
+  const tokens = await runCli(["tokenize", path, "hello there", "--json"]);
+  assert.equal(JSON.parse(tokens.out).pieces.join(""), "helloĠthere");
+  const logits = join(folder, "logits.f32");
+  assert.equal((await runCli(["logits", path, "--tokens", "1,2,3", "--out", logits])).code, 0);
+  assert.equal(statSync(logits).size, 4000);
+
+  // A cut file is refused from its header alone.
+  truncateSync(path, 100_000);
+  const cut = await runCli(["plan", path]);
+  assert.match(cut.err, /^error\[FORMAT_INVALID\]: /);
+});
+
+test("plan without a file: table, advice, too little memory", async () => {
+  const flags = [
+    "--memory",
+    "16GiB",
+    "--disk-rate",
+    "2GB/s",
+    "--memory-rate",
+    "24GB",
+    "--gemm-rate",
+    "200GB",
+    "--threads",
+    "2",
+  ];
+  const table = await runCli(["plan", "--params", "100B", "--active", "5B", ...flags]);
+  assert.equal(table.code, 0);
+  for (const line of [
+    /^budget +16\.0 GiB +works from \d/m,
+    /^ {2}expert slots +\d/m,
+    /^decode +\d/m,
+    /^advice: \+\d+ GiB: /m,
+  ])
+    assert.match(table.out, line);
+  const little = await runCli(["plan", "--preset", "llama-70b", "--memory", "300MiB"]);
+  assert.equal(little.code, 1);
+  assert.match(little.err, /^error\[MEMORY_BUDGET\]: .*smallest budget that works is \d+ MiB/);
+  const json = await runCli(["plan", "--preset", "llama-70b", "--memory", "300MiB", "--json"]);
+  assert.equal(json.code, 1);
+  assert.equal(JSON.parse(json.out).fits, false);
+});
+
+test("wrong use is exit code 2, and leaves no file", async () => {
+  const out = join(folder, "never.gguf");
+  for (const args of [
+    ["synth", "llama-1b"],
+    ["synth", "nothing", out],
+    ["synth", "llama-1b", out, "--quant", "IQ1_S"],
+    ["synth", "llama-1b", out, "--heads", "7"],
+    ["plan"],
+    ["plan", "--params", "12"],
+    ["plan", "--preset", "llama-1b", "--memory", "0"],
+  ]) {
+    const { code, err } = await runCli(args);
+    assert.equal(code, 2, args.join(" "));
+    assert.match(err, /^error\[OPTION_INVALID\]: [^\n]+\n$/);
+  }
+  assert.ok(!existsSync(out));
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.endsWith(".partial")),
+    [],
+  );
+});
