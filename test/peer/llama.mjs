@@ -3,6 +3,7 @@
 //   load {path, threads, contextTokens, batch, sequences, mmap, flashAttention, swaFull}   -> {system, vocab}
 //   tokenize {text, special}                   -> {ids}
 //   logits {ids, from, out}                    writes f32 probabilities [n, vocab] of positions from.. to the file
+//   score {ids, from}                          -> {logProbabilities} of ids[from..]
 //   greedy {ids, count}                        -> {ids, top: [[p1, p2], ...]}
 //   prefill {ids}                              -> {ms}        (clears the state first)
 //   decode {count}                             -> {ms}        (continues greedily from the state)
@@ -69,6 +70,19 @@ const handlers = {
     }
     writeFileSync(q.out, new Uint8Array(out.buffer));
     return { vocab, rows: q.ids.length - q.from };
+  },
+  async score(q) {
+    await sequences[0].clearHistory();
+    const want = { generateNext: { probabilities: true, options: { temperature: 0 } } };
+    const result = await sequences[0].controlledEvaluate(q.ids.map((id, i) => (i < q.from - 1 ? id : [id, want])));
+    const logProbabilities = [];
+    for (let i = q.from; i < q.ids.length; i++) {
+      const map = result[i - 1].next.probabilities;
+      let sum = 0; // their f32 softmax over a large vocabulary is off by 1e-4
+      for (const p of map.values()) sum += p;
+      logProbabilities.push(Math.log(map.get(q.ids[i]) / sum));
+    }
+    return { logProbabilities };
   },
   async greedy(q) {
     await sequences[0].clearHistory();
