@@ -154,8 +154,15 @@ export async function writeSynth(
   await checkRoom(path, model.tensorBytes);
   const random = new RandomTensors(options.seed ?? 1);
   const tensors = model.tensors.map((tensor) => source(tensor, model, random, options));
-  return writeGguf(path, { metadata: model.metadata(), tensors }, options);
+  return writeGguf(
+    path,
+    { metadata: model.metadata(), tensors },
+    { ...options, direct: model.tensorBytes > directFrom },
+  );
 }
+
+/** A small model will be read soon and may stay in the page cache. */
+const directFrom = 256 * 2 ** 20;
 
 /** Header and padding come to a few megabytes; a disk as full as that should not be written to. */
 const headerRoom = 64 * 2 ** 20;

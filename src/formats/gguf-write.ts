@@ -1,9 +1,10 @@
 /** Writes GGUF version 3, streaming: a tensor's bytes come from a callback and pass through one small buffer. */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
+import { realpath, rename, stat, unlink } from "node:fs/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { limits } from "./cursor.js";
 import { type Dtype, rowBytes } from "./dtypes.js";
+import { FileSink } from "./file-sink.js";
 import { ByteSink, encodeValue } from "./gguf-encode.js";
 import { defaultAlignment } from "./gguf-read.js";
 import type { TypedValue } from "./metadata.js";
@@ -28,6 +29,8 @@ export interface GgufContent {
 
 export interface WriteOptions {
   readonly signal?: AbortSignal;
+  /** Past the page cache, for files so large that they would push everything else out of it. Default false. */
+  readonly direct?: boolean;
   /** Called after each tensor. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
@@ -47,12 +50,12 @@ export async function writeGguf(path: string, content: GgufContent, options: Wri
     () => false,
   );
   const temporary = device ? target : `${target}.${randomBytes(6).toString("hex")}.partial`;
-  const file = await io(path, () => open(temporary, device ? "w" : "wx"));
+  const file = await io(path, () => FileSink.open(temporary, device ? "w" : "wx", !device && options.direct === true));
   let closed = false;
   try {
     const bytes = await writeContent(path, file, plan, options);
-    // Some file systems report a full disk only here.
-    if (!device) await io(path, () => file.datasync());
+    // Some file systems report a full disk only when they have to put it there.
+    await io(path, () => file.end(!device));
     closed = true;
     await io(path, () => file.close());
     if (!device) await io(path, () => rename(temporary, target));
@@ -145,9 +148,9 @@ function planFile(path: string, content: GgufContent): Plan {
 
 const padded = (bytes: number, alignment: number) => Math.ceil(bytes / alignment) * alignment;
 
-async function writeContent(path: string, file: FileHandle, plan: Plan, options: WriteOptions): Promise<number> {
-  const out = new BufferedFile(path, file);
-  await out.write(plan.head);
+async function writeContent(path: string, file: FileSink, plan: Plan, options: WriteOptions): Promise<number> {
+  const write = (bytes: Uint8Array) => io(path, () => file.write(bytes));
+  await write(plan.head);
   let done = 0;
   for (const { source, bytes } of plan.tensors) {
     let got = 0;
@@ -155,55 +158,20 @@ async function writeContent(path: string, file: FileHandle, plan: Plan, options:
       if (options.signal?.aborted) throw new HundredweightError("CANCELLED", `${path}: writing was cancelled`);
       got += chunk.length;
       if (got > bytes) break;
-      await out.write(chunk);
+      await write(chunk);
     }
     if (got !== bytes) {
       const message = `tensor '${source.name}' needs ${bytes} bytes but its source gave ${got > bytes ? "more" : got}`;
       throw new HundredweightError("INTERNAL", `${path}: ${message}`);
     }
-    await out.write(new Uint8Array(padded(bytes, plan.alignment) - bytes));
+    await write(new Uint8Array(padded(bytes, plan.alignment) - bytes));
     done += padded(bytes, plan.alignment);
     options.onProgress?.(done, plan.totalBytes);
   }
-  await out.flush();
   return plan.head.length + done;
 }
 
 function chunksOf(source: TensorSource): Chunks {
   const data = typeof source.data === "function" ? source.data() : source.data;
   return data instanceof Uint8Array ? [data] : data;
-}
-
-/** Joins small chunks: rows of a tensor are far shorter than a good write. */
-class BufferedFile {
-  readonly #path: string;
-  readonly #file: FileHandle;
-  readonly #buffer = new Uint8Array(1 << 20);
-  #used = 0;
-
-  constructor(path: string, file: FileHandle) {
-    this.#path = path;
-    this.#file = file;
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    if (this.#used + chunk.length > this.#buffer.length) await this.flush();
-    if (chunk.length > this.#buffer.length) {
-      await this.#put(chunk);
-    } else {
-      this.#buffer.set(chunk, this.#used);
-      this.#used += chunk.length;
-    }
-  }
-
-  async flush(): Promise<void> {
-    const used = this.#used;
-    this.#used = 0;
-    await this.#put(this.#buffer.subarray(0, used));
-  }
-
-  async #put(bytes: Uint8Array): Promise<void> {
-    let at = 0;
-    while (at < bytes.length) at += (await io(this.#path, () => this.#file.write(bytes, at))).bytesWritten;
-  }
 }
