@@ -1,12 +1,16 @@
 // The addon's export list. Argument types are checked by the binding (napi.h), their values by what is bound.
 #include "addon/addon.h"
 #include "ops/ops.h"
+#include "residency.h"
 
 namespace hw {
 
 namespace {
 
 Result<int32_t> open_file(Host& host, const Text& path) { return file_open(host, path.data); }
+Result<int32_t> open_unmapped(Host& host, const Text& path, bool direct) {
+  return file_open_unmapped(host, path.data, direct);
+}
 
 template <auto fn>
 napi_property_descriptor bind(const char* name) {
@@ -36,6 +40,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<host_set_cancel>("hostSetCancel"),
       bind<counters>("hostCounters"),
       bind<open_file>("fileOpen"),
+      bind<open_unmapped>("fileOpenUnmapped"),
       bind<file_bytes>("fileBytes"),
       bind<weight>("weight"),
       bind<weight_read>("weightRead"),
@@ -49,6 +54,12 @@ napi_value init(napi_env env, napi_value exports) {
       bind<kv_pool>("kvPool"),
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
+      bind<reader_open>("readerOpen"),
+      bind<weight_pin>("weightPin"),
+      bind<ring_open>("ringOpen"),
+      bind<experts_open>("expertsOpen"),
+      bind<residency_load>("residencyLoad"),
+      bind<residency_stats>("residencyStats"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),
       bind<ops::embed>("embed"),

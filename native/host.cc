@@ -3,6 +3,7 @@
 #include <new>
 
 #include "ops/ops.h"
+#include "residency.h"
 
 namespace hw {
 
@@ -28,6 +29,7 @@ Result<Host*> Host::open(int threads, const int32_t* cpus, int cpu_count, const 
 }
 
 Host::~Host() {
+  delete residency_;  // its reads end here, before what they use
   delete pool_;
   for (Object* object : objects_) delete object;
 }
@@ -59,8 +61,30 @@ Status Host::seal() {
   return done();
 }
 
+Residency& Host::residency() {
+  if (residency_ == nullptr) residency_ = new Residency;
+  return *residency_;
+}
+
+Status Host::check_mappings() const {
+  for (const File* file : files_) {
+    if (file->mapping.faulted()) {
+      return fail("MODEL_CHANGED", "%.300s shrank or could not be read while it was in use; load the model again",
+                  file->data.path());
+    }
+  }
+  return done();
+}
+
+Status Host::check_files() const {
+  HW_TRY(check_mappings());
+  for (const File* file : files_) HW_TRY(file->data.check_unchanged());
+  return done();
+}
+
 int32_t Host::add(Object* object) {
   objects_.push_back(object);
+  if (object->kind == Kind::file) files_.push_back(static_cast<File*>(object));
   return static_cast<int32_t>(objects_.size());
 }
 

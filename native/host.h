@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "io/mapping.h"
+#include "io/slots.h"
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "tensor.h"
@@ -42,7 +43,8 @@ struct Vector : Object {
 struct File : Object {
   static constexpr Kind kKind = Kind::file;
   File() : Object(kKind) {}
-  Mapping mapping;
+  DataFile data;
+  Mapping mapping;  // of zero bytes when the file is read, not mapped
 };
 
 struct WeightObject : Object {
@@ -122,7 +124,10 @@ struct Scratch {
   Buffer expert_order;     // (row, rank) pairs by expert
   Buffer products;         // their matrix products
   Buffer blocks;           // attention blocks of a pass
+  std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory
 };
+
+struct Residency;
 
 class Host {
  public:
@@ -140,6 +145,17 @@ class Host {
 
   Status grow(Buffer& buffer, int64_t bytes);     // of scratch; counted
   Status grow_thread_scratch(int64_t bytes);      // per thread
+
+  // What holds weights that are not mapped (residency.h); made when first asked for.
+  Residency& residency();
+  bool has_residency() const { return residency_ != nullptr; }
+  // Weight bytes that products found in memory: mapped, pinned or in expert slots.
+  void count_memory_bytes(int64_t bytes) { memory_bytes_ += bytes; }
+  int64_t memory_bytes() const { return memory_bytes_; }
+
+  // MODEL_CHANGED when a file is not what it was when it was opened; the first looks at mapped pages that are gone only.
+  Status check_mappings() const;
+  Status check_files() const;
 
   // Creation is over once sealed.
   bool sealed() const { return sealed_; }
@@ -166,6 +182,7 @@ class Host {
 
   // Non-zero = stop. Null: nobody can cancel. The memory must outlive the host or the next call.
   void set_cancel(const int32_t* flag) { cancel_ = flag; }
+  const int32_t* const* cancel_flag() const { return &cancel_; }
   bool cancelled() const { return cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
 
  private:
@@ -176,6 +193,9 @@ class Host {
   Scratch scratch_;
   Pass pass_;
   std::vector<Object*> objects_;
+  std::vector<const File*> files_;
+  Residency* residency_ = nullptr;
+  int64_t memory_bytes_ = 0;
   int32_t pool_count_ = 0;
   bool sealed_ = false;
   const int32_t* cancel_ = nullptr;

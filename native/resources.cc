@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
 #include <memory>
-
 
 namespace hw {
 
@@ -29,13 +29,21 @@ Status allocate(Host& host, Buffer& buffer, Purpose purpose, const char* what, i
 Result<int32_t> file_open(Host& host, const char* path) {
   HW_TRY(host.check_open());
   std::unique_ptr<File> file(new File);
-  HW_TRY(file->mapping.open(path));
+  HW_TRY(file->data.open(path, IoMode::buffered));
+  HW_TRY(file->mapping.open(file->data));
+  return host.add(file.release());
+}
+
+Result<int32_t> file_open_unmapped(Host& host, const char* path, bool direct) {
+  HW_TRY(host.check_open());
+  std::unique_ptr<File> file(new File);
+  HW_TRY(file->data.open(path, direct ? IoMode::direct : IoMode::buffered));
   return host.add(file.release());
 }
 
 Result<int64_t> file_bytes(Host& host, int32_t handle) {
   HW_GET(File, file, host, handle);
-  return file.mapping.bytes();
+  return file.data.bytes();
 }
 
 Result<int32_t> weight(Host& host, int32_t file_handle, int64_t offset, int32_t dtype, int64_t rows, int64_t cols,
@@ -54,8 +62,8 @@ Result<int32_t> weight(Host& host, int32_t file_handle, int64_t offset, int32_t 
   int64_t row_bytes = cols / info->block * info->bytes;
   int64_t bytes = 0;
   if (__builtin_mul_overflow(row_bytes, rows, &bytes) || __builtin_mul_overflow(bytes, experts, &bytes) || offset < 0 ||
-      bytes > file.mapping.bytes() || offset > file.mapping.bytes() - bytes) {
-    return bad_argument("the weight ends outside its file of %lld bytes", static_cast<long long>(file.mapping.bytes()));
+      bytes > file.data.bytes() || offset > file.data.bytes() - bytes) {
+    return bad_argument("the weight ends outside its file of %lld bytes", static_cast<long long>(file.data.bytes()));
   }
   WeightObject* object = new WeightObject;
   object->weight.dtype = static_cast<Dtype>(dtype);
@@ -63,8 +71,12 @@ Result<int32_t> weight(Host& host, int32_t file_handle, int64_t offset, int32_t 
   object->weight.cols = cols;
   object->weight.experts = experts;
   object->weight.row_bytes = row_bytes;
-  object->weight.base = file.mapping.data() + offset;
-  host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
+  object->weight.file = &file.data;
+  object->weight.offset = offset;
+  if (file.mapping.data() != nullptr) {
+    object->weight.base = file.mapping.data() + offset;
+    host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
+  }
   return host.add(object);
 }
 
@@ -76,8 +88,25 @@ Status weight_read(Host& host, int32_t handle, int64_t expert, int64_t row0, int
                         static_cast<long long>(count), static_cast<long long>(expert));
   }
   if (out.length != count * w.cols) return bad_argument("out must hold %lld values", static_cast<long long>(count * w.cols));
-  const uint8_t* row = w.base + (expert * w.rows + row0) * w.row_bytes;
-  for (int64_t r = 0; r < count; r++) host.kernels().dequantize[w.dtype](row + r * w.row_bytes, out.data + r * w.cols, w.cols);
+  for (int64_t r = 0; r < count; r++) HW_TRY(dequantize_row(host.kernels(), w, expert, row0 + r, out.data + r * w.cols));
+  return host.check_mappings();
+}
+
+Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, int64_t row, float* out) {
+  int64_t at = (expert * w.rows + row) * w.row_bytes;
+  if (row < w.resident_rows()) {
+    kernels.dequantize[w.dtype](w.base + at, out, w.cols);
+    return done();
+  }
+  // From disk in pieces of whole blocks: any row fits the stack that way.
+  uint8_t piece[16 * 1024];
+  const DtypeInfo& info = *dtype_info(w.dtype);
+  int64_t blocks = static_cast<int64_t>(sizeof piece) / info.bytes;
+  for (int64_t first = 0; first < w.cols; first += blocks * info.block) {
+    int64_t cols = std::min<int64_t>(w.cols - first, blocks * info.block);
+    HW_TRY(w.file->read_small(w.offset + at + first / info.block * info.bytes, cols / info.block * info.bytes, piece));
+    kernels.dequantize[w.dtype](piece, out + first, cols);
+  }
   return done();
 }
 

@@ -6,10 +6,14 @@
 namespace hw {
 
 Result<int32_t> file_open(Host& host, const char* path);
+Result<int32_t> file_open_unmapped(Host& host, const char* path, bool direct);
 Result<int64_t> file_bytes(Host& host, int32_t file);
 Result<int32_t> weight(Host& host, int32_t file, int64_t offset, int32_t dtype, int64_t rows, int64_t cols,
                        int64_t experts);
 Status weight_read(Host& host, int32_t weight, int64_t expert, int64_t row0, int64_t count, Slice<float> out);
+
+// One row as f32, from memory or from disk.
+Status dequantize_row(const Kernels& kernels, const Weight& weight, int64_t expert, int64_t row, float* out);
 
 Result<int32_t> tensor(Host& host, int32_t rows, int32_t cols);
 Status tensor_read(Host& host, int32_t tensor, int32_t rows, Slice<float> out);

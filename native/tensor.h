@@ -4,9 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
 #include "kernels/kernels.h"
 
 namespace hw {
+
+class DataFile;
+class ExpertSlots;
 
 // A run of consecutive rows that is in memory now.
 struct RowSpan {
@@ -14,12 +18,12 @@ struct RowSpan {
   int64_t row0, row1;    // rows [row0, row1) of the matrix
 };
 
-// Where rows of a weight come from when they are not all in memory (streaming ring, expert slots).
+// Where rows of a weight come from when they are not all in memory.
 // Spans are handed out in ascending row order; the caller releases each before asking for the next but one.
 struct WeightSource {
   virtual ~WeightSource() {}
-  // Blocks until the next span of `expert`'s matrix is in memory. False: no more rows, or failed() is set.
-  virtual bool next(int64_t expert, int64_t row, RowSpan* out) = 0;
+  // Blocks until the span that begins at `row` of `expert`'s matrix is in memory.
+  virtual Status next(int64_t expert, int64_t row, RowSpan* out) = 0;
   virtual void release(const RowSpan& span) = 0;
 };
 
@@ -27,8 +31,17 @@ struct Weight {
   Dtype dtype;
   int64_t rows, cols, experts;  // experts == 1 for a plain matrix; storage is [experts][rows][cols]
   int64_t row_bytes;
-  const uint8_t* base;          // whole tensor in memory, or null
-  WeightSource* source;         // used when base is null
+  const uint8_t* base;          // the tensor in memory, or its first pinned_rows rows, or null
+  WeightSource* source;         // of the rows that are not in memory, or null
+  int64_t pinned_rows = 0;      // rows at base when there is a source
+  DataFile* file = nullptr;     // where the whole tensor is on disk; null for weights made in memory
+  int64_t offset = 0;
+  ExpertSlots* slots = nullptr; // holds experts, each with its partners of group slot_group
+  int32_t slot_group = 0;
+
+  int64_t bytes() const { return experts * rows * row_bytes; }
+  // Leading rows of every expert that lie at base.
+  int64_t resident_rows() const { return base == nullptr ? 0 : source == nullptr ? rows : pinned_rows; }
 };
 
 }  // namespace hw

@@ -1,8 +1,9 @@
 // A whole file mapped read-only: weights that lie in the page cache, shared with every process that maps the same file.
+// A file that shrinks under its mapping raises SIGBUS where its pages are gone: zeroes are put there, and faulted() tells.
 #pragma once
 #include <stdint.h>
 
-#include "../error.h"
+#include "file.h"
 
 namespace hw {
 
@@ -13,14 +14,17 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
   ~Mapping();
 
-  // FILE_NOT_FOUND, FILE_IO. An empty file maps to zero bytes.
-  Status open(const char* path);
+  // FILE_IO. An empty file maps to zero bytes.
+  Status open(const DataFile& file);
   const uint8_t* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
+  // Some page could not be read since it was mapped: what was computed from it is worthless.
+  bool faulted() const;
 
  private:
   const uint8_t* data_ = nullptr;
   int64_t bytes_ = 0;
+  int guard_ = -1;  // place in the handler's table
 };
 
 }  // namespace hw

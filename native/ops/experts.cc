@@ -1,5 +1,5 @@
 // All selected experts of a layer. (token row, rank) pairs are grouped by expert, so that an expert's weights are read
-// once; waves of experts bound the hidden rows held at a time. Outputs of all pairs wait until their turn in rank order:
+// once; waves of experts bound the hidden rows held at a time. Experts in slots come as they are read: hits first. Outputs of all pairs wait until their turn in rank order:
 // out = y[0] * w[0], then out = fma(w[r], y[r], out) for r = 1, 2, ...
 #include <string.h>
 
@@ -69,25 +69,27 @@ struct Side {
   const float* bias;  // [experts][rows] or null
 };
 
-ProductTask task_of(const Side& side, int64_t expert, const Acts* acts, const int32_t* pick, int32_t n, float* out) {
+ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, int which, const Acts* acts,
+                    const int32_t* pick, float* out) {
   const Weight& w = *side.weight;
-  const float* bias = side.bias == nullptr ? nullptr : side.bias + expert * w.rows;
-  return ProductTask{&w, expert, acts, pick, n, out, w.rows, bias, false, 0, 0};
+  const float* bias = side.bias == nullptr ? nullptr : side.bias + wanted.expert * w.rows;
+  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, false, wanted.data[which]};
 }
 
-// Experts [e0, e1): their positions p0.. all fit the hidden rows.
-Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side& gate, const Side& up, const Side& down,
-                const Acts* x_acts, int64_t e0, int64_t e1, int32_t kind) {
+// Some experts, whose rows together fit the hidden rows.
+Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+                const ExpertSlots::Wanted* wave, size_t size, int32_t kind) {
   const Kernels& k = host.kernels();
-  int32_t p0 = layout.first[e0], pairs = layout.first[e1] - p0, count = 0;
+  const Side &gate = sides[0], &up = sides[1], &down = sides[2];
+  int32_t pairs = 0, count = 0;
   const Acts* gate_acts = &x_acts[dtype_info(gate.weight->dtype)->acts];
   const Acts* up_acts = &x_acts[dtype_info(up.weight->dtype)->acts];
-  for (int64_t e = e0; e < e1; e++) {
-    int32_t first = layout.first[e], n = layout.first[e + 1] - first;
-    if (n == 0) continue;
-    int64_t at = (first - p0) * s.hidden;
-    layout.tasks[count++] = task_of(gate, e, gate_acts, layout.token + first, n, layout.gate + at);
-    layout.tasks[count++] = task_of(up, e, up_acts, layout.token + first, n, layout.up + at);
+  for (size_t i = 0; i < size; i++) {
+    const int32_t* rows = layout.token + layout.first[wave[i].expert];
+    int64_t at = pairs * s.hidden;
+    layout.tasks[count++] = task_of(gate, wave[i], 0, gate_acts, rows, layout.gate + at);
+    layout.tasks[count++] = task_of(up, wave[i], 1, up_acts, rows, layout.up + at);
+    pairs += wave[i].rows;
   }
   HW_TRY(run_products(host, layout.tasks, count));
 
@@ -109,13 +111,45 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side& g
     host.pool().parallel_for(pairs * pieces, part);
   }
 
-  count = 0;
-  for (int64_t e = e0; e < e1; e++) {
-    int32_t first = layout.first[e], n = layout.first[e + 1] - first;
-    if (n == 0) continue;
-    layout.tasks[count++] = task_of(down, e, &hidden, layout.identity + (first - p0), n, layout.y + first * s.dim);
+  count = pairs = 0;
+  for (size_t i = 0; i < size; i++) {
+    float* y = layout.y + layout.first[wave[i].expert] * s.dim;
+    layout.tasks[count++] = task_of(down, wave[i], 2, &hidden, layout.identity + pairs, y);
+    pairs += wave[i].rows;
   }
   return run_products(host, layout.tasks, count);
+}
+
+// As many experts at a time as the hidden rows have room for.
+Status run_waves(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+                 const std::vector<ExpertSlots::Wanted>& wanted, int32_t kind) {
+  int64_t room = wave_pairs(s.rows, s.top_k);
+  for (size_t first = 0, end = 0; first < wanted.size(); first = end) {
+    int64_t pairs = 0;
+    while (end < wanted.size() && pairs + wanted[end].rows <= room) pairs += wanted[end++].rows;
+    HW_TRY(run_wave(host, s, layout, sides, x_acts, wanted.data() + first, end - first, kind));
+  }
+  return done();
+}
+
+// More token rows than this touch so many experts that those of other layers must be kept from their haste.
+constexpr int32_t kEvictingRows = 16;
+
+Status run_slots(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+                 int32_t kind) {
+  ExpertSlots& slots = *sides[0].weight->slots;
+  std::vector<ExpertSlots::Wanted>& ready = host.scratch().ready;
+  slots.begin(sides[0].weight->slot_group, host.scratch().wanted, host.pass().number, s.rows <= kEvictingRows);
+  Status status = done();
+  for (;;) {
+    status = slots.next(&ready);
+    if (!status.ok || ready.empty()) break;
+    status = run_waves(host, s, layout, sides, x_acts, ready, kind);
+    slots.release(ready);
+    if (!status.ok) break;
+  }
+  slots.end();
+  return status;
 }
 
 void combine(Host& host, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
@@ -157,6 +191,10 @@ Status check_weights(const Weight& gate, const Weight& up, const Weight& down, c
   if (gate.experts != up.experts || gate.experts != down.experts) {
     return bad_argument("gate, up and down of %lld, %lld and %lld experts", static_cast<long long>(gate.experts),
                         static_cast<long long>(up.experts), static_cast<long long>(down.experts));
+  }
+  if (gate.slots != up.slots || gate.slots != down.slots || gate.slot_group != up.slot_group ||
+      gate.slot_group != down.slot_group) {
+    return bad_argument("gate, up and down of different expert slots");
   }
   if (gate.cols != x.cols || up.cols != x.cols || gate.rows != up.rows || gate.rows != down.cols ||
       down.rows != out.cols) {
@@ -201,15 +239,17 @@ Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing
                       kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
   int64_t room = wave_pairs(s.rows, s.top_k);
   HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
-  Side gate_side = {&gate.weight, gate_bias.value}, up_side = {&up.weight, up_bias.value},
-       down_side = {&down.weight, down_bias.value};
-  for (int64_t e0 = 0; e0 < s.experts;) {
-    int64_t e1 = e0 + 1;
-    while (e1 < s.experts && layout.first[e1 + 1] - layout.first[e0] <= room) e1++;
-    if (layout.first[e1] > layout.first[e0]) {
-      HW_TRY(run_wave(host, s, layout, gate_side, up_side, down_side, x_acts, e0, e1, kind));
-    }
-    e0 = e1;
+  const Side sides[3] = {{&gate.weight, gate_bias.value}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
+  std::vector<ExpertSlots::Wanted>& wanted = host.scratch().wanted;
+  wanted.clear();
+  for (int64_t e = 0; e < s.experts; e++) {
+    int32_t rows = layout.first[e + 1] - layout.first[e];
+    if (rows > 0) wanted.push_back(ExpertSlots::Wanted{static_cast<int32_t>(e), rows, {}});
+  }
+  if (gate.weight.slots != nullptr) {
+    HW_TRY(run_slots(host, s, layout, sides, x_acts, kind));
+  } else {
+    HW_TRY(run_waves(host, s, layout, sides, x_acts, wanted, kind));
   }
   combine(host, s, layout, routing.weights(), out);
   return done();
@@ -242,6 +282,8 @@ Status reserve_experts(Host& host) {
         const Routing& routing = *static_cast<Routing*>(other);
         Layout layout;
         HW_TRY(make_room(host, Shapes{routing.rows, routing.top_k, w.experts, dim, hidden}, &layout));
+        host.scratch().wanted.reserve(static_cast<size_t>(w.experts));
+        host.scratch().ready.reserve(static_cast<size_t>(w.experts));
         int64_t room = wave_pairs(routing.rows, routing.top_k);
         HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, hidden, side == 1 ? kind_bit(w) : 0));
       }

@@ -39,7 +39,7 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
       bias = vector.data();
     }
     kinds |= kind_bit(w);
-    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, product[3] != 0, 0, 0};
+    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, product[3] != 0};
   }
   if (n == 0 || count == 0) return done();
   if (host.cancelled()) return cancelled();

@@ -1,9 +1,12 @@
 // The row table of a pass, and the verbs that select rows.
+#include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
+#include <mutex>
 #include <new>
 
+#include "../resources.h"
 #include "ops.h"
 
 namespace hw {
@@ -59,6 +62,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
              Slice<const int32_t> blocks_per_sequence) {
   Pass& pass = host.pass();
   pass.count = 0;
+  HW_TRY(host.check_files());
   if (count < 0 || ids.length < count || positions.length < count || sequences.length < count || sequence_count < 0) {
     return bad_argument("a row table of %d rows needs as many ids, positions and sequences", count);
   }
@@ -137,8 +141,16 @@ Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, f
     }
   }
   const Kernels& k = host.kernels();
+  std::mutex failed_mutex;
+  IoFailure failed;
   auto one = [&](int64_t t, int) {
-    k.dequantize[w.dtype](w.base + ids[t] * w.row_bytes, out.row(t), w.cols);
+    if (!dequantize_row(k, w, 0, ids[t], out.row(t)).ok) {
+      // The reason lies in this thread's slot; the caller may be another.
+      std::lock_guard<std::mutex> lock(failed_mutex);
+      failed.code = last_error().code;
+      snprintf(failed.message, sizeof failed.message, "%.470s", last_error().message);
+      return;
+    }
     if (factor != 1.0f) k.scale(out.row(t), factor, w.cols);
   };
   if (static_cast<int64_t>(n) * w.cols < kInlineValues) {
@@ -146,7 +158,8 @@ Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, f
   } else {
     host.pool().parallel_for(n, one);
   }
-  return done();
+  if (failed.code != nullptr) return failed.raise();
+  return host.check_mappings();
 }
 
 Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int32_t> indices) {

@@ -57,17 +57,24 @@ void run_part(Host& host, const ProductTask& task, const uint8_t* data, int64_t 
   }
 }
 
-// Tasks whose weights are in memory, [first, last): one region for all.
+int64_t resident_rows(const ProductTask& task) {
+  return task.data != nullptr ? task.weight->rows : task.weight->resident_rows();
+}
+
+// The rows of all tasks that are in memory: one region.
 Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
-  int64_t parts = 0, work = 0;
+  int64_t parts = 0, work = 0, bytes = 0;
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
-    if (task.weight->base == nullptr || task.n == 0) continue;
-    task.step = rows_per_part(host, task, task.weight->rows);
-    parts += (task.weight->rows + task.step - 1) / task.step;
-    work += task.weight->rows * task.weight->row_bytes * task.n;
+    int64_t rows = resident_rows(task);
+    if (rows == 0 || task.n == 0) continue;
+    task.step = rows_per_part(host, task, rows);
+    parts += (rows + task.step - 1) / task.step;
+    bytes += rows * task.weight->row_bytes;
+    work += rows * task.weight->row_bytes * task.n;
   }
+  host.count_memory_bytes(bytes);
   std::atomic<bool> stop(false);
   auto part = [&](int64_t index, int thread) {
     if (stop.load(std::memory_order_relaxed)) return;
@@ -87,8 +94,9 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
     }
     const ProductTask& task = tasks[low];
     const Weight& w = *task.weight;
-    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(w.rows, r0 + task.step);
-    run_part(host, task, w.base + (task.expert * w.rows + r0) * w.row_bytes, r0, r1, thread);
+    const uint8_t* matrix = task.data != nullptr ? task.data : w.base + task.expert * w.rows * w.row_bytes;
+    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(resident_rows(task), r0 + task.step);
+    run_part(host, task, matrix + r0 * w.row_bytes, r0, r1, thread);
   };
   if (work < kInlineValues) {
     for (int64_t i = 0; i < parts; i++) part(i, 0);
@@ -98,15 +106,15 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   return stop.load() ? cancelled() : done();
 }
 
-// A weight that comes through a ring or expert slot: span after span, each in parallel.
+// The rows that come through the ring: span after span, each in parallel.
 Status run_streamed(Host& host, const ProductTask& task) {
   const Weight& w = *task.weight;
   std::atomic<bool> stop(false);
-  int64_t row = 0;
+  int64_t row = resident_rows(task);
   while (row < w.rows) {
     if (host.cancelled()) return cancelled();
     RowSpan span;
-    if (!w.source->next(task.expert, row, &span)) return fail("FILE_IO", "weight rows could not be read");
+    HW_TRY(w.source->next(task.expert, row, &span));
     if (span.row0 != row || span.row1 <= row || span.row1 > w.rows) {
       w.source->release(span);
       return fail("INTERNAL", "weight rows came out of order");
@@ -133,12 +141,15 @@ Status run_products(Host& host, ProductTask* tasks, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ProductTask& task = tasks[i];
     if (task.add) HW_TRY(host.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
+    if (task.n > 0 && task.weight->source == nullptr && resident_rows(task) < task.weight->rows) {
+      return bad_argument("a product with a weight that is not in memory");
+    }
   }
   HW_TRY(run_resident(host, tasks, count));
   for (int32_t i = 0; i < count; i++) {
-    if (tasks[i].weight->base == nullptr && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
+    if (resident_rows(tasks[i]) < tasks[i].weight->rows && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
   }
-  return done();
+  return host.check_mappings();
 }
 
 // --- activations

@@ -16,9 +16,10 @@ struct ProductTask {
   int64_t out_stride;
   const float* bias;  // [rows] or null
   bool add;           // out += instead of out =
+  const uint8_t* data = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
 
   // Set by run_products: rows per part, parts before this task.
-  int64_t step, first_part;
+  int64_t step = 0, first_part = 0;
 };
 
 // Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.

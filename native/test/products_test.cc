@@ -31,8 +31,8 @@ struct PieceSource : hw::WeightSource {
   int held = 0, most_held = 0;
   std::vector<uint8_t> memory;
 
-  bool next(int64_t expert, int64_t row, hw::RowSpan* out) override {
-    if (fail_at >= 0 && row >= fail_at) return false;
+  hw::Status next(int64_t expert, int64_t row, hw::RowSpan* out) override {
+    if (fail_at >= 0 && row >= fail_at) return hw::fail("FILE_IO", "gone");
     if (cancel_at >= 0 && row >= cancel_at) cancel_flag = 1;
     int64_t end = row + span_rows < whole->rows ? row + span_rows : whole->rows;
     const uint8_t* from = whole->base + (expert * whole->rows + row) * whole->row_bytes;
@@ -41,7 +41,7 @@ struct PieceSource : hw::WeightSource {
     *out = hw::RowSpan{memory.data(), disorder ? row + 1 : row, end};
     held++;
     most_held = held > most_held ? held : most_held;
-    return true;
+    return hw::done();
   }
   void release(const hw::RowSpan&) override { held--; }
 };
@@ -76,7 +76,7 @@ struct Fixture {
     int32_t cols = static_cast<int32_t>(weight.cols);
     HW_TRY(hw::ops::prepare_acts(*host, host->scratch().acts, x.data(), cols, n, cols, hw::ops::kind_bit(weight), acts));
     hw::ops::ProductTask task = {&weight, expert, &acts[hw::dtype_info(weight.dtype)->acts], nullptr, n,
-                                 out->data(), weight.rows, bias.data(), add, 0, 0};
+                                 out->data(), weight.rows, bias.data(), add};
     return hw::ops::run_products(*host, &task, 1);
   }
 };
@@ -111,9 +111,9 @@ void a_mix_in_one_call() {
   hw::Acts acts[3];
   check(hw::ops::prepare_acts(*f.host, f.host->scratch().acts, f.x.data(), 512, 3, 512, 1u << hw::ACTS_Q8_32, acts).ok, "acts");
   hw::ops::ProductTask tasks[3] = {
-      {&f.streamed, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, a.data(), 100, f.bias.data(), false, 0, 0},
-      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 0, nullptr, 100, nullptr, false, 0, 0},  // no rows
-      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, b.data(), 100, f.bias.data(), false, 0, 0},
+      {&f.streamed, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, a.data(), 100, f.bias.data(), false},
+      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 0, nullptr, 100, nullptr, false},  // no rows
+      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, b.data(), 100, f.bias.data(), false},
   };
   check(hw::ops::run_products(*f.host, tasks, 3).ok, "streamed and resident products in one call");
   check(a == expected && b == expected, "both are right");

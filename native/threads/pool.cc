@@ -95,6 +95,8 @@ Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count) {
   // Workers must not run the signal handlers of the program that loaded us.
   sigset_t all, before;
   sigfillset(&all);
+  // A blocked fault kills the process whatever the handler: mapped files that shrink are handled (io/mapping).
+  for (int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   bool ok = true;
   for (int i = 1; i < threads && ok; i++) {

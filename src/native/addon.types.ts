@@ -30,6 +30,8 @@ export interface NativeAddon {
 
   /** Maps a file read-only. Returns a file handle. */
   fileOpen(host: number, path: string): number;
+  /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
+  fileOpenUnmapped(host: number, path: string, direct: boolean): number;
   fileBytes(host: number, file: number): number;
   weight(
     host: number,
@@ -42,6 +44,26 @@ export interface NativeAddon {
   ): number;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
   weightRead(host: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
+
+  // --- weights of unmapped files, before seal(); residencyLoad comes last
+  /** engine: 0 the best, 1 io_uring where allowed, 2 threads; depth: reads in flight. Returns what it is. Optional. */
+  readerOpen(host: number, engine: number, depth: number): string;
+  /** Rows [0, rows) stay in memory; all rows of stacked experts. */
+  weightPin(host: number, weight: number, rows: number): void;
+  /** tiles: [weight, row0, row1] each in the order of use; those of a weight begin where its pinned rows end. */
+  ringOpen(host: number, ringBytes: number, tiles: Int32Array): void;
+  /**
+   * groups: weights [gate, up, down] of each layer; classes: [slots, n, n groups of equal size] each. Staging: where
+   * passes of many rows leave misses that find no free slot.
+   */
+  expertsOpen(host: number, groups: Int32Array, classes: Int32Array, stagingBytes: number): void;
+  /** Allocates and fills pinned memory, starts reading ahead. `lock`: tries mlock. @throws MEMORY_BUDGET, FILE_IO ... */
+  residencyLoad(host: number, lock: boolean): void;
+  /**
+   * Since the host was opened: [bytesRead, stallNs, tiles, expertHits, expertMisses, expertBytesRead, pinnedBytes,
+   * ringBytes, slotBytes, stagingBytes, lockedBytes, bytesUsedFromMemory]
+   */
+  residencyStats(host: number, out: Float64Array): void;
 
   tensor(host: number, rows: number, cols: number): number;
   tensorRead(host: number, tensor: number, rows: number, out: Float32Array): void;

@@ -1,0 +1,119 @@
+#include "pinned.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace hw {
+
+namespace {
+constexpr int64_t kHugePage = 2 << 20;
+}
+
+bool PinnedMemory::allocate(int64_t bytes) {
+  if (bytes <= 0) return bytes == 0;
+  bytes = page_up(bytes);
+  // Small rings and tests need no huge page.
+  int64_t align = bytes >= kHugePage ? kHugePage : kPage;
+  int64_t whole = bytes + align;
+  void* p = mmap(nullptr, static_cast<size_t>(whole), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return false;
+  uint8_t* start = static_cast<uint8_t*>(p);
+  uint8_t* first = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(align) - 1) &
+                                              ~static_cast<uintptr_t>(align - 1));
+  if (first > start) munmap(start, static_cast<size_t>(first - start));
+  if (start + whole > first + bytes) munmap(first + bytes, static_cast<size_t>(start + whole - (first + bytes)));
+#ifdef MADV_HUGEPAGE
+  if (align == kHugePage) madvise(first, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+#endif
+#ifdef MADV_DONTDUMP
+  madvise(first, static_cast<size_t>(bytes), MADV_DONTDUMP);
+#endif
+  data_ = first;
+  bytes_ = bytes;
+  return true;
+}
+
+PinnedMemory::~PinnedMemory() {
+  if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+}
+
+bool PinnedMemory::lock() {
+  if (!locked_ && data_ != nullptr) locked_ = mlock(data_, static_cast<size_t>(bytes_)) == 0;
+  return locked_;
+}
+
+namespace {
+
+class FillFeed : public Feed {
+ public:
+  FillFeed(const Fill* fills, size_t count, int64_t request_bytes)
+      : fills_(fills), count_(count), request_bytes_(page_up(std::max(request_bytes, kPage))) {}
+
+  bool take(ReadJob* job) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (index_ == count_ || stopped_) return false;
+    const Fill& fill = fills_[index_];
+    int64_t start = page_down(fill.offset), end = fill.offset + fill.bytes;
+    int64_t from = start + done_, bytes = std::min(request_bytes_, page_up(end) - from);
+    *job = ReadJob{fill.file, from, bytes, std::min(end - from, bytes), fill.memory + done_, 0};
+    done_ += bytes;
+    in_flight_++;
+    if (from + bytes >= end) {
+      index_++;
+      done_ = 0;
+    }
+    return true;
+  }
+
+  void finished(const ReadJob&, const IoFailure* failure) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    in_flight_--;
+    if (failure != nullptr && failure_.code == nullptr) {
+      failure_ = *failure;
+      stopped_ = true;
+    }
+    // Under the lock: the waiter destroys us as soon as it gets it.
+    changed_.notify_one();
+  }
+
+  Status wait(const int32_t* cancel_flag) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    bool cancelled = false;
+    for (;;) {
+      if (!cancelled && cancel_flag != nullptr && __atomic_load_n(cancel_flag, __ATOMIC_RELAXED) != 0) {
+        cancelled = stopped_ = true;
+      }
+      if (in_flight_ == 0 && (stopped_ || index_ == count_)) break;
+      changed_.wait_for(lock, std::chrono::milliseconds(20));
+    }
+    if (failure_.code != nullptr) return failure_.raise();
+    return cancelled ? fail("CANCELLED", "stopped by the caller") : done();
+  }
+
+ private:
+  const Fill* fills_;
+  const size_t count_;
+  const int64_t request_bytes_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t index_ = 0;
+  int64_t done_ = 0;  // bytes of fills_[index_] handed out
+  int in_flight_ = 0;
+  bool stopped_ = false;
+  IoFailure failure_;
+};
+
+}  // namespace
+
+Status fill_memory(Reader& reader, const Fill* fills, size_t count, const int32_t* cancel_flag, int64_t request_bytes) {
+  if (count == 0) return done();
+  FillFeed feed(fills, count, request_bytes);
+  reader.add(&feed);
+  Status status = feed.wait(cancel_flag);
+  reader.remove(&feed);
+  return status;
+}
+
+}  // namespace hw

@@ -1,0 +1,90 @@
+// Bulk reads in the background, several in flight: io_uring where the kernel allows it, else threads that pread. What
+// to read next comes from feeds (the ring, expert slots, the filling of pinned memory), asked in order of urgency.
+// Nobody spins: idle threads sleep until kick().
+#pragma once
+#include <stdint.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "file.h"
+
+namespace hw {
+
+struct ReadJob {
+  DataFile* file = nullptr;
+  int64_t offset = 0;         // multiple of kPage
+  int64_t bytes = 0;          // multiple of kPage
+  int64_t needed = 0;         // at least these must arrive: the end of the file may cut the rest off
+  uint8_t* memory = nullptr;  // aligned to kPage, room for `bytes`
+  uint64_t tag = 0;           // the feed's own
+};
+
+// Bytes [offset, offset + bytes) of a file and the pages around them; `memory` gets the first page.
+inline ReadJob widened(DataFile* file, int64_t offset, int64_t bytes, uint8_t* memory, uint64_t tag) {
+  int64_t start = page_down(offset);
+  return ReadJob{file, start, page_up(offset + bytes) - start, offset + bytes - start, memory, tag};
+}
+
+struct Feed {
+  virtual ~Feed() {}
+  // The next read, if there is one now. Called by reader threads.
+  virtual bool take(ReadJob* job) = 0;
+  // Its end; failure is null when all `needed` bytes are there.
+  virtual void finished(const ReadJob& job, const IoFailure* failure) = 0;
+};
+
+enum class IoEngine : int { automatic, uring, threads };
+
+// Tests only: returns an errno for reads that shall fail, 0 for others. Called by reader threads.
+typedef int (*ReadFault)(const ReadJob& job);
+void set_read_fault(ReadFault fault);
+
+class Reader {
+ public:
+  static constexpr int kDefaultDepth = 8, kMostDepth = 64;
+
+  // Null when the system refuses even a thread. `uring` falls back to threads like `automatic`.
+  static Reader* open(IoEngine engine, int depth);
+  // Waits for the reads in flight.
+  virtual ~Reader();
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  // Earlier feeds are served first. A feed must be removed, or the reader deleted, before it dies; it is left alone
+  // once remove() returns, but for reads in flight: their feed waits for finished() first.
+  void add(Feed* feed);
+  void remove(Feed* feed);
+  // There may be more to take. May be called with the feed's lock held.
+  virtual void kick() = 0;
+  virtual const char* name() const = 0;
+  int depth() const { return depth_; }
+  int64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
+
+ protected:
+  struct Taken {
+    Feed* feed = nullptr;
+    ReadJob job;
+    int64_t got = 0;
+  };
+  explicit Reader(int depth) : depth_(depth) {}
+  bool take(Taken* out);
+  // Accounts for `result` (bytes or -errno) of a read of what was still missing. True: `taken` is finished, its feed
+  // knows; false: read on at taken->got.
+  bool progress(Taken* taken, bool direct, int64_t result);
+  // What is to be read next of it.
+  static int descriptor(const Taken& taken, bool* direct);
+  static int injected_fault(const ReadJob& job);
+
+  const int depth_;
+  std::atomic<bool> stop_{false};
+
+ private:
+  std::mutex feeds_mutex_;
+  std::vector<Feed*> feeds_;
+  std::atomic<int64_t> bytes_read_{0};
+};
+
+}  // namespace hw

@@ -1,0 +1,214 @@
+#include "ring.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace hw {
+
+namespace {
+
+typedef std::chrono::steady_clock Clock;
+
+int64_t nanoseconds_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+}
+
+// How long a raised cancel flag may go unnoticed.
+constexpr std::chrono::milliseconds kPoll(20);
+
+}  // namespace
+
+Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
+  if (program.empty()) return bad_argument("a ring needs tiles");
+  program_ = program;
+  int64_t largest = 0;
+  for (size_t i = 0; i < program.size(); i++) {
+    const Tile& tile = program[i];
+    const Weight& w = *tile.weight;
+    bool first = i == 0 || program[i - 1].weight != tile.weight;
+    bool last = i + 1 == program.size() || program[i + 1].weight != tile.weight;
+    if (w.file == nullptr || w.experts != 1 || tile.row0 < 0 || tile.row1 <= tile.row0 || tile.row1 > w.rows ||
+        (!first && tile.row0 != program[i - 1].row1) || (last && tile.row1 != w.rows) ||
+        (first && source_of(tile.weight) != nullptr)) {
+      return bad_argument("tile %zu, rows %lld to %lld of %lld, does not follow", i, static_cast<long long>(tile.row0),
+                          static_cast<long long>(tile.row1), static_cast<long long>(w.rows));
+    }
+    int64_t offset = file_offset(tile), end = offset + tile_bytes(tile);
+    largest = std::max(largest, page_up(end) - page_down(offset));
+    if (first) {
+      sources_.emplace_back(new Source);
+      sources_.back()->ring = this;
+      sources_.back()->weight = tile.weight;
+      sources_.back()->first = i;
+    }
+    sources_.back()->end = i + 1;
+  }
+  bytes = page_down(bytes);
+  // With one tile held, the next must find contiguous room wherever the first lies.
+  if (bytes < 4 * largest) {
+    return fail("MEMORY_BUDGET", "a ring of %lld bytes cannot hold 4 tiles of %lld", static_cast<long long>(bytes),
+                static_cast<long long>(largest));
+  }
+  if (!memory_.allocate(bytes)) return fail("MEMORY_BUDGET", "no memory for a ring of %lld bytes", static_cast<long long>(bytes));
+  return done();
+}
+
+void Ring::start() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    started_ = true;
+  }
+  reader_.kick();
+}
+
+WeightSource* Ring::source_of(const Weight* weight) {
+  for (const std::unique_ptr<Source>& source : sources_) {
+    if (source->weight == weight) return source.get();
+  }
+  return nullptr;
+}
+
+RingStats Ring::stats() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return stats_;
+}
+
+Status Ring::Source::next(int64_t expert, int64_t row, RowSpan* out) {
+  if (expert != 0) return fail("INTERNAL", "experts do not come through the ring");
+  return ring->next(*this, row, out);
+}
+void Ring::Source::release(const RowSpan& span) { ring->release(span); }
+
+// Room behind the newest entry; tiles do not wrap around the end of the memory.
+bool Ring::place(int64_t bytes, int64_t* start, int64_t* end) const {
+  int64_t size = memory_.bytes();
+  int64_t head = entries_.empty() ? 0 : entries_.back().end, tail = entries_.empty() ? 0 : entries_.front().start;
+  if (head % size + bytes > size) head += size - head % size;
+  *start = head;
+  *end = head + bytes;
+  return *end - tail <= size;
+}
+
+bool Ring::take(ReadJob* job) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!started_) return false;
+  const Tile& tile = program_[next_tile_];
+  int64_t offset = file_offset(tile), start, end;
+  *job = widened(tile.weight->file, offset, tile_bytes(tile), nullptr, next_id_);
+  if (!place(job->bytes, &start, &end)) return false;
+  entries_.push_back(Entry{next_tile_, start, end, next_id_++, State::reading, false, nullptr});
+  job->memory = memory_of(entries_.back());
+  next_tile_ = next_tile_ + 1 < program_.size() ? next_tile_ + 1 : 0;
+  return true;
+}
+
+Ring::Entry* Ring::find(uint64_t id) {
+  // Ids ascend by one, entries leave from the front.
+  if (entries_.empty() || id < entries_.front().id || id > entries_.back().id) return nullptr;
+  return &entries_[static_cast<size_t>(id - entries_.front().id)];
+}
+
+void Ring::finished(const ReadJob& job, const IoFailure* failure) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Entry* entry = find(job.tag);
+    if (entry == nullptr) return;
+    entry->state = failure == nullptr ? State::ready : State::failed;
+    if (failure != nullptr) entry->failure = std::make_shared<IoFailure>(*failure);
+    free_oldest();
+  }
+  changed_.notify_one();
+}
+
+// Entries leave in order. What is still being read has to stay: the disk writes into its memory.
+void Ring::free_oldest() {
+  bool freed = false;
+  while (!entries_.empty() && entries_.front().dropped && entries_.front().state != State::reading) {
+    entries_.pop_front();
+    freed = true;
+  }
+  if (freed) reader_.kick();
+}
+
+void Ring::drop_before(size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (entries_[i].state != State::held) entries_[i].dropped = true;
+  }
+  free_oldest();
+}
+
+Status Ring::next(const Source& source, int64_t row, RowSpan* out) {
+  // The tile that begins at the row.
+  size_t low = source.first, high = source.end;
+  while (high - low > 1) {
+    size_t middle = (low + high) / 2;
+    if (program_[middle].row0 <= row) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  if (program_[low].row0 != row) return fail("INTERNAL", "no tile begins at row %lld", static_cast<long long>(row));
+
+  std::unique_lock<std::mutex> lock(mutex_);
+  auto wanted = [&] {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+      return entry.tile == low && !entry.dropped && entry.state != State::held;
+    });
+  };
+  Clock::time_point began;
+  bool waited = false;
+  for (;;) {
+    auto entry = wanted();
+    if (entry == entries_.end()) {
+      drop_before(entries_.size());
+      if (next_tile_ != low || !started_) {
+        next_tile_ = low;
+        started_ = true;
+      }
+      reader_.kick();
+    } else if (entry->state != State::reading) {
+      if (waited) stats_.stall_ns += nanoseconds_since(began);
+      uint64_t id = entry->id;
+      if (entry->state == State::failed) {
+        std::shared_ptr<IoFailure> failure = entry->failure;
+        drop_before(entries_.size());
+        next_tile_ = low;  // another request may have more luck
+        started_ = false;
+        return failure->raise();
+      }
+      entry->state = State::held;
+      const Tile& tile = program_[low];
+      int64_t shift = file_offset(tile) % kPage;
+      *out = RowSpan{memory_of(*entry) + shift, tile.row0, tile.row1};
+      stats_.tiles++;
+      drop_before(static_cast<size_t>(id - entries_.front().id));
+      return done();
+    }
+    const int32_t* flag = *cancel_flag_;
+    if (flag != nullptr && __atomic_load_n(flag, __ATOMIC_RELAXED) != 0) {
+      if (waited) stats_.stall_ns += nanoseconds_since(began);
+      return fail("CANCELLED", "stopped by the caller");
+    }
+    if (!waited) began = Clock::now();
+    waited = true;
+    changed_.wait_for(lock, kPoll);
+  }
+}
+
+void Ring::release(const RowSpan& span) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (Entry& entry : entries_) {
+    const Tile& tile = program_[entry.tile];
+    if (entry.state != State::held || tile.row0 != span.row0 || tile.row1 != span.row1 ||
+        memory_of(entry) + file_offset(tile) % kPage != span.data) {
+      continue;
+    }
+    entry.state = State::ready;
+    entry.dropped = true;
+    break;
+  }
+  free_oldest();
+}
+
+}  // namespace hw

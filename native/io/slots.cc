@@ -1,0 +1,348 @@
+#include "slots.h"
+
+#include <math.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace hw {
+
+namespace {
+
+typedef std::chrono::steady_clock Clock;
+constexpr std::chrono::milliseconds kPoll(20);
+// Uses fade by half in this many passes.
+constexpr float kHalfLife = 64;
+// Of a class, this part is looked at for what is used least.
+constexpr int32_t kOldShare = 8, kMostScanned = 256;
+
+int64_t expert_bytes(const Weight& w) { return w.rows * w.row_bytes; }
+int64_t segment_room(const Weight& w) { return page_up(expert_bytes(w)) + kPage; }
+
+}  // namespace
+
+Status ExpertSlots::open(const std::vector<const Weight*>& weights, const std::vector<SlotClassSpec>& classes,
+                         int64_t staging_bytes) {
+  if (weights.empty() || weights.size() % 3 != 0) return bad_argument("expert groups are [gate, up, down] each");
+  for (size_t i = 0; i < weights.size(); i += 3) {
+    Group group;
+    group.experts = static_cast<int32_t>(weights[i]->experts);
+    group.first = static_cast<int64_t>(slot_of_.size());
+    for (size_t k = 0; k < 3; k++) {
+      group.weights[k] = weights[i + k];
+      if (weights[i + k]->file == nullptr || weights[i + k]->experts != weights[i]->experts || group.experts > 65536) {
+        return bad_argument("matrices of expert group %zu do not belong together", i / 3);
+      }
+    }
+    slot_of_.resize(slot_of_.size() + static_cast<size_t>(group.experts), -1);
+    groups_.push_back(group);
+  }
+  uses_.resize(slot_of_.size(), 0);
+  last_pass_.resize(slot_of_.size(), 0);
+
+  int64_t bytes = 0, largest = 0;
+  for (const SlotClassSpec& spec : classes) {
+    Class made;
+    for (int32_t g : spec.groups) {
+      if (g < 0 || g >= static_cast<int32_t>(groups_.size()) || groups_[static_cast<size_t>(g)].size_class >= 0) {
+        return bad_argument("expert group %d of a slot class", g);
+      }
+      Group& group = groups_[static_cast<size_t>(g)];
+      group.size_class = static_cast<int32_t>(classes_.size());
+      for (int k = 0; k < 3; k++) made.segment[k] = std::max(made.segment[k], segment_room(*group.weights[k]));
+      made.groups++;
+    }
+    for (int64_t segment : made.segment) made.slot_bytes += segment;
+    made.slots = spec.slots;
+    made.first = static_cast<int32_t>(slots_.size());
+    if (spec.slots < 0 || spec.slots > (1 << 24)) return bad_argument("%d expert slots", spec.slots);
+    for (int32_t i = 0; i < spec.slots; i++) {
+      Slot slot;
+      slot.size_class = static_cast<int32_t>(classes_.size());
+      slots_.push_back(slot);
+    }
+    bytes += made.slots * made.slot_bytes;
+    largest = std::max(largest, made.slot_bytes);
+    classes_.push_back(made);
+  }
+  for (const Group& group : groups_) {
+    if (group.size_class < 0) return bad_argument("an expert group without a slot class");
+  }
+  staging_first_ = static_cast<int32_t>(slots_.size());
+  int64_t staging = staging_bytes / std::max<int64_t>(1, largest);
+  for (const Class& c : classes_) {
+    if (c.slots == 0 && staging == 0) {
+      return fail("MEMORY_BUDGET", "no room for a single expert of %lld bytes", static_cast<long long>(c.slot_bytes));
+    }
+  }
+  if (!slot_memory_.allocate(bytes) || !staging_memory_.allocate(staging * largest)) {
+    return fail("MEMORY_BUDGET", "no memory for %lld bytes of expert slots", static_cast<long long>(bytes + staging * largest));
+  }
+  uint8_t* at = slot_memory_.data();
+  for (int32_t i = 0; i < staging_first_; i++) {
+    Slot& slot = slots_[static_cast<size_t>(i)];
+    slot.memory = at;
+    at += classes_[static_cast<size_t>(slot.size_class)].slot_bytes;
+    touch(slot, i);
+  }
+  for (int64_t i = 0; i < staging; i++) {
+    Slot slot;
+    slot.size_class = -1;
+    slot.memory = staging_memory_.data() + i * largest;
+    slots_.push_back(slot);
+  }
+  return done();
+}
+
+SlotStats ExpertSlots::stats() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return stats_;
+}
+
+void ExpertSlots::unlink(Slot& slot, int32_t index) {
+  Class& c = classes_[static_cast<size_t>(slot.size_class)];
+  if (slot.older >= 0) slots_[static_cast<size_t>(slot.older)].newer = slot.newer;
+  if (slot.newer >= 0) slots_[static_cast<size_t>(slot.newer)].older = slot.older;
+  if (c.oldest == index) c.oldest = slot.newer;
+  if (c.newest == index) c.newest = slot.older;
+  slot.older = slot.newer = -1;
+}
+
+// Makes it the newest of its class.
+void ExpertSlots::touch(Slot& slot, int32_t index) {
+  Class& c = classes_[static_cast<size_t>(slot.size_class)];
+  unlink(slot, index);
+  slot.older = c.newest;
+  if (c.newest >= 0) slots_[static_cast<size_t>(c.newest)].newer = index;
+  c.newest = index;
+  if (c.oldest < 0) c.oldest = index;
+}
+
+float ExpertSlots::frequency(int64_t at) const {
+  float passes = static_cast<float>(static_cast<uint32_t>(pass_) - last_pass_[static_cast<size_t>(at)]);
+  return uses_[static_cast<size_t>(at)] * exp2f(-passes / kHalfLife);
+}
+
+int32_t ExpertSlots::victim(const Class& c, int64_t scan) const {
+  int32_t best = -1;
+  float least = 0;
+  for (int32_t i = c.oldest; i >= 0; i = slots_[static_cast<size_t>(i)].newer) {
+    const Slot& slot = slots_[static_cast<size_t>(i)];
+    if (slot.wanted || slot.state == State::reading) continue;
+    if (slot.state == State::empty) return i;
+    float uses = frequency(groups_[static_cast<size_t>(slot.group)].first + slot.expert);
+    if (best < 0 || uses < least) {
+      best = i;
+      least = uses;
+    }
+    if (--scan <= 0) break;
+  }
+  return best;
+}
+
+// A slot for a miss, -1: none now.
+int32_t ExpertSlots::find_room(const Item&) {
+  const Group& group = groups_[static_cast<size_t>(group_)];
+  const Class& c = classes_[static_cast<size_t>(group.size_class)];
+  int64_t scan = std::min(std::max(c.slots / kOldShare, 1), kMostScanned);
+  bool staged = staging_first_ < static_cast<int32_t>(slots_.size());
+  if (evict_ || !staged) {
+    int32_t found = victim(c, scan);
+    if (found >= 0) return found;
+  } else if (group.filled < c.slots / c.groups) {
+    // Empty slots are the oldest: they were never touched.
+    int32_t found = victim(c, 1);
+    if (found >= 0 && slots_[static_cast<size_t>(found)].state == State::empty) return found;
+  }
+  for (int32_t i = staging_first_; i < static_cast<int32_t>(slots_.size()); i++) {
+    const Slot& slot = slots_[static_cast<size_t>(i)];
+    if (!slot.wanted && slot.state != State::reading) return i;
+  }
+  return -1;
+}
+
+void ExpertSlots::forget(Slot& slot) {
+  if (slot.group >= 0 && slot.size_class >= 0) {
+    Group& group = groups_[static_cast<size_t>(slot.group)];
+    slot_of_[static_cast<size_t>(group.first + slot.expert)] = -1;
+    group.filled--;
+  }
+  slot.group = slot.expert = -1;
+  slot.state = State::empty;
+  slot.failure = nullptr;
+}
+
+// Puts an item's reads into the queue.
+void ExpertSlots::load(Item& item) {
+  Slot& slot = slots_[static_cast<size_t>(item.slot)];
+  Group& group = groups_[static_cast<size_t>(group_)];
+  forget(slot);
+  slot.group = group_;
+  slot.expert = item.wanted.expert;
+  slot.state = State::reading;
+  slot.wanted = true;
+  slot.pending = 3;
+  if (slot.size_class >= 0) {
+    slot_of_[static_cast<size_t>(group.first + slot.expert)] = item.slot;
+    group.filled++;
+    touch(slot, item.slot);
+  }
+  for (int8_t k = 0; k < 3; k++) {
+    loads_.push_back(Load{item.slot, k});
+    stats_.bytes += expert_bytes(*group.weights[k]);
+  }
+}
+
+// Gives slots to the items that have none yet, in order. True when reads were added.
+bool ExpertSlots::load_more() {
+  bool any = false;
+  for (; loaded_from_ < items_.size(); loaded_from_++) {
+    Item& item = items_[loaded_from_];
+    if (item.slot >= 0) continue;
+    item.slot = find_room(item);
+    if (item.slot < 0) break;
+    load(item);
+    any = true;
+  }
+  return any;
+}
+
+void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, uint64_t pass, bool evict) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    group_ = group_index;
+    pass_ = pass;
+    evict_ = evict;
+    items_.clear();
+    given_ = loaded_from_ = 0;
+    const Group& group = groups_[static_cast<size_t>(group_)];
+    size_t hits = 0;
+    for (const Wanted& want : wanted) {
+      Item item;
+      item.wanted = want;
+      int64_t at = group.first + want.expert;
+      uses_[static_cast<size_t>(at)] = frequency(at) + 1;
+      last_pass_[static_cast<size_t>(at)] = static_cast<uint32_t>(pass_);
+      item.slot = slot_of_[static_cast<size_t>(at)];
+      if (item.slot >= 0) {
+        Slot& slot = slots_[static_cast<size_t>(item.slot)];
+        slot.wanted = true;
+        touch(slot, item.slot);
+        stats_.hits++;
+        items_.insert(items_.begin() + static_cast<ptrdiff_t>(hits++), item);
+      } else {
+        stats_.misses++;
+        items_.push_back(item);
+      }
+    }
+    // What many rows want deserves the free slots.
+    if (!evict) {
+      std::stable_sort(items_.begin() + static_cast<ptrdiff_t>(hits), items_.end(),
+                       [](const Item& a, const Item& b) { return a.wanted.rows > b.wanted.rows; });
+    }
+    loads_.erase(loads_.begin(), loads_.begin() + static_cast<ptrdiff_t>(loads_taken_));
+    loads_taken_ = 0;
+    if (!load_more()) return;
+  }
+  reader_.kick();
+}
+
+bool ExpertSlots::take(ReadJob* job) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (loads_taken_ == loads_.size()) return false;
+  const Load& load = loads_[loads_taken_++];
+  const Slot& slot = slots_[static_cast<size_t>(load.slot)];
+  const Group& group = groups_[static_cast<size_t>(slot.group)];
+  const Weight& w = *group.weights[load.segment];
+  uint8_t* memory = slot.memory;
+  for (int k = 0; k < load.segment; k++) memory += classes_[static_cast<size_t>(group.size_class)].segment[k];
+  *job = widened(w.file, w.offset + slot.expert * expert_bytes(w), expert_bytes(w), memory,
+                 static_cast<uint64_t>(load.slot));
+  return true;
+}
+
+void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Slot& slot = slots_[static_cast<size_t>(job.tag)];
+    if (failure != nullptr) slot.failure = std::make_shared<IoFailure>(*failure);
+    if (--slot.pending > 0) return;
+    slot.state = State::ready;
+    // Nobody may find what was not read; whoever waits for it is told.
+    if (slot.failure != nullptr && !slot.wanted) forget(slot);
+  }
+  changed_.notify_one();
+}
+
+Status ExpertSlots::next(std::vector<Wanted>* ready) {
+  ready->clear();
+  std::unique_lock<std::mutex> lock(mutex_);
+  Clock::time_point began;
+  bool waited = false;
+  auto account = [&] {
+    if (waited) stats_.stall_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - began).count();
+  };
+  const Group& group = groups_[static_cast<size_t>(group_)];
+  while (given_ < items_.size()) {
+    for (Item& item : items_) {
+      if (item.given || item.slot < 0) continue;
+      Slot& slot = slots_[static_cast<size_t>(item.slot)];
+      if (slot.state != State::ready) continue;
+      if (slot.failure != nullptr) {
+        account();
+        return slot.failure->raise();
+      }
+      const Class& c = classes_[static_cast<size_t>(group.size_class)];
+      uint8_t* memory = slot.memory;
+      for (int k = 0; k < 3; k++) {
+        const Weight& w = *group.weights[k];
+        item.wanted.data[k] = memory + (w.offset + item.wanted.expert * expert_bytes(w)) % kPage;
+        memory += c.segment[k];
+      }
+      item.given = true;
+      given_++;
+      ready->push_back(item.wanted);
+    }
+    if (!ready->empty()) break;
+    const int32_t* flag = *cancel_flag_;
+    if (flag != nullptr && __atomic_load_n(flag, __ATOMIC_RELAXED) != 0) {
+      account();
+      return fail("CANCELLED", "stopped by the caller");
+    }
+    if (!waited) began = Clock::now();
+    waited = true;
+    changed_.wait_for(lock, kPoll);
+    // Slots left over from a cancelled call may have become free.
+    if (load_more()) reader_.kick();
+  }
+  account();
+  return done();
+}
+
+void ExpertSlots::release(const std::vector<Wanted>& used) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const Wanted& want : used) {
+      for (Item& item : items_) {
+        if (item.wanted.expert == want.expert && item.slot >= 0) slots_[static_cast<size_t>(item.slot)].wanted = false;
+      }
+    }
+    if (!load_more()) return;
+  }
+  reader_.kick();
+}
+
+// Reads under way go on: what they bring may be wanted again.
+void ExpertSlots::end() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const Item& item : items_) {
+    if (item.slot < 0) continue;
+    Slot& slot = slots_[static_cast<size_t>(item.slot)];
+    slot.wanted = false;
+    if (slot.failure != nullptr && slot.state == State::ready) forget(slot);
+  }
+  items_.clear();
+  given_ = loaded_from_ = 0;
+}
+
+}  // namespace hw

@@ -1,0 +1,213 @@
+#include "residency.h"
+
+#include <algorithm>
+
+namespace hw {
+
+namespace {
+
+Result<Reader*> reader_of(Host& host) {
+  Residency& residency = host.residency();
+  if (residency.reader == nullptr) residency.reader = Reader::open(IoEngine::automatic, Reader::kDefaultDepth);
+  if (residency.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");
+  return residency.reader;
+}
+
+Result<Weight*> unmapped_weight(Host& host, int32_t handle) {
+  HW_GET(WeightObject, object, host, handle);
+  const Weight& w = object.weight;
+  if (w.base != nullptr || w.source != nullptr || w.slots != nullptr) {
+    return bad_argument("the weight has a place already");
+  }
+  return &object.weight;
+}
+
+}  // namespace
+
+Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
+  HW_TRY(host.check_open());
+  if (engine < 0 || engine > 2 || depth < 1 || depth > Reader::kMostDepth) {
+    return bad_argument("a reader of kind %d with %d reads in flight", engine, depth);
+  }
+  Residency& residency = host.residency();
+  if (residency.reader != nullptr) return bad_argument("there is a reader already");
+  residency.reader = Reader::open(static_cast<IoEngine>(engine), depth);
+  if (residency.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");
+  return residency.reader->name();
+}
+
+Status weight_pin(Host& host, int32_t handle, int64_t rows) {
+  HW_TRY(host.check_open());
+  Result<Weight*> found = unmapped_weight(host, handle);
+  if (!found.ok) return Status{false};
+  Weight& w = *found.value;
+  if (rows < 1 || rows > w.rows || (w.experts > 1 && rows != w.rows)) {
+    return bad_argument("%lld of %lld rows to pin", static_cast<long long>(rows), static_cast<long long>(w.rows));
+  }
+  Residency& residency = host.residency();
+  for (const Residency::Pin& pin : residency.pins) {
+    if (pin.weight == &w) return bad_argument("the weight is pinned already");
+  }
+  residency.pins.push_back(Residency::Pin{&w, rows});
+  return done();
+}
+
+Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles) {
+  HW_TRY(host.check_open());
+  Residency& residency = host.residency();
+  if (residency.ring != nullptr) return bad_argument("there is a ring already");
+  if (tiles.length < 3 || tiles.length % 3 != 0) return bad_argument("tiles are [weight, row0, row1] each");
+  std::vector<Tile> program;
+  for (int64_t i = 0; i < tiles.length; i += 3) {
+    Weight* w = nullptr;
+    if (!program.empty() && tiles.data[i] == tiles.data[i - 3]) {
+      w = const_cast<Weight*>(program.back().weight);
+    } else {
+      Result<Weight*> found = unmapped_weight(host, tiles.data[i]);
+      if (!found.ok) return Status{false};
+      w = found.value;
+    }
+    program.push_back(Tile{w, tiles.data[i + 1], tiles.data[i + 2]});
+  }
+  Result<Reader*> reader = reader_of(host);
+  if (!reader.ok) return Status{false};
+  std::unique_ptr<Ring> ring(new Ring(*reader.value, host.cancel_flag()));
+  HW_TRY(ring->open(bytes, program));
+  for (size_t i = 0; i < program.size(); i++) {
+    if (i > 0 && program[i].weight == program[i - 1].weight) continue;
+    Weight& w = *const_cast<Weight*>(program[i].weight);
+    w.source = ring->source_of(&w);
+    w.pinned_rows = program[i].row0;
+  }
+  residency.ring = std::move(ring);
+  return done();
+}
+
+Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes) {
+  HW_TRY(host.check_open());
+  Residency& residency = host.residency();
+  if (residency.slots != nullptr) return bad_argument("there are expert slots already");
+  std::vector<const Weight*> weights;
+  for (int64_t i = 0; i < groups.length; i++) {
+    Result<Weight*> found = unmapped_weight(host, groups.data[i]);
+    if (!found.ok) return Status{false};
+    weights.push_back(found.value);
+  }
+  std::vector<SlotClassSpec> specs;
+  for (int64_t i = 0; i < classes.length;) {
+    SlotClassSpec spec;
+    spec.slots = classes.data[i++];
+    int64_t count = i < classes.length ? classes.data[i++] : -1;
+    if (count < 0 || count > classes.length - i) return bad_argument("slot classes are [slots, n, n groups] each");
+    spec.groups.assign(classes.data + i, classes.data + i + count);
+    i += count;
+    specs.push_back(spec);
+  }
+  if (staging_bytes < 0) return bad_argument("%lld bytes of staging", static_cast<long long>(staging_bytes));
+  Result<Reader*> reader = reader_of(host);
+  if (!reader.ok) return Status{false};
+  std::unique_ptr<ExpertSlots> slots(new ExpertSlots(*reader.value, host.cancel_flag()));
+  HW_TRY(slots->open(weights, specs, staging_bytes));
+  for (size_t i = 0; i < weights.size(); i++) {
+    Weight& w = *const_cast<Weight*>(weights[i]);
+    w.slots = slots.get();
+    w.slot_group = static_cast<int32_t>(i / 3);
+  }
+  residency.slots = std::move(slots);
+  return done();
+}
+
+Status residency_load(Host& host, bool lock) {
+  HW_TRY(host.check_open());
+  Residency& residency = host.residency();
+  if (residency.loaded) return bad_argument("the weights are loaded already");
+  Result<Reader*> reader = reader_of(host);
+  if (!reader.ok) return Status{false};
+
+  int64_t bytes = 0;
+  std::vector<Fill> fills;
+  for (const Residency::Pin& pin : residency.pins) {
+    Weight& w = *pin.weight;
+    if (w.slots != nullptr || (w.source != nullptr && w.pinned_rows != pin.rows) || (w.source == nullptr && pin.rows != w.rows)) {
+      return bad_argument("%lld pinned rows of %lld and the tiles do not meet", static_cast<long long>(pin.rows),
+                          static_cast<long long>(w.rows));
+    }
+    int64_t count = w.experts * pin.rows * w.row_bytes;
+    fills.push_back(Fill{w.file, w.offset, count, nullptr});
+    bytes += page_up(w.offset + count) - page_down(w.offset);
+  }
+  for (Object* object : host.objects()) {
+    if (object->kind != Kind::weight) continue;
+    const Weight& w = static_cast<WeightObject*>(object)->weight;
+    if (w.source == nullptr || w.pinned_rows == 0) continue;
+    bool found = std::any_of(residency.pins.begin(), residency.pins.end(), [&](const Residency::Pin& p) { return p.weight == &w; });
+    if (!found) return bad_argument("the tiles of a weight begin at row %lld", static_cast<long long>(w.pinned_rows));
+  }
+  if (!residency.pinned.allocate(bytes)) {
+    return fail("MEMORY_BUDGET", "no memory for %lld bytes of weights", static_cast<long long>(bytes));
+  }
+  uint8_t* at = residency.pinned.data();
+  for (Fill& fill : fills) {
+    fill.memory = at;
+    at += page_up(fill.offset + fill.bytes) - page_down(fill.offset);
+  }
+  HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag()));
+  for (size_t i = 0; i < fills.size(); i++) residency.pins[i].weight->base = fills[i].memory + fills[i].offset % kPage;
+  host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
+  if (lock) {
+    residency.pinned.lock();
+    if (residency.ring != nullptr) residency.ring->memory().lock();
+    if (residency.slots != nullptr) {
+      residency.slots->slot_memory().lock();
+      residency.slots->staging_memory().lock();
+    }
+  }
+  residency.loaded = true;
+  if (residency.slots != nullptr) reader.value->add(residency.slots.get());  // more urgent than reading ahead
+  if (residency.ring != nullptr) {
+    reader.value->add(residency.ring.get());
+    residency.ring->start();
+  }
+  return done();
+}
+
+Status residency_stats(Host& host, Slice<double> out) {
+  constexpr int kCount = 12;
+  if (out.length != kCount) return bad_argument("residency statistics are %d numbers", kCount);
+  std::fill(out.data, out.data + kCount, 0.0);
+  out.data[11] = static_cast<double>(host.memory_bytes());
+  if (!host.has_residency()) return done();
+  Residency& residency = host.residency();
+  RingStats ring;
+  SlotStats slots;
+  int64_t ring_bytes = 0, slot_bytes = 0, staging_bytes = 0, locked = residency.pinned.locked() ? residency.pinned.bytes() : 0;
+  auto locked_bytes = [](const PinnedMemory& memory) { return memory.locked() ? memory.bytes() : 0; };
+  if (residency.ring != nullptr) {
+    ring = residency.ring->stats();
+    ring_bytes = residency.ring->memory().bytes();
+    locked += locked_bytes(residency.ring->memory());
+  }
+  if (residency.slots != nullptr) {
+    slots = residency.slots->stats();
+    slot_bytes = residency.slots->slot_bytes();
+    staging_bytes = residency.slots->staging_bytes();
+    locked += locked_bytes(residency.slots->slot_memory()) + locked_bytes(residency.slots->staging_memory());
+  }
+  const int64_t values[kCount - 1] = {
+      residency.reader == nullptr ? 0 : residency.reader->bytes_read(),
+      ring.stall_ns + slots.stall_ns,
+      ring.tiles,
+      slots.hits,
+      slots.misses,
+      slots.bytes,
+      residency.pinned.bytes(),
+      ring_bytes,
+      slot_bytes,
+      staging_bytes,
+      locked,
+  };
+  for (int i = 0; i < kCount - 1; i++) out.data[i] = static_cast<double>(values[i]);
+  return done();
+}
+
+}  // namespace hw

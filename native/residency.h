@@ -1,0 +1,37 @@
+// Weights that are not mapped: pinned memory, the ring, expert slots and the reader that fills them. Names and arguments
+// of the functions are those of src/native/addon.types.ts.
+#pragma once
+#include <memory>
+
+#include "host.h"
+#include "io/pinned.h"
+#include "io/ring.h"
+#include "io/slots.h"
+#include "slice.h"
+
+namespace hw {
+
+struct Residency {
+  ~Residency() { delete reader; }  // first: it reads into all that follows
+
+  struct Pin {
+    Weight* weight;
+    int64_t rows;
+  };
+  PinnedMemory pinned;
+  std::vector<Pin> pins;
+  std::unique_ptr<Ring> ring;
+  std::unique_ptr<ExpertSlots> slots;
+  Reader* reader = nullptr;
+  bool loaded = false;
+};
+
+// engine: 0 the best there is, 1 io_uring if possible, 2 threads. Returns the name of what reads.
+Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth);
+Status weight_pin(Host& host, int32_t weight, int64_t rows);
+Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);
+Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes);
+Status residency_load(Host& host, bool lock);
+Status residency_stats(Host& host, Slice<double> out);
+
+}  // namespace hw
