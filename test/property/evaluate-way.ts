@@ -1,0 +1,137 @@
+/** Evaluates the prompts of a case one way, through the KV cache of the engine: pages are forgotten, shared and copied. */
+import { KvCache } from "../../src/kv/cache.js";
+import type { BoundModel } from "../../src/models/index.js";
+import { seededWords } from "../../src/models/random.js";
+import type { RowTable } from "../../src/ops/ops.js";
+import { type Case, chunkSizes, type Way } from "./cases.js";
+
+/** Logits by sequence and position, bits of f32 rows [vocab]. Rows a way does not ask for are absent. */
+export type Logits = readonly (readonly (Uint32Array | undefined)[])[];
+
+const contextTokens = 640;
+/** Three sequences of the largest chunk. */
+const mostRows = 3 * 65;
+
+/** Every sequence alone, whole, in one thread of the best instruction set. */
+export async function evaluateReference(path: string, c: Case, isa: string): Promise<Logits> {
+  const placement = c.ways[0]!.placement;
+  const plain = { isa, threads: 1, chunk: 600, batched: false, logitRows: 600, placement };
+  return evaluate(path, { ...c, shared: 0 }, plain, 600, () => true);
+}
+
+export async function evaluateWay(path: string, c: Case, way: Way, index: number): Promise<Logits> {
+  const words = seededWords(c.seed, `way ${index}`);
+  // Some rows want no logits, as in a prefill; the last ones are told apart by the rows that follow.
+  return evaluate(path, c, way, mostRows, () => words() % 4 > 0, words);
+}
+
+async function evaluate(
+  path: string,
+  c: Case,
+  way: Way,
+  maxRows: number,
+  wants: () => boolean,
+  words: () => number = () => 0,
+): Promise<Logits> {
+  const sequences = c.prompts.length;
+  const model = await way.placement.open(path, way, {
+    contextTokens,
+    maxRows,
+    sequences,
+    kvType: c.kvType,
+    maxLogitRows: way.logitRows,
+  });
+  try {
+    const cache = new KvCache({
+      groups: model.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),
+      sequences,
+      contextTokens,
+      maxRows,
+      copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
+    });
+    const run = new Run(model, cache, c, wants);
+    const chunk = (): number => (way.chunk === "random" ? chunkSizes[words() % chunkSizes.length]! : way.chunk);
+    if (way.batched) await run.together(chunk, words);
+    else await run.alone(chunk);
+    return run.logits;
+  } finally {
+    model.close();
+  }
+}
+
+class Run {
+  readonly logits: (Uint32Array | undefined)[][];
+  readonly #model: BoundModel;
+  readonly #cache: KvCache;
+  readonly #case: Case;
+  readonly #wants: () => boolean;
+  /** Cache slot of each prompt. */
+  readonly #slots: number[] = [];
+
+  constructor(model: BoundModel, cache: KvCache, c: Case, wants: () => boolean) {
+    this.logits = c.prompts.map(() => []);
+    this.#model = model;
+    this.#cache = cache;
+    this.#case = c;
+    this.#wants = wants;
+  }
+
+  async alone(chunk: () => number): Promise<void> {
+    for (const [s, ids] of this.#case.prompts.entries()) {
+      this.#slots[s] = this.#cache.openSequence();
+      for (let left = ids.length; left > 0; ) {
+        const rows = Math.min(left, chunk());
+        await this.#pass([[s, rows]]);
+        left -= rows;
+      }
+    }
+  }
+
+  /** The first sequence alone as far as all agree, forks of it, then passes of a random mix of sequences. */
+  async together(chunk: () => number, words: () => number): Promise<void> {
+    const { prompts, shared } = this.#case;
+    this.#slots[0] = this.#cache.openSequence();
+    while (this.#length(0) < shared) await this.#pass([[0, Math.min(chunk(), shared - this.#length(0))]]);
+    for (let s = 1; s < prompts.length; s++)
+      this.#slots[s] = shared > 0 ? this.#cache.fork(this.#slots[0]) : this.#cache.openSequence();
+    for (;;) {
+      const open = prompts.flatMap((ids, s) => (this.#length(s) < ids.length ? [s] : []));
+      if (open.length === 0) return;
+      const chosen = open.filter(() => words() % 3 > 0);
+      const parts = (chosen.length > 0 ? chosen : open.slice(0, 1)).map((s): [number, number] => [
+        s,
+        Math.min(chunk(), prompts[s]!.length - this.#length(s)),
+      ]);
+      await this.#pass(words() % 2 === 0 ? parts : parts.reverse());
+    }
+  }
+
+  #length(sequence: number): number {
+    return this.#cache.length(this.#slots[sequence]!);
+  }
+
+  /** One pass of the next rows of some sequences. */
+  async #pass(parts: readonly (readonly [sequence: number, rows: number])[]): Promise<void> {
+    const rows: { sequence: number; position: number }[] = [];
+    for (const [sequence, count] of parts) {
+      const from = this.#length(sequence);
+      this.#cache.append(this.#slots[sequence]!, count);
+      for (let i = 0; i < count; i++) rows.push({ sequence, position: from + i });
+    }
+    const table: RowTable = {
+      count: rows.length,
+      ids: Int32Array.from(rows, ({ sequence, position }) => this.#case.prompts[sequence]![position]!),
+      positions: Int32Array.from(rows, ({ position }) => position),
+      sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
+      blockTables: this.#cache.blockTables,
+    };
+    const wanted = Int32Array.from(rows.flatMap((_, t) => (this.#wants() ? [t] : [])));
+    const { vocab } = this.#model.config;
+    await this.#model.forward(table, wanted, (logits, first) => {
+      for (let i = 0; i * vocab < logits.length; i++) {
+        const { sequence, position } = rows[wanted[first + i]!]!;
+        this.logits[sequence]![position] = new Uint32Array(logits.slice(i * vocab, (i + 1) * vocab).buffer);
+      }
+    });
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * The property everything else leans on: for one model and one KV type the logits have the same bits for every
+ * chunking, thread count, batch composition, instruction set and placement of the weights.
+ *   HUNDREDWEIGHT_CASES=5000     more cases (default 200)
+ *   HUNDREDWEIGHT_SEED=7         other cases
+ *   HUNDREDWEIGHT_CASE=93        that one alone, with its ways
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { addonStatus } from "../../src/native/addon.js";
+import { writeRandomModel } from "../support/random-model.js";
+import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
+import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
+
+const status = addonStatus();
+const isas = status.isas ?? [];
+const best = isas.at(-1) ?? "";
+const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}; the reference is its own oracle`;
+if (skip) console.error(`invariance: ${skip}`);
+
+const natural = (name: string, fallback: number): number => {
+  const value = Number(process.env[name] ?? fallback);
+  assert.ok(Number.isSafeInteger(value) && value >= 0, `${name} is not a whole number`);
+  return value;
+};
+const seed = natural("HUNDREDWEIGHT_SEED", 1);
+const cases = natural("HUNDREDWEIGHT_CASES", 200);
+const only = process.env.HUNDREDWEIGHT_CASE === undefined ? undefined : natural("HUNDREDWEIGHT_CASE", 0);
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-invariance-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const path = join(folder, "model.gguf");
+
+/** Where two ways differ first, if anywhere; every row `found` has is compared. */
+function firstDifference(expected: Logits, found: Logits): string | undefined {
+  for (const [s, rows] of found.entries())
+    for (const [position, row] of rows.entries()) {
+      const want = expected[s]![position]!;
+      const at = row?.findIndex((bits, i) => bits !== want[i]) ?? -1;
+      if (at >= 0) {
+        const [a, b] = [want, row!].map((bits) => new Float32Array(bits.buffer)[at]);
+        return `sequence ${s}, position ${position}, logit ${at}: ${a} alone, ${b} this way`;
+      }
+    }
+  return undefined;
+}
+
+function checkSane(logits: Logits): void {
+  for (const rows of logits)
+    for (const row of rows) {
+      const values = new Float32Array(row!.buffer);
+      assert.ok(values.every(Number.isFinite), "logits are not finite");
+      assert.ok(Math.max(...values) - Math.min(...values) > 0.1, "logits are all alike");
+    }
+}
+
+async function runCase(number: number, seen: Set<string>): Promise<number> {
+  const c = makeCase(seed, number, isas);
+  const rerun = `rerun: HUNDREDWEIGHT_SEED=${seed} HUNDREDWEIGHT_CASE=${number} node scripts/test.mjs invariance`;
+  const where = `case ${number}: ${describeCase(c)}`;
+  try {
+    await writeRandomModel(path, c.model);
+    const expected = await evaluateReference(path, c, best);
+    checkSane(expected);
+    for (const [index, way] of c.ways.entries()) {
+      const difference = firstDifference(expected, await evaluateWay(path, c, way, index));
+      assert.equal(difference, undefined, describeWay(way));
+      for (const [what, value] of Object.entries({ ...way, placement: way.placement.name }))
+        seen.add(`${what} ${value}`);
+    }
+  } catch (error) {
+    throw new Error(`${where}\n${error instanceof Error ? error.message : error}\n${rerun}`, { cause: error });
+  }
+  seen
+    .add(`model ${c.model.arch} ${c.model.variant}`)
+    .add(`kv ${c.kvType}`)
+    .add(c.shared > 0 ? "fork" : "no fork");
+  for (const type of Object.values(c.model.types)) seen.add(`type ${type}`);
+  return c.ways.length;
+}
+
+test("logits have the same bits whichever way they are computed", { skip }, async (t) => {
+  t.diagnostic(
+    `seed ${seed}, ${only ?? cases} ${only === undefined ? "cases" : "alone"}, instruction sets ${isas.join(", ")}`,
+  );
+  const seen = new Set<string>();
+  let ways = 0;
+  const numbers = only === undefined ? Array.from({ length: cases }, (_, i) => i) : [only];
+  const failures: string[] = [];
+  for (const number of numbers) {
+    try {
+      ways += await runCase(number, seen);
+    } catch (error) {
+      failures.push((error as Error).message);
+      if (failures.length === 5) break;
+    }
+  }
+  assert.equal(failures.length, 0, `\n${failures.join("\n\n")}`);
+  t.diagnostic(`${numbers.length} cases, ${ways} ways compared with the plain one`);
+  if (only !== undefined || cases < combinationCount) return;
+  // A generator that stops making something would leave the property empty there.
+  for (const isa of isas) assert.ok(seen.has(`isa ${isa}`), isa);
+  for (const what of ["threads 1", "threads 2", "threads 3", "batched true", "fork", "kv f16", "kv q8_0", "kv q4_0"])
+    assert.ok(seen.has(what), what);
+  const models = [...seen].filter((s) => s.startsWith("model ")).length;
+  const types = [...seen].filter((s) => s.startsWith("type ")).length;
+  assert.equal(combinationCount, models * types, `${models} variants and ${types} tensor types were seen`);
+});
+
+test("the comparison sees one changed token and one changed KV type", { skip }, async () => {
+  let number = 0;
+  let c: Case = makeCase(seed, number, isas);
+  while (c.kvType !== "f16" || c.prompts[0]!.length < 20) c = makeCase(seed, ++number, isas);
+  await writeRandomModel(path, c.model);
+  const expected = await evaluateReference(path, c, best);
+  const other = c.prompts[0]!.slice();
+  other[12] = (other[12]! + 1) % 256;
+  const changed = await evaluateReference(path, { ...c, prompts: [other, ...c.prompts.slice(1)] }, best);
+  assert.match(firstDifference(expected, changed) ?? "none", /sequence 0, position 12/);
+  const quantized = await evaluateReference(path, { ...c, kvType: "q8_0" }, best);
+  assert.match(firstDifference(expected, quantized) ?? "none", /sequence 0, position [01],/);
+});

@@ -1,0 +1,62 @@
+/**
+ * Random models of an architecture's tiny variants, written without quantizing: the blocks are random bits with chosen
+ * scales, so that a model in any tensor type costs milliseconds. What they say is noise; their bits are what tests want.
+ */
+import { randomBlocks } from "../../src/compress/synth-blocks.js";
+import { type Dtype, dtypeByName, rowBytes, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { findArchitecture } from "../../src/models/index.js";
+import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
+import type { Role, TensorSpec, TinyMetadata } from "../../src/models/spec.js";
+import { tinyTokenizer, tinyTokens } from "../../src/models/tiny-tokenizer.js";
+
+export interface RandomModelSpec {
+  readonly arch: string;
+  readonly variant: string;
+  readonly dims: 64 | 256;
+  /** Tensor type of the matrices of a role; F32 where none is named. */
+  readonly types: Readonly<Partial<Record<Role, string>>>;
+  readonly seed: number;
+  /** Replaces the variant's metadata, without the architecture prefix. */
+  readonly overrides?: TinyMetadata;
+  /** Default: the tiny byte-level vocabulary. */
+  readonly tokenizer?: readonly [string, TypedValue][];
+}
+
+/** Rows of every random model's embedding. */
+export const randomModelVocab = tinyTokens().length;
+
+const f32 = dtypeByName("F32") as Dtype;
+
+export async function writeRandomModel(path: string, spec: RandomModelSpec): Promise<void> {
+  const variant = findArchitecture(spec.arch).tiny.find((t) => t.variant === spec.variant);
+  if (variant === undefined) throw new Error(`${spec.arch} has no variant ${spec.variant}`);
+  const metadata: [string, TypedValue][] = [
+    ["general.architecture", { type: "string", value: spec.arch }],
+    ...archMetadata(spec.arch, { ...variant.metadata(spec.dims), ...spec.overrides }),
+    ...(spec.tokenizer ?? tinyTokenizer()),
+  ];
+  const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab });
+  const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor, i) => {
+    const { shape } = tensor.spec;
+    const dtype = typeOf(tensor.spec, spec.types);
+    const bytes = (rowBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
+    const { mean, deviation } = fillOf(tensor.spec);
+    return { name: tensor.name, dtype, shape, data: randomBlocks(dtype, bytes, mean, deviation, 1000 * spec.seed + i) };
+  });
+  await writeGguf(path, { metadata, tensors });
+}
+
+function typeOf(spec: TensorSpec, types: RandomModelSpec["types"]): Dtype {
+  if (spec.kind === "vector" || spec.role === "router" || spec.role === "norm") return f32;
+  return dtypeByName(types[spec.role] ?? "F32") as Dtype;
+}
+
+/** As src/models/tiny.ts fills them: far from uniform logits, norms that scatter around one. */
+function fillOf(spec: TensorSpec): { mean: number; deviation: number } {
+  return (
+    spec.tiny ?? {
+      mean: spec.kind === "vector" ? 1 : 0,
+      deviation: spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(spec.shape[0] as number),
+    }
+  );
+}
