@@ -69,9 +69,12 @@ bool cpu_has_avx512() {
 #if defined(__aarch64__)
 bool cpu_has_neon_dotprod() {
 #if defined(__linux__)
-  return (getauxval(AT_HWCAP) & (1ul << 20)) != 0;  // HWCAP_ASIMDDP
+  const unsigned long bits = 1ul << 9 | 1ul << 10 | 1ul << 20;  // FPHP ASIMDHP ASIMDDP
+  return (getauxval(AT_HWCAP) & bits) == bits;
+#elif defined(__APPLE__)
+  return true;  // from the first M1 on
 #else
-  return true;  // every Apple and Windows Arm CPU that runs Node 20
+  return false;  // no way known here to ask
 #endif
 }
 #endif

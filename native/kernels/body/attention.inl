@@ -90,11 +90,12 @@ struct Halves {
 #define HW_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// a[n * KN + i] = partials [first, first + W) of dot(q[n], k row i).
+// out[n * KN + i] = partials [first, first + W) of dot(q[n], k row i). Summed in an array of its own: `out` has an
+// address, and where a vector is a struct (NEON) GCC would store every sum in every step.
 template <int QN, int KN, class Rows>
-inline void dot_pass(const float* const* q, const Rows k, int32_t dim, int first, F* a) {
+inline void dot_pass(const float* const* q, const Rows k, int32_t dim, int first, F* out) {
   const F zero = V::zero();
-  F kv[KN];
+  F kv[KN], a[QN * KN];
   HW_UNROLL for (int i = 0; i < KN; i++) kv[i] = QN == 1 ? k.load(i, first) : V::in_register(k.load(i, first));
   HW_UNROLL for (int n = 0; n < QN; n++) {
     const F qv = V::load(q[n] + first);
@@ -107,6 +108,7 @@ inline void dot_pass(const float* const* q, const Rows k, int32_t dim, int first
       HW_UNROLL for (int i = 0; i < KN; i++) a[n * KN + i] = V::fma(kv[i], qv, a[n * KN + i]);
     }
   }
+  HW_UNROLL for (int i = 0; i < QN * KN; i++) out[i] = a[i];
 }
 
 // scores[n][0..KN) = dot(q[n], k row i), QN * KN = W. The upper partials wait in memory: two sets of W accumulators do

@@ -11,13 +11,15 @@
 //   kSixteenBit             products are summed in 16 bits first: 8-bit weights go in two nibble planes, and offset types
 //                           with 16-value groups stay signed against unsigned activations (+128), whose correction
 //                           depends on the weights alone and is put in the panel
+//   kSignedBytes            the dot product is signed times signed (SDOT): 8-bit weights stay signed, no W may pass 127
 //
 // A quad is 4 consecutive k of one row. Panel of a 32-value block, all [16 rows]:
 //   W [planes][8 quads] V | d float | m float (with minimums)
 // Panel of a 256-value block:
 //   W [8][planes][8 quads] V | scale [groups] V | min pairs [kMins] V of two int16 | d | -dmin | init (signed) V
 //
-// W is unsigned unless kSigned. weight = W - kOffset; the driver folds -kOffset * asum into the first integer sum.
+// W is unsigned unless kSigned or kSignedBytes. weight = W - kOffset; the driver folds -kOffset * asum into the first
+// integer sum.
 
 template <int Block, int Bytes, int Offset, int Mins, int GroupQuads, int Run, bool Wide = false, bool Signed = false>
 struct Shape {
@@ -49,6 +51,10 @@ struct Shape {
     }
   }
 };
+
+// What makes signed 8-bit weights the bytes the dot product takes.
+constexpr int kOffset8 = kSignedBytes ? 0 : 128;
+constexpr int kSign8 = kSignedBytes ? 0 : static_cast<int>(0x80808080u);
 
 // An int in every lane as the scale the ISA multiplies with: int32, or two equal int16.
 static inline V as_scale(V v) {
@@ -151,9 +157,9 @@ struct PanelQ5_1 : Shape<32, 24, 0, 1, 8, 4> {
   }
 };
 
-struct PanelQ8_0 : Shape<32, 34, 128, 0, 8, 8, true> {
+struct PanelQ8_0 : Shape<32, 34, kOffset8, 0, 8, 8, true> {
   static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
-    const V sign = v_set32(static_cast<int>(0x80808080u));
+    const V sign = v_set32(kSign8);
     for (int b = 0; b < blocks; b++, panel += kPanel) {
       V head[4], q[8];
       v_load_quads(p, b * kBytes, head);
@@ -165,9 +171,9 @@ struct PanelQ8_0 : Shape<32, 34, 128, 0, 8, 8, true> {
   }
 };
 
-struct PanelIQ4_NL : Shape<32, 18, 128, 0, 8, 8, true> {
+struct PanelIQ4_NL : Shape<32, 18, kOffset8, 0, 8, 8, true> {
   static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
-    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(static_cast<int>(0x80808080u));
+    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(kSign8);
     const V table = v_xor(v_table(kValuesIQ4NL), sign);
     for (int b = 0; b < blocks; b++, panel += kPanel) {
       V head[4], q[4];
@@ -307,8 +313,9 @@ struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
   }
 };
 
-// d * S * (q - 4), S in [-32, 31], q in [0, 7], groups of 16. S * (q - 4) is in [-124, 128], so + 127 fits a byte.
-struct PanelQ3_K : Shape<256, 110, 127, 0, kPremultiply ? 64 : 4, 4, false, kSixteenBit> {
+// d * S * (q - 4), S in [-32, 31], q in [0, 7], groups of 16. S * (q - 4) is in [-124, 128], so + 127 fits a byte and
+// - 1 a signed one.
+struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64 : 4, 4, false, kSixteenBit> {
   static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
     const V two = v_set32(0x03030303), one = v_set32(0x01010101), low4 = v_set32(0x0f0f0f0f);
     for (int b = 0; b < blocks; b++, panel += kPanel) {
@@ -339,9 +346,14 @@ struct PanelQ3_K : Shape<256, 110, 127, 0, kPremultiply ? 64 : 4, 4, false, kSix
             q[i] = v_srl<2>(q[i]);
             high[i] = v_srl<1>(high[i]);
             if (kPremultiply) {
-              const V bytes = v_set32(0x00ff00ff), shift = v_sub16(v_set32(0x007f007f), v_sll16<2>(scale[g]));
-              const V even = v_add16(v_mul16(v_and(v, bytes), scale[g]), shift);
-              const V odd = v_add16(v_mul16(v_and(v_srl<8>(v), bytes), scale[g]), shift);
+              const V bytes = v_set32(0x00ff00ff), offset = v_set32(kSignedBytes ? -1 : 0x007f007f);
+              const V shift = v_sub16(offset, v_sll16<2>(scale[g]));
+              V even = v_add16(v_mul16(v_and(v, bytes), scale[g]), shift);
+              V odd = v_add16(v_mul16(v_and(v_srl<8>(v), bytes), scale[g]), shift);
+              if (kSignedBytes) {  // the sign must not reach the neighbouring byte
+                even = v_and(even, bytes);
+                odd = v_and(odd, bytes);
+              }
               v = v_or(even, v_sll<8>(odd));
             } else {
               v = v_add8(v, v_set32(static_cast<int>(0xfcfcfcfcu)));
@@ -399,9 +411,9 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
 };
 
 // d * (L - 32) * codebook, groups of 32; within a group low nibbles are the first 16 values, high ones the last.
-struct PanelIQ4_XS : Shape<256, 136, 128, 0, 8, 8, true> {
+struct PanelIQ4_XS : Shape<256, 136, kOffset8, 0, 8, 8, true> {
   static void unpack(const uint8_t* const* p, int blocks, uint8_t* panel) {
-    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(static_cast<int>(0x80808080u));
+    const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(kSign8);
     const V table = v_xor(v_table(kValuesIQ4NL), sign), low4 = v_set32(15), top2 = v_set32(0x30);
     for (int b = 0; b < blocks; b++, panel += kPanel) {
       V head[4];

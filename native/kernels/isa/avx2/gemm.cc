@@ -18,6 +18,7 @@ constexpr int kTile = HW_GEMM_TILE;
 constexpr int kPanels = 1;
 constexpr bool kPremultiply = false;
 constexpr bool kSixteenBit = true;
+constexpr bool kSignedBytes = false;
 
 struct V {
   __m256i lo, hi;  // weight rows 0-7 and 8-15

@@ -18,6 +18,7 @@ constexpr int kTile = HW_GEMM_TILE;
 constexpr int kPanels = 2;
 constexpr bool kPremultiply = true;
 constexpr bool kSixteenBit = false;
+constexpr bool kSignedBytes = false;
 
 typedef __m512i V;
 
