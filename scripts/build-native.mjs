@@ -4,7 +4,8 @@
 //     --tests                                also native/test and native/bench programs, into the same folder
 //     --run                                  and runs the test programs
 //     --sanitize=address,undefined | thread  into build/native-asan or build/native-tsan
-//     --target=aarch64                       cross-compiles the programs only, into build/native-aarch64
+//     --target=aarch64                       cross-compiles the tests only, into build/native-aarch64; --run uses qemu
+//     --kernels                              only native/kernels and the programs that test it
 //     --out=FOLDER  --jobs=N  --verbose
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -19,6 +20,7 @@ const { values: options } = parseArgs({
   options: {
     tests: { type: "boolean", default: false },
     run: { type: "boolean", default: false },
+    kernels: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
     sanitize: { type: "string", default: "" },
     target: { type: "string", default: "" },
@@ -99,11 +101,15 @@ function listSources(folder) {
 const programFolders = ["test", "bench"].map((name) => join("native", name));
 const fuzzFolder = join("native", "fuzz");
 const isAddon = (name) => name.startsWith(join("native", "addon"));
-const sources = listSources("native")
+const kernelPrograms = ["kernel_test", "float_test", "attention_test"];
+const withAddon = !cross && !options.kernels;
+const sources = listSources(options.kernels ? join("native", "kernels") : "native")
   .filter((name) => ![...programFolders, fuzzFolder].some((folder) => name.startsWith(folder + sep)))
-  .filter((name) => !(cross && isAddon(name)));
-const wantedFolders = cross ? programFolders.slice(0, 1) : options.tests || options.run ? programFolders : [];
-const programs = wantedFolders.flatMap(listSources);
+  .filter((name) => withAddon || !isAddon(name));
+const wantedFolders = !withAddon ? programFolders.slice(0, 1) : options.tests || options.run ? programFolders : [];
+const programs = wantedFolders
+  .flatMap(listSources)
+  .filter((name) => !options.kernels || kernelPrograms.includes(basename(name, ".cc")));
 
 function objectOf(source) {
   const hash = createHash("sha1")
@@ -176,7 +182,7 @@ function compile(source) {
 // An inline function compiled for AVX-512 and merged by the linker into the scalar path would be an illegal
 // instruction on older CPUs: an ISA object may export its fill function and nothing else.
 function checkExports(object) {
-  const nm = spawnSync("nm", ["-g", "--defined-only", object], { encoding: "utf8" });
+  const nm = spawnSync(cross ? `${cpu}-linux-gnu-nm` : "nm", ["-g", "--defined-only", object], { encoding: "utf8" });
   if (nm.error || nm.status !== 0) return true;
   const symbols = nm.stdout.split("\n").filter((line) => /^\S* [A-Zuvw] /.test(line));
   if (symbols.length === 1) return true;
@@ -206,15 +212,16 @@ function linkProgram(source) {
 
 let ok = await inParallel([...sources, ...programs], compile);
 if (sanitizers.length === 0) ok = sources.filter(isaOf).map(objectOf).filter(existsSync).every(checkExports) && ok;
-if (ok && !cross) ok = await linkAddon();
+if (ok && withAddon) ok = await linkAddon();
 if (ok) ok = await inParallel(programs, linkProgram);
-if (ok && options.run) {
-  const runner = cross ? [`qemu-${cpu}`] : [];
-  for (const source of programs.filter((name) => dirname(name) === programFolders[0])) {
-    const [command, ...args] = [...runner, join(out, basename(source, ".cc"))];
-    console.log(`  run ${command}`);
-    ok = (await start(command, args)) === 0 && ok;
-  }
+// The oldest server core with the instructions isa/neon may use, so that a newer one does not slip in.
+const cores = { aarch64: "neoverse-n1" };
+const emulator = cross ? ([`qemu-${cpu}`, `qemu-${cpu}-static`].find(works) ?? `qemu-${cpu}`) : "";
+const emulate = cross ? [emulator, ...(cores[cpu] ? ["-cpu", cores[cpu]] : [])] : [];
+for (const source of ok ? programs.filter((name) => dirname(name) === programFolders[0]) : []) {
+  const [command, ...args] = [...emulate, join(out, basename(source, ".cc"))];
+  if (options.run || cross) console.log(`  ${options.run ? "run" : "run with:"} ${[command, ...args].join(" ")}`);
+  if (options.run) ok = (await start(command, args)) === 0 && ok;
 }
-if (ok) console.log(`native addon ready in ${out} (${compilerId})`);
+if (ok) console.log(`native ${withAddon ? "addon" : "test programs"} ready in ${out} (${compilerId})`);
 process.exit(ok ? 0 : 1);

@@ -214,7 +214,8 @@ void test_dequantize(Report& report, SampleRng& rng, const DtypeInfo& info, cons
 
 typedef void (*QuantizeFn)(const float*, int8_t*, float*, int16_t*, int64_t);
 
-// Inputs of every temper, plus ties in magnitude with opposite signs, which decide the sign of a Q8_256 scale.
+// Inputs of every temper, ties in magnitude with opposite signs, which decide the sign of a Q8_256 scale, and ties in
+// rounding.
 void test_quantize(Report& report, SampleRng& rng, const char* name, int block, QuantizeFn fn, QuantizeFn scalar,
                    const char* isa) {
   if (!selected("quantize", name, isa)) return;
@@ -227,6 +228,12 @@ void test_quantize(Report& report, SampleRng& rng, const char* name, int block, 
       const float top = ldexpf(5.0f, static_cast<int>(rng.below(200)) - 100);
       for (int k = 0; k < 3; k++) x.as<float>()[rng.below(static_cast<uint32_t>(cols))] = k % 2 ? -top : top;
     }
+    if (round % 7 == 6) {  // a scale of one and halves: ties in rounding
+      for (int64_t i = 0; i < cols; i++) {
+        const float half = static_cast<float>(rng.below(254)) - 126.5f;
+        x.as<float>()[i] = i % block ? half : 127.0f;
+      }
+    }
     fn(x.as<float>(), q.as<int8_t>(), d.as<float>(), sums.as<int16_t>(), cols);
     scalar(x.as<float>(), q2.as<int8_t>(), d2.as<float>(), sums2.as<int16_t>(), cols);
     const bool bytes = memcmp(q.as<void>(), q2.as<void>(), q.bytes()) == 0 &&
@@ -237,6 +244,24 @@ void test_quantize(Report& report, SampleRng& rng, const char* name, int block, 
     for (int64_t i = 0; i < cols; i++) {
       if (q.as<int8_t>()[i] == -128) report.check(false, "quantize %s %s: -128 written", name, isa);
     }
+  }
+}
+
+// The check every process runs before it trusts an ISA: passes here, and names a slot that is not what it should be.
+void test_self_check(Report& report, const Isas& isas) {
+  for (int i = 0; i < isas.count; i++) {
+    const Kernels& k = *isas.others[i];
+    const char* slot = self_check(k, *isas.scalar);
+    report.check(!slot, "self-check of %s: %s", k.isa, slot ? slot : "");
+    Kernels broken = k;
+    broken.gemm[MXFP4] = k.gemm[IQ4_NL];
+    slot = self_check(broken, *isas.scalar);
+    report.check(slot && strstr(slot, "mxfp4"), "self-check of a broken %s table: %s", k.isa, slot ? slot : "passed");
+  }
+  const char* wanted = getenv("HUNDREDWEIGHT_ISA");
+  if ((!wanted || !*wanted) && isas.count > 0) {
+    const char* best = isas.others[isas.count - 1]->isa;
+    report.check(!strcmp(kernels().isa, best), "this process uses %s, not %s", kernels().isa, best);
   }
 }
 
@@ -272,6 +297,7 @@ int main(int argc, char** argv) {
     test_quantize(report, rng, "q8_32", 32, k.quantize_q8_32, isas.scalar->quantize_q8_32, k.isa);
     test_quantize(report, rng, "q8_256", 256, k.quantize_q8_256, isas.scalar->quantize_q8_256, k.isa);
   }
+  test_self_check(report, isas);
   if (!vectors) printf("NOT TESTED: scalar against foreign vectors (no --vectors FOLDER)\n");
   return report.finish();
 }
