@@ -80,8 +80,9 @@ function isaOf(source) {
 function flagsOf(source) {
   const flags = [...common];
   const isa = isaOf(source);
-  // GCC warns of its own intrinsics headers (their "undefined" registers).
-  if (isa) flags.push(...isaFlags[isa], ...(isClang ? [] : ["-Wno-maybe-uninitialized"]));
+  if (isa) flags.push(...isaFlags[isa]);
+  // GCC warns of its own x86 intrinsics headers (their "undefined" registers).
+  if (isa && isaCpu[isa] === "x86_64" && !isClang) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
   // GCC 12 for aarch64 crashes when it vectorizes float_test.cc.
   if (cross && programs.includes(source)) flags.push("-fno-tree-vectorize");
   // The scalar kernels are the reference: what the compiler makes of them should stay what is written.
