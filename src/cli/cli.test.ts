@@ -134,6 +134,9 @@ test("the memory document adds up", () => {
     activationTouchedBytes: 1e6,
     weightBytes: 1e6,
     allocations: 5,
+    pinnedBytes: 0,
+    ringBytes: 0,
+    lockedBytes: 0,
   };
   const memory = memoryDocument(before, report, 4e6, 1e9);
   const known = memory.pinnedBytes + memory.ringBytes + 2e6 + 1e6 + before.rssBytes;

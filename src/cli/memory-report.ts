@@ -10,7 +10,7 @@ export interface MemoryBefore {
 export interface MemoryDocument {
   readonly budgetBytes: number;
   readonly peakRssBytes: number;
-  /** Weight bytes resident: mapped pages that were touched. */
+  /** Weight bytes in memory: pinned and expert slots, or mapped pages that were touched. */
   readonly pinnedBytes: number;
   readonly ringBytes: number;
   readonly kvBytes: number;
@@ -40,10 +40,11 @@ export function memoryDocument(
   // maxRSS is in KiB on every platform of Node.
   const peakRssBytes = process.resourceUsage().maxRSS * 1024;
   const mapped = mappedResidentBytes();
-  const pinnedBytes =
+  const { kvBytes, activationBytes, ringBytes } = report;
+  const held = report.pinnedBytes + ringBytes > 0;
+  const mappedBytes =
     mapped < 0 ? weightFileBytes : Math.min(weightFileBytes, Math.max(0, mapped - before.mappedBytes));
-  const { kvBytes, activationBytes } = report;
-  const ringBytes = 0; // weights are mapped: nothing is streamed
+  const pinnedBytes = held ? report.pinnedBytes : mappedBytes;
   const known = before.rssBytes + pinnedBytes + ringBytes + report.kvTouchedBytes + report.activationTouchedBytes;
   const unaccountedBytes = peakRssBytes - known;
   return { budgetBytes, peakRssBytes, pinnedBytes, ringBytes, kvBytes, activationBytes, unaccountedBytes };

@@ -7,6 +7,7 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
 import { Rng } from "../sampling/rng.js";
+import { Ledger, type PassTraffic } from "../weights/ledger.js";
 import { StopSignal } from "./cancel.js";
 import { generate } from "./generate.js";
 import { type EngineParts, groupShapes } from "./parts.js";
@@ -27,6 +28,7 @@ export class Engine {
   private readonly cache: KvCache;
   private readonly session: Session;
   private readonly candidates: Candidates;
+  private readonly ledger: Ledger;
   private readonly queue: Job[] = [];
   private running: Job | undefined;
   private closing: Promise<void> | undefined;
@@ -46,6 +48,7 @@ export class Engine {
     });
     this.session = new Session({ model, cache: this.cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
     model.ops.setCancelFlag(stop.words);
+    this.ledger = new Ledger(() => model.ops.traffic?.());
   }
 
   /**
@@ -113,6 +116,7 @@ export class Engine {
   private async perform(job: Job): Promise<JobResult> {
     const { request, emit } = job;
     const { parts, session } = this;
+    this.ledger.lap(); // what passes of other jobs left, failed ones too
     switch (request.kind) {
       case "generate": {
         const prompt = this.encode(request.prompt);
@@ -170,6 +174,7 @@ export class Engine {
   private memory(): MemoryReport {
     const { model, info } = this.parts;
     const counters = model.ops.counters();
+    const traffic = model.ops.traffic?.();
     const touched = this.cache.touchedPages();
     const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {
@@ -179,6 +184,9 @@ export class Engine {
       activationTouchedBytes: Math.round((activationBytes * this.session.mostRows) / info.chunkRows),
       weightBytes: counters.weightBytes,
       allocations: counters.allocations,
+      pinnedBytes: (traffic?.pinnedBytes ?? 0) + (traffic?.slotBytes ?? 0),
+      ringBytes: traffic?.ringBytes ?? 0,
+      lockedBytes: traffic?.lockedBytes ?? 0,
     };
   }
 
@@ -187,7 +195,7 @@ export class Engine {
       onPass: (pass) =>
         emit({
           kind: "pass",
-          entry: ledger(pass, this.parts.info.passWeightBytes),
+          entry: ledgerEntry(pass, this.ledger.lap(), this.parts.info.passWeightBytes),
           done: pass.position + pass.rows,
           total,
         }),
@@ -195,16 +203,17 @@ export class Engine {
   }
 }
 
-function ledger(pass: PassRecord, weightBytes: number): LedgerEntry {
+function ledgerEntry(pass: PassRecord, traffic: PassTraffic | undefined, weightBytes: number): LedgerEntry {
+  const stallMs = traffic?.stallMs ?? 0;
   return {
     position: pass.position,
     rows: pass.rows,
-    diskBytes: 0,
-    pinnedBytes: weightBytes,
-    stallMs: 0,
-    computeMs: pass.computeMs,
-    expertHits: 0,
-    expertMisses: 0,
+    diskBytes: traffic?.diskBytes ?? 0,
+    pinnedBytes: traffic?.pinnedBytes ?? weightBytes,
+    stallMs,
+    computeMs: Math.max(0, pass.elapsedMs - stallMs),
+    expertHits: traffic?.expertHits ?? 0,
+    expertMisses: traffic?.expertMisses ?? 0,
     acceptedDrafts: 0,
   };
 }

@@ -1,20 +1,15 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
-import { totalmem } from "node:os";
 import { chatTemplates } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint, Metadata } from "../formats/types.js";
 import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
 import { createOps } from "../ops/index.js";
-import { type KvType, pagePositions } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { EngineParts } from "./parts.js";
 import type { EngineOptions, ModelInfo } from "./protocol.js";
-
-const defaultContextTokens = 4096;
-const defaultChunkRows = 512;
-const defaultLogitRows = 16;
+import { defaultLogitRows, planResources } from "./resources.js";
 
 /**
  * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE
@@ -24,15 +19,13 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
-  const contextTokens = options.contextTokens ?? Math.min(config.contextTokens, defaultContextTokens);
-  const chunkRows = Math.min(options.chunkRows ?? defaultChunkRows, contextTokens);
-  const kvType: KvType = options.kvType ?? "f16";
-  refuseHopeless(description, contextTokens, options);
+  const { contextTokens, chunkRows, kvType, placement, residency } = planResources(description, options);
   const ops = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
     ...(options.isa !== undefined && { isa: options.isa }),
+    ...(placement !== undefined && { placement }),
   });
   try {
     const model = bindModel(checkpoint, ops, {
@@ -55,6 +48,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       kvType,
       weightBytes: checkpoint.tensorBytes,
       passWeightBytes: passWeightBytes(description),
+      residency,
       tokenizer:
         fault ?? `${tokenizer.kind}${tokenizer.preTokenizer === undefined ? "" : `/${tokenizer.preTokenizer}`}`,
       addBos: tokenizer.addBos,
@@ -115,25 +109,6 @@ function missingTokenizer(error: HundredweightError, vocab: number): Tokenizer {
     endOfGeneration: new Set(),
     tokenId: () => undefined,
   };
-}
-
-/** Said before anything is allocated: a KV cache that no memory of this machine can hold. */
-function refuseHopeless(description: ModelDescription, contextTokens: number, options: EngineOptions): void {
-  const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[options.kvType ?? "f16"];
-  let kvBytes = 0;
-  for (const { kv } of description.layers) {
-    const positions = kv.window === 0 ? contextTokens : Math.min(contextTokens, kv.window + 2 * pagePositions);
-    kvBytes += positions * kv.kvHeads * (kv.headDimK + kv.headDimV) * bytesPerValue;
-  }
-  const budget = options.memoryBytes ?? totalmem();
-  if (kvBytes > budget) {
-    throw new HundredweightError(
-      "MEMORY_BUDGET",
-      `the KV cache of ${contextTokens} tokens needs ${Math.ceil(kvBytes / 2 ** 20)} MiB, ` +
-        `${Math.floor(budget / 2 ** 20)} MiB are there; lower --ctx`,
-      { kvBytes: Math.ceil(kvBytes), budgetBytes: budget },
-    );
-  }
 }
 
 /** What a pass of one row reads: no embedding table (one row of it), of the experts those that are chosen. */

@@ -1,6 +1,6 @@
 /** What an engine is made of; tests make it of other things. */
 import type { KvGroupShape } from "../kv/cache.js";
-import type { KvPool, OpsCounters } from "../ops/ops.js";
+import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { ModelInfo } from "./protocol.js";
 import type { ForwardModel } from "./session.js";
@@ -10,6 +10,7 @@ export interface EngineModel extends ForwardModel {
     kvCopyPage(pool: KvPool, from: number, to: number): void;
     setCancelFlag(flag: Int32Array | null): void;
     counters(): OpsCounters;
+    traffic?(): WeightTraffic;
   };
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
   close(): void;

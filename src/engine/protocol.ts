@@ -21,13 +21,25 @@ export interface EngineOptions {
   readonly isa?: string;
   /** `reference` = plain TypeScript, slow, the oracle. Default: native, or reference where the addon is missing. */
   readonly ops?: "native" | "reference";
-  /** Memory budget. Weights are mapped for now: reported, not yet enforced. */
+  /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
   readonly memoryBytes?: number;
+  /** Streaming buffer. Default: what the plan finds best. */
   readonly ringBytes?: number;
+  /** Pinned weights, expert slots and ring only; for tests. */
   readonly weightsMemoryBytes?: number;
+  /** Default `auto`: mapped when everything fits, else read directly. `mmap` maps always and keeps no budget. */
   readonly io?: IoMode;
   /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
   readonly logitRows?: number;
+}
+
+/** Where weights lie, as it was planned. */
+export interface ResidencyInfo {
+  readonly strategy: "resident" | "streamed" | "experts";
+  readonly io: "mmap" | "direct" | "buffered";
+  readonly budgetBytes: number;
+  readonly plannedBytes: number | undefined;
+  readonly predictedSecondsPerToken: number | undefined;
 }
 
 /** What is known of an opened model. */
@@ -44,6 +56,7 @@ export interface ModelInfo {
   /** Bytes of all tensors, and of those a pass of one row reads at most. */
   readonly weightBytes: number;
   readonly passWeightBytes: number;
+  readonly residency: ResidencyInfo;
   readonly tokenizer: string;
   readonly addBos: boolean;
   readonly special: { readonly bos: number | undefined; readonly eos: number | undefined };
@@ -94,7 +107,10 @@ export type JobRequest =
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "memory" };
 
-/** One line per pass. Bytes from disk and stalls stay 0 while weights are mapped: the system reads behind our back. */
+/**
+ * One line per pass. `pinnedBytes` are weight bytes used that were in memory. Bytes from disk and stalls stay 0 while
+ * weights are mapped: the system reads behind our back. `computeMs` is the rest of the pass.
+ */
 export interface LedgerEntry {
   readonly position: number;
   readonly rows: number;
@@ -116,6 +132,11 @@ export interface MemoryReport {
   readonly activationTouchedBytes: number;
   readonly weightBytes: number;
   readonly allocations: number;
+  /** Weights read into memory of our own, expert slots included; 0 when they are mapped. */
+  readonly pinnedBytes: number;
+  readonly ringBytes: number;
+  /** Of the two, locked against paging. */
+  readonly lockedBytes: number;
 }
 
 export type FinishReason = "stop" | "length";

@@ -22,7 +22,8 @@ export interface PassRecord {
   /** Position of the first row. */
   readonly position: number;
   readonly rows: number;
-  readonly computeMs: number;
+  /** Waiting for weights included. */
+  readonly elapsedMs: number;
 }
 
 export interface SessionOptions {
@@ -191,7 +192,7 @@ export class Session {
     }
     this.timeline.set(ids, start);
     if (wanted.length > 0) this.logitsAt = start + count - 1;
-    hooks.onPass?.({ position: start, rows: count, computeMs: performance.now() - began });
+    hooks.onPass?.({ position: start, rows: count, elapsedMs: performance.now() - began });
     // Messages (a new job, a stop in the same thread) get their turn between passes.
     await yieldToEvents();
   }

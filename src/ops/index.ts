@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import { defaultThreads } from "../native/threads.js";
 import { NativeOps } from "./native.js";
-import type { Ops } from "./ops.js";
+import type { Ops, WeightPlacement } from "./ops.js";
 import { ReferenceOps } from "./reference.js";
 
 export interface OpsOptions {
@@ -15,6 +15,8 @@ export interface OpsOptions {
   readonly cpuList?: readonly number[];
   /** Instruction set; by default HUNDREDWEIGHT_ISA or the best that passed its self-check. */
   readonly isa?: string;
+  /** Where the native implementation keeps weights; they are mapped without one. */
+  readonly placement?: WeightPlacement;
 }
 
 const mostThreads = 256;
@@ -42,6 +44,7 @@ export function createOps(options: OpsOptions = {}): Ops {
     threads: Math.min(threads, mostThreads),
     cpuList: options.cpuList?.length ? Int32Array.from(options.cpuList) : null,
     isa: options.isa ?? null,
+    ...(options.placement !== undefined && { placement: options.placement }),
   });
 }
 

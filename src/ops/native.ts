@@ -4,8 +4,8 @@
  */
 import { HundredweightError } from "../errors.js";
 import { dequantizeRow } from "../formats/dequantize.js";
-import { rowBytes } from "../formats/dtypes.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { NativeWeights } from "./native-weights.js";
 import type {
   AttentionSpec,
   ExpertWeights,
@@ -25,6 +25,7 @@ import type {
   Tensor,
   Vector,
 } from "./ops.js";
+import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { WeightFiles } from "./reference-weights.js";
 
 export interface NativeOpsOptions {
@@ -32,6 +33,8 @@ export interface NativeOpsOptions {
   readonly cpuList: Int32Array | null;
   /** Null: the best that passed its self-check. */
   readonly isa: string | null;
+  /** Where weights are kept; they are mapped without one. */
+  readonly placement?: WeightPlacement;
 }
 
 const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
@@ -43,7 +46,7 @@ export class NativeOps implements Ops {
   readonly name: string;
   readonly #addon: NativeAddon;
   readonly #host: number;
-  readonly #files = new Map<string, number>();
+  readonly #weights: NativeWeights;
   /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
   readonly #tables: Int32Array[] = [];
   #blocks = new Int32Array(0);
@@ -57,6 +60,7 @@ export class NativeOps implements Ops {
   constructor(addon: NativeAddon, options: NativeOpsOptions) {
     this.#addon = addon;
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
+    this.#weights = new NativeWeights(addon, this.#host, options.placement);
     this.name = `native/${options.isa ?? addon.isa()}`;
     const buffer = new Int32Array(4 * mostProducts);
     this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
@@ -77,23 +81,7 @@ export class NativeOps implements Ops {
   }
 
   matrix(source: MatrixSource): Matrix {
-    const { name, dtype, rows, cols, experts, extent } = source;
-    const bytes = (rowBytes(dtype, cols) ?? Number.NaN) * rows * experts;
-    if (bytes !== extent.bytes)
-      throw new HundredweightError("INTERNAL", `${name}: shape does not give ${extent.bytes} bytes`);
-    let file = this.#files.get(extent.file);
-    if (file === undefined) {
-      file = this.#addon.fileOpen(this.#host, extent.file);
-      this.#files.set(extent.file, file);
-    }
-    const fileBytes = this.#addon.fileBytes(this.#host, file);
-    if (extent.offset + bytes > fileBytes)
-      throw new HundredweightError(
-        "MODEL_CHANGED",
-        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + bytes}; the file shrank`,
-      );
-    const id = this.#addon.weight(this.#host, file, extent.offset, dtype.id, rows, cols, experts);
-    return { id, name, dtype, rows, cols, experts };
+    return this.#weights.matrix(source);
   }
 
   loadVector(source: MatrixSource): Float32Array {
@@ -130,6 +118,7 @@ export class NativeOps implements Ops {
   }
 
   seal(): void {
+    this.#weights.load();
     this.#addon.seal(this.#host);
   }
 
@@ -291,6 +280,10 @@ export class NativeOps implements Ops {
     this.#addon.hostCounters(this.#host, this.#counters);
     const [activationBytes = 0, kvBytes = 0, scratchBytes = 0, weightBytes = 0, allocations = 0] = this.#counters;
     return { activationBytes, kvBytes, scratchBytes, weightBytes, allocations };
+  }
+
+  traffic(): WeightTraffic {
+    return this.#weights.traffic();
   }
 
   close(): void {

@@ -11,6 +11,9 @@
  */
 import type { Dtype } from "../formats/dtypes.js";
 import type { Extent } from "../formats/types.js";
+import type { WeightTraffic } from "./placement.js";
+
+export type { WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
 export interface Tensor {
@@ -234,5 +237,7 @@ export interface Ops {
    */
   setCancelFlag(flag: Int32Array | null): void;
   counters(): OpsCounters;
+  /** Where weight bytes came from; absent where nobody counts. */
+  traffic?(): WeightTraffic;
   close(): void;
 }

@@ -176,6 +176,13 @@ export function fakeParts(options: FakeOptions = {}): EngineParts & { readonly m
     kvType: "f16",
     weightBytes: 1000,
     passWeightBytes: 900,
+    residency: {
+      strategy: "resident",
+      io: "mmap",
+      budgetBytes: 2 ** 30,
+      plannedBytes: 2 ** 20,
+      predictedSecondsPerToken: 1e-3,
+    },
     tokenizer: "fake",
     addBos: true,
     special: { bos: bosId, eos: endId },

@@ -2,13 +2,13 @@
 import { existsSync } from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
+import type { LedgerEntry } from "../../engine/protocol.js";
 import { HundredweightError } from "../../errors.js";
 import { type Generation, type GenerationResult, load, type Model } from "../../model.js";
-import { memoryLimit } from "../../weights/memory-limit.js";
 import { withInterrupt } from "../interrupt.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
-import { forTerminal, printJson, warn } from "../output.js";
+import { formatBytes, forTerminal, printJson, warn } from "../output.js";
 import { Progress } from "../progress.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 
@@ -35,14 +35,18 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
   const text = target.prompt === "-" ? await readAll(process.stdin) : (target.prompt ?? "");
   await withInterrupt(async (signal) => {
     const before = memoryBefore();
-    const budgetBytes = flags.memory ?? memoryLimit().budgetBytes;
     const began = performance.now();
     const opened = await load(target.model, loadOptions(flags));
     const loadMs = performance.now() - began;
     try {
       warnAboutContext(opened);
       const result = await answer(opened, text, flags, signal);
-      const memory = memoryDocument(before, await opened.memory(), opened.info.weightBytes, budgetBytes);
+      const memory = memoryDocument(
+        before,
+        await opened.memory(),
+        opened.info.weightBytes,
+        opened.info.residency.budgetBytes,
+      );
       if (flags.json) printJson(runDocument(result, loadMs, memory));
       else footer(result, flags.progress);
     } finally {
@@ -111,7 +115,26 @@ function footer(result: GenerationResult, forced = false): void {
   const { prefillTps, decodeTps } = result.timings;
   process.stderr.write(
     `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
-      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}]\n`,
+      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}]\n` +
+      streamingLine(result.ledger),
+  );
+}
+
+/** What the weights cost a pass of the answer, when they came from the disk. */
+export function streamingLine(ledger: readonly LedgerEntry[]): string {
+  const single = ledger.filter((entry) => entry.rows === 1);
+  const passes = single.length > 0 ? single : ledger;
+  const mean = (value: (entry: LedgerEntry) => number): number =>
+    passes.reduce((sum, entry) => sum + value(entry), 0) / Math.max(1, passes.length);
+  const diskBytes = mean((e) => e.diskBytes);
+  if (diskBytes === 0) return "";
+  const [stallMs, computeMs] = [mean((e) => e.stallMs), mean((e) => e.computeMs)];
+  const [hits, misses] = [mean((e) => e.expertHits), mean((e) => e.expertMisses)];
+  const experts = hits + misses === 0 ? "" : `, experts found ${((100 * hits) / (hits + misses)).toFixed(0)} %`;
+  const rate = diskBytes / 1e6 / Math.max(1e-9, stallMs + computeMs);
+  return (
+    `[per pass: ${formatBytes(diskBytes)} from disk at ${rate.toFixed(2)} GB/s, ${formatBytes(mean((e) => e.pinnedBytes))} ` +
+    `from memory, compute ${computeMs.toFixed(0)} ms, waiting ${stallMs.toFixed(0)} ms${experts}]\n`
   );
 }
 

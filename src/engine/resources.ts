@@ -1,0 +1,90 @@
+/** What a model gets to run with: context, rows of a pass, and where its weights lie. Decided before anything is opened. */
+import { totalmem } from "node:os";
+import { HundredweightError } from "../errors.js";
+import type { ModelDescription } from "../models/index.js";
+import { loadAddon } from "../native/addon.js";
+import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
+import { defaultMachine } from "../weights/machine.js";
+import { Planner } from "../weights/plan.js";
+import { openResidency } from "../weights/residency.js";
+import type { EngineOptions, ResidencyInfo } from "./protocol.js";
+
+export interface Resources {
+  readonly contextTokens: number;
+  /** Most token rows of a pass. */
+  readonly chunkRows: number;
+  readonly kvType: KvType;
+  /** Undefined: files are mapped. */
+  readonly placement: WeightPlacement | undefined;
+  readonly residency: ResidencyInfo;
+}
+
+const defaultContextTokens = 4096;
+const defaultChunkRows = 512;
+export const defaultLogitRows = 16;
+
+/** @throws MEMORY_BUDGET, OPTION_INVALID */
+export function planResources(description: ModelDescription, options: EngineOptions): Resources {
+  const kvType = options.kvType ?? "f16";
+  if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
+  const machine = defaultMachine(options.threads === undefined ? {} : { threads: options.threads });
+  const { contextTokens, chunkRows, logitRows, memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  const planner = new Planner(description, machine, {
+    kvType,
+    ...(contextTokens !== undefined && { contextTokens }),
+    ...(chunkRows !== undefined && { rows: chunkRows }),
+    ...(logitRows !== undefined && { logitRows }),
+    ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
+    ...(ringBytes !== undefined && { ringBytes }),
+    ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
+  });
+  const plan = planner.plan();
+  const { io, placement } = openResidency(planner.model, plan, options.io);
+  return {
+    contextTokens: plan.contextTokens,
+    chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
+    kvType,
+    placement,
+    residency: {
+      strategy: plan.strategy,
+      io,
+      budgetBytes: plan.budgetBytes,
+      plannedBytes: plan.totalBytes,
+      predictedSecondsPerToken: plan.prediction.secondsPerToken,
+    },
+  };
+}
+
+/** The reference reads rows as it needs them and holds none. */
+function referenceResources(description: ModelDescription, options: EngineOptions, kvType: KvType): Resources {
+  const contextTokens = options.contextTokens ?? Math.min(description.config.contextTokens, defaultContextTokens);
+  const budgetBytes = options.memoryBytes ?? totalmem();
+  const kvBytes = kvCacheBytes(description, contextTokens, kvType);
+  if (kvBytes > budgetBytes) {
+    throw new HundredweightError(
+      "MEMORY_BUDGET",
+      `the KV cache of ${contextTokens} tokens needs ${Math.ceil(kvBytes / 2 ** 20)} MiB, ` +
+        `${Math.floor(budgetBytes / 2 ** 20)} MiB are there; lower --ctx`,
+      { kvBytes: Math.ceil(kvBytes), budgetBytes },
+    );
+  }
+  const chunkRows = Math.min(options.chunkRows ?? defaultChunkRows, contextTokens);
+  const residency = { strategy: "streamed", io: "buffered", budgetBytes, plannedBytes: undefined } as const;
+  return {
+    contextTokens,
+    chunkRows,
+    kvType,
+    placement: undefined,
+    residency: { ...residency, predictedSecondsPerToken: undefined },
+  };
+}
+
+function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvType): number {
+  const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[kvType];
+  let bytes = 0;
+  for (const { kv } of description.layers) {
+    const positions = kv.window === 0 ? contextTokens : Math.min(contextTokens, kv.window + 2 * pagePositions);
+    bytes += positions * kv.kvHeads * (kv.headDimK + kv.headDimV) * bytesPerValue;
+  }
+  return bytes;
+}

@@ -1,0 +1,101 @@
+/** Weights of the native implementation: files, matrices, and where a placement puts them. */
+import { HundredweightError } from "../errors.js";
+import { rowBytes } from "../formats/dtypes.js";
+import type { NativeAddon } from "../native/addon.types.js";
+import type { Matrix, MatrixSource } from "./ops.js";
+import type { WeightPlacement, WeightTraffic } from "./placement.js";
+
+const engines = { uring: 1, threads: 2 } as const;
+const defaultDepth = 8;
+
+export class NativeWeights {
+  readonly #addon: NativeAddon;
+  readonly #host: number;
+  /** Undefined: files are mapped. */
+  readonly #placement: WeightPlacement | undefined;
+  readonly #files = new Map<string, number>();
+  readonly #matrices = new Map<string, Matrix>();
+  readonly #stats = new Float64Array(12);
+
+  constructor(addon: NativeAddon, host: number, placement: WeightPlacement | undefined) {
+    this.#addon = addon;
+    this.#host = host;
+    this.#placement = placement;
+  }
+
+  matrix(source: MatrixSource): Matrix {
+    const { name, dtype, rows, cols, experts, extent } = source;
+    const bytes = (rowBytes(dtype, cols) ?? Number.NaN) * rows * experts;
+    if (bytes !== extent.bytes)
+      throw new HundredweightError("INTERNAL", `${name}: shape does not give ${extent.bytes} bytes`);
+    const file = this.#file(extent.file);
+    const fileBytes = this.#addon.fileBytes(this.#host, file);
+    if (extent.offset + bytes > fileBytes)
+      throw new HundredweightError(
+        "MODEL_CHANGED",
+        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + bytes}; the file shrank`,
+      );
+    const id = this.#addon.weight(this.#host, file, extent.offset, dtype.id, rows, cols, experts);
+    const matrix = { id, name, dtype, rows, cols, experts };
+    this.#matrices.set(name, matrix);
+    return matrix;
+  }
+
+  #file(path: string): number {
+    let file = this.#files.get(path);
+    if (file === undefined) {
+      file =
+        this.#placement === undefined
+          ? this.#addon.fileOpen(this.#host, path)
+          : this.#addon.fileOpenUnmapped(this.#host, path, this.#placement.io === "direct");
+      this.#files.set(path, file);
+    }
+    return file;
+  }
+
+  /** Reads what stays and begins to read ahead.  @throws MEMORY_BUDGET, FILE_IO, MODEL_CHANGED, CANCELLED */
+  load(): void {
+    const placement = this.#placement;
+    if (placement === undefined) return;
+    const { pinnedRows, tiles, ringBytes, experts } = placement;
+    const addon = this.#addon;
+    const host = this.#host;
+    const engine = placement.engine === undefined ? 0 : engines[placement.engine];
+    addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
+    for (const [name, rows] of pinnedRows) if (rows > 0) addon.weightPin(host, this.#id(name), rows);
+    if (experts !== undefined) {
+      const groups = experts.groups.flatMap((group) => group.map((name) => this.#id(name)));
+      const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);
+      addon.expertsOpen(host, Int32Array.from(groups), Int32Array.from(classes), experts.stagingBytes);
+    }
+    if (tiles.length > 0) {
+      const flat = new Int32Array(3 * tiles.length);
+      for (const [i, { name, row0, row1 }] of tiles.entries()) flat.set([this.#id(name), row0, row1], 3 * i);
+      addon.ringOpen(host, ringBytes, flat);
+    }
+    addon.residencyLoad(host, placement.lock);
+  }
+
+  #id(name: string): number {
+    const matrix = this.#matrices.get(name);
+    if (matrix === undefined) throw new HundredweightError("INTERNAL", `'${name}' is placed but was not bound`);
+    return matrix.id;
+  }
+
+  traffic(): WeightTraffic {
+    this.#addon.residencyStats(this.#host, this.#stats);
+    const at = (i: number): number => this.#stats[i]!;
+    return {
+      diskBytes: at(0),
+      stallMs: at(1) / 1e6,
+      tiles: at(2),
+      expertHits: at(3),
+      expertMisses: at(4),
+      memoryBytes: at(11),
+      pinnedBytes: at(6),
+      ringBytes: at(7),
+      slotBytes: at(8) + at(9),
+      lockedBytes: at(10),
+    };
+  }
+}

@@ -1,0 +1,60 @@
+/** Where the native implementation keeps weights that are not mapped. Decided by a plan, executed by the addon. */
+
+export interface PlacedTile {
+  readonly name: string;
+  readonly row0: number;
+  readonly row1: number;
+}
+
+/** Experts of these groups are equally large, matrix by matrix, and share slots. */
+export interface PlacedSlots {
+  readonly slots: number;
+  /** Indices of `groups`. */
+  readonly groups: readonly number[];
+}
+
+export interface PlacedExperts {
+  /** Gate, up, down of each layer. */
+  readonly groups: readonly (readonly [string, string, string])[];
+  readonly classes: readonly PlacedSlots[];
+  /** Where passes of many rows leave misses that find no free slot; 0: they evict. */
+  readonly stagingBytes: number;
+}
+
+export interface WeightPlacement {
+  /** Direct reads fall back to buffered ones where the file system refuses them. */
+  readonly io: "direct" | "buffered";
+  /** How reads are done; default: io_uring where allowed. */
+  readonly engine?: "uring" | "threads";
+  /** Reads in flight. Default 8. */
+  readonly depth?: number;
+  /** Leading rows of each matrix that stay in memory; of stacked experts all or none. Absent: none. */
+  readonly pinnedRows: ReadonlyMap<string, number>;
+  /**
+   * The rest in the order of use. A matrix without pinned rows, tiles and slots is read a row at a time: an embedding
+   * table that is not the head.
+   */
+  readonly tiles: readonly PlacedTile[];
+  readonly ringBytes: number;
+  readonly experts: PlacedExperts | undefined;
+  /** Locks the memory where the system allows it. */
+  readonly lock: boolean;
+}
+
+/** What has happened to weights since the start; bytes that are held. */
+export interface WeightTraffic {
+  readonly diskBytes: number;
+  /** Time that products waited for the disk. */
+  readonly stallMs: number;
+  readonly tiles: number;
+  readonly expertHits: number;
+  readonly expertMisses: number;
+  /** Weight bytes used that were in memory: mapped, pinned or in slots. */
+  readonly memoryBytes: number;
+  readonly pinnedBytes: number;
+  readonly ringBytes: number;
+  /** Expert slots, staging included. */
+  readonly slotBytes: number;
+  /** Of those three, locked. */
+  readonly lockedBytes: number;
+}

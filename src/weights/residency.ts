@@ -1,0 +1,57 @@
+/**
+ * Where weight bytes live while a model runs. Three strategies behind one interface: everything resident (mapped, or
+ * read into memory of our own), pinned + streamed through a ring, trunk + expert slots. A plan decides; this turns it
+ * into what the native implementation executes.
+ */
+import type { WeightPlacement } from "../ops/ops.js";
+import type { Plan } from "./plan.js";
+import type { PlanModel } from "./plan-model.js";
+
+export type IoMode = "auto" | "mmap" | "direct" | "buffered";
+
+export interface Residency {
+  /** How weights are read. */
+  readonly io: Exclude<IoMode, "auto">;
+  /** Undefined: the files are mapped. */
+  readonly placement: WeightPlacement | undefined;
+  /** Pinned, ring and slots: what the placement holds; of mapped files what a pass uses. */
+  readonly heldBytes: number;
+}
+
+/**
+ * `auto` maps a model that fits (shared with other processes, an instant second start) and reads directly what does
+ * not. `mmap` maps whatever the plan says: the system decides what stays, and the budget is not kept.
+ */
+export function openResidency(model: PlanModel, plan: Plan, io: IoMode = "auto"): Residency {
+  const heldBytes = plan.bytes.pinned + plan.bytes.ring + plan.bytes.expertSlots;
+  const mode = io === "auto" ? (plan.strategy === "resident" ? "mmap" : "direct") : io;
+  if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };
+  return { io: mode, placement: placementOf(model, plan, mode), heldBytes };
+}
+
+function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered"): WeightPlacement {
+  const { matrices, slotClasses, ring } = plan;
+  const { expertLayers } = model;
+  const pinnedRows = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinnedRows[i]!]));
+  const tiles = plan.program.map(({ matrix, row0, row1 }) => ({ name: matrices[matrix]!.name, row0, row1 }));
+  if (slotClasses.length === 0)
+    for (const { matrices: experts } of expertLayers) for (const m of experts) pinnedRows.set(m.name, m.rows);
+  const groups = expertLayers.map(({ matrices: [gate, up, down] }) => [gate!.name, up!.name, down!.name] as const);
+  const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
+  return {
+    io,
+    pinnedRows,
+    tiles,
+    ringBytes: ring.bytes,
+    experts:
+      slotClasses.length === 0
+        ? undefined
+        : {
+            groups,
+            classes: slotClasses.map((c) => ({ slots: c.slots, groups: c.layers.map((layer) => indexOf.get(layer)!) })),
+            // With the whole trunk in memory nothing else uses the ring.
+            stagingBytes: tiles.length === 0 ? ring.bytes : 0,
+          },
+    lock: true,
+  };
+}
