@@ -74,7 +74,7 @@ export class Planner {
         : `the model cannot run in ${mib(budgetBytes)}; the smallest budget that works is ${mib(least)}` +
             (this.#options.contextTokens === undefined
               ? ""
-              : ` with a context of ${this.#options.contextTokens} tokens`),
+              : ` with a context of ${this.#options.contextTokens} tokens, less with a smaller --ctx`),
       { budgetBytes, minimumBudgetBytes: least },
     );
   }
