@@ -1,0 +1,57 @@
+// Files for the tests of io/: every byte tells its place.
+#pragma once
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "../io/file.h"
+
+namespace io_test {
+
+inline int failures = 0;
+
+inline void check(bool ok, const char* what, long long a = 0) {
+  if (ok) return;
+  fprintf(stderr, "FAILED: %s (%lld)\n", what, a);
+  failures++;
+}
+
+inline bool failed_with(hw::Status status, const char* code, const char* word = "") {
+  if (!status.ok && strcmp(hw::last_error().code, code) == 0 && strstr(hw::last_error().message, word) != nullptr) return true;
+  fprintf(stderr, "expected %s (%s), got %s: %s\n", code, word, status.ok ? "success" : hw::last_error().code,
+          status.ok ? "" : hw::last_error().message);
+  return false;
+}
+
+inline uint8_t byte_at(int64_t offset) {
+  uint64_t x = static_cast<uint64_t>(offset / 7) * 0x9e3779b97f4a7c15u;
+  return static_cast<uint8_t>((x >> 56) + static_cast<uint64_t>(offset));
+}
+
+inline bool same(const uint8_t* data, int64_t offset, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i++) {
+    if (data[i] != byte_at(offset + i)) return false;
+  }
+  return true;
+}
+
+struct TestFile {
+  std::string path;
+  explicit TestFile(int64_t bytes) {
+    const char* folder = getenv("TMPDIR");
+    path = std::string(folder != nullptr ? folder : "/tmp") + "/hundredweight-io-XXXXXX";
+    int fd = mkstemp(&path[0]);
+    std::vector<uint8_t> content(static_cast<size_t>(bytes));
+    for (int64_t i = 0; i < bytes; i++) content[static_cast<size_t>(i)] = byte_at(i);
+    check(fd >= 0 && write(fd, content.data(), content.size()) == bytes && fsync(fd) == 0, "a test file is written");
+    close(fd);
+  }
+  ~TestFile() { unlink(path.c_str()); }
+};
+
+}  // namespace io_test

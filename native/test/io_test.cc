@@ -1,0 +1,172 @@
+// Reading in the background, pinned memory and mappings: every engine and mode gives the bytes of the file at any offset;
+// files that shrink, change or cannot be read end in an error that names them; a mapping that shrinks does not kill.
+#include "io_files.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <memory>
+
+#include "../io/mapping.h"
+#include "../io/pinned.h"
+#include "../io/reader.h"
+
+using namespace io_test;
+
+namespace {
+
+constexpr hw::IoEngine kEngines[] = {hw::IoEngine::uring, hw::IoEngine::threads};
+
+struct Pieces {
+  hw::PinnedMemory memory;
+  std::vector<hw::Fill> fills;
+  // Offset and length of each.
+  Pieces(hw::DataFile& file, const std::vector<std::pair<int64_t, int64_t>>& wanted) {
+    int64_t bytes = 0;
+    for (auto& w : wanted) {
+      fills.push_back(hw::Fill{&file, w.first, w.second, nullptr});
+      bytes += hw::page_up(w.first + w.second) - hw::page_down(w.first);
+    }
+    check(memory.allocate(bytes), "memory");
+    uint8_t* at = memory.data();
+    for (hw::Fill& fill : fills) {
+      fill.memory = at;
+      at += hw::page_up(fill.offset + fill.bytes) - hw::page_down(fill.offset);
+    }
+  }
+  bool right() const {
+    for (const hw::Fill& fill : fills) {
+      if (!same(fill.memory + fill.offset % hw::kPage, fill.offset, fill.bytes)) return false;
+    }
+    return true;
+  }
+};
+
+void every_way_gives_the_bytes() {
+  const int64_t size = 3 * 1024 * 1024 + 1234;  // the last page is cut
+  TestFile source(size);
+  for (hw::IoMode mode : {hw::IoMode::direct, hw::IoMode::buffered}) {
+    for (hw::IoEngine engine : kEngines) {
+      for (int depth : {1, 8}) {
+        hw::DataFile file;
+        check(file.open(source.path.c_str(), mode).ok, "open");
+        check(file.bytes() == size, "size");
+        std::unique_ptr<hw::Reader> reader(hw::Reader::open(engine, depth));
+        for (int64_t request : {4096, 300000, 4 << 20}) {
+          Pieces pieces(file, {{0, 1}, {1, 4096}, {4095, 2}, {12345, 1000003}, {size - 1, 1}, {size - 9000, 9000}, {0, size}});
+          check(hw::fill_memory(*reader, pieces.fills.data(), pieces.fills.size(), nullptr, request).ok, "fill", request);
+          check(pieces.right(), "bytes as in the file", request);
+        }
+        check(reader->bytes_read() >= 3 * size, "bytes counted", reader->bytes_read());
+      }
+    }
+  }
+  std::unique_ptr<hw::Reader> best(hw::Reader::open(hw::IoEngine::automatic, 4));
+  printf("io: the best engine here is %s\n", best->name());
+}
+
+int refuse_all(const hw::ReadJob&) { return EIO; }
+int refuse_second_mebibyte(const hw::ReadJob& job) { return job.offset >= 1 << 20 ? EIO : 0; }
+int wait_a_little(const hw::ReadJob&) {
+  timespec t = {0, 30000000};
+  nanosleep(&t, nullptr);
+  return 0;
+}
+
+void failures_are_reported() {
+  for (hw::IoMode mode : {hw::IoMode::direct, hw::IoMode::buffered}) {
+    for (hw::IoEngine engine : kEngines) {
+      TestFile source(2 << 20);
+      hw::DataFile file;
+      check(file.open(source.path.c_str(), mode).ok, "open");
+      std::unique_ptr<hw::Reader> reader(hw::Reader::open(engine, 4));
+      Pieces pieces(file, {{100, (2 << 20) - 200}});
+      auto fill = [&](const int32_t* flag) { return hw::fill_memory(*reader, pieces.fills.data(), 1, flag, 65536); };
+      hw::set_read_fault(refuse_second_mebibyte);
+      check(failed_with(fill(nullptr), "FILE_IO", "offset 1048576"), "EIO names the place");
+      check(strstr(hw::last_error().message, source.path.c_str()) != nullptr, "EIO names the file");
+      hw::set_read_fault(refuse_all);
+      check(failed_with(fill(nullptr), "FILE_IO"), "EIO at once");
+      hw::set_read_fault(wait_a_little);
+      int32_t flag = 1;
+      check(failed_with(fill(&flag), "CANCELLED"), "cancelled");
+      hw::set_read_fault(nullptr);
+      check(fill(nullptr).ok && pieces.right(), "afterwards it reads");
+      for (int64_t size : {int64_t{1} << 20, int64_t{700001}}) {
+        check(truncate(source.path.c_str(), size) == 0, "truncate");
+        check(failed_with(fill(nullptr), "MODEL_CHANGED", "2097152"), "a file that shrank", size);
+      }
+    }
+  }
+  hw::DataFile none;
+  check(failed_with(none.open("/nonexistent/file", hw::IoMode::direct), "FILE_NOT_FOUND"), "no file");
+  hw::DataFile folder;
+  check(failed_with(folder.open("/tmp", hw::IoMode::direct), "FILE_IO"), "a folder");
+}
+
+void changes_are_noticed() {
+  TestFile source(10000);
+  hw::DataFile file;
+  check(file.open(source.path.c_str(), hw::IoMode::direct).ok && file.check_unchanged().ok, "unchanged");
+  uint8_t some[100];
+  check(file.read_small(9000, 100, some).ok && same(some, 9000, 100), "a small read");
+  check(failed_with(file.read_small(9950, 100, some), "FILE_IO", "50 of 100"), "a small read beyond the end");
+  timespec t = {0, 20000000};
+  nanosleep(&t, nullptr);  // time stamps tick in milliseconds
+  int fd = open(source.path.c_str(), O_WRONLY);
+  check(pwrite(fd, "x", 1, 5) == 1, "write");
+  close(fd);
+  check(failed_with(file.check_unchanged(), "MODEL_CHANGED", "written"), "written to");
+}
+
+void pinned_memory_is_aligned() {
+  hw::PinnedMemory small, large, none;
+  check(small.allocate(5000) && small.bytes() == 8192, "small", small.bytes());
+  check(large.allocate((4 << 20) + 1) && reinterpret_cast<uintptr_t>(large.data()) % (2 << 20) == 0, "huge pages");
+  large.data()[4 << 20] = 1;
+  check(none.allocate(0) && none.bytes() == 0, "nothing");
+  printf("io: locking memory is %s\n", small.lock() ? "allowed" : "refused");
+}
+
+void a_mapping_that_shrinks() {
+  TestFile source(64 * 4096);
+  hw::DataFile file;
+  hw::Mapping mapping;
+  check(file.open(source.path.c_str(), hw::IoMode::buffered).ok && mapping.open(file).ok, "map");
+  check(same(mapping.data(), 0, mapping.bytes()) && !mapping.faulted(), "mapped bytes");
+  check(truncate(source.path.c_str(), 10 * 4096) == 0, "truncate");
+  int64_t sum = 0;
+  for (int64_t i = 10 * 4096; i < 64 * 4096; i++) sum += mapping.data()[i];
+  check(sum == 0 && mapping.faulted(), "zeroes, and a mark", sum);
+  check(same(mapping.data(), 0, 10 * 4096), "what is left is right");
+
+  // A fault elsewhere still ends the process, by the same signal.
+  pid_t child = fork();
+  if (child == 0) {
+    TestFile other(4096);
+    int fd = open(other.path.c_str(), O_RDONLY);
+    volatile const uint8_t* p = static_cast<const uint8_t*>(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
+    if (truncate(other.path.c_str(), 0) != 0) _exit(2);
+    unlink(other.path.c_str());
+    _exit(p[0]);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  // A sanitizer reports the signal and exits with 1.
+  check(WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : WEXITSTATUS(status) == 1 || WEXITSTATUS(status) > 2, "other faults are not hidden", status);
+}
+
+}  // namespace
+
+int main() {
+  every_way_gives_the_bytes();
+  failures_are_reported();
+  changes_are_noticed();
+  pinned_memory_is_aligned();
+  a_mapping_that_shrinks();
+  printf(failures == 0 ? "io: all passed\n" : "io: %d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,278 @@
+// The streaming ring and the expert slots: the rows that come are those of the file whatever the consumer does (whole
+// passes, cancelled ones, jumps, failures), in a ring of four small tiles too.
+#include "io_files.h"
+
+#include <errno.h>
+
+#include <atomic>
+#include <memory>
+
+#include "../io/ring.h"
+#include "../io/slots.h"
+
+using namespace io_test;
+
+namespace {
+
+const int32_t* no_flag = nullptr;
+
+struct Model {
+  std::vector<std::unique_ptr<hw::Weight>> weights;
+  hw::DataFile file;
+  int64_t end = 0;
+
+  hw::Weight* add(int64_t rows, int64_t row_bytes, int64_t experts = 1) {
+    hw::Weight* w = new hw::Weight{hw::F32, rows, row_bytes / 4, experts, row_bytes, nullptr, nullptr};
+    w->file = &file;
+    w->offset = end + 96;  // nothing begins at a page
+    end = w->offset + w->bytes();
+    weights.emplace_back(w);
+    return w;
+  }
+};
+
+// Tiles of at most `most` bytes for rows from `pinned` on.
+void tiles_of(const hw::Weight* w, int64_t pinned, int64_t most, std::vector<hw::Tile>* out) {
+  int64_t step = most / w->row_bytes;
+  for (int64_t r = pinned; r < w->rows; r += step) out->push_back(hw::Tile{w, r, r + step < w->rows ? r + step : w->rows});
+}
+
+struct RingModel : Model {
+  std::vector<hw::Tile> program;
+  std::vector<int64_t> pinned;
+  std::unique_ptr<TestFile> source;
+  std::unique_ptr<hw::Reader> reader;
+  std::unique_ptr<hw::Ring> ring;
+
+  RingModel(hw::IoEngine engine, int depth, int64_t ring_bytes, const int32_t* const* flag) {
+    const int64_t shapes[][3] = {{700, 1000, 13}, {64, 4096, 0}, {5, 200000, 1}, {3000, 340, 2999}, {90, 8200, 17}};
+    for (auto& shape : shapes) add(shape[0], shape[1]);
+    for (size_t i = 0; i < weights.size(); i++) {
+      pinned.push_back(shapes[i][2]);
+      tiles_of(weights[i].get(), shapes[i][2], 250000, &program);
+    }
+    source.reset(new TestFile(end));  // the last row ends the file
+    check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
+    reader.reset(hw::Reader::open(engine, depth));
+    ring.reset(new hw::Ring(*reader, flag));
+    check(ring->open(ring_bytes, program).ok, "ring");
+    reader->add(ring.get());
+    ring->start();
+  }
+  ~RingModel() { reader.reset(); }
+
+  // Rows of weight i from `row` on, at most `spans` spans. Holds a span until the next has come.
+  hw::Status read(size_t i, int64_t row, int64_t spans) {
+    const hw::Weight& w = *weights[i];
+    hw::WeightSource* from = ring->source_of(&w);
+    hw::RowSpan held = {nullptr, 0, 0};
+    hw::Status status = hw::done();
+    for (; row < w.rows && spans > 0; spans--) {
+      hw::RowSpan span;
+      status = from->next(0, row, &span);
+      if (held.data != nullptr) from->release(held);
+      held.data = nullptr;
+      if (!status.ok) break;
+      check(span.row0 == row && span.row1 > row, "rows in order", row);
+      check(same(span.data, w.offset + span.row0 * w.row_bytes, (span.row1 - span.row0) * w.row_bytes), "rows of the file", row);
+      held = span;
+      row = span.row1;
+    }
+    if (held.data != nullptr) from->release(held);
+    return status;
+  }
+  void pass() {
+    for (size_t i = 0; i < weights.size(); i++) check(read(i, pinned[i], 1000).ok, "a pass");
+  }
+};
+
+void whole_and_broken_passes() {
+  for (hw::IoEngine engine : {hw::IoEngine::uring, hw::IoEngine::threads}) {
+    for (int64_t ring_bytes : {int64_t{1} << 20, int64_t{3} << 20, int64_t{64} << 20}) {
+      RingModel m(engine, 5, ring_bytes, &no_flag);
+      for (int pass = 0; pass < 3; pass++) m.pass();
+      uint64_t random = 1;
+      for (int i = 0; i < 200; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        size_t weight = (random >> 33) % m.weights.size();
+        check(m.read(weight, m.pinned[weight], static_cast<int64_t>((random >> 50) % 5)).ok, "any order");
+      }
+      m.pass();
+      m.pass();
+      check(m.ring->stats().tiles > 0, "tiles counted");
+      hw::RowSpan span;
+      check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &span), "INTERNAL"), "no tile begins there");
+    }
+  }
+}
+
+std::atomic<int64_t> bad_offset{-1};
+int refuse_offset(const hw::ReadJob& job) { return job.offset <= bad_offset && bad_offset < job.offset + job.bytes ? EIO : 0; }
+std::atomic<bool> blocked{false};
+int block(const hw::ReadJob&) {
+  while (blocked.load()) usleep(1000);
+  return 0;
+}
+
+void failures_and_cancelling() {
+  for (hw::IoEngine engine : {hw::IoEngine::uring, hw::IoEngine::threads}) {
+    int32_t raised = 0;
+    const int32_t* flag = &raised;
+    RingModel m(engine, 3, 1 << 20, &flag);
+    bad_offset = m.weights[3]->offset + 2999 * 340;
+    hw::set_read_fault(refuse_offset);
+    for (int i = 0; i < 2; i++) {
+      m.read(0, m.pinned[0], 1000).ok ? void() : check(false, "tiles before the bad one");
+      check(m.read(1, m.pinned[1], 1000).ok && m.read(2, m.pinned[2], 1000).ok, "tiles before the bad one");
+      check(failed_with(m.read(3, m.pinned[3], 1000), "FILE_IO", "offset"), "a bad tile");
+    }
+    hw::set_read_fault(nullptr);
+    m.pass();
+
+    blocked = true;
+    hw::set_read_fault(block);
+    check(m.read(0, m.pinned[0], 1).ok, "read ahead before");
+    raised = 1;
+    check(failed_with(m.read(4, m.pinned[4], 1000), "CANCELLED"), "cancelled while waiting");
+    raised = 0;
+    blocked = false;
+    m.pass();
+    hw::set_read_fault(nullptr);
+
+    // Two passes: what had been read ahead is still good.
+    check(truncate(m.source->path.c_str(), m.weights[2]->offset + 1000) == 0, "truncate");
+    hw::Status status = hw::done();
+    for (size_t i = 0; i < 2 * m.weights.size() && status.ok; i++) {
+      status = m.read(i % m.weights.size(), m.pinned[i % m.weights.size()], 1000);
+    }
+    check(failed_with(status, "MODEL_CHANGED"), "a file that shrank");
+  }
+}
+
+void refusals() {
+  Model m;
+  hw::Weight* w = m.add(100, 4000);
+  hw::Weight* unused = m.add(10, 4000);
+  std::unique_ptr<hw::Reader> reader(hw::Reader::open(hw::IoEngine::automatic, 1));
+  auto open = [&](int64_t bytes, const std::vector<hw::Tile>& program) {
+    hw::Ring ring(*reader, &no_flag);
+    return ring.open(bytes, program);
+  };
+  check(failed_with(open(1 << 20, {}), "NATIVE_ARGUMENT"), "no tiles");
+  check(failed_with(open(1 << 20, {{w, 0, 50}, {w, 51, 100}}), "NATIVE_ARGUMENT"), "a gap");
+  check(failed_with(open(1 << 20, {{w, 0, 50}, {w, 50, 99}}), "NATIVE_ARGUMENT"), "a missing end");
+  check(failed_with(open(1 << 20, {{w, 0, 100}, {unused, 0, 10}, {w, 0, 100}}), "NATIVE_ARGUMENT"), "twice");
+  check(failed_with(open(1 << 20, {{w, 0, 100}}), "MEMORY_BUDGET"), "4 tiles do not fit");
+}
+
+struct SlotModel : Model {
+  static constexpr int kExperts = 12, kGroups = 3;
+  std::vector<const hw::Weight*> groups;
+  std::unique_ptr<TestFile> source;
+  std::unique_ptr<hw::Reader> reader;
+  std::unique_ptr<hw::ExpertSlots> slots;
+  uint64_t pass = 0;
+
+  SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging) {
+    for (int g = 0; g < kGroups; g++) {
+      int64_t row = g == 2 ? 720 : 500;
+      groups.push_back(add(40, row, kExperts));
+      groups.push_back(add(40, row, kExperts));
+      groups.push_back(add(25, 812, kExperts));
+    }
+    source.reset(new TestFile(end));
+    check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
+    reader.reset(hw::Reader::open(engine, 4));
+    slots.reset(new hw::ExpertSlots(*reader, &no_flag));
+    check(slots->open(groups, {{slots_a, {0, 1}}, {slots_b, {2}}}, staging).ok, "slots");
+    reader->add(slots.get());
+  }
+  ~SlotModel() { reader.reset(); }
+
+  // Experts of a layer; true when each came once with its bytes.
+  hw::Status layer(int32_t group, const std::vector<int32_t>& experts, bool evict, bool stop_early = false) {
+    std::vector<hw::ExpertSlots::Wanted> wanted, ready;
+    for (int32_t e : experts) wanted.push_back({e, 1 + e % 3, {}});
+    slots->begin(group, wanted, pass, evict);
+    std::vector<int> seen(kExperts, 0);
+    hw::Status status = hw::done();
+    for (;;) {
+      status = slots->next(&ready);
+      if (!status.ok || ready.empty()) break;
+      for (auto& r : ready) {
+        seen[static_cast<size_t>(r.expert)]++;
+        for (int k = 0; k < 3; k++) {
+          const hw::Weight& w = *groups[static_cast<size_t>(group * 3 + k)];
+          int64_t bytes = w.rows * w.row_bytes;
+          check(same(r.data[k], w.offset + r.expert * bytes, bytes), "an expert's bytes", r.expert);
+        }
+      }
+      slots->release(ready);
+      if (stop_early) break;
+    }
+    slots->end();
+    if (status.ok && !stop_early) {
+      for (int32_t e : experts) check(seen[static_cast<size_t>(e)] == 1, "every expert once", e);
+    }
+    return status;
+  }
+};
+
+const std::vector<int32_t> kAll = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+
+void experts_come_from_slots() {
+  for (hw::IoEngine engine : {hw::IoEngine::uring, hw::IoEngine::threads}) {
+    SlotModel m(engine, 6, 3, 0);
+    check(m.layer(0, {3, 5}, true).ok && m.slots->stats().misses == 2, "cold");
+    check(m.layer(0, {5, 3}, true).ok && m.slots->stats().hits == 2, "warm");
+    check(m.layer(1, {3, 5, 7, 9}, true).ok && m.layer(0, {3, 5}, true).ok && m.slots->stats().hits == 4, "all six fit");
+    check(m.layer(1, {0}, true).ok && m.layer(1, {3}, true).ok, "the oldest goes");
+    check(m.slots->stats().hits == 4, "expert 3 of layer 1 was the oldest", m.slots->stats().hits);
+    check(m.layer(2, kAll, true).ok, "more experts than slots");
+    m.layer(0, {1, 2, 4}, true, true).ok ? void() : check(false, "a call that is left early");
+    for (int i = 0; i < 100; i++) {
+      m.pass++;
+      int32_t a = (i * 5) % 12, b = (i * 7 + 1) % 12;
+      if (a != b) check(m.layer(i % 3, {a, b}, true, i % 9 == 8).ok, "many calls", i);
+    }
+  }
+}
+
+void prefill_does_not_evict() {
+  SlotModel m(hw::IoEngine::automatic, 4, 2, 200 * 1024);
+  check(m.layer(0, {3, 5}, true).ok && m.layer(1, {0, 1}, true).ok, "four slots in use");
+  for (int i = 0; i < 3; i++) check(m.layer(0, kAll, false).ok && m.layer(1, kAll, false).ok, "all experts");
+  int64_t misses = m.slots->stats().misses;
+  check(m.layer(0, {3, 5}, true).ok && m.layer(1, {0, 1}, true).ok, "again");
+  check(m.slots->stats().misses == misses, "they are still there", m.slots->stats().misses - misses);
+  check(m.layer(2, kAll, false).ok, "free slots are filled by what many rows want");
+  misses = m.slots->stats().misses;
+  check(m.layer(2, {2, 5}, true).ok && m.slots->stats().misses == misses, "experts 2 and 5 had most rows");
+}
+
+void a_failed_expert() {
+  SlotModel m(hw::IoEngine::automatic, 4, 2, 0);
+  bad_offset = m.groups[2]->offset + 7 * 25 * 812 + 5000;
+  hw::set_read_fault(refuse_offset);
+  check(failed_with(m.layer(0, {1, 7}, true), "FILE_IO"), "a bad expert");
+  hw::set_read_fault(nullptr);
+  check(m.layer(0, {1, 7}, true).ok, "read again");
+  std::unique_ptr<hw::Reader> reader(hw::Reader::open(hw::IoEngine::automatic, 1));
+  hw::ExpertSlots none(*reader, &no_flag);
+  check(failed_with(none.open(m.groups, {{0, {0, 1}}, {2, {2}}}, 0), "MEMORY_BUDGET"), "a class without a slot");
+  hw::ExpertSlots twice(*reader, &no_flag);
+  check(failed_with(twice.open(m.groups, {{2, {0, 1}}, {2, {1}}}, 0), "NATIVE_ARGUMENT"), "a group in two classes");
+}
+
+}  // namespace
+
+int main() {
+  whole_and_broken_passes();
+  failures_and_cancelling();
+  refusals();
+  experts_come_from_slots();
+  prefill_does_not_evict();
+  a_failed_expert();
+  printf(failures == 0 ? "ring: all passed\n" : "ring: %d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
