@@ -1,0 +1,242 @@
+/**
+ * Placement decides speed, never tokens: logits are the same bits for every weights memory, ring, I/O mode, thread count
+ * and chunk. A file that changes ends the request; a cancelled pass leaves nothing behind.
+ */
+import assert from "node:assert/strict";
+import { appendFileSync, copyFileSync, existsSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { StopSignal } from "../engine/cancel.js";
+import { openParts } from "../engine/open.js";
+import { type EngineModel, groupShapes } from "../engine/parts.js";
+import type { EngineOptions } from "../engine/protocol.js";
+import { Session } from "../engine/session.js";
+import { HundredweightError } from "../errors.js";
+import { KvCache } from "../kv/cache.js";
+import { makeTinyModel } from "../models/tiny.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
+import type { Ops, WeightTraffic } from "../ops/ops.js";
+import { packageRoot } from "../package-root.js";
+
+const addon = loadAddon();
+const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
+if (skip) console.error(`SKIPPED residency tests: ${skip}`);
+
+const mebibyte = 2 ** 20;
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-residency-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Opened {
+  readonly session: Session;
+  readonly ops: Ops;
+  readonly stop: StopSignal;
+  readonly strategy: string;
+  readonly io: string;
+  traffic(): WeightTraffic;
+  close(): void;
+}
+
+async function open(path: string, options: EngineOptions): Promise<Opened> {
+  const { info, model } = await openParts(path, { contextTokens: 512, ...options });
+  const cache = new KvCache({
+    groups: groupShapes(model),
+    sequences: 1,
+    contextTokens: info.contextTokens,
+    maxRows: info.chunkRows,
+    copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
+  });
+  const stop = new StopSignal();
+  const session = new Session({ model, cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
+  const ops = (model as EngineModel & { readonly ops: Ops }).ops;
+  ops.setCancelFlag(stop.words);
+  const traffic = (): WeightTraffic => ops.traffic!();
+  return { session, ops, stop, ...info.residency, traffic, close: () => model.close() };
+}
+
+const ids = (count: number, vocab: number) => Int32Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocab);
+
+/** Logits of every position: a prefill in chunks, then single rows. */
+async function logitsOf({ session }: Opened, tokens: Int32Array, single: number): Promise<Float32Array> {
+  const rows: Float32Array[] = [];
+  session.rewind(0);
+  await session.evaluate(tokens.subarray(0, tokens.length - single), 0, { onRows: (_, l) => rows.push(l.slice()) });
+  for (let i = tokens.length - single; i < tokens.length; i++) {
+    await session.eval(tokens.subarray(i, i + 1));
+    rows.push(session.logits.slice());
+  }
+  const all = new Float32Array(rows.reduce((n, r) => n + r.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  return all;
+}
+
+const sameBits = (a: Float32Array, b: Float32Array) =>
+  Buffer.compare(Buffer.from(a.buffer), Buffer.from(b.buffer)) === 0 && a.length === b.length && a.length > 0;
+
+/** Every `--io` mode and ring, a few threads and chunks, over the whole range of weights memory. */
+async function sweep(path: string, vocab: number, shares: readonly number[], count: number): Promise<Set<string>> {
+  const bytes = statSync(path).size;
+  const tokens = ids(count, vocab);
+  const mapped = await open(path, { io: "mmap", threads: 2 });
+  const expected = await logitsOf(mapped, tokens, 3);
+  mapped.close();
+  const strategies = new Set<string>();
+  const ios = ["direct", "buffered", "auto"] as const;
+  const rings = [1, 2, 1.5];
+  for (const [i, share] of shares.entries()) {
+    const ringBytes = rings[i % rings.length]! * mebibyte;
+    const options: EngineOptions = {
+      io: ios[i % ios.length]!,
+      ringBytes,
+      weightsMemoryBytes: Math.ceil(ringBytes + share * bytes),
+      threads: 1 + (i % 3),
+      chunkRows: [5, 64, 17, 1][i % 4]!,
+    };
+    const label = `${JSON.stringify(options)}, ${share} of the file`;
+    const opened = await open(path, options);
+    try {
+      strategies.add(`${opened.strategy}/${opened.io}`);
+      assert.ok(sameBits(await logitsOf(opened, tokens, 3), expected), label);
+      assert.ok(sameBits(await logitsOf(opened, tokens, 3), expected), `${label}, again`);
+      const { diskBytes, pinnedBytes, ringBytes: ring, slotBytes } = opened.traffic();
+      assert.ok(pinnedBytes + ring + slotBytes <= options.weightsMemoryBytes! + edges || share > 1, label);
+      if (opened.io !== "mmap") assert.ok(diskBytes > 0, label);
+    } finally {
+      opened.close();
+    }
+  }
+  return strategies;
+}
+
+/** Pinned rows bring the rest of their first and last page along; SmolLM2 has 211 matrices. */
+const edges = 211 * 8192;
+const shares = [1.1, 0.9, 0.6, 0.35, 0.15, 0, 0.02];
+
+test("dense: the same bits for every memory, ring, thread count, chunk and I/O mode", { skip }, async () => {
+  const variants: [string, Parameters<typeof makeTinyModel>[2]][] = [
+    ["llama", { dtype: "Q4_K", dims: 256, overrides: { feed_forward_length: 2048 } }],
+    [
+      "qwen2",
+      {
+        dtype: { attention: "Q8_0", ffn: "Q5_0", head: "Q6_K", embedding: "Q4_0" },
+        dims: 256,
+        overrides: { feed_forward_length: 3072 },
+      },
+    ],
+    ["gemma3", { dtype: "F16", overrides: { feed_forward_length: 3072 } }],
+  ];
+  for (const [arch, options] of variants) {
+    const { path, vocab } = await makeTinyModel(join(folder, `${arch}.gguf`), arch, options);
+    const strategies = await sweep(path, vocab, shares, 40);
+    assert.deepEqual(
+      [...strategies].sort().filter((s) => s.startsWith("streamed")),
+      ["streamed/buffered", "streamed/direct"],
+      arch,
+    );
+  }
+});
+
+test("experts: the same bits from slots of any number", { skip }, async () => {
+  for (const [arch, dtype] of [
+    ["qwen3moe", "Q4_K"],
+    ["gpt-oss", "Q8_0"],
+  ] as const) {
+    const { path, vocab } = await makeTinyModel(join(folder, `${arch}.gguf`), arch, { dtype, dims: 256 });
+    const found = await sweep(path, vocab, [1.1, 0.75, 0.6, 0.5, 0.45], 40).catch((error) => {
+      throw new Error(`${arch}: ${error.message}`, { cause: error });
+    });
+    assert.ok(
+      [...found].some((s) => s.startsWith("experts")),
+      [...found].join(),
+    );
+  }
+});
+
+const smol = join(packageRoot(), ".models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+const noSmol = skip || (existsSync(smol) ? false : `${smol} is missing: run node scripts/fetch-peer.mjs`);
+if (noSmol && !skip) console.error(`SKIPPED residency of SmolLM2: ${noSmol}`);
+
+test("SmolLM2: the same bits at 80 and 15 % of the file", { skip: noSmol }, async () => {
+  await sweep(smol, 49152, [0.8, 0.15], 12);
+});
+
+async function code(run: () => Promise<unknown>): Promise<string> {
+  try {
+    await run();
+    return "none";
+  } catch (error) {
+    assert.ok(error instanceof HundredweightError, String(error));
+    return error.code;
+  }
+}
+
+test("a file that shrinks or is written to ends the request with MODEL_CHANGED", { skip }, async () => {
+  const { path, vocab } = await makeTinyModel(join(folder, "changing.gguf"), "llama", { dtype: "Q8_0", dims: 256 });
+  for (const io of ["mmap", "direct", "buffered"] as const)
+    for (const change of ["shrink", "write"]) {
+      const copy = join(folder, `changing-${io}-${change}.gguf`);
+      copyFileSync(path, copy);
+      const opened = await open(copy, { io, ringBytes: mebibyte, weightsMemoryBytes: 1.1 * mebibyte, threads: 2 });
+      await opened.session.sync(ids(10, vocab));
+      if (change === "shrink") truncateSync(copy, statSync(copy).size / 2);
+      else appendFileSync(copy, "x");
+      assert.equal(await code(() => opened.session.eval(ids(1, vocab))), "MODEL_CHANGED", `${io}, ${change}`);
+      assert.equal(await code(() => opened.session.eval(ids(1, vocab))), "MODEL_CHANGED", `${io}, ${change}, again`);
+      opened.close();
+    }
+});
+
+test("a mapped file that shrinks inside a product does not end the process", { skip }, () => {
+  const path = join(folder, "shrinking.bin");
+  const [rows, cols] = [4096, 256];
+  appendFileSync(path, new Uint8Array(rows * cols * 4));
+  const host = addon!.hostOpen(3, null, null);
+  const weight = addon!.weight(host, addon!.fileOpen(host, path), 0, 0, rows, cols, 1);
+  const [x, out] = [addon!.tensor(host, 1, cols), addon!.tensor(host, 1, rows)];
+  addon!.seal(host);
+  const product = () => addon!.matmul(host, Int32Array.of(out, weight, 0, 0), x, 1);
+  product();
+  truncateSync(path, 4096 * 10);
+  const changed = (error: unknown) => error instanceof HundredweightError && error.code === "MODEL_CHANGED";
+  assert.throws(product, changed);
+  assert.throws(() => addon!.weightRead(host, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
+  addon!.hostClose(host);
+});
+
+test("a pass cancelled anywhere leaves the next one right", { skip }, async () => {
+  for (const arch of ["llama", "qwen3moe"]) {
+    const overrides = { feed_forward_length: 1024, expert_feed_forward_length: 256 };
+    const file = join(folder, `cancel-${arch}.gguf`);
+    const { path, vocab } = await makeTinyModel(file, arch, { dtype: "Q8_0", dims: 256, overrides });
+    const options: EngineOptions = {
+      io: "direct",
+      ringBytes: mebibyte,
+      weightsMemoryBytes: (arch === "llama" ? 1.5 : 3) * mebibyte,
+      threads: 2,
+    };
+    const opened = await open(path, options);
+    const tokens = ids(12, vocab);
+    const expected = await logitsOf(opened, tokens, 2);
+    assert.equal(opened.strategy, arch === "llama" ? "streamed" : "experts");
+    const { ops, stop, session } = opened;
+    const { matmul } = ops;
+    for (let at = 1; at <= 9; at += 2) {
+      let calls = 0;
+      ops.matmul = (products, x, n) => {
+        if (++calls === at) stop.stop();
+        matmul.call(ops, products, x, n);
+      };
+      session.rewind(0);
+      stop.begin(1);
+      assert.equal(await code(() => session.sync(tokens)), "CANCELLED");
+      stop.end();
+      ops.matmul = matmul;
+      assert.ok(sameBits(await logitsOf(opened, tokens, 2), expected), `${arch}, cancelled in product ${at}`);
+    }
+    opened.close();
+  }
+});
