@@ -1,8 +1,10 @@
 /** Evaluates the prompts of a case one way, through the KV cache of the engine: pages are forgotten, shared and copied. */
+import { openCheckpoint } from "../../src/formats/index.js";
 import { KvCache } from "../../src/kv/cache.js";
-import type { BoundModel } from "../../src/models/index.js";
+import { type BoundModel, describeModel } from "../../src/models/index.js";
 import { seededWords } from "../../src/models/random.js";
 import type { RowTable } from "../../src/ops/ops.js";
+import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";
 
 /** Logits by sequence and position, bits of f32 rows [vocab]. Rows a way does not ask for are absent. */
@@ -12,9 +14,9 @@ const contextTokens = 640;
 /** Three sequences of the largest chunk. */
 const mostRows = 3 * 65;
 
-/** Every sequence alone, whole, in one thread of the best instruction set. */
+/** Every sequence alone, whole, in one thread of the best instruction set, the file mapped. */
 export async function evaluateReference(path: string, c: Case, isa: string): Promise<Logits> {
-  const placement = c.ways[0]!.placement;
+  const placement = placements[0]!;
   const plain = { isa, threads: 1, chunk: 600, batched: false, logitRows: 600, placement };
   return evaluate(path, { ...c, shared: 0 }, plain, 600, () => true);
 }
@@ -34,13 +36,8 @@ async function evaluate(
   words: () => number = () => 0,
 ): Promise<Logits> {
   const sequences = c.prompts.length;
-  const model = await way.placement.open(path, way, {
-    contextTokens,
-    maxRows,
-    sequences,
-    kvType: c.kvType,
-    maxLogitRows: way.logitRows,
-  });
+  const options = { contextTokens, maxRows, sequences, kvType: c.kvType, maxLogitRows: way.logitRows };
+  const model = bindPlaced(describeModel(await openCheckpoint(path)), way, options, (n) => words() % n);
   try {
     const cache = new KvCache({
       groups: model.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),

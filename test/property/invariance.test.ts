@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { addonStatus } from "../../src/native/addon.js";
+import { placements } from "../support/placements.js";
 import { writeRandomModel } from "../support/random-model.js";
 import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
@@ -103,6 +104,7 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
   if (only !== undefined || cases < combinationCount) return;
   // A generator that stops making something would leave the property empty there.
   for (const isa of isas) assert.ok(seen.has(`isa ${isa}`), isa);
+  for (const { name } of placements) assert.ok(seen.has(`placement ${name}`), name);
   for (const what of ["threads 1", "threads 2", "threads 3", "batched true", "fork", "kv f16", "kv q8_0", "kv q4_0"])
     assert.ok(seen.has(what), what);
   const models = [...seen].filter((s) => s.startsWith("model ")).length;

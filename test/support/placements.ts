@@ -1,0 +1,87 @@
+/**
+ * Where the weights of a model lie, at random. Placement decides speed, never bits: every strategy that holds weights otherwise than
+ * whole in memory is one more entry here, and the property tests it with everything else.
+ */
+import { type BoundModel, bindDescription, type ModelDescription, type ModelOptions } from "../../src/models/index.js";
+import { createOps } from "../../src/ops/index.js";
+import type { PlacedExperts, WeightPlacement } from "../../src/ops/placement.js";
+import { type PlanModel, planModel } from "../../src/weights/plan-model.js";
+
+/** A whole number in [0, n). */
+export type Below = (n: number) => number;
+
+export interface Placement {
+  readonly name: string;
+  /** Where this model's weights shall lie; undefined: the file is mapped. */
+  place(model: PlanModel, below: Below): WeightPlacement | undefined;
+}
+
+const page = 4096;
+const pages = (bytes: number): number => (Math.ceil(bytes / page) + 1) * page;
+
+/** Matrices pinned, streamed and both; tiles of any height; rings of 4 to 9 tiles. */
+function partly(
+  model: PlanModel,
+  below: Below,
+  io: WeightPlacement["io"],
+  engine: WeightPlacement["engine"],
+): WeightPlacement {
+  const pinnedRows = new Map<string, number>();
+  const tiles: { name: string; row0: number; row1: number }[] = [];
+  let largest = 0;
+  // Many small reads are slow, and a few models show as much as all.
+  const fine = below(8) === 0;
+  for (const { name, rows, rowBytes } of model.trunk) {
+    const pinned = [0, rows, below(rows)][below(3)]!;
+    pinnedRows.set(name, pinned);
+    const height = fine ? 1 + below(7) : 24 + below(100);
+    for (let row0 = pinned; row0 < rows; row0 += height)
+      tiles.push({ name, row0, row1: Math.min(rows, row0 + height) });
+    largest = Math.max(largest, pages(height * rowBytes) + page);
+  }
+  const experts = below(3) > 0 ? slots(model, below) : undefined;
+  if (experts === undefined)
+    for (const { matrices } of model.expertLayers) for (const { name, rows } of matrices) pinnedRows.set(name, rows);
+  const ringBytes = tiles.length === 0 ? 0 : largest * (4 + below(6));
+  const depth = 1 + below(8);
+  return { io, ...(engine !== undefined && { engine }), depth, pinnedRows, tiles, ringBytes, experts, lock: false };
+}
+
+/** From one slot for all layers to one for every expert. */
+function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undefined {
+  if (expertLayers.length === 0) return undefined;
+  const count = expertLayers.reduce((sum, { experts }) => sum + experts, 0);
+  // Each matrix of an expert begins and ends at a page of its own.
+  const room = Math.max(
+    ...expertLayers.map((e) => e.matrices.reduce((sum, m) => sum + 2 * page + pages(m.bytes / m.experts), 0)),
+  );
+  return {
+    groups: expertLayers.map(({ matrices: [gate, up, down] }) => [gate!.name, up!.name, down!.name]),
+    classes: [{ slots: 1 + below(count), groups: expertLayers.map((_, i) => i) }],
+    stagingBytes: below(2) === 0 ? 0 : room * (1 + below(3)),
+  };
+}
+
+export const placements: readonly Placement[] = [
+  { name: "mapped", place: () => undefined },
+  { name: "direct, io_uring or threads", place: (model, below) => partly(model, below, "direct", undefined) },
+  { name: "direct, threads", place: (model, below) => partly(model, below, "direct", "threads") },
+  { name: "buffered", place: (model, below) => partly(model, below, "buffered", undefined) },
+];
+
+/** Binds the model to native Ops of its own; `close` of the result frees both. */
+export function bindPlaced(
+  description: ModelDescription,
+  { isa, threads, placement }: { readonly isa: string; readonly threads: number; readonly placement: Placement },
+  options: ModelOptions,
+  below: Below,
+): BoundModel {
+  const placed = placement.place(planModel(description), below);
+  const ops = createOps({ kind: "native", isa, threads, ...(placed !== undefined && { placement: placed }) });
+  try {
+    return bindDescription(description, ops, options);
+  } catch (error) {
+    ops.close();
+    throw error;
+  }
+}
