@@ -35,6 +35,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<cpu_info>("cpuInfo"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
+      bind<read_rate>("readRate"),
       bind<host_open>("hostOpen"),
       bind<host_close>("hostClose"),
       bind<host_set_cancel>("hostSetCancel"),

@@ -36,6 +36,10 @@ Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, c
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);
 
+// --- read_rate.cc
+Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,
+                 Slice<const double> extents, Slice<double> out);
+
 // The table of `isa`, or the selected one when there is none. OPTION_INVALID when it cannot be used here.
 Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa);
 

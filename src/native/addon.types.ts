@@ -129,6 +129,19 @@ export interface NativeAddon {
   softcap(host: number, x: number, cap: number, n: number): void;
   gather(host: number, out: number, x: number, indices: Int32Array): void;
 
+  /**
+   * Times reads as the ring does them. extents: [offset, bytes] each. out: [seconds, bytes, 1 when reads were direct].
+   * engine as in readerOpen.
+   */
+  readRate(
+    path: string,
+    direct: boolean,
+    engine: number,
+    depth: number,
+    requestBytes: number,
+    extents: Float64Array,
+    out: Float64Array,
+  ): void;
   /** For tests and tools, one call each: no host. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */

@@ -91,7 +91,8 @@ export class NativeWeights {
       tiles: at(2),
       expertHits: at(3),
       expertMisses: at(4),
-      memoryBytes: at(11),
+      // Products find experts in their slots; those read for the purpose did not lie in memory.
+      memoryBytes: at(11) - at(5),
       pinnedBytes: at(6),
       ringBytes: at(7),
       slotBytes: at(8) + at(9),

@@ -49,7 +49,7 @@ export interface WeightTraffic {
   readonly tiles: number;
   readonly expertHits: number;
   readonly expertMisses: number;
-  /** Weight bytes used that were in memory: mapped, pinned or in slots. */
+  /** Weight bytes used that were in memory: mapped, pinned or found in slots. */
   readonly memoryBytes: number;
   readonly pinnedBytes: number;
   readonly ringBytes: number;

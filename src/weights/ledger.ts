@@ -29,7 +29,7 @@ export class Ledger {
     if (now === undefined || last === undefined) return undefined;
     return {
       diskBytes: now.diskBytes - last.diskBytes,
-      pinnedBytes: now.memoryBytes - last.memoryBytes,
+      pinnedBytes: Math.max(0, now.memoryBytes - last.memoryBytes), // a cancelled pass has read what it never used
       stallMs: now.stallMs - last.stallMs,
       expertHits: now.expertHits - last.expertHits,
       expertMisses: now.expertMisses - last.expertMisses,
