@@ -14,6 +14,7 @@ import type {
   Prompt,
 } from "./engine/protocol.js";
 import { HundredweightError } from "./errors.js";
+import type { ProfileReport } from "./ops/profiler.js";
 import { defaultSampling, type SamplingSettings } from "./sampling/chain.js";
 
 export type LoadOptions = EngineOptions;
@@ -249,13 +250,25 @@ export class Model {
     return out;
   }
 
-  /** Times a prefill of `prompt` rows and `decode` single-row passes, each from an empty timeline. */
+  /**
+   * Times a prefill of `prompt` rows from an empty timeline, then `decode` passes with one row for each of `rows`
+   * sequences of `depth` tokens. What was evaluated before is forgotten.
+   */
   async measure(
     prompt: number,
     decode: number,
-    signal?: AbortSignal,
+    options: { readonly depth?: number; readonly rows?: number; readonly signal?: AbortSignal } = {},
   ): Promise<{ prefillMs: number; decodeMs: number }> {
-    return cancellable(this.client.submit({ kind: "measure", prompt, decode }), signal);
+    const { signal, ...shape } = options;
+    return cancellable(this.client.submit({ kind: "measure", prompt, decode, ...shape }), signal);
+  }
+
+  /**
+   * Times of every kind of operation since the last call (`LoadOptions.profile`).
+   * @throws OPTION_INVALID when the model was loaded without
+   */
+  async profile(): Promise<ProfileReport> {
+    return (await this.client.submit({ kind: "profile" }).result).profile;
   }
 
   /** Bytes the engine allocated, by purpose. */

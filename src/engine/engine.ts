@@ -6,10 +6,10 @@
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
-import { Rng } from "../sampling/rng.js";
 import { Ledger, type PassTraffic } from "../weights/ledger.js";
 import { StopSignal } from "./cancel.js";
 import { generate } from "./generate.js";
+import { measure } from "./measure.js";
 import { type EngineParts, groupShapes } from "./parts.js";
 import type { JobEvent, JobRequest, JobResult, LedgerEntry, MemoryReport, Prompt } from "./protocol.js";
 import { score } from "./score.js";
@@ -41,7 +41,7 @@ export class Engine {
     this.candidates = new Candidates(info.vocab);
     this.cache = new KvCache({
       groups: groupShapes(model),
-      sequences: 1,
+      sequences: parts.sequences ?? 1,
       contextTokens: info.contextTokens,
       maxRows: info.chunkRows,
       copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
@@ -107,6 +107,7 @@ export class Engine {
         outcome = asHundredweightError(error);
       }
       this.stop.end();
+      this.parts.profiler?.pause();
       this.running = undefined;
       job.settle(outcome);
     }
@@ -132,13 +133,17 @@ export class Engine {
         return { kind: "score", computeMs: performance.now() - began };
       }
       case "measure":
-        return this.measure(request.prompt, request.decode);
+        return measure({ parts, session, candidates: this.candidates, cache: this.cache }, request);
       case "tokenize":
         return { kind: "tokenize", tokens: this.encode(request.prompt) };
       case "detokenize":
         return { kind: "detokenize", text: parts.tokenizer.decode(request.tokens, { special: request.special }) };
       case "memory":
         return { kind: "memory", memory: this.memory() };
+      case "profile":
+        if (parts.profiler === undefined)
+          throw new HundredweightError("OPTION_INVALID", "profiling was not asked for when the model was opened");
+        return { kind: "profile", profile: parts.profiler.take() };
     }
   }
 
@@ -155,20 +160,6 @@ export class Engine {
       case "tokens":
         return prompt.tokens;
     }
-  }
-
-  private async measure(prompt: number, decode: number): Promise<JobResult> {
-    const { vocab } = this.parts.info;
-    const rng = new Rng(1);
-    const tokens = Int32Array.from({ length: Math.max(prompt, decode) }, () => Math.floor(rng.uniform() * vocab));
-    this.session.rewind(0);
-    const began = performance.now();
-    if (prompt > 0) await this.session.eval(tokens.subarray(0, prompt));
-    const prefillMs = performance.now() - began;
-    this.session.rewind(0);
-    const again = performance.now();
-    for (let i = 0; i < decode; i++) await this.session.eval(tokens.subarray(i, i + 1));
-    return { kind: "measure", prefillMs, decodeMs: performance.now() - again };
   }
 
   private memory(): MemoryReport {

@@ -39,7 +39,7 @@ export async function generate(
   let finishReason: FinishReason = "length";
   let decodeRows = 0;
   for (let count = 0; count < limit; ) {
-    const id = chain.sample(session.logits);
+    const id = sample(parts, chain, session.logits);
     if (!request.ignoreEos && tokenizer.endOfGeneration.has(id)) {
       finishReason = "stop";
       break;
@@ -71,4 +71,9 @@ export async function generate(
 
 function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): SamplingSettings {
   return { ...settings, logitBias: [...settings.logitBias, ...[...ids].map((id) => [id, -Infinity] as const)] };
+}
+
+/** The chain's choice; its time is that of `sample` in a profile. */
+export function sample({ profiler }: EngineParts, chain: SamplerChain, logits: Float32Array): number {
+  return profiler === undefined ? chain.sample(logits) : profiler.time("sample", () => chain.sample(logits));
 }

@@ -5,6 +5,8 @@ import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint, Metadata } from "../formats/types.js";
 import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
 import { createOps } from "../ops/index.js";
+import { ProfiledOps } from "../ops/profile.js";
+import { Profiler } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { EngineParts } from "./parts.js";
@@ -20,18 +22,21 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
   const { contextTokens, chunkRows, kvType, placement, residency } = planResources(description, options);
-  const ops = createOps({
+  const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
+  const sequences = options.sequences ?? 1;
+  const plainOps = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
     ...(options.isa !== undefined && { isa: options.isa }),
     ...(placement !== undefined && { placement }),
   });
+  const ops = profiler === undefined ? plainOps : new ProfiledOps(plainOps, profiler);
   try {
     const model = bindModel(checkpoint, ops, {
       contextTokens,
       maxRows: chunkRows,
-      sequences: 1,
+      sequences,
       kvType,
       maxLogitRows: Math.min(options.logitRows ?? defaultLogitRows, chunkRows),
     });
@@ -58,7 +63,14 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       chatTemplate: chatTemplates(metadata).get("default"),
       samplingDefaults: samplingDefaults(metadata),
     };
-    return { info, tokenizer, streamDecoder: () => createStreamDecoder(tokenizer), model };
+    return {
+      info,
+      tokenizer,
+      streamDecoder: () => createStreamDecoder(tokenizer),
+      model,
+      sequences,
+      ...(profiler !== undefined && { profiler }),
+    };
   } catch (error) {
     ops.close();
     throw error;

@@ -1,6 +1,7 @@
 /** What an engine is made of; tests make it of other things. */
 import type { KvGroupShape } from "../kv/cache.js";
 import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
+import type { Profiler } from "../ops/profiler.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { ModelInfo } from "./protocol.js";
 import type { ForwardModel } from "./session.js";
@@ -21,6 +22,9 @@ export interface EngineParts {
   readonly tokenizer: Tokenizer;
   streamDecoder(): StreamDecoder;
   readonly model: EngineModel;
+  /** Sequences the model has KV pages for; default 1. */
+  readonly sequences?: number;
+  readonly profiler?: Profiler;
 }
 
 export function groupShapes(model: EngineModel): KvGroupShape[] {

@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from "../errors.js";
 import type { KvType } from "../ops/ops.js";
+import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 
 export type IoMode = "auto" | "mmap" | "direct" | "buffered";
@@ -31,7 +32,14 @@ export interface EngineOptions {
   readonly io?: IoMode;
   /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
   readonly logitRows?: number;
+  /** Sequences whose rows a pass of `measure` may mix. Default 1. */
+  readonly sequences?: number;
+  /** Puts a clock around every operation; the `profile` job asks for the result. */
+  readonly profile?: ProfileKind;
 }
+
+/** What a profile gathers: sums per kind of call, or every call as well. */
+export type ProfileKind = "times" | "trace";
 
 /** Where weights lie, as it was planned. */
 export interface ResidencyInfo {
@@ -92,11 +100,19 @@ export interface ScoreRequest {
   readonly output: "logits" | "logprobs";
 }
 
-/** Times passes on fixed pseudo-random tokens: `prompt` rows in chunks, then from an empty timeline `decode` single rows. */
+/**
+ * Times passes on fixed pseudo-random tokens: `prompt` rows in chunks, then from a timeline of `depth` tokens `decode`
+ * passes of one row for each of `rows` sequences, greedy choice included. The past of `depth` tokens is not computed but
+ * laid out: its first page is real, the others are copies of it, which costs attention the same.
+ */
 export interface MeasureRequest {
   readonly kind: "measure";
   readonly prompt: number;
   readonly decode: number;
+  /** Default 0. */
+  readonly depth?: number;
+  /** Default 1, at most `EngineOptions.sequences`. */
+  readonly rows?: number;
 }
 
 export type JobRequest =
@@ -105,7 +121,9 @@ export type JobRequest =
   | MeasureRequest
   | { readonly kind: "tokenize"; readonly prompt: Prompt }
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
-  | { readonly kind: "memory" };
+  | { readonly kind: "memory" }
+  /** What was profiled since the last time. */
+  | { readonly kind: "profile" };
 
 /**
  * One line per pass. `pinnedBytes` are weight bytes used that were in memory. Bytes from disk and stalls stay 0 while
@@ -158,7 +176,8 @@ export type JobResult =
   | { readonly kind: "measure"; readonly prefillMs: number; readonly decodeMs: number }
   | { readonly kind: "tokenize"; readonly tokens: Int32Array }
   | { readonly kind: "detokenize"; readonly text: string }
-  | { readonly kind: "memory"; readonly memory: MemoryReport };
+  | { readonly kind: "memory"; readonly memory: MemoryReport }
+  | { readonly kind: "profile"; readonly profile: ProfileReport };
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }

@@ -45,7 +45,8 @@ export interface EvaluateHooks {
 
 export class Session {
   private readonly options: SessionOptions;
-  private readonly sequence: number;
+  /** Its slot in the KV cache. */
+  readonly sequence: number;
   private readonly timeline: Int32Array;
   private readonly positions: Int32Array;
   private readonly sequences: Int32Array;

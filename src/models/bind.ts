@@ -96,6 +96,7 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     head: tied ? embedding : whole.matrix("output.weight"),
     headBias: whole.optionalVector("output.bias"),
     logits: ops.tensor(sliceRows, config.vocab), // [slice, vocab]
+    logitValues: undefined,
     finalSoftcap: spec.finalSoftcap,
   };
   ops.seal();

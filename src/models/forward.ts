@@ -18,6 +18,8 @@ export interface BoundLayers {
   readonly headBias: Vector | null;
   /** [slice, vocab] */
   readonly logits: Tensor;
+  /** The same where JavaScript reads it [slice * vocab]; made by the first pass that wants logits. */
+  logitValues: Float32Array | undefined;
   readonly finalSoftcap: number;
 }
 
@@ -35,10 +37,11 @@ export async function forward(
     layer.mixer(n); // x += attention(norm(x)); stores this layer's keys and values
     layer.ffn(n); // x += ffn(norm(x))
   }
+  if (wanted.length > 0) m.logitValues ??= new Float32Array(m.logits.rows * m.logits.cols);
   for (let first = 0; first < wanted.length; first += m.logits.rows) {
     const slice = wanted.subarray(first, first + m.logits.rows);
     head(m, slice);
-    onLogits(await ops.read(m.logits, slice.length), first);
+    onLogits(await ops.read(m.logits, slice.length, m.logitValues), first);
   }
 }
 

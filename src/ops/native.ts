@@ -243,8 +243,8 @@ export class NativeOps implements Ops {
 
   // --- outside
 
-  read(x: Tensor, n: number): Float32Array {
-    const out = new Float32Array(n * x.cols);
+  read(x: Tensor, n: number, into?: Float32Array): Float32Array {
+    const out = into === undefined ? new Float32Array(n * x.cols) : into.subarray(0, n * x.cols);
     this.#addon.tensorRead(this.#host, x.id, n, out);
     return out;
   }

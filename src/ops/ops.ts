@@ -225,8 +225,12 @@ export interface Ops {
   gather(out: Tensor, x: Tensor, indices: Int32Array): void;
 
   // --- outside
-  /** Copies the first n rows out. The only place the forward pass may wait (a GPU answers later). */
-  read(x: Tensor, n: number): Float32Array | Promise<Float32Array>;
+  /**
+   * Copies the first n rows out, into the beginning of `into` when it is given: logits of every token would otherwise be
+   * a megabyte of garbage each. The only place the forward pass may wait (a GPU answers later).
+   * @returns [n * cols]
+   */
+  read(x: Tensor, n: number, into?: Float32Array): Float32Array | Promise<Float32Array>;
   write(x: Tensor, values: Float32Array): void;
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
   /** Copy-on-write of a page, all layers. */

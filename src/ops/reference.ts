@@ -295,8 +295,11 @@ export class ReferenceOps implements Ops {
 
   // --- outside
 
-  read(x: Tensor, n: number): Float32Array {
-    return data(x).slice(0, n * x.cols);
+  read(x: Tensor, n: number, into?: Float32Array): Float32Array {
+    const values = data(x).subarray(0, n * x.cols);
+    if (into === undefined) return values.slice();
+    into.set(values);
+    return into.subarray(0, values.length);
   }
 
   write(x: Tensor, from: Float32Array): void {

@@ -5,9 +5,10 @@ import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseInteger } from "../options.js";
 import { printJson } from "../output.js";
+import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
 
-interface BenchFlags extends ModelFlags {
+interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;
   decode: number;
   repetitions: number;
@@ -30,28 +31,38 @@ export function register(program: Command): void {
     .option("-p, --prompt <rows>", "prompt rows", (t) => parseInteger(t, "--prompt", 0, 2 ** 20), 512)
     .option("-n, --decode <tokens>", "single-row passes", (t) => parseInteger(t, "--decode", 0, 2 ** 20), 128)
     .option("-r, --repetitions <n>", "runs that count", (t) => parseInteger(t, "--repetitions", 1, 1000), 3);
-  addModelOptions(command).action((model: string, flags: BenchFlags) => bench(model, flags));
+  addProfileOption(addModelOptions(command)).action((model: string, flags: BenchFlags) => bench(model, flags));
 }
 
 async function bench(path: string, flags: BenchFlags): Promise<void> {
   await withInterrupt(async (signal) => {
     const began = performance.now();
     const contextTokens = flags.ctx ?? Math.max(1, flags.prompt, flags.decode);
-    const model = await load(path, { ...loadOptions(flags), contextTokens, logitRows: 1 });
+    const model = await load(path, {
+      ...loadOptions(flags),
+      ...profileOptions(flags),
+      contextTokens,
+      logitRows: 1,
+    });
     const loadMs = performance.now() - began;
     const prefill: number[] = [];
     const decode: number[] = [];
     try {
       const progress = new Progress("bench", flags.progress);
       for (let run = 0; run <= flags.repetitions; run++) {
-        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, signal);
+        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal });
         progress.update(run, flags.repetitions);
-        if (run === 0) continue; // warm-up: page cache, frequency, JIT
+        if (run === 0) {
+          // Warm-up: page cache, frequency, JIT.
+          if (flags.profile !== undefined) await model.profile();
+          continue;
+        }
         if (flags.prompt > 0) prefill.push((1000 * flags.prompt) / prefillMs);
         if (flags.decode > 0) decode.push((1000 * flags.decode) / decodeMs);
       }
       progress.end();
       const { info } = model;
+      const profile = await finishProfile(model, flags, flags.threads);
       const decodeSeries = series(flags.decode, decode);
       const document = {
         model: info.path,
@@ -66,9 +77,13 @@ async function bench(path: string, flags: BenchFlags): Promise<void> {
         prefill: series(flags.prompt, prefill),
         decode: decodeSeries,
         decodeGBps: decodeSeries === null ? null : (decodeSeries.medianTps * info.passWeightBytes) / 1e9,
+        ...(profile !== undefined && { profile }),
       };
       if (flags.json) printJson(document);
-      else print(document);
+      else {
+        print(document);
+        if (profile !== undefined) process.stdout.write(`\n${profileTable(profile)}`);
+      }
     } finally {
       await model.close();
     }

@@ -9,10 +9,11 @@ import { withInterrupt } from "../interrupt.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { formatBytes, forTerminal, printJson, warn } from "../output.js";
+import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 
-export interface RunFlags extends ModelFlags, SamplingFlags {
+export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;
   system?: string;
 }
@@ -25,7 +26,7 @@ export function register(program: Command): void {
     .argument("[prompt]", "the prompt; - reads it from stdin")
     .option("--raw", "continue the prompt as it is, without chat template")
     .option("--system <text>", "system message for the chat template");
-  addModelOptions(addSamplingOptions(command)).action(
+  addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
   );
 }
@@ -36,7 +37,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
   await withInterrupt(async (signal) => {
     const before = memoryBefore();
     const began = performance.now();
-    const opened = await load(target.model, loadOptions(flags));
+    const opened = await load(target.model, { ...loadOptions(flags), ...profileOptions(flags) });
     const loadMs = performance.now() - began;
     try {
       warnAboutContext(opened);
@@ -47,8 +48,12 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
         opened.info.weightBytes,
         opened.info.residency.budgetBytes,
       );
-      if (flags.json) printJson(runDocument(result, loadMs, memory));
-      else footer(result, flags.progress);
+      const profile = await finishProfile(opened, flags, flags.threads);
+      if (flags.json) printJson({ ...runDocument(result, loadMs, memory), ...(profile !== undefined && { profile }) });
+      else {
+        footer(result, flags.progress);
+        if (profile !== undefined) process.stderr.write(profileTable(profile));
+      }
     } finally {
       await opened.close();
     }
