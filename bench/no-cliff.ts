@@ -1,0 +1,243 @@
+/**
+ * Seconds per token against the memory budget: is it the hinge max((S - P) / D, C), or is there a cliff?
+ *
+ *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 10GiB,6GiB] [-n 8] [--ctx 512]
+ *                               [--svg FILE] [--json FILE] [--llama] [--limit-margin 1GiB]
+ *
+ * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets. Each point runs
+ * `hundredweight run` in a memory cgroup of its own (budget + margin; said aloud where none can be made) and takes the median pass
+ * after the first. D is measured on the very extents the point streams, before and after it, by the same reader; the first reading
+ * of a run is thrown away (a cache below a virtual machine answers faster the second time). C is the pass's time without waiting.
+ * Expert models: the limit uses the bytes the ledger says were read, so it is the limit at the measured hit rate.
+ * --llama runs llama.cpp (mmap) in the same cgroups; its repacking cannot be switched off here: see its system line.
+ */
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
+import { parseBytes } from "../src/cli/options.js";
+import { openCheckpoint } from "../src/formats/index.js";
+import { describeModel } from "../src/models/index.js";
+import { requireAddon } from "../src/native/addon.js";
+import { packageRoot } from "../src/package-root.js";
+import { defaultMachine } from "../src/weights/machine.js";
+import { Planner } from "../src/weights/plan.js";
+import { memoryGroup } from "./support/cgroup.js";
+import { chart } from "./support/svg.js";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    weights: { type: "string" },
+    memory: { type: "string" },
+    tokens: { type: "string", short: "n", default: "8" },
+    ctx: { type: "string", default: "512" },
+    margin: { type: "string", default: "1GiB" },
+    svg: { type: "string" },
+    json: { type: "string" },
+    llama: { type: "boolean", default: false },
+  },
+});
+const path = positionals[0];
+if (path === undefined) throw new Error("usage: no-cliff MODEL [--weights 100,50,25] [--memory 10GiB] [-n 8]");
+const run = promisify(execFile);
+const addon = requireAddon();
+const contextTokens = Number(values.ctx);
+const description = describeModel(await openCheckpoint(path));
+const machine = defaultMachine();
+const model = new Planner(description, machine).model;
+const weightBytes = model.trunkBytes + model.expertBytes;
+
+interface Budget {
+  readonly label: string;
+  readonly flags: readonly string[];
+  readonly options: { readonly weightsMemoryBytes?: number; readonly budgetBytes?: number };
+  readonly bytes: number;
+}
+const list = (text: string | undefined): string[] => text?.split(",").filter((t) => t !== "") ?? [];
+const budgets: Budget[] = [
+  ...list(values.weights ?? (values.memory === undefined ? "110,100,95,90,75,50,25" : "")).map((p): Budget => {
+    const bytes = Math.floor((weightBytes * Number(p)) / 100);
+    return {
+      label: `${p} %`,
+      flags: ["--weights-memory", String(bytes)],
+      options: { weightsMemoryBytes: bytes },
+      bytes,
+    };
+  }),
+  ...list(values.memory).map((text): Budget => {
+    const bytes = parseBytes(text, "--memory");
+    return { label: text, flags: ["--memory", String(bytes)], options: { budgetBytes: bytes }, bytes };
+  }),
+];
+
+/** GB/s of the extents a point streams, by the reader that streams them; at most 4 GiB of them, evenly chosen. */
+function diskRate(budget: Budget): number | undefined {
+  const plan = new Planner(description, machine, { contextTokens, ...budget.options }).tryPlan(
+    budget.options.budgetBytes ?? machine.availableBytes,
+  );
+  const experts = plan?.slotClasses.length ? model.expertLayers.flatMap((layer) => layer.matrices) : [];
+  const all =
+    plan === undefined
+      ? []
+      : [
+          ...plan.program.map((t) => [plan.matrices[t.matrix]?.extent.file as string, t.offset, t.bytes] as const),
+          ...experts.map((t) => [t.extent.file, t.extent.offset, Math.min(t.extent.bytes, 64 * 2 ** 20)] as const),
+        ];
+  const total = all.reduce((sum, [, , bytes]) => sum + bytes, 0);
+  if (total === 0) return undefined;
+  const keep = Math.min(1, (4 * 2 ** 30) / total);
+  const file = all[0]?.[0] as string;
+  const chosen = all.filter(([f], i) => f === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
+  const out = new Float64Array(3);
+  addon.readRate(file, true, 0, 8, 4 * 2 ** 20, Float64Array.from(chosen.flatMap(([, o, b]) => [o, b])), out);
+  return (out[1] as number) / (out[0] as number);
+}
+
+const median = (numbers: readonly number[]): number =>
+  [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number;
+interface Pass {
+  rows: number;
+  diskBytes: number;
+  pinnedBytes: number;
+  stallMs: number;
+  computeMs: number;
+  expertHits: number;
+  expertMisses: number;
+}
+interface Run {
+  tokens: number[];
+  ledger: Pass[];
+  memory: Record<string, number>;
+}
+const points: Record<string, unknown>[] = [];
+let tokens = "";
+let same = true;
+for (const budget of budgets) {
+  diskRate(budget);
+  const before = diskRate(budget);
+  const group = memoryGroup(
+    `ours-${points.length}`,
+    budget.options.budgetBytes === undefined
+      ? Math.ceil(budget.bytes + 2 ** 31)
+      : budget.bytes + parseBytes(values.margin, "--margin"),
+  );
+  if (group === undefined) console.error("no memory cgroup can be made here: the budget is measured, not enforced");
+  const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+  const command = [
+    process.execPath,
+    join(packageRoot(), "bin/hundredweight.js"),
+    "run",
+    path,
+    "The",
+    "--raw",
+    "-n",
+    values.tokens,
+    "--ctx",
+    values.ctx,
+    "--temperature",
+    "0",
+    "--ignore-eos",
+    "--json",
+    ...budget.flags,
+  ];
+  const { stdout } = await run("sh", ["-c", `${group?.enter ?? ""}exec ${command.map(quote).join(" ")}`], {
+    maxBuffer: 2 ** 28,
+  });
+  const peak = group?.peakBytes();
+  const hits = group?.hits();
+  group?.close();
+  const after = diskRate(budget);
+  const answer = JSON.parse(stdout) as Run;
+  const passes = answer.ledger.filter((p) => p.rows === 1).slice(1);
+  const seconds = median(passes.map((p) => (p.stallMs + p.computeMs) / 1000));
+  const compute = median(passes.map((p) => p.computeMs / 1000));
+  const disk = median(passes.map((p) => p.diskBytes));
+  const D = before === undefined || after === undefined ? undefined : (before + after) / 2;
+  const limit = Math.max(D === undefined ? 0 : disk / D, compute);
+  const [h, m] = passes.reduce(([a, b], p) => [a + p.expertHits, b + p.expertMisses], [0, 0]) as [number, number];
+  tokens ||= answer.tokens.join();
+  same &&= tokens === answer.tokens.join();
+  points.push({
+    budget: budget.label,
+    budgetBytes: budget.bytes,
+    secondsPerToken: seconds,
+    limit,
+    ratio: seconds / limit,
+    diskBytes: disk,
+    diskBytesPerSecond: D,
+    computeSeconds: compute,
+    hitRate: h + m === 0 ? undefined : h / (h + m),
+    peakChargeBytes: peak,
+    limitHits: hits,
+    unaccountedBytes: answer.memory.unaccountedBytes,
+    peakRssBytes: answer.memory.peakRssBytes,
+  });
+  const gib = (bytes: number | undefined): string =>
+    bytes === undefined ? "-" : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+  console.log(
+    `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} (${(seconds / limit).toFixed(2)}x): ` +
+      `${gib(disk)} at ${D === undefined ? "-" : (D / 1e9).toFixed(2)} GB/s, compute ${compute.toFixed(3)} s` +
+      `${h + m === 0 ? "" : `, hit rate ${((100 * h) / (h + m)).toFixed(1)} %`}; peak charge ${gib(peak)}, limit hit ${hits ?? "-"} times`,
+  );
+}
+console.log(same ? "token ids: the same at every budget" : "TOKEN IDS DIFFER");
+
+if (values.llama) {
+  for (const [i, budget] of budgets.entries()) {
+    const group = memoryGroup(`llama-${i}`, budget.bytes + parseBytes(values.margin, "--margin"));
+    const script = [
+      { id: 1, command: "load", path, contextTokens, batch: 512 },
+      { id: 2, command: "prefill", ids: [1] },
+      { id: 3, command: "decode", count: Math.min(4, Number(values.tokens)) },
+    ]
+      .map((q) => JSON.stringify(q))
+      .join("\\n");
+    try {
+      const shell = `${group?.enter ?? ""}printf '${script}\\n' | exec '${process.execPath}' '${join(packageRoot(), "test/peer/llama.mjs")}'`;
+      const { stdout } = await run("sh", ["-c", shell], { timeout: 600_000 });
+      const decode = stdout
+        .split("\n")
+        .filter(Boolean)
+        .map((l) => JSON.parse(l) as { id: number; ms?: number; tokens?: number; error?: string })
+        .find((a) => a.id === 3);
+      const seconds = decode?.ms === undefined ? undefined : decode.ms / 1000 / (decode.tokens ?? 1);
+      Object.assign(points[i] as object, { llamaSecondsPerToken: seconds });
+      console.log(
+        `llama.cpp ${budget.label.padStart(8)}: ${seconds === undefined ? decode?.error : `${seconds.toFixed(3)} s/token`}`,
+      );
+    } catch (error) {
+      console.log(
+        `llama.cpp ${budget.label.padStart(8)}: ended (${(group?.kills() ?? 0) > 0 ? "killed, out of memory" : (error as Error).message.slice(0, 120)})`,
+      );
+    }
+    group?.close();
+  }
+}
+if (values.json !== undefined)
+  writeFileSync(values.json, `${JSON.stringify({ path, weightBytes, points }, null, 2)}\n`);
+if (values.svg !== undefined) {
+  const at = (p: Record<string, unknown>, key: string): [number, number] => [
+    (p.budgetBytes as number) / 2 ** 30,
+    p[key] as number,
+  ];
+  writeFileSync(
+    values.svg,
+    chart("Seconds per token against the memory for weights", "GiB", "s/token", [
+      { name: "hundredweight", colour: "#1565c0", points: points.map((p) => at(p, "secondsPerToken")) },
+      { name: "limit max((S - P) / D, C)", colour: "#2e7d32", dashed: true, points: points.map((p) => at(p, "limit")) },
+      ...(values.llama
+        ? [
+            {
+              name: "llama.cpp (mmap)",
+              colour: "#c62828",
+              points: points
+                .filter((p) => p.llamaSecondsPerToken !== undefined)
+                .map((p) => at(p, "llamaSecondsPerToken")),
+            },
+          ]
+        : []),
+    ]),
+  );
+}
+if (!same) process.exitCode = 1;
