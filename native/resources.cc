@@ -38,6 +38,7 @@ Result<int32_t> file_open_unmapped(Host& host, const char* path, bool direct) {
   HW_TRY(host.check_open());
   std::unique_ptr<File> file(new File);
   HW_TRY(file->data.open(path, direct ? IoMode::direct : IoMode::buffered));
+  file->data.no_readahead();
   return host.add(file.release());
 }
 

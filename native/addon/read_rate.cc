@@ -29,6 +29,7 @@ Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, i
   request_bytes = page_up(request_bytes);
   DataFile file;
   HW_TRY(file.open(path.data, direct ? IoMode::direct : IoMode::buffered));
+  file.no_readahead();
   PinnedMemory memory;
   std::unique_ptr<Reader> reader(Reader::open(static_cast<IoEngine>(engine), depth));
   int64_t places = int64_t{2} * depth;

@@ -67,6 +67,12 @@ Status DataFile::open(const char* path, IoMode mode) {
   return done();
 }
 
+void DataFile::no_readahead() const {
+#if defined(POSIX_FADV_RANDOM)
+  posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM);
+#endif
+}
+
 Status DataFile::check_unchanged() const {
   struct stat info;
   if (fstat(fd_, &info) != 0) return fail("FILE_IO", "cannot look at %.300s: %s", path(), strerror(errno));

@@ -32,6 +32,8 @@ class DataFile {
 
   // FILE_NOT_FOUND, FILE_IO. Falls back to buffered reads where the file system refuses direct ones.
   Status open(const char* path, IoMode mode);
+  // No readahead: bulk reads say what they want, and what comes unasked would stay in the page cache.
+  void no_readahead() const;
   // MODEL_CHANGED when size, time of modification or inode differ from what they were at open().
   Status check_unchanged() const;
   // Reads a few rows through the page cache.
