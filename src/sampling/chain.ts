@@ -123,14 +123,27 @@ export class SamplerChain {
    */
   sample(row: Float32Array): number {
     const { settings, candidates } = this;
+    const greedy = settings.temperature <= 0;
+    const count = greedy ? 1 : settings.topK;
+    // Nothing changes a logit before top-k, so the others need not be looked at twice.
+    if (count > 0 && settings.logitBias.length === 0 && !this.penalties.active) {
+      candidates.loadBest(row, count);
+      return greedy ? candidates.ids[0]! : this.choose();
+    }
     candidates.load(row);
     for (const [id, bias] of settings.logitBias) candidates.logits[id] = candidates.logits[id]! + bias;
     this.penalties.apply(candidates);
     if (candidates.logits[candidates.best()] === -Infinity) {
       throw new HundredweightError("OPTION_INVALID", "logitBias: every token of the vocabulary is banned");
     }
-    if (settings.temperature <= 0) return candidates.ids[candidates.best()]!;
+    if (greedy) return candidates.ids[candidates.best()]!;
     topK(candidates, settings.topK);
+    return this.choose();
+  }
+
+  /** Among the candidates that top-k left. */
+  private choose(): number {
+    const { settings, candidates } = this;
     typical(candidates, settings.typical);
     topP(candidates, settings.topP);
     minP(candidates, settings.minP);

@@ -32,6 +32,11 @@ export class Penalties {
     this.counts = new Int32Array(length === 0 ? 0 : vocab);
   }
 
+  /** Whether some token is penalised. */
+  get active(): boolean {
+    return this.filled > 0;
+  }
+
   accept(id: number): void {
     const { ring, counts } = this;
     if (ring.length === 0 || id >= counts.length) return;

@@ -56,6 +56,39 @@ test("top-k is the head of the full sort, whatever the ties", () => {
   );
 });
 
+test("loading the best of a row is loading it and keeping the best, and finds what is not a number anywhere", () => {
+  fc.assert(
+    fc.property(rows, fc.integer({ min: 1, max: 70 }), (row, k) => {
+      const candidates = new Candidates(row.length);
+      candidates.loadBest(Float32Array.from(row), k);
+      const expected = order(row).slice(0, k);
+      assert.deepEqual(kept(candidates), expected);
+      assert.deepEqual(
+        [...candidates.logits.subarray(0, candidates.size)],
+        expected.map((id) => row[id]),
+      );
+      assert.ok(candidates.sorted);
+    }),
+  );
+  fc.assert(
+    fc.property(
+      rows,
+      fc.nat(59),
+      fc.constantFrom(Number.NaN, Infinity, -Infinity),
+      fc.integer({ min: 1, max: 70 }),
+      (row, at, wrong, k) => {
+        const damaged = Float32Array.from(row);
+        const token = at % row.length;
+        damaged[token] = wrong;
+        const candidates = new Candidates(row.length);
+        const expected = { code: "MODEL_INVALID", details: { token, logit: String(wrong) } };
+        assert.throws(() => candidates.loadBest(damaged, k), expected);
+        assert.throws(() => candidates.load(damaged), expected);
+      },
+    ),
+  );
+});
+
 test("top-p is the shortest head of the full sort that reaches p", () => {
   fc.assert(
     fc.property(rows, fc.double({ min: 0, max: 1, noNaN: true }), fc.integer({ min: 0, max: 70 }), (row, p, k) => {
