@@ -131,7 +131,7 @@ test("dense: the same bits for every memory, ring, thread count, chunk and I/O m
   ];
   for (const [arch, options] of variants) {
     const { path, vocab } = await makeTinyModel(join(folder, `${arch}.gguf`), arch, options);
-    const strategies = await sweep(path, vocab, shares, 40);
+    const strategies = await sweep(path, vocab, shares, 24);
     assert.deepEqual(
       [...strategies].sort().filter((s) => s.startsWith("streamed")),
       ["streamed/buffered", "streamed/direct"],
@@ -146,7 +146,7 @@ test("experts: the same bits from slots of any number", { skip }, async () => {
     ["gpt-oss", "Q8_0"],
   ] as const) {
     const { path, vocab } = await makeTinyModel(join(folder, `${arch}.gguf`), arch, { dtype, dims: 256 });
-    const found = await sweep(path, vocab, [1.1, 0.75, 0.6, 0.5, 0.45], 40).catch((error) => {
+    const found = await sweep(path, vocab, [1.1, 0.75, 0.6, 0.5, 0.45], 24).catch((error) => {
       throw new Error(`${arch}: ${error.message}`, { cause: error });
     });
     assert.ok(
