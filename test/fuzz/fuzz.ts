@@ -9,6 +9,8 @@ export const limits = { seconds: 10, mebibytes: 512 } as const;
 /** Far above what a child with the sanitizer's own memory needs: protects the machine. */
 const killMebibytes = 2048;
 const filesOfAChild = 2000;
+/** Loading TypeScript and making the sound files, on a busy machine. */
+const startSeconds = 120;
 
 export interface FuzzOptions {
   readonly seed: number;
@@ -19,6 +21,8 @@ export interface FuzzOptions {
   readonly preload: string;
   /** Stop after this many faults. Default 10. */
   readonly mostFaults?: number;
+  /** Arguments of node before SEED FROM TO, instead of the real child: for the test of this file. */
+  readonly child?: readonly string[];
   readonly onProgress?: (done: number, summary: FuzzSummary) => void;
 }
 
@@ -45,19 +49,22 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzSummary> {
     largest: { number: -1, kib: 0 },
   };
   const end = options.from + options.count;
-  for (let next = options.from; next < end && summary.faults.length < (options.mostFaults ?? 10); ) {
+  for (let next = options.from; next < end && summary.faults.length < most(options); ) {
     next = await runChild(options, next, Math.min(end, next + filesOfAChild), summary);
     options.onProgress?.(next - options.from, summary);
   }
   return summary;
 }
 
+const most = ({ mostFaults = 10 }: FuzzOptions): number => mostFaults;
+
 /** @returns the first file that was not tried */
 async function runChild(options: FuzzOptions, from: number, to: number, summary: FuzzSummary): Promise<number> {
   const sources = import.meta.url.endsWith(".ts");
   const script = fileURLToPath(new URL(sources ? "./child.ts" : "./child.js", import.meta.url));
   const loader = sources ? ["--import", "tsx"] : [];
-  const args = ["--max-old-space-size=512", ...loader, script, options.seed, from, to].map(String);
+  const program = options.child ?? ["--max-old-space-size=512", ...loader, script];
+  const args = [...program, options.seed, from, to].map(String);
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
@@ -93,12 +100,14 @@ async function runChild(options: FuzzOptions, from: number, to: number, summary:
     running = undefined;
     done = Number(number) + 1;
     account(summary, Number(number), outcome, Number(ms), Number(kib), fault);
+    if (summary.faults.length >= most(options)) child.kill("SIGKILL");
   });
   const watch = setInterval(() => {
     const resident = residentMebibytes(child.pid);
     if (resident > killMebibytes) killed = `killed at ${resident} MiB of memory`;
     if (running !== undefined && performance.now() - since > 1000 * limits.seconds)
       killed = `killed after ${limits.seconds} s`;
+    if (performance.now() - since > 1000 * startSeconds) killed = "killed: it did not start";
     if (killed !== undefined) child.kill("SIGKILL");
   }, 100);
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
@@ -106,6 +115,7 @@ async function runChild(options: FuzzOptions, from: number, to: number, summary:
   });
   clearInterval(watch);
   if (running === undefined && code === 0 && done === to) return to;
+  if (summary.faults.length >= most(options)) return done;
   // Between two files the child is at fault itself: nothing would change by starting it again.
   if (running === undefined) throw new Error(`the child ended with ${code ?? signal} at file ${done}\n${errors}`);
   summary.files++;
