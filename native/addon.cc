@@ -36,6 +36,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<read_rate>("readRate"),
+      bind<memory_rate>("memoryRate"),
+      bind<gemm_rate>("gemmRate"),
       bind<host_open>("hostOpen"),
       bind<host_close>("hostClose"),
       bind<host_set_cancel>("hostSetCancel"),

@@ -40,6 +40,13 @@ Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols
 Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,
                  Slice<const double> extents, Slice<double> out);
 
+// --- probe.cc
+// Bytes per second, all threads: loops without, with and with non-temporal prefetch over huge pages, over ordinary ones;
+// then the bytes of either that were touched.
+Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double> out);
+// Operations per second of products of many rows, two per multiply-add. Runs once, then for `seconds`.
+Result<double> gemm_rate(int32_t threads, int32_t dtype, double seconds);
+
 // The table of `isa`, or the selected one when there is none. OPTION_INVALID when it cannot be used here.
 Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa);
 

@@ -142,6 +142,14 @@ export interface NativeAddon {
     extents: Float64Array,
     out: Float64Array,
   ): void;
+  /**
+   * Reads memory with all threads: `bytes` of it (1 MiB .. 64 GiB; a quarter of that with small pages), or what can be
+   * touched in about `seconds`. out: bytes per second of loops [plain, prefetch, non-temporal prefetch] over huge pages,
+   * over ordinary ones, then bytes touched of either. @throws MEMORY_BUDGET, OPTION_INVALID
+   */
+  memoryRate(threads: number, bytes: number, seconds: number, out: Float64Array): void;
+  /** Operations per second (two per multiply-add) of the product with many rows; best of what runs in `seconds`. */
+  gemmRate(threads: number, dtypeId: number, seconds: number): number;
   /** For tests and tools, one call each: no host. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */
