@@ -1,85 +1,263 @@
 /**
- * Prefill and decode beside llama.cpp on the same file, alternately in one run.
+ * Prefill, decode and few-row passes beside llama.cpp on the same file, alternately in one run, with what the machine
+ * could do at best.
  *
- *   node dist/bench/vs-llama-cpp.js MODEL [-p 512] [-n 64] [-r 5] [--threads 2] [--json]
+ *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
+ *     [-n 32] [-r 3] [--threads N] [--all] [--no-ceilings] [--json FILE]
  *
- * Protocol: both engines stay loaded; each repetition measures ours, llama.cpp with mmap, ours ... in turn, greedy, end of
- * text ignored, empty cache; one round of warm-up; medians and spread. llama.cpp is npm node-llama-cpp's prebuilt CPU
- * binary (scripts/fetch-peer.mjs) with flash attention; its decode figure includes that binding's per-token overhead.
+ * Protocol: docs/benchmarks.md. Without lists: prefill 512, depth 0, rows 1 and 4; --all takes the lists above and 5
+ * repetitions. `--prefill none` leaves a part out.
  */
-import { cpus } from "node:os";
+import { writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { load } from "../src/model.js";
-import { openPeer } from "../test/support/peer.js";
+import { type Ceilings, measureCeilings } from "../src/cli/ceilings.js";
+import { load, type Model } from "../src/model.js";
+import { defaultThreads } from "../src/native/threads.js";
+import { openPeer, type Peer } from "../test/support/peer.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    prompt: { type: "string", short: "p", default: "512" },
-    decode: { type: "string", short: "n", default: "64" },
-    repetitions: { type: "string", short: "r", default: "5" },
-    threads: { type: "string", default: "2" },
-    json: { type: "boolean", default: false },
+    prefill: { type: "string" },
+    depth: { type: "string" },
+    rows: { type: "string" },
+    decode: { type: "string", short: "n", default: "32" },
+    repetitions: { type: "string", short: "r" },
+    threads: { type: "string" },
+    all: { type: "boolean", default: false },
+    "no-ceilings": { type: "boolean", default: false },
+    json: { type: "string" },
   },
 });
 const path = positionals[0];
-if (path === undefined) throw new Error("usage: vs-llama-cpp MODEL [-p 512] [-n 64] [-r 5] [--threads 2] [--json]");
-const [prompt, decode, repetitions, threads] = [values.prompt, values.decode, values.repetitions, values.threads].map(
-  Number,
-) as [number, number, number, number];
+if (path === undefined) throw new Error("usage: vs-llama-cpp MODEL [--all] [--json FILE] ...; see docs/benchmarks.md");
+const list = (text: string | undefined, few: number[], all: number[]): number[] =>
+  text === "none" ? [] : (text?.split(",").map(Number) ?? (values.all ? all : few));
+const prefills = list(values.prefill, [512], [128, 512, 2048]);
+const depths = list(values.depth, [0], [0, 4096, 16384]);
+const rowCounts = list(values.rows, [1, 4], [1, 2, 4, 8, 16]);
+const decode = Number(values.decode);
+const repetitions = Number(values.repetitions ?? (values.all ? 5 : 3));
+const threads = Number(values.threads ?? defaultThreads());
+/** Rows of a pass of both engines. */
+const batch = 512;
 
-const llama = openPeer();
-if (llama === undefined) throw new Error("llama.cpp is not installed: node scripts/fetch-peer.mjs");
-const contextTokens = Math.max(prompt, decode) + 64;
-const { system } = await llama.load({ path, threads, contextTokens, batch: 512, flashAttention: true });
-const model = await load(path, { contextTokens, threads });
-const ids = Array.from({ length: prompt }, (_, i) => 100 + ((i * 7919) % 200));
-
-const runs = {
-  prefill: { ours: [] as number[], llama: [] as number[] },
-  decode: { ours: [] as number[], llama: [] as number[] },
-};
-for (let run = 0; run <= repetitions; run++) {
-  const mine = await model.measure(prompt, 0);
-  const theirs = await llama.ask<{ ms: number }>("prefill", { ids });
-  const mineDecode = await model.measure(0, decode);
-  await llama.ask("prefill", { ids: ids.slice(0, 1) });
-  const theirsDecode = await llama.ask<{ ms: number; tokens: number }>("decode", { count: decode });
-  if (run === 0) continue;
-  runs.prefill.ours.push((1000 * prompt) / mine.prefillMs);
-  runs.prefill.llama.push((1000 * prompt) / theirs.ms);
-  runs.decode.ours.push((1000 * decode) / mineDecode.decodeMs);
-  runs.decode.llama.push((1000 * theirsDecode.tokens) / theirsDecode.ms);
+type Engine = "ours" | "mmap" | "noMmap";
+interface Series {
+  readonly medianTps: number;
+  readonly minTps: number;
+  readonly maxTps: number;
+  readonly runs: readonly number[];
 }
-const { info } = model;
-await model.close();
-llama.close();
+interface Result {
+  readonly test: "prefill" | "decode" | "rows";
+  /** Prompt rows, depth, or sequences. */
+  readonly size: number;
+  readonly ours: Series;
+  readonly llamaCpp: { readonly mmap: Series; readonly noMmap: Series; readonly best: "mmap" | "noMmap" };
+  /** Medians; the spread is that of the ratios repetition by repetition. */
+  readonly ratio: number;
+  readonly ratioMin: number;
+  readonly ratioMax: number;
+}
 
-const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] as number;
-const series = (name: "prefill" | "decode", tokens: number) => {
-  const { ours, llama: theirs } = runs[name];
-  const ratios = ours.map((value, i) => value / (theirs[i] as number));
-  return {
-    test: name,
-    tokens,
-    ours: median(ours),
-    llamaCpp: median(theirs),
-    ratio: median(ratios),
-    ratios,
-    runs: runs[name],
-  };
-};
-const results = [series("prefill", prompt), series("decode", decode)];
-if (values.json) {
-  console.log(
-    JSON.stringify({ path, ops: info.ops, threads, cpu: cpus()[0]?.model, llamaCpp: system, results }, null, 2),
-  );
-} else {
-  console.log(`${path}  ${cpus()[0]?.model}, ${threads} threads\nours ${info.ops}; llama.cpp ${system}`);
-  for (const r of results) {
-    const spread = `${Math.min(...r.ratios).toFixed(2)}-${Math.max(...r.ratios).toFixed(2)}`;
-    console.log(
-      `${r.test.padEnd(8)} ${r.tokens}: ours ${r.ours.toFixed(1)} tok/s, llama.cpp ${r.llamaCpp.toFixed(1)} tok/s, ratio ${r.ratio.toFixed(2)} (${spread})`,
-    );
+const middle = (sorted: readonly number[]): number =>
+  ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
+
+function series(runs: readonly number[]): Series {
+  const sorted = [...runs].sort((a, b) => a - b);
+  return { medianTps: middle(sorted), minTps: sorted[0] as number, maxTps: sorted.at(-1) as number, runs };
+}
+
+const results: Result[] = [];
+
+/** One warm-up and the repetitions, the engines in turn. A run gives the tokens it made and their milliseconds. */
+async function compare(
+  test: Result["test"],
+  size: number,
+  run: Readonly<Record<Engine, () => Promise<{ tokens: number; ms: number }>>>,
+): Promise<void> {
+  const rates: Record<Engine, number[]> = { ours: [], mmap: [], noMmap: [] };
+  for (let repetition = 0; repetition <= repetitions; repetition++) {
+    for (const engine of ["ours", "mmap", "noMmap"] as const) {
+      const { tokens, ms } = await run[engine]();
+      if (repetition > 0) rates[engine].push((1000 * tokens) / ms);
+    }
   }
+  const [ours, mmap, noMmap] = [series(rates.ours), series(rates.mmap), series(rates.noMmap)];
+  const best = mmap.medianTps >= noMmap.medianTps ? "mmap" : "noMmap";
+  const ratios = rates.ours.map((rate, i) => rate / (rates[best][i] as number));
+  const result: Result = {
+    test,
+    size,
+    ours,
+    llamaCpp: { mmap, noMmap, best },
+    ratio: ours.medianTps / Math.max(mmap.medianTps, noMmap.medianTps),
+    ratioMin: Math.min(...ratios),
+    ratioMax: Math.max(...ratios),
+  };
+  results.push(result);
+  const theirs = result.llamaCpp[best].medianTps;
+  const spread = `${result.ratioMin.toFixed(2)}-${result.ratioMax.toFixed(2)}`;
+  console.error(
+    `${test.padEnd(7)} ${String(size).padStart(5)}: ours ${ours.medianTps.toFixed(1)} tok/s, ` +
+      `llama.cpp ${theirs.toFixed(1)} (${best}), ratio ${result.ratio.toFixed(2)} (${spread})`,
+  );
+}
+
+interface Engines {
+  readonly model: Model;
+  readonly peers: Readonly<Record<"mmap" | "noMmap", Peer>>;
+}
+let llamaSystem = "";
+let ops = "";
+
+/** All three engines with the same shape, loaded at the same time. */
+async function withEngines(contextTokens: number, sequences: number, use: (engines: Engines) => Promise<void>) {
+  const open = async (mmap: boolean): Promise<Peer> => {
+    const peer = openPeer();
+    if (peer === undefined) throw new Error("llama.cpp is not installed: node scripts/fetch-peer.mjs");
+    const request = { path: path as string, threads, contextTokens, sequences, batch, mmap, flashAttention: true };
+    llamaSystem = (await peer.load(request)).system;
+    return peer;
+  };
+  const peers = { mmap: await open(true), noMmap: await open(false) };
+  const model = await load(path as string, { contextTokens, sequences, threads, chunkRows: batch });
+  ops = model.info.ops;
+  try {
+    await use({ model, peers });
+  } finally {
+    await model.close();
+    peers.mmap.close();
+    peers.noMmap.close();
+  }
+}
+
+const ids = (count: number): number[] => Array.from({ length: count }, (_, i) => 100 + ((i * 7919) % 200));
+
+async function oneSequence({ model, peers }: Engines): Promise<void> {
+  for (const count of prefills) {
+    const theirs = (peer: Peer) => async () => {
+      const { ms } = await peer.ask<{ ms: number }>("prefill", { ids: ids(count) });
+      return { tokens: count, ms };
+    };
+    await compare("prefill", count, {
+      ours: async () => ({ tokens: count, ms: (await model.measure(count, 0)).prefillMs }),
+      mmap: theirs(peers.mmap),
+      noMmap: theirs(peers.noMmap),
+    });
+  }
+  for (const depth of depths) {
+    // A long past is computed once; each repetition then goes on where the last one ended.
+    if (depth > 0) for (const peer of Object.values(peers)) await peer.ask("prefill", { ids: ids(depth) });
+    const theirs = (peer: Peer) => async () => {
+      if (depth === 0) await peer.ask("prefill", { ids: ids(1) });
+      return peer.ask<{ ms: number; tokens: number }>("decode", { count: decode });
+    };
+    await compare("decode", depth, {
+      ours: async () => ({ tokens: decode, ms: (await model.measure(0, decode, { depth })).decodeMs }),
+      mmap: theirs(peers.mmap),
+      noMmap: theirs(peers.noMmap),
+    });
+  }
+}
+
+async function fewRows({ model, peers }: Engines): Promise<void> {
+  const passes = Math.max(4, decode >> 1);
+  for (const rows of rowCounts) {
+    const theirs = (peer: Peer) => async () => {
+      const { ms } = await peer.ask<{ ms: number }>("rows", { rows, count: passes });
+      return { tokens: rows * passes, ms };
+    };
+    await compare("rows", rows, {
+      ours: async () => ({ tokens: rows * passes, ms: (await model.measure(0, passes, { rows })).decodeMs }),
+      mmap: theirs(peers.mmap),
+      noMmap: theirs(peers.noMmap),
+    });
+  }
+}
+
+/** What a token costs in principle: operations of a row, KV bytes and operations of attention at each depth. */
+async function shape() {
+  const contextTokens = Math.max(64, ...depths.map((depth) => depth + 2));
+  const model = await load(path as string, { contextTokens, threads, chunkRows: batch, profile: "times" });
+  try {
+    const entries = async () => (await model.profile()).phases.at(-1)?.entries ?? [];
+    const total = (all: Awaited<ReturnType<typeof entries>>, key: "bytes" | "operations", name: string): number =>
+      all.filter((entry) => entry.name.startsWith(name)).reduce((sum, entry) => sum + entry[key], 0);
+    await model.measure(0, 1);
+    const one = await entries();
+    const attention: { depth: number; bytes: number; operations: number }[] = [];
+    for (const depth of depths.filter((d) => d > 0)) {
+      await model.measure(0, 1, { depth });
+      const found = await entries();
+      const passes = found.find((entry) => entry.name === "embed")?.calls ?? 1;
+      attention.push({
+        depth,
+        bytes: total(found, "bytes", "attention") / passes,
+        operations: total(found, "operations", "attention") / passes,
+      });
+    }
+    const rowOperations = total(one, "operations", "matmul") + total(one, "operations", "experts");
+    return { rowOperations, passWeightBytes: model.info.passWeightBytes, attention };
+  } finally {
+    await model.close();
+  }
+}
+
+/** Each result beside what the machine's ceilings allow; null where a ceiling is unknown. */
+function rooflines(work: Awaited<ReturnType<typeof shape>>, ceilings: Ceilings | undefined) {
+  const { memoryGBps, int8Gops, int8SixteenBitGops, fmaGflops } = ceilings ?? {};
+  const share = (value: number, ceiling: number | undefined): number | null => (ceiling ? value / ceiling : null);
+  const prefillTps = Math.max(0, ...results.filter((r) => r.test === "prefill").map((r) => r.ours.medianTps));
+  const base = results.find((r) => r.test === "decode" && r.size === 0);
+  return results.map((r) => {
+    const tps = r.ours.medianTps;
+    const name = { test: r.test, size: r.size };
+    if (r.test === "prefill") {
+      const gops = (tps * work.rowOperations) / 1e9;
+      return { ...name, gops, ofInt8: share(gops, int8Gops), ofInt8SixteenBit: share(gops, int8SixteenBitGops) };
+    }
+    const passMs = (1000 * (r.test === "rows" ? r.size : 1)) / tps;
+    const weightMs = memoryGBps ? work.passWeightBytes / 1e6 / memoryGBps : undefined;
+    if (r.test === "rows") {
+      const arithmeticMs = prefillTps > 0 ? (1000 * r.size) / prefillTps : undefined;
+      const floorMs = weightMs && arithmeticMs ? Math.max(weightMs, arithmeticMs) : undefined;
+      return { ...name, passMs, floorMs: floorMs ?? null, overFloor: share(passMs, floorMs) };
+    }
+    const weightGBps = (tps * work.passWeightBytes) / 1e9;
+    const attention = work.attention.find(({ depth }) => depth === r.size);
+    if (attention === undefined || base === undefined) {
+      return { ...name, passMs, weightGBps, ofMemory: share(weightGBps, memoryGBps) };
+    }
+    const addedMs = passMs - 1000 / base.ours.medianTps;
+    const floorMs =
+      memoryGBps && fmaGflops
+        ? Math.max(attention.bytes / 1e6 / memoryGBps, attention.operations / 1e6 / (0.6 * fmaGflops))
+        : undefined;
+    return { ...name, passMs, addedMs, floorMs: floorMs ?? null, overFloor: share(addedMs, floorMs) };
+  });
+}
+
+const load0 = loadavg();
+const work = await shape();
+const ceilings = values["no-ceilings"] ? undefined : await measureCeilings(threads);
+if (prefills.length + depths.length > 0)
+  await withEngines(
+    Math.max(...prefills, ...depths.map((d) => d + (repetitions + 2) * (decode + 2))) + 64,
+    1,
+    oneSequence,
+  );
+if (rowCounts.length > 0) await withEngines((repetitions + 2) * decode + 64, Math.max(...rowCounts), fewRows);
+
+const machine = { cpu: cpus()[0]?.model, threads, loadAverage: { before: load0, after: loadavg() }, ceilings };
+const document = { path, ops, llamaCpp: llamaSystem, machine, work, results, rooflines: rooflines(work, ceilings) };
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(document, null, 2)}\n`);
+console.log(`${path}  ${machine.cpu}, ${threads} threads, load ${load0[0]?.toFixed(1)}; ours ${ops}`);
+if (ceilings !== undefined) console.log(`ceilings ${JSON.stringify(ceilings)}`);
+for (const line of document.rooflines) {
+  const { test, size, ...rest } = line;
+  const figures = Object.entries(rest).map(([key, value]) => `${key} ${value === null ? "?" : value.toPrecision(3)}`);
+  console.log(`${test.padEnd(7)} ${String(size).padStart(5)}: ${figures.join(", ")}`);
 }

@@ -111,7 +111,7 @@ const handlers = {
   },
   async decode(q) {
     const last = q.first ?? 1;
-    const generator = sequences[0].evaluate([last], { temperature: 0 });
+    const generator = sequences[0].evaluate([last], { temperature: 0, yieldEogToken: true });
     await generator.next(); // the first token pays for the sampler
     const started = performance.now();
     let ids = 0;
@@ -120,9 +120,14 @@ const handlers = {
   },
   async rows(q) {
     const used = sequences.slice(0, q.rows);
+    for (const s of used) await s.clearHistory();
+    // Without a wanted token llama.cpp would leave out the last layer's end and the head.
+    const want = { generateNext: { token: true, options: { temperature: 0 } } };
+    const next = used.map((_, j) => 100 + j);
     const started = performance.now();
     for (let i = 0; i < q.count; i++) {
-      await Promise.all(used.map((s, j) => s.evaluateWithoutGeneratingNewTokens([100 + i + j])));
+      const answers = await Promise.all(used.map((s, j) => s.controlledEvaluate([[next[j], want]])));
+      for (const [j, answer] of answers.entries()) next[j] = answer.at(-1).next.token;
     }
     return { ms: performance.now() - started };
   },
