@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { diskInfo } from "./disk-info.js";
+import { diskInfo } from "../weights/disk-info.js";
 import { main } from "./main.js";
 import { memoryDocument } from "./memory-report.js";
 import { parseCpuList } from "./model-options.js";

@@ -29,7 +29,12 @@ export function defaultMachine(known: Partial<MachineProfile> = {}, root = "/"):
   const threads = known.threads ?? defaultThreads();
   const disk = known.diskReadBytesPerSecond ?? guessedDiskRate;
   return {
-    memoryLimitBytes: Math.min(limit.totalBytes, limit.cgroup?.limitBytes ?? Infinity),
+    memoryLimitBytes: Math.min(
+      limit.totalBytes,
+      limit.cgroup?.limitBytes ?? Infinity,
+      limit.process.addressSpaceBytes,
+      limit.process.dataBytes,
+    ),
     availableBytes: limit.budgetBytes,
     memoryReadBytesPerSecond: Math.min(guessedMemoryRate.most, guessedMemoryRate.perThread * threads),
     diskReadBytesPerSecond: disk,

@@ -82,3 +82,32 @@ test("page cache of a group can be dropped; the level that leaves least counts, 
   const alone = { ...files, "sys/fs/cgroup/user/memory.current": "0\n" };
   withFiles(alone, (root) => assert.equal(memoryLimit(root).cgroup?.usedBytes, GiB / 2));
 });
+
+test("limits of the process itself: address space and data, less what is used; locked memory limits nothing", () => {
+  const limits = (space: string, data: string) =>
+    "Limit                     Soft Limit           Hard Limit           Units     \n" +
+    `Max data size             ${data.padEnd(20)} unlimited            bytes     \n` +
+    "Max locked memory         8388608              8388608              bytes     \n" +
+    `Max address space         ${space.padEnd(20)} unlimited            bytes     \n`;
+  const files = {
+    "proc/meminfo": meminfo,
+    "proc/self/status": `Name:\tnode\nVmSize:\t${2 * 2 ** 20} kB\nVmData:\t${2 ** 20} kB\n`,
+    "proc/self/limits": limits(`${10 * GiB}`, `${5 * GiB}`),
+  };
+  withFiles(files, (root) => {
+    const limit = memoryLimit(root);
+    assert.deepEqual(limit.process, {
+      addressSpaceBytes: 10 * GiB,
+      dataBytes: 5 * GiB,
+      lockedBytes: 8 * 2 ** 20,
+      leftBytes: 4 * GiB,
+    });
+    assert.equal(limit.budgetBytes, 3.75 * GiB);
+    writeFileSync(join(root, "proc/self/limits"), limits(`${3 * GiB}`, "unlimited"));
+    assert.equal(memoryLimit(root).process.leftBytes, GiB);
+    writeFileSync(join(root, "proc/self/limits"), limits("unlimited", "unlimited"));
+    assert.equal(memoryLimit(root).budgetBytes, 15 * GiB);
+    writeFileSync(join(root, "proc/self/limits"), limits(`${GiB}`, "unlimited"));
+    assert.equal(memoryLimit(root).budgetBytes, 0);
+  });
+});

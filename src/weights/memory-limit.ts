@@ -1,4 +1,4 @@
-/** How much memory this process may really use: the machine, and the cgroup it runs in (v1 or v2). */
+/** How much memory this process may really use: the machine, the cgroup it runs in (v1 or v2), its own limits. */
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
@@ -12,8 +12,21 @@ export interface MemoryLimit {
   readonly cgroup:
     | { readonly version: 1 | 2; readonly path: string; readonly limitBytes: number; readonly usedBytes: number }
     | undefined;
-  /** What is left for a model: the smaller of the two, less a margin for everything else. */
+  /** The process's own limits, each Infinity when there is none. */
+  readonly process: ProcessLimits;
+  /** What is left for a model: the smallest of all, less a margin for everything else. */
   readonly budgetBytes: number;
+}
+
+export interface ProcessLimits {
+  /** RLIMIT_AS: everything mapped, files included. */
+  readonly addressSpaceBytes: number;
+  /** RLIMIT_DATA: private writable memory. */
+  readonly dataBytes: number;
+  /** RLIMIT_MEMLOCK: weights beyond it are not locked and may be swapped out; it limits nothing else. */
+  readonly lockedBytes: number;
+  /** Below the tighter of the first two, beyond what this process has already. */
+  readonly leftBytes: number;
 }
 
 /** Left to the system and to other programs. */
@@ -26,12 +39,26 @@ export function memoryLimit(root = "/"): MemoryLimit {
   const kib = /^MemAvailable:\s+(\d+) kB/m.exec(info)?.[1];
   const availableBytes = kib === undefined ? process.availableMemory() : Number(kib) * 1024;
   const cgroup = cgroupLimit(root);
+  const own = processLimits(root);
   const free = Math.min(
     availableBytes,
+    own.leftBytes,
     cgroup === undefined ? Infinity : Math.max(0, cgroup.limitBytes - cgroup.usedBytes),
   );
   const margin = Math.max(marginLeast, free * marginShare);
-  return { totalBytes, availableBytes, cgroup, budgetBytes: Math.max(0, Math.floor(free - margin)) };
+  return { totalBytes, availableBytes, cgroup, process: own, budgetBytes: Math.max(0, Math.floor(free - margin)) };
+}
+
+function processLimits(root: string): ProcessLimits {
+  const limits = read(join(root, "proc/self/limits")) ?? "";
+  const status = read(join(root, "proc/self/status")) ?? "";
+  // The soft limit is the one that counts; "unlimited" is no number.
+  const soft = (name: string) => Number(new RegExp(`^${name}\\s+(\\d+)\\s`, "m").exec(limits)?.[1] ?? Infinity);
+  const used = (name: string) => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0);
+  const addressSpaceBytes = soft("Max address space");
+  const dataBytes = soft("Max data size");
+  const left = Math.min(addressSpaceBytes - used("VmSize"), dataBytes - used("VmData"));
+  return { addressSpaceBytes, dataBytes, lockedBytes: soft("Max locked memory"), leftBytes: Math.max(0, left) };
 }
 
 function cgroupLimit(root: string): MemoryLimit["cgroup"] {

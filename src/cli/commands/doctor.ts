@@ -3,8 +3,8 @@ import { availableParallelism, cpus } from "node:os";
 import type { Command } from "commander";
 import { addonStatus } from "../../native/addon.js";
 import { packageRoot, packageVersion } from "../../package-root.js";
+import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
-import { diskInfo } from "../disk-info.js";
 import { formatBytes, printJson } from "../output.js";
 
 export function register(program: Command): void {
