@@ -21,7 +21,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
-  const { contextTokens, chunkRows, kvType, placement, residency } = planResources(description, options);
+  const { contextTokens, chunkRows, kvType, placement, residency } = planResources(description, options, path);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
   const sequences = options.sequences ?? 1;
   const plainOps = createOps({

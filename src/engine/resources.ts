@@ -4,8 +4,8 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
-import { defaultMachine } from "../weights/machine.js";
 import { Planner } from "../weights/plan.js";
+import { knownMachine } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
 import type { EngineOptions, ResidencyInfo } from "./protocol.js";
 
@@ -23,13 +23,16 @@ const defaultContextTokens = 4096;
 const defaultChunkRows = 512;
 export const defaultLogitRows = 16;
 
-/** @throws MEMORY_BUDGET, OPTION_INVALID */
-export function planResources(description: ModelDescription, options: EngineOptions): Resources {
+/**
+ * @param path the model's file: tells on which disk it lies
+ * @throws MEMORY_BUDGET, OPTION_INVALID
+ */
+export function planResources(description: ModelDescription, options: EngineOptions, path: string): Resources {
   const kvType = options.kvType ?? "f16";
   if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
-  const machine = defaultMachine(options.threads === undefined ? {} : { threads: options.threads });
+  const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
   const { contextTokens, chunkRows, logitRows, memoryBytes, ringBytes, weightsMemoryBytes } = options;
-  const planner = new Planner(description, machine, {
+  const planner = new Planner(description, known.profile, {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
@@ -39,7 +42,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
   });
   const plan = planner.plan();
-  const { io, placement } = openResidency(planner.model, plan, options.io);
+  const { io, placement } = openResidency(planner.model, plan, options.io, known.disk);
   return {
     contextTokens: plan.contextTokens,
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),

@@ -6,6 +6,7 @@
 import type { WeightPlacement } from "../ops/ops.js";
 import type { Plan } from "./plan.js";
 import type { PlanModel } from "./plan-model.js";
+import type { DiskWay } from "./probe-disk.js";
 
 export type IoMode = "auto" | "mmap" | "direct" | "buffered";
 
@@ -20,16 +21,18 @@ export interface Residency {
 
 /**
  * `auto` maps a model that fits (shared with other processes, an instant second start) and reads directly what does
- * not. `mmap` maps whatever the plan says: the system decides what stays, and the budget is not kept.
+ * not, unless buffered reads were measured to be faster. `mmap` maps whatever the plan says: the system decides what
+ * stays, and the budget is not kept.
+ * @param way the best way to read this disk, where it has been measured
  */
-export function openResidency(model: PlanModel, plan: Plan, io: IoMode = "auto"): Residency {
+export function openResidency(model: PlanModel, plan: Plan, io: IoMode = "auto", way?: DiskWay): Residency {
   const heldBytes = plan.bytes.pinned + plan.bytes.ring + plan.bytes.expertSlots;
-  const mode = io === "auto" ? (plan.strategy === "resident" ? "mmap" : "direct") : io;
+  const mode = io === "auto" ? (plan.strategy === "resident" ? "mmap" : (way?.mode ?? "direct")) : io;
   if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };
-  return { io: mode, placement: placementOf(model, plan, mode), heldBytes };
+  return { io: mode, placement: placementOf(model, plan, mode, way), heldBytes };
 }
 
-function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered"): WeightPlacement {
+function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", way?: DiskWay): WeightPlacement {
   const { matrices, slotClasses, ring } = plan;
   const { expertLayers } = model;
   const pinnedRows = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinnedRows[i]!]));
@@ -40,6 +43,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered"): W
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {
     io,
+    ...(way !== undefined && way.mode === io && { engine: way.engine, depth: way.depth }),
     pinnedRows,
     tiles,
     ringBytes: ring.bytes,

@@ -5,16 +5,19 @@ import { addonStatus } from "../../native/addon.js";
 import { packageRoot, packageVersion } from "../../package-root.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
+import { knownMachine, probeMachine } from "../../weights/probe.js";
 import { formatBytes, printJson } from "../output.js";
+import { probeLines } from "../probe-first.js";
 
 export function register(program: Command): void {
   program
     .command("doctor")
     .description("Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.")
     .argument("[path]", "where the models lie (default: the current folder)")
+    .option("--probe", "measure how fast disk and memory are read, a few seconds, and remember it")
     .option("--json", "one JSON document on stdout")
-    .action((path: string | undefined, flags: { json?: boolean }) => {
-      const findings = examine(path ?? process.cwd());
+    .action((path: string | undefined, flags: { probe?: boolean; json?: boolean }) => {
+      const findings = examine(path ?? process.cwd(), flags.probe === true);
       const report: Report = { ...findings, advice: advise(findings) };
       if (flags.json) printJson(report);
       else process.stdout.write(describe(report));
@@ -24,10 +27,13 @@ export function register(program: Command): void {
 type Findings = ReturnType<typeof examine>;
 type Report = Findings & { readonly advice: readonly string[] };
 
-function examine(path: string) {
+const probeSeconds = 6;
+
+function examine(path: string, probe: boolean) {
   const addon = addonStatus();
   const memory = memoryLimit();
   const disk = diskInfo(path);
+  const probed = probe ? probeMachine({ path, refresh: true, seconds: probeSeconds }) : knownMachine({ path });
   return {
     version: packageVersion(),
     node: process.version,
@@ -41,6 +47,8 @@ function examine(path: string) {
     addon: { state: addon.state, reason: addon.reason ?? null, isa: addon.isa ?? null, isas: addon.isas ?? [] },
     memory: { ...memory, cgroup: memory.cgroup ?? null },
     disk,
+    /** Null: not measured yet. */
+    measured: { disk: probed.disk ?? null, cpu: probed.cpu ?? null, profile: probed.profile, notes: probed.notes },
   };
 }
 
@@ -61,7 +69,17 @@ function advise({ addon, memory, disk }: Findings): string[] {
 }
 
 function describe(report: Report): string {
-  const { cpu, addon, memory, disk } = report;
+  const { cpu, addon, memory, disk, measured } = report;
+  const limits = Object.entries({
+    "address space": memory.process.addressSpaceBytes,
+    data: memory.process.dataBytes,
+    "locked memory": memory.process.lockedBytes,
+  }).filter(([, bytes]) => bytes !== Infinity);
+  const rates = probeLines({
+    cpu: measured.cpu ?? undefined,
+    disk: measured.disk ?? undefined,
+    profile: measured.profile,
+  });
   const lines = [
     `hundredweight ${report.version}, Node ${report.node}, ${report.platform}`,
     `cpu      ${cpu.model}; ${cpu.physicalCores ?? "?"} physical, ${cpu.logicalCores} logical cores`,
@@ -72,6 +90,9 @@ function describe(report: Report): string {
       ? "cgroup   no memory limit"
       : `cgroup   v${memory.cgroup.version} limit ${formatBytes(memory.cgroup.limitBytes)}, ${formatBytes(memory.cgroup.usedBytes)} used`,
     `disk     ${disk.kind} (${disk.fileSystem ?? "?"} on ${disk.device ?? "?"}), ${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.totalBytes)}`,
+    ...(limits.length === 0 ? [] : [`limits   ${limits.map(([n, b]) => `${n} ${formatBytes(b)}`).join(", ")}`]),
+    ...(rates.length === 0 ? ["not measured yet: --probe"] : rates).map((line) => `rates    ${line}`),
+    ...measured.notes.map((line) => `note     ${line}`),
     ...report.advice.map((line) => `advice   ${line}`),
   ];
   return `${lines.join("\n")}\n`;

@@ -9,9 +9,10 @@ import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel } from "../../models/index.js";
 import type { KvType } from "../../ops/ops.js";
-import { defaultMachine, type MachineProfile } from "../../weights/machine.js";
+import type { MachineProfile } from "../../weights/machine.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
+import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
 import { parseBytes, parseChoice, parseInteger } from "../options.js";
 import { formatBytes, printJson } from "../output.js";
 
@@ -67,7 +68,13 @@ export function register(program: Command): void {
     .action(async (model: string | undefined, flags: PlanFlags) => {
       const checkpoint = await subject(model, flags);
       const description = describeModel(checkpoint);
-      const machine = machineOf(flags);
+      // A model without a file would lie here.
+      const known = knownMachine({
+        path: model ?? process.cwd(),
+        ...(flags.threads !== undefined && { threads: flags.threads }),
+      });
+      const machine = machineOf(known, flags);
+      const sources = sourcesOf(known, flags);
       const options = optionsOf(flags);
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
@@ -75,13 +82,13 @@ export function register(program: Command): void {
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
-        printJson(document(plan, budgetBytes, minimumBudgetBytes, advice));
+        printJson({ ...document(plan, budgetBytes, minimumBudgetBytes, advice), machine, sources });
         if (plan === undefined) process.exitCode = 1;
         return;
       }
       const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
       const advice = advise(description, machine, options, found);
-      process.stdout.write(table(checkpoint, planner, found, minimumBudgetBytes, advice));
+      process.stdout.write(table(checkpoint, planner, found, minimumBudgetBytes, advice, sources));
     });
 }
 
@@ -113,16 +120,37 @@ function positive(value: number, text: string, option: string): number {
   return value;
 }
 
-function machineOf(flags: PlanFlags): MachineProfile {
-  return defaultMachine({
-    ...(flags.threads !== undefined && { threads: flags.threads }),
+function machineOf(known: ProbedMachine, flags: PlanFlags): MachineProfile {
+  return {
+    ...known.profile,
     ...(flags.diskRate !== undefined && {
       diskReadBytesPerSecond: flags.diskRate,
       diskFirstTouchBytesPerSecond: flags.diskRate,
     }),
     ...(flags.memoryRate !== undefined && { memoryReadBytesPerSecond: flags.memoryRate }),
     ...(flags.gemmRate !== undefined && { gemmOpsPerSecond: flags.gemmRate }),
-  });
+  };
+}
+
+/** Where each rate comes from: given, measured on a day, or assumed. */
+interface Sources {
+  readonly disk: string;
+  readonly memory: string;
+  readonly gemm: string;
+}
+
+function sourcesOf({ cpu, disk }: ProbedMachine, flags: PlanFlags): Sources {
+  const source = (given: number | undefined, measured: { readonly measuredAt: string } | undefined) => {
+    if (given !== undefined) return "given";
+    return measured === undefined
+      ? "assumed; doctor --probe measures it"
+      : `measured on ${measured.measuredAt.slice(0, 10)}`;
+  };
+  return {
+    disk: source(flags.diskRate, disk),
+    memory: source(flags.memoryRate, cpu),
+    gemm: source(flags.gemmRate, cpu),
+  };
 }
 
 function optionsOf(flags: PlanFlags): PlanOptions {
@@ -182,6 +210,7 @@ function table(
   plan: Plan,
   minimum: number,
   advice: readonly string[],
+  sources: Sources,
 ): string {
   const { bytes, prediction: p } = plan;
   const lines: string[] = [];
@@ -219,11 +248,9 @@ function table(
     `a token (compute alone ${seconds(p.computeSeconds)}, first ${seconds(p.firstPassSeconds)})`,
   );
   row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
-  row(
-    "assumed",
-    "",
-    `disk ${gbs(machine.diskReadBytesPerSecond)}, memory ${gbs(machine.memoryReadBytesPerSecond)}, ${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s, ${machine.threads} threads`,
-  );
+  row("disk", gbs(machine.diskReadBytesPerSecond), sources.disk);
+  row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);
+  row("products", `${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s`, sources.gemm);
   for (const note of plan.notes) lines.push(`note: ${note}`);
   for (const line of advice) lines.push(`advice: ${line}`);
   return `${lines.join("\n")}\n`;

@@ -9,6 +9,7 @@ import { withInterrupt } from "../interrupt.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { formatBytes, forTerminal, printJson, warn } from "../output.js";
+import { probeOnFirstUse } from "../probe-first.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
@@ -16,6 +17,7 @@ import { addSamplingOptions, generateOptions, type SamplingFlags } from "../samp
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;
   system?: string;
+  probe?: boolean;
 }
 
 export function register(program: Command): void {
@@ -25,7 +27,8 @@ export function register(program: Command): void {
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
     .argument("[prompt]", "the prompt; - reads it from stdin")
     .option("--raw", "continue the prompt as it is, without chat template")
-    .option("--system <text>", "system message for the chat template");
+    .option("--system <text>", "system message for the chat template")
+    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
   );
@@ -35,6 +38,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
   const target = splitArguments(model, prompt);
   const text = target.prompt === "-" ? await readAll(process.stdin) : (target.prompt ?? "");
   await withInterrupt(async (signal) => {
+    await probeOnFirstUse(target.model, flags);
     const before = memoryBefore();
     const began = performance.now();
     const opened = await load(target.model, { ...loadOptions(flags), ...profileOptions(flags) });

@@ -1,0 +1,58 @@
+/** Before a model is streamed from a disk that nobody has measured: measures it, once. */
+import { statSync } from "node:fs";
+import { openCheckpoint } from "../formats/index.js";
+import { describeModel } from "../models/index.js";
+import { loadAddon } from "../native/addon.js";
+import { Planner } from "../weights/plan.js";
+import { knownMachine, type ProbedMachine, probeAllowed, probeMachine } from "../weights/probe.js";
+import type { ModelFlags } from "./model-options.js";
+
+const seconds = 3;
+
+/**
+ * Does nothing for a model that will be resident, and where the rates are known. Says on stderr what it does.
+ * @throws what opening the model throws
+ */
+export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?: boolean }): Promise<void> {
+  if (flags.probe === false || flags.weightsMemory !== undefined || flags.ops === "reference" || flags.io === "mmap")
+    return;
+  if (!probeAllowed() || loadAddon() === undefined) return;
+  const machine = { path, ...(flags.threads !== undefined && { threads: flags.threads }) };
+  const known = knownMachine(machine);
+  if (known.disk !== undefined && known.cpu !== undefined) return;
+  // A header with a large vocabulary takes a while to read: not for models that are clearly small.
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size < (flags.memory ?? known.profile.availableBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
+  const planner = new Planner(describeModel(await openCheckpoint(path)), known.profile, {
+    ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
+    ...(flags.kv !== undefined && { kvType: flags.kv }),
+    ...(flags.chunk !== undefined && { rows: flags.chunk }),
+    ...(flags.memory !== undefined && { budgetBytes: flags.memory }),
+    ...(flags.ring !== undefined && { ringBytes: flags.ring }),
+  });
+  const plan = planner.tryPlan(flags.memory ?? known.profile.availableBytes);
+  if (plan === undefined || plan.strategy === "resident") return; // the engine says why nothing fits
+  process.stderr.write(`measuring disk and memory for the first time, about ${seconds} s (--no-probe skips it)\n`);
+  const probed = probeMachine({ ...machine, seconds });
+  for (const line of [...probeLines(probed), ...probed.notes]) process.stderr.write(`  ${line}\n`);
+}
+
+/** What was measured, a line each. */
+export function probeLines({ cpu, disk, profile }: Pick<ProbedMachine, "cpu" | "disk" | "profile">): string[] {
+  const gbs = (rate: number) => `${(rate / 1e9).toFixed(2)} GB/s`;
+  const lines: string[] = [];
+  if (disk !== undefined) {
+    const first = disk.firstTouchBytesPerSecond;
+    lines.push(
+      `disk ${gbs(disk.bytesPerSecond)}${first === undefined ? "" : `, ${gbs(first)} the first time`} ` +
+        `(${disk.mode}, ${disk.engine === "uring" ? "io_uring" : "threads"}, ${disk.depth} reads of ` +
+        `${disk.requestBytes / 2 ** 20} MiB in flight); measured on ${disk.measuredAt.slice(0, 10)}`,
+    );
+  }
+  if (cpu !== undefined)
+    lines.push(
+      `memory ${gbs(cpu.memoryReadBytesPerSecond)} (${cpu.loop}), products ${(cpu.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s, ` +
+        `${profile.threads} threads; measured on ${cpu.measuredAt.slice(0, 10)}`,
+    );
+  return lines;
+}

@@ -1,0 +1,103 @@
+/** What was measured before, in the user's cache folder: rates of processors and of disks, each with its date. */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import type { DiskMeasurement } from "./probe-disk.js";
+
+export interface CpuMeasurement {
+  /** All threads, best loop. */
+  readonly memoryReadBytesPerSecond: number;
+  /** Which loop that was, e.g. "prefetch, 2 MiB pages". */
+  readonly loop: string;
+  readonly gemmOpsPerSecond: number;
+}
+
+export interface Dated {
+  /** ISO 8601. */
+  readonly measuredAt: string;
+}
+
+export interface ProbeCache {
+  /** By processor model, instruction set and threads. */
+  readonly cpus: Readonly<Record<string, CpuMeasurement & Dated>>;
+  /** By device number and mount point. */
+  readonly disks: Readonly<Record<string, DiskMeasurement & Dated>>;
+}
+
+const version = 1;
+/** Containers mount new devices all the time: the oldest entries go. */
+const mostEntries = 64;
+
+/** A relative XDG_CACHE_HOME is to be ignored (XDG Base Directory Specification). */
+export function cachePath(env: NodeJS.ProcessEnv = process.env): string {
+  const base = env.XDG_CACHE_HOME;
+  return join(base && isAbsolute(base) ? base : join(homedir(), ".cache"), "hundredweight", "probe.json");
+}
+
+/** Empty when there is none, when it is damaged or of another version; entries that make no sense are left out. */
+export function readCache(path: string): ProbeCache {
+  let found: unknown;
+  try {
+    found = JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    return { cpus: {}, disks: {} };
+  }
+  const file = isObject(found) && found.version === version ? found : {};
+  return { cpus: entriesOf(file.cpus, isCpu), disks: entriesOf(file.disks, isDisk) };
+}
+
+/**
+ * Adds to what is there. Atomic; of two processes at once the later one wins, and the other measures again some day.
+ * @returns why it could not be written; a cache that cannot be kept is no reason to fail
+ */
+export function writeCache(path: string, more: Partial<ProbeCache>): string | undefined {
+  const known = readCache(path);
+  const document = {
+    version,
+    cpus: newest({ ...known.cpus, ...more.cpus }),
+    disks: newest({ ...known.disks, ...more.disks }),
+  };
+  const partial = `${path}.${process.pid}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(partial, `${JSON.stringify(document, undefined, 2)}\n`);
+    renameSync(partial, path);
+    return undefined;
+  } catch (error) {
+    try {
+      rmSync(partial, { force: true });
+    } catch {
+      // Not even the folder is one.
+    }
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function newest<T extends Dated>(entries: Record<string, T>): Record<string, T> {
+  const sorted = Object.entries(entries).sort(([, a], [, b]) => b.measuredAt.localeCompare(a.measuredAt));
+  return Object.fromEntries(sorted.slice(0, mostEntries));
+}
+
+function entriesOf<T>(value: unknown, valid: (entry: Record<string, unknown>) => boolean): Record<string, T & Dated> {
+  const found: Record<string, T & Dated> = {};
+  for (const [key, entry] of isObject(value) ? Object.entries(value) : [])
+    if (isObject(entry) && typeof entry.measuredAt === "string" && valid(entry)) found[key] = entry as T & Dated;
+  return found;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+/** From a floppy disk to a hundred times today's fastest memory. */
+const isRate = (value: unknown) => typeof value === "number" && value >= 1e3 && value <= 1e15;
+const isCpu = (e: Record<string, unknown>) =>
+  isRate(e.memoryReadBytesPerSecond) && isRate(e.gemmOpsPerSecond) && typeof e.loop === "string";
+const isDisk = (e: Record<string, unknown>) =>
+  isRate(e.bytesPerSecond) &&
+  (e.firstTouchBytesPerSecond === undefined || isRate(e.firstTouchBytesPerSecond)) &&
+  (e.mode === "direct" || e.mode === "buffered") &&
+  (e.engine === "uring" || e.engine === "threads") &&
+  Number.isInteger(e.depth) &&
+  (e.depth as number) >= 1 &&
+  (e.depth as number) <= 64 &&
+  Number.isInteger(e.requestBytes) &&
+  (e.requestBytes as number) >= 4096;

@@ -1,0 +1,194 @@
+/**
+ * How fast a disk is read and how it is read best: direct or buffered, by io_uring or threads, how many reads in flight,
+ * how large. What is read for the first time is timed apart from what is read again.
+ */
+import { randomFillSync } from "node:crypto";
+import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { asHundredweightError } from "../errors.js";
+import type { NativeAddon } from "../native/addon.types.js";
+
+export interface DiskWay {
+  readonly mode: "direct" | "buffered";
+  readonly engine: "uring" | "threads";
+  /** Reads in flight. */
+  readonly depth: number;
+  readonly requestBytes: number;
+}
+
+export interface DiskMeasurement extends DiskWay {
+  /** What has been read before, this way. */
+  readonly bytesPerSecond: number;
+  /** Undefined when there was nothing to read that had not just been written. */
+  readonly firstTouchBytesPerSecond: number | undefined;
+}
+
+/** Bytes per second of reads; `direct` tells whether the file system did them as asked. */
+export type ReadSample = (way: DiskWay, offset: number, bytes: number) => { rate: number; direct: boolean };
+
+const MiB = 2 ** 20;
+/** All reads of a probe together. */
+const mostBytes = 2 ** 30;
+const regionBytes = 128 * MiB;
+const sampleBytes = 32 * MiB;
+/** The first read is small: it tells how much the next may be on a disk that is slow. */
+const firstBytes = 4 * MiB;
+/** As the ring reads when nothing is known. */
+export const defaultWay: DiskWay = { mode: "direct", engine: "uring", depth: 8, requestBytes: 4 * MiB };
+
+/**
+ * Reads at most 1 GiB in about `seconds`. The first region decides about the first touch; candidates are then compared
+ * on it in two rounds, and one replaces the default only when its slower round is a tenth above the other's faster one:
+ * virtual disks are noisy, and a way chosen by chance would be kept for weeks.
+ * @param fileBytes at least one page
+ * @param fresh the file may hold what has not been read yet
+ */
+export function measureDisk(
+  sample: ReadSample,
+  fileBytes: number,
+  fresh: boolean,
+  seconds: number,
+  random: () => number = Math.random,
+  now: () => number = () => performance.now() / 1000,
+): DiskMeasurement {
+  const deadline = now() + seconds;
+  let left = mostBytes;
+  let lastRate = 0;
+  const span = Math.min(regionBytes, fileBytes);
+  // Elsewhere every time: a probe that is repeated should not find what the last one has warmed.
+  const start = Math.floor((random() * (fileBytes - span)) / MiB) * MiB;
+  const affordable = (bytes: number, until: number) => bytes <= left && now() + bytes / lastRate <= until;
+  const read = (way: DiskWay, offset: number, bytes: number) => {
+    const result = sample(way, start + offset, bytes);
+    left -= bytes;
+    lastRate = result.rate;
+    return result;
+  };
+
+  // A third of the time for what was never read, in growing steps.
+  const touchUntil = now() + seconds / 3;
+  let region = Math.min(firstBytes, span);
+  const first = read(defaultWay, 0, region);
+  let [touched, touchSeconds] = [region, region / first.rate];
+  while (region < span) {
+    const step = Math.min(Math.max(region, sampleBytes), span - region);
+    if (!affordable(step, touchUntil)) break;
+    touched += step;
+    touchSeconds += step / read(defaultWay, region, step).rate;
+    region += step;
+  }
+  const firstTouch = fresh ? touched / touchSeconds : undefined;
+  const piece = Math.min(sampleBytes, region);
+
+  // Not measured: drops what was in the page cache, which would make buffered reads look as fast as memory.
+  if (affordable(region, deadline)) read({ ...defaultWay, mode: "buffered" }, 0, region);
+  let at = 0;
+  const again = (way: DiskWay): number => {
+    const offset = at + piece <= region ? at : 0;
+    at = offset + piece;
+    return read(way, offset, piece).rate;
+  };
+  /** The incumbent, or the challenger that beats it; undefined time or bytes: the incumbent. */
+  const contest = (incumbent: DiskWay, challengers: readonly DiskWay[]): DiskWay => {
+    const rounds = [incumbent, ...challengers].map((way) => ({ way, rates: [] as number[] }));
+    for (let round = 0; round < 2; round++)
+      for (const { way, rates } of rounds) {
+        // The last measurement, of the winner, needs its share.
+        if (!affordable(piece + Math.min(region, 2 * piece), deadline)) return incumbent;
+        rates.push(again(way));
+      }
+    const toBeat = 1.1 * Math.max(...rounds[0]!.rates);
+    let [best, bestRate] = [incumbent, toBeat];
+    for (const { way, rates } of rounds.slice(1)) {
+      const slower = Math.min(...rates);
+      if (slower > bestRate) [best, bestRate] = [way, slower];
+    }
+    return best;
+  };
+  // Where direct reads are refused all ways are buffered.
+  const modes: DiskWay["mode"][] = first.direct ? ["direct", "buffered"] : ["buffered"];
+  const all = modes.flatMap((mode) =>
+    (["uring", "threads"] as const).map((engine) => ({ ...defaultWay, mode, engine })),
+  );
+  let way = contest(all[0]!, all.slice(1));
+  // Short requests, so that a sample has many of them.
+  const short = { ...way, requestBytes: MiB };
+  const { depth } = contest(
+    short,
+    [1, 4, 16].map((d) => ({ ...short, depth: d })),
+  );
+  way = contest(
+    { ...way, depth },
+    [1, 8].map((n) => ({ ...way, depth, requestBytes: n * MiB })),
+  );
+
+  let [bytes, time] = [0, 0];
+  do {
+    bytes += piece;
+    time += piece / again(way);
+  } while (bytes < 4 * sampleBytes && affordable(piece, deadline));
+  return { ...way, bytesPerSecond: bytes / time, firstTouchBytesPerSecond: firstTouch };
+}
+
+/** @throws FILE_IO and others of the addon */
+export function sampler(addon: NativeAddon, path: string): ReadSample {
+  const out = new Float64Array(3);
+  return ({ mode, engine, depth, requestBytes }, offset, bytes) => {
+    const engineId = engine === "uring" ? 1 : 2;
+    addon.readRate(path, mode === "direct", engineId, depth, requestBytes, Float64Array.of(offset, bytes), out);
+    return { rate: out[1]! / Math.max(1e-9, out[0]!), direct: out[2] === 1 };
+  };
+}
+
+/** Models below this are not worth a disk measurement of their own: a temporary file beside them stands for them. */
+const leastFile = 64 * MiB;
+
+/**
+ * The disk on which a model, or a folder, lies.
+ * @throws FILE_IO when it cannot be read, or a temporary file cannot be written in the folder
+ */
+export function measureDiskOf(addon: NativeAddon, path: string, seconds: number): DiskMeasurement {
+  const stats = statSync(path);
+  if (stats.isFile() && stats.size >= leastFile) return measureDisk(sampler(addon, path), stats.size, true, seconds);
+  const folder = stats.isDirectory() ? path : dirname(path);
+  const { file, remove } = temporaryFile(folder, regionBytes, seconds / 3);
+  try {
+    return measureDisk(sampler(addon, file), statSync(file).size, false, seconds);
+  } finally {
+    remove();
+  }
+}
+
+/** Random bytes on the disk, as many as can be written in `seconds`; gone with the process whatever happens (Linux). */
+function temporaryFile(folder: string, bytes: number, seconds: number): { file: string; remove: () => void } {
+  let made: string | undefined;
+  let fd: number | undefined;
+  try {
+    made = mkdtempSync(join(folder, ".hundredweight-probe-"));
+    const name = join(made, "data");
+    fd = openSync(name, "wx+", 0o600);
+    const descriptor = fd;
+    const folderMade = made;
+    if (process.platform === "linux") {
+      unlinkSync(name);
+      rmSync(made, { recursive: true });
+    }
+    const block = randomFillSync(new Uint8Array(4 * MiB));
+    const until = performance.now() + 1000 * seconds;
+    for (let written = 0; written < bytes && (written === 0 || performance.now() < until); written += block.length) {
+      if (writeSync(fd, block) !== block.length) break;
+      fsyncSync(fd);
+    }
+    return {
+      file: process.platform === "linux" ? `/proc/self/fd/${fd}` : name,
+      remove: () => {
+        closeSync(descriptor);
+        rmSync(folderMade, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    if (fd !== undefined) closeSync(fd);
+    if (made !== undefined) rmSync(made, { recursive: true, force: true });
+    throw asHundredweightError(error, "FILE_IO");
+  }
+}

@@ -1,0 +1,149 @@
+/** Measures what the planner has to know of the machine, and remembers it per processor and per disk. */
+import { statSync } from "node:fs";
+import { cpus } from "node:os";
+import { asHundredweightError } from "../errors.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
+import type { NativeAddon } from "../native/addon.types.js";
+import { defaultThreads } from "../native/threads.js";
+import { diskInfo } from "./disk-info.js";
+import { defaultMachine, type MachineProfile } from "./machine.js";
+import { memoryLimit } from "./memory-limit.js";
+import { type CpuMeasurement, cachePath, type Dated, readCache, writeCache } from "./probe-cache.js";
+import { type DiskMeasurement, measureDiskOf } from "./probe-disk.js";
+
+export interface ProbedMachine {
+  /** Measured rates where there are any, guesses elsewhere. */
+  readonly profile: MachineProfile;
+  readonly cpu: (CpuMeasurement & Dated) | undefined;
+  readonly disk: (DiskMeasurement & Dated) | undefined;
+  /** What went wrong: no addon, a folder that cannot be written, a cache that cannot be kept. */
+  readonly notes: readonly string[];
+}
+
+export interface ProbeOptions {
+  /** A model file, or the folder of one; without it no disk is meant. */
+  readonly path?: string;
+  /** Default: one per physical core. */
+  readonly threads?: number;
+}
+
+export interface MeasureOptions extends ProbeOptions {
+  /** Measures again what is known. */
+  readonly refresh?: boolean;
+  /** About how long, memory and disk together. Default 3. */
+  readonly seconds?: number;
+  readonly addon?: NativeAddon | undefined;
+}
+
+/** At least this much memory is read, or a quarter of what a model could have. */
+const wantedMemory = 2 ** 31;
+const leastMemory = 2 ** 20;
+
+/** HUNDREDWEIGHT_PROBE=off: nothing is measured or remembered, plans are made of guesses alone and the same everywhere. */
+export const probeAllowed = (): boolean => process.env.HUNDREDWEIGHT_PROBE !== "off";
+
+/** The machine with what is remembered of it. Measures nothing. */
+export function knownMachine(options: ProbeOptions = {}): ProbedMachine {
+  if (!probeAllowed()) return machineWith(options, undefined, undefined, []);
+  const known = readCache(cachePath());
+  const device = options.path === undefined ? undefined : deviceKey(options.path);
+  return machineWith(
+    options,
+    known.cpus[processorKey(options)],
+    device === undefined ? undefined : known.disks[device],
+    [],
+  );
+}
+
+/**
+ * Measures what is not remembered, and remembers it. Never fails: what cannot be measured stays a guess, see `notes`.
+ * An explicit call measures whatever HUNDREDWEIGHT_PROBE says.
+ */
+export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
+  const { path, refresh = false, seconds = 3, addon = loadAddon() } = options;
+  const file = cachePath();
+  const known = refresh ? { cpus: {}, disks: {} } : readCache(file);
+  const notes: string[] = [];
+  if (addon === undefined) return machineWith(options, undefined, undefined, ["nothing is measured without the addon"]);
+  const attempt = <T extends object>(measure: () => T): (T & Dated) | undefined => {
+    try {
+      return { ...measure(), measuredAt: new Date().toISOString() };
+    } catch (error) {
+      notes.push(asHundredweightError(error).message);
+      return undefined;
+    }
+  };
+  const processor = processorKey(options);
+  const device = path === undefined ? undefined : deviceKey(path);
+  const oldDisk = device === undefined ? undefined : known.disks[device];
+  const oldCpu = known.cpus[processor];
+  // First the disk: the page cache that memory would be taken from is part of what it meets.
+  const measured =
+    path === undefined || oldDisk !== undefined ? undefined : attempt(() => measureDiskOf(addon, path, seconds / 2));
+  // A file made for the purpose has no first touch; that of a model, once measured, still holds.
+  const firstTouch = device === undefined ? undefined : readCache(file).disks[device]?.firstTouchBytesPerSecond;
+  const disk =
+    oldDisk ?? (measured && { ...measured, firstTouchBytesPerSecond: measured.firstTouchBytesPerSecond ?? firstTouch });
+  const cpu = oldCpu ?? attempt(() => measureCpu(addon, options.threads ?? defaultThreads(), seconds / 2));
+  const more = {
+    ...(cpu !== undefined && cpu !== oldCpu && { cpus: { [processor]: cpu } }),
+    ...(disk !== undefined && disk !== oldDisk && device !== undefined && { disks: { [device]: disk } }),
+  };
+  if (Object.keys(more).length > 0) {
+    const failed = writeCache(file, more);
+    if (failed !== undefined) notes.push(`not remembered: ${failed}`);
+  }
+  return machineWith(options, cpu, disk, notes);
+}
+
+const loops = ["plain", "prefetch", "non-temporal prefetch"];
+
+function measureCpu(addon: NativeAddon, threads: number, seconds: number): CpuMeasurement {
+  const out = new Float64Array(8);
+  const quarter = Math.floor(memoryLimit().budgetBytes / 4);
+  const gemmSeconds = Math.min(0.1, seconds / 8);
+  addon.memoryRate(threads, Math.max(leastMemory, Math.min(wantedMemory, quarter)), seconds - gemmSeconds, out);
+  const rates = [...out.subarray(0, 6)];
+  const best = rates.indexOf(Math.max(...rates));
+  return {
+    memoryReadBytesPerSecond: rates[best]!,
+    loop: `${loops[best % 3]}, ${best < 3 ? "2 MiB" : "ordinary"} pages`,
+    // The commonest type; others of its width take about as long once a tile is unpacked.
+    gemmOpsPerSecond: addon.gemmRate(threads, q4k, gemmSeconds),
+  };
+}
+const q4k = 12;
+
+function machineWith(
+  { threads }: ProbeOptions,
+  cpu: ProbedMachine["cpu"],
+  disk: ProbedMachine["disk"],
+  notes: readonly string[],
+): ProbedMachine {
+  const profile = defaultMachine({
+    ...(threads !== undefined && { threads }),
+    ...(cpu !== undefined && {
+      memoryReadBytesPerSecond: cpu.memoryReadBytesPerSecond,
+      gemmOpsPerSecond: cpu.gemmOpsPerSecond,
+    }),
+    ...(disk !== undefined && { diskReadBytesPerSecond: disk.bytesPerSecond }),
+    ...(disk?.firstTouchBytesPerSecond !== undefined && {
+      diskFirstTouchBytesPerSecond: disk.firstTouchBytesPerSecond,
+    }),
+  });
+  return { profile, cpu, disk, notes };
+}
+
+function processorKey({ threads = defaultThreads() }: ProbeOptions): string {
+  const { cpu, isa } = addonStatus();
+  return `${cpu?.model ?? cpus()[0]?.model ?? "unknown"}, ${isa ?? "?"}, ${threads} threads`;
+}
+
+/** Numbers of devices are given anew at a restart; together with the mount point a mistake is unlikely. */
+function deviceKey(path: string): string | undefined {
+  try {
+    return `${statSync(path).dev} ${diskInfo(path).mountPoint ?? ""}`.trim();
+  } catch {
+    return undefined;
+  }
+}
