@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { loadAddon } from "../native/addon.js";
 import { cachePath } from "../weights/probe-cache.js";
-import { probeLines, probeOnFirstUse } from "./probe-first.js";
+import { busyNote, probeLines, probeOnFirstUse } from "./probe-first.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-first-"));
 /** No model, but as large as one: whoever opens it fails. */
@@ -33,6 +33,11 @@ test("a model that is clearly smaller than memory is not even opened", { skip },
   await probeOnFirstUse(large, { memory: 5 * 2 ** 30 });
   await probeOnFirstUse(join(folder, "absent.gguf"), {});
   assert.ok(!existsSync(cachePath()));
+});
+
+test("a busy machine is said", () => {
+  assert.deepEqual(busyNote(4, 2), []);
+  assert.match(busyNote(4, 9.25)[0] ?? "", /load 9\.[23], 4 threads/);
 });
 
 test("what was measured, in words", () => {

@@ -1,5 +1,6 @@
 /** Before a model is streamed from a disk that nobody has measured: measures it, once. */
 import { statSync } from "node:fs";
+import { loadavg } from "node:os";
 import { openCheckpoint } from "../formats/index.js";
 import { describeModel } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
@@ -33,8 +34,17 @@ export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?
   const plan = planner.tryPlan(flags.memory ?? known.profile.availableBytes);
   if (plan === undefined || plan.strategy === "resident") return; // the engine says why nothing fits
   process.stderr.write(`measuring disk and memory for the first time, about ${seconds} s (--no-probe skips it)\n`);
+  const busy = busyNote(known.profile.threads);
   const probed = probeMachine({ ...machine, seconds });
-  for (const line of [...probeLines(probed), ...probed.notes]) process.stderr.write(`  ${line}\n`);
+  for (const line of [...probeLines(probed), ...probed.notes, ...busy]) process.stderr.write(`  ${line}\n`);
+}
+
+/** Asked before measuring, which is work itself: whether others had work for more than half of the threads. */
+export function busyNote(threads: number, load = loadavg()[0]!): string[] {
+  if (load <= threads / 2) return [];
+  return [
+    `the machine was busy (load ${load.toFixed(1)}, ${threads} threads): rates may be too low; doctor --probe measures again`,
+  ];
 }
 
 /** What was measured, a line each. */

@@ -2,12 +2,13 @@
 import { availableParallelism, cpus } from "node:os";
 import type { Command } from "commander";
 import { addonStatus } from "../../native/addon.js";
+import { defaultThreads } from "../../native/threads.js";
 import { packageRoot, packageVersion } from "../../package-root.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
 import { formatBytes, printJson } from "../output.js";
-import { probeLines } from "../probe-first.js";
+import { busyNote, probeLines } from "../probe-first.js";
 
 export function register(program: Command): void {
   program
@@ -33,6 +34,7 @@ function examine(path: string, probe: boolean) {
   const addon = addonStatus();
   const memory = memoryLimit();
   const disk = diskInfo(path);
+  const busy = probe ? busyNote(defaultThreads()) : [];
   const probed = probe ? probeMachine({ path, refresh: true, seconds: probeSeconds }) : knownMachine({ path });
   return {
     version: packageVersion(),
@@ -48,7 +50,12 @@ function examine(path: string, probe: boolean) {
     memory: { ...memory, cgroup: memory.cgroup ?? null },
     disk,
     /** Null: not measured yet. */
-    measured: { disk: probed.disk ?? null, cpu: probed.cpu ?? null, profile: probed.profile, notes: probed.notes },
+    measured: {
+      disk: probed.disk ?? null,
+      cpu: probed.cpu ?? null,
+      profile: probed.profile,
+      notes: [...probed.notes, ...busy],
+    },
   };
 }
 
