@@ -84,6 +84,8 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
 
   const whole = binder.forLayer(-1);
   const sliceRows = Math.max(1, Math.min(options.maxLogitRows, Math.floor(logitSliceBytes / (config.vocab * 4))));
+  const logits = ops.tensor(sliceRows, config.vocab); // [slice, vocab]
+  const head = tied ? embedding : whole.matrix("output.weight");
   const bound: BoundLayers = {
     ops,
     config,
@@ -93,9 +95,8 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     layers,
     picked: ops.tensor(sliceRows, config.dim), // [slice, dim]
     outputNorm: whole.vector("output_norm.weight"),
-    head: tied ? embedding : whole.matrix("output.weight"),
-    headBias: whole.optionalVector("output.bias"),
-    logits: ops.tensor(sliceRows, config.vocab), // [slice, vocab]
+    headProducts: [{ out: logits, weight: head, bias: whole.optionalVector("output.bias"), add: false }],
+    logits,
     logitValues: undefined,
     finalSoftcap: spec.finalSoftcap,
   };

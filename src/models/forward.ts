@@ -14,8 +14,8 @@ export interface BoundLayers {
   /** [slice, dim] rows whose logits are wanted */
   readonly picked: Tensor;
   readonly outputNorm: Vector;
-  readonly head: Matrix;
-  readonly headBias: Vector | null;
+  /** The one product that makes `logits` of `picked`. */
+  readonly headProducts: readonly Product[];
   /** [slice, vocab] */
   readonly logits: Tensor;
   /** The same where JavaScript reads it [slice * vocab]; made by the first pass that wants logits. */
@@ -49,9 +49,8 @@ export async function forward(
 function head(m: BoundLayers, slice: Int32Array): void {
   const { ops, picked, logits } = m;
   const k = slice.length;
-  const product: Product = { out: logits, weight: m.head, bias: m.headBias, add: false };
   ops.gather(picked, m.x, slice);
   ops.rmsNorm(picked, picked, m.outputNorm, k, m.config.eps);
-  ops.matmul([product], picked, k);
+  ops.matmul(m.headProducts, picked, k);
   if (m.finalSoftcap > 0) ops.softcap(logits, m.finalSoftcap, k);
 }
