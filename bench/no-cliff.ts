@@ -20,8 +20,8 @@ import { openCheckpoint } from "../src/formats/index.js";
 import { describeModel } from "../src/models/index.js";
 import { requireAddon } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
-import { defaultMachine } from "../src/weights/machine.js";
 import { Planner } from "../src/weights/plan.js";
+import { knownMachine } from "../src/weights/probe.js";
 import { memoryGroup } from "./support/cgroup.js";
 import { chart } from "./support/svg.js";
 
@@ -44,7 +44,7 @@ const run = promisify(execFile);
 const addon = requireAddon();
 const contextTokens = Number(values.ctx);
 const description = describeModel(await openCheckpoint(path));
-const machine = defaultMachine();
+const machine = knownMachine({ path }).profile;
 const model = new Planner(description, machine).model;
 const weightBytes = model.trunkBytes + model.expertBytes;
 
