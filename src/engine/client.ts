@@ -153,8 +153,8 @@ class Link {
     }
   }
 
-  /** An open model without a job does not keep the process alive. */
-  private hold(force = false): void {
+  /** An open model without a job does not keep the process alive; one that is being closed does. */
+  private hold(force = this.closing !== undefined): void {
     if (force || this.jobs.size > 0 || this.opening !== undefined) this.port.ref();
     else this.port.unref();
   }
