@@ -11,7 +11,7 @@ import { after, describe, test } from "node:test";
 import { dtypes } from "../../src/formats/dtypes.js";
 import { createOps } from "../../src/ops/index.js";
 import { packageRoot } from "../../src/package-root.js";
-import { evaluate, logSoftmax, openModel } from "../support/evaluate.js";
+import { evaluate, klOfLogs as kl, logSoftmax, openModel } from "../support/evaluate.js";
 import { openPeer, type Peer } from "../support/peer.js";
 import { rewriteModel } from "../support/requantize.js";
 
@@ -40,14 +40,7 @@ describe("the demonstration model in every type against llama.cpp", { skip }, ()
 
   async function theirs(path: string, flashAttention: boolean): Promise<Float64Array[]> {
     await llama.load({ path, contextTokens: 1024, flashAttention });
-    const out = join(folder, "probabilities.bin");
-    const { vocab } = await llama.ask<{ vocab: number }>("logits", { ids, from: 0, out });
-    const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
-    return ids.map((_, i) => {
-      const row = all.subarray(i * vocab, (i + 1) * vocab);
-      const sum = row.reduce((a, b) => a + b, 0);
-      return Float64Array.from(row, (p) => Math.log(Math.max(p, 1e-37) / sum));
-    });
+    return llama.logProbabilities(ids, join(folder, "probabilities.bin"));
   }
 
   const types = dtypes.filter((d) => d.acts !== undefined).map((d) => d.name);
@@ -74,11 +67,3 @@ describe("the demonstration model in every type against llama.cpp", { skip }, ()
     });
   }
 });
-
-function kl(p: readonly Float64Array[], q: readonly Float64Array[]): number {
-  let total = 0;
-  for (const [t, row] of p.entries()) {
-    for (const [i, l] of row.entries()) total += Math.exp(l) * (l - (q[t]?.[i] as number));
-  }
-  return total / p.length;
-}

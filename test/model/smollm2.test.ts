@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { createOps } from "../../src/ops/index.js";
 import { packageRoot } from "../../src/package-root.js";
-import { evaluate, logSoftmax, openModel } from "../support/evaluate.js";
+import { evaluate, klOfLogs as kl, logSoftmax, openModel } from "../support/evaluate.js";
 import { fetchedModel, openPeer, type Peer } from "../support/peer.js";
 import { rewriteModel } from "../support/requantize.js";
 
@@ -59,14 +59,7 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
 
   async function theirs(gguf: string, tokens: number[], flashAttention: boolean): Promise<Float64Array[]> {
     await llama.load({ path: gguf, flashAttention, contextTokens: 1024 });
-    const out = join(folder, "probabilities.bin");
-    const { vocab } = await llama.ask<{ vocab: number }>("logits", { ids: tokens, from: 0, out });
-    const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
-    return tokens.map((_, i) => {
-      const row = all.subarray(i * vocab, (i + 1) * vocab);
-      const sum = row.reduce((a, b) => a + b, 0); // their f32 softmax is off by 1e-4
-      return Float64Array.from(row, (p) => Math.log(Math.max(p, 1e-37) / sum));
-    });
+    return llama.logProbabilities(tokens, join(folder, "probabilities.bin"));
   }
 
   test("distributions on 512 tokens", async () => {
@@ -139,13 +132,6 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
     assert.ok(Math.abs(a / b - 1) < 0.005);
   });
 });
-
-function kl(p: readonly Float64Array[], q: readonly Float64Array[]): number {
-  let total = 0;
-  for (const [t, row] of p.entries())
-    for (const [i, l] of row.entries()) total += Math.exp(l) * (l - (q[t]?.[i] as number));
-  return total / p.length;
-}
 
 /** Over tokens that llama.cpp's f32 probabilities resolve. */
 function rmsDifference(p: readonly Float64Array[], q: readonly Float64Array[]): number {

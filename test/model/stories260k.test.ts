@@ -15,6 +15,7 @@ import { gunzipSync } from "node:zlib";
 import { openParts } from "../../src/engine/open.js";
 import type { EngineOptions } from "../../src/engine/protocol.js";
 import { Model } from "../../src/model.js";
+import { logSoftmax } from "../support/evaluate.js";
 
 interface Golden {
   readonly tokenize: Readonly<Record<string, number[]>>;
@@ -41,14 +42,6 @@ async function withModel(name: string, options: EngineOptions, use: (model: Mode
   } finally {
     await model.close();
   }
-}
-
-/** Log-probabilities of a row, in double precision. */
-function logSoftmax(row: Float32Array): Float64Array {
-  const max = row.reduce((a, b) => Math.max(a, b), -Infinity);
-  let sum = 0;
-  for (const v of row) sum += Math.exp(v - max);
-  return Float64Array.from(row, (v) => v - max - Math.log(sum));
 }
 
 /**

@@ -56,14 +56,18 @@ export function logSoftmax(logits: Float32Array): Float64Array {
   return Float64Array.from(logits, (v) => v - constant);
 }
 
-/** KL(p, q) in nats, mean over positions. */
-export function meanKl(p: readonly Float32Array[], q: readonly Float32Array[]): number {
+/** KL(p, q) in nats of rows of log-probabilities, mean over positions. */
+export function klOfLogs(p: readonly Float64Array[], q: readonly Float64Array[]): number {
   let total = 0;
   for (const [t, row] of p.entries()) {
-    const [a, b] = [logSoftmax(row), logSoftmax(q[t]!)];
-    for (let i = 0; i < a.length; i++) total += Math.exp(a[i]!) * (a[i]! - b[i]!);
+    for (let i = 0; i < row.length; i++) total += Math.exp(row[i]!) * (row[i]! - q[t]![i]!);
   }
   return total / p.length;
+}
+
+/** The same of logits. */
+export function meanKl(p: readonly Float32Array[], q: readonly Float32Array[]): number {
+  return klOfLogs(p.map(logSoftmax), q.map(logSoftmax));
 }
 
 /** Entropy in nats, mean over positions. */

@@ -1,6 +1,6 @@
 /** Starts llama.cpp (test/peer/llama.mjs) and asks it things. Absent peer: `openPeer` returns undefined, say so aloud. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { packageRoot } from "../../src/package-root.js";
@@ -48,6 +48,22 @@ export class Peer {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (a: Record<string, unknown>) => void, reject });
       this.#child.stdin.write(`${JSON.stringify({ id, command, ...request })}\n`);
+    });
+  }
+
+  /**
+   * Log-probabilities after each of `ids`, divided by their sum: llama.cpp's f32 softmax over a large vocabulary is off
+   * by 1e-4. The context must be larger than the ids: at its very end the binding shifts it.
+   * @shape [ids][vocab]
+   * @param out a file to pass them through
+   */
+  async logProbabilities(ids: readonly number[], out: string): Promise<Float64Array[]> {
+    const { vocab } = await this.ask<{ vocab: number }>("logits", { ids, from: 0, out });
+    const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
+    return ids.map((_, i) => {
+      const row = all.subarray(i * vocab, (i + 1) * vocab);
+      const sum = row.reduce((a, b) => a + b, 0);
+      return Float64Array.from(row, (p) => Math.log(Math.max(p, 1e-37) / sum));
     });
   }
 
