@@ -57,7 +57,7 @@ class FillFeed : public Feed {
     const Fill& fill = fills_[index_];
     int64_t start = page_down(fill.offset), end = fill.offset + fill.bytes;
     int64_t from = start + done_, bytes = std::min(request_bytes_, page_up(end) - from);
-    *job = ReadJob{fill.file, from, bytes, std::min(end - from, bytes), fill.memory + done_, 0};
+    *job = ReadJob{fill.file, from, bytes, std::min(end - from, bytes), fill.memory + done_, taken_++};
     done_ += bytes;
     in_flight_++;
     if (from + bytes >= end) {
@@ -67,11 +67,13 @@ class FillFeed : public Feed {
     return true;
   }
 
-  void finished(const ReadJob&, const IoFailure* failure) override {
+  void finished(const ReadJob& job, const IoFailure* failure) override {
     std::lock_guard<std::mutex> lock(mutex_);
     in_flight_--;
-    if (failure != nullptr && failure_.code == nullptr) {
+    // Of several that fail, the earliest is reported, whichever was noticed first.
+    if (failure != nullptr && (failure_.code == nullptr || job.tag < failed_)) {
       failure_ = *failure;
+      failed_ = job.tag;
       stopped_ = true;
     }
     // Under the lock: the waiter destroys us as soon as it gets it.
@@ -100,6 +102,7 @@ class FillFeed : public Feed {
   std::condition_variable changed_;
   size_t index_ = 0;
   int64_t done_ = 0;  // bytes of fills_[index_] handed out
+  uint64_t taken_ = 0, failed_ = 0;  // requests so far; the one failure_ is of
   int in_flight_ = 0;
   bool stopped_ = false;
   IoFailure failure_;
