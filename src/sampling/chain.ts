@@ -8,81 +8,13 @@ import { draw } from "./draw.js";
 import { minP } from "./min-p.js";
 import { Penalties } from "./penalties.js";
 import { Rng } from "./rng.js";
+import { checkSampling, type SamplingSettings } from "./settings.js";
 import { temperature } from "./temperature.js";
 import { topK } from "./top-k.js";
 import { topP } from "./top-p.js";
 import { typical } from "./typical.js";
 
-/** How the next token is chosen. */
-export interface SamplingSettings {
-  /** 0 = greedy. */
-  readonly temperature: number;
-  /** 0 = off. */
-  readonly topK: number;
-  /** 1 = off. */
-  readonly topP: number;
-  /** 0 = off. */
-  readonly minP: number;
-  /** 1 = off. */
-  readonly typical: number;
-  /** 1 = off. */
-  readonly repeatPenalty: number;
-  /** 0 = off. */
-  readonly frequencyPenalty: number;
-  /** 0 = off. */
-  readonly presencePenalty: number;
-  /** Window of the three penalties: 0 = none, -1 = the whole context. */
-  readonly penaltyLastTokens: number;
-  /** Added to logits before everything else; -Infinity bans a token. */
-  readonly logitBias: readonly (readonly [id: number, bias: number])[];
-  /** Same seed, same settings, same text. */
-  readonly seed: number;
-}
-
-/** llama.cpp's defaults, for least surprise. */
-export const defaultSampling: Omit<SamplingSettings, "seed"> = {
-  temperature: 0.8,
-  topK: 40,
-  topP: 0.95,
-  minP: 0.05,
-  typical: 1,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyLastTokens: 64,
-  logitBias: [],
-};
-
-const ranges: readonly (readonly [Exclude<keyof SamplingSettings, "logitBias">, number, number])[] = [
-  ["temperature", 0, 1000],
-  ["topK", 0, 2 ** 31 - 1],
-  ["topP", 0, 1],
-  ["minP", 0, 1],
-  ["typical", 0, 1],
-  ["repeatPenalty", 1e-6, 1e6],
-  ["frequencyPenalty", -1e6, 1e6],
-  ["presencePenalty", -1e6, 1e6],
-  ["penaltyLastTokens", -1, 2 ** 31 - 1],
-  ["seed", 0, Number.MAX_SAFE_INTEGER],
-];
-
-/** @throws OPTION_INVALID naming the setting */
-export function checkSampling(settings: SamplingSettings, vocab: number): void {
-  for (const [name, min, max] of ranges) {
-    const value = settings[name];
-    if (!(typeof value === "number" && value >= min && value <= max)) {
-      throw new HundredweightError("OPTION_INVALID", `${name}: ${value} is not a number from ${min} to ${max}`);
-    }
-  }
-  for (const [id, bias] of settings.logitBias) {
-    if (!Number.isInteger(id) || id < 0 || id >= vocab) {
-      throw new HundredweightError("OPTION_INVALID", `logitBias: token ${id} is not in the vocabulary of ${vocab}`);
-    }
-    if (Number.isNaN(bias) || bias === Infinity) {
-      throw new HundredweightError("OPTION_INVALID", `logitBias: ${bias} for token ${id} is not a bias`);
-    }
-  }
-}
+export { checkSampling, defaultSampling, type SamplerName, type SamplingSettings, samplerNames } from "./settings.js";
 
 export class SamplerChain {
   private readonly settings: SamplingSettings;
