@@ -22,6 +22,8 @@ export type ErrorCode =
   | "NATIVE_ARGUMENT" // a wrong call into the addon: a bug of ours
   | "NATIVE_UNAVAILABLE" // the addon is needed and cannot be loaded
   | "ENGINE_CLOSED" // use after close
+  | "ENGINE_CRASHED" // the process of the engine ended by itself
+  | "QUEUE_FULL" // as many jobs wait as may
   | "INTERNAL"; // a bug of ours
 
 export class HundredweightError extends Error {

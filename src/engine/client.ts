@@ -21,6 +21,9 @@ export interface RunningJob<R extends JobResult = JobResult> {
   readonly result: Promise<R>;
   /** Ends the job with CANCELLED, within 100 ms also inside a pass. */
   cancel(): void;
+  /** Keeps what the job has and stops working on it after the pass that runs; at most one more token comes. */
+  pause(): void;
+  resume(): void;
 }
 
 type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"] }>;
@@ -98,7 +101,12 @@ class Link {
       this.hold();
       this.post({ type: "submit", job, request });
     });
-    return { result, cancel: () => this.cancel(job) };
+    return {
+      result,
+      cancel: () => this.cancel(job),
+      pause: () => this.tell("pause", job),
+      resume: () => this.tell("resume", job),
+    };
   }
 
   close(): Promise<void> {
@@ -119,6 +127,10 @@ class Link {
     if (!this.jobs.has(job)) return;
     requestStop(this.stop, job);
     this.post({ type: "cancel", job });
+  }
+
+  private tell(type: "pause" | "resume", job: number): void {
+    if (this.jobs.has(job)) this.post({ type, job });
   }
 
   private receive(message: FromEngine): void {

@@ -5,7 +5,7 @@ import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-
 import { HundredweightError } from "../errors.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { EngineClient } from "./client.js";
-import type { GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
+import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./protocol.js";
 import { StopStrings } from "./stop-strings.js";
 
 const request = (change: Partial<GenerateRequest> = {}): GenerateRequest => ({
@@ -246,5 +246,83 @@ test("closing ends what runs and refuses what comes later", async () => {
 test("a damaged model that gives NaN ends the job with a clear error", async () => {
   await withEngine({ logits: (_, out) => out.fill(Number.NaN) }, async (client) => {
     await assert.rejects(collect(client, request()), { code: "MODEL_INVALID", message: /token 0/ });
+  });
+});
+
+test("log-probabilities: of the chosen token and the likeliest, and of the prompt", async () => {
+  await withEngine({ chunkRows: 20 }, async (client) => {
+    const prompt = Int32Array.from({ length: 50 }, (_, i) => (i * 7) % 250);
+    const found: TokenLogprobs[] = [];
+    const ofPrompt: TokenLogprobs[] = [];
+    const q = request({ prompt: { kind: "tokens", tokens: prompt }, maxTokens: 5, logprobs: 3, promptLogprobs: 2 });
+    const { tokens } = await collect(client, q, (event) => {
+      if (event.kind === "token") found.push(event.logprobs!);
+      if (event.kind === "promptLogprobs") {
+        assert.equal(event.first, ofPrompt.length + 1);
+        ofPrompt.push(...event.logprobs);
+      }
+    });
+    assert.deepEqual(
+      ofPrompt.map(({ id }) => id),
+      [...prompt.subarray(1)],
+    );
+    const all = Int32Array.from([...prompt, ...tokens]);
+    const values = new Map<number, number>();
+    await client.submit({ kind: "score", tokens: all, from: 0, output: "logprobs" }, (event) => {
+      if (event.kind === "logprobs") for (const [r, v] of event.values.entries()) values.set(event.position + r, v);
+    }).result;
+    for (const [i, one] of [...ofPrompt, ...found].entries()) {
+      assert.equal(one.logprob, values.get(i));
+      assert.equal(one.top.length, i < ofPrompt.length ? 2 : 3);
+      // Greedy: the chosen token is the likeliest.
+      if (i >= ofPrompt.length) assert.deepEqual(one.top[0], { id: one.id, logprob: one.logprob });
+      for (const [a, b] of one.top.slice(1).map((next, k) => [one.top[k]!, next] as const))
+        assert.ok(a.logprob > b.logprob || (a.logprob === b.logprob && a.id < b.id));
+    }
+  });
+});
+
+test("embeddings have length 1 and do not depend on the chunk", async () => {
+  const embed = (chunkRows: number, pooling: "mean" | "last"): Promise<Float32Array> =>
+    withEngine({ chunkRows }, async (client) => {
+      const done = await client.submit({ kind: "embed", prompt: { kind: "text", text: "x".repeat(70) }, pooling })
+        .result;
+      assert.equal(done.tokens, 71);
+      return done.embedding;
+    });
+  for (const pooling of ["mean", "last"] as const) {
+    const whole = await embed(100, pooling);
+    assert.deepEqual(await embed(9, pooling), whole);
+    // 8 squares of f32 values: each off by 2^-24 of itself, twice.
+    const length = whole.reduce((sum, v) => sum + v * v, 0);
+    assert.ok(Math.abs(length - 1) < 8 * 2 ** -23, `${length}`);
+  }
+  assert.notDeepEqual(await embed(100, "mean"), await embed(100, "last"));
+});
+
+test("a paused job rests until it is resumed; a watcher sees it", async () => {
+  await withEngine({ passMs: 1 }, async (client) => {
+    const alone = (await collect(client, request())).tokens;
+    const states: EngineStatus[] = [];
+    const watch = client.submit({ kind: "watch" }, (event) => {
+      if (event.kind === "status") states.push(event.status);
+    });
+    const tokens: number[] = [];
+    const job = client.submit(request(), (event) => {
+      if (event.kind === "token") tokens.push(event.id);
+      if (tokens.length === 10) job.pause();
+    });
+    while (tokens.length < 10) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const rested = tokens.length;
+    assert.ok(rested <= 12, `${rested}`);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    assert.equal(tokens.length, rested);
+    assert.equal(states.at(-1)!.paused, 1);
+    job.resume();
+    await job.result;
+    assert.deepEqual(tokens, alone);
+    watch.cancel();
+    await assert.rejects(watch.result, { code: "CANCELLED" });
   });
 });

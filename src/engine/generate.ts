@@ -1,6 +1,7 @@
 /** The loop: sync the prompt, then sample, show, evaluate, until something ends it. */
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
+import { tokenLogprobs } from "./logprobs.js";
 import type { EngineParts } from "./parts.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
 import type { EvaluateHooks, Session } from "./session.js";
@@ -14,6 +15,8 @@ export interface GenerateContext {
   readonly emit: (event: JobEvent) => void;
   /** Hooks for a stretch of `total` rows. */
   readonly hooks: (total: number) => EvaluateHooks;
+  /** Waits while the job is paused. */
+  readonly turn: () => Promise<void>;
 }
 
 export async function generate(
@@ -31,7 +34,7 @@ export async function generate(
   for (const id of prompt) chain.accept(id);
 
   const began = performance.now();
-  const reusedTokens = await session.sync(prompt, context.hooks(prompt.length));
+  const reusedTokens = await evaluatePrompt(context, prompt, request.promptLogprobs);
   const prefilled = performance.now();
 
   const one = new Int32Array(1);
@@ -39,6 +42,7 @@ export async function generate(
   let finishReason: FinishReason = "length";
   let decodeRows = 0;
   for (let count = 0; count < limit; ) {
+    await context.turn();
     const id = sample(parts, chain, session.logits);
     if (!request.ignoreEos && tokenizer.endOfGeneration.has(id)) {
       finishReason = "stop";
@@ -46,7 +50,9 @@ export async function generate(
     }
     chain.accept(id);
     count++;
-    emit({ kind: "token", id, text: stops.push(decoder.push(id)) });
+    const logprobs =
+      request.logprobs === undefined ? {} : { logprobs: tokenLogprobs(session.logits, id, request.logprobs) };
+    emit({ kind: "token", id, text: stops.push(decoder.push(id)), ...logprobs });
     if (stops.found !== undefined) {
       finishReason = "stop";
       break;
@@ -67,6 +73,25 @@ export async function generate(
     decodeMs: performance.now() - prefilled,
     decodeRows,
   };
+}
+
+async function evaluatePrompt(
+  { parts, session, emit, hooks }: GenerateContext,
+  prompt: Int32Array,
+  top: number | undefined,
+): Promise<number> {
+  if (top === undefined) return session.sync(prompt, hooks(prompt.length));
+  const { vocab } = parts.info;
+  return session.evaluate(prompt, 0, {
+    ...hooks(prompt.length),
+    onRows: (position, logits) => {
+      const rows = Math.min(logits.length / vocab, prompt.length - 1 - position);
+      const logprobs = Array.from({ length: rows }, (_, r) =>
+        tokenLogprobs(logits.subarray(r * vocab, (r + 1) * vocab), prompt[position + r + 1]!, top),
+      );
+      if (rows > 0) emit({ kind: "promptLogprobs", first: position + 1, logprobs });
+    },
+  });
 }
 
 function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): SamplingSettings {

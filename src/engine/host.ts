@@ -55,6 +55,10 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
       case "cancel":
         engine?.cancel(message.job);
         return;
+      case "pause":
+      case "resume":
+        engine?.[message.type](message.job);
+        return;
       case "close":
         void (engine?.close() ?? Promise.resolve()).finally(() => {
           port.post({ type: "closed" });

@@ -47,6 +47,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       architecture: model.arch,
       ops: ops.name,
       vocab: config.vocab,
+      dim: config.dim,
       trainedContextTokens: config.contextTokens,
       contextTokens,
       chunkRows,
@@ -69,6 +70,7 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       streamDecoder: () => createStreamDecoder(tokenizer),
       model,
       sequences,
+      ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(profiler !== undefined && { profiler }),
     };
   } catch (error) {

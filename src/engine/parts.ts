@@ -24,6 +24,8 @@ export interface EngineParts {
   readonly model: EngineModel;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;
+  /** Jobs that may wait; default: any number. */
+  readonly queueLimit?: number;
   readonly profiler?: Profiler;
 }
 

@@ -32,8 +32,12 @@ export interface EngineOptions {
   readonly io?: IoMode;
   /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
   readonly logitRows?: number;
-  /** Sequences whose rows a pass of `measure` may mix. Default 1. */
+  /** Sequences whose rows a pass may mix: answers made at the same time. Default 1. */
   readonly sequences?: number;
+  /** Positions all sequences share, in pages; default: `contextTokens`, more when they cost no weights. */
+  readonly kvTokens?: number;
+  /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
+  readonly queueLimit?: number;
   /** Puts a clock around every operation; the `profile` job asks for the result. */
   readonly profile?: ProfileKind;
 }
@@ -57,6 +61,8 @@ export interface ModelInfo {
   readonly architecture: string;
   readonly ops: string;
   readonly vocab: number;
+  /** Length of a hidden state, and so of an embedding. */
+  readonly dim: number;
   readonly trainedContextTokens: number;
   readonly contextTokens: number;
   readonly chunkRows: number;
@@ -89,6 +95,19 @@ export interface GenerateRequest {
   readonly stop: readonly string[];
   /** Bans the end-of-generation tokens. */
   readonly ignoreEos: boolean;
+  /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
+  readonly logprobs?: number;
+  /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
+  readonly promptLogprobs?: number;
+  /** Whose request it is: those who wait take turns by this name. */
+  readonly user?: string;
+}
+
+/** One vector for a text: the mean of the final normalized hidden states of its tokens, or the last one; length 1. */
+export interface EmbedRequest {
+  readonly kind: "embed";
+  readonly prompt: Prompt;
+  readonly pooling: "mean" | "last";
 }
 
 export interface ScoreRequest {
@@ -117,6 +136,9 @@ export interface MeasureRequest {
 
 export type JobRequest =
   | GenerateRequest
+  | EmbedRequest
+  /** Never ends by itself: events `status` after every pass and whenever jobs come and go, at most 20 a second. */
+  | { readonly kind: "watch" }
   | ScoreRequest
   | MeasureRequest
   | { readonly kind: "tokenize"; readonly prompt: Prompt }
@@ -157,6 +179,29 @@ export interface MemoryReport {
   readonly lockedBytes: number;
 }
 
+/** Natural logarithms of probabilities before sampling's temperature and cuts; the likeliest first. */
+export interface TokenLogprobs {
+  readonly id: number;
+  readonly logprob: number;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** What the engine does now. Counters run from the opening of the model. */
+export interface EngineStatus {
+  readonly running: number;
+  readonly waiting: number;
+  readonly paused: number;
+  /** Positions in use, those of kept prefixes included, and how many there are. */
+  readonly kvTokensUsed: number;
+  readonly kvTokens: number;
+  readonly passes: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  /** The last pass: its ledger and how long it took. */
+  readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
+}
+
 export type FinishReason = "stop" | "length";
 
 export interface GenerateResult {
@@ -172,6 +217,8 @@ export interface GenerateResult {
 
 export type JobResult =
   | GenerateResult
+  | { readonly kind: "embed"; readonly embedding: Float32Array; readonly tokens: number }
+  | { readonly kind: "watch" }
   | { readonly kind: "score"; readonly computeMs: number }
   | { readonly kind: "measure"; readonly prefillMs: number; readonly decodeMs: number }
   | { readonly kind: "tokenize"; readonly tokens: Int32Array }
@@ -181,7 +228,12 @@ export type JobResult =
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
-  | { readonly kind: "token"; readonly id: number; readonly text: string }
+  /** The job waits: so many are before it. Not sent to those that start at once. */
+  | { readonly kind: "queued"; readonly ahead: number }
+  | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
+  /** Of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
+  | { readonly kind: "promptLogprobs"; readonly first: number; readonly logprobs: readonly TokenLogprobs[] }
+  | { readonly kind: "status"; readonly status: EngineStatus }
   /** Text that belongs to no new token: what was held back when generation ended. */
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "pass"; readonly entry: LedgerEntry; readonly done: number; readonly total: number }
@@ -199,6 +251,8 @@ export type ToEngine =
   | { readonly type: "open"; readonly path: string; readonly options: EngineOptions; readonly stop: Int32Array }
   | { readonly type: "submit"; readonly job: number; readonly request: JobRequest }
   | { readonly type: "cancel"; readonly job: number }
+  /** A paused job keeps what it has and takes part in no pass. */
+  | { readonly type: "pause" | "resume"; readonly job: number }
   | { readonly type: "close" };
 
 export type FromEngine =

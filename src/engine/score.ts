@@ -1,15 +1,7 @@
 /** Logits and log-probabilities of given tokens. */
+import { logProbability } from "./logprobs.js";
 import type { JobEvent, ScoreRequest } from "./protocol.js";
 import type { EvaluateHooks, Session } from "./session.js";
-
-/** log p(target) under a row of logits, in double precision. */
-export function logProbability(logits: Float32Array, target: number): number {
-  let max = -Infinity;
-  for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
-  return logits[target]! - max - Math.log(sum);
-}
 
 export async function score(
   session: Session,

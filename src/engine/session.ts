@@ -6,6 +6,7 @@
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { HundredweightError } from "../errors.js";
 import type { KvCache } from "../kv/cache.js";
+import type { HiddenRows } from "../models/index.js";
 import type { RowTable } from "../ops/ops.js";
 import type { StopSignal } from "./cancel.js";
 
@@ -13,9 +14,14 @@ import type { StopSignal } from "./cancel.js";
 export interface ForwardModel {
   /**
    * One pass over the rows. `onLogits` gets the logits of the rows in `wanted` (row indices, ascending) in slices:
-   * [slice rows * vocab] beginning at the `first`-th wanted row; the array is reused.
+   * [slice rows * vocab] beginning at the `first`-th wanted row; the array is reused. `hidden` gets final hidden states.
    */
-  forward(rows: RowTable, wanted: Int32Array, onLogits: (logits: Float32Array, first: number) => void): Promise<void>;
+  forward(
+    rows: RowTable,
+    wanted: Int32Array,
+    onLogits: (logits: Float32Array, first: number) => void,
+    hidden?: HiddenRows,
+  ): Promise<void>;
 }
 
 export interface PassRecord {

@@ -16,7 +16,7 @@ import {
   type Vector,
 } from "../ops/ops.js";
 import { describeModel, layerPrefix, type ModelDescription } from "./describe.js";
-import { type BoundLayers, forward } from "./forward.js";
+import { type BoundLayers, forward, type HiddenRows } from "./forward.js";
 import type { Binder, BranchSpec, ModelConfig, Mutation, Role, Step, TensorSpec } from "./spec.js";
 
 export interface ModelOptions {
@@ -51,9 +51,14 @@ export interface BoundModel {
   readonly weightBytes: Readonly<Record<Role, number>>;
   /**
    * One pass. Logits of the rows in `wanted` (indices into the row table, ascending) come in slices of at most 32 MiB;
-   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`.
+   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come last.
    */
-  forward(rows: RowTable, wanted: Int32Array, onLogits: (logits: Float32Array, first: number) => void): Promise<void>;
+  forward(
+    rows: RowTable,
+    wanted: Int32Array,
+    onLogits: (logits: Float32Array, first: number) => void,
+    hidden?: HiddenRows,
+  ): Promise<void>;
   /** Closes the Ops with everything bound to it. */
   close(): void;
 }
@@ -110,9 +115,10 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
-    async forward(rows, wanted, onLogits) {
+    async forward(rows, wanted, onLogits, hidden) {
       checkRows(rows, wanted, config.vocab, options);
-      await forward(bound, rows, wanted, onLogits);
+      if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
+      await forward(bound, rows, wanted, onLogits, hidden);
     },
     close: () => ops.close(),
   };

@@ -23,11 +23,20 @@ export interface BoundLayers {
   readonly finalSoftcap: number;
 }
 
+/** Rows whose final normalized hidden state is wanted instead of logits: what embeddings are made of. */
+export interface HiddenRows {
+  /** Row indices, ascending. */
+  readonly wanted: Int32Array;
+  /** Slices [k, dim], valid during the call; `first` is the first row's index in `wanted`. */
+  readonly onHidden: (hidden: Float32Array, first: number) => void;
+}
+
 export async function forward(
   m: BoundLayers,
   rows: RowTable,
   wanted: Int32Array,
   onLogits: (logits: Float32Array, first: number) => void,
+  hidden?: HiddenRows,
 ): Promise<void> {
   const { ops, x } = m;
   const n = rows.count;
@@ -43,14 +52,25 @@ export async function forward(
     head(m, slice);
     onLogits(await ops.read(m.logits, slice.length, m.logitValues), first);
   }
+  if (hidden === undefined) return;
+  for (let first = 0; first < hidden.wanted.length; first += m.picked.rows) {
+    const slice = hidden.wanted.subarray(first, first + m.picked.rows);
+    pick(m, slice);
+    hidden.onHidden(await ops.read(m.picked, slice.length), first);
+  }
 }
 
 /** Leaves the logits of some rows of x in `logits` [slice, vocab]. */
 function head(m: BoundLayers, slice: Int32Array): void {
   const { ops, picked, logits } = m;
   const k = slice.length;
-  ops.gather(picked, m.x, slice);
-  ops.rmsNorm(picked, picked, m.outputNorm, k, m.config.eps);
+  pick(m, slice);
   ops.matmul(m.headProducts, picked, k);
   if (m.finalSoftcap > 0) ops.softcap(logits, m.finalSoftcap, k);
+}
+
+/** Leaves the normalized hidden states of some rows of x in `picked` [slice, dim]. */
+function pick({ ops, picked, x, outputNorm, config }: BoundLayers, slice: Int32Array): void {
+  ops.gather(picked, x, slice);
+  ops.rmsNorm(picked, picked, outputNorm, slice.length, config.eps);
 }

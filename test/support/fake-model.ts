@@ -7,10 +7,12 @@
 import type { EngineModel, EngineParts } from "../../src/engine/parts.js";
 import type { ModelInfo } from "../../src/engine/protocol.js";
 import { HundredweightError } from "../../src/errors.js";
+import type { HiddenRows } from "../../src/models/index.js";
 import { type OpsCounters, pagePositions, type RowTable } from "../../src/ops/ops.js";
 import type { StreamDecoder, Tokenizer } from "../../src/tokenizer/types.js";
 
 export const fakeVocab = 260;
+export const fakeDim = 8;
 const endId = 258;
 const bosId = 257;
 
@@ -66,6 +68,7 @@ export class FakeModel implements EngineModel {
     rows: RowTable,
     wanted: Int32Array,
     onLogits: (logits: Float32Array, first: number) => void,
+    hidden?: HiddenRows,
   ): Promise<void> {
     const { passMs = 0, sliceRows = 7 } = this.options;
     const fault = this.options.fault?.(rows);
@@ -85,6 +88,16 @@ export class FakeModel implements EngineModel {
       const out = new Float32Array(slice.length * fakeVocab);
       for (const [i, t] of slice.entries()) this.row(rows, t, out.subarray(i * fakeVocab, (i + 1) * fakeVocab));
       onLogits(out, first);
+    }
+    for (let first = 0; first < (hidden?.wanted.length ?? 0); first += sliceRows) {
+      const slice = hidden!.wanted.subarray(first, first + sliceRows);
+      const row = new Float32Array(fakeVocab);
+      const out = new Float32Array(slice.length * fakeDim);
+      for (const [i, t] of slice.entries()) {
+        this.row(rows, t, row);
+        out.set(row.subarray(0, fakeDim), i * fakeDim);
+      }
+      hidden!.onHidden(out, first);
     }
   }
 
@@ -170,6 +183,7 @@ export function fakeParts(options: FakeOptions = {}): EngineParts & { readonly m
     architecture: "fake",
     ops: "fake",
     vocab: fakeVocab,
+    dim: fakeDim,
     trainedContextTokens: contextTokens,
     contextTokens,
     chunkRows,
