@@ -18,7 +18,7 @@ const allowed = {
   engine: ["formats", "models", "ops", "weights", "kv", "sampling", "tokenizer", "chat", "native"],
   compress: ["formats", "models", "ops", "weights", "tokenizer"],
   convert: ["formats", "models", "ops", "weights", "tokenizer"],
-  server: ["engine", "chat", "tokenizer", "weights", "sampling"],
+  server: ["engine", "chat", "tokenizer", "weights", "sampling", "formats", "models"],
   cli: ["*"],
   ".": ["*"],
 };

@@ -24,6 +24,7 @@ export type ErrorCode =
   | "ENGINE_CLOSED" // use after close
   | "ENGINE_CRASHED" // the process of the engine ended by itself
   | "QUEUE_FULL" // as many jobs wait as may
+  | "ADDRESS_IN_USE" // another program listens on the port
   | "INTERNAL"; // a bug of ours
 
 export class HundredweightError extends Error {

@@ -8,6 +8,7 @@ import { register as logits } from "./logits.js";
 import { register as perplexity } from "./perplexity.js";
 import { register as plan } from "./plan.js";
 import { register as run } from "./run.js";
+import { register as serve } from "./serve.js";
 import { register as synth } from "./synth.js";
 import { register as tokenize } from "./tokenize.js";
 
@@ -20,6 +21,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   bench,
   doctor,
   tokenize,
+  serve,
   synth,
   plan,
 ];

@@ -1,0 +1,62 @@
+/** The routes and what every request passes first. Web-standard: `app.request()` needs no socket. */
+import { randomUUID } from "node:crypto";
+import { Hono } from "hono";
+import type { ServerContext } from "./context.js";
+import { asHttpError, HttpError } from "./http-error.js";
+import { modelRoutes } from "./openai/models.js";
+import { healthRoutes } from "./routes/health.js";
+import { checkHost, checkKey, checkOrigin } from "./security.js";
+import { mountUi } from "./ui/index.js";
+
+export function createApp(context: ServerContext): Hono {
+  const { config, metrics } = context;
+  const app = new Hono();
+  app.use(async (c, next) => {
+    const began = performance.now();
+    await next();
+    const { headers } = c.res;
+    headers.set("x-request-id", `req_${randomUUID().replaceAll("-", "")}`);
+    headers.set("x-content-type-options", "nosniff");
+    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    metrics.requests.add(1, { route: routeLabel(c.req.path), status: String(c.res.status) });
+    if (config.logRequests) {
+      context.log(`${c.req.method} ${c.req.path} ${c.res.status} ${(performance.now() - began).toFixed(1)} ms`);
+    }
+  });
+  app.use(checkHost(config));
+  app.use(checkOrigin(config));
+  app.use(checkKey(config));
+  app.onError((error, c) => {
+    const failure = asHttpError(error);
+    if (failure.status >= 500 && failure.code === "internal_error") context.log(`${c.req.path}: ${error.stack}`);
+    return failure.response();
+  });
+
+  healthRoutes(app, context);
+  modelRoutes(app, context);
+  mountUi(app, context);
+
+  app.notFound((c) => {
+    throw new HttpError(404, `there is no ${c.req.method} ${c.req.path.slice(0, 100)}`, { code: "unknown_url" });
+  });
+  return app;
+}
+
+/** A fixed set, so that nobody fills the metrics with names. */
+const labelled = new Set([
+  "/health",
+  "/ready",
+  "/metrics",
+  "/openapi.json",
+  "/tokenize",
+  "/detokenize",
+  "/apply-template",
+  "/v1/models",
+  "/v1/chat/completions",
+  "/v1/completions",
+  "/v1/embeddings",
+]);
+
+function routeLabel(path: string): string {
+  return labelled.has(path) ? path : "other";
+}

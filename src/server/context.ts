@@ -1,0 +1,25 @@
+/** Everything a route needs, made once when the server starts. */
+import type { Hono } from "hono";
+import type { ServerConfig } from "./config.js";
+import type { Gate } from "./gate.js";
+import type { Metrics } from "./metrics.js";
+import type { ModelService } from "./model-service.js";
+import type { StatusStream } from "./status.js";
+
+export interface ServerContext {
+  readonly config: ServerConfig;
+  /** The model: `require()` for answers, `state` for its phase, `open()` to switch. */
+  readonly model: ModelService;
+  readonly metrics: Metrics;
+  /** What the engine does, pass by pass. */
+  readonly status: StatusStream;
+  /** Counts answers and refuses those too many. */
+  readonly gate: Gate;
+  /** Aborted when the server begins to drain: nothing new is taken, endless streams end. */
+  readonly draining: AbortSignal;
+  /** Aborted when draining has lasted too long: running answers end with what they have. */
+  readonly ending: AbortSignal;
+  log(line: string): void;
+}
+
+export type ServerApp = Hono;

@@ -1,0 +1,4 @@
+/** The server room: an OpenAI-compatible HTTP server for one model. */
+export { defaultConfig, type ServerConfig } from "./config.js";
+export type { ServerContext } from "./context.js";
+export { type RunningServer, type StartOptions, startServer } from "./server.js";

@@ -1,0 +1,183 @@
+/**
+ * The model a server answers with: its engine and its text worker, loading, ready, restarting or failed, and exchanged
+ * as a whole when another model is chosen.
+ */
+import { basename } from "node:path";
+import { EngineClient, type RunningJob } from "../engine/client.js";
+import type { EngineOptions, JobEvent, JobRequest, JobResult, ModelInfo } from "../engine/protocol.js";
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import { busy, type HttpError } from "./http-error.js";
+import { openTextService, type TextService } from "./text/client.js";
+
+export type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"] }>;
+
+/** What a server needs of an engine; `EngineClient` is one. */
+export interface EngineHandle {
+  readonly info: ModelInfo;
+  submit<Q extends JobRequest>(request: Q, onEvent?: (event: JobEvent) => void): RunningJob<ResultOf<Q>>;
+  close(): Promise<void>;
+}
+
+/** What becomes of an engine that has been opened: it may die and come back. */
+export interface EngineWatcher {
+  onRestarting(reason: string): void;
+  onReady(): void;
+  onFailed(error: HundredweightError): void;
+}
+
+export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineWatcher) => Promise<EngineHandle>;
+export type OpenText = (path: string, timeoutMs: number) => Promise<TextService>;
+
+export const openWorkerEngine: OpenEngine = (path, options) => EngineClient.open(path, options);
+
+export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
+
+export interface ModelState {
+  readonly phase: ModelPhase;
+  readonly path: string;
+  /** Milliseconds since 1970 at which the phase began. */
+  readonly since: number;
+  /** Why it restarts or failed. */
+  readonly error: string | undefined;
+  /** Times the engine was started again. */
+  readonly restarts: number;
+}
+
+/** A model that is ready. */
+export interface ServedModel {
+  readonly id: string;
+  readonly info: ModelInfo;
+  readonly engine: EngineHandle;
+  readonly text: TextService;
+}
+
+export interface ModelServiceOptions {
+  readonly alias?: string | undefined;
+  readonly textTimeoutMs: number;
+  readonly openEngine?: OpenEngine | undefined;
+  readonly openText?: OpenText | undefined;
+}
+
+export class ModelService {
+  private readonly options: ModelServiceOptions;
+  private readonly listeners = new Set<(state: ModelState) => void>();
+  private served: ServedModel | undefined;
+  private current: ModelState = { phase: "closed", path: "", since: Date.now(), error: undefined, restarts: 0 };
+  /** Of the newest `open`; an older one that is still loading is dropped when it is done. */
+  private generation = 0;
+
+  constructor(options: ModelServiceOptions) {
+    this.options = options;
+  }
+
+  get state(): ModelState {
+    return this.current;
+  }
+
+  /** The name in answers; known before the model is loaded. */
+  get id(): string {
+    return this.options.alias ?? modelId(this.current.path);
+  }
+
+  /** Of the model that is open, also while its engine restarts. */
+  get info(): ModelInfo | undefined {
+    return this.served?.info;
+  }
+
+  /** @throws HttpError 503 with Retry-After while no model is ready */
+  require(): ServedModel {
+    if (this.current.phase === "ready" && this.served !== undefined) return this.served;
+    throw this.unavailable();
+  }
+
+  /** Called at every change of phase. @returns unsubscribes */
+  onChange(listener: (state: ModelState) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /**
+   * Closes the model that is open (its answers end with ENGINE_CLOSED) and opens this one.
+   * @throws whatever opening throws; the phase is then `failed`
+   */
+  async open(path: string, options: EngineOptions = {}): Promise<ServedModel> {
+    const mine = ++this.generation;
+    this.enter("loading", { path, error: undefined, restarts: 0 });
+    await this.release();
+    const isCurrent = (): boolean => mine === this.generation;
+    try {
+      const opening = { engine: this.openEngine(path, options, isCurrent), text: this.openText(path) };
+      const [engine, text] = await Promise.allSettled([opening.engine, opening.text]);
+      if (engine.status === "rejected" || text.status === "rejected" || !isCurrent()) {
+        if (engine.status === "fulfilled") await engine.value.close();
+        if (text.status === "fulfilled") await text.value.close();
+        if (engine.status === "rejected") throw engine.reason;
+        if (text.status === "rejected") throw text.reason;
+        throw new HundredweightError("CANCELLED", `${path}: another model was chosen meanwhile`);
+      }
+      this.served = { id: this.id, info: engine.value.info, engine: engine.value, text: text.value };
+      this.enter("ready", { error: undefined });
+      return this.served;
+    } catch (thrown) {
+      const error = asHundredweightError(thrown);
+      if (isCurrent()) this.enter("failed", { error: error.message });
+      throw error;
+    }
+  }
+
+  /** Safe to call twice. */
+  async close(): Promise<void> {
+    this.generation++;
+    if (this.current.phase !== "closed") this.enter("closed", { error: undefined });
+    await this.release();
+  }
+
+  private openEngine(path: string, options: EngineOptions, isCurrent: () => boolean): Promise<EngineHandle> {
+    const open = this.options.openEngine ?? openWorkerEngine;
+    return open(path, options, {
+      onRestarting: (reason) => {
+        if (isCurrent()) this.enter("restarting", { error: reason, restarts: this.current.restarts + 1 });
+      },
+      onReady: () => {
+        if (isCurrent() && this.served !== undefined) this.enter("ready", { error: undefined });
+      },
+      onFailed: (error) => {
+        if (isCurrent()) this.enter("failed", { error: error.message });
+      },
+    });
+  }
+
+  private openText(path: string): Promise<TextService> {
+    return (this.options.openText ?? openTextService)(path, this.options.textTimeoutMs);
+  }
+
+  private async release(): Promise<void> {
+    const { served } = this;
+    this.served = undefined;
+    await Promise.all([served?.engine.close(), served?.text.close()]);
+  }
+
+  private enter(phase: ModelPhase, change: Partial<ModelState>): void {
+    this.current = { ...this.current, ...change, phase, since: Date.now() };
+    for (const listener of [...this.listeners]) listener(this.current);
+  }
+
+  private unavailable(): HttpError {
+    const { phase, error } = this.current;
+    switch (phase) {
+      case "loading":
+        return busy(503, "the model is being loaded", "model_loading", 2);
+      case "restarting":
+        return busy(503, "the engine ended unexpectedly and is being started again", "engine_restarting", 2);
+      case "failed":
+        return busy(503, `the model could not be opened: ${error}`, "model_failed", 30);
+      default:
+        return busy(503, "the server is ending", "server_ending", 5);
+    }
+  }
+}
+
+/** `/models/Some-7B.Q4_K_M.gguf` -> `Some-7B.Q4_K_M`; of a split file without its number. */
+export function modelId(path: string): string {
+  return basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "");
+}

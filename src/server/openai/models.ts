@@ -1,0 +1,36 @@
+/** `/v1/models`: the one model that is served. */
+import type { Hono } from "hono";
+import type { ServerContext } from "../context.js";
+import { HttpError } from "../http-error.js";
+
+export function modelRoutes(app: Hono, { model }: ServerContext): void {
+  const started = Math.floor(Date.now() / 1000);
+  const describe = () => {
+    const { info } = model;
+    return {
+      id: model.id,
+      object: "model",
+      created: started,
+      owned_by: "hundredweight",
+      status: model.state.phase,
+      ...(info !== undefined && {
+        max_model_len: info.contextTokens,
+        meta: {
+          architecture: info.architecture,
+          name: info.name ?? null,
+          vocab: info.vocab,
+          trained_context: info.trainedContextTokens,
+          weight_bytes: info.weightBytes,
+          kv_type: info.kvType,
+          chat_template: info.chatTemplate !== undefined,
+          residency: info.residency,
+        },
+      }),
+    };
+  };
+  app.get("/v1/models", (c) => c.json({ object: "list", data: [describe()] }));
+  app.get("/v1/models/:id{.+}", (c) => {
+    if (c.req.param("id") === model.id) return c.json(describe());
+    throw new HttpError(404, `this server serves '${model.id}' only`, { param: "model", code: "model_not_found" });
+  });
+}

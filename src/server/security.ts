@@ -1,0 +1,105 @@
+/** Who may speak to the server: keys, names in the Host header, web pages of other origins. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { isIP } from "node:net";
+import type { MiddlewareHandler } from "hono";
+import type { ServerConfig } from "./config.js";
+import { HttpError } from "./http-error.js";
+
+/**
+ * A page of an attacker can make its own name point to 127.0.0.1 (DNS rebinding), and the browser then takes this
+ * server for the attacker's. The Host header still tells: it must be localhost, a literal address (which cannot be
+ * rebound) or a name that was allowed.
+ */
+export function checkHost(config: ServerConfig): MiddlewareHandler {
+  const allowed = new Set(["localhost", config.host, ...config.allowHosts].map((name) => name.toLowerCase()));
+  return async (c, next) => {
+    const name = hostName(c.req.header("host") ?? "");
+    if (name === undefined || !(allowed.has(name) || isIP(name) !== 0)) {
+      throw new HttpError(403, "the Host header names a host this server does not answer for; see --allow-host", {
+        code: "host_not_allowed",
+      });
+    }
+    await next();
+  };
+}
+
+/** `[::1]:80` -> `::1`, `Example.org:80` -> `example.org`. */
+export function hostName(host: string): string | undefined {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/i.exec(host);
+  return (match?.[1] ?? match?.[2])?.toLowerCase();
+}
+
+/**
+ * A page of another origin may use the server only when `--cors` names the origin. Browsers send Origin with everything
+ * that can change something, so a request that has none is no page's, or changes nothing.
+ */
+export function checkOrigin(config: ServerConfig): MiddlewareHandler {
+  const allowed = new Set(config.corsOrigins.map((origin) => origin.toLowerCase()));
+  return async (c, next) => {
+    const origin = c.req.header("origin");
+    if (origin === undefined || sameOrigin(origin, c.req.header("host"))) {
+      await next();
+      return;
+    }
+    const named = allowed.has(origin.toLowerCase());
+    if (!named && !allowed.has("*")) {
+      throw new HttpError(403, "pages of other origins may not use this server; see --cors", {
+        code: "origin_not_allowed",
+      });
+    }
+    if (c.req.method === "OPTIONS") c.res = new Response(null, { status: 204, headers: preflight });
+    else await next();
+    c.res.headers.set("access-control-allow-origin", named ? origin : "*");
+    c.res.headers.append("vary", "origin");
+    c.res.headers.set("access-control-expose-headers", "x-hundredweight-warnings, x-request-id, retry-after");
+  };
+}
+
+const preflight = {
+  "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+  "access-control-allow-headers": "*, authorization",
+  "access-control-max-age": "3600",
+};
+
+function sameOrigin(origin: string, host: string | undefined): boolean {
+  try {
+    // Not the scheme: a proxy in front may end TLS.
+    return new URL(origin).host === host?.toLowerCase();
+  } catch {
+    return false;
+  }
+}
+
+/** `Authorization: Bearer KEY`, or KEY as the password a browser asks for. `/health` is open. */
+export function checkKey(config: ServerConfig): MiddlewareHandler {
+  const digests = config.apiKeys.map(digest);
+  return async (c, next) => {
+    if (digests.length > 0 && c.req.path !== "/health") {
+      const given = digest(givenKey(c.req.header("authorization") ?? ""));
+      // Every key is compared, in constant time, whichever matches.
+      const fits = digests.reduce((found, key) => timingSafeEqual(key, given) || found, false);
+      if (!fits) {
+        const browser = c.req.header("accept")?.includes("text/html") ?? false;
+        throw new HttpError(401, "a key is needed: Authorization: Bearer KEY", {
+          type: "authentication_error",
+          code: "invalid_api_key",
+          headers: { "www-authenticate": `${browser ? "Basic" : "Bearer"} realm="hundredweight"` },
+        });
+      }
+    }
+    await next();
+  };
+}
+
+function givenKey(authorization: string): string {
+  const [, scheme, value] = /^(bearer|basic)\s+(\S+)\s*$/i.exec(authorization) ?? [];
+  if (scheme === undefined || value === undefined) return "";
+  if (scheme.toLowerCase() === "bearer") return value;
+  const text = Buffer.from(value, "base64").toString("utf8");
+  return text.slice(text.indexOf(":") + 1);
+}
+
+/** Keys of any length become digests of one length, as `timingSafeEqual` wants. */
+function digest(key: string): Buffer {
+  return createHash("sha256").update(key).digest();
+}

@@ -1,0 +1,150 @@
+/** A running server: socket, model, and an orderly end. */
+import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { isIP } from "node:net";
+import { createAdaptorServer } from "@hono/node-server";
+import type { EngineOptions } from "../engine/protocol.js";
+import { HundredweightError } from "../errors.js";
+import { createApp } from "./app.js";
+import { defaultConfig, type ServerConfig } from "./config.js";
+import type { ServerContext } from "./context.js";
+import { Gate } from "./gate.js";
+import { Metrics } from "./metrics.js";
+import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
+import { StatusStream } from "./status.js";
+
+export interface StartOptions {
+  readonly config?: Partial<ServerConfig>;
+  readonly modelPath: string;
+  readonly engine?: EngineOptions;
+  /** Lines for people; default: nowhere. */
+  readonly log?: (line: string) => void;
+  /** @internal Tests serve engines and texts of their own. */
+  readonly openEngine?: OpenEngine;
+  readonly openText?: OpenText;
+}
+
+export class RunningServer {
+  readonly url: string;
+  readonly context: ServerContext;
+  /** Settles when the first model is ready, or could not be opened. */
+  readonly loaded: Promise<void>;
+  private readonly server: Server;
+  private readonly drainer: AbortController;
+  private readonly ender: AbortController;
+  private stopping: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(
+    server: Server,
+    context: ServerContext,
+    loaded: Promise<void>,
+    ends: readonly [drainer: AbortController, ender: AbortController],
+  ) {
+    const { address, family, port } = server.address() as AddressInfo;
+    const scheme = context.config.tls === undefined ? "http" : "https";
+    this.url = `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+    this.server = server;
+    this.context = context;
+    this.loaded = loaded;
+    [this.drainer, this.ender] = ends;
+  }
+
+  /**
+   * Takes no new connection and no new answer, lets running answers end (after `drainTimeoutMs` with what they have),
+   * closes the model. Safe to call twice.
+   */
+  stop(drainTimeoutMs = this.context.config.drainTimeoutMs): Promise<void> {
+    this.stopping ??= this.drain(drainTimeoutMs);
+    return this.stopping;
+  }
+
+  private async drain(drainTimeoutMs: number): Promise<void> {
+    const { context, server } = this;
+    this.drainer.abort();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeIdleConnections();
+    const timer = setTimeout(() => this.ender.abort(), drainTimeoutMs);
+    await context.gate.whenIdle();
+    clearTimeout(timer);
+    this.ender.abort();
+    // What is written by now gets a moment to reach its reader.
+    const cut = setTimeout(() => server.closeAllConnections(), 1000);
+    server.closeIdleConnections();
+    await closed;
+    clearTimeout(cut);
+    await context.model.close();
+  }
+}
+
+/**
+ * Listens, then loads the model: `/ready` tells how far it is.
+ * @throws OPTION_INVALID for an address that needs a key; ADDRESS_IN_USE
+ */
+export async function startServer(options: StartOptions): Promise<RunningServer> {
+  const config: ServerConfig = { ...defaultConfig, ...options.config };
+  checkAddress(config);
+  const drainer = new AbortController();
+  const ender = new AbortController();
+  const model = new ModelService({
+    alias: config.alias,
+    textTimeoutMs: config.textTimeoutMs,
+    openEngine: options.openEngine,
+    openText: options.openText,
+  });
+  const context: ServerContext = {
+    config,
+    model,
+    metrics: new Metrics(),
+    status: new StatusStream(model),
+    gate: new Gate(config.maxAnswers, drainer.signal),
+    draining: drainer.signal,
+    ending: ender.signal,
+    log: options.log ?? (() => {}),
+  };
+  const server = await listen(createApp(context), config);
+  const loaded = model.open(options.modelPath, options.engine).then(() => {});
+  loaded.catch(() => {}); // the caller may look at /ready instead
+  return new RunningServer(server, context, loaded, [drainer, ender]);
+}
+
+/** Whoever can reach the port can use the machine: beyond this computer only with a key. */
+function checkAddress({ host, apiKeys }: ServerConfig): void {
+  const local = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  if (local || apiKeys.length > 0) return;
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    `--host ${host}: others could use this server; give it a key with --api-key, or listen on 127.0.0.1`,
+  );
+}
+
+function listen(app: ReturnType<typeof createApp>, config: ServerConfig): Promise<Server> {
+  const limits = {
+    headersTimeout: config.headersTimeoutMs,
+    requestTimeout: config.receiveTimeoutMs,
+    connectionsCheckingInterval: Math.min(2000, config.headersTimeoutMs),
+    keepAliveTimeout: 10_000,
+    maxHeaderSize: 16 * 1024,
+  };
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    ...(config.tls === undefined
+      ? { createServer: createHttpServer, serverOptions: limits }
+      : { createServer: createHttpsServer, serverOptions: { ...limits, ...config.tls } }),
+  }) as Server;
+  server.maxConnections = config.maxConnections;
+  server.maxHeadersCount = 100;
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const where = `${config.host}:${config.port}`;
+      if (error.code === "EADDRINUSE") {
+        reject(
+          new HundredweightError("ADDRESS_IN_USE", `something listens on ${where} already; choose another --port`),
+        );
+      } else reject(new HundredweightError("OPTION_INVALID", `cannot listen on ${where}: ${error.message}`));
+    });
+    server.listen(config.port, config.host, () => resolve(server));
+  });
+}

@@ -1,0 +1,96 @@
+/** What the text worker does: templates and tokenization of one model file. */
+import { type ChatMessage, chatTemplates, renderChat } from "../../chat/index.js";
+import { HundredweightError } from "../../errors.js";
+import { openCheckpoint } from "../../formats/index.js";
+import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import type { ChatText, Piece, TextInfo, TextRequest, TextResults } from "./protocol.js";
+
+export class TextWork {
+  readonly info: TextInfo;
+  private readonly tokenizer: Tokenizer;
+  private readonly template: string | undefined;
+
+  private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>) {
+    this.tokenizer = tokenizer;
+    this.template = templates.get("default");
+    this.info = {
+      vocab: tokenizer.size,
+      templates: [...templates.keys()],
+      bos: tokenizer.special.bos,
+      eos: tokenizer.special.eos,
+      templateFault: this.templateFault(),
+    };
+  }
+
+  /** @throws what opening a file and its tokenizer throws */
+  static async open(path: string): Promise<TextWork> {
+    const { metadata } = await openCheckpoint(path);
+    return new TextWork(createTokenizer(metadata), chatTemplates(metadata));
+  }
+
+  /** @throws TEMPLATE_INVALID, TEMPLATE_MISSING, OPTION_INVALID */
+  perform(request: TextRequest): TextResults[keyof TextResults] {
+    const { tokenizer } = this;
+    switch (request.kind) {
+      case "render":
+        return this.render(request.chat).text;
+      case "encodeChat":
+        return tokenizer.encodeSegments(this.render(request.chat).segments);
+      case "encode":
+        return tokenizer.encode(request.text, { addSpecial: request.addSpecial, parseSpecial: request.parseSpecial });
+      case "decode":
+        return tokenizer.decode(this.checked(request.tokens), { special: request.special });
+      case "pieces":
+        return Array.from(this.checked(request.tokens), (id) => this.piece(id));
+    }
+  }
+
+  private piece(id: number): Piece {
+    // Copied: a view would take the whole vocabulary with it when it is sent.
+    const bytes = this.tokenizer.pieceBytes(id).slice();
+    return { bytes, text: bytes.length === 0 ? this.tokenizer.piece(id) : Buffer.from(bytes).toString("utf8") };
+  }
+
+  private checked(tokens: Int32Array): Int32Array {
+    const wrong = tokens.find((id) => id < 0 || id >= this.tokenizer.size);
+    if (wrong === undefined) return tokens;
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `token ${wrong} is not in the vocabulary (0 to ${this.tokenizer.size - 1})`,
+    );
+  }
+
+  private render(chat: ChatText) {
+    const { template, tokenizer } = this;
+    if (template === undefined) {
+      throw new HundredweightError(
+        "TEMPLATE_MISSING",
+        "the model file has no chat template; use /v1/completions, which continues a text",
+      );
+    }
+    const nameOf = (id: number | undefined): string => (id === undefined ? "" : tokenizer.piece(id));
+    return renderChat(template, fitRoles(chat.messages, template), {
+      addGenerationPrompt: chat.addGenerationPrompt,
+      tools: chat.tools,
+      variables: chat.variables,
+      bosToken: nameOf(tokenizer.special.bos),
+      eosToken: nameOf(tokenizer.special.eos),
+    });
+  }
+
+  private templateFault(): string | undefined {
+    if (this.template === undefined) return undefined;
+    try {
+      this.render({ messages: [{ role: "user", content: "Hello" }] });
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+}
+
+/** OpenAI's `developer` is what every template but that of gpt-oss calls `system`. */
+function fitRoles(messages: readonly ChatMessage[], template: string): readonly ChatMessage[] {
+  if (template.includes("developer")) return messages;
+  return messages.map((m) => (m?.role === "developer" ? { ...m, role: "system" } : m));
+}
