@@ -25,6 +25,8 @@ export type ErrorCode =
   | "ENGINE_CRASHED" // the process of the engine ended by itself
   | "QUEUE_FULL" // as many jobs wait as may
   | "ADDRESS_IN_USE" // another program listens on the port
+  | "CONVERSATION_UNKNOWN" // no conversation, message or model of this name on the page's server
+  | "CONVERSATION_LIMIT" // a conversation too large, or too many of them
   | "INTERNAL"; // a bug of ours
 
 export class HundredweightError extends Error {

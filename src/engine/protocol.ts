@@ -6,6 +6,7 @@ import type { ErrorCode } from "../errors.js";
 import type { KvType } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
+import type { PlanSummary } from "../weights/plan-summary-types.js";
 
 export type IoMode = "auto" | "mmap" | "direct" | "buffered";
 
@@ -52,6 +53,8 @@ export interface ResidencyInfo {
   readonly budgetBytes: number;
   readonly plannedBytes: number | undefined;
   readonly predictedSecondsPerToken: number | undefined;
+  /** Absent where nothing was planned: the plain TypeScript implementation. */
+  readonly plan?: PlanSummary;
 }
 
 /** What is known of an opened model. */

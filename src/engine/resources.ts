@@ -5,6 +5,7 @@ import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import { Planner } from "../weights/plan.js";
+import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
 import type { EngineOptions, ResidencyInfo } from "./protocol.js";
@@ -42,7 +43,8 @@ export function planResources(description: ModelDescription, options: EngineOpti
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
   });
   const plan = planner.plan();
-  const { io, placement } = openResidency(planner.model, plan, options.io, known.disk);
+  const opened = openResidency(planner.model, plan, options.io, known.disk);
+  const { io, placement } = opened;
   return {
     contextTokens: plan.contextTokens,
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
@@ -54,6 +56,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
       budgetBytes: plan.budgetBytes,
       plannedBytes: plan.totalBytes,
       predictedSecondsPerToken: plan.prediction.secondsPerToken,
+      plan: summarizePlan(planner.model, plan, opened),
     },
   };
 }

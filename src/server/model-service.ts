@@ -62,6 +62,7 @@ export class ModelService {
   private readonly options: ModelServiceOptions;
   private readonly listeners = new Set<(state: ModelState) => void>();
   private served: ServedModel | undefined;
+  private opening: EngineOptions = {};
   private current: ModelState = { phase: "closed", path: "", since: Date.now(), error: undefined, restarts: 0 };
   /** Of the newest `open`; an older one that is still loading is dropped when it is done. */
   private generation = 0;
@@ -84,6 +85,11 @@ export class ModelService {
     return this.served?.info;
   }
 
+  /** With which the newest model was opened: another one gets the same. */
+  get engineOptions(): EngineOptions {
+    return this.opening;
+  }
+
   /** @throws HttpError 503 with Retry-After while no model is ready */
   require(): ServedModel {
     if (this.current.phase === "ready" && this.served !== undefined) return this.served;
@@ -98,11 +104,18 @@ export class ModelService {
 
   /**
    * Closes the model that is open (its answers end with ENGINE_CLOSED) and opens this one.
+   * @param drained waited for before the open model is closed; meanwhile it answers no new request
    * @throws whatever opening throws; the phase is then `failed`
    */
-  async open(path: string, options: EngineOptions = {}): Promise<ServedModel> {
+  async open(
+    path: string,
+    options: EngineOptions = {},
+    drained: Promise<unknown> = Promise.resolve(),
+  ): Promise<ServedModel> {
     const mine = ++this.generation;
+    this.opening = options;
     this.enter("loading", { path, error: undefined, restarts: 0 });
+    await drained;
     await this.release();
     const isCurrent = (): boolean => mine === this.generation;
     try {

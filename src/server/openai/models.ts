@@ -23,7 +23,8 @@ export function modelRoutes(app: Hono, { model }: ServerContext): void {
           weight_bytes: info.weightBytes,
           kv_type: info.kvType,
           chat_template: info.chatTemplate !== undefined,
-          residency: info.residency,
+          // The plan has a line for every tensor; the page gets it.
+          residency: { ...info.residency, plan: undefined },
         },
       }),
     };

@@ -1,0 +1,118 @@
+/** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
+import { randomInt } from "node:crypto";
+import type { JobEvent } from "../../engine/protocol.js";
+import { HundredweightError } from "../../errors.js";
+import { defaultSampling } from "../../sampling/chain.js";
+import type { ServerContext } from "../context.js";
+import { HttpError } from "../http-error.js";
+import type { ServedModel } from "../model-service.js";
+import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";
+import type { ConversationSampling } from "./wire.js";
+
+/** Some templates begin the answer with it. */
+const openedThinking = /<think>\s*$/;
+
+export class ModelAnswerMaker implements AnswerMaker {
+  readonly #context: ServerContext;
+
+  constructor(context: ServerContext) {
+    this.#context = context;
+  }
+
+  get model(): string | undefined {
+    return this.#context.model.info === undefined ? undefined : this.#context.model.id;
+  }
+
+  /** @throws HttpError 429, 503 */
+  enter(): () => void {
+    this.#context.model.require();
+    return this.#context.gate.enter(1);
+  }
+
+  async answer(request: AnswerRequest, events: AnswerEvents, signal: AbortSignal): Promise<MadeAnswer> {
+    try {
+      const served = this.#context.model.require();
+      const tokens = await promptOf(served, request, events);
+      return await this.#generate(served, tokens, request, events, signal);
+    } catch (error) {
+      // The page shows a code and a line; it has no use for a status.
+      if (error instanceof HttpError) throw new HundredweightError("ENGINE_CLOSED", error.message);
+      throw error;
+    }
+  }
+
+  async #generate(
+    { engine, info }: ServedModel,
+    tokens: Int32Array,
+    { sampling, conversation }: AnswerRequest,
+    events: AnswerEvents,
+    signal: AbortSignal,
+  ): Promise<MadeAnswer> {
+    let generatedTokens = 0;
+    const onEvent = (event: JobEvent) => {
+      if (event.kind === "queued") events.queued(event.ahead);
+      else if (event.kind === "pass" && event.total > 0) events.prompt(event.done, event.total, event.entry.rows);
+      else if (event.kind === "token") {
+        generatedTokens++;
+        events.token(event.text);
+      } else if (event.kind === "text") events.text(event.text);
+    };
+    const { maxTokens, ...given } = sampling;
+    const job = engine.submit(
+      {
+        kind: "generate",
+        prompt: { kind: "tokens", tokens },
+        sampling: { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults, ...given },
+        maxTokens: maxTokens ?? -1,
+        stop: [],
+        ignoreEos: false,
+        user: `page ${conversation}`,
+      },
+      onEvent,
+    );
+    const cancel = () => job.cancel();
+    const signals = [signal, this.#context.ending];
+    for (const each of signals) {
+      each.addEventListener("abort", cancel);
+      if (each.aborted) cancel();
+    }
+    try {
+      const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
+      const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
+      return { finishReason, stats };
+    } finally {
+      for (const each of signals) each.removeEventListener("abort", cancel);
+    }
+  }
+}
+
+async function promptOf(
+  { text, info }: ServedModel,
+  { messages }: AnswerRequest,
+  events: AnswerEvents,
+): Promise<Int32Array> {
+  if (info.chatTemplate === undefined)
+    return text.perform({ kind: "encode", text: plainText(messages), addSpecial: true, parseSpecial: false });
+  const tokens = await text.perform({ kind: "encodeChat", chat: { messages } });
+  const end = await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true });
+  if (openedThinking.test(end)) events.opened("<think>\n");
+  return tokens;
+}
+
+/** For a model that continues texts: what there is so far, on lines of their own where one ended a turn. */
+export function plainText(messages: AnswerRequest["messages"]): string {
+  let text = "";
+  let before = "user";
+  for (const { role, content } of messages) {
+    const joins = text === "" || before === "user" || /\s$/.test(text) || /^\s/.test(content);
+    text += joins ? content : `\n${content}`;
+    before = role;
+  }
+  return text;
+}
+
+/** What a conversation that says nothing gets. */
+export function samplingDefaults(info: ServedModel["info"]): ConversationSampling {
+  const { temperature, topK, topP, minP, repeatPenalty } = { ...defaultSampling, ...info.samplingDefaults };
+  return { temperature, topK, topP, minP, repeatPenalty };
+}

@@ -1,0 +1,343 @@
+/**
+ * Answers of the page's conversations. They belong to the server: an answer goes on and is stored whether anybody looks
+ * or not, and whoever opens its conversation gets what there is and then what comes.
+ */
+import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { branchTo } from "./branch.js";
+import { limits } from "./conversation-file.js";
+import type { ConversationStore } from "./conversations.js";
+import { newId } from "./ids.js";
+import { splitThinking } from "./reasoning.js";
+import type {
+  AnswerProgress,
+  AnswerStats,
+  Conversation,
+  ConversationEvent,
+  ConversationSampling,
+  Message,
+} from "./wire.js";
+
+export interface AnswerRequest {
+  readonly conversation: string;
+  readonly messages: readonly { readonly role: string; readonly content: string }[];
+  readonly sampling: ConversationSampling;
+}
+
+export interface AnswerEvents {
+  /** The prompt ended with this part of the answer (`<think>`): it is shown as if the model had written it. */
+  opened(prefix: string): void;
+  queued(ahead: number): void;
+  /** After each pass over the prompt: positions there are, of how many, and those this pass added. */
+  prompt(done: number, total: number, rows: number): void;
+  token(text: string): void;
+  /** Text that belongs to no new token. */
+  text(text: string): void;
+}
+
+export interface MadeAnswer {
+  readonly finishReason: "stop" | "length";
+  readonly stats: AnswerStats;
+}
+
+export interface AnswerMaker {
+  /** Name of the model that would answer now. */
+  readonly model: string | undefined;
+  /**
+   * Takes a place among the answers of the server.
+   * @returns gives it back
+   * @throws when there is no model or no place
+   */
+  enter(): () => void;
+  /** Rejects with CANCELLED after `signal`, else with what went wrong. */
+  answer(request: AnswerRequest, events: AnswerEvents, signal: AbortSignal): Promise<MadeAnswer>;
+}
+
+interface Live {
+  readonly conversation: string;
+  readonly message: Message;
+  readonly abort: AbortController;
+  text: string;
+  progress: AnswerProgress | undefined;
+  full: boolean;
+}
+
+type Listener = (event: ConversationEvent) => void;
+
+/** Text that a crash of the server may lose. */
+const storeEveryMs = 2000;
+const tellProgressEveryMs = 250;
+const mostLivePerConversation = 4;
+/** Tokens per second over this long. */
+const rateWindowMs = 4000;
+
+export class Answers {
+  readonly #store: ConversationStore;
+  readonly #maker: AnswerMaker;
+  readonly #onRunning: () => void;
+  readonly #live = new Map<string, Live>();
+  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #ends = new Set<Promise<void>>();
+
+  /** @param onRunning called when an answer begins or ends */
+  constructor(store: ConversationStore, maker: AnswerMaker, onRunning: () => void = () => {}) {
+    this.#store = store;
+    this.#maker = maker;
+    this.#onRunning = onRunning;
+  }
+
+  running(conversation: string): boolean {
+    return [...this.#live.values()].some((live) => live.conversation === conversation);
+  }
+
+  /** Tells everyone who looks at the conversation. */
+  publish(conversation: string, event: ConversationEvent): void {
+    for (const listener of this.#listeners.get(conversation) ?? []) listener(event);
+  }
+
+  /** The first event is a snapshot; nothing is missed and nothing comes twice. */
+  async watch(id: string, listener: Listener): Promise<() => void> {
+    const conversation = await this.#store.read(id);
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners);
+    listeners.add(listener);
+    listener(this.snapshot(conversation));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#listeners.get(id) === listeners) this.#listeners.delete(id);
+    };
+  }
+
+  snapshot(conversation: Conversation): Extract<ConversationEvent, { type: "snapshot" }> {
+    const progress: Record<string, AnswerProgress> = {};
+    const messages = conversation.messages.map((message) => {
+      const live = this.#live.get(message.id);
+      if (live?.progress !== undefined) progress[message.id] = live.progress;
+      return live === undefined ? message : { ...message, content: live.text };
+    });
+    return { type: "snapshot", conversation: { ...conversation, messages }, progress };
+  }
+
+  /**
+   * Adds what a user wrote after `parent` and begins the answer; two messages with one parent are branches.
+   * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT, OPTION_INVALID, FILE_IO
+   */
+  async send(id: string, parent: string | null, content: string): Promise<Message> {
+    const message: Message = { id: newId(), parent, role: "user", content, createdAt: new Date().toISOString() };
+    const leave = this.#maker.enter();
+    const add = (before: Conversation) => {
+      mustFollow(before, parent, "assistant");
+      this.#mustHaveRoom(id);
+      const title =
+        before.messages.length === 0 && before.title === "New conversation" ? titleOf(content) : before.title;
+      return { title, messages: [...before.messages, message], leaf: message.id };
+    };
+    const after = await this.#store.update(id, add).catch((error) => {
+      leave();
+      throw error;
+    });
+    this.publish(id, { type: "message", message });
+    this.publishSettings(after);
+    await this.#begin(id, message.id, leave);
+    return message;
+  }
+
+  /** Begins one more answer to a user's message. @throws as send */
+  begin(id: string, parent: string): Promise<Message> {
+    return this.#begin(id, parent, this.#maker.enter());
+  }
+
+  async #begin(id: string, parent: string, leave: () => void): Promise<Message> {
+    const model = this.#maker.model;
+    const message: Message = {
+      id: newId(),
+      parent,
+      role: "assistant",
+      content: "",
+      createdAt: new Date().toISOString(),
+      state: "running",
+      ...(model !== undefined && { model }),
+    };
+    const live: Live = {
+      conversation: id,
+      message,
+      abort: new AbortController(),
+      text: "",
+      progress: undefined,
+      full: false,
+    };
+    const add = (before: Conversation) => {
+      mustFollow(before, parent, "user");
+      this.#mustHaveRoom(id);
+      this.#live.set(message.id, live);
+      return { messages: [...before.messages, message], leaf: message.id };
+    };
+    const conversation = await this.#store.update(id, add).catch((error) => {
+      this.#live.delete(message.id);
+      leave();
+      throw error;
+    });
+    this.publish(id, { type: "message", message });
+    this.publishSettings(conversation);
+    const end = this.#run(live, conversation).finally(() => {
+      this.#ends.delete(end);
+      leave();
+    });
+    this.#ends.add(end);
+    return message;
+  }
+
+  publishSettings({ messages: _, ...conversation }: Conversation): void {
+    this.publish(conversation.id, { type: "settings", conversation });
+  }
+
+  /** Stops an answer; what there is stays. */
+  stop(conversation: string, message: string): boolean {
+    const live = this.#live.get(message);
+    if (live?.conversation !== conversation) return false;
+    live.abort.abort();
+    return true;
+  }
+
+  /** Stops those of a conversation, or all, and waits until they are stored. */
+  async stopAll(conversation?: string): Promise<void> {
+    for (const live of this.#live.values())
+      if (conversation === undefined || live.conversation === conversation) live.abort.abort();
+    await Promise.all(this.#ends);
+  }
+
+  /** Waits until every answer has ended by itself. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#ends);
+  }
+
+  #mustHaveRoom(id: string): void {
+    const running = [...this.#live.values()].filter((live) => live.conversation === id).length;
+    if (running >= mostLivePerConversation)
+      throw new HundredweightError("CONVERSATION_LIMIT", `${running} answers are being written here already`);
+  }
+
+  async #run(live: Live, conversation: Conversation): Promise<void> {
+    let stored = Promise.resolve();
+    let storing = false;
+    const timer = setInterval(() => {
+      if (storing || live.text === "") return;
+      storing = true;
+      stored = this.#write(live, { ...live.message, content: live.text })
+        .catch(() => {}) // the end is written again, and its failure told
+        .finally(() => {
+          storing = false;
+        });
+    }, storeEveryMs);
+    let ended: Message;
+    try {
+      const request = requestOf(conversation, live.message.parent);
+      const made = await this.#maker.answer(request, this.#eventsOf(live), live.abort.signal);
+      ended = { ...live.message, content: live.text, state: made.finishReason, stats: made.stats };
+    } catch (thrown) {
+      const { code, message } = asHundredweightError(thrown);
+      const stopped = live.abort.signal.aborted; // else the server ends
+      const state = live.full ? "length" : code !== "CANCELLED" ? "failed" : stopped ? "stopped" : "interrupted";
+      ended = { ...live.message, content: live.text, state, ...(state === "failed" && { error: { code, message } }) };
+    } finally {
+      clearInterval(timer);
+    }
+    await stored;
+    try {
+      await this.#write(live, ended, true);
+    } catch (thrown) {
+      const { code, message } = asHundredweightError(thrown);
+      // Its conversation is gone: nobody wants to know.
+      if (code !== "CONVERSATION_UNKNOWN")
+        ended = { ...ended, error: { code, message: `the answer could not be stored: ${message}` } };
+    }
+    this.#live.delete(live.message.id);
+    this.#onRunning();
+    this.publish(live.conversation, { type: "message", message: ended });
+  }
+
+  async #write(live: Live, message: Message, touch = false): Promise<void> {
+    const replace = (before: Conversation) => ({
+      messages: before.messages.map((old) => (old.id === message.id ? message : old)),
+    });
+    await this.#store.update(live.conversation, replace, { touch });
+  }
+
+  #eventsOf(live: Live): AnswerEvents {
+    const { conversation, message } = live;
+    const append = (text: string) => {
+      if (text === "" || live.full) return;
+      const from = live.text.length;
+      const room = limits.messageCharacters - from;
+      live.text += text.slice(0, room);
+      this.publish(conversation, { type: "delta", id: message.id, from, text: text.slice(0, room) });
+      if (text.length >= room) {
+        live.full = true;
+        live.abort.abort();
+      }
+    };
+    let told = 0;
+    const tell = (progress: AnswerProgress, now: number) => {
+      live.progress = progress;
+      if (now - told < tellProgressEveryMs) return;
+      told = now;
+      this.publish(conversation, { type: "progress", id: message.id, progress });
+    };
+    let promptBegan = performance.now();
+    let promptRows = 0;
+    let tokens = 0;
+    const recent: { at: number; tokens: number }[] = [];
+    return {
+      opened: (prefix) => append(prefix),
+      queued: (ahead) => {
+        told = 0;
+        promptBegan = performance.now();
+        tell({ phase: "queued", ahead }, promptBegan);
+      },
+      prompt: (done, total, rows) => {
+        const now = performance.now();
+        promptRows += rows; // cached positions took no time
+        const elapsedSeconds = (now - promptBegan) / 1000;
+        const remainingSeconds = promptRows > 0 ? ((total - done) * elapsedSeconds) / promptRows : undefined;
+        const known = remainingSeconds === undefined ? {} : { remainingSeconds };
+        told = 0;
+        tell({ phase: "prompt", done, total, elapsedSeconds, ...known }, now);
+      },
+      token: (text) => {
+        append(text);
+        const at = performance.now();
+        tokens++;
+        recent.push({ at, tokens });
+        while (recent.length > 2 && recent[1]!.at < at - rateWindowMs) recent.shift();
+        const seconds = (at - recent[0]!.at) / 1000;
+        const tokensPerSecond = seconds > 0 ? (tokens - recent[0]!.tokens) / seconds : 0;
+        tell({ phase: "answer", tokens, tokensPerSecond }, at);
+      },
+      text: append,
+    };
+  }
+}
+
+/** Earlier thinking is not repeated to the model: its makers train it without. */
+function requestOf(conversation: Conversation, leaf: string | null): AnswerRequest {
+  const messages = branchTo(conversation.messages, leaf).map(({ role, content }) => ({
+    role: role as string,
+    content: role === "assistant" ? splitThinking(content).answer : content,
+  }));
+  if (conversation.system !== "") messages.unshift({ role: "system", content: conversation.system });
+  return { conversation: conversation.id, messages, sampling: conversation.sampling };
+}
+
+function mustFollow(conversation: Conversation, parent: string | null, role: Message["role"]): void {
+  if (parent === null && role === "assistant") return;
+  const found = conversation.messages.find((message) => message.id === parent);
+  if (found === undefined) throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
+  if (found.role !== role)
+    throw new HundredweightError("OPTION_INVALID", `parent: is a message of the ${found.role}, not of the ${role}`);
+  if (found.state === "running") throw new HundredweightError("OPTION_INVALID", "parent: is still being written");
+}
+
+function titleOf(content: string): string {
+  const line = content.trim().split("\n", 1)[0]!.replace(/\s+/g, " ").trim();
+  const characters = [...line];
+  return characters.length <= 60 ? line || "New conversation" : `${characters.slice(0, 59).join("")}…`;
+}

@@ -1,0 +1,29 @@
+/** The tree of messages. Pure, and used by the page as well. */
+import type { Message } from "./wire.js";
+
+/** From the beginning of the conversation to `leaf`. */
+export function branchTo(messages: readonly Message[], leaf: string | null): Message[] {
+  const byId = new Map(messages.map((message) => [message.id, message]));
+  const branch: Message[] = [];
+  for (let at = leaf; at !== null; ) {
+    const message = byId.get(at);
+    if (message === undefined) break;
+    branch.push(message);
+    at = message.parent;
+  }
+  return branch.reverse();
+}
+
+/** Messages with the same parent, in the order they were written. */
+export function siblings(messages: readonly Message[], message: Message): Message[] {
+  return messages.filter((other) => other.parent === message.parent);
+}
+
+/** The end of the branch that `id` is on: always the latest child. */
+export function leafUnder(messages: readonly Message[], id: string): string {
+  const latest = new Map<string, string>();
+  for (const message of messages) if (message.parent !== null) latest.set(message.parent, message.id);
+  let leaf = id;
+  for (let child = latest.get(leaf); child !== undefined; child = latest.get(leaf)) leaf = child;
+  return leaf;
+}

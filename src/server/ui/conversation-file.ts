@@ -1,0 +1,144 @@
+/**
+ * A conversation as a file: lines of JSON, the first its header (so that a list reads the beginning of each file only),
+ * the second its settings, then a message a line.
+ */
+import { z } from "zod";
+import { HundredweightError } from "../../errors.js";
+import { idPattern } from "./ids.js";
+import type { Conversation, ConversationHeader } from "./wire.js";
+
+export const limits = {
+  /** A whole file, and what an import may be. */
+  conversationBytes: 16 * 2 ** 20,
+  messageCharacters: 2 ** 20,
+  messages: 10_000,
+  conversations: 10_000,
+  titleCharacters: 200,
+  systemCharacters: 256 * 1024,
+} as const;
+
+const version = 1;
+const id = z.string().regex(idPattern);
+const time = z.iso.datetime();
+const title = z.string().min(1).max(limits.titleCharacters);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** What is absent is the model's own default. */
+export const samplingSchema = z.strictObject({
+  temperature: z.number().min(0).max(1000).exactOptional(),
+  topK: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .exactOptional(),
+  topP: z.number().min(0).max(1).exactOptional(),
+  minP: z.number().min(0).max(1).exactOptional(),
+  repeatPenalty: z.number().min(1e-6).max(1e6).exactOptional(),
+  seed: count.exactOptional(),
+  maxTokens: z
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .exactOptional(),
+});
+
+const headerSchema = z.object({ version: z.literal(version), id, title, createdAt: time, updatedAt: time });
+const settingsSchema = z.object({
+  system: z.string().max(limits.systemCharacters),
+  sampling: samplingSchema,
+  leaf: id.nullable(),
+});
+const messageSchema = z.object({
+  id,
+  parent: id.nullable(),
+  role: z.enum(["user", "assistant"]),
+  content: z.string().max(limits.messageCharacters),
+  createdAt: time,
+  state: z.enum(["running", "stop", "length", "stopped", "failed", "interrupted"]).exactOptional(),
+  model: z.string().max(1000).exactOptional(),
+  error: z.object({ code: z.string().max(100), message: z.string().max(10_000) }).exactOptional(),
+  stats: z
+    .object({
+      promptTokens: count,
+      cachedTokens: count,
+      generatedTokens: count,
+      prefillMs: z.number().min(0),
+      decodeMs: z.number().min(0),
+    })
+    .exactOptional(),
+});
+
+/** A conversation as it is exported and imported: one JSON document. */
+export const conversationSchema = headerSchema.extend(settingsSchema.shape).extend({
+  messages: z.array(messageSchema).max(limits.messages),
+});
+
+export function encodeConversation(conversation: Conversation): string {
+  const { id, title, createdAt, updatedAt, system, sampling, leaf, messages } = conversation;
+  const lines: object[] = [{ version, id, title, createdAt, updatedAt, messages: messages.length }];
+  lines.push({ system, sampling, leaf }, ...messages);
+  return `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`;
+}
+
+export function exportConversation(conversation: Conversation): string {
+  return JSON.stringify({ version, ...conversation }, null, 2);
+}
+
+/** @throws FORMAT_INVALID */
+export function decodeConversation(text: string): Conversation {
+  const [header, settings, ...messages] = text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map(parseJson);
+  return checkConversation({ ...asObject(header), ...asObject(settings), messages });
+}
+
+/** Of the first line of a file. @throws FORMAT_INVALID */
+export function decodeHeader(line: string): ConversationHeader & { messages: number } {
+  const found = headerSchema.extend({ messages: count }).safeParse(parseJson(line));
+  if (!found.success) throw invalid(found.error);
+  const { version: _, ...header } = found.data;
+  return header;
+}
+
+/**
+ * Shape, sizes, and that messages are a tree: each parent comes before its children, users and answers take turns.
+ * @throws FORMAT_INVALID
+ */
+export function checkConversation(value: unknown): Conversation {
+  const found = conversationSchema.safeParse(value);
+  if (!found.success) throw invalid(found.error);
+  const { version: _, ...conversation } = found.data;
+  const roles = new Map<string, string>();
+  for (const { id, parent, role } of conversation.messages) {
+    const before = parent === null ? "assistant" : roles.get(parent);
+    if (roles.has(id)) throw damaged(`message ${id} is there twice`);
+    if (before === undefined) throw damaged(`message ${id} follows ${parent}, which is not before it`);
+    if (before === role) throw damaged(`message ${id} and the one before it are both the ${role}'s`);
+    roles.set(id, role);
+  }
+  if (conversation.leaf !== null && !roles.has(conversation.leaf))
+    throw damaged(`message ${conversation.leaf} is missing`);
+  return conversation;
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw damaged("a line is not JSON");
+  }
+}
+
+const asObject = (value: unknown): object => (typeof value === "object" && value !== null ? value : {});
+
+function invalid(error: z.ZodError): HundredweightError {
+  const first = error.issues[0];
+  return damaged(`${first?.path.join(".") || "it"}: ${first?.message ?? "wrong shape"}`);
+}
+
+function damaged(what: string): HundredweightError {
+  return new HundredweightError("FORMAT_INVALID", `not a conversation of hundredweight: ${what}`);
+}

@@ -1,0 +1,122 @@
+/** Conversations over HTTP, for the page. */
+import type { Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { z } from "zod";
+import { HundredweightError } from "../../errors.js";
+import type { Answers } from "./answers.js";
+import { leafUnder } from "./branch.js";
+import { exportConversation, limits, samplingSchema } from "./conversation-file.js";
+import type { ConversationStore } from "./conversations.js";
+import { eventStream } from "./event-stream.js";
+import { idPattern } from "./ids.js";
+import type { ConversationEvent, ConversationRow } from "./wire.js";
+
+const id = z.string().regex(idPattern);
+const title = z.string().trim().min(1).max(limits.titleCharacters);
+const system = z.string().max(limits.systemCharacters);
+const createSchema = z.strictObject({
+  title: title.exactOptional(),
+  system: system.exactOptional(),
+  sampling: samplingSchema.exactOptional(),
+});
+const updateSchema = createSchema.extend({ leaf: id.exactOptional() });
+const sendSchema = z.strictObject({
+  parent: id.nullable(),
+  content: z.string().min(1).max(limits.messageCharacters),
+});
+const answerSchema = z.strictObject({ parent: id });
+const stopSchema = z.strictObject({ message: id });
+
+export function mountConversations(app: Hono, store: ConversationStore, answers: Answers, ending: AbortSignal): void {
+  const large = bodyLimit({
+    maxSize: limits.conversationBytes,
+    onError: () => {
+      throw new HundredweightError("CONVERSATION_LIMIT", `more than ${limits.conversationBytes / 2 ** 20} MiB`);
+    },
+  });
+
+  app.get("/ui/conversations", async (c) => {
+    const rows = await store.list((c.req.query("search") ?? "").slice(0, limits.titleCharacters));
+    return c.json(rows.map((row): ConversationRow => ({ ...row, running: answers.running(row.id) })));
+  });
+  app.post("/ui/conversations", async (c) => c.json(await store.create(await body(c, createSchema)), 201));
+  app.post("/ui/conversations/import", large, async (c) => c.json(await store.import(await json(c)), 201));
+  app.get("/ui/conversations/:id", async (c) => {
+    const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
+    return c.json(conversation);
+  });
+  app.get("/ui/conversations/:id/export", async (c) => {
+    const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
+    return c.body(exportConversation(conversation), 200, {
+      "content-type": "application/json; charset=utf-8",
+      "content-disposition": `attachment; filename="conversation-${conversation.id}.json"`,
+    });
+  });
+  app.patch("/ui/conversations/:id", async (c) => {
+    const change = await body(c, updateSchema);
+    const touch = change.leaf === undefined || Object.keys(change).length > 1;
+    const after = await store.update(
+      c.req.param("id"),
+      ({ messages }) => {
+        if (change.leaf === undefined) return change;
+        if (!messages.some((message) => message.id === change.leaf))
+          throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
+        return { ...change, leaf: leafUnder(messages, change.leaf) };
+      },
+      { touch },
+    );
+    answers.publishSettings(after);
+    const { messages: _, ...settings } = after;
+    return c.json(settings);
+  });
+  app.delete("/ui/conversations/:id", async (c) => {
+    const name = c.req.param("id");
+    await store.read(name);
+    await answers.stopAll(name);
+    await store.delete(name);
+    answers.publish(name, { type: "deleted" });
+    return c.body(null, 204);
+  });
+  app.post("/ui/conversations/:id/messages", async (c) => {
+    const { parent, content } = await body(c, sendSchema);
+    return c.json(await answers.send(c.req.param("id"), parent, content), 201);
+  });
+  app.post("/ui/conversations/:id/answers", async (c) => {
+    const { parent } = await body(c, answerSchema);
+    return c.json(await answers.begin(c.req.param("id"), parent), 201);
+  });
+  app.post("/ui/conversations/:id/stop", async (c) => {
+    const { message } = await body(c, stopSchema);
+    return c.json({ stopped: answers.stop(c.req.param("id"), message) });
+  });
+  app.get("/ui/conversations/:id/events", (c) =>
+    eventStream<ConversationEvent>((send) => answers.watch(c.req.param("id"), send), {
+      merge: mergeDeltas,
+      // A server that drains still tells how its answers end.
+      signal: AbortSignal.any([c.req.raw.signal, ending]),
+    }),
+  );
+}
+
+function mergeDeltas(before: ConversationEvent, after: ConversationEvent): ConversationEvent | undefined {
+  if (after.type === "progress" && before.type === "progress" && before.id === after.id) return after;
+  if (before.type !== "delta" || after.type !== "delta" || before.id !== after.id) return undefined;
+  return { ...before, text: before.text + after.text };
+}
+
+async function json(c: Context): Promise<unknown> {
+  try {
+    return await c.req.json();
+  } catch (error) {
+    if (error instanceof HundredweightError) throw error;
+    throw new HundredweightError("OPTION_INVALID", "the body is not JSON");
+  }
+}
+
+/** @throws OPTION_INVALID naming the field */
+export async function body<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
+  const found = schema.safeParse(await json(c));
+  if (found.success) return found.data;
+  const first = found.error.issues[0]!;
+  throw new HundredweightError("OPTION_INVALID", `${first.path.join(".") || "body"}: ${first.message}`);
+}

@@ -1,0 +1,258 @@
+/**
+ * Conversations kept as files of one folder. A file is replaced whole (written beside, synchronised, renamed), so that a
+ * crash leaves the old or the new one. Titles of all are in memory; the conversations in use are, too.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { HundredweightError } from "../../errors.js";
+import {
+  checkConversation,
+  decodeConversation,
+  decodeHeader,
+  encodeConversation,
+  limits,
+} from "./conversation-file.js";
+import { idPattern, newId } from "./ids.js";
+import type { Conversation, ConversationHeader, Message } from "./wire.js";
+
+export type Row = ConversationHeader & { readonly messages: number };
+
+/** The first line of a file fits: a title of 200 characters, escaped, takes 1.2 KB. */
+const headerBytes = 4096;
+/** Conversations kept in memory beyond those somebody holds. */
+const mostCached = 8;
+const suffix = ".conversation.jsonl";
+
+/** Where the XDG Base Directory Specification puts a user's data; a relative XDG_DATA_HOME is to be ignored. */
+export function defaultDataFolder(env: NodeJS.ProcessEnv = process.env): string {
+  const base = env.XDG_DATA_HOME;
+  return join(base && isAbsolute(base) ? base : join(homedir(), ".local", "share"), "hundredweight");
+}
+
+export class ConversationStore {
+  readonly #folder: string;
+  readonly #onListed: () => void;
+  #rows: Promise<Map<string, Row>> | undefined;
+  readonly #cache = new Map<string, Conversation>();
+  /** Conversations are read and written one operation after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  /**
+   * @param folder is made when something is first written
+   * @param onListed called when the list has changed
+   */
+  constructor(folder: string, onListed: () => void = () => {}) {
+    this.#folder = folder;
+    this.#onListed = onListed;
+  }
+
+  /** The latest first. */
+  async list(search = ""): Promise<Row[]> {
+    const wanted = search.trim().toLowerCase();
+    const rows = [...(await this.#index()).values()];
+    return rows
+      .filter((row) => wanted === "" || row.title.toLowerCase().includes(wanted))
+      .sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : a.updatedAt > b.updatedAt ? -1 : a.id < b.id ? 1 : -1));
+  }
+
+  /** @throws CONVERSATION_UNKNOWN, FORMAT_INVALID, FILE_IO */
+  read(id: string): Promise<Conversation> {
+    return this.#inTurn(id, () => this.#load(id));
+  }
+
+  /** @throws CONVERSATION_LIMIT, FILE_IO */
+  async create(from: Partial<Pick<Conversation, "title" | "system" | "sampling">> = {}): Promise<Conversation> {
+    const now = new Date().toISOString();
+    return this.#add({
+      id: newId(),
+      title: from.title ?? "New conversation",
+      createdAt: now,
+      updatedAt: now,
+      system: from.system ?? "",
+      sampling: from.sampling ?? {},
+      leaf: null,
+      messages: [],
+    });
+  }
+
+  /**
+   * Takes over an exported conversation under a new name.
+   * @throws FORMAT_INVALID, CONVERSATION_LIMIT, FILE_IO
+   */
+  async import(value: unknown): Promise<Conversation> {
+    const found = checkConversation(value);
+    return this.#add({ ...found, id: newId(), messages: found.messages.map(settled) });
+  }
+
+  /**
+   * Replaces what `change` gives. Its time of change moves unless `touch` is false.
+   * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT, FILE_IO
+   */
+  update(
+    id: string,
+    change: (conversation: Conversation) => Partial<Omit<Conversation, "id">>,
+    { touch = true }: { readonly touch?: boolean } = {},
+  ): Promise<Conversation> {
+    return this.#inTurn(id, async () => {
+      const before = await this.#load(id);
+      const updatedAt = touch ? new Date().toISOString() : before.updatedAt;
+      const after = { ...before, updatedAt, ...change(before) };
+      await this.#store(after);
+      return after;
+    });
+  }
+
+  /** @throws CONVERSATION_UNKNOWN, FILE_IO */
+  delete(id: string): Promise<void> {
+    return this.#inTurn(id, async () => {
+      await this.#known(id);
+      await wrap(rm(this.#path(id), { force: true }));
+      (await this.#index()).delete(id);
+      this.#cache.delete(id);
+      this.#onListed();
+    });
+  }
+
+  async #add(conversation: Conversation): Promise<Conversation> {
+    const rows = await this.#index();
+    if (rows.size >= limits.conversations) throw limit(`there are ${rows.size} conversations already; delete some`);
+    await this.#inTurn(conversation.id, () => this.#store(conversation));
+    return conversation;
+  }
+
+  async #known(id: string): Promise<Row> {
+    const row = idPattern.test(id) ? (await this.#index()).get(id) : undefined;
+    if (row === undefined) throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such conversation");
+    return row;
+  }
+
+  async #load(id: string): Promise<Conversation> {
+    await this.#known(id);
+    const cached = this.#cache.get(id);
+    if (cached !== undefined) {
+      this.#keep(cached);
+      return cached;
+    }
+    const path = this.#path(id);
+    const { size } = await wrap(stat(path));
+    if (size > limits.conversationBytes) throw limit(`${id} has ${size} bytes`);
+    const found = decodeConversation(await wrap(readFile(path, "utf8")));
+    if (found.id !== id) throw new HundredweightError("FORMAT_INVALID", `the file of ${id} holds ${found.id}`);
+    const conversation = { ...found, messages: found.messages.map(settled) };
+    this.#keep(conversation);
+    return conversation;
+  }
+
+  #keep(conversation: Conversation): void {
+    this.#cache.delete(conversation.id);
+    this.#cache.set(conversation.id, conversation);
+    for (const [id, { messages }] of this.#cache) {
+      if (this.#cache.size <= mostCached) return;
+      // Read again, an answer in the making would be taken for an interrupted one.
+      if (!messages.some((message) => message.state === "running")) this.#cache.delete(id);
+    }
+  }
+
+  async #store(conversation: Conversation): Promise<void> {
+    if (conversation.messages.length > limits.messages) throw limit(`more than ${limits.messages} messages`);
+    const text = encodeConversation(conversation);
+    if (Buffer.byteLength(text) > limits.conversationBytes)
+      throw limit(`the conversation is larger than ${limits.conversationBytes / 2 ** 20} MiB; begin another`);
+    const rows = await this.#index();
+    await wrap(writeWhole(this.#folder, this.#path(conversation.id), text));
+    const { id, title, createdAt, updatedAt, messages } = conversation;
+    const before = rows.get(id);
+    rows.set(id, { id, title, createdAt, updatedAt, messages: messages.length });
+    this.#keep(conversation);
+    if (before?.title !== title || before.updatedAt !== updatedAt) this.#onListed();
+  }
+
+  /** Ids are checked before: none can name another folder. */
+  #path(id: string): string {
+    return join(this.#folder, `${id}${suffix}`);
+  }
+
+  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(id) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    const settledTurn = turn.catch(() => {});
+    this.#turns.set(id, settledTurn);
+    void settledTurn.then(() => {
+      if (this.#turns.get(id) === settledTurn) this.#turns.delete(id);
+    });
+    return turn;
+  }
+
+  #index(): Promise<Map<string, Row>> {
+    this.#rows ??= scan(this.#folder).catch((error) => {
+      this.#rows = undefined;
+      throw error;
+    });
+    return this.#rows;
+  }
+}
+
+/** A file whose beginning makes no sense is left alone and not listed. */
+async function scan(folder: string): Promise<Map<string, Row>> {
+  const rows = new Map<string, Row>();
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return rows;
+    throw ioError(error);
+  }
+  const buffer = Buffer.alloc(headerBytes);
+  for (const name of names.sort().reverse()) {
+    const id = name.slice(0, -suffix.length);
+    if (!name.endsWith(suffix) || !idPattern.test(id) || rows.size >= limits.conversations) continue;
+    try {
+      const file = await open(join(folder, name), "r");
+      const { bytesRead } = await file.read(buffer, 0, headerBytes, 0).finally(() => file.close());
+      const row = decodeHeader(buffer.toString("utf8", 0, bytesRead).split("\n", 1)[0]!);
+      if (row.id === id) rows.set(id, row);
+    } catch {}
+  }
+  return rows;
+}
+
+async function writeWhole(folder: string, path: string, text: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const beside = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    const file = await open(beside, "wx", 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(beside, path);
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw error;
+  }
+}
+
+/** What was running when it was stored runs no more. */
+function settled(message: Message): Message {
+  return message.state === "running" ? { ...message, state: "interrupted" } : message;
+}
+
+function limit(what: string): HundredweightError {
+  return new HundredweightError("CONVERSATION_LIMIT", what);
+}
+
+function ioError(error: unknown): HundredweightError {
+  return new HundredweightError("FILE_IO", `conversations: ${(error as Error).message}`, {}, { cause: error });
+}
+
+async function wrap<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw ioError(error);
+  }
+}

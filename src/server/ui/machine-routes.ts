@@ -1,0 +1,61 @@
+/** The live feed of the page, and models of a folder. */
+import { setTimeout } from "node:timers/promises";
+import type { Hono } from "hono";
+import type { ServerContext } from "../context.js";
+import { eventStream } from "./event-stream.js";
+import { ModelFolder } from "./folder.js";
+import type { Machine } from "./machine.js";
+import { currentPlan, pageState } from "./page-state.js";
+import type { MachineEvent } from "./wire.js";
+
+export function mountMachine(
+  app: Hono,
+  context: ServerContext,
+  machine: Machine,
+  onConversations: (listener: () => void) => () => void,
+): void {
+  const { model, draining } = context;
+  app.get("/ui/machine/events", (c) =>
+    eventStream<MachineEvent>(
+      (send) => {
+        const tell = () => {
+          send({ type: "state", state: pageState(context) });
+          send({ type: "plan", plan: currentPlan(context) });
+        };
+        tell();
+        send({ type: "history", samples: machine.history });
+        send({ type: "memory", memory: machine.memory ?? null });
+        const ends = [
+          model.onChange(tell),
+          machine.subscribe(
+            (sample) => send({ type: "sample", sample }),
+            (memory) => send({ type: "memory", memory: memory ?? null }),
+          ),
+          onConversations(() => send({ type: "conversations" })),
+        ];
+        return () => {
+          for (const end of ends) end();
+        };
+      },
+      {
+        merge: (before, after) => (before.type === after.type && after.type === "conversations" ? after : undefined),
+        signal: AbortSignal.any([c.req.raw.signal, draining]),
+      },
+    ),
+  );
+
+  const { modelsFolder } = context.config;
+  if (modelsFolder === undefined) return;
+  const folder = new ModelFolder(modelsFolder);
+  app.get("/ui/models", async (c) => c.json(await folder.list(model.state.path)));
+  app.get("/ui/models/:id/plan", async (c) =>
+    c.json(await folder.plan(c.req.param("id"), model.engineOptions, machine.heldBytes)),
+  );
+  app.post("/ui/models/:id/load", async (c) => {
+    const path = await folder.path(c.req.param("id"));
+    // Its progress and its end are the page's to watch: `state` events.
+    const drained = Promise.race([context.gate.whenIdle(), setTimeout(context.config.drainTimeoutMs)]);
+    model.open(path, model.engineOptions, drained).catch((error: Error) => context.log(error.message));
+    return c.json({ loading: true }, 202);
+  });
+}

@@ -1,0 +1,144 @@
+/** What the engine does, as samples for the page's charts: the last ten minutes, whether anybody looks or not. */
+import type { EngineStatus } from "../../engine/protocol.js";
+import type { ServerContext } from "../context.js";
+import type { MemoryNow, Sample } from "./wire.js";
+
+export const sampleEveryMs = 500;
+const mostSamples = 1200;
+const memoryEveryMs = 3000;
+
+const nothingSeen: Sample["seen"] = {
+  passes: 0,
+  rows: 0,
+  diskBytes: 0,
+  pinnedBytes: 0,
+  stallMs: 0,
+  computeMs: 0,
+  expertHits: 0,
+  expertMisses: 0,
+};
+
+type SampleListener = (sample: Sample) => void;
+type MemoryListener = (memory: MemoryNow | undefined) => void;
+
+export class Machine {
+  readonly #context: ServerContext;
+  readonly #samples: Sample[] = [];
+  readonly #listeners = new Set<{ readonly sample: SampleListener; readonly memory: MemoryListener }>();
+  #seen = nothingSeen;
+  #passesSeen = 0;
+  /** Counters at the last sample. */
+  #before: EngineStatus | undefined;
+  #sampledAt = Date.now();
+  #memory: MemoryNow | undefined;
+  #memoryAskedAt = 0;
+  #asking = false;
+
+  constructor(context: ServerContext) {
+    this.#context = context;
+    context.status.subscribe((status) => this.#see(status));
+    context.model.onChange(() => {
+      this.#before = undefined;
+      this.#passesSeen = 0;
+      this.#memory = undefined;
+    });
+    const timer = setInterval(() => this.#sample(), sampleEveryMs);
+    timer.unref();
+    context.draining.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  get history(): readonly Sample[] {
+    return this.#samples;
+  }
+
+  /** What closing the model would give back: mapped files are not held. */
+  get heldBytes(): number {
+    const now = this.#memory;
+    return now === undefined ? 0 : now.pinnedBytes + now.ringBytes + now.kvTouchedBytes + now.activationTouchedBytes;
+  }
+
+  get memory(): MemoryNow | undefined {
+    return this.#memory;
+  }
+
+  /** Memory is asked for only while somebody listens. @returns unsubscribes */
+  subscribe(sample: SampleListener, memory: MemoryListener): () => void {
+    const listener = { sample, memory };
+    this.#listeners.add(listener);
+    this.#memoryAskedAt = 0;
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Passes come faster than statuses with a small model: those between two statuses are not in `seen`. */
+  #see({ passes, lastPass }: EngineStatus): void {
+    if (lastPass === undefined || passes === this.#passesSeen) return;
+    this.#passesSeen = passes;
+    const seen = this.#seen;
+    this.#seen = {
+      passes: seen.passes + 1,
+      rows: seen.rows + lastPass.rows,
+      diskBytes: seen.diskBytes + lastPass.diskBytes,
+      pinnedBytes: seen.pinnedBytes + lastPass.pinnedBytes,
+      stallMs: seen.stallMs + lastPass.stallMs,
+      computeMs: seen.computeMs + lastPass.computeMs,
+      expertHits: seen.expertHits + lastPass.expertHits,
+      expertMisses: seen.expertMisses + lastPass.expertMisses,
+    };
+  }
+
+  #sample(): void {
+    const now = this.#context.status.latest;
+    const time = Date.now();
+    if (now !== undefined) {
+      const before = this.#before ?? now;
+      const since = (of: (status: EngineStatus) => number) => Math.max(0, of(now) - of(before));
+      const sample: Sample = {
+        time,
+        seconds: Math.max(0.001, (time - this.#sampledAt) / 1000),
+        running: now.running,
+        waiting: now.waiting,
+        kvTokensUsed: now.kvTokensUsed,
+        kvTokens: now.kvTokens,
+        passes: since((s) => s.passes),
+        generatedTokens: since((s) => s.generatedTokens),
+        promptTokens: since((s) => s.promptTokens),
+        cachedTokens: since((s) => s.cachedTokens),
+        seen: this.#seen,
+      };
+      this.#samples.push(sample);
+      if (this.#samples.length > mostSamples) this.#samples.shift();
+      for (const listener of this.#listeners) listener.sample(sample);
+    }
+    this.#before = now;
+    this.#seen = nothingSeen;
+    this.#sampledAt = time;
+    if (this.#listeners.size > 0 && time - this.#memoryAskedAt >= memoryEveryMs) void this.#askMemory(time);
+  }
+
+  async #askMemory(time: number): Promise<void> {
+    const { model } = this.#context;
+    if (this.#asking || model.state.phase !== "ready") return;
+    this.#asking = true;
+    this.#memoryAskedAt = time;
+    try {
+      const { memory } = await model.require().engine.submit({ kind: "memory" }).result;
+      const { kvBytes, kvTouchedBytes, activationBytes, activationTouchedBytes } = memory;
+      const { pinnedBytes, ringBytes, lockedBytes } = memory;
+      this.#memory = {
+        serverRssBytes: process.memoryUsage.rss(),
+        kvBytes,
+        kvTouchedBytes,
+        activationBytes,
+        activationTouchedBytes,
+        pinnedBytes,
+        ringBytes,
+        lockedBytes,
+      };
+    } catch {
+      this.#memory = undefined; // the model was closed meanwhile
+    } finally {
+      this.#asking = false;
+    }
+    for (const listener of this.#listeners) listener.memory(this.#memory);
+  }
+}

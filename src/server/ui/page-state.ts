@@ -1,0 +1,49 @@
+/** The server as the page shows it. */
+import { packageVersion } from "../../package-root.js";
+import type { ServerContext } from "../context.js";
+import { modelId } from "../model-service.js";
+import { samplingDefaults } from "./answer-maker.js";
+import type { ModelState, PageState, PlanSummary } from "./wire.js";
+
+const version = packageVersion();
+
+export function pageState({ model, config }: ServerContext): PageState {
+  return { version, model: modelState(model), hasFolder: config.modelsFolder !== undefined };
+}
+
+function modelState({ state, id, info }: ServerContext["model"]): ModelState {
+  const { phase, path, since, error } = state;
+  const name = path === "" ? id : modelId(path);
+  if (phase === "closed") return { state: "none" };
+  if (phase === "failed") return { state: "failed", name, error: error ?? "" };
+  if (phase !== "ready" || info === undefined) {
+    const seconds = (Date.now() - since) / 1000;
+    return {
+      state: "loading",
+      name,
+      seconds,
+      restarting: phase === "restarting",
+      ...(error !== undefined && { error }),
+    };
+  }
+  const { architecture, weightBytes, contextTokens, trainedContextTokens, kvType, ops, chatTemplate } = info;
+  return {
+    state: "ready",
+    model: {
+      name: id,
+      architecture,
+      weightBytes,
+      contextTokens,
+      trainedContextTokens,
+      kvType,
+      ops,
+      hasTemplate: chatTemplate !== undefined,
+      sampling: samplingDefaults(info),
+    },
+  };
+}
+
+/** What the engine itself planned, and therefore does. */
+export function currentPlan({ model }: ServerContext): PlanSummary | null {
+  return (model.state.phase === "ready" ? model.info?.residency.plan : undefined) ?? null;
+}

@@ -1,0 +1,31 @@
+/** Thinking that a model writes before its answer, between <think> and </think>. Pure, and used by the page as well. */
+const opening = "<think>";
+const closing = "</think>";
+
+export interface SplitAnswer {
+  readonly thinking: string | undefined;
+  readonly answer: string;
+  /** The thinking has ended (or there is none). */
+  readonly thought: boolean;
+}
+
+export function splitThinking(content: string): SplitAnswer {
+  const start = content.trimStart();
+  const end = content.indexOf(closing);
+  if (!start.startsWith(opening)) {
+    // Some templates open the thinking in the prompt.
+    if (end < 0) return { thinking: undefined, answer: content, thought: true };
+    return {
+      thinking: content.slice(0, end).trim(),
+      answer: content.slice(end + closing.length).trimStart(),
+      thought: true,
+    };
+  }
+  const from = content.indexOf(opening) + opening.length;
+  if (end < 0) return { thinking: content.slice(from).trim(), answer: "", thought: false };
+  return {
+    thinking: content.slice(from, end).trim(),
+    answer: content.slice(end + closing.length).trimStart(),
+    thought: true,
+  };
+}

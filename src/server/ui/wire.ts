@@ -1,0 +1,209 @@
+/**
+ * What the page and its server say to each other under /ui. Types only, without Node and without a browser: both sides
+ * are compiled against this file.
+ */
+
+import type { PlanSummary } from "../../weights/plan-summary-types.js";
+
+export type { MapTensor, MemoryByKind, ModelMap, PlanSummary, TensorPlace } from "../../weights/plan-summary-types.js";
+
+export type Role = "user" | "assistant";
+
+/** How the next token is chosen; what is absent is the model's own default. */
+export interface ConversationSampling {
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repeatPenalty?: number;
+  readonly seed?: number;
+  readonly maxTokens?: number;
+}
+
+/** How an answer went. */
+export interface AnswerStats {
+  readonly promptTokens: number;
+  /** Leading prompt tokens that needed no evaluation. */
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+}
+
+/** `interrupted`: the server ended while it ran. */
+export type AnswerState = "running" | "stop" | "length" | "stopped" | "failed" | "interrupted";
+
+export interface Message {
+  readonly id: string;
+  /** The message it follows; null begins the conversation. Messages of one parent are branches. */
+  readonly parent: string | null;
+  readonly role: Role;
+  readonly content: string;
+  readonly createdAt: string;
+  /** Of answers only. */
+  readonly state?: AnswerState;
+  readonly model?: string;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly stats?: AnswerStats;
+}
+
+export interface ConversationHeader {
+  readonly id: string;
+  readonly title: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface Conversation extends ConversationHeader {
+  readonly system: string;
+  readonly sampling: ConversationSampling;
+  /** The branch that is shown: its last message. */
+  readonly leaf: string | null;
+  readonly messages: readonly Message[];
+}
+
+export interface ConversationRow extends ConversationHeader {
+  readonly messages: number;
+  readonly running: boolean;
+}
+
+/** What an answer waits for or does; not stored. */
+export type AnswerProgress =
+  | { readonly phase: "queued"; readonly ahead: number }
+  | {
+      readonly phase: "prompt";
+      readonly done: number;
+      readonly total: number;
+      /** Seconds since the first pass of this prompt began. */
+      readonly elapsedSeconds: number;
+      /** Undefined until a pass told how long one takes. */
+      readonly remainingSeconds?: number;
+    }
+  | { readonly phase: "answer"; readonly tokens: number; readonly tokensPerSecond: number };
+
+/** Events of one conversation, the first always a snapshot. */
+export type ConversationEvent =
+  | {
+      readonly type: "snapshot";
+      readonly conversation: Conversation;
+      readonly progress: Readonly<Record<string, AnswerProgress>>;
+    }
+  | { readonly type: "settings"; readonly conversation: Omit<Conversation, "messages"> }
+  | { readonly type: "message"; readonly message: Message }
+  /** Text to be appended; `from` is the length before, in UTF-16 units. */
+  | { readonly type: "delta"; readonly id: string; readonly from: number; readonly text: string }
+  | { readonly type: "progress"; readonly id: string; readonly progress: AnswerProgress }
+  | { readonly type: "deleted" };
+
+/** What a plan says about a model, loaded or not. */
+export interface PlanReport {
+  readonly budgetBytes: number;
+  /** Absent: it does not fit, or nothing was planned. */
+  readonly plan?: PlanSummary;
+  readonly minimumBudgetBytes?: number;
+  readonly advice: readonly string[];
+}
+
+export interface ModelCard {
+  readonly name: string;
+  readonly architecture: string;
+  readonly weightBytes: number;
+  readonly contextTokens: number;
+  readonly trainedContextTokens: number;
+  readonly kvType: string;
+  readonly ops: string;
+  readonly hasTemplate: boolean;
+  readonly sampling: ConversationSampling;
+}
+
+export type ModelState =
+  | { readonly state: "none" }
+  | {
+      readonly state: "loading";
+      readonly name: string;
+      readonly seconds: number;
+      /** Its engine ended by itself, and why. */
+      readonly restarting: boolean;
+      readonly error?: string;
+    }
+  | { readonly state: "ready"; readonly model: ModelCard }
+  | { readonly state: "failed"; readonly name: string; readonly error: string };
+
+export interface PageState {
+  readonly version: string;
+  readonly model: ModelState;
+  /** A folder of models to choose from was given. */
+  readonly hasFolder: boolean;
+}
+
+/** One point of the live charts: what happened since the point before. */
+export interface Sample {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly seconds: number;
+  readonly running: number;
+  readonly waiting: number;
+  readonly kvTokensUsed: number;
+  readonly kvTokens: number;
+  readonly passes: number;
+  readonly generatedTokens: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  /** Of the passes whose ledger was seen: their number, rows and costs. */
+  readonly seen: {
+    readonly passes: number;
+    readonly rows: number;
+    readonly diskBytes: number;
+    readonly pinnedBytes: number;
+    readonly stallMs: number;
+    readonly computeMs: number;
+    readonly expertHits: number;
+    readonly expertMisses: number;
+  };
+}
+
+/** Bytes really in use. */
+export interface MemoryNow {
+  readonly engineRssBytes?: number;
+  readonly serverRssBytes: number;
+  readonly kvBytes: number;
+  readonly kvTouchedBytes: number;
+  readonly activationBytes: number;
+  readonly activationTouchedBytes: number;
+  readonly pinnedBytes: number;
+  readonly ringBytes: number;
+  readonly lockedBytes: number;
+}
+
+export type MachineEvent =
+  | { readonly type: "state"; readonly state: PageState }
+  | { readonly type: "plan"; readonly plan: PlanSummary | null }
+  | { readonly type: "history"; readonly samples: readonly Sample[] }
+  | { readonly type: "sample"; readonly sample: Sample }
+  | { readonly type: "memory"; readonly memory: MemoryNow | null }
+  /** The list of conversations has changed. */
+  | { readonly type: "conversations" };
+
+export interface FolderModel {
+  readonly id: string;
+  /** Relative to the folder. */
+  readonly file: string;
+  readonly bytes: number;
+  readonly shards: number;
+  readonly modifiedAt: string;
+  readonly name?: string;
+  readonly architecture?: string;
+  readonly parameters?: number;
+  readonly fileType?: string;
+  readonly contextTokens?: number;
+  /** Why it cannot be run. */
+  readonly fault?: { readonly code: string; readonly message: string };
+  readonly loaded: boolean;
+}
+
+export interface FolderListing {
+  readonly folder: string;
+  readonly models: readonly FolderModel[];
+  /** More files than are listed. */
+  readonly cut: boolean;
+}

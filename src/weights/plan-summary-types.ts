@@ -1,0 +1,56 @@
+/** A plan in words, figures and as a map of the model. Types only, so that the page is compiled against them too. */
+
+/**
+ * pinned: in memory of our own. mapped: of a file the system holds as it likes. streamed: read at every pass. split: its
+ * first rows pinned, the rest streamed. slots: experts of which some are in slots. rows: a table read row by row.
+ */
+export type TensorPlace = "pinned" | "mapped" | "streamed" | "split" | "slots" | "rows";
+
+export interface MapTensor {
+  readonly name: string;
+  /** -1: of the whole model. */
+  readonly layer: number;
+  readonly role: string;
+  readonly dtype: string;
+  readonly bytes: number;
+  readonly place: TensorPlace;
+  /** Of `bytes`, those that are always in memory of our own. */
+  readonly pinnedBytes: number;
+  /** Routed experts only. */
+  readonly experts?: number;
+}
+
+export interface ModelMap {
+  /** In the order a pass uses them. */
+  readonly tensors: readonly MapTensor[];
+  /** Of all classes together; absent unless the strategy is experts. */
+  readonly slots?: { readonly slots: number; readonly experts: number; readonly bytes: number };
+}
+
+export interface MemoryByKind {
+  /** Mapped weights as well. */
+  readonly pinned: number;
+  readonly expertSlots: number;
+  readonly ring: number;
+  readonly kv: number;
+  readonly activations: number;
+  readonly tokenizer: number;
+  readonly runtime: number;
+}
+
+/** What a plan decided and expects. */
+export interface PlanSummary {
+  readonly strategy: "resident" | "streamed" | "experts";
+  readonly io: "mmap" | "direct" | "buffered";
+  readonly budgetBytes: number;
+  readonly bytes: MemoryByKind;
+  readonly contextTokens: number;
+  /** Weight bytes a pass of one row uses, and those of them it reads from disk. */
+  readonly passBytes: number;
+  readonly streamedBytesPerPass: number;
+  readonly secondsPerToken: number;
+  readonly prefillTokensPerSecond: number;
+  readonly expertHitRate: number;
+  readonly notes: readonly string[];
+  readonly map: ModelMap;
+}

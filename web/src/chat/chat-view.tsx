@@ -1,0 +1,131 @@
+/** A conversation: its messages along the branch that is shown, and where one writes. */
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { branchTo, siblings } from "../../../src/server/ui/branch.js";
+import type { Conversation } from "../../../src/server/ui/wire.js";
+import { feed } from "../feed.js";
+import { IconButton } from "../icons.js";
+import { useStore } from "../store.js";
+import { Composer } from "./composer.js";
+import { loadMarkdown } from "./markdown-view.js";
+import { copy, MessageView } from "./message-view.js";
+import { draftSettings, opened, stop } from "./open.js";
+import { SettingsPanel } from "./settings-panel.js";
+import { Welcome } from "./welcome.js";
+
+export function ChatView(): JSX.Element {
+  const { id, conversation, progress, linked } = useStore(opened);
+  const draft = useStore(draftSettings);
+  const state = useStore(feed, (f) => f.state);
+  const [showSettings, setShowSettings] = useState(false);
+  const scroller = useRef<HTMLDivElement>(null);
+  const messages = conversation?.messages ?? [];
+  const branch = branchTo(messages, conversation?.leaf ?? null);
+  const running = branch.some((message) => message.state === "running");
+  const model = state?.model.state === "ready" ? state.model.model : undefined;
+  const blocked =
+    model === undefined ? "No model is ready" : id !== undefined && conversation === undefined ? "Loading" : undefined;
+
+  useEffect(() => {
+    void loadMarkdown();
+    scroller.current?.addEventListener("click", onCodeCopy);
+  }, []);
+  useStuckToEnd(scroller, id, branch);
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], .menu") !== null)
+        return;
+      if (running) void stop();
+      else setShowSettings(false);
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, [running]);
+
+  const editLast = () => {
+    const buttons = scroller.current?.querySelectorAll<HTMLButtonElement>(".message.user .edit");
+    buttons?.[buttons.length - 1]?.click();
+  };
+  return (
+    <div class="chat">
+      <header class="bar">
+        <h1 class="bar-title">{conversation?.title ?? "New conversation"}</h1>
+        {!linked && <span class="badge warn">reconnecting</span>}
+        <IconButton
+          icon="sliders"
+          label="System prompt and sampler"
+          pressed={showSettings}
+          onClick={() => setShowSettings(!showSettings)}
+        />
+      </header>
+      <div class="chat-body">
+        <div class="chat-main">
+          <div class="messages" ref={scroller}>
+            <div class="messages-inner">
+              {branch.length === 0 && blocked !== "Loading" && <Welcome state={state} />}
+              {branch.map((message, i) => (
+                <MessageView
+                  key={message.id}
+                  message={message}
+                  branches={branchesOf(messages, message)}
+                  progress={progress[message.id]}
+                  isLast={i === branch.length - 1}
+                />
+              ))}
+            </div>
+          </div>
+          <Composer id={id} running={running} blocked={blocked} onEditLast={editLast} />
+        </div>
+        {showSettings && (
+          <SettingsPanel
+            settings={conversation ?? draft}
+            defaults={model?.sampling ?? {}}
+            hasTemplate={model?.hasTemplate ?? true}
+            onClose={() => setShowSettings(false)}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+function branchesOf(messages: Conversation["messages"], message: Conversation["messages"][number]): string {
+  return siblings(messages, message)
+    .map(({ id }) => id)
+    .join(" ");
+}
+
+/** A reader at the end stays there while the answer grows; one who scrolled up is left alone. */
+function useStuckToEnd(scroller: { current: HTMLDivElement | null }, id: string | undefined, content: unknown): void {
+  const stuck = useRef(true);
+  useEffect(() => {
+    stuck.current = true;
+  }, [id]);
+  useEffect(() => {
+    const element = scroller.current;
+    if (element === null) return;
+    const onScroll = () => {
+      stuck.current = element.scrollHeight - element.scrollTop - element.clientHeight < 48;
+    };
+    const onResize = new ResizeObserver(() => {
+      if (stuck.current) element.scrollTop = element.scrollHeight;
+    });
+    element.addEventListener("scroll", onScroll, { passive: true });
+    onResize.observe(element.firstElementChild!);
+    return () => {
+      element.removeEventListener("scroll", onScroll);
+      onResize.disconnect();
+    };
+  }, []);
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    if (element !== null && stuck.current) element.scrollTop = element.scrollHeight;
+  }, [content]);
+}
+
+/** Buttons of code blocks are part of rendered markdown, so they are listened to here. */
+function onCodeCopy(event: MouseEvent): void {
+  const button = (event.target as Element).closest(".code-copy");
+  const code = button?.closest(".code")?.querySelector("code")?.textContent;
+  if (code !== undefined && code !== null) void copy(code);
+}

@@ -1,0 +1,65 @@
+/** The list of conversations, and what is done with them as a whole. */
+import type { Conversation, ConversationRow } from "../../../src/server/ui/wire.js";
+import { download, request } from "../api.js";
+import { attempt, notify } from "../notices.js";
+import { go, paths, route } from "../router.js";
+import { Store } from "../store.js";
+
+export interface ConversationList {
+  readonly rows: readonly ConversationRow[] | undefined;
+  readonly search: string;
+}
+
+export const list = new Store<ConversationList>({ rows: undefined, search: "" });
+
+let asked = 0;
+
+export async function refresh(): Promise<void> {
+  const mine = ++asked;
+  const query = list.value.search === "" ? "" : `?search=${encodeURIComponent(list.value.search)}`;
+  const rows = await request<ConversationRow[]>("GET", `/ui/conversations${query}`).catch(() => undefined);
+  if (mine === asked && rows !== undefined) list.set((before) => ({ ...before, rows }));
+}
+
+export function search(text: string): void {
+  list.set((before) => ({ ...before, search: text }));
+  void refresh();
+}
+
+const one = (id: string) => `/ui/conversations/${id}`;
+
+export function create(settings: Partial<Pick<Conversation, "system" | "sampling">> = {}): Promise<Conversation> {
+  return request<Conversation>("POST", "/ui/conversations", settings);
+}
+
+export async function rename(id: string, title: string): Promise<void> {
+  if (title.trim() !== "") await attempt(() => request("PATCH", one(id), { title: title.trim() }));
+  await refresh();
+}
+
+export async function remove(id: string): Promise<void> {
+  const done = await attempt(() => request("DELETE", one(id)).then(() => true));
+  if (done && route.value.view === "chat" && route.value.conversation === id) go(paths.chat());
+  await refresh();
+}
+
+export async function exportFile(row: Pick<ConversationRow, "id" | "title">): Promise<void> {
+  const blob = await attempt(() => download(`${one(row.id)}/export`));
+  if (blob === undefined) return;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  const name = row.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  link.download = `${name.slice(0, 80) || "conversation"}.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+export async function importFile(file: File): Promise<void> {
+  const conversation = await attempt(async () =>
+    request<Conversation>("POST", "/ui/conversations/import", await file.text()),
+  );
+  if (conversation === undefined) return;
+  notify("done", `Imported “${conversation.title}”.`);
+  await refresh();
+  go(paths.chat(conversation.id));
+}

@@ -1,0 +1,151 @@
+/** The conversation that is open: a copy of the server's, kept up to date by its events. */
+import type {
+  AnswerProgress,
+  Conversation,
+  ConversationEvent,
+  ConversationSampling,
+  Message,
+} from "../../../src/server/ui/wire.js";
+import { events, request } from "../api.js";
+import { announced, attempt, notify } from "../notices.js";
+import { go, paths } from "../router.js";
+import { Store } from "../store.js";
+import { create } from "./conversations.js";
+
+export interface Open {
+  readonly id: string | undefined;
+  /** Undefined until the snapshot came. */
+  readonly conversation: Conversation | undefined;
+  readonly progress: Readonly<Record<string, AnswerProgress>>;
+  readonly linked: boolean;
+}
+
+export type Settings = Pick<Conversation, "system" | "sampling">;
+
+const nothing: Open = { id: undefined, conversation: undefined, progress: {}, linked: true };
+
+export const opened = new Store<Open>(nothing);
+/** Settings for the conversation that does not exist yet. */
+export const draftSettings = new Store<Settings>({ system: "", sampling: {} });
+
+let end = () => {};
+
+export function open(id: string | undefined): void {
+  if (opened.value.id === id) return;
+  end();
+  end = () => {};
+  opened.set({ ...nothing, id });
+  if (id === undefined) return;
+  end = events<ConversationEvent>(`/ui/conversations/${id}/events`, {
+    onEvent: (event) => take(id, event),
+    onLink: (linked) => opened.set((before) => (before.id === id ? { ...before, linked } : before)),
+    onRefused: (error) => {
+      if (opened.value.id !== id || error.status !== 404) return;
+      notify("error", "That conversation is no longer there.");
+      go(paths.chat(), true);
+    },
+  });
+}
+
+function take(id: string, event: ConversationEvent): void {
+  if (opened.value.id !== id) return;
+  if (event.type === "snapshot") {
+    opened.set((before) => ({ ...before, conversation: event.conversation, progress: event.progress }));
+    return;
+  }
+  if (event.type === "deleted") {
+    go(paths.chat(), true);
+    return;
+  }
+  opened.set((before) => {
+    const { conversation } = before;
+    if (conversation === undefined) return before;
+    switch (event.type) {
+      case "settings":
+        return { ...before, conversation: { ...event.conversation, messages: conversation.messages } };
+      case "progress":
+        return { ...before, progress: { ...before.progress, [event.id]: event.progress } };
+      case "message":
+        return { ...before, conversation: { ...conversation, messages: put(conversation.messages, event.message) } };
+      case "delta":
+        return { ...before, conversation: { ...conversation, messages: append(conversation.messages, event) } };
+    }
+  });
+  if (event.type === "message" && event.message.role === "assistant") announced.set(announcement(event.message));
+}
+
+function put(messages: readonly Message[], message: Message): readonly Message[] {
+  const at = messages.findIndex((known) => known.id === message.id);
+  return at < 0 ? [...messages, message] : messages.with(at, message);
+}
+
+function append(messages: readonly Message[], { id, from, text }: { id: string; from: number; text: string }) {
+  const at = messages.findLastIndex((message) => message.id === id);
+  const message = messages[at];
+  return message === undefined
+    ? messages
+    : messages.with(at, { ...message, content: message.content.slice(0, from) + text });
+}
+
+function announcement(message: Message): string {
+  switch (message.state) {
+    case "running":
+      return "The answer begins.";
+    case "stopped":
+      return "The answer was stopped.";
+    case "failed":
+      return `The answer failed: ${message.error?.message ?? ""}`;
+    default:
+      return `The answer is complete: ${message.content.slice(0, 1000)}`;
+  }
+}
+
+const path = (tail = "") => `/ui/conversations/${opened.value.id}${tail}`;
+
+/** @returns whether the server took it */
+export async function send(content: string): Promise<boolean> {
+  const sent = await attempt(async () => {
+    if (opened.value.id === undefined) {
+      const conversation = await create(draftSettings.value);
+      draftSettings.set({ system: "", sampling: {} });
+      go(paths.chat(conversation.id));
+      open(conversation.id);
+    }
+    const parent = opened.value.conversation?.leaf ?? null;
+    await request("POST", path("/messages"), { parent, content });
+    return true;
+  });
+  return sent === true;
+}
+
+/** A branch beside `message`: the same place in the tree, other words. */
+export async function edit(message: Message, content: string): Promise<boolean> {
+  return (
+    (await attempt(() => request("POST", path("/messages"), { parent: message.parent, content }).then(() => true))) ===
+    true
+  );
+}
+
+export async function regenerate(answer: Message): Promise<void> {
+  await attempt(() => request("POST", path("/answers"), { parent: answer.parent }));
+}
+
+/** Answers a user's message that has no answer on this branch. */
+export async function answerTo(message: Message): Promise<void> {
+  await attempt(() => request("POST", path("/answers"), { parent: message.id }));
+}
+
+export async function showBranch(id: string): Promise<void> {
+  await attempt(() => request("PATCH", path(), { leaf: id }));
+}
+
+export async function stop(): Promise<boolean> {
+  const running = opened.value.conversation?.messages.filter((message) => message.state === "running") ?? [];
+  for (const { id } of running) await attempt(() => request("POST", path("/stop"), { message: id }));
+  return running.length > 0;
+}
+
+export async function change(settings: { system?: string; sampling?: ConversationSampling }): Promise<void> {
+  if (opened.value.id === undefined) draftSettings.set((before) => ({ ...before, ...settings }));
+  else await attempt(() => request("PATCH", path(), settings));
+}

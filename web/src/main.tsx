@@ -1,0 +1,13 @@
+import { render } from "preact";
+import { App } from "./app.js";
+import { startFeed } from "./feed.js";
+import "./styles/theme.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/chat.css";
+import "./styles/prose.css";
+import "./styles/machine.css";
+import "./styles/models.css";
+
+startFeed();
+render(<App />, document.getElementById("app")!);

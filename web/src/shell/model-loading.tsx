@@ -1,0 +1,47 @@
+/** Why there is no model yet, and how long it has been loading. */
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { PageState } from "../../../src/server/ui/wire.js";
+import { paths } from "../router.js";
+
+export function ModelLoading({ state }: { readonly state: PageState | undefined }): JSX.Element | null {
+  const model = state?.model;
+  const [since, setSince] = useState(0);
+  useEffect(() => {
+    const began = performance.now();
+    setSince(0);
+    const timer = setInterval(() => setSince((performance.now() - began) / 1000), 1000);
+    return () => clearInterval(timer);
+  }, [model]);
+  if (model === undefined || model.state === "ready") return null;
+  if (model.state === "none")
+    return (
+      <section class="welcome">
+        <h2>No model</h2>
+        <p class="faint">
+          {state?.hasFolder === true ? (
+            <a href={paths.models}>Choose a model</a>
+          ) : (
+            "The server was started without one."
+          )}
+        </p>
+      </section>
+    );
+  if (model.state === "failed")
+    return (
+      <section class="welcome">
+        <h2>{model.name} cannot be used</h2>
+        <p class="failure">{model.error}</p>
+        {state?.hasFolder === true && <a href={paths.models}>Choose another model</a>}
+      </section>
+    );
+  return (
+    <section class="welcome">
+      <h2>{model.restarting ? `Starting ${model.name} again` : `Loading ${model.name}`}</h2>
+      <progress aria-label="Loading the model" />
+      <p class="faint">
+        {Math.round(model.seconds + since)} s{model.error !== undefined && ` · ${model.error}`}
+      </p>
+    </section>
+  );
+}
