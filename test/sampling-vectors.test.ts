@@ -4,12 +4,17 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Candidates } from "../src/sampling/candidates.js";
+import { Dry } from "../src/sampling/dry.js";
+import { Breakers } from "../src/sampling/dry-breakers.js";
 import { minP } from "../src/sampling/min-p.js";
 import { Penalties } from "../src/sampling/penalties.js";
-import { temperature } from "../src/sampling/temperature.js";
+import { Rng } from "../src/sampling/rng.js";
+import { dynamicTemperature, temperature } from "../src/sampling/temperature.js";
 import { topK } from "../src/sampling/top-k.js";
+import { topNSigma } from "../src/sampling/top-n-sigma.js";
 import { topP } from "../src/sampling/top-p.js";
 import { typical } from "../src/sampling/typical.js";
+import { xtc } from "../src/sampling/xtc.js";
 
 const folder = process.env.HUNDREDWEIGHT_VECTORS;
 const path = join(folder ?? "", "vectors", "sampling", "sampler-cases.json");
@@ -47,6 +52,34 @@ test("llama.cpp's sampler cases", { skip }, async (t) => {
   await run("test_top_p", (c, row) => topP(c, row[2] as number));
   await run("test_min_p", (c, row) => minP(c, row[2] as number));
   await run("test_typical", (c, row) => typical(c, row[2] as number));
+  await run("test_temp_ext", (c, row) => {
+    const [, , middle, range, exponent] = row as [unknown, unknown, number, number, number];
+    dynamicTemperature(c, { temperature: middle, range, exponent });
+  });
+  await run("test_xtc", (c, row) => {
+    const [, , probability, threshold] = row as [unknown, unknown, number, number];
+    // The random number of this seed is below 0.99: it acts.
+    xtc(c, { probability, threshold, minKeep: 0 }, new Rng(1));
+  });
+  await run("test_top_n_sigma", (c, row) => topNSigma(c, row[2] as number));
+  await t.test("test_dry", () => {
+    for (const row of cases.test_dry ?? []) {
+      const [probabilities, last, expected, multiplier, base, allowedLength, lastTokens, breakers] = row as [
+        number[],
+        number[],
+        number[],
+        number,
+        number,
+        number,
+        number,
+        number[][],
+      ];
+      const settings = { multiplier, base, allowedLength, lastTokens };
+      const dry = new Dry(settings, probabilities.length, 100, Breakers.ofTokens(breakers));
+      for (const id of last) dry.accept(id);
+      check(probabilities, expected, (c) => dry.apply(c));
+    }
+  });
   await t.test("test_penalties", () => {
     for (const row of cases.test_penalties ?? []) {
       const [probabilities, last, expected, repeat, frequency, presence] = row as [

@@ -27,7 +27,7 @@ export async function generate(
   const { parts, session, contextTokens, emit } = context;
   const { tokenizer } = parts;
   const settings = request.ignoreEos ? banEndings(request.sampling, tokenizer.endOfGeneration) : request.sampling;
-  const chain = new SamplerChain(settings, context.candidates, contextTokens + 1);
+  const chain = new SamplerChain(settings, context.candidates, contextTokens + 1, tokenizer);
   const decoder = parts.streamDecoder();
   const stops = new StopStrings(request.stop);
   const limit = request.maxTokens < 0 ? Number.POSITIVE_INFINITY : request.maxTokens;

@@ -52,7 +52,7 @@ async function decodeSession(
   tokens: Int32Array,
   decode: number,
 ): Promise<number> {
-  const chain = greedy(candidates, decode);
+  const chain = greedy(parts, candidates, decode);
   const began = performance.now();
   for (let i = 0; i < decode; i++) {
     await session.eval(tokens.subarray(i, i + 1));
@@ -69,7 +69,7 @@ async function decodeRows(
   { decode, depth, rows }: { readonly decode: number; readonly depth: number; readonly rows: number },
 ): Promise<number> {
   const { vocab, chunkRows } = parts.info;
-  const chain = greedy(candidates, decode * rows);
+  const chain = greedy(parts, candidates, decode * rows);
   if (depth > 0) await session.eval(tokens.subarray(0, Math.min(depth, pagePositions)));
   const opened = Array.from({ length: rows - 1 }, () => cache.openSequence());
   const sequences = Int32Array.from([session.sequence, ...opened]);
@@ -122,6 +122,6 @@ function layOut(
   }
 }
 
-function greedy(candidates: Candidates, limit: number): SamplerChain {
-  return new SamplerChain({ ...defaultSampling, temperature: 0, seed: 1 }, candidates, limit);
+function greedy(parts: EngineParts, candidates: Candidates, limit: number): SamplerChain {
+  return new SamplerChain({ ...defaultSampling, temperature: 0, seed: 1 }, candidates, limit, parts.tokenizer);
 }

@@ -5,6 +5,7 @@
  * One order decides every tie in this room: the higher logit first, of equal logits the lower token id.
  */
 import { HundredweightError } from "../errors.js";
+import { Edits } from "./edits.js";
 
 export class Candidates {
   /** Token ids [size]. */
@@ -16,6 +17,7 @@ export class Candidates {
   size = 0;
   /** Whether the candidates lie in descending order. */
   sorted = false;
+  private changed: Edits | undefined;
 
   constructor(vocab: number) {
     this.ids = new Int32Array(vocab);
@@ -23,11 +25,18 @@ export class Candidates {
     this.weights = new Float64Array(vocab);
   }
 
+  /** Scratch for changed logits; made when something changes one. */
+  get edits(): Edits {
+    this.changed ??= new Edits(this.ids.length);
+    return this.changed;
+  }
+
   /**
    * Takes all logits of a row.
-   * @throws MODEL_INVALID when one is not a finite number: damaged weights, or a bug that must not become text
+   * @param edits logits that stand in place of those of the row
+   * @throws MODEL_INVALID when one of the row is not a finite number: damaged weights, or a bug that must not become text
    */
-  load(row: Float32Array): void {
+  load(row: Float32Array, edits?: Edits): void {
     const { ids, logits } = this;
     let faults = 0; // 0, or NaN once a value was not finite
     for (let i = 0; i < row.length; i++) {
@@ -37,38 +46,61 @@ export class Candidates {
       logits[i] = value;
     }
     if (faults !== 0) refuse(row);
+    if (edits !== undefined) for (let t = 0; t < edits.size; t++) logits[edits.ids[t]!] = edits.values[edits.ids[t]!]!;
     this.size = row.length;
     this.sorted = false;
   }
 
   /**
    * The same as `load` and `keepBest(count)`, in one scan that writes next to nothing: of 262,144 logits all but a few
-   * hundred cost one comparison with the worst of those kept.
+   * hundred cost one comparison with the worst of those kept. Changed ones are looked at when they pass it, and compared
+   * as they are now at the end.
    * @throws MODEL_INVALID as `load`
    */
-  loadBest(row: Float32Array, count: number): void {
+  loadBest(row: Float32Array, count: number, edits?: Edits): void {
     const { ids, logits } = this;
     const keep = Math.min(count, row.length);
-    for (let i = 0; i < keep; i++) {
-      ids[i] = i;
-      logits[i] = row[i]!;
+    const marks = edits?.marks;
+    let faults = 0;
+    let filled = 0;
+    let at = 0;
+    for (; filled < keep && at < row.length; at++) {
+      faults += row[at]! - row[at]!;
+      if (marks?.[at] === 1) continue;
+      ids[filled] = at;
+      logits[filled++] = row[at]!;
+    }
+    let touched = 0;
+    for (; filled < keep; touched++) {
+      const id = edits!.ids[touched]!;
+      ids[filled] = id;
+      logits[filled++] = edits!.values[id]!;
     }
     for (let i = (keep >> 1) - 1; i >= 0; i--) this.siftWorst(i, keep);
-    let faults = 0;
-    for (let i = 0; i < keep; i++) faults += row[i]! - row[i]!;
     let worst = logits[0]!;
-    for (let i = keep; i < row.length; i++) {
-      const value = row[i]!;
+    for (; at < row.length; at++) {
+      const value = row[at]!;
       faults += value - value;
       // Of equal logits the lower id goes first, and that is the one that is there.
-      if (value > worst) {
-        ids[0] = i;
+      if (value > worst && marks?.[at] !== 1) {
+        ids[0] = at;
         logits[0] = value;
         this.siftWorst(0, keep);
         worst = logits[0]!;
       }
     }
     if (faults !== 0) refuse(row);
+    if (edits !== undefined) {
+      for (; touched < edits.size; touched++) {
+        const id = edits.ids[touched]!;
+        const value = edits.values[id]!;
+        if (value < worst || (value === worst && id > ids[0]!)) continue;
+        ids[0] = id;
+        logits[0] = value;
+        this.siftWorst(0, keep);
+        worst = logits[0]!;
+      }
+    }
     this.size = keep;
     this.sortHeap(keep);
   }
@@ -150,6 +182,19 @@ export class Candidates {
     this.logits.copyWithin(0, end, total);
     this.size = kept;
     this.sorted = true;
+  }
+
+  /** Drops what has a logit below `least`; the order stays. */
+  keepFrom(least: number): void {
+    const { ids, logits, size } = this;
+    let kept = 0;
+    for (let i = 0; i < size; i++) {
+      const logit = logits[i]!;
+      if (logit < least) continue;
+      ids[kept] = ids[i]!;
+      logits[kept++] = logit;
+    }
+    this.size = kept;
   }
 
   /** weights[i] = exp(logits[i] - max).  @returns their sum */

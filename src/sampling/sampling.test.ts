@@ -5,6 +5,7 @@ import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { Candidates } from "./candidates.js";
 import { defaultSampling, SamplerChain, type SamplingSettings } from "./chain.js";
+import type { BreakerVocabulary } from "./dry-breakers.js";
 import { minP } from "./min-p.js";
 import { Rng } from "./rng.js";
 import { temperature } from "./temperature.js";
@@ -18,6 +19,19 @@ function load(row: ArrayLike<number>): Candidates {
   const candidates = new Candidates(row.length);
   candidates.load(Float32Array.from(row));
   return candidates;
+}
+
+/** No text: nothing here is cut by a breaker. */
+const wordless: BreakerVocabulary = {
+  size: 0,
+  addSpacePrefix: false,
+  pieceBytes: () => new Uint8Array(0),
+  tokenKind: () => "normal",
+  encode: () => new Int32Array(0),
+};
+
+function chainOf(change: SamplingSettings, candidates: Candidates, limit: number): SamplerChain {
+  return new SamplerChain(change, candidates, limit, wordless);
 }
 
 const kept = (candidates: Candidates): number[] => [...candidates.ids.subarray(0, candidates.size)];
@@ -154,7 +168,7 @@ test("a tiny temperature is greedy, not NaN", () => {
 test("greedy: the lowest id of the best, after bias and penalties", () => {
   const row = Float32Array.of(1, 3, 3, 2);
   const choose = (change: Partial<SamplingSettings>, past: number[] = []): number => {
-    const chain = new SamplerChain(settings({ temperature: 0, ...change }), new Candidates(4), 100);
+    const chain = chainOf(settings({ temperature: 0, ...change }), new Candidates(4), 100);
     for (const id of past) chain.accept(id);
     return chain.sample(row);
   };
@@ -175,7 +189,7 @@ test("greedy: the lowest id of the best, after bias and penalties", () => {
 
 test("a logit that is no number is an error, with the token named", () => {
   for (const bad of [Number.NaN, Infinity, -Infinity]) {
-    const chain = new SamplerChain(settings({}), new Candidates(3), 10);
+    const chain = chainOf(settings({}), new Candidates(3), 10);
     assert.throws(() => chain.sample(Float32Array.of(1, bad, 2)), { code: "MODEL_INVALID", message: /token 1/ });
   }
 });
@@ -193,7 +207,7 @@ test("settings out of range are named", () => {
   ];
   for (const change of bad) {
     const name = Object.keys(change)[0]!;
-    assert.throws(() => new SamplerChain(settings(change), new Candidates(4), 10), {
+    assert.throws(() => chainOf(settings(change), new Candidates(4), 10), {
       code: "OPTION_INVALID",
       message: new RegExp(`^${name}`),
     });
@@ -204,7 +218,7 @@ test("banned tokens are never drawn, by any sampler", () => {
   const row = Float32Array.from({ length: 50 }, (_, i) => Math.sin(i));
   for (const change of [{}, { typical: 0.9 }, { topK: 0 }, { topK: 0, topP: 1, minP: 0 }, { temperature: 0 }]) {
     const ban = Array.from({ length: 49 }, (_, i) => [i, -Infinity] as const);
-    const chain = new SamplerChain(settings({ ...change, logitBias: ban }), new Candidates(50), 10);
+    const chain = chainOf(settings({ ...change, logitBias: ban }), new Candidates(50), 10);
     for (let i = 0; i < 20; i++) assert.equal(chain.sample(row), 49);
   }
 });
@@ -215,7 +229,7 @@ test("draws follow the distribution (chi-square, fixed seed)", () => {
   const draws = 100_000;
   const count = (seed: number, change: Partial<SamplingSettings>): number[] => {
     const plain = { temperature: 1, topK: 0, topP: 1, minP: 0, seed };
-    const chain = new SamplerChain(settings({ ...plain, ...change }), new Candidates(10), 10);
+    const chain = chainOf(settings({ ...plain, ...change }), new Candidates(10), 10);
     const counts = new Array<number>(10).fill(0);
     for (let i = 0; i < draws; i++) counts[chain.sample(row)]!++;
     return counts;
@@ -249,7 +263,7 @@ test("a vocabulary of 262,144 is sampled without heap growth", () => {
   const row = Float32Array.from({ length: 262_144 }, (_, i) => 5 * Math.sin(i * 12.9898));
   const candidates = new Candidates(row.length);
   for (const change of [{}, { topK: 0 }, { temperature: 0, repeatPenalty: 1.1 }]) {
-    const chain = new SamplerChain(settings(change), candidates, 1000);
+    const chain = chainOf(settings(change), candidates, 1000);
     const run = (n: number): void => {
       for (let i = 0; i < n; i++) chain.accept(chain.sample(row));
     };

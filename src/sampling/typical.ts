@@ -2,10 +2,10 @@ import type { Candidates } from "./candidates.js";
 
 /**
  * Keeps the candidates whose surprise is nearest to the expected surprise (the entropy) until their probabilities
- * exceed `p`, at least one; 1 or more keeps all.
+ * exceed `p`, at least `minKeep` and one; 1 or more keeps all.
  * @source Meister et al., Locally Typical Sampling
  */
-export function typical(candidates: Candidates, p: number): void {
+export function typical(candidates: Candidates, p: number, minKeep = 0): void {
   if (p >= 1) return;
   const { logits, weights } = candidates;
   const sum = candidates.softmax();
@@ -22,9 +22,11 @@ export function typical(candidates: Candidates, p: number): void {
   }
   candidates.sorted = false;
   let cumulative = 0;
+  let kept = 0;
   candidates.keepWhile((i) => {
     cumulative += Math.exp(weights[candidates.ids[i]!]! - logSum);
-    return cumulative <= p;
+    kept++;
+    return cumulative <= p || kept < minKeep;
   });
   for (let i = 0; i < candidates.size; i++) logits[i] = weights[candidates.ids[i]!]!;
   candidates.sorted = false;
