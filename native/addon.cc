@@ -75,6 +75,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::glu>("glu"),
       bind<ops::route>("route"),
       bind<ops::experts>("experts"),
+      bind<ops::expect_experts>("expectExperts"),
       bind<ops::add>("add"),
       bind<ops::scale>("scale"),
       bind<ops::softcap>("softcap"),

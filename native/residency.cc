@@ -172,10 +172,10 @@ Status residency_load(Host& host, bool lock) {
 }
 
 Status residency_stats(Host& host, Slice<double> out) {
-  constexpr int kCount = 12;
+  constexpr int kCount = 14;
   if (out.length != kCount) return bad_argument("residency statistics are %d numbers", kCount);
   std::fill(out.data, out.data + kCount, 0.0);
-  out.data[11] = static_cast<double>(host.memory_bytes());
+  out.data[kCount - 1] = static_cast<double>(host.memory_bytes());
   if (!host.has_residency()) return done();
   Residency& residency = host.residency();
   RingStats ring;
@@ -205,6 +205,8 @@ Status residency_stats(Host& host, Slice<double> out) {
       slot_bytes,
       staging_bytes,
       locked,
+      slots.ahead,
+      slots.wasted,
   };
   for (int i = 0; i < kCount - 1; i++) out.data[i] = static_cast<double>(values[i]);
   return done();

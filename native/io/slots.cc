@@ -13,8 +13,6 @@ typedef std::chrono::steady_clock Clock;
 constexpr std::chrono::milliseconds kPoll(20);
 // Uses fade by half in this many passes.
 constexpr float kHalfLife = 64;
-// Of a class, this part is looked at for what is used least.
-constexpr int32_t kOldShare = 8, kMostScanned = 256;
 
 int64_t expert_bytes(const Weight& w) { return w.rows * w.row_bytes; }
 int64_t segment_room(const Weight& w) { return page_up(expert_bytes(w)) + kPage; }
@@ -37,6 +35,12 @@ Status ExpertSlots::open(const std::vector<const Weight*>& weights, const std::v
     slot_of_.resize(slot_of_.size() + static_cast<size_t>(group.experts), -1);
     groups_.push_back(group);
   }
+  int32_t most = 0;
+  for (const Group& group : groups_) most = std::max(most, group.experts);
+  rank_of_.resize(static_cast<size_t>(most), -1);
+  for (Guesses* guesses : {&open_, &coming_}) guesses->list.reserve(static_cast<size_t>(most));
+  guess_loads_.reserve(3 * static_cast<size_t>(most));
+  std::fill(right_, right_ + kRanks, 1.0f);
   uses_.resize(slot_of_.size(), 0);
   last_pass_.resize(slot_of_.size(), 0);
 
@@ -118,17 +122,26 @@ void ExpertSlots::touch(Slot& slot, int32_t index) {
   if (c.oldest < 0) c.oldest = index;
 }
 
+void ExpertSlots::make_oldest(Slot& slot, int32_t index) {
+  Class& c = classes_[static_cast<size_t>(slot.size_class)];
+  unlink(slot, index);
+  slot.newer = c.oldest;
+  if (c.oldest >= 0) slots_[static_cast<size_t>(c.oldest)].older = index;
+  c.oldest = index;
+  if (c.newest < 0) c.newest = index;
+}
+
 float ExpertSlots::frequency(int64_t at) const {
   float passes = static_cast<float>(static_cast<uint32_t>(pass_) - last_pass_[static_cast<size_t>(at)]);
   return uses_[static_cast<size_t>(at)] * exp2f(-passes / kHalfLife);
 }
 
-int32_t ExpertSlots::victim(const Class& c, int64_t scan) const {
+int32_t ExpertSlots::victim(const Class& c, int64_t scan, bool guessed_too) const {
   int32_t best = -1;
   float least = 0;
   for (int32_t i = c.oldest; i >= 0; i = slots_[static_cast<size_t>(i)].newer) {
     const Slot& slot = slots_[static_cast<size_t>(i)];
-    if (slot.wanted || slot.state == State::reading) continue;
+    if (slot.wanted || slot.state == State::reading || (slot.guessed && !guessed_too)) continue;
     if (slot.state == State::empty) return i;
     float uses = frequency(groups_[static_cast<size_t>(slot.group)].first + slot.expert);
     if (best < 0 || uses < least) {
@@ -147,11 +160,12 @@ int32_t ExpertSlots::find_room(const Item&) {
   int64_t scan = std::min(std::max(c.slots / kOldShare, 1), kMostScanned);
   bool staged = staging_first_ < static_cast<int32_t>(slots_.size());
   if (evict_ || !staged) {
-    int32_t found = victim(c, scan);
+    int32_t found = victim(c, scan, false);
+    if (found < 0) found = victim(c, scan, true);
     if (found >= 0) return found;
   } else if (group.filled < c.slots / c.groups) {
     // Empty slots are the oldest: they were never touched.
-    int32_t found = victim(c, 1);
+    int32_t found = victim(c, 1, false);
     if (found >= 0 && slots_[static_cast<size_t>(found)].state == State::empty) return found;
   }
   for (int32_t i = staging_first_; i < static_cast<int32_t>(slots_.size()); i++) {
@@ -169,28 +183,31 @@ void ExpertSlots::forget(Slot& slot) {
   }
   slot.group = slot.expert = -1;
   slot.state = State::empty;
+  slot.guessed = slot.ahead = false;
   slot.failure = nullptr;
 }
 
-// Puts an item's reads into the queue.
-void ExpertSlots::load(Item& item) {
-  Slot& slot = slots_[static_cast<size_t>(item.slot)];
-  Group& group = groups_[static_cast<size_t>(group_)];
+// The slot's next content; its reads go into the queue.
+void ExpertSlots::fill(int32_t index, int32_t group_index, int32_t expert, std::vector<Load>& queue) {
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  Group& group = groups_[static_cast<size_t>(group_index)];
   forget(slot);
-  slot.group = group_;
-  slot.expert = item.wanted.expert;
+  slot.group = group_index;
+  slot.expert = expert;
   slot.state = State::reading;
-  slot.wanted = true;
   slot.pending = 3;
   if (slot.size_class >= 0) {
-    slot_of_[static_cast<size_t>(group.first + slot.expert)] = item.slot;
+    slot_of_[static_cast<size_t>(group.first + expert)] = index;
     group.filled++;
-    touch(slot, item.slot);
+    touch(slot, index);
   }
-  for (int8_t k = 0; k < 3; k++) {
-    loads_.push_back(Load{item.slot, k});
-    stats_.bytes += expert_bytes(*group.weights[k]);
-  }
+  for (int8_t k = 0; k < 3; k++) queue.push_back(Load{index, k});
+}
+
+void ExpertSlots::load(Item& item) {
+  fill(item.slot, group_, item.wanted.expert, loads_);
+  slots_[static_cast<size_t>(item.slot)].wanted = true;
+  for (const Weight* w : groups_[static_cast<size_t>(group_)].weights) stats_.bytes += expert_bytes(*w);
 }
 
 // Gives slots to the items that have none yet, in order. True when reads were added.
@@ -215,6 +232,9 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
     evict_ = evict;
     items_.clear();
     given_ = loaded_from_ = 0;
+    loads_.erase(loads_.begin(), loads_.begin() + static_cast<ptrdiff_t>(loads_taken_));
+    loads_taken_ = 0;
+    close_guesses(group_index, wanted);
     const Group& group = groups_[static_cast<size_t>(group_)];
     size_t hits = 0;
     for (const Wanted& want : wanted) {
@@ -228,7 +248,14 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
         Slot& slot = slots_[static_cast<size_t>(item.slot)];
         slot.wanted = true;
         touch(slot, item.slot);
-        stats_.hits++;
+        if (slot.ahead) {
+          slot.ahead = false;
+          stats_.misses++;
+          stats_.ahead++;
+          for (const Weight* w : group.weights) stats_.bytes += expert_bytes(*w);
+        } else {
+          stats_.hits++;
+        }
         items_.insert(items_.begin() + static_cast<ptrdiff_t>(hits++), item);
       } else {
         stats_.misses++;
@@ -240,34 +267,47 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
       std::stable_sort(items_.begin() + static_cast<ptrdiff_t>(hits), items_.end(),
                        [](const Item& a, const Item& b) { return a.wanted.rows > b.wanted.rows; });
     }
-    loads_.erase(loads_.begin(), loads_.begin() + static_cast<ptrdiff_t>(loads_taken_));
-    loads_taken_ = 0;
-    if (!load_more()) return;
+    load_more();
+    open_guesses();
   }
   reader_.kick();
 }
 
 bool ExpertSlots::take(ReadJob* job) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (loads_taken_ == loads_.size()) return false;
-  const Load& load = loads_[loads_taken_++];
+  if (loads_taken_ < loads_.size()) {
+    *job = job_of(loads_[loads_taken_++], 0);
+    return true;
+  }
+  // What the router asks for next must not queue behind a full disk.
+  if (guess_reads_ >= std::max(1, reader_.depth() / 2) || !load_guess()) return false;
+  *job = job_of(guess_loads_[guess_loads_taken_++], kGuessTag);
+  guess_reads_++;
+  return true;
+}
+
+ReadJob ExpertSlots::job_of(const Load& load, uint64_t flags) const {
   const Slot& slot = slots_[static_cast<size_t>(load.slot)];
   const Group& group = groups_[static_cast<size_t>(slot.group)];
   const Weight& w = *group.weights[load.segment];
   uint8_t* memory = slot.memory;
   for (int k = 0; k < load.segment; k++) memory += classes_[static_cast<size_t>(group.size_class)].segment[k];
-  *job = widened(w.file, w.offset + slot.expert * expert_bytes(w), expert_bytes(w), memory,
-                 static_cast<uint64_t>(load.slot));
-  return true;
+  return widened(w.file, w.offset + slot.expert * expert_bytes(w), expert_bytes(w), memory,
+                 static_cast<uint64_t>(load.slot) | flags);
 }
 
 void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    Slot& slot = slots_[static_cast<size_t>(job.tag)];
+    if ((job.tag & kGuessTag) != 0) guess_reads_--;
+    Slot& slot = slots_[static_cast<size_t>(job.tag & ~kGuessTag)];
     if (failure != nullptr) slot.failure = std::make_shared<IoFailure>(*failure);
     if (--slot.pending > 0) return;
-    slot.state = State::ready;
+    if (slot.broken) {
+      slot.broken = false;
+      forget(slot);
+    }
+    slot.state = slot.group < 0 ? State::empty : State::ready;
     // Nobody may find what was not read; whoever waits for it is told.
     if (slot.failure != nullptr && !slot.wanted) forget(slot);
   }

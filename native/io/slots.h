@@ -2,6 +2,11 @@
 // A slot that is wanted again is a hit. Which one a miss takes: of the eighth of its class that was used longest ago the
 // one used least often. Passes that touch nearly every expert (prefill) never evict: their misses go to free slots, the
 // most used first, and to a few staging slots for the rest.
+//
+// Guesses: a layer ahead of its router somebody may say which experts it will probably want. What is missing of them is
+// read while the disk has nothing else to do, into slots nobody is likelier to want; a guess that proves wrong loses its
+// reads that have not begun and its slot is the next to go. How often guesses of a rank were right decides whether that
+// rank is read ahead at all.
 #pragma once
 #include <stdint.h>
 
@@ -17,9 +22,11 @@
 namespace hw {
 
 struct SlotStats {
-  int64_t hits = 0, misses = 0;
-  int64_t bytes = 0;     // of misses
-  int64_t stall_ns = 0;  // next() waited
+  int64_t hits = 0, misses = 0;  // an expert that was read ahead is a miss still
+  int64_t bytes = 0;             // of misses
+  int64_t stall_ns = 0;          // next() waited
+  int64_t ahead = 0;             // misses whose reading had begun before the router spoke
+  int64_t wasted = 0;            // experts read for nothing
 };
 
 // Experts of a class: as large as each other, gate by gate.
@@ -56,6 +63,10 @@ class ExpertSlots : public Feed {
   void release(const std::vector<Wanted>& used);
   void end();
 
+  // The layer after the one that will begin next (the very next, when no guess is open) will probably want these, best
+  // first: `experts` are rows of `top_k`.
+  void expect(int32_t group, const int32_t* experts, int32_t rows, int32_t top_k);
+
   bool take(ReadJob* job) override;
   void finished(const ReadJob& job, const IoFailure* failure) override;
 
@@ -74,6 +85,9 @@ class ExpertSlots : public Feed {
     int32_t group = -1, expert = -1;
     State state = State::empty;
     bool wanted = false;  // by the call under way
+    bool guessed = false; // an open guess names it
+    bool ahead = false;   // read because of a guess and not used yet
+    bool broken = false;  // reads under way bring a part nobody will ask for
     int32_t pending = 0;  // reads to come
     int32_t older = -1, newer = -1;
     std::shared_ptr<IoFailure> failure;
@@ -95,13 +109,32 @@ class ExpertSlots : public Feed {
     int8_t segment;
   };
 
+  static constexpr int32_t kRanks = 16;  // later ranks count as the last
+  // Of a class, this part is looked at for what is used least.
+  static constexpr int32_t kOldShare = 8, kMostScanned = 256;
+  static constexpr uint64_t kGuessTag = uint64_t{1} << 32;  // in a read's tag beside the slot
+  struct Guess {
+    int32_t expert, rank;
+  };
+  struct Guesses {
+    int32_t group = -1;  // -1: none
+    std::vector<Guess> list;
+    size_t loaded_from = 0;
+  };
+
   void touch(Slot& slot, int32_t index);
+  void make_oldest(Slot& slot, int32_t index);
   void unlink(Slot& slot, int32_t index);
   float frequency(int64_t at) const;
-  int32_t victim(const Class& size_class, int64_t scan) const;
+  int32_t victim(const Class& size_class, int64_t scan, bool guessed_too) const;
   int32_t find_room(const Item& item);
+  void fill(int32_t index, int32_t group, int32_t expert, std::vector<Load>& queue);
   void load(Item& item);
   bool load_more();
+  ReadJob job_of(const Load& load, uint64_t flags) const;
+  bool load_guess();
+  void open_guesses();
+  void close_guesses(int32_t group, const std::vector<Wanted>& wanted);
   void forget(Slot& slot);
 
   Reader& reader_;
@@ -125,6 +158,13 @@ class ExpertSlots : public Feed {
   std::vector<Load> loads_;  // to be taken, a queue from loads_taken_ on
   size_t loads_taken_ = 0;
   SlotStats stats_;
+
+  Guesses open_, coming_;
+  std::vector<Load> guess_loads_;  // as loads_
+  size_t guess_loads_taken_ = 0;
+  int32_t guess_reads_ = 0;        // under way
+  std::vector<int32_t> rank_of_;   // by expert, -1 between calls
+  float right_[kRanks];            // share of guesses that came true, lately
 };
 
 }  // namespace hw

@@ -255,6 +255,19 @@ Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing
   return done();
 }
 
+// More rows choose nearly every expert, and prefill has its own way with slots.
+Status expect_experts(Host& host, int32_t routing_handle, int32_t n, int32_t gate_handle) {
+  HW_GET(Routing, routing, host, routing_handle);
+  HW_GET(WeightObject, gate, host, gate_handle);
+  const Weight& w = gate.weight;
+  if (n < 0 || n > routing.filled_rows || routing.experts > w.experts) {
+    return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
+                        routing.experts, n, static_cast<long long>(w.experts));
+  }
+  if (w.slots != nullptr && n > 0 && n <= kEvictingRows) w.slots->expect(w.slot_group, routing.ids(), n, routing.top_k);
+  return done();
+}
+
 namespace {
 
 bool has_columns(const Host& host, int64_t cols) {

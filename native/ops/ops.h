@@ -36,6 +36,8 @@ Status route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, 
              int32_t bias);
 Status experts(Host& host, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
                int32_t kind);
+// The experts of `gate` that a call to come will probably want: read ahead where they lie in slots.
+Status expect_experts(Host& host, int32_t routing, int32_t n, int32_t gate);
 
 // Size the scratch at seal() from the largest shapes, so that verbs need not allocate.
 Status reserve_pass(Host& host);

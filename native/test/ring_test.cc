@@ -250,6 +250,69 @@ void prefill_does_not_evict() {
   check(m.layer(2, {2, 5}, true).ok && m.slots->stats().misses == misses, "experts 2 and 5 had most rows");
 }
 
+// Waits until the reader has nothing left to do.
+void settle(SlotModel& m) {
+  for (int64_t before = -1; before != m.reader->bytes_read();) {
+    before = m.reader->bytes_read();
+    usleep(20000);
+  }
+}
+
+void guesses_are_read_ahead() {
+  for (hw::IoEngine engine : {hw::IoEngine::uring, hw::IoEngine::threads}) {
+    SlotModel m(engine, 16, 3, 0);
+    const int32_t right[] = {4, 2}, wrong[] = {9, 10};
+    m.slots->expect(0, right, 1, 2);
+    settle(m);
+    int64_t read = m.reader->bytes_read();
+    check(read > 0, "a guess is read before its layer begins");
+    check(m.layer(0, {2, 4}, true).ok && m.reader->bytes_read() == read, "and not again");
+    hw::SlotStats stats = m.slots->stats();
+    check(stats.hits == 0 && stats.misses == 2 && stats.ahead == 2 && stats.wasted == 0, "a miss all the same");
+    check(m.layer(0, {2, 4}, true).ok && m.slots->stats().hits == 2, "a hit from then on");
+
+    // A guess made before its predecessor begins waits for that.
+    m.slots->expect(0, right, 1, 2);
+    m.slots->expect(1, wrong, 1, 2);
+    check(m.layer(0, {2, 4}, true).ok, "the layer before");
+    settle(m);
+    check(m.layer(1, {3}, true).ok && m.slots->stats().wasted == 2, "wrong ones", m.slots->stats().wasted);
+    check(m.layer(0, {0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 2, 4}, true).ok, "twelve");
+    int64_t hits = m.slots->stats().hits;
+    check(m.layer(1, {3}, true).ok && m.slots->stats().hits == hits + 1, "wrong ones were the first to go");
+
+    // Six slots are too few for guesses; those found are kept all the same, and a miss takes them when it must.
+    SlotModel few(engine, 6, 1, 0);
+    check(few.layer(0, {0, 1, 2, 3, 4, 5}, true).ok, "full");
+    const int32_t six[] = {0, 1, 2, 3, 4, 5};
+    few.slots->expect(0, six, 2, 3);
+    read = few.reader->bytes_read();
+    settle(few);
+    check(few.reader->bytes_read() == read, "nothing is read ahead");
+    check(few.layer(1, {6, 7, 8}, true).ok && few.layer(0, {0, 1}, true).ok, "a miss finds room");
+
+    // Whatever is guessed, what comes is what was asked for.
+    for (int i = 0; i < 300; i++) {
+      m.pass++;
+      int32_t a = (i * 5) % 12, b = (i * 7 + 1) % 12, c = (i * 11 + 3) % 12;
+      const int32_t guess[] = {a, i % 2 == 0 ? b : c};
+      m.slots->expect((i + 1) % 3, guess, 1, 2);
+      if (i % 7 == 0) usleep(300);
+      if (a != b) check(m.layer(i % 3, {a, b}, i % 5 != 4, i % 9 == 8).ok, "many guesses", i);
+    }
+    // Nothing true for that long: no rank is trusted any more.
+    int64_t wasted = m.slots->stats().wasted;
+    for (int i = 0; i < 200; i++) {
+      m.slots->expect(0, wrong, 1, 2);
+      check(m.layer(0, {1}, true).ok, "never right");
+    }
+    settle(m);
+    read = m.slots->stats().wasted;
+    m.slots->expect(0, wrong, 1, 2);
+    check(m.layer(0, {1}, true).ok && m.slots->stats().wasted == read && read - wasted < 200, "given up", read - wasted);
+  }
+}
+
 void a_failed_expert() {
   SlotModel m(hw::IoEngine::automatic, 4, 2, 0);
   bad_offset = m.groups[2]->offset + 7 * 25 * 812 + 5000;
@@ -257,6 +320,18 @@ void a_failed_expert() {
   check(failed_with(m.layer(0, {1, 7}, true), "FILE_IO"), "a bad expert");
   hw::set_read_fault(nullptr);
   check(m.layer(0, {1, 7}, true).ok, "read again");
+  // A guess that cannot be read fails nobody until it is wanted, and then once more.
+  SlotModel ahead(hw::IoEngine::automatic, 16, 2, 0);
+  bad_offset = ahead.groups[2]->offset + 7 * 25 * 812 + 5000;
+  hw::set_read_fault(refuse_offset);
+  const int32_t bad[] = {7};
+  ahead.slots->expect(0, bad, 1, 1);
+  settle(ahead);
+  check(ahead.layer(0, {1, 2}, true).ok, "nobody wanted it");
+  ahead.slots->expect(0, bad, 1, 1);
+  check(failed_with(ahead.layer(0, {1, 7}, true), "FILE_IO"), "a bad guess that was right");
+  hw::set_read_fault(nullptr);
+  check(ahead.layer(0, {1, 7}, true).ok, "read after all");
   std::unique_ptr<hw::Reader> reader(hw::Reader::open(hw::IoEngine::automatic, 1));
   hw::ExpertSlots none(*reader, &no_flag);
   check(failed_with(none.open(m.groups, {{0, {0, 1}}, {2, {2}}}, 0), "MEMORY_BUDGET"), "a class without a slot");
@@ -272,6 +347,7 @@ int main() {
   refusals();
   experts_come_from_slots();
   prefill_does_not_evict();
+  guesses_are_read_ahead();
   a_failed_expert();
   printf(failures == 0 ? "ring: all passed\n" : "ring: %d failures\n", failures);
   return failures == 0 ? 0 : 1;

@@ -130,20 +130,37 @@ function bindBranch(b: Binder, branch: BranchSpec, x: Tensor, normed: Tensor, { 
   const norm = b.vector(`${branch.norm}.weight`);
   if (branch.postNorm === undefined) {
     const part = branch.part.bind(b, { input: normed, output: x, add: true });
-    return (n) => {
-      ops.rmsNorm(normed, x, norm, n, eps);
+    const normalise = (n: number) => ops.rmsNorm(normed, x, norm, n, eps);
+    return withExpectation(part, normalise, (n) => {
+      normalise(n);
       part(n);
-    };
+    });
   }
   const postNorm = b.vector(`${branch.postNorm}.weight`);
   const y = b.scratch("branch", dim); // [rows, dim]
   const part = branch.part.bind(b, { input: normed, output: y, add: false });
-  return (n) => {
-    ops.rmsNorm(normed, x, norm, n, eps);
+  const normalise = (n: number) => ops.rmsNorm(normed, x, norm, n, eps);
+  return withExpectation(part, normalise, (n) => {
+    normalise(n);
     part(n);
     ops.rmsNorm(y, y, postNorm, n, eps);
     ops.add(x, y, n);
-  };
+  });
+}
+
+/** More token rows want nearly every expert anyway. */
+const mostExpectedRows = 16;
+
+/** `normed` and what a part calls its own is free between steps, so a layer ahead needs no memory. */
+function withExpectation({ expect }: Step, normalise: Step, step: Step): Step {
+  if (expect === undefined) return step;
+  return Object.assign(step, {
+    expect: (n: number) => {
+      if (n > mostExpectedRows) return;
+      normalise(n);
+      expect(n);
+    },
+  });
 }
 
 /** Hands out handles by name; activations and tables are shared by all layers. */

@@ -42,8 +42,10 @@ export async function forward(
   const n = rows.count;
   ops.begin(rows);
   ops.embed(x, m.embedding, n, m.embeddingScale);
-  for (const layer of m.layers) {
+  m.layers[0]?.ffn.expect?.(n);
+  for (const [i, layer] of m.layers.entries()) {
     layer.mixer(n); // x += attention(norm(x)); stores this layer's keys and values
+    m.layers[i + 1]?.ffn.expect?.(n); // its experts are read while this layer computes
     layer.ffn(n); // x += ffn(norm(x))
   }
   if (wanted.length > 0) m.logitValues ??= new Float32Array(m.logits.rows * m.logits.cols);

@@ -34,7 +34,14 @@ export interface KvSpec {
 }
 
 /** One step of a pass over the first `n` token rows. */
-export type Step = (n: number) => void;
+export interface Step {
+  (n: number): void;
+  /**
+   * To be called a layer before the step with the input as far as it is known then (the stream changes little from layer
+   * to layer): tells the Ops which experts will probably be wanted.
+   */
+  readonly expect?: (n: number) => void;
+}
 
 /** Where a part reads and writes. */
 export interface PartIo {

@@ -61,7 +61,7 @@ export interface NativeAddon {
   residencyLoad(host: number, lock: boolean): void;
   /**
    * Since the host was opened: [bytesRead, stallNs, tiles, expertHits, expertMisses, expertBytesRead, pinnedBytes,
-   * ringBytes, slotBytes, stagingBytes, lockedBytes, bytesUsedFromMemory]
+   * ringBytes, slotBytes, stagingBytes, lockedBytes, expertsReadAhead, expertsReadForNothing, bytesUsedFromMemory]
    */
   residencyStats(host: number, out: Float64Array): void;
 
@@ -124,6 +124,8 @@ export interface NativeAddon {
   ): void;
   /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
   experts(host: number, out: number, x: number, routing: number, n: number, weights: Int32Array, kind: number): void;
+  /** Experts of the matrix `gate` that the next layer will probably want. Reads ahead what is missing of slots. */
+  expectExperts(host: number, routing: number, n: number, gate: number): void;
   add(host: number, y: number, x: number, n: number): void;
   scale(host: number, x: number, factor: number, n: number): void;
   softcap(host: number, x: number, cap: number, n: number): void;

@@ -15,7 +15,7 @@ export class NativeWeights {
   readonly #placement: WeightPlacement | undefined;
   readonly #files = new Map<string, number>();
   readonly #matrices = new Map<string, Matrix>();
-  readonly #stats = new Float64Array(12);
+  readonly #stats = new Float64Array(14);
 
   constructor(addon: NativeAddon, host: number, placement: WeightPlacement | undefined) {
     this.#addon = addon;
@@ -91,8 +91,10 @@ export class NativeWeights {
       tiles: at(2),
       expertHits: at(3),
       expertMisses: at(4),
+      expertsAhead: at(11),
+      expertsWasted: at(12),
       // Products find experts in their slots; those read for the purpose did not lie in memory.
-      memoryBytes: at(11) - at(5),
+      memoryBytes: at(13) - at(5),
       pinnedBytes: at(6),
       ringBytes: at(7),
       slotBytes: at(8) + at(9),

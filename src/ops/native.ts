@@ -44,6 +44,8 @@ const mostProducts = 64;
 
 export class NativeOps implements Ops {
   readonly name: string;
+  /** Present when experts lie in slots. */
+  declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   readonly #addon: NativeAddon;
   readonly #host: number;
   readonly #weights: NativeWeights;
@@ -62,6 +64,8 @@ export class NativeOps implements Ops {
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
     this.name = `native/${options.isa ?? addon.isa()}`;
+    if (options.placement?.experts !== undefined)
+      this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);
     const buffer = new Int32Array(4 * mostProducts);
     this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
   }

@@ -216,6 +216,11 @@ export interface Ops {
    * @shape x [n, dim], out [n, dim] (overwritten, not x)
    */
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void;
+  /**
+   * Hint: `routing` names the experts of `gate`'s layer that a call of `experts` after the next one will probably want.
+   * Absent where experts are not read from a disk. Changes no number.
+   */
+  expectExperts?(routing: Routing, n: number, gate: Matrix): void;
   /** y += x */
   add(y: Tensor, x: Tensor, n: number): void;
   scale(x: Tensor, factor: number, n: number): void;

@@ -49,6 +49,10 @@ export interface WeightTraffic {
   readonly tiles: number;
   readonly expertHits: number;
   readonly expertMisses: number;
+  /** Misses whose reading had begun before their router spoke. */
+  readonly expertsAhead: number;
+  /** Experts read because of a guess that was wrong. */
+  readonly expertsWasted: number;
   /** Weight bytes used that were in memory: mapped, pinned or found in slots. */
   readonly memoryBytes: number;
   readonly pinnedBytes: number;

@@ -38,6 +38,7 @@ export class ProfiledOps implements Ops {
   readonly name: string;
   /** Present when the inner one counts. */
   declare readonly traffic?: () => WeightTraffic;
+  declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   readonly #inner: Ops;
   readonly #profiler: Profiler;
   readonly #pools = new Map<number, KvPoolSpec>();
@@ -52,6 +53,12 @@ export class ProfiledOps implements Ops {
     this.#profiler = profiler;
     this.name = inner.name;
     if (inner.traffic !== undefined) this.traffic = () => inner.traffic!();
+    if (inner.expectExperts !== undefined)
+      this.expectExperts = (routing, n, gate) => {
+        const start = profiler.clock();
+        inner.expectExperts!(routing, n, gate);
+        profiler.add({ ...host, name: "expect experts" }, start, `${n} rows`);
+      };
   }
 
   // --- memory

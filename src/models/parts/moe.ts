@@ -84,12 +84,21 @@ export function moe(o: MoeOptions): Part {
         scale: o.weightScale ?? 1,
         selectionBias: null,
       };
-      return (n) => {
+      const route = (n: number) => {
         ops.matmul(router, input, n);
         ops.route(routing, logits, n, spec);
+      };
+      const step = (n: number) => {
+        route(n);
         ops.experts(sum, input, routing, n, weights, o.act);
         if (add) ops.add(output, sum, n);
       };
+      if (ops.expectExperts === undefined) return step;
+      const expect = (n: number) => {
+        route(n);
+        ops.expectExperts!(routing, n, weights.gate);
+      };
+      return Object.assign(step, { expect });
     },
   };
 }
