@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
-import { cancelWords, requestStop } from "./cancel.js";
+import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.js";
 import { fromWire, type OpenParts, serveEngine } from "./host.js";
 import { portOf } from "./ports.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
@@ -65,7 +65,7 @@ export class EngineClient {
 /** Jobs over a message port. */
 class Link {
   private readonly port: MessagePort | Worker;
-  private readonly stop = new Int32Array(new SharedArrayBuffer(4 * cancelWords));
+  private readonly stop = makeCancelWords();
   private readonly jobs = new Map<number, Pending>();
   private nextJob = 1;
   private opening: { resolve: (info: ModelInfo) => void; reject: (error: HundredweightError) => void } | undefined;
@@ -117,16 +117,21 @@ class Link {
       }
       this.ended = resolve;
       this.hold(true);
-      for (const job of this.jobs.keys()) requestStop(this.stop, job);
+      requestClose(this.stop);
       this.post({ type: "close" });
     });
     return this.closing;
   }
 
   private cancel(job: number): void {
-    if (!this.jobs.has(job)) return;
+    const pending = this.jobs.get(job);
+    if (pending === undefined) return;
     requestStop(this.stop, job);
     this.post({ type: "cancel", job });
+    // A pass may go on for the sake of others; this caller need not wait for it.
+    this.jobs.delete(job);
+    this.hold();
+    pending.reject(cancelled());
   }
 
   private tell(type: "pause" | "resume", job: number): void {

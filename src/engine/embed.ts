@@ -1,29 +1,46 @@
 /** One vector for a text, from the final normalized hidden states of its tokens. */
+import type { EmbedRequest, JobResult } from "./protocol.js";
+import type { Task, Wanted } from "./task.js";
 
-/** Gathers hidden states row by row, in order of position: sums are in double precision, so chunks change no bit. */
-export class Pooling {
+export class EmbedTask implements Task {
+  readonly tokens: Int32Array;
+  readonly known: number;
+  readonly promptTokens: number;
+  readonly mostPositions: number;
+  readonly reusable: number;
+  result: JobResult | undefined;
+  /** Row by row in order of position, in double precision: neither chunks nor other jobs change a bit. */
   private readonly sum: Float64Array;
   private readonly mean: boolean;
-  private rows = 0;
+  private next: number;
 
-  constructor(dim: number, kind: "mean" | "last") {
+  constructor(prompt: Int32Array, dim: number, pooling: EmbedRequest["pooling"]) {
+    this.tokens = prompt;
+    this.known = prompt.length;
+    this.promptTokens = prompt.length;
+    this.mostPositions = prompt.length;
+    this.mean = pooling === "mean";
+    this.reusable = this.mean ? 0 : prompt.length - 1;
+    this.next = this.reusable;
     this.sum = new Float64Array(dim);
-    this.mean = kind === "mean";
   }
 
-  add(hidden: Float32Array): void {
-    if (!this.mean) this.sum.set(hidden);
-    else for (let i = 0; i < hidden.length; i++) this.sum[i] = this.sum[i]! + hidden[i]!;
-    this.rows++;
+  start(): void {}
+
+  wanted(position: number): Wanted {
+    return position >= this.next ? "hidden" : "nothing";
   }
 
-  /** Of length 1 (a vector of zeros stays one): the scale of a sum does not matter then, so a mean needs no division. */
-  result(): Float32Array {
+  take(position: number, hidden: Float32Array): void {
+    if (position < this.next) return;
+    this.next = position + 1;
+    for (let i = 0; i < hidden.length; i++) this.sum[i] = this.sum[i]! + hidden[i]!;
+    if (this.next < this.known) return;
+    // Length 1 makes dividing a mean's sum needless.
     const norm = Math.sqrt(this.sum.reduce((total, value) => total + value * value, 0));
-    return Float32Array.from(this.sum, (value) => (norm > 0 ? value / norm : 0));
+    const embedding = Float32Array.from(this.sum, (value) => (norm > 0 ? value / norm : 0));
+    this.result = { kind: "embed", embedding, tokens: this.known };
   }
 
-  get count(): number {
-    return this.rows;
-  }
+  passed(): void {}
 }

@@ -1,97 +1,137 @@
-/** The loop: sync the prompt, then sample, show, evaluate, until something ends it. */
+/** An answer: prompt in, then a token at a time from the logits of the last row, until something ends it. */
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
-import { tokenLogprobs } from "./logprobs.js";
+import { topLogprobs } from "../sampling/logprobs.js";
+import type { StreamDecoder } from "../tokenizer/types.js";
 import type { EngineParts } from "./parts.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
-import type { EvaluateHooks, Session } from "./session.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./protocol.js";
 import { StopStrings } from "./stop-strings.js";
+import type { Task, Wanted } from "./task.js";
 
-export interface GenerateContext {
+export interface TaskContext {
   readonly parts: EngineParts;
-  readonly session: Session;
+  /** Scratch shared by all tasks: one row is sampled at a time. */
   readonly candidates: Candidates;
-  readonly contextTokens: number;
   readonly emit: (event: JobEvent) => void;
-  /** Hooks for a stretch of `total` rows. */
-  readonly hooks: (total: number) => EvaluateHooks;
-  /** Waits while the job is paused. */
-  readonly turn: () => Promise<void>;
 }
 
-export async function generate(
-  context: GenerateContext,
-  prompt: Int32Array,
-  request: GenerateRequest,
-): Promise<GenerateResult> {
-  const { parts, session, contextTokens, emit } = context;
-  const { tokenizer } = parts;
-  const settings = request.ignoreEos ? banEndings(request.sampling, tokenizer.endOfGeneration) : request.sampling;
-  const chain = new SamplerChain(settings, context.candidates, contextTokens + 1, tokenizer);
-  const decoder = parts.streamDecoder();
-  const stops = new StopStrings(request.stop);
-  const limit = request.maxTokens < 0 ? Number.POSITIVE_INFINITY : request.maxTokens;
-  for (const id of prompt) chain.accept(id);
+export class GenerateTask implements Task {
+  readonly tokens: Int32Array;
+  known: number;
+  readonly promptTokens: number;
+  readonly mostPositions: number;
+  readonly reusable: number;
+  result: GenerateResult | undefined;
+  private readonly context: TaskContext;
+  private readonly request: GenerateRequest;
+  private readonly limit: number;
+  private readonly chain: SamplerChain;
+  private readonly decoder: StreamDecoder;
+  private readonly stops: StopStrings;
+  /** The first position whose logits have not been seen. */
+  private next: number;
+  private readonly ofPrompt: TokenLogprobs[] = [];
+  private generated = 0;
+  private reused = 0;
+  private began = 0;
+  private prefilled = 0;
 
-  const began = performance.now();
-  const reusedTokens = await evaluatePrompt(context, prompt, request.promptLogprobs);
-  const prefilled = performance.now();
+  /** @throws OPTION_INVALID for sampling settings out of range */
+  constructor(context: TaskContext, prompt: Int32Array, request: GenerateRequest) {
+    const { parts, candidates } = context;
+    const { contextTokens } = parts.info;
+    const { endOfGeneration } = parts.tokenizer;
+    this.context = context;
+    this.request = request;
+    this.promptTokens = prompt.length;
+    this.limit = request.maxTokens < 0 ? Number.POSITIVE_INFINITY : request.maxTokens;
+    // The last token of an answer is not evaluated.
+    this.mostPositions = Math.min(contextTokens, prompt.length + Math.max(0, this.limit - 1));
+    this.tokens = new Int32Array(this.mostPositions);
+    this.tokens.set(prompt);
+    this.known = prompt.length;
+    // The last row is always evaluated: its logits are not kept.
+    this.reusable = request.promptLogprobs === undefined ? prompt.length - 1 : 0;
+    this.next = this.reusable;
+    const settings = request.ignoreEos ? banEndings(request.sampling, endOfGeneration) : request.sampling;
+    this.chain = new SamplerChain(settings, candidates, contextTokens + 1, parts.tokenizer);
+    this.decoder = parts.streamDecoder();
+    this.stops = new StopStrings(request.stop);
+    for (const id of prompt) this.chain.accept(id);
+  }
 
-  const one = new Int32Array(1);
-  const hooks = context.hooks(0);
-  let finishReason: FinishReason = "length";
-  let decodeRows = 0;
-  for (let count = 0; count < limit; ) {
-    await context.turn();
-    const id = sample(parts, chain, session.logits);
-    if (!request.ignoreEos && tokenizer.endOfGeneration.has(id)) {
-      finishReason = "stop";
-      break;
+  start(reused: number): void {
+    this.reused = reused;
+    this.began = performance.now();
+  }
+
+  wanted(position: number): Wanted {
+    return position >= this.next ? "logits" : "nothing";
+  }
+
+  take(position: number, row: Float32Array): void {
+    if (position < this.next || this.result !== undefined) return;
+    if (position < this.promptTokens - 1) {
+      this.ofPrompt.push(topLogprobs(row, this.tokens[position + 1]!, this.request.promptLogprobs ?? 0));
+      this.next = position + 1;
+      return;
+    }
+    this.flushPrompt();
+    this.next = position + 1;
+    this.choose(row);
+  }
+
+  passed(): void {
+    this.flushPrompt();
+    if (this.prefilled === 0 && this.next >= this.promptTokens) this.prefilled = performance.now();
+    if (this.result === undefined) return;
+    this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };
+    this.result = { ...this.result, prefillMs: this.prefilled - this.began };
+  }
+
+  /** One event for the prompt's rows of a pass. */
+  private flushPrompt(): void {
+    const logprobs = this.ofPrompt.splice(0);
+    const first = this.next + 1 - logprobs.length;
+    if (logprobs.length > 0) this.context.emit({ kind: "promptLogprobs", first, logprobs });
+  }
+
+  private choose(row: Float32Array): void {
+    const { request, chain, context } = this;
+    const { parts, emit } = context;
+    if (this.limit === 0) {
+      this.finish("length");
+      return;
+    }
+    const id = sample(parts, chain, row);
+    if (!request.ignoreEos && parts.tokenizer.endOfGeneration.has(id)) {
+      this.finish("stop");
+      return;
     }
     chain.accept(id);
-    count++;
-    const logprobs =
-      request.logprobs === undefined ? {} : { logprobs: tokenLogprobs(session.logits, id, request.logprobs) };
-    emit({ kind: "token", id, text: stops.push(decoder.push(id)), ...logprobs });
-    if (stops.found !== undefined) {
-      finishReason = "stop";
-      break;
-    }
-    if (count >= limit || session.length >= contextTokens) break;
-    one[0] = id;
-    await session.eval(one, hooks);
-    decodeRows++;
+    this.generated++;
+    const text = this.stops.push(this.decoder.push(id));
+    const logprobs: TokenLogprobs | undefined =
+      request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs);
+    emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
+    if (this.stops.found !== undefined) this.finish("stop");
+    else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
+    else this.tokens[this.known++] = id;
   }
-  const rest = stops.push(decoder.flush()) + stops.flush();
-  if (rest !== "") emit({ kind: "text", text: rest });
-  return {
-    kind: "generate",
-    finishReason,
-    reusedTokens,
-    prefillMs: prefilled - began,
-    prefillRows: prompt.length - reusedTokens,
-    decodeMs: performance.now() - prefilled,
-    decodeRows,
-  };
-}
 
-async function evaluatePrompt(
-  { parts, session, emit, hooks }: GenerateContext,
-  prompt: Int32Array,
-  top: number | undefined,
-): Promise<number> {
-  if (top === undefined) return session.sync(prompt, hooks(prompt.length));
-  const { vocab } = parts.info;
-  return session.evaluate(prompt, 0, {
-    ...hooks(prompt.length),
-    onRows: (position, logits) => {
-      const rows = Math.min(logits.length / vocab, prompt.length - 1 - position);
-      const logprobs = Array.from({ length: rows }, (_, r) =>
-        tokenLogprobs(logits.subarray(r * vocab, (r + 1) * vocab), prompt[position + r + 1]!, top),
-      );
-      if (rows > 0) emit({ kind: "promptLogprobs", first: position + 1, logprobs });
-    },
-  });
+  private finish(finishReason: FinishReason): void {
+    const rest = this.stops.push(this.decoder.flush()) + this.stops.flush();
+    if (rest !== "") this.context.emit({ kind: "text", text: rest });
+    this.result = {
+      kind: "generate",
+      finishReason,
+      reusedTokens: this.reused,
+      prefillMs: 0,
+      prefillRows: this.promptTokens - this.reused,
+      decodeMs: 0,
+      decodeRows: this.known - this.promptTokens,
+    };
+  }
 }
 
 function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): SamplingSettings {

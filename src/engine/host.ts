@@ -16,10 +16,12 @@ export type OpenParts = (path: string, options: EngineOptions) => Promise<Engine
 
 export function serveEngine(port: Port, openParts: OpenParts): void {
   let engine: Engine | undefined;
+  let stop: StopSignal | undefined;
   const open = async (path: string, options: EngineOptions, words: Int32Array): Promise<void> => {
     try {
       const parts = await openParts(path, options);
-      engine = new Engine(parts, new StopSignal(words));
+      stop = new StopSignal(words);
+      engine = new Engine(parts, stop);
       port.post({ type: "opened", info: parts.info });
     } catch (error) {
       port.post({ type: "openFailed", error: toWire(error) });
@@ -53,6 +55,7 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
         return;
       }
       case "cancel":
+        stop?.heard();
         engine?.cancel(message.job);
         return;
       case "pause":

@@ -9,21 +9,31 @@ import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
+import { mostSequences } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
 import type { EngineOptions, ModelInfo } from "./protocol.js";
-import { defaultLogitRows, planResources } from "./resources.js";
+import { logitRowsOf, planResources } from "./resources.js";
 
 /**
  * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE
  */
 export async function openParts(path: string, options: EngineOptions): Promise<EngineParts> {
+  const sequences = options.sequences ?? 1;
+  if (!(Number.isInteger(sequences) && sequences >= 1 && sequences <= mostSequences))
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `sequences: ${sequences} is not a whole number from 1 to ${mostSequences}`,
+    );
   const checkpoint = await openCheckpoint(path);
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
-  const { contextTokens, chunkRows, kvType, placement, residency } = planResources(description, options, path);
+  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency } = planResources(
+    description,
+    options,
+    path,
+  );
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
-  const sequences = options.sequences ?? 1;
   const plainOps = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
@@ -37,8 +47,9 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
       contextTokens,
       maxRows: chunkRows,
       sequences,
+      kvTokens,
       kvType,
-      maxLogitRows: Math.min(options.logitRows ?? defaultLogitRows, chunkRows),
+      maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
     });
     const { metadata } = checkpoint;
     const info: ModelInfo = {

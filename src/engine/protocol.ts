@@ -6,7 +6,10 @@ import type { ErrorCode } from "../errors.js";
 import type { KvType } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
+import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { PlanSummary } from "../weights/plan-summary-types.js";
+
+export type { TokenLogprobs };
 
 export type IoMode = "auto" | "mmap" | "direct" | "buffered";
 
@@ -111,6 +114,7 @@ export interface EmbedRequest {
   readonly kind: "embed";
   readonly prompt: Prompt;
   readonly pooling: "mean" | "last";
+  readonly user?: string;
 }
 
 export interface ScoreRequest {
@@ -180,13 +184,6 @@ export interface MemoryReport {
   readonly ringBytes: number;
   /** Of the two, locked against paging. */
   readonly lockedBytes: number;
-}
-
-/** Natural logarithms of probabilities before sampling's temperature and cuts; the likeliest first. */
-export interface TokenLogprobs {
-  readonly id: number;
-  readonly logprob: number;
-  readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
 /** What the engine does now. Counters run from the opening of the model. */

@@ -12,6 +12,8 @@ import type { EngineOptions, ResidencyInfo } from "./protocol.js";
 
 export interface Resources {
   readonly contextTokens: number;
+  /** Positions all sequences share. */
+  readonly kvTokens: number;
   /** Most token rows of a pass. */
   readonly chunkRows: number;
   readonly kvType: KvType;
@@ -22,7 +24,12 @@ export interface Resources {
 
 const defaultContextTokens = 4096;
 const defaultChunkRows = 512;
-export const defaultLogitRows = 16;
+const defaultLogitRows = 16;
+
+/** A pass that makes a token for every sequence reads the head once. */
+export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number {
+  return logitRows ?? Math.max(defaultLogitRows, sequences);
+}
 
 /**
  * @param path the model's file: tells on which disk it lies
@@ -32,12 +39,14 @@ export function planResources(description: ModelDescription, options: EngineOpti
   const kvType = options.kvType ?? "f16";
   if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
   const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
-  const { contextTokens, chunkRows, logitRows, memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  const { contextTokens, chunkRows, sequences, kvTokens, memoryBytes, ringBytes, weightsMemoryBytes } = options;
   const planner = new Planner(description, known.profile, {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
-    ...(logitRows !== undefined && { logitRows }),
+    logitRows: logitRowsOf(options),
+    ...(sequences !== undefined && { sequences }),
+    ...(kvTokens !== undefined && { kvTokens }),
     ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
     ...(ringBytes !== undefined && { ringBytes }),
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
@@ -47,6 +56,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
   const { io, placement } = opened;
   return {
     contextTokens: plan.contextTokens,
+    kvTokens: plan.kvTokens,
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
     kvType,
     placement,
@@ -65,11 +75,12 @@ export function planResources(description: ModelDescription, options: EngineOpti
 function referenceResources(description: ModelDescription, options: EngineOptions, kvType: KvType): Resources {
   const contextTokens = options.contextTokens ?? Math.min(description.config.contextTokens, defaultContextTokens);
   const budgetBytes = options.memoryBytes ?? totalmem();
-  const kvBytes = kvCacheBytes(description, contextTokens, kvType);
+  const kvTokens = Math.max(contextTokens, options.kvTokens ?? (options.sequences ?? 1) * contextTokens);
+  const kvBytes = kvCacheBytes(description, kvTokens, kvType);
   if (kvBytes > budgetBytes) {
     throw new HundredweightError(
       "MEMORY_BUDGET",
-      `the KV cache of ${contextTokens} tokens needs ${Math.ceil(kvBytes / 2 ** 20)} MiB, ` +
+      `the KV cache of ${kvTokens} tokens needs ${Math.ceil(kvBytes / 2 ** 20)} MiB, ` +
         `${Math.floor(budgetBytes / 2 ** 20)} MiB are there; lower --ctx`,
       { kvBytes: Math.ceil(kvBytes), budgetBytes },
     );
@@ -78,6 +89,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
   const residency = { strategy: "streamed", io: "buffered", budgetBytes, plannedBytes: undefined } as const;
   return {
     contextTokens,
+    kvTokens,
     chunkRows,
     kvType,
     placement: undefined,

@@ -1,5 +1,5 @@
 /** Logits and log-probabilities of given tokens. */
-import { logProbability } from "./logprobs.js";
+import { topLogprobs } from "../sampling/logprobs.js";
 import type { JobEvent, ScoreRequest } from "./protocol.js";
 import type { EvaluateHooks, Session } from "./session.js";
 
@@ -22,7 +22,7 @@ export async function score(
       const rows = logits.length / vocab;
       const values = new Float64Array(Math.min(rows, tokens.length - 1 - position));
       for (let r = 0; r < values.length; r++) {
-        values[r] = logProbability(logits.subarray(r * vocab, (r + 1) * vocab), tokens[position + r + 1]!);
+        values[r] = topLogprobs(logits.subarray(r * vocab, (r + 1) * vocab), tokens[position + r + 1]!, 0).logprob;
       }
       emit({ kind: "logprobs", position, values });
     },

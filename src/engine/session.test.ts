@@ -133,7 +133,7 @@ test("a stop inside a pass and a failing pass leave a timeline that a later sync
   const fault = (): Error | undefined => (fail ? new Error("disk on fire") : undefined);
   const { session, stop, model } = setUp({ chunkRows: 40, passMs: 5, fault });
   const tokens = Int32Array.from(text(600, 7));
-  stop.begin(9);
+  stop.begin([{ job: 9, costMs: 0 }]);
   setTimeout(() => stop.stop(), 20);
   await assert.rejects(session.sync(tokens), { code: "CANCELLED" });
   stop.end();
@@ -149,9 +149,11 @@ test("a stop inside a pass and a failing pass leave a timeline that a later sync
   assert.deepEqual(session.logits, await cold(tokens));
 });
 
-test("a stop meant for an earlier job repeats the pass and hurts nobody", async () => {
+test("a stop meant for an earlier pass repeats the pass and hurts nobody", async () => {
   const { session, stop } = setUp({ chunkRows: 40 });
-  stop.begin(2);
+  stop.begin([{ job: 1, costMs: 0 }]);
+  stop.end();
+  stop.begin([{ job: 2, costMs: 0 }]);
   Atomics.store(stop.words, 0, 1);
   const tokens = Int32Array.from(text(100, 8));
   await session.sync(tokens);

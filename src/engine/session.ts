@@ -8,7 +8,7 @@ import { HundredweightError } from "../errors.js";
 import type { KvCache } from "../kv/cache.js";
 import type { HiddenRows } from "../models/index.js";
 import type { RowTable } from "../ops/ops.js";
-import type { StopSignal } from "./cancel.js";
+import { cancelled, type StopSignal } from "./cancel.js";
 
 /** What a session needs of a bound model. */
 export interface ForwardModel {
@@ -107,7 +107,7 @@ export class Session {
 
   /** Appends tokens to the timeline. */
   async eval(tokens: Int32Array, hooks: EvaluateHooks = {}): Promise<void> {
-    if (this.length + tokens.length > this.timeline.length) this.refuse(this.length + tokens.length);
+    checkLength(this.length + tokens.length, this.timeline.length);
     await this.run(tokens, 0, this.length + tokens.length - 1, hooks);
   }
 
@@ -117,8 +117,8 @@ export class Session {
    */
   async evaluate(tokens: Int32Array, from: number, hooks: EvaluateHooks = {}): Promise<number> {
     if (tokens.length === 0) throw new HundredweightError("OPTION_INVALID", "the prompt has no tokens");
-    if (tokens.length > this.timeline.length) this.refuse(tokens.length);
-    this.checkIds(tokens);
+    checkLength(tokens.length, this.timeline.length);
+    checkIds(tokens, this.options.vocab);
     const common = this.commonPrefix(tokens);
     // Nothing to do when the state is already there and nobody asks for earlier rows.
     if (common === tokens.length && common === this.length && from === common - 1 && this.logitsAt === from) {
@@ -203,29 +203,23 @@ export class Session {
     // Messages (a new job, a stop in the same thread) get their turn between passes.
     await yieldToEvents();
   }
+}
 
-  private checkIds(tokens: Int32Array): void {
-    const { vocab } = this.options;
-    for (const id of tokens) {
-      if (id < 0 || id >= vocab) {
-        throw new HundredweightError("OPTION_INVALID", `token ${id} is not in the vocabulary of ${vocab}`, {
-          id,
-          vocab,
-        });
-      }
+/** @throws OPTION_INVALID */
+export function checkIds(tokens: Int32Array, vocab: number): void {
+  for (const id of tokens) {
+    if (id < 0 || id >= vocab) {
+      throw new HundredweightError("OPTION_INVALID", `token ${id} is not in the vocabulary of ${vocab}`, { id, vocab });
     }
-  }
-
-  private refuse(tokens: number): never {
-    const contextTokens = this.timeline.length;
-    throw new HundredweightError(
-      "CONTEXT_EXCEEDED",
-      `${tokens} tokens do not fit the context of ${contextTokens}; shorten the prompt or raise --ctx`,
-      { tokens, contextTokens },
-    );
   }
 }
 
-export function cancelled(): HundredweightError {
-  return new HundredweightError("CANCELLED", "stopped by the caller");
+/** @throws CONTEXT_EXCEEDED */
+export function checkLength(tokens: number, contextTokens: number): void {
+  if (tokens <= contextTokens) return;
+  throw new HundredweightError(
+    "CONTEXT_EXCEEDED",
+    `${tokens} tokens do not fit the context of ${contextTokens}; shorten the prompt or raise --ctx`,
+    { tokens, contextTokens },
+  );
 }

@@ -18,6 +18,8 @@ export interface KvCacheOptions {
   readonly groups: readonly KvGroupShape[];
   /** Sequences that can be open at once. */
   readonly sequences: number;
+  /** Of these, how many grow at the same time; the others are kept for their past. Default: all. */
+  readonly growing?: number;
   /** Positions a sequence may reach. */
   readonly contextTokens: number;
   /** Most rows one sequence appends in a pass. */
@@ -30,6 +32,7 @@ interface Group {
   readonly window: number;
   /** Positions kept behind the window so that short rewinds are possible: what the pool has to spare. */
   readonly slack: number;
+  readonly maxRows: number;
   readonly allocator: PageAllocator;
   readonly tables: readonly Int32Array[];
   /** Per sequence: first block that is still there. */
@@ -46,7 +49,7 @@ export class KvCache {
   private readonly copyPage: KvCacheOptions["copyPage"];
 
   constructor(options: KvCacheOptions) {
-    const { sequences, contextTokens } = options;
+    const { sequences, contextTokens, growing = sequences, maxRows } = options;
     this.contextTokens = contextTokens;
     this.copyPage = options.copyPage;
     const blocks = Math.ceil(contextTokens / pagePositions);
@@ -55,8 +58,9 @@ export class KvCache {
       // Rounding at both ends of [length - window - slack, length + rows) can cost almost a page each.
       slack: Math.max(
         0,
-        Math.floor(shape.pages / sequences) * pagePositions - shape.window - options.maxRows - 2 * pagePositions,
+        Math.floor(shape.pages / growing) * pagePositions - shape.window - maxRows - 2 * pagePositions,
       ),
+      maxRows,
       allocator: new PageAllocator(shape.pages),
       tables: Array.from({ length: sequences }, () => new Int32Array(blocks).fill(-1)),
       firstBlock: new Int32Array(sequences),
@@ -108,20 +112,16 @@ export class KvCache {
       });
     }
     if (rows <= 0) return;
-    for (const group of this.groups) this.forget(group, sequence, from);
+    if (!this.hasRoom(sequence, rows)) {
+      throw new HundredweightError(
+        "CONTEXT_EXCEEDED",
+        `the KV cache has ${this.freePages().join(" + ")} free pages of ${pagePositions} positions, too few for ` +
+          `${rows} more; raise the context or close other sequences`,
+      );
+    }
     const firstNew = Math.ceil(from / pagePositions);
     const end = Math.ceil(to / pagePositions);
     const partial = from % pagePositions !== 0 ? firstNew - 1 : -1;
-    for (const group of this.groups) {
-      const shared = partial >= 0 && group.allocator.count(group.tables[sequence]![partial]!) > 1 ? 1 : 0;
-      if (group.allocator.free < end - firstNew + shared) {
-        throw new HundredweightError(
-          "CONTEXT_EXCEEDED",
-          `the KV cache has ${group.allocator.free} free pages of ${pagePositions} positions, ` +
-            `${end - firstNew + shared} are needed; raise the context or close other sequences`,
-        );
-      }
-    }
     for (const [g, group] of this.groups.entries()) {
       const table = group.tables[sequence]!;
       if (partial >= 0 && group.allocator.count(table[partial]!) > 1) {
@@ -133,6 +133,60 @@ export class KvCache {
       for (let b = firstNew; b < end; b++) table[b] = group.allocator.take();
     }
     this.lengths[sequence] = to;
+  }
+
+  /** Whether there are pages for so many rows more. Gives back those behind the window of the first of them. */
+  hasRoom(sequence: number, rows: number): boolean {
+    const from = this.lengths[sequence]!;
+    const fresh = Math.ceil((from + rows) / pagePositions) - Math.ceil(from / pagePositions);
+    let room = true;
+    for (const group of this.groups) {
+      this.forget(group, sequence, from);
+      if (group.allocator.free < fresh + this.copies(group, sequence)) room = false;
+    }
+    return room;
+  }
+
+  /**
+   * Whether these sequences can all grow to their numbers of positions, page by page in any order, when every other
+   * sequence is released. Pages they share count once; windows give back what they pass, so there nothing counts as shared.
+   */
+  canGrow(sequences: ReadonlyMap<number, number>): boolean {
+    return this.groups.every((group) => {
+      const shared = new Set<number>();
+      let pages = 0;
+      for (const [sequence, positions] of sequences) {
+        const most = Math.ceil(positions / pagePositions);
+        if (group.window > 0) {
+          // The span [next - window - slack, next + rows) may begin anywhere in a page.
+          pages += Math.min(most, Math.ceil((group.window + group.slack + group.maxRows) / pagePositions) + 1);
+          continue;
+        }
+        const held = Math.ceil(this.lengths[sequence]! / pagePositions);
+        const table = group.tables[sequence]!;
+        for (let b = 0; b < held; b++) shared.add(table[b]!);
+        pages += Math.max(0, most - held) + this.copies(group, sequence);
+      }
+      return pages + shared.size <= group.allocator.pages;
+    });
+  }
+
+  /** Pages that hold something, and all: of the group that never forgets, where there is one. */
+  usage(): { readonly used: number; readonly pages: number } {
+    const { allocator } = this.groups.find((group) => group.window === 0) ?? this.groups[0]!;
+    return { used: allocator.pages - allocator.free, pages: allocator.pages };
+  }
+
+  /** Whether some layers forget. */
+  get windowed(): boolean {
+    return this.groups.some((group) => group.window > 0);
+  }
+
+  /** Pages that the next row makes this sequence copy: 1 when its last one is begun and shared. */
+  private copies(group: Group, sequence: number): number {
+    const length = this.lengths[sequence]!;
+    if (length % pagePositions === 0) return 0;
+    return group.allocator.count(group.tables[sequence]![Math.floor(length / pagePositions)]!) > 1 ? 1 : 0;
   }
 
   /**

@@ -26,6 +26,8 @@ export interface ModelOptions {
   readonly maxRows: number;
   /** Sequences held at once. */
   readonly sequences: number;
+  /** Positions all sequences share; default: each may reach the whole context. */
+  readonly kvTokens?: number;
   readonly kvType: KvType;
   /** Most rows of one pass whose logits are wanted. */
   readonly maxLogitRows: number;
@@ -195,12 +197,16 @@ class ModelBinder {
     }
   }
 
-  /** A windowed sequence keeps its window, the rows of one pass and the page they begin in. One page is for copies. */
+  /**
+   * A page more per sequence than the positions need: for a last one that is begun, or for a copy. A windowed sequence
+   * keeps its window, the rows of one pass and the page they begin in.
+   */
   #pages(window: number): number {
-    const { contextTokens, maxRows, sequences } = this.#options;
-    const full = Math.ceil(contextTokens / pagePositions);
+    const { contextTokens, maxRows, sequences, kvTokens = sequences * contextTokens } = this.#options;
+    const context = Math.ceil(contextTokens / pagePositions);
+    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / pagePositions))) + sequences;
     const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
-    return sequences * ((window === 0 ? full : Math.min(full, kept)) + 1);
+    return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
   }
 
   forLayer(layer: number): Binder {

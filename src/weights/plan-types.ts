@@ -15,6 +15,8 @@ export interface PlanOptions {
   /** Most token rows of a pass; a small budget may take fewer, which changes speed only. Default 512. */
   readonly rows?: number;
   readonly sequences?: number;
+  /** Positions that sequences share; default: the context, more for several sequences when it costs no weights. */
+  readonly kvTokens?: number;
   readonly logitRows?: number;
   /** Size of the ring; default: what costs least time. */
   readonly ringBytes?: number;
@@ -50,6 +52,8 @@ export interface Plan {
   /** Sum of `bytes`, at most the budget. */
   readonly totalBytes: number;
   readonly contextTokens: number;
+  /** Positions that sequences share, at least one context. */
+  readonly kvTokens: number;
   readonly kvType: KvType;
   /** Capacity of a pass in token rows; prefill uses `prediction.chunkRows` of it. */
   readonly maxRows: number;

@@ -39,6 +39,7 @@ interface Layout {
   readonly bytes: PlanBytes;
   readonly maxRows: number;
   readonly contextTokens: number;
+  readonly kvTokens: number;
   readonly pinnedRows: Int32Array;
   readonly ring: Ring;
   readonly slotClasses: readonly SlotClass[];
@@ -84,16 +85,18 @@ export class Planner {
     const contexts =
       this.#options.contextTokens === undefined ? this.#contexts(budgetBytes) : [this.#options.contextTokens];
     let layout: Layout | undefined;
-    for (const contextTokens of contexts) layout ??= this.#best(budgetBytes, contextTokens);
+    for (const contextTokens of contexts)
+      layout ??= this.#best(budgetBytes, contextTokens, this.#kvTokens(contextTokens, budgetBytes));
     if (layout === undefined) return undefined;
     const { trunk } = this.model;
-    const { strategy, bytes, maxRows, contextTokens, pinnedRows, ring, slotClasses, prediction } = layout;
+    const { strategy, bytes, maxRows, contextTokens, kvTokens, pinnedRows, ring, slotClasses, prediction } = layout;
     return {
       strategy,
       budgetBytes,
       bytes,
       totalBytes: sum(bytes),
       contextTokens,
+      kvTokens,
       kvType: this.#kvType,
       maxRows,
       matrices: trunk,
@@ -110,7 +113,8 @@ export class Planner {
   minimumBudgetBytes(): number {
     const { contextTokens } = this.#options;
     const context = contextTokens ?? Math.min(leastContext, this.model.description.config.contextTokens);
-    const works = (mebibytes: number) => this.#best(mebibytes * mebibyte, context, true) !== undefined;
+    const kvTokens = this.#kvTokens(context, 0);
+    const works = (mebibytes: number) => this.#best(mebibytes * mebibyte, context, kvTokens, true) !== undefined;
     let high = 64;
     while (!works(high)) {
       high *= 2;
@@ -126,9 +130,9 @@ export class Planner {
   }
 
   /** Smallest budget with everything in memory at this context. */
-  residentBudgetBytes(contextTokens: number): number {
+  residentBudgetBytes(contextTokens: number, kvTokens = this.#kvTokens(contextTokens, 0)): number {
     const rows = Math.min(this.#options.rows ?? defaultRows, contextTokens);
-    return this.#fixedBytes(contextTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
+    return this.#fixedBytes(contextTokens, kvTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
   }
 
   /** To be tried in turn: the largest that leaves everything in memory; under streaming a modest one, or less. */
@@ -142,22 +146,43 @@ export class Planner {
     const fits = (c: number) =>
       this.#options.weightsMemoryBytes === undefined &&
       this.residentBudgetBytes(c) <= budget &&
-      this.#estimate(c, 1).kvBytes <= residentKvShare * budget;
+      this.#estimate(c, this.#options.kvTokens ?? c, 1).kvBytes <= residentKvShare * budget;
     const resident = halvings(trained).find(fits);
     if (resident !== undefined && resident >= Math.min(trained, streamedContext)) return [resident];
     const modest = halvings(Math.min(trained, streamedContext));
-    const affordable = modest.filter((c) => this.#estimate(c, 1).kvBytes <= kvShare * budget);
+    const affordable = modest.filter(
+      (c) => this.#estimate(c, this.#options.kvTokens ?? c, 1).kvBytes <= kvShare * budget,
+    );
     return affordable.length > 0 ? affordable : modest.slice(-1);
   }
 
-  #estimate(contextTokens: number, maxRows: number): MemoryEstimate {
+  /** Several sequences get as much as stays free when everything is in memory; streaming, weights are worth more. */
+  #kvTokens(contextTokens: number, budget: number): number {
+    const { sequences = 1, kvTokens } = this.#options;
+    if (kvTokens !== undefined) return Math.max(kvTokens, contextTokens);
+    for (let tokens = sequences * contextTokens; tokens > contextTokens; tokens = Math.ceil(tokens / 2)) {
+      if (this.#options.weightsMemoryBytes !== undefined || this.residentBudgetBytes(contextTokens, tokens) > budget)
+        continue;
+      if (this.#estimate(contextTokens, tokens, 1).kvBytes <= residentKvShare * budget) return tokens;
+    }
+    return contextTokens;
+  }
+
+  #estimate(contextTokens: number, kvTokens: number, maxRows: number): MemoryEstimate {
     const { sequences = 1, logitRows = defaultLogitRows } = this.#options;
-    const key = `${contextTokens} ${maxRows}`;
+    const key = `${contextTokens} ${kvTokens} ${maxRows}`;
     const known =
       this.#estimates.get(key) ??
       estimateMemory(
         this.model.description,
-        { contextTokens, maxRows, sequences, kvType: this.#kvType, maxLogitRows: Math.min(logitRows, maxRows) },
+        {
+          contextTokens,
+          kvTokens,
+          maxRows,
+          sequences,
+          kvType: this.#kvType,
+          maxLogitRows: Math.min(logitRows, maxRows),
+        },
         this.machine.threads,
       );
     this.#estimates.set(key, known);
@@ -165,8 +190,8 @@ export class Planner {
   }
 
   /** All but matrices, slots and ring. */
-  #fixedBytes(contextTokens: number, maxRows: number) {
-    const estimate = this.#estimate(contextTokens, maxRows);
+  #fixedBytes(contextTokens: number, kvTokens: number, maxRows: number) {
+    const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
     const { embedding, description } = this.model;
     const bytes = {
       vectors: estimate.vectorBytes,
@@ -179,12 +204,12 @@ export class Planner {
     return { ...bytes, total: sum(bytes) };
   }
 
-  #best(budget: number, contextTokens: number, any = false): Layout | undefined {
+  #best(budget: number, contextTokens: number, kvTokens: number, any = false): Layout | undefined {
     let best: Layout | undefined;
     const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
     for (let rows = most; rows >= 1; rows = Math.floor(rows / 2))
       for (const ringBytes of this.#options.ringBytes === undefined ? ringSizes : [this.#options.ringBytes]) {
-        const layout = this.#layOut(budget, contextTokens, rows, ringBytes);
+        const layout = this.#layOut(budget, contextTokens, kvTokens, rows, ringBytes);
         if (layout === undefined) continue;
         if (any) return layout;
         if (best === undefined || layout.cost < best.cost) best = layout;
@@ -193,9 +218,15 @@ export class Planner {
     return best;
   }
 
-  #layOut(budget: number, contextTokens: number, maxRows: number, ringBytes: number): Layout | undefined {
+  #layOut(
+    budget: number,
+    contextTokens: number,
+    kvTokens: number,
+    maxRows: number,
+    ringBytes: number,
+  ): Layout | undefined {
     const { trunk, trunkBytes, expertBytes, expertLayers, topK } = this.model;
-    const fixed = this.#fixedBytes(contextTokens, maxRows);
+    const fixed = this.#fixedBytes(contextTokens, kvTokens, maxRows);
     const room = Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);
     const bytesWith = (pinned: number, expertSlots: number, ring: number): PlanBytes => {
       const { vectors, kv, activations, tokenizer, runtime } = fixed;
@@ -212,14 +243,14 @@ export class Planner {
         trunkStreamedBytes: trunkBytes - pinned,
         slotClasses,
         expertsResident,
-        kvBytesPerToken: fixed.kv / contextTokens,
+        kvBytesPerToken: fixed.kv / kvTokens,
         contextTokens,
         maxRows,
         sequences: this.#options.sequences ?? 1,
       });
       const cost = prediction.secondsPerToken + promptTokensPerAnswerToken / prediction.prefillTokensPerSecond;
       const bytes = bytesWith(pinned + (expertsResident ? expertBytes : 0), slots, ring.bytes);
-      return { cost, strategy, bytes, maxRows, contextTokens, pinnedRows, ring, slotClasses, prediction };
+      return { cost, strategy, bytes, maxRows, contextTokens, kvTokens, pinnedRows, ring, slotClasses, prediction };
     };
     const whole = Int32Array.from(trunk, (m) => m.rows);
     if (room >= trunkBytes + expertBytes) return finish("resident", whole, noRing, []);

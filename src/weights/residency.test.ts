@@ -231,7 +231,7 @@ test("a pass cancelled anywhere leaves the next one right", { skip }, async () =
         matmul.call(ops, products, x, n);
       };
       session.rewind(0);
-      stop.begin(1);
+      stop.begin([{ job: 1, costMs: 0 }]);
       assert.equal(await code(() => session.sync(tokens)), "CANCELLED");
       stop.end();
       ops.matmul = matmul;

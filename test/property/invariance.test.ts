@@ -1,6 +1,7 @@
 /**
  * The property everything else leans on: for one model and one KV type the logits have the same bits for every
- * chunking, thread count, batch composition, instruction set and placement of the weights.
+ * chunking, thread count, batch composition, instruction set and placement of the weights; and so a request has the same
+ * answer whatever else the engine does.
  *   HUNDREDWEIGHT_CASES=5000     more cases (default 200)
  *   HUNDREDWEIGHT_SEED=7         other cases
  *   HUNDREDWEIGHT_CASE=93        that one alone, with its ways
@@ -15,6 +16,7 @@ import { placements } from "../support/placements.js";
 import { writeRandomModel } from "../support/random-model.js";
 import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
+import { answersAlone, answersServed } from "./serve-way.js";
 
 const status = addonStatus();
 const isas = status.isas ?? [];
@@ -110,6 +112,24 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
   const models = [...seen].filter((s) => s.startsWith("model ")).length;
   const types = [...seen].filter((s) => s.startsWith("type ")).length;
   assert.equal(combinationCount, models * types, `${models} variants and ${types} tensor types were seen`);
+});
+
+test("a request has the same answer alone and among others", { skip }, async (t) => {
+  // A fifth of the cases: an answer costs as many passes as it has tokens.
+  const numbers = only === undefined ? Array.from({ length: Math.ceil(cases / 5) }, (_, i) => 5 * i) : [only];
+  let answers = 0;
+  for (const number of numbers) {
+    const c = makeCase(seed, number, isas);
+    await writeRandomModel(path, c.model);
+    const expected = await answersAlone(path, c, best);
+    for (const [index, way] of c.ways.entries()) {
+      const found = await answersServed(path, c, way, index);
+      const where = `case ${number}: ${describeCase(c)}\n${describeWay(way)}`;
+      for (const [s, ids] of found.entries()) assert.deepEqual(ids, expected[s % expected.length], where);
+      answers += found.length;
+    }
+  }
+  t.diagnostic(`${answers} answers compared`);
 });
 
 test("the comparison sees one changed token and one changed KV type", { skip }, async () => {

@@ -20,6 +20,9 @@ export interface FakeOptions {
   readonly contextTokens?: number;
   readonly chunkRows?: number;
   readonly sequences?: number;
+  /** Positions all sequences share; default: a context each. */
+  readonly kvTokens?: number;
+  readonly queueLimit?: number;
   readonly window?: number;
   /** Busy time of a pass, polling the cancel flag as kernels do. */
   readonly passMs?: number;
@@ -35,6 +38,8 @@ export class FakeModel implements EngineModel {
   readonly kvGroups: EngineModel["kvGroups"];
   passes = 0;
   rows = 0;
+  /** Row tables of the passes that were begun, if somebody wants them. */
+  onPass: ((rows: RowTable) => void) | undefined;
   closed = false;
   private readonly options: FakeOptions;
   private readonly memory: Int32Array[];
@@ -44,11 +49,12 @@ export class FakeModel implements EngineModel {
     this.options = options;
     const { contextTokens = 1024, chunkRows = 64, sequences = 1, window = 300 } = options;
     const full = Math.ceil(contextTokens / pagePositions);
+    const all = Math.max(full, Math.ceil((options.kvTokens ?? sequences * contextTokens) / pagePositions)) + sequences;
     const kept = Math.min(full, Math.ceil((window + chunkRows + pagePositions) / pagePositions));
     const pool = (id: number, pages: number) => ({ id, pages, layers: 1, pageBytes: 4 * pagePositions });
     this.kvGroups = [
-      { pool: pool(0, sequences * (full + 1)), window: 0 },
-      { pool: pool(1, sequences * (kept + 1)), window },
+      { pool: pool(0, all), window: 0 },
+      { pool: pool(1, Math.min(all, sequences * (kept + 1))), window },
     ];
     this.memory = this.kvGroups.map((group) => new Int32Array(group.pool.pages * pagePositions).fill(-1));
   }
@@ -71,6 +77,7 @@ export class FakeModel implements EngineModel {
     hidden?: HiddenRows,
   ): Promise<void> {
     const { passMs = 0, sliceRows = 7 } = this.options;
+    this.onPass?.(rows);
     const fault = this.options.fault?.(rows);
     if (fault !== undefined) throw fault;
     for (let t = 0; t < rows.count; t++) {
@@ -205,5 +212,13 @@ export function fakeParts(options: FakeOptions = {}): EngineParts & { readonly m
     chatTemplate: undefined,
     samplingDefaults: {},
   };
-  return { info, tokenizer: fakeTokenizer, streamDecoder: fakeDecoder, model: new FakeModel(options) };
+  const { sequences = 1, queueLimit } = options;
+  return {
+    info,
+    tokenizer: fakeTokenizer,
+    streamDecoder: fakeDecoder,
+    model: new FakeModel(options),
+    sequences,
+    ...(queueLimit !== undefined && { queueLimit }),
+  };
 }

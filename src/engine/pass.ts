@@ -1,0 +1,89 @@
+/** One pass for many jobs: which rows, their table, and whose the logits are. */
+import type { KvCache } from "../kv/cache.js";
+import { pagePositions, type RowTable } from "../ops/ops.js";
+import type { EngineModel } from "./parts.js";
+import type { Task } from "./task.js";
+
+/** The next rows of one sequence: [from, from + rows). */
+export interface PassPart {
+  readonly task: Task;
+  readonly sequence: number;
+  readonly from: number;
+  readonly rows: number;
+  /** Where its rows begin in the table. */
+  readonly at: number;
+  /** What `take` threw: the end of this job, no other's. */
+  fault?: unknown;
+}
+
+export class Pass {
+  readonly parts: PassPart[] = [];
+  rows = 0;
+
+  add(task: Task, sequence: number, from: number, rows: number): void {
+    this.parts.push({ task, sequence, from, rows, at: this.rows });
+    this.rows += rows;
+  }
+
+  /** Rows that are the only one of their sequence. */
+  get single(): number {
+    return this.parts.reduce((sum, part) => sum + (part.rows === 1 ? 1 : 0), 0);
+  }
+
+  /**
+   * Walks through the model. KV pages for the rows must be there.
+   * @throws what the model throws; parts keep what they were given before
+   */
+  async run(model: EngineModel, cache: KvCache, vocab: number, dim: number): Promise<void> {
+    const logits = this.wanting("logits");
+    const hidden = this.wanting("hidden");
+    await model.forward(
+      this.table(cache),
+      logits,
+      (values, first) => this.hand(values, vocab, logits, first),
+      hidden.length === 0
+        ? undefined
+        : { wanted: hidden, onHidden: (values, first) => this.hand(values, dim, hidden, first) },
+    );
+  }
+
+  private wanting(what: "logits" | "hidden"): Int32Array {
+    const rows: number[] = [];
+    for (const { task, from, rows: count, at } of this.parts)
+      for (let i = 0; i < count; i++) if (task.wanted(from + i) === what) rows.push(at + i);
+    return Int32Array.from(rows);
+  }
+
+  /** Only the block tables of this pass, as long as it needs them: kept sequences cost nothing. */
+  private table(cache: KvCache): RowTable {
+    const ids = new Int32Array(this.rows);
+    const positions = new Int32Array(this.rows);
+    const sequences = new Int32Array(this.rows);
+    let blocks = 0;
+    for (const [s, { task, from, rows, at }] of this.parts.entries()) {
+      ids.set(task.tokens.subarray(from, from + rows), at);
+      sequences.fill(s, at, at + rows);
+      for (let i = 0; i < rows; i++) positions[at + i] = from + i;
+      blocks = Math.max(blocks, Math.ceil((from + rows) / pagePositions));
+    }
+    const blockTables = cache.blockTables.map((tables) =>
+      this.parts.map(({ sequence }) => tables[sequence]!.subarray(0, blocks)),
+    );
+    return { count: this.rows, ids, positions, sequences, blockTables };
+  }
+
+  private hand(values: Float32Array, width: number, wanted: Int32Array, first: number): void {
+    let p = 0;
+    for (let i = 0; i * width < values.length; i++) {
+      const row = wanted[first + i]!;
+      while (row >= this.parts[p]!.at + this.parts[p]!.rows) p++;
+      const part = this.parts[p]!;
+      if (part.fault !== undefined) continue;
+      try {
+        part.task.take(part.from + row - part.at, values.subarray(i * width, (i + 1) * width));
+      } catch (error) {
+        part.fault = error;
+      }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Sequences that are done and kept for their past: a conversation goes on, a system prompt comes again. They hold pages
+ * nobody else needs; the least recently used goes first when somebody does.
+ */
+import type { KvCache } from "../kv/cache.js";
+
+interface Kept {
+  readonly sequence: number;
+  readonly tokens: Int32Array;
+  usedAt: number;
+}
+
+/** A sequence with tokens; `tokens` may hold more than the sequence has evaluated. */
+export interface Timeline {
+  readonly sequence: number;
+  readonly tokens: Int32Array;
+}
+
+export interface Prefix {
+  readonly sequence: number;
+  /** Leading tokens that are there already. */
+  readonly length: number;
+}
+
+export class PrefixCache {
+  private readonly cache: KvCache;
+  private readonly most: number;
+  private readonly kept = new Map<number, Kept>();
+  private clock = 0;
+
+  /** @param most sequences that may be kept */
+  constructor(cache: KvCache, most: number) {
+    this.cache = cache;
+    this.most = most;
+  }
+
+  get size(): number {
+    return this.kept.size;
+  }
+
+  /** Keeps a sequence that nobody grows any more. What it makes superfluous goes. */
+  keep({ sequence, tokens }: Timeline): void {
+    const { cache } = this;
+    const length = cache.length(sequence);
+    const own = tokens.slice(0, length);
+    for (const old of this.kept.values()) {
+      const common = commonPrefix(old.tokens, own);
+      if (common === length && cache.rewindTarget(old.sequence, length) === length) {
+        old.usedAt = ++this.clock;
+        cache.release(sequence);
+        return;
+      }
+      if (common === old.tokens.length && cache.rewindTarget(sequence, common) === common) this.drop(old);
+    }
+    if (length === 0) {
+      cache.release(sequence);
+      return;
+    }
+    if (this.kept.size >= this.most) this.evict();
+    this.kept.set(sequence, { sequence, tokens: own, usedAt: ++this.clock });
+  }
+
+  /**
+   * A sequence that begins with as many of `tokens[0, limit)` as any that is kept or still grows.
+   * @returns an open sequence of the caller's own, of that length; a new one when nothing is there
+   */
+  open(tokens: Int32Array, limit: number, growing: Iterable<Timeline>): Prefix {
+    const { cache } = this;
+    let best: { readonly from: Timeline; readonly length: number } | undefined;
+    for (const from of [...this.kept.values(), ...growing]) {
+      const end = Math.min(limit, cache.length(from.sequence));
+      const length = cache.rewindTarget(from.sequence, commonPrefix(from.tokens, tokens, end));
+      if (length > (best?.length ?? 0)) best = { from, length };
+    }
+    if (best === undefined) return { sequence: cache.openSequence(), length: 0 };
+    const { from, length } = best;
+    const old = this.kept.get(from.sequence);
+    if (old !== undefined) old.usedAt = ++this.clock;
+    const sequence = cache.fork(from.sequence);
+    cache.rewind(sequence, length);
+    return { sequence, length };
+  }
+
+  /** Gives up the least recently used one.  @returns whether there was one */
+  evict(): boolean {
+    let oldest: Kept | undefined;
+    for (const kept of this.kept.values()) if (oldest === undefined || kept.usedAt < oldest.usedAt) oldest = kept;
+    if (oldest !== undefined) this.drop(oldest);
+    return oldest !== undefined;
+  }
+
+  clear(): void {
+    while (this.evict());
+  }
+
+  private drop({ sequence }: Kept): void {
+    this.kept.delete(sequence);
+    this.cache.release(sequence);
+  }
+}
+
+function commonPrefix(a: Int32Array, b: Int32Array, end = Math.min(a.length, b.length)): number {
+  const most = Math.min(end, a.length, b.length);
+  let common = 0;
+  while (common < most && a[common] === b[common]) common++;
+  return common;
+}

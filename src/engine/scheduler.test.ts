@@ -1,0 +1,315 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { type FakeOptions, fakeParts } from "../../test/support/fake-model.js";
+import type { HundredweightError } from "../errors.js";
+import { defaultSampling } from "../sampling/chain.js";
+import { Rng } from "../sampling/rng.js";
+import { requestStop, StopSignal } from "./cancel.js";
+import { Engine } from "./engine.js";
+import type { GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
+
+/** Words of a small vocabulary of beginnings, so that many prompts share some. */
+function prompt(shared: number, own: number, seed: number): Int32Array {
+  const rng = new Rng(seed);
+  return Int32Array.from({ length: shared + own }, (_, i) => (i < shared ? (i * 31) % 250 : rng.uniform() * 250));
+}
+
+const request = (tokens: Int32Array, change: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  kind: "generate",
+  prompt: { kind: "tokens", tokens },
+  sampling: { ...defaultSampling, temperature: 1.2, seed: tokens.length },
+  maxTokens: 20,
+  stop: [],
+  ignoreEos: true,
+  ...change,
+});
+
+interface Outcome {
+  readonly ids: number[];
+  readonly events: JobEvent[];
+  result?: GenerateResult;
+  error?: HundredweightError;
+}
+
+class Bench {
+  readonly parts;
+  readonly engine: Engine;
+  readonly stop = new StopSignal();
+  private jobs = 0;
+
+  constructor(options: FakeOptions) {
+    this.parts = fakeParts(options);
+    this.engine = new Engine(this.parts, this.stop);
+  }
+
+  start(q: GenerateRequest): { readonly id: number; readonly out: Outcome; readonly done: Promise<void> } {
+    const id = ++this.jobs;
+    const out: Outcome = { ids: [], events: [] };
+    const done = this.engine
+      .submit(id, q, (event) => {
+        out.events.push(event);
+        if (event.kind === "token") out.ids.push(event.id);
+      })
+      .then(
+        (result) => {
+          out.result = result as GenerateResult;
+        },
+        (error: HundredweightError) => {
+          out.error = error;
+        },
+      );
+    return { id, out, done };
+  }
+}
+
+/** What a request gives when nobody else is there and nothing was before. */
+async function alone(q: GenerateRequest): Promise<number[]> {
+  const bench = new Bench({});
+  const { out, done } = bench.start(q);
+  await done;
+  await bench.engine.close();
+  assert.equal(out.error, undefined);
+  return out.ids;
+}
+
+const settled = (turns: number): Promise<void> =>
+  new Promise((resolve) => {
+    const turn = (left: number): void => {
+      if (left === 0) resolve();
+      else setImmediate(() => turn(left - 1));
+    };
+    turn(turns);
+  });
+
+test("any mix of requests, arrivals, pauses and cancels: the tokens are those of each request alone", async () => {
+  const job = fc.record({
+    shared: fc.constantFrom(0, 40, 256, 300),
+    own: fc.integer({ min: 1, max: 300 }),
+    seed: fc.nat(5),
+    maxTokens: fc.constantFrom(0, 1, 5, 30),
+    user: fc.constantFrom("a", "b", "c"),
+    /** Event loop turns before the next one arrives. */
+    gap: fc.constantFrom(0, 0, 1, 3, 10),
+    fate: fc.constantFrom("run", "run", "run", "cancel", "pause"),
+  });
+  const shape = fc.record({
+    sequences: fc.integer({ min: 1, max: 5 }),
+    chunkRows: fc.constantFrom(3, 64, 200),
+    kvTokens: fc.constantFrom(1024, 1500, 4096),
+    window: fc.constantFrom(40, 300),
+    sliceRows: fc.constantFrom(1, 7),
+  });
+  const known = new Map<string, number[]>();
+  await fc.assert(
+    fc.asyncProperty(fc.array(job, { minLength: 1, maxLength: 12 }), shape, async (jobs, options) => {
+      const bench = new Bench({ contextTokens: 1024, ...options });
+      const started = [];
+      for (const j of jobs) {
+        const tokens = prompt(j.shared, j.own, j.seed);
+        const q = request(tokens, { maxTokens: j.maxTokens, user: j.user });
+        const running = bench.start(q);
+        started.push({ j, q, running });
+        await settled(j.gap);
+        if (j.fate === "cancel") bench.engine.cancel(running.id);
+        if (j.fate === "pause") {
+          bench.engine.pause(running.id);
+          const { id } = running;
+          setTimeout(() => bench.engine.resume(id), 2);
+        }
+      }
+      await Promise.all(started.map(({ running }) => running.done));
+      for (const { j, q, running } of started) {
+        const key = `${j.shared} ${j.own} ${j.seed} ${options.window} ${j.maxTokens}`;
+        let expected = known.get(key);
+        if (expected === undefined) {
+          const fresh = new Bench({ contextTokens: 1024, window: options.window });
+          const cold = fresh.start(q);
+          await cold.done;
+          await fresh.engine.close();
+          expected = cold.out.ids;
+          known.set(key, expected);
+        }
+        const { out } = running;
+        if (out.error !== undefined) {
+          assert.equal(out.error.code, "CANCELLED");
+          assert.equal(j.fate, "cancel");
+          assert.deepEqual(out.ids, expected.slice(0, out.ids.length));
+        } else assert.deepEqual(out.ids, expected);
+      }
+      await bench.engine.close();
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("rows of all jobs share passes, answers first; nobody's answer stands still while a long prompt is read", async () => {
+  const bench = new Bench({ sequences: 3, chunkRows: 64 });
+  const passes: number[][] = [];
+  bench.parts.model.onPass = (rows) => {
+    const counts: number[] = [];
+    for (let t = 0; t < rows.count; t++) counts[rows.sequences[t]!] = (counts[rows.sequences[t]!] ?? 0) + 1;
+    passes.push(counts);
+  };
+  const quick = bench.start(request(prompt(0, 5, 1), { maxTokens: 40 }));
+  while (quick.out.ids.length < 3) await settled(1);
+  const before = quick.out.ids.length;
+  const began = passes.length;
+  const long = bench.start(request(prompt(0, 600, 2), { maxTokens: 1 }));
+  await long.done;
+  const mixed = passes.slice(began).filter((counts) => counts.length === 2);
+  assert.ok(mixed.length >= 600 / 63);
+  for (const counts of mixed) assert.equal(counts[0], 1);
+  assert.ok(quick.out.ids.length - before >= mixed.length - 1);
+  await quick.done;
+  await bench.engine.close();
+});
+
+test("a prompt that was evaluated before is not again: a conversation, a shared beginning, a branch", async () => {
+  const bench = new Bench({ sequences: 2, chunkRows: 100 });
+  const run = async (tokens: Int32Array): Promise<{ reused: number; ids: number[] }> => {
+    const { out, done } = bench.start(request(tokens));
+    await done;
+    assert.deepEqual(out.ids, await alone(request(tokens)));
+    return { reused: out.result!.reusedTokens, ids: out.ids };
+  };
+  const first = prompt(200, 30, 1);
+  assert.equal((await run(first)).reused, 0);
+  const { ids, reused } = await run(first);
+  assert.equal(reused, 229);
+  // The last token of an answer was never evaluated.
+  const next = Int32Array.from([...first, ...ids, 7, 8]);
+  assert.equal((await run(next)).reused, 230 + 19);
+  const branch = Int32Array.from([...first, ...ids.slice(0, 5), 251, 252]);
+  assert.equal((await run(branch)).reused, 235);
+  assert.equal((await run(next)).reused, next.length - 1);
+  assert.equal((await run(prompt(200, 60, 9))).reused, 200);
+  await bench.engine.close();
+});
+
+test("pages are promised before a job starts: the others wait, in turn by user, and places are told", async () => {
+  // 4 pages and one per sequence: two jobs of 600 positions fill them.
+  const bench = new Bench({ sequences: 3, contextTokens: 1024, kvTokens: 1024, chunkRows: 300 });
+  const order: string[] = [];
+  const started = ["a", "a", "a", "b", "b"].map((user, i) => {
+    const run = bench.start(request(prompt(0, 500, i), { maxTokens: 101, user }));
+    void run.done.then(() => order.push(`${user}${i}`));
+    return run;
+  });
+  const ahead = started.map(({ out }) => out.events.flatMap((e) => (e.kind === "queued" ? [e.ahead] : [])));
+  assert.deepEqual(ahead, [[], [], [0], [0], [2]]);
+  await settled(1);
+  const status = await new Promise<{ running: number; waiting: number }>((resolve) => {
+    void bench.engine.submit(99, { kind: "watch" }, (e) => e.kind === "status" && resolve(e.status)).catch(() => {});
+  });
+  assert.deepEqual([status.running, status.waiting], [2, 3]);
+  await Promise.all(started.map(({ done }) => done));
+  assert.deepEqual(order, ["a0", "a1", "b3", "a2", "b4"]);
+  for (const { out } of started) assert.equal(out.error, undefined);
+  await bench.engine.close();
+});
+
+test("a queue limit refuses what would have to wait, and nothing else", async () => {
+  const bench = new Bench({ sequences: 1, queueLimit: 1 });
+  const runs = [1, 2, 3].map((i) => bench.start(request(prompt(0, 20, i))));
+  await Promise.all(runs.map(({ done }) => done));
+  assert.deepEqual(
+    runs.map(({ out }) => out.error?.code),
+    [undefined, undefined, "QUEUE_FULL"],
+  );
+  assert.deepEqual(runs[2]!.out.error!.details, { waiting: 1, queueLimit: 1 });
+  await bench.engine.close();
+});
+
+test("a failing row ends its job only; a failing pass ends those in it, and the engine lives on", async () => {
+  let fail = false;
+  const bench = new Bench({ sequences: 2, fault: () => (fail ? new Error("disk on fire") : undefined) });
+  const banned = Array.from({ length: 260 }, (_, id) => [id, -Infinity] as const);
+  const bad = request(prompt(0, 20, 1), { sampling: { ...defaultSampling, seed: 1, logitBias: banned } });
+  const [one, two] = [bench.start(bad), bench.start(request(prompt(0, 30, 2)))];
+  await Promise.all([one.done, two.done]);
+  assert.equal(one.out.error?.code, "OPTION_INVALID");
+  assert.deepEqual(two.out.ids, await alone(request(prompt(0, 30, 2))));
+  fail = true;
+  const both = [bench.start(request(prompt(0, 20, 3))), bench.start(request(prompt(0, 30, 4)))];
+  await Promise.all(both.map(({ done }) => done));
+  for (const { out } of both) assert.match(out.error?.message ?? "", /disk on fire/);
+  fail = false;
+  const again = bench.start(request(prompt(0, 20, 3)));
+  await again.done;
+  assert.deepEqual(again.out.ids, await alone(request(prompt(0, 20, 3))));
+  await bench.engine.close();
+});
+
+test("inside a pass a cancel stops it when nobody else is in it, or when repeating it is sooner done", () => {
+  const stop = new StopSignal();
+  const flag = (): number => Atomics.load(stop.words, 0);
+  stop.begin([
+    { job: 1, costMs: 0 },
+    { job: 2, costMs: 1e6 },
+    { job: 3, costMs: 0 },
+  ]);
+  requestStop(stop.words, 4);
+  assert.equal(flag(), 0);
+  requestStop(stop.words, 1);
+  assert.equal(flag(), 0);
+  requestStop(stop.words, 2);
+  assert.ok(stop.requested);
+  stop.end();
+  assert.equal(flag(), 0);
+  stop.begin([
+    { job: 5, costMs: 0 },
+    { job: 6, costMs: 0 },
+  ]);
+  requestStop(stop.words, 5);
+  assert.equal(flag(), 0);
+  requestStop(stop.words, 6);
+  assert.ok(stop.requested);
+  stop.end();
+  // Announced, so the next pass waits for the messages.
+  assert.ok(stop.unheard);
+  for (let i = 0; i < 5; i++) stop.heard();
+  assert.ok(!stop.unheard);
+});
+
+test("a pass stopped in the middle is repeated for the others, with the same tokens", async () => {
+  let stopIt: (() => void) | undefined;
+  const bench = new Bench({
+    sequences: 3,
+    chunkRows: 40,
+    fault: () => {
+      stopIt?.();
+      stopIt = undefined;
+      return undefined;
+    },
+  });
+  const keep = [1, 2].map((i) => bench.start(request(prompt(0, 100, i))));
+  const victim = bench.start(request(prompt(0, 600, 3)));
+  while (keep[0]!.out.ids.length < 3) await settled(1);
+  // What a caller in another thread does in the middle of a pass, its message following.
+  stopIt = () => {
+    Atomics.store(bench.stop.words, 0, Atomics.load(bench.stop.words, 1));
+    setImmediate(() => bench.engine.cancel(victim.id));
+  };
+  await Promise.all([...keep, victim].map(({ done }) => done));
+  assert.equal(victim.out.error?.code, "CANCELLED");
+  for (const [i, { out }] of keep.entries()) assert.deepEqual(out.ids, await alone(request(prompt(0, 100, i + 1))));
+  await bench.engine.close();
+});
+
+test("score waits for the answers in the making, runs alone, and the next ones wait for it", async () => {
+  const bench = new Bench({ sequences: 2 });
+  const first = bench.start(request(prompt(0, 50, 1)));
+  const order: string[] = [];
+  void first.done.then(() => order.push("first"));
+  const tokens = prompt(0, 80, 2);
+  const scored = bench.engine.submit(50, { kind: "score", tokens, from: 0, output: "logprobs" }).then(() => {
+    order.push("score");
+  });
+  const last = bench.start(request(prompt(0, 50, 3)));
+  void last.done.then(() => order.push("last"));
+  await Promise.all([first.done, scored, last.done]);
+  assert.deepEqual(order, ["first", "score", "last"]);
+  assert.deepEqual(last.out.ids, await alone(request(prompt(0, 50, 3))));
+  await bench.engine.close();
+});

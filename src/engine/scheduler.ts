@@ -1,0 +1,389 @@
+/**
+ * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run. First a row
+ * for each answer in the making, then rows of prompts, as many as those who wait for their next token can bear.
+ *
+ * A job is admitted when the KV pages it may ever need can be promised to it (DESIGN: load never breaks the budget); the
+ * others wait their turn, and nobody is overtaken by one that comes after, so that long ones are not starved.
+ */
+import { setImmediate as yieldToEvents } from "node:timers/promises";
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import type { KvCache } from "../kv/cache.js";
+import { pagePositions } from "../ops/ops.js";
+import type { Ledger, PassTraffic } from "../weights/ledger.js";
+import type { StopSignal } from "./cancel.js";
+import type { EngineParts } from "./parts.js";
+import { Pass, type PassPart } from "./pass.js";
+import { PassClock } from "./pass-clock.js";
+import { PrefixCache } from "./prefixes.js";
+import type { EngineStatus, JobEvent, JobResult, LedgerEntry } from "./protocol.js";
+import { FairQueue } from "./queue.js";
+import type { Task } from "./task.js";
+
+export interface SchedulerJob {
+  readonly id: number;
+  readonly user: string;
+  /** Makes the rows it is about; a job that needs the engine for itself has `alone` instead. */
+  readonly task?: Task;
+  readonly alone?: () => Promise<JobResult>;
+  readonly emit: (event: JobEvent) => void;
+  readonly settle: (outcome: JobResult | HundredweightError) => void;
+}
+
+interface Running {
+  readonly job: SchedulerJob;
+  readonly task: Task;
+  readonly sequence: number;
+  readonly tokens: Int32Array;
+  /** Prompt rows that others got since this one was admitted. */
+  overtaken: number;
+  /** The last pass it was part of. */
+  servedIn: number;
+}
+
+export interface SchedulerOptions {
+  readonly parts: EngineParts;
+  readonly cache: KvCache;
+  readonly ledger: Ledger;
+  readonly stop: StopSignal;
+  /** Jobs that run at the same time. */
+  readonly sequences: number;
+  readonly keptSequences: number;
+  readonly queueLimit: number;
+  readonly onChange: () => void;
+}
+
+/** Events about places in the queue come at most this often. */
+const queuedEveryMs = 250;
+/** A cancel that was announced and never comes must not stop the engine. */
+const mostUnheard = 1000;
+
+export class Scheduler {
+  private readonly o: SchedulerOptions;
+  private readonly prefixes: PrefixCache;
+  private readonly clock = new PassClock();
+  private readonly queue = new FairQueue<SchedulerJob>();
+  private readonly running = new Map<number, Running>();
+  private readonly paused = new Set<number>();
+  private alone: SchedulerJob | undefined;
+  private loop: Promise<void> | undefined;
+  private ended: HundredweightError | undefined;
+  /** Whether something changed since the first in the queue was refused. */
+  private mayAdmit = true;
+  private toldQueue = Number.NEGATIVE_INFINITY;
+  private unheard = 0;
+  /** Sequences are longer than what they hold: whoever comes now, waits. */
+  private inPass = false;
+  private readonly afterPass: (() => void)[] = [];
+  private counts = { passes: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
+  private lastPass: EngineStatus["lastPass"];
+  /** Rows of the largest pass. */
+  mostRows = 0;
+
+  constructor(options: SchedulerOptions) {
+    this.o = options;
+    this.prefixes = new PrefixCache(options.cache, options.keptSequences);
+  }
+
+  /** @throws QUEUE_FULL */
+  submit(job: SchedulerJob): void {
+    const { queueLimit } = this.o;
+    const waiting = this.queue.size;
+    this.queue.push(job);
+    this.mayAdmit = true;
+    if (!this.inPass) this.admit();
+    const ahead = this.queue.order().indexOf(job);
+    if (ahead >= 0 && this.queue.size > queueLimit) {
+      this.queue.remove(job);
+      const details = { waiting, queueLimit };
+      throw new HundredweightError("QUEUE_FULL", `${waiting} jobs wait already; try again later`, details);
+    }
+    if (ahead >= 0) job.emit({ kind: "queued", ahead });
+    this.kick();
+    this.o.onChange();
+  }
+
+  cancel(id: number, error: HundredweightError): void {
+    if (this.inPass && this.running.has(id)) {
+      this.afterPass.push(() => this.cancel(id, error));
+      return;
+    }
+    this.paused.delete(id);
+    this.mayAdmit = true;
+    const waiting = this.queue.find((job) => job.id === id);
+    if (waiting !== undefined) {
+      this.queue.remove(waiting);
+      waiting.settle(error);
+    } else if (this.alone?.id === id) this.o.stop.stop();
+    else {
+      const entry = this.running.get(id);
+      if (entry !== undefined) this.finish(entry, error);
+    }
+    this.kick();
+    this.o.onChange();
+  }
+
+  pause(id: number): void {
+    if (!this.running.has(id) && this.queue.find((job) => job.id === id) === undefined) return;
+    this.paused.add(id);
+    this.mayAdmit = true;
+    this.o.onChange();
+  }
+
+  resume(id: number): void {
+    if (!this.paused.delete(id)) return;
+    this.mayAdmit = true;
+    this.kick();
+    this.o.onChange();
+  }
+
+  /** Ends all jobs with this error; resolves when the engine is idle. */
+  async end(error: HundredweightError): Promise<void> {
+    this.ended = error;
+    for (const job of this.queue.order()) this.cancel(job.id, error);
+    this.o.stop.stop();
+    await this.loop;
+    for (const entry of this.running.values()) this.finish(entry, error);
+  }
+
+  status(): EngineStatus {
+    const { used, pages } = this.o.cache.usage();
+    const paused = [...this.paused].filter((id) => this.running.has(id)).length;
+    return {
+      running: this.running.size + (this.alone === undefined ? 0 : 1) - paused,
+      waiting: this.queue.size,
+      paused,
+      kvTokensUsed: used * pagePositions,
+      kvTokens: pages * pagePositions,
+      ...this.counts,
+      lastPass: this.lastPass,
+    };
+  }
+
+  private kick(): void {
+    this.loop ??= this.run();
+  }
+
+  private async run(): Promise<void> {
+    // Jobs that arrive together share the first pass too.
+    await yieldToEvents();
+    try {
+      while (this.ended === undefined && (await this.step())) {
+        this.o.onChange();
+        await yieldToEvents();
+      }
+    } catch (error) {
+      for (const entry of this.running.values()) this.finish(entry, asHundredweightError(error));
+    }
+    this.o.parts.profiler?.pause();
+    this.loop = undefined;
+  }
+
+  /** @returns whether there was something to do */
+  private async step(): Promise<boolean> {
+    this.admit();
+    if (this.alone !== undefined) {
+      await this.runAlone(this.alone);
+      return true;
+    }
+    const pass = this.plan();
+    if (pass === undefined) return false;
+    this.inPass = true;
+    try {
+      await this.execute(pass);
+    } finally {
+      this.inPass = false;
+      for (const late of this.afterPass.splice(0)) late();
+    }
+    return true;
+  }
+
+  private admit(): void {
+    if (!this.mayAdmit) return;
+    const before = this.queue.size;
+    while (this.alone === undefined && this.ended === undefined) {
+      const job = this.queue.find(({ id }) => !this.paused.has(id));
+      if (job === undefined || !this.tryStart(job)) break;
+      this.queue.serve(job);
+    }
+    this.mayAdmit = false;
+    if (this.queue.size < before) this.tellQueue();
+  }
+
+  private tryStart(job: SchedulerJob): boolean {
+    const { task } = job;
+    if (task === undefined) {
+      if (this.running.size > 0) return false;
+      this.alone = job;
+      return true;
+    }
+    if (this.running.size >= this.o.sequences) return false;
+    const { cache } = this.o;
+    const prefix = this.prefixes.open(task.tokens, task.reusable, this.running.values());
+    const wishes = new Map([[prefix.sequence, task.mostPositions]]);
+    for (const entry of this.running.values()) wishes.set(entry.sequence, entry.task.mostPositions);
+    if (!cache.canGrow(wishes)) {
+      cache.release(prefix.sequence);
+      if (this.running.size > 0) return false;
+      job.settle(
+        new HundredweightError("CONTEXT_EXCEEDED", `${task.mostPositions} tokens do not fit the KV cache; raise --ctx`),
+      );
+      return true;
+    }
+    const entry: Running = {
+      job,
+      task,
+      sequence: prefix.sequence,
+      tokens: task.tokens,
+      overtaken: 0,
+      servedIn: this.counts.passes,
+    };
+    this.running.set(job.id, entry);
+    this.counts.promptTokens += task.promptTokens;
+    this.counts.cachedTokens += prefix.length;
+    task.start(prefix.length);
+    return true;
+  }
+
+  private tellQueue(): void {
+    if (performance.now() - this.toldQueue < queuedEveryMs) return;
+    this.toldQueue = performance.now();
+    for (const [ahead, job] of this.queue.order().entries()) job.emit({ kind: "queued", ahead });
+  }
+
+  /** The rows of the next pass; undefined when there is nothing to do. */
+  private plan(): Pass | undefined {
+    const { cache, parts } = this.o;
+    const { chunkRows } = parts.info;
+    const pass = new Pass();
+    const left = (entry: Running): number => entry.task.known - cache.length(entry.sequence);
+    const active = [...this.running.values()].filter(({ job }) => !this.paused.has(job.id));
+    // In a pass too small for all, those that have waited longest.
+    const answers = active.filter((e) => left(e) === 1).sort((a, b) => a.servedIn - b.servedIn);
+    for (const entry of answers.slice(0, chunkRows)) this.place(pass, entry, 1);
+    const prompts = active.filter((e) => left(e) > 1);
+    // The shortest first, but whoever waits gets nearer to the front with every row of another.
+    prompts.sort((a, b) => left(a) - a.overtaken - (left(b) - b.overtaken));
+    const most = Math.min(chunkRows, pass.rows + (answers.length > 0 ? this.clock.promptRows() : chunkRows));
+    for (const entry of prompts) {
+      const rows = Math.min(left(entry), most - pass.rows);
+      if (rows > 0) this.place(pass, entry, rows);
+    }
+    for (const entry of prompts) entry.overtaken += pass.rows - answers.length;
+    return pass.rows === 0 ? undefined : pass;
+  }
+
+  private place(pass: Pass, entry: Running, rows: number): void {
+    entry.servedIn = this.counts.passes;
+    pass.add(entry.task, entry.sequence, this.o.cache.length(entry.sequence), rows);
+  }
+
+  private async execute(pass: Pass): Promise<void> {
+    const { parts, cache, stop, ledger } = this.o;
+    const { model, info } = parts;
+    const entries = pass.parts.map((part) => this.entryOf(part));
+    const rowMs = this.clock.rowMs ?? 0;
+    stop.begin(pass.parts.map(({ rows }, i) => ({ job: entries[i]!.job.id, costMs: rows * rowMs })));
+    let error: HundredweightError | undefined;
+    const began = performance.now();
+    try {
+      // Cancels on their way: plan again without the jobs they are for.
+      if (stop.unheard && this.unheard++ < mostUnheard) return;
+      if (this.unheard > mostUnheard) stop.giveUp();
+      this.unheard = 0;
+      for (const { sequence, rows } of pass.parts) this.makeRoom(sequence, rows);
+      await pass.run(model, cache, info.vocab, info.dim);
+    } catch (thrown) {
+      error = asHundredweightError(thrown);
+      for (const { sequence, from } of pass.parts) cache.rewind(sequence, from);
+    } finally {
+      stop.end();
+    }
+    const elapsedMs = performance.now() - began;
+    const traffic = ledger.lap();
+    if (error === undefined) this.record(pass, entries, traffic, elapsedMs);
+    // Stopped: cancels are on their way, and what the others had of this pass is done again without those jobs' rows.
+    else if (error.code !== "CANCELLED") for (const entry of entries) this.finish(entry, error);
+    for (const [i, entry] of entries.entries()) {
+      const { fault } = pass.parts[i]!;
+      if (fault !== undefined) this.finish(entry, asHundredweightError(fault));
+      else if (error === undefined && entry.task.result !== undefined) this.finish(entry, entry.task.result);
+    }
+  }
+
+  private entryOf({ sequence }: PassPart): Running {
+    for (const entry of this.running.values()) if (entry.sequence === sequence) return entry;
+    throw new HundredweightError("INTERNAL", `nobody runs in sequence ${sequence}`);
+  }
+
+  /** Pages were promised: they are free, or held by sequences that are only kept. */
+  private makeRoom(sequence: number, rows: number): void {
+    const { cache } = this.o;
+    while (!cache.hasRoom(sequence, rows) && this.prefixes.evict());
+    cache.append(sequence, rows);
+  }
+
+  private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
+    const { parts, cache } = this.o;
+    this.counts.passes++;
+    this.mostRows = Math.max(this.mostRows, pass.rows);
+    this.clock.record(pass.rows, pass.single, elapsedMs);
+    const ledgerOf = (position: number, rows: number): LedgerEntry =>
+      ledgerEntry({ position, rows, elapsedMs }, traffic, parts.info.passWeightBytes);
+    this.lastPass = { ...ledgerOf(pass.parts[0]!.from, pass.rows), elapsedMs };
+    for (const [i, { from, rows, task }] of pass.parts.entries()) {
+      const { job, sequence } = entries[i]!;
+      const total = from < task.promptTokens ? task.promptTokens : 0;
+      if (from >= task.promptTokens - 1) this.counts.generatedTokens++;
+      job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
+      task.passed();
+      // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
+      if (cache.windowed && from + rows === task.promptTokens && task.result === undefined)
+        this.prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens });
+    }
+  }
+
+  private finish(entry: Running, outcome: JobResult | HundredweightError): void {
+    const { job, sequence, tokens } = entry;
+    if (!this.running.delete(job.id)) return;
+    this.paused.delete(job.id);
+    this.mayAdmit = true;
+    this.prefixes.keep({ sequence, tokens });
+    job.settle(outcome);
+  }
+
+  private async runAlone(job: SchedulerJob): Promise<void> {
+    const { stop, ledger } = this.o;
+    this.prefixes.clear();
+    ledger.lap(); // what passes of other jobs left, failed ones too
+    stop.begin([{ job: job.id, costMs: 0 }]);
+    let outcome: JobResult | HundredweightError;
+    try {
+      outcome = await job.alone!();
+    } catch (error) {
+      outcome = asHundredweightError(error);
+    }
+    stop.end();
+    this.alone = undefined;
+    this.mayAdmit = true;
+    job.settle(outcome);
+  }
+}
+
+export function ledgerEntry(
+  pass: { readonly position: number; readonly rows: number; readonly elapsedMs: number },
+  traffic: PassTraffic | undefined,
+  weightBytes: number,
+): LedgerEntry {
+  const stallMs = traffic?.stallMs ?? 0;
+  return {
+    position: pass.position,
+    rows: pass.rows,
+    diskBytes: traffic?.diskBytes ?? 0,
+    pinnedBytes: traffic?.pinnedBytes ?? weightBytes,
+    stallMs,
+    computeMs: Math.max(0, pass.elapsedMs - stallMs),
+    expertHits: traffic?.expertHits ?? 0,
+    expertMisses: traffic?.expertMisses ?? 0,
+    acceptedDrafts: 0,
+  };
+}

@@ -1,0 +1,126 @@
+/** Answers to the prompts of a case through the engine: alone, or with jobs that come, pause, are cancelled and share pages. */
+import { setImmediate as turn } from "node:timers/promises";
+import { Engine } from "../../src/engine/engine.js";
+import type { EngineParts } from "../../src/engine/parts.js";
+import type { GenerateRequest } from "../../src/engine/protocol.js";
+import { openCheckpoint } from "../../src/formats/index.js";
+import { describeModel } from "../../src/models/index.js";
+import { seededWords } from "../../src/models/random.js";
+import { defaultSampling } from "../../src/sampling/chain.js";
+import { fakeParts } from "../support/fake-model.js";
+import { bindPlaced, placements } from "../support/placements.js";
+import { type Case, chunkSizes, type Way } from "./cases.js";
+
+const contextTokens = 640;
+const maxTokens = 8;
+
+/** Token ids of every answer. */
+export type Answers = readonly (readonly number[])[];
+
+interface Shape {
+  readonly sequences: number;
+  readonly kvTokens: number;
+  readonly chunkRows: number;
+}
+
+async function withEngine<T>(
+  path: string,
+  c: Case,
+  way: Way,
+  shape: Shape,
+  words: () => number,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const { sequences, kvTokens, chunkRows } = shape;
+  const options = { contextTokens, kvTokens, maxRows: chunkRows, sequences, kvType: c.kvType };
+  const maxLogitRows = Math.min(way.logitRows, chunkRows);
+  const description = describeModel(await openCheckpoint(path));
+  const model = bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
+  const { vocab, dim } = model.config;
+  const { info, ...rest } = fakeParts();
+  const parts: EngineParts = { ...rest, info: { ...info, vocab, dim, contextTokens, chunkRows }, model, sequences };
+  const engine = new Engine(parts);
+  try {
+    return await use(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+function requestOf(c: Case, s: number): GenerateRequest {
+  const tokens = c.prompts[s]!;
+  // Greedy, plain and with everything that looks back.
+  const sampling = [
+    { temperature: 0 },
+    { temperature: 1.5, topK: 0, topP: 1, minP: 0 },
+    { temperature: 0.9, repeatPenalty: 1.3, presencePenalty: 0.4, penaltyLastTokens: -1 },
+  ][s % 3]!;
+  return {
+    kind: "generate",
+    prompt: { kind: "tokens", tokens },
+    sampling: { ...defaultSampling, seed: c.seed + s, ...sampling },
+    maxTokens,
+    stop: [],
+    ignoreEos: true,
+  };
+}
+
+async function answer(engine: Engine, id: number, request: GenerateRequest): Promise<number[]> {
+  const ids: number[] = [];
+  await engine.submit(id, request, (event) => {
+    if (event.kind === "token") ids.push(event.id);
+  });
+  return ids;
+}
+
+/** Every prompt by an engine of its own that never saw another, in one thread, the file mapped. */
+export async function answersAlone(path: string, c: Case, isa: string): Promise<Answers> {
+  const way: Way = { isa, threads: 1, chunk: 600, batched: false, logitRows: 1, placement: placements[0]! };
+  const shape = { sequences: 1, kvTokens: contextTokens, chunkRows: 600 };
+  const answers: number[][] = [];
+  for (const s of c.prompts.keys())
+    answers.push(
+      await withEngine(
+        path,
+        c,
+        way,
+        shape,
+        () => 0,
+        (engine) => answer(engine, 1, requestOf(c, s)),
+      ),
+    );
+  return answers;
+}
+
+/** Every prompt twice, in one engine. */
+export async function answersServed(path: string, c: Case, way: Way, index: number): Promise<Answers> {
+  const words = seededWords(c.seed, `serve ${index}`);
+  const below = (n: number): number => words() % n;
+  const chunkRows = way.chunk === "random" ? chunkSizes[below(chunkSizes.length)]! : way.chunk;
+  // One context is the least; pages for all of them the most.
+  const shape = { sequences: 1 + below(5), kvTokens: contextTokens * (1 + below(3)), chunkRows };
+  return withEngine(path, c, way, shape, words, async (engine) => {
+    let id = 0;
+    const running: Promise<number[]>[] = [];
+    for (const s of [...c.prompts.keys(), ...c.prompts.keys()]) {
+      const job = ++id;
+      running.push(answer(engine, job, requestOf(c, s)));
+      if (below(3) === 0) {
+        const victim = ++id;
+        answer(engine, victim, requestOf(c, below(c.prompts.length))).catch(() => {});
+        void later(below(6), () => engine.cancel(victim));
+      }
+      if (below(3) === 0) {
+        engine.pause(job);
+        void later(below(12), () => engine.resume(job));
+      }
+      await later(below(6), () => {});
+    }
+    return Promise.all(running);
+  });
+}
+
+async function later(turns: number, act: () => void): Promise<void> {
+  for (let i = 0; i < turns; i++) await turn();
+  act();
+}
