@@ -128,7 +128,7 @@ export class SamplerChain {
     if (biasIds.length === 0 && editors.length === 0) return undefined;
     const { edits } = this.candidates;
     edits.clear(); // a row that was refused may have left some
-    for (let i = 0; i < biasIds.length; i++) edits.set(biasIds[i]!, edits.get(row, biasIds[i]!) + biases[i]!);
+    edits.add(row, biasIds, biases);
     for (const editor of editors) editor.edit(row, edits);
     return edits;
   }

@@ -163,3 +163,27 @@ test("a row that is refused leaves nothing behind", () => {
   assert.equal(new SamplerChain({ ...settings, logitBias: [[5, 5]] }, candidates, 10, letters).sample(row), 5);
   assert.equal(new SamplerChain(settings, candidates, 10, letters).sample(row), 0);
 });
+
+test("a history of 131,072 equal tokens costs linear time, whatever the settings", () => {
+  const limit = 131_072;
+  const long = {
+    ...defaultSampling,
+    seed: 1,
+    penaltyLastTokens: -1,
+    dryPenaltyLastTokens: -1,
+    drySequenceBreakers: [],
+  };
+  const row = Float32Array.from({ length: vocab }, (_, i) => (i === 38 ? 5 : i / 8));
+  for (const change of [{ dryMultiplier: 0.5 }, { repeatPenalty: 1.5 }, { dryMultiplier: 1e6, dryBase: 1e6 }]) {
+    const chain = new SamplerChain({ ...long, ...change }, new Candidates(vocab), limit + 20, letters);
+    for (let i = 0; i < limit; i++) chain.accept(38);
+    const began = performance.now();
+    for (let i = 0; i < 20; i++) {
+      // The best token is the one that was said; every penalty is finite.
+      assert.notEqual(chain.sample(row), 38);
+      chain.accept(38);
+    }
+    // About 50 ms; comparing every end with every other would take minutes.
+    assert.ok(performance.now() - began < 10_000);
+  }
+});

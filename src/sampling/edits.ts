@@ -35,4 +35,19 @@ export class Edits {
     }
     this.values[id] = logit;
   }
+
+  /** Adds `amounts[i]` to the logit of `tokens[i]`, one after the other. */
+  add(row: Float32Array, tokens: Int32Array, amounts: Float64Array): void {
+    const { ids, values, marks } = this;
+    let { size } = this;
+    for (let i = 0; i < tokens.length; i++) {
+      const id = tokens[i]!;
+      if (marks[id] === 0) {
+        marks[id] = 1;
+        ids[size++] = id;
+        values[id] = row[id]! + amounts[i]!;
+      } else values[id] = values[id]! + amounts[i]!;
+    }
+    this.size = size;
+  }
 }

@@ -12,6 +12,9 @@ export interface PenaltySettings {
   readonly presence: number;
 }
 
+/** When more than one token in so many was seen, going through all in order is faster than jumping about in the tables. */
+const manyTokens = 16;
+
 /**
  * Repetition, frequency and presence penalties over the last tokens, prompt included. The window is a ring with a count
  * per token and a list of those in it, so that a token costs the same to accept whatever the window, and a choice costs
@@ -71,9 +74,16 @@ export class Penalties {
 
   /** Changes the logits of tokens in the window. */
   edit(row: Float32Array, edits: Edits): void {
-    for (let i = 0; i < this.distinct; i++) {
-      const id = this.seen[i]!;
-      edits.set(id, this.penalised(edits.get(row, id), this.counts[id]!));
+    const { counts, seen, distinct } = this;
+    if (distinct * manyTokens > counts.length) {
+      for (let id = 0; id < counts.length; id++) {
+        if (counts[id] !== 0) edits.set(id, this.penalised(edits.get(row, id), counts[id]!));
+      }
+      return;
+    }
+    for (let i = 0; i < distinct; i++) {
+      const id = seen[i]!;
+      edits.set(id, this.penalised(edits.get(row, id), counts[id]!));
     }
   }
 
