@@ -1,15 +1,9 @@
-/**
- * The user's side of an engine: opens it in a worker thread (or in this thread, for tests and for TypeScript run
- * without a build), submits jobs, hands out their events.
- */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+/** The user's side of an engine: opens it, wherever it lives, submits jobs, hands out their events. */
 import { HundredweightError } from "../errors.js";
 import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.js";
-import { fromWire, type OpenParts, serveEngine } from "./host.js";
-import { portOf } from "./ports.js";
+import { fromWire, type OpenParts } from "./host.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
+import { startHere, startProcess, startWorker, type Transport } from "./transports.js";
 
 interface Pending {
   readonly onEvent: (event: JobEvent) => void;
@@ -26,25 +20,44 @@ export interface RunningJob<R extends JobResult = JobResult> {
   resume(): void;
 }
 
-type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"] }>;
+export type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"] }>;
+
+export interface OpenHooks {
+  /** Weights read into memory so far, and all of them; only a process of its own tells more than the beginning. */
+  readonly onLoading?: (loadedBytes: number, totalBytes: number) => void;
+}
 
 export class EngineClient {
+  /** Of the engine's process, when it has one of its own. */
+  readonly pid: number | undefined;
+  /** Resolves when the engine is gone: ENGINE_CLOSED after `close`, ENGINE_CRASHED or INTERNAL when it died. */
+  readonly gone: Promise<HundredweightError>;
   readonly info: ModelInfo;
   private readonly link: Link;
 
   private constructor(info: ModelInfo, link: Link) {
     this.info = info;
     this.link = link;
+    this.gone = link.gone;
+    this.pid = link.transport.pid;
   }
 
   /**
    * @param inProcess opens the engine in this thread with these parts instead of a worker
    * @throws whatever opening the model throws
    */
-  static async open(path: string, options: EngineOptions = {}, inProcess?: OpenParts): Promise<EngineClient> {
-    const link = inProcess === undefined ? await startWorker() : startHere(inProcess);
+  static async open(
+    path: string,
+    options: EngineOptions = {},
+    inProcess?: OpenParts,
+    hooks: OpenHooks = {},
+  ): Promise<EngineClient> {
+    const { host, ...sent } = options;
+    const link = new Link(
+      inProcess !== undefined ? startHere(inProcess) : host === "process" ? startProcess() : await startWorker(),
+    );
     try {
-      const info = await link.open(path, options);
+      const info = await link.open(path, sent, hooks);
       return new EngineClient(info, link);
     } catch (error) {
       await link.close();
@@ -62,29 +75,31 @@ export class EngineClient {
   }
 }
 
-/** Jobs over a message port. */
+/** Jobs over a transport. */
 class Link {
-  private readonly port: MessagePort | Worker;
+  readonly gone: Promise<HundredweightError>;
+  readonly transport: Transport;
   private readonly stop = makeCancelWords();
   private readonly jobs = new Map<number, Pending>();
   private nextJob = 1;
-  private opening: { resolve: (info: ModelInfo) => void; reject: (error: HundredweightError) => void } | undefined;
+  private opening:
+    | { resolve: (info: ModelInfo) => void; reject: (error: HundredweightError) => void; hooks: OpenHooks }
+    | undefined;
   private closing: Promise<void> | undefined;
   private ended: (() => void) | undefined;
   private dead: HundredweightError | undefined;
 
-  constructor(port: MessagePort | Worker) {
-    this.port = port;
-    port.on("message", (message: FromEngine) => this.receive(message));
-    if (port instanceof Worker) {
-      port.on("error", (error) => this.fail(`the engine thread failed: ${error.message}`));
-      port.on("exit", (code) => this.fail(`the engine thread ended with code ${code}`));
-    }
+  constructor(transport: Transport) {
+    this.transport = transport;
+    transport.onMessage((message) => this.receive(message));
+    this.gone = new Promise((resolve) => {
+      transport.onGone((error) => resolve(this.fail(error)));
+    });
   }
 
-  open(path: string, options: EngineOptions): Promise<ModelInfo> {
+  open(path: string, options: EngineOptions, hooks: OpenHooks): Promise<ModelInfo> {
     return new Promise((resolve, reject) => {
-      this.opening = { resolve, reject };
+      this.opening = { resolve, reject, hooks };
       this.post({ type: "open", path, options, stop: this.stop });
     });
   }
@@ -163,43 +178,31 @@ class Link {
       }
       case "closed":
         this.dead = new HundredweightError("ENGINE_CLOSED", "the model is closed");
-        if (this.port instanceof Worker) return; // "exit" follows
-        this.port.close();
-        this.ended?.();
+        this.transport.closed();
+        return;
+      case "loading":
+        this.opening?.hooks.onLoading?.(message.loadedBytes, message.totalBytes);
         return;
     }
   }
 
   /** An open model without a job does not keep the process alive; one that is being closed does. */
   private hold(force = this.closing !== undefined): void {
-    if (force || this.jobs.size > 0 || this.opening !== undefined) this.port.ref();
-    else this.port.unref();
+    this.transport.hold(force || this.jobs.size > 0 || this.opening !== undefined);
   }
 
-  private fail(message: string): void {
-    const error = this.dead ?? new HundredweightError("INTERNAL", message);
+  /** @returns why the engine is gone: what is known already, else this */
+  private fail(found: HundredweightError): HundredweightError {
+    const error = this.dead ?? found;
     this.dead = error;
     this.opening?.reject(error);
     for (const pending of this.jobs.values()) pending.reject(error);
     this.jobs.clear();
     this.ended?.();
+    return error;
   }
 
   private post(message: ToEngine): void {
-    this.port.postMessage(message);
+    this.transport.post(message);
   }
-}
-
-function startHere(openParts: OpenParts): Link {
-  const { port1, port2 } = new MessageChannel();
-  serveEngine(portOf(port2), openParts);
-  return new Link(port1);
-}
-
-async function startWorker(): Promise<Link> {
-  const url = new URL("./worker.js", import.meta.url);
-  if (existsSync(fileURLToPath(url))) return new Link(new Worker(url));
-  // TypeScript sources run directly: a worker could not load them.
-  const { openParts } = await import("./open.js");
-  return startHere(openParts);
 }

@@ -12,14 +12,21 @@ export interface Port {
   end(): void;
 }
 
-export type OpenParts = (path: string, options: EngineOptions) => Promise<EngineParts>;
+/** `onPlanned` is told how many bytes of weights will be read before the model is open. */
+export type OpenParts = (
+  path: string,
+  options: EngineOptions,
+  onPlanned?: (loadBytes: number) => void,
+) => Promise<EngineParts>;
 
 export function serveEngine(port: Port, openParts: OpenParts): void {
   let engine: Engine | undefined;
   let stop: StopSignal | undefined;
   const open = async (path: string, options: EngineOptions, words: Int32Array): Promise<void> => {
     try {
-      const parts = await openParts(path, options);
+      const parts = await openParts(path, options, (totalBytes) =>
+        port.post({ type: "loading", loadedBytes: 0, totalBytes }),
+      );
       stop = new StopSignal(words);
       engine = new Engine(parts, stop);
       port.post({ type: "opened", info: parts.info });

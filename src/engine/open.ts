@@ -17,7 +17,11 @@ import { logitRowsOf, planResources } from "./resources.js";
 /**
  * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE
  */
-export async function openParts(path: string, options: EngineOptions): Promise<EngineParts> {
+export async function openParts(
+  path: string,
+  options: EngineOptions,
+  onPlanned?: (loadBytes: number) => void,
+): Promise<EngineParts> {
   const sequences = options.sequences ?? 1;
   if (!(Number.isInteger(sequences) && sequences >= 1 && sequences <= mostSequences))
     throw new HundredweightError(
@@ -28,11 +32,12 @@ export async function openParts(path: string, options: EngineOptions): Promise<E
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
-  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency } = planResources(
+  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency, loadBytes } = planResources(
     description,
     options,
     path,
   );
+  onPlanned?.(loadBytes);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
   const plainOps = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),

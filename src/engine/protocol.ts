@@ -1,5 +1,5 @@
 /**
- * Messages between the engine (a thread of its own; for `serve` later a process) and whoever uses it. Everything here
+ * Messages between the engine (a thread or a process of its own) and whoever uses it. Everything here
  * can be structured-cloned. A job is a request with a number; its answers are events, the last one `done` or `failed`.
  */
 import type { ErrorCode } from "../errors.js";
@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly kvTokens?: number;
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
   readonly queueLimit?: number;
+  /** Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else. */
+  readonly host?: "worker" | "process";
   /** Puts a clock around every operation; the `profile` job asks for the result. */
   readonly profile?: ProfileKind;
 }
@@ -257,6 +259,8 @@ export type ToEngine =
 
 export type FromEngine =
   | { readonly type: "opened"; readonly info: ModelInfo }
+  /** Opening gets on; counted are weights that are read into memory. */
+  | { readonly type: "loading"; readonly loadedBytes: number; readonly totalBytes: number }
   | { readonly type: "openFailed"; readonly error: WireError }
   | { readonly type: "event"; readonly job: number; readonly event: JobEvent }
   | { readonly type: "done"; readonly job: number; readonly result: JobResult }

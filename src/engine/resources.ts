@@ -20,6 +20,8 @@ export interface Resources {
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
   readonly residency: ResidencyInfo;
+  /** Weights that are read into memory before the first pass. */
+  readonly loadBytes: number;
 }
 
 const defaultContextTokens = 4096;
@@ -60,6 +62,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
     kvType,
     placement,
+    loadBytes: placement === undefined ? 0 : plan.bytes.pinned,
     residency: {
       strategy: plan.strategy,
       io,
@@ -93,6 +96,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     chunkRows,
     kvType,
     placement: undefined,
+    loadBytes: 0,
     residency: { ...residency, predictedSecondsPerToken: undefined },
   };
 }

@@ -1,0 +1,58 @@
+/**
+ * Entry of the engine's process. The engine has a thread of its own here too: a pass blocks it, and this thread must
+ * hear cancels meanwhile and hand them on through memory the two share. Ends with the process that started it.
+ */
+
+import { makeCancelWords, requestClose, requestStop } from "./cancel.js";
+import type { FromEngine, ToEngine } from "./protocol.js";
+import { startWorker } from "./transports.js";
+
+/** Progress of loading comes this often. */
+const progressMs = 200;
+
+const words = makeCancelWords();
+const engine = await startWorker();
+let loading: NodeJS.Timeout | undefined;
+let closed = false;
+
+const send = (message: FromEngine): void => {
+  if (process.connected) process.send?.(message);
+};
+
+process.on("message", (message: ToEngine) => {
+  if (message.type === "cancel") requestStop(words, message.job);
+  if (message.type === "close") requestClose(words);
+  engine.post(message.type === "open" ? { ...message, stop: words } : message);
+});
+
+engine.onMessage((message) => {
+  if (message.type === "loading") watchLoading(message.totalBytes);
+  else clearInterval(loading);
+  closed ||= message.type === "closed";
+  send(message);
+  if (message.type === "closed") engine.closed();
+});
+
+engine.onGone((error) => {
+  if (!closed) {
+    console.error(error.message);
+    process.exit(1);
+  }
+  if (process.connected) process.disconnect();
+});
+
+// The terminal's signals go to both; how to end is for the other one to say. When it is gone there is nothing to save,
+// and a pass must not be waited for.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+process.on("disconnect", () => {
+  if (!closed) process.kill(process.pid, "SIGKILL");
+});
+
+/** Opening blocks the engine's thread, so what it has read is seen from here: as memory that filled. */
+function watchLoading(totalBytes: number): void {
+  const before = process.memoryUsage.rss();
+  loading = setInterval(() => {
+    const loadedBytes = Math.max(0, Math.min(totalBytes, process.memoryUsage.rss() - before));
+    send({ type: "loading", loadedBytes, totalBytes });
+  }, progressMs);
+}
