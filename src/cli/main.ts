@@ -2,7 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
-import { commands } from "./commands/index.js";
+import { registerCommands } from "./commands/index.js";
 import { endQuietlyOnBrokenPipe } from "./output.js";
 
 /** @returns 0 ok, 1 failed, 2 usage */
@@ -13,10 +13,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version(packageVersion())
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .showHelpAfterError(false);
-  for (const register of commands) {
-    register(program);
-  }
+    .showHelpAfterError(false)
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` });
+  await registerCommands(program, argv);
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
   try {
     await program.parseAsync(argv, { from: "user" });

@@ -1,27 +1,84 @@
-/** The commands, one file each. A command file exports `register(program)`. */
+/**
+ * The commands, one file each, which exports `register(program)`. Only the files of commands that are named on the command
+ * line are loaded: all of them take longer to load than a small model.
+ */
 import type { Command } from "commander";
-import { register as bench } from "./bench.js";
-import { register as chat } from "./chat.js";
-import { register as doctor } from "./doctor.js";
-import { register as inspect } from "./inspect.js";
-import { register as logits } from "./logits.js";
-import { register as perplexity } from "./perplexity.js";
-import { register as plan } from "./plan.js";
-import { register as run } from "./run.js";
-import { register as serve } from "./serve.js";
-import { register as synth } from "./synth.js";
-import { register as tokenize } from "./tokenize.js";
 
-export const commands: readonly ((program: Command) => void)[] = [
-  inspect,
-  run,
-  chat,
-  logits,
-  perplexity,
-  bench,
-  doctor,
-  tokenize,
-  serve,
-  synth,
-  plan,
+export interface CommandEntry {
+  /** Name and arguments, for the list of commands. */
+  readonly usage: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ readonly register: (program: Command) => void }>;
+}
+
+export const commands: readonly CommandEntry[] = [
+  {
+    usage: "inspect [options] <MODEL>",
+    summary: "show metadata, tensors and sizes of a model file",
+    load: () => import("./inspect.js"),
+  },
+  {
+    usage: "run [options] [model] [prompt]",
+    summary: "Generate text. The chat template of the file is applied when it has one, unless --raw.",
+    load: () => import("./run.js"),
+  },
+  {
+    usage: "chat [options] [model]",
+    summary: "Talk to a model: /help lists what can be typed, Ctrl-C stops an answer.",
+    load: () => import("./chat.js"),
+  },
+  {
+    usage: "logits [options] <model>",
+    summary: "Write the next-token logits after the last (or every) given token: raw little-endian f32 [rows, vocab].",
+    load: () => import("./logits.js"),
+  },
+  {
+    usage: "perplexity [options] <model> <file>",
+    summary: "Perplexity of a text: chunks of --ctx tokens (default 512), BOS first, the second half of each scored.",
+    load: () => import("./perplexity.js"),
+  },
+  {
+    usage: "bench [options] <model>",
+    summary: "Measure prefill and decode: pseudo-random tokens, empty cache, one warm-up run, medians and spread.",
+    load: () => import("./bench.js"),
+  },
+  {
+    usage: "doctor [options] [path]",
+    summary: "Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.",
+    load: () => import("./doctor.js"),
+  },
+  {
+    usage: "tokenize [options] <MODEL> [TEXT]",
+    summary: "show the token ids of a text, or the text of token ids",
+    load: () => import("./tokenize.js"),
+  },
+  {
+    usage: "serve [options] [model]",
+    summary: "Serve a model to OpenAI clients and as a web page.",
+    load: () => import("./serve.js"),
+  },
+  {
+    usage: "synth [options] <SPEC> [OUT]",
+    summary:
+      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
+    load: () => import("./synth.js"),
+  },
+  {
+    usage: "plan [options] [MODEL]",
+    summary: "Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.",
+    load: () => import("./plan.js"),
+  },
 ];
+
+/** Registers the commands that are among the arguments with all they have, the others by name. */
+export async function registerCommands(program: Command, argv: readonly string[]): Promise<void> {
+  for (const { usage, summary, load } of commands) {
+    const name = usage.split(" ", 1)[0]!;
+    if (argv.includes(name)) (await load()).register(program);
+    else
+      program
+        .command(name)
+        .description(summary)
+        .usage(usage.slice(name.length + 1));
+  }
+}
