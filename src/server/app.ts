@@ -3,8 +3,14 @@ import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import type { ServerContext } from "./context.js";
 import { asHttpError, HttpError } from "./http-error.js";
+import { chatRoutes } from "./openai/chat.js";
+import { completionRoutes } from "./openai/completions.js";
+import { embeddingRoutes } from "./openai/embeddings.js";
 import { modelRoutes } from "./openai/models.js";
+import { openApiRoutes } from "./openai/openapi.js";
 import { healthRoutes } from "./routes/health.js";
+import { metricRoutes } from "./routes/metrics.js";
+import { textRoutes } from "./routes/text.js";
 import { checkHost, checkKey, checkOrigin } from "./security.js";
 import { mountUi } from "./ui/index.js";
 
@@ -33,10 +39,19 @@ export function createApp(context: ServerContext): Hono {
   });
 
   healthRoutes(app, context);
+  metricRoutes(app, context);
   modelRoutes(app, context);
+  chatRoutes(app, context);
+  completionRoutes(app, context);
+  embeddingRoutes(app, context);
+  textRoutes(app, context);
+  openApiRoutes(app);
   mountUi(app, context);
 
   app.notFound((c) => {
+    if (labelled.has(c.req.path)) {
+      throw new HttpError(405, `${c.req.path} does not answer ${c.req.method}`, { code: "method_not_allowed" });
+    }
     throw new HttpError(404, `there is no ${c.req.method} ${c.req.path.slice(0, 100)}`, { code: "unknown_url" });
   });
   return app;

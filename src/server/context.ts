@@ -1,5 +1,4 @@
 /** Everything a route needs, made once when the server starts. */
-import type { Hono } from "hono";
 import type { ServerConfig } from "./config.js";
 import type { Gate } from "./gate.js";
 import type { Metrics } from "./metrics.js";
@@ -21,5 +20,3 @@ export interface ServerContext {
   readonly ending: AbortSignal;
   log(line: string): void;
 }
-
-export type ServerApp = Hono;

@@ -3,15 +3,14 @@
  * as a whole when another model is chosen.
  */
 import { basename } from "node:path";
-import { EngineClient, type RunningJob } from "../engine/client.js";
-import type { EngineOptions, JobEvent, JobRequest, JobResult, ModelInfo } from "../engine/protocol.js";
+import type { ResultOf, RunningJob } from "../engine/client.js";
+import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "../engine/protocol.js";
+import { openSupervised } from "../engine/supervisor.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { busy, type HttpError } from "./http-error.js";
 import { openTextService, type TextService } from "./text/client.js";
 
-export type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"] }>;
-
-/** What a server needs of an engine; `EngineClient` is one. */
+/** What a server needs of an engine; `SupervisedEngine` is one. */
 export interface EngineHandle {
   readonly info: ModelInfo;
   submit<Q extends JobRequest>(request: Q, onEvent?: (event: JobEvent) => void): RunningJob<ResultOf<Q>>;
@@ -20,6 +19,7 @@ export interface EngineHandle {
 
 /** What becomes of an engine that has been opened: it may die and come back. */
 export interface EngineWatcher {
+  onState(state: { readonly loadedBytes: number; readonly totalBytes: number }): void;
   onRestarting(reason: string): void;
   onReady(): void;
   onFailed(error: HundredweightError): void;
@@ -28,7 +28,7 @@ export interface EngineWatcher {
 export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineWatcher) => Promise<EngineHandle>;
 export type OpenText = (path: string, timeoutMs: number) => Promise<TextService>;
 
-export const openWorkerEngine: OpenEngine = (path, options) => EngineClient.open(path, options);
+export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
 
 export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
 
@@ -41,6 +41,9 @@ export interface ModelState {
   readonly error: string | undefined;
   /** Times the engine was started again. */
   readonly restarts: number;
+  /** Weights read into memory so far, of all; 0 of 0 when they are mapped. */
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
 }
 
 /** A model that is ready. */
@@ -50,6 +53,8 @@ export interface ServedModel {
   readonly engine: EngineHandle;
   readonly text: TextService;
 }
+
+const nothingLoaded = { loadedBytes: 0, totalBytes: 0 };
 
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
@@ -63,7 +68,14 @@ export class ModelService {
   private readonly listeners = new Set<(state: ModelState) => void>();
   private served: ServedModel | undefined;
   private opening: EngineOptions = {};
-  private current: ModelState = { phase: "closed", path: "", since: Date.now(), error: undefined, restarts: 0 };
+  private current: ModelState = {
+    phase: "closed",
+    path: "",
+    since: Date.now(),
+    error: undefined,
+    restarts: 0,
+    ...nothingLoaded,
+  };
   /** Of the newest `open`; an older one that is still loading is dropped when it is done. */
   private generation = 0;
 
@@ -90,6 +102,11 @@ export class ModelService {
     return this.opening;
   }
 
+  /** Times the text worker of the open model was started again. */
+  get textRestarts(): number {
+    return this.served?.text.restarts ?? 0;
+  }
+
   /** @throws HttpError 503 with Retry-After while no model is ready */
   require(): ServedModel {
     if (this.current.phase === "ready" && this.served !== undefined) return this.served;
@@ -114,7 +131,7 @@ export class ModelService {
   ): Promise<ServedModel> {
     const mine = ++this.generation;
     this.opening = options;
-    this.enter("loading", { path, error: undefined, restarts: 0 });
+    this.enter("loading", { path, error: undefined, restarts: 0, ...nothingLoaded });
     await drained;
     await this.release();
     const isCurrent = (): boolean => mine === this.generation;
@@ -146,8 +163,12 @@ export class ModelService {
   }
 
   private openEngine(path: string, options: EngineOptions, isCurrent: () => boolean): Promise<EngineHandle> {
-    const open = this.options.openEngine ?? openWorkerEngine;
+    const open = this.options.openEngine ?? openEngineProcess;
     return open(path, options, {
+      // Not a phase of its own: whoever waits asks /ready.
+      onState: ({ loadedBytes, totalBytes }) => {
+        if (isCurrent()) this.current = { ...this.current, loadedBytes, totalBytes };
+      },
       onRestarting: (reason) => {
         if (isCurrent()) this.enter("restarting", { error: reason, restarts: this.current.restarts + 1 });
       },

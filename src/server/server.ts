@@ -4,6 +4,7 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { isIP } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
+import type { Hono } from "hono";
 import type { EngineOptions } from "../engine/protocol.js";
 import { HundredweightError } from "../errors.js";
 import { createApp } from "./app.js";
@@ -28,6 +29,8 @@ export interface StartOptions {
 export class RunningServer {
   readonly url: string;
   readonly context: ServerContext;
+  /** The routes: `app.request()` needs no socket. */
+  readonly app: Hono;
   /** Settles when the first model is ready, or could not be opened. */
   readonly loaded: Promise<void>;
   private readonly server: Server;
@@ -38,6 +41,7 @@ export class RunningServer {
   /** @internal */
   constructor(
     server: Server,
+    app: Hono,
     context: ServerContext,
     loaded: Promise<void>,
     ends: readonly [drainer: AbortController, ender: AbortController],
@@ -46,6 +50,7 @@ export class RunningServer {
     const scheme = context.config.tls === undefined ? "http" : "https";
     this.url = `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
     this.server = server;
+    this.app = app;
     this.context = context;
     this.loaded = loaded;
     [this.drainer, this.ender] = ends;
@@ -103,10 +108,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     ending: ender.signal,
     log: options.log ?? (() => {}),
   };
-  const server = await listen(createApp(context), config);
+  const app = createApp(context);
+  const server = await listen(app, config);
   const loaded = model.open(options.modelPath, options.engine).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead
-  return new RunningServer(server, context, loaded, [drainer, ender]);
+  return new RunningServer(server, app, context, loaded, [drainer, ender]);
 }
 
 /** Whoever can reach the port can use the machine: beyond this computer only with a key. */
@@ -119,7 +125,7 @@ function checkAddress({ host, apiKeys }: ServerConfig): void {
   );
 }
 
-function listen(app: ReturnType<typeof createApp>, config: ServerConfig): Promise<Server> {
+function listen(app: Hono, config: ServerConfig): Promise<Server> {
   const limits = {
     headersTimeout: config.headersTimeoutMs,
     requestTimeout: config.receiveTimeoutMs,

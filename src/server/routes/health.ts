@@ -6,7 +6,7 @@ export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext
   app.get("/health", (c) => c.json({ status: "ok" }));
 
   app.get("/ready", (c) => {
-    const { phase, since, error, restarts } = model.state;
+    const { phase, since, error, restarts, loadedBytes, totalBytes } = model.state;
     const status = draining.aborted ? "draining" : phase;
     return c.json(
       {
@@ -15,6 +15,7 @@ export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext
         seconds: (Date.now() - since) / 1000,
         ...(error !== undefined && { error }),
         restarts,
+        ...(totalBytes > 0 && { loaded: { bytes: loadedBytes, of: totalBytes } }),
         answers: { open: gate.count, limit: gate.limit },
       },
       status === "ready" ? 200 : 503,

@@ -1,0 +1,231 @@
+/**
+ * From jobs to an HTTP answer, made for models that need minutes: headers go out before anything is computed, and a
+ * client is never left in silence. Streams are server-sent events with comments in between; an answer in one piece is
+ * JSON after as much white space as the waiting took. What fails after that is an error object under status 200.
+ */
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { ServerContext } from "../context.js";
+import { asHttpError } from "../http-error.js";
+import type { ServedModel } from "../model-service.js";
+import type { Warnings } from "../validate.js";
+import { type AnswerEvent, AnswerSet, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
+import { Outlet } from "./outlet.js";
+
+/** One kind of answer: what is said at which moment. Objects are sent as JSON. */
+export interface AnswerShape {
+  /** Chunks for an event; may need the text worker for the texts of tokens. */
+  chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]>;
+  progress(progress: Progress, elapsedMs: number): object | undefined;
+  /** Chunks that end the stream. */
+  last(outcomes: readonly ChoiceOutcome[]): readonly object[];
+  whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
+}
+
+export interface AnswerOptions {
+  readonly c: Context;
+  readonly context: ServerContext;
+  readonly served: ServedModel;
+  readonly choices: readonly ChoiceJob[];
+  readonly shape: AnswerShape;
+  readonly stream: boolean;
+  readonly maxTimeMs: number | undefined;
+  readonly warnings: Warnings;
+  /** `performance.now()` when the request came. */
+  readonly arrived: number;
+  /** Called once, when nothing of the request is left. */
+  readonly release: () => void;
+}
+
+/** How long a refusal of the engine is waited for before the headers go out. */
+const acceptMs = 100;
+
+/** @throws HttpError while no header is out; `release` is then the caller's to call */
+export async function respond(options: AnswerOptions): Promise<Response> {
+  const answer = new Answer(options);
+  await answer.start();
+  return answer.response;
+}
+
+class Answer {
+  private readonly options: AnswerOptions;
+  private readonly outlet: Outlet;
+  private readonly set: AnswerSet;
+  private readonly timers: NodeJS.Timeout[] = [];
+  /** Events are worked off in order, also when one waits for the text worker. */
+  private work: Promise<void> | undefined;
+  private fault: unknown;
+  private progressed = false;
+
+  constructor(options: AnswerOptions) {
+    this.options = options;
+    const { c, context, served, choices } = options;
+    this.set = new AnswerSet(
+      served.engine,
+      choices,
+      (choice, event) => this.event(choice, event),
+      () => {
+        this.progressed = true;
+      },
+    );
+    const gone = (): void => {
+      context.metrics.aborted.add();
+      this.set.cancel();
+    };
+    this.outlet = new Outlet(
+      { onFull: () => this.set.pause(), onDrained: () => this.set.resume(), onGone: gone },
+      context.config.stallTimeoutMs,
+      () => (c.env as Partial<HttpBindings> | undefined)?.outgoing?.destroy(),
+    );
+  }
+
+  get response(): Response {
+    const { stream, warnings } = this.options;
+    const type = stream ? "text/event-stream; charset=utf-8" : "application/json";
+    // nginx buffers streams unless told not to.
+    const headers = { "content-type": type, "x-accel-buffering": "no", ...warnings.headers() };
+    return new Response(this.outlet.body, { headers });
+  }
+
+  async start(): Promise<void> {
+    const { c, context, maxTimeMs, arrived } = this.options;
+    const { answerTimeoutMs } = context.config;
+    const { signal } = c.req.raw;
+    const onAbort = (): void => this.outlet.gone();
+    const onEnding = (): void => this.set.cut("shutdown");
+    signal.addEventListener("abort", onAbort, { once: true });
+    context.ending.addEventListener("abort", onEnding, { once: true });
+    if (signal.aborted) onAbort();
+    if (context.ending.aborted) onEnding();
+    const limit = Math.min(answerTimeoutMs > 0 ? answerTimeoutMs : Infinity, maxTimeMs ?? Infinity);
+    if (limit !== Infinity) {
+      // A timer of more than 2^31 ms fires at once.
+      const left = Math.min(2 ** 31 - 1, Math.max(0, limit - (performance.now() - arrived)));
+      this.timers.push(setTimeout(() => this.set.cut("deadline"), left));
+    }
+    const stop = (): void => {
+      for (const timer of this.timers) clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      context.ending.removeEventListener("abort", onEnding);
+    };
+    try {
+      await this.set.accepted(acceptMs);
+    } catch (error) {
+      stop();
+      this.fail(error);
+      throw error;
+    }
+    this.keepAlive();
+    void this.finish().finally(() => {
+      stop();
+      this.options.release();
+    });
+  }
+
+  private keepAlive(): void {
+    const { stream, context, shape } = this.options;
+    const { keepAliveMs } = context.config;
+    const began = performance.now();
+    if (stream) this.outlet.write(": accepted\n\n");
+    // Looked at twice as often as needed, so that no silence is longer than the limit by more than half.
+    const timer = setInterval(
+      () => {
+        const { outlet } = this;
+        if (outlet.full || !outlet.open) return;
+        if (stream && this.progressed) {
+          this.progressed = false;
+          const chunk = shape.progress(this.set.progress, performance.now() - began);
+          if (chunk !== undefined) this.send(chunk);
+        }
+        if (outlet.silentMs < keepAliveMs / 2) return;
+        outlet.write(stream ? `: ${progressText(this.set.progress, performance.now() - began)}\n\n` : "\n");
+      },
+      Math.min(1000, keepAliveMs / 2),
+    );
+    this.timers.push(timer);
+  }
+
+  private event(choice: number, event: AnswerEvent): void {
+    const handle = (): void | Promise<void> => {
+      const chunks = this.options.shape.chunks(choice, event);
+      if (chunks instanceof Promise) return chunks.then((made) => this.sendAll(made));
+      this.sendAll(chunks);
+    };
+    if (this.work === undefined) {
+      const done = handle();
+      if (done !== undefined) this.queue(done);
+    } else this.queue(this.work.then(handle));
+  }
+
+  private queue(work: Promise<void>): void {
+    const settled = work.catch((error: unknown) => {
+      this.fault ??= error;
+      this.set.cancel();
+    });
+    this.work = settled;
+    void settled.then(() => {
+      if (this.work === settled) this.work = undefined;
+    });
+  }
+
+  private async finish(): Promise<void> {
+    const { stream, shape } = this.options;
+    try {
+      const outcomes = await this.set.done().catch((error) => Promise.reject(this.fault ?? error));
+      while (this.work !== undefined) await this.work;
+      if (this.fault !== undefined) throw this.fault;
+      this.count(outcomes);
+      if (stream) {
+        this.sendAll(shape.last(outcomes));
+        this.outlet.write("data: [DONE]\n\n");
+      } else this.outlet.write(JSON.stringify(await shape.whole(outcomes)));
+    } catch (error) {
+      if (this.outlet.open) {
+        const failure = this.fail(error);
+        if (stream) this.send(failure.body);
+        else this.outlet.write(JSON.stringify(failure.body));
+      }
+    }
+    this.outlet.end();
+  }
+
+  private fail(error: unknown) {
+    const failure = asHttpError(error);
+    const { metrics, log } = this.options.context;
+    metrics.failures.add(1, { code: failure.code ?? "other" });
+    if (failure.code === "internal_error") log(`answer failed: ${(error as Error).stack}`);
+    return failure;
+  }
+
+  private sendAll(chunks: readonly object[]): void {
+    if (this.options.stream) for (const chunk of chunks) this.send(chunk);
+  }
+
+  private send(chunk: object): void {
+    this.outlet.write(`data: ${JSON.stringify(chunk)}\n\n`);
+  }
+
+  private count(outcomes: readonly ChoiceOutcome[]): void {
+    const { context, choices, arrived } = this.options;
+    const { metrics } = context;
+    const elapsed = performance.now() - arrived;
+    metrics.requestSeconds.observe(elapsed / 1000);
+    choices.forEach(({ tokens }, i) => {
+      const { result, tokens: made } = outcomes[i]!;
+      metrics.promptTokens.add(tokens.length);
+      metrics.cachedTokens.add(result?.reusedTokens ?? 0);
+      metrics.generatedTokens.add(made);
+      if (result !== undefined && result.decodeRows > 0) {
+        metrics.tokenSeconds.observe(result.decodeMs / 1000 / result.decodeRows);
+      }
+    });
+    const { firstTokenMs } = this.set;
+    if (firstTokenMs !== undefined) metrics.firstTokenSeconds.observe(firstTokenMs / 1000);
+  }
+}
+
+function progressText({ ahead, done, total, generated }: Progress, elapsedMs: number): string {
+  const elapsed = `${Math.round(elapsedMs / 1000)} s`;
+  if (generated > 0) return `${generated} tokens, ${elapsed}`;
+  return ahead > 0 ? `queued, ${ahead} before, ${elapsed}` : `prompt ${done}/${total} tokens, ${elapsed}`;
+}

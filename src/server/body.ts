@@ -1,0 +1,79 @@
+/** Request bodies: read up to a limit, looked over before they are parsed, valid UTF-8, an object. */
+import type { Context } from "hono";
+import type { ServerConfig } from "./config.js";
+import { HttpError } from "./http-error.js";
+
+export type JsonObject = Record<string, unknown>;
+
+/**
+ * @throws HttpError 413 beyond `maxBodyBytes`, 400 for what is no JSON object of bounded shape in UTF-8
+ */
+export async function readJson(c: Context, config: ServerConfig): Promise<JsonObject> {
+  const bytes = await readBytes(c, config.maxBodyBytes);
+  if (bytes.length === 0) throw new HttpError(400, "the request has no body; a JSON object is expected");
+  checkShape(bytes, config);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    const why = error instanceof TypeError ? "it is not valid UTF-8" : (error as Error).message.slice(0, 200);
+    throw new HttpError(400, `the body is not JSON: ${why}`, { code: "invalid_json" });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new HttpError(400, "the body is not a JSON object", { code: "invalid_json" });
+  }
+  return value as JsonObject;
+}
+
+async function readBytes(c: Context, limit: number): Promise<Uint8Array> {
+  const tooLarge = (): HttpError =>
+    new HttpError(413, `the body is larger than ${limit} bytes; see --max-body`, { code: "body_too_large" });
+  const declared = c.req.header("content-length");
+  // Node's parser ends the body where the header says.
+  if (declared !== undefined && c.req.header("transfer-encoding") === undefined) {
+    if (Number(declared) > limit) throw tooLarge();
+    return new Uint8Array(await c.req.arrayBuffer());
+  }
+  const reader = c.req.raw.body?.getReader();
+  if (reader === undefined) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    bytes += part.value.length;
+    if (bytes > limit) {
+      void reader.cancel().catch(() => {});
+      throw tooLarge();
+    }
+    chunks.push(part.value);
+  }
+  return Buffer.concat(chunks);
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+
+/**
+ * Small bodies can parse into large things: `[[[[`, `[{},{},`. One scan over the bytes bounds depth and number of
+ * objects and lists before anything is made of them.
+ */
+function checkShape(bytes: Uint8Array, { maxDepth, maxContainers }: ServerConfig): void {
+  let depth = 0;
+  let containers = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (inString) {
+      if (byte === backslash) i++;
+      else if (byte === quote) inString = false;
+    } else if (byte === quote) inString = true;
+    else if (byte === 0x7b || byte === 0x5b) {
+      depth++;
+      containers++;
+      if (depth > maxDepth)
+        throw new HttpError(400, `the body is nested deeper than ${maxDepth}`, { code: "too_deep" });
+      if (containers > maxContainers) {
+        throw new HttpError(400, `the body has more than ${maxContainers} objects and lists`, { code: "too_complex" });
+      }
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  }
+}

@@ -1,0 +1,221 @@
+/** `/v1/chat/completions`. */
+import type { Context, Hono } from "hono";
+import { z } from "zod";
+import type { ChatMessage } from "../../chat/index.js";
+import type { TokenLogprobs } from "../../engine/protocol.js";
+import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import { piecesOf } from "../answers/pieces.js";
+import { type AnswerShape, respond } from "../answers/respond.js";
+import { readJson } from "../body.js";
+import type { ServerContext } from "../context.js";
+import { wrongField } from "../http-error.js";
+import type { ServedModel } from "../model-service.js";
+import type { ChatText } from "../text/protocol.js";
+import { validate, Warnings } from "../validate.js";
+import { answerFields, refuseUnsupported, stopsOf } from "./fields.js";
+import { checkLength, type Identity, identityOf, userOf, warnOfModel } from "./identity.js";
+import { chatLogprobs, idsOf } from "./logprobs.js";
+import { samplingOf } from "./sampling.js";
+import { timingsOf, usageOf } from "./usage.js";
+
+const part = z.looseObject({ type: z.string(), text: z.string().optional() });
+
+export const messageSchema = z.looseObject({
+  role: z.string("a role is needed: system, user, assistant or tool").max(64),
+  content: z.union([z.string(), z.array(part), z.null()], "a text, or a list of text parts").optional(),
+});
+
+/** What a conversation needs to become a prompt. */
+export const conversationFields = {
+  messages: z.array(messageSchema, "a list of messages").min(1, "at least one message"),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).optional().describe("Further variables of the template."),
+  reasoning_effort: z.string().max(20).optional().describe("For templates that know it."),
+  add_generation_prompt: z.boolean().optional(),
+};
+
+export const chatSchema = z.object({
+  ...answerFields,
+  ...conversationFields,
+  max_completion_tokens: answerFields.max_tokens,
+  logprobs: z.boolean().optional(),
+  top_logprobs: z.int().min(0).max(20).optional(),
+});
+
+export function chatRoutes(app: Hono, context: ServerContext): void {
+  app.post("/v1/chat/completions", async (c) => {
+    const arrived = performance.now();
+    const warnings = new Warnings();
+    const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
+    warnings.unknown(unknown);
+    refuseUnsupported(value);
+    if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
+      throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
+    }
+    const chat = conversationOf(value);
+    const n = value.n ?? 1;
+    const served = context.model.require();
+    warnOfModel(value.model, served, warnings);
+    checkChoices(n, context);
+    const release = context.gate.enter(n);
+    try {
+      const tokens = await served.text.perform({ kind: "encodeChat", chat });
+      checkLength(tokens.length, served.info.contextTokens, "messages");
+      const choices = choicesOf(c, value, served, [tokens], value.max_completion_tokens ?? value.max_tokens ?? -1);
+      const shape = new ChatShape(served, choices, value);
+      const { stream = false, max_time_ms: maxTimeMs } = value;
+      return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
+    } catch (error) {
+      release();
+      throw error;
+    }
+  });
+}
+
+type ChatInput = z.output<typeof chatSchema>;
+
+/** @throws HttpError 400 for parts that are no text */
+export function conversationOf(input: z.output<z.ZodObject<typeof conversationFields>>): ChatText {
+  input.messages.forEach(({ content }, m) => {
+    if (!Array.isArray(content)) return;
+    content.forEach((item, i) => {
+      if (item.type === "text" || item.type === "refusal") return;
+      const param = `messages[${m}].content[${i}]`;
+      throw wrongField(param, `${param}: parts of type '${item.type.slice(0, 50)}' are not supported, only text`);
+    });
+  });
+  const { reasoning_effort, chat_template_kwargs } = input;
+  return {
+    messages: input.messages as ChatMessage[],
+    addGenerationPrompt: input.add_generation_prompt ?? true,
+    variables: { ...(reasoning_effort !== undefined && { reasoning_effort }), ...chat_template_kwargs },
+  };
+}
+
+/** @throws HttpError 400 */
+export function checkChoices(choices: number, { config }: ServerContext): void {
+  const most = Math.min(config.maxChoices, config.maxAnswers);
+  if (choices > most) throw wrongField("n", `n: ${choices} answers are more than the ${most} a request may ask for`);
+}
+
+/** `n` jobs for each prompt, prompt by prompt, with seeds that differ. */
+export function choicesOf(
+  c: Context,
+  input:
+    | ChatInput
+    | (Omit<ChatInput, "messages" | "logprobs"> & { logprobs?: number | undefined; echo?: boolean | undefined }),
+  served: ServedModel,
+  prompts: readonly Int32Array[],
+  maxTokens: number,
+): ChoiceJob[] {
+  const sampling = samplingOf(input, served.info);
+  const wanted =
+    typeof input.logprobs === "number" ? input.logprobs : input.logprobs ? (input.top_logprobs ?? 0) : undefined;
+  const echoed = "echo" in input && input.echo === true && wanted !== undefined;
+  return prompts.flatMap((tokens) =>
+    Array.from({ length: input.n ?? 1 }, (_, i) => ({
+      tokens,
+      request: {
+        sampling: { ...sampling, seed: (sampling.seed + i) % Number.MAX_SAFE_INTEGER },
+        maxTokens,
+        stop: stopsOf(input.stop),
+        ignoreEos: input.ignore_eos ?? false,
+        user: userOf(c, input.user),
+        ...(wanted !== undefined && { logprobs: wanted }),
+        ...(echoed && { promptLogprobs: wanted }),
+      },
+    })),
+  );
+}
+
+/** What became of one choice so far. */
+interface Said {
+  text: string;
+  started: boolean;
+  readonly logprobs: TokenLogprobs[];
+}
+
+class ChatShape implements AnswerShape {
+  private readonly identity: Identity;
+  private readonly served: ServedModel;
+  private readonly choices: readonly ChoiceJob[];
+  private readonly input: ChatInput;
+  private readonly said: Said[];
+
+  constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatInput) {
+    this.identity = identityOf("chatcmpl", served);
+    this.served = served;
+    this.choices = choices;
+    this.input = input;
+    this.said = choices.map(() => ({ text: "", started: false, logprobs: [] }));
+  }
+
+  chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]> {
+    if (event.kind === "promptLogprobs") return [];
+    const said = this.said[choice]!;
+    const entry = event.kind === "token" ? event.logprobs : undefined;
+    if (this.input.stream !== true) {
+      said.text += event.text;
+      if (entry !== undefined) said.logprobs.push(entry);
+      return [];
+    }
+    if (entry === undefined) return event.text === "" ? [] : this.deltas(choice, event.text, null);
+    const pieces = piecesOf(this.served.text).of(idsOf([entry]));
+    if (!(pieces instanceof Promise)) return this.deltas(choice, event.text, chatLogprobs([entry], pieces));
+    return pieces.then((lookup) => this.deltas(choice, event.text, chatLogprobs([entry], lookup)));
+  }
+
+  progress(progress: Progress, elapsedMs: number): object | undefined {
+    if (this.input.return_progress !== true || progress.generated > 0) return undefined;
+    const prompt_progress = {
+      total: progress.total,
+      cache: 0,
+      processed: progress.done,
+      time_ms: Math.round(elapsedMs),
+    };
+    return { ...this.chunk([]), prompt_progress };
+  }
+
+  last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
+    const ends = outcomes.map(({ finishReason }, index) => {
+      const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
+      return this.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }]);
+    });
+    const timings = timingsOf(outcomes);
+    if (this.input.stream_options?.include_usage !== true) {
+      return ends.map((chunk, i) => (i === ends.length - 1 ? { ...chunk, ...timings } : chunk));
+    }
+    const usage = usageOf(this.choices, outcomes, this.input.n ?? 1);
+    return [...ends, { ...this.chunk([]), usage, ...timings }];
+  }
+
+  async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
+    const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
+    return {
+      ...this.identity,
+      object: "chat.completion",
+      choices: outcomes.map(({ finishReason }, index) => {
+        const { text, logprobs } = this.said[index]!;
+        return {
+          index,
+          message: { role: "assistant", content: text, refusal: null },
+          logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
+          finish_reason: finishReason,
+        };
+      }),
+      usage: usageOf(this.choices, outcomes, this.input.n ?? 1),
+      ...timingsOf(outcomes),
+    };
+  }
+
+  private deltas(choice: number, content: string, logprobs: object | null): readonly object[] {
+    const said = this.said[choice]!;
+    const role = said.started ? {} : { role: "assistant" };
+    said.started = true;
+    return [this.chunk([{ index: choice, delta: { ...role, content }, logprobs, finish_reason: null }])];
+  }
+
+  private chunk(choices: readonly object[]): object {
+    const usage = this.input.stream_options?.include_usage === true ? { usage: null } : {};
+    return { ...this.identity, object: "chat.completion.chunk", choices, ...usage };
+  }
+}

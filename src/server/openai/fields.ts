@@ -1,0 +1,68 @@
+/** Fields that chat and text completions share. */
+import { z } from "zod";
+import { wrongField } from "../http-error.js";
+import { samplingFields } from "./sampling.js";
+
+const most = 2 ** 31 - 1;
+
+export const answerFields = {
+  model: z.string().max(500).optional().describe("Taken as it is: the one model of the server answers."),
+  stream: z.boolean().optional(),
+  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).optional(),
+  n: z.int().min(1).max(1000).optional().describe("Answers to each prompt; answer i has the seed + i."),
+  stop: z
+    .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)], "a text or a list of up to 16 texts")
+    .optional(),
+  max_tokens: z.int().min(-1).max(most).optional().describe("-1 = until the context is full."),
+  ...samplingFields,
+  ignore_eos: z.boolean().optional().describe("Never let the model end by itself."),
+  return_progress: z.boolean().optional().describe("Streams: chunks with `prompt_progress` while the prompt is read."),
+  max_time_ms: z.int().min(1).max(most).optional().describe("The answer ends with what it has after this time."),
+  user: z.string().max(500).optional().describe("Users who wait take turns."),
+  // Without effect here, and no reason to warn.
+  metadata: z.record(z.string(), z.unknown()).optional(),
+  store: z.boolean().optional(),
+  service_tier: z.string().optional(),
+  safety_identifier: z.string().optional(),
+  prompt_cache_key: z.string().optional(),
+  cache_prompt: z.boolean().optional(),
+  parallel_tool_calls: z.boolean().optional(),
+  // Refused unless they ask for nothing: see `refuseUnsupported`.
+  response_format: z.looseObject({ type: z.string() }).optional(),
+  tools: z.array(z.unknown()).optional(),
+  tool_choice: z.unknown().optional(),
+  functions: z.array(z.unknown()).optional(),
+  function_call: z.unknown().optional(),
+  grammar: z.unknown().optional(),
+  json_schema: z.unknown().optional(),
+  modalities: z.array(z.string()).optional(),
+};
+
+export type AnswerFields = z.output<z.ZodObject<typeof answerFields>>;
+
+/**
+ * What changes an answer's meaning and is not there yet is an error, never silently left out.
+ * @throws HttpError 400
+ */
+export function refuseUnsupported(input: AnswerFields): void {
+  const refuse = (param: string, what: string): never => {
+    throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
+  };
+  const format = input.response_format?.type;
+  if (format !== undefined && format !== "text") refuse("response_format", `'${format.slice(0, 50)}' is`);
+  if ((input.tools?.length ?? 0) > 0) refuse("tools", "tool calls are");
+  if ((input.functions?.length ?? 0) > 0) refuse("functions", "tool calls are");
+  if (!["none", "auto", undefined].includes(input.tool_choice as string | undefined)) {
+    refuse("tool_choice", "tool calls are");
+  }
+  if (!["none", "auto", undefined].includes(input.function_call as string | undefined)) {
+    refuse("function_call", "tool calls are");
+  }
+  if (input.grammar !== undefined && input.grammar !== "") refuse("grammar", "grammars are");
+  if (input.json_schema !== undefined) refuse("json_schema", "grammars are");
+  if (input.modalities?.some((m) => m !== "text")) refuse("modalities", "only text is made, other kinds are");
+}
+
+export function stopsOf(stop: AnswerFields["stop"]): string[] {
+  return (typeof stop === "string" ? [stop] : (stop ?? [])).filter((text) => text !== "");
+}

@@ -1,0 +1,46 @@
+/** What every object of one answer carries. */
+import { randomUUID } from "node:crypto";
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import { packageVersion } from "../../package-root.js";
+import { HttpError } from "../http-error.js";
+import type { ServedModel } from "../model-service.js";
+import type { Warnings } from "../validate.js";
+
+export interface Identity {
+  readonly id: string;
+  readonly created: number;
+  readonly model: string;
+  readonly system_fingerprint: string;
+}
+
+export function identityOf(prefix: string, served: ServedModel): Identity {
+  return {
+    id: `${prefix}-${randomUUID().replaceAll("-", "")}`,
+    created: Math.floor(Date.now() / 1000),
+    model: served.id,
+    system_fingerprint: `hundredweight-${packageVersion()}-${served.info.ops}`,
+  };
+}
+
+/** Any name is answered by the one model there is, and the answer says so. */
+export function warnOfModel(asked: string | undefined, served: ServedModel, warnings: Warnings): void {
+  if (asked === undefined || asked === served.id || asked === "") return;
+  warnings.add(`model '${asked.slice(0, 100)}' is not served, '${served.id}' answers`);
+}
+
+/** Those who wait take turns by this name: the address, and the `user` a proxy tells apart. */
+export function userOf(c: Context, user: string | undefined): string {
+  const address = (c.env as Partial<HttpBindings> | undefined)?.incoming?.socket?.remoteAddress ?? "";
+  return user === undefined ? address : `${address}/${user}`;
+}
+
+/** @throws HttpError 400 with both counts; a prompt is never cut */
+export function checkLength(tokens: number, contextTokens: number, param: string): void {
+  if (tokens <= contextTokens) return;
+  throw new HttpError(
+    400,
+    `the prompt has ${tokens} tokens, the context of this server ${contextTokens}; shorten it or serve with a larger --ctx`,
+    { param, code: "context_length_exceeded" },
+  );
+}

@@ -1,0 +1,103 @@
+/** Sampling fields of a request: OpenAI's and llama.cpp's names, ranges of the samplers themselves. */
+import { randomInt } from "node:crypto";
+import { z } from "zod";
+import type { ModelInfo } from "../../engine/protocol.js";
+import { defaultSampling, type SamplingSettings } from "../../sampling/chain.js";
+import {
+  mostBreakers,
+  type NumericSetting,
+  samplerNames,
+  samplersOfLetters,
+  samplingRanges,
+} from "../../sampling/settings.js";
+import { wrongField } from "../http-error.js";
+
+/** Request field -> setting; several names of one thing are all taken, the first one given counts. */
+const numeric = {
+  temperature: "temperature",
+  top_p: "topP",
+  top_k: "topK",
+  min_p: "minP",
+  typical_p: "typical",
+  top_n_sigma: "topNSigma",
+  min_keep: "minKeep",
+  repeat_penalty: "repeatPenalty",
+  repetition_penalty: "repeatPenalty",
+  repeat_last_n: "penaltyLastTokens",
+  frequency_penalty: "frequencyPenalty",
+  presence_penalty: "presencePenalty",
+  dynatemp_range: "dynamicTemperatureRange",
+  dynatemp_exponent: "dynamicTemperatureExponent",
+  xtc_probability: "xtcProbability",
+  xtc_threshold: "xtcThreshold",
+  dry_multiplier: "dryMultiplier",
+  dry_base: "dryBase",
+  dry_allowed_length: "dryAllowedLength",
+  dry_penalty_last_n: "dryPenaltyLastTokens",
+  mirostat: "mirostat",
+  mirostat_tau: "mirostatTau",
+  mirostat_eta: "mirostatEta",
+} as const satisfies Record<string, NumericSetting>;
+
+type NumericField = keyof typeof numeric;
+
+function numberOf(field: NumericField): z.ZodOptional<z.ZodNumber> {
+  const [least, most, whole] = samplingRanges[numeric[field]];
+  const number = whole ? z.int() : z.number();
+  // -1 is how other servers switch top-k off.
+  return number
+    .min(field === "top_k" ? -1 : least)
+    .max(most)
+    .optional();
+}
+
+const bias = z.number().min(-1e6).max(1e6);
+
+export const samplingFields = {
+  ...(Object.fromEntries(Object.keys(numeric).map((field) => [field, numberOf(field as NumericField)])) as Record<
+    NumericField,
+    z.ZodOptional<z.ZodNumber>
+  >),
+  seed: z.int().optional().describe("The same seed gives the same answer; below 0 or left out: a random one."),
+  logit_bias: z
+    .union([
+      z.record(z.string().regex(/^\d{1,9}$/, "keys are token ids"), bias),
+      z.array(z.tuple([z.int().min(0), z.union([bias, z.literal(false)])])),
+    ])
+    .optional()
+    .describe("Token id -> bias; as a list of pairs also `[id, false]`, which bans the token."),
+  dry_sequence_breakers: z.array(z.string()).max(mostBreakers).optional(),
+  samplers: z
+    .union([z.array(z.enum(samplerNames)).max(32), z.string().max(32)])
+    .optional()
+    .describe("Which samplers run and in which order: names, or a letter each."),
+};
+
+export type SamplingInput = z.output<z.ZodObject<typeof samplingFields>>;
+
+/**
+ * What the request says, else what the file recommends, else llama.cpp's defaults.
+ * @throws HttpError 400
+ */
+export function samplingOf(input: SamplingInput, info: ModelInfo): SamplingSettings {
+  const settings: Record<string, unknown> = { ...defaultSampling, ...info.samplingDefaults };
+  for (const [field, setting] of Object.entries(numeric).reverse()) {
+    const value = input[field as NumericField];
+    if (value !== undefined) settings[setting] = field === "top_k" ? Math.max(0, value) : value;
+  }
+  const { seed } = input;
+  settings.seed = seed === undefined || seed < 0 ? randomInt(2 ** 47) : seed;
+  if (input.logit_bias !== undefined) settings.logitBias = biasOf(input.logit_bias, info.vocab);
+  if (input.dry_sequence_breakers !== undefined) settings.drySequenceBreakers = input.dry_sequence_breakers;
+  if (typeof input.samplers === "string") settings.samplers = samplersOfLetters(input.samplers);
+  else if (input.samplers !== undefined) settings.samplers = input.samplers;
+  return settings as unknown as SamplingSettings;
+}
+
+function biasOf(given: NonNullable<SamplingInput["logit_bias"]>, vocab: number): [number, number][] {
+  const pairs = Array.isArray(given) ? given : Object.entries(given).map(([id, value]) => [Number(id), value] as const);
+  return pairs.map(([id, value]) => {
+    if (id >= vocab) throw wrongField("logit_bias", `logit_bias: token ${id} is not in the vocabulary of ${vocab}`);
+    return [id, value === false ? -Infinity : value];
+  });
+}

@@ -1,0 +1,101 @@
+/** `hundredweight serve` as a process: starts, says where, drains, ends. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { packageRoot } from "../../src/package-root.js";
+import { finish } from "../support/cli.js";
+import { chatModel, needsThreads, postJson, sseEvents, testFolder, until } from "./support.js";
+
+function startCli(args: readonly string[]): ChildProcess {
+  const program = join(packageRoot(), "bin", "hundredweight.js");
+  return spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+}
+
+const runCli = (args: readonly string[]): ReturnType<typeof finish> => finish(startCli(args));
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly ended: ReturnType<typeof finish>;
+  readonly url: string;
+}
+
+async function start(...args: string[]): Promise<Started> {
+  const child = startCli(["serve", await chatModel(), "--data", testFolder(), "--threads", "1", ...args]);
+  let said = "";
+  child.stderr?.on("data", (chunk) => {
+    said += chunk;
+  });
+  const ended = finish(child);
+  await until(() => /^ready: /m.test(said) || child.exitCode !== null, "the server is ready", 60_000);
+  const url = /listening on (\S+),/.exec(said)?.[1];
+  assert.ok(url, said);
+  return { child, ended, url };
+}
+
+const endless = {
+  messages: [{ role: "user", content: "hello" }],
+  ignore_eos: true,
+  max_tokens: 900,
+  stream: true,
+};
+
+describe("serve", { skip: needsThreads, concurrency: 2 }, () => {
+  it("drains at SIGTERM: the running answer gets its end", async () => {
+    const { child, ended, url } = await start("--port", "0", "--drain-timeout", "0.5");
+    const response = await postJson(`${url}/v1/chat/completions`, endless);
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    while (!text.includes('"content"')) text += (await reader.read()).value;
+    child.kill("SIGTERM");
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+    const events = sseEvents(text);
+    assert.equal(events.at(-1), "data: [DONE]");
+    const last = JSON.parse(events.at(-2)!.slice(6));
+    assert.equal(last.choices[0].finish_reason, "length");
+    const end = await ended;
+    assert.deepEqual([end.code, end.signal], [0, null], end.err);
+    assert.match(end.err, /ending: 1 answers/);
+  });
+
+  it("says in one line that the port is taken", async () => {
+    const { child, ended, url } = await start("--port", "0");
+    const second = await runCli(["serve", await chatModel(), "--port", new URL(url).port, "--data", testFolder()]);
+    assert.equal(second.code, 1);
+    assert.match(second.err, /^error\[ADDRESS_IN_USE\]: [^\n]*--port\n$/);
+    assert.equal((await fetch(`${url}/health`)).status, 200);
+    child.kill("SIGINT");
+    const end = await ended;
+    assert.deepEqual([end.code, end.signal], [0, null], end.err);
+  });
+
+  it("ends at once at the second Ctrl-C", async () => {
+    const { child, ended, url } = await start("--port", "0", "--drain-timeout", "600");
+    const response = await postJson(`${url}/v1/chat/completions`, endless);
+    const reader = response.body!.getReader();
+    await reader.read();
+    child.kill("SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    child.kill("SIGINT");
+    const end = await ended;
+    assert.equal(end.code, 1, end.err);
+    assert.match(end.err, /error\[CANCELLED\]/);
+    await reader.cancel().catch(() => {});
+  });
+
+  it("refuses what cannot work before anything is loaded", async () => {
+    const cases: readonly [args: string[], code: number, text: RegExp][] = [
+      [["--host", "0.0.0.0"], 2, /OPTION_INVALID.*--api-key/],
+      [["--tls-cert", "x.pem"], 2, /belong together/],
+      [["--port", "70000"], 2, /--port/],
+    ];
+    for (const [args, code, text] of cases) {
+      const end = await runCli(["serve", await chatModel(), ...args]);
+      assert.equal(end.code, code, end.err);
+      assert.match(end.err, text);
+    }
+    const missing = await runCli(["serve", "/nowhere/model.gguf", "--port", "0", "--data", testFolder()]);
+    assert.equal(missing.code, 1);
+    assert.match(missing.err, /error\[FILE_NOT_FOUND\]/);
+  });
+});

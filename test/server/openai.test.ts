@@ -1,0 +1,263 @@
+/** npm `openai`, unmodified, against the server: what it sends is taken, what it gets has OpenAI's shapes. */
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import OpenAI from "openai";
+import type { RunningServer } from "../../src/server/index.js";
+import * as shapes from "./shapes.js";
+import { chatModel, needsThreads, serveForTests, until } from "./support.js";
+
+const messages = [
+  { role: "system" as const, content: "Speak as a king." },
+  { role: "user" as const, content: "And the king said" },
+];
+
+describe("npm openai", { skip: needsThreads }, () => {
+  let server: RunningServer;
+  let client: OpenAI;
+  const model = "demo-chat";
+
+  before(async () => {
+    server = await serveForTests({ modelPath: await chatModel(), engine: { threads: 1, sequences: 4 } });
+    client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
+  });
+
+  it("lists and retrieves models", async () => {
+    const list = await client.models.list();
+    assert.deepEqual(
+      list.data.map((m) => shapes.model.parse(m).id),
+      [model],
+    );
+    shapes.model.parse(await client.models.retrieve(model));
+    await assert.rejects(client.models.retrieve("gpt-5"), OpenAI.NotFoundError);
+  });
+
+  it("answers a conversation, the same with the same seed", async () => {
+    const ask = { model, messages, max_tokens: 12, seed: 7, temperature: 0.8 };
+    const first = shapes.chatCompletion.parse(await client.chat.completions.create(ask));
+    const second = shapes.chatCompletion.parse(await client.chat.completions.create(ask));
+    assert.equal(first.choices[0]!.message.content, second.choices[0]!.message.content);
+    assert.equal(first.choices[0]!.finish_reason, "length");
+    assert.equal(first.usage.completion_tokens, 12);
+    assert.equal(first.usage.total_tokens, first.usage.prompt_tokens + 12);
+    assert.ok(second.usage.prompt_tokens_details.cached_tokens > 0, "nothing of the same prompt was kept");
+    const other = await client.chat.completions.create({ ...ask, seed: 8 });
+    assert.notEqual(other.choices[0]!.message.content, first.choices[0]!.message.content);
+  });
+
+  it("streams the same answer, with usage at the end", async () => {
+    const ask = { model, messages, max_tokens: 12, seed: 7, temperature: 0.8 };
+    const whole = await client.chat.completions.create(ask);
+    const plain = await client.chat.completions.create({ ...ask, stream: true });
+    let text = "";
+    const reasons: unknown[] = [];
+    for await (const chunk of plain) {
+      assert.equal(chunk.usage, undefined);
+      const [choice] = shapes.chatChunk.parse(chunk).choices;
+      text += chunk.choices[0]?.delta.content ?? "";
+      reasons.push(choice?.finish_reason);
+    }
+    assert.equal(text, whole.choices[0]!.message.content);
+    assert.equal(reasons.at(-1), "length");
+    assert.deepEqual(new Set(reasons.slice(0, -1)), new Set([null]));
+
+    const counted = await client.chat.completions.create({
+      ...ask,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    const chunks = [];
+    for await (const chunk of counted) chunks.push(shapes.chatChunkWithUsage.parse(chunk));
+    const last = chunks.at(-1)!;
+    assert.deepEqual(last.choices, []);
+    assert.equal(last.usage?.completion_tokens, 12);
+    assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === null));
+  });
+
+  it("has the stream helper of the library", async () => {
+    const runner = client.chat.completions.stream({ model, messages, max_tokens: 8, temperature: 0 });
+    const final = await runner.finalChatCompletion();
+    const whole = await client.chat.completions.create({ model, messages, max_tokens: 8, temperature: 0 });
+    assert.equal(final.choices[0]!.message.content, whole.choices[0]!.message.content);
+  });
+
+  it("gives log-probabilities, whole and streamed", async () => {
+    const ask = { model, messages, max_tokens: 6, temperature: 0, logprobs: true, top_logprobs: 3 };
+    const whole = shapes.chatCompletion.parse(await client.chat.completions.create(ask));
+    const content = whole.choices[0]!.logprobs!.content;
+    assert.equal(content.length, 6);
+    for (const { token, logprob, top_logprobs } of content) {
+      assert.equal(top_logprobs.length, 3);
+      // Greedy: the chosen one is the likeliest.
+      assert.deepEqual([top_logprobs[0]!.token, top_logprobs[0]!.logprob], [token, logprob]);
+      assert.ok(top_logprobs.reduce((sum, t) => sum + Math.exp(t.logprob), 0) <= 1 + 1e-6);
+    }
+    const bytes = Buffer.from(content.flatMap((entry) => entry.bytes));
+    assert.equal(bytes.toString("utf8"), whole.choices[0]!.message.content);
+    const streamed = [];
+    for await (const chunk of await client.chat.completions.create({ ...ask, stream: true })) {
+      streamed.push(...(shapes.chatChunk.parse(chunk).choices[0]?.logprobs?.content ?? []));
+    }
+    assert.deepEqual(streamed, content);
+  });
+
+  it("makes n answers with seeds that differ", async () => {
+    const ask = { model, messages, max_tokens: 8, seed: 3, temperature: 1 };
+    const several = shapes.chatCompletion.parse(await client.chat.completions.create({ ...ask, n: 3 }));
+    assert.deepEqual(
+      several.choices.map((choice) => choice.index),
+      [0, 1, 2],
+    );
+    assert.equal(several.usage.completion_tokens, 24);
+    const second = await client.chat.completions.create({ ...ask, seed: 4 });
+    assert.equal(several.choices[1]!.message.content, second.choices[0]!.message.content);
+    const texts = ["", "", ""];
+    for await (const chunk of await client.chat.completions.create({ ...ask, n: 3, stream: true })) {
+      for (const { index, delta } of chunk.choices) texts[index] += delta.content ?? "";
+    }
+    assert.deepEqual(
+      texts,
+      several.choices.map((choice) => choice.message.content),
+    );
+  });
+
+  it("ends at stop texts", async () => {
+    const ask = { model, messages, max_tokens: 40, temperature: 0 };
+    const free = (await client.chat.completions.create(ask)).choices[0]!.message.content!;
+    const word = free.trim().split(/\s+/)[2]!;
+    for (const stop of [word, ["never in there", word]]) {
+      const { choices } = await client.chat.completions.create({ ...ask, stop });
+      assert.equal(choices[0]!.message.content, free.slice(0, free.indexOf(word)));
+      assert.equal(choices[0]!.finish_reason, "stop");
+    }
+  });
+
+  it("continues texts, lists of them, and token ids", async () => {
+    const ask = { model, max_tokens: 8, temperature: 0 };
+    const one = shapes.completion.parse(await client.completions.create({ ...ask, prompt: "In the beginning" }));
+    const two = shapes.completion.parse(
+      await client.completions.create({ ...ask, prompt: ["And it came", "In the beginning"] }),
+    );
+    assert.equal(two.choices[1]!.text, one.choices[0]!.text);
+    const tokens = await fetch(`${server.url}/tokenize`, {
+      method: "POST",
+      body: JSON.stringify({ content: "In the beginning", add_special: true }),
+    }).then((r) => r.json() as Promise<{ tokens: number[] }>);
+    const ids = await client.completions.create({ ...ask, prompt: tokens.tokens });
+    assert.equal(ids.choices[0]!.text, one.choices[0]!.text);
+    let text = "";
+    for await (const chunk of await client.completions.create({ ...ask, prompt: "In the beginning", stream: true })) {
+      shapes.completionChunk.parse(chunk);
+      text += chunk.choices[0]?.text ?? "";
+    }
+    assert.equal(text, one.choices[0]!.text);
+    const short = await client.completions.create({ model, prompt: "In", temperature: 0, seed: 1 });
+    assert.ok(short.usage!.completion_tokens <= 16);
+  });
+
+  it("echoes and scores a prompt", async () => {
+    const prompt = "In the beginning God created the heaven";
+    const ask = { model, prompt, max_tokens: 2, echo: true, logprobs: 2, temperature: 0 };
+    const whole = shapes.completion.parse(await client.completions.create(ask));
+    const { text, logprobs } = whole.choices[0]!;
+    assert.ok(text.startsWith(prompt));
+    const { tokens, token_logprobs, top_logprobs, text_offset } = logprobs!;
+    const promptTokens = whole.usage.prompt_tokens;
+    assert.equal(tokens.length, promptTokens + 2);
+    assert.deepEqual([token_logprobs[0], top_logprobs[0]], [null, null]);
+    assert.ok(token_logprobs.slice(1).every((value) => value !== null && value < 0));
+    tokens.forEach((token, i) => {
+      if (i > 0) assert.equal(text.slice(text_offset[i]!, text_offset[i]! + token.length), token, `token ${i}`);
+    });
+    // The same text with one token fewer scores its tokens the same.
+    const shorter = await client.completions.create({ ...ask, max_tokens: 0 });
+    assert.deepEqual(shorter.choices[0]!.logprobs!.token_logprobs, token_logprobs.slice(0, promptTokens));
+    assert.equal(shorter.choices[0]!.text, prompt);
+    assert.equal(shorter.usage!.completion_tokens, 0);
+  });
+
+  it("makes embeddings, as numbers and as base64", async () => {
+    const input = ["And the king said", "And the queen said", "four thousand cubits"];
+    // Without encoding_format the library asks for base64 and decodes it.
+    const packed = shapes.embeddings.parse(await client.embeddings.create({ model, input }));
+    const plain = shapes.embeddings.parse(await client.embeddings.create({ model, input, encoding_format: "float" }));
+    assert.deepEqual(packed.data, plain.data);
+    const vectors = plain.data.map((d) => d.embedding);
+    const dot = (a: number[], b: number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+    for (const v of vectors) assert.ok(Math.abs(dot(v, v) - 1) < 1e-5, `length ${dot(v, v)}`);
+    assert.ok(dot(vectors[0]!, vectors[1]!) > dot(vectors[0]!, vectors[2]!));
+    await assert.rejects(client.embeddings.create({ model, input, dimensions: 3 }), /dimensions/);
+  });
+
+  it("frees the engine when a stream is aborted", async (t) => {
+    const { gate } = server.context;
+    const long = { model, messages, max_tokens: 900, temperature: 1, stream: true as const };
+    const stream = await client.chat.completions.create({ ...long, ignore_eos: true } as typeof long);
+    for await (const _ of stream) break; // the library aborts the request
+    const aborted = performance.now();
+    await until(() => gate.count === 0, "the job of an aborted stream ends");
+    t.diagnostic(`freed after ${(performance.now() - aborted).toFixed(1)} ms`);
+
+    const controller = new AbortController();
+    const pending = client.chat.completions.create(
+      { model, messages, max_tokens: 900, temperature: 1, ignore_eos: true } as never,
+      { signal: controller.signal },
+    );
+    await until(() => gate.count === 1, "the request arrives");
+    setTimeout(() => controller.abort(), 20);
+    // The headers are there by now, so it is the reading of the body that ends.
+    await assert.rejects(pending, /abort/i);
+    await until(() => gate.count === 0, "the job of an aborted request ends");
+  });
+
+  it("names what is wrong", async () => {
+    const fails = (body: object): Promise<InstanceType<typeof OpenAI.APIError>> =>
+      client.chat.completions.create({ model, messages, ...body } as never).then(
+        () => assert.fail(`taken: ${JSON.stringify(body)}`),
+        (error) => error,
+      );
+    const cases: readonly [body: object, param: string][] = [
+      [{ messages: [] }, "messages"],
+      [{ messages: [{ content: "no role" }] }, "messages[0].role"],
+      [{ messages: [{ role: "user", content: 7 }] }, "messages[0].content"],
+      [
+        { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "file:///etc/passwd" } }] }] },
+        "messages[0].content[0]",
+      ],
+      [{ temperature: "hot" }, "temperature"],
+      [{ temperature: -1 }, "temperature"],
+      [{ top_p: 1.5 }, "top_p"],
+      [{ n: 0 }, "n"],
+      [{ n: 500 }, "n"],
+      [{ max_tokens: 1.5 }, "max_tokens"],
+      [{ logit_bias: { word: 1 } }, "logit_bias"],
+      [{ logit_bias: { "9999999": 1 } }, "logit_bias"],
+      [{ top_logprobs: 2 }, "top_logprobs"],
+      [{ stop: [1] }, "stop"],
+      [{ tools: [{ type: "function", function: { name: "f" } }] }, "tools"],
+      [{ response_format: { type: "json_object" } }, "response_format"],
+      [{ response_format: { type: "json_schema", json_schema: {} } }, "response_format"],
+      [{ grammar: "root ::= x" }, "grammar"],
+      [{ messages: [{ role: "user", content: "word ".repeat(3000) }] }, "messages"],
+    ];
+    for (const [body, param] of cases) {
+      const error = await fails(body);
+      assert.ok(error instanceof OpenAI.BadRequestError, `${param}: ${error}`);
+      assert.ok(error.param?.startsWith(param), `${param}: ${error.param} ${error.message}`);
+      shapes.failure.parse({ error: error.error });
+    }
+    const tooLong = await fails({ messages: [{ role: "user", content: "word ".repeat(3000) }] });
+    assert.equal(tooLong.code, "context_length_exceeded");
+    assert.match(tooLong.message, /the prompt has \d{4,} tokens, the context of this server 1024/);
+    await assert.rejects(client.completions.create({ model, prompt: "a", suffix: "b" }), /suffix/);
+  });
+
+  it("takes what it does not know and says so", async () => {
+    const { data, response } = await client.chat.completions
+      .create({ model: "gpt-4o", messages, max_tokens: 1, made_up: 1, "x\r\ny": 2 } as never)
+      .withResponse();
+    shapes.chatCompletion.parse(data);
+    const warnings = response.headers.get("x-hundredweight-warnings")!;
+    assert.match(warnings, /unknown parameters ignored: made_up, x\?\?y/);
+    assert.match(warnings, /'gpt-4o' is not served/);
+  });
+});

@@ -1,0 +1,37 @@
+/** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
+import { startServer } from "../../src/server/index.js";
+import { FakeEngine, type FakeJob } from "./fake-engine.js";
+
+const [modelPath, dataFolder, engineKind] = process.argv.slice(2) as [string, string, "real" | "played"];
+
+/** As many tokens as are wanted, one at a time. */
+function play(job: FakeJob): void {
+  let left = job.request.maxTokens;
+  const step = (): void => {
+    if (job.cancelled) return;
+    if (left-- <= 0) job.finish("length");
+    else {
+      if (!job.paused) job.token("word ");
+      setImmediate(step);
+    }
+  };
+  step();
+}
+
+const server = await startServer({
+  modelPath,
+  config: { port: 0, dataFolder, maxBodyBytes: 2 ** 20, maxAnswers: 48 },
+  engine: { sequences: 4 },
+  log: (line) => process.stderr.write(`${line}\n`),
+  ...(engineKind === "played" && { openEngine: async () => new FakeEngine(play, { contextTokens: 1024 }) }),
+});
+await server.loaded;
+process.on("message", (message) => {
+  if (message === "memory") {
+    const collect = (globalThis as { gc?: () => void }).gc;
+    collect?.();
+    collect?.();
+    process.send?.({ memory: process.memoryUsage(), open: server.context.gate.count });
+  } else void server.stop().then(() => process.disconnect());
+});
+process.send?.({ url: server.url });

@@ -1,0 +1,108 @@
+/** Servers for tests: with the bundled model, a chat template added, or with an engine the test plays itself. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import { openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { packageRoot } from "../../src/package-root.js";
+import { type RunningServer, type ServerConfig, type StartOptions, startServer } from "../../src/server/index.js";
+import { type FakeEngine, plainTemplate } from "./fake-engine.js";
+import { readRanges } from "./read-ranges.js";
+
+/** Engines of TypeScript sources have no thread of their own: the server's loop would wait for every pass. */
+export const needsThreads = import.meta.url.endsWith(".ts")
+  ? "SKIPPED: needs engine threads, so the built files: npm run build && node scripts/test.mjs --no-build server/"
+  : false;
+if (needsThreads) console.log(needsThreads);
+
+export const demoModel = join(packageRoot(), "models", "demo.gguf");
+
+let folder: string | undefined;
+
+export function testFolder(): string {
+  if (folder === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "hundredweight-server-"));
+    folder = made;
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+  }
+  return folder;
+}
+
+const written = new Map<string, Promise<string>>();
+
+/** The bundled model with a chat template: it has none of its own. */
+export function chatModel(template = plainTemplate, name = "demo-chat"): Promise<string> {
+  let path = written.get(name);
+  if (path === undefined) {
+    path = writeChatModel(template, name);
+    written.set(name, path);
+  }
+  return path;
+}
+
+async function writeChatModel(template: string, name: string): Promise<string> {
+  const path = join(testFolder(), `${name}.gguf`);
+  const demo = openGguf(demoModel);
+  const metadata = new Map<string, TypedValue>(demo.metadata.entries());
+  metadata.set("tokenizer.chat_template", { type: "string", value: template });
+  const tensors = [...demo.tensors.values()].map(({ name, dtype, shape, extent }) => ({
+    name,
+    dtype,
+    shape,
+    data: () => readRanges(extent),
+  }));
+  await writeGguf(path, { metadata, tensors });
+  return path;
+}
+
+const serving: RunningServer[] = [];
+// For the whole file: hooks registered by a test or by another hook are not always called.
+after(() => Promise.all(serving.splice(0).map((server) => server.stop())));
+
+/** Stopped when the tests of the file are done. */
+export async function serveForTests(options: StartOptions): Promise<RunningServer> {
+  const config = { port: 0, drainTimeoutMs: 0, dataFolder: testFolder(), ...options.config };
+  const server = await startServer({ ...options, config });
+  serving.push(server);
+  await server.loaded;
+  return server;
+}
+
+export async function serveFake(
+  engine: FakeEngine,
+  config: Partial<ServerConfig> = {},
+  modelPath?: string,
+): Promise<RunningServer> {
+  const openEngine: StartOptions["openEngine"] = async (_path, _options, watcher) => {
+    engine.watcher = watcher;
+    return engine;
+  };
+  return serveForTests({ modelPath: modelPath ?? (await chatModel()), config, openEngine });
+}
+
+export function postJson(url: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+  const { headers, ...rest } = init;
+  return fetch(url, {
+    method: "POST",
+    body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+    headers: { "content-type": "application/json", ...(headers as Record<string, string> | undefined) },
+    ...rest,
+  });
+}
+
+export interface FailureBody {
+  readonly error: { readonly message: string; readonly type: string; readonly param: unknown; readonly code: unknown };
+}
+
+/** Events of a stream: comments begin with ":". */
+export function sseEvents(text: string): string[] {
+  return text.split("\n\n").filter((event) => event !== "");
+}
+
+export async function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -1,0 +1,145 @@
+/** Templates and tokens: what a file's template does wrong hits one request, never the server. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { FakeEngine, type FakeJob, plainTemplate } from "./fake-engine.js";
+import { chatModel, demoModel, type FailureBody, postJson, serveFake } from "./support.js";
+
+const ask = { messages: [{ role: "user", content: "hello" }] };
+const quick = (job: FakeJob): void => {
+  job.token("yes");
+  job.finish();
+};
+/** Loops for ever (2^60 rounds) when a message says so. */
+const hostile = `${plainTemplate}{% if messages[0].content == 'hang' %}{% for a in range(1000000) %}{% for b in range(1000000) %}{% for c in range(1000000) %}{% set x = c %}{% endfor %}{% endfor %}{% endfor %}{% endif %}{% if messages[0].content == 'raise' %}{{ raise_exception('no such talk') }}{% endif %}`;
+
+describe("templates", { concurrency: 2 }, () => {
+  it("ends a template that does not end, and serves on", async () => {
+    const path = await chatModel(hostile, "hostile");
+    const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 1500 }, path);
+    const chat = `${server.url}/v1/chat/completions`;
+    const hanging = postJson(chat, { messages: [{ role: "user", content: "hang" }] });
+    // Behind it in the queue: it waits, and is answered by the worker that is started again.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const behind = postJson(chat, ask);
+    const health = await fetch(`${server.url}/health`);
+    assert.equal(health.status, 200);
+    const failed = await hanging;
+    assert.equal(failed.status, 500);
+    assert.equal(((await failed.json()) as FailureBody).error.code, "text_timeout");
+    assert.equal((await behind).status, 200);
+    assert.equal(server.context.model.textRestarts, 1);
+    const raised = await postJson(chat, { messages: [{ role: "user", content: "raise" }] });
+    assert.equal(raised.status, 400);
+    assert.match(((await raised.json()) as FailureBody).error.message, /no such talk/);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.match(metrics, /^hundredweight_text_worker_restarts_total 1$/m);
+  });
+
+  it("shows the prompt a conversation becomes, and its tokens", async () => {
+    const server = await serveFake(new FakeEngine());
+    const post = async (path: string, body: object) => (await postJson(server.url + path, body)).json();
+    const conversation = { messages: [{ role: "developer", content: "Be brief." }, ...ask.messages] };
+    assert.deepEqual(await post("/apply-template", conversation), {
+      prompt: "system: Be brief.\nuser: hello\nassistant:",
+    });
+    const parts = {
+      messages: [
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "hel" },
+            { type: "text", text: "lo" },
+          ],
+        },
+      ],
+    };
+    assert.deepEqual(await post("/apply-template", { ...parts, add_generation_prompt: false }), {
+      prompt: "user: hello\n",
+    });
+    const { tokens, count } = (await post("/tokenize", { content: "In the beginning \u00e9\u{1f600}" })) as {
+      tokens: number[];
+      count: number;
+    };
+    assert.equal(tokens.length, count);
+    assert.deepEqual(await post("/detokenize", { tokens }), { content: "In the beginning \u00e9\u{1f600}" });
+    const pieces = (await post("/tokenize", { content: "\u{1f600}", with_pieces: true })) as {
+      tokens: { piece: string | number[] }[];
+    };
+    const bytes = pieces.tokens.flatMap(({ piece }) => (typeof piece === "string" ? [...Buffer.from(piece)] : piece));
+    assert.equal(Buffer.from(bytes).toString("utf8"), "\u{1f600}");
+    const special = (await post("/tokenize", { content: "a", add_special: true })) as { tokens: number[] };
+    assert.equal(special.tokens[0], 0);
+    const wrong = (await post("/detokenize", { tokens: [5, 99_999] })) as FailureBody;
+    assert.match(wrong.error.message, /99999/);
+  });
+
+  it("says that a model has no template", async () => {
+    const server = await serveFake(new FakeEngine(quick), {}, demoModel);
+    const answer = await postJson(`${server.url}/v1/chat/completions`, ask);
+    assert.equal(answer.status, 400);
+    assert.equal(((await answer.json()) as FailureBody).error.code, "template_missing");
+    const continued = await postJson(`${server.url}/v1/completions`, { prompt: "" });
+    assert.equal(continued.status, 200);
+  });
+});
+
+describe("descriptions", () => {
+  it("has an OpenAPI document that names every field", async () => {
+    const server = await serveFake(new FakeEngine());
+    const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+      openapi: string;
+      paths: Record<
+        string,
+        {
+          post?: {
+            requestBody: { content: { "application/json": { schema: { properties: object; required: string[] } } } };
+          };
+        }
+      >;
+    };
+    assert.equal(document.openapi, "3.1.0");
+    const { schema } = document.paths["/v1/chat/completions"]!.post!.requestBody.content["application/json"];
+    for (const field of [
+      "messages",
+      "temperature",
+      "dry_multiplier",
+      "logit_bias",
+      "stream_options",
+      "max_completion_tokens",
+    ]) {
+      assert.ok(Object.hasOwn(schema.properties, field), field);
+    }
+    assert.deepEqual(schema.required, ["messages"]);
+    // What it points to is there.
+    const text = JSON.stringify(document);
+    for (const [, pointer] of text.matchAll(/"\$ref":"#\/([^"]+)"/g)) {
+      const found = pointer!.split("/").reduce<unknown>((at, key) => (at as Record<string, unknown>)?.[key], document);
+      assert.notEqual(found, undefined, pointer);
+    }
+  });
+
+  it("has metrics in Prometheus's text format", async () => {
+    const server = await serveFake(new FakeEngine(quick));
+    await (await postJson(`${server.url}/v1/chat/completions`, ask)).text();
+    const answer = await fetch(`${server.url}/metrics`);
+    assert.match(answer.headers.get("content-type")!, /^text\/plain; version=0\.0\.4/);
+    const lines = (await answer.text()).trimEnd().split("\n");
+    const typed = new Set<string>();
+    for (const line of lines) {
+      const comment = /^# (HELP|TYPE) ([a-z_0-9]+) (.+)$/.exec(line);
+      if (comment) {
+        if (comment[1] === "TYPE") typed.add(comment[2]!);
+        continue;
+      }
+      const sample =
+        /^([a-z_0-9]+?)(_bucket|_sum|_count)?(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$/.exec(
+          line,
+        );
+      assert.ok(sample, line);
+      assert.ok(typed.has(sample[1]!) || typed.has(`${sample[1]}${sample[2] ?? ""}`), `no TYPE for ${line}`);
+    }
+    assert.ok(lines.includes("hundredweight_generated_tokens_total 1"));
+    assert.ok(lines.includes('hundredweight_http_requests_total{route="/v1/chat/completions",status="200"} 1'));
+    assert.ok(lines.includes("hundredweight_ready 1"));
+  });
+});
