@@ -222,11 +222,11 @@ export class Answers {
     const timer = setInterval(() => {
       if (storing || live.text === "") return;
       storing = true;
-      stored = this.#write(live, { ...live.message, content: live.text })
-        .catch(() => {}) // the end is written again, and its failure told
-        .finally(() => {
-          storing = false;
-        });
+      const done = () => {
+        storing = false;
+      };
+      // A failure is told when the end cannot be written either.
+      stored = this.#write(live, { ...live.message, content: live.text }).then(done, done);
     }, storeEveryMs);
     let ended: Message;
     try {
@@ -243,7 +243,7 @@ export class Answers {
     }
     await stored;
     try {
-      await this.#write(live, ended, true);
+      this.publishSettings(await this.#write(live, ended, true));
     } catch (thrown) {
       const { code, message } = asHundredweightError(thrown);
       // Its conversation is gone: nobody wants to know.
@@ -255,11 +255,11 @@ export class Answers {
     this.publish(live.conversation, { type: "message", message: ended });
   }
 
-  async #write(live: Live, message: Message, touch = false): Promise<void> {
+  #write(live: Live, message: Message, touch = false): Promise<Conversation> {
     const replace = (before: Conversation) => ({
       messages: before.messages.map((old) => (old.id === message.id ? message : old)),
     });
-    await this.#store.update(live.conversation, replace, { touch });
+    return this.#store.update(live.conversation, replace, { touch });
   }
 
   #eventsOf(live: Live): AnswerEvents {
