@@ -6,22 +6,25 @@ import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
-const outDir = join(root, "..", "dist", "page");
 
 /** Below, a compressed form saves nothing worth a file. */
 const leastBytes = 512;
 
+let folder = "";
 const precompress: Plugin = {
   name: "precompress",
   apply: "build",
+  configResolved: ({ build }) => {
+    folder = build.outDir;
+  },
   closeBundle() {
-    for (const name of readdirSync(outDir, { recursive: true }).map(String)) {
+    for (const name of readdirSync(folder, { recursive: true }).map(String)) {
       if (!/\.(html|js|css|svg|webmanifest)$/.test(name)) continue;
-      const plain = readFileSync(join(outDir, name));
+      const plain = readFileSync(join(folder, name));
       if (plain.byteLength < leastBytes) continue;
       const params = { [constants.BROTLI_PARAM_SIZE_HINT]: plain.byteLength };
-      writeFileSync(join(outDir, `${name}.br`), brotliCompressSync(plain, { params }));
-      writeFileSync(join(outDir, `${name}.gz`), gzipSync(plain, { level: 9 }));
+      writeFileSync(join(folder, `${name}.br`), brotliCompressSync(plain, { params }));
+      writeFileSync(join(folder, `${name}.gz`), gzipSync(plain, { level: 9 }));
     }
   },
 };
@@ -36,7 +39,7 @@ export default defineConfig({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   plugins: [precompress],
   build: {
-    outDir,
+    outDir: join(root, "..", "dist", "page"),
     emptyOutDir: true,
     target: "es2022",
     // The page's policy allows no data: scripts or styles; small files are files too.

@@ -11,6 +11,7 @@ import { type IoMode, openResidency } from "./residency.js";
 const gibibyte = 2 ** 30;
 const machine: MachineProfile = {
   threads: 4,
+  memoryLimitBytes: 16 * gibibyte,
   availableBytes: 12 * gibibyte,
   memoryReadBytesPerSecond: 20e9,
   diskReadBytesPerSecond: 2e9,

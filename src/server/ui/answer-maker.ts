@@ -113,6 +113,11 @@ export function plainText(messages: AnswerRequest["messages"]): string {
 
 /** What a conversation that says nothing gets. */
 export function samplingDefaults(info: ServedModel["info"]): ConversationSampling {
-  const { temperature, topK, topP, minP, repeatPenalty } = { ...defaultSampling, ...info.samplingDefaults };
-  return { temperature, topK, topP, minP, repeatPenalty };
+  const {
+    logitBias: _,
+    samplers: __,
+    drySequenceBreakers: ___,
+    ...numbers
+  } = { ...defaultSampling, ...info.samplingDefaults };
+  return numbers;
 }

@@ -23,25 +23,32 @@ const time = z.iso.datetime();
 const title = z.string().min(1).max(limits.titleCharacters);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
+const between = (least: number, most: number) => z.number().min(least).max(most).exactOptional();
+const whole = (least: number, most: number) => z.number().int().min(least).max(most).exactOptional();
+const mostTokens = 2 ** 31 - 1;
+
 /** What is absent is the model's own default. */
 export const samplingSchema = z.strictObject({
-  temperature: z.number().min(0).max(1000).exactOptional(),
-  topK: z
-    .number()
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .exactOptional(),
-  topP: z.number().min(0).max(1).exactOptional(),
-  minP: z.number().min(0).max(1).exactOptional(),
-  repeatPenalty: z.number().min(1e-6).max(1e6).exactOptional(),
-  seed: count.exactOptional(),
-  maxTokens: z
-    .number()
-    .int()
-    .min(1)
-    .max(2 ** 31 - 1)
-    .exactOptional(),
+  temperature: between(0, 1000),
+  topK: whole(0, mostTokens),
+  topP: between(0, 1),
+  minP: between(0, 1),
+  repeatPenalty: between(1e-6, 1e6),
+  frequencyPenalty: between(-1e6, 1e6),
+  presencePenalty: between(-1e6, 1e6),
+  penaltyLastTokens: whole(-1, mostTokens),
+  typical: between(0, 1),
+  topNSigma: between(-1, 1e6),
+  xtcProbability: between(0, 1),
+  xtcThreshold: between(0, 1),
+  dryMultiplier: between(0, 1e6),
+  dryBase: between(0, 1e6),
+  dryAllowedLength: whole(0, mostTokens),
+  mirostat: whole(0, 2),
+  mirostatTau: between(0, 1e6),
+  mirostatEta: between(0, 1e6),
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  maxTokens: whole(1, mostTokens),
 });
 
 const headerSchema = z.object({ version: z.literal(version), id, title, createdAt: time, updatedAt: time });

@@ -16,6 +16,19 @@ export interface ConversationSampling {
   readonly topP?: number;
   readonly minP?: number;
   readonly repeatPenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly penaltyLastTokens?: number;
+  readonly typical?: number;
+  readonly topNSigma?: number;
+  readonly xtcProbability?: number;
+  readonly xtcThreshold?: number;
+  readonly dryMultiplier?: number;
+  readonly dryBase?: number;
+  readonly dryAllowedLength?: number;
+  readonly mirostat?: number;
+  readonly mirostatTau?: number;
+  readonly mirostatEta?: number;
   readonly seed?: number;
   readonly maxTokens?: number;
 }

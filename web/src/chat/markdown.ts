@@ -69,6 +69,8 @@ const allowedTags = [
 const purify = {
   ALLOWED_TAGS: allowedTags,
   ALLOWED_ATTR: ["href", "rel", "target", "class", "type", "tabindex", "align", "start", "checked", "disabled"],
+  // Values of others are checked like addresses.
+  ADD_URI_SAFE_ATTR: ["rel", "target", "type", "tabindex", "align", "start", "checked", "disabled"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,

@@ -84,7 +84,9 @@ function Branches({ ids, current }: { readonly ids: readonly string[]; readonly 
       <IconButton icon="left" label="Branch before" disabled={at === 0} onClick={() => show(at - 1)} />
       <span>
         <span class="unseen">Branch </span>
-        {at + 1}/{ids.length}
+        <span class="count">
+          {at + 1}/{ids.length}
+        </span>
       </span>
       <IconButton icon="right" label="Branch after" disabled={at === ids.length - 1} onClick={() => show(at + 1)} />
     </span>

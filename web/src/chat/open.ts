@@ -146,6 +146,13 @@ export async function stop(): Promise<boolean> {
 }
 
 export async function change(settings: { system?: string; sampling?: ConversationSampling }): Promise<void> {
-  if (opened.value.id === undefined) draftSettings.set((before) => ({ ...before, ...settings }));
-  else await attempt(() => request("PATCH", path(), settings));
+  if (opened.value.id === undefined) {
+    draftSettings.set((before) => ({ ...before, ...settings }));
+    return;
+  }
+  // At once: the next change must not be built on what was there before this one.
+  opened.set((before) =>
+    before.conversation === undefined ? before : { ...before, conversation: { ...before.conversation, ...settings } },
+  );
+  await attempt(() => request("PATCH", path(), settings));
 }

@@ -14,21 +14,37 @@ interface Field {
   readonly step: number;
 }
 
+const field = (
+  key: keyof ConversationSampling,
+  label: string,
+  hint: string,
+  [min, max, step]: readonly [number, number, number],
+): Field => ({ key, label, hint, min, max, step });
+
+const share = [0, 1, 0.01] as const;
 const fields: readonly Field[] = [
-  { key: "temperature", label: "Temperature", hint: "0 always takes the likeliest token", min: 0, max: 2, step: 0.05 },
-  { key: "topK", label: "Top-k", hint: "so many likeliest tokens, 0 = all", min: 0, max: 1000, step: 1 },
-  { key: "topP", label: "Top-p", hint: "likeliest tokens of this probability together", min: 0, max: 1, step: 0.01 },
-  { key: "minP", label: "Min-p", hint: "at least this share of the likeliest one", min: 0, max: 1, step: 0.01 },
-  { key: "repeatPenalty", label: "Repeat penalty", hint: "1 = none", min: 0.5, max: 2, step: 0.05 },
-  {
-    key: "maxTokens",
-    label: "Longest answer",
-    hint: "tokens; empty: until the context is full",
-    min: 1,
-    max: 1e6,
-    step: 1,
-  },
-  { key: "seed", label: "Seed", hint: "same seed, same words; empty: random", min: 0, max: 2 ** 47, step: 1 },
+  field("temperature", "Temperature", "0 always takes the likeliest token", [0, 5, 0.05]),
+  field("topK", "Top-k", "so many likeliest tokens, 0 = all", [0, 1e6, 1]),
+  field("topP", "Top-p", "likeliest tokens of this probability together", share),
+  field("minP", "Min-p", "at least this share of the likeliest one", share),
+  field("repeatPenalty", "Repeat penalty", "1 = none", [0.5, 3, 0.05]),
+  field("maxTokens", "Longest answer", "tokens; empty: until the context is full", [1, 1e7, 1]),
+  field("seed", "Seed", "same seed, same words; empty: random", [0, 2 ** 47, 1]),
+];
+const rarer: readonly Field[] = [
+  field("frequencyPenalty", "Frequency penalty", "per use of a token, 0 = none", [-2, 5, 0.05]),
+  field("presencePenalty", "Presence penalty", "once a token was used, 0 = none", [-2, 5, 0.05]),
+  field("penaltyLastTokens", "Penalty window", "tokens, -1 = the whole context", [-1, 1e7, 1]),
+  field("typical", "Typical-p", "1 = off", share),
+  field("topNSigma", "Top-n-sigma", "deviations below the best, 0 = off", [-1, 100, 0.1]),
+  field("dryMultiplier", "DRY multiplier", "against repeated passages, 0 = off", [0, 10, 0.05]),
+  field("dryBase", "DRY base", "growth with the length of the repetition", [0, 10, 0.05]),
+  field("dryAllowedLength", "DRY allowed length", "tokens that may repeat", [0, 1000, 1]),
+  field("xtcProbability", "XTC probability", "of leaving the likeliest out, 0 = off", share),
+  field("xtcThreshold", "XTC threshold", "above 0.5 = off", share),
+  field("mirostat", "Mirostat", "version 1 or 2, 0 = off", [0, 2, 1]),
+  field("mirostatTau", "Mirostat tau", "surprise to aim at, bits", [0, 100, 0.1]),
+  field("mirostatEta", "Mirostat eta", "learning rate", [0, 1, 0.01]),
 ];
 
 export interface SettingsPanelProps {
@@ -45,6 +61,15 @@ export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: Sett
     const { [key]: _, ...others } = settings.sampling;
     void change({ sampling: value === undefined ? others : { ...others, [key]: value } });
   };
+  const row = (each: Field) => (
+    <NumberField
+      key={each.key}
+      field={each}
+      value={settings.sampling[each.key]}
+      fallback={defaults[each.key]}
+      onChange={(value) => set(each.key, value)}
+    />
+  );
   return (
     <aside class="panel" aria-label="Settings of this conversation">
       <header class="panel-head">
@@ -64,15 +89,11 @@ export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: Sett
           <small>This model has no chat template: it continues the text, and the system prompt is its beginning.</small>
         )}
       </label>
-      {fields.map((field) => (
-        <NumberField
-          key={field.key}
-          field={field}
-          value={settings.sampling[field.key]}
-          fallback={defaults[field.key]}
-          onChange={(value) => set(field.key, value)}
-        />
-      ))}
+      {fields.map(row)}
+      <details class="rarer" open={rarer.some(({ key }) => settings.sampling[key] !== undefined)}>
+        <summary>More samplers</summary>
+        {rarer.map(row)}
+      </details>
       <button type="button" class="button" onClick={() => void change({ sampling: {} })}>
         Back to the model's defaults
       </button>
@@ -90,6 +111,8 @@ interface NumberFieldProps {
 function NumberField({ field, value, fallback, onChange }: NumberFieldProps): JSX.Element {
   const { label, hint, min, max, step } = field;
   const id = `field-${field.key}`;
+  // What is being typed is nobody else's to overwrite.
+  const [draft, setDraft] = useState<string>();
   return (
     <div class="field">
       <label for={id}>{label}</label>
@@ -100,9 +123,11 @@ function NumberField({ field, value, fallback, onChange }: NumberFieldProps): JS
         min={min}
         max={max}
         step={step}
-        value={value === undefined ? "" : value}
+        value={draft ?? (value === undefined ? "" : String(value))}
         placeholder={fallback === undefined ? "" : String(fallback)}
         aria-describedby={`${id}-hint`}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+        onBlur={(event) => event.currentTarget.checkValidity() && setDraft(undefined)}
         onChange={(event) => {
           const { value: text, valueAsNumber } = event.currentTarget;
           if (text === "") onChange(undefined);

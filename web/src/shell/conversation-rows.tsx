@@ -1,6 +1,6 @@
 /** Conversations by age, each with a menu. Arrow keys walk, Delete asks and deletes, F2 renames. */
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationRow } from "../../../src/server/ui/wire.js";
 import { exportFile, list, remove, rename } from "../chat/conversations.js";
 import { age } from "../format.js";
@@ -113,7 +113,7 @@ interface RowMenuProps {
 
 function RowMenu({ onClose, onRename, onExport, onDelete }: RowMenuProps): JSX.Element {
   const menu = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const opener = document.activeElement;
     menu.current?.querySelector("button")?.focus();
     const onDown = (event: PointerEvent) => {
@@ -157,7 +157,11 @@ function RowMenu({ onClose, onRename, onExport, onDelete }: RowMenuProps): JSX.E
 function RenameRow({ row, onDone }: { readonly row: ConversationRow; readonly onDone: () => void }): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
   const saved = useRef(false);
-  useEffect(() => input.current?.select(), []);
+  // Before the next key comes.
+  useLayoutEffect(() => {
+    input.current?.focus();
+    input.current?.select();
+  }, []);
   const save = (title: string | undefined) => {
     if (saved.current) return;
     saved.current = true;

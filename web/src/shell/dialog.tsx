@@ -1,6 +1,6 @@
 /** A modal dialog of the browser's own: it keeps the focus inside and closes with Escape. */
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface DialogProps {
   readonly label: string;
@@ -13,7 +13,7 @@ export function Dialog({ label, children, onClose }: DialogProps): JSX.Element {
   const close = useRef(onClose);
   close.current = onClose;
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = dialog.current!;
     element.showModal();
     // A click beside it; for the keyboard there is Escape.

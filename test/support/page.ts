@@ -1,0 +1,92 @@
+/** The page in a real browser, against a real server with the bundled model. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { packageRoot } from "../../src/package-root.js";
+import { type RunningServer, type StartOptions, startServer } from "../../src/server/index.js";
+
+export const demoModel = join(packageRoot(), "models", "demo.gguf");
+
+const executable = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"].find(
+  (path) => path !== undefined && existsSync(path),
+);
+const built = existsSync(join(packageRoot(), "dist", "page", "index.html"));
+
+/** Why the page cannot be driven here; said aloud. */
+export const skipPage =
+  executable === undefined
+    ? "no Chromium (set CHROMIUM): the page is NOT tested in a browser"
+    : built
+      ? false
+      : "the page is not built (npm run build): it is NOT tested in a browser";
+if (skipPage) console.error(`SKIPPED: ${skipPage}`);
+
+export function launch(): Promise<Browser> {
+  // Chromium's sandbox does not work for root, as which containers run.
+  const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  return chromium.launch({ executablePath: executable!, args });
+}
+
+export interface Served {
+  readonly url: string;
+  readonly data: string;
+  readonly server: RunningServer;
+  stop(): Promise<void>;
+}
+
+/** @param slow the plain TypeScript implementation: an answer takes seconds, so that there is time to do something */
+export async function serve(options: Partial<StartOptions> & { readonly slow?: boolean } = {}): Promise<Served> {
+  const data = mkdtempSync(join(tmpdir(), "hundredweight-page-"));
+  const { slow, config, ...others } = options;
+  const server = await startServer({
+    modelPath: demoModel,
+    config: { port: 0, dataFolder: data, ...config },
+    engine: slow === true ? { ops: "reference", contextTokens: 512 } : { threads: 1, sequences: 2 },
+    ...others,
+  });
+  await server.loaded;
+  const stop = async () => {
+    await server.stop(0);
+    rmSync(data, { recursive: true, force: true });
+  };
+  return { url: server.url, data, server, stop };
+}
+
+export interface Opened {
+  readonly page: Page;
+  /** Errors of the page and what its policy refused. */
+  readonly faults: string[];
+}
+
+export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Opened> {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const faults: string[] = [];
+  page.on("pageerror", (error) => faults.push(error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") faults.push(message.text());
+  });
+  await page.goto(url);
+  return { page, faults };
+}
+
+/** The page's policy forbids what playwright's own waitForFunction does with a string. */
+export async function until(holds: () => Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+  for (const end = performance.now() + timeoutMs; performance.now() < end; ) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  throw new Error(`not within ${timeoutMs} ms: ${holds}`);
+}
+
+/** Of the server, without the page. */
+export async function api<T>(url: string, method: string, path: string, body?: unknown): Promise<T> {
+  const response = await fetch(url + path, {
+    method,
+    ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
