@@ -62,6 +62,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ring_open>("ringOpen"),
       bind<experts_open>("expertsOpen"),
       bind<residency_load>("residencyLoad"),
+      bind<residency_shrink>("residencyShrink"),
       bind<residency_stats>("residencyStats"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),

@@ -171,6 +171,11 @@ Status residency_load(Host& host, bool lock) {
   return done();
 }
 
+Status residency_shrink(Host& host) {
+  if (!host.has_residency() || host.residency().ring == nullptr) return done();
+  return host.residency().ring->shrink();
+}
+
 Status residency_stats(Host& host, Slice<double> out) {
   constexpr int kCount = 14;
   if (out.length != kCount) return bad_argument("residency statistics are %d numbers", kCount);

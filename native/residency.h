@@ -32,6 +32,8 @@ Status weight_pin(Host& host, int32_t weight, int64_t rows);
 Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);
 Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes);
 Status residency_load(Host& host, bool lock);
+// Gives memory back that only makes reading smoother.
+Status residency_shrink(Host& host);
 Status residency_stats(Host& host, Slice<double> out);
 
 }  // namespace hw

@@ -17,7 +17,10 @@ import { HundredweightError } from "./errors.js";
 import type { ProfileReport } from "./ops/profiler.js";
 import { defaultSampling, type SamplingSettings } from "./sampling/chain.js";
 
-export type LoadOptions = EngineOptions;
+export interface LoadOptions extends EngineOptions {
+  /** Ends the loading with CANCELLED. */
+  readonly signal?: AbortSignal;
+}
 
 export interface GenerateOptions extends Partial<SamplingSettings> {
   /** Most tokens to generate; default 512, -1 = until the context is full. */
@@ -167,7 +170,8 @@ export class Model {
 
   /** @internal Tests pass `inProcess` parts of their own. */
   static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
-    return new Model(await EngineClient.open(path, options, inProcess));
+    const { signal, ...engine } = options;
+    return new Model(await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal }));
   }
 
   /**

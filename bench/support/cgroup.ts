@@ -5,6 +5,12 @@ import { join } from "node:path";
 export interface MemoryGroup {
   /** Shell text that puts the shell into the group; prefix it to an exec. */
   readonly enter: string;
+  /** Moves a process into the group; what it was charged for before stays where it was. */
+  add(pid: number): void;
+  /** v1 throws where it cannot be reached by dropping page cache. */
+  setLimit(bytes: number): void;
+  /** What is charged now, page cache included. */
+  usedBytes(): number;
   /** Highest charge so far, page cache included. */
   peakBytes(): number;
   /** Times the limit was hit: v1 failcnt, v2 memory.events max. */
@@ -36,6 +42,9 @@ export function memoryGroup(name: string, limitBytes: number): MemoryGroup | und
     const v1 = version === 1;
     return {
       enter: `echo $$ > '${join(folder, "cgroup.procs")}' && `,
+      add: (pid) => writeFileSync(join(folder, "cgroup.procs"), String(pid)),
+      setLimit: (bytes) => writeFileSync(join(folder, v1 ? "memory.limit_in_bytes" : "memory.max"), String(bytes)),
+      usedBytes: () => Number(read(join(folder, v1 ? "memory.usage_in_bytes" : "memory.current"))),
       peakBytes: () => Number(read(join(folder, v1 ? "memory.max_usage_in_bytes" : "memory.peak"))),
       hits: () => (v1 ? Number(read(join(folder, "memory.failcnt"))) : field(join(folder, "memory.events"), "max")),
       kills: () => field(join(folder, v1 ? "memory.oom_control" : "memory.events"), "oom_kill"),

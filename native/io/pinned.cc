@@ -39,6 +39,13 @@ PinnedMemory::~PinnedMemory() {
   if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
 }
 
+void PinnedMemory::give_back(int64_t kept) {
+  kept = page_up(kept);
+  if (data_ == nullptr || kept >= bytes_) return;
+  munmap(data_ + kept, static_cast<size_t>(bytes_ - kept));
+  bytes_ = kept;
+}
+
 bool PinnedMemory::lock() {
   if (!locked_ && data_ != nullptr) locked_ = mlock(data_, static_cast<size_t>(bytes_)) == 0;
   return locked_;

@@ -18,6 +18,9 @@ class PinnedMemory {
   // Touches all of it. False, and nothing is lost, when the limit for locked memory is lower.
   bool lock();
 
+  // What lies behind the first `kept` bytes goes back to the system; it must not be used again.
+  void give_back(int64_t kept);
+
   uint8_t* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   bool locked() const { return locked_; }

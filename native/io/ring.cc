@@ -50,6 +50,30 @@ Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
                 static_cast<long long>(largest));
   }
   if (!memory_.allocate(bytes)) return fail("MEMORY_BUDGET", "no memory for a ring of %lld bytes", static_cast<long long>(bytes));
+  bytes_ = memory_.bytes();
+  least_bytes_ = 4 * largest;
+  return done();
+}
+
+Status Ring::shrink() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (bytes_ <= least_bytes_) return done();
+  bool started = started_;
+  started_ = false;  // nothing more is taken
+  if (!entries_.empty()) next_tile_ = entries_.front().tile;
+  drop_before(entries_.size());
+  while (!entries_.empty()) {
+    const int32_t* flag = *cancel_flag_;
+    if (flag != nullptr && __atomic_load_n(flag, __ATOMIC_RELAXED) != 0) {
+      started_ = started;
+      return fail("CANCELLED", "stopped by the caller");
+    }
+    changed_.wait_for(lock, kPoll);
+  }
+  bytes_ = least_bytes_;
+  memory_.give_back(bytes_);
+  started_ = started;
+  reader_.kick();
   return done();
 }
 
@@ -81,7 +105,7 @@ void Ring::Source::release(const RowSpan& span) { ring->release(span); }
 
 // Room behind the newest entry; tiles do not wrap around the end of the memory.
 bool Ring::place(int64_t bytes, int64_t* start, int64_t* end) const {
-  int64_t size = memory_.bytes();
+  int64_t size = bytes_;
   int64_t head = entries_.empty() ? 0 : entries_.back().end, tail = entries_.empty() ? 0 : entries_.front().start;
   if (head % size + bytes > size) head += size - head % size;
   *start = head;

@@ -40,6 +40,9 @@ class Ring : public Feed {
   // Begins to read.
   void start();
   WeightSource* source_of(const Weight* weight);
+  // Gives memory back: the ring keeps the least it works with. Between passes only: no tile may be held. CANCELLED.
+  Status shrink();
+  int64_t bytes() const { return bytes_; }
   PinnedMemory& memory() { return memory_; }
   RingStats stats() const;
 
@@ -72,13 +75,14 @@ class Ring : public Feed {
   void drop_before(size_t count);
   void free_oldest();
   Entry* find(uint64_t id);
-  uint8_t* memory_of(const Entry& entry) const { return memory_.data() + entry.start % memory_.bytes(); }
+  uint8_t* memory_of(const Entry& entry) const { return memory_.data() + entry.start % bytes_; }
   int64_t file_offset(const Tile& tile) const { return tile.weight->offset + tile.row0 * tile.weight->row_bytes; }
   int64_t tile_bytes(const Tile& tile) const { return (tile.row1 - tile.row0) * tile.weight->row_bytes; }
 
   Reader& reader_;
   const int32_t* const* cancel_flag_;
   PinnedMemory memory_;
+  int64_t bytes_ = 0, least_bytes_ = 0;  // of memory_ in use; four of the largest tile
   std::vector<Tile> program_;
   std::vector<std::unique_ptr<Source>> sources_;
 

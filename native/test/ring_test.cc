@@ -100,6 +100,12 @@ void whole_and_broken_passes() {
       m.pass();
       m.pass();
       check(m.ring->stats().tiles > 0, "tiles counted");
+      int64_t whole = m.ring->bytes();
+      check(m.read(1, m.pinned[1], 1).ok && m.ring->shrink().ok && m.ring->bytes() <= whole, "a smaller ring");
+      check(m.ring->bytes() == m.ring->memory().bytes() && (ring_bytes < 64 << 20 || m.ring->bytes() < whole), "memory is given back");
+      m.pass();
+      check(m.ring->shrink().ok, "it is small already");
+      m.pass();
       hw::RowSpan span;
       check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &span), "INTERNAL"), "no tile begins there");
     }

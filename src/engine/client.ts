@@ -25,6 +25,8 @@ export type ResultOf<Q extends JobRequest> = Extract<JobResult, { kind: Q["kind"
 export interface OpenHooks {
   /** Weights read into memory so far, and all of them; only a process of its own tells more than the beginning. */
   readonly onLoading?: (loadedBytes: number, totalBytes: number) => void;
+  /** Ends the opening with CANCELLED, soon also while gigabytes are read. */
+  readonly signal?: AbortSignal;
 }
 
 export class EngineClient {
@@ -56,12 +58,19 @@ export class EngineClient {
     const link = new Link(
       inProcess !== undefined ? startHere(inProcess) : host === "process" ? startProcess() : await startWorker(),
     );
+    const { signal } = hooks;
+    const abort = (): void => void link.close();
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
     try {
       const info = await link.open(path, sent, hooks);
+      if (signal?.aborted) throw cancelled();
       return new EngineClient(info, link);
     } catch (error) {
       await link.close();
-      throw error;
+      throw signal?.aborted ? cancelled() : error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 

@@ -12,22 +12,29 @@ export interface Port {
   end(): void;
 }
 
-/** `onPlanned` is told how many bytes of weights will be read before the model is open. */
+/**
+ * `onPlanned` is told how many bytes of weights will be read before the model is open. That ends with CANCELLED when the
+ * first of the words in `stop` is not 0.
+ */
 export type OpenParts = (
   path: string,
   options: EngineOptions,
   onPlanned?: (loadBytes: number) => void,
+  stop?: Int32Array,
 ) => Promise<EngineParts>;
 
 export function serveEngine(port: Port, openParts: OpenParts): void {
   let engine: Engine | undefined;
   let stop: StopSignal | undefined;
   const open = async (path: string, options: EngineOptions, words: Int32Array): Promise<void> => {
+    const signal = new StopSignal(words);
     try {
-      const parts = await openParts(path, options, (totalBytes) =>
-        port.post({ type: "loading", loadedBytes: 0, totalBytes }),
-      );
-      stop = new StopSignal(words);
+      signal.begin([]); // reading the weights, which may take a minute, is stopped like a pass
+      if (signal.closing) signal.stop();
+      const onPlanned = (totalBytes: number): void => port.post({ type: "loading", loadedBytes: 0, totalBytes });
+      const parts = await openParts(path, options, onPlanned, words);
+      signal.end();
+      stop = signal;
       engine = new Engine(parts, stop);
       port.post({ type: "opened", info: parts.info });
     } catch (error) {

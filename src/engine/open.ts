@@ -15,12 +15,14 @@ import type { EngineOptions, ModelInfo } from "./protocol.js";
 import { logitRowsOf, planResources } from "./resources.js";
 
 /**
- * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE
+ * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE,
+ *   CANCELLED when stop[0] rises while weights are read
  */
 export async function openParts(
   path: string,
   options: EngineOptions,
   onPlanned?: (loadBytes: number) => void,
+  stop?: Int32Array,
 ): Promise<EngineParts> {
   const sequences = options.sequences ?? 1;
   if (!(Number.isInteger(sequences) && sequences >= 1 && sequences <= mostSequences))
@@ -48,6 +50,7 @@ export async function openParts(
   });
   const ops = profiler === undefined ? plainOps : new ProfiledOps(plainOps, profiler);
   try {
+    if (stop !== undefined) ops.setCancelFlag(stop);
     const model = bindModel(checkpoint, ops, {
       contextTokens,
       maxRows: chunkRows,

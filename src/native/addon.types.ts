@@ -59,6 +59,8 @@ export interface NativeAddon {
   expertsOpen(host: number, groups: Int32Array, classes: Int32Array, stagingBytes: number): void;
   /** Allocates and fills pinned memory, starts reading ahead. `lock`: tries mlock. @throws MEMORY_BUDGET, FILE_IO ... */
   residencyLoad(host: number, lock: boolean): void;
+  /** Gives back memory that only makes reading smoother: the ring keeps its least size. Between passes. @throws CANCELLED */
+  residencyShrink(host: number): void;
   /**
    * Since the host was opened: [bytesRead, stallNs, tiles, expertHits, expertMisses, expertBytesRead, pinnedBytes,
    * ringBytes, slotBytes, stagingBytes, lockedBytes, expertsReadAhead, expertsReadForNothing, bytesUsedFromMemory]

@@ -76,6 +76,11 @@ export class NativeWeights {
     addon.residencyLoad(host, placement.lock);
   }
 
+  /** Before a pass.  @throws MEMORY_BUDGET when the limit was lowered too far, CANCELLED */
+  watch(): void {
+    this.#placement?.watch?.(() => this.#addon.residencyShrink(this.#host));
+  }
+
   #id(name: string): number {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) throw new HundredweightError("INTERNAL", `'${name}' is placed but was not bound`);

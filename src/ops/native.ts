@@ -129,6 +129,7 @@ export class NativeOps implements Ops {
   // --- pass
 
   begin(rows: RowTable): void {
+    this.#weights.watch();
     let sequences = 0;
     for (let t = 0; t < rows.count; t++) sequences = Math.max(sequences, rows.sequences[t]! + 1);
     rows.blockTables.forEach((tables, pool) => {

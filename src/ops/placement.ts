@@ -37,6 +37,11 @@ export interface WeightPlacement {
   readonly tiles: readonly PlacedTile[];
   readonly ringBytes: number;
   readonly experts: PlacedExperts | undefined;
+  /**
+   * Asked before a pass: whether the memory limit still leaves room. `shrink`: give back what can be spared.
+   * @throws MEMORY_BUDGET when a pass would be too much
+   */
+  readonly watch?: (shrink: () => void) => void;
   /** Locks the memory where the system allows it. */
   readonly lock: boolean;
 }

@@ -36,6 +36,11 @@ export interface PredictionInput {
   readonly sequences: number;
 }
 
+/**
+ * Of the memory rate that plain reading reaches, matrix-vector kernels get this: measured 0.62 to 0.78 over the shapes of
+ * docs/benchmarks.md, low where matrices are small (experts).
+ */
+const kernelShare = 0.72;
 /** Calls, synchronisation of threads, norms: per layer of a pass. */
 const layerSeconds = 20e-6;
 /** Positions behind a token of a typical answer. */
@@ -54,7 +59,7 @@ export function predict(input: PredictionInput): Prediction {
   const chosenBytes = expertLayers.reduce((sum, l) => sum + Math.min(topK, l.experts) * l.bytesPerExpert, 0);
   const passBytes = trunkBytes + chosenBytes + (model.embedding?.rowBytes ?? 0);
   const missed = missedBytes(input);
-  const memory = machine.memoryReadBytesPerSecond;
+  const memory = kernelShare * machine.memoryReadBytesPerSecond;
   const kvRead = (Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken) / memory;
   const trunkCompute = trunkBytes / memory + kvRead + model.description.config.layers * layerSeconds;
   const computeSeconds = trunkCompute + chosenBytes / memory;
@@ -94,7 +99,7 @@ function prefill(input: PredictionInput, passBytes: number, D: number) {
   const parameters = activeParameters(model);
   const missing = missedBytes(input).all;
   const chosenShare = model.expertLayers.length === 0 ? 0 : model.topK / model.expertLayers[0]!.experts;
-  const readSeconds = passBytes / machine.memoryReadBytesPerSecond;
+  const readSeconds = passBytes / (kernelShare * machine.memoryReadBytesPerSecond);
   const timesOf = (rows: number) => {
     // Few rows are that many matrix-vector products; kernels of many rows unpack weights once, at a cost of some rows.
     const gemm = (2 * parameters * (rows + unpackRows)) / machine.gemmOpsPerSecond;

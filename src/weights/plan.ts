@@ -23,6 +23,8 @@ const defaultLogitRows = 16;
 const defaultRuntimeBytes = 192 * mebibyte;
 /** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
 const tokenizerBytesPerToken = 128;
+/** Direct reads bring the pages around the rows of a pinned matrix along. */
+const edgeBytes = 2 * 4096;
 /** A context nobody asked for: this much when weights have to be streamed, and at most an eighth of the budget. */
 const streamedContext = 4096;
 const leastContext = 512;
@@ -192,9 +194,10 @@ export class Planner {
   /** All but matrices, slots and ring. */
   #fixedBytes(contextTokens: number, kvTokens: number, maxRows: number) {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
-    const { embedding, description } = this.model;
+    const { embedding, description, trunk, expertLayers } = this.model;
+    const edges = edgeBytes * (trunk.length + 3 * expertLayers.length);
     const bytes = {
-      vectors: estimate.vectorBytes,
+      vectors: estimate.vectorBytes + edges,
       kv: estimate.kvBytes,
       activations:
         estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes + maxRows * (embedding?.rowBytes ?? 0),

@@ -115,7 +115,7 @@ export function measureDisk(
   const short = { ...way, requestBytes: MiB };
   const { depth } = contest(
     short,
-    [1, 4, 16].map((d) => ({ ...short, depth: d })),
+    [4, 16].map((d) => ({ ...short, depth: d })),
   );
   way = contest(
     { ...way, depth },

@@ -14,6 +14,7 @@ import type { EngineOptions } from "../engine/protocol.js";
 import { Session } from "../engine/session.js";
 import { HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
+import { load } from "../model.js";
 import { makeTinyModel } from "../models/tiny.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import type { Ops, WeightTraffic } from "../ops/ops.js";
@@ -205,6 +206,40 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   assert.throws(product, changed);
   assert.throws(() => addon!.weightRead(host, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
   addon!.hostClose(host);
+});
+
+test("weights are not read to the end when the opening is stopped", { skip }, async () => {
+  const { path } = await makeTinyModel(join(folder, "stopped.gguf"), "llama", { dtype: "Q8_0", dims: 256 });
+  for (const io of ["direct", "buffered"] as const)
+    assert.equal(
+      await code(() => openParts(path, { io, contextTokens: 512 }, undefined, Int32Array.of(1))),
+      "none",
+      "not shared",
+    );
+  const stop = new Int32Array(new SharedArrayBuffer(8));
+  stop[0] = 1;
+  for (const io of ["direct", "buffered"] as const)
+    assert.equal(await code(() => openParts(path, { io, contextTokens: 512 }, undefined, stop)), "CANCELLED");
+  const signal = AbortSignal.abort();
+  assert.equal(await code(() => load(path, { io: "direct", contextTokens: 512, signal })), "CANCELLED");
+});
+
+test("experts are read before their router has spoken", { skip }, async () => {
+  const overrides = { expert_feed_forward_length: 256, expert_count: 32 };
+  const made = await makeTinyModel(join(folder, "ahead.gguf"), "qwen3moe", { dtype: "Q8_0", dims: 256, overrides });
+  const { path, vocab } = made;
+  const opened = await open(path, { io: "direct", ringBytes: mebibyte, weightsMemoryBytes: 8 * mebibyte });
+  try {
+    assert.equal(opened.strategy, "experts");
+    for (const row of ids(40, vocab)) {
+      opened.session.rewind(0);
+      await opened.session.sync(Int32Array.of(row));
+    }
+    const { expertMisses, expertsAhead } = opened.traffic();
+    assert.ok(expertsAhead > 0 && expertsAhead <= expertMisses, `${expertsAhead} of ${expertMisses}`);
+  } finally {
+    opened.close();
+  }
 });
 
 test("a pass cancelled anywhere leaves the next one right", { skip }, async () => {

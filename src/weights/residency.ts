@@ -4,6 +4,7 @@
  * into what the native implementation executes.
  */
 import type { WeightPlacement } from "../ops/ops.js";
+import { watchLimit } from "./limit-watch.js";
 import type { Plan } from "./plan.js";
 import type { PlanModel } from "./plan-model.js";
 import type { DiskWay } from "./probe-disk.js";
@@ -32,6 +33,12 @@ export function openResidency(model: PlanModel, plan: Plan, io: IoMode = "auto",
   return { io: mode, placement: placementOf(model, plan, mode, way), heldBytes };
 }
 
+/**
+ * A disk that answers one large read as fast as eight is still read in bursts here: whatever runs dry between two reads
+ * is lost (a pass of a 1B model streamed whole took three times as long with one read in flight).
+ */
+const leastDepth = 8;
+
 function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", way?: DiskWay): WeightPlacement {
   const { matrices, slotClasses, ring } = plan;
   const { expertLayers } = model;
@@ -43,7 +50,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {
     io,
-    ...(way !== undefined && way.mode === io && { engine: way.engine, depth: way.depth }),
+    ...(way !== undefined && way.mode === io && { engine: way.engine, depth: Math.max(leastDepth, way.depth) }),
     pinnedRows,
     tiles,
     ringBytes: ring.bytes,
@@ -57,5 +64,6 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
             stagingBytes: tiles.length === 0 ? ring.bytes : 0,
           },
     lock: true,
+    watch: watchLimit(),
   };
 }

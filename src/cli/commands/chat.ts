@@ -6,12 +6,14 @@ import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { type Generation, load, type Model } from "../../model.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { forTerminal } from "../output.js";
+import { probeOnFirstUse } from "../probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 import { warnAboutContext } from "./run.js";
 
 interface ChatFlags extends ModelFlags, SamplingFlags {
   raw?: boolean;
   system?: string;
+  probe?: boolean;
 }
 
 const help = `/help          this list
@@ -28,7 +30,8 @@ export function register(program: Command): void {
     .description("Talk to a model: /help lists what can be typed, Ctrl-C stops an answer.")
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
     .option("--system <text>", "system message")
-    .option("--raw", "no chat template: what you type is continued");
+    .option("--raw", "no chat template: what you type is continued")
+    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
   addModelOptions(addSamplingOptions(command)).action((model: string | undefined, flags: ChatFlags) => {
     if (flags.json) throw new HundredweightError("OPTION_INVALID", "--json: chat is for people; use run");
     return chat(model, flags);
@@ -36,6 +39,7 @@ export function register(program: Command): void {
 }
 
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
+  await probeOnFirstUse(path ?? bundledModel(), flags);
   const model = await load(path ?? bundledModel(), loadOptions(flags));
   try {
     warnAboutContext(model);

@@ -41,7 +41,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     await probeOnFirstUse(target.model, flags);
     const before = memoryBefore();
     const began = performance.now();
-    const opened = await load(target.model, { ...loadOptions(flags), ...profileOptions(flags) });
+    const opened = await load(target.model, { ...loadOptions(flags), ...profileOptions(flags), signal });
     const loadMs = performance.now() - began;
     try {
       warnAboutContext(opened);
