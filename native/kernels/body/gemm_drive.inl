@@ -12,16 +12,16 @@
 
 constexpr int kChunk = 512;
 
-template <class P>
+template <class P, int kRows = kTile>
 struct Tile {
   static constexpr int kBlocks = kChunk / P::kBlock;
   static constexpr int kInits = P::kOffset == 0 ? 0 : kChunk / (4 * P::kGroupQuads);
   static constexpr int kMinWords = P::kMins == 0 ? 0 : P::kBlock == 32 ? kBlocks : kBlocks * P::kMins;
-  // [kTile] rows of each plane
-  static constexpr int kInit = kTile * kChunk;                 // int32 -kOffset * sum of q, per group
-  static constexpr int kMin = kInit + kTile * 4 * kInits;      // float asum (32) or pairs of int16 sums (256)
-  static constexpr int kD = kMin + kTile * 4 * kMinWords;      // float
-  static constexpr int kBytes = (kD + kTile * 4 * kBlocks + 63) & ~63;
+  // [kRows] rows of each plane
+  static constexpr int kInit = kRows * kChunk;                 // int32 -kOffset * sum of q, per group
+  static constexpr int kMin = kInit + kRows * 4 * kInits;      // float asum (32) or pairs of int16 sums (256)
+  static constexpr int kD = kMin + kRows * 4 * kMinWords;      // float
+  static constexpr int kBytes = (kD + kRows * 4 * kBlocks + 63) & ~63;
 };
 
 constexpr int kPanelBytes = 40 * kChunk;  // two planes and the scales of Q6_K are 38.75 bytes per value of k
@@ -34,9 +34,9 @@ static inline void copy_bytes(uint8_t* to, const uint8_t* from, int n, uint8_t f
 }
 
 // One token row's values [k0, k0 + kc) into row t of a tile.
-template <class P>
+template <class P, int kRows = kTile>
 static void pack_row(const Acts* a, int64_t row, int k0, int kc, uint8_t* tile, int t) {
-  using L = Tile<P>;
+  using L = Tile<P, kRows>;
   copy_bytes(tile + t * kChunk, reinterpret_cast<const uint8_t*>(a->q) + row * a->q_stride + k0, kc,
              P::kSigned ? 0x80 : 0);
   const int16_t* sums = a->sums + row * a->sums_stride + k0 / 16;
@@ -131,6 +131,9 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         const int64_t stride = whole ? out_stride : 16 * kPanels;
         if (!whole && c0 > 0) copy_rows(tail, stride, to, out_stride, nn, valid);
         tile = tiles;
+        // The next rows of the matrix, or what follows this call's: the pool gives a thread parts that lie side by side.
+        const uint8_t* ahead = w + (r0 + 16 * kPanels) * row_bytes;
+        const int64_t share = 16 * kPanels * row_bytes / ((c1 - c0) * panels);
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
           const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
@@ -140,16 +143,11 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
             for (int i = 0; i < 16; i++) {  // rows past the end repeat the last one
               p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
             }
-            P::unpack(p, blocks, panel + j * kPanelBytes);
-            // What this panel slot unpacks next, to L2 (L1 belongs to the panels and the tile). 32 rows in turns are too
-            // many streams for a hardware prefetcher.
-            const int next = c + 1 < c1 ? c + 1 : c0;
-            const int next_row = c + 1 < c1 ? first_row : first_row + 16 * kPanels;
-            const int64_t left = row_bytes - next * bytes;
-            for (int i = 0; i < 16 && next_row + i < rows; i++) {
-              const uint8_t* at = w + (next_row + i) * row_bytes + next * bytes;
-              for (int64_t b = 0; b < (left < bytes ? left : bytes); b += 64) v_prefetch(at + b);
-            }
+            unpack_panel<P>(p, 0, blocks, panel + j * kPanelBytes);
+            // A share of the rows after these, front to back: as one stream the hardware prefetcher helps, 16 or 32
+            // rows in turns are too many for it. To L2, because L1 belongs to the panels and the tile.
+            for (int64_t i = 0; i < share; i += 64) v_prefetch(ahead + i);
+            ahead += share;
           }
           float* acc = sums;
           for (int i = 0; i < tile_count; i++, tile += L::kBytes) {
@@ -165,8 +163,7 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
   }
 }
 
-template <class P>
-static void set_gemm(Kernels* k, Dtype dtype, int32_t min_rows) {
-  k->gemm[dtype] = gemm<P>;
+static void set_gemm(Kernels* k, Dtype dtype, MatmulFn fn, int32_t min_rows) {
+  k->gemm[dtype] = fn;
   k->gemm_min_rows[dtype] = min_rows;
 }

@@ -105,7 +105,7 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   for (int i = 0; i < 4; i++) q[i] = {lo[i], hi[i]};
 }
 
-inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "../../body/gemm_unpack.inl"
 
@@ -271,19 +271,19 @@ struct MicroOf<P, T, 256> {
 
 // From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
 void fill_avx2_gemm(Kernels* k) {
-  set_gemm<PanelQ4_0>(k, Q4_0, 2);
-  set_gemm<PanelQ4_1>(k, Q4_1, 2);
-  set_gemm<PanelQ5_0>(k, Q5_0, 2);
-  set_gemm<PanelQ5_1>(k, Q5_1, 3);
-  set_gemm<PanelQ8_0>(k, Q8_0, 2);
-  set_gemm<PanelQ2_K>(k, Q2_K, 6);
-  set_gemm<PanelQ3_K>(k, Q3_K, 6);
-  set_gemm<PanelQ4_K>(k, Q4_K, 3);
-  set_gemm<PanelQ5_K>(k, Q5_K, 4);
-  set_gemm<PanelQ6_K>(k, Q6_K, 6);
-  set_gemm<PanelIQ4_NL>(k, IQ4_NL, 3);
-  set_gemm<PanelIQ4_XS>(k, IQ4_XS, 6);
-  set_gemm<PanelMXFP4>(k, MXFP4, 2);
+  set_gemm(k, Q4_0, gemm<PanelQ4_0>, 2);
+  set_gemm(k, Q4_1, gemm<PanelQ4_1>, 2);
+  set_gemm(k, Q5_0, gemm<PanelQ5_0>, 2);
+  set_gemm(k, Q5_1, gemm<PanelQ5_1>, 3);
+  set_gemm(k, Q8_0, gemm<PanelQ8_0>, 2);
+  set_gemm(k, Q2_K, gemm<PanelQ2_K>, 6);
+  set_gemm(k, Q3_K, gemm<PanelQ3_K>, 6);
+  set_gemm(k, Q4_K, gemm<PanelQ4_K>, 3);
+  set_gemm(k, Q5_K, gemm<PanelQ5_K>, 4);
+  set_gemm(k, Q6_K, gemm<PanelQ6_K>, 6);
+  set_gemm(k, IQ4_NL, gemm<PanelIQ4_NL>, 3);
+  set_gemm(k, IQ4_XS, gemm<PanelIQ4_XS>, 6);
+  set_gemm(k, MXFP4, gemm<PanelMXFP4>, 2);
   fill_avx2_gemm_float(k);
 }
 

@@ -51,8 +51,11 @@ struct Kind {
     }
     int32_t k = 0;
     for (; k + 32 <= cols; k += 32, w += 32 * Load::kBytes) {
+      // Halves: to the second level and farther ahead, as in lanes_x86.inl. F32 does no better that way.
+      constexpr bool kHalves = Load::kBytes == 2;
       for (int i = 0; i < 32 * Load::kBytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w + 2048 + i), _MM_HINT_T0);
+        const char* ahead = reinterpret_cast<const char*>(w + (kHalves ? 6144 : 2048) + i);
+        _mm_prefetch(ahead, kHalves ? _MM_HINT_T1 : _MM_HINT_T0);
       }
       step<T>(w, x, p);
       for (int t = 0; t < T; t++) x[t] += 32;

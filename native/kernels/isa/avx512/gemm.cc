@@ -56,11 +56,11 @@ inline V v_add_scaled(V init, V, V) { return init; }
 inline V v_times_minus_128(V v) { return v; }
 
 inline V load_four_rows(const uint8_t* const* p, int i, int64_t o) {
+  // Insertions of 16 bytes run at two a cycle in 256 bits, at one in 512.
   const auto at = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p[r] + o)); };
-  V v = _mm512_castsi128_si512(at(i));
-  v = _mm512_inserti32x4(v, at(4 + i), 1);
-  v = _mm512_inserti32x4(v, at(8 + i), 2);
-  return _mm512_inserti32x4(v, at(12 + i), 3);
+  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(at(i)), at(4 + i), 1);
+  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(at(8 + i)), at(12 + i), 1);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 // 128-bit lane l of register i holds row 4 l + i, so the in-lane 4x4 transpose leaves the rows in order.
@@ -75,7 +75,11 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[3] = _mm512_unpackhi_epi64(c, d);
 }
 
-inline void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+// To the second level: fetches for the first hold one of its few miss buffers until memory answers. (Without the
+// attribute GCC 12 takes a function that only prefetches for one without effects and drops calls.)
+inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
 
 #include "../../body/gemm_unpack.inl"
 
@@ -89,6 +93,22 @@ template <class P, int T, int R>
 struct Micro : MicroOf<P, T, R, P::kBlock> {};
 
 #include "../../body/gemm_drive.inl"
+
+constexpr int kFewRows = 8, kFewMost = 16;  // token rows of one walk, and up to how many walks beat panels
+typedef __m512 F;
+inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
+inline V v_four(const void* p) { return broadcast32(p); }
+inline V v_mul_add32(V a, V b, V c) { return _mm512_add_epi32(_mm512_mullo_epi32(a, b), c); }
+inline V v_pairs(V sum, V w, V a) { return _mm512_dpwssd_epi32(sum, w, a); }
+inline F f_zero() { return _mm512_setzero_ps(); }
+inline F f_load(const float* p) { return _mm512_loadu_ps(p); }
+inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
+inline F f_set(const float* p) { return _mm512_set1_ps(*p); }
+inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
+inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+inline F f_of(V v) { return _mm512_cvtepi32_ps(v); }
+
+#include "../../body/gemm_few.inl"
 
 // sum[r][t] += panel rows times token rows over `Quads` quads; w: [quad] V, kPanelBytes between panels; q: token rows.
 // A broadcast is a whole load on cores that move 64 bytes a cycle, so every one serves R panels.
@@ -203,19 +223,19 @@ struct MicroOf<P, T, R, 256> {
 
 // From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
 void fill_avx512_gemm(Kernels* k) {
-  set_gemm<PanelQ4_0>(k, Q4_0, 2);
-  set_gemm<PanelQ4_1>(k, Q4_1, 2);
-  set_gemm<PanelQ5_0>(k, Q5_0, 2);
-  set_gemm<PanelQ5_1>(k, Q5_1, 2);
-  set_gemm<PanelQ8_0>(k, Q8_0, 2);
-  set_gemm<PanelQ2_K>(k, Q2_K, 4);
-  set_gemm<PanelQ3_K>(k, Q3_K, 6);
-  set_gemm<PanelQ4_K>(k, Q4_K, 4);
-  set_gemm<PanelQ5_K>(k, Q5_K, 4);
-  set_gemm<PanelQ6_K>(k, Q6_K, 6);
-  set_gemm<PanelIQ4_NL>(k, IQ4_NL, 3);
-  set_gemm<PanelIQ4_XS>(k, IQ4_XS, 3);
-  set_gemm<PanelMXFP4>(k, MXFP4, 2);
+  set_gemm(k, Q4_0, gemm_any<PanelQ4_0>, 2);
+  set_gemm(k, Q4_1, gemm_any<PanelQ4_1>, 2);
+  set_gemm(k, Q5_0, gemm_any<PanelQ5_0>, 2);
+  set_gemm(k, Q5_1, gemm_any<PanelQ5_1>, 2);
+  set_gemm(k, Q8_0, gemm_any<PanelQ8_0>, 2);
+  set_gemm(k, Q2_K, gemm_any<PanelQ2_K>, 2);
+  set_gemm(k, Q3_K, gemm_any<PanelQ3_K>, 4);
+  set_gemm(k, Q4_K, gemm_any<PanelQ4_K>, 1);
+  set_gemm(k, Q5_K, gemm_any<PanelQ5_K>, 2);
+  set_gemm(k, Q6_K, gemm_any<PanelQ6_K>, 4);
+  set_gemm(k, IQ4_NL, gemm_any<PanelIQ4_NL>, 2);
+  set_gemm(k, IQ4_XS, gemm_any<PanelIQ4_XS>, 1);
+  set_gemm(k, MXFP4, gemm_any<PanelMXFP4>, 3);
   fill_avx512_gemm_float(k);
 }
 

@@ -1,0 +1,146 @@
+// 1 to kFewRows token rows: the weights of a block go from memory through registers into the dot products of all token rows and
+// are never stored as a panel. With so few rows a panel's stores, and the pauses of the memory stream while it is
+// multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
+//   v_dot(sum, w, a)        16 sums of four products, unsigned (kSignedBytes: signed) w
+//   v_four(p)               4 activation bytes, or 4 bytes of anything, in every lane
+//   v_mul_add32(a, b, c)    a * b + c, 32-bit lanes
+//   v_pairs(sum, w, a)      two signed 16-bit products a lane, added to sum
+//   F f_zero f_load f_store f_set f_mul f_fma f_of(V)
+//
+// One call of `few_panel` walks 16 weight rows block by block; the tile holds all token rows for the k at hand.
+
+template <class P, int T>
+struct Dots {
+  using L = Tile<P, kFewRows>;
+  static constexpr bool kGrouped = P::kBlock == 256 && P::kGroupQuads != 64;
+  const uint8_t* q;      // the block's activations in tile row 0
+  const uint8_t* init;   // and its offset sums
+  const uint8_t* ahead;  // weights to fetch next
+  V sum[T], isum[T];
+
+  HW_INLINE void begin(V* to, int g) {
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) to[t] = P::kOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
+  }
+  HW_INLINE void put(uint8_t*, int quad, V v) {
+    V* const to = kGrouped ? sum : isum;
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) to[t] = v_dot(to[t], v, v_four(q + t * kChunk + 4 * quad));
+  }
+  HW_INLINE void open(int g) {
+    if (kGrouped) begin(sum, g);
+  }
+  HW_INLINE void close(const uint8_t* panel, int g) {
+    fetch<(P::kBytes * 16 / (P::kGroups ? P::kGroups : 16) + 63) / 64>();
+    if (!kGrouped) return;
+    const V scale = v_load(panel + P::kScaleAt + 64 * g);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) isum[t] = v_mul_add32(sum[t], scale, isum[t]);
+  }
+  // Evenly among the arithmetic: a core has some twenty misses under way at most, and a burst of more than that waits.
+  template <int kLines>
+  HW_INLINE void fetch() {
+#pragma GCC unroll 8
+    for (int i = 0; i < kLines; i++) v_prefetch(ahead + 64 * i);
+    ahead += 64 * kLines;
+  }
+};
+
+// 16 weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][16].
+template <class P, int T>
+static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
+                      bool first) {
+  using L = Tile<P, kFewRows>;
+  alignas(64) uint8_t panel[P::kPanel];  // scales and such only
+  Dots<P, T> dots;
+  dots.ahead = ahead;
+  F out[T];
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++) out[t] = first ? f_zero() : f_load(acc + 16 * t);
+  for (int b = 0; b < blocks; b++) {
+    const int c = b / L::kBlocks, i = b % L::kBlocks;
+    const uint8_t* tile = tiles + static_cast<int64_t>(c) * L::kBytes;
+    dots.q = tile + i * P::kBlock;
+    dots.init = tile + L::kInit + 4 * i * (L::kInits / L::kBlocks);
+    if (!Dots<P, T>::kGrouped) {
+      dots.begin(dots.isum, 0);
+    } else {
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) dots.isum[t] = v_set32(0);
+    }
+    P::unpack(p, static_cast<int64_t>(b) * P::kBytes, panel, dots);
+    if (P::kBlock == 32) dots.template fetch<(P::kBytes * 16 + 63) / 64>();
+    const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+      const F da = f_set(reinterpret_cast<const float*>(tile + L::kD) + t * L::kBlocks + i);
+      out[t] = f_fma(f_mul(dw, da), f_of(dots.isum[t]), out[t]);
+      if (P::kMins == 0) continue;
+      const F m = f_mul(f_load(reinterpret_cast<const float*>(panel + P::kM)), da);
+      const uint8_t* at = tile + L::kMin + 4 * (t * L::kMinWords + (P::kBlock == 32 ? i : i * P::kMins));
+      if (P::kBlock == 32) {
+        out[t] = f_fma(m, f_set(reinterpret_cast<const float*>(at)), out[t]);
+      } else {
+        V msum = v_set32(0);
+#pragma GCC unroll 8
+        for (int j = 0; j < P::kMins; j++) msum = v_pairs(msum, v_load(panel + P::kMinsAt + 64 * j), v_four(at + 4 * j));
+        out[t] = f_fma(m, f_of(msum), out[t]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++) f_store(acc + 16 * t, out[t]);
+}
+
+typedef void (*FewFn)(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
+                      bool first);
+
+// From 3 token rows on their number is rounded up to an even one by repeating the last: half as much code.
+template <class P>
+static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                     const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+  using L = Tile<P, kFewRows>;
+  static constexpr FewFn kFew[] = {few_panel<P, 1>, few_panel<P, 2>, few_panel<P, 4>, few_panel<P, 6>, few_panel<P, 8>};
+  static_assert(kFewRows == 8, "kFew");
+  constexpr int kTiles = static_cast<int>(kScratchBytes / L::kBytes);
+  uint8_t* const tiles = static_cast<uint8_t*>(scratch);
+  const int chunks = (cols + kChunk - 1) / kChunk;
+  for (int n0 = 0, left = (n + kFewRows - 1) / kFewRows; n0 < n; left--) {
+    const int nn = (n - n0 + left - 1) / left;
+    const FewFn few = kFew[nn / 2 + (nn > 2 ? nn % 2 : 0)];
+    const int packed = nn > 2 ? nn + nn % 2 : nn;
+    for (int c0 = 0; c0 < chunks; c0 += kTiles) {
+      const int c1 = c0 + kTiles < chunks ? c0 + kTiles : chunks;
+      for (int c = c0; c < c1; c++) {
+        const int k0 = c * kChunk, kc = cols - k0 < kChunk ? cols - k0 : kChunk;
+        for (int t = 0; t < packed; t++) {
+          const int row = n0 + (t < nn ? t : nn - 1);
+          pack_row<P, kFewRows>(acts, pick ? pick[row] : row, k0, kc, tiles + (c - c0) * L::kBytes, t);
+        }
+      }
+      const int k0 = c0 * kChunk, k1 = c1 * kChunk < cols ? c1 * kChunk : cols;
+      const int64_t from = static_cast<int64_t>(k0) / P::kBlock * P::kBytes;
+      // Every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
+      for (int64_t i = 0; i < 16 * row_bytes; i += 64) v_prefetch(w + from + i);
+      for (int r0 = 0; r0 < rows; r0 += 16) {
+        const int valid = rows - r0 < 16 ? rows - r0 : 16;
+        const uint8_t* p[16];
+        for (int i = 0; i < 16; i++) p[i] = w + (i < valid ? r0 + i : rows - 1) * row_bytes + from;
+        alignas(64) float acc[kFewRows * 16];
+        float* const to = out + static_cast<int64_t>(n0) * out_stride + r0;
+        if (c0 > 0) copy_rows(acc, 16, to, out_stride, nn, valid);
+        few(p, (k1 - k0) / P::kBlock, tiles, w + (r0 + 16) * row_bytes + from, acc, c0 == 0);
+        copy_rows(to, out_stride, acc, 16, nn, valid);
+      }
+    }
+    n0 += nn;
+  }
+}
+
+// gemm for any number of rows: few rows that way, more by panels.
+template <class P>
+static void gemm_any(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                     const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+  const MatmulFn fn = n <= kFewMost ? gemm_few<P> : gemm<P>;
+  fn(w, row_bytes, rows, cols, acts, pick, n, out, out_stride, scratch);
+}
