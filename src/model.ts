@@ -15,7 +15,7 @@ import type {
 } from "./engine/protocol.js";
 import { HundredweightError } from "./errors.js";
 import type { ProfileReport } from "./ops/profiler.js";
-import { defaultSampling, type SamplingSettings } from "./sampling/chain.js";
+import { defaultSampling, type SamplingSettings } from "./sampling/settings.js";
 
 export interface LoadOptions extends EngineOptions {
   /** Ends the loading with CANCELLED. */

@@ -3,10 +3,9 @@ export type { Segment } from "./guard.js";
 export {
   type ChatMessage,
   type ContentPart,
-  chatTemplate,
-  chatTemplates,
   parseTemplate,
   type RenderedChat,
   type RenderOptions,
   renderChat,
 } from "./template.js";
+export { chatTemplate, chatTemplates } from "./template-source.js";

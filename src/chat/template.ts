@@ -1,7 +1,6 @@
 /** Renders a conversation with the chat template of a model file, and tells what in the result a user wrote. */
 import { Template } from "@huggingface/jinja";
 import { asHundredweightError, HundredweightError } from "../errors.js";
-import type { Metadata } from "../formats/types.js";
 import { fitContent } from "./content.js";
 import { guard, type Segment } from "./guard.js";
 
@@ -107,31 +106,4 @@ function checkRoles(messages: readonly ChatMessage[]): void {
 
 function invalid(message: string): HundredweightError {
   return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}; --raw prompts without it`);
-}
-
-/** Template texts of a file by name; the unnamed one is "default". */
-export function chatTemplates(metadata: Metadata): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
-  for (const key of metadata.keys()) {
-    const name = key === "tokenizer.chat_template" ? "default" : /^tokenizer\.chat_template\.(.+)$/.exec(key)?.[1];
-    if (name === undefined) continue;
-    const source = metadata.string(key);
-    if (source !== undefined && source !== "") found.set(name, source);
-  }
-  return found;
-}
-
-/**
- * The template of a file: the variant `name`, or the default one.
- * @throws TEMPLATE_MISSING
- */
-export function chatTemplate(metadata: Metadata, name?: string): string {
-  const all = chatTemplates(metadata);
-  const found = all.get(name ?? "default");
-  if (found !== undefined) return found;
-  const others = all.size > 0 ? ` (it has ${[...all.keys()].join(", ")})` : "";
-  throw new HundredweightError(
-    "TEMPLATE_MISSING",
-    `the model file has no ${name === undefined ? "" : `'${name}' `}chat template${others}; prompt it with --raw`,
-  );
 }

@@ -1,11 +1,8 @@
 /** Before a model is streamed from a disk that nobody has measured: measures it, once. */
 import { statSync } from "node:fs";
 import { loadavg } from "node:os";
-import { openCheckpoint } from "../formats/index.js";
-import { describeModel } from "../models/index.js";
-import { loadAddon } from "../native/addon.js";
-import { Planner } from "../weights/plan.js";
-import { knownMachine, type ProbedMachine, probeAllowed, probeMachine } from "../weights/probe.js";
+import { memoryLimit } from "../weights/memory-limit.js";
+import type { ProbedMachine } from "../weights/probe.js";
 import type { ModelFlags } from "./model-options.js";
 
 const seconds = 3;
@@ -17,13 +14,21 @@ const seconds = 3;
 export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?: boolean }): Promise<void> {
   if (flags.probe === false || flags.weightsMemory !== undefined || flags.ops === "reference" || flags.io === "mmap")
     return;
-  if (!probeAllowed() || loadAddon() === undefined) return;
-  const machine = { path, ...(flags.threads !== undefined && { threads: flags.threads }) };
-  const known = knownMachine(machine);
-  if (known.disk !== undefined && known.cpu !== undefined) return;
-  // A header with a large vocabulary takes a while to read: not for models that are clearly small.
+  // A header with a large vocabulary takes a while to read, what reads it a while to load: not for models that are
+  // clearly small.
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size < (flags.memory ?? known.profile.availableBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
+  if (size < (flags.memory ?? memoryLimit().budgetBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
+  const [{ openCheckpoint }, { describeModel }, { loadAddon }, { Planner }, probe] = await Promise.all([
+    import("../formats/index.js"),
+    import("../models/index.js"),
+    import("../native/addon.js"),
+    import("../weights/plan.js"),
+    import("../weights/probe.js"),
+  ]);
+  if (!probe.probeAllowed() || loadAddon() === undefined) return;
+  const machine = { path, ...(flags.threads !== undefined && { threads: flags.threads }) };
+  const known = probe.knownMachine(machine);
+  if (known.disk !== undefined && known.cpu !== undefined) return;
   const planner = new Planner(describeModel(await openCheckpoint(path)), known.profile, {
     ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
     ...(flags.kv !== undefined && { kvType: flags.kv }),
@@ -35,7 +40,7 @@ export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?
   if (plan === undefined || plan.strategy === "resident") return; // the engine says why nothing fits
   process.stderr.write(`measuring disk and memory for the first time, about ${seconds} s (--no-probe skips it)\n`);
   const busy = busyNote(known.profile.threads);
-  const probed = probeMachine({ ...machine, seconds });
+  const probed = probe.probeMachine({ ...machine, seconds });
   for (const line of [...probeLines(probed), ...probed.notes, ...busy]) process.stderr.write(`  ${line}\n`);
 }
 

@@ -21,7 +21,6 @@ interface Recipe {
   readonly write: WriteScales;
 }
 
-const half = f16Table();
 /** Mean square of the whole numbers low..high. */
 const meanSquare = (low: number, high: number): number => {
   let sum = 0;
@@ -35,7 +34,7 @@ const centred = (n: number) => Math.sqrt((n * n - 1) / 12);
 const putHalf = (b: Uint8Array, at: number, value: number): number => {
   const bits = toF16(value);
   writeU16(b, at, bits);
-  return half[bits]!;
+  return f16Table()[bits]!;
 };
 const signed = (d: number, words: () => number) => (words() & 1 ? d : -d);
 

@@ -1,9 +1,10 @@
 /** The user's side of an engine: opens it, wherever it lives, submits jobs, hands out their events. */
 import { HundredweightError } from "../errors.js";
 import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.js";
-import { fromWire, type OpenParts } from "./host.js";
+import type { OpenParts } from "./host.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
 import { startHere, startProcess, startWorker, type Transport } from "./transports.js";
+import { fromWire } from "./wire.js";
 
 interface Pending {
   readonly onEvent: (event: JobEvent) => void;
@@ -56,7 +57,7 @@ export class EngineClient {
   ): Promise<EngineClient> {
     const { host, ...sent } = options;
     const link = new Link(
-      inProcess !== undefined ? startHere(inProcess) : host === "process" ? startProcess() : await startWorker(),
+      inProcess !== undefined ? await startHere(inProcess) : host === "process" ? startProcess() : await startWorker(),
     );
     const { signal } = hooks;
     const abort = (): void => void link.close();

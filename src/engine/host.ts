@@ -1,9 +1,10 @@
 /** The engine behind a message port: turns messages into jobs and events into messages. */
-import { asHundredweightError, HundredweightError } from "../errors.js";
+import { HundredweightError } from "../errors.js";
 import { StopSignal } from "./cancel.js";
 import { Engine } from "./engine.js";
 import type { EngineParts } from "./parts.js";
-import type { EngineOptions, FromEngine, ToEngine, WireError } from "./protocol.js";
+import type { EngineOptions, FromEngine, ToEngine } from "./protocol.js";
+import { toWire } from "./wire.js";
 
 export interface Port {
   post(message: FromEngine, transfer?: readonly ArrayBuffer[]): void;
@@ -84,26 +85,4 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
         return;
     }
   });
-}
-
-export function toWire(thrown: unknown): WireError {
-  const error = asHundredweightError(thrown);
-  const details: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(error.details)) {
-    // What cannot be cloned must not hide the error itself.
-    if (typeof value !== "function" && typeof value !== "symbol") details[key] = cloneable(value);
-  }
-  return { code: error.code, message: error.message, details };
-}
-
-function cloneable(value: unknown): unknown {
-  try {
-    return structuredClone(value);
-  } catch {
-    return String(value);
-  }
-}
-
-export function fromWire(error: WireError): HundredweightError {
-  return new HundredweightError(error.code, error.message, { ...error.details });
 }

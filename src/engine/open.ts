@@ -1,5 +1,5 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
-import { chatTemplates } from "../chat/index.js";
+import { chatTemplates } from "../chat/template-source.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint, Metadata } from "../formats/types.js";

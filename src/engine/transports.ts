@@ -5,8 +5,7 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
-import { type OpenParts, serveEngine } from "./host.js";
-import { portOf } from "./ports.js";
+import type { OpenParts } from "./host.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 
 /** Messages to an engine and from it. */
@@ -23,7 +22,9 @@ export interface Transport {
   closed(): void;
 }
 
-export function startHere(openParts: OpenParts): Transport {
+/** The engine's code is loaded here only: a thread that merely talks to an engine does without it. */
+export async function startHere(openParts: OpenParts): Promise<Transport> {
+  const [{ serveEngine }, { portOf }] = await Promise.all([import("./host.js"), import("./ports.js")]);
   const { port1, port2 } = new MessageChannel();
   serveEngine(portOf(port2), openParts);
   let gone: (error: HundredweightError) => void = () => {};
@@ -43,10 +44,26 @@ export function startHere(openParts: OpenParts): Transport {
   };
 }
 
+/** A thread that was started before anybody knew which model it will open. */
+let spare: Worker | undefined;
+
+/** Starts the thread of the next engine, which loads its code meanwhile. It keeps nobody alive. */
+export function prewarm(): void {
+  const url = new URL("./worker.js", import.meta.url);
+  if (spare !== undefined || !existsSync(fileURLToPath(url))) return;
+  spare = new Worker(url);
+  spare.unref();
+}
+
 /** TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it. */
 export async function startWorker(): Promise<Transport> {
   const url = new URL("./worker.js", import.meta.url);
-  if (existsSync(fileURLToPath(url))) return overWorker(new Worker(url));
+  if (existsSync(fileURLToPath(url))) {
+    const worker = spare ?? new Worker(url);
+    spare = undefined;
+    worker.ref();
+    return overWorker(worker);
+  }
   const { openParts } = await import("./open.js");
   return startHere(openParts);
 }

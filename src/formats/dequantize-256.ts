@@ -3,8 +3,7 @@ import { iq4Values } from "./codebooks.js";
 import type { DecodeBlock } from "./dequantize-32.js";
 import { f16Table, readU16 } from "./float16.js";
 
-const half = f16Table();
-const scaleAt = (b: Uint8Array, at: number) => half[readU16(b, at)]!;
+const scaleAt = (b: Uint8Array, at: number) => f16Table()[readU16(b, at)]!;
 const { fround } = Math;
 
 /** 2-bit planes: byte 32h + l holds values 128h + l, + 32, + 64, + 96, low bits first. Scale and min: a nibble each. */

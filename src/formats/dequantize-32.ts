@@ -8,8 +8,7 @@ import { f16Table, readU16 } from "./float16.js";
 /** Decodes the block at `b[at]` to `y[o..]`. */
 export type DecodeBlock = (b: Uint8Array, at: number, y: Float32Array, o: number) => void;
 
-const half = f16Table();
-const scaleAt = (b: Uint8Array, at: number) => half[readU16(b, at)]!;
+const scaleAt = (b: Uint8Array, at: number) => f16Table()[readU16(b, at)]!;
 const { fround } = Math;
 
 /** Low nibbles of 16 bytes are values 0-15, high nibbles values 16-31. */

@@ -5,14 +5,20 @@ let halves: Float32Array | undefined;
 
 /** Every binary16 value by its 16 bits; 256 KiB, built at the first call. */
 export function f16Table(): Float32Array {
-  halves ??= Float32Array.from({ length: 65536 }, (_, h) => {
-    const sign = h & 0x8000 ? -1 : 1;
-    const exponent = (h >> 10) & 31;
-    const fraction = h & 1023;
-    if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-    return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-  });
+  halves ??= buildHalves();
   return halves;
+}
+
+/** By bits, a millisecond: the exponent's bias goes from 15 to 127, subnormals are whole multiples of 2^-24. */
+function buildHalves(): Float32Array {
+  const table = new Float32Array(65536);
+  const patterns = new Uint32Array(table.buffer);
+  for (let h = 0; h < 0x400; h++) table[h] = h * 2 ** -24;
+  for (let h = 0x400; h < 0x7c00; h++) patterns[h] = (h << 13) + (112 << 23);
+  patterns[0x7c00] = 0x7f800000;
+  patterns.fill(0x7fc00000, 0x7c01, 0x8000);
+  for (let h = 0; h < 0x8000; h++) patterns[h + 0x8000] = patterns[h]! | 0x80000000;
+  return table;
 }
 
 /** Round to nearest, ties to even; beyond 65520 infinity; subnormals kept; a NaN stays a (quiet) NaN. */

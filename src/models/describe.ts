@@ -172,7 +172,7 @@ function sameShape(found: readonly number[], expected: readonly number[]): boole
 
 /** More rows than tokens is padding; more tokens than rows would read past the embedding. */
 function checkVocabulary(checkpoint: Checkpoint, rows: number): void {
-  const tokens = checkpoint.metadata.rawStrings("tokenizer.ggml.tokens")?.length ?? 0;
+  const tokens = (checkpoint.metadata.packedStrings("tokenizer.ggml.tokens")?.offsets.length ?? 1) - 1;
   if (tokens > rows)
     throw new HundredweightError(
       "TOKENIZER_INVALID",

@@ -3,8 +3,6 @@ import { HundredweightError } from "../errors.js";
 import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
 import { type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
 
-const halves = f16Table();
-
 /** Bytes of one value row of a head; quantized types hold 32 values a block behind an f16 scale. */
 function headBytes(type: KvType, values: number): number {
   if (type === "f16") return values * 2;
@@ -41,11 +39,12 @@ export function encodeHead(type: KvType, x: Float32Array, offset: number, values
 
 export function decodeHead(type: KvType, bytes: DataView, at: number, values: number, out: Float32Array) {
   if (type === "f16") {
+    const halves = f16Table();
     for (let i = 0; i < values; i++) out[i] = halves[bytes.getUint16(at + 2 * i, true)]!;
     return;
   }
   for (let block = 0; block < values; block += 32, at += type === "q8_0" ? 34 : 18) {
-    const d = halves[bytes.getUint16(at, true)]!;
+    const d = f16Table()[bytes.getUint16(at, true)]!;
     if (type === "q8_0") for (let i = 0; i < 32; i++) out[block + i] = d * bytes.getInt8(at + 2 + i);
     else
       for (let i = 0; i < 16; i++) {

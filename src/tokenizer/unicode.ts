@@ -49,10 +49,15 @@ let pages = new Uint8Array(0);
 function buildTable(): Uint16Array {
   const flat = new Uint8Array(0x110000);
   let at = 0;
-  for (const [, length, category] of categoryRuns.matchAll(/([0-9a-z]*)([A-Z])/g)) {
-    const end = at + (length === "" ? 1 : Number.parseInt(length!, 36));
-    flat.fill(classOf[category!] ?? symbols.other, at, end);
-    at = end;
+  let length = 0;
+  for (let i = 0; i < categoryRuns.length; i++) {
+    const char = categoryRuns.charCodeAt(i);
+    if (char >= 0x41 && char <= 0x5a) {
+      const end = at + Math.max(length, 1);
+      flat.fill(classOf[categoryRuns[i]!] ?? symbols.other, at, end);
+      at = end;
+      length = 0;
+    } else length = 36 * length + (char < 0x41 ? char - 0x30 : char - 0x61 + 10);
   }
   for (let c = 0x2000; c <= 0x200a; c++) flat[c] = symbols.whitespace;
   for (const c of whiteSpace) flat[c] = symbols.whitespace;
@@ -66,15 +71,15 @@ function buildTable(): Uint16Array {
 
   const index = new Uint16Array(0x110000 / pageSize);
   const known = new Map<string, number>();
+  const text = Buffer.from(flat.buffer);
   const kept: Uint8Array[] = [];
   for (let p = 0; p < index.length; p++) {
-    const page = flat.subarray(p * pageSize, (p + 1) * pageSize);
-    const key = String.fromCharCode(...page);
+    const key = text.toString("latin1", p * pageSize, (p + 1) * pageSize);
     let number = known.get(key);
     if (number === undefined) {
       number = kept.length;
       known.set(key, number);
-      kept.push(page);
+      kept.push(flat.subarray(p * pageSize, (p + 1) * pageSize));
     }
     index[p] = number;
   }
@@ -103,7 +108,6 @@ export interface CodePoints {
 
 /** Decodes well-formed UTF-8 (what `Buffer.from(string)` makes). */
 export function codePoints(utf8: Uint8Array): CodePoints {
-  pageOf ??= buildTable();
   const points = new Uint32Array(utf8.length);
   const out = new Uint8Array(utf8.length);
   let n = 0;

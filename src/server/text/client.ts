@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { fromWire } from "../../engine/host.js";
+import { fromWire } from "../../engine/wire.js";
 import { HundredweightError } from "../../errors.js";
 import { HttpError } from "../http-error.js";
 import type { FromText, TextInfo, TextRequest, TextResults, ToText } from "./protocol.js";

@@ -1,6 +1,6 @@
 /** Entry of the text worker: one request at a time, answered in order. */
 import { type MessagePort, parentPort } from "node:worker_threads";
-import { toWire } from "../../engine/host.js";
+import { toWire } from "../../engine/wire.js";
 import type { FromText, ToText } from "./protocol.js";
 import { TextWork } from "./work.js";
 

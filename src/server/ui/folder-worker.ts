@@ -1,7 +1,7 @@
 /** Entry of the folder worker: one question, one answer. */
 import { parentPort, workerData } from "node:worker_threads";
-import { toWire } from "../../engine/host.js";
 import type { EngineOptions } from "../../engine/protocol.js";
+import { toWire } from "../../engine/wire.js";
 import { findModels, planFile, readFacts } from "./folder-work.js";
 
 export type FolderQuestion =

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { fromWire } from "../../engine/host.js";
 import type { EngineOptions, WireError } from "../../engine/protocol.js";
+import { fromWire } from "../../engine/wire.js";
 import { HundredweightError } from "../../errors.js";
 import type { Found, FoundFile, ModelFacts } from "./folder-work.js";
 import type { FolderQuestion } from "./folder-worker.js";
