@@ -11,9 +11,19 @@ import { startWorker } from "./transports.js";
 const progressMs = 200;
 
 const words = makeCancelWords();
-const engine = await startWorker();
 let loading: NodeJS.Timeout | undefined;
 let closed = false;
+
+// The terminal's signals go to both; how to end is for the other one to say. When it is gone there is nothing to save,
+// and a pass must not be waited for. It may be gone already.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+const orphaned = (): void => {
+  if (!closed) process.kill(process.pid, "SIGKILL");
+};
+process.on("disconnect", orphaned);
+if (!process.connected) orphaned();
+
+const engine = await startWorker();
 
 const send = (message: FromEngine): void => {
   if (process.connected) process.send?.(message);
@@ -39,13 +49,6 @@ engine.onGone((error) => {
     process.exit(1);
   }
   if (process.connected) process.disconnect();
-});
-
-// The terminal's signals go to both; how to end is for the other one to say. When it is gone there is nothing to save,
-// and a pass must not be waited for.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
-process.on("disconnect", () => {
-  if (!closed) process.kill(process.pid, "SIGKILL");
 });
 
 /** Opening blocks the engine's thread, so what it has read is seen from here: as memory that filled. */

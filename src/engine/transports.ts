@@ -89,8 +89,7 @@ export function startProcess(): Transport {
   const url = existsSync(fileURLToPath(built)) ? built : new URL("./process.ts", import.meta.url);
   const child = fork(fileURLToPath(url), [], {
     serialization: "advanced",
-    // What loads TypeScript is inherited; a debugger's port is taken.
-    execArgv: process.execArgv.filter((argument) => !argument.startsWith("--inspect")),
+    execArgv: inherited(process.execArgv),
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   return {
@@ -115,6 +114,18 @@ export function startProcess(): Transport {
     },
     closed: () => {}, // "exit" follows
   };
+}
+
+/** What loads TypeScript and sets limits is inherited; a program of the command line is not, a debugger's port is taken. */
+function inherited(options: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < options.length; i++) {
+    const option = options[i]!;
+    if (/^(-e|-p|-pe|--eval|--print)$/.test(option))
+      i++; // with the program behind it
+    else if (!/^--(eval=|print=|inspect|debug-port|input-type|test|watch)/.test(option)) kept.push(option);
+  }
+  return kept;
 }
 
 function endOf({ pid }: ChildProcess, code: number | null, signal: NodeJS.Signals | null): HundredweightError {

@@ -32,6 +32,11 @@ export const commands: readonly CommandEntry[] = [
     engine: true,
   },
   {
+    usage: "batch [options] <in> <out>",
+    summary: "Answer a file of OpenAI batch lines, many at a time; goes on where it was interrupted.",
+    load: () => import("./batch.js"),
+  },
+  {
     usage: "logits [options] <model>",
     summary: "Write the next-token logits after the last (or every) given token: raw little-endian f32 [rows, vocab].",
     load: () => import("./logits.js"),

@@ -1,0 +1,71 @@
+/** How many answers to make at the same time: as many as bring more tokens a second. */
+import { openCheckpoint } from "../../formats/index.js";
+import type { LoadOptions } from "../../model.js";
+import { describeModel } from "../../models/index.js";
+import { pagePositions } from "../../ops/ops.js";
+import { Planner } from "../../weights/plan.js";
+import { knownMachine } from "../../weights/probe.js";
+
+export interface BatchShape {
+  readonly contextTokens: number;
+  readonly sequences: number;
+  readonly kvTokens: number;
+}
+
+/** Positions that answers take: of one that is longer than nine of ten, and of the longest. */
+export interface BatchNeeds {
+  readonly typicalTokens: number;
+  readonly longestTokens: number;
+}
+
+/** A line may turn out longer than it looks. */
+const usualContext = 4096;
+
+const mostSequences = 64;
+/** Twice as many answers at once must be worth it. */
+const leastGain = 1.05;
+
+/**
+ * KV takes memory from weights, and a pass that reads more of them takes longer, but serves more: the planner knows.
+ * @param parallel what the user wants; undefined: as many as pay
+ * @throws MEMORY_BUDGET when not even one fits
+ */
+export async function batchShape(
+  path: string,
+  options: LoadOptions,
+  needs: BatchNeeds,
+  parallel: number | undefined,
+): Promise<BatchShape> {
+  const { threads, kvType, chunkRows, memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  const description = describeModel(await openCheckpoint(path));
+  const trained = description.config.contextTokens;
+  const contextTokens = options.contextTokens ?? Math.min(trained, Math.max(usualContext, needs.longestTokens));
+  const typicalTokens = Math.min(contextTokens, Math.max(pagePositions, needs.typicalTokens));
+  if (parallel !== undefined || options.ops === "reference") {
+    const sequences = parallel ?? 1;
+    return { contextTokens, sequences, kvTokens: Math.max(contextTokens, sequences * typicalTokens) };
+  }
+  const machine = knownMachine({ path, ...(threads !== undefined && { threads }) }).profile;
+  let best: (BatchShape & { readonly rate: number }) | undefined;
+  for (let sequences = 1; sequences <= mostSequences; sequences *= 2) {
+    const kvTokens = sequences * typicalTokens;
+    const planner = new Planner(description, machine, {
+      sequences,
+      kvTokens,
+      logitRows: Math.max(16, sequences),
+      contextTokens,
+      ...(kvType !== undefined && { kvType }),
+      ...(chunkRows !== undefined && { rows: chunkRows }),
+      ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
+      ...(ringBytes !== undefined && { ringBytes }),
+      ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
+    });
+    const plan = sequences === 1 ? planner.plan() : planner.tryPlan(memoryBytes ?? machine.availableBytes);
+    if (plan === undefined) break;
+    const { secondsPerToken, prefillTokensPerSecond } = plan.prediction;
+    const rate = sequences / Math.max(secondsPerToken, sequences / prefillTokensPerSecond);
+    if (best !== undefined && rate < leastGain * best.rate) break;
+    best = { contextTokens, sequences, kvTokens: plan.kvTokens, rate };
+  }
+  return best!;
+}

@@ -1,0 +1,60 @@
+/** The routes of a server without a socket: for who asks from the same process, like a batch. */
+import { setMaxListeners } from "node:events";
+import type { Hono } from "hono";
+import type { EngineOptions } from "../engine/protocol.js";
+import { createApp } from "./app.js";
+import { defaultConfig, type ServerConfig } from "./config.js";
+import type { ServerContext } from "./context.js";
+import { Gate } from "./gate.js";
+import { Metrics } from "./metrics.js";
+import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
+import { StatusStream } from "./status.js";
+
+export interface OfflineOptions {
+  readonly modelPath: string;
+  readonly engine?: EngineOptions;
+  readonly config?: Partial<ServerConfig>;
+  /** @internal Tests bring engines and texts of their own. */
+  readonly openEngine?: OpenEngine;
+  readonly openText?: OpenText;
+}
+
+export interface OfflineServer {
+  readonly context: ServerContext;
+  readonly app: Hono;
+  /** Ends what runs and closes the model. */
+  close(): Promise<void>;
+}
+
+/** @throws whatever opening the model throws */
+export async function openOffline(options: OfflineOptions): Promise<OfflineServer> {
+  const config: ServerConfig = { ...defaultConfig, ...options.config };
+  const ender = new AbortController();
+  // Every answer listens, and there may be any number of them.
+  setMaxListeners(0, ender.signal);
+  const model = new ModelService({
+    alias: config.alias,
+    textTimeoutMs: config.textTimeoutMs,
+    openEngine: options.openEngine,
+    openText: options.openText,
+  });
+  const context: ServerContext = {
+    config,
+    model,
+    metrics: new Metrics(),
+    status: new StatusStream(model),
+    gate: new Gate(config.maxAnswers, ender.signal),
+    draining: ender.signal,
+    ending: ender.signal,
+    log: () => {},
+  };
+  await model.open(options.modelPath, options.engine);
+  return {
+    context,
+    app: createApp(context),
+    close: async () => {
+      ender.abort();
+      await model.close();
+    },
+  };
+}
