@@ -197,6 +197,7 @@ export interface EngineStatus {
   readonly kvTokensUsed: number;
   readonly kvTokens: number;
   readonly passes: number;
+  /** Read, or found in the cache. */
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly generatedTokens: number;

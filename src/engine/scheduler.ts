@@ -238,7 +238,7 @@ export class Scheduler {
       servedIn: this.counts.passes,
     };
     this.running.set(job.id, entry);
-    this.counts.promptTokens += task.promptTokens;
+    this.counts.promptTokens += prefix.length; // the others when they have been read
     this.counts.cachedTokens += prefix.length;
     task.start(prefix.length);
     return true;
@@ -333,6 +333,7 @@ export class Scheduler {
     for (const [i, { from, rows, task }] of pass.parts.entries()) {
       const { job, sequence } = entries[i]!;
       const total = from < task.promptTokens ? task.promptTokens : 0;
+      this.counts.promptTokens += Math.max(0, Math.min(rows, task.promptTokens - from));
       if (from >= task.promptTokens - 1) this.counts.generatedTokens++;
       job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
       task.passed();

@@ -51,6 +51,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     let generatedTokens = 0;
     const onEvent = (event: JobEvent) => {
       if (event.kind === "queued") events.queued(event.ahead);
+      else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(event.done, event.total, event.entry.rows);
       else if (event.kind === "token") {
         generatedTokens++;
@@ -84,6 +85,11 @@ export class ModelAnswerMaker implements AnswerMaker {
       for (const each of signals) each.removeEventListener("abort", cancel);
     }
   }
+}
+
+function expectedSeconds({ residency }: ServedModel["info"], promptTokens: number): number | undefined {
+  const rate = residency.plan?.prefillTokensPerSecond;
+  return rate === undefined ? undefined : promptTokens / rate;
 }
 
 async function promptOf(

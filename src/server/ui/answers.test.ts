@@ -97,6 +97,7 @@ test("an answer is made, told and stored; pages that come at any moment see the 
   await answers.send(id, null, "Say something");
   await join();
   maker.events.queued(2);
+  maker.events.started(5, 60);
   maker.events.prompt(3, 5, 1);
   await join();
   for (const word of ["Hel", "lo ", "wor"]) {
@@ -135,7 +136,8 @@ test("an answer is made, told and stored; pages that come at any moment see the 
   });
   const progress = pages[0]!.events.filter((event) => event.type === "progress").map((event) => event.progress);
   assert.deepEqual(progress[0], { phase: "queued", ahead: 2 });
-  assertHas(progress[1], { phase: "prompt", done: 3, total: 5 });
+  assertHas(progress[1], { phase: "prompt", done: 0, total: 5, remainingSeconds: 60 });
+  assertHas(progress[2], { phase: "prompt", done: 3, total: 5 });
 });
 
 test("edits and new answers are branches; the model gets the branch that is shown, without its thoughts", async () => {

@@ -27,6 +27,8 @@ export interface AnswerEvents {
   /** The prompt ended with this part of the answer (`<think>`): it is shown as if the model had written it. */
   opened(prefix: string): void;
   queued(ahead: number): void;
+  /** It begins, and how long the prompt will take if nothing of it is cached; undefined where nobody knows. */
+  started(promptTokens: number, expectedSeconds: number | undefined): void;
   /** After each pass over the prompt: positions there are, of how many, and those this pass added. */
   prompt(done: number, total: number, rows: number): void;
   token(text: string): void;
@@ -292,6 +294,12 @@ export class Answers {
         told = 0;
         promptBegan = performance.now();
         tell({ phase: "queued", ahead }, promptBegan);
+      },
+      started: (total, expectedSeconds) => {
+        told = 0;
+        promptBegan = performance.now();
+        const known = expectedSeconds === undefined ? {} : { remainingSeconds: expectedSeconds };
+        tell({ phase: "prompt", done: 0, total, elapsedSeconds: 0, ...known }, promptBegan);
       },
       prompt: (done, total, rows) => {
         const now = performance.now();

@@ -37,7 +37,7 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
           }}
         />
       ) : isUser ? (
-        <div class="user-text">{message.content}</div>
+        <UserText text={message.content} />
       ) : (
         <AnswerText message={message} />
       )}
@@ -60,6 +60,24 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
     </article>
   );
 });
+
+/** A prompt of pages must not push its answer out of sight. */
+const longText = 1500;
+
+function UserText({ text }: { readonly text: string }): JSX.Element {
+  const [isWhole, setWhole] = useState(false);
+  const isLong = text.length > longText || text.split("\n").length > 25;
+  return (
+    <div class="user-text" data-cut={isLong && !isWhole}>
+      <div class="user-words">{text}</div>
+      {isLong && (
+        <button type="button" class="fold" aria-expanded={isWhole} onClick={() => setWhole(!isWhole)}>
+          {isWhole ? "Show less" : `Show all ${text.length.toLocaleString("en-US")} characters`}
+        </button>
+      )}
+    </div>
+  );
+}
 
 function AnswerText({ message }: { readonly message: Message }): JSX.Element {
   const { thinking, answer, thought } = splitThinking(message.content);

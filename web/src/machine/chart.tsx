@@ -21,15 +21,18 @@ export interface ChartProps {
   readonly lines: readonly Line[];
   readonly values: readonly (readonly (number | null)[])[];
   readonly format: (value: number) => string;
+  /** Ticks at powers of two: bytes. */
+  readonly binary?: boolean;
   /** Top of the scale when values stay below; default: what they reach. */
   readonly top?: number;
 }
 
 const height = 132;
+const powersOfTwo = Array.from({ length: 44 }, (_, i) => 2 ** i);
 /** Seconds shown. */
 const span = 180;
 
-export function Chart({ title, unit, times, lines, values, format, top }: ChartProps): JSX.Element {
+export function Chart({ title, unit, times, lines, values, format, top, binary }: ChartProps): JSX.Element {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const dark = useStore(isDark);
@@ -58,7 +61,13 @@ export function Chart({ title, unit, times, lines, values, format, top }: ChartP
       },
       axes: [
         { ...axis, space: 70, size: 22, incrs: [30, 60], values: (_, ticks) => ticks.map(ago) },
-        { ...axis, space: 34, size: 58, values: (_, ticks) => ticks.map((tick) => format(tick)) },
+        {
+          ...axis,
+          space: 34,
+          size: 58,
+          ...(binary === true && { incrs: powersOfTwo }),
+          values: (_, ticks) => ticks.map((tick) => format(tick)),
+        },
       ],
       series: [
         {},

@@ -43,6 +43,7 @@ export function MachineView(): JSX.Element {
           <Chart
             title="Read from disk"
             unit="per token"
+            binary
             times={series.times}
             lines={[{ label: "bytes", color: "--streamed", filled: true }]}
             values={[series.disk]}
@@ -125,7 +126,7 @@ function Tiles(): JSX.Element {
         name="Generated"
         value={`${figures(now.tokensPerSecond)}`}
         unit="tokens/s"
-        note={expected === undefined ? "" : `expected ${speed(expected)} for one`}
+        note={expected === undefined ? "" : `expected ${speed(expected)}`}
       />
       <Tile name="Prompt" value={figures(now.promptPerSecond)} unit="tokens/s" note="" />
       <Tile

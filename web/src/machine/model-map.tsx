@@ -22,17 +22,23 @@ interface MapRow {
   readonly bytes: number;
 }
 
-/** Layers in order; what belongs to no layer first (embedding) and last (head). */
+/** The embedding, layers in order, then what follows them or belongs to all. */
 export function rowsOf({ tensors }: ModelMap): MapRow[] {
-  const rows = new Map<string, MapTensor[]>();
-  let after = false;
+  const rows = new Map<string, MapTensor[]>([["emb", []]]);
+  const last: MapTensor[] = [];
   for (const tensor of tensors) {
-    after ||= tensor.layer >= 0;
-    const name = tensor.layer >= 0 ? String(tensor.layer) : after ? "head" : "emb";
-    rows.set(name, [...(rows.get(name) ?? []), tensor]);
+    const name = tensor.layer >= 0 ? String(tensor.layer) : tensor.name.startsWith("token_") ? "emb" : "head";
+    if (name === "head") last.push(tensor);
+    else rows.set(name, [...(rows.get(name) ?? []), tensor]);
   }
-  return [...rows].map(([name, row]) => ({ name, tensors: row, bytes: row.reduce((sum, t) => sum + t.bytes, 0) }));
+  rows.set("head", last);
+  return [...rows]
+    .filter(([, row]) => row.length > 0)
+    .map(([name, row]) => ({ name, tensors: row, bytes: row.reduce((sum, t) => sum + t.bytes, 0) }));
 }
+
+/** The map of a deep model stays on one screen. */
+const rowHeight = (rows: number) => (rows <= 24 ? 18 : rows <= 50 ? 13 : 9);
 
 export function ModelMapView({ map }: { readonly map: ModelMap }): JSX.Element {
   const rows = useMemo(() => rowsOf(map), [map]);
@@ -101,7 +107,7 @@ export function ModelMapView({ map }: { readonly map: ModelMap }): JSX.Element {
         onPointerMove={onPointer}
       >
         {rows.map((row, r) => (
-          <div key={row.name} class="map-row">
+          <div key={row.name} class="map-row" style={{ height: `${rowHeight(rows.length)}px` }}>
             <span class="map-name" aria-hidden="true">
               {row.name}
             </span>

@@ -8,7 +8,6 @@ export interface Series {
   readonly prompt: (number | null)[];
   /** Per token row of the passes seen. */
   readonly disk: (number | null)[];
-  readonly memory: (number | null)[];
   /** Milliseconds per pass; stall is drawn on top of compute. */
   readonly compute: (number | null)[];
   readonly pass: (number | null)[];
@@ -17,24 +16,42 @@ export interface Series {
   readonly waiting: number[];
 }
 
-/** Null where nothing ran: charts leave a gap there. */
+/**
+ * What passes tell is drawn from one pass to the next: those of a slow model are many samples apart. Null where nothing
+ * ran: charts leave a gap there.
+ */
 export function seriesOf(samples: readonly Sample[]): Series {
   const ratio = (a: number, b: number) => (b > 0 ? a / b : null);
+  /** Of samples with passes; in between the value before, as long as something runs. */
+  const held = (of: (sample: Sample, seconds: number) => number | null) => {
+    let seconds = 0;
+    let value: number | null = null;
+    return samples.map((sample) => {
+      seconds += sample.seconds;
+      if (sample.passes > 0) {
+        value = of(sample, seconds);
+        seconds = 0;
+      } else if (sample.running === 0) {
+        value = null;
+        seconds = 0;
+      }
+      return value;
+    });
+  };
   return {
     times: samples.map((s) => s.time / 1000),
-    generated: samples.map((s) => ratio(s.generatedTokens, s.seconds)),
-    prompt: samples.map((s) => ratio(s.promptTokens, s.seconds)),
-    disk: samples.map(({ seen }) => ratio(seen.diskBytes, seen.rows)),
-    memory: samples.map(({ seen }) => ratio(seen.pinnedBytes, seen.rows)),
-    compute: samples.map(({ seen }) => ratio(seen.computeMs, seen.passes)),
-    pass: samples.map(({ seen }) => ratio(seen.computeMs + seen.stallMs, seen.passes)),
-    hitRate: samples.map(({ seen }) => ratio(100 * seen.expertHits, seen.expertHits + seen.expertMisses)),
+    generated: held((s, seconds) => ratio(s.generatedTokens, seconds)),
+    prompt: held((s, seconds) => ratio(s.promptTokens - s.cachedTokens, seconds)),
+    disk: held(({ seen }) => ratio(seen.diskBytes, seen.rows)),
+    compute: held(({ seen }) => ratio(seen.computeMs, seen.passes)),
+    pass: held(({ seen }) => ratio(seen.computeMs + seen.stallMs, seen.passes)),
+    hitRate: held(({ seen }) => ratio(100 * seen.expertHits, seen.expertHits + seen.expertMisses)),
     running: samples.map((s) => s.running),
     waiting: samples.map((s) => s.waiting),
   };
 }
 
-/** Figures of the last seconds in which something ran. */
+/** Figures of the last seconds. */
 export interface Now {
   readonly tokensPerSecond: number;
   readonly promptPerSecond: number;
@@ -43,12 +60,17 @@ export interface Now {
   readonly hitRate: number | undefined;
 }
 
-export function nowOf(samples: readonly Sample[], seconds = 3): Now {
+/** Three seconds, or as many as it takes to see two passes end, but nothing from before a pause. */
+export function nowOf(samples: readonly Sample[]): Now {
   const recent: Sample[] = [];
-  let span = 0;
-  for (let i = samples.length - 1; i >= 0 && span < seconds; i--) {
-    recent.push(samples[i]!);
-    span += samples[i]!.seconds;
+  let seconds = 0;
+  let withPasses = 0;
+  for (let i = samples.length - 1; i >= 0; i--) {
+    const sample = samples[i]!;
+    if (seconds >= 3 && (withPasses >= 2 || sample.running === 0)) break;
+    recent.push(sample);
+    seconds += sample.seconds;
+    if (sample.passes > 0) withPasses++;
   }
   const sum = (of: (sample: Sample) => number) => recent.reduce((total, sample) => total + of(sample), 0);
   const share = (a: number, b: number) => (b > 0 ? a / b : undefined);
@@ -58,12 +80,12 @@ export function nowOf(samples: readonly Sample[], seconds = 3): Now {
     tokensPerSecond:
       share(
         sum((s) => s.generatedTokens),
-        span,
+        seconds,
       ) ?? 0,
     promptPerSecond:
       share(
-        sum((s) => s.promptTokens),
-        span,
+        sum((s) => s.promptTokens - s.cachedTokens),
+        seconds,
       ) ?? 0,
     diskBytesPerToken: share(
       sum((s) => s.seen.diskBytes),
