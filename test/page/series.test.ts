@@ -41,7 +41,8 @@ test("a slow model: a pass in four samples is drawn as its rate, not as a spike"
     [],
   ); // no experts
   const now = nowOf(samples.slice(0, -1));
-  assert.equal(now.tokensPerSecond, 2 / 2.5); // from the first of the two passes on
+  assert.equal(now.tokensPerSecond, 0.5);
+  assert.equal(nowOf([...samples.slice(0, -1), between, between]).tokensPerSecond, 0.5);
   assert.equal(now.stallShare, 0.75);
 });
 
@@ -72,11 +73,11 @@ test("numbers for people", () => {
     "about 1 h 30 min",
     "about 2 h 20 min",
   ]);
-  assert.deepEqual([0, 0.001, 0.25, 3.14159, 12.34, 12345].map(figures), [
+  assert.deepEqual([0, 0.001, 0.25, 3.159, 12.34, 12345].map(figures), [
     "0",
     "0.001",
     "0.25",
-    "3.14",
+    "3.16",
     "12.3",
     "12,345",
   ]);

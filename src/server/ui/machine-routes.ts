@@ -1,10 +1,10 @@
 /** The live feed of the page, and models of a folder. */
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Hono } from "hono";
 import type { ServerContext } from "../context.js";
 import { eventStream } from "./event-stream.js";
 import { ModelFolder } from "./folder.js";
-import type { Machine } from "./machine.js";
+import { type Machine, sampleEveryMs } from "./machine.js";
 import { currentPlan, pageState } from "./page-state.js";
 import type { MachineEvent } from "./wire.js";
 
@@ -25,7 +25,15 @@ export function mountMachine(
         tell();
         send({ type: "history", samples: machine.history });
         send({ type: "memory", memory: machine.memory ?? null });
+        // What has been read is no change of phase: it is looked at.
+        let told = 0;
+        const loading = setInterval(() => {
+          if (model.state.loadedBytes === told) return;
+          told = model.state.loadedBytes;
+          send({ type: "state", state: pageState(context) });
+        }, sampleEveryMs);
         const ends = [
+          () => clearInterval(loading),
           model.onChange(tell),
           machine.subscribe(
             (sample) => send({ type: "sample", sample }),
@@ -54,7 +62,7 @@ export function mountMachine(
   app.post("/ui/models/:id/load", async (c) => {
     const path = await folder.path(c.req.param("id"));
     // Its progress and its end are the page's to watch: `state` events.
-    const drained = Promise.race([context.gate.whenIdle(), setTimeout(context.config.drainTimeoutMs)]);
+    const drained = Promise.race([context.gate.whenIdle(), pause(context.config.drainTimeoutMs)]);
     model.open(path, model.engineOptions, drained).catch((error: Error) => context.log(error.message));
     return c.json({ loading: true }, 202);
   });

@@ -12,7 +12,7 @@ export function pageState({ model, config }: ServerContext): PageState {
 }
 
 function modelState({ state, id, info }: ServerContext["model"]): ModelState {
-  const { phase, path, since, error } = state;
+  const { phase, path, since, error, loadedBytes, totalBytes } = state;
   const name = path === "" ? id : modelId(path);
   if (phase === "closed") return { state: "none" };
   if (phase === "failed") return { state: "failed", name, error: error ?? "" };
@@ -22,6 +22,8 @@ function modelState({ state, id, info }: ServerContext["model"]): ModelState {
       state: "loading",
       name,
       seconds,
+      loadedBytes,
+      totalBytes,
       restarting: phase === "restarting",
       ...(error !== undefined && { error }),
     };

@@ -135,6 +135,9 @@ export type ModelState =
       readonly state: "loading";
       readonly name: string;
       readonly seconds: number;
+      /** 0 of 0 while nobody knows. */
+      readonly loadedBytes: number;
+      readonly totalBytes: number;
       /** Its engine ended by itself, and why. */
       readonly restarting: boolean;
       readonly error?: string;
@@ -177,7 +180,6 @@ export interface Sample {
 
 /** Bytes really in use. */
 export interface MemoryNow {
-  readonly engineRssBytes?: number;
   readonly serverRssBytes: number;
   readonly kvBytes: number;
   readonly kvTouchedBytes: number;

@@ -40,7 +40,8 @@ export function MemoryBar({ plan, now }: MemoryBarProps): JSX.Element {
       <p class="memory-sum faint">
         {bytes(total)} planned, {bytes(Math.max(0, plan.budgetBytes - total))} free of a budget of{" "}
         {bytes(plan.budgetBytes)}
-        {now?.engineRssBytes !== undefined && ` · the engine's process has ${bytes(now.engineRssBytes)} resident`}
+        {now !== undefined &&
+          ` · ${bytes(now.lockedBytes)} locked · the server's own process: ${bytes(now.serverRssBytes)}`}
       </p>
       <table class="memory-kinds">
         <thead>

@@ -60,17 +60,16 @@ export interface Now {
   readonly hitRate: number | undefined;
 }
 
-/** Three seconds, or as many as it takes to see two passes end, but nothing from before a pause. */
+/** The last three seconds; of a slow model from one end of a pass to a later one. */
 export function nowOf(samples: readonly Sample[]): Now {
   const recent: Sample[] = [];
   let seconds = 0;
-  let withPasses = 0;
   for (let i = samples.length - 1; i >= 0; i--) {
     const sample = samples[i]!;
-    if (seconds >= 3 && (withPasses >= 2 || sample.running === 0)) break;
+    if (recent.length === 0 && sample.running > 0 && sample.passes === 0) continue; // a pass that has not ended
+    if (seconds >= 3 && (sample.passes > 0 || sample.running === 0)) break;
     recent.push(sample);
     seconds += sample.seconds;
-    if (sample.passes > 0) withPasses++;
   }
   const sum = (of: (sample: Sample) => number) => recent.reduce((total, sample) => total + of(sample), 0);
   const share = (a: number, b: number) => (b > 0 ? a / b : undefined);

@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { PageState } from "../../../src/server/ui/wire.js";
+import { bytes } from "../format.js";
 import { paths } from "../router.js";
 
 export function ModelLoading({ state }: { readonly state: PageState | undefined }): JSX.Element | null {
@@ -38,8 +39,13 @@ export function ModelLoading({ state }: { readonly state: PageState | undefined 
   return (
     <section class="welcome">
       <h2>{model.restarting ? `Starting ${model.name} again` : `Loading ${model.name}`}</h2>
-      <progress aria-label="Loading the model" />
+      {model.totalBytes > 0 ? (
+        <progress aria-label="Loading the model" max={model.totalBytes} value={model.loadedBytes} />
+      ) : (
+        <progress aria-label="Loading the model" />
+      )}
       <p class="faint">
+        {model.totalBytes > 0 && `${bytes(model.loadedBytes)} of ${bytes(model.totalBytes)} · `}
         {Math.round(model.seconds + since)} s{model.error !== undefined && ` · ${model.error}`}
       </p>
     </section>
