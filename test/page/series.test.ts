@@ -5,7 +5,7 @@ import type { Sample } from "../../src/server/ui/wire.js";
 import { about, bytes, duration, figures, parameters, speed } from "../../web/src/format.js";
 import { nowOf, seriesOf } from "../../web/src/machine/series.js";
 
-function sample(change: Partial<Sample> & { seen?: Partial<Sample["seen"]> } = {}): Sample {
+function sample(change: Partial<Omit<Sample, "seen">> & { seen?: Partial<Sample["seen"]> } = {}): Sample {
   const seen = { passes: 0, rows: 0, diskBytes: 0, pinnedBytes: 0, stallMs: 0, computeMs: 0, expertHits: 0 };
   return {
     time: 0,
