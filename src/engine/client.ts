@@ -174,8 +174,8 @@ class Link {
         this.opening?.reject(fromWire(message.error));
         this.opening = undefined;
         return;
-      case "event":
-        this.jobs.get(message.job)?.onEvent(message.event);
+      case "events":
+        for (const { job, event } of message.events) this.jobs.get(job)?.onEvent(event);
         return;
       case "done":
       case "failed": {

@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { StopSignal } from "./cancel.js";
 import { Engine } from "./engine.js";
 import type { EngineParts } from "./parts.js";
-import type { EngineOptions, FromEngine, ToEngine } from "./protocol.js";
+import type { EngineOptions, FromEngine, JobEvent, ToEngine } from "./protocol.js";
 import { toWire } from "./wire.js";
 
 export interface Port {
@@ -24,7 +24,38 @@ export type OpenParts = (
   stop?: Int32Array,
 ) => Promise<EngineParts>;
 
+/** Events of one moment go in one message. */
+class Outbox {
+  private readonly port: Port;
+  private events: { job: number; event: JobEvent }[] = [];
+  private readonly values: ArrayBuffer[] = [];
+
+  constructor(port: Port) {
+    this.port = port;
+  }
+
+  add(job: number, event: JobEvent): void {
+    this.events.push({ job, event });
+    if (event.kind === "logits" || event.kind === "logprobs") this.values.push(event.values.buffer as ArrayBuffer);
+    if (this.events.length === 1) queueMicrotask(() => this.flush());
+  }
+
+  /** Behind the events that came before. */
+  post(message: FromEngine): void {
+    this.flush();
+    this.port.post(message);
+  }
+
+  private flush(): void {
+    if (this.events.length === 0) return;
+    const { events } = this;
+    this.events = [];
+    this.port.post({ type: "events", events }, this.values.splice(0));
+  }
+}
+
 export function serveEngine(port: Port, openParts: OpenParts): void {
+  const outbox = new Outbox(port);
   let engine: Engine | undefined;
   let stop: StopSignal | undefined;
   const open = async (path: string, options: EngineOptions, words: Int32Array): Promise<void> => {
@@ -58,14 +89,10 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
           return;
         }
         engine
-          .submit(job, message.request, (event) => {
-            const values =
-              event.kind === "logits" || event.kind === "logprobs" ? [event.values.buffer as ArrayBuffer] : [];
-            port.post({ type: "event", job, event }, values);
-          })
+          .submit(job, message.request, (event) => outbox.add(job, event))
           .then(
-            (result) => port.post({ type: "done", job, result }),
-            (error) => port.post({ type: "failed", job, error: toWire(error) }),
+            (result) => outbox.post({ type: "done", job, result }),
+            (error) => outbox.post({ type: "failed", job, error: toWire(error) }),
           );
         return;
       }

@@ -263,7 +263,8 @@ export type FromEngine =
   /** Opening gets on; counted are weights that are read into memory. */
   | { readonly type: "loading"; readonly loadedBytes: number; readonly totalBytes: number }
   | { readonly type: "openFailed"; readonly error: WireError }
-  | { readonly type: "event"; readonly job: number; readonly event: JobEvent }
+  /** What happened in a stretch of a pass, in order: a message costs as much as a row of a small model. */
+  | { readonly type: "events"; readonly events: readonly { readonly job: number; readonly event: JobEvent }[] }
   | { readonly type: "done"; readonly job: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly job: number; readonly error: WireError }
   | { readonly type: "closed" };

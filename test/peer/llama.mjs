@@ -8,6 +8,7 @@
 //   prefill {ids}                              -> {ms}        (clears the state first)
 //   decode {count}                             -> {ms}        (continues greedily from the state)
 //   rows {rows, count}                         -> {ms}        decode with `rows` sequences in a pass
+//   embed {path, ids}                         -> {vector, tokens}   hidden state of the last token, a model of its own
 //   unload
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -130,6 +131,20 @@ const handlers = {
       for (const [j, answer] of answers.entries()) next[j] = answer.at(-1).next.token;
     }
     return { ms: performance.now() - started };
+  },
+  async embed(q) {
+    llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
+    const own = await llama.loadModel({ modelPath: q.path, checkTensors: false });
+    const embedding = await own.createEmbeddingContext({
+      contextSize: 512,
+      threads: 2,
+      ignoreMemorySafetyChecks: true,
+    });
+    const tokens = embedding.calculateInputLength(q.ids);
+    const { vector } = await embedding.getEmbeddingFor(q.ids);
+    await embedding.dispose();
+    await own.dispose();
+    return { vector: [...vector], tokens };
   },
   async unload() {
     await context?.dispose();
