@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import type { ServerContext } from "./context.js";
 import { asHttpError, HttpError } from "./http-error.js";
+import { IdleCollector } from "./idle.js";
 import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
@@ -17,9 +18,12 @@ import { mountUi } from "./ui/index.js";
 export function createApp(context: ServerContext): Hono {
   const { config, metrics } = context;
   const app = new Hono();
+  const idle = new IdleCollector();
+  context.draining.addEventListener("abort", () => idle.stop(), { once: true });
   app.use(async (c, next) => {
     const began = performance.now();
     await next();
+    if (c.req.method === "POST") idle.touch();
     const { headers } = c.res;
     headers.set("x-request-id", `req_${randomUUID().replaceAll("-", "")}`);
     headers.set("x-content-type-options", "nosniff");

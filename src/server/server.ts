@@ -1,4 +1,5 @@
 /** A running server: socket, model, and an orderly end. */
+import { setMaxListeners } from "node:events";
 import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -92,6 +93,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   checkAddress(config);
   const drainer = new AbortController();
   const ender = new AbortController();
+  // Every answer listens to them.
+  setMaxListeners(0, drainer.signal, ender.signal);
   const model = new ModelService({
     alias: config.alias,
     textTimeoutMs: config.textTimeoutMs,

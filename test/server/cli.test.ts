@@ -1,10 +1,12 @@
 /** `hundredweight serve` as a process: starts, says where, drains, ends. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { finish } from "../support/cli.js";
+import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, postJson, sseEvents, testFolder, until } from "./support.js";
 
 function startCli(args: readonly string[]): ChildProcess {
@@ -67,6 +69,35 @@ describe("serve", { skip: needsThreads, concurrency: 2 }, () => {
     child.kill("SIGINT");
     const end = await ended;
     assert.deepEqual([end.code, end.signal], [0, null], end.err);
+  });
+
+  it("survives kill -9 of its engine", { skip: process.platform !== "linux" && "SKIPPED: needs /proc" }, async (t) => {
+    const { child, ended, url } = await start("--port", "0");
+    const response = await postJson(`${url}/v1/chat/completions`, endless);
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    while (!text.includes('"content"')) text += (await reader.read()).value;
+    const [engine] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ");
+    const killed = performance.now();
+    process.kill(Number(engine), "SIGKILL");
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+    const { error } = shapes.failure.parse(JSON.parse(sseEvents(text).at(-1)!.slice(6)));
+    assert.equal(error.code, "engine_crashed");
+    const refused = await postJson(`${url}/v1/chat/completions`, { ...endless, stream: false });
+    const { error: why } = shapes.failure.parse(await refused.json());
+    assert.deepEqual([refused.status, why.code], [503, "engine_restarting"]);
+    assert.equal((await fetch(`${url}/health`)).status, 200);
+    let status = 503;
+    while (status !== 200) {
+      status = (await fetch(`${url}/ready`)).status;
+      if (performance.now() - killed > 60_000) assert.fail("the engine did not come back");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    t.diagnostic(`answers again after ${(performance.now() - killed).toFixed(0)} ms`);
+    const again = await postJson(`${url}/v1/chat/completions`, { ...endless, stream: false, max_tokens: 3 });
+    shapes.chatCompletion.parse(await again.json());
+    child.kill("SIGTERM");
+    assert.equal((await ended).code, 0);
   });
 
   it("ends at once at the second Ctrl-C", async () => {

@@ -1,6 +1,7 @@
 /** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
 import { startServer } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
+import { anonymousBytes, type MemoryUse } from "./soak.js";
 
 const [modelPath, dataFolder, engineKind] = process.argv.slice(2) as [string, string, "real" | "played"];
 
@@ -18,6 +19,11 @@ function play(job: FakeJob): void {
   step();
 }
 
+function memory(): MemoryUse {
+  const { rss, heapUsed } = process.memoryUsage();
+  return { rss, heapUsed, anonymous: anonymousBytes(process.pid) ?? rss };
+}
+
 const server = await startServer({
   modelPath,
   config: { port: 0, dataFolder, maxBodyBytes: 2 ** 20, maxAnswers: 48 },
@@ -31,7 +37,7 @@ process.on("message", (message) => {
     const collect = (globalThis as { gc?: () => void }).gc;
     collect?.();
     collect?.();
-    process.send?.({ memory: process.memoryUsage(), open: server.context.gate.count });
+    process.send?.({ memory: memory(), open: server.context.gate.count });
   } else void server.stop().then(() => process.disconnect());
 });
 process.send?.({ url: server.url });

@@ -7,7 +7,14 @@ import { chatModel, needsThreads, testFolder } from "./support.js";
 describe("soak", { skip: needsThreads }, () => {
   it("answers every valid request among wrong, aborted and oversized ones", async (t) => {
     const modelPath = await chatModel();
-    const options = { modelPath, dataFolder: testFolder(), concurrency: 12, engine: "real" as const, seed: 5 };
+    const options = {
+      modelPath,
+      dataFolder: testFolder(),
+      concurrency: 12,
+      engine: "real" as const,
+      seed: 5,
+      restMs: 100,
+    };
     const report = await soak({ ...options, requests: 400, warmup: 100 });
     t.diagnostic(JSON.stringify(report));
     assert.deepEqual(report.faults, []);

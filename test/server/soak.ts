@@ -3,6 +3,7 @@
  * kind, how fast /health was meanwhile, and what memory the server holds before and after.
  */
 import { fork } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -18,6 +19,16 @@ export interface SoakOptions {
   /** `played`: no model computes; what the server itself costs. */
   readonly engine: "real" | "played";
   readonly seed: number;
+  /** Before the memory is looked at; the server gives back what a burst took 14 s after it. */
+  readonly restMs: number;
+}
+
+/** Bytes. */
+export interface MemoryUse {
+  readonly rss: number;
+  /** Of that, what no file backs. */
+  readonly anonymous: number;
+  readonly heapUsed: number;
 }
 
 export interface SoakReport {
@@ -26,9 +37,13 @@ export interface SoakReport {
   /** Valid requests that were not answered as they should. */
   readonly faults: readonly string[];
   readonly healthMs: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
-  readonly before: NodeJS.MemoryUsage;
-  readonly after: NodeJS.MemoryUsage;
+  readonly before: MemoryUse;
+  readonly after: MemoryUse;
+  /** Highest that was seen while requests ran, every quarter of a second; 0 where the system does not say. */
+  readonly mostAnonymous: number;
   readonly seconds: number;
+  /** 99th percentile of the delay of the server's event loop: what is not the machine's business of others. */
+  readonly loopMs: number;
 }
 
 type Kind = keyof typeof weights;
@@ -49,6 +64,13 @@ const weights = {
   noHttp: 1,
 };
 
+/** What a process alone holds: the pages of the node program are shared with the engine's process. */
+export function anonymousBytes(pid: number | undefined): number | undefined {
+  const path = `/proc/${pid}/status`;
+  const found = existsSync(path) ? /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(path, "utf8"))?.[1] : undefined;
+  return found === undefined ? undefined : Number(found) * 1024;
+}
+
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const child = fork(
     fileURLToPath(new URL("./soak-server.js", import.meta.url)),
@@ -65,9 +87,10 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       child.once("exit", () => reject(new Error(died)));
     });
   const { url } = await message<{ url: string }>();
-  const memory = async (): Promise<NodeJS.MemoryUsage> => {
+  const memory = async (): Promise<MemoryUse> => {
+    await new Promise((resolve) => setTimeout(resolve, options.restMs));
     for (;;) {
-      const answer = message<{ memory: NodeJS.MemoryUsage; open: number }>();
+      const answer = message<{ memory: MemoryUse; open: number }>();
       child.send("memory");
       const { memory, open } = await answer;
       if (open === 0) return memory;
@@ -79,9 +102,16 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     await run.many(options.warmup);
     const before = await memory();
     const probe = new Worker(healthProbe, { eval: true, workerData: url });
+    await loopDelay(url);
     const began = performance.now();
+    let mostAnonymous = 0;
+    const looking = setInterval(() => {
+      mostAnonymous = Math.max(mostAnonymous, anonymousBytes(child.pid) ?? 0);
+    }, 250);
     await run.many(options.requests);
+    clearInterval(looking);
     const seconds = (performance.now() - began) / 1000;
+    const loopMs = await loopDelay(url);
     const times = await new Promise<number[]>((resolve, reject) => {
       probe.once("message", resolve);
       probe.once("error", reject);
@@ -91,13 +121,19 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     if (died !== undefined) throw new Error(died);
     const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(share * times.length))]!;
     const healthMs = { count: times.length, p50: at(0.5), p99: at(0.99), max: times.at(-1)! };
-    return { outcomes: run.outcomes, faults: run.faults, healthMs, before, after, seconds };
+    return { outcomes: run.outcomes, faults: run.faults, healthMs, before, after, mostAnonymous, seconds, loopMs };
   } finally {
     if (died === undefined) {
       child.send("stop");
       await new Promise((resolve) => child.once("exit", resolve));
     }
   }
+}
+
+/** Since it was asked last. */
+async function loopDelay(url: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return 1000 * Number(/^hundredweight_event_loop_delay_p99_seconds (\S+)$/m.exec(text)?.[1]);
 }
 
 /** A thread of its own: the requests of this process must not delay its clock. */

@@ -1,13 +1,8 @@
 /** Servers for tests: with the bundled model, a chat template added, or with an engine the test plays itself. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after } from "node:test";
-import { openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
-import { packageRoot } from "../../src/package-root.js";
 import { type RunningServer, type ServerConfig, type StartOptions, startServer } from "../../src/server/index.js";
-import { type FakeEngine, plainTemplate } from "./fake-engine.js";
-import { readRanges } from "./read-ranges.js";
+import { chatModel, testFolder } from "./chat-model.js";
+import type { FakeEngine } from "./fake-engine.js";
 
 /** Engines of TypeScript sources have no thread of their own: the server's loop would wait for every pass. */
 export const needsThreads = import.meta.url.endsWith(".ts")
@@ -15,45 +10,7 @@ export const needsThreads = import.meta.url.endsWith(".ts")
   : false;
 if (needsThreads) console.log(needsThreads);
 
-export const demoModel = join(packageRoot(), "models", "demo.gguf");
-
-let folder: string | undefined;
-
-export function testFolder(): string {
-  if (folder === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "hundredweight-server-"));
-    folder = made;
-    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
-  }
-  return folder;
-}
-
-const written = new Map<string, Promise<string>>();
-
-/** The bundled model with a chat template: it has none of its own. */
-export function chatModel(template = plainTemplate, name = "demo-chat"): Promise<string> {
-  let path = written.get(name);
-  if (path === undefined) {
-    path = writeChatModel(template, name);
-    written.set(name, path);
-  }
-  return path;
-}
-
-async function writeChatModel(template: string, name: string): Promise<string> {
-  const path = join(testFolder(), `${name}.gguf`);
-  const demo = openGguf(demoModel);
-  const metadata = new Map<string, TypedValue>(demo.metadata.entries());
-  metadata.set("tokenizer.chat_template", { type: "string", value: template });
-  const tensors = [...demo.tensors.values()].map(({ name, dtype, shape, extent }) => ({
-    name,
-    dtype,
-    shape,
-    data: () => readRanges(extent),
-  }));
-  await writeGguf(path, { metadata, tensors });
-  return path;
-}
+export { chatModel, demoModel, testFolder } from "./chat-model.js";
 
 const serving: RunningServer[] = [];
 // For the whole file: hooks registered by a test or by another hook are not always called.

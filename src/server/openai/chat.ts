@@ -1,5 +1,5 @@
 /** `/v1/chat/completions`. */
-import type { Context, Hono } from "hono";
+import type { Hono } from "hono";
 import { z } from "zod";
 import type { ChatMessage } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../engine/protocol.js";
@@ -12,10 +12,10 @@ import { wrongField } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
 import type { ChatText } from "../text/protocol.js";
 import { validate, Warnings } from "../validate.js";
-import { answerFields, refuseUnsupported, stopsOf } from "./fields.js";
-import { checkLength, type Identity, identityOf, userOf, warnOfModel } from "./identity.js";
+import { checkChoices, choicesOf } from "./choices.js";
+import { answerFields, refuseUnsupported } from "./fields.js";
+import { checkLength, type Identity, identityOf, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
-import { samplingOf } from "./sampling.js";
 import { timingsOf, usageOf } from "./usage.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
@@ -60,7 +60,10 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     try {
       const tokens = await served.text.perform({ kind: "encodeChat", chat });
       checkLength(tokens.length, served.info.contextTokens, "messages");
-      const choices = choicesOf(c, value, served, [tokens], value.max_completion_tokens ?? value.max_tokens ?? -1);
+      const choices = choicesOf(c, value, served, [tokens], {
+        maxTokens: value.max_completion_tokens ?? value.max_tokens ?? -1,
+        logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
+      });
       const shape = new ChatShape(served, choices, value);
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
@@ -89,42 +92,6 @@ export function conversationOf(input: z.output<z.ZodObject<typeof conversationFi
     addGenerationPrompt: input.add_generation_prompt ?? true,
     variables: { ...(reasoning_effort !== undefined && { reasoning_effort }), ...chat_template_kwargs },
   };
-}
-
-/** @throws HttpError 400 */
-export function checkChoices(choices: number, { config }: ServerContext): void {
-  const most = Math.min(config.maxChoices, config.maxAnswers);
-  if (choices > most) throw wrongField("n", `n: ${choices} answers are more than the ${most} a request may ask for`);
-}
-
-/** `n` jobs for each prompt, prompt by prompt, with seeds that differ. */
-export function choicesOf(
-  c: Context,
-  input:
-    | ChatInput
-    | (Omit<ChatInput, "messages" | "logprobs"> & { logprobs?: number | undefined; echo?: boolean | undefined }),
-  served: ServedModel,
-  prompts: readonly Int32Array[],
-  maxTokens: number,
-): ChoiceJob[] {
-  const sampling = samplingOf(input, served.info);
-  const wanted =
-    typeof input.logprobs === "number" ? input.logprobs : input.logprobs ? (input.top_logprobs ?? 0) : undefined;
-  const echoed = "echo" in input && input.echo === true && wanted !== undefined;
-  return prompts.flatMap((tokens) =>
-    Array.from({ length: input.n ?? 1 }, (_, i) => ({
-      tokens,
-      request: {
-        sampling: { ...sampling, seed: (sampling.seed + i) % Number.MAX_SAFE_INTEGER },
-        maxTokens,
-        stop: stopsOf(input.stop),
-        ignoreEos: input.ignore_eos ?? false,
-        user: userOf(c, input.user),
-        ...(wanted !== undefined && { logprobs: wanted }),
-        ...(echoed && { promptLogprobs: wanted }),
-      },
-    })),
-  );
 }
 
 /** What became of one choice so far. */

@@ -10,7 +10,7 @@ import type { ServerContext } from "../context.js";
 import { wrongField } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
 import { validate, Warnings } from "../validate.js";
-import { checkChoices, choicesOf } from "./chat.js";
+import { checkChoices, choicesOf } from "./choices.js";
 import { answerFields, refuseUnsupported } from "./fields.js";
 import { checkLength, type Identity, identityOf, warnOfModel } from "./identity.js";
 import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logprobs.js";
@@ -63,7 +63,11 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     const release = context.gate.enter(prompts.length * n);
     try {
       const tokens = await encodePrompts(prompts, served, value);
-      const choices = choicesOf(c, value, served, tokens, value.max_tokens ?? defaultMaxTokens);
+      const choices = choicesOf(c, value, served, tokens, {
+        maxTokens: value.max_tokens ?? defaultMaxTokens,
+        logprobs: value.logprobs,
+        promptLogprobs: value.echo === true ? value.logprobs : undefined,
+      });
       const echoed = value.echo ? await textsOf(prompts, served) : undefined;
       const shape = new CompletionShape(served, choices, value, echoed);
       const { stream = false, max_time_ms: maxTimeMs } = value;

@@ -24,6 +24,8 @@ export interface TextService {
 const openTimeoutMs = 120_000;
 /** A template can make strings without end; the worker dies of that, not the server. */
 const heapMb = 768;
+/** Three of them are held; more would only make collections rarer. */
+const youngMb = 4;
 const mostWaiting = 1024;
 
 interface Item {
@@ -168,7 +170,7 @@ class TextClient implements TextService {
 }
 
 function spawn(): Worker {
-  const limits = { resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: 16 } };
+  const limits = { resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb } };
   const built = new URL("./worker.js", import.meta.url);
   if (existsSync(fileURLToPath(built))) return new Worker(built, limits);
   // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.

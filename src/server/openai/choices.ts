@@ -1,0 +1,48 @@
+/** The jobs of a request: `n` for each prompt. */
+import type { Context } from "hono";
+import type { ChoiceJob } from "../answers/answer-set.js";
+import type { ServerContext } from "../context.js";
+import { wrongField } from "../http-error.js";
+import type { ServedModel } from "../model-service.js";
+import { type AnswerFields, stopsOf } from "./fields.js";
+import { userOf } from "./identity.js";
+import { samplingOf } from "./sampling.js";
+
+/** @throws HttpError 400 */
+export function checkChoices(choices: number, { config }: ServerContext): void {
+  const most = Math.min(config.maxChoices, config.maxAnswers);
+  if (choices > most) throw wrongField("n", `n: ${choices} answers are more than the ${most} a request may ask for`);
+}
+
+export interface ChoiceOptions {
+  readonly maxTokens: number;
+  /** Likeliest tokens to report beside each one made; undefined = no log-probabilities. */
+  readonly logprobs: number | undefined;
+  /** The same for the prompt's. */
+  readonly promptLogprobs?: number | undefined;
+}
+
+/** Prompt by prompt, with seeds that differ within a prompt. */
+export function choicesOf(
+  c: Context,
+  input: AnswerFields,
+  served: ServedModel,
+  prompts: readonly Int32Array[],
+  { maxTokens, logprobs, promptLogprobs }: ChoiceOptions,
+): ChoiceJob[] {
+  const sampling = samplingOf(input, served.info);
+  return prompts.flatMap((tokens) =>
+    Array.from({ length: input.n ?? 1 }, (_, i) => ({
+      tokens,
+      request: {
+        sampling: { ...sampling, seed: (sampling.seed + i) % Number.MAX_SAFE_INTEGER },
+        maxTokens,
+        stop: stopsOf(input.stop),
+        ignoreEos: input.ignore_eos ?? false,
+        user: userOf(c, input.user),
+        ...(logprobs !== undefined && { logprobs }),
+        ...(promptLogprobs !== undefined && { promptLogprobs }),
+      },
+    })),
+  );
+}
