@@ -44,6 +44,12 @@ export async function startHere(openParts: OpenParts): Promise<Transport> {
   };
 }
 
+/**
+ * Reading a vocabulary makes much garbage, a token hardly any: with the default of three times 16 MiB the young generation
+ * alone took 40 MB of what a model may use beyond its plan.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 8 };
+
 /** A thread that was started before anybody knew which model it will open. */
 let spare: Worker | undefined;
 
@@ -51,7 +57,7 @@ let spare: Worker | undefined;
 export function prewarm(): void {
   const url = new URL("./worker.js", import.meta.url);
   if (spare !== undefined || !existsSync(fileURLToPath(url))) return;
-  spare = new Worker(url);
+  spare = new Worker(url, { resourceLimits });
   spare.unref();
 }
 
@@ -59,7 +65,7 @@ export function prewarm(): void {
 export async function startWorker(): Promise<Transport> {
   const url = new URL("./worker.js", import.meta.url);
   if (existsSync(fileURLToPath(url))) {
-    const worker = spare ?? new Worker(url);
+    const worker = spare ?? new Worker(url, { resourceLimits });
     spare = undefined;
     worker.ref();
     return overWorker(worker);

@@ -12,6 +12,8 @@ export interface MachineProfile {
   /** What has been read before; a cache below a virtual machine can make the first time several times slower. */
   readonly diskReadBytesPerSecond: number;
   readonly diskFirstTouchBytesPerSecond: number;
+  /** Reads of this size are the fastest; absent: not measured. */
+  readonly diskRequestBytes?: number;
   /** Two per multiply-add, products of many rows. */
   readonly gemmOpsPerSecond: number;
   readonly threads: number;

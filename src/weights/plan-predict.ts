@@ -37,10 +37,13 @@ export interface PredictionInput {
 }
 
 /**
- * Of the memory rate that plain reading reaches, matrix-vector kernels get this: measured 0.62 to 0.78 over the shapes of
- * docs/benchmarks.md, low where matrices are small (experts).
+ * Of the memory rate that plain reading reaches, matrix-vector kernels get this much; less where matrices are as small as
+ * an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
  */
-const kernelShare = 0.72;
+const kernelShare = 0.93;
+const expertShare = 0.6;
+/** A layer's last miss is computed, the next layer's reads come up to speed: what reading ahead does not hide. */
+const expertLayerSeconds = 400e-6;
 /** Calls, synchronisation of threads, norms: per layer of a pass. */
 const layerSeconds = 20e-6;
 /** Positions behind a token of a typical answer. */
@@ -61,18 +64,21 @@ export function predict(input: PredictionInput): Prediction {
   const missed = missedBytes(input);
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
   const kvRead = (Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken) / memory;
-  const trunkCompute = trunkBytes / memory + kvRead + model.description.config.layers * layerSeconds;
-  const computeSeconds = trunkCompute + chosenBytes / memory;
+  const streamed = trunkStreamedBytes + missed.oneRow;
+  const computeSeconds =
+    trunkBytes / memory +
+    chosenBytes / (expertShare * machine.memoryReadBytesPerSecond) +
+    kvRead +
+    model.description.config.layers * layerSeconds +
+    streamed / machine.memoryReadBytesPerSecond; // what arrives is written to memory first
   const efficiency = ringEfficiency(ring);
-  // Misses are known only after the router: they overlap the experts that were found, not the trunk.
-  const seconds = (rate: number) => {
-    const D = rate * efficiency;
-    const experts = Math.max(chosenBytes / memory, missed.oneRow / D);
-    return Math.max((trunkStreamedBytes + missed.oneRow) / D, trunkCompute + experts);
-  };
+  // Misses are known only after the router. Those of the next layer can be guessed, those of the next token cannot.
+  const head = model.trunk.reduce((sum, m) => sum + (m.role === "head" ? m.bytes : 0), 0);
+  const idle = missed.oneRow === 0 ? 0 : head / memory + expertLayers.length * expertLayerSeconds;
+  const seconds = (rate: number) => Math.max(streamed / (rate * efficiency) + idle, computeSeconds);
   return {
     passBytes,
-    streamedBytesPerPass: trunkStreamedBytes + missed.oneRow,
+    streamedBytesPerPass: streamed,
     expertHitRate: chosenBytes === 0 ? 1 : 1 - missed.oneRow / chosenBytes,
     computeSeconds,
     secondsPerToken: seconds(machine.diskReadBytesPerSecond),

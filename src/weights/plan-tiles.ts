@@ -4,12 +4,12 @@ import type { PlanMatrix } from "./plan-model.js";
 /** Direct reads begin and end at whole pages: what lies before and behind the rows comes along. */
 const page = 4096;
 const leastSlotBytes = 256 * 1024;
-const mostSlotBytes = 4 * 2 ** 20;
+const usualSlotBytes = 4 * 2 ** 20;
 const leastSlots = 4;
 /** Deep enough that several reads are in flight while one tile is computed and others wait their turn. */
 const wantedSlots = 16;
-/** What a read costs beyond its bytes, as bytes; a guess that favours requests of megabytes. */
-const requestOverhead = 64 * 1024;
+/** What a read costs beyond its bytes, as bytes: little with several in flight, still enough to favour megabytes. */
+const requestOverhead = 16 * 1024;
 
 export interface Ring {
   readonly slots: number;
@@ -31,11 +31,12 @@ export const ringSizes: readonly number[] = [64, 32, 16, 8, 4, 2, 1].map((mebiby
 /**
  * A ring of at most `bytes`, but always of four slots that hold a row each.
  * @param largestRow bytes of the largest row that will be streamed
+ * @param requestBytes size of the disk's fastest reads: tiles are no larger
  */
-export function makeRing(bytes: number, largestRow: number): Ring {
+export function makeRing(bytes: number, largestRow: number, requestBytes: number = usualSlotBytes): Ring {
   const least = Math.max(leastSlotBytes, Math.ceil((largestRow + 2 * page) / page) * page);
   const even = 2 ** Math.floor(Math.log2(Math.max(1, bytes / wantedSlots)));
-  const slotBytes = Math.max(least, Math.min(mostSlotBytes, even));
+  const slotBytes = Math.max(least, Math.min(requestBytes, even));
   const slots = Math.max(leastSlots, Math.floor(bytes / slotBytes));
   return { slots, slotBytes, bytes: slots * slotBytes };
 }

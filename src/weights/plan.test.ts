@@ -104,6 +104,20 @@ function check(description: ModelDescription, plan: Plan): void {
 
 const cost = (p: Plan) => p.prediction.secondsPerToken + 8 / p.prediction.prefillTokensPerSecond;
 
+test("tiles are as large as the disk's fastest reads, where the ring has room for sixteen", () => {
+  const MiB = 2 ** 20;
+  for (const [ring, request, slot] of [
+    [64, undefined, 4],
+    [64, 1, 1],
+    [64, 8, 4],
+    [8, 8, 0.5],
+    [1, 4, 0.25],
+  ] as const) {
+    const made = makeRing(ring * MiB, 1000, request === undefined ? undefined : request * MiB);
+    assert.deepEqual([made.slotBytes, made.bytes], [slot * MiB, ring * MiB]);
+  }
+});
+
 describe("plan", () => {
   for (const [name, description] of Object.entries(models)) {
     const options: PlanOptions = { contextTokens: 2048 };

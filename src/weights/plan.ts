@@ -262,6 +262,7 @@ export class Planner {
     const ring = makeRing(
       ringBytes,
       widest.reduce((most, m) => Math.max(most, m.rowBytes), 0),
+      this.machine.diskRequestBytes,
     );
     const afterRing = room - ring.bytes;
     if (expertLayers.length === 0) {

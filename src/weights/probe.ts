@@ -126,7 +126,10 @@ function machineWith(
       memoryReadBytesPerSecond: cpu.memoryReadBytesPerSecond,
       gemmOpsPerSecond: cpu.gemmOpsPerSecond,
     }),
-    ...(disk !== undefined && { diskReadBytesPerSecond: disk.bytesPerSecond }),
+    ...(disk !== undefined && {
+      diskReadBytesPerSecond: disk.bytesPerSecond,
+      diskRequestBytes: disk.requestBytes,
+    }),
     ...(disk?.firstTouchBytesPerSecond !== undefined && {
       diskFirstTouchBytesPerSecond: disk.firstTouchBytesPerSecond,
     }),
