@@ -81,6 +81,16 @@ export class PrefixCache {
     return { sequence, length };
   }
 
+  /** Leading tokens of `tokens[0, limit)` that kept sequences could give. */
+  longest(tokens: Int32Array, limit: number): number {
+    let most = 0;
+    for (const kept of this.kept.values()) {
+      const common = commonPrefix(kept.tokens, tokens, limit);
+      if (common > most) most = Math.max(most, this.cache.rewindTarget(kept.sequence, common));
+    }
+    return most;
+  }
+
   /** Gives up the least recently used one.  @returns whether there was one */
   evict(): boolean {
     let oldest: Kept | undefined;
@@ -99,7 +109,8 @@ export class PrefixCache {
   }
 }
 
-function commonPrefix(a: Int32Array, b: Int32Array, end = Math.min(a.length, b.length)): number {
+/** How many leading tokens two lists share. */
+export function commonPrefix(a: Int32Array, b: Int32Array, end = Math.min(a.length, b.length)): number {
   const most = Math.min(end, a.length, b.length);
   let common = 0;
   while (common < most && a[common] === b[common]) common++;

@@ -313,3 +313,20 @@ test("score waits for the answers in the making, runs alone, and the next ones w
   assert.deepEqual(last.out.ids, await alone(request(prompt(0, 50, 3))));
   await bench.engine.close();
 });
+
+test("many that arrive with one long beginning evaluate it once", async () => {
+  const shared = new Bench({ sequences: 4, chunkRows: 64, window: 0, contextTokens: 1024 });
+  const runs = [1, 2, 3, 4].map((i) => shared.start(request(prompt(600, 10 + i, i))));
+  await Promise.all(runs.map(({ done }) => done));
+  const reused = runs.map(({ out }) => out.result!.reusedTokens);
+  assert.equal(reused[0], 0);
+  for (const tokens of reused.slice(1)) assert.ok(tokens >= 600, `${reused}`);
+  for (const [i, { out }] of runs.entries()) {
+    const cold = new Bench({ sequences: 4, window: 0, contextTokens: 1024 });
+    const one = cold.start(request(prompt(600, 11 + i, i + 1)));
+    await one.done;
+    assert.deepEqual(out.ids, one.out.ids);
+    await cold.engine.close();
+  }
+  await shared.engine.close();
+});

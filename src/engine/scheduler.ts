@@ -14,7 +14,7 @@ import type { StopSignal } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
 import { Pass, type PassPart } from "./pass.js";
 import { PassClock } from "./pass-clock.js";
-import { PrefixCache } from "./prefixes.js";
+import { commonPrefix, PrefixCache } from "./prefixes.js";
 import type { EngineStatus, JobEvent, JobResult, LedgerEntry } from "./protocol.js";
 import { FairQueue } from "./queue.js";
 import type { Task } from "./task.js";
@@ -69,6 +69,8 @@ export class Scheduler {
   private ended: HundredweightError | undefined;
   /** Whether something changed since the first in the queue was refused. */
   private mayAdmit = true;
+  /** The first in the queue waits for what a running job evaluates. */
+  private awaitsPrefix = false;
   private toldQueue = Number.NEGATIVE_INFINITY;
   private unheard = 0;
   /** Sequences are longer than what they hold: whoever comes now, waits. */
@@ -198,7 +200,8 @@ export class Scheduler {
   }
 
   private admit(): void {
-    if (!this.mayAdmit) return;
+    if (!this.mayAdmit && !this.awaitsPrefix) return;
+    this.awaitsPrefix = false;
     const before = this.queue.size;
     while (this.alone === undefined && this.ended === undefined) {
       const job = this.queue.find(({ id }) => !this.paused.has(id));
@@ -218,6 +221,10 @@ export class Scheduler {
     }
     if (this.running.size >= this.o.sequences) return false;
     const { cache } = this.o;
+    if (this.isBeingRead(task)) {
+      this.awaitsPrefix = true;
+      return false;
+    }
     const prefix = this.prefixes.open(task.tokens, task.reusable, this.running.values());
     const wishes = new Map([[prefix.sequence, task.mostPositions]]);
     for (const entry of this.running.values()) wishes.set(entry.sequence, entry.task.mostPositions);
@@ -242,6 +249,22 @@ export class Scheduler {
     this.counts.cachedTokens += prefix.length;
     task.start(prefix.length);
     return true;
+  }
+
+  /**
+   * Whether a running job evaluates a good part of this prompt right now, as when many arrive with one system prompt: waiting
+   * for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by then, so not there.
+   */
+  private isBeingRead(task: Task): boolean {
+    const { cache } = this.o;
+    if (cache.windowed) return false;
+    for (const { job, task: other, sequence } of this.running.values()) {
+      const done = cache.length(sequence);
+      if (this.paused.has(job.id) || done >= other.promptTokens - 1) continue;
+      const common = commonPrefix(other.tokens.subarray(0, other.promptTokens), task.tokens, task.reusable);
+      if (done < common && common - this.prefixes.longest(task.tokens, common) >= pagePositions) return true;
+    }
+    return false;
   }
 
   private tellQueue(): void {
