@@ -83,6 +83,72 @@ describe("templates", { concurrency: 2 }, () => {
   });
 });
 
+describe("requests", () => {
+  it("hands every sampler and limit on to the engine, under OpenAI's and llama.cpp's names", async () => {
+    const engine = new FakeEngine(quick);
+    const server = await serveFake(engine);
+    const numbers = {
+      temperature: [0.3, "temperature"],
+      top_p: [0.4, "topP"],
+      top_k: [-1, "topK"],
+      min_p: [0.1, "minP"],
+      typical_p: [0.9, "typical"],
+      top_n_sigma: [1.5, "topNSigma"],
+      min_keep: [2, "minKeep"],
+      repeat_penalty: [1.1, "repeatPenalty"],
+      repeat_last_n: [-1, "penaltyLastTokens"],
+      frequency_penalty: [0.2, "frequencyPenalty"],
+      presence_penalty: [-0.2, "presencePenalty"],
+      dynatemp_range: [0.5, "dynamicTemperatureRange"],
+      dynatemp_exponent: [2, "dynamicTemperatureExponent"],
+      xtc_probability: [0.5, "xtcProbability"],
+      xtc_threshold: [0.2, "xtcThreshold"],
+      dry_multiplier: [0.8, "dryMultiplier"],
+      dry_base: [1.9, "dryBase"],
+      dry_allowed_length: [3, "dryAllowedLength"],
+      dry_penalty_last_n: [99, "dryPenaltyLastTokens"],
+      mirostat: [2, "mirostat"],
+      mirostat_tau: [4, "mirostatTau"],
+      mirostat_eta: [0.3, "mirostatEta"],
+      seed: [42, "seed"],
+    } as const;
+    const fields = Object.fromEntries(Object.entries(numbers).map(([field, [value]]) => [field, value]));
+    const rest = {
+      dry_sequence_breakers: ["\n"],
+      samplers: ["top_k", "temperature"],
+      logit_bias: [
+        [7, false],
+        [8, 1.5],
+      ],
+      stop: ["x", ""],
+      max_completion_tokens: 9,
+      ignore_eos: true,
+      user: "someone",
+    };
+    const answer = await postJson(`${server.url}/v1/chat/completions`, { ...ask, ...fields, ...rest });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get("x-hundredweight-warnings"), null);
+    const { sampling, ...request } = engine.jobs[0]!.request;
+    for (const [field, [value, setting]] of Object.entries(numbers)) {
+      assert.equal(sampling[setting], field === "top_k" ? 0 : value, field);
+    }
+    assert.deepEqual(sampling.drySequenceBreakers, ["\n"]);
+    assert.deepEqual(sampling.samplers, ["top_k", "temperature"]);
+    assert.deepEqual(sampling.logitBias, [
+      [7, -Infinity],
+      [8, 1.5],
+    ]);
+    assert.deepEqual([request.stop, request.maxTokens, request.ignoreEos], [["x"], 9, true]);
+    assert.match(request.user!, /\/someone$/);
+    const letters = await postJson(`${server.url}/v1/completions`, { prompt: "a", samplers: "kt", seed: -1 });
+    assert.equal(letters.status, 200);
+    const second = engine.jobs[1]!.request;
+    assert.deepEqual(second.sampling.samplers, ["top_k", "temperature"]);
+    assert.ok(second.sampling.seed >= 0);
+    assert.equal((await postJson(`${server.url}/v1/completions`, { prompt: "a", samplers: "?" })).status, 400);
+  });
+});
+
 describe("descriptions", () => {
   it("has an OpenAPI document that names every field", async () => {
     const server = await serveFake(new FakeEngine());
