@@ -3,10 +3,11 @@
  * could do at best.
  *
  *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
- *     [-n 32] [-r 3] [--threads N] [--all] [--no-ceilings] [--json FILE]
+ *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE]
  *
  * Protocol: docs/benchmarks.md. Without lists: prefill 512, depth 0, rows 1 and 4; --all takes the lists above and 5
- * repetitions. `--prefill none` leaves a part out.
+ * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless given),
+ * no repetition and no part begins any more; what was left out is said.
  */
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     repetitions: { type: "string", short: "r" },
     threads: { type: "string" },
     all: { type: "boolean", default: false },
+    minutes: { type: "string" },
     "no-ceilings": { type: "boolean", default: false },
     json: { type: "string" },
   },
@@ -40,6 +42,7 @@ const rowCounts = list(values.rows, [1, 4], [1, 2, 4, 8, 16]);
 const decode = Number(values.decode);
 const repetitions = Number(values.repetitions ?? (values.all ? 5 : 3));
 const threads = Number(values.threads ?? defaultThreads());
+const deadline = performance.now() + 60_000 * Number(values.minutes ?? (values.all ? Number.POSITIVE_INFINITY : 3));
 /** Rows of a pass of both engines. */
 const batch = 512;
 
@@ -78,8 +81,13 @@ async function compare(
   size: number,
   run: Readonly<Record<Engine, () => Promise<{ tokens: number; ms: number }>>>,
 ): Promise<void> {
+  if (performance.now() > deadline) {
+    console.error(`${test.padEnd(7)} ${String(size).padStart(5)}: left out, the minutes are over (--minutes)`);
+    return;
+  }
   const rates: Record<Engine, number[]> = { ours: [], mmap: [], noMmap: [] };
   for (let repetition = 0; repetition <= repetitions; repetition++) {
+    if (repetition > 1 && performance.now() > deadline) break;
     for (const engine of ["ours", "mmap", "noMmap"] as const) {
       const { tokens, ms } = await run[engine]();
       if (repetition > 0) rates[engine].push((1000 * tokens) / ms);
@@ -200,7 +208,14 @@ async function shape() {
       });
     }
     const rowOperations = total(one, "operations", "matmul") + total(one, "operations", "experts");
-    return { rowOperations, passWeightBytes: model.info.passWeightBytes, attention };
+    // Rows of a prompt go without the head, all but the last.
+    const head = total(one, "operations", "matmul output") + total(one, "operations", "matmul token_embd");
+    return {
+      rowOperations,
+      promptRowOperations: rowOperations - head,
+      passWeightBytes: model.info.passWeightBytes,
+      attention,
+    };
   } finally {
     await model.close();
   }
@@ -216,13 +231,14 @@ function rooflines(work: Awaited<ReturnType<typeof shape>>, ceilings: Ceilings |
     const tps = r.ours.medianTps;
     const name = { test: r.test, size: r.size };
     if (r.test === "prefill") {
-      const gops = (tps * work.rowOperations) / 1e9;
+      const gops = (tps * work.promptRowOperations) / 1e9;
       return { ...name, gops, ofInt8: share(gops, int8Gops), ofInt8SixteenBit: share(gops, int8SixteenBitGops) };
     }
     const passMs = (1000 * (r.test === "rows" ? r.size : 1)) / tps;
     const weightMs = memoryGBps ? work.passWeightBytes / 1e6 / memoryGBps : undefined;
     if (r.test === "rows") {
-      const arithmeticMs = prefillTps > 0 ? (1000 * r.size) / prefillTps : undefined;
+      const prefillRate = prefillTps * work.promptRowOperations; // operations a second
+      const arithmeticMs = prefillRate > 0 ? (1000 * r.size * work.rowOperations) / prefillRate : undefined;
       const floorMs = weightMs && arithmeticMs ? Math.max(weightMs, arithmeticMs) : undefined;
       return { ...name, passMs, floorMs: floorMs ?? null, overFloor: share(passMs, floorMs) };
     }

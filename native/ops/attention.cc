@@ -21,6 +21,7 @@ namespace {
 
 constexpr int32_t kQueries = 64;  // (token row, head) pairs of an item: what the kernels work on at a time
 constexpr int64_t kPiecesBytes = 4 << 20;
+constexpr int64_t kNextKeys = 64;  // positions of the kernel's first block
 
 struct Block {
   int32_t t0, t1;              // token rows, of one sequence
@@ -99,6 +100,12 @@ struct Attention {
     const uint8_t* memory = pool.page(item.block->table[page]);
     const uint8_t* k = memory + layer.offset_k + item.kv_head * kPagePositions * layer.row_bytes_k;
     const uint8_t* v = memory + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
+    // The kernel fetches ahead within the page; the first keys of the next one are fetched here.
+    if (page + 1 < item.block->first_page + item.block->pages) {
+      const uint8_t* next = pool.page(item.block->table[page + 1]) + layer.offset_k +
+                            item.kv_head * kPagePositions * layer.row_bytes_k;
+      for (int64_t i = 0; i < kNextKeys * layer.row_bytes_k; i += 64) __builtin_prefetch(next + i, 0, 2);
+    }
     const float* queries = q.row(item.block->t0 + r0) + static_cast<int64_t>(item.head0) * layer.dim_k;
     host.kernels().attn_piece[pool.type](&spec, queries, q.cols, r1 - r0, item.heads, k, v, k0 + r0, k1 + r0, to.m, to.l,
                                          to.o, host.kernel_scratch(thread));

@@ -22,14 +22,15 @@ constexpr int kMaxQueries = 64;
 constexpr int kPackedQueries = 8;  // up to here f16 rows are used packed: decode with grouped queries
 
 // Brings the packed rows of the next block near while this one is worked on, a few lines per register tile: the
-// hardware prefetcher stops at 4 KiB borders, and one burst of prefetches would fill the miss queue and stall.
+// hardware prefetcher stops at 4 KiB borders, and one burst of prefetches would fill the miss queue and stall. Into the
+// second level: fetches for the first hold its miss buffers until memory answers.
 struct Fetch {
   const uint8_t *p, *end;
   int lines;  // per step
   Fetch(const uint8_t* rows, int64_t bytes, int64_t steps)
       : p(rows), end(rows + bytes), lines((int)((bytes / 64 + steps) / steps)) {}
   void step() {
-    for (int i = 0; i < lines && p < end; i++, p += 64) __builtin_prefetch(p);
+    for (int i = 0; i < lines && p < end; i++, p += 64) __builtin_prefetch(p, 0, 2);
   }
 };
 
