@@ -7,7 +7,7 @@ namespace hw {
 namespace {
 
 // Bytes ahead of the walk, and only to the second level: a fetch for the first one holds a miss buffer until memory
-// answers, and there are too few of those (docs/decisions/0010). The hardware prefetcher stops at page ends and lags
+// answers, and there are too few of those (docs/decisions/0008). The hardware prefetcher stops at page ends and lags
 // behind a fast walk, but covers the way from the second level.
 constexpr int kPrefetchAhead = 12288;
 

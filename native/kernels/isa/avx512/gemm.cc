@@ -221,7 +221,7 @@ struct MicroOf<P, T, R, 256> {
 
 }  // namespace
 
-// From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
+// From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0008).
 void fill_avx512_gemm(Kernels* k) {
   set_gemm(k, Q4_0, gemm_any<PanelQ4_0>, 2);
   set_gemm(k, Q4_1, gemm_any<PanelQ4_1>, 2);
