@@ -1,13 +1,13 @@
 /**
  * Does the server survive, keep its memory and stay quick under mixed requests?
- *   node dist/bench/serve-soak.js [REQUESTS] [real|played] [CONCURRENCY] [WARMUP]     default 10000 real 16 5000
+ *   node dist/bench/serve-soak.js [REQUESTS] [real|played] [CONCURRENCY] [WARMUP]     default 10000 real 16 8000
  * `played` has no engine at all. The engine is a process of its own, so the memory is what the server itself takes. Exit code 1
  * when a valid request was not answered, the memory is not back within 5 % or not below 80 MB, or /health had a p99 of 20 ms or more.
  */
 import { chatModel, testFolder } from "../test/server/chat-model.js";
 import { soak } from "../test/server/soak.js";
 
-const [requests = "10000", engine = "real", concurrency = "16", warmup = "5000"] = process.argv.slice(2);
+const [requests = "10000", engine = "real", concurrency = "16", warmup = "8000"] = process.argv.slice(2);
 const modelPath = await chatModel();
 const report = await soak({
   modelPath,

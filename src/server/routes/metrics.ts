@@ -71,12 +71,14 @@ export function metricRoutes(app: Hono, { metrics, status, model, gate }: Server
   counter("text_worker_restarts_total", "Times the text worker was started again.", () => model.textRestarts);
   gauge("process_resident_memory_bytes", "Of the server's process.", () => process.memoryUsage.rss());
 
-  const delay = monitorEventLoopDelay({ resolution: 10 });
+  const resolution = 10;
+  const delay = monitorEventLoopDelay({ resolution });
   delay.enable();
   gauge("event_loop_delay_p99_seconds", "Since the last scrape.", () => {
-    const value = delay.percentile(99) / 1e9;
+    // What it records is the time between two timers, their interval included.
+    const value = Math.max(0, delay.percentile(99) / 1e6 - resolution) / 1000;
     delay.reset();
-    return value;
+    return Number.isNaN(value) ? 0 : value;
   });
 
   app.get("/metrics", (c) =>
