@@ -5,7 +5,7 @@ import { before, describe, it } from "node:test";
 import { type RunningServer, startServer } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import * as shapes from "./shapes.js";
-import { chatModel, type FailureBody, postJson, serveFake, until } from "./support.js";
+import { chatModel, type FailureBody, postJson, serveFake, testFolder, until } from "./support.js";
 
 const ask = { messages: [{ role: "user", content: "hello" }] };
 
@@ -160,8 +160,8 @@ describe("who may use it", { concurrency: 2 }, () => {
   it("speaks TLS", async () => {
     // A throwaway certificate of the test's own, made by the system's openssl.
     const { spawnSync } = await import("node:child_process");
-    const { mkdtempSync, readFileSync } = await import("node:fs");
-    const folder = mkdtempSync("/tmp/hundredweight-tls-");
+    const { readFileSync } = await import("node:fs");
+    const folder = testFolder();
     const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(
       " ",
     );
