@@ -7,7 +7,14 @@ import { bindModel, describeModel, type ModelDescription } from "../models/index
 import { createOps } from "../ops/index.js";
 import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
-import type { SamplingSettings } from "../sampling/chain.js";
+import {
+  type NumericSetting,
+  recommendedKeys,
+  type SamplerName,
+  type SamplingSettings,
+  samplerNames,
+  samplingRanges,
+} from "../sampling/settings.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { mostSequences } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
@@ -160,28 +167,19 @@ function textOf(tokenizer: Tokenizer, id: number | undefined): string {
 
 /** general.sampling.*: what the model's makers recommend. Values out of range are theirs to repair: ignored. */
 function samplingDefaults(metadata: Metadata): Partial<SamplingSettings> {
-  const found: { -readonly [K in keyof SamplingSettings]?: SamplingSettings[K] } = {};
-  const take = (key: string, min: number, max: number, set: (value: number) => void): void => {
+  const found: Partial<Record<NumericSetting, number>> = {};
+  for (const [key, setting] of Object.entries(recommendedKeys)) {
     const value = metadata.get(`general.sampling.${key}`);
-    if (typeof value === "number" && value >= min && value <= max) set(value);
-  };
-  take("temp", 0, 1000, (v) => {
-    found.temperature = v;
-  });
-  take("top_k", 0, 2 ** 31 - 1, (v) => {
-    found.topK = v;
-  });
-  take("top_p", 0, 1, (v) => {
-    found.topP = v;
-  });
-  take("min_p", 0, 1, (v) => {
-    found.minP = v;
-  });
-  take("penalty_last_n", -1, 2 ** 31 - 1, (v) => {
-    found.penaltyLastTokens = v;
-  });
-  take("penalty_repeat", 1e-6, 1e6, (v) => {
-    found.repeatPenalty = v;
-  });
-  return found;
+    const [min, max, whole] = samplingRanges[setting];
+    if (typeof value !== "number" || !(value >= min && value <= max) || (whole && !Number.isInteger(value))) continue;
+    found[setting] = value;
+  }
+  const names = metadata.get("general.sampling.sequence");
+  const samplers = typeof names === "string" ? names.split(";") : [];
+  const known = samplers.length > 0 && samplers.length <= samplerNames.length && samplers.every(isSampler);
+  return { ...found, ...(known && { samplers: samplers as SamplerName[] }) };
+}
+
+function isSampler(name: string): boolean {
+  return (samplerNames as readonly string[]).includes(name);
 }

@@ -136,6 +136,21 @@ export const samplingRanges: Readonly<Record<NumericSetting, readonly [least: nu
     seed: [0, Number.MAX_SAFE_INTEGER, true],
   };
 
+/** Metadata keys (general.sampling.*) by which a file recommends settings. */
+export const recommendedKeys: Readonly<Record<string, NumericSetting>> = {
+  temp: "temperature",
+  top_k: "topK",
+  top_p: "topP",
+  min_p: "minP",
+  xtc_probability: "xtcProbability",
+  xtc_threshold: "xtcThreshold",
+  penalty_last_n: "penaltyLastTokens",
+  penalty_repeat: "repeatPenalty",
+  mirostat: "mirostat",
+  mirostat_tau: "mirostatTau",
+  mirostat_eta: "mirostatEta",
+};
+
 /** Scanning a vocabulary for a breaker costs milliseconds: a request may not ask for thousands. */
 export const mostBreakers = 32;
 const mostSamplers = 32;
