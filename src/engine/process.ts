@@ -25,8 +25,9 @@ if (!process.connected) orphaned();
 
 const engine = await startWorker();
 
+// Whoever started this process may die between the question and the message: `disconnect` says so right after.
 const send = (message: FromEngine): void => {
-  if (process.connected) process.send?.(message);
+  if (process.connected) process.send?.(message, undefined, {}, () => {});
 };
 
 process.on("message", (message: ToEngine) => {
