@@ -173,3 +173,29 @@ describe("the chat of the page", { skip: skipPage }, () => {
     await page.context().close();
   });
 });
+
+describe("the page of a server with a key", { skip: skipPage }, () => {
+  it("opens for who has it, and everything on it works", async () => {
+    const key = "a key of a test";
+    const [browser, served] = await Promise.all([launch(), serve({ config: { apiKeys: [key] } })]);
+    try {
+      for (const path of ["/", "/ui/conversations", "/ui/machine/events", "/theme.js"])
+        assert.equal((await fetch(served.url + path)).status, 401, path);
+      const { page, faults } = await openPage(browser, served.url, {
+        httpCredentials: { username: "me", password: key },
+      });
+      await page.click("[aria-label='System prompt and sampler']");
+      await page.fill("#field-maxTokens", "5");
+      await page.press("#field-maxTokens", "Enter");
+      await page.fill(".composer textarea", "In the beginning");
+      await page.press(".composer textarea", "Enter");
+      await page.waitForSelector(".outcome:has-text('5 tokens')");
+      await page.click(".views a:has-text('Machine')");
+      await page.waitForSelector(".chart canvas");
+      assert.deepEqual(faults, []);
+    } finally {
+      await browser.close();
+      await served.stop();
+    }
+  });
+});

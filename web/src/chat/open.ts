@@ -34,6 +34,9 @@ export function open(id: string | undefined): void {
   if (opened.value.id === id) return;
   end();
   end = () => {};
+  clearTimeout(timer);
+  timer = undefined;
+  unseen = undefined;
   opened.set({ ...nothing, id });
   if (id === undefined) return;
   end = events<ConversationEvent>(`/ui/conversations/${id}/events`, {
@@ -47,8 +50,31 @@ export function open(id: string | undefined): void {
   });
 }
 
+type Delta = Extract<ConversationEvent, { type: "delta" }>;
+
+/** Words that are not shown yet: rendering a long answer takes longer than a token of a fast model. */
+let unseen: Delta | undefined;
+let timer: ReturnType<typeof setTimeout> | undefined;
+const frameMs = 33;
+/** Characters that are rendered in about a millisecond. */
+const charactersPerMs = 1000;
+
+function flush(): void {
+  clearTimeout(timer);
+  timer = undefined;
+  const delta = unseen;
+  unseen = undefined;
+  if (delta !== undefined) update(delta);
+}
+
 function take(id: string, event: ConversationEvent): void {
   if (opened.value.id !== id) return;
+  if (event.type === "delta" && (unseen === undefined || unseen.id === event.id)) {
+    unseen = unseen === undefined ? event : { ...unseen, text: unseen.text + event.text };
+    timer ??= setTimeout(flush, frameMs + event.from / charactersPerMs);
+    return;
+  }
+  flush();
   if (event.type === "snapshot") {
     opened.set((before) => ({ ...before, conversation: event.conversation, progress: event.progress }));
     return;
@@ -57,6 +83,11 @@ function take(id: string, event: ConversationEvent): void {
     go(paths.chat(), true);
     return;
   }
+  update(event);
+  if (event.type === "message" && event.message.role === "assistant") announced.set(announcement(event.message));
+}
+
+function update(event: Exclude<ConversationEvent, { type: "snapshot" | "deleted" }>): void {
   opened.set((before) => {
     const { conversation } = before;
     if (conversation === undefined) return before;
@@ -71,7 +102,6 @@ function take(id: string, event: ConversationEvent): void {
         return { ...before, conversation: { ...conversation, messages: append(conversation.messages, event) } };
     }
   });
-  if (event.type === "message" && event.message.role === "assistant") announced.set(announcement(event.message));
 }
 
 function put(messages: readonly Message[], message: Message): readonly Message[] {

@@ -30,14 +30,19 @@ export function MachineView(): JSX.Element {
         {model === undefined ? <ModelLoading state={state} /> : <Tiles />}
         <section class="charts" aria-label="Charts of the last minutes">
           <Chart
-            title="Tokens"
-            unit="per second"
+            title="Generated"
+            unit="tokens per second"
             times={series.times}
-            lines={[
-              { label: "generated", color: "--chart-1", filled: true },
-              { label: "prompt", color: "--chart-2" },
-            ]}
-            values={[series.generated, series.prompt]}
+            lines={[{ label: "all answers", color: "--chart-1", filled: true }]}
+            values={[series.generated]}
+            format={figures}
+          />
+          <Chart
+            title="Prompts read"
+            unit="tokens per second"
+            times={series.times}
+            lines={[{ label: "not cached", color: "--chart-2", filled: true }]}
+            values={[series.prompt]}
             format={figures}
           />
           <Chart
@@ -83,6 +88,15 @@ export function MachineView(): JSX.Element {
             values={[series.running, series.waiting]}
             format={(value) => (Number.isInteger(value) ? String(value) : "")}
             top={2}
+          />
+          <Chart
+            title="Context in use"
+            unit="tokens"
+            times={series.times}
+            lines={[{ label: "running and cached", color: "--kv", filled: true }]}
+            values={[series.context]}
+            format={figures}
+            top={samples.at(-1)?.kvTokens ?? 1}
           />
         </section>
         {plan !== undefined && (

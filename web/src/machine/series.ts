@@ -12,6 +12,7 @@ export interface Series {
   readonly compute: (number | null)[];
   readonly pass: (number | null)[];
   readonly hitRate: (number | null)[];
+  readonly context: number[];
   readonly running: number[];
   readonly waiting: number[];
 }
@@ -46,6 +47,7 @@ export function seriesOf(samples: readonly Sample[]): Series {
     compute: held(({ seen }) => ratio(seen.computeMs, seen.passes)),
     pass: held(({ seen }) => ratio(seen.computeMs + seen.stallMs, seen.passes)),
     hitRate: held(({ seen }) => ratio(100 * seen.expertHits, seen.expertHits + seen.expertMisses)),
+    context: samples.map((s) => s.kvTokensUsed),
     running: samples.map((s) => s.running),
     waiting: samples.map((s) => s.waiting),
   };
