@@ -18,8 +18,10 @@ export function loadMarkdown(): Promise<Renderer> {
 
 export const MarkdownView = memo(function MarkdownView({ text }: { readonly text: string }): JSX.Element {
   const [, render] = useState(0);
+  const isPlain = loaded === undefined;
+  // It may come between this rendering and the effect: what was rendered counts.
   useEffect(() => {
-    if (loaded === undefined) void loadMarkdown().then(() => render(1));
+    if (isPlain) void loadMarkdown().then(() => render(1));
   }, []);
   if (loaded === undefined) return <div class="prose plain">{text}</div>;
   return (

@@ -24,7 +24,7 @@ export interface Series {
 export function seriesOf(samples: readonly Sample[]): Series {
   const ratio = (a: number, b: number) => (b > 0 ? a / b : null);
   /** Of samples with passes; in between the value before, as long as something runs. */
-  const held = (of: (sample: Sample, seconds: number) => number | null) => {
+  const held = (of: (sample: Sample, seconds: number) => number | null, pause: () => void = () => {}) => {
     let seconds = 0;
     let value: number | null = null;
     return samples.map((sample) => {
@@ -35,14 +35,30 @@ export function seriesOf(samples: readonly Sample[]): Series {
       } else if (sample.running === 0) {
         value = null;
         seconds = 0;
+        pause();
       }
       return value;
     });
   };
+  /** Tokens per second over the last two seconds, or since the pass before when that is longer ago. */
+  const rate = (tokensOf: (sample: Sample) => number) => {
+    let recent: { tokens: number; seconds: number }[] = [];
+    const sum = (key: "tokens" | "seconds") => recent.reduce((total, part) => total + part[key], 0);
+    return held(
+      (sample, seconds) => {
+        recent.push({ tokens: tokensOf(sample), seconds });
+        while (sum("seconds") - recent[0]!.seconds >= 2) recent.shift();
+        return sum("tokens") / sum("seconds");
+      },
+      () => {
+        recent = [];
+      },
+    );
+  };
   return {
     times: samples.map((s) => s.time / 1000),
-    generated: held((s, seconds) => ratio(s.generatedTokens, seconds)),
-    prompt: held((s, seconds) => ratio(s.promptTokens - s.cachedTokens, seconds)),
+    generated: rate((s) => s.generatedTokens),
+    prompt: rate((s) => s.promptTokens - s.cachedTokens),
     disk: held(({ seen }) => ratio(seen.diskBytes, seen.rows)),
     compute: held(({ seen }) => ratio(seen.computeMs, seen.passes)),
     pass: held(({ seen }) => ratio(seen.computeMs + seen.stallMs, seen.passes)),
