@@ -1,8 +1,9 @@
 /** Conversations over HTTP, for the page. */
 import type { Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { z } from "zod";
 import { HundredweightError } from "../../errors.js";
+import { readJson } from "../body.js";
+import type { ServerConfig } from "../config.js";
 import type { Answers } from "./answers.js";
 import { leafUnder } from "./branch.js";
 import { exportConversation, limits, samplingSchema } from "./conversation-file.js";
@@ -27,20 +28,25 @@ const sendSchema = z.strictObject({
 const answerSchema = z.strictObject({ parent: id });
 const stopSchema = z.strictObject({ message: id });
 
-export function mountConversations(app: Hono, store: ConversationStore, answers: Answers, ending: AbortSignal): void {
-  const large = bodyLimit({
-    maxSize: limits.conversationBytes,
-    onError: () => {
-      throw new HundredweightError("CONVERSATION_LIMIT", `more than ${limits.conversationBytes / 2 ** 20} MiB`);
-    },
-  });
+export function mountConversations(
+  app: Hono,
+  store: ConversationStore,
+  answers: Answers,
+  { config, ending }: { readonly config: ServerConfig; readonly ending: AbortSignal },
+): void {
+  // A message of the longest text, each character escaped; an import is a whole conversation.
+  const bounds = { ...config, maxBodyBytes: Math.max(config.maxBodyBytes, 6 * limits.messageCharacters + 4096) };
+  const body = async <T>(c: Context, schema: z.ZodType<T>): Promise<T> => checked(await readJson(c, bounds), schema);
 
   app.get("/ui/conversations", async (c) => {
     const rows = await store.list((c.req.query("search") ?? "").slice(0, limits.titleCharacters));
     return c.json(rows.map((row): ConversationRow => ({ ...row, running: answers.running(row.id) })));
   });
   app.post("/ui/conversations", async (c) => c.json(await store.create(await body(c, createSchema)), 201));
-  app.post("/ui/conversations/import", large, async (c) => c.json(await store.import(await json(c)), 201));
+  app.post("/ui/conversations/import", async (c) => {
+    const file = await readJson(c, { ...config, maxBodyBytes: limits.conversationBytes });
+    return c.json(await store.import(file), 201);
+  });
   app.get("/ui/conversations/:id", async (c) => {
     const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
     return c.json(conversation);
@@ -104,18 +110,9 @@ function mergeDeltas(before: ConversationEvent, after: ConversationEvent): Conve
   return { ...before, text: before.text + after.text };
 }
 
-async function json(c: Context): Promise<unknown> {
-  try {
-    return await c.req.json();
-  } catch (error) {
-    if (error instanceof HundredweightError) throw error;
-    throw new HundredweightError("OPTION_INVALID", "the body is not JSON");
-  }
-}
-
 /** @throws OPTION_INVALID naming the field */
-export async function body<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const found = schema.safeParse(await json(c));
+function checked<T>(value: unknown, schema: z.ZodType<T>): T {
+  const found = schema.safeParse(value);
   if (found.success) return found.data;
   const first = found.error.issues[0]!;
   throw new HundredweightError("OPTION_INVALID", `${first.path.join(".") || "body"}: ${first.message}`);

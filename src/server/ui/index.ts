@@ -26,7 +26,7 @@ export function mountUi(app: Hono, context: ServerContext): void {
   };
   const store = new ConversationStore(join(context.config.dataFolder ?? defaultDataFolder(), "conversations"), changed);
   const answers = new Answers(store, new ModelAnswerMaker(context), changed);
-  mountConversations(ui, store, answers, context.ending);
+  mountConversations(ui, store, answers, context);
   mountMachine(ui, context, new Machine(context), (listener) => {
     listeners.add(listener);
     return () => listeners.delete(listener);
