@@ -3,8 +3,10 @@
  * read into memory of our own), pinned + streamed through a ring, trunk + expert slots. A plan decides; this turns it
  * into what the native implementation executes.
  */
+import { existsSync, statSync } from "node:fs";
 import type { WeightPlacement } from "../ops/ops.js";
 import { watchLimit } from "./limit-watch.js";
+import { isCached } from "./page-cache.js";
 import type { Plan } from "./plan.js";
 import type { PlanModel } from "./plan-model.js";
 import type { DiskWay } from "./probe-disk.js";
@@ -20,17 +22,29 @@ export interface Residency {
   readonly heldBytes: number;
 }
 
+/** Smaller models load at once either way. */
+const leastDirectBytes = 256 * 2 ** 20;
+
 /**
- * `auto` maps a model that fits (shared with other processes, an instant second start) and reads directly what does
- * not, unless buffered reads were measured to be faster. `mmap` maps whatever the plan says: the system decides what
+ * `auto` maps a model that fits when it is small or in the page cache (nothing to load, shared with other processes), and
+ * reads it into huge pages of our own when it has to come from the disk anyway: decoding is a tenth faster there
+ * (decision 0013). What does not fit is read directly, unless buffered reads were measured to be faster. `mmap` maps whatever the plan says: the system decides what
  * stays, and the budget is not kept.
  * @param way the best way to read this disk, where it has been measured
  */
 export function openResidency(model: PlanModel, plan: Plan, io: IoMode = "auto", way?: DiskWay): Residency {
   const heldBytes = plan.bytes.pinned + plan.bytes.ring + plan.bytes.expertSlots;
-  const mode = io === "auto" ? (plan.strategy === "resident" ? "mmap" : (way?.mode ?? "direct")) : io;
+  const mode =
+    io !== "auto" ? io : plan.strategy === "resident" && mappedIsBest(model) ? "mmap" : (way?.mode ?? "direct");
   if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };
   return { io: mode, placement: placementOf(model, plan, mode, way), heldBytes };
+}
+
+function mappedIsBest({ trunk, trunkBytes, expertBytes }: PlanModel): boolean {
+  if (trunkBytes + expertBytes < leastDirectBytes) return true;
+  // Of a split model the first file speaks for all. A model on paper has none.
+  const { file } = trunk[0]!.extent;
+  return !existsSync(file) || isCached(file, statSync(file).size);
 }
 
 /**

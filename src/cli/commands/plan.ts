@@ -13,6 +13,7 @@ import type { MachineProfile } from "../../weights/machine.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
+import { openResidency, type Residency } from "../../weights/residency.js";
 import { parseBytes, parseChoice, parseInteger } from "../options.js";
 import { formatBytes, printJson } from "../output.js";
 
@@ -78,17 +79,19 @@ export function register(program: Command): void {
       const options = optionsOf(flags);
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
+      const ioOf = (made: Plan) => openResidency(planner.model, made, "auto", known.disk).io;
       const plan = planner.tryPlan(budgetBytes);
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
-        printJson({ ...document(plan, budgetBytes, minimumBudgetBytes, advice), machine, sources });
+        const io = plan && ioOf(plan);
+        printJson({ ...document(plan, budgetBytes, minimumBudgetBytes, advice), ...(io && { io }), machine, sources });
         if (plan === undefined) process.exitCode = 1;
         return;
       }
       const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
       const advice = advise(description, machine, options, found);
-      process.stdout.write(table(checkpoint, planner, found, minimumBudgetBytes, advice, sources));
+      process.stdout.write(table(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
     });
 }
 
@@ -204,10 +207,18 @@ const strategies = {
   experts: "trunk in memory, experts in slots, missing ones read when they are chosen",
 } as const;
 
+/** What --io auto chooses, and why. */
+const ways = {
+  mmap: "the file is mapped: small, or in the page cache already",
+  direct: "past the page cache, into huge pages of our own",
+  buffered: "through the page cache, which is dropped again; faster on this disk, or direct reads are refused",
+} as const;
+
 function table(
   checkpoint: Checkpoint,
   { machine }: Planner,
   plan: Plan,
+  io: Residency["io"],
   minimum: number,
   advice: readonly string[],
   sources: Sources,
@@ -219,6 +230,7 @@ function table(
   const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
   const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
   lines.push(`${checkpoint.path}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`, "");
+  row("reads", io, ways[io]);
   row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
   row("  pinned", formatBytes(bytes.pinned));
   for (const c of plan.slotClasses)

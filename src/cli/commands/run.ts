@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
-import type { LedgerEntry } from "../../engine/protocol.js";
+import type { LedgerEntry, ResidencyInfo } from "../../engine/protocol.js";
 import { HundredweightError } from "../../errors.js";
 import { type Generation, type GenerationResult, load, type Model } from "../../model.js";
 import { withInterrupt } from "../interrupt.js";
@@ -55,7 +55,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
       const profile = await finishProfile(opened, flags, flags.threads);
       if (flags.json) printJson({ ...runDocument(result, loadMs, memory), ...(profile !== undefined && { profile }) });
       else {
-        footer(result, flags.progress);
+        footer(result, opened.info.residency, flags.progress);
         if (profile !== undefined) process.stderr.write(profileTable(profile));
       }
     } finally {
@@ -119,12 +119,13 @@ export function runDocument(result: GenerationResult, loadMs: number, memory: Me
   };
 }
 
-function footer(result: GenerationResult, forced = false): void {
+function footer(result: GenerationResult, { strategy, io }: ResidencyInfo, forced = false): void {
   if (!forced && process.stderr.isTTY !== true) return;
   const { prefillTps, decodeTps } = result.timings;
   process.stderr.write(
     `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
-      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}]\n` +
+      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}; ` +
+      `weights ${strategy}, ${io}]\n` +
       streamingLine(result.ledger),
   );
 }
