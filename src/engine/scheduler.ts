@@ -357,7 +357,8 @@ export class Scheduler {
       const { job, sequence } = entries[i]!;
       const total = from < task.promptTokens ? task.promptTokens : 0;
       this.counts.promptTokens += Math.max(0, Math.min(rows, task.promptTokens - from));
-      if (from >= task.promptTokens - 1) this.counts.generatedTokens++;
+      const last = from + rows;
+      if (last >= task.promptTokens && task.wanted(last - 1) === "logits") this.counts.generatedTokens++;
       job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
       task.passed();
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
