@@ -277,7 +277,7 @@ export class Answers {
         live.abort.abort();
       }
     };
-    let told = 0;
+    let told = Number.NEGATIVE_INFINITY;
     const tell = (progress: AnswerProgress, now: number) => {
       live.progress = progress;
       if (now - told < tellProgressEveryMs) return;
@@ -291,12 +291,12 @@ export class Answers {
     return {
       opened: (prefix) => append(prefix),
       queued: (ahead) => {
-        told = 0;
+        told = Number.NEGATIVE_INFINITY;
         promptBegan = performance.now();
         tell({ phase: "queued", ahead }, promptBegan);
       },
       started: (total, expectedSeconds) => {
-        told = 0;
+        told = Number.NEGATIVE_INFINITY;
         promptBegan = performance.now();
         const known = expectedSeconds === undefined ? {} : { remainingSeconds: expectedSeconds };
         tell({ phase: "prompt", done: 0, total, elapsedSeconds: 0, ...known }, promptBegan);
@@ -307,7 +307,7 @@ export class Answers {
         const elapsedSeconds = (now - promptBegan) / 1000;
         const remainingSeconds = promptRows > 0 ? ((total - done) * elapsedSeconds) / promptRows : undefined;
         const known = remainingSeconds === undefined ? {} : { remainingSeconds };
-        told = 0;
+        told = Number.NEGATIVE_INFINITY;
         tell({ phase: "prompt", done, total, elapsedSeconds, ...known }, now);
       },
       token: (text) => {
