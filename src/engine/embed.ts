@@ -12,6 +12,7 @@ export class EmbedTask implements Task {
   /** Row by row in order of position, in double precision: neither chunks nor other jobs change a bit. */
   private readonly sum: Float64Array;
   private readonly mean: boolean;
+  readonly generated = 0;
   private next: number;
 
   constructor(prompt: Int32Array, dim: number, pooling: EmbedRequest["pooling"]) {

@@ -322,6 +322,8 @@ test("a paused job rests until it is resumed; a watcher sees it", async () => {
     job.resume();
     await job.result;
     assert.deepEqual(tokens, alone);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(states.at(-1)!.generatedTokens, alone.length + tokens.length);
     watch.cancel();
     await assert.rejects(watch.result, { code: "CANCELLED" });
   });

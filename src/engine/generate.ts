@@ -31,7 +31,7 @@ export class GenerateTask implements Task {
   /** The first position whose logits have not been seen. */
   private next: number;
   private readonly ofPrompt: TokenLogprobs[] = [];
-  private generated = 0;
+  generated = 0;
   private reused = 0;
   private began = 0;
   private prefilled = 0;

@@ -38,6 +38,8 @@ interface Running {
   overtaken: number;
   /** The last pass it was part of. */
   servedIn: number;
+  /** Of its tokens, those in the status already. */
+  counted: number;
 }
 
 export interface SchedulerOptions {
@@ -243,6 +245,7 @@ export class Scheduler {
       tokens: task.tokens,
       overtaken: 0,
       servedIn: this.counts.passes,
+      counted: 0,
     };
     this.running.set(job.id, entry);
     this.counts.promptTokens += prefix.length; // the others when they have been read
@@ -357,8 +360,8 @@ export class Scheduler {
       const { job, sequence } = entries[i]!;
       const total = from < task.promptTokens ? task.promptTokens : 0;
       this.counts.promptTokens += Math.max(0, Math.min(rows, task.promptTokens - from));
-      const last = from + rows;
-      if (last >= task.promptTokens && task.wanted(last - 1) === "logits") this.counts.generatedTokens++;
+      this.counts.generatedTokens += task.generated - entries[i]!.counted;
+      entries[i]!.counted = task.generated;
       job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
       task.passed();
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.

@@ -13,6 +13,8 @@ export interface Task {
   readonly mostPositions: number;
   /** Leading tokens whose rows may be taken from earlier jobs. */
   readonly reusable: number;
+  /** Tokens made so far. */
+  readonly generated: number;
   /** Set once the task needs no more rows. */
   readonly result: JobResult | undefined;
   /** Its pages are there: evaluation starts behind `reused` tokens. */
