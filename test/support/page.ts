@@ -62,7 +62,7 @@ export interface Opened {
 export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Opened> {
   const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (message) => {
@@ -73,7 +73,7 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
 }
 
 /** The page's policy forbids what playwright's own waitForFunction does with a string. */
-export async function until(holds: () => Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+export async function until(holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   for (const end = performance.now() + timeoutMs; performance.now() < end; ) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 30));
