@@ -1,8 +1,8 @@
 /** What an answer waits for: its place in the queue, how far the prompt has been read, how fast words come. */
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
 import type { AnswerProgress } from "../../../src/server/ui/wire.js";
 import { about, figures, percent } from "../format.js";
+import { useSecondsSince } from "../use-seconds.js";
 
 export function ProgressLine({ progress }: { readonly progress: AnswerProgress | undefined }): JSX.Element | null {
   if (progress?.phase === "answer") {
@@ -32,13 +32,7 @@ type PromptProgress = Extract<AnswerProgress, { phase: "prompt" }>;
 
 /** Between two passes the time left is counted down here. */
 function PromptLine({ progress }: { readonly progress: PromptProgress }): JSX.Element {
-  const [since, setSince] = useState(0);
-  useEffect(() => {
-    const began = performance.now();
-    setSince(0);
-    const timer = setInterval(() => setSince((performance.now() - began) / 1000), 1000);
-    return () => clearInterval(timer);
-  }, [progress]);
+  const since = useSecondsSince(progress);
   const { done, total, remainingSeconds } = progress;
   const left = remainingSeconds === undefined ? undefined : Math.max(0, remainingSeconds - since);
   const share = total === 0 ? 0 : done / total;

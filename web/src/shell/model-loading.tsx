@@ -1,19 +1,13 @@
 /** Why there is no model yet, and how long it has been loading. */
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
 import type { PageState } from "../../../src/server/ui/wire.js";
 import { bytes } from "../format.js";
 import { paths } from "../router.js";
+import { useSecondsSince } from "../use-seconds.js";
 
 export function ModelLoading({ state }: { readonly state: PageState | undefined }): JSX.Element | null {
   const model = state?.model;
-  const [since, setSince] = useState(0);
-  useEffect(() => {
-    const began = performance.now();
-    setSince(0);
-    const timer = setInterval(() => setSince((performance.now() - began) / 1000), 1000);
-    return () => clearInterval(timer);
-  }, [model]);
+  const since = useSecondsSince(model);
   if (model === undefined || model.state === "ready") return null;
   if (model.state === "none")
     return (
