@@ -5,10 +5,8 @@ import type { EngineOptions } from "../engine/protocol.js";
 import { createApp } from "./app.js";
 import { defaultConfig, type ServerConfig } from "./config.js";
 import type { ServerContext } from "./context.js";
-import { Gate } from "./gate.js";
-import { Metrics } from "./metrics.js";
-import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
-import { StatusStream } from "./status.js";
+import { makeContext } from "./make-context.js";
+import type { OpenEngine, OpenText } from "./model-service.js";
 
 export interface OfflineOptions {
   readonly modelPath: string;
@@ -32,29 +30,18 @@ export async function openOffline(options: OfflineOptions): Promise<OfflineServe
   const ender = new AbortController();
   // Every answer listens, and there may be any number of them.
   setMaxListeners(0, ender.signal);
-  const model = new ModelService({
-    alias: config.alias,
-    textTimeoutMs: config.textTimeoutMs,
-    openEngine: options.openEngine,
-    openText: options.openText,
-  });
-  const context: ServerContext = {
-    config,
-    model,
-    metrics: new Metrics(),
-    status: new StatusStream(model),
-    gate: new Gate(config.maxAnswers, ender.signal),
+  const context = makeContext(config, options, {
     draining: ender.signal,
     ending: ender.signal,
     log: () => {},
-  };
-  await model.open(options.modelPath, options.engine);
+  });
+  await context.model.open(options.modelPath, options.engine);
   return {
     context,
     app: createApp(context),
     close: async () => {
       ender.abort();
-      await model.close();
+      await context.model.close();
     },
   };
 }

@@ -11,10 +11,8 @@ import { HundredweightError } from "../errors.js";
 import { createApp } from "./app.js";
 import { defaultConfig, type ServerConfig } from "./config.js";
 import type { ServerContext } from "./context.js";
-import { Gate } from "./gate.js";
-import { Metrics } from "./metrics.js";
-import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
-import { StatusStream } from "./status.js";
+import { makeContext } from "./make-context.js";
+import type { OpenEngine, OpenText } from "./model-service.js";
 
 export interface StartOptions {
   readonly config?: Partial<ServerConfig>;
@@ -95,25 +93,14 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const ender = new AbortController();
   // Every answer listens to them.
   setMaxListeners(0, drainer.signal, ender.signal);
-  const model = new ModelService({
-    alias: config.alias,
-    textTimeoutMs: config.textTimeoutMs,
-    openEngine: options.openEngine,
-    openText: options.openText,
-  });
-  const context: ServerContext = {
-    config,
-    model,
-    metrics: new Metrics(),
-    status: new StatusStream(model),
-    gate: new Gate(config.maxAnswers, drainer.signal),
+  const context = makeContext(config, options, {
     draining: drainer.signal,
     ending: ender.signal,
     log: options.log ?? (() => {}),
-  };
+  });
   const app = createApp(context);
   const server = await listen(app, config);
-  const loaded = model.open(options.modelPath, options.engine).then(() => {});
+  const loaded = context.model.open(options.modelPath, options.engine).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead
   return new RunningServer(server, app, context, loaded, [drainer, ender]);
 }

@@ -14,7 +14,7 @@ import { checkChoices, choicesOf } from "./choices.js";
 import { answerFields, refuseUnsupported } from "./fields.js";
 import { checkLength, type Identity, identityOf, warnOfModel } from "./identity.js";
 import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logprobs.js";
-import { timingsOf, usageOf } from "./usage.js";
+import { promptProgressOf, timingsOf, usageOf } from "./usage.js";
 
 const ids = z
   .array(
@@ -201,13 +201,7 @@ class CompletionShape implements AnswerShape {
 
   progress(progress: Progress, elapsedMs: number): object | undefined {
     if (this.input.return_progress !== true || progress.generated > 0) return undefined;
-    const prompt_progress = {
-      total: progress.total,
-      cache: 0,
-      processed: progress.done,
-      time_ms: Math.round(elapsedMs),
-    };
-    return { ...this.chunk([]), prompt_progress };
+    return { ...this.chunk([]), prompt_progress: promptProgressOf(progress, elapsedMs) };
   }
 
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {

@@ -1,5 +1,5 @@
 /** What an answer took: OpenAI's `usage`, and llama.cpp's `timings` beside it. */
-import type { ChoiceJob, ChoiceOutcome } from "../answers/answer-set.js";
+import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 
 export interface Usage {
   readonly prompt_tokens: number;
@@ -46,4 +46,9 @@ export function timingsOf(outcomes: readonly ChoiceOutcome[]): object {
       predicted_per_second: rate(decodeRows, decodeMs),
     },
   };
+}
+
+/** How far a prompt is read, in llama.cpp's words. */
+export function promptProgressOf({ total, done }: Progress, elapsedMs: number): object {
+  return { total, cache: 0, processed: done, time_ms: Math.round(elapsedMs) };
 }

@@ -1,0 +1,24 @@
+/** The parts of a server, put together: the same with a socket and without. */
+import type { ServerConfig } from "./config.js";
+import type { ServerContext } from "./context.js";
+import { Gate } from "./gate.js";
+import { Metrics } from "./metrics.js";
+import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
+import { StatusStream } from "./status.js";
+
+export interface Openers {
+  /** @internal Tests bring engines and texts of their own. */
+  readonly openEngine?: OpenEngine;
+  readonly openText?: OpenText;
+}
+
+export function makeContext(
+  config: ServerConfig,
+  { openEngine, openText }: Openers,
+  { draining, ending, log }: Pick<ServerContext, "draining" | "ending" | "log">,
+): ServerContext {
+  const { alias, textTimeoutMs, maxAnswers } = config;
+  const model = new ModelService({ alias, textTimeoutMs, openEngine, openText });
+  const status = new StatusStream(model);
+  return { config, model, metrics: new Metrics(), status, gate: new Gate(maxAnswers, draining), draining, ending, log };
+}
