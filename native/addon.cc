@@ -20,7 +20,7 @@ napi_property_descriptor bind(const char* name) {
 
 void release(void* data) {
   Environment* environment = static_cast<Environment*>(data);
-  for (OpenHost& open : environment->hosts) environment->close(open);
+  for (OpenHost& open : environment->hosts) environment->close(open, true);
   delete environment;
 }
 
@@ -35,6 +35,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<cpu_info>("cpuInfo"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
+      bind<best_logits>("bestLogits"),
       bind<read_rate>("readRate"),
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),
@@ -50,6 +51,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<tensor>("tensor"),
       bind<tensor_read>("tensorRead"),
       bind<tensor_write>("tensorWrite"),
+      bind<tensor_view>("tensorView"),
       bind<vector>("vector"),
       bind<routing>("routing"),
       bind<routing_read>("routingRead"),

@@ -6,10 +6,11 @@
 
 namespace hw {
 
-// A host handle's owner side: the flag that can cancel it is kept alive here.
+// A host handle's owner side: what JavaScript lends it and what it lends JavaScript.
 struct OpenHost {
   Host* host;
   napi_ref cancel_flag;
+  std::vector<std::pair<int32_t, napi_ref>> views;  // tensor -> the array JavaScript sees it through
 };
 
 struct Environment {
@@ -18,7 +19,8 @@ struct Environment {
   napi_ref error_class = nullptr;
   std::vector<OpenHost> hosts;  // handle - 1 -> host, null when closed
 
-  void close(OpenHost& open);
+  // `ending`: the environment goes with it, and JavaScript will not look at anything any more.
+  void close(OpenHost& open, bool ending = false);
 };
 
 // --- environment.cc
@@ -27,6 +29,8 @@ Result<int32_t> host_open(Environment& environment, int32_t threads, Nullable<Sl
                           Nullable<Text> isa);
 Status host_close(Environment& environment, int32_t handle);
 Status host_set_cancel(Environment& environment, int32_t handle, napi_value flag);
+// The tensor's memory as a Float32Array, the same each time. It is empty once the host is closed.
+Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t tensor);
 
 // --- tools.cc: no host
 Result<const char*> isa();
@@ -35,6 +39,12 @@ Result<napi_value> cpu_info(Environment& environment);
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);
+
+// --- best.cc
+// The `count` largest logits that are not marked, as a heap with the worst on top: the lower logit, of equal ones the
+// higher id. Returns how many there are, or -1 - i when logit i is not a finite number.
+Result<double> best_logits(Slice<const float> row, const Nullable<Slice<const uint8_t>>& marks, int32_t count,
+                           Slice<int32_t> ids, Slice<double> logits);
 
 // --- read_rate.cc
 Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,

@@ -6,10 +6,18 @@
 
 namespace hw {
 
-void Environment::close(OpenHost& open) {
+void Environment::close(OpenHost& open, bool ending) {
+  for (const auto& [tensor, view] : open.views) {
+    napi_value array = nullptr, buffer = nullptr;
+    if (!ending && napi_get_reference_value(env, view, &array) == napi_ok &&
+        napi_get_typedarray_info(env, array, nullptr, nullptr, nullptr, &buffer, nullptr) == napi_ok) {
+      napi_detach_arraybuffer(env, buffer);
+    }
+    napi_delete_reference(env, view);
+  }
   delete open.host;
   if (open.cancel_flag != nullptr) napi_delete_reference(env, open.cancel_flag);
-  open = OpenHost{nullptr, nullptr};
+  open = OpenHost{nullptr, nullptr, {}};
 }
 
 Environment& environment_of(napi_env env) {
@@ -72,7 +80,7 @@ Result<int32_t> host_open(Environment& environment, int32_t threads, Nullable<Sl
   int count = cpus.present ? static_cast<int>(cpus.value.length) : 0;
   Result<Host*> host = Host::open(threads, list, count, kernels.value);
   if (!host.ok) return Status{false};
-  environment.hosts.push_back(OpenHost{host.value, nullptr});
+  environment.hosts.push_back(OpenHost{host.value, nullptr, {}});
   return static_cast<int32_t>(environment.hosts.size());
 }
 
@@ -81,6 +89,29 @@ Status host_close(Environment& environment, int32_t handle) {
   if (!found.ok) return Status{false};
   environment.close(*found.value);
   return done();
+}
+
+Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t tensor_handle) {
+  Result<OpenHost*> found = find(environment, handle);
+  if (!found.ok) return Status{false};
+  OpenHost& open = *found.value;
+  HW_GET(Tensor, x, *open.host, tensor_handle);
+  napi_env env = environment.env;
+  napi_value array = nullptr, buffer = nullptr;
+  for (const auto& [tensor, view] : open.views) {
+    if (tensor == tensor_handle && napi_get_reference_value(env, view, &array) == napi_ok) return array;
+  }
+  const size_t values = static_cast<size_t>(x.rows) * static_cast<size_t>(x.cols);
+  napi_ref reference = nullptr;
+  // Nothing to do when it is collected: the host owns the memory, and holds the array as long as it lives.
+  auto nothing = [](napi_env, void*, void*) {};
+  if (napi_create_external_arraybuffer(env, x.data(), values * sizeof(float), nothing, nullptr, &buffer) != napi_ok ||
+      napi_create_typedarray(env, napi_float32_array, values, buffer, 0, &array) != napi_ok ||
+      napi_create_reference(env, array, 1, &reference) != napi_ok) {
+    return fail("NATIVE_UNAVAILABLE", "this runtime cannot look at memory of the addon");
+  }
+  open.views.emplace_back(tensor_handle, reference);
+  return array;
 }
 
 // The flag is read while JavaScript runs elsewhere, so it must be shared memory: an ordinary buffer could be detached

@@ -38,7 +38,7 @@ export class Engine {
     const { info, model, sequences = 1 } = parts;
     this.parts = parts;
     this.stop = stop;
-    this.candidates = new Candidates(info.vocab);
+    this.candidates = new Candidates(info.vocab, model.ops.bestLogits);
     this.cache = new KvCache({
       groups: groupShapes(model),
       // One more for the time in which a sequence is copied.

@@ -39,30 +39,11 @@ export async function measure(context: MeasureContext, request: MeasureRequest):
   const prefillMs = performance.now() - began;
   session.rewind(0);
   if (decode === 0) return { kind: "measure", prefillMs, decodeMs: 0 };
-  const decodeMs =
-    depth === 0 && rows === 1
-      ? await decodeSession(context, tokens, decode)
-      : await decodeRows(context, tokens, { decode, depth, rows });
+  const decodeMs = await decodeRows(context, tokens, { decode, depth, rows });
   return { kind: "measure", prefillMs, decodeMs };
 }
 
-/** The way `generate` goes. */
-async function decodeSession(
-  { parts, session, candidates }: MeasureContext,
-  tokens: Int32Array,
-  decode: number,
-): Promise<number> {
-  const chain = greedy(parts, candidates, decode);
-  const began = performance.now();
-  for (let i = 0; i < decode; i++) {
-    await session.eval(tokens.subarray(i, i + 1));
-    sample(parts, chain, session.logits);
-  }
-  const decodeMs = performance.now() - began;
-  session.rewind(0);
-  return decodeMs;
-}
-
+/** The way `generate` goes, without its text and its events; tokens are given, whatever the choice. */
 async function decodeRows(
   { parts, session, candidates, cache }: MeasureContext,
   tokens: Int32Array,
@@ -88,9 +69,10 @@ async function decodeRows(
     for (let i = 0; i < decode; i++) {
       for (const sequence of sequences) cache.append(sequence, 1);
       table.positions.fill(depth + i);
-      await parts.model.forward(table, wanted, (logits, first) => {
+      for (let r = 0; r < rows; r++) table.ids[r] = tokens[(i + r) % tokens.length]!;
+      await parts.model.forward(table, wanted, (logits) => {
         for (let r = 0; r * vocab < logits.length; r++)
-          table.ids[first + r] = sample(parts, chain, logits.subarray(r * vocab, (r + 1) * vocab));
+          sample(parts, chain, logits.subarray(r * vocab, (r + 1) * vocab));
       });
       await yieldToEvents();
     }

@@ -18,8 +18,8 @@ export interface BoundLayers {
   readonly headProducts: readonly Product[];
   /** [slice, vocab] */
   readonly logits: Tensor;
-  /** The same where JavaScript reads it [slice * vocab]; made by the first pass that wants logits. */
-  logitValues: Float32Array | undefined;
+  /** The same where JavaScript reads it [slice * vocab]: their own memory, or a copy. Found by the first pass that wants logits. */
+  logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
   readonly finalSoftcap: number;
 }
 
@@ -48,11 +48,15 @@ export async function forward(
     m.layers[i + 1]?.ffn.expect?.(n); // its experts are read while this layer computes
     layer.ffn(n); // x += ffn(norm(x))
   }
-  if (wanted.length > 0) m.logitValues ??= new Float32Array(m.logits.rows * m.logits.cols);
+  if (wanted.length > 0) m.logitValues ??= logitValues(m);
   for (let first = 0; first < wanted.length; first += m.logits.rows) {
     const slice = wanted.subarray(first, first + m.logits.rows);
     head(m, slice);
-    onLogits(await ops.read(m.logits, slice.length, m.logitValues), first);
+    const { array, own } = m.logitValues!;
+    onLogits(
+      own ? array.subarray(0, slice.length * m.logits.cols) : await ops.read(m.logits, slice.length, array),
+      first,
+    );
   }
   if (hidden === undefined) return;
   for (let first = 0; first < hidden.wanted.length; first += m.picked.rows) {
@@ -60,6 +64,11 @@ export async function forward(
     pick(m, slice);
     hidden.onHidden(await ops.read(m.picked, slice.length), first);
   }
+}
+
+function logitValues({ ops, logits }: BoundLayers): NonNullable<BoundLayers["logitValues"]> {
+  const view = ops.view?.(logits);
+  return { array: view ?? new Float32Array(logits.rows * logits.cols), own: view !== undefined };
 }
 
 /** Leaves the logits of some rows of x in `logits` [slice, vocab]. */

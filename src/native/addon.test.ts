@@ -338,3 +338,60 @@ function taskCount(): number {
     }
   }).length;
 }
+
+test("a view is the tensor's memory, one for each, and empty once the host is closed", { skip }, () => {
+  const a = hostWithAll();
+  const view = addon.tensorView(a.host, a.x);
+  assert.equal(view.length, 8 * 64);
+  assert.equal(addon.tensorView(a.host, a.x), view);
+  assert.notEqual(addon.tensorView(a.host, a.y), view);
+  addon.tensorWrite(a.host, a.x, new Float32Array(64).fill(7));
+  assert.equal(view[63], 7);
+  view[64] = 9;
+  const read = new Float32Array(2 * 64);
+  addon.tensorRead(a.host, a.x, 2, read);
+  assert.equal(read[64], 9);
+  wrong(() => addon.tensorView(a.host, a.vector));
+  wrong(() => addon.tensorView(a.host, 99));
+  addon.hostClose(a.host);
+  assert.equal(view.length, 0);
+  assert.equal(
+    code(() => addon.tensorView(a.host, a.x)),
+    "ENGINE_CLOSED",
+  );
+});
+
+test("a thread that ends with views of its tensors leaves nothing that crashes", { skip }, async () => {
+  const source = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const module = { exports: {} };
+    process.dlopen(module, workerData.path);
+    const addon = module.exports;
+    const host = addon.hostOpen(1, null, null);
+    globalThis.view = addon.tensorView(host, addon.tensor(host, 64, 4096));
+    globalThis.view[5] = 1;
+    parentPort.postMessage(globalThis.view.length);
+    setInterval(() => globalThis.view[6]++, 1);`;
+  for (const terminate of [true, false]) {
+    const worker = new Worker(terminate ? source : source.replace(/setInterval.*/, ""), {
+      eval: true,
+      workerData: { path: addonStatus().path },
+    });
+    const ended = new Promise((resolve) => worker.once("exit", resolve));
+    assert.equal(await new Promise((resolve) => worker.once("message", resolve)), 64 * 4096);
+    if (terminate) await worker.terminate();
+    await ended;
+  }
+});
+
+test("the best logits: arrays must hold them, marks must be for every one", { skip }, () => {
+  const row = Float32Array.of(1, 5, 3);
+  const [ids, logits] = [new Int32Array(2), new Float64Array(2)];
+  assert.equal(addon.bestLogits(row, null, 2, ids, logits), 2);
+  assert.deepEqual([...ids], [2, 1]);
+  assert.deepEqual([...logits], [3, 5]);
+  assert.equal(addon.bestLogits(row, Uint8Array.of(0, 1, 1), 2, ids, logits), 1);
+  wrong(() => addon.bestLogits(row, null, 3, ids, logits));
+  wrong(() => addon.bestLogits(row, null, 0, ids, logits));
+  wrong(() => addon.bestLogits(row, new Uint8Array(2), 2, ids, logits));
+});

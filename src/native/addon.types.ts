@@ -70,6 +70,8 @@ export interface NativeAddon {
   tensor(host: number, rows: number, cols: number): number;
   tensorRead(host: number, tensor: number, rows: number, out: Float32Array): void;
   tensorWrite(host: number, tensor: number, values: Float32Array): void;
+  /** The tensor's memory [rows * cols], the same array each time; empty once the host is closed. @throws NATIVE_UNAVAILABLE */
+  tensorView(host: number, tensor: number): Float32Array;
   vector(host: number, values: Float32Array): number;
   routing(host: number, rows: number, topK: number): number;
   routingRead(host: number, routing: number, rows: number, ids: Int32Array, weights: Float32Array): void;
@@ -154,6 +156,12 @@ export interface NativeAddon {
   memoryRate(threads: number, bytes: number, seconds: number, out: Float64Array): void;
   /** Operations per second (two per multiply-add) of the product with many rows; best of what runs in `seconds`. */
   gemmRate(threads: number, dtypeId: number, seconds: number): number;
+  /**
+   * The `count` largest logits of a row that are not marked (marks [vocab], 1 = left out), as a heap with the worst on
+   * top: the lower logit, of equal ones the higher id. No host.
+   * @returns how many there are, or -1 - i when logit i is not a finite number
+   */
+  bestLogits(row: Float32Array, marks: Uint8Array | null, count: number, ids: Int32Array, logits: Float64Array): number;
   /** For tests and tools, one call each: no host. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */

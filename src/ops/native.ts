@@ -46,6 +46,7 @@ export class NativeOps implements Ops {
   readonly name: string;
   /** Present when experts lie in slots. */
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
+  readonly bestLogits: NonNullable<Ops["bestLogits"]>;
   readonly #addon: NativeAddon;
   readonly #host: number;
   readonly #weights: NativeWeights;
@@ -63,6 +64,7 @@ export class NativeOps implements Ops {
     this.#addon = addon;
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
+    this.bestLogits = addon.bestLogits;
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);
@@ -247,6 +249,10 @@ export class NativeOps implements Ops {
   }
 
   // --- outside
+
+  view(x: Tensor): Float32Array {
+    return this.#addon.tensorView(this.#host, x.id);
+  }
 
   read(x: Tensor, n: number, into?: Float32Array): Float32Array {
     const out = into === undefined ? new Float32Array(n * x.cols) : into.subarray(0, n * x.cols);

@@ -231,11 +231,28 @@ export interface Ops {
 
   // --- outside
   /**
+   * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there. Empty
+   * after `close`. Absent where memory is elsewhere.
+   */
+  view?(x: Tensor): Float32Array;
+  /**
    * Copies the first n rows out, into the beginning of `into` when it is given: logits of every token would otherwise be
    * a megabyte of garbage each. The only place the forward pass may wait (a GPU answers later).
    * @returns [n * cols]
    */
   read(x: Tensor, n: number, into?: Float32Array): Float32Array | Promise<Float32Array>;
+  /**
+   * The `count` largest of a row of logits that are not marked (marks [vocab], 1 = left out), as a heap with the worst on
+   * top: the lower logit, of equal ones the higher id. Absent where JavaScript is as fast.
+   * @returns how many there are, or -1 - i when logit i is not a finite number
+   */
+  bestLogits?(
+    row: Float32Array,
+    marks: Uint8Array | null,
+    count: number,
+    ids: Int32Array,
+    logits: Float64Array,
+  ): number;
   write(x: Tensor, values: Float32Array): void;
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
   /** Copy-on-write of a page, all layers. */

@@ -70,7 +70,8 @@ interface Phase {
 const mostEvents = 200_000;
 
 export class Profiler {
-  private readonly traced: boolean;
+  /** Whether every call is kept. */
+  readonly traced: boolean;
   private readonly now: () => number;
   private readonly origin: number;
   private phases = new Map<ProfilePhase, Phase>();

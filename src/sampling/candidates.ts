@@ -7,6 +7,18 @@
 import { HundredweightError } from "../errors.js";
 import { Edits } from "./edits.js";
 
+/**
+ * Finds the `count` best of a row's logits whose mark is not 1, as a heap with the worst on top, into `ids` and `logits`.
+ * @returns how many there are, or -1 - i when logit i is not a finite number
+ */
+export type BestScan = (
+  row: Float32Array,
+  marks: Uint8Array | null,
+  count: number,
+  ids: Int32Array,
+  logits: Float64Array,
+) => number;
+
 export class Candidates {
   /** Token ids [size]. */
   readonly ids: Int32Array;
@@ -18,8 +30,11 @@ export class Candidates {
   /** Whether the candidates lie in descending order. */
   sorted = false;
   private changed: Edits | undefined;
+  private readonly scan: BestScan | undefined;
 
-  constructor(vocab: number) {
+  /** @param scan a faster one than the loop here */
+  constructor(vocab: number, scan?: BestScan) {
+    this.scan = scan;
     this.ids = new Int32Array(vocab);
     this.logits = new Float64Array(vocab);
     this.weights = new Float64Array(vocab);
@@ -60,26 +75,16 @@ export class Candidates {
   loadBest(row: Float32Array, count: number, edits?: Edits): void {
     const { ids, logits } = this;
     const keep = Math.min(count, row.length);
-    let filled = 0;
-    let at = 0;
-    const marks = edits?.marks;
-    for (; filled < keep && at < row.length; at++) {
-      if (!Number.isFinite(row[at])) refuse(row);
-      if (marks !== undefined && marks[at] === 1) continue;
-      ids[filled] = at;
-      logits[filled++] = row[at]!;
-    }
+    const marks = edits?.marks ?? null;
+    let filled = keep === 0 ? 0 : (this.scan?.(row, marks, keep, ids, logits) ?? this.scanHere(row, marks, keep));
+    if (filled < 0) refuse(row);
     let touched = 0;
     for (; filled < keep; touched++) {
       const id = edits!.ids[touched]!;
       ids[filled] = id;
       logits[filled++] = edits!.values[id]!;
     }
-    for (let i = (keep >> 1) - 1; i >= 0; i--) this.siftWorst(i, keep);
-    // Of equal logits the lower id goes first, and that is the one that is there.
-    for (at = above(row, at, logits[0]!); at < row.length; at = above(row, at + 1, logits[0]!)) {
-      if (marks === undefined || marks[at] === 0) this.replaceWorst(at, row[at]!, keep);
-    }
+    if (touched > 0) this.heapWorst(keep);
     if (edits !== undefined) {
       const { ids: changed, values, size } = edits;
       for (let worst = logits[0]!; touched < size; touched++) {
@@ -92,6 +97,25 @@ export class Candidates {
     }
     this.size = keep;
     this.sortHeap(keep);
+  }
+
+  /** The scan where there is no other.  @throws MODEL_INVALID */
+  private scanHere(row: Float32Array, marks: Uint8Array | null, keep: number): number {
+    const { ids, logits } = this;
+    let filled = 0;
+    let at = 0;
+    for (; filled < keep && at < row.length; at++) {
+      if (!Number.isFinite(row[at])) refuse(row);
+      if (marks !== null && marks[at] === 1) continue;
+      ids[filled] = at;
+      logits[filled++] = row[at]!;
+    }
+    this.heapWorst(filled);
+    // Of equal logits the lower id goes first, and that is the one that is there.
+    for (at = above(row, at, logits[0]!); at < row.length; at = above(row, at + 1, logits[0]!)) {
+      if (marks === null || marks[at] === 0) this.replaceWorst(at, row[at]!, keep);
+    }
+    return filled;
   }
 
   /** Index of the best candidate. */
@@ -124,7 +148,7 @@ export class Candidates {
   keepBest(count: number): void {
     const keep = Math.min(count, this.size);
     if (!this.sorted) {
-      for (let i = (keep >> 1) - 1; i >= 0; i--) this.siftWorst(i, keep);
+      this.heapWorst(keep);
       for (let i = keep; i < this.size; i++) {
         if (!this.before(i, 0)) continue;
         this.swap(i, 0);
@@ -203,6 +227,10 @@ export class Candidates {
     this.ids[0] = id;
     this.logits[0] = logit;
     this.siftWorst(0, size);
+  }
+
+  private heapWorst(size: number): void {
+    for (let i = (size >> 1) - 1; i >= 0; i--) this.siftWorst(i, size);
   }
 
   /** Heap with the worst candidate on top, over [0, size). */
