@@ -38,7 +38,7 @@ export function createApp(context: ServerContext): Hono {
   app.use(checkKey(config));
   app.onError((error, c) => {
     const failure = asHttpError(error);
-    if (failure.status >= 500 && failure.code === "internal_error") context.log(`${c.req.path}: ${error.stack}`);
+    if (failure.code === "internal_error") context.log(`${c.req.path}: ${failure.trace}`);
     return failure.response();
   });
 

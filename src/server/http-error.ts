@@ -21,9 +21,16 @@ export class HttpError extends Error {
   constructor(
     status: number,
     message: string,
-    about: { type?: string; param?: string | null; code?: string | null; headers?: Record<string, string> } = {},
+    about: {
+      type?: string;
+      param?: string | null;
+      code?: string | null;
+      headers?: Record<string, string>;
+      /** What the client is not told; the log is. */
+      cause?: Error;
+    } = {},
   ) {
-    super(message);
+    super(message, about.cause && { cause: about.cause });
     this.name = "HttpError";
     this.status = status;
     this.type = about.type ?? (status < 500 ? "invalid_request_error" : "server_error");
@@ -35,6 +42,13 @@ export class HttpError extends Error {
   get body(): ErrorBody {
     const { message, type, param, code } = this;
     return { error: { message, type, param, code } };
+  }
+
+  /** Stacks of what is behind it: for the log, never for a client. */
+  get trace(): string {
+    const stacks: string[] = [];
+    for (let at: unknown = this.cause; at instanceof Error; at = at.cause) stacks.push(at.stack ?? at.message);
+    return stacks.join("\ncaused by ");
   }
 
   response(): Response {
@@ -77,7 +91,6 @@ export function asHttpError(thrown: unknown): HttpError {
   const [status, code] = known[error.code] ?? [500, "internal_error"];
   if (status === 429) return busy(429, error.message, code, 5);
   if (status === 503) return busy(503, error.message, code, 5);
-  return new HttpError(status, code === "internal_error" ? "the server failed; its log says why" : error.message, {
-    code,
-  });
+  if (code !== "internal_error") return new HttpError(status, error.message, { code });
+  return new HttpError(status, "the server failed; its log says why", { code, cause: error });
 }

@@ -193,7 +193,7 @@ class Answer {
     const failure = asHttpError(error);
     const { metrics, log } = this.options.context;
     metrics.failures.add(1, { code: failure.code ?? "other" });
-    if (failure.code === "internal_error") log(`answer failed: ${(error as Error).stack}`);
+    if (failure.code === "internal_error") log(`answer failed: ${failure.trace}`);
     return failure;
   }
 
