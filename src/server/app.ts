@@ -14,6 +14,7 @@ import { metricRoutes } from "./routes/metrics.js";
 import { textRoutes } from "./routes/text.js";
 import { checkHost, checkKey, checkOrigin } from "./security.js";
 import { mountUi } from "./ui/index.js";
+import { boundYoungGeneration } from "./young-generation.js";
 
 export function createApp(context: ServerContext): Hono {
   const { config, metrics } = context;
@@ -22,6 +23,7 @@ export function createApp(context: ServerContext): Hono {
   context.draining.addEventListener("abort", () => idle.stop(), { once: true });
   app.use(async (c, next) => {
     const began = performance.now();
+    boundYoungGeneration();
     await next();
     if (c.req.method === "POST") idle.touch();
     const { headers } = c.res;

@@ -1,7 +1,13 @@
 /** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
-import { startServer } from "../../src/server/index.js";
-import { FakeEngine, type FakeJob } from "./fake-engine.js";
-import { anonymousBytes, type MemoryUse } from "./soak.js";
+import { holdYoungGeneration } from "../../src/server/young-generation.js";
+import type { FakeJob } from "./fake-engine.js";
+import type { MemoryUse } from "./soak-memory.js";
+
+// As the command line does: before the server is loaded.
+holdYoungGeneration();
+const { startServer } = await import("../../src/server/index.js");
+const { FakeEngine } = await import("./fake-engine.js");
+const { anonymousBytes } = await import("./soak-memory.js");
 
 const [modelPath, dataFolder, engineKind] = process.argv.slice(2) as [string, string, "real" | "played"];
 

@@ -3,11 +3,11 @@
  * kind, how fast /health was meanwhile, and what memory the server holds before and after.
  */
 import { fork } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import * as shapes from "./shapes.js";
+import { anonymousBytes, type MemoryUse } from "./soak-memory.js";
 
 export interface SoakOptions {
   readonly modelPath: string;
@@ -21,14 +21,6 @@ export interface SoakOptions {
   readonly seed: number;
   /** Before the memory is looked at; the server gives back what a burst took 14 s after it. */
   readonly restMs: number;
-}
-
-/** Bytes. */
-export interface MemoryUse {
-  readonly rss: number;
-  /** Of that, what no file backs. */
-  readonly anonymous: number;
-  readonly heapUsed: number;
 }
 
 export interface SoakReport {
@@ -63,13 +55,6 @@ const weights = {
   abortedStream: 4,
   noHttp: 1,
 };
-
-/** What a process alone holds: the pages of the node program are shared with the engine's process. */
-export function anonymousBytes(pid: number | undefined): number | undefined {
-  const path = `/proc/${pid}/status`;
-  const found = existsSync(path) ? /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(path, "utf8"))?.[1] : undefined;
-  return found === undefined ? undefined : Number(found) * 1024;
-}
 
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const child = fork(

@@ -3,6 +3,7 @@
  * line are loaded: all of them take longer to load than a small model.
  */
 import type { Command } from "commander";
+import { holdYoungGeneration } from "../../server/young-generation.js";
 
 export interface CommandEntry {
   /** Name and arguments, for the list of commands. */
@@ -64,7 +65,11 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: "serve [options] [model]",
     summary: "Serve a model to OpenAI clients and as a web page.",
-    load: () => import("./serve.js"),
+    load: () => {
+      // Loading makes the most garbage there ever is at once.
+      holdYoungGeneration();
+      return import("./serve.js");
+    },
   },
   {
     usage: "synth [options] <SPEC> [OUT]",
