@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -299,7 +300,7 @@ int main(int argc, char** argv) {
   if (!o.cached) bench_ceiling(o, b.weights);
   for (int t = 0; t < count; t++) {
     const DtypeInfo& info = infos[t];
-    if (*o.type && strcmp(o.type, info.name) != 0) continue;
+    if (*o.type && strcasecmp(o.type, info.name) != 0) continue;
     // One megabyte of random blocks, repeated.
     const int64_t piece = (1 << 20) / info.bytes * info.bytes, total = o.mb << 20;
     sample_weights(info, rng, b.weights, piece / info.bytes * info.block);

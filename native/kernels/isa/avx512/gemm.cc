@@ -230,11 +230,11 @@ void fill_avx512_gemm(Kernels* k) {
   set_gemm(k, Q8_0, gemm_any<PanelQ8_0>, 2);
   set_gemm(k, Q2_K, gemm_any<PanelQ2_K>, 2);
   set_gemm(k, Q3_K, gemm_any<PanelQ3_K>, 4);
-  set_gemm(k, Q4_K, gemm_any<PanelQ4_K>, 1);
+  set_gemm(k, Q4_K, gemm_any<PanelQ4_K>, 2);
   set_gemm(k, Q5_K, gemm_any<PanelQ5_K>, 2);
   set_gemm(k, Q6_K, gemm_any<PanelQ6_K>, 4);
   set_gemm(k, IQ4_NL, gemm_any<PanelIQ4_NL>, 2);
-  set_gemm(k, IQ4_XS, gemm_any<PanelIQ4_XS>, 1);
+  set_gemm(k, IQ4_XS, gemm_any<PanelIQ4_XS>, 2);
   set_gemm(k, MXFP4, gemm_any<PanelMXFP4>, 3);
   fill_avx512_gemm_float(k);
 }
