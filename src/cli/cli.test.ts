@@ -135,6 +135,7 @@ test("the memory document adds up", () => {
     weightBytes: 1e6,
     allocations: 5,
     pinnedBytes: 0,
+    slotBytes: 0,
     ringBytes: 0,
     lockedBytes: 0,
   };

@@ -215,6 +215,7 @@ export class Engine {
       weightBytes: counters.weightBytes,
       allocations: counters.allocations,
       pinnedBytes: (traffic?.pinnedBytes ?? 0) + (traffic?.slotBytes ?? 0),
+      slotBytes: traffic?.slotBytes ?? 0,
       ringBytes: traffic?.ringBytes ?? 0,
       lockedBytes: traffic?.lockedBytes ?? 0,
     };

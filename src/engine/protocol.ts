@@ -183,8 +183,10 @@ export interface MemoryReport {
   readonly allocations: number;
   /** Weights read into memory of our own, expert slots included; 0 when they are mapped. */
   readonly pinnedBytes: number;
+  /** Of those, expert slots. */
+  readonly slotBytes: number;
   readonly ringBytes: number;
-  /** Of the two, locked against paging. */
+  /** Of weights and ring, locked against paging. */
   readonly lockedBytes: number;
 }
 

@@ -101,8 +101,8 @@ export class NativeWeights {
       // Products find experts in their slots; those read for the purpose did not lie in memory.
       memoryBytes: at(13) - at(5),
       pinnedBytes: at(6),
-      ringBytes: at(7),
-      slotBytes: at(8) + at(9),
+      ringBytes: at(7) + at(9),
+      slotBytes: at(8),
       lockedBytes: at(10),
     };
   }

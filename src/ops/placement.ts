@@ -61,8 +61,8 @@ export interface WeightTraffic {
   /** Weight bytes used that were in memory: mapped, pinned or found in slots. */
   readonly memoryBytes: number;
   readonly pinnedBytes: number;
+  /** What streamed weights pass through: the ring, or the staging of experts. */
   readonly ringBytes: number;
-  /** Expert slots, staging included. */
   readonly slotBytes: number;
   /** Of those three, locked. */
   readonly lockedBytes: number;

@@ -123,7 +123,7 @@ export class Machine {
     try {
       const { memory } = await model.require().engine.submit({ kind: "memory" }).result;
       const { kvBytes, kvTouchedBytes, activationBytes, activationTouchedBytes } = memory;
-      const { pinnedBytes, ringBytes, lockedBytes } = memory;
+      const { pinnedBytes, slotBytes, ringBytes, lockedBytes } = memory;
       this.#memory = {
         serverRssBytes: process.memoryUsage.rss(),
         kvBytes,
@@ -131,6 +131,7 @@ export class Machine {
         activationBytes,
         activationTouchedBytes,
         pinnedBytes,
+        slotBytes,
         ringBytes,
         lockedBytes,
       };

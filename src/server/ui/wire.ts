@@ -185,7 +185,9 @@ export interface MemoryNow {
   readonly kvTouchedBytes: number;
   readonly activationBytes: number;
   readonly activationTouchedBytes: number;
+  /** Expert slots included. */
   readonly pinnedBytes: number;
+  readonly slotBytes: number;
   readonly ringBytes: number;
   readonly lockedBytes: number;
 }

@@ -66,7 +66,7 @@ export function Chart({ title, unit, times, lines, values, format, top, binary }
           space: 34,
           size: 58,
           ...(binary === true && { incrs: powersOfTwo }),
-          values: (_, ticks) => ticks.map((tick) => format(tick)),
+          values: (_, ticks) => ticks.map((tick) => short(format(tick))),
         },
       ],
       series: [
@@ -122,6 +122,11 @@ function recent(times: readonly number[], values: ChartProps["values"]): uPlot.A
   const from = times.findIndex((time) => time >= last - span);
   const shown = (column: readonly (number | null)[]) => column.slice(Math.max(0, from));
   return [shown(times).map((time) => time! - last), ...values.map(shown)] as uPlot.AlignedData;
+}
+
+/** A round number has no use for the figures a measured one is shown with: 2.50 MiB is 2.5 MiB, 4.00 is 4. */
+function short(label: string): string {
+  return label.replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
 }
 
 function ago(tick: number): string {

@@ -73,7 +73,7 @@ export function MachineView(): JSX.Element {
               times={series.times}
               lines={[{ label: "hits", color: "--slots", filled: true }]}
               values={[series.hitRate]}
-              format={(value) => figures(value)}
+              format={figures}
               top={100}
             />
           )}
@@ -161,8 +161,13 @@ function Tiles(): JSX.Element {
         unit="of the time"
         note=""
       />
-      {now.hitRate !== undefined && (
-        <Tile name="Experts in memory" value={percent(now.hitRate)} unit="of those chosen" note="" />
+      {(plan?.strategy === "experts" || now.hitRate !== undefined) && (
+        <Tile
+          name="Experts in memory"
+          value={now.hitRate === undefined ? "–" : percent(now.hitRate)}
+          unit="of those chosen"
+          note={plan === undefined ? "" : `expected ${percent(plan.expertHitRate)}`}
+        />
       )}
       <Tile name="Requests" value={String(last?.running ?? 0)} unit="running" note={`${last?.waiting ?? 0} waiting`} />
       <Tile

@@ -71,9 +71,9 @@ export function MemoryBar({ plan, now }: MemoryBarProps): JSX.Element {
 function inUse(kind: keyof MemoryByKind, now: MemoryNow, mapped: boolean): string {
   switch (kind) {
     case "pinned":
-      return mapped ? "as the system has it" : bytes(now.pinnedBytes);
+      return mapped ? "as the system has it" : bytes(now.pinnedBytes - now.slotBytes);
     case "expertSlots":
-      return "with the weights";
+      return bytes(now.slotBytes);
     case "ring":
       return bytes(now.ringBytes);
     case "kv":

@@ -1,0 +1,80 @@
+/** A mixture of experts larger than its memory, on the machine view: slots on the map, in the memory, and their hits. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import type { Browser, Locator } from "playwright-core";
+import { layOutSynth, writeSynth } from "../../src/compress/synth.js";
+import { parseSpec } from "../../src/compress/synth-presets.js";
+import { loadAddon } from "../../src/native/addon.js";
+import type { Conversation } from "../../src/server/ui/wire.js";
+import { bytes } from "../../web/src/format.js";
+import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+
+const skip =
+  skipPage || (loadAddon() === undefined ? "the addon is not loaded: expert slots are NOT seen on the page" : false);
+const mebibyte = 2 ** 20;
+const spec =
+  "qwen3moe,layers=4,dim=256,heads=4,kv-heads=2,head-dim=64,vocab=2048,experts=32,top-k=4,expert-hidden=256,context=2048";
+
+describe("experts on the page", { skip }, () => {
+  let browser: Browser;
+  let served: Served;
+  const folder = mkdtempSync(join(tmpdir(), "hundredweight-experts-"));
+  before(async () => {
+    const modelPath = join(folder, "experts.gguf");
+    const { name, shape } = parseSpec(spec);
+    await writeSynth(modelPath, layOutSynth(name, shape));
+    // Room for the trunk (1.6 MiB), the ring and some of the 15 MiB of experts.
+    const engine = { threads: 1, weightsMemoryBytes: 8 * mebibyte, ringBytes: mebibyte };
+    [browser, served] = await Promise.all([launch(), serve({ modelPath, engine })]);
+  });
+  after(async () => {
+    await browser?.close();
+    await served?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const textOf = async (at: Locator) => (await at.textContent()) ?? "";
+
+  it("slots have a colour of their own, bytes on hover, and a chart of their hits", async () => {
+    const plan = served.server.context.model.info!.residency.plan!;
+    assert.equal(plan.strategy, "experts");
+    const { slots } = plan.map;
+    assert.ok(slots!.slots < slots!.experts, "some experts do not fit");
+    const { page, faults } = await openPage(browser, `${served.url}/#/machine`);
+    await page.waitForSelector(".chart canvas");
+
+    const bars = page.locator(".map-bars .bar-slots");
+    assert.equal(await bars.count(), plan.map.tensors.filter((tensor) => tensor.place === "slots").length);
+    const colorOf = (selector: string) =>
+      page.evaluate(`getComputedStyle(document.querySelector("${selector}")).backgroundColor`);
+    assert.notEqual(await colorOf(".map-bars .bar-slots"), await colorOf(".map-bars .bar-pinned"));
+    assert.equal(await colorOf(".map-bars .bar-slots"), await colorOf(".map-keys .slots"));
+    assert.match(
+      await textOf(page.locator(".map-keys")),
+      new RegExp(`${slots!.slots} slots .* ${slots!.experts} experts`),
+    );
+    await bars.first().hover();
+    const share = Math.round((100 * slots!.slots) / slots!.experts);
+    const detail = new RegExp(`^blk\\.0\\.ffn_\\w+_exps\\.weight .* MiB, 32 experts · expert slots: .* ${share} % `);
+    assert.match(await textOf(page.locator(".map-detail")), detail);
+
+    const tile = page.locator(".tile:has(dt:text-is('Experts in memory'))");
+    assert.match(await textOf(tile), /^Experts in memory– .*expected \d+ %$/);
+    const sampling = { seed: 3, maxTokens: 1800 };
+    const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { sampling });
+    await api(served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
+    const rate = async (at: Locator) => Number(/(\d+(?:\.\d+)?)/.exec(await textOf(at))?.[1] ?? 0);
+    await until(async () => (await rate(tile.locator("b"))) > 0);
+    const chart = page.locator(".chart:has(:text-is('Experts found in memory'))");
+    await until(async () => (await rate(chart.locator(".key b"))) > 0);
+    assert.ok((await rate(tile.locator("b"))) < 100);
+    const inUse = page.locator(".memory-kinds tr:has-text('Expert slots') td:last-child");
+    await until(async () => /MiB/.test(await textOf(inUse)));
+    assert.equal(await textOf(inUse), bytes(plan.bytes.expertSlots));
+    assert.deepEqual(faults, []);
+    await page.context().close();
+  });
+});
