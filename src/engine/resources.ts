@@ -4,7 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
-import { Planner } from "../weights/plan.js";
+import { Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
@@ -33,16 +33,11 @@ export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number
   return logitRows ?? Math.max(defaultLogitRows, sequences);
 }
 
-/**
- * @param path the model's file: tells on which disk it lies
- * @throws MEMORY_BUDGET, OPTION_INVALID
- */
-export function planResources(description: ModelDescription, options: EngineOptions, path: string): Resources {
-  const kvType = options.kvType ?? "f16";
-  if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
-  const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
-  const { contextTokens, chunkRows, sequences, kvTokens, memoryBytes, ringBytes, weightsMemoryBytes } = options;
-  const planner = new Planner(description, known.profile, {
+/** What of an engine's options the planner asks for. */
+export function planOptions(options: EngineOptions): PlanOptions {
+  const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
+  const { memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  return {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
@@ -52,7 +47,18 @@ export function planResources(description: ModelDescription, options: EngineOpti
     ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
     ...(ringBytes !== undefined && { ringBytes }),
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
-  });
+  };
+}
+
+/**
+ * @param path the model's file: tells on which disk it lies
+ * @throws MEMORY_BUDGET, OPTION_INVALID
+ */
+export function planResources(description: ModelDescription, options: EngineOptions, path: string): Resources {
+  const kvType = options.kvType ?? "f16";
+  if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
+  const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
+  const planner = new Planner(description, known.profile, planOptions(options));
   const plan = planner.plan();
   const opened = openResidency(planner.model, plan, options.io, known.disk);
   const { io, placement } = opened;

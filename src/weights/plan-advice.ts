@@ -1,4 +1,8 @@
-/** What would help: more memory, a smaller cache, a faster disk, each worked out by planning again. */
+/**
+ * What would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each is worked
+ * out by planning again.
+ */
+import { dtypeByName, rowBytes } from "../formats/index.js";
 import type { ModelDescription } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner } from "./plan.js";
@@ -9,12 +13,13 @@ const extraGibibytes = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /** Less is not worth a line. */
 const leastSpeedup = 1.25;
 
-const gib = (bytes: number) => `${(bytes / gibibyte).toFixed(1)} GiB`;
+const gib = (bytes: number) =>
+  bytes < 0.95 * gibibyte ? `${Math.round(bytes / 2 ** 20)} MiB` : `${(bytes / gibibyte).toFixed(1)} GiB`;
+const tokens = (count: number) => count.toLocaleString("en-US");
 const times = (factor: number) => `${factor.toFixed(factor < 10 ? 1 : 0)}x`;
-const perToken = (plan: Plan) =>
-  plan.prediction.secondsPerToken >= 1
-    ? `${plan.prediction.secondsPerToken.toFixed(1)} s/token`
-    : `${(1 / plan.prediction.secondsPerToken).toFixed(1)} tokens/s`;
+const rate = (secondsPerToken: number) =>
+  secondsPerToken >= 1 ? `${secondsPerToken.toFixed(1)} s/token` : `${(1 / secondsPerToken).toFixed(1)} tokens/s`;
+const perToken = (plan: Plan) => rate(plan.prediction.secondsPerToken);
 
 export function advise(
   description: ModelDescription,
@@ -22,7 +27,7 @@ export function advise(
   options: PlanOptions,
   plan: Plan,
 ): string[] {
-  if (plan.strategy === "resident") return [];
+  if (plan.strategy === "resident") return adviseWithRoom(description, machine, options, plan);
   const advice: string[] = [];
   // The same request throughout: a longer context would hide what more memory buys.
   const { contextTokens, kvType, budgetBytes } = plan;
@@ -61,4 +66,86 @@ export function advise(
   if (faster !== undefined && speedup(faster) >= leastSpeedup)
     advice.push(`a disk twice as fast: ${times(speedup(faster))} (${perToken(faster)})`);
   return advice;
+}
+
+/** A larger model by less than this is the same model. */
+const leastGrowth = 1.5;
+/** Conversations at once that anybody would ask one machine for. */
+const mostSequences = 64;
+/** Contexts are searched and told in these steps. */
+const contextStep = 256;
+
+/** Everything is in memory: what the rest of the budget would still hold, and what it would not. */
+function adviseWithRoom(
+  description: ModelDescription,
+  machine: MachineProfile,
+  options: PlanOptions,
+  plan: Plan,
+): string[] {
+  if (options.weightsMemoryBytes !== undefined) return []; // what is left is not what the weights may take
+  const { contextTokens, kvType, budgetBytes } = plan;
+  const fixed: PlanOptions = { ...options, contextTokens, kvType };
+  const resident = (change: PlanOptions) => {
+    const found = new Planner(description, machine, { ...fixed, ...change }).tryPlan(budgetBytes);
+    // Passes of fewer rows would read prompts more slowly.
+    return found?.strategy === "resident" && found.maxRows >= plan.maxRows ? found : undefined;
+  };
+  const advice: string[] = [];
+
+  const trained = description.config.contextTokens;
+  const longest = largest(contextTokens, trained, contextStep, (n) => resident({ contextTokens: n }) !== undefined);
+  if (longest > contextTokens) {
+    const kv = resident({ contextTokens: longest })!.bytes.kv;
+    const what = longest === trained ? "all it was trained for" : "the longest that does";
+    advice.push(`a context of ${tokens(longest)} tokens still fits (${what}): ${gib(kv)} of KV cache`);
+  } else if (longest < trained) {
+    advice.push(`a context longer than ${tokens(longest)} tokens would push weights out of memory`);
+  }
+  const before = options.sequences ?? 1;
+  const atOnce = largest(before, mostSequences, 1, (sequences) => {
+    const found = resident({ sequences });
+    return found !== undefined && found.kvTokens >= sequences * contextTokens;
+  });
+  if (atOnce > before)
+    advice.push(`${atOnce} conversations at once still fit, each of ${tokens(contextTokens)} tokens`);
+  return [...advice, ...adviseLarger(plan, new Planner(description, machine, fixed))];
+}
+
+/** The same model in a type of more bits, and a model of more parameters in the same mix. */
+function adviseLarger(plan: Plan, { model }: Planner): string[] {
+  const advice: string[] = [];
+  const { secondsPerToken } = plan.prediction;
+  const left = plan.budgetBytes - plan.totalBytes;
+  const weights = model.trunkBytes + model.expertBytes;
+  const matrices = [...model.trunk, ...model.expertLayers.flatMap((layer) => layer.matrices)];
+  const q8 = dtypeByName("Q8_0")!;
+  const asQ8 = matrices.reduce((sum, m) => sum + (rowBytes(q8, m.cols) ?? m.rowBytes) * m.rows * m.experts, 0);
+  if (asQ8 > 1.1 * weights && asQ8 - weights <= left)
+    advice.push(
+      `the same model in Q8_0 (${gib(asQ8)} of weights) still fits, at about ${rate((secondsPerToken * asQ8) / weights)}`,
+    );
+  // Cache and activations grow with width and depth, weights with depth and the square of width.
+  const perContext = plan.bytes.kv + plan.bytes.activations;
+  const extra = (growth: number) => weights * (growth - 1) + perContext * (growth ** (2 / 3) - 1);
+  let growth = 1;
+  for (let step = 0.1; extra(growth + step) <= left; step *= 1.01) growth += step;
+  if (growth >= leastGrowth)
+    advice.push(
+      `${gib(left)} are left: a model of about ${gib(weights * growth)} of weights still fits at this context, ` +
+        `at about ${rate(secondsPerToken * growth)}`,
+    );
+  return advice;
+}
+
+/** The largest of `from`, `from` + `step`, ... `to` that `works`, where whatever works does so up to a point. */
+function largest(from: number, to: number, step: number, works: (n: number) => boolean): number {
+  if (to <= from) return from;
+  if (works(to)) return to;
+  let [low, high] = [from, to];
+  for (;;) {
+    const middle = Math.floor((low + high) / 2 / step) * step;
+    if (middle <= low || middle >= high) return low;
+    if (works(middle)) low = middle;
+    else high = middle;
+  }
 }

@@ -27,12 +27,14 @@ export interface ModelMap {
   readonly slots?: { readonly slots: number; readonly experts: number; readonly bytes: number };
 }
 
-export interface MemoryByKind {
-  /** Mapped weights as well. */
+/** Every byte of a plan by purpose. */
+export interface PlanBytes {
+  /** Pinned rows of matrices and the small tensors that are always resident; mapped weights as well. */
   readonly pinned: number;
   readonly expertSlots: number;
   readonly ring: number;
   readonly kv: number;
+  /** Activations, working space of the kernels, embedding rows of a pass. */
   readonly activations: number;
   readonly tokenizer: number;
   readonly runtime: number;
@@ -43,7 +45,7 @@ export interface PlanSummary {
   readonly strategy: "resident" | "streamed" | "experts";
   readonly io: "mmap" | "direct" | "buffered";
   readonly budgetBytes: number;
-  readonly bytes: MemoryByKind;
+  readonly bytes: PlanBytes;
   readonly contextTokens: number;
   /** Weight bytes a pass of one row uses, and those of them it reads from disk. */
   readonly passBytes: number;

@@ -3,7 +3,10 @@ import type { KvType } from "../ops/ops.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanMatrix } from "./plan-model.js";
 import type { Prediction } from "./plan-predict.js";
+import type { PlanBytes } from "./plan-summary-types.js";
 import type { Ring, Tile } from "./plan-tiles.js";
+
+export type { PlanBytes } from "./plan-summary-types.js";
 
 export interface PlanOptions {
   /** Everything together; default: what the machine has free. */
@@ -24,19 +27,6 @@ export interface PlanOptions {
   readonly weightsMemoryBytes?: number;
   /** The process without a model, and what it may take beyond what is counted. */
   readonly runtimeBytes?: number;
-}
-
-/** Every byte by purpose. */
-export interface PlanBytes {
-  /** Pinned rows of matrices and the small tensors that are always resident. */
-  readonly pinned: number;
-  readonly expertSlots: number;
-  readonly ring: number;
-  readonly kv: number;
-  /** Activations, working space of the kernels, embedding rows of a pass. */
-  readonly activations: number;
-  readonly tokenizer: number;
-  readonly runtime: number;
 }
 
 /**

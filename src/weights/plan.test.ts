@@ -313,6 +313,61 @@ describe("plan", () => {
     assert.match(advice, /^everything in memory from \d+\.\d GiB: \d\.\dx/m);
     assert.match(advice, /^KV q8_0: \+1\.0 GiB for weights, 1\.\dx/m);
     assert.match(advice, /^a disk twice as fast: 2\.0x/m);
-    assert.deepEqual(advise(models.dense, machine, {}, new Planner(models.dense, machine).plan(60 * GiB)), []);
+  });
+
+  test("advice of a model that fits tells what else would, and no more than that", () => {
+    const advised = (description: ModelDescription, options: PlanOptions, budget: number) =>
+      advise(description, machine, options, new Planner(description, machine, options).plan(budget));
+    const number = (lines: readonly string[], pattern: RegExp) => {
+      const found = lines.map((line) => pattern.exec(line)?.[1]).find((text) => text !== undefined);
+      return Number(assertString(found, `${pattern} in ${lines.join("\n")}`).replaceAll(",", ""));
+    };
+    const assertString = (text: string | undefined, what: string) => {
+      assert.ok(text !== undefined, what);
+      return text;
+    };
+    /** Undefined unless everything is in memory and passes are as large as ever. */
+    const resident = (description: ModelDescription, options: PlanOptions, budget: number) => {
+      const found = new Planner(description, machine, options).tryPlan(budget);
+      return found?.strategy === "resident" && found.maxRows === 512 ? found : undefined;
+    };
+    for (const [description, budget] of [
+      [models.tied, 3 * GiB],
+      [models.dense, 30 * GiB],
+      [models.windows, 6 * GiB],
+      [models.moe, 24 * GiB],
+    ] as const) {
+      const options: PlanOptions = { contextTokens: 4096 };
+      assert.ok(resident(description, options, budget));
+      const lines = advised(description, options, budget);
+      // Each line is what planning with it says, and a step more is too much.
+      const context = number(lines, /^a context of ([\d,]+) tokens still fits/);
+      assert.ok(resident(description, { contextTokens: context }, budget));
+      if (context < description.config.contextTokens)
+        assert.equal(resident(description, { contextTokens: context + 512 }, budget), undefined);
+      const sequences = number(lines, /^(\d+) conversations at once/);
+      assert.equal(resident(description, { ...options, sequences }, budget)!.kvTokens, sequences * 4096);
+      const more = resident(description, { ...options, sequences: sequences + 1 }, budget);
+      assert.ok(sequences === 64 || more === undefined || more.kvTokens < (sequences + 1) * 4096);
+    }
+    const q4 = advised(models.tied, { contextTokens: 4096 }, 3 * GiB);
+    assert.match(
+      q4.join("\n"),
+      /^the same model in Q8_0 \(1\.2 GiB of weights\) still fits, at about \d+\.\d tokens\/s$/m,
+    );
+    const size = number(q4, /a model of about ([\d.]+) GiB of weights still fits/);
+    // One that is larger by a dimension still fits while it is below that size.
+    for (const layers of [24, 32, 40, 48]) {
+      const larger = new Planner(model(`llama-1b,layers=${layers}`), machine, { contextTokens: 4096 });
+      const { trunkBytes } = larger.model;
+      if (trunkBytes < size * GiB) assert.equal(larger.tryPlan(3 * GiB)?.strategy, "resident", `${layers} layers`);
+      if (trunkBytes > 1.3 * size * GiB) assert.notEqual(larger.tryPlan(3 * GiB)?.strategy, "resident");
+    }
+
+    // Nothing larger fits into a budget that is just enough.
+    const exact = new Planner(models.tied, machine).residentBudgetBytes(4096);
+    assert.deepEqual(advised(models.tied, { contextTokens: 4096 }, exact), [
+      "a context longer than 4,096 tokens would push weights out of memory",
+    ]);
   });
 });

@@ -3,11 +3,13 @@ import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import type { EngineOptions } from "../../engine/protocol.js";
-import { planResources } from "../../engine/resources.js";
+import { planOptions, planResources } from "../../engine/resources.js";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { fileTypeName, openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel } from "../../models/index.js";
+import { Planner } from "../../weights/plan.js";
+import { advise } from "../../weights/plan-advice.js";
 import { knownMachine } from "../../weights/probe.js";
 import type { FolderModel, PlanReport } from "./wire.js";
 
@@ -119,11 +121,16 @@ export async function readFacts(path: string): Promise<ModelFacts> {
  */
 export async function planFile(path: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
   const description = describeModel(await openCheckpoint(path));
-  const memoryBytes = options.memoryBytes ?? knownMachine({ path }).profile.availableBytes + heldBytes;
+  const { threads } = options;
+  const { profile } = knownMachine({ path, ...(threads !== undefined && { threads }) });
+  const asked = { ...options, memoryBytes: options.memoryBytes ?? profile.availableBytes + heldBytes };
   try {
-    const { residency } = planResources(description, { ...options, memoryBytes }, path);
+    const { residency } = planResources(description, asked, path);
     const { budgetBytes, plan } = residency;
-    return { budgetBytes, advice: [], ...(plan !== undefined && { plan }) };
+    if (plan === undefined) return { budgetBytes, advice: [] };
+    const wanted = planOptions(asked);
+    const advice = advise(description, profile, wanted, new Planner(description, profile, wanted).plan());
+    return { budgetBytes, advice, plan };
   } catch (error) {
     if (!(error instanceof HundredweightError) || error.code !== "MEMORY_BUDGET") throw error;
     const { budgetBytes, minimumBudgetBytes } = error.details as { budgetBytes: number; minimumBudgetBytes?: number };

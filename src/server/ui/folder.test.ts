@@ -65,6 +65,7 @@ test("what headers say, and what is wrong with a file", async () => {
   const report = await models.plan(good.id, {}, 0);
   assert.equal(report.plan!.strategy, "resident");
   assert.equal(report.plan!.map.tensors.length, 38);
+  assert.match(report.advice.join("\n"), /conversations at once still fit[\s\S]*a model of about/);
   const small = await models.plan(good.id, { memoryBytes: 2 ** 26 }, 0);
   assert.equal(small.plan, undefined);
   assert.ok(small.minimumBudgetBytes! > 2 ** 26);

@@ -5,7 +5,7 @@
 
 import type { PlanSummary } from "../../weights/plan-summary-types.js";
 
-export type { MapTensor, MemoryByKind, ModelMap, PlanSummary, TensorPlace } from "../../weights/plan-summary-types.js";
+export type { MapTensor, ModelMap, PlanBytes, PlanSummary, TensorPlace } from "../../weights/plan-summary-types.js";
 
 export type Role = "user" | "assistant";
 
@@ -78,6 +78,8 @@ export interface Conversation extends ConversationHeader {
 export interface ConversationRow extends ConversationHeader {
   readonly messages: number;
   readonly running: boolean;
+  /** Where a message holds what was searched for. */
+  readonly excerpt?: string;
 }
 
 /** What an answer waits for or does; not stored. */
@@ -147,6 +149,10 @@ export type ModelState =
 
 export interface PageState {
   readonly version: string;
+  /** Of the server: another one was started since. */
+  readonly startedAt: string;
+  /** Running answers may end, nothing new is taken. */
+  readonly draining: boolean;
   readonly model: ModelState;
   /** A folder of models to choose from was given. */
   readonly hasFolder: boolean;

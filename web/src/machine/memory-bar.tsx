@@ -1,9 +1,9 @@
 /** Memory by kind against the budget: what was planned, and what is in use now. */
 import type { JSX } from "preact";
-import type { MemoryByKind, MemoryNow, PlanSummary } from "../../../src/server/ui/wire.js";
+import type { MemoryNow, PlanBytes, PlanSummary } from "../../../src/server/ui/wire.js";
 import { bytes } from "../format.js";
 
-const kinds: readonly (readonly [kind: keyof MemoryByKind, name: string, color: string])[] = [
+const kinds: readonly (readonly [kind: keyof PlanBytes, name: string, color: string])[] = [
   ["pinned", "Weights in memory", "--pinned"],
   ["expertSlots", "Expert slots", "--slots"],
   ["ring", "Streaming ring", "--streamed"],
@@ -68,7 +68,7 @@ export function MemoryBar({ plan, now }: MemoryBarProps): JSX.Element {
   );
 }
 
-function inUse(kind: keyof MemoryByKind, now: MemoryNow, mapped: boolean): string {
+function inUse(kind: keyof PlanBytes, now: MemoryNow, mapped: boolean): string {
   switch (kind) {
     case "pinned":
       return mapped ? "as the system has it" : bytes(now.pinnedBytes - now.slotBytes);
