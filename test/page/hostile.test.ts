@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import type { Browser } from "playwright-core";
 import { newId } from "../../src/server/ui/ids.js";
 import type { Conversation, Message } from "../../src/server/ui/wire.js";
-import { api, launch, openPage, type Served, serve, skipPage } from "../support/page.js";
+import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
 
 const evil = "window.evil = (window.evil || 0) + 1";
 const attacks = [
@@ -87,7 +87,7 @@ describe("hostile text on the page", { skip: skipPage }, () => {
     page.on("dialog", (dialog) => foreign.push(dialog.message()));
     await page.goto(`${served.url}/#/c/${id}`);
     await page.waitForSelector(".message.assistant .block");
-    assert.equal(await page.locator(".message").count(), 2 * attacks.length);
+    await until(async () => (await page.locator(".message").count()) === 2 * attacks.length);
     await page.click("[aria-label='System prompt and sampler']");
     for (const fold of await page.locator(".thinking-head").all()) await fold.click();
 

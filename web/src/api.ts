@@ -70,8 +70,10 @@ export interface EventsOptions<E> {
 
 const firstDelayMs = 300;
 const mostDelayMs = 8000;
-/** The server says something every 10 s. */
+/** It begins at once, and then says something every 10 s. */
+const beginMs = 8000;
 const silenceMs = 35_000;
+const listenEveryMs = 2000;
 
 /**
  * Reads `data:` lines of an event stream, again and again: after a break the server begins with a snapshot. While the
@@ -86,7 +88,9 @@ export function events<E>(path: string, { onEvent, onLink, onRefused }: EventsOp
     if (document.hidden) abort.abort();
     else wake?.();
   };
+  const onOnline = () => wake?.();
   document.addEventListener("visibilitychange", onVisible);
+  addEventListener("online", onOnline);
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
       wake = resolve;
@@ -97,18 +101,28 @@ export function events<E>(path: string, { onEvent, onLink, onRefused }: EventsOp
       if (document.hidden) await pause(Infinity);
       if (ended) return;
       abort = new AbortController();
+      // By the clock on the wall: timers stand still while a computer sleeps, and its connections die without a word.
+      let heard = Date.now();
+      let patience = beginMs;
+      const listening = setInterval(() => Date.now() - heard > patience && abort.abort(), listenEveryMs);
       try {
         const response = await reach(path, { headers: headers(), signal: abort.signal });
         onLink?.(true);
-        await readEvents(response.body!, abort, (event) => {
+        patience = silenceMs;
+        const take = (event: unknown) => {
           delay = firstDelayMs;
           if (!ended) onEvent(event as E);
+        };
+        await readEvents(response.body!, take, () => {
+          heard = Date.now();
         });
       } catch (error) {
         if (error instanceof ApiError && (error.status === 401 || error.status === 404)) {
           if (!ended) onRefused?.(error);
           return;
         }
+      } finally {
+        clearInterval(listening);
       }
       if (ended || document.hidden) continue;
       onLink?.(false);
@@ -119,18 +133,23 @@ export function events<E>(path: string, { onEvent, onLink, onRefused }: EventsOp
   return () => {
     ended = true;
     document.removeEventListener("visibilitychange", onVisible);
+    removeEventListener("online", onOnline);
     abort.abort();
     wake?.();
   };
 }
 
-async function readEvents(body: ReadableStream<Uint8Array>, abort: AbortController, take: (event: unknown) => void) {
+async function readEvents(
+  body: ReadableStream<Uint8Array>,
+  take: (event: unknown) => void,
+  onHeard: () => void,
+): Promise<void> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let rest = "";
   for (;;) {
-    const silence = setTimeout(() => abort.abort(), silenceMs);
-    const { done, value } = await reader.read().finally(() => clearTimeout(silence));
+    const { done, value } = await reader.read();
     if (done) return;
+    onHeard();
     const lines = (rest + value).split("\n");
     rest = lines.pop()!;
     for (const line of lines) if (line.startsWith("data: ")) take(JSON.parse(line.slice(6)));

@@ -15,6 +15,7 @@ import { ShortcutsDialog } from "./shell/shortcuts-dialog.js";
 import { Sidebar } from "./shell/sidebar.js";
 import { useStore } from "./store.js";
 
+const nothing = {};
 const machineView = () => import("./machine/machine-view.js").then((module) => module.MachineView);
 const modelsView = () => import("./models/models-view.js").then((module) => module.ModelsView);
 
@@ -67,20 +68,37 @@ export function App(): JSX.Element {
       <div class="shade" aria-hidden="true" onClick={() => setSideOpen(false)} />
       <main id="main" tabIndex={-1}>
         <IconButton icon="menu" label="Conversations" class="side-toggle" onClick={() => setSideOpen(true)} />
-        {linked === false && !locked && (
-          <p class="outage" role="status">
-            The server does not answer. Answers in the making go on there; this page tries again.
-          </p>
-        )}
+        <Outage />
         {at.view === "chat" && <ChatView />}
-        {at.view === "machine" && <Lazy key="machine" load={machineView} />}
-        {at.view === "models" && <Lazy key="models" load={modelsView} />}
+        {at.view === "machine" && <Lazy key="machine" load={machineView} of={nothing} />}
+        {at.view === "models" && <Lazy key="models" load={modelsView} of={nothing} />}
       </main>
       <Notices />
       <Announcer />
       {locked && <KeyDialog />}
       {isHelpOpen && <ShortcutsDialog onClose={() => setHelpOpen(false)} />}
     </div>
+  );
+}
+
+/** Always there, so that a screen reader hears what comes into it. */
+function Outage(): JSX.Element {
+  const linked = useStore(feed, (f) => f.linked);
+  const locked = useStore(feed, (f) => f.locked);
+  const draining = useStore(feed, (f) => f.state?.draining === true);
+  const text = locked
+    ? ""
+    : linked === false
+      ? draining
+        ? "The server has ended. This page goes on when it is started again."
+        : "The server does not answer. An answer goes on there as long as it runs; this page tries again."
+      : draining
+        ? "The server is ending. Running answers may finish; nothing new is taken."
+        : "";
+  return (
+    <p class="outage" role="status">
+      {text}
+    </p>
   );
 }
 

@@ -1,6 +1,7 @@
 /** What the server does, live: its model, the plan, the charts' samples. One stream for the whole page. */
 import type { MachineEvent, MemoryNow, PageState, PlanSummary, Sample } from "../../src/server/ui/wire.js";
 import { apiKey, events } from "./api.js";
+import { notify } from "./notices.js";
 import { Store } from "./store.js";
 
 export interface Feed {
@@ -43,6 +44,8 @@ export function startFeed(): void {
 function take(before: Feed, event: MachineEvent): Partial<Feed> {
   switch (event.type) {
     case "state":
+      if (before.state !== undefined && before.state.startedAt !== event.state.startedAt)
+        notify("done", "The server was started again.");
       return { state: event.state };
     case "plan":
       return { plan: event.plan ?? undefined };

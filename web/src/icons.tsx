@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 const shapes = {
   plus: "M8 3v10M3 8h10",
   send: "M8 13V3M3.5 7.5 8 3l4.5 4.5",
+  clip: "M12.8 7.6 8 12.4a3 3 0 0 1-4.3-4.3l5.4-5.3a2 2 0 0 1 2.8 2.8l-5.3 5.3a1 1 0 0 1-1.4-1.4l4.7-4.7",
   stop: "M4.5 4.5h7v7h-7z",
   copy: "M5.5 5.5V3h7.5v7.5h-2.5M3 5.5h7.5V13H3z",
   check: "M3 8.5 6.5 12 13 4.5",

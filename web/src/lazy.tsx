@@ -1,13 +1,15 @@
-/** A view whose code is loaded when it is first shown. */
+/** A part of the page whose code is loaded when it is first shown. */
 import type { FunctionComponent, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
-export interface LazyProps {
-  readonly load: () => Promise<FunctionComponent>;
+export interface LazyProps<P extends object> {
+  readonly load: () => Promise<FunctionComponent<P>>;
+  /** Its properties. */
+  readonly of: P;
 }
 
-export function Lazy({ load }: LazyProps): JSX.Element {
-  const [view, setView] = useState<{ readonly View: FunctionComponent }>();
+export function Lazy<P extends object>({ load, of }: LazyProps<P>): JSX.Element {
+  const [view, setView] = useState<{ readonly View: FunctionComponent<P> }>();
   const [failed, setFailed] = useState(false);
   useEffect(() => {
     let isHere = true;
@@ -20,5 +22,5 @@ export function Lazy({ load }: LazyProps): JSX.Element {
     };
   }, [load]);
   if (failed) return <p class="hint">This part of the page could not be loaded. Reload the page.</p>;
-  return view === undefined ? <div class="lazy" aria-busy="true" /> : <view.View />;
+  return view === undefined ? <div class="lazy" aria-busy="true" /> : <view.View {...of} />;
 }

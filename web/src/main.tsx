@@ -6,8 +6,6 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/chat.css";
 import "./styles/prose.css";
-import "./styles/machine.css";
-import "./styles/models.css";
 
 startFeed();
 render(<App />, document.getElementById("app")!);

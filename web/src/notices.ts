@@ -5,6 +5,7 @@ export interface Notice {
   readonly id: number;
   readonly kind: "error" | "done";
   readonly text: string;
+  readonly action?: { readonly name: string; readonly run: () => void };
 }
 
 export const notices = new Store<readonly Notice[]>([]);
@@ -13,10 +14,10 @@ export const announced = new Store<string>("");
 
 let last = 0;
 
-export function notify(kind: Notice["kind"], text: string): void {
-  const notice = { id: ++last, kind, text };
+export function notify(kind: Notice["kind"], text: string, action?: Notice["action"]): void {
+  const notice: Notice = { id: ++last, kind, text, ...(action !== undefined && { action }) };
   notices.set((before) => [...before.slice(-3), notice]);
-  setTimeout(() => dismiss(notice.id), kind === "error" ? 10_000 : 3000);
+  setTimeout(() => dismiss(notice.id), kind === "error" || action !== undefined ? 10_000 : 3000);
 }
 
 export function dismiss(id: number): void {

@@ -14,11 +14,6 @@ export function branchTo(messages: readonly Message[], leaf: string | null): Mes
   return branch.reverse();
 }
 
-/** Messages with the same parent, in the order they were written. */
-export function siblings(messages: readonly Message[], message: Message): Message[] {
-  return messages.filter((other) => other.parent === message.parent);
-}
-
 /** The end of the branch that `id` is on: always the latest child. */
 export function leafUnder(messages: readonly Message[], id: string): string {
   const latest = new Map<string, string>();

@@ -1,4 +1,5 @@
 /** Conversations over HTTP, for the page. */
+import { setMaxListeners } from "node:events";
 import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { HundredweightError } from "../../errors.js";
@@ -77,8 +78,7 @@ export function mountConversations(
   });
   app.delete("/ui/conversations/:id", async (c) => {
     const name = c.req.param("id");
-    await store.read(name);
-    await answers.stopAll(name);
+    await answers.stopAll(name); // those of no conversation are none; a damaged one can be deleted, too
     await store.delete(name);
     answers.publish(name, { type: "deleted" });
     return c.body(null, 204);
@@ -95,11 +95,14 @@ export function mountConversations(
     const { message } = await body(c, stopSchema);
     return c.json({ stopped: answers.stop(c.req.param("id"), message) });
   });
+  // Answers that are cut when the server ends tell so, too.
+  const told = new AbortController();
+  setMaxListeners(0, told.signal);
+  ending.addEventListener("abort", () => void answers.drain().then(() => told.abort()), { once: true });
   app.get("/ui/conversations/:id/events", (c) =>
     eventStream<ConversationEvent>((send) => answers.watch(c.req.param("id"), send), {
       merge: mergeDeltas,
-      // A server that drains still tells how its answers end.
-      signal: AbortSignal.any([c.req.raw.signal, ending]),
+      signal: AbortSignal.any([c.req.raw.signal, told.signal]),
     }),
   );
 }

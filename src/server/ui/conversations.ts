@@ -17,12 +17,17 @@ import {
 import { idPattern, newId } from "./ids.js";
 import type { Conversation, ConversationHeader, Message } from "./wire.js";
 
-export type Row = ConversationHeader & { readonly messages: number };
+export type Row = ConversationHeader & { readonly messages: number; readonly excerpt?: string };
 
 /** The first line of a file fits: a title of 200 characters, escaped, takes 1.2 KB. */
 const headerBytes = 4096;
 /** Conversations kept in memory beyond those somebody holds. */
 const mostCached = 8;
+/** A search reads files, the latest first, for as long as this. */
+const mostSearchMs = 1000;
+/** One letter is in every message. */
+const leastSearched = 2;
+const excerptCharacters = 60;
 const suffix = ".conversation.jsonl";
 
 /** Where the XDG Base Directory Specification puts a user's data; a relative XDG_DATA_HOME is to be ignored. */
@@ -48,13 +53,33 @@ export class ConversationStore {
     this.#onListed = onListed;
   }
 
-  /** The latest first. */
+  /** The latest first; of a search those that hold the words in their title or, as far as there is time, in a message. */
   async list(search = ""): Promise<Row[]> {
     const wanted = search.trim().toLowerCase();
-    const rows = [...(await this.#index()).values()];
-    return rows
-      .filter((row) => wanted === "" || row.title.toLowerCase().includes(wanted))
-      .sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : a.updatedAt > b.updatedAt ? -1 : a.id < b.id ? 1 : -1));
+    const rows = [...(await this.#index()).values()].sort((a, b) =>
+      a.updatedAt < b.updatedAt ? 1 : a.updatedAt > b.updatedAt ? -1 : a.id < b.id ? 1 : -1,
+    );
+    if (wanted === "") return rows;
+    const found: Row[] = [];
+    const end = performance.now() + mostSearchMs;
+    for (const row of rows) {
+      if (row.title.toLowerCase().includes(wanted)) found.push(row);
+      else if (wanted.length >= leastSearched && performance.now() < end) {
+        const excerpt = await this.#excerpt(row.id, wanted);
+        if (excerpt !== undefined) found.push({ ...row, excerpt });
+      }
+    }
+    return found;
+  }
+
+  async #excerpt(id: string, wanted: string): Promise<string | undefined> {
+    const read = async () => {
+      const { size } = await stat(this.#path(id));
+      return size > limits.conversationBytes ? undefined : decodeConversation(await readFile(this.#path(id), "utf8"));
+    };
+    // A damaged file holds nothing that can be shown, and one that is deleted meanwhile neither.
+    const conversation = this.#cache.get(id) ?? (await read().catch(() => undefined));
+    return conversation?.messages.map(({ content }) => excerptOf(content, wanted)).find((text) => text !== undefined);
   }
 
   /** @throws CONVERSATION_UNKNOWN, FORMAT_INVALID, FILE_IO */
@@ -239,6 +264,15 @@ async function writeWhole(folder: string, path: string, text: string): Promise<v
 /** What was running when it was stored runs no more. */
 function settled(message: Message): Message {
   return message.state === "running" ? { ...message, state: "interrupted" } : message;
+}
+
+/** The words around the first place of `wanted`, which is in lower case. */
+function excerptOf(content: string, wanted: string): string | undefined {
+  const at = content.toLowerCase().indexOf(wanted);
+  if (at < 0) return undefined;
+  const from = content.lastIndexOf(" ", Math.max(0, at - 12)) + 1;
+  const words = content.slice(from, at + wanted.length + excerptCharacters).replace(/\s+/g, " ");
+  return `${from > 0 ? "…" : ""}${words.trim()}`;
 }
 
 function limit(what: string): HundredweightError {

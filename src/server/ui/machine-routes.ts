@@ -14,12 +14,14 @@ export function mountMachine(
   machine: Machine,
   onConversations: (listener: () => void) => () => void,
 ): void {
-  const { model, draining } = context;
+  const { model, draining, ending } = context;
+  const startedAt = new Date().toISOString();
+  const state = (): MachineEvent => ({ type: "state", state: pageState(context, startedAt) });
   app.get("/ui/machine/events", (c) =>
     eventStream<MachineEvent>(
       (send) => {
         const tell = () => {
-          send({ type: "state", state: pageState(context) });
+          send(state());
           send({ type: "plan", plan: currentPlan(context) });
         };
         tell();
@@ -30,10 +32,12 @@ export function mountMachine(
         const loading = setInterval(() => {
           if (model.state.loadedBytes === told) return;
           told = model.state.loadedBytes;
-          send({ type: "state", state: pageState(context) });
+          send(state());
         }, sampleEveryMs);
+        draining.addEventListener("abort", tell);
         const ends = [
           () => clearInterval(loading),
+          () => draining.removeEventListener("abort", tell),
           model.onChange(tell),
           machine.subscribe(
             (sample) => send({ type: "sample", sample }),
@@ -47,7 +51,8 @@ export function mountMachine(
       },
       {
         merge: (before, after) => (before.type === after.type && after.type === "conversations" ? after : undefined),
-        signal: AbortSignal.any([c.req.raw.signal, draining]),
+        // A server that drains says so.
+        signal: AbortSignal.any([c.req.raw.signal, ending]),
       },
     ),
   );

@@ -7,8 +7,9 @@ import type { ModelState, PageState, PlanSummary } from "./wire.js";
 
 const version = packageVersion();
 
-export function pageState({ model, config }: ServerContext): PageState {
-  return { version, model: modelState(model), hasFolder: config.modelsFolder !== undefined };
+export function pageState({ model, config, draining }: ServerContext, startedAt: string): PageState {
+  const hasFolder = config.modelsFolder !== undefined;
+  return { version, startedAt, draining: draining.aborted, model: modelState(model), hasFolder };
 }
 
 function modelState({ state, id, info }: ServerContext["model"]): ModelState {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { plainText } from "./answer-maker.js";
-import { branchTo, leafUnder, siblings } from "./branch.js";
+import { branchTo, leafUnder } from "./branch.js";
 import { idPattern, newId } from "./ids.js";
 import { splitThinking } from "./reasoning.js";
 import type { Message } from "./wire.js";
@@ -36,10 +36,6 @@ test("branches of a tree of messages", () => {
     ["a", "c", "e"],
   );
   assert.deepEqual(branchTo(tree, null), []);
-  assert.deepEqual(
-    siblings(tree, tree[1]!).map(({ id }) => id),
-    ["b", "c"],
-  );
   assert.equal(leafUnder(tree, "b"), "d");
   assert.equal(leafUnder(tree, "a"), "e");
 });

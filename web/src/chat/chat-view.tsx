@@ -1,17 +1,21 @@
 /** A conversation: its messages along the branch that is shown, and where one writes. */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { branchTo, siblings } from "../../../src/server/ui/branch.js";
-import type { Conversation } from "../../../src/server/ui/wire.js";
+import { branchTo } from "../../../src/server/ui/branch.js";
+import type { Message } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
 import { IconButton } from "../icons.js";
+import { Lazy } from "../lazy.js";
 import { useStore } from "../store.js";
 import { Composer } from "./composer.js";
+import { ContextUse } from "./context-use.js";
 import { loadMarkdown } from "./markdown-view.js";
 import { copy, MessageView } from "./message-view.js";
 import { draftSettings, opened, stop } from "./open.js";
-import { SettingsPanel } from "./settings-panel.js";
+import { useHidden } from "./use-shown.js";
 import { Welcome } from "./welcome.js";
+
+const settingsPanel = () => import("./settings-panel.js").then((module) => module.SettingsPanel);
 
 export function ChatView(): JSX.Element {
   const { id, conversation, progress, linked } = useStore(opened);
@@ -21,15 +25,23 @@ export function ChatView(): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
   const messages = conversation?.messages ?? [];
   const branch = branchTo(messages, conversation?.leaf ?? null);
+  const branches = branchesOf(messages);
   const running = branch.some((message) => message.state === "running");
   const model = state?.model.state === "ready" ? state.model.model : undefined;
-  const blocked =
-    model === undefined ? "No model is ready" : id !== undefined && conversation === undefined ? "Loading" : undefined;
+  const draining = state?.draining === true;
+  const blocked = draining
+    ? "The server is ending"
+    : model === undefined
+      ? "No model is ready"
+      : id !== undefined && conversation === undefined
+        ? "Loading"
+        : undefined;
 
   useEffect(() => {
     void loadMarkdown();
     scroller.current?.addEventListener("click", onCodeCopy);
   }, []);
+  const hidden = useHidden(scroller, id, branch.length);
   useStuckToEnd(scroller, id, branch);
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
@@ -50,6 +62,7 @@ export function ChatView(): JSX.Element {
     <div class="chat">
       <header class="bar">
         <h1 class="bar-title">{conversation?.title ?? "New conversation"}</h1>
+        <ContextUse branch={branch} progress={progress} contextTokens={model?.contextTokens} />
         {!linked && <span class="badge warn">reconnecting</span>}
         <IconButton
           icon="sliders"
@@ -63,13 +76,13 @@ export function ChatView(): JSX.Element {
           <div class="messages" ref={scroller}>
             <div class="messages-inner">
               {branch.length === 0 && blocked !== "Loading" && <Welcome state={state} />}
-              {branch.map((message, i) => (
+              {branch.slice(hidden).map((message) => (
                 <MessageView
                   key={message.id}
                   message={message}
-                  branches={branchesOf(messages, message)}
+                  branches={branches.get(message.parent) ?? ""}
                   progress={progress[message.id]}
-                  isLast={i === branch.length - 1}
+                  isLast={message === branch.at(-1)}
                 />
               ))}
             </div>
@@ -77,11 +90,14 @@ export function ChatView(): JSX.Element {
           <Composer id={id} running={running} blocked={blocked} onEditLast={editLast} />
         </div>
         {showSettings && (
-          <SettingsPanel
-            settings={conversation ?? draft}
-            defaults={model?.sampling ?? {}}
-            hasTemplate={model?.hasTemplate ?? true}
-            onClose={() => setShowSettings(false)}
+          <Lazy
+            load={settingsPanel}
+            of={{
+              settings: conversation ?? draft,
+              defaults: model?.sampling ?? {},
+              hasTemplate: model?.hasTemplate ?? true,
+              onClose: () => setShowSettings(false),
+            }}
           />
         )}
       </div>
@@ -89,10 +105,14 @@ export function ChatView(): JSX.Element {
   );
 }
 
-function branchesOf(messages: Conversation["messages"], message: Conversation["messages"][number]): string {
-  return siblings(messages, message)
-    .map(({ id }) => id)
-    .join(" ");
+/** Ids of the messages with the same parent, joined by spaces, by that parent. */
+function branchesOf(messages: readonly Message[]): Map<string | null, string> {
+  const found = new Map<string | null, string>();
+  for (const { id, parent } of messages) {
+    const before = found.get(parent);
+    found.set(parent, before === undefined ? id : `${before} ${id}`);
+  }
+  return found;
 }
 
 /** A reader at the end stays there while the answer grows; one who scrolled up is left alone. */

@@ -1,7 +1,8 @@
-/** Where one writes. Enter sends, Shift+Enter makes a line, Escape stops the answer. */
+/** Where one writes. Enter sends, Shift+Enter makes a line, Escape stops the answer; files of text are put into it. */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { Icon } from "../icons.js";
+import { Icon, IconButton } from "../icons.js";
+import { withFiles } from "./attach.js";
 import { send, stop } from "./open.js";
 
 export interface ComposerProps {
@@ -23,6 +24,7 @@ const drafts = {
 
 export function Composer({ id, running, blocked, onEditLast }: ComposerProps): JSX.Element {
   const area = useRef<HTMLTextAreaElement>(null);
+  const chooser = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(() => drafts.get(id));
   const [sending, setSending] = useState(false);
   useEffect(() => {
@@ -48,6 +50,12 @@ export function Composer({ id, running, blocked, onEditLast }: ComposerProps): J
     setSending(false);
     area.current?.focus();
   };
+  const attach = async (files: FileList | null | undefined) => {
+    if (files === null || files === undefined || files.length === 0) return;
+    const now = await withFiles(area.current?.value ?? "", [...files]);
+    write(now);
+    area.current?.focus();
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.isComposing) return;
     if (event.key === "Enter" && !event.shiftKey) {
@@ -61,11 +69,35 @@ export function Composer({ id, running, blocked, onEditLast }: ComposerProps): J
   return (
     <form
       class="composer"
+      onDragOver={(event) => event.preventDefault()}
+      onDrop={(event) => {
+        event.preventDefault();
+        void attach(event.dataTransfer?.files);
+      }}
+      onPaste={(event) => {
+        if (event.clipboardData === null || event.clipboardData.files.length === 0) return;
+        event.preventDefault();
+        void attach(event.clipboardData.files);
+      }}
       onSubmit={(event) => {
         event.preventDefault();
         void submit();
       }}
     >
+      <IconButton icon="clip" label="Attach text files" class="attach" onClick={() => chooser.current?.click()} />
+      <input
+        ref={chooser}
+        type="file"
+        class="attached"
+        multiple
+        hidden
+        onChange={(event) => {
+          const { files } = event.currentTarget;
+          void attach(files).then(() => {
+            if (chooser.current !== null) chooser.current.value = "";
+          });
+        }}
+      />
       <textarea
         ref={area}
         rows={1}

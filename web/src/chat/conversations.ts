@@ -37,10 +37,24 @@ export async function rename(id: string, title: string): Promise<void> {
   await refresh();
 }
 
-export async function remove(id: string): Promise<void> {
+/** Deletes at once; what was there is kept here for as long as it can be taken back. */
+export async function remove({ id, title }: Pick<ConversationRow, "id" | "title">): Promise<void> {
+  const kept = await download(`${one(id)}/export`)
+    .then((blob) => blob.text())
+    .catch(() => undefined); // a damaged one is deleted all the same
   const done = await attempt(() => request("DELETE", one(id)).then(() => true));
   if (done && route.value.view === "chat" && route.value.conversation === id) go(paths.chat());
+  if (done) {
+    const undo = { name: "Undo", run: () => void bringBack(kept ?? "") };
+    notify("done", `Deleted “${title}”.`, kept === undefined ? undefined : undo);
+  }
   await refresh();
+}
+
+async function bringBack(file: string): Promise<void> {
+  const conversation = await attempt(() => request<Conversation>("POST", "/ui/conversations/import", file));
+  await refresh();
+  if (conversation !== undefined) go(paths.chat(conversation.id));
 }
 
 export async function exportFile(row: Pick<ConversationRow, "id" | "title">): Promise<void> {

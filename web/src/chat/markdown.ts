@@ -38,6 +38,8 @@ const marked = new Marked({
     link(token) {
       return link(token.href, this.parser.parseInline(token.tokens));
     },
+    // Nothing to click: a sign that is read out, too.
+    checkbox: ({ checked }) => `<span class="task">${checked ? "☑" : "☐"}</span> `,
     // Fetching one would tell its server who reads this.
     image: ({ href, text }) => link(href, escapeHtml(text || href)),
     code({ text, lang }) {
@@ -64,13 +66,13 @@ const marked = new Marked({
 
 const allowedTags = [
   ..."p br hr h1 h2 h3 h4 h5 h6 strong em del code pre blockquote ul ol li a".split(" "),
-  ..."table thead tbody tr th td div span button input".split(" "),
+  ..."table thead tbody tr th td div span button".split(" "),
 ];
 const purify = {
   ALLOWED_TAGS: allowedTags,
-  ALLOWED_ATTR: ["href", "rel", "target", "class", "type", "tabindex", "align", "start", "checked", "disabled"],
+  ALLOWED_ATTR: ["href", "rel", "target", "class", "type", "tabindex", "align", "start"],
   // Values of others are checked like addresses.
-  ADD_URI_SAFE_ATTR: ["rel", "target", "type", "tabindex", "align", "start", "checked", "disabled"],
+  ADD_URI_SAFE_ATTR: ["rel", "target", "type", "tabindex", "align", "start"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,

@@ -41,8 +41,12 @@ export function Chart({ title, unit, times, lines, values, format, top, binary }
 
   useEffect(() => {
     const element = host.current!;
-    const style = getComputedStyle(document.documentElement);
-    const color = (name: string) => style.getPropertyValue(name).trim();
+    const style = getComputedStyle(element);
+    // As a computed colour: a canvas knows neither variables nor light-dark().
+    const color = (name: string) => {
+      element.style.color = `var(${name})`;
+      return style.color;
+    };
     const axis = {
       stroke: color("--faint"),
       grid: { stroke: color("--line"), width: 1 },
@@ -77,7 +81,7 @@ export function Chart({ title, unit, times, lines, values, format, top, binary }
             stroke,
             width: 1.5,
             points: { show: false },
-            ...(line.filled === true && { fill: `${stroke}26` }),
+            ...(line.filled === true && { fill: stroke.replace(/rgb\((.+)\)/, "rgba($1, 0.15)") }),
             ...(line.stepped === true && { paths: uPlot.paths.stepped!({ align: 1 }) }),
           };
         }),

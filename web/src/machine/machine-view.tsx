@@ -10,6 +10,7 @@ import { Chart } from "./chart.js";
 import { MemoryBar } from "./memory-bar.js";
 import { ModelMapView } from "./model-map.js";
 import { nowOf, seriesOf } from "./series.js";
+import "../styles/machine.css";
 
 export function MachineView(): JSX.Element {
   const { state, plan, samples, memory } = useStore(feed);

@@ -11,6 +11,8 @@ import { attempt, notify } from "../notices.js";
 import { Dialog } from "../shell/dialog.js";
 import { ModelLoading } from "../shell/model-loading.js";
 import { useStore } from "../store.js";
+import "../styles/machine.css";
+import "../styles/models.css";
 
 export function ModelsView(): JSX.Element {
   const state = useStore(feed, (f) => f.state);

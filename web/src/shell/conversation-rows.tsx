@@ -1,4 +1,4 @@
-/** Conversations by age, each with a menu. Arrow keys walk, Delete asks and deletes, F2 renames. */
+/** Conversations by age, each with a menu. Arrow keys walk, Delete deletes, F2 renames. */
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationRow } from "../../../src/server/ui/wire.js";
@@ -7,54 +7,40 @@ import { age } from "../format.js";
 import { Icon, IconButton } from "../icons.js";
 import { paths } from "../router.js";
 import { useStore } from "../store.js";
-import { Dialog } from "./dialog.js";
 
 export function ConversationRows({ current }: { readonly current: string | undefined }): JSX.Element {
   const { rows, search } = useStore(list);
-  const [doomed, setDoomed] = useState<ConversationRow>();
   const groups = new Map<string, ConversationRow[]>();
   for (const row of rows ?? []) groups.set(age(row.updatedAt), [...(groups.get(age(row.updatedAt)) ?? []), row]);
   return (
     <div class="rows">
-      {rows?.length === 0 && <p class="faint rows-empty">{search === "" ? "Nothing here yet." : "No such title."}</p>}
+      {rows?.length === 0 && <p class="faint rows-empty">{search === "" ? "Nothing here yet." : "Nothing found."}</p>}
       {[...groups].map(([name, group]) => (
         <section key={name} aria-label={name}>
           <h2>{name}</h2>
           <ul>
             {group.map((row) => (
-              <Row key={row.id} row={row} current={row.id === current} onDelete={() => setDoomed(row)} />
+              <Row key={row.id} row={row} current={row.id === current} onDelete={() => void removeRow(row)} />
             ))}
           </ul>
         </section>
       ))}
-      {doomed !== undefined && (
-        <Dialog label="Delete a conversation" onClose={() => setDoomed(undefined)}>
-          <h2>Delete “{doomed.title}”?</h2>
-          <p class="faint">Its {doomed.messages} messages are deleted from the server's disk.</p>
-          <div class="dialog-foot">
-            <button type="button" class="button" onClick={() => setDoomed(undefined)}>
-              Keep it
-            </button>
-            <button
-              type="button"
-              class="button danger"
-              onClick={() => {
-                setDoomed(undefined);
-                void remove(doomed.id);
-              }}
-            >
-              Delete
-            </button>
-          </div>
-        </Dialog>
-      )}
     </div>
   );
 }
 
+/** The keyboard goes on at the row that takes its place. */
+async function removeRow(row: ConversationRow): Promise<void> {
+  const at = rowLinks().indexOf(document.activeElement as HTMLAnchorElement);
+  await remove(row);
+  if (at >= 0) requestAnimationFrame(() => (rowLinks()[at] ?? rowLinks().at(-1))?.focus());
+}
+
+const rowLinks = () => [...document.querySelectorAll<HTMLAnchorElement>(".rows a")];
+
 function walk(event: KeyboardEvent): void {
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-  const links = [...document.querySelectorAll<HTMLAnchorElement>(".rows a")];
+  const links = rowLinks();
   const at = links.indexOf(document.activeElement as HTMLAnchorElement);
   if (at < 0) return;
   event.preventDefault();
@@ -84,7 +70,10 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
         onDblClick={() => setRenaming(true)}
       >
         {row.running && <span class="state-dot running" title="An answer is being written" />}
-        <span class="row-title">{row.title}</span>
+        <span class="row-words">
+          <span class="row-title">{row.title}</span>
+          {row.excerpt !== undefined && <span class="row-excerpt faint">{row.excerpt}</span>}
+        </span>
       </a>
       <IconButton
         icon="more"

@@ -9,6 +9,8 @@ const shortcuts: readonly (readonly [keys: string, what: string])[] = [
   ["Ctrl K or /", "search conversations"],
   ["Ctrl Shift O", "new conversation"],
   ["↑ ↓ in the list", "walk through conversations"],
+  ["F2 in the list", "rename"],
+  ["Del in the list", "delete; it can be undone"],
   ["← → ↑ ↓ in the map", "walk through tensors"],
   ["?", "this list"],
 ];

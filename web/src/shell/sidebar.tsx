@@ -62,7 +62,7 @@ export function Sidebar({ searchRef, current, onHelp }: SidebarProps): JSX.Eleme
         <input
           ref={searchRef}
           type="search"
-          placeholder="Search titles"
+          placeholder="Search"
           aria-label="Search conversations"
           aria-keyshortcuts="Control+K /"
           value={words}
