@@ -7,7 +7,6 @@ export class EmbedTask implements Task {
   readonly known: number;
   readonly promptTokens: number;
   readonly mostPositions: number;
-  readonly reusable: number;
   result: JobResult | undefined;
   /** Row by row in order of position, in double precision: neither chunks nor other jobs change a bit. */
   private readonly sum: Float64Array;
@@ -21,9 +20,12 @@ export class EmbedTask implements Task {
     this.promptTokens = prompt.length;
     this.mostPositions = prompt.length;
     this.mean = pooling === "mean";
-    this.reusable = this.mean ? 0 : prompt.length - 1;
-    this.next = this.reusable;
+    this.next = this.mean ? 0 : prompt.length - 1;
     this.sum = new Float64Array(dim);
+  }
+
+  get reusable(): number {
+    return this.next;
   }
 
   start(): void {}

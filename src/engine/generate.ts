@@ -20,7 +20,6 @@ export class GenerateTask implements Task {
   known: number;
   readonly promptTokens: number;
   readonly mostPositions: number;
-  readonly reusable: number;
   result: GenerateResult | undefined;
   private readonly context: TaskContext;
   private readonly request: GenerateRequest;
@@ -51,13 +50,16 @@ export class GenerateTask implements Task {
     this.tokens.set(prompt);
     this.known = prompt.length;
     // The last row is always evaluated: its logits are not kept.
-    this.reusable = request.promptLogprobs === undefined ? prompt.length - 1 : 0;
-    this.next = this.reusable;
+    this.next = request.promptLogprobs === undefined ? prompt.length - 1 : 0;
     const settings = request.ignoreEos ? banEndings(request.sampling, endOfGeneration) : request.sampling;
     this.chain = new SamplerChain(settings, candidates, contextTokens + 1, parts.tokenizer);
     this.decoder = parts.streamDecoder();
     this.stops = new StopStrings(request.stop);
     for (const id of prompt) this.chain.accept(id);
+  }
+
+  get reusable(): number {
+    return this.next;
   }
 
   start(reused: number): void {

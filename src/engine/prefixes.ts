@@ -1,12 +1,13 @@
 /**
  * Sequences that are done and kept for their past: a conversation goes on, a system prompt comes again. They hold pages
- * nobody else needs; the least recently used goes first when somebody does.
+ * nobody else needs; the least recently used goes first when somebody does, from its end.
  */
 import type { KvCache } from "../kv/cache.js";
+import { pagePositions } from "../ops/ops.js";
 
 interface Kept {
   readonly sequence: number;
-  readonly tokens: Int32Array;
+  tokens: Int32Array;
   usedAt: number;
 }
 
@@ -56,7 +57,7 @@ export class PrefixCache {
       cache.release(sequence);
       return;
     }
-    if (this.kept.size >= this.most) this.evict();
+    if (this.kept.size >= this.most) this.dropOldest();
     this.kept.set(sequence, { sequence, tokens: own, usedAt: ++this.clock });
   }
 
@@ -91,16 +92,33 @@ export class PrefixCache {
     return most;
   }
 
-  /** Gives up the least recently used one.  @returns whether there was one */
+  /**
+   * Gives up the last page of the least recently used one, the whole where going back is not possible: beginnings are what
+   * is asked for again.  @returns whether there was one
+   */
   evict(): boolean {
-    let oldest: Kept | undefined;
-    for (const kept of this.kept.values()) if (oldest === undefined || kept.usedAt < oldest.usedAt) oldest = kept;
+    const oldest = this.oldest();
+    if (oldest === undefined) return false;
+    const end = Math.floor((this.cache.length(oldest.sequence) - 1) / pagePositions) * pagePositions;
+    if (this.cache.rewind(oldest.sequence, end) === 0) this.drop(oldest);
+    else oldest.tokens = oldest.tokens.subarray(0, end);
+    return true;
+  }
+
+  clear(): void {
+    while (this.dropOldest());
+  }
+
+  private dropOldest(): boolean {
+    const oldest = this.oldest();
     if (oldest !== undefined) this.drop(oldest);
     return oldest !== undefined;
   }
 
-  clear(): void {
-    while (this.evict());
+  private oldest(): Kept | undefined {
+    let oldest: Kept | undefined;
+    for (const kept of this.kept.values()) if (oldest === undefined || kept.usedAt < oldest.usedAt) oldest = kept;
+    return oldest;
   }
 
   private drop({ sequence }: Kept): void {

@@ -203,6 +203,9 @@ export interface EngineStatus {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly generatedTokens: number;
+  /** Times a job was sent back to wait because pages ran out, and rows that were evaluated again for it. */
+  readonly preemptions: number;
+  readonly recomputedTokens: number;
   /** The last pass: its ledger and how long it took. */
   readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
 }
@@ -233,7 +236,7 @@ export type JobResult =
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
-  /** The job waits: so many are before it. Not sent to those that start at once. */
+  /** The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of an answer. */
   | { readonly kind: "queued"; readonly ahead: number }
   | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
   /** Of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
@@ -241,6 +244,7 @@ export type JobEvent =
   | { readonly kind: "status"; readonly status: EngineStatus }
   /** Text that belongs to no new token: what was held back when generation ended. */
   | { readonly kind: "text"; readonly text: string }
+  /** `total`: tokens of the prompt while it is read for the first token; otherwise 0. */
   | { readonly kind: "pass"; readonly entry: LedgerEntry; readonly done: number; readonly total: number }
   /** Whole rows from `position` on, [rows * vocab]. */
   | { readonly kind: "logits"; readonly position: number; readonly values: Float32Array }

@@ -36,6 +36,13 @@ export class FairQueue<T extends Waiting> {
     for (const [user, next] of this.nextTurns) if (next <= this.turn) this.nextTurns.delete(user);
   }
 
+  /** One that was served already goes to the front, behind those given back before that are `older`. */
+  giveBack(item: T, older: (other: T) => boolean): void {
+    let at = 0;
+    while (this.places[at]?.turn === -Infinity && older(this.places[at]!.item)) at++;
+    this.places.splice(at, 0, { item, turn: -Infinity });
+  }
+
   /** The first that is meant. */
   find(wanted: (item: T) => boolean): T | undefined {
     return this.places.find(({ item }) => wanted(item))?.item;

@@ -3,11 +3,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts } from "../../test/support/fake-model.js";
 import type { HundredweightError } from "../errors.js";
-import { defaultSampling } from "../sampling/chain.js";
+import { defaultSampling, type SamplingSettings } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
 import { requestStop, StopSignal } from "./cancel.js";
 import { Engine } from "./engine.js";
-import type { GenerateRequest, GenerateResult, JobEvent } from "./protocol.js";
+import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, Prompt } from "./protocol.js";
 
 /** Words of a small vocabulary of beginnings, so that many prompts share some. */
 function prompt(shared: number, own: number, seed: number): Int32Array {
@@ -43,6 +43,24 @@ class Bench {
     this.engine = new Engine(this.parts, this.stop);
   }
 
+  async embed(prompt: Prompt): Promise<Float32Array> {
+    const result = await this.engine.submit(++this.jobs, { kind: "embed", prompt, pooling: "mean" });
+    assert.ok(result.kind === "embed");
+    return result.embedding;
+  }
+
+  /** Of the engine so far. */
+  status(): EngineStatus {
+    let last: EngineStatus | undefined;
+    const id = ++this.jobs;
+    const ended = this.engine.submit(id, { kind: "watch" }, (event) => {
+      if (event.kind === "status") last = event.status;
+    });
+    ended.catch(() => {});
+    this.engine.cancel(id);
+    return last!;
+  }
+
   start(q: GenerateRequest): { readonly id: number; readonly out: Outcome; readonly done: Promise<void> } {
     const id = ++this.jobs;
     const out: Outcome = { ids: [], events: [] };
@@ -71,6 +89,15 @@ async function alone(q: GenerateRequest): Promise<number[]> {
   await bench.engine.close();
   assert.equal(out.error, undefined);
   return out.ids;
+}
+
+/** What a client makes of the events: text and log-probabilities, whatever the passes were. */
+function spoken({ events }: Outcome): unknown[] {
+  return events.flatMap((event): unknown[] => {
+    if (event.kind === "token") return [[event.text, event.logprobs]];
+    if (event.kind === "text") return [event.text];
+    return event.kind === "promptLogprobs" ? event.logprobs.map((logprobs, i) => [event.first + i, logprobs]) : [];
+  });
 }
 
 const settled = (turns: number): Promise<void> =>
@@ -141,6 +168,141 @@ test("any mix of requests, arrivals, pauses and cancels: the tokens are those of
     }),
     { numRuns: 60 },
   );
+});
+
+/** Everything that keeps a state from token to token. */
+const samplers: readonly Partial<SamplingSettings>[] = [
+  { temperature: 1.2 },
+  { temperature: 1, mirostat: 2, mirostatTau: 3 },
+  { temperature: 1, mirostat: 1, mirostatTau: 3 },
+  { temperature: 1.1, repeatPenalty: 1.2, frequencyPenalty: 0.3, penaltyLastTokens: -1 },
+  { temperature: 1, dryMultiplier: 0.8, dryPenaltyLastTokens: -1, xtcProbability: 0.5, xtcThreshold: 0.05 },
+];
+
+test("when pages run out the youngest wait and go on later: the tokens are those of each request alone", async () => {
+  const job = fc.record({
+    shared: fc.constantFrom(0, 0, 40, 300),
+    own: fc.integer({ min: 1, max: 200 }),
+    sampler: fc.nat(samplers.length - 1),
+    /** -1 = until the context is full. */
+    maxTokens: fc.constantFrom(-1, -1, -1, 400, 5),
+    gap: fc.constantFrom(0, 0, 3, 50),
+    fate: fc.constantFrom("run", "run", "run", "cancel", "pause", "logprobs", "embed"),
+  });
+  const shape = fc.record({
+    sequences: fc.integer({ min: 3, max: 5 }),
+    chunkRows: fc.constantFrom(3, 64, 200),
+    kvTokens: fc.constantFrom(1024, 1024, 1500),
+    window: fc.constantFrom(40, 300, 0),
+  });
+  const contextTokens = 1024;
+  let preemptions = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(job, { minLength: 4, maxLength: 7 }), shape, async (jobs, options) => {
+      const bench = new Bench({ contextTokens, ...options });
+      const started = [];
+      for (const [i, j] of jobs.entries()) {
+        const q = request(prompt(j.shared, j.own, i), {
+          maxTokens: j.maxTokens,
+          sampling: { ...defaultSampling, ...samplers[j.sampler], seed: i },
+          ...(j.fate === "logprobs" && { promptLogprobs: 2, logprobs: 1 }),
+        });
+        const running = j.fate === "embed" ? undefined : bench.start(q);
+        const vector = running === undefined ? bench.embed(q.prompt) : undefined;
+        started.push({ j, q, running, vector });
+        await settled(j.gap);
+        if (running === undefined) continue;
+        const { id } = running;
+        if (j.fate === "cancel") setTimeout(() => bench.engine.cancel(id), 20);
+        if (j.fate === "pause") {
+          bench.engine.pause(id);
+          setTimeout(() => bench.engine.resume(id), 10);
+        }
+      }
+      await Promise.all(started.map(({ running, vector }) => running?.done ?? vector));
+      for (const { j, q, running, vector } of started) {
+        const fresh = new Bench({ contextTokens, window: options.window });
+        if (running === undefined) assert.deepEqual(await vector, await fresh.embed(q.prompt));
+        else {
+          const cold = fresh.start(q);
+          await cold.done;
+          const { out } = running;
+          if (out.error !== undefined) {
+            assert.deepEqual([out.error.code, j.fate], ["CANCELLED", "cancel"]);
+            assert.deepEqual(out.ids, cold.out.ids.slice(0, out.ids.length));
+          } else {
+            assert.deepEqual(out.ids, cold.out.ids);
+            assert.deepEqual(spoken(out), spoken(cold.out));
+          }
+        }
+        await fresh.engine.close();
+      }
+      preemptions += bench.status().preemptions;
+      await bench.engine.close();
+    }),
+    { numRuns: 20 },
+  );
+  assert.ok(preemptions >= 3, `only ${preemptions} jobs were sent back`);
+});
+
+test("answers without a limit share the cache; the oldest ends first, and what was done again is counted apart", async () => {
+  // 5 pages of context, and 4 more: four answers of 5 pages each do not fit, all four begin.
+  const bench = new Bench({ sequences: 4, contextTokens: 1280, kvTokens: 1280, window: 0 });
+  const order: number[] = [];
+  const prompts = [1, 2, 3, 4].map((i) => prompt(0, 20 * i, i));
+  const runs = prompts.map((tokens, i) => {
+    const run = bench.start(request(tokens, { maxTokens: -1 }));
+    void run.done.then(() => order.push(i));
+    return run;
+  });
+  await settled(3);
+  assert.deepEqual([bench.status().running, bench.status().waiting], [4, 0]);
+  while (bench.status().waiting === 0) await settled(1);
+  assert.equal(bench.status().preemptions, 1);
+  // The youngest went, and leaves the queue like anybody else.
+  bench.engine.cancel(runs[3]!.id);
+  await runs[3]!.done;
+  assert.equal(runs[3]!.out.error?.code, "CANCELLED");
+  await Promise.all(runs.map(({ done }) => done));
+  assert.deepEqual(order, [3, 0, 1, 2]);
+  for (const [i, { out }] of runs.slice(0, 3).entries()) {
+    assert.equal(out.ids.length, 1280 - prompts[i]!.length + 1);
+    const read = out.events.flatMap((event) => (event.kind === "pass" && event.total > 0 ? [event.done] : []));
+    assert.deepEqual(
+      read,
+      [...new Set(read)].sort((x, y) => x - y),
+    );
+    assert.equal(read.at(-1), prompts[i]!.length);
+    assert.ok(!out.events.slice(2).some((event) => event.kind === "queued"));
+  }
+  const { preemptions, recomputedTokens, promptTokens, cachedTokens, generatedTokens } = bench.status();
+  assert.ok(preemptions >= 2 && recomputedTokens > 0, `${preemptions} ${recomputedTokens}`);
+  assert.deepEqual([promptTokens, cachedTokens], [20 + 40 + 60 + 80, 0]);
+  assert.equal(
+    generatedTokens,
+    runs.reduce((sum, { out }) => sum + out.ids.length, 0),
+  );
+  await bench.engine.close();
+});
+
+test("an answer whose client rests goes back first, however old, and ends when it is read again", async () => {
+  const bench = new Bench({ sequences: 3, contextTokens: 1280, kvTokens: 1280, window: 0 });
+  const runs = [1, 2, 3].map((i) => bench.start(request(prompt(0, 20 * i, i), { maxTokens: -1 })));
+  while (runs[0]!.out.ids.length < 300) await settled(1);
+  bench.engine.pause(runs[0]!.id);
+  await Promise.all([runs[1]!.done, runs[2]!.done]);
+  assert.equal(runs[0]!.out.result, undefined);
+  assert.ok(bench.status().preemptions > 0);
+  bench.engine.resume(runs[0]!.id);
+  await runs[0]!.done;
+  for (const [i, { out }] of runs.entries()) {
+    const fresh = new Bench({ contextTokens: 1280, window: 0 });
+    const cold = fresh.start(request(prompt(0, 20 * (i + 1), i + 1), { maxTokens: -1 }));
+    await cold.done;
+    assert.deepEqual(out.ids, cold.out.ids);
+    await fresh.engine.close();
+  }
+  await bench.engine.close();
 });
 
 test("rows of all jobs share passes, answers first; nobody's answer stands still while a long prompt is read", async () => {

@@ -2,8 +2,9 @@
  * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run. First a row
  * for each answer in the making, then rows of prompts, as many as those who wait for their next token can bear.
  *
- * A job is admitted when the KV pages it may ever need can be promised to it (DESIGN: load never breaks the budget); the
- * others wait their turn, and nobody is overtaken by one that comes after, so that long ones are not starved.
+ * A job is admitted when there are KV pages for it and for those that run to grow (promises.ts); the others wait their turn,
+ * and nobody is overtaken by one that comes after, so that long ones are not starved. When pages run out the youngest goes
+ * back to the front of the queue.
  */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
@@ -15,6 +16,7 @@ import type { EngineParts } from "./parts.js";
 import { Pass, type PassPart } from "./pass.js";
 import { PassClock } from "./pass-clock.js";
 import { commonPrefix, PrefixCache } from "./prefixes.js";
+import { promised, youngest } from "./promises.js";
 import type { EngineStatus, JobEvent, JobResult, LedgerEntry } from "./protocol.js";
 import { FairQueue } from "./queue.js";
 import type { Task } from "./task.js";
@@ -29,17 +31,26 @@ export interface SchedulerJob {
   readonly settle: (outcome: JobResult | HundredweightError) => void;
 }
 
+/** What is known of a job from its first beginning to its end, also while it was sent back to wait. */
+interface Begun {
+  readonly seniority: number;
+  /** Of its generated tokens, those in the status already. */
+  counted: number;
+  /** Positions that were evaluated once; what is done again is no progress of the prompt. */
+  reached: number;
+}
+
 interface Running {
   readonly job: SchedulerJob;
   readonly task: Task;
   readonly sequence: number;
   readonly tokens: Int32Array;
+  readonly begun: Begun;
+  readonly seniority: number;
   /** Prompt rows that others got since this one was admitted. */
   overtaken: number;
   /** The last pass it was part of. */
   servedIn: number;
-  /** Of its tokens, those in the status already. */
-  counted: number;
 }
 
 export interface SchedulerOptions {
@@ -66,6 +77,9 @@ export class Scheduler {
   private readonly queue = new FairQueue<SchedulerJob>();
   private readonly running = new Map<number, Running>();
   private readonly paused = new Set<number>();
+  /** Jobs in the queue that ran before, by id. */
+  private readonly sentBack = new Map<number, Begun>();
+  private begins = 0;
   private alone: SchedulerJob | undefined;
   private loop: Promise<void> | undefined;
   private ended: HundredweightError | undefined;
@@ -78,7 +92,14 @@ export class Scheduler {
   /** Sequences are longer than what they hold: whoever comes now, waits. */
   private inPass = false;
   private readonly afterPass: (() => void)[] = [];
-  private counts = { passes: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
+  private counts = {
+    passes: 0,
+    promptTokens: 0,
+    cachedTokens: 0,
+    generatedTokens: 0,
+    preemptions: 0,
+    recomputedTokens: 0,
+  };
   private lastPass: EngineStatus["lastPass"];
   /** Rows of the largest pass. */
   mostRows = 0;
@@ -116,6 +137,7 @@ export class Scheduler {
     const waiting = this.queue.find((job) => job.id === id);
     if (waiting !== undefined) {
       this.queue.remove(waiting);
+      this.sentBack.delete(id);
       waiting.settle(error);
     } else if (this.alone?.id === id) this.o.stop.stop();
     else {
@@ -228,9 +250,10 @@ export class Scheduler {
       return false;
     }
     const prefix = this.prefixes.open(task.tokens, task.reusable, this.running.values());
-    const wishes = new Map([[prefix.sequence, task.mostPositions]]);
-    for (const entry of this.running.values()) wishes.set(entry.sequence, entry.task.mostPositions);
-    if (!cache.canGrow(wishes)) {
+    const wishes = new Map([[prefix.sequence, promised(task)]]);
+    for (const entry of this.running.values()) wishes.set(entry.sequence, promised(entry.task));
+    // It may be the only one in the end, but then all of it must fit.
+    if (!cache.canGrow(wishes) || !cache.canGrow(new Map([[prefix.sequence, task.mostPositions]]))) {
       cache.release(prefix.sequence);
       if (this.running.size > 0) return false;
       job.settle(
@@ -238,16 +261,20 @@ export class Scheduler {
       );
       return true;
     }
-    const entry: Running = {
+    const before = this.sentBack.get(job.id);
+    const begun = before ?? { seniority: ++this.begins, counted: 0, reached: prefix.length };
+    this.sentBack.delete(job.id);
+    this.running.set(job.id, {
       job,
       task,
       sequence: prefix.sequence,
       tokens: task.tokens,
+      begun,
+      seniority: begun.seniority,
       overtaken: 0,
       servedIn: this.counts.passes,
-      counted: 0,
-    };
-    this.running.set(job.id, entry);
+    });
+    if (before !== undefined) return true;
     this.counts.promptTokens += prefix.length; // the others when they have been read
     this.counts.cachedTokens += prefix.length;
     task.start(prefix.length);
@@ -273,11 +300,41 @@ export class Scheduler {
   private tellQueue(): void {
     if (performance.now() - this.toldQueue < queuedEveryMs) return;
     this.toldQueue = performance.now();
-    for (const [ahead, job] of this.queue.order().entries()) job.emit({ kind: "queued", ahead });
+    for (const [ahead, job] of this.queue.order().entries())
+      if (!this.sentBack.has(job.id)) job.emit({ kind: "queued", ahead });
   }
 
-  /** The rows of the next pass; undefined when there is nothing to do. */
+  /** The rows of the next pass, for which there are pages; undefined when there is nothing to do. */
   private plan(): Pass | undefined {
+    for (;;) {
+      const pass = this.choose();
+      if (pass === undefined || this.makeRoom(pass)) return pass;
+    }
+  }
+
+  /** Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was */
+  private makeRoom(pass: Pass): boolean {
+    while (!this.o.cache.hasRoomFor(pass.parts)) {
+      if (this.prefixes.evict()) continue;
+      const victim = youngest(this.running.values(), ({ job }) => this.paused.has(job.id));
+      if (victim === undefined || this.running.size === 1) return true; // then the pass says what is wrong
+      this.sendBack(victim);
+      return false;
+    }
+    return true;
+  }
+
+  private sendBack(entry: Running): void {
+    const { job, sequence, task, begun, seniority } = entry;
+    this.running.delete(job.id);
+    this.prefixes.keep({ sequence, tokens: task.tokens });
+    this.sentBack.set(job.id, begun);
+    this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < seniority);
+    this.counts.preemptions++;
+    this.mayAdmit = false; // until somebody ends or comes
+  }
+
+  private choose(): Pass | undefined {
     const { cache, parts } = this.o;
     const { chunkRows } = parts.info;
     const pass = new Pass();
@@ -316,7 +373,7 @@ export class Scheduler {
       if (stop.unheard && this.unheard++ < mostUnheard) return;
       if (this.unheard > mostUnheard) stop.giveUp();
       this.unheard = 0;
-      for (const { sequence, rows } of pass.parts) this.makeRoom(sequence, rows);
+      for (const { sequence, rows } of pass.parts) cache.append(sequence, rows);
       await pass.run(model, cache, info.vocab, info.dim);
     } catch (thrown) {
       error = asHundredweightError(thrown);
@@ -341,13 +398,6 @@ export class Scheduler {
     throw new HundredweightError("INTERNAL", `nobody runs in sequence ${sequence}`);
   }
 
-  /** Pages were promised: they are free, or held by sequences that are only kept. */
-  private makeRoom(sequence: number, rows: number): void {
-    const { cache } = this.o;
-    while (!cache.hasRoom(sequence, rows) && this.prefixes.evict());
-    cache.append(sequence, rows);
-  }
-
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
     const { parts, cache } = this.o;
     this.counts.passes++;
@@ -357,11 +407,17 @@ export class Scheduler {
       ledgerEntry({ position, rows, elapsedMs }, traffic, parts.info.passWeightBytes);
     this.lastPass = { ...ledgerOf(pass.parts[0]!.from, pass.rows), elapsedMs };
     for (const [i, { from, rows, task }] of pass.parts.entries()) {
-      const { job, sequence } = entries[i]!;
-      const total = from < task.promptTokens ? task.promptTokens : 0;
-      this.counts.promptTokens += Math.max(0, Math.min(rows, task.promptTokens - from));
-      this.counts.generatedTokens += task.generated - entries[i]!.counted;
-      entries[i]!.counted = task.generated;
+      const { job, sequence, begun } = entries[i]!;
+      const total = from < task.promptTokens && begun.counted === 0 ? task.promptTokens : 0;
+      const { reached } = begun;
+      begun.reached = Math.max(reached, from + rows);
+      this.counts.recomputedTokens += Math.max(0, Math.min(reached, from + rows) - from);
+      this.counts.promptTokens += Math.max(
+        0,
+        Math.min(begun.reached, task.promptTokens) - Math.min(reached, task.promptTokens),
+      );
+      this.counts.generatedTokens += task.generated - begun.counted;
+      begun.counted = task.generated;
       job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
       task.passed();
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.

@@ -9,15 +9,15 @@ export interface Task {
   readonly tokens: Int32Array;
   readonly known: number;
   readonly promptTokens: number;
-  /** Positions the timeline may reach: what KV pages are reserved for. */
+  /** Positions the timeline may reach. */
   readonly mostPositions: number;
-  /** Leading tokens whose rows may be taken from earlier jobs. */
+  /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */
   readonly reusable: number;
   /** Tokens made so far. */
   readonly generated: number;
   /** Set once the task needs no more rows. */
   readonly result: JobResult | undefined;
-  /** Its pages are there: evaluation starts behind `reused` tokens. */
+  /** Evaluation starts behind `reused` tokens. Not called again when the task was sent back and goes on. */
   start(reused: number): void;
   wanted(position: number): Wanted;
   /**

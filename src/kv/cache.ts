@@ -137,14 +137,23 @@ export class KvCache {
 
   /** Whether there are pages for so many rows more. Gives back those behind the window of the first of them. */
   hasRoom(sequence: number, rows: number): boolean {
-    const from = this.lengths[sequence]!;
-    const fresh = Math.ceil((from + rows) / pagePositions) - Math.ceil(from / pagePositions);
-    let room = true;
+    return this.hasRoomFor([{ sequence, rows }]);
+  }
+
+  /** The same for several that grow in one pass. A page that two of them share is taken to be copied twice. */
+  hasRoomFor(parts: readonly { readonly sequence: number; readonly rows: number }[]): boolean {
     for (const group of this.groups) {
-      this.forget(group, sequence, from);
-      if (group.allocator.free < fresh + this.copies(group, sequence)) room = false;
+      for (const { sequence } of parts) this.forget(group, sequence, this.lengths[sequence]!);
     }
-    return room;
+    return this.groups.every((group) => {
+      let wanted = 0;
+      for (const { sequence, rows } of parts) {
+        const from = this.lengths[sequence]!;
+        const fresh = Math.ceil((from + rows) / pagePositions) - Math.ceil(from / pagePositions);
+        wanted += fresh + this.copies(group, sequence);
+      }
+      return wanted <= group.allocator.free;
+    });
   }
 
   /**

@@ -16,7 +16,7 @@ import { placements } from "../support/placements.js";
 import { writeRandomModel } from "../support/random-model.js";
 import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
-import { answersAlone, answersServed } from "./serve-way.js";
+import { answersAlone, answersServed, longAnswers } from "./serve-way.js";
 
 const status = addonStatus();
 const isas = status.isas ?? [];
@@ -130,6 +130,29 @@ test("a request has the same answer alone and among others", { skip }, async (t)
     }
   }
   t.diagnostic(`${answers} answers compared`);
+});
+
+test("an answer is the same when it was sent back in the middle and evaluated again", { skip }, async (t) => {
+  // One case of every model variant.
+  const seen = new Set<string>();
+  let sentBack = 0;
+  for (let number = 0; number < combinationCount && only === undefined; number++) {
+    const c = makeCase(seed, number, isas);
+    const variant = `${c.model.arch} ${c.model.variant}`;
+    if (seen.has(variant) || c.model.dims !== 64) continue;
+    seen.add(variant);
+    await writeRandomModel(path, c.model);
+    const way = { isa: best, threads: 2, chunk: 64, batched: true, logitRows: 16, placement: placements[0]! };
+    const alone = await longAnswers(path, c, way, false);
+    const squeezed = await longAnswers(path, c, way, true);
+    for (const [s, ids] of squeezed.answers.entries()) {
+      assert.ok(ids.length > 550, `${variant}: only ${ids.length} tokens`);
+      assert.deepEqual(ids, alone.answers[s], `case ${number}: ${describeCase(c)}`);
+    }
+    assert.ok(squeezed.sentBack > 0, `${variant}: nobody was sent back`);
+    sentBack += squeezed.sentBack;
+  }
+  t.diagnostic(`${seen.size} variants, ${sentBack} times sent back`);
 });
 
 test("the comparison sees one changed token and one changed KV type", { skip }, async () => {

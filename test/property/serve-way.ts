@@ -124,3 +124,36 @@ async function later(turns: number, act: () => void): Promise<void> {
   for (let i = 0; i < turns; i++) await turn();
   act();
 }
+
+/**
+ * Three answers of as many tokens as the context holds, three pages each: each by an engine of its own, or all in one that has
+ * six pages.
+ */
+export async function longAnswers(
+  path: string,
+  c: Case,
+  way: Way,
+  together: boolean,
+): Promise<{ readonly answers: Answers; readonly sentBack: number }> {
+  const prompts = [0, 1, 2].map((s) => Int32Array.from({ length: 40 + 10 * s }, (_, i) => (7 * i + s) % 256));
+  const shape = { sequences: together ? 3 : 1, kvTokens: contextTokens, chunkRows: 64 };
+  const make = (s: number, engine: Engine): Promise<number[]> =>
+    answer(engine, s + 1, { ...requestOf({ ...c, prompts }, s), maxTokens: -1 });
+  const inEngine = <T>(use: (engine: Engine) => Promise<T>): Promise<T> =>
+    withEngine(path, c, way, shape, () => 0, use);
+  if (together)
+    return inEngine(async (engine) => {
+      const answers = await Promise.all(prompts.map((_, s) => make(s, engine)));
+      let sentBack = 0;
+      engine
+        .submit(99, { kind: "watch" }, (event) => {
+          if (event.kind === "status") sentBack = event.status.preemptions;
+        })
+        .catch(() => {});
+      engine.cancel(99);
+      return { answers, sentBack };
+    });
+  const answers: number[][] = [];
+  for (const s of prompts.keys()) answers.push(await inEngine((engine) => make(s, engine)));
+  return { answers, sentBack: 0 };
+}

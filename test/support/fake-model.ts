@@ -50,11 +50,11 @@ export class FakeModel implements EngineModel {
     const { contextTokens = 1024, chunkRows = 64, sequences = 1, window = 300 } = options;
     const full = Math.ceil(contextTokens / pagePositions);
     const all = Math.max(full, Math.ceil((options.kvTokens ?? sequences * contextTokens) / pagePositions)) + sequences;
-    const kept = Math.min(full, Math.ceil((window + chunkRows + pagePositions) / pagePositions));
+    const kept = window === 0 ? full : Math.min(full, Math.ceil((window + chunkRows + pagePositions) / pagePositions));
     const pool = (id: number, pages: number) => ({ id, pages, layers: 1, pageBytes: 4 * pagePositions });
     this.kvGroups = [
       { pool: pool(0, all), window: 0 },
-      { pool: pool(1, Math.min(all, sequences * (kept + 1))), window },
+      { pool: pool(1, window === 0 ? all : Math.min(all, sequences * (kept + 1))), window },
     ];
     this.memory = this.kvGroups.map((group) => new Int32Array(group.pool.pages * pagePositions).fill(-1));
   }

@@ -47,6 +47,16 @@ export function metricRoutes(app: Hono, { metrics, status, model, gate }: Server
     "Passes over the weights.",
     engine((s) => s.passes),
   );
+  counter(
+    "preemptions_total",
+    "Times a job was sent back to wait because the KV cache was full.",
+    engine((s) => s.preemptions),
+  );
+  counter(
+    "recomputed_tokens_total",
+    "Tokens evaluated again for such jobs.",
+    engine((s) => s.recomputedTokens),
+  );
   gauge(
     "last_pass_rows",
     "Token rows of the last pass.",
