@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import OpenAI from "openai";
+import type { z } from "zod";
 import type { RunningServer } from "../../src/server/index.js";
 import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, serveForTests, until } from "./support.js";
@@ -173,6 +174,26 @@ describe("npm openai", { skip: needsThreads }, () => {
     assert.deepEqual(shorter.choices[0]!.logprobs!.token_logprobs, token_logprobs.slice(0, promptTokens));
     assert.equal(shorter.choices[0]!.text, prompt);
     assert.equal(shorter.usage!.completion_tokens, 0);
+    // Streams carry the same, the prompt in their first chunk.
+    for (const like of [whole, shorter]) {
+      const max_tokens = like.usage!.completion_tokens;
+      const chunks: z.output<typeof shapes.completionChunk>[] = [];
+      for await (const chunk of await client.completions.create({ ...ask, max_tokens, stream: true })) {
+        chunks.push(shapes.completionChunk.parse(chunk));
+      }
+      assert.equal(chunks[0]!.choices[0]!.text, prompt);
+      const scores = chunks.flatMap(({ choices }) => choices[0]!.logprobs ?? []);
+      assert.equal(scores.length, 1 + max_tokens);
+      const { logprobs: wanted, text: all } = like.choices[0]!;
+      assert.equal(chunks.map(({ choices }) => choices[0]!.text).join(""), all);
+      for (const field of ["tokens", "token_logprobs", "top_logprobs", "text_offset"] as const) {
+        assert.deepEqual(
+          scores.flatMap((part) => part[field] as unknown[]),
+          wanted![field],
+          field,
+        );
+      }
+    }
   });
 
   it("makes embeddings, as numbers and as base64", async () => {

@@ -18,7 +18,7 @@ export interface AnswerShape {
   chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]>;
   progress(progress: Progress, elapsedMs: number): object | undefined;
   /** Chunks that end the stream. */
-  last(outcomes: readonly ChoiceOutcome[]): readonly object[];
+  last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]>;
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
 }
 
@@ -176,7 +176,7 @@ class Answer {
       if (this.fault !== undefined) throw this.fault;
       this.count(outcomes);
       if (stream) {
-        this.sendAll(shape.last(outcomes));
+        this.sendAll(await shape.last(outcomes));
         this.outlet.write("data: [DONE]\n\n");
       } else this.outlet.write(JSON.stringify(await shape.whole(outcomes)));
     } catch (error) {

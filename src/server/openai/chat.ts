@@ -13,10 +13,10 @@ import type { ServedModel } from "../model-service.js";
 import type { ChatText } from "../text/protocol.js";
 import { validate, Warnings } from "../validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
+import { Envelope } from "./envelope.js";
 import { answerFields, refuseUnsupported } from "./fields.js";
-import { checkLength, type Identity, identityOf, warnOfModel } from "./identity.js";
+import { checkLength, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
-import { promptProgressOf, timingsOf, usageOf } from "./usage.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
@@ -101,17 +101,17 @@ interface Said {
   readonly logprobs: TokenLogprobs[];
 }
 
+const kind = { prefix: "chatcmpl", whole: "chat.completion", chunk: "chat.completion.chunk" };
+
 class ChatShape implements AnswerShape {
-  private readonly identity: Identity;
+  private readonly envelope: Envelope;
   private readonly served: ServedModel;
-  private readonly choices: readonly ChoiceJob[];
   private readonly input: ChatInput;
   private readonly said: Said[];
 
   constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatInput) {
-    this.identity = identityOf("chatcmpl", served);
+    this.envelope = new Envelope(kind, served, choices, input);
     this.served = served;
-    this.choices = choices;
     this.input = input;
     this.said = choices.map(() => ({ text: "", started: false, logprobs: [] }));
   }
@@ -132,51 +132,35 @@ class ChatShape implements AnswerShape {
   }
 
   progress(progress: Progress, elapsedMs: number): object | undefined {
-    if (this.input.return_progress !== true || progress.generated > 0) return undefined;
-    return { ...this.chunk([]), prompt_progress: promptProgressOf(progress, elapsedMs) };
+    return this.envelope.progress(progress, elapsedMs);
   }
 
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
     const ends = outcomes.map(({ finishReason }, index) => {
       const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
-      return this.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }]);
+      return this.envelope.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }]);
     });
-    const timings = timingsOf(outcomes);
-    if (this.input.stream_options?.include_usage !== true) {
-      return ends.map((chunk, i) => (i === ends.length - 1 ? { ...chunk, ...timings } : chunk));
-    }
-    const usage = usageOf(this.choices, outcomes, this.input.n ?? 1);
-    return [...ends, { ...this.chunk([]), usage, ...timings }];
+    return this.envelope.end(ends, outcomes);
   }
 
   async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
     const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
-    return {
-      ...this.identity,
-      object: "chat.completion",
-      choices: outcomes.map(({ finishReason }, index) => {
-        const { text, logprobs } = this.said[index]!;
-        return {
-          index,
-          message: { role: "assistant", content: text, refusal: null },
-          logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
-          finish_reason: finishReason,
-        };
-      }),
-      usage: usageOf(this.choices, outcomes, this.input.n ?? 1),
-      ...timingsOf(outcomes),
-    };
+    const choices = outcomes.map(({ finishReason }, index) => {
+      const { text, logprobs } = this.said[index]!;
+      return {
+        index,
+        message: { role: "assistant", content: text, refusal: null },
+        logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
+        finish_reason: finishReason,
+      };
+    });
+    return this.envelope.whole(choices, outcomes);
   }
 
   private deltas(choice: number, content: string, logprobs: object | null): readonly object[] {
     const said = this.said[choice]!;
     const role = said.started ? {} : { role: "assistant" };
     said.started = true;
-    return [this.chunk([{ index: choice, delta: { ...role, content }, logprobs, finish_reason: null }])];
-  }
-
-  private chunk(choices: readonly object[]): object {
-    const usage = this.input.stream_options?.include_usage === true ? { usage: null } : {};
-    return { ...this.identity, object: "chat.completion.chunk", choices, ...usage };
+    return [this.envelope.chunk([{ index: choice, delta: { ...role, content }, logprobs, finish_reason: null }])];
   }
 }

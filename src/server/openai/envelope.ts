@@ -1,0 +1,58 @@
+/** What is around the choices of an answer, whole or in chunks: identity, usage, timings, progress. The same for both routes. */
+import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import type { ServedModel } from "../model-service.js";
+import type { AnswerFields } from "./fields.js";
+import { type Identity, identityOf } from "./identity.js";
+import { promptProgressOf, timingsOf, usageOf } from "./usage.js";
+
+/** The `object` fields of an answer in one piece and of a chunk, and what its id begins with. */
+export interface AnswerKind {
+  readonly prefix: string;
+  readonly whole: string;
+  readonly chunk: string;
+}
+
+export class Envelope {
+  private readonly kind: AnswerKind;
+  private readonly identity: Identity;
+  private readonly choices: readonly ChoiceJob[];
+  private readonly input: AnswerFields;
+
+  constructor(kind: AnswerKind, served: ServedModel, choices: readonly ChoiceJob[], input: AnswerFields) {
+    this.kind = kind;
+    this.identity = identityOf(kind.prefix, served);
+    this.choices = choices;
+    this.input = input;
+  }
+
+  chunk(choices: readonly object[]): object {
+    const usage = this.wantsUsage ? { usage: null } : {};
+    return { ...this.identity, object: this.kind.chunk, choices, ...usage };
+  }
+
+  /** A chunk without choices, when progress is wanted and there is no answer yet. */
+  progress(progress: Progress, elapsedMs: number): object | undefined {
+    if (this.input.return_progress !== true || progress.generated > 0) return undefined;
+    return { ...this.chunk([]), prompt_progress: promptProgressOf(progress, elapsedMs) };
+  }
+
+  /** The end of a stream: `chunks` finish the choices; usage, when wanted, comes after them in a chunk without choices. */
+  end(chunks: readonly object[], outcomes: readonly ChoiceOutcome[]): readonly object[] {
+    const timings = timingsOf(outcomes);
+    if (this.wantsUsage) return [...chunks, { ...this.chunk([]), usage: this.usage(outcomes), ...timings }];
+    return chunks.map((chunk, i) => (i === chunks.length - 1 ? { ...chunk, ...timings } : chunk));
+  }
+
+  whole(choices: readonly object[], outcomes: readonly ChoiceOutcome[]): object {
+    const { identity, kind } = this;
+    return { ...identity, object: kind.whole, choices, usage: this.usage(outcomes), ...timingsOf(outcomes) };
+  }
+
+  private get wantsUsage(): boolean {
+    return this.input.stream_options?.include_usage === true;
+  }
+
+  private usage(outcomes: readonly ChoiceOutcome[]): object {
+    return usageOf(this.choices, outcomes, this.input.n ?? 1);
+  }
+}
