@@ -158,12 +158,14 @@ struct MatmulJob {
 };
 constexpr int kTimes = 1 << 16;
 
+int32_t tile_rows(const MatmulJob& j) { return static_cast<int32_t>((1 << 20) / j.row_bytes / 16 * 16 + 16); }
+
 // Each thread walks its own rows, as the pool does, in calls of a tile each.
 void matmul_range(void* p, int thread) {
   MatmulJob& j = *static_cast<MatmulJob*>(p);
   const int32_t from = static_cast<int32_t>(static_cast<int64_t>(j.rows) * thread / j.threads);
   const int32_t to = static_cast<int32_t>(static_cast<int64_t>(j.rows) * (thread + 1) / j.threads);
-  const int32_t tile = static_cast<int32_t>((1 << 20) / j.row_bytes + 1);
+  const int32_t tile = tile_rows(j);
   for (int k = 0; k < j.repeat; k++) {
     for (int32_t r = from; r < to; r += tile) {
       const int32_t count = to - r < tile ? to - r : tile;
@@ -183,7 +185,7 @@ int by_size(const void* a, const void* b) {
 double tile_rate(MatmulJob& job) {
   if (job.timed < 4) return 0;
   qsort(job.tile_seconds, static_cast<size_t>(job.timed), sizeof(double), by_size);
-  const int64_t tile = (1 << 20) / job.row_bytes + 1;
+  const int64_t tile = tile_rows(job);
   return static_cast<double>(tile * job.row_bytes) / job.tile_seconds[job.timed / 8] / 1e9;
 }
 
@@ -214,6 +216,7 @@ void bench_type(const Options& o, const Kernels& k, const DtypeInfo& info, Buffe
     const int64_t bytes = o.cached ? 256 << 10 : n > 16 ? 2 << 20 : o.mb << 20;
     int64_t rows = bytes / job.row_bytes;
     if (rows * n > b.out_floats) rows = b.out_floats / n;
+    rows -= rows % 16;  // as matrices have: output rows that do not straddle cache lines
     job.rows = static_cast<int32_t>(rows);
     job.acts = {info.acts, n, o.cols, b.x, b.q, b.d, b.sums, o.cols, o.cols, o.cols / block, o.cols / 16};
     if (info.acts != ACTS_F32) {

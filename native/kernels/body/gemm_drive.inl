@@ -1,10 +1,10 @@
 // Drives the many-row kernels: packs activations, unpacks weight panels of 16 rows, walks tiles of token rows.
 // Included by the ISA source after gemm_unpack.inl; the ISA provides
 //   kTile, kPanels    token rows and panels (of 16 weight rows) of one micro-kernel call
-//   Micro<P, T, R>::run(panel, blocks, tile, acc, stride, first)
+//   Micro<P, T, R>::run(panel, blocks, tile, acc, stride, first, fetch)
 //                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. 16 R - 1]
 //                     (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in memory
-//                     between chunks of k
+//                     between chunks of k. fetch.next() once a block, or kFetches times in one of 256
 //
 // Loops, outermost first: groups of token rows whose packed form fits the scratch, chunks of kChunk values of k, panels,
 // tiles. A panel chunk stays in L1, the packed activations in L2. With few token rows all of k is packed at once
@@ -68,7 +68,20 @@ static void pack_row(const Acts* a, int64_t row, int k0, int kc, uint8_t* tile, 
   for (int i = 0; i < kc / P::kBlock; i++) d[i] = from[i];
 }
 
-typedef void (*MicroFn)(const uint8_t* panel, int blocks, const uint8_t* tile, float* acc, int64_t stride, bool first);
+// Weights to fetch while others are multiplied, `step` bytes at a time: a core has some twenty misses under way at most,
+// and what comes after a burst of more than that waits for memory, whatever it wants.
+constexpr int kFetches = 8;
+struct Fetch {
+  const uint8_t* at;
+  int64_t step;
+  inline HW_INLINE void next() {
+    for (int64_t i = 0; i < step; i += 64) v_prefetch(at + i);
+    at += step;
+  }
+};
+
+typedef void (*MicroFn)(const uint8_t* panel, int blocks, const uint8_t* tile, float* acc, int64_t stride, bool first,
+                        Fetch fetch);
 
 template <class P, int R>
 static MicroFn micro_for(int t) {
@@ -133,7 +146,9 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         tile = tiles;
         // The next rows of the matrix, or what follows this call's: the pool gives a thread parts that lie side by side.
         const uint8_t* ahead = w + (r0 + 16 * kPanels) * row_bytes;
-        const int64_t share = 16 * kPanels * row_bytes / ((c1 - c0) * panels);
+        // Front to back: as one stream the hardware prefetcher helps, 16 or 32 rows in turns are too many for it. To L2,
+        // because L1 belongs to the panels and the tile.
+        const int64_t share = 16 * kPanels * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
           const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
@@ -144,16 +159,15 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
               p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
             }
             unpack_panel<P>(p, 0, blocks, panel + j * kPanelBytes);
-            // A share of the rows after these, front to back: as one stream the hardware prefetcher helps, 16 or 32
-            // rows in turns are too many for it. To L2, because L1 belongs to the panels and the tile.
-            for (int64_t i = 0; i < share; i += 64) v_prefetch(ahead + i);
-            ahead += share;
           }
+          const int steps = P::kBlock == 32 ? blocks : blocks * kFetches;
+          const int64_t fetched = (share + steps - 1) / steps;
           float* acc = sums;
           for (int i = 0; i < tile_count; i++, tile += L::kBytes) {
             const int count = base + (i < longer);
             const MicroFn micro = panels == 1 ? micro_for<P, 1>(count) : micro_for<P, kPanels>(count);
-            micro(panel, blocks, tile, acc, stride, c == 0);
+            micro(panel, blocks, tile, acc, stride, c == 0, {ahead, fetched});
+            ahead += share;
             acc += count * stride;
           }
         }

@@ -105,6 +105,11 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   for (int i = 0; i < 4; i++) q[i] = {lo[i], hi[i]};
 }
 
+inline void v_load_quads8(const uint8_t* const* p, int64_t o, V* q) {
+  v_load_quads(p, o, q);
+  v_load_quads(p, o + 16, q + 4);
+}
+
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "../../body/gemm_unpack.inl"
@@ -186,7 +191,8 @@ inline __attribute__((always_inline)) void dot_plain(__m256i (&sum)[2][T], const
 
 template <class P, int T>
 struct MicroOf<P, T, 32> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     __m256 acc[2][T];
     for (int t = 0; t < T; t++) {
@@ -196,6 +202,7 @@ struct MicroOf<P, T, 32> {
     const uint8_t* word = tile + L::kInit;  // 4 bytes per block in each of the planes init, min, d
     for (int b = 0; b < blocks; b++, panel += P::kPanel, q += 32, word += 4) {
       __m256i sum[2][T];
+      fetch.next();
       dot_plain<P, T>(sum, panel, q, word);
       for (int h = 0; h < 2; h++) {
         const __m256 dw = load_float(panel + P::kD + 32 * h);
@@ -218,7 +225,8 @@ struct MicroOf<P, T, 32> {
 
 template <class P, int T>
 struct MicroOf<P, T, 256> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     constexpr int kGroupBytes = 64 * P::kGroupQuads * P::kPlanes;
     for (int b = 0; b < blocks; b++, panel += P::kPanel) {
@@ -231,6 +239,7 @@ struct MicroOf<P, T, 256> {
       }
       for (int g = 0; g < P::kGroups; g++, q += 4 * P::kGroupQuads) {
         const uint8_t* w = panel + kGroupBytes * g;
+        if (P::kGroups == kFetches || g % 2 == 0) fetch.next();
         const __m256i scale0 = load256(panel + P::kScaleAt + 64 * g);
         const __m256i scale1 = load256(panel + P::kScaleAt + 64 * g + 32);
         if constexpr (P::kPlanes == 2) {  // IQ4_XS: 32-bit scales, since the sums of 8-bit weights need more than 16

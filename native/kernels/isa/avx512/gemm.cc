@@ -75,6 +75,32 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[3] = _mm512_unpackhi_epi64(c, d);
 }
 
+// 32 bytes of each row at once: half the loads, and loads are what a core does two of a cycle. The same transpose leaves
+// two quads side by side in the halves of a register; the last shuffle brings the rows together.
+inline void v_load_quads8(const uint8_t* const* p, int64_t o, V* q) {
+  const auto two = [&](int i) {
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[i] + o));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
+                              _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[4 + i] + o)), 1);
+  };
+  V half[2][4];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; h++) {
+    const V r0 = two(8 * h), r1 = two(8 * h + 1), r2 = two(8 * h + 2), r3 = two(8 * h + 3);
+    const V a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpacklo_epi32(r2, r3);
+    const V c = _mm512_unpackhi_epi32(r0, r1), d = _mm512_unpackhi_epi32(r2, r3);
+    half[h][0] = _mm512_unpacklo_epi64(a, b);
+    half[h][1] = _mm512_unpackhi_epi64(a, b);
+    half[h][2] = _mm512_unpacklo_epi64(c, d);
+    half[h][3] = _mm512_unpackhi_epi64(c, d);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    q[i] = _mm512_shuffle_i64x2(half[0][i], half[1][i], 0x88);
+    q[4 + i] = _mm512_shuffle_i64x2(half[0][i], half[1][i], 0xdd);
+  }
+}
+
 // To the second level: fetches for the first hold one of its few miss buffers until memory answers. (Without the
 // attribute GCC 12 takes a function that only prefetches for one without effects and drops calls.)
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) {
@@ -94,7 +120,7 @@ struct Micro : MicroOf<P, T, R, P::kBlock> {};
 
 #include "../../body/gemm_drive.inl"
 
-constexpr int kFewRows = 8, kFewMost = 16;  // token rows of one walk, and up to how many walks beat panels
+constexpr int kFewRows = 8, kFewMost = 8;  // token rows of one walk, and up to how many rows walks beat panels
 typedef __m512 F;
 inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
 inline V v_four(const void* p) { return broadcast32(p); }
@@ -128,7 +154,8 @@ inline __attribute__((always_inline)) void dot_quads(__m512i (&sum)[R][T], const
 
 template <class P, int T, int R>
 struct MicroOf<P, T, R, 32> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     __m512 acc[R][T];
     for (int r = 0; r < R; r++) {
@@ -144,6 +171,7 @@ struct MicroOf<P, T, R, 32> {
         const __m512i init = P::kOffset ? broadcast32(word + t * 4 * L::kInits) : _mm512_setzero_si512();
         for (int r = 0; r < R; r++) sum[r][t] = init;
       }
+      fetch.next();
       dot_quads<T, R, 8>(sum, panel, q);
       for (int t = 0; t < T; t++) {
         const __m512 da = broadcast_float(word + (L::kD - L::kInit) + t * 4 * L::kBlocks);
@@ -166,7 +194,8 @@ struct MicroOf<P, T, R, 32> {
 
 template <class P, int T, int R>
 struct MicroOf<P, T, R, 256> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     constexpr int kGroup = P::kGroupQuads == 64 ? 8 : P::kGroupQuads;  // quads of one dot_quads
     for (int b = 0; b < blocks; b++, panel += P::kPanel) {
@@ -180,6 +209,7 @@ struct MicroOf<P, T, R, 256> {
       }
       for (int g = 0; g < 64 / kGroup; g++, q += 4 * kGroup) {
         const uint8_t* w = panel + 64 * kGroup * g;
+        if (kGroup == 8 || g % 2 == 0) fetch.next();
         if constexpr (P::kGroupQuads == 64) {
           dot_quads<T, R, kGroup>(isum, w, q);
         } else {

@@ -143,6 +143,11 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   for (int i = 0; i < 4; i++) q[i] = {a[i], b[i], c[i], d[i]};
 }
 
+inline void v_load_quads8(const uint8_t* const* p, int64_t o, V* q) {
+  v_load_quads(p, o, q);
+  v_load_quads(p, o + 16, q + 4);
+}
+
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
 
 #include "../../body/gemm_unpack.inl"
@@ -198,11 +203,13 @@ HW_INLINE void chain_step(float* to, bool first, const uint8_t* dw, float da, in
 
 template <class P, int T>
 struct MicroOf<P, T, 32> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     const uint8_t* word = tile + L::kInit;  // 4 bytes per block in each of the planes init, min, d
     for (int b = 0; b < blocks; b++, panel += P::kPanel, word += 4) {
       int32x4_t sum[4][T];
+      fetch.next();
 #pragma GCC unroll 4
       for (int t = 0; t < T; t++) {
         const int32x4_t init = P::kOffset ? broadcast32(word + t * 4 * L::kInits) : vdupq_n_s32(0);
@@ -277,11 +284,13 @@ struct MicroOf<P, T, 256> {
     return vpaddq_s32(low, high);
   }
 
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first) {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
     using L = Tile<P>;
     for (int b = 0; b < blocks; b++, panel += P::kPanel) {
       const uint8_t* init = tile + L::kInit + 4 * b * (L::kInits / L::kBlocks);
       for (int h0 = 0; h0 < 4; h0 += kH) {
+        for (int i = 0; i < kFetches * kH / 4; i++) fetch.next();
         const uint8_t* w = panel + 16 * h0;
         int32x4_t isum[kH][T];
         block(w, tile + 256 * b, init, isum);
