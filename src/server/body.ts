@@ -6,10 +6,18 @@ import { HttpError } from "./http-error.js";
 export type JsonObject = Record<string, unknown>;
 
 /**
- * @throws HttpError 413 beyond `maxBodyBytes`, 400 for what is no JSON object of bounded shape in UTF-8
+ * @throws HttpError 413 beyond `maxBodyBytes`, 415 for compressed ones, 400 for what is no JSON object of bounded shape in UTF-8
  */
 export async function readJson(c: Context, config: ServerConfig): Promise<JsonObject> {
-  const bytes = await readBytes(c, config.maxBodyBytes);
+  const encoding = c.req.header("content-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    throw new HttpError(415, `content-encoding '${encoding.slice(0, 50)}' is not supported; send the body as it is`);
+  }
+  const bytes = await readBytes(c, config.maxBodyBytes).catch((error: unknown) => {
+    if (error instanceof HttpError) throw error;
+    // The client left, or promised more than it sent: nobody reads this, and it is no fault of the server's.
+    throw new HttpError(400, "the request ended before its body", { code: "body_incomplete" });
+  });
   if (bytes.length === 0) throw new HttpError(400, "the request has no body; a JSON object is expected");
   checkShape(bytes, config);
   let value: unknown;

@@ -244,6 +244,7 @@ describe("npm openai", { skip: needsThreads }, () => {
         { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "file:///etc/passwd" } }] }] },
         "messages[0].content[0]",
       ],
+      [{ messages: [{ role: "user", content: [{ type: "text" }] }] }, "messages[0].content[0].text"],
       [{ temperature: "hot" }, "temperature"],
       [{ temperature: -1 }, "temperature"],
       [{ top_p: 1.5 }, "top_p"],
@@ -280,5 +281,8 @@ describe("npm openai", { skip: needsThreads }, () => {
     const warnings = response.headers.get("x-hundredweight-warnings")!;
     assert.match(warnings, /unknown parameters ignored: made_up, x\?\?y/);
     assert.match(warnings, /'gpt-4o' is not served/);
+    // What asks for nothing is no reason to refuse.
+    const nothing = { response_format: { type: "text" as const }, tools: [], tool_choice: "none" as const, stop: null };
+    shapes.chatCompletion.parse(await client.chat.completions.create({ model, messages, max_tokens: 1, ...nothing }));
   });
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { before, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
 import { type RunningServer, startServer } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import * as shapes from "./shapes.js";
@@ -188,14 +189,11 @@ describe("bad input", () => {
   let server: RunningServer;
   let chat: string;
   const engine = new FakeEngine(quick);
+  const logged: string[] = [];
 
   before(async () => {
-    server = await serveFake(engine, {
-      headersTimeoutMs: 700,
-      receiveTimeoutMs: 1200,
-      maxBodyBytes: 200_000,
-      maxContainers: 65_000,
-    });
+    const config = { headersTimeoutMs: 700, receiveTimeoutMs: 1200, maxBodyBytes: 200_000, maxContainers: 65_000 };
+    server = await serveFake(engine, config, undefined, (line) => logged.push(line));
     chat = `${server.url}/v1/chat/completions`;
   });
 
@@ -232,6 +230,19 @@ describe("bad input", () => {
       assert.deepEqual([answer.status, error.code], [wantedStatus, wantedCode], what);
     }
     assert.equal(({} as { messages?: unknown }).messages, undefined);
+  });
+
+  it("tells of bodies that are compressed, and is silent about those that end too soon", async () => {
+    const headers = { "content-encoding": "gzip" };
+    const packed = await postJson(chat, gzipSync(JSON.stringify(ask)) as unknown as string, { headers });
+    assert.equal(packed.status, 415);
+    assert.match(shapes.failure.parse(await packed.json()).error.message, /'gzip'/);
+    const before = logged.length;
+    const head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
+    const ends = ["content-length: 50\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{"];
+    await Promise.all(ends.map((end) => raw(server, (s) => s.end(head + end), 3000)));
+    assert.equal(await status(postJson(chat, ask)).then(([code]) => code), 200);
+    assert.deepEqual(logged.slice(before), []);
   });
 
   it("bounds a body that never says how long it is", async () => {

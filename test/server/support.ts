@@ -29,12 +29,13 @@ export async function serveFake(
   engine: FakeEngine,
   config: Partial<ServerConfig> = {},
   modelPath?: string,
+  log: (line: string) => void = () => {},
 ): Promise<RunningServer> {
   const openEngine: StartOptions["openEngine"] = async (_path, _options, watcher) => {
     engine.watcher = watcher;
     return engine;
   };
-  return serveForTests({ modelPath: modelPath ?? (await chatModel()), config, openEngine });
+  return serveForTests({ modelPath: modelPath ?? (await chatModel()), config, openEngine, log });
 }
 
 export function postJson(url: string, body: unknown, init: RequestInit = {}): Promise<Response> {

@@ -81,8 +81,10 @@ export function conversationOf(input: z.output<z.ZodObject<typeof conversationFi
   input.messages.forEach(({ content }, m) => {
     if (!Array.isArray(content)) return;
     content.forEach((item, i) => {
-      if (item.type === "text" || item.type === "refusal") return;
       const param = `messages[${m}].content[${i}]`;
+      if (item.type === "text" && item.text === undefined)
+        throw wrongField(`${param}.text`, `${param}.text: is missing`);
+      if (item.type === "text" || item.type === "refusal") return;
       throw wrongField(param, `${param}: parts of type '${item.type.slice(0, 50)}' are not supported, only text`);
     });
   });

@@ -60,15 +60,21 @@ export const samplingFields = {
   >),
   seed: z.int().optional().describe("The same seed gives the same answer; below 0 or left out: a random one."),
   logit_bias: z
-    .union([
-      z.record(z.string().regex(/^\d{1,9}$/, "keys are token ids"), bias),
-      z.array(z.tuple([z.int().min(0), z.union([bias, z.literal(false)])])),
-    ])
+    .union(
+      [
+        z.record(z.string().regex(/^\d{1,9}$/), bias),
+        z.array(z.tuple([z.int().min(0), z.union([bias, z.literal(false)])])),
+      ],
+      "an object of token ids and numbers, or a list of pairs of them",
+    )
     .optional()
     .describe("Token id -> bias; as a list of pairs also `[id, false]`, which bans the token."),
   dry_sequence_breakers: z.array(z.string()).max(mostBreakers).optional(),
   samplers: z
-    .union([z.array(z.enum(samplerNames)).max(32), z.string().max(32)])
+    .union(
+      [z.array(z.enum(samplerNames)).max(32), z.string().max(32)],
+      `a list of ${samplerNames.join(", ")}, or a text of their letters`,
+    )
     .optional()
     .describe("Which samplers run and in which order: names, or a letter each."),
 };
