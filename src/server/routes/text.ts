@@ -36,7 +36,11 @@ export function textRoutes(app: Hono, { config, model }: ServerContext): void {
       parseSpecial: value.parse_special ?? true,
     });
     const count = tokens.length;
-    if (value.with_pieces !== true) return c.json({ tokens: [...tokens], count });
+    if (value.with_pieces !== true) {
+      // By hand: of a body of 4 MiB a list of numbers and its JSON take a quarter of a second of everybody's time, this a tenth of it.
+      const json = `{"tokens":[${tokens.join(",")}],"count":${count}}`;
+      return c.body(json, 200, { "content-type": "application/json" });
+    }
     const pieces = await text.perform({ kind: "pieces", tokens });
     return c.json({
       tokens: pieces.map(({ text: piece, bytes }, i) => ({
