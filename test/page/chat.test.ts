@@ -161,6 +161,16 @@ describe("the chat of the page", { skip: skipPage }, () => {
     });
     await page.waitForSelector(".row[data-current=true] :text('About great whales')");
     assert.deepEqual(faults, []);
+    for (const [name, text] of [
+      ["cut.json", exported.subarray(0, 60)],
+      ["empty.json", ""],
+      ["other.json", "[]"],
+    ] as const) {
+      const buffer = Buffer.from(text);
+      await page.setInputFiles(".side input[type=file]", { name, mimeType: "application/json", buffer });
+      await page.waitForSelector(`.notice.error:has-text('${name} was not imported: ')`);
+    }
+    assert.equal(await page.locator(".row").count(), 1);
     await page.context().close();
   });
 

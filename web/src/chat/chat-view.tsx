@@ -29,8 +29,9 @@ export function ChatView(): JSX.Element {
   const running = branch.some((message) => message.state === "running");
   const model = state?.model.state === "ready" ? state.model.model : undefined;
   const draining = state?.draining === true;
+  const reached = useStore(feed, (f) => f.linked !== false);
   const blocked = draining
-    ? "The server is ending"
+    ? `The server ${reached ? "is ending" : "has ended"}`
     : model === undefined
       ? "No model is ready"
       : id !== undefined && conversation === undefined
@@ -63,7 +64,7 @@ export function ChatView(): JSX.Element {
       <header class="bar">
         <h1 class="bar-title">{conversation?.title ?? "New conversation"}</h1>
         <ContextUse branch={branch} progress={progress} contextTokens={model?.contextTokens} />
-        {!linked && <span class="badge warn">reconnecting</span>}
+        {!linked && reached && <span class="badge warn">reconnecting</span>}
         <IconButton
           icon="sliders"
           label="System prompt and sampler"

@@ -70,7 +70,9 @@ export async function exportFile(row: Pick<ConversationRow, "id" | "title">): Pr
 
 export async function importFile(file: File): Promise<void> {
   const conversation = await attempt(async () =>
-    request<Conversation>("POST", "/ui/conversations/import", await file.text()),
+    request<Conversation>("POST", "/ui/conversations/import", await file.text()).catch((error: Error) => {
+      throw new Error(`${file.name} was not imported: ${error.message}`);
+    }),
   );
   if (conversation === undefined) return;
   notify("done", `Imported “${conversation.title}”.`);

@@ -3,7 +3,7 @@ import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 const atOnce = 24;
-const perPause = 12;
+const perPause = 8;
 const pauseMs = 200;
 
 /** Safari has no requestIdleCallback. */

@@ -157,14 +157,14 @@ function Tiles(): JSX.Element {
         }
       />
       <Tile
-        name="Waiting for the disk"
+        name="Disk wait"
         value={now.stallShare === undefined ? "–" : percent(now.stallShare)}
         unit="of the time"
         note=""
       />
       {(plan?.strategy === "experts" || now.hitRate !== undefined) && (
         <Tile
-          name="Experts in memory"
+          name="Expert hits"
           value={now.hitRate === undefined ? "–" : percent(now.hitRate)}
           unit="of those chosen"
           note={plan === undefined ? "" : `expected ${percent(plan.expertHitRate)}`}
