@@ -10,9 +10,10 @@ namespace ops {
 
 namespace {
 
-// A part streams about this much weight: short enough to balance threads and answer a cancel flag, long enough that
-// claiming it costs nothing and the prefetcher runs.
-constexpr int64_t kPartBytes = 64 * 1024;
+// Bytes of weight in a part: short enough to balance threads and answer a cancel flag, long enough that what a kernel
+// does once a call (it puts the activations into its own order) costs little beside them. Within these bounds a thread
+// gets some kPartsPerThread parts.
+constexpr int64_t kPartBytesLow = 64 * 1024, kPartBytesHigh = 256 * 1024, kPartsPerThread = 32;
 // The many-row kernels pack the activations once per call, so a part has many weight rows; tiles are 16 rows high.
 constexpr int64_t kGemmRowsLow = 64, kGemmRowsHigh = 512;
 // Results waiting for `out +=` live in thread scratch.
@@ -30,8 +31,10 @@ int64_t rows_per_part(Host& host, const ProductTask& task, int64_t rows) {
     int64_t share = rows / (host.pool().threads() * 4);
     step = std::min(std::max(round_up(share, 16), kGemmRowsLow), kGemmRowsHigh);
   } else {
+    int64_t share = rows * task.weight->row_bytes / (host.pool().threads() * kPartsPerThread);
+    int64_t bytes = std::min(std::max(share, kPartBytesLow), kPartBytesHigh);
     // More token rows multiply the work of each weight byte.
-    int64_t bytes = kPartBytes / std::max<int64_t>(1, std::min(task.n, 8));
+    bytes /= std::max<int64_t>(1, std::min(task.n, 8));
     step = std::max<int64_t>(16, bytes / task.weight->row_bytes / 16 * 16);
   }
   if (task.add) {
