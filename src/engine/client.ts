@@ -2,6 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.js";
 import type { OpenParts } from "./host.js";
+import { unpack } from "./parcel.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
 import { startHere, startProcess, startWorker, type Transport } from "./transports.js";
 import { fromWire } from "./wire.js";
@@ -175,7 +176,7 @@ class Link {
         this.opening = undefined;
         return;
       case "events":
-        for (const { job, event } of message.events) this.jobs.get(job)?.onEvent(event);
+        unpack(message.events, (job, event) => this.jobs.get(job)?.onEvent(event));
         return;
       case "done":
       case "failed": {

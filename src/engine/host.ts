@@ -2,6 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import { StopSignal } from "./cancel.js";
 import { Engine } from "./engine.js";
+import { type Addressed, pack } from "./parcel.js";
 import type { EngineParts } from "./parts.js";
 import type { EngineOptions, FromEngine, JobEvent, ToEngine } from "./protocol.js";
 import { toWire } from "./wire.js";
@@ -24,10 +25,10 @@ export type OpenParts = (
   stop?: Int32Array,
 ) => Promise<EngineParts>;
 
-/** Events of one moment go in one message. */
+/** Events of a pass go in one message, before the next one begins. */
 class Outbox {
   private readonly port: Port;
-  private events: { job: number; event: JobEvent }[] = [];
+  private events: Addressed[] = [];
   private readonly values: ArrayBuffer[] = [];
 
   constructor(port: Port) {
@@ -36,8 +37,11 @@ class Outbox {
 
   add(job: number, event: JobEvent): void {
     this.events.push({ job, event });
-    if (event.kind === "logits" || event.kind === "logprobs") this.values.push(event.values.buffer as ArrayBuffer);
-    if (this.events.length === 1) queueMicrotask(() => this.flush());
+    if (event.kind === "logits" || event.kind === "logprobs") {
+      // Those of a pass may be hundreds of megabytes: slice by slice they are not here all at once.
+      this.values.push(event.values.buffer as ArrayBuffer);
+      this.flush();
+    } else if (this.events.length === 1) setImmediate(() => this.flush());
   }
 
   /** Behind the events that came before. */
@@ -50,7 +54,7 @@ class Outbox {
     if (this.events.length === 0) return;
     const { events } = this;
     this.events = [];
-    this.port.post({ type: "events", events }, this.values.splice(0));
+    this.port.post({ type: "events", events: pack(events) }, this.values.splice(0));
   }
 }
 

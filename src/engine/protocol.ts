@@ -8,6 +8,7 @@ import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { PlanSummary } from "../weights/plan-summary-types.js";
+import type { Parcel } from "./parcel.js";
 
 export type { TokenLogprobs };
 
@@ -269,8 +270,8 @@ export type FromEngine =
   /** Opening gets on; counted are weights that are read into memory. */
   | { readonly type: "loading"; readonly loadedBytes: number; readonly totalBytes: number }
   | { readonly type: "openFailed"; readonly error: WireError }
-  /** What happened in a stretch of a pass, in order: a message costs as much as a row of a small model. */
-  | { readonly type: "events"; readonly events: readonly { readonly job: number; readonly event: JobEvent }[] }
+  /** What happened in a pass, in order: a message costs as much as a row of a small model. */
+  | { readonly type: "events"; readonly events: readonly Parcel[] }
   | { readonly type: "done"; readonly job: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly job: number; readonly error: WireError }
   | { readonly type: "closed" };
