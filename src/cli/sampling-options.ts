@@ -50,17 +50,19 @@ const numbers: readonly (readonly [flags: string, setting: NumericSetting, help:
   ["--seed <n>", "seed", "same seed, same text (default: random)"],
 ];
 
+/** What llama.cpp calls them too; taken, not shown. */
+const aliases: readonly (readonly [flag: string, setting: NumericSetting])[] = [
+  ["--temp", "temperature"],
+  ["--top-nsigma", "topNSigma"],
+  ["--typical-p", "typical"],
+];
+
 export function addSamplingOptions(command: Command): Command {
   command.option("-n, --max-tokens <n>", "most tokens to generate (default 512, -1 = until the context is full)", (t) =>
     parseInteger(t, "--max-tokens", -1, most),
   );
-  for (const [flags, setting, help] of numbers) {
-    const name = flags.split(" ", 1)[0]!;
-    const [min, max, whole] = samplingRanges[setting];
-    const option = new Option(flags, help).argParser((t) => (whole ? parseInteger : parseNumber)(t, name, min, max));
-    option.attributeName = () => setting;
-    command.addOption(option);
-  }
+  for (const [flags, setting, help] of numbers) command.addOption(numberOption(flags, setting, help));
+  for (const [flag, setting] of aliases) command.addOption(numberOption(`${flag} <n>`, setting).hideHelp());
   return command
     .option(
       "--dry-sequence-breaker <text>",
@@ -70,14 +72,23 @@ export function addSamplingOptions(command: Command): Command {
     .option("--samplers <names>", `samplers in their order, separated by ; (default ${samplerNames.join(";")})`, (t) =>
       t.split(";").map((name) => parseChoice(name.trim(), "--samplers", samplerNames)),
     )
-    .addOption(samplerSequence())
+    .addOption(samplerSequence("--sampling-seq"))
+    .addOption(samplerSequence("--sampler-seq").hideHelp())
     .option("--logit-bias <id=bias>", "add to a token's logit, -inf bans it (repeatable)", collectBias)
     .option("--stop <text>", "end before this text (repeatable)", (t, all: string[] = []) => [...all, t])
     .option("--ignore-eos", "never let the model end by itself");
 }
 
-function samplerSequence(): Option {
-  const option = new Option("--sampling-seq <letters>", `the same by letters (default ${samplerLetters})`);
+function numberOption(flags: string, setting: NumericSetting, help?: string): Option {
+  const name = flags.split(" ", 1)[0]!;
+  const [min, max, whole] = samplingRanges[setting];
+  const option = new Option(flags, help).argParser((t) => (whole ? parseInteger : parseNumber)(t, name, min, max));
+  option.attributeName = () => setting;
+  return option;
+}
+
+function samplerSequence(flag: string): Option {
+  const option = new Option(`${flag} <letters>`, `the same by letters (default ${samplerLetters})`);
   option.attributeName = () => "samplers";
   return option.argParser(samplersOfLetters);
 }

@@ -2,23 +2,16 @@
 import { chatTemplates } from "../chat/template-source.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
-import type { Checkpoint, Metadata } from "../formats/types.js";
+import type { Checkpoint } from "../formats/types.js";
 import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
 import { createOps } from "../ops/index.js";
 import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
-import {
-  type NumericSetting,
-  recommendedKeys,
-  type SamplerName,
-  type SamplingSettings,
-  samplerNames,
-  samplingRanges,
-} from "../sampling/settings.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { mostSequences } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
 import type { EngineOptions, ModelInfo } from "./protocol.js";
+import { recommendedSampling } from "./recommended.js";
 import { logitRowsOf, planResources } from "./resources.js";
 
 /**
@@ -88,7 +81,7 @@ export async function openParts(
       bosText: textOf(tokenizer, tokenizer.special.bos),
       eosText: textOf(tokenizer, tokenizer.special.eos),
       chatTemplate: chatTemplates(metadata).get("default"),
-      samplingDefaults: samplingDefaults(metadata),
+      samplingDefaults: recommendedSampling(metadata),
     };
     return {
       info,
@@ -163,23 +156,4 @@ function passWeightBytes({ config, weightBytes }: ModelDescription): number {
 
 function textOf(tokenizer: Tokenizer, id: number | undefined): string {
   return id === undefined ? "" : tokenizer.piece(id);
-}
-
-/** general.sampling.*: what the model's makers recommend. Values out of range are theirs to repair: ignored. */
-function samplingDefaults(metadata: Metadata): Partial<SamplingSettings> {
-  const found: Partial<Record<NumericSetting, number>> = {};
-  for (const [key, setting] of Object.entries(recommendedKeys)) {
-    const value = metadata.get(`general.sampling.${key}`);
-    const [min, max, whole] = samplingRanges[setting];
-    if (typeof value !== "number" || !(value >= min && value <= max) || (whole && !Number.isInteger(value))) continue;
-    found[setting] = value;
-  }
-  const names = metadata.get("general.sampling.sequence");
-  const samplers = typeof names === "string" ? names.split(";") : [];
-  const known = samplers.length > 0 && samplers.length <= samplerNames.length && samplers.every(isSampler);
-  return { ...found, ...(known && { samplers: samplers as SamplerName[] }) };
-}
-
-function isSampler(name: string): boolean {
-  return (samplerNames as readonly string[]).includes(name);
 }

@@ -12,7 +12,7 @@ import { minP } from "./min-p.js";
 import { Mirostat } from "./mirostat.js";
 import { Penalties } from "./penalties.js";
 import { Rng } from "./rng.js";
-import { checkSampling, type SamplerName, type SamplingSettings } from "./settings.js";
+import { checkSampling, mostBias, type SamplerName, type SamplingSettings } from "./settings.js";
 import { dynamicTemperature, temperature } from "./temperature.js";
 import { topK } from "./top-k.js";
 import { topNSigma } from "./top-n-sigma.js";
@@ -58,7 +58,9 @@ export class SamplerChain {
     this.candidates = candidates;
     this.rng = new Rng(settings.seed);
     this.biasIds = Int32Array.from(settings.logitBias, ([id]) => id);
-    this.biases = Float64Array.from(settings.logitBias, ([, bias]) => bias);
+    this.biases = Float64Array.from(settings.logitBias, ([, bias]) =>
+      bias === -Infinity ? bias : Math.max(-mostBias, Math.min(mostBias, bias)),
+    );
     this.mirostat =
       settings.mirostat === 0
         ? undefined

@@ -277,3 +277,24 @@ test("a vocabulary of 262,144 is sampled without heap growth", () => {
     assert.ok(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers < 10 * 4096);
   }
 });
+
+test("a bias of any size is a finite one, also twice, with a draw behind it", () => {
+  const row = Float32Array.of(1, 3, 3, 2);
+  const most = Number.MAX_VALUE;
+  for (const topK of [0, 1, 40]) {
+    const choose = (logitBias: [number, number][]): number =>
+      chainOf(settings({ temperature: 1, topK, logitBias }), new Candidates(4), 100).sample(row);
+    assert.equal(
+      choose([
+        [3, most],
+        [3, most],
+      ]),
+      3,
+    );
+    const all = [0, 1, 2].flatMap((id): [number, number][] => [
+      [id, -most],
+      [id, -most],
+    ]);
+    assert.equal(choose(all), 3);
+  }
+});

@@ -68,7 +68,7 @@ export interface SamplingSettings {
   readonly mirostatEta: number;
   /** Which samplers run, and in which order. */
   readonly samplers: readonly SamplerName[];
-  /** Added to logits before everything else; -Infinity bans a token. */
+  /** Added to logits before everything else, at most 1e30 either way; -Infinity bans a token. */
   readonly logitBias: readonly (readonly [id: number, bias: number])[];
   /** Same seed, same settings, same text. */
   readonly seed: number;
@@ -150,6 +150,9 @@ export const recommendedKeys: Readonly<Record<string, NumericSetting>> = {
   mirostat_tau: "mirostatTau",
   mirostat_eta: "mirostatEta",
 };
+
+/** A finite bias counts up to here: several of one token must not add up to infinity. */
+export const mostBias = 1e30;
 
 /** Scanning a vocabulary for a breaker costs milliseconds: a request may not ask for thousands. */
 export const mostBreakers = 32;
