@@ -2,25 +2,29 @@
 // an output costs 32 / kLanes vectors. To keep a tile of 4 x kTile outputs in registers, one pass does kLanes of the 32
 // residues; the passes re-read their chunk of k from L1. Included by the ISA source, which provides
 //   F, kLanes                      a vector of kLanes floats
-//   kTile, kRows                   token rows of a tile, weight rows of a panel
+//   kTile                          token rows of a tile
+//   kRows, kGroup, kChunk          weight rows, token rows and values of k that are worked on at a time
+//   kPanel                         whether halves are converted into a panel of floats first, or by each tile that
+//                                  loads them, which pays where the conversion has ports of its own
 //   f_load f_store f_fma f_zero
-//   f_convert<Dtype>(from, to)     32 values to float
+//   f_weights<Dtype>(p)            kLanes weights to floats; with a panel only of F32
+//   f_convert<Dtype>(from, to)     32 weights to floats; only with a panel
 //   f_reduce4(p, stride, out)      the canonical tree of 4 outputs, partials `stride` floats apart
 //
 // Loops, outermost first: kGroup token rows, kRows weight rows, kChunk values of k, tiles, quadruples of weight rows,
-// passes. Partial sums are parked in the scratch between chunks of k, so that the operands of a tile stay in L1.
+// passes. A tile's chunk of activations stays in L1 while all weight rows pass by out of L2. Partial sums are parked in
+// the scratch between chunks of k; a chunk must be long, as it pays for loading and storing them.
 
-constexpr int kChunk = 512;
-constexpr int kGroup = 1024 / kRows;
 constexpr size_t kParkFloats = static_cast<size_t>(kGroup) * kRows * 32;  // [kGroup][kRows][32]
-constexpr size_t kPanelFloats = static_cast<size_t>(kRows) * kChunk;      // [kRows][kChunk] float weights
-constexpr size_t kTailFloats = static_cast<size_t>(kGroup) * 32;          // [kGroup][32] zero-padded last values
+constexpr size_t kPanelFloats = kPanel ? static_cast<size_t>(kRows) * kChunk : 0;  // [kRows][kChunk] float weights
+constexpr size_t kTailFloats = static_cast<size_t>(kGroup + kRows) * 32;  // zero-padded last values of every row
 static_assert((kParkFloats + kPanelFloats + kTailFloats) * sizeof(float) <= kScratchBytes, "scratch");
 
-// 4 weight rows times T token rows, residues [0, kLanes) of every 32 values. w [4][kChunk], x T pointers,
+// 4 weight rows times T token rows, residues [0, kLanes) of every 32 values. w 4 pointers, x T pointers,
 // park [T][kRows][32].
-template <int T>
-static void float_tile(const float* w, const float* const* x, int blocks, float* park, bool first) {
+template <Dtype D, int T>
+static void float_tile(const uint8_t* const* w, const float* const* x, int blocks, float* park, bool first) {
+  constexpr int kSize = D == F32 ? 4 : 2;
   F acc[4][T];
 #pragma GCC unroll 8
   for (int t = 0; t < T; t++) {
@@ -30,7 +34,7 @@ static void float_tile(const float* w, const float* const* x, int blocks, float*
   for (int64_t k = 0; k < 32 * static_cast<int64_t>(blocks); k += 32) {
     F v[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) v[r] = f_load(w + r * kChunk + k);
+    for (int r = 0; r < 4; r++) v[r] = f_weights<D>(w[r] + k * kSize);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
       const F a = f_load(x[t] + k);
@@ -45,71 +49,77 @@ static void float_tile(const float* w, const float* const* x, int blocks, float*
   }
 }
 
-typedef void (*FloatTileFn)(const float* w, const float* const* x, int blocks, float* park, bool first);
+typedef void (*FloatTileFn)(const uint8_t* const* w, const float* const* x, int blocks, float* park, bool first);
 
-static const FloatTileFn kFloatTiles[] = {nullptr,       float_tile<1>, float_tile<2>, float_tile<3>,
+template <Dtype D>
+static const FloatTileFn kFloatTiles[] = {nullptr,          float_tile<D, 1>, float_tile<D, 2>, float_tile<D, 3>,
 #if HW_GEMM_TILE > 3
-                                          float_tile<4>, float_tile<5>, float_tile<6>,
+                                          float_tile<D, 4>, float_tile<D, 5>, float_tile<D, 6>,
 #endif
 };
-
-// Values [k0, k0 + kc) of a weight row as floats, zero-padded to a multiple of 32.
-template <Dtype D>
-static void float_row(const uint8_t* w, int kc, float* out) {
-  constexpr int kSize = D == F32 ? 4 : 2;
-  int k = 0;
-  for (; k + 32 <= kc; k += 32) f_convert<D>(w + k * kSize, out + k);
-  if (k == kc) return;
-  alignas(64) uint8_t last[128] = {};
-  for (int i = 0; i < (kc - k) * kSize; i++) last[i] = w[k * kSize + i];
-  f_convert<D>(last, out + k);
-}
 
 template <Dtype D>
 static void gemm_float(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                        const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
   constexpr int kSize = D == F32 ? 4 : 2;
+  constexpr bool kUnpack = kPanel && D != F32;
+  constexpr Dtype kTileType = kUnpack ? F32 : D;
   float* const park = static_cast<float*>(scratch);
   float* const panel = park + kParkFloats;
   float* const tails = panel + kPanelFloats;
-  const int whole = cols & ~31;
+  uint8_t* const weight_tails = reinterpret_cast<uint8_t*>(tails + 32 * kGroup);  // [kRows][32 values of 4 bytes]
+  const int whole = cols & ~31, rest = cols - whole;
 
   for (int n0 = 0; n0 < n; n0 += kGroup) {
     const int nn = n - n0 < kGroup ? n - n0 : kGroup;
     const int tile_count = (nn + kTile - 1) / kTile;
     const int base = nn / tile_count, longer = nn % tile_count;
     const auto row = [&](int t) { return acts->f32 + (pick ? pick[n0 + t] : n0 + t) * acts->f32_stride; };
-    for (int t = 0; whole < cols && t < nn; t++) {
+    for (int t = 0; rest > 0 && t < nn; t++) {
       const float* x = row(t);
-      for (int i = 0; i < 32; i++) tails[32 * t + i] = whole + i < cols ? x[whole + i] : 0;
+      for (int i = 0; i < 32; i++) tails[32 * t + i] = i < rest ? x[whole + i] : 0;
     }
     for (int r0 = 0; r0 < rows; r0 += kRows) {
       const int valid = rows - r0 < kRows ? rows - r0 : kRows;
       const int quads = (valid + 3) / 4;
+      // Rows past the end repeat the last one.
+      const auto weights = [&](int r) { return w + (r < valid ? r0 + r : rows - 1) * row_bytes; };
+      for (int r = 0; rest > 0 && r < 4 * quads; r++) {
+        uint8_t *const to = weight_tails + 128 * r, padded[128] = {};
+        const uint8_t* from = weights(r) + static_cast<int64_t>(whole) * kSize;
+        for (int i = 0; i < rest * kSize; i++) padded[i] = from[i];
+        if constexpr (kUnpack) f_convert<D>(padded, reinterpret_cast<float*>(to));
+        else for (int i = 0; i < 128; i++) to[i] = padded[i];
+      }
       for (int k0 = 0; k0 < cols; k0 += kChunk) {
-        const int kc = cols - k0 < kChunk ? cols - k0 : kChunk;
-        for (int r = 0; r < 4 * quads; r++) {  // rows past the end repeat the last one
-          const int64_t from = r < valid ? r0 + r : rows - 1;
-          float_row<D>(w + from * row_bytes + static_cast<int64_t>(k0) * kSize, kc, panel + r * kChunk);
-        }
+        const int kc = whole - k0 < kChunk ? whole - k0 : kChunk;  // whole blocks of the chunk
+        const bool tail = cols - k0 <= kChunk && rest > 0;
+        if constexpr (kUnpack)
+          for (int r = 0; r < 4 * quads; r++)
+            for (int k = 0; k < kc; k += 32)
+              f_convert<D>(weights(r) + static_cast<int64_t>(k0 + k) * kSize, panel + r * kChunk + k);
         for (int i = 0, t = 0; i < tile_count; i++) {
           const int count = base + (i < longer);
-          const float* x[kTile];
-          const float* tail[kTile];
-          for (int j = 0; j < count; j++) {
-            x[j] = row(t + j) + k0;
-            tail[j] = tails + 32 * (t + j);
-          }
+          const FloatTileFn tile = kFloatTiles<kTileType>[count];
           for (int quad = 0; quad < quads; quad++) {
             float* at = park + (t * kRows + 4 * quad) * 32;
-            const float* wq = panel + 4 * quad * kChunk;
             for (int pass = 0; pass < 32; pass += kLanes) {
+              const int offset = pass * (kUnpack ? 4 : kSize);
+              const uint8_t* wp[4];
               const float* xp[kTile];
-              for (int j = 0; j < count; j++) xp[j] = x[j] + pass;
-              kFloatTiles[count](wq + pass, xp, kc / 32, at + pass, k0 == 0);
-              if (kc % 32 != 0) {
-                for (int j = 0; j < count; j++) xp[j] = tail[j] + pass;
-                kFloatTiles[count](wq + (kc & ~31) + pass, xp, 1, at + pass, k0 == 0 && kc < 32);
+              if (kc > 0) {
+                for (int r = 0; r < 4; r++) {
+                  const int q = 4 * quad + r;
+                  wp[r] = (kUnpack ? reinterpret_cast<const uint8_t*>(panel + q * kChunk)
+                                   : weights(q) + static_cast<int64_t>(k0) * kSize) + offset;
+                }
+                for (int j = 0; j < count; j++) xp[j] = row(t + j) + k0 + pass;
+                tile(wp, xp, kc / 32, at + pass, k0 == 0);
+              }
+              if (tail) {
+                for (int r = 0; r < 4; r++) wp[r] = weight_tails + 128 * (4 * quad + r) + offset;
+                for (int j = 0; j < count; j++) xp[j] = tails + 32 * (t + j) + pass;
+                tile(wp, xp, 1, at + pass, k0 == 0 && kc == 0);
               }
             }
           }

@@ -15,12 +15,19 @@ namespace {
 typedef __m256 F;
 constexpr int kLanes = 8;
 constexpr int kTile = HW_GEMM_TILE;
-constexpr int kRows = 8;
+constexpr int kRows = 8, kGroup = 128, kChunk = 512;
+constexpr bool kPanel = true;
 
 inline F f_load(const float* p) { return _mm256_loadu_ps(p); }
 inline void f_store(float* p, F v) { _mm256_storeu_ps(p, v); }
 inline F f_fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 inline F f_zero() { return _mm256_setzero_ps(); }
+
+template <Dtype D>
+inline F f_weights(const uint8_t* p) {
+  static_assert(D == F32, "halves come from the panel");
+  return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+}
 
 template <Dtype D>
 inline void f_convert(const uint8_t* from, float* to) {

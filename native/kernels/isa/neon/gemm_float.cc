@@ -16,12 +16,19 @@ namespace {
 typedef float32x4_t F;
 constexpr int kLanes = 4;
 constexpr int kTile = HW_GEMM_TILE;
-constexpr int kRows = 8;
+constexpr int kRows = 8, kGroup = 128, kChunk = 512;
+constexpr bool kPanel = true;
 
 inline F f_load(const float* p) { return vld1q_f32(p); }
 inline void f_store(float* p, F v) { vst1q_f32(p, v); }
 inline F f_fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
 inline F f_zero() { return vdupq_n_f32(0); }
+
+template <Dtype D>
+inline F f_weights(const uint8_t* p) {
+  static_assert(D == F32, "halves come from the panel");
+  return vreinterpretq_f32_u8(vld1q_u8(p));
+}
 
 template <Dtype D>
 inline void f_convert(const uint8_t* from, float* to) {
