@@ -7,7 +7,8 @@
 //
 // Shape of the work, for up to kMaxQueries (token row, head) pairs at a time:
 //   1. keys in blocks of `block` rows, decoded once to f32 in scratch (or, for few queries, used packed); a small GEMM
-//      of query tiles against them gives scores[query][position in page]
+//      of query tiles against them gives scores[query][position in page]. An ISA with many
+//      registers (HW_ATTENTION_BY_KEYS) does it for many queries with lanes that are keys: attention_keys.inl
 //   2. per query: scale, softcap, m, exp, l (positions outside [k0, k1) become exact "does not exist")
 //   3. values in blocks the same way; o[query][d] stays in registers over a block, keys ascending
 // Whatever the tile, each score is the 32-partial dot and the fixed tree, and each o[d] one chain of fma over its own
@@ -175,26 +176,36 @@ inline void score_queries(const Query* x, int n, const Rows k, int32_t j0, int32
   if (n - i == 1) score_block<1>(x + i, 1, k, j0, j1, dim, fetch);
 }
 
-// m, l and the scores turned into exp(score - m).
+// m, l and the scores turned into exp(score - m). Steps of 32 positions, a vector for each partial: an index that is no
+// constant would keep the partials in memory.
 inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l) {
   const F none = V::set(-__builtin_inff()), scale = V::set(a->scale), cap = V::set(a->softcap);
-  const int32_t first = x.k0 & ~(W - 1);
+  const int32_t first = x.k0 & ~31;
   F p[NV];
-  for (int i = 0; i < NV; i++) p[i] = none;
-  for (int32_t j = first; j < x.k1; j += W) {
-    F v = V::mul(V::load(x.s + j), scale);
-    if (a->softcap > 0.0f) v = vec_softcap(v, cap);
-    v = V::keep(v, x.k0 - j, x.k1 - j, none);
-    V::store(x.s + j, v);
-    p[j / W % NV] = V::max(v, p[j / W % NV]);
+  HW_UNROLL for (int i = 0; i < NV; i++) p[i] = none;
+  for (int32_t j = first; j < x.k1; j += 32) {
+    const bool edge = j < x.k0 || j + 32 > x.k1;
+    HW_UNROLL for (int i = 0; i < NV; i++) {
+      const int32_t at = j + i * W;
+      F v = V::mul(V::load(x.s + at), scale);
+      if (a->softcap > 0.0f) v = vec_softcap(v, cap);
+      if (edge) v = V::keep(v, x.k0 - at, x.k1 - at, none);
+      V::store(x.s + at, v);
+      p[i] = V::max(v, p[i]);
+    }
   }
   *m = vec_tree_max(p);
   const F top = V::set(*m);
-  for (int i = 0; i < NV; i++) p[i] = V::zero();
-  for (int32_t j = first; j < x.k1; j += W) {
-    const F e = V::keep(vec_exp(V::sub(V::load(x.s + j), top)), x.k0 - j, x.k1 - j, V::zero());
-    V::store(x.s + j, e);
-    p[j / W % NV] = V::add(p[j / W % NV], e);
+  HW_UNROLL for (int i = 0; i < NV; i++) p[i] = V::zero();
+  for (int32_t j = first; j < x.k1; j += 32) {
+    const bool edge = j < x.k0 || j + 32 > x.k1;
+    HW_UNROLL for (int i = 0; i < NV; i++) {
+      const int32_t at = j + i * W;
+      F e = vec_exp(V::sub(V::load(x.s + at), top));
+      if (edge) e = V::keep(e, x.k0 - at, x.k1 - at, V::zero());
+      V::store(x.s + at, e);
+      p[i] = V::add(p[i], e);
+    }
   }
   *l = vec_tree_sum(p);
 }
@@ -280,7 +291,12 @@ struct Piece {
   int32_t kp, vp;            // head dimensions padded to 32 and 16
   int32_t block, first, end; // rows decoded at a time; positions some query needs
   float *decoded, *spare;    // [block][max(kp, vp)], [vp]
+  float* rows;               // [W][kp]: on their way to being transposed
 };
+
+#ifdef HW_ATTENTION_BY_KEYS
+#include "attention_keys.inl"
+#endif
 
 template <KvType T, bool packed>
 inline void all_scores(const Piece& a, const Query* x, int n) {
@@ -301,6 +317,15 @@ inline void all_scores(const Piece& a, const Query* x, int n) {
     decode_rows<T>(a.k, j0, j1, dk, a.kp, a.decoded + (int64_t)(j0 - j) * a.kp);
     score_queries(x, n, Floats{a.decoded, a.kp}, j, j1, a.kp, fetch);
   }
+}
+
+template <KvType T>
+inline void many_scores(const Piece& a, const Query* x, int n) {
+#ifdef HW_ATTENTION_BY_KEYS
+  all_scores_by_keys<T>(a, x, n);
+#else
+  all_scores<T, false>(a, x, n);
+#endif
 }
 
 template <KvType T, bool packed>
@@ -324,22 +349,24 @@ inline void all_values(const Piece& a, Query* x, int n) {
 }
 
 // Scratch, in floats: decoded rows, a spare output, then per query scores and padded copies of q and o where the head
-// is not a multiple of 32 (q) or 16 (o). At kMaxHeadDim rows take 128 KiB and a query 17 KiB: 21 queries still fit.
+// is not a multiple of 32 (q) or 16 (o). At kMaxHeadDim rows take 384 KiB and a query 1 KiB, or 17 where it must be
+// padded: 7 queries still fit.
 template <KvType T>
 void attn_piece(const AttnPiece* shape, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads,
                 const void* k, const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l, float* o,
                 void* scratch) {
   const int32_t dk = shape->head_dim_k, dv = shape->head_dim_v, kp = (dk + 31) & ~31, vp = (dv + 15) & ~15;
   const int32_t widest = kp > vp ? kp : vp;
-  int32_t block = 4096 / widest & ~15;  // 16 KiB of decoded rows: half of L1
-  block = block < 16 ? 16 : block > 64 ? 64 : block;
+  int32_t block = 4096 / widest & ~31;  // 16 KiB of decoded rows: half of L1
+  block = block < 32 ? 32 : block > 64 ? 64 : block;
   float* const decoded = (float*)scratch;
   float* const spare = decoded + (int64_t)block * widest;
-  float* const pool = spare + vp;
+  float* const turned = spare + vp;
+  float* const pool = turned + W * kp;
   const int64_t per_query = kPagePositions + (kp != dk ? kp : 0) + (vp != dv ? vp : 0);
   const int64_t fit = ((int64_t)(kScratchBytes / sizeof(float)) - (pool - decoded)) / per_query;
   const int32_t step = fit > kMaxQueries ? kMaxQueries : (int32_t)fit & ~3;
-  Piece a = {shape, (const uint8_t*)k, (const uint8_t*)v, kp, vp, block, 0, 0, decoded, spare};
+  Piece a = {shape, (const uint8_t*)k, (const uint8_t*)v, kp, vp, block, 0, 0, decoded, spare, turned};
 
   const int64_t total = (int64_t)rows * heads;
   for (int64_t c = 0; c < total; c += step) {
@@ -365,7 +392,7 @@ void attn_piece(const AttnPiece* shape, const float* q, int64_t q_row_stride, in
       a.end = k1[r] > a.end ? k1[r] : a.end;
     }
     const bool packed = n <= kPackedQueries;
-    packed ? all_scores<T, T == KV_F16>(a, x, n) : all_scores<T, false>(a, x, n);
+    packed ? all_scores<T, T == KV_F16>(a, x, n) : many_scores<T>(a, x, n);
     for (int i = 0; i < n; i++) softmax_query(shape, x[i], m + c + i, l + c + i);
     packed ? all_values<T, T == KV_F16>(a, x, n) : all_values<T, false>(a, x, n);
     if (vp != dv)

@@ -14,6 +14,7 @@ struct V {
   typedef __m512 F;
   static constexpr int W = 16;
   static constexpr int tile_queries = 4, accumulators = 16;  // attention's register tiles
+    static constexpr int key_queries = 4, key_vectors = 2;     // and its tiles of many queries
   static F in_register(F v) { return v; }
 
   static int64_t clamp(int64_t n) { return n < 0 ? 0 : n > 16 ? 16 : n; }
@@ -100,6 +101,24 @@ struct V {
     for (int e = 0; e < 2; e++)
       y[e] = add(_mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0x44), _mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0xEE));
     return add(_mm512_shuffle_ps(y[0], y[1], 0x88), _mm512_shuffle_ps(y[0], y[1], 0xDD));
+  }
+  static void transpose(F* r) {
+    F a[16], b[16];
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+      a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]), a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+      a[i + 2] = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), a[i + 3] = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+      b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
+      b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    // b[4 g + c] holds columns c, c + 4, c + 8, c + 12 of rows 4 g ...: quarters are 4 x 4 matrices of vectors now.
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+      const F lo = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), hi = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+      const F lo2 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xDD), hi2 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xDD);
+      r[c] = _mm512_shuffle_f32x4(lo, hi, 0x88), r[8 + c] = _mm512_shuffle_f32x4(lo, hi, 0xDD);
+      r[4 + c] = _mm512_shuffle_f32x4(lo2, hi2, 0x88), r[12 + c] = _mm512_shuffle_f32x4(lo2, hi2, 0xDD);
+    }
   }
   template <int QN>
   static void scatter(F v, float* const* out) {
