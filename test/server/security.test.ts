@@ -337,6 +337,33 @@ describe("bad input", () => {
     assert.equal((await postJson(chat, ask)).status, 200);
   });
 
+  it("speaks what old and careful clients speak", async () => {
+    const body = JSON.stringify(ask);
+    const post = (version: string, ...headers: string[]): string =>
+      [`POST /v1/chat/completions HTTP/${version}`, "host: localhost", ...headers, "\r\n"].join("\r\n");
+    const sized = `content-length: ${body.length}`;
+    const close = "connection: close";
+    const answers = (text: string): number => text.split('"object":"chat.completion"').length - 1;
+    const exchanges: readonly [what: string, sent: string, answers: number, begins: RegExp][] = [
+      ["HTTP/1.0", post("1.0", sized) + body, 1, /^HTTP\/1\.1 200 (?!.*chunked)/s],
+      ["three at once", (post("1.1", sized) + body).repeat(2) + post("1.1", sized, close) + body, 3, /^HTTP\/1\.1 200/],
+      ["a question first", post("1.1", sized, close, "expect: 100-continue") + body, 1, /^HTTP\/1\.1 100 Continue/],
+      [
+        "a byte a chunk",
+        `${post("1.1", close, "transfer-encoding: chunked")}${body.replace(/./g, "1\r\n$&\r\n")}0\r\n\r\n`,
+        1,
+        /^HTTP\/1\.1 200/,
+      ],
+      ["a chunk that is longer", `${post("1.1", "transfer-encoding: chunked")}5\r\n${body}`, 0, /^HTTP\/1\.1 400/],
+      ["a body that is longer", post("1.1", `content-length: ${body.length - 3}`) + body, 0, /^HTTP\/1\.1 400/],
+    ];
+    for (const [what, sent, wanted, begins] of exchanges) {
+      const { text } = await raw(server, (s) => s.write(sent));
+      assert.match(text, begins, what);
+      assert.equal(answers(text), wanted, what);
+    }
+  });
+
   it("answers unknown routes and methods with an error object", async () => {
     const wanted: readonly [string, string, number][] = [
       ["GET", "/v1/nothing", 404],
