@@ -174,7 +174,10 @@ test("stopped answers keep their words; failures say why; an ending server leave
   const ask = async (end: (answer: Message) => void) => {
     await answers.send(id, null, "go");
     const message = (await store.read(id)).messages.at(-1)!;
-    maker.events.token("some words");
+    maker.events.started(5, undefined);
+    maker.events.prompt(4, 5, 2);
+    maker.events.prompt(5, 5, 1);
+    for (const text of ["some ", "words"]) maker.events.token(text);
     end(message);
     await answers.drain();
     return (await store.read(id)).messages.at(-1)!;
@@ -184,6 +187,10 @@ test("stopped answers keep their words; failures say why; an ending server leave
     assert.equal(answers.stop(id, message), true);
   });
   assertHas(stopped, { state: "stopped", content: "some words" });
+  // What it took is told of cut answers, too.
+  const { promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs } = stopped.stats!;
+  assert.deepEqual([promptTokens, cachedTokens, generatedTokens], [5, 2, 2]);
+  assert.ok(prefillMs >= 0 && decodeMs >= 0);
   const failed = await ask(() => maker.fail(new HundredweightError("ENGINE_CRASHED", "the engine ended")));
   assertHas(failed, {
     state: "failed",

@@ -60,6 +60,8 @@ interface Live {
   readonly abort: AbortController;
   text: string;
   progress: AnswerProgress | undefined;
+  /** From its first token on, by the clock of the server: of an answer that is cut nobody else tells. */
+  stats: AnswerStats | undefined;
   full: boolean;
 }
 
@@ -165,6 +167,7 @@ export class Answers {
       abort: new AbortController(),
       text: "",
       progress: undefined,
+      stats: undefined,
       full: false,
     };
     const add = (before: Conversation) => {
@@ -239,7 +242,9 @@ export class Answers {
       const { code, message } = asHundredweightError(thrown);
       const stopped = live.abort.signal.aborted; // else the server ends
       const state = live.full ? "length" : code !== "CANCELLED" ? "failed" : stopped ? "stopped" : "interrupted";
-      ended = { ...live.message, content: live.text, state, ...(state === "failed" && { error: { code, message } }) };
+      const stats = live.stats === undefined ? {} : { stats: live.stats };
+      const failure = state === "failed" ? { error: { code, message } } : {};
+      ended = { ...live.message, content: live.text, state, ...failure, ...stats };
     } finally {
       clearInterval(timer);
     }
@@ -286,6 +291,9 @@ export class Answers {
     };
     let promptBegan = performance.now();
     let promptRows = 0;
+    let promptTokens = 0;
+    let cachedTokens = 0;
+    let firstTokenAt = 0;
     let tokens = 0;
     const recent: { at: number; tokens: number }[] = [];
     return {
@@ -298,11 +306,13 @@ export class Answers {
       started: (total, expectedSeconds) => {
         told = Number.NEGATIVE_INFINITY;
         promptBegan = performance.now();
+        promptTokens = total;
         const known = expectedSeconds === undefined ? {} : { remainingSeconds: expectedSeconds };
         tell({ phase: "prompt", done: 0, total, elapsedSeconds: 0, ...known }, promptBegan);
       },
       prompt: (done, total, rows) => {
         const now = performance.now();
+        if (promptRows === 0) cachedTokens = Math.max(0, done - rows);
         promptRows += rows; // cached positions took no time
         const elapsedSeconds = (now - promptBegan) / 1000;
         const remainingSeconds = promptRows > 0 ? ((total - done) * elapsedSeconds) / promptRows : undefined;
@@ -313,7 +323,9 @@ export class Answers {
       token: (text) => {
         append(text);
         const at = performance.now();
-        tokens++;
+        if (tokens++ === 0) firstTokenAt = at;
+        const [prefillMs, decodeMs] = [firstTokenAt - promptBegan, at - firstTokenAt];
+        live.stats = { promptTokens, cachedTokens, generatedTokens: tokens, prefillMs, decodeMs };
         recent.push({ at, tokens });
         while (recent.length > 2 && recent[1]!.at < at - rateWindowMs) recent.shift();
         const seconds = (at - recent[0]!.at) / 1000;
