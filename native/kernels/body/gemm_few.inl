@@ -141,6 +141,7 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
 template <class P>
 static void gemm_any(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                      const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
-  const MatmulFn fn = n <= kFewMost ? gemm_few<P> : gemm<P>;
+  const bool few = n <= kFewAlways || (n <= kFewRows && static_cast<int64_t>(n) * cols <= kFewBytes);
+  const MatmulFn fn = few ? gemm_few<P> : gemm<P>;
   fn(w, row_bytes, rows, cols, acts, pick, n, out, out_stride, scratch);
 }

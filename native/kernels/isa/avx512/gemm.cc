@@ -120,7 +120,9 @@ struct Micro : MicroOf<P, T, R, P::kBlock> {};
 
 #include "../../body/gemm_drive.inl"
 
-constexpr int kFewRows = 8, kFewMost = 8;  // token rows of one walk, and up to how many rows walks beat panels
+// Token rows of one walk; up to how many they beat panels whatever the width, and while the packed token rows leave the
+// first-level cache to the weights that pass through it.
+constexpr int kFewRows = 8, kFewAlways = 4, kFewBytes = 24 * 1024;
 typedef __m512 F;
 inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
 inline V v_four(const void* p) { return broadcast32(p); }

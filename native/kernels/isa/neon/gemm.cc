@@ -164,6 +164,7 @@ struct Micro : MicroOf<P, T, P::kBlock> {};
 
 #include "../../body/gemm_drive.inl"
 
+#undef HW_INLINE
 #define HW_INLINE inline __attribute__((always_inline))
 
 // sum[h][t] += 4 H weight rows times T token rows over one quad, element I of the activations a.
