@@ -2,7 +2,6 @@
 //
 //   V                       16 lanes of 32 bits, one lane per weight row (AVX2: two registers)
 //   v_load_quads(p, o, q)   16 bytes at p[row] + o of 16 rows, transposed: lane `row` of q[i] = bytes 4i .. 4i + 3
-//   v_load_quads8(p, o, q)  the same for 32 bytes
 //   v_and v_or v_add8 v_add32 v_mul16 v_srl<n> v_sll<n> v_sra<n> v_set32 v_lut v_table v_store v_load
 //   v_spread_byte<i>(v)     byte i of every lane in all four
 //   v_add_16_where(q, a, b) q + 16 in the bytes where a & b is not zero
@@ -185,7 +184,8 @@ struct PanelQ8_0 : Shape<32, 34, kOffset8, 0, 8, 8, true> {
     const V sign = v_set32(kSign8);
     V head[4], q[8];
     v_load_quads(p, at, head);
-    v_load_quads8(p, at + 2, q);
+    v_load_quads(p, at + 2, q);
+    v_load_quads(p, at + 18, q + 4);
     v_half(panel + kD, head[0]);
     for (int i = 0; i < 8; i++) sink.put(panel, i, v_xor(q[i], sign));
   }
@@ -257,7 +257,8 @@ struct PanelQ4_K : Shape<256, 144, 0, 4, 8, 8> {
     put_six_bit_scales<PanelQ4_K>(panel, head);
     for (int c = 0; c < 4; c++) {  // 32 bytes: low nibbles are group 2 c, high ones group 2 c + 1
       V q[8];
-      v_load_quads8(p, at + 16 + 32 * c, q);
+      v_load_quads(p, at + 16 + 32 * c, q);
+      v_load_quads(p, at + 32 + 32 * c, q + 4);
       sink.open(2 * c);
       for (int i = 0; i < 8; i++) sink.put(panel, 16 * c + i, v_and(q[i], nibble));
       sink.close(panel, 2 * c);
@@ -276,10 +277,12 @@ struct PanelQ5_K : Shape<256, 176, 0, 4, 8, 4> {
     v_load_quads(p, at, head);
     put_six_bit_scales<PanelQ5_K>(panel, head);
     V high[8];
-    v_load_quads8(p, at + 16, high);
+    v_load_quads(p, at + 16, high);
+    v_load_quads(p, at + 32, high + 4);
     for (int c = 0; c < 4; c++) {
       V q[8];
-      v_load_quads8(p, at + 48 + 32 * c, q);
+      v_load_quads(p, at + 48 + 32 * c, q);
+      v_load_quads(p, at + 64 + 32 * c, q + 4);
       sink.open(2 * c);
       for (int i = 0; i < 8; i++) {
         sink.put(panel, 16 * c + i, v_or(v_and(q[i], nibble), v_and(v_sll<4>(high[i]), bit4)));
@@ -344,7 +347,8 @@ struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64
     v_load_quads(p, at + 92, s);
     v_load_quads(p, at + 94, tail);
     v_half(panel + kD, v_srl<16>(tail[3]));
-    v_load_quads8(p, at, hmask[0]);
+    v_load_quads(p, at, hmask[0]);
+    v_load_quads(p, at + 16, hmask[1]);
     V six[4] = {v_and(s[1], low4), v_and(s[2], low4), v_and(v_srl<4>(s[1]), low4), v_and(v_srl<4>(s[2]), low4)};
     six[0] = v_or(six[0], v_sll<4>(v_and(s[3], two)));
     six[1] = v_or(six[1], v_sll<4>(v_and(v_srl<2>(s[3]), two)));

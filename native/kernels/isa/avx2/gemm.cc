@@ -105,11 +105,6 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   for (int i = 0; i < 4; i++) q[i] = {lo[i], hi[i]};
 }
 
-inline void v_load_quads8(const uint8_t* const* p, int64_t o, V* q) {
-  v_load_quads(p, o, q);
-  v_load_quads(p, o + 16, q + 4);
-}
-
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "../../body/gemm_unpack.inl"

@@ -75,32 +75,6 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[3] = _mm512_unpackhi_epi64(c, d);
 }
 
-// 32 bytes of each row at once: half the loads, and loads are what a core does two of a cycle. The same transpose leaves
-// two quads side by side in the halves of a register; the last shuffle brings the rows together.
-inline void v_load_quads8(const uint8_t* const* p, int64_t o, V* q) {
-  const auto two = [&](int i) {
-    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[i] + o));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
-                              _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[4 + i] + o)), 1);
-  };
-  V half[2][4];
-#pragma GCC unroll 2
-  for (int h = 0; h < 2; h++) {
-    const V r0 = two(8 * h), r1 = two(8 * h + 1), r2 = two(8 * h + 2), r3 = two(8 * h + 3);
-    const V a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpacklo_epi32(r2, r3);
-    const V c = _mm512_unpackhi_epi32(r0, r1), d = _mm512_unpackhi_epi32(r2, r3);
-    half[h][0] = _mm512_unpacklo_epi64(a, b);
-    half[h][1] = _mm512_unpackhi_epi64(a, b);
-    half[h][2] = _mm512_unpacklo_epi64(c, d);
-    half[h][3] = _mm512_unpackhi_epi64(c, d);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    q[i] = _mm512_shuffle_i64x2(half[0][i], half[1][i], 0x88);
-    q[4 + i] = _mm512_shuffle_i64x2(half[0][i], half[1][i], 0xdd);
-  }
-}
-
 // To the second level: fetches for the first hold one of its few miss buffers until memory answers. (Without the
 // attribute GCC 12 takes a function that only prefetches for one without effects and drops calls.)
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) {
