@@ -1,6 +1,5 @@
 /**
- * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run. First a row
- * for each answer in the making, then rows of prompts, as many as those who wait for their next token can bear.
+ * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run (rows.ts: which).
  *
  * A job is admitted when there are KV pages for it and for those that run to grow (promises.ts); the others wait their turn,
  * and nobody is overtaken by one that comes after, so that long ones are not starved. When pages run out the youngest goes
@@ -11,47 +10,18 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import type { KvCache } from "../kv/cache.js";
 import { pagePositions } from "../ops/ops.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
+import { Accounts } from "./accounts.js";
 import type { StopSignal } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
-import { Pass, type PassPart } from "./pass.js";
+import type { Pass, PassPart } from "./pass.js";
 import { PassClock } from "./pass-clock.js";
 import { commonPrefix, PrefixCache } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
-import type { EngineStatus, JobEvent, JobResult, LedgerEntry } from "./protocol.js";
+import type { EngineStatus, JobResult } from "./protocol.js";
 import { FairQueue } from "./queue.js";
+import { chooseRows } from "./rows.js";
+import type { Begun, Running, SchedulerJob } from "./running.js";
 import type { Task } from "./task.js";
-
-export interface SchedulerJob {
-  readonly id: number;
-  readonly user: string;
-  /** Makes the rows it is about; a job that needs the engine for itself has `alone` instead. */
-  readonly task?: Task;
-  readonly alone?: () => Promise<JobResult>;
-  readonly emit: (event: JobEvent) => void;
-  readonly settle: (outcome: JobResult | HundredweightError) => void;
-}
-
-/** What is known of a job from its first beginning to its end, also while it was sent back to wait. */
-interface Begun {
-  readonly seniority: number;
-  /** Of its generated tokens, those in the status already. */
-  counted: number;
-  /** Positions that were evaluated once; what is done again is no progress of the prompt. */
-  reached: number;
-}
-
-interface Running {
-  readonly job: SchedulerJob;
-  readonly task: Task;
-  readonly sequence: number;
-  readonly tokens: Int32Array;
-  readonly begun: Begun;
-  readonly seniority: number;
-  /** Prompt rows that others got since this one was admitted. */
-  overtaken: number;
-  /** The last pass it was part of. */
-  servedIn: number;
-}
 
 export interface SchedulerOptions {
   readonly parts: EngineParts;
@@ -92,20 +62,11 @@ export class Scheduler {
   /** Sequences are longer than what they hold: whoever comes now, waits. */
   private inPass = false;
   private readonly afterPass: (() => void)[] = [];
-  private counts = {
-    passes: 0,
-    promptTokens: 0,
-    cachedTokens: 0,
-    generatedTokens: 0,
-    preemptions: 0,
-    recomputedTokens: 0,
-  };
-  private lastPass: EngineStatus["lastPass"];
-  /** Rows of the largest pass. */
-  mostRows = 0;
+  private readonly accounts: Accounts;
 
   constructor(options: SchedulerOptions) {
     this.o = options;
+    this.accounts = new Accounts(options.parts.info.passWeightBytes);
     this.prefixes = new PrefixCache(options.cache, options.keptSequences);
   }
 
@@ -171,6 +132,11 @@ export class Scheduler {
     for (const entry of this.running.values()) this.finish(entry, error);
   }
 
+  /** Rows of the largest pass. */
+  get mostRows(): number {
+    return this.accounts.mostRows;
+  }
+
   status(): EngineStatus {
     const { used, pages } = this.o.cache.usage();
     const paused = [...this.paused].filter((id) => this.running.has(id)).length;
@@ -180,8 +146,8 @@ export class Scheduler {
       paused,
       kvTokensUsed: used * pagePositions,
       kvTokens: pages * pagePositions,
-      ...this.counts,
-      lastPass: this.lastPass,
+      ...this.accounts.counts,
+      lastPass: this.accounts.lastPass,
     };
   }
 
@@ -272,11 +238,10 @@ export class Scheduler {
       begun,
       seniority: begun.seniority,
       overtaken: 0,
-      servedIn: this.counts.passes,
+      servedIn: this.accounts.counts.passes,
     });
     if (before !== undefined) return true;
-    this.counts.promptTokens += prefix.length; // the others when they have been read
-    this.counts.cachedTokens += prefix.length;
+    this.accounts.reused(prefix.length);
     task.start(prefix.length);
     return true;
   }
@@ -307,7 +272,12 @@ export class Scheduler {
   /** The rows of the next pass, for which there are pages; undefined when there is nothing to do. */
   private plan(): Pass | undefined {
     for (;;) {
-      const pass = this.choose();
+      const active = [...this.running.values()].filter(({ job }) => !this.paused.has(job.id));
+      const pass = chooseRows(active, this.o.cache, {
+        pass: this.accounts.counts.passes,
+        mostRows: this.o.parts.info.chunkRows,
+        promptRows: this.clock.promptRows(),
+      });
       if (pass === undefined || this.makeRoom(pass)) return pass;
     }
   }
@@ -330,34 +300,8 @@ export class Scheduler {
     this.prefixes.keep({ sequence, tokens: task.tokens });
     this.sentBack.set(job.id, begun);
     this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < seniority);
-    this.counts.preemptions++;
+    this.accounts.counts.preemptions++;
     this.mayAdmit = false; // until somebody ends or comes
-  }
-
-  private choose(): Pass | undefined {
-    const { cache, parts } = this.o;
-    const { chunkRows } = parts.info;
-    const pass = new Pass();
-    const left = (entry: Running): number => entry.task.known - cache.length(entry.sequence);
-    const active = [...this.running.values()].filter(({ job }) => !this.paused.has(job.id));
-    // In a pass too small for all, those that have waited longest.
-    const answers = active.filter((e) => left(e) === 1).sort((a, b) => a.servedIn - b.servedIn);
-    for (const entry of answers.slice(0, chunkRows)) this.place(pass, entry, 1);
-    const prompts = active.filter((e) => left(e) > 1);
-    // The shortest first, but whoever waits gets nearer to the front with every row of another.
-    prompts.sort((a, b) => left(a) - a.overtaken - (left(b) - b.overtaken));
-    const most = Math.min(chunkRows, pass.rows + (answers.length > 0 ? this.clock.promptRows() : chunkRows));
-    for (const entry of prompts) {
-      const rows = Math.min(left(entry), most - pass.rows);
-      if (rows > 0) this.place(pass, entry, rows);
-    }
-    for (const entry of prompts) entry.overtaken += pass.rows - answers.length;
-    return pass.rows === 0 ? undefined : pass;
-  }
-
-  private place(pass: Pass, entry: Running, rows: number): void {
-    entry.servedIn = this.counts.passes;
-    pass.add(entry.task, entry.sequence, this.o.cache.length(entry.sequence), rows);
   }
 
   private async execute(pass: Pass): Promise<void> {
@@ -399,26 +343,12 @@ export class Scheduler {
   }
 
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
-    const { parts, cache } = this.o;
-    this.counts.passes++;
-    this.mostRows = Math.max(this.mostRows, pass.rows);
+    const { cache } = this.o;
     this.clock.record(pass.rows, pass.single, elapsedMs);
-    const ledgerOf = (position: number, rows: number): LedgerEntry =>
-      ledgerEntry({ position, rows, elapsedMs }, traffic, parts.info.passWeightBytes);
-    this.lastPass = { ...ledgerOf(pass.parts[0]!.from, pass.rows), elapsedMs };
-    for (const [i, { from, rows, task }] of pass.parts.entries()) {
-      const { job, sequence, begun } = entries[i]!;
-      const total = from < task.promptTokens && begun.counted === 0 ? task.promptTokens : 0;
-      const { reached } = begun;
-      begun.reached = Math.max(reached, from + rows);
-      this.counts.recomputedTokens += Math.max(0, Math.min(reached, from + rows) - from);
-      this.counts.promptTokens += Math.max(
-        0,
-        Math.min(begun.reached, task.promptTokens) - Math.min(reached, task.promptTokens),
-      );
-      this.counts.generatedTokens += task.generated - begun.counted;
-      begun.counted = task.generated;
-      job.emit({ kind: "pass", entry: ledgerOf(from, rows), done: from + rows, total });
+    this.accounts.passed(pass, traffic, elapsedMs);
+    for (const [i, part] of pass.parts.entries()) {
+      const { sequence, from, rows, task } = part;
+      this.accounts.served(part, entries[i]!);
       task.passed();
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
       if (cache.windowed && from + rows === task.promptTokens && task.result === undefined)
@@ -451,23 +381,4 @@ export class Scheduler {
     this.mayAdmit = true;
     job.settle(outcome);
   }
-}
-
-export function ledgerEntry(
-  pass: { readonly position: number; readonly rows: number; readonly elapsedMs: number },
-  traffic: PassTraffic | undefined,
-  weightBytes: number,
-): LedgerEntry {
-  const stallMs = traffic?.stallMs ?? 0;
-  return {
-    position: pass.position,
-    rows: pass.rows,
-    diskBytes: traffic?.diskBytes ?? 0,
-    pinnedBytes: traffic?.pinnedBytes ?? weightBytes,
-    stallMs,
-    computeMs: Math.max(0, pass.elapsedMs - stallMs),
-    expertHits: traffic?.expertHits ?? 0,
-    expertMisses: traffic?.expertMisses ?? 0,
-    acceptedDrafts: 0,
-  };
 }

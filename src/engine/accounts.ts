@@ -1,0 +1,73 @@
+/** What the passes came to: the engine's counters, and what each job is told of a pass it was part of. */
+import type { PassTraffic } from "../weights/ledger.js";
+import type { Pass, PassPart } from "./pass.js";
+import type { EngineStatus, LedgerEntry } from "./protocol.js";
+import type { Running } from "./running.js";
+
+export class Accounts {
+  readonly counts = {
+    passes: 0,
+    promptTokens: 0,
+    cachedTokens: 0,
+    generatedTokens: 0,
+    preemptions: 0,
+    recomputedTokens: 0,
+  };
+  lastPass: EngineStatus["lastPass"];
+  /** Rows of the largest pass. */
+  mostRows = 0;
+  private readonly passWeightBytes: number;
+  private traffic: PassTraffic | undefined;
+
+  constructor(passWeightBytes: number) {
+    this.passWeightBytes = passWeightBytes;
+  }
+
+  /** Tokens of a prompt that need not be evaluated; the others count when they have been. */
+  reused(tokens: number): void {
+    this.counts.promptTokens += tokens;
+    this.counts.cachedTokens += tokens;
+  }
+
+  passed(pass: Pass, traffic: PassTraffic | undefined, elapsedMs: number): void {
+    this.counts.passes++;
+    this.mostRows = Math.max(this.mostRows, pass.rows);
+    this.traffic = traffic;
+    const shape = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs };
+    this.lastPass = { ...ledgerEntry(shape, traffic, this.passWeightBytes), elapsedMs };
+  }
+
+  /** One job's part of the pass that is over. */
+  served({ from, rows, task }: PassPart, { job, begun }: Running): void {
+    const total = from < task.promptTokens && begun.counted === 0 ? task.promptTokens : 0;
+    const { reached } = begun;
+    const done = from + rows;
+    begun.reached = Math.max(reached, done);
+    this.counts.recomputedTokens += Math.max(0, Math.min(reached, done) - from);
+    const ofPrompt = (position: number): number => Math.min(position, task.promptTokens);
+    this.counts.promptTokens += Math.max(0, ofPrompt(begun.reached) - ofPrompt(reached));
+    this.counts.generatedTokens += task.generated - begun.counted;
+    begun.counted = task.generated;
+    const shape = { position: from, rows, elapsedMs: this.lastPass?.elapsedMs ?? 0 };
+    job.emit({ kind: "pass", entry: ledgerEntry(shape, this.traffic, this.passWeightBytes), done, total });
+  }
+}
+
+export function ledgerEntry(
+  pass: { readonly position: number; readonly rows: number; readonly elapsedMs: number },
+  traffic: PassTraffic | undefined,
+  weightBytes: number,
+): LedgerEntry {
+  const stallMs = traffic?.stallMs ?? 0;
+  return {
+    position: pass.position,
+    rows: pass.rows,
+    diskBytes: traffic?.diskBytes ?? 0,
+    pinnedBytes: traffic?.pinnedBytes ?? weightBytes,
+    stallMs,
+    computeMs: Math.max(0, pass.elapsedMs - stallMs),
+    expertHits: traffic?.expertHits ?? 0,
+    expertMisses: traffic?.expertMisses ?? 0,
+    acceptedDrafts: 0,
+  };
+}

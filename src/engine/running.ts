@@ -1,0 +1,36 @@
+/** A job as it was submitted, and what the scheduler knows of it once it runs. */
+import type { HundredweightError } from "../errors.js";
+import type { JobEvent, JobResult } from "./protocol.js";
+import type { Task } from "./task.js";
+
+export interface SchedulerJob {
+  readonly id: number;
+  readonly user: string;
+  /** Makes the rows it is about; a job that needs the engine for itself has `alone` instead. */
+  readonly task?: Task;
+  readonly alone?: () => Promise<JobResult>;
+  readonly emit: (event: JobEvent) => void;
+  readonly settle: (outcome: JobResult | HundredweightError) => void;
+}
+
+/** What is known of a job from its first beginning to its end, also while it was sent back to wait. */
+export interface Begun {
+  readonly seniority: number;
+  /** Of its generated tokens, those in the status already. */
+  counted: number;
+  /** Positions that were evaluated once; what is done again is no progress of the prompt. */
+  reached: number;
+}
+
+export interface Running {
+  readonly job: SchedulerJob;
+  readonly task: Task;
+  readonly sequence: number;
+  readonly tokens: Int32Array;
+  readonly begun: Begun;
+  readonly seniority: number;
+  /** Prompt rows that others got since this one was admitted. */
+  overtaken: number;
+  /** The last pass it was part of. */
+  servedIn: number;
+}
