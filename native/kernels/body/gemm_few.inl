@@ -5,6 +5,7 @@
 //   v_four(p)               4 activation bytes, or 4 bytes of anything, in every lane
 //   v_mul_add32(a, b, c)    a * b + c, 32-bit lanes
 //   v_pairs(sum, w, a)      two signed 16-bit products a lane, added to sum
+//   v_prefetch_near(p)      to the first-level cache
 //   F f_zero f_load f_store f_set f_mul f_fma f_of(V)
 //
 // One call of `few_panel` walks 16 weight rows block by block; the tile holds all token rows for the k at hand.
@@ -41,7 +42,7 @@ struct Dots {
   template <int kLines>
   HW_INLINE void fetch() {
 #pragma GCC unroll 8
-    for (int i = 0; i < kLines; i++) v_prefetch(ahead + 64 * i);
+    for (int i = 0; i < kLines; i++) v_prefetch_near(ahead + 64 * i);
     ahead += 64 * kLines;
   }
 };
