@@ -15,6 +15,7 @@ export interface SchedulerJob {
 
 /** What is known of a job from its first beginning to its end, also while it was sent back to wait. */
 export interface Begun {
+  /** Order of the first beginnings: who began earlier is sent back later. */
   readonly seniority: number;
   /** Of its generated tokens, those in the status already. */
   counted: number;
@@ -28,7 +29,6 @@ export interface Running {
   readonly sequence: number;
   readonly tokens: Int32Array;
   readonly begun: Begun;
-  readonly seniority: number;
   /** Prompt rows that others got since this one was admitted. */
   overtaken: number;
   /** The last pass it was part of. */

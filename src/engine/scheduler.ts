@@ -236,7 +236,6 @@ export class Scheduler {
       sequence: prefix.sequence,
       tokens: task.tokens,
       begun,
-      seniority: begun.seniority,
       overtaken: 0,
       servedIn: this.accounts.counts.passes,
     });
@@ -295,11 +294,11 @@ export class Scheduler {
   }
 
   private sendBack(entry: Running): void {
-    const { job, sequence, task, begun, seniority } = entry;
+    const { job, sequence, task, begun } = entry;
     this.running.delete(job.id);
     this.prefixes.keep({ sequence, tokens: task.tokens });
     this.sentBack.set(job.id, begun);
-    this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < seniority);
+    this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < begun.seniority);
     this.accounts.counts.preemptions++;
     this.mayAdmit = false; // until somebody ends or comes
   }
