@@ -115,13 +115,13 @@ test("time between jobs is nobody's; a full trace is counted", () => {
   const work = { name: "x", kernel: true, arithmetic: "none", bytes: 1, operations: 2 } as const;
   profiler.pass("decode", 1);
   now = 5;
-  profiler.add(work, 2, "");
+  profiler.add(work, 2);
   now = 7;
   profiler.pause();
   now = 100;
   profiler.pass("decode", 1);
   now = 101;
-  for (let i = 0; i < 200_000; i++) profiler.add(work, 101, "");
+  for (let i = 0; i < 200_000; i++) profiler.add(work, 101);
   const { phases, trace, droppedEvents } = profiler.take();
   assert.deepEqual(phases, [
     {

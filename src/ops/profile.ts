@@ -46,8 +46,6 @@ export class ProfiledOps implements Ops {
   readonly #pools = new Map<number, KvPoolSpec>();
   /** Bound once with the model, called once a pass. */
   readonly #products = new WeakMap<readonly Product[], { readonly work: Work; readonly shape: string }>();
-  /** Shapes are for a trace only: made for every call, they would be most of what a profile costs. */
-  readonly #traced: boolean;
   #rows = none;
   /** Keys that the rows of the pass see, by window. */
   readonly #keys = new Map<number, { readonly seen: number; readonly read: number }>();
@@ -55,7 +53,6 @@ export class ProfiledOps implements Ops {
   constructor(inner: Ops, profiler: Profiler) {
     this.#inner = inner;
     this.#profiler = profiler;
-    this.#traced = profiler.traced;
     this.name = inner.name;
     if (inner.traffic !== undefined) this.traffic = () => inner.traffic!();
     if (inner.bestLogits !== undefined) this.bestLogits = inner.bestLogits;
@@ -64,7 +61,7 @@ export class ProfiledOps implements Ops {
       this.expectExperts = (routing, n, gate) => {
         const start = profiler.clock();
         inner.expectExperts!(routing, n, gate);
-        profiler.add({ ...host, name: "expect experts" }, start, this.#traced ? `${n} rows` : "");
+        profiler.add({ ...host, name: "expect experts" }, start, () => `${n} rows`);
       };
   }
 
@@ -108,7 +105,7 @@ export class ProfiledOps implements Ops {
     this.#keys.clear();
     const start = this.#profiler.clock();
     this.#inner.begin(rows);
-    this.#profiler.add({ ...host, name: "begin" }, start, this.#traced ? `${count} rows` : "");
+    this.#profiler.add({ ...host, name: "begin" }, start, () => `${count} rows`);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
@@ -118,7 +115,7 @@ export class ProfiledOps implements Ops {
     this.#profiler.add(
       plain("embed", bytes + 4 * n * out.cols),
       start,
-      this.#traced ? `[${n}, ${out.cols}] of ${nameOf(table)}` : "",
+      () => `[${n}, ${out.cols}] of ${nameOf(table)}`,
     );
   }
 
@@ -143,11 +140,7 @@ export class ProfiledOps implements Ops {
       this.#products.set(products, known);
     }
     const { work, shape } = known;
-    this.#profiler.add(
-      { ...work, operations: n * work.operations },
-      start,
-      this.#traced ? `[${n}, ${x.cols}] x ${shape}` : "",
-    );
+    this.#profiler.add({ ...work, operations: n * work.operations }, start, () => `[${n}, ${x.cols}] x ${shape}`);
   }
 
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {
@@ -163,7 +156,7 @@ export class ProfiledOps implements Ops {
     this.#profiler.add(
       plain("kv store", n * (4 * (k.cols + v.cols) + stored)),
       start,
-      this.#traced ? `[${n}, ${k.cols} + ${v.cols}]` : "",
+      () => `[${n}, ${k.cols} + ${v.cols}]`,
     );
   }
 
@@ -180,7 +173,7 @@ export class ProfiledOps implements Ops {
       bytes: read * this.#positionBytes(pool, layer),
       operations,
     };
-    this.#profiler.add(work, start, this.#traced ? `[${n}, ${q.cols}], ${read} keys` : "");
+    this.#profiler.add(work, start, () => `[${n}, ${q.cols}], ${read} keys`);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
@@ -211,11 +204,7 @@ export class ProfiledOps implements Ops {
       bytes: used * each.reduce((sum, matrix) => sum + bytesOf(matrix, matrix.rows), 0),
       operations: 2 * n * routing.topK * each.reduce((sum, matrix) => sum + matrix.rows * matrix.cols, 0),
     };
-    this.#profiler.add(
-      work,
-      start + looked,
-      this.#traced ? `[${n}, ${x.cols}] x ${used} of ${gate.experts} experts` : "",
-    );
+    this.#profiler.add(work, start + looked, () => `[${n}, ${x.cols}] x ${used} of ${gate.experts} experts`);
   }
 
   add(y: Tensor, x: Tensor, n: number): void {
@@ -247,11 +236,7 @@ export class ProfiledOps implements Ops {
   read(x: Tensor, n: number, into?: Float32Array): Float32Array | Promise<Float32Array> {
     const start = this.#profiler.clock();
     const done = (values: Float32Array): Float32Array => {
-      this.#profiler.add(
-        { ...host, name: "read", bytes: 8 * n * x.cols },
-        start,
-        this.#traced ? `[${n}, ${x.cols}]` : "",
-      );
+      this.#profiler.add({ ...host, name: "read", bytes: 8 * n * x.cols }, start, () => `[${n}, ${x.cols}]`);
       return values;
     };
     const answer = this.#inner.read(x, n, into);
@@ -278,7 +263,7 @@ export class ProfiledOps implements Ops {
 
   /** A verb that walks `arrays` f32 arrays of the shape of x. */
   #small(name: string, arrays: number, x: Tensor, n: number, start: number): void {
-    this.#profiler.add(plain(name, arrays * 4 * n * x.cols), start, this.#traced ? `[${n}, ${x.cols}]` : "");
+    this.#profiler.add(plain(name, arrays * 4 * n * x.cols), start, () => `[${n}, ${x.cols}]`);
   }
 
   #positionBytes(pool: KvPool, layer: number): number {

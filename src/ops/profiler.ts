@@ -70,8 +70,7 @@ interface Phase {
 const mostEvents = 200_000;
 
 export class Profiler {
-  /** Whether every call is kept. */
-  readonly traced: boolean;
+  private readonly traced: boolean;
   private readonly now: () => number;
   private readonly origin: number;
   private phases = new Map<ProfilePhase, Phase>();
@@ -103,7 +102,7 @@ export class Profiler {
     this.began = this.now();
     this.passRows = rows;
     // Its end is not known yet: the place is kept, so that the calls inside follow it.
-    this.passEvent = this.record(phase, this.began, 0, rows, 0, 0, `${rows} rows`);
+    this.passEvent = this.record(phase, this.began, 0, rows, 0, 0, () => `${rows} rows`);
   }
 
   /** Ends the stretch: what happens until the next pass is nobody's. */
@@ -121,8 +120,11 @@ export class Profiler {
     return this.now();
   }
 
-  /** A call from `start` (by `clock`) to now. Outside a pass it is only traced. */
-  add(work: Work, start: number, shape: string): void {
+  /**
+   * A call from `start` (by `clock`) to now. Outside a pass it is only traced.
+   * @param shape asked for a trace only: made for every call, shapes would be most of what a profile costs
+   */
+  add(work: Work, start: number, shape?: () => string): void {
     const ms = this.now() - start;
     this.record(work.name, start, ms, this.passRows, work.bytes, work.operations, shape);
     const entries = this.current?.entries;
@@ -143,7 +145,7 @@ export class Profiler {
   time<T>(name: string, run: () => T): T {
     const start = this.now();
     const result = run();
-    this.add({ name, kernel: false, arithmetic: "none", bytes: 0, operations: 0 }, start, "");
+    this.add({ name, kernel: false, arithmetic: "none", bytes: 0, operations: 0 }, start);
     return result;
   }
 
@@ -172,7 +174,7 @@ export class Profiler {
     rows: number,
     bytes: number,
     operations: number,
-    shape: string,
+    shape?: () => string,
   ): number {
     if (!this.traced) return -1;
     if (this.trace.length >= mostEvents) {
@@ -180,6 +182,8 @@ export class Profiler {
       return -1;
     }
     const startUs = 1000 * (start - this.origin);
-    return this.trace.push({ name, startUs, durationUs: 1000 * ms, rows, bytes, operations, shape }) - 1;
+    return (
+      this.trace.push({ name, startUs, durationUs: 1000 * ms, rows, bytes, operations, shape: shape?.() ?? "" }) - 1
+    );
   }
 }
