@@ -7,23 +7,19 @@
  * Medians of the repetitions; the past is one computed page, copied (docs/benchmarks.md). Every depth gets a context of
  * its own. Exit code 1: something adds more than 1.3 times its floor.
  */
-import { parseArgs } from "node:util";
 import { measureCeilings } from "../src/cli/ceilings.js";
+import { median } from "../src/cli/statistics.js";
 import { type LoadOptions, load } from "../src/model.js";
 import { defaultThreads } from "../src/native/threads.js";
+import { commaList, readArguments } from "./support/program.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    depth: { type: "string", default: "16384,65536" },
-    kv: { type: "string", default: "f16,q8_0,q4_0" },
-    decode: { type: "string", short: "n", default: "12" },
-    repetitions: { type: "string", short: "r", default: "3" },
-    threads: { type: "string" },
-  },
+const { values, path } = readArguments("attention-depth MODEL [--depth 16384] [--kv f16] ...", {
+  depth: { type: "string", default: "16384,65536" },
+  kv: { type: "string", default: "f16,q8_0,q4_0" },
+  decode: { type: "string", short: "n", default: "12" },
+  repetitions: { type: "string", short: "r", default: "3" },
+  threads: { type: "string" },
 });
-const path = positionals[0];
-if (path === undefined) throw new Error("usage: attention-depth MODEL [--depth 16384] [--kv f16] ...");
 const decode = Number(values.decode);
 const threads = Number(values.threads ?? defaultThreads());
 const goal = 1.3;
@@ -37,11 +33,9 @@ interface Depth {
   readonly operations: number;
 }
 
-const median = (runs: readonly number[]): number => [...runs].sort((a, b) => a - b)[runs.length >> 1] as number;
-
 async function measure(depth: number, kvType: LoadOptions["kvType"]): Promise<Depth> {
   const options = { contextTokens: depth + decode + 2, threads, ...(kvType !== undefined && { kvType }) };
-  const model = await load(path as string, { ...options, profile: "times" });
+  const model = await load(path, { ...options, profile: "times" });
   try {
     const rounds = Array.from({ length: Number(values.repetitions) + 1 }, (_, round) => round);
     const [shallow, deep]: [number[], number[]] = [[], []];
@@ -67,8 +61,8 @@ const ceilings = await measureCeilings(threads);
 if (ceilings === undefined) throw new Error("no ceilings: node scripts/build-native.mjs --tests");
 const { memoryGBps = Number.NaN, fmaGflops = Number.NaN } = ceilings;
 console.log(`${path}, ${threads} threads; memory ${memoryGBps.toFixed(1)} GB/s, f32 ${fmaGflops.toFixed(0)} GFLOP/s`);
-for (const kv of values.kv.split(",")) {
-  for (const depth of values.depth.split(",").map(Number)) {
+for (const kv of commaList(values.kv)) {
+  for (const depth of commaList(values.depth).map(Number)) {
     const { shallow, deep, bytes, operations } = await measure(depth, kv as LoadOptions["kvType"]);
     const [memory, arithmetic] = [bytes / 1e6 / memoryGBps, operations / 1e6 / (0.6 * fmaGflops)];
     const [added, floor] = [deep - shallow, Math.max(memory, arithmetic)];

@@ -9,8 +9,6 @@
  * rules see the layers of a pass in order. Belady: what will be used last goes, which no rule can beat that does not
  * know the future. Ours is what the slots themselves counted; an expert read ahead counts as missed.
  */
-import { writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { bindModel, describeModel } from "../src/models/index.js";
@@ -19,21 +17,17 @@ import type { ExpertWeights, Glu, Routing, Tensor } from "../src/ops/ops.js";
 import { Planner } from "../src/weights/plan.js";
 import { knownMachine } from "../src/weights/probe.js";
 import { openResidency } from "../src/weights/residency.js";
+import { commaList, readArguments, saveJson } from "./support/program.js";
 import { type Access, belady, lru } from "./support/replay.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    memory: { type: "string", default: "6GiB" },
-    tokens: { type: "string", short: "n", default: "200" },
-    warm: { type: "string", default: "50" },
-    ctx: { type: "string", default: "512" },
-    seed: { type: "string", default: "1" },
-    json: { type: "string" },
-  },
+const { values, path } = readArguments("expert-cache MODEL [--memory 6GiB,10GiB] [-n 200]", {
+  memory: { type: "string", default: "6GiB" },
+  tokens: { type: "string", short: "n", default: "200" },
+  warm: { type: "string", default: "50" },
+  ctx: { type: "string", default: "512" },
+  seed: { type: "string", default: "1" },
+  json: { type: "string" },
 });
-const path = positionals[0];
-if (path === undefined) throw new Error("usage: expert-cache MODEL [--memory 6GiB,10GiB] [-n 200]");
 const tokens = Number(values.tokens);
 const warm = Number(values.warm);
 const contextTokens = Number(values.ctx);
@@ -44,7 +38,7 @@ const known = knownMachine({ path });
 const share = (rate: number): string => `${(100 * rate).toFixed(1)} %`;
 
 const points: object[] = [];
-for (const text of values.memory.split(",")) {
+for (const text of commaList(values.memory)) {
   const budgetBytes = parseBytes(text, "--memory");
   const planner = new Planner(description, known.profile, { contextTokens, rows: 64, budgetBytes });
   const plan = planner.plan();
@@ -113,5 +107,4 @@ for (const text of values.memory.split(",")) {
       `being read before their router spoke, ${share(point.wastedPerMiss)} more were read for nothing`,
   );
 }
-if (values.json !== undefined)
-  writeFileSync(values.json, `${JSON.stringify({ path, tokens, warm, points }, null, 2)}\n`);
+saveJson(values.json, { path, tokens, warm, points });

@@ -2,7 +2,7 @@
  * Seconds per token against the memory budget: is it the hinge max((S - P) / D, C), or is there a cliff?
  *
  *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 10GiB,6GiB] [-n 8] [--ctx 512]
- *                               [--svg FILE] [--json FILE] [--llama] [--limit-margin 1GiB]
+ *                               [--svg FILE] [--json FILE] [--llama] [--margin 1GiB]
  *
  * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets. Each point runs
  * `hundredweight run` in a memory cgroup of its own (budget + margin; said aloud where none can be made) and takes the median pass
@@ -14,8 +14,9 @@
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
+import type { LedgerEntry } from "../src/engine/protocol.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { describeModel } from "../src/models/index.js";
 import { requireAddon } from "../src/native/addon.js";
@@ -23,23 +24,20 @@ import { packageRoot } from "../src/package-root.js";
 import { Planner } from "../src/weights/plan.js";
 import { knownMachine } from "../src/weights/probe.js";
 import { memoryGroup } from "./support/cgroup.js";
+import { medianDecodePass } from "./support/decode-passes.js";
+import { commaList, readArguments, saveJson } from "./support/program.js";
 import { chart } from "./support/svg.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    weights: { type: "string" },
-    memory: { type: "string" },
-    tokens: { type: "string", short: "n", default: "8" },
-    ctx: { type: "string", default: "512" },
-    margin: { type: "string", default: "1GiB" },
-    svg: { type: "string" },
-    json: { type: "string" },
-    llama: { type: "boolean", default: false },
-  },
+const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--memory 10GiB] [-n 8]", {
+  weights: { type: "string" },
+  memory: { type: "string" },
+  tokens: { type: "string", short: "n", default: "8" },
+  ctx: { type: "string", default: "512" },
+  margin: { type: "string", default: "1GiB" },
+  svg: { type: "string" },
+  json: { type: "string" },
+  llama: { type: "boolean", default: false },
 });
-const path = positionals[0];
-if (path === undefined) throw new Error("usage: no-cliff MODEL [--weights 100,50,25] [--memory 10GiB] [-n 8]");
 const run = promisify(execFile);
 const addon = requireAddon();
 const contextTokens = Number(values.ctx);
@@ -54,9 +52,8 @@ interface Budget {
   readonly options: { readonly weightsMemoryBytes?: number; readonly budgetBytes?: number };
   readonly bytes: number;
 }
-const list = (text: string | undefined): string[] => text?.split(",").filter((t) => t !== "") ?? [];
 const budgets: Budget[] = [
-  ...list(values.weights ?? (values.memory === undefined ? "110,100,95,90,75,50,25" : "")).map((p): Budget => {
+  ...commaList(values.weights ?? (values.memory === undefined ? "110,100,95,90,75,50,25" : "")).map((p): Budget => {
     const bytes = Math.floor((weightBytes * Number(p)) / 100);
     return {
       label: `${p} %`,
@@ -65,7 +62,7 @@ const budgets: Budget[] = [
       bytes,
     };
   }),
-  ...list(values.memory).map((text): Budget => {
+  ...commaList(values.memory).map((text): Budget => {
     const bytes = parseBytes(text, "--memory");
     return { label: text, flags: ["--memory", String(bytes)], options: { budgetBytes: bytes }, bytes };
   }),
@@ -94,20 +91,9 @@ function diskRate(budget: Budget): number | undefined {
   return (out[1] as number) / (out[0] as number);
 }
 
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number;
-interface Pass {
-  rows: number;
-  diskBytes: number;
-  pinnedBytes: number;
-  stallMs: number;
-  computeMs: number;
-  expertHits: number;
-  expertMisses: number;
-}
 interface Run {
   tokens: number[];
-  ledger: Pass[];
+  ledger: LedgerEntry[];
   memory: Record<string, number>;
 }
 const points: Record<string, unknown>[] = [];
@@ -149,13 +135,9 @@ for (const budget of budgets) {
   group?.close();
   const after = diskRate(budget);
   const answer = JSON.parse(stdout) as Run;
-  const passes = answer.ledger.filter((p) => p.rows === 1).slice(1);
-  const seconds = median(passes.map((p) => (p.stallMs + p.computeMs) / 1000));
-  const compute = median(passes.map((p) => p.computeMs / 1000));
-  const disk = median(passes.map((p) => p.diskBytes));
+  const { seconds, computeSeconds: compute, diskBytes: disk, hitRate } = medianDecodePass(answer.ledger, 1);
   const D = before === undefined || after === undefined ? undefined : (before + after) / 2;
   const limit = Math.max(D === undefined ? 0 : disk / D, compute);
-  const [h, m] = passes.reduce(([a, b], p) => [a + p.expertHits, b + p.expertMisses], [0, 0]) as [number, number];
   tokens ||= answer.tokens.join();
   same &&= tokens === answer.tokens.join();
   points.push({
@@ -167,7 +149,7 @@ for (const budget of budgets) {
     diskBytes: disk,
     diskBytesPerSecond: D,
     computeSeconds: compute,
-    hitRate: h + m === 0 ? undefined : h / (h + m),
+    hitRate,
     peakChargeBytes: peak,
     limitHits: hits,
     unaccountedBytes: answer.memory.unaccountedBytes,
@@ -178,7 +160,7 @@ for (const budget of budgets) {
   console.log(
     `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} (${(seconds / limit).toFixed(2)}x): ` +
       `${gib(disk)} at ${D === undefined ? "-" : (D / 1e9).toFixed(2)} GB/s, compute ${compute.toFixed(3)} s` +
-      `${h + m === 0 ? "" : `, hit rate ${((100 * h) / (h + m)).toFixed(1)} %`}; peak charge ${gib(peak)}, limit hit ${hits ?? "-"} times`,
+      `${hitRate === undefined ? "" : `, hit rate ${(100 * hitRate).toFixed(1)} %`}; peak charge ${gib(peak)}, limit hit ${hits ?? "-"} times`,
   );
 }
 console.log(same ? "token ids: the same at every budget" : "TOKEN IDS DIFFER");
@@ -214,8 +196,7 @@ if (values.llama) {
     group?.close();
   }
 }
-if (values.json !== undefined)
-  writeFileSync(values.json, `${JSON.stringify({ path, weightBytes, points }, null, 2)}\n`);
+saveJson(values.json, { path, weightBytes, points });
 if (values.svg !== undefined) {
   const at = (p: Record<string, unknown>, key: string): [number, number] => [
     (p.budgetBytes as number) / 2 ** 30,

@@ -10,15 +10,18 @@
  * --append adds to a list of pairs measured before and reports the worst of all.
  */
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
+import type { LedgerEntry } from "../src/engine/protocol.js";
 import { packageRoot } from "../src/package-root.js";
+import { medianDecodePass } from "./support/decode-passes.js";
+import { commaList, readArguments, saveJson } from "./support/program.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
+const { values, paths } = readArguments(
+  "plan-accuracy MODEL... [--memory 6GiB,10GiB] [--share 120,60,30]",
+  {
     memory: { type: "string" },
     share: { type: "string" },
     tokens: { type: "string", short: "n", default: "12" },
@@ -29,8 +32,8 @@ const { values, positionals } = parseArgs({
     json: { type: "string" },
     append: { type: "string" },
   },
-});
-const list = (text: string | undefined): string[] => text?.split(",").filter((t) => t !== "") ?? [];
+  0,
+);
 const program = join(packageRoot(), "bin/hundredweight.js");
 const execute = promisify(execFile);
 async function hundredweight<T>(...args: string[]): Promise<T> {
@@ -58,16 +61,6 @@ interface PlanDocument {
   readonly streamedBytesPerPass: number;
   readonly expertHitRate: number;
 }
-interface Pass {
-  readonly rows: number;
-  readonly diskBytes: number;
-  readonly stallMs: number;
-  readonly computeMs: number;
-  readonly expertHits: number;
-  readonly expertMisses: number;
-}
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number;
 
 const file = values.append ?? values.json;
 const pairs: Pair[] =
@@ -79,28 +72,26 @@ const ratio = ({ predicted, measured }: Pair): number => predicted / measured;
 async function measure(path: string, budgetBytes: number): Promise<void> {
   const options = [path, "--memory", String(budgetBytes), "--ctx", values.ctx];
   const plan = await hundredweight<PlanDocument>("plan", ...options);
-  const { ledger } = await hundredweight<{ ledger: Pass[] }>(
+  const { ledger } = await hundredweight<{ ledger: LedgerEntry[] }>(
     ...["run", ...options.slice(0, 1), "The", ...options.slice(1)],
     ...["--raw", "-n", values.tokens, "--temperature", "0", "--ignore-eos", "--no-probe"],
   );
-  const passes = ledger.filter((p) => p.rows === 1).slice(3);
-  const of = (value: (p: Pass) => number): number => median(passes.map(value));
-  const [hits, all] = passes.reduce(([h, a], p) => [h + p.expertHits, a + p.expertHits + p.expertMisses], [0, 0]);
+  const measured = medianDecodePass(ledger, 3);
   const pair: Pair = {
     model: basename(path, ".gguf"),
     budgetBytes,
     strategy: plan.strategy,
     predicted: plan.predictedSecondsPerToken,
-    measured: of((p) => (p.stallMs + p.computeMs) / 1000),
+    measured: measured.seconds,
     predictedCompute: plan.predictedComputeSeconds,
-    measuredCompute: of((p) => p.computeMs / 1000),
+    measuredCompute: measured.computeSeconds,
     predictedDiskBytes: plan.streamedBytesPerPass,
-    measuredDiskBytes: of((p) => p.diskBytes),
-    hitRates: all === 0 ? undefined : [plan.expertHitRate, hits / all],
+    measuredDiskBytes: measured.diskBytes,
+    hitRates: measured.hitRate === undefined ? undefined : [plan.expertHitRate, measured.hitRate],
   };
   pairs.push(pair);
   print(pair);
-  if (file !== undefined) writeFileSync(file, `${JSON.stringify(pairs, null, 2)}\n`);
+  saveJson(file, pairs);
 }
 
 function print(p: Pair): void {
@@ -115,12 +106,12 @@ function print(p: Pair): void {
 
 async function all(path: string): Promise<void> {
   const { size } = statSync(path);
-  for (const text of list(values.memory)) await measure(path, parseBytes(text, "--memory"));
-  for (const percent of list(values.share)) await measure(path, Math.floor((size * Number(percent)) / 100));
+  for (const text of commaList(values.memory)) await measure(path, parseBytes(text, "--memory"));
+  for (const percent of commaList(values.share)) await measure(path, Math.floor((size * Number(percent)) / 100));
 }
 
-for (const path of positionals) await all(path);
-for (const preset of list(values.synth)) {
+for (const path of paths) await all(path);
+for (const preset of commaList(values.synth)) {
   const path = join(values.folder ?? ".", `${preset}.gguf`);
   await hundredweight("synth", preset, path, "--quant", values.quant);
   try {

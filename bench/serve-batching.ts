@@ -10,28 +10,23 @@
  * the last token, prompts included. With it: the median pass that makes a token for each of N, over
  * max(median pass of one, N tokens at the prefill rate of the same weights in memory).
  */
-import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { parseArgs } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
+import { median } from "../src/cli/statistics.js";
 import { EngineClient } from "../src/engine/client.js";
 import type { EngineOptions, GenerateRequest, LedgerEntry } from "../src/engine/protocol.js";
 import { defaultSampling } from "../src/sampling/chain.js";
 import { Rng } from "../src/sampling/rng.js";
+import { readArguments, saveJson } from "./support/program.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    streams: { type: "string", default: "16" },
-    prompt: { type: "string", short: "p", default: "64" },
-    tokens: { type: "string", short: "n", default: "96" },
-    threads: { type: "string" },
-    "weights-memory": { type: "string" },
-    json: { type: "string" },
-  },
+const { values, path } = readArguments("serve-batching MODEL [--streams 16] [-p 64] [-n 96]", {
+  streams: { type: "string", default: "16" },
+  prompt: { type: "string", short: "p", default: "64" },
+  tokens: { type: "string", short: "n", default: "96" },
+  threads: { type: "string" },
+  "weights-memory": { type: "string" },
+  json: { type: "string" },
 });
-const path = positionals[0];
-if (path === undefined) throw new Error("usage: serve-batching MODEL [--streams 16] [-p 64] [-n 96]");
 const streams = Number(values.streams);
 const promptTokens = Number(values.prompt);
 const maxTokens = Number(values.tokens);
@@ -111,11 +106,6 @@ async function prefillRate(client: EngineClient): Promise<number> {
   return median(rates);
 }
 
-function median(list: readonly number[]): number {
-  const sorted = [...list].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
-
 const timeOf = (entry: LedgerEntry): number => entry.stallMs + entry.computeMs;
 
 async function sameAlone(client: EngineClient, all: readonly Stream[], most: number): Promise<string> {
@@ -177,4 +167,4 @@ if (weightsMemory === undefined) {
   show("answers", await sameAlone(client, all, 2));
   await client.close();
 }
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+saveJson(values.json, report);

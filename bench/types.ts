@@ -12,21 +12,22 @@
  * Exit code 1: a type is below the goals (decode 0.97; prefill 1.3, float types 0.95).
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { parseMix } from "../src/compress/mix.js";
 import { layOutSynth, writeSynth } from "../src/compress/synth.js";
 import { parseSpec, withOverrides } from "../src/compress/synth-presets.js";
 import { packageRoot } from "../src/package-root.js";
+import { commaList, readArguments, saveJson } from "./support/program.js";
 
 const all = "F32,F16,BF16,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0,Q2_K_S,Q3_K_S,Q4_K_S,Q5_K_S,Q6_K,IQ4_NL,IQ4_XS,MXFP4_MOE";
 const floats = new Set(["F32", "F16", "BF16"]);
 const goals = { decode: 0.97, prefill: 1.3, floatPrefill: 0.95 };
 
-const { values } = parseArgs({
-  options: {
+const { values } = readArguments(
+  "types [--types BF16,Q4_0] [--prefill 512] [-n 24] [-r 3]",
+  {
     types: { type: "string", default: all },
     prefill: { type: "string", default: "512" },
     decode: { type: "string", short: "n", default: "24" },
@@ -35,7 +36,8 @@ const { values } = parseArgs({
     folder: { type: "string", default: tmpdir() },
     json: { type: "string" },
   },
-});
+  0,
+);
 
 /** What vs-llama-cpp writes, as far as it is read here. */
 interface Comparison {
@@ -93,7 +95,7 @@ const folder = mkdtempSync(join(values.folder, "types-"));
 process.on("SIGINT", () => process.exit(130));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-for (const type of values.types.split(",")) {
+for (const type of commaList(values.types)) {
   if (measured[type] !== undefined) continue;
   const model = join(folder, `${type}.gguf`);
   await writeModel(type, model);
@@ -101,7 +103,7 @@ for (const type of values.types.split(",")) {
   rmSync(model);
   measured[type] = found;
   console.error(line(type, found).text);
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(measured, null, 2)}\n`);
+  saveJson(values.json, measured);
 }
 
 const lines = Object.entries(measured).map(([type, found]) => line(type, found));

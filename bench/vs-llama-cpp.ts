@@ -9,31 +9,26 @@
  * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless given),
  * no repetition and no part begins any more; what was left out is said.
  */
-import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
-import { parseArgs } from "node:util";
 import { type Ceilings, measureCeilings } from "../src/cli/ceilings.js";
+import { type Rates, summarizeRates } from "../src/cli/statistics.js";
 import { load, type Model } from "../src/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { openPeer, type Peer } from "../test/support/peer.js";
+import { readArguments, saveJson } from "./support/program.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    prefill: { type: "string" },
-    depth: { type: "string" },
-    rows: { type: "string" },
-    decode: { type: "string", short: "n", default: "32" },
-    repetitions: { type: "string", short: "r" },
-    threads: { type: "string" },
-    all: { type: "boolean", default: false },
-    minutes: { type: "string" },
-    "no-ceilings": { type: "boolean", default: false },
-    json: { type: "string" },
-  },
+const { values, path } = readArguments("vs-llama-cpp MODEL [--all] [--json FILE] ...; see docs/benchmarks.md", {
+  prefill: { type: "string" },
+  depth: { type: "string" },
+  rows: { type: "string" },
+  decode: { type: "string", short: "n", default: "32" },
+  repetitions: { type: "string", short: "r" },
+  threads: { type: "string" },
+  all: { type: "boolean", default: false },
+  minutes: { type: "string" },
+  "no-ceilings": { type: "boolean", default: false },
+  json: { type: "string" },
 });
-const path = positionals[0];
-if (path === undefined) throw new Error("usage: vs-llama-cpp MODEL [--all] [--json FILE] ...; see docs/benchmarks.md");
 const list = (text: string | undefined, few: number[], all: number[]): number[] =>
   text === "none" ? [] : (text?.split(",").map(Number) ?? (values.all ? all : few));
 const prefills = list(values.prefill, [512], [128, 512, 2048]);
@@ -47,30 +42,16 @@ const deadline = performance.now() + 60_000 * Number(values.minutes ?? (values.a
 const batch = 512;
 
 type Engine = "ours" | "mmap" | "noMmap";
-interface Series {
-  readonly medianTps: number;
-  readonly minTps: number;
-  readonly maxTps: number;
-  readonly runs: readonly number[];
-}
 interface Result {
   readonly test: "prefill" | "decode" | "rows";
   /** Prompt rows, depth, or sequences. */
   readonly size: number;
-  readonly ours: Series;
-  readonly llamaCpp: { readonly mmap: Series; readonly noMmap: Series; readonly best: "mmap" | "noMmap" };
+  readonly ours: Rates;
+  readonly llamaCpp: { readonly mmap: Rates; readonly noMmap: Rates; readonly best: "mmap" | "noMmap" };
   /** Medians; the spread is that of the ratios repetition by repetition. */
   readonly ratio: number;
   readonly ratioMin: number;
   readonly ratioMax: number;
-}
-
-const middle = (sorted: readonly number[]): number =>
-  ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
-
-function series(runs: readonly number[]): Series {
-  const sorted = [...runs].sort((a, b) => a - b);
-  return { medianTps: middle(sorted), minTps: sorted[0] as number, maxTps: sorted.at(-1) as number, runs };
 }
 
 const results: Result[] = [];
@@ -93,7 +74,7 @@ async function compare(
       if (repetition > 0) rates[engine].push((1000 * tokens) / ms);
     }
   }
-  const [ours, mmap, noMmap] = [series(rates.ours), series(rates.mmap), series(rates.noMmap)];
+  const [ours, mmap, noMmap] = [rates.ours, rates.mmap, rates.noMmap].map(summarizeRates) as [Rates, Rates, Rates];
   const best = mmap.medianTps >= noMmap.medianTps ? "mmap" : "noMmap";
   const ratios = rates.ours.map((rate, i) => rate / (rates[best][i] as number));
   const result: Result = {
@@ -127,12 +108,12 @@ async function withEngines(contextTokens: number, sequences: number, use: (engin
   const open = async (mmap: boolean): Promise<Peer> => {
     const peer = openPeer();
     if (peer === undefined) throw new Error("llama.cpp is not installed: node scripts/fetch-peer.mjs");
-    const request = { path: path as string, threads, contextTokens, sequences, batch, mmap, flashAttention: true };
+    const request = { path: path, threads, contextTokens, sequences, batch, mmap, flashAttention: true };
     llamaSystem = (await peer.load(request)).system;
     return peer;
   };
   const peers = { mmap: await open(true), noMmap: await open(false) };
-  const model = await load(path as string, { contextTokens, sequences, threads, chunkRows: batch });
+  const model = await load(path, { contextTokens, sequences, threads, chunkRows: batch });
   ops = model.info.ops;
   try {
     await use({ model, peers });
@@ -196,7 +177,7 @@ async function fewRows({ model, peers }: Engines): Promise<void> {
 /** What a token costs in principle: operations of a row, KV bytes and operations of attention at each depth. */
 async function shape() {
   const contextTokens = Math.max(64, ...depths.map((depth) => depth + 2));
-  const model = await load(path as string, { contextTokens, threads, chunkRows: batch, profile: "times" });
+  const model = await load(path, { contextTokens, threads, chunkRows: batch, profile: "times" });
   try {
     const entries = async () => (await model.profile()).phases.at(-1)?.entries ?? [];
     const total = (all: Awaited<ReturnType<typeof entries>>, key: "bytes" | "operations", name: string): number =>
@@ -279,7 +260,7 @@ if (rowCounts.length > 0) await withEngines((repetitions + 2) * decode + 64, Mat
 
 const machine = { cpu: cpus()[0]?.model, threads, loadAverage: { before: load0, after: loadavg() }, ceilings };
 const document = { path, ops, llamaCpp: llamaSystem, machine, work, results, rooflines: rooflines(work, ceilings) };
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(document, null, 2)}\n`);
+saveJson(values.json, document);
 console.log(`${path}  ${machine.cpu}, ${threads} threads, load ${load0[0]?.toFixed(1)}; ours ${ops}`);
 if (ceilings !== undefined) console.log(`ceilings ${JSON.stringify(ceilings)}`);
 for (const line of document.rooflines) {

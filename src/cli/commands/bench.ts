@@ -7,6 +7,7 @@ import { parseInteger } from "../options.js";
 import { printJson } from "../output.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
+import { type Rates, summarizeRates } from "../statistics.js";
 
 interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;
@@ -14,14 +15,7 @@ interface BenchFlags extends ModelFlags, ProfileFlags {
   repetitions: number;
 }
 
-interface Series {
-  readonly tokens: number;
-  /** Tokens per second of each run, in order. */
-  readonly runs: readonly number[];
-  readonly medianTps: number;
-  readonly minTps: number;
-  readonly maxTps: number;
-}
+type Series = Rates & { readonly tokens: number };
 
 export function register(program: Command): void {
   const command = program
@@ -107,9 +101,5 @@ function print(document: {
 }
 
 function series(tokens: number, runs: readonly number[]): Series | null {
-  if (runs.length === 0) return null;
-  const sorted = [...runs].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const medianTps = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-  return { tokens, runs, medianTps, minTps: sorted[0]!, maxTps: sorted.at(-1)! };
+  return runs.length === 0 ? null : { tokens, ...summarizeRates(runs) };
 }
