@@ -176,8 +176,3 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
     }
   }
 }
-
-static void set_gemm(Kernels* k, Dtype dtype, MatmulFn fn, int32_t min_rows) {
-  k->gemm[dtype] = fn;
-  k->gemm_min_rows[dtype] = min_rows;
-}

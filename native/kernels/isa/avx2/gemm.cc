@@ -271,23 +271,17 @@ struct MicroOf<P, T, 256> {
   }
 };
 
+template <class P>
+constexpr MatmulFn kGemm = gemm<P>;
+
+#include "../../body/gemm_table.inl"
+
 }  // namespace
 
 // From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
 void fill_avx2_gemm(Kernels* k) {
-  set_gemm(k, Q4_0, gemm<PanelQ4_0>, 2);
-  set_gemm(k, Q4_1, gemm<PanelQ4_1>, 2);
-  set_gemm(k, Q5_0, gemm<PanelQ5_0>, 2);
-  set_gemm(k, Q5_1, gemm<PanelQ5_1>, 3);
-  set_gemm(k, Q8_0, gemm<PanelQ8_0>, 2);
-  set_gemm(k, Q2_K, gemm<PanelQ2_K>, 6);
-  set_gemm(k, Q3_K, gemm<PanelQ3_K>, 6);
-  set_gemm(k, Q4_K, gemm<PanelQ4_K>, 3);
-  set_gemm(k, Q5_K, gemm<PanelQ5_K>, 4);
-  set_gemm(k, Q6_K, gemm<PanelQ6_K>, 6);
-  set_gemm(k, IQ4_NL, gemm<PanelIQ4_NL>, 3);
-  set_gemm(k, IQ4_XS, gemm<PanelIQ4_XS>, 6);
-  set_gemm(k, MXFP4, gemm<PanelMXFP4>, 2);
+  //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
+  fill_gemm(k, {2, 2, 2, 3, 2, 3, 2, 6, 6, 3, 4, 6, 6});
   fill_avx2_gemm_float(k);
 }
 

@@ -229,23 +229,17 @@ struct MicroOf<P, T, R, 256> {
   }
 };
 
+template <class P>
+constexpr MatmulFn kGemm = gemm_any<P>;
+
+#include "../../body/gemm_table.inl"
+
 }  // namespace
 
 // From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0008).
 void fill_avx512_gemm(Kernels* k) {
-  set_gemm(k, Q4_0, gemm_any<PanelQ4_0>, 2);
-  set_gemm(k, Q4_1, gemm_any<PanelQ4_1>, 2);
-  set_gemm(k, Q5_0, gemm_any<PanelQ5_0>, 2);
-  set_gemm(k, Q5_1, gemm_any<PanelQ5_1>, 2);
-  set_gemm(k, Q8_0, gemm_any<PanelQ8_0>, 2);
-  set_gemm(k, Q2_K, gemm_any<PanelQ2_K>, 2);
-  set_gemm(k, Q3_K, gemm_any<PanelQ3_K>, 4);
-  set_gemm(k, Q4_K, gemm_any<PanelQ4_K>, 2);
-  set_gemm(k, Q5_K, gemm_any<PanelQ5_K>, 2);
-  set_gemm(k, Q6_K, gemm_any<PanelQ6_K>, 4);
-  set_gemm(k, IQ4_NL, gemm_any<PanelIQ4_NL>, 2);
-  set_gemm(k, IQ4_XS, gemm_any<PanelIQ4_XS>, 2);
-  set_gemm(k, MXFP4, gemm_any<PanelMXFP4>, 3);
+  //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
+  fill_gemm(k, {2, 2, 2, 2, 2, 2, 3, 2, 4, 2, 2, 4, 2});
   fill_avx512_gemm_float(k);
 }
 
