@@ -4,11 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { loadAddon } from "../src/native/addon.js";
 import { runCli } from "./support/cli.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-plan-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const path = join(folder, "model.gguf");
+const skip = loadAddon() === undefined && "no addon: nothing is ever measured";
 const spec = "qwen3-30b-a3b,layers=3,dim=256,heads=4,kv-heads=2,expert-hidden=256,vocab=1000";
 
 test("synth writes what plan, tokenize and logits read", async () => {
@@ -69,6 +71,25 @@ test("plan without a file: table, advice, too little memory", async () => {
   const json = await runCli(["plan", "--preset", "llama-70b", "--memory", "300MiB", "--json"]);
   assert.equal(json.code, 1);
   assert.equal(JSON.parse(json.out).fits, false);
+});
+
+test("rates that nobody has measured are measured, once, or said to be guessed", { skip }, async () => {
+  const env = { HUNDREDWEIGHT_PROBE: "on", XDG_CACHE_HOME: join(folder, "cache") };
+  const args = ["plan", "--preset", "llama-1b", "--memory", "4GiB", "--ctx", "512"];
+  const unmeasured = await runCli([...args, "--no-probe"], "", env);
+  assert.match(unmeasured.out, /guessed, not measured/);
+  assert.match(unmeasured.out, /^note: times rest on guessed rates/m);
+  assert.equal(unmeasured.err, "");
+
+  const first = await runCli([...args, "--json"], "", env);
+  assert.match(first.err, /^measuring memory for the first time/);
+  const { machine, sources } = JSON.parse(first.out);
+  assert.match(sources.memory, /^measured on \d{4}-/);
+  assert.match(sources.disk, /guessed/, "everything is in memory: the disk does not matter");
+
+  const second = await runCli([...args, "--json"], "", env);
+  assert.equal(second.err, "");
+  assert.equal(JSON.parse(second.out).machine.memoryReadBytesPerSecond, machine.memoryReadBytesPerSecond);
 });
 
 test("wrong use is exit code 2, and leaves no file", async () => {

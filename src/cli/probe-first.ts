@@ -1,11 +1,26 @@
-/** Before a model is streamed from a disk that nobody has measured: measures it, once. */
+/** Before a plan rests on rates of disk and memory that nobody has measured: measures them, once. */
 import { statSync } from "node:fs";
 import { loadavg } from "node:os";
 import { memoryLimit } from "../weights/memory-limit.js";
-import type { ProbedMachine } from "../weights/probe.js";
-import type { ModelFlags } from "./model-options.js";
+import type { MeasureOptions, ProbedMachine } from "../weights/probe.js";
+import { loadOptions, type ModelFlags } from "./model-options.js";
 
 const seconds = 3;
+
+export const noProbe = ["--no-probe", "do not measure disk and memory where nobody has"] as const;
+
+/** Measures what is not known and says on stderr what was found. */
+export async function measureFirst(options: Omit<MeasureOptions, "seconds">): Promise<ProbedMachine> {
+  const { probeMachine } = await import("../weights/probe.js");
+  const what = options.disk === false ? "memory" : "disk and memory";
+  const about = options.disk === false ? seconds / 2 : seconds;
+  process.stderr.write(`measuring ${what} for the first time, about ${about} s (--no-probe skips it)\n`);
+  const load = loadavg()[0]!; // before: measuring is work itself
+  const probed = probeMachine({ ...options, seconds });
+  for (const line of [...probeLines(probed), ...probed.notes, ...busyNote(probed.profile.threads, load)])
+    process.stderr.write(`  ${line}\n`);
+  return probed;
+}
 
 /**
  * Does nothing for a model that will be resident, and where the rates are known. Says on stderr what it does.
@@ -18,30 +33,28 @@ export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?
   // clearly small.
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (size < (flags.memory ?? memoryLimit().budgetBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
-  const [{ openCheckpoint }, { describeModel }, { loadAddon }, { Planner }, probe] = await Promise.all([
-    import("../formats/index.js"),
-    import("../models/index.js"),
-    import("../native/addon.js"),
-    import("../weights/plan.js"),
-    import("../weights/probe.js"),
-  ]);
+  const [{ planOptions }, { openCheckpoint }, { describeModel }, { loadAddon }, { Planner }, probe] = await Promise.all(
+    [
+      import("../engine/resources.js"),
+      import("../formats/index.js"),
+      import("../models/index.js"),
+      import("../native/addon.js"),
+      import("../weights/plan.js"),
+      import("../weights/probe.js"),
+    ],
+  );
   if (!probe.probeAllowed() || loadAddon() === undefined) return;
   const machine = { path, ...(flags.threads !== undefined && { threads: flags.threads }) };
   const known = probe.knownMachine(machine);
   if (known.disk !== undefined && known.cpu !== undefined) return;
-  const planner = new Planner(describeModel(await openCheckpoint(path)), known.profile, {
-    ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
-    ...(flags.kv !== undefined && { kvType: flags.kv }),
-    ...(flags.chunk !== undefined && { rows: flags.chunk }),
-    ...(flags.memory !== undefined && { budgetBytes: flags.memory }),
-    ...(flags.ring !== undefined && { ringBytes: flags.ring }),
-  });
+  const planner = new Planner(
+    describeModel(await openCheckpoint(path)),
+    known.profile,
+    planOptions(loadOptions(flags)),
+  );
   const plan = planner.tryPlan(flags.memory ?? known.profile.availableBytes);
   if (plan === undefined || plan.strategy === "resident") return; // the engine says why nothing fits
-  process.stderr.write(`measuring disk and memory for the first time, about ${seconds} s (--no-probe skips it)\n`);
-  const busy = busyNote(known.profile.threads);
-  const probed = probe.probeMachine({ ...machine, seconds });
-  for (const line of [...probeLines(probed), ...probed.notes, ...busy]) process.stderr.write(`  ${line}\n`);
+  await measureFirst(machine);
 }
 
 /** Asked before measuring, which is work itself: whether others had work for more than half of the threads. */

@@ -4,7 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
-import { Planner, type PlanOptions } from "../weights/plan.js";
+import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
@@ -20,6 +20,8 @@ export interface Resources {
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
   readonly residency: ResidencyInfo;
+  /** What was decided, whole; undefined where nothing is planned. */
+  readonly plan: Plan | undefined;
   /** Weights that are read into memory before the first pass. */
   readonly loadBytes: number;
 }
@@ -68,6 +70,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
     kvType,
     placement,
+    plan,
     loadBytes: placement === undefined ? 0 : plan.bytes.pinned,
     residency: {
       strategy: plan.strategy,
@@ -102,6 +105,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     chunkRows,
     kvType,
     placement: undefined,
+    plan: undefined,
     loadBytes: 0,
     residency: { ...residency, predictedSecondsPerToken: undefined },
   };

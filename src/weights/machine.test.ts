@@ -10,5 +10,5 @@ test("a guessed machine is within its limits, and what is known replaces guesses
   const known = defaultMachine({ threads: 3, diskReadBytesPerSecond: 5e9, availableBytes: 7 });
   assert.deepEqual([known.threads, known.availableBytes], [3, 7]);
   assert.equal(known.diskFirstTouchBytesPerSecond, 2.5e9);
-  assert.equal(known.memoryReadBytesPerSecond, 24e9);
+  assert.equal(known.memoryReadBytesPerSecond, 30e9);
 });

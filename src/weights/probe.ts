@@ -30,6 +30,8 @@ export interface ProbeOptions {
 export interface MeasureOptions extends ProbeOptions {
   /** Measures again what is known. */
   readonly refresh?: boolean;
+  /** False: of the disk only what is remembered counts. Default true. */
+  readonly disk?: boolean;
   /** About how long, memory and disk together. Default 3. */
   readonly seconds?: number;
   readonly addon?: NativeAddon | undefined;
@@ -60,7 +62,7 @@ export function knownMachine(options: ProbeOptions = {}): ProbedMachine {
  * An explicit call measures whatever HUNDREDWEIGHT_PROBE says.
  */
 export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
-  const { path, refresh = false, seconds = 3, addon = loadAddon() } = options;
+  const { path, refresh = false, disk: wanted = true, seconds = 3, addon = loadAddon() } = options;
   const file = cachePath();
   const known = refresh ? { cpus: {}, disks: {} } : readCache(file);
   const notes: string[] = [];
@@ -79,7 +81,9 @@ export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
   const oldCpu = known.cpus[processor];
   // First the disk: the page cache that memory would be taken from is part of what it meets.
   const measured =
-    path === undefined || oldDisk !== undefined ? undefined : attempt(() => measureDiskOf(addon, path, seconds / 2));
+    path === undefined || !wanted || oldDisk !== undefined
+      ? undefined
+      : attempt(() => measureDiskOf(addon, path, seconds / 2));
   // A file made for the purpose has no first touch; that of a model, once measured, still holds.
   const firstTouch = device === undefined ? undefined : readCache(file).disks[device]?.firstTouchBytesPerSecond;
   const disk =

@@ -14,10 +14,12 @@ export interface Finished {
   readonly err: string;
 }
 
-export function startCli(args: readonly string[]): ChildProcess {
+/** @param env more than what this process has */
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
   const loader = sources ? ["--import", "tsx"] : [];
   return spawn(process.execPath, [...loader, "-e", program, "--", ...args], {
     cwd: fileURLToPath(new URL(sources ? "../.." : "../../..", here)),
+    env: { ...process.env, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });
 }
@@ -38,8 +40,8 @@ export async function finish(child: ChildProcess): Promise<Finished> {
   return { code, signal, out, err: err.replace(/^warning: the native addon [^\n]*\n/, "") };
 }
 
-export async function runCli(args: readonly string[], input = ""): Promise<Finished> {
-  const child = startCli(args);
+export async function runCli(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+  const child = startCli(args, env);
   child.stdin?.end(input);
   return finish(child);
 }

@@ -10,7 +10,7 @@ import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseInteger } from "../options.js";
 import { printJson } from "../output.js";
-import { probeOnFirstUse } from "../probe-first.js";
+import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { Progress } from "../progress.js";
 
 interface BatchFlags extends ModelFlags {
@@ -51,7 +51,7 @@ export function register(program: Command): void {
     .option("--seed <n>", "of lines without one: this plus the line's number (default 0)", (t) =>
       parseInteger(t, "--seed", 0),
     )
-    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
+    .option(...noProbe);
   addModelOptions(command).action((input: string, output: string, flags: BatchFlags) => batch(input, output, flags));
 }
 

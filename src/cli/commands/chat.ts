@@ -6,7 +6,7 @@ import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { type Generation, load, type Model } from "../../model.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { forTerminal } from "../output.js";
-import { probeOnFirstUse } from "../probe-first.js";
+import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 import { warnAboutContext } from "./run.js";
 
@@ -31,7 +31,7 @@ export function register(program: Command): void {
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
     .option("--system <text>", "system message")
     .option("--raw", "no chat template: what you type is continued")
-    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
+    .option(...noProbe);
   addModelOptions(addSamplingOptions(command)).action((model: string | undefined, flags: ChatFlags) => {
     if (flags.json) throw new HundredweightError("OPTION_INVALID", "--json: chat is for people; use run");
     return chat(model, flags);

@@ -7,15 +7,18 @@ import { parseSpec } from "../../compress/synth-presets.js";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
-import { describeModel } from "../../models/index.js";
+import { describeModel, type ModelDescription } from "../../models/index.js";
+import { loadAddon } from "../../native/addon.js";
 import type { KvType } from "../../ops/ops.js";
 import type { MachineProfile } from "../../weights/machine.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
-import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
-import { openResidency, type Residency } from "../../weights/residency.js";
+import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
+import { openResidency } from "../../weights/residency.js";
 import { parseBytes, parseChoice, parseInteger } from "../options.js";
-import { formatBytes, printJson } from "../output.js";
+import { printJson } from "../output.js";
+import { guessed, planDocument, planTable, type RateSources } from "../plan-report.js";
+import { measureFirst, noProbe } from "../probe-first.js";
 
 interface PlanFlags {
   readonly params?: number;
@@ -33,6 +36,7 @@ interface PlanFlags {
   readonly memoryRate?: number;
   readonly gemmRate?: number;
   readonly threads?: number;
+  readonly probe?: boolean;
   readonly json?: boolean;
 }
 
@@ -65,18 +69,15 @@ export function register(program: Command): void {
     .option("--memory-rate <size>", "bytes per second, all threads", rate("--memory-rate"))
     .option("--gemm-rate <n>", "operations per second of products of many rows, e.g. 200GB", rate("--gemm-rate"))
     .option("--threads <n>", "compute threads", count("--threads", 1024))
+    .option(...noProbe)
     .option("--json", "one JSON document on stdout")
     .action(async (model: string | undefined, flags: PlanFlags) => {
       const checkpoint = await subject(model, flags);
       const description = describeModel(checkpoint);
-      // A model without a file would lie here.
-      const known = knownMachine({
-        path: model ?? process.cwd(),
-        ...(flags.threads !== undefined && { threads: flags.threads }),
-      });
+      const options = optionsOf(flags);
+      const known = await ratesFor(description, options, model, flags);
       const machine = machineOf(known, flags);
       const sources = sourcesOf(known, flags);
-      const options = optionsOf(flags);
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
       const ioOf = (made: Plan) => openResidency(planner.model, made, "auto", known.disk).io;
@@ -85,14 +86,38 @@ export function register(program: Command): void {
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
         const io = plan && ioOf(plan);
-        printJson({ ...document(plan, budgetBytes, minimumBudgetBytes, advice), ...(io && { io }), machine, sources });
+        printJson({
+          ...planDocument(plan, budgetBytes, minimumBudgetBytes, advice),
+          ...(io && { io }),
+          machine,
+          sources,
+        });
         if (plan === undefined) process.exitCode = 1;
         return;
       }
       const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
       const advice = advise(description, machine, options, found);
-      process.stdout.write(table(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
+      process.stdout.write(planTable(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
     });
+}
+
+/** What is remembered of the machine, and what of it matters here and nobody has measured is measured now, once. */
+async function ratesFor(
+  description: ModelDescription,
+  options: PlanOptions,
+  model: string | undefined,
+  flags: PlanFlags,
+): Promise<ProbedMachine> {
+  // A model without a file would lie here.
+  const where = { path: model ?? process.cwd(), ...(flags.threads !== undefined && { threads: flags.threads }) };
+  const known = knownMachine(where);
+  if (flags.probe === false || !probeAllowed() || loadAddon() === undefined) return known;
+  const plan = new Planner(description, known.profile, options).tryPlan(
+    options.budgetBytes ?? known.profile.availableBytes,
+  );
+  const disk = known.disk === undefined && flags.diskRate === undefined && plan?.strategy !== "resident";
+  const cpu = known.cpu === undefined && (flags.memoryRate === undefined || flags.gemmRate === undefined);
+  return plan !== undefined && (disk || cpu) ? measureFirst({ ...where, disk }) : known;
 }
 
 async function subject(model: string | undefined, flags: PlanFlags): Promise<Checkpoint> {
@@ -135,19 +160,10 @@ function machineOf(known: ProbedMachine, flags: PlanFlags): MachineProfile {
   };
 }
 
-/** Where each rate comes from: given, measured on a day, or assumed. */
-interface Sources {
-  readonly disk: string;
-  readonly memory: string;
-  readonly gemm: string;
-}
-
-function sourcesOf({ cpu, disk }: ProbedMachine, flags: PlanFlags): Sources {
+function sourcesOf({ cpu, disk }: ProbedMachine, flags: PlanFlags): RateSources {
   const source = (given: number | undefined, measured: { readonly measuredAt: string } | undefined) => {
     if (given !== undefined) return "given";
-    return measured === undefined
-      ? "assumed; doctor --probe measures it"
-      : `measured on ${measured.measuredAt.slice(0, 10)}`;
+    return measured === undefined ? guessed : `measured on ${measured.measuredAt.slice(0, 10)}`;
   };
   return {
     disk: source(flags.diskRate, disk),
@@ -166,104 +182,4 @@ function optionsOf(flags: PlanFlags): PlanOptions {
     ...(flags.rows !== undefined && { rows: flags.rows }),
     ...(flags.sequences !== undefined && { sequences: flags.sequences }),
   };
-}
-
-function document(plan: Plan | undefined, budgetBytes: number, minimumBudgetBytes: number, advice: readonly string[]) {
-  if (plan === undefined) return { fits: false, budgetBytes, minimumBudgetBytes, advice };
-  const { bytes, prediction } = plan;
-  return {
-    fits: true,
-    strategy: plan.strategy,
-    budgetBytes,
-    totalBytes: plan.totalBytes,
-    pinnedBytes: bytes.pinned,
-    expertSlotBytes: bytes.expertSlots,
-    ringBytes: bytes.ring,
-    kvBytes: bytes.kv,
-    activationBytes: bytes.activations,
-    tokenizerBytes: bytes.tokenizer,
-    runtimeBytes: bytes.runtime,
-    contextTokens: plan.contextTokens,
-    kvType: plan.kvType,
-    maxRows: plan.maxRows,
-    chunkRows: prediction.chunkRows,
-    passBytes: prediction.passBytes,
-    streamedBytesPerPass: prediction.streamedBytesPerPass,
-    tiles: plan.program.length,
-    expertHitRate: prediction.expertHitRate,
-    predictedSecondsPerToken: prediction.secondsPerToken,
-    predictedFirstPassSeconds: prediction.firstPassSeconds,
-    predictedComputeSeconds: prediction.computeSeconds,
-    predictedPrefillTokensPerSecond: prediction.prefillTokensPerSecond,
-    minimumBudgetBytes,
-    notes: plan.notes,
-    advice,
-  };
-}
-
-const strategies = {
-  resident: "everything in memory",
-  streamed: "part of the weights in memory, the rest streamed at every pass",
-  experts: "trunk in memory, experts in slots, missing ones read when they are chosen",
-} as const;
-
-/** What --io auto chooses, and why. */
-const ways = {
-  mmap: "the file is mapped: small, or in the page cache already",
-  direct: "past the page cache, into huge pages of our own",
-  buffered: "through the page cache, which is dropped again; faster on this disk, or direct reads are refused",
-} as const;
-
-function table(
-  checkpoint: Checkpoint,
-  { machine }: Planner,
-  plan: Plan,
-  io: Residency["io"],
-  minimum: number,
-  advice: readonly string[],
-  sources: Sources,
-): string {
-  const { bytes, prediction: p } = plan;
-  const lines: string[] = [];
-  const row = (name: string, value: string, remark = "") =>
-    lines.push(`${name.padEnd(18)}${value.padStart(12)}${remark === "" ? "" : `   ${remark}`}`);
-  const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
-  const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
-  lines.push(`${checkpoint.path}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`, "");
-  row("reads", io, ways[io]);
-  row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
-  row("  pinned", formatBytes(bytes.pinned));
-  for (const c of plan.slotClasses)
-    row(
-      "  expert slots",
-      formatBytes(c.slots * c.slotBytes),
-      `${c.slots} of ${c.experts}, ${formatBytes(c.slotBytes)} each`,
-    );
-  if (bytes.ring > 0)
-    row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`);
-  row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
-  row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
-  row("  tokenizer", formatBytes(bytes.tokenizer));
-  row("  runtime", formatBytes(bytes.runtime));
-  row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
-  lines.push("");
-  row("used per token", formatBytes(p.passBytes));
-  if (p.streamedBytesPerPass > 0)
-    row(
-      "  from disk",
-      formatBytes(p.streamedBytesPerPass),
-      plan.slotClasses.length === 0 ? "" : `${Math.round(100 * p.expertHitRate)} % of experts found in slots`,
-    );
-  row(
-    "decode",
-    `${seconds(p.secondsPerToken)}`,
-    `a token (compute alone ${seconds(p.computeSeconds)}, first ${seconds(p.firstPassSeconds)})`,
-  );
-  row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
-  row("disk", gbs(machine.diskReadBytesPerSecond), sources.disk);
-  row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);
-  row("products", `${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s`, sources.gemm);
-  for (const note of plan.notes) lines.push(`note: ${note}`);
-  for (const line of advice) lines.push(`advice: ${line}`);
-  return `${lines.join("\n")}\n`;
 }

@@ -9,7 +9,7 @@ import { withInterrupt } from "../interrupt.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { formatBytes, forTerminal, printJson, warn } from "../output.js";
-import { probeOnFirstUse } from "../probe-first.js";
+import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
@@ -28,7 +28,7 @@ export function register(program: Command): void {
     .argument("[prompt]", "the prompt; - reads it from stdin")
     .option("--raw", "continue the prompt as it is, without chat template")
     .option("--system <text>", "system message for the chat template")
-    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
+    .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
   );

@@ -5,7 +5,7 @@ import { HundredweightError } from "../../errors.js";
 import { defaultConfig, type RunningServer, type ServerConfig, startServer } from "../../server/index.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseBytes, parseInteger, parseNumber } from "../options.js";
-import { probeOnFirstUse } from "../probe-first.js";
+import { noProbe, probeOnFirstUse } from "../probe-first.js";
 
 interface ServeFlags extends ModelFlags {
   host?: string;
@@ -58,7 +58,7 @@ export function register(program: Command): void {
     .option("--request-timeout <s>", "longest an answer may take (default 0 = for ever)", seconds("--request-timeout"))
     .option("--drain-timeout <s>", "how long answers may go on after SIGTERM (default 30)", seconds("--drain-timeout"))
     .option("--log-requests", "a line per request on stderr")
-    .option("--no-probe", "do not measure an unknown disk before the model is streamed from it");
+    .option(...noProbe);
   addModelOptions(command).action((model: string | undefined, flags: ServeFlags) => serve(model, flags));
 }
 

@@ -8,7 +8,6 @@ import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { fileTypeName, openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel } from "../../models/index.js";
-import { Planner } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { knownMachine } from "../../weights/probe.js";
 import type { FolderModel, PlanReport } from "./wire.js";
@@ -125,12 +124,10 @@ export async function planFile(path: string, options: EngineOptions, heldBytes: 
   const { profile } = knownMachine({ path, ...(threads !== undefined && { threads }) });
   const asked = { ...options, memoryBytes: options.memoryBytes ?? profile.availableBytes + heldBytes };
   try {
-    const { residency } = planResources(description, asked, path);
-    const { budgetBytes, plan } = residency;
-    if (plan === undefined) return { budgetBytes, advice: [] };
-    const wanted = planOptions(asked);
-    const advice = advise(description, profile, wanted, new Planner(description, profile, wanted).plan());
-    return { budgetBytes, advice, plan };
+    const { residency, plan } = planResources(description, asked, path);
+    const { budgetBytes, plan: summary } = residency;
+    if (plan === undefined || summary === undefined) return { budgetBytes, advice: [] };
+    return { budgetBytes, advice: advise(description, profile, planOptions(asked), plan), plan: summary };
   } catch (error) {
     if (!(error instanceof HundredweightError) || error.code !== "MEMORY_BUDGET") throw error;
     const { budgetBytes, minimumBudgetBytes } = error.details as { budgetBytes: number; minimumBudgetBytes?: number };
