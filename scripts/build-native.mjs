@@ -55,16 +55,25 @@ mkdirSync(join(out, "obj"), { recursive: true });
 
 const isaFlags = {
   avx2: ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
+  avxvnni: ["-mavx2", "-mfma", "-mf16c", "-mbmi2", "-mavxvnni"],
   avx512: "-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi".split(" "),
   neon: ["-march=armv8.2-a+dotprod+fp16"],
 };
-const isaCpu = { avx2: "x86_64", avx512: "x86_64", neon: "aarch64" };
+const isaCpu = { avx2: "x86_64", avxvnni: "x86_64", avx512: "x86_64", neon: "aarch64" };
 const common = "-std=c++17 -O3 -fPIC -ffp-contract=off -fno-exceptions -fno-rtti -fvisibility=hidden -pthread".split(
   " ",
 );
 common.push("-Wall", "-Wextra", "-Inative", `-I${headers}`, "-DNODE_GYP_MODULE_NAME=hundredweight");
 if (sanitizers.length > 0) common.push("-fno-omit-frame-pointer", "-g1", "-O1");
 const sanitize = [`-fsanitize=${sanitizers.join(",")}`, "-fno-sanitize-recover=all"];
+// GCC 11 and binutils 2.36 know AVX-VNNI; without them those CPUs run the AVX2 kernels.
+const vnni = spawnSync(compiler, ["-mavxvnni", "-x", "c++", "-c", "-", "-o", "/dev/null"], {
+  input: '__asm__("{vex} vpdpbusd %ymm0, %ymm0, %ymm0");',
+});
+if (cpu === "x86_64" && vnni.status !== 0) {
+  isaCpu.avxvnni = "none";
+  common.push("-DHW_NO_AVXVNNI");
+}
 const compilerId = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout.split("\n")[0];
 const isClang = /clang/i.test(compilerId);
 

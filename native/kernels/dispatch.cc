@@ -58,6 +58,12 @@ bool cpu_has_avx2() {
   return has_bits(cpuid(7, 0).ebx, 1u << 5 | 1u << 8);  // AVX2 BMI2
 }
 
+#if !defined(HW_NO_AVXVNNI)
+bool cpu_has_avxvnni() {
+  return cpu_has_avx2() && cpuid(7, 0).eax >= 1 && has_bits(cpuid(7, 1).eax, 1u << 4);
+}
+#endif
+
 bool cpu_has_avx512() {
   if (!cpu_has_avx2() || (xcr0() & 0xe6) != 0xe6) return false;  // and opmask, upper ZMM, ZMM16-31
   const CpuidLeaf leaf7 = cpuid(7, 0);
@@ -92,6 +98,9 @@ const Isa kIsas[] = {
     {"scalar", always, {fill_scalar_matmul, fill_scalar_float, fill_scalar_attention, nullptr}},
 #if HW_X64
     {"avx2", cpu_has_avx2, {fill_avx2_matvec, fill_avx2_gemm, fill_avx2_float, fill_avx2_attention}},
+#if !defined(HW_NO_AVXVNNI)
+    {"avxvnni", cpu_has_avxvnni, {fill_avxvnni_gemm, nullptr, nullptr, nullptr}},
+#endif
     {"avx512", cpu_has_avx512, {fill_avx512_matvec, fill_avx512_gemm, fill_avx512_float, fill_avx512_attention}},
 #elif defined(__aarch64__)
     {"neon", cpu_has_neon_dotprod, {fill_neon_matvec, fill_neon_gemm, fill_neon_float, fill_neon_attention}},
@@ -106,7 +115,7 @@ struct Tables {
   Tables() {
     Kernels k = {};
     for (int i = 0; i < kIsaCount; i++) {
-      usable[i] = (i == 0 || usable[i - 1]) && kIsas[i].cpu_has();
+      usable[i] = kIsas[i].cpu_has();
       if (!usable[i]) continue;
       k.isa = kIsas[i].name;
       for (auto fill : kIsas[i].fills) {

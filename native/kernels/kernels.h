@@ -156,6 +156,7 @@ void fill_avx2_quantize(Kernels*);
 void fill_avx2_gemm(Kernels*);
 void fill_avx2_float(Kernels*);
 void fill_avx2_attention(Kernels*);
+void fill_avxvnni_gemm(Kernels*);
 void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI; calls those below
 void fill_avx512_matvec_q32(Kernels*);
 void fill_avx512_matvec_k(Kernels*);

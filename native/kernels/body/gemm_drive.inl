@@ -1,8 +1,8 @@
-// Drives the many-row kernels: packs activations, unpacks weight panels of 16 rows, walks tiles of token rows.
+// Drives the many-row kernels: packs activations, unpacks weight panels of kLanes rows, walks tiles of token rows.
 // Included by the ISA source after gemm_unpack.inl; the ISA provides
-//   kTile, kPanels    token rows and panels (of 16 weight rows) of one micro-kernel call
-//   Micro<P, T, R>::run(panel, blocks, tile, acc, stride, first, fetch)
-//                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. 16 R - 1]
+//   kTile, kPanels    token rows and panels (of kLanes weight rows) of one micro-kernel call
+//   MicroOf<P, T, R, P::kBlock>::run(panel, blocks, tile, acc, stride, first, fetch)
+//                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. R kLanes - 1]
 //                     (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in memory
 //                     between chunks of k. fetch.next() once a block, or kFetches times in one of 256
 //
@@ -24,9 +24,10 @@ struct Tile {
   static constexpr int kBytes = (kD + kRows * 4 * kBlocks + 63) & ~63;
 };
 
-constexpr int kPanelBytes = 40 * kChunk;  // two planes and the scales of Q6_K are 38.75 bytes per value of k
+constexpr int kRowsAtOnce = kLanes * kPanels;
+constexpr int kPanelBytes = 40 * kChunk * kLanes / 16;  // two planes and scales: 38.75 bytes per value of k and 16 rows
 constexpr int kMaxGroup = 512;
-constexpr int kTailBytes = kMaxGroup * 64 * kPanels;  // [rows of a group][16 * kPanels] float, for an incomplete panel
+constexpr int kTailBytes = kMaxGroup * 4 * kRowsAtOnce;  // [rows of a group][kRowsAtOnce] float, for an incomplete panel
 constexpr int kActsBytes = static_cast<int>(kScratchBytes) - kPanels * kPanelBytes - kTailBytes;
 
 static inline void copy_bytes(uint8_t* to, const uint8_t* from, int n, uint8_t flip) {
@@ -83,6 +84,11 @@ struct Fetch {
 typedef void (*MicroFn)(const uint8_t* panel, int blocks, const uint8_t* tile, float* acc, int64_t stride, bool first,
                         Fetch fetch);
 
+template <class P, int T, int R, int Block>
+struct MicroOf;
+template <class P, int T, int R>
+struct Micro : MicroOf<P, T, R, P::kBlock> {};
+
 template <class P, int R>
 static MicroFn micro_for(int t) {
   switch (t) {
@@ -135,27 +141,27 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
           }
         }
       }
-      for (int r0 = 0; r0 < rows; r0 += 16 * kPanels) {
-        const int valid = rows - r0 < 16 * kPanels ? rows - r0 : 16 * kPanels;
-        const int panels = (valid + 15) / 16;
+      for (int r0 = 0; r0 < rows; r0 += kRowsAtOnce) {
+        const int valid = rows - r0 < kRowsAtOnce ? rows - r0 : kRowsAtOnce;
+        const int panels = (valid + kLanes - 1) / kLanes;
         float* const to = out + static_cast<int64_t>(n0) * out_stride + r0;
-        const bool whole = valid % 16 == 0;
+        const bool whole = valid % kLanes == 0;
         float* const sums = whole ? to : tail;
-        const int64_t stride = whole ? out_stride : 16 * kPanels;
+        const int64_t stride = whole ? out_stride : kRowsAtOnce;
         if (!whole && c0 > 0) copy_rows(tail, stride, to, out_stride, nn, valid);
         tile = tiles;
         // The next rows of the matrix, or what follows this call's: the pool gives a thread parts that lie side by side.
-        const uint8_t* ahead = w + (r0 + 16 * kPanels) * row_bytes;
+        const uint8_t* ahead = w + (r0 + kRowsAtOnce) * row_bytes;
         // Front to back: as one stream the hardware prefetcher helps, 16 or 32 rows in turns are too many for it. To L2,
         // because L1 belongs to the panels and the tile.
-        const int64_t share = 16 * kPanels * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
+        const int64_t share = kRowsAtOnce * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
           const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
           for (int j = 0; j < panels; j++) {
-            const uint8_t* p[16];
-            const int first_row = r0 + 16 * j;
-            for (int i = 0; i < 16; i++) {  // rows past the end repeat the last one
+            const uint8_t* p[kLanes];
+            const int first_row = r0 + kLanes * j;
+            for (int i = 0; i < kLanes; i++) {  // rows past the end repeat the last one
               p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
             }
             unpack_panel<P>(p, 0, blocks, panel + j * kPanelBytes);

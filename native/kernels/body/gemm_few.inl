@@ -1,14 +1,11 @@
 // 1 to kFewRows token rows: the weights of a block go from memory through registers into the dot products of all token rows and
 // are never stored as a panel. With so few rows a panel's stores, and the pauses of the memory stream while it is
 // multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
-//   v_dot(sum, w, a)        16 sums of four products, unsigned (kSignedBytes: signed) w
-//   v_four(p)               4 activation bytes, or 4 bytes of anything, in every lane
-//   v_mul_add32(a, b, c)    a * b + c, 32-bit lanes
-//   v_pairs(sum, w, a)      two signed 16-bit products a lane, added to sum
+//   what gemm_dot.inl lists
 //   v_prefetch_near(p)      to the first-level cache
-//   F f_zero f_load f_store f_set f_mul f_fma f_of(V)
+//   kFewRows kFewAlways kFewBytes    token rows of one walk; see gemm_any
 //
-// One call of `few_panel` walks 16 weight rows block by block; the tile holds all token rows for the k at hand.
+// One call of `few_panel` walks kLanes weight rows block by block; the tile holds all token rows for the k at hand.
 
 template <class P, int T>
 struct Dots {
@@ -32,9 +29,9 @@ struct Dots {
     if (kGrouped) begin(sum, g);
   }
   HW_INLINE void close(const uint8_t* panel, int g) {
-    fetch<(P::kBytes * 16 / (P::kGroups ? P::kGroups : 16) + 63) / 64>();
+    fetch<(P::kBytes * kLanes / (P::kGroups ? P::kGroups : 16) + 63) / 64>();
     if (!kGrouped) return;
-    const V scale = v_load(panel + P::kScaleAt + 64 * g);
+    const V scale = v_load(panel + P::kScaleAt + kVec * g);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) isum[t] = v_mul_add32(sum[t], scale, isum[t]);
   }
@@ -47,7 +44,7 @@ struct Dots {
   }
 };
 
-// 16 weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][16].
+// kLanes weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][kLanes].
 template <class P, int T>
 static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
                       bool first) {
@@ -57,7 +54,7 @@ static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles,
   dots.ahead = ahead;
   F out[T];
 #pragma GCC unroll 8
-  for (int t = 0; t < T; t++) out[t] = first ? f_zero() : f_load(acc + 16 * t);
+  for (int t = 0; t < T; t++) out[t] = first ? f_zero() : f_load(acc + kLanes * t);
   for (int b = 0; b < blocks; b++) {
     const int c = b / L::kBlocks, i = b % L::kBlocks;
     const uint8_t* tile = tiles + static_cast<int64_t>(c) * L::kBytes;
@@ -70,7 +67,7 @@ static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles,
       for (int t = 0; t < T; t++) dots.isum[t] = v_set32(0);
     }
     P::unpack(p, static_cast<int64_t>(b) * P::kBytes, panel, dots);
-    if (P::kBlock == 32) dots.template fetch<(P::kBytes * 16 + 63) / 64>();
+    if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes + 63) / 64>();
     const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -84,13 +81,13 @@ static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles,
       } else {
         V msum = v_set32(0);
 #pragma GCC unroll 8
-        for (int j = 0; j < P::kMins; j++) msum = v_pairs(msum, v_load(panel + P::kMinsAt + 64 * j), v_four(at + 4 * j));
+        for (int j = 0; j < P::kMins; j++) msum = v_pairs(msum, v_load(panel + P::kMinsAt + kVec * j), v_four(at + 4 * j));
         out[t] = f_fma(m, f_of(msum), out[t]);
       }
     }
   }
 #pragma GCC unroll 8
-  for (int t = 0; t < T; t++) f_store(acc + 16 * t, out[t]);
+  for (int t = 0; t < T; t++) f_store(acc + kLanes * t, out[t]);
 }
 
 typedef void (*FewFn)(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
@@ -122,16 +119,16 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
       const int k0 = c0 * kChunk, k1 = c1 * kChunk < cols ? c1 * kChunk : cols;
       const int64_t from = static_cast<int64_t>(k0) / P::kBlock * P::kBytes;
       // Every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
-      for (int64_t i = 0; i < 16 * row_bytes; i += 64) v_prefetch(w + from + i);
-      for (int r0 = 0; r0 < rows; r0 += 16) {
-        const int valid = rows - r0 < 16 ? rows - r0 : 16;
-        const uint8_t* p[16];
-        for (int i = 0; i < 16; i++) p[i] = w + (i < valid ? r0 + i : rows - 1) * row_bytes + from;
-        alignas(64) float acc[kFewRows * 16];
+      for (int64_t i = 0; i < kLanes * row_bytes; i += 64) v_prefetch(w + from + i);
+      for (int r0 = 0; r0 < rows; r0 += kLanes) {
+        const int valid = rows - r0 < kLanes ? rows - r0 : kLanes;
+        const uint8_t* p[kLanes];
+        for (int i = 0; i < kLanes; i++) p[i] = w + (i < valid ? r0 + i : rows - 1) * row_bytes + from;
+        alignas(64) float acc[kFewRows * kLanes];
         float* const to = out + static_cast<int64_t>(n0) * out_stride + r0;
-        if (c0 > 0) copy_rows(acc, 16, to, out_stride, nn, valid);
-        few(p, (k1 - k0) / P::kBlock, tiles, w + (r0 + 16) * row_bytes + from, acc, c0 == 0);
-        copy_rows(to, out_stride, acc, 16, nn, valid);
+        if (c0 > 0) copy_rows(acc, kLanes, to, out_stride, nn, valid);
+        few(p, (k1 - k0) / P::kBlock, tiles, w + (r0 + kLanes) * row_bytes + from, acc, c0 == 0);
+        copy_rows(to, out_stride, acc, kLanes, nn, valid);
       }
     }
     n0 += nn;

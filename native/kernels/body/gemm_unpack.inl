@@ -1,11 +1,11 @@
 // Weight panels for the many-row kernels, written once over a small vocabulary that the including ISA source provides:
 //
-//   V                       16 lanes of 32 bits, one lane per weight row (AVX2: two registers)
-//   v_load_quads(p, o, q)   16 bytes at p[row] + o of 16 rows, transposed: lane `row` of q[i] = bytes 4i .. 4i + 3
+//   V                       kLanes lanes of 32 bits, one lane per weight row (NEON: 16 of them in four registers)
+//   v_load_quads(p, o, q)   16 bytes at p[row] + o of kLanes rows, transposed: lane `row` of q[i] = bytes 4i .. 4i + 3
 //   v_and v_or v_add8 v_add32 v_mul16 v_srl<n> v_sll<n> v_sra<n> v_set32 v_lut v_table v_store v_load
 //   v_spread_byte<i>(v)     byte i of every lane in all four
 //   v_add_16_where(q, a, b) q + 16 in the bytes where a & b is not zero
-//   v_half(out, v)          the low 16 bits of every lane as binary16, to 16 floats
+//   v_half(out, v)          the low 16 bits of every lane as binary16, to kLanes floats
 //   kPremultiply            2- and 3-bit weights times their group scale still fit a byte, so a dot product that sums in
 //                           32 bits (VNNI) needs no group step at all
 //   kSixteenBit             products are summed in 16 bits first: 8-bit weights go in two nibble planes, and offset types
@@ -13,12 +13,12 @@
 //                           depends on the weights alone and is put in the panel
 //   kSignedBytes            the dot product is signed times signed (SDOT): 8-bit weights stay signed, no W may pass 127
 //
-// A quad is 4 consecutive k of one row. Panel of a 32-value block, all [16 rows]:
+// A quad is 4 consecutive k of one row. Panel of a 32-value block, all [kLanes rows]:
 //   W [planes][8 quads] V | d float | m float (with minimums)
 // Panel of a 256-value block:
 //   W [8][planes][8 quads] V | scale [groups] V | min pairs [kMins] V of two int16 | d | -dmin | init (signed) V
 //
-// P::unpack(p, at, panel, sink) unpacks one block: 16 row pointers, the block's bytes at p[row] + at. Scales and such go to
+// P::unpack(p, at, panel, sink) unpacks one block: kLanes row pointers, the block's bytes at p[row] + at. Scales and such go to
 // `panel`, the weights to the sink, group by group: sink.open(g), sink.put(panel, quad, v) for the quads of group g in any
 // order, sink.close(panel, g) when the scale of g is in the panel. Types without group scales (32-value blocks,
 // premultiplied ones) may leave open and close out.
@@ -32,6 +32,8 @@
 #define HW_INLINE
 #endif
 
+constexpr int kVec = sizeof(V), kLanes = kVec / 4;
+
 template <int Block, int Bytes, int Offset, int Mins, int GroupQuads, int Run, bool Wide = false, bool Signed = false>
 struct Shape {
   static constexpr int kBlock = Block;
@@ -43,22 +45,22 @@ struct Shape {
   static constexpr bool kSigned = Signed;
   static constexpr int kPlanes = Wide && kSixteenBit ? 2 : 1;
   static constexpr int kGroups = GroupQuads == 64 ? 0 : 64 / GroupQuads;
-  static constexpr int kW = kPlanes * 16 * Block;  // bytes of W; what follows is in 64-byte vectors
+  static constexpr int kW = kPlanes * kLanes * Block;  // bytes of W; what follows is in vectors
   static constexpr int kScaleAt = kW;
-  static constexpr int kMinsAt = kScaleAt + 64 * kGroups;
-  static constexpr int kD = Block == 32 ? kW : kMinsAt + 64 * Mins;
-  static constexpr int kM = kD + 64;
-  static constexpr int kInit = kD + 64 + (Mins ? 64 : 0);
-  static constexpr int kPanel = kInit + (Signed ? 64 : 0);
+  static constexpr int kMinsAt = kScaleAt + kVec * kGroups;
+  static constexpr int kD = Block == 32 ? kW : kMinsAt + kVec * Mins;
+  static constexpr int kM = kD + kVec;
+  static constexpr int kInit = kD + kVec + (Mins ? kVec : 0);
+  static constexpr int kPanel = kInit + (Signed ? kVec : 0);
 
   static inline void put(uint8_t* panel, int quad, V v) {
-    uint8_t* at = panel + (quad / 8) * 512 * kPlanes + (quad % 8) * 64;
+    uint8_t* at = panel + (quad / 8) * 8 * kVec * kPlanes + (quad % 8) * kVec;
     if (kPlanes == 1) {
       v_store(at, v);
     } else {
       const V nibble = v_set32(0x0f0f0f0f);
       v_store(at, v_and(v, nibble));
-      v_store(at + 512, v_and(v_srl<4>(v), nibble));
+      v_store(at + 8 * kVec, v_and(v_srl<4>(v), nibble));
     }
   }
 };

@@ -1,7 +1,7 @@
 // Panels of the types with 256-value blocks; see gemm_unpack.inl.
 
 static inline void negate(float* f) {
-  for (int i = 0; i < 16; i++) f[i] = -f[i];
+  for (int i = 0; i < kLanes; i++) f[i] = -f[i];
 }
 
 // The eight 6-bit (scale, minimum) pairs of Q4_K and Q5_K from the block's first 16 bytes.
@@ -12,9 +12,9 @@ static inline void put_six_bit_scales(uint8_t* panel, const V* head) {
   const V scale[2] = {v_and(s0, low6), v_or(v_and(s2, low4), v_and(v_srl<2>(s0), top2))};
   const V min[2] = {v_and(s1, low6), v_or(v_and(v_srl<4>(s2), low4), v_and(v_srl<2>(s1), top2))};
   for (int h = 0; h < 2; h++) {
-    for (int i = 0; i < 4; i++) v_store(panel + P::kScaleAt + 64 * (4 * h + i), as_scale(byte_of(scale[h], i)));
+    for (int i = 0; i < 4; i++) v_store(panel + P::kScaleAt + kVec * (4 * h + i), as_scale(byte_of(scale[h], i)));
     for (int i = 0; i < 2; i++) {
-      v_store(panel + P::kMinsAt + 64 * (2 * h + i),
+      v_store(panel + P::kMinsAt + kVec * (2 * h + i),
               v_or(byte_of(min[h], 2 * i), v_sll<16>(byte_of(min[h], 2 * i + 1))));
     }
   }
@@ -87,10 +87,10 @@ struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
     for (int g = 0; g < 16; g++) {
       const V both = byte_of(scales[g / 4], g % 4);
       scale[g] = twice16(v_and(both, four));
-      if (!kPremultiply) v_store(panel + kScaleAt + 64 * g, scale[g]);
+      if (!kPremultiply) v_store(panel + kScaleAt + kVec * g, scale[g]);
       if (g % 2) {
         const V even = v_srl<4>(byte_of(scales[g / 4], g % 4 - 1));
-        v_store(panel + kMinsAt + 64 * (g / 2), v_or(even, v_sll<16>(v_srl<4>(both))));
+        v_store(panel + kMinsAt + kVec * (g / 2), v_or(even, v_sll<16>(v_srl<4>(both))));
       }
     }
     for (int c = 0; c < 4; c++) {
@@ -131,7 +131,7 @@ struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64
     six[3] = v_or(six[3], v_sll<4>(v_and(v_srl<6>(s[3]), two)));
     for (int g = 0; g < 16; g++) {
       scale[g] = twice16(v_add32(byte_of(six[g / 4], g % 4), v_set32(-32)));
-      if (!kPremultiply) v_store(panel + kScaleAt + 64 * g, scale[g]);
+      if (!kPremultiply) v_store(panel + kScaleAt + kVec * g, scale[g]);
     }
     V init = v_set32(0);
     for (int c = 0; c < 4; c++) {  // bytes 16 c of qs: values 128 (c / 2) + 32 j + 16 (c % 2)
@@ -178,7 +178,7 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
     v_load_quads(p, at + 194, tail);
     v_half(panel + kD, v_srl<16>(tail[3]));
     for (int g = 0; g < 16; g++) {
-      v_store(panel + kScaleAt + 64 * g, as_scale(signed_byte_of(scales[g / 4], g % 4)));
+      v_store(panel + kScaleAt + kVec * g, as_scale(signed_byte_of(scales[g / 4], g % 4)));
     }
     V init = v_set32(0);
     for (int c = 0; c < 4; c++) {  // c = 2 h + half
@@ -201,7 +201,7 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
           }
           if (kSigned) {
             x = v_add8(x, v_set32(static_cast<int>(0xe0e0e0e0u)));
-            init = v_add_scaled(init, x, v_load(panel + kScaleAt + 64 * g));
+            init = v_add_scaled(init, x, v_load(panel + kScaleAt + kVec * g));
           }
           sink.put(panel, 4 * g + i, x);
         }
@@ -224,7 +224,7 @@ struct PanelIQ4_XS : Shape<256, 136, kOffset8, 0, 8, 8, true> {
     V low = head[1], high = v_srl<16>(head[0]);
     for (int g = 0; g < 8; g++) {
       const V scale = v_or(v_and(low, low4), v_and(v_sll<4>(high), top2));
-      v_store(panel + kScaleAt + 64 * g, v_add32(scale, v_set32(-32)));  // int32 on every ISA: sums exceed 16 bits
+      v_store(panel + kScaleAt + kVec * g, v_add32(scale, v_set32(-32)));  // int32 on every ISA: sums exceed 16 bits
       low = v_srl<4>(low);
       high = v_srl<2>(high);
       V q[4];

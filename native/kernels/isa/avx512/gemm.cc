@@ -87,147 +87,27 @@ inline __attribute__((always_inline)) void v_prefetch_near(const uint8_t* p) {
 
 #include "../../body/gemm_unpack.inl"
 
-inline __m512i broadcast32(const void* p) { return _mm512_set1_epi32(*static_cast<const int32_t*>(p)); }
-inline __m512 broadcast_float(const void* p) { return _mm512_set1_ps(*static_cast<const float*>(p)); }
-inline __m512 load_float(const uint8_t* p) { return _mm512_loadu_ps(p); }
-
-template <class P, int T, int R, int Block>
-struct MicroOf;
-template <class P, int T, int R>
-struct Micro : MicroOf<P, T, R, P::kBlock> {};
+typedef __m512 F;
+inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
+inline V v_four(const void* p) { return _mm512_set1_epi32(*static_cast<const int32_t*>(p)); }
+inline V v_mul_add32(V a, V b, V c) { return _mm512_add_epi32(_mm512_mullo_epi32(a, b), c); }
+inline V v_pairs(V sum, V w, V a) { return _mm512_dpwssd_epi32(sum, w, a); }
+inline F f_zero() { return _mm512_setzero_ps(); }
+inline F f_load(const void* p) { return _mm512_loadu_ps(p); }
+inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
+inline F f_set(const void* p) { return _mm512_set1_ps(*static_cast<const float*>(p)); }
+inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
+inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+inline F f_of(V v) { return _mm512_cvtepi32_ps(v); }
 
 #include "../../body/gemm_drive.inl"
 
 // Token rows of one walk; up to how many they beat panels whatever the width, and while the packed token rows leave the
 // first-level cache to the weights that pass through it.
 constexpr int kFewRows = 8, kFewAlways = 4, kFewBytes = 24 * 1024;
-typedef __m512 F;
-inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
-inline V v_four(const void* p) { return broadcast32(p); }
-inline V v_mul_add32(V a, V b, V c) { return _mm512_add_epi32(_mm512_mullo_epi32(a, b), c); }
-inline V v_pairs(V sum, V w, V a) { return _mm512_dpwssd_epi32(sum, w, a); }
-inline F f_zero() { return _mm512_setzero_ps(); }
-inline F f_load(const float* p) { return _mm512_loadu_ps(p); }
-inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
-inline F f_set(const float* p) { return _mm512_set1_ps(*p); }
-inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
-inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-inline F f_of(V v) { return _mm512_cvtepi32_ps(v); }
 
+#include "../../body/gemm_dot.inl"
 #include "../../body/gemm_few.inl"
-
-// sum[r][t] += panel rows times token rows over `Quads` quads; w: [quad] V, kPanelBytes between panels; q: token rows.
-// A broadcast is a whole load on cores that move 64 bytes a cycle, so every one serves R panels.
-template <int T, int R, int Quads>
-inline __attribute__((always_inline)) void dot_quads(__m512i (&sum)[R][T], const uint8_t* w, const uint8_t* q) {
-#pragma GCC unroll 8
-  for (int i = 0; i < Quads; i++) {
-    __m512i v[R];
-    for (int r = 0; r < R; r++) v[r] = v_load(w + r * kPanelBytes + 64 * i);
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) {
-      const __m512i a = broadcast32(q + t * kChunk + 4 * i);
-      for (int r = 0; r < R; r++) sum[r][t] = _mm512_dpbusd_epi32(sum[r][t], v[r], a);
-    }
-  }
-}
-
-template <class P, int T, int R>
-struct MicroOf<P, T, R, 32> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
-                  Fetch fetch) {
-    using L = Tile<P>;
-    __m512 acc[R][T];
-    for (int r = 0; r < R; r++) {
-      for (int t = 0; t < T; t++) {
-        acc[r][t] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(out + t * stride + 16 * r);
-      }
-    }
-    const uint8_t* q = tile;
-    const uint8_t* word = tile + L::kInit;  // 4 bytes per block in each of the planes init, min, d
-    for (int b = 0; b < blocks; b++, panel += P::kPanel, q += 32, word += 4) {
-      __m512i sum[R][T];
-      for (int t = 0; t < T; t++) {
-        const __m512i init = P::kOffset ? broadcast32(word + t * 4 * L::kInits) : _mm512_setzero_si512();
-        for (int r = 0; r < R; r++) sum[r][t] = init;
-      }
-      fetch.next();
-      dot_quads<T, R, 8>(sum, panel, q);
-      for (int t = 0; t < T; t++) {
-        const __m512 da = broadcast_float(word + (L::kD - L::kInit) + t * 4 * L::kBlocks);
-        for (int r = 0; r < R; r++) {
-          const __m512 dw = load_float(panel + r * kPanelBytes + P::kD);
-          acc[r][t] = _mm512_fmadd_ps(_mm512_mul_ps(dw, da), _mm512_cvtepi32_ps(sum[r][t]), acc[r][t]);
-          if (P::kMins) {
-            const __m512 m = load_float(panel + r * kPanelBytes + P::kM);
-            const __m512 asum = broadcast_float(word + (L::kMin - L::kInit) + t * 4 * L::kMinWords);
-            acc[r][t] = _mm512_fmadd_ps(_mm512_mul_ps(m, da), asum, acc[r][t]);
-          }
-        }
-      }
-    }
-    for (int r = 0; r < R; r++) {
-      for (int t = 0; t < T; t++) _mm512_storeu_ps(out + t * stride + 16 * r, acc[r][t]);
-    }
-  }
-};
-
-template <class P, int T, int R>
-struct MicroOf<P, T, R, 256> {
-  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
-                  Fetch fetch) {
-    using L = Tile<P>;
-    constexpr int kGroup = P::kGroupQuads == 64 ? 8 : P::kGroupQuads;  // quads of one dot_quads
-    for (int b = 0; b < blocks; b++, panel += P::kPanel) {
-      const uint8_t* q = tile + 256 * b;
-      const uint8_t* init = tile + L::kInit + 4 * b * (L::kInits / L::kBlocks);
-      __m512i isum[R][T];
-      for (int t = 0; t < T; t++) {
-        const bool once = P::kGroupQuads == 64 && P::kOffset;
-        const __m512i v = once ? broadcast32(init + t * 4 * L::kInits) : _mm512_setzero_si512();
-        for (int r = 0; r < R; r++) isum[r][t] = v;
-      }
-      for (int g = 0; g < 64 / kGroup; g++, q += 4 * kGroup) {
-        const uint8_t* w = panel + 64 * kGroup * g;
-        if (kGroup == 8 || g % 2 == 0) fetch.next();
-        if constexpr (P::kGroupQuads == 64) {
-          dot_quads<T, R, kGroup>(isum, w, q);
-        } else {
-          __m512i sum[R][T];
-          for (int t = 0; t < T; t++) {
-            const __m512i v = P::kOffset ? broadcast32(init + t * 4 * L::kInits + 4 * g) : _mm512_setzero_si512();
-            for (int r = 0; r < R; r++) sum[r][t] = v;
-          }
-          dot_quads<T, R, kGroup>(sum, w, q);
-          for (int r = 0; r < R; r++) {
-            const __m512i scale = v_load(panel + r * kPanelBytes + P::kScaleAt + 64 * g);
-            for (int t = 0; t < T; t++) {
-              isum[r][t] = _mm512_add_epi32(isum[r][t], _mm512_mullo_epi32(sum[r][t], scale));
-            }
-          }
-        }
-      }
-      for (int t = 0; t < T; t++) {
-        const __m512 da = broadcast_float(tile + L::kD + 4 * (t * L::kBlocks + b));
-        for (int r = 0; r < R; r++) {
-          const uint8_t* scales = panel + r * kPanelBytes;
-          float* const to = out + t * stride + 16 * r;
-          __m512 acc = first && b == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(to);
-          acc = _mm512_fmadd_ps(_mm512_mul_ps(load_float(scales + P::kD), da), _mm512_cvtepi32_ps(isum[r][t]), acc);
-          if (P::kMins) {
-            const uint8_t* pairs = tile + L::kMin + 4 * (t * L::kMinWords + b * P::kMins);
-            __m512i msum = _mm512_setzero_si512();
-            for (int i = 0; i < P::kMins; i++) {
-              msum = _mm512_dpwssd_epi32(msum, v_load(scales + P::kMinsAt + 64 * i), broadcast32(pairs + 4 * i));
-            }
-            acc = _mm512_fmadd_ps(_mm512_mul_ps(load_float(scales + P::kM), da), _mm512_cvtepi32_ps(msum), acc);
-          }
-          _mm512_storeu_ps(to, acc);
-        }
-      }
-    }
-  }
-};
 
 template <class P>
 constexpr MatmulFn kGemm = gemm_any<P>;

@@ -152,11 +152,6 @@ inline float32x4_t load_floats(const uint8_t* p) { return vreinterpretq_f32_u8(v
 inline int32x4_t broadcast32(const uint8_t* p) { return vld1q_dup_s32(reinterpret_cast<const int32_t*>(p)); }
 inline float load_float(const uint8_t* p) { return *reinterpret_cast<const float*>(p); }
 
-template <class P, int T, int Block>
-struct MicroOf;
-template <class P, int T, int R>
-struct Micro : MicroOf<P, T, P::kBlock> {};
-
 #include "../../body/gemm_drive.inl"
 
 #undef HW_INLINE
@@ -197,8 +192,8 @@ HW_INLINE void chain_step(float* to, bool first, const uint8_t* dw, float da, in
   vst1q_f32(to, vfmaq_f32(acc, vmulq_n_f32(load_floats(dw), da), vcvtq_f32_s32(isum)));
 }
 
-template <class P, int T>
-struct MicroOf<P, T, 32> {
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 32> {
   static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
                   Fetch fetch) {
     using L = Tile<P>;
@@ -231,8 +226,8 @@ struct MicroOf<P, T, 32> {
   }
 };
 
-template <class P, int T>
-struct MicroOf<P, T, 256> {
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 256> {
   static constexpr bool kGrouped = P::kGroups > 0;
   static constexpr int kH = kGrouped ? 2 : 4;  // group sums and block sums together must fit the registers
 
