@@ -41,6 +41,15 @@ export class HundredweightError extends Error {
   }
 }
 
+/** What the system said of a file that was to be opened or read: FILE_NOT_FOUND or FILE_IO. */
+export function fileError(path: string, cause: unknown): HundredweightError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new HundredweightError("FILE_NOT_FOUND", `${path}: no such file`, { path }, { cause });
+  const reason = code === "EISDIR" ? "is a folder" : `cannot be read: ${message ?? String(cause)}`;
+  return new HundredweightError("FILE_IO", `${path}: ${reason}`, { path }, { cause });
+}
+
 /** Wraps what `fn` throws that is not ours yet, so that callers see one error type only. */
 export function asHundredweightError(error: unknown, code: ErrorCode = "INTERNAL"): HundredweightError {
   if (error instanceof HundredweightError) return error;

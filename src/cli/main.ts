@@ -24,7 +24,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (thrown instanceof CommanderError) {
       if (thrown.exitCode === 0) return 0;
       if (thrown.code === "commander.help") return argv.length === 0 ? 2 : 0;
-      printError("OPTION_INVALID", thrown.message.replace(/^error: /, ""));
+      const command = program.commands.find((c) => c.name() === argv[0])?.name();
+      const help = ["hundredweight", ...(command === undefined ? [] : [command]), "--help"].join(" ");
+      printError("OPTION_INVALID", `${thrown.message.replace(/^error: /, "")}; see \`${help}\``);
       return 2;
     }
     const error = asHundredweightError(thrown);

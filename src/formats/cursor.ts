@@ -1,6 +1,6 @@
 /** A bounds-checked little-endian reader over `pread` windows: a model of any size is read through one small buffer. */
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { HundredweightError } from "../errors.js";
+import { fileError, HundredweightError } from "../errors.js";
 
 /** Every limit of the readers. Beyond them a file is refused as hostile: real files stay far below. */
 export const limits = {
@@ -243,14 +243,10 @@ function openRegular(path: string): number {
     return openSync(path, constants.O_RDONLY);
   } catch (cause) {
     if (cause instanceof HundredweightError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") {
-      throw new HundredweightError("FILE_NOT_FOUND", `${path}: no such file`, { path }, { cause });
-    }
-    if (code === "ERR_INVALID_ARG_VALUE") {
+    if ((cause as NodeJS.ErrnoException).code === "ERR_INVALID_ARG_VALUE") {
       throw new HundredweightError("FILE_NOT_FOUND", "the path holds a zero byte", {}, { cause });
     }
-    throw new HundredweightError("FILE_IO", `${path}: cannot be opened: ${reason(cause)}`, { path }, { cause });
+    throw fileError(path, cause);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Lines of a file of any size, and what a batch line says. */
 import { createReadStream } from "node:fs";
-import { HundredweightError } from "../../errors.js";
+import { fileError } from "../../errors.js";
 
 /** A longer line is no request: it gets an error line and is never held in memory. */
 export const mostLineBytes = 8 * 2 ** 20;
@@ -40,8 +40,7 @@ export async function* readLines(path: string): AsyncGenerator<Line> {
       if (from < chunk.length) add(Buffer.from(chunk.subarray(from)));
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new HundredweightError(code === "ENOENT" ? "FILE_NOT_FOUND" : "FILE_IO", message);
+    throw fileError(path, error);
   }
   if (bytes > 0) {
     const line = take();

@@ -16,11 +16,6 @@ export interface CommandEntry {
 
 export const commands: readonly CommandEntry[] = [
   {
-    usage: "inspect [options] <MODEL>",
-    summary: "show metadata, tensors and sizes of a model file",
-    load: () => import("./inspect.js"),
-  },
-  {
     usage: "run [options] [model] [prompt]",
     summary: "Generate text. The chat template of the file is applied when it has one, unless --raw.",
     load: () => import("./run.js"),
@@ -33,9 +28,49 @@ export const commands: readonly CommandEntry[] = [
     engine: true,
   },
   {
+    usage: "serve [options] [model]",
+    summary: "Serve a model to OpenAI clients and as a web page.",
+    load: () => {
+      // Loading makes the most garbage there ever is at once.
+      holdYoungGeneration();
+      return import("./serve.js");
+    },
+  },
+  {
     usage: "batch [options] <in> <out>",
     summary: "Answer a file of OpenAI batch lines, many at a time; goes on where it was interrupted.",
     load: () => import("./batch.js"),
+  },
+  {
+    usage: "plan [options] [model]",
+    summary: "Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.",
+    load: () => import("./plan.js"),
+  },
+  {
+    usage: "doctor [options] [path]",
+    summary: "Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.",
+    load: () => import("./doctor.js"),
+  },
+  {
+    usage: "bench [options] <model>",
+    summary: "Measure prefill and decode: pseudo-random tokens, empty cache, one warm-up run, medians and spread.",
+    load: () => import("./bench.js"),
+  },
+  {
+    usage: "synth [options] <spec> [out]",
+    summary:
+      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
+    load: () => import("./synth.js"),
+  },
+  {
+    usage: "inspect [options] <model>",
+    summary: "Show metadata, tensors and sizes of a model file.",
+    load: () => import("./inspect.js"),
+  },
+  {
+    usage: "tokenize [options] <model> [text]",
+    summary: "Show the token ids of a text, or the text of token ids.",
+    load: () => import("./tokenize.js"),
   },
   {
     usage: "logits [options] <model>",
@@ -46,41 +81,6 @@ export const commands: readonly CommandEntry[] = [
     usage: "perplexity [options] <model> <file>",
     summary: "Perplexity of a text: chunks of --ctx tokens (default 512), BOS first, the second half of each scored.",
     load: () => import("./perplexity.js"),
-  },
-  {
-    usage: "bench [options] <model>",
-    summary: "Measure prefill and decode: pseudo-random tokens, empty cache, one warm-up run, medians and spread.",
-    load: () => import("./bench.js"),
-  },
-  {
-    usage: "doctor [options] [path]",
-    summary: "Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.",
-    load: () => import("./doctor.js"),
-  },
-  {
-    usage: "tokenize [options] <MODEL> [TEXT]",
-    summary: "show the token ids of a text, or the text of token ids",
-    load: () => import("./tokenize.js"),
-  },
-  {
-    usage: "serve [options] [model]",
-    summary: "Serve a model to OpenAI clients and as a web page.",
-    load: () => {
-      // Loading makes the most garbage there ever is at once.
-      holdYoungGeneration();
-      return import("./serve.js");
-    },
-  },
-  {
-    usage: "synth [options] <SPEC> [OUT]",
-    summary:
-      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
-    load: () => import("./synth.js"),
-  },
-  {
-    usage: "plan [options] [MODEL]",
-    summary: "Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.",
-    load: () => import("./plan.js"),
   },
 ];
 

@@ -11,8 +11,8 @@ interface InspectOptions {
 export function register(program: Command): void {
   program
     .command("inspect")
-    .description("show metadata, tensors and sizes of a model file")
-    .argument("<MODEL>", "GGUF file, or any shard of a split one")
+    .description("Show metadata, tensors and sizes of a model file.")
+    .argument("<model>", "GGUF file, or any shard of a split one")
     .option("--json", "print one JSON document (always with all tensors)")
     .option("--tensors", "list every tensor")
     .option("--arrays", "print metadata arrays in full")

@@ -1,7 +1,7 @@
 /** `hundredweight perplexity MODEL FILE`: as llama.cpp defines it. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { HundredweightError } from "../../errors.js";
+import { fileError, HundredweightError } from "../../errors.js";
 import { load, type Model } from "../../model.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
@@ -116,8 +116,6 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const missing = code === "ENOENT" || code === "ENOTDIR";
-    throw new HundredweightError(missing ? "FILE_NOT_FOUND" : "FILE_IO", `cannot read ${path}: ${code}`, { path });
+    throw fileError(path, error);
   }
 }

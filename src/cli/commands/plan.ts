@@ -47,7 +47,7 @@ export function register(program: Command): void {
   program
     .command("plan")
     .description("Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.")
-    .argument("[MODEL]", "model file; only its header is read")
+    .argument("[model]", "a GGUF file; only its header is read")
     .option("--params <n>", "instead of a file: a model of this many parameters, e.g. 100B", (t) =>
       parseParameters(t, "--params"),
     )
@@ -122,7 +122,8 @@ async function ratesFor(
 
 async function subject(model: string | undefined, flags: PlanFlags): Promise<Checkpoint> {
   const given = [model, flags.params, flags.preset].filter((value) => value !== undefined);
-  if (given.length !== 1) throw new HundredweightError("OPTION_INVALID", "give one of MODEL, --params and --preset");
+  if (given.length !== 1)
+    throw new HundredweightError("OPTION_INVALID", "give one of a model file, --params and --preset");
   if (model !== undefined) return openCheckpoint(model);
   const quant = flags.quant === undefined ? undefined : parseMix(flags.quant);
   if (flags.preset !== undefined) {

@@ -32,9 +32,9 @@ export function register(program: Command): void {
     .description(
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
     )
-    .argument("<SPEC>", `PRESET[,name=number...], a preset or an architecture: ${Object.keys(presets).join(", ")}`)
-    .argument("[OUT]", "GGUF file to write; with --preset it is the only argument")
-    .option("--preset <name>", "the same as SPEC")
+    .argument("<spec>", `PRESET[,name=number...], a preset or an architecture: ${Object.keys(presets).join(", ")}`)
+    .argument("[out]", "GGUF file to write; with --preset it is the only argument")
+    .option("--preset <name>", "the same as <spec>")
     .option("--quant <mix>", `types as llama-quantize gives them: ${mixes.join(", ")}`)
     .option("--router-skew <s>", "popularity of experts falls like 1 / rank^s; 0 = flat", (t) =>
       parseNumber(t, "--router-skew", 0, 4),

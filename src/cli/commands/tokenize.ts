@@ -15,12 +15,12 @@ interface TokenizeOptions {
 export function register(program: Command): void {
   program
     .command("tokenize")
-    .description("show the token ids of a text, or the text of token ids")
-    .argument("<MODEL>", "GGUF file; a vocabulary without tensors will do")
-    .argument("[TEXT]", "the text")
+    .description("Show the token ids of a text, or the text of token ids.")
+    .argument("<model>", "GGUF file; a vocabulary without tensors will do")
+    .argument("[text]", "the text")
     .option("--stdin", "read the text from standard input (UTF-8; invalid bytes become U+FFFD)")
     .option("--no-special", "neither add BOS and EOS nor recognise control tokens in the text")
-    .option("--decode <IDS>", "print the text of comma-separated ids instead")
+    .option("--decode <ids>", "print the text of comma-separated ids instead")
     .option("--json", 'print {"ids": [...], "pieces": [...]}, with --decode {"text": ...}')
     .action(async (model: string, text: string | undefined, options: TokenizeOptions) => {
       const given = [text !== undefined, options.stdin === true, options.decode !== undefined].filter(Boolean).length;
