@@ -28,7 +28,7 @@ struct Options {
   int rows[8] = {1, 2, 4, 8, 16, 512}, row_counts = 6;
   const char* isa = "";
   const char* type = "";
-  bool cached = false;
+  bool cached = false, packed = false;
 };
 
 double now() {
@@ -163,8 +163,8 @@ int32_t tile_rows(const MatmulJob& j) { return static_cast<int32_t>((1 << 20) / 
 // Each thread walks its own rows, as the pool does, in calls of a tile each.
 void matmul_range(void* p, int thread) {
   MatmulJob& j = *static_cast<MatmulJob*>(p);
-  const int32_t from = static_cast<int32_t>(static_cast<int64_t>(j.rows) * thread / j.threads);
-  const int32_t to = static_cast<int32_t>(static_cast<int64_t>(j.rows) * (thread + 1) / j.threads);
+  const auto at = [&](int i) { return static_cast<int32_t>(static_cast<int64_t>(j.rows / 16) * i / j.threads * 16); };
+  const int32_t from = at(thread), to = at(thread + 1);
   const int32_t tile = tile_rows(j);
   for (int k = 0; k < j.repeat; k++) {
     for (int32_t r = from; r < to; r += tile) {
@@ -210,7 +210,8 @@ void bench_type(const Options& o, const Kernels& k, const DtypeInfo& info, Buffe
     const int n = o.rows[i];
     const bool many = n >= k.gemm_min_rows[info.dtype];
     job.n = n;
-    job.fn = many ? k.gemm[info.dtype] : k.matvec[info.dtype];
+    job.fn = o.packed ? k.packed[info.dtype] : many ? k.gemm[info.dtype] : k.matvec[info.dtype];
+    if (!job.fn) continue;
     job.repeat = o.cached ? 50 : 1;
     // Enough weights to leave every cache behind; many rows are about arithmetic, and fewer weights do.
     const int64_t bytes = o.cached ? 256 << 10 : n > 16 ? 2 << 20 : o.mb << 20;
@@ -231,7 +232,7 @@ void bench_type(const Options& o, const Kernels& k, const DtypeInfo& info, Buffe
       const double read = static_cast<double>(rows * job.row_bytes);
       printf("{\"what\":\"%s\",\"isa\":\"%s\",\"type\":\"%s\",\"cols\":%d,\"n\":%d,\"threads\":%d,\"cached\":%s,"
              "\"GBps\":%.2f,\"tileGBps\":%.2f,\"GOPs\":%.1f}\n",
-             many ? "gemm" : "matvec", k.isa, info.name, o.cols, n, job.threads, o.cached ? "true" : "false",
+             o.packed ? "packed" : many ? "gemm" : "matvec", k.isa, info.name, o.cols, n, job.threads, o.cached ? "true" : "false",
              read / seconds / 1e9, tile_rate(job), 2.0 * static_cast<double>(rows) * o.cols * n / seconds / 1e9);
       fflush(stdout);
     }
@@ -251,6 +252,7 @@ bool parse(int argc, char** argv, Options& o) {
   for (int i = 1; i < argc; i++) {
     const char* v = i + 1 < argc ? argv[i + 1] : "";
     if (!strcmp(argv[i], "--cached")) o.cached = true;
+    else if (!strcmp(argv[i], "--packed")) o.packed = true;
     else if (!strcmp(argv[i], "--mb")) o.mb = strtol(v, nullptr, 10), i++;
     else if (!strcmp(argv[i], "--cols")) o.cols = static_cast<int32_t>(strtol(v, nullptr, 10)), i++;
     else if (!strcmp(argv[i], "--threads")) o.thread_counts = numbers(v, o.threads), i++;

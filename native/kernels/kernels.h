@@ -93,6 +93,8 @@ struct Kernels {
   MatmulFn matvec[DTYPE_SLOTS];  // best for n < gemm_min_rows; correct for any n
   MatmulFn gemm[DTYPE_SLOTS];    // best for n >= gemm_min_rows; correct for any n
   int32_t gemm_min_rows[DTYPE_SLOTS];
+  // For packed rows (packed.h), any n, `w` at a multiple of 16 rows. Null: this table gains nothing from packing.
+  MatmulFn packed[DTYPE_SLOTS];
   void (*dequantize[DTYPE_SLOTS])(const uint8_t* w, float* out, int64_t cols);  // one row, exact
   void (*quantize_q8_32)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);
   void (*quantize_q8_256)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "packed.h"
 #include "sample.h"
 
 namespace hw {
@@ -20,6 +21,7 @@ struct Workspace {
   alignas(64) float d[kTokens * kCols / 32], d2[kTokens * kCols / 32];
   alignas(64) int16_t sums[kTokens * kCols / 16], sums2[kTokens * kCols / 16];
   alignas(64) uint8_t w[kRows * kCols * 4 + 64];
+  alignas(64) uint8_t packed[kRows * kCols * 4 + 64];
   alignas(64) float out[kTokens * kRows], expected[kTokens * kRows];
   alignas(64) uint8_t scratch[kScratchBytes];
 };
@@ -41,16 +43,17 @@ bool same_quantize(QuantizeFn fn, QuantizeFn reference, int block, Workspace& s)
          memcmp(s.sums, s.sums2, sizeof s.sums) == 0;
 }
 
-bool same_matmul(MatmulFn fn, MatmulFn reference, const DtypeInfo& info, int cols, const Acts& acts, Workspace& s) {
+// `w`: the weights of s.w in the form that `fn` takes.
+bool same_matmul(MatmulFn fn, const uint8_t* w, MatmulFn reference, const DtypeInfo& info, int cols, const Acts& acts,
+                 Workspace& s) {
   const int64_t row_bytes = static_cast<int64_t>(cols) / info.block * info.bytes;
   memset(s.out, 0xff, sizeof s.out);
   memset(s.expected, 0xff, sizeof s.expected);
-  // One byte off: weights are not aligned in files either.
-  fn(s.w + 1, row_bytes, kRows, cols, &acts, nullptr, kTokens, s.out, kRows, s.scratch);
+  fn(w, row_bytes, kRows, cols, &acts, nullptr, kTokens, s.out, kRows, s.scratch);
   reference(s.w + 1, row_bytes, kRows, cols, &acts, nullptr, kTokens, s.expected, kRows, s.scratch);
   if (memcmp(s.out, s.expected, sizeof s.out) != 0) return false;
   const int32_t pick[1] = {kTokens - 1};
-  fn(s.w + 1, row_bytes, kRows, cols, &acts, pick, 1, s.out, kRows, s.scratch);
+  fn(w, row_bytes, kRows, cols, &acts, pick, 1, s.out, kRows, s.scratch);
   return memcmp(s.out, s.expected + (kTokens - 1) * kRows, kRows * sizeof(float)) == 0;
 }
 
@@ -70,19 +73,27 @@ const char* check_matmul(const Kernels& k, const Kernels& reference, Workspace& 
     }
     const Acts acts = {info.acts, kTokens, cols, s.x, s.q, s.d, s.sums, kCols, kCols,
                        info.acts == ACTS_Q8_256 ? kCols / 256 : kCols / 32, kCols / 16};
+    // One byte off: weights are not aligned in files either.
+    const uint8_t* const w = s.w + 1;
     sample_weights(info, rng, s.w + 1, static_cast<int64_t>(kRows) * cols);
-    if (!same_matmul(k.matvec[info.dtype], reference.matvec[info.dtype], info, cols, acts, s)) {
+    if (!same_matmul(k.matvec[info.dtype], w, reference.matvec[info.dtype], info, cols, acts, s)) {
       return fail("matvec", info.name);
     }
     if (k.gemm[info.dtype] != k.matvec[info.dtype] &&
-        !same_matmul(k.gemm[info.dtype], reference.gemm[info.dtype], info, cols, acts, s)) {
+        !same_matmul(k.gemm[info.dtype], w, reference.gemm[info.dtype], info, cols, acts, s)) {
       return fail("gemm", info.name);
+    }
+    if (k.packed[info.dtype] != nullptr) {
+      pack_rows(info, w, cols / info.block * info.bytes, kRows, cols, s.packed);
+      if (!same_matmul(k.packed[info.dtype], s.packed, reference.gemm[info.dtype], info, cols, acts, s)) {
+        return fail("packed", info.name);
+      }
     }
     if (k.dequantize[info.dtype] != reference.dequantize[info.dtype]) {
       float* a = reinterpret_cast<float*>(s.scratch);
       float* b = a + kCols;
-      k.dequantize[info.dtype](s.w + 1, a, cols);
-      reference.dequantize[info.dtype](s.w + 1, b, cols);
+      k.dequantize[info.dtype](w, a, cols);
+      reference.dequantize[info.dtype](w, b, cols);
       if (memcmp(a, b, static_cast<size_t>(cols) * sizeof(float)) != 0) return fail("dequantize", info.name);
     }
   }

@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "kernel_harness.h"
+#include "kernels/packed.h"
 #include "quant_vectors.h"
 
 namespace hw {
@@ -126,6 +127,20 @@ struct MatmulTest {
   Guarded scratch{kScratchBytes};
   Guarded out{static_cast<size_t>(kMaxTokens) * (kMaxRows + 3) * 4};
 
+  // The last `rows` rows of a matrix as `fn` takes them: packed ones have a place of their own, up to a guard page, too.
+  struct Weights {
+    Guarded packed;
+    const uint8_t* w;
+    int64_t row_bytes;
+    Weights(Matrix& m, int32_t rows, bool pack)
+        : packed(static_cast<size_t>(pack ? m.cols / m.info.block * m.info.bytes * rows : 0)), w(m.last(rows)), row_bytes(m.row_bytes) {
+      if (!pack) return;
+      pack_rows(m.info, w, m.row_bytes, rows, m.cols, packed.as<uint8_t>());
+      w = packed.as<uint8_t>();
+      row_bytes = m.cols / m.info.block * m.info.bytes;
+    }
+  };
+
   // expected: [tokens][m.rows]. Token t of the call is pick[t] (or t); rows are the last `rows` of m.
   void call(const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a, const float* expected, int32_t rows,
             const int32_t* pick, int32_t n) {
@@ -134,7 +149,8 @@ struct MatmulTest {
     uint32_t* cells = out.as<uint32_t>();
     for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) cells[i] = canary;
     memset(scratch.as<void>(), 0xff, 4096);
-    fn(m.last(rows), m.row_bytes, rows, m.cols, &a.acts, pick, n, out.as<float>(), stride, scratch.as<void>());
+    Weights weights(m, rows, !strcmp(slot, "packed"));
+    fn(weights.w, weights.row_bytes, rows, m.cols, &a.acts, pick, n, out.as<float>(), stride, scratch.as<void>());
     for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) {
       const int64_t t = i / stride, r = i % stride;
       const bool written = t < n && r < rows;
@@ -162,6 +178,9 @@ struct MatmulTest {
       if (selected("gemm", info.name, k.isa) && k.gemm[info.dtype] != k.matvec[info.dtype]) {
         each("gemm", k.isa, k.gemm[info.dtype], m, a, expected);
       }
+      if (selected("packed", info.name, k.isa) && k.packed[info.dtype] != nullptr) {
+        each("packed", k.isa, k.packed[info.dtype], m, a, expected);
+      }
     }
     free(expected);
   }
@@ -185,13 +204,35 @@ struct MatmulTest {
     }
     // Wider than what kernels cut into segments.
     for (int32_t wide : {16384 + 768, 65536 + 768}) {
-      shape(info, isas, 3, wide, 17, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a,
-                                        const float* expected) {
-        for (int n : {1, 3, 5, 17}) call(slot, isa, fn, m, a, expected, 3, nullptr, n);
+      shape(info, isas, 17, wide, 17, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a,
+                                         const float* expected) {
+        const int rows = !strcmp(slot, "packed") ? 17 : 3;  // packed ones differ from 16 on
+        for (int n : {1, 3, 5, 9, 17}) call(slot, isa, fn, m, a, expected, rows, nullptr, n);
       });
     }
   }
 };
+
+// Packing loses no byte, and single rows come back out of a strip.
+void test_packing(Report& report, SampleRng& rng, const DtypeInfo& info) {
+  if (info.block == 1 || !selected("packing", info.name, "")) return;
+  for (int32_t blocks : {1, 2, 3, 17, 35}) {
+    const int32_t cols = blocks * info.block;
+    const int64_t bytes = static_cast<int64_t>(blocks) * info.bytes;
+    Matrix m(rng, info, 19, cols, 5);
+    Guarded packed(static_cast<size_t>(19 * bytes));
+    pack_rows(info, m.last(19), m.row_bytes, 19, cols, packed.as<uint8_t>());
+    bool same = true;
+    for (int r = 0; r < 19; r++) {
+      const int64_t block = r % blocks, count = blocks - block;
+      Guarded row(static_cast<size_t>(count * info.bytes));
+      if (r < 16) unpack_row(info, packed.as<uint8_t>(), cols, r, block, count, row.as<uint8_t>());
+      else memcpy(row.as<void>(), packed.as<uint8_t>() + r * bytes + block * info.bytes, row.bytes());
+      same = same && row.intact() && !memcmp(row.as<void>(), m.last(19) + r * m.row_bytes + block * info.bytes, row.bytes());
+    }
+    report.check(same && packed.intact(), "packing %s cols=%d: rows differ", info.name, cols);
+  }
+}
 
 void test_dequantize(Report& report, SampleRng& rng, const DtypeInfo& info, const Isas& isas) {
   for (int i = 0; i < isas.count; i++) {
@@ -257,6 +298,11 @@ void test_self_check(Report& report, const Isas& isas) {
     broken.gemm[MXFP4] = k.gemm[IQ4_NL];
     slot = self_check(broken, *isas.scalar);
     report.check(slot && strstr(slot, "mxfp4"), "self-check of a broken %s table: %s", k.isa, slot ? slot : "passed");
+    if (k.packed[Q5_K] == nullptr) continue;
+    broken = k;
+    broken.packed[Q5_K] = k.gemm[Q5_K];
+    slot = self_check(broken, *isas.scalar);
+    report.check(slot && !strcmp(slot, "packed q5_k"), "self-check of a table that packs nothing: %s", slot ? slot : "passed");
   }
   const char* wanted = getenv("HUNDREDWEIGHT_ISA");
   if ((!wanted || !*wanted) && isas.count > 0) {
@@ -289,6 +335,7 @@ int main(int argc, char** argv) {
   const DtypeInfo* infos = dtype_infos(&count);
   for (int i = 0; i < count; i++) {
     matmul.run(infos[i], isas);
+    test_packing(report, rng, infos[i]);
     test_dequantize(report, rng, infos[i], isas);
     if (vectors) test_vectors(report, *isas.scalar, infos[i], vectors);
   }

@@ -112,7 +112,8 @@ static void copy_rows(float* to, int64_t to_stride, const float* from, int64_t f
   }
 }
 
-template <class P>
+// Rows: how weight rows lie, FileRows or PackedRows.
+template <class P, class Rows = FileRows<P>>
 static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                  const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
   using L = Tile<P>;
@@ -159,12 +160,7 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
           const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
           for (int j = 0; j < panels; j++) {
-            const uint8_t* p[kLanes];
-            const int first_row = r0 + kLanes * j;
-            for (int i = 0; i < kLanes; i++) {  // rows past the end repeat the last one
-              p[i] = w + (first_row + i < rows ? first_row + i : rows - 1) * row_bytes + c * bytes;
-            }
-            unpack_panel<P>(p, 0, blocks, panel + j * kPanelBytes);
+            unpack_panel<P>(Rows(w, row_bytes, r0 + kLanes * j, rows, c * bytes), blocks, panel + j * kPanelBytes);
           }
           const int steps = P::kBlock == 32 ? blocks : blocks * kFetches;
           const int64_t fetched = (share + steps - 1) / steps;

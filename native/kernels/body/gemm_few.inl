@@ -3,6 +3,7 @@
 // multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
 //   what gemm_dot.inl lists
 //   v_prefetch_near(p)      to the first-level cache
+//   kPackedAhead            bytes between use and prefetch of packed rows
 //   kFewRows kFewAlways kFewBytes    token rows of one walk; see gemm_any
 //
 // One call of `few_panel` walks kLanes weight rows block by block; the tile holds all token rows for the k at hand.
@@ -45,9 +46,8 @@ struct Dots {
 };
 
 // kLanes weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][kLanes].
-template <class P, int T>
-static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
-                      bool first) {
+template <class P, class Rows, int T>
+static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc, bool first) {
   using L = Tile<P, kFewRows>;
   alignas(64) uint8_t panel[P::kPanel];  // scales and such only
   Dots<P, T> dots;
@@ -66,7 +66,7 @@ static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles,
 #pragma GCC unroll 8
       for (int t = 0; t < T; t++) dots.isum[t] = v_set32(0);
     }
-    P::unpack(p, static_cast<int64_t>(b) * P::kBytes, panel, dots);
+    P::unpack(rows.block(b, blocks), panel, dots);
     if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes + 63) / 64>();
     const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
 #pragma GCC unroll 8
@@ -90,48 +90,72 @@ static void few_panel(const uint8_t* const* p, int blocks, const uint8_t* tiles,
   for (int t = 0; t < T; t++) f_store(acc + kLanes * t, out[t]);
 }
 
-typedef void (*FewFn)(const uint8_t* const* p, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
-                      bool first);
+// Up to kFewMost token rows take turns in each chunk of weights, which stays in the first-level cache meanwhile. From 3 token
+// rows on their number is rounded up to an even one by repeating the last: half as much code.
+constexpr int kFewMost = 2 * kFewRows;
 
-// From 3 token rows on their number is rounded up to an even one by repeating the last: half as much code.
-template <class P>
+template <class P, class Rows = FileRows<P>>
 static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                      const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
   using L = Tile<P, kFewRows>;
-  static constexpr FewFn kFew[] = {few_panel<P, 1>, few_panel<P, 2>, few_panel<P, 4>, few_panel<P, 6>, few_panel<P, 8>};
+  typedef void (*FewFn)(const Rows&, int, const uint8_t*, const uint8_t*, float*, bool);
+  static constexpr FewFn kFew[] = {few_panel<P, Rows, 1>, few_panel<P, Rows, 2>, few_panel<P, Rows, 4>,
+                                   few_panel<P, Rows, 6>, few_panel<P, Rows, 8>};
   static_assert(kFewRows == 8, "kFew");
   constexpr int kTiles = static_cast<int>(kScratchBytes / L::kBytes);
+  // Files: every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
+  const int64_t ahead = Rows::kPacked ? kPackedAhead : kLanes * row_bytes;
   uint8_t* const tiles = static_cast<uint8_t*>(scratch);
   const int chunks = (cols + kChunk - 1) / kChunk;
-  for (int n0 = 0, left = (n + kFewRows - 1) / kFewRows; n0 < n; left--) {
-    const int nn = (n - n0 + left - 1) / left;
-    const FewFn few = kFew[nn / 2 + (nn > 2 ? nn % 2 : 0)];
-    const int packed = nn > 2 ? nn + nn % 2 : nn;
-    for (int c0 = 0; c0 < chunks; c0 += kTiles) {
-      const int c1 = c0 + kTiles < chunks ? c0 + kTiles : chunks;
-      for (int c = c0; c < c1; c++) {
-        const int k0 = c * kChunk, kc = cols - k0 < kChunk ? cols - k0 : kChunk;
-        for (int t = 0; t < packed; t++) {
-          const int row = n0 + (t < nn ? t : nn - 1);
-          pack_row<P, kFewRows>(acts, pick ? pick[row] : row, k0, kc, tiles + (c - c0) * L::kBytes, t);
+  struct Group {
+    int first, count, packed;  // token rows; with repetitions
+    const uint8_t* tile;
+  };
+  for (int n0 = 0; n0 < n; n0 += kFewMost) {
+    const int nn = n - n0 < kFewMost ? n - n0 : kFewMost;
+    const int groups = (nn + kFewRows - 1) / kFewRows;
+    Group group[kFewMost / kFewRows];
+    for (int g = 0, t = n0; g < groups; t += group[g++].count) {
+      const int count = nn / groups + (g < nn % groups);
+      group[g] = {t, count, count > 2 ? count + count % 2 : count, nullptr};
+    }
+    for (int c0 = 0; c0 < chunks; c0 += kTiles / groups) {
+      const int c1 = c0 + kTiles / groups < chunks ? c0 + kTiles / groups : chunks;
+      uint8_t* tile = tiles;
+      for (int g = 0; g < groups; g++) {
+        group[g].tile = tile;
+        for (int c = c0; c < c1; c++, tile += L::kBytes) {
+          const int k0 = c * kChunk, kc = cols - k0 < kChunk ? cols - k0 : kChunk;
+          for (int t = 0; t < group[g].packed; t++) {
+            const int row = group[g].first + (t < group[g].count ? t : group[g].count - 1);
+            pack_row<P, kFewRows>(acts, pick ? pick[row] : row, k0, kc, tile, t);
+          }
         }
       }
-      const int k0 = c0 * kChunk, k1 = c1 * kChunk < cols ? c1 * kChunk : cols;
-      const int64_t from = static_cast<int64_t>(k0) / P::kBlock * P::kBytes;
-      // Every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
-      for (int64_t i = 0; i < kLanes * row_bytes; i += 64) v_prefetch(w + from + i);
+      const int step = groups == 1 ? c1 - c0 : 1;
+      const int64_t bytes = static_cast<int64_t>(L::kBlocks) * P::kBytes;  // of a row's chunk
+      for (int64_t i = 0; i < ahead; i += 64) v_prefetch(w + kLanes * bytes * c0 + i);
       for (int r0 = 0; r0 < rows; r0 += kLanes) {
         const int valid = rows - r0 < kLanes ? rows - r0 : kLanes;
-        const uint8_t* p[kLanes];
-        for (int i = 0; i < kLanes; i++) p[i] = w + (i < valid ? r0 + i : rows - 1) * row_bytes + from;
-        alignas(64) float acc[kFewRows * kLanes];
-        float* const to = out + static_cast<int64_t>(n0) * out_stride + r0;
-        if (c0 > 0) copy_rows(acc, kLanes, to, out_stride, nn, valid);
-        few(p, (k1 - k0) / P::kBlock, tiles, w + (r0 + kLanes) * row_bytes + from, acc, c0 == 0);
-        copy_rows(to, out_stride, acc, kLanes, nn, valid);
+        float* const to = out + r0;
+        alignas(64) float acc[kFewMost / kFewRows][kFewRows * kLanes];
+        for (int g = 0; g < groups && c0 > 0; g++) {
+          copy_rows(acc[g], kLanes, to + group[g].first * out_stride, out_stride, group[g].count, valid);
+        }
+        for (int c = c0; c < c1; c += step) {
+          const int k0 = c * kChunk, k1 = (c + step) * kChunk < cols ? (c + step) * kChunk : cols;
+          const Rows from(w, row_bytes, r0, rows, c * bytes);
+          const uint8_t* const next = w + r0 * row_bytes + kLanes * c * bytes + ahead;
+          for (int g = 0; g < groups; g++) {
+            kFew[group[g].packed / 2](from, (k1 - k0) / P::kBlock, group[g].tile + static_cast<int64_t>(c - c0) * L::kBytes,
+                                      next, acc[g], c == 0);
+          }
+        }
+        for (int g = 0; g < groups; g++) {
+          copy_rows(to + group[g].first * out_stride, out_stride, acc[g], kLanes, group[g].count, valid);
+        }
       }
     }
-    n0 += nn;
   }
 }
 

@@ -18,7 +18,7 @@
 // Panel of a 256-value block:
 //   W [8][planes][8 quads] V | scale [groups] V | min pairs [kMins] V of two int16 | d | -dmin | init (signed) V
 //
-// P::unpack(p, at, panel, sink) unpacks one block: kLanes row pointers, the block's bytes at p[row] + at. Scales and such go to
+// P::unpack(w, panel, sink) unpacks one block of kLanes rows, which `w` loads (RowBlock, PackedBlock). Scales and such go to
 // `panel`, the weights to the sink, group by group: sink.open(g), sink.put(panel, quad, v) for the quads of group g in any
 // order, sink.close(panel, g) when the scale of g is in the panel. Types without group scales (32-value blocks,
 // premultiplied ones) may leave open and close out.
@@ -43,6 +43,8 @@ struct Shape {
   static constexpr int kGroupQuads = GroupQuads;  // quads that share an integer scale; 64 = none left
   static constexpr int kRun = Run;                // quads whose products fit one signed 16-bit sum
   static constexpr bool kSigned = Signed;
+  static constexpr int kOdd = Bytes % 4;  // bytes of a block that fill no word: see packed.h
+  static constexpr int kOddFront = Block == 32 ? kOdd : 0;
   static constexpr int kPlanes = Wide && kSixteenBit ? 2 : 1;
   static constexpr int kGroups = GroupQuads == 64 ? 0 : 64 / GroupQuads;
   static constexpr int kW = kPlanes * kLanes * Block;  // bytes of W; what follows is in vectors
@@ -102,10 +104,37 @@ struct Keep {
   static inline void close(const uint8_t*, int) {}
 };
 
+// A block of kLanes rows as they lie in a file. quads(o, q): 16 bytes from byte o on, transposed; odd(): the odd bytes, in the
+// low end of a lane.
 template <class P>
-static inline void unpack_panel(const uint8_t* const* p, int64_t at, int blocks, uint8_t* panel) {
+struct RowBlock {
+  static constexpr bool kPacked = false;
+  const uint8_t* const* p;
+  int64_t at;
+  inline HW_INLINE void quads(int o, V* q) const { v_load_quads(p, at + o, q); }
+  inline HW_INLINE V odd() const {
+    V q[4];  // the 16 bytes of the block that hold them
+    v_load_quads(p, at + (P::kOddFront ? 0 : P::kBytes - 16), q);
+    return P::kOddFront ? q[0] : v_srl<16>(q[3]);
+  }
+};
+
+// kLanes rows of a matrix from byte `at` of each on, where a chunk begins; rows past the end repeat the last one.
+template <class P>
+struct FileRows {
+  static constexpr bool kPacked = false;
+  const uint8_t* p[kLanes];
+  FileRows(const uint8_t* w, int64_t row_bytes, int row, int rows, int64_t at) {
+    for (int i = 0; i < kLanes; i++) p[i] = w + (row + i < rows ? row + i : rows - 1) * row_bytes + at;
+  }
+  // Block `b` of the `blocks` that are there.
+  inline HW_INLINE RowBlock<P> block(int b, int) const { return {p, static_cast<int64_t>(b) * P::kBytes}; }
+};
+
+template <class P, class Rows>
+static inline void unpack_panel(const Rows& rows, int blocks, uint8_t* panel) {
   Keep<P> keep;
-  for (int b = 0; b < blocks; b++) P::unpack(p, at + b * P::kBytes, panel + b * P::kPanel, keep);
+  for (int b = 0; b < blocks; b++) P::unpack(rows.block(b, blocks), panel + b * P::kPanel, keep);
 }
 
 #include "gemm_unpack_32.inl"

@@ -24,16 +24,16 @@ static inline void put_six_bit_scales(uint8_t* panel, const V* head) {
 }
 
 struct PanelQ4_K : Shape<256, 144, 0, 4, 8, 8> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V nibble = v_set32(0x0f0f0f0f);
     V head[4];
-    v_load_quads(p, at, head);
+    w.quads(0, head);
     put_six_bit_scales<PanelQ4_K>(panel, head);
     for (int c = 0; c < 4; c++) {  // 32 bytes: low nibbles are group 2 c, high ones group 2 c + 1
       V q[8];
-      v_load_quads(p, at + 16 + 32 * c, q);
-      v_load_quads(p, at + 32 + 32 * c, q + 4);
+      w.quads(16 + 32 * c, q);
+      w.quads(32 + 32 * c, q + 4);
       sink.open(2 * c);
       for (int i = 0; i < 8; i++) sink.put(panel, 16 * c + i, v_and(q[i], nibble));
       sink.close(panel, 2 * c);
@@ -45,19 +45,19 @@ struct PanelQ4_K : Shape<256, 144, 0, 4, 8, 8> {
 };
 
 struct PanelQ5_K : Shape<256, 176, 0, 4, 8, 4> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V nibble = v_set32(0x0f0f0f0f), bit4 = v_set32(0x10101010);
     V head[4];
-    v_load_quads(p, at, head);
+    w.quads(0, head);
     put_six_bit_scales<PanelQ5_K>(panel, head);
     V high[8];
-    v_load_quads(p, at + 16, high);
-    v_load_quads(p, at + 32, high + 4);
+    w.quads(16, high);
+    w.quads(32, high + 4);
     for (int c = 0; c < 4; c++) {
       V q[8];
-      v_load_quads(p, at + 48 + 32 * c, q);
-      v_load_quads(p, at + 64 + 32 * c, q + 4);
+      w.quads(48 + 32 * c, q);
+      w.quads(64 + 32 * c, q + 4);
       sink.open(2 * c);
       for (int i = 0; i < 8; i++) {
         sink.put(panel, 16 * c + i, v_or(v_and(q[i], nibble), v_and(v_sll<4>(high[i]), bit4)));
@@ -75,12 +75,12 @@ struct PanelQ5_K : Shape<256, 176, 0, 4, 8, 4> {
 
 // d * (scale & 15) * q - dmin * (scale >> 4), groups of 16.
 struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V two = v_set32(0x03030303), four = v_set32(15);
     V scales[4], tail[4], scale[16];
-    v_load_quads(p, at, scales);
-    v_load_quads(p, at + 68, tail);
+    w.quads(0, scales);
+    w.quads(68, tail);
     v_half(panel + kD, tail[3]);
     v_half(panel + kM, v_srl<16>(tail[3]));
     negate(reinterpret_cast<float*>(panel + kM));
@@ -95,7 +95,7 @@ struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
     }
     for (int c = 0; c < 4; c++) {
       V q[4];
-      v_load_quads(p, at + 16 + 16 * c, q);
+      w.quads(16 + 16 * c, q);
       for (int j = 0; j < 4; j++) {
         const int g = 8 * (c / 2) + 2 * j + c % 2;
         sink.open(g);
@@ -115,15 +115,14 @@ struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
 // d * S * (q - 4), S in [-32, 31], q in [0, 7], groups of 16. S * (q - 4) is in [-124, 128], so + 127 fits a byte and
 // - 1 a signed one.
 struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64 : 4, 4, false, kSixteenBit> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V two = v_set32(0x03030303), one = v_set32(0x01010101), low4 = v_set32(0x0f0f0f0f);
-    V s[4], tail[4], scale[16], hmask[2][4];
-    v_load_quads(p, at + 92, s);
-    v_load_quads(p, at + 94, tail);
-    v_half(panel + kD, v_srl<16>(tail[3]));
-    v_load_quads(p, at, hmask[0]);
-    v_load_quads(p, at + 16, hmask[1]);
+    V s[4], scale[16], hmask[2][4];
+    w.quads(92, s);
+    v_half(panel + kD, w.odd());
+    w.quads(0, hmask[0]);
+    w.quads(16, hmask[1]);
     V six[4] = {v_and(s[1], low4), v_and(s[2], low4), v_and(v_srl<4>(s[1]), low4), v_and(v_srl<4>(s[2]), low4)};
     six[0] = v_or(six[0], v_sll<4>(v_and(s[3], two)));
     six[1] = v_or(six[1], v_sll<4>(v_and(v_srl<2>(s[3]), two)));
@@ -137,7 +136,7 @@ struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64
     for (int c = 0; c < 4; c++) {  // bytes 16 c of qs: values 128 (c / 2) + 32 j + 16 (c % 2)
       V q[4];
       V* high = hmask[c % 2];
-      v_load_quads(p, at + 32 + 16 * c, q);
+      w.quads(32 + 16 * c, q);
       for (int j = 0; j < 4; j++) {
         const int g = 8 * (c / 2) + 2 * j + c % 2;
         sink.open(g);
@@ -170,13 +169,12 @@ struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64
 
 // d * scale * (q - 32), signed 8-bit scales, groups of 16.
 struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V nibble = v_set32(0x0f0f0f0f), top2 = v_set32(0x30303030);
-    V scales[4], tail[4];
-    v_load_quads(p, at + 192, scales);
-    v_load_quads(p, at + 194, tail);
-    v_half(panel + kD, v_srl<16>(tail[3]));
+    V scales[4];
+    w.quads(192, scales);
+    v_half(panel + kD, w.odd());
     for (int g = 0; g < 16; g++) {
       v_store(panel + kScaleAt + kVec * g, as_scale(signed_byte_of(scales[g / 4], g % 4)));
     }
@@ -184,9 +182,9 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
     for (int c = 0; c < 4; c++) {  // c = 2 h + half
       const int h = c / 2, half = c % 2;
       V a[4], bb[4], high[4];
-      v_load_quads(p, at + 64 * h + 16 * half, a);
-      v_load_quads(p, at + 64 * h + 32 + 16 * half, bb);
-      v_load_quads(p, at + 128 + 16 * c, high);
+      w.quads(64 * h + 16 * half, a);
+      w.quads(64 * h + 32 + 16 * half, bb);
+      w.quads(128 + 16 * c, high);
       for (int j = 0; j < 4; j++) {
         const int g = 8 * h + 2 * j + half;
         sink.open(g);
@@ -214,12 +212,12 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
 
 // d * (L - 32) * codebook, groups of 32; within a group low nibbles are the first 16 values, high ones the last.
 struct PanelIQ4_XS : Shape<256, 136, kOffset8, 0, 8, 8, true> {
-  template <class S>
-  static inline HW_INLINE void unpack(const uint8_t* const* p, int64_t at, uint8_t* panel, S& sink) {
+  template <class W, class S>
+  static inline HW_INLINE void unpack(const W& w, uint8_t* panel, S& sink) {
     const V nibble = v_set32(0x0f0f0f0f), sign = v_set32(kSign8);
     const V table = v_xor(v_table(kValuesIQ4NL), sign), low4 = v_set32(15), top2 = v_set32(0x30);
     V head[4];
-    v_load_quads(p, at, head);
+    w.quads(0, head);
     v_half(panel + kD, head[0]);
     V low = head[1], high = v_srl<16>(head[0]);
     for (int g = 0; g < 8; g++) {
@@ -228,7 +226,7 @@ struct PanelIQ4_XS : Shape<256, 136, kOffset8, 0, 8, 8, true> {
       low = v_srl<4>(low);
       high = v_srl<2>(high);
       V q[4];
-      v_load_quads(p, at + 8 + 16 * g, q);
+      w.quads(8 + 16 * g, q);
       sink.open(g);
       for (int i = 0; i < 4; i++) {
         sink.put(panel, 8 * g + i, v_lut(table, v_and(q[i], nibble)));

@@ -29,6 +29,7 @@ inline V v_mul_add32(V a, V b, V c) { return _mm256_add_epi32(_mm256_mullo_epi32
 #include "../../body/gemm_drive.inl"
 
 constexpr int kFewRows = 8, kFewAlways = 4, kFewBytes = 24 * 1024;
+constexpr int kPackedAhead = 0;  // no packed rows here
 
 #include "../../body/gemm_dot.inl"
 #include "../../body/gemm_few.inl"
