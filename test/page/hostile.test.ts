@@ -34,6 +34,8 @@ const attacks = [
   `<style>body{display:none}</style><link rel=stylesheet href=https://evil.example/x.css>`,
   `<meta http-equiv="refresh" content="0;url=https://evil.example">`,
   `<base href="https://evil.example/">`,
+  `$\\text{<img src=x onerror="${evil}">}$ and \\(\\mathrm{</mi><script>${evil}</script>}\\)`,
+  `$$\\href{javascript:${evil}}{x}$$`,
 ];
 
 describe("hostile text on the page", { skip: skipPage }, () => {

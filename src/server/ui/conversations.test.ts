@@ -177,13 +177,17 @@ test("what is too large is refused and changes nothing", async () => {
   assert.deepEqual((await store.read(id)).messages, []);
 });
 
-test("an import gets a name of its own", async () => {
+test("an import has the name it had where that is free, and replaces nothing", async () => {
   const store = new ConversationStore(join(folder, "import"));
   const original = sample();
-  const imported = await store.import(JSON.parse(exportConversation(original)));
-  assert.notEqual(imported.id, original.id);
-  assert.deepEqual({ ...imported, id: original.id }, original);
-  assert.equal((await store.list()).length, 1);
+  const file = JSON.parse(exportConversation(original));
+  assert.deepEqual(await store.import(file), original);
+  const others = await Promise.all([store.import(file), store.import(file)]);
+  assert.equal(new Set([original.id, ...others.map(({ id }) => id)]).size, 3);
+  for (const other of others) assert.deepEqual({ ...other, id: original.id }, original);
+  assert.equal((await store.list()).length, 3);
+  await store.delete(original.id);
+  assert.equal((await store.import(file)).id, original.id, "a deletion is taken back whole");
 });
 
 test("the data folder is that of the XDG specification", () => {

@@ -103,12 +103,13 @@ export class ConversationStore {
   }
 
   /**
-   * Takes over an exported conversation under a new name.
+   * Takes over an exported conversation: under the name it had where that is free, so that a deletion can be taken back
+   * and pages that show it find it again; else under a new one.
    * @throws FORMAT_INVALID, CONVERSATION_LIMIT, FILE_IO
    */
   async import(value: unknown): Promise<Conversation> {
     const found = checkConversation(value);
-    return this.#add({ ...found, id: newId(), messages: found.messages.map(settled) });
+    return this.#add({ ...found, messages: found.messages.map(settled) });
   }
 
   /**
@@ -143,8 +144,12 @@ export class ConversationStore {
   async #add(conversation: Conversation): Promise<Conversation> {
     const rows = await this.#index();
     if (rows.size >= limits.conversations) throw limit(`there are ${rows.size} conversations already; delete some`);
-    await this.#inTurn(conversation.id, () => this.#store(conversation));
-    return conversation;
+    const added = await this.#inTurn(conversation.id, async () => {
+      if (rows.has(conversation.id)) return undefined;
+      await this.#store(conversation);
+      return conversation;
+    });
+    return added ?? this.#add({ ...conversation, id: newId() });
   }
 
   async #known(id: string): Promise<Row> {

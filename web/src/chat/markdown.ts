@@ -4,16 +4,9 @@
  */
 import DOMPurify from "dompurify";
 import { Marked, type Token, type Tokens } from "marked";
+import { escapeHtml } from "./escape.js";
 import { highlight } from "./highlight.js";
-
-const escapes: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (c) => escapes[c]!);
+import { formulas } from "./math/extension.js";
 
 function webAddress(href: string): string | undefined {
   try {
@@ -64,15 +57,24 @@ const marked = new Marked({
   },
 });
 
+marked.use(formulas);
+
 const allowedTags = [
   ..."p br hr h1 h2 h3 h4 h5 h6 strong em del code pre blockquote ul ol li a".split(" "),
   ..."table thead tbody tr th td div span button".split(" "),
+  ..."math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd".split(
+    " ",
+  ),
+];
+const attributes = [
+  ..."rel target type tabindex align start".split(" "),
+  ..."display form stretchy movablelimits accent linethickness width lspace rspace mathvariant".split(" "),
 ];
 const purify = {
   ALLOWED_TAGS: allowedTags,
-  ALLOWED_ATTR: ["href", "rel", "target", "class", "type", "tabindex", "align", "start"],
+  ALLOWED_ATTR: ["href", "class", ...attributes],
   // Values of others are checked like addresses.
-  ADD_URI_SAFE_ATTR: ["rel", "target", "type", "tabindex", "align", "start"],
+  ADD_URI_SAFE_ATTR: attributes,
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
