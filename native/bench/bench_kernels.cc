@@ -267,7 +267,7 @@ bool parse(int argc, char** argv, Options& o) {
   for (int i = 0; i < o.row_counts; i++) {
     if (o.rows[i] < 1 || o.rows[i] > 4096) return false;
   }
-  return o.mb > 0 && o.cols > 0 && o.cols % 256 == 0 && o.thread_counts > 0 && o.row_counts > 0;
+  return o.mb > 0 && o.cols > 0 && o.cols % 32 == 0 && o.thread_counts > 0 && o.row_counts > 0;
 }
 
 }  // namespace
@@ -277,7 +277,7 @@ int main(int argc, char** argv) {
   using namespace hw;
   Options o;
   if (!parse(argc, argv, o)) {
-    fprintf(stderr, "usage: bench_kernels [--mb N] [--cols MULTIPLE_OF_256] [--threads 1,2] [--rows 1,2,4,8,16,512] "
+    fprintf(stderr, "usage: bench_kernels [--mb N] [--cols MULTIPLE_OF_32] [--threads 1,2] [--rows 1,2,4,8,16,512] "
                     "[--isa NAME] [--type NAME] [--cached]\n");
     return 2;
   }
