@@ -5,44 +5,12 @@
 #include <algorithm>
 #include <atomic>
 
+#include "parts.h"
+
 namespace hw {
 namespace ops {
 
 namespace {
-
-// Bytes of weight in a part: short enough to balance threads and answer a cancel flag, long enough that what a kernel
-// does once a call (it puts the activations into its own order) costs little beside them. Within these bounds a thread
-// gets some kPartsPerThread parts.
-constexpr int64_t kPartBytesLow = 64 * 1024, kPartBytesHigh = 256 * 1024, kPartsPerThread = 32;
-// The many-row kernels pack the activations once per call, so a part has many weight rows; tiles are 16 rows high.
-constexpr int64_t kGemmRowsLow = 64, kGemmRowsHigh = 512;
-// Results waiting for `out +=` live in thread scratch.
-constexpr int64_t kAddRows = 128, kAddValues = 4096;
-
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-bool uses_gemm(const Kernels& kernels, const ProductTask& task) {
-  return task.n >= kernels.gemm_min_rows[task.weight->dtype];
-}
-
-int64_t rows_per_part(Host& host, const ProductTask& task, int64_t rows) {
-  int64_t step;
-  if (uses_gemm(host.kernels(), task)) {
-    int64_t share = rows / (host.pool().threads() * 4);
-    step = std::min(std::max(round_up(share, 16), kGemmRowsLow), kGemmRowsHigh);
-  } else {
-    int64_t share = rows * task.weight->row_bytes / (host.pool().threads() * kPartsPerThread);
-    int64_t bytes = std::min(std::max(share, kPartBytesLow), kPartBytesHigh);
-    // More token rows multiply the work of each weight byte.
-    bytes /= std::max<int64_t>(1, std::min(task.n, 8));
-    step = std::max<int64_t>(16, bytes / task.weight->row_bytes / 16 * 16);
-  }
-  if (task.add) {
-    int64_t most = std::max(kAddValues / task.n, std::min(kAddRows, host.thread_scratch_bytes() / 4 / task.n)) & ~15;
-    step = std::max<int64_t>(1, std::min(step, most));
-  }
-  return step;
-}
 
 // Rows [r0, r1) of a task; `data` is row r0.
 void run_part(Host& host, const ProductTask& task, const uint8_t* data, int64_t r0, int64_t r1, int thread) {
@@ -67,15 +35,15 @@ int64_t resident_rows(const ProductTask& task) {
 // The rows of all tasks that are in memory: one region.
 Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
+  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : resident_rows(tasks[i]);
+  choose_steps(host, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
-    int64_t rows = resident_rows(task);
-    if (rows == 0 || task.n == 0) continue;
-    task.step = rows_per_part(host, task, rows);
-    parts += (rows + task.step - 1) / task.step;
-    bytes += rows * task.weight->row_bytes;
-    work += rows * task.weight->row_bytes * task.n;
+    if (task.rows == 0) continue;
+    parts += (task.rows + task.step - 1) / task.step;
+    bytes += task.rows * task.weight->row_bytes;
+    work += task.rows * task.weight->row_bytes * task.n;
   }
   host.count_memory_bytes(bytes);
   std::atomic<bool> stop(false);
@@ -98,7 +66,7 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
     const ProductTask& task = tasks[low];
     const Weight& w = *task.weight;
     const uint8_t* matrix = task.data != nullptr ? task.data : w.base + task.expert * w.rows * w.row_bytes;
-    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(resident_rows(task), r0 + task.step);
+    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
     run_part(host, task, matrix + r0 * w.row_bytes, r0, r1, thread);
   };
   if (work < kInlineValues) {
@@ -110,7 +78,7 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
 }
 
 // The rows that come through the ring: span after span, each in parallel.
-Status run_streamed(Host& host, const ProductTask& task) {
+Status run_streamed(Host& host, ProductTask& task) {
   const Weight& w = *task.weight;
   std::atomic<bool> stop(false);
   int64_t row = resident_rows(task);
@@ -122,8 +90,10 @@ Status run_streamed(Host& host, const ProductTask& task) {
       w.source->release(span);
       return fail("INTERNAL", "weight rows came out of order");
     }
-    int64_t rows = span.row1 - span.row0, step = rows_per_part(host, task, rows);
-    host.pool().parallel_for((rows + step - 1) / step, [&](int64_t part, int thread) {
+    task.rows = span.row1 - span.row0;
+    choose_steps(host, &task, 1);
+    int64_t step = task.step;
+    host.pool().parallel_for((task.rows + step - 1) / step, [&](int64_t part, int thread) {
       if (stop.load(std::memory_order_relaxed) || host.cancelled()) {
         stop.store(true, std::memory_order_relaxed);
         return;

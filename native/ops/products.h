@@ -18,8 +18,8 @@ struct ProductTask {
   bool add;           // out += instead of out =
   const uint8_t* data = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
 
-  // Set by run_products: rows per part, parts before this task.
-  int64_t step = 0, first_part = 0;
+  // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
+  int64_t rows = 0, step = 0, first_part = 0;
 };
 
 // Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.
@@ -32,6 +32,8 @@ void describe_acts(const ActBuffers& buffers, const float* x, int64_t stride, in
                    ActKind kind, Acts* acts);
 // Columns [c0, c1) of a row; c0 is a multiple of 256.
 void quantize_range(const Kernels& kernels, const Acts& acts, int64_t row, int64_t c0, int64_t c1);
+
+constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 inline unsigned kind_bit(const Weight& weight) { return 1u << dtype_info(weight.dtype)->acts; }
 

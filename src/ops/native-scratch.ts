@@ -9,7 +9,7 @@ const kernelScratchBytes = 512 * 1024;
 const attentionQueries = 64;
 const attentionPiecesBytes = 4 * 2 ** 20;
 const blockBytes = 24;
-const productTaskBytes = 96;
+const productTaskBytes = 104;
 
 const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;
 

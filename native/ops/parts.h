@@ -1,0 +1,17 @@
+// How the weight rows of a parallel region are cut into parts. Never changes a result.
+#pragma once
+#include "products.h"
+
+namespace hw {
+namespace ops {
+
+// Results waiting for `out +=` live in thread scratch, this many or 16 weight rows of them at least.
+constexpr int64_t kAddValues = 4096;
+
+bool uses_gemm(const Kernels& kernels, const ProductTask& task);
+
+// Sets the `step` of tasks whose `rows` run in one region.
+void choose_steps(Host& host, ProductTask* tasks, int32_t count);
+
+}  // namespace ops
+}  // namespace hw
