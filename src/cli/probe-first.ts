@@ -22,39 +22,49 @@ export async function measureFirst(options: Omit<MeasureOptions, "seconds">): Pr
   return probed;
 }
 
+interface ProbeFlags extends ModelFlags {
+  readonly probe?: boolean;
+}
+
+/** The machine as it is known, where rates of memory or of this file's disk are not, and may be measured. */
+async function unmeasured(path: string, flags: ProbeFlags): Promise<ProbedMachine | undefined> {
+  const [{ loadAddon }, probe] = await Promise.all([import("../native/addon.js"), import("../weights/probe.js")]);
+  if (flags.probe === false || flags.ops === "reference" || !probe.probeAllowed() || loadAddon() === undefined)
+    return undefined;
+  const known = probe.knownMachine(machineFor(path, flags));
+  return known.disk === undefined || known.cpu === undefined ? known : undefined;
+}
+
+const machineFor = (path: string, { threads }: ProbeFlags) => ({ path, ...(threads !== undefined && { threads }) });
+
+/** Whatever the model: what is not known is measured. */
+export async function measureUnknown(path: string, flags: ProbeFlags): Promise<void> {
+  if ((await unmeasured(path, flags)) !== undefined) await measureFirst(machineFor(path, flags));
+}
+
 /**
  * Does nothing for a model that will be resident, and where the rates are known. Says on stderr what it does.
  * @throws what opening the model throws
  */
-export async function probeOnFirstUse(path: string, flags: ModelFlags & { probe?: boolean }): Promise<void> {
-  if (flags.probe === false || flags.weightsMemory !== undefined || flags.ops === "reference" || flags.io === "mmap")
-    return;
+export async function probeOnFirstUse(path: string, flags: ProbeFlags): Promise<void> {
+  if (flags.weightsMemory !== undefined || flags.io === "mmap") return;
   // A header with a large vocabulary takes a while to read, what reads it a while to load: not for models that are
   // clearly small.
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   if (size < (flags.memory ?? memoryLimit().budgetBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
-  const [{ planOptions }, { openCheckpoint }, { describeModel }, { loadAddon }, { Planner }, probe] = await Promise.all(
-    [
-      import("../engine/resources.js"),
-      import("../formats/index.js"),
-      import("../models/index.js"),
-      import("../native/addon.js"),
-      import("../weights/plan.js"),
-      import("../weights/probe.js"),
-    ],
-  );
-  if (!probe.probeAllowed() || loadAddon() === undefined) return;
-  const machine = { path, ...(flags.threads !== undefined && { threads: flags.threads }) };
-  const known = probe.knownMachine(machine);
-  if (known.disk !== undefined && known.cpu !== undefined) return;
-  const planner = new Planner(
-    describeModel(await openCheckpoint(path)),
-    known.profile,
-    planOptions(loadOptions(flags)),
-  );
+  const known = await unmeasured(path, flags);
+  if (known === undefined) return;
+  const [{ planOptions }, { openCheckpoint }, { describeModel }, { Planner }] = await Promise.all([
+    import("../engine/resources.js"),
+    import("../formats/index.js"),
+    import("../models/index.js"),
+    import("../weights/plan.js"),
+  ]);
+  const description = describeModel(await openCheckpoint(path));
+  const planner = new Planner(description, known.profile, planOptions(loadOptions(flags)));
   const plan = planner.tryPlan(flags.memory ?? known.profile.availableBytes);
   if (plan === undefined || plan.strategy === "resident") return; // the engine says why nothing fits
-  await measureFirst(machine);
+  await measureFirst(machineFor(path, flags));
 }
 
 /** Asked before measuring, which is work itself: whether others had work for more than half of the threads. */

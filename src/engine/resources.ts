@@ -6,7 +6,7 @@ import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
-import { knownMachine } from "../weights/probe.js";
+import { knownMachine, restsOnGuesses } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
 import type { EngineOptions, ResidencyInfo } from "./protocol.js";
 
@@ -78,7 +78,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
       budgetBytes: plan.budgetBytes,
       plannedBytes: plan.totalBytes,
       predictedSecondsPerToken: plan.prediction.secondsPerToken,
-      plan: summarizePlan(planner.model, plan, opened),
+      plan: summarizePlan(planner.model, plan, opened, restsOnGuesses(known, plan.prediction.streamedBytesPerPass > 0)),
     },
   };
 }

@@ -53,6 +53,8 @@ export interface PlanSummary {
   readonly secondsPerToken: number;
   readonly prefillTokensPerSecond: number;
   readonly expertHitRate: number;
+  /** Nobody has measured what the times rest on: they may be wrong several times over. */
+  readonly guessed: boolean;
   readonly notes: readonly string[];
   readonly map: ModelMap;
 }

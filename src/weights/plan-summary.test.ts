@@ -24,7 +24,7 @@ function summary(preset: string, budgetBytes: number, io: IoMode = "auto") {
   const planner = new Planner(describeModel(synthCheckpoint(layOutSynth(name, shape, shape.quant))), machine);
   const plan = planner.plan(budgetBytes);
   const residency = openResidency(planner.model, plan, io);
-  const { map } = summarizePlan(planner.model, plan, residency);
+  const { map } = summarizePlan(planner.model, plan, residency, false);
   return { model: planner.model, plan, residency, map };
 }
 

@@ -7,7 +7,13 @@ import type { Residency } from "./residency.js";
 
 export type { MapTensor, ModelMap, PlanSummary, TensorPlace } from "./plan-summary-types.js";
 
-export function summarizePlan(model: PlanModel, plan: Plan, { io, placement }: Residency): PlanSummary {
+/** @param guessed see {@link restsOnGuesses} */
+export function summarizePlan(
+  model: PlanModel,
+  plan: Plan,
+  { io, placement }: Residency,
+  guessed: boolean,
+): PlanSummary {
   const { strategy, budgetBytes, bytes, contextTokens, prediction, notes } = plan;
   const { passBytes, streamedBytesPerPass, secondsPerToken, prefillTokensPerSecond, expertHitRate } = prediction;
   return {
@@ -21,6 +27,7 @@ export function summarizePlan(model: PlanModel, plan: Plan, { io, placement }: R
     secondsPerToken,
     prefillTokensPerSecond,
     expertHitRate,
+    guessed,
     notes,
     map: modelMap(model, plan, placement),
   };

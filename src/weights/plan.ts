@@ -286,13 +286,17 @@ export class Planner {
           "model, and slots hold only the experts of one layer at a time",
       );
     if (this.#options.contextTokens === undefined && contextTokens < description.config.contextTokens)
-      notes.push(`context of ${contextTokens} tokens of the ${description.config.contextTokens} it was trained for`);
+      notes.push(
+        `context of ${count(contextTokens)} tokens of the ${count(description.config.contextTokens)} it was trained for`,
+      );
     if (maxRows < Math.min(this.#options.rows ?? defaultRows, contextTokens))
       notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);
     if (bytes.kv > bytes.pinned + bytes.expertSlots) notes.push("the KV cache takes more than the weights in memory");
     return notes;
   }
 }
+
+const count = (tokens: number) => tokens.toLocaleString("en-US");
 
 export const percent = (share: number) => `${Math.round(100 * share)} %`;
 

@@ -7,7 +7,7 @@ import { HundredweightError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { defaultMachine } from "./machine.js";
-import { knownMachine, probeMachine } from "./probe.js";
+import { knownMachine, probeMachine, restsOnGuesses } from "./probe.js";
 import { cachePath, readCache, writeCache } from "./probe-cache.js";
 import { type DiskWay, defaultWay, measureDisk, measureDiskOf, type ReadSample } from "./probe-disk.js";
 
@@ -267,4 +267,25 @@ test("the addon refuses what it cannot measure", { skip: addon === undefined && 
   wrong(() => void addon.gemmRate(1, 12, 100));
   for (const threads of [0, -1, 100_000])
     assert.throws(() => addon.gemmRate(threads, 12, 0), { code: "OPTION_INVALID" });
+});
+
+test("times rest on guesses until memory is measured, and the disk where it is read", () => {
+  const measuredAt = "2026-03-04T05:06:07.000Z";
+  const cpu = { memoryReadBytesPerSecond: 1e10, loop: "plain", gemmOpsPerSecond: 1e11, measuredAt };
+  const disk = {
+    mode: "direct",
+    engine: "uring",
+    depth: 8,
+    requestBytes: 4096,
+    bytesPerSecond: 1e9,
+    firstTouchBytesPerSecond: undefined,
+    measuredAt,
+  } as const;
+  const found = [
+    restsOnGuesses({ cpu: undefined, disk }, false),
+    restsOnGuesses({ cpu, disk: undefined }, false),
+    restsOnGuesses({ cpu, disk: undefined }, true),
+    restsOnGuesses({ cpu, disk }, true),
+  ];
+  assert.deepEqual(found, [true, false, true, false]);
 });

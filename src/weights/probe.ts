@@ -44,6 +44,11 @@ const leastMemory = 2 ** 20;
 /** HUNDREDWEIGHT_PROBE=off: nothing is measured or remembered, plans are made of guesses alone and the same everywhere. */
 export const probeAllowed = (): boolean => process.env.HUNDREDWEIGHT_PROBE !== "off";
 
+/** Whether a plan's times rest on rates that nobody has measured. */
+export function restsOnGuesses({ cpu, disk }: Pick<ProbedMachine, "cpu" | "disk">, readsDisk: boolean): boolean {
+  return cpu === undefined || (readsDisk && disk === undefined);
+}
+
 /** The machine with what is remembered of it. Measures nothing. */
 export function knownMachine(options: ProbeOptions = {}): ProbedMachine {
   if (!probeAllowed()) return machineWith(options, undefined, undefined, []);

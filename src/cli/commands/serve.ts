@@ -5,7 +5,7 @@ import { HundredweightError } from "../../errors.js";
 import { defaultConfig, type RunningServer, type ServerConfig, startServer } from "../../server/index.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseBytes, parseInteger, parseNumber } from "../options.js";
-import { noProbe, probeOnFirstUse } from "../probe-first.js";
+import { measureUnknown, noProbe, probeOnFirstUse } from "../probe-first.js";
 
 interface ServeFlags extends ModelFlags {
   host?: string;
@@ -65,7 +65,9 @@ export function register(program: Command): void {
 async function serve(model: string | undefined, flags: ServeFlags): Promise<void> {
   const modelPath = model ?? bundledModel();
   const config = configOf(flags);
-  await probeOnFirstUse(modelPath, flags);
+  // The page shows plans of all models of a folder: better that they rest on what was measured.
+  if (flags.models !== undefined) await measureUnknown(modelPath, flags);
+  else await probeOnFirstUse(modelPath, flags);
   const log = (line: string): void => {
     process.stderr.write(`${line}\n`);
   };

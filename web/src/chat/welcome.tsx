@@ -16,7 +16,7 @@ export function Welcome({ state }: { readonly state: PageState | undefined }): J
       <h2>{name}</h2>
       <p class="faint">
         {architecture}, {bytes(weightBytes)} of weights, {contextTokens.toLocaleString("en-US")} tokens of context
-        {plan !== undefined && `, expected ${speed(plan.secondsPerToken)}`}
+        {plan?.guessed === false && `, expected ${speed(plan.secondsPerToken)}`}
       </p>
       {!hasTemplate && (
         <p class="hint">

@@ -134,7 +134,7 @@ function Tiles(): JSX.Element {
   const { samples, plan } = useStore(feed);
   const now = nowOf(samples);
   const last = samples.at(-1);
-  const expected = plan?.secondsPerToken;
+  const expected = plan?.guessed === false ? plan.secondsPerToken : undefined;
   return (
     <dl class="tiles">
       <Tile

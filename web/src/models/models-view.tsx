@@ -166,8 +166,8 @@ function Misfit({ report }: { readonly report: PlanReport }): JSX.Element {
 function PlanFacts({ plan }: { readonly plan: PlanSummary }): JSX.Element {
   const facts: [string, string | undefined][] = [
     ["Weights", strategies[plan.strategy]],
-    ["Expected", speed(plan.secondsPerToken)],
-    ["Prompt", `${figures(plan.prefillTokensPerSecond)} tokens/s`],
+    [plan.guessed ? "A guess" : "Expected", speed(plan.secondsPerToken)],
+    [plan.guessed ? "Prompt, a guess" : "Prompt", `${figures(plan.prefillTokensPerSecond)} tokens/s`],
     ["From disk", plan.streamedBytesPerPass === 0 ? "nothing" : `${bytes(plan.streamedBytesPerPass)} a token`],
     ["Experts in memory", plan.strategy === "experts" ? percent(plan.expertHitRate) : undefined],
     ["Context", `${plan.contextTokens.toLocaleString("en-US")} tokens`],
