@@ -42,7 +42,7 @@ for (const text of commaList(values.memory)) {
   const budgetBytes = parseBytes(text, "--memory");
   const planner = new Planner(description, known.profile, { contextTokens, rows: 64, budgetBytes });
   const plan = planner.plan();
-  const { placement } = openResidency(planner.model, plan, "direct", known.disk);
+  const { placement } = openResidency(planner.model, plan, { io: "direct", way: known.disk });
   if (placement?.experts === undefined) {
     console.log(`${text}: no expert slots, ${plan.strategy}`);
     continue;

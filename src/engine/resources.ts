@@ -62,7 +62,7 @@ export function planResources(description: ModelDescription, options: EngineOpti
   const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
   const planner = new Planner(description, known.profile, planOptions(options));
   const plan = planner.plan();
-  const opened = openResidency(planner.model, plan, options.io, known.disk);
+  const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, sequences: options.sequences });
   const { io, placement } = opened;
   return {
     contextTokens: plan.contextTokens,

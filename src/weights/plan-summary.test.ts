@@ -23,7 +23,7 @@ function summary(preset: string, budgetBytes: number, io: IoMode = "auto") {
   const { name, shape } = parseSpec(preset);
   const planner = new Planner(describeModel(synthCheckpoint(layOutSynth(name, shape, shape.quant))), machine);
   const plan = planner.plan(budgetBytes);
-  const residency = openResidency(planner.model, plan, io);
+  const residency = openResidency(planner.model, plan, { io });
   const { map } = summarizePlan(planner.model, plan, residency, false);
   return { model: planner.model, plan, residency, map };
 }

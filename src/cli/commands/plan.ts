@@ -80,7 +80,8 @@ export function register(program: Command): void {
       const sources = sourcesOf(known, flags);
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
-      const ioOf = (made: Plan) => openResidency(planner.model, made, "auto", known.disk).io;
+      const ioOf = (made: Plan) =>
+        openResidency(planner.model, made, { way: known.disk, sequences: flags.sequences }).io;
       const plan = planner.tryPlan(budgetBytes);
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
