@@ -2,48 +2,12 @@
 // are never stored as a panel. With so few rows a panel's stores, and the pauses of the memory stream while it is
 // multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
 //   what gemm_dot.inl lists
+//   Dots<P, T>              the sink of P::unpack that multiplies: gemm_few_dot.inl or gemm_few_pairs.inl
 //   v_prefetch_near(p)      to the first-level cache
 //   kPackedAhead            bytes between use and prefetch of packed rows
 //   kFewRows kFewAlways kFewBytes    token rows of one walk; see gemm_any
 //
 // One call of `few_panel` walks kLanes weight rows block by block; the tile holds all token rows for the k at hand.
-
-template <class P, int T>
-struct Dots {
-  using L = Tile<P, kFewRows>;
-  static constexpr bool kGrouped = P::kBlock == 256 && P::kGroupQuads != 64;
-  const uint8_t* q;      // the block's activations in tile row 0
-  const uint8_t* init;   // and its offset sums
-  const uint8_t* ahead;  // weights to fetch next
-  V sum[T], isum[T];
-
-  HW_INLINE void begin(V* to, int g) {
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) to[t] = P::kOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
-  }
-  HW_INLINE void put(uint8_t*, int quad, V v) {
-    V* const to = kGrouped ? sum : isum;
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) to[t] = v_dot(to[t], v, v_four(q + t * kChunk + 4 * quad));
-  }
-  HW_INLINE void open(int g) {
-    if (kGrouped) begin(sum, g);
-  }
-  HW_INLINE void close(const uint8_t* panel, int g) {
-    fetch<(P::kBytes * kLanes / (P::kGroups ? P::kGroups : 16) + 63) / 64>();
-    if (!kGrouped) return;
-    const V scale = v_load(panel + P::kScaleAt + kVec * g);
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) isum[t] = v_mul_add32(sum[t], scale, isum[t]);
-  }
-  // Evenly among the arithmetic: a core has some twenty misses under way at most, and a burst of more than that waits.
-  template <int kLines>
-  HW_INLINE void fetch() {
-#pragma GCC unroll 8
-    for (int i = 0; i < kLines; i++) v_prefetch_near(ahead + 64 * i);
-    ahead += 64 * kLines;
-  }
-};
 
 // kLanes weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][kLanes].
 template <class P, class Rows, int T>
@@ -58,15 +22,9 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
   for (int b = 0; b < blocks; b++) {
     const int c = b / L::kBlocks, i = b % L::kBlocks;
     const uint8_t* tile = tiles + static_cast<int64_t>(c) * L::kBytes;
-    dots.q = tile + i * P::kBlock;
-    dots.init = tile + L::kInit + 4 * i * (L::kInits / L::kBlocks);
-    if (!Dots<P, T>::kGrouped) {
-      dots.begin(dots.isum, 0);
-    } else {
-#pragma GCC unroll 8
-      for (int t = 0; t < T; t++) dots.isum[t] = v_set32(0);
-    }
+    dots.start(tile, i);
     P::unpack(rows.block(b, blocks), panel, dots);
+    dots.finish(panel);
     if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes + 63) / 64>();
     const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
 #pragma GCC unroll 8
@@ -99,9 +57,10 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
                      const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
   using L = Tile<P, kFewRows>;
   typedef void (*FewFn)(const Rows&, int, const uint8_t*, const uint8_t*, float*, bool);
-  static constexpr FewFn kFew[] = {few_panel<P, Rows, 1>, few_panel<P, Rows, 2>, few_panel<P, Rows, 4>,
-                                   few_panel<P, Rows, 6>, few_panel<P, Rows, 8>};
-  static_assert(kFewRows == 8, "kFew");
+  constexpr int kMore = kFewRows > 2 ? 2 : 0;
+  static constexpr FewFn kFew[] = {few_panel<P, Rows, 1>, few_panel<P, Rows, 2>, few_panel<P, Rows, 2 + kMore>,
+                                   few_panel<P, Rows, 2 + 2 * kMore>, few_panel<P, Rows, 2 + 3 * kMore>};
+  static_assert(kFewRows == 8 || kFewRows == 2, "kFew");
   constexpr int kTiles = static_cast<int>(kScratchBytes / L::kBytes);
   // Files: every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
   const int64_t ahead = Rows::kPacked ? kPackedAhead : kLanes * row_bytes;

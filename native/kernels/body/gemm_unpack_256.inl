@@ -35,9 +35,11 @@ struct PanelQ4_K : Shape<256, 144, 0, 4, 8, 8> {
       w.quads(16 + 32 * c, q);
       w.quads(32 + 32 * c, q + 4);
       sink.open(2 * c);
+#pragma GCC unroll 8
       for (int i = 0; i < 8; i++) sink.put(panel, 16 * c + i, v_and(q[i], nibble));
       sink.close(panel, 2 * c);
       sink.open(2 * c + 1);
+#pragma GCC unroll 8
       for (int i = 0; i < 8; i++) sink.put(panel, 16 * c + 8 + i, v_and(v_srl<4>(q[i]), nibble));
       sink.close(panel, 2 * c + 1);
     }
@@ -59,11 +61,13 @@ struct PanelQ5_K : Shape<256, 176, 0, 4, 8, 4> {
       w.quads(48 + 32 * c, q);
       w.quads(64 + 32 * c, q + 4);
       sink.open(2 * c);
+#pragma GCC unroll 8
       for (int i = 0; i < 8; i++) {
         sink.put(panel, 16 * c + i, v_or(v_and(q[i], nibble), v_and(v_sll<4>(high[i]), bit4)));
       }
       sink.close(panel, 2 * c);
       sink.open(2 * c + 1);
+#pragma GCC unroll 8
       for (int i = 0; i < 8; i++) {
         sink.put(panel, 16 * c + 8 + i, v_or(v_and(v_srl<4>(q[i]), nibble), v_and(v_sll<3>(high[i]), bit4)));
         high[i] = v_srl<2>(high[i]);
@@ -99,6 +103,7 @@ struct PanelQ2_K : Shape<256, 84, 0, 8, kPremultiply ? 64 : 4, 4> {
       for (int j = 0; j < 4; j++) {
         const int g = 8 * (c / 2) + 2 * j + c % 2;
         sink.open(g);
+#pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
           V v = v_and(q[i], two);
           // At most 15 * 3: the 16-bit products cannot cross from the low byte of a pair to the high one.
@@ -140,6 +145,7 @@ struct PanelQ3_K : Shape<256, 110, kSignedBytes ? -1 : 127, 0, kPremultiply ? 64
       for (int j = 0; j < 4; j++) {
         const int g = 8 * (c / 2) + 2 * j + c % 2;
         sink.open(g);
+#pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
           V v = v_or(v_and(q[i], two), v_sll<2>(v_and(high[i], one)));
           q[i] = v_srl<2>(q[i]);
@@ -188,6 +194,7 @@ struct PanelQ6_K : Shape<256, 210, 32, 0, 4, 2, false, kSixteenBit> {
       for (int j = 0; j < 4; j++) {
         const int g = 8 * h + 2 * j + half;
         sink.open(g);
+#pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
           const V low = j % 2 ? bb[i] : a[i];
           V x = v_and(j < 2 ? low : v_srl<4>(low), nibble);
@@ -228,6 +235,7 @@ struct PanelIQ4_XS : Shape<256, 136, kOffset8, 0, 8, 8, true> {
       V q[4];
       w.quads(8 + 16 * g, q);
       sink.open(g);
+#pragma GCC unroll 4
       for (int i = 0; i < 4; i++) {
         sink.put(panel, 8 * g + i, v_lut(table, v_and(q[i], nibble)));
         sink.put(panel, 8 * g + 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));

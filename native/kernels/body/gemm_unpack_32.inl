@@ -7,6 +7,7 @@ struct PanelQ4_0 : Shape<32, 18, 8, 0, 8, 8> {
     V q[4];
     w.quads(2, q);
     v_half(panel + kD, w.odd());
+#pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       sink.put(panel, i, v_and(q[i], nibble));
       sink.put(panel, 4 + i, v_and(v_srl<4>(q[i]), nibble));
@@ -23,6 +24,7 @@ struct PanelQ4_1 : Shape<32, 20, 0, 1, 8, 8> {
     w.quads(4, q);
     v_half(panel + kD, head[0]);
     v_half(panel + kM, v_srl<16>(head[0]));
+#pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       sink.put(panel, i, v_and(q[i], nibble));
       sink.put(panel, 4 + i, v_and(v_srl<4>(q[i]), nibble));
@@ -36,6 +38,7 @@ static inline HW_INLINE void put_five_bits(uint8_t* panel, S& sink, V high, cons
   const V nibble = v_set32(0x0f0f0f0f);
   const V even = v_set32(0x08040201), odd = v_set32(static_cast<int>(0x80402010u));
   const V bytes[4] = {v_spread_byte<0>(high), v_spread_byte<1>(high), v_spread_byte<2>(high), v_spread_byte<3>(high)};
+#pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
     sink.put(panel, i, v_add_16_where(v_and(q[i], nibble), bytes[i / 2], i % 2 ? odd : even));
     sink.put(panel, 4 + i, v_add_16_where(v_and(v_srl<4>(q[i]), nibble), bytes[2 + i / 2], i % 2 ? odd : even));
@@ -73,6 +76,7 @@ struct PanelQ8_0 : Shape<32, 34, kOffset8, 0, 8, 8, true> {
     w.quads(2, q);
     w.quads(18, q + 4);
     v_half(panel + kD, w.odd());
+#pragma GCC unroll 8
     for (int i = 0; i < 8; i++) sink.put(panel, i, v_xor(q[i], sign));
   }
 };
@@ -85,6 +89,7 @@ struct PanelIQ4_NL : Shape<32, 18, kOffset8, 0, 8, 8, true> {
     V q[4];
     w.quads(2, q);
     v_half(panel + kD, w.odd());
+#pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       sink.put(panel, i, v_lut(table, v_and(q[i], nibble)));
       sink.put(panel, 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));
@@ -104,6 +109,7 @@ struct PanelMXFP4 : Shape<32, 17, 12, 0, 8, 4> {
     const V normal = v_sll<23>(v_add32(e, v_set32(-1)));
     const V small = v_add32(v_set32(0x00200000), v_sll<21>(e));
     v_store(panel + kD, v_select(v_gt32(v_set32(2), e), small, normal));
+#pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       sink.put(panel, i, v_lut(table, v_and(q[i], nibble)));
       sink.put(panel, 4 + i, v_lut(table, v_and(v_srl<4>(q[i]), nibble)));

@@ -37,7 +37,7 @@ inline V pinned(V v) {
   __asm__("" : "+x"(v));
   return v;
 }
-inline V fresh_four(const uint8_t* p) {
+inline V v_fresh_four(const uint8_t* p) {
   V v;
   __asm__ volatile("vpbroadcastd %1, %0" : "=x"(v) : "m"(*reinterpret_cast<const int32_t*>(p)));
   return v;
@@ -48,6 +48,7 @@ template <bool Signed>
 inline V products(V w, V a) {
   return Signed ? _mm256_maddubs_epi16(a, w) : _mm256_maddubs_epi16(w, a);
 }
+inline V v_mul_add32(V a, V b, V c) { return _mm256_add_epi32(_mm256_mullo_epi32(a, b), c); }
 inline V v_pairs(V sum, V w, V a) { return _mm256_add_epi32(sum, _mm256_madd_epi16(w, a)); }
 
 // 16-bit sums of Quads quads, [panel][token row]; no sum can pass 32767 (Shape::kRun).
@@ -59,7 +60,7 @@ inline __attribute__((always_inline)) void dot_run(V (&s)[R][T], const uint8_t* 
     for (int r = 0; r < R; r++) v[r] = v_load(w + r * kPanelBytes + kVec * i);
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
-      const V a = fresh_four(q + t * kChunk + 4 * i);
+      const V a = v_fresh_four(q + t * kChunk + 4 * i);
       for (int r = 0; r < R; r++) {
         const V p = products<Signed>(v[r], a);
         s[r][t] = pinned(i ? _mm256_add_epi16(s[r][t], p) : p);
@@ -166,7 +167,7 @@ struct MicroOf<P, T, R, 256> {
           dot_plain<P, T, R>(sum, w, q, init + 4 * g);
           for (int t = 0; t < T; t++) {
             for (int r = 0; r < R; r++) {
-              isum[r][t] = _mm256_add_epi32(isum[r][t], _mm256_mullo_epi32(sum[r][t], scale[r]));
+              isum[r][t] = v_mul_add32(sum[r][t], scale[r], isum[r][t]);
             }
           }
         } else {
@@ -195,17 +196,24 @@ struct MicroOf<P, T, R, 256> {
   }
 };
 
+// One activation quad in a register serves 8 weight rows without panels and 16 with them; from three token rows on loading
+// activations costs more than storing panels (docs/decisions/0017).
+constexpr int kFewRows = 2, kFewAlways = 2, kFewBytes = 0;
+constexpr int kPackedAhead = 0;  // no packed rows here
+#include "../../body/gemm_few_pairs.inl"
+#include "../../body/gemm_few.inl"
+
 template <class P>
-constexpr MatmulFn kGemm = gemm<P>;
+constexpr MatmulFn kGemm = gemm_any<P>;
 
 #include "../../body/gemm_table.inl"
 
 }  // namespace
 
-// From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004).
+// From how many token rows on this beats matvec, weights streamed from memory, one thread (docs/decisions/0004, 0017).
 void fill_avx2_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
-  fill_gemm(k, {2, 2, 2, 3, 2, 3, 2, 6, 6, 3, 4, 6, 6});
+  fill_gemm(k, {2, 2, 1, 1, 2, 3, 2, 4, 6, 2, 2, 6, 6});
   fill_avx2_gemm_float(k);
 }
 

@@ -113,6 +113,7 @@ constexpr int kFewRows = 8, kFewAlways = 4, kFewBytes = 24 * 1024;
 constexpr int kPackedAhead = 4096;  // 8 KiB loses 1 to 5 % with one row, the second level or none much more (0016)
 
 #include "../../body/gemm_dot.inl"
+#include "../../body/gemm_few_dot.inl"
 #include "../../body/gemm_few.inl"
 #include "../../body/gemm_packed.inl"
 

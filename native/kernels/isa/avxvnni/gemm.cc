@@ -32,6 +32,7 @@ constexpr int kFewRows = 8, kFewAlways = 4, kFewBytes = 24 * 1024;
 constexpr int kPackedAhead = 0;  // no packed rows here
 
 #include "../../body/gemm_dot.inl"
+#include "../../body/gemm_few_dot.inl"
 #include "../../body/gemm_few.inl"
 
 template <class P>
