@@ -10,14 +10,7 @@ export type {
   ModelInfo,
 } from "./engine/protocol.js";
 export { type ErrorCode, HundredweightError } from "./errors.js";
-export {
-  type GenerateOptions,
-  Generation,
-  type GenerationResult,
-  type GenerationTimings,
-  type LoadOptions,
-  load,
-  Model,
-} from "./model.js";
+export { type GenerateOptions, Generation, type GenerationResult, type GenerationTimings } from "./generation.js";
+export { type LoadOptions, load, Model } from "./model.js";
 export type { KvType } from "./ops/ops.js";
 export { defaultSampling, type SamplingSettings } from "./sampling/chain.js";

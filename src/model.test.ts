@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type FakeOptions, fakeParts } from "../test/support/fake-model.js";
-import { type GenerateOptions, Model } from "./model.js";
+import type { GenerateOptions } from "./generation.js";
+import { Model } from "./model.js";
 
 const greedy: GenerateOptions = { temperature: 0, ignoreEos: true, maxTokens: 20 };
 

@@ -1,160 +1,15 @@
 /** The library: load a model, generate text from it. */
-import { randomInt } from "node:crypto";
 import { type ChatMessage, renderChat } from "./chat/index.js";
-import { EngineClient, type RunningJob } from "./engine/client.js";
+import { EngineClient } from "./engine/client.js";
 import type { OpenParts } from "./engine/host.js";
-import type {
-  EngineOptions,
-  FinishReason,
-  GenerateResult,
-  JobEvent,
-  LedgerEntry,
-  MemoryReport,
-  ModelInfo,
-  Prompt,
-} from "./engine/protocol.js";
+import type { EngineOptions, MemoryReport, ModelInfo, Prompt } from "./engine/protocol.js";
 import { HundredweightError } from "./errors.js";
+import { type GenerateOptions, Generation } from "./generation.js";
 import type { ProfileReport } from "./ops/profiler.js";
-import { defaultSampling, type SamplingSettings } from "./sampling/settings.js";
 
 export interface LoadOptions extends EngineOptions {
   /** Ends the loading with CANCELLED. */
   readonly signal?: AbortSignal;
-}
-
-export interface GenerateOptions extends Partial<SamplingSettings> {
-  /** Most tokens to generate; default 512, -1 = until the context is full. */
-  readonly maxTokens?: number;
-  /** Texts that end the answer; they are not part of it. */
-  readonly stop?: readonly string[];
-  /** Never let the model end by itself. */
-  readonly ignoreEos?: boolean;
-  /** Ends the generation with CANCELLED. */
-  readonly signal?: AbortSignal;
-  /** Called after each pass of the prompt with the rows done and their number. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
-export interface GenerationTimings {
-  readonly prefillMs: number;
-  readonly prefillTps: number;
-  readonly decodeMs: number;
-  readonly decodeTps: number;
-}
-
-/** How a generation went. */
-export interface GenerationResult {
-  readonly text: string;
-  readonly promptTokens: readonly number[];
-  /** Without the end-of-generation token; with those that make up a stop string. */
-  readonly tokens: readonly number[];
-  readonly finishReason: FinishReason;
-  /** Leading prompt tokens reused from the generation before. */
-  readonly reusedTokens: number;
-  readonly seed: number;
-  readonly timings: GenerationTimings;
-  /** One entry per pass. */
-  readonly ledger: readonly LedgerEntry[];
-}
-
-/**
- * An answer in the making: iterate it once for pieces of text as they come, or await `result()`. Leaving the loop
- * early stops the model.
- */
-export class Generation implements AsyncIterable<string> {
-  readonly seed: number;
-  private readonly job: RunningJob<GenerateResult>;
-  private readonly settled: Promise<GenerationResult>;
-  private readonly pieces: string[] = [];
-  private wake: (() => void) | undefined;
-  private ended = false;
-
-  /** @internal */
-  constructor(client: EngineClient, prompt: Prompt, options: GenerateOptions) {
-    const sampling = samplingOf(client.info, options);
-    this.seed = sampling.seed;
-    const tokens: number[] = [];
-    const ledger: LedgerEntry[] = [];
-    let promptTokens: number[] = [];
-    let text = "";
-    const onEvent = (event: JobEvent): void => {
-      if (event.kind === "prompt") promptTokens = [...event.tokens];
-      else if (event.kind === "pass") {
-        ledger.push(event.entry);
-        if (event.total > 0) options.onProgress?.(event.done, event.total);
-      } else if (event.kind === "token" || event.kind === "text") {
-        if (event.kind === "token") tokens.push(event.id);
-        if (event.text === "") return;
-        text += event.text;
-        this.pieces.push(event.text);
-        this.wake?.();
-      }
-    };
-    this.job = client.submit(
-      {
-        kind: "generate",
-        prompt,
-        sampling,
-        maxTokens: options.maxTokens ?? 512,
-        stop: options.stop ?? [],
-        ignoreEos: options.ignoreEos ?? false,
-      },
-      onEvent,
-    );
-    const abort = (): void => this.job.cancel();
-    options.signal?.addEventListener("abort", abort, { once: true });
-    if (options.signal?.aborted) abort();
-    this.settled = this.job.result
-      .then((done) => ({
-        text,
-        promptTokens,
-        tokens,
-        finishReason: done.finishReason,
-        reusedTokens: done.reusedTokens,
-        seed: sampling.seed,
-        timings: {
-          prefillMs: done.prefillMs,
-          prefillTps: perSecond(done.prefillRows, done.prefillMs),
-          decodeMs: done.decodeMs,
-          decodeTps: perSecond(done.decodeRows, done.decodeMs),
-        },
-        ledger,
-      }))
-      .finally(() => {
-        options.signal?.removeEventListener("abort", abort);
-        this.ended = true;
-        this.wake?.();
-      });
-    this.settled.catch(() => {}); // whoever iterates or awaits gets it
-  }
-
-  /**
-   * Waits for the end.
-   * @throws CANCELLED, CONTEXT_EXCEEDED, MODEL_INVALID, ENGINE_CLOSED ...
-   */
-  result(): Promise<GenerationResult> {
-    return this.settled;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
-    try {
-      for (;;) {
-        for (let piece = this.pieces.shift(); piece !== undefined; piece = this.pieces.shift()) yield piece;
-        if (this.ended) break;
-        await new Promise<void>((resolve) => {
-          this.wake = resolve;
-          if (this.ended || this.pieces.length > 0) resolve();
-        });
-        this.wake = undefined;
-      }
-      await this.settled;
-    } finally {
-      if (!this.ended) {
-        this.job.cancel();
-        await this.settled.catch(() => {});
-      }
-    }
-  }
 }
 
 /** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
@@ -308,18 +163,4 @@ async function cancellable<R>(job: { result: Promise<R>; cancel(): void }, signa
   } finally {
     signal?.removeEventListener("abort", abort);
   }
-}
-
-function perSecond(rows: number, ms: number): number {
-  return rows > 0 && ms > 0 ? (rows * 1000) / ms : 0;
-}
-
-/** What the caller says, else what the file says, else llama.cpp's defaults. */
-function samplingOf(info: ModelInfo, options: GenerateOptions): SamplingSettings {
-  const settings: Record<string, unknown> = { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults };
-  for (const key of [...Object.keys(defaultSampling), "seed"]) {
-    const value = options[key as keyof SamplingSettings];
-    if (value !== undefined) settings[key] = value;
-  }
-  return settings as unknown as SamplingSettings;
 }

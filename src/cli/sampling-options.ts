@@ -1,7 +1,7 @@
 /** Options of `run` and `chat` that shape an answer. The names are llama.cpp's. */
 import { type Command, Option } from "commander";
 import { HundredweightError } from "../errors.js";
-import type { GenerateOptions } from "../model.js";
+import type { GenerateOptions } from "../generation.js";
 import {
   type NumericSetting,
   type SamplerName,

@@ -3,10 +3,11 @@
  * and options in, placement and predictions out. More budget never makes the planned request slower.
  */
 import { HundredweightError } from "../errors.js";
-import { estimateMemory, type MemoryEstimate, type ModelDescription } from "../models/index.js";
+import type { ModelDescription } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
 import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
+import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { type Prediction, predict } from "./plan-predict.js";
@@ -18,13 +19,6 @@ export type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
 const defaultRows = 512;
-const defaultLogitRows = 16;
-/** Two threads of JavaScript and their code (about 90 MB), and the 100 MB a run may take beyond what is counted. */
-const defaultRuntimeBytes = 192 * mebibyte;
-/** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
-const tokenizerBytesPerToken = 128;
-/** Direct reads bring the pages around the rows of a pinned matrix along. */
-const edgeBytes = 2 * 4096;
 /** A context nobody asked for: this much when weights have to be streamed, and at most an eighth of the budget. */
 const streamedContext = 4096;
 const leastContext = 512;
@@ -52,12 +46,13 @@ export class Planner {
   readonly model: PlanModel;
   readonly machine: MachineProfile;
   readonly #options: PlanOptions;
-  readonly #estimates = new Map<string, MemoryEstimate>();
+  readonly #fixed: FixedMemory;
 
   constructor(description: ModelDescription, machine: MachineProfile, options: PlanOptions = {}) {
     this.model = planModel(description);
     this.machine = machine;
     this.#options = options;
+    this.#fixed = new FixedMemory(this.model, machine.threads, options);
   }
 
   get #kvType(): KvType {
@@ -96,7 +91,7 @@ export class Planner {
       strategy,
       budgetBytes,
       bytes,
-      totalBytes: sum(bytes),
+      totalBytes: sumOf(bytes),
       contextTokens,
       kvTokens,
       kvType: this.#kvType,
@@ -134,7 +129,7 @@ export class Planner {
   /** Smallest budget with everything in memory at this context. */
   residentBudgetBytes(contextTokens: number, kvTokens = this.#kvTokens(contextTokens, 0)): number {
     const rows = Math.min(this.#options.rows ?? defaultRows, contextTokens);
-    return this.#fixedBytes(contextTokens, kvTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
+    return this.#fixed.bytes(contextTokens, kvTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
   }
 
   /** To be tried in turn: the largest that leaves everything in memory; under streaming a modest one, or less. */
@@ -148,13 +143,11 @@ export class Planner {
     const fits = (c: number) =>
       this.#options.weightsMemoryBytes === undefined &&
       this.residentBudgetBytes(c) <= budget &&
-      this.#estimate(c, this.#options.kvTokens ?? c, 1).kvBytes <= residentKvShare * budget;
+      this.#fixed.kvBytes(c, this.#options.kvTokens ?? c) <= residentKvShare * budget;
     const resident = halvings(trained).find(fits);
     if (resident !== undefined && resident >= Math.min(trained, streamedContext)) return [resident];
     const modest = halvings(Math.min(trained, streamedContext));
-    const affordable = modest.filter(
-      (c) => this.#estimate(c, this.#options.kvTokens ?? c, 1).kvBytes <= kvShare * budget,
-    );
+    const affordable = modest.filter((c) => this.#fixed.kvBytes(c, this.#options.kvTokens ?? c) <= kvShare * budget);
     return affordable.length > 0 ? affordable : modest.slice(-1);
   }
 
@@ -165,46 +158,9 @@ export class Planner {
     for (let tokens = sequences * contextTokens; tokens > contextTokens; tokens = Math.ceil(tokens / 2)) {
       if (this.#options.weightsMemoryBytes !== undefined || this.residentBudgetBytes(contextTokens, tokens) > budget)
         continue;
-      if (this.#estimate(contextTokens, tokens, 1).kvBytes <= residentKvShare * budget) return tokens;
+      if (this.#fixed.kvBytes(contextTokens, tokens) <= residentKvShare * budget) return tokens;
     }
     return contextTokens;
-  }
-
-  #estimate(contextTokens: number, kvTokens: number, maxRows: number): MemoryEstimate {
-    const { sequences = 1, logitRows = defaultLogitRows } = this.#options;
-    const key = `${contextTokens} ${kvTokens} ${maxRows}`;
-    const known =
-      this.#estimates.get(key) ??
-      estimateMemory(
-        this.model.description,
-        {
-          contextTokens,
-          kvTokens,
-          maxRows,
-          sequences,
-          kvType: this.#kvType,
-          maxLogitRows: Math.min(logitRows, maxRows),
-        },
-        this.machine.threads,
-      );
-    this.#estimates.set(key, known);
-    return known;
-  }
-
-  /** All but matrices, slots and ring. */
-  #fixedBytes(contextTokens: number, kvTokens: number, maxRows: number) {
-    const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
-    const { embedding, description, trunk, expertLayers } = this.model;
-    const edges = edgeBytes * (trunk.length + 3 * expertLayers.length);
-    const bytes = {
-      vectors: estimate.vectorBytes + edges,
-      kv: estimate.kvBytes,
-      activations:
-        estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes + maxRows * (embedding?.rowBytes ?? 0),
-      tokenizer: tokenizerBytesPerToken * description.config.vocab,
-      runtime: this.#options.runtimeBytes ?? defaultRuntimeBytes,
-    };
-    return { ...bytes, total: sum(bytes) };
   }
 
   #best(budget: number, contextTokens: number, kvTokens: number, any = false): Layout | undefined {
@@ -229,7 +185,7 @@ export class Planner {
     ringBytes: number,
   ): Layout | undefined {
     const { trunk, trunkBytes, expertBytes, expertLayers, topK } = this.model;
-    const fixed = this.#fixedBytes(contextTokens, kvTokens, maxRows);
+    const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
     const room = Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);
     const bytesWith = (pinned: number, expertSlots: number, ring: number): PlanBytes => {
       const { vectors, kv, activations, tokenizer, runtime } = fixed;
@@ -299,7 +255,3 @@ export class Planner {
 const count = (tokens: number) => tokens.toLocaleString("en-US");
 
 export const percent = (share: number) => `${Math.round(100 * share)} %`;
-
-function sum(bytes: object): number {
-  return Object.values(bytes).reduce((total: number, value: number) => total + value, 0);
-}
