@@ -33,6 +33,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<isa>("isa"),
       bind<isas>("isas"),
       bind<cpu_info>("cpuInfo"),
+      bind<bound_malloc>("boundMalloc"),
+      bind<trim_memory>("trimMemory"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),

@@ -36,6 +36,11 @@ Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t
 Result<const char*> isa();
 Result<napi_value> isas(Environment& environment);
 Result<napi_value> cpu_info(Environment& environment);
+// Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is free.
+// glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.
+Status bound_malloc(int32_t map_from, int32_t trim_from);
+// Gives free pages of malloc's arenas, of all threads, back to the system. 1 when there were any; 0 without glibc.
+Result<int32_t> trim_memory();
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);

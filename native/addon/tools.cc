@@ -1,7 +1,12 @@
 // What tests and `doctor` ask for without a host.
+#include <stdlib.h>
 #include <string.h>
 
 #include <algorithm>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "addon.h"
 #include "cpu.h"
@@ -17,6 +22,24 @@ Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa) {
   const Kernels* found = kernels_for(isa.value.data);
   if (found == nullptr) return fail("OPTION_INVALID", "instruction set '%.40s' cannot be used on this CPU", isa.value.data);
   return found;
+}
+
+Status bound_malloc(int32_t map_from, int32_t trim_from) {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, map_from);
+  mallopt(M_TRIM_THRESHOLD, trim_from);
+#else
+  (void)map_from, (void)trim_from;
+#endif
+  return done();
+}
+
+Result<int32_t> trim_memory() {
+#if defined(__GLIBC__)
+  return static_cast<int32_t>(malloc_trim(0));
+#else
+  return int32_t{0};
+#endif
 }
 
 Result<const char*> isa() {

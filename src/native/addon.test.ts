@@ -1,11 +1,13 @@
 /** The addon against wrong and hostile calls: every one is an error with a code, none a crash; nothing outlives a host. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
+import { packageRoot } from "../package-root.js";
 import { addonStatus, loadAddon } from "./addon.js";
 import type { NativeAddon } from "./addon.types.js";
 
@@ -395,3 +397,24 @@ test("the best logits: arrays must hold them, marks must be for every one", { sk
   wrong(() => addon.bestLogits(row, null, 0, ids, logits));
   wrong(() => addon.bestLogits(row, new Uint8Array(2), 2, ids, logits));
 });
+
+test("a build of another version is refused when it is loaded, and says what it lacks", { skip }, (t) => {
+  const foreign = anyAddon(join(packageRoot(), "node_modules"));
+  if (foreign === undefined) return t.skip("no other addon is installed to be taken for an old build");
+  const program = `const { createOps } = await import(${JSON.stringify(new URL("../ops/index.js", import.meta.url).href)});
+    try { createOps(); console.log("made"); } catch (error) { console.log(error.code + " " + error.message); }`;
+  const child = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], {
+    encoding: "utf8",
+    cwd: packageRoot(),
+    env: { ...process.env, HUNDREDWEIGHT_NATIVE: foreign },
+  });
+  assert.match(
+    child.stdout,
+    /^NATIVE_UNAVAILABLE .* is of another version .* lacks setErrorClass, .*npm run build:native/,
+  );
+});
+
+function anyAddon(folder: string): string | undefined {
+  const name = readdirSync(folder, { recursive: true }).find((path) => String(path).endsWith(".node"));
+  return name === undefined ? undefined : join(folder, String(name));
+}

@@ -4,10 +4,11 @@ import { join, resolve } from "node:path";
 import { HundredweightError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
 import type { CpuInfo, NativeAddon } from "./addon.types.js";
+import { missingFunctions } from "./functions.js";
 
 export interface AddonStatus {
-  /** `off`: switched off by HUNDREDWEIGHT_NATIVE; `missing`: not built; `failed`: there but unusable. */
-  readonly state: "loaded" | "off" | "missing" | "failed";
+  /** `off`: switched off by HUNDREDWEIGHT_NATIVE; `missing`: not built; `failed`: there but unusable; `outdated`: of an older program. */
+  readonly state: "loaded" | "off" | "missing" | "failed" | "outdated";
   readonly path: string | undefined;
   readonly reason?: string;
   readonly isa?: string;
@@ -30,6 +31,11 @@ function load(): NonNullable<typeof loaded> {
   try {
     const module = { exports: {} };
     process.dlopen(module, path); // unlike require, never runs a file that is no addon as JavaScript
+    const lacks = missingFunctions(module.exports);
+    if (lacks.length > 0) {
+      const reason = `${path} is of another version of this program: it lacks ${lacks.slice(0, 3).join(", ")}`;
+      return { addon: undefined, status: { state: "outdated", path, reason } };
+    }
     const addon = module.exports as NativeAddon;
     addon.setErrorClass(HundredweightError);
     const status: AddonStatus = { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };

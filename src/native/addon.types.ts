@@ -19,6 +19,13 @@ export interface NativeAddon {
   isas(): string[];
   /** CPU model and features as the probe saw them, for `doctor`. */
   cpuInfo(): CpuInfo;
+  /**
+   * malloc of the whole process: blocks from `mapFromBytes` are mappings of their own, an arena's end is given back when `trimFromBytes`
+   * of it are free. glibc raises both as it sees larger blocks; these stay. Nothing happens without glibc.
+   */
+  boundMalloc(mapFromBytes: number, trimFromBytes: number): void;
+  /** Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0 without glibc. */
+  trimMemory(): number;
 
   // --- host: owns thread pool, files, weights, tensors; everything is released with it
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;

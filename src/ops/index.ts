@@ -22,7 +22,7 @@ export interface OpsOptions {
 const mostThreads = 256;
 let warned = false;
 
-/** @throws NATIVE_UNAVAILABLE (kind `native`), OPTION_INVALID (threads, isa) */
+/** @throws NATIVE_UNAVAILABLE (kind `native`, or a build of another version), OPTION_INVALID (threads, isa) */
 export function createOps(options: OpsOptions = {}): Ops {
   const kind = options.kind ?? "auto";
   if (kind === "reference") return new ReferenceOps();
@@ -30,7 +30,9 @@ export function createOps(options: OpsOptions = {}): Ops {
   if (addon === undefined) {
     const { state, reason } = addonStatus();
     const why = `the native addon is not used: ${reason}`;
-    if (kind === "native") throw new HundredweightError("NATIVE_UNAVAILABLE", `${why}; run: npm run build:native`);
+    // Who built it wants it: a hundred times slower in silence would be the wrong answer to a forgotten build.
+    if (kind === "native" || state === "outdated")
+      throw new HundredweightError("NATIVE_UNAVAILABLE", `${why}; run: npm run build:native`);
     if (!warned && state !== "off") {
       process.stderr.write(`warning: ${why}; the reference implementation runs instead, about 100 times slower\n`);
       warned = true;
