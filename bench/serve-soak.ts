@@ -36,5 +36,12 @@ console.log(
     `at most ${mb(mostAnonymous)} MB meanwhile; with the pages of the node program ${mb(after.rss)} MB`,
 );
 for (const fault of faults.slice(0, 20)) console.log(`FAULT ${fault}`);
+if (report.engineAfter > 0) {
+  const engineGrown = report.engineAfter / report.engineBefore - 1;
+  console.log(
+    `the engine's process, weights and KV included: ${mb(report.engineBefore)} MB, at the end ${mb(report.engineAfter)} MB: ` +
+      `${(100 * engineGrown).toFixed(1)} %`,
+  );
+}
 const kept = grown < 0.05 && Math.max(mostAnonymous, after.anonymous) < 80e6;
 process.exitCode = faults.length === 0 && kept && healthMs.p99 < 20 ? 0 : 1;

@@ -4,6 +4,8 @@
  */
 
 import { getPriority, setPriority } from "node:os";
+import { IdleCollector } from "../idle.js";
+import { boundOwnMemory, trimOwnMemory } from "../own-memory.js";
 import { makeCancelWords, requestClose, requestStop } from "./cancel.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import { startWorker } from "./transports.js";
@@ -31,7 +33,9 @@ try {
   setPriority(Math.min(19, getPriority() + givesWay));
 } catch {} // a system that forbids it
 
-const engine = await startWorker();
+boundOwnMemory();
+const idle = new IdleCollector(trimOwnMemory);
+const engine = await startWorker({ collects: true });
 
 // Whoever started this process may die between the question and the message: `disconnect` says so right after.
 const send = (message: FromEngine): void => {
@@ -39,6 +43,7 @@ const send = (message: FromEngine): void => {
 };
 
 process.on("message", (message: ToEngine) => {
+  idle.touch();
   if (message.type === "cancel") requestStop(words, message.job);
   if (message.type === "close") requestClose(words);
   engine.post(message.type === "open" ? { ...message, stop: words } : message);

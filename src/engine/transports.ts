@@ -61,11 +61,17 @@ export function prewarm(): void {
   spare.unref();
 }
 
+/** @internal What the engine's thread is told when it is started. */
+export interface WorkerData {
+  /** The process is the engine's alone: its garbage is collected when no job comes for some seconds. */
+  readonly collects: boolean;
+}
+
 /** TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it. */
-export async function startWorker(): Promise<Transport> {
+export async function startWorker(data?: WorkerData): Promise<Transport> {
   const url = new URL("./worker.js", import.meta.url);
   if (existsSync(fileURLToPath(url))) {
-    const worker = spare ?? new Worker(url, { resourceLimits });
+    const worker = spare ?? new Worker(url, { resourceLimits, workerData: data });
     spare = undefined;
     worker.ref();
     return overWorker(worker);

@@ -1,7 +1,14 @@
 /** Entry of the engine thread. */
-import { type MessagePort, parentPort } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { IdleCollector } from "../idle.js";
 import { serveEngine } from "./host.js";
 import { openParts } from "./open.js";
 import { portOf } from "./ports.js";
+import type { WorkerData } from "./transports.js";
 
-serveEngine(portOf(parentPort as MessagePort), openParts);
+const port = parentPort as MessagePort;
+serveEngine(portOf(port), openParts);
+if ((workerData as WorkerData | undefined)?.collects) {
+  const idle = new IdleCollector();
+  port.on("message", () => idle.touch());
+}

@@ -1,9 +1,10 @@
 /** The routes and what every request passes first. Web-standard: `app.request()` needs no socket. */
 import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
+import { IdleCollector } from "../idle.js";
+import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../own-memory.js";
 import type { ServerContext } from "./context.js";
 import { asHttpError, HttpError } from "./http-error.js";
-import { IdleCollector } from "./idle.js";
 import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
@@ -14,13 +15,17 @@ import { metricRoutes } from "./routes/metrics.js";
 import { textRoutes } from "./routes/text.js";
 import { checkHost, checkKey, checkOrigin } from "./security.js";
 import { mountUi } from "./ui/index.js";
-import { boundYoungGeneration } from "./young-generation.js";
 
 export function createApp(context: ServerContext): Hono {
   const { config, metrics } = context;
   const app = new Hono();
-  const idle = new IdleCollector();
+  const idle = new IdleCollector(trimOwnMemory);
   context.draining.addEventListener("abort", () => idle.stop(), { once: true });
+  boundOwnMemory();
+  context.model.onChange(({ phase }) => {
+    // What loading took is garbage now, and the bound of the old generation counts from a collection.
+    if (phase === "ready") idle.collect();
+  });
   app.use(async (c, next) => {
     const began = performance.now();
     boundYoungGeneration();

@@ -1,5 +1,5 @@
 /** What memory a process holds, seen from outside. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 /** Bytes. */
 export interface MemoryUse {
@@ -7,6 +7,16 @@ export interface MemoryUse {
   /** Of that, what no file backs. */
   readonly anonymous: number;
   readonly heapUsed: number;
+}
+
+/** The processes it started that are still there; none where the system does not say. */
+export function childrenOf(pid: number | undefined): number[] {
+  const tasks = `/proc/${pid}/task`;
+  if (!existsSync(tasks)) return [];
+  return readdirSync(tasks).flatMap((task) => {
+    const path = `${tasks}/${task}/children`;
+    return existsSync(path) ? readFileSync(path, "utf8").split(" ").filter(Boolean).map(Number) : [];
+  });
 }
 
 /** What a process alone holds: the pages of the node program are shared with the engine's process. */

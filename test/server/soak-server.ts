@@ -1,5 +1,5 @@
 /** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
-import { holdYoungGeneration } from "../../src/server/young-generation.js";
+import { holdYoungGeneration } from "../../src/own-memory.js";
 import type { FakeJob } from "./fake-engine.js";
 import type { MemoryUse } from "./soak-memory.js";
 
@@ -39,10 +39,8 @@ const server = await startServer({
 });
 await server.loaded;
 process.on("message", (message) => {
-  if (message === "memory") {
-    const collect = (globalThis as { gc?: () => void }).gc;
-    collect?.();
-    collect?.();
+  if (message === "memory" || message === "collected memory") {
+    if (message === "collected memory") for (let i = 0; i < 2; i++) (globalThis as { gc?: () => void }).gc?.();
     process.send?.({ memory: memory(), open: server.context.gate.count });
   } else void server.stop().then(() => process.disconnect());
 });

@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import * as shapes from "./shapes.js";
-import { anonymousBytes, type MemoryUse } from "./soak-memory.js";
+import { anonymousBytes, childrenOf, type MemoryUse } from "./soak-memory.js";
 
 export interface SoakOptions {
   readonly modelPath: string;
@@ -19,7 +19,10 @@ export interface SoakOptions {
   /** `played`: no model computes; what the server itself costs. */
   readonly engine: "real" | "played";
   readonly seed: number;
-  /** Before the memory is looked at; the server gives back what a burst took 14 s after it. */
+  /**
+   * Without a request before the memory is looked at, after the warm-up as at the end. The server collects its garbage 8 and 14 s after a
+   * burst; so after 15 s nothing is done for it. When less, it is told to collect twice.
+   */
   readonly restMs: number;
 }
 
@@ -31,6 +34,9 @@ export interface SoakReport {
   readonly healthMs: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
   readonly before: MemoryUse;
   readonly after: MemoryUse;
+  /** Anonymous memory of the engine's process, weights and KV included; 0 when it is played. */
+  readonly engineBefore: number;
+  readonly engineAfter: number;
   /** Highest that was seen while requests ran, every quarter of a second; 0 where the system does not say. */
   readonly mostAnonymous: number;
   readonly seconds: number;
@@ -56,6 +62,8 @@ const weights = {
   noHttp: 1,
 };
 
+const ownCollectionsMs = 15_000;
+
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const child = fork(
     fileURLToPath(new URL("./soak-server.js", import.meta.url)),
@@ -76,16 +84,18 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     await new Promise((resolve) => setTimeout(resolve, options.restMs));
     for (;;) {
       const answer = message<{ memory: MemoryUse; open: number }>();
-      child.send("memory");
+      child.send(options.restMs < ownCollectionsMs ? "collected memory" : "memory");
       const { memory, open } = await answer;
       if (open === 0) return memory;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
+  const engineMemory = (): number => childrenOf(child.pid).reduce((sum, pid) => sum + (anonymousBytes(pid) ?? 0), 0);
   const run = new Run(url, options);
   try {
     await run.many(options.warmup);
     const before = await memory();
+    const engineBefore = engineMemory();
     const probe = new Worker(healthProbe, { eval: true, workerData: url });
     await loopDelay(url);
     const began = performance.now();
@@ -103,10 +113,12 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       probe.postMessage("end");
     });
     const after = await memory();
+    const engineAfter = engineMemory();
     if (died !== undefined) throw new Error(died);
     const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(share * times.length))]!;
     const healthMs = { count: times.length, p50: at(0.5), p99: at(0.99), max: times.at(-1)! };
-    return { outcomes: run.outcomes, faults: run.faults, healthMs, before, after, mostAnonymous, seconds, loopMs };
+    const { outcomes, faults } = run;
+    return { outcomes, faults, healthMs, before, after, engineBefore, engineAfter, mostAnonymous, seconds, loopMs };
   } finally {
     if (died === undefined) {
       child.send("stop");

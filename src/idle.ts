@@ -1,6 +1,6 @@
 /**
- * Gives memory of this thread back when a burst of requests is over. V8 keeps the young generation as large as the burst made it, tens
- * of megabytes, until the next full collection, and without requests that never comes; the memory is the model's.
+ * Gives memory of a thread back when a burst of requests is over. V8 keeps the young generation as large as the burst made it, and what
+ * became old and is garbage now, until the next full collection; without requests that never comes, and the memory is the model's.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -10,15 +10,26 @@ const quietMs = 8000;
 const againMs = 6000;
 
 export class IdleCollector {
-  private readonly collect: (() => void) | undefined = collector();
+  private readonly gc: (() => void) | undefined = collector();
+  private readonly afterwards: () => void;
   private timer: NodeJS.Timeout | undefined;
   private rounds = 0;
 
+  /** @param afterwards called after every collection */
+  constructor(afterwards: () => void = () => {}) {
+    this.afterwards = afterwards;
+  }
+
   /** A request came. */
   touch(): void {
-    if (this.collect === undefined) return;
     this.rounds = 2;
     this.wait(quietMs);
+  }
+
+  /** Now, which takes some 10 ms of everybody's time: when a large thing is over that will not come again. */
+  collect(): void {
+    this.gc?.();
+    this.afterwards();
   }
 
   stop(): void {
@@ -28,7 +39,7 @@ export class IdleCollector {
   private wait(ms: number): void {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      this.collect?.();
+      this.collect();
       if (--this.rounds > 0) this.wait(againMs);
     }, ms);
     this.timer.unref();
