@@ -305,6 +305,27 @@ test("an answer whose client rests goes back first, however old, and ends when i
   await bench.engine.close();
 });
 
+test("answers whose clients rest leave their places to those that wait, and go on where they were", async () => {
+  const bench = new Bench({ sequences: 2, contextTokens: 600, window: 0 });
+  const slow = [1, 2].map((i) => bench.start(request(prompt(0, 30 * i, i), { maxTokens: 200 })));
+  while (slow.some(({ out }) => out.ids.length < 50)) await settled(1);
+  for (const { id } of slow) bench.engine.pause(id);
+  const others = [3, 4, 5].map((i) => bench.start(request(prompt(0, 25, i), { maxTokens: 40 })));
+  await Promise.all(others.map(({ done }) => done));
+  for (const { out } of slow) assert.ok(out.ids.length < 200 && out.result === undefined);
+  for (const { id } of slow) bench.engine.resume(id);
+  await Promise.all(slow.map(({ done }) => done));
+  for (const [i, { out }] of [...slow, ...others].entries()) {
+    const fresh = new Bench({ contextTokens: 600, window: 0 });
+    const [tokens, maxTokens] = i < 2 ? [prompt(0, 30 * (i + 1), i + 1), 200] : [prompt(0, 25, i + 1), 40];
+    const cold = fresh.start(request(tokens, { maxTokens }));
+    await cold.done;
+    assert.deepEqual(out.ids, cold.out.ids);
+    await fresh.engine.close();
+  }
+  await bench.engine.close();
+});
+
 test("rows of all jobs share passes, answers first; nobody's answer stands still while a long prompt is read", async () => {
   const bench = new Bench({ sequences: 3, chunkRows: 64 });
   const passes: number[][] = [];

@@ -209,7 +209,7 @@ export class Scheduler {
       this.alone = job;
       return true;
     }
-    if (this.running.size >= this.o.sequences) return false;
+    if (this.running.size >= this.o.sequences && !this.giveWay()) return false;
     const { cache } = this.o;
     if (this.isBeingRead(task)) {
       this.awaitsPrefix = true;
@@ -221,6 +221,7 @@ export class Scheduler {
     // It may be the only one in the end, but then all of it must fit.
     if (!cache.canGrow(wishes) || !cache.canGrow(new Map([[prefix.sequence, task.mostPositions]]))) {
       cache.release(prefix.sequence);
+      if (this.giveWay()) return this.tryStart(job);
       if (this.running.size > 0) return false;
       job.settle(
         new HundredweightError("CONTEXT_EXCEEDED", `${task.mostPositions} tokens do not fit the KV cache; raise --ctx`),
@@ -242,6 +243,14 @@ export class Scheduler {
     if (before !== undefined) return true;
     this.accounts.reused(prefix.length);
     task.start(prefix.length);
+    return true;
+  }
+
+  /** A job whose client does not read leaves its place to one that waits: a few slow readers must not stand in everybody's way. */
+  private giveWay(): boolean {
+    const resting = youngest(this.running.values(), ({ job }) => this.paused.has(job.id));
+    if (resting === undefined || !this.paused.has(resting.job.id)) return false;
+    this.sendBack(resting);
     return true;
   }
 
