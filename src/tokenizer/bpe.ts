@@ -2,7 +2,7 @@
 import type { Metadata } from "../formats/types.js";
 import { mappedCodePoint } from "./byte-map.js";
 import type { IdList } from "./id-list.js";
-import { type Merger, SymbolList } from "./merge-heap.js";
+import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
 import { MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
@@ -93,24 +93,29 @@ export class BpeEncoder {
       const end = next[i]! >= 0 ? this.#starts[next[i]!]! : to;
       for (let b = this.#starts[i]!; b < end; b++) for (const id of this.#fallback[text[b]!]!) out.push(id);
     }
+    this.#list.release();
+    if (this.#symbols.length > 2 * mostKept) {
+      this.#symbols = new Int32Array(0);
+      this.#starts = new Int32Array(0);
+    }
   }
 
   /** First symbols of a piece: bytes, or characters when merges run on UTF-8. @returns how many */
   #load(text: Uint8Array, from: number, to: number): number {
-    if (this.#symbols.length < to - from) {
-      this.#symbols = new Int32Array(2 * (to - from));
-      this.#starts = new Int32Array(2 * (to - from));
-    } else if (this.#symbols.length > 1 << 16 && to - from < 1 << 12) {
-      this.#symbols = new Int32Array(1 << 12);
-      this.#starts = new Int32Array(1 << 12);
+    const size = to - from;
+    if (this.#symbols.length < size) {
+      this.#symbols = new Int32Array(roomFor(size));
+      this.#starts = new Int32Array(roomFor(size));
     }
     let n = 0;
     for (let at = from; at < to; n++) {
-      const size = this.#vocabulary.form === "bytes" ? 1 : utf8Length(text[at]!);
+      const length = this.#vocabulary.form === "bytes" ? 1 : utf8Length(text[at]!);
       this.#starts[n] = at;
       this.#symbols[n] =
-        size === 1 ? this.#byteSymbols[text[at]!]! : this.#vocabulary.pieces.find(text, at, Math.min(at + size, to));
-      at += size;
+        length === 1
+          ? this.#byteSymbols[text[at]!]!
+          : this.#vocabulary.pieces.find(text, at, Math.min(at + length, to));
+      at += length;
     }
     return n;
   }

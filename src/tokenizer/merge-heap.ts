@@ -14,6 +14,14 @@ export const maxRank = 1 << 22;
 const positionRange = 2 ** 31;
 const scanLimit = 48;
 
+/** Lists for more symbols are given back when a text is done. */
+export const mostKept = 1 << 16;
+
+/** Room for a list of `count`: some to spare while it is small, a giant text gets what it needs. */
+export function roomFor(count: number): number {
+  return count > mostKept ? count : Math.max(64, 2 * count);
+}
+
 /** Positions 0..count-1 as a linked list; merged symbols leave it. */
 export class SymbolList {
   next = new Int32Array(64);
@@ -24,12 +32,9 @@ export class SymbolList {
 
   /** After it, walk from 0 by `next` (-1 ends) to read what is left. */
   run(count: number, merger: Merger): void {
-    // Buffers grown by a giant text are given back by the next small one.
-    const oversized = this.next.length > 1 << 16 && count < this.next.length / 8;
-    if (oversized) this.#heap = new Float64Array(0);
-    if (this.next.length < count || oversized) {
-      this.next = new Int32Array(count * 2);
-      this.previous = new Int32Array(count * 2);
+    if (this.next.length < count) {
+      this.next = new Int32Array(roomFor(count));
+      this.previous = new Int32Array(roomFor(count));
     }
     for (let i = 0; i < count; i++) {
       this.next[i] = i + 1 < count ? i + 1 : -1;
@@ -62,7 +67,8 @@ export class SymbolList {
   }
 
   #runHeap(count: number, merger: Merger): void {
-    if (this.#heap.length < 3 * count) this.#heap = new Float64Array(3 * count);
+    // Every merge takes an entry and may leave two: beyond twice the pairs it cannot grow, and hardly ever beyond them.
+    if (this.#heap.length < count) this.#heap = new Float64Array(roomFor(count));
     this.#heapSize = 0;
     const { next, previous } = this;
     // Alive positions keep next >= -1; a merged one is marked -2.
@@ -77,6 +83,14 @@ export class SymbolList {
       if (next[left]! >= 0) this.#offer(left, merger.rank(left, next[left]!));
       if (previous[left]! >= 0) this.#offer(previous[left]!, merger.rank(previous[left]!, left));
     }
+    if (this.#heap.length > mostKept) this.#heap = new Float64Array(0);
+  }
+
+  /** What was left has been read: a giant text gives its buffers back. */
+  release(): void {
+    if (this.next.length <= 2 * mostKept) return;
+    this.next = new Int32Array(0);
+    this.previous = new Int32Array(0);
   }
 
   #join(left: number, merger: Merger): void {
@@ -91,6 +105,11 @@ export class SymbolList {
 
   #offer(position: number, rank: number): void {
     if (rank < 0) return;
+    if (this.#heapSize === this.#heap.length) {
+      const grown = new Float64Array(Math.ceil(1.25 * this.#heapSize) + 64);
+      grown.set(this.#heap);
+      this.#heap = grown;
+    }
     const heap = this.#heap;
     const key = rank * positionRange + position;
     let at = this.#heapSize++;

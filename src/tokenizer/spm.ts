@@ -2,7 +2,7 @@
 import type { Metadata } from "../formats/types.js";
 import { escapeSpaces } from "./bpe.js";
 import type { IdList } from "./id-list.js";
-import { type Merger, SymbolList } from "./merge-heap.js";
+import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
 import { utf8Length } from "./unicode.js";
 import { findToken, readScores, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
@@ -77,9 +77,7 @@ export class SpmEncoder {
 
   #merge(text: Uint8Array, from: number, to: number, out: IdList): void {
     const size = to - from;
-    if (this.#starts.length < size || (this.#starts.length > 1 << 16 && size < 1 << 12)) {
-      this.#starts = new Int32Array(Math.max(2 * size, 64));
-    }
+    if (this.#starts.length < size) this.#starts = new Int32Array(roomFor(size));
     this.#text = text;
     this.#end = to;
     let count = 0;
@@ -100,6 +98,8 @@ export class SpmEncoder {
       }
     }
     this.#text = new Uint8Array(0);
+    this.#list.release();
+    if (this.#starts.length > 2 * mostKept) this.#starts = new Int32Array(0);
   }
 }
 
