@@ -105,5 +105,5 @@ function checkRoles(messages: readonly ChatMessage[]): void {
 }
 
 function invalid(message: string): HundredweightError {
-  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}; --raw prompts without it`);
+  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}`);
 }

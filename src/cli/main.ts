@@ -30,7 +30,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 2;
     }
     const error = asHundredweightError(thrown);
-    printError(error.code, error.message);
+    const raw = error.code === "TEMPLATE_INVALID" && (argv[0] === "run" || argv[0] === "chat");
+    printError(error.code, raw ? `${error.message}; --raw prompts without it` : error.message);
     if (process.env.HUNDREDWEIGHT_DEBUG !== undefined) process.stderr.write(`${error.stack}\n`);
     return error.code === "OPTION_INVALID" ? 2 : 1;
   }
