@@ -35,6 +35,48 @@ describe("templates", { concurrency: 2 }, () => {
     assert.match(metrics, /^hundredweight_text_worker_restarts_total 1$/m);
   });
 
+  it("ends a template that takes memory without end, and serves on", async () => {
+    const greedy = `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) %}{% for a in range(100000000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
+    const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 60_000 }, await chatModel(greedy, "greedy"));
+    const chat = `${server.url}/v1/chat/completions`;
+    const failed = await postJson(chat, { messages: [{ role: "user", content: "grow" }] });
+    const { error } = (await failed.json()) as FailureBody;
+    assert.deepEqual([failed.status, error.code], [500, "text_memory"], error.message);
+    assert.match(error.message, /chat template .* more than \d+ MB/);
+    assert.equal((await postJson(chat, ask)).status, 200);
+    assert.equal(server.context.model.textRestarts, 1);
+  });
+
+  it("counts prompts that are far too long without tokenizing them as a whole", async () => {
+    const server = await serveFake(new FakeEngine(quick), {}, await chatModel());
+    const post = async (path: string, body: object): Promise<FailureBody & { count?: number }> =>
+      (await (await postJson(server.url + path, body)).json()) as never;
+    const texts = [
+      "and it came to pass ".repeat(20_000),
+      "x".repeat(300_000),
+      "\u{1f468}\u200d\u{1f469}".repeat(30_000),
+    ];
+    for (const content of texts) {
+      const { count } = await post("/tokenize", { content });
+      const messages = [{ role: "user", content }];
+      for (const [route, body, param] of [
+        ["/v1/chat/completions", { messages }, "messages"],
+        ["/v1/completions", { prompt: content }, "prompt"],
+        ["/v1/embeddings", { input: content }, "input"],
+      ] as const) {
+        const { error } = await post(route, body);
+        assert.deepEqual([error.code, error.param], ["context_length_exceeded", param]);
+        const told = Number(/about (\d+) tokens/.exec(error.message)?.[1]);
+        assert.ok(Math.abs(told - count!) < 0.01 * count! + 20, `${error.message} instead of ${count}`);
+      }
+    }
+    // A little too long: counted exactly.
+    const content = "king ".repeat(server.context.model.info!.contextTokens);
+    const { count } = await post("/tokenize", { content, add_special: true });
+    const { error } = await post("/v1/completions", { prompt: content });
+    assert.match(error.message, new RegExp(`has ${count} tokens`));
+  });
+
   it("shows the prompt a conversation becomes, and its tokens", async () => {
     const server = await serveFake(new FakeEngine());
     const post = async (path: string, body: object) => (await postJson(server.url + path, body)).json();

@@ -15,7 +15,7 @@ import { validate, Warnings } from "../validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { Envelope } from "./envelope.js";
 import { answerFields, refuseUnsupported } from "./fields.js";
-import { checkLength, warnOfModel } from "./identity.js";
+import { fitting, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
@@ -58,8 +58,8 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     checkChoices(n, context);
     const release = context.gate.enter(n);
     try {
-      const tokens = await served.text.perform({ kind: "encodeChat", chat });
-      checkLength(tokens.length, served.info.contextTokens, "messages");
+      const { contextTokens: most } = served.info;
+      const tokens = fitting(await served.text.perform({ kind: "encodeChat", chat, most }), most, "messages");
       const choices = choicesOf(c, value, served, [tokens], {
         maxTokens: value.max_completion_tokens ?? value.max_tokens ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,

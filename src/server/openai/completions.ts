@@ -10,7 +10,7 @@ import { validate, Warnings } from "../validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { CompletionShape } from "./completion-shape.js";
 import { answerFields, refuseUnsupported } from "./fields.js";
-import { checkLength, warnOfModel } from "./identity.js";
+import { fitting, warnOfModel } from "./identity.js";
 
 const ids = z
   .array(
@@ -92,15 +92,13 @@ export async function encodePrompts(
   const { info, text } = served;
   const encoded: Int32Array[] = [];
   for (const prompt of prompts) {
+    const { contextTokens: most } = info;
     let tokens: Int32Array;
     if (typeof prompt === "string") {
       const parseSpecial = options.parse_special ?? true;
-      tokens = await text.perform({
-        kind: "encode",
-        text: prompt,
-        addSpecial: options.add_special ?? true,
-        parseSpecial,
-      });
+      const addSpecial = options.add_special ?? true;
+      const request = { kind: "encodePrompt", text: prompt, addSpecial, parseSpecial, most } as const;
+      tokens = fitting(await text.perform(request), most, param);
     } else {
       const wrong = prompt.find((id) => id >= info.vocab);
       if (wrong !== undefined)
@@ -114,8 +112,7 @@ export async function encodePrompts(
         throw wrongField(param, `${param}: an empty text, and the model has no token to begin with`);
       tokens = Int32Array.of(start);
     }
-    checkLength(tokens.length, info.contextTokens, param);
-    encoded.push(tokens);
+    encoded.push(fitting(tokens, most, param));
   }
   return encoded;
 }

@@ -5,6 +5,7 @@ import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
 import { HttpError } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
+import type { TooLong } from "../text/prompt.js";
 import type { Warnings } from "../validate.js";
 
 export interface Identity {
@@ -36,11 +37,12 @@ export function userOf(c: Context, user: string | undefined): string {
 }
 
 /** @throws HttpError 400 with both counts; a prompt is never cut */
-export function checkLength(tokens: number, contextTokens: number, param: string): void {
-  if (tokens <= contextTokens) return;
+export function fitting(prompt: Int32Array | TooLong, contextTokens: number, param: string): Int32Array {
+  const long = prompt instanceof Int32Array ? { tokens: prompt.length, about: false } : prompt;
+  if (prompt instanceof Int32Array && long.tokens <= contextTokens) return prompt;
   throw new HttpError(
     400,
-    `the prompt has ${tokens} tokens, the context of this server ${contextTokens}; shorten it or serve with a larger --ctx`,
+    `the prompt has ${long.about ? "about " : ""}${long.tokens} tokens, the context of this server ${contextTokens}; shorten it or serve with a larger --ctx`,
     { param, code: "context_length_exceeded" },
   );
 }

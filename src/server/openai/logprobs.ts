@@ -25,7 +25,7 @@ export interface ChatLogprobs {
 export function chatLogprobs(entries: readonly TokenLogprobs[], lookup: Lookup): ChatLogprobs {
   const one = (id: number, logprob: number): ChatTokenLogprob => {
     const { text, bytes } = lookup(id);
-    return { token: text, logprob: finite(logprob), bytes: [...bytes] };
+    return { token: text, logprob: finite(logprob), bytes };
   };
   return {
     content: entries.map(({ id, logprob, top }) => ({

@@ -1,6 +1,7 @@
 /** `/tokenize`, `/detokenize`, `/apply-template`, with llama.cpp's fields. */
 import type { Hono } from "hono";
 import { z } from "zod";
+import { piecesOf } from "../answers/pieces.js";
 import { readJson } from "../body.js";
 import type { ServerContext } from "../context.js";
 import { conversationFields, conversationOf } from "../openai/chat.js";
@@ -41,14 +42,20 @@ export function textRoutes(app: Hono, { config, model }: ServerContext): void {
       const json = `{"tokens":[${tokens.join(",")}],"count":${count}}`;
       return c.body(json, 200, { "content-type": "application/json" });
     }
-    const pieces = await text.perform({ kind: "pieces", tokens });
-    return c.json({
-      tokens: pieces.map(({ text: piece, bytes }, i) => ({
-        id: tokens[i]!,
-        piece: piece.includes("\ufffd") ? [...bytes] : piece,
-      })),
-      count,
-    });
+    // Token by token: the piece of one that occurs a million times is asked for, and written, once.
+    const lookup = await piecesOf(text).of([...new Set(tokens)]);
+    const written = new Map<number, string>();
+    const entryOf = (id: number): string => {
+      let entry = written.get(id);
+      if (entry === undefined) {
+        const { text: piece, bytes } = lookup(id);
+        entry = JSON.stringify({ id, piece: piece.includes("\ufffd") ? bytes : piece });
+        written.set(id, entry);
+      }
+      return entry;
+    };
+    const json = `{"tokens":[${Array.from(tokens, entryOf).join(",")}],"count":${count}}`;
+    return c.body(json, 200, { "content-type": "application/json" });
   });
 
   app.post("/detokenize", async (c) => {

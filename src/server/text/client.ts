@@ -23,10 +23,12 @@ export interface TextService {
 /** Reading a large vocabulary from a slow disk. */
 const openTimeoutMs = 120_000;
 /** A template can make strings without end; the worker dies of that, not the server. */
-const heapMb = 768;
+const heapMb = 256;
 /** Three of them are held; more would only make collections rarer. */
 const youngMb = 4;
 const mostWaiting = 1024;
+/** Characters of texts that wait: they are held by this process. */
+const mostWaitingLength = 32 * 2 ** 20;
 
 interface Item {
   readonly message: ToText;
@@ -54,6 +56,7 @@ class TextClient implements TextService {
   private current: { readonly item: Item; readonly timer: NodeJS.Timeout } | undefined;
   private opened: TextInfo | undefined;
   private starts = 0;
+  private waitingLength = 0;
   private closed = false;
 
   constructor(path: string, timeoutMs: number) {
@@ -75,15 +78,24 @@ class TextClient implements TextService {
   }
 
   async perform<Q extends TextRequest>(request: Q): Promise<TextResults[Q["kind"]]> {
-    if (this.queue.length >= mostWaiting) {
+    const length = lengthOf(request);
+    if (
+      this.queue.length >= mostWaiting ||
+      (this.waitingLength > 0 && this.waitingLength + length > mostWaitingLength)
+    ) {
       throw new HttpError(429, "too many texts wait to be tokenized", {
         type: "rate_limit_error",
         code: "queue_full",
         headers: { "retry-after": "5" },
       });
     }
-    const message = await this.enqueue({ type: "do", request }, this.timeoutMs);
-    return (message as Extract<FromText, { type: "done" }>).result as TextResults[Q["kind"]];
+    this.waitingLength += length;
+    try {
+      const message = await this.enqueue({ type: "do", request }, this.timeoutMs);
+      return (message as Extract<FromText, { type: "done" }>).result as TextResults[Q["kind"]];
+    } finally {
+      this.waitingLength -= length;
+    }
   }
 
   async close(): Promise<void> {
@@ -134,7 +146,13 @@ class TextClient implements TextService {
       this.settle(new HttpError(500, `the text worker ended: ${why}`, { code: "text_worker_ended" }));
       this.next();
     };
-    worker.on("error", (error) => died(error.message));
+    worker.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ERR_WORKER_OUT_OF_MEMORY" || this.worker !== worker) return died(error.message);
+      const message = `${whose(this.current?.item)} of the model needed more than ${heapMb} MB for this request`;
+      this.worker = undefined;
+      this.settle(new HttpError(500, message, { code: "text_memory" }));
+      this.next();
+    });
     worker.on("exit", (code) => died(`code ${code}`));
     if (reopens) {
       const refuse = (error: Error): void => {
@@ -151,10 +169,8 @@ class TextClient implements TextService {
     const worker = this.worker;
     this.worker = undefined;
     void worker?.terminate();
-    const what = item.message.type === "do" ? item.message.request.kind : "open";
-    const does =
-      what === "encodeChat" || what === "render" ? "the chat template of the model" : "the tokenizer of the model";
-    this.settle(new HttpError(500, `${does} did not end within ${item.timeoutMs / 1000} s`, { code: "text_timeout" }));
+    const message = `${whose(item)} of the model did not end within ${item.timeoutMs / 1000} s`;
+    this.settle(new HttpError(500, message, { code: "text_timeout" }));
     this.next();
   }
 
@@ -167,6 +183,22 @@ class TextClient implements TextService {
     if (outcome instanceof Error) current.item.reject(outcome);
     else current.item.resolve(outcome);
   }
+}
+
+function whose(item: Item | undefined): string {
+  const what = item?.message.type === "do" ? item.message.request.kind : "open";
+  return what === "encodeChat" || what === "render" ? "the chat template" : "the tokenizer";
+}
+
+function lengthOf(request: TextRequest): number {
+  if ("text" in request) return request.text.length;
+  if ("tokens" in request) return request.tokens.length;
+  let length = 0;
+  for (const { content } of request.chat.messages) {
+    if (typeof content === "string") length += content.length;
+    else for (const part of content ?? []) length += part.text?.length ?? 0;
+  }
+  return length;
 }
 
 function spawn(): Worker {

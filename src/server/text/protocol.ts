@@ -1,6 +1,7 @@
 /** Messages between the server and its text worker. */
 import type { ChatMessage, RenderOptions } from "../../chat/index.js";
 import type { WireError } from "../../engine/protocol.js";
+import type { TooLong } from "./prompt.js";
 
 export interface ChatText {
   readonly messages: readonly ChatMessage[];
@@ -9,22 +10,34 @@ export interface ChatText {
   readonly variables?: RenderOptions["variables"];
 }
 
+export interface PlainText {
+  readonly text: string;
+  readonly addSpecial: boolean;
+  readonly parseSpecial: boolean;
+}
+
 export type TextRequest =
   | { readonly kind: "render"; readonly chat: ChatText }
-  | { readonly kind: "encodeChat"; readonly chat: ChatText }
-  | { readonly kind: "encode"; readonly text: string; readonly addSpecial: boolean; readonly parseSpecial: boolean }
+  /** `most`: tokens that fit; what is longer is counted only. */
+  | { readonly kind: "encodeChat"; readonly chat: ChatText; readonly most: number }
+  | ({ readonly kind: "encodePrompt"; readonly most: number } & PlainText)
+  | ({ readonly kind: "encode" } & PlainText)
   | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "pieces"; readonly tokens: Int32Array };
 
-/** A token by itself: its text as people read it (control tokens by name), and its exact bytes (empty for control tokens). */
+/**
+ * A token by itself: its text as people read it (control tokens by name), and its exact bytes (empty for control tokens). A list, as
+ * answers have it: thousands of them are kept, and an array of bytes takes 200 bytes beside its own.
+ */
 export interface Piece {
   readonly text: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: readonly number[];
 }
 
 export interface TextResults {
   readonly render: string;
-  readonly encodeChat: Int32Array;
+  readonly encodeChat: Int32Array | TooLong;
+  readonly encodePrompt: Int32Array | TooLong;
   readonly encode: Int32Array;
   readonly decode: string;
   readonly pieces: readonly Piece[];

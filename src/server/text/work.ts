@@ -3,6 +3,7 @@ import { type ChatMessage, chatTemplates, renderChat } from "../../chat/index.js
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import { encodePrompt } from "./prompt.js";
 import type { ChatText, Piece, TextInfo, TextRequest, TextResults } from "./protocol.js";
 
 export class TextWork {
@@ -34,10 +35,14 @@ export class TextWork {
     switch (request.kind) {
       case "render":
         return this.render(request.chat).text;
-      case "encodeChat":
-        return tokenizer.encodeSegments(this.render(request.chat).segments);
+      case "encodeChat": {
+        const { text, segments } = this.render(request.chat);
+        return encodePrompt(tokenizer, text, request.most, () => tokenizer.encodeSegments(segments));
+      }
+      case "encodePrompt":
+        return encodePrompt(tokenizer, request.text, request.most, () => tokenizer.encode(request.text, request));
       case "encode":
-        return tokenizer.encode(request.text, { addSpecial: request.addSpecial, parseSpecial: request.parseSpecial });
+        return tokenizer.encode(request.text, request);
       case "decode":
         return tokenizer.decode(this.checked(request.tokens), { special: request.special });
       case "pieces":
@@ -46,8 +51,7 @@ export class TextWork {
   }
 
   private piece(id: number): Piece {
-    // Copied: a view would take the whole vocabulary with it when it is sent.
-    const bytes = this.tokenizer.pieceBytes(id).slice();
+    const bytes = [...this.tokenizer.pieceBytes(id)];
     return { bytes, text: bytes.length === 0 ? this.tokenizer.piece(id) : Buffer.from(bytes).toString("utf8") };
   }
 

@@ -6,6 +6,7 @@ import { defaultSampling } from "../../sampling/chain.js";
 import type { ServerContext } from "../context.js";
 import { HttpError } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
+import { fitting } from "../openai/identity.js";
 import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";
 import type { ConversationSampling } from "./wire.js";
 
@@ -36,7 +37,10 @@ export class ModelAnswerMaker implements AnswerMaker {
       return await this.#generate(served, tokens, request, events, signal);
     } catch (error) {
       // The page shows a code and a line; it has no use for a status.
-      if (error instanceof HttpError) throw new HundredweightError("ENGINE_CLOSED", error.message);
+      if (error instanceof HttpError) {
+        const long = error.code === "context_length_exceeded";
+        throw new HundredweightError(long ? "CONTEXT_EXCEEDED" : "ENGINE_CLOSED", error.message);
+      }
       throw error;
     }
   }
@@ -97,9 +101,12 @@ async function promptOf(
   { messages }: AnswerRequest,
   events: AnswerEvents,
 ): Promise<Int32Array> {
-  if (info.chatTemplate === undefined)
-    return text.perform({ kind: "encode", text: plainText(messages), addSpecial: true, parseSpecial: false });
-  const tokens = await text.perform({ kind: "encodeChat", chat: { messages } });
+  const { contextTokens: most } = info;
+  if (info.chatTemplate === undefined) {
+    const plain = { text: plainText(messages), addSpecial: true, parseSpecial: false };
+    return fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages");
+  }
+  const tokens = fitting(await text.perform({ kind: "encodeChat", chat: { messages }, most }), most, "messages");
   const end = await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true });
   if (openedThinking.test(end)) events.opened("<think>\n");
   return tokens;
