@@ -42,9 +42,10 @@ constexpr MatmulFn kGemm = gemm_any<P>;
 
 }  // namespace
 
+// From how many token rows on this beats matvec, which is AVX2's: cached weights, one thread (docs/decisions/0017).
 void fill_avxvnni_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
-  fill_gemm(k, {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2});
+  fill_gemm(k, {2, 2, 1, 1, 2, 1, 2, 4, 6, 2, 2, 4, 1});
 }
 
 }  // namespace hw
