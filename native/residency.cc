@@ -1,6 +1,11 @@
 #include "residency.h"
 
+#include <string.h>
+
 #include <algorithm>
+#include <atomic>
+
+#include "kernels/packed.h"
 
 namespace hw {
 
@@ -22,6 +27,42 @@ Result<Weight*> unmapped_weight(Host& host, int32_t handle) {
   return &object.weight;
 }
 
+// Packs the rows that were read to `from`, in place; they begin at the cache line before it then.
+uint8_t* pack_in_place(const Weight& w, int64_t rows, uint8_t* from) {
+  const DtypeInfo& info = *dtype_info(w.dtype);
+  uint8_t* const to = from - reinterpret_cast<uintptr_t>(from) % 64;
+  const int64_t strip = kStripRows * w.row_bytes;
+  std::vector<uint8_t> copy(static_cast<size_t>(strip));
+  uint8_t* next = to;
+  for (int64_t expert = 0; expert < w.experts; expert++) {
+    for (int64_t row = 0; row < rows;) {
+      const bool whole = rows - row >= kStripRows;
+      const int64_t bytes = whole ? strip : (rows - row) * w.row_bytes;
+      if (whole) {
+        memcpy(copy.data(), from, static_cast<size_t>(bytes));
+        pack_strip(info, copy.data(), w.row_bytes, w.cols, next);
+      } else {
+        memmove(next, from, static_cast<size_t>(bytes));
+      }
+      row += bytes / w.row_bytes;
+      from += bytes;
+      next += bytes;
+    }
+  }
+  return to;
+}
+
+// Over the threads, a matrix each: what it costs is one more walk through the weights.
+Status pack_pinned(Host& host, const std::vector<Residency::Pin>& pins) {
+  host.pool().parallel_for(static_cast<int64_t>(pins.size()), [&](int64_t i, int) {
+    Weight& w = *pins[i].weight;
+    if (!pins[i].packed || host.kernels().packed[w.dtype] == nullptr || host.cancelled()) return;
+    w.base = pack_in_place(w, pins[i].rows, const_cast<uint8_t*>(w.base));
+    w.packed = true;
+  });
+  return host.cancelled() ? fail("CANCELLED", "stopped by the caller") : done();
+}
+
 }  // namespace
 
 Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
@@ -36,7 +77,7 @@ Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
   return residency.reader->name();
 }
 
-Status weight_pin(Host& host, int32_t handle, int64_t rows) {
+Status weight_pin(Host& host, int32_t handle, int64_t rows, bool packed) {
   HW_TRY(host.check_open());
   Result<Weight*> found = unmapped_weight(host, handle);
   if (!found.ok) return Status{false};
@@ -48,7 +89,7 @@ Status weight_pin(Host& host, int32_t handle, int64_t rows) {
   for (const Residency::Pin& pin : residency.pins) {
     if (pin.weight == &w) return bad_argument("the weight is pinned already");
   }
-  residency.pins.push_back(Residency::Pin{&w, rows});
+  residency.pins.push_back(Residency::Pin{&w, rows, packed});
   return done();
 }
 
@@ -153,6 +194,7 @@ Status residency_load(Host& host, bool lock) {
   }
   HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag()));
   for (size_t i = 0; i < fills.size(); i++) residency.pins[i].weight->base = fills[i].memory + fills[i].offset % kPage;
+  HW_TRY(pack_pinned(host, residency.pins));
   host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
   if (lock) {
     residency.pinned.lock();

@@ -17,6 +17,7 @@ struct Residency {
   struct Pin {
     Weight* weight;
     int64_t rows;
+    bool packed;
   };
   PinnedMemory pinned;
   std::vector<Pin> pins;
@@ -28,7 +29,8 @@ struct Residency {
 
 // engine: 0 the best there is, 1 io_uring if possible, 2 threads. Returns the name of what reads.
 Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth);
-Status weight_pin(Host& host, int32_t weight, int64_t rows);
+// packed: rows are packed where the kernels of the weight's type gain by it.
+Status weight_pin(Host& host, int32_t weight, int64_t rows, bool packed);
 Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);
 Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes);
 Status residency_load(Host& host, bool lock);

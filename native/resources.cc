@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/packed.h"
+
 namespace hw {
 
 namespace {
@@ -95,14 +97,23 @@ Status weight_read(Host& host, int32_t handle, int64_t expert, int64_t row0, int
 
 Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, int64_t row, float* out) {
   int64_t at = (expert * w.rows + row) * w.row_bytes;
+  const DtypeInfo& info = *dtype_info(w.dtype);
+  // In pieces of whole blocks where it is not ready to be read: any row fits the stack that way.
+  uint8_t piece[16 * 1024];
+  const int64_t blocks = static_cast<int64_t>(sizeof piece) / info.bytes;
+  if (w.packed && row < w.resident_rows() / kStripRows * kStripRows) {
+    const uint8_t* const strip = w.base + at - row % kStripRows * w.row_bytes;
+    for (int64_t first = 0; first < w.cols / info.block; first += blocks) {
+      const int64_t count = std::min(w.cols / info.block - first, blocks);
+      unpack_row(info, strip, w.cols, static_cast<int>(row % kStripRows), first, count, piece);
+      kernels.dequantize[w.dtype](piece, out + first * info.block, count * info.block);
+    }
+    return done();
+  }
   if (row < w.resident_rows()) {
     kernels.dequantize[w.dtype](w.base + at, out, w.cols);
     return done();
   }
-  // From disk in pieces of whole blocks: any row fits the stack that way.
-  uint8_t piece[16 * 1024];
-  const DtypeInfo& info = *dtype_info(w.dtype);
-  int64_t blocks = static_cast<int64_t>(sizeof piece) / info.bytes;
   for (int64_t first = 0; first < w.cols; first += blocks * info.block) {
     int64_t cols = std::min<int64_t>(w.cols - first, blocks * info.block);
     HW_TRY(w.file->read_small(w.offset + at + first / info.block * info.bytes, cols / info.block * info.bytes, piece));

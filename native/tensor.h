@@ -34,6 +34,7 @@ struct Weight {
   const uint8_t* base;          // the tensor in memory, or its first pinned_rows rows, or null
   WeightSource* source;         // of the rows that are not in memory, or null
   int64_t pinned_rows = 0;      // rows at base when there is a source
+  bool packed = false;          // of each expert, the rows at base are packed (kernels/packed.h)
   DataFile* file = nullptr;     // where the whole tensor is on disk; null for weights made in memory
   int64_t offset = 0;
   ExpertSlots* slots = nullptr; // holds experts, each with its partners of group slot_group

@@ -12,12 +12,12 @@ namespace ops {
 
 namespace {
 
-// Rows [r0, r1) of a task; `data` is row r0.
-void run_part(Host& host, const ProductTask& task, const uint8_t* data, int64_t r0, int64_t r1, int thread) {
+// Rows [r0, r1) of a task; `data` is row r0. Packed rows: r0 is a multiple of kStripRows.
+void run_part(Host& host, const ProductTask& task, const uint8_t* data, bool packed, int64_t r0, int64_t r1, int thread) {
   const Kernels& k = host.kernels();
   const Weight& w = *task.weight;
   int64_t rows = r1 - r0;
-  MatmulFn fn = uses_gemm(k, task) ? k.gemm[w.dtype] : k.matvec[w.dtype];
+  MatmulFn fn = packed ? k.packed[w.dtype] : uses_gemm(k, task) ? k.gemm[w.dtype] : k.matvec[w.dtype];
   float* out = task.add ? static_cast<float*>(host.thread_scratch(thread)) : task.out + r0;
   int64_t stride = task.add ? rows : task.out_stride;
   fn(data, w.row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out,
@@ -67,7 +67,7 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
     const Weight& w = *task.weight;
     const uint8_t* matrix = task.data != nullptr ? task.data : w.base + task.expert * w.rows * w.row_bytes;
     int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
-    run_part(host, task, matrix + r0 * w.row_bytes, r0, r1, thread);
+    run_part(host, task, matrix + r0 * w.row_bytes, task.data == nullptr && w.packed, r0, r1, thread);
   };
   if (work < kInlineValues) {
     for (int64_t i = 0; i < parts; i++) part(i, 0);
@@ -99,7 +99,7 @@ Status run_streamed(Host& host, ProductTask& task) {
         return;
       }
       int64_t r0 = span.row0 + part * step, r1 = std::min(span.row1, r0 + step);
-      run_part(host, task, span.data + (r0 - span.row0) * w.row_bytes, r0, r1, thread);
+      run_part(host, task, span.data + (r0 - span.row0) * w.row_bytes, false, r0, r1, thread);
     });
     w.source->release(span);
     row = span.row1;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../host.h"
+#include "../kernels/packed.h"
 #include "../kernels/sample.h"
 #include "../ops/products.h"
 #include "../resources.h"
@@ -103,6 +104,36 @@ void spans_give_the_same_bits() {
   }
 }
 
+// 203 rows: whole strips and some rows more, of each expert.
+void packed_rows_give_the_same_bits() {
+  for (hw::Dtype dtype : {hw::Q4_0, hw::Q6_K}) {
+    if (hw::kernels().packed[dtype] == nullptr) continue;
+    for (int32_t n : {1, 5, 20}) {
+      Fixture f(3, dtype, 203, 512, 2, n);
+      hw::Weight packed = f.resident;
+      std::vector<uint8_t> bytes(f.bytes.size());
+      const int64_t one = packed.rows * packed.row_bytes;
+      for (int64_t expert = 0; expert < 2; expert++) {
+        hw::pack_rows(*hw::dtype_info(dtype), packed.base + expert * one, packed.row_bytes, packed.rows, packed.cols,
+                      bytes.data() + expert * one);
+      }
+      packed.base = bytes.data();
+      packed.packed = true;
+      std::vector<float> expected, got;
+      for (bool add : {false, true}) {
+        check(f.run(f.resident, 1, add, &expected).ok && f.run(packed, 1, add, &got).ok, "packed product");
+        check(expected == got, "bits of a packed product", n);
+      }
+      std::vector<float> row(512), same(512);
+      for (int64_t r : {0, 17, 191, 192, 202}) {
+        check(hw::dequantize_row(hw::kernels(), f.resident, 1, r, row.data()).ok, "row");
+        check(hw::dequantize_row(hw::kernels(), packed, 1, r, same.data()).ok, "packed row");
+        check(row == same, "values of a packed row", r);
+      }
+    }
+  }
+}
+
 void a_mix_in_one_call() {
   Fixture f(2, hw::Q4_0, 100, 512, 1, 3);
   f.source.span_rows = 33;
@@ -139,6 +170,7 @@ void failures_end_the_call() {
 
 int main() {
   spans_give_the_same_bits();
+  packed_rows_give_the_same_bits();
   a_mix_in_one_call();
   failures_end_the_call();
   printf(failures == 0 ? "products: all passed\n" : "products: %d failures\n", failures);

@@ -47,7 +47,7 @@ test("rows come from memory, ring and disk alike", { skip }, () => {
       const [weight, onDisk] = [plain(), plain()];
       const name = addon.readerOpen(host, engine, 3);
       assert.ok(name === "io_uring" || name === "threads");
-      if (pinned > 0) addon.weightPin(host, weight, pinned);
+      if (pinned > 0) addon.weightPin(host, weight, pinned, pinned === 7);
       if (pinned < rows) addon.ringOpen(host, 2 ** 20, i32(weight, pinned, 200, weight, 200, rows));
       addon.residencyLoad(host, pinned === rows);
       const [x, out] = [addon.tensor(host, 1, cols), addon.tensor(host, 1, rows)];
@@ -80,10 +80,10 @@ test("wrong placements are refused", { skip }, () => {
   const weight = plain();
   wrong(() => addon.readerOpen(host, 3, 8), "engine");
   wrong(() => addon.readerOpen(host, 0, 0), "depth");
-  wrong(() => addon.weightPin(host, weight, rows + 1), "more rows than there are");
-  wrong(() => addon.weightPin(host, weight, 0), "no rows");
-  wrong(() => addon.weightPin(host, stacked(), 5), "a part of experts");
-  wrong(() => addon.weightPin(host, 999, 1), "no such weight");
+  wrong(() => addon.weightPin(host, weight, rows + 1, false), "more rows than there are");
+  wrong(() => addon.weightPin(host, weight, 0, false), "no rows");
+  wrong(() => addon.weightPin(host, stacked(), 5, false), "a part of experts");
+  wrong(() => addon.weightPin(host, 999, 1, false), "no such weight");
   wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0)), "half a tile");
   wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 10)), "rows left over");
   wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 200, weight, 150, rows)), "overlapping tiles");
@@ -92,8 +92,8 @@ test("wrong placements are refused", { skip }, () => {
     code(() => addon.ringOpen(host, 65536, i32(weight, 0, rows))),
     "MEMORY_BUDGET",
   );
-  addon.weightPin(host, weight, 10);
-  wrong(() => addon.weightPin(host, weight, 10), "twice");
+  addon.weightPin(host, weight, 10, false);
+  wrong(() => addon.weightPin(host, weight, 10, false), "twice");
   wrong(() => addon.residencyLoad(host, false), "nobody brings the other rows");
   addon.ringOpen(host, 2 ** 20, i32(weight, 20, rows));
   wrong(() => addon.ringOpen(host, 2 ** 20, i32(plain(), 0, rows)), "a second ring");
@@ -103,7 +103,7 @@ test("wrong placements are refused", { skip }, () => {
 
   const mapped = addon.hostOpen(1, null, null);
   const known = addon.weight(mapped, addon.fileOpen(mapped, path), offset, 0, rows, cols, 1);
-  wrong(() => addon.weightPin(mapped, known, 5), "mapped and pinned");
+  wrong(() => addon.weightPin(mapped, known, 5, false), "mapped and pinned");
   addon.hostClose(mapped);
 });
 

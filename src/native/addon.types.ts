@@ -55,8 +55,11 @@ export interface NativeAddon {
   // --- weights of unmapped files, before seal(); residencyLoad comes last
   /** engine: 0 the best, 1 io_uring where allowed, 2 threads; depth: reads in flight. Returns what it is. Optional. */
   readerOpen(host: number, engine: number, depth: number): string;
-  /** Rows [0, rows) stay in memory; all rows of stacked experts. */
-  weightPin(host: number, weight: number, rows: number): void;
+  /**
+   * Rows [0, rows) stay in memory; all rows of stacked experts. packed: residencyLoad interleaves them where the kernels of
+   * their type gain by it; the bytes are no more, nor any result another.
+   */
+  weightPin(host: number, weight: number, rows: number, packed: boolean): void;
   /** tiles: [weight, row0, row1] each in the order of use; those of a weight begin where its pinned rows end. */
   ringOpen(host: number, ringBytes: number, tiles: Int32Array): void;
   /**

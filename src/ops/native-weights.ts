@@ -57,12 +57,12 @@ export class NativeWeights {
   load(): void {
     const placement = this.#placement;
     if (placement === undefined) return;
-    const { pinnedRows, tiles, ringBytes, experts } = placement;
+    const { pinnedRows, packed, tiles, ringBytes, experts } = placement;
     const addon = this.#addon;
     const host = this.#host;
     const engine = placement.engine === undefined ? 0 : engines[placement.engine];
     addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
-    for (const [name, rows] of pinnedRows) if (rows > 0) addon.weightPin(host, this.#id(name), rows);
+    for (const [name, rows] of pinnedRows) if (rows > 0) addon.weightPin(host, this.#id(name), rows, packed);
     if (experts !== undefined) {
       const groups = experts.groups.flatMap((group) => group.map((name) => this.#id(name)));
       const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);

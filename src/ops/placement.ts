@@ -31,6 +31,11 @@ export interface WeightPlacement {
   /** Leading rows of each matrix that stay in memory; of stacked experts all or none. Absent: none. */
   readonly pinnedRows: ReadonlyMap<string, number>;
   /**
+   * They are interleaved for the kernels where those gain by it: no unpacking for each use, one stream of memory
+   * (decision 0016). Costs a walk through them at load, no memory.
+   */
+  readonly packed: boolean;
+  /**
    * The rest in the order of use. A matrix without pinned rows, tiles and slots is read a row at a time: an embedding
    * table that is not the head.
    */

@@ -35,7 +35,7 @@ export interface ResidencyChoice {
 
 /**
  * `auto` reads a model that fits into huge pages of our own: decoding is a tenth faster there, with one row or sixteen
- * (decision 0013). For one conversation a small model, or one in the page cache, is mapped (nothing to load, shared with
+ * (decision 0013), and passes of few rows by more where rows are packed (decision 0016). For one conversation a small model, or one in the page cache, is mapped (nothing to load, shared with
  * other processes). What does not fit is read directly, unless buffered reads were measured to be faster. `mmap` maps
  * whatever the plan says: the system decides what stays, and the budget is not kept.
  */
@@ -74,6 +74,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
     io,
     ...(way !== undefined && way.mode === io && { engine: way.engine, depth: Math.max(leastDepth, way.depth) }),
     pinnedRows,
+    packed: true,
     tiles,
     ringBytes: ring.bytes,
     experts:

@@ -23,8 +23,7 @@ const pages = (bytes: number): number => (Math.ceil(bytes / page) + 1) * page;
 function partly(
   model: PlanModel,
   below: Below,
-  io: WeightPlacement["io"],
-  engine: WeightPlacement["engine"],
+  { io, engine, packed }: Pick<WeightPlacement, "io" | "engine" | "packed">,
 ): WeightPlacement {
   const pinnedRows = new Map<string, number>();
   const tiles: { name: string; row0: number; row1: number }[] = [];
@@ -44,7 +43,17 @@ function partly(
     for (const { matrices } of model.expertLayers) for (const { name, rows } of matrices) pinnedRows.set(name, rows);
   const ringBytes = tiles.length === 0 ? 0 : largest * (4 + below(6));
   const depth = 1 + below(8);
-  return { io, ...(engine !== undefined && { engine }), depth, pinnedRows, tiles, ringBytes, experts, lock: false };
+  return {
+    io,
+    ...(engine !== undefined && { engine }),
+    depth,
+    pinnedRows,
+    packed,
+    tiles,
+    ringBytes,
+    experts,
+    lock: false,
+  };
 }
 
 /** From one slot for all layers to one for every expert. */
@@ -64,9 +73,13 @@ function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undef
 
 export const placements: readonly Placement[] = [
   { name: "mapped", place: () => undefined },
-  { name: "direct, io_uring or threads", place: (model, below) => partly(model, below, "direct", undefined) },
-  { name: "direct, threads", place: (model, below) => partly(model, below, "direct", "threads") },
-  { name: "buffered", place: (model, below) => partly(model, below, "buffered", undefined) },
+  { name: "direct, packed", place: (model, below) => partly(model, below, { io: "direct", packed: true }) },
+  {
+    name: "direct, threads",
+    place: (model, below) => partly(model, below, { io: "direct", engine: "threads", packed: false }),
+  },
+  { name: "buffered", place: (model, below) => partly(model, below, { io: "buffered", packed: false }) },
+  { name: "buffered, packed", place: (model, below) => partly(model, below, { io: "buffered", packed: true }) },
 ];
 
 /** Binds the model to native Ops of its own; `close` of the result frees both. */
