@@ -6,23 +6,12 @@
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { HundredweightError } from "../errors.js";
 import type { KvCache } from "../kv/cache.js";
-import type { HiddenRows } from "../models/index.js";
+import type { BoundModel } from "../models/index.js";
 import type { RowTable } from "../ops/ops.js";
 import { cancelled, type StopSignal } from "./cancel.js";
 
-/** What a session needs of a bound model. */
-export interface ForwardModel {
-  /**
-   * One pass over the rows. `onLogits` gets the logits of the rows in `wanted` (row indices, ascending) in slices:
-   * [slice rows * vocab] beginning at the `first`-th wanted row; the array is reused. `hidden` gets final hidden states.
-   */
-  forward(
-    rows: RowTable,
-    wanted: Int32Array,
-    onLogits: (logits: Float32Array, first: number) => void,
-    hidden?: HiddenRows,
-  ): Promise<void>;
-}
+/** What a session needs of a bound model: one pass over a table of rows. */
+export type ForwardModel = Pick<BoundModel, "forward">;
 
 export interface PassRecord {
   /** Position of the first row. */

@@ -4,13 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { HundredweightError } from "../errors.js";
-import { addonStatus, loadAddon } from "./addon.js";
-import type { NativeAddon } from "./addon.types.js";
-
-const addon = loadAddon() as NativeAddon;
-const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
-if (skip) console.error(`SKIPPED residency calls: ${skip}`);
+import { addon, assertWrongCall, codeOf, i32, skipAddon } from "../../test/support/addon.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-placed-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -20,18 +14,6 @@ const path = join(folder, "weights.bin");
 writeFileSync(path, new Uint8Array(values.buffer));
 const offset = 96;
 
-function code(body: () => unknown): string {
-  try {
-    body();
-  } catch (error) {
-    assert.ok(error instanceof HundredweightError, `not our error: ${error}`);
-    return error.code;
-  }
-  return "no error";
-}
-const wrong = (body: () => unknown, what: string) => assert.equal(code(body), "NATIVE_ARGUMENT", what);
-const i32 = (...numbers: number[]) => Int32Array.from(numbers);
-
 function unmapped(direct = true) {
   const host = addon.hostOpen(2, null, null);
   const file = addon.fileOpenUnmapped(host, path, direct);
@@ -40,7 +22,7 @@ function unmapped(direct = true) {
   return { host, file, plain, stacked };
 }
 
-test("rows come from memory, ring and disk alike", { skip }, () => {
+test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
   for (const engine of [1, 2])
     for (const pinned of [0, 7, rows]) {
       const { host, plain } = unmapped(pinned !== 7);
@@ -65,7 +47,7 @@ test("rows come from memory, ring and disk alike", { skip }, () => {
         addon.weightRead(host, from, 0, 150, 1, one);
         assert.deepEqual(one, values.slice(24 + 150 * cols, 24 + 151 * cols));
       }
-      wrong(() => addon.matmul(host, i32(out, onDisk, 0, 0), x, 1), "a weight that is not in memory");
+      assertWrongCall(() => addon.matmul(host, i32(out, onDisk, 0, 0), x, 1), "a weight that is not in memory");
       const stats = new Float64Array(14);
       addon.residencyStats(host, stats);
       assert.equal(stats[2], pinned === rows ? 0 : 6, "tiles");
@@ -75,51 +57,51 @@ test("rows come from memory, ring and disk alike", { skip }, () => {
     }
 });
 
-test("wrong placements are refused", { skip }, () => {
+test("wrong placements are refused", { skip: skipAddon }, () => {
   const { host, plain, stacked } = unmapped();
   const weight = plain();
-  wrong(() => addon.readerOpen(host, 3, 8), "engine");
-  wrong(() => addon.readerOpen(host, 0, 0), "depth");
-  wrong(() => addon.weightPin(host, weight, rows + 1, false), "more rows than there are");
-  wrong(() => addon.weightPin(host, weight, 0, false), "no rows");
-  wrong(() => addon.weightPin(host, stacked(), 5, false), "a part of experts");
-  wrong(() => addon.weightPin(host, 999, 1, false), "no such weight");
-  wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0)), "half a tile");
-  wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 10)), "rows left over");
-  wrong(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 200, weight, 150, rows)), "overlapping tiles");
-  wrong(() => addon.ringOpen(host, 2 ** 20, i32(stacked(), 0, rows)), "experts in a ring");
+  assertWrongCall(() => addon.readerOpen(host, 3, 8), "engine");
+  assertWrongCall(() => addon.readerOpen(host, 0, 0), "depth");
+  assertWrongCall(() => addon.weightPin(host, weight, rows + 1, false), "more rows than there are");
+  assertWrongCall(() => addon.weightPin(host, weight, 0, false), "no rows");
+  assertWrongCall(() => addon.weightPin(host, stacked(), 5, false), "a part of experts");
+  assertWrongCall(() => addon.weightPin(host, 999, 1, false), "no such weight");
+  assertWrongCall(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0)), "half a tile");
+  assertWrongCall(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 10)), "rows left over");
+  assertWrongCall(() => addon.ringOpen(host, 2 ** 20, i32(weight, 0, 200, weight, 150, rows)), "overlapping tiles");
+  assertWrongCall(() => addon.ringOpen(host, 2 ** 20, i32(stacked(), 0, rows)), "experts in a ring");
   assert.equal(
-    code(() => addon.ringOpen(host, 65536, i32(weight, 0, rows))),
+    codeOf(() => addon.ringOpen(host, 65536, i32(weight, 0, rows))),
     "MEMORY_BUDGET",
   );
   addon.weightPin(host, weight, 10, false);
-  wrong(() => addon.weightPin(host, weight, 10, false), "twice");
-  wrong(() => addon.residencyLoad(host, false), "nobody brings the other rows");
+  assertWrongCall(() => addon.weightPin(host, weight, 10, false), "twice");
+  assertWrongCall(() => addon.residencyLoad(host, false), "nobody brings the other rows");
   addon.ringOpen(host, 2 ** 20, i32(weight, 20, rows));
-  wrong(() => addon.ringOpen(host, 2 ** 20, i32(plain(), 0, rows)), "a second ring");
-  wrong(() => addon.residencyLoad(host, false), "rows 10 to 20 are missing");
-  wrong(() => addon.residencyStats(host, new Float64Array(3)), "short statistics");
+  assertWrongCall(() => addon.ringOpen(host, 2 ** 20, i32(plain(), 0, rows)), "a second ring");
+  assertWrongCall(() => addon.residencyLoad(host, false), "rows 10 to 20 are missing");
+  assertWrongCall(() => addon.residencyStats(host, new Float64Array(3)), "short statistics");
   addon.hostClose(host);
 
   const mapped = addon.hostOpen(1, null, null);
   const known = addon.weight(mapped, addon.fileOpen(mapped, path), offset, 0, rows, cols, 1);
-  wrong(() => addon.weightPin(mapped, known, 5, false), "mapped and pinned");
+  assertWrongCall(() => addon.weightPin(mapped, known, 5, false), "mapped and pinned");
   addon.hostClose(mapped);
 });
 
-test("wrong expert slots are refused, right ones give what resident experts give", { skip }, () => {
+test("wrong expert slots are refused, right ones give what resident experts give", { skip: skipAddon }, () => {
   const { host, stacked } = unmapped();
   const [gate, up, down] = [stacked(64), stacked(64), stacked(64)];
   const open = (groups: number[], classes: number[], staging = 0) =>
     addon.expertsOpen(host, Int32Array.from(groups), Int32Array.from(classes), staging);
-  wrong(() => open([gate, up], [2, 1, 0]), "two of three");
-  wrong(() => open([gate, up, down], []), "no class");
-  wrong(() => open([gate, up, down], [2, 1, 1]), "no such group");
-  wrong(() => open([gate, up, down], [2, 5, 0]), "a class that ends early");
-  wrong(() => open([gate, up, down], [-1, 1, 0]), "slots below zero");
-  wrong(() => open([gate, up, down], [2, 1, 0], -1), "staging below zero");
+  assertWrongCall(() => open([gate, up], [2, 1, 0]), "two of three");
+  assertWrongCall(() => open([gate, up, down], []), "no class");
+  assertWrongCall(() => open([gate, up, down], [2, 1, 1]), "no such group");
+  assertWrongCall(() => open([gate, up, down], [2, 5, 0]), "a class that ends early");
+  assertWrongCall(() => open([gate, up, down], [-1, 1, 0]), "slots below zero");
+  assertWrongCall(() => open([gate, up, down], [2, 1, 0], -1), "staging below zero");
   assert.equal(
-    code(() => open([gate, up, down], [0, 1, 0])),
+    codeOf(() => open([gate, up, down], [0, 1, 0])),
     "MEMORY_BUDGET",
   );
 
@@ -159,16 +141,16 @@ test("wrong expert slots are refused, right ones give what resident experts give
   );
 });
 
-test("read rates: of what is asked for, refused where it is not there", { skip }, () => {
+test("read rates: of what is asked for, refused where it is not there", { skip: skipAddon }, () => {
   const out = new Float64Array(3);
   for (const direct of [true, false]) {
     addon.readRate(path, direct, 0, 2, 65536, Float64Array.of(0, 100000, 5000, 200000), out);
     assert.ok(out[0]! > 0 && out[1]! >= 300000 && out[2]! <= Number(direct), [...out].join());
   }
-  wrong(() => addon.readRate(path, true, 0, 2, 65536, Float64Array.of(0, 1e9), out), "beyond the end");
-  wrong(() => addon.readRate(path, true, 0, 2, 65536, Float64Array.of(Number.NaN, 1), out), "no number");
+  assertWrongCall(() => addon.readRate(path, true, 0, 2, 65536, Float64Array.of(0, 1e9), out), "beyond the end");
+  assertWrongCall(() => addon.readRate(path, true, 0, 2, 65536, Float64Array.of(Number.NaN, 1), out), "no number");
   assert.equal(
-    code(() => addon.readRate(join(folder, "none"), true, 0, 2, 65536, new Float64Array(0), out)),
+    codeOf(() => addon.readRate(join(folder, "none"), true, 0, 2, 65536, new Float64Array(0), out)),
     "FILE_NOT_FOUND",
   );
 });

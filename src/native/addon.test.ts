@@ -6,30 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Worker } from "node:worker_threads";
+import { addon, assertWrongCall, codeOf, i32, skipAddon } from "../../test/support/addon.js";
 import { HundredweightError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
-import { addonStatus, loadAddon } from "./addon.js";
+import { addonStatus } from "./addon.js";
 import type { NativeAddon } from "./addon.types.js";
-
-const addon = loadAddon() as NativeAddon;
-const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
-if (skip) console.error(`SKIPPED addon tests: ${skip}`);
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-addon-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const weights = join(folder, "weights.bin");
 writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
-
-function code(body: () => unknown): string {
-  try {
-    body();
-  } catch (error) {
-    assert.ok(error instanceof HundredweightError, `not our error: ${error}`);
-    return error.code;
-  }
-  return "no error";
-}
-const wrong = (body: () => unknown, what?: string) => assert.equal(code(body), "NATIVE_ARGUMENT", what);
 
 /** A host with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
 function hostWithAll(threads = 2) {
@@ -53,147 +39,149 @@ function hostWithAll(threads = 2) {
   return all;
 }
 
-const i32 = (...values: number[]) => Int32Array.from(values);
 function begin(host: number, positions: number[], table = [0, 1, 2], ids = positions.map(() => 0)) {
   const zeros = new Int32Array(positions.length);
   addon.begin(host, positions.length, i32(...ids), i32(...positions), zeros, 1, [i32(...table)], i32(table.length));
 }
 
-test("handles: wrong kind, wrong host, closed host", { skip }, () => {
+test("handles: wrong kind, wrong host, closed host", { skip: skipAddon }, () => {
   const a = hostWithAll();
-  wrong(() => addon.add(a.host, a.plain, a.x, 1), "a weight is no tensor");
-  wrong(() => addon.add(a.host, 0, a.x, 1));
-  wrong(() => addon.add(a.host, -5, a.x, 1));
-  wrong(() => addon.add(a.host, 1e6, a.x, 1));
+  assertWrongCall(() => addon.add(a.host, a.plain, a.x, 1), "a weight is no tensor");
+  assertWrongCall(() => addon.add(a.host, 0, a.x, 1));
+  assertWrongCall(() => addon.add(a.host, -5, a.x, 1));
+  assertWrongCall(() => addon.add(a.host, 1e6, a.x, 1));
   assert.equal(
-    code(() => addon.add(a.host + 1, a.x, a.y, 1)),
+    codeOf(() => addon.add(a.host + 1, a.x, a.y, 1)),
     "ENGINE_CLOSED",
   );
   addon.hostClose(a.host);
   assert.equal(
-    code(() => addon.add(a.host, a.x, a.y, 1)),
+    codeOf(() => addon.add(a.host, a.x, a.y, 1)),
     "ENGINE_CLOSED",
   );
   assert.equal(
-    code(() => addon.hostClose(a.host)),
+    codeOf(() => addon.hostClose(a.host)),
     "ENGINE_CLOSED",
   );
 });
 
-test("creation refuses impossible shapes, and everything after seal", { skip }, () => {
+test("creation refuses impossible shapes, and everything after seal", { skip: skipAddon }, () => {
   const host = addon.hostOpen(1, null, null);
-  wrong(() => addon.tensor(host, 0, 4));
-  wrong(() => addon.tensor(host, 2 ** 31, 4));
-  wrong(() => addon.vector(host, new Float32Array(0)));
-  wrong(() => addon.kvPool(host, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
-  wrong(() => addon.kvPool(host, i32(1, 64), 0, 1));
-  wrong(() => addon.kvPool(host, i32(1, 64, 64), 3, 1));
+  assertWrongCall(() => addon.tensor(host, 0, 4));
+  assertWrongCall(() => addon.tensor(host, 2 ** 31, 4));
+  assertWrongCall(() => addon.vector(host, new Float32Array(0)));
+  assertWrongCall(() => addon.kvPool(host, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
+  assertWrongCall(() => addon.kvPool(host, i32(1, 64), 0, 1));
+  assertWrongCall(() => addon.kvPool(host, i32(1, 64, 64), 3, 1));
   assert.equal(
-    code(() => addon.kvPool(host, i32(1, 80, 80), 1, 1)),
+    codeOf(() => addon.kvPool(host, i32(1, 80, 80), 1, 1)),
     "OPTION_INVALID",
   );
   assert.equal(
-    code(() => addon.kvPool(host, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
+    codeOf(() => addon.kvPool(host, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
     "MEMORY_BUDGET",
   );
   const file = addon.fileOpen(host, weights);
   assert.equal(addon.fileBytes(host, file), 64 * 64 * 4 * 4);
-  wrong(() => addon.weight(host, file, 0, 0, 64, 64, 5), "beyond the file");
-  wrong(() => addon.weight(host, file, -4, 0, 64, 64, 1));
-  wrong(() => addon.weight(host, file, 2 ** 53 - 1, 0, 64, 64, 1));
-  wrong(() => addon.weight(host, file, 0, 0, 2 ** 30, 2 ** 30, 2 ** 30), "overflow");
-  wrong(() => addon.weight(host, file, 0, 12, 1, 100, 1), "a part of a block");
-  wrong(() => addon.weight(host, file, 0, 16, 1, 256, 1), "a type without kernels");
-  wrong(() => addon.weight(host, file, 0, -1, 1, 256, 1));
+  assertWrongCall(() => addon.weight(host, file, 0, 0, 64, 64, 5), "beyond the file");
+  assertWrongCall(() => addon.weight(host, file, -4, 0, 64, 64, 1));
+  assertWrongCall(() => addon.weight(host, file, 2 ** 53 - 1, 0, 64, 64, 1));
+  assertWrongCall(() => addon.weight(host, file, 0, 0, 2 ** 30, 2 ** 30, 2 ** 30), "overflow");
+  assertWrongCall(() => addon.weight(host, file, 0, 12, 1, 100, 1), "a part of a block");
+  assertWrongCall(() => addon.weight(host, file, 0, 16, 1, 256, 1), "a type without kernels");
+  assertWrongCall(() => addon.weight(host, file, 0, -1, 1, 256, 1));
   assert.equal(
-    code(() => addon.fileOpen(host, join(folder, "absent"))),
+    codeOf(() => addon.fileOpen(host, join(folder, "absent"))),
     "FILE_NOT_FOUND",
   );
   assert.equal(
-    code(() => addon.fileOpen(host, folder)),
+    codeOf(() => addon.fileOpen(host, folder)),
     "FILE_IO",
   );
-  wrong(() => addon.fileOpen(host, `${weights}\0x`));
+  assertWrongCall(() => addon.fileOpen(host, `${weights}\0x`));
   addon.seal(host);
-  wrong(() => addon.tensor(host, 1, 1));
-  wrong(() => addon.seal(host));
+  assertWrongCall(() => addon.tensor(host, 1, 1));
+  assertWrongCall(() => addon.seal(host));
   addon.hostClose(host);
   assert.equal(
-    code(() => addon.hostOpen(1, null, "vax")),
+    codeOf(() => addon.hostOpen(1, null, "vax")),
     "OPTION_INVALID",
   );
-  wrong(() => addon.hostOpen(0, null, null));
+  assertWrongCall(() => addon.hostOpen(0, null, null));
 });
 
-test("the row table is checked: positions, sequences, pages", { skip }, () => {
+test("the row table is checked: positions, sequences, pages", { skip: skipAddon }, () => {
   const a = hostWithAll();
   begin(a.host, [0, 1, 2]);
-  wrong(() => begin(a.host, [-1]));
-  wrong(() => begin(a.host, [5, 5]));
-  wrong(() => begin(a.host, [768]), "beyond the table");
-  wrong(() => begin(a.host, [2 ** 31 - 1]));
-  wrong(() => begin(a.host, [300], [0, -1, 2]), "the row's own page is absent");
-  wrong(() => begin(a.host, [0], [3]), "a page beyond the pool");
-  wrong(() => begin(a.host, [0], [-2]));
-  wrong(() => addon.begin(a.host, 2, i32(1), i32(0, 1), i32(0, 0), 1, [], i32()));
-  wrong(() => addon.begin(a.host, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
-  wrong(() => addon.begin(a.host, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
+  assertWrongCall(() => begin(a.host, [-1]));
+  assertWrongCall(() => begin(a.host, [5, 5]));
+  assertWrongCall(() => begin(a.host, [768]), "beyond the table");
+  assertWrongCall(() => begin(a.host, [2 ** 31 - 1]));
+  assertWrongCall(() => begin(a.host, [300], [0, -1, 2]), "the row's own page is absent");
+  assertWrongCall(() => begin(a.host, [0], [3]), "a page beyond the pool");
+  assertWrongCall(() => begin(a.host, [0], [-2]));
+  assertWrongCall(() => addon.begin(a.host, 2, i32(1), i32(0, 1), i32(0, 0), 1, [], i32()));
+  assertWrongCall(() => addon.begin(a.host, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
+  assertWrongCall(() => addon.begin(a.host, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
   // A failed begin leaves no rows behind.
-  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1));
+  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
   begin(a.host, [0], [0], [64]);
-  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
+  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
   begin(a.host, [0], [0], [-1]);
-  wrong(() => addon.embed(a.host, a.x, a.plain, 1, 1));
+  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
   // Keys that a row would have to see are forgotten.
   begin(a.host, [600], [-1, 0, 1]);
-  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0));
   addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0);
   addon.hostClose(a.host);
 });
 
-test("verbs refuse shapes, rows and aliases that do not fit", { skip }, () => {
+test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon }, () => {
   const a = hostWithAll();
   begin(a.host, [0, 1]);
   const product = (...p: number[]) => addon.matmul(a.host, i32(...p), a.x, 2);
   product(a.y, a.plain, a.vector, 1);
-  wrong(() => product(a.x, a.plain, 0, 0), "out is x");
-  wrong(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
-  wrong(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
-  wrong(() => product(a.logits, a.plain, 0, 0), "another width");
-  wrong(() => product(a.y, a.plain, 0), "an incomplete product");
-  wrong(() => addon.matmul(a.host, new Int32Array(4 * 65), a.x, 1));
-  wrong(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
-  wrong(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, -1));
-  wrong(() => addon.rmsNorm(a.host, a.y, a.logits, 0, 1, 1e-5));
-  wrong(() => addon.rmsNorm(a.host, a.logits, a.logits, a.vector, 1, 1e-5));
-  wrong(() => addon.headNorm(a.host, a.x, a.vector, 1, 3, 16, 1e-5));
-  wrong(() => addon.rope(a.host, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
-  wrong(() => addon.rope(a.host, a.x, 3, 4, 16, a.rope), "more rows than the pass");
-  wrong(() => addon.glu(a.host, a.y, a.x, a.z, 1, 3));
-  wrong(() => addon.softcap(a.host, a.x, 0, 1));
-  wrong(() => addon.gather(a.host, a.y, a.x, i32(8)));
-  wrong(() => addon.gather(a.host, a.x, a.x, i32(0)));
-  wrong(() => addon.gather(a.host, a.y, a.x, new Int32Array(9)));
-  wrong(() => addon.kvStore(a.host, a.pool, 1, a.x, a.y, 1));
-  wrong(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
-  wrong(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
-  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0), "heads that KV heads do not divide");
-  wrong(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0));
-  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0));
-  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0));
-  wrong(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector), "64 sinks for 4 heads");
-  wrong(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
-  wrong(() => addon.tensorWrite(a.host, a.x, new Float32Array(8 * 64 + 64)));
-  wrong(() => addon.tensorWrite(a.host, a.x, new Float32Array(63)));
-  wrong(() => addon.weightRead(a.host, a.plain, 0, 64, 1, new Float32Array(64)));
-  wrong(() => addon.weightRead(a.host, a.plain, 1, 0, 1, new Float32Array(64)));
+  assertWrongCall(() => product(a.x, a.plain, 0, 0), "out is x");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
+  assertWrongCall(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
+  assertWrongCall(() => product(a.logits, a.plain, 0, 0), "another width");
+  assertWrongCall(() => product(a.y, a.plain, 0), "an incomplete product");
+  assertWrongCall(() => addon.matmul(a.host, new Int32Array(4 * 65), a.x, 1));
+  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
+  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, -1));
+  assertWrongCall(() => addon.rmsNorm(a.host, a.y, a.logits, 0, 1, 1e-5));
+  assertWrongCall(() => addon.rmsNorm(a.host, a.logits, a.logits, a.vector, 1, 1e-5));
+  assertWrongCall(() => addon.headNorm(a.host, a.x, a.vector, 1, 3, 16, 1e-5));
+  assertWrongCall(() => addon.rope(a.host, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
+  assertWrongCall(() => addon.rope(a.host, a.x, 3, 4, 16, a.rope), "more rows than the pass");
+  assertWrongCall(() => addon.glu(a.host, a.y, a.x, a.z, 1, 3));
+  assertWrongCall(() => addon.softcap(a.host, a.x, 0, 1));
+  assertWrongCall(() => addon.gather(a.host, a.y, a.x, i32(8)));
+  assertWrongCall(() => addon.gather(a.host, a.x, a.x, i32(0)));
+  assertWrongCall(() => addon.gather(a.host, a.y, a.x, new Int32Array(9)));
+  assertWrongCall(() => addon.kvStore(a.host, a.pool, 1, a.x, a.y, 1));
+  assertWrongCall(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
+  assertWrongCall(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
+  assertWrongCall(
+    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0),
+    "heads that KV heads do not divide",
+  );
+  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector), "64 sinks for 4 heads");
+  assertWrongCall(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
+  assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(8 * 64 + 64)));
+  assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(63)));
+  assertWrongCall(() => addon.weightRead(a.host, a.plain, 0, 64, 1, new Float32Array(64)));
+  assertWrongCall(() => addon.weightRead(a.host, a.plain, 1, 0, 1, new Float32Array(64)));
   addon.hostClose(a.host);
 });
 
-test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip }, () => {
+test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip: skipAddon }, () => {
   const a = hostWithAll();
   const stack = i32(a.stacked, a.stacked, a.stacked, 0, 0, 0);
-  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
+  assertWrongCall(() => addon.experts(a.host, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
   addon.tensorWrite(a.host, a.logits, new Float32Array(32).fill(Number.NaN));
   addon.tensorWrite(a.host, a.x, new Float32Array(512).fill(0.5));
   for (const score of [0, 1, 2]) {
@@ -204,15 +192,20 @@ test("experts need a routing of theirs; a router of NaNs picks experts that exis
       assert.deepEqual([...ids.subarray(2 * t, 2 * t + 2)], [0, 1], "ties and NaNs: lowest ids");
     addon.experts(a.host, a.y, a.x, a.routing, 8, stack, 0);
   }
-  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0), "ids beyond");
-  wrong(() => addon.experts(a.host, a.x, a.x, a.routing, 8, stack, 0));
-  wrong(() => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0));
-  wrong(() => addon.route(a.host, a.routing, a.logits, 8, 3, true, 1, 0));
-  wrong(() => addon.route(a.host, a.routing, a.logits, 8, 0, true, 1, a.vector));
+  assertWrongCall(
+    () => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0),
+    "ids beyond",
+  );
+  assertWrongCall(() => addon.experts(a.host, a.x, a.x, a.routing, 8, stack, 0));
+  assertWrongCall(() =>
+    addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0),
+  );
+  assertWrongCall(() => addon.route(a.host, a.routing, a.logits, 8, 3, true, 1, 0));
+  assertWrongCall(() => addon.route(a.host, a.routing, a.logits, 8, 0, true, 1, a.vector));
   addon.hostClose(a.host);
 });
 
-test("20,000 random calls: an error or an answer, never a crash", { skip, timeout: 60_000 }, () => {
+test("20,000 random calls: an error or an answer, never a crash", { skip: skipAddon, timeout: 60_000 }, () => {
   let state = 12345;
   const random = (below: number) => {
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
@@ -262,19 +255,19 @@ function messageOf(body: () => unknown): string | undefined {
   }
 }
 
-test("a cancel flag must be shared, and stops long verbs", { skip }, () => {
+test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, () => {
   const a = hostWithAll();
-  wrong(() => addon.hostSetCancel(a.host, new Int32Array(1)));
-  wrong(() => addon.hostSetCancel(a.host, new Int32Array(new SharedArrayBuffer(0))));
+  assertWrongCall(() => addon.hostSetCancel(a.host, new Int32Array(1)));
+  assertWrongCall(() => addon.hostSetCancel(a.host, new Int32Array(new SharedArrayBuffer(0))));
   const flag = new Int32Array(new SharedArrayBuffer(4));
   addon.hostSetCancel(a.host, flag);
   const matmul = () => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 8);
   matmul();
   flag[0] = 1;
-  assert.equal(code(matmul), "CANCELLED");
+  assert.equal(codeOf(matmul), "CANCELLED");
   begin(a.host, [0]);
   assert.equal(
-    code(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0)),
+    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0)),
     "CANCELLED",
   );
   addon.hostSetCancel(a.host, null);
@@ -282,7 +275,7 @@ test("a cancel flag must be shared, and stops long verbs", { skip }, () => {
   addon.hostClose(a.host);
 });
 
-test("another thread's flag interrupts a running matmul", { skip, timeout: 30_000 }, async () => {
+test("another thread's flag interrupts a running matmul", { skip: skipAddon, timeout: 30_000 }, async () => {
   const rows = 4096;
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
@@ -300,14 +293,14 @@ test("another thread's flag interrupts a running matmul", { skip, timeout: 30_00
   );
   Atomics.wait(flag, 1, 0, 10_000);
   assert.equal(
-    code(() => addon.matmul(host, i32(out, weight, 0, 0), x, 64)),
+    codeOf(() => addon.matmul(host, i32(out, weight, 0, 0), x, 64)),
     "CANCELLED",
   );
   await worker.terminate();
   addon.hostClose(host);
 });
 
-test("a worker that is terminated releases its hosts", { skip, timeout: 30_000 }, async () => {
+test("a worker that is terminated releases its hosts", { skip: skipAddon, timeout: 30_000 }, async () => {
   const path = addonStatus().path!;
   const source = `
     const { parentPort, workerData } = require("node:worker_threads");
@@ -341,7 +334,7 @@ function taskCount(): number {
   }).length;
 }
 
-test("a view is the tensor's memory, one for each, and empty once the host is closed", { skip }, () => {
+test("a view is the tensor's memory, one for each, and empty once the host is closed", { skip: skipAddon }, () => {
   const a = hostWithAll();
   const view = addon.tensorView(a.host, a.x);
   assert.equal(view.length, 8 * 64);
@@ -353,17 +346,17 @@ test("a view is the tensor's memory, one for each, and empty once the host is cl
   const read = new Float32Array(2 * 64);
   addon.tensorRead(a.host, a.x, 2, read);
   assert.equal(read[64], 9);
-  wrong(() => addon.tensorView(a.host, a.vector));
-  wrong(() => addon.tensorView(a.host, 99));
+  assertWrongCall(() => addon.tensorView(a.host, a.vector));
+  assertWrongCall(() => addon.tensorView(a.host, 99));
   addon.hostClose(a.host);
   assert.equal(view.length, 0);
   assert.equal(
-    code(() => addon.tensorView(a.host, a.x)),
+    codeOf(() => addon.tensorView(a.host, a.x)),
     "ENGINE_CLOSED",
   );
 });
 
-test("a thread that ends with views of its tensors leaves nothing that crashes", { skip }, async () => {
+test("a thread that ends with views of its tensors leaves nothing that crashes", { skip: skipAddon }, async () => {
   const source = `
     const { parentPort, workerData } = require("node:worker_threads");
     const module = { exports: {} };
@@ -386,19 +379,19 @@ test("a thread that ends with views of its tensors leaves nothing that crashes",
   }
 });
 
-test("the best logits: arrays must hold them, marks must be for every one", { skip }, () => {
+test("the best logits: arrays must hold them, marks must be for every one", { skip: skipAddon }, () => {
   const row = Float32Array.of(1, 5, 3);
   const [ids, logits] = [new Int32Array(2), new Float64Array(2)];
   assert.equal(addon.bestLogits(row, null, 2, ids, logits), 2);
   assert.deepEqual([...ids], [2, 1]);
   assert.deepEqual([...logits], [3, 5]);
   assert.equal(addon.bestLogits(row, Uint8Array.of(0, 1, 1), 2, ids, logits), 1);
-  wrong(() => addon.bestLogits(row, null, 3, ids, logits));
-  wrong(() => addon.bestLogits(row, null, 0, ids, logits));
-  wrong(() => addon.bestLogits(row, new Uint8Array(2), 2, ids, logits));
+  assertWrongCall(() => addon.bestLogits(row, null, 3, ids, logits));
+  assertWrongCall(() => addon.bestLogits(row, null, 0, ids, logits));
+  assertWrongCall(() => addon.bestLogits(row, new Uint8Array(2), 2, ids, logits));
 });
 
-test("a build of another version is refused when it is loaded, and says what it lacks", { skip }, (t) => {
+test("a build of another version is refused when it is loaded, and says what it lacks", { skip: skipAddon }, (t) => {
   const foreign = anyAddon(join(packageRoot(), "node_modules"));
   if (foreign === undefined) return t.skip("no other addon is installed to be taken for an old build");
   const program = `const { createOps } = await import(${JSON.stringify(new URL("../ops/index.js", import.meta.url).href)});

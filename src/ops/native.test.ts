@@ -7,15 +7,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { addon, skipAddon } from "../../test/support/addon.js";
 import { type Dtype, dtypeByName, dtypes, rowBytes } from "../formats/dtypes.js";
 import { quantizeRow } from "../formats/quantize.js";
-import { addonStatus, loadAddon } from "../native/addon.js";
+import { addonStatus } from "../native/addon.js";
 import { NativeOps } from "./native.js";
 import type { AttentionSpec, KvType, Matrix, MatrixSource, RowTable, Tensor } from "./ops.js";
-
-const addon = loadAddon();
-const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
-if (skip) console.error(`SKIPPED native bit-identity: ${skip}`);
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-native-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -30,7 +27,7 @@ const label = ({ threads, isa }: Variant) => `${isa}, ${threads} threads`;
 
 /** Runs `body` on fresh ops and closes them. */
 function using<T>(variant: Variant, body: (ops: NativeOps) => T): T {
-  const ops = new NativeOps(addon!, { ...variant, cpuList: null });
+  const ops = new NativeOps(addon, { ...variant, cpuList: null });
   try {
     return body(ops);
   } finally {
@@ -89,7 +86,9 @@ function product(variant: Variant, source: MatrixSource, x: Float32Array, n: num
 }
 
 for (const dtype of dtypes.filter((d) => d.acts !== undefined)) {
-  test(`matmul ${dtype.name}: the same bits alone, among others, on any threads and instruction set`, { skip }, () => {
+  test(`matmul ${dtype.name}: the same bits alone, among others, on any threads and instruction set`, {
+    skip: skipAddon,
+  }, () => {
     const counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 64, 65];
     const random = randoms(dtype.id + 1);
     const pick = (list: readonly number[]) => list[Math.floor(((random() + 1) / 2) * list.length)]!;
@@ -179,7 +178,7 @@ const attentionCases: AttentionCase[] = [
 ];
 for (const c of attentionCases) {
   const name = `${c.type}, ${c.heads}/${c.kvHeads} heads of ${c.dim}, window ${c.window}${c.sinks ? ", sinks" : ""}`;
-  test(`attention ${name}: the same bits for any chunking, threads, instruction set`, { skip }, () => {
+  test(`attention ${name}: the same bits for any chunking, threads, instruction set`, { skip: skipAddon }, () => {
     const expected = attend({ threads: 1, isa: "scalar" }, c, 1);
     assert.ok(expected.every(Number.isFinite));
     const chunks = [1, 17, 64, 65, 256, 1000];
@@ -231,7 +230,7 @@ for (const [gate, down] of [
   ["Q4_K", "Q6_K"],
   ["F16", "Q8_0"],
 ] as const) {
-  test(`experts ${gate}/${down}: the same bits alone, among others, in waves`, { skip }, () => {
+  test(`experts ${gate}/${down}: the same bits alone, among others, in waves`, { skip: skipAddon }, () => {
     const shape: MoeShape = {
       gate: weightFile(dtypeByName(gate)!, moeHidden, moeDim, moeExperts),
       up: weightFile(dtypeByName(gate)!, moeHidden, moeDim, moeExperts),
@@ -255,7 +254,7 @@ for (const [gate, down] of [
   });
 }
 
-test("elementwise verbs: rows split over threads give the same bits", { skip }, () => {
+test("elementwise verbs: rows split over threads give the same bits", { skip: skipAddon }, () => {
   const [n, cols, heads] = [67, 640, 10];
   const x = values(n * cols, 51);
   const run = (variant: Variant, count: number): Float32Array[] =>

@@ -7,6 +7,7 @@ import { appendFileSync, copyFileSync, existsSync, mkdtempSync, rmSync, statSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { addon, skipAddon } from "../../test/support/addon.js";
 import { StopSignal } from "../engine/cancel.js";
 import { openParts } from "../engine/open.js";
 import { type EngineModel, groupShapes } from "../engine/parts.js";
@@ -16,13 +17,8 @@ import { HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { load } from "../model.js";
 import { makeTinyModel } from "../models/tiny.js";
-import { addonStatus, loadAddon } from "../native/addon.js";
 import type { Ops, WeightTraffic } from "../ops/ops.js";
 import { packageRoot } from "../package-root.js";
-
-const addon = loadAddon();
-const skip = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
-if (skip) console.error(`SKIPPED residency tests: ${skip}`);
 
 const mebibyte = 2 ** 20;
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-residency-"));
@@ -117,7 +113,7 @@ async function sweep(path: string, vocab: number, shares: readonly number[], cou
 const edges = 211 * 8192;
 const shares = [1.1, 0.9, 0.6, 0.35, 0.15, 0, 0.02];
 
-test("dense: the same bits for every memory, ring, thread count, chunk and I/O mode", { skip }, async () => {
+test("dense: the same bits for every memory, ring, thread count, chunk and I/O mode", { skip: skipAddon }, async () => {
   const variants: [string, Parameters<typeof makeTinyModel>[2]][] = [
     ["llama", { dtype: "Q4_K", dims: 256, overrides: { feed_forward_length: 2048 } }],
     [
@@ -141,7 +137,7 @@ test("dense: the same bits for every memory, ring, thread count, chunk and I/O m
   }
 });
 
-test("experts: the same bits from slots of any number", { skip }, async () => {
+test("experts: the same bits from slots of any number", { skip: skipAddon }, async () => {
   for (const [arch, dtype] of [
     ["qwen3moe", "Q4_K"],
     ["gpt-oss", "Q8_0"],
@@ -158,8 +154,8 @@ test("experts: the same bits from slots of any number", { skip }, async () => {
 });
 
 const smol = join(packageRoot(), ".models", "SmolLM2-135M-Instruct.Q4_1.gguf");
-const noSmol = skip || (existsSync(smol) ? false : `${smol} is missing: run node scripts/fetch-peer.mjs`);
-if (noSmol && !skip) console.error(`SKIPPED residency of SmolLM2: ${noSmol}`);
+const noSmol = skipAddon || (existsSync(smol) ? false : `${smol} is missing: run node scripts/fetch-peer.mjs`);
+if (noSmol && !skipAddon) console.error(`SKIPPED residency of SmolLM2: ${noSmol}`);
 
 test("SmolLM2: the same bits at 80 and 15 % of the file", { skip: noSmol }, async () => {
   await sweep(smol, 49152, [0.8, 0.15], 12);
@@ -175,7 +171,7 @@ async function code(run: () => Promise<unknown>): Promise<string> {
   }
 }
 
-test("a file that shrinks or is written to ends the request with MODEL_CHANGED", { skip }, async () => {
+test("a file that shrinks or is written to ends the request with MODEL_CHANGED", { skip: skipAddon }, async () => {
   const { path, vocab } = await makeTinyModel(join(folder, "changing.gguf"), "llama", { dtype: "Q8_0", dims: 256 });
   for (const io of ["mmap", "direct", "buffered"] as const)
     for (const change of ["shrink", "write"]) {
@@ -191,24 +187,24 @@ test("a file that shrinks or is written to ends the request with MODEL_CHANGED",
     }
 });
 
-test("a mapped file that shrinks inside a product does not end the process", { skip }, () => {
+test("a mapped file that shrinks inside a product does not end the process", { skip: skipAddon }, () => {
   const path = join(folder, "shrinking.bin");
   const [rows, cols] = [4096, 256];
   appendFileSync(path, new Uint8Array(rows * cols * 4));
-  const host = addon!.hostOpen(3, null, null);
-  const weight = addon!.weight(host, addon!.fileOpen(host, path), 0, 0, rows, cols, 1);
-  const [x, out] = [addon!.tensor(host, 1, cols), addon!.tensor(host, 1, rows)];
-  addon!.seal(host);
-  const product = () => addon!.matmul(host, Int32Array.of(out, weight, 0, 0), x, 1);
+  const host = addon.hostOpen(3, null, null);
+  const weight = addon.weight(host, addon.fileOpen(host, path), 0, 0, rows, cols, 1);
+  const [x, out] = [addon.tensor(host, 1, cols), addon.tensor(host, 1, rows)];
+  addon.seal(host);
+  const product = () => addon.matmul(host, Int32Array.of(out, weight, 0, 0), x, 1);
   product();
   truncateSync(path, 4096 * 10);
   const changed = (error: unknown) => error instanceof HundredweightError && error.code === "MODEL_CHANGED";
   assert.throws(product, changed);
-  assert.throws(() => addon!.weightRead(host, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
-  addon!.hostClose(host);
+  assert.throws(() => addon.weightRead(host, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
+  addon.hostClose(host);
 });
 
-test("weights are not read to the end when the opening is stopped", { skip }, async () => {
+test("weights are not read to the end when the opening is stopped", { skip: skipAddon }, async () => {
   const { path } = await makeTinyModel(join(folder, "stopped.gguf"), "llama", { dtype: "Q8_0", dims: 256 });
   for (const io of ["direct", "buffered"] as const)
     assert.equal(
@@ -224,7 +220,7 @@ test("weights are not read to the end when the opening is stopped", { skip }, as
   assert.equal(await code(() => load(path, { io: "direct", contextTokens: 512, signal })), "CANCELLED");
 });
 
-test("experts are read before their router has spoken", { skip }, async () => {
+test("experts are read before their router has spoken", { skip: skipAddon }, async () => {
   const overrides = { expert_feed_forward_length: 256, expert_count: 32 };
   const made = await makeTinyModel(join(folder, "ahead.gguf"), "qwen3moe", { dtype: "Q8_0", dims: 256, overrides });
   const { path, vocab } = made;
@@ -242,7 +238,7 @@ test("experts are read before their router has spoken", { skip }, async () => {
   }
 });
 
-test("a pass cancelled anywhere leaves the next one right", { skip }, async () => {
+test("a pass cancelled anywhere leaves the next one right", { skip: skipAddon }, async () => {
   for (const arch of ["llama", "qwen3moe"]) {
     const overrides = { feed_forward_length: 1024, expert_feed_forward_length: 256 };
     const file = join(folder, `cancel-${arch}.gguf`);

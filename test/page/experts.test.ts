@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
-import type { Browser, Locator } from "playwright-core";
+import { after, describe, it } from "node:test";
+import type { Locator } from "playwright-core";
 import { layOutSynth, writeSynth } from "../../src/compress/synth.js";
 import { parseSpec } from "../../src/compress/synth-presets.js";
 import { loadAddon } from "../../src/native/addon.js";
 import type { Conversation, Message } from "../../src/server/ui/wire.js";
 import { bytes } from "../../web/src/format.js";
-import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
 
 const skip =
   skipPage || (loadAddon() === undefined ? "the addon is not loaded: expert slots are NOT seen on the page" : false);
@@ -19,31 +19,25 @@ const spec =
   "qwen3moe,layers=4,dim=256,heads=4,kv-heads=2,head-dim=64,vocab=2048,experts=32,top-k=4,expert-hidden=256,context=2048";
 
 describe("experts on the page", { skip }, () => {
-  let browser: Browser;
-  let served: Served;
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-experts-"));
-  before(async () => {
+  const here = inBrowser(async () => {
     const modelPath = join(folder, "experts.gguf");
     const { name, shape } = parseSpec(spec);
     await writeSynth(modelPath, layOutSynth(name, shape));
     // Room for the trunk (1.6 MiB), the ring and some of the 15 MiB of experts.
     const engine = { threads: 1, weightsMemoryBytes: 8 * mebibyte, ringBytes: mebibyte };
-    [browser, served] = await Promise.all([launch(), serve({ modelPath, engine })]);
+    return serve({ modelPath, engine });
   });
-  after(async () => {
-    await browser?.close();
-    await served?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
 
   const textOf = async (at: Locator) => (await at.textContent()) ?? "";
 
   it("slots have a colour of their own, bytes on hover, and a chart of their hits", async () => {
-    const plan = served.server.context.model.info!.residency.plan!;
+    const plan = here.served.server.context.model.info!.residency.plan!;
     assert.equal(plan.strategy, "experts");
     const { slots } = plan.map;
     assert.ok(slots!.slots < slots!.experts, "some experts do not fit");
-    const { page, faults } = await openPage(browser, `${served.url}/#/machine`);
+    const { page, faults } = await openPage(here.browser, `${here.served.url}/#/machine`);
     await page.waitForSelector(".chart canvas");
 
     const bars = page.locator(".map-bars .bar-slots");
@@ -64,14 +58,17 @@ describe("experts on the page", { skip }, () => {
     const tile = page.locator(".tile:has(dt:text-is('Expert hits'))");
     assert.match(await textOf(tile), /^Expert hits– .*expected \d+ %$/);
     const sampling = { seed: 3, maxTokens: 1800 };
-    const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { sampling });
+    const { id } = await api<Conversation>(here.served.url, "POST", "/ui/conversations", { sampling });
     const url = `/ui/conversations/${id}`;
-    const { id: parent } = await api<Message>(served.url, "POST", `${url}/messages`, { parent: null, content: "And" });
+    const { id: parent } = await api<Message>(here.served.url, "POST", `${url}/messages`, {
+      parent: null,
+      content: "And",
+    });
     // On a busy machine an answer may be over before the page was looked at: then there is another.
     const answering = async () => {
-      const { messages } = await api<Conversation>(served.url, "GET", url);
+      const { messages } = await api<Conversation>(here.served.url, "GET", url);
       if (!messages.some(({ state }) => state === "running"))
-        await api(served.url, "POST", `${url}/answers`, { parent });
+        await api(here.served.url, "POST", `${url}/answers`, { parent });
     };
     const shows = (at: Locator) => async () => {
       const rate = Number.parseFloat(await textOf(at));

@@ -1,10 +1,9 @@
 /** What a model or a file says does nothing on the page: no script runs, nothing is fetched, no link leads to code. */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import type { Browser } from "playwright-core";
+import { describe, it } from "node:test";
 import { newId } from "../../src/server/ui/ids.js";
 import type { Conversation, Message } from "../../src/server/ui/wire.js";
-import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, skipPage, until } from "../support/page.js";
 
 const evil = "window.evil = (window.evil || 0) + 1";
 const attacks = [
@@ -39,15 +38,7 @@ const attacks = [
 ];
 
 describe("hostile text on the page", { skip: skipPage }, () => {
-  let browser: Browser;
-  let served: Served;
-  before(async () => {
-    [browser, served] = await Promise.all([launch(), serve()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await served?.stop();
-  });
+  const here = inBrowser();
 
   it("is shown, and nothing more", async () => {
     const now = new Date().toISOString();
@@ -78,16 +69,17 @@ describe("hostile text on the page", { skip: skipPage }, () => {
       leaf: messages.at(-1)!.id,
       messages,
     };
-    const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations/import", file);
-    for (const title of attacks) await api(served.url, "POST", "/ui/conversations", { title: title.slice(0, 200) });
+    const { id } = await api<Conversation>(here.served.url, "POST", "/ui/conversations/import", file);
+    for (const title of attacks)
+      await api(here.served.url, "POST", "/ui/conversations", { title: title.slice(0, 200) });
 
-    const { page, faults } = await openPage(browser, served.url);
+    const { page, faults } = await openPage(here.browser, here.served.url);
     const foreign: string[] = [];
     page.on("request", (request) => {
-      if (!request.url().startsWith(served.url)) foreign.push(request.url());
+      if (!request.url().startsWith(here.served.url)) foreign.push(request.url());
     });
     page.on("dialog", (dialog) => foreign.push(dialog.message()));
-    await page.goto(`${served.url}/#/c/${id}`);
+    await page.goto(`${here.served.url}/#/c/${id}`);
     await page.waitForSelector(".message.assistant .block");
     await until(async () => (await page.locator(".message").count()) === 2 * attacks.length);
     await page.click("[aria-label='System prompt and sampler']");

@@ -1,24 +1,16 @@
 /** What makes a chat handy: files put into a message, how full the context is, search in messages, long conversations. */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import { describe, it } from "node:test";
+import type { Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, skipPage, until } from "../support/page.js";
 
 describe("the tools of the chat", { skip: skipPage }, () => {
-  let browser: Browser;
-  let served: Served;
-  before(async () => {
-    [browser, served] = await Promise.all([launch(), serve()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await served?.stop();
-  });
+  const here = inBrowser();
 
   it("files of text become part of the message, others are refused", async () => {
-    const { page, faults } = await openPage(browser, served.url);
+    const { page, faults } = await openPage(here.browser, here.served.url);
     await page.fill(".composer textarea", "Explain:");
     const file = (name: string, content: string | Buffer) => ({
       name,
@@ -40,11 +32,11 @@ describe("the tools of the chat", { skip: skipPage }, () => {
   });
 
   it("the context fills up, and says so before it is full", async () => {
-    const { contextTokens } = served.server.context.model.info!;
+    const { contextTokens } = here.served.server.context.model.info!;
     const stats = { cachedTokens: 0, prefillMs: 1, decodeMs: 1, generatedTokens: 24 };
     const meter = async (promptTokens: number) => {
-      const id = await importTurns(served.url, "Filling", [["a", "b", { stats: { ...stats, promptTokens } }]]);
-      const { page, faults } = await openPage(browser, `${served.url}/#/c/${id}`);
+      const id = await importTurns(here.served.url, "Filling", [["a", "b", { stats: { ...stats, promptTokens } }]]);
+      const { page, faults } = await openPage(here.browser, `${here.served.url}/#/c/${id}`);
       await page.waitForSelector(".context-use");
       const words = await page.getAttribute(".context-use meter", "aria-valuetext");
       const full = await page.getAttribute(".context-use", "data-full");
@@ -61,9 +53,9 @@ describe("the tools of the chat", { skip: skipPage }, () => {
   });
 
   it("a search finds titles and words of messages, and shows where", async () => {
-    await importTurns(served.url, "Reptiles", [["Which is the largest?", "The saltwater crocodile, of course."]]);
-    await api<Conversation>(served.url, "POST", "/ui/conversations", { title: "A Crocodile" });
-    const { page, faults } = await openPage(browser, served.url);
+    await importTurns(here.served.url, "Reptiles", [["Which is the largest?", "The saltwater crocodile, of course."]]);
+    await api<Conversation>(here.served.url, "POST", "/ui/conversations", { title: "A Crocodile" });
+    const { page, faults } = await openPage(here.browser, here.served.url);
     await page.fill("[aria-label='Search conversations']", "CROCODILE");
     await until(async () => (await page.locator(".row").count()) === 2);
     assert.deepEqual(await page.locator(".row-title").allInnerTexts(), ["A Crocodile", "Reptiles"]);
@@ -78,8 +70,8 @@ describe("the tools of the chat", { skip: skipPage }, () => {
 
   it("a long conversation is there from its end, and what is read does not move while the rest comes", async () => {
     const turns = Array.from({ length: 150 }, (_, i) => [`Question ${i}`, `Answer **${i}**\n\n- and\n- more`] as const);
-    const id = await importTurns(served.url, "Long", turns);
-    const { page, faults } = await openPage(browser, `${served.url}/#/c/${id}`);
+    const id = await importTurns(here.served.url, "Long", turns);
+    const { page, faults } = await openPage(here.browser, `${here.served.url}/#/c/${id}`);
     await page.waitForSelector(".message:last-child .prose:has-text('Answer 149')");
     const gap = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
       document.querySelector(".messages"))`;

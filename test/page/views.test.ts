@@ -3,44 +3,35 @@ import assert from "node:assert/strict";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
-import type { Browser, Locator, Page } from "playwright-core";
+import { after, describe, it } from "node:test";
+import type { Locator, Page } from "playwright-core";
 import { loadAddon } from "../../src/native/addon.js";
 import type { Conversation } from "../../src/server/ui/wire.js";
-import { api, demoModel, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, demoModel, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
 
 const skip =
   skipPage || (loadAddon() === undefined ? "the addon is not loaded: the machine view is NOT tested" : false);
 
 describe("the machine on the page", { skip }, () => {
-  let browser: Browser;
-  let served: Served;
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-models-"));
   const path = join(folder, "demo.gguf");
-  before(async () => {
+  const here = inBrowser(async () => {
     copyFileSync(demoModel, path);
     copyFileSync(demoModel, join(folder, "second.gguf"));
     writeFileSync(join(folder, "broken.gguf"), "GGUF, or not");
     // 4 MiB of weights memory for a model of 7: part of it is streamed.
     const engine = { threads: 1, weightsMemoryBytes: 4 * 2 ** 20, ringBytes: 2 ** 20 };
-    [browser, served] = await Promise.all([
-      launch(),
-      serve({ modelPath: path, engine, config: { modelsFolder: folder } }),
-    ]);
+    return serve({ modelPath: path, engine, config: { modelsFolder: folder } });
   });
-  after(async () => {
-    await browser?.close();
-    await served?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
 
   const textOf = async (at: Locator) => (await at.textContent()) ?? "";
   const tile = (page: Page, name: string) => page.locator(`.tile:has(dt:text-is('${name}')) b`);
 
   it("shows the plan that runs, and follows what happens", async () => {
-    const { page, faults } = await openPage(browser, `${served.url}/#/machine`);
+    const { page, faults } = await openPage(here.browser, `${here.served.url}/#/machine`);
     await page.waitForSelector(".chart canvas");
-    const plan = served.server.context.model.info!.residency.plan!;
+    const plan = here.served.server.context.model.info!.residency.plan!;
     assert.equal(plan.strategy, "streamed");
     assert.equal(await page.locator(".map-bars i").count(), plan.map.tensors.length);
     for (const place of ["pinned", "split", "streamed", "rows"] as const)
@@ -63,8 +54,8 @@ describe("the machine on the page", { skip }, () => {
 
     assert.equal(await textOf(tile(page, "Generated")), "0");
     const sampling = { seed: 3, maxTokens: 900 };
-    const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { sampling });
-    await api(served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
+    const { id } = await api<Conversation>(here.served.url, "POST", "/ui/conversations", { sampling });
+    await api(here.served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
     await until(async () => Number(await textOf(tile(page, "Generated"))) > 0);
     await until(async () => /[KM]iB/.test(await textOf(tile(page, "From disk"))));
     assert.match(await textOf(page.locator(".memory-kinds")), /Streaming ring1\.\d+ MiB1\.\d+ MiB/);
@@ -73,7 +64,7 @@ describe("the machine on the page", { skip }, () => {
   });
 
   it("models of a folder: their plan, what is wrong with a file, and a change", async () => {
-    const { page, faults } = await openPage(browser, `${served.url}/#/models`);
+    const { page, faults } = await openPage(here.browser, `${here.served.url}/#/models`);
     await page.waitForSelector(".model-item");
     assert.equal(await page.locator(".model-item").count(), 3);
     assert.match(await textOf(page.locator(".model-item[data-loaded=true]")), /demo\.gguf/);
@@ -86,10 +77,12 @@ describe("the machine on the page", { skip }, () => {
     await Promise.race([dialog.click().catch(() => {}), page.waitForSelector(".notice.done")]);
     await page.waitForSelector(".model-item[data-loaded=true]:has-text('second.gguf')");
     await until(async () => /second/.test(await textOf(page.locator(".model-chip"))));
-    await until(async () => served.server.context.model.state.phase === "ready");
-    const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { sampling: { maxTokens: 3 } });
-    await api(served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
-    const answer = async () => (await api<Conversation>(served.url, "GET", `/ui/conversations/${id}`)).messages[1];
+    await until(async () => here.served.server.context.model.state.phase === "ready");
+    const { id } = await api<Conversation>(here.served.url, "POST", "/ui/conversations", {
+      sampling: { maxTokens: 3 },
+    });
+    await api(here.served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
+    const answer = async () => (await api<Conversation>(here.served.url, "GET", `/ui/conversations/${id}`)).messages[1];
     await until(async () => (await answer())?.state === "length");
     assert.equal((await answer())!.model, "second");
     assert.deepEqual(faults, []);
@@ -98,8 +91,8 @@ describe("the machine on the page", { skip }, () => {
 
   it("both themes, as the system has it or as chosen, kept over a reload", async () => {
     const background = (page: Page) => page.evaluate("getComputedStyle(document.body).backgroundColor");
-    const light = await openPage(browser, served.url, { colorScheme: "light" });
-    const dark = await openPage(browser, served.url, { colorScheme: "dark" });
+    const light = await openPage(here.browser, here.served.url, { colorScheme: "light" });
+    const dark = await openPage(here.browser, here.served.url, { colorScheme: "dark" });
     const [white, black] = [await background(light.page), await background(dark.page)];
     assert.notEqual(white, black);
     await dark.page.click("[aria-label='Theme of the system']");
@@ -114,9 +107,9 @@ describe("the machine on the page", { skip }, () => {
   });
 
   it("a narrow screen: nothing is cut off, the side is a drawer", async () => {
-    const { page, faults } = await openPage(browser, served.url, { viewport: { width: 360, height: 640 } });
+    const { page, faults } = await openPage(here.browser, here.served.url, { viewport: { width: 360, height: 640 } });
     for (const view of ["#/", "#/machine", "#/models"]) {
-      await page.goto(`${served.url}/${view}`);
+      await page.goto(`${here.served.url}/${view}`);
       await page.waitForSelector(".bar-title");
       await page.waitForSelector(".lazy", { state: "detached" });
       const wide = await page.locator("main").evaluate((main) => main.scrollWidth - main.clientWidth);
@@ -132,7 +125,7 @@ describe("the machine on the page", { skip }, () => {
   });
 
   it("everything is reached by Tab, and the focus can be seen", async () => {
-    const { page } = await openPage(browser, served.url);
+    const { page } = await openPage(here.browser, here.served.url);
     await page.waitForSelector(".model-chip .state-dot.ready");
     await page.evaluate("document.activeElement?.blur()");
     const reached = new Set<string>();

@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { packageRoot } from "../../src/package-root.js";
 import { type RunningServer, type StartOptions, startServer } from "../../src/server/index.js";
@@ -89,4 +90,20 @@ export async function api<T>(url: string, method: string, path: string, body?: u
   });
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
   return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+/** A browser and a server for the tests of the `describe` in which it is called; there once they run. */
+export function inBrowser(start: () => Promise<Served> = serve): {
+  readonly browser: Browser;
+  readonly served: Served;
+} {
+  const there: { browser?: Browser; served?: Served } = {};
+  before(async () => {
+    [there.browser, there.served] = await Promise.all([launch(), start()]);
+  });
+  after(async () => {
+    await there.browser?.close();
+    await there.served?.stop();
+  });
+  return there as { browser: Browser; served: Served };
 }
