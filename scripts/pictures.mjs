@@ -65,7 +65,7 @@ await until(async () => {
 await shot(await view(chat, `c/${id}`, { width: 1180, height: 830 }), "chat.png");
 await shot(await view(chat, `c/${id}`, { width: 360, height: 720, colorScheme: "dark" }), "narrow.png");
 const models = await view(chat, "models", { width: 1180, height: 1210 });
-await models.click("main button >> nth=2");
+await models.click(".model-list button >> nth=-2");
 await models.waitForSelector(".facts");
 await shot(models, "models.png");
 chat.stop();
