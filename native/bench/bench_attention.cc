@@ -10,7 +10,8 @@
 
 #include <initializer_list>
 
-#include "kernels/kernels.h"
+#include "kernels/kv_page.h"
+#include "kernels/queries.h"
 #include "kernels/sample.h"
 
 namespace hw {
@@ -29,8 +30,6 @@ void* aligned(size_t bytes) {
   return p;
 }
 
-int64_t row_bytes(int type, int64_t dim) { return type == KV_F16 ? dim * 2 : dim / 32 * (type == KV_Q8_0 ? 34 : 18); }
-
 constexpr int kSlices = 48;
 
 int by_value(const void* a, const void* b) {
@@ -39,7 +38,7 @@ int by_value(const void* a, const void* b) {
 }
 
 void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads, int64_t cache_bytes) {
-  const int64_t page = row_bytes(type, dim) * kPagePositions;
+  const int64_t page = kv_head_bytes(type, dim);
   const int64_t pages = cache_bytes / (2 * page);
   uint8_t* kv = (uint8_t*)aligned((size_t)(2 * page * pages));
   float *q = (float*)aligned((size_t)rows * heads * dim * 4), *x = (float*)aligned((size_t)dim * 4);
@@ -47,18 +46,25 @@ void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads,
   void* scratch = aligned(kScratchBytes);
   SampleRng rng(1);
   for (int64_t i = 0; i < (int64_t)rows * heads * dim; i++) q[i] = rng.uniform();
-  for (int64_t i = 0; i < 2 * pages * kPagePositions; i++) {
-    if (i < 512)
-      for (int32_t d = 0; d < dim; d++) x[d] = rng.uniform();
-    k.kv_store[type](x, kv + i * row_bytes(type, dim), dim);
+  uint8_t* row = (uint8_t*)aligned(2 * kMaxHeadDim);
+  for (int32_t i = 0; i < kPagePositions; i++) {
+    for (int32_t d = 0; d < dim; d++) x[d] = rng.uniform();
+    k.kv_store[type](x, row, dim);
+    kv_place_key(type, row, kv, i, dim);
+    kv_place_value(type, row, kv + page, i, dim);
   }
+  for (int64_t i = 1; i < pages; i++) memcpy(kv + 2 * i * page, kv, (size_t)(2 * page));
+  const int32_t cols = heads * dim;
+  void* codes = aligned((size_t)query_bytes(rows, cols));
+  const Acts acts = type == KV_F16 ? Acts{ACTS_F32, rows, cols, q, nullptr, nullptr, nullptr, cols, 0, 0, 0}
+                                   : quantize_queries(k, q, cols, rows, cols, codes);
   int32_t k0[16], k1[16];
   for (int i = 0; i < 16; i++) k0[i] = 0, k1[i] = kPagePositions;
   const AttnPiece piece = {dim, dim, 0.1f, 0.0f};
   // Slices of the cache, three times over: the best says what the kernel can do, the median what a shared machine lets
   // it do.
   const int64_t flops_page = (int64_t)4 * rows * heads * dim * kPagePositions;
-  const bool decode = rows == 1;
+  const bool decode = cache_bytes > 1 << 20;
   const int64_t slice = decode ? pages / (kSlices / 3) : pages;
   const int64_t passes = decode ? 1 : 1 + 200000000 / (flops_page * pages);
   double seconds[kSlices];
@@ -67,8 +73,8 @@ void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads,
     const double t = now();
     for (int64_t pass = 0; pass < passes; pass++)
       for (int64_t i = first; i < first + slice; i++)
-        k.attn_piece[type](&piece, q, (int64_t)heads * dim, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0,
-                           k1, m, l, o, scratch);
+        k.attn_piece[type](&piece, &acts, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0, k1,
+                           i + 1 < first + slice ? kv + (2 * i + 2) * page : nullptr, m, l, o, scratch);
     seconds[n] = now() - t;
   }
   qsort(seconds, kSlices, sizeof(double), by_value);
@@ -77,14 +83,17 @@ void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads,
   const char* name = type == KV_F16 ? "f16" : type == KV_Q8_0 ? "q8_0" : "q4_0";
   printf("%-7s %-5s dim %3d rows %2d heads %2d  best %6.2f GB/s %6.1f GFLOP/s   median %6.2f GB/s %6.1f GFLOP/s\n",
          k.isa, name, dim, rows, heads, best * bytes, best * flops, median * bytes, median * flops);
-  for (void* p : {(void*)kv, (void*)q, (void*)x, (void*)m, (void*)l, (void*)o, scratch}) free(p);
+  for (void* p : {(void*)kv, (void*)q, (void*)x, (void*)m, (void*)l, (void*)o, (void*)row, codes, scratch}) free(p);
 }
 
 void bench_isa(const Kernels& k) {
   const int64_t decode = 128ll << 20, prefill = 256 << 10;
   for (const int32_t dim : {64, 128})
     for (const int32_t heads : {1, 4, 8}) bench(k, KV_F16, dim, 1, heads, decode);
-  for (const int type : {KV_Q8_0, KV_Q4_0}) bench(k, type, 128, 1, 4, decode);
+  for (const int type : {KV_Q8_0, KV_Q4_0})
+    for (const int32_t dim : {64, 128}) bench(k, type, dim, 1, 4, decode);
+  // From the second level: what arithmetic alone takes.
+  for (const int type : {KV_F16, KV_Q8_0, KV_Q4_0}) bench(k, type, 64, 1, 4, prefill);
   for (const int32_t dim : {64, 128, 256}) bench(k, KV_F16, dim, 8, 4, prefill);
   bench(k, KV_F16, 128, 16, 8, prefill);
   bench(k, KV_Q8_0, 128, 16, 4, prefill);

@@ -65,24 +65,29 @@ constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention 
 enum KvType : int32_t { KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3 };
 
 // Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <= 256.
-// K and V of one head of a page: kPagePositions rows of `head_dim` values in the KV type, one after the other.
-// head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a multiple of 32. No byte past row max(k1) - 1 is read.
+// K and V of one head of a page lie as kv_page.h says. head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a multiple of 32.
+// Keys are read in groups up to the next multiple of 32 positions, values not past max(k1) - 1; what is read outside
+// [k0, k1) may be anything.
 // Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) * v[d], keys in ascending order for o.
 // l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys outside [k0, k1) do not exist.
-// score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap). dot as "float dot" above; for quantized KV
-// the dequantized value is the operand.
+//   score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap)
+//   dot     f16: 4 partial sums, partial[d / n] = fma(k[d], q[d], partial[d / n]) from +0, n = head_dim / 4 rounded up,
+//                then (partial[0] + partial[1]) + (partial[2] + partial[3])
+//           q8_0, q4_0: "quantized dot" of the codes and the query as ACTS_Q8_32, scale of the key first
+//   o[d]    f16: fma(e, v[d], o[d]), e = exp(score - m);  q8_0, q4_0: fma(e * scale of v's block, (float)code, o[d])
 struct AttnPiece {
   int32_t head_dim_k, head_dim_v;
   float scale, softcap;
 };
 
 // A head's keys and values serve `heads` query heads (GQA) and `rows` token rows at once.
-//   q    [rows][heads] pointers via strides: q + r * q_row_stride + h * head_dim_k
-//   k0/k1 per row: [rows]
-//   m, l [rows][heads]; o [rows][heads][head_dim_v]
-typedef void (*AttnPieceFn)(const AttnPiece* p, const float* q, int64_t q_row_stride, int32_t rows, int32_t heads,
-                            const void* k, const void* v, const int32_t* k0, const int32_t* k1, float* m, float* l,
-                            float* o, void* scratch);
+//   q      [rows][heads][head_dim_k]: the f32 plane for f16, the others for q8_0 and q4_0
+//   k0/k1  [rows]
+//   m, l   [rows][heads]; o [rows][heads][head_dim_v]
+//   next   null, or what is read first in the call that follows: fetched ahead
+typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
+                            const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
+                            void* scratch);
 
 enum GluKind : int32_t { GLU_SILU = 0, GLU_GELU_TANH = 1, GLU_OAI = 2, GLU_KINDS = 3 };
 
@@ -116,7 +121,11 @@ struct Kernels {
 
   // --- attention: concern "attention"
   AttnPieceFn attn_piece[KV_TYPES];
-  void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);  // one head row into the KV type
+  // Folds a piece of n queries into another, o [n][dim]: M = max(m, mp), a = exp(m - M), b = exp(mp - M),
+  // l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M
+  void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o);
+  // One head row in the KV type, blocks one after the other as ggml has them; kv_page.h puts it into the page.
+  void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);
 };
 
 // The table of HUNDREDWEIGHT_ISA, or of the best ISA that passed its self-check against scalar. The choice is made once

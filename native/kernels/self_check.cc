@@ -138,29 +138,6 @@ const char* check_float(const Kernels& k, const Kernels& reference, Workspace& s
   return nullptr;
 }
 
-const char* check_attention(const Kernels& k, const Kernels& reference, Workspace& s) {
-  const int64_t row_bytes[KV_TYPES] = {kHeadDim * 2, kHeadDim / 32 * 34, kHeadDim / 32 * 18};
-  const AttnPiece piece = {kHeadDim, kHeadDim, 0.125f, 0};
-  const int32_t k0[2] = {0, 3}, k1[2] = {kKeys - 1, kKeys};
-  struct Result {
-    float m[4], l[4], o[4 * kHeadDim];
-  } r, e;
-  for (int type = 0; type < KV_TYPES; type++) {
-    uint8_t* keys = s.w;
-    uint8_t* values = s.w + kKeys * row_bytes[type];
-    for (int i = 0; i < 2 * kKeys; i++) {
-      // Overlapping windows of the activations are as good as any values.
-      reference.kv_store[type](s.x + i * 3, s.w + i * row_bytes[type], kHeadDim);
-      k.kv_store[type](s.x + i * 3, s.scratch, kHeadDim);
-      if (memcmp(s.scratch, s.w + i * row_bytes[type], static_cast<size_t>(row_bytes[type])) != 0) return fail("attention", "kv_store");
-    }
-    k.attn_piece[type](&piece, s.x, 2 * kHeadDim, 2, 2, keys, values, k0, k1, r.m, r.l, r.o, s.scratch);
-    reference.attn_piece[type](&piece, s.x, 2 * kHeadDim, 2, 2, keys, values, k0, k1, e.m, e.l, e.o, s.scratch);
-    if (memcmp(&r, &e, sizeof r) != 0) return fail("attention", "attn_piece");
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 const char* self_check(const Kernels& k, const Kernels& reference) {
@@ -170,7 +147,6 @@ const char* self_check(const Kernels& k, const Kernels& reference) {
   Workspace* s = reinterpret_cast<Workspace*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~static_cast<uintptr_t>(63));
   const char* slot = check_matmul(k, reference, *s);
   if (!slot) slot = check_float(k, reference, *s);
-  if (!slot) slot = check_attention(k, reference, *s);
   free(memory);
   return slot ? slot : self_check_float(k, reference);
 }

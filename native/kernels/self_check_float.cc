@@ -5,7 +5,8 @@
 #include <initializer_list>
 
 #include "kernels.h"
-#include "kv_rows.h"
+#include "kv_page.h"
+#include "queries.h"
 #include "sample.h"
 
 namespace hw {
@@ -18,7 +19,9 @@ struct Buffers {
   alignas(64) uint8_t scratch[kScratchBytes];
   float x[kN], up[kN], got[kN], want[kN];
   float q[kRows * kHeads * kN], result[2][kRows * kHeads * (kN + 2)];
-  uint8_t k[kKeys * kN * 2], v[kKeys * kN * 2], row[2][kN * 2];
+  alignas(64) uint8_t k[kPagePositions * kN * 2], v[kPagePositions * kN * 2];
+  alignas(64) uint8_t queries[kRows * (kHeads * kN * 2 + 64)];
+  uint8_t row[2][kN * 2];
 };
 
 // Runs `call(kernels, values)` for both tables on copies of x and compares all kN values.
@@ -54,26 +57,33 @@ const char* check_float(const Kernels& k, const Kernels& r, Buffers& b) {
 const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvType type, int dim) {
   const int64_t bytes = kv_row_bytes(type, dim);
   for (int j = 0; j < kKeys; j++) {
-    for (uint8_t* rows : {b.k, b.v}) {
+    for (const bool key : {true, false}) {
       b.x[j % dim] += 0.25f;
       k.kv_store[type](b.x, b.row[0], dim);
       r.kv_store[type](b.x, b.row[1], dim);
       if (memcmp(b.row[0], b.row[1], (size_t)bytes) != 0) return "kv_store";
-      memcpy(rows + j * bytes, b.row[1], (size_t)bytes);
+      key ? kv_place_key(type, b.row[1], b.k, j, dim) : kv_place_value(type, b.row[1], b.v, j, dim);
     }
   }
   const AttnPiece piece = {dim, dim, 0.1f, 5.0f};
   const int32_t k0[kRows] = {0, 3, 17}, k1[kRows] = {kKeys - 4, kKeys - 1, kKeys};
   const int n = kRows * kHeads;
-  // All rows at once (decoded rows), one row (packed rows where the ISA uses them).
+  // All rows at once (decoded rows), one row (packed ones).
   for (const int32_t rows : {kRows, 1}) {
+    const int32_t cols = kHeads * dim;
+    const Acts q = type == KV_F16 ? Acts{ACTS_F32, rows, cols, b.q, nullptr, nullptr, nullptr, cols, 0, 0, 0}
+                                  : quantize_queries(r, b.q, cols, rows, cols, b.queries);
     for (int t = 0; t < 2; t++) {
       float* m = b.result[t];
       memset(m, 0, sizeof b.result[t]);
-      (t ? r : k).attn_piece[type](&piece, b.q, kHeads * dim, rows, kHeads, b.k, b.v, k0, k1, m, m + n, m + 2 * n,
-                                   b.scratch);
+      (t ? r : k).attn_piece[type](&piece, &q, rows, kHeads, b.k, b.v, k0, k1, nullptr, m, m + n, m + 2 * n, b.scratch);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece";
+    for (int t = 0; t < 2; t++) {
+      float* m = b.result[t];
+      (t ? r : k).attn_fold(b.up, b.x, b.q, n, dim, m, m + n, m + 2 * n);
+    }
+    if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_fold";
   }
   return nullptr;
 }

@@ -1,5 +1,6 @@
 #include "kv.h"
 
+#include "../kernels/kv_page.h"
 #include "ops.h"
 
 namespace hw {
@@ -45,12 +46,12 @@ Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_
     // begin() has checked that the row's own position has a page.
     int64_t entry = static_cast<int64_t>(pass.sequences()[t]) * blocks + position / kPagePositions;
     uint8_t* page = pool.page(tables.value[entry]);
+    alignas(64) uint8_t encoded[2 * kMaxHeadDim];
     for (int32_t h = 0; h < layer.heads; h++) {
-      int64_t row = static_cast<int64_t>(h) * kPagePositions + slot;
-      kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k,
-                                  page + layer.offset_k + row * layer.row_bytes_k, layer.dim_k);
-      kernels.kv_store[pool.type](v.row(t) + static_cast<int64_t>(h) * layer.dim_v,
-                                  page + layer.offset_v + row * layer.row_bytes_v, layer.dim_v);
+      kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k, encoded, layer.dim_k);
+      kv_place_key(pool.type, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot, layer.dim_k);
+      kernels.kv_store[pool.type](v.row(t) + static_cast<int64_t>(h) * layer.dim_v, encoded, layer.dim_v);
+      kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot, layer.dim_v);
     }
   };
   if (static_cast<int64_t>(n) * (k.cols + v.cols) < kInlineValues) {

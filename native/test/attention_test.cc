@@ -1,15 +1,19 @@
 // Attention and KV-store kernels: the scalar definition against double, every ISA against scalar bit for bit, and each
 // (row, head) result alone against the same among others.
 //   attention_test [seed]
+#include <vector>
+
 #include "kernel_harness.h"
-#include "kernels/kv_rows.h"
+#include "kernels/kv_page.h"
+#include "kernels/queries.h"
 
 namespace hw {
 namespace {
 
 const char* const kTypeNames[KV_TYPES] = {"f16", "q8_0", "q4_0"};
 
-// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K, V.
+// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K, V; what
+// lies behind the last position is arbitrary always.
 struct Case {
   AttnPiece piece;
   KvType type;
@@ -17,6 +21,7 @@ struct Case {
   int64_t stride;
   int32_t k0[32], k1[32];
   Guarded q, k, v;
+  std::vector<uint8_t> k_rows, v_rows;  // what was placed in k and v, row after row
 
   Case(SampleRng& rng, KvType t, int32_t dk, int32_t dv, int32_t r, int32_t h, bool causal, bool special)
       : piece{dk, dv, 1.0f / sqrtf((float)dk), rng.below(3) == 0 ? 20.0f : 0.0f},
@@ -26,12 +31,12 @@ struct Case {
         last(ranges(rng, causal)),
         stride((int64_t)h * dk + rng.below(3)),
         q((size_t)((r - 1) * stride + (int64_t)h * dk) * 4),
-        k((size_t)(kv_row_bytes(t, dk) * last)),
-        v((size_t)(kv_row_bytes(t, dv) * last)) {
+        k((size_t)kv_head_bytes(t, dk)),
+        v((size_t)kv_head_bytes(t, dv)) {
     for (size_t i = 0; i < q.bytes() / 4; i++)
       q.as<float>()[i] = sample_float(rng, special && rng.below(50) == 0 ? 3 : 0);
-    fill(rng, k.as<uint8_t>(), dk, special);
-    fill(rng, v.as<uint8_t>(), dv, special);
+    fill(rng, k.as<uint8_t>(), k_rows, true, special);
+    fill(rng, v.as<uint8_t>(), v_rows, false, special);
   }
 
   // Causal rows see one key more than the row before; otherwise anything, also disjoint.
@@ -47,15 +52,30 @@ struct Case {
     return end;
   }
 
-  void fill(SampleRng& rng, uint8_t* out, int32_t dim, bool special) {
+  void fill(SampleRng& rng, uint8_t* head, std::vector<uint8_t>& rows, bool keys, bool special) {
+    const int32_t dim = keys ? piece.head_dim_k : piece.head_dim_v;
     const int64_t bytes = kv_row_bytes(type, dim);
     const int block = type == KV_Q8_0 ? 34 : type == KV_Q4_0 ? 18 : 2;
-    for (int64_t i = 0; i < bytes * last; i++) out[i] = (uint8_t)(rng.next() >> 32);
-    for (int64_t i = 0; i < bytes * last; i += block) {
-      if (special && rng.below(500) == 0) continue;  // whatever half the random bytes are
-      const float scale = type == KV_Q8_0 ? 0.02f : type == KV_Q4_0 ? 0.3f : 2.0f;
-      kv_put_u16(out + i, float_to_half(rng.uniform() * scale));
+    rows.resize((size_t)(kPagePositions * bytes));
+    for (int32_t j = 0; j < kPagePositions; j++) {
+      uint8_t* row = rows.data() + j * bytes;
+      for (int64_t i = 0; i < bytes; i++) row[i] = (uint8_t)(rng.next() >> 32);
+      for (int64_t i = 0; i < bytes && j < last; i += block) {
+        if (special && rng.below(500) == 0) continue;  // whatever half the random bytes are
+        const float scale = type == KV_Q8_0 ? 0.02f : type == KV_Q4_0 ? 0.3f : 2.0f;
+        kv_put_u16(row + i, float_to_half(rng.uniform() * scale));
+      }
+      (keys ? kv_place_key : kv_place_value)(type, row, head, j, dim);
     }
+  }
+
+  // Query row r and those after it, from head h on, quantized by scalar where the keys are.
+  Acts queries(const Kernels& scalar, int32_t r, int32_t h, int32_t n) {
+    static Guarded memory(32 * (32 * kMaxHeadDim * 5 / 4 + 64) & ~(size_t)4095);
+    const float* x = q.as<float>() + r * stride + (int64_t)h * piece.head_dim_k;
+    const int32_t cols = (heads - h) * piece.head_dim_k;
+    if (type == KV_F16) return Acts{ACTS_F32, n, cols, x, nullptr, nullptr, nullptr, stride, 0, 0, 0};
+    return quantize_queries(scalar, x, stride, n, cols, memory.as<void>());
   }
 
   int64_t results() const { return (int64_t)rows * heads; }
@@ -75,17 +95,17 @@ void* scratch() {
   return memory.as<void>();
 }
 
-void run_piece(const Kernels& kernels, const Case& c, Result& out) {
+void run_piece(const Kernels& scalar, const Kernels& kernels, Case& c, Result& out) {
   // Stale scratch must not matter.
   memset(scratch(), 0xFF, kScratchBytes);
-  kernels.attn_piece[c.type](&c.piece, const_cast<Case&>(c).q.as<float>(), c.stride, c.rows, c.heads,
-                             const_cast<Case&>(c).k.as<void>(), const_cast<Case&>(c).v.as<void>(), c.k0, c.k1,
+  const Acts q = c.queries(scalar, 0, 0, c.rows);
+  kernels.attn_piece[c.type](&c.piece, &q, c.rows, c.heads, c.k.as<void>(), c.v.as<void>(), c.k0, c.k1, nullptr,
                              out.m.as<float>(), out.l.as<float>(), out.o.as<float>(), scratch());
 }
 
 void same_bits(Report& r, const Isas& isas, Case& c) {
   Result want(c);
-  run_piece(*isas.scalar, c, want);
+  run_piece(*isas.scalar, *isas.scalar, c, want);
   const int64_t n = c.results(), dv = c.piece.head_dim_v;
   char what[96];
   snprintf(what, sizeof what, "attn %s dk=%d dv=%d rows=%d heads=%d last=%d", kTypeNames[c.type], c.piece.head_dim_k,
@@ -93,7 +113,7 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
   for (int i = 0; i < isas.count; i++) {
     const Kernels& k = *isas.others[i];
     Result got(c);
-    run_piece(k, c, got);
+    run_piece(*isas.scalar, k, c, got);
     r.same(got.m.as<float>(), want.m.as<float>(), n, what, k.isa, n);
     r.same(got.l.as<float>(), want.l.as<float>(), n, what, k.isa, n);
     r.same(got.o.as<float>(), want.o.as<float>(), n * dv, what, k.isa, n);
@@ -101,8 +121,8 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
     // The last (row, head) alone.
     float m, l, *o = (float*)malloc((size_t)dv * 4);
     const int32_t row = c.rows - 1, head = c.heads - 1;
-    const float* q = c.q.as<float>() + row * c.stride + (int64_t)head * c.piece.head_dim_k;
-    k.attn_piece[c.type](&c.piece, q, c.stride, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, &m, &l, o,
+    const Acts q = c.queries(*isas.scalar, row, head, 1);
+    k.attn_piece[c.type](&c.piece, &q, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, nullptr, &m, &l, o,
                          scratch());
     r.same(&m, want.m.as<float>() + n - 1, 1, what, "alone", 1);
     r.same(&l, want.l.as<float>() + n - 1, 1, what, "alone", 1);
@@ -111,32 +131,34 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
   }
 }
 
-// Scalar against double. A score is off by at most delta = (dk / 32 + 8) 2^-24 sum |q k| scale (32 chains, a tree of 5,
-// the product with scale), plus 5 ULP of a capped score; a weight then by 2 delta relative, an fma chain adds one
+// Scalar against double, quantized queries as they are. A score is off by at most delta = (dk / 4 + 8) 2^-24 sum |q k| scale
+// (4 chains, their sum, the product with scale; or an exact sum a block, its scale, a chain), plus 5 ULP of a capped score; a weight then by 2 delta relative, an fma chain adds one
 // rounding per key.
 void meaning(Report& r, const Kernels& scalar, Case& c) {
   Result got(c);
-  run_piece(scalar, c, got);
+  run_piece(scalar, scalar, c, got);
   const int32_t dk = c.piece.head_dim_k, dv = c.piece.head_dim_v;
   void (*decode)(const uint8_t*, float*, int32_t) =
       c.type == KV_F16 ? kv_decode_f16 : c.type == KV_Q8_0 ? kv_decode_q8_0 : kv_decode_q4_0;
   float *k = (float*)malloc((size_t)dk * c.last * 4), *v = (float*)malloc((size_t)dv * c.last * 4);
   for (int32_t j = 0; j < c.last; j++) {
-    decode(c.k.as<uint8_t>() + j * kv_row_bytes(c.type, dk), k + (int64_t)j * dk, dk);
-    decode(c.v.as<uint8_t>() + j * kv_row_bytes(c.type, dv), v + (int64_t)j * dv, dv);
+    decode(c.k_rows.data() + j * kv_row_bytes(c.type, dk), k + (int64_t)j * dk, dk);
+    decode(c.v_rows.data() + j * kv_row_bytes(c.type, dv), v + (int64_t)j * dv, dv);
   }
   for (int64_t i = 0; i < c.results(); i++) {
     const int32_t row = (int32_t)(i / c.heads), head = (int32_t)(i % c.heads), n = c.k1[row] - c.k0[row];
-    const float* q = c.q.as<float>() + row * c.stride + (int64_t)head * dk;
+    const Acts acts = c.queries(scalar, row, head, 1);
+    std::vector<float> q(acts.f32, acts.f32 + dk);
+    for (int32_t d = 0; d < dk && c.type != KV_F16; d++) q[(size_t)d] = acts.d[d / 32] * (float)acts.q[d];
     double s[kPagePositions], delta = 0, top = -INFINITY, total = 0;
     for (int32_t j = c.k0[row]; j < c.k1[row]; j++) {
       double dot = 0, size = 0;
       for (int32_t d = 0; d < dk; d++) {
-        dot += (double)q[d] * k[(int64_t)j * dk + d];
-        size += fabs((double)q[d] * k[(int64_t)j * dk + d]);
+        dot += (double)q[(size_t)d] * k[(int64_t)j * dk + d];
+        size += fabs((double)q[(size_t)d] * k[(int64_t)j * dk + d]);
       }
       s[j] = dot * c.piece.scale;
-      delta = fmax(delta, size * c.piece.scale * (dk / 32 + 8) * 0x1p-24);
+      delta = fmax(delta, size * c.piece.scale * (dk / 4 + 8) * 0x1p-24);
       if (c.piece.softcap > 0) s[j] = c.piece.softcap * tanh(s[j] / c.piece.softcap);
       top = fmax(top, s[j]);
     }
@@ -212,6 +234,27 @@ void stores(Report& r, SampleRng& rng, const Isas& isas, KvType type, int32_t di
   free(back);
 }
 
+void folds(Report& r, SampleRng& rng, const Isas& isas, int32_t n, int32_t dim, int temper) {
+  const size_t floats = (size_t)n * (2 + dim);
+  Guarded piece(floats * 4), sums(floats * 4), got(floats * 4);
+  for (size_t i = 0; i < floats; i++) {
+    piece.as<float>()[i] = sample_float(rng, temper);
+    sums.as<float>()[i] = sample_float(rng, temper);
+  }
+  std::vector<float> want(sums.as<float>(), sums.as<float>() + floats);
+  const auto fold = [&](const Kernels& k, float* to) {
+    const float* p = piece.as<float>();
+    k.attn_fold(p, p + n, p + 2 * n, n, dim, to, to + n, to + 2 * n);
+  };
+  fold(*isas.scalar, want.data());
+  for (int i = 0; i < isas.count; i++) {
+    memcpy(got.as<void>(), sums.as<void>(), floats * 4);
+    fold(*isas.others[i], got.as<float>());
+    r.same(got.as<float>(), want.data(), (int64_t)floats, "attn_fold", isas.others[i]->isa, (int64_t)floats);
+    r.check(got.intact(), "attn_fold %s wrote in front", isas.others[i]->isa);
+  }
+}
+
 int run(int argc, char** argv) {
   Report r("attention_test", argc, argv);
   const Isas isas;
@@ -220,6 +263,8 @@ int run(int argc, char** argv) {
   const int32_t dims[] = {1,  2,  3,  5,  7,  8,   15,  16,  17,  31,  32,  33,
                           63, 64, 65, 80, 96, 127, 128, 129, 160, 192, 256, 257};
   const int32_t shapes[][2] = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 7}, {1, 8}, {2, 1}, {3, 5}, {4, 3}, {8, 4}, {16, 6}};
+  for (const int32_t n : {1, 3, 4, 8, 17, 64})
+    for (int temper = 0; temper < kTempers; temper++) folds(r, rng, isas, n, dims[rng.below(24)], temper);
   for (int t = 0; t < KV_TYPES; t++) {
     for (const int32_t d : dims) {
       if (t != KV_F16 && d % 32 != 0) continue;

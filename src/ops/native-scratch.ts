@@ -53,11 +53,12 @@ export function nativeScratchBytes(record: PaperRecord, threads: number): number
     for (const kind of kindsByCols.get(x.cols) ?? []) growActs(buffers, "acts", x.rows, x.cols, kind);
   perThread(4 * Math.max(4096, 128 * rows));
 
+  const headDimK = Math.max(0, ...record.pools.map((p) => p.headDimK));
   const headDimV = Math.max(0, ...record.pools.map((p) => p.headDimV));
   if (headDimV > 0) {
     const pieceBytes = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
     buffers.grow("blocks", rows * blockBytes);
-    perThread(2 * pieceBytes);
+    perThread(3 * pieceBytes + attentionQueries * (headDimK + 64 + Math.floor(headDimK / 4)));
     if (threads > 1) buffers.grow("pieces", Math.max(attentionPiecesBytes, 8 * threads * pieceBytes));
   }
   growExperts(buffers, record);

@@ -175,6 +175,9 @@ const attentionCases: AttentionCase[] = [
   { type: "q8_0", positions: 300, window: 0, heads: 8, kvHeads: 1, dim: 32, sinks: true, softcap: 20 },
   { type: "q4_0", positions: 300, window: 37, heads: 2, kvHeads: 1, dim: 64, sinks: false, softcap: 0 },
   { type: "f16", positions: 259, window: 256, heads: 66, kvHeads: 1, dim: 8, sinks: false, softcap: 0 },
+  // Three spans of 1,024 positions, whole and behind a window that begins within one.
+  { type: "f16", positions: 2100, window: 0, heads: 2, kvHeads: 1, dim: 8, sinks: true, softcap: 0 },
+  { type: "q8_0", positions: 2100, window: 1100, heads: 1, kvHeads: 1, dim: 32, sinks: false, softcap: 0 },
 ];
 for (const c of attentionCases) {
   const name = `${c.type}, ${c.heads}/${c.kvHeads} heads of ${c.dim}, window ${c.window}${c.sinks ? ", sinks" : ""}`;

@@ -26,7 +26,7 @@ export interface PaperRecord {
   readonly vectors: readonly Vector[];
   readonly matrices: readonly Matrix[];
   readonly ropes: readonly { readonly pairs: number; readonly maxRows: number }[];
-  readonly pools: readonly (KvPool & { readonly headDimV: number })[];
+  readonly pools: readonly (KvPool & { readonly headDimK: number; readonly headDimV: number })[];
 }
 
 /** Bytes of one position of one head.  @throws OPTION_INVALID when the type needs whole blocks of 32 */
@@ -52,7 +52,7 @@ export class PaperOps implements Ops {
     vectors: [] as Vector[],
     matrices: [] as Matrix[],
     ropes: [] as { pairs: number; maxRows: number }[],
-    pools: [] as (KvPool & { headDimV: number })[],
+    pools: [] as (KvPool & { headDimK: number; headDimV: number })[],
   } satisfies PaperRecord;
   #ids = 0;
   /** Ones by length, shared: biases of many experts would be hundreds of megabytes. */
@@ -86,14 +86,16 @@ export class PaperOps implements Ops {
   }
   kvPool(spec: KvPoolSpec): KvPool {
     let position = 0;
-    let headDimV = 0;
+    let [headDimK, headDimV] = [0, 0];
     for (const layer of spec.layers) {
       position += layer.kvHeads * (kvHeadBytes(spec.type, layer.headDimK) + kvHeadBytes(spec.type, layer.headDimV));
+      headDimK = Math.max(headDimK, layer.headDimK);
       headDimV = Math.max(headDimV, layer.headDimV);
     }
     const pageBytes = position * pagePositions;
     const { pages } = spec;
-    return this.#keep(this.record.pools, { id: ++this.#ids, pages, layers: spec.layers.length, pageBytes, headDimV });
+    const layers = spec.layers.length;
+    return this.#keep(this.record.pools, { id: ++this.#ids, pages, layers, pageBytes, headDimK, headDimV });
   }
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     this.record.ropes.push({ pairs: spec.frequencies.length, maxRows });

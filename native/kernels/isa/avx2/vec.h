@@ -16,7 +16,7 @@ struct V {
   typedef __m256 F;
   static constexpr int W = 8;
   // Attention's register tiles: 8 sums, 4 operands, a broadcast. 12 sums (4 queries x 3) were slower.
-  static constexpr int tile_queries = 2, accumulators = 8;
+  static constexpr int tile_queries = 2, accumulators = 8, key_queries = 4, key_vectors = 1;
   // Otherwise GCC reloads the operand for every query, and two loads a cycle become the limit.
   static F in_register(F v) {
     __asm__("" : "+x"(v));
@@ -104,25 +104,34 @@ struct V {
     *hi = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(b, 4), eight));
   }
 
-  // a[i] holds partials p[0..8) of score i; result lane i = the rest of its tree. Each level adds halves of two scores
-  // at once; the input order below is what makes the lanes come out in order.
-  static F reduce(const F* a) {
-    F x[4], y[2];
-    for (int e = 0; e < 4; e++)
-      x[e] = add(_mm256_permute2f128_ps(a[e], a[4 + e], 0x20), _mm256_permute2f128_ps(a[e], a[4 + e], 0x31));
-    for (int e = 0; e < 2; e++)
-      y[e] = add(_mm256_shuffle_ps(x[2 * e], x[2 * e + 1], 0x44), _mm256_shuffle_ps(x[2 * e], x[2 * e + 1], 0xEE));
-    return add(_mm256_shuffle_ps(y[0], y[1], 0x88), _mm256_shuffle_ps(y[0], y[1], 0xDD));
+  // Codes of keys times those of a query. VPMADDUBSW takes one unsigned side: the size of a code, whose sign the other gets;
+  // its sums of two stay below 2^15 (codes of queries are at least -127).
+  typedef __m256i I;
+  struct Codes {
+    __m256i size, code;
+  };
+  static constexpr int code_bias = 0;
+  static I int_set(int32_t x) { return _mm256_set1_epi32(x); }
+  static F to_float(I v) { return _mm256_cvtepi32_ps(v); }
+  static Codes codes_load(const uint8_t* p) {
+    const __m256i v = _mm256_loadu_si256((const __m256i*)p);
+    return {_mm256_abs_epi8(v), v};
   }
-  template <int QN>
-  static void scatter(F v, float* const* out) {
-    if constexpr (QN == 1) {
-      store(out[0], v);
-    } else {
-      _mm_storeu_ps(out[0], _mm256_castps256_ps128(v));
-      _mm_storeu_ps(out[1], _mm256_extractf128_ps(v, 1));
-    }
+  static void nibbles_split(const uint8_t* p, Codes* low, Codes* high) {
+    const __m256i b = _mm256_loadu_si256((const __m256i*)p), mask = _mm256_set1_epi8(15);
+    low->size = _mm256_and_si256(b, mask);
+    high->size = _mm256_and_si256(_mm256_srli_epi16(b, 4), mask);
   }
+  static __m256i four(const int8_t* q) {
+    int32_t x;
+    __builtin_memcpy(&x, q, 4);
+    return _mm256_set1_epi32(x);
+  }
+  static I dot_four(I acc, __m256i size, __m256i q) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(size, q), _mm256_set1_epi16(1)));
+  }
+  static I dot_codes(I acc, Codes k, const int8_t* q) { return dot_four(acc, k.size, _mm256_sign_epi8(four(q), k.code)); }
+  static I dot_nibbles(I acc, Codes k, const int8_t* q) { return dot_four(acc, k.size, four(q)); }
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Attention kernels for AVX-512: body/attention.inl over this ISA's vocabulary.
 #include "vec.h"
 
-#define HW_ATTENTION_BY_KEYS
 #include "../../body/attention.inl"
 
 namespace hw {

@@ -13,8 +13,8 @@ namespace {
 struct V {
   typedef __m512 F;
   static constexpr int W = 16;
-  static constexpr int tile_queries = 4, accumulators = 16;  // attention's register tiles
-    static constexpr int key_queries = 4, key_vectors = 2;     // and its tiles of many queries
+  static constexpr int tile_queries = 4, accumulators = 16;  // attention: queries and sums of a tile of values
+  static constexpr int key_queries = 4, key_vectors = 2;     // scores: queries and vectors of keys of a tile
   static F in_register(F v) { return v; }
 
   static int64_t clamp(int64_t n) { return n < 0 ? 0 : n > 16 ? 16 : n; }
@@ -89,51 +89,26 @@ struct V {
     *hi = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(b, 4), eight));
   }
 
-  // a[i] holds partials p[0..16) of score i; result lane i = the rest of its tree. Each level adds halves of two scores
-  // at once; the input order below is what makes the lanes come out in order.
-  static F reduce(const F* a) {
-    F x[4], y[2];
-    for (int e = 0; e < 4; e++) {
-      const F u = add(_mm512_shuffle_f32x4(a[e], a[4 + e], 0x44), _mm512_shuffle_f32x4(a[e], a[4 + e], 0xEE));
-      const F v = add(_mm512_shuffle_f32x4(a[8 + e], a[12 + e], 0x44), _mm512_shuffle_f32x4(a[8 + e], a[12 + e], 0xEE));
-      x[e] = add(_mm512_shuffle_f32x4(u, v, 0x88), _mm512_shuffle_f32x4(u, v, 0xDD));
-    }
-    for (int e = 0; e < 2; e++)
-      y[e] = add(_mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0x44), _mm512_shuffle_ps(x[2 * e], x[2 * e + 1], 0xEE));
-    return add(_mm512_shuffle_ps(y[0], y[1], 0x88), _mm512_shuffle_ps(y[0], y[1], 0xDD));
+  // Codes of keys times those of a query.
+  typedef __m512i I;
+  typedef __m512i Codes;
+  static constexpr int code_bias = 128;
+  static I int_set(int32_t x) { return _mm512_set1_epi32(x); }
+  static F to_float(I v) { return _mm512_cvtepi32_ps(v); }
+  static Codes codes_load(const uint8_t* p) {
+    return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8((char)0x80));
   }
-  static void transpose(F* r) {
-    F a[16], b[16];
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) {
-      a[i] = _mm512_unpacklo_ps(r[i], r[i + 1]), a[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-      a[i + 2] = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), a[i + 3] = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-      b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44), b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
-      b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44), b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
-    }
-    // b[4 g + c] holds columns c, c + 4, c + 8, c + 12 of rows 4 g ...: quarters are 4 x 4 matrices of vectors now.
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-      const F lo = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88), hi = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
-      const F lo2 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xDD), hi2 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xDD);
-      r[c] = _mm512_shuffle_f32x4(lo, hi, 0x88), r[8 + c] = _mm512_shuffle_f32x4(lo, hi, 0xDD);
-      r[4 + c] = _mm512_shuffle_f32x4(lo2, hi2, 0x88), r[12 + c] = _mm512_shuffle_f32x4(lo2, hi2, 0xDD);
-    }
+  static void nibbles_split(const uint8_t* p, Codes* low, Codes* high) {
+    const __m512i b = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
+    *low = _mm512_and_si512(b, mask);
+    *high = _mm512_and_si512(_mm512_srli_epi16(b, 4), mask);
   }
-  template <int QN>
-  static void scatter(F v, float* const* out) {
-    if constexpr (QN == 1) {
-      store(out[0], v);
-    } else if constexpr (QN == 2) {
-      _mm256_storeu_ps(out[0], _mm512_castps512_ps256(v));
-      _mm256_storeu_ps(out[1], _mm512_extractf32x8_ps(v, 1));
-    } else {
-      _mm_storeu_ps(out[0], _mm512_castps512_ps128(v));
-      _mm_storeu_ps(out[1], _mm512_extractf32x4_ps(v, 1));
-      _mm_storeu_ps(out[2], _mm512_extractf32x4_ps(v, 2));
-      _mm_storeu_ps(out[3], _mm512_extractf32x4_ps(v, 3));
-    }
+  static I dot_codes(I acc, Codes k, const int8_t* q) {
+    int32_t four;
+    __builtin_memcpy(&four, q, 4);
+    return _mm512_dpbusd_epi32(acc, k, _mm512_set1_epi32(four));
   }
+  static I dot_nibbles(I acc, Codes k, const int8_t* q) { return dot_codes(acc, k, q); }
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ struct Floats8 {
 struct V {
   typedef Floats8 F;
   static constexpr int W = 8;
-  static constexpr int tile_queries = 2, accumulators = 8;  // attention's register tiles
+  static constexpr int tile_queries = 2, accumulators = 8, key_queries = 4, key_vectors = 1;  // attention's register tiles
   static F in_register(F v) {
     __asm__("" : "+w"(v.lo), "+w"(v.hi));
     return v;
@@ -137,27 +137,29 @@ struct V {
     *hi = to_floats(vsubl_s8(vreinterpret_s8_u8(vshr_n_u8(b, 4)), eight));
   }
 
-  // a[i] holds partials p[0..8) of score i; result lane i = the rest of its tree. Each level adds halves of two scores
-  // at once.
-  static float32x4_t reduce4(const F* a) {
-    float64x2_t x[4];
-    for (int i = 0; i < 4; i++) x[i] = vreinterpretq_f64_f32(vaddq_f32(a[i].lo, a[i].hi));
-    const auto pair = [](float64x2_t u, float64x2_t v) {
-      return vaddq_f32(vreinterpretq_f32_f64(vzip1q_f64(u, v)), vreinterpretq_f32_f64(vzip2q_f64(u, v)));
-    };
-    const float32x4_t y0 = pair(x[0], x[1]), y1 = pair(x[2], x[3]);
-    return vaddq_f32(vuzp1q_f32(y0, y1), vuzp2q_f32(y0, y1));
+  // Codes of keys times those of a query.
+  struct I {
+    int32x4_t lo, hi;
+  };
+  struct Codes {
+    int8x16_t lo, hi;
+  };
+  static constexpr int code_bias = 0;
+  static I int_set(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
+  static F to_float(I v) { return {vcvtq_f32_s32(v.lo), vcvtq_f32_s32(v.hi)}; }
+  static Codes codes_load(const uint8_t* p) { return {vld1q_s8((const int8_t*)p), vld1q_s8((const int8_t*)p + 16)}; }
+  static void nibbles_split(const uint8_t* p, Codes* low, Codes* high) {
+    const uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 16), mask = vdupq_n_u8(15);
+    *low = {vreinterpretq_s8_u8(vandq_u8(a, mask)), vreinterpretq_s8_u8(vandq_u8(b, mask))};
+    *high = {vreinterpretq_s8_u8(vshrq_n_u8(a, 4)), vreinterpretq_s8_u8(vshrq_n_u8(b, 4))};
   }
-  static F reduce(const F* a) { return {reduce4(a), reduce4(a + 4)}; }
-  template <int QN>
-  static void scatter(F v, float* const* out) {
-    if constexpr (QN == 1) {
-      store(out[0], v);
-    } else {
-      vst1q_f32(out[0], v.lo);
-      vst1q_f32(out[1], v.hi);
-    }
+  static I dot_codes(I acc, Codes k, const int8_t* q) {
+    int32_t four;
+    __builtin_memcpy(&four, q, 4);
+    const int8x16_t all = vreinterpretq_s8_s32(vdupq_n_s32(four));
+    return {vdotq_s32(acc.lo, k.lo, all), vdotq_s32(acc.hi, k.hi, all)};
   }
+  static I dot_nibbles(I acc, Codes k, const int8_t* q) { return dot_codes(acc, k, q); }
 };
 
 }  // namespace

@@ -1,0 +1,174 @@
+// Scores, part of attention.inl: tiles of queries x vectors of keys. Lanes are keys, as they lie side by side in the page, so
+// no sum crosses lanes. Takes from vec.h
+//   key_queries, key_vectors  queries of a tile and its vectors of keys
+//   I, int_set, to_float      W int32 lanes
+//   Codes                     four codes each of W keys: codes_load signed bytes, nibbles_split half bytes, values i and 16 + i
+//   dot_codes, dot_nibbles    acc + the four products of each lane with the query's codes at q. A signed code k counts as
+//                             k + code_bias, which the caller takes back: where the instruction wants unsigned ones
+
+// Keys of the vector that begins at `position`: halves of a page, or the same places among decoded floats.
+struct HalfKeys {
+  const uint8_t* p;
+  static HalfKeys from(const uint8_t* head, int32_t dim, int32_t position) {
+    return {head + ((int64_t)(position & ~15) * dim + position % 16) * 2};
+  }
+  F load(int32_t d) const { return V::half_load(p + d * 2 * kKeyGroup); }
+};
+struct FloatKeys {
+  const float* p;
+  static FloatKeys from(const float* head, int32_t dim, int32_t position) {
+    return {head + (int64_t)(position & ~15) * dim + position % 16};
+  }
+  F load(int32_t d) const { return V::load(p + d * kKeyGroup); }
+};
+
+// a[n * KV + v] += values [d0, d0 + count) of the product of q[n] and keys v, b the same `apart` further. Two partials at
+// a time: the chains of one are too few to hide the latency of a multiply-add.
+template <int PN, int QN, int KV, class Keys>
+inline __attribute__((always_inline)) void dot_values(const float* const* q, const Keys* keys, int32_t d0, int32_t count,
+                                                      int32_t apart, F* a, F* b, Fetch& fetch) {
+  for (int32_t c = d0; c < d0 + count; c++) {
+    HW_UNROLL for (int p = 0; p < PN; p++) {
+      const int32_t d = p == 0 ? c : c + apart;
+      F* const to = p == 0 ? a : b;
+      fetch.step();
+      F kv[KV];
+      HW_UNROLL for (int v = 0; v < KV; v++) kv[v] = QN == 1 ? keys[v].load(d) : V::in_register(keys[v].load(d));
+      HW_UNROLL for (int n = 0; n < QN; n++) {
+        const F qv = V::set(q[n][d]);
+        HW_UNROLL for (int v = 0; v < KV; v++) to[n * KV + v] = V::fma(kv[v], qv, to[n * KV + v]);
+      }
+    }
+  }
+}
+
+// out[n * KV + v] = the sum of two partials of dot(q[n], keys v), over [d0, d0 + each) and `each` values from there, as far as
+// there are so many.
+template <int QN, int KV, class Keys>
+inline __attribute__((always_inline)) void dot_pair(const float* const* q, const Keys* keys, int32_t d0, int32_t each,
+                                                    int32_t dim, F* out, Fetch& fetch) {
+  Fetch ahead = fetch;
+  F a[QN * KV], b[QN * KV];
+  HW_UNROLL for (int i = 0; i < QN * KV; i++) a[i] = b[i] = V::zero();
+  const int32_t first = d0 + each < dim ? each : dim - d0, second = dim - d0 - first < each ? dim - d0 - first : each;
+  dot_values<2, QN, KV>(q, keys, d0, second, each, a, b, ahead);
+  dot_values<1, QN, KV>(q, keys, d0 + second, first - second, 0, a, b, ahead);
+  HW_UNROLL for (int i = 0; i < QN * KV; i++) out[i] = V::add(a[i], b[i]);
+  fetch = ahead;
+}
+
+// Scores of QN queries at KV * W positions from j; `keys` holds them.
+template <int QN, int KV, class Keys>
+inline void score_floats(const Query* x, const Keys* keys, int32_t j, int32_t dim, Fetch& fetch) {
+  const float* q[QN];
+  F a[QN * KV], b[QN * KV];
+  HW_UNROLL for (int n = 0; n < QN; n++) q[n] = x[n].q;
+  const int32_t each = (dim + 3) / 4;
+  dot_pair<QN, KV>(q, keys, 0, each, dim, a, fetch);
+  dot_pair<QN, KV>(q, keys, 2 * each < dim ? 2 * each : dim, each, dim, b, fetch);
+  HW_UNROLL for (int n = 0; n < QN; n++)
+    HW_UNROLL for (int v = 0; v < KV; v++) V::store(x[n].s + j + v * W, V::add(a[n * KV + v], b[n * KV + v]));
+}
+
+// The same for the codes of a q8_0 or q4_0 page.
+template <KvType T, int QN, int KV>
+inline void score_codes(const Query* x, const uint8_t* head, int32_t j, int32_t dim, Fetch& fetch) {
+  constexpr int steps = T == KV_Q8_0 ? 8 : 4, bias = T == KV_Q8_0 ? V::code_bias : 8;
+  const uint8_t* codes[KV];
+  HW_UNROLL for (int v = 0; v < KV; v++)
+    codes[v] = kv_key_group(T, head, dim, (j + v * W) & ~15) + (j + v * W) % 16 * 4;
+  F score[QN * KV];
+  HW_UNROLL for (int i = 0; i < QN * KV; i++) score[i] = V::zero();
+  const int8_t* q[QN];
+  HW_UNROLL for (int n = 0; n < QN; n++) q[n] = x[n].codes;
+  for (int32_t b = 0; b < dim / 32; b++) {
+    typename V::I sum[QN * KV];
+    HW_UNROLL for (int n = 0; n < QN; n++) {
+      const int32_t start = bias == 0 ? 0 : -bias * (x[n].sums[2 * b] + x[n].sums[2 * b + 1]);
+      HW_UNROLL for (int v = 0; v < KV; v++) sum[n * KV + v] = V::int_set(start);
+    }
+    HW_UNROLL for (int i = 0; i < steps; i++) {
+      HW_UNROLL for (int v = 0; v < KV; v++) {
+        const uint8_t* at = codes[v] + (b * steps + i) * 4 * kKeyGroup;
+        fetch.step();
+        if constexpr (T == KV_Q8_0) {
+          const typename V::Codes k = V::codes_load(at);
+          HW_UNROLL for (int n = 0; n < QN; n++)
+            sum[n * KV + v] = V::dot_codes(sum[n * KV + v], k, q[n] + 32 * b + 4 * i);
+        } else {
+          typename V::Codes low, high;
+          V::nibbles_split(at, &low, &high);
+          HW_UNROLL for (int n = 0; n < QN; n++) {
+            const typename V::I half = V::dot_nibbles(sum[n * KV + v], low, q[n] + 32 * b + 4 * i);
+            sum[n * KV + v] = V::dot_nibbles(half, high, q[n] + 32 * b + 16 + 4 * i);
+          }
+        }
+      }
+    }
+    const uint8_t* scales = kv_scales(T, head, dim, b) + 2 * j;
+    HW_UNROLL for (int v = 0; v < KV; v++) {
+      const F d = V::half_load(scales + 2 * v * W);
+      HW_UNROLL for (int n = 0; n < QN; n++)
+        score[n * KV + v] = V::fma(V::mul(d, V::set(x[n].d[b])), V::to_float(sum[n * KV + v]), score[n * KV + v]);
+    }
+  }
+  HW_UNROLL for (int n = 0; n < QN; n++)
+    HW_UNROLL for (int v = 0; v < KV; v++) V::store(x[n].s + j + v * W, score[n * KV + v]);
+}
+
+// Scores of QN queries at positions [j0, j1) as far as one of them sees them, in whole tiles; j0 is a multiple of 32. What
+// falls outside a query's range is never read. `decoded` holds the floats from j0 on, or is null.
+template <KvType T, int QN, int KV>
+__attribute__((noinline)) void score_block(const Piece& a, const Query* x, int32_t j0, int32_t j1, const float* decoded,
+                                           Fetch& fetch) {
+  const int32_t dim = a.shape->head_dim_k;
+  int32_t lo = j1, hi = j0;
+  for (int i = 0; i < QN; i++) {
+    lo = x[i].k0 < lo ? x[i].k0 : lo;
+    hi = x[i].k1 > hi ? x[i].k1 : hi;
+  }
+  lo = lo < j0 ? j0 : lo;
+  hi = hi > j1 ? j1 : hi;
+  for (int32_t j = lo & ~(KV * W - 1); j < hi; j += KV * W) {
+    if constexpr (T != KV_F16) {
+      score_codes<T, QN, KV>(x, a.k, j, dim, fetch);
+    } else if (decoded != nullptr) {
+      FloatKeys keys[KV];
+      HW_UNROLL for (int v = 0; v < KV; v++) keys[v] = FloatKeys::from(decoded, dim, j - j0 + v * W);
+      score_floats<QN, KV>(x, keys, j, dim, fetch);
+    } else {
+      HalfKeys keys[KV];
+      HW_UNROLL for (int v = 0; v < KV; v++) keys[v] = HalfKeys::from(a.k, dim, j + v * W);
+      score_floats<QN, KV>(x, keys, j, dim, fetch);
+    }
+  }
+}
+
+template <KvType T>
+inline void score_queries(const Piece& a, const Query* x, int n, int32_t j0, int32_t j1, const float* decoded, Fetch& fetch) {
+  constexpr int QN = V::key_queries, KV = V::key_vectors, most = 32 / W;  // a tile stays within its 32 keys
+  int i = 0;
+  for (; i + QN <= n; i += QN) score_block<T, QN, KV>(a, x + i, j0, j1, decoded, fetch);
+  if (n - i == 3) score_block<T, 3, KV>(a, x + i, j0, j1, decoded, fetch);
+  if (n - i == 2) score_block<T, 2, KV>(a, x + i, j0, j1, decoded, fetch);
+  if (n - i == 1) score_block<T, 1, most>(a, x + i, j0, j1, decoded, fetch);
+}
+
+template <KvType T>
+inline void all_scores(const Piece& a, const Query* x, int n) {
+  const int32_t dim = a.shape->head_dim_k;
+  const int64_t code_bytes = kv_code_bytes(T, dim), v_bytes = kv_code_bytes(T, a.shape->head_dim_v);
+  fetch_scales<T>(a.v, a.shape->head_dim_v, a.first, a.end);
+  for (int32_t j = a.first & ~31, j1; j < a.end; j = j1) {
+    j1 = j + a.block < a.end ? j + a.block : a.end;
+    Fetch fetch = fetch_ahead(a.k, code_bytes, j, j1, a.end, a.v + a.first * v_bytes, v_bytes);
+    const float* decoded = nullptr;
+    if (T == KV_F16 && n > kPackedQueries) {
+      // Groups are whole, so what follows the first is one run of halves.
+      const int64_t values = (int64_t)((j1 - j + 15) & ~15) * dim;
+      for (int64_t i = 0; i < values; i += W) V::store(a.decoded + i, V::half_load(a.k + (j * (int64_t)dim + i) * 2));
+      decoded = a.decoded;
+    }
+    score_queries<T>(a, x, n, j, j1, decoded, fetch);
+  }
+}

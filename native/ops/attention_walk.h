@@ -1,0 +1,103 @@
+// How attention walks the pages of a sequence. A work item is (block of token rows, KV head, run of query heads). The kernel
+// computes each page of 256 positions alone; pieces are folded in ascending order, twice: the pages of a span of kSpanPages
+// (at absolute positions) into one piece, then the spans. A fold of piece p into what is there:
+//   first piece   m, l, o are the piece's
+//   then          M = max(m, mp), a = exp(m - M), b = exp(mp - M), l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M
+//   sink s        M = max(m, s), a = exp(m - M), l = l * a + exp(s - M), o = o * a
+//   at the end    out = o * (1 / l)
+// Pages that the mask hides from a row do not exist for it. When items are few (decode), threads take spans
+// and the spans of each item are folded afterwards: the same bits.
+#pragma once
+#include <string.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "kv.h"
+#include "ops.h"
+
+namespace hw {
+namespace ops {
+
+constexpr int32_t kQueries = 64;    // (token row, head) pairs of an item: what the kernels work on at a time
+constexpr int32_t kSpanPages = 4;
+constexpr int32_t kSpanPositions = kSpanPages * kPagePositions;
+
+struct Block {
+  int32_t t0, t1;              // token rows, of one sequence
+  int32_t first_page, pages;   // pages that some row sees
+  const int32_t* table;        // page ids of the sequence
+};
+
+// m, l [queries], o [queries][dim_v]
+struct Piece {
+  float *m, *l, *o;
+};
+
+inline Piece piece_at(float* memory, int64_t queries) { return Piece{memory, memory + queries, memory + 2 * queries}; }
+inline int64_t piece_floats(int64_t queries, int64_t dim_v) { return (queries * (2 + dim_v) + 15) & ~int64_t{15}; }
+
+// Scratch of a thread: three pieces of kQueries, then the item's queries as ACTS_Q8_32.
+inline int64_t walk_piece_bytes(int64_t dim_v) { return piece_floats(kQueries, dim_v) * static_cast<int64_t>(sizeof(float)); }
+inline int64_t walk_scratch_bytes(int64_t dim_k, int64_t dim_v) {
+  return 3 * walk_piece_bytes(dim_v) + kQueries * (dim_k + 64 + dim_k / 4);
+}
+
+struct Attention {
+  Host& host;
+  const Tensor& q;
+  Tensor& out;
+  const KvPool& pool;
+  const KvLayer& layer;
+  AttnPiece spec;
+  int32_t heads, window;
+  const float* sinks;
+  int32_t run_heads, runs;  // query heads of an item, items per KV head
+  const Block* blocks = nullptr;
+  int64_t items = 0;
+  std::atomic<bool> stop{false};
+
+  struct Item {
+    const Block* block;
+    int32_t kv_head, head0, heads, rows;
+    int64_t queries() const { return static_cast<int64_t>(rows) * heads; }
+  };
+
+  Item item_at(int64_t index) const {
+    int32_t group = heads / layer.heads;
+    Item item;
+    item.block = blocks + index / (layer.heads * runs);
+    int32_t rest = static_cast<int32_t>(index % (layer.heads * runs));
+    item.kv_head = rest / runs;
+    int32_t first = rest % runs * run_heads;
+    item.head0 = item.kv_head * group + first;
+    item.heads = std::min(run_heads, group - first);
+    item.rows = item.block->t1 - item.block->t0;
+    return item;
+  }
+
+  int32_t first_key(int32_t position) const {
+    return window > 0 && position >= window ? position - window + 1 : 0;
+  }
+
+  // All of an item on one thread.
+  void walk(int64_t index, int thread);
+  // Few items: spans on any thread in waves, then each item's folds.
+  void walk_split(int32_t first_span, int32_t end_span, int64_t most_queries);
+
+ private:
+  Acts queries_of(const Item& item, int thread) const;
+  const uint8_t* keys(const Item& item, int32_t page) const;
+  const uint8_t* first_keys(int64_t index) const;
+  int32_t visible(const Block& block, int32_t page, int32_t* r0, int32_t* k0, int32_t* k1) const;
+  bool span_is_first(const Item& item, int32_t span, int32_t row) const;
+  void fold(const Item& item, const Piece& from, int64_t r, int64_t base, bool first, const Piece& sums) const;
+  void fold_span(const Item& item, int32_t span, const Piece& from, const Piece& sums) const;
+  void compute_span(const Item& item, const Acts& queries, int32_t span, const uint8_t* next, const Piece& to, int thread);
+  void finish(const Item& item, const Piece& sums) const;
+  Piece thread_piece(int thread, int which) const;
+  bool stopped();
+};
+
+}  // namespace ops
+}  // namespace hw
