@@ -62,6 +62,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
              Slice<const int32_t> blocks_per_sequence) {
   Pass& pass = host.pass();
   pass.count = 0;
+  host.pool().wake();
   HW_TRY(host.check_files());
   if (count < 0 || ids.length < count || positions.length < count || sequences.length < count || sequence_count < 0) {
     return bad_argument("a row table of %d rows needs as many ids, positions and sequences", count);

@@ -69,6 +69,8 @@ void sleeps_and_wakes() {
   for (int i = 0; i < 60; i++) {
     std::vector<int> runs(7, 0);
     usleep(static_cast<useconds_t>(i % 5 * 40));
+    if (i % 2 == 1) pool->wake();
+    if (i % 6 == 1) usleep(200);  // woken for nothing: asleep again
     pool->parallel_for(7, [&](int64_t part, int) {
       if (part == 3) usleep(200);
       runs[static_cast<size_t>(part)]++;
@@ -132,7 +134,8 @@ void refuses() {
 
 // From the caller's start of a region until every thread is inside, and back. Each part waits for the others, so none
 // can be stolen. The least of many rounds, so that other programs do not show; needs as many CPUs as threads.
-void hand_over(int threads, useconds_t pause, const char* name) {
+// `ahead` microseconds before the region the workers are woken.
+void hand_over(int threads, useconds_t pause, int ahead, const char* name) {
   if (static_cast<int>(std::thread::hardware_concurrency()) < threads) return;
   const int32_t cpus[] = {0, 1, 2, 3};  // a busy machine would put both threads on one CPU
   std::unique_ptr<hw::Pool> pool(hw::Pool::open(threads, cpus, 4));
@@ -140,6 +143,12 @@ void hand_over(int threads, useconds_t pause, const char* name) {
   const int rounds = 200;
   for (int i = 0; i < rounds; i++) {
     if (pause != 0) usleep(pause);
+    if (ahead > 0) {
+      const double until = seconds() + 1e-6 * ahead;
+      pool->wake();
+      while (seconds() < until) {
+      }
+    }
     const int regions = pause != 0 ? 1 : 20;
     double start = seconds();
     for (int r = 0; r < regions; r++) {
@@ -170,8 +179,9 @@ int main() {
   pools_at_once();
   bound_threads();
   refuses();
-  hand_over(2, 0, "spinning");
-  hand_over(2, 300, "asleep");
+  hand_over(2, 0, 0, "spinning");
+  hand_over(2, 300, 0, "asleep");
+  hand_over(2, 300, 60, "woken 60 us before");
   printf(failures == 0 ? "pool: all passed\n" : "pool: %d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }

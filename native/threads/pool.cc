@@ -168,6 +168,15 @@ void Pool::run(int64_t parts, Task task, const void* context) {
   caller_sleeps_.store(false, std::memory_order_relaxed);
 }
 
+void Pool::wake() {
+  if (sleepers_.load(std::memory_order_relaxed) == 0) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    wakes_++;
+  }
+  wake_.notify_all();
+}
+
 void Pool::work(int thread) {
   uint32_t seen = 0;
   for (;;) {
@@ -193,10 +202,12 @@ bool Pool::wait_for_region(uint32_t seen) {
   auto ready = [&] {
     return epoch_of(state_.load(std::memory_order_acquire)) != seen || stop_.load(std::memory_order_relaxed);
   };
-  if (!spin(ready)) {
+  while (!spin(ready)) {
     std::unique_lock<std::mutex> lock(mutex_);
+    uint32_t wakes = wakes_;
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    while (epoch_of(state_.load(std::memory_order_seq_cst)) == seen && !stop_.load(std::memory_order_relaxed)) {
+    while (epoch_of(state_.load(std::memory_order_seq_cst)) == seen && !stop_.load(std::memory_order_relaxed) &&
+           wakes_ == wakes) {
       wake_.wait(lock);
     }
     sleepers_.fetch_sub(1, std::memory_order_seq_cst);

@@ -36,6 +36,9 @@ class Pool {
         &body);
   }
 
+  // A region follows soon: workers that sleep begin to spin. What the caller does meanwhile hides how long that takes.
+  void wake();
+
  private:
   typedef void (*Task)(const void* context, int64_t part, int thread);
   // Parts [front, back) that nobody took yet, front in the upper half. One cache line each.
@@ -67,6 +70,7 @@ class Pool {
   Claim claims_[kMaxThreads];
 
   alignas(64) std::atomic<int> sleepers_{0};
+  uint32_t wakes_ = 0;  // calls of wake that found a sleeper; under the mutex
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
