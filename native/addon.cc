@@ -38,6 +38,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),
+      bind<sum_of_exp>("sumOfExp"),
       bind<read_rate>("readRate"),
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),

@@ -51,6 +51,9 @@ Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols
 Result<double> best_logits(Slice<const float> row, const Nullable<Slice<const uint8_t>>& marks, int32_t count,
                            Slice<int32_t> ids, Slice<double> logits);
 
+// Sum of e^(logit - max), max the largest one: relative error about 1e-13.
+Result<double> sum_of_exp(Slice<const float> row, double max);
+
 // --- read_rate.cc
 Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,
                  Slice<const double> extents, Slice<double> out);

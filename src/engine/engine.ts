@@ -16,7 +16,7 @@ import type { JobEvent, JobRequest, JobResult, MemoryReport, Prompt, ScoreReques
 import type { SchedulerJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
 import { score } from "./score.js";
-import { checkIds, checkLength, Session } from "./session.js";
+import { checkIds, checkLength, type EvaluateHooks, Session } from "./session.js";
 import { Watchers } from "./watchers.js";
 
 type Emit = (event: JobEvent) => void;
@@ -168,12 +168,13 @@ export class Engine {
   private async score(session: Session, request: ScoreRequest, emit: Emit): Promise<JobResult> {
     const { vocab, passWeightBytes } = this.parts.info;
     const began = performance.now();
-    await score(session, request, vocab, emit, {
+    const hooks: EvaluateHooks = {
       onPass: (pass) => {
         const entry = ledgerEntry(pass, this.ledger.lap(), passWeightBytes);
         emit({ kind: "pass", entry, done: pass.position + pass.rows, total: request.tokens.length });
       },
-    });
+    };
+    await score(session, request, vocab, emit, hooks, this.parts.model.ops);
     return { kind: "score", computeMs: performance.now() - began };
   }
 

@@ -1,7 +1,7 @@
 /** An answer: prompt in, then a token at a time from the logits of the last row, until something ends it. */
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
-import { topLogprobs } from "../sampling/logprobs.js";
+import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
 import type { EngineParts } from "./parts.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./protocol.js";
@@ -58,6 +58,10 @@ export class GenerateTask implements Task {
     for (const id of prompt) this.chain.accept(id);
   }
 
+  private get scans(): RowScans {
+    return this.context.parts.model.ops;
+  }
+
   get reusable(): number {
     return this.next;
   }
@@ -74,7 +78,7 @@ export class GenerateTask implements Task {
   take(position: number, row: Float32Array): void {
     if (position < this.next || this.result !== undefined) return;
     if (position < this.promptTokens - 1) {
-      this.ofPrompt.push(topLogprobs(row, this.tokens[position + 1]!, this.request.promptLogprobs ?? 0));
+      this.ofPrompt.push(topLogprobs(row, this.tokens[position + 1]!, this.request.promptLogprobs ?? 0, this.scans));
       this.next = position + 1;
       return;
     }
@@ -114,7 +118,7 @@ export class GenerateTask implements Task {
     this.generated++;
     const text = this.stops.push(this.decoder.push(id));
     const logprobs: TokenLogprobs | undefined =
-      request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs);
+      request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs, this.scans);
     emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
     if (this.stops.found !== undefined) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");

@@ -2,7 +2,7 @@
 import type { KvGroupShape } from "../kv/cache.js";
 import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
-import type { BestScan } from "../sampling/candidates.js";
+import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { ModelInfo } from "./protocol.js";
 import type { ForwardModel } from "./session.js";
@@ -13,8 +13,7 @@ export interface EngineModel extends ForwardModel {
     setCancelFlag(flag: Int32Array | null): void;
     counters(): OpsCounters;
     traffic?(): WeightTraffic;
-    readonly bestLogits?: BestScan;
-  };
+  } & RowScans;
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
   close(): void;
 }

@@ -172,6 +172,8 @@ export interface NativeAddon {
    * @returns how many there are, or -1 - i when logit i is not a finite number
    */
   bestLogits(row: Float32Array, marks: Uint8Array | null, count: number, ids: Int32Array, logits: Float64Array): number;
+  /** Sum of e^(logit - max) of a row; max is its largest. Relative error about 1e-13. No host. */
+  sumOfExp(row: Float32Array, max: number): number;
   /** For tests and tools, one call each: no host. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */

@@ -57,6 +57,7 @@ const functions = {
   memoryRate: true,
   gemmRate: true,
   bestLogits: true,
+  sumOfExp: true,
   dequantize: true,
   dot: true,
 } satisfies Record<keyof NativeAddon, true>;

@@ -47,6 +47,7 @@ export class NativeOps implements Ops {
   /** Present when experts lie in slots. */
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   readonly bestLogits: NonNullable<Ops["bestLogits"]>;
+  readonly sumOfExp: NonNullable<Ops["sumOfExp"]>;
   readonly #addon: NativeAddon;
   readonly #host: number;
   readonly #weights: NativeWeights;
@@ -65,6 +66,7 @@ export class NativeOps implements Ops {
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
     this.bestLogits = addon.bestLogits;
+    this.sumOfExp = addon.sumOfExp;
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);

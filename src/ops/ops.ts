@@ -253,6 +253,8 @@ export interface Ops {
     ids: Int32Array,
     logits: Float64Array,
   ): number;
+  /** Sum of e^(logit - max) of a row of finite logits; max is the largest. Absent where JavaScript is as fast. */
+  sumOfExp?(row: Float32Array, max: number): number;
   write(x: Tensor, values: Float32Array): void;
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
   /** Copy-on-write of a page, all layers. */

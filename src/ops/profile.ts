@@ -41,6 +41,7 @@ export class ProfiledOps implements Ops {
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   declare readonly view?: NonNullable<Ops["view"]>;
   declare readonly bestLogits?: NonNullable<Ops["bestLogits"]>;
+  declare readonly sumOfExp?: NonNullable<Ops["sumOfExp"]>;
   readonly #inner: Ops;
   readonly #profiler: Profiler;
   readonly #pools = new Map<number, KvPoolSpec>();
@@ -56,6 +57,7 @@ export class ProfiledOps implements Ops {
     this.name = inner.name;
     if (inner.traffic !== undefined) this.traffic = () => inner.traffic!();
     if (inner.bestLogits !== undefined) this.bestLogits = inner.bestLogits;
+    if (inner.sumOfExp !== undefined) this.sumOfExp = inner.sumOfExp;
     if (inner.view !== undefined) this.view = (x) => inner.view!(x);
     if (inner.expectExperts !== undefined)
       this.expectExperts = (routing, n, gate) => {

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { topLogprobs } from "./logprobs.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
+import { type RowScans, topLogprobs } from "./logprobs.js";
+
+const addon = loadAddon();
+if (addon === undefined) console.error(`log-probabilities: SKIPPED with the addon's scans: ${addonStatus().reason}`);
+const everyScan: readonly RowScans[] = addon === undefined ? [{}] : [{}, addon];
 
 const rows = fc
   .array(fc.oneof(fc.integer({ min: -4, max: 4 }), fc.float({ min: -1e4, max: 1e4, noNaN: true })), {
@@ -25,22 +30,28 @@ function naive(row: Float32Array): number[] {
 
 test("log-softmax of the token and of the likeliest, in the room's order", () => {
   fc.assert(
-    fc.property(rows, fc.nat(), fc.integer({ min: -1, max: 800 }), (row, at, count) => {
-      const id = at % row.length;
-      const { logprob, top, id: same } = topLogprobs(row, id, count);
-      const expected = naive(row);
-      // 514 roundings of the sum (relative), one of the logarithm and two of the differences (of values up to 2e4).
-      const near = (a: number, b: number): void =>
-        assert.ok(Math.abs(a - b) <= 514 * 2 ** -53 + 4 * 2 ** -53 * Math.abs(b), `${a} / ${b}`);
-      assert.equal(same, id);
-      near(logprob, expected[id]!);
-      const order = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, Math.max(0, count));
-      assert.deepEqual(
-        top.map((t) => t.id),
-        order,
-      );
-      for (const t of top) near(t.logprob, expected[t.id]!);
-    }),
+    fc.property(
+      rows,
+      fc.nat(),
+      fc.integer({ min: -1, max: 800 }),
+      fc.constantFrom(...everyScan),
+      (row, at, count, scans) => {
+        const id = at % row.length;
+        const { logprob, top, id: same } = topLogprobs(row, id, count, scans);
+        const expected = naive(row);
+        // 514 roundings of the sum (relative), one of the logarithm and two of the differences (of values up to 2e4).
+        const near = (a: number, b: number): void =>
+          assert.ok(Math.abs(a - b) <= 514 * 2 ** -53 + 4 * 2 ** -53 * Math.abs(b), `${a} / ${b}`);
+        assert.equal(same, id);
+        near(logprob, expected[id]!);
+        const order = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, Math.max(0, count));
+        assert.deepEqual(
+          top.map((t) => t.id),
+          order,
+        );
+        for (const t of top) near(t.logprob, expected[t.id]!);
+      },
+    ),
   );
 });
 
