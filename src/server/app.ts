@@ -60,7 +60,7 @@ export function createApp(context: ServerContext): Hono {
   mountUi(app, context);
 
   app.notFound((c) => {
-    if (labelled.has(c.req.path)) {
+    if (known(c.req.path) !== undefined) {
       throw new HttpError(405, `${c.req.path} does not answer ${c.req.method}`, { code: "method_not_allowed" });
     }
     throw new HttpError(404, `there is no ${c.req.method} ${c.req.path.slice(0, 100)}`, { code: "unknown_url" });
@@ -83,6 +83,11 @@ const labelled = new Set([
   "/v1/embeddings",
 ]);
 
+/** Undefined: not one of them. */
+function known(path: string): string | undefined {
+  return [path, `/v1${path}`].find((each) => labelled.has(each));
+}
+
 function routeLabel(path: string): string {
-  return labelled.has(path) ? path : "other";
+  return known(path) ?? "other";
 }

@@ -45,14 +45,22 @@ describe("slow answers", { concurrency: 4 }, () => {
     const response = await postJson(chat, { ...ask, stream: true, return_progress: true });
     const job = engine.jobs[0]!;
     const total = (job.request.prompt as { tokens: Int32Array }).tokens.length;
-    const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    const read = async (what: RegExp): Promise<void> => {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        text += part.value;
+        if (what.test(text)) return;
+      }
+    };
     job.event({ kind: "queued", ahead: 3 });
-    await later(150);
+    await read(/^: queued, 3/m);
     job.event({ kind: "prompt", tokens: new Int32Array(total) });
     job.event({ kind: "pass", entry, done: 4, total });
-    await later(150);
+    await read(/^: prompt 4.*"prompt_progress"|"prompt_progress".*^: prompt 4/ms);
     quick(job);
-    const events = sseEvents(await response.text());
+    await read(/^never$/);
+    const events = sseEvents(text);
     assert.equal(events[0], ": accepted");
     assert.ok(events.some((e) => /^: queued, 3 before, \d+ s$/.test(e)));
     assert.ok(events.some((e) => e.startsWith(`: prompt 4/${total} tokens`)));

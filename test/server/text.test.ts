@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { FakeEngine, type FakeJob, plainTemplate } from "./fake-engine.js";
-import { chatModel, demoModel, type FailureBody, postJson, serveFake } from "./support.js";
+import { chatModel, demoModel, type FailureBody, postJson, serveFake, sseEvents } from "./support.js";
 
 const ask = { messages: [{ role: "user", content: "hello" }] };
 const quick = (job: FakeJob): void => {
@@ -113,6 +113,41 @@ describe("templates", { concurrency: 2 }, () => {
     assert.equal(special.tokens[0], 0);
     const wrong = (await post("/detokenize", { tokens: [5, 99_999] })) as FailureBody;
     assert.match(wrong.error.message, /99999/);
+  });
+
+  it("tells what is thought from what is said, whole, streamed, and not when asked not to", async () => {
+    const pieces = ["<thi", "nk>\n", "why", " not", "?\n</th", "ink>", "\n\n", "yes", " <", "b>"];
+    const thinker = new FakeEngine((job) => {
+      for (const piece of pieces) job.token(piece);
+      job.finish();
+    });
+    const server = await serveFake(thinker);
+    const chat = async (fields: object): Promise<string> =>
+      (await postJson(`${server.url}/v1/chat/completions`, { ...ask, ...fields })).text();
+    const messageOf = (text: string) => JSON.parse(text).choices[0].message;
+    const said = { role: "assistant", content: "yes <b>", reasoning_content: "why not?", refusal: null };
+    assert.deepEqual(messageOf(await chat({})), said);
+    assert.equal(messageOf(await chat({ reasoning_format: "none" })).content, pieces.join(""));
+    const deltas = sseEvents(await chat({ stream: true }))
+      .filter((event) => event.startsWith("data: {"))
+      .flatMap((event) => JSON.parse(event.slice(6)).choices.map((choice: { delta: object }) => choice.delta));
+    const joined = (field: string): string => deltas.map((delta) => delta[field] ?? "").join("");
+    assert.deepEqual(
+      [joined("role"), joined("reasoning_content"), joined("content")],
+      ["assistant", "why not?", "yes <b>"],
+    );
+    // A template that opens the thinking itself.
+    const opens = await chatModel(`${plainTemplate}{{ '<think>\n' }}`, "opens-thinking");
+
+    const opened = new FakeEngine(
+      (job) => {
+        for (const piece of pieces.slice(2)) job.token(piece);
+        job.finish();
+      },
+      { chatTemplate: "<think>" },
+    );
+    const second = await serveFake(opened, {}, opens);
+    assert.deepEqual(messageOf(await (await postJson(`${second.url}/v1/chat/completions`, ask)).text()), said);
   });
 
   it("says that a model has no template", async () => {

@@ -14,14 +14,17 @@ import type { ChatText } from "../text/protocol.js";
 import { validate, Warnings } from "../validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { Envelope } from "./envelope.js";
-import { answerFields, refuseUnsupported } from "./fields.js";
+import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fitting, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
+import { ReasoningSplitter, type Spoken } from "./reasoning.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
 export const messageSchema = z.looseObject({
-  role: z.string("a role is needed: system, user, assistant or tool").max(64),
+  role: z
+    .string("a role is needed: system, user, assistant or tool")
+    .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, "no usable role: write system, user, assistant or tool"),
   content: z.union([z.string(), z.array(part), z.null()], "a text, or a list of text parts").optional(),
 });
 
@@ -39,10 +42,14 @@ export const chatSchema = z.object({
   max_completion_tokens: answerFields.max_tokens,
   logprobs: z.boolean().optional(),
   top_logprobs: z.int().min(0).max(20).optional(),
+  reasoning_format: z
+    .enum(["auto", "deepseek", "none"])
+    .optional()
+    .describe("What is thought goes into `reasoning_content` (default); none: it stays in the content, with its tags."),
 });
 
 export function chatRoutes(app: Hono, context: ServerContext): void {
-  app.post("/v1/chat/completions", async (c) => {
+  app.on("POST", bothPaths("/chat/completions"), async (c) => {
     const arrived = performance.now();
     const warnings = new Warnings();
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
@@ -61,10 +68,10 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
       const { contextTokens: most } = served.info;
       const tokens = fitting(await served.text.perform({ kind: "encodeChat", chat, most }), most, "messages");
       const choices = choicesOf(c, value, served, [tokens], {
-        maxTokens: value.max_completion_tokens ?? value.max_tokens ?? -1,
+        maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
       });
-      const shape = new ChatShape(served, choices, value);
+      const shape = new ChatShape(served, choices, value, await opensThinking(served, tokens));
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
     } catch (error) {
@@ -72,6 +79,12 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
       throw error;
     }
   });
+}
+
+/** Whether the prompt ends with the tag that begins the thinking. */
+async function opensThinking({ info, text }: ServedModel, tokens: Int32Array): Promise<boolean> {
+  if (!info.chatTemplate?.includes("<think>")) return false;
+  return /<think>\s*$/.test(await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true }));
 }
 
 type ChatInput = z.output<typeof chatSchema>;
@@ -99,6 +112,8 @@ export function conversationOf(input: z.output<z.ZodObject<typeof conversationFi
 /** What became of one choice so far. */
 interface Said {
   text: string;
+  reasoning: string;
+  readonly splitter: ReasoningSplitter;
   started: boolean;
   readonly logprobs: TokenLogprobs[];
 }
@@ -111,26 +126,34 @@ class ChatShape implements AnswerShape {
   private readonly input: ChatInput;
   private readonly said: Said[];
 
-  constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatInput) {
+  constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatInput, opened: boolean) {
     this.envelope = new Envelope(kind, served, choices, input);
     this.served = served;
     this.input = input;
-    this.said = choices.map(() => ({ text: "", started: false, logprobs: [] }));
+    const off = input.reasoning_format === "none";
+    this.said = choices.map(() => {
+      const splitter = new ReasoningSplitter(opened, off);
+      return { text: "", reasoning: "", splitter, started: false, logprobs: [] };
+    });
   }
 
   chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]> {
     if (event.kind === "promptLogprobs") return [];
     const said = this.said[choice]!;
     const entry = event.kind === "token" ? event.logprobs : undefined;
+    const spoken = said.splitter.push(event.text);
     if (this.input.stream !== true) {
-      said.text += event.text;
+      said.text += spoken.content;
+      said.reasoning += spoken.reasoning;
       if (entry !== undefined) said.logprobs.push(entry);
       return [];
     }
-    if (entry === undefined) return event.text === "" ? [] : this.deltas(choice, event.text, null);
+    if (entry === undefined) {
+      return spoken.content === "" && spoken.reasoning === "" ? [] : this.deltas(choice, spoken, null);
+    }
     const pieces = piecesOf(this.served.text).of(idsOf([entry]));
-    if (!(pieces instanceof Promise)) return this.deltas(choice, event.text, chatLogprobs([entry], pieces));
-    return pieces.then((lookup) => this.deltas(choice, event.text, chatLogprobs([entry], lookup)));
+    if (!(pieces instanceof Promise)) return this.deltas(choice, spoken, chatLogprobs([entry], pieces));
+    return pieces.then((lookup) => this.deltas(choice, spoken, chatLogprobs([entry], lookup)));
   }
 
   progress(progress: Progress, elapsedMs: number): object | undefined {
@@ -138,9 +161,11 @@ class ChatShape implements AnswerShape {
   }
 
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
-    const ends = outcomes.map(({ finishReason }, index) => {
+    const ends = outcomes.flatMap(({ finishReason }, index) => {
+      const rest = this.said[index]!.splitter.flush();
+      const held = rest.content === "" && rest.reasoning === "" ? [] : this.deltas(index, rest, null);
       const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
-      return this.envelope.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }]);
+      return [...held, this.envelope.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }])];
     });
     return this.envelope.end(ends, outcomes);
   }
@@ -148,10 +173,13 @@ class ChatShape implements AnswerShape {
   async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
     const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
     const choices = outcomes.map(({ finishReason }, index) => {
-      const { text, logprobs } = this.said[index]!;
+      const { text, reasoning, splitter, logprobs } = this.said[index]!;
+      const rest = splitter.flush();
+      const thought = reasoning + rest.reasoning;
+      const thinking = thought === "" ? {} : { reasoning_content: thought };
       return {
         index,
-        message: { role: "assistant", content: text, refusal: null },
+        message: { role: "assistant", content: text + rest.content, ...thinking, refusal: null },
         logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
         finish_reason: finishReason,
       };
@@ -159,10 +187,12 @@ class ChatShape implements AnswerShape {
     return this.envelope.whole(choices, outcomes);
   }
 
-  private deltas(choice: number, content: string, logprobs: object | null): readonly object[] {
+  private deltas(choice: number, { reasoning, content }: Spoken, logprobs: object | null): readonly object[] {
     const said = this.said[choice]!;
     const role = said.started ? {} : { role: "assistant" };
     said.started = true;
-    return [this.envelope.chunk([{ index: choice, delta: { ...role, content }, logprobs, finish_reason: null }])];
+    const thinking = reasoning === "" ? {} : { reasoning_content: reasoning };
+    const delta = { ...role, ...thinking, ...((content !== "" || reasoning === "") && { content }) };
+    return [this.envelope.chunk([{ index: choice, delta, logprobs, finish_reason: null }])];
   }
 }

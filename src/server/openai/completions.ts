@@ -9,7 +9,7 @@ import type { ServedModel } from "../model-service.js";
 import { validate, Warnings } from "../validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { CompletionShape } from "./completion-shape.js";
-import { answerFields, refuseUnsupported } from "./fields.js";
+import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fitting, warnOfModel } from "./identity.js";
 
 const ids = z
@@ -43,7 +43,7 @@ export type CompletionInput = z.output<typeof completionSchema>;
 const defaultMaxTokens = 16;
 
 export function completionRoutes(app: Hono, context: ServerContext): void {
-  app.post("/v1/completions", async (c) => {
+  app.on("POST", bothPaths("/completions"), async (c) => {
     const arrived = performance.now();
     const warnings = new Warnings();
     const { value, unknown } = validate(completionSchema, await readJson(c, context.config));
@@ -60,7 +60,7 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     try {
       const tokens = await encodePrompts(prompts, served, value);
       const choices = choicesOf(c, value, served, tokens, {
-        maxTokens: value.max_tokens ?? defaultMaxTokens,
+        maxTokens: maxTokensOf(value) ?? defaultMaxTokens,
         logprobs: value.logprobs,
         promptLogprobs: value.echo === true ? value.logprobs : undefined,
       });

@@ -10,6 +10,7 @@ import { asHttpError, wrongField } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
 import { validate, Warnings } from "../validate.js";
 import { encodePrompts, promptSchema, promptsOf } from "./completions.js";
+import { bothPaths } from "./fields.js";
 import { warnOfModel } from "./identity.js";
 
 export const embeddingSchema = z.object({
@@ -27,7 +28,7 @@ const mostInputs = 2048;
 const atOnce = 8;
 
 export function embeddingRoutes(app: Hono, context: ServerContext): void {
-  app.post("/v1/embeddings", async (c) => {
+  app.on("POST", bothPaths("/embeddings"), async (c) => {
     const warnings = new Warnings();
     const { value, unknown } = validate(embeddingSchema, await readJson(c, context.config));
     warnings.unknown(unknown);

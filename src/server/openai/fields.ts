@@ -14,6 +14,7 @@ export const answerFields = {
     .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)], "a text or a list of up to 16 texts")
     .optional(),
   max_tokens: z.int().min(-1).max(most).optional().describe("-1 = until the context is full."),
+  n_predict: z.int().min(-1).max(most).optional().describe("llama.cpp's name of max_tokens."),
   ...samplingFields,
   ignore_eos: z.boolean().optional().describe("Never let the model end by itself."),
   return_progress: z.boolean().optional().describe("Streams: chunks with `prompt_progress` while the prompt is read."),
@@ -37,6 +38,15 @@ export const answerFields = {
   json_schema: z.unknown().optional(),
   modalities: z.array(z.string()).optional(),
 };
+
+/** A base URL without `/v1` is the commonest slip in setting up a client, and means the same. */
+export function bothPaths(path: string): string[] {
+  return [`/v1${path}`, path];
+}
+
+export function maxTokensOf({ max_tokens, n_predict }: AnswerFields): number | undefined {
+  return max_tokens ?? n_predict;
+}
 
 export type AnswerFields = z.output<z.ZodObject<typeof answerFields>>;
 

@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import type { ServerContext } from "../context.js";
 import { HttpError } from "../http-error.js";
+import { bothPaths } from "./fields.js";
 
 export function modelRoutes(app: Hono, { model }: ServerContext): void {
   const started = Math.floor(Date.now() / 1000);
@@ -29,8 +30,8 @@ export function modelRoutes(app: Hono, { model }: ServerContext): void {
       }),
     };
   };
-  app.get("/v1/models", (c) => c.json({ object: "list", data: [describe()] }));
-  app.get("/v1/models/:id{.+}", (c) => {
+  app.on("GET", bothPaths("/models"), (c) => c.json({ object: "list", data: [describe()] }));
+  app.on("GET", bothPaths("/models/:id{.+}"), (c) => {
     if (c.req.param("id") === model.id) return c.json(describe());
     throw new HttpError(404, `this server serves '${model.id}' only`, { param: "model", code: "model_not_found" });
   });
