@@ -5,7 +5,17 @@ import { before, describe, it } from "node:test";
 import type { RunningServer } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import * as shapes from "./shapes.js";
-import { chatModel, demoModel, needsThreads, postJson, serveFake, serveForTests, sseEvents, until } from "./support.js";
+import {
+  chatModel,
+  demoModel,
+  needsThreads,
+  postJson,
+  postRoutes,
+  serveFake,
+  serveForTests,
+  sseEvents,
+  until,
+} from "./support.js";
 
 const ask = { messages: [{ role: "user", content: "hello" }] };
 const quick = (job: FakeJob): void => {
@@ -47,15 +57,7 @@ describe("odd requests", () => {
 
   it("answers HEAD and OPTIONS on every route, with nothing computed", async () => {
     const gets = ["/", "/health", "/ready", "/metrics", "/openapi.json", "/v1/models"];
-    const posts = [
-      "/v1/chat/completions",
-      "/v1/completions",
-      "/v1/embeddings",
-      "/tokenize",
-      "/detokenize",
-      "/apply-template",
-    ];
-    for (const path of [...gets, ...posts, "/nothing"]) {
+    for (const path of [...gets, ...postRoutes, "/nothing"]) {
       const head = await fetch(server.url + path, { method: "HEAD" });
       const wanted = gets.includes(path) ? [200] : path === "/nothing" ? [404] : [405];
       assert.ok(wanted.includes(head.status), `HEAD ${path}: ${head.status}`);

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { type RunningServer, startServer } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import * as shapes from "./shapes.js";
-import { chatModel, type FailureBody, postJson, serveFake, testFolder, until } from "./support.js";
+import { chatModel, type FailureBody, postJson, postRoutes, serveFake, testFolder, until } from "./support.js";
 
 const ask = { messages: [{ role: "user", content: "hello" }] };
 
@@ -83,14 +83,7 @@ describe("who may use it", { concurrency: 2 }, () => {
         shapes.failure.parse(await answer.json());
       }
     }
-    for (const route of [
-      "/v1/chat/completions",
-      "/v1/completions",
-      "/v1/embeddings",
-      "/tokenize",
-      "/detokenize",
-      "/apply-template",
-    ]) {
+    for (const route of postRoutes) {
       assert.equal((await postJson(server.url + route, ask)).status, 401, route);
     }
     for (const authorization of ["Bearer first-key", "bearer second", `Basic ${btoa("anyone:first-key")}`]) {

@@ -38,6 +38,16 @@ export async function serveFake(
   return serveForTests({ modelPath: modelPath ?? (await chatModel()), config, openEngine, log });
 }
 
+/** Every route that wants a body. */
+export const postRoutes = [
+  "/v1/chat/completions",
+  "/v1/completions",
+  "/v1/embeddings",
+  "/tokenize",
+  "/detokenize",
+  "/apply-template",
+] as const;
+
 export function postJson(url: string, body: unknown, init: RequestInit = {}): Promise<Response> {
   const { headers, ...rest } = init;
   return fetch(url, {

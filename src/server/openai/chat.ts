@@ -17,7 +17,7 @@ import { Envelope } from "./envelope.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fitting, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
-import { ReasoningSplitter, type Spoken } from "./reasoning.js";
+import { opensThinking, ReasoningSplitter, type Spoken } from "./reasoning.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
@@ -79,12 +79,6 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
       throw error;
     }
   });
-}
-
-/** Whether the prompt ends with the tag that begins the thinking. */
-async function opensThinking({ info, text }: ServedModel, tokens: Int32Array): Promise<boolean> {
-  if (!info.chatTemplate?.includes("<think>")) return false;
-  return /<think>\s*$/.test(await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true }));
 }
 
 type ChatInput = z.output<typeof chatSchema>;

@@ -2,8 +2,16 @@
  * What a model thinks between <think> and </think> before it answers goes into `reasoning_content`, as llama.cpp, vLLM and DeepSeek have
  * it: clients show it apart and leave it out of the next request. Tags may come in pieces, so what could be one is held back.
  */
-const opening = "<think>";
-const closing = "</think>";
+import type { ServedModel } from "../model-service.js";
+import { closing, opening } from "../ui/reasoning.js";
+
+const openedLast = new RegExp(`${opening}\\s*$`);
+
+/** Whether the prompt ends with the tag that begins the thinking, as some templates have it. */
+export async function opensThinking({ info, text }: ServedModel, tokens: Int32Array): Promise<boolean> {
+  if (!info.chatTemplate?.includes(opening)) return false;
+  return openedLast.test(await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true }));
+}
 
 /** A part of an answer: thought or said. */
 export interface Spoken {

@@ -7,11 +7,10 @@ import type { ServerContext } from "../context.js";
 import { HttpError } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
 import { fitting } from "../openai/identity.js";
+import { opensThinking } from "../openai/reasoning.js";
 import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";
+import { opening } from "./reasoning.js";
 import type { ConversationSampling } from "./wire.js";
-
-/** Some templates begin the answer with it. */
-const openedThinking = /<think>\s*$/;
 
 export class ModelAnswerMaker implements AnswerMaker {
   readonly #context: ServerContext;
@@ -96,19 +95,15 @@ function expectedSeconds({ residency }: ServedModel["info"], promptTokens: numbe
   return rate === undefined ? undefined : promptTokens / rate;
 }
 
-async function promptOf(
-  { text, info }: ServedModel,
-  { messages }: AnswerRequest,
-  events: AnswerEvents,
-): Promise<Int32Array> {
+async function promptOf(served: ServedModel, { messages }: AnswerRequest, events: AnswerEvents): Promise<Int32Array> {
+  const { text, info } = served;
   const { contextTokens: most } = info;
   if (info.chatTemplate === undefined) {
     const plain = { text: plainText(messages), addSpecial: true, parseSpecial: false };
     return fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages");
   }
   const tokens = fitting(await text.perform({ kind: "encodeChat", chat: { messages }, most }), most, "messages");
-  const end = await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true });
-  if (openedThinking.test(end)) events.opened("<think>\n");
+  if (await opensThinking(served, tokens)) events.opened(`${opening}\n`);
   return tokens;
 }
 

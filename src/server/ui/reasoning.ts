@@ -1,6 +1,6 @@
 /** Thinking that a model writes before its answer, between <think> and </think>. Pure, and used by the page as well. */
-const opening = "<think>";
-const closing = "</think>";
+export const opening = "<think>";
+export const closing = "</think>";
 
 export interface SplitAnswer {
   readonly thinking: string | undefined;
