@@ -92,9 +92,6 @@ struct V {
     half_store(b, v);
     for (int64_t i = 0; i < 2 * n; i++) p[i] = b[i];
   }
-  static F half_all(const uint8_t* p) {
-    return _mm256_cvtph_ps(_mm_set1_epi16((int16_t)(uint16_t)(p[0] | p[1] << 8)));
-  }
   static F i8_load(const uint8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
   }

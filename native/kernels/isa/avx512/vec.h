@@ -77,9 +77,6 @@ struct V {
   static void half_store_n(uint8_t* p, F v, int64_t n) {
     _mm256_mask_storeu_epi16(p, mask_n(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
-  static F half_all(const uint8_t* p) {
-    return _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)(uint16_t)(p[0] | p[1] << 8)));
-  }
   static F i8_load(const uint8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
   }

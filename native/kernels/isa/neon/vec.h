@@ -122,10 +122,6 @@ struct V {
     half_store(b, v);
     for (int64_t i = 0; i < 2 * n; i++) p[i] = b[i];
   }
-  static F half_all(const uint8_t* p) {
-    const float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16((uint16_t)(p[0] | p[1] << 8))));
-    return {v, v};
-  }
   static F to_floats(int16x8_t v) {
     return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(v))), vcvtq_f32_s32(vmovl_high_s16(v))};
   }
