@@ -101,7 +101,7 @@ test("wrong use is exit code 2, and leaves no file", async () => {
     ["synth", "llama-1b", out, "--heads", "7"],
     ["plan"],
     ["plan", "--params", "12"],
-    ["plan", "--preset", "llama-1b", "--memory", "0"],
+    ["plan", "--preset", "llama-1b", "--memory", "0B"],
   ]) {
     const { code, err } = await runCli(args);
     assert.equal(code, 2, args.join(" "));

@@ -80,6 +80,38 @@ test("a limit and no --memory: what is planned fits it", { skip: noGroup }, asyn
   }
 });
 
+test("a small limit: most of it is the model's; a larger --memory is refused by name; too small a limit says what to do", {
+  skip: noGroup,
+}, async () => {
+  const ended = async (limit: number, ...more: string[]) => {
+    const group = memoryGroup("small", limit * mebibyte)!;
+    try {
+      const end = await within(group, run("-n", "4", "--no-probe", ...more));
+      assert.equal(group.kills(), 0, end.err);
+      return end;
+    } finally {
+      await closeLater(group);
+    }
+  };
+  const fits = await ended(400, "--json");
+  assert.equal(fits.code, 0, fits.err);
+  const { memory } = JSON.parse(fits.out) as { memory: { budgetBytes: number } };
+  assert.ok(memory.budgetBytes >= 300 * mebibyte && memory.budgetBytes < 400 * mebibyte, `${memory.budgetBytes}`);
+  assert.equal((await ended(400, "--memory", "400MiB")).code, 0);
+  const over = await ended(400, "--memory", "600MiB");
+  assert.equal(over.code, 1);
+  assert.match(
+    over.err,
+    /^error\[MEMORY_BUDGET\]: --memory 600 MiB is more than [^\n]*cgroup[^\n]* of 400 MiB[^\n]*\n$/,
+  );
+  const tight = await ended(220);
+  assert.equal(tight.code, 1);
+  assert.match(
+    tight.err,
+    /^error\[MEMORY_BUDGET\]: [^\n]* MiB, what is free below [^\n]*cgroup[^\n]* of 220 MiB \(others use \d+ MiB[^\n]*--memory \d+MiB[^\n]*\n$/,
+  );
+});
+
 test("a limit that is lowered: the ring shrinks; further down requests end with an error", {
   skip: noGroup,
 }, async () => {

@@ -54,6 +54,10 @@ test("usage errors: exit code 2, one line naming the option, nothing on stdout",
     [["run", file, "p", "--ctx", "0"], /--ctx/],
     [["run", file, "p", "--kv", "f32"], /--kv: 'f32' is not one of f16, q8_0, q4_0/],
     [["run", file, "p", "--memory", "lots"], /--memory: 'lots' is not a size/],
+    [["run", file, "p", "--memory", "10"], /--memory: '10' has no unit; write 10GiB, 10GB, 10MiB or 10B \(bytes\)/],
+    [["chat", file, "--ring", "1048576"], /--ring: '1048576' has no unit/],
+    [["serve", file, "--max-body", "0.5"], /--max-body: '0.5' has no unit/],
+    [["plan", file, "--disk-rate", "2000000000/s"], /--disk-rate: '2000000000' has no unit/],
     [["run", file, "p", "--ring", "1KiB"], /--ring/],
     [["run", file, "p", "--weights-memory", "x"], /--weights-memory/],
     [["run", file, "p", "--io", "fast"], /--io/],
@@ -124,6 +128,7 @@ test("sizes and CPU lists", () => {
   assert.equal(parseBytes("512MiB", "--x"), 512 * 2 ** 20);
   assert.equal(parseBytes("10GB", "--x"), 1e10);
   assert.equal(parseBytes("1.5 GiB", "--x"), 1.5 * 2 ** 30);
+  assert.equal(parseBytes("4096B", "--x"), 4096);
   assert.deepEqual(parseCpuList("0-3,6, 2"), [0, 1, 2, 3, 6]);
   assert.throws(() => parseCpuList("a"), { code: "OPTION_INVALID" });
   assert.equal(formatBytes(1536), "1.50 KiB");

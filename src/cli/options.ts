@@ -2,7 +2,6 @@
 import { HundredweightError } from "../errors.js";
 
 const units: Record<string, number> = {
-  "": 1,
   B: 1,
   KB: 1e3,
   MB: 1e6,
@@ -18,10 +17,18 @@ const units: Record<string, number> = {
   T: 2 ** 40,
 };
 
-/** `512MiB`, `10GiB`, `10GB`, `1048576` -> bytes. */
+/** `512MiB`, `10GiB`, `10GB`, `4096B` -> bytes. A number alone is refused: nobody who writes `--memory 10` means 10 bytes. */
 export function parseBytes(text: string, option: string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
-  const unit = match ? units[(match[2] ?? "").toUpperCase()] : undefined;
+  const word = (match?.[2] ?? "").toUpperCase();
+  if (match !== null && word === "") {
+    const number = match[1]!;
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `${option}: '${text}' has no unit; write ${number}GiB, ${number}GB, ${number}MiB or ${number}B (bytes)`,
+    );
+  }
+  const unit = match === null ? undefined : units[word];
   if (!match || unit === undefined) {
     throw new HundredweightError("OPTION_INVALID", `${option}: '${text}' is not a size; write 512MiB, 10GiB or 10GB`);
   }

@@ -4,6 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
+import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine, restsOnGuesses } from "../weights/probe.js";
@@ -58,6 +59,7 @@ export function planOptions(options: EngineOptions): PlanOptions {
  */
 export function planResources(description: ModelDescription, options: EngineOptions, path: string): Resources {
   const kvType = options.kvType ?? "f16";
+  if (options.memoryBytes !== undefined) checkBudget(options.memoryBytes);
   if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
   const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
   const planner = new Planner(description, known.profile, planOptions(options));

@@ -1,12 +1,14 @@
 /** What a plan has to know of the machine. Rates are measured by the probe; these are careful guesses until it has run. */
 import { defaultThreads } from "../native/threads.js";
-import { memoryLimit } from "./memory-limit.js";
+import { type Ceiling, memoryLimit } from "./memory-limit.js";
 
 export interface MachineProfile {
   /** The machine's memory, or the tightest limit this process runs under. */
   readonly memoryLimitBytes: number;
   /** What a model may take now: free below every limit, less a margin. */
   readonly availableBytes: number;
+  /** What sets the limit, and what is kept below it for others; absent: nobody asked. For sentences only. */
+  readonly ceiling?: Ceiling & { readonly marginBytes: number };
   /** All compute threads together. */
   readonly memoryReadBytesPerSecond: number;
   /** What has been read before; a cache below a virtual machine can make the first time several times slower. */
@@ -34,13 +36,9 @@ export function defaultMachine(known: Partial<MachineProfile> = {}, root = "/"):
   const threads = known.threads ?? defaultThreads();
   const disk = known.diskReadBytesPerSecond ?? guessedDiskRate;
   return {
-    memoryLimitBytes: Math.min(
-      limit.totalBytes,
-      limit.cgroup?.limitBytes ?? Infinity,
-      limit.process.addressSpaceBytes,
-      limit.process.dataBytes,
-    ),
+    memoryLimitBytes: limit.ceiling.bytes,
     availableBytes: limit.budgetBytes,
+    ceiling: { ...limit.ceiling, marginBytes: limit.marginBytes },
     memoryReadBytesPerSecond: Math.min(guessedMemoryRate.most, guessedMemoryRate.perThread * threads),
     diskReadBytesPerSecond: disk,
     diskFirstTouchBytesPerSecond: disk / 2,

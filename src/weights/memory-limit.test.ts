@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { memoryLimit } from "./memory-limit.js";
+import { checkBudget, memoryLimit, overCeiling } from "./memory-limit.js";
 
 const GiB = 2 ** 30;
+const MiB = 2 ** 20;
 
 function withFiles(files: Record<string, string>, use: (root: string) => void): void {
   const root = mkdtempSync(join(tmpdir(), "hw-memory-"));
@@ -110,4 +111,55 @@ test("limits of the process itself: address space and data, less what is used; l
     writeFileSync(join(root, "proc/self/limits"), limits(`${GiB}`, "unlimited"));
     assert.equal(memoryLimit(root).budgetBytes, 0);
   });
+});
+
+const small = (used: number, status = "") => ({
+  "proc/meminfo": meminfo,
+  "proc/self/cgroup": "4:memory:/small\n",
+  "proc/self/status": status,
+  "sys/fs/cgroup/memory/small/memory.limit_in_bytes": `${400 * MiB}`,
+  "sys/fs/cgroup/memory/small/memory.usage_in_bytes": `${used * MiB}`,
+});
+
+test("what is kept for others grows with the limit: of 400 MiB an eighth, from 2 GiB on 256 MiB", () => {
+  withFiles(small(12), (root) => {
+    const { budgetBytes, marginBytes } = memoryLimit(root);
+    assert.equal(marginBytes, 50 * MiB);
+    assert.equal(budgetBytes, (400 - 12 - 50) * MiB);
+  });
+});
+
+test("what this process holds is in every plan already: it is not taken from the budget as well, a large part is", () => {
+  const held = (mib: number) => `Name:\tnode\nRssAnon:\t${mib * 1024} kB\n`;
+  withFiles(small(12 + 60, held(60)), (root) => {
+    assert.equal(memoryLimit(root).budgetBytes, 338 * MiB);
+    assert.equal(memoryLimit(root).ceiling.othersBytes, 12 * MiB);
+  });
+  withFiles(small(12 + 200, held(200)), (root) =>
+    assert.equal(memoryLimit(root).ceiling.othersBytes, (212 - 96) * MiB),
+  );
+});
+
+test("a budget above the cgroup's limit is refused, naming both; one below, however tight, is not", () => {
+  for (const version of [1, 2] as const) {
+    const v2 = {
+      "proc/meminfo": meminfo,
+      "proc/self/cgroup": "0::/small\n",
+      "sys/fs/cgroup/small/memory.max": `${400 * MiB}`,
+      "sys/fs/cgroup/small/memory.current": `${12 * MiB}`,
+    };
+    withFiles(version === 1 ? small(12) : v2, (root) => {
+      const limit = memoryLimit(root);
+      assert.equal(overCeiling(400 * MiB, limit), undefined);
+      assert.throws(() => checkBudget(600 * MiB, limit), {
+        code: "MEMORY_BUDGET",
+        message:
+          `--memory 600 MiB is more than the memory limit of this cgroup (v${version}) of 400 MiB (others use 12 MiB of it); ` +
+          "going over that ends the process: give less (338 MiB are free now), or raise the limit",
+      });
+    });
+  }
+  withFiles({ "proc/meminfo": meminfo }, (root) =>
+    assert.throws(() => checkBudget(2 ** 50, memoryLimit(root)), /more than this machine's memory of/),
+  );
 });

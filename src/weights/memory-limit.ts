@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { HundredweightError } from "../errors.js";
 
 export interface MemoryLimit {
   /** What the machine has. */
@@ -14,8 +15,20 @@ export interface MemoryLimit {
     | undefined;
   /** The process's own limits, each Infinity when there is none. */
   readonly process: ProcessLimits;
-  /** What is left for a model: the smallest of all, less a margin for everything else. */
+  /** The tightest ceiling there is, whatever is in use: machine, cgroups, the process's own limits. */
+  readonly ceiling: Ceiling;
+  /** Kept back for the system and other programs. */
+  readonly marginBytes: number;
+  /** What is left for a model, with what this process holds already: the smallest of all, less the margin. */
   readonly budgetBytes: number;
+}
+
+export interface Ceiling {
+  readonly bytes: number;
+  /** What sets it, for a sentence: "the machine's memory", "the memory limit of this cgroup (v2)". */
+  readonly name: string;
+  /** In use below it by others than this process; nothing a model could have. */
+  readonly othersBytes: number;
 }
 
 export interface ProcessLimits {
@@ -29,9 +42,15 @@ export interface ProcessLimits {
   readonly leftBytes: number;
 }
 
-/** Left to the system and to other programs. */
+/** Left to the system and to other programs: a share of what is free, and at least this much, or less where the limit is small. */
 const marginShare = 1 / 16;
 const marginLeast = 256 * 2 ** 20;
+const marginLeastShare = 1 / 8;
+/**
+ * What this process holds is counted in every plan's runtime, so it is not taken from the budget a second time; of a process that
+ * has grown beyond that (another model) only this much.
+ */
+const ownMost = 96 * 2 ** 20;
 
 export function memoryLimit(root = "/"): MemoryLimit {
   const totalBytes = totalmem();
@@ -40,13 +59,70 @@ export function memoryLimit(root = "/"): MemoryLimit {
   const availableBytes = kib === undefined ? process.availableMemory() : Number(kib) * 1024;
   const cgroup = cgroupLimit(root);
   const own = processLimits(root);
+  const held = Math.min(ownMost, ownBytes(root));
+  const ceiling = lowest(totalBytes, availableBytes, cgroup, own, held);
   const free = Math.min(
-    availableBytes,
+    availableBytes + held,
     own.leftBytes,
-    cgroup === undefined ? Infinity : Math.max(0, cgroup.limitBytes - cgroup.usedBytes),
+    cgroup === undefined
+      ? Infinity
+      : Math.max(0, cgroup.limitBytes - cgroup.usedBytes + Math.min(held, cgroup.usedBytes)),
   );
-  const margin = Math.max(marginLeast, free * marginShare);
-  return { totalBytes, availableBytes, cgroup, process: own, budgetBytes: Math.max(0, Math.floor(free - margin)) };
+  const least = Math.min(marginLeast, ceiling.bytes * marginLeastShare);
+  const marginBytes = Math.floor(Math.max(least, free * marginShare));
+  const budgetBytes = Math.max(0, Math.floor(free - marginBytes));
+  return { totalBytes, availableBytes, cgroup, process: own, ceiling, marginBytes, budgetBytes };
+}
+
+/** Why a budget cannot be kept here, whatever is free now: the system would end the process. Undefined: it can. */
+export function overCeiling(budgetBytes: number, { ceiling, budgetBytes: free }: MemoryLimit): string | undefined {
+  const { bytes, name, othersBytes } = ceiling;
+  if (budgetBytes <= bytes) return undefined;
+  const others = othersBytes < 2 ** 20 ? "" : ` (others use ${sizeOf(othersBytes)} of it)`;
+  return (
+    `--memory ${sizeOf(budgetBytes)} is more than ${name} of ${sizeOf(bytes)}${others}; going over that ends the process: ` +
+    `give less (${sizeOf(free)} are free now), or raise the limit`
+  );
+}
+
+/** @throws MEMORY_BUDGET above the machine's memory, the cgroup's limit or one of the process's own */
+export function checkBudget(budgetBytes: number, limit: MemoryLimit = memoryLimit()): void {
+  const fault = overCeiling(budgetBytes, limit);
+  if (fault === undefined) return;
+  const { bytes, othersBytes } = limit.ceiling;
+  throw new HundredweightError("MEMORY_BUDGET", fault, { budgetBytes, limitBytes: bytes, usedBytes: othersBytes });
+}
+
+/** For sentences: whole MiB below 10 GiB, GiB with one digit above. */
+export function sizeOf(bytes: number): string {
+  return bytes < 10 * 2 ** 30 ? `${Math.floor(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+function lowest(
+  totalBytes: number,
+  availableBytes: number,
+  cgroup: MemoryLimit["cgroup"],
+  own: ProcessLimits,
+  held: number,
+): Ceiling {
+  const others = (used: number) => Math.max(0, used - held);
+  const found: Ceiling[] = [
+    { bytes: totalBytes, name: "this machine's memory", othersBytes: others(totalBytes - availableBytes) },
+    { bytes: own.addressSpaceBytes, name: "this process's limit on address space (ulimit -v)", othersBytes: 0 },
+    { bytes: own.dataBytes, name: "this process's limit on data (ulimit -d)", othersBytes: 0 },
+  ];
+  if (cgroup !== undefined)
+    found.push({
+      bytes: cgroup.limitBytes,
+      name: `the memory limit of this cgroup (v${cgroup.version})`,
+      othersBytes: others(cgroup.usedBytes),
+    });
+  return found.reduce((least, ceiling) => (ceiling.bytes < least.bytes ? ceiling : least));
+}
+
+/** Memory of this process that is no file's. */
+function ownBytes(root: string): number {
+  return 1024 * Number(/^RssAnon:\s+(\d+) kB/m.exec(read(join(root, "proc/self/status")) ?? "")?.[1] ?? 0);
 }
 
 function processLimits(root: string): ProcessLimits {

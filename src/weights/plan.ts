@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
+import { sizeOf } from "./memory-limit.js";
 import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanModel, planModel } from "./plan-model.js";
@@ -69,12 +70,31 @@ export class Planner {
       "MEMORY_BUDGET",
       this.#options.weightsMemoryBytes !== undefined && least === Infinity
         ? `${mib(this.#options.weightsMemoryBytes)} of weights memory are not enough: the ring or the expert slots do not fit`
-        : `the model cannot run in ${mib(budgetBytes)}; the smallest budget that works is ${mib(least)}` +
+        : `the model cannot run in ${mib(budgetBytes)}${this.#source(budgetBytes)}; the smallest budget that works is ${mib(least)}` +
+            this.#remedy(budgetBytes, least) +
             (this.#options.contextTokens === undefined
               ? ""
               : ` with a context of ${this.#options.contextTokens} tokens, less with a smaller --ctx`),
       { budgetBytes, minimumBudgetBytes: least },
     );
+  }
+
+  /** Where a budget nobody named comes from. */
+  #source(budgetBytes: number): string {
+    const { availableBytes, ceiling } = this.machine;
+    if (ceiling === undefined || budgetBytes !== availableBytes) return "";
+    return (
+      `, what is free below ${ceiling.name} of ${sizeOf(ceiling.bytes)} ` +
+      `(others use ${sizeOf(ceiling.othersBytes)}, ${sizeOf(ceiling.marginBytes)} are kept for them)`
+    );
+  }
+
+  /** What helps when even the default, which leaves something to others, is too small. */
+  #remedy(budgetBytes: number, least: number): string {
+    const { availableBytes, ceiling } = this.machine;
+    if (ceiling === undefined || budgetBytes !== availableBytes) return "";
+    if (least > availableBytes + ceiling.marginBytes) return ": end other programs or raise the limit";
+    return `: --memory ${Math.ceil(least / mebibyte)}MiB leaves less to others`;
   }
 
   /** Undefined when nothing fits. */

@@ -11,6 +11,7 @@ import { describeModel, type ModelDescription } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
 import type { KvType } from "../../ops/ops.js";
 import type { MachineProfile } from "../../weights/machine.js";
+import { memoryLimit, overCeiling } from "../../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
@@ -82,7 +83,7 @@ export function register(program: Command): void {
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
       const ioOf = (made: Plan) =>
         openResidency(planner.model, made, { way: known.disk, sequences: flags.sequences }).io;
-      const plan = planner.tryPlan(budgetBytes);
+      const plan = noted(planner.tryPlan(budgetBytes), budgetBytes);
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
@@ -100,6 +101,13 @@ export function register(program: Command): void {
       const advice = advise(description, machine, options, found);
       process.stdout.write(planTable(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
     });
+}
+
+/** A plan may be for another machine; here a larger budget is refused. */
+function noted(plan: Plan | undefined, budgetBytes: number): Plan | undefined {
+  const fault = overCeiling(budgetBytes, memoryLimit());
+  if (plan === undefined || fault === undefined) return plan;
+  return { ...plan, notes: [...plan.notes, `on this machine run, chat and serve refuse it: ${fault}`] };
 }
 
 /** What is remembered of the machine, and what of it matters here and nobody has measured is measured now, once. */
