@@ -15,6 +15,7 @@ import { addonStatus } from "../../src/native/addon.js";
 import { placements } from "../support/placements.js";
 import { writeRandomModel } from "../support/random-model.js";
 import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
+import { firstDifference } from "./difference.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
 import { answersAlone, answersServed, longAnswers } from "./serve-way.js";
 
@@ -36,20 +37,6 @@ const only = process.env.HUNDREDWEIGHT_CASE === undefined ? undefined : natural(
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-invariance-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const path = join(folder, "model.gguf");
-
-/** Where two ways differ first, if anywhere; every row `found` has is compared. */
-function firstDifference(expected: Logits, found: Logits): string | undefined {
-  for (const [s, rows] of found.entries())
-    for (const [position, row] of rows.entries()) {
-      const want = expected[s]![position]!;
-      const at = row?.findIndex((bits, i) => bits !== want[i]) ?? -1;
-      if (at >= 0) {
-        const [a, b] = [want, row!].map((bits) => new Float32Array(bits.buffer)[at]);
-        return `sequence ${s}, position ${position}, logit ${at}: ${a} alone, ${b} this way`;
-      }
-    }
-  return undefined;
-}
 
 function checkSane(logits: Logits): void {
   for (const rows of logits)

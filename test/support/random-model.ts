@@ -4,8 +4,10 @@
  */
 import { randomBlocks } from "../../src/compress/synth-blocks.js";
 import { type Dtype, dtypeByName, rowBytes, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { quantizeRow } from "../../src/formats/quantize.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
+import { seededWords } from "../../src/models/random.js";
 import type { Role, TensorSpec, TinyMetadata } from "../../src/models/spec.js";
 import { tinyTokenizer, tinyTokens } from "../../src/models/tiny-tokenizer.js";
 
@@ -36,14 +38,32 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
     ...(spec.tokenizer ?? tinyTokenizer()),
   ];
   const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab });
-  const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor, i) => {
+  const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor.spec;
     const dtype = typeOf(tensor.spec, spec.types);
     const bytes = (rowBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
     const { mean, deviation } = fillOf(tensor.spec);
-    return { name: tensor.name, dtype, shape, data: randomBlocks(dtype, bytes, mean, deviation, 1000 * spec.seed + i) };
+    // By name: a tensor keeps its values when the order of a part's tensors changes.
+    const seed = seededWords(spec.seed, tensor.name)();
+    return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
   });
   await writeGguf(path, { metadata, tensors });
+}
+
+/**
+ * Floats are sums of four uniform numbers: nothing but additions and products, so that a model is the same file whatever
+ * the runtime's logarithm is. Blocks are random bits.
+ */
+function values(dtype: Dtype, bytes: number, mean: number, deviation: number, seed: number): Uint8Array {
+  if (dtype.blockValues !== 1) return randomBlocks(dtype, bytes, mean, deviation, seed);
+  const words = seededWords(seed, dtype.name);
+  const uniform = (): number => words() / 2 ** 32;
+  const unit = deviation * Math.sqrt(3);
+  const row = new Float32Array(bytes / dtype.blockBytes);
+  for (let i = 0; i < row.length; i++) row[i] = mean + unit * (uniform() + uniform() + uniform() + uniform() - 2);
+  const out = new Uint8Array(bytes);
+  quantizeRow(dtype, row, out);
+  return out;
 }
 
 function typeOf(spec: TensorSpec, types: RandomModelSpec["types"]): Dtype {
