@@ -4,8 +4,8 @@
  */
 
 import { getPriority, setPriority } from "node:os";
-import { IdleCollector } from "../idle.js";
-import { boundOwnMemory, trimOwnMemory } from "../own-memory.js";
+import { IdleCollector } from "../process/idle.js";
+import { boundOwnMemory, trimOwnMemory } from "../process/own-memory.js";
 import { makeCancelWords, requestClose, requestStop } from "./cancel.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import { startWorker } from "./transports.js";

@@ -1,6 +1,6 @@
 /** Entry of the engine thread. */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { IdleCollector } from "../idle.js";
+import { IdleCollector } from "../process/idle.js";
 import { serveEngine } from "./host.js";
 import { openParts } from "./open.js";
 import { portOf } from "./ports.js";

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { addonStatus, loadAddon } from "./native/addon.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
 
 const built = fileURLToPath(new URL("./own-memory.js", import.meta.url));
 const skip =

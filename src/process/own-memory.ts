@@ -4,8 +4,8 @@
  * say. For processes that are ours alone, not for one that uses the library.
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
-import { loadAddon } from "./native/addon.js";
-import type { NativeAddon } from "./native/addon.types.js";
+import { loadAddon } from "../native/addon.js";
+import type { NativeAddon } from "../native/addon.types.js";
 
 /** Both halves of the young generation. */
 const youngBytes = 8 * 2 ** 20;

@@ -1,8 +1,8 @@
 /** The routes and what every request passes first. Web-standard: `app.request()` needs no socket. */
 import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
-import { IdleCollector } from "../idle.js";
-import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../own-memory.js";
+import { IdleCollector } from "../process/idle.js";
+import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
 import type { ServerContext } from "./context.js";
 import { asHttpError, HttpError } from "./http-error.js";
 import { chatRoutes } from "./openai/chat.js";

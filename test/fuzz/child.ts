@@ -16,7 +16,8 @@ import type { KvType } from "../../src/ops/ops.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../../src/tokenizer/index.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { makeBases, shardName } from "./bases.js";
-import { type DamagedModel, Dice, damagedModel } from "./damage.js";
+import { type DamagedModel, damagedModel } from "./damage.js";
+import { Dice } from "./dice.js";
 
 const [seed = 1, from = 0, to = 0] = process.argv.slice(2).map(Number);
 const text = "the  cat's 123 ÄÖ 世界\n\t🙂 and\u0000 the <|end|> </s> of  ";

@@ -1,7 +1,7 @@
 /** Every file of the fuzzer from its number: a base and one to three kinds of damage. */
 import { dtypes } from "../../src/formats/index.js";
-import { seededWords } from "../../src/models/random.js";
 import type { Base } from "./bases.js";
+import { Dice } from "./dice.js";
 import { insertKeys } from "./hostile-keys.js";
 import type { Field, Layout, TensorSpan } from "./layout.js";
 
@@ -9,22 +9,6 @@ export interface DamagedModel {
   readonly what: string;
   /** Undefined: this shard is missing. */
   readonly files: readonly (Uint8Array | undefined)[];
-}
-
-export class Dice {
-  readonly words: () => number;
-  constructor(seed: number, name: string) {
-    this.words = seededWords(seed, name);
-  }
-  below(n: number): number {
-    return n <= 1 ? 0 : this.words() % n;
-  }
-  one(n: number): boolean {
-    return this.below(n) === 0;
-  }
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)] as T;
-  }
 }
 
 /** Changes a copy of the file in place, or returns another one. */

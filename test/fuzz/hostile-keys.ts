@@ -1,5 +1,5 @@
 /** Metadata that the sound files do not have: keys put in behind theirs, and the data section moved to fit. */
-import type { Dice } from "./damage.js";
+import type { Dice } from "./dice.js";
 import type { Layout } from "./layout.js";
 
 /** After the architecture's prefix. What is a number here may get any numeric type, or none. */

@@ -1,5 +1,5 @@
 /** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
-import { holdYoungGeneration } from "../../src/own-memory.js";
+import { holdYoungGeneration } from "../../src/process/own-memory.js";
 import type { FakeJob } from "./fake-engine.js";
 import type { MemoryUse } from "./soak-memory.js";
 

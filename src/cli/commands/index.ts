@@ -3,7 +3,7 @@
  * line are loaded: all of them take longer to load than a small model.
  */
 import type { Command } from "commander";
-import { holdYoungGeneration } from "../../own-memory.js";
+import { holdYoungGeneration } from "../../process/own-memory.js";
 
 export interface CommandEntry {
   /** Name and arguments, for the list of commands. */

@@ -1,7 +1,7 @@
 /** Entry of the text worker: one request at a time, answered in order. */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { toWire } from "../../engine/wire.js";
-import { IdleCollector } from "../../idle.js";
+import { IdleCollector } from "../../process/idle.js";
 import type { FromText, ToText } from "./protocol.js";
 import { TextWork } from "./work.js";
 
