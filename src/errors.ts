@@ -5,6 +5,7 @@
 export type ErrorCode =
   | "FILE_NOT_FOUND" // a path that does not exist or cannot be opened
   | "FILE_IO" // reading or writing failed (EIO, ENOSPC, permission)
+  | "FILE_NOT_REGULAR" // a pipe or a device where a file is needed
   | "FORMAT_UNKNOWN" // not a model file we know
   | "FORMAT_INVALID" // a damaged or hostile file
   | "FORMAT_UNSUPPORTED" // a well-formed file using something we do not support

@@ -16,8 +16,21 @@ export interface Finished {
 
 /** @param env more than what this process has */
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return start(cliCommand(args), env);
+}
+
+/** @param script what a shell does around the command line, which is its `"$@"` */
+export function startCliIn(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return start(["sh", "-c", script, "sh", ...cliCommand(args)], env);
+}
+
+function cliCommand(args: readonly string[]): string[] {
   const loader = sources ? ["--import", "tsx"] : [];
-  return spawn(process.execPath, [...loader, "-e", program, "--", ...args], {
+  return [process.execPath, ...loader, "-e", program, "--", ...args];
+}
+
+function start([file, ...args]: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(file!, args, {
     cwd: fileURLToPath(new URL(sources ? "../.." : "../../..", here)),
     env: { ...process.env, ...env },
     stdio: ["pipe", "pipe", "pipe"],

@@ -2,167 +2,240 @@
  * The output file is the journal: a line is in it when its answer is known, and what is in it is never done again. Lines
  * come in the order in which they were finished.
  *
- * After a kill the last line may be torn; after a loss of power, whatever was not synced may be missing or zeros. So a
- * file that is resumed is good as far as its lines are good: the rest is cut off, synced, and done again. The cut is
- * durable before the first new line is written, else both could come back. A synced line is never cut.
+ * After a kill the last line may be torn; after a loss of power, whatever was not synced may be missing or zeros. So what
+ * begins as a line of ours and does not end as one is cut off, synced, and done again. The cut is durable before the
+ * first new line is written, else both could come back. A synced line is never cut, and nothing else is: a file that
+ * holds anything that we did not write is refused as it is.
  */
 import {
   closeSync,
+  constants,
   fdatasync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
-  readFileSync,
+  readSync,
+  realpathSync,
   rmSync,
   writeSync,
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { HundredweightError } from "../../errors.js";
-import { isObject, readLines } from "./lines.js";
+import type { LineIndex } from "./line-index.js";
+import { isObject, type Line, readLines } from "./lines.js";
+import { takeLock } from "./lock.js";
+import { type BatchOutput, isFailure, mostAnswerBytes } from "./output.js";
+import { type Place, withoutWaiting } from "./places.js";
+import { readRequest } from "./request.js";
+import { writeError, writing } from "./write-error.js";
 
 const syncData = promisify(fdatasync);
 
 /** Answers that a loss of power may cost. */
 const syncEveryMs = 1000;
 
-export interface OutputLine {
-  readonly id: string;
-  readonly custom_id: string | null;
-  readonly response: { readonly status_code: number; readonly request_id: string; readonly body: unknown } | null;
-  readonly error: { readonly code: string; readonly message: string } | null;
-}
+export class Journal implements BatchOutput {
+  /** Lines that were answered with an error before. */
+  readonly failed: number;
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #lock: string;
+  #syncing: Promise<void> | undefined;
+  #syncedAt = performance.now();
+  #fault: Error | undefined;
 
-export const idOf = (line: number): string => `batch_req_${line}`;
-
-export class Journal {
-  /** Lines of the input that are done: number -> custom_id. */
-  readonly done: ReadonlyMap<number, string | null>;
-  private readonly fd: number;
-  private readonly lock: string;
-  private syncing: Promise<void> | undefined;
-  private syncedAt = performance.now();
-  private fault: Error | undefined;
-
-  private constructor(fd: number, lock: string, done: ReadonlyMap<number, string | null>) {
-    this.fd = fd;
-    this.lock = lock;
-    this.done = done;
+  private constructor(path: string, fd: number, lock: string, failed: number) {
+    this.#path = path;
+    this.#fd = fd;
+    this.#lock = lock;
+    this.failed = failed;
   }
 
-  /** @throws OPTION_INVALID when the file holds something else or another process writes to it; FILE_IO */
-  static async open(path: string): Promise<Journal> {
-    const lock = takeLock(path);
+  /**
+   * Marks in `index` what is answered.
+   * @throws OPTION_INVALID when the file holds something else or answers to something else, or another process writes to it; FILE_IO
+   */
+  static async open({ name, path = name, found }: Place, index: LineIndex): Promise<Journal> {
+    // Whoever comes by another name meets the same lock.
+    const real = found === undefined ? path : writing(path, () => realpathSync(path));
+    const lock = takeLock(real);
+    let fd: number | undefined;
     try {
-      // Read and append: every write goes to the end, whatever was cut before.
-      const fd = io(() => openSync(path, "a+"));
-      const size = io(() => fstatSync(fd).size);
-      const { done, goodBytes } = await readDone(path, size);
-      io(() => {
-        if (goodBytes < size) ftruncateSync(fd, goodBytes);
-        fsyncSync(fd);
-        syncFolder(path);
+      // Append: every write goes to the end, whatever was cut before.
+      const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | withoutWaiting;
+      const opened = writing(path, () => openSync(real, flags, 0o666));
+      fd = opened;
+      const { size, goodBytes, failed } = await readAnswers(opened, name, index);
+      writing(path, () => {
+        if (goodBytes < size) ftruncateSync(opened, goodBytes);
+        // An editor may have taken the last line feed.
+        if (!endsLine(opened, goodBytes)) writeSync(opened, "\n");
+        fsyncSync(opened);
+        syncFolder(real);
       });
-      return new Journal(fd, lock, done);
+      return new Journal(path, opened, lock, failed);
     } catch (error) {
+      if (fd !== undefined) closeSync(fd);
       rmSync(lock, { force: true });
       throw error;
     }
   }
 
-  /** @throws FILE_IO */
-  append(line: OutputLine): void {
-    if (this.fault !== undefined) throw ioError(this.fault);
-    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
-    io(() => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.fd, bytes, at);
+  append(line: Buffer): void {
+    if (this.#fault !== undefined) throw writeError(this.#path, this.#fault);
+    writing(this.#path, () => {
+      for (let at = 0; at < line.length; ) at += writeSync(this.#fd, line, at);
     });
-    if (performance.now() - this.syncedAt >= syncEveryMs) this.sync();
+    if (performance.now() - this.#syncedAt >= syncEveryMs) this.#sync();
   }
 
-  /** Everything is durable afterwards. @throws FILE_IO */
+  /** Everything is durable afterwards. */
   async close(): Promise<void> {
-    await this.syncing;
-    io(() => fsyncSync(this.fd));
-    closeSync(this.fd);
-    rmSync(this.lock, { force: true });
-    if (this.fault !== undefined) throw ioError(this.fault);
+    await this.#syncing;
+    try {
+      writing(this.#path, () => fsyncSync(this.#fd));
+    } finally {
+      closeSync(this.#fd);
+      rmSync(this.#lock, { force: true });
+    }
+    if (this.#fault !== undefined) throw writeError(this.#path, this.#fault);
   }
 
-  private sync(): void {
-    this.syncedAt = performance.now();
-    this.syncing ??= syncData(this.fd)
+  #sync(): void {
+    this.#syncedAt = performance.now();
+    this.#syncing ??= syncData(this.#fd)
       .catch((error: Error) => {
-        this.fault = error;
+        this.#fault = error;
       })
       .finally(() => {
-        this.syncing = undefined;
+        this.#syncing = undefined;
       });
   }
 }
 
-/** Lines that are whole and ours, and where they end. */
-async function readDone(path: string, size: number): Promise<{ done: Map<number, string | null>; goodBytes: number }> {
-  const done = new Map<number, string | null>();
-  let goodBytes = 0;
-  for await (const { number, text } of readLines(path)) {
-    const found = text === undefined ? undefined : outputLine(text);
-    const end = goodBytes + Buffer.byteLength(text ?? "") + 1;
-    // Without its line feed a line is torn even if it reads well: the next one would be glued to it.
-    if (found === undefined || end > size || done.has(found.line)) {
-      if (number === 1 && size > Buffer.byteLength(text ?? "") && text !== undefined && !/^\0/.test(text))
-        throw new HundredweightError("OPTION_INVALID", `${path} holds something else than answers of a batch`);
-      break;
-    }
-    done.set(found.line, found.customId);
-    goodBytes = end;
-  }
-  return { done, goodBytes };
+interface Answers {
+  readonly size: number;
+  /** Where lines that are whole end. */
+  readonly goodBytes: number;
+  readonly failed: number;
 }
 
-function outputLine(text: string): { line: number; customId: string | null } | undefined {
+/** Looks at the whole file before anything of it is touched. */
+async function readAnswers(fd: number, name: string, index: LineIndex): Promise<Answers> {
+  const size = fstatSync(fd).size;
+  let goodBytes = size;
+  let failed = 0;
+  let good = 0;
+  let torn: Line | undefined;
+  let wrong: Mismatch | undefined;
+  for await (const line of readLines(fd, name, mostAnswerBytes)) {
+    const answer = answerIn(line);
+    if (answer === undefined || answer === "no JSON") {
+      if (answer === undefined || !isTorn(line, good > 0)) throw foreign(name, line, good);
+      torn ??= line;
+    } else if (torn !== undefined) {
+      // Zeros are what a loss of power leaves: what follows them was not synced either.
+      if (!torn.bytes!.includes(0))
+        throw new HundredweightError(
+          "OPTION_INVALID",
+          `${name}: line ${torn.number} is damaged; delete it and its answer is made again`,
+        );
+    } else {
+      good++;
+      if (answer.failed) failed++;
+      const why = mismatch(answer, index);
+      if (why !== undefined && !(wrong !== undefined && wrong.line <= answer.line)) wrong = { line: answer.line, why };
+      if (why === undefined) index.markDone(answer.line);
+    }
+  }
+  if (wrong !== undefined)
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `${name} belongs to another input: ${wrong.why}; choose another name for the output`,
+    );
+  if (torn !== undefined) goodBytes = torn.start;
+  return { size, goodBytes, failed };
+}
+
+function endsLine(fd: number, bytes: number): boolean {
+  const last = Buffer.alloc(1);
+  return bytes === 0 || readSync(fd, last, 0, 1, bytes - 1) !== 1 || last[0] === 10;
+}
+
+interface Answer {
+  readonly line: number;
+  readonly customId: string | null;
+  /** Undefined: written before hashes were. */
+  readonly hash: Buffer | undefined;
+  readonly failed: boolean;
+}
+
+interface Mismatch {
+  readonly line: number;
+  readonly why: string;
+}
+
+function mismatch({ line, customId, hash }: Answer, index: LineIndex): string | undefined {
+  const id = customId === null ? `line ${line}` : `'${customId.slice(0, 100)}'`;
+  if (!index.has(line)) return `it answers line ${line}, ${id}, which the input does not have`;
+  if (!index.hasId(line, customId)) return `line ${line} was ${id}, and has another custom_id now`;
+  if (hash !== undefined && !index.hasHash(line, hash)) return `${id} (line ${line}) asked something else`;
+  return index.isDone(line) ? `${id} (line ${line}) is answered twice` : undefined;
+}
+
+/** Undefined: JSON of another kind. */
+function answerIn({ bytes }: Line): Answer | "no JSON" | undefined {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(bytes?.toString("utf8") ?? "");
   } catch {
-    return undefined;
+    return "no JSON";
   }
   if (!isObject(value)) return undefined;
   const line = /^batch_req_(\d{1,15})$/.exec(String(value.id))?.[1];
-  const customId = value.custom_id;
+  const { custom_id: customId, request_hash: hash, response, error } = value;
   if (line === undefined || (typeof customId !== "string" && customId !== null)) return undefined;
-  return { line: Number(line), customId };
+  if (!(isObject(response) || response === null) || !(isObject(error) || error === null)) return undefined;
+  return {
+    line: Number(line),
+    customId,
+    hash: typeof hash === "string" ? Buffer.from(hash, "hex") : undefined,
+    failed: isFailure({ response, error } as Parameters<typeof isFailure>[0]),
+  };
 }
 
-/** One process per output: two would double lines. A lock whose process is gone was left by a kill. */
-function takeLock(path: string): string {
-  const lock = `${path}.lock`;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      mkdirSync(dirname(lock), { recursive: true });
-      const fd = openSync(lock, "wx");
-      writeSync(fd, String(process.pid));
-      closeSync(fd);
-      return lock;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST" || attempt === 3) throw ioError(error as Error);
-    }
-    const owner = Number(readFileSync(lock, "utf8"));
-    if (owner > 0 && owner !== process.pid && isAlive(owner))
-      throw new HundredweightError("OPTION_INVALID", `process ${owner} writes to ${path} (if not, delete ${lock})`);
-    rmSync(lock, { force: true });
+const beginning = Buffer.from('{"id":"batch_req_');
+const beyondNumber = Buffer.from('","custom_id":');
+
+/**
+ * Whether a line may be what is left of one of ours.
+ * @param known whether lines of ours come before it: only then are a few bytes, or zeros, evidence
+ */
+function isTorn({ bytes, ended }: Line, known: boolean): boolean {
+  if (bytes === undefined) return false;
+  if (known && (bytes[0] === 0 || (!ended && beginning.subarray(0, bytes.length).equals(bytes)))) return true;
+  if (!bytes.subarray(0, beginning.length).equals(beginning)) return false;
+  let at = beginning.length;
+  while (at < bytes.length && bytes[at]! >= 0x30 && bytes[at]! <= 0x39) at++;
+  if (at === beginning.length && at < bytes.length && bytes[at] !== 0) return false;
+  // As far as it is there.
+  for (const expected of beyondNumber) {
+    if (at >= bytes.length || bytes[at] === 0) return true;
+    if (bytes[at++] !== expected) return false;
   }
+  return true;
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+function foreign(name: string, line: Line, good: number): HundredweightError {
+  const first = good === 0;
+  const { request } = readRequest(line);
+  const what =
+    first && "url" in request
+      ? `${name} holds requests, not answers (are the two names swapped?)`
+      : `${name} holds something else than answers of a batch (line ${line.number})`;
+  return new HundredweightError("OPTION_INVALID", `${what}; it is left as it is, choose another name for the output`);
 }
 
 /** The name of a new file is durable with its folder only; not every system lets folders be synced. */
@@ -176,16 +249,4 @@ function syncFolder(path: string): void {
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
-}
-
-function io<T>(act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    throw ioError(error as Error);
-  }
-}
-
-function ioError(error: Error): HundredweightError {
-  return error instanceof HundredweightError ? error : new HundredweightError("FILE_IO", error.message);
 }

@@ -1,93 +1,77 @@
-/** Lines of a file of any size, and what a batch line says. */
-import { createReadStream } from "node:fs";
+/** Lines of a file of any size, counted in its own bytes: what an editor did to line ends, blank lines and the first bytes moves nothing. */
+import { read } from "node:fs";
+import { promisify } from "node:util";
 import { fileError } from "../../errors.js";
 
-/** A longer line is no request: it gets an error line and is never held in memory. */
-export const mostLineBytes = 8 * 2 ** 20;
+const readAt = promisify(read);
+const chunkBytes = 2 ** 18;
+const lineFeed = 10;
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf]);
 
 export interface Line {
-  /** From 1, empty lines counted. */
+  /** From 1, blank lines counted. */
   readonly number: number;
-  /** Undefined: longer than `mostLineBytes`. */
-  readonly text: string | undefined;
+  /** Without line feed and byte order mark. Undefined: longer than `most`. */
+  readonly bytes: Buffer | undefined;
+  /** Where the line begins in the file, and where the next one does. */
+  readonly start: number;
+  readonly end: number;
+  /** Whether a line feed ends it. */
+  readonly ended: boolean;
 }
 
-/** Lines that are not empty. @throws FILE_NOT_FOUND, FILE_IO */
-export async function* readLines(path: string): AsyncGenerator<Line> {
-  let number = 0;
+/**
+ * Lines that are not blank, each a copy of its own.
+ * @param most bytes of a line that is held in memory
+ * @throws FILE_IO
+ */
+export async function* readLines(fd: number, name: string, most: number): AsyncGenerator<Line> {
+  const chunk = Buffer.allocUnsafe(chunkBytes);
   let parts: Buffer[] = [];
-  let bytes = 0;
-  const take = (): Line => {
-    const text = bytes > mostLineBytes ? undefined : Buffer.concat(parts).toString("utf8").trim();
+  let held = 0;
+  let number = 0;
+  let start = 0;
+  const take = (end: number, ended: boolean): Line => {
+    let bytes = held > most ? undefined : parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+    if (start === 0 && bytes?.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3);
+    const line = { number: ++number, bytes, start, end, ended };
     parts = [];
-    bytes = 0;
-    return { number: ++number, text };
+    held = 0;
+    start = end;
+    return line;
   };
-  const add = (part: Buffer): void => {
-    bytes += part.length;
-    if (bytes <= mostLineBytes) parts.push(part);
-    else parts = [];
+  const add = (from: number, to: number): void => {
+    held += to - from;
+    if (held > most) parts = [];
+    else parts.push(Buffer.from(chunk.subarray(from, to)));
   };
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 18 }) as AsyncIterable<Buffer>) {
-      let from = 0;
-      for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
-        add(chunk.subarray(from, end));
-        from = end + 1;
-        const line = take();
-        if (line.text !== "") yield line;
-      }
-      if (from < chunk.length) add(Buffer.from(chunk.subarray(from)));
+  let position = 0;
+  for (;;) {
+    const { bytesRead } = await readAt(fd, chunk, 0, chunkBytes, position).catch((error: unknown) => {
+      throw fileError(name, error);
+    });
+    if (bytesRead === 0) break;
+    const got = chunk.subarray(0, bytesRead);
+    let from = 0;
+    for (let at = got.indexOf(lineFeed); at >= 0; at = got.indexOf(lineFeed, from)) {
+      add(from, at);
+      from = at + 1;
+      const line = take(position + from, true);
+      if (!isBlank(line.bytes)) yield line;
     }
-  } catch (error) {
-    throw fileError(path, error);
+    if (from < bytesRead) add(from, bytesRead);
+    position += bytesRead;
   }
-  if (bytes > 0) {
-    const line = take();
-    if (line.text !== "") yield line;
+  if (position > start) {
+    const line = take(position, false);
+    if (!isBlank(line.bytes)) yield line;
   }
 }
 
-export const batchUrls = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] as const;
+/** White space of JSON. */
+export const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === lineFeed;
 
-export interface BatchRequest {
-  readonly customId: string;
-  readonly url: (typeof batchUrls)[number];
-  readonly body: Readonly<Record<string, unknown>>;
-}
-
-export interface BadLine {
-  readonly customId: string | null;
-  readonly fault: string;
-}
-
-export function parseLine({ text }: Line): BatchRequest | BadLine {
-  if (text === undefined) return { customId: null, fault: `the line is longer than ${mostLineBytes} bytes` };
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    return { customId: null, fault: `no JSON: ${(error as Error).message.slice(0, 200)}` };
-  }
-  if (!isObject(value)) return { customId: null, fault: "a JSON object is expected" };
-  const { custom_id: customId, method = "POST", url, body } = value;
-  if (typeof customId !== "string" || customId === "")
-    return { customId: null, fault: "custom_id: a text is expected" };
-  if (method !== "POST") return { customId, fault: "method: POST is expected" };
-  const known = batchUrls.find((one) => one === url);
-  if (known === undefined) return { customId, fault: `url: one of ${batchUrls.join(", ")} is expected` };
-  if (!isObject(body)) return { customId, fault: "body: an object is expected" };
-  if (body.stream === true) return { customId, fault: "body.stream: a batch line is answered in one piece" };
-  return { customId, url: known, body };
-}
-
-/** Positions an answer of a line may take, a token being 3 bytes or more. An estimate, to plan with. */
-export function estimateTokens({ body, url }: BatchRequest, maxTokens: number): number {
-  const prompt = Math.ceil(Buffer.byteLength(JSON.stringify(body.messages ?? body.prompt ?? body.input ?? "")) / 3);
-  if (url === "/v1/embeddings") return prompt;
-  const answer = Number(body.max_completion_tokens ?? body.max_tokens ?? maxTokens);
-  return prompt + (answer >= 0 ? answer : maxTokens);
-}
+const isBlank = (bytes: Buffer | undefined): boolean => bytes?.every(isSpace) ?? false;
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

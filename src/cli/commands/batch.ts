@@ -3,8 +3,13 @@ import { once, setMaxListeners } from "node:events";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { type OfflineServer, openOffline } from "../../server/index.js";
-import { idOf, Journal, type OutputLine } from "../batch/journal.js";
-import { type BatchRequest, estimateTokens, type Line, parseLine, readLines } from "../batch/lines.js";
+import { type BatchInput, openInput } from "../batch/input.js";
+import { Journal } from "../batch/journal.js";
+import { LineIndex } from "../batch/line-index.js";
+import type { Line } from "../batch/lines.js";
+import { type BatchOutput, encodeLine, idOf, type OutputLine, standardOutput } from "../batch/output.js";
+import { inputPlace, outputPlace, refuseSameFile, standard } from "../batch/places.js";
+import { type BadLine, type BatchRequest, bodyWith, estimateTokens, readRequest } from "../batch/request.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
@@ -39,8 +44,15 @@ export function register(program: Command): void {
   const command = program
     .command("batch")
     .description("Answer a file of OpenAI batch lines, many at a time; goes on where it was interrupted.")
-    .argument("<in>", "JSON lines: {custom_id, method, url, body}")
-    .argument("<out>", "JSON lines: {id, custom_id, response, error}, in the order in which they are finished")
+    .argument(
+      "<in>",
+      "JSON lines: {custom_id, method, url, body}; a pipe is read to its end first, - is standard input",
+    )
+    .argument(
+      "<out>",
+      "JSON lines: {id, custom_id, response, error, request_hash}, in the order in which they are finished; " +
+        "an output of the same input is gone on with, any other file is refused; - is standard output, which is never gone on with",
+    )
     .option("--model <file>", "a GGUF file; none = the bundled demonstration model")
     .option("--parallel <n>", "answers made at the same time (default: what the plan allows)", (t) =>
       parseInteger(t, "--parallel", 1, 1024),
@@ -57,66 +69,62 @@ export function register(program: Command): void {
 
 async function batch(input: string, output: string, flags: BatchFlags): Promise<void> {
   const path = flags.model ?? bundledModel();
+  if (output === standard && flags.json === true)
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      "--json and the answers both want standard output; name an output file",
+    );
+  // What is read is looked at before what is written is touched.
+  const [from, to] = [inputPlace(input), outputPlace(output)];
+  refuseSameFile(from, to);
   await withInterrupt(async (signal) => {
-    const journal = await Journal.open(output);
+    const asked = await openInput(from, signal);
     try {
-      const work = await survey(input, output, journal, flags.maxTokens ?? usualMaxTokens);
-      const began = performance.now();
-      const totals = { done: 0, failed: 0, promptTokens: 0, generatedTokens: 0 };
-      if (work.left > 0) {
-        await probeOnFirstUse(path, flags);
-        await answerAll(input, path, journal, work, flags, signal, totals);
+      const index = await survey(asked, flags.maxTokens ?? usualMaxTokens, signal);
+      const journal = to.path === undefined ? undefined : await Journal.open(to, index);
+      const resumed = index.done;
+      const answers = journal ?? standardOutput;
+      try {
+        const began = performance.now();
+        const totals = { done: 0, failed: 0, promptTokens: 0, generatedTokens: 0 };
+        if (index.lines > resumed) {
+          await probeOnFirstUse(path, flags);
+          await answerAll(asked, path, answers, index, flags, signal, totals);
+        }
+        report({ lines: index.lines, resumed, ...totals, seconds: (performance.now() - began) / 1000 }, flags);
+        if (totals.failed + (journal?.failed ?? 0) > 0) process.exitCode = 1;
+      } finally {
+        await answers.close();
       }
-      const resumed = journal.done.size;
-      const seconds = (performance.now() - began) / 1000;
-      if (flags.json) printJson({ lines: work.lines, resumed, ...totals, seconds });
-      else
-        process.stderr.write(
-          `${totals.done} lines answered${totals.failed > 0 ? `, ${totals.failed} of them with errors` : ""}` +
-            `${resumed > 0 ? `, ${resumed} were there` : ""}; ` +
-            `${(totals.generatedTokens / Math.max(seconds, 1e-3)).toFixed(1)} tokens/s in ${seconds.toFixed(1)} s\n`,
-        );
     } finally {
-      await journal.close();
+      asked.close();
     }
   });
 }
 
-interface Work extends BatchNeeds {
-  readonly lines: number;
-  readonly left: number;
+/** @throws OPTION_INVALID for more lines than can be kept track of */
+async function survey(input: BatchInput, maxTokens: number, signal: AbortSignal): Promise<LineIndex> {
+  const index = new LineIndex();
+  for await (const line of input.lines()) {
+    signal.throwIfAborted();
+    const { request, hash } = readRequest(line);
+    const tokens = "url" in request ? estimateTokens(request, maxTokens) : undefined;
+    index.add(line.number, request.customId, hash, tokens);
+  }
+  return index;
 }
 
-/** @throws OPTION_INVALID when the output belongs to another input */
-async function survey(input: string, output: string, journal: Journal, maxTokens: number): Promise<Work> {
-  let lines = 0;
-  let left = 0;
-  let seen = 0;
-  const needs: number[] = [];
-  for await (const line of readLines(input)) {
-    lines++;
-    const request = parseLine(line);
-    const known = journal.done.get(line.number);
-    if (known === undefined) {
-      left++;
-      if ("url" in request) needs.push(estimateTokens(request, maxTokens));
-    } else {
-      seen++;
-      if (known !== request.customId)
-        throw new HundredweightError(
-          "OPTION_INVALID",
-          `${output} belongs to another input: line ${line.number} was '${known}', now it is '${request.customId}'`,
-        );
-    }
+function report(result: Totals & { lines: number; resumed: number; seconds: number }, flags: BatchFlags): void {
+  if (flags.json) {
+    printJson(result);
+    return;
   }
-  if (seen < journal.done.size)
-    throw new HundredweightError(
-      "OPTION_INVALID",
-      `${output} belongs to another input: it has more lines than ${input}`,
-    );
-  needs.sort((a, b) => a - b);
-  const at = (share: number): number => needs[Math.min(needs.length - 1, Math.floor(share * needs.length))] ?? 1;
-  return { lines, left, typicalTokens: at(0.9), longestTokens: at(1) };
+  const { done, failed, resumed, generatedTokens, seconds } = result;
+  process.stderr.write(
+    `${done} lines answered${failed > 0 ? `, ${failed} of them with errors` : ""}` +
+      `${resumed > 0 ? `, ${resumed} were there` : ""}; ` +
+      `${(generatedTokens / Math.max(seconds, 1e-3)).toFixed(1)} tokens/s in ${seconds.toFixed(1)} s\n`,
+  );
 }
 
 interface Totals {
@@ -127,17 +135,18 @@ interface Totals {
 }
 
 async function answerAll(
-  input: string,
+  input: BatchInput,
   path: string,
-  journal: Journal,
-  work: Work,
+  answers: BatchOutput,
+  index: LineIndex,
   flags: BatchFlags,
   signal: AbortSignal,
   totals: Totals,
 ): Promise<void> {
   const options = loadOptions(flags);
-  const shape = await batchShape(path, options, work, flags.parallel);
-  const sequences = Math.min(shape.sequences, work.left);
+  const left = index.lines - index.done;
+  const shape = await batchShape(path, options, needsOf(index), flags.parallel);
+  const sequences = Math.min(shape.sequences, left);
   const server = await openOffline({
     modelPath: path,
     engine: { ...options, ...shape, sequences },
@@ -150,20 +159,24 @@ async function answerAll(
   const aborted = once(signal, "abort");
   let fault: unknown;
   const step = async (line: Line): Promise<void> => {
-    const request = parseLine(line);
-    const id = idOf(line.number);
-    const out: OutputLine =
-      "url" in request
-        ? await answer(server, request, id, defaultsOf(request, flags, line.number), signal)
-        : { id, custom_id: request.customId, response: null, error: { code: "invalid_line", message: request.fault } };
+    const { request, hash } = readRequest(line);
+    if (!index.hasHash(line.number, hash))
+      throw new HundredweightError("FILE_IO", `${input.name}: line ${line.number} changed while it was in use`);
+    const told = { id: idOf(line.number), custom_id: request.customId };
+    const wrong = faultOf(line.number, request, index);
+    const said =
+      wrong ??
+      (await answer(server, request as BatchRequest, defaultsOf(request as BatchRequest, flags, line.number), signal));
     if (fault !== undefined || signal.aborted) return;
-    journal.append(out);
-    count(totals, out);
-    progress.update(totals.done, work.left, `${totals.generatedTokens} tokens`);
+    const { bytes, failed } = encodeLine({ ...told, ...said, request_hash: hash.toString("hex") });
+    await answers.append(bytes);
+    count(totals, said, failed);
+    progress.update(totals.done, left, `${totals.generatedTokens} tokens`);
   };
   try {
-    for await (const line of readLines(input)) {
-      if (journal.done.has(line.number)) continue;
+    for await (const line of input.lines()) {
+      if (!index.has(line.number)) break; // the file has grown
+      if (index.isDone(line.number)) continue;
       while (running.size >= sequences + ahead && !signal.aborted) await Promise.race([...running, aborted]);
       if (fault !== undefined || signal.aborted) break;
       const job = step(line).catch((error: unknown) => {
@@ -181,8 +194,27 @@ async function answerAll(
   }
 }
 
+function needsOf(index: LineIndex): BatchNeeds {
+  const needs = index.tokensLeft();
+  const at = (share: number): number => needs[Math.min(needs.length - 1, Math.floor(share * needs.length))] ?? 1;
+  return { typicalTokens: at(0.9), longestTokens: at(1) };
+}
+
+type Said = Pick<OutputLine, "response" | "error">;
+
+/** What the line gets for an answer when nothing can be asked. */
+function faultOf(line: number, request: BatchRequest | BadLine, index: LineIndex): Said | undefined {
+  if (!("url" in request)) return { response: null, error: { code: "invalid_line", message: request.fault } };
+  const earlier = index.earlierThan(line, request.customId);
+  if (earlier === undefined) return undefined;
+  return {
+    response: null,
+    error: { code: "duplicate_custom_id", message: `custom_id: line ${earlier} has the same one` },
+  };
+}
+
 /** A line that is answered again has the same answer. */
-function defaultsOf({ url, body }: BatchRequest, flags: BatchFlags, line: number): object {
+function defaultsOf({ url, body }: BatchRequest, flags: BatchFlags, line: number): Record<string, unknown> {
   if (url === "/v1/embeddings") return {};
   const limited = (body.max_tokens ?? body.max_completion_tokens ?? null) !== null;
   return { seed: (flags.seed ?? 0) + line, ...(!limited && { max_tokens: flags.maxTokens ?? usualMaxTokens }) };
@@ -191,18 +223,14 @@ function defaultsOf({ url, body }: BatchRequest, flags: BatchFlags, line: number
 /** @throws what ends the batch */
 async function answer(
   { app }: OfflineServer,
-  { customId, url, body }: BatchRequest,
-  id: string,
-  defaults: object,
+  request: BatchRequest,
+  defaults: Record<string, unknown>,
   signal: AbortSignal,
-): Promise<OutputLine> {
-  const response = await app.request(`http://127.0.0.1${url}`, {
+): Promise<Said> {
+  const response = await app.request(`http://127.0.0.1${request.url}`, {
     method: "POST",
     headers: { "content-type": "application/json", host: "127.0.0.1" },
-    body: JSON.stringify({
-      ...defaults,
-      ...Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null)),
-    }),
+    body: new Uint8Array(bodyWith(request, defaults)),
     signal,
   });
   const said = JSON.parse(await response.text()) as { error?: { code?: string | null; message?: string } };
@@ -215,12 +243,12 @@ async function answer(
   // What fails after an answer has begun is told under status 200.
   const status_code = said.error !== undefined && response.status === 200 ? 500 : response.status;
   const request_id = response.headers.get("x-request-id") ?? "";
-  return { id, custom_id: customId, response: { status_code, request_id, body: said }, error: null };
+  return { response: { status_code, request_id, body: said }, error: null };
 }
 
-function count(totals: Totals, { response }: OutputLine): void {
+function count(totals: Totals, { response }: Said, failed: boolean): void {
   totals.done++;
-  if (response === null || response.status_code >= 400) totals.failed++;
+  if (failed) totals.failed++;
   const usage = (response?.body as { usage?: { prompt_tokens?: number; completion_tokens?: number } } | undefined)
     ?.usage;
   totals.promptTokens += usage?.prompt_tokens ?? 0;
