@@ -17,11 +17,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
 import type { LedgerEntry } from "../src/engine/protocol.js";
-import { openCheckpoint } from "../src/formats/index.js";
+import { type Extent, openCheckpoint, sliceExtents } from "../src/formats/index.js";
 import { describeModel } from "../src/models/index.js";
 import { requireAddon } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
 import { Planner } from "../src/weights/plan.js";
+import type { PlanMatrix } from "../src/weights/plan-model.js";
 import { knownMachine } from "../src/weights/probe.js";
 import { memoryGroup } from "./support/cgroup.js";
 import { medianDecodePass } from "./support/decode-passes.js";
@@ -68,6 +69,8 @@ const budgets: Budget[] = [
   }),
 ];
 
+const beginning = (extent: Extent): Extent => ({ ...extent, bytes: Math.min(extent.bytes, 64 * 2 ** 20) });
+
 /** GB/s of the extents a point streams, by the reader that streams them; at most 4 GiB of them, evenly chosen. */
 function diskRate(budget: Budget): number | undefined {
   const plan = new Planner(description, machine, { contextTokens, ...budget.options }).tryPlan(
@@ -78,16 +81,24 @@ function diskRate(budget: Budget): number | undefined {
     plan === undefined
       ? []
       : [
-          ...plan.program.map((t) => [plan.matrices[t.matrix]?.extent.file as string, t.offset, t.bytes] as const),
-          ...experts.map((t) => [t.extent.file, t.extent.offset, Math.min(t.extent.bytes, 64 * 2 ** 20)] as const),
+          ...plan.program.flatMap((t) => sliceExtents(plan.matrices[t.matrix] as PlanMatrix, 0, t.from, t.to)),
+          ...experts.flatMap((m) => Object.values(m.planes).flat().slice(0, 1).map(beginning)),
         ];
-  const total = all.reduce((sum, [, , bytes]) => sum + bytes, 0);
+  const total = all.reduce((sum, extent) => sum + extent.bytes, 0);
   if (total === 0) return undefined;
   const keep = Math.min(1, (4 * 2 ** 30) / total);
-  const file = all[0]?.[0] as string;
-  const chosen = all.filter(([f], i) => f === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
+  const file = all[0]?.file as string;
+  const chosen = all.filter((extent, i) => extent.file === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
   const out = new Float64Array(3);
-  addon.readRate(file, true, 0, 8, 4 * 2 ** 20, Float64Array.from(chosen.flatMap(([, o, b]) => [o, b])), out);
+  addon.readRate(
+    file,
+    true,
+    0,
+    8,
+    4 * 2 ** 20,
+    Float64Array.from(chosen.flatMap((extent) => [extent.offset, extent.bytes])),
+    out,
+  );
   return (out[1] as number) / (out[0] as number);
 }
 

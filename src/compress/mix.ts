@@ -4,7 +4,7 @@
  * @source llama.cpp, src/llama-quant.cpp; written down in docs/formats.md
  */
 import { HundredweightError } from "../errors.js";
-import { type Dtype, dtypeByName, fileTypeName, rowBytes } from "../formats/index.js";
+import { blocksBytes, type Dtype, dtypeByName, fileTypeName } from "../formats/index.js";
 
 /** Mix -> the type of what no rule names. */
 const bases = {
@@ -99,7 +99,7 @@ function chosen(mix: Mix, model: MixModel, tensor: MixTensor): string {
 
 function headType(mix: Mix, cols: number): string {
   const base = bases[mix];
-  if (mix === "MXFP4_MOE" || rowBytes(named(base), cols) === undefined) return "Q8_0";
+  if (mix === "MXFP4_MOE" || blocksBytes(named(base), cols) === undefined) return "Q8_0";
   return base === "Q8_0" ? base : "Q6_K";
 }
 
@@ -176,7 +176,7 @@ function moreBits(layer: number, layers: number): boolean {
 
 /** Rows that are no whole number of blocks get a type of blocks of 32, or F16. */
 function fitting(type: Dtype, cols: number): Dtype {
-  if (rowBytes(type, cols) !== undefined) return type;
+  if (blocksBytes(type, cols) !== undefined) return type;
   const smaller: Readonly<Record<string, string>> = {
     IQ4_XS: "IQ4_NL",
     Q2_K: "Q4_0",
@@ -186,7 +186,7 @@ function fitting(type: Dtype, cols: number): Dtype {
     Q6_K: "Q8_0",
   };
   const next = named(smaller[type.name] ?? "F16");
-  return rowBytes(next, cols) === undefined ? named("F16") : next;
+  return blocksBytes(next, cols) === undefined ? named("F16") : next;
 }
 
 function named(name: string): Dtype {

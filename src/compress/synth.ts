@@ -9,9 +9,9 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HundredweightError } from "../errors.js";
 import {
+  blocksBytes,
   type Checkpoint,
   type Dtype,
-  rowBytes,
   type TensorInfo,
   type TensorSource,
   TypedMetadata,
@@ -75,7 +75,7 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
     const { shape: dims, kind, role } = tensor.spec;
     const head = role === "head" && kind === "matrix";
     const dtype = mixType(quant, spec.config, { name: tensor.name, shape: dims, layer: tensor.layer, head });
-    const row = rowBytes(dtype, dims[0]!)!;
+    const row = blocksBytes(dtype, dims[0]!)!;
     const bytes = dims.slice(1).reduce((product, size) => product * size, row);
     tensorBytes += bytes;
     parameters += dims.reduce((product, size) => product * size, 1);
@@ -124,7 +124,7 @@ export function synthCheckpoint(model: SynthModel): Checkpoint {
   const tensors = model.tensors.map(({ name, dtype, spec, bytes }): [string, TensorInfo] => {
     const extent = { file: path, offset, bytes };
     offset += Math.ceil(bytes / 32) * 32; // the default alignment
-    return [name, { name, dtype, shape: spec.shape, extent }];
+    return [name, { name, layout: dtype, shape: spec.shape, planes: { blocks: [extent] } }];
   });
   return {
     path,
@@ -202,7 +202,7 @@ function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, o
       return random.scaledRows(name, dtype, fill.deviation, cols, factors);
     }
     const distinct = spec.role === "head" || spec.role === "embedding";
-    return random.bytes(name, dtype, fill, bytes, rowBytes(dtype, cols)!, distinct);
+    return random.bytes(name, dtype, fill, bytes, blocksBytes(dtype, cols)!, distinct);
   };
   return { name, dtype, shape: spec.shape, data };
 }

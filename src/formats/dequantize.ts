@@ -11,7 +11,7 @@ import {
   decodeQ8_0,
 } from "./dequantize-32.js";
 import { decodeIq4Xs, decodeQ2K, decodeQ3K, decodeQ4K, decodeQ5K, decodeQ6K } from "./dequantize-256.js";
-import { type Dtype, rowBytes } from "./dtypes.js";
+import { blocksBytes, type Dtype } from "./dtypes.js";
 import { f16Table, readU16 } from "./float16.js";
 
 const decoders: Readonly<Record<string, DecodeBlock>> = {
@@ -32,11 +32,11 @@ const decoders: Readonly<Record<string, DecodeBlock>> = {
 
 /**
  * Decodes one row (or any run of whole blocks); bit-equal to ggml.
- * @shape bytes: rowBytes(dtype, out.length), out: [cols]
+ * @shape bytes: of that many blocks, out: [cols]
  * @throws FORMAT_UNSUPPORTED for a type without `acts`, INTERNAL when the lengths do not fit
  */
 export function dequantizeRow(dtype: Dtype, bytes: Uint8Array, out: Float32Array): void {
-  if (rowBytes(dtype, out.length) !== bytes.length) {
+  if (blocksBytes(dtype, out.length) !== bytes.length) {
     throw new HundredweightError("INTERNAL", `${out.length} values of ${dtype.name} are not ${bytes.length} bytes`);
   }
   switch (dtype.name) {

@@ -1,21 +1,25 @@
 /**
- * The one table of tensor types. Ids are ggml's (`enum ggml_type`); layouts are in docs/formats.md.
- * `acts` names the form in which the activation row meets the type in a dot product.
+ * The layouts of GGUF files: blocks of values in the order of rows, one plane. Ids are ggml's (`enum ggml_type`); what is
+ * in a block is in docs/formats.md.
  */
-export type Acts = "f32" | "q8_32" | "q8_256";
+import { type Acts, type Layout, layoutBytes } from "./layouts.js";
 
-export interface Dtype {
-  readonly id: number;
-  /** Name as the field writes it, e.g. `Q4_K`. */
-  readonly name: string;
+export interface Dtype extends Layout {
+  readonly order: "rows";
   /** Values in one block; a row is a whole number of blocks. */
   readonly blockValues: number;
   readonly blockBytes: number;
-  /** Undefined: can be listed and copied, not computed with. */
+}
+
+interface Row {
+  readonly id: number;
+  readonly name: string;
+  readonly blockValues: number;
+  readonly blockBytes: number;
   readonly acts?: Acts;
 }
 
-const table: Dtype[] = [
+const table: readonly Row[] = [
   { id: 0, name: "F32", blockValues: 1, blockBytes: 4, acts: "f32" },
   { id: 1, name: "F16", blockValues: 1, blockBytes: 2, acts: "f32" },
   { id: 2, name: "Q4_0", blockValues: 32, blockBytes: 18, acts: "q8_32" },
@@ -53,9 +57,13 @@ const table: Dtype[] = [
   { id: 42, name: "Q2_0", blockValues: 64, blockBytes: 18 },
 ];
 
-export const dtypes: readonly Dtype[] = table;
-const byId = new Map(table.map((d) => [d.id, d]));
-const byName = new Map(table.map((d) => [d.name, d]));
+export const dtypes: readonly Dtype[] = table.map((row) => ({
+  ...row,
+  order: "rows",
+  planes: [{ name: "blocks", rows: 1, cols: row.blockValues, bytes: row.blockBytes }],
+}));
+const byId = new Map(dtypes.map((d) => [d.id, d]));
+const byName = new Map(dtypes.map((d) => [d.name, d]));
 
 export function dtypeById(id: number): Dtype | undefined {
   return byId.get(id);
@@ -66,8 +74,12 @@ export function dtypeByName(name: string): Dtype | undefined {
   return byName.get(name.toUpperCase());
 }
 
-/** Bytes of one row of `cols` values; undefined when `cols` is not a whole number of blocks. */
-export function rowBytes(dtype: Dtype, cols: number): number | undefined {
-  if (cols % dtype.blockValues !== 0) return undefined;
-  return (cols / dtype.blockValues) * dtype.blockBytes;
+/** The type whose blocks a layout is.  @returns undefined for a layout of several planes */
+export function dtypeOf(layout: Layout): Dtype | undefined {
+  return byId.get(layout.id);
+}
+
+/** Bytes of `values` that follow each other: rows of whole blocks.  @returns undefined for anything else */
+export function blocksBytes(dtype: Dtype, values: number): number | undefined {
+  return layoutBytes(dtype, 1, values);
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { HundredweightError } from "../errors.js";
 import { limits } from "./cursor.js";
 import { type GgufFile, readGgufFile } from "./gguf-read.js";
+import { storedBytes } from "./layouts.js";
 import { TypedMetadata, type TypedValue } from "./metadata.js";
 import type { Checkpoint, TensorInfo } from "./types.js";
 
@@ -32,7 +33,7 @@ export function openGguf(path: string): GgufCheckpoint {
       if (tensors.has(tensor.name)) throw invalid(shard, `tensor '${tensor.name}' is in another shard too`);
       if (tensors.size === limits.tensors) throw invalid(shard, `the model has more than ${limits.tensors} tensors`);
       tensors.set(tensor.name, tensor);
-      tensorBytes += tensor.extent.bytes;
+      tensorBytes += storedBytes(tensor.planes);
     }
   }
   const first = shards[0]!;

@@ -1,7 +1,7 @@
 /** GGUF versions 1 to 3: header, metadata and tensor directory. The layout is in docs/formats.md. */
 import { HundredweightError } from "../errors.js";
 import { Cursor, limits } from "./cursor.js";
-import { dtypeById, rowBytes } from "./dtypes.js";
+import { blocksBytes, dtypeById } from "./dtypes.js";
 import {
   type ElementType,
   elementBytes,
@@ -227,7 +227,7 @@ function place(cursor: Cursor, entry: DirectoryEntry, dataStart: number, alignme
     throw cursor.unsupported(`tensor '${name}' has type ${typeId}, which is not known`, { tensor: name, typeId });
   }
   const cols = shape[0] ?? 1;
-  const row = rowBytes(dtype, cols);
+  const row = blocksBytes(dtype, cols);
   if (row === undefined) {
     throw cursor.invalid(
       `tensor '${name}' has rows of ${cols} values, not a whole number of ${dtype.name} blocks of ${dtype.blockValues}`,
@@ -248,5 +248,5 @@ function place(cursor: Cursor, entry: DirectoryEntry, dataStart: number, alignme
     );
   }
   const extent = { file: cursor.path, offset: dataStart + Number(offset), bytes: Number(bytes) };
-  return { name, dtype, shape, extent };
+  return { name, layout: dtype, shape, planes: { blocks: [extent] } };
 }

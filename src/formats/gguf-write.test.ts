@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { dtypeByName, dtypes, rowBytes } from "./dtypes.js";
+import { blocksBytes, dtypeByName, dtypeOf, dtypes } from "./dtypes.js";
 import { openGguf } from "./gguf-open.js";
 import { type GgufContent, type TensorSource, writeGguf } from "./gguf-write.js";
+import { onlyExtent } from "./layouts.js";
 import { type ElementType, PackedStrings, type TypedValue } from "./metadata.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-write-"));
@@ -70,7 +71,7 @@ const tensorOf = fc
   })
   .map(({ dtype, blocks, rest, seed, chunk }) => {
     const shape = [blocks * dtype.blockValues, ...rest];
-    const bytes = new Uint8Array(rest.reduce((p, n) => p * n, rowBytes(dtype, shape[0]!)!));
+    const bytes = new Uint8Array(rest.reduce((p, n) => p * n, blocksBytes(dtype, shape[0]!)!));
     for (let i = 0; i < bytes.length; i++) bytes[i] = Math.imul(i + seed, 2654435761) >>> 24;
     return { dtype, shape, bytes, chunk };
   });
@@ -110,10 +111,10 @@ test("what was written is read, and writing what was read gives the same bytes",
         assert.equal(offset % step, 0);
         for (const [i, t] of made.entries()) {
           const tensor = model.tensors.get(`tensor.${i}`)!;
-          assert.equal(tensor.dtype, t.dtype);
+          assert.equal(tensor.layout, t.dtype);
           assert.deepEqual(tensor.shape, t.shape);
-          assert.equal(tensor.extent.offset, offset);
-          assert.equal(Buffer.compare(file.subarray(offset, offset + tensor.extent.bytes), t.bytes), 0);
+          assert.equal(onlyExtent(tensor).offset, offset);
+          assert.equal(Buffer.compare(file.subarray(offset, offset + onlyExtent(tensor).bytes), t.bytes), 0);
           offset += Math.ceil(t.bytes.length / step) * step;
         }
         assert.equal(offset, file.length);
@@ -133,8 +134,9 @@ async function* asyncPieces(bytes: Uint8Array, size: number): AsyncIterable<Uint
 function rewritten(from: string): GgufContent {
   const model = openGguf(from);
   const file = readFileSync(from);
-  const tensors = [...model.tensors.values()].map(({ name, dtype, shape, extent }) => {
-    return { name, dtype, shape, data: file.subarray(extent.offset, extent.offset + extent.bytes) };
+  const tensors = [...model.tensors.values()].map(({ name, layout, shape, planes }) => {
+    const extent = onlyExtent({ name, planes });
+    return { name, dtype: dtypeOf(layout)!, shape, data: file.subarray(extent.offset, extent.offset + extent.bytes) };
   });
   return { metadata: model.metadata.entries(), tensors };
 }

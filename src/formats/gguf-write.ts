@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { realpath, rename, stat, unlink } from "node:fs/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { limits } from "./cursor.js";
-import { type Dtype, rowBytes } from "./dtypes.js";
+import { blocksBytes, type Dtype } from "./dtypes.js";
 import { FileSink } from "./file-sink.js";
 import { ByteSink, encodeValue } from "./gguf-encode.js";
 import { defaultAlignment } from "./gguf-read.js";
@@ -128,7 +128,7 @@ function planFile(path: string, content: GgufContent): Plan {
     if (source.shape.some((size) => !Number.isSafeInteger(size) || size < 1)) {
       throw invalid(`${what} has shape [${source.shape.join(", ")}]`);
     }
-    const row = rowBytes(source.dtype, source.shape[0] ?? 1);
+    const row = blocksBytes(source.dtype, source.shape[0] ?? 1);
     if (row === undefined) {
       throw invalid(`${what} has rows of ${source.shape[0]}, no whole number of ${source.dtype.name} blocks`);
     }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { dequantizeRow } from "./dequantize.js";
-import { dtypeByName, dtypes, rowBytes } from "./dtypes.js";
+import { blocksBytes, dtypeByName, dtypes } from "./dtypes.js";
 import { f16Table, toF16 } from "./float16.js";
 import { quantizeRow } from "./quantize.js";
 
@@ -15,7 +15,7 @@ const skip = vectors === undefined ? "HUNDREDWEIGHT_VECTORS is not set: llama.cp
 
 function quantized(name: string, x: Float32Array): Uint8Array {
   const dtype = dtypeByName(name)!;
-  const out = new Uint8Array(rowBytes(dtype, x.length)!);
+  const out = new Uint8Array(blocksBytes(dtype, x.length)!);
   quantizeRow(dtype, x, out);
   return out;
 }

@@ -3,7 +3,7 @@
  * bytes; the K types and IQ4 are fitted by our own least squares, about as close as ggml's without an importance matrix.
  */
 import { HundredweightError } from "../errors.js";
-import { type Dtype, rowBytes } from "./dtypes.js";
+import { blocksBytes, type Dtype } from "./dtypes.js";
 import { toBf16, toF16, writeU16 } from "./float16.js";
 import type { EncodeBlock } from "./quantize-32.js";
 import { encodeIq4Nl, encodeMxfp4, encodeQ4_0, encodeQ4_1, encodeQ5_0, encodeQ5_1, encodeQ8_0 } from "./quantize-32.js";
@@ -27,12 +27,12 @@ const encoders: Readonly<Record<string, EncodeBlock>> = {
 
 /**
  * Encodes one row (or any run of whole blocks).
- * @shape x: [cols], out: rowBytes(dtype, cols)
+ * @shape x: [cols], out: of that many blocks
  * @throws FORMAT_UNSUPPORTED for a type without `acts`; MODEL_INVALID for a block type when a value is not finite;
  *   INTERNAL when the lengths do not fit
  */
 export function quantizeRow(dtype: Dtype, x: Float32Array, out: Uint8Array): void {
-  if (rowBytes(dtype, x.length) !== out.length) {
+  if (blocksBytes(dtype, x.length) !== out.length) {
     throw new HundredweightError("INTERNAL", `${x.length} values of ${dtype.name} are not ${out.length} bytes`);
   }
   switch (dtype.name) {

@@ -1,19 +1,12 @@
 /** What every container is turned into: metadata, and tensors as descriptions of where bytes lie. No weight bytes. */
-import type { Dtype } from "./dtypes.js";
-
-/** Where the bytes of a tensor are. `offset` is absolute in the file. */
-export interface Extent {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
+import type { Layout, Planes } from "./layouts.js";
 
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly layout: Layout;
   /** GGUF order: shape[0] varies fastest (the columns of a matrix). */
   readonly shape: readonly number[];
-  readonly extent: Extent;
+  readonly planes: Planes;
 }
 
 /** 64-bit integers are numbers when they are safe integers, else bigint. */

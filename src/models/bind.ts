@@ -250,10 +250,10 @@ function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 
 const ropeKey = (spec: RopeSpec): string => [spec.interleaved, spec.magnitude, ...spec.frequencies].join();
 
-function source({ name, dtype, shape, extent }: TensorInfo, kind: TensorSpec["kind"]): MatrixSource {
+function source({ name, layout, shape, planes }: TensorInfo, kind: TensorSpec["kind"]): MatrixSource {
   const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
-  if (kind === "vector") return { name, dtype, cols: cols * rows * experts, rows: 1, experts: 1, extent };
-  return { name, dtype, cols, rows, experts, extent };
+  if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
+  return { name, layout, cols, rows, experts, planes };
 }
 
 function checkOptions(options: ModelOptions): void {

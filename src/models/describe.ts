@@ -1,5 +1,6 @@
 /** What a checkpoint holds, judged against its architecture's declaration: metadata only, no weight is touched. */
 import { HundredweightError } from "../errors.js";
+import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import { MetadataReader, modelInvalid } from "./metadata-reader.js";
 import { findArchitecture } from "./registry.js";
@@ -121,7 +122,7 @@ export function describeModel(checkpoint: Checkpoint): ModelDescription {
   const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !resolver.found.has(name));
   const tensors = [...resolver.found.values()];
   const weightBytes = { norm: 0, router: 0, attention: 0, ffn: 0, expert: 0, embedding: 0, head: 0 };
-  for (const tensor of tensors) weightBytes[tensor.role] += tensor.info.extent.bytes;
+  for (const tensor of tensors) weightBytes[tensor.role] += storedBytes(tensor.info.planes);
   const warnings =
     unusedTensors.length === 0
       ? []
@@ -149,9 +150,9 @@ class Resolver {
     }
     if (!sameShape(info.shape, spec.shape))
       this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${spec.shape.join(", ")}]`);
-    else if (info.dtype.acts === undefined) {
+    else if (info.layout.acts === undefined) {
       this.#unsupported++;
-      this.#faults.push(`tensor '${name}' has type ${info.dtype.name}, which has no kernels`);
+      this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
     }
     this.found.set(name, { name, role: spec.role, layer: spec.shared ? -1 : layer, kind: spec.kind, info });
   }

@@ -169,7 +169,7 @@ describe("models", () => {
     const retyped = changed(
       base,
       () => {},
-      (map) => map.set("output.weight", { ...map.get("output.weight")!, dtype: iq1 }),
+      (map) => map.set("output.weight", { ...map.get("output.weight")!, layout: iq1 }),
     );
     rejects(retyped, "FORMAT_UNSUPPORTED", /'output.weight' has type IQ1_S/);
     const old = changed(

@@ -46,7 +46,7 @@ export function declareOnPaper(
     files: [],
     metadata: new TypedMetadata(new Map(metadata), where),
     // The declaration reads the vocabulary off the embedding.
-    tensors: new Map([[name, { name, dtype, shape: [dim, vocab], extent }]]),
+    tensors: new Map([[name, { name, layout: dtype, shape: [dim, vocab], planes: { blocks: [extent] } }]]),
     tensorBytes: 0,
   };
   const reader = new MetadataReader(checkpoint, arch);

@@ -4,7 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
-import { type Dtype, dtypeByName, rowBytes, type TypedValue } from "../formats/index.js";
+import { blocksBytes, type Dtype, dtypeByName, type TypedValue } from "../formats/index.js";
 import { quantizeRow } from "../formats/quantize.js";
 import { archMetadata, declareOnPaper, paperTensors } from "./paper.js";
 import { seededNormals } from "./random.js";
@@ -80,7 +80,7 @@ function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number)
   const dtype = spec.kind === "vector" ? dtypeByName("F32")! : type;
   const [cols, ...others] = spec.shape as [number, ...number[]];
   const rows = others.reduce((a, b) => a * b, 1);
-  const bytes = rowBytes(dtype, cols);
+  const bytes = blocksBytes(dtype, cols);
   if (bytes === undefined)
     throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
   // Norms scatter around one; they would hide their own removal otherwise.

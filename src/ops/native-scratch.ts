@@ -2,7 +2,7 @@
  * What the addon reserves at seal() beside tensors and KV pages, from the same shapes and by the same rules
  * (native/ops: reserve_pass, reserve_matmul, reserve_attention, reserve_experts). For plans; a test compares it.
  */
-import type { Acts } from "../formats/dtypes.js";
+import type { Acts } from "../formats/layouts.js";
 import type { PaperRecord } from "./paper.js";
 
 const kernelScratchBytes = 512 * 1024;
@@ -45,9 +45,9 @@ export function nativeScratchBytes(record: PaperRecord, threads: number): number
   for (const [i, pool] of record.pools.entries()) buffers.grow(`table ${i}`, 4 * Math.max(4096, 4 * pool.pages));
 
   const kindsByCols = new Map<number, Set<Acts>>();
-  for (const { cols, dtype } of record.matrices) {
+  for (const { cols, layout } of record.matrices) {
     const kinds = kindsByCols.get(cols) ?? new Set();
-    kindsByCols.set(cols, kinds.add(dtype.acts!));
+    kindsByCols.set(cols, kinds.add(layout.acts!));
   }
   for (const x of record.tensors)
     for (const kind of kindsByCols.get(x.cols) ?? []) growActs(buffers, "acts", x.rows, x.cols, kind);
@@ -69,7 +69,7 @@ function growExperts(buffers: Buffers, { matrices, tensors, routings }: PaperRec
   const widths = new Set(tensors.map((t) => t.cols));
   const seen = new Set<string>();
   for (const w of matrices) {
-    const key = `${w.rows} ${w.cols} ${w.experts} ${w.dtype.acts}`;
+    const key = `${w.rows} ${w.cols} ${w.experts} ${w.layout.acts}`;
     if (w.experts < 2 || seen.has(key)) continue;
     seen.add(key);
     for (const [dim, hidden, down] of [
@@ -83,7 +83,7 @@ function growExperts(buffers: Buffers, { matrices, tensors, routings }: PaperRec
         buffers.grow("expert order", 4 * (3 * pairs + w.experts + 1));
         buffers.grow("expert products", 2 * Math.min(w.experts, pairs) * productTaskBytes);
         buffers.grow("expert rows", 4 * (2 * wave * hidden + pairs * dim));
-        if (down) growActs(buffers, "hidden", wave, hidden, w.dtype.acts!);
+        if (down) growActs(buffers, "hidden", wave, hidden, w.layout.acts!);
       }
     }
   }

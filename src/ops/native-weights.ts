@@ -1,6 +1,6 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { rowBytes } from "../formats/dtypes.js";
+import { checkPlanes, onlyExtent } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
@@ -24,19 +24,18 @@ export class NativeWeights {
   }
 
   matrix(source: MatrixSource): Matrix {
-    const { name, dtype, rows, cols, experts, extent } = source;
-    const bytes = (rowBytes(dtype, cols) ?? Number.NaN) * rows * experts;
-    if (bytes !== extent.bytes)
-      throw new HundredweightError("INTERNAL", `${name}: shape does not give ${extent.bytes} bytes`);
+    checkPlanes(source);
+    const { name, layout, rows, cols, experts } = source;
+    const extent = onlyExtent(source);
     const file = this.#file(extent.file);
     const fileBytes = this.#addon.fileBytes(this.#host, file);
-    if (extent.offset + bytes > fileBytes)
+    if (extent.offset + extent.bytes > fileBytes)
       throw new HundredweightError(
         "MODEL_CHANGED",
-        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + bytes}; the file shrank`,
+        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + extent.bytes}; the file shrank`,
       );
-    const id = this.#addon.weight(this.#host, file, extent.offset, dtype.id, rows, cols, experts);
-    const matrix = { id, name, dtype, rows, cols, experts };
+    const id = this.#addon.weight(this.#host, file, extent.offset, layout.id, rows, cols, experts);
+    const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
     return matrix;
   }
@@ -57,12 +56,12 @@ export class NativeWeights {
   load(): void {
     const placement = this.#placement;
     if (placement === undefined) return;
-    const { pinnedRows, packed, tiles, ringBytes, experts } = placement;
+    const { pinned, packed, tiles, ringBytes, experts } = placement;
     const addon = this.#addon;
     const host = this.#host;
     const engine = placement.engine === undefined ? 0 : engines[placement.engine];
     addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
-    for (const [name, rows] of pinnedRows) if (rows > 0) addon.weightPin(host, this.#id(name), rows, packed);
+    for (const [name, slices] of pinned) if (slices > 0) addon.weightPin(host, this.#id(name), slices, packed);
     if (experts !== undefined) {
       const groups = experts.groups.flatMap((group) => group.map((name) => this.#id(name)));
       const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);
@@ -70,7 +69,7 @@ export class NativeWeights {
     }
     if (tiles.length > 0) {
       const flat = new Int32Array(3 * tiles.length);
-      for (const [i, { name, row0, row1 }] of tiles.entries()) flat.set([this.#id(name), row0, row1], 3 * i);
+      for (const [i, { name, from, to }] of tiles.entries()) flat.set([this.#id(name), from, to], 3 * i);
       addon.ringOpen(host, ringBytes, flat);
     }
     addon.residencyLoad(host, placement.lock);

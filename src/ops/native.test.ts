@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { addon, skipAddon } from "../../test/support/addon.js";
-import { type Dtype, dtypeByName, dtypes, rowBytes } from "../formats/dtypes.js";
+import { blocksBytes, type Dtype, dtypeByName, dtypes } from "../formats/dtypes.js";
 import { quantizeRow } from "../formats/quantize.js";
 import { addonStatus } from "../native/addon.js";
 import { NativeOps } from "./native.js";
@@ -48,7 +48,7 @@ const values = (count: number, seed: number) => Float32Array.from({ length: coun
 
 let files = 0;
 function weightFile(dtype: Dtype, rows: number, cols: number, experts = 1): MatrixSource {
-  const bytes = new Uint8Array(rows * experts * rowBytes(dtype, cols)!);
+  const bytes = new Uint8Array(rows * experts * blocksBytes(dtype, cols)!);
   const each = bytes.length / (rows * experts);
   const random = randoms(files + 11);
   for (let r = 0; r < rows * experts; r++) {
@@ -57,7 +57,14 @@ function weightFile(dtype: Dtype, rows: number, cols: number, experts = 1): Matr
   }
   const file = join(folder, `${files++}.bin`);
   writeFileSync(file, bytes);
-  return { name: "test", dtype, rows, cols, experts, extent: { file, offset: 0, bytes: bytes.length } };
+  return {
+    name: "test",
+    layout: dtype,
+    rows,
+    cols,
+    experts,
+    planes: { blocks: [{ file, offset: 0, bytes: bytes.length }] },
+  };
 }
 
 function same(actual: Float32Array, expected: Float32Array, what: string): void {

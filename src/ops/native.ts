@@ -3,7 +3,6 @@
  * else, checking included, happens behind the call.
  */
 import { HundredweightError } from "../errors.js";
-import { dequantizeRow } from "../formats/dequantize.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { NativeWeights } from "./native-weights.js";
 import type {
@@ -26,7 +25,7 @@ import type {
   Vector,
 } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
-import { WeightFiles } from "./reference-weights.js";
+import { readVector, WeightFiles } from "./reference-weights.js";
 
 export interface NativeOpsOptions {
   readonly threads: number;
@@ -95,11 +94,7 @@ export class NativeOps implements Ops {
   loadVector(source: MatrixSource): Float32Array {
     const files = new WeightFiles();
     try {
-      const bytes = new Uint8Array(source.extent.bytes);
-      files.read(source.extent.file, source.extent.offset, bytes);
-      const out = new Float32Array(source.cols * source.rows * source.experts);
-      dequantizeRow(source.dtype, bytes, out);
-      return out;
+      return readVector(source, files);
     } finally {
       files.close();
     }

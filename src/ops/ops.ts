@@ -9,8 +9,7 @@
  * Error classes: EXACT (same bits in every implementation), BOUND (|err| <= cols * 2^-23 * sum |x||w| of the row, plus
  * for quantized weights the declared activation rounding), ULP(k).
  */
-import type { Dtype } from "../formats/dtypes.js";
-import type { Extent } from "../formats/types.js";
+import type { Layout, Planes } from "../formats/layouts.js";
 import type { WeightTraffic } from "./placement.js";
 
 export type { WeightPlacement, WeightTraffic } from "./placement.js";
@@ -28,11 +27,11 @@ export interface Vector {
   readonly length: number;
 }
 
-/** A weight matrix [experts, rows, cols] of one dtype, quantized where it lies. `experts` is 1 for a plain matrix. */
+/** A weight matrix [experts, rows, cols] of one layout, quantized where it lies. `experts` is 1 for a plain matrix. */
 export interface Matrix {
   readonly id: number;
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly layout: Layout;
   readonly rows: number;
   readonly cols: number;
   readonly experts: number;
@@ -47,11 +46,11 @@ export interface Routing {
 
 export interface MatrixSource {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly layout: Layout;
   readonly rows: number;
   readonly cols: number;
   readonly experts: number;
-  readonly extent: Extent;
+  readonly planes: Planes;
 }
 
 export type KvType = "f16" | "q8_0" | "q4_0";
@@ -164,7 +163,7 @@ export interface Ops {
   routing(rows: number, topK: number): Routing;
   vector(values: Float32Array): Vector;
   matrix(source: MatrixSource): Matrix;
-  /** Reads a whole small tensor as f32 (any dtype): norms, biases, rope factors. */
+  /** Reads a whole small tensor as f32 (any type): norms, biases, rope factors. */
   loadVector(source: MatrixSource): Float32Array;
   kvPool(spec: KvPoolSpec): KvPool;
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable;

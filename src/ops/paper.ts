@@ -3,7 +3,7 @@
  * real will take.
  */
 import { HundredweightError } from "../errors.js";
-import { rowBytes } from "../formats/dtypes.js";
+import { checkPlanes } from "../formats/layouts.js";
 import {
   type KvPool,
   type KvPoolSpec,
@@ -73,10 +73,9 @@ export class PaperOps implements Ops {
     return this.#keep(this.record.vectors, { id: ++this.#ids, length: values.length });
   }
   matrix(source: MatrixSource): Matrix {
-    const { name, dtype, rows, cols, experts, extent } = source;
-    if (rowBytes(dtype, cols)! * rows * experts !== extent.bytes)
-      throw new HundredweightError("INTERNAL", `${name}: shape does not give ${extent.bytes} bytes`);
-    return this.#keep(this.record.matrices, { id: ++this.#ids, name, dtype, rows, cols, experts });
+    checkPlanes(source);
+    const { name, layout, rows, cols, experts } = source;
+    return this.#keep(this.record.matrices, { id: ++this.#ids, name, layout, rows, cols, experts });
   }
   loadVector(source: MatrixSource): Float32Array {
     const length = source.cols * source.rows * source.experts;

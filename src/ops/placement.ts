@@ -1,9 +1,10 @@
 /** Where the native implementation keeps weights that are not mapped. Decided by a plan, executed by the addon. */
 
+/** Slices [from, to) of a matrix. */
 export interface PlacedTile {
   readonly name: string;
-  readonly row0: number;
-  readonly row1: number;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Experts of these groups are equally large, matrix by matrix, and share slots. */
@@ -28,15 +29,15 @@ export interface WeightPlacement {
   readonly engine?: "uring" | "threads";
   /** Reads in flight. Default 8. */
   readonly depth?: number;
-  /** Leading rows of each matrix that stay in memory; of stacked experts all or none. Absent: none. */
-  readonly pinnedRows: ReadonlyMap<string, number>;
+  /** Leading slices of each matrix that stay in memory; of stacked experts all or none. Absent: none. */
+  readonly pinned: ReadonlyMap<string, number>;
   /**
    * They are interleaved for the kernels where those gain by it: no unpacking for each use, one stream of memory
    * (decision 0016). Costs a walk through them at load, no memory.
    */
   readonly packed: boolean;
   /**
-   * The rest in the order of use. A matrix without pinned rows, tiles and slots is read a row at a time: an embedding
+   * The rest in the order of use. A matrix without pinned slices, tiles and slots is read a row at a time: an embedding
    * table that is not the head.
    */
   readonly tiles: readonly PlacedTile[];

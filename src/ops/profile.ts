@@ -2,7 +2,7 @@
  * `Ops` with a clock around every verb of a pass. It wraps another implementation, so that a run without a profile pays
  * nothing for it; handles are the inner ones.
  */
-import { rowBytes } from "../formats/dtypes.js";
+import { slicesOf } from "../formats/layouts.js";
 import type {
   AttentionSpec,
   ExpertWeights,
@@ -306,15 +306,16 @@ function nameOf(matrix: Matrix): string {
 }
 
 function bytesOf(matrix: Matrix, rows: number): number {
-  return rows * rowBytes(matrix.dtype, matrix.cols)!;
+  const { count, bytes } = slicesOf(matrix.layout, matrix.rows, matrix.cols);
+  return (rows / matrix.rows) * count * bytes;
 }
 
 function dtypesOf(matrices: readonly Matrix[]): string {
-  return [...new Set(matrices.map((matrix) => matrix.dtype.name.toLowerCase()))].join("+");
+  return [...new Set(matrices.map((matrix) => matrix.layout.name.toLowerCase()))].join("+");
 }
 
 function arithmeticOf(matrices: readonly Matrix[]): Arithmetic {
-  return matrices.every((matrix) => matrix.dtype.acts === "f32") ? "float" : "int8";
+  return matrices.every((matrix) => matrix.layout.acts === "f32") ? "float" : "int8";
 }
 
 /** Operations are those of one token row. */
@@ -329,6 +330,6 @@ function describeProducts(products: readonly Product[]): { readonly work: Work; 
   };
   return {
     work,
-    shape: matrices.map(({ rows, cols, dtype }) => `${rows}x${cols} ${dtype.name.toLowerCase()}`).join(", "),
+    shape: matrices.map(({ rows, cols, layout }) => `${rows}x${cols} ${layout.name.toLowerCase()}`).join(", "),
   };
 }

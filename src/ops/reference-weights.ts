@@ -2,7 +2,8 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { HundredweightError } from "../errors.js";
 import { dequantizeRow } from "../formats/dequantize.js";
-import { rowBytes } from "../formats/dtypes.js";
+import { type Dtype, dtypeOf } from "../formats/dtypes.js";
+import { checkPlanes, onlyExtent, sliceExtents, slicesOf } from "../formats/layouts.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
 /** Bytes of a run of rows that are read with one call. */
@@ -43,39 +44,37 @@ export class WeightFiles {
 export class ReferenceMatrix implements Matrix {
   readonly id: number;
   readonly name: string;
-  readonly dtype: Matrix["dtype"];
+  readonly layout: Matrix["layout"];
   readonly rows: number;
   readonly cols: number;
   readonly experts: number;
   readonly #source: MatrixSource;
   readonly #files: WeightFiles;
-  readonly #rowBytes: number;
+  readonly #sliceBytes: number;
 
   constructor(id: number, source: MatrixSource, files: WeightFiles) {
-    const bytes = rowBytes(source.dtype, source.cols);
-    if (bytes === undefined || bytes * source.rows * source.experts !== source.extent.bytes)
-      throw new HundredweightError("INTERNAL", `${source.name}: shape does not give ${source.extent.bytes} bytes`);
+    checkPlanes(source);
     this.id = id;
     this.name = source.name;
-    this.dtype = source.dtype;
+    this.layout = source.layout;
     this.rows = source.rows;
     this.cols = source.cols;
     this.experts = source.experts;
     this.#source = source;
     this.#files = files;
-    this.#rowBytes = bytes;
+    this.#sliceBytes = slicesOf(source.layout, source.rows, source.cols).bytes;
   }
 
   /** Calls `use` with each decoded row of an expert.  @shape values [cols], valid during the call */
   forEachRow(expert: number, use: (row: number, values: Float32Array) => void): void {
-    const run = Math.max(1, Math.floor(runBytes / this.#rowBytes));
-    const bytes = new Uint8Array(Math.min(run, this.rows) * this.#rowBytes);
+    const run = Math.max(1, Math.floor(runBytes / this.#sliceBytes));
+    const bytes = new Uint8Array(Math.min(run, this.rows) * this.#sliceBytes);
     const values = new Float32Array(this.cols);
     for (let row = 0; row < this.rows; row += run) {
       const count = Math.min(run, this.rows - row);
-      this.#read(expert, row, bytes.subarray(0, count * this.#rowBytes));
+      this.#read(expert, row, count, bytes);
       for (let i = 0; i < count; i++) {
-        dequantizeRow(this.dtype, bytes.subarray(i * this.#rowBytes, (i + 1) * this.#rowBytes), values);
+        dequantizeRow(this.#dtype(), bytes.subarray(i * this.#sliceBytes, (i + 1) * this.#sliceBytes), values);
         use(row + i, values);
       }
     }
@@ -83,15 +82,41 @@ export class ReferenceMatrix implements Matrix {
 
   /** One decoded row.  @shape out [cols] */
   row(expert: number, row: number, out: Float32Array): void {
-    const bytes = new Uint8Array(this.#rowBytes);
-    this.#read(expert, row, bytes);
-    dequantizeRow(this.dtype, bytes, out);
+    const bytes = new Uint8Array(this.#sliceBytes);
+    this.#read(expert, row, 1, bytes);
+    dequantizeRow(this.#dtype(), bytes, out);
   }
 
-  #read(expert: number, row: number, into: Uint8Array): void {
-    const { file, offset } = this.#source.extent;
-    this.#files.read(file, offset + (expert * this.rows + row) * this.#rowBytes, into);
+  #dtype(): Dtype {
+    const dtype = dtypeOf(this.layout);
+    if (dtype === undefined)
+      throw new HundredweightError(
+        "FORMAT_UNSUPPORTED",
+        `${this.name}: the reference cannot decode ${this.layout.name}`,
+      );
+    return dtype;
   }
+
+  #read(expert: number, row: number, count: number, into: Uint8Array): void {
+    for (const { file, offset, bytes } of sliceExtents(this.#source, expert, row, row + count))
+      this.#files.read(file, offset, into.subarray(0, bytes));
+  }
+}
+
+/**
+ * A whole small tensor, expanded.
+ * @throws FORMAT_UNSUPPORTED unless it is blocks; FILE_NOT_FOUND, MODEL_CHANGED
+ */
+export function readVector(source: MatrixSource, files: WeightFiles): Float32Array {
+  const { file, offset, bytes } = onlyExtent(source);
+  const dtype = dtypeOf(source.layout);
+  if (dtype === undefined)
+    throw new HundredweightError("FORMAT_UNSUPPORTED", `${source.name}: a vector cannot be ${source.layout.name}`);
+  const stored = new Uint8Array(bytes);
+  files.read(file, offset, stored);
+  const out = new Float32Array(source.cols * source.rows * source.experts);
+  dequantizeRow(dtype, stored, out);
+  return out;
 }
 
 /** Double accumulator over f32 values: exact products, so only the sum of doubles and the last rounding err. */

@@ -4,7 +4,6 @@
  * decoded row by row and never held.
  */
 import { HundredweightError } from "../errors.js";
-import { dequantizeRow } from "../formats/dequantize.js";
 import {
   type AttentionSpec,
   type ExpertWeights,
@@ -28,7 +27,7 @@ import {
 import { attendHead } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
-import { dot, ReferenceMatrix, WeightFiles } from "./reference-weights.js";
+import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
 interface Activations extends Tensor {
   readonly data: Float32Array;
@@ -103,11 +102,7 @@ export class ReferenceOps implements Ops {
   }
 
   loadVector(source: MatrixSource): Float32Array {
-    const bytes = new Uint8Array(source.extent.bytes);
-    this.#files.read(source.extent.file, source.extent.offset, bytes);
-    const out = new Float32Array(source.cols * source.rows * source.experts);
-    dequantizeRow(source.dtype, bytes, out);
-    return out;
+    return readVector(source, this.#files);
   }
 
   kvPool(spec: KvPoolSpec): KvPool {

@@ -2,7 +2,7 @@
  * What would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each is worked
  * out by planning again.
  */
-import { dtypeByName, rowBytes } from "../formats/index.js";
+import { dtypeByName, layoutBytes } from "../formats/index.js";
 import type { ModelDescription } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner } from "./plan.js";
@@ -119,7 +119,10 @@ function adviseLarger(plan: Plan, { model }: Planner): string[] {
   const weights = model.trunkBytes + model.expertBytes;
   const matrices = [...model.trunk, ...model.expertLayers.flatMap((layer) => layer.matrices)];
   const q8 = dtypeByName("Q8_0")!;
-  const asQ8 = matrices.reduce((sum, m) => sum + (rowBytes(q8, m.cols) ?? m.rowBytes) * m.rows * m.experts, 0);
+  const asQ8 = matrices.reduce(
+    (sum, m) => sum + (layoutBytes(q8, m.rows, m.cols) ?? m.bytes / m.experts) * m.experts,
+    0,
+  );
   if (asQ8 > 1.1 * weights && asQ8 - weights <= left)
     advice.push(
       `the same model in Q8_0 (${gib(asQ8)} of weights) still fits, at about ${rate((secondsPerToken * asQ8) / weights)}`,

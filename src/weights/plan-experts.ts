@@ -1,13 +1,13 @@
 /**
  * Expert slots: one pool for all layers, in classes by size, since a mix gives experts of some layers more bits. A slot
- * holds gate, up and down of one expert, each with the pages around it that a direct read brings along.
+ * holds gate, up and down of one expert, each plane with the pages around it that a direct read brings along.
  */
 import type { ExpertLayer } from "./plan-model.js";
 
 const page = 4096;
 
 export interface SlotClass {
-  /** Bytes of gate, up and down of an expert of this class. */
+  /** Bytes of gate, up and down of an expert of this class, of each of their planes. */
   readonly segments: readonly number[];
   readonly slotBytes: number;
   readonly layers: readonly number[];
@@ -22,7 +22,7 @@ const slotBytesOf = (segments: readonly number[]) =>
 function classes(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
   const found = new Map<string, { segments: number[]; layers: number[]; experts: number }>();
   for (const { layer, experts, matrices } of layers) {
-    const segments = matrices.map((m) => m.bytes / experts);
+    const segments = matrices.flatMap(({ slices }) => slices.planeBytes.map((bytes) => slices.count * bytes));
     const key = segments.join();
     const known = found.get(key) ?? { segments, layers: [], experts: 0 };
     found.set(key, known);

@@ -1,6 +1,7 @@
 /** What a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
 import { estimateMemory, type MemoryEstimate } from "../models/index.js";
 import type { PlanModel } from "./plan-model.js";
+import { edgeBytes } from "./plan-tiles.js";
 import type { PlanOptions } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
@@ -9,8 +10,6 @@ const defaultLogitRows = 16;
 const defaultRuntimeBytes = 192 * mebibyte;
 /** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
 const tokenizerBytesPerToken = 128;
-/** Direct reads bring the pages around the rows of a pinned matrix along. */
-const edgeBytes = 2 * 4096;
 
 export class FixedMemory {
   readonly #model: PlanModel;
@@ -33,12 +32,17 @@ export class FixedMemory {
   bytes(contextTokens: number, kvTokens: number, maxRows: number) {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
     const { embedding, description, trunk, expertLayers } = this.#model;
-    const edges = edgeBytes * (trunk.length + 3 * expertLayers.length);
+    // Direct reads bring the pages around what is pinned along.
+    const matrices = [...trunk, ...expertLayers.flatMap((layer) => layer.matrices)];
+    const edges = matrices.reduce((sum, matrix) => sum + edgeBytes(matrix), 0);
     const bytes = {
       vectors: estimate.vectorBytes + edges,
       kv: estimate.kvBytes,
       activations:
-        estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes + maxRows * (embedding?.rowBytes ?? 0),
+        estimate.activationBytes +
+        estimate.ropeBytes +
+        estimate.scratchBytes +
+        maxRows * (embedding?.slices.bytes ?? 0),
       tokenizer: tokenizerBytesPerToken * description.config.vocab,
       runtime: this.#options.runtimeBytes ?? defaultRuntimeBytes,
     };

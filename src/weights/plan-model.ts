@@ -1,5 +1,5 @@
 /** A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart. */
-import { type Dtype, type Extent, rowBytes } from "../formats/index.js";
+import { type Layout, type Planes, type Slices, slicesOf } from "../formats/index.js";
 import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
 
 export interface PlanMatrix {
@@ -7,14 +7,16 @@ export interface PlanMatrix {
   /** -1 for the head. */
   readonly layer: number;
   readonly role: Role;
-  readonly dtype: Dtype;
+  readonly layout: Layout;
   /** Of one expert. */
   readonly rows: number;
   readonly cols: number;
   readonly experts: number;
-  readonly rowBytes: number;
+  /** What it is cut into where part of it is in memory. */
+  readonly slices: Slices;
+  /** Of all experts. */
   readonly bytes: number;
-  readonly extent: Extent;
+  readonly planes: Planes;
 }
 
 /** The routed experts of a layer; an expert is a slice of each matrix. */
@@ -65,19 +67,10 @@ export function planModel(description: ModelDescription): PlanModel {
 
 function matrixOf({ name, layer, role, info }: ModelTensor): PlanMatrix {
   const [cols, rows = 1, experts = 1] = info.shape as readonly [number, number?, number?];
-  const { dtype, extent } = info;
-  return {
-    name,
-    layer,
-    role,
-    dtype,
-    rows,
-    cols,
-    experts,
-    rowBytes: rowBytes(dtype, cols)!,
-    bytes: extent.bytes,
-    extent,
-  };
+  const { layout, planes } = info;
+  const slices = slicesOf(layout, rows, cols);
+  const bytes = slices.count * slices.bytes * experts;
+  return { name, layer, role, layout, rows, cols, experts, slices, bytes, planes };
 }
 
 export function sumBytes(matrices: readonly PlanMatrix[]): number {

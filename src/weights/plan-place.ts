@@ -1,5 +1,5 @@
 /**
- * Which rows of the trunk stay in memory: a prefix of each matrix. Small matrices that every pass reads come first, then
+ * Which slices of the trunk stay in memory: a prefix of each matrix. Small matrices that every pass reads come first, then
  * the head if it fits whole, then the layers, so that what is left to stream is even over the layers: reads then keep the
  * disk busy everywhere instead of in a few places.
  */
@@ -9,8 +9,8 @@ import type { PlanMatrix } from "./plan-model.js";
 const smallShare = 1 / 8;
 
 /**
- * @param room bytes there are for pinned rows
- * @returns pinned rows of each matrix; together at most `room` bytes, and less only by what is smaller than a row
+ * @param room bytes there are for pinned slices
+ * @returns pinned slices of each matrix; together at most `room` bytes, and less only by what is smaller than a slice
  */
 export function placeTrunk(trunk: readonly PlanMatrix[], room: number): Int32Array {
   const placement = new Placement(trunk, room);
@@ -65,30 +65,30 @@ class Placement {
   }
 
   #streamed(i: number): number {
-    return (this.#trunk[i]!.rows - this.pinned[i]!) * this.#trunk[i]!.rowBytes;
+    return (this.#trunk[i]!.slices.count - this.pinned[i]!) * this.#trunk[i]!.slices.bytes;
   }
 
   streamedOf(group: readonly number[]): number {
     return group.reduce((sum, i) => sum + this.#streamed(i), 0);
   }
 
-  #pinRows(i: number, rows: number): void {
-    const m = this.#trunk[i]!;
-    const count = Math.min(rows, m.rows - this.pinned[i]!, Math.floor(this.room / m.rowBytes));
+  #pin(i: number, wanted: number): void {
+    const { count: all, bytes } = this.#trunk[i]!.slices;
+    const count = Math.min(wanted, all - this.pinned[i]!, Math.floor(this.room / bytes));
     if (count <= 0) return;
     this.pinned[i] = this.pinned[i]! + count;
-    this.room -= count * m.rowBytes;
+    this.room -= count * bytes;
   }
 
   pinWhole(group: readonly number[]): void {
-    for (const i of group) this.#pinRows(i, this.#trunk[i]!.rows);
+    for (const i of group) this.#pin(i, this.#trunk[i]!.slices.count);
   }
 
   /** Pins the same share of each matrix: at most `bytes` together. */
   pinPrefix(group: readonly number[], bytes: number): void {
     const streamed = this.streamedOf(group);
     const share = streamed === 0 ? 0 : Math.min(1, bytes / streamed);
-    for (const i of group) this.#pinRows(i, Math.floor(share * (this.#trunk[i]!.rows - this.pinned[i]!)));
+    for (const i of group) this.#pin(i, Math.floor(share * (this.#trunk[i]!.slices.count - this.pinned[i]!)));
   }
 
   /** Leaves about `level` bytes of a layer to be streamed: the FFN is pinned first, attention when that is done. */
@@ -99,7 +99,7 @@ class Placement {
     if (this.streamedOf(ffn) === 0) this.pinPrefix(rest, Math.max(0, this.streamedOf(group) - level));
   }
 
-  /** Shares of matrices left fractions of rows: they go where most is streamed, a row of each layer in turn. */
+  /** Shares of matrices left fractions of slices: they go where most is streamed, a slice of each layer in turn. */
   useUp(groups: readonly (readonly number[])[]): void {
     for (let progress = true; progress; ) {
       progress = false;
@@ -107,8 +107,8 @@ class Placement {
       for (const group of order) {
         const before = this.room;
         const largest = group.reduce((best, i) => (this.#streamed(i) > this.#streamed(best) ? i : best), group[0]!);
-        this.#pinRows(largest, 1);
-        if (this.room === before) for (const i of group) this.#pinRows(i, 1);
+        this.#pin(largest, 1);
+        if (this.room === before) for (const i of group) this.#pin(i, 1);
         progress ||= this.room < before;
       }
     }

@@ -36,10 +36,10 @@ test("a streamed model: what is pinned on the map is what the plan pins", () => 
   const byName = new Map(map.tensors.map((tensor) => [tensor.name, tensor]));
   for (const [i, matrix] of plan.matrices.entries()) {
     const tensor = byName.get(matrix.name)!;
-    assert.equal(tensor.pinnedBytes, plan.pinnedRows[i]! * matrix.rowBytes);
+    assert.equal(tensor.pinnedBytes, plan.pinned[i]! * matrix.slices.bytes);
     assert.equal(tensor.bytes, matrix.bytes);
     const tiles = residency.placement!.tiles.filter((tile) => tile.name === matrix.name);
-    const streamed = sum(tiles.map((tile) => (tile.row1 - tile.row0) * matrix.rowBytes));
+    const streamed = sum(tiles.map((tile) => (tile.to - tile.from) * matrix.slices.bytes));
     assert.equal(tensor.pinnedBytes + streamed, tensor.bytes, matrix.name);
     assert.equal(tensor.place, streamed === 0 ? "pinned" : tensor.pinnedBytes === 0 ? "streamed" : "split");
   }

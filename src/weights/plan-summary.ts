@@ -1,4 +1,5 @@
 /** A plan and the way its weights are read, for people: figures, and a map of the model. */
+import { storedBytes } from "../formats/index.js";
 import type { WeightPlacement } from "../ops/ops.js";
 import type { PlanModel } from "./plan-model.js";
 import type { MapTensor, ModelMap, PlanSummary, TensorPlace } from "./plan-summary-types.js";
@@ -39,8 +40,8 @@ export function summarizePlan(
 export function modelMap(model: PlanModel, plan: Plan, placement: WeightPlacement | undefined): ModelMap {
   const matrices = new Map([...model.trunk, ...model.expertLayers.flatMap((l) => l.matrices)].map((m) => [m.name, m]));
   const tensors = model.description.tensors.map(({ name, layer, role, kind, info }): MapTensor => {
-    const { bytes } = info.extent;
-    const tensor = { name, layer, role, dtype: info.dtype.name, bytes };
+    const bytes = storedBytes(info.planes);
+    const tensor = { name, layer, role, dtype: info.layout.name, bytes };
     const placed = (place: TensorPlace, pinnedBytes: number) => ({ ...tensor, place, pinnedBytes });
     // Small vectors are expanded to F32 at load and stay, whatever the plan.
     if (kind !== "matrix") return placed("pinned", bytes);
@@ -49,7 +50,7 @@ export function modelMap(model: PlanModel, plan: Plan, placement: WeightPlacemen
     const matrix = matrices.get(name)!;
     const experts = matrix.experts > 1 ? { experts: matrix.experts } : {};
     if (placement.experts?.groups.some((group) => group.includes(name))) return { ...placed("slots", 0), ...experts };
-    const pinned = Math.min(bytes, (placement.pinnedRows.get(name) ?? 0) * matrix.rowBytes * matrix.experts);
+    const pinned = Math.min(bytes, (placement.pinned.get(name) ?? 0) * matrix.slices.bytes * matrix.experts);
     const place = pinned === bytes ? "pinned" : pinned === 0 ? "streamed" : "split";
     return { ...placed(place, pinned), ...experts };
   });

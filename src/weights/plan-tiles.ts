@@ -1,7 +1,7 @@
-/** The ring and the tile program: what is streamed, cut into whole output rows, in the order the ops consume it. */
+/** The ring and the tile program: what is streamed, cut into whole slices, in the order the ops consume it. */
 import type { PlanMatrix } from "./plan-model.js";
 
-/** Direct reads begin and end at whole pages: what lies before and behind the rows comes along. */
+/** Direct reads begin and end at whole pages: what lies before and behind the slices comes along. */
 const page = 4096;
 const leastSlotBytes = 256 * 1024;
 const usualSlotBytes = 4 * 2 ** 20;
@@ -29,43 +29,46 @@ export function ringEfficiency({ slots, slotBytes }: Ring): number {
 export const ringSizes: readonly number[] = [64, 32, 16, 8, 4, 2, 1].map((mebibytes) => mebibytes * 2 ** 20);
 
 /**
- * A ring of at most `bytes`, but always of four slots that hold a row each.
- * @param largestRow bytes of the largest row that will be streamed
+ * A ring of at most `bytes`, but always of four slots that hold a slice each.
+ * @param largestSlice bytes of the largest slice that will be streamed, with the pages around its planes
  * @param requestBytes size of the disk's fastest reads: tiles are no larger
  */
-export function makeRing(bytes: number, largestRow: number, requestBytes: number = usualSlotBytes): Ring {
-  const least = Math.max(leastSlotBytes, Math.ceil((largestRow + 2 * page) / page) * page);
+export function makeRing(bytes: number, largestSlice: number, requestBytes: number = usualSlotBytes): Ring {
+  const least = Math.max(leastSlotBytes, Math.ceil(largestSlice / page) * page);
   const even = 2 ** Math.floor(Math.log2(Math.max(1, bytes / wantedSlots)));
   const slotBytes = Math.max(least, Math.min(requestBytes, even));
   const slots = Math.max(leastSlots, Math.floor(bytes / slotBytes));
   return { slots, slotBytes, bytes: slots * slotBytes };
 }
 
-/** Rows [row0, row1) of a matrix of the trunk. */
+/** Slices [from, to) of a matrix of the trunk: one piece of each plane. */
 export interface Tile {
   /** Index in the plan's matrices. */
   readonly matrix: number;
-  readonly row0: number;
-  readonly row1: number;
-  /** In the matrix's file. */
-  readonly offset: number;
+  readonly from: number;
+  readonly to: number;
+  /** Of all planes. */
   readonly bytes: number;
 }
 
-/** Tiles of the rows that are not pinned; those of a matrix differ by at most one row. */
+/** What the pages before and behind the pieces of a tile may take. */
+export function edgeBytes({ layout }: PlanMatrix): number {
+  return 2 * page * layout.planes.length;
+}
+
+/** Tiles of the slices that are not pinned; those of a matrix differ by at most one slice. */
 export function tileProgram(trunk: readonly PlanMatrix[], pinned: Int32Array, ring: Ring): Tile[] {
   const program: Tile[] = [];
   for (const [matrix, m] of trunk.entries()) {
     const first = pinned[matrix]!;
-    const rows = m.rows - first;
-    if (rows === 0) continue;
-    const most = Math.max(1, Math.floor((ring.slotBytes - 2 * page) / m.rowBytes));
-    const count = Math.ceil(rows / most);
+    const slices = m.slices.count - first;
+    if (slices === 0) continue;
+    const most = Math.max(1, Math.floor((ring.slotBytes - edgeBytes(m)) / m.slices.bytes));
+    const count = Math.ceil(slices / most);
     for (let t = 0; t < count; t++) {
-      const row0 = first + Math.floor((t * rows) / count);
-      const row1 = first + Math.floor(((t + 1) * rows) / count);
-      const offset = m.extent.offset + row0 * m.rowBytes;
-      program.push({ matrix, row0, row1, offset, bytes: (row1 - row0) * m.rowBytes });
+      const from = first + Math.floor((t * slices) / count);
+      const to = first + Math.floor(((t + 1) * slices) / count);
+      program.push({ matrix, from, to, bytes: (to - from) * m.slices.bytes });
     }
   }
   return program;

@@ -49,8 +49,8 @@ export interface Plan {
   readonly maxRows: number;
   /** The trunk in the order of consumption: layers, then the head. Without routed experts and an untied embedding. */
   readonly matrices: readonly PlanMatrix[];
-  /** Rows [0, p) of each matrix are in memory. */
-  readonly pinnedRows: Int32Array;
+  /** Slices [0, p) of each matrix are in memory. */
+  readonly pinned: Int32Array;
   readonly ring: Ring;
   /** The rest, in the order of consumption; repeated for every pass. */
   readonly program: readonly Tile[];

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import type { Mix } from "../compress/mix.js";
 import { layOutSynth, synthCheckpoint } from "../compress/synth.js";
 import { parseSpec } from "../compress/synth-presets.js";
+import { sliceExtents, storedBytes } from "../formats/index.js";
 import { describeModel, type ModelDescription } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";
 import { type Plan, Planner, type PlanOptions } from "./plan.js";
@@ -64,31 +65,30 @@ function check(description: ModelDescription, plan: Plan): void {
   const vectors = description.tensors
     .filter((t) => t.kind === "vector")
     .reduce((a, t) => a + 4 * t.info.shape.reduce((x, y) => x * y, 1), 0);
-  const rows = plan.matrices.reduce((a, m, i) => a + plan.pinnedRows[i]! * m.rowBytes, 0);
-  const whole = plan.strategy === "resident" ? experts.reduce((a, t) => a + t.info.extent.bytes, 0) : 0;
+  const rows = plan.matrices.reduce((a, m, i) => a + plan.pinned[i]! * m.slices.bytes, 0);
+  const whole = plan.strategy === "resident" ? experts.reduce((a, t) => a + storedBytes(t.info.planes), 0) : 0;
   // RoPE divisors are read and not kept, so the vectors held are at most those of the file.
   // Each matrix may bring a page before its first row and one behind its last.
   const edges = 2 * 4096 * (plan.matrices.length + experts.length);
   assert.ok(plan.bytes.pinned <= rows + vectors + whole + edges && plan.bytes.pinned >= rows + whole);
 
   // Tiles cover what is not pinned exactly once, in order, inside their tensor and with room for the pages around.
-  const covered = Array.from(plan.pinnedRows);
+  const covered = Array.from(plan.pinned);
   let matrix = 0;
   for (const tile of plan.program) {
     assert.ok(tile.matrix >= matrix);
     matrix = tile.matrix;
     const m = plan.matrices[matrix]!;
-    assert.equal(tile.row0, covered[matrix]);
-    assert.ok(tile.row1 > tile.row0 && tile.row1 <= m.rows);
-    assert.equal(tile.bytes, (tile.row1 - tile.row0) * m.rowBytes);
-    assert.equal(tile.offset, m.extent.offset + tile.row0 * m.rowBytes);
-    assert.ok(tile.offset + tile.bytes <= m.extent.offset + m.extent.bytes);
+    assert.equal(tile.from, covered[matrix]);
+    assert.ok(tile.to > tile.from && tile.to <= m.slices.count);
+    assert.equal(tile.bytes, (tile.to - tile.from) * m.slices.bytes);
+    assert.equal(sliceExtents(m, 0, tile.from, tile.to)[0]!.bytes, tile.bytes);
     assert.ok(tile.bytes + 2 * 4096 <= plan.ring.slotBytes);
-    covered[matrix] = tile.row1;
+    covered[matrix] = tile.to;
   }
   assert.deepEqual(
     covered,
-    plan.matrices.map((m) => m.rows),
+    plan.matrices.map((m) => m.slices.count),
   );
   if (plan.strategy !== "resident") assert.ok(plan.ring.slots >= 4 && plan.ring.slotBytes >= 256 * 1024);
 
@@ -168,14 +168,14 @@ describe("plan", () => {
           if (layer >= 0) streamed[layer]! += tile.bytes;
         }
         const most = Math.max(...streamed);
-        const largestRow = Math.max(...plan.matrices.map((m) => m.rowBytes));
+        const largest = Math.max(...plan.matrices.map((m) => m.slices.bytes));
         // Layers may be smaller than the level (a mix gives some fewer bits); those are streamed whole.
         for (const [layer, bytes] of streamed.entries()) {
           const whole = plan.matrices.reduce(
-            (a, m, i) => a + (m.layer === layer && plan.pinnedRows[i] === 0 ? m.bytes : 0),
+            (a, m, i) => a + (m.layer === layer && plan.pinned[i] === 0 ? m.bytes : 0),
             0,
           );
-          assert.ok(most - bytes <= 4 * largestRow || bytes === whole, `layer ${layer}: ${bytes} of ${most}`);
+          assert.ok(most - bytes <= 4 * largest || bytes === whole, `layer ${layer}: ${bytes} of ${most}`);
         }
       }
     }
@@ -184,9 +184,9 @@ describe("plan", () => {
   test("small matrices are pinned first, then the head", () => {
     const plan = new Planner(models.dense, machine, { contextTokens: 2048 }).plan(4 * GiB);
     for (const [i, m] of plan.matrices.entries()) {
-      if (/attn_[kv]\.weight$/.test(m.name)) assert.equal(plan.pinnedRows[i], m.rows, m.name);
+      if (/attn_[kv]\.weight$/.test(m.name)) assert.equal(plan.pinned[i], m.slices.count, m.name);
     }
-    assert.equal(plan.pinnedRows.at(-1), plan.matrices.at(-1)!.rows);
+    assert.equal(plan.pinned.at(-1), plan.matrices.at(-1)!.slices.count);
     assert.ok(plan.matrices.every((m) => m.name !== "token_embd.weight"));
   });
 
@@ -210,7 +210,7 @@ describe("plan", () => {
         if (ringBytes > weightsMemoryBytes) continue;
         const plan = new Planner(tall, machine, { weightsMemoryBytes, ringBytes, contextTokens: 512 }).plan();
         check(tall, plan);
-        const rows = plan.matrices.reduce((a, m, i) => a + plan.pinnedRows[i]! * m.rowBytes, 0);
+        const rows = plan.matrices.reduce((a, m, i) => a + plan.pinned[i]! * m.slices.bytes, 0);
         assert.ok(rows + plan.ring.bytes <= weightsMemoryBytes);
         assert.equal(plan.strategy, share >= 1 ? "resident" : "streamed");
         if (share < 1) assert.equal(plan.ring.bytes, ringBytes);
@@ -293,7 +293,7 @@ describe("plan", () => {
   test("rings", () => {
     assert.deepEqual(makeRing(64 * MiB, 20000), { slots: 16, slotBytes: 4 * MiB, bytes: 64 * MiB });
     assert.deepEqual(makeRing(MiB, 20000), { slots: 4, slotBytes: MiB / 4, bytes: MiB });
-    assert.deepEqual(makeRing(1000, 300000), { slots: 4, slotBytes: 311296, bytes: 4 * 311296 });
+    assert.deepEqual(makeRing(1000, 300000 + 2 * 4096), { slots: 4, slotBytes: 311296, bytes: 4 * 311296 });
   });
 
   test("water level", () => {

@@ -12,7 +12,7 @@ import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { type Prediction, predict } from "./plan-predict.js";
-import { makeRing, noRing, type Ring, ringSizes, tileProgram } from "./plan-tiles.js";
+import { edgeBytes, makeRing, noRing, type Ring, ringSizes, tileProgram } from "./plan-tiles.js";
 import type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
 
 export type { MachineProfile } from "./machine.js";
@@ -37,7 +37,7 @@ interface Layout {
   readonly maxRows: number;
   readonly contextTokens: number;
   readonly kvTokens: number;
-  readonly pinnedRows: Int32Array;
+  readonly pinned: Int32Array;
   readonly ring: Ring;
   readonly slotClasses: readonly SlotClass[];
   readonly prediction: Prediction;
@@ -106,7 +106,7 @@ export class Planner {
       layout ??= this.#best(budgetBytes, contextTokens, this.#kvTokens(contextTokens, budgetBytes));
     if (layout === undefined) return undefined;
     const { trunk } = this.model;
-    const { strategy, bytes, maxRows, contextTokens, kvTokens, pinnedRows, ring, slotClasses, prediction } = layout;
+    const { strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction } = layout;
     return {
       strategy,
       budgetBytes,
@@ -117,9 +117,9 @@ export class Planner {
       kvType: this.#kvType,
       maxRows,
       matrices: trunk,
-      pinnedRows,
+      pinned,
       ring,
-      program: ring.slots === 0 ? [] : tileProgram(trunk, pinnedRows, ring),
+      program: ring.slots === 0 ? [] : tileProgram(trunk, pinned, ring),
       slotClasses,
       prediction,
       notes: this.#notes(layout),
@@ -211,15 +211,15 @@ export class Planner {
       const { vectors, kv, activations, tokenizer, runtime } = fixed;
       return { pinned: vectors + pinned, expertSlots, ring, kv, activations, tokenizer, runtime };
     };
-    const finish = (strategy: Strategy, pinnedRows: Int32Array, ring: Ring, slotClasses: readonly SlotClass[]) => {
-      const pinned = trunk.reduce((total, m, i) => total + pinnedRows[i]! * m.rowBytes, 0);
+    const finish = (strategy: Strategy, pinned: Int32Array, ring: Ring, slotClasses: readonly SlotClass[]) => {
+      const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
       const slots = slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0);
       const expertsResident = strategy === "resident";
       const prediction = predict({
         model: this.model,
         machine: this.machine,
         ring,
-        trunkStreamedBytes: trunkBytes - pinned,
+        trunkStreamedBytes: trunkBytes - pinnedBytes,
         slotClasses,
         expertsResident,
         kvBytesPerToken: fixed.kv / kvTokens,
@@ -228,16 +228,16 @@ export class Planner {
         sequences: this.#options.sequences ?? 1,
       });
       const cost = prediction.secondsPerToken + promptTokensPerAnswerToken / prediction.prefillTokensPerSecond;
-      const bytes = bytesWith(pinned + (expertsResident ? expertBytes : 0), slots, ring.bytes);
-      return { cost, strategy, bytes, maxRows, contextTokens, kvTokens, pinnedRows, ring, slotClasses, prediction };
+      const bytes = bytesWith(pinnedBytes + (expertsResident ? expertBytes : 0), slots, ring.bytes);
+      return { cost, strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction };
     };
-    const whole = Int32Array.from(trunk, (m) => m.rows);
+    const whole = Int32Array.from(trunk, (m) => m.slices.count);
     if (room >= trunkBytes + expertBytes) return finish("resident", whole, noRing, []);
 
     const widest = [...trunk, ...expertLayers.flatMap((l) => l.matrices)];
     const ring = makeRing(
       ringBytes,
-      widest.reduce((most, m) => Math.max(most, m.rowBytes), 0),
+      widest.reduce((most, m) => Math.max(most, m.slices.bytes + edgeBytes(m)), 0),
       this.machine.diskRequestBytes,
     );
     const afterRing = room - ring.bytes;
@@ -252,13 +252,13 @@ export class Planner {
     return finish("experts", placeTrunk(trunk, afterRing - least), ring, makeSlots(expertLayers, topK, least));
   }
 
-  #notes({ strategy, pinnedRows, maxRows, bytes, contextTokens }: Layout): string[] {
+  #notes({ strategy, pinned, maxRows, bytes, contextTokens }: Layout): string[] {
     const { trunk, trunkBytes, description } = this.model;
     const notes: string[] = [];
-    const pinned = trunk.reduce((total, m, i) => total + pinnedRows[i]! * m.rowBytes, 0);
-    if (strategy === "experts" && pinned < trunkBytes)
+    const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
+    if (strategy === "experts" && pinnedBytes < trunkBytes)
       notes.push(
-        `not even the trunk fits: ${percent(pinned / trunkBytes)} of it is pinned, the rest is streamed as in a dense ` +
+        `not even the trunk fits: ${percent(pinnedBytes / trunkBytes)} of it is pinned, the rest is streamed as in a dense ` +
           "model, and slots hold only the experts of one layer at a time",
       );
     if (this.#options.contextTokens === undefined && contextTokens < description.config.contextTokens)

@@ -51,7 +51,7 @@ export function openResidency(model: PlanModel, plan: Plan, choice: ResidencyCho
 function mappedIsBest({ trunk, trunkBytes, expertBytes }: PlanModel): boolean {
   if (trunkBytes + expertBytes < leastDirectBytes) return true;
   // Of a split model the first file speaks for all. A model on paper has none.
-  const { file } = trunk[0]!.extent;
+  const { file } = Object.values(trunk[0]!.planes)[0]![0]!;
   return !existsSync(file) || isCached(file, statSync(file).size);
 }
 
@@ -64,16 +64,16 @@ const leastDepth = 8;
 function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", way?: DiskWay): WeightPlacement {
   const { matrices, slotClasses, ring } = plan;
   const { expertLayers } = model;
-  const pinnedRows = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinnedRows[i]!]));
-  const tiles = plan.program.map(({ matrix, row0, row1 }) => ({ name: matrices[matrix]!.name, row0, row1 }));
+  const pinned = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinned[i]!]));
+  const tiles = plan.program.map(({ matrix, from, to }) => ({ name: matrices[matrix]!.name, from, to }));
   if (slotClasses.length === 0)
-    for (const { matrices: experts } of expertLayers) for (const m of experts) pinnedRows.set(m.name, m.rows);
+    for (const { matrices: experts } of expertLayers) for (const m of experts) pinned.set(m.name, m.slices.count);
   const groups = expertLayers.map(({ matrices: [gate, up, down] }) => [gate!.name, up!.name, down!.name] as const);
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {
     io,
     ...(way !== undefined && way.mode === io && { engine: way.engine, depth: Math.max(leastDepth, way.depth) }),
-    pinnedRows,
+    pinned,
     packed: true,
     tiles,
     ringBytes: ring.bytes,

@@ -1,7 +1,7 @@
 /** The KV cache and attention part of the contract. */
 import assert from "node:assert/strict";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
-import { dtypeByName, rowBytes } from "../../src/formats/dtypes.js";
+import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
 import { quantizeRow } from "../../src/formats/quantize.js";
 import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
@@ -15,7 +15,7 @@ type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" |
 /** What a value is after a stay in the cache: ggml's own encoding of the type. */
 function cached(type: KvType, head: Float32Array): Float32Array {
   const dtype = dtypeByName(type)!;
-  const bytes = new Uint8Array(rowBytes(dtype, head.length)!);
+  const bytes = new Uint8Array(blocksBytes(dtype, head.length)!);
   const out = new Float32Array(head.length);
   quantizeRow(dtype, head, bytes);
   dequantizeRow(dtype, bytes, out);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
-import { type Dtype, dtypeByName, dtypes, rowBytes } from "../../src/formats/dtypes.js";
+import { blocksBytes, type Dtype, dtypeByName, dtypes } from "../../src/formats/dtypes.js";
+import type { Layout } from "../../src/formats/layouts.js";
 import { quantizeRow } from "../../src/formats/quantize.js";
 import type { MatrixSource, Ops, RowTable, Tensor } from "../../src/ops/ops.js";
 
@@ -42,7 +43,7 @@ function randomMatrix(dtype: Dtype, rows: number, cols: number, seed: number) {
   const key = [dtype.name, rows, cols, seed].join();
   const known = encoded.get(key);
   if (known !== undefined) return known;
-  const bytesPerRow = rowBytes(dtype, cols)!;
+  const bytesPerRow = blocksBytes(dtype, cols)!;
   const bytes = new Uint8Array(rows * bytesPerRow);
   const random = randomValues(rows * cols, seed, 1 / Math.sqrt(cols));
   const values = new Float32Array(random.length);
@@ -71,24 +72,25 @@ export function weightFile(
   file.set(bytes, offset);
   writeFileSync(path, file);
   const extent = { file: path, offset, bytes: bytes.length };
-  return { source: { name: `${dtypeName} test matrix`, dtype, rows, cols, experts, extent }, values };
+  return {
+    source: { name: `${dtypeName} test matrix`, layout: dtype, rows, cols, experts, planes: { blocks: [extent] } },
+    values,
+  };
 }
 
 /**
  * Largest error an activation value may take when it meets a quantized weight: half a step of its block, and for 32-value
  * blocks the rounding of the step to f16 (2^-11). @shape x [cols] of one row
  */
-export function activationError(dtype: Dtype, x: Float32Array): Float64Array {
-  const block = dtype.acts === "q8_32" ? 32 : 256;
+export function activationError({ acts }: Layout, x: Float32Array): Float64Array {
+  const block = acts === "q8_32" ? 32 : 256;
   return Float64Array.from(x, (value, i) => {
-    if (dtype.acts === "f32") return 0;
+    if (acts === "f32") return 0;
     const start = i - (i % block);
     let max = 0;
     for (const v of x.subarray(start, start + block)) max = Math.max(max, Math.abs(v));
     const step = max / 127;
-    return dtype.acts === "q8_32"
-      ? step / 2 + (Math.abs(value) + step) * 2 ** -11
-      : step / 2 + Math.abs(value) * ulp * 4;
+    return acts === "q8_32" ? step / 2 + (Math.abs(value) + step) * 2 ** -11 : step / 2 + Math.abs(value) * ulp * 4;
   });
 }
 
@@ -99,9 +101,9 @@ export function product(
   row: number,
   x: Float32Array,
 ): { value: number; bound: number } {
-  const { cols, rows, dtype } = weight.source;
+  const { cols, rows, layout } = weight.source;
   const at = (expert * rows + row) * cols;
-  const errors = activationError(dtype, x);
+  const errors = activationError(layout, x);
   let value = 0;
   let magnitude = 0;
   let rounding = 0;

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HundredweightError } from "../../src/errors.js";
+import { sliceExtents, slicesOf } from "../../src/formats/layouts.js";
 import type { Glu, Ops, RouteSpec } from "../../src/ops/ops.js";
 import { attentionSuite } from "./attention.suite.js";
 import {
@@ -259,11 +260,11 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         };
         /** One expert as plain matrices: the same bytes at their place in the stack. */
         const single = (w: Weights, bias: Float32Array, e: number) => {
-          const bytes = w.source.extent.bytes / experts;
-          const extent = { ...w.source.extent, offset: w.source.extent.offset + e * bytes, bytes };
-          const { rows } = w.source;
+          const { rows, layout, cols } = w.source;
+          const whole = sliceExtents(w.source, e, 0, slicesOf(layout, rows, cols).count);
+          const planes = Object.fromEntries(layout.planes.map(({ name }, i) => [name, [whole[i]!]]));
           return {
-            weight: ops.matrix({ ...w.source, experts: 1, extent }),
+            weight: ops.matrix({ ...w.source, experts: 1, planes }),
             bias: ops.vector(bias.slice(e * rows, (e + 1) * rows)),
             add: false,
           };

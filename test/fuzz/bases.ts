@@ -1,7 +1,7 @@
 /** The sound files that are damaged: small models of every architecture, every tensor type, both tokenizers, a split one. */
 import { closeSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { dtypeByName, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { dtypeOf, onlyExtent, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { architectures } from "../../src/models/index.js";
 import { type RandomModelSpec, randomModelVocab, writeRandomModel } from "../support/random-model.js";
 import { readTokenizerGolden, vocabularyEntries } from "../support/tokenizer-golden.js";
@@ -95,10 +95,11 @@ async function splitModel(folder: string): Promise<Base> {
       ["split.tensors.count", { type: "i32", value: tensors.length }],
     ];
     const path = join(folder, shardName(no));
-    const sources = part.map(({ name, dtype, shape, extent }) => {
+    const sources = part.map(({ name, layout, shape, planes }) => {
+      const extent = onlyExtent({ name, planes });
       const data = new Uint8Array(extent.bytes);
       readSync(fd, data, 0, data.length, extent.offset);
-      return { name, dtype: dtypeByName(dtype.name)!, shape, data };
+      return { name, dtype: dtypeOf(layout)!, shape, data };
     });
     await writeGguf(path, { metadata, tensors: sources });
     files.push(layoutOf(Uint8Array.from(readFileSync(path))));

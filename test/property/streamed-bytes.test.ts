@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint, sliceExtents } from "../../src/formats/index.js";
 import { architectures, bindDescription, describeModel } from "../../src/models/index.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
@@ -29,9 +29,12 @@ const slotBytes = 6 * page;
 const ring = { slots: 5, slotBytes, bytes: 5 * slotBytes };
 const passes = 6;
 
-/** What a tile takes from the disk: whole pages. */
-const pageBytes = ({ offset, bytes }: Tile): number =>
-  Math.ceil((offset + bytes) / page) * page - Math.floor(offset / page) * page;
+/** What a tile takes from the disk: whole pages around the piece of each plane. */
+const pageBytes = (matrix: PlanMatrix, { from, to }: Tile): number =>
+  sliceExtents(matrix, 0, from, to).reduce(
+    (sum, { offset, bytes }) => sum + Math.ceil((offset + bytes) / page) * page - Math.floor(offset / page) * page,
+    0,
+  );
 
 interface Found {
   /** Bytes of the tiles of one pass, as planned and in whole pages. */
@@ -51,9 +54,9 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
   const placement: WeightPlacement = {
     io: "direct",
     depth: 2,
-    pinnedRows: new Map(experts.map(({ name, rows }) => [name, rows])),
+    pinned: new Map(experts.map(({ name, slices }) => [name, slices.count])),
     packed: false,
-    tiles: program.map(({ matrix, row0, row1 }) => ({ name: trunk[matrix]!.name, row0, row1 })),
+    tiles: program.map(({ matrix, from, to }) => ({ name: trunk[matrix]!.name, from, to })),
     ringBytes: ring.bytes,
     experts: undefined,
     lock: false,
@@ -73,7 +76,11 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
     let last = first;
     for (let i = 1; i < passes; i++) last = await pass(i);
     const sum = (bytes: (tile: Tile) => number): number => program.reduce((total, tile) => total + bytes(tile), 0);
-    return { planned: sum((t) => t.bytes), inPages: sum(pageBytes), read: (last - first) / (passes - 1) };
+    return {
+      planned: sum((t) => t.bytes),
+      inPages: sum((t) => pageBytes(trunk[t.matrix]!, t)),
+      read: (last - first) / (passes - 1),
+    };
   } finally {
     bound.close();
   }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { dtypeOf, onlyExtent, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { packageRoot } from "../../src/package-root.js";
 import { plainTemplate } from "./fake-engine.js";
 import { readRanges } from "./read-ranges.js";
@@ -37,11 +37,11 @@ async function writeChatModel(template: string, name: string): Promise<string> {
   const demo = openGguf(demoModel);
   const metadata = new Map<string, TypedValue>(demo.metadata.entries());
   metadata.set("tokenizer.chat_template", { type: "string", value: template });
-  const tensors = [...demo.tensors.values()].map(({ name, dtype, shape, extent }) => ({
+  const tensors = [...demo.tensors.values()].map(({ name, layout, shape, planes }) => ({
     name,
-    dtype,
+    dtype: dtypeOf(layout)!,
     shape,
-    data: () => readRanges(extent),
+    data: () => readRanges(onlyExtent({ name, planes })),
   }));
   await writeGguf(path, { metadata, tensors });
   return path;

@@ -6,6 +6,7 @@ import { type BoundModel, bindDescription, type ModelDescription, type ModelOpti
 import { createOps } from "../../src/ops/index.js";
 import type { PlacedExperts, WeightPlacement } from "../../src/ops/placement.js";
 import { type PlanModel, planModel } from "../../src/weights/plan-model.js";
+import { edgeBytes } from "../../src/weights/plan-tiles.js";
 
 /** A whole number in [0, n). */
 export type Below = (n: number) => number;
@@ -25,29 +26,31 @@ function partly(
   below: Below,
   { io, engine, packed }: Pick<WeightPlacement, "io" | "engine" | "packed">,
 ): WeightPlacement {
-  const pinnedRows = new Map<string, number>();
-  const tiles: { name: string; row0: number; row1: number }[] = [];
+  const pinned = new Map<string, number>();
+  const tiles: { name: string; from: number; to: number }[] = [];
   let largest = 0;
   // Many small reads are slow, and a few models show as much as all.
   const fine = below(8) === 0;
-  for (const { name, rows, rowBytes } of model.trunk) {
-    const pinned = [0, rows, below(rows)][below(3)]!;
-    pinnedRows.set(name, pinned);
+  for (const matrix of model.trunk) {
+    const { name, slices } = matrix;
+    const first = [0, slices.count, below(slices.count)][below(3)]!;
+    pinned.set(name, first);
     const height = fine ? 1 + below(7) : 24 + below(100);
-    for (let row0 = pinned; row0 < rows; row0 += height)
-      tiles.push({ name, row0, row1: Math.min(rows, row0 + height) });
-    largest = Math.max(largest, pages(height * rowBytes) + page);
+    for (let from = first; from < slices.count; from += height)
+      tiles.push({ name, from, to: Math.min(slices.count, from + height) });
+    largest = Math.max(largest, height * slices.bytes + 2 * edgeBytes(matrix));
   }
   const experts = below(3) > 0 ? slots(model, below) : undefined;
   if (experts === undefined)
-    for (const { matrices } of model.expertLayers) for (const { name, rows } of matrices) pinnedRows.set(name, rows);
+    for (const { matrices } of model.expertLayers)
+      for (const { name, slices } of matrices) pinned.set(name, slices.count);
   const ringBytes = tiles.length === 0 ? 0 : largest * (4 + below(6));
   const depth = 1 + below(8);
   return {
     io,
     ...(engine !== undefined && { engine }),
     depth,
-    pinnedRows,
+    pinned,
     packed,
     tiles,
     ringBytes,

@@ -3,7 +3,7 @@
  * scales, so that a model in any tensor type costs milliseconds. What they say is noise; their bits are what tests want.
  */
 import { randomBlocks } from "../../src/compress/synth-blocks.js";
-import { type Dtype, dtypeByName, rowBytes, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { quantizeRow } from "../../src/formats/quantize.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
@@ -41,7 +41,7 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor.spec;
     const dtype = typeOf(tensor.spec, spec.types);
-    const bytes = (rowBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
+    const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
     const { mean, deviation } = fillOf(tensor.spec);
     // By name: a tensor keeps its values when the order of a part's tensors changes.
     const seed = seededWords(spec.seed, tensor.name)();

@@ -1,12 +1,14 @@
 /** Rewrites a small model with its matrices in another tensor type: test fixtures in every dtype from one model. */
 import { closeSync, openSync, readSync } from "node:fs";
 import {
+  blocksBytes,
   type Dtype,
   dequantizeRow,
   dtypeByName,
+  dtypeOf,
+  onlyExtent,
   openGguf,
   quantizeRow,
-  rowBytes,
   writeGguf,
 } from "../../src/formats/index.js";
 
@@ -16,21 +18,23 @@ export async function rewriteModel(from: string, to: string, name: string): Prom
   const checkpoint = await openGguf(from);
   const file = openSync(from, "r");
   const tensors = [...checkpoint.tensors.values()].map((info) => {
+    const source = dtypeOf(info.layout) as Dtype;
+    const extent = onlyExtent(info);
     const cols = info.shape[0] as number;
     const rows = info.shape.slice(1).reduce((a, b) => a * b, 1);
     const matrix = info.shape.length > 1 && !info.name.endsWith("_norm.weight");
-    const target = matrix && rowBytes(dtype, cols) !== undefined ? dtype : info.dtype;
+    const target = matrix && blocksBytes(dtype, cols) !== undefined ? dtype : source;
     return {
       name: info.name,
       dtype: target,
       shape: info.shape,
       data: () => {
-        const bytes = new Uint8Array(info.extent.bytes);
-        readSync(file, bytes, 0, bytes.length, info.extent.offset);
-        if (target === info.dtype) return bytes;
+        const bytes = new Uint8Array(extent.bytes);
+        readSync(file, bytes, 0, bytes.length, extent.offset);
+        if (target === source) return bytes;
         const values = new Float32Array(cols * rows);
-        dequantizeRow(info.dtype, bytes, values);
-        const out = new Uint8Array((rowBytes(target, cols) as number) * rows);
+        dequantizeRow(source, bytes, values);
+        const out = new Uint8Array((blocksBytes(target, cols) as number) * rows);
         quantizeRow(target, values, out);
         return out;
       },

@@ -1,6 +1,6 @@
 /** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
 import type { Command } from "commander";
-import { type Checkpoint, fileTypeName, openCheckpoint, type TensorInfo } from "../../formats/index.js";
+import { type Checkpoint, fileTypeName, openCheckpoint, storedBytes, type TensorInfo } from "../../formats/index.js";
 
 interface InspectOptions {
   readonly json?: boolean;
@@ -53,7 +53,7 @@ export interface InspectReport {
   readonly dtypes: Readonly<Record<string, Readonly<Total>>>;
 }
 
-/** `offset` is absolute in `file`. */
+/** `offset` is absolute in `file`; of several planes that of the first. */
 interface TensorRow {
   readonly name: string;
   readonly dtype: string;
@@ -64,8 +64,9 @@ interface TensorRow {
 }
 
 function row(tensor: TensorInfo): TensorRow {
-  const { name, dtype, shape, extent } = tensor;
-  return { name, dtype: dtype.name, shape, bytes: extent.bytes, offset: extent.offset, file: extent.file };
+  const { name, layout, shape, planes } = tensor;
+  const { offset, file } = Object.values(planes)[0]![0]!;
+  return { name, dtype: layout.name, shape, bytes: storedBytes(planes), offset, file };
 }
 
 /** Everything known from the file alone. */
@@ -76,11 +77,11 @@ export function inspect(checkpoint: Checkpoint, wholeArrays = false): InspectRep
   let parameters = 0;
   for (const tensor of tensors) {
     const count = tensor.shape.reduce((product, size) => product * size, 1);
-    dtypes[tensor.dtype.name] ??= { tensors: 0, parameters: 0, bytes: 0 };
-    const total = dtypes[tensor.dtype.name]!;
+    dtypes[tensor.layout.name] ??= { tensors: 0, parameters: 0, bytes: 0 };
+    const total = dtypes[tensor.layout.name]!;
     total.tensors++;
     total.parameters += count;
-    total.bytes += tensor.extent.bytes;
+    total.bytes += storedBytes(tensor.planes);
     parameters += count;
   }
   // A wrongly typed key is shown under metadata like any other; a report must not fail over it.

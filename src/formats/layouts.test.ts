@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { dtypeByName, dtypes } from "./dtypes.js";
+import { checkPlanes, type Extent, type Layout, layoutBytes, sliceExtents, slicesOf, storedBytes } from "./layouts.js";
+
+/** Cells of random size: every slice must be contiguous in every plane, whatever they are. */
+const layouts: fc.Arbitrary<Layout> = fc
+  .record({
+    order: fc.constantFrom("rows" as const, "inputs" as const),
+    cells: fc.array(
+      fc.record({
+        rows: fc.constantFrom(1, 2, 8),
+        cols: fc.constantFrom(1, 8, 32, 64, 96),
+        bytes: fc.integer({ min: 1, max: 40 }),
+      }),
+      { minLength: 1, maxLength: 4 },
+    ),
+  })
+  .map(({ order, cells }) => ({
+    id: 5000,
+    name: "random",
+    order,
+    planes: cells.map((cell, i) => ({ name: `plane ${i}`, ...cell })),
+  }));
+
+test("slices of every plane follow each other and are the whole of it, whatever the extents", () => {
+  fc.assert(
+    fc.property(
+      layouts,
+      fc.integer({ min: 1, max: 4 }),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 1, max: 4 }),
+      fc.boolean(),
+      (layout, tall, wide, experts, apart) => {
+        const [rows, cols] = [8 * tall, 192 * wide];
+        const slices = slicesOf(layout, rows, cols);
+        assert.equal(slices.count * slices.bytes, layoutBytes(layout, rows, cols));
+        const extents = (i: number): Extent[] => {
+          const bytes = slices.count * slices.planeBytes[i]!;
+          if (!apart) return [{ file: `file ${i}`, offset: 7, bytes: experts * bytes }];
+          // Every expert in a file of its own.
+          return Array.from({ length: experts }, (_, e) => ({ file: `file ${i} of ${e}`, offset: 100 * e, bytes }));
+        };
+        const planes = Object.fromEntries(layout.planes.map(({ name }, i) => [name, extents(i)]));
+        const weight = { name: "w", layout, rows, cols, experts, planes };
+        checkPlanes(weight);
+        assert.equal(storedBytes(planes), experts * slices.count * slices.bytes);
+        for (let expert = 0; expert < experts; expert++) {
+          const cut = Math.floor(slices.count / 2);
+          const parts = [sliceExtents(weight, expert, 0, cut), sliceExtents(weight, expert, cut, slices.count)];
+          for (const i of layout.planes.keys()) {
+            const [head, tail] = [parts[0]![i]!, parts[1]![i]!];
+            const bytes = slices.count * slices.planeBytes[i]!;
+            assert.equal(head.offset, apart ? 100 * expert : 7 + expert * bytes);
+            assert.deepEqual([tail.file, tail.offset], [head.file, head.offset + head.bytes]);
+            assert.equal(head.bytes + tail.bytes, bytes);
+          }
+        }
+        assert.throws(() => checkPlanes({ ...weight, experts: experts + 1 }), { code: "INTERNAL" });
+      },
+    ),
+  );
+});
+
+test("a slice of a GGUF type is a row of its blocks", () => {
+  for (const dtype of dtypes) {
+    const cols = 3 * dtype.blockValues;
+    const { count, step, bytes, planeBytes } = slicesOf(dtype, 5, cols);
+    assert.deepEqual(
+      { count, step, bytes, planeBytes },
+      { count: 5, step: 1, bytes: 3 * dtype.blockBytes, planeBytes: [bytes] },
+    );
+    assert.equal(
+      layoutBytes(dtype, 5, cols + 1),
+      dtype.blockValues === 1 ? bytes * 5 + 5 * dtype.blockBytes : undefined,
+    );
+  }
+  assert.throws(() => slicesOf(dtypeByName("Q4_K")!, 4, 100), { code: "INTERNAL" });
+});
+
+test("in the order of inputs a slice is whole units of 32 inputs of all rows", () => {
+  const layout: Layout = {
+    id: 5000,
+    name: "like GPTQ",
+    order: "inputs",
+    planes: [
+      { name: "words", rows: 1, cols: 8, bytes: 4 },
+      { name: "scales", rows: 1, cols: 128, bytes: 2 },
+      { name: "zeros", rows: 8, cols: 128, bytes: 4 },
+    ],
+  };
+  const slices = slicesOf(layout, 48, 512);
+  assert.deepEqual(slices, { count: 4, step: 128, planeBytes: [48 * 64, 96, 24], bytes: 48 * 64 + 120 });
+  assert.equal(slicesOf({ ...layout, planes: layout.planes.slice(0, 1) }, 48, 512).step, 32);
+  assert.throws(() => slicesOf(layout, 44, 512), { code: "INTERNAL" });
+});
