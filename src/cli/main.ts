@@ -3,11 +3,11 @@ import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
 import { registerCommands } from "./commands/index.js";
-import { endQuietlyOnBrokenPipe } from "./output.js";
+import { watchStandardStreams } from "./output.js";
 
 /** @returns 0 ok, 1 failed, 2 usage */
 export async function main(argv: readonly string[]): Promise<number> {
-  endQuietlyOnBrokenPipe();
+  watchStandardStreams();
   const program = new Command("hundredweight")
     .description("Runs very large language models on the computer you already have.")
     .version(packageVersion())

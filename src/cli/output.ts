@@ -1,17 +1,22 @@
-/** What goes to stdout and stderr, and how a broken pipe ends. */
+/** What goes to stdout and stderr, and what happens when they take no more. */
 
 let watching = false;
 
-/** `hundredweight run ... | head` closes our stdout: that is no error. */
-export function endQuietlyOnBrokenPipe(): void {
+/**
+ * `hundredweight run ... | head` closes our stdout: that is no error. A full disk is one, and there is no use in going on.
+ * What stderr does not take is lost: it is about the work, not the work.
+ */
+export function watchStandardStreams(): void {
   if (watching) return;
   watching = true;
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(0);
-      throw error;
-    });
-  }
+  process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === "EPIPE") process.exit(0);
+    process.stderr.write(
+      `error[FILE_IO]: standard output: ${message.replace(/^(\w+): /, "$1 ").replace(/, write$/, "")}\n`,
+    );
+    process.exit(1);
+  });
+  process.stderr.on("error", () => {});
 }
 
 /** The one JSON document of a command. Typed arrays become arrays; numbers that JSON has not become null. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
 const main = new URL(sources ? "../../src/cli/main.ts" : "../../src/cli/main.js", here);
-const program = `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await m.main(process.argv.slice(1)); })`;
+const program = `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await m.main(process.argv.slice(2)); })`;
 
 export interface Finished {
   readonly code: number | null;
@@ -26,7 +26,8 @@ export function startCliIn(script: string, args: readonly string[], env: NodeJS.
 
 function cliCommand(args: readonly string[]): string[] {
   const loader = sources ? ["--import", "tsx"] : [];
-  return [process.execPath, ...loader, "-e", program, "--", ...args];
+  // A first word of our own: node takes `inspect` for one of its.
+  return [process.execPath, ...loader, "-e", program, "--", "hundredweight", ...args];
 }
 
 function start([file, ...args]: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
