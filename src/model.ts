@@ -111,7 +111,7 @@ export class Model {
 
   /**
    * Times a prefill of `prompt` rows from an empty timeline, then `decode` passes with one row for each of `rows`
-   * sequences of `depth` tokens. What was evaluated before is forgotten.
+   * sequences of `depth` tokens. Begins when no other job runs; others wait.
    */
   async measure(
     prompt: number,

@@ -1,6 +1,6 @@
 /** What the passes came to: the engine's counters, and what each job is told of a pass it was part of. */
 import type { PassTraffic } from "../weights/ledger.js";
-import type { Pass, PassPart } from "./pass.js";
+import { type Pass, type PassPart, reached as reachedBy } from "./pass.js";
 import type { EngineStatus, LedgerEntry } from "./protocol.js";
 import type { Running } from "./running.js";
 
@@ -33,28 +33,30 @@ export class Accounts {
     this.counts.passes++;
     this.mostRows = Math.max(this.mostRows, pass.rows);
     this.traffic = traffic;
-    const shape = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs };
+    const accepted = pass.parts.reduce((sum, part) => sum + part.accepted, 0);
+    const shape = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, acceptedDrafts: accepted };
     this.lastPass = { ...ledgerEntry(shape, traffic, this.passWeightBytes), elapsedMs };
   }
 
   /** One job's part of the pass that is over. */
-  served({ from, rows, task }: PassPart, { job, begun }: Running): void {
+  served(part: PassPart, { job, begun }: Running): void {
+    const { from, rows, task } = part;
     const total = from < task.promptTokens && begun.counted === 0 ? task.promptTokens : 0;
     const { reached } = begun;
-    const done = from + rows;
+    const done = reachedBy(part);
     begun.reached = Math.max(reached, done);
     this.counts.recomputedTokens += Math.max(0, Math.min(reached, done) - from);
     const ofPrompt = (position: number): number => Math.min(position, task.promptTokens);
     this.counts.promptTokens += Math.max(0, ofPrompt(begun.reached) - ofPrompt(reached));
     this.counts.generatedTokens += task.generated - begun.counted;
     begun.counted = task.generated;
-    const shape = { position: from, rows, elapsedMs: this.lastPass?.elapsedMs ?? 0 };
+    const shape = { position: from, rows, elapsedMs: this.lastPass?.elapsedMs ?? 0, acceptedDrafts: part.accepted };
     job.emit({ kind: "pass", entry: ledgerEntry(shape, this.traffic, this.passWeightBytes), done, total });
   }
 }
 
-export function ledgerEntry(
-  pass: { readonly position: number; readonly rows: number; readonly elapsedMs: number },
+function ledgerEntry(
+  pass: Pick<LedgerEntry, "position" | "rows" | "acceptedDrafts"> & { readonly elapsedMs: number },
   traffic: PassTraffic | undefined,
   weightBytes: number,
 ): LedgerEntry {
@@ -68,6 +70,6 @@ export function ledgerEntry(
     computeMs: Math.max(0, pass.elapsedMs - stallMs),
     expertHits: traffic?.expertHits ?? 0,
     expertMisses: traffic?.expertMisses ?? 0,
-    acceptedDrafts: 0,
+    acceptedDrafts: pass.acceptedDrafts,
   };
 }

@@ -7,6 +7,9 @@ export class EmbedTask implements Task {
   readonly known: number;
   readonly promptTokens: number;
   readonly mostPositions: number;
+  /** Nobody goes on where a text ends of which only a vector is wanted. */
+  readonly past = "spare";
+  readonly answering = false;
   result: JobResult | undefined;
   /** Row by row in order of position, in double precision: neither chunks nor other jobs change a bit. */
   private readonly sum: Float64Array;

@@ -6,17 +6,16 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
 import { Ledger } from "../weights/ledger.js";
-import { ledgerEntry } from "./accounts.js";
 import { cancelled, StopSignal } from "./cancel.js";
 import { EmbedTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
 import { measure } from "./measure.js";
 import { type EngineParts, groupShapes } from "./parts.js";
-import type { JobEvent, JobRequest, JobResult, MemoryReport, Prompt, ScoreRequest } from "./protocol.js";
+import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./protocol.js";
 import type { SchedulerJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
-import { score } from "./score.js";
-import { checkIds, checkLength, type EvaluateHooks, Session } from "./session.js";
+import { ScoreTask } from "./score.js";
+import type { Task } from "./task.js";
 import { Watchers } from "./watchers.js";
 
 type Emit = (event: JobEvent) => void;
@@ -26,20 +25,15 @@ const keptSequences = (sequences: number): number => 8 + 2 * sequences;
 
 export class Engine {
   private readonly parts: EngineParts;
-  private readonly stop: StopSignal;
   private readonly cache: KvCache;
   private readonly candidates: Candidates;
-  private readonly ledger: Ledger;
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
   private closing: Promise<void> | undefined;
-  /** Rows of the largest pass of jobs that run alone. */
-  private mostRowsAlone = 0;
 
   constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
     const { info, model, sequences = 1 } = parts;
     this.parts = parts;
-    this.stop = stop;
     this.candidates = new Candidates(info.vocab, model.ops.bestLogits);
     this.cache = new KvCache({
       groups: groupShapes(model),
@@ -51,11 +45,10 @@ export class Engine {
       copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
     });
     model.ops.setCancelFlag(stop.words);
-    this.ledger = new Ledger(() => model.ops.traffic?.());
     this.scheduler = new Scheduler({
       parts,
       cache: this.cache,
-      ledger: this.ledger,
+      ledger: new Ledger(() => model.ops.traffic?.()),
       stop,
       sequences,
       keptSequences: keptSequences(sequences),
@@ -77,7 +70,9 @@ export class Engine {
         const atOnce = this.answer(request);
         if (atOnce !== undefined) resolve(atOnce);
         else if (request.kind === "watch") this.watchers.add(id, emit, settle);
-        else this.enter({ id, user: userOf(request), emit, settle, ...this.work(request, emit) });
+        else if (request.kind === "measure") this.measure(id, request).then(resolve, reject);
+        else
+          this.enter(this.task(request, emit), { id, user: userOf(request), emit, settle }, request.kind !== "score");
       } catch (error) {
         reject(asHundredweightError(error));
       }
@@ -129,53 +124,37 @@ export class Engine {
     }
   }
 
-  private enter(job: SchedulerJob): void {
-    this.scheduler.submit(job);
-    const { task } = job;
-    if (task !== undefined) job.emit({ kind: "prompt", tokens: task.tokens.slice(0, task.promptTokens) });
+  private enter(task: Task, job: Omit<SchedulerJob, "tasks">, tellsPrompt: boolean): void {
+    this.scheduler.submit({ ...job, tasks: [task] });
+    if (tellsPrompt) job.emit({ kind: "prompt", tokens: task.tokens.slice(0, task.promptTokens) });
   }
 
-  private work(request: JobRequest, emit: Emit): Pick<SchedulerJob, "task" | "alone"> {
+  private task(request: JobRequest, emit: Emit): Task {
     const { parts, candidates } = this;
     switch (request.kind) {
       case "generate":
-        return { task: new GenerateTask({ parts, candidates, emit }, this.prompt(request.prompt), request) };
+        return new GenerateTask({ parts, candidates, emit }, this.prompt(request.prompt), request);
       case "embed":
-        return { task: new EmbedTask(this.prompt(request.prompt), parts.info.dim, request.pooling) };
-      case "score":
-        return { alone: () => this.alone((session) => this.score(session, request, emit)) };
-      case "measure":
-        return {
-          alone: () => this.alone((session) => measure({ parts, session, candidates, cache: this.cache }, request)),
-        };
+        return new EmbedTask(this.prompt(request.prompt), parts.info.dim, request.pooling);
+      case "score": {
+        const tokens = this.prompt({ kind: "tokens", tokens: request.tokens });
+        return new ScoreTask({ emit, scans: parts.model.ops }, tokens, request);
+      }
       default:
         throw new HundredweightError("INTERNAL", `a job '${request.kind}' makes no passes`);
     }
   }
 
-  private async alone(use: (session: Session) => Promise<JobResult>): Promise<JobResult> {
-    const { parts, cache, stop } = this;
-    const { vocab, chunkRows } = parts.info;
-    const session = new Session({ model: parts.model, cache, vocab, chunkRows, stop });
-    try {
-      return await use(session);
-    } finally {
-      session.close();
-      this.mostRowsAlone = Math.max(this.mostRowsAlone, session.mostRows);
-    }
-  }
-
-  private async score(session: Session, request: ScoreRequest, emit: Emit): Promise<JobResult> {
-    const { vocab, passWeightBytes } = this.parts.info;
-    const began = performance.now();
-    const hooks: EvaluateHooks = {
-      onPass: (pass) => {
-        const entry = ledgerEntry(pass, this.ledger.lap(), passWeightBytes);
-        emit({ kind: "pass", entry, done: pass.position + pass.rows, total: request.tokens.length });
-      },
-    };
-    await score(session, request, vocab, emit, hooks, this.parts.model.ops);
-    return { kind: "score", computeMs: performance.now() - began };
+  private async measure(id: number, request: MeasureRequest): Promise<JobResult> {
+    const { parts, candidates, cache } = this;
+    const run = (tasks: readonly Task[]): Promise<JobResult> =>
+      new Promise((resolve, reject) => {
+        for (const { mostPositions } of tasks) checkLength(mostPositions, parts.info.contextTokens);
+        const settle = (outcome: JobResult | HundredweightError): void =>
+          outcome instanceof HundredweightError ? reject(outcome) : resolve(outcome);
+        this.scheduler.submit({ id, user: "", emit: () => {}, settle, tasks, apart: true });
+      });
+    return measure({ parts, candidates, cache, run }, request);
   }
 
   /** @throws OPTION_INVALID, CONTEXT_EXCEEDED */
@@ -208,13 +187,12 @@ export class Engine {
     const counters = model.ops.counters();
     const traffic = model.ops.traffic?.();
     const touched = this.cache.touchedPages();
-    const mostRows = Math.max(this.scheduler.mostRows, this.mostRowsAlone);
     const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {
       kvBytes: counters.kvBytes,
       kvTouchedBytes: model.kvGroups.reduce((sum, { pool }, g) => sum + touched[g]! * pool.pageBytes, 0),
       activationBytes,
-      activationTouchedBytes: Math.round((activationBytes * mostRows) / info.chunkRows),
+      activationTouchedBytes: Math.round((activationBytes * this.scheduler.mostRows) / info.chunkRows),
       weightBytes: counters.weightBytes,
       allocations: counters.allocations,
       pinnedBytes: (traffic?.pinnedBytes ?? 0) + (traffic?.slotBytes ?? 0),
@@ -227,6 +205,25 @@ export class Engine {
 
 function userOf(request: JobRequest): string {
   return request.kind === "generate" || request.kind === "embed" ? (request.user ?? "") : "";
+}
+
+/** @throws OPTION_INVALID */
+function checkIds(tokens: Int32Array, vocab: number): void {
+  for (const id of tokens) {
+    if (id < 0 || id >= vocab) {
+      throw new HundredweightError("OPTION_INVALID", `token ${id} is not in the vocabulary of ${vocab}`, { id, vocab });
+    }
+  }
+}
+
+/** @throws CONTEXT_EXCEEDED */
+function checkLength(tokens: number, contextTokens: number): void {
+  if (tokens <= contextTokens) return;
+  throw new HundredweightError(
+    "CONTEXT_EXCEEDED",
+    `${tokens} tokens do not fit the context of ${contextTokens}; shorten the prompt or raise --ctx`,
+    { tokens, contextTokens },
+  );
 }
 
 function closed(): HundredweightError {

@@ -20,6 +20,7 @@ export class GenerateTask implements Task {
   known: number;
   readonly promptTokens: number;
   readonly mostPositions: number;
+  readonly past = "kept";
   result: GenerateResult | undefined;
   private readonly context: TaskContext;
   private readonly request: GenerateRequest;
@@ -64,6 +65,10 @@ export class GenerateTask implements Task {
 
   get reusable(): number {
     return this.next;
+  }
+
+  get answering(): boolean {
+    return this.generated > 0;
   }
 
   start(reused: number): void {
@@ -144,7 +149,7 @@ function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): Sampl
   return { ...settings, logitBias: [...settings.logitBias, ...[...ids].map((id) => [id, -Infinity] as const)] };
 }
 
-/** The chain's choice; its time is that of `sample` in a profile. */
+/** @internal The chain's choice; its time is that of `sample` in a profile. */
 export function sample({ profiler }: EngineParts, chain: SamplerChain, logits: Float32Array): number {
   return profiler === undefined ? chain.sample(logits) : profiler.time("sample", () => chain.sample(logits));
 }

@@ -1,29 +1,27 @@
 /** Passes of given shapes against the clock: what `bench` asks for. */
-import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { HundredweightError } from "../errors.js";
 import type { KvCache } from "../kv/cache.js";
-import { pagePositions, type RowTable } from "../ops/ops.js";
+import { pagePositions } from "../ops/ops.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { defaultSampling, SamplerChain } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
 import { sample } from "./generate.js";
 import type { EngineParts } from "./parts.js";
 import type { JobResult, MeasureRequest } from "./protocol.js";
-import type { Session } from "./session.js";
+import { ScoreTask } from "./score.js";
+import type { Past, Task, Wanted } from "./task.js";
 
 export interface MeasureContext {
   readonly parts: EngineParts;
-  readonly session: Session;
   readonly candidates: Candidates;
   readonly cache: KvCache;
+  /** Evaluates these, one sequence each, in passes of their own. */
+  run(tasks: readonly Task[]): Promise<unknown>;
 }
 
-/**
- * Leaves the timeline empty.
- * @throws OPTION_INVALID for more rows than sequences, CONTEXT_EXCEEDED, CANCELLED
- */
+/** @throws OPTION_INVALID for more rows than sequences, CONTEXT_EXCEEDED, CANCELLED */
 export async function measure(context: MeasureContext, request: MeasureRequest): Promise<JobResult> {
-  const { parts, session } = context;
+  const { parts, run } = context;
   const { prompt, decode, depth = 0, rows = 1 } = request;
   const { vocab } = parts.info;
   if (rows < 1 || rows > (parts.sequences ?? 1)) {
@@ -33,77 +31,145 @@ export async function measure(context: MeasureContext, request: MeasureRequest):
   const tokens = Int32Array.from({ length: Math.max(prompt, decode, rows, pagePositions) }, () =>
     Math.floor(rng.uniform() * vocab),
   );
-  session.rewind(0);
-  const began = performance.now();
-  if (prompt > 0) await session.eval(tokens.subarray(0, prompt));
-  const prefillMs = performance.now() - began;
-  session.rewind(0);
+  let prefillMs = 0;
+  if (prompt > 0) {
+    const read = new TimedPrompt(tokens.subarray(0, prompt));
+    await run([read]);
+    prefillMs = read.elapsedMs;
+  }
   if (decode === 0) return { kind: "measure", prefillMs, decodeMs: 0 };
-  const decodeMs = await decodeRows(context, tokens, { decode, depth, rows });
-  return { kind: "measure", prefillMs, decodeMs };
+  const page = tokens.subarray(0, Math.min(depth, pagePositions));
+  // Kept as a prefix, where the rows find it.
+  if (depth > 0)
+    await run([new ScoreTask({ emit: () => {}, scans: {} }, page, { from: page.length, output: "logprobs" })]);
+  const timed = Array.from({ length: rows }, (_, row) => new TimedRow(context, { tokens, page, row, decode, depth }));
+  await run(timed);
+  const began = Math.max(...timed.map((task) => task.began));
+  const ended = Math.max(...timed.map((task) => task.ended));
+  return { kind: "measure", prefillMs, decodeMs: ended - began };
+}
+
+/** Nothing is taken from earlier jobs, and the last row's logits are made. */
+class TimedPrompt implements Task {
+  readonly tokens: Int32Array;
+  readonly known: number;
+  readonly promptTokens: number;
+  readonly mostPositions: number;
+  readonly reusable = 0;
+  readonly past: Past = "gone";
+  readonly answering = false;
+  readonly generated = 0;
+  result: JobResult | undefined;
+  elapsedMs = 0;
+  private began = 0;
+  private seen = false;
+
+  constructor(tokens: Int32Array) {
+    this.tokens = tokens;
+    this.known = tokens.length;
+    this.promptTokens = tokens.length;
+    this.mostPositions = tokens.length;
+  }
+
+  start(): void {
+    this.began = performance.now();
+  }
+
+  wanted(position: number): Wanted {
+    return position === this.known - 1 ? "logits" : "nothing";
+  }
+
+  take(): void {
+    this.seen = true;
+  }
+
+  passed(): void {
+    if (!this.seen) return;
+    this.elapsedMs = performance.now() - this.began;
+    this.result = { kind: "measure", prefillMs: this.elapsedMs, decodeMs: 0 };
+  }
+}
+
+interface RowShape {
+  readonly tokens: Int32Array;
+  /** The beginning of the past, as far as it is computed: at most a page. */
+  readonly page: Int32Array;
+  readonly row: number;
+  readonly decode: number;
+  readonly depth: number;
 }
 
 /** The way `generate` goes, without its text and its events; tokens are given, whatever the choice. */
-async function decodeRows(
-  { parts, session, candidates, cache }: MeasureContext,
-  tokens: Int32Array,
-  { decode, depth, rows }: { readonly decode: number; readonly depth: number; readonly rows: number },
-): Promise<number> {
-  const { vocab, chunkRows } = parts.info;
-  const chain = greedy(parts, candidates, decode * rows);
-  if (depth > 0) await session.eval(tokens.subarray(0, Math.min(depth, pagePositions)));
-  const opened = Array.from({ length: rows - 1 }, () => cache.openSequence());
-  const sequences = Int32Array.from([session.sequence, ...opened]);
-  try {
-    const page = cache.blockTables.map((tables) => tables[session.sequence]?.[0] ?? -1);
-    for (const sequence of sequences) layOut(parts, cache, { sequence, depth, page, most: chunkRows });
-    const table: RowTable = {
-      count: rows,
-      ids: tokens.slice(0, rows),
-      positions: new Int32Array(rows),
-      sequences,
-      blockTables: cache.blockTables,
-    };
-    const wanted = Int32Array.from({ length: rows }, (_, row) => row);
-    const began = performance.now();
-    for (let i = 0; i < decode; i++) {
-      for (const sequence of sequences) cache.append(sequence, 1);
-      table.positions.fill(depth + i);
-      for (let r = 0; r < rows; r++) table.ids[r] = tokens[(i + r) % tokens.length]!;
-      await parts.model.forward(table, wanted, (logits) => {
-        for (let r = 0; r * vocab < logits.length; r++)
-          sample(parts, chain, logits.subarray(r * vocab, (r + 1) * vocab));
-      });
-      await yieldToEvents();
-    }
-    return performance.now() - began;
-  } finally {
-    for (const sequence of opened) cache.release(sequence);
-    session.rewind(0);
+class TimedRow implements Task {
+  readonly tokens: Int32Array;
+  known: number;
+  readonly promptTokens: number;
+  readonly mostPositions: number;
+  readonly reusable: number;
+  readonly past: Past = "gone";
+  readonly answering = true;
+  result: JobResult | undefined;
+  began = 0;
+  ended = 0;
+  private readonly context: MeasureContext;
+  private readonly chain: SamplerChain;
+  private next: number;
+
+  constructor(context: MeasureContext, { tokens, page, row, decode, depth }: RowShape) {
+    const { parts, candidates } = context;
+    this.context = context;
+    this.promptTokens = depth;
+    this.mostPositions = depth + decode;
+    this.tokens = new Int32Array(this.mostPositions);
+    this.tokens.set(page);
+    for (let i = 0; i < decode; i++) this.tokens[depth + i] = tokens[(i + row) % tokens.length]!;
+    this.known = depth + 1;
+    this.reusable = page.length;
+    this.next = depth;
+    this.chain = new SamplerChain({ ...defaultSampling, temperature: 0, seed: 1 }, candidates, decode, parts.tokenizer);
+  }
+
+  get generated(): number {
+    return this.next - this.promptTokens;
+  }
+
+  start(_reused: number, sequence: number): void {
+    layOut(this.context, sequence, this.promptTokens);
+    this.began = performance.now();
+  }
+
+  wanted(position: number): Wanted {
+    return position >= this.next ? "logits" : "nothing";
+  }
+
+  take(position: number, row: Float32Array): void {
+    if (position < this.next) return;
+    sample(this.context.parts, this.chain, row);
+    this.next = position + 1;
+    this.known = Math.min(this.mostPositions, this.known + 1);
+  }
+
+  passed(): void {
+    this.ended = performance.now();
+    if (this.next < this.mostPositions) return;
+    this.result = { kind: "measure", prefillMs: 0, decodeMs: this.ended - this.began };
   }
 }
 
 /**
- * Brings a sequence to `depth` positions. Every page it gets is a copy of `page`, one of each group that holds computed
- * keys and values: pages that nobody wrote would all be the system's one page of zeros, and read far too fast. A windowed
- * group may hand `page` itself out again; what is in it stays right.
+ * Brings a sequence that holds its first page to `depth` positions. Every page it gets is a copy of that one, which holds
+ * computed keys and values: pages that nobody wrote would all be the system's one page of zeros, and read far too fast. A
+ * windowed group may hand the page itself out again; what is in it stays right.
  */
-function layOut(
-  { model }: EngineParts,
-  cache: KvCache,
-  o: { readonly sequence: number; readonly depth: number; readonly page: readonly number[]; readonly most: number },
-): void {
-  for (let length = cache.length(o.sequence); length < o.depth; length = cache.length(o.sequence)) {
-    cache.append(o.sequence, Math.min(o.most, o.depth - length));
+function layOut({ parts: { model, info }, cache }: MeasureContext, sequence: number, depth: number): void {
+  const first = cache.blockTables.map((tables) => tables[sequence]![0]!);
+  for (let length = cache.length(sequence); length < depth; length = cache.length(sequence)) {
+    cache.append(sequence, Math.min(info.chunkRows, depth - length));
     for (const [group, { pool }] of model.kvGroups.entries()) {
-      const table = cache.blockTables[group]![o.sequence]!;
-      const end = Math.ceil(cache.length(o.sequence) / pagePositions);
+      const table = cache.blockTables[group]![sequence]!;
+      const end = Math.ceil(cache.length(sequence) / pagePositions);
       for (let block = Math.ceil(length / pagePositions); block < end; block++)
-        if (table[block] !== o.page[group]) model.ops.kvCopyPage(pool, o.page[group]!, table[block]!);
+        if (table[block] !== first[group]) model.ops.kvCopyPage(pool, first[group]!, table[block]!);
     }
   }
-}
-
-function greedy(parts: EngineParts, candidates: Candidates, limit: number): SamplerChain {
-  return new SamplerChain({ ...defaultSampling, temperature: 0, seed: 1 }, candidates, limit, parts.tokenizer);
 }

@@ -1,13 +1,13 @@
 /** What an engine is made of; tests make it of other things. */
 import type { KvGroupShape } from "../kv/cache.js";
+import type { BoundModel } from "../models/index.js";
 import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { ModelInfo } from "./protocol.js";
-import type { ForwardModel } from "./session.js";
 
-export interface EngineModel extends ForwardModel {
+export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly ops: {
     kvCopyPage(pool: KvPool, from: number, to: number): void;
     setCancelFlag(flag: Int32Array | null): void;

@@ -12,12 +12,12 @@ const leastRows = 16;
 const tellingRows = 32;
 
 export class PassClock {
-  /** Of a pass of one row per sequence. */
+  /** Of a pass of answers in the making and nothing else. */
   private decodeMs = 0;
   /** Of one row more. */
   rowMs: number | undefined;
 
-  /** A pass of so many rows, of which `decoding` were one sequence's only one. */
+  /** A pass of so many rows, of which `decoding` were those of answers in the making. */
   record(rows: number, decoding: number, elapsedMs: number): void {
     if (rows === decoding) {
       this.decodeMs = this.decodeMs === 0 ? elapsedMs : 0.8 * this.decodeMs + 0.2 * elapsedMs;

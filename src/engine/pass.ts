@@ -2,32 +2,48 @@
 import type { KvCache } from "../kv/cache.js";
 import { pagePositions, type RowTable } from "../ops/ops.js";
 import type { EngineModel } from "./parts.js";
-import type { Task } from "./task.js";
+import type { RowKind, Task } from "./task.js";
 
-/** The next rows of one sequence: [from, from + rows). */
-export interface PassPart {
+/** Rows that one sequence asks for: [from, from + rows). */
+interface Rows {
   readonly task: Task;
   readonly sequence: number;
   readonly from: number;
   readonly rows: number;
+  /** Of all its rows but the drafts. */
+  readonly kind: RowKind;
+  /** Its last rows: guesses. */
+  readonly drafts: number;
+}
+
+export interface PassPart extends Rows {
   /** Where its rows begin in the table. */
   readonly at: number;
+  /** Drafts that were right, counted as their rows are handed out. */
+  accepted: number;
   /** What `take` threw: the end of this job, no other's. */
   fault?: unknown;
+}
+
+/** Where the timeline of its task ends when the pass is over: in front of the first guess that was wrong. */
+export function reached({ from, rows, drafts, accepted }: PassPart): number {
+  return from + rows - drafts + accepted;
 }
 
 export class Pass {
   readonly parts: PassPart[] = [];
   rows = 0;
+  /** As they are evaluated [rows]. */
+  private ids = new Int32Array(0);
 
-  add(task: Task, sequence: number, from: number, rows: number): void {
-    this.parts.push({ task, sequence, from, rows, at: this.rows });
+  add({ task, sequence, from, rows, kind, drafts }: Rows): void {
+    this.parts.push({ task, sequence, from, rows, kind, drafts, at: this.rows, accepted: 0 });
     this.rows += rows;
   }
 
-  /** Rows that are the only one of their sequence. */
-  get single(): number {
-    return this.parts.reduce((sum, part) => sum + (part.rows === 1 ? 1 : 0), 0);
+  /** Rows of answers in the making, their drafts included. */
+  get decoding(): number {
+    return this.parts.reduce((sum, { kind, rows }) => sum + (kind === "answer" ? rows : 0), 0);
   }
 
   /**
@@ -57,6 +73,7 @@ export class Pass {
   /** Only the block tables of this pass, as long as it needs them: kept sequences cost nothing. */
   private table(cache: KvCache): RowTable {
     const ids = new Int32Array(this.rows);
+    this.ids = ids;
     const positions = new Int32Array(this.rows);
     const sequences = new Int32Array(this.rows);
     let blocks = 0;
@@ -78,12 +95,22 @@ export class Pass {
       const row = wanted[first + i]!;
       while (row >= this.parts[p]!.at + this.parts[p]!.rows) p++;
       const part = this.parts[p]!;
-      if (part.fault !== undefined) continue;
+      if (part.fault !== undefined || !this.holds(part, row)) continue;
       try {
         part.task.take(part.from + row - part.at, values.subarray(i * width, (i + 1) * width));
       } catch (error) {
         part.fault = error;
       }
     }
+  }
+
+  /** A row behind a wrong guess is nobody's. A guess is right when the task has chosen the same from the row before. */
+  private holds(part: PassPart, row: number): boolean {
+    if (row < part.at + part.rows - part.drafts) return true;
+    const { task } = part;
+    const position = part.from + row - part.at;
+    const right = position < task.known && task.tokens[position] === this.ids[row];
+    if (right) part.accepted++;
+    return right;
   }
 }

@@ -39,26 +39,33 @@ export class PrefixCache {
     return this.kept.size;
   }
 
-  /** Keeps a sequence that nobody grows any more. What it makes superfluous goes. */
-  keep({ sequence, tokens }: Timeline): void {
+  /**
+   * Keeps a sequence that nobody grows any more. What it makes superfluous goes.
+   * @param spare it counts as never used: it takes nobody's place and is the first to go
+   */
+  keep({ sequence, tokens }: Timeline, spare = false): void {
     const { cache } = this;
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
+    let usedAt = spare ? 0 : ++this.clock;
     for (const old of this.kept.values()) {
       const common = commonPrefix(old.tokens, own);
       if (common === length && cache.rewindTarget(old.sequence, length) === length) {
-        old.usedAt = ++this.clock;
+        old.usedAt = Math.max(old.usedAt, usedAt);
         cache.release(sequence);
         return;
       }
-      if (common === old.tokens.length && cache.rewindTarget(sequence, common) === common) this.drop(old);
+      if (common < old.tokens.length || cache.rewindTarget(sequence, common) < common) continue;
+      usedAt = Math.max(usedAt, old.usedAt);
+      this.drop(old);
     }
-    if (length === 0) {
+    const full = this.kept.size >= this.most;
+    if (length === 0 || (full && usedAt === 0 && this.oldest()!.usedAt > 0)) {
       cache.release(sequence);
       return;
     }
-    if (this.kept.size >= this.most) this.dropOldest();
-    this.kept.set(sequence, { sequence, tokens: own, usedAt: ++this.clock });
+    if (full) this.dropOldest();
+    this.kept.set(sequence, { sequence, tokens: own, usedAt });
   }
 
   /**
@@ -105,14 +112,15 @@ export class PrefixCache {
     return true;
   }
 
-  clear(): void {
-    while (this.dropOldest());
+  /** Gives up as much as these rows need.  @returns whether that was enough */
+  makeRoom(parts: readonly { readonly sequence: number; readonly rows: number }[]): boolean {
+    while (!this.cache.hasRoomFor(parts)) if (!this.evict()) return false;
+    return true;
   }
 
-  private dropOldest(): boolean {
+  private dropOldest(): void {
     const oldest = this.oldest();
     if (oldest !== undefined) this.drop(oldest);
-    return oldest !== undefined;
   }
 
   private oldest(): Kept | undefined {

@@ -2,6 +2,7 @@
 import type { KvCache } from "../kv/cache.js";
 import { Pass } from "./pass.js";
 import type { Running } from "./running.js";
+import { mostAnswerRows, type RowKind } from "./task.js";
 
 export interface RowLimits {
   /** Passes so far. */
@@ -15,21 +16,39 @@ export interface RowLimits {
 export function chooseRows(entries: readonly Running[], cache: KvCache, limits: RowLimits): Pass | undefined {
   const pass = new Pass();
   const left = (entry: Running): number => entry.task.known - cache.length(entry.sequence);
-  const place = (entry: Running, rows: number): void => {
+  const place = (entry: Running, kind: RowKind, rows: number, drafts = 0): void => {
+    const { task, sequence } = entry;
     entry.servedIn = limits.pass;
-    pass.add(entry.task, entry.sequence, cache.length(entry.sequence), rows);
+    pass.add({ task, sequence, from: cache.length(sequence), rows: rows + drafts, kind, drafts });
   };
+  const kind = (entry: Running): RowKind => kindOfNext(entry, left(entry));
   // In a pass too small for all, those that have waited longest.
-  const answers = entries.filter((e) => left(e) === 1).sort((a, b) => a.servedIn - b.servedIn);
-  for (const entry of answers.slice(0, limits.mostRows)) place(entry, 1);
-  const prompts = entries.filter((e) => left(e) > 1);
+  const answers = entries.filter((e) => kind(e) === "answer").sort((a, b) => a.servedIn - b.servedIn);
+  const served = answers.slice(0, limits.mostRows);
+  let guesses = limits.mostRows - served.length;
+  for (const entry of served) {
+    const drafts = Math.min(draftsOf(entry), guesses);
+    guesses -= drafts;
+    place(entry, "answer", 1, drafts);
+  }
+  const decoding = pass.rows;
+  const prompts = entries.filter((e) => left(e) > 0 && kind(e) === "prompt");
   // The shortest first, but whoever waits gets nearer to the front with every row of another.
   prompts.sort((a, b) => left(a) - a.overtaken - (left(b) - b.overtaken));
   const most = Math.min(limits.mostRows, pass.rows + (answers.length > 0 ? limits.promptRows : limits.mostRows));
   for (const entry of prompts) {
     const rows = Math.min(left(entry), most - pass.rows);
-    if (rows > 0) place(entry, rows);
+    if (rows > 0) place(entry, "prompt", rows);
   }
-  for (const entry of prompts) entry.overtaken += pass.rows - answers.length;
+  for (const entry of prompts) entry.overtaken += pass.rows - decoding;
   return pass.rows === 0 ? undefined : pass;
+}
+
+/** An answer that was sent back is read again in bulk, like a prompt, up to its newest token. */
+function kindOfNext({ task }: Running, left: number): RowKind {
+  return task.answering && left === 1 ? "answer" : "prompt";
+}
+
+function draftsOf({ task }: Running): number {
+  return Math.min(task.drafts ?? 0, mostAnswerRows - 1, task.mostPositions - task.known);
 }

@@ -6,10 +6,12 @@ import type { Task } from "./task.js";
 export interface SchedulerJob {
   readonly id: number;
   readonly user: string;
-  /** Makes the rows it is about; a job that needs the engine for itself has `alone` instead. */
-  readonly task?: Task;
-  readonly alone?: () => Promise<JobResult>;
+  /** One for each of its sequences; they begin together, and the job ends with the last of them. */
+  readonly tasks: readonly Task[];
+  /** Its passes are to have no rows of other jobs: it begins when nobody runs, and others begin when it has ended. */
+  readonly apart?: boolean;
   readonly emit: (event: JobEvent) => void;
+  /** Given the result of the task that ended last. */
   readonly settle: (outcome: JobResult | HundredweightError) => void;
 }
 

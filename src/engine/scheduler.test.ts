@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type FakeOptions, fakeParts } from "../../test/support/fake-model.js";
+import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
 import type { HundredweightError } from "../errors.js";
 import { defaultSampling, type SamplingSettings } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
@@ -47,6 +47,20 @@ class Bench {
     const result = await this.engine.submit(++this.jobs, { kind: "embed", prompt, pooling: "mean" });
     assert.ok(result.kind === "embed");
     return result.embedding;
+  }
+
+  /** Logits of the positions from `from` on, one array for all. */
+  async score(tokens: Int32Array, from: number): Promise<Float32Array> {
+    const values: number[] = [];
+    let next = from;
+    await this.engine.submit(++this.jobs, { kind: "score", tokens, from, output: "logits" }, (event) => {
+      if (event.kind !== "logits") return;
+      assert.equal(event.position, next);
+      next += event.values.length / fakeVocab;
+      values.push(...event.values);
+    });
+    assert.equal(next, tokens.length);
+    return Float32Array.from(values);
   }
 
   /** Of the engine so far. */
@@ -480,20 +494,77 @@ test("a pass stopped in the middle is repeated for the others, with the same tok
   await bench.engine.close();
 });
 
-test("score waits for the answers in the making, runs alone, and the next ones wait for it", async () => {
-  const bench = new Bench({ sequences: 2 });
-  const first = bench.start(request(prompt(0, 50, 1)));
-  const order: string[] = [];
-  void first.done.then(() => order.push("first"));
-  const tokens = prompt(0, 80, 2);
-  const scored = bench.engine.submit(50, { kind: "score", tokens, from: 0, output: "logprobs" }).then(() => {
-    order.push("score");
-  });
-  const last = bench.start(request(prompt(0, 50, 3)));
-  void last.done.then(() => order.push("last"));
-  await Promise.all([first.done, scored, last.done]);
-  assert.deepEqual(order, ["first", "score", "last"]);
-  assert.deepEqual(last.out.ids, await alone(request(prompt(0, 50, 3))));
+test("a score between two turns of a conversation: the second turn evaluates only what is new", async () => {
+  for (const window of [0, 300]) {
+    const bench = new Bench({ sequences: 2, contextTokens: 1024, window });
+    const turn = async (tokens: Int32Array): Promise<Outcome> => {
+      const { out, done } = bench.start(request(tokens, { maxTokens: 30 }));
+      await done;
+      return out;
+    };
+    const first = prompt(0, 280, 1);
+    const { ids } = await turn(first);
+    for (let i = 2; i < 20; i++) await bench.score(prompt(0, 150, i), 0);
+    const rows = bench.parts.model.rows;
+    const second = Int32Array.from([...first, ...ids, 1, 2, 3]);
+    const out = await turn(second);
+    // The last token of the first answer was never evaluated.
+    assert.equal(out.result!.reusedTokens, 280 + 29);
+    assert.equal(bench.parts.model.rows - rows, 4 + 29);
+    const cold = new Bench({ contextTokens: 1024, window });
+    const alone = cold.start(request(second, { maxTokens: 30 }));
+    await alone.done;
+    assert.deepEqual(out.ids, alone.out.ids);
+    await Promise.all([bench.engine.close(), cold.engine.close()]);
+  }
+});
+
+test("scores share passes with answers in the making, and change none of them", async () => {
+  const bench = new Bench({ sequences: 3, sliceRows: 5 });
+  const mixed: number[] = [];
+  bench.parts.model.onPass = ({ sequences, count }) => mixed.push(new Set(sequences.subarray(0, count)).size);
+  const answers = [1, 2].map((i) => bench.start(request(prompt(0, 50, i), { maxTokens: 40 })));
+  const tokens = prompt(0, 180, 3);
+  const rows = await bench.score(tokens, 20);
+  await Promise.all(answers.map(({ done }) => done));
+  assert.ok(Math.max(...mixed) === 3, `${mixed}`);
+  for (const [i, { out }] of answers.entries())
+    assert.deepEqual(out.ids, await alone(request(prompt(0, 50, i + 1), { maxTokens: 40 })));
+  const cold = new Bench({});
+  assert.deepEqual(rows, await cold.score(tokens, 20));
+  await Promise.all([bench.engine.close(), cold.engine.close()]);
+});
+
+test("what is measured has its passes for itself, and leaves nothing behind that is taken for a past", async () => {
+  const bench = new Bench({ sequences: 4, contextTokens: 1024, chunkRows: 300 });
+  const counts: number[] = [];
+  bench.parts.model.onPass = ({ count }) => counts.push(count);
+  const before = bench.start(request(prompt(0, 40, 1), { maxTokens: 5 }));
+  const measured = bench.engine.submit(900, { kind: "measure", prompt: 500, decode: 6, depth: 600, rows: 3 });
+  const after = bench.start(request(prompt(0, 40, 2), { maxTokens: 5 }));
+  const result = await measured;
+  assert.ok(result.kind === "measure" && result.prefillMs > 0 && result.decodeMs > 0);
+  await Promise.all([before.done, after.done]);
+  // An answer; a prompt; whoever waited meanwhile; the page of which the past is made; rows of three sequences.
+  assert.deepEqual(counts, [40, 1, 1, 1, 1, 300, 200, 40, 1, 1, 1, 1, 256, 3, 3, 3, 3, 3, 3]);
+  for (const [i, { out }] of [before, after].entries())
+    assert.deepEqual(out.ids, await alone(request(prompt(0, 40, i + 1), { maxTokens: 5 })));
+  const again = bench.start(request(prompt(0, 40, 1), { maxTokens: 5 }));
+  await again.done;
+  assert.equal(again.out.result!.reusedTokens, 39);
+  const { error } = await bench.engine
+    .submit(901, { kind: "measure", prompt: 0, decode: 500, depth: 600, rows: 1 })
+    .then(
+      () => ({ error: undefined }),
+      (thrown: HundredweightError) => ({ error: thrown }),
+    );
+  assert.equal(error?.code, "CONTEXT_EXCEEDED");
+  const id = 902;
+  const cancelled = bench.engine.submit(id, { kind: "measure", prompt: 0, decode: 400, depth: 600, rows: 4 });
+  await settled(20);
+  bench.engine.cancel(id);
+  await assert.rejects(cancelled, { code: "CANCELLED" });
+  assert.deepEqual([bench.status().running, bench.status().waiting], [0, 0]);
   await bench.engine.close();
 });
 

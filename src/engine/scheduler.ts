@@ -13,9 +13,9 @@ import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import { Accounts } from "./accounts.js";
 import type { StopSignal } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
-import type { Pass, PassPart } from "./pass.js";
+import { type Pass, type PassPart, reached } from "./pass.js";
 import { PassClock } from "./pass-clock.js";
-import { commonPrefix, PrefixCache } from "./prefixes.js";
+import { commonPrefix, type Prefix, PrefixCache } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
 import type { EngineStatus, JobResult } from "./protocol.js";
 import { FairQueue } from "./queue.js";
@@ -45,12 +45,12 @@ export class Scheduler {
   private readonly prefixes: PrefixCache;
   private readonly clock = new PassClock();
   private readonly queue = new FairQueue<SchedulerJob>();
+  /** By sequence. */
   private readonly running = new Map<number, Running>();
   private readonly paused = new Set<number>();
   /** Jobs in the queue that ran before, by id. */
   private readonly sentBack = new Map<number, Begun>();
   private begins = 0;
-  private alone: SchedulerJob | undefined;
   private loop: Promise<void> | undefined;
   private ended: HundredweightError | undefined;
   /** Whether something changed since the first in the queue was refused. */
@@ -89,7 +89,8 @@ export class Scheduler {
   }
 
   cancel(id: number, error: HundredweightError): void {
-    if (this.inPass && this.running.has(id)) {
+    const [entry] = this.entriesOf(id);
+    if (this.inPass && entry !== undefined) {
       this.afterPass.push(() => this.cancel(id, error));
       return;
     }
@@ -100,17 +101,13 @@ export class Scheduler {
       this.queue.remove(waiting);
       this.sentBack.delete(id);
       waiting.settle(error);
-    } else if (this.alone?.id === id) this.o.stop.stop();
-    else {
-      const entry = this.running.get(id);
-      if (entry !== undefined) this.finish(entry, error);
-    }
+    } else if (entry !== undefined) this.finish(entry, error);
     this.kick();
     this.o.onChange();
   }
 
   pause(id: number): void {
-    if (!this.running.has(id) && this.queue.find((job) => job.id === id) === undefined) return;
+    if (this.entriesOf(id).length === 0 && this.queue.find((job) => job.id === id) === undefined) return;
     this.paused.add(id);
     this.mayAdmit = true;
     this.o.onChange();
@@ -139,9 +136,10 @@ export class Scheduler {
 
   status(): EngineStatus {
     const { used, pages } = this.o.cache.usage();
-    const paused = [...this.paused].filter((id) => this.running.has(id)).length;
+    const running = new Set(Array.from(this.running.values(), ({ job }) => job.id));
+    const paused = [...this.paused].filter((id) => running.has(id)).length;
     return {
-      running: this.running.size + (this.alone === undefined ? 0 : 1) - paused,
+      running: running.size - paused,
       waiting: this.queue.size,
       paused,
       kvTokensUsed: used * pagePositions,
@@ -173,10 +171,6 @@ export class Scheduler {
   /** @returns whether there was something to do */
   private async step(): Promise<boolean> {
     this.admit();
-    if (this.alone !== undefined) {
-      await this.runAlone(this.alone);
-      return true;
-    }
     const pass = this.plan();
     if (pass === undefined) return false;
     this.inPass = true;
@@ -193,7 +187,7 @@ export class Scheduler {
     if (!this.mayAdmit && !this.awaitsPrefix) return;
     this.awaitsPrefix = false;
     const before = this.queue.size;
-    while (this.alone === undefined && this.ended === undefined) {
+    while (this.ended === undefined) {
       const job = this.queue.find(({ id }) => !this.paused.has(id));
       if (job === undefined || !this.tryStart(job)) break;
       this.queue.serve(job);
@@ -203,47 +197,60 @@ export class Scheduler {
   }
 
   private tryStart(job: SchedulerJob): boolean {
-    const { task } = job;
-    if (task === undefined) {
-      if (this.running.size > 0) return false;
-      this.alone = job;
-      return true;
-    }
-    if (this.running.size >= this.o.sequences && !this.giveWay()) return false;
-    const { cache } = this.o;
-    if (this.isBeingRead(task)) {
+    const { cache, sequences } = this.o;
+    const { tasks, apart = false } = job;
+    const [first] = this.running.values();
+    if (first?.job.apart) return false;
+    while (this.running.size > (apart ? 0 : sequences - tasks.length)) if (!this.giveWay()) return false;
+    if (tasks.some((task) => this.isBeingRead(task))) {
       this.awaitsPrefix = true;
       return false;
     }
-    const prefix = this.prefixes.open(task.tokens, task.reusable, this.running.values());
-    const wishes = new Map([[prefix.sequence, promised(task)]]);
+    const prefixes = tasks.map((task) => this.prefixes.open(task.tokens, task.reusable, this.running.values()));
+    const whole = new Map(prefixes.map(({ sequence }, i) => [sequence, tasks[i]!.mostPositions]));
+    const wishes = new Map(prefixes.map(({ sequence }, i) => [sequence, promised(tasks[i]!)]));
     for (const entry of this.running.values()) wishes.set(entry.sequence, promised(entry.task));
     // It may be the only one in the end, but then all of it must fit.
-    if (!cache.canGrow(wishes) || !cache.canGrow(new Map([[prefix.sequence, task.mostPositions]]))) {
-      cache.release(prefix.sequence);
+    if (!cache.canGrow(wishes) || !cache.canGrow(whole)) {
+      for (const { sequence } of prefixes) cache.release(sequence);
       if (this.giveWay()) return this.tryStart(job);
       if (this.running.size > 0) return false;
+      const positions = tasks.reduce((sum, { mostPositions }) => sum + mostPositions, 0);
       job.settle(
-        new HundredweightError("CONTEXT_EXCEEDED", `${task.mostPositions} tokens do not fit the KV cache; raise --ctx`),
+        new HundredweightError("CONTEXT_EXCEEDED", `${positions} tokens do not fit the KV cache; raise --ctx`),
       );
       return true;
     }
-    const before = this.sentBack.get(job.id);
-    const begun = before ?? { seniority: ++this.begins, counted: 0, reached: prefix.length };
-    this.sentBack.delete(job.id);
-    this.running.set(job.id, {
-      job,
-      task,
-      sequence: prefix.sequence,
-      tokens: task.tokens,
-      begun,
-      overtaken: 0,
-      servedIn: this.accounts.counts.passes,
-    });
-    if (before !== undefined) return true;
-    this.accounts.reused(prefix.length);
-    task.start(prefix.length);
+    // One that lays out its past before its first pass finds the pages free.
+    if (apart)
+      this.prefixes.makeRoom(
+        prefixes.map(({ sequence, length }, i) => ({ sequence, rows: tasks[i]!.mostPositions - length })),
+      );
+    this.begin(job, prefixes);
     return true;
+  }
+
+  private begin(job: SchedulerJob, prefixes: readonly Prefix[]): void {
+    const before = this.sentBack.get(job.id);
+    this.sentBack.delete(job.id);
+    const entries = job.tasks.map((task, i): Running => {
+      const { sequence, length } = prefixes[i]!;
+      const begun = before ?? { seniority: ++this.begins, counted: 0, reached: length };
+      const servedIn = this.accounts.counts.passes;
+      return { job, task, sequence, tokens: task.tokens, begun, overtaken: 0, servedIn };
+    });
+    for (const entry of entries) this.running.set(entry.sequence, entry);
+    if (before !== undefined) return;
+    for (const [i, entry] of entries.entries()) {
+      const { length } = prefixes[i]!;
+      this.accounts.reused(length);
+      try {
+        entry.task.start(length, entry.sequence);
+      } catch (error) {
+        this.finish(entry, asHundredweightError(error));
+        return;
+      }
+    }
   }
 
   /** A job whose client does not read leaves its place to one that waits: a few slow readers must not stand in everybody's way. */
@@ -292,8 +299,7 @@ export class Scheduler {
 
   /** Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was */
   private makeRoom(pass: Pass): boolean {
-    while (!this.o.cache.hasRoomFor(pass.parts)) {
-      if (this.prefixes.evict()) continue;
+    while (!this.prefixes.makeRoom(pass.parts)) {
       const victim = youngest(this.running.values(), ({ job }) => this.paused.has(job.id));
       if (victim === undefined || this.running.size === 1) return true; // then the pass says what is wrong
       this.sendBack(victim);
@@ -304,7 +310,7 @@ export class Scheduler {
 
   private sendBack(entry: Running): void {
     const { job, sequence, task, begun } = entry;
-    this.running.delete(job.id);
+    this.running.delete(sequence);
     this.prefixes.keep({ sequence, tokens: task.tokens });
     this.sentBack.set(job.id, begun);
     this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < begun.seniority);
@@ -346,47 +352,44 @@ export class Scheduler {
   }
 
   private entryOf({ sequence }: PassPart): Running {
-    for (const entry of this.running.values()) if (entry.sequence === sequence) return entry;
-    throw new HundredweightError("INTERNAL", `nobody runs in sequence ${sequence}`);
+    const entry = this.running.get(sequence);
+    if (entry === undefined) throw new HundredweightError("INTERNAL", `nobody runs in sequence ${sequence}`);
+    return entry;
+  }
+
+  private entriesOf(id: number): Running[] {
+    return [...this.running.values()].filter(({ job }) => job.id === id);
   }
 
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
     const { cache } = this.o;
-    this.clock.record(pass.rows, pass.single, elapsedMs);
+    this.clock.record(pass.rows, pass.decoding, elapsedMs);
     this.accounts.passed(pass, traffic, elapsedMs);
     for (const [i, part] of pass.parts.entries()) {
       const { sequence, from, rows, task } = part;
-      this.accounts.served(part, entries[i]!);
+      if (part.drafts > 0) cache.rewind(sequence, reached(part));
       task.passed();
+      this.accounts.served(part, entries[i]!);
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
-      if (cache.windowed && from + rows === task.promptTokens && task.result === undefined)
+      const promptEnds = from + rows === task.promptTokens && task.result === undefined;
+      if (cache.windowed && promptEnds && task.past === "kept")
         this.prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens });
     }
   }
 
+  /** Ends a job with the last of its tasks, or with the first that fails. */
   private finish(entry: Running, outcome: JobResult | HundredweightError): void {
-    const { job, sequence, tokens } = entry;
-    if (!this.running.delete(job.id)) return;
-    this.paused.delete(job.id);
-    this.mayAdmit = true;
-    this.prefixes.keep({ sequence, tokens });
-    job.settle(outcome);
-  }
-
-  private async runAlone(job: SchedulerJob): Promise<void> {
-    const { stop, ledger } = this.o;
-    this.prefixes.clear();
-    ledger.lap(); // what passes of other jobs left, failed ones too
-    stop.begin([{ job: job.id, costMs: 0 }]);
-    let outcome: JobResult | HundredweightError;
-    try {
-      outcome = await job.alone!();
-    } catch (error) {
-      outcome = asHundredweightError(error);
+    const { job } = entry;
+    if (!this.running.has(entry.sequence)) return;
+    const failed = outcome instanceof HundredweightError;
+    for (const { sequence, tokens, task } of failed ? this.entriesOf(job.id) : [entry]) {
+      this.running.delete(sequence);
+      if (task.past === "gone") this.o.cache.release(sequence);
+      else this.prefixes.keep({ sequence, tokens }, task.past === "spare");
     }
-    stop.end();
-    this.alone = undefined;
     this.mayAdmit = true;
+    if (this.entriesOf(job.id).length > 0) return;
+    this.paused.delete(job.id);
     job.settle(outcome);
   }
 }

@@ -4,21 +4,38 @@ import type { JobResult } from "./protocol.js";
 /** What a task wants of a row: its logits [vocab], its final hidden state [dim], or that it be evaluated. */
 export type Wanted = "logits" | "hidden" | "nothing";
 
+/**
+ * What a row is for. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the making, whose
+ * logits its next step waits for. `draft`: a guess behind that token, checked in the same pass.
+ */
+export type RowKind = "prompt" | "answer" | "draft";
+
+/**
+ * What becomes of a sequence that is done. `kept` for what comes next, as a conversation; `spare`: kept as long as nobody else
+ * needs its place; `gone`: what it holds is no past of its tokens.
+ */
+export type Past = "kept" | "spare" | "gone";
+
 export interface Task {
   /** Tokens of the timeline; the first `known` of them are decided. */
   readonly tokens: Int32Array;
   readonly known: number;
+  /** Guesses in tokens[known ...], evaluated with the newest known token; rows behind a wrong one are not given. Absent: none. */
+  readonly drafts?: number;
   readonly promptTokens: number;
   /** Positions the timeline may reach. */
   readonly mostPositions: number;
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */
   readonly reusable: number;
+  readonly past: Past;
+  /** Whether an answer is in the making: the row of the newest token is not one of a prompt. */
+  readonly answering: boolean;
   /** Tokens made so far. */
   readonly generated: number;
   /** Set once the task needs no more rows. */
   readonly result: JobResult | undefined;
-  /** Evaluation starts behind `reused` tokens. Not called again when the task was sent back and goes on. */
-  start(reused: number): void;
+  /** Evaluation starts in `sequence`, behind `reused` tokens. Not called again when the task was sent back and goes on. */
+  start(reused: number, sequence: number): void;
   wanted(position: number): Wanted;
   /**
    * A row that was wanted; valid during the call. A pass may be repeated: rows that were given before must change nothing.
@@ -28,3 +45,6 @@ export interface Task {
   /** A pass with rows of the task is over. */
   passed(): void;
 }
+
+/** Most rows of an answer in a pass: its newest token and drafts. States that cannot go back keep what so many rows fed in. */
+export const mostAnswerRows = 32;

@@ -9,12 +9,11 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { addon, skipAddon } from "../../test/support/addon.js";
 import { StopSignal } from "../engine/cancel.js";
+import { Engine } from "../engine/engine.js";
 import { openParts } from "../engine/open.js";
-import { type EngineModel, groupShapes } from "../engine/parts.js";
+import type { EngineModel } from "../engine/parts.js";
 import type { EngineOptions } from "../engine/protocol.js";
-import { Session } from "../engine/session.js";
 import { HundredweightError } from "../errors.js";
-import { KvCache } from "../kv/cache.js";
 import { load } from "../model.js";
 import { makeTinyModel } from "../models/tiny.js";
 import type { Ops, WeightTraffic } from "../ops/ops.js";
@@ -25,43 +24,45 @@ const folder = mkdtempSync(join(tmpdir(), "hundredweight-residency-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Opened {
-  readonly session: Session;
+  /** Logits of the positions from `from` on, one array for all. Evaluates nothing before them that was there. */
+  score(tokens: Int32Array, from: number): Promise<Float32Array>;
+  /** The last one. */
+  cancel(): void;
   readonly ops: Ops;
   readonly stop: StopSignal;
   readonly strategy: string;
   readonly io: string;
   traffic(): WeightTraffic;
-  close(): void;
+  close(): Promise<void>;
 }
 
 async function open(path: string, options: EngineOptions): Promise<Opened> {
-  const { info, model } = await openParts(path, { contextTokens: 512, ...options });
-  const cache = new KvCache({
-    groups: groupShapes(model),
-    sequences: 1,
-    contextTokens: info.contextTokens,
-    maxRows: info.chunkRows,
-    copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
-  });
+  const parts = await openParts(path, { contextTokens: 512, ...options });
+  const { info, model } = parts;
   const stop = new StopSignal();
-  const session = new Session({ model, cache, vocab: info.vocab, chunkRows: info.chunkRows, stop });
+  const engine = new Engine(parts, stop);
   const ops = (model as EngineModel & { readonly ops: Ops }).ops;
-  ops.setCancelFlag(stop.words);
   const traffic = (): WeightTraffic => ops.traffic!();
-  return { session, ops, stop, ...info.residency, traffic, close: () => model.close() };
+  let jobs = 0;
+  const score = async (tokens: Int32Array, from: number): Promise<Float32Array> => {
+    const rows: Float32Array[] = [];
+    await engine.submit(++jobs, { kind: "score", tokens, from, output: "logits" }, (event) => {
+      if (event.kind === "logits") rows.push(event.values);
+    });
+    return joined(rows);
+  };
+  return {
+    score,
+    cancel: () => engine.cancel(jobs),
+    ops,
+    stop,
+    ...info.residency,
+    traffic,
+    close: () => engine.close(),
+  };
 }
 
-const ids = (count: number, vocab: number) => Int32Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocab);
-
-/** Logits of every position: a prefill in chunks, then single rows. */
-async function logitsOf({ session }: Opened, tokens: Int32Array, single: number): Promise<Float32Array> {
-  const rows: Float32Array[] = [];
-  session.rewind(0);
-  await session.evaluate(tokens.subarray(0, tokens.length - single), 0, { onRows: (_, l) => rows.push(l.slice()) });
-  for (let i = tokens.length - single; i < tokens.length; i++) {
-    await session.eval(tokens.subarray(i, i + 1));
-    rows.push(session.logits.slice());
-  }
+function joined(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.reduce((n, r) => n + r.length, 0));
   let at = 0;
   for (const row of rows) {
@@ -69,6 +70,15 @@ async function logitsOf({ session }: Opened, tokens: Int32Array, single: number)
     at += row.length;
   }
   return all;
+}
+
+const ids = (count: number, vocab: number) => Int32Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocab);
+
+/** Logits of every position: a prefill in chunks, then single rows. */
+async function logitsOf({ score }: Opened, tokens: Int32Array, single: number): Promise<Float32Array> {
+  const rows = [await score(tokens.subarray(0, tokens.length - single), 0)];
+  for (let i = tokens.length - single; i < tokens.length; i++) rows.push(await score(tokens.subarray(0, i + 1), i));
+  return joined(rows);
 }
 
 const sameBits = (a: Float32Array, b: Float32Array) =>
@@ -80,7 +90,7 @@ async function sweep(path: string, vocab: number, shares: readonly number[], cou
   const tokens = ids(count, vocab);
   const mapped = await open(path, { io: "mmap", threads: 2 });
   const expected = await logitsOf(mapped, tokens, 3);
-  mapped.close();
+  await mapped.close();
   const strategies = new Set<string>();
   const ios = ["direct", "buffered", "auto"] as const;
   const rings = [1, 2, 1.5];
@@ -103,7 +113,7 @@ async function sweep(path: string, vocab: number, shares: readonly number[], cou
       assert.ok(pinnedBytes + ring + slotBytes <= options.weightsMemoryBytes! + edges || share > 1, label);
       if (opened.io !== "mmap") assert.ok(diskBytes > 0, label);
     } finally {
-      opened.close();
+      await opened.close();
     }
   }
   return strategies;
@@ -178,12 +188,12 @@ test("a file that shrinks or is written to ends the request with MODEL_CHANGED",
       const copy = join(folder, `changing-${io}-${change}.gguf`);
       copyFileSync(path, copy);
       const opened = await open(copy, { io, ringBytes: mebibyte, weightsMemoryBytes: 1.1 * mebibyte, threads: 2 });
-      await opened.session.sync(ids(10, vocab));
+      await opened.score(ids(10, vocab), 9);
       if (change === "shrink") truncateSync(copy, statSync(copy).size / 2);
       else appendFileSync(copy, "x");
-      assert.equal(await code(() => opened.session.eval(ids(1, vocab))), "MODEL_CHANGED", `${io}, ${change}`);
-      assert.equal(await code(() => opened.session.eval(ids(1, vocab))), "MODEL_CHANGED", `${io}, ${change}, again`);
-      opened.close();
+      assert.equal(await code(() => opened.score(ids(11, vocab), 10)), "MODEL_CHANGED", `${io}, ${change}`);
+      assert.equal(await code(() => opened.score(ids(11, vocab), 10)), "MODEL_CHANGED", `${io}, ${change}, again`);
+      await opened.close();
     }
 });
 
@@ -227,18 +237,17 @@ test("experts are read before their router has spoken", { skip: skipAddon }, asy
   const opened = await open(path, { io: "direct", ringBytes: mebibyte, weightsMemoryBytes: 8 * mebibyte });
   try {
     assert.equal(opened.strategy, "experts");
-    for (const row of ids(40, vocab)) {
-      opened.session.rewind(0);
-      await opened.session.sync(Int32Array.of(row));
-    }
+    for (const row of ids(40, vocab)) await opened.score(Int32Array.of(row), 0);
     const { expertMisses, expertsAhead } = opened.traffic();
     assert.ok(expertsAhead > 0 && expertsAhead <= expertMisses, `${expertsAhead} of ${expertMisses}`);
   } finally {
-    opened.close();
+    await opened.close();
   }
 });
 
-test("a pass cancelled anywhere leaves the next one right", { skip: skipAddon }, async () => {
+test("a pass stopped anywhere is repeated with the same bits; a job cancelled there leaves the next one right", {
+  skip: skipAddon,
+}, async () => {
   for (const arch of ["llama", "qwen3moe"]) {
     const overrides = { feed_forward_length: 1024, expert_feed_forward_length: 256 };
     const file = join(folder, `cancel-${arch}.gguf`);
@@ -253,21 +262,21 @@ test("a pass cancelled anywhere leaves the next one right", { skip: skipAddon },
     const tokens = ids(12, vocab);
     const expected = await logitsOf(opened, tokens, 2);
     assert.equal(opened.strategy, arch === "llama" ? "streamed" : "experts");
-    const { ops, stop, session } = opened;
+    const { ops, stop, score, cancel } = opened;
     const { matmul } = ops;
-    for (let at = 1; at <= 9; at += 2) {
+    for (let at = 1; at <= 9; at++) {
       let calls = 0;
+      const label = `${arch}, stopped in product ${at}`;
       ops.matmul = (products, x, n) => {
         if (++calls === at) stop.stop();
+        if (calls === at && at % 2 === 0) cancel();
         matmul.call(ops, products, x, n);
       };
-      session.rewind(0);
-      stop.begin([{ job: 1, costMs: 0 }]);
-      assert.equal(await code(() => session.sync(tokens)), "CANCELLED");
-      stop.end();
+      if (at % 2 === 0) assert.equal(await code(() => score(tokens, 0)), "CANCELLED");
+      else assert.ok(sameBits(await score(tokens, 0), expected), label);
       ops.matmul = matmul;
-      assert.ok(sameBits(await logitsOf(opened, tokens, 2), expected), `${arch}, cancelled in product ${at}`);
+      assert.ok(sameBits(await logitsOf(opened, tokens, 2), expected), `${label}, the next one`);
     }
-    opened.close();
+    await opened.close();
   }
 });
