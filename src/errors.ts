@@ -4,8 +4,8 @@
  */
 export type ErrorCode =
   | "FILE_NOT_FOUND" // a path that does not exist or cannot be opened
-  | "FILE_IO" // reading or writing failed (EIO, ENOSPC, permission)
-  | "FILE_NOT_REGULAR" // a pipe or a device where a file is needed
+  | "FILE_IO" // reading or writing failed (EIO, ENOSPC, permission, a path too long or a ring of links)
+  | "FILE_NOT_REGULAR" // a pipe, a device or a socket where a file is needed
   | "FORMAT_UNKNOWN" // not a model file we know
   | "FORMAT_INVALID" // a damaged or hostile file
   | "FORMAT_UNSUPPORTED" // a well-formed file using something we do not support
@@ -45,15 +45,35 @@ export class HundredweightError extends Error {
 /** What the system said of a file that was to be opened or read: FILE_NOT_FOUND or FILE_IO. */
 export function fileError(path: string, cause: unknown): HundredweightError {
   const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === "ERR_INVALID_ARG_VALUE")
+    return new HundredweightError("FILE_NOT_FOUND", "the path holds a zero byte", {}, { cause });
   if (code === "ENOENT" || code === "ENOTDIR")
     return new HundredweightError("FILE_NOT_FOUND", `${path}: no such file`, { path }, { cause });
   const reason = code === "EISDIR" ? "is a folder" : `cannot be read: ${message ?? String(cause)}`;
   return new HundredweightError("FILE_IO", `${path}: ${reason}`, { path }, { cause });
 }
 
-/** Wraps what `fn` throws that is not ours yet, so that callers see one error type only. */
+/**
+ * Wraps what is not ours yet, so that callers see one error type only. What the system says of a path (ELOOP,
+ * ENAMETOOLONG, EACCES ...) is never a bug of ours, wherever it was opened.
+ */
 export function asHundredweightError(error: unknown, code: ErrorCode = "INTERNAL"): HundredweightError {
   if (error instanceof HundredweightError) return error;
+  if (code === "INTERNAL" && isPathError(error)) return fileError(error.path, error);
   const message = error instanceof Error ? error.message : String(error);
   return new HundredweightError(code, message, {}, { cause: error });
 }
+
+/** What Node throws of a path the system refused. */
+function isPathError(error: unknown): error is NodeJS.ErrnoException & { readonly path: string } {
+  if (!(error instanceof Error)) return false;
+  const { errno, syscall, path } = error as NodeJS.ErrnoException;
+  return typeof errno === "number" && typeof syscall === "string" && typeof path === "string" && fileCalls.has(syscall);
+}
+
+/** System calls about files; those that start programs and speak to sockets have paths, too. */
+const fileCalls = new Set(
+  "open stat lstat access read write scandir mkdir unlink rmdir rename link symlink readlink realpath copyfile ftruncate".split(
+    " ",
+  ),
+);

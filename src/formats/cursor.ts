@@ -1,6 +1,7 @@
 /** A bounds-checked little-endian reader over `pread` windows: a model of any size is read through one small buffer. */
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { fileError, HundredweightError } from "../errors.js";
+import { closeSync, fstatSync, readSync } from "node:fs";
+import { HundredweightError } from "../errors.js";
+import { openRegularSync } from "../regular-file.js";
 
 /** Every limit of the readers. Beyond them a file is refused as hostile: real files stay far below. */
 export const limits = {
@@ -34,11 +35,11 @@ export class Cursor {
   #position = 0;
 
   /**
-   * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_UNSUPPORTED (a folder), FORMAT_UNKNOWN (not a regular file)
+   * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_UNSUPPORTED (a folder), FILE_NOT_REGULAR
    */
   constructor(path: string, windowBytes: number = limits.windowBytes) {
     this.path = path;
-    this.#fd = openRegular(path);
+    this.#fd = openModelFile(path);
     this.fileBytes = fstatSync(this.#fd).size;
     this.#window = new Uint8Array(Math.min(Math.max(windowBytes, 16), Math.max(this.fileBytes, 1)));
     this.#data = new DataView(this.#window.buffer);
@@ -226,27 +227,16 @@ export class Cursor {
   }
 }
 
-/** Opens a regular file for reading. */
-function openRegular(path: string): number {
+/** Opens a model file for reading: a folder gets a line of its own. */
+function openModelFile(path: string): number {
   try {
-    const stat = statSync(path);
-    if (stat.isDirectory()) {
-      throw new HundredweightError(
-        "FORMAT_UNSUPPORTED",
-        `${path}: a folder; only GGUF files are read: name the .gguf file in it, or convert the checkpoint to GGUF first`,
-      );
-    }
-    // Asked before opening: opening a pipe would wait for its writer.
-    if (!stat.isFile()) {
-      throw new HundredweightError("FORMAT_UNKNOWN", `${path}: not a regular file; expected a model file (.gguf)`);
-    }
-    return openSync(path, constants.O_RDONLY);
-  } catch (cause) {
-    if (cause instanceof HundredweightError) throw cause;
-    if ((cause as NodeJS.ErrnoException).code === "ERR_INVALID_ARG_VALUE") {
-      throw new HundredweightError("FILE_NOT_FOUND", "the path holds a zero byte", {}, { cause });
-    }
-    throw fileError(path, cause);
+    return openRegularSync(path);
+  } catch (error) {
+    if ((error as HundredweightError).details.kind !== "folder") throw error;
+    throw new HundredweightError(
+      "FORMAT_UNSUPPORTED",
+      `${path}: a folder; only GGUF files are read: name the .gguf file in it, or convert the checkpoint to GGUF first`,
+    );
   }
 }
 

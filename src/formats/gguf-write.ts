@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { realpath, rename, stat, unlink } from "node:fs/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
+import { checkOutput } from "../regular-file.js";
 import { limits } from "./cursor.js";
 import { blocksBytes, type Dtype } from "./dtypes.js";
 import { FileSink } from "./file-sink.js";
@@ -39,16 +40,15 @@ export interface WriteOptions {
  * Writes `path` whole or not at all: the bytes go to a temporary file beside it, which is renamed at the end and removed
  * on any failure. Offsets are the padded running total, the layout llama.cpp insists on.
  * @returns bytes written
- * @throws FILE_IO (disk full, permission), MODEL_INVALID (what GGUF cannot express), CANCELLED, what a callback throws
+ * @throws FILE_IO (disk full, permission), FILE_NOT_REGULAR, MODEL_INVALID (what GGUF cannot express), CANCELLED, what a callback throws
  */
 export async function writeGguf(path: string, content: GgufContent, options: WriteOptions = {}): Promise<number> {
   const plan = planFile(path, content);
   const target = await realpath(path).catch(() => path);
   // A device such as /dev/null is written to; renaming over it would replace it.
-  const device = await stat(target).then(
-    (s) => !s.isFile() && !s.isDirectory(),
-    () => false,
-  );
+  const found = await stat(target).catch(() => undefined);
+  if (found !== undefined && !found.isDirectory()) checkOutput(path, found);
+  const device = found?.isCharacterDevice() === true;
   const temporary = device ? target : `${target}.${randomBytes(6).toString("hex")}.partial`;
   const file = await io(path, () => FileSink.open(temporary, device ? "w" : "wx", !device && options.direct === true));
   let closed = false;

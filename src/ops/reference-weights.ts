@@ -1,9 +1,10 @@
 /** Weights of the reference: nothing is held, rows are read from the file and decoded when a product needs them. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { HundredweightError } from "../errors.js";
 import { dequantizeRow } from "../formats/dequantize.js";
 import { type Dtype, dtypeOf } from "../formats/dtypes.js";
 import { checkPlanes, onlyExtent, sliceExtents, slicesOf } from "../formats/layouts.js";
+import { openRegularSync } from "../regular-file.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
 /** Bytes of a run of rows that are read with one call. */
@@ -17,7 +18,7 @@ export class WeightFiles {
     let fd = this.#descriptors.get(path);
     if (fd === undefined) {
       try {
-        fd = openSync(path, "r");
+        fd = openRegularSync(path);
       } catch (cause) {
         throw new HundredweightError("FILE_NOT_FOUND", `${path}: cannot be opened`, { path }, { cause });
       }

@@ -18,7 +18,9 @@ import { mountUi } from "./ui/index.js";
 
 export function createApp(context: ServerContext): Hono {
   const { config, metrics } = context;
-  const app = new Hono();
+  // A slash at the end of a route changes nothing: many clients join a base address and a path that way.
+  // `c.req.path` is without it.
+  const app = new Hono({ strict: false });
   const idle = new IdleCollector(trimOwnMemory);
   context.draining.addEventListener("abort", () => idle.stop(), { once: true });
   boundOwnMemory();

@@ -84,10 +84,11 @@ export class RunningServer {
 
 /**
  * Listens, then loads the model: `/ready` tells how far it is.
- * @throws OPTION_INVALID for an address that needs a key; ADDRESS_IN_USE
+ * @throws OPTION_INVALID for an address that needs a key, and for a key that nobody can send; ADDRESS_IN_USE
  */
 export async function startServer(options: StartOptions): Promise<RunningServer> {
   const config: ServerConfig = { ...defaultConfig, ...options.config };
+  checkKeys(config);
   checkAddress(config);
   const drainer = new AbortController();
   const ender = new AbortController();
@@ -103,6 +104,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   const loaded = context.model.open(options.modelPath, options.engine).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead
   return new RunningServer(server, app, context, loaded, [drainer, ender]);
+}
+
+/** A key that no header can carry would lock everybody out; an empty one would let everybody in. */
+function checkKeys({ apiKeys }: ServerConfig): void {
+  if (apiKeys.every((key) => /^[\x21-\x7e]+$/.test(key))) return;
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    "a key is one or more printable ASCII characters without spaces; another one was given (--api-key)",
+  );
 }
 
 /** Whoever can reach the port can use the machine: beyond this computer only with a key. */

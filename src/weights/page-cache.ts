@@ -1,5 +1,6 @@
 /** Whether a file is in the page cache: then mapping it costs nothing, and reading it past the cache is a waste. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync } from "node:fs";
+import { openRegularSync } from "../regular-file.js";
 
 const samples = 24;
 const page = 4096;
@@ -13,7 +14,7 @@ const cachedMs = 0.03;
 export function isCached(path: string, bytes: number, read: (fd: number, at: number) => number = timedRead): boolean {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    fd = openRegularSync(path);
   } catch {
     return false;
   }

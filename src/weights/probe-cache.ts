@@ -1,7 +1,8 @@
 /** What was measured before, in the user's cache folder: rates of processors and of disks, each with its date. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
+import { readTextSync } from "../regular-file.js";
 import type { DiskMeasurement } from "./probe-disk.js";
 
 export interface CpuMeasurement {
@@ -38,7 +39,7 @@ export function cachePath(env: NodeJS.ProcessEnv = process.env): string {
 export function readCache(path: string): ProbeCache {
   let found: unknown;
   try {
-    found = JSON.parse(readFileSync(path, "utf8"));
+    found = JSON.parse(readTextSync(path));
   } catch {
     return { cpus: {}, disks: {} };
   }

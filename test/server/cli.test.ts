@@ -1,7 +1,7 @@
 /** `hundredweight serve` as a process: starts, says where, drains, ends. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
@@ -9,12 +9,14 @@ import { finish } from "../support/cli.js";
 import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, postJson, sseEvents, testFolder, until } from "./support.js";
 
-function startCli(args: readonly string[]): ChildProcess {
+function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
   const program = join(packageRoot(), "bin", "hundredweight.js");
-  return spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  return spawn(process.execPath, [program, ...args], { stdio: [...stdio], env: { ...process.env, ...env } });
 }
 
-const runCli = (args: readonly string[]): ReturnType<typeof finish> => finish(startCli(args));
+const runCli = (args: readonly string[], env?: NodeJS.ProcessEnv): ReturnType<typeof finish> =>
+  finish(startCli(args, env));
 
 interface Started {
   readonly child: ChildProcess;
@@ -119,12 +121,22 @@ describe("serve", { skip: needsThreads, concurrency: 2 }, () => {
       [["--host", "0.0.0.0"], 2, /OPTION_INVALID.*--api-key/],
       [["--tls-cert", "x.pem"], 2, /belong together/],
       [["--port", "70000"], 2, /--port/],
+      [["--api-key", ""], 2, /OPTION_INVALID.*--api-key is empty/],
+      [["--api-key", " ", "--api-key", "good"], 2, /OPTION_INVALID.*--api-key is empty/],
+      [["--api-key", "two words"], 2, /OPTION_INVALID.*printable/],
+      [["--api-key-file", "/dev/null"], 1, /FILE_NOT_REGULAR.*--api-key-file/],
     ];
     for (const [args, code, text] of cases) {
       const end = await runCli(["serve", await chatModel(), ...args]);
       assert.equal(end.code, code, end.err);
       assert.match(end.err, text);
     }
+    const empty = join(testFolder(), "keys");
+    writeFileSync(empty, "\n  \r\n");
+    const file = await runCli(["serve", await chatModel(), "--port", "0", "--api-key-file", empty]);
+    assert.deepEqual([file.code, /OPTION_INVALID.*holds no key/.test(file.err)], [2, true], file.err);
+    const variable = await runCli(["serve", await chatModel(), "--port", "0"], { HUNDREDWEIGHT_API_KEY: "" });
+    assert.deepEqual([variable.code, /OPTION_INVALID.*HUNDREDWEIGHT_API_KEY is empty/.test(variable.err)], [2, true]);
     const missing = await runCli(["serve", "/nowhere/model.gguf", "--port", "0", "--data", testFolder()]);
     assert.equal(missing.code, 1);
     assert.match(missing.err, /error\[FILE_NOT_FOUND\]/);

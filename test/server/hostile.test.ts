@@ -69,6 +69,19 @@ describe("odd requests", () => {
     assert.equal(engine.jobs.length, 0);
   });
 
+  it("takes a slash at the end of a route", async () => {
+    for (const path of ["/health/", "/ready/", "/metrics/", "/openapi.json/", "/v1/models/", "/ui/conversations/"])
+      assert.equal((await fetch(server.url + path)).status, 200, path);
+    for (const path of postRoutes) {
+      const answer = await postJson(`${server.url + path}/`, {});
+      assert.equal(answer.status, 400, path);
+      assert.equal((await fetch(`${server.url + path}/`)).status, 405, path);
+    }
+    for (const path of ["/health//", "/nothing/"]) assert.equal((await fetch(server.url + path)).status, 404, path);
+    const metrics = await (await fetch(`${server.url}/metrics/`)).text();
+    assert.match(metrics, /route="\/v1\/chat\/completions",status="400"/);
+  });
+
   it("knows no path but its own", async () => {
     const paths = [
       "/%00",

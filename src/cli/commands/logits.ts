@@ -1,9 +1,10 @@
 /** `hundredweight logits MODEL --tokens 1,2,3 --out FILE`: next-token logits as raw little-endian f32. */
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, writeSync } from "node:fs";
 import { endianness } from "node:os";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { load } from "../../model.js";
+import { openOutputSync } from "../../regular-file.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseIds } from "../options.js";
@@ -65,7 +66,7 @@ class OutputFile {
   constructor(path: string) {
     this.path = path;
     try {
-      this.fd = openSync(path, "w");
+      this.fd = openOutputSync(path);
     } catch (error) {
       throw this.wrap(error);
     }
@@ -95,6 +96,7 @@ class OutputFile {
   }
 
   private wrap(error: unknown): HundredweightError {
+    if (error instanceof HundredweightError) return error;
     const { code } = error as NodeJS.ErrnoException;
     return new HundredweightError(
       "FILE_IO",

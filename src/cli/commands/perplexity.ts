@@ -1,8 +1,8 @@
 /** `hundredweight perplexity MODEL FILE`: as llama.cpp defines it. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { fileError, HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../../errors.js";
 import { load, type Model } from "../../model.js";
+import { readTextSync } from "../../regular-file.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseInteger } from "../options.js";
@@ -38,7 +38,7 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
   const contextTokens = flags.ctx ?? 512;
   if (contextTokens < 4)
     throw new HundredweightError("OPTION_INVALID", "--ctx: perplexity needs chunks of at least 4 tokens");
-  const text = readText(file);
+  const text = readTextSync(file);
   await withInterrupt(async (signal) => {
     const options = loadOptions(flags);
     const model = await load(path, {
@@ -110,12 +110,4 @@ export async function perplexity(
   const deviation = Math.sqrt(Math.max(0, squares / count - mean * mean) / Math.max(1, count - 1));
   const value = Math.exp(mean);
   return { perplexity: value, tokens: count, chunks, error: value * deviation };
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw fileError(path, error);
-  }
 }

@@ -1,7 +1,7 @@
 /** `hundredweight serve [MODEL]`: the server, until it is told to end. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { HundredweightError } from "../../errors.js";
+import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { readTextSync } from "../../regular-file.js";
 import { defaultConfig, type RunningServer, type ServerConfig, startServer } from "../../server/index.js";
 import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
 import { parseBytes, parseInteger, parseNumber } from "../options.js";
@@ -125,11 +125,8 @@ function configOf(flags: ServeFlags): Partial<ServerConfig> {
   if ((flags.tlsCert === undefined) !== (flags.tlsKey === undefined)) {
     throw new HundredweightError("OPTION_INVALID", "--tls-cert and --tls-key belong together");
   }
-  const fromFile = flags.apiKeyFile === undefined ? [] : read(flags.apiKeyFile, "--api-key-file").split(/\r?\n/);
-  const fromEnv = process.env.HUNDREDWEIGHT_API_KEY ?? "";
-  const apiKeys = [...(flags.apiKey ?? []), ...fromFile, fromEnv].map((key) => key.trim()).filter((key) => key !== "");
   return {
-    apiKeys,
+    apiKeys: keysOf(flags, process.env.HUNDREDWEIGHT_API_KEY),
     ...(flags.host !== undefined && { host: flags.host }),
     ...(flags.port !== undefined && { port: flags.port }),
     ...(flags.alias !== undefined && { alias: flags.alias }),
@@ -148,10 +145,36 @@ function configOf(flags: ServeFlags): Partial<ServerConfig> {
   };
 }
 
+/**
+ * Whoever names a place of keys wants one to be asked for: an empty one is a script's mistake, never an open door.
+ * @throws OPTION_INVALID
+ */
+function keysOf({ apiKey = [], apiKeyFile }: ServeFlags, fromEnv: string | undefined): string[] {
+  const keys = apiKey.map((key) => key.trim());
+  if (keys.includes("")) throw emptyKey("--api-key is empty");
+  if (apiKeyFile !== undefined) {
+    const fromFile = read(apiKeyFile, "--api-key-file").split(/\r?\n/);
+    const found = fromFile.map((key) => key.trim()).filter((key) => key !== "");
+    if (found.length === 0) throw emptyKey(`--api-key-file: ${apiKeyFile} holds no key`);
+    keys.push(...found);
+  }
+  if (fromEnv !== undefined) {
+    if (fromEnv.trim() === "") throw emptyKey("HUNDREDWEIGHT_API_KEY is empty");
+    keys.push(fromEnv.trim());
+  }
+  return keys;
+}
+
+function emptyKey(what: string): HundredweightError {
+  return new HundredweightError("OPTION_INVALID", `${what}; give a key, or leave it out to serve without one`);
+}
+
+/** @throws FILE_NOT_FOUND, FILE_NOT_REGULAR, FILE_IO, each naming the option */
 function read(path: string, option: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readTextSync(path);
   } catch (error) {
-    throw new HundredweightError("OPTION_INVALID", `${option}: ${(error as Error).message}`);
+    const { code, message, details } = asHundredweightError(error);
+    throw new HundredweightError(code, `${option}: ${message}`, details, { cause: error });
   }
 }

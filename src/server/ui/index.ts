@@ -14,7 +14,7 @@ import { mountMachine } from "./machine-routes.js";
 import { StaticFiles } from "./static-files.js";
 
 export function mountUi(app: Hono, context: ServerContext): void {
-  const ui = new Hono();
+  const ui = new Hono({ strict: false });
   ui.onError((error) => {
     const failure = pageError(error);
     if (failure.status >= 500) context.log(`page: ${error.stack}`);
@@ -51,6 +51,7 @@ const statuses: Readonly<Partial<Record<ErrorCode, 400 | 404 | 409 | 500>>> = {
   TOKENIZER_INVALID: 400,
   FILE_NOT_FOUND: 404,
   FILE_IO: 500,
+  FILE_NOT_REGULAR: 400,
 };
 
 /** People read these: what is wrong with a file is said. */
