@@ -1,6 +1,6 @@
 // Imports point one way (ARCHITECTURE.md). Refused are: an import from a room that is not on the importing one's list; of the
-// files directly in src/ any but `errors` and `package-root`; circles of files (an import of types counts) and of folders, but for
-// those that stand below; what the page, bench and tests may not see.
+// files directly in src/ any but `errors`, `package-root` and `regular-file`; circles of files (an import of types counts) and of folders,
+// but for those that stand below; what the page, bench and tests may not see.
 //   node scripts/check-layers.mjs [ROOT]       another checkout: for tests
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
@@ -27,7 +27,7 @@ const allowed = {
   ".": ["*"],
 };
 /** Files directly in src/ that rooms may use. */
-const common = new Set(["src/errors.ts", "src/package-root.ts"]);
+const common = new Set(["src/errors.ts", "src/package-root.ts", "src/regular-file.ts"]);
 /**
  * Beside src/: what each may import. The page sees the server's wire types and what it shares with
  * the server of plain functions; nothing that needs Node.
@@ -98,7 +98,7 @@ function checkSource(file, target) {
   if (wanted === room || common.has(target)) return;
   // The file `index` belongs to nobody's room: it is what the outside sees.
   if (wanted === "." && room !== "cli") {
-    faults.push(`${file}: of src/ itself rooms may import errors and package-root only, not ${target}`);
+    faults.push(`${file}: of src/ itself rooms may import errors, package-root and regular-file only, not ${target}`);
   } else if (!rules.includes(wanted) && !(rules.includes("*") && (wanted !== "cli" || room === "."))) {
     faults.push(`${file}: '${room}' must not import '${wanted}' (${target})`);
   }
