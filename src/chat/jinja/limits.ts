@@ -1,0 +1,112 @@
+/**
+ * Bounds of one rendering. A template is a stranger's program: what it may do is counted in steps, nested calls, units
+ * made (characters and items) and time, and the first bound that is passed ends it.
+ */
+import { TemplateFault } from "./errors.js";
+
+export interface Limits {
+  /** Evaluations of statements, expressions and items of loops. */
+  readonly steps: number;
+  /** Calls of macros and recursive loops within each other. */
+  readonly depth: number;
+  /** Characters of one string; an item of a list counts as eight. */
+  readonly size: number;
+  /** Characters made in all, items as above. */
+  readonly made: number;
+  readonly timeMs: number;
+}
+
+export const usualLimits: Limits = {
+  steps: 20_000_000,
+  depth: 120,
+  size: 16 * 2 ** 20,
+  made: 24 * 2 ** 20,
+  timeMs: 10_000,
+};
+
+/** Integers above are no use to a template and take quadratic time to print. */
+export const maxIntegerBits = 1 << 14;
+/** Jinja's sandbox refuses longer ranges. */
+export const maxRange = 100_000;
+/** How deep expressions and statements of a source may be nested. */
+export const maxNesting = 150;
+
+const checkEvery = 1 << 12;
+
+class Budget {
+  private steps: number;
+  private made: number;
+  private depth: number;
+  private nextCheck: number;
+  private readonly limits: Limits;
+  private readonly endsAt: number;
+
+  constructor(limits: Limits, inputLength: number) {
+    this.limits = limits;
+    this.steps = limits.steps;
+    // A long conversation may be copied a few times by a template that means no harm.
+    this.made = limits.made + 8 * inputLength;
+    this.depth = limits.depth;
+    this.endsAt = performance.now() + limits.timeMs;
+    this.nextCheck = this.steps - checkEvery;
+  }
+
+  step(count: number): void {
+    this.steps -= count;
+    if (this.steps > this.nextCheck) return;
+    if (this.steps < 0) throw over("takes too many steps");
+    if (performance.now() > this.endsAt) throw over(`takes longer than ${this.limits.timeMs / 1000} s`);
+    this.nextCheck = this.steps - checkEvery;
+  }
+
+  make(units: number): void {
+    if (units > this.limits.size) throw over(`makes a string or list of ${units} units`);
+    this.made -= units;
+    if (this.made < 0) throw over("makes too much text");
+    this.step(1 + (units >> 6));
+  }
+
+  /** A string that shares the memory of its parts. */
+  join(units: number): void {
+    if (units > this.limits.size) throw over(`makes a string of ${units} characters`);
+    this.step(1);
+  }
+
+  enter(): void {
+    if (--this.depth < 0) throw over("calls itself too deeply");
+  }
+
+  leave(): void {
+    this.depth++;
+  }
+}
+
+function over(what: string): TemplateFault {
+  return new TemplateFault("LimitError", `the template ${what}`);
+}
+
+/** Rendering is synchronous, so one budget is in force at a time; outside of a rendering nothing is bounded. */
+let current: Budget | undefined;
+
+/** @param inputLength characters of the values given to the template */
+export function withLimits<T>(limits: Limits, inputLength: number, work: () => T): T {
+  const before = current;
+  current = new Budget(limits, inputLength);
+  try {
+    return work();
+  } catch (error) {
+    // The stack of the host is a bound, too.
+    if (error instanceof RangeError) throw over(`cannot be evaluated: ${error.message}`);
+    throw error;
+  } finally {
+    current = before;
+  }
+}
+
+export const step = (count = 1): void => current?.step(count);
+export const make = (units: number): void => current?.make(units);
+/** Items take as much memory as eight characters. */
+export const makeItems = (count: number): void => current?.make(8 * count);
+export const join = (units: number): void => current?.join(units);
+export const enter = (): void => current?.enter();
+export const leave = (): void => current?.leave();
