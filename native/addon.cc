@@ -35,6 +35,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<cpu_info>("cpuInfo"),
       bind<bound_malloc>("boundMalloc"),
       bind<trim_memory>("trimMemory"),
+      bind<limit_memory>("limitMemory"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),

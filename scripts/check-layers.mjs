@@ -21,8 +21,9 @@ const allowed = {
   sampling: [],
   weights: ["formats", "native", "models", "ops"],
   engine: ["formats", "models", "ops", "weights", "kv", "sampling", "tokenizer", "chat", "native", "process"],
-  compress: ["formats", "models", "ops", "weights", "tokenizer"],
-  server: ["engine", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
+  compress: ["formats", "models", "ops", "weights", "tokenizer", "chat"],
+  text: ["formats", "tokenizer", "chat", "engine", "process"],
+  server: ["engine", "text", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
   cli: ["*"],
   ".": ["*"],
 };
@@ -40,14 +41,13 @@ const outside = {
 
 /** Circles that stand. The lists may only get shorter: one that is gone has to be struck out. */
 const oldFileCircles = [
-  "src/chat/content.ts src/chat/template.ts",
   "src/engine/parcel.ts src/engine/protocol.ts",
   "src/server/openai/completion-shape.ts src/server/openai/completions.ts",
 ];
 const oldFolderCircles = [
   "src/cli src/cli/commands",
   "src/models src/models/arch src/models/parts",
-  "src/server src/server/answers src/server/openai src/server/routes src/server/text src/server/ui",
+  "src/server src/server/answers src/server/openai src/server/routes src/server/ui",
 ];
 
 const faults = [];

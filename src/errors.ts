@@ -15,6 +15,7 @@ export type ErrorCode =
   | "TOKENIZER_UNSUPPORTED" // unknown tokenizer model or pre-tokenizer
   | "TOKENIZER_INVALID" // vocabulary does not fit the model or is damaged
   | "TEMPLATE_INVALID" // chat template cannot be parsed or rendered
+  | "TEXT_INVALID" // a text that could not be tokenized in time or memory
   | "TEMPLATE_MISSING" // no chat template and --raw not given
   | "CONTEXT_EXCEEDED" // prompt longer than the context
   | "MEMORY_BUDGET" // the model cannot run in the memory budget

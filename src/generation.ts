@@ -45,14 +45,20 @@ export interface GenerationResult {
  */
 export class Generation implements AsyncIterable<string> {
   readonly seed: number;
-  private readonly job: RunningJob<GenerateResult>;
+  private job: RunningJob<GenerateResult> | undefined;
+  /** Ends the making of the prompt, too. */
+  private readonly ender = new AbortController();
   private readonly settled: Promise<GenerationResult>;
   private readonly pieces: string[] = [];
   private wake: (() => void) | undefined;
   private ended = false;
 
-  /** @internal */
-  constructor(client: EngineClient, prompt: Prompt, options: GenerateOptions) {
+  /** @internal @param promptOf makes the prompt, in a moment or at once */
+  constructor(
+    client: EngineClient,
+    promptOf: (signal: AbortSignal) => Prompt | Promise<Prompt>,
+    options: GenerateOptions,
+  ) {
     const sampling = samplingOf(client.info, options);
     this.seed = sampling.seed;
     const tokens: number[] = [];
@@ -72,21 +78,25 @@ export class Generation implements AsyncIterable<string> {
         this.wake?.();
       }
     };
-    this.job = client.submit(
-      {
+    const submit = (prompt: Prompt): Promise<GenerateResult> => {
+      const request = {
         kind: "generate",
         prompt,
         sampling,
         maxTokens: options.maxTokens ?? 512,
         stop: options.stop ?? [],
         ignoreEos: options.ignoreEos ?? false,
-      },
-      onEvent,
-    );
-    const abort = (): void => this.job.cancel();
+      } as const;
+      this.job = client.submit(request, onEvent);
+      if (this.ender.signal.aborted) this.job.cancel();
+      return this.job.result;
+    };
+    const abort = (): void => this.cancel();
     options.signal?.addEventListener("abort", abort, { once: true });
+    const prompt = promptOf(this.ender.signal);
+    const result = prompt instanceof Promise ? prompt.then(submit) : submit(prompt);
     if (options.signal?.aborted) abort();
-    this.settled = this.job.result
+    this.settled = result
       .then((done) => ({
         text,
         promptTokens,
@@ -112,10 +122,15 @@ export class Generation implements AsyncIterable<string> {
 
   /**
    * Waits for the end.
-   * @throws CANCELLED, CONTEXT_EXCEEDED, MODEL_INVALID, ENGINE_CLOSED ...
+   * @throws CANCELLED, CONTEXT_EXCEEDED, TEMPLATE_INVALID, MODEL_INVALID, ENGINE_CLOSED ...
    */
   result(): Promise<GenerationResult> {
     return this.settled;
+  }
+
+  private cancel(): void {
+    this.ender.abort();
+    this.job?.cancel();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
@@ -132,7 +147,7 @@ export class Generation implements AsyncIterable<string> {
       await this.settled;
     } finally {
       if (!this.ended) {
-        this.job.cancel();
+        this.cancel();
         await this.settled.catch(() => {});
       }
     }

@@ -1,15 +1,22 @@
 /** The library: load a model, generate text from it. */
-import { type ChatMessage, renderChat } from "./chat/index.js";
+import type { ChatMessage } from "./chat/index.js";
+import { ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
 import { EngineClient } from "./engine/client.js";
 import type { OpenParts } from "./engine/host.js";
 import type { EngineOptions, MemoryReport, ModelInfo, Prompt } from "./engine/protocol.js";
-import { HundredweightError } from "./errors.js";
 import { type GenerateOptions, Generation } from "./generation.js";
 import type { ProfileReport } from "./ops/profiler.js";
+import type { TextPlaceKind } from "./text/index.js";
 
 export interface LoadOptions extends EngineOptions {
   /** Ends the loading with CANCELLED. */
   readonly signal?: AbortSignal;
+  /**
+   * Where the chat template of the file runs, which is a program of whoever made the file. `thread` (default) is started for the first
+   * conversation: a template that does not end is ended, one that outgrows V8's heap at one stroke may take this process with it.
+   * `process` is started at once, takes some 40 MB, and harms nobody else.
+   */
+  readonly text?: TextPlaceKind;
 }
 
 /** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
@@ -18,15 +25,28 @@ export class Model {
   readonly info: ModelInfo;
   private readonly client: EngineClient;
 
-  private constructor(client: EngineClient) {
+  private readonly prompts: ConversationPrompts;
+
+  private constructor(client: EngineClient, prompts: ConversationPrompts) {
     this.client = client;
+    this.prompts = prompts;
     this.info = client.info;
   }
 
   /** @internal Tests pass `inProcess` parts of their own. */
   static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
-    const { signal, ...engine } = options;
-    return new Model(await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal }));
+    const { signal, text = "thread", ...engine } = options;
+    // Beside the engine, which reads weights meanwhile.
+    const texts = text === "process" && inProcess === undefined ? new OpeningTexts(path, text) : undefined;
+    try {
+      const client = await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal });
+      // The engine that runs templates is loaded where they run.
+      const place = inProcess === undefined ? text : (await import("./chat/index.js")).renderChat;
+      return new Model(client, new ConversationPrompts(client.info, place, texts));
+    } catch (error) {
+      texts?.close();
+      throw error;
+    }
   }
 
   /**
@@ -34,29 +54,19 @@ export class Model {
    * @param prompt text, in which special tokens are not recognised, or token ids
    */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
-    return new Generation(
-      this.client,
-      typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) },
-      options,
-    );
+    const made: Prompt =
+      typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) };
+    return new Generation(this.client, () => made, options);
   }
 
   /**
    * Answers a conversation through the chat template of the file. Special tokens come from the template only, never
    * from what a message says. A conversation that continues the last one is not evaluated again from its start.
-   * @throws TEMPLATE_MISSING, TEMPLATE_INVALID
+   * What the template does wrong fails the generation with TEMPLATE_INVALID.
+   * @throws TEMPLATE_MISSING
    */
   chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
-    const { chatTemplate, bosText, eosText } = this.info;
-    if (chatTemplate === undefined) {
-      throw new HundredweightError("TEMPLATE_MISSING", `${this.info.path} has no chat template; use generate()`);
-    }
-    const { segments } = renderChat(chatTemplate, messages, {
-      addGenerationPrompt: true,
-      bosToken: bosText,
-      eosToken: eosText,
-    });
-    return new Generation(this.client, { kind: "segments", segments }, options);
+    return new Generation(this.client, this.prompts.of(messages), options);
   }
 
   /** Token ids of a text; `special` adds BOS / EOS as the model wants and recognises special tokens in the text. */
@@ -137,6 +147,7 @@ export class Model {
 
   /** Stops what runs and frees everything. */
   close(): Promise<void> {
+    this.prompts.close();
     return this.client.close();
   }
 }

@@ -39,6 +39,7 @@ Result<napi_value> cpu_info(Environment& environment);
 // Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is free.
 // glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.
 Status bound_malloc(int32_t map_from, int32_t trim_from);
+Result<int32_t> limit_memory(int32_t growth);
 // Gives free pages of malloc's arenas, of all threads, back to the system. 1 when there were any; 0 without glibc.
 Result<int32_t> trim_memory();
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);

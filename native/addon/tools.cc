@@ -7,6 +7,11 @@
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
+#if defined(__linux__)
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
 
 #include "addon.h"
 #include "cpu.h"
@@ -38,6 +43,34 @@ Result<int32_t> trim_memory() {
 #if defined(__GLIBC__)
   return static_cast<int32_t>(malloc_trim(0));
 #else
+  return int32_t{0};
+#endif
+}
+
+/*
+ * RLIMIT_DATA counts private writable mappings, heaps of V8 included: what goes beyond it is refused, not killed. An abort
+ * for want of memory is expected then, so no core of it is kept.
+ */
+Result<int32_t> limit_memory(int32_t growth) {
+#if defined(__linux__)
+  long pages[6] = {0};
+  FILE* file = fopen("/proc/self/statm", "re");
+  if (file == nullptr) return int32_t{0};
+  const int found = fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4], &pages[5]);
+  fclose(file);
+  if (found != 6) return int32_t{0};
+  rlimit data{};
+  if (getrlimit(RLIMIT_DATA, &data) != 0) return int32_t{0};
+  const rlim_t wanted = static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + static_cast<rlim_t>(growth);
+  if (data.rlim_cur == RLIM_INFINITY || wanted < data.rlim_cur) data.rlim_cur = wanted;
+  rlimit core{};
+  if (getrlimit(RLIMIT_CORE, &core) == 0) {
+    core.rlim_cur = 0;
+    setrlimit(RLIMIT_CORE, &core);
+  }
+  return static_cast<int32_t>(setrlimit(RLIMIT_DATA, &data) == 0);
+#else
+  (void)growth;
   return int32_t{0};
 #endif
 }

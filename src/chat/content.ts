@@ -1,6 +1,6 @@
 /** Message contents in the form a template reads: a string, or a list of parts. */
 import { HundredweightError } from "../errors.js";
-import type { ChatMessage, ContentPart } from "./template.js";
+import type { ChatMessage, ContentPart } from "./messages.js";
 
 interface Accepts {
   readonly strings: boolean;

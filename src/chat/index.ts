@@ -1,8 +1,8 @@
 /** The chat room: conversations -> prompt text with the user's parts marked. */
 export type { Segment } from "./guard.js";
+export type { ChatMessage, ContentPart } from "./messages.js";
+export { ownTemplate, renderOwn } from "./own-template.js";
 export {
-  type ChatMessage,
-  type ContentPart,
   parseTemplate,
   type RenderedChat,
   type RenderOptions,

@@ -3,19 +3,7 @@ import { Template } from "@huggingface/jinja";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { fitContent } from "./content.js";
 import { guard, type Segment } from "./guard.js";
-
-export interface ContentPart {
-  readonly type: string;
-  readonly text?: string;
-  readonly [key: string]: unknown;
-}
-
-/** As in the OpenAI API; templates may read further fields. */
-export interface ChatMessage {
-  readonly role: string;
-  readonly content?: string | readonly ContentPart[] | null;
-  readonly [key: string]: unknown;
-}
+import { type ChatMessage, checkRoles, templateFault } from "./messages.js";
 
 export interface RenderOptions {
   /** End with the beginning of the assistant's turn. Default true. */
@@ -63,7 +51,7 @@ export function renderChat(
     return guard(template, untrusted, (values) => render({ ...fixed, ...values }));
   } catch (error) {
     // Deeply nested tools or messages exhaust the stack.
-    if (error instanceof RangeError) throw invalid("the conversation is nested too deeply");
+    if (error instanceof RangeError) throw templateFault("the conversation is nested too deeply");
     throw asHundredweightError(error);
   }
 }
@@ -79,7 +67,7 @@ export function parseTemplate(source: string): Template {
   try {
     template = new Template(source);
   } catch (error) {
-    throw invalid(`cannot be parsed: ${(error as Error).message}`);
+    throw templateFault(`cannot be parsed: ${(error as Error).message}`);
   }
   if (parsed.size >= 8) parsed.clear();
   parsed.set(source, template);
@@ -91,19 +79,6 @@ function renderTemplate(template: Template, variables: Record<string, unknown>):
     return template.render(variables);
   } catch (error) {
     if (error instanceof HundredweightError || error instanceof RangeError) throw error;
-    throw invalid(`cannot be rendered: ${(error as Error).message}`);
+    throw templateFault(`cannot be rendered: ${(error as Error).message}`);
   }
-}
-
-/** Templates build tokens from roles (`'<|' + role + '|>'`), so a role is a plain word. */
-function checkRoles(messages: readonly ChatMessage[]): void {
-  messages.forEach((message, i) => {
-    if (typeof message?.role !== "string" || !/^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(message.role)) {
-      throw invalid(`message ${i + 1} has no usable role: write system, user, assistant or tool`);
-    }
-  });
-}
-
-function invalid(message: string): HundredweightError {
-  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}`);
 }

@@ -2,15 +2,12 @@
  * A byte-level BPE vocabulary of any size that encodes any text: the 256 bytes, some English, then words of syllables
  * (with and without a space before) that merges really reach, and control tokens at the end.
  */
+import { ownTemplate } from "../chat/own-template.js";
 import type { TypedValue } from "../formats/index.js";
 import { bpeMetadata, byteAlphabet, englishMerges } from "../models/tiny-tokenizer.js";
 
 const controls = ["<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
 export const leastVocab = 256 + controls.length;
-
-const chatTemplate =
-  "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}" +
-  "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 const syllables = [..."bcdfghjklmnprstvwyz"].flatMap((c) => [..."aeiou"].map((v) => [c, v] as const));
 
@@ -37,7 +34,7 @@ export function syntheticVocabulary(size: number, pre: string): [string, TypedVa
   }
   return [
     ...bpeMetadata({ pre, tokens: [...tokens, ...controls], controls, merges, bos: "<|begin|>", eos: "<|end|>" }),
-    ["tokenizer.chat_template", { type: "string", value: chatTemplate }],
+    ["tokenizer.chat_template", { type: "string", value: ownTemplate }],
   ];
 }
 

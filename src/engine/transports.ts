@@ -129,7 +129,7 @@ export function startProcess(): Transport {
 }
 
 /** What loads TypeScript and sets limits is inherited; a program of the command line is not, a debugger's port is taken. */
-function inherited(options: readonly string[]): string[] {
+export function inherited(options: readonly string[]): string[] {
   const kept: string[] = [];
   for (let i = 0; i < options.length; i++) {
     const option = options[i]!;

@@ -26,6 +26,11 @@ export interface NativeAddon {
   boundMalloc(mapFromBytes: number, trimFromBytes: number): void;
   /** Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0 without glibc. */
   trimMemory(): number;
+  /**
+   * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no core is written of
+   * the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
+   */
+  limitMemory(growthBytes: number): number;
 
   // --- host: owns thread pool, files, weights, tensors; everything is released with it
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;

@@ -9,6 +9,7 @@ const functions = {
   cpuInfo: true,
   boundMalloc: true,
   trimMemory: true,
+  limitMemory: true,
   hostOpen: true,
   hostClose: true,
   hostSetCancel: true,

@@ -48,6 +48,15 @@ export function trimOwnMemory(): void {
   usableAddon()?.trimMemory();
 }
 
+/**
+ * Whatever this process does from now on, it takes at most so much private memory more. For a process that runs programs of strangers:
+ * V8 makes a string of hundreds of megabytes first and looks at the limit of its heap afterwards.
+ * @returns false where the system knows no such limit
+ */
+export function limitOwnMemory(growthBytes: number): boolean {
+  return usableAddon()?.limitMemory(growthBytes) === 1;
+}
+
 function growBy(wanted: number): void {
   if (wanted === factor) return;
   factor = wanted;

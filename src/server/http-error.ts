@@ -1,5 +1,6 @@
 /** Failures as a client sees them: an HTTP status and OpenAI's error object. */
 import { asHundredweightError, type ErrorCode } from "../errors.js";
+import type { TextFaultKind } from "../text/index.js";
 
 export interface ErrorBody {
   readonly error: {
@@ -75,6 +76,7 @@ const known: Readonly<Partial<Record<ErrorCode | "QUEUE_FULL" | "ENGINE_CRASHED"
   CONTEXT_EXCEEDED: [400, "context_length_exceeded"],
   OPTION_INVALID: [400, "invalid_value"],
   TEMPLATE_INVALID: [400, "template_invalid"],
+  TEXT_INVALID: [400, "text_invalid"],
   TEMPLATE_MISSING: [400, "template_missing"],
   TOKENIZER_UNSUPPORTED: [400, "tokenizer_unsupported"],
   QUEUE_FULL: [429, "queue_full"],
@@ -88,6 +90,8 @@ const known: Readonly<Partial<Record<ErrorCode | "QUEUE_FULL" | "ENGINE_CRASHED"
 export function asHttpError(thrown: unknown): HttpError {
   if (thrown instanceof HttpError) return thrown;
   const error = asHundredweightError(thrown);
+  const { fault } = error.details as { readonly fault?: TextFaultKind };
+  if (fault !== undefined) return new HttpError(500, error.message, { code: fault });
   const [status, code] = known[error.code] ?? [500, "internal_error"];
   if (status === 429) return busy(429, error.message, code, 5);
   if (status === 503) return busy(503, error.message, code, 5);

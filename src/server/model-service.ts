@@ -1,5 +1,5 @@
 /**
- * The model a server answers with: its engine and its text worker, loading, ready, restarting or failed, and exchanged
+ * The model a server answers with: its engine and its texts' process, loading, ready, restarting or failed, and exchanged
  * as a whole when another model is chosen.
  */
 import { basename } from "node:path";
@@ -7,8 +7,8 @@ import type { ResultOf, RunningJob } from "../engine/client.js";
 import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "../engine/protocol.js";
 import { openSupervised } from "../engine/supervisor.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
+import { openTexts, type TextService } from "../text/index.js";
 import { busy, type HttpError } from "./http-error.js";
-import { openTextService, type TextService } from "./text/client.js";
 
 /** What a server needs of an engine; `SupervisedEngine` is one. */
 export interface EngineHandle {
@@ -29,6 +29,10 @@ export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineW
 export type OpenText = (path: string, timeoutMs: number) => Promise<TextService>;
 
 export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
+
+/** Of several people: what one of them sends must not hold up the others. */
+export const openTextProcess: OpenText = (path, timeoutMs) =>
+  openTexts(path, { place: "process", timeoutMs, shared: true });
 
 export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
 
@@ -102,7 +106,7 @@ export class ModelService {
     return this.opening;
   }
 
-  /** Times the text worker of the open model was started again. */
+  /** Times a text process of the open model was replaced. */
   get textRestarts(): number {
     return this.served?.text.restarts ?? 0;
   }
@@ -155,6 +159,11 @@ export class ModelService {
     }
   }
 
+  /** Before the end: no text is waited for that needs more than moments. */
+  hurryTexts(): void {
+    this.served?.text.hurry();
+  }
+
   /** Safe to call twice. */
   async close(): Promise<void> {
     this.generation++;
@@ -182,7 +191,7 @@ export class ModelService {
   }
 
   private openText(path: string): Promise<TextService> {
-    return (this.options.openText ?? openTextService)(path, this.options.textTimeoutMs);
+    return (this.options.openText ?? openTextProcess)(path, this.options.textTimeoutMs);
   }
 
   private async release(): Promise<void> {

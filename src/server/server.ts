@@ -67,6 +67,7 @@ export class RunningServer {
   private async drain(drainTimeoutMs: number): Promise<void> {
     const { context, server } = this;
     this.drainer.abort();
+    context.model.hurryTexts();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     const timer = setTimeout(() => this.ender.abort(), drainTimeoutMs);

@@ -171,7 +171,8 @@ describe("odd requests", () => {
     let status = 429;
     await until(() => {
       void postJson(`${roomy.url}/tokenize`, { content }).then((answer) => {
-        status = answer.status;
+        // Many are under way: others may be refused right after.
+        if (answer.status === 200) status = 200;
       });
       return status === 200;
     }, "large ones pass again");

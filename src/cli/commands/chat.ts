@@ -41,7 +41,10 @@ export function register(program: Command): void {
 
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   await probeOnFirstUse(path ?? bundledModel(), flags);
-  const model = await load(path ?? bundledModel(), loadOptions(flags));
+  const model = await load(path ?? bundledModel(), {
+    ...loadOptions(flags),
+    ...(flags.raw !== true && { text: "process" }),
+  });
   try {
     warnAboutContext(model);
     // The demonstration model has no template: it goes on with what it is told.

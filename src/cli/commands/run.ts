@@ -42,7 +42,12 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     await probeOnFirstUse(target.model, flags);
     const before = memoryBefore();
     const began = performance.now();
-    const opened = await load(target.model, { ...loadOptions(flags), ...profileOptions(flags), signal });
+    const opened = await load(target.model, {
+      ...loadOptions(flags),
+      ...profileOptions(flags),
+      ...(flags.raw !== true && { text: "process" }),
+      signal,
+    });
     const loadMs = performance.now() - began;
     try {
       warnAboutContext(opened);

@@ -1,7 +1,6 @@
 /** Texts and bytes of single tokens, asked from the text worker once and remembered. */
 
-import type { TextService } from "../text/client.js";
-import type { Piece } from "../text/protocol.js";
+import type { Piece, TextService } from "../../text/index.js";
 
 const most = 16_384;
 

@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
+import { type TooLong, tooLongText } from "../../text/index.js";
 import { HttpError } from "../http-error.js";
 import type { ServedModel } from "../model-service.js";
-import type { TooLong } from "../text/prompt.js";
 import type { Warnings } from "../validate.js";
 
 export interface Identity {
@@ -38,11 +38,8 @@ export function userOf(c: Context, user: string | undefined): string {
 
 /** @throws HttpError 400 with both counts; a prompt is never cut */
 export function fitting(prompt: Int32Array | TooLong, contextTokens: number, param: string): Int32Array {
+  if (prompt instanceof Int32Array && prompt.length <= contextTokens) return prompt;
   const long = prompt instanceof Int32Array ? { tokens: prompt.length, about: false } : prompt;
-  if (prompt instanceof Int32Array && long.tokens <= contextTokens) return prompt;
-  throw new HttpError(
-    400,
-    `the prompt has ${long.about ? "about " : ""}${long.tokens} tokens, the context of this server ${contextTokens}; shorten it or serve with a larger --ctx`,
-    { param, code: "context_length_exceeded" },
-  );
+  const message = `${tooLongText(long, contextTokens, " of this server")}; shorten it or serve with a larger --ctx`;
+  throw new HttpError(400, message, { param, code: "context_length_exceeded" });
 }

@@ -1,6 +1,6 @@
-/** Messages between the server and its text worker. */
-import type { ChatMessage, RenderOptions } from "../../chat/index.js";
-import type { WireError } from "../../engine/protocol.js";
+/** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
+import type { ChatMessage, RenderOptions } from "../chat/index.js";
+import type { WireError } from "../engine/protocol.js";
 import type { TooLong } from "./prompt.js";
 
 export interface ChatText {
@@ -48,15 +48,28 @@ export interface TextInfo {
   readonly templates: readonly string[];
   readonly bos: number | undefined;
   readonly eos: number | undefined;
-  /** Why no conversation can be rendered with the file's template; undefined when it can. */
-  readonly templateFault: string | undefined;
+}
+
+/** How far one try of a request may go. */
+export interface TextLimits {
+  /** Longest a template may render. */
+  readonly renderMs: number;
+  /** Most characters of a rendered text that are tokenized. */
+  readonly renderedLength: number;
 }
 
 export type ToText =
   | { readonly type: "open"; readonly path: string }
-  | { readonly type: "do"; readonly request: TextRequest };
+  | { readonly type: "do"; readonly request: TextRequest; readonly limits: TextLimits };
 
 export type FromText =
   | { readonly type: "opened"; readonly info: TextInfo }
   | { readonly type: "done"; readonly result: TextResults[keyof TextResults] }
+  /** A limit was met and nothing is broken: the same request may be tried with others. */
+  | { readonly type: "limited"; readonly by: keyof TextLimits }
   | { readonly type: "failed"; readonly error: WireError };
+
+/** Whether a template from a stranger's file runs for it. */
+export function usesTemplate({ kind }: TextRequest): boolean {
+  return kind === "encodeChat" || kind === "render";
+}

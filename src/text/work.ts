@@ -1,10 +1,14 @@
-/** What the text worker does: templates and tokenization of one model file. */
-import { type ChatMessage, chatTemplates, renderChat } from "../../chat/index.js";
-import { HundredweightError } from "../../errors.js";
-import { openCheckpoint } from "../../formats/index.js";
-import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+/** What is done where texts are handled: templates and tokenization of one model file. */
+import { type ChatMessage, chatTemplates, type RenderedChat, renderChat } from "../chat/index.js";
+import { HundredweightError } from "../errors.js";
+import { openCheckpoint } from "../formats/index.js";
+import { createTokenizer, type Tokenizer } from "../tokenizer/index.js";
+import { within } from "./interrupt.js";
 import { encodePrompt } from "./prompt.js";
-import type { ChatText, Piece, TextInfo, TextRequest, TextResults } from "./protocol.js";
+import type { ChatText, Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
+
+/** A template made a longer text than this try of the request may tokenize. */
+export class RenderedTooLong extends Error {}
 
 export class TextWork {
   readonly info: TextInfo;
@@ -19,24 +23,23 @@ export class TextWork {
       templates: [...templates.keys()],
       bos: tokenizer.special.bos,
       eos: tokenizer.special.eos,
-      templateFault: this.templateFault(),
     };
   }
 
-  /** @throws what opening a file and its tokenizer throws */
+  /** The template is not even parsed: that may take for ever too. @throws what opening a file and its tokenizer throws */
   static async open(path: string): Promise<TextWork> {
     const { metadata } = await openCheckpoint(path);
     return new TextWork(createTokenizer(metadata), chatTemplates(metadata));
   }
 
-  /** @throws TEMPLATE_INVALID, TEMPLATE_MISSING, OPTION_INVALID */
-  perform(request: TextRequest): TextResults[keyof TextResults] {
+  /** @throws TEMPLATE_INVALID, TEMPLATE_MISSING, OPTION_INVALID; Interrupted, RenderedTooLong */
+  perform(request: TextRequest, limits: TextLimits): TextResults[keyof TextResults] {
     const { tokenizer } = this;
     switch (request.kind) {
       case "render":
-        return this.render(request.chat).text;
+        return this.render(request.chat, limits).text;
       case "encodeChat": {
-        const { text, segments } = this.render(request.chat);
+        const { text, segments } = this.render(request.chat, limits);
         return encodePrompt(tokenizer, text, request.most, () => tokenizer.encodeSegments(segments));
       }
       case "encodePrompt":
@@ -64,7 +67,7 @@ export class TextWork {
     );
   }
 
-  private render(chat: ChatText) {
+  private render(chat: ChatText, { renderMs, renderedLength }: TextLimits): RenderedChat {
     const { template, tokenizer } = this;
     if (template === undefined) {
       throw new HundredweightError(
@@ -73,23 +76,17 @@ export class TextWork {
       );
     }
     const nameOf = (id: number | undefined): string => (id === undefined ? "" : tokenizer.piece(id));
-    return renderChat(template, fitRoles(chat.messages, template), {
-      addGenerationPrompt: chat.addGenerationPrompt,
-      tools: chat.tools,
-      variables: chat.variables,
-      bosToken: nameOf(tokenizer.special.bos),
-      eosToken: nameOf(tokenizer.special.eos),
-    });
-  }
-
-  private templateFault(): string | undefined {
-    if (this.template === undefined) return undefined;
-    try {
-      this.render({ messages: [{ role: "user", content: "Hello" }] });
-      return undefined;
-    } catch (error) {
-      return (error as Error).message;
-    }
+    const rendered = within(renderMs, () =>
+      renderChat(template, fitRoles(chat.messages, template), {
+        addGenerationPrompt: chat.addGenerationPrompt,
+        tools: chat.tools,
+        variables: chat.variables,
+        bosToken: nameOf(tokenizer.special.bos),
+        eosToken: nameOf(tokenizer.special.eos),
+      }),
+    );
+    if (rendered.text.length > renderedLength) throw new RenderedTooLong();
+    return rendered;
   }
 }
 

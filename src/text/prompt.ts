@@ -2,14 +2,24 @@
  * Prompts against the context. One far too long is counted in windows and never tokenized as a whole: tokenizing takes up to 40 bytes for
  * each of the text, and the ids are thrown away anyway.
  */
-import type { Tokenizer } from "../../tokenizer/index.js";
+import type { Tokenizer } from "../tokenizer/index.js";
 
 /** A prompt that does not fit. */
-export interface TooLong {
-  /** Tokens it has. */
-  readonly tokens: number;
-  /** Counted in windows: a few more or fewer. */
-  readonly about: boolean;
+export type TooLong =
+  | {
+      /** Tokens it has. */
+      readonly tokens: number;
+      /** Counted in windows: a few more or fewer. */
+      readonly about: boolean;
+    }
+  /** Bytes of text it has, and how many are looked at. */
+  | { readonly bytes: number; readonly mostBytes: number };
+
+/** "the prompt has ..., the context ...": what to say of it. */
+export function tooLongText(long: TooLong, contextTokens: number, whose = ""): string {
+  if ("bytes" in long)
+    return `the prompt has ${long.bytes} bytes of text, more than the ${long.mostBytes} that are read for the context${whose} of ${contextTokens} tokens`;
+  return `the prompt has ${long.about ? "about " : ""}${long.tokens} tokens, the context${whose} ${contextTokens}`;
 }
 
 /** Characters. */
@@ -18,6 +28,8 @@ const windowLength = 1 << 15;
 const usualLength = 8;
 /** What a cut can make of a token and its neighbours. */
 const perCut = 16;
+/** What a template made may be much longer than what it was given: its length is then told by its beginning. */
+const mostWindows = 128;
 
 /**
  * @param most tokens that fit
@@ -40,12 +52,13 @@ export function encodePrompt(
 function countInWindows(tokenizer: Tokenizer, text: string): { tokens: number; cuts: number } {
   let tokens = 0;
   let cuts = 0;
-  for (let from = 0; from < text.length; cuts++) {
+  let from = 0;
+  for (; from < text.length && cuts < mostWindows; cuts++) {
     const to = endOfWindow(text, from);
     tokens += tokenizer.encode(text.slice(from, to), { addSpecial: false, parseSpecial: true }).length;
     from = to;
   }
-  return { tokens, cuts };
+  return { tokens: Math.ceil((tokens * text.length) / from), cuts };
 }
 
 /** Before white space where there is some near, never inside a surrogate pair. */

@@ -1,0 +1,107 @@
+/** One place and the request it works on: messages become outcomes, and a place that does not answer is ended. */
+import { fromWire } from "../engine/wire.js";
+import type { HundredweightError } from "../errors.js";
+import { endedUnexpectedly, tookTooLong, tookTooMuch } from "./faults.js";
+import { type Gone, startPlace, type TextPlace, type TextPlaceKind } from "./places.js";
+import type { FromText, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
+
+export type Outcome =
+  | { readonly kind: "done"; readonly result: TextResults[keyof TextResults] }
+  | { readonly kind: "failed"; readonly error: HundredweightError }
+  /** Broken off where its limits say; the place is as good as before. */
+  | { readonly kind: "limited"; readonly by: keyof TextLimits }
+  /** It did not even hear that: its place was ended. */
+  | { readonly kind: "late" }
+  | { readonly kind: "gone"; readonly why: Gone };
+
+/** Reading a large vocabulary from a slow disk. */
+const openTimeoutMs = 120_000;
+
+export class Lane {
+  private readonly place: TextPlace;
+  private answer: ((outcome: FromText | Gone | "late") => void) | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private dead: Gone | undefined;
+  /** Its model is open. */
+  ready = false;
+
+  constructor(kind: TextPlaceKind) {
+    this.place = startPlace(kind);
+    this.place.onMessage((message) => this.settle(message));
+    this.place.onGone((why) => {
+      this.dead ??= why;
+      this.settle(this.dead);
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.place.pid;
+  }
+
+  get busy(): boolean {
+    return this.answer !== undefined;
+  }
+
+  get alive(): boolean {
+    return this.dead === undefined;
+  }
+
+  /** @throws what opening the file and its vocabulary throws */
+  async open(path: string): Promise<TextInfo> {
+    const answer = await this.ask({ type: "open", path }, openTimeoutMs);
+    if (answer === "late") throw tookTooLong(undefined, openTimeoutMs);
+    if (!("type" in answer)) throw goneError(undefined, answer);
+    if (answer.type === "opened") {
+      this.ready = true;
+      return answer.info;
+    }
+    throw answer.type === "failed" ? fromWire(answer.error) : endedUnexpectedly(undefined, answer.type);
+  }
+
+  /** @param withinMs after which the place is ended: later than its own limits, which it should have kept */
+  async run(request: TextRequest, limits: TextLimits, withinMs: number): Promise<Outcome> {
+    const answer = await this.ask({ type: "do", request, limits }, withinMs);
+    if (answer === "late") return { kind: "late" };
+    if (!("type" in answer)) return { kind: "gone", why: answer };
+    switch (answer.type) {
+      case "done":
+        return { kind: "done", result: answer.result };
+      case "limited":
+        return { kind: "limited", by: answer.by };
+      case "failed":
+        return { kind: "failed", error: fromWire(answer.error) };
+      case "opened":
+        return { kind: "gone", why: { memory: false, message: "it answered something else" } };
+    }
+  }
+
+  /** Ends the place; what it works on has the outcome "late". */
+  end(): void {
+    this.dead ??= { memory: false, message: "it was ended" };
+    this.place.end();
+    this.settle("late");
+  }
+
+  private ask(message: Parameters<TextPlace["post"]>[0], withinMs: number): Promise<FromText | Gone | "late"> {
+    if (this.dead !== undefined) return Promise.resolve(this.dead);
+    return new Promise((resolve) => {
+      this.answer = resolve;
+      this.timer = setTimeout(() => this.end(), withinMs);
+      this.timer.unref();
+      this.place.hold(true);
+      this.place.post(message);
+    });
+  }
+
+  private settle(outcome: FromText | Gone | "late"): void {
+    const { answer } = this;
+    this.answer = undefined;
+    clearTimeout(this.timer);
+    this.place.hold(false);
+    answer?.(outcome);
+  }
+}
+
+export function goneError(request: TextRequest | undefined, why: Gone): HundredweightError {
+  return why.memory ? tookTooMuch(request) : endedUnexpectedly(request, why.message);
+}

@@ -1,0 +1,22 @@
+/** The far side of the protocol: one request at a time, answered in order, wherever this runs. */
+import { toWire } from "../engine/wire.js";
+import { Interrupted } from "./interrupt.js";
+import type { FromText, ToText } from "./protocol.js";
+import { RenderedTooLong, TextWork } from "./work.js";
+
+/** @returns what takes messages */
+export function serveTexts(post: (message: FromText) => void): (message: ToText) => Promise<void> {
+  let work: TextWork | undefined;
+  return async (message) => {
+    try {
+      if (message.type === "open") {
+        work = await TextWork.open(message.path);
+        post({ type: "opened", info: work.info });
+      } else post({ type: "done", result: work!.perform(message.request, message.limits) });
+    } catch (error) {
+      if (error instanceof Interrupted) post({ type: "limited", by: "renderMs" });
+      else if (error instanceof RenderedTooLong) post({ type: "limited", by: "renderedLength" });
+      else post({ type: "failed", error: toWire(error) });
+    }
+  };
+}
