@@ -6,6 +6,7 @@ export type ErrorCode =
   | "FILE_NOT_FOUND" // a path that does not exist or cannot be opened
   | "FILE_IO" // reading or writing failed (EIO, ENOSPC, permission, a path too long or a ring of links)
   | "FILE_NOT_REGULAR" // a pipe, a device or a socket where a file is needed
+  | "PATH_NOT_UTF8" // a path holds bytes that are not UTF-8
   | "FORMAT_UNKNOWN" // not a model file we know
   | "FORMAT_INVALID" // a damaged or hostile file
   | "FORMAT_UNSUPPORTED" // a well-formed file using something we do not support

@@ -3,14 +3,14 @@ import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
 import { registerCommands } from "./commands/index.js";
-import { watchStandardStreams } from "./output.js";
+import { printError, tell, watchStandardStreams } from "./output.js";
 
 /** @returns 0 ok, 1 failed, 2 usage */
 export async function main(argv: readonly string[]): Promise<number> {
   watchStandardStreams();
   const program = new Command("hundredweight")
     .description("Runs very large language models on the computer you already have.")
-    .version(packageVersion())
+    .version(packageVersion(), "-v, --version", "show the version")
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .showHelpAfterError(false)
@@ -18,7 +18,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   await registerCommands(program, argv);
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
   try {
-    await program.parseAsync(argv, { from: "user" });
+    // -V is what the option was called once.
+    await program.parseAsync(argv[0] === "-V" ? ["-v", ...argv.slice(1)] : argv, { from: "user" });
     return typeof process.exitCode === "number" ? process.exitCode : 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
@@ -32,11 +33,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const error = asHundredweightError(thrown);
     const raw = error.code === "TEMPLATE_INVALID" && (argv[0] === "run" || argv[0] === "chat");
     printError(error.code, raw ? `${error.message}; --raw prompts without it` : error.message);
-    if (process.env.HUNDREDWEIGHT_DEBUG !== undefined) process.stderr.write(`${error.stack}\n`);
+    if (process.env.HUNDREDWEIGHT_DEBUG !== undefined) tell(`${error.stack}`);
     return error.code === "OPTION_INVALID" ? 2 : 1;
   }
-}
-
-function printError(code: string, message: string): void {
-  process.stderr.write(`error[${code}]: ${message.replace(/\s*\n\s*/g, " ")}\n`);
 }

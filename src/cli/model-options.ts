@@ -1,11 +1,8 @@
 /** Options of every command that loads a model, and how they become engine options. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { HundredweightError } from "../errors.js";
 import type { LoadOptions } from "../model.js";
 import type { KvType } from "../ops/ops.js";
-import { packageRoot } from "../package-root.js";
 import { parseBytes, parseChoice, parseInteger } from "./options.js";
 
 export interface ModelFlags {
@@ -76,18 +73,6 @@ export function parseCpuList(text: string): number[] {
     for (let cpu = from; cpu <= to; cpu++) cpus.add(cpu);
   }
   return [...cpus].sort((a, b) => a - b);
-}
-
-/** The demonstration model that comes with the package. @throws FILE_NOT_FOUND */
-export function bundledModel(): string {
-  const path = join(packageRoot(), "models", "demo.gguf");
-  if (!existsSync(path)) {
-    throw new HundredweightError(
-      "FILE_NOT_FOUND",
-      `the bundled demonstration model is missing at ${path}; name a MODEL`,
-    );
-  }
-  return path;
 }
 
 function atLeast(text: string, option: string, least: number): number {

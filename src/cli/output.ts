@@ -1,4 +1,5 @@
-/** What goes to stdout and stderr, and what happens when they take no more. */
+/** What goes to stdout and stderr, and what happens when they take no more. Everything but a model's text passes here. */
+import { printable, printableJson, printableLines } from "./printable.js";
 
 let watching = false;
 
@@ -21,17 +22,27 @@ export function watchStandardStreams(): void {
 
 /** The one JSON document of a command. Typed arrays become arrays; numbers that JSON has not become null. */
 export function printJson(document: unknown): void {
-  process.stdout.write(
-    `${JSON.stringify(document, (_, value) => (ArrayBuffer.isView(value) ? [...(value as Int32Array)] : value))}\n`,
-  );
+  const json = JSON.stringify(document, (_, value) => (ArrayBuffer.isView(value) ? [...(value as Int32Array)] : value));
+  process.stdout.write(`${printableJson(json)}\n`);
 }
 
-/**
- * Text of a model on a terminal: control characters other than tab and line feed are shown as U+FFFD, so that nothing a
- * model says moves the cursor, renames the window or worse. Files and pipes get the text as it is.
- */
-export function forTerminal(text: string): string {
-  return process.stdout.isTTY ? text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\ufffd") : text;
+/** A table or text of ours on stdout; what is foreign in it cannot act on a terminal. */
+export function printText(text: string): void {
+  process.stdout.write(printableLines(text));
+}
+
+/** A line, or lines of ours, on stderr; what is foreign in it cannot act on a terminal. */
+export function tell(text: string): void {
+  process.stderr.write(`${printableLines(text)}\n`);
+}
+
+/** Always one line: messages that quote several lines of a template are joined. */
+export function printError(code: string, message: string): void {
+  tell(`error[${code}]: ${printable(message.replace(/\s*\n\s*/g, " "))}`);
+}
+
+export function warn(message: string): void {
+  tell(`warning: ${printable(message)}`);
 }
 
 /** Bytes for people: 1.2 GiB. */
@@ -44,8 +55,4 @@ export function formatBytes(bytes: number): string {
     unit++;
   }
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
-}
-
-export function warn(message: string): void {
-  process.stderr.write(`warning: ${message}\n`);
 }

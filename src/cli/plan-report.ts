@@ -3,6 +3,7 @@ import type { Checkpoint } from "../formats/types.js";
 import type { Plan, Planner } from "../weights/plan.js";
 import type { Residency } from "../weights/residency.js";
 import { formatBytes } from "./output.js";
+import { printable } from "./printable.js";
 
 /** Where each rate comes from: given, measured on a day, or guessed. */
 export interface RateSources {
@@ -79,7 +80,10 @@ export function planTable(
     lines.push(`${name.padEnd(18)}${value.padStart(12)}${remark === "" ? "" : `   ${remark}`}`);
   const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
   const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
-  lines.push(`${checkpoint.path}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`, "");
+  lines.push(
+    `${printable(checkpoint.path)}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`,
+    "",
+  );
   row("reads", io, ways[io]);
   row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
   row("  pinned", formatBytes(bytes.pinned));
@@ -118,7 +122,7 @@ export function planTable(
     lines.push(
       "note: times rest on guessed rates and may be wrong several times over; `hundredweight doctor --probe` measures",
     );
-  for (const note of plan.notes) lines.push(`note: ${note}`);
-  for (const line of advice) lines.push(`advice: ${line}`);
+  for (const note of plan.notes) lines.push(`note: ${printable(note)}`);
+  for (const line of advice) lines.push(`advice: ${printable(line)}`);
   return `${lines.join("\n")}\n`;
 }

@@ -4,6 +4,7 @@ import { loadavg } from "node:os";
 import { memoryLimit } from "../weights/memory-limit.js";
 import type { MeasureOptions, ProbedMachine } from "../weights/probe.js";
 import { loadOptions, type ModelFlags } from "./model-options.js";
+import { tell } from "./output.js";
 
 const seconds = 3;
 
@@ -14,11 +15,11 @@ export async function measureFirst(options: Omit<MeasureOptions, "seconds">): Pr
   const { probeMachine } = await import("../weights/probe.js");
   const what = options.disk === false ? "memory" : "disk and memory";
   const about = options.disk === false ? seconds / 2 : seconds;
-  process.stderr.write(`measuring ${what} for the first time, about ${about} s (--no-probe skips it)\n`);
+  tell(`measuring ${what} for the first time, about ${about} s (--no-probe skips it)`);
   const load = loadavg()[0]!; // before: measuring is work itself
   const probed = probeMachine({ ...options, seconds });
   for (const line of [...probeLines(probed), ...probed.notes, ...busyNote(probed.profile.threads, load)])
-    process.stderr.write(`  ${line}\n`);
+    tell(`  ${line}`);
   return probed;
 }
 
@@ -51,7 +52,7 @@ export async function probeOnFirstUse(path: string, flags: ProbeFlags): Promise<
   // A header with a large vocabulary takes a while to read, what reads it a while to load: not for models that are
   // clearly small.
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size < (flags.memory ?? memoryLimit().budgetBytes) / 4 && !/-of-\d+\.gguf$/.test(path)) return;
+  if (size < (flags.memory ?? memoryLimit().budgetBytes) / 4 && !/-of-\d+\.gguf$/i.test(path)) return;
   const known = await unmeasured(path, flags);
   if (known === undefined) return;
   const [{ planOptions }, { openCheckpoint }, { describeModel }, { Planner }] = await Promise.all([

@@ -2,6 +2,8 @@
  * A line on stderr for what takes longer than a second: on a terminal it is rewritten in place, with `--progress` into a
  * file or pipe a new line comes every few seconds, otherwise nothing is shown.
  */
+import { printable } from "./printable.js";
+
 const showAfterMs = 1000;
 
 export class Progress {
@@ -27,7 +29,7 @@ export class Progress {
     this.shown = true;
     const share = total > 0 ? ` ${Math.floor((100 * done) / total)} %` : "";
     const left = done > 0 && total > done ? `, ${duration(((now - this.began) * (total - done)) / done)} left` : "";
-    const line = `${this.label}${share} (${done}/${total}${left})${note === "" ? "" : ` ${note}`}`;
+    const line = printable(`${this.label}${share} (${done}/${total}${left})${note === "" ? "" : ` ${note}`}`);
     process.stderr.write(this.inPlace ? `\r\x1b[K${line}` : `${line}\n`);
   }
 

@@ -1,9 +1,10 @@
 /** A GGUF model of one file or of many: `<prefix>-00001-of-0000N.gguf`. */
+import { closeSync, openSync, readSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HundredweightError } from "../errors.js";
 import { limits } from "./cursor.js";
 import { type GgufFile, readGgufFile } from "./gguf-read.js";
-import { storedBytes } from "./layouts.js";
+import { onlyExtent, storedBytes } from "./layouts.js";
 import { TypedMetadata, type TypedValue } from "./metadata.js";
 import type { Checkpoint, TensorInfo } from "./types.js";
 
@@ -14,7 +15,7 @@ export interface GgufCheckpoint extends Checkpoint {
   readonly shards: readonly GgufFile[];
 }
 
-const shardName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
+const shardName = /^(.*)-(\d{5})-of-(\d{5})(\.gguf)$/i;
 
 /**
  * Opens a file, or a whole split model given any of its shards. Metadata is that of the first shard: the others repeat
@@ -24,6 +25,12 @@ const shardName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 export function openGguf(path: string): GgufCheckpoint {
   const given = readGgufFile(path);
   const count = splitCount(given);
+  if (isJoined(given))
+    throw invalid(
+      given,
+      `behind the ${given.tensors.length} tensors of this file ${count > 1 ? `(the first of ${count} shards) ` : ""}another GGUF file begins: ` +
+        "files joined with cat are no model; use the shards as they are, any of them as MODEL, or join them with `gguf-split --merge`",
+    );
   const shards = count > 1 ? readShards(given, count) : [given];
 
   const tensors = new Map<string, TensorInfo>();
@@ -53,6 +60,20 @@ export function openGguf(path: string): GgufCheckpoint {
   };
 }
 
+/** Whether another file begins where this one's data end, as it is or padded. */
+function isJoined({ path, fileBytes, dataStart, alignment, tensors }: GgufFile): boolean {
+  const end = tensors.map(onlyExtent).reduce((last, { offset, bytes }) => Math.max(last, offset + bytes), dataStart);
+  const padded = Math.ceil(end / alignment) * alignment;
+  if (end + 8 > fileBytes) return false;
+  const fd = openSync(path, "r");
+  try {
+    const word = Buffer.alloc(4);
+    return [end, padded].some((at) => readSync(fd, word, 0, 4, at) === 4 && word.toString("latin1") === "GGUF");
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** 1 for a file that is not split (0 is what merging writes). */
 function splitCount(file: GgufFile): number {
   const count = integer(file, "split.count") ?? 0;
@@ -71,7 +92,7 @@ function readShards(given: GgufFile, count: number): GgufFile[] {
   if (Number(name[3]) !== count) throw invalid(given, `split.count is ${count} but the name says ${Number(name[3])}`);
   const shards: GgufFile[] = [];
   for (let i = 0; i < count; i++) {
-    const path = join(dirname(given.path), `${name[1]}-${pad(i + 1)}-of-${name[3]}.gguf`);
+    const path = join(dirname(given.path), `${name[1]}-${pad(i + 1)}-of-${name[3]}${name[4]}`);
     const shard = Number(name[2]) === i + 1 ? given : readShard(path, i, count);
     const number = integer(shard, "split.no");
     if (number !== i) throw invalid(shard, `split.no is ${number ?? "missing"}; expected ${i} by its name`);

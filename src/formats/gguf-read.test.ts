@@ -196,6 +196,17 @@ test("a split model opens from any of its shards", async () => {
   }
 });
 
+const refuses = (path: string, message: RegExp) =>
+  assert.rejects(openCheckpoint(path), { code: "FORMAT_INVALID", message });
+
+test("shards in capitals; shards joined with cat are recognised, whatever the file is called", async () => {
+  const paths = [0, 1].map((i) => save(shard(i, 2, 2), `LOUD-0000${i + 1}-of-00002.GGUF`));
+  for (const path of paths) assert.equal((await openCheckpoint(path)).tensors.size, 2);
+  const joined = Buffer.concat([shard(0, 2, 2), shard(1, 2, 2)]);
+  for (const name of ["joined.gguf", "joined-00001-of-00002.gguf"])
+    await refuses(save(joined, name), /the first of 2 shards\) another GGUF file begins: files joined with cat/);
+});
+
 test("split models that do not fit together", async () => {
   const write = (stem: string, shards: readonly Uint8Array[]) =>
     shards.map((bytes, i) => save(bytes, `${stem}-0000${i + 1}-of-00002.gguf`))[0]!;

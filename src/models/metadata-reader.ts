@@ -1,6 +1,6 @@
 /** Typed, bounded access to an architecture's metadata. Faults are collected, so that all are reported at once. */
 import { HundredweightError } from "../errors.js";
-import type { Checkpoint } from "../formats/types.js";
+import type { Checkpoint, MetadataValue } from "../formats/types.js";
 
 export interface UintOptions {
   readonly default?: number;
@@ -38,8 +38,8 @@ export class MetadataReader {
     const full = `${this.arch}.${key}`;
     const value = this.#scalar(full);
     if (value === undefined) return this.#absent(full, options.default, min);
-    if (!Number.isInteger(value) || value < min || value > max) {
-      this.fault(`metadata '${full}' is ${value}, expected a whole number from ${min} to ${max}`);
+    if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+      this.fault(`metadata '${full}' is ${shown(value)}, expected a whole number from ${min} to ${max}`);
       return min;
     }
     return value;
@@ -51,8 +51,10 @@ export class MetadataReader {
     const value = this.#scalar(full);
     const above = options.above ?? -Infinity;
     if (value === undefined) return this.#absent(full, options.default, 1);
-    if (!Number.isFinite(value) || value <= above) {
-      this.fault(`metadata '${full}' is ${value}, expected a number${above === -Infinity ? "" : ` above ${above}`}`);
+    if (typeof value !== "number" || !Number.isFinite(value) || value <= above) {
+      this.fault(
+        `metadata '${full}' is ${shown(value)}, expected a number${above === -Infinity ? "" : ` above ${above}`}`,
+      );
       return 1;
     }
     return value;
@@ -69,7 +71,11 @@ export class MetadataReader {
   /** Array of numbers or booleans as numbers; undefined when the key is absent or a scalar. */
   list(key: string): number[] | undefined {
     const value = this.#checkpoint.metadata.get(`${this.arch}.${key}`);
-    if (typeof value !== "object" || value === null) return undefined;
+    if (typeof value !== "object") return undefined;
+    if (typeof value[0] === "string") {
+      this.fault(`metadata '${this.arch}.${key}' is ${shown(value)}, expected numbers or booleans`);
+      return undefined;
+    }
     return Array.from(value as ArrayLike<unknown>, Number);
   }
 
@@ -91,17 +97,19 @@ export class MetadataReader {
     return placeholder;
   }
 
-  #scalar(full: string): number | undefined {
+  /** As it is in the file, also when it is no number; of an array whose values agree the one they have. */
+  #scalar(full: string): MetadataValue | undefined {
     const value = this.#checkpoint.metadata.get(full);
-    if (value === undefined) return undefined;
-    if (typeof value === "number") return value;
-    if (typeof value === "object") {
-      const all = Array.from(value as ArrayLike<unknown>, Number);
-      if (all.length > 0 && all.every((v) => v === all[0])) return all[0]!;
-      this.fault(`metadata '${full}' differs between layers, which '${this.arch}' does not support here`);
-      return undefined;
+    if (typeof value !== "object") return value;
+    const all = Array.from(value as ArrayLike<string | number | bigint | boolean>);
+    if (all.length === 0 || typeof all[0] === "string") return value;
+    const first = all[0]!;
+    if (all.every((v) => v === first)) {
+      const number = Number(first);
+      return typeof first === "bigint" && !Number.isSafeInteger(number) ? first : number;
     }
-    return Number.NaN;
+    this.fault(`metadata '${full}' differs between layers, which '${this.arch}' does not support here`);
+    return undefined;
   }
 
   #guard<T>(read: () => T): T | undefined {
@@ -112,6 +120,14 @@ export class MetadataReader {
       return undefined;
     }
   }
+}
+
+/** A number as it is, anything else with its type. */
+function shown(value: MetadataValue): string {
+  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  if (typeof value === "boolean") return `the boolean ${value}`;
+  if (typeof value === "string") return `the text '${value.length > 40 ? `${value.slice(0, 40)}...` : value}'`;
+  return value.length === 0 ? "an empty array" : `an array of ${typeof value[0]}s`;
 }
 
 const shownFaults = 20;

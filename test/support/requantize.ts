@@ -9,12 +9,18 @@ import {
   onlyExtent,
   openGguf,
   quantizeRow,
+  type TypedValue,
   writeGguf,
 } from "../../src/formats/index.js";
 
-/** Matrices whose rows are whole blocks of `name` become that type; the rest of the file is kept as it is. */
-export async function rewriteModel(from: string, to: string, name: string): Promise<void> {
-  const dtype = dtypeByName(name) as Dtype;
+/** Matrices whose rows are whole blocks of `name` become that type; the rest of the file is kept as it is, but for what `edit` changes. */
+export async function rewriteModel(
+  from: string,
+  to: string,
+  name?: string,
+  edit: (metadata: Map<string, TypedValue>) => void = () => {},
+): Promise<void> {
+  const dtype = name === undefined ? undefined : (dtypeByName(name) as Dtype);
   const checkpoint = await openGguf(from);
   const file = openSync(from, "r");
   const tensors = [...checkpoint.tensors.values()].map((info) => {
@@ -23,7 +29,7 @@ export async function rewriteModel(from: string, to: string, name: string): Prom
     const cols = info.shape[0] as number;
     const rows = info.shape.slice(1).reduce((a, b) => a * b, 1);
     const matrix = info.shape.length > 1 && !info.name.endsWith("_norm.weight");
-    const target = matrix && blocksBytes(dtype, cols) !== undefined ? dtype : source;
+    const target = matrix && dtype !== undefined && blocksBytes(dtype, cols) !== undefined ? dtype : source;
     return {
       name: info.name,
       dtype: target,
@@ -41,7 +47,9 @@ export async function rewriteModel(from: string, to: string, name: string): Prom
     };
   });
   try {
-    await writeGguf(to, { metadata: checkpoint.metadata.entries(), tensors });
+    const metadata = new Map(checkpoint.metadata.entries());
+    edit(metadata);
+    await writeGguf(to, { metadata: metadata.entries(), tensors });
   } finally {
     closeSync(file);
   }

@@ -12,7 +12,8 @@ import { inputPlace, outputPlace, refuseSameFile, standard } from "../batch/plac
 import { type BadLine, type BatchRequest, bodyWith, estimateTokens, readRequest } from "../batch/request.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
 import { withInterrupt } from "../interrupt.js";
-import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelFile } from "../model-word.js";
 import { parseInteger } from "../options.js";
 import { printJson } from "../output.js";
 import { noProbe, probeOnFirstUse } from "../probe-first.js";
@@ -68,7 +69,7 @@ export function register(program: Command): void {
 }
 
 async function batch(input: string, output: string, flags: BatchFlags): Promise<void> {
-  const path = flags.model ?? bundledModel();
+  const path = modelFile(flags.model);
   if (output === standard && flags.json === true)
     throw new HundredweightError(
       "OPTION_INVALID",

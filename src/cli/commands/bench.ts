@@ -1,10 +1,15 @@
 /** `hundredweight bench MODEL`: prefill and decode speed by a fixed protocol. */
+import { mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
+import { HundredweightError } from "../../errors.js";
 import { load } from "../../model.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelOrPreset } from "../model-word.js";
 import { parseInteger } from "../options.js";
-import { printJson } from "../output.js";
+import { formatBytes, printJson, printText, tell } from "../output.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
 import { type Rates, summarizeRates } from "../statistics.js";
@@ -21,14 +26,56 @@ export function register(program: Command): void {
   const command = program
     .command("bench")
     .description("Measure prefill and decode: pseudo-random tokens, empty cache, one warm-up run, medians and spread.")
-    .argument("<model>", "a GGUF file")
+    .argument("<model>", "a GGUF file; or a preset of `synth`, written to TMPDIR and removed again")
     .option("-p, --prompt <rows>", "prompt rows", (t) => parseInteger(t, "--prompt", 0, 2 ** 20), 512)
     .option("-n, --decode <tokens>", "single-row passes", (t) => parseInteger(t, "--decode", 0, 2 ** 20), 128)
     .option("-r, --repetitions <n>", "runs that count", (t) => parseInteger(t, "--repetitions", 1, 1000), 3);
   addProfileOption(addModelOptions(command)).action((model: string, flags: BenchFlags) => bench(model, flags));
 }
 
-async function bench(path: string, flags: BenchFlags): Promise<void> {
+async function bench(word: string, flags: BenchFlags): Promise<void> {
+  const { presets } = await import("../../compress/synth-presets.js");
+  const meant = modelOrPreset(word, Object.keys(presets));
+  if ("path" in meant) return measure(meant.path, flags);
+  const folder = mkdtempSync(join(tmpdir(), "hundredweight-bench-"));
+  try {
+    const path = join(folder, "random.gguf");
+    await writePreset(meant.preset, path, flags.progress);
+    await measure(path, flags);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** @throws FILE_IO when the disk has no room for it */
+async function writePreset(spec: string, path: string, forced = false): Promise<void> {
+  const [{ layOutSynth, writeSynth }, { parseSpec }] = await Promise.all([
+    import("../../compress/synth.js"),
+    import("../../compress/synth-presets.js"),
+  ]);
+  const { name, shape } = parseSpec(spec);
+  const model = layOutSynth(name, shape, shape.quant);
+  const { bavail, bsize } = statfsSync(dirname(path));
+  if (bavail * bsize < model.tensorBytes)
+    throw new HundredweightError(
+      "FILE_IO",
+      `${dirname(path)}: a random ${name} takes ${formatBytes(model.tensorBytes)}, ${formatBytes(bavail * bsize)} are free; ` +
+        "set TMPDIR to a folder with room",
+    );
+  tell(
+    `${name}: a random model of that shape, ${model.quant}, ${formatBytes(model.tensorBytes)}, is written to ${path}`,
+  );
+  const progress = new Progress("writing", forced);
+  const mebibyte = 2 ** 20;
+  await withInterrupt((signal) =>
+    writeSynth(path, model, {
+      signal,
+      onProgress: (done, total) => progress.update(Math.floor(done / mebibyte), Math.floor(total / mebibyte), "MiB"),
+    }),
+  ).finally(() => progress.end());
+}
+
+async function measure(path: string, flags: BenchFlags): Promise<void> {
   await withInterrupt(async (signal) => {
     const began = performance.now();
     const contextTokens = flags.ctx ?? Math.max(1, flags.prompt, flags.decode);
@@ -76,7 +123,7 @@ async function bench(path: string, flags: BenchFlags): Promise<void> {
       if (flags.json) printJson(document);
       else {
         print(document);
-        if (profile !== undefined) process.stdout.write(`\n${profileTable(profile)}`);
+        if (profile !== undefined) printText(`\n${profileTable(profile)}`);
       }
     } finally {
       await model.close();
@@ -93,9 +140,9 @@ function print(document: {
   const line = (name: string, s: Series | null, note = ""): void => {
     if (s === null) return;
     const spread = `${s.minTps.toFixed(1)}-${s.maxTps.toFixed(1)}`;
-    process.stdout.write(`${name.padEnd(8)} ${s.tokens} tokens  ${s.medianTps.toFixed(1)} tok/s (${spread})${note}\n`);
+    printText(`${name.padEnd(8)} ${s.tokens} tokens  ${s.medianTps.toFixed(1)} tok/s (${spread})${note}\n`);
   };
-  process.stdout.write(`${document.ops}\n`);
+  printText(`${document.ops}\n`);
   line("prefill", document.prefill);
   line("decode", document.decode, `  ${document.decodeGBps?.toFixed(2)} GB/s of weights`);
 }

@@ -5,8 +5,10 @@ import type { ChatMessage } from "../../chat/index.js";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import type { Generation } from "../../generation.js";
 import { load, type Model } from "../../model.js";
-import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
-import { forTerminal } from "../output.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelFile } from "../model-word.js";
+import { tell } from "../output.js";
+import { forTerminal, printable } from "../printable.js";
 import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 import { warnAboutContext } from "./run.js";
@@ -40,11 +42,9 @@ export function register(program: Command): void {
 }
 
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
-  await probeOnFirstUse(path ?? bundledModel(), flags);
-  const model = await load(path ?? bundledModel(), {
-    ...loadOptions(flags),
-    ...(flags.raw !== true && { text: "process" }),
-  });
+  const file = modelFile(path);
+  await probeOnFirstUse(file, flags);
+  const model = await load(file, { ...loadOptions(flags), ...(flags.raw !== true && { text: "process" }) });
   try {
     warnAboutContext(model);
     // The demonstration model has no template: it goes on with what it is told.
@@ -82,7 +82,7 @@ class Conversation {
 
   async run(): Promise<void> {
     const { info } = this.model;
-    process.stderr.write(`${info.name ?? info.path} (${info.architecture}, ${info.ops}); /help for help\n`);
+    tell(`${printable(info.name ?? info.path)} (${printable(info.architecture)}, ${info.ops}); /help for help`);
     const onSignal = (): void => this.interrupt();
     this.lines.on("SIGINT", onSignal);
     process.on("SIGINT", onSignal);

@@ -7,7 +7,7 @@ import { packageRoot, packageVersion } from "../../package-root.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
-import { formatBytes, printJson } from "../output.js";
+import { formatBytes, printJson, printText } from "../output.js";
 import { busyNote, probeLines } from "../probe-first.js";
 
 export function register(program: Command): void {
@@ -21,7 +21,7 @@ export function register(program: Command): void {
       const findings = examine(path ?? process.cwd(), flags.probe === true);
       const report: Report = { ...findings, advice: advise(findings) };
       if (flags.json) printJson(report);
-      else process.stdout.write(describe(report));
+      else printText(describe(report));
     });
 }
 

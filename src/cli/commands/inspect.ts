@@ -1,6 +1,9 @@
 /** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
 import type { Command } from "commander";
 import { type Checkpoint, fileTypeName, openCheckpoint, storedBytes, type TensorInfo } from "../../formats/index.js";
+import { modelFile } from "../model-word.js";
+import { printJson, printText } from "../output.js";
+import { printable } from "../printable.js";
 
 interface InspectOptions {
   readonly json?: boolean;
@@ -17,9 +20,9 @@ export function register(program: Command): void {
     .option("--tensors", "list every tensor")
     .option("--arrays", "print metadata arrays in full")
     .action(async (model: string, options: InspectOptions) => {
-      const report = inspect(await openCheckpoint(model), options.arrays === true);
-      const text = options.json ? JSON.stringify(report) : describe(report, options.tensors === true);
-      process.stdout.write(`${text}\n`);
+      const report = inspect(await openCheckpoint(modelFile(model)), options.arrays === true);
+      if (options.json) printJson(report);
+      else printText(`${describe(report, options.tensors === true)}\n`);
     });
 }
 
@@ -164,12 +167,6 @@ function brief(value: unknown): string {
 function shorten(json: string, length: number): string {
   const text = printable(json);
   return text.length > length ? `${text.slice(0, length)}...` : text;
-}
-
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {
-    return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
 }
 
 function size(bytes: number): string {

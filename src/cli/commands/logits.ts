@@ -7,6 +7,7 @@ import { load } from "../../model.js";
 import { openOutputSync } from "../../regular-file.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelFile } from "../model-word.js";
 import { parseIds } from "../options.js";
 import { printJson } from "../output.js";
 
@@ -35,7 +36,7 @@ async function logits(path: string, flags: LogitsFlags): Promise<void> {
   await withInterrupt(async () => {
     const logitRows = flags.all ? 64 : 1;
     const contextTokens = flags.ctx ?? tokens.length;
-    const model = await load(path, { ...loadOptions(flags), contextTokens, logitRows });
+    const model = await load(modelFile(path), { ...loadOptions(flags), contextTokens, logitRows });
     try {
       const from = flags.all ? 0 : tokens.length - 1;
       const rows = tokens.length - from;

@@ -5,8 +5,9 @@ import { load, type Model } from "../../model.js";
 import { readTextSync } from "../../regular-file.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelFile } from "../model-word.js";
 import { parseInteger } from "../options.js";
-import { printJson } from "../output.js";
+import { printJson, printText } from "../output.js";
 import { Progress } from "../progress.js";
 
 interface PerplexityFlags extends ModelFlags {
@@ -41,7 +42,7 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
   const text = readTextSync(file);
   await withInterrupt(async (signal) => {
     const options = loadOptions(flags);
-    const model = await load(path, {
+    const model = await load(modelFile(path), {
       logitRows: 64,
       chunkRows: Math.min(512, contextTokens),
       ...options,
@@ -55,7 +56,7 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
       progress.end();
       if (flags.json) printJson(result);
       else {
-        process.stdout.write(
+        printText(
           `perplexity ${result.perplexity.toFixed(4)} +/- ${result.error.toFixed(4)} ` +
             `(${result.tokens} tokens in ${result.chunks} chunks of ${contextTokens})\n`,
         );

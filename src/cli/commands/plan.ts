@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
 import { representativeShape } from "../../compress/representative.js";
 import { layOutSynth, synthCheckpoint } from "../../compress/synth.js";
-import { parseSpec } from "../../compress/synth-presets.js";
+import { parseSpec, presets } from "../../compress/synth-presets.js";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
@@ -16,8 +16,9 @@ import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { openResidency } from "../../weights/residency.js";
+import { modelOrPreset } from "../model-word.js";
 import { parseBytes, parseChoice, parseInteger } from "../options.js";
-import { printJson } from "../output.js";
+import { printJson, printText } from "../output.js";
 import { guessed, planDocument, planTable, type RateSources } from "../plan-report.js";
 import { measureFirst, noProbe } from "../probe-first.js";
 
@@ -48,7 +49,7 @@ export function register(program: Command): void {
   program
     .command("plan")
     .description("Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.")
-    .argument("[model]", "a GGUF file; only its header is read")
+    .argument("[model]", "a GGUF file, only its header is read; or a preset of `synth`")
     .option("--params <n>", "instead of a file: a model of this many parameters, e.g. 100B", (t) =>
       parseParameters(t, "--params"),
     )
@@ -72,7 +73,11 @@ export function register(program: Command): void {
     .option("--threads <n>", "compute threads", count("--threads", 1024))
     .option(...noProbe)
     .option("--json", "one JSON document on stdout")
-    .action(async (model: string | undefined, flags: PlanFlags) => {
+    .action(async (word: string | undefined, given: PlanFlags) => {
+      const meant = word === undefined ? undefined : modelOrPreset(word, Object.keys(presets));
+      if (meant !== undefined && "preset" in meant && given.preset !== undefined) throw onlyOne();
+      const model = meant !== undefined && "path" in meant ? meant.path : undefined;
+      const flags = meant !== undefined && "preset" in meant ? { ...given, preset: meant.preset } : given;
       const checkpoint = await subject(model, flags);
       const description = describeModel(checkpoint);
       const options = optionsOf(flags);
@@ -99,7 +104,7 @@ export function register(program: Command): void {
       }
       const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
       const advice = advise(description, machine, options, found);
-      process.stdout.write(planTable(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
+      printText(planTable(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
     });
 }
 
@@ -131,8 +136,7 @@ async function ratesFor(
 
 async function subject(model: string | undefined, flags: PlanFlags): Promise<Checkpoint> {
   const given = [model, flags.params, flags.preset].filter((value) => value !== undefined);
-  if (given.length !== 1)
-    throw new HundredweightError("OPTION_INVALID", "give one of a model file, --params and --preset");
+  if (given.length !== 1) throw onlyOne();
   if (model !== undefined) return openCheckpoint(model);
   const quant = flags.quant === undefined ? undefined : parseMix(flags.quant);
   if (flags.preset !== undefined) {
@@ -142,6 +146,9 @@ async function subject(model: string | undefined, flags: PlanFlags): Promise<Che
   const shape = representativeShape(flags.params!, flags.active, quant ?? "Q4_K_M");
   return synthCheckpoint(layOutSynth("representative", shape));
 }
+
+const onlyOne = () =>
+  new HundredweightError("OPTION_INVALID", "give one of a model file or preset, --params and --preset");
 
 /** `100B`, `7.5b`, `135M`, `1.2T` -> a number of parameters. */
 function parseParameters(text: string, option: string): number {

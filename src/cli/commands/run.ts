@@ -1,5 +1,4 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
-import { existsSync } from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import type { LedgerEntry, ResidencyInfo } from "../../engine/protocol.js";
@@ -8,8 +7,10 @@ import type { Generation, GenerationResult } from "../../generation.js";
 import { load, type Model } from "../../model.js";
 import { withInterrupt } from "../interrupt.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
-import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
-import { formatBytes, forTerminal, printJson, warn } from "../output.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { runTarget } from "../model-word.js";
+import { formatBytes, printJson, tell, warn } from "../output.js";
+import { forTerminal } from "../printable.js";
 import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
@@ -36,13 +37,14 @@ export function register(program: Command): void {
 }
 
 async function run(model: string | undefined, prompt: string | undefined, flags: RunFlags): Promise<void> {
-  const target = splitArguments(model, prompt);
+  const target = runTarget(model, prompt);
+  if (target.note !== undefined) tell(`note: ${target.note}`);
   const text = target.prompt === "-" ? await readAll(process.stdin) : (target.prompt ?? "");
   await withInterrupt(async (signal) => {
-    await probeOnFirstUse(target.model, flags);
+    await probeOnFirstUse(target.path, flags);
     const before = memoryBefore();
     const began = performance.now();
-    const opened = await load(target.model, {
+    const opened = await load(target.path, {
       ...loadOptions(flags),
       ...profileOptions(flags),
       ...(flags.raw !== true && { text: "process" }),
@@ -68,16 +70,6 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
       await opened.close();
     }
   });
-}
-
-/** One argument that is no file but has a space in it is a prompt for the bundled model. */
-export function splitArguments(
-  model: string | undefined,
-  prompt: string | undefined,
-): { model: string; prompt: string | undefined } {
-  if (model === undefined) return { model: bundledModel(), prompt };
-  if (prompt === undefined && /\s/.test(model) && !existsSync(model)) return { model: bundledModel(), prompt: model };
-  return { model, prompt };
 }
 
 async function answer(model: Model, text: string, flags: RunFlags, signal: AbortSignal): Promise<GenerationResult> {

@@ -3,8 +3,10 @@ import type { Command } from "commander";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { readTextSync } from "../../regular-file.js";
 import { defaultConfig, type RunningServer, type ServerConfig, startServer } from "../../server/index.js";
-import { addModelOptions, bundledModel, loadOptions, type ModelFlags } from "../model-options.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
+import { modelFile } from "../model-word.js";
 import { parseBytes, parseInteger, parseNumber } from "../options.js";
+import { tell } from "../output.js";
 import { measureUnknown, noProbe, probeOnFirstUse } from "../probe-first.js";
 
 interface ServeFlags extends ModelFlags {
@@ -63,13 +65,13 @@ export function register(program: Command): void {
 }
 
 async function serve(model: string | undefined, flags: ServeFlags): Promise<void> {
-  const modelPath = model ?? bundledModel();
+  const modelPath = modelFile(model);
   const config = configOf(flags);
   // The page shows plans of all models of a folder: better that they rest on what was measured.
   if (flags.models !== undefined) await measureUnknown(modelPath, flags);
   else await probeOnFirstUse(modelPath, flags);
   const log = (line: string): void => {
-    process.stderr.write(`${line}\n`);
+    tell(line);
   };
   const server = await startServer({
     modelPath,

@@ -13,7 +13,7 @@ import {
 import { HundredweightError } from "../../errors.js";
 import { withInterrupt } from "../interrupt.js";
 import { parseInteger, parseNumber } from "../options.js";
-import { formatBytes, printJson } from "../output.js";
+import { formatBytes, printJson, printText, tell } from "../output.js";
 import { Progress } from "../progress.js";
 
 interface SynthFlags {
@@ -55,8 +55,8 @@ async function synth(first: string, second: string | undefined, flags: SynthFlag
   const shape = withOverrides(parsed.shape, overridesOf(flags));
   const model = layOutSynth(parsed.name, shape, flags.quant === undefined ? shape.quant : parseMix(flags.quant));
   if (!flags.json)
-    process.stderr.write(
-      `${parsed.name}: ${(model.parameters / 1e9).toFixed(2)} billion parameters, ${model.quant}, ${formatBytes(model.tensorBytes)}\n`,
+    tell(
+      `${parsed.name}: ${(model.parameters / 1e9).toFixed(2)} billion parameters, ${model.quant}, ${formatBytes(model.tensorBytes)}`,
     );
   const began = performance.now();
   const progress = new Progress("writing", flags.progress === true);
@@ -75,7 +75,7 @@ async function synth(first: string, second: string | undefined, flags: SynthFlag
     printJson({ path, architecture: shape.arch, quant, parameters, bytes, seconds, bytesPerSecond: bytes / seconds });
   } else {
     const rate = `${(bytes / seconds / 1e9).toFixed(2)} GB/s`;
-    process.stdout.write(`${path}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}, on the disk)\n`);
+    printText(`${path}: ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${rate}, on the disk)\n`);
   }
 }
 

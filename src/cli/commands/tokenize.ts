@@ -3,7 +3,9 @@ import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import { modelFile } from "../model-word.js";
 import { parseIds } from "../options.js";
+import { forTerminal, printableJson } from "../printable.js";
 
 interface TokenizeOptions {
   readonly stdin?: boolean;
@@ -28,7 +30,7 @@ export function register(program: Command): void {
         throw new HundredweightError("OPTION_INVALID", "tokenize: give one of TEXT, --stdin and --decode IDS");
       }
       const ids = options.decode === undefined ? undefined : parseIds(options.decode, "--decode");
-      const tokenizer = createTokenizer((await openCheckpoint(model)).metadata);
+      const tokenizer = createTokenizer((await openCheckpoint(modelFile(model))).metadata);
       if (ids !== undefined) await print(decode(tokenizer, ids, options));
       else await print(encode(tokenizer, text ?? (await readStdin()), options));
     });
@@ -37,8 +39,9 @@ export function register(program: Command): void {
 function encode(tokenizer: Tokenizer, text: string, options: TokenizeOptions): string {
   const ids = tokenizer.encode(text, { addSpecial: options.special, parseSpecial: options.special });
   if (options.json)
-    return `${JSON.stringify({ ids: [...ids], pieces: Array.from(ids, (id) => tokenizer.piece(id)) })}\n`;
-  return Array.from(ids, (id) => `${String(id).padStart(7)}  ${JSON.stringify(tokenizer.piece(id))}\n`).join("");
+    return `${printableJson(JSON.stringify({ ids: [...ids], pieces: Array.from(ids, (id) => tokenizer.piece(id)) }))}\n`;
+  const shown = (id: number) => printableJson(JSON.stringify(tokenizer.piece(id)));
+  return Array.from(ids, (id) => `${String(id).padStart(7)}  ${shown(id)}\n`).join("");
 }
 
 function decode(tokenizer: Tokenizer, ids: Int32Array, options: TokenizeOptions): string {
@@ -50,7 +53,7 @@ function decode(tokenizer: Tokenizer, ids: Int32Array, options: TokenizeOptions)
     );
   }
   const text = tokenizer.decode(ids, { special: options.special });
-  return options.json ? `${JSON.stringify({ text })}\n` : `${text}\n`;
+  return options.json ? `${printableJson(JSON.stringify({ text }))}\n` : `${forTerminal(text)}\n`;
 }
 
 async function readStdin(): Promise<string> {

@@ -33,7 +33,7 @@ export interface Found {
 const mostDepth = 4;
 const mostEntries = 20_000;
 const mostFiles = 500;
-const shardName = /-(\d{5})-of-(\d{5})\.gguf$/i;
+const shardName = /-(\d{5})-of-(\d{5})(\.gguf)$/i;
 
 /** GGUF files below a folder, of a split model the first; folders that are links are not entered. */
 export async function findModels(folder: string): Promise<Found> {
@@ -60,9 +60,9 @@ export async function findModels(folder: string): Promise<Found> {
       if (!/\.gguf$/i.test(entry.name) || !(entry.isFile() || entry.isSymbolicLink())) continue;
       const info = await stat(path).catch(() => undefined);
       if (info?.isFile() !== true) continue;
-      const [, number, count] = shardName.exec(entry.name) ?? [];
+      const [, number, count, ending] = shardName.exec(entry.name) ?? [];
       if (number !== undefined && Number(number) !== 1) {
-        const first = path.replace(shardName, `-00001-of-${count}.gguf`);
+        const first = path.replace(shardName, `-00001-of-${count}${ending}`);
         later.set(first, (later.get(first) ?? 0) + info.size);
         continue;
       }
