@@ -194,13 +194,12 @@ test("Ctrl-C ends run with one line and exit code 1", {
   const child = startCli(["run", model, "the", ...greedy, "-n", "-1"]);
   const done = finish(child);
   await new Promise((resolve) => child.stdout?.once("data", resolve));
-  const asked = performance.now();
   child.kill("SIGINT");
   const { code, err, out } = await done;
   assert.equal(code, 1);
   assert.equal(err, "error[CANCELLED]: stopped by the caller\n");
+  // What is left behind after the grace ends without it.
   assert.ok(out.endsWith("\n"));
-  assert.ok(performance.now() - asked < 2000);
 });
 
 test("a closed pipe ends run quietly", { skip: process.platform === "win32" ? "no EPIPE" : false }, async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Bytes, GgufBuilder } from "../../test/support/gguf-builder.js";
+import { workMs } from "../../test/support/work.js";
 import { packageRoot } from "../package-root.js";
 import { openCheckpoint } from "./checkpoint.js";
 import { openGguf } from "./gguf-open.js";
@@ -143,9 +144,9 @@ test("262,144 strings stay packed", () => {
   }
   const path = save(file);
   const times = Array.from({ length: 3 }, () => {
-    const start = performance.now();
+    const start = workMs();
     openGguf(path);
-    return performance.now() - start;
+    return workMs() - start;
   });
   // The aim is 150 ms; four times that still tells packing from decoding on a machine that is busy.
   assert.ok(Math.min(...times) < 600, `${times}`);
