@@ -96,6 +96,29 @@ test("run: the text is stdout; the seed repeats it, also in another process and 
   assert.equal(fromStdin.out, first.out);
 });
 
+test("run: piped text is the prompt, beside an argument it comes before it; nothing at all is a usage error", async () => {
+  const args = ["run", model, ...greedy, "-n", "3", "--json"];
+  const promptOf = ({ code, out, err }: { code: number | null; out: string; err: string }) => {
+    assert.equal(code, 0, err);
+    return (JSON.parse(out) as { promptTokens: number[] }).promptTokens;
+  };
+  const given = async (argument: string, input = "") =>
+    promptOf(await runCli(["run", model, argument, ...args.slice(2)], input));
+  assert.deepEqual(promptOf(await runCli(args, "the cat")), await given("the cat"));
+  assert.deepEqual(await given("and the dog", "the cat\n"), await given("the cat\n and the dog"));
+  assert.deepEqual(await given("the cat", " \n"), await given("the cat"));
+  const nothing = await runCli(args);
+  assert.equal(nothing.code, 2);
+  assert.match(nothing.err, /^error\[OPTION_INVALID\]: no prompt: [^\n]+\n$/);
+});
+
+test("run: a pipe that nobody writes to or closes does not hold an argument up", async () => {
+  const child = startCli(["run", model, "the cat", ...greedy, "-n", "3"]);
+  const { code, out, err } = await finish(child); // its standard input stays open
+  assert.equal(code, 0, err);
+  assert.notEqual(out, "");
+});
+
 test("a prompt longer than the context: CONTEXT_EXCEEDED with both numbers, exit code 1", async () => {
   const { code, out, err } = await runCli(["run", model, "x ".repeat(400), ...greedy, "--ctx", "64", "--json"]);
   assert.equal(code, 1);

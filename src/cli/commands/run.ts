@@ -1,5 +1,4 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
-import { text as readAll } from "node:stream/consumers";
 import type { Command } from "commander";
 import type { LedgerEntry, ResidencyInfo } from "../../engine/protocol.js";
 import { HundredweightError } from "../../errors.js";
@@ -14,10 +13,12 @@ import { forTerminal } from "../printable.js";
 import { noProbe, probeOnFirstUse } from "../probe-first.js";
 import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
 import { Progress } from "../progress.js";
+import { PromptInput } from "../prompt-input.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
 
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;
+  stdin?: boolean;
   system?: string;
   probe?: boolean;
 }
@@ -27,8 +28,9 @@ export function register(program: Command): void {
     .command("run")
     .description("Generate text. The chat template of the file is applied when it has one, unless --raw.")
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
-    .argument("[prompt]", "the prompt; - reads it from stdin")
+    .argument("[prompt]", "the prompt; text piped in comes before it, and alone is the prompt")
     .option("--raw", "continue the prompt as it is, without chat template")
+    .option("--stdin", "wait for standard input however long it takes, also beside a prompt")
     .option("--system <text>", "system message for the chat template")
     .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
@@ -39,8 +41,11 @@ export function register(program: Command): void {
 async function run(model: string | undefined, prompt: string | undefined, flags: RunFlags): Promise<void> {
   const target = runTarget(model, prompt);
   if (target.note !== undefined) tell(`note: ${target.note}`);
-  const text = target.prompt === "-" ? await readAll(process.stdin) : (target.prompt ?? "");
+  const argument = target.prompt === "-" ? undefined : target.prompt;
+  const input = new PromptInput({ argument, wait: flags.stdin === true || target.prompt === "-" });
   await withInterrupt(async (signal) => {
+    // Whoever types sees the question before the model is loaded; what is piped in arrives meanwhile.
+    const typed = process.stdin.isTTY ? await input.text(signal) : undefined;
     await probeOnFirstUse(target.path, flags);
     const before = memoryBefore();
     const began = performance.now();
@@ -53,7 +58,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     const loadMs = performance.now() - began;
     try {
       warnAboutContext(opened);
-      const result = await answer(opened, text, flags, signal);
+      const result = await answer(opened, typed ?? (await input.text(signal)), flags, signal);
       const memory = memoryDocument(
         before,
         await opened.memory(),
@@ -69,7 +74,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     } finally {
       await opened.close();
     }
-  });
+  }).finally(() => input.close());
 }
 
 async function answer(model: Model, text: string, flags: RunFlags, signal: AbortSignal): Promise<GenerationResult> {
@@ -117,7 +122,7 @@ export function runDocument(result: GenerationResult, loadMs: number, memory: Me
   };
 }
 
-function footer(result: GenerationResult, { strategy, io }: ResidencyInfo, forced = false): void {
+export function footer(result: GenerationResult, { strategy, io }: ResidencyInfo, forced = false): void {
   if (!forced && process.stderr.isTTY !== true) return;
   const { prefillTps, decodeTps } = result.timings;
   process.stderr.write(
