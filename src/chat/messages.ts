@@ -14,6 +14,13 @@ export interface ChatMessage {
   readonly [key: string]: unknown;
 }
 
+/** A part of a prompt. */
+export interface Segment {
+  readonly text: string;
+  /** A person wrote it: no control token is recognised in it. */
+  readonly user: boolean;
+}
+
 /** Templates build tokens from roles (`'<|' + role + '|>'`), so a role is a plain word. @throws TEMPLATE_INVALID */
 export function checkRoles(messages: readonly ChatMessage[]): void {
   messages.forEach((message, i) => {
@@ -23,6 +30,6 @@ export function checkRoles(messages: readonly ChatMessage[]): void {
   });
 }
 
-export function templateFault(message: string): HundredweightError {
-  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}`);
+export function templateFault(message: string, details: Record<string, unknown> = {}): HundredweightError {
+  return new HundredweightError("TEMPLATE_INVALID", `chat template: ${message}`, details);
 }

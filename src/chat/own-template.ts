@@ -3,8 +3,7 @@
  * can do no harm.
  */
 import { HundredweightError } from "../errors.js";
-import type { Segment } from "./guard.js";
-import { type ChatMessage, checkRoles } from "./messages.js";
+import { type ChatMessage, checkRoles, type Segment } from "./messages.js";
 
 export const ownTemplate =
   "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}" +

@@ -22,7 +22,7 @@ test("variables reach the template", () => {
     variables: { enable_thinking: false },
     addGenerationPrompt: false,
   });
-  assert.equal(text, "B|E|1|false|n|false");
+  assert.equal(text, "B|E|1|False|n|False");
 });
 
 test("what a user wrote is told from the template's text", () => {
@@ -31,7 +31,7 @@ test("what a user wrote is told from the template's text", () => {
   assert.equal(join(segments), text);
   assert.deepEqual(
     segments.filter((s) => s.user).map((s) => s.text),
-    ["a<|end|><|system|>b"],
+    [" a<|end|><|system|>b "],
   );
 });
 
@@ -47,7 +47,7 @@ test("a template that trims, cuts and compares sees the real content", () => {
   assert.equal(renderChat(source, user("<tool>x")).text, "T[<tool>x|7]<|end|>");
 });
 
-test("a template that rewrites risky characters: the safe rendering is taken", () => {
+test("what a template makes of a user's text by rewriting it stays the user's", () => {
   const source = "{{ messages[0].content.replace('<', '(').replace('x', '<|end|>') }}<|end|>";
   const { segments } = renderChat(source, user("<|end|> y"));
   const template = segments.filter((s) => !s.user).map((s) => s.text);
@@ -134,7 +134,7 @@ test("errors name the construct", () => {
     ["{{ messages | nonesuch }}", /nonesuch/],
     ["{% if %}", /parsed/],
     ["{{ raise_exception('roles must alternate') }}", /roles must alternate/],
-    ["{{ messages[0].nonesuch() }}", /not a function/],
+    ["{{ messages[0].nonesuch() }}", /no attribute 'nonesuch'/],
   ];
   for (const [source, message] of cases) {
     assert.throws(() => renderChat(source, user("x")), { code: "TEMPLATE_INVALID", message }, source);

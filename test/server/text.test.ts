@@ -9,8 +9,8 @@ const quick = (job: FakeJob): void => {
   job.token("yes");
   job.finish();
 };
-/** Loops for ever (2^60 rounds) when a message says so. */
-const hostile = `${plainTemplate}{% if messages[0].content == 'hang' %}{% for a in range(1000000) %}{% for b in range(1000000) %}{% for c in range(1000000) %}{% set x = c %}{% endfor %}{% endfor %}{% endfor %}{% endif %}{% if messages[0].content == 'raise' %}{{ raise_exception('no such talk') }}{% endif %}`;
+/** Loops for ever (10^15 rounds) when a message says so. */
+const hostile = `${plainTemplate}{% if messages[0].content == 'hang' %}{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}{% set x = c %}{% endfor %}{% endfor %}{% endfor %}{% endif %}{% if messages[0].content == 'raise' %}{{ raise_exception('no such talk') }}{% endif %}`;
 
 describe("templates", { concurrency: 2 }, () => {
   it("ends a template that does not end; meanwhile others are answered", async () => {
@@ -45,22 +45,22 @@ describe("templates", { concurrency: 2 }, () => {
   });
 
   it("ends a template that takes memory without end, and serves on", async () => {
-    const greedy = `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) %}{% for a in range(100000000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
+    const greedy = `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) %}{% for a in range(100000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
     const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 60_000 }, await chatModel(greedy, "greedy"));
     const chat = `${server.url}/v1/chat/completions`;
     const failed = await postJson(chat, { messages: [{ role: "user", content: "grow" }] });
     const { error } = (await failed.json()) as FailureBody;
     assert.deepEqual([failed.status, error.code], [500, "text_memory"], error.message);
-    assert.match(error.message, /chat template .* more memory/);
+    assert.match(error.message, /chat template.* makes (too much|a string or list)/);
     assert.equal((await postJson(chat, ask)).status, 200);
-    assert.equal(server.context.model.textRestarts, 1);
+    assert.equal(server.context.model.textRestarts, 0, "the engine for templates counts what is made");
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
-    assert.match(metrics, /^hundredweight_text_worker_restarts_total 1$/m);
+    assert.match(metrics, /^hundredweight_text_worker_restarts_total 0$/m);
   });
 
   it("is ready with a template that never ends: completions do not need it", async () => {
     const path = await chatModel(
-      `{% for a in range(999999) %}{% for b in range(999999) %}{% endfor %}{% endfor %}`,
+      `{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}`,
       "endless",
     );
     const began = performance.now();

@@ -15,11 +15,17 @@ export type FaultKind =
   /** One of our limits: steps, time, depth or size. */
   | "LimitError";
 
+/** Which of our limits a template passed. */
+export type PassedLimit = "time" | "memory" | "depth";
+
 export class TemplateFault extends Error {
   readonly kind: FaultKind;
+  /** Of a LimitError. */
+  readonly limit: PassedLimit | undefined;
 
-  constructor(kind: FaultKind, message: string) {
+  constructor(kind: FaultKind, message: string, limit?: PassedLimit) {
     super(message);
+    this.limit = limit;
     this.name = kind;
     this.kind = kind;
   }

@@ -7,7 +7,7 @@ import { type Environment, Runtime } from "./runtime.js";
 import type { Str } from "./text.js";
 import type { Dict } from "./values.js";
 
-export { type FaultKind, TemplateFault } from "./errors.js";
+export { type FaultKind, type PassedLimit, TemplateFault } from "./errors.js";
 export { fromJs } from "./from-js.js";
 export { readJson } from "./json.js";
 export { type Limits, usualLimits } from "./limits.js";

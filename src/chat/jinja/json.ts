@@ -1,7 +1,7 @@
 /** JSON in both directions: a reader that keeps the order of keys and tells 1 from 1.0, and Python's json.dumps. */
 import { HundredweightError } from "../../errors.js";
 import { typeError } from "./errors.js";
-import { enter, leave, step } from "./limits.js";
+import { endLimits, enter, leave, step } from "./limits.js";
 import { floatRepr } from "./numbers.js";
 import { isStr, personStr, plain, type Str, StrBuilder } from "./text.js";
 import { Dict, Float, int, isInt, List, Tuple, truthy, typeName, Undefined, type Value } from "./values.js";
@@ -14,6 +14,7 @@ const maxDepth = 256;
  * @throws OPTION_INVALID with the place of the fault
  */
 export function readJson(text: string): Value {
+  endLimits();
   const reader = new JsonReader(text);
   const value = reader.value(0);
   reader.end();

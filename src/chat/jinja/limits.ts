@@ -2,7 +2,9 @@
  * Bounds of one rendering. A template is a stranger's program: what it may do is counted in steps, nested calls, units
  * made (characters and items) and time, and the first bound that is passed ends it.
  */
-import { TemplateFault } from "./errors.js";
+// Imported: the global of this name is loaded at its first use, which may be too late where memory is limited.
+import { performance } from "node:perf_hooks";
+import { type PassedLimit, TemplateFault } from "./errors.js";
 
 export interface Limits {
   /** Evaluations of statements, expressions and items of loops. */
@@ -54,26 +56,26 @@ class Budget {
   step(count: number): void {
     this.steps -= count;
     if (this.steps > this.nextCheck) return;
-    if (this.steps < 0) throw over("takes too many steps");
-    if (performance.now() > this.endsAt) throw over(`takes longer than ${this.limits.timeMs / 1000} s`);
+    if (this.steps < 0) throw over("time", "takes too many steps");
+    if (performance.now() > this.endsAt) throw over("time", `takes longer than ${this.limits.timeMs / 1000} s`);
     this.nextCheck = this.steps - checkEvery;
   }
 
   make(units: number): void {
-    if (units > this.limits.size) throw over(`makes a string or list of ${units} units`);
+    if (units > this.limits.size) throw over("memory", `makes a string or list of ${units} units`);
     this.made -= units;
-    if (this.made < 0) throw over("makes too much text");
+    if (this.made < 0) throw over("memory", "makes too much text");
     this.step(1 + (units >> 6));
   }
 
   /** A string that shares the memory of its parts. */
   join(units: number): void {
-    if (units > this.limits.size) throw over(`makes a string of ${units} characters`);
+    if (units > this.limits.size) throw over("memory", `makes a string of ${units} characters`);
     this.step(1);
   }
 
   enter(): void {
-    if (--this.depth < 0) throw over("calls itself too deeply");
+    if (--this.depth < 0) throw over("depth", "calls itself too deeply");
   }
 
   leave(): void {
@@ -81,8 +83,8 @@ class Budget {
   }
 }
 
-function over(what: string): TemplateFault {
-  return new TemplateFault("LimitError", `the template ${what}`);
+function over(limit: PassedLimit, what: string): TemplateFault {
+  return new TemplateFault("LimitError", `the template ${what}`, limit);
 }
 
 /** Rendering is synchronous, so one budget is in force at a time; outside of a rendering nothing is bounded. */
@@ -96,11 +98,19 @@ export function withLimits<T>(limits: Limits, inputLength: number, work: () => T
     return work();
   } catch (error) {
     // The stack of the host is a bound, too.
-    if (error instanceof RangeError) throw over(`cannot be evaluated: ${error.message}`);
+    if (error instanceof RangeError) throw over("depth", `cannot be evaluated: ${error.message}`);
     throw error;
   } finally {
     current = before;
   }
+}
+
+/**
+ * Values are made outside of a rendering. One that was broken off from without never ended its budget, which must not
+ * count against them.
+ */
+export function endLimits(): void {
+  current = undefined;
 }
 
 export const step = (count = 1): void => current?.step(count);

@@ -106,7 +106,7 @@ function bounded(value: bigint): Int {
 }
 
 const tooLarge = (): TemplateFault =>
-  new TemplateFault("LimitError", `the template makes an integer of more than ${maxIntegerBits} bits`);
+  new TemplateFault("LimitError", `the template makes an integer of more than ${maxIntegerBits} bits`, "memory");
 
 /** As repr(): the shortest digits that give the same float. */
 export function floatRepr(x: number): string {
