@@ -36,6 +36,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<bound_malloc>("boundMalloc"),
       bind<trim_memory>("trimMemory"),
       bind<limit_memory>("limitMemory"),
+      bind<lock_file>("lockFile"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),

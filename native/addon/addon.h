@@ -42,6 +42,8 @@ Status bound_malloc(int32_t map_from, int32_t trim_from);
 Result<int32_t> limit_memory(int32_t growth);
 // Gives free pages of malloc's arenas, of all threads, back to the system. 1 when there were any; 0 without glibc.
 Result<int32_t> trim_memory();
+// 1: locked until the descriptor is closed; 0: another one holds it; -1: this file system has no locks.
+Result<int32_t> lock_file(int32_t descriptor);
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);

@@ -1,6 +1,10 @@
 // What tests and `doctor` ask for without a host.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
+#include <sys/file.h>
+#endif
 
 #include <algorithm>
 
@@ -72,6 +76,16 @@ Result<int32_t> limit_memory(int32_t growth) {
 #else
   (void)growth;
   return int32_t{0};
+#endif
+}
+
+Result<int32_t> lock_file(int32_t descriptor) {
+#if defined(_WIN32)
+  (void)descriptor;
+  return int32_t{-1};
+#else
+  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return int32_t{1};
+  return errno == EWOULDBLOCK || errno == EINTR ? int32_t{0} : int32_t{-1};
 #endif
 }
 

@@ -31,6 +31,11 @@ export interface NativeAddon {
    * the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
    */
   limitMemory(growthBytes: number): number;
+  /**
+   * Locks an open file against other openings of it, in any process, until the descriptor is closed or its process is gone. Never waits:
+   * 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
+   */
+  lockFile(descriptor: number): number;
 
   // --- host: owns thread pool, files, weights, tensors; everything is released with it
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;

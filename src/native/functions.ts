@@ -10,6 +10,7 @@ const functions = {
   boundMalloc: true,
   trimMemory: true,
   limitMemory: true,
+  lockFile: true,
   hostOpen: true,
   hostClose: true,
   hostSetCancel: true,

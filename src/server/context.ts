@@ -18,5 +18,7 @@ export interface ServerContext {
   readonly draining: AbortSignal;
   /** Aborted when draining has lasted too long: running answers end with what they have. */
   readonly ending: AbortSignal;
+  /** What is waited for at the very end, when no answer is under way any more. */
+  readonly lastly: Set<() => Promise<void>>;
   log(line: string): void;
 }

@@ -20,5 +20,7 @@ export function makeContext(
   const { alias, textTimeoutMs, maxAnswers } = config;
   const model = new ModelService({ alias, textTimeoutMs, openEngine, openText });
   const status = new StatusStream(model);
-  return { config, model, metrics: new Metrics(), status, gate: new Gate(maxAnswers, draining), draining, ending, log };
+  const gate = new Gate(maxAnswers, draining);
+  const lastly = new Set<() => Promise<void>>();
+  return { config, model, metrics: new Metrics(), status, gate, draining, ending, lastly, log };
 }

@@ -79,6 +79,7 @@ export class RunningServer {
     server.closeIdleConnections();
     await closed;
     clearTimeout(cut);
+    await Promise.all([...context.lastly].map((work) => work()));
     await context.model.close();
   }
 }

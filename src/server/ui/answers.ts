@@ -70,6 +70,8 @@ type Listener = (event: ConversationEvent) => void;
 /** Text that a crash of the server may lose. */
 const storeEveryMs = 2000;
 const tellProgressEveryMs = 250;
+/** Other servers may share the folder. */
+const lookEveryMs = 2000;
 const mostLivePerConversation = 4;
 /** Tokens per second over this long. */
 const rateWindowMs = 4000;
@@ -81,12 +83,14 @@ export class Answers {
   readonly #live = new Map<string, Live>();
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #ends = new Set<Promise<void>>();
+  #looking: NodeJS.Timeout | undefined;
 
   /** @param onRunning called when an answer begins or ends */
   constructor(store: ConversationStore, maker: AnswerMaker, onRunning: () => void = () => {}) {
     this.#store = store;
     this.#maker = maker;
     this.#onRunning = onRunning;
+    store.onChangedElsewhere = (conversation) => this.publish(conversation.id, this.snapshot(conversation));
   }
 
   running(conversation: string): boolean {
@@ -105,10 +109,24 @@ export class Answers {
     this.#listeners.set(id, listeners);
     listeners.add(listener);
     listener(this.snapshot(conversation));
+    this.#looking ??= setInterval(() => this.#look(), lookEveryMs).unref();
     return () => {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#listeners.get(id) === listeners) this.#listeners.delete(id);
     };
+  }
+
+  /** Whether another server has changed what somebody looks at here: reading it tells. */
+  #look(): void {
+    if (this.#listeners.size === 0) {
+      clearInterval(this.#looking);
+      this.#looking = undefined;
+    }
+    for (const id of this.#listeners.keys()) {
+      this.#store.read(id).catch((error) => {
+        if (asHundredweightError(error).code === "CONVERSATION_UNKNOWN") this.publish(id, { type: "deleted" });
+      });
+    }
   }
 
   snapshot(conversation: Conversation): Extract<ConversationEvent, { type: "snapshot" }> {
@@ -250,7 +268,7 @@ export class Answers {
     }
     await stored;
     try {
-      this.publishSettings(await this.#write(live, ended, true));
+      this.publishSettings(await this.#store.finish(live.conversation, ended));
     } catch (thrown) {
       const { code, message } = asHundredweightError(thrown);
       // Its conversation is gone: nobody wants to know.
@@ -262,11 +280,11 @@ export class Answers {
     this.publish(live.conversation, { type: "message", message: ended });
   }
 
-  #write(live: Live, message: Message, touch = false): Promise<Conversation> {
+  #write(live: Live, message: Message): Promise<Conversation> {
     const replace = (before: Conversation) => ({
       messages: before.messages.map((old) => (old.id === message.id ? message : old)),
     });
-    return this.#store.update(live.conversation, replace, { touch });
+    return this.#store.update(live.conversation, replace, { touch: false });
   }
 
   #eventsOf(live: Live): AnswerEvents {

@@ -1,26 +1,19 @@
 /**
- * Conversations kept as files of one folder. A file is replaced whole (written beside, synchronised, renamed), so that a
- * crash leaves the old or the new one. Titles of all are in memory; the conversations in use are, too.
+ * Conversations kept as files of one folder, which other servers may use at the same time: a file is compared before it is
+ * replaced, under a lock, and read again when somebody else has changed it, so that changes join and none is lost.
+ * Conversations in use are in memory; so are answers that could not be written, until they can.
  */
-import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { HundredweightError } from "../../errors.js";
-import {
-  checkConversation,
-  decodeConversation,
-  decodeHeader,
-  encodeConversation,
-  limits,
-} from "./conversation-file.js";
+import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { checkConversation, encodeConversation, limits } from "./conversation-file.js";
+import { ConversationFolder, type Row, type Stamp } from "./conversation-folder.js";
 import { idPattern, newId } from "./ids.js";
-import type { Conversation, ConversationHeader, Message } from "./wire.js";
+import { Unsaved } from "./unsaved.js";
+import type { Conversation, Message } from "./wire.js";
 
-export type Row = ConversationHeader & { readonly messages: number; readonly excerpt?: string };
+export type FoundRow = Row & { readonly excerpt?: string };
 
-/** The first line of a file fits: a title of 200 characters, escaped, takes 1.2 KB. */
-const headerBytes = 4096;
 /** Conversations kept in memory beyond those somebody holds. */
 const mostCached = 8;
 /** A search reads files, the latest first, for as long as this. */
@@ -28,7 +21,6 @@ const mostSearchMs = 1000;
 /** One letter is in every message. */
 const leastSearched = 2;
 const excerptCharacters = 60;
-const suffix = ".conversation.jsonl";
 
 /** Where the XDG Base Directory Specification puts a user's data; a relative XDG_DATA_HOME is to be ignored. */
 export function defaultDataFolder(env: NodeJS.ProcessEnv = process.env): string {
@@ -36,31 +28,49 @@ export function defaultDataFolder(env: NodeJS.ProcessEnv = process.env): string 
   return join(base && isAbsolute(base) ? base : join(homedir(), ".local", "share"), "hundredweight");
 }
 
+interface Held {
+  /** As in the file, with what could not be written yet. */
+  readonly conversation: Conversation;
+  /** Of the file; undefined when it has not been written. */
+  readonly stamp: Stamp | undefined;
+}
+
+export interface StoreOptions {
+  /** Called when the list has changed. */
+  readonly onListed?: () => void;
+  readonly log?: (line: string) => void;
+  /** @internal Tests let writing fail. */
+  readonly files?: ConversationFolder;
+}
+
 export class ConversationStore {
-  readonly #folder: string;
+  readonly #files: ConversationFolder;
   readonly #onListed: () => void;
-  #rows: Promise<Map<string, Row>> | undefined;
-  readonly #cache = new Map<string, Conversation>();
+  readonly #cache = new Map<string, Held>();
+  /** Answers that are being made here; one that runs and is not among them is another server's, or was interrupted. */
+  readonly #ours = new Set<string>();
+  readonly #unsaved: Unsaved;
   /** Conversations are read and written one operation after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
-  /**
-   * @param folder is made when something is first written
-   * @param onListed called when the list has changed
-   */
-  constructor(folder: string, onListed: () => void = () => {}) {
-    this.#folder = folder;
+  /** Told of a conversation that another server has changed since it was last read here. */
+  onChangedElsewhere: (conversation: Conversation) => void = () => {};
+
+  /** @param folder is made when something is first written */
+  constructor(folder: string, { onListed = () => {}, log = () => {}, files }: StoreOptions = {}) {
+    this.#files = files ?? new ConversationFolder(folder, log);
     this.#onListed = onListed;
+    this.#unsaved = new Unsaved((id) => this.#change(id, () => ({}), true).then(() => {}), log);
   }
 
   /** The latest first; of a search those that hold the words in their title or, as far as there is time, in a message. */
-  async list(search = ""): Promise<Row[]> {
+  async list(search = ""): Promise<FoundRow[]> {
     const wanted = search.trim().toLowerCase();
-    const rows = [...(await this.#index()).values()].sort((a, b) =>
+    const rows = (await this.#files.rows()).sort((a, b) =>
       a.updatedAt < b.updatedAt ? 1 : a.updatedAt > b.updatedAt ? -1 : a.id < b.id ? 1 : -1,
     );
     if (wanted === "") return rows;
-    const found: Row[] = [];
+    const found: FoundRow[] = [];
     const end = performance.now() + mostSearchMs;
     for (const row of rows) {
       if (row.title.toLowerCase().includes(wanted)) found.push(row);
@@ -73,18 +83,15 @@ export class ConversationStore {
   }
 
   async #excerpt(id: string, wanted: string): Promise<string | undefined> {
-    const read = async () => {
-      const { size } = await stat(this.#path(id));
-      return size > limits.conversationBytes ? undefined : decodeConversation(await readFile(this.#path(id), "utf8"));
-    };
     // A damaged file holds nothing that can be shown, and one that is deleted meanwhile neither.
-    const conversation = this.#cache.get(id) ?? (await read().catch(() => undefined));
+    const cached = this.#cache.get(id)?.conversation;
+    const conversation = cached ?? (await this.#files.read(id).catch(() => undefined));
     return conversation?.messages.map(({ content }) => excerptOf(content, wanted)).find((text) => text !== undefined);
   }
 
-  /** @throws CONVERSATION_UNKNOWN, FORMAT_INVALID, FILE_IO */
+  /** @throws CONVERSATION_UNKNOWN, FORMAT_INVALID, FILE_NOT_REGULAR, FILE_IO */
   read(id: string): Promise<Conversation> {
-    return this.#inTurn(id, () => this.#load(id));
+    return this.#inTurn(id, async () => this.#shown((await this.#load(id)).conversation));
   }
 
   /** @throws CONVERSATION_LIMIT, FILE_IO */
@@ -113,7 +120,8 @@ export class ConversationStore {
   }
 
   /**
-   * Replaces what `change` gives. Its time of change moves unless `touch` is false.
+   * Replaces what `change` gives of the conversation as it is now, whoever changed it last. Its time of change moves
+   * unless `touch` is false.
    * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT, FILE_IO
    */
   update(
@@ -121,87 +129,150 @@ export class ConversationStore {
     change: (conversation: Conversation) => Partial<Omit<Conversation, "id">>,
     { touch = true }: { readonly touch?: boolean } = {},
   ): Promise<Conversation> {
-    return this.#inTurn(id, async () => {
-      const before = await this.#load(id);
-      const updatedAt = touch ? new Date().toISOString() : before.updatedAt;
-      const after = { ...before, updatedAt, ...change(before) };
-      await this.#store(after);
-      return after;
-    });
+    return this.#change(id, change, touch);
+  }
+
+  /**
+   * Stores an answer that has ended. When that fails (a full disk) it is kept in memory, shown as if it were stored, and
+   * written when that works again.
+   * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT
+   */
+  async finish(id: string, message: Message): Promise<Conversation> {
+    try {
+      return await this.update(id, (before) => ({ messages: replaced(before.messages, [message]) }));
+    } catch (thrown) {
+      const { code, message: why } = asHundredweightError(thrown);
+      const held = this.#cache.get(id)?.conversation;
+      if (code === "CONVERSATION_UNKNOWN" || code === "CONVERSATION_LIMIT" || held === undefined) throw thrown;
+      this.#unsaved.keep(id, message, why);
+      return this.#shown(this.#withUnsaved(held));
+    } finally {
+      this.#ours.delete(message.id);
+    }
+  }
+
+  /** Answers that are in memory only. */
+  get unsaved(): number {
+    return this.#unsaved.count;
+  }
+
+  /** Tries once more to write what could not be written, and says what is lost. */
+  end(): Promise<void> {
+    return this.#unsaved.end();
   }
 
   /** @throws CONVERSATION_UNKNOWN, FILE_IO */
   delete(id: string): Promise<void> {
-    return this.#inTurn(id, async () => {
-      await this.#known(id);
-      await wrap(rm(this.#path(id), { force: true }));
-      (await this.#index()).delete(id);
-      this.#cache.delete(id);
-      this.#onListed();
-    });
+    return this.#inTurn(id, () =>
+      this.#files.locked(async () => {
+        if (!idPattern.test(id) || (await this.#files.stamp(id)) === undefined) throw unknown();
+        await this.#files.delete(id);
+        this.#forget(id);
+        this.#onListed();
+      }),
+    );
   }
 
   async #add(conversation: Conversation): Promise<Conversation> {
-    const rows = await this.#index();
-    if (rows.size >= limits.conversations) throw limit(`there are ${rows.size} conversations already; delete some`);
-    const added = await this.#inTurn(conversation.id, async () => {
-      if (rows.has(conversation.id)) return undefined;
-      await this.#store(conversation);
-      return conversation;
-    });
+    const { length } = await this.#files.rows();
+    if (length >= limits.conversations) throw limit(`there are ${length} conversations already; delete some`);
+    const { id } = conversation;
+    const added = await this.#inTurn(id, () =>
+      this.#files.locked(async () => {
+        if ((await this.#files.stamp(id)) !== undefined) return undefined;
+        await this.#store(conversation);
+        this.#onListed();
+        return conversation;
+      }),
+    );
     return added ?? this.#add({ ...conversation, id: newId() });
   }
 
-  async #known(id: string): Promise<Row> {
-    const row = idPattern.test(id) ? (await this.#index()).get(id) : undefined;
-    if (row === undefined) throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such conversation");
-    return row;
+  #change(
+    id: string,
+    change: (conversation: Conversation) => Partial<Omit<Conversation, "id">>,
+    touch: boolean,
+  ): Promise<Conversation> {
+    return this.#inTurn(id, async () => {
+      if (!idPattern.test(id)) throw unknown();
+      return this.#files.locked(async () => {
+        const { conversation: before } = await this.#load(id);
+        const updatedAt = touch ? new Date().toISOString() : before.updatedAt;
+        const shown = this.#shown(before);
+        const changed = { ...shown, updatedAt, ...change(shown) };
+        // Another server's running answer is shown as interrupted, and stays in the file as it is.
+        const after = { ...changed, messages: changed.messages.map((message) => rawOf.get(message) ?? message) };
+        const fresh = runningOf(after).filter((message) => !before.messages.includes(message));
+        for (const message of fresh) this.#ours.add(message.id);
+        await this.#store(after);
+        this.#unsaved.written(id);
+        if (before.title !== after.title || before.updatedAt !== after.updatedAt) this.#onListed();
+        return this.#shown(after);
+      });
+    });
   }
 
-  async #load(id: string): Promise<Conversation> {
-    await this.#known(id);
+  /** As the file is now, read again when it is another one than before. */
+  async #load(id: string): Promise<Held> {
+    const stamp = idPattern.test(id) ? await this.#files.stamp(id) : undefined;
+    if (stamp === undefined) {
+      this.#forget(id);
+      throw unknown();
+    }
     const cached = this.#cache.get(id);
-    if (cached !== undefined) {
-      this.#keep(cached);
-      return cached;
-    }
-    const path = this.#path(id);
-    const { size } = await wrap(stat(path));
-    if (size > limits.conversationBytes) throw limit(`${id} has ${size} bytes`);
-    const found = decodeConversation(await wrap(readFile(path, "utf8")));
-    if (found.id !== id) throw new HundredweightError("FORMAT_INVALID", `the file of ${id} holds ${found.id}`);
-    const conversation = { ...found, messages: found.messages.map(settled) };
-    this.#keep(conversation);
-    return conversation;
+    const known = cached?.stamp === stamp ? cached.conversation : await this.#files.read(id);
+    // A rename may come between asking and reading: then the next look finds another stamp, and reads once more.
+    const held = { conversation: this.#withUnsaved(known), stamp };
+    this.#keep(held);
+    if (cached?.stamp !== undefined && cached.stamp !== stamp) this.onChangedElsewhere(this.#shown(held.conversation));
+    return held;
   }
 
-  #keep(conversation: Conversation): void {
-    this.#cache.delete(conversation.id);
-    this.#cache.set(conversation.id, conversation);
-    for (const [id, { messages }] of this.#cache) {
+  #withUnsaved(conversation: Conversation): Conversation {
+    const messages = this.#unsaved.of(conversation.id);
+    return messages.length === 0
+      ? conversation
+      : { ...conversation, messages: replaced(conversation.messages, messages) };
+  }
+
+  #keep(held: Held): void {
+    this.#cache.delete(held.conversation.id);
+    this.#cache.set(held.conversation.id, held);
+    for (const [id, { conversation }] of this.#cache) {
       if (this.#cache.size <= mostCached) return;
-      // Read again, an answer in the making would be taken for an interrupted one.
-      if (!messages.some((message) => message.state === "running")) this.#cache.delete(id);
+      // What is being made, or could not be written, is to be shown also when the file cannot be read.
+      const needed = this.#unsaved.of(id).length > 0 || conversation.messages.some((each) => this.#ours.has(each.id));
+      if (!needed) this.#cache.delete(id);
     }
+  }
+
+  #forget(id: string): void {
+    for (const { id: message } of this.#cache.get(id)?.conversation.messages ?? []) this.#ours.delete(message);
+    this.#cache.delete(id);
+    this.#unsaved.drop(id);
   }
 
   async #store(conversation: Conversation): Promise<void> {
-    if (conversation.messages.length > limits.messages) throw limit(`more than ${limits.messages} messages`);
+    const { id, messages } = conversation;
+    if (messages.length > limits.messages) throw limit(`more than ${limits.messages} messages`);
     const text = encodeConversation(conversation);
     if (Buffer.byteLength(text) > limits.conversationBytes)
       throw limit(`the conversation is larger than ${limits.conversationBytes / 2 ** 20} MiB; begin another`);
-    const rows = await this.#index();
-    await wrap(writeWhole(this.#folder, this.#path(conversation.id), text));
-    const { id, title, createdAt, updatedAt, messages } = conversation;
-    const before = rows.get(id);
-    rows.set(id, { id, title, createdAt, updatedAt, messages: messages.length });
-    this.#keep(conversation);
-    if (before?.title !== title || before.updatedAt !== updatedAt) this.#onListed();
+    await this.#files.write(id, text);
+    this.#keep({ conversation, stamp: await this.#files.stamp(id) });
   }
 
-  /** Ids are checked before: none can name another folder. */
-  #path(id: string): string {
-    return join(this.#folder, `${id}${suffix}`);
+  /** What runs, and not here, is interrupted as far as anybody here can tell. */
+  #shown(conversation: Conversation): Conversation {
+    const foreign = (message: Message) => message.state === "running" && !this.#ours.has(message.id);
+    if (!conversation.messages.some(foreign)) return conversation;
+    const messages = conversation.messages.map((message) => {
+      if (!foreign(message)) return message;
+      const shown = settled(message);
+      rawOf.set(shown, message);
+      return shown;
+    });
+    return { ...conversation, messages };
   }
 
   #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
@@ -214,56 +285,17 @@ export class ConversationStore {
     });
     return turn;
   }
-
-  #index(): Promise<Map<string, Row>> {
-    this.#rows ??= scan(this.#folder).catch((error) => {
-      this.#rows = undefined;
-      throw error;
-    });
-    return this.#rows;
-  }
 }
 
-/** A file whose beginning makes no sense is left alone and not listed. */
-async function scan(folder: string): Promise<Map<string, Row>> {
-  const rows = new Map<string, Row>();
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return rows;
-    throw ioError(error);
-  }
-  const buffer = Buffer.alloc(headerBytes);
-  for (const name of names.sort().reverse()) {
-    const id = name.slice(0, -suffix.length);
-    if (!name.endsWith(suffix) || !idPattern.test(id) || rows.size >= limits.conversations) continue;
-    try {
-      const file = await open(join(folder, name), "r");
-      const { bytesRead } = await file.read(buffer, 0, headerBytes, 0).finally(() => file.close());
-      const row = decodeHeader(buffer.toString("utf8", 0, bytesRead).split("\n", 1)[0]!);
-      if (row.id === id) rows.set(id, row);
-    } catch {}
-  }
-  return rows;
-}
+/** Of a message that is shown as interrupted, the one in the file. */
+const rawOf = new WeakMap<Message, Message>();
 
-async function writeWhole(folder: string, path: string, text: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const beside = `${path}.${randomBytes(6).toString("hex")}`;
-  try {
-    const file = await open(beside, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(beside, path);
-  } catch (error) {
-    await rm(beside, { force: true });
-    throw error;
-  }
+const runningOf = ({ messages }: Conversation): Message[] => messages.filter(({ state }) => state === "running");
+
+/** Those of the same name give way. */
+function replaced(messages: readonly Message[], by: readonly Message[]): Message[] {
+  const found = new Map(by.map((message) => [message.id, message]));
+  return messages.map((message) => found.get(message.id) ?? message);
 }
 
 /** What was running when it was stored runs no more. */
@@ -284,14 +316,6 @@ function limit(what: string): HundredweightError {
   return new HundredweightError("CONVERSATION_LIMIT", what);
 }
 
-function ioError(error: unknown): HundredweightError {
-  return new HundredweightError("FILE_IO", `conversations: ${(error as Error).message}`, {}, { cause: error });
-}
-
-async function wrap<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw ioError(error);
-  }
+function unknown(): HundredweightError {
+  return new HundredweightError("CONVERSATION_UNKNOWN", "there is no such conversation");
 }

@@ -24,7 +24,9 @@ export function mountUi(app: Hono, context: ServerContext): void {
   const changed = () => {
     for (const listener of listeners) listener();
   };
-  const store = new ConversationStore(join(context.config.dataFolder ?? defaultDataFolder(), "conversations"), changed);
+  const folder = join(context.config.dataFolder ?? defaultDataFolder(), "conversations");
+  const store = new ConversationStore(folder, { onListed: changed, log: context.log });
+  context.lastly.add(() => store.end());
   const answers = new Answers(store, new ModelAnswerMaker(context), changed);
   mountConversations(ui, store, answers, context);
   mountMachine(ui, context, new Machine(context), (listener) => {
