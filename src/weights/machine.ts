@@ -1,5 +1,6 @@
 /** What a plan has to know of the machine. Rates are measured by the probe; these are careful guesses until it has run. */
 import { defaultThreads } from "../native/threads.js";
+import type { DiskTable } from "./disk-rates.js";
 import { type Ceiling, memoryLimit } from "./memory-limit.js";
 
 export interface MachineProfile {
@@ -14,8 +15,8 @@ export interface MachineProfile {
   /** What has been read before; a cache below a virtual machine can make the first time several times slower. */
   readonly diskReadBytesPerSecond: number;
   readonly diskFirstTouchBytesPerSecond: number;
-  /** Reads of this size are the fastest; absent: not measured. */
-  readonly diskRequestBytes?: number;
+  /** How the rate depends on size and number of reads; absent: not measured. */
+  readonly diskTable?: DiskTable;
   /** Two per multiply-add, products of many rows. */
   readonly gemmOpsPerSecond: number;
   readonly threads: number;

@@ -1,9 +1,11 @@
 /** How long a pass will take: max(what is read from disk / D, C), and for experts what cannot be read ahead. */
 import { pagePositions } from "../ops/ops.js";
+import { diskRate, usualDepth } from "./disk-rates.js";
 import type { MachineProfile } from "./machine.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanModel } from "./plan-model.js";
-import { type Ring, ringEfficiency } from "./plan-tiles.js";
+import { pipelineSeconds } from "./plan-pipeline.js";
+import type { Ring } from "./plan-tiles.js";
 
 export interface Prediction {
   /** Weight bytes a pass of one row uses. */
@@ -26,6 +28,8 @@ export interface PredictionInput {
   readonly machine: MachineProfile;
   readonly ring: Ring;
   readonly trunkStreamedBytes: number;
+  /** Slices of each matrix of the trunk that are in memory; absent: only what no ring could hide counts. */
+  readonly pinned?: Int32Array;
   readonly slotClasses: readonly SlotClass[];
   /** All experts are pinned. */
   readonly expertsResident: boolean;
@@ -63,28 +67,55 @@ export function predict(input: PredictionInput): Prediction {
   const passBytes = trunkBytes + chosenBytes + (model.embedding?.slices.bytes ?? 0);
   const missed = missedBytes(input);
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
+  const { layers } = model.description.config;
   const kvRead = (Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken) / memory;
   const streamed = trunkStreamedBytes + missed.oneRow;
+  const arriving = 1 / machine.memoryReadBytesPerSecond; // a byte that arrives is written to memory first
   const computeSeconds =
     trunkBytes / memory +
     chosenBytes / (expertShare * machine.memoryReadBytesPerSecond) +
     kvRead +
-    model.description.config.layers * layerSeconds +
-    streamed / machine.memoryReadBytesPerSecond; // what arrives is written to memory first
-  const efficiency = ringEfficiency(ring);
+    layers * layerSeconds +
+    streamed * arriving;
   // Misses are known only after the router. Those of the next layer can be guessed, those of the next token cannot.
   const head = model.trunk.reduce((sum, m) => sum + (m.role === "head" ? m.bytes : 0), 0);
   const idle = missed.oneRow === 0 ? 0 : head / memory + expertLayers.length * expertLayerSeconds;
-  const seconds = (rate: number) => Math.max(streamed / (rate * efficiency) + idle, computeSeconds);
+  const trunkRate = diskRate(machine, Math.max(1, ring.slotBytes), Math.max(1, ring.depth));
+  const readSeconds = trunkStreamedBytes / trunkRate + missed.oneRow / expertRate(input, usualDepth) + idle;
+  const followed =
+    trunkStreamedBytes === 0 || input.pinned === undefined
+      ? 0
+      : pipelineSeconds({
+          trunk: model.trunk,
+          pinned: input.pinned,
+          ring,
+          disk: machine,
+          pinnedByteSeconds: 1 / memory,
+          streamedByteSeconds: 1 / memory + arriving,
+          layerSeconds: kvRead / layers + layerSeconds,
+        });
+  const secondsPerToken = Math.max(readSeconds, computeSeconds, followed);
+  const slower = machine.diskReadBytesPerSecond / machine.diskFirstTouchBytesPerSecond;
   return {
     passBytes,
     streamedBytesPerPass: streamed,
     expertHitRate: chosenBytes === 0 ? 1 : 1 - missed.oneRow / chosenBytes,
     computeSeconds,
-    secondsPerToken: seconds(machine.diskReadBytesPerSecond),
-    firstPassSeconds: seconds(machine.diskFirstTouchBytesPerSecond),
-    ...prefill(input, passBytes, machine.diskReadBytesPerSecond * efficiency),
+    secondsPerToken,
+    firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
+    ...prefill(input, passBytes, trunkRate),
   };
+}
+
+/** Matrices of experts are read whole. */
+function expertRate({ model, machine }: PredictionInput, depth: number): number {
+  return diskRate(machine, Math.max(1, expertMatrixBytes(model)), depth);
+}
+
+/** A matrix of an expert, on average. */
+function expertMatrixBytes({ expertLayers }: PlanModel): number {
+  const matrices = expertLayers[0]?.matrices ?? [];
+  return matrices.reduce((sum, m) => sum + m.bytes / m.experts, 0) / Math.max(1, matrices.length);
 }
 
 /** Expert bytes read from disk: by a pass of one row, and by one that chooses every expert. */
@@ -100,8 +131,11 @@ function missedBytes({ model, slotClasses, expertsResident }: PredictionInput): 
   return { oneRow, all };
 }
 
-function prefill(input: PredictionInput, passBytes: number, D: number) {
-  const { model, machine, maxRows, sequences, trunkStreamedBytes } = input;
+function prefill(input: PredictionInput, passBytes: number, trunkRate: number) {
+  const { model, machine, ring, maxRows, sequences, trunkStreamedBytes } = input;
+  // Misses of many rows pass through the ring's memory: as many at once as it holds beside the one that is used.
+  const staged = Math.floor(ring.bytes / Math.max(1, expertMatrixBytes(model))) - 1;
+  const missRate = expertRate(input, Math.max(1, Math.min(usualDepth, staged)));
   const parameters = activeParameters(model);
   const missing = missedBytes(input).all;
   const chosenShare = model.expertLayers.length === 0 ? 0 : model.topK / model.expertLayers[0]!.experts;
@@ -110,7 +144,7 @@ function prefill(input: PredictionInput, passBytes: number, D: number) {
     // Few rows are that many matrix-vector products; kernels of many rows unpack weights once, at a cost of some rows.
     const gemm = (2 * parameters * (rows + unpackRows)) / machine.gemmOpsPerSecond;
     const work = Math.min(rows * readSeconds, gemm);
-    const disk = (trunkStreamedBytes + missing * (1 - (1 - chosenShare) ** rows)) / D;
+    const disk = trunkStreamedBytes / trunkRate + (missing * (1 - (1 - chosenShare) ** rows)) / missRate;
     return { work, compute: Math.max(readSeconds, work), disk };
   };
   const secondsOf = (rows: number) => Math.max(timesOf(rows).compute, timesOf(rows).disk);

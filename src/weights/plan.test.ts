@@ -12,7 +12,7 @@ import { leastSlotBytes, makeSlots } from "./plan-experts.js";
 import { planModel } from "./plan-model.js";
 import { waterLevel } from "./plan-place.js";
 import { predict } from "./plan-predict.js";
-import { makeRing, ringEfficiency } from "./plan-tiles.js";
+import { makeRing } from "./plan-tiles.js";
 
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
@@ -104,20 +104,6 @@ function check(description: ModelDescription, plan: Plan): void {
 
 const cost = (p: Plan) => p.prediction.secondsPerToken + 8 / p.prediction.prefillTokensPerSecond;
 
-test("tiles are as large as the disk's fastest reads, where the ring has room for sixteen", () => {
-  const MiB = 2 ** 20;
-  for (const [ring, request, slot] of [
-    [64, undefined, 4],
-    [64, 1, 1],
-    [64, 8, 4],
-    [8, 8, 0.5],
-    [1, 4, 0.25],
-  ] as const) {
-    const made = makeRing(ring * MiB, 1000, request === undefined ? undefined : request * MiB);
-    assert.deepEqual([made.slotBytes, made.bytes], [slot * MiB, ring * MiB]);
-  }
-});
-
 describe("plan", () => {
   for (const [name, description] of Object.entries(models)) {
     const options: PlanOptions = { contextTokens: 2048 };
@@ -193,10 +179,11 @@ describe("plan", () => {
   test("seconds per token are a hinge: max((S - P) / D, C)", () => {
     const planner = new Planner(models.dense, machine, { contextTokens: 2048 });
     for (const share of [0.1, 0.5, 0.9, 0.97, 1]) {
-      const { prediction, ring } = planner.plan(Math.floor(share * planner.residentBudgetBytes(2048)));
-      const D = machine.diskReadBytesPerSecond * ringEfficiency(ring);
+      const { prediction } = planner.plan(Math.floor(share * planner.residentBudgetBytes(2048)));
+      const D = machine.diskReadBytesPerSecond;
       const limit = Math.max(prediction.streamedBytesPerPass / D, prediction.computeSeconds);
-      assert.ok(Math.abs(prediction.secondsPerToken / limit - 1) < 1e-9);
+      assert.ok(prediction.secondsPerToken >= limit * (1 - 1e-9), `${share}: ${prediction.secondsPerToken}, ${limit}`);
+      assert.ok(prediction.secondsPerToken <= 1.15 * limit, `${share}: ${prediction.secondsPerToken} of ${limit}`);
       assert.ok(prediction.firstPassSeconds >= prediction.secondsPerToken);
     }
   });
@@ -271,7 +258,7 @@ describe("plan", () => {
       predict({
         model: planModel(models.dense),
         machine: { ...machine, diskReadBytesPerSecond: diskRate },
-        ring: makeRing(64 * MiB, 20000),
+        ring: makeRing(64 * MiB, 20000, 4 * MiB, machine),
         trunkStreamedBytes: streamed,
         slotClasses: [],
         expertsResident: false,
@@ -290,10 +277,18 @@ describe("plan", () => {
     assert.ok(chunk(20e9, 10e9, 2048, 4) < 32, "others would wait for more than ten seconds");
   });
 
-  test("rings", () => {
-    assert.deepEqual(makeRing(64 * MiB, 20000), { slots: 16, slotBytes: 4 * MiB, bytes: 64 * MiB });
-    assert.deepEqual(makeRing(MiB, 20000), { slots: 4, slotBytes: MiB / 4, bytes: MiB });
-    assert.deepEqual(makeRing(1000, 300000 + 2 * 4096), { slots: 4, slotBytes: 311296, bytes: 4 * 311296 });
+  test("rings: tiles of the wanted size where four of them fit, never less than a slice", () => {
+    for (const [bytes, row, tile, slots, slotBytes] of [
+      [64 * MiB, 20000, 4 * MiB, 16, 4 * MiB],
+      [64 * MiB, 20000, MiB, 64, MiB],
+      [8 * MiB, 20000, 4 * MiB, 4, 2 * MiB],
+      [MiB, 20000, 4 * MiB, 4, MiB / 4],
+      [1000, 300000 + 2 * 4096, MiB, 4, 311296],
+    ] as const) {
+      const ring = makeRing(bytes, row, tile, machine);
+      assert.deepEqual([ring.slots, ring.slotBytes, ring.bytes], [slots, slotBytes, slots * slotBytes]);
+      assert.ok(ring.depth >= 1 && ring.depth < ring.slots);
+    }
   });
 
   test("water level", () => {

@@ -9,10 +9,10 @@ import type { MachineProfile } from "./machine.js";
 import { sizeOf } from "./memory-limit.js";
 import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
-import { type PlanModel, planModel } from "./plan-model.js";
+import { type PlanMatrix, type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
-import { type Prediction, predict } from "./plan-predict.js";
-import { edgeBytes, makeRing, noRing, type Ring, ringSizes, tileProgram } from "./plan-tiles.js";
+import { type Prediction, type PredictionInput, predict } from "./plan-predict.js";
+import { edgeBytes, makeRing, noRing, type Ring, ringSizes, tileProgram, tileSizes } from "./plan-tiles.js";
 import type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
 
 export type { MachineProfile } from "./machine.js";
@@ -28,6 +28,14 @@ const kvShare = 1 / 8;
 const residentKvShare = 1 / 4;
 /** A request to plan for: prompts are several times as long as answers. */
 const promptTokensPerAnswerToken = 8;
+
+/** What a layout is made for. */
+interface Space {
+  readonly budget: number;
+  readonly contextTokens: number;
+  readonly kvTokens: number;
+  readonly maxRows: number;
+}
 
 /** A choice of everything that only changes speed. */
 interface Layout {
@@ -186,70 +194,117 @@ export class Planner {
   #best(budget: number, contextTokens: number, kvTokens: number, any = false): Layout | undefined {
     let best: Layout | undefined;
     const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
-    for (let rows = most; rows >= 1; rows = Math.floor(rows / 2))
-      for (const ringBytes of this.#options.ringBytes === undefined ? ringSizes : [this.#options.ringBytes]) {
-        const layout = this.#layOut(budget, contextTokens, kvTokens, rows, ringBytes);
+    for (let maxRows = most; maxRows >= 1; maxRows = Math.floor(maxRows / 2)) {
+      const space: Space = { budget, contextTokens, kvTokens, maxRows };
+      const resident = this.#resident(space);
+      if (resident !== undefined && (any || best === undefined || resident.cost < best.cost)) best = resident;
+      if (best !== undefined && any) return best;
+      if (resident !== undefined) continue; // without a ring
+      for (const ring of this.#rings()) {
+        const layout = this.#layOut(space, ring, any ? Infinity : (best?.cost ?? Infinity));
         if (layout === undefined) continue;
         if (any) return layout;
-        if (best === undefined || layout.cost < best.cost) best = layout;
-        if (layout.strategy === "resident") break; // without a ring
+        best = layout;
       }
+    }
     return best;
   }
 
-  #layOut(
-    budget: number,
-    contextTokens: number,
-    kvTokens: number,
-    maxRows: number,
-    ringBytes: number,
-  ): Layout | undefined {
-    const { trunk, trunkBytes, expertBytes, expertLayers, topK } = this.model;
-    const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
-    const room = Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);
-    const bytesWith = (pinned: number, expertSlots: number, ring: number): PlanBytes => {
-      const { vectors, kv, activations, tokenizer, runtime } = fixed;
-      return { pinned: vectors + pinned, expertSlots, ring, kv, activations, tokenizer, runtime };
-    };
-    const finish = (strategy: Strategy, pinned: Int32Array, ring: Ring, slotClasses: readonly SlotClass[]) => {
-      const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
-      const slots = slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0);
-      const expertsResident = strategy === "resident";
-      const prediction = predict({
-        model: this.model,
-        machine: this.machine,
-        ring,
-        trunkStreamedBytes: trunkBytes - pinnedBytes,
-        slotClasses,
-        expertsResident,
-        kvBytesPerToken: fixed.kv / kvTokens,
-        contextTokens,
-        maxRows,
-        sequences: this.#options.sequences ?? 1,
-      });
-      const cost = prediction.secondsPerToken + promptTokensPerAnswerToken / prediction.prefillTokensPerSecond;
-      const bytes = bytesWith(pinnedBytes + (expertsResident ? expertBytes : 0), slots, ring.bytes);
-      return { cost, strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction };
-    };
-    const whole = Int32Array.from(trunk, (m) => m.slices.count);
-    if (room >= trunkBytes + expertBytes) return finish("resident", whole, noRing, []);
-
+  /** Every ring worth a look; the small ones matter close to the size of the file, where each MiB is streamed instead. */
+  #rings(): readonly Ring[] {
+    if (this.#ringList !== undefined) return this.#ringList;
+    const { trunk, expertLayers } = this.model;
     const widest = [...trunk, ...expertLayers.flatMap((l) => l.matrices)];
-    const ring = makeRing(
-      ringBytes,
-      widest.reduce((most, m) => Math.max(most, m.slices.bytes + edgeBytes(m)), 0),
-      this.machine.diskRequestBytes,
-    );
-    const afterRing = room - ring.bytes;
-    if (expertLayers.length === 0) {
-      if (afterRing < 0) return undefined;
-      return finish("streamed", placeTrunk(trunk, afterRing), ring, []);
-    }
+    const largestSlice = widest.reduce((most, m) => Math.max(most, m.slices.bytes + edgeBytes(m)), 0);
+    const found = new Map<string, Ring>();
+    for (const bytes of this.#options.ringBytes === undefined ? ringSizes : [this.#options.ringBytes])
+      for (const tileBytes of tileSizes) {
+        const ring = makeRing(bytes, largestSlice, tileBytes, this.machine);
+        found.set(`${ring.slots} ${ring.slotBytes}`, ring);
+      }
+    this.#ringList = [...found.values()];
+    return this.#ringList;
+  }
+  #ringList: readonly Ring[] | undefined;
+
+  #resident(space: Space): Layout | undefined {
+    const { trunk, trunkBytes, expertBytes } = this.model;
+    if (this.#room(space) < trunkBytes + expertBytes) return undefined;
+    return this.#finish(space, { strategy: "resident", pinned: everySlice(trunk), ring: noRing, slotClasses: [] });
+  }
+
+  /** What the fixed part leaves for weights and ring. */
+  #room({ budget, contextTokens, kvTokens, maxRows }: Space): number {
+    const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
+    return Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);
+  }
+
+  /** Undefined when it does not fit, or costs as much as `toBeat`. */
+  #layOut(space: Space, ring: Ring, toBeat: number): Layout | undefined {
+    const { trunk, trunkBytes, expertLayers, topK } = this.model;
+    const afterRing = this.#room(space) - ring.bytes;
     const least = leastSlotBytes(expertLayers, topK);
     if (afterRing < least) return undefined;
-    if (afterRing - least >= trunkBytes)
-      return finish("experts", whole, ring, makeSlots(expertLayers, topK, afterRing - trunkBytes));
-    return finish("experts", placeTrunk(trunk, afterRing - least), ring, makeSlots(expertLayers, topK, least));
+    const strategy = expertLayers.length === 0 ? "streamed" : "experts";
+    const forTrunk = afterRing - least;
+    const whole = expertLayers.length > 0 && forTrunk >= trunkBytes;
+    const slotClasses =
+      expertLayers.length === 0 ? [] : makeSlots(expertLayers, topK, whole ? afterRing - trunkBytes : least);
+    // Most candidates lose by what no ring can hide: placing rows and following the pass is left out for them.
+    const trunkStreamedBytes = whole ? 0 : Math.max(0, trunkBytes - forTrunk);
+    const bound = this.#predict(space, { ring, slotClasses, expertsResident: false, trunkStreamedBytes });
+    if (costOf(bound) >= toBeat) return undefined;
+    const pinned = whole ? everySlice(trunk) : this.#place(forTrunk);
+    const layout = this.#finish(space, { strategy, pinned, ring, slotClasses });
+    return layout.cost < toBeat ? layout : undefined;
+  }
+
+  /** Tiles of several sizes share a placement. */
+  #place(room: number): Int32Array {
+    if (this.#placed?.room !== room) this.#placed = { room, pinned: placeTrunk(this.model.trunk, room) };
+    return this.#placed.pinned;
+  }
+  #placed: { readonly room: number; readonly pinned: Int32Array } | undefined;
+
+  #finish(space: Space, weights: Pick<Layout, "strategy" | "pinned" | "ring" | "slotClasses">): Layout {
+    const { trunk, trunkBytes, expertBytes } = this.model;
+    const { contextTokens, kvTokens, maxRows } = space;
+    const { strategy, pinned, ring, slotClasses } = weights;
+    const { vectors, kv, activations, tokenizer, runtime } = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
+    const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
+    const expertsResident = strategy === "resident";
+    const prediction = this.#predict(space, {
+      ring,
+      slotClasses,
+      expertsResident,
+      trunkStreamedBytes: trunkBytes - pinnedBytes,
+      pinned,
+    });
+    const bytes: PlanBytes = {
+      pinned: vectors + pinnedBytes + (expertsResident ? expertBytes : 0),
+      expertSlots: slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0),
+      ring: ring.bytes,
+      kv,
+      activations,
+      tokenizer,
+      runtime,
+    };
+    return { ...weights, cost: costOf(prediction), bytes, maxRows, contextTokens, kvTokens, prediction };
+  }
+
+  #predict(
+    { contextTokens, kvTokens, maxRows }: Space,
+    weights: Pick<PredictionInput, "ring" | "slotClasses" | "expertsResident" | "trunkStreamedBytes" | "pinned">,
+  ): Prediction {
+    return predict({
+      ...weights,
+      model: this.model,
+      machine: this.machine,
+      kvBytesPerToken: this.#fixed.bytes(contextTokens, kvTokens, maxRows).kv / kvTokens,
+      contextTokens,
+      maxRows,
+      sequences: this.#options.sequences ?? 1,
+    });
   }
 
   #notes({ strategy, pinned, maxRows, bytes, contextTokens }: Layout): string[] {
@@ -271,6 +326,11 @@ export class Planner {
     return notes;
   }
 }
+
+const costOf = ({ secondsPerToken, prefillTokensPerSecond }: Prediction) =>
+  secondsPerToken + promptTokensPerAnswerToken / prefillTokensPerSecond;
+
+const everySlice = (trunk: readonly PlanMatrix[]) => Int32Array.from(trunk, (m) => m.slices.count);
 
 const count = (tokens: number) => tokens.toLocaleString("en-US");
 

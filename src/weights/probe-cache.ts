@@ -25,7 +25,8 @@ export interface ProbeCache {
   readonly disks: Readonly<Record<string, DiskMeasurement & Dated>>;
 }
 
-const version = 1;
+/** 2: disks have a table by size and number of reads. Older files are measured again. */
+const version = 2;
 /** Containers mount new devices all the time: the oldest entries go. */
 const mostEntries = 64;
 
@@ -101,4 +102,18 @@ const isDisk = (e: Record<string, unknown>) =>
   (e.depth as number) >= 1 &&
   (e.depth as number) <= 64 &&
   Number.isInteger(e.requestBytes) &&
-  (e.requestBytes as number) >= 4096;
+  (e.requestBytes as number) >= 4096 &&
+  (e.table === undefined || isTable(e.table));
+const isScale = (value: unknown): value is number[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((v, i) => Number.isInteger(v) && v >= 1 && (i === 0 || v > value[i - 1]));
+const isTable = (value: unknown) =>
+  isObject(value) &&
+  isScale(value.requestBytes) &&
+  isScale(value.depths) &&
+  Array.isArray(value.bytesPerSecond) &&
+  value.bytesPerSecond.length === value.requestBytes.length &&
+  value.bytesPerSecond.every(
+    (row) => Array.isArray(row) && row.length === (value.depths as number[]).length && row.every(isRate),
+  );

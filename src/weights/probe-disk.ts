@@ -1,12 +1,13 @@
 /**
- * How fast a disk is read and how it is read best: direct or buffered, by io_uring or threads, how many reads in flight,
- * how large. What is read for the first time is timed apart from what is read again.
+ * How fast a disk is read and how it is read best: direct or buffered, by io_uring or threads, and at what rate reads of
+ * each size come in, so many in flight. What is read for the first time is timed apart from what is read again.
  */
 import { randomFillSync } from "node:crypto";
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { asHundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { type DiskTable, usualDepth, usualRequestBytes } from "./disk-rates.js";
 
 export interface DiskWay {
   readonly mode: "direct" | "buffered";
@@ -21,6 +22,8 @@ export interface DiskMeasurement extends DiskWay {
   readonly bytesPerSecond: number;
   /** Undefined when there was nothing to read that had not just been written. */
   readonly firstTouchBytesPerSecond: number | undefined;
+  /** By size and number of reads; undefined where the disk is too slow for it in the time there is. */
+  readonly table?: DiskTable | undefined;
 }
 
 /** Bytes per second of reads; `direct` tells whether the file system did them as asked. */
@@ -28,18 +31,30 @@ export type ReadSample = (way: DiskWay, offset: number, bytes: number) => { rate
 
 const MiB = 2 ** 20;
 /** All reads of a probe together. */
-const mostBytes = 2 ** 30;
+const mostBytes = 1.25 * 2 ** 30;
 const regionBytes = 128 * MiB;
 const sampleBytes = 32 * MiB;
 /** The first read is small: it tells how much the next may be on a disk that is slow. */
 const firstBytes = 4 * MiB;
 /** As the ring reads when nothing is known. */
-export const defaultWay: DiskWay = { mode: "direct", engine: "uring", depth: 8, requestBytes: 4 * MiB };
+export const defaultWay: DiskWay = {
+  mode: "direct",
+  engine: "uring",
+  depth: usualDepth,
+  requestBytes: usualRequestBytes,
+};
+/** What tiles and rings are made of; rates in between follow from these. */
+const tableSizes = [MiB / 4, MiB, 4 * MiB];
+const tableDepths = [1, 2, 4, 8, 16, 32];
+/** More in flight than this is no ring's size; such a cell gets the rate of the one before it. */
+const mostInFlight = 32 * MiB;
+/** Another way has to be this much faster than the usual one: virtual disks are noisy. */
+const worthwhile = 1.1;
 
 /**
- * Reads at most 1 GiB in about `seconds`. The first region decides about the first touch; candidates are then compared
- * on it in two rounds, and one replaces the default only when its slower round is a tenth above the other's faster one:
- * virtual disks are noisy, and a way chosen by chance would be kept for weeks.
+ * Reads at most 1.25 GiB in about `seconds`. The first region decides about the first touch; modes and engines are then
+ * compared on it in two rounds, and one replaces the default only when its slower round is a tenth above the other's
+ * faster one: virtual disks are noisy, and a way chosen by chance would be kept for weeks. Then come sizes and depths.
  * @param fileBytes at least one page
  * @param fresh the file may hold what has not been read yet
  */
@@ -97,7 +112,7 @@ export function measureDisk(
         if (!affordable(piece + Math.min(region, 2 * piece), deadline)) return incumbent;
         rates.push(again(way));
       }
-    const toBeat = 1.1 * Math.max(...rounds[0]!.rates);
+    const toBeat = worthwhile * Math.max(...rounds[0]!.rates);
     let [best, bestRate] = [incumbent, toBeat];
     for (const { way, rates } of rounds.slice(1)) {
       const slower = Math.min(...rates);
@@ -111,23 +126,63 @@ export function measureDisk(
     (["uring", "threads"] as const).map((engine) => ({ ...defaultWay, mode, engine })),
   );
   let way = contest(all[0]!, all.slice(1));
-  // Short requests, so that a sample has many of them.
-  const short = { ...way, requestBytes: MiB };
-  const { depth } = contest(
-    short,
-    [4, 16].map((d) => ({ ...short, depth: d })),
-  );
-  way = contest(
-    { ...way, depth },
-    [1, 8].map((n) => ({ ...way, depth, requestBytes: n * MiB })),
-  );
+  const table = measureTable((requestBytes, depth) => {
+    const least = Math.max(2 * requestBytes * depth, sampleBytes / 4);
+    const bytes = Math.min(least, sampleBytes, region);
+    // The last measurement, of the winner, needs its share.
+    if (!affordable(bytes + Math.min(region, 2 * piece), deadline)) return undefined;
+    const offset = at + bytes <= region ? at : 0;
+    at = offset + bytes;
+    return { bytes, rate: read({ ...way, requestBytes, depth }, offset, bytes).rate };
+  });
+  if (table !== undefined) way = { ...way, ...fastestCell(table) };
 
   let [bytes, time] = [0, 0];
   do {
     bytes += piece;
     time += piece / again(way);
   } while (bytes < 4 * sampleBytes && affordable(piece, deadline));
-  return { ...way, bytesPerSecond: bytes / time, firstTouchBytesPerSecond: firstTouch };
+  return { ...way, bytesPerSecond: bytes / time, firstTouchBytesPerSecond: firstTouch, table };
+}
+
+/** Each cell twice, far apart in time; undefined when there is no time for all of them once. */
+function measureTable(
+  sample: (requestBytes: number, depth: number) => { bytes: number; rate: number } | undefined,
+): DiskTable | undefined {
+  const sums = tableSizes.map(() => tableDepths.map(() => ({ bytes: 0, seconds: 0 })));
+  let complete = false;
+  rounds: for (let round = 0; round < 2; round++) {
+    for (const [i, requestBytes] of tableSizes.entries())
+      for (const [j, depth] of tableDepths.entries()) {
+        if (requestBytes * depth > mostInFlight) continue;
+        const found = sample(requestBytes, depth);
+        if (found === undefined) break rounds;
+        const sum = sums[i]![j]!;
+        sum.bytes += found.bytes;
+        sum.seconds += found.bytes / found.rate;
+      }
+    complete = true;
+  }
+  if (!complete) return undefined;
+  const bytesPerSecond = sums.map((row) => {
+    let rate = 0;
+    return row.map(({ bytes, seconds }) => {
+      if (seconds > 0) rate = bytes / seconds;
+      return rate;
+    });
+  });
+  return { requestBytes: tableSizes, depths: tableDepths, bytesPerSecond };
+}
+
+/** The usual size and depth unless another is faster by more than noise. */
+function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): Pick<DiskWay, "requestBytes" | "depth"> {
+  const cells = requestBytes.flatMap((size, i) =>
+    depths.map((depth, j) => ({ size, depth, rate: bytesPerSecond[i]![j]! })),
+  );
+  const usual = cells.find(({ size, depth }) => size === usualRequestBytes && depth === usualDepth)!;
+  const best = cells.reduce((a, b) => (b.rate > a.rate ? b : a));
+  const { size, depth } = best.rate > worthwhile * usual.rate ? best : usual;
+  return { requestBytes: size, depth };
 }
 
 /** @throws FILE_IO and others of the addon */

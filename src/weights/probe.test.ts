@@ -34,24 +34,38 @@ function fakeDisk(rateOf: (way: DiskWay, call: number) => number, refusesDirect 
   return { sample, reads, total, now: () => clock };
 }
 
-test("the fastest way is found, its rate is what it does, the first touch is apart; at most 1 GiB is read", () => {
+/** Like many virtual disks: small reads want company, large ones do not. */
+const latency = ({ requestBytes, depth }: DiskWay) => Math.min(1, (requestBytes * depth) / (4 * MiB));
+
+test("the fastest way and the rate of each size and depth are found, the first touch is apart; little is read", () => {
   const disk = fakeDisk((way, call) => {
     // The region is touched in four steps.
     if (call < 4) return 0.5e9;
-    return (
-      1e9 *
-      (way.engine === "threads" ? 1.5 : 1) *
-      (way.depth === 16 ? 1.3 : 1) *
-      (way.requestBytes === 8 * MiB ? 1.2 : 1)
-    );
+    return 1e9 * (way.engine === "threads" ? 1.5 : 1) * latency(way) * (way.depth === 16 ? 1.3 : 1);
   });
   const found = measureDisk(disk.sample, 2 ** 33, true, 60, () => 0.5, disk.now);
-  assert.deepEqual([found.mode, found.engine, found.depth, found.requestBytes], ["direct", "threads", 16, 8 * MiB]);
-  assert.ok(Math.abs(found.bytesPerSecond / (1.5 * 1.3 * 1.2 * 1e9) - 1) < 1e-9);
+  assert.deepEqual([found.mode, found.engine, found.depth, found.requestBytes], ["direct", "threads", 16, MiB / 4]);
+  assert.ok(Math.abs(found.bytesPerSecond / (1.5 * 1.3 * 1e9) - 1) < 1e-9);
   assert.ok(Math.abs(found.firstTouchBytesPerSecond! / 0.5e9 - 1) < 1e-9);
-  assert.ok(disk.total() <= 2 ** 30, `${disk.total()} bytes`);
+  const table = found.table!;
+  for (const [i, requestBytes] of table.requestBytes.entries())
+    for (const [j, depth] of table.depths.entries()) {
+      // More in flight than any ring holds is not tried: such cells get the rate of the one before.
+      const tried = Math.min(depth, (32 * MiB) / requestBytes);
+      const rate = 1.5e9 * Math.min(1, (requestBytes * tried) / (4 * MiB)) * (tried === 16 ? 1.3 : 1);
+      assert.ok(Math.abs(table.bytesPerSecond[i]![j]! / rate - 1) < 1e-9, `${requestBytes} x ${depth}`);
+    }
+  assert.ok(disk.total() <= 1.25 * 2 ** 30, `${disk.total()} bytes`);
   for (const { offset, bytes } of disk.reads)
     assert.ok(offset >= 2 ** 32 - 64 * MiB && offset + bytes <= 2 ** 32 + 64 * MiB);
+});
+
+test("a plan knows the table, and one that is remembered is the same", () => {
+  const { addon } = fakeAddon();
+  const { profile, disk } = probeMachine({ path: folder, seconds: 2, addon });
+  assert.ok(disk?.table !== undefined);
+  assert.deepEqual(profile.diskTable, disk.table);
+  assert.deepEqual(knownMachine({ path: folder }).profile.diskTable, disk.table);
 });
 
 test("a lucky round does not change the way, and equal ones keep the default", () => {
@@ -98,7 +112,13 @@ const cpu = {
   gemmOpsPerSecond: 1e11,
   measuredAt: "2026-01-02T03:04:05Z",
 };
-const disk = { ...defaultWay, bytesPerSecond: 2e9, firstTouchBytesPerSecond: 1e9, measuredAt: "2026-01-02T03:04:05Z" };
+const disk = {
+  ...defaultWay,
+  bytesPerSecond: 2e9,
+  firstTouchBytesPerSecond: 1e9,
+  table: { requestBytes: [MiB], depths: [1, 8], bytesPerSecond: [[1e9, 2e9]] },
+  measuredAt: "2026-01-02T03:04:05Z",
+};
 
 test("the cache keeps what it is given, merges, and leaves out what makes no sense", () => {
   const path = cachePath();
@@ -114,11 +134,15 @@ test("the cache keeps what it is given, merges, and leaves out what makes no sen
     { ...disk, engine: "tape" },
     { ...disk, bytesPerSecond: "fast" },
     { ...disk, measuredAt: 7 },
+    { ...disk, table: 7 },
+    { ...disk, table: { ...disk.table, depths: [2, 1] } },
+    { ...disk, table: { ...disk.table, bytesPerSecond: [[1e9]] } },
+    { ...disk, table: { ...disk.table, bytesPerSecond: [[1e9, -1]] } },
     null,
     [],
   ];
   const disks = Object.fromEntries([["good", disk], ...broken.map((entry, i) => [`${i}`, entry] as const)]);
-  writeFileSync(path, JSON.stringify({ version: 1, cpus: [], disks }));
+  writeFileSync(path, JSON.stringify({ version: 2, cpus: [], disks }));
   assert.deepEqual(readCache(path), { cpus: {}, disks: { good: disk } });
 });
 
@@ -133,7 +157,9 @@ test("a damaged cache, or one of another version, is none; one that cannot be wr
     "null",
     "[]",
     "7",
-    whole.replace('"version": 1', '"version": 2'),
+    whole.replace('"version": 2', '"version": 3'),
+    // Without a table of sizes and depths: measured again.
+    whole.replace('"version": 2', '"version": 1'),
   ]) {
     writeFileSync(path, text);
     assert.deepEqual(readCache(path), { cpus: {}, disks: {} }, text);

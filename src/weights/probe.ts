@@ -137,7 +137,7 @@ function machineWith(
     }),
     ...(disk !== undefined && {
       diskReadBytesPerSecond: disk.bytesPerSecond,
-      diskRequestBytes: disk.requestBytes,
+      ...(disk.table !== undefined && { diskTable: disk.table }),
     }),
     ...(disk?.firstTouchBytesPerSecond !== undefined && {
       diskFirstTouchBytesPerSecond: disk.firstTouchBytesPerSecond,

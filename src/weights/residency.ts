@@ -72,7 +72,9 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {
     io,
-    ...(way !== undefined && way.mode === io && { engine: way.engine, depth: Math.max(leastDepth, way.depth) }),
+    ...(way !== undefined && way.mode === io && { engine: way.engine }),
+    // Small tiles: more of them.
+    depth: Math.max(leastDepth, tiles.length > 0 ? ring.depth : (way?.depth ?? 0)),
     pinned,
     packed: true,
     tiles,

@@ -26,7 +26,7 @@ const path = join(folder, "model.gguf");
 
 const page = 4096;
 const slotBytes = 6 * page;
-const ring = { slots: 5, slotBytes, bytes: 5 * slotBytes };
+const ring = { slots: 5, slotBytes, bytes: 5 * slotBytes, depth: 2 };
 const passes = 6;
 
 /** What a tile takes from the disk: whole pages around the piece of each plane. */
