@@ -1,19 +1,24 @@
 /**
  * Seconds per token against the memory budget: is it the hinge max((S - P) / D, C), or is there a cliff?
  *
- *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 10GiB,6GiB] [-n 8] [--ctx 512]
- *                               [--svg FILE] [--json FILE] [--llama] [--margin 1GiB]
+ *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 115%,103%,10GiB] [-n 8] [--ctx 512]
+ *                               [--append FILE] [--summary] [--json FILE] [--svg FILE] [--llama] [--margin 1GiB]
  *
- * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets. Each point runs
- * `hundredweight run` in a memory cgroup of its own (budget + margin; said aloud where none can be made) and takes the median pass
- * after the first. D is measured on the very extents the point streams, before and after it, by the same reader; the first reading
- * of a run is thrown away (a cache below a virtual machine answers faster the second time). C is the pass's time without waiting.
+ * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets, sizes or percent of
+ * the file. Each point is one process of `hundredweight run`, from a cold page cache, in a memory cgroup of its own (budget +
+ * margin; said aloud where none can be made); its time is the median pass after the first. D is measured on the very extents the
+ * point streams, before and after it, by the same reader; the first reading of a run is thrown away (a cache below a virtual
+ * machine answers faster the second time). C is the pass's time without waiting. Beside it stands what a plan with the
+ * remembered rates says. --append adds the points to those of earlier processes, so that a machine can be asked in slices;
+ * --summary measures nothing and says what they come to. Exit code 1: a point above 1.25 times its limit, a plan off by more
+ * than a quarter, or ids that differ (the medians over the processes of each point).
  * Expert models: the limit uses the bytes the ledger says were read, so it is the limit at the measured hit rate.
  * --llama runs llama.cpp (mmap) in the same cgroups; its repacking cannot be switched off here: see its system line.
  */
 import { execFile } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { statSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { parseBytes } from "../src/cli/options.js";
 import type { LedgerEntry } from "../src/engine/protocol.js";
@@ -21,15 +26,17 @@ import { type Extent, openCheckpoint, sliceExtents } from "../src/formats/index.
 import { describeModel } from "../src/models/index.js";
 import { requireAddon } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
-import { Planner } from "../src/weights/plan.js";
+import { type Plan, Planner } from "../src/weights/plan.js";
 import type { PlanMatrix } from "../src/weights/plan-model.js";
 import { knownMachine } from "../src/weights/probe.js";
 import { memoryGroup } from "./support/cgroup.js";
+import { dropFromCache } from "./support/cold.js";
 import { medianDecodePass } from "./support/decode-passes.js";
+import { type HingePoint, readPoints, summarize } from "./support/hinge.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 import { chart } from "./support/svg.js";
 
-const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--memory 10GiB] [-n 8]", {
+const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--memory 103%,10GiB] [-n 8]", {
   weights: { type: "string" },
   memory: { type: "string" },
   tokens: { type: "string", short: "n", default: "8" },
@@ -37,6 +44,8 @@ const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--
   margin: { type: "string", default: "1GiB" },
   svg: { type: "string" },
   json: { type: "string" },
+  append: { type: "string" },
+  summary: { type: "boolean", default: false },
   llama: { type: "boolean", default: false },
 });
 const run = promisify(execFile);
@@ -46,6 +55,7 @@ const description = describeModel(await openCheckpoint(path));
 const machine = knownMachine({ path }).profile;
 const model = new Planner(description, machine).model;
 const weightBytes = model.trunkBytes + model.expertBytes;
+const fileBytes = statSync(path).size;
 
 interface Budget {
   readonly label: string;
@@ -53,29 +63,33 @@ interface Budget {
   readonly options: { readonly weightsMemoryBytes?: number; readonly budgetBytes?: number };
   readonly bytes: number;
 }
+const percentOfFile = (text: string): number | undefined =>
+  text.endsWith("%") ? Math.floor((fileBytes * Number(text.slice(0, -1))) / 100) : undefined;
 const budgets: Budget[] = [
   ...commaList(values.weights ?? (values.memory === undefined ? "110,100,95,90,75,50,25" : "")).map((p): Budget => {
     const bytes = Math.floor((weightBytes * Number(p)) / 100);
     return {
       label: `${p} %`,
-      flags: ["--weights-memory", String(bytes)],
+      flags: ["--weights-memory", `${bytes}B`],
       options: { weightsMemoryBytes: bytes },
       bytes,
     };
   }),
   ...commaList(values.memory).map((text): Budget => {
-    const bytes = parseBytes(text, "--memory");
-    return { label: text, flags: ["--memory", String(bytes)], options: { budgetBytes: bytes }, bytes };
+    const bytes = percentOfFile(text) ?? parseBytes(text, "--memory");
+    return { label: text, flags: ["--memory", `${bytes}B`], options: { budgetBytes: bytes }, bytes };
   }),
 ];
 
 const beginning = (extent: Extent): Extent => ({ ...extent, bytes: Math.min(extent.bytes, 64 * 2 ** 20) });
 
-/** GB/s of the extents a point streams, by the reader that streams them; at most 4 GiB of them, evenly chosen. */
-function diskRate(budget: Budget): number | undefined {
-  const plan = new Planner(description, machine, { contextTokens, ...budget.options }).tryPlan(
+const planFor = (budget: Budget): Plan | undefined =>
+  new Planner(description, machine, { contextTokens, ...budget.options }).tryPlan(
     budget.options.budgetBytes ?? machine.availableBytes,
   );
+
+/** GB/s of the extents a point streams, by the reader that streams them; at most 2 GiB of them, evenly chosen. */
+function diskRate(plan: Plan | undefined): number | undefined {
   const experts = plan?.slotClasses.length ? model.expertLayers.flatMap((layer) => layer.matrices) : [];
   const all =
     plan === undefined
@@ -86,7 +100,7 @@ function diskRate(budget: Budget): number | undefined {
         ];
   const total = all.reduce((sum, extent) => sum + extent.bytes, 0);
   if (total === 0) return undefined;
-  const keep = Math.min(1, (4 * 2 ** 30) / total);
+  const keep = Math.min(1, (2 * 2 ** 30) / total);
   const file = all[0]?.file as string;
   const chosen = all.filter((extent, i) => extent.file === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
   const out = new Float64Array(3);
@@ -107,12 +121,13 @@ interface Run {
   ledger: LedgerEntry[];
   memory: Record<string, number>;
 }
-const points: Record<string, unknown>[] = [];
-let tokens = "";
-let same = true;
-for (const budget of budgets) {
-  diskRate(budget);
-  const before = diskRate(budget);
+const points: (HingePoint & Record<string, unknown>)[] = [];
+const earlier = readPoints(values.append);
+for (const budget of values.summary ? [] : budgets) {
+  const plan = planFor(budget);
+  diskRate(plan);
+  const before = diskRate(plan);
+  const cache = dropFromCache(path);
   const group = memoryGroup(
     `ours-${points.length}`,
     budget.options.budgetBytes === undefined
@@ -144,16 +159,20 @@ for (const budget of budgets) {
   const peak = group?.peakBytes();
   const hits = group?.hits();
   group?.close();
-  const after = diskRate(budget);
+  const after = diskRate(plan);
   const answer = JSON.parse(stdout) as Run;
   const { seconds, computeSeconds: compute, diskBytes: disk, hitRate } = medianDecodePass(answer.ledger, 1);
   const D = before === undefined || after === undefined ? undefined : (before + after) / 2;
   const limit = Math.max(D === undefined ? 0 : disk / D, compute);
-  tokens ||= answer.tokens.join();
-  same &&= tokens === answer.tokens.join();
   points.push({
+    model: basename(path, ".gguf"),
     budget: budget.label,
     budgetBytes: budget.bytes,
+    plannedSeconds: plan?.prediction.secondsPerToken,
+    ringBytes: answer.memory.ringBytes ?? 0,
+    tokens: answer.tokens.join(),
+    cache,
+    loadAverage: loadavg()[0],
     secondsPerToken: seconds,
     limit,
     ratio: seconds / limit,
@@ -166,15 +185,17 @@ for (const budget of budgets) {
     unaccountedBytes: answer.memory.unaccountedBytes,
     peakRssBytes: answer.memory.peakRssBytes,
   });
+  saveJson(values.append, { points: [...earlier, ...points] });
   const gib = (bytes: number | undefined): string =>
     bytes === undefined ? "-" : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   console.log(
-    `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} (${(seconds / limit).toFixed(2)}x): ` +
+    `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} (${(seconds / limit).toFixed(2)}x), planned ${plan?.prediction.secondsPerToken.toFixed(3) ?? "-"}: ` +
       `${gib(disk)} at ${D === undefined ? "-" : (D / 1e9).toFixed(2)} GB/s, compute ${compute.toFixed(3)} s` +
       `${hitRate === undefined ? "" : `, hit rate ${(100 * hitRate).toFixed(1)} %`}; peak charge ${gib(peak)}, limit hit ${hits ?? "-"} times`,
   );
 }
-console.log(same ? "token ids: the same at every budget" : "TOKEN IDS DIFFER");
+const { lines, met } = summarize([...earlier, ...points]);
+for (const line of lines) console.log(line);
 
 if (values.llama) {
   for (const [i, budget] of budgets.entries()) {
@@ -232,4 +253,4 @@ if (values.svg !== undefined) {
     ]),
   );
 }
-if (!same) process.exitCode = 1;
+if (!met) process.exitCode = 1;
