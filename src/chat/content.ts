@@ -20,7 +20,45 @@ export function fitContent(
   source: string,
   render: (messages: readonly ChatMessage[]) => string,
 ): readonly ChatMessage[] {
-  if (messages.every((m) => m.content === undefined || m.content === null)) return messages;
+  return fitForms(fillAbsent(messages, render), source, render);
+}
+
+/**
+ * Beside tool calls a message says nothing: `null`, or no content at all. Templates that tell that from the empty text have it; for
+ * others, which join it to a text, fail on it or print "None", it is the empty text.
+ */
+function fillAbsent(
+  messages: readonly ChatMessage[],
+  render: (messages: readonly ChatMessage[]) => string,
+): readonly ChatMessage[] {
+  if (messages.every(hasContent)) return messages;
+  const filled = messages.map((m) => (hasContent(m) ? m : { ...m, content: "" }));
+  const rendered = (given: readonly ChatMessage[]): string | undefined => {
+    try {
+      return render(given);
+    } catch {
+      return undefined;
+    }
+  };
+  const asGiven = rendered(messages.map((m) => (hasContent(m) ? m : { ...m, content: null })));
+  if (asGiven === undefined) return filled;
+  const empty = rendered(filled);
+  const printed = (text: string): number => text.match(/\b(None|null|undefined)\b/g)?.length ?? 0;
+  return empty !== undefined && (asGiven === empty || printed(asGiven) > printed(empty))
+    ? filled
+    : messages.map((m) => (hasContent(m) ? m : { ...m, content: null }));
+}
+
+function hasContent({ content }: ChatMessage): boolean {
+  return content !== undefined && content !== null;
+}
+
+function fitForms(
+  messages: readonly ChatMessage[],
+  source: string,
+  render: (messages: readonly ChatMessage[]) => string,
+): readonly ChatMessage[] {
+  if (!messages.some(hasContent)) return messages;
   let accepts = known.get(source);
   if (accepts === undefined) {
     if (known.size >= 8) known.clear();

@@ -159,3 +159,36 @@ test("templates of a file, by name", () => {
   assert.throws(() => chatTemplate(metadata, "rag"), { code: "TEMPLATE_MISSING", message: /'rag'.*tool_use/ });
   assert.throws(() => chatTemplate(new TypedMetadata(new Map())), { code: "TEMPLATE_MISSING", message: /--raw/ });
 });
+
+test("what a user wrote is marked also where control tokens would be plain words", () => {
+  const { text, segments } = renderChat(turns, user("say EOS, assistant"));
+  assert.equal(text, "<|user|>say EOS, assistant<|end|><|assistant|>");
+  const template = segments.filter((s) => !s.user).map((s) => s.text);
+  assert.ok(template.every((s) => !s.includes("EOS")));
+  assert.equal(template.join("|").split("assistant").length - 1, 1);
+});
+
+test("megabytes of brackets become a few parts", () => {
+  const content = "<a".repeat(2_000_000);
+  const { text, segments } = renderChat(turns, user(content));
+  assert.equal(text.length, content.length + "<|user|><|end|><|assistant|>".length);
+  assert.ok(segments.length < 10, `${segments.length} parts`);
+  assert.equal(segments.find((s) => s.user)?.text.length, content.length);
+});
+
+test("no content beside tool calls is the empty text, unless the template tells them apart", () => {
+  const call = { id: "c1", type: "function", function: { name: "w", arguments: "{}" } };
+  const talk = (content: null | undefined): ChatMessage[] => [
+    { role: "user", content: "weather?" },
+    { role: "assistant", ...(content === null && { content }), tool_calls: [call] },
+    { role: "tool", content: "42", tool_call_id: "c1" },
+  ];
+  const prints = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+  const tells =
+    "{% for m in messages %}{% if m.content is none %}CALL{% else %}{{ m.content }}{% endif %};{% endfor %}";
+  for (const content of [null, undefined]) {
+    assert.match(renderChat(turns, talk(content)).text, /<\|assistant\|><\|end\|><\|tool\|>42<\|end\|>/);
+    assert.equal(renderChat(prints, talk(content)).text, "user: weather?\nassistant: \ntool: 42\n");
+    assert.equal(renderChat(tells, talk(content)).text, "weather?;CALL;42;");
+  }
+});

@@ -60,11 +60,9 @@ export function parseChoice<T extends string>(text: string, option: string, choi
   return found;
 }
 
-/** `1,2,3` -> token ids. */
+/** `1,2,3`, `1 2 3` or `[1, 2, 3]` -> token ids. */
 export function parseIds(text: string, option: string): Int32Array {
-  const parts = text
-    .split(",")
-    .map((p) => p.trim())
-    .filter((p) => p !== "");
+  const list = /^\s*\[(.*)\]\s*$/s.exec(text)?.[1] ?? text;
+  const parts = list.split(/[\s,]+/).filter((p) => p !== "");
   return Int32Array.from(parts, (p) => parseInteger(p, option, 0, 2 ** 31 - 1));
 }

@@ -6,7 +6,7 @@ import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
 import { MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
-import { findToken, type Vocabulary } from "./vocab.js";
+import { findToken, isHidden, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
 
 export class BpeEncoder {
@@ -18,6 +18,8 @@ export class BpeEncoder {
   readonly #merger: Merger;
   /** Number of the text of each single byte, -1 when no token or merge has it. */
   readonly #byteSymbols: Int32Array;
+  /** 1: a token that a person's text never becomes. @shape [size] */
+  readonly #hidden: Uint8Array;
   /** Token emitted for one byte of a text that is no token; -1: nothing, as llama.cpp. */
   readonly #fallback: readonly (readonly number[])[];
   /** Symbols of the piece being merged and where they begin in it. */
@@ -34,6 +36,7 @@ export class BpeEncoder {
       one[0] = byte;
       return vocabulary.pieces.find(one, 0, 1);
     });
+    this.#hidden = vocabulary.attributes.map((bits) => (isHidden(bits) ? 1 : 0));
     this.#fallback = Array.from({ length: 256 }, (_, byte) => fallbackOf(vocabulary, byte));
     this.#merger = {
       rank: (left, right) => {
@@ -69,7 +72,7 @@ export class BpeEncoder {
     const { ignoreMerges, wholeNewlines } = this.#pre.traits;
     if (ignoreMerges || (wholeNewlines && text[from] === 0x0a)) {
       const id = this.#vocabulary.pieces.find(text, from, to);
-      if (id >= 0 && id < this.#vocabulary.size) {
+      if (this.#isUsed(id)) {
         out.push(id);
         return;
       }
@@ -86,11 +89,15 @@ export class BpeEncoder {
     const { next } = this.#list;
     for (let i = 0; i >= 0 && count > 0; i = next[i]!) {
       const symbol = this.#symbols[i]!;
-      if (symbol >= 0 && symbol < this.#vocabulary.size) {
+      if (this.#isUsed(symbol)) {
         out.push(symbol);
         continue;
       }
       const end = next[i]! >= 0 ? this.#starts[next[i]!]! : to;
+      if (symbol >= 0 && symbol < this.#vocabulary.size) {
+        this.#takeApart(text, this.#starts[i]!, end, out);
+        continue;
+      }
       for (let b = this.#starts[i]!; b < end; b++) for (const id of this.#fallback[text[b]!]!) out.push(id);
     }
     this.#list.release();
@@ -98,6 +105,21 @@ export class BpeEncoder {
       this.#symbols = new Int32Array(0);
       this.#starts = new Int32Array(0);
     }
+  }
+
+  /** Control and unused tokens that merges lead to: the longest tokens that are none, from the left. */
+  #takeApart(text: Uint8Array, start: number, end: number, out: IdList): void {
+    for (let at = start; at < end; ) {
+      let to = end;
+      while (to > at && !this.#isUsed(this.#vocabulary.pieces.find(text, at, to))) to--;
+      if (to > at) out.push(this.#vocabulary.pieces.find(text, at, to));
+      else for (const id of this.#fallback[text[to++]!]!) out.push(id);
+      at = to;
+    }
+  }
+
+  #isUsed(id: number): boolean {
+    return id >= 0 && id < this.#vocabulary.size && this.#hidden[id] === 0;
   }
 
   /** First symbols of a piece: bytes, or characters when merges run on UTF-8. @returns how many */
@@ -128,12 +150,12 @@ export class BpeEncoder {
 function fallbackOf(vocabulary: Vocabulary, byte: number): number[] {
   if (vocabulary.form === "utf8") {
     const id = findToken(vocabulary, `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-    return id === undefined ? [] : [id];
+    return id === undefined || isHidden(vocabulary.attributes[id]!) ? [] : [id];
   }
   const mapped = mappedCodePoint(byte);
   if (mapped >= 0x80) return [];
   const id = findToken(vocabulary, String.fromCharCode(mapped));
-  return id === undefined ? [] : [id];
+  return id === undefined || isHidden(vocabulary.attributes[id]!) ? [] : [id];
 }
 
 /** U+0020 -> U+2581 "▁". */

@@ -2,7 +2,7 @@
  * Finds special tokens in raw text before it is tokenized. Longer texts go first, each from left to right in what is
  * still free, as llama.cpp does; but in one pass over the text whatever the number of special tokens (gemma has 6,000).
  */
-import { attributes, invalid, tokenText, type Vocabulary } from "./vocab.js";
+import { attributes, invalid, isGuarded, tokenText, type Vocabulary } from "./vocab.js";
 
 /** Alternately raw text and tokens: `[from, to)` is text, or a token when `id` >= 0. */
 export interface Fragment {
@@ -89,13 +89,12 @@ export class Partitioner {
 
   /** @throws TOKENIZER_INVALID when the special tokens are absurdly long */
   constructor(vocabulary: Vocabulary) {
-    const guardedBits = attributes.control | attributes.unknown;
     const texts: Uint8Array[] = [];
     let total = 0;
     for (let id = 0; id < vocabulary.size; id++) {
       const bits = vocabulary.attributes[id]!;
-      if ((bits & (guardedBits | attributes.user)) === 0) continue;
-      const guarded = (bits & guardedBits) !== 0;
+      const guarded = isGuarded(bits);
+      if (!guarded && (bits & attributes.user) === 0) continue;
       if (!guarded) this.#guardedOnly = false;
       total += vocabulary.pieces.end(id) - vocabulary.pieces.start(id);
       if (total > maxSpecialBytes) throw invalid(`special tokens have more than ${maxSpecialBytes} bytes of text`);

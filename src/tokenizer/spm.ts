@@ -4,7 +4,7 @@ import { escapeSpaces } from "./bpe.js";
 import type { IdList } from "./id-list.js";
 import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
 import { utf8Length } from "./unicode.js";
-import { findToken, readScores, type Vocabulary } from "./vocab.js";
+import { findToken, isGuarded, isHidden, readScores, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
 
 export class SpmEncoder {
@@ -13,6 +13,8 @@ export class SpmEncoder {
   readonly #rank: Int32Array;
   /** Token of each byte: `<0xXX>`, else the one-byte text, else unknown; -1 when there is none of them. */
   readonly #byteTokens: Int32Array;
+  /** What a person's text never becomes. Unused pieces are merged through and then taken apart again. @shape [size] */
+  readonly #hidden: Uint8Array;
   /** No token has "▁" behind another character, so merges never cross the beginning of a word. */
   readonly #wordsApart: boolean;
   readonly #cache = new WordCache();
@@ -29,16 +31,17 @@ export class SpmEncoder {
     this.#byteTokens = Int32Array.from({ length: 256 }, (_, byte) => {
       const single = new Uint8Array([byte]);
       const id = findToken(vocabulary, `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-      if (id !== undefined) return id;
+      if (id !== undefined && !isHidden(vocabulary.attributes[id]!)) return id;
       const raw = vocabulary.pieces.find(single, 0, 1);
-      return raw >= 0 ? raw : (unknown ?? -1);
+      return raw >= 0 && !isHidden(vocabulary.attributes[raw]!) ? raw : (unknown ?? -1);
     });
+    this.#hidden = vocabulary.attributes.map((bits) => (isGuarded(bits) ? guarded : isHidden(bits) ? unused : 0));
     this.#merger = {
       rank: (left, right) => {
         const after = this.#list.next[right]!;
         const end = after >= 0 ? this.#starts[after]! : this.#end;
         const id = this.#vocabulary.pieces.find(this.#text, this.#starts[left]!, end);
-        return id < 0 ? -1 : this.#rank[id]!;
+        return id < 0 || this.#hidden[id] === guarded ? -1 : this.#rank[id]!;
       },
       merge: () => {},
     };
@@ -88,20 +91,43 @@ export class SpmEncoder {
       const start = this.#starts[i]!;
       const end = next[i]! >= 0 ? this.#starts[next[i]!]! : to;
       const id = this.#vocabulary.pieces.find(text, start, end);
-      if (id >= 0) {
-        out.push(id);
-        continue;
-      }
-      for (let b = start; b < end; b++) {
-        const token = this.#byteTokens[text[b]!]!;
-        if (token >= 0) out.push(token);
-      }
+      if (id >= 0 && this.#hidden[id] === 0) out.push(id);
+      else if (id >= 0 && this.#hidden[id] === unused) this.#takeApart(text, start, end, out);
+      else this.#pushBytes(text, start, end, out);
     }
     this.#text = new Uint8Array(0);
     this.#list.release();
     if (this.#starts.length > 2 * mostKept) this.#starts = new Int32Array(0);
   }
+
+  #pushBytes(text: Uint8Array, start: number, end: number, out: IdList): void {
+    for (let b = start; b < end; b++) {
+      const token = this.#byteTokens[text[b]!]!;
+      if (token >= 0) out.push(token);
+    }
+  }
+
+  /** An unused piece: the longest pieces that are in use, from the left; what is none becomes bytes. */
+  #takeApart(text: Uint8Array, start: number, end: number, out: IdList): void {
+    for (let at = start; at < end; ) {
+      let to = end;
+      while (to > at && !this.#isUsed(this.#vocabulary.pieces.find(text, at, to))) to--;
+      if (to > at) out.push(this.#vocabulary.pieces.find(text, at, to));
+      else {
+        to = Math.min(end, at + utf8Length(text[at]!));
+        this.#pushBytes(text, at, to, out);
+      }
+      at = to;
+    }
+  }
+
+  #isUsed(id: number): boolean {
+    return id >= 0 && this.#hidden[id] === 0;
+  }
 }
+
+const guarded = 2;
+const unused = 1;
 
 function rankByScore(scores: Float32Array): Int32Array {
   const distinct = Float32Array.from(new Set(scores)).sort().reverse();

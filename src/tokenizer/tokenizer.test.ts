@@ -212,3 +212,33 @@ test("lone surrogates become U+FFFD", () => {
   const t = make(bpe, "gpt-2");
   assert.equal(t.decode(t.encode("a\ud800b")), "a\ufffdb");
 });
+
+test("a person's text becomes no control, unknown or unused token, however its vocabulary is made", () => {
+  // Words that the golden vocabularies reach by merges, declared to be something else.
+  for (const [vocabulary, pre] of [
+    [spm, undefined],
+    [bpe, "gpt-2"],
+    [bpe, "llama-bpe"], // looks whole pieces up
+  ] as const) {
+    const plain = make(vocabulary, pre);
+    const words = ["the", " the", "a", "and", " of", "e", "in"];
+    const ids = [...new Set(words.flatMap((word) => [...plain.encode(word, { addSpecial: false })]))];
+    const letters = vocabulary.tokens.findIndex((token) => token === "he");
+    for (const type of [2, 3, 5]) {
+      const types = Int32Array.from(vocabulary.tokens, (_, id) =>
+        ids.includes(id) || id === letters ? type : (vocabulary.types[id] ?? 1),
+      );
+      const t = make(vocabulary, pre, { token_type: { type: "array", element: "i32", value: types } });
+      for (const text of ["the", " the and of the", "ae in the", "theeee the", "x the\\n"]) {
+        const got = [...t.encode(text, { addSpecial: false })];
+        const hidden = got.filter((id) => ["control", "unknown", "unused"].includes(t.tokenKind(id)));
+        // What cannot be written any other way is the unknown token of SentencePiece, which says nothing.
+        assert.deepEqual(
+          hidden.filter((id) => id !== t.special.unknown),
+          [],
+          `${vocabulary.model} ${pre} type ${type}: ${text}`,
+        );
+      }
+    }
+  }
+});

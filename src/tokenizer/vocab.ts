@@ -125,6 +125,16 @@ export function findToken(vocabulary: Vocabulary, text: string): number | undefi
   return undefined;
 }
 
+/** Recognised in template text only. */
+export function isGuarded(bits: number): boolean {
+  return (bits & (attributes.control | attributes.unknown)) !== 0;
+}
+
+/** Never made of what a person wrote by merging characters. A user-defined token is: that is what the type says. */
+export function isHidden(bits: number): boolean {
+  return isGuarded(bits) || (bits & attributes.unused) !== 0;
+}
+
 export function kindOf(bits: number): TokenKind {
   if (bits & attributes.control) return "control";
   if (bits & attributes.unknown) return "unknown";

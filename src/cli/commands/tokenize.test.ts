@@ -77,6 +77,8 @@ test("decoding shows control tokens unless --no-special", async () => {
   const ids = `${bpe.bos}, ${bpe.tokens.indexOf("the")}`;
   assert.deepEqual(await json([path, "--decode", ids]), { text: "<|begin|>the" });
   assert.deepEqual(await json([path, "--decode", ids, "--no-special"]), { text: "the" });
+  for (const written of [ids.replace(", ", " "), `[${ids}]`, ` [ ${ids} ]\n`])
+    assert.deepEqual(await json([path, "--decode", written]), { text: "<|begin|>the" });
 });
 
 test("wrong use ends with code 2 and one line", async () => {

@@ -22,7 +22,7 @@ export function register(program: Command): void {
     .argument("[text]", "the text")
     .option("--stdin", "read the text from standard input (UTF-8; invalid bytes become U+FFFD)")
     .option("--no-special", "neither add BOS and EOS nor recognise control tokens in the text")
-    .option("--decode <ids>", "print the text of comma-separated ids instead")
+    .option("--decode <ids>", "print the text of ids instead: 1,2,3 or '1 2 3' or '[1,2,3]'")
     .option("--json", 'print {"ids": [...], "pieces": [...]}, with --decode {"text": ...}')
     .action(async (model: string, text: string | undefined, options: TokenizeOptions) => {
       const given = [text !== undefined, options.stdin === true, options.decode !== undefined].filter(Boolean).length;
