@@ -54,6 +54,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<weight>("weight"),
       bind<weight_read>("weightRead"),
       bind<tensor>("tensor"),
+      bind<arena>("arena"),
+      bind<tensor_at>("tensorAt"),
       bind<tensor_read>("tensorRead"),
       bind<tensor_write>("tensorWrite"),
       bind<tensor_view>("tensorView"),
@@ -71,6 +73,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<residency_load>("residencyLoad"),
       bind<residency_shrink>("residencyShrink"),
       bind<residency_stats>("residencyStats"),
+      bind<name_space>("nameSpace"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),
       bind<ops::embed>("embed"),
@@ -88,6 +91,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::scale>("scale"),
       bind<ops::softcap>("softcap"),
       bind<ops::gather>("gather"),
+      bind<ops::copy>("copy"),
   };
   napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions);
   return exports;

@@ -35,6 +35,11 @@ Host::~Host() {
 }
 
 Status Host::grow(Buffer& buffer, int64_t bytes) {
+  if (bytes <= static_cast<int64_t>(buffer.bytes())) return done();
+  if (named_ && sealed_) {
+    return fail("INTERNAL", "a verb wants %lld bytes of working space, %zu were named", static_cast<long long>(bytes),
+                buffer.bytes());
+  }
   if (buffer.reserve(&counters_, Purpose::scratch, static_cast<size_t>(bytes))) return done();
   return fail("MEMORY_BUDGET", "no memory for %lld bytes of scratch", static_cast<long long>(bytes));
 }
@@ -53,11 +58,52 @@ Status Host::check_open() const {
 
 Status Host::seal() {
   HW_TRY(check_open());
-  HW_TRY(ops::reserve_pass(*this));
-  HW_TRY(ops::reserve_matmul(*this));
-  HW_TRY(ops::reserve_attention(*this));
-  HW_TRY(ops::reserve_experts(*this));
   sealed_ = true;
+  return done();
+}
+
+Status Host::name_space(Slice<const double> buffers, Slice<const int32_t> tables) {
+  HW_TRY(check_open());
+  ActBuffers &acts = scratch_.acts, &hidden = scratch_.hidden_acts;
+  // Token rows, (tables), and bytes of a thread's own are no buffers by themselves; nor are experts, at the end.
+  Buffer* const named[] = {
+      nullptr,
+      nullptr,
+      nullptr,
+      &acts.q[ACTS_Q8_32],
+      &acts.d[ACTS_Q8_32],
+      &acts.sums[ACTS_Q8_32],
+      &acts.q[ACTS_Q8_256],
+      &acts.d[ACTS_Q8_256],
+      &acts.sums[ACTS_Q8_256],
+      &hidden.q[ACTS_Q8_32],
+      &hidden.d[ACTS_Q8_32],
+      &hidden.sums[ACTS_Q8_32],
+      &hidden.q[ACTS_Q8_256],
+      &hidden.d[ACTS_Q8_256],
+      &hidden.sums[ACTS_Q8_256],
+      &scratch_.pieces,
+      &scratch_.blocks,
+      &scratch_.expert_order,
+      &scratch_.products,
+      &scratch_.expert_rows,
+      nullptr,
+  };
+  constexpr int64_t kCount = sizeof named / sizeof named[0];
+  constexpr double kMost = 1e15;
+  if (buffers.length != kCount) return bad_argument("working space is %lld numbers", static_cast<long long>(kCount));
+  for (int64_t i = 0; i < kCount; i++) {
+    if (!(buffers.data[i] >= 0 && buffers.data[i] <= kMost)) return bad_argument("%g bytes of working space", buffers.data[i]);
+  }
+  HW_TRY(ops::reserve_rows(*this, static_cast<int64_t>(buffers.data[0])));
+  HW_TRY(ops::reserve_tables(*this, tables));
+  if (buffers.data[2] > 0) HW_TRY(grow_thread_scratch(static_cast<int64_t>(buffers.data[2])));
+  for (int64_t i = 0; i < kCount; i++) {
+    if (named[i] != nullptr) HW_TRY(grow(*named[i], static_cast<int64_t>(buffers.data[i])));
+  }
+  scratch_.wanted.reserve(static_cast<size_t>(buffers.data[kCount - 1]));
+  scratch_.ready.reserve(static_cast<size_t>(buffers.data[kCount - 1]));
+  named_ = true;
   return done();
 }
 

@@ -9,12 +9,13 @@
 #include "io/slots.h"
 #include "kernels/kernels.h"
 #include "memory.h"
+#include "slice.h"
 #include "tensor.h"
 #include "threads/pool.h"
 
 namespace hw {
 
-enum class Kind : uint8_t { tensor, vector, weight, file, routing, rope_table, kv_pool };
+enum class Kind : uint8_t { tensor, vector, weight, file, routing, rope_table, kv_pool, arena };
 
 struct Object {
   explicit Object(Kind k) : kind(k) {}
@@ -22,13 +23,21 @@ struct Object {
   const Kind kind;
 };
 
+// Memory that tensors lie in which do not live at the same time.
+struct Arena : Object {
+  static constexpr Kind kKind = Kind::arena;
+  Arena() : Object(kKind) {}
+  Buffer memory;
+};
+
 // f32 [rows, cols], rows following each other without gaps.
 struct Tensor : Object {
   static constexpr Kind kKind = Kind::tensor;
   Tensor() : Object(kKind) {}
   int32_t rows = 0, cols = 0;
-  Buffer memory;
-  float* data() const { return memory.as<float>(); }
+  Buffer memory;           // of its own, or
+  float* place = nullptr;  // a place in an arena
+  float* data() const { return place != nullptr ? place : memory.as<float>(); }
   float* row(int64_t t) const { return data() + t * cols; }
 };
 
@@ -143,8 +152,12 @@ class Host {
   int64_t thread_scratch_bytes() const { return scratch_.thread_bytes; }
   void* thread_scratch(int thread) { return scratch_.thread.as<uint8_t>() + thread * scratch_.thread_bytes; }
 
-  Status grow(Buffer& buffer, int64_t bytes);     // of scratch; counted
-  Status grow_thread_scratch(int64_t bytes);      // per thread
+  // Working space for a verb: what was named before seal(), or, when nothing was, as much as it takes (counted).
+  Status grow(Buffer& buffer, int64_t bytes);
+  Status grow_thread_scratch(int64_t bytes);  // per thread
+  // Names all of it, in the order of src/ops/working-space.ts; `tables`: entries of each pool's block table. From seal() on
+  // nothing more is allocated.
+  Status name_space(Slice<const double> buffers, Slice<const int32_t> tables);
 
   // What holds weights that are not mapped (residency.h); made when first asked for.
   Residency& residency();
@@ -165,7 +178,8 @@ class Host {
   int32_t add(Object* object);  // takes ownership, returns the handle
   template <typename T>
   Result<T*> get(int32_t handle) const {
-    static const char* const names[] = {"tensor", "vector", "weight", "file", "routing", "rope table", "KV pool"};
+    static const char* const names[] = {"tensor", "vector", "weight", "file", "routing", "rope table", "KV pool",
+                                        "arena"};
     if (handle < 1 || handle > static_cast<int64_t>(objects_.size())) {
       return bad_argument("no %s has handle %d", names[static_cast<int>(T::kKind)], handle);
     }
@@ -197,7 +211,7 @@ class Host {
   Residency* residency_ = nullptr;
   int64_t memory_bytes_ = 0;
   int32_t pool_count_ = 0;
-  bool sealed_ = false;
+  bool sealed_ = false, named_ = false;
   const int32_t* cancel_ = nullptr;
 };
 

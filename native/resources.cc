@@ -133,6 +133,30 @@ Result<int32_t> tensor(Host& host, int32_t rows, int32_t cols) {
   return host.add(object.release());
 }
 
+Result<int32_t> arena(Host& host, int64_t floats) {
+  HW_TRY(host.check_open());
+  if (floats < 1 || floats > kLargestAllocation / 4) return bad_argument("an arena of %lld values", static_cast<long long>(floats));
+  std::unique_ptr<Arena> object(new Arena);
+  HW_TRY(allocate(host, object->memory, Purpose::activations, "arena", floats * static_cast<int64_t>(sizeof(float))));
+  return host.add(object.release());
+}
+
+Result<int32_t> tensor_at(Host& host, int32_t arena_handle, int64_t offset, int32_t rows, int32_t cols) {
+  HW_TRY(host.check_open());
+  HW_GET(Arena, arena, host, arena_handle);
+  int64_t room = static_cast<int64_t>(arena.memory.bytes() / sizeof(float));
+  if (rows < 1 || cols < 1 || offset < 0 || offset > room || offset % 16 != 0 ||
+      static_cast<int64_t>(rows) * cols > room - offset) {
+    return bad_argument("a tensor of %d x %d values at %lld of an arena of %lld", rows, cols,
+                        static_cast<long long>(offset), static_cast<long long>(room));
+  }
+  std::unique_ptr<Tensor> object(new Tensor);
+  object->rows = rows;
+  object->cols = cols;
+  object->place = arena.memory.as<float>() + offset;
+  return host.add(object.release());
+}
+
 Status tensor_read(Host& host, int32_t handle, int32_t rows, Slice<float> out) {
   HW_GET(Tensor, x, host, handle);
   if (rows < 0 || rows > x.rows) return bad_argument("%d rows of a tensor of %d", rows, x.rows);
@@ -251,6 +275,10 @@ Status kv_copy_page(Host& host, int32_t handle, int32_t from, int32_t to) {
   }
   if (from != to) memcpy(pool.page(to), pool.page(from), static_cast<size_t>(pool.page_bytes));
   return done();
+}
+
+Status name_space(Host& host, Slice<const double> buffers, Slice<const int32_t> tables) {
+  return host.name_space(buffers, tables);
 }
 
 Status seal(Host& host) { return host.seal(); }

@@ -16,6 +16,9 @@ Status weight_read(Host& host, int32_t weight, int64_t expert, int64_t row0, int
 Status dequantize_row(const Kernels& kernels, const Weight& weight, int64_t expert, int64_t row, float* out);
 
 Result<int32_t> tensor(Host& host, int32_t rows, int32_t cols);
+// Memory for so many f32, and a tensor at `offset` floats in it.
+Result<int32_t> arena(Host& host, int64_t floats);
+Result<int32_t> tensor_at(Host& host, int32_t arena, int64_t offset, int32_t rows, int32_t cols);
 Status tensor_read(Host& host, int32_t tensor, int32_t rows, Slice<float> out);
 Status tensor_write(Host& host, int32_t tensor, Slice<const float> values);
 Result<int32_t> vector(Host& host, Slice<const float> values);
@@ -26,6 +29,8 @@ Result<int32_t> rope_table(Host& host, Slice<const double> frequencies, double m
 Result<int32_t> kv_pool(Host& host, Slice<const int32_t> layers, int32_t type, int32_t pages);
 Result<int64_t> kv_page_bytes(Host& host, int32_t pool);
 Status kv_copy_page(Host& host, int32_t pool, int32_t from, int32_t to);
+// All working space that verbs will use (host.h).
+Status name_space(Host& host, Slice<const double> buffers, Slice<const int32_t> tables);
 Status seal(Host& host);
 Status counters(Host& host, Slice<double> out);
 

@@ -53,7 +53,7 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
   if (heads < 1 || heads % layer.heads != 0 || q.cols != static_cast<int64_t>(heads) * layer.dim_k ||
-      out.cols != static_cast<int64_t>(heads) * layer.dim_v || &out == &q) {
+      out.cols != static_cast<int64_t>(heads) * layer.dim_v || overlap(out, q, n)) {
     return bad_argument("q and out of %d and %d columns for %d heads over %d KV heads of %d and %d", q.cols, out.cols,
                         heads, layer.heads, layer.dim_k, layer.dim_v);
   }
@@ -91,24 +91,6 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
     host.pool().parallel_for(a.items, [&](int64_t index, int thread) { a.walk(index, thread); });
   }
   return a.stop.load() ? cancelled() : done();
-}
-
-Status reserve_attention(Host& host) {
-  int64_t rows = 0, dim_k = 0, dim_v = 0;
-  for (Object* object : host.objects()) {
-    if (object->kind == Kind::tensor) rows = std::max<int64_t>(rows, static_cast<Tensor*>(object)->rows);
-    if (object->kind != Kind::kv_pool) continue;
-    for (const KvLayer& layer : static_cast<KvPool*>(object)->layers) {
-      dim_k = std::max<int64_t>(dim_k, layer.dim_k);
-      dim_v = std::max<int64_t>(dim_v, layer.dim_v);
-    }
-  }
-  if (dim_v == 0) return done();
-  HW_TRY(host.grow(host.scratch().blocks, rows * static_cast<int64_t>(sizeof(Block))));
-  HW_TRY(host.grow_thread_scratch(walk_scratch_bytes(dim_k, dim_v)));
-  if (host.pool().threads() == 1) return done();
-  int64_t pieces = int64_t{2 * kSplitItems} * host.pool().threads() * walk_piece_bytes(dim_v);
-  return host.grow(host.scratch().pieces, std::max(kPiecesBytes, pieces));
 }
 
 }  // namespace ops

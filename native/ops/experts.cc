@@ -226,7 +226,7 @@ Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing
     return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
                         routing.experts, n, static_cast<long long>(gate.weight.experts));
   }
-  if (&out == &x) return bad_argument("out is its own input");
+  if (overlap(out, x, n)) return bad_argument("out is its own input");
   if (n == 0) return done();
   if (host.cancelled()) return cancelled();
 
@@ -265,43 +265,6 @@ Status expect_experts(Host& host, int32_t routing_handle, int32_t n, int32_t gat
                         routing.experts, n, static_cast<long long>(w.experts));
   }
   if (w.slots != nullptr && n > 0 && n <= kEvictingRows) w.slots->expect(w.slot_group, routing.ids(), n, routing.top_k);
-  return done();
-}
-
-namespace {
-
-bool has_columns(const Host& host, int64_t cols) {
-  for (Object* object : host.objects()) {
-    if (object->kind == Kind::tensor && static_cast<Tensor*>(object)->cols == cols) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
-// Which of a stacked weight's sides is `dim` shows in the tensors there are; when both could be, both are provided for.
-Status reserve_experts(Host& host) {
-  Weight last = {};  // layers repeat
-  for (Object* object : host.objects()) {
-    if (object->kind != Kind::weight) continue;
-    const Weight& w = static_cast<WeightObject*>(object)->weight;
-    if (w.experts < 2 || (w.rows == last.rows && w.cols == last.cols && w.dtype == last.dtype)) continue;
-    last = w;
-    for (int side = 0; side < 2; side++) {
-      int64_t dim = side == 0 ? w.cols : w.rows, hidden = side == 0 ? w.rows : w.cols;
-      if (!has_columns(host, dim)) continue;
-      for (Object* other : host.objects()) {
-        if (other->kind != Kind::routing) continue;
-        const Routing& routing = *static_cast<Routing*>(other);
-        Layout layout;
-        HW_TRY(make_room(host, Shapes{routing.rows, routing.top_k, w.experts, dim, hidden}, &layout));
-        host.scratch().wanted.reserve(static_cast<size_t>(w.experts));
-        host.scratch().ready.reserve(static_cast<size_t>(w.experts));
-        int64_t room = wave_pairs(routing.rows, routing.top_k);
-        HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, hidden, side == 1 ? kind_bit(w) : 0));
-      }
-    }
-  }
   return done();
 }
 

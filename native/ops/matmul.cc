@@ -24,7 +24,7 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
     HW_GET(WeightObject, object, host, product[1]);
     const Weight& w = object.weight;
     HW_TRY(check_rows(out, n, "out"));
-    if (&out == &x) return bad_argument("out of product %d is its own input", i);
+    if (overlap(out, x, n)) return bad_argument("out of product %d is its own input", i);
     for (int32_t j = 0; j < i; j++) {
       if (products.data[4 * j] == product[0]) return bad_argument("products %d and %d have the same out", j, i);
     }
@@ -47,24 +47,6 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
   HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols, kinds, acts));
   for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[dtype_info(tasks[i].weight->dtype)->acts];
   return run_products(host, tasks, count);
-}
-
-// Any tensor may be the x of any weight of its width.
-Status reserve_matmul(Host& host) {
-  int64_t largest_rows = 1;
-  for (Object* object : host.objects()) {
-    if (object->kind != Kind::tensor) continue;
-    const Tensor& x = *static_cast<Tensor*>(object);
-    largest_rows = std::max<int64_t>(largest_rows, x.rows);
-    unsigned kinds = 0;
-    for (Object* other : host.objects()) {
-      if (other->kind != Kind::weight) continue;
-      const Weight& w = static_cast<WeightObject*>(other)->weight;
-      if (w.cols == x.cols) kinds |= kind_bit(w);
-    }
-    HW_TRY(reserve_acts(host, host.scratch().acts, x.rows, x.cols, kinds));
-  }
-  return host.grow_thread_scratch(std::max<int64_t>(4096, largest_rows * 128) * static_cast<int64_t>(sizeof(float)));
 }
 
 }  // namespace ops

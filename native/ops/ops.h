@@ -13,6 +13,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
              Slice<const int32_t> blocks_per_sequence);
 Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale);
 Status gather(Host& host, int32_t out, int32_t x, Slice<const int32_t> indices);
+Status copy(Host& host, int32_t out, int32_t x, int32_t n);
 
 // --- elementwise.cc
 Status rms_norm(Host& host, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
@@ -39,14 +40,14 @@ Status experts(Host& host, int32_t out, int32_t x, int32_t routing, int32_t n, S
 // The experts of `gate` that a call to come will probably want: read ahead where they lie in slots.
 Status expect_experts(Host& host, int32_t routing, int32_t n, int32_t gate);
 
-// Size the scratch at seal() from the largest shapes, so that verbs need not allocate.
-Status reserve_pass(Host& host);
-Status reserve_matmul(Host& host);
-Status reserve_attention(Host& host);
-Status reserve_experts(Host& host);
+// The row table of passes of up to `rows` rows, and a block table of so many entries for each pool.
+Status reserve_rows(Host& host, int64_t rows);
+Status reserve_tables(Host& host, Slice<const int32_t> entries);
 
 // --- checks.cc
 Status check_rows(const Tensor& x, int32_t n, const char* name);
+// Whether the first n rows of two tensors share memory: places in an arena may.
+bool overlap(const Tensor& a, const Tensor& b, int32_t n);
 Status check_pass_rows(Host& host, int32_t n);
 Status cancelled();
 

@@ -12,8 +12,6 @@
 namespace hw {
 namespace ops {
 
-namespace {
-
 Status reserve_rows(Host& host, int64_t rows) {
   Pass& pass = host.pass();
   if (rows <= pass.row_capacity) return done();
@@ -22,8 +20,9 @@ Status reserve_rows(Host& host, int64_t rows) {
   return done();
 }
 
-// Tables exist for every pool from seal() on; a longer context than was foreseen makes one grow (and be counted).
-Status reserve_tables(Host& host, int32_t pools) {
+namespace {
+
+Status make_tables(Host& host, int32_t pools) {
   Pass& pass = host.pass();
   while (static_cast<int32_t>(pass.tables.size()) < pools) {
     Buffer* table = new (std::nothrow) Buffer;
@@ -33,6 +32,19 @@ Status reserve_tables(Host& host, int32_t pools) {
   }
   return done();
 }
+
+}  // namespace
+
+Status reserve_tables(Host& host, Slice<const int32_t> entries) {
+  if (entries.length != host.pool_count()) return bad_argument("block tables of %d KV pools", host.pool_count());
+  HW_TRY(make_tables(host, host.pool_count()));
+  for (int64_t p = 0; p < entries.length; p++) {
+    HW_TRY(host.grow(*host.pass().tables[p], entries.data[p] * static_cast<int64_t>(sizeof(int32_t))));
+  }
+  return done();
+}
+
+namespace {
 
 // Neighbouring rows of a sequence must ascend, and each position needs a page in every pool.
 Status check_row_table(int32_t count, const int32_t* positions, const int32_t* sequences,
@@ -89,7 +101,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   HW_TRY(check_row_table(count, positions.data, sequences.data, sequence_count, tables, blocks_per_sequence.data));
 
   HW_TRY(reserve_rows(host, count));
-  HW_TRY(reserve_tables(host, tables.count));
+  HW_TRY(make_tables(host, tables.count));
   int32_t* rows = pass.rows.as<int32_t>();
   if (count > 0) {
     size_t bytes = static_cast<size_t>(count) * sizeof(int32_t);
@@ -100,7 +112,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   for (int32_t p = 0; p < tables.count; p++) {
     int64_t entries = static_cast<int64_t>(sequence_count) * blocks_per_sequence.data[p];
     int64_t bytes = entries * static_cast<int64_t>(sizeof(int32_t));
-    if (bytes > static_cast<int64_t>(pass.tables[p]->bytes())) HW_TRY(host.grow(*pass.tables[p], bytes * 2));
+    HW_TRY(host.grow(*pass.tables[p], bytes));
     if (bytes > 0) memcpy(pass.tables[p]->as<int32_t>(), tables.items[p].data, static_cast<size_t>(bytes));
     pass.blocks_of_table[p] = blocks_per_sequence.data[p];
   }
@@ -109,21 +121,6 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   pass.sequence_count = sequence_count;
   pass.pool_count = tables.count;
   return done();
-}
-
-Status reserve_pass(Host& host) {
-  int64_t rows = 1;
-  int32_t pool_index = 0;
-  HW_TRY(reserve_tables(host, host.pool_count()));
-  for (Object* object : host.objects()) {
-    if (object->kind == Kind::tensor) rows = std::max<int64_t>(rows, static_cast<Tensor*>(object)->rows);
-    if (object->kind == Kind::kv_pool) {
-      // All pages in one sequence, or many sequences of few pages; forgotten blocks come on top.
-      int64_t entries = std::max<int64_t>(4096, int64_t{4} * static_cast<KvPool*>(object)->pages);
-      HW_TRY(host.grow(*host.pass().tables[pool_index++], entries * static_cast<int64_t>(sizeof(int32_t))));
-    }
-  }
-  return reserve_rows(host, rows);
 }
 
 Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
@@ -169,7 +166,7 @@ Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int3
   if (indices.length > out.rows) {
     return bad_argument("%lld rows into a tensor of %d", static_cast<long long>(indices.length), out.rows);
   }
-  if (out.cols != x.cols || &out == &x) return bad_argument("gather needs another tensor of %d columns", x.cols);
+  if (out.cols != x.cols || out.data() == x.data()) return bad_argument("gather needs another tensor of %d columns", x.cols);
   for (int64_t i = 0; i < indices.length; i++) {
     if (indices.data[i] < 0 || indices.data[i] >= x.rows) {
       return bad_argument("row %d of a tensor of %d", indices.data[i], x.rows);
@@ -178,6 +175,16 @@ Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int3
   for (int64_t i = 0; i < indices.length; i++) {
     memcpy(out.row(i), x.row(indices.data[i]), static_cast<size_t>(x.cols) * sizeof(float));
   }
+  return done();
+}
+
+Status copy(Host& host, int32_t out_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(x, n, "x"));
+  if (out.cols != x.cols || overlap(out, x, n)) return bad_argument("copy needs another tensor of %d columns", x.cols);
+  if (n > 0) memcpy(out.data(), x.data(), static_cast<size_t>(n) * static_cast<size_t>(x.cols) * sizeof(float));
   return done();
 }
 

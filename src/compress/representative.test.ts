@@ -28,8 +28,8 @@ test("a mixture of experts has that many parameters, and about that many active"
     const model = layOutSynth("r", representativeShape(size, active, "Q4_K_M"));
     assert.ok(Math.abs(model.parameters / size - 1) < 0.06, `${size}: ${model.parameters}`);
     const { experts, topK } = model.shape;
-    const routed = model.tensors.filter((t) => t.spec.role === "expert");
-    const inExperts = routed.reduce((sum, t) => sum + t.spec.shape.reduce((a, b) => a * b, 1), 0);
+    const routed = model.tensors.filter((t) => t.role === "expert");
+    const inExperts = routed.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
     const used = model.parameters - inExperts * (1 - topK / experts);
     assert.ok(Math.abs(used / active - 1) < 0.15, `${size}: ${used} active`);
     describeModel(synthCheckpoint(model));

@@ -1,6 +1,6 @@
 /** Shapes of well-known models, from their published config.json; weights are made up, shapes are not. */
 import { HundredweightError } from "../errors.js";
-import type { TinyMetadata } from "../models/spec.js";
+import type { TinyMetadata } from "../models/architecture.js";
 import type { Mix } from "./mix.js";
 
 /** Frequencies of slow pairs divided for long contexts.  @source Llama 3.1 model card, rope_scaling "llama3" */

@@ -18,8 +18,9 @@ import {
   type TypedValue,
   writeGguf,
 } from "../formats/index.js";
-import { archMetadata, declareOnPaper, type PaperTensor, paperTensors } from "../models/paper.js";
-import type { ModelSpec, TensorSpec } from "../models/spec.js";
+import type { ModelSpec } from "../models/architecture.js";
+import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
+import { localName, type TensorDeclaration } from "../models/tensors.js";
 import { type Mix, mixFileType, mixType } from "./mix.js";
 import type { RopeDivisors, SynthShape } from "./synth-presets.js";
 import { ranks, rowFactors } from "./synth-router.js";
@@ -34,7 +35,7 @@ export interface SynthOptions {
   readonly routerSkew?: number;
 }
 
-export interface SynthTensor extends PaperTensor {
+export interface SynthTensor extends TensorDeclaration {
   readonly dtype: Dtype;
   readonly bytes: number;
 }
@@ -72,9 +73,9 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
   let tensorBytes = 0;
   let parameters = 0;
   const tensors = paperTensors(spec, shape.tied, optional).map((tensor): SynthTensor => {
-    const { shape: dims, kind, role } = tensor.spec;
+    const { shape: dims, kind, role } = tensor;
     const head = role === "head" && kind === "matrix";
-    const dtype = mixType(quant, spec.config, { name: tensor.name, shape: dims, layer: tensor.layer, head });
+    const dtype = mixType(quant, shape, { name: tensor.name, shape: dims, layer: tensor.layer, head });
     const row = blocksBytes(dtype, dims[0]!)!;
     const bytes = dims.slice(1).reduce((product, size) => product * size, row);
     tensorBytes += bytes;
@@ -121,10 +122,10 @@ function shapeMetadata(s: SynthShape) {
 export function synthCheckpoint(model: SynthModel): Checkpoint {
   const path = `random ${model.shape.arch}`;
   let offset = 0;
-  const tensors = model.tensors.map(({ name, dtype, spec, bytes }): [string, TensorInfo] => {
+  const tensors = model.tensors.map(({ name, dtype, shape, bytes }): [string, TensorInfo] => {
     const extent = { file: path, offset, bytes };
     offset += Math.ceil(bytes / 32) * 32; // the default alignment
-    return [name, { name, layout: dtype, shape: spec.shape, planes: { blocks: [extent] } }];
+    return [name, { name, layout: dtype, shape, planes: { blocks: [extent] } }];
   });
   return {
     path,
@@ -184,11 +185,11 @@ async function checkRoom(path: string, bytes: number): Promise<void> {
 }
 
 function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, options: SynthOptions): TensorSource {
-  const { name, dtype, spec, bytes } = tensor;
-  const cols = spec.shape[0]!;
-  const fill = fillOf(spec, model.shape);
+  const { name, dtype, shape, role, kind, bytes } = tensor;
+  const cols = shape[0]!;
+  const fill = fillOf(tensor, model.shape);
   const { experts, topK } = model.spec.config;
-  const skewed = spec.role === "router" && spec.kind === "matrix" && (options.routerSkew ?? 0) !== 0;
+  const skewed = role === "router" && kind === "matrix" && (options.routerSkew ?? 0) !== 0;
   const data = () => {
     const { ropeDivisors, headDim, ropeBase } = model.shape;
     if (name === ropeDivisorsTensor && ropeDivisors !== undefined) {
@@ -201,24 +202,21 @@ function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, o
       for (let r = 0; r < experts; r++) factors[order[r]!] = byRank[r]!;
       return random.scaledRows(name, dtype, fill.deviation, cols, factors);
     }
-    const distinct = spec.role === "head" || spec.role === "embedding";
+    const distinct = role === "head" || role === "embedding";
     return random.bytes(name, dtype, fill, bytes, blocksBytes(dtype, cols)!, distinct);
   };
-  return { name, dtype, shape: spec.shape, data };
+  return { name, dtype, shape, data };
 }
 
 /** These add to the residual stream. */
 const residual = /^(attn_output|ffn_down|ffn_down_exps)\./;
 
-function fillOf(spec: TensorSpec, { layers }: SynthShape): Fill {
+function fillOf({ name, role, kind, fill }: TensorDeclaration, { layers }: SynthShape): Fill {
   // A bias of the router would prefer experts by itself.
-  if (spec.role === "router" && spec.kind === "vector") return { mean: 0, deviation: 0.01 };
-  const fill = spec.tiny ?? { mean: spec.kind === "vector" ? 1 : 0, deviation: defaultDeviation(spec) };
-  const factor = residual.test(spec.name) ? 1 / Math.sqrt(2 * layers) : 1;
+  if (role === "router" && kind === "vector") return { mean: 0, deviation: 0.01 };
+  const factor = residual.test(localName(name)) ? 1 / Math.sqrt(2 * layers) : 1;
   return { mean: fill.mean * factor, deviation: fill.deviation * factor };
 }
-
-const defaultDeviation = (spec: TensorSpec) => (spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(spec.shape[0]!));
 
 /** Pairs that turn less than `lowFrequency` times in the original context are slowed by `factor`, with a ramp below. */
 function divisors(rope: RopeDivisors, headDim: number, base: number): Float32Array {

@@ -116,9 +116,9 @@ function referenceResources(description: ModelDescription, options: EngineOption
 function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvType): number {
   const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[kvType];
   let bytes = 0;
-  for (const { kv } of description.layers) {
-    const positions = kv.window === 0 ? contextTokens : Math.min(contextTokens, kv.window + 2 * pagePositions);
-    bytes += positions * kv.kvHeads * (kv.headDimK + kv.headDimV) * bytesPerValue;
+  for (const { window, heads, headDimK, headDimV } of description.states) {
+    const positions = window === 0 ? contextTokens : Math.min(contextTokens, window + 2 * pagePositions);
+    bytes += positions * heads * (headDimK + headDimV) * bytesPerValue;
   }
   return bytes;
 }

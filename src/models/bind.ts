@@ -1,23 +1,26 @@
-/** Turns a checkpoint into something that runs: every name is resolved here, once; then typed handles only. */
+/** Turns a checkpoint into something that runs: every name is resolved here, once; then a flat list of calls over handles. */
 import { HundredweightError } from "../errors.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import {
   type KvPool,
   type KvType,
-  type Matrix,
   type MatrixSource,
   type Ops,
   pagePositions,
-  type RopeSpec,
-  type RopeTable,
-  type Routing,
   type RowTable,
   type Tensor,
-  type Vector,
 } from "../ops/ops.js";
-import { describeModel, layerPrefix, type ModelDescription } from "./describe.js";
-import { type BoundLayers, forward, type HiddenRows } from "./forward.js";
-import type { Binder, BranchSpec, ModelConfig, Mutation, Role, Step, TensorSpec } from "./spec.js";
+import { WorkingSpace } from "../ops/working-space.js";
+import { type Ablation, ablate } from "./ablation.js";
+import type { ModelConfig } from "./architecture.js";
+import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
+import { bindCall, type Operands } from "./bind-verbs.js";
+import { type Program, windowsOf } from "./calls.js";
+import { describeModel, type ModelDescription } from "./describe.js";
+import type { State, Value, VectorWeight } from "./flow.js";
+import { type BoundList, type BoundOutput, type BoundStep, forward, type HiddenRows } from "./forward.js";
+import { ropeSpec } from "./rope.js";
+import type { Role } from "./tensors.js";
 
 export interface ModelOptions {
   /** Longest sequence, tokens. */
@@ -31,8 +34,8 @@ export interface ModelOptions {
   readonly kvType: KvType;
   /** Most rows of one pass whose logits are wanted. */
   readonly maxLogitRows: number;
-  /** Tests only: leaves out one mechanism. */
-  readonly mutate?: Mutation;
+  /** Tests only: leaves something out. */
+  readonly ablate?: Ablation;
 }
 
 export interface KvGroup {
@@ -77,37 +80,12 @@ export function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOption
 
 /** The same for a model that has been described.  @throws OPTION_INVALID for options out of range */
 export function bindDescription(description: ModelDescription, ops: Ops, options: ModelOptions): BoundModel {
-  const { config, spec, tied } = description;
   checkOptions(options);
-  const binder = new ModelBinder(ops, options, description);
-
-  const x = ops.tensor(options.maxRows, config.dim); // [rows, dim] residual stream
-  const normed = ops.tensor(options.maxRows, config.dim); // [rows, dim]
-  const embedding = binder.forLayer(-1).matrix("token_embd.weight");
-  const layers = description.layers.map(({ spec: layer }, i) => ({
-    mixer: bindBranch(binder.forLayer(i), layer.mixer, x, normed, config),
-    ffn: bindBranch(binder.forLayer(i), layer.ffn, x, normed, config),
-  }));
-
-  const whole = binder.forLayer(-1);
-  const sliceRows = Math.max(1, Math.min(options.maxLogitRows, Math.floor(logitSliceBytes / (config.vocab * 4))));
-  const logits = ops.tensor(sliceRows, config.vocab); // [slice, vocab]
-  const head = tied ? embedding : whole.matrix("output.weight");
-  const bound: BoundLayers = {
-    ops,
-    config,
-    x,
-    embedding,
-    embeddingScale: spec.embeddingScale,
-    layers,
-    picked: ops.tensor(sliceRows, config.dim), // [slice, dim]
-    outputNorm: whole.vector("output_norm.weight"),
-    headProducts: [{ out: logits, weight: head, bias: whole.optionalVector("output.bias"), add: false }],
-    logits,
-    logitValues: undefined,
-    finalSoftcap: spec.finalSoftcap,
-  };
-  ops.seal();
+  const { config } = description;
+  const program = options.ablate === undefined ? description.program : ablate(description.program, options.ablate);
+  const binder = new ModelBinder(ops, options, description, program);
+  const list = binder.bind();
+  ops.seal(binder.space);
   return {
     arch: description.arch,
     config,
@@ -120,80 +98,106 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     async forward(rows, wanted, onLogits, hidden) {
       checkRows(rows, wanted, config.vocab, options);
       if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
-      await forward(bound, rows, wanted, onLogits, hidden);
+      await forward(list, rows, wanted, onLogits, hidden);
     },
     close: () => ops.close(),
   };
 }
 
-/** x += post(part(norm(x))), as one step. */
-function bindBranch(b: Binder, branch: BranchSpec, x: Tensor, normed: Tensor, { dim, eps }: ModelConfig): Step {
-  const { ops } = b;
-  const norm = b.vector(`${branch.norm}.weight`);
-  if (branch.postNorm === undefined) {
-    const part = branch.part.bind(b, { input: normed, output: x, add: true });
-    const normalise = (n: number) => ops.rmsNorm(normed, x, norm, n, eps);
-    return withExpectation(part, normalise, (n) => {
-      normalise(n);
-      part(n);
-    });
-  }
-  const postNorm = b.vector(`${branch.postNorm}.weight`);
-  const y = b.scratch("branch", dim); // [rows, dim]
-  const part = branch.part.bind(b, { input: normed, output: y, add: false });
-  const normalise = (n: number) => ops.rmsNorm(normed, x, norm, n, eps);
-  return withExpectation(part, normalise, (n) => {
-    normalise(n);
-    part(n);
-    ops.rmsNorm(y, y, postNorm, n, eps);
-    ops.add(x, y, n);
-  });
-}
-
-/** More token rows want nearly every expert anyway. */
-const mostExpectedRows = 16;
-
-/** `normed` and what a part calls its own is free between steps, so a layer ahead needs no memory. */
-function withExpectation({ expect }: Step, normalise: Step, step: Step): Step {
-  if (expect === undefined) return step;
-  return Object.assign(step, {
-    expect: (n: number) => {
-      if (n > mostExpectedRows) return;
-      normalise(n);
-      expect(n);
-    },
-  });
-}
-
-/** Hands out handles by name; activations and tables are shared by all layers. */
+/** Hands out handles; what has the same name, place or numbers is one. */
 class ModelBinder {
   readonly kvGroups: KvGroup[] = [];
-  /** Only what the declaration names can be bound. */
+  readonly space: WorkingSpace;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
   readonly #ops: Ops;
   readonly #options: ModelOptions;
-  readonly #scratch = new Map<string, Tensor>();
-  readonly #routings = new Map<number, Routing>();
-  readonly #ropes = new Map<string, RopeTable>();
-  readonly #layerKv: { readonly pool: KvPool; readonly layer: number; readonly window: number }[] = [];
+  readonly #program: Program;
+  readonly #sliceRows: number;
+  readonly #states = new Map<State, ReturnType<Operands["pool"]>>();
 
-  constructor(ops: Ops, options: ModelOptions, description: ModelDescription) {
+  constructor(ops: Ops, options: ModelOptions, description: ModelDescription, program: Program) {
     this.#tensors = new Map(description.tensors.map((tensor) => [tensor.name, tensor.info]));
     this.#ops = ops;
     this.#options = options;
-    this.#makePools(description);
+    this.#program = program;
+    const rows = Math.floor(logitSliceBytes / (description.config.vocab * 4));
+    this.#sliceRows = Math.max(1, Math.min(options.maxLogitRows, rows));
+    this.#makePools();
+    const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
+    this.space = new WorkingSpace(
+      options.maxRows,
+      this.kvGroups.map(() => entries),
+    );
   }
 
-  /** Layers that look back equally far forget together, so they share the pages of one pool. */
-  #makePools({ layers }: ModelDescription): void {
-    const { mutate, kvType } = this.#options;
-    const windows = layers.map(({ kv }) => (mutate === "window" ? 0 : kv.window));
-    for (const window of new Set(windows)) {
-      const members = layers.filter((_, i) => windows[i] === window).map(({ kv }) => kv);
-      const pool = this.#ops.kvPool({ layers: members, type: kvType, pages: this.#pages(window) });
+  bind(): BoundList {
+    const { outputs } = this.#program;
+    const places = placeValues(this.#program, ({ rows }) => (rows === "all" ? this.#options.maxRows : this.#sliceRows));
+    const operands = this.#operands(places);
+    const steps = new Map(
+      places.calls.map((call): [ListedCall, BoundStep | undefined] => {
+        const run = bindCall(call, operands);
+        return [call, run === undefined ? undefined : { run, hint: call.hint }];
+      }),
+    );
+    const bound = (calls: readonly ListedCall[]): BoundStep[] => calls.flatMap((call) => steps.get(call) ?? []);
+    const output = (value: Value): BoundOutput => ({
+      steps: bound(callsFor(value, places.calls.slice(places.end))),
+      value: operands.tensor(value),
+    });
+    return {
+      ops: this.#ops,
+      layers: bound(places.calls.slice(0, places.end)),
+      logits: output(outputs.logits),
+      hidden: output(outputs.hidden),
+      logitValues: undefined,
+    };
+  }
+
+  #operands(places: Places): Operands {
+    const ops = this.#ops;
+    const { maxRows } = this.#options;
+    const arena = ops.arena(places.floats);
+    const routings = new Map<number, ReturnType<Operands["routing"]>>();
+    const ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
+    const matrices = new Map<string, ReturnType<Operands["matrix"]>>();
+    const vectors = new Map<string, ReturnType<Operands["vector"]>>();
+    const tensors = new Map<string, Tensor>();
+    const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
+    return {
+      ops,
+      space: this.space,
+      tensor: (value) => {
+        const offset = places.offsetOf.get(value)!;
+        const rows = value.rows === "all" ? maxRows : this.#sliceRows;
+        return memo(tensors, `${offset} ${rows} ${value.cols}`, () => ops.tensor(rows, value.cols, arena, offset));
+      },
+      matrix: ({ tensor: { name } }) => memo(matrices, name, () => ops.matrix(source(this.#info(name), "matrix"))),
+      vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
+      ropeTable: ({ rope, interleaved, divisors }) =>
+        memo(ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
+          ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
+        ),
+      pool: (state) => this.#states.get(state)!,
+    };
+  }
+
+  #info(name: string): TensorInfo {
+    const info = this.#tensors.get(name);
+    if (info === undefined) throw new HundredweightError("INTERNAL", `tensor '${name}' was not declared`);
+    return info;
+  }
+
+  /** States that are looked back upon equally far forget together, so they share the pages of one pool. */
+  #makePools(): void {
+    const windows = windowsOf(this.#program);
+    for (const window of new Set(windows.values())) {
+      const members = this.#program.states.filter((state) => windows.get(state) === window);
+      const layers = members.map(({ heads, headDimK, headDimV }) => ({ kvHeads: heads, headDimK, headDimV }));
+      const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
       this.kvGroups.push({ pool, window });
-      let index = 0;
-      for (const [i, w] of windows.entries()) if (w === window) this.#layerKv[i] = { pool, layer: index++, window };
+      for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
     }
   }
 
@@ -208,36 +212,18 @@ class ModelBinder {
     const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
     return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
   }
+}
 
-  forLayer(layer: number): Binder {
-    const prefix = layer < 0 ? "" : layerPrefix(layer);
-    const find = (name: string) => this.#tensors.get(prefix + name) ?? this.#tensors.get(name);
-    const must = (name: string) => {
-      const info = find(name);
-      if (info === undefined) throw new HundredweightError("INTERNAL", `tensor '${prefix}${name}' was not declared`);
-      return info;
-    };
-    const ops = this.#ops;
-    const values = (info: TensorInfo) => ops.loadVector(source(info, "vector"));
-    return {
-      ops,
-      mutate: this.#options.mutate,
-      matrix: (name): Matrix => ops.matrix(source(must(name), "matrix")),
-      vector: (name): Vector => ops.vector(values(must(name))),
-      optionalVector: (name) => {
-        const info = find(name);
-        return info === undefined ? null : ops.vector(values(info));
-      },
-      optionalValues: (name) => {
-        const info = find(name);
-        return info === undefined ? null : values(info);
-      },
-      scratch: (name, cols) => memo(this.#scratch, `${name}:${cols}`, () => ops.tensor(this.#options.maxRows, cols)),
-      scratchRouting: (topK) => memo(this.#routings, topK, () => ops.routing(this.#options.maxRows, topK)),
-      ropeTable: (spec) => memo(this.#ropes, ropeKey(spec), () => ops.ropeTable(spec, this.#options.maxRows)),
-      kv: () => this.#layerKv[layer]!,
-    };
+/** The calls that a value is made of, in their order. */
+function callsFor(value: Value, calls: readonly ListedCall[]): ListedCall[] {
+  const wanted = new Set([value]);
+  const found: ListedCall[] = [];
+  for (const call of calls.toReversed()) {
+    if (!call.outputs.some((output) => wanted.has(output))) continue;
+    for (const input of call.inputs) wanted.add(input);
+    found.unshift(call);
   }
+  return found;
 }
 
 function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
@@ -248,9 +234,7 @@ function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return made;
 }
 
-const ropeKey = (spec: RopeSpec): string => [spec.interleaved, spec.magnitude, ...spec.frequencies].join();
-
-function source({ name, layout, shape, planes }: TensorInfo, kind: TensorSpec["kind"]): MatrixSource {
+function source({ name, layout, shape, planes }: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
   const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
   if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
   return { name, layout, cols, rows, experts, planes };

@@ -2,29 +2,29 @@
 import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
+import type { ModelConfig } from "./architecture.js";
+import { type Program, windowsOf } from "./calls.js";
+import type { State } from "./flow.js";
 import { MetadataReader, modelInvalid } from "./metadata-reader.js";
+import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
-import type { BranchSpec, KvSpec, LayerSpec, ModelConfig, ModelSpec, Role, TensorSpec } from "./spec.js";
+import type { Role, TensorDeclaration } from "./tensors.js";
 
-export interface ModelTensor {
-  readonly name: string;
-  readonly role: Role;
-  /** -1 for tensors of the whole model. */
-  readonly layer: number;
-  readonly kind: TensorSpec["kind"];
+export interface ModelTensor extends TensorDeclaration {
   readonly info: TensorInfo;
 }
 
-export interface LayerDescription {
-  readonly spec: LayerSpec;
-  readonly kv: KvSpec;
+/** What a layer keeps of every sequence. */
+export interface KeptState extends State {
+  /** Positions that somebody looks back; 0 = all. */
+  readonly window: number;
 }
 
 export interface ModelDescription {
   readonly arch: string;
   readonly config: ModelConfig;
-  readonly spec: ModelSpec;
-  readonly layers: readonly LayerDescription[];
+  readonly program: Program;
+  readonly states: readonly KeptState[];
   /** Every tensor the model uses, in the order a pass uses them. */
   readonly tensors: readonly ModelTensor[];
   /** Names in the file that nothing uses. */
@@ -33,47 +33,6 @@ export interface ModelDescription {
   readonly tied: boolean;
   readonly weightBytes: Readonly<Record<Role, number>>;
   readonly warnings: readonly string[];
-}
-
-/** Layer tensors carry this prefix in the file. */
-export const layerPrefix = (layer: number): string => `blk.${layer}.`;
-
-/** Norms around a branch, and the tensors of its part. */
-export function branchTensors(branch: BranchSpec, dim: number): TensorSpec[] {
-  const norm = (name: string): TensorSpec => ({ name: `${name}.weight`, shape: [dim], role: "norm", kind: "vector" });
-  // A tied head favours the row's own token by sqrt(dim); branches must grow alike to have a say in a tiny model.
-  const tiny = { mean: Math.sqrt(dim) / 5, deviation: Math.sqrt(dim) / 25 };
-  return [
-    norm(branch.norm),
-    ...branch.part.tensors,
-    ...(branch.postNorm === undefined ? [] : [{ ...norm(branch.postNorm), tiny }]),
-  ];
-}
-
-/** Tensors of the whole model: before the layers, and after them. */
-export function modelTensors(spec: ModelSpec, tied: boolean): { before: TensorSpec[]; after: TensorSpec[] } {
-  const { dim, vocab } = spec.config;
-  const table: TensorSpec = {
-    name: "token_embd.weight",
-    shape: [dim, vocab],
-    // A tied embedding is read whole at every pass: it is placed and quantized as the head it is.
-    role: tied ? "head" : "embedding",
-    kind: "matrix",
-    // A tied one makes the logits too, and those need a deviation of a few units.
-    tiny: { mean: 0, deviation: tied ? 2.5 / Math.sqrt(dim) : 1 },
-  };
-  const after: TensorSpec[] = [{ name: "output_norm.weight", shape: [dim], role: "norm", kind: "vector" }];
-  if (!tied)
-    after.push({
-      name: "output.weight",
-      shape: [dim, vocab],
-      role: "head",
-      kind: "matrix",
-      // Logits of deviation 3.3: a distribution far from uniform.
-      tiny: { mean: 0, deviation: 3.3 / Math.sqrt(dim) },
-    });
-  if (spec.headBias) after.push({ name: "output.bias", shape: [vocab], role: "head", kind: "vector", optional: true });
-  return { before: [table], after };
 }
 
 const oldExpertTensor = /^blk\.\d+\.ffn_(gate|up|down)\.\d+\.weight$/;
@@ -102,36 +61,31 @@ export function describeModel(checkpoint: Checkpoint): ModelDescription {
     );
   reader.check();
 
-  const tied = !checkpoint.tensors.has("output.weight");
+  const { program, tensors: declared } = record(spec, {
+    format: checkpoint.format,
+    has: (name) => checkpoint.tensors.has(name),
+  });
   const resolver = new Resolver(checkpoint);
-  const { before, after } = modelTensors(spec, tied);
-  for (const tensor of before) resolver.resolve(tensor, -1);
-  const layers: LayerDescription[] = [];
-  for (let i = 0; i < config.layers; i++) {
-    const layer = spec.layer(i);
-    for (const branch of [layer.mixer, layer.ffn])
-      for (const tensor of branchTensors(branch, config.dim)) resolver.resolve(tensor, i);
-    const kv = layer.mixer.part.kv;
-    if (kv === undefined) throw new HundredweightError("INTERNAL", `${arch}: layer ${i} keeps no keys and values`);
-    layers.push({ spec: layer, kv });
-  }
-  for (const tensor of after) resolver.resolve(tensor, -1);
+  for (const tensor of declared) resolver.resolve(tensor);
   resolver.check();
   checkVocabulary(checkpoint, config.vocab);
 
-  const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !resolver.found.has(name));
-  const tensors = [...resolver.found.values()];
+  const tensors = resolver.found;
+  const used = new Set(tensors.map(({ name }) => name));
+  const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
   const weightBytes = { norm: 0, router: 0, attention: 0, ffn: 0, expert: 0, embedding: 0, head: 0 };
   for (const tensor of tensors) weightBytes[tensor.role] += storedBytes(tensor.info.planes);
   const warnings =
     unusedTensors.length === 0
       ? []
       : [`${unusedTensors.length} tensors are not used: ${unusedTensors.slice(0, 8).join(", ")}`];
-  return { arch, config, spec, layers, tensors, unusedTensors, tied, weightBytes, warnings };
+  const states = [...windowsOf(program)].map(([state, window]) => ({ ...state, window }));
+  const tied = !tensors.some(({ role }) => role === "embedding");
+  return { arch, config, program, states, tensors, unusedTensors, tied, weightBytes, warnings };
 }
 
 class Resolver {
-  readonly found = new Map<string, ModelTensor>();
+  readonly found: ModelTensor[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #faults: string[] = [];
   #unsupported = 0;
@@ -140,21 +94,20 @@ class Resolver {
     this.#checkpoint = checkpoint;
   }
 
-  resolve(spec: TensorSpec, layer: number): void {
-    const name = layer < 0 || spec.shared ? spec.name : layerPrefix(layer) + spec.name;
-    if (this.found.has(name)) return;
+  resolve(tensor: TensorDeclaration): void {
+    const { name, shape } = tensor;
     const info = this.#checkpoint.tensors.get(name);
     if (info === undefined) {
-      if (!spec.optional) this.#faults.push(`tensor '${name}' is missing`);
+      this.#faults.push(`tensor '${name}' is missing`);
       return;
     }
-    if (!sameShape(info.shape, spec.shape))
-      this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${spec.shape.join(", ")}]`);
+    if (!sameShape(info.shape, shape))
+      this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
     else if (info.layout.acts === undefined) {
       this.#unsupported++;
       this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
     }
-    this.found.set(name, { name, role: spec.role, layer: spec.shared ? -1 : layer, kind: spec.kind, info });
+    this.found.push({ ...tensor, info });
   }
 
   check(): void {

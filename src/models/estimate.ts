@@ -1,5 +1,4 @@
 /** What a model takes beside its weights, before anything is allocated: the model is bound on paper. */
-import { nativeScratchBytes } from "../ops/native-scratch.js";
 import { PaperOps } from "../ops/paper.js";
 import { bindDescription, type ModelOptions } from "./bind.js";
 import type { ModelDescription } from "./describe.js";
@@ -20,14 +19,12 @@ export interface MemoryEstimate {
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
   const ops = new PaperOps();
   bindDescription(description, ops, options);
-  const { tensors, routings, ropes, pools, vectors } = ops.record;
-  const sum = <T>(list: readonly T[], bytes: (item: T) => number) =>
-    list.reduce((total, item) => total + bytes(item), 0);
+  const { activationBytes, vectorBytes, ropes, pools, space } = ops.record;
   return {
-    activationBytes: sum(tensors, (t) => 4 * t.rows * t.cols) + sum(routings, (r) => 8 * r.rows * r.topK),
-    ropeBytes: sum(ropes, (r) => 8 * r.pairs * (r.maxRows + 1)),
-    scratchBytes: nativeScratchBytes(ops.record, threads),
-    kvBytes: sum(pools, (p) => p.pages * p.pageBytes),
-    vectorBytes: sum(vectors, (v) => 4 * v.length),
+    activationBytes,
+    vectorBytes,
+    ropeBytes: ropes.reduce((total, { pairs, maxRows }) => total + 8 * pairs * (maxRows + 1), 0),
+    scratchBytes: space?.totalBytes(threads) ?? 0,
+    kvBytes: pools.reduce((total, { pages, pageBytes }) => total + pages * pageBytes, 0),
   };
 }

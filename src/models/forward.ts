@@ -1,26 +1,27 @@
-/** The forward pass. One row is decode, many are prefill, rows of several sequences are a batch: one function. */
-import type { Matrix, Ops, Product, RowTable, Tensor, Vector } from "../ops/ops.js";
-import type { ModelConfig, Step } from "./spec.js";
+/** The forward pass: it walks the bound list. One row is decode, many are prefill, rows of several sequences are a batch. */
+import type { Ops, RowTable, Tensor } from "../ops/ops.js";
+import type { Step } from "./bind-verbs.js";
 
-/** A bound model: handles only. Layer steps read and write `x`. */
-export interface BoundLayers {
+export interface BoundStep {
+  readonly run: Step;
+  /** Tells the Ops which experts will probably be wanted; changes no number. */
+  readonly hint: boolean;
+}
+
+/** One of the model's outputs: the calls that make it of some wanted rows, and where they leave it. */
+export interface BoundOutput {
+  readonly steps: readonly BoundStep[];
+  /** [slice, cols] */
+  readonly value: Tensor;
+}
+
+export interface BoundList {
   readonly ops: Ops;
-  readonly config: ModelConfig;
-  /** [rows, dim] residual stream */
-  readonly x: Tensor;
-  readonly embedding: Matrix;
-  readonly embeddingScale: number;
-  readonly layers: readonly { readonly mixer: Step; readonly ffn: Step }[];
-  /** [slice, dim] rows whose logits are wanted */
-  readonly picked: Tensor;
-  readonly outputNorm: Vector;
-  /** The one product that makes `logits` of `picked`. */
-  readonly headProducts: readonly Product[];
-  /** [slice, vocab] */
-  readonly logits: Tensor;
-  /** The same where JavaScript reads it [slice * vocab]: their own memory, or a copy. Found by the first pass that wants logits. */
+  readonly layers: readonly BoundStep[];
+  readonly logits: BoundOutput;
+  readonly hidden: BoundOutput;
+  /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
   logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
-  readonly finalSoftcap: number;
 }
 
 /** Rows whose final normalized hidden state is wanted instead of logits: what embeddings are made of. */
@@ -31,57 +32,42 @@ export interface HiddenRows {
   readonly onHidden: (hidden: Float32Array, first: number) => void;
 }
 
+/** More token rows want nearly every expert anyway. */
+const mostExpectedRows = 16;
+
+function walk(steps: readonly BoundStep[], n: number, wanted: Int32Array): void {
+  for (const step of steps) if (!step.hint || n <= mostExpectedRows) step.run(n, wanted);
+}
+
 export async function forward(
-  m: BoundLayers,
+  list: BoundList,
   rows: RowTable,
   wanted: Int32Array,
   onLogits: (logits: Float32Array, first: number) => void,
   hidden?: HiddenRows,
 ): Promise<void> {
-  const { ops, x } = m;
-  const n = rows.count;
+  const { ops, logits } = list;
   ops.begin(rows);
-  ops.embed(x, m.embedding, n, m.embeddingScale);
-  m.layers[0]?.ffn.expect?.(n);
-  for (const [i, layer] of m.layers.entries()) {
-    layer.mixer(n); // x += attention(norm(x)); stores this layer's keys and values
-    m.layers[i + 1]?.ffn.expect?.(n); // its experts are read while this layer computes
-    layer.ffn(n); // x += ffn(norm(x))
-  }
-  if (wanted.length > 0) m.logitValues ??= logitValues(m);
-  for (let first = 0; first < wanted.length; first += m.logits.rows) {
-    const slice = wanted.subarray(first, first + m.logits.rows);
-    head(m, slice);
-    const { array, own } = m.logitValues!;
+  walk(list.layers, rows.count, wanted);
+  if (wanted.length > 0) list.logitValues ??= logitValues(list);
+  for (let first = 0; first < wanted.length; first += logits.value.rows) {
+    const slice = wanted.subarray(first, first + logits.value.rows);
+    walk(logits.steps, slice.length, slice);
+    const { array, own } = list.logitValues!;
     onLogits(
-      own ? array.subarray(0, slice.length * m.logits.cols) : await ops.read(m.logits, slice.length, array),
+      own ? array.subarray(0, slice.length * logits.value.cols) : await ops.read(logits.value, slice.length, array),
       first,
     );
   }
   if (hidden === undefined) return;
-  for (let first = 0; first < hidden.wanted.length; first += m.picked.rows) {
-    const slice = hidden.wanted.subarray(first, first + m.picked.rows);
-    pick(m, slice);
-    hidden.onHidden(await ops.read(m.picked, slice.length), first);
+  for (let first = 0; first < hidden.wanted.length; first += list.hidden.value.rows) {
+    const slice = hidden.wanted.subarray(first, first + list.hidden.value.rows);
+    walk(list.hidden.steps, slice.length, slice);
+    hidden.onHidden(await ops.read(list.hidden.value, slice.length), first);
   }
 }
 
-function logitValues({ ops, logits }: BoundLayers): NonNullable<BoundLayers["logitValues"]> {
-  const view = ops.view?.(logits);
-  return { array: view ?? new Float32Array(logits.rows * logits.cols), own: view !== undefined };
-}
-
-/** Leaves the logits of some rows of x in `logits` [slice, vocab]. */
-function head(m: BoundLayers, slice: Int32Array): void {
-  const { ops, picked, logits } = m;
-  const k = slice.length;
-  pick(m, slice);
-  ops.matmul(m.headProducts, picked, k);
-  if (m.finalSoftcap > 0) ops.softcap(logits, m.finalSoftcap, k);
-}
-
-/** Leaves the normalized hidden states of some rows of x in `picked` [slice, dim]. */
-function pick({ ops, picked, x, outputNorm, config }: BoundLayers, slice: Int32Array): void {
-  ops.gather(picked, x, slice);
-  ops.rmsNorm(picked, picked, outputNorm, slice.length, config.eps);
+function logitValues({ ops, logits: { value } }: BoundList): NonNullable<BoundList["logitValues"]> {
+  const view = ops.view?.(value);
+  return { array: view ?? new Float32Array(value.rows * value.cols), own: view !== undefined };
 }

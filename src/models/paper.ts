@@ -1,9 +1,10 @@
 /** A model on paper: its declaration read from metadata alone, and the tensors that a file of it has to hold. */
 import { type Checkpoint, dtypeByName, TypedMetadata, type TypedValue } from "../formats/index.js";
-import { branchTensors, layerPrefix, modelTensors } from "./describe.js";
+import type { ModelSpec, TinyMetadata } from "./architecture.js";
 import { MetadataReader } from "./metadata-reader.js";
+import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
-import type { ModelSpec, TensorSpec, TinyMetadata } from "./spec.js";
+import { localName, type TensorDeclaration } from "./tensors.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
 const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;
@@ -55,29 +56,8 @@ export function declareOnPaper(
   return spec;
 }
 
-export interface PaperTensor {
-  /** Full name in the file. */
-  readonly name: string;
-  /** -1 for tensors of the whole model. */
-  readonly layer: number;
-  readonly spec: TensorSpec;
-}
-
-/** Every tensor of the model in the order a pass uses them; of the optional ones those that are named. */
-export function paperTensors(spec: ModelSpec, tied: boolean, optional: readonly string[] = []): PaperTensor[] {
-  const found = new Map<string, PaperTensor>();
-  const put = (tensor: TensorSpec, layer: number) => {
-    const whole = layer < 0 || tensor.shared === true;
-    const name = whole ? tensor.name : layerPrefix(layer) + tensor.name;
-    if (found.has(name) || (tensor.optional && !optional.includes(tensor.name))) return;
-    found.set(name, { name, layer: whole ? -1 : layer, spec: tensor });
-  };
-  const { before, after } = modelTensors(spec, tied);
-  for (const tensor of before) put(tensor, -1);
-  for (let i = 0; i < spec.config.layers; i++) {
-    const { mixer, ffn } = spec.layer(i);
-    for (const tensor of [mixer, ffn].flatMap((branch) => branchTensors(branch, spec.config.dim))) put(tensor, i);
-  }
-  for (const tensor of after) put(tensor, -1);
-  return [...found.values()];
+/** Every tensor of the model in the order a pass uses them; of the optional ones those that are named, by their local names. */
+export function paperTensors(spec: ModelSpec, tied: boolean, optional: readonly string[] = []): TensorDeclaration[] {
+  const has = (name: string): boolean => (name === "output.weight" ? !tied : optional.includes(localName(name)));
+  return [...record(spec, { format: "gguf", has }).tensors];
 }

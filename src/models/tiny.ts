@@ -6,10 +6,11 @@ import { HundredweightError } from "../errors.js";
 import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue } from "../formats/index.js";
 import { quantizeRow } from "../formats/quantize.js";
+import type { TinyMetadata } from "./architecture.js";
 import { archMetadata, declareOnPaper, paperTensors } from "./paper.js";
 import { seededNormals } from "./random.js";
 import { findArchitecture } from "./registry.js";
-import type { Role, TensorSpec, TinyMetadata } from "./spec.js";
+import type { Role, TensorDeclaration } from "./tensors.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
 
 export interface TinyOptions {
@@ -51,7 +52,7 @@ export async function makeTinyModel(path: string, arch: string, options: TinyOpt
   ];
   const spec = declareOnPaper(path, arch, metadata, { dim: dims, vocab });
   const tensors = paperTensors(spec, variant.tied ?? false, variant.optionalTensors).map((tensor) =>
-    randomTensor(tensor.name, tensor.spec, dtypes[tensor.spec.role], options.seed ?? 1),
+    randomTensor(tensor, dtypes[tensor.role], options.seed ?? 1),
   );
   await writeGguf(path, { metadata, tensors });
   return { path, vocab };
@@ -76,15 +77,14 @@ function roleTypes(dtype: string | Partial<Record<Role, string>>): Record<Role, 
   };
 }
 
-function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number): TensorSource {
-  const dtype = spec.kind === "vector" ? dtypeByName("F32")! : type;
-  const [cols, ...others] = spec.shape as [number, ...number[]];
+function randomTensor(tensor: TensorDeclaration, type: Dtype, seed: number): TensorSource {
+  const { name, shape, fill } = tensor;
+  const dtype = tensor.kind === "vector" ? dtypeByName("F32")! : type;
+  const [cols, ...others] = shape as [number, ...number[]];
   const rows = others.reduce((a, b) => a * b, 1);
   const bytes = blocksBytes(dtype, cols);
   if (bytes === undefined)
     throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
-  // Norms scatter around one; they would hide their own removal otherwise.
-  const fill = spec.tiny ?? { mean: 1, deviation: spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(cols) };
   const next = seededNormals(seed, name);
   const data = new Uint8Array(rows * bytes);
   const row = new Float32Array(cols);
@@ -92,5 +92,5 @@ function randomTensor(name: string, spec: TensorSpec, type: Dtype, seed: number)
     for (let i = 0; i < cols; i++) row[i] = fill.mean + fill.deviation * next();
     quantizeRow(dtype, row, data.subarray(r * bytes, (r + 1) * bytes));
   }
-  return { name, dtype, shape: spec.shape, data };
+  return { name, dtype, shape, data };
 }

@@ -88,6 +88,9 @@ export interface NativeAddon {
   residencyStats(host: number, out: Float64Array): void;
 
   tensor(host: number, rows: number, cols: number): number;
+  arena(host: number, floats: number): number;
+  /** At `offset` floats of an arena, a multiple of 16. */
+  tensorAt(host: number, arena: number, offset: number, rows: number, cols: number): number;
   tensorRead(host: number, tensor: number, rows: number, out: Float32Array): void;
   tensorWrite(host: number, tensor: number, values: Float32Array): void;
   /** The tensor's memory [rows * cols], the same array each time; empty once the host is closed. @throws NATIVE_UNAVAILABLE */
@@ -100,6 +103,11 @@ export interface NativeAddon {
   kvPool(host: number, layers: Int32Array, type: number, pages: number): number;
   kvPageBytes(host: number, pool: number): number;
   kvCopyPage(host: number, pool: number, from: number, to: number): void;
+  /**
+   * All working space that verbs will use: bytes by buffer, in the order of src/ops/working-space.ts, and entries of each
+   * pool's block table. Without it verbs take what they need.
+   */
+  nameSpace(host: number, buffers: Float64Array, tables: Int32Array): void;
   seal(host: number): void;
 
   /** blockTables: for pool 0.. in creation order, [sequences * blocks] page ids, -1 where absent. */
@@ -154,6 +162,7 @@ export interface NativeAddon {
   scale(host: number, x: number, factor: number, n: number): void;
   softcap(host: number, x: number, cap: number, n: number): void;
   gather(host: number, out: number, x: number, indices: Int32Array): void;
+  copy(host: number, out: number, x: number, n: number): void;
 
   /**
    * Times reads as the ring does them. extents: [offset, bytes] each. out: [seconds, bytes, 1 when reads were direct].

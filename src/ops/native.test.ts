@@ -13,6 +13,7 @@ import { quantizeRow } from "../formats/quantize.js";
 import { addonStatus } from "../native/addon.js";
 import { NativeOps } from "./native.js";
 import type { AttentionSpec, KvType, Matrix, MatrixSource, RowTable, Tensor } from "./ops.js";
+import { WorkingSpace } from "./working-space.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-native-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -225,7 +226,11 @@ function runExperts(variant: Variant, shape: MoeShape, x: Float32Array, logits: 
       upBias: null,
       downBias: ops.vector(values(moeExperts * moeDim, 32)),
     };
-    ops.seal();
+    const space = new WorkingSpace(n, []);
+    const kinds = [shape.gate, shape.up].map(({ layout }) => layout.acts!);
+    space.linear(n, moeDim, kinds, false);
+    space.experts(n, topK, moeExperts, moeDim, moeHidden, [shape.down.layout.acts!]);
+    ops.seal(space);
     const { allocations } = ops.counters();
     const spec = { topK, score: "softmax", renormalize: true, scale: 1.5, selectionBias: null } as const;
     ops.route(routing, scores, n, spec);

@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { NativeWeights } from "./native-weights.js";
 import type {
+  Arena,
   AttentionSpec,
   ExpertWeights,
   Glu,
@@ -26,6 +27,7 @@ import type {
 } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
+import type { WorkingSpace } from "./working-space.js";
 
 export interface NativeOpsOptions {
   readonly threads: number;
@@ -49,6 +51,7 @@ export class NativeOps implements Ops {
   readonly sumOfExp: NonNullable<Ops["sumOfExp"]>;
   readonly #addon: NativeAddon;
   readonly #host: number;
+  readonly #threads: number;
   readonly #weights: NativeWeights;
   /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
   readonly #tables: Int32Array[] = [];
@@ -62,6 +65,7 @@ export class NativeOps implements Ops {
 
   constructor(addon: NativeAddon, options: NativeOpsOptions) {
     this.#addon = addon;
+    this.#threads = options.threads;
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
     this.bestLogits = addon.bestLogits;
@@ -75,8 +79,16 @@ export class NativeOps implements Ops {
 
   // --- memory
 
-  tensor(rows: number, cols: number): Tensor {
-    return { id: this.#addon.tensor(this.#host, rows, cols), rows, cols };
+  arena(floats: number): Arena {
+    return { id: this.#addon.arena(this.#host, floats), floats };
+  }
+
+  tensor(rows: number, cols: number, arena?: Arena, offset = 0): Tensor {
+    const id =
+      arena === undefined
+        ? this.#addon.tensor(this.#host, rows, cols)
+        : this.#addon.tensorAt(this.#host, arena.id, offset, rows, cols);
+    return { id, rows, cols };
   }
 
   routing(rows: number, topK: number): Routing {
@@ -120,8 +132,12 @@ export class NativeOps implements Ops {
     return { id };
   }
 
-  seal(): void {
+  seal(space?: WorkingSpace): void {
     this.#weights.load();
+    if (space !== undefined) {
+      const { buffers, tables } = space.sizes(this.#threads);
+      this.#addon.nameSpace(this.#host, buffers, tables);
+    }
     this.#addon.seal(this.#host);
   }
 
@@ -243,6 +259,10 @@ export class NativeOps implements Ops {
 
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {
     this.#addon.gather(this.#host, out.id, x.id, indices);
+  }
+
+  copy(out: Tensor, x: Tensor, n: number): void {
+    this.#addon.copy(this.#host, out.id, x.id, n);
   }
 
   // --- outside

@@ -11,6 +11,7 @@
  */
 import type { Layout, Planes } from "../formats/layouts.js";
 import type { WeightTraffic } from "./placement.js";
+import type { WorkingSpace } from "./working-space.js";
 
 export type { WeightPlacement, WeightTraffic } from "./placement.js";
 
@@ -19,6 +20,12 @@ export interface Tensor {
   readonly id: number;
   readonly rows: number;
   readonly cols: number;
+}
+
+/** Memory that tensors lie in which do not live at the same time. */
+export interface Arena {
+  readonly id: number;
+  readonly floats: number;
 }
 
 /** A small always-resident f32 vector: norm weight, bias, attention sinks. */
@@ -159,7 +166,12 @@ export interface Ops {
   readonly name: string;
 
   // --- memory: before seal() only
-  tensor(rows: number, cols: number): Tensor;
+  arena(floats: number): Arena;
+  /**
+   * A tensor of its own, or one that begins at `offset` floats of an arena, a multiple of 16. Tensors that overlap are the caller's
+   * affair: a verb refuses what it must not read and write at once.
+   */
+  tensor(rows: number, cols: number, arena?: Arena, offset?: number): Tensor;
   routing(rows: number, topK: number): Routing;
   vector(values: Float32Array): Vector;
   matrix(source: MatrixSource): Matrix;
@@ -167,7 +179,11 @@ export interface Ops {
   loadVector(source: MatrixSource): Float32Array;
   kvPool(spec: KvPoolSpec): KvPool;
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable;
-  seal(): void;
+  /**
+   * Reads what stays of the weights; nothing is created from here on. With `space` working memory is what it names, and a
+   * verb that wants more is an error; without it verbs take what they need (tests of single verbs).
+   */
+  seal(space?: WorkingSpace): void;
 
   // --- pass
   /** Makes `rows` the row table of the following verbs (token ids, positions, block tables). */
@@ -227,6 +243,8 @@ export interface Ops {
   softcap(x: Tensor, cap: number, n: number): void;
   /** out[i] = x[indices[i]] */
   gather(out: Tensor, x: Tensor, indices: Int32Array): void;
+  /** out = x, which must not overlap.  @shape [n, cols]  @error EXACT */
+  copy(out: Tensor, x: Tensor, n: number): void;
 
   // --- outside
   /**

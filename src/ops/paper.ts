@@ -5,6 +5,7 @@
 import { HundredweightError } from "../errors.js";
 import { checkPlanes } from "../formats/layouts.js";
 import {
+  type Arena,
   type KvPool,
   type KvPoolSpec,
   type KvType,
@@ -19,14 +20,15 @@ import {
   type Tensor,
   type Vector,
 } from "./ops.js";
+import type { WorkingSpace } from "./working-space.js";
 
 export interface PaperRecord {
-  readonly tensors: readonly Tensor[];
-  readonly routings: readonly Routing[];
-  readonly vectors: readonly Vector[];
-  readonly matrices: readonly Matrix[];
+  /** Bytes of tensors, arenas and routings. */
+  readonly activationBytes: number;
+  readonly vectorBytes: number;
   readonly ropes: readonly { readonly pairs: number; readonly maxRows: number }[];
-  readonly pools: readonly (KvPool & { readonly headDimK: number; readonly headDimV: number })[];
+  readonly pools: readonly KvPool[];
+  readonly space: WorkingSpace | undefined;
 }
 
 /** Bytes of one position of one head.  @throws OPTION_INVALID when the type needs whole blocks of 32 */
@@ -47,35 +49,36 @@ const unavailable = (): never => {
 export class PaperOps implements Ops {
   readonly name = "paper";
   readonly record = {
-    tensors: [] as Tensor[],
-    routings: [] as Routing[],
-    vectors: [] as Vector[],
-    matrices: [] as Matrix[],
+    activationBytes: 0,
+    vectorBytes: 0,
     ropes: [] as { pairs: number; maxRows: number }[],
-    pools: [] as (KvPool & { headDimK: number; headDimV: number })[],
+    pools: [] as KvPool[],
+    space: undefined as WorkingSpace | undefined,
   } satisfies PaperRecord;
   #ids = 0;
   /** Ones by length, shared: biases of many experts would be hundreds of megabytes. */
   readonly #ones = new Map<number, Float32Array>();
 
-  #keep<T>(list: T[], item: T): T {
-    list.push(item);
-    return item;
+  arena(floats: number): Arena {
+    this.record.activationBytes += 4 * floats;
+    return { id: ++this.#ids, floats };
   }
-
-  tensor(rows: number, cols: number): Tensor {
-    return this.#keep(this.record.tensors, { id: ++this.#ids, rows, cols });
+  tensor(rows: number, cols: number, arena?: Arena): Tensor {
+    if (arena === undefined) this.record.activationBytes += 4 * rows * cols;
+    return { id: ++this.#ids, rows, cols };
   }
   routing(rows: number, topK: number): Routing {
-    return this.#keep(this.record.routings, { id: ++this.#ids, rows, topK });
+    this.record.activationBytes += 8 * rows * topK;
+    return { id: ++this.#ids, rows, topK };
   }
   vector(values: Float32Array): Vector {
-    return this.#keep(this.record.vectors, { id: ++this.#ids, length: values.length });
+    this.record.vectorBytes += values.byteLength;
+    return { id: ++this.#ids, length: values.length };
   }
   matrix(source: MatrixSource): Matrix {
     checkPlanes(source);
     const { name, layout, rows, cols, experts } = source;
-    return this.#keep(this.record.matrices, { id: ++this.#ids, name, layout, rows, cols, experts });
+    return { id: ++this.#ids, name, layout, rows, cols, experts };
   }
   loadVector(source: MatrixSource): Float32Array {
     const length = source.cols * source.rows * source.experts;
@@ -85,22 +88,22 @@ export class PaperOps implements Ops {
   }
   kvPool(spec: KvPoolSpec): KvPool {
     let position = 0;
-    let [headDimK, headDimV] = [0, 0];
-    for (const layer of spec.layers) {
+    for (const layer of spec.layers)
       position += layer.kvHeads * (kvHeadBytes(spec.type, layer.headDimK) + kvHeadBytes(spec.type, layer.headDimV));
-      headDimK = Math.max(headDimK, layer.headDimK);
-      headDimV = Math.max(headDimV, layer.headDimV);
-    }
     const pageBytes = position * pagePositions;
     const { pages } = spec;
     const layers = spec.layers.length;
-    return this.#keep(this.record.pools, { id: ++this.#ids, pages, layers, pageBytes, headDimK, headDimV });
+    const pool = { id: ++this.#ids, pages, layers, pageBytes };
+    this.record.pools.push(pool);
+    return pool;
   }
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     this.record.ropes.push({ pairs: spec.frequencies.length, maxRows });
     return { id: ++this.#ids };
   }
-  seal(): void {}
+  seal(space?: WorkingSpace): void {
+    this.record.space = space;
+  }
   setCancelFlag(): void {}
   close(): void {}
   counters(): OpsCounters {
@@ -122,6 +125,7 @@ export class PaperOps implements Ops {
   scale = unavailable;
   softcap = unavailable;
   gather = unavailable;
+  copy = unavailable;
   read = unavailable;
   write = unavailable;
   readRouting = unavailable;

@@ -4,6 +4,7 @@
  */
 import { slicesOf } from "../formats/layouts.js";
 import type {
+  Arena,
   AttentionSpec,
   ExpertWeights,
   Glu,
@@ -25,6 +26,7 @@ import type {
 import { kvHeadBytes } from "./paper.js";
 import type { WeightTraffic } from "./placement.js";
 import type { Arithmetic, Profiler, Work } from "./profiler.js";
+import type { WorkingSpace } from "./working-space.js";
 
 const none: RowTable = {
   count: 0,
@@ -69,8 +71,11 @@ export class ProfiledOps implements Ops {
 
   // --- memory
 
-  tensor(rows: number, cols: number): Tensor {
-    return this.#inner.tensor(rows, cols);
+  arena(floats: number): Arena {
+    return this.#inner.arena(floats);
+  }
+  tensor(rows: number, cols: number, arena?: Arena, offset?: number): Tensor {
+    return this.#inner.tensor(rows, cols, arena, offset);
   }
   routing(rows: number, topK: number): Routing {
     return this.#inner.routing(rows, topK);
@@ -92,8 +97,8 @@ export class ProfiledOps implements Ops {
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     return this.#inner.ropeTable(spec, maxRows);
   }
-  seal(): void {
-    this.#inner.seal();
+  seal(space?: WorkingSpace): void {
+    this.#inner.seal(space);
   }
 
   // --- pass
@@ -231,6 +236,12 @@ export class ProfiledOps implements Ops {
     const start = this.#profiler.clock();
     this.#inner.gather(out, x, indices);
     this.#small("gather", 2, out, indices.length, start);
+  }
+
+  copy(out: Tensor, x: Tensor, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.copy(out, x, n);
+    this.#small("copy", 2, x, n, start);
   }
 
   // --- outside

@@ -5,6 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import {
+  type Arena,
   type AttentionSpec,
   type ExpertWeights,
   type Glu,
@@ -30,6 +31,9 @@ import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./refere
 import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
 interface Activations extends Tensor {
+  readonly data: Float32Array;
+}
+interface Memory extends Arena {
   readonly data: Float32Array;
 }
 interface Values extends Vector {
@@ -80,7 +84,17 @@ export class ReferenceOps implements Ops {
     return ++this.#allocations;
   }
 
-  tensor(rows: number, cols: number): Tensor {
+  arena(floats: number): Arena {
+    const id = this.#allocate(floats * 4, "activations");
+    return { id, floats, data: new Float32Array(floats) } satisfies Memory as Arena;
+  }
+
+  tensor(rows: number, cols: number, arena?: Arena, offset = 0): Tensor {
+    if (arena !== undefined) {
+      const data = own<Memory>(arena, "data").data.subarray(offset, offset + rows * cols);
+      requireThat(data.length === rows * cols, "a tensor ends outside its arena");
+      return { id: this.#allocate(0, "activations"), rows, cols, data } satisfies Activations as Tensor;
+    }
     const id = this.#allocate(rows * cols * 4, "activations");
     return { id, rows, cols, data: new Float32Array(rows * cols) } satisfies Activations as Tensor;
   }
@@ -286,6 +300,11 @@ export class ReferenceOps implements Ops {
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {
     for (const [i, index] of indices.entries())
       data(out).set(data(x).subarray(index * x.cols, (index + 1) * x.cols), i * out.cols);
+  }
+
+  copy(out: Tensor, x: Tensor, n: number): void {
+    requireThat(out.cols === x.cols, "copy keeps the width");
+    data(out).set(data(x).subarray(0, n * x.cols));
   }
 
   // --- outside

@@ -47,7 +47,7 @@ export function advise(
   if (all?.strategy === "resident")
     advice.push(`everything in memory from ${gib(resident)}: ${times(speedup(all))} (${perToken(all)})`);
 
-  const quantizable = description.layers.every(({ kv }) => kv.headDimK % 32 === 0 && kv.headDimV % 32 === 0);
+  const quantizable = description.states.every((kv) => kv.headDimK % 32 === 0 && kv.headDimV % 32 === 0);
   if (kvType === "f16" && quantizable) {
     const smaller = new Planner(description, machine, { ...fixed, kvType: "q8_0" }).tryPlan(budgetBytes);
     const saved = smaller === undefined ? 0 : plan.bytes.kv - smaller.bytes.kv;

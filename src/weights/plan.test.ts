@@ -236,8 +236,8 @@ describe("plan", () => {
     const kv = (description: ModelDescription, options: PlanOptions) =>
       new Planner(description, machine, options).plan(13 * GiB).bytes.kv;
     const full = kv(models.windows, { contextTokens: 32768 });
-    const { layers, kvHeads, headDim } = models.windows.config;
-    assert.ok(full < 0.3 * (32768 * layers * kvHeads * headDim * 4), "five of six layers keep 1024 positions");
+    const perToken = models.windows.states.reduce((sum, s) => sum + s.heads * (s.headDimK + s.headDimV) * 2, 0);
+    assert.ok(full < 0.3 * 32768 * perToken, "five of six layers keep 1024 positions");
     assert.ok(
       Math.abs(
         kv(models.dense, { contextTokens: 4096, kvType: "q8_0" }) / kv(models.dense, { contextTokens: 4096 }) - 34 / 64,

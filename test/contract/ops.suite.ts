@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { HundredweightError } from "../../src/errors.js";
 import { sliceExtents, slicesOf } from "../../src/formats/layouts.js";
 import type { Glu, Ops, RouteSpec } from "../../src/ops/ops.js";
+import { WorkingSpace } from "../../src/ops/working-space.js";
 import { attentionSuite } from "./attention.suite.js";
 import {
   computable,
@@ -338,6 +339,18 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
       }
     });
 
+    withOps("tensors in an arena share its memory; verbs refuse what they must not overwrite", async (ops) => {
+      const arena = ops.arena(64);
+      const [a, b, whole] = [ops.tensor(2, 16, arena), ops.tensor(2, 16, arena, 32), ops.tensor(1, 64, arena)];
+      ops.seal();
+      const values = randomValues(64, 41);
+      ops.write(whole, values);
+      assert.deepEqual(await ops.read(a, 2), values.slice(0, 32));
+      assert.deepEqual(await ops.read(b, 2), values.slice(32));
+      ops.copy(b, a, 2);
+      assert.deepEqual(await ops.read(b, 2), values.slice(0, 32));
+    });
+
     withOps("loadVector reads any type", (ops) => {
       const next = normals(18);
       assert.ok(Number.isFinite(next()));
@@ -350,7 +363,9 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
     withOps("nothing is allocated after seal, and trying to is an error", async (ops) => {
       const weight = ops.matrix(weights("Q8_0", 64, 64).source);
       const [x, y] = [filled(ops, 8, 64, randomValues(512, 19)), ops.tensor(8, 64)];
-      ops.seal();
+      const space = new WorkingSpace(8, []);
+      space.linear(8, 64, ["q8_32"], false);
+      ops.seal(space);
       assert.throws(() => ops.tensor(1, 1), HundredweightError);
       const before = ops.counters();
       for (const n of [1, 8, 3]) {

@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { architectures, type BoundModel } from "../../src/models/index.js";
+import { ablations, architectures, type BoundModel } from "../../src/models/index.js";
 import { makeTinyModel } from "../../src/models/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
@@ -102,7 +102,7 @@ describe("tiny models", () => {
         const chosen = architecture.mechanisms.filter((m) => m !== "router-norm" || config.experts > 0);
         assert.ok(chosen.length > 0);
         for (const mutate of chosen) {
-          const changed = await logitsOf(path, ids, { mutate });
+          const changed = await logitsOf(path, ids, { ablate: ablations[mutate] });
           const kl = meanKl(logits, changed.logits);
           assert.ok(kl > 1e-2, `without ${mutate} KL is only ${kl}`);
         }

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { dtypes } from "../../src/formats/index.js";
+import { dtypes, openCheckpoint } from "../../src/formats/index.js";
 import { architectures } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
@@ -20,7 +20,7 @@ export interface FrozenModel {
 }
 
 export interface FrozenHashes {
-  /** Of the file: when it differs the model is another one, and its logits say nothing. */
+  /** Of all tensors, in the order of their names: when it differs the model is another one, and its logits say nothing. */
   readonly model: string;
   /** Of every logit of every position. */
   readonly logits: string;
@@ -88,6 +88,18 @@ export function frozenWays(number: number, isa: string): Way[] {
   return [ways[number % 4]!, ways[(number + 2) % 4]!];
 }
 
+/** The order of the tensors in the file says nothing. */
+async function hashTensors(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  const file = readFileSync(path);
+  const tensors = [...(await openCheckpoint(path)).tensors.values()];
+  for (const { name, planes } of tensors.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    hash.update(name);
+    for (const { offset, bytes } of Object.values(planes).flat()) hash.update(file.subarray(offset, offset + bytes));
+  }
+  return hash.digest("hex");
+}
+
 /** Writes the model to `path`, evaluates it whole and hashes both. */
 export async function freeze(path: string, { case: c }: FrozenModel, isa: string): Promise<[FrozenHashes, Logits]> {
   await writeRandomModel(path, c.model);
@@ -95,6 +107,5 @@ export async function freeze(path: string, { case: c }: FrozenModel, isa: string
   const hash = createHash("sha256");
   for (const rows of logits) for (const row of rows) hash.update(row!);
   const short = (digest: string): string => digest.slice(0, 32);
-  const model = createHash("sha256").update(readFileSync(path)).digest("hex");
-  return [{ model: short(model), logits: short(hash.digest("hex")) }, logits];
+  return [{ model: short(await hashTensors(path)), logits: short(hash.digest("hex")) }, logits];
 }

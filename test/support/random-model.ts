@@ -5,10 +5,11 @@
 import { randomBlocks } from "../../src/compress/synth-blocks.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { quantizeRow } from "../../src/formats/quantize.js";
+import type { TinyMetadata } from "../../src/models/architecture.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
 import { seededWords } from "../../src/models/random.js";
-import type { Role, TensorSpec, TinyMetadata } from "../../src/models/spec.js";
+import type { Role, TensorDeclaration } from "../../src/models/tensors.js";
 import { tinyTokenizer, tinyTokens } from "../../src/models/tiny-tokenizer.js";
 
 export interface RandomModelSpec {
@@ -39,10 +40,10 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
   ];
   const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab });
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
-    const { shape } = tensor.spec;
-    const dtype = typeOf(tensor.spec, spec.types);
+    const { shape } = tensor;
+    const dtype = typeOf(tensor, spec.types);
     const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
-    const { mean, deviation } = fillOf(tensor.spec);
+    const { mean, deviation } = tensor.fill;
     // By name: a tensor keeps its values when the order of a part's tensors changes.
     const seed = seededWords(spec.seed, tensor.name)();
     return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
@@ -66,17 +67,7 @@ function values(dtype: Dtype, bytes: number, mean: number, deviation: number, se
   return out;
 }
 
-function typeOf(spec: TensorSpec, types: RandomModelSpec["types"]): Dtype {
-  if (spec.kind === "vector" || spec.role === "router" || spec.role === "norm") return f32;
-  return dtypeByName(types[spec.role] ?? "F32") as Dtype;
-}
-
-/** As src/models/tiny.ts fills them: far from uniform logits, norms that scatter around one. */
-function fillOf(spec: TensorSpec): { mean: number; deviation: number } {
-  return (
-    spec.tiny ?? {
-      mean: spec.kind === "vector" ? 1 : 0,
-      deviation: spec.kind === "vector" ? 0.2 : 1 / Math.sqrt(spec.shape[0] as number),
-    }
-  );
+function typeOf({ kind, role }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
+  if (kind === "vector" || role === "router" || role === "norm") return f32;
+  return dtypeByName(types[role] ?? "F32") as Dtype;
 }

@@ -3,11 +3,21 @@
  * GeGLU, embeddings scaled by sqrt(dim), tied head.
  * @source Gemma Team 2025, "Gemma 3 Technical Report"; GGUF stores norm weights with the +1 already added
  */
+
+import { defineArchitecture } from "../architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { readRope } from "../parts/rope.js";
-import { tinyTransformer, transformerConfig, windowedLayers } from "../parts/transformer.js";
-import { defineArchitecture } from "../spec.js";
+import {
+  embedTokens,
+  llamaNames,
+  rms,
+  rmsAfter,
+  tinyTransformer,
+  tokenHead,
+  transformerConfig,
+  windowedLayers,
+} from "../parts/transformer.js";
+import { readRope } from "../rope.js";
 
 /** The 27B model scales scores by the width per head instead of the head size; GGUF has no key for it. */
 const layersOf27B = 62;
@@ -15,9 +25,15 @@ const layersOf27B = 62;
 export const gemma3 = defineArchitecture({
   name: "gemma3",
   families: "Gemma 3 270M-27B",
+  huggingFace: {
+    ...llamaNames,
+    "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight",
+    "ffn_norm.weight": "model.layers.N.pre_feedforward_layernorm.weight",
+    "post_ffw_norm.weight": "model.layers.N.post_feedforward_layernorm.weight",
+  },
   config(m) {
     const common = transformerConfig(m);
-    const globalRope = readRope(m, common.headDim, false);
+    const globalRope = readRope(m, common.headDim);
     const window = m.uint("attention.sliding_window", { min: 0, default: 0 });
     return {
       ...common,
@@ -34,13 +50,13 @@ export const gemma3 = defineArchitecture({
       softcap: m.float("final_logit_softcapping", { default: 0 }),
     };
   },
-  embeddingScale: (c) => Math.fround(Math.sqrt(c.dim)),
-  finalSoftcap: (c) => c.softcap,
+  begin: (f, c) => embedTokens(f, c, Math.fround(Math.sqrt(c.dim))),
   layer(c, i) {
     const local = c.window > 0 && c.windowed(i);
-    return {
-      mixer: {
-        norm: "attn_norm",
+    return [
+      {
+        site: "mixer",
+        before: rms("attn_norm", c),
         part: gqa({
           ...c,
           rope: local ? c.localRope : c.globalRope,
@@ -49,15 +65,17 @@ export const gemma3 = defineArchitecture({
           scale: c.scale,
           softcap: 0,
         }),
-        postNorm: "post_attention_norm",
+        after: rmsAfter("post_attention_norm", c),
       },
-      ffn: {
-        norm: "ffn_norm",
+      {
+        site: "ffn",
+        before: rms("ffn_norm", c),
         part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "gelu-tanh" }),
-        postNorm: "post_ffw_norm",
+        after: rmsAfter("post_ffw_norm", c),
       },
-    };
+    ];
   },
+  end: (f, x, c) => tokenHead(f, x, c, { softcap: c.softcap }),
   mechanisms: ["rope", "qk-norm", "window"],
   tiny: [
     {

@@ -3,15 +3,31 @@
  * layer windowed, YaRN, clamped SwiGLU. Its pre-FFN norm is named post_attention_norm.
  * @source OpenAI 2025, "gpt-oss-120b & gpt-oss-20b Model Card"
  */
+
+import { defineArchitecture } from "../architecture.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { readRope } from "../parts/rope.js";
-import { tinyTransformer, transformerConfig, windowedLayers } from "../parts/transformer.js";
-import { defineArchitecture } from "../spec.js";
+import {
+  embedTokens,
+  llamaNames,
+  rms,
+  tinyTransformer,
+  tokenHead,
+  transformerConfig,
+  windowedLayers,
+} from "../parts/transformer.js";
+import { readRope } from "../rope.js";
 
 export const gptOss = defineArchitecture({
   name: "gpt-oss",
   families: "gpt-oss-20b, gpt-oss-120b",
+  huggingFace: {
+    ...llamaNames,
+    "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight",
+    "attn_sinks.weight": "model.layers.N.self_attn.sinks",
+    "ffn_gate_inp.weight": "model.layers.N.mlp.router.weight",
+    "ffn_gate_inp.bias": "model.layers.N.mlp.router.bias",
+  },
   config(m) {
     const common = transformerConfig(m);
     if (common.experts === 0) m.fault("metadata 'gpt-oss.expert_count' is missing or 0");
@@ -19,12 +35,14 @@ export const gptOss = defineArchitecture({
       ...common,
       window: m.uint("attention.sliding_window"),
       windowed: windowedLayers(m, 2),
-      rope: readRope(m, common.headDim, false),
+      rope: readRope(m, common.headDim),
     };
   },
-  layer: (c, i) => ({
-    mixer: {
-      norm: "attn_norm",
+  begin: (f, c) => embedTokens(f, c),
+  layer: (c, i) => [
+    {
+      site: "mixer",
+      before: rms("attn_norm", c),
       part: gqa({
         ...c,
         window: c.windowed(i) ? c.window : 0,
@@ -33,8 +51,9 @@ export const gptOss = defineArchitecture({
         sinks: true,
       }),
     },
-    ffn: {
-      norm: "post_attention_norm",
+    {
+      site: "ffn",
+      before: rms("post_attention_norm", c),
       part: moe({
         ...c,
         hidden: c.expertHidden,
@@ -44,7 +63,8 @@ export const gptOss = defineArchitecture({
         biases: true,
       }),
     },
-  }),
+  ],
+  end: (f, x, c) => tokenHead(f, x, c),
   mechanisms: ["rope", "window", "sinks", "router-norm"],
   tiny: [
     {

@@ -1,22 +1,25 @@
 /** Qwen2 and Qwen2.5: Llama's shape with biases on queries, keys and values.  @source Yang et al. 2024, "Qwen2" */
+
+import { defineArchitecture } from "../architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { readRope } from "../parts/rope.js";
-import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
-import { defineArchitecture } from "../spec.js";
+import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { readRope } from "../rope.js";
 
 export const qwen2 = defineArchitecture({
   name: "qwen2",
   families: "Qwen2, Qwen2.5, QwQ, DeepSeek-R1-Distill-Qwen",
-  headBias: true,
+  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
-    return { ...common, rope: readRope(m, common.headDim, false) };
+    return { ...common, rope: readRope(m, common.headDim) };
   },
-  layer: (c) => ({
-    mixer: { norm: "attn_norm", part: gqa({ ...c, qkvBias: "required" }) },
-    ffn: { norm: "ffn_norm", part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }) },
-  }),
+  begin: (f, c) => embedTokens(f, c),
+  layer: (c) => [
+    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkvBias: "required" }) },
+    { site: "ffn", before: rms("ffn_norm", c), part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }) },
+  ],
+  end: (f, x, c) => tokenHead(f, x, c, { bias: "optional" }),
   mechanisms: ["rope"],
   tiny: [
     {

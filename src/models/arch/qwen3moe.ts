@@ -2,31 +2,36 @@
  * Qwen3-MoE (30B-A3B, 235B-A22B): Qwen3's attention; softmax router over all experts, the chosen weights renormalised.
  * @source Yang et al. 2025, "Qwen3 Technical Report"
  */
+
+import { defineArchitecture } from "../architecture.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { readRope } from "../parts/rope.js";
-import { tinyTransformer, transformerConfig } from "../parts/transformer.js";
-import { defineArchitecture } from "../spec.js";
+import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { readRope } from "../rope.js";
 
 export const qwen3moe = defineArchitecture({
   name: "qwen3moe",
   families: "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder",
+  huggingFace: { ...llamaNames, "ffn_gate_inp.weight": "model.layers.N.mlp.gate.weight" },
   config(m) {
     const common = transformerConfig(m);
     if (common.experts === 0) m.fault("metadata 'qwen3moe.expert_count' is missing or 0");
     return {
       ...common,
-      rope: readRope(m, common.headDim, false),
+      rope: readRope(m, common.headDim),
       weightScale: m.float("expert_weights_scale", { default: 1 }) || 1,
     };
   },
-  layer: (c) => ({
-    mixer: { norm: "attn_norm", part: gqa({ ...c, qkNorm: true }) },
-    ffn: {
-      norm: "ffn_norm",
+  begin: (f, c) => embedTokens(f, c),
+  layer: (c) => [
+    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkNorm: true }) },
+    {
+      site: "ffn",
+      before: rms("ffn_norm", c),
       part: moe({ ...c, hidden: c.expertHidden, act: "silu", score: "softmax", renormalize: true }),
     },
-  }),
+  ],
+  end: (f, x, c) => tokenHead(f, x, c),
   mechanisms: ["rope", "qk-norm", "router-norm"],
   tiny: [
     {

@@ -1,6 +1,6 @@
 /** Mixture of experts: a router chooses topK of many gated FFNs for each token row. */
-import type { ExpertWeights, Glu, Product, RouteSpec } from "../../ops/ops.js";
-import type { Part, TensorSpec } from "../spec.js";
+import type { Glu, RouteSpec } from "../../ops/ops.js";
+import type { Flow, Part, Value } from "../flow.js";
 
 export interface MoeOptions {
   readonly dim: number;
@@ -18,87 +18,23 @@ export interface MoeOptions {
   readonly weightScale?: number;
 }
 
-export function moe(o: MoeOptions): Part {
-  const { dim, hidden, experts, topK } = o;
-  const matrix = (name: string, cols: number, rows: number): TensorSpec => ({
-    name,
-    shape: [cols, rows, experts],
-    role: "expert",
-    kind: "matrix",
-    tiny: { mean: 0, deviation: 1.1 / Math.sqrt(cols) },
-  });
-  const expertBias = (name: string, length: number): TensorSpec => ({
-    name,
-    shape: [length, experts],
-    role: "expert",
-    kind: "vector",
-    tiny: { mean: 0, deviation: 0.3 },
-  });
-  const biases: TensorSpec[] = [
-    { name: "ffn_gate_inp.bias", shape: [experts], role: "router", kind: "vector", tiny: { mean: 0, deviation: 0.3 } },
-    expertBias("ffn_gate_exps.bias", hidden),
-    expertBias("ffn_up_exps.bias", hidden),
-    expertBias("ffn_down_exps.bias", dim),
-  ];
-  return {
-    tensors: [
-      {
-        name: "ffn_gate_inp.weight",
-        shape: [dim, experts],
-        role: "router",
-        kind: "matrix",
-        tiny: { mean: 0, deviation: 1 / Math.sqrt(dim) },
-      },
-      matrix("ffn_gate_exps.weight", dim, hidden),
-      matrix("ffn_up_exps.weight", dim, hidden),
-      matrix("ffn_down_exps.weight", hidden, dim),
-      ...(o.biases ? biases : []),
-    ],
-    bind(b, { input, output, add }) {
-      const { ops } = b;
-      const logits = b.scratch("router", experts); // [rows, experts]
-      const routing = b.scratchRouting(topK); // [rows, topK]
-      const sum = add ? b.scratch("branch", dim) : output; // [rows, dim]
-      const router: Product[] = [
-        {
-          out: logits,
-          weight: b.matrix("ffn_gate_inp.weight"),
-          bias: b.optionalVector("ffn_gate_inp.bias"),
-          add: false,
-        },
-      ];
-      const weights: ExpertWeights = {
-        gate: b.matrix("ffn_gate_exps.weight"),
-        up: b.matrix("ffn_up_exps.weight"),
-        down: b.matrix("ffn_down_exps.weight"),
-        gateBias: b.optionalVector("ffn_gate_exps.bias"),
-        upBias: b.optionalVector("ffn_up_exps.bias"),
-        downBias: b.optionalVector("ffn_down_exps.bias"),
-      };
-      // Without normalisation the chosen weights are plain probabilities of all experts.
-      const plain = b.mutate === "router-norm";
-      const spec: RouteSpec = {
+export const moe =
+  (o: MoeOptions): Part =>
+  (f, x) => {
+    const { dim, hidden, experts, topK, score, renormalize, weightScale: scale = 1 } = o;
+    const bias = o.biases ? "required" : "none";
+    const choose = (f: Flow, x: Value) =>
+      f.route(f.linear(x, f.matrix("ffn_gate_inp", dim, experts, "router", { bias }))[0]!, {
         topK,
-        score: plain && o.score === "softmax-selected" ? "softmax" : o.score,
-        renormalize: o.renormalize && !plain,
-        scale: o.weightScale ?? 1,
-        selectionBias: null,
-      };
-      const route = (n: number) => {
-        ops.matmul(router, input, n);
-        ops.route(routing, logits, n, spec);
-      };
-      const step = (n: number) => {
-        route(n);
-        ops.experts(sum, input, routing, n, weights, o.act);
-        if (add) ops.add(output, sum, n);
-      };
-      if (ops.expectExperts === undefined) return step;
-      const expect = (n: number) => {
-        route(n);
-        ops.expectExperts!(routing, n, weights.gate);
-      };
-      return Object.assign(step, { expect });
-    },
+        score,
+        renormalize,
+        scale,
+      });
+    f.foresee(choose);
+    return f.experts(choose(f, x), x, (f, x) => {
+      const stack = (name: string, cols: number, rows: number) =>
+        f.matrix(`ffn_${name}_exps`, cols, rows, "expert", { gain: 1.1, bias });
+      const [gate, up] = f.linear(x, stack("gate", dim, hidden), stack("up", dim, hidden));
+      return f.linear(f.glu(gate!, up!, o.act), stack("down", hidden, dim))[0]!;
+    });
   };
-}

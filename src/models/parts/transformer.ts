@@ -1,12 +1,27 @@
-/** The hyper-parameters that every transformer decoder has, read under their GGUF names. */
+/** What transformer decoders have in common: hyper-parameters under their GGUF names, norms, embedding and head. */
+import type { ModelConfig, TinyMetadata } from "../architecture.js";
+import type { Outputs } from "../calls.js";
+import type { Flow, Part } from "../flow.js";
 import type { MetadataReader } from "../metadata-reader.js";
-import type { ModelConfig, TinyMetadata } from "../spec.js";
+import { plain, type Residual } from "../residual.js";
+import type { Bias } from "../tensors.js";
+
+export interface TransformerConfig extends ModelConfig {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Width of the dense FFN; 0 when every layer is MoE. */
+  readonly hidden: number;
+  readonly eps: number;
+  /** Width of one expert; 0 without experts. */
+  readonly expertHidden: number;
+}
 
 /**
  * Bounds are far above any real model and small enough that nothing sized by them is dangerous.
  * `experts`, `topK`, `expertHidden` are 0 for a dense model.
  */
-export function transformerConfig(m: MetadataReader): ModelConfig {
+export function transformerConfig(m: MetadataReader): TransformerConfig {
   const dim = m.uint("embedding_length", { max: 2 ** 18 });
   const heads = m.uint("attention.head_count", { max: 4096 });
   const kvHeads = m.uint("attention.head_count_kv", { max: 4096, default: heads });
@@ -41,6 +56,64 @@ export function transformerConfig(m: MetadataReader): ModelConfig {
     window: 0,
   };
 }
+
+type Width = Pick<TransformerConfig, "dim" | "eps">;
+
+/** RMSNorm with a learned weight, before a part. */
+export const rms =
+  (name: string, { dim, eps }: Width): Part =>
+  (f, x) =>
+    f.norm(x, f.vector(name, dim, "norm"), eps);
+
+/** After a part: a tied head favours the row's own token by sqrt(dim), so branches of a tiny model must grow alike to have a say. */
+export const rmsAfter =
+  (name: string, { dim, eps }: Width): Part =>
+  (f, x) =>
+    f.norm(x, f.vector(name, dim, "norm", { fill: [Math.sqrt(dim) / 5, Math.sqrt(dim) / 25] }), eps);
+
+/** The residual stream begins with the rows of the token embedding. */
+export function embedTokens(f: Flow, { dim, vocab }: ModelConfig, scale = 1): Residual {
+  return plain(f.lookup(f.matrix("token_embd", dim, vocab, "embedding", { gain: Math.sqrt(dim) }), scale));
+}
+
+export interface HeadOptions {
+  readonly bias?: Bias;
+  /** logits = cap * tanh(logits / cap); 0 = none. */
+  readonly softcap?: number;
+}
+
+/** Norm and head; the head is the token embedding when the file has none. */
+export function tokenHead(f: Flow, x: Residual, c: Width & ModelConfig, o: HeadOptions = {}): Outputs {
+  const hidden = rms("output_norm", c)(f, f.pick(x.read(f, "end")));
+  // Logits of deviation 3.3: a distribution far from uniform.
+  const options = { or: "token_embd", gain: 3.3, orGain: 2.5, bias: o.bias ?? "none" } as const;
+  const logits = f.linear(hidden, f.matrix("output", c.dim, c.vocab, "head", options))[0]!;
+  return { hidden, logits: o.softcap ? f.softcap(logits, o.softcap) : logits };
+}
+
+/** Local GGUF names -> names in a Hugging Face folder of the llama kind. */
+export const llamaNames: Readonly<Record<string, string>> = {
+  "token_embd.weight": "model.embed_tokens.weight",
+  "output_norm.weight": "model.norm.weight",
+  "output.weight": "lm_head.weight",
+  "attn_norm.weight": "model.layers.N.input_layernorm.weight",
+  "ffn_norm.weight": "model.layers.N.post_attention_layernorm.weight",
+  ...Object.fromEntries(
+    ["q", "k", "v"].flatMap((name) => [
+      [`attn_${name}.weight`, `model.layers.N.self_attn.${name}_proj.weight`],
+      [`attn_${name}.bias`, `model.layers.N.self_attn.${name}_proj.bias`],
+      [`attn_${name}_norm.weight`, `model.layers.N.self_attn.${name}_norm.weight`],
+    ]),
+  ),
+  "attn_output.weight": "model.layers.N.self_attn.o_proj.weight",
+  "attn_output.bias": "model.layers.N.self_attn.o_proj.bias",
+  ...Object.fromEntries(
+    ["gate", "up", "down"].flatMap((name) => [
+      [`ffn_${name}.weight`, `model.layers.N.mlp.${name}_proj.weight`],
+      [`ffn_${name}.bias`, `model.layers.N.mlp.${name}_proj.bias`],
+    ]),
+  ),
+};
 
 /**
  * Which layers look back `window` positions only. The pattern is a period n (the last layer of each group of n is

@@ -1,6 +1,6 @@
 /** Rotary position embedding: metadata -> the angle of each pair per position. Pure functions; ops do the rotating. */
-import type { RopeSpec } from "../../ops/ops.js";
-import type { MetadataReader } from "../metadata-reader.js";
+import type { RopeSpec } from "../ops/ops.js";
+import type { MetadataReader } from "./metadata-reader.js";
 
 export interface YarnScaling {
   readonly kind: "yarn";
@@ -22,15 +22,14 @@ export interface RopeConfig {
   /** Rotated values of each head, even. */
   readonly dims: number;
   readonly base: number;
-  readonly interleaved: boolean;
   readonly scaling: RopeScaling;
 }
 
-/** Reads the `rope.*` keys. `interleaved` is how the container pairs values (GGUF: by architecture). */
-export function readRope(m: MetadataReader, headDim: number, interleaved: boolean): RopeConfig {
+/** Reads the `rope.*` keys. */
+export function readRope(m: MetadataReader, headDim: number): RopeConfig {
   const dims = m.uint("rope.dimension_count", { default: headDim, max: 4096 });
   if (dims % 2 !== 0 || dims > headDim) m.fault(`RoPE over ${dims} values of heads of ${headDim}`);
-  return { dims, base: m.float("rope.freq_base", { default: 10_000, above: 0 }), interleaved, scaling: readScaling(m) };
+  return { dims, base: m.float("rope.freq_base", { default: 10_000, above: 0 }), scaling: readScaling(m) };
 }
 
 function readScaling(m: MetadataReader): RopeScaling {
@@ -65,10 +64,10 @@ function readScaling(m: MetadataReader): RopeScaling {
 
 /**
  * Angle per position of each pair: base^(-2i / dims), divided by the pair's own divisor (Llama 3), then scaled.
- * @shape divisors [dims / 2] or null
+ * `interleaved` is how the checkpoint pairs values.  @shape divisors [dims / 2] or null
  */
-export function ropeSpec(rope: RopeConfig, divisors: Float32Array | null): RopeSpec {
-  const { dims, base, interleaved, scaling } = rope;
+export function ropeSpec(rope: RopeConfig, interleaved: boolean, divisors: Float32Array | null): RopeSpec {
+  const { dims, base, scaling } = rope;
   const frequencies = Float64Array.from(
     { length: dims / 2 },
     (_, i) => base ** ((-2 * i) / dims) / (divisors === null ? 1 : divisors[i]!),

@@ -1,0 +1,106 @@
+/**
+ * What an architecture says of itself: a metadata reader, and `{ begin, layer, end }` written in the vocabulary of flow.ts.
+ * Everything else (validation, memory plan, roles, tiny test models) is derived from that.
+ */
+import type { Outputs } from "./calls.js";
+import type { Flow, Part } from "./flow.js";
+import type { MetadataReader } from "./metadata-reader.js";
+import type { Residual } from "./residual.js";
+
+/** The mechanisms whose removal tests notice (ablation.ts). */
+export const mutations = ["rope", "qk-norm", "window", "sinks", "router-norm"] as const;
+export type Mutation = (typeof mutations)[number];
+
+/**
+ * A branch of the residual stream: write(after(part(before(read())))). Neighbouring branches of one site read the same
+ * stream, and all of them write afterwards: a parallel residual.
+ */
+export interface Branch {
+  readonly site: string;
+  readonly before: Part;
+  readonly part: Part;
+  readonly after?: Part;
+}
+
+/** What other rooms read of a model; one vocabulary for hyper-parameters. */
+export interface ModelConfig {
+  readonly layers: number;
+  readonly dim: number;
+  /** Rows of the embedding, at least the number of tokens. */
+  readonly vocab: number;
+  /** Positions the model was trained for. */
+  readonly contextTokens: number;
+  readonly experts: number;
+  readonly topK: number;
+  /** Largest sliding window of any layer; 0 = none. */
+  readonly window: number;
+}
+
+/** Metadata of a tiny test model, without the architecture prefix. */
+export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[]>>;
+
+export interface TinyVariant {
+  readonly variant: string;
+  /** `dims` is the width: 64, or 256 where the K types apply. */
+  metadata(dims: 64 | 256): TinyMetadata;
+  /** The head is the token embedding. */
+  readonly tied?: boolean;
+  /** Optional tensors the file has all the same. */
+  readonly optionalTensors?: readonly string[];
+}
+
+export interface Architecture<C extends ModelConfig = ModelConfig> {
+  /** `general.architecture`. */
+  readonly name: string;
+  /** Model families people know it by, for docs and messages. */
+  readonly families: string;
+  /**
+   * How GGUF pairs the values that RoPE rotates: converters permute the rows of Q and K of the llama family, so that pairs are
+   * neighbours. In a Hugging Face folder they are always halves.
+   */
+  readonly ggufPairs?: "neighbours" | "halves";
+  /** Local GGUF name -> name in a Hugging Face folder, N being the layer. */
+  readonly huggingFace?: Readonly<Record<string, string>>;
+  config(metadata: MetadataReader): C;
+  /** From the row table to the residual stream. */
+  begin(f: Flow, config: C): Residual;
+  layer(config: C, i: number): readonly Branch[];
+  end(f: Flow, x: Residual, config: C): Outputs;
+  /** Configurations of random test models. */
+  readonly tiny: readonly TinyVariant[];
+  /** Mechanisms whose removal must be noticed by the tests. */
+  readonly mechanisms: readonly Mutation[];
+}
+
+/** An architecture with its config type closed over: what the registry holds. */
+export interface Declaration extends Omit<Architecture, "config" | "begin" | "layer" | "end"> {
+  declare(metadata: MetadataReader): ModelSpec;
+}
+
+/** A fully resolved model on paper: no file has been looked at yet. */
+export interface ModelSpec {
+  readonly config: ModelConfig;
+  readonly ggufPairs: "neighbours" | "halves";
+  readonly huggingFace: Readonly<Record<string, string>>;
+  begin(f: Flow): Residual;
+  layer(i: number): readonly Branch[];
+  end(f: Flow, x: Residual): Outputs;
+}
+
+export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): Declaration {
+  const { config: read, begin, layer, end, ...rest } = a;
+  return {
+    ...rest,
+    declare(metadata) {
+      const config = read(metadata);
+      return {
+        config,
+        ggufPairs: a.ggufPairs ?? "halves",
+        huggingFace: a.huggingFace ?? {},
+        begin: (f) => begin(f, config),
+        layer: (i) => layer(config, i),
+        end: (f, x) => end(f, x, config),
+      };
+    },
+  };
+}

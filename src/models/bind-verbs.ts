@@ -1,0 +1,157 @@
+/** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
+import type { Acts } from "../formats/layouts.js";
+import type {
+  AttentionSpec,
+  ExpertWeights,
+  KvPool,
+  Matrix,
+  Ops,
+  Product,
+  RopeTable,
+  Routing,
+  Tensor,
+  Vector,
+} from "../ops/ops.js";
+import type { WorkingSpace } from "../ops/working-space.js";
+import type { ListedCall } from "./bind-memory.js";
+import type { CallOf } from "./calls.js";
+import type { Routes, State, Value, VectorWeight, Weight } from "./flow.js";
+
+/** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
+export type Step = (n: number, wanted: Int32Array) => void;
+
+/** Hands out what has been bound. */
+export interface Operands {
+  readonly ops: Ops;
+  readonly space: WorkingSpace;
+  tensor(value: Value): Tensor;
+  matrix(weight: Weight): Matrix;
+  vector(weight: VectorWeight): Vector;
+  routing(routes: Routes): Routing;
+  ropeTable(call: CallOf<"rope">): RopeTable;
+  pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
+}
+
+const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
+
+/** The closure of a call; a hint is nothing where the Ops do not listen. */
+export function bindCall(call: ListedCall, b: Operands): Step | undefined {
+  const { ops } = b;
+  if (call.hint && ops.expectExperts === undefined) return undefined;
+  const input = (i: number): Tensor => b.tensor(call.inputs[i]!);
+  const output = (): Tensor => b.tensor(call.outputs[0]!);
+  const optional = (weight: VectorWeight | null): Vector | null => (weight === null ? null : b.vector(weight));
+  switch (call.verb) {
+    case "lookup": {
+      const [out, table, { scale }] = [output(), b.matrix(call.table), call];
+      return (n) => ops.embed(out, table, n, scale);
+    }
+    case "pick": {
+      const [out, x] = [output(), input(0)];
+      return (_n, wanted) => ops.gather(out, x, wanted);
+    }
+    case "copy": {
+      const [out, x] = [output(), input(0)];
+      return (n) => ops.copy(out, x, n);
+    }
+    case "linear":
+      return bindLinear(call, b);
+    case "norm": {
+      const [out, x, weight, { eps }] = [output(), input(0), optional(call.weight), call];
+      return (n) => ops.rmsNorm(out, x, weight, n, eps);
+    }
+    case "headNorm": {
+      const [x, weight, { eps }] = [output(), b.vector(call.weight), call];
+      const headDim = weight.length;
+      return (n) => ops.headNorm(x, weight, n, x.cols / headDim, headDim, eps);
+    }
+    case "rope": {
+      const [x, table, { headDim }] = [output(), b.ropeTable(call), call];
+      return (n) => ops.rope(x, n, x.cols / headDim, headDim, table);
+    }
+    case "glu": {
+      const [out, gate, up, { act }] = [output(), input(0), input(1), call];
+      return (n) => ops.glu(out, gate, up, n, act);
+    }
+    case "add": {
+      const [y, x] = [output(), input(1)];
+      return (n) => ops.add(y, x, n);
+    }
+    case "scale": {
+      const [x, { factor }] = [output(), call];
+      return (n) => ops.scale(x, factor, n);
+    }
+    case "softcap": {
+      const [x, { cap }] = [output(), call];
+      return (n) => ops.softcap(x, cap, n);
+    }
+    case "keep": {
+      const [k, v, { pool, layer }] = [input(0), input(1), b.pool(call.state)];
+      return (n) => ops.kvStore(pool, layer, k, v, n);
+    }
+    case "attention":
+      return bindAttention(call, b);
+    case "route": {
+      const [routing, scores] = [b.routing(call.routes), input(0)];
+      const spec = { ...call.spec, selectionBias: null };
+      return (n) => ops.route(routing, scores, n, spec);
+    }
+    case "experts":
+      return bindExperts(call, b);
+    case "expect": {
+      const [routing, first] = [b.routing(call.routes), b.matrix(call.first)];
+      return (n) => ops.expectExperts!(routing, n, first);
+    }
+  }
+}
+
+function bindLinear(call: CallOf<"linear">, b: Operands): Step {
+  const { ops, space } = b;
+  const x = b.tensor(call.inputs[0]!);
+  const products = call.weights.map((weight, i): Product => {
+    const bias = weight.bias === null ? null : b.vector(weight.bias);
+    return { out: b.tensor(call.outputs[i]!), weight: b.matrix(weight), bias, add: call.into };
+  });
+  const matrices = products.map(({ weight }) => weight);
+  space.linear(x.rows, x.cols, actsOf(matrices), call.into);
+  return (n) => ops.matmul(products, x, n);
+}
+
+function bindAttention(call: CallOf<"attention">, b: Operands): Step {
+  const { ops, space } = b;
+  const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
+  const [state] = call.sources as readonly [State];
+  const { pool, layer } = b.pool(state);
+  const { heads, scale, softcap, reach, sinks } = call;
+  const { headDimK, headDimV } = state;
+  const spec: AttentionSpec = {
+    heads,
+    kvHeads: state.heads,
+    headDimK,
+    headDimV,
+    scale,
+    window: reach === "all" ? 0 : reach.window,
+    softcap,
+    sinks: sinks === null ? null : b.vector(sinks),
+  };
+  space.attention(q.rows, headDimK, headDimV);
+  return (n) => ops.attention(out, q, pool, layer, n, spec);
+}
+
+function bindExperts(call: CallOf<"experts">, b: Operands): Step {
+  const { ops, space } = b;
+  const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
+  const { gate, up, down, act } = call.body;
+  const bias = (weight: Weight): Vector | null => (weight.bias === null ? null : b.vector(weight.bias));
+  const weights: ExpertWeights = {
+    gate: b.matrix(gate),
+    up: b.matrix(up),
+    down: b.matrix(down),
+    gateBias: bias(gate),
+    upBias: bias(up),
+    downBias: bias(down),
+  };
+  space.linear(x.rows, x.cols, actsOf([weights.gate, weights.up]), false);
+  space.experts(x.rows, routing.topK, gate.experts, down.rows, gate.rows, actsOf([weights.down]));
+  return (n) => ops.experts(out, x, routing, n, weights, act);
+}

@@ -1,0 +1,66 @@
+/** Writes down what an inner function does with the rows of one expert: its matrices are stacks, one for each expert. */
+import { HundredweightError } from "../errors.js";
+import type { Glu } from "../ops/ops.js";
+import type { ExpertBody } from "./calls.js";
+import type { Flow, MatrixOptions, Part, Value, VectorWeight, Weight } from "./flow.js";
+import type { TensorTable } from "./record-tensors.js";
+import type { Role } from "./tensors.js";
+
+function refuse(what: string): never {
+  throw new HundredweightError("INTERNAL", `experts are products, an activation and a product; not ${what}`);
+}
+
+/** Only what the expert kernels can do has a meaning here; everything else is refused. */
+export class ExpertRecorder {
+  readonly #tensors: TensorTable;
+  readonly #experts: number;
+  readonly #input: Value;
+  #ids = 0;
+  #inward: { readonly weights: readonly Weight[]; readonly values: readonly Value[] } | undefined;
+  #act: { readonly kind: Glu; readonly value: Value } | undefined;
+  #down: { readonly weight: Weight; readonly value: Value } | undefined;
+
+  constructor(tensors: TensorTable, experts: number, cols: number) {
+    this.#tensors = tensors;
+    this.#experts = experts;
+    this.#input = this.#value(cols);
+  }
+
+  #value(cols: number): Value {
+    return { id: --this.#ids, cols, rows: "all" };
+  }
+
+  run(inner: Part): ExpertBody {
+    const flow = {
+      matrix: (name: string, cols: number, rows: number, role: Role, options: MatrixOptions = {}): Weight =>
+        this.#tensors.matrix(name, cols, rows, this.#experts, role, options),
+      vector: (): VectorWeight => refuse("a vector"),
+      linear: (x: Value, ...weights: readonly Weight[]) => this.#linear(x, weights),
+      glu: (gate: Value, up: Value, kind: Glu) => this.#glu(gate, up, kind),
+    };
+    // A verb that is not there would be a type error of ours; here it is an error with a name.
+    const verbs = new Proxy(flow as unknown as Flow, {
+      get: (known, verb) => Reflect.get(known, verb) ?? (() => refuse(String(verb))),
+    });
+    const y = inner(verbs, this.#input);
+    const [gate, up] = this.#inward?.weights ?? [];
+    if (gate === undefined || up === undefined || this.#act === undefined || this.#down?.value !== y)
+      return refuse("this");
+    return { gate, up, down: this.#down.weight, act: this.#act.kind };
+  }
+
+  #linear(x: Value, weights: readonly Weight[]): Value[] {
+    const values = weights.map(({ rows }) => this.#value(rows));
+    if (x === this.#input && this.#inward === undefined) this.#inward = { weights, values };
+    else if (x === this.#act?.value && weights.length === 1) this.#down = { weight: weights[0]!, value: values[0]! };
+    else refuse("such products");
+    return values;
+  }
+
+  #glu(gate: Value, up: Value, kind: Glu): Value {
+    const [first, second] = this.#inward?.values ?? [];
+    if (gate !== first || up !== second) refuse("this activation");
+    this.#act = { kind, value: this.#value(gate.cols) };
+    return this.#act.value;
+  }
+}

@@ -1,0 +1,105 @@
+/** The tensors that a model's functions name, in the order in which they name them. */
+import type { MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow.js";
+import { layerPrefix, type Role, type TensorDeclaration } from "./tensors.js";
+
+/** Where the tensors are to come from: a file, or paper. */
+export interface TensorSource {
+  readonly format: "gguf" | "safetensors";
+  /** By full GGUF name; of optional tensors only, or of all. */
+  has(name: string): boolean;
+}
+
+/** Norms scatter around one; they would hide their own removal otherwise. Biases matter, and do not drown the products. */
+const vectorFill = [1, 0.2] as const;
+const biasFill = [0, 0.3] as const;
+
+export class TensorTable {
+  /** The layer that is being written; -1 outside. */
+  layer = -1;
+  readonly #found = new Map<string, TensorDeclaration>();
+  readonly #huggingFace: Readonly<Record<string, string>>;
+  readonly #source: TensorSource;
+
+  constructor(huggingFace: Readonly<Record<string, string>>, source: TensorSource) {
+    this.#huggingFace = huggingFace;
+    this.#source = source;
+  }
+
+  list(): TensorDeclaration[] {
+    return [...this.#found.values()];
+  }
+
+  #fullName(name: string): string {
+    return this.layer < 0 ? name : layerPrefix(this.layer) + name;
+  }
+
+  has(name: string): boolean {
+    return this.#source.has(this.#fullName(name));
+  }
+
+  /** One declaration for each name; the first says what it is. */
+  #declare(
+    local: string,
+    shared: boolean,
+    rest: Omit<TensorDeclaration, "name" | "sources" | "layer">,
+  ): TensorDeclaration {
+    const name = shared ? local : this.#fullName(local);
+    const known = this.#found.get(name);
+    if (known !== undefined) return known;
+    const elsewhere = this.#huggingFace[local]?.replace("N", String(this.layer));
+    const sources = elsewhere === undefined ? [name] : [name, elsewhere];
+    const made = { name, sources, layer: shared ? -1 : this.layer, ...rest };
+    this.#found.set(name, made);
+    return made;
+  }
+
+  matrix(name: string, cols: number, rows: number, experts: number, role: Role, o: MatrixOptions): Weight {
+    const { or, gain = 1, orGain = 1, bias = "none" } = o;
+    const shape = experts === 1 ? [cols, rows] : [cols, rows, experts];
+    // Routing decides by small differences, and a router is small.
+    const floor = role === "router" ? "f32" : undefined;
+    const rest = (g: number) =>
+      ({
+        kind: "matrix",
+        shape,
+        role,
+        floor,
+        optional: false,
+        fill: { mean: 0, deviation: g / Math.sqrt(cols) },
+      }) as const;
+    const local = `${name}.weight`;
+    const tensor =
+      or === undefined || this.has(local)
+        ? this.#declare(local, false, rest(gain))
+        : this.#again(`${or}.weight`, rest(orGain));
+    const length = experts === 1 ? [rows] : [rows, experts];
+    const added =
+      bias === "none"
+        ? null
+        : this.vector(`${name}.bias`, length, role, { optional: bias === "optional", fill: biasFill });
+    return { tensor, cols, rows, experts, bias: added };
+  }
+
+  /** A tensor that is in use already is used as something else too: it is placed and quantized as that. */
+  #again(name: string, rest: Omit<TensorDeclaration, "name" | "sources" | "layer">): TensorDeclaration {
+    const known = this.#found.get(name);
+    if (known === undefined) return this.#declare(name, true, rest);
+    const { role, fill } = rest;
+    return Object.assign(known, { role, fill });
+  }
+
+  vector(local: string, shape: readonly number[], role: Role, o: VectorOptions): VectorWeight | null {
+    const { optional = false, shared = false, fill = vectorFill } = o;
+    if (optional && !this.#source.has(shared ? local : this.#fullName(local))) return null;
+    const [mean, deviation] = fill;
+    const tensor = this.#declare(local, shared, {
+      kind: "vector",
+      shape,
+      role,
+      floor: "f32",
+      optional,
+      fill: { mean, deviation },
+    });
+    return { tensor, length: shape.reduce((product, size) => product * size, 1) };
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
+ * and the list of its calls. Nothing is bound and no file is needed.
+ */
+import { HundredweightError } from "../errors.js";
+import type { Glu, RouteSpec } from "../ops/ops.js";
+import type { Branch, ModelSpec } from "./architecture.js";
+import type { Call, ExpertBody, Operation, Outputs, Program } from "./calls.js";
+import type {
+  AttentionOptions,
+  Flow,
+  KeepOptions,
+  MatrixOptions,
+  Part,
+  Routes,
+  RowSet,
+  State,
+  Value,
+  VectorOptions,
+  VectorWeight,
+  Weight,
+} from "./flow.js";
+import { ExpertRecorder } from "./record-experts.js";
+import { type TensorSource, TensorTable } from "./record-tensors.js";
+import type { RopeConfig } from "./rope.js";
+import type { Role, TensorDeclaration } from "./tensors.js";
+
+export interface Recording {
+  readonly program: Program;
+  /** In the order of use, each once. */
+  readonly tensors: readonly TensorDeclaration[];
+}
+
+/** Runs the functions of a model.  @throws INTERNAL for a model that is not well formed */
+export function record(spec: ModelSpec, source: TensorSource): Recording {
+  const tensors = new TensorTable(spec.huggingFace, source);
+  const recorder = new Recorder(tensors, source.format === "gguf" && spec.ggufPairs === "neighbours");
+  const program = recorder.run(spec);
+  return { program, tensors: tensors.list() };
+}
+
+/** A place in the list where hints of the next layer may be put. */
+interface Place {
+  readonly stream: Value;
+  readonly hints: Call[];
+}
+
+function fault(message: string): never {
+  throw new HundredweightError("INTERNAL", `a model that is not well formed: ${message}`);
+}
+
+/** Neighbouring branches of one site, together. */
+function bySite(branches: readonly Branch[]): [site: string, branches: Branch[]][] {
+  const groups: [string, Branch[]][] = [];
+  for (const branch of branches) {
+    const last = groups.at(-1);
+    if (last?.[0] === branch.site) last[1].push(branch);
+    else groups.push([branch.site, [branch]]);
+  }
+  return groups;
+}
+
+class Recorder implements Flow {
+  readonly #tensors: TensorTable;
+  readonly #interleaved: boolean;
+  /** Calls, and places that become calls. */
+  readonly #items: (Call | Place)[] = [];
+  readonly #states: State[] = [];
+  readonly #shared = new Map<string, Value | State>();
+  #ids = 0;
+  #layer = -1;
+  /** Where calls go: the list, or the hints of a place. */
+  #hints: Call[] | undefined;
+  /** Site -> place, of the layer before and of this one. */
+  #before = new Map<string, Place>();
+  #places = new Map<string, Place>();
+  #branch: Branch | undefined;
+  #foreseen: { readonly routes: Routes; readonly hints: Call[] } | undefined;
+
+  constructor(tensors: TensorTable, interleaved: boolean) {
+    this.#tensors = tensors;
+    this.#interleaved = interleaved;
+  }
+
+  run(spec: ModelSpec): Program {
+    const starts: number[] = [];
+    const residual = spec.begin(this);
+    for (let i = 0; i < spec.config.layers; i++) {
+      starts.push(this.#items.length);
+      this.#enter(i);
+      this.#before = this.#places;
+      this.#places = new Map();
+      for (const [site, branches] of bySite(spec.layer(i))) {
+        const x = residual.read(this, site);
+        this.#place(site, x);
+        for (const y of branches.map((branch) => this.#run(branch, x))) residual.write(this, site, y);
+      }
+    }
+    starts.push(this.#items.length);
+    this.#enter(-1);
+    return this.#finish(starts, spec.end(this, residual));
+  }
+
+  #run(branch: Branch, x: Value): Value {
+    this.#branch = branch;
+    const y = branch.part(this, branch.before(this, x));
+    this.#branch = this.#foreseen = undefined;
+    return branch.after?.(this, y) ?? y;
+  }
+
+  #enter(layer: number): void {
+    this.#layer = layer;
+    this.#tensors.layer = layer;
+  }
+
+  #place(site: string, stream: Value): void {
+    const place = { stream, hints: [] };
+    // The first layer's hints have no layer before them: they stand where the stream begins.
+    if (this.#layer === 0 && this.#before.size === 0) this.#before.set("", place);
+    this.#places.set(site, place);
+    this.#items.push(place);
+  }
+
+  #finish(starts: readonly number[], outputs: Outputs): Program {
+    const calls: Call[] = [];
+    const layers = starts.slice();
+    for (const [i, item] of this.#items.entries()) {
+      for (const [l, start] of starts.entries()) if (start === i) layers[l] = calls.length;
+      if ("verb" in item) calls.push(item);
+      else calls.push(...item.hints);
+    }
+    return { calls, layers, outputs, states: this.#states };
+  }
+
+  #value(cols: number, rows: RowSet): Value {
+    return { id: ++this.#ids, cols, rows };
+  }
+
+  #call(operation: Operation, inputs: readonly Value[], cols: readonly number[], rows?: RowSet): Value[] {
+    const set = rows ?? inputs[0]?.rows ?? "all";
+    if (rows === undefined && inputs.some((value) => value.rows !== set))
+      fault(`${operation.verb} of two sets of rows`);
+    const outputs = cols.map((width) => this.#value(width, set));
+    (this.#hints ?? this.#items).push({ ...operation, inputs, outputs, hint: this.#hints !== undefined });
+    return outputs;
+  }
+
+  #same(operation: Operation, x: Value, ...others: readonly Value[]): Value {
+    if (others.some(({ cols }) => cols !== x.cols)) fault(`${operation.verb} of different widths`);
+    return this.#call(operation, [x, ...others], [x.cols])[0]!;
+  }
+
+  // --- weights
+
+  matrix(name: string, cols: number, rows: number, role: Role, options: MatrixOptions = {}): Weight {
+    return this.#tensors.matrix(name, cols, rows, 1, role, options);
+  }
+  vector(
+    name: string,
+    length: number,
+    role: Role,
+    options: VectorOptions & { readonly optional: true },
+  ): VectorWeight | null;
+  vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
+  vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
+    return this.#tensors.vector(`${name}.weight`, [length], role, options);
+  }
+  has(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  // --- rows
+
+  lookup(table: Weight, scale = 1): Value {
+    return this.#call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+  }
+  pick(x: Value): Value {
+    return this.#call({ verb: "pick" }, [x], [x.cols], "wanted")[0]!;
+  }
+
+  // --- values
+
+  linear(x: Value, ...weights: readonly Weight[]): Value[] {
+    for (const { cols, tensor } of weights)
+      if (cols !== x.cols) fault(`'${tensor.name}' takes ${cols} columns, not ${x.cols}`);
+    return this.#call(
+      { verb: "linear", weights, into: false },
+      [x],
+      weights.map(({ rows }) => rows),
+    );
+  }
+  norm(x: Value, weight: VectorWeight | null, eps: number): Value {
+    return this.#same({ verb: "norm", weight, eps }, x);
+  }
+  headNorm(x: Value, weight: VectorWeight, eps: number): Value {
+    return this.#same({ verb: "headNorm", weight, eps }, x);
+  }
+  rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null): Value {
+    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors }, x);
+  }
+  glu(gate: Value, up: Value, act: Glu): Value {
+    return this.#same({ verb: "glu", act }, gate, up);
+  }
+  add(x: Value, y: Value): Value {
+    return this.#same({ verb: "add" }, x, y);
+  }
+  scale(x: Value, factor: number): Value {
+    return this.#same({ verb: "scale", factor }, x);
+  }
+  softcap(x: Value, cap: number): Value {
+    return this.#same({ verb: "softcap", cap }, x);
+  }
+
+  // --- states
+
+  keep(kind: "kv", { k, v, heads, name = "kv" }: KeepOptions): State {
+    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v.cols / heads];
+    if (this.#states.some((state) => state.layer === layer && state.name === name))
+      fault(`layer ${layer} keeps '${name}' twice`);
+    const state: State = { id: ++this.#ids, kind, layer, name, heads, headDimK, headDimV };
+    this.#states.push(state);
+    this.#call({ verb: "keep", state }, [k, v], []);
+    return state;
+  }
+  attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
+    const [first] = sources;
+    if (first === undefined) fault("attention without a source");
+    const { heads, scale, softcap = 0, reach, sinks = null } = o;
+    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
+    return this.#call(operation, [q], [heads * first.headDimV])[0]!;
+  }
+  share<T extends Value | State>(name: string, what: T): T {
+    this.#shared.set(name, what);
+    return what;
+  }
+  shared(name: string): Value | State {
+    return this.#shared.get(name) ?? fault(`nothing is shared as '${name}'`);
+  }
+
+  // --- experts
+
+  route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes {
+    const routes: Routes = { id: ++this.#ids, experts: scores.cols, topK: spec.topK };
+    this.#call({ verb: "route", routes, spec }, [scores], []);
+    return routes;
+  }
+  experts(routes: Routes, x: Value, inner: Part): Value {
+    const body: ExpertBody = new ExpertRecorder(this.#tensors, routes.experts, x.cols).run(inner);
+    if (this.#foreseen !== undefined) {
+      this.#hints = this.#foreseen.hints;
+      this.#call({ verb: "expect", routes: this.#foreseen.routes, first: body.gate }, [], []);
+      this.#hints = this.#foreseen = undefined;
+    }
+    return this.#call({ verb: "experts", routes, body }, [x], [body.down.rows])[0]!;
+  }
+  foresee(route: (f: Flow, x: Value) => Routes): void {
+    const branch = this.#branch;
+    const place = this.#before.get(branch?.site ?? "") ?? this.#before.get("");
+    if (branch === undefined || place === undefined || this.#hints !== undefined) return;
+    this.#hints = place.hints;
+    this.#foreseen = { routes: route(this, branch.before(this, place.stream)), hints: place.hints };
+    this.#hints = undefined;
+  }
+}

@@ -1,0 +1,33 @@
+/** What a model says of a tensor where it uses it. */
+
+/** What a tensor is for; decides placement and precision. */
+export type Role = "norm" | "router" | "attention" | "ffn" | "expert" | "embedding" | "head";
+
+export interface TensorDeclaration {
+  /** Full GGUF name, `blk.3.attn_q.weight`. */
+  readonly name: string;
+  /** Names it goes by, GGUF's first; then that in a Hugging Face folder, where the architecture says it. */
+  readonly sources: readonly string[];
+  /** -1 for tensors of the whole model. */
+  readonly layer: number;
+  /** A vector is small and resident as f32; a matrix stays in the file's type. */
+  readonly kind: "matrix" | "vector";
+  /** GGUF order, shape[0] the columns of a matrix. */
+  readonly shape: readonly number[];
+  readonly role: Role;
+  /** No coarser type may be chosen for it when a model is quantized; undefined: any. */
+  readonly floor: "f32" | undefined;
+  /** The model does without it when the file has none. */
+  readonly optional: boolean;
+  /** How a random model fills it. */
+  readonly fill: { readonly mean: number; readonly deviation: number };
+}
+
+/** `optional`: used when the file has it (converters keep biases of fine-tunes). */
+export type Bias = "none" | "optional" | "required";
+
+/** Layer tensors carry this prefix in the file. */
+export const layerPrefix = (layer: number): string => `blk.${layer}.`;
+
+/** The name without the prefix of its layer. */
+export const localName = (name: string): string => name.replace(/^blk\.\d+\./, "");
