@@ -34,6 +34,9 @@ Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa) {
 }
 
 Status bound_malloc(int32_t map_from, int32_t trim_from) {
+  // Were every small block a mapping of its own, the process would soon have as many as the system allows.
+  constexpr int32_t kLeast = 16 * 1024;
+  if (map_from < kLeast || trim_from < kLeast) return bad_argument("malloc's thresholds are at least %d bytes", kLeast);
 #if defined(__GLIBC__)
   mallopt(M_MMAP_THRESHOLD, map_from);
   mallopt(M_TRIM_THRESHOLD, trim_from);

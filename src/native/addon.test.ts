@@ -334,6 +334,13 @@ function taskCount(): number {
   }).length;
 }
 
+test("malloc's thresholds have a floor: a process of a mapping for each block would soon have no more", {
+  skip: skipAddon,
+}, () => {
+  assertWrongCall(() => addon.boundMalloc(1, 2 ** 20));
+  assertWrongCall(() => addon.boundMalloc(2 ** 20, 0));
+});
+
 test("a view is the tensor's memory, one for each, and empty once the host is closed", { skip: skipAddon }, () => {
   const a = hostWithAll();
   const view = addon.tensorView(a.host, a.x);
