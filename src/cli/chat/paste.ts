@@ -12,6 +12,8 @@ export const pasteOff = "\u001b[?2004l";
 
 const begin = "\u001b[200~";
 const end = "\u001b[201~";
+/** What begins like a mark and does not go on after so long is a key, like Escape. */
+const keyMs = 50;
 /** Signs for a line feed: the first that the text does not hold itself. */
 const signs = ["\u23ce", "\u2424", "\u21b5", "\u2028"];
 
@@ -21,6 +23,7 @@ export class PasteFilter extends Transform {
   private readonly terminal: NodeJS.ReadStream;
   private readonly decoder = new StringDecoder("utf8");
   private held = "";
+  private timer: NodeJS.Timeout | undefined;
   private pasted: string | undefined;
   private used = new Set<string>();
 
@@ -44,11 +47,20 @@ export class PasteFilter extends Transform {
 
   override _transform(chunk: Buffer | string, _encoding: BufferEncoding, done: TransformCallback): void {
     this.held += typeof chunk === "string" ? chunk : this.decoder.write(chunk);
+    clearTimeout(this.timer);
     while (this.step());
+    if (this.pasted === undefined && this.held !== "") this.timer = setTimeout(() => this.release(), keyMs);
     done();
   }
 
+  /** Nothing followed: it was a key. */
+  private release(): void {
+    this.push(this.held);
+    this.held = "";
+  }
+
   override _flush(done: TransformCallback): void {
+    clearTimeout(this.timer);
     if (this.pasted !== undefined) this.give(this.pasted + this.held);
     else if (this.held !== "") this.push(this.held);
     done();
@@ -88,8 +100,8 @@ export class PasteFilter extends Transform {
   }
 }
 
-/** How many characters at the end of a text are the beginning of a mark; a lone ESC is a key. */
+/** How many characters at the end of a text are the beginning of a mark. */
 function partOf(mark: string, text: string): number {
-  for (let n = Math.min(mark.length - 1, text.length); n > 1; n--) if (text.endsWith(mark.slice(0, n))) return n;
+  for (let n = Math.min(mark.length - 1, text.length); n > 0; n--) if (text.endsWith(mark.slice(0, n))) return n;
   return 0;
 }
