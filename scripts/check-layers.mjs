@@ -45,7 +45,7 @@ const oldFileCircles = [
   "src/server/openai/completion-shape.ts src/server/openai/completions.ts",
 ];
 const oldFolderCircles = [
-  "src/cli src/cli/commands",
+  "src/cli src/cli/chat src/cli/commands",
   "src/models src/models/arch src/models/parts",
   "src/server src/server/answers src/server/openai src/server/routes src/server/ui",
 ];
