@@ -37,6 +37,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<trim_memory>("trimMemory"),
       bind<limit_memory>("limitMemory"),
       bind<lock_file>("lockFile"),
+      bind<tiles_finished>("tilesFinished"),
+      bind<threads_reading>("threadsReading"),
       bind<dequantize>("dequantize"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <vector>
 
+#include "io/liveness.h"
 #include "error.h"
 #include "io/mapping.h"
 #include "io/slots.h"
@@ -197,7 +198,10 @@ class Host {
   // Non-zero = stop. Null: nobody can cancel. The memory must outlive the host or the next call.
   void set_cancel(const int32_t* flag) { cancel_ = flag; }
   const int32_t* const* cancel_flag() const { return &cancel_; }
-  bool cancelled() const { return cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+  bool cancelled() const {
+    count_tile();
+    return cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0;
+  }
 
  private:
   Host() = default;

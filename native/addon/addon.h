@@ -44,6 +44,9 @@ Result<int32_t> limit_memory(int32_t growth);
 Result<int32_t> trim_memory();
 // 1: locked until the descriptor is closed; 0: another one holds it; -1: this file system has no locks.
 Result<int32_t> lock_file(int32_t descriptor);
+// Of all hosts of the process: tiles finished, modulo 2^31; threads that wait for the disk.
+Result<int32_t> tiles_finished();
+Result<int32_t> threads_reading();
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);

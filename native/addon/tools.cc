@@ -19,6 +19,7 @@
 
 #include "addon.h"
 #include "cpu.h"
+#include "../io/liveness.h"
 
 namespace hw {
 
@@ -81,6 +82,10 @@ Result<int32_t> limit_memory(int32_t growth) {
   return int32_t{0};
 #endif
 }
+
+Result<int32_t> tiles_finished() { return static_cast<int32_t>(finished_tiles.load(std::memory_order_relaxed) & 0x7fffffff); }
+
+Result<int32_t> threads_reading() { return disk_waits.load(std::memory_order_relaxed); }
 
 Result<int32_t> lock_file(int32_t descriptor) {
 #if defined(_WIN32)

@@ -1,4 +1,5 @@
 #include "ring.h"
+#include "liveness.h"
 
 #include <algorithm>
 #include <chrono>
@@ -68,6 +69,7 @@ Status Ring::shrink() {
       started_ = started;
       return fail("CANCELLED", "stopped by the caller");
     }
+    DiskWait reading;
     changed_.wait_for(lock, kPoll);
   }
   bytes_ = least_bytes_;
@@ -216,6 +218,7 @@ Status Ring::next(const Source& source, int64_t row, RowSpan* out) {
     }
     if (!waited) began = Clock::now();
     waited = true;
+    DiskWait reading;
     changed_.wait_for(lock, kPoll);
   }
 }

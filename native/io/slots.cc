@@ -1,4 +1,5 @@
 #include "slots.h"
+#include "liveness.h"
 
 #include <math.h>
 
@@ -351,6 +352,7 @@ Status ExpertSlots::next(std::vector<Wanted>* ready) {
     }
     if (!waited) began = Clock::now();
     waited = true;
+    DiskWait reading;
     changed_.wait_for(lock, kPoll);
     // Slots left over from a cancelled call may have become free.
     if (load_more()) reader_.kick();

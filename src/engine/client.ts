@@ -4,10 +4,13 @@ import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.
 import type { OpenParts } from "./host.js";
 import { unpack } from "./parcel.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
+import { Silence } from "./silence.js";
 import { startHere, startProcess, startWorker, type Transport } from "./transports.js";
 import { fromWire } from "./wire.js";
 
 interface Pending {
+  /** Watching is no work. */
+  readonly works: boolean;
   readonly onEvent: (event: JobEvent) => void;
   readonly resolve: (result: JobResult) => void;
   readonly reject: (error: HundredweightError) => void;
@@ -80,6 +83,22 @@ export class EngineClient {
     return this.link.submit(request, onEvent) as RunningJob<ResultOf<Q>>;
   }
 
+  /** Looked at every `stepMs`; `heard` is called whenever the engine says something. @returns stops looking */
+  watch(stepMs: number, look: (silence: Silence) => void): () => void {
+    const silence = new Silence(stepMs);
+    this.link.onHeard = (reading) => silence.heard(reading);
+    const timer = setInterval(() => {
+      silence.step(this.link.working);
+      look(silence);
+    }, stepMs).unref();
+    return () => clearInterval(timer);
+  }
+
+  /** Ends a process that does not answer; its jobs fail with ENGINE_CRASHED and this reason. */
+  kill(reason: string): void {
+    this.link.kill(new HundredweightError("ENGINE_CRASHED", reason, { pid: this.pid }));
+  }
+
   /** Cancels what runs and frees the model. Safe to call twice. */
   close(): Promise<void> {
     return this.link.close();
@@ -123,7 +142,7 @@ class Link {
         reject(dead);
         return;
       }
-      this.jobs.set(job, { onEvent, resolve, reject });
+      this.jobs.set(job, { works: request.kind !== "watch", onEvent, resolve, reject });
       this.hold();
       this.post({ type: "submit", job, request });
     });
@@ -164,7 +183,23 @@ class Link {
     if (this.jobs.has(job)) this.post({ type, job });
   }
 
+  /** Told of every message; whether all it says is that the disk is waited for. */
+  onHeard: (reading: boolean) => void = () => {};
+
+  get working(): boolean {
+    for (const { works } of this.jobs.values()) if (works) return true;
+    return false;
+  }
+
+  kill(reason: HundredweightError): void {
+    const { pid } = this.transport;
+    if (pid === undefined || this.dead !== undefined) return;
+    this.dead = reason;
+    process.kill(pid, "SIGKILL");
+  }
+
   private receive(message: FromEngine): void {
+    this.onHeard(message.type === "alive" && message.reading);
     switch (message.type) {
       case "opened":
         this.opening?.resolve(message.info);
@@ -190,6 +225,9 @@ class Link {
       case "closed":
         this.dead = new HundredweightError("ENGINE_CLOSED", "the model is closed");
         this.transport.closed();
+        return;
+      case "pong":
+      case "alive":
         return;
       case "loading":
         this.opening?.hooks.onLoading?.(message.loadedBytes, message.totalBytes);

@@ -108,6 +108,9 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
       case "resume":
         engine?.[message.type](message.job);
         return;
+      case "ping":
+        port.post({ type: "pong" });
+        return;
       case "close":
         void (engine?.close() ?? Promise.resolve()).finally(() => {
           port.post({ type: "closed" });

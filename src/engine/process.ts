@@ -5,8 +5,9 @@
 
 import { getPriority, setPriority } from "node:os";
 import { IdleCollector } from "../process/idle.js";
-import { boundOwnMemory, trimOwnMemory } from "../process/own-memory.js";
+import { boundOwnMemory, trimOwnMemory, usableAddon } from "../process/own-memory.js";
 import { makeCancelWords, requestClose, requestStop } from "./cancel.js";
+import { Heartbeat } from "./heartbeat.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import { startWorker } from "./transports.js";
 
@@ -36,20 +37,32 @@ try {
 boundOwnMemory();
 const idle = new IdleCollector(trimOwnMemory);
 const engine = await startWorker({ collects: true });
+const addon = usableAddon();
 
 // Whoever started this process may die between the question and the message: `disconnect` says so right after.
 const send = (message: FromEngine): void => {
   if (process.connected) process.send?.(message, undefined, {}, () => {});
 };
 
+const beat = new Heartbeat({
+  ping: () => engine.post({ type: "ping" }),
+  tiles: () => addon?.tilesFinished(),
+  reading: () => (addon?.threadsReading() ?? 0) > 0,
+  alive: (reading) => send({ type: "alive", reading }),
+});
+
 process.on("message", (message: ToEngine) => {
   idle.touch();
+  if (message.type === "submit" && message.request.kind !== "watch") beat.begin(message.job);
+  if (message.type === "cancel") beat.end(message.job);
   if (message.type === "cancel") requestStop(words, message.job);
   if (message.type === "close") requestClose(words);
   engine.post(message.type === "open" ? { ...message, stop: words } : message);
 });
 
 engine.onMessage((message) => {
+  if (message.type === "pong") return beat.pong();
+  if (message.type === "done" || message.type === "failed") beat.end(message.job);
   if (message.type === "loading") watchLoading(message.totalBytes);
   else clearInterval(loading);
   closed ||= message.type === "closed";

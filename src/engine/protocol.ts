@@ -263,6 +263,8 @@ export type ToEngine =
   | { readonly type: "cancel"; readonly job: number }
   /** A paused job keeps what it has and takes part in no pass. */
   | { readonly type: "pause" | "resume"; readonly job: number }
+  /** Answered when its thread gets to it. */
+  | { readonly type: "ping" }
   | { readonly type: "close" };
 
 export type FromEngine =
@@ -274,4 +276,7 @@ export type FromEngine =
   | { readonly type: "events"; readonly events: readonly Parcel[] }
   | { readonly type: "done"; readonly job: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly job: number; readonly error: WireError }
+  | { readonly type: "pong" }
+  /** While there is work, every second: it got on, or it waits for the disk, or neither (then nothing is sent). */
+  | { readonly type: "alive"; readonly reading: boolean }
   | { readonly type: "closed" };

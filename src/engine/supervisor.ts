@@ -21,6 +21,8 @@ export interface SupervisorHooks {
   /** Running jobs failed with ENGINE_CRASHED; new ones do until it is ready again. */
   readonly onRestarting?: (reason: string) => void;
   readonly onReady?: () => void;
+  /** With work before it it has said nothing for `silentMs`, or speaks again. */
+  readonly onSilent?: (silent: boolean) => void;
   /** It is not tried again. */
   readonly onFailed?: (error: HundredweightError) => void;
   readonly timing?: Partial<RestartTiming>;
@@ -32,11 +34,21 @@ export interface RestartTiming {
   readonly longestWaitMs: number;
   /** Alive so long, it counts as sound again. */
   readonly soundMs: number;
+  /** Without a word and without a finished tile for so long, it is not ready; without a read in flight either, it is started again. */
+  readonly silentMs: number;
+  readonly hungMs: number;
   /** Ends in a row, each before it was sound, after which it is given up. */
   readonly mostEnds: number;
 }
 
-const usualTiming: RestartTiming = { firstWaitMs: 500, longestWaitMs: 30_000, soundMs: 60_000, mostEnds: 5 };
+const usualTiming: RestartTiming = {
+  firstWaitMs: 500,
+  longestWaitMs: 30_000,
+  soundMs: 60_000,
+  mostEnds: 5,
+  silentMs: 5000,
+  hungMs: 30_000,
+};
 
 export class SupervisedEngine {
   /** Of the model; the same after a restart. */
@@ -103,10 +115,25 @@ export class SupervisedEngine {
     this.enter({ phase: "ready", error: undefined });
     this.hooks.onReady?.();
     const since = performance.now();
+    const unwatch = this.watch(client);
     void client.gone.then((error) => {
+      unwatch();
       if (this.now.phase === "closed") return;
       if (performance.now() - since >= this.timing.soundMs) this.ends = 0;
       void this.restart(error);
+    });
+  }
+
+  private watch(client: EngineClient): () => void {
+    const { silentMs, hungMs } = this.timing;
+    let silent = false;
+    return client.watch(Math.min(500, silentMs / 4), (silence) => {
+      if (silent !== silence.silentMs >= silentMs) {
+        silent = !silent;
+        this.hooks.onSilent?.(silent);
+      }
+      if (silence.hungMs >= hungMs)
+        client.kill(`the engine said nothing for ${hungMs / 1000} s, finished nothing and read nothing: it was ended`);
     });
   }
 

@@ -36,6 +36,10 @@ export interface NativeAddon {
    * 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
    */
   lockFile(descriptor: number): number;
+  /** Tiles all hosts of this process have finished, modulo 2^31: whether an engine in another thread gets on. */
+  tilesFinished(): number;
+  /** Threads of this process that wait for a read from the disk now. */
+  threadsReading(): number;
 
   // --- host: owns thread pool, files, weights, tensors; everything is released with it
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;

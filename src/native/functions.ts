@@ -11,6 +11,8 @@ const functions = {
   trimMemory: true,
   limitMemory: true,
   lockFile: true,
+  tilesFinished: true,
+  threadsReading: true,
   hostOpen: true,
   hostClose: true,
   hostSetCancel: true,

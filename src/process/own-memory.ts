@@ -64,7 +64,7 @@ function growBy(wanted: number): void {
 }
 
 /** An addon that cannot be used is the engine's to complain of. */
-function usableAddon(): NativeAddon | undefined {
+export function usableAddon(): NativeAddon | undefined {
   try {
     return loadAddon();
   } catch {

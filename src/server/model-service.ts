@@ -22,6 +22,8 @@ export interface EngineWatcher {
   onState(state: { readonly loadedBytes: number; readonly totalBytes: number }): void;
   onRestarting(reason: string): void;
   onReady(): void;
+  /** It has work and says nothing for a while, or speaks again. */
+  onSilent?(silent: boolean): void;
   onFailed(error: HundredweightError): void;
 }
 
@@ -48,6 +50,8 @@ export interface ModelState {
   /** Weights read into memory so far, of all; 0 of 0 when they are mapped. */
   readonly loadedBytes: number;
   readonly totalBytes: number;
+  /** The engine has work and has said nothing for seconds: whoever balances load should look elsewhere. */
+  readonly silent: boolean;
 }
 
 /** A model that is ready. */
@@ -58,7 +62,7 @@ export interface ServedModel {
   readonly text: TextService;
 }
 
-const nothingLoaded = { loadedBytes: 0, totalBytes: 0 };
+const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
 
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
@@ -179,10 +183,14 @@ export class ModelService {
         if (isCurrent()) this.current = { ...this.current, loadedBytes, totalBytes };
       },
       onRestarting: (reason) => {
-        if (isCurrent()) this.enter("restarting", { error: reason, restarts: this.current.restarts + 1 });
+        if (isCurrent())
+          this.enter("restarting", { error: reason, restarts: this.current.restarts + 1, silent: false });
       },
       onReady: () => {
         if (isCurrent() && this.served !== undefined) this.enter("ready", { error: undefined });
+      },
+      onSilent: (silent) => {
+        if (isCurrent()) this.current = { ...this.current, silent };
       },
       onFailed: (error) => {
         if (isCurrent()) this.enter("failed", { error: error.message });

@@ -6,8 +6,8 @@ export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext
   app.get("/health", (c) => c.json({ status: "ok" }));
 
   app.get("/ready", (c) => {
-    const { phase, since, error, restarts, loadedBytes, totalBytes } = model.state;
-    const status = draining.aborted ? "draining" : phase;
+    const { phase, since, error, restarts, loadedBytes, totalBytes, silent } = model.state;
+    const status = draining.aborted ? "draining" : phase === "ready" && silent ? "silent" : phase;
     return c.json(
       {
         status,
