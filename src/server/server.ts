@@ -11,6 +11,7 @@ import { HundredweightError } from "../errors.js";
 import { createApp } from "./app.js";
 import { defaultConfig, type ServerConfig } from "./config.js";
 import type { ServerContext } from "./context.js";
+import { boundHalfOpen } from "./half-open.js";
 import { makeContext } from "./make-context.js";
 import type { OpenEngine, OpenText } from "./model-service.js";
 
@@ -142,6 +143,7 @@ function listen(app: Hono, config: ServerConfig): Promise<Server> {
       ? { createServer: createHttpServer, serverOptions: limits }
       : { createServer: createHttpsServer, serverOptions: { ...limits, ...config.tls } }),
   }) as Server;
+  boundHalfOpen(server, config.headersTimeoutMs);
   server.maxConnections = config.maxConnections;
   server.maxHeadersCount = 100;
   return new Promise((resolve, reject) => {
