@@ -2,6 +2,6 @@
 export { openTexts, type TextOptions, type TextService } from "./client.js";
 export type { TextFaultKind } from "./faults.js";
 export { mostRequestBytes, mostTextBytes } from "./limits.js";
-export { dropSpareTexts, prewarmTexts, type TextPlaceKind } from "./places.js";
+export type { TextPlaceKind } from "./places.js";
 export { type TooLong, tooLongText } from "./prompt.js";
 export type { ChatText, Piece, PlainText, TextInfo, TextRequest, TextResults } from "./protocol.js";

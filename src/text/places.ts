@@ -40,25 +40,9 @@ const alive = new Set<TextPlace>();
 let watchingExit = false;
 
 export function startPlace(kind: TextPlaceKind): TextPlace {
-  const taken = kind === "process" ? spare : undefined;
-  if (taken !== undefined) spare = undefined;
-  const place = taken ?? (kind === "process" ? startProcess() : startThread());
+  const place = kind === "process" ? startProcess() : startThread();
   place.hold(true);
   return place;
-}
-
-let spare: TextPlace | undefined;
-
-/** Starts the process of the next model's texts, which loads its code meanwhile. It keeps nobody alive. */
-export function prewarmTexts(): void {
-  spare ??= startProcess();
-  spare.hold(false);
-}
-
-/** What was started and is not needed after all. */
-export function dropSpareTexts(): void {
-  spare?.end();
-  spare = undefined;
 }
 
 function startProcess(): TextPlace {
