@@ -3,19 +3,30 @@
  * could do at best.
  *
  *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
- *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE]
+ *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE] [--llama-bench PROGRAM] [--append FILE]
+ *
+ * Prefill and decode: a process of llama-bench and one of ours in turn, each with a warm-up of its own. llama-bench is what
+ * scripts/build-llama-bench.mjs builds; without it, and for rows and depths, which it or our command does not measure, the
+ * library of the npm package node-llama-cpp stands in, whose binding costs it time at every token: such figures are labelled
+ * "binding" and are no ratio to quote. --append adds the turns with llama-bench to those of earlier runs and prints medians and
+ * spread of all of them.
  *
  * Protocol: docs/benchmarks.md. Without lists: prefill 512, depth 0, rows 1 and 4; --all takes the lists above and 5
  * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless given),
  * no repetition and no part begins any more; what was left out is said.
  */
+import { statSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { basename } from "node:path";
 import { type Ceilings, measureCeilings } from "../src/cli/ceilings.js";
 import { type Rates, summarizeRates } from "../src/cli/statistics.js";
 import { load, type Model } from "../src/model.js";
 import { defaultThreads } from "../src/native/threads.js";
+import { isCached } from "../src/weights/page-cache.js";
 import { openPeer, type Peer } from "../test/support/peer.js";
+import { findLlamaBench, llamaBench, ownBench } from "./support/llama-bench.js";
 import { readArguments, saveJson } from "./support/program.js";
+import { readTurns, summarizeTurns, type Turn } from "./support/turns.js";
 
 const { values, path } = readArguments("vs-llama-cpp MODEL [--all] [--json FILE] ...; see docs/benchmarks.md", {
   prefill: { type: "string" },
@@ -28,7 +39,10 @@ const { values, path } = readArguments("vs-llama-cpp MODEL [--all] [--json FILE]
   minutes: { type: "string" },
   "no-ceilings": { type: "boolean", default: false },
   json: { type: "string" },
+  "llama-bench": { type: "string" },
+  append: { type: "string" },
 });
+const program = findLlamaBench(values["llama-bench"]);
 const list = (text: string | undefined, few: number[], all: number[]): number[] =>
   text === "none" ? [] : (text?.split(",").map(Number) ?? (values.all ? all : few));
 const prefills = list(values.prefill, [512], [128, 512, 2048]);
@@ -42,10 +56,13 @@ const deadline = performance.now() + 60_000 * Number(values.minutes ?? (values.a
 const batch = 512;
 
 type Engine = "ours" | "mmap" | "noMmap";
+type Rival = "llama-bench" | "binding";
 interface Result {
   readonly test: "prefill" | "decode" | "rows";
   /** Prompt rows, depth, or sequences. */
   readonly size: number;
+  /** Of llama.cpp: its own benchmark, or its library behind the binding. */
+  readonly rival: Rival;
   readonly ours: Rates;
   readonly llamaCpp: { readonly mmap: Rates; readonly noMmap: Rates; readonly best: "mmap" | "noMmap" };
   /** Medians; the spread is that of the ratios repetition by repetition. */
@@ -55,24 +72,33 @@ interface Result {
 }
 
 const results: Result[] = [];
+const turns = readTurns(values.append);
 
 /** One warm-up and the repetitions, the engines in turn. A run gives the tokens it made and their milliseconds. */
 async function compare(
   test: Result["test"],
   size: number,
   run: Readonly<Record<Engine, () => Promise<{ tokens: number; ms: number }>>>,
+  rival: Rival = "binding",
 ): Promise<void> {
   if (performance.now() > deadline) {
     console.error(`${test.padEnd(7)} ${String(size).padStart(5)}: left out, the minutes are over (--minutes)`);
     return;
   }
   const rates: Record<Engine, number[]> = { ours: [], mmap: [], noMmap: [] };
-  for (let repetition = 0; repetition <= repetitions; repetition++) {
+  // Processes warm up themselves: with the file in the page cache their first turn counts.
+  const first = rival === "llama-bench" && isCached(path, statSync(path).size) ? 1 : 0;
+  for (let repetition = first; repetition <= repetitions; repetition++) {
     if (repetition > 1 && performance.now() > deadline) break;
     for (const engine of ["ours", "mmap", "noMmap"] as const) {
       const { tokens, ms } = await run[engine]();
       if (repetition > 0) rates[engine].push((1000 * tokens) / ms);
     }
+    if (repetition === 0 || rival === "binding") continue;
+    const [ours, mmap, noMmap] = (["ours", "mmap", "noMmap"] as const).map((engine) => rates[engine].at(-1) as number);
+    const loadAverage = loadavg()[0] as number;
+    turns.push({ model: basename(path, ".gguf"), test, size, rival, ours, mmap, noMmap, loadAverage } as Turn);
+    saveJson(values.append, { turns });
   }
   const [ours, mmap, noMmap] = [rates.ours, rates.mmap, rates.noMmap].map(summarizeRates) as [Rates, Rates, Rates];
   const best = mmap.medianTps >= noMmap.medianTps ? "mmap" : "noMmap";
@@ -80,6 +106,7 @@ async function compare(
   const result: Result = {
     test,
     size,
+    rival,
     ours,
     llamaCpp: { mmap, noMmap, best },
     ratio: ours.medianTps / Math.max(mmap.medianTps, noMmap.medianTps),
@@ -91,7 +118,7 @@ async function compare(
   const spread = `${result.ratioMin.toFixed(2)}-${result.ratioMax.toFixed(2)}`;
   console.error(
     `${test.padEnd(7)} ${String(size).padStart(5)}: ours ${ours.medianTps.toFixed(1)} tok/s, ` +
-      `llama.cpp ${theirs.toFixed(1)} (${best}), ratio ${result.ratio.toFixed(2)} (${spread})`,
+      `llama.cpp ${theirs.toFixed(1)} (${rival}, ${best}), ratio ${result.ratio.toFixed(2)} (${spread})`,
   );
 }
 
@@ -126,8 +153,27 @@ async function withEngines(contextTokens: number, sequences: number, use: (engin
 
 const ids = (count: number): number[] => Array.from({ length: count }, (_, i) => 100 + ((i * 7919) % 200));
 
+/** Prefill and decode at depth 0, a process each in turn. */
+async function inTurn(llama: string): Promise<void> {
+  const pair = (prompt: number, count: number) => {
+    const request = { path, threads, batch, prompt, decode: count };
+    const theirs = (mmap: boolean) => async () => {
+      const { system, ...timing } = await llamaBench(llama, { ...request, mmap, depth: 0 });
+      llamaSystem = system;
+      return timing;
+    };
+    return { ours: () => ownBench(request), mmap: theirs(true), noMmap: theirs(false) };
+  };
+  for (const count of prefills) await compare("prefill", count, pair(count, 0), "llama-bench");
+  if (depths.includes(0)) await compare("decode", 0, pair(0, decode), "llama-bench");
+}
+
+/** What of prefill and decode is left to the binding. */
+const boundPrefills = program === undefined ? prefills : [];
+const boundDepths = program === undefined ? depths : depths.filter((depth) => depth > 0);
+
 async function oneSequence({ model, peers }: Engines): Promise<void> {
-  for (const count of prefills) {
+  for (const count of boundPrefills) {
     const theirs = (peer: Peer) => async () => {
       const { ms } = await peer.ask<{ ms: number }>("prefill", { ids: ids(count) });
       return { tokens: count, ms };
@@ -138,7 +184,7 @@ async function oneSequence({ model, peers }: Engines): Promise<void> {
       noMmap: theirs(peers.noMmap),
     });
   }
-  for (const depth of depths) {
+  for (const depth of boundDepths) {
     // A long past is computed once; each repetition then goes on where the last one ended.
     if (depth > 0) for (const peer of Object.values(peers)) await peer.ask("prefill", { ids: ids(depth) });
     const theirs = (peer: Peer) => async () => {
@@ -178,6 +224,7 @@ async function fewRows({ model, peers }: Engines): Promise<void> {
 async function shape() {
   const contextTokens = Math.max(64, ...depths.map((depth) => depth + 2));
   const model = await load(path, { contextTokens, threads, chunkRows: batch, profile: "times" });
+  ops = model.info.ops;
   try {
     const entries = async () => (await model.profile()).phases.at(-1)?.entries ?? [];
     const total = (all: Awaited<ReturnType<typeof entries>>, key: "bytes" | "operations", name: string): number =>
@@ -250,9 +297,11 @@ function rooflines(work: Awaited<ReturnType<typeof shape>>, ceilings: Ceilings |
 const load0 = loadavg();
 const work = await shape();
 const ceilings = values["no-ceilings"] ? undefined : await measureCeilings(threads);
-if (prefills.length + depths.length > 0)
+if (program !== undefined) await inTurn(program);
+else console.error("llama-bench is not built (node scripts/build-llama-bench.mjs): the binding stands in");
+if (boundPrefills.length + boundDepths.length > 0)
   await withEngines(
-    Math.max(...prefills, ...depths.map((d) => d + (repetitions + 2) * (decode + 2))) + 64,
+    Math.max(...boundPrefills, ...boundDepths.map((d) => d + (repetitions + 2) * (decode + 2))) + 64,
     1,
     oneSequence,
   );
@@ -268,3 +317,4 @@ for (const line of document.rooflines) {
   const figures = Object.entries(rest).map(([key, value]) => `${key} ${value === null ? "?" : value.toPrecision(3)}`);
   console.log(`${test.padEnd(7)} ${String(size).padStart(5)}: ${figures.join(", ")}`);
 }
+if (values.append !== undefined) for (const line of summarizeTurns(turns)) console.log(line);
