@@ -69,6 +69,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
       bind<reader_open>("readerOpen"),
+      bind<reader_depth>("readerDepth"),
       bind<weight_pin>("weightPin"),
       bind<ring_open>("ringOpen"),
       bind<experts_open>("expertsOpen"),

@@ -77,6 +77,16 @@ Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
   return residency.reader->name();
 }
 
+Status reader_depth(Host& host, int32_t depth) {
+  HW_TRY(host.check_open());
+  Reader* reader = host.residency().reader;
+  if (reader == nullptr || depth < 1 || depth > Reader::kMostDepth) {
+    return bad_argument("%d reads in flight", depth);
+  }
+  reader->set_depth(depth);
+  return done();
+}
+
 Status weight_pin(Host& host, int32_t handle, int64_t rows, bool packed) {
   HW_TRY(host.check_open());
   Result<Weight*> found = unmapped_weight(host, handle);

@@ -29,6 +29,8 @@ struct Residency {
 
 // engine: 0 the best there is, 1 io_uring if possible, 2 threads. Returns the name of what reads.
 Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth);
+// At any time: so many reads in flight from now on, at most Reader::kSpare times what it was opened with.
+Status reader_depth(Host& host, int32_t depth);
 // packed: rows are packed where the kernels of the weight's type gain by it.
 Status weight_pin(Host& host, int32_t weight, int64_t rows, bool packed);
 Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);

@@ -44,10 +44,17 @@ void Reader::remove(Feed* feed) {
   feeds_.erase(std::remove(feeds_.begin(), feeds_.end(), feed), feeds_.end());
 }
 
+void Reader::set_depth(int depth) {
+  depth_.store(std::min(std::max(depth, 1), capacity_), std::memory_order_relaxed);
+  kick();
+}
+
 bool Reader::take(Taken* out) {
   std::lock_guard<std::mutex> lock(feeds_mutex_);
+  if (in_flight_.load() >= depth()) return false;
   for (Feed* feed : feeds_) {
     if (!feed->take(&out->job)) continue;
+    in_flight_.fetch_add(1);
     out->feed = feed;
     out->got = 0;
     return true;
@@ -77,6 +84,7 @@ bool Reader::progress(Taken* taken, bool direct, int64_t result) {
     if (!direct) posix_fadvise(job.file->fd(), job.offset, taken->got, POSIX_FADV_DONTNEED);
 #endif
     if (taken->got >= job.needed) {
+      in_flight_.fetch_sub(1);
       taken->feed->finished(job, nullptr);
       return true;
     }
@@ -87,13 +95,14 @@ bool Reader::progress(Taken* taken, bool direct, int64_t result) {
   }
   IoFailure failure;
   job.file->explain(static_cast<int>(-result), job.offset, job.needed, taken->got, &failure);
+  in_flight_.fetch_sub(1);
   taken->feed->finished(job, &failure);
   return true;
 }
 
 namespace {
 
-// `depth` threads, each with one read at a time.
+// `capacity_` threads, each with one read at a time; those that are too many sleep.
 class ThreadReader : public Reader {
  public:
   explicit ThreadReader(int depth) : Reader(depth) {}
@@ -108,7 +117,7 @@ class ThreadReader : public Reader {
   }
 
   bool start() {
-    for (int i = 0; i < depth_; i++) {
+    for (int i = 0; i < capacity_; i++) {
       pthread_t thread;
       if (pthread_create(&thread, nullptr, &ThreadReader::main, this) != 0) break;
       threads_.push_back(thread);
@@ -177,8 +186,8 @@ class ThreadReader : public Reader {
 // One thread that submits and reaps.
 class UringReader : public Reader {
  public:
-  explicit UringReader(int depth) : Reader(depth), slots_(static_cast<size_t>(depth)) {
-    for (int i = 0; i < depth; i++) free_.push_back(i);
+  explicit UringReader(int depth) : Reader(depth), slots_(static_cast<size_t>(capacity_)) {
+    for (int i = 0; i < capacity_; i++) free_.push_back(i);
   }
   ~UringReader() override {
     stop_.store(true);
@@ -188,7 +197,7 @@ class UringReader : public Reader {
 
   bool start() {
     // Two more than reads: the wake-up and its renewal.
-    if (!uring_.open(static_cast<unsigned>(depth_) + 2)) return false;
+    if (!uring_.open(static_cast<unsigned>(capacity_) + 2)) return false;
     started_ = pthread_create(&thread_, nullptr, &UringReader::main, this) == 0;
     return started_;
   }

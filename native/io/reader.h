@@ -4,6 +4,7 @@
 #pragma once
 #include <stdint.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -44,10 +45,13 @@ void set_read_fault(ReadFault fault);
 
 class Reader {
  public:
-  static constexpr int kDefaultDepth = 8, kMostDepth = 64;
+  static constexpr int kDefaultDepth = 8, kMostDepth = 64, kSpare = 2;
 
-  // Null when the system refuses even a thread. `uring` falls back to threads like `automatic`.
+  // `depth` reads in flight, later up to kSpare times as many. Null when the system refuses even a thread. `uring` falls
+  // back to threads like `automatic`.
   static Reader* open(IoEngine engine, int depth);
+  // From now on so many in flight, as far as they fit: at least 1. Any thread; what is under way ends as it would.
+  void set_depth(int depth);
   // Waits for the reads in flight.
   virtual ~Reader();
   Reader(const Reader&) = delete;
@@ -60,7 +64,7 @@ class Reader {
   // There may be more to take. May be called with the feed's lock held.
   virtual void kick() = 0;
   virtual const char* name() const = 0;
-  int depth() const { return depth_; }
+  int depth() const { return depth_.load(std::memory_order_relaxed); }
   int64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
 
  protected:
@@ -69,7 +73,8 @@ class Reader {
     ReadJob job;
     int64_t got = 0;
   };
-  explicit Reader(int depth) : depth_(depth) {}
+  explicit Reader(int depth) : capacity_(std::min(kMostDepth, kSpare * depth)), depth_(depth) {}
+  // False also when enough are in flight; a read that ends makes room, and its thread asks again.
   bool take(Taken* out);
   // Accounts for `result` (bytes or -errno) of a read of what was still missing. True: `taken` is finished, its feed
   // knows; false: read on at taken->got.
@@ -78,10 +83,11 @@ class Reader {
   static int descriptor(const Taken& taken, bool* direct);
   static int injected_fault(const ReadJob& job);
 
-  const int depth_;
+  const int capacity_;
   std::atomic<bool> stop_{false};
 
  private:
+  std::atomic<int> depth_, in_flight_{0};
   std::mutex feeds_mutex_;
   std::vector<Feed*> feeds_;
   std::atomic<int64_t> bytes_read_{0};

@@ -7,8 +7,13 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 #include "../io/mapping.h"
 #include "../io/pinned.h"
@@ -76,6 +81,11 @@ int wait_a_little(const hw::ReadJob&) {
   return 0;
 }
 
+int wait_a_millisecond(const hw::ReadJob&) {
+  usleep(1000);
+  return 0;
+}
+
 void failures_are_reported() {
   for (hw::IoMode mode : {hw::IoMode::direct, hw::IoMode::buffered}) {
     for (hw::IoEngine engine : kEngines) {
@@ -105,6 +115,70 @@ void failures_are_reported() {
   check(failed_with(none.open("/nonexistent/file", hw::IoMode::direct), "FILE_NOT_FOUND"), "no file");
   hw::DataFile folder;
   check(failed_with(folder.open("/tmp", hw::IoMode::direct), "FILE_IO"), "a folder");
+}
+
+// Asks for pages for ever and counts how many are under way.
+struct Counting : hw::Feed {
+  hw::DataFile* file = nullptr;
+  hw::PinnedMemory memory;
+  std::atomic<int> under_way{0}, most{0}, done{0};
+  std::mutex mutex;
+  std::vector<uint64_t> free;
+  bool take(hw::ReadJob* job) override {
+    std::lock_guard<std::mutex> lock(mutex);
+    check(!free.empty(), "room for a read");
+    *job = hw::widened(file, 0, 4096, memory.data() + hw::kPage * static_cast<int64_t>(free.back()), free.back());
+    free.pop_back();
+    int now = under_way.fetch_add(1) + 1;
+    most.store(std::max(most.load(), now));
+    return true;
+  }
+  void finished(const hw::ReadJob& job, const hw::IoFailure*) override {
+    std::lock_guard<std::mutex> lock(mutex);
+    free.push_back(job.tag);
+    under_way.fetch_sub(1);
+    done.fetch_add(1);
+  }
+};
+
+// As many reads in flight as asked for, also when that changes while they run.
+void the_depth_can_be_changed() {
+  TestFile source(1 << 20);
+  for (hw::IoEngine engine : kEngines) {
+    hw::DataFile file;
+    check(file.open(source.path.c_str(), hw::IoMode::buffered).ok, "open");
+    Counting feed;
+    feed.file = &file;
+    check(feed.memory.allocate(16 * hw::kPage), "memory");
+    for (uint64_t page = 0; page < 16; page++) feed.free.push_back(page);
+    std::unique_ptr<hw::Reader> reader(hw::Reader::open(engine, 4));
+    auto most_in = [&](int reads) {
+      // What the old depth left under way ends first.
+      int begun = feed.done.load();
+      while (feed.done.load() < begun + 16) usleep(1000);
+      feed.most.store(0);
+      begun = feed.done.load();
+      while (feed.done.load() < begun + reads) usleep(1000);
+      return feed.most.load();
+    };
+    if (engine == hw::IoEngine::threads) hw::set_read_fault(wait_a_millisecond);
+    reader->add(&feed);
+    int first = most_in(300);
+    check(first <= 4 && (engine != hw::IoEngine::threads || first == 4), "as opened", first);
+    reader->set_depth(1);
+    check(reader->depth() == 1, "depth", reader->depth());
+    check(most_in(50) == 1, "one at a time");
+    reader->set_depth(100);
+    check(reader->depth() == 8, "no more than there is room for", reader->depth());
+    int wide = most_in(300);
+    check(wide <= 8 && wide > 4, "more than it was opened with", wide);
+    reader->set_depth(0);
+    check(reader->depth() == 1 && most_in(50) == 1, "never none", reader->depth());
+    reader->remove(&feed);
+    reader.reset();
+    hw::set_read_fault(nullptr);
+    check(feed.under_way.load() == 0, "all ended", feed.under_way.load());
+  }
 }
 
 void changes_are_noticed() {
@@ -164,6 +238,7 @@ void a_mapping_that_shrinks() {
 int main() {
   every_way_gives_the_bytes();
   failures_are_reported();
+  the_depth_can_be_changed();
   changes_are_noticed();
   pinned_memory_is_aligned();
   a_mapping_that_shrinks();

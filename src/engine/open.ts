@@ -5,9 +5,12 @@ import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
 import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
 import { createOps } from "../ops/index.js";
+import type { Ops } from "../ops/ops.js";
+import type { WeightPlacement } from "../ops/placement.js";
 import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
+import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
 import { mostSequences } from "./cancel.js";
 import type { EngineParts } from "./parts.js";
 import type { EngineOptions, ModelInfo } from "./protocol.js";
@@ -34,7 +37,7 @@ export async function openParts(
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
-  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency, loadBytes } = planResources(
+  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency, loadBytes, expected } = planResources(
     description,
     options,
     path,
@@ -91,11 +94,20 @@ export async function openParts(
       sequences,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(profiler !== undefined && { profiler }),
+      ...liveDiskOf(ops, placement, expected),
     };
   } catch (error) {
     ops.close();
     throw error;
   }
+}
+
+/** Where weights are streamed: what the disk gives is learned, and as many reads kept in flight as are fastest. */
+function liveDiskOf(ops: Ops, placement: WeightPlacement | undefined, expected: ExpectedPass | undefined) {
+  if (placement?.depth === undefined || placement.tiles.length === 0 || expected === undefined) return {};
+  const { depth } = placement;
+  const setDepth = (reads: number) => ops.readDepth?.(reads);
+  return { liveDisk: new LiveDisk({ depth, mostDepth: 2 * depth, expected, setDepth }) };
 }
 
 /**

@@ -5,6 +5,7 @@ import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
+import type { LiveDisk } from "../weights/live-disk.js";
 import type { ModelInfo } from "./protocol.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
@@ -23,6 +24,8 @@ export interface EngineParts {
   readonly tokenizer: Tokenizer;
   streamDecoder(): StreamDecoder;
   readonly model: EngineModel;
+  /** What the disk gives while weights are streamed. */
+  readonly liveDisk?: LiveDisk;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;
   /** Jobs that may wait; default: any number. */

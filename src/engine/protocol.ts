@@ -7,6 +7,7 @@ import type { KvType } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
+import type { LiveDiskStatus } from "../weights/live-disk.js";
 import type { PlanSummary } from "../weights/plan-summary-types.js";
 import type { Parcel } from "./parcel.js";
 
@@ -209,6 +210,8 @@ export interface EngineStatus {
   readonly recomputedTokens: number;
   /** The last pass: its ledger and how long it took. */
   readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
+  /** What the disk gives beside what was planned; absent where nothing is streamed. */
+  readonly liveDisk?: LiveDiskStatus;
 }
 
 export type FinishReason = "stop" | "length";

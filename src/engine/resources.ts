@@ -4,6 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
+import type { ExpectedPass } from "../weights/live-disk.js";
 import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
@@ -17,6 +18,8 @@ export interface Resources {
   readonly kvTokens: number;
   /** Most token rows of a pass. */
   readonly chunkRows: number;
+  /** Rate of the disk, and what a pass of one row reads and computes; undefined where nothing is planned. */
+  readonly expected: ExpectedPass | undefined;
   readonly kvType: KvType;
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
@@ -70,6 +73,11 @@ export function planResources(description: ModelDescription, options: EngineOpti
     contextTokens: plan.contextTokens,
     kvTokens: plan.kvTokens,
     chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
+    expected: {
+      diskBytesPerSecond: known.profile.diskReadBytesPerSecond,
+      streamedBytes: plan.prediction.streamedBytesPerPass,
+      computeSeconds: plan.prediction.computeSeconds,
+    },
     kvType,
     placement,
     plan,
@@ -105,6 +113,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     contextTokens,
     kvTokens,
     chunkRows,
+    expected: undefined,
     kvType,
     placement: undefined,
     plan: undefined,

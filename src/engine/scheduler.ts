@@ -146,6 +146,7 @@ export class Scheduler {
       kvTokens: pages * pagePositions,
       ...this.accounts.counts,
       lastPass: this.accounts.lastPass,
+      ...(this.o.parts.liveDisk !== undefined && { liveDisk: this.o.parts.liveDisk.status }),
     };
   }
 
@@ -365,6 +366,7 @@ export class Scheduler {
     const { cache } = this.o;
     this.clock.record(pass.rows, pass.decoding, elapsedMs);
     this.accounts.passed(pass, traffic, elapsedMs);
+    if (traffic !== undefined) this.o.parts.liveDisk?.passed(traffic, elapsedMs);
     for (const [i, part] of pass.parts.entries()) {
       const { sequence, from, rows, task } = part;
       if (part.drafts > 0) cache.rewind(sequence, reached(part));

@@ -69,6 +69,8 @@ export interface NativeAddon {
   // --- weights of unmapped files, before seal(); residencyLoad comes last
   /** engine: 0 the best, 1 io_uring where allowed, 2 threads; depth: reads in flight. Returns what it is. Optional. */
   readerOpen(host: number, engine: number, depth: number): string;
+  /** At any time: so many reads in flight from now on, at most twice what it was opened with. */
+  readerDepth(host: number, depth: number): void;
   /**
    * Rows [0, rows) stay in memory; all rows of stacked experts. packed: residencyLoad interleaves them where the kernels of
    * their type gain by it; the bytes are no more, nor any result another.

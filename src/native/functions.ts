@@ -23,6 +23,7 @@ const functions = {
   weight: true,
   weightRead: true,
   readerOpen: true,
+  readerDepth: true,
   weightPin: true,
   ringOpen: true,
   expertsOpen: true,

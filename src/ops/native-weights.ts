@@ -80,6 +80,11 @@ export class NativeWeights {
     this.#placement?.watch?.(() => this.#addon.residencyShrink(this.#host));
   }
 
+  /** Not of mapped files: nobody reads those. */
+  readDepth(depth: number): void {
+    if (this.#placement !== undefined) this.#addon.readerDepth(this.#host, depth);
+  }
+
   #id(name: string): number {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) throw new HundredweightError("INTERNAL", `'${name}' is placed but was not bound`);

@@ -314,6 +314,10 @@ export class NativeOps implements Ops {
     return this.#weights.traffic();
   }
 
+  readDepth(depth: number): void {
+    this.#weights.readDepth(depth);
+  }
+
   close(): void {
     if (!this.#closed) this.#addon.hostClose(this.#host);
     this.#closed = true;

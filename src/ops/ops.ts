@@ -284,5 +284,7 @@ export interface Ops {
   counters(): OpsCounters;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;
+  /** Reads in flight from now on, of weights that are streamed; absent where nothing is. */
+  readDepth?(depth: number): void;
   close(): void;
 }

@@ -40,6 +40,7 @@ export class ProfiledOps implements Ops {
   readonly name: string;
   /** Present when the inner one counts. */
   declare readonly traffic?: () => WeightTraffic;
+  declare readonly readDepth?: (depth: number) => void;
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   declare readonly view?: NonNullable<Ops["view"]>;
   declare readonly bestLogits?: NonNullable<Ops["bestLogits"]>;
@@ -58,6 +59,7 @@ export class ProfiledOps implements Ops {
     this.#profiler = profiler;
     this.name = inner.name;
     if (inner.traffic !== undefined) this.traffic = () => inner.traffic!();
+    if (inner.readDepth !== undefined) this.readDepth = (depth) => inner.readDepth!(depth);
     if (inner.bestLogits !== undefined) this.bestLogits = inner.bestLogits;
     if (inner.sumOfExp !== undefined) this.sumOfExp = inner.sumOfExp;
     if (inner.view !== undefined) this.view = (x) => inner.view!(x);
