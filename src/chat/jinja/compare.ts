@@ -1,6 +1,6 @@
 /** Equality, order and membership as Python has them. */
 import { typeError } from "./errors.js";
-import { enter, leave, step } from "./limits.js";
+import { enter, leave, scan, step, walk } from "./limits.js";
 import { isStr, plain } from "./text.js";
 import {
   Dict,
@@ -21,10 +21,11 @@ import {
 
 export function equal(a: Value, b: Value): boolean {
   step();
-  if (a === b) return true;
+  // Strings are looked through, which is counted below.
+  if (typeof a !== "string" && a === b) return true;
   // biome-ignore lint/suspicious/noDoubleEquals: an int of either kind equals a float of the same value
   if (isNumber(a)) return isNumber(b) && numeric(a) == numeric(b);
-  if (isStr(a)) return isStr(b) && plain(a) === plain(b);
+  if (isStr(a)) return isStr(b) && sameText(plain(a), plain(b));
   if (a instanceof List) return b instanceof List && sameItems(a.items, b.items);
   if (a instanceof Tuple) return b instanceof Tuple && sameItems(a.items, b.items);
   if (a instanceof Dict) return b instanceof Dict && sameEntries(a, b);
@@ -36,6 +37,12 @@ export function equal(a: Value, b: Value): boolean {
   if (a instanceof DictView) return b instanceof DictView && a.of !== "values" && sameItems(a.items(), b.items());
   if (a instanceof Namespace) return false;
   return false;
+}
+
+function sameText(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  scan(a.length);
+  return a === b;
 }
 
 function sameItems(a: readonly Value[], b: readonly Value[]): boolean {
@@ -94,6 +101,7 @@ const holds = (sign: number, order: Order): boolean =>
 /** Below, at or above zero, by code points: surrogates stand above the rest of the basic plane. */
 export function comparePoints(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
+  walk(length);
   for (let i = 0; i < length; i++) {
     const x = a.charCodeAt(i);
     const y = b.charCodeAt(i);
@@ -117,7 +125,10 @@ export function sortValues(values: readonly Value[], key: (item: Value) => Value
 /** `item in container`.  @throws TypeError */
 export function contains(container: Value, item: Value): boolean {
   if (isStr(container)) {
-    if (isStr(item)) return plain(container).includes(plain(item));
+    if (isStr(item)) {
+      scan(plain(container).length);
+      return plain(container).includes(plain(item));
+    }
     if (item instanceof Undefined) throw item.fail();
     throw typeError(`'in <string>' requires string as left operand, not ${typeName(item)}`);
   }

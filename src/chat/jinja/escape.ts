@@ -1,4 +1,5 @@
 /** HTML escapes, as Python's markupsafe makes them. */
+import { scan, walk } from "./limits.js";
 import { asMarkup, isMarkup, mapPoints, plain, type Str } from "./text.js";
 
 const entities: Readonly<Record<string, string>> = {
@@ -15,6 +16,7 @@ export function escapeStr(s: Str): Str {
 }
 
 export function forceEscape(s: Str): Str {
+  scan(plain(s).length);
   const escaped = /[&<>'"]/.test(plain(s)) ? mapPoints(s, (c) => entities[c] ?? c) : s;
   return asMarkup(escaped, true);
 }
@@ -23,6 +25,7 @@ const names: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", qu
 
 /** Removes comments and tags, joins white space, resolves the common entities. */
 export function stripTags(text: string): string {
+  walk(4 * text.length);
   let out = text;
   for (const [open, close] of [
     ["<!--", "-->"],

@@ -6,7 +6,7 @@ import { escapeStr, forceEscape, stripTags } from "./escape.js";
 import type { Filter } from "./filter.js";
 import { percentFormat } from "./format.js";
 import { dumpJson, dumpOptions } from "./json.js";
-import { enter, leave } from "./limits.js";
+import { enter, leave, step, walk } from "./limits.js";
 import { fixed } from "./numbers.js";
 import { part, unitOf } from "./points.js";
 import { repr, str } from "./repr.js";
@@ -97,6 +97,7 @@ function wrapLine(line: Str, columns: number, breakLong: boolean, hyphens: boole
     ? /\s+|[^\s-]*[\p{L}\p{N}]-(?=[\p{L}])|[^\s]+?(?=\s|$|[^\s-]*[\p{L}\p{N}]-\p{L})/gu
     : /\s+|\S+/g;
   const chunks: Str[] = [];
+  walk(8 * plain(line).length);
   for (const found of plain(line).matchAll(pattern)) {
     chunks.push(sliceStr(line, found.index, found.index + found[0].length));
   }
@@ -185,6 +186,7 @@ const xmlattr: Filter = (value, args) => {
 const urlize: Filter = (value) => {
   const pattern = /(https?:\/\/[^\s<>"']+|www\.[^\s<>"']+)/g;
   const s = escapeStr(str(value));
+  walk(4 * plain(s).length);
   const out = new StrBuilder();
   let at = 0;
   for (const found of plain(s).matchAll(pattern)) {
@@ -248,6 +250,7 @@ const format: Filter = (value, args) => {
 /** Words begin behind blanks and opening brackets, as the filter (not the method) has it. */
 const titleWords: Filter = (value) => {
   const s = str(value);
+  walk(plain(s).length);
   const out = new StrBuilder();
   let at = 0;
   for (const found of plain(s).matchAll(/[-\s({[<]+/g)) {
@@ -363,10 +366,21 @@ export const textFilters: readonly (readonly [string, Filter])[] = [
   ["upper", onStr("upper", upper)],
   ["urlencode", urlencode],
   ["urlize", urlize],
-  ["wordcount", (value) => (plain(str(value)).match(/[\p{L}\p{N}_]+/gu) ?? []).length],
+  ["wordcount", (value) => countWords(plain(str(value)))],
   ["wordwrap", wordwrap],
   ["xmlattr", xmlattr],
 ];
+
+function countWords(text: string): number {
+  walk(4 * text.length);
+  const word = /[\p{L}\p{N}_]+/gu;
+  let count = 0;
+  while (word.exec(text) !== null) {
+    step();
+    count++;
+  }
+  return count;
+}
 
 /** The result of a person's text is a person's. */
 function stripTagsOf(s: Str): Str {

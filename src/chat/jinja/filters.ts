@@ -5,7 +5,7 @@ import { equal, ordered, sortValues } from "./compare.js";
 import { TemplateFault, typeError } from "./errors.js";
 import type { Filter } from "./filter.js";
 import { textFilters } from "./filters-text.js";
-import { step } from "./limits.js";
+import { step, walk } from "./limits.js";
 import { roundFloat } from "./numbers.js";
 import { add, multiply } from "./operators.js";
 import { str } from "./repr.js";
@@ -249,6 +249,7 @@ const reverse: Filter = (value) => {
   if (isStr(value)) {
     const out = new StrBuilder();
     let end = plain(value).length;
+    walk(plain(value).length);
     for (const point of Array.from(plain(value)).reverse()) {
       out.add(sliceStr(value, end - point.length, end));
       end -= point.length;

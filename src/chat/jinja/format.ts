@@ -1,6 +1,6 @@
 /** Python's two ways to format: `"%s" % x` and `"{}".format(x)`, with the mini-language of the latter. */
 import { TemplateFault, typeError, valueError } from "./errors.js";
-import { make } from "./limits.js";
+import { make, scan, walk } from "./limits.js";
 import { exponential, fixed, floatRepr, general } from "./numbers.js";
 import { repr, str } from "./repr.js";
 import { isStr, plain, type Str, StrBuilder, sliceStr } from "./text.js";
@@ -30,6 +30,7 @@ function bounded(precision: number): number {
 /** `format % values`.  @throws TypeError, ValueError */
 export function percentFormat(format: Str, values: Value): Str {
   const text = plain(format);
+  scan(text.length);
   const out = new StrBuilder();
   const items = values instanceof Tuple ? values.items : [values];
   let used = 0;
@@ -244,6 +245,7 @@ export function braceFormat(format: Str, args: Arguments, access: Access): Str {
   const expand = (source: Str, depth: number): Str => {
     if (depth > 2) throw valueError("Max string recursion exceeded");
     const text = plain(source);
+    walk(text.length);
     const out = new StrBuilder();
     let at = 0;
     while (at < text.length) {

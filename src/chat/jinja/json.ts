@@ -1,7 +1,7 @@
 /** JSON in both directions: a reader that keeps the order of keys and tells 1 from 1.0, and Python's json.dumps. */
 import { HundredweightError } from "../../errors.js";
 import { typeError } from "./errors.js";
-import { endLimits, enter, leave, step } from "./limits.js";
+import { endLimits, enter, leave, scan, step } from "./limits.js";
 import { floatRepr } from "./numbers.js";
 import { isStr, personStr, plain, type Str, StrBuilder } from "./text.js";
 import { Dict, Float, int, isInt, List, Tuple, truthy, typeName, Undefined, type Value } from "./values.js";
@@ -228,6 +228,7 @@ const short: Record<string, string> = {
 
 function quote(s: Str, ensureAscii: boolean, out: StrBuilder): void {
   const value = plain(s);
+  scan(value.length);
   out.add('"');
   const special = ensureAscii ? /["\\\x00-\x1f]|[^\x00-\x7e]/ : /["\\\x00-\x1f]/;
   if (!special.test(value)) {

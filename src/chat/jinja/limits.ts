@@ -15,15 +15,17 @@ export interface Limits {
   readonly size: number;
   /** Characters made in all, items as above. */
   readonly made: number;
+  /** And half a millisecond more for each thousand characters that are given to the template. */
   readonly timeMs: number;
 }
 
+/** A conversation of a hundred messages takes some ten thousand steps; a million take a quarter of a second. */
 export const usualLimits: Limits = {
-  steps: 20_000_000,
+  steps: 2_000_000,
   depth: 120,
   size: 16 * 2 ** 20,
   made: 24 * 2 ** 20,
-  timeMs: 10_000,
+  timeMs: 2_000,
 };
 
 /** Integers above are no use to a template and take quadratic time to print. */
@@ -41,15 +43,17 @@ class Budget {
   private depth: number;
   private nextCheck: number;
   private readonly limits: Limits;
+  private readonly timeMs: number;
   private readonly endsAt: number;
 
   constructor(limits: Limits, inputLength: number) {
     this.limits = limits;
-    this.steps = limits.steps;
-    // A long conversation may be copied a few times by a template that means no harm.
+    // A long conversation may be walked and copied a few times by a template that means no harm.
+    this.steps = limits.steps + 4 * inputLength;
     this.made = limits.made + 8 * inputLength;
     this.depth = limits.depth;
-    this.endsAt = performance.now() + limits.timeMs;
+    this.timeMs = limits.timeMs + inputLength / 2000;
+    this.endsAt = performance.now() + this.timeMs;
     this.nextCheck = this.steps - checkEvery;
   }
 
@@ -57,7 +61,7 @@ class Budget {
     this.steps -= count;
     if (this.steps > this.nextCheck) return;
     if (this.steps < 0) throw over("time", "takes too many steps");
-    if (performance.now() > this.endsAt) throw over("time", `takes longer than ${this.limits.timeMs / 1000} s`);
+    if (performance.now() > this.endsAt) throw over("time", `takes longer than ${this.timeMs / 1000} s`);
     this.nextCheck = this.steps - checkEvery;
   }
 
@@ -114,6 +118,10 @@ export function endLimits(): void {
 }
 
 export const step = (count = 1): void => current?.step(count);
+/** A string is looked through by one call of the host: a comparison, a search. */
+export const scan = (units: number): void => current?.step(units >> 5);
+/** The same by code points or by a pattern, which costs about as much as a step for every four. */
+export const walk = (units: number): void => current?.step(units >> 2);
 export const make = (units: number): void => current?.make(units);
 /** Items take as much memory as eight characters. */
 export const makeItems = (count: number): void => current?.make(8 * count);

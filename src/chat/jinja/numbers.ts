@@ -1,6 +1,6 @@
 /** Arithmetic of Python's numbers, and floats in the decimal forms Python prints. */
 import { TemplateFault, typeError } from "./errors.js";
-import { maxIntegerBits } from "./limits.js";
+import { maxIntegerBits, step } from "./limits.js";
 import { Float, type Int, int, isNumber, numeric, typeName, Undefined, type Value } from "./values.js";
 
 export type NumberOperator = "+" | "-" | "*" | "/" | "//" | "%" | "**";
@@ -94,6 +94,7 @@ function large(operator: NumberOperator, x: bigint, y: bigint): Int | Float {
       if (y < 0n) return new Float(Number(x) ** Number(y));
       const bits = BigInt(x.toString(2).length) * y;
       if (x !== 0n && x !== 1n && x !== -1n && bits > BigInt(maxIntegerBits)) throw tooLarge();
+      step(Number(bits) >> 5);
       return bounded(x ** y);
     }
   }
@@ -137,11 +138,13 @@ function exactDecimal(x: number): { digits: bigint; scale: number } {
     mantissa *= 2;
     twos++;
   }
+  step(twos);
   return { digits: BigInt(mantissa) * 5n ** BigInt(twos), scale: twos };
 }
 
 /** digits / 10^scale rounded to `places` decimals, ties to even, as an integer of 10^-places. */
 function roundDecimal(digits: bigint, scale: number, places: number): bigint {
+  step(1 + (Math.abs(places) >> 2));
   if (places >= scale) return digits * 10n ** BigInt(places - scale);
   const unit = 10n ** BigInt(scale - places);
   const quotient = digits / unit;

@@ -1,6 +1,6 @@
 /** Positions in strings as Python counts them, by code points; and Python's slices. */
 import { valueError } from "./errors.js";
-import { makeItems } from "./limits.js";
+import { makeItems, scan, walk } from "./limits.js";
 import { plain, type Str, StrBuilder, sliceStr } from "./text.js";
 import { pointCount } from "./values.js";
 
@@ -8,7 +8,9 @@ const surrogates = /[\ud800-\udfff]/;
 
 /** UTF-16 unit at which code point `point` begins; the end for one at or behind it. */
 export function unitOf(s: string, point: number): number {
+  scan(s.length);
   if (!surrogates.test(s)) return Math.min(point, s.length);
+  walk(point);
   let unit = 0;
   for (let i = 0; i < point && unit < s.length; i++) unit += s.codePointAt(unit)! > 0xffff ? 2 : 1;
   return unit;
@@ -54,6 +56,7 @@ export function sliceIndices(
 export function sliceOfStr(s: Str, start: number | undefined, stop: number | undefined, stride: number): Str {
   if (stride === 1) return part(s, start, stop);
   const value = plain(s);
+  walk(value.length);
   const units: number[] = [];
   let unit = 0;
   for (const point of value) {

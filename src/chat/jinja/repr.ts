@@ -1,5 +1,5 @@
 /** str() and repr(). */
-import { enter, leave, step } from "./limits.js";
+import { enter, leave, scan, step } from "./limits.js";
 import { floatRepr } from "./numbers.js";
 import { concat, isStr, plain, type Str, StrBuilder, Text } from "./text.js";
 import {
@@ -85,6 +85,7 @@ const named = new Map([
 
 function reprStr(s: Str): Str {
   const value = plain(s);
+  scan(value.length);
   const quote = value.includes("'") && !value.includes('"') ? '"' : "'";
   const plainly = !/['"\\]/.test(value) && !/[^\x20-\x7e]/.test(value);
   const prefix = s instanceof Text && s.markup ? "Markup(" : "";

@@ -1,7 +1,7 @@
 /** The methods of str. Positions are code points; every result keeps the origin of its characters. */
 import { match, optionalInt, wantInt, wantStr } from "./arguments.js";
 import { typeError, valueError } from "./errors.js";
-import { make, step } from "./limits.js";
+import { make, scan, step, walk } from "./limits.js";
 import { clampRange, part, pointOf, unitOf } from "./points.js";
 import { concat, isStr, mapPoints, mapWhole, plain, repeatStr, type Str, StrBuilder, sliceStr } from "./text.js";
 import { type Arguments, Dict, List, listOf, pointCount, Tuple, typeName, type Value } from "./values.js";
@@ -61,6 +61,7 @@ export function strip(s: Str, characters: string | undefined, ends: "both" | "le
 
 export function replaceAll(s: Str, old: string, by: Str, count: number): Str {
   const value = plain(s);
+  scan(value.length);
   const out = new StrBuilder();
   let at = 0;
   let left = count < 0 ? Number.POSITIVE_INFINITY : count;
@@ -90,6 +91,7 @@ export function replaceAll(s: Str, old: string, by: Str, count: number): Str {
 /** The same where all is the template's: counted first, so that nothing too long is made. */
 function replacePlain(s: string, old: string, by: string): string {
   let times = 0;
+  scan(s.length);
   for (let at = s.indexOf(old); at >= 0; at = s.indexOf(old, at + old.length)) times++;
   if (times === 0) return s;
   step(times >> 3);
@@ -106,6 +108,7 @@ function made(out: StrBuilder): Str {
 /** @param separator undefined = runs of white space */
 function split(s: Str, separator: Str | undefined, limit: number): List {
   const value = plain(s);
+  scan(value.length);
   const out: Value[] = [];
   let left = limit < 0 ? Number.POSITIVE_INFINITY : limit;
   if (separator === undefined) {
@@ -141,6 +144,7 @@ function skipSpace(value: string, from: number): number {
 function rsplit(s: Str, separator: Str | undefined, limit: number): List {
   if (limit < 0) return split(s, separator, -1);
   const value = plain(s);
+  scan(value.length);
   const out: Value[] = [];
   let end = value.length;
   let left = limit;
@@ -179,6 +183,7 @@ function nonEmpty(separator: Str): string {
 
 function partition(s: Str, separator: Str, last: boolean): Tuple {
   const value = plain(s);
+  scan(value.length);
   const text = nonEmpty(separator);
   const found = last ? value.lastIndexOf(text) : value.indexOf(text);
   if (found < 0) return new Tuple(last ? ["", "", s] : [s, "", ""]);
@@ -190,6 +195,7 @@ const lineEnd = /\r\n|[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]/g;
 
 export function splitLines(s: Str, keepEnds: boolean): Str[] {
   const value = plain(s);
+  walk(value.length);
   const out: Str[] = [];
   let at = 0;
   for (const end of value.matchAll(lineEnd)) {
@@ -210,6 +216,7 @@ function find(s: Str, what: Value, start: Value | undefined, end: Value | undefi
   if (from > to) return -1;
   const first = unitOf(value, from);
   const within = value.slice(first, unitOf(value, to));
+  scan(within.length);
   const found = last ? within.lastIndexOf(needle) : within.indexOf(needle);
   return found < 0 ? -1 : pointOf(value, first + found);
 }
@@ -221,6 +228,7 @@ function count(s: Str, what: Value, start: Value | undefined, end: Value | undef
   const needle = plain(wantStr(what, "count"));
   const within = plain(part(s, intOrNone(start), intOrNone(end)));
   if (needle === "") return pointCount(within) + 1;
+  scan(within.length);
   let found = 0;
   for (let at = within.indexOf(needle); at >= 0; at = within.indexOf(needle, at + needle.length)) {
     step();
@@ -296,10 +304,14 @@ function translate(s: Str, table: Value): Str {
 
 const every = (s: Str, pattern: RegExp): boolean => {
   make(plain(s).length);
+  walk(plain(s).length);
   return plain(s) !== "" && Array.from(plain(s)).every((c) => pattern.test(c));
 };
 
-const cased = (s: Str): boolean => /\p{Lu}|\p{Ll}|\p{Lt}/u.test(plain(s));
+const cased = (s: Str): boolean => {
+  walk(2 * plain(s).length);
+  return /\p{Lu}|\p{Ll}|\p{Lt}/u.test(plain(s));
+};
 
 function isTitle(s: Str): boolean {
   let afterCased = false;

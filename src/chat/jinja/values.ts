@@ -3,7 +3,7 @@
  * int (numbers are always safe integers), `Float` a float, `Str` a str; the rest has a class each.
  */
 import { TemplateFault, typeError, undefinedError } from "./errors.js";
-import { makeItems, step } from "./limits.js";
+import { makeItems, scan, step, walk } from "./limits.js";
 import { isStr, plain, type Str, Text } from "./text.js";
 
 /** A Python float; a JavaScript number is an int. */
@@ -265,7 +265,9 @@ export function lengthOf(value: Value): number | undefined {
 }
 
 export function pointCount(s: string): number {
+  scan(s.length);
   if (!/[\ud800-\udfff]/.test(s)) return s.length;
+  walk(s.length);
   let count = 0;
   for (const _ of s) count++;
   return count;
@@ -335,6 +337,7 @@ const mark = "\ud800";
 export function keyOf(value: Value): unknown {
   if (isStr(value)) {
     const text = plain(value);
+    scan(text.length);
     return text.startsWith(mark) ? `${mark}s${text}` : text;
   }
   if (typeof value === "boolean") return Number(value);
