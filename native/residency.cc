@@ -21,30 +21,31 @@ Result<Reader*> reader_of(Host& host) {
 Result<Weight*> unmapped_weight(Host& host, int32_t handle) {
   HW_GET(WeightObject, object, host, handle);
   const Weight& w = object.weight;
-  if (w.base != nullptr || w.source != nullptr || w.slots != nullptr) {
+  if (w.resident != 0 || w.source != nullptr || w.slots != nullptr) {
     return bad_argument("the weight has a place already");
   }
   return &object.weight;
 }
 
-// Packs the rows that were read to `from`, in place; they begin at the cache line before it then.
-uint8_t* pack_in_place(const Weight& w, int64_t rows, uint8_t* from) {
-  const DtypeInfo& info = *dtype_info(w.dtype);
+// Packs `rows` of `experts` matrices that were read to `from`, in place; they begin at the cache line before it then.
+uint8_t* pack_in_place(const Weight& w, int64_t experts, int64_t rows, uint8_t* from) {
+  const DtypeInfo& info = *w.layout->blocks;
+  const int64_t row_bytes = w.slices.bytes;
   uint8_t* const to = from - reinterpret_cast<uintptr_t>(from) % 64;
-  const int64_t strip = kStripRows * w.row_bytes;
+  const int64_t strip = kStripRows * row_bytes;
   std::vector<uint8_t> copy(static_cast<size_t>(strip));
   uint8_t* next = to;
-  for (int64_t expert = 0; expert < w.experts; expert++) {
+  for (int64_t expert = 0; expert < experts; expert++) {
     for (int64_t row = 0; row < rows;) {
       const bool whole = rows - row >= kStripRows;
-      const int64_t bytes = whole ? strip : (rows - row) * w.row_bytes;
+      const int64_t bytes = whole ? strip : (rows - row) * row_bytes;
       if (whole) {
         memcpy(copy.data(), from, static_cast<size_t>(bytes));
-        pack_strip(info, copy.data(), w.row_bytes, w.cols, next);
+        pack_strip(info, copy.data(), row_bytes, w.cols, next);
       } else {
         memmove(next, from, static_cast<size_t>(bytes));
       }
-      row += bytes / w.row_bytes;
+      row += bytes / row_bytes;
       from += bytes;
       next += bytes;
     }
@@ -56,8 +57,14 @@ uint8_t* pack_in_place(const Weight& w, int64_t rows, uint8_t* from) {
 Status pack_pinned(Host& host, const std::vector<Residency::Pin>& pins) {
   host.pool().parallel_for(static_cast<int64_t>(pins.size()), [&](int64_t i, int) {
     Weight& w = *pins[i].weight;
-    if (!pins[i].packed || host.kernels().packed[w.dtype] == nullptr || host.cancelled()) return;
-    w.base = pack_in_place(w, pins[i].rows, const_cast<uint8_t*>(w.base));
+    if (!pins[i].packed || w.layout->blocks == nullptr || host.kernels().packed[w.dtype()] == nullptr || host.cancelled()) {
+      return;
+    }
+    std::vector<PlaneExtent>& extents = w.planes[0].extents;
+    const int64_t experts = w.experts / static_cast<int64_t>(extents.size());
+    for (PlaneExtent& extent : extents) {
+      extent.base = pack_in_place(w, experts, pins[i].slices, const_cast<uint8_t*>(extent.base));
+    }
     w.packed = true;
   });
   return host.cancelled() ? fail("CANCELLED", "stopped by the caller") : done();
@@ -87,19 +94,19 @@ Status reader_depth(Host& host, int32_t depth) {
   return done();
 }
 
-Status weight_pin(Host& host, int32_t handle, int64_t rows, bool packed) {
+Status weight_pin(Host& host, int32_t handle, int64_t slices, bool packed) {
   HW_TRY(host.check_open());
   Result<Weight*> found = unmapped_weight(host, handle);
   if (!found.ok) return Status{false};
   Weight& w = *found.value;
-  if (rows < 1 || rows > w.rows || (w.experts > 1 && rows != w.rows)) {
-    return bad_argument("%lld of %lld rows to pin", static_cast<long long>(rows), static_cast<long long>(w.rows));
+  if (slices < 1 || slices > w.slices.count || (w.experts > 1 && slices != w.slices.count)) {
+    return bad_argument("%lld of %lld slices to pin", static_cast<long long>(slices), static_cast<long long>(w.slices.count));
   }
   Residency& residency = host.residency();
   for (const Residency::Pin& pin : residency.pins) {
     if (pin.weight == &w) return bad_argument("the weight is pinned already");
   }
-  residency.pins.push_back(Residency::Pin{&w, rows, packed});
+  residency.pins.push_back(Residency::Pin{&w, slices, packed});
   return done();
 }
 
@@ -107,7 +114,7 @@ Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles) {
   HW_TRY(host.check_open());
   Residency& residency = host.residency();
   if (residency.ring != nullptr) return bad_argument("there is a ring already");
-  if (tiles.length < 3 || tiles.length % 3 != 0) return bad_argument("tiles are [weight, row0, row1] each");
+  if (tiles.length < 3 || tiles.length % 3 != 0) return bad_argument("tiles are [weight, from, to] each");
   std::vector<Tile> program;
   for (int64_t i = 0; i < tiles.length; i += 3) {
     Weight* w = nullptr;
@@ -128,7 +135,7 @@ Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles) {
     if (i > 0 && program[i].weight == program[i - 1].weight) continue;
     Weight& w = *const_cast<Weight*>(program[i].weight);
     w.source = ring->source_of(&w);
-    w.pinned_rows = program[i].row0;
+    w.streamed_from = program[i].from;
   }
   residency.ring = std::move(ring);
   return done();
@@ -138,11 +145,16 @@ Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t
   HW_TRY(host.check_open());
   Residency& residency = host.residency();
   if (residency.slots != nullptr) return bad_argument("there are expert slots already");
-  std::vector<const Weight*> weights;
-  for (int64_t i = 0; i < groups.length; i++) {
-    Result<Weight*> found = unmapped_weight(host, groups.data[i]);
-    if (!found.ok) return Status{false};
-    weights.push_back(found.value);
+  std::vector<std::vector<const Weight*>> weights;
+  for (int64_t i = 0; i < groups.length;) {
+    const int64_t count = groups.data[i++];
+    if (count < 1 || count > groups.length - i) return bad_argument("expert groups are [n, n weights] each");
+    weights.emplace_back();
+    for (int64_t end = i + count; i < end; i++) {
+      Result<Weight*> found = unmapped_weight(host, groups.data[i]);
+      if (!found.ok) return Status{false};
+      weights.back().push_back(found.value);
+    }
   }
   std::vector<SlotClassSpec> specs;
   for (int64_t i = 0; i < classes.length;) {
@@ -160,9 +172,14 @@ Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t
   std::unique_ptr<ExpertSlots> slots(new ExpertSlots(*reader.value, host.cancel_flag()));
   HW_TRY(slots->open(weights, specs, staging_bytes));
   for (size_t i = 0; i < weights.size(); i++) {
-    Weight& w = *const_cast<Weight*>(weights[i]);
-    w.slots = slots.get();
-    w.slot_group = static_cast<int32_t>(i / 3);
+    int32_t segment = 0;
+    for (const Weight* weight : weights[i]) {
+      Weight& w = *const_cast<Weight*>(weight);
+      w.slots = slots.get();
+      w.slot_group = static_cast<int32_t>(i);
+      w.slot_segment = segment;
+      segment += w.layout->planes;
+    }
   }
   residency.slots = std::move(slots);
   return done();
@@ -177,22 +194,29 @@ Status residency_load(Host& host, bool lock) {
 
   int64_t bytes = 0;
   std::vector<Fill> fills;
+  std::vector<PlaneExtent*> filled;
   for (const Residency::Pin& pin : residency.pins) {
     Weight& w = *pin.weight;
-    if (w.slots != nullptr || (w.source != nullptr && w.pinned_rows != pin.rows) || (w.source == nullptr && pin.rows != w.rows)) {
-      return bad_argument("%lld pinned rows of %lld and the tiles do not meet", static_cast<long long>(pin.rows),
-                          static_cast<long long>(w.rows));
+    if (w.slots != nullptr || (w.source == nullptr ? w.slices.count : w.streamed_from) != pin.slices) {
+      return bad_argument("%lld pinned slices of %lld and the tiles do not meet", static_cast<long long>(pin.slices),
+                          static_cast<long long>(w.slices.count));
     }
-    int64_t count = w.experts * pin.rows * w.row_bytes;
-    fills.push_back(Fill{w.file, w.offset, count, nullptr});
-    bytes += page_up(w.offset + count) - page_down(w.offset);
+    for (int32_t p = 0; p < w.layout->planes; p++) {
+      std::vector<PlaneExtent>& extents = w.planes[p].extents;
+      const int64_t experts = w.experts / static_cast<int64_t>(extents.size());
+      for (PlaneExtent& extent : extents) {
+        fills.push_back(Fill{extent.file, extent.offset, experts * pin.slices * w.slices.plane_bytes[p], nullptr});
+        filled.push_back(&extent);
+        bytes += page_up(fills.back().offset + fills.back().bytes) - page_down(fills.back().offset);
+      }
+    }
   }
   for (Object* object : host.objects()) {
     if (object->kind != Kind::weight) continue;
     const Weight& w = static_cast<WeightObject*>(object)->weight;
-    if (w.source == nullptr || w.pinned_rows == 0) continue;
+    if (w.source == nullptr || w.streamed_from == 0) continue;
     bool found = std::any_of(residency.pins.begin(), residency.pins.end(), [&](const Residency::Pin& p) { return p.weight == &w; });
-    if (!found) return bad_argument("the tiles of a weight begin at row %lld", static_cast<long long>(w.pinned_rows));
+    if (!found) return bad_argument("the tiles of a weight begin at slice %lld", static_cast<long long>(w.streamed_from));
   }
   if (!residency.pinned.allocate(bytes)) {
     return fail("MEMORY_BUDGET", "no memory for %lld bytes of weights", static_cast<long long>(bytes));
@@ -203,7 +227,8 @@ Status residency_load(Host& host, bool lock) {
     at += page_up(fill.offset + fill.bytes) - page_down(fill.offset);
   }
   HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag()));
-  for (size_t i = 0; i < fills.size(); i++) residency.pins[i].weight->base = fills[i].memory + fills[i].offset % kPage;
+  for (size_t i = 0; i < fills.size(); i++) filled[i]->base = fills[i].memory + fills[i].offset % kPage;
+  for (const Residency::Pin& pin : residency.pins) pin.weight->resident = pin.slices;
   HW_TRY(pack_pinned(host, residency.pins));
   host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
   if (lock) {

@@ -16,7 +16,7 @@ struct Residency {
 
   struct Pin {
     Weight* weight;
-    int64_t rows;
+    int64_t slices;
     bool packed;
   };
   PinnedMemory pinned;
@@ -31,8 +31,8 @@ struct Residency {
 Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth);
 // At any time: so many reads in flight from now on, at most Reader::kSpare times what it was opened with.
 Status reader_depth(Host& host, int32_t depth);
-// packed: rows are packed where the kernels of the weight's type gain by it.
-Status weight_pin(Host& host, int32_t weight, int64_t rows, bool packed);
+// packed: what is pinned is packed where the kernels of the weight's type gain by it.
+Status weight_pin(Host& host, int32_t weight, int64_t slices, bool packed);
 Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);
 Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes);
 Status residency_load(Host& host, bool lock);

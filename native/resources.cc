@@ -49,38 +49,58 @@ Result<int64_t> file_bytes(Host& host, int32_t handle) {
   return file.data.bytes();
 }
 
-Result<int32_t> weight(Host& host, int32_t file_handle, int64_t offset, int32_t dtype, int64_t rows, int64_t cols,
-                       int64_t experts) {
+Result<int32_t> weight(Host& host, int32_t layout_id, int64_t rows, int64_t cols, int64_t experts,
+                       Slice<const double> extents) {
   HW_TRY(host.check_open());
-  HW_GET(File, file, host, file_handle);
-  const DtypeInfo* info = dtype_info(dtype);
-  if (info == nullptr) return bad_argument("tensor type %d has no kernels", dtype);
+  const Layout* layout = layout_of(layout_id);
+  if (layout == nullptr) return bad_argument("layout %d has no kernels", layout_id);
   if (rows < 1 || cols < 1 || experts < 1 || rows > kLargestDim || cols > kLargestDim || experts > kLargestDim) {
     return bad_argument("a weight of %lld x %lld x %lld values", static_cast<long long>(experts),
                         static_cast<long long>(rows), static_cast<long long>(cols));
   }
-  if (cols % info->block != 0) {
-    return bad_argument("%lld columns are not whole blocks of %s", static_cast<long long>(cols), info->name);
+  std::unique_ptr<WeightObject> object(new WeightObject);
+  Weight& w = object->weight;
+  if (!w.shape(layout, rows, cols, experts)) {
+    return bad_argument("%lld x %lld values are not whole slices of %s", static_cast<long long>(rows),
+                        static_cast<long long>(cols), layout->name);
   }
-  int64_t row_bytes = cols / info->block * info->bytes;
-  int64_t bytes = 0;
-  if (__builtin_mul_overflow(row_bytes, rows, &bytes) || __builtin_mul_overflow(bytes, experts, &bytes) || offset < 0 ||
-      bytes > file.data.bytes() || offset > file.data.bytes() - bytes) {
-    return bad_argument("the weight ends outside its file of %lld bytes", static_cast<long long>(file.data.bytes()));
+  if (extents.length % 4 != 0) return bad_argument("extents are [plane, file, offset, experts] each");
+  int64_t known[kMostPlanes] = {}, mapped = 0;
+  for (int64_t i = 0; i < extents.length; i += 4) {
+    for (int64_t k = i; k < i + 4; k++) {
+      if (!(extents.data[k] >= 0 && extents.data[k] <= 9007199254740991.0)) return bad_argument("an extent that is no number");
+    }
+    const int64_t plane = static_cast<int64_t>(extents.data[i]), offset = static_cast<int64_t>(extents.data[i + 2]);
+    const int64_t count = static_cast<int64_t>(extents.data[i + 3]);
+    if (plane < 0 || plane >= layout->planes || count < 1 || count > experts - known[plane]) {
+      return bad_argument("%lld experts of plane %lld", static_cast<long long>(count), static_cast<long long>(plane));
+    }
+    HW_GET(File, file, host, static_cast<int32_t>(std::min(extents.data[i + 1], 2147483647.0)));
+    const int64_t one = w.plane_bytes(static_cast<int32_t>(plane));
+    int64_t bytes = 0;
+    if (__builtin_mul_overflow(one, count, &bytes) || offset < 0 || bytes > file.data.bytes() ||
+        offset > file.data.bytes() - bytes) {
+      return bad_argument("the weight ends outside its file of %lld bytes", static_cast<long long>(file.data.bytes()));
+    }
+    // One extent for all experts, or one for each.
+    const int64_t each = count == experts ? count : 1;
+    for (int64_t e = 0; e < count; e += each) {
+      PlaneExtent extent;
+      extent.file = &file.data;
+      extent.offset = offset + e * one;
+      if (file.mapping.data() != nullptr) extent.base = file.mapping.data() + extent.offset;
+      w.planes[plane].extents.push_back(extent);
+    }
+    if (file.mapping.data() != nullptr) mapped += bytes;
+    known[plane] += count;
   }
-  WeightObject* object = new WeightObject;
-  object->weight.dtype = static_cast<Dtype>(dtype);
-  object->weight.rows = rows;
-  object->weight.cols = cols;
-  object->weight.experts = experts;
-  object->weight.row_bytes = row_bytes;
-  object->weight.file = &file.data;
-  object->weight.offset = offset;
-  if (file.mapping.data() != nullptr) {
-    object->weight.base = file.mapping.data() + offset;
-    host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;
+  for (int32_t p = 0; p < layout->planes; p++) {
+    if (known[p] != experts) return bad_argument("plane %d of the weight lacks experts", p);
   }
-  return host.add(object);
+  if (mapped > 0 && mapped != w.bytes()) return bad_argument("planes in mapped files and in others");
+  if (mapped > 0) w.resident = w.slices.count;
+  host.counters().bytes[static_cast<int>(Purpose::weights)] += mapped;
+  return host.add(object.release());
 }
 
 Status weight_read(Host& host, int32_t handle, int64_t expert, int64_t row0, int64_t count, Slice<float> out) {
@@ -96,28 +116,32 @@ Status weight_read(Host& host, int32_t handle, int64_t expert, int64_t row0, int
 }
 
 Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, int64_t row, float* out) {
-  int64_t at = (expert * w.rows + row) * w.row_bytes;
-  const DtypeInfo& info = *dtype_info(w.dtype);
+  if (w.layout->blocks == nullptr) return bad_argument("single rows of %s cannot be read", w.layout->name);
+  const DtypeInfo& info = *w.layout->blocks;
+  const Dtype dtype = info.dtype;
   // In pieces of whole blocks where it is not ready to be read: any row fits the stack that way.
   uint8_t piece[16 * 1024];
   const int64_t blocks = static_cast<int64_t>(sizeof piece) / info.bytes;
-  if (w.packed && row < w.resident_rows() / kStripRows * kStripRows) {
-    const uint8_t* const strip = w.base + at - row % kStripRows * w.row_bytes;
+  const uint8_t* const base = w.resident == 0 ? nullptr : w.resident_piece(expert).plane[0];
+  if (w.packed && row < w.resident / kStripRows * kStripRows) {
+    const uint8_t* const strip = base + (row - row % kStripRows) * w.slices.bytes;
     for (int64_t first = 0; first < w.cols / info.block; first += blocks) {
       const int64_t count = std::min(w.cols / info.block - first, blocks);
       unpack_row(info, strip, w.cols, static_cast<int>(row % kStripRows), first, count, piece);
-      kernels.dequantize[w.dtype](piece, out + first * info.block, count * info.block);
+      kernels.dequantize[dtype](piece, out + first * info.block, count * info.block);
     }
     return done();
   }
-  if (row < w.resident_rows()) {
-    kernels.dequantize[w.dtype](w.base + at, out, w.cols);
+  if (row < w.resident) {
+    kernels.dequantize[dtype](base + row * w.slices.bytes, out, w.cols);
     return done();
   }
+  const DataFile& file = *w.extent(0, expert).file;
+  const int64_t at = w.file_offset(0, expert, row);
   for (int64_t first = 0; first < w.cols; first += blocks * info.block) {
     int64_t cols = std::min<int64_t>(w.cols - first, blocks * info.block);
-    HW_TRY(w.file->read_small(w.offset + at + first / info.block * info.bytes, cols / info.block * info.bytes, piece));
-    kernels.dequantize[w.dtype](piece, out + first, cols);
+    HW_TRY(file.read_small(at + first / info.block * info.bytes, cols / info.block * info.bytes, piece));
+    kernels.dequantize[dtype](piece, out + first, cols);
   }
   return done();
 }

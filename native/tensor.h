@@ -1,48 +1,85 @@
-// A weight as the kernels' callers see it: a matrix (or a stack of expert matrices) of one dtype whose bytes live in a
-// file mapping, in pinned memory, or come through a ring. Weight bytes never enter V8.
+// A weight as the kernels' callers see it: a matrix (or a stack of expert matrices) of one layout whose planes lie in file
+// mappings, in pinned memory, or come through a ring. Weight bytes never enter V8.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vector>
+
 #include "error.h"
 #include "kernels/kernels.h"
+#include "kernels/layouts.h"
 
 namespace hw {
 
 class DataFile;
 class ExpertSlots;
 
-// A run of consecutive rows that is in memory now.
-struct RowSpan {
-  const uint8_t* data;   // first row of the span
-  int64_t row0, row1;    // rows [row0, row1) of the matrix
-};
-
-// Where rows of a weight come from when they are not all in memory.
-// Spans are handed out in ascending row order; the caller releases each before asking for the next but one.
+// Where slices of a weight come from when they are not all in memory.
+// Pieces are handed out in ascending order; the caller releases each before asking for the next but one.
 struct WeightSource {
   virtual ~WeightSource() {}
-  // Blocks until the span that begins at `row` of `expert`'s matrix is in memory.
-  virtual Status next(int64_t expert, int64_t row, RowSpan* out) = 0;
-  virtual void release(const RowSpan& span) = 0;
+  // Blocks until the piece that begins at `slice` of `expert`'s matrix is in memory.
+  virtual Status next(int64_t expert, int64_t slice, Piece* out) = 0;
+  virtual void release(const Piece& piece) = 0;
+};
+
+// A run of bytes of a plane: all experts, one after the other, or one of them.
+struct PlaneExtent {
+  DataFile* file = nullptr;       // null for weights made in memory
+  int64_t offset = 0;
+  const uint8_t* base = nullptr;  // its leading slices in memory
+};
+
+struct Plane {
+  std::vector<PlaneExtent> extents;
 };
 
 struct Weight {
-  Dtype dtype;
-  int64_t rows, cols, experts;  // experts == 1 for a plain matrix; storage is [experts][rows][cols]
-  int64_t row_bytes;
-  const uint8_t* base;          // the tensor in memory, or its first pinned_rows rows, or null
-  WeightSource* source;         // of the rows that are not in memory, or null
-  int64_t pinned_rows = 0;      // rows at base when there is a source
-  bool packed = false;          // of each expert, the rows at base are packed (kernels/packed.h)
-  DataFile* file = nullptr;     // where the whole tensor is on disk; null for weights made in memory
-  int64_t offset = 0;
-  ExpertSlots* slots = nullptr; // holds experts, each with its partners of group slot_group
+  const Layout* layout = nullptr;
+  int64_t rows = 0, cols = 0, experts = 1;  // experts == 1 for a plain matrix
+  Slices slices = {};                       // of one expert
+  Plane planes[kMostPlanes];
+  int64_t resident = 0;            // leading slices of every expert that lie at `base`
+  bool packed = false;             // they are packed there (kernels/packed.h): another layout than on disk
+  WeightSource* source = nullptr;  // of the slices that are not in memory, or null
+  int64_t streamed_from = 0;       // the first slice of the source
+  ExpertSlots* slots = nullptr;    // holds experts, each with its partners of group slot_group
   int32_t slot_group = 0;
+  int32_t slot_segment = 0;        // where its planes begin among those of an expert of the group
 
-  int64_t bytes() const { return experts * rows * row_bytes; }
-  // Leading rows of every expert that lie at base.
-  int64_t resident_rows() const { return base == nullptr ? 0 : source == nullptr ? rows : pinned_rows; }
+  // False when the shape is not whole slices of the layout.
+  bool shape(const Layout* of, int64_t rows_, int64_t cols_, int64_t experts_) {
+    layout = of;
+    rows = rows_;
+    cols = cols_;
+    experts = experts_;
+    return slices_of(*of, rows_, cols_, &slices);
+  }
+  Dtype dtype() const { return static_cast<Dtype>(layout->id); }  // of a layout that is blocks
+  int64_t expert_bytes() const { return slices.count * slices.bytes; }
+  int64_t bytes() const { return experts * expert_bytes(); }
+  int64_t plane_bytes(int32_t plane) const { return slices.count * slices.plane_bytes[plane]; }  // of one expert
+
+  const PlaneExtent& extent(int32_t plane, int64_t expert) const {
+    const std::vector<PlaneExtent>& extents = planes[plane].extents;
+    return extents.size() == 1 ? extents[0] : extents[static_cast<size_t>(expert)];
+  }
+  // Bytes of the plane before `expert` in its extent.
+  int64_t expert_offset(int32_t plane, int64_t expert) const {
+    return planes[plane].extents.size() == 1 ? expert * plane_bytes(plane) : 0;
+  }
+  // Where a slice begins in its file.
+  int64_t file_offset(int32_t plane, int64_t expert, int64_t slice) const {
+    return extent(plane, expert).offset + expert_offset(plane, expert) + slice * slices.plane_bytes[plane];
+  }
+  // What lies at base.
+  Piece resident_piece(int64_t expert) const {
+    Piece piece = {{}, 0, resident};
+    // Of stacked experts all slices are resident, or none.
+    for (int32_t p = 0; p < layout->planes; p++) piece.plane[p] = extent(p, expert).base + expert_offset(p, expert);
+    return piece;
+  }
 };
 
 }  // namespace hw

@@ -28,14 +28,13 @@ Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
     const Weight& w = *tile.weight;
     bool first = i == 0 || program[i - 1].weight != tile.weight;
     bool last = i + 1 == program.size() || program[i + 1].weight != tile.weight;
-    if (w.file == nullptr || w.experts != 1 || tile.row0 < 0 || tile.row1 <= tile.row0 || tile.row1 > w.rows ||
-        (!first && tile.row0 != program[i - 1].row1) || (last && tile.row1 != w.rows) ||
+    if (w.extent(0, 0).file == nullptr || w.experts != 1 || tile.from < 0 || tile.to <= tile.from ||
+        tile.to > w.slices.count || (!first && tile.from != program[i - 1].to) || (last && tile.to != w.slices.count) ||
         (first && source_of(tile.weight) != nullptr)) {
-      return bad_argument("tile %zu, rows %lld to %lld of %lld, does not follow", i, static_cast<long long>(tile.row0),
-                          static_cast<long long>(tile.row1), static_cast<long long>(w.rows));
+      return bad_argument("tile %zu, slices %lld to %lld of %lld, does not follow", i, static_cast<long long>(tile.from),
+                          static_cast<long long>(tile.to), static_cast<long long>(w.slices.count));
     }
-    int64_t offset = file_offset(tile), end = offset + tile_bytes(tile);
-    largest = std::max(largest, page_up(end) - page_down(offset));
+    largest = std::max(largest, tile_bytes(tile));
     if (first) {
       sources_.emplace_back(new Source);
       sources_.back()->ring = this;
@@ -99,11 +98,42 @@ RingStats Ring::stats() const {
   return stats_;
 }
 
-Status Ring::Source::next(int64_t expert, int64_t row, RowSpan* out) {
+Status Ring::Source::next(int64_t expert, int64_t slice, Piece* out) {
   if (expert != 0) return fail("INTERNAL", "experts do not come through the ring");
-  return ring->next(*this, row, out);
+  return ring->next(*this, slice, out);
 }
-void Ring::Source::release(const RowSpan& span) { ring->release(span); }
+void Ring::Source::release(const Piece& piece) { ring->release(piece); }
+
+ReadJob Ring::read_of(const Tile& tile, int32_t plane) {
+  const Weight& w = *tile.weight;
+  const int64_t bytes = (tile.to - tile.from) * w.slices.plane_bytes[plane];
+  return widened(w.extent(plane, 0).file, w.file_offset(plane, 0, tile.from), bytes, nullptr, 0);
+}
+
+int64_t Ring::tile_bytes(const Tile& tile) {
+  int64_t bytes = 0;
+  for (int32_t p = 0; p < tile.weight->layout->planes; p++) bytes += read_of(tile, p).bytes;
+  return bytes;
+}
+
+ReadJob Ring::job_of(const Entry& entry, int32_t plane) const {
+  const Tile& tile = program_[entry.tile];
+  ReadJob job = read_of(tile, plane);
+  job.memory = memory_of(entry);
+  for (int32_t p = 0; p < plane; p++) job.memory += read_of(tile, p).bytes;
+  job.tag = entry.id;
+  return job;
+}
+
+Piece Ring::piece_of(const Entry& entry) const {
+  const Tile& tile = program_[entry.tile];
+  const Weight& w = *tile.weight;
+  Piece piece = {{}, tile.from, tile.to};
+  for (int32_t p = 0; p < w.layout->planes; p++) {
+    piece.plane[p] = job_of(entry, p).memory + w.file_offset(p, 0, tile.from) % kPage;
+  }
+  return piece;
+}
 
 // Room behind the newest entry; tiles do not wrap around the end of the memory.
 bool Ring::place(int64_t bytes, int64_t* start, int64_t* end) const {
@@ -118,12 +148,19 @@ bool Ring::place(int64_t bytes, int64_t* start, int64_t* end) const {
 bool Ring::take(ReadJob* job) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!started_) return false;
+  if (!entries_.empty()) {
+    // What is left of the newest tile.
+    Entry& entry = entries_.back();
+    if (!entry.dropped && entry.failure == nullptr && entry.taken < program_[entry.tile].weight->layout->planes) {
+      *job = job_of(entry, entry.taken++);
+      return true;
+    }
+  }
   const Tile& tile = program_[next_tile_];
-  int64_t offset = file_offset(tile), start, end;
-  *job = widened(tile.weight->file, offset, tile_bytes(tile), nullptr, next_id_);
-  if (!place(job->bytes, &start, &end)) return false;
-  entries_.push_back(Entry{next_tile_, start, end, next_id_++, State::reading, false, nullptr});
-  job->memory = memory_of(entries_.back());
+  int64_t start, end;
+  if (!place(tile_bytes(tile), &start, &end)) return false;
+  entries_.push_back(Entry{next_tile_, start, end, next_id_++, State::reading, false, 1, 0, nullptr});
+  *job = job_of(entries_.back(), 0);
   next_tile_ = next_tile_ + 1 < program_.size() ? next_tile_ + 1 : 0;
   return true;
 }
@@ -139,8 +176,15 @@ void Ring::finished(const ReadJob& job, const IoFailure* failure) {
     std::lock_guard<std::mutex> lock(mutex_);
     Entry* entry = find(job.tag);
     if (entry == nullptr) return;
-    entry->state = failure == nullptr ? State::ready : State::failed;
-    if (failure != nullptr) entry->failure = std::make_shared<IoFailure>(*failure);
+    entry->finished++;
+    if (failure != nullptr && entry->failure == nullptr) entry->failure = std::make_shared<IoFailure>(*failure);
+    if (entry->finished == entry->taken) {
+      if (entry->failure != nullptr) {
+        entry->state = State::failed;
+      } else if (entry->taken == program_[entry->tile].weight->layout->planes) {
+        entry->state = State::ready;
+      }
+    }
     free_oldest();
   }
   changed_.notify_one();
@@ -149,7 +193,7 @@ void Ring::finished(const ReadJob& job, const IoFailure* failure) {
 // Entries leave in order. What is still being read has to stay: the disk writes into its memory.
 void Ring::free_oldest() {
   bool freed = false;
-  while (!entries_.empty() && entries_.front().dropped && entries_.front().state != State::reading) {
+  while (!entries_.empty() && entries_.front().dropped && entries_.front().finished == entries_.front().taken) {
     entries_.pop_front();
     freed = true;
   }
@@ -163,18 +207,18 @@ void Ring::drop_before(size_t count) {
   free_oldest();
 }
 
-Status Ring::next(const Source& source, int64_t row, RowSpan* out) {
-  // The tile that begins at the row.
+Status Ring::next(const Source& source, int64_t slice, Piece* out) {
+  // The tile that begins at the slice.
   size_t low = source.first, high = source.end;
   while (high - low > 1) {
     size_t middle = (low + high) / 2;
-    if (program_[middle].row0 <= row) {
+    if (program_[middle].from <= slice) {
       low = middle;
     } else {
       high = middle;
     }
   }
-  if (program_[low].row0 != row) return fail("INTERNAL", "no tile begins at row %lld", static_cast<long long>(row));
+  if (program_[low].from != slice) return fail("INTERNAL", "no tile begins at slice %lld", static_cast<long long>(slice));
 
   std::unique_lock<std::mutex> lock(mutex_);
   auto wanted = [&] {
@@ -204,9 +248,7 @@ Status Ring::next(const Source& source, int64_t row, RowSpan* out) {
         return failure->raise();
       }
       entry->state = State::held;
-      const Tile& tile = program_[low];
-      int64_t shift = file_offset(tile) % kPage;
-      *out = RowSpan{memory_of(*entry) + shift, tile.row0, tile.row1};
+      *out = piece_of(*entry);
       stats_.tiles++;
       drop_before(static_cast<size_t>(id - entries_.front().id));
       return done();
@@ -223,12 +265,12 @@ Status Ring::next(const Source& source, int64_t row, RowSpan* out) {
   }
 }
 
-void Ring::release(const RowSpan& span) {
+void Ring::release(const Piece& piece) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (Entry& entry : entries_) {
     const Tile& tile = program_[entry.tile];
-    if (entry.state != State::held || tile.row0 != span.row0 || tile.row1 != span.row1 ||
-        memory_of(entry) + file_offset(tile) % kPage != span.data) {
+    if (entry.state != State::held || tile.from != piece.from || tile.to != piece.to ||
+        piece_of(entry).plane[0] != piece.plane[0]) {
       continue;
     }
     entry.state = State::ready;

@@ -16,10 +16,10 @@
 
 namespace hw {
 
-// Rows [row0, row1) of a weight without experts.
+// Slices [from, to) of a weight without experts: a piece of each plane.
 struct Tile {
   const Weight* weight;
-  int64_t row0, row1;
+  int64_t from, to;
 };
 
 struct RingStats {
@@ -34,7 +34,7 @@ class Ring : public Feed {
   // The reader must have been deleted or drained: no read may be in flight.
   ~Ring() override {}
 
-  // Tiles of a weight follow each other, are in ascending order, contiguous and end with its last row; the ring holds at
+  // Tiles of a weight follow each other, are in ascending order, contiguous and end with its last slice; the ring holds at
   // least two of them at once. NATIVE_ARGUMENT, MEMORY_BUDGET.
   Status open(int64_t bytes, const std::vector<Tile>& program);
   // Begins to read.
@@ -55,8 +55,8 @@ class Ring : public Feed {
     Ring* ring = nullptr;
     const Weight* weight = nullptr;
     size_t first = 0, end = 0;  // in the program
-    Status next(int64_t expert, int64_t row, RowSpan* out) override;
-    void release(const RowSpan& span) override;
+    Status next(int64_t expert, int64_t slice, Piece* out) override;
+    void release(const Piece& piece) override;
   };
   enum class State : uint8_t { reading, ready, failed, held };
   // A place in the ring, oldest first.
@@ -66,18 +66,22 @@ class Ring : public Feed {
     uint64_t id;
     State state;
     bool dropped;
+    int32_t taken, finished;  // reads: one for each plane
     std::shared_ptr<IoFailure> failure;
   };
 
-  Status next(const Source& source, int64_t row, RowSpan* out);
-  void release(const RowSpan& span);
+  Status next(const Source& source, int64_t slice, Piece* out);
+  void release(const Piece& piece);
   bool place(int64_t bytes, int64_t* start, int64_t* end) const;
   void drop_before(size_t count);
   void free_oldest();
   Entry* find(uint64_t id);
   uint8_t* memory_of(const Entry& entry) const { return memory_.data() + entry.start % bytes_; }
-  int64_t file_offset(const Tile& tile) const { return tile.weight->offset + tile.row0 * tile.weight->row_bytes; }
-  int64_t tile_bytes(const Tile& tile) const { return (tile.row1 - tile.row0) * tile.weight->row_bytes; }
+  // The read of a plane's piece, without a place; what all of them take; and at its place: they follow each other.
+  static ReadJob read_of(const Tile& tile, int32_t plane);
+  static int64_t tile_bytes(const Tile& tile);
+  ReadJob job_of(const Entry& entry, int32_t plane) const;
+  Piece piece_of(const Entry& entry) const;
 
   Reader& reader_;
   const int32_t* const* cancel_flag_;

@@ -15,24 +15,27 @@ constexpr std::chrono::milliseconds kPoll(20);
 // Uses fade by half in this many passes.
 constexpr float kHalfLife = 64;
 
-int64_t expert_bytes(const Weight& w) { return w.rows * w.row_bytes; }
-int64_t segment_room(const Weight& w) { return page_up(expert_bytes(w)) + kPage; }
-
 }  // namespace
 
-Status ExpertSlots::open(const std::vector<const Weight*>& weights, const std::vector<SlotClassSpec>& classes,
-                         int64_t staging_bytes) {
-  if (weights.empty() || weights.size() % 3 != 0) return bad_argument("expert groups are [gate, up, down] each");
-  for (size_t i = 0; i < weights.size(); i += 3) {
+Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
+                         const std::vector<SlotClassSpec>& classes, int64_t staging_bytes) {
+  if (groups.empty()) return bad_argument("expert slots need experts");
+  size_t most_segments = 0;
+  for (const std::vector<const Weight*>& weights : groups) {
     Group group;
-    group.experts = static_cast<int32_t>(weights[i]->experts);
+    group.experts = weights.empty() ? 0 : static_cast<int32_t>(weights[0]->experts);
     group.first = static_cast<int64_t>(slot_of_.size());
-    for (size_t k = 0; k < 3; k++) {
-      group.weights[k] = weights[i + k];
-      if (weights[i + k]->file == nullptr || weights[i + k]->experts != weights[i]->experts || group.experts > 65536) {
-        return bad_argument("matrices of expert group %zu do not belong together", i / 3);
+    for (const Weight* w : weights) {
+      if (w->extent(0, 0).file == nullptr || w->experts != group.experts || group.experts > 65536) {
+        return bad_argument("matrices of expert group %zu do not belong together", groups_.size());
       }
+      for (int32_t p = 0; p < w->layout->planes; p++) group.segments.push_back({w, p});
+      group.expert_bytes += w->expert_bytes();
     }
+    if (group.segments.empty() || group.segments.size() > kMostSegments) {
+      return bad_argument("an expert of %zu segments, at most %d are possible", group.segments.size(), kMostSegments);
+    }
+    most_segments = std::max(most_segments, group.segments.size());
     slot_of_.resize(slot_of_.size() + static_cast<size_t>(group.experts), -1);
     groups_.push_back(group);
   }
@@ -40,7 +43,7 @@ Status ExpertSlots::open(const std::vector<const Weight*>& weights, const std::v
   for (const Group& group : groups_) most = std::max(most, group.experts);
   rank_of_.resize(static_cast<size_t>(most), -1);
   for (Guesses* guesses : {&open_, &coming_}) guesses->list.reserve(static_cast<size_t>(most));
-  guess_loads_.reserve(3 * static_cast<size_t>(most));
+  guess_loads_.reserve(most_segments * static_cast<size_t>(most));
   std::fill(right_, right_ + kRanks, 1.0f);
   uses_.resize(slot_of_.size(), 0);
   last_pass_.resize(slot_of_.size(), 0);
@@ -54,10 +57,12 @@ Status ExpertSlots::open(const std::vector<const Weight*>& weights, const std::v
       }
       Group& group = groups_[static_cast<size_t>(g)];
       group.size_class = static_cast<int32_t>(classes_.size());
-      for (int k = 0; k < 3; k++) made.segment[k] = std::max(made.segment[k], segment_room(*group.weights[k]));
+      for (size_t k = 0; k < group.segments.size(); k++) {
+        made.segments[k] = std::max(made.segments[k], group.segments[k].room());
+      }
       made.groups++;
     }
-    for (int64_t segment : made.segment) made.slot_bytes += segment;
+    for (int64_t segment : made.segments) made.slot_bytes += segment;
     made.slots = spec.slots;
     made.first = static_cast<int32_t>(slots_.size());
     if (spec.slots < 0 || spec.slots > (1 << 24)) return bad_argument("%d expert slots", spec.slots);
@@ -196,19 +201,19 @@ void ExpertSlots::fill(int32_t index, int32_t group_index, int32_t expert, std::
   slot.group = group_index;
   slot.expert = expert;
   slot.state = State::reading;
-  slot.pending = 3;
+  slot.pending = static_cast<int32_t>(group.segments.size());
   if (slot.size_class >= 0) {
     slot_of_[static_cast<size_t>(group.first + expert)] = index;
     group.filled++;
     touch(slot, index);
   }
-  for (int8_t k = 0; k < 3; k++) queue.push_back(Load{index, k});
+  for (int8_t k = 0; k < slot.pending; k++) queue.push_back(Load{index, k});
 }
 
 void ExpertSlots::load(Item& item) {
   fill(item.slot, group_, item.wanted.expert, loads_);
   slots_[static_cast<size_t>(item.slot)].wanted = true;
-  for (const Weight* w : groups_[static_cast<size_t>(group_)].weights) stats_.bytes += expert_bytes(*w);
+  stats_.bytes += groups_[static_cast<size_t>(group_)].expert_bytes;
 }
 
 // Gives slots to the items that have none yet, in order. True when reads were added.
@@ -253,7 +258,7 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
           slot.ahead = false;
           stats_.misses++;
           stats_.ahead++;
-          for (const Weight* w : group.weights) stats_.bytes += expert_bytes(*w);
+          stats_.bytes += group.expert_bytes;
         } else {
           stats_.hits++;
         }
@@ -290,10 +295,10 @@ bool ExpertSlots::take(ReadJob* job) {
 ReadJob ExpertSlots::job_of(const Load& load, uint64_t flags) const {
   const Slot& slot = slots_[static_cast<size_t>(load.slot)];
   const Group& group = groups_[static_cast<size_t>(slot.group)];
-  const Weight& w = *group.weights[load.segment];
+  const Group::Segment& segment = group.segments[static_cast<size_t>(load.segment)];
   uint8_t* memory = slot.memory;
-  for (int k = 0; k < load.segment; k++) memory += classes_[static_cast<size_t>(group.size_class)].segment[k];
-  return widened(w.file, w.offset + slot.expert * expert_bytes(w), expert_bytes(w), memory,
+  for (int k = 0; k < load.segment; k++) memory += classes_[static_cast<size_t>(group.size_class)].segments[k];
+  return widened(segment.weight->extent(segment.plane, slot.expert).file, segment.offset(slot.expert), segment.bytes(), memory,
                  static_cast<uint64_t>(load.slot) | flags);
 }
 
@@ -335,10 +340,9 @@ Status ExpertSlots::next(std::vector<Wanted>* ready) {
       }
       const Class& c = classes_[static_cast<size_t>(group.size_class)];
       uint8_t* memory = slot.memory;
-      for (int k = 0; k < 3; k++) {
-        const Weight& w = *group.weights[k];
-        item.wanted.data[k] = memory + (w.offset + item.wanted.expert * expert_bytes(w)) % kPage;
-        memory += c.segment[k];
+      for (size_t k = 0; k < group.segments.size(); k++) {
+        item.wanted.segments[k] = memory + group.segments[k].offset(item.wanted.expert) % kPage;
+        memory += c.segments[k];
       }
       item.given = true;
       given_++;

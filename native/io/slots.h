@@ -1,4 +1,5 @@
-// Routed experts in memory: slots of a few size classes shared by all layers, each with gate, up and down of one expert.
+// Routed experts in memory: slots of a few size classes shared by all layers, each with the matrices of one expert (gate,
+// up and down, say): a segment for each of their planes.
 // A slot that is wanted again is a hit. Which one a miss takes: of the eighth of its class that was used longest ago the
 // one used least often. Passes that touch nearly every expert (prefill) never evict: their misses go to free slots, the
 // most used first, and to a few staging slots for the rest.
@@ -29,7 +30,7 @@ struct SlotStats {
   int64_t wasted = 0;            // experts read for nothing
 };
 
-// Experts of a class: as large as each other, gate by gate.
+// Experts of a class: as large as each other, segment by segment.
 struct SlotClassSpec {
   int32_t slots;
   std::vector<int32_t> groups;
@@ -37,19 +38,20 @@ struct SlotClassSpec {
 
 class ExpertSlots : public Feed {
  public:
+  static constexpr int32_t kMostSegments = 12;
   struct Wanted {
     int32_t expert;
     int32_t rows;  // token rows that chose it
-    const uint8_t* data[3];  // gate, up, down; set by next()
+    const uint8_t* segments[kMostSegments];  // the planes of its matrices, one after the other; set by next()
   };
 
   ExpertSlots(Reader& reader, const int32_t* const* cancel_flag) : reader_(reader), cancel_flag_(cancel_flag) {}
   // The reader must have been deleted: no read may be in flight.
   ~ExpertSlots() override {}
 
-  // groups: [gate, up, down] each. Every class has a slot, or the staging memory holds an expert. NATIVE_ARGUMENT,
+  // groups: the matrices of each layer's experts. Every class has a slot, or the staging memory holds an expert. NATIVE_ARGUMENT,
   // MEMORY_BUDGET.
-  Status open(const std::vector<const Weight*>& groups, const std::vector<SlotClassSpec>& classes, int64_t staging_bytes);
+  Status open(const std::vector<std::vector<const Weight*>>& groups, const std::vector<SlotClassSpec>& classes, int64_t staging_bytes);
   int64_t slot_bytes() const { return slot_memory_.bytes(); }
   int64_t staging_bytes() const { return staging_memory_.bytes(); }
   PinnedMemory& slot_memory() { return slot_memory_; }
@@ -73,7 +75,7 @@ class ExpertSlots : public Feed {
  private:
   enum class State : uint8_t { empty, reading, ready };
   struct Class {
-    int64_t segment[3] = {};  // room for each matrix and the pages around it
+    int64_t segments[kMostSegments] = {};  // room for each plane and the pages around it
     int64_t slot_bytes = 0;
     int32_t slots = 0, first = 0;
     int32_t oldest = -1, newest = -1;  // list by last use
@@ -93,7 +95,15 @@ class ExpertSlots : public Feed {
     std::shared_ptr<IoFailure> failure;
   };
   struct Group {
-    const Weight* weights[3];
+    struct Segment {
+      const Weight* weight;
+      int32_t plane;
+      int64_t bytes() const { return weight->plane_bytes(plane); }
+      int64_t room() const { return page_up(bytes()) + kPage; }
+      int64_t offset(int64_t expert) const { return weight->file_offset(plane, expert, 0); }
+    };
+    std::vector<Segment> segments;
+    int64_t expert_bytes = 0;
     int32_t size_class = -1;
     int32_t experts = 0;
     int64_t first = 0;  // in tables by (group, expert)

@@ -69,11 +69,12 @@ struct Side {
   const float* bias;  // [experts][rows] or null
 };
 
-ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, int which, const Acts* acts,
-                    const int32_t* pick, float* out) {
+ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const Acts* acts, const int32_t* pick,
+                    float* out) {
   const Weight& w = *side.weight;
   const float* bias = side.bias == nullptr ? nullptr : side.bias + wanted.expert * w.rows;
-  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, false, wanted.data[which]};
+  const uint8_t* const* planes = w.slots == nullptr ? nullptr : wanted.segments + w.slot_segment;
+  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, false, planes};
 }
 
 // Some experts, whose rows together fit the hidden rows.
@@ -82,18 +83,18 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
   const Kernels& k = host.kernels();
   const Side &gate = sides[0], &up = sides[1], &down = sides[2];
   int32_t pairs = 0, count = 0;
-  const Acts* gate_acts = &x_acts[dtype_info(gate.weight->dtype)->acts];
-  const Acts* up_acts = &x_acts[dtype_info(up.weight->dtype)->acts];
+  const Acts* gate_acts = &x_acts[gate.weight->layout->acts];
+  const Acts* up_acts = &x_acts[up.weight->layout->acts];
   for (size_t i = 0; i < size; i++) {
     const int32_t* rows = layout.token + layout.first[wave[i].expert];
     int64_t at = pairs * s.hidden;
-    layout.tasks[count++] = task_of(gate, wave[i], 0, gate_acts, rows, layout.gate + at);
-    layout.tasks[count++] = task_of(up, wave[i], 1, up_acts, rows, layout.up + at);
+    layout.tasks[count++] = task_of(gate, wave[i], gate_acts, rows, layout.gate + at);
+    layout.tasks[count++] = task_of(up, wave[i], up_acts, rows, layout.up + at);
     pairs += wave[i].rows;
   }
   HW_TRY(run_products(host, layout.tasks, count));
 
-  ActKind down_kind = dtype_info(down.weight->dtype)->acts;
+  ActKind down_kind = down.weight->layout->acts;
   Acts hidden;
   describe_acts(host.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), down_kind,
                 &hidden);
@@ -114,7 +115,7 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
   count = pairs = 0;
   for (size_t i = 0; i < size; i++) {
     float* y = layout.y + layout.first[wave[i].expert] * s.dim;
-    layout.tasks[count++] = task_of(down, wave[i], 2, &hidden, layout.identity + pairs, y);
+    layout.tasks[count++] = task_of(down, wave[i], &hidden, layout.identity + pairs, y);
     pairs += wave[i].rows;
   }
   return run_products(host, layout.tasks, count);

@@ -45,7 +45,7 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
   if (host.cancelled()) return cancelled();
   Acts acts[3];
   HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols, kinds, acts));
-  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[dtype_info(tasks[i].weight->dtype)->acts];
+  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[tasks[i].weight->layout->acts];
   return run_products(host, tasks, count);
 }
 

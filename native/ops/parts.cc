@@ -22,11 +22,12 @@ constexpr int64_t kAddRows = 128;
 int64_t parts_of(int64_t rows, int64_t step) { return (rows + step - 1) / step; }
 
 int64_t step_for_matvec(Host& host, const ProductTask& task) {
-  int64_t share = task.rows * task.weight->row_bytes / (host.pool().threads() * kPartsPerThread);
+  const int64_t row_bytes = task.weight->expert_bytes() / task.weight->rows;
+  int64_t share = task.rows * row_bytes / (host.pool().threads() * kPartsPerThread);
   int64_t bytes = std::min(std::max(share, kPartBytesLow), kPartBytesHigh);
   // More token rows multiply the work of each weight byte.
   bytes /= std::max<int64_t>(1, std::min(task.n, 8));
-  return std::max<int64_t>(16, bytes / task.weight->row_bytes / 16 * 16);
+  return std::max<int64_t>(16, bytes / row_bytes / 16 * 16);
 }
 
 int64_t step_for_gemm(int threads, int64_t rows, int64_t parts) {
@@ -68,7 +69,7 @@ int64_t even_step(int threads, const ProductTask* tasks, int32_t count) {
 }  // namespace
 
 bool uses_gemm(const Kernels& kernels, const ProductTask& task) {
-  return task.n >= kernels.gemm_min_rows[task.weight->dtype];
+  return task.n >= kernels.gemm_min_rows[task.weight->dtype()];
 }
 
 void choose_steps(Host& host, ProductTask* tasks, int32_t count) {

@@ -12,15 +12,17 @@ namespace ops {
 
 namespace {
 
-// Rows [r0, r1) of a task; `data` is row r0. Packed rows: r0 is a multiple of kStripRows.
-void run_part(Host& host, const ProductTask& task, const uint8_t* data, bool packed, int64_t r0, int64_t r1, int thread) {
+// Rows [r0, r1) of a task, which lie in the piece. Packed rows: r0 is a multiple of kStripRows.
+void run_part(Host& host, const ProductTask& task, const Piece& piece, bool packed, int64_t r0, int64_t r1, int thread) {
   const Kernels& k = host.kernels();
   const Weight& w = *task.weight;
-  int64_t rows = r1 - r0;
-  MatmulFn fn = packed ? k.packed[w.dtype] : uses_gemm(k, task) ? k.gemm[w.dtype] : k.matvec[w.dtype];
+  const Dtype dtype = w.dtype();
+  const int64_t rows = r1 - r0, row_bytes = w.slices.bytes;
+  const uint8_t* data = piece.plane[0] + (r0 - piece.from) * row_bytes;
+  MatmulFn fn = packed ? k.packed[dtype] : uses_gemm(k, task) ? k.gemm[dtype] : k.matvec[dtype];
   float* out = task.add ? static_cast<float*>(host.thread_scratch(thread)) : task.out + r0;
   int64_t stride = task.add ? rows : task.out_stride;
-  fn(data, w.row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out,
+  fn(data, row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out,
      stride, host.kernel_scratch(thread));
   for (int32_t t = 0; t < task.n; t++) {
     if (task.bias != nullptr) k.add(task.bias + r0, out + t * stride, rows);
@@ -28,22 +30,30 @@ void run_part(Host& host, const ProductTask& task, const uint8_t* data, bool pac
   }
 }
 
-int64_t resident_rows(const ProductTask& task) {
-  return task.data != nullptr ? task.weight->rows : task.weight->resident_rows();
+// Leading slices that are in memory.
+int64_t resident(const ProductTask& task) {
+  return task.planes != nullptr ? task.weight->slices.count : task.weight->resident;
+}
+
+Piece resident_piece(const ProductTask& task) {
+  if (task.planes == nullptr) return task.weight->resident_piece(task.expert);
+  Piece piece = {{}, 0, task.weight->slices.count};
+  for (int32_t p = 0; p < task.weight->layout->planes; p++) piece.plane[p] = task.planes[p];
+  return piece;
 }
 
 // The rows of all tasks that are in memory: one region.
 Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
-  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : resident_rows(tasks[i]);
+  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : resident(tasks[i]);
   choose_steps(host, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
     if (task.rows == 0) continue;
     parts += (task.rows + task.step - 1) / task.step;
-    bytes += task.rows * task.weight->row_bytes;
-    work += task.rows * task.weight->row_bytes * task.n;
+    bytes += task.rows * task.weight->slices.bytes;
+    work += task.rows * task.weight->slices.bytes * task.n;
   }
   host.count_memory_bytes(bytes);
   std::atomic<bool> stop(false);
@@ -64,10 +74,8 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
       }
     }
     const ProductTask& task = tasks[low];
-    const Weight& w = *task.weight;
-    const uint8_t* matrix = task.data != nullptr ? task.data : w.base + task.expert * w.rows * w.row_bytes;
     int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
-    run_part(host, task, matrix + r0 * w.row_bytes, task.data == nullptr && w.packed, r0, r1, thread);
+    run_part(host, task, resident_piece(task), task.planes == nullptr && task.weight->packed, r0, r1, thread);
   };
   if (work < kInlineValues) {
     for (int64_t i = 0; i < parts; i++) part(i, 0);
@@ -77,20 +85,20 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   return stop.load() ? cancelled() : done();
 }
 
-// The rows that come through the ring: span after span, each in parallel.
+// What comes through the ring: piece after piece, each in parallel.
 Status run_streamed(Host& host, ProductTask& task) {
   const Weight& w = *task.weight;
   std::atomic<bool> stop(false);
-  int64_t row = resident_rows(task);
-  while (row < w.rows) {
+  int64_t slice = resident(task);
+  while (slice < w.slices.count) {
     if (host.cancelled()) return cancelled();
-    RowSpan span;
-    HW_TRY(w.source->next(task.expert, row, &span));
-    if (span.row0 != row || span.row1 <= row || span.row1 > w.rows) {
-      w.source->release(span);
-      return fail("INTERNAL", "weight rows came out of order");
+    Piece piece;
+    HW_TRY(w.source->next(task.expert, slice, &piece));
+    if (piece.from != slice || piece.to <= slice || piece.to > w.slices.count) {
+      w.source->release(piece);
+      return fail("INTERNAL", "weight slices came out of order");
     }
-    task.rows = span.row1 - span.row0;
+    task.rows = piece.to - piece.from;
     choose_steps(host, &task, 1);
     int64_t step = task.step;
     host.pool().parallel_for((task.rows + step - 1) / step, [&](int64_t part, int thread) {
@@ -98,11 +106,11 @@ Status run_streamed(Host& host, ProductTask& task) {
         stop.store(true, std::memory_order_relaxed);
         return;
       }
-      int64_t r0 = span.row0 + part * step, r1 = std::min(span.row1, r0 + step);
-      run_part(host, task, span.data + (r0 - span.row0) * w.row_bytes, false, r0, r1, thread);
+      int64_t r0 = piece.from + part * step, r1 = std::min(piece.to, r0 + step);
+      run_part(host, task, piece, false, r0, r1, thread);
     });
-    w.source->release(span);
-    row = span.row1;
+    w.source->release(piece);
+    slice = piece.to;
     if (stop.load()) return cancelled();
   }
   return done();
@@ -114,13 +122,13 @@ Status run_products(Host& host, ProductTask* tasks, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ProductTask& task = tasks[i];
     if (task.add) HW_TRY(host.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
-    if (task.n > 0 && task.weight->source == nullptr && resident_rows(task) < task.weight->rows) {
+    if (task.n > 0 && task.weight->source == nullptr && resident(task) < task.weight->slices.count) {
       return bad_argument("a product with a weight that is not in memory");
     }
   }
   HW_TRY(run_resident(host, tasks, count));
   for (int32_t i = 0; i < count; i++) {
-    if (resident_rows(tasks[i]) < tasks[i].weight->rows && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
+    if (resident(tasks[i]) < tasks[i].weight->slices.count && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
   }
   return host.check_mappings();
 }

@@ -16,7 +16,7 @@ struct ProductTask {
   int64_t out_stride;
   const float* bias;  // [rows] or null
   bool add;           // out += instead of out =
-  const uint8_t* data = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
+  const uint8_t* const* planes = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
 
   // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
   int64_t rows = 0, step = 0, first_part = 0;
@@ -35,7 +35,7 @@ void quantize_range(const Kernels& kernels, const Acts& acts, int64_t row, int64
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-inline unsigned kind_bit(const Weight& weight) { return 1u << dtype_info(weight.dtype)->acts; }
+inline unsigned kind_bit(const Weight& weight) { return 1u << weight.layout->acts; }
 
 // Runs all tasks; CANCELLED when the flag rises. Tasks must not write to the same values.
 Status run_products(Host& host, ProductTask* tasks, int32_t count);

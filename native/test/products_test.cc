@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -22,29 +23,34 @@ void check(bool ok, const char* what, long long a = 0) {
   failures++;
 }
 
-// Copies each span to fresh memory of exactly its size, so that reading past it is seen by a sanitizer.
+// Copies each piece to fresh memory of exactly its size, so that reading past it is seen by a sanitizer.
 struct PieceSource : hw::WeightSource {
   const hw::Weight* whole = nullptr;
-  int64_t span_rows = 1;
+  int64_t most = 1;  // slices of a piece
   int64_t fail_at = -1, cancel_at = -1;
   bool disorder = false;
   int32_t cancel_flag = 0;
   int held = 0, most_held = 0;
-  std::vector<uint8_t> memory;
+  std::unique_ptr<uint8_t[]> memory[hw::kMostPlanes];
 
-  hw::Status next(int64_t expert, int64_t row, hw::RowSpan* out) override {
-    if (fail_at >= 0 && row >= fail_at) return hw::fail("FILE_IO", "gone");
-    if (cancel_at >= 0 && row >= cancel_at) cancel_flag = 1;
-    int64_t end = row + span_rows < whole->rows ? row + span_rows : whole->rows;
-    const uint8_t* from = whole->base + (expert * whole->rows + row) * whole->row_bytes;
-    memory.assign(from, from + (end - row) * whole->row_bytes);
-    memory.shrink_to_fit();
-    *out = hw::RowSpan{memory.data(), disorder ? row + 1 : row, end};
+  hw::Status next(int64_t expert, int64_t slice, hw::Piece* out) override {
+    if (fail_at >= 0 && slice >= fail_at) return hw::fail("FILE_IO", "gone");
+    if (cancel_at >= 0 && slice >= cancel_at) cancel_flag = 1;
+    const hw::Slices& slices = whole->slices;
+    int64_t end = std::min(slice + most, slices.count);
+    const hw::Piece all = whole->resident_piece(expert);
+    *out = hw::Piece{{}, disorder ? slice + 1 : slice, end};
+    for (int32_t p = 0; p < whole->layout->planes; p++) {
+      const uint8_t* from = all.plane[p] + slice * slices.plane_bytes[p];
+      memory[p].reset(new uint8_t[static_cast<size_t>((end - slice) * slices.plane_bytes[p])]);
+      memcpy(memory[p].get(), from, static_cast<size_t>((end - slice) * slices.plane_bytes[p]));
+      out->plane[p] = memory[p].get();
+    }
     held++;
     most_held = held > most_held ? held : most_held;
     return hw::done();
   }
-  void release(const hw::RowSpan&) override { held--; }
+  void release(const hw::Piece&) override { held--; }
 };
 
 struct Fixture {
@@ -58,16 +64,20 @@ struct Fixture {
   Fixture(int threads, hw::Dtype dtype, int64_t rows, int64_t cols, int64_t experts, int32_t tokens) : n(tokens) {
     host.reset(hw::Host::open(threads, nullptr, 0, &hw::kernels()).value);
     const hw::DtypeInfo& info = *hw::dtype_info(dtype);
-    int64_t row_bytes = cols / info.block * info.bytes;
-    bytes.resize(static_cast<size_t>(row_bytes * rows * experts));
+    check(resident.shape(hw::layout_of(dtype), rows, cols, experts), "a shape");
+    bytes.resize(static_cast<size_t>(resident.bytes()));
     hw::SampleRng rng(7);
     hw::sample_weights(info, rng, bytes.data(), rows * cols * experts);
     for (int64_t i = 0; i < n * cols; i++) x.push_back(rng.uniform());
     for (int64_t i = 0; i < rows; i++) bias.push_back(rng.uniform());
-    resident = hw::Weight{dtype, rows, cols, experts, row_bytes, bytes.data(), nullptr};
+    hw::PlaneExtent extent;
+    extent.base = bytes.data();
+    resident.planes[0].extents.push_back(extent);
+    resident.resident = rows;
     source.whole = &resident;
     streamed = resident;
-    streamed.base = nullptr;
+    streamed.planes[0].extents[0].base = nullptr;
+    streamed.resident = 0;
     streamed.source = &source;
   }
 
@@ -76,7 +86,7 @@ struct Fixture {
     hw::Acts acts[3];
     int32_t cols = static_cast<int32_t>(weight.cols);
     HW_TRY(hw::ops::prepare_acts(*host, host->scratch().acts, x.data(), cols, n, cols, hw::ops::kind_bit(weight), acts));
-    hw::ops::ProductTask task = {&weight, expert, &acts[hw::dtype_info(weight.dtype)->acts], nullptr, n,
+    hw::ops::ProductTask task = {&weight, expert, &acts[weight.layout->acts], nullptr, n,
                                  out->data(), weight.rows, bias.data(), add};
     return hw::ops::run_products(*host, &task, 1);
   }
@@ -92,7 +102,7 @@ void spans_give_the_same_bits() {
         for (int64_t span : {1, 7, 64, 203, 1000}) {
           bool add = cases++ % 2 == 1;
           std::vector<float> expected, got;
-          f.source.span_rows = span;
+          f.source.most = span;
           check(f.run(f.resident, 1, add, &expected).ok, "resident product");
           check(f.run(f.streamed, 1, add, &got).ok, "streamed product", span);
           check(memcmp(expected.data(), got.data(), expected.size() * sizeof(float)) == 0, "bits of a streamed product", span);
@@ -112,12 +122,12 @@ void packed_rows_give_the_same_bits() {
       Fixture f(3, dtype, 203, 512, 2, n);
       hw::Weight packed = f.resident;
       std::vector<uint8_t> bytes(f.bytes.size());
-      const int64_t one = packed.rows * packed.row_bytes;
+      const int64_t one = packed.expert_bytes();
       for (int64_t expert = 0; expert < 2; expert++) {
-        hw::pack_rows(*hw::dtype_info(dtype), packed.base + expert * one, packed.row_bytes, packed.rows, packed.cols,
+        hw::pack_rows(*hw::dtype_info(dtype), f.bytes.data() + expert * one, packed.slices.bytes, packed.rows, packed.cols,
                       bytes.data() + expert * one);
       }
-      packed.base = bytes.data();
+      packed.planes[0].extents[0].base = bytes.data();
       packed.packed = true;
       std::vector<float> expected, got;
       for (bool add : {false, true}) {
@@ -136,7 +146,7 @@ void packed_rows_give_the_same_bits() {
 
 void a_mix_in_one_call() {
   Fixture f(2, hw::Q4_0, 100, 512, 1, 3);
-  f.source.span_rows = 33;
+  f.source.most = 33;
   std::vector<float> a(300), b(300), expected;
   check(f.run(f.resident, 0, false, &expected).ok, "resident product");
   hw::Acts acts[3];
@@ -153,7 +163,7 @@ void a_mix_in_one_call() {
 void failures_end_the_call() {
   std::vector<float> out;
   Fixture f(2, hw::Q4_0, 203, 512, 1, 4);
-  f.source.span_rows = 50;
+  f.source.most = 50;
   f.source.fail_at = 100;
   check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "FILE_IO") == 0, "a read that fails");
   f.source.fail_at = -1;

@@ -1,9 +1,10 @@
-// The streaming ring and the expert slots: the rows that come are those of the file whatever the consumer does (whole
+// The streaming ring and the expert slots: the slices that come are those of the file whatever the consumer does (whole
 // passes, cancelled ones, jumps, failures), in a ring of four small tiles too.
 #include "io_files.h"
 
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 
@@ -22,19 +23,22 @@ struct Model {
   int64_t end = 0;
 
   hw::Weight* add(int64_t rows, int64_t row_bytes, int64_t experts = 1) {
-    hw::Weight* w = new hw::Weight{hw::F32, rows, row_bytes / 4, experts, row_bytes, nullptr, nullptr};
-    w->file = &file;
-    w->offset = end + 96;  // nothing begins at a page
-    end = w->offset + w->bytes();
+    hw::Weight* w = new hw::Weight;
+    check(w->shape(hw::layout_of(hw::F32), rows, row_bytes / 4, experts), "a shape");
+    hw::PlaneExtent extent;
+    extent.file = &file;
+    extent.offset = end + 96;  // nothing begins at a page
+    w->planes[0].extents.push_back(extent);
+    end = extent.offset + w->bytes();
     weights.emplace_back(w);
     return w;
   }
 };
 
-// Tiles of at most `most` bytes for rows from `pinned` on.
+// Tiles of at most `most` bytes for slices from `pinned` on.
 void tiles_of(const hw::Weight* w, int64_t pinned, int64_t most, std::vector<hw::Tile>* out) {
-  int64_t step = most / w->row_bytes;
-  for (int64_t r = pinned; r < w->rows; r += step) out->push_back(hw::Tile{w, r, r + step < w->rows ? r + step : w->rows});
+  int64_t step = most / w->slices.bytes;
+  for (int64_t s = pinned; s < w->slices.count; s += step) out->push_back(hw::Tile{w, s, std::min(s + step, w->slices.count)});
 }
 
 struct RingModel : Model {
@@ -61,24 +65,27 @@ struct RingModel : Model {
   }
   ~RingModel() { reader.reset(); }
 
-  // Rows of weight i from `row` on, at most `spans` spans. Holds a span until the next has come.
-  hw::Status read(size_t i, int64_t row, int64_t spans) {
+  // Slices of weight i from `slice` on, at most `pieces` pieces. Holds a piece until the next has come.
+  hw::Status read(size_t i, int64_t slice, int64_t pieces) {
     const hw::Weight& w = *weights[i];
     hw::WeightSource* from = ring->source_of(&w);
-    hw::RowSpan held = {nullptr, 0, 0};
+    hw::Piece held = {};
     hw::Status status = hw::done();
-    for (; row < w.rows && spans > 0; spans--) {
-      hw::RowSpan span;
-      status = from->next(0, row, &span);
-      if (held.data != nullptr) from->release(held);
-      held.data = nullptr;
+    for (; slice < w.slices.count && pieces > 0; pieces--) {
+      hw::Piece piece;
+      status = from->next(0, slice, &piece);
+      if (held.to > 0) from->release(held);
+      held.to = 0;
       if (!status.ok) break;
-      check(span.row0 == row && span.row1 > row, "rows in order", row);
-      check(same(span.data, w.offset + span.row0 * w.row_bytes, (span.row1 - span.row0) * w.row_bytes), "rows of the file", row);
-      held = span;
-      row = span.row1;
+      check(piece.from == slice && piece.to > slice, "slices in order", slice);
+      for (int32_t p = 0; p < w.layout->planes; p++) {
+        int64_t bytes = (piece.to - piece.from) * w.slices.plane_bytes[p];
+        check(same(piece.plane[p], w.file_offset(p, 0, piece.from), bytes), "slices of the file", slice);
+      }
+      held = piece;
+      slice = piece.to;
     }
-    if (held.data != nullptr) from->release(held);
+    if (held.to > 0) from->release(held);
     return status;
   }
   void pass() {
@@ -106,8 +113,8 @@ void whole_and_broken_passes() {
       m.pass();
       check(m.ring->shrink().ok, "it is small already");
       m.pass();
-      hw::RowSpan span;
-      check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &span), "INTERNAL"), "no tile begins there");
+      hw::Piece piece;
+      check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &piece), "INTERNAL"), "no tile begins there");
     }
   }
 }
@@ -125,7 +132,7 @@ void failures_and_cancelling() {
     int32_t raised = 0;
     const int32_t* flag = &raised;
     RingModel m(engine, 3, 1 << 20, &flag);
-    bad_offset = m.weights[3]->offset + 2999 * 340;
+    bad_offset = m.weights[3]->file_offset(0, 0, 2999);
     hw::set_read_fault(refuse_offset);
     for (int i = 0; i < 2; i++) {
       m.read(0, m.pinned[0], 1000).ok ? void() : check(false, "tiles before the bad one");
@@ -147,7 +154,7 @@ void failures_and_cancelling() {
     hw::set_read_fault(nullptr);
 
     // Two passes: what had been read ahead is still good.
-    check(truncate(m.source->path.c_str(), m.weights[2]->offset + 1000) == 0, "truncate");
+    check(truncate(m.source->path.c_str(), m.weights[2]->file_offset(0, 0, 0) + 1000) == 0, "truncate");
     hw::Status status = hw::done();
     for (size_t i = 0; i < 2 * m.weights.size() && status.ok; i++) {
       status = m.read(i % m.weights.size(), m.pinned[i % m.weights.size()], 1000);
@@ -195,7 +202,7 @@ struct Watched : hw::Feed {
 
 struct SlotModel : Model {
   static constexpr int kExperts = 12, kGroups = 3;
-  std::vector<const hw::Weight*> groups;
+  std::vector<std::vector<const hw::Weight*>> groups;
   std::unique_ptr<TestFile> source;
   Watched watched;
   std::unique_ptr<hw::Reader> reader;
@@ -205,9 +212,7 @@ struct SlotModel : Model {
   SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging) {
     for (int g = 0; g < kGroups; g++) {
       int64_t row = g == 2 ? 720 : 500;
-      groups.push_back(add(40, row, kExperts));
-      groups.push_back(add(40, row, kExperts));
-      groups.push_back(add(25, 812, kExperts));
+      groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
     }
     source.reset(new TestFile(end));
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
@@ -231,10 +236,11 @@ struct SlotModel : Model {
       if (!status.ok || ready.empty()) break;
       for (auto& r : ready) {
         seen[static_cast<size_t>(r.expert)]++;
-        for (int k = 0; k < 3; k++) {
-          const hw::Weight& w = *groups[static_cast<size_t>(group * 3 + k)];
-          int64_t bytes = w.rows * w.row_bytes;
-          check(same(r.data[k], w.offset + r.expert * bytes, bytes), "an expert's bytes", r.expert);
+        int32_t segment = 0;
+        for (const hw::Weight* w : groups[static_cast<size_t>(group)]) {
+          for (int32_t p = 0; p < w->layout->planes; p++) {
+            check(same(r.segments[segment++], w->file_offset(p, r.expert, 0), w->plane_bytes(p)), "an expert's bytes", r.expert);
+          }
         }
       }
       slots->release(ready);
@@ -347,14 +353,14 @@ void guesses_are_read_ahead() {
 
 void a_failed_expert() {
   SlotModel m(hw::IoEngine::automatic, 4, 2, 0);
-  bad_offset = m.groups[2]->offset + 7 * 25 * 812 + 5000;
+  bad_offset = m.groups[0][2]->file_offset(0, 7, 0) + 5000;
   hw::set_read_fault(refuse_offset);
   check(failed_with(m.layer(0, {1, 7}, true), "FILE_IO"), "a bad expert");
   hw::set_read_fault(nullptr);
   check(m.layer(0, {1, 7}, true).ok, "read again");
   // A guess that cannot be read fails nobody until it is wanted, and then once more.
   SlotModel ahead(hw::IoEngine::automatic, 16, 2, 0);
-  bad_offset = ahead.groups[2]->offset + 7 * 25 * 812 + 5000;
+  bad_offset = ahead.groups[0][2]->file_offset(0, 7, 0) + 5000;
   hw::set_read_fault(refuse_offset);
   const int32_t bad[] = {7};
   ahead.slots->expect(0, bad, 1, 1);

@@ -17,8 +17,9 @@ const offset = 96;
 function unmapped(direct = true) {
   const host = addon.hostOpen(2, null, null);
   const file = addon.fileOpenUnmapped(host, path, direct);
-  const plain = () => addon.weight(host, file, offset, 0, rows, cols, 1);
-  const stacked = (r = rows, c = cols) => addon.weight(host, file, offset, 0, r, c, experts);
+  const plain = () => addon.weight(host, 0, rows, cols, 1, Float64Array.of(0, file, offset, 1));
+  const stacked = (r = rows, c = cols) =>
+    addon.weight(host, 0, r, c, experts, Float64Array.of(0, file, offset, experts));
   return { host, file, plain, stacked };
 }
 
@@ -84,7 +85,7 @@ test("wrong placements are refused", { skip: skipAddon }, () => {
   addon.hostClose(host);
 
   const mapped = addon.hostOpen(1, null, null);
-  const known = addon.weight(mapped, addon.fileOpen(mapped, path), offset, 0, rows, cols, 1);
+  const known = addon.weight(mapped, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(mapped, path), offset, 1));
   assertWrongCall(() => addon.weightPin(mapped, known, 5, false), "mapped and pinned");
   addon.hostClose(mapped);
 });
@@ -94,14 +95,16 @@ test("wrong expert slots are refused, right ones give what resident experts give
   const [gate, up, down] = [stacked(64), stacked(64), stacked(64)];
   const open = (groups: number[], classes: number[], staging = 0) =>
     addon.expertsOpen(host, Int32Array.from(groups), Int32Array.from(classes), staging);
-  assertWrongCall(() => open([gate, up], [2, 1, 0]), "two of three");
-  assertWrongCall(() => open([gate, up, down], []), "no class");
-  assertWrongCall(() => open([gate, up, down], [2, 1, 1]), "no such group");
-  assertWrongCall(() => open([gate, up, down], [2, 5, 0]), "a class that ends early");
-  assertWrongCall(() => open([gate, up, down], [-1, 1, 0]), "slots below zero");
-  assertWrongCall(() => open([gate, up, down], [2, 1, 0], -1), "staging below zero");
+  assertWrongCall(() => open([3, gate, up], [2, 1, 0]), "two of three");
+  assertWrongCall(() => open([0], [2, 1, 0]), "no matrix");
+  assertWrongCall(() => open([3, gate, up, 999], [2, 1, 0]), "no such weight");
+  assertWrongCall(() => open([3, gate, up, down], []), "no class");
+  assertWrongCall(() => open([3, gate, up, down], [2, 1, 1]), "no such group");
+  assertWrongCall(() => open([3, gate, up, down], [2, 5, 0]), "a class that ends early");
+  assertWrongCall(() => open([3, gate, up, down], [-1, 1, 0]), "slots below zero");
+  assertWrongCall(() => open([3, gate, up, down], [2, 1, 0], -1), "staging below zero");
   assert.equal(
-    codeOf(() => open([gate, up, down], [0, 1, 0])),
+    codeOf(() => open([3, gate, up, down], [0, 1, 0])),
     "MEMORY_BUDGET",
   );
 
@@ -129,12 +132,12 @@ test("wrong expert slots are refused, right ones give what resident experts give
     return got;
   };
   const got = run(host, [gate, up, down], () => {
-    open([gate, up, down], [2, 1, 0]);
+    open([3, down, gate, up], [2, 1, 0]); // any order
     addon.residencyLoad(host, false);
   });
   const resident = addon.hostOpen(1, null, null);
   const file = addon.fileOpen(resident, path);
-  const same = () => addon.weight(resident, file, offset, 0, 64, cols, experts);
+  const same = () => addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, experts));
   assert.deepEqual(
     got,
     run(resident, [same(), same(), same()], () => {}),

@@ -28,8 +28,8 @@ function hostWithAll(threads = 2) {
     y: addon.tensor(host, 8, 64),
     z: addon.tensor(host, 8, 64),
     logits: addon.tensor(host, 8, 4),
-    plain: addon.weight(host, file, 0, 0, 64, 64, 1),
-    stacked: addon.weight(host, file, 0, 0, 64, 64, 4),
+    plain: addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1)),
+    stacked: addon.weight(host, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4)),
     vector: addon.vector(host, new Float32Array(64).fill(1)),
     routing: addon.routing(host, 8, 2),
     rope: addon.ropeTable(host, new Float64Array(8).fill(0.1), 1, false, 8),
@@ -83,13 +83,25 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   );
   const file = addon.fileOpen(host, weights);
   assert.equal(addon.fileBytes(host, file), 64 * 64 * 4 * 4);
-  assertWrongCall(() => addon.weight(host, file, 0, 0, 64, 64, 5), "beyond the file");
-  assertWrongCall(() => addon.weight(host, file, -4, 0, 64, 64, 1));
-  assertWrongCall(() => addon.weight(host, file, 2 ** 53 - 1, 0, 64, 64, 1));
-  assertWrongCall(() => addon.weight(host, file, 0, 0, 2 ** 30, 2 ** 30, 2 ** 30), "overflow");
-  assertWrongCall(() => addon.weight(host, file, 0, 12, 1, 100, 1), "a part of a block");
-  assertWrongCall(() => addon.weight(host, file, 0, 16, 1, 256, 1), "a type without kernels");
-  assertWrongCall(() => addon.weight(host, file, 0, -1, 1, 256, 1));
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5)), "beyond the file");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, -4, 1)));
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, 1)));
+  assertWrongCall(
+    () => addon.weight(host, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
+    "overflow",
+  );
+  assertWrongCall(() => addon.weight(host, 12, 1, 100, 1, Float64Array.of(0, file, 0, 1)), "a part of a block");
+  assertWrongCall(() => addon.weight(host, 16, 1, 256, 1, Float64Array.of(0, file, 0, 1)), "a type without kernels");
+  assertWrongCall(() => addon.weight(host, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 2, Float64Array.of(0, file, 0, 1)), "an expert is missing");
+  assertWrongCall(
+    () => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1, 0, file, 0, 1)),
+    "one too many",
+  );
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(1, file, 0, 1)), "no such plane");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, 1)), "no number");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, 1)), "beyond any handle");
   assert.equal(
     codeOf(() => addon.fileOpen(host, join(folder, "absent"))),
     "FILE_NOT_FOUND",
@@ -293,7 +305,7 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
   const host = addon.hostOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
-  const weight = addon.weight(host, addon.fileOpen(host, file), 0, 1, rows, 4096, 1);
+  const weight = addon.weight(host, 1, rows, 4096, 1, Float64Array.of(0, addon.fileOpen(host, file), 0, 1));
   const [x, out] = [addon.tensor(host, 64, 4096), addon.tensor(host, 64, rows)];
   addon.seal(host);
   const flag = new Int32Array(new SharedArrayBuffer(8));

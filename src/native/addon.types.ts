@@ -54,15 +54,8 @@ export interface NativeAddon {
   /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
   fileOpenUnmapped(host: number, path: string, direct: boolean): number;
   fileBytes(host: number, file: number): number;
-  weight(
-    host: number,
-    file: number,
-    offset: number,
-    dtypeId: number,
-    rows: number,
-    cols: number,
-    experts: number,
-  ): number;
+  /** extents: [plane, file, offset, experts] each; of a plane in ascending order of experts. */
+  weight(host: number, layoutId: number, rows: number, cols: number, experts: number, extents: Float64Array): number;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
   weightRead(host: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
 
@@ -72,14 +65,14 @@ export interface NativeAddon {
   /** At any time: so many reads in flight from now on, at most twice what it was opened with. */
   readerDepth(host: number, depth: number): void;
   /**
-   * Rows [0, rows) stay in memory; all rows of stacked experts. packed: residencyLoad interleaves them where the kernels of
+   * Slices [0, slices) stay in memory; all of stacked experts. packed: residencyLoad interleaves them where the kernels of
    * their type gain by it; the bytes are no more, nor any result another.
    */
-  weightPin(host: number, weight: number, rows: number, packed: boolean): void;
-  /** tiles: [weight, row0, row1] each in the order of use; those of a weight begin where its pinned rows end. */
+  weightPin(host: number, weight: number, slices: number, packed: boolean): void;
+  /** tiles: [weight, from, to] each, slices in the order of use; those of a weight begin where its pinned ones end. */
   ringOpen(host: number, ringBytes: number, tiles: Int32Array): void;
   /**
-   * groups: weights [gate, up, down] of each layer; classes: [slots, n, n groups of equal size] each. Staging: where
+   * groups: [n, n weights] for each layer; classes: [slots, n, n groups of equal size] each. Staging: where
    * passes of many rows leave misses that find no free slot.
    */
   expertsOpen(host: number, groups: Int32Array, classes: Int32Array, stagingBytes: number): void;

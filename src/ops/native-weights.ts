@@ -1,6 +1,6 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes, onlyExtent } from "../formats/layouts.js";
+import { checkPlanes, type Extent, slicesOf } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
@@ -25,19 +25,28 @@ export class NativeWeights {
 
   matrix(source: MatrixSource): Matrix {
     checkPlanes(source);
-    const { name, layout, rows, cols, experts } = source;
-    const extent = onlyExtent(source);
-    const file = this.#file(extent.file);
-    const fileBytes = this.#addon.fileBytes(this.#host, file);
-    if (extent.offset + extent.bytes > fileBytes)
-      throw new HundredweightError(
-        "MODEL_CHANGED",
-        `${extent.file}: ends at ${fileBytes} bytes, ${name} reaches ${extent.offset + extent.bytes}; the file shrank`,
-      );
-    const id = this.#addon.weight(this.#host, file, extent.offset, layout.id, rows, cols, experts);
+    const { name, layout, rows, cols, experts, planes } = source;
+    const { count, planeBytes } = slicesOf(layout, rows, cols);
+    const extents = layout.planes.flatMap((plane, i) =>
+      planes[plane.name]!.flatMap((extent) => {
+        const file = this.#file(extent.file);
+        this.#checkEnd(name, file, extent);
+        return [i, file, extent.offset, extent.bytes / (count * planeBytes[i]!)];
+      }),
+    );
+    const id = this.#addon.weight(this.#host, layout.id, rows, cols, experts, Float64Array.from(extents));
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
     return matrix;
+  }
+
+  #checkEnd(name: string, file: number, { file: path, offset, bytes }: Extent): void {
+    const fileBytes = this.#addon.fileBytes(this.#host, file);
+    if (offset + bytes > fileBytes)
+      throw new HundredweightError(
+        "MODEL_CHANGED",
+        `${path}: ends at ${fileBytes} bytes, ${name} reaches ${offset + bytes}; the file shrank`,
+      );
   }
 
   #file(path: string): number {
@@ -63,7 +72,7 @@ export class NativeWeights {
     addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
     for (const [name, slices] of pinned) if (slices > 0) addon.weightPin(host, this.#id(name), slices, packed);
     if (experts !== undefined) {
-      const groups = experts.groups.flatMap((group) => group.map((name) => this.#id(name)));
+      const groups = experts.groups.flatMap((group) => [group.length, ...group.map((name) => this.#id(name))]);
       const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);
       addon.expertsOpen(host, Int32Array.from(groups), Int32Array.from(classes), experts.stagingBytes);
     }

@@ -15,8 +15,8 @@ export interface PlacedSlots {
 }
 
 export interface PlacedExperts {
-  /** Gate, up, down of each layer. */
-  readonly groups: readonly (readonly [string, string, string])[];
+  /** The matrices of each layer's experts: gate, up and down. */
+  readonly groups: readonly (readonly string[])[];
   readonly classes: readonly PlacedSlots[];
   /** Where passes of many rows leave misses that find no free slot; 0: they evict. */
   readonly stagingBytes: number;

@@ -202,7 +202,7 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   const [rows, cols] = [4096, 256];
   appendFileSync(path, new Uint8Array(rows * cols * 4));
   const host = addon.hostOpen(3, null, null);
-  const weight = addon.weight(host, addon.fileOpen(host, path), 0, 0, rows, cols, 1);
+  const weight = addon.weight(host, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(host, path), 0, 1));
   const [x, out] = [addon.tensor(host, 1, cols), addon.tensor(host, 1, rows)];
   addon.seal(host);
   const product = () => addon.matmul(host, Int32Array.of(out, weight, 0, 0), x, 1);

@@ -68,7 +68,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
   const tiles = plan.program.map(({ matrix, from, to }) => ({ name: matrices[matrix]!.name, from, to }));
   if (slotClasses.length === 0)
     for (const { matrices: experts } of expertLayers) for (const m of experts) pinned.set(m.name, m.slices.count);
-  const groups = expertLayers.map(({ matrices: [gate, up, down] }) => [gate!.name, up!.name, down!.name] as const);
+  const groups = expertLayers.map(({ matrices }) => matrices.map(({ name }) => name));
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {
     io,

@@ -68,7 +68,7 @@ function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undef
     ...expertLayers.map((e) => e.matrices.reduce((sum, m) => sum + 2 * page + pages(m.bytes / m.experts), 0)),
   );
   return {
-    groups: expertLayers.map(({ matrices: [gate, up, down] }) => [gate!.name, up!.name, down!.name]),
+    groups: expertLayers.map(({ matrices }) => matrices.map(({ name }) => name)),
     classes: [{ slots: 1 + below(count), groups: expertLayers.map((_, i) => i) }],
     stagingBytes: below(2) === 0 ? 0 : room * (1 + below(3)),
   };
