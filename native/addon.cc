@@ -32,6 +32,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<set_error_class>("setErrorClass"),
       bind<isa>("isa"),
       bind<isas>("isas"),
+      bind<layout_table>("layoutTable"),
       bind<cpu_info>("cpuInfo"),
       bind<bound_malloc>("boundMalloc"),
       bind<trim_memory>("trimMemory"),

@@ -133,6 +133,7 @@ struct Scratch {
   Buffer expert_rows;      // hidden rows and outputs of experts
   Buffer expert_order;     // (row, rank) pairs by expert
   Buffer products;         // their matrix products
+  Buffer sums;             // of products with weights that come by inputs
   Buffer blocks;           // attention blocks of a pass
   std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory
 };

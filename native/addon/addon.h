@@ -35,6 +35,7 @@ Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t
 // --- tools.cc: no host
 Result<const char*> isa();
 Result<napi_value> isas(Environment& environment);
+Result<napi_value> layout_table(Environment& environment);
 Result<napi_value> cpu_info(Environment& environment);
 // Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is free.
 // glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.

@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <string>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 #endif
 
+#include "../kernels/layouts.h"
 #include "addon.h"
 #include "cpu.h"
 #include "../io/liveness.h"
@@ -103,6 +105,25 @@ Result<const char*> isa() {
   Result<const Kernels*> selected = kernels_by_name(none);
   if (!selected.ok) return Status{false};
   return selected.value->isa;
+}
+
+// One line for each: id, name, order, form of the activations, then name, rows, inputs and bytes of each plane's cells.
+Result<napi_value> layout_table(Environment& environment) {
+  static const char* const acts[] = {"f32", "q8_32", "q8_256"};
+  std::string text;
+  int count;
+  const Layout* all = layouts(&count);
+  for (int i = 0; i < count; i++) {
+    const Layout& l = all[i];
+    text += std::to_string(l.id) + " " + l.name + (l.by_inputs ? " inputs " : " rows ") + acts[l.acts];
+    for (int32_t p = 0; p < l.planes; p++) {
+      const PlaneLayout& plane = l.plane[p];
+      text += std::string(" ") + plane.name + " " + std::to_string(plane.rows) + " " + std::to_string(plane.cols) + " " +
+              std::to_string(plane.bytes);
+    }
+    text += "\n";
+  }
+  return napi::to_value(environment.env, text.c_str());
 }
 
 static napi_value strings(napi_env env, const char* const* items, int count) {

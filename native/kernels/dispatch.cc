@@ -95,7 +95,7 @@ struct Isa {
 
 // Lowest first.
 const Isa kIsas[] = {
-    {"scalar", always, {fill_scalar_matmul, fill_scalar_float, fill_scalar_attention, nullptr}},
+    {"scalar", always, {fill_scalar_matmul, fill_scalar_units, fill_scalar_float, fill_scalar_attention}},
 #if HW_X64
     {"avx2", cpu_has_avx2, {fill_avx2_matvec, fill_avx2_gemm, fill_avx2_float, fill_avx2_attention}},
 #if !defined(HW_NO_AVXVNNI)

@@ -12,6 +12,7 @@
 //                                       acc = fma(d_w * d_a, (float)isum, acc)
 //                     with minimums     then acc = fma(-(dmin_w * d_a), (float)msum, acc), msum = sum m_g * asum_g
 //                   `d_w * d_a` is one rounded float multiply. asum = sum of the int8 activations of the block.
+//   units           layouts of several planes: 32 inputs at a time, see units.h
 //   float dot       32 partial sums, partial[k % 32] = fma(w[k], x[k], partial[k % 32]), zero-padded to a multiple of
 //                   32; then the fixed tree: p[i] += p[i+16] (i<16), p[i] += p[i+8], += p[i+4], += p[i+2], += p[i+1].
 //   exp, tanh ...   one polynomial, evaluated with fma in one order, in all ISAs (kernels/float_math.h).
@@ -58,6 +59,14 @@ struct Acts {
 typedef void (*MatmulFn)(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                          const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch);
 
+// Families of layouts of several planes; what they compute is in units.h.
+enum UnitKind : int32_t { UNITS_INT4 = 0, UNIT_KINDS = 1 };
+struct Layout;
+struct UnitGrid;
+typedef void (*UnitsFn)(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
+                        const int32_t* pick, int32_t n, float* out, int64_t out_stride);
+typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t row, int64_t c0, int64_t c1, float* out);
+
 constexpr size_t kScratchBytes = 512 * 1024;
 constexpr int32_t kMaxHeadDim = 2048;    // attn_piece keeps at least 16 decoded rows of this in its scratch
 constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention is cut at multiples of it
@@ -101,6 +110,9 @@ struct Kernels {
   // For packed rows (packed.h), any n, `w` at a multiple of 16 rows. Null: this table gains nothing from packing.
   MatmulFn packed[DTYPE_SLOTS];
   void (*dequantize[DTYPE_SLOTS])(const uint8_t* w, float* out, int64_t cols);  // one row, exact
+  // Layouts of several planes: any n; and their values.
+  UnitsFn units[UNIT_KINDS];
+  UnitValuesFn unit_values[UNIT_KINDS];
   void (*quantize_q8_32)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);
   void (*quantize_q8_256)(const float* x, int8_t* q, float* d, int16_t* sums, int64_t cols);
 
@@ -156,6 +168,7 @@ const char* self_check(const Kernels& k, const Kernels& reference);
 const char* self_check_float(const Kernels& k, const Kernels& reference);  // its float and attention part
 
 void fill_scalar_matmul(Kernels*);
+void fill_scalar_units(Kernels*);
 void fill_scalar_float(Kernels*);
 void fill_scalar_attention(Kernels*);
 #if defined(__x86_64__) || defined(_M_X64)

@@ -25,6 +25,7 @@ struct Layout {
   PlaneLayout plane[kMostPlanes];
   // The type whose kernels multiply it (kernels.h); null: layouts of several planes.
   const DtypeInfo* blocks;
+  UnitKind units;  // of those: which kernels
 };
 
 const Layout* layout_of(int32_t id);       // null for one without kernels

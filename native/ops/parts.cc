@@ -69,7 +69,7 @@ int64_t even_step(int threads, const ProductTask* tasks, int32_t count) {
 }  // namespace
 
 bool uses_gemm(const Kernels& kernels, const ProductTask& task) {
-  return task.n >= kernels.gemm_min_rows[task.weight->dtype()];
+  return task.weight->layout->blocks != nullptr && task.n >= kernels.gemm_min_rows[task.weight->dtype()];
 }
 
 void choose_steps(Host& host, ProductTask* tasks, int32_t count) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "../kernels/units.h"
 #include "parts.h"
 
 namespace hw {
@@ -12,22 +13,55 @@ namespace ops {
 
 namespace {
 
-// Rows [r0, r1) of a task, which lie in the piece. Packed rows: r0 is a multiple of kStripRows.
-void run_part(Host& host, const ProductTask& task, const Piece& piece, bool packed, int64_t r0, int64_t r1, int thread) {
+// The end of a product: rows [r0, r1) of `sums` [n][stride] get their bias and go where the task wants them.
+void finish(const Kernels& k, const ProductTask& task, float* sums, int64_t stride, int64_t r0, int64_t r1) {
+  for (int32_t t = 0; t < task.n; t++) {
+    if (task.bias != nullptr) k.add(task.bias + r0, sums + t * stride, r1 - r0);
+    if (task.add) k.add(sums + t * stride, task.out + t * task.out_stride + r0, r1 - r0);
+  }
+}
+
+void zero(float* sums, int64_t stride, int32_t n, int64_t rows) {
+  for (int32_t t = 0; t < n; t++) memset(sums + t * stride, 0, static_cast<size_t>(rows) * sizeof(float));
+}
+
+// Rows [r0, r1) of a task whose weight comes by inputs: those of the piece are added to the sums so far.
+void run_inputs(Host& host, const ProductTask& task, const Piece& piece, int64_t r0, int64_t r1) {
   const Kernels& k = host.kernels();
   const Weight& w = *task.weight;
-  const Dtype dtype = w.dtype();
-  const int64_t rows = r1 - r0, row_bytes = w.slices.bytes;
-  const uint8_t* data = piece.plane[0] + (r0 - piece.from) * row_bytes;
-  MatmulFn fn = packed ? k.packed[dtype] : uses_gemm(k, task) ? k.gemm[dtype] : k.matvec[dtype];
+  const Layout& layout = *w.layout;
+  float* const sums = task.sums + r0;
+  if (piece.from == 0) zero(sums, task.sums_stride, task.n, r1 - r0);
+  const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
+  k.units[layout.units](layout, grid, r0, r1, *task.acts, task.pick, task.n, sums, task.sums_stride);
+  if (piece.to == w.slices.count) finish(k, task, sums, task.sums_stride, r0, r1);
+}
+
+// Rows [r0, r1) of a task, which lie in the piece. Packed rows: r0 is a multiple of kStripRows.
+void run_part(Host& host, const ProductTask& task, const Piece& piece, bool packed, int64_t r0, int64_t r1, int thread) {
+  const Weight& w = *task.weight;
+  const Layout& layout = *w.layout;
+  if (layout.by_inputs) {
+    run_inputs(host, task, piece, r0, r1);
+    return;
+  }
+  const Kernels& k = host.kernels();
+  const int64_t rows = r1 - r0;
   float* out = task.add ? static_cast<float*>(host.thread_scratch(thread)) : task.out + r0;
   int64_t stride = task.add ? rows : task.out_stride;
-  fn(data, row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out,
-     stride, host.kernel_scratch(thread));
-  for (int32_t t = 0; t < task.n; t++) {
-    if (task.bias != nullptr) k.add(task.bias + r0, out + t * stride, rows);
-    if (task.add) k.add(out + t * stride, task.out + t * task.out_stride + r0, rows);
+  if (layout.blocks != nullptr) {
+    const Dtype dtype = w.dtype();
+    const int64_t row_bytes = w.slices.bytes;
+    const uint8_t* data = piece.plane[0] + (r0 - piece.from) * row_bytes;
+    MatmulFn fn = packed ? k.packed[dtype] : uses_gemm(k, task) ? k.gemm[dtype] : k.matvec[dtype];
+    fn(data, row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out, stride,
+       host.kernel_scratch(thread));
+  } else {
+    zero(out, stride, task.n, rows);
+    const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
+    k.units[layout.units](layout, grid, r0, r1, *task.acts, task.pick, task.n, out, stride);
   }
+  finish(k, task, out, stride, r0, r1);
 }
 
 // Leading slices that are in memory.
@@ -42,18 +76,24 @@ Piece resident_piece(const ProductTask& task) {
   return piece;
 }
 
-// The rows of all tasks that are in memory: one region.
+// Output rows to which that many slices contribute.
+int64_t rows_of(const Weight& w, int64_t slices) {
+  return w.layout->by_inputs ? (slices > 0 ? w.rows : 0) : slices * w.slices.step;
+}
+
+// The slices of all tasks that are in memory: one region.
 Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
-  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : resident(tasks[i]);
+  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
   choose_steps(host, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
     if (task.rows == 0) continue;
     parts += (task.rows + task.step - 1) / task.step;
-    bytes += task.rows * task.weight->slices.bytes;
-    work += task.rows * task.weight->slices.bytes * task.n;
+    const int64_t held = resident(task) * task.weight->slices.bytes;
+    bytes += held;
+    work += held * task.n;
   }
   host.count_memory_bytes(bytes);
   std::atomic<bool> stop(false);
@@ -98,20 +138,40 @@ Status run_streamed(Host& host, ProductTask& task) {
       w.source->release(piece);
       return fail("INTERNAL", "weight slices came out of order");
     }
-    task.rows = piece.to - piece.from;
+    task.rows = rows_of(w, piece.to - piece.from);
     choose_steps(host, &task, 1);
-    int64_t step = task.step;
+    const int64_t step = task.step, first = w.layout->by_inputs ? 0 : piece.from * w.slices.step;
     host.pool().parallel_for((task.rows + step - 1) / step, [&](int64_t part, int thread) {
       if (stop.load(std::memory_order_relaxed) || host.cancelled()) {
         stop.store(true, std::memory_order_relaxed);
         return;
       }
-      int64_t r0 = piece.from + part * step, r1 = std::min(piece.to, r0 + step);
+      int64_t r0 = first + part * step, r1 = std::min(first + task.rows, r0 + step);
       run_part(host, task, piece, false, r0, r1, thread);
     });
     w.source->release(piece);
     slice = piece.to;
     if (stop.load()) return cancelled();
+  }
+  return done();
+}
+
+// Where the sums of weights that come by inputs wait for the next piece: in the output, or beside it when that is added to.
+Status place_sums(Host& host, ProductTask* tasks, int32_t count) {
+  int64_t values = 0;
+  for (int pass = 0; pass < 2; pass++) {
+    if (pass == 1 && values > 0) HW_TRY(host.grow(host.scratch().sums, values * static_cast<int64_t>(sizeof(float))));
+    float* next = host.scratch().sums.as<float>();
+    for (int32_t i = 0; i < count; i++) {
+      ProductTask& task = tasks[i];
+      if (!task.weight->layout->by_inputs) continue;
+      task.sums = task.add ? next : task.out;
+      task.sums_stride = task.add ? task.weight->rows : task.out_stride;
+      if (!task.add) continue;
+      if (pass == 0) values += task.n * task.weight->rows;
+      else next += task.n * task.weight->rows;
+    }
+    if (values == 0) break;
   }
   return done();
 }
@@ -126,6 +186,7 @@ Status run_products(Host& host, ProductTask* tasks, int32_t count) {
       return bad_argument("a product with a weight that is not in memory");
     }
   }
+  HW_TRY(place_sums(host, tasks, count));
   HW_TRY(run_resident(host, tasks, count));
   for (int32_t i = 0; i < count; i++) {
     if (resident(tasks[i]) < tasks[i].weight->slices.count && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));

@@ -20,6 +20,9 @@ struct ProductTask {
 
   // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
   int64_t rows = 0, step = 0, first_part = 0;
+  // Set by run_products where the weight comes by inputs: the sums so far [n][sums_stride], `out` unless the task adds.
+  float* sums = nullptr;
+  int64_t sums_stride = 0;
 };
 
 // Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.

@@ -1,6 +1,7 @@
 /** The formats room: bytes on disk <-> typed descriptions. */
 export { openCheckpoint } from "./checkpoint.js";
 export { limits } from "./cursor.js";
+export { decodeRow } from "./decode-row.js";
 export { dequantizeRow } from "./dequantize.js";
 export { blocksBytes, type Dtype, dtypeById, dtypeByName, dtypeOf, dtypes } from "./dtypes.js";
 export { fileTypeName } from "./file-types.js";

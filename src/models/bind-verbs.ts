@@ -113,7 +113,9 @@ function bindLinear(call: CallOf<"linear">, b: Operands): Step {
     return { out: b.tensor(call.outputs[i]!), weight: b.matrix(weight), bias, add: call.into };
   });
   const matrices = products.map(({ weight }) => weight);
-  space.linear(x.rows, x.cols, actsOf(matrices), call.into);
+  // Sums of a weight that comes by inputs grow tile by tile.
+  const sums = matrices.reduce((sum, { layout, rows }) => sum + (call.into && layout.order === "inputs" ? rows : 0), 0);
+  space.linear(x.rows, x.cols, actsOf(matrices), call.into, sums);
   return (n) => ops.matmul(products, x, n);
 }
 

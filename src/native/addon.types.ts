@@ -17,6 +17,8 @@ export interface NativeAddon {
   /** Selected instruction set, e.g. "avx2", and the ones this build and CPU can run, lowest first. */
   isa(): string;
   isas(): string[];
+  /** The layouts that have kernels, a line each: id, name, order, acts, then name, rows, cols and bytes of each plane. */
+  layoutTable(): string;
   /** CPU model and features as the probe saw them, for `doctor`. */
   cpuInfo(): CpuInfo;
   /**

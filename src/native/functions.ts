@@ -6,6 +6,7 @@ const functions = {
   setErrorClass: true,
   isa: true,
   isas: true,
+  layoutTable: true,
   cpuInfo: true,
   boundMalloc: true,
   trimMemory: true,

@@ -1,9 +1,10 @@
 /** Weights of the reference: nothing is held, rows are read from the file and decoded when a product needs them. */
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { HundredweightError } from "../errors.js";
+import { decodeRow } from "../formats/decode-row.js";
 import { dequantizeRow } from "../formats/dequantize.js";
-import { type Dtype, dtypeOf } from "../formats/dtypes.js";
-import { checkPlanes, onlyExtent, sliceExtents, slicesOf } from "../formats/layouts.js";
+import { dtypeOf } from "../formats/dtypes.js";
+import { checkPlanes, onlyExtent, type Slices, sliceExtents, slicesOf } from "../formats/layouts.js";
 import { openRegularSync } from "../regular-file.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
@@ -51,7 +52,7 @@ export class ReferenceMatrix implements Matrix {
   readonly experts: number;
   readonly #source: MatrixSource;
   readonly #files: WeightFiles;
-  readonly #sliceBytes: number;
+  readonly #slices: Slices;
 
   constructor(id: number, source: MatrixSource, files: WeightFiles) {
     checkPlanes(source);
@@ -63,44 +64,51 @@ export class ReferenceMatrix implements Matrix {
     this.experts = source.experts;
     this.#source = source;
     this.#files = files;
-    this.#sliceBytes = slicesOf(source.layout, source.rows, source.cols).bytes;
+    this.#slices = slicesOf(source.layout, source.rows, source.cols);
   }
 
   /** Calls `use` with each decoded row of an expert.  @shape values [cols], valid during the call */
   forEachRow(expert: number, use: (row: number, values: Float32Array) => void): void {
-    const run = Math.max(1, Math.floor(runBytes / this.#sliceBytes));
-    const bytes = new Uint8Array(Math.min(run, this.rows) * this.#sliceBytes);
+    const { count, bytes } = this.#slices;
     const values = new Float32Array(this.cols);
-    for (let row = 0; row < this.rows; row += run) {
-      const count = Math.min(run, this.rows - row);
-      this.#read(expert, row, count, bytes);
-      for (let i = 0; i < count; i++) {
-        dequantizeRow(this.#dtype(), bytes.subarray(i * this.#sliceBytes, (i + 1) * this.#sliceBytes), values);
-        use(row + i, values);
+    // In the order of inputs a row is spread over the whole matrix.
+    const run = this.layout.order === "inputs" ? count : Math.max(1, Math.floor(runBytes / bytes));
+    for (let slice = 0; slice < count; slice += run) {
+      const end = Math.min(count, slice + run);
+      const stored = this.#read(expert, slice, end);
+      const rows = this.#rowsOf(end - slice);
+      const first = this.#rowsOf(slice);
+      for (let i = 0; i < rows; i++) {
+        decodeRow(this.layout, stored, rows, i, values);
+        use(first + i, values);
       }
     }
   }
 
   /** One decoded row.  @shape out [cols] */
   row(expert: number, row: number, out: Float32Array): void {
-    const bytes = new Uint8Array(this.#sliceBytes);
-    this.#read(expert, row, 1, bytes);
-    dequantizeRow(this.#dtype(), bytes, out);
+    if (this.layout.order === "inputs") {
+      const stored = this.#read(expert, 0, this.#slices.count);
+      decodeRow(this.layout, stored, this.rows, row, out);
+      return;
+    }
+    const { step } = this.#slices;
+    const slice = Math.floor(row / step);
+    decodeRow(this.layout, this.#read(expert, slice, slice + 1), step, row % step, out);
   }
 
-  #dtype(): Dtype {
-    const dtype = dtypeOf(this.layout);
-    if (dtype === undefined)
-      throw new HundredweightError(
-        "FORMAT_UNSUPPORTED",
-        `${this.name}: the reference cannot decode ${this.layout.name}`,
-      );
-    return dtype;
+  /** Rows of that many slices. */
+  #rowsOf(slices: number): number {
+    if (this.layout.order === "rows") return slices * this.#slices.step;
+    return slices === 0 ? 0 : this.rows;
   }
 
-  #read(expert: number, row: number, count: number, into: Uint8Array): void {
-    for (const { file, offset, bytes } of sliceExtents(this.#source, expert, row, row + count))
-      this.#files.read(file, offset, into.subarray(0, bytes));
+  #read(expert: number, from: number, to: number): Uint8Array[] {
+    return sliceExtents(this.#source, expert, from, to).map(({ file, offset, bytes }) => {
+      const stored = new Uint8Array(bytes);
+      this.#files.read(file, offset, stored);
+      return stored;
+    });
   }
 }
 

@@ -10,7 +10,7 @@ const attentionQueries = 64;
 const attentionPiecesBytes = 4 * 2 ** 20;
 const attentionSplitItems = 4;
 const blockBytes = 24;
-const productTaskBytes = 104;
+const productTaskBytes = 120;
 /** Room for the results of a product before they are added: of so many weight rows, which makes long parts. */
 const addValues = 4096;
 const addRows = 128;
@@ -37,6 +37,7 @@ export const spaceBuffers = [
   "expert order",
   "expert products",
   "expert rows",
+  "sums",
   "experts",
 ] as const;
 export type SpaceBuffer = (typeof spaceBuffers)[number];
@@ -74,9 +75,10 @@ export class WorkingSpace {
     }
   }
 
-  /** Products of [rows, cols]; `add`: into what is there. */
-  linear(rows: number, cols: number, kinds: readonly Acts[], add: boolean): void {
+  /** Products of [rows, cols]; `add`: into what is there; `sums`: outputs whose sums grow beside what they are added to. */
+  linear(rows: number, cols: number, kinds: readonly Acts[], add: boolean, sums = 0): void {
     this.#acts("", rows, cols, kinds);
+    this.#grow("sums", 4 * rows * sums);
     if (add) this.#grow("thread", roundUp(4 * Math.max(addValues, addRows * rows), 4096));
   }
 

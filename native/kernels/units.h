@@ -1,0 +1,29 @@
+// Products with layouts of several planes, unit by unit: the canonical order of such a layout is that of its units of 32
+// consecutive inputs, ascending, each an exact integer sum added with one fma. The sum so far lies in the output, so it is
+// the same whether a piece holds some rows of all inputs or some inputs of all rows.
+#pragma once
+#include <stdint.h>
+
+#include "kernels.h"
+#include "layouts.h"
+
+namespace hw {
+
+// A piece as a kernel walks it. Row r's cell of plane p for input c is
+//   at[p] + (r - first_row) / rows_p * row_stride[p] + (c - first_input) / cols_p * input_stride[p]
+struct UnitGrid {
+  const uint8_t* at[kMostPlanes];
+  int64_t row_stride[kMostPlanes], input_stride[kMostPlanes];
+  int64_t first_row, first_input, inputs;
+};
+
+// UnitsFn (kernels.h): out[t * out_stride + r - r0] continues over the units of the grid, r in [r0, r1), t in [0, n). r0 is a multiple of 8;
+// before the first unit of a matrix the caller puts zeroes there. Acts are those of the whole input.
+//   int4    d = scale * d_a; isum = sum (q - offset) * a, in int32; acc = fma(d, (float)isum, acc)
+// UnitValuesFn: values [c0, c1) of a row of the grid.
+//   int4    scale * (float)(q - offset)
+
+// The slices [piece.from, piece.to) of a matrix of rows x cols as a grid.
+UnitGrid unit_grid(const Layout& layout, const Slices& slices, int64_t rows, int64_t cols, const Piece& piece);
+
+}  // namespace hw

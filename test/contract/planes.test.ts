@@ -1,0 +1,174 @@
+/**
+ * Layouts of several planes: in the order of rows (tiles of some rows) and of inputs (tiles of some inputs of all rows).
+ * Within the declared error of their values, and the same bits mapped, pinned, streamed in tiles of any size, in expert
+ * slots, with few and with many rows, on every number of threads and instruction set.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { dtypes } from "../../src/formats/dtypes.js";
+import { int4Layouts } from "../../src/formats/int4.js";
+import { type Layout, slicesOf } from "../../src/formats/layouts.js";
+import { addonStatus, requireAddon } from "../../src/native/addon.js";
+import { createOps } from "../../src/ops/index.js";
+import type { Ops, Tensor } from "../../src/ops/ops.js";
+import type { WeightPlacement } from "../../src/ops/placement.js";
+import { ReferenceOps } from "../../src/ops/reference.js";
+import { planeWeights } from "../support/plane-weights.js";
+import { product, randomValues } from "./fixture.js";
+
+const status = addonStatus();
+const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}`;
+if (skip) console.error(`planes: ${skip}`);
+const isas = status.isas ?? [];
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-planes-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+let files = 0;
+const newPath = () => join(folder, String(files++));
+
+const bitsOf = (values: Float32Array) => new Uint32Array(values.slice().buffer);
+
+function filled(ops: Ops, rows: number, cols: number, values: Float32Array): Tensor {
+  const tensor = ops.tensor(rows, cols);
+  ops.write(tensor, values);
+  return tensor;
+}
+
+test("the native table of layouts is that of the formats", { skip }, () => {
+  const line = ({ id, name, order, acts, planes }: Layout) =>
+    [id, name.toLowerCase(), order, acts, ...planes.flatMap((p) => [p.name, p.rows, p.cols, p.bytes])].join(" ");
+  const expected = [...dtypes.filter((d) => d.acts !== undefined), ...int4Layouts].map(line);
+  assert.deepEqual(requireAddon().layoutTable().trim().split("\n").sort(), expected.sort());
+});
+
+const [rows, cols] = [72, 384];
+
+interface Way {
+  readonly isa: string;
+  readonly threads: number;
+  readonly placement?: WeightPlacement;
+}
+
+/** Two products of one weight, plain and added to what is there, for each number of rows. */
+async function products(ops: Ops, weights: ReturnType<typeof planeWeights>, counts: readonly number[]) {
+  const most = Math.max(...counts);
+  const weight = ops.matrix(weights.source);
+  const x = filled(ops, most, cols, randomValues(most * cols, 5));
+  const bias = ops.vector(randomValues(rows, 6));
+  const start = randomValues(most * rows, 7);
+  const [out, added] = [ops.tensor(most, rows), ops.tensor(most, rows)];
+  ops.seal();
+  const results: Float32Array[] = [];
+  for (const n of counts) {
+    ops.write(added, start);
+    ops.matmul([{ out, weight, bias, add: false }], x, n);
+    ops.matmul([{ out: added, weight, bias: null, add: true }], x, n);
+    results.push((await ops.read(out, n)).slice(), (await ops.read(added, n)).slice());
+  }
+  ops.close();
+  return results;
+}
+
+const counts = [1, 3, 40];
+
+function placed(name: string, slices: number, pinned: number, tile: number, bytes: number): WeightPlacement {
+  const tiles: WeightPlacement["tiles"][number][] = [];
+  for (let from = pinned; from < slices; from += tile) tiles.push({ name, from, to: Math.min(slices, from + tile) });
+  return {
+    io: "direct",
+    depth: 3,
+    pinned: new Map([[name, pinned]]),
+    packed: true,
+    tiles,
+    // The least that works: four tiles, each plane with the pages around it.
+    ringBytes: tiles.length === 0 ? 0 : 4 * (tile * bytes + 3 * 2 * 4096),
+    experts: undefined,
+    lock: false,
+  };
+}
+
+for (const layout of int4Layouts)
+  describe(layout.name, () => {
+    test("products are within the bound of their values", async () => {
+      const weights = planeWeights(newPath(), layout, { rows, cols }, 3);
+      const implementations = [new ReferenceOps(), ...(skip === false ? [createOps({ kind: "native" })] : [])];
+      for (const ops of implementations) {
+        const { name } = ops;
+        const [plain] = await products(ops, weights, [3]);
+        const [x, bias] = [randomValues(3 * cols, 5), randomValues(rows, 6)];
+        for (let t = 0; t < 3; t++)
+          for (let r = 0; r < rows; r++) {
+            const { value, bound } = product(weights, 0, r, x.subarray(t * cols, (t + 1) * cols));
+            const error = Math.abs(plain![t * rows + r]! - bias[r]! - value);
+            assert.ok(error <= bound + 2 ** -22, `${name}: row ${r} of ${t} is off by ${error}, allowed ${bound}`);
+          }
+      }
+    });
+
+    test("the same bits wherever the weight lies", { skip }, async () => {
+      const weights = planeWeights(newPath(), layout, { rows, cols }, 4);
+      const { name } = weights.source;
+      const { count, bytes } = slicesOf(layout, rows, cols);
+      const expected = await products(createOps({ kind: "native", isa: "scalar", threads: 1 }), weights, counts);
+      const placements: (WeightPlacement | undefined)[] = [undefined, placed(name, count, count, 1, bytes)];
+      for (const pinned of [0, 1, count - 1])
+        for (const tile of [1, 2, 3, count]) placements.push(placed(name, count, pinned, tile, bytes));
+      for (const isa of isas)
+        for (const [i, placement] of placements.entries()) {
+          const way: Way = { isa, threads: 1 + (i % 3), ...(placement && { placement }) };
+          const got = await products(createOps({ kind: "native", ...way }), weights, counts);
+          for (const [k, values] of got.entries())
+            assert.deepEqual(bitsOf(values), bitsOf(expected[k]!), `${isa}, placement ${i}, result ${k}`);
+        }
+    });
+
+    test("the same bits mapped, pinned and in expert slots, of one file or scattered", { skip }, async () => {
+      const [dim, hidden, experts, topK] = [256, 128, 5, 3];
+      const shapes = [
+        { rows: hidden, cols: dim },
+        { rows: hidden, cols: dim },
+        { rows: dim, cols: hidden },
+      ];
+      const run = async (n: number, scattered: boolean, placement: "mapped" | "pinned" | "slots", isa: string) => {
+        const stacks = shapes.map((shape, i) =>
+          planeWeights(newPath(), layout, { ...shape, experts, scattered }, 10 + i),
+        );
+        const names = stacks.map(({ source }) => source.name);
+        const pins = new Map(stacks.map(({ source: s }) => [s.name, slicesOf(layout, s.rows, s.cols).count]));
+        const base = { io: "direct", packed: true, tiles: [], ringBytes: 0, lock: false } as const;
+        const where: WeightPlacement | undefined =
+          placement === "mapped"
+            ? undefined
+            : placement === "pinned"
+              ? { ...base, pinned: pins, experts: undefined }
+              : {
+                  ...base,
+                  pinned: new Map(),
+                  experts: { groups: [names], classes: [{ slots: 2, groups: [0] }], stagingBytes: 0 },
+                };
+        const ops = createOps({ kind: "native", isa, threads: 2, ...(where && { placement: where }) });
+        const [gate, up, down] = stacks.map(({ source }) => ops.matrix(source));
+        const x = filled(ops, n, dim, randomValues(n * dim, 14));
+        const logits = filled(ops, n, experts, randomValues(n * experts, 15, 2));
+        const routing = ops.routing(n, topK);
+        const out = ops.tensor(n, dim);
+        ops.seal();
+        ops.route(routing, logits, n, { topK, score: "softmax", renormalize: true, scale: 1, selectionBias: null });
+        const none = { gateBias: null, upBias: null, downBias: null };
+        ops.experts(out, x, routing, n, { gate: gate!, up: up!, down: down!, ...none }, "silu");
+        const got = bitsOf(await ops.read(out, n));
+        ops.close();
+        return got;
+      };
+      for (const n of [1, 20]) {
+        const expected = await run(n, false, "mapped", "scalar");
+        for (const isa of isas)
+          for (const scattered of [false, true])
+            for (const placement of ["mapped", "pinned", "slots"] as const)
+              assert.deepEqual(await run(n, scattered, placement, isa), expected, `${isa} ${placement} ${scattered}`);
+      }
+    });
+  });

@@ -1,0 +1,69 @@
+/** Random weights in layouts of several planes, every plane in a file of its own, and what their bytes mean. */
+import { writeFileSync } from "node:fs";
+import { decodeRow } from "../../src/formats/decode-row.js";
+import { toF16, writeU16 } from "../../src/formats/float16.js";
+import { type Extent, type Layout, slicesOf } from "../../src/formats/layouts.js";
+import { seededWords } from "../../src/models/random.js";
+import type { MatrixSource } from "../../src/ops/ops.js";
+
+export interface PlaneWeights {
+  readonly source: MatrixSource;
+  /** [experts * rows * cols] */
+  readonly values: Float32Array;
+}
+
+/**
+ * Planes begin at odd places. Of stacked experts each lies apart, behind those of later experts, when `scattered`.
+ * @param path files are named after it
+ */
+export function planeWeights(
+  path: string,
+  layout: Layout,
+  { rows, cols, experts = 1, scattered = false }: { rows: number; cols: number; experts?: number; scattered?: boolean },
+  seed: number,
+): PlaneWeights {
+  const words = seededWords(seed, layout.name);
+  const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const values = new Float32Array(experts * rows * cols);
+  const stored: Uint8Array[][] = [];
+  for (let e = 0; e < experts; e++) {
+    const planes = planeBytes.map((bytes, p) => {
+      const out = new Uint8Array(count * bytes);
+      for (let i = 0; i < out.length; i++) out[i] = words();
+      // Scales as small as sums of products of this length want them, of either sign.
+      if (layout.planes[p]!.name === "scales")
+        for (let i = 0; i < out.length; i += 2)
+          writeU16(out, i, toF16((((words() % 1000) - 500) / 500) * (0.1 / Math.sqrt(cols))));
+      return out;
+    });
+    stored.push(planes);
+    for (let r = 0; r < rows; r++)
+      decodeRow(layout, planes, rows, r, values.subarray((e * rows + r) * cols, (e * rows + r + 1) * cols));
+  }
+  const planes = Object.fromEntries(
+    layout.planes.map(({ name }, p) => {
+      const file = `${path}.${name}`;
+      const extents: Extent[] = [];
+      const parts: Uint8Array[] = [];
+      let end = 0;
+      const append = (bytes: Uint8Array) => {
+        parts.push(bytes);
+        end += bytes.length;
+        return end - bytes.length;
+      };
+      append(new Uint8Array(36 + 52 * p));
+      if (scattered) {
+        for (let e = experts - 1; e >= 0; e--) {
+          append(new Uint8Array(20));
+          extents.unshift({ file, offset: append(stored[e]![p]!), bytes: stored[e]![p]!.length });
+        }
+      } else {
+        const whole = Buffer.concat(stored.map((of) => of[p]!));
+        extents.push({ file, offset: append(whole), bytes: whole.length });
+      }
+      writeFileSync(file, Buffer.concat(parts));
+      return [name, extents];
+    }),
+  );
+  return { source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes }, values };
+}
