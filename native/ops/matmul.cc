@@ -13,7 +13,7 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
   HW_GET(Tensor, x, host, x_handle);
   HW_TRY(check_rows(x, n, "x"));
   if (products.length % 4 != 0 || products.length > 4 * kMostProducts) {
-    return bad_argument("products are at most %d times [out, weight, bias, add]", kMostProducts);
+    return bad_argument("products are at most %d times [out, weight, bias, mode]", kMostProducts);
   }
   int32_t count = static_cast<int32_t>(products.length / 4);
   ProductTask tasks[kMostProducts];
@@ -28,24 +28,29 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x_handle, int32
     for (int32_t j = 0; j < i; j++) {
       if (products.data[4 * j] == product[0]) return bad_argument("products %d and %d have the same out", j, i);
     }
-    if (w.cols != x.cols || w.rows != out.cols || w.experts != 1) {
-      return bad_argument("product %d: a weight of %lld x %lld between %d and %d columns", i,
-                          static_cast<long long>(w.rows), static_cast<long long>(w.cols), x.cols, out.cols);
+    if (product[3] < 0 || product[3] > 3) return bad_argument("product %d: mode %d", i, product[3]);
+    const bool transposed = (product[3] & 2) != 0;
+    const bool fits = transposed ? w.experts * w.rows == x.cols && w.experts * w.cols == out.cols
+                                 : w.cols == x.cols && w.rows == out.cols && w.experts == 1;
+    if (!fits) {
+      return bad_argument("product %d: %lld weights of %lld x %lld between %d and %d columns", i,
+                          static_cast<long long>(w.experts), static_cast<long long>(w.rows), static_cast<long long>(w.cols),
+                          x.cols, out.cols);
     }
     const float* bias = nullptr;
     if (product[2] != 0) {
       HW_GET(Vector, vector, host, product[2]);
-      if (vector.length != w.rows) return bad_argument("product %d: a bias of %d values", i, vector.length);
+      if (vector.length != out.cols) return bad_argument("product %d: a bias of %d values", i, vector.length);
       bias = vector.data();
     }
-    kinds |= kind_bit(w);
-    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, product[3] != 0};
+    kinds |= transposed ? 1u << ACTS_F32 : kind_bit(w);
+    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, (product[3] & 1) != 0, transposed};
   }
   if (n == 0 || count == 0) return done();
   if (host.cancelled()) return cancelled();
   Acts acts[3];
   HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols, kinds, acts));
-  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[tasks[i].weight->layout->acts];
+  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[tasks[i].transposed ? ACTS_F32 : tasks[i].weight->layout->acts];
   return run_products(host, tasks, count);
 }
 

@@ -84,7 +84,7 @@ int64_t rows_of(const Weight& w, int64_t slices) {
 // The slices of all tasks that are in memory: one region.
 Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
-  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
+  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 || tasks[i].transposed ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
   choose_steps(host, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
@@ -133,11 +133,7 @@ Status run_streamed(Host& host, ProductTask& task) {
   while (slice < w.slices.count) {
     if (host.cancelled()) return cancelled();
     Piece piece;
-    HW_TRY(w.source->next(task.expert, slice, &piece));
-    if (piece.from != slice || piece.to <= slice || piece.to > w.slices.count) {
-      w.source->release(piece);
-      return fail("INTERNAL", "weight slices came out of order");
-    }
+    HW_TRY(next_piece(w, task.expert, slice, &piece));
     task.rows = rows_of(w, piece.to - piece.from);
     choose_steps(host, &task, 1);
     const int64_t step = task.step, first = w.layout->by_inputs ? 0 : piece.from * w.slices.step;
@@ -156,7 +152,12 @@ Status run_streamed(Host& host, ProductTask& task) {
   return done();
 }
 
-// Where the sums of weights that come by inputs wait for the next piece: in the output, or beside it when that is added to.
+// Outputs of a task.
+int64_t width(const ProductTask& task) {
+  return task.transposed ? task.weight->experts * task.weight->cols : task.weight->rows;
+}
+
+// Where sums that grow piece by piece wait for the next one: in the output, or beside it when that is added to.
 Status place_sums(Host& host, ProductTask* tasks, int32_t count) {
   int64_t values = 0;
   for (int pass = 0; pass < 2; pass++) {
@@ -164,12 +165,12 @@ Status place_sums(Host& host, ProductTask* tasks, int32_t count) {
     float* next = host.scratch().sums.as<float>();
     for (int32_t i = 0; i < count; i++) {
       ProductTask& task = tasks[i];
-      if (!task.weight->layout->by_inputs) continue;
+      if (!task.weight->layout->by_inputs && !task.transposed) continue;
       task.sums = task.add ? next : task.out;
-      task.sums_stride = task.add ? task.weight->rows : task.out_stride;
+      task.sums_stride = task.add ? width(task) : task.out_stride;
       if (!task.add) continue;
-      if (pass == 0) values += task.n * task.weight->rows;
-      else next += task.n * task.weight->rows;
+      if (pass == 0) values += task.n * width(task);
+      else next += task.n * width(task);
     }
     if (values == 0) break;
   }
@@ -177,6 +178,13 @@ Status place_sums(Host& host, ProductTask* tasks, int32_t count) {
 }
 
 }  // namespace
+
+Status next_piece(const Weight& w, int64_t expert, int64_t slice, Piece* out) {
+  HW_TRY(w.source->next(expert, slice, out));
+  if (out->from == slice && out->to > slice && out->to <= w.slices.count) return done();
+  w.source->release(*out);
+  return fail("INTERNAL", "weight slices came out of order");
+}
 
 Status run_products(Host& host, ProductTask* tasks, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
@@ -189,7 +197,12 @@ Status run_products(Host& host, ProductTask* tasks, int32_t count) {
   HW_TRY(place_sums(host, tasks, count));
   HW_TRY(run_resident(host, tasks, count));
   for (int32_t i = 0; i < count; i++) {
-    if (resident(tasks[i]) < tasks[i].weight->slices.count && tasks[i].n > 0) HW_TRY(run_streamed(host, tasks[i]));
+    if (tasks[i].n == 0) continue;
+    if (tasks[i].transposed) {
+      HW_TRY(run_transposed(host, tasks[i]));
+    } else if (resident(tasks[i]) < tasks[i].weight->slices.count) {
+      HW_TRY(run_streamed(host, tasks[i]));
+    }
   }
   return host.check_mappings();
 }

@@ -6,6 +6,7 @@ namespace hw {
 namespace ops {
 
 // out[t * out_stride + r] (+)= dot(row r of `expert`'s matrix, activation row pick[t]) + bias[r], t in [0, n).
+// Transposed, for all experts e of the weight: out[t * out_stride + e * cols + c] (+)= sum of x[e * rows + r] * w[e][r][c] + bias.
 struct ProductTask {
   const Weight* weight;
   int64_t expert;
@@ -16,11 +17,12 @@ struct ProductTask {
   int64_t out_stride;
   const float* bias;  // [rows] or null
   bool add;           // out += instead of out =
+  bool transposed = false;  // acts are f32
   const uint8_t* const* planes = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
 
   // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
   int64_t rows = 0, step = 0, first_part = 0;
-  // Set by run_products where the weight comes by inputs: the sums so far [n][sums_stride], `out` unless the task adds.
+  // Set by run_products where sums grow piece by piece: those so far [n][sums_stride], `out` unless the task adds.
   float* sums = nullptr;
   int64_t sums_stride = 0;
 };
@@ -39,6 +41,12 @@ void quantize_range(const Kernels& kernels, const Acts& acts, int64_t row, int64
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 inline unsigned kind_bit(const Weight& weight) { return 1u << weight.layout->acts; }
+
+// The next piece of a weight that is not all in memory, in order.
+Status next_piece(const Weight& w, int64_t expert, int64_t slice, Piece* out);
+
+// One transposed product; transposed.cc.
+Status run_transposed(Host& host, const ProductTask& task);
 
 // Runs all tasks; CANCELLED when the flag rises. Tasks must not write to the same values.
 Status run_products(Host& host, ProductTask* tasks, int32_t count);

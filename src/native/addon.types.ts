@@ -125,7 +125,7 @@ export interface NativeAddon {
   embed(host: number, out: number, weight: number, n: number, scale: number): void;
   rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
-  /** products: [out, weight, bias or 0, add 0/1] * count */
+  /** products: [out, weight, bias or 0, mode] * count; mode: 1 is added to out, 2 along the other axis, 3 both. */
   matmul(host: number, products: Int32Array, x: number, n: number): void;
   rope(host: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   kvStore(host: number, pool: number, layer: number, k: number, v: number, n: number): void;

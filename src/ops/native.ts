@@ -179,11 +179,11 @@ export class NativeOps implements Ops {
     if (packed === undefined)
       throw new HundredweightError("NATIVE_ARGUMENT", `${products.length} products in one matmul, at most 64`);
     for (let i = 0; i < products.length; i++) {
-      const { out, weight, bias, add } = products[i]!;
+      const { out, weight, bias, add, transposed } = products[i]!;
       packed[4 * i] = out.id;
       packed[4 * i + 1] = weight.id;
       packed[4 * i + 2] = bias?.id ?? 0;
-      packed[4 * i + 3] = add ? 1 : 0;
+      packed[4 * i + 3] = (add ? 1 : 0) + (transposed ? 2 : 0);
     }
     this.#addon.matmul(this.#host, packed, x.id, n);
   }

@@ -150,6 +150,12 @@ export interface Product {
   readonly weight: Matrix;
   readonly bias: Vector | null;
   readonly add: boolean;
+  /**
+   * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and fills its
+   * own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in ascending order,
+   * out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
+   */
+  readonly transposed?: boolean;
 }
 
 export interface OpsCounters {

@@ -166,7 +166,11 @@ export class ReferenceOps implements Ops {
   }
 
   matmul(products: readonly Product[], x: Tensor, n: number): void {
-    for (const { out, weight, bias, add } of products) {
+    for (const { out, weight, bias, add, transposed } of products) {
+      if (transposed) {
+        this.#linearT(out, weight, bias, add, x, n);
+        continue;
+      }
       requireThat(weight.cols === x.cols && weight.rows === out.cols, `shapes of the product with ${weight.name}`);
       const [y, input, b] = [data(out), data(x), values(bias)];
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
@@ -177,6 +181,23 @@ export class ReferenceOps implements Ops {
         }
       });
     }
+  }
+
+  #linearT(out: Tensor, weight: Matrix, bias: Vector | null, add: boolean, x: Tensor, n: number): void {
+    const { rows, cols, experts, name } = weight;
+    requireThat(experts * rows === x.cols && experts * cols === out.cols, `shapes of the product with ${name}`);
+    const [y, input, b] = [data(out), data(x), values(bias)];
+    const sums = new Float64Array(n * out.cols);
+    for (let e = 0; e < experts; e++)
+      own<ReferenceMatrix>(weight, "forEachRow").forEachRow(e, (row, w) => {
+        if ((row & 63) === 0) this.#checkCancelled();
+        for (let t = 0; t < n; t++) {
+          const factor = input[t * x.cols + e * rows + row]!;
+          const at = t * out.cols + e * cols;
+          for (let c = 0; c < cols; c++) sums[at + c]! += factor * w[c]!;
+        }
+      });
+    for (let i = 0; i < sums.length; i++) y[i] = sums[i]! + (b === null ? 0 : b[i % out.cols]!) + (add ? y[i]! : 0);
   }
 
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {

@@ -13,11 +13,11 @@ import { int4Layouts } from "../../src/formats/int4.js";
 import { type Layout, slicesOf } from "../../src/formats/layouts.js";
 import { addonStatus, requireAddon } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
-import type { Ops, Tensor } from "../../src/ops/ops.js";
+import type { Ops } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
-import { planeWeights } from "../support/plane-weights.js";
-import { product, randomValues } from "./fixture.js";
+import { placedInTiles, planeWeights } from "../support/plane-weights.js";
+import { filled, product, randomValues } from "./fixture.js";
 
 const status = addonStatus();
 const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}`;
@@ -30,12 +30,6 @@ let files = 0;
 const newPath = () => join(folder, String(files++));
 
 const bitsOf = (values: Float32Array) => new Uint32Array(values.slice().buffer);
-
-function filled(ops: Ops, rows: number, cols: number, values: Float32Array): Tensor {
-  const tensor = ops.tensor(rows, cols);
-  ops.write(tensor, values);
-  return tensor;
-}
 
 test("the native table of layouts is that of the formats", { skip }, () => {
   const line = ({ id, name, order, acts, planes }: Layout) =>
@@ -74,22 +68,6 @@ async function products(ops: Ops, weights: ReturnType<typeof planeWeights>, coun
 
 const counts = [1, 3, 40];
 
-function placed(name: string, slices: number, pinned: number, tile: number, bytes: number): WeightPlacement {
-  const tiles: WeightPlacement["tiles"][number][] = [];
-  for (let from = pinned; from < slices; from += tile) tiles.push({ name, from, to: Math.min(slices, from + tile) });
-  return {
-    io: "direct",
-    depth: 3,
-    pinned: new Map([[name, pinned]]),
-    packed: true,
-    tiles,
-    // The least that works: four tiles, each plane with the pages around it.
-    ringBytes: tiles.length === 0 ? 0 : 4 * (tile * bytes + 3 * 2 * 4096),
-    experts: undefined,
-    lock: false,
-  };
-}
-
 for (const layout of int4Layouts)
   describe(layout.name, () => {
     test("products are within the bound of their values", async () => {
@@ -110,12 +88,12 @@ for (const layout of int4Layouts)
 
     test("the same bits wherever the weight lies", { skip }, async () => {
       const weights = planeWeights(newPath(), layout, { rows, cols }, 4);
-      const { name } = weights.source;
-      const { count, bytes } = slicesOf(layout, rows, cols);
+      const { source } = weights;
+      const { count } = slicesOf(layout, rows, cols);
       const expected = await products(createOps({ kind: "native", isa: "scalar", threads: 1 }), weights, counts);
-      const placements: (WeightPlacement | undefined)[] = [undefined, placed(name, count, count, 1, bytes)];
+      const placements: (WeightPlacement | undefined)[] = [undefined, placedInTiles(source, count, 1)];
       for (const pinned of [0, 1, count - 1])
-        for (const tile of [1, 2, 3, count]) placements.push(placed(name, count, pinned, tile, bytes));
+        for (const tile of [1, 2, 3, count]) placements.push(placedInTiles(source, pinned, tile));
       for (const isa of isas)
         for (const [i, placement] of placements.entries()) {
           const way: Way = { isa, threads: 1 + (i % 3), ...(placement && { placement }) };

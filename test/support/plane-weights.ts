@@ -5,6 +5,7 @@ import { toF16, writeU16 } from "../../src/formats/float16.js";
 import { type Extent, type Layout, slicesOf } from "../../src/formats/layouts.js";
 import { seededWords } from "../../src/models/random.js";
 import type { MatrixSource } from "../../src/ops/ops.js";
+import type { WeightPlacement } from "../../src/ops/placement.js";
 
 export interface PlaneWeights {
   readonly source: MatrixSource;
@@ -66,4 +67,26 @@ export function planeWeights(
     }),
   );
   return { source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes }, values };
+}
+
+/** Slices [0, pinned) in memory, the rest in tiles of `tile` slices through the least ring that works. */
+export function placedInTiles(
+  { name, layout, rows, cols }: MatrixSource,
+  pinned: number,
+  tile: number,
+): WeightPlacement {
+  const { count: slices, bytes } = slicesOf(layout, rows, cols);
+  const tiles: WeightPlacement["tiles"][number][] = [];
+  for (let from = pinned; from < slices; from += tile) tiles.push({ name, from, to: Math.min(slices, from + tile) });
+  return {
+    io: "direct",
+    depth: 3,
+    pinned: new Map([[name, pinned]]),
+    packed: true,
+    tiles,
+    // Four tiles, each plane with the pages around it.
+    ringBytes: tiles.length === 0 ? 0 : 4 * (tile * bytes + layout.planes.length * 2 * 4096),
+    experts: undefined,
+    lock: false,
+  };
 }
