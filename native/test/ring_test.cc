@@ -16,6 +16,7 @@ using namespace io_test;
 namespace {
 
 const int32_t* no_flag = nullptr;
+constexpr int32_t kInt4Rows64 = 1001, kInt4Inputs64 = 1004;  // src/formats/int4.ts
 
 struct Model {
   std::vector<std::unique_ptr<hw::Weight>> weights;
@@ -23,13 +24,21 @@ struct Model {
   int64_t end = 0;
 
   hw::Weight* add(int64_t rows, int64_t row_bytes, int64_t experts = 1) {
+    return add(hw::F32, rows, row_bytes / 4, experts, false);
+  }
+  // Planes one after the other; scattered: so are their experts.
+  hw::Weight* add(int32_t layout, int64_t rows, int64_t cols, int64_t experts, bool scattered) {
     hw::Weight* w = new hw::Weight;
-    check(w->shape(hw::layout_of(hw::F32), rows, row_bytes / 4, experts), "a shape");
-    hw::PlaneExtent extent;
-    extent.file = &file;
-    extent.offset = end + 96;  // nothing begins at a page
-    w->planes[0].extents.push_back(extent);
-    end = extent.offset + w->bytes();
+    check(w->shape(hw::layout_of(layout), rows, cols, experts), "a shape");
+    for (int32_t p = 0; p < w->layout->planes; p++) {
+      for (int64_t e = 0; e < (scattered ? experts : 1); e++) {
+        hw::PlaneExtent extent;
+        extent.file = &file;
+        extent.offset = end + 96;  // nothing begins at a page
+        w->planes[p].extents.push_back(extent);
+        end = extent.offset + w->plane_bytes(p) * (scattered ? 1 : experts);
+      }
+    }
     weights.emplace_back(w);
     return w;
   }
@@ -51,10 +60,13 @@ struct RingModel : Model {
   RingModel(hw::IoEngine engine, int depth, int64_t ring_bytes, const int32_t* const* flag) {
     const int64_t shapes[][3] = {{700, 1000, 13}, {64, 4096, 0}, {5, 200000, 1}, {3000, 340, 2999}, {90, 8200, 17}};
     for (auto& shape : shapes) add(shape[0], shape[1]);
-    for (size_t i = 0; i < weights.size(); i++) {
-      pinned.push_back(shapes[i][2]);
-      tiles_of(weights[i].get(), shapes[i][2], 250000, &program);
-    }
+    for (size_t i = 0; i < weights.size(); i++) pinned.push_back(shapes[i][2]);
+    // Three planes, in the order of rows (by eights) and of inputs (by 64).
+    add(kInt4Rows64, 800, 512, 1, false);
+    pinned.push_back(3);
+    add(kInt4Inputs64, 720, 1024, 1, false);
+    pinned.push_back(0);
+    for (size_t i = 0; i < weights.size(); i++) tiles_of(weights[i].get(), pinned[i], i < 5 ? 250000 : 60000, &program);
     source.reset(new TestFile(end));  // the last row ends the file
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
     reader.reset(hw::Reader::open(engine, depth));
@@ -212,7 +224,9 @@ struct SlotModel : Model {
   SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging) {
     for (int g = 0; g < kGroups; g++) {
       int64_t row = g == 2 ? 720 : 500;
-      groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
+      if (g < 2) groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
+      // Two matrices, of three planes and of one.
+      else groups.push_back({add(kInt4Inputs64, 64, 448, kExperts, true), add(40, row, kExperts)});
     }
     source.reset(new TestFile(end));
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
