@@ -177,6 +177,7 @@ void fill_avx2_matvec_q32(Kernels*);
 void fill_avx2_matvec_k(Kernels*);
 void fill_avx2_matvec_float(Kernels*);
 void fill_avx2_quantize(Kernels*);
+void fill_avx2_units(Kernels*);
 void fill_avx2_gemm(Kernels*);
 void fill_avx2_float(Kernels*);
 void fill_avx2_attention(Kernels*);

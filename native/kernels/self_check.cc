@@ -8,6 +8,7 @@
 #include "kernels.h"
 #include "packed.h"
 #include "sample.h"
+#include "units.h"
 
 namespace hw {
 namespace {
@@ -100,6 +101,37 @@ const char* check_matmul(const Kernels& k, const Kernels& reference, Workspace& 
   return nullptr;
 }
 
+// Layouts of several planes. Scales are finite: of a NaN only its being one is promised.
+const char* check_units(const Kernels& k, const Kernels& reference, Workspace& s) {
+  SampleRng rng(3);
+  constexpr int rows = 16, inputs = 256;
+  if (!same_quantize(k.quantize_q8_32, reference.quantize_q8_32, 32, s)) return fail("quantize", "q8_32");
+  const Acts acts = {ACTS_Q8_32, kTokens, kCols, s.x, s.q, s.d, s.sums, kCols, kCols, kCols / 32, kCols / 16};
+  int count;
+  const Layout* all = layouts(&count);
+  for (int i = 0; i < count; i++) {
+    const Layout& layout = all[i];
+    Slices slices;
+    if (layout.blocks != nullptr || k.units[layout.units] == reference.units[layout.units]) continue;
+    if (!slices_of(layout, rows, inputs, &slices)) return fail("units", layout.name);
+    Piece piece = {{}, 0, slices.count};
+    uint8_t* at = s.w + 1;
+    for (int32_t p = 0; p < layout.planes; p++) {
+      piece.plane[p] = at;
+      for (int64_t b = 0; b < slices.count * slices.plane_bytes[p]; b++) {
+        *at++ = static_cast<uint8_t>(rng.next() & (layout.plane[p].bytes == 2 && b % 2 == 1 ? 0xb7 : 0xff));
+      }
+    }
+    const UnitGrid grid = unit_grid(layout, slices, rows, inputs, piece);
+    memset(s.out, 0, sizeof s.out);
+    memset(s.expected, 0, sizeof s.expected);
+    k.units[layout.units](layout, grid, 0, rows, acts, nullptr, kTokens, s.out, kRows);
+    reference.units[layout.units](layout, grid, 0, rows, acts, nullptr, kTokens, s.expected, kRows);
+    if (memcmp(s.out, s.expected, sizeof s.out) != 0) return fail("units", layout.name);
+  }
+  return nullptr;
+}
+
 constexpr int kHeadDim = 64, kKeys = 70;
 
 bool same(const float* a, const float* b, int n) { return memcmp(a, b, static_cast<size_t>(n) * sizeof(float)) == 0; }
@@ -146,6 +178,7 @@ const char* self_check(const Kernels& k, const Kernels& reference) {
   if (!memory) return "out of memory";
   Workspace* s = reinterpret_cast<Workspace*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~static_cast<uintptr_t>(63));
   const char* slot = check_matmul(k, reference, *s);
+  if (!slot) slot = check_units(k, reference, *s);
   if (!slot) slot = check_float(k, reference, *s);
   free(memory);
   return slot ? slot : self_check_float(k, reference);

@@ -8,6 +8,7 @@ void fill_avx2_matvec(Kernels* k) {
   fill_avx2_matvec_k(k);
   fill_avx2_matvec_float(k);
   fill_avx2_quantize(k);
+  fill_avx2_units(k);
 }
 
 }  // namespace hw
