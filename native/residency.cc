@@ -85,8 +85,7 @@ Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
 }
 
 Status reader_depth(Host& host, int32_t depth) {
-  HW_TRY(host.check_open());
-  Reader* reader = host.residency().reader;
+  Reader* reader = host.has_residency() ? host.residency().reader : nullptr;
   if (reader == nullptr || depth < 1 || depth > Reader::kMostDepth) {
     return bad_argument("%d reads in flight", depth);
   }

@@ -40,6 +40,7 @@ test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
       addon.tensorWrite(host, x, one);
       const got = new Float32Array(rows);
       for (let pass = 0; pass < 3; pass++) {
+        addon.readerDepth(host, [1, 6, 64][pass]!); // while it runs
         addon.matmul(host, i32(out, weight, 0, 0), x, 1);
         addon.tensorRead(host, out, 1, got);
         for (let r = 0; r < rows; r++) assert.equal(got[r], values[24 + r * cols + 5]);
@@ -63,6 +64,7 @@ test("wrong placements are refused", { skip: skipAddon }, () => {
   const weight = plain();
   assertWrongCall(() => addon.readerOpen(host, 3, 8), "engine");
   assertWrongCall(() => addon.readerOpen(host, 0, 0), "depth");
+  assertWrongCall(() => addon.readerDepth(host, 8), "no reader yet");
   assertWrongCall(() => addon.weightPin(host, weight, rows + 1, false), "more rows than there are");
   assertWrongCall(() => addon.weightPin(host, weight, 0, false), "no rows");
   assertWrongCall(() => addon.weightPin(host, stacked(), 5, false), "a part of experts");
