@@ -39,6 +39,20 @@ function run(command, args) {
   process.exit(1);
 }
 
+/**
+ * GCC before 12.4 and 13.3 takes the stores of a tile configuration for dead (its bug 114098), and the first instruction
+ * on a tile is illegal then. A barrier keeps them; other compilers do not notice it.
+ */
+function keepTileConfig(file) {
+  const load = "_tile_loadconfig(&tc);";
+  const text = readFileSync(file, "utf8");
+  if (!text.includes(load)) {
+    console.error(`build-llama-bench: ${file} has changed: no ${load}`);
+    process.exit(1);
+  }
+  writeFileSync(file, text.replace(load, `__asm__ volatile("" : : "r"(&tc) : "memory");\n    ${load}`));
+}
+
 const bundle = join(packageFolder, "llama/gitRelease.bundle");
 if (!existsSync(bundle)) missing("llama.cpp is not installed: node scripts/fetch-peer.mjs");
 for (const command of ["git", "cmake"]) if (!has(command)) missing(`${command} is not installed`);
@@ -54,6 +68,7 @@ if (values.refresh || !existsSync(stamp) || readFileSync(stamp, "utf8") !== want
 if (!existsSync(source)) {
   mkdirSync(folder, { recursive: true });
   run("git", ["clone", "--quiet", "-c", "advice.detachedHead=false", bundle, source]);
+  keepTileConfig(join(source, "ggml/src/ggml-cpu/amx/mmq.cpp"));
   writeFileSync(stamp, wanted);
 }
 if (!existsSync(program)) {
