@@ -1,7 +1,7 @@
 /** What a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
 import { estimateMemory, type MemoryEstimate } from "../models/index.js";
 import type { PlanModel } from "./plan-model.js";
-import { edgeBytes } from "./plan-tiles.js";
+import { pinnedEdgeBytes } from "./plan-tiles.js";
 import type { PlanOptions } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
@@ -34,7 +34,7 @@ export class FixedMemory {
     const { embedding, description, trunk, expertLayers } = this.#model;
     // Direct reads bring the pages around what is pinned along.
     const matrices = [...trunk, ...expertLayers.flatMap((layer) => layer.matrices)];
-    const edges = matrices.reduce((sum, matrix) => sum + edgeBytes(matrix), 0);
+    const edges = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix), 0);
     const bytes = {
       vectors: estimate.vectorBytes + edges,
       kv: estimate.kvBytes,

@@ -50,6 +50,11 @@ export function edgeBytes({ layout }: PlanMatrix): number {
   return 2 * page * layout.planes.length;
 }
 
+/** What the pages around a matrix that is pinned may take: each extent is read by itself. */
+export function pinnedEdgeBytes({ planes }: PlanMatrix): number {
+  return 2 * page * Object.values(planes).flat().length;
+}
+
 /** Tiles into which the slices from `first` on are cut. */
 export function tilesOf(m: PlanMatrix, first: number, ring: Ring): number {
   const most = Math.max(1, Math.floor((ring.slotBytes - edgeBytes(m)) / m.slices.bytes));

@@ -16,7 +16,7 @@ import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
-import { placedInTiles, planeWeights } from "../support/plane-weights.js";
+import { inOtherOrder, placedInTiles, planeWeights } from "../support/plane-weights.js";
 import { filled, product, randomValues } from "./fixture.js";
 
 const status = addonStatus();
@@ -102,6 +102,23 @@ for (const layout of int4Layouts)
             assert.deepEqual(bitsOf(values), bitsOf(expected[k]!), `${isa}, placement ${i}, result ${k}`);
         }
     });
+
+    if (layout.order === "rows")
+      test("the same bits when the same numbers lie in the order of inputs", { skip }, async () => {
+        const weights = planeWeights(newPath(), layout, { rows, cols }, 5);
+        const other = int4Layouts.find((l) => l.order === "inputs" && l.planes[1]!.cols === layout.planes[1]!.cols)!;
+        const source = inOtherOrder(weights, other, newPath());
+        for (const isa of isas) {
+          const expected = await products(createOps({ kind: "native", isa }), weights, counts);
+          const placement = placedInTiles(source, 1, 2);
+          for (const way of [{}, { placement }]) {
+            const ops = createOps({ kind: "native", isa, ...way });
+            const got = await products(ops, { source, values: weights.values }, counts);
+            for (const [k, values] of got.entries())
+              assert.deepEqual(bitsOf(values), bitsOf(expected[k]!), `${isa} ${k}`);
+          }
+        }
+      });
 
     test("the same bits mapped, pinned and in expert slots, of one file or scattered", { skip }, async () => {
       const [dim, hidden, experts, topK] = [256, 128, 5, 3];

@@ -1,5 +1,5 @@
 /** Random weights in layouts of several planes, every plane in a file of its own, and what their bytes mean. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { decodeRow } from "../../src/formats/decode-row.js";
 import { toF16, writeU16 } from "../../src/formats/float16.js";
 import { type Extent, type Layout, slicesOf } from "../../src/formats/layouts.js";
@@ -67,6 +67,28 @@ export function planeWeights(
     }),
   );
   return { source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes }, values };
+}
+
+/** The same matrix with the cells of every plane in the other order: what lies by rows by inputs. */
+export function inOtherOrder({ source }: PlaneWeights, other: Layout, path: string): MatrixSource {
+  const { name, rows, cols, layout } = source;
+  const planes = Object.fromEntries(
+    layout.planes.map(({ name: plane, rows: cellRows, cols: cellCols, bytes }) => {
+      const [extent] = source.planes[plane]!;
+      const from = readFileSync(extent!.file).subarray(extent!.offset, extent!.offset + extent!.bytes);
+      const to = new Uint8Array(from.length);
+      const [tall, wide] = [rows / cellRows, cols / cellCols];
+      for (let r = 0; r < tall; r++)
+        for (let c = 0; c < wide; c++) {
+          const at = bytes * (r * wide + c);
+          to.set(from.subarray(at, at + bytes), bytes * (c * tall + r));
+        }
+      const file = `${path}.${plane}`;
+      writeFileSync(file, to);
+      return [plane, [{ file, offset: 0, bytes: to.length }]];
+    }),
+  );
+  return { name: `${name} in the other order`, layout: other, rows, cols, experts: 1, planes };
 }
 
 /** Slices [0, pinned) in memory, the rest in tiles of `tile` slices through the least ring that works. */
