@@ -6,13 +6,16 @@ import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
 import { MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
-import { findToken, isHidden, type Vocabulary } from "./vocab.js";
+import { attributes, findToken, isHidden, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
+
+const none = new Uint8Array(0);
 
 export class BpeEncoder {
   readonly #vocabulary: Vocabulary;
   readonly #pre: PreTokenizer;
-  readonly #merges: MergeTable;
+  /** undefined: the file has no merges, token ids are the ranks. */
+  readonly #merges: MergeTable | undefined;
   readonly #cache = new WordCache();
   readonly #list = new SymbolList();
   readonly #merger: Merger;
@@ -25,11 +28,15 @@ export class BpeEncoder {
   /** Symbols of the piece being merged and where they begin in it. */
   #symbols = new Int32Array(64);
   #starts = new Int32Array(64);
+  #text: Uint8Array = none;
+  #end = 0;
 
   constructor(metadata: Metadata, vocabulary: Vocabulary, pre: PreTokenizer) {
     this.#vocabulary = vocabulary;
     this.#pre = pre;
-    this.#merges = new MergeTable(metadata, vocabulary);
+    const byIds = pre.traits.idsAreRanks && metadata.packedStrings("tokenizer.ggml.merges") === undefined;
+    const merges = byIds ? undefined : new MergeTable(metadata, vocabulary);
+    this.#merges = merges;
     vocabulary.pieces.trim();
     const one = new Uint8Array(1);
     this.#byteSymbols = Int32Array.from({ length: 256 }, (_, byte) => {
@@ -38,25 +45,45 @@ export class BpeEncoder {
     });
     this.#hidden = vocabulary.attributes.map((bits) => (isHidden(bits) ? 1 : 0));
     this.#fallback = Array.from({ length: 256 }, (_, byte) => fallbackOf(vocabulary, byte));
-    this.#merger = {
+    this.#merger = merges === undefined ? this.#mergerByIds() : this.#mergerBy(merges);
+  }
+
+  #mergerBy(merges: MergeTable): Merger {
+    return {
       rank: (left, right) => {
         const [a, b] = [this.#symbols[left]!, this.#symbols[right]!];
-        return a < 0 || b < 0 ? -1 : this.#merges.rank(a, b);
+        return a < 0 || b < 0 ? -1 : merges.rank(a, b);
       },
       merge: (left, right) => {
-        const rank = this.#merges.rank(this.#symbols[left]!, this.#symbols[right]!);
-        this.#symbols[left] = this.#merges.joined(rank);
+        const rank = merges.rank(this.#symbols[left]!, this.#symbols[right]!);
+        this.#symbols[left] = merges.joined(rank);
+      },
+    };
+  }
+
+  /** What two neighbours are together, found by its bytes; only tokens learnt from text count. */
+  #mergerByIds(): Merger {
+    const joined = (left: number, right: number) => {
+      const after = this.#list.next[right]!;
+      const end = after >= 0 ? this.#starts[after]! : this.#end;
+      const id = this.#vocabulary.pieces.find(this.#text, this.#starts[left]!, end);
+      return this.#isUsed(id) && (this.#vocabulary.attributes[id]! & attributes.user) === 0 ? id : -1;
+    };
+    return {
+      rank: joined,
+      merge: (left, right) => {
+        this.#symbols[left] = joined(left, right);
       },
     };
   }
 
   get memoryBytes(): number {
-    return this.#merges.memoryBytes;
+    return this.#merges?.memoryBytes ?? 0;
   }
 
   /** Appends the ids of raw UTF-8 text without special tokens. */
   encode(text: Uint8Array, out: IdList): void {
-    const raw = this.#pre.traits.rawUtf8 ? escapeSpaces(text) : text;
+    const raw = this.#pre.traits.escapedSpaces ? escapeSpaces(text) : text;
     const points = codePoints(raw);
     let at = 0;
     let from = 0;
@@ -85,6 +112,8 @@ export class BpeEncoder {
 
   #merge(text: Uint8Array, from: number, to: number, out: IdList): void {
     const count = this.#load(text, from, to);
+    this.#text = text;
+    this.#end = to;
     this.#list.run(count, this.#merger);
     const { next } = this.#list;
     for (let i = 0; i >= 0 && count > 0; i = next[i]!) {
@@ -100,6 +129,7 @@ export class BpeEncoder {
       }
       for (let b = this.#starts[i]!; b < end; b++) for (const id of this.#fallback[text[b]!]!) out.push(id);
     }
+    this.#text = none;
     this.#list.release();
     if (this.#symbols.length > 2 * mostKept) {
       this.#symbols = new Int32Array(0);

@@ -24,8 +24,16 @@ export interface Traits {
   readonly forceBos?: boolean;
   /** There is no default BOS id. */
   readonly noBos?: boolean;
-  /** Merges run on UTF-8 text with U+2581 for spaces instead of on mapped bytes; bytes are `<0xXX>` tokens. */
+  /** Merges run on UTF-8 text instead of on mapped bytes; bytes are `<0xXX>` tokens. */
   readonly rawUtf8?: boolean;
+  /** Spaces are U+2581 in the vocabulary. */
+  readonly escapedSpaces?: boolean;
+  /** Letters are lower-cased by "whitespace" tokenizers unless the file says otherwise. Default true. */
+  readonly lowercase?: boolean;
+  /** Default of tokenizer.ggml.add_sep_token. */
+  readonly addSeparator?: boolean;
+  /** A file without merges merges the pair that makes the token of the lowest id, as tiktoken does. */
+  readonly idsAreRanks?: boolean;
   /** An all-newline piece that is a token is taken whole. */
   readonly wholeNewlines?: boolean;
 }
@@ -116,10 +124,11 @@ type Stage = string | Splitter;
 const table: readonly (readonly [names: string, stages: readonly Stage[], traits?: Traits])[] = [
   ["default", ["[\\p{P}$+<=>^~|]+", gpt2, "\\p{N}+", "[0-9][0-9][0-9]"]],
   [
-    "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert exaone4 jina-v1-en " +
-      "jina-v2-code roberta-bpe mpt olmo jais trillion granite-docling",
+    "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert exaone4 " +
+      "mpt olmo jais trillion granite-docling",
     [gpt2],
   ],
+  ["roberta-bpe jina-v1-en jina-v2-code", [gpt2], { addSeparator: true }],
   ["starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", ["\\p{N}", gpt2]],
   ["falcon", ["[\\p{P}$+<=>^~|`]+", gpt2, "[0-9][0-9][0-9]"]],
   [
@@ -168,7 +177,11 @@ const table: readonly (readonly [names: string, stages: readonly Stage[], traits
   ],
   ["youtu", [youtuScripts, cased(anyCase, anyCase, `${contraction}?`, "\\p{N}")], { ignoreMerges: true }],
   ["tiny_aya cohere2moe", [anyDigits, cased(anyCase, anyCase, `${contraction}?`, "\\p{N}{1,3}")]],
-  ["kimi-k2", [`\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?\\p{LnotHan}+${contraction}?|\\p{N}{1,3}|${punctuation}|${spaces}`]],
+  [
+    "kimi-k2",
+    [`\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?\\p{LnotHan}+${contraction}?|\\p{N}{1,3}|${punctuation}|${spaces}`],
+    { idsAreRanks: true },
+  ],
   ["superbpe", ["\\p{N}+", asciiDigits]],
   ["poro-chat bloom gpt3-finnish", [bloom]],
   ["viking", [bloom, "\\p{N}"]],
@@ -177,8 +190,13 @@ const table: readonly (readonly [names: string, stages: readonly Stage[], traits
     ["<sentinel:[0-9]+>", "IMGIMG[A-I]{1,4}Z", "[\\t\\n]|    |  ", "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", gpt2],
     { addBos: true },
   ],
-  ["gemma4 granite-embed-multi-311m", [newlines], { rawUtf8: true, wholeNewlines: true, forceBos: true }],
-  ["sarvam-moe", [newlines], { rawUtf8: true }],
+  [
+    "gemma4 granite-embed-multi-311m",
+    [newlines],
+    { rawUtf8: true, escapedSpaces: true, wholeNewlines: true, forceBos: true },
+  ],
+  ["sarvam-moe", [newlines], { rawUtf8: true, escapedSpaces: true }],
+  ["whitespace", ["\\S+"], { rawUtf8: true, lowercase: false }],
 ];
 
 const byName = new Map(table.flatMap((row) => row[0].split(" ").map((name) => [name, row] as const)));

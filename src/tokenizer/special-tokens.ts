@@ -17,6 +17,9 @@ export interface SpecialDefaults {
   readonly bos?: number;
   readonly eos?: number;
   readonly unknown?: number;
+  readonly padding?: number;
+  readonly separator?: number;
+  readonly mask?: number;
 }
 
 /** Texts that mark the end of a turn or of the text, whatever the metadata says. */
@@ -62,6 +65,9 @@ const keysOf: Record<string, readonly string[]> = {
   eom: ["eom"],
   unknown: ["unknown"],
   padding: ["padding"],
+  // Spelt so in the files.
+  separator: ["seperator"],
+  mask: ["mask"],
   fimPrefix: ["fim_pre", "prefix"],
   fimSuffix: ["fim_suf", "suffix"],
   fimMiddle: ["fim_mid", "middle"],
@@ -118,6 +124,8 @@ export function readSpecials(metadata: Metadata, vocabulary: Vocabulary, default
     eot: ids.get("eot"),
     unknown: ids.get("unknown"),
     padding: ids.get("padding"),
+    separator: ids.get("separator"),
+    mask: ids.get("mask"),
   };
   return { tokens, endOfGeneration: end, shownControl };
 }

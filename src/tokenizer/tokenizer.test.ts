@@ -40,7 +40,7 @@ test("every known pre-tokenizer loads, an unknown one is named", () => {
   for (const name of preTokenizerNames) assert.equal(make(bpe, name).preTokenizer, name);
   assert.ok(preTokenizerNames.length > 80);
   assert.throws(() => make(bpe, "klingon"), { code: "TOKENIZER_UNSUPPORTED", message: /'klingon'/ });
-  assert.throws(() => make(bpe, "gpt-2", { model: { type: "string", value: "bert" } }), {
+  assert.throws(() => make(bpe, "gpt-2", { model: { type: "string", value: "rwkv" } }), {
     code: "TOKENIZER_UNSUPPORTED",
   });
 });

@@ -1,4 +1,4 @@
-/** The one implementation of `Tokenizer`: special tokens, BOS and EOS, pieces; the text in between by BPE or SPM. */
+/** The one implementation of `Tokenizer`: special tokens, BOS and EOS, pieces; the text in between by an encoder. */
 
 import { IdList } from "./id-list.js";
 import { type ParseSpecial, Partitioner } from "./partition.js";
@@ -11,12 +11,15 @@ import { attributes, findToken, kindOf, tokenText, type Vocabulary } from "./voc
 export type EncodeText = (text: Uint8Array, first: boolean, out: IdList) => void;
 
 export interface TokenizerParts {
-  readonly kind: "bpe" | "spm";
+  readonly kind: "bpe" | "spm" | "wordpiece" | "unigram";
   readonly preTokenizer: string | undefined;
   readonly vocabulary: Vocabulary;
   readonly specials: Specials;
   readonly addBos: boolean;
   readonly addEos: boolean;
+  readonly addSeparator: boolean;
+  /** What ends a text when `addEos`. Default EOS. */
+  readonly ending?: number | undefined;
   readonly addSpacePrefix: boolean;
   readonly encodeText: EncodeText;
 }
@@ -50,6 +53,9 @@ export class VocabularyTokenizer implements Tokenizer {
   get addEos(): boolean {
     return this.#parts.addEos;
   }
+  get addSeparator(): boolean {
+    return this.#parts.addSeparator;
+  }
   get addSpacePrefix(): boolean {
     return this.#parts.addSpacePrefix;
   }
@@ -61,9 +67,10 @@ export class VocabularyTokenizer implements Tokenizer {
     const addSpecial = options.addSpecial ?? true;
     const out = new IdList();
     const { bos, eos } = this.special;
+    const ending = this.#parts.ending ?? eos;
     if (addSpecial && this.addBos && bos !== undefined) out.push(bos);
     this.#encode(Buffer.from(text, "utf8"), options.parseSpecial ?? false, out);
-    if (addSpecial && this.addEos && eos !== undefined) out.push(eos);
+    if (addSpecial && this.addEos && ending !== undefined) out.push(ending);
     return out.toArray();
   }
 

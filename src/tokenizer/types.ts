@@ -14,17 +14,23 @@ export interface SpecialTokens {
   readonly eot: number | undefined;
   readonly unknown: number | undefined;
   readonly padding: number | undefined;
+  /** Ends a text of a BERT model and stands between the two texts of a pair. */
+  readonly separator: number | undefined;
+  readonly mask: number | undefined;
 }
 
 export interface Tokenizer {
   readonly size: number;
-  /** "bpe" | "spm" and the pre-tokenizer's name, for reports. */
+  /** "bpe" | "spm" | "wordpiece" | "unigram" and the pre-tokenizer's name, for reports. */
   readonly kind: string;
   readonly preTokenizer: string | undefined;
   readonly special: SpecialTokens;
   readonly addBos: boolean;
+  /** Something ends each text: EOS, or the separator of WordPiece. */
   readonly addEos: boolean;
-  /** Encoding puts a space before the text (SentencePiece); decoding a whole text takes it away again. */
+  /** The separator stands between the two texts of a pair. */
+  readonly addSeparator: boolean;
+  /** Encoding puts a space before the text (SentencePiece, WordPiece); decoding a whole text takes it away again. */
   readonly addSpacePrefix: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
   /**

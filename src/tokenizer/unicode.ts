@@ -45,20 +45,25 @@ const pageSize = 1 << pageBits;
 /** Two-stage table: equal pages are stored once (about 40 KB instead of 1.1 MB). */
 let pageOf: Uint16Array | undefined;
 let pages = new Uint8Array(0);
+/** First and behind the last of each run of unassigned code points, in order. */
+let unassigned: readonly number[] = [];
 
 function buildTable(): Uint16Array {
   const flat = new Uint8Array(0x110000);
   let at = 0;
   let length = 0;
+  const gaps: number[] = [];
   for (let i = 0; i < categoryRuns.length; i++) {
     const char = categoryRuns.charCodeAt(i);
     if (char >= 0x41 && char <= 0x5a) {
       const end = at + Math.max(length, 1);
       flat.fill(classOf[categoryRuns[i]!] ?? symbols.other, at, end);
+      if (categoryRuns[i] === "U") gaps.push(at, end);
       at = end;
       length = 0;
     } else length = 36 * length + (char < 0x41 ? char - 0x30 : char - 0x61 + 10);
   }
+  unassigned = gaps;
   for (let c = 0x2000; c <= 0x200a; c++) flat[c] = symbols.whitespace;
   for (const c of whiteSpace) flat[c] = symbols.whitespace;
   for (const [first, last] of hanBlocks) {
@@ -97,6 +102,20 @@ export function symbolOf(codePoint: number): number {
   return pages[(pageOf[codePoint >> pageBits]! << pageBits) | (codePoint & (pageSize - 1))]!;
 }
 
+/** False for a code point that Unicode 15.1 leaves unassigned. */
+export function isAssigned(codePoint: number): boolean {
+  const symbol = symbolOf(codePoint);
+  if (symbol !== symbols.other && symbol !== symbols.hanOther) return true;
+  // Last run that begins at or before it.
+  let [low, high] = [0, unassigned.length / 2];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (unassigned[2 * middle]! <= codePoint) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 || codePoint >= unassigned[2 * low - 1]!;
+}
+
 /** A piece of text, one entry per code point. */
 export interface CodePoints {
   readonly length: number;
@@ -119,14 +138,29 @@ export function codePoints(utf8: Uint8Array): CodePoints {
       i++;
       continue;
     }
-    const size = utf8Length(lead);
-    let cp = size === 2 ? lead & 0x1f : size === 3 ? lead & 0x0f : lead & 0x07;
-    for (let k = 1; k < size; k++) cp = (cp << 6) | (utf8[i + k]! & 0x3f);
+    const cp = decodeAt(utf8, i);
     points[n] = cp;
     out[n++] = symbolOf(cp);
-    i += size;
+    i += utf8Length(lead);
   }
   return { length: n, points, symbols: out };
+}
+
+/** The code point of more than one byte that begins at `at` of well-formed UTF-8. */
+export function decodeAt(utf8: Uint8Array, at: number): number {
+  const lead = utf8[at]!;
+  const size = utf8Length(lead);
+  let cp = size === 2 ? lead & 0x1f : size === 3 ? lead & 0x0f : lead & 0x07;
+  for (let k = 1; k < size; k++) cp = (cp << 6) | (utf8[at + k]! & 0x3f);
+  return cp;
+}
+
+/** Writes a code point from U+0080 as UTF-8. @returns the place behind it */
+export function encodeInto(codePoint: number, out: Uint8Array, at: number): number {
+  const size = encodedLength(codePoint);
+  for (let k = size - 1, rest = codePoint; k > 0; k--, rest >>= 6) out[at + k] = 0x80 | (rest & 0x3f);
+  out[at] = (size === 2 ? 0xc0 : size === 3 ? 0xe0 : 0xf0) | (codePoint >> (6 * (size - 1)));
+  return at + size;
 }
 
 /** Bytes of the UTF-8 sequence that begins with `lead`; 1 for a stray continuation byte. */

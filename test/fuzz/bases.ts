@@ -1,9 +1,10 @@
-/** The sound files that are damaged: small models of every architecture, every tensor type, both tokenizers, a split one. */
+/** The sound files that are damaged: small models of every architecture, every tensor type, every kind of tokenizer, a split one. */
 import { closeSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeOf, onlyExtent, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { architectures } from "../../src/models/index.js";
 import { type RandomModelSpec, randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import { randomUnigram, randomWordPiece } from "../support/random-vocabulary.js";
 import { readTokenizerGolden, vocabularyEntries } from "../support/tokenizer-golden.js";
 import { type Layout, layoutOf } from "./layout.js";
 
@@ -42,6 +43,12 @@ export async function makeBases(folder: string): Promise<Base[]> {
     writeRandomModel(p, { ...spm, overrides: { block_count: 1 }, tokenizer: sentencePiece() }),
   );
   await add("vocabulary only", (p) => writeGguf(p, { metadata: sentencePiece(), tensors: [] }));
+  for (const [kind, { entries }] of [
+    ["word pieces", randomWordPiece(5)],
+    ["unigram", randomUnigram(6, { byteTokens: true })],
+  ] as const) {
+    await add(`vocabulary only, ${kind}`, (p) => writeGguf(p, { metadata: [...entries], tensors: [] }));
+  }
   bases.push(await splitModel(folder));
   return bases;
 }

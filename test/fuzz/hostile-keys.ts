@@ -38,6 +38,10 @@ const otherKeys = [
   "tokenizer.ggml.bos_token_id",
   "tokenizer.ggml.eot_token_id",
   "tokenizer.ggml.unknown_token_id",
+  "tokenizer.ggml.seperator_token_id",
+  "tokenizer.ggml.precompiled_charsmap",
+  "tokenizer.ggml.normalizer.lowercase",
+  "tokenizer.ggml.remove_extra_whitespaces",
   "tokenizer.ggml.add_space_prefix",
   "tokenizer.ggml.add_eos_token",
   "tokenizer.ggml.scores",
@@ -45,7 +49,7 @@ const otherKeys = [
 ];
 const textKeys: Readonly<Record<string, readonly string[]>> = {
   "rope.scaling.type": ["yarn", "linear", "none", "longrope", ""],
-  "tokenizer.ggml.model": ["gpt2", "llama", "gemma4", "bert", ""],
+  "tokenizer.ggml.model": ["gpt2", "llama", "gemma4", "bert", "t5", "whitespace", "rwkv", ""],
   "tokenizer.ggml.pre": ["default", "llama-bpe", "tekken", "gpt-4o", "deepseek-v3", "no such"],
   "general.architecture": ["llama", "gemma3", "gpt-oss", "qwen3moe", "mamba"],
   "general.name": ["phi-3", "\u0000\u001b[31m", "x".repeat(5000)],

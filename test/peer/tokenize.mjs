@@ -1,4 +1,5 @@
-// Token ids by llama.cpp. stdin: {jobs: [{path, pre?, special?, texts}]}; stdout, last line: {results: [{ids, end?} | {error}]}.
+// Token ids by llama.cpp. stdin: {jobs: [{path, pre?, special?, detokenize?, texts}]}; stdout, last line: {results: [{ids, texts?, end?} | {error}]}.
+// `detokenize`: also the texts of these ids, control tokens shown.
 // `pre` overrides tokenizer.ggml.pre, so every pre-tokenizer can be tried on any byte-level vocabulary.
 // `end` lists the ids that end a generation (jobs with listEnd).
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -18,6 +19,7 @@ for (const job of jobs) {
       metadataOverrides: job.pre === undefined ? undefined : { tokenizer: { ggml: { pre: job.pre } } },
     });
     const result = { ids: job.texts.map((text) => [...model.tokenize(text, job.special ?? false)]) };
+    if (job.detokenize) result.texts = result.ids.map((ids) => model.detokenize(ids, true));
     if (job.listEnd) {
       result.end = Array.from({ length: job.size }, (_, id) => id).filter((id) => model.isEogToken(id));
     }

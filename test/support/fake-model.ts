@@ -149,9 +149,18 @@ export const fakeTokenizer: Tokenizer = {
   size: fakeVocab,
   kind: "fake",
   preTokenizer: undefined,
-  special: { bos: bosId, eos: endId, eot: undefined, unknown: undefined, padding: undefined },
+  special: {
+    bos: bosId,
+    eos: endId,
+    eot: undefined,
+    unknown: undefined,
+    padding: undefined,
+    separator: undefined,
+    mask: undefined,
+  },
   addBos: true,
   addEos: false,
+  addSeparator: false,
   addSpacePrefix: false,
   encode(text, options = {}) {
     const ids = options.addSpecial === false ? [] : [bosId];

@@ -11,6 +11,8 @@ export interface TokenizeJob {
   /** Recognise control tokens. */
   readonly special: boolean;
   readonly texts: readonly string[];
+  /** Also give the texts of the ids, control tokens shown. */
+  readonly detokenize?: boolean;
   /** With `size`: also list the ids that end a generation. */
   readonly listEnd?: boolean;
   readonly size?: number;
@@ -18,6 +20,7 @@ export interface TokenizeJob {
 
 export interface TokenizeResult {
   readonly ids: number[][];
+  readonly texts?: string[];
   readonly end?: number[];
 }
 

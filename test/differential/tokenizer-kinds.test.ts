@@ -1,0 +1,156 @@
+/** WordPiece, Unigram, white-space BPE and merges by ids against llama.cpp, on vocabularies and texts made by dice. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openCheckpoint, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { createTokenizer, type Tokenizer } from "../../src/tokenizer/index.js";
+import { peerInstalled } from "../support/peer.js";
+import { byteVocabulary, rawVocabulary } from "../support/random-bpe.js";
+import { type RandomVocabulary, randomTexts, randomUnigram, randomWordPiece } from "../support/random-vocabulary.js";
+import { peerTokenize, type TokenizeResult } from "../support/tokenizer-peer.js";
+
+const seed = Number(process.env.HUNDREDWEIGHT_SEED ?? 20_260_101);
+/** Texts per vocabulary. 100000 was used for the record. */
+const count = Number(process.env.HUNDREDWEIGHT_TEXTS ?? 1500);
+const required = process.env.HUNDREDWEIGHT_REQUIRE_PEER === "1";
+const skip =
+  peerInstalled() || required
+    ? false
+    : "the peer is not installed (node scripts/fetch-peer.mjs): ids are NOT compared with llama.cpp";
+
+describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", { skip }, () => {
+  let folder = "";
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "hundredweight-"));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  async function write(name: string, entries: ReadonlyMap<string, TypedValue>): Promise<string> {
+    const path = join(folder, `${name}.gguf`);
+    await writeGguf(path, { metadata: [...entries], tensors: [] });
+    return path;
+  }
+
+  interface Comparison {
+    readonly tokenizer: Tokenizer;
+    readonly texts: readonly string[];
+    readonly results: readonly TokenizeResult[];
+  }
+
+  async function compare(
+    name: string,
+    { entries, words }: RandomVocabulary,
+    seen: (ids: readonly number[], tokenizer: Tokenizer) => number[] = (ids) => [...ids],
+  ): Promise<Comparison> {
+    const path = await write(name, entries);
+    const tokenizer = createTokenizer((await openCheckpoint(path)).metadata);
+    const texts = randomTexts(seed, count, words);
+    const specials = [false, true];
+    const results = peerTokenize(specials.map((special) => ({ path, special, texts, detokenize: true })))!;
+    specials.forEach((special, s) => {
+      texts.forEach((text, i) => {
+        const ids = [...tokenizer.encode(text, { addSpecial: false, parseSpecial: special })];
+        assert.deepEqual(
+          seen(ids, tokenizer),
+          results[s]!.ids[i],
+          `${name} special ${special} ${JSON.stringify(text)}`,
+        );
+      });
+    });
+    return { tokenizer, texts, results };
+  }
+
+  /** The whole vocabulary as llama.cpp writes it; `clean` is its tidying of spaces, which we leave out. */
+  function compareTexts({ tokenizer, results }: Comparison, clean: (text: string) => string): void {
+    const { ids, texts } = results[1]!;
+    ids.forEach((list, i) => {
+      const pieces = Buffer.concat(list.map((id) => tokenizer.pieceBytes(id, true))).toString("utf8");
+      const plain = texts![i]!;
+      const first = tokenizer.addSpacePrefix && pieces.startsWith(" ") ? pieces.slice(1) : pieces;
+      assert.ok([clean(pieces), clean(first)].includes(plain), `${JSON.stringify(pieces)} ${JSON.stringify(plain)}`);
+    });
+  }
+
+  for (const [name, options] of Object.entries({
+    "word pieces": {},
+    "word pieces, case kept": { lowercase: false },
+    "word pieces, accents kept": { stripAccents: false },
+    "word pieces, case kept, accents stripped": { lowercase: false, stripAccents: true },
+  })) {
+    test(name, async (t) => {
+      const compared = await compare(name.replaceAll(/\W+/g, "-"), randomWordPiece(seed, options));
+      compareTexts(compared, tidied);
+      t.diagnostic(`${count} texts, twice; seed ${seed}; ${tally(compared)}`);
+    });
+  }
+
+  for (const [name, options] of Object.entries({
+    unigram: {},
+    "unigram, spaces kept": { merge: false },
+    "unigram, no space before, no charsmap": { merge: false, prefix: false, charsmap: false },
+  })) {
+    test(name, async (t) => {
+      const compared = await compare(name.replaceAll(/\W+/g, "-"), randomUnigram(seed, options));
+      compareTexts(compared, (text) => text);
+      t.diagnostic(`${count} texts, twice; seed ${seed}; ${tally(compared)}`);
+    });
+  }
+
+  test("unigram with byte tokens: what llama.cpp calls unknown is written in bytes", async () => {
+    await compare("unigram-bytes", randomUnigram(seed, { byteTokens: true }), (ids, tokenizer) => {
+      const out: number[] = [];
+      for (const id of ids) {
+        const seen = tokenizer.tokenKind(id) === "byte" ? tokenizer.special.unknown! : id;
+        if (seen !== tokenizer.special.unknown || out.at(-1) !== seen) out.push(seen);
+      }
+      return out;
+    });
+  });
+
+  for (const lowercase of [undefined, true, false]) {
+    test(`words between white space, lower-cased: ${lowercase ?? "by default"}`, async () => {
+      await compare(`white-space-${lowercase}`, rawVocabulary(seed, "whitespace", lowercase));
+    });
+  }
+
+  test("pre-tokenizer whitespace of a gpt2 vocabulary", async () => {
+    await compare("white-space-gpt2", rawVocabulary(seed, "gpt2", undefined));
+  });
+
+  test("kimi-k2 without merges: the ids are the ranks", async () => {
+    // llama.cpp needs the merges: the reference gets those that follow from the ids.
+    const { withMerges, withoutMerges } = byteVocabulary(seed);
+    const path = await write("kimi-merges", withMerges.entries);
+    const bare = await write("kimi-bare", withoutMerges.entries);
+    const tokenizer = createTokenizer((await openCheckpoint(bare)).metadata);
+    const texts = randomTexts(seed, count, withMerges.words);
+    const [result] = peerTokenize([{ path, special: false, texts }])!;
+    let merged = 0;
+    texts.forEach((text, i) => {
+      const ids = [...tokenizer.encode(text, { addSpecial: false })];
+      assert.deepEqual(ids, result!.ids[i], JSON.stringify(text));
+      merged += ids.filter((id) => id >= 256).length;
+    });
+    assert.ok(merged > count, "texts are merged at all");
+  });
+});
+
+/** How often each kind of token occurs: a vocabulary that is never hit would prove nothing. */
+function tally({ tokenizer, results }: { tokenizer: Tokenizer; results: readonly TokenizeResult[] }): string {
+  const counts: Record<string, number> = {};
+  for (const { ids } of results) {
+    for (const id of ids.flat()) counts[tokenizer.tokenKind(id)] = (counts[tokenizer.tokenKind(id)] ?? 0) + 1;
+  }
+  for (const kind of ["normal", "unknown", "control", "user"]) assert.ok(counts[kind]! > 0, `no ${kind} token`);
+  return JSON.stringify(counts);
+}
+
+/** llama.cpp's tidying of spaces: before ?!., around a lone apostrophe, before 's 'm 're 've. */
+function tidied(text: string): string {
+  return text
+    .replace(/ ([?!.,])/g, "$1")
+    .replace(/ ' /g, "'")
+    .replace(/ ('(?:s|m|re|ve))/g, "$1");
+}
