@@ -22,6 +22,8 @@ export function buildCharsmap(replacements: ReadonlyMap<string, string>): Uint8A
 
   let units = new Uint32Array(1 << 16);
   const taken = new Set<number>([0]);
+  /** Two nodes at one place would share their children. */
+  const places = new Set<number>();
   const placed = new Map<string, number>();
   let last = 0;
   const signature = (node: Node): string =>
@@ -32,7 +34,8 @@ export function buildCharsmap(replacements: ReadonlyMap<string, string>): Uint8A
     if (known !== undefined) return known;
     const bytes = [...(node.value === undefined ? [] : [0]), ...node.children.keys()];
     let at = 1;
-    while (bytes.some((byte) => taken.has(at ^ byte))) at++;
+    while (places.has(at) || bytes.some((byte) => taken.has(at ^ byte))) at++;
+    places.add(at);
     for (const byte of bytes) taken.add(at ^ byte);
     placed.set(name, at);
     last = Math.max(last, ...bytes.map((byte) => at ^ byte), at);
