@@ -30,7 +30,10 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
     block.t1 = t1;
     block.table = tables.value + static_cast<int64_t>(sequence) * blocks_per_sequence;
     block.first_page = a.first_key(pass.positions()[t]) / kPagePositions;
-    block.pages = pass.positions()[t1 - 1] / kPagePositions + 1 - block.first_page;
+    int32_t end = t1;
+    while (end < n && pass.sequences()[end] == sequence) end++;
+    block.last = pass.positions()[end - 1];
+    block.pages = (a.end_key(pass.positions()[t1 - 1], block.last) - 1) / kPagePositions + 1 - block.first_page;
     for (int32_t page = block.first_page; page < block.first_page + block.pages; page++) {
       if (block.table[page] < 0) return bad_argument("row %d needs positions from %d on, which are forgotten", t, page * kPagePositions);
     }
@@ -42,7 +45,7 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
 }  // namespace
 
 Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index, int32_t n,
-                 int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle) {
+                 int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle, int32_t reach) {
   HW_GET(Tensor, out, host, out_handle);
   HW_GET(Tensor, q, host, q_handle);
   HW_GET(KvPool, pool, host, pool_handle);
@@ -57,6 +60,7 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
     return bad_argument("q and out of %d and %d columns for %d heads over %d KV heads of %d and %d", q.cols, out.cols,
                         heads, layer.heads, layer.dim_k, layer.dim_v);
   }
+  if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0)) return bad_argument("a reach of %d", reach);
   if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
   const float* sinks = nullptr;
   if (sinks_handle != 0) {
@@ -67,7 +71,7 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
   if (n == 0) return done();
 
   int32_t group = heads / layer.heads, run_heads = std::min(group, kQueries), runs = (group + run_heads - 1) / run_heads;
-  Attention a{host, q, out, pool, layer, {layer.dim_k, layer.dim_v, scale, softcap}, heads, window, sinks, run_heads, runs, nullptr, 0, {false}};
+  Attention a{host, q, out, pool, layer, {layer.dim_k, layer.dim_v, scale, softcap}, heads, window, reach, sinks, run_heads, runs, nullptr, 0, {false}};
   HW_TRY(host.grow(host.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
   Block* blocks = host.scratch().blocks.as<Block>();
   Result<int32_t> count = make_blocks(a, n, blocks);

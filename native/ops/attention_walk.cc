@@ -31,7 +31,7 @@ int32_t Attention::visible(const Block& block, int32_t page, int32_t* r0, int32_
   for (int32_t r = 0; r < block.t1 - block.t0; r++) {
     int64_t position = host.pass().positions()[block.t0 + r];
     int64_t low = std::max<int64_t>(first_key(static_cast<int32_t>(position)) - base, 0);
-    int64_t high = std::min<int64_t>(position + 1 - base, kPagePositions);
+    int64_t high = std::min<int64_t>(end_key(static_cast<int32_t>(position), block.last) - base, kPagePositions);
     if (low >= high) continue;
     *r0 = std::min(*r0, r);
     end = r + 1;
@@ -95,7 +95,8 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
 void Attention::fold_span(const Item& item, int32_t span, const Piece& from, const Piece& sums) const {
   for (int32_t r = 0; r < item.rows; r++) {
     int32_t position = host.pass().positions()[item.block->t0 + r];
-    if (first_key(position) / kSpanPositions <= span && position / kSpanPositions >= span) {
+    int32_t last_key = end_key(position, item.block->last) - 1;
+    if (first_key(position) / kSpanPositions <= span && last_key / kSpanPositions >= span) {
       fold(item, from, r, 0, span_is_first(item, span, r), sums);
     }
   }

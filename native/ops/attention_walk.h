@@ -21,11 +21,14 @@ namespace ops {
 
 constexpr int32_t kQueries = 64;    // (token row, head) pairs of an item: what the kernels work on at a time
 constexpr int32_t kSpanPages = 4;
+// How `window` is meant: so many positions back, those of the row's own stretch of so many, so many to both sides.
+enum Reach : int32_t { REACH_BACK, REACH_CHUNK, REACH_SYMMETRIC, REACHES };
 constexpr int32_t kSpanPositions = kSpanPages * kPagePositions;
 
 struct Block {
   int32_t t0, t1;              // token rows, of one sequence
   int32_t first_page, pages;   // pages that some row sees
+  int32_t last;                // position of the sequence's last row in the pass
   const int32_t* table;        // page ids of the sequence
 };
 
@@ -50,7 +53,7 @@ struct Attention {
   const KvPool& pool;
   const KvLayer& layer;
   AttnPiece spec;
-  int32_t heads, window;
+  int32_t heads, window, reach;
   const float* sinks;
   int32_t run_heads, runs;  // query heads of an item, items per KV head
   const Block* blocks = nullptr;
@@ -76,8 +79,16 @@ struct Attention {
     return item;
   }
 
+  // Keys [first_key, end_key) are seen from a position; `last` is that of the sequence's last row in the pass.
   int32_t first_key(int32_t position) const {
-    return window > 0 && position >= window ? position - window + 1 : 0;
+    if (window == 0) return 0;
+    if (reach == REACH_CHUNK) return position / window * window;
+    if (reach == REACH_SYMMETRIC) return std::max(0, position - window);
+    return position >= window ? position - window + 1 : 0;
+  }
+  int32_t end_key(int32_t position, int32_t last) const {
+    if (reach != REACH_SYMMETRIC) return position + 1;
+    return window == 0 ? last + 1 : static_cast<int32_t>(std::min<int64_t>(last, int64_t{position} + window)) + 1;
   }
 
   // All of an item on one thread.

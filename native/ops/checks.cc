@@ -1,4 +1,5 @@
 #include "ops.h"
+#include "over.h"
 
 namespace hw {
 namespace ops {
@@ -17,6 +18,15 @@ bool overlap(const Tensor& a, const Tensor& b, int32_t n) {
 Status check_pass_rows(Host& host, int32_t n) {
   if (n < 0 || n > host.pass().count) return bad_argument("%d rows of a pass of %d", n, host.pass().count);
   return done();
+}
+
+Result<const float*> optional_vector(Host& host, int32_t handle, int64_t length) {
+  if (handle == 0) return static_cast<const float*>(nullptr);
+  HW_GET(Vector, vector, host, handle);
+  if (vector.length != length) {
+    return bad_argument("a vector of %d values where %lld are needed", vector.length, static_cast<long long>(length));
+  }
+  return vector.data();
 }
 
 Status cancelled() { return fail("CANCELLED", "stopped by the caller"); }

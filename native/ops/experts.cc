@@ -81,15 +81,17 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
 Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
                 const ExpertSlots::Wanted* wave, size_t size, int32_t kind) {
   const Kernels& k = host.kernels();
+  // Without a gate the hidden rows are where the gate's would be.
   const Side &gate = sides[0], &up = sides[1], &down = sides[2];
+  bool gated = gate.weight != nullptr;
   int32_t pairs = 0, count = 0;
-  const Acts* gate_acts = &x_acts[gate.weight->layout->acts];
+  const Acts* gate_acts = gated ? &x_acts[gate.weight->layout->acts] : nullptr;
   const Acts* up_acts = &x_acts[up.weight->layout->acts];
   for (size_t i = 0; i < size; i++) {
     const int32_t* rows = layout.token + layout.first[wave[i].expert];
     int64_t at = pairs * s.hidden;
-    layout.tasks[count++] = task_of(gate, wave[i], gate_acts, rows, layout.gate + at);
-    layout.tasks[count++] = task_of(up, wave[i], up_acts, rows, layout.up + at);
+    if (gated) layout.tasks[count++] = task_of(gate, wave[i], gate_acts, rows, layout.gate + at);
+    layout.tasks[count++] = task_of(up, wave[i], up_acts, rows, (gated ? layout.up : layout.gate) + at);
     pairs += wave[i].rows;
   }
   HW_TRY(run_products(host, layout.tasks, count));
@@ -103,7 +105,11 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
   auto part = [&](int64_t index, int) {
     int64_t row = index / pieces, c0 = index % pieces * kStep, c1 = std::min(s.hidden, c0 + kStep);
     int64_t at = row * s.hidden + c0;
-    k.glu[kind](layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
+    if (gated) {
+      k.glu[kind](layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
+    } else {
+      apply_act(kind, layout.gate + at, c1 - c0);
+    }
     quantize_range(k, hidden, row, c0, c1);
   };
   if (pairs * s.hidden < kInlineValues / 4) {
@@ -214,15 +220,19 @@ Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(x, n, "x"));
   if (weights.length != 6) return bad_argument("experts take 6 weight handles");
-  HW_GET(WeightObject, gate, host, weights.data[0]);
   HW_GET(WeightObject, up, host, weights.data[1]);
+  bool gated = weights.data[0] != 0;
+  HW_GET(WeightObject, gate, host, weights.data[gated ? 0 : 1]);
   HW_GET(WeightObject, down, host, weights.data[2]);
   HW_TRY(check_weights(gate.weight, up.weight, down.weight, x, out));
   Result<const float*> gate_bias = bias_of(host, weights.data[3], gate.weight, "gate");
   Result<const float*> up_bias = bias_of(host, weights.data[4], up.weight, "up");
   Result<const float*> down_bias = bias_of(host, weights.data[5], down.weight, "down");
   if (!gate_bias.ok || !up_bias.ok || !down_bias.ok) return Status{false};
-  if (kind < 0 || kind >= GLU_KINDS) return bad_argument("GLU kind %d", kind);
+  if (kind < 0 || kind >= (gated ? int32_t{GLU_KINDS} : int32_t{ACT_KINDS})) return bad_argument("activation %d", kind);
+  if (!gated && (gate.weight.slots != nullptr || weights.data[3] != 0)) {
+    return bad_argument("experts without a gate lie in memory, and have no gate's bias");
+  }
   if (n > routing.filled_rows || routing.experts > gate.weight.experts) {
     return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
                         routing.experts, n, static_cast<long long>(gate.weight.experts));
@@ -240,7 +250,7 @@ Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing
                       kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
   int64_t room = wave_pairs(s.rows, s.top_k);
   HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
-  const Side sides[3] = {{&gate.weight, gate_bias.value}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
+  const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
   std::vector<ExpertSlots::Wanted>& wanted = host.scratch().wanted;
   wanted.clear();
   for (int64_t e = 0; e < s.experts; e++) {

@@ -24,13 +24,29 @@ Status add(Host& host, int32_t y, int32_t x, int32_t n);
 Status scale(Host& host, int32_t x, float factor, int32_t n);
 Status softcap(Host& host, int32_t x, float cap, int32_t n);
 
+// --- values.cc
+enum Unary : int32_t { ACT_SILU, ACT_GELU_TANH, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_TANH, ACT_KINDS };
+enum Pooling : int32_t { POOL_MEAN, POOL_FIRST, POOL_LAST, POOL_KINDS };
+// x = act(x), n values.
+void apply_act(int32_t kind, float* x, int64_t n);
+Status layer_norm(Host& host, int32_t out, int32_t x, int32_t weight, int32_t bias, int32_t n, float eps);
+Status act(Host& host, int32_t x, int32_t n, int32_t kind);
+Status multiply(Host& host, int32_t y, int32_t x, int32_t n);
+Status multiply_vector(Host& host, int32_t x, int32_t vector, int32_t n);
+Status columns(Host& host, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
+Status blend(Host& host, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
+Status stream_scores(Host& host, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);
+Status hyper_weights(Host& host, int32_t pre, int32_t mix, int32_t x, int32_t scale, int32_t base, int32_t n,
+                     int32_t iterations, float eps);
+Status pool(Host& host, int32_t out, int32_t x, int32_t n, int32_t kind);
+
 // --- matmul.cc
 Status matmul(Host& host, Slice<const int32_t> products, int32_t x, int32_t n);
 
 // --- kv.cc, attention.cc
 Status kv_store(Host& host, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads, float scale,
-                 int32_t window, float softcap, int32_t sinks);
+                 int32_t window, float softcap, int32_t sinks, int32_t reach);
 
 // --- route.cc, experts.cc
 Status route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize, float scale,

@@ -1,6 +1,6 @@
 /** A program with something left out, for tests that prove that it would be missed: a call is changed, or stands for its input. */
 import type { Mutation } from "./architecture.js";
-import type { Call, Outputs, Program } from "./calls.js";
+import type { Call, Program } from "./calls.js";
 import type { Value } from "./flow.js";
 
 /** The call as it shall be, or `input`: its first input takes the place of what it makes. */
@@ -31,6 +31,7 @@ export function ablate(program: Program, rule: Ablation): Program {
     else calls.push({ ...changed, inputs: changed.inputs.map(known) });
   }
   starts.push(calls.length);
-  const outputs: Outputs = { logits: known(program.outputs.logits), hidden: known(program.outputs.hidden) };
-  return { ...program, calls, layers: program.layers.map((start) => starts[start]!), outputs };
+  const outputs = Object.fromEntries(Object.entries(program.outputs).map(([name, value]) => [name, known(value)]));
+  const streams = program.streams.map((values) => values.map(known));
+  return { ...program, calls, layers: program.layers.map((start) => starts[start]!), streams, outputs };
 }

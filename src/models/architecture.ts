@@ -66,6 +66,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   begin(f: Flow, config: C): Residual;
   layer(config: C, i: number): readonly Branch[];
   end(f: Flow, x: Residual, config: C): Outputs;
+  /** Programs the file holds beside the trunk, by name: `mtp0`. */
+  programs?(config: C): Readonly<Record<string, ProgramSpec>>;
   /** Configurations of random test models. */
   readonly tiny: readonly TinyVariant[];
   /** Mechanisms whose removal must be noticed by the tests. */
@@ -73,22 +75,28 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
 }
 
 /** An architecture with its config type closed over: what the registry holds. */
-export interface Declaration extends Omit<Architecture, "config" | "begin" | "layer" | "end"> {
+export interface Declaration extends Omit<Architecture, "config" | "begin" | "layer" | "end" | "programs"> {
   declare(metadata: MetadataReader): ModelSpec;
 }
 
-/** A fully resolved model on paper: no file has been looked at yet. */
-export interface ModelSpec {
-  readonly config: ModelConfig;
-  readonly ggufPairs: "neighbours" | "halves";
-  readonly huggingFace: Readonly<Record<string, string>>;
+/** What is recorded and bound by itself. A layer's number is that of its tensors: a block behind the trunk's goes on counting. */
+export interface ProgramSpec {
+  readonly layers: readonly number[];
   begin(f: Flow): Residual;
   layer(i: number): readonly Branch[];
   end(f: Flow, x: Residual): Outputs;
 }
 
+/** A fully resolved model on paper: no file has been looked at yet. */
+export interface ModelSpec extends Omit<ProgramSpec, "layers"> {
+  readonly config: ModelConfig;
+  readonly programs: Readonly<Record<string, ProgramSpec>>;
+  readonly ggufPairs: "neighbours" | "halves";
+  readonly huggingFace: Readonly<Record<string, string>>;
+}
+
 export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): Declaration {
-  const { config: read, begin, layer, end, ...rest } = a;
+  const { config: read, begin, layer, end, programs, ...rest } = a;
   return {
     ...rest,
     declare(metadata) {
@@ -97,6 +105,7 @@ export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): D
         config,
         ggufPairs: a.ggufPairs ?? "halves",
         huggingFace: a.huggingFace ?? {},
+        programs: programs?.(config) ?? {},
         begin: (f) => begin(f, config),
         layer: (i) => layer(config, i),
         end: (f, x) => end(f, x, config),

@@ -18,6 +18,9 @@ export interface Copy {
 /** The input whose place the output takes: `must` by the verb's nature, or may where it dies. */
 function inPlace(call: ListedCall): { readonly input: Value; readonly must: boolean } | undefined {
   switch (call.verb) {
+    case "act":
+    case "multiply":
+    case "multiplyVector":
     case "headNorm":
     case "rope":
     case "add":
@@ -27,6 +30,7 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
     case "linear":
       return call.into ? { input: call.inputs[1]!, must: true } : undefined;
     case "norm":
+    case "layerNorm":
     case "glu":
       return { input: call.inputs[0]!, must: false };
     default:
@@ -108,6 +112,10 @@ export function placeValues(program: Program, rowsOf: (value: Value) => number):
   const lastRead = lastReads(calls, end, program);
   const root = new Map<Value, Value>();
   const lives = new Map<Value, Life>();
+  for (const input of Object.values(program.inputs)) {
+    root.set(input, input);
+    lives.set(input, { from: -1, to: lastRead.get(input) ?? -1 });
+  }
   for (const [i, call] of calls.entries()) {
     const own = inPlace(call);
     for (const output of call.outputs) {

@@ -1,4 +1,5 @@
 /** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
+import { HundredweightError } from "../errors.js";
 import type { Acts } from "../formats/layouts.js";
 import type {
   AttentionSpec,
@@ -15,7 +16,7 @@ import type {
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
 import type { CallOf } from "./calls.js";
-import type { Routes, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -61,8 +62,7 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       return (n) => ops.rmsNorm(out, x, weight, n, eps);
     }
     case "headNorm": {
-      const [x, weight, { eps }] = [output(), b.vector(call.weight), call];
-      const headDim = weight.length;
+      const [x, weight, { eps, headDim }] = [output(), optional(call.weight), call];
       return (n) => ops.headNorm(x, weight, n, x.cols / headDim, headDim, eps);
     }
     case "rope": {
@@ -85,6 +85,63 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       const [x, { cap }] = [output(), call];
       return (n) => ops.softcap(x, cap, n);
     }
+    case "layerNorm": {
+      const [out, x, weight, bias] = [output(), input(0), optional(call.weight), optional(call.bias)];
+      const { eps } = call;
+      return (n) => ops.layerNorm(out, x, weight, bias, n, eps);
+    }
+    case "act": {
+      const [x, { kind }] = [output(), call];
+      return (n) => ops.act(x, kind, n);
+    }
+    case "multiply": {
+      const [y, factors] = [output(), input(1)];
+      return (n) => ops.multiply(y, factors, n);
+    }
+    case "multiplyVector": {
+      const [x, factors] = [output(), b.vector(call.factors)];
+      return (n) => ops.multiplyVector(x, factors, n);
+    }
+    case "columns": {
+      const [x, { from }] = [input(0), call];
+      const outs = call.outputs.map((value) => b.tensor(value));
+      return (n) => {
+        for (let i = 0; i < outs.length; i++) ops.columns(outs[i]!, 0, x, from[i]!, outs[i]!.cols, n);
+      };
+    }
+    case "join": {
+      const out = output();
+      const parts = call.inputs.map((value) => b.tensor(value));
+      return (n) => {
+        let to = 0;
+        for (const part of parts) {
+          ops.columns(out, to, part, 0, part.cols, n);
+          to += part.cols;
+        }
+      };
+    }
+    case "blend": {
+      const [out, weights, { streams }] = [output(), input(0), call];
+      const parts = call.inputs.slice(1).map((value) => b.tensor(value));
+      return (n) => ops.blend(out, parts, weights, streams, n);
+    }
+    case "streamScores": {
+      const [out, weight, { eps }] = [output(), b.vector(call.weight), call];
+      const parts = call.inputs.map((value) => b.tensor(value));
+      return (n) => ops.streamScores(out, parts, weight, n, eps);
+    }
+    case "hyperWeights": {
+      const [read, write] = call.outputs.map((value) => b.tensor(value)) as [Tensor, Tensor];
+      const [x, scale, base] = [input(0), b.vector(call.scale), b.vector(call.base)];
+      const { iterations, eps } = call;
+      return (n) => ops.hyperWeights(read, write, x, scale, base, n, iterations, eps);
+    }
+    case "pool": {
+      const [out, x, { kind }] = [output(), input(0), call];
+      return (n) => ops.pool(out, x, kind, n);
+    }
+    case "tap":
+      return bindTap(call, b);
     case "keep": {
       const [k, v, { pool, layer }] = [input(0), input(1), b.pool(call.state)];
       return (n) => ops.kvStore(pool, layer, k, v, n);
@@ -119,6 +176,23 @@ function bindLinear(call: CallOf<"linear">, b: Operands): Step {
   return (n) => ops.matmul(products, x, n);
 }
 
+function bindReach(reach: Reach): Pick<AttentionSpec, "window" | "reach"> {
+  if (reach === "all") return { window: 0 };
+  if ("window" in reach) return { window: reach.window };
+  return "chunk" in reach ? { window: reach.chunk, reach: "chunk" } : { window: reach.symmetric, reach: "symmetric" };
+}
+
+function bindTap({ tap, weights, routes, inputs }: CallOf<"tap">, b: Operands): Step {
+  const names = weights.map(({ tensor }) => tensor.name);
+  const x = b.tensor(inputs[0]!);
+  const routing = routes === null ? null : b.routing(routes);
+  return (n) => {
+    const rows = b.ops.read(x, n);
+    if (rows instanceof Promise) throw new HundredweightError("INTERNAL", "taps need Ops that answer at once");
+    tap(names, rows, routing === null ? null : b.ops.readRouting(routing, n).ids);
+  };
+}
+
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
   const { ops, space } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
@@ -132,7 +206,7 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     headDimK,
     headDimV,
     scale,
-    window: reach === "all" ? 0 : reach.window,
+    ...bindReach(reach),
     softcap,
     sinks: sinks === null ? null : b.vector(sinks),
   };
@@ -144,16 +218,18 @@ function bindExperts(call: CallOf<"experts">, b: Operands): Step {
   const { ops, space } = b;
   const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
   const { gate, up, down, act } = call.body;
-  const bias = (weight: Weight): Vector | null => (weight.bias === null ? null : b.vector(weight.bias));
+  const bias = (weight: Weight | null): Vector | null =>
+    weight === null || weight.bias === null ? null : b.vector(weight.bias);
   const weights: ExpertWeights = {
-    gate: b.matrix(gate),
+    gate: gate === null ? null : b.matrix(gate),
     up: b.matrix(up),
     down: b.matrix(down),
     gateBias: bias(gate),
     upBias: bias(up),
     downBias: bias(down),
   };
-  space.linear(x.rows, x.cols, actsOf([weights.gate, weights.up]), false);
-  space.experts(x.rows, routing.topK, gate.experts, down.rows, gate.rows, actsOf([weights.down]));
+  const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
+  space.linear(x.rows, x.cols, actsOf(inward), false);
+  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]));
   return (n) => ops.experts(out, x, routing, n, weights, act);
 }

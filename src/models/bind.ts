@@ -15,10 +15,17 @@ import { type Ablation, ablate } from "./ablation.js";
 import type { ModelConfig } from "./architecture.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall, type Operands } from "./bind-verbs.js";
-import { type Program, windowsOf } from "./calls.js";
-import { describeModel, type ModelDescription } from "./describe.js";
+import { type OutputName, type Program, windowsOf } from "./calls.js";
+import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
 import type { State, Value, VectorWeight } from "./flow.js";
-import { type BoundList, type BoundOutput, type BoundStep, forward, type HiddenRows } from "./forward.js";
+import {
+  type BoundList,
+  type BoundOutput,
+  type BoundStep,
+  forward,
+  type HiddenRows,
+  type PassExtras,
+} from "./forward.js";
 import { ropeSpec } from "./rope.js";
 import type { Role } from "./tensors.js";
 
@@ -34,6 +41,10 @@ export interface ModelOptions {
   readonly kvType: KvType;
   /** Most rows of one pass whose logits are wanted. */
   readonly maxLogitRows: number;
+  /** Another program of the file instead of the trunk. */
+  readonly program?: string;
+  /** Changes the list before it is bound: adapters, taps (rewrite.ts). */
+  readonly rewrite?: (program: Program) => Program;
   /** Tests only: leaves something out. */
   readonly ablate?: Ablation;
 }
@@ -63,6 +74,7 @@ export interface BoundModel {
     wanted: Int32Array,
     onLogits: (logits: Float32Array, first: number) => void,
     hidden?: HiddenRows,
+    extras?: PassExtras,
   ): Promise<void>;
   /** Closes the Ops with everything bound to it. */
   close(): void;
@@ -82,8 +94,10 @@ export function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOption
 export function bindDescription(description: ModelDescription, ops: Ops, options: ModelOptions): BoundModel {
   checkOptions(options);
   const { config } = description;
-  const program = options.ablate === undefined ? description.program : ablate(description.program, options.ablate);
-  const binder = new ModelBinder(ops, options, description, program);
+  const chosen = programOf(description, options);
+  const ablated = options.ablate === undefined ? chosen.program : ablate(chosen.program, options.ablate);
+  const program = options.rewrite?.(ablated) ?? ablated;
+  const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
   const list = binder.bind();
   ops.seal(binder.space);
   return {
@@ -95,13 +109,20 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
-    async forward(rows, wanted, onLogits, hidden) {
+    async forward(rows, wanted, onLogits, hidden, extras) {
       checkRows(rows, wanted, config.vocab, options);
       if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
-      await forward(list, rows, wanted, onLogits, hidden);
+      await forward(list, rows, wanted, onLogits, hidden, extras);
     },
     close: () => ops.close(),
   };
+}
+
+function programOf(description: ModelDescription, { program }: ModelOptions): ProgramDescription {
+  if (program === undefined) return description;
+  const found = description.programs.get(program);
+  if (found === undefined) throw new HundredweightError("OPTION_INVALID", `this model has no program '${program}'`);
+  return found;
 }
 
 /** Hands out handles; what has the same name, place or numbers is one. */
@@ -131,13 +152,16 @@ class ModelBinder {
   }
 
   bind(): BoundList {
-    const { outputs } = this.#program;
-    const places = placeValues(this.#program, ({ rows }) => (rows === "all" ? this.#options.maxRows : this.#sliceRows));
+    const { outputs, inputs } = this.#program;
+    const places = placeValues(this.#program, (value) => this.#rowsOf(value));
     const operands = this.#operands(places);
     const steps = new Map(
       places.calls.map((call): [ListedCall, BoundStep | undefined] => {
         const run = bindCall(call, operands);
-        return [call, run === undefined ? undefined : { run, hint: call.hint }];
+        const rows = (call.inputs[0] ?? call.outputs[0])?.rows ?? "all";
+        // What picks rows is given their number; what pools them, all rows.
+        const set = call.verb === "pick" ? "wanted" : rows;
+        return [call, run === undefined ? undefined : { run, rows: set, hint: call.hint }];
       }),
     );
     const bound = (calls: readonly ListedCall[]): BoundStep[] => calls.flatMap((call) => steps.get(call) ?? []);
@@ -148,10 +172,15 @@ class ModelBinder {
     return {
       ops: this.#ops,
       layers: bound(places.calls.slice(0, places.end)),
-      logits: output(outputs.logits),
-      hidden: output(outputs.hidden),
+      inputs: new Map(Object.entries(inputs).map(([name, value]) => [name, operands.tensor(value)])),
+      outputs: new Map(Object.entries(outputs).map(([name, value]) => [name as OutputName, output(value)])),
       logitValues: undefined,
     };
+  }
+
+  #rowsOf({ rows }: Value): number {
+    const { maxRows, sequences } = this.#options;
+    return { all: maxRows, wanted: this.#sliceRows, sequences: Math.min(maxRows, sequences) }[rows];
   }
 
   #operands(places: Places): Operands {
@@ -169,10 +198,11 @@ class ModelBinder {
       space: this.space,
       tensor: (value) => {
         const offset = places.offsetOf.get(value)!;
-        const rows = value.rows === "all" ? maxRows : this.#sliceRows;
+        const rows = this.#rowsOf(value);
         return memo(tensors, `${offset} ${rows} ${value.cols}`, () => ops.tensor(rows, value.cols, arena, offset));
       },
-      matrix: ({ tensor: { name } }) => memo(matrices, name, () => ops.matrix(source(this.#info(name), "matrix"))),
+      matrix: ({ tensor: { name }, source: own }) =>
+        memo(matrices, own?.name ?? name, () => ops.matrix(own ?? source(this.#info(name), "matrix"))),
       vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
       routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>

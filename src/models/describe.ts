@@ -2,11 +2,12 @@
 import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
-import type { ModelConfig } from "./architecture.js";
+import type { Declaration, ModelConfig } from "./architecture.js";
 import { type Program, windowsOf } from "./calls.js";
 import type { State } from "./flow.js";
 import { MetadataReader, modelInvalid } from "./metadata-reader.js";
 import { record } from "./record.js";
+import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
 import type { Role, TensorDeclaration } from "./tensors.js";
 
@@ -20,10 +21,19 @@ export interface KeptState extends State {
   readonly window: number;
 }
 
+/** A program that a file holds beside the trunk. */
+export interface ProgramDescription {
+  readonly program: Program;
+  readonly tensors: readonly ModelTensor[];
+}
+
 export interface ModelDescription {
   readonly arch: string;
   readonly config: ModelConfig;
+  /** The trunk. */
   readonly program: Program;
+  /** What else can be bound, by name. */
+  readonly programs: ReadonlyMap<string, ProgramDescription>;
   readonly states: readonly KeptState[];
   /** Every tensor the model uses, in the order a pass uses them. */
   readonly tensors: readonly ModelTensor[];
@@ -42,10 +52,13 @@ const oldExpertTensor = /^blk\.\d+\.ffn_(gate|up|down)\.\d+\.weight$/;
  * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, per-expert tensors),
  *   TOKENIZER_INVALID (more tokens than embedding rows)
  */
-export function describeModel(checkpoint: Checkpoint): ModelDescription {
+export function describeModel(
+  checkpoint: Checkpoint,
+  find: (name: string) => Declaration = findArchitecture,
+): ModelDescription {
   const arch = checkpoint.metadata.string("general.architecture");
   if (arch === undefined) throw modelInvalid(checkpoint.path, ["metadata 'general.architecture' is missing"]);
-  const declaration = findArchitecture(arch);
+  const declaration = find(arch);
   const reader = new MetadataReader(checkpoint, arch);
   const spec = declaration.declare(reader);
   const { config } = spec;
@@ -61,17 +74,22 @@ export function describeModel(checkpoint: Checkpoint): ModelDescription {
     );
   reader.check();
 
-  const { program, tensors: declared } = record(spec, {
-    format: checkpoint.format,
-    has: (name) => checkpoint.tensors.has(name),
-  });
+  const source: TensorSource = { format: checkpoint.format, has: (name) => checkpoint.tensors.has(name) };
+  const { program, tensors: declared } = record(spec, source);
   const resolver = new Resolver(checkpoint);
   for (const tensor of declared) resolver.resolve(tensor);
+  const programs = Object.keys(spec.programs).map((name): [string, ProgramDescription] => {
+    const other = new Resolver(checkpoint);
+    const recorded = record(spec, source, name);
+    for (const tensor of recorded.tensors) other.resolve(tensor);
+    other.check();
+    return [name, { program: recorded.program, tensors: other.found }];
+  });
   resolver.check();
   checkVocabulary(checkpoint, config.vocab);
 
   const tensors = resolver.found;
-  const used = new Set(tensors.map(({ name }) => name));
+  const used = new Set([tensors, ...programs.map(([, other]) => other.tensors)].flat().map(({ name }) => name));
   const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
   const weightBytes = { norm: 0, router: 0, attention: 0, ffn: 0, expert: 0, embedding: 0, head: 0 };
   for (const tensor of tensors) weightBytes[tensor.role] += storedBytes(tensor.info.planes);
@@ -81,7 +99,8 @@ export function describeModel(checkpoint: Checkpoint): ModelDescription {
       : [`${unusedTensors.length} tensors are not used: ${unusedTensors.slice(0, 8).join(", ")}`];
   const states = [...windowsOf(program)].map(([state, window]) => ({ ...state, window }));
   const tied = !tensors.some(({ role }) => role === "embedding");
-  return { arch, config, program, states, tensors, unusedTensors, tied, weightBytes, warnings };
+  const others = new Map(programs);
+  return { arch, config, program, programs: others, states, tensors, unusedTensors, tied, weightBytes, warnings };
 }
 
 class Resolver {

@@ -4,20 +4,20 @@
  * called are the order of the calls by construction. What a flow makes of a function is up to the flow: a listing of its
  * calls (record.ts) is described, bound to `Ops`, filled with random numbers, cut into stages and rewritten.
  */
-import type { AttentionSpec, Glu, RouteSpec } from "../ops/ops.js";
+import type { Activation, AttentionSpec, Glu, MatrixSource, Pooling, RouteSpec } from "../ops/ops.js";
 import type { RopeConfig } from "./rope.js";
 import type { Bias, Role, TensorDeclaration } from "./tensors.js";
 
 /**
  * Activations f32 [rows, cols]. `rows` is the set of token rows it has: `all` of the pass, those that are `wanted`
- * (whose outputs somebody asked for).
+ * (whose outputs somebody asked for), or one for each of the pass's `sequences`.
  */
 export interface Value {
   readonly id: number;
   readonly cols: number;
   readonly rows: RowSet;
 }
-export type RowSet = "all" | "wanted";
+export type RowSet = "all" | "wanted" | "sequences";
 
 /** A matrix in its place of use; `bias` is added to its product. */
 export interface Weight {
@@ -27,6 +27,8 @@ export interface Weight {
   readonly rows: number;
   readonly experts: number;
   readonly bias: VectorWeight | null;
+  /** Where it lies when it is no tensor of the model's own file: an adapter's. */
+  readonly source?: MatrixSource;
 }
 
 /** A small tensor, resident as f32. */
@@ -54,8 +56,11 @@ export interface Routes {
   readonly topK: number;
 }
 
-/** How far back a row looks: the whole past, or its own and the `window - 1` positions before. */
-export type Reach = "all" | { readonly window: number };
+/**
+ * What a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
+ * its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
+ */
+export type Reach = "all" | { readonly window: number } | { readonly chunk: number } | { readonly symmetric: number };
 
 export interface MatrixOptions {
   readonly bias?: Bias;
@@ -92,6 +97,12 @@ export interface KeepOptions {
   readonly name?: string;
 }
 
+export interface HyperOptions {
+  readonly streams: number;
+  readonly iterations: number;
+  readonly eps: number;
+}
+
 /** A part of a layer: from a value, a value. */
 export type Part = (f: Flow, x: Value) => Value;
 
@@ -111,6 +122,8 @@ export interface Flow {
   // --- rows
   /** Rows of a table by the token ids of the pass, times `scale`. */
   lookup(table: Weight, scale?: number): Value;
+  /** What a program is given besides token ids: hidden rows of another one. */
+  input(name: string, cols: number): Value;
   /** The rows that are wanted. */
   pick(x: Value): Value;
 
@@ -119,14 +132,30 @@ export interface Flow {
   linear(x: Value, ...weights: readonly Weight[]): Value[];
   /** RMSNorm. */
   norm(x: Value, weight: VectorWeight | null, eps: number): Value;
-  /** RMSNorm of every head. */
-  headNorm(x: Value, weight: VectorWeight, eps: number): Value;
+  /** RMSNorm of every head: as wide as the weight, or as is said where there is none. */
+  headNorm(x: Value, weight: VectorWeight | null, eps: number, headDim?: number): Value;
   /** Rotates the heads by their rows' positions. `divisors`: of each pair's frequency. */
   rope(x: Value, headDim: number, rope: RopeConfig, divisors?: VectorWeight | null): Value;
   /** act(gate) * up */
   glu(gate: Value, up: Value, act: Glu): Value;
   add(x: Value, y: Value): Value;
   scale(x: Value, factor: number): Value;
+  layerNorm(x: Value, weight: VectorWeight | null, bias: VectorWeight | null, eps: number): Value;
+  act(x: Value, kind: Activation): Value;
+  /** x times factors, each for a run of neighbouring columns: as many as x has, one a head, or one. */
+  multiply(x: Value, factors: Value): Value;
+  multiplyVector(x: Value, factors: VectorWeight): Value;
+  /** Columns of these widths, side by side. */
+  split(x: Value, ...widths: readonly number[]): Value[];
+  join(...parts: readonly Value[]): Value;
+  /** Sums of streams, weighted row by row; a part may be several streams side by side (ops.ts, `blend`). */
+  blend(parts: readonly Value[], weights: Value, streams: number): Value;
+  /** Shares of streams by what a vector makes of each (ops.ts, `streamScores`). */
+  streamScores(parts: readonly Value[], weight: VectorWeight, eps: number): Value;
+  /** How streams are read, and how they take up what a branch made of them (ops.ts, `hyperWeights`). */
+  hyperWeights(x: Value, scale: VectorWeight, base: VectorWeight, o: HyperOptions): [read: Value, write: Value];
+  /** A row for each sequence, of its rows in this pass. */
+  pool(x: Value, kind: Pooling): Value;
   /** cap * tanh(x / cap) */
   softcap(x: Value, cap: number): Value;
 

@@ -1,9 +1,15 @@
 /** The forward pass: it walks the bound list. One row is decode, many are prefill, rows of several sequences are a batch. */
+
+import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
 import type { Step } from "./bind-verbs.js";
+import type { OutputName } from "./calls.js";
+import type { RowSet } from "./flow.js";
 
 export interface BoundStep {
   readonly run: Step;
+  /** The rows it works on. */
+  readonly rows: RowSet;
   /** Tells the Ops which experts will probably be wanted; changes no number. */
   readonly hint: boolean;
 }
@@ -11,15 +17,16 @@ export interface BoundStep {
 /** One of the model's outputs: the calls that make it of some wanted rows, and where they leave it. */
 export interface BoundOutput {
   readonly steps: readonly BoundStep[];
-  /** [slice, cols] */
+  /** [slice, cols], or [sequences, cols] */
   readonly value: Tensor;
 }
 
 export interface BoundList {
   readonly ops: Ops;
   readonly layers: readonly BoundStep[];
-  readonly logits: BoundOutput;
-  readonly hidden: BoundOutput;
+  /** What the program is given, by name. */
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly outputs: ReadonlyMap<OutputName, BoundOutput>;
   /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
   logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
 }
@@ -32,11 +39,32 @@ export interface HiddenRows {
   readonly onHidden: (hidden: Float32Array, first: number) => void;
 }
 
+/** What a pass may be asked for and given beside its rows. */
+export interface PassExtras {
+  /** One row for each sequence of the pass, in their order [sequences, cols]. */
+  readonly onPooled?: (values: Float32Array) => void;
+  readonly onRank?: (values: Float32Array) => void;
+  /** Values of the program's inputs, [rows, cols] each. */
+  readonly inputs?: Readonly<Record<string, Float32Array>>;
+}
+
 /** More token rows want nearly every expert anyway. */
 const mostExpectedRows = 16;
 
-function walk(steps: readonly BoundStep[], n: number, wanted: Int32Array): void {
-  for (const step of steps) if (!step.hint || n <= mostExpectedRows) step.run(n, wanted);
+interface Counts {
+  readonly all: number;
+  readonly wanted: number;
+  readonly sequences: number;
+}
+
+function walk(steps: readonly BoundStep[], counts: Counts, wanted: Int32Array): void {
+  for (const { run, rows, hint } of steps) if (!hint || counts.all <= mostExpectedRows) run(counts[rows], wanted);
+}
+
+function sequencesOf({ count, sequences }: RowTable): number {
+  let found = 0;
+  for (let t = 0; t < count; t++) if (t === 0 || sequences[t] !== sequences[t - 1]) found++;
+  return found;
 }
 
 export async function forward(
@@ -45,29 +73,53 @@ export async function forward(
   wanted: Int32Array,
   onLogits: (logits: Float32Array, first: number) => void,
   hidden?: HiddenRows,
+  extras: PassExtras = {},
 ): Promise<void> {
-  const { ops, logits } = list;
+  const { ops } = list;
   ops.begin(rows);
-  walk(list.layers, rows.count, wanted);
-  if (wanted.length > 0) list.logitValues ??= logitValues(list);
-  for (let first = 0; first < wanted.length; first += logits.value.rows) {
-    const slice = wanted.subarray(first, first + logits.value.rows);
-    walk(logits.steps, slice.length, slice);
-    const { array, own } = list.logitValues!;
-    onLogits(
-      own ? array.subarray(0, slice.length * logits.value.cols) : await ops.read(logits.value, slice.length, array),
-      first,
-    );
+  for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, extras, rows.count * tensor.cols));
+  const counts = { all: rows.count, wanted: 0, sequences: sequencesOf(rows) };
+  walk(list.layers, counts, wanted);
+  if (wanted.length > 0) {
+    const { steps, value } = must(list, "logits");
+    list.logitValues ??= logitValues(ops, value);
+    const { array, own } = list.logitValues;
+    for (let first = 0; first < wanted.length; first += value.rows) {
+      const slice = wanted.subarray(first, first + value.rows);
+      walk(steps, { ...counts, wanted: slice.length }, slice);
+      onLogits(own ? array.subarray(0, slice.length * value.cols) : await ops.read(value, slice.length, array), first);
+    }
   }
-  if (hidden === undefined) return;
-  for (let first = 0; first < hidden.wanted.length; first += list.hidden.value.rows) {
-    const slice = hidden.wanted.subarray(first, first + list.hidden.value.rows);
-    walk(list.hidden.steps, slice.length, slice);
-    hidden.onHidden(await ops.read(list.hidden.value, slice.length), first);
+  if (hidden !== undefined) {
+    const { steps, value } = must(list, "hidden");
+    for (let first = 0; first < hidden.wanted.length; first += value.rows) {
+      const slice = hidden.wanted.subarray(first, first + value.rows);
+      walk(steps, { ...counts, wanted: slice.length }, slice);
+      hidden.onHidden(await ops.read(value, slice.length), first);
+    }
+  }
+  for (const [name, hear] of [["pooled", extras.onPooled] as const, ["rank", extras.onRank] as const]) {
+    if (hear === undefined) continue;
+    const { steps, value } = must(list, name);
+    walk(steps, counts, wanted);
+    hear(await ops.read(value, counts.sequences));
   }
 }
 
-function logitValues({ ops, logits: { value } }: BoundList): NonNullable<BoundList["logitValues"]> {
+function must({ outputs }: BoundList, name: OutputName): BoundOutput {
+  const found = outputs.get(name);
+  if (found === undefined) throw new HundredweightError("OPTION_INVALID", `this model has no output '${name}'`);
+  return found;
+}
+
+function givenTo(name: string, { inputs }: PassExtras, length: number): Float32Array {
+  const given = inputs?.[name];
+  if (given?.length !== length)
+    throw new HundredweightError("INTERNAL", `a pass needs ${length} values of '${name}', not ${given?.length ?? 0}`);
+  return given;
+}
+
+function logitValues(ops: Ops, value: Tensor): NonNullable<BoundList["logitValues"]> {
   const view = ops.view?.(value);
   return { array: view ?? new Float32Array(value.rows * value.cols), own: view !== undefined };
 }

@@ -1,6 +1,6 @@
 /** A model on paper: its declaration read from metadata alone, and the tensors that a file of it has to hold. */
 import { type Checkpoint, dtypeByName, TypedMetadata, type TypedValue } from "../formats/index.js";
-import type { ModelSpec, TinyMetadata } from "./architecture.js";
+import type { Declaration, ModelSpec, TinyMetadata } from "./architecture.js";
 import { MetadataReader } from "./metadata-reader.js";
 import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
@@ -36,6 +36,7 @@ export function declareOnPaper(
   arch: string,
   metadata: Iterable<readonly [string, TypedValue]>,
   embedding: { readonly dim: number; readonly vocab: number },
+  declaration: Declaration = findArchitecture(arch),
 ): ModelSpec {
   const dtype = dtypeByName("F32")!;
   const name = "token_embd.weight";
@@ -51,7 +52,7 @@ export function declareOnPaper(
     tensorBytes: 0,
   };
   const reader = new MetadataReader(checkpoint, arch);
-  const spec = findArchitecture(arch).declare(reader);
+  const spec = declaration.declare(reader);
   reader.check();
   return spec;
 }
@@ -59,5 +60,9 @@ export function declareOnPaper(
 /** Every tensor of the model in the order a pass uses them; of the optional ones those that are named, by their local names. */
 export function paperTensors(spec: ModelSpec, tied: boolean, optional: readonly string[] = []): TensorDeclaration[] {
   const has = (name: string): boolean => (name === "output.weight" ? !tied : optional.includes(localName(name)));
-  return [...record(spec, { format: "gguf", has }).tensors];
+  const found = new Map<string, TensorDeclaration>();
+  for (const program of ["trunk", ...Object.keys(spec.programs)])
+    for (const tensor of record(spec, { format: "gguf", has }, program).tensors)
+      if (!found.has(tensor.name)) found.set(tensor.name, tensor);
+  return [...found.values()];
 }

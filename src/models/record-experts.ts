@@ -1,6 +1,6 @@
 /** Writes down what an inner function does with the rows of one expert: its matrices are stacks, one for each expert. */
 import { HundredweightError } from "../errors.js";
-import type { Glu } from "../ops/ops.js";
+import type { Activation, Glu } from "../ops/ops.js";
 import type { ExpertBody } from "./calls.js";
 import type { Flow, MatrixOptions, Part, Value, VectorWeight, Weight } from "./flow.js";
 import type { TensorTable } from "./record-tensors.js";
@@ -17,7 +17,7 @@ export class ExpertRecorder {
   readonly #input: Value;
   #ids = 0;
   #inward: { readonly weights: readonly Weight[]; readonly values: readonly Value[] } | undefined;
-  #act: { readonly kind: Glu; readonly value: Value } | undefined;
+  #act: { readonly kind: Glu | Activation; readonly value: Value } | undefined;
   #down: { readonly weight: Weight; readonly value: Value } | undefined;
 
   constructor(tensors: TensorTable, experts: number, cols: number) {
@@ -36,16 +36,18 @@ export class ExpertRecorder {
         this.#tensors.matrix(name, cols, rows, this.#experts, role, options),
       vector: (): VectorWeight => refuse("a vector"),
       linear: (x: Value, ...weights: readonly Weight[]) => this.#linear(x, weights),
-      glu: (gate: Value, up: Value, kind: Glu) => this.#glu(gate, up, kind),
+      glu: (gate: Value, up: Value, kind: Glu) => this.#activate([gate, up], kind),
+      act: (x: Value, kind: Activation) => this.#activate([x], kind),
     };
     // A verb that is not there would be a type error of ours; here it is an error with a name.
     const verbs = new Proxy(flow as unknown as Flow, {
       get: (known, verb) => Reflect.get(known, verb) ?? (() => refuse(String(verb))),
     });
     const y = inner(verbs, this.#input);
-    const [gate, up] = this.#inward?.weights ?? [];
-    if (gate === undefined || up === undefined || this.#act === undefined || this.#down?.value !== y)
-      return refuse("this");
+    const weights = this.#inward?.weights ?? [];
+    const up = weights.at(-1);
+    if (up === undefined || this.#act === undefined || this.#down?.value !== y) return refuse("this");
+    const gate = weights.length === 2 ? weights[0]! : null;
     return { gate, up, down: this.#down.weight, act: this.#act.kind };
   }
 
@@ -57,10 +59,10 @@ export class ExpertRecorder {
     return values;
   }
 
-  #glu(gate: Value, up: Value, kind: Glu): Value {
-    const [first, second] = this.#inward?.values ?? [];
-    if (gate !== first || up !== second) refuse("this activation");
-    this.#act = { kind, value: this.#value(gate.cols) };
+  #activate(values: readonly Value[], kind: Glu | Activation): Value {
+    const known = this.#inward?.values ?? [];
+    if (values.length !== known.length || values.some((value, i) => value !== known[i])) refuse("this activation");
+    this.#act = { kind, value: this.#value(values[0]!.cols) };
     return this.#act.value;
   }
 }

@@ -2,10 +2,9 @@
  * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
  * and the list of its calls. Nothing is bound and no file is needed.
  */
-import { HundredweightError } from "../errors.js";
-import type { Glu, RouteSpec } from "../ops/ops.js";
-import type { Branch, ModelSpec } from "./architecture.js";
-import type { Call, ExpertBody, Operation, Outputs, Program } from "./calls.js";
+import type { RouteSpec } from "../ops/ops.js";
+import type { Branch, ModelSpec, ProgramSpec } from "./architecture.js";
+import type { Call, ExpertBody, Outputs, Program } from "./calls.js";
 import type {
   AttentionOptions,
   Flow,
@@ -13,7 +12,6 @@ import type {
   MatrixOptions,
   Part,
   Routes,
-  RowSet,
   State,
   Value,
   VectorOptions,
@@ -22,7 +20,7 @@ import type {
 } from "./flow.js";
 import { ExpertRecorder } from "./record-experts.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
-import type { RopeConfig } from "./rope.js";
+import { fault, ValueRecorder } from "./record-values.js";
 import type { Role, TensorDeclaration } from "./tensors.js";
 
 export interface Recording {
@@ -31,22 +29,20 @@ export interface Recording {
   readonly tensors: readonly TensorDeclaration[];
 }
 
-/** Runs the functions of a model.  @throws INTERNAL for a model that is not well formed */
-export function record(spec: ModelSpec, source: TensorSource): Recording {
+/** Runs the functions of a model, or of another program it has.  @throws INTERNAL for a model that is not well formed */
+export function record(spec: ModelSpec, source: TensorSource, name = "trunk"): Recording {
+  const trunk = { ...spec, layers: Array.from({ length: spec.config.layers }, (_, i) => i) };
+  const program = name === "trunk" ? trunk : spec.programs[name];
+  if (program === undefined) fault(`no program '${name}'`);
   const tensors = new TensorTable(spec.huggingFace, source);
   const recorder = new Recorder(tensors, source.format === "gguf" && spec.ggufPairs === "neighbours");
-  const program = recorder.run(spec);
-  return { program, tensors: tensors.list() };
+  return { program: recorder.run(program), tensors: tensors.list() };
 }
 
 /** A place in the list where hints of the next layer may be put. */
 interface Place {
   readonly stream: Value;
   readonly hints: Call[];
-}
-
-function fault(message: string): never {
-  throw new HundredweightError("INTERNAL", `a model that is not well formed: ${message}`);
 }
 
 /** Neighbouring branches of one site, together. */
@@ -60,14 +56,13 @@ function bySite(branches: readonly Branch[]): [site: string, branches: Branch[]]
   return groups;
 }
 
-class Recorder implements Flow {
+class Recorder extends ValueRecorder implements Flow {
   readonly #tensors: TensorTable;
-  readonly #interleaved: boolean;
   /** Calls, and places that become calls. */
   readonly #items: (Call | Place)[] = [];
   readonly #states: State[] = [];
+  readonly #inputs = new Map<string, Value>();
   readonly #shared = new Map<string, Value | State>();
-  #ids = 0;
   #layer = -1;
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
@@ -78,15 +73,17 @@ class Recorder implements Flow {
   #foreseen: { readonly routes: Routes; readonly hints: Call[] } | undefined;
 
   constructor(tensors: TensorTable, interleaved: boolean) {
+    super(interleaved);
     this.#tensors = tensors;
-    this.#interleaved = interleaved;
   }
 
-  run(spec: ModelSpec): Program {
+  run(spec: ProgramSpec): Program {
     const starts: number[] = [];
+    const streams: (readonly Value[])[] = [];
     const residual = spec.begin(this);
-    for (let i = 0; i < spec.config.layers; i++) {
+    for (const i of spec.layers) {
       starts.push(this.#items.length);
+      streams.push(residual.streams);
       this.#enter(i);
       this.#before = this.#places;
       this.#places = new Map();
@@ -97,8 +94,9 @@ class Recorder implements Flow {
       }
     }
     starts.push(this.#items.length);
+    streams.push(residual.streams);
     this.#enter(-1);
-    return this.#finish(starts, spec.end(this, residual));
+    return this.#finish(starts, streams, spec.end(this, residual));
   }
 
   #run(branch: Branch, x: Value): Value {
@@ -116,12 +114,12 @@ class Recorder implements Flow {
   #place(site: string, stream: Value): void {
     const place = { stream, hints: [] };
     // The first layer's hints have no layer before them: they stand where the stream begins.
-    if (this.#layer === 0 && this.#before.size === 0) this.#before.set("", place);
+    if (this.#before.size === 0) this.#before.set("", place);
     this.#places.set(site, place);
     this.#items.push(place);
   }
 
-  #finish(starts: readonly number[], outputs: Outputs): Program {
+  #finish(starts: readonly number[], streams: Program["streams"], outputs: Outputs): Program {
     const calls: Call[] = [];
     const layers = starts.slice();
     for (const [i, item] of this.#items.entries()) {
@@ -129,25 +127,12 @@ class Recorder implements Flow {
       if ("verb" in item) calls.push(item);
       else calls.push(...item.hints);
     }
-    return { calls, layers, outputs, states: this.#states };
+    const inputs = Object.fromEntries(this.#inputs);
+    return { calls, layers, streams, inputs, outputs, states: this.#states };
   }
 
-  #value(cols: number, rows: RowSet): Value {
-    return { id: ++this.#ids, cols, rows };
-  }
-
-  #call(operation: Operation, inputs: readonly Value[], cols: readonly number[], rows?: RowSet): Value[] {
-    const set = rows ?? inputs[0]?.rows ?? "all";
-    if (rows === undefined && inputs.some((value) => value.rows !== set))
-      fault(`${operation.verb} of two sets of rows`);
-    const outputs = cols.map((width) => this.#value(width, set));
-    (this.#hints ?? this.#items).push({ ...operation, inputs, outputs, hint: this.#hints !== undefined });
-    return outputs;
-  }
-
-  #same(operation: Operation, x: Value, ...others: readonly Value[]): Value {
-    if (others.some(({ cols }) => cols !== x.cols)) fault(`${operation.verb} of different widths`);
-    return this.#call(operation, [x, ...others], [x.cols])[0]!;
+  protected override emit(call: Call): void {
+    (this.#hints ?? this.#items).push({ ...call, hint: this.#hints !== undefined });
   }
 
   // --- weights
@@ -172,43 +157,15 @@ class Recorder implements Flow {
   // --- rows
 
   lookup(table: Weight, scale = 1): Value {
-    return this.#call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+    return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+  }
+  input(name: string, cols: number): Value {
+    const known = this.#inputs.get(name) ?? this.value(cols, "all");
+    this.#inputs.set(name, known);
+    return known;
   }
   pick(x: Value): Value {
-    return this.#call({ verb: "pick" }, [x], [x.cols], "wanted")[0]!;
-  }
-
-  // --- values
-
-  linear(x: Value, ...weights: readonly Weight[]): Value[] {
-    for (const { cols, tensor } of weights)
-      if (cols !== x.cols) fault(`'${tensor.name}' takes ${cols} columns, not ${x.cols}`);
-    return this.#call(
-      { verb: "linear", weights, into: false },
-      [x],
-      weights.map(({ rows }) => rows),
-    );
-  }
-  norm(x: Value, weight: VectorWeight | null, eps: number): Value {
-    return this.#same({ verb: "norm", weight, eps }, x);
-  }
-  headNorm(x: Value, weight: VectorWeight, eps: number): Value {
-    return this.#same({ verb: "headNorm", weight, eps }, x);
-  }
-  rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null): Value {
-    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors }, x);
-  }
-  glu(gate: Value, up: Value, act: Glu): Value {
-    return this.#same({ verb: "glu", act }, gate, up);
-  }
-  add(x: Value, y: Value): Value {
-    return this.#same({ verb: "add" }, x, y);
-  }
-  scale(x: Value, factor: number): Value {
-    return this.#same({ verb: "scale", factor }, x);
-  }
-  softcap(x: Value, cap: number): Value {
-    return this.#same({ verb: "softcap", cap }, x);
+    return this.call({ verb: "pick" }, [x], [x.cols], "wanted")[0]!;
   }
 
   // --- states
@@ -217,9 +174,9 @@ class Recorder implements Flow {
     const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v.cols / heads];
     if (this.#states.some((state) => state.layer === layer && state.name === name))
       fault(`layer ${layer} keeps '${name}' twice`);
-    const state: State = { id: ++this.#ids, kind, layer, name, heads, headDimK, headDimV };
+    const state: State = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV };
     this.#states.push(state);
-    this.#call({ verb: "keep", state }, [k, v], []);
+    this.call({ verb: "keep", state }, [k, v], []);
     return state;
   }
   attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
@@ -227,7 +184,7 @@ class Recorder implements Flow {
     if (first === undefined) fault("attention without a source");
     const { heads, scale, softcap = 0, reach, sinks = null } = o;
     const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
-    return this.#call(operation, [q], [heads * first.headDimV])[0]!;
+    return this.call(operation, [q], [heads * first.headDimV])[0]!;
   }
   share<T extends Value | State>(name: string, what: T): T {
     this.#shared.set(name, what);
@@ -240,18 +197,18 @@ class Recorder implements Flow {
   // --- experts
 
   route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes {
-    const routes: Routes = { id: ++this.#ids, experts: scores.cols, topK: spec.topK };
-    this.#call({ verb: "route", routes, spec }, [scores], []);
+    const routes: Routes = { id: ++this.ids, experts: scores.cols, topK: spec.topK };
+    this.call({ verb: "route", routes, spec }, [scores], []);
     return routes;
   }
   experts(routes: Routes, x: Value, inner: Part): Value {
     const body: ExpertBody = new ExpertRecorder(this.#tensors, routes.experts, x.cols).run(inner);
     if (this.#foreseen !== undefined) {
       this.#hints = this.#foreseen.hints;
-      this.#call({ verb: "expect", routes: this.#foreseen.routes, first: body.gate }, [], []);
+      this.call({ verb: "expect", routes: this.#foreseen.routes, first: body.gate ?? body.up }, [], []);
       this.#hints = this.#foreseen = undefined;
     }
-    return this.#call({ verb: "experts", routes, body }, [x], [body.down.rows])[0]!;
+    return this.call({ verb: "experts", routes, body }, [x], [body.down.rows])[0]!;
   }
   foresee(route: (f: Flow, x: Value) => Routes): void {
     const branch = this.#branch;

@@ -143,8 +143,8 @@ test("the row table is checked: positions, sequences, pages", { skip: skipAddon 
   assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
   // Keys that a row would have to see are forgotten.
   begin(a.host, [600], [-1, 0, 1]);
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0));
-  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0);
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0));
+  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0);
   addon.hostClose(a.host);
 });
 
@@ -175,13 +175,16 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
   assertWrongCall(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
   assertWrongCall(
-    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0),
+    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0),
     "heads that KV heads do not divide",
   );
-  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector), "64 sinks for 4 heads");
+  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0));
+  assertWrongCall(
+    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0),
+    "64 sinks for 4 heads",
+  );
   assertWrongCall(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
   assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(8 * 64 + 64)));
   assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(63)));
@@ -292,7 +295,7 @@ test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, 
   assert.equal(codeOf(matmul), "CANCELLED");
   begin(a.host, [0]);
   assert.equal(
-    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0)),
+    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0)),
     "CANCELLED",
   );
   addon.hostSetCancel(a.host, null);

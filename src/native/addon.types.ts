@@ -141,6 +141,8 @@ export interface NativeAddon {
     window: number,
     softcap: number,
     sinks: number,
+    /** 0 back, 1 chunk, 2 symmetric */
+    reach: number,
   ): void;
   /** kind: 0 silu, 1 gelu-tanh, 2 oai */
   glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
@@ -162,6 +164,26 @@ export interface NativeAddon {
   add(host: number, y: number, x: number, n: number): void;
   scale(host: number, x: number, factor: number, n: number): void;
   softcap(host: number, x: number, cap: number, n: number): void;
+  layerNorm(host: number, out: number, x: number, weight: number, bias: number, n: number, eps: number): void;
+  /** kind: the order of `activations` in src/ops/native-values.ts */
+  act(host: number, x: number, n: number, kind: number): void;
+  multiply(host: number, y: number, x: number, n: number): void;
+  multiplyVector(host: number, x: number, vector: number, n: number): void;
+  columns(host: number, out: number, x: number, to: number, from: number, count: number, n: number): void;
+  blend(host: number, out: number, parts: Int32Array, weights: number, streams: number, n: number): void;
+  streamScores(host: number, out: number, parts: Int32Array, vector: number, n: number, eps: number): void;
+  hyperWeights(
+    host: number,
+    pre: number,
+    mix: number,
+    x: number,
+    scale: number,
+    base: number,
+    n: number,
+    iterations: number,
+    eps: number,
+  ): void;
+  pool(host: number, out: number, x: number, n: number, kind: number): void;
   gather(host: number, out: number, x: number, indices: Int32Array): void;
   copy(host: number, out: number, x: number, n: number): void;
 

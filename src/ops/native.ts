@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { NativeWeights } from "./native-weights.js";
 import type {
+  Activation,
   Arena,
   AttentionSpec,
   ExpertWeights,
@@ -16,6 +17,7 @@ import type {
   MatrixSource,
   Ops,
   OpsCounters,
+  Pooling,
   Product,
   RopeSpec,
   RopeTable,
@@ -41,6 +43,9 @@ export interface NativeOpsOptions {
 const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
 const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
 const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
+const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
+const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
+const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
 
 export class NativeOps implements Ops {
@@ -59,6 +64,7 @@ export class NativeOps implements Ops {
   /** Views of one buffer, by number of products: no garbage per call. */
   readonly #products: readonly Int32Array[];
   readonly #experts = new Int32Array(6);
+  readonly #parts = new WeakMap<readonly Tensor[], Int32Array>();
   readonly #counters = new Float64Array(5);
   #cancel: Int32Array | null = null;
   #closed = false;
@@ -211,6 +217,7 @@ export class NativeOps implements Ops {
       window,
       softcap,
       sinks === null ? 0 : sinks.id,
+      reaches[spec.reach ?? "back"],
     );
   }
 
@@ -233,16 +240,24 @@ export class NativeOps implements Ops {
     );
   }
 
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void {
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {
     this.#checkCancelled();
     const packed = this.#experts;
-    packed[0] = weights.gate.id;
+    packed[0] = weights.gate?.id ?? 0;
     packed[1] = weights.up.id;
     packed[2] = weights.down.id;
     packed[3] = weights.gateBias?.id ?? 0;
     packed[4] = weights.upBias?.id ?? 0;
     packed[5] = weights.downBias?.id ?? 0;
-    this.#addon.experts(this.#host, out.id, x.id, routing.id, n, packed, glus[kind]);
+    this.#addon.experts(
+      this.#host,
+      out.id,
+      x.id,
+      routing.id,
+      n,
+      packed,
+      weights.gate === null ? acts[kind as Activation] : glus[kind as Glu],
+    );
   }
 
   add(y: Tensor, x: Tensor, n: number): void {
@@ -255,6 +270,58 @@ export class NativeOps implements Ops {
 
   softcap(x: Tensor, cap: number, n: number): void {
     this.#addon.softcap(this.#host, x.id, cap, n);
+  }
+
+  layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void {
+    this.#addon.layerNorm(this.#host, out.id, x.id, weight?.id ?? 0, bias?.id ?? 0, n, eps);
+  }
+
+  act(x: Tensor, kind: Activation, n: number): void {
+    this.#addon.act(this.#host, x.id, n, acts[kind]);
+  }
+
+  multiply(y: Tensor, x: Tensor, n: number): void {
+    this.#addon.multiply(this.#host, y.id, x.id, n);
+  }
+
+  multiplyVector(x: Tensor, vector: Vector, n: number): void {
+    this.#addon.multiplyVector(this.#host, x.id, vector.id, n);
+  }
+
+  columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
+    this.#addon.columns(this.#host, out.id, x.id, to, from, count, n);
+  }
+
+  blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void {
+    this.#addon.blend(this.#host, out.id, this.#handles(parts), weights.id, streams, n);
+  }
+
+  streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void {
+    this.#addon.streamScores(this.#host, out.id, this.#handles(parts), weight.id, n, eps);
+  }
+
+  hyperWeights(
+    pre: Tensor,
+    mix: Tensor,
+    x: Tensor,
+    scale: Vector,
+    base: Vector,
+    n: number,
+    iterations: number,
+    eps: number,
+  ): void {
+    this.#addon.hyperWeights(this.#host, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
+  }
+
+  pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
+    this.#addon.pool(this.#host, out.id, x.id, n, poolings[kind]);
+  }
+
+  /** Lists of tensors are bound once with the model: their handles too. */
+  #handles(parts: readonly Tensor[]): Int32Array {
+    const known = this.#parts.get(parts) ?? Int32Array.from(parts, ({ id }) => id);
+    this.#parts.set(parts, known);
+    return known;
   }
 
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {

@@ -108,14 +108,23 @@ export interface RopeTable {
 
 export type Glu = "silu" | "gelu-tanh" | "oai";
 
+/** An activation of one value; `relu2` is the square of relu. */
+export type Activation = "silu" | "gelu-tanh" | "relu" | "relu2" | "sigmoid" | "tanh";
+export type Pooling = "mean" | "first" | "last";
+
 export interface AttentionSpec {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDimK: number;
   readonly headDimV: number;
   readonly scale: number;
-  /** Keys with position <= row position - window are masked; 0 = none. */
+  /** 0: all keys up to the row's own position; under `symmetric` those after it as well. */
   readonly window: number;
+  /**
+   * How the window is meant, default `back`: the row's own position and the window - 1 before; `chunk`: the row's own stretch
+   * of so many positions (absolute multiples), up to its own; `symmetric`: so many to both sides, of what the pass holds.
+   */
+  readonly reach?: "back" | "chunk" | "symmetric";
   /** score = softcap * tanh(score / softcap) before the mask; 0 = none. */
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
@@ -135,7 +144,8 @@ export interface RouteSpec {
 }
 
 export interface ExpertWeights {
-  readonly gate: Matrix;
+  /** Null: the hidden rows are act(up · x). */
+  readonly gate: Matrix | null;
   readonly up: Matrix;
   readonly down: Matrix;
   /** [experts * hidden], [experts * hidden], [experts * dim] */
@@ -236,7 +246,7 @@ export interface Ops {
    * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left.
    * @shape x [n, dim], out [n, dim] (overwritten, not x)
    */
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void;
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void;
   /**
    * Hint: `routing` names the experts of `gate`'s layer that a call of `experts` after the next one will probably want.
    * Absent where experts are not read from a disk. Changes no number.
@@ -247,6 +257,40 @@ export interface Ops {
   scale(x: Tensor, factor: number, n: number): void;
   /** x = cap * tanh(x / cap) */
   softcap(x: Tensor, cap: number, n: number): void;
+  /** out = (x - mean) / sqrt(mean((x - mean)²) + eps) * weight + bias; out may be x.  @shape [n, cols]  @error BOUND */
+  layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void;
+  /** x = act(x)  @error ULP(8) */
+  act(x: Tensor, kind: Activation, n: number): void;
+  /** y *= x, each value of x for a run of neighbours in y: a row, a head or one value.  @shape y [n, k * cols], x [n, k] */
+  multiply(y: Tensor, x: Tensor, n: number): void;
+  /** Every row of x times the vector.  @shape x [n, cols] */
+  multiplyVector(x: Tensor, vector: Vector, n: number): void;
+  /** Columns [from, from + count) of x become columns [to, to + count) of out.  @error EXACT */
+  columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void;
+  /**
+   * Weighted sums of streams: with s the streams of all parts in order, each as wide as one of out's `streams`,
+   * out_d = w[d, 0] s_0, then one fma each for s_1, s_2, ...  @shape out [n, streams * dim], weights [n, streams * count]
+   */
+  blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void;
+  /** Softmax over streams of sum_e (s_j)_e / rms(s_j) * weight_e.  @shape out [n, count], weight [dim]  @error BOUND */
+  streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void;
+  /**
+   * Weights of hyper-connections of h streams from x [n, (2 + h) h]: pre = sigmoid(x s0 + b) + eps [n, h]; mix [n, h (1 + h)],
+   * for each destination 2 sigmoid(x s1 + b) and then h weights of the streams: softmax over destinations of x s2 + b, made
+   * doubly stochastic by so many iterations.  @shape scale [3], base [(2 + h) h]  @source DeepSeek-AI 2026, mHC
+   */
+  hyperWeights(
+    pre: Tensor,
+    mix: Tensor,
+    x: Tensor,
+    scale: Vector,
+    base: Vector,
+    n: number,
+    iterations: number,
+    eps: number,
+  ): void;
+  /** A row for each sequence of the pass, in their order, of its rows.  @shape out [sequences, cols] */
+  pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void;
   /** out[i] = x[indices[i]] */
   gather(out: Tensor, x: Tensor, indices: Int32Array): void;
   /** out = x, which must not overlap.  @shape [n, cols]  @error EXACT */

@@ -124,6 +124,15 @@ export class PaperOps implements Ops {
   add = unavailable;
   scale = unavailable;
   softcap = unavailable;
+  layerNorm = unavailable;
+  act = unavailable;
+  multiply = unavailable;
+  multiplyVector = unavailable;
+  columns = unavailable;
+  blend = unavailable;
+  streamScores = unavailable;
+  hyperWeights = unavailable;
+  pool = unavailable;
   gather = unavailable;
   copy = unavailable;
   read = unavailable;

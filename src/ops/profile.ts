@@ -4,6 +4,7 @@
  */
 import { slicesOf } from "../formats/layouts.js";
 import type {
+  Activation,
   Arena,
   AttentionSpec,
   ExpertWeights,
@@ -14,6 +15,7 @@ import type {
   MatrixSource,
   Ops,
   OpsCounters,
+  Pooling,
   Product,
   RopeSpec,
   RopeTable,
@@ -197,7 +199,7 @@ export class ProfiledOps implements Ops {
     this.#small("route", 1, logits, n, start);
   }
 
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void {
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {
     const start = this.#profiler.clock();
     this.#inner.experts(out, x, routing, n, weights, kind);
     const { gate, up, down } = weights;
@@ -205,7 +207,7 @@ export class ProfiledOps implements Ops {
     // Which experts were read is known to the routing only; looking at it is no part of the call.
     const used = new Set(this.#inner.readRouting(routing, n).ids).size;
     const looked = this.#profiler.clock() - elapsedUntil;
-    const each = [gate, up, down];
+    const each = gate === null ? [up, down] : [gate, up, down];
     const work: Work = {
       name: `experts ${dtypesOf(each)}`,
       kernel: true,
@@ -213,7 +215,7 @@ export class ProfiledOps implements Ops {
       bytes: used * each.reduce((sum, matrix) => sum + bytesOf(matrix, matrix.rows), 0),
       operations: 2 * n * routing.topK * each.reduce((sum, matrix) => sum + matrix.rows * matrix.cols, 0),
     };
-    this.#profiler.add(work, start + looked, () => `[${n}, ${x.cols}] x ${used} of ${gate.experts} experts`);
+    this.#profiler.add(work, start + looked, () => `[${n}, ${x.cols}] x ${used} of ${up.experts} experts`);
   }
 
   add(y: Tensor, x: Tensor, n: number): void {
@@ -232,6 +234,61 @@ export class ProfiledOps implements Ops {
     const start = this.#profiler.clock();
     this.#inner.softcap(x, cap, n);
     this.#small("softcap", 2, x, n, start);
+  }
+
+  layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.layerNorm(out, x, weight, bias, n, eps);
+    this.#small("norm", 2, x, n, start);
+  }
+  act(x: Tensor, kind: Activation, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.act(x, kind, n);
+    this.#small("act", 2, x, n, start);
+  }
+  multiply(y: Tensor, x: Tensor, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.multiply(y, x, n);
+    this.#small("multiply", 3, y, n, start);
+  }
+  multiplyVector(x: Tensor, vector: Vector, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.multiplyVector(x, vector, n);
+    this.#small("multiply", 2, x, n, start);
+  }
+  columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.columns(out, to, x, from, count, n);
+    this.#small("columns", 2, out, n, start);
+  }
+  blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.blend(out, parts, weights, streams, n);
+    this.#small("blend", 1 + parts.length, out, n, start);
+  }
+  streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.streamScores(out, parts, weight, n, eps);
+    this.#small("scores", parts.length, parts[0]!, n, start);
+  }
+  hyperWeights(
+    pre: Tensor,
+    mix: Tensor,
+    x: Tensor,
+    scale: Vector,
+    base: Vector,
+    n: number,
+    iterations: number,
+    eps: number,
+  ): void {
+    const start = this.#profiler.clock();
+    this.#inner.hyperWeights(pre, mix, x, scale, base, n, iterations, eps);
+    this.#small("hyper weights", 2, x, n, start);
+  }
+  pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
+    const start = this.#profiler.clock();
+    this.#inner.pool(out, x, kind, n);
+    this.#small("pool", 1, x, n, start);
   }
 
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {

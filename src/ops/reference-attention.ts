@@ -18,11 +18,16 @@ export function attendHead(
   pageOf: (key: number) => DataView,
   spec: AttentionSpec,
   sink: number,
+  /** Position of the sequence's last row in the pass. */
+  last: number,
 ): void {
   const layout = cache.layout[layer]!;
   const kvHead = Math.floor(head / (spec.heads / spec.kvHeads));
-  const first = spec.window === 0 ? 0 : Math.max(0, position - spec.window + 1);
-  const keys = position - first + 1;
+  const { window, reach = "back" } = spec;
+  const before = reach === "chunk" ? position % window : reach === "symmetric" ? window : window - 1;
+  const first = window === 0 ? 0 : Math.max(0, position - before);
+  const end = reach !== "symmetric" ? position : window === 0 ? last : Math.min(last, position + window);
+  const keys = end - first + 1;
   const scores = new Float64Array(keys);
   const row = new Float32Array(Math.max(spec.headDimK, spec.headDimV));
 

@@ -5,6 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import {
+  type Activation,
   type Arena,
   type AttentionSpec,
   type ExpertWeights,
@@ -15,6 +16,7 @@ import {
   type MatrixSource,
   type Ops,
   type OpsCounters,
+  type Pooling,
   type Product,
   pagePositions,
   type RopeSpec,
@@ -28,6 +30,7 @@ import {
 import { attendHead } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
+import { actValue, blendRow, hyperRow, layerNormRow, poolRows, scoresOfStreams } from "./reference-values.js";
 import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
 interface Activations extends Tensor {
@@ -53,6 +56,7 @@ function own<T extends { readonly id: number }>(handle: { readonly id: number },
   return handle as T;
 }
 const data = (tensor: Tensor): Float32Array => own<Activations>(tensor, "data").data;
+const row = (tensor: Tensor, t: number): Float32Array => data(tensor).subarray(t * tensor.cols, (t + 1) * tensor.cols);
 const values = (vector: Vector | null): Float32Array | null =>
   vector === null ? null : own<Values>(vector, "data").data;
 
@@ -234,11 +238,25 @@ export class ReferenceOps implements Ops {
     for (let t = 0; t < n; t++) {
       this.#checkCancelled();
       const position = this.#rows.positions[t]!;
+      let end = t;
+      while (end + 1 < n && this.#rows.sequences[end + 1] === this.#rows.sequences[t]) end++;
+      const last = this.#rows.positions[end]!;
       const pageOf = (key: number) => this.#page(cache, t, key);
       for (let h = 0; h < spec.heads; h++) {
         const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
         const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
-        attendHead(result, query, cache, layer, h, position, pageOf, spec, sinks === null ? -Infinity : sinks[h]!);
+        attendHead(
+          result,
+          query,
+          cache,
+          layer,
+          h,
+          position,
+          pageOf,
+          spec,
+          sinks === null ? -Infinity : sinks[h]!,
+          last,
+        );
       }
     }
   }
@@ -258,14 +276,14 @@ export class ReferenceOps implements Ops {
     }
   }
 
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu): void {
+  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {
     const { ids, weights: share } = own<Routes>(routing, "ids");
     const { gate, up, down } = weights;
-    const hidden = gate.rows;
+    const hidden = up.rows;
     const slots = n * routing.topK;
     const [gateOut, upOut] = [new Float32Array(slots * hidden), new Float32Array(slots * hidden)];
     const downOut = new Float32Array(slots * down.rows);
-    for (let expert = 0; expert < gate.experts; expert++) {
+    for (let expert = 0; expert < up.experts; expert++) {
       // Slots (row * topK + rank) that chose this expert: its weights are read once for all of them.
       const chosen = Array.from({ length: slots }, (_, slot) => slot).filter((slot) => ids[slot] === expert);
       if (chosen.length === 0) continue;
@@ -286,10 +304,12 @@ export class ReferenceOps implements Ops {
           }
         });
       };
-      product(gate, weights.gateBias, data(x), gateOut, true);
+      if (gate !== null) product(gate, weights.gateBias, data(x), gateOut, true);
       product(up, weights.upBias, data(x), upOut, true);
       for (const slot of chosen)
-        for (let i = slot * hidden; i < (slot + 1) * hidden; i++) gateOut[i] = gluValue(kind, gateOut[i]!, upOut[i]!);
+        for (let i = slot * hidden; i < (slot + 1) * hidden; i++)
+          gateOut[i] =
+            gate === null ? actValue(kind as Activation, upOut[i]!) : gluValue(kind as Glu, gateOut[i]!, upOut[i]!);
       product(down, weights.downBias, gateOut, downOut, false);
     }
     const y = data(out);
@@ -316,6 +336,76 @@ export class ReferenceOps implements Ops {
   softcap(x: Tensor, cap: number, n: number): void {
     const d = data(x);
     for (let i = 0; i < n * x.cols; i++) d[i] = softcapValue(d[i]!, cap);
+  }
+
+  layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void {
+    requireThat(out.cols === x.cols, "layerNorm keeps the width");
+    for (let t = 0; t < n; t++) layerNormRow(row(out, t), row(x, t), values(weight), values(bias), eps);
+  }
+
+  act(x: Tensor, kind: Activation, n: number): void {
+    const d = data(x);
+    for (let i = 0; i < n * x.cols; i++) d[i] = actValue(kind, d[i]!);
+  }
+
+  multiply(y: Tensor, x: Tensor, n: number): void {
+    requireThat(y.cols % x.cols === 0, "each factor has as many values");
+    const run = y.cols / x.cols;
+    const [to, from] = [data(y), data(x)];
+    for (let i = 0; i < n * y.cols; i++) to[i] = to[i]! * from[Math.floor(i / run)]!;
+  }
+
+  multiplyVector(x: Tensor, vector: Vector, n: number): void {
+    requireThat(vector.length === x.cols, "a factor for each column");
+    const [d, factors] = [data(x), values(vector)!];
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factors[i % x.cols]!;
+  }
+
+  columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
+    for (let t = 0; t < n; t++) row(out, t).set(row(x, t).subarray(from, from + count), to);
+  }
+
+  blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void {
+    for (let t = 0; t < n; t++)
+      blendRow(
+        row(out, t),
+        parts.map((part) => row(part, t)),
+        row(weights, t),
+        streams,
+      );
+  }
+
+  streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void {
+    for (let t = 0; t < n; t++)
+      scoresOfStreams(
+        row(out, t),
+        parts.map((part) => row(part, t)),
+        values(weight)!,
+        eps,
+      );
+  }
+
+  hyperWeights(
+    pre: Tensor,
+    mix: Tensor,
+    x: Tensor,
+    scale: Vector,
+    base: Vector,
+    n: number,
+    iterations: number,
+    eps: number,
+  ): void {
+    for (let t = 0; t < n; t++)
+      hyperRow(row(pre, t), row(mix, t), row(x, t), values(scale)!, values(base)!, iterations, eps);
+  }
+
+  pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
+    poolRows(
+      this.#rows.sequences.subarray(0, n),
+      kind,
+      (t) => row(x, t),
+      (s) => row(out, s),
+    );
   }
 
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {

@@ -9,7 +9,7 @@ const kernelScratchBytes = 512 * 1024;
 const attentionQueries = 64;
 const attentionPiecesBytes = 4 * 2 ** 20;
 const attentionSplitItems = 4;
-const blockBytes = 24;
+const blockBytes = 32;
 const productTaskBytes = 120;
 /** Room for the results of a product before they are added: of so many weight rows, which makes long parts. */
 const addValues = 4096;

@@ -6,7 +6,7 @@ import { quantizeRow } from "../../src/formats/quantize.js";
 import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 
-type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap"> & {
+type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap" | "reach"> & {
   sinks: boolean;
   /** Positions of the sequence. */
   total: number;
@@ -31,7 +31,8 @@ function expected(
   spec: Shape & { scale: number; type: KvType },
   sink: number,
 ): { out: number[]; bound: number } {
-  const first = spec.window === 0 ? 0 : Math.max(0, position - spec.window + 1);
+  const back = spec.reach === "chunk" ? position % spec.window : spec.window - 1;
+  const first = spec.window === 0 ? 0 : Math.max(0, position - back);
   const scores: number[] = [];
   let scoreError = 0;
   // Codes of quantized keys meet the query as they meet an activation: in 8 bits a block.
@@ -82,6 +83,8 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
     ["f16, head size 80", "f16", { headDimK: 80, headDimV: 80 }],
     ["f16, window", "f16", { window: 40 }],
     ["f16, window over a page", "f16", { window: 300, total: 530, heads: 2, kvHeads: 1 }],
+    ["f16, stretches over a page", "f16", { window: 300, reach: "chunk", total: 530, heads: 2, kvHeads: 1 }],
+    ["q8_0, short stretches", "q8_0", { window: 24, reach: "chunk" }],
     ["f16, softcap", "f16", { softcap: 5 }],
     ["f16, sinks and window", "f16", { sinks: true, window: 16 }],
     ["q8_0", "q8_0", {}],

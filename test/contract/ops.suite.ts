@@ -24,6 +24,7 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Ops): void {
   describe(`ops contract: ${name}`, () => {
@@ -393,5 +394,6 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
     });
 
     attentionSuite(withOps);
+    valuesSuite(withOps);
   });
 }

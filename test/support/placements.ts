@@ -61,7 +61,8 @@ function partly(
 
 /** From one slot for all layers to one for every expert. */
 function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undefined {
-  if (expertLayers.length === 0) return undefined;
+  // Slots hold three matrices of an expert.
+  if (expertLayers.length === 0 || expertLayers.some(({ matrices }) => matrices.length !== 3)) return undefined;
   const count = expertLayers.reduce((sum, { experts }) => sum + experts, 0);
   // Each matrix of an expert begins and ends at a page of its own.
   const room = Math.max(

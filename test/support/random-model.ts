@@ -5,7 +5,7 @@
 import { randomBlocks } from "../../src/compress/synth-blocks.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { quantizeRow } from "../../src/formats/quantize.js";
-import type { TinyMetadata } from "../../src/models/architecture.js";
+import type { Declaration, TinyMetadata } from "../../src/models/architecture.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
 import { seededWords } from "../../src/models/random.js";
@@ -19,6 +19,8 @@ export interface RandomModelSpec {
   /** Tensor type of the matrices of a role; F32 where none is named. */
   readonly types: Readonly<Partial<Record<Role, string>>>;
   readonly seed: number;
+  /** Where the architecture is found; default: among those that are supported. */
+  readonly find?: (name: string) => Declaration;
   /** Replaces the variant's metadata, without the architecture prefix. */
   readonly overrides?: TinyMetadata;
   /** Default: the tiny byte-level vocabulary. */
@@ -31,14 +33,15 @@ export const randomModelVocab = tinyTokens().length;
 const f32 = dtypeByName("F32") as Dtype;
 
 export async function writeRandomModel(path: string, spec: RandomModelSpec): Promise<void> {
-  const variant = findArchitecture(spec.arch).tiny.find((t) => t.variant === spec.variant);
+  const declaration = (spec.find ?? findArchitecture)(spec.arch);
+  const variant = declaration.tiny.find((t) => t.variant === spec.variant);
   if (variant === undefined) throw new Error(`${spec.arch} has no variant ${spec.variant}`);
   const metadata: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: spec.arch }],
     ...archMetadata(spec.arch, { ...variant.metadata(spec.dims), ...spec.overrides }),
     ...(spec.tokenizer ?? tinyTokenizer()),
   ];
-  const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab });
+  const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab }, declaration);
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor;
     const dtype = typeOf(tensor, spec.types);

@@ -1,9 +1,11 @@
 /** Grouped-query attention: h heads of queries over fewer heads of keys and values. */
-import type { Part } from "../flow.js";
+import type { Part, Reach } from "../flow.js";
 import type { RopeConfig } from "../rope.js";
 import type { Bias } from "../tensors.js";
 
 export interface GqaOptions {
+  /** Prefix of its tensors, and the name of what it keeps; default `attn`. */
+  readonly name?: string;
   readonly dim: number;
   readonly heads: number;
   readonly kvHeads: number;
@@ -20,6 +22,8 @@ export interface GqaOptions {
   readonly scale?: number;
   /** Positions looked back, the own one included; 0 = all. */
   readonly window?: number;
+  /** Any other reach instead of a window. */
+  readonly reach?: Reach;
   readonly softcap?: number;
   /** A learned logit per head joins the softmax without a value. */
   readonly sinks?: boolean;
@@ -28,16 +32,16 @@ export interface GqaOptions {
 export const gqa =
   (o: GqaOptions): Part =>
   (f, x) => {
-    const { dim, heads, kvHeads, headDim, eps, rope, qkvBias = "none", window = 0 } = o;
+    const { name: own = "attn", dim, heads, kvHeads, headDim, eps, rope, qkvBias = "none", window = 0 } = o;
     const weight = (name: string, heads: number, gain: number) =>
-      f.matrix(`attn_${name}`, dim, heads * headDim, "attention", { gain, bias: qkvBias });
+      f.matrix(`${own}_${name}`, dim, heads * headDim, "attention", { gain, bias: qkvBias });
     // Queries and keys of RMS 1.4 give scores of deviation 2: attention that looks somewhere in particular.
     const projected = f.linear(x, weight("q", heads, 1.4), weight("k", kvHeads, 1.4), weight("v", kvHeads, 1));
     let [q, k] = projected as [typeof x, typeof x];
     const v = projected[2]!;
     if (o.qkNorm) {
-      q = f.headNorm(q, f.vector("attn_q_norm", headDim, "norm", { fill: [1.3, 0.2] }), eps);
-      k = f.headNorm(k, f.vector("attn_k_norm", headDim, "norm", { fill: [1.3, 0.2] }), eps);
+      q = f.headNorm(q, f.vector(`${own}_q_norm`, headDim, "norm", { fill: [1.3, 0.2] }), eps);
+      k = f.headNorm(k, f.vector(`${own}_k_norm`, headDim, "norm", { fill: [1.3, 0.2] }), eps);
     }
     const divisors =
       o.ropeDivisors === undefined
@@ -45,16 +49,16 @@ export const gqa =
         : f.vector(o.ropeDivisors, rope.dims / 2, "norm", { optional: true, shared: true, fill: [3, 1] });
     q = f.rope(q, headDim, rope, divisors);
     k = f.rope(k, headDim, rope, divisors);
-    const past = f.keep("kv", { k, v, heads: kvHeads });
+    const past = f.keep("kv", { k, v, heads: kvHeads, name: own });
     const mixed = f.attention(q, [past], {
       heads,
       scale: o.scale ?? 1 / Math.sqrt(headDim),
-      reach: window === 0 ? "all" : { window },
+      reach: o.reach ?? (window === 0 ? "all" : { window }),
       softcap: o.softcap ?? 0,
-      sinks: o.sinks ? f.vector("attn_sinks", heads, "attention", { fill: [3, 1] }) : null,
+      sinks: o.sinks ? f.vector(`${own}_sinks`, heads, "attention", { fill: [3, 1] }) : null,
     });
     return f.linear(
       mixed,
-      f.matrix("attn_output", heads * headDim, dim, "attention", { bias: o.outputBias ?? "none" }),
+      f.matrix(`${own}_output`, heads * headDim, dim, "attention", { bias: o.outputBias ?? "none" }),
     )[0]!;
   };

@@ -1,0 +1,295 @@
+// Verbs of newer layers: LayerNorm, activations of one value, products of values, columns, weighted sums of streams. In plain
+// loops over float_math.h, so that every instruction set has the same bits without a kernel of its own; norms and activations
+// of a row are far less than its products.
+#include <math.h>
+#include <string.h>
+
+#include "../kernels/float_math.h"
+#include "over.h"
+
+namespace hw {
+namespace ops {
+
+namespace {
+
+constexpr int64_t kMostParts = 256;
+
+// Sum of v(k), k < cols, as 32 partial sums and the fixed tree (kernels.h, "float dot").
+template <typename V>
+float sum_of(int64_t cols, const V& v) {
+  float p[32] = {0};
+  for (int64_t k = 0; k < cols; k++) p[k % 32] = p[k % 32] + v(k);
+  return tree_sum(p);
+}
+
+template <typename V>
+float squares_of(int64_t cols, const V& v) {
+  float p[32] = {0};
+  for (int64_t k = 0; k < cols; k++) {
+    float value = v(k);
+    p[k % 32] = __builtin_fmaf(value, value, p[k % 32]);
+  }
+  return tree_sum(p);
+}
+
+float act_of(int32_t kind, float x) {
+  switch (kind) {
+    case ACT_SILU: return scalar_gate(x, x);
+    case ACT_GELU_TANH: return scalar_gelu_tanh(x);
+    case ACT_RELU: return max_f32(x, 0.0f);
+    case ACT_RELU2: {
+      float r = max_f32(x, 0.0f);
+      return r * r;
+    }
+    case ACT_SIGMOID: return scalar_gate(1.0f, x);
+    default: return scalar_tanh(x);
+  }
+}
+
+}  // namespace
+
+void apply_act(int32_t kind, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = act_of(kind, x[i]);
+}
+
+Status layer_norm(Host& host, int32_t out_handle, int32_t x_handle, int32_t weight_handle, int32_t bias_handle, int32_t n,
+                  float eps) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(x, n, "x"));
+  if (out.cols != x.cols) return bad_argument("tensors of %d and %d columns", out.cols, x.cols);
+  Result<const float*> weight = optional_vector(host, weight_handle, x.cols);
+  Result<const float*> bias = optional_vector(host, bias_handle, x.cols);
+  if (!weight.ok || !bias.ok) return Status{false};
+  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      const float* from = x.row(t);
+      float* to = out.row(t);
+      float cols = static_cast<float>(x.cols);
+      float mean = sum_of(x.cols, [&](int64_t k) { return from[k]; }) / cols;
+      float variance = squares_of(x.cols, [&](int64_t k) { return from[k] - mean; }) / cols;
+      float inverse = 1.0f / sqrtf(variance + eps);
+      for (int64_t k = 0; k < x.cols; k++) {
+        float value = (from[k] - mean) * inverse;
+        if (weight.value != nullptr) value = value * weight.value[k];
+        to[k] = bias.value != nullptr ? value + bias.value[k] : value;
+      }
+    }
+  });
+  return done();
+}
+
+Status act(Host& host, int32_t x_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  if (kind < 0 || kind >= ACT_KINDS) return bad_argument("activation %d", kind);
+  over_values(host, static_cast<int64_t>(n) * x.cols, [&](int64_t i0, int64_t i1) {
+    apply_act(kind, x.data() + i0, i1 - i0);
+  });
+  return done();
+}
+
+// Each value of x multiplies a run of neighbours in y: one value, a head, or the whole row.
+Status multiply(Host& host, int32_t y_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, y, host, y_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(y, n, "y"));
+  HW_TRY(check_rows(x, n, "x"));
+  if (y.cols % x.cols != 0) return bad_argument("%d columns times %d factors", y.cols, x.cols);
+  int64_t run = y.cols / x.cols;
+  over_rows(host, n, y.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      for (int64_t k = 0; k < y.cols; k++) y.row(t)[k] = y.row(t)[k] * x.row(t)[k / run];
+    }
+  });
+  return done();
+}
+
+Status multiply_vector(Host& host, int32_t x_handle, int32_t vector, int32_t n) {
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  Result<const float*> factors = optional_vector(host, vector, x.cols);
+  if (!factors.ok) return Status{false};
+  if (factors.value == nullptr) return bad_argument("no vector");
+  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      for (int64_t k = 0; k < x.cols; k++) x.row(t)[k] = x.row(t)[k] * factors.value[k];
+    }
+  });
+  return done();
+}
+
+Status columns(Host& host, int32_t out_handle, int32_t x_handle, int32_t to, int32_t from, int32_t count, int32_t n) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(x, n, "x"));
+  if (count < 1 || to < 0 || from < 0 || count > out.cols - to || count > x.cols - from || overlap(out, x, n)) {
+    return bad_argument("columns %d + %d of %d into %d of %d", from, count, x.cols, to, out.cols);
+  }
+  over_rows(host, n, count, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) memcpy(out.row(t) + to, x.row(t) + from, static_cast<size_t>(count) * sizeof(float));
+  });
+  return done();
+}
+
+// out_d = w[d][0] * s_0, then fma(w[d][j], s_j, out_d): s the streams of all parts in order, each as wide as out's.
+Status blend(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, int32_t weights_handle, int32_t streams,
+             int32_t n) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, weights, host, weights_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(weights, n, "weights"));
+  if (streams < 1 || out.cols % streams != 0) return bad_argument("%d streams of %d columns", streams, out.cols);
+  if (part_handles.length < 1 || part_handles.length > kMostParts) return bad_argument("1 to 256 parts can be blended");
+  int64_t dim = out.cols / streams, count = 0;
+  const Tensor* parts[kMostParts];
+  for (int64_t i = 0; i < part_handles.length; i++) {
+    HW_GET(Tensor, part, host, part_handles.data[i]);
+    HW_TRY(check_rows(part, n, "a part"));
+    if (part.cols % dim != 0 || overlap(out, part, n)) return bad_argument("part %d of a blend", static_cast<int>(i));
+    parts[i] = &part;
+    count += part.cols / dim;
+  }
+  if (weights.cols != streams * count || overlap(out, weights, n)) {
+    return bad_argument("%d weights for %lld streams into %d", weights.cols, static_cast<long long>(count), streams);
+  }
+  const Kernels& k = host.kernels();
+  over_rows(host, n, out.cols * count, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      const float* w = weights.row(t);
+      for (int64_t d = 0; d < streams; d++) {
+        float* to = out.row(t) + d * dim;
+        bool first = true;
+        for (int64_t i = 0; i < part_handles.length; i++) {
+          for (int64_t s = 0; s < parts[i]->cols / dim; s++, w++) {
+            const float* from = parts[i]->row(t) + s * dim;
+            if (first) {
+              memcpy(to, from, static_cast<size_t>(dim) * sizeof(float));
+              k.scale(to, *w, dim);
+            } else {
+              k.axpy(from, *w, to, dim);
+            }
+            first = false;
+          }
+        }
+      }
+    }
+  });
+  return done();
+}
+
+// Scores of streams: softmax over j of sum_e rms(s_j)_e * w_e.
+Status stream_scores(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, int32_t vector, int32_t n, float eps) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Vector, weight, host, vector);
+  HW_TRY(check_rows(out, n, "out"));
+  int64_t dim = weight.length;
+  const Tensor* parts[kMostParts];
+  int64_t count = 0;
+  if (part_handles.length < 1 || part_handles.length > kMostParts) return bad_argument("1 to 256 parts have scores");
+  for (int64_t i = 0; i < part_handles.length; i++) {
+    HW_GET(Tensor, part, host, part_handles.data[i]);
+    HW_TRY(check_rows(part, n, "a part"));
+    if (part.cols % dim != 0 || overlap(out, part, n)) return bad_argument("part %d of scores", static_cast<int>(i));
+    parts[i] = &part;
+    count += part.cols / dim;
+  }
+  if (out.cols != count) return bad_argument("%d scores of %lld streams", out.cols, static_cast<long long>(count));
+  const Kernels& k = host.kernels();
+  over_rows(host, n, count * dim, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) {
+      float* to = out.row(t);
+      int64_t j = 0;
+      for (int64_t i = 0; i < part_handles.length; i++) {
+        for (int64_t s = 0; s < parts[i]->cols / dim; s++, j++) {
+          const float* x = parts[i]->row(t) + s * dim;
+          float inverse = 1.0f / sqrtf(squares_of(dim, [&](int64_t e) { return x[e]; }) / static_cast<float>(dim) + eps);
+          float p[32] = {0};
+          for (int64_t e = 0; e < dim; e++) p[e % 32] = __builtin_fmaf(x[e] * inverse, weight.data()[e], p[e % 32]);
+          to[j] = tree_sum(p);
+        }
+      }
+      float sum = k.exp_sum(to, k.max(to, count), count);
+      for (j = 0; j < count; j++) to[j] = to[j] / sum;
+    }
+  });
+  return done();
+}
+
+// Weights of hyper-connections from a product: `pre` [hc] and `mix` [hc][1 + hc] (the branch's result first, then the streams).
+Status hyper_weights(Host& host, int32_t pre_handle, int32_t mix_handle, int32_t x_handle, int32_t scale_handle,
+                     int32_t base_handle, int32_t n, int32_t iterations, float eps) {
+  HW_GET(Tensor, pre, host, pre_handle);
+  HW_GET(Tensor, mix, host, mix_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  constexpr int32_t kMost = 16;
+  int32_t hc = pre.cols;
+  HW_TRY(check_rows(pre, n, "pre"));
+  HW_TRY(check_rows(mix, n, "mix"));
+  HW_TRY(check_rows(x, n, "x"));
+  Result<const float*> scale = optional_vector(host, scale_handle, 3);
+  Result<const float*> base = optional_vector(host, base_handle, x.cols);
+  if (!scale.ok || !base.ok) return Status{false};
+  if (hc > kMost || x.cols != (2 + hc) * hc || mix.cols != hc * (1 + hc) || iterations < 1 || iterations > 1000 ||
+      scale.value == nullptr || base.value == nullptr || overlap(pre, x, n) || overlap(mix, x, n) || overlap(pre, mix, n)) {
+    return bad_argument("hyper-connections of %d streams from %d columns", hc, x.cols);
+  }
+  const float *s = scale.value, *b = base.value;
+  auto row = [&](int64_t t) {
+    const float* m = x.row(t);
+    float comb[kMost * kMost];
+    for (int32_t i = 0; i < hc; i++) {
+      pre.row(t)[i] = scalar_gate(1.0f, __builtin_fmaf(m[i], s[0], b[i])) + eps;
+      mix.row(t)[i * (1 + hc)] = 2.0f * scalar_gate(1.0f, __builtin_fmaf(m[hc + i], s[1], b[hc + i]));
+    }
+    for (int32_t i = 0; i < hc * hc; i++) comb[i] = __builtin_fmaf(m[2 * hc + i], s[2], b[2 * hc + i]);
+    for (int32_t src = 0; src < hc; src++) {  // softmax over destinations
+      float most = comb[src], sum = 0;
+      for (int32_t dst = 1; dst < hc; dst++) most = max_f32(comb[dst * hc + src], most);
+      for (int32_t dst = 0; dst < hc; dst++) sum += comb[dst * hc + src] = scalar_exp(comb[dst * hc + src] - most);
+      for (int32_t dst = 0; dst < hc; dst++) comb[dst * hc + src] = comb[dst * hc + src] / sum + eps;
+    }
+    auto even = [&](int32_t outer, int32_t inner) {
+      for (int32_t i = 0; i < hc; i++) {
+        float sum = eps;
+        for (int32_t j = 0; j < hc; j++) sum += comb[i * outer + j * inner];
+        for (int32_t j = 0; j < hc; j++) comb[i * outer + j * inner] /= sum;
+      }
+    };
+    even(hc, 1);  // over sources
+    for (int32_t i = 1; i < iterations; i++) {
+      even(1, hc);
+      even(hc, 1);
+    }
+    for (int32_t i = 0; i < hc * hc; i++) mix.row(t)[i / hc * (1 + hc) + 1 + i % hc] = comb[i];
+  };
+  over_rows(host, n, int64_t{hc} * hc * iterations, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) row(t);
+  });
+  return done();
+}
+
+// One row for each sequence of the pass, in their order: its rows' mean, its first or its last row.
+Status pool(Host& host, int32_t out_handle, int32_t x_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, out, host, out_handle);
+  HW_GET(Tensor, x, host, x_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  HW_TRY(check_pass_rows(host, n));
+  if (kind < 0 || kind >= POOL_KINDS || out.cols != x.cols || overlap(out, x, n)) return bad_argument("pooling %d", kind);
+  const Kernels& k = host.kernels();
+  int64_t to = 0;
+  for (int32_t t = 0, t1 = 0; t < n; t = t1, to++) {
+    for (t1 = t + 1; t1 < n && host.pass().sequences()[t1] == host.pass().sequences()[t];) t1++;
+    if (to >= out.rows) return bad_argument("more sequences than the %d rows of out", out.rows);
+    memcpy(out.row(to), x.row(kind == POOL_LAST ? t1 - 1 : t), static_cast<size_t>(x.cols) * sizeof(float));
+    if (kind != POOL_MEAN) continue;
+    for (int32_t i = t + 1; i < t1; i++) k.add(x.row(i), out.row(to), x.cols);
+    k.scale(out.row(to), 1.0f / static_cast<float>(t1 - t), x.cols);
+  }
+  return done();
+}
+
+}  // namespace ops
+}  // namespace hw

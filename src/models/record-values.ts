@@ -1,0 +1,112 @@
+/** Writes down the verbs that make values of values: each checks its widths and gives its result a place in the list. */
+import { HundredweightError } from "../errors.js";
+import type { Activation, Glu, Pooling } from "../ops/ops.js";
+import type { Call, Operation } from "./calls.js";
+import type { HyperOptions, RowSet, Value, VectorWeight, Weight } from "./flow.js";
+import type { RopeConfig } from "./rope.js";
+
+export function fault(message: string): never {
+  throw new HundredweightError("INTERNAL", `a model that is not well formed: ${message}`);
+}
+
+export abstract class ValueRecorder {
+  protected ids = 0;
+  /** How the checkpoint pairs the values that RoPE rotates. */
+  readonly #interleaved: boolean;
+
+  constructor(interleaved: boolean) {
+    this.#interleaved = interleaved;
+  }
+
+  protected abstract emit(call: Call): void;
+
+  protected value(cols: number, rows: RowSet): Value {
+    return { id: ++this.ids, cols, rows };
+  }
+
+  protected call(operation: Operation, inputs: readonly Value[], cols: readonly number[], rows?: RowSet): Value[] {
+    const set = rows ?? inputs[0]?.rows ?? "all";
+    if (rows === undefined && inputs.some((value) => value.rows !== set))
+      fault(`${operation.verb} of two sets of rows`);
+    const outputs = cols.map((width) => this.value(width, set));
+    this.emit({ ...operation, inputs, outputs, hint: false });
+    return outputs;
+  }
+
+  #same(operation: Operation, x: Value, ...others: readonly Value[]): Value {
+    if (others.some(({ cols }) => cols !== x.cols)) fault(`${operation.verb} of different widths`);
+    return this.call(operation, [x, ...others], [x.cols])[0]!;
+  }
+
+  linear(x: Value, ...weights: readonly Weight[]): Value[] {
+    for (const { cols, tensor } of weights)
+      if (cols !== x.cols) fault(`'${tensor.name}' takes ${cols} columns, not ${x.cols}`);
+    return this.call(
+      { verb: "linear", weights, into: false },
+      [x],
+      weights.map(({ rows }) => rows),
+    );
+  }
+  norm(x: Value, weight: VectorWeight | null, eps: number): Value {
+    return this.#same({ verb: "norm", weight, eps }, x);
+  }
+  layerNorm(x: Value, weight: VectorWeight | null, bias: VectorWeight | null, eps: number): Value {
+    return this.#same({ verb: "layerNorm", weight, bias, eps }, x);
+  }
+  headNorm(x: Value, weight: VectorWeight | null, eps: number, headDim = weight?.length ?? x.cols): Value {
+    return this.#same({ verb: "headNorm", weight, headDim, eps }, x);
+  }
+  rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null): Value {
+    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors }, x);
+  }
+  glu(gate: Value, up: Value, act: Glu): Value {
+    return this.#same({ verb: "glu", act }, gate, up);
+  }
+  act(x: Value, kind: Activation): Value {
+    return this.#same({ verb: "act", kind }, x);
+  }
+  add(x: Value, y: Value): Value {
+    return this.#same({ verb: "add" }, x, y);
+  }
+  scale(x: Value, factor: number): Value {
+    return this.#same({ verb: "scale", factor }, x);
+  }
+  softcap(x: Value, cap: number): Value {
+    return this.#same({ verb: "softcap", cap }, x);
+  }
+  multiply(x: Value, factors: Value): Value {
+    if (x.cols % factors.cols !== 0) fault(`${x.cols} columns times ${factors.cols} factors`);
+    return this.call({ verb: "multiply" }, [x, factors], [x.cols])[0]!;
+  }
+  multiplyVector(x: Value, factors: VectorWeight): Value {
+    return this.#same({ verb: "multiplyVector", factors }, x);
+  }
+
+  split(x: Value, ...widths: readonly number[]): Value[] {
+    const from = widths.map((_, i) => widths.slice(0, i).reduce((sum, width) => sum + width, 0));
+    if (from.at(-1)! + widths.at(-1)! > x.cols) fault(`columns of ${widths.join(" + ")} of ${x.cols}`);
+    return this.call({ verb: "columns", from }, [x], widths);
+  }
+  join(...parts: readonly Value[]): Value {
+    return this.call({ verb: "join" }, parts, [parts.reduce((sum, { cols }) => sum + cols, 0)])[0]!;
+  }
+  blend(parts: readonly Value[], weights: Value, streams: number): Value {
+    const all = parts.reduce((sum, { cols }) => sum + cols, 0);
+    const dim = (streams * all) / weights.cols;
+    if (!Number.isInteger(dim) || parts.some(({ cols }) => cols % dim !== 0)) fault("a blend of uneven streams");
+    return this.call({ verb: "blend", streams }, [weights, ...parts], [streams * dim])[0]!;
+  }
+  streamScores(parts: readonly Value[], weight: VectorWeight, eps: number): Value {
+    const count = parts.reduce((sum, { cols }) => sum + cols, 0) / weight.length;
+    return this.call({ verb: "streamScores", weight, eps }, parts, [count])[0]!;
+  }
+  hyperWeights(x: Value, scale: VectorWeight, base: VectorWeight, o: HyperOptions): [read: Value, write: Value] {
+    const { streams: h, iterations, eps } = o;
+    if (x.cols !== (2 + h) * h) fault(`weights of ${h} streams from ${x.cols} columns`);
+    const made = this.call({ verb: "hyperWeights", scale, base, iterations, eps }, [x], [h, h * (1 + h)]);
+    return made as [Value, Value];
+  }
+  pool(x: Value, kind: Pooling): Value {
+    return this.call({ verb: "pool", kind }, [x], [x.cols], "sequences")[0]!;
+  }
+}

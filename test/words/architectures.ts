@@ -1,0 +1,306 @@
+/**
+ * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
+ * hold when one does. `words` is what docs and the table of DESIGN call them.
+ */
+import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/architecture.js";
+import type { Flow, Part, Value } from "../../src/models/flow.js";
+import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
+import { gqa } from "../../src/models/parts/gqa.js";
+import { moe } from "../../src/models/parts/moe.js";
+import {
+  embedTokens,
+  rms,
+  type TransformerConfig,
+  tinyTransformer,
+  tokenHead,
+  transformerConfig,
+} from "../../src/models/parts/transformer.js";
+import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/residual.js";
+import { type RopeConfig, readRope } from "../../src/models/rope.js";
+
+export interface WordsArchitecture {
+  readonly declaration: Declaration;
+  readonly words: readonly string[];
+  /** Rows see rows after them: a sequence has to be in one pass. */
+  readonly whole?: boolean;
+}
+
+export interface TinyConfig extends TransformerConfig {
+  readonly rope: RopeConfig;
+}
+
+/** The parts of an architecture that differ; the rest is a small llama. */
+type Differences = Partial<Architecture<TinyConfig>> & Pick<Architecture<TinyConfig>, "name">;
+
+function tiny(words: readonly string[], differences: Differences, whole = false): WordsArchitecture {
+  const declaration = defineArchitecture<TinyConfig>({
+    families: "made for tests",
+    config(m) {
+      const common = transformerConfig(m);
+      return { ...common, rope: readRope(m, common.headDim) };
+    },
+    begin: (f, c) => embedTokens(f, c),
+    layer: (c) => [mixer(c), ffn(c)],
+    end: (f, x, c) => tokenHead(f, x, c),
+    tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 3 }) }],
+    mechanisms: [],
+    ...differences,
+  });
+  return { declaration, words, whole };
+}
+
+const mixer = (c: TinyConfig, o: Partial<Parameters<typeof gqa>[0]> = {}): Branch => ({
+  site: "mixer",
+  before: rms("attn_norm", c),
+  part: gqa({ ...c, ...o }),
+});
+const ffn = (c: TinyConfig): Branch => ({
+  site: "ffn",
+  before: rms("ffn_norm", c),
+  part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }),
+});
+
+const layerNorm =
+  (name: string, { dim, eps }: TinyConfig): Part =>
+  (f, x) =>
+    f.layerNorm(x, f.vector(name, dim, "norm"), f.vector(`${name}_b`, dim, "norm", { fill: [0, 0.3] }), eps);
+
+/** down(act(up(x))), with biases. */
+const plainFfn =
+  ({ dim, hidden }: TinyConfig, act: "gelu-tanh" | "relu2", name = "ffn"): Part =>
+  (f, x) => {
+    const up = f.matrix(`${name}_up`, dim, hidden, "ffn", { bias: "required" });
+    const down = f.matrix(`${name}_down`, hidden, dim, "ffn", { bias: "required" });
+    return f.linear(f.act(f.linear(x, up)[0]!, act), down)[0]!;
+  };
+
+/** The sum of two parts of the same value. */
+const both =
+  (a: Part, b: Part): Part =>
+  (f, x) =>
+    f.add(a(f, x), b(f, x));
+
+const parallel = tiny(["parallel residual", "layerNorm", "bias", "act"], {
+  name: "words-parallel",
+  layer: (c) => [
+    {
+      site: "both",
+      before: layerNorm("attn_norm", c),
+      part: both(gqa({ ...c, qkvBias: "required", outputBias: "required" }), plainFfn(c, "gelu-tanh")),
+    },
+  ],
+});
+
+/** Two branches of one site read the same stream through norms of their own. */
+const sites = tiny(["branches of one site", "softcap", "headNorm"], {
+  name: "words-sites",
+  layer: (c) => [
+    { ...mixer(c, { qkNorm: true, softcap: 20 }), site: "one" },
+    { ...ffn(c), site: "one" },
+  ],
+});
+
+const alternating = tiny(["mixer-only and FFN-only layers"], {
+  name: "words-alternating",
+  layer: (c, i) => (i % 2 === 0 ? [mixer(c)] : [ffn(c)]),
+  tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 4 }) }],
+});
+
+const mixers = tiny(["two mixers from one norm", "states told apart by name", "window"], {
+  name: "words-mixers",
+  layer: (c) => [
+    { ...mixer(c), part: both(gqa({ ...c, name: "attn" }), gqa({ ...c, name: "local", window: 16 })) },
+    ffn(c),
+  ],
+});
+
+const streams = { streams: 4, iterations: 4, rank: 32, period: 2 } as const;
+const streamed = (
+  name: string,
+  word: string,
+  make: (f: Flow, x: Value, c: TinyConfig) => Residual,
+): WordsArchitecture =>
+  tiny([word], {
+    name,
+    begin: (f, c) => make(f, embedTokens(f, c).streams[0]!, c),
+    tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 5 }) }],
+  });
+
+const hyperStreams = streamed("words-hyper", "hyper residual", (f, x, c) =>
+  hyper(f, x, { ...c, ...streams, eps: 1e-6 }),
+);
+const gatedStreams = streamed("words-gated", "gated residual", (f, x, c) => gated(f, x, { ...c, ...streams }));
+const scaledStream = streamed("words-scaled", "scaled residual", (_f, x) => scaled(x, 0.5));
+const bankStreams = streamed("words-bank", "bank residual", (_f, x, c) => bank(x, { ...c, ...streams }));
+
+/** Experts in a narrower space without a gate, a shared one beside them; the router reads the stream before its norm. */
+const latent = tiny(
+  ["latent experts", "experts without a gate", "shared expert", "foresee", "routed from the un-normed stream"],
+  {
+    name: "words-latent",
+    layer: (c) => [mixer(c), { site: "ffn", before: (_f, x) => x, part: latentExperts(c) }],
+    tiny: [
+      {
+        variant: "tiny",
+        metadata: (dims) => ({ ...tinyTransformer(dims), expert_count: 6, expert_used_count: 2, block_count: 3 }),
+      },
+    ],
+  },
+);
+
+function latentExperts(c: TinyConfig): Part {
+  const narrow = c.dim / 2;
+  return (f, stream) => {
+    const choose = (f: Flow, x: Value) => {
+      const scores = f.linear(x, f.matrix("ffn_gate_inp", c.dim, c.experts, "router"))[0]!;
+      return f.route(scores, { topK: c.topK, score: "sigmoid", renormalize: true, scale: 1.5 });
+    };
+    f.foresee(choose);
+    const routes = choose(f, stream);
+    const x = rms("ffn_norm", c)(f, stream);
+    const low = f.linear(x, f.matrix("ffn_latent_down", c.dim, narrow, "ffn"))[0]!;
+    const routed = f.experts(routes, low, (f, x) => {
+      const up = f.matrix("ffn_up_exps", narrow, c.hidden, "expert", { bias: "required" });
+      return f.linear(f.act(f.linear(x, up)[0]!, "relu2"), f.matrix("ffn_down_exps", c.hidden, narrow, "expert"))[0]!;
+    });
+    const high = f.linear(routed, f.matrix("ffn_latent_up", narrow, c.dim, "ffn"))[0]!;
+    return f.add(high, plainFfn(c, "relu2", "ffn_shexp")(f, x));
+  };
+}
+
+/** Gated experts in layers of their own kind: what slots and foresee are for. */
+const routed = tiny(["experts by an inner function", "foresee"], {
+  name: "words-routed",
+  layer: (c) => [
+    mixer(c),
+    { ...ffn(c), part: moe({ ...c, hidden: c.hidden, act: "silu", score: "softmax", renormalize: true }) },
+  ],
+  tiny: [
+    {
+      variant: "tiny",
+      metadata: (dims) => ({ ...tinyTransformer(dims), expert_count: 6, expert_used_count: 2, block_count: 3 }),
+    },
+  ],
+});
+
+/** From the second layer on attention reads what the first keeps. */
+const sharing = tiny(["share, shared", "K and V shared between layers"], {
+  name: "words-sharing",
+  layer: (c, i) => [{ ...mixer(c), part: i === 0 ? keeper(c) : reader(c) }, ffn(c)],
+});
+
+const heads = (f: Flow, c: TinyConfig, name: string, count: number) =>
+  f.matrix(`attn_${name}`, c.dim, count * c.headDim, "attention", { gain: 1.4 });
+
+function attend(f: Flow, c: TinyConfig, q: Value): Value {
+  const past = f.shared("past");
+  if (!("kind" in past)) throw new Error("not a state");
+  const mixed = f.attention(q, [past], { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all" });
+  return f.linear(mixed, f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"))[0]!;
+}
+
+const keeper =
+  (c: TinyConfig): Part =>
+  (f, x) => {
+    const [q, k, v] = f.linear(x, heads(f, c, "q", c.heads), heads(f, c, "k", c.kvHeads), heads(f, c, "v", c.kvHeads));
+    f.share("past", f.keep("kv", { k: f.rope(k!, c.headDim, c.rope), v: v!, heads: c.kvHeads }));
+    return attend(f, c, f.rope(q!, c.headDim, c.rope));
+  };
+
+const reader =
+  (c: TinyConfig): Part =>
+  (f, x) =>
+    attend(f, c, f.rope(f.linear(x, heads(f, c, "q", c.heads))[0]!, c.headDim, c.rope));
+
+const chunked = tiny(["reach chunk"], {
+  name: "words-chunked",
+  layer: (c, i) => [mixer(c, i % 2 === 0 ? { reach: { chunk: 48 } } : {}), ffn(c)],
+});
+
+/** An encoder: every row sees all of its sequence, or 20 to both sides; a vector and a score for each sequence. */
+const encoder = tiny(
+  ["reach symmetric", "whole", "output pooled", "output rank"],
+  {
+    name: "words-encoder",
+    layer: (c, i) => [mixer(c, { reach: { symmetric: i % 2 === 0 ? 0 : 20 } }), ffn(c)],
+    end(f, x, c) {
+      const common = tokenHead(f, x, c);
+      const pooled = f.pool(rms("output_norm", c)(f, x.read(f, "end")), "mean");
+      const rank = f.linear(f.act(pooled, "tanh"), f.matrix("cls", c.dim, 3, "head", { bias: "required" }))[0]!;
+      return { ...common, pooled, rank };
+    },
+  },
+  true,
+);
+
+/** A row of a second table for every token, read when it is asked for, gates each layer. */
+const table = tiny(["lookup on demand", "multiply", "split, join", "has"], {
+  name: "words-table",
+  layer: (c) => [
+    mixer(c),
+    ffn(c),
+    {
+      site: "table",
+      before: rms("table_norm", c),
+      part(f, x) {
+        const rows = f.lookup(
+          f.matrix("per_layer_token_embd", c.dim, c.vocab, "embedding", { gain: Math.sqrt(c.dim) }),
+        );
+        const gate = f.act(f.linear(x, f.matrix("inp_gate", c.dim, c.dim, "ffn"))[0]!, "gelu-tanh");
+        const [a, b] = f.split(f.multiply(gate, rows), c.dim / 2, c.dim / 2);
+        const y = f.linear(f.join(b!, a!), f.matrix("proj", c.dim, c.dim, "ffn"))[0]!;
+        // A tensor that fine-tunes may have.
+        return f.has("proj_norm.weight") ? f.norm(y, f.vector("proj_norm", c.dim, "norm"), c.eps) : y;
+      },
+    },
+  ],
+  tiny: [
+    {
+      variant: "tiny",
+      metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 2 }),
+      optionalTensors: ["proj_norm.weight"],
+    },
+  ],
+});
+
+/** A block behind the trunk that guesses the token after the next from the trunk's hidden rows and the next token. */
+const draft = tiny(["programs: mtp, hidden rows as input"], {
+  name: "words-mtp",
+  programs: (c) => ({
+    mtp0: {
+      layers: [c.layers],
+      begin(f) {
+        const e = f.lookup(f.matrix("token_embd", c.dim, c.vocab, "embedding", { gain: Math.sqrt(c.dim) }));
+        const h = f.input("hidden", c.dim);
+        const joined = f.join(rms("nextn_enorm", c)(f, e), rms("nextn_hnorm", c)(f, h));
+        return plain(f.linear(joined, f.matrix("nextn_eh_proj", 2 * c.dim, c.dim, "ffn"))[0]!);
+      },
+      layer: () => [mixer(c), ffn(c)],
+      end: (f, x) => tokenHead(f, x, c),
+    },
+  }),
+});
+
+export const wordsArchitectures: readonly WordsArchitecture[] = [
+  parallel,
+  sites,
+  alternating,
+  mixers,
+  hyperStreams,
+  gatedStreams,
+  scaledStream,
+  bankStreams,
+  latent,
+  routed,
+  sharing,
+  chunked,
+  encoder,
+  table,
+  draft,
+];
+
+export function findWords(name: string): Declaration {
+  const found = wordsArchitectures.find(({ declaration }) => declaration.name === name);
+  if (found === undefined) throw new Error(`no test architecture '${name}'`);
+  return found.declaration;
+}
