@@ -27,6 +27,7 @@ import {
   type PassExtras,
 } from "./forward.js";
 import { ropeSpec } from "./rope.js";
+import { stageOf } from "./stage.js";
 import type { Role } from "./tensors.js";
 
 export interface ModelOptions {
@@ -43,6 +44,8 @@ export interface ModelOptions {
   readonly maxLogitRows: number;
   /** Another program of the file instead of the trunk. */
   readonly program?: string;
+  /** Layers [from, to) alone (stage.ts). */
+  readonly stage?: readonly [from: number, to: number];
   /** Changes the list before it is bound: adapters, taps (rewrite.ts). */
   readonly rewrite?: (program: Program) => Program;
   /** Tests only: leaves something out. */
@@ -95,7 +98,8 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
   checkOptions(options);
   const { config } = description;
   const chosen = programOf(description, options);
-  const ablated = options.ablate === undefined ? chosen.program : ablate(chosen.program, options.ablate);
+  const staged = options.stage === undefined ? chosen.program : stageOf(chosen.program, ...options.stage);
+  const ablated = options.ablate === undefined ? staged : ablate(staged, options.ablate);
   const program = options.rewrite?.(ablated) ?? ablated;
   const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
   const list = binder.bind();

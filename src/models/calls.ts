@@ -92,6 +92,8 @@ export interface Outputs {
   readonly pooled?: Value;
   /** [sequences, scores] */
   readonly rank?: Value;
+  /** What a stage leaves for the next: the residual streams [all, cols]. */
+  readonly [stream: `stream${number}`]: Value;
 }
 export type OutputName = keyof Outputs;
 

@@ -44,6 +44,8 @@ export interface PassExtras {
   /** One row for each sequence of the pass, in their order [sequences, cols]. */
   readonly onPooled?: (values: Float32Array) => void;
   readonly onRank?: (values: Float32Array) => void;
+  /** What a stage leaves: its residual streams, [rows, cols] each. */
+  readonly onStreams?: (streams: Float32Array[]) => void;
   /** Values of the program's inputs, [rows, cols] each. */
   readonly inputs?: Readonly<Record<string, Float32Array>>;
 }
@@ -97,6 +99,12 @@ export async function forward(
       walk(steps, { ...counts, wanted: slice.length }, slice);
       hidden.onHidden(await ops.read(value, slice.length), first);
     }
+  }
+  if (extras.onStreams !== undefined) {
+    const streams: Float32Array[] = [];
+    for (const [name, { value }] of list.outputs)
+      if (name.startsWith("stream")) streams.push((await ops.read(value, rows.count)).slice());
+    extras.onStreams(streams);
   }
   for (const [name, hear] of [["pooled", extras.onPooled] as const, ["rank", extras.onRank] as const]) {
     if (hear === undefined) continue;

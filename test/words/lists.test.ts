@@ -1,0 +1,233 @@
+/** What is made of a list of calls: stages, adapters, taps, other programs, outputs for sequences. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { dtypeByName, openCheckpoint } from "../../src/formats/index.js";
+import {
+  type Adapter,
+  type BoundModel,
+  bindDescription,
+  describeModel,
+  findArchitecture,
+  type ModelOptions,
+  withAdapters,
+  withTaps,
+} from "../../src/models/index.js";
+import { addonStatus } from "../../src/native/addon.js";
+import { createOps } from "../../src/ops/index.js";
+import type { MatrixSource, Ops } from "../../src/ops/ops.js";
+import { ReferenceOps } from "../../src/ops/reference.js";
+import { randomTokens } from "../support/evaluate.js";
+import { randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import { findWords } from "./architectures.js";
+
+const status = addonStatus();
+const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}`;
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-lists-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const find = (name: string) => (name.startsWith("words-") ? findWords(name) : findArchitecture(name));
+const native = (): Ops => createOps({ kind: "native", threads: 2 });
+
+async function describe(arch: string, variant = "tiny", dtype = "Q8_0") {
+  const path = join(folder, `${arch}-${dtype}.gguf`);
+  const types = { attention: dtype, ffn: dtype, expert: dtype, embedding: dtype, head: dtype };
+  await writeRandomModel(path, { arch, variant, dims: 64, types, seed: 9, find });
+  return describeModel(await openCheckpoint(path), find);
+}
+
+type Description = Awaited<ReturnType<typeof describe>>;
+
+function bind(description: Description, ops: Ops, more: Partial<ModelOptions> = {}): BoundModel {
+  const options = { contextTokens: 256, maxRows: 64, sequences: 3, kvType: "f16", maxLogitRows: 64 } as const;
+  return bindDescription(description, ops, { ...options, ...more });
+}
+
+/** Rows of sequences, each from position 0; one page for each sequence in every pool. */
+function table(model: BoundModel, ids: readonly (readonly number[])[]) {
+  const flat = ids.flat();
+  return {
+    count: flat.length,
+    ids: Int32Array.from(flat),
+    positions: Int32Array.from(ids.flatMap((list) => list.map((_, i) => i))),
+    sequences: Int32Array.from(ids.flatMap((list, s) => list.map(() => s))),
+    blockTables: model.kvGroups.map(() => ids.map((_, s) => Int32Array.of(s))),
+  };
+}
+
+const everyRow = (count: number): Int32Array => Int32Array.from({ length: count }, (_, t) => t);
+
+async function logitsOf(model: BoundModel, ids: readonly (readonly number[])[], inputs?: Record<string, Float32Array>) {
+  const rows = table(model, ids);
+  let out = new Float32Array();
+  const hear = (logits: Float32Array): void => {
+    out = logits.slice();
+  };
+  await model.forward(rows, everyRow(rows.count), hear, undefined, inputs === undefined ? {} : { inputs });
+  return out;
+}
+
+const prompts = [randomTokens(17, randomModelVocab, 3), randomTokens(9, randomModelVocab, 5)];
+
+for (const [arch, variant] of [
+  ["llama", "dense"],
+  ["gpt-oss", "moe"],
+  ["words-hyper", "tiny"],
+  ["words-bank", "tiny"],
+] as const)
+  test(`${arch}: stages over all layers are the whole pass, bit for bit`, { skip }, async () => {
+    const description = await describe(arch, variant);
+    const whole = bind(description, native());
+    const expected = await logitsOf(whole, prompts);
+    whole.close();
+    const { layers } = description.config;
+    let streams: Float32Array[] = [];
+    for (const [from, to] of [
+      [0, 1],
+      [1, layers - 1],
+      [layers - 1, layers],
+    ] as const) {
+      const stage = bind(description, native(), { stage: [from, to] });
+      const inputs = Object.fromEntries(streams.map((values, i) => [`stream${i}`, values]));
+      if (to === layers) assert.deepEqual(await logitsOf(stage, prompts, inputs), expected);
+      else {
+        const onStreams = (left: Float32Array[]): void => {
+          streams = left;
+        };
+        await stage.forward(table(stage, prompts), new Int32Array(), () => {}, undefined, { inputs, onStreams });
+      }
+      stage.close();
+    }
+  });
+
+/** A matrix of f32 in a file of its own. */
+function matrix(name: string, rows: number, cols: number, value: (i: number) => number): MatrixSource {
+  const path = join(folder, `${name}.bin`);
+  const values = Float32Array.from({ length: rows * cols }, (_, i) => value(i));
+  writeFileSync(path, values);
+  const planes = { blocks: [{ file: path, offset: 0, bytes: values.byteLength }] };
+  return { name, layout: dtypeByName("F32")!, rows, cols, experts: 1, planes };
+}
+
+test("adapters of zeros change no bit; others change what the pair adds", { skip }, async () => {
+  const description = await describe("llama", "dense");
+  const tensors = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.2.attn_output.weight"];
+  const shapeOf = (name: string) => description.tensors.find((tensor) => tensor.name === name)!.shape;
+  const pairs = (size: number): Adapter[] =>
+    tensors.map((tensor, i) => {
+      const [cols, rows] = shapeOf(tensor) as [number, number];
+      const wave = (k: number): number => Math.fround(0.1 * Math.sin(k + i));
+      return {
+        tensor,
+        a: matrix(`a${i}-${size}`, 4, cols, wave),
+        b: matrix(`b${i}-${size}`, rows, 4, (k) => size * wave(3 * k)),
+        scale: 0.5,
+      };
+    });
+  const run = async (make: () => Ops, adapters: readonly Adapter[]) => {
+    const model = bind(description, make(), { rewrite: (program) => withAdapters(program, adapters) });
+    const logits = await logitsOf(model, prompts);
+    model.close();
+    return logits;
+  };
+  const plain = await run(native, []);
+  assert.deepEqual(await run(native, pairs(0)), plain);
+  const changed = await run(native, pairs(1));
+  const reference = await run(() => new ReferenceOps(), pairs(1));
+  const largest = (a: Float32Array, b: Float32Array) =>
+    a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
+  const difference = largest(changed, plain);
+  // Rounded activations make a difference too; the pair's is far above it, and both implementations agree on it.
+  assert.ok(difference > 5 * largest(changed, reference), `${difference} against ${largest(changed, reference)}`);
+});
+
+test("taps hear what goes into products: the sums are those of the reference", { skip }, async () => {
+  const description = await describe("llama", "moe", "F32");
+  const sums = async (ops: Ops) => {
+    const squares = new Map<string, Float64Array>();
+    const chosen = new Map<string, number>();
+    const model = bind(description, ops, {
+      rewrite: (program) =>
+        withTaps(program, (tensors, rows, experts) => {
+          for (const name of tensors) {
+            const cols = description.tensors.find((tensor) => tensor.name === name)!.shape[0]!;
+            const sum = squares.get(name) ?? new Float64Array(cols);
+            for (const [i, v] of rows.entries()) sum[i % cols] = sum[i % cols]! + v * v;
+            squares.set(name, sum);
+            for (const id of experts ?? []) chosen.set(`${name} ${id}`, (chosen.get(`${name} ${id}`) ?? 0) + 1);
+          }
+        }),
+    });
+    const logits = await logitsOf(model, prompts);
+    model.close();
+    return { squares, chosen, logits };
+  };
+  const [exact, fast] = [await sums(new ReferenceOps()), await sums(native())];
+  const plain = bind(description, native());
+  assert.deepEqual(fast.logits, await logitsOf(plain, prompts), "listening changes bits");
+  plain.close();
+  assert.deepEqual([...fast.squares.keys()], [...exact.squares.keys()]);
+  assert.ok(fast.squares.has("blk.1.attn_q.weight") && fast.squares.has("blk.2.ffn_gate_exps.weight"));
+  for (const [name, expected] of exact.squares)
+    for (const [i, value] of fast.squares.get(name)!.entries())
+      assert.ok(Math.abs(value - expected[i]!) <= 1e-3 * expected[i]! + 1e-6, `${name} column ${i}`);
+  assert.deepEqual(fast.chosen, exact.chosen);
+  const counted = [...fast.chosen]
+    .filter(([key]) => key.startsWith("blk.0.ffn_gate_exps"))
+    .reduce((n, [, c]) => n + c, 0);
+  assert.equal(counted, 2 * prompts.flat().length, "two experts for each row");
+});
+
+test("an MTP program is fed with hidden rows: native agrees with the reference, chunks with the whole", {
+  skip,
+}, async () => {
+  const description = await describe("words-mtp", "tiny", "F32");
+  const hiddenOf = async (ops: Ops) => {
+    const trunk = bind(description, ops);
+    const rows = table(trunk, prompts);
+    let hidden = new Float32Array();
+    const onHidden = (values: Float32Array): void => {
+      hidden = values.slice();
+    };
+    await trunk.forward(rows, new Int32Array(), () => {}, { wanted: everyRow(rows.count), onHidden });
+    trunk.close();
+    return hidden;
+  };
+  const hidden = await hiddenOf(native());
+  const draft = async (ops: Ops) => {
+    const model = bind(description, ops, { program: "mtp0" });
+    const logits = await logitsOf(model, prompts, { hidden });
+    model.close();
+    return logits;
+  };
+  const [fast, exact] = [await draft(native()), await draft(new ReferenceOps())];
+  for (const [i, value] of fast.entries()) assert.ok(Math.abs(value - exact[i]!) < 1e-2 * (1 + Math.abs(exact[i]!)));
+  // Sequence 1 alone: the rows it is fed are its own.
+  const alone = bind(description, native(), { program: "mtp0" });
+  const own = await logitsOf(alone, [prompts[1]!], { hidden: hidden.slice(17 * 64) });
+  assert.deepEqual(own, fast.slice(17 * randomModelVocab));
+  await assert.rejects(logitsOf(alone, [prompts[1]!], { hidden: hidden.slice(1) }), /values of 'hidden'/);
+  alone.close();
+  assert.throws(() => bind(description, native(), { program: "mtp7" }), /no program 'mtp7'/);
+});
+
+test("an encoder gives a vector and scores for each sequence, the same alone and together", { skip }, async () => {
+  const description = await describe("words-encoder", "tiny", "F32");
+  const run = async (ops: Ops, ids: readonly (readonly number[])[]) => {
+    const model = bind(description, ops);
+    const heard: Float32Array[] = [];
+    const hear = (values: Float32Array): unknown => heard.push(values.slice());
+    await model.forward(table(model, ids), new Int32Array(), () => {}, undefined, { onPooled: hear, onRank: hear });
+    model.close();
+    return heard as [Float32Array, Float32Array];
+  };
+  const [pooled, rank] = await run(native(), prompts);
+  assert.deepEqual([pooled.length, rank.length], [2 * 64, 2 * 3]);
+  const [pooledAlone, rankAlone] = await run(native(), [prompts[1]!]);
+  assert.deepEqual(pooled.slice(64), pooledAlone);
+  assert.deepEqual(rank.slice(3), rankAlone);
+  const exact = await run(new ReferenceOps(), prompts);
+  for (const [i, value] of rank.entries()) assert.ok(Math.abs(value - exact[1][i]!) < 1e-2 * (1 + Math.abs(value)));
+});
