@@ -112,7 +112,8 @@ function matrix(name: string, rows: number, cols: number, value: (i: number) => 
 }
 
 test("adapters of zeros change no bit; others change what the pair adds", { skip }, async () => {
-  const description = await describe("llama", "dense");
+  // Without quantized weights nothing is rounded but sums.
+  const description = await describe("llama", "dense", "F32");
   const tensors = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.2.attn_output.weight"];
   const shapeOf = (name: string) => description.tensors.find((tensor) => tensor.name === name)!.shape;
   const pairs = (size: number): Adapter[] =>
@@ -139,8 +140,7 @@ test("adapters of zeros change no bit; others change what the pair adds", { skip
   const largest = (a: Float32Array, b: Float32Array) =>
     a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
   const difference = largest(changed, plain);
-  // Rounded activations make a difference too; the pair's is far above it, and both implementations agree on it.
-  assert.ok(difference > 5 * largest(changed, reference), `${difference} against ${largest(changed, reference)}`);
+  assert.ok(difference > 100 * largest(changed, reference), `${difference} against ${largest(changed, reference)}`);
 });
 
 test("taps hear what goes into products: the sums are those of the reference", { skip }, async () => {
