@@ -106,8 +106,9 @@ async function requests(): Promise<void> {
   };
   const alone: number[] = [];
   for (let n = 0; n < 10; n++) alone.push(await good());
+  const restMiB = Math.round(residentOf(child.pid!).own / mebibyte);
   const codes: Record<string, number> = {};
-  const beside: number[] = [];
+  const beside: { readonly what: string; readonly ms: number }[] = [];
   let running = 0;
   const bad = async (route: string, body: object): Promise<void> => {
     running++;
@@ -115,18 +116,28 @@ async function requests(): Promise<void> {
     running--;
     codes[`${status} ${code ?? ""}`] = (codes[`${status} ${code ?? ""}`] ?? 0) + 1;
   };
-  const under = async (many: readonly Promise<void>[]): Promise<void> => {
+  const steps: Record<string, unknown>[] = [];
+  const under = async (what: string, many: readonly Promise<void>[]): Promise<void> => {
     const all = Promise.all(many);
+    const watch = watchMemory(child.pid!);
+    let late = 0;
     while (running > 0) {
-      beside.push(await good());
+      const ms = await good();
+      beside.push({ what, ms });
+      late = Math.max(late, ms);
       await sleep(100);
     }
     await all;
+    steps.push({ what, goodMs: Math.round(late), ...watch() });
   };
   for (let n = 0; n < conditional.length; n += 10)
-    await under(conditional.slice(n, n + 10).map((_, i) => bad("/v1/chat/completions", chatOf(`boom ${n + i}.`))));
+    await under(
+      conditional[n]!.kind,
+      conditional.slice(n, n + 10).map((_, i) => bad("/v1/chat/completions", chatOf(`boom ${n + i}.`))),
+    );
   for (let n = 0; n < hostileTexts.length; n += 5)
     await under(
+      `texts of ${JSON.stringify(hostileTexts[n]!.slice(0, 8))}`,
       hostileTexts
         .slice(n, n + 5)
         .flatMap((text) => [
@@ -134,8 +145,10 @@ async function requests(): Promise<void> {
           bad("/tokenize", { content: text, parse_special: false }),
         ]),
     );
-  const late = Math.max(...beside) - median(alone);
-  check(late < 1000, `a good chat was ${late.toFixed(0)} ms later than alone`);
+  for (const { what, ms } of beside) {
+    const late = ms - median(alone);
+    check(late < 1000, `${what}: a good chat was ${late.toFixed(0)} ms later than alone`);
+  }
   // Ends at once, also in the middle of one that hangs.
   const hanging = bad("/v1/chat/completions", chatOf("boom 0.")).catch(() => {});
   await sleep(500);
@@ -151,7 +164,9 @@ async function requests(): Promise<void> {
   check(most.server <= 128, `the server had ${most.server} MiB`);
   report.request = {
     aloneMs: median(alone),
-    besideMs: { median: median(beside), most: Math.max(...beside) },
+    besideMs: { median: median(beside.map(({ ms }) => ms)), most: Math.max(...beside.map(({ ms }) => ms)) },
+    steps,
+    restMiB,
     asked: beside.length,
     codes,
     sigtermMs: endMs,

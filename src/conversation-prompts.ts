@@ -67,7 +67,7 @@ export class ConversationPrompts {
     this.texts ??= new OpeningTexts(path, place);
     const { texts } = this;
     try {
-      const service = await texts.service;
+      const service = await unlessAborted(texts.service, signal);
       const tokens = await service.perform({ kind: "encodeChat", chat: { messages }, most }, signal);
       if (tokens instanceof Int32Array) return { kind: "tokens", tokens };
       throw new HundredweightError(
@@ -77,5 +77,20 @@ export class ConversationPrompts {
     } catch (error) {
       throw asHundredweightError(error);
     }
+  }
+}
+
+/** On a busy machine a place takes seconds to open; whoever stops waiting does not wait for that. @throws CANCELLED */
+async function unlessAborted<T>(waited: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(new HundredweightError("CANCELLED", "stopped by the caller"));
+    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+  });
+  try {
+    return await Promise.race([waited, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }

@@ -178,7 +178,7 @@ test("- and pipes are standard input and output; a pipe is read once and gone on
     await new Promise<void>((resolve) => child.stdin!.write(requests(20_000), () => resolve()));
     child.kill("SIGINT");
     const end = await ended;
-    assert.equal(end.code, 1);
+    assert.equal(end.code, 130);
     assert.ok(end.err.includes("error[CANCELLED]"), end.err);
     assert.ok(!existsSync(at("never.jsonl")));
     assert.deepEqual(execFileSync("ls", [temporary], { encoding: "utf8" }), "");

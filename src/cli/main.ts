@@ -5,7 +5,7 @@ import { packageVersion } from "../package-root.js";
 import { registerCommands } from "./commands/index.js";
 import { printError, tell, watchStandardStreams } from "./output.js";
 
-/** @returns 0 ok, 1 failed, 2 usage */
+/** @returns 0 ok, 1 failed, 2 usage, 130 and 143 stopped by a signal */
 export async function main(argv: readonly string[]): Promise<number> {
   watchStandardStreams();
   const program = new Command("hundredweight")
@@ -34,6 +34,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const raw = error.code === "TEMPLATE_INVALID" && (argv[0] === "run" || argv[0] === "chat");
     printError(error.code, raw ? `${error.message}; --raw prompts without it` : error.message);
     if (process.env.HUNDREDWEIGHT_DEBUG !== undefined) tell(`${error.stack}`);
-    return error.code === "OPTION_INVALID" ? 2 : 1;
+    const { exitCode } = error.details;
+    return typeof exitCode === "number" ? exitCode : error.code === "OPTION_INVALID" ? 2 : 1;
   }
 }
