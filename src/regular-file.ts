@@ -2,7 +2,7 @@
  * Opening a file that a person named, so that nobody waits for ever: a named pipe blocks whoever opens it until its
  * other end is opened, a device may never end. Every room opens such files here.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type Stats, statSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { fileError, HundredweightError } from "./errors.js";
 
@@ -93,6 +93,39 @@ export function readTextSync(path: string): string {
     return asFileError(path, () => readFileSync(fd, "utf8"));
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Bytes of a part. */
+const partBytes = 1 << 18;
+
+export interface TextPart {
+  readonly text: string;
+  /** Of the file that has been read; undefined where its size is not known. */
+  readonly share: number | undefined;
+}
+
+/**
+ * The same for a text of any length, in parts that hold whole characters.
+ * @throws FILE_NOT_FOUND, FILE_NOT_REGULAR, FILE_IO
+ */
+export function* readTextParts(path: string): Generator<TextPart, undefined> {
+  const own = ownDescriptor(path);
+  const fd = own ?? openRegularSync(path);
+  try {
+    const stats = fstatSync(fd);
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    const buffer = Buffer.alloc(partBytes);
+    let read = 0;
+    for (;;) {
+      const count = asFileError(path, () => readSync(fd, buffer));
+      read += count;
+      const text = decoder.decode(buffer.subarray(0, count), { stream: count > 0 });
+      yield { text, share: stats.isFile() ? Math.min(1, read / Math.max(1, stats.size)) : undefined };
+      if (count === 0) return undefined;
+    }
+  } finally {
+    if (own === undefined) closeSync(fd);
   }
 }
 

@@ -14,6 +14,7 @@ import { readVocabulary } from "./vocab.js";
 import { forEachWord } from "./white-space.js";
 import { WordPieceEncoder } from "./wordpiece.js";
 
+export { LongTextEncoder } from "./long-text.js";
 export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export type { EncodeOptions, SpecialTokens, StreamDecoder, Tokenizer, TokenKind } from "./types.js";

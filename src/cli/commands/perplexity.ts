@@ -1,8 +1,10 @@
 /** `hundredweight perplexity MODEL FILE`: as llama.cpp defines it. */
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
+import { openCheckpoint } from "../../formats/index.js";
 import { load, type Model } from "../../model.js";
-import { readTextSync } from "../../regular-file.js";
+import { readTextParts, type TextPart } from "../../regular-file.js";
+import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
 import { withInterrupt } from "../interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
 import { modelFile } from "../model-word.js";
@@ -39,9 +41,10 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
   const contextTokens = flags.ctx ?? 512;
   if (contextTokens < 4)
     throw new HundredweightError("OPTION_INVALID", "--ctx: perplexity needs chunks of at least 4 tokens");
-  const text = readTextSync(file);
   await withInterrupt(async (signal) => {
     const options = loadOptions(flags);
+    const source = new TokenSource(modelFile(path), file);
+    await source.open();
     const model = await load(modelFile(path), {
       logitRows: 64,
       chunkRows: Math.min(512, contextTokens),
@@ -50,9 +53,10 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
     });
     try {
       const progress = new Progress("perplexity", flags.progress);
-      const result = await perplexity(model, text, contextTokens, flags.chunks, signal, (chunk, chunks, running) =>
-        progress.update(chunk, chunks, `perplexity ${running.toFixed(4)}`),
-      );
+      const result = await perplexity(model, source.ids(), contextTokens, flags.chunks, signal, (chunk, running) => {
+        const chunks = Math.max(chunk, Math.floor(source.expectedTokens / contextTokens));
+        progress.update(chunk, Math.min(flags.chunks ?? chunks, chunks), `perplexity ${running.toFixed(4)}`);
+      });
       progress.end();
       if (flags.json) printJson(result);
       else {
@@ -67,46 +71,106 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
   });
 }
 
+/** Ids of a file's text, which may be larger than memory. */
+class TokenSource {
+  readonly #model: string;
+  readonly #parts: ReturnType<typeof readTextParts>;
+  #tokenizer: Tokenizer | undefined;
+  #begin: TextPart | undefined;
+  #tokens = 0;
+  #share: number | undefined;
+
+  constructor(model: string, file: string) {
+    this.#model = model;
+    this.#parts = readTextParts(file);
+  }
+
+  /** The file is read once, so that one that is missing is told before a model is loaded. @throws FILE_*, TOKENIZER_* */
+  async open(): Promise<void> {
+    this.#begin = this.#parts.next().value ?? undefined;
+    this.#tokenizer = createTokenizer((await openCheckpoint(this.#model)).metadata);
+  }
+
+  /** Of the whole text, as far as one can tell. */
+  get expectedTokens(): number {
+    return this.#share === undefined ? 0 : this.#tokens / Math.max(1e-9, this.#share);
+  }
+
+  *ids(): Generator<Int32Array> {
+    const encoder = new LongTextEncoder(this.#tokenizer!, { addSpecial: false });
+    const take = ({ text, share }: TextPart): Int32Array => {
+      const ids = encoder.push(text);
+      this.#tokens += ids.length;
+      if (ids.length > 0) this.#share = share;
+      return ids;
+    };
+    if (this.#begin !== undefined) yield take(this.#begin);
+    for (const part of this.#parts) yield take(part);
+    yield encoder.end();
+  }
+}
+
 /**
- * exp of the mean negative log-probability. The text is tokenized as a whole and cut into chunks of `contextTokens`;
- * the first token of each becomes BOS when the model adds one; positions from contextTokens / 2 on predict their
- * successor.
+ * exp of the mean negative log-probability. The ids of the text are cut into chunks of `contextTokens`, which are scored as they come; the
+ * first token of each becomes BOS when the model adds one; positions from contextTokens / 2 on predict their successor.
+ * @param ids of the whole text without BOS, in pieces
  * @throws OPTION_INVALID when the text has no whole chunk
  * @source llama.cpp tools/perplexity
  */
 export async function perplexity(
-  model: Pick<Model, "info" | "logProbabilities" | "tokenize">,
-  text: string,
+  model: Pick<Model, "info" | "logProbabilities">,
+  ids: Iterable<Int32Array>,
   contextTokens: number,
   mostChunks: number | undefined,
   signal: AbortSignal,
-  onChunk: (chunk: number, chunks: number, running: number) => void = () => {},
+  onChunk: (chunk: number, running: number) => void = () => {},
 ): Promise<Perplexity> {
-  const plain = await model.tokenize(text);
   const { addBos, special } = model.info;
   const bos = addBos ? special.bos : undefined;
-  const tokens = bos === undefined || plain[0] === bos ? plain : [bos, ...plain];
-  const chunks = Math.min(mostChunks ?? Infinity, Math.floor(tokens.length / contextTokens));
-  if (chunks === 0) {
-    throw new HundredweightError(
-      "OPTION_INVALID",
-      `the text has ${tokens.length} tokens, less than a chunk of ${contextTokens}; take a longer text or a smaller --ctx`,
-    );
-  }
-  const first = Math.floor(contextTokens / 2);
+  const from = Math.floor(contextTokens / 2);
+  const chunk = new Int32Array(contextTokens);
+  let filled = 0;
+  let chunks = 0;
   let sum = 0;
   let squares = 0;
   let count = 0;
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    const ids = Int32Array.from(tokens.slice(chunk * contextTokens, (chunk + 1) * contextTokens));
-    if (bos !== undefined) ids[0] = bos;
-    for (const value of await model.logProbabilities(ids, { from: first, signal })) {
-      sum -= value;
-      squares += value * value;
-      count++;
+  for (const piece of withBos(ids, bos)) {
+    for (let at = 0; at < piece.length; ) {
+      const part = piece.subarray(at, at + contextTokens - filled);
+      chunk.set(part, filled);
+      at += part.length;
+      filled += part.length;
+      if (filled < contextTokens) break;
+      filled = 0;
+      if (bos !== undefined) chunk[0] = bos;
+      for (const value of await model.logProbabilities(chunk, { from, signal })) {
+        sum -= value;
+        squares += value * value;
+        count++;
+      }
+      onChunk(++chunks, Math.exp(sum / count));
+      if (chunks === mostChunks) return summary(sum, squares, count, chunks);
     }
-    onChunk(chunk + 1, chunks, Math.exp(sum / count));
   }
+  if (chunks > 0) return summary(sum, squares, count, chunks);
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    `the text has ${filled} tokens, less than a chunk of ${contextTokens}; take a longer text or a smaller --ctx`,
+  );
+}
+
+function* withBos(ids: Iterable<Int32Array>, bos: number | undefined): Generator<Int32Array> {
+  let begun = false;
+  for (const piece of ids) {
+    if (!begun && piece.length > 0) {
+      begun = true;
+      if (bos !== undefined && piece[0] !== bos) yield Int32Array.of(bos);
+    }
+    yield piece;
+  }
+}
+
+function summary(sum: number, squares: number, count: number, chunks: number): Perplexity {
   const mean = sum / count;
   const deviation = Math.sqrt(Math.max(0, squares / count - mean * mean) / Math.max(1, count - 1));
   const value = Math.exp(mean);

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
-import { readTokenizerGolden, vocabularyEntries } from "../../../test/support/tokenizer-golden.js";
+import { metadataOf, readTokenizerGolden, vocabularyEntries } from "../../../test/support/tokenizer-golden.js";
 import { writeGguf } from "../../formats/index.js";
+import { createTokenizer } from "../../tokenizer/index.js";
 import { main } from "../main.js";
 
 const { bpe } = readTokenizerGolden().vocabularies;
@@ -91,4 +92,32 @@ test("wrong use ends with code 2 and one line", async () => {
   const missing = await run([join(folder, "none.gguf"), "x"]);
   assert.equal(missing.code, 1);
   assert.match(missing.err, /^error\[FILE_NOT_FOUND\]/);
+});
+
+test("a text of a megabyte comes in pieces, with the ids of the whole", async () => {
+  const text = `${"the cat sat on the mat\n".repeat(40)}\u4e2d\u6587 1234  x`.repeat(1000);
+  const metadata = vocabularyEntries(bpe, "llama-bpe");
+  const tokenizer = createTokenizer(metadataOf(metadata));
+  const whole = [...tokenizer.encode(text)];
+  const json = await run(["--stdin", "--json", path], Buffer.from(text));
+  assert.equal(json.code, 0, json.err);
+  const { ids, pieces } = JSON.parse(json.out) as { ids: number[]; pieces: string[] };
+  assert.ok(ids.length > 2 ** 17);
+  assert.deepEqual(ids, whole);
+  assert.deepEqual(
+    pieces,
+    whole.map((id) => tokenizer.piece(id)),
+  );
+  const lines = await run(["--stdin", path], Buffer.from(text));
+  assert.deepEqual(
+    lines.out
+      .trimEnd()
+      .split("\n")
+      .map((line) => Number.parseInt(line, 10)),
+    whole,
+  );
+  assert.equal(
+    (await run(["--stdin", "--json", "--no-special", path], Buffer.alloc(0))).out,
+    '{"ids":[],"pieces":[]}\n',
+  );
 });

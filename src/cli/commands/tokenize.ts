@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
-import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
+import { IdSpool } from "../id-spool.js";
 import { modelFile } from "../model-word.js";
 import { parseIds } from "../options.js";
 import { forTerminal, printableJson } from "../printable.js";
@@ -32,16 +33,51 @@ export function register(program: Command): void {
       const ids = options.decode === undefined ? undefined : parseIds(options.decode, "--decode");
       const tokenizer = createTokenizer((await openCheckpoint(modelFile(model))).metadata);
       if (ids !== undefined) await print(decode(tokenizer, ids, options));
-      else await print(encode(tokenizer, text ?? (await readStdin()), options));
+      else await encode(tokenizer, text === undefined ? stdinParts() : [text], options);
     });
 }
 
-function encode(tokenizer: Tokenizer, text: string, options: TokenizeOptions): string {
-  const ids = tokenizer.encode(text, { addSpecial: options.special, parseSpecial: options.special });
-  if (options.json)
-    return `${printableJson(JSON.stringify({ ids: [...ids], pieces: Array.from(ids, (id) => tokenizer.piece(id)) }))}\n`;
+/** A line of ids is written as it is made; of JSON the pieces come behind all ids, which wait in a file meanwhile. */
+async function encode(
+  tokenizer: Tokenizer,
+  texts: Iterable<string> | AsyncIterable<string>,
+  options: TokenizeOptions,
+): Promise<void> {
   const shown = (id: number) => printableJson(JSON.stringify(tokenizer.piece(id)));
-  return Array.from(ids, (id) => `${String(id).padStart(7)}  ${shown(id)}\n`).join("");
+  if (options.json !== true) {
+    for await (const ids of pieces(tokenizer, texts, options))
+      await print(Array.from(ids, (id) => `${String(id).padStart(7)}  ${shown(id)}\n`).join(""));
+    return;
+  }
+  const spool = new IdSpool();
+  try {
+    let before = '{"ids":[';
+    for await (const ids of pieces(tokenizer, texts, options)) {
+      if (ids.length === 0) continue;
+      spool.write(ids);
+      await print(before + ids.join(","));
+      before = ",";
+    }
+    await print(`${before === "," ? "" : before}],"pieces":[`);
+    before = "";
+    for (const ids of spool.read()) {
+      await print(before + Array.from(ids, shown).join(","));
+      before = ",";
+    }
+    await print("]}\n");
+  } finally {
+    spool.close();
+  }
+}
+
+async function* pieces(
+  tokenizer: Tokenizer,
+  texts: Iterable<string> | AsyncIterable<string>,
+  { special }: TokenizeOptions,
+): AsyncGenerator<Int32Array> {
+  const encoder = new LongTextEncoder(tokenizer, { addSpecial: special, parseSpecial: special });
+  for await (const text of texts) yield encoder.push(text);
+  yield encoder.end();
 }
 
 function decode(tokenizer: Tokenizer, ids: Int32Array, options: TokenizeOptions): string {
@@ -56,11 +92,11 @@ function decode(tokenizer: Tokenizer, ids: Int32Array, options: TokenizeOptions)
   return options.json ? `${printableJson(JSON.stringify({ text }))}\n` : `${forTerminal(text)}\n`;
 }
 
-async function readStdin(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+async function* stdinParts(): AsyncGenerator<string> {
   // A byte order mark is text: llama.cpp keeps it too.
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(chunks));
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  for await (const chunk of process.stdin) yield decoder.decode(chunk as Buffer, { stream: true });
+  yield decoder.decode();
 }
 
 /** Waits until a pipe has taken everything: the process may end right after. Faults are told by who watches the streams. */
