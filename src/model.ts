@@ -35,7 +35,8 @@ export class Model {
 
   /** @internal Tests pass `inProcess` parts of their own. */
   static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
-    const { signal, text = "thread", ...engine } = options;
+    const { signal, text = "thread", ...rest } = options;
+    const engine: EngineOptions = text === "process" ? { ...rest, textProcess: "templates" } : rest;
     // Beside the engine, which reads weights meanwhile.
     const texts = text === "process" && inProcess === undefined ? new OpeningTexts(path, text) : undefined;
     try {

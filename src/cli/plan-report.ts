@@ -1,6 +1,9 @@
 /** A plan as `plan` prints it: a table for people, one document for programs. */
+import { chatTemplates } from "../chat/template-source.js";
+import { planOptions } from "../engine/resources.js";
 import type { Checkpoint } from "../formats/types.js";
 import type { Plan, Planner } from "../weights/plan.js";
+import { textProcessBytes } from "../weights/plan-fixed.js";
 import type { Residency } from "../weights/residency.js";
 import { formatBytes } from "./output.js";
 import { printable } from "./printable.js";
@@ -67,7 +70,7 @@ const ways = {
 
 export function planTable(
   checkpoint: Checkpoint,
-  { machine }: Planner,
+  { machine, model }: Planner,
   plan: Plan,
   io: Residency["io"],
   minimum: number,
@@ -98,7 +101,12 @@ export function planTable(
   row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
   row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
   row("  tokenizer", formatBytes(bytes.tokenizer));
-  row("  runtime", formatBytes(bytes.runtime));
+  const texts = textProcessBytes(model.description.config.vocab);
+  row(
+    "  runtime",
+    formatBytes(bytes.runtime),
+    countsTexts(checkpoint) ? `${formatBytes(texts)} of it for a process of templates and texts` : "",
+  );
   row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
   lines.push("");
   row("used per token", formatBytes(p.passBytes));
@@ -125,4 +133,10 @@ export function planTable(
   for (const note of plan.notes) lines.push(`note: ${printable(note)}`);
   for (const line of advice) lines.push(`advice: ${printable(line)}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** Whether a process for texts runs beside the engine of `run` and `chat`. */
+export function countsTexts({ metadata }: Checkpoint): boolean {
+  const { textProcess = false } = planOptions({ textProcess: "templates" }, chatTemplates(metadata).get("default"));
+  return textProcess;
 }

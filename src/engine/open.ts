@@ -37,10 +37,12 @@ export async function openParts(
   const description = describeModel(checkpoint);
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
+  const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
   const { contextTokens, kvTokens, chunkRows, kvType, placement, residency, loadBytes, expected } = planResources(
     description,
     options,
     path,
+    chatTemplate,
   );
   onPlanned?.(loadBytes);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
@@ -83,7 +85,7 @@ export async function openParts(
       special: { bos: tokenizer.special.bos, eos: tokenizer.special.eos },
       bosText: textOf(tokenizer, tokenizer.special.bos),
       eosText: textOf(tokenizer, tokenizer.special.eos),
-      chatTemplate: chatTemplates(metadata).get("default"),
+      chatTemplate,
       samplingDefaults: recommendedSampling(metadata),
     };
     return {

@@ -46,6 +46,11 @@ export interface EngineOptions {
   readonly queueLimit?: number;
   /** Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else. */
   readonly host?: "worker" | "process";
+  /**
+   * A process for templates and texts runs beside the engine and is counted in the plan. `templates`: only when the file has a template
+   * that is not our own. Default: there is none.
+   */
+  readonly textProcess?: boolean | "templates";
   /** Puts a clock around every operation; the `profile` job asks for the result. */
   readonly profile?: ProfileKind;
 }

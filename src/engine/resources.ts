@@ -1,5 +1,7 @@
 /** What a model gets to run with: context, rows of a pass, and where its weights lie. Decided before anything is opened. */
+
 import { totalmem } from "node:os";
+import { ownTemplate } from "../chat/own-template.js";
 import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
@@ -39,15 +41,16 @@ export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number
   return logitRows ?? Math.max(defaultLogitRows, sequences);
 }
 
-/** What of an engine's options the planner asks for. */
-export function planOptions(options: EngineOptions): PlanOptions {
+/** What of an engine's options the planner asks for. @param chatTemplate of the file */
+export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
-  const { memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  const { memoryBytes, ringBytes, weightsMemoryBytes, textProcess = false } = options;
   return {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
     logitRows: logitRowsOf(options),
+    textProcess: textProcess === "templates" ? isForeign(chatTemplate) : textProcess,
     ...(sequences !== undefined && { sequences }),
     ...(kvTokens !== undefined && { kvTokens }),
     ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
@@ -56,16 +59,27 @@ export function planOptions(options: EngineOptions): PlanOptions {
   };
 }
 
+/** Our own needs no process, and a file without one has no conversations. */
+function isForeign(chatTemplate: string | undefined): boolean {
+  return chatTemplate !== undefined && chatTemplate !== ownTemplate;
+}
+
 /**
  * @param path the model's file: tells on which disk it lies
+ * @param chatTemplate of the file
  * @throws MEMORY_BUDGET, OPTION_INVALID
  */
-export function planResources(description: ModelDescription, options: EngineOptions, path: string): Resources {
+export function planResources(
+  description: ModelDescription,
+  options: EngineOptions,
+  path: string,
+  chatTemplate?: string,
+): Resources {
   const kvType = options.kvType ?? "f16";
   if (options.memoryBytes !== undefined) checkBudget(options.memoryBytes);
   if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
   const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
-  const planner = new Planner(description, known.profile, planOptions(options));
+  const planner = new Planner(description, known.profile, planOptions(options, chatTemplate));
   const plan = planner.plan();
   const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, sequences: options.sequences });
   const { io, placement } = opened;

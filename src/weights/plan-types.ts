@@ -25,6 +25,8 @@ export interface PlanOptions {
   readonly ringBytes?: number;
   /** Pinned matrices, slots and ring only; for tests. */
   readonly weightsMemoryBytes?: number;
+  /** A process for templates and texts runs beside the engine. */
+  readonly textProcess?: boolean;
   /** The process without a model, and what it may take beyond what is counted. */
   readonly runtimeBytes?: number;
 }

@@ -9,6 +9,7 @@ import type { MachineProfile } from "./machine.js";
 import { type Plan, Planner, type PlanOptions } from "./plan.js";
 import { advise } from "./plan-advice.js";
 import { leastSlotBytes, makeSlots } from "./plan-experts.js";
+import { textProcessBytes } from "./plan-fixed.js";
 import { planModel } from "./plan-model.js";
 import { waterLevel } from "./plan-place.js";
 import { predict } from "./plan-predict.js";
@@ -101,6 +102,16 @@ function check(description: ModelDescription, plan: Plan): void {
     plan.slotClasses.reduce((a, c) => a + c.slots * c.slotBytes, 0),
   );
 }
+
+test("the process for texts is a part of the runtime, at most 60 MB for 150,000 tokens", () => {
+  assert.ok(textProcessBytes(150_000) <= 60e6);
+  const { vocab } = models.tied.config;
+  const budget = 6 * GiB;
+  const without = new Planner(models.tied, machine, { contextTokens: 2048 }).plan(budget);
+  const with_ = new Planner(models.tied, machine, { contextTokens: 2048, textProcess: true }).plan(budget);
+  assert.equal(with_.bytes.runtime - without.bytes.runtime, textProcessBytes(vocab));
+  check(models.tied, with_);
+});
 
 const cost = (p: Plan) => p.prediction.secondsPerToken + 8 / p.prediction.prefillTokensPerSecond;
 

@@ -54,6 +54,7 @@ export async function batchShape(
       kvTokens,
       logitRows: Math.max(16, sequences),
       contextTokens,
+      textProcess: true, // as the engine of a batch counts it: else the KV chosen here would not fit there
       ...(kvType !== undefined && { kvType }),
       ...(chunkRows !== undefined && { rows: chunkRows }),
       ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),

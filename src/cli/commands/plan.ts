@@ -19,7 +19,7 @@ import { openResidency } from "../../weights/residency.js";
 import { modelOrPreset } from "../model-word.js";
 import { parseBytes, parseChoice, parseInteger } from "../options.js";
 import { printJson, printText } from "../output.js";
-import { guessed, planDocument, planTable, type RateSources } from "../plan-report.js";
+import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../plan-report.js";
 import { measureFirst, noProbe } from "../probe-first.js";
 
 interface PlanFlags {
@@ -80,7 +80,7 @@ export function register(program: Command): void {
       const flags = meant !== undefined && "preset" in meant ? { ...given, preset: meant.preset } : given;
       const checkpoint = await subject(model, flags);
       const description = describeModel(checkpoint);
-      const options = optionsOf(flags);
+      const options = { ...optionsOf(flags), textProcess: countsTexts(checkpoint) };
       const known = await ratesFor(description, options, model, flags);
       const machine = machineOf(known, flags);
       const sources = sourcesOf(known, flags);

@@ -122,7 +122,11 @@ export async function planFile(path: string, options: EngineOptions, heldBytes: 
   const description = describeModel(await openCheckpoint(path));
   const { threads } = options;
   const { profile } = knownMachine({ path, ...(threads !== undefined && { threads }) });
-  const asked = { ...options, memoryBytes: options.memoryBytes ?? profile.availableBytes + heldBytes };
+  const asked = {
+    ...options,
+    textProcess: true,
+    memoryBytes: options.memoryBytes ?? profile.availableBytes + heldBytes,
+  };
   try {
     const { residency, plan } = planResources(description, asked, path);
     const { budgetBytes, plan: summary } = residency;
