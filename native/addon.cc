@@ -2,6 +2,7 @@
 #include "addon/addon.h"
 #include "ops/ops.h"
 #include "residency.h"
+#include "share.h"
 
 namespace hw {
 
@@ -51,6 +52,9 @@ napi_value init(napi_env env, napi_value exports) {
       bind<host_close>("hostClose"),
       bind<host_set_cancel>("hostSetCancel"),
       bind<counters>("hostCounters"),
+      bind<promise>("hostPromise"),
+      bind<machine_stats>("machineStats"),
+      bind<promised_bytes>("promisedBytes"),
       bind<open_file>("fileOpen"),
       bind<open_unmapped>("fileOpenUnmapped"),
       bind<file_bytes>("fileBytes"),

@@ -12,15 +12,13 @@ Pass::~Pass() {
 }
 
 Result<Host*> Host::open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels) {
-  if (threads < 1 || threads > kMaxThreads) return bad_argument("threads must be 1 to %d, got %d", kMaxThreads, threads);
+  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, cpus, cpu_count);
+  if (!machine.ok) return Status{false};
   Host* host = new (std::nothrow) Host;
   if (host == nullptr) return fail("MEMORY_BUDGET", "no memory for a native host");
   host->kernels_ = kernels;
-  host->pool_ = Pool::open(threads, cpus, cpu_count);
-  if (host->pool_ == nullptr) {
-    delete host;
-    return fail("INTERNAL", "the system refused to start %d threads", threads);
-  }
+  host->machine_ = std::move(machine.value);
+  if (cpu_count > 0) host->bound_.reset(new (std::nothrow) BoundCaller(cpus[0]));
   if (!host->grow(host->scratch_.kernel, static_cast<int64_t>(threads) * kScratchBytes).ok) {
     delete host;
     return Status{false};
@@ -30,7 +28,6 @@ Result<Host*> Host::open(int threads, const int32_t* cpus, int cpu_count, const 
 
 Host::~Host() {
   delete residency_;  // its reads end here, before what they use
-  delete pool_;
   for (Object* object : objects_) delete object;
 }
 
@@ -47,7 +44,7 @@ Status Host::grow(Buffer& buffer, int64_t bytes) {
 Status Host::grow_thread_scratch(int64_t bytes) {
   if (bytes <= scratch_.thread_bytes) return done();
   bytes = (bytes + 4095) & ~int64_t{4095};
-  HW_TRY(grow(scratch_.thread, bytes * pool_->threads()));
+  HW_TRY(grow(scratch_.thread, bytes * pool().threads()));
   scratch_.thread_bytes = bytes;
   return done();
 }

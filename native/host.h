@@ -1,5 +1,6 @@
-// What one engine owns natively: thread pool, mapped files, weights, tensors, KV pages, scratch, and the row table of
-// the current pass. Handles are small positive integers; a handle of the wrong kind is NATIVE_ARGUMENT, never a crash.
+// One model natively: mapped files, weights, tensors, KV pages, scratch, and the row table of the current pass. Threads
+// and readers are the machine's, which it leases (machine.h). Handles are small positive integers; a handle of the wrong
+// kind is NATIVE_ARGUMENT, never a crash.
 #pragma once
 #include <atomic>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "io/mapping.h"
 #include "io/slots.h"
 #include "kernels/kernels.h"
+#include "machine.h"
 #include "memory.h"
 #include "slice.h"
 #include "tensor.h"
@@ -145,7 +147,10 @@ class Host {
   static Result<Host*> open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels);
   ~Host();
 
-  Pool& pool() { return *pool_; }
+  Machine& machine() { return *machine_; }
+  // Models that share the machine.
+  int models_of_machine() const { return static_cast<int>(machine_.use_count()); }
+  Pool& pool() { return machine_->pool(); }
   const Kernels& kernels() const { return *kernels_; }
   Counters& counters() { return counters_; }
   Scratch& scratch() { return scratch_; }
@@ -206,9 +211,10 @@ class Host {
 
  private:
   Host() = default;
-  Pool* pool_ = nullptr;
+  std::shared_ptr<Machine> machine_;
+  std::unique_ptr<BoundCaller> bound_;  // with a CPU list
   const Kernels* kernels_ = nullptr;
-  Counters counters_;
+  Counters counters_;  // before all that is charged to it
   Scratch scratch_;
   Pass pass_;
   std::vector<Object*> objects_;

@@ -1,15 +1,44 @@
-// Every byte the addon allocates, counted by purpose. Memory is zeroed, 64-byte aligned and, when large, touched lazily.
+// Every byte the addon allocates, counted by purpose and charged to one account of the process. Memory is zeroed, 64-byte
+// aligned and, when large, touched lazily.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+
+#include <atomic>
 
 namespace hw {
 
 enum class Purpose : int { activations, kv, scratch, weights, count };
 
-struct Counters {
+// What all models of the process hold and were promised. Reserved memory is charged, whether it was touched or not.
+struct Account {
+  static Account& of_process();
+  std::atomic<int64_t> promised{0}, charged{0}, peak{0};
+};
+
+// Those of one model; used by its thread only.
+class Counters {
+ public:
+  Counters() = default;
+  Counters(const Counters&) = delete;
+  Counters& operator=(const Counters&) = delete;
+  // Everything charged has been given back.
+  ~Counters() { promise(0, 0); }
+
   int64_t bytes[static_cast<int>(Purpose::count)] = {};
   int64_t allocations = 0;
+
+  // The model will hold at most so many bytes, in place of what it said before. False, and nothing is changed, when all
+  // promises of the process would come to more than the limit; 0: no limit.
+  bool promise(int64_t bytes, int64_t limit);
+  // False when it was promised less.
+  bool charge(int64_t bytes);
+  void refund(int64_t bytes);
+  int64_t charged() const { return charged_; }
+
+ private:
+  int64_t charged_ = 0;
+  int64_t promised_ = 0;  // 0: nothing was said
 };
 
 class Buffer {

@@ -13,9 +13,9 @@ namespace {
 
 Result<Reader*> reader_of(Host& host) {
   Residency& residency = host.residency();
-  if (residency.reader == nullptr) residency.reader = Reader::open(IoEngine::automatic, Reader::kDefaultDepth);
+  if (residency.reader == nullptr) residency.reader = host.machine().reader(IoEngine::automatic, Reader::kDefaultDepth);
   if (residency.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");
-  return residency.reader;
+  return residency.reader.get();
 }
 
 Result<Weight*> unmapped_weight(Host& host, int32_t handle) {
@@ -79,13 +79,13 @@ Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth) {
   }
   Residency& residency = host.residency();
   if (residency.reader != nullptr) return bad_argument("there is a reader already");
-  residency.reader = Reader::open(static_cast<IoEngine>(engine), depth);
+  residency.reader = host.machine().reader(static_cast<IoEngine>(engine), depth);
   if (residency.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");
   return residency.reader->name();
 }
 
 Status reader_depth(Host& host, int32_t depth) {
-  Reader* reader = host.has_residency() ? host.residency().reader : nullptr;
+  Reader* reader = host.has_residency() ? host.residency().reader.get() : nullptr;
   if (reader == nullptr || depth < 1 || depth > Reader::kMostDepth) {
     return bad_argument("%d reads in flight", depth);
   }
@@ -129,6 +129,8 @@ Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles) {
   Result<Reader*> reader = reader_of(host);
   if (!reader.ok) return Status{false};
   std::unique_ptr<Ring> ring(new Ring(*reader.value, host.cancel_flag()));
+  ring->memory().charge_to(&host.counters());
+  ring->account = &residency.bytes_read;
   HW_TRY(ring->open(bytes, program));
   for (size_t i = 0; i < program.size(); i++) {
     if (i > 0 && program[i].weight == program[i - 1].weight) continue;
@@ -169,6 +171,9 @@ Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t
   Result<Reader*> reader = reader_of(host);
   if (!reader.ok) return Status{false};
   std::unique_ptr<ExpertSlots> slots(new ExpertSlots(*reader.value, host.cancel_flag()));
+  slots->slot_memory().charge_to(&host.counters());
+  slots->staging_memory().charge_to(&host.counters());
+  slots->account = &residency.bytes_read;
   HW_TRY(slots->open(weights, specs, staging_bytes));
   for (size_t i = 0; i < weights.size(); i++) {
     int32_t segment = 0;
@@ -217,6 +222,7 @@ Status residency_load(Host& host, bool lock) {
     bool found = std::any_of(residency.pins.begin(), residency.pins.end(), [&](const Residency::Pin& p) { return p.weight == &w; });
     if (!found) return bad_argument("the tiles of a weight begin at slice %lld", static_cast<long long>(w.streamed_from));
   }
+  residency.pinned.charge_to(&host.counters());
   if (!residency.pinned.allocate(bytes)) {
     return fail("MEMORY_BUDGET", "no memory for %lld bytes of weights", static_cast<long long>(bytes));
   }
@@ -225,7 +231,8 @@ Status residency_load(Host& host, bool lock) {
     fill.memory = at;
     at += page_up(fill.offset + fill.bytes) - page_down(fill.offset);
   }
-  HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag()));
+  HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag(), kFillRequest,
+                     &residency.bytes_read));
   for (size_t i = 0; i < fills.size(); i++) filled[i]->base = fills[i].memory + fills[i].offset % kPage;
   for (const Residency::Pin& pin : residency.pins) pin.weight->resident = pin.slices;
   HW_TRY(pack_pinned(host, residency.pins));
@@ -239,7 +246,7 @@ Status residency_load(Host& host, bool lock) {
     }
   }
   residency.loaded = true;
-  if (residency.slots != nullptr) reader.value->add(residency.slots.get());  // more urgent than reading ahead
+  if (residency.slots != nullptr) reader.value->add(residency.slots.get(), Urgency::now);
   if (residency.ring != nullptr) {
     reader.value->add(residency.ring.get());
     residency.ring->start();
@@ -275,7 +282,7 @@ Status residency_stats(Host& host, Slice<double> out) {
     locked += locked_bytes(residency.slots->slot_memory()) + locked_bytes(residency.slots->staging_memory());
   }
   const int64_t values[kCount - 1] = {
-      residency.reader == nullptr ? 0 : residency.reader->bytes_read(),
+      residency.bytes_read.load(std::memory_order_relaxed),
       ring.stall_ns + slots.stall_ns,
       ring.tiles,
       slots.hits,

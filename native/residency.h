@@ -12,7 +12,12 @@
 namespace hw {
 
 struct Residency {
-  ~Residency() { delete reader; }  // first: it reads into all that follows
+  // Reads of others go on; those into what follows end first.
+  ~Residency() {
+    if (reader == nullptr) return;
+    if (slots != nullptr) reader->remove(slots.get());
+    if (ring != nullptr) reader->remove(ring.get());
+  }
 
   struct Pin {
     Weight* weight;
@@ -23,7 +28,8 @@ struct Residency {
   std::vector<Pin> pins;
   std::unique_ptr<Ring> ring;
   std::unique_ptr<ExpertSlots> slots;
-  Reader* reader = nullptr;
+  std::shared_ptr<Reader> reader;       // the machine's
+  std::atomic<int64_t> bytes_read{0};   // for this model
   bool loaded = false;
 };
 

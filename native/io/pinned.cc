@@ -17,8 +17,12 @@ bool PinnedMemory::allocate(int64_t bytes) {
   // Small rings and tests need no huge page.
   int64_t align = bytes >= kHugePage ? kHugePage : kPage;
   int64_t whole = bytes + align;
+  if (counters_ != nullptr && !counters_->charge(bytes)) return false;
   void* p = mmap(nullptr, static_cast<size_t>(whole), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return false;
+  if (p == MAP_FAILED) {
+    if (counters_ != nullptr) counters_->refund(bytes);
+    return false;
+  }
   uint8_t* start = static_cast<uint8_t*>(p);
   uint8_t* first = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(align) - 1) &
                                               ~static_cast<uintptr_t>(align - 1));
@@ -36,13 +40,16 @@ bool PinnedMemory::allocate(int64_t bytes) {
 }
 
 PinnedMemory::~PinnedMemory() {
-  if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+  if (data_ == nullptr) return;
+  munmap(data_, static_cast<size_t>(bytes_));
+  if (counters_ != nullptr) counters_->refund(bytes_);
 }
 
 void PinnedMemory::give_back(int64_t kept) {
   kept = page_up(kept);
   if (data_ == nullptr || kept >= bytes_) return;
   munmap(data_ + kept, static_cast<size_t>(bytes_ - kept));
+  if (counters_ != nullptr) counters_->refund(bytes_ - kept);
   bytes_ = kept;
 }
 
@@ -117,9 +124,11 @@ class FillFeed : public Feed {
 
 }  // namespace
 
-Status fill_memory(Reader& reader, const Fill* fills, size_t count, const int32_t* cancel_flag, int64_t request_bytes) {
+Status fill_memory(Reader& reader, const Fill* fills, size_t count, const int32_t* cancel_flag, int64_t request_bytes,
+                   std::atomic<int64_t>* account) {
   if (count == 0) return done();
   FillFeed feed(fills, count, request_bytes);
+  feed.account = account;
   reader.add(&feed);
   Status status = feed.wait(cancel_flag);
   reader.remove(&feed);

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "../memory.h"
 #include "reader.h"
 
 namespace hw {
@@ -13,7 +14,9 @@ class PinnedMemory {
   PinnedMemory& operator=(const PinnedMemory&) = delete;
   ~PinnedMemory();
 
-  // False when the system has not that much. Zero bytes are fine.
+  // Whom `allocate` charges. Nobody: tests and tools.
+  void charge_to(Counters* counters) { counters_ = counters; }
+  // False when the system has not that much, or the model was not promised it. Zero bytes are fine.
   bool allocate(int64_t bytes);
   // Touches all of it. False, and nothing is lost, when the limit for locked memory is lower.
   bool lock();
@@ -29,6 +32,7 @@ class PinnedMemory {
   uint8_t* data_ = nullptr;
   int64_t bytes_ = 0;
   bool locked_ = false;
+  Counters* counters_ = nullptr;
 };
 
 // At least one byte of a file and where it goes: `memory` is aligned to kPage and gets the page that holds `offset` first.
@@ -38,8 +42,11 @@ struct Fill {
   uint8_t* memory;
 };
 
+constexpr int64_t kFillRequest = 4 << 20;
+
 // Reads all of it, many requests in flight. CANCELLED within 50 ms when the flag rises; FILE_IO, MODEL_CHANGED.
+// The bytes are added to `account`.
 Status fill_memory(Reader& reader, const Fill* fills, size_t count, const int32_t* cancel_flag,
-                   int64_t request_bytes = 4 << 20);
+                   int64_t request_bytes = kFillRequest, std::atomic<int64_t>* account = nullptr);
 
 }  // namespace hw

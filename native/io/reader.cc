@@ -31,17 +31,22 @@ int Reader::injected_fault(const ReadJob& job) {
 
 Reader::~Reader() {}
 
-void Reader::add(Feed* feed) {
+void Reader::add(Feed* feed, Urgency urgency) {
   {
     std::lock_guard<std::mutex> lock(feeds_mutex_);
-    feeds_.push_back(feed);
+    auto place = std::find_if(lanes_.begin(), lanes_.end(), [&](const auto& lane) { return lane->urgency > urgency; });
+    lanes_.insert(place, std::make_shared<Lane>(Lane{feed, urgency}));
   }
   kick();
 }
 
 void Reader::remove(Feed* feed) {
-  std::lock_guard<std::mutex> lock(feeds_mutex_);
-  feeds_.erase(std::remove(feeds_.begin(), feeds_.end(), feed), feeds_.end());
+  std::unique_lock<std::mutex> lock(feeds_mutex_);
+  auto found = std::find_if(lanes_.begin(), lanes_.end(), [&](const auto& lane) { return lane->feed == feed; });
+  if (found == lanes_.end()) return;
+  std::shared_ptr<Lane> lane = *found;
+  lanes_.erase(found);
+  while (lane->in_flight > 0) landed_.wait(lock);
 }
 
 void Reader::set_depth(int depth) {
@@ -52,14 +57,26 @@ void Reader::set_depth(int depth) {
 bool Reader::take(Taken* out) {
   std::lock_guard<std::mutex> lock(feeds_mutex_);
   if (in_flight_.load() >= depth()) return false;
-  for (Feed* feed : feeds_) {
-    if (!feed->take(&out->job)) continue;
+  for (size_t i = 0; i < lanes_.size(); i++) {
+    std::shared_ptr<Lane> lane = lanes_[i];
+    if (!lane->feed->take(&out->job)) continue;
     in_flight_.fetch_add(1);
-    out->feed = feed;
+    out->lane = lane;
     out->got = 0;
+    lane->in_flight++;
+    // Behind the others that are as urgent.
+    for (; i + 1 < lanes_.size() && lanes_[i + 1]->urgency == lane->urgency; i++) std::swap(lanes_[i], lanes_[i + 1]);
     return true;
   }
   return false;
+}
+
+void Reader::finish(Taken* taken, const IoFailure* failure) {
+  in_flight_.fetch_sub(1);
+  taken->lane->feed->finished(taken->job, failure);
+  std::lock_guard<std::mutex> lock(feeds_mutex_);
+  if (--taken->lane->in_flight == 0) landed_.notify_all();
+  taken->lane.reset();
 }
 
 int Reader::descriptor(const Taken& taken, bool* direct) {
@@ -79,13 +96,13 @@ bool Reader::progress(Taken* taken, bool direct, int64_t result) {
   if (result > 0) {
     taken->got += result;
     bytes_read_.fetch_add(result, std::memory_order_relaxed);
+    if (taken->lane->feed->account != nullptr) taken->lane->feed->account->fetch_add(result, std::memory_order_relaxed);
 #if defined(POSIX_FADV_DONTNEED)
     // The page cache must not hold what we read once per pass: it would push out what others need.
     if (!direct) posix_fadvise(job.file->fd(), job.offset, taken->got, POSIX_FADV_DONTNEED);
 #endif
     if (taken->got >= job.needed) {
-      in_flight_.fetch_sub(1);
-      taken->feed->finished(job, nullptr);
+      finish(taken, nullptr);
       return true;
     }
     // A direct read goes on at a page. One that stops within its first page has met the end of the file.
@@ -95,8 +112,7 @@ bool Reader::progress(Taken* taken, bool direct, int64_t result) {
   }
   IoFailure failure;
   job.file->explain(static_cast<int>(-result), job.offset, job.needed, taken->got, &failure);
-  in_flight_.fetch_sub(1);
-  taken->feed->finished(job, &failure);
+  finish(taken, &failure);
   return true;
 }
 

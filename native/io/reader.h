@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -35,7 +36,12 @@ struct Feed {
   virtual bool take(ReadJob* job) = 0;
   // Its end; failure is null when all `needed` bytes are there.
   virtual void finished(const ReadJob& job, const IoFailure* failure) = 0;
+  // Where the bytes that arrive are counted, if anywhere.
+  std::atomic<int64_t>* account = nullptr;
 };
+
+// Somebody waits for what the feed asks for, or may later.
+enum class Urgency : int { now, ahead };
 
 enum class IoEngine : int { automatic, uring, threads };
 
@@ -57,9 +63,9 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  // Earlier feeds are served first. A feed must be removed, or the reader deleted, before it dies; it is left alone
-  // once remove() returns, but for reads in flight: their feed waits for finished() first.
-  void add(Feed* feed);
+  // The more urgent are served first, others of the same urgency in turn: models that stream share the disk. A feed must be
+  // removed before it dies: remove() waits for its reads in flight, and then it is left alone. Without its lock held.
+  void add(Feed* feed, Urgency urgency = Urgency::ahead);
   void remove(Feed* feed);
   // There may be more to take. May be called with the feed's lock held.
   virtual void kick() = 0;
@@ -68,8 +74,14 @@ class Reader {
   int64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
 
  protected:
+  // A feed and what is under way for it.
+  struct Lane {
+    Feed* feed;
+    Urgency urgency;
+    int in_flight = 0;
+  };
   struct Taken {
-    Feed* feed = nullptr;
+    std::shared_ptr<Lane> lane;
     ReadJob job;
     int64_t got = 0;
   };
@@ -88,8 +100,11 @@ class Reader {
 
  private:
   std::atomic<int> depth_, in_flight_{0};
+  void finish(Taken* taken, const IoFailure* failure);
+
   std::mutex feeds_mutex_;
-  std::vector<Feed*> feeds_;
+  std::condition_variable landed_;
+  std::vector<std::shared_ptr<Lane>> lanes_;  // by urgency, then by who was served longest ago
   std::atomic<int64_t> bytes_read_{0};
 };
 

@@ -122,6 +122,33 @@ void pools_at_once() {
   other.join();
 }
 
+// Several callers of one pool: every part of each region runs once, no region inside another's, nobody waits for ever.
+void callers_take_turns() {
+  std::unique_ptr<hw::Pool> pool(hw::Pool::open(3, nullptr, 0));
+  std::atomic<int> owner{0}, faults{0};
+  auto use = [&](int id, int64_t parts) {
+    std::vector<int> runs(static_cast<size_t>(parts), 0);
+    std::atomic<int64_t> over{0};
+    const int regions = 400;
+    for (int region = 0; region < regions; region++) {
+      over.store(0);
+      pool->parallel_for(parts, [&](int64_t part, int) {
+        int found = 0;
+        if (!owner.compare_exchange_strong(found, id) && found != id) faults++;
+        runs[static_cast<size_t>(part)]++;
+        if (over.fetch_add(1) + 1 == parts) owner.store(0);
+      });
+      if (region % 50 == 49) usleep(300);  // long enough to fall asleep
+    }
+    for (int64_t part = 0; part < parts; part++) faults += runs[static_cast<size_t>(part)] != regions;
+  };
+  std::thread a(use, 1, 40), b(use, 2, 7);
+  use(3, 200);
+  a.join();
+  b.join();
+  check(faults.load() == 0, "regions of several callers", faults.load());
+}
+
 void bound_threads() {
   const int32_t cpus[] = {0};
   std::unique_ptr<hw::Pool> pool(hw::Pool::open(2, cpus, 1));
@@ -145,6 +172,7 @@ void refuses() {
 void hand_over(int threads, useconds_t pause, int ahead, const char* name) {
   if (static_cast<int>(std::thread::hardware_concurrency()) < threads) return;
   const int32_t cpus[] = {0, 1, 2, 3};  // a busy machine would put both threads on one CPU
+  hw::BoundCaller bound(cpus[0]);
   std::unique_ptr<hw::Pool> pool(hw::Pool::open(threads, cpus, 4));
   double least = 1, sum = 0;
   const int rounds = 200;
@@ -184,6 +212,7 @@ int main() {
   balances();
   many_pools();
   pools_at_once();
+  callers_take_turns();
   bound_threads();
   refuses();
   hand_over(2, 0, 0, "spinning");

@@ -83,15 +83,6 @@ Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count) {
     delete pool;
     return nullptr;
   }
-#if defined(__linux__)
-  if (cpu_count > 0) {
-    cpu_set_t* mask = new (std::nothrow) cpu_set_t;
-    pool->caller_mask_ = mask;
-    if (mask != nullptr && pthread_getaffinity_np(pthread_self(), sizeof *mask, mask) == 0) {
-      pool->caller_bound_ = bind_to(cpus[0]);
-    }
-  }
-#endif
   // Workers must not run the signal handlers of the program that loaded us.
   sigset_t all, before;
   sigfillset(&all);
@@ -122,12 +113,54 @@ Pool::~Pool() {
   }
   wake_.notify_all();
   for (int i = 0; i < started_; i++) pthread_join(workers_[i].handle, nullptr);
-#if defined(__linux__)
-  cpu_set_t* mask = static_cast<cpu_set_t*>(caller_mask_);
-  if (caller_bound_) pthread_setaffinity_np(pthread_self(), sizeof *mask, mask);
-  delete mask;
-#endif
   delete[] workers_;
+}
+
+namespace {
+
+#if defined(__linux__)
+struct CallerMask {
+  int bound = 0;
+  bool known = false;
+  cpu_set_t before;
+};
+thread_local CallerMask caller_mask;
+#endif
+
+}  // namespace
+
+BoundCaller::BoundCaller(int cpu) {
+#if defined(__linux__)
+  CallerMask& mask = caller_mask;
+  if (mask.bound++ > 0) return;
+  mask.known = pthread_getaffinity_np(pthread_self(), sizeof mask.before, &mask.before) == 0;
+  if (mask.known) bind_to(cpu);
+#else
+  (void)cpu;
+#endif
+}
+
+BoundCaller::~BoundCaller() {
+#if defined(__linux__)
+  CallerMask& mask = caller_mask;
+  if (--mask.bound == 0 && mask.known) pthread_setaffinity_np(pthread_self(), sizeof mask.before, &mask.before);
+#endif
+}
+
+Pool::Turn::Turn(Pool& pool) : pool_(pool), ticket_(pool.next_ticket_.fetch_add(1, std::memory_order_relaxed)) {
+  auto mine = [&] { return pool_.called_.load(std::memory_order_acquire) == ticket_; };
+  if (mine() || spin(mine)) return;
+  std::unique_lock<std::mutex> lock(pool_.turn_mutex_);
+  pool_.queueing_.fetch_add(1, std::memory_order_seq_cst);
+  while (pool_.called_.load(std::memory_order_seq_cst) != ticket_) pool_.turn_changed_.wait(lock);
+  pool_.queueing_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+Pool::Turn::~Turn() {
+  pool_.called_.store(ticket_ + 1, std::memory_order_seq_cst);
+  if (pool_.queueing_.load(std::memory_order_seq_cst) == 0) return;
+  { std::lock_guard<std::mutex> lock(pool_.turn_mutex_); }  // a caller between its look and its wait
+  pool_.turn_changed_.notify_all();
 }
 
 void* Pool::main(void* pointer) {
@@ -144,6 +177,7 @@ void Pool::run(int64_t parts, Task task, const void* context) {
   // Claims are 32-bit; longer loops run as several regions (nothing in a model comes near).
   constexpr int64_t kLargest = int64_t{1} << 31;
   if (parts > kLargest) parts = kLargest;
+  Turn turn(*this);
   task_ = task;
   context_ = context;
   for (int i = 0; i < threads_; i++) {

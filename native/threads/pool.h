@@ -1,4 +1,4 @@
-// A static pool: threads - 1 workers and the caller. Work is split by the caller into parts; each thread walks its own
+// A static pool: threads - 1 workers and a caller, who may be one of several, each in its turn. Work is split by the caller into parts; each thread walks its own
 // contiguous run of parts (one sequential stream of weight bytes per thread) and steals from the far end of another's
 // when it is done. A worker that is late is not waited for: only those that joined the region are.
 #pragma once
@@ -14,8 +14,8 @@ constexpr int kMaxThreads = 256;
 
 class Pool {
  public:
-  // cpus: worker i and the caller (i = 0) are bound to cpus[i % cpu_count]; none = not bound. Null when the system
-  // refuses a thread.
+  // cpus: worker i is bound to cpus[i % cpu_count], a caller binds itself to the first (BoundCaller); none = not bound.
+  // Null when the system refuses a thread.
   static Pool* open(int threads, const int32_t* cpus, int cpu_count);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -24,7 +24,8 @@ class Pool {
   int threads() const { return threads_; }
 
   // body(part, thread) for every part in [0, parts), in no fixed order; thread in [0, threads()) is the same for all
-  // parts a thread runs. Returns when all are done. Not reentrant, always called from one thread at a time.
+  // parts a thread runs. Returns when all are done. Not reentrant. Callers on several threads take turns, in the order in
+  // which they came: one engine that computes all the time leaves every other region to the next one.
   template <typename Body>
   void parallel_for(int64_t parts, const Body& body) {
     if (parts <= 1 || threads_ == 1) {
@@ -56,11 +57,24 @@ class Pool {
   bool wait_for_region(uint32_t seen);
   static void* main(void* worker);
 
+  // Whose region runs: callers draw a ticket and wait until it is called.
+  class Turn {
+   public:
+    explicit Turn(Pool& pool);
+    ~Turn();
+
+   private:
+    Pool& pool_;
+    const uint32_t ticket_;
+  };
+  alignas(64) std::atomic<uint32_t> next_ticket_{0}, called_{0};
+  std::atomic<int> queueing_{0};  // callers that sleep
+  std::mutex turn_mutex_;
+  std::condition_variable turn_changed_;
+
   int threads_ = 1;
   Worker* workers_ = nullptr;  // [threads - 1]
   int started_ = 0;
-  bool caller_bound_ = false;
-  void* caller_mask_ = nullptr;  // the caller's affinity before it was bound
 
   // epoch (32 bits) | closed (bit 31) | workers inside the region. A worker joins by incrementing the count of an open
   // region; the caller closes it when no part is left and waits for the count to reach zero.
@@ -75,6 +89,15 @@ class Pool {
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
+};
+
+// Binds the calling thread to a CPU as long as any such object of its lives; where that is refused it stays as it was.
+class BoundCaller {
+ public:
+  explicit BoundCaller(int cpu);
+  ~BoundCaller();
+  BoundCaller(const BoundCaller&) = delete;
+  BoundCaller& operator=(const BoundCaller&) = delete;
 };
 
 }  // namespace hw

@@ -186,6 +186,7 @@ export class Engine {
     const { model, info } = this.parts;
     const counters = model.ops.counters();
     const traffic = model.ops.traffic?.();
+    const machine = model.ops.machine?.();
     const touched = this.cache.touchedPages();
     const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {
@@ -199,6 +200,7 @@ export class Engine {
       slotBytes: traffic?.slotBytes ?? 0,
       ringBytes: traffic?.ringBytes ?? 0,
       lockedBytes: traffic?.lockedBytes ?? 0,
+      ...(machine !== undefined && { machine }),
     };
   }
 }

@@ -38,12 +38,8 @@ export async function openParts(
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
-  const { contextTokens, kvTokens, chunkRows, kvType, placement, residency, loadBytes, expected } = planResources(
-    description,
-    options,
-    path,
-    chatTemplate,
-  );
+  const planned = planResources(description, options, path, chatTemplate);
+  const { contextTokens, kvTokens, chunkRows, kvType, placement, promise, residency, loadBytes, expected } = planned;
   onPlanned?.(loadBytes);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
   const plainOps = createOps({
@@ -52,6 +48,7 @@ export async function openParts(
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
     ...(options.isa !== undefined && { isa: options.isa }),
     ...(placement !== undefined && { placement }),
+    ...(promise !== undefined && { promise }),
   });
   const ops = profiler === undefined ? plainOps : new ProfiledOps(plainOps, profiler);
   try {

@@ -1,7 +1,7 @@
 /** What an engine is made of; tests make it of other things. */
 import type { KvGroupShape } from "../kv/cache.js";
 import type { BoundModel } from "../models/index.js";
-import type { KvPool, OpsCounters, WeightTraffic } from "../ops/ops.js";
+import type { KvPool, MachineUse, OpsCounters, WeightTraffic } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
@@ -14,6 +14,7 @@ export interface EngineModel extends Pick<BoundModel, "forward"> {
     setCancelFlag(flag: Int32Array | null): void;
     counters(): OpsCounters;
     traffic?(): WeightTraffic;
+    machine?(): MachineUse;
   } & RowScans;
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
   close(): void;

@@ -3,7 +3,7 @@
  * can be structured-cloned. A job is a request with a number; its answers are events, the last one `done` or `failed`.
  */
 import type { ErrorCode } from "../errors.js";
-import type { KvType } from "../ops/ops.js";
+import type { KvType, MachineUse } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
@@ -30,6 +30,11 @@ export interface EngineOptions {
   readonly ops?: "native" | "reference";
   /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
   readonly memoryBytes?: number;
+  /**
+   * Whose budget `memoryBytes` is: this model's own (default), or that of all models of this process, of which it takes what the
+   * others were not promised.
+   */
+  readonly memoryOf?: "model" | "process";
   /** Streaming buffer. Default: what the plan finds best. */
   readonly ringBytes?: number;
   /** Pinned weights, expert slots and ring only; for tests. */
@@ -195,6 +200,8 @@ export interface MemoryReport {
   readonly ringBytes: number;
   /** Of weights and ring, locked against paging. */
   readonly lockedBytes: number;
+  /** What it shares with other models of its process; absent where nothing is shared. */
+  readonly machine?: MachineUse;
 }
 
 /** What the engine does now. Counters run from the opening of the model. */

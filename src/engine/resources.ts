@@ -5,6 +5,7 @@ import { ownTemplate } from "../chat/own-template.js";
 import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
+import type { MemoryPromise } from "../ops/index.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import { checkBudget } from "../weights/memory-limit.js";
@@ -25,6 +26,8 @@ export interface Resources {
   readonly kvType: KvType;
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
+  /** What the model may hold of the process's memory; undefined where nothing is planned. */
+  readonly promise: MemoryPromise | undefined;
   readonly residency: ResidencyInfo;
   /** What was decided, whole; undefined where nothing is planned. */
   readonly plan: Plan | undefined;
@@ -77,9 +80,12 @@ export function planResources(
 ): Resources {
   const kvType = options.kvType ?? "f16";
   if (options.memoryBytes !== undefined) checkBudget(options.memoryBytes);
-  if (options.ops === "reference" || loadAddon() === undefined) return referenceResources(description, options, kvType);
+  const addon = loadAddon();
+  if (options.ops === "reference" || addon === undefined) return referenceResources(description, options, kvType);
+  const shared = options.memoryOf === "process" ? options.memoryBytes : undefined;
   const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
-  const planner = new Planner(description, known.profile, planOptions(options, chatTemplate));
+  const left = shared === undefined ? options : { ...options, memoryBytes: leftOf(shared, addon.promisedBytes()) };
+  const planner = new Planner(description, known.profile, planOptions(left, chatTemplate));
   const plan = planner.plan();
   const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, sequences: options.sequences });
   const { io, placement } = opened;
@@ -94,6 +100,8 @@ export function planResources(
     },
     kvType,
     placement,
+    // Weights of mapped files are the page cache's.
+    promise: { bytes: plan.totalBytes, limitBytes: shared ?? 0 },
     plan,
     loadBytes: placement === undefined ? 0 : plan.bytes.pinned,
     residency: {
@@ -105,6 +113,17 @@ export function planResources(
       plan: summarizePlan(planner.model, plan, opened, restsOnGuesses(known, plan.prediction.streamedBytesPerPass > 0)),
     },
   };
+}
+
+/** @throws MEMORY_BUDGET */
+function leftOf(budgetBytes: number, promisedBytes: number): number {
+  if (promisedBytes < budgetBytes) return budgetBytes - promisedBytes;
+  throw new HundredweightError(
+    "MEMORY_BUDGET",
+    `other models of this process were promised ${Math.ceil(promisedBytes / 2 ** 20)} MiB of the ` +
+      `${Math.floor(budgetBytes / 2 ** 20)} MiB they share; close one, or give them less`,
+    { budgetBytes, promisedBytes },
+  );
 }
 
 /** The reference reads rows as it needs them and holds none. */
@@ -130,6 +149,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     expected: undefined,
     kvType,
     placement: undefined,
+    promise: undefined,
     plan: undefined,
     loadBytes: 0,
     residency: { ...residency, predictedSecondsPerToken: undefined },

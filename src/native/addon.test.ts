@@ -245,6 +245,7 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     "cpuInfo",
     "hostSetCancel",
     "fileOpen",
+    "promisedBytes",
   ];
   // These take as long as they are told to, seconds by design; src/weights/probe.test.ts calls them wrongly.
   const slow = ["memoryRate", "gemmRate"];

@@ -43,13 +43,22 @@ export interface NativeAddon {
   /** Threads of this process that wait for a read from the disk now. */
   threadsReading(): number;
 
-  // --- host: owns thread pool, files, weights, tensors; everything is released with it
+  // --- host: owns files, weights, tensors; everything is released with it. Hosts with the same threads share them, and readers
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;
   hostClose(host: number): void;
   /** The flag must lie in a SharedArrayBuffer: it is read while this thread is inside a call. */
   hostSetCancel(host: number, flag: Int32Array | null): void;
   /** [activationBytes, kvBytes, scratchBytes, weightBytes, allocations] */
   hostCounters(host: number, out: Float64Array): void;
+  /**
+   * The host will hold at most so many bytes: allocations beyond it fail. `limit`: of the promises to all hosts of the process; 0 = none.
+   * @throws MEMORY_BUDGET beyond the limit
+   */
+  hostPromise(host: number, bytes: number, limit: number): void;
+  /** [threads, hosts that share them; of the process: bytes charged now, most ever, promised] */
+  machineStats(host: number, out: Float64Array): void;
+  /** To all hosts of the process. */
+  promisedBytes(): number;
 
   /** Maps a file read-only. Returns a file handle. */
   fileOpen(host: number, path: string): number;

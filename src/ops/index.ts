@@ -2,7 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import { defaultThreads } from "../native/threads.js";
-import { NativeOps } from "./native.js";
+import { type MemoryPromise, NativeOps } from "./native.js";
 import type { Ops, WeightPlacement } from "./ops.js";
 import { ReferenceOps } from "./reference.js";
 
@@ -17,6 +17,8 @@ export interface OpsOptions {
   readonly isa?: string;
   /** Where the native implementation keeps weights; they are mapped without one. */
   readonly placement?: WeightPlacement;
+  /** What a native model may hold. */
+  readonly promise?: MemoryPromise;
 }
 
 const mostThreads = 256;
@@ -47,7 +49,9 @@ export function createOps(options: OpsOptions = {}): Ops {
     cpuList: options.cpuList?.length ? Int32Array.from(options.cpuList) : null,
     isa: options.isa ?? null,
     ...(options.placement !== undefined && { placement: options.placement }),
+    ...(options.promise !== undefined && { promise: options.promise }),
   });
 }
 
+export type { MemoryPromise } from "./native.js";
 export type * from "./ops.js";

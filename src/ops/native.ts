@@ -13,6 +13,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  MachineUse,
   Matrix,
   MatrixSource,
   Ops,
@@ -38,6 +39,14 @@ export interface NativeOpsOptions {
   readonly isa: string | null;
   /** Where weights are kept; they are mapped without one. */
   readonly placement?: WeightPlacement;
+  readonly promise?: MemoryPromise;
+}
+
+/** What a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */
+export interface MemoryPromise {
+  readonly bytes: number;
+  /** Of all models of the process together; 0: each has its own. */
+  readonly limitBytes: number;
 }
 
 const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
@@ -73,6 +82,7 @@ export class NativeOps implements Ops {
     this.#addon = addon;
     this.#threads = options.threads;
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
+    if (options.promise !== undefined) this.#promise(options.promise);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
     this.bestLogits = addon.bestLogits;
     this.sumOfExp = addon.sumOfExp;
@@ -81,6 +91,15 @@ export class NativeOps implements Ops {
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);
     const buffer = new Int32Array(4 * mostProducts);
     this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+  }
+
+  #promise({ bytes, limitBytes }: MemoryPromise): void {
+    try {
+      this.#addon.hostPromise(this.#host, bytes, limitBytes);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   // --- memory
@@ -383,6 +402,13 @@ export class NativeOps implements Ops {
 
   readDepth(depth: number): void {
     this.#weights.readDepth(depth);
+  }
+
+  machine(): MachineUse {
+    const out = new Float64Array(5);
+    this.#addon.machineStats(this.#host, out);
+    const [threads = 0, models = 0, chargedBytes = 0, peakBytes = 0, promisedBytes = 0] = out;
+    return { threads, models, chargedBytes, peakBytes, promisedBytes };
   }
 
   close(): void {

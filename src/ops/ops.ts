@@ -168,6 +168,17 @@ export interface Product {
   readonly transposed?: boolean;
 }
 
+/** What models of a process share. */
+export interface MachineUse {
+  /** Compute threads, and how many models run on these. */
+  readonly threads: number;
+  readonly models: number;
+  /** Of all models of the process: bytes reserved now, the most ever, and what they were promised. */
+  readonly chargedBytes: number;
+  readonly peakBytes: number;
+  readonly promisedBytes: number;
+}
+
 export interface OpsCounters {
   /** Bytes allocated by purpose and the number of allocations since the start; both stand still after `seal()`. */
   readonly activationBytes: number;
@@ -336,5 +347,7 @@ export interface Ops {
   traffic?(): WeightTraffic;
   /** Reads in flight from now on, of weights that are streamed; absent where nothing is. */
   readDepth?(depth: number): void;
+  /** Absent where nothing is shared. */
+  machine?(): MachineUse;
   close(): void;
 }

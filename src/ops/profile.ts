@@ -11,6 +11,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  MachineUse,
   Matrix,
   MatrixSource,
   Ops,
@@ -43,6 +44,7 @@ export class ProfiledOps implements Ops {
   /** Present when the inner one counts. */
   declare readonly traffic?: () => WeightTraffic;
   declare readonly readDepth?: (depth: number) => void;
+  declare readonly machine?: () => MachineUse;
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   declare readonly view?: NonNullable<Ops["view"]>;
   declare readonly bestLogits?: NonNullable<Ops["bestLogits"]>;
@@ -62,6 +64,7 @@ export class ProfiledOps implements Ops {
     this.name = inner.name;
     if (inner.traffic !== undefined) this.traffic = () => inner.traffic!();
     if (inner.readDepth !== undefined) this.readDepth = (depth) => inner.readDepth!(depth);
+    if (inner.machine !== undefined) this.machine = () => inner.machine!();
     if (inner.bestLogits !== undefined) this.bestLogits = inner.bestLogits;
     if (inner.sumOfExp !== undefined) this.sumOfExp = inner.sumOfExp;
     if (inner.view !== undefined) this.view = (x) => inner.view!(x);
