@@ -1,4 +1,6 @@
 /** What a server is told: addresses, keys, limits, patience. Times in milliseconds, sizes in bytes; 0 = no limit where said. */
+import { usualUntaken } from "./answers/untaken.js";
+
 export interface ServerConfig {
   readonly host: string;
   /** 0 = any free one. */
@@ -27,6 +29,8 @@ export interface ServerConfig {
   /** Answers one request may ask for: prompts x n. */
   readonly maxChoices: number;
   readonly maxConnections: number;
+  /** Answers made and not taken yet, together. */
+  readonly maxUntakenBytes: number;
 
   /** Until a request's headers, and all of it, must have come. */
   readonly headersTimeoutMs: number;
@@ -61,6 +65,7 @@ export const defaultConfig: ServerConfig = {
   maxAnswers: 64,
   maxChoices: 32,
   maxConnections: 1024,
+  maxUntakenBytes: usualUntaken.mostBytes,
   headersTimeoutMs: 10_000,
   receiveTimeoutMs: 60_000,
   keepAliveMs: 10_000,

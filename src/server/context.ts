@@ -1,4 +1,5 @@
 /** Everything a route needs, made once when the server starts. */
+import type { Untaken } from "./answers/untaken.js";
 import type { ServerConfig } from "./config.js";
 import type { Gate } from "./gate.js";
 import type { Metrics } from "./metrics.js";
@@ -14,6 +15,8 @@ export interface ServerContext {
   readonly status: StatusStream;
   /** Counts answers and refuses those too many. */
   readonly gate: Gate;
+  /** Counts answers that are made and not taken, and bounds them together. */
+  readonly untaken: Untaken;
   /** Aborted when the server begins to drain: nothing new is taken, endless streams end. */
   readonly draining: AbortSignal;
   /** Aborted when draining has lasted too long: running answers end with what they have. */

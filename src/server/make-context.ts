@@ -1,4 +1,5 @@
 /** The parts of a server, put together: the same with a socket and without. */
+import { Untaken } from "./answers/untaken.js";
 import type { ServerConfig } from "./config.js";
 import type { ServerContext } from "./context.js";
 import { Gate } from "./gate.js";
@@ -17,10 +18,11 @@ export function makeContext(
   { openEngine, openText }: Openers,
   { draining, ending, log }: Pick<ServerContext, "draining" | "ending" | "log">,
 ): ServerContext {
-  const { alias, textTimeoutMs, maxAnswers } = config;
+  const { alias, textTimeoutMs, maxAnswers, stallTimeoutMs } = config;
   const model = new ModelService({ alias, textTimeoutMs, openEngine, openText });
   const status = new StatusStream(model);
   const gate = new Gate(maxAnswers, draining);
+  const untaken = new Untaken({ mostBytes: config.maxUntakenBytes, stallMs: stallTimeoutMs });
   const lastly = new Set<() => Promise<void>>();
-  return { config, model, metrics: new Metrics(), status, gate, draining, ending, lastly, log };
+  return { config, model, metrics: new Metrics(), status, gate, untaken, draining, ending, lastly, log };
 }

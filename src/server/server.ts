@@ -8,6 +8,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { EngineOptions } from "../engine/protocol.js";
 import { HundredweightError } from "../errors.js";
+import type { Untaken } from "./answers/untaken.js";
 import { createApp } from "./app.js";
 import { defaultConfig, type ServerConfig } from "./config.js";
 import type { ServerContext } from "./context.js";
@@ -103,7 +104,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     log: options.log ?? (() => {}),
   });
   const app = createApp(context);
-  const server = await listen(app, config);
+  const server = await listen(app, config, context.untaken);
   const loaded = context.model.open(options.modelPath, options.engine).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead
   return new RunningServer(server, app, context, loaded, [drainer, ender]);
@@ -128,7 +129,7 @@ function checkAddress({ host, apiKeys }: ServerConfig): void {
   );
 }
 
-function listen(app: Hono, config: ServerConfig): Promise<Server> {
+function listen(app: Hono, config: ServerConfig, untaken: Untaken): Promise<Server> {
   const limits = {
     headersTimeout: config.headersTimeoutMs,
     requestTimeout: config.receiveTimeoutMs,
@@ -144,6 +145,7 @@ function listen(app: Hono, config: ServerConfig): Promise<Server> {
       : { createServer: createHttpsServer, serverOptions: { ...limits, ...config.tls } }),
   }) as Server;
   boundHalfOpen(server, config.headersTimeoutMs);
+  untaken.watch(server);
   server.maxConnections = config.maxConnections;
   server.maxHeadersCount = 100;
   return new Promise((resolve, reject) => {

@@ -8,6 +8,10 @@ export interface OutletEvents {
   onGone(): void;
 }
 
+import type { ServerResponse } from "node:http";
+import { textParts } from "./parts.js";
+import type { Share, Untaken } from "./untaken.js";
+
 /** Bytes that may wait; the socket holds about as many again, the system's buffers more. */
 const bufferBytes = 16 * 1024;
 const encoder = new TextEncoder();
@@ -16,19 +20,24 @@ export class Outlet {
   readonly body: ReadableStream<Uint8Array>;
   private readonly events: OutletEvents;
   private readonly stallMs: number;
-  private readonly drop: () => void;
+  private readonly untaken: Untaken;
+  private readonly outgoing: ServerResponse | undefined;
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   private stall: NodeJS.Timeout | undefined;
   private lastWrite = performance.now();
+  /** What is left of the last text, from the moment the answer is whole. */
+  private rest: Iterator<string> | undefined;
+  private share: Share | undefined;
 
   /**
    * @param stallMs a client that leaves everything unread for so long is dropped
-   * @param drop cuts the connection
+   * @param outgoing the socket's side; undefined for a request without a socket
    */
-  constructor(events: OutletEvents, stallMs: number, drop: () => void) {
+  constructor(events: OutletEvents, stallMs: number, untaken: Untaken, outgoing: ServerResponse | undefined) {
     this.events = events;
     this.stallMs = stallMs;
-    this.drop = drop;
+    this.untaken = untaken;
+    this.outgoing = outgoing;
     this.body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -47,7 +56,7 @@ export class Outlet {
   }
 
   get open(): boolean {
-    return this.controller !== undefined;
+    return this.controller !== undefined && this.rest === undefined;
   }
 
   /** Milliseconds since something was written. */
@@ -57,25 +66,26 @@ export class Outlet {
 
   write(text: string): void {
     const { controller } = this;
-    if (controller === undefined) return;
+    if (controller === undefined || this.rest !== undefined) return;
     controller.enqueue(encoder.encode(text));
     this.lastWrite = performance.now();
     if ((controller.desiredSize ?? 0) > 0 || this.stall !== undefined) return;
     this.stall = setTimeout(() => {
       this.gone();
-      this.drop();
+      this.outgoing?.destroy();
     }, this.stallMs);
     this.stall.unref();
     this.events.onFull();
   }
 
-  end(): void {
+  /** @param last the end of the answer: written in parts as they are taken, and counted until then */
+  end(last = ""): void {
     clearTimeout(this.stall);
-    // What is left may stay unread for as long as anything else; later, `drop` finds no connection any more.
-    if (this.full && this.open) setTimeout(this.drop, this.stallMs).unref();
-    const { controller } = this;
-    this.controller = undefined;
-    controller?.close();
+    this.stall = undefined;
+    if (this.controller === undefined || this.rest !== undefined) return;
+    this.rest = textParts(last);
+    this.share = this.untaken.hold(this.outgoing, Buffer.byteLength(last));
+    this.pour();
   }
 
   /** The client went away. Safe to call twice. */
@@ -83,13 +93,32 @@ export class Outlet {
     if (this.controller === undefined) return;
     this.controller = undefined;
     clearTimeout(this.stall);
-    this.events.onGone();
+    this.share?.release();
+    if (this.rest === undefined) this.events.onGone();
   }
 
   private drained(): void {
-    if (this.stall === undefined || this.controller === undefined) return;
+    if (this.controller === undefined) return;
+    if (this.rest !== undefined) this.pour();
+    if (this.stall === undefined) return;
     clearTimeout(this.stall);
     this.stall = undefined;
     this.events.onDrained();
+  }
+
+  private pour(): void {
+    const { controller, rest } = this;
+    if (controller === undefined || rest === undefined) return;
+    // What is put into it may be pulled at once: this is then called inside itself, and may end there.
+    while (this.controller !== undefined && (controller.desiredSize ?? 0) > 0) {
+      const { done, value } = rest.next();
+      if (done === true) {
+        this.controller = undefined;
+        this.share?.release();
+        controller.close();
+        return;
+      }
+      controller.enqueue(encoder.encode(value));
+    }
   }
 }

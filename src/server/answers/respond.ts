@@ -3,7 +3,6 @@
  * client is never left in silence. Streams are server-sent events with comments in between; an answer in one piece is
  * JSON after as much white space as the waiting took. What fails after that is an error object under status 200.
  */
-import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { ServerContext } from "../context.js";
 import { asHttpError } from "../http-error.js";
@@ -11,6 +10,7 @@ import type { ServedModel } from "../model-service.js";
 import type { Warnings } from "../validate.js";
 import { type AnswerEvent, AnswerSet, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
 import { Outlet } from "./outlet.js";
+import { outgoingOf } from "./parts.js";
 
 /** One kind of answer: what is said at which moment. Objects are sent as JSON. */
 export interface AnswerShape {
@@ -75,7 +75,8 @@ class Answer {
     this.outlet = new Outlet(
       { onFull: () => this.set.pause(), onDrained: () => this.set.resume(), onGone: gone },
       context.config.stallTimeoutMs,
-      () => (c.env as Partial<HttpBindings> | undefined)?.outgoing?.destroy(),
+      context.untaken,
+      outgoingOf(c),
     );
   }
 
@@ -170,6 +171,7 @@ class Answer {
 
   private async finish(): Promise<void> {
     const { stream, shape } = this.options;
+    let last = "";
     try {
       const outcomes = await this.set.done().catch((error) => Promise.reject(this.fault ?? error));
       while (this.work !== undefined) await this.work;
@@ -177,16 +179,15 @@ class Answer {
       this.count(outcomes);
       if (stream) {
         this.sendAll(await shape.last(outcomes));
-        this.outlet.write("data: [DONE]\n\n");
-      } else this.outlet.write(JSON.stringify(await shape.whole(outcomes)));
+        last = "data: [DONE]\n\n";
+      } else last = JSON.stringify(await shape.whole(outcomes));
     } catch (error) {
       if (this.outlet.open) {
         const failure = this.fail(error);
-        if (stream) this.send(failure.body);
-        else this.outlet.write(JSON.stringify(failure.body));
+        last = stream ? `data: ${JSON.stringify(failure.body)}\n\n` : JSON.stringify(failure.body);
       }
     }
-    this.outlet.end();
+    this.outlet.end(last);
   }
 
   private fail(error: unknown) {

@@ -1,9 +1,9 @@
 /** `/v1/embeddings`: one vector of length 1 for each text. */
-import type { HttpBindings } from "@hono/node-server";
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import { z } from "zod";
 import type { RunningJob } from "../../engine/client.js";
 import { Outlet } from "../answers/outlet.js";
+import { outgoingOf } from "../answers/parts.js";
 import { readJson } from "../body.js";
 import type { ServerContext } from "../context.js";
 import { asHttpError, wrongField } from "../http-error.js";
@@ -44,9 +44,7 @@ export function embeddingRoutes(app: Hono, context: ServerContext): void {
     try {
       const tokens = await encodePrompts(inputs, served, { parse_special: false }, "input");
       const work = new Embedding(served, tokens, value.pooling ?? "mean", value.encoding_format ?? "float");
-      return work.respond(context, warnings, c.req.raw.signal, release, () =>
-        (c.env as Partial<HttpBindings> | undefined)?.outgoing?.destroy(),
-      );
+      return work.respond(context, warnings, c, release);
     } catch (error) {
       release();
       throw error;
@@ -75,16 +73,17 @@ class Embedding {
   }
 
   respond(
-    { config, ending, metrics }: ServerContext,
+    { config, ending, metrics, untaken }: ServerContext,
     warnings: Warnings,
-    signal: AbortSignal,
+    c: Context,
     release: () => void,
-    drop: () => void,
   ): Response {
+    const { signal } = c.req.raw;
     const outlet = new Outlet(
       { onFull: () => {}, onDrained: () => {}, onGone: () => this.cancel() },
       config.stallTimeoutMs,
-      drop,
+      untaken,
+      outgoingOf(c),
     );
     const gone = (): void => outlet.gone();
     const cancel = (): void => this.cancel();
@@ -98,18 +97,18 @@ class Embedding {
         const count = this.tokens.reduce((sum, ids) => sum + ids.length, 0);
         metrics.promptTokens.add(count);
         const usage = { prompt_tokens: count, total_tokens: count };
-        outlet.write(JSON.stringify({ object: "list", data, model: this.served.id, usage }));
+        return { object: "list", data, model: this.served.id, usage };
       })
       .catch((error) => {
         const failure = asHttpError(error);
         if (outlet.open) metrics.failures.add(1, { code: failure.code ?? "other" });
-        outlet.write(JSON.stringify(failure.body));
+        return failure.body;
       })
-      .finally(() => {
+      .then((body) => {
         clearInterval(timer);
         signal.removeEventListener("abort", gone);
         ending.removeEventListener("abort", cancel);
-        outlet.end();
+        outlet.end(JSON.stringify(body));
         release();
       });
     return new Response(outlet.body, { headers: { "content-type": "application/json", ...warnings.headers() } });

@@ -5,7 +5,7 @@ import type { EngineStatus } from "../../engine/protocol.js";
 import type { ServerContext } from "../context.js";
 import { Gauge } from "../metrics.js";
 
-export function metricRoutes(app: Hono, { metrics, status, model, gate }: ServerContext): void {
+export function metricRoutes(app: Hono, { metrics, status, model, gate, untaken }: ServerContext): void {
   const gauge = (name: string, help: string, read: () => number | undefined): void => {
     metrics.add(new Gauge(`hundredweight_${name}`, help, read));
   };
@@ -17,6 +17,8 @@ export function metricRoutes(app: Hono, { metrics, status, model, gate }: Server
 
   gauge("ready", "1 when the model answers.", () => (model.state.phase === "ready" ? 1 : 0));
   gauge("answers_open", "Answers being made or waiting.", () => gate.count);
+  gauge("untaken_bytes", "Of answers that were made and not taken yet.", () => untaken.bytes);
+  counter("readers_cut_total", "Readers who took nothing and had to give way.", () => untaken.cut);
   gauge(
     "requests_processing",
     "Jobs the engine works on.",

@@ -3,8 +3,9 @@ import { setMaxListeners } from "node:events";
 import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { HundredweightError } from "../../errors.js";
+import { jsonAnswer } from "../answers/parts.js";
 import { readJson } from "../body.js";
-import type { ServerConfig } from "../config.js";
+import type { ServerContext } from "../context.js";
 import type { Answers } from "./answers.js";
 import { leafUnder } from "./branch.js";
 import { exportConversation, limits, samplingSchema } from "./conversation-file.js";
@@ -33,15 +34,19 @@ export function mountConversations(
   app: Hono,
   store: ConversationStore,
   answers: Answers,
-  { config, ending }: { readonly config: ServerConfig; readonly ending: AbortSignal },
+  { config, ending, untaken }: Pick<ServerContext, "config" | "ending" | "untaken">,
 ): void {
   // A message of the longest text, each character escaped; an import is a whole conversation.
   const bounds = { ...config, maxBodyBytes: Math.max(config.maxBodyBytes, 6 * limits.messageCharacters + 4096) };
   const body = async <T>(c: Context, schema: z.ZodType<T>): Promise<T> => checked(await readJson(c, bounds), schema);
+  const json = (c: Context, value: unknown): Response => jsonAnswer(c, untaken, JSON.stringify(value));
 
   app.get("/ui/conversations", async (c) => {
     const rows = await store.list((c.req.query("search") ?? "").slice(0, limits.titleCharacters));
-    return c.json(rows.map((row): ConversationRow => ({ ...row, running: answers.running(row.id) })));
+    return json(
+      c,
+      rows.map((row): ConversationRow => ({ ...row, running: answers.running(row.id) })),
+    );
   });
   app.post("/ui/conversations", async (c) => c.json(await store.create(await body(c, createSchema)), 201));
   app.post("/ui/conversations/import", async (c) => {
@@ -50,11 +55,11 @@ export function mountConversations(
   });
   app.get("/ui/conversations/:id", async (c) => {
     const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
-    return c.json(conversation);
+    return json(c, conversation);
   });
   app.get("/ui/conversations/:id/export", async (c) => {
     const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
-    return c.body(exportConversation(conversation), 200, {
+    return jsonAnswer(c, untaken, exportConversation(conversation), {
       "content-type": "application/json; charset=utf-8",
       "content-disposition": `attachment; filename="conversation-${conversation.id}.json"`,
     });
