@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { EngineClient, type ResultOf, type RunningJob } from "./client.js";
+import { DiskSigns } from "./disk-signs.js";
 import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "./protocol.js";
 
 export interface SupervisedState {
@@ -26,6 +27,8 @@ export interface SupervisorHooks {
   /** It is not tried again. */
   readonly onFailed?: (error: HundredweightError) => void;
   readonly timing?: Partial<RestartTiming>;
+  /** @internal Tests play the disk. */
+  readonly signsOf?: (pid: number) => Pick<DiskSigns, "look">;
 }
 
 export interface RestartTiming {
@@ -126,8 +129,13 @@ export class SupervisedEngine {
 
   private watch(client: EngineClient): () => void {
     const { silentMs, hungMs } = this.timing;
+    const { pid } = client;
+    const signs = pid === undefined ? undefined : (this.hooks.signsOf ?? ((of) => new DiskSigns(of)))(pid);
+    // Where the system does not tell, a read of a mapped file and a hang look alike: then it is left alone.
+    const mapped = client.info.residency.io === "mmap";
     let silent = false;
     return client.watch(Math.min(500, silentMs / 4), (silence) => {
+      if (silence.hungMs >= silentMs && (signs?.look() ?? mapped)) silence.heard(true);
       if (silent !== silence.silentMs >= silentMs) {
         silent = !silent;
         this.hooks.onSilent?.(silent);

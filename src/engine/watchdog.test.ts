@@ -1,11 +1,13 @@
 /** An engine that hangs is noticed, and started again when it reads nothing either. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { makeTinyModel } from "../models/tiny.js";
 import { defaultSampling } from "../sampling/chain.js";
+import { DiskSigns } from "./disk-signs.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Silence } from "./silence.js";
 import { openSupervised } from "./supervisor.js";
@@ -62,6 +64,27 @@ test("silence is counted while there is work, and not while this process slept",
   assert.ok(silence.hungMs <= 1000, "an hour of sleep is one step");
 });
 
+test("a process waits for a disk when a thread sleeps uninterruptibly, or pages were read since", () => {
+  const stat = (name: string, state: string, faults: number): string =>
+    `7 (${name}) ${state} 1 7 7 0 -1 4194304 100 0 ${faults} 0 5 5 0 0 20 0 3 0 100\n`;
+  const put = (task: number, text: string): void => {
+    mkdirSync(join(folder, "proc/7/task", String(task)), { recursive: true });
+    writeFileSync(join(folder, "proc/7/task", String(task), "stat"), text);
+  };
+  const signs = new DiskSigns(7, join(folder, "proc"));
+  assert.equal(signs.look(), undefined, "where the system does not tell");
+  put(7, stat("node", "S", 3));
+  put(8, stat("a) D (b", "S", 40));
+  assert.equal(signs.look(), false, "faults of long ago, and a name that looks like a state");
+  assert.equal(signs.look(), false);
+  put(8, stat("hundredweight", "D", 40));
+  assert.equal(signs.look(), true);
+  put(8, stat("hundredweight", "R", 41));
+  assert.equal(signs.look(), true);
+  assert.equal(signs.look(), false);
+  if (process.platform === "linux") assert.notEqual(new DiskSigns(process.pid).look(), undefined, "the real one");
+});
+
 test("an engine's process that is stopped is told of, ended and started again", {
   skip: process.platform === "win32" && "SKIPPED: needs SIGSTOP",
   timeout: 120_000,
@@ -69,6 +92,7 @@ test("an engine's process that is stopped is told of, ended and started again", 
   const path = join(folder, "model.gguf");
   await makeTinyModel(path, "llama", { dims: 256, overrides: { context_length: 4096 } });
   const said: string[] = [];
+  let stalled: boolean | undefined = true;
   // An engine that is started again keeps nobody alive.
   const alive = setInterval(() => {}, 1000);
   let again: () => void = () => {};
@@ -83,6 +107,7 @@ test("an engine's process that is stopped is told of, ended and started again", 
       onRestarting: (reason) => said.push(reason),
       onReady: () => said.includes("silent") && again(),
       timing: { firstWaitMs: 10, silentMs: 3000, hungMs: 6000 },
+      signsOf: () => ({ look: () => stalled }),
     },
   );
   try {
@@ -102,6 +127,14 @@ test("an engine's process that is stopped is told of, ended and started again", 
     running.result.catch(() => {});
     await first;
     process.kill(engine.client!.pid!, "SIGSTOP");
+    // While its disk stalls, and while nothing is known of its mapped file, it is silent and lives.
+    for (const sign of [true, undefined]) {
+      stalled = sign;
+      const ended = await Promise.race([running.result.catch((error: unknown) => error), sleep(7000)]);
+      assert.equal(ended, undefined);
+      assert.deepEqual(said, ["silent"]);
+    }
+    stalled = false;
     await assert.rejects(running.result, { code: "ENGINE_CRASHED", message: /said nothing for 6 s/ });
     await back;
     assert.equal(said[0], "silent");
