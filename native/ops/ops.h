@@ -49,7 +49,8 @@ Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer
                  int32_t window, float softcap, int32_t sinks, int32_t reach);
 
 // --- route.cc, experts.cc
-Status route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize, float scale,
+// The first expert whose logit is not a finite number, in the first row that has one; -1: none.
+Result<int32_t> route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize, float scale,
              int32_t bias);
 Status experts(Host& host, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
                int32_t kind);

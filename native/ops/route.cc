@@ -1,8 +1,10 @@
-// The router: scores of all experts, the best topK of them, their weights.
+// The router: scores of all experts, the best topK of them, their weights. Says where a logit is not a finite number.
 #include <math.h>
 #include <string.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 
 #include "ops.h"
 
@@ -38,6 +40,13 @@ struct Router {
     }
   }
 
+  // v - v is 0, or NaN for what is not finite: a sum tells of all of them without a branch.
+  bool finite(const float* logits) const {
+    float faults = 0;
+    for (int32_t e = 0; e < experts; e++) faults += logits[e] - logits[e];
+    return faults == 0;
+  }
+
   void row(const float* logits, int32_t* ids, float* weights, void* scratch) const {
     float* p = static_cast<float*>(scratch);
     float* keys = p + experts;
@@ -71,7 +80,7 @@ struct Router {
 
 }  // namespace
 
-Status route(Host& host, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score, bool renormalize,
+Result<int32_t> route(Host& host, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score, bool renormalize,
              float scale, int32_t bias_handle) {
   HW_GET(Routing, out, host, out_handle);
   HW_GET(Tensor, logits, host, logits_handle);
@@ -88,7 +97,13 @@ Status route(Host& host, int32_t out_handle, int32_t logits_handle, int32_t n, i
     bias = vector.data();
   }
   Router router{host.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias};
+  std::atomic<int32_t> fault{n};  // the first row with a logit that is not finite
   auto one = [&](int64_t t, int thread) {
+    if (!router.finite(logits.row(t))) {
+      int32_t before = fault.load(std::memory_order_relaxed);
+      while (t < before && !fault.compare_exchange_weak(before, static_cast<int32_t>(t))) {
+      }
+    }
     router.row(logits.row(t), out.ids() + t * out.top_k, out.weights() + t * out.top_k, host.kernel_scratch(thread));
   };
   if (static_cast<int64_t>(n) * logits.cols * out.top_k < kInlineValues) {
@@ -98,7 +113,11 @@ Status route(Host& host, int32_t out_handle, int32_t logits_handle, int32_t n, i
   }
   out.filled_rows = n;
   out.experts = logits.cols;
-  return done();
+  const int32_t t = fault.load();
+  if (t == n) return int32_t{-1};
+  int32_t e = 0;
+  while (e + 1 < logits.cols && std::isfinite(logits.row(t)[e])) e++;
+  return e;
 }
 
 }  // namespace ops

@@ -151,7 +151,12 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
       const spec = { ...call.spec, selectionBias: null };
-      return (n) => ops.route(routing, scores, n, spec);
+      const { router, hint } = call;
+      return (n) => {
+        const expert = ops.route(routing, scores, n, spec);
+        // A guess of what will be asked may be wrong; the question itself comes after it.
+        if (expert >= 0 && !hint) refuseRouter(router, expert);
+      };
     }
     case "experts":
       return bindExperts(call, b);
@@ -160,6 +165,15 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       return (n) => ops.expectExperts!(routing, n, first);
     }
   }
+}
+
+/** As logits are refused (sampling/candidates.ts): damage must not become text. */
+function refuseRouter(tensor: string, expert: number): never {
+  throw new HundredweightError(
+    "MODEL_INVALID",
+    `the router '${tensor}' gave no finite number for expert ${expert}: it, or a weight before it, is damaged or overflows; check the file`,
+    { tensor, expert },
+  );
 }
 
 function bindLinear(call: CallOf<"linear">, b: Operands): Step {

@@ -69,7 +69,13 @@ export type Operation =
       readonly reach: Reach;
       readonly sinks: VectorWeight | null;
     }
-  | { readonly verb: "route"; readonly routes: Routes; readonly spec: Omit<RouteSpec, "selectionBias"> }
+  | {
+      readonly verb: "route";
+      readonly routes: Routes;
+      readonly spec: Omit<RouteSpec, "selectionBias">;
+      /** Name of the tensor the scores come from. */
+      readonly router: string;
+    }
   | { readonly verb: "experts"; readonly routes: Routes; readonly body: ExpertBody }
   | { readonly verb: "expect"; readonly routes: Routes; readonly first: Weight };
 

@@ -11,6 +11,8 @@ export function fault(message: string): never {
 
 export abstract class ValueRecorder {
   protected ids = 0;
+  /** Names of the tensors whose products they are. */
+  protected readonly products = new Map<Value, string>();
   /** How the checkpoint pairs the values that RoPE rotates. */
   readonly #interleaved: boolean;
 
@@ -41,11 +43,13 @@ export abstract class ValueRecorder {
   linear(x: Value, ...weights: readonly Weight[]): Value[] {
     for (const { cols, tensor } of weights)
       if (cols !== x.cols) fault(`'${tensor.name}' takes ${cols} columns, not ${x.cols}`);
-    return this.call(
+    const outputs = this.call(
       { verb: "linear", weights, into: false },
       [x],
       weights.map(({ rows }) => rows),
     );
+    for (const [i, output] of outputs.entries()) this.products.set(output, weights[i]!.tensor.name);
+    return outputs;
   }
   norm(x: Value, weight: VectorWeight | null, eps: number): Value {
     return this.#same({ verb: "norm", weight, eps }, x);

@@ -198,7 +198,8 @@ class Recorder extends ValueRecorder implements Flow {
 
   route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes {
     const routes: Routes = { id: ++this.ids, experts: scores.cols, topK: spec.topK };
-    this.call({ verb: "route", routes, spec }, [scores], []);
+    const router = this.products.get(scores) ?? fault("a route whose scores are no product");
+    this.call({ verb: "route", routes, spec, router }, [scores], []);
     return routes;
   }
   experts(routes: Routes, x: Value, inner: Part): Value {

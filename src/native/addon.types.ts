@@ -155,7 +155,7 @@ export interface NativeAddon {
   ): void;
   /** kind: 0 silu, 1 gelu-tanh, 2 oai */
   glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
-  /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected */
+  /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected. @returns an expert whose logit is not finite, or -1 */
   route(
     host: number,
     out: number,
@@ -165,7 +165,7 @@ export interface NativeAddon {
     renormalize: boolean,
     scale: number,
     bias: number,
-  ): void;
+  ): number;
   /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
   experts(host: number, out: number, x: number, routing: number, n: number, weights: Int32Array, kind: number): void;
   /** Experts of the matrix `gate` that the next layer will probably want. Reads ahead what is missing of slots. */

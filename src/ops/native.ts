@@ -244,10 +244,10 @@ export class NativeOps implements Ops {
     this.#addon.glu(this.#host, out.id, gate.id, up.id, n, glus[kind]);
   }
 
-  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     if (spec.topK !== out.topK)
       throw new HundredweightError("NATIVE_ARGUMENT", `top ${spec.topK} into a routing of ${out.topK}`);
-    this.#addon.route(
+    return this.#addon.route(
       this.#host,
       out.id,
       logits.id,

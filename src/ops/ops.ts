@@ -250,8 +250,9 @@ export interface Ops {
    * Chooses experts, best first; ties go to the lower id, a NaN is the worst choice. Weights: the scores without the
    * selection bias, for `softmax-selected` softmaxed over the chosen logits; renormalized by max(sum in rank order,
    * 2^-14, the least normal f16); times `scale`.  @shape logits [n, experts]
+   * @returns the first expert whose logit is not a finite number, in the first row that has one; -1: none
    */
-  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void;
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number;
   /**
    * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)): the first rank is multiplied,
    * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left.

@@ -196,10 +196,11 @@ export class ProfiledOps implements Ops {
     this.#small("glu", 3, out, n, start);
   }
 
-  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     const start = this.#profiler.clock();
-    this.#inner.route(out, logits, n, spec);
+    const fault = this.#inner.route(out, logits, n, spec);
     this.#small("route", 1, logits, n, start);
+    return fault;
   }
 
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {

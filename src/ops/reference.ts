@@ -266,14 +266,17 @@ export class ReferenceOps implements Ops {
     for (let i = 0; i < n * out.cols; i++) y[i] = gluValue(kind, g[i]!, u[i]!);
   }
 
-  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+  route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     const { ids, weights } = own<Routes>(out, "ids");
+    let fault = -1;
     for (let t = 0; t < n; t++) {
       const row = data(logits).subarray(t * logits.cols, (t + 1) * logits.cols);
+      if (fault < 0) fault = row.findIndex((logit) => !Number.isFinite(logit));
       const chosen = routeRow(row, spec, values(spec.selectionBias));
       ids.set(chosen.ids, t * out.topK);
       weights.set(chosen.weights, t * out.topK);
     }
+    return fault;
   }
 
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {

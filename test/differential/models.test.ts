@@ -26,13 +26,13 @@ const seeds = [1, 2, 3, 4, 5, 6];
  */
 class RoutingMargin extends ReferenceOps {
   margin = Infinity;
-  override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
+  override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     const values = this.read(logits, n);
     for (let t = 0; t < n; t++) {
       const sorted = values.slice(t * logits.cols, (t + 1) * logits.cols).sort((a, b) => b - a);
       this.margin = Math.min(this.margin, sorted[spec.topK - 1]! - sorted[spec.topK]!);
     }
-    super.route(out, logits, n, spec);
+    return super.route(out, logits, n, spec);
   }
 }
 

@@ -119,12 +119,13 @@ describe("synth", () => {
   class Popularity extends ReferenceOps {
     readonly layers = new Map<number, Float64Array>();
     #calls = 0;
-    override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): void {
-      super.route(out, logits, n, spec);
+    override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
+      const fault = super.route(out, logits, n, spec);
       const layer = this.#calls++ % 3;
       const counts = this.layers.get(layer) ?? new Float64Array(logits.cols);
       this.layers.set(layer, counts);
       for (const id of this.readRouting(out, n).ids) counts[id]! += 1;
+      return fault;
     }
     /** Share of the choices that fall on a quarter of the experts, mean over layers. */
     topQuarter(): number {
