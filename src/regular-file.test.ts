@@ -5,8 +5,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { writeTrace } from "./cli/profile-report.js";
 import { asHundredweightError, type ErrorCode, type HundredweightError } from "./errors.js";
+import { writeGguf } from "./formats/gguf-write.js";
 import { openCheckpoint } from "./formats/index.js";
+import type { ProfileReport } from "./ops/profiler.js";
 import { openOutputSync, openRegular, openRegularSync, readTextSync } from "./regular-file.js";
 import { isCached } from "./weights/page-cache.js";
 
@@ -43,6 +46,14 @@ describe("files a person named", { skip, timeout: 60_000 }, () => {
     }
     assert.equal((await faultOf(() => openOutputSync(at("pipe.gguf")))).code, "FILE_NOT_REGULAR");
     closeSync(openOutputSync("/dev/null"));
+    // A terminal, or memory: a device that keeps or does something is not written over.
+    assert.equal((await faultOf(() => openOutputSync("/dev/zero"))).code, "FILE_NOT_REGULAR");
+    const one = { metadata: new Map(), tensors: [] } as const;
+    const report = { trace: [] } as unknown as ProfileReport;
+    for (const path of [at("pipe.gguf"), at("socket"), "/dev/zero"]) {
+      assert.equal((await faultOf(() => writeGguf(path, one))).code, "FILE_NOT_REGULAR", path);
+      assert.equal((await faultOf(() => writeTrace(path, report))).code, "FILE_NOT_REGULAR", path);
+    }
     socket.close();
   });
 

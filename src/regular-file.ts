@@ -6,13 +6,20 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { fileError, HundredweightError } from "./errors.js";
 
+/** What tells the kind of a file; of `stat` in either form. */
+export type FileKind = Pick<
+  Stats,
+  "isFile" | "isDirectory" | "isFIFO" | "isSocket" | "isCharacterDevice" | "isBlockDevice"
+>;
+
 /** Without waiting for another end: between asking for a path's kind and opening it, it may become a pipe. */
-const nonBlocking = constants.O_NONBLOCK ?? 0; // Windows has none, and no named pipes among files
+export const nonBlocking = constants.O_NONBLOCK ?? 0; // Windows has none, and no named pipes among files
 
 /**
+ * @param expected what would do instead
  * @throws FILE_NOT_REGULAR naming what it is, for pipes, devices and sockets; FILE_IO for a folder
  */
-export function checkRegular(path: string, stats: Stats): void {
+export function checkRegular(path: string, stats: FileKind, expected = "expected a regular file"): void {
   if (stats.isFile()) return;
   if (stats.isDirectory()) throw new HundredweightError("FILE_IO", `${path}: is a folder`, { path, kind: "folder" });
   const kind = stats.isFIFO()
@@ -22,7 +29,7 @@ export function checkRegular(path: string, stats: Stats): void {
       : stats.isCharacterDevice() || stats.isBlockDevice()
         ? "a device"
         : "no file";
-  throw new HundredweightError("FILE_NOT_REGULAR", `${path}: is ${kind}; expected a regular file`, { path, kind });
+  throw new HundredweightError("FILE_NOT_REGULAR", `${path}: is ${kind}; ${expected}`, { path, kind });
 }
 
 /**
@@ -62,19 +69,36 @@ export async function openRegular(path: string): Promise<FileHandle> {
   }
 }
 
+/** Devices that keep nothing: what measures writing, or tests a full disk, writes there. */
+const sinks = ["/dev/null", "/dev/full"];
+
 /**
- * What a result may be written over: a regular file, or a character device as `/dev/null` is.
+ * What a result may be written over: a regular file, `/dev/null` and `/dev/full`. Of other devices nobody knows what
+ * writing does.
  * @throws FILE_NOT_REGULAR, FILE_IO
  */
 export function checkOutput(path: string, stats: Stats): void {
-  if (!stats.isCharacterDevice()) checkRegular(path, stats);
+  const sink = stats.isCharacterDevice() && sinks.some((name) => isDevice(name, stats.rdev));
+  if (!sink) checkRegular(path, stats);
+}
+
+function isDevice(name: string, rdev: number): boolean {
+  const found = statSync(name, { throwIfNoEntry: false });
+  return found?.isCharacterDevice() === true && found.rdev === rdev;
+}
+
+/** As `checkOutput`, of a path that nothing may be at yet: before the work whose result goes there. @throws as it */
+export function checkOutputPath(path: string): void {
+  asFileError(path, () => {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined) checkOutput(path, found);
+  });
 }
 
 /** Opens an output and empties it. Never waits. @throws FILE_NOT_FOUND (no such folder), FILE_NOT_REGULAR, FILE_IO */
 export function openOutputSync(path: string): number {
+  checkOutputPath(path);
   return asFileError(path, () => {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found !== undefined) checkOutput(path, found);
     const { O_WRONLY, O_CREAT, O_TRUNC } = constants;
     return openSync(path, O_WRONLY | O_CREAT | O_TRUNC | nonBlocking, 0o666);
   });

@@ -1,11 +1,12 @@
 /** `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing. */
-import { writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { ProfileKind } from "../engine/protocol.js";
-import { HundredweightError } from "../errors.js";
+import { fileError, HundredweightError } from "../errors.js";
 import type { Model } from "../model.js";
 import { defaultThreads } from "../native/threads.js";
 import type { PhaseProfile, ProfileEntry, ProfileReport, TraceEvent } from "../ops/profiler.js";
+import { checkOutputPath, openOutputSync } from "../regular-file.js";
 import { type Ceilings, measureCeilings } from "./ceilings.js";
 
 export interface ProfileFlags {
@@ -19,7 +20,11 @@ export function addProfileOption(command: Command): Command {
 
 /** The value is optional, so `--profile MODEL` would take the model for the file, and write over it. */
 function traceFile(text: string): string {
-  if (text.endsWith(".json")) return text;
+  if (text.endsWith(".json")) {
+    // Before the model runs for it.
+    checkOutputPath(text);
+    return text;
+  }
   throw new HundredweightError(
     "OPTION_INVALID",
     `--profile: '${text}' does not end in .json; write --profile=FILE.json, or --profile as the last argument`,
@@ -74,12 +79,15 @@ export function profileDocument(report: ProfileReport, ceilings: Ceilings | unde
   return { ceilings, phases, droppedEvents: report.droppedEvents };
 }
 
-/** @throws FILE_IO */
+/** @throws FILE_NOT_REGULAR, FILE_IO */
 export function writeTrace(path: string, report: ProfileReport): void {
+  const fd = openOutputSync(path);
   try {
-    writeFileSync(path, JSON.stringify(traceDocument(report.trace)));
+    writeFileSync(fd, JSON.stringify(traceDocument(report.trace)));
   } catch (error) {
-    throw new HundredweightError("FILE_IO", `${path}: ${(error as Error).message}`);
+    throw fileError(path, error);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
 import { fileError, HundredweightError } from "../../errors.js";
+import { nonBlocking } from "../../regular-file.js";
 import { type Line, readLines } from "./lines.js";
-import { type Place, withoutWaiting } from "./places.js";
+import type { Place } from "./places.js";
 import { mostLineBytes } from "./request.js";
 
 export interface BatchInput {
@@ -34,7 +35,7 @@ export async function openInput({ name, path, found }: Place, signal: AbortSigna
 
 function openForReading(path: string): number {
   try {
-    return openSync(path, withoutWaiting);
+    return openSync(path, nonBlocking);
   } catch (error) {
     throw fileError(path, error);
   }

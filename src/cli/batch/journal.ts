@@ -23,11 +23,12 @@ import {
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { HundredweightError } from "../../errors.js";
+import { nonBlocking } from "../../regular-file.js";
 import type { LineIndex } from "./line-index.js";
 import { isObject, type Line, readLines } from "./lines.js";
 import { takeLock } from "./lock.js";
 import { type BatchOutput, isFailure, mostAnswerBytes } from "./output.js";
-import { type Place, withoutWaiting } from "./places.js";
+import type { Place } from "./places.js";
 import { readRequest } from "./request.js";
 import { writeError, writing } from "./write-error.js";
 
@@ -64,7 +65,7 @@ export class Journal implements BatchOutput {
     let fd: number | undefined;
     try {
       // Append: every write goes to the end, whatever was cut before.
-      const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | withoutWaiting;
+      const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | nonBlocking;
       const opened = writing(path, () => openSync(real, flags, 0o666));
       fd = opened;
       const { size, goodBytes, failed } = await readAnswers(opened, name, index);

@@ -1,6 +1,7 @@
 /** What the two names of a batch stand for. Files are told by device and inode, so that links are seen through. */
-import { type BigIntStats, constants, fstatSync, statSync } from "node:fs";
+import { type BigIntStats, fstatSync, statSync } from "node:fs";
 import { fileError, HundredweightError } from "../../errors.js";
+import { checkRegular } from "../../regular-file.js";
 
 /** Standard input, and standard output. */
 export const standard = "-";
@@ -14,15 +15,11 @@ export interface Place {
   readonly found: BigIntStats | undefined;
 }
 
-/** Opening a pipe for reading returns at once; Windows has neither. */
-export const withoutWaiting = constants.O_NONBLOCK ?? 0;
-
 /** @throws FILE_NOT_FOUND, FILE_IO, FILE_NOT_REGULAR for what is neither file nor pipe */
 export function inputPlace(path: string): Place {
   if (path === standard) return { name: "standard input", path: undefined, found: fstatSync(0, { bigint: true }) };
   const found = inspected(path, () => statSync(path, { bigint: true }));
-  if (!found.isFile() && !found.isFIFO())
-    throw notRegular(path, found, "a file or a pipe is read; - is standard input");
+  if (!found.isFIFO()) checkRegular(path, found, "a file or a pipe is read; - is standard input");
   return { name: path, path, found };
 }
 
@@ -30,7 +27,7 @@ export function inputPlace(path: string): Place {
 export function outputPlace(path: string): Place {
   if (path === standard) return { name: "standard output", path: undefined, found: fstatSync(1, { bigint: true }) };
   const found = inspected(path, () => statSync(path, { bigint: true, throwIfNoEntry: false }));
-  if (found?.isFile() === false) throw notRegular(path, found, "answers go to a file; - is standard output");
+  if (found !== undefined) checkRegular(path, found, "answers go to a file; - is standard output");
   return { name: path, path, found };
 }
 
@@ -51,10 +48,4 @@ function inspected<T>(path: string, inspect: () => T): T {
   } catch (error) {
     throw fileError(path, error);
   }
-}
-
-function notRegular(path: string, found: BigIntStats, why: string): HundredweightError {
-  if (found.isDirectory()) return fileError(path, { code: "EISDIR" });
-  const kind = found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";
-  return new HundredweightError("FILE_NOT_REGULAR", `${path} is ${kind}; ${why}`, { path });
 }
