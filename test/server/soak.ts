@@ -1,5 +1,5 @@
 /**
- * A server under thousands of mixed requests: valid, wrong, aborted, oversized, no HTTP at all. Says what became of every
+ * A server under thousands of mixed requests: valid, wrong, aborted, oversized, hostile, unread, no HTTP at all. Says what became of every
  * kind, how fast /health was meanwhile, and what memory the server holds before and after.
  */
 import { fork } from "node:child_process";
@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import * as shapes from "./shapes.js";
+import { halfRequest, hostileText, LeftOpen, slowReader, unreadRequest } from "./soak-hostile.js";
 import { anonymousBytes, childrenOf, type MemoryUse } from "./soak-memory.js";
 
 export interface SoakOptions {
@@ -60,6 +61,11 @@ const weights = {
   aborted: 6,
   abortedStream: 4,
   noHttp: 1,
+  // 6 of 115: 5 % of all.
+  hostile: 6,
+  slowReader: 4,
+  neverReads: 2,
+  halfOpen: 3,
 };
 
 const ownCollectionsMs = 15_000;
@@ -158,6 +164,8 @@ class Run {
   private readonly url: string;
   private readonly options: SoakOptions;
   private state: number;
+  private readonly unread = new LeftOpen(16);
+  private readonly silent = new LeftOpen(64);
 
   constructor(url: string, options: SoakOptions) {
     this.url = url;
@@ -171,6 +179,8 @@ class Run {
       while (left-- > 0) await this.one();
     };
     await Promise.all(Array.from({ length: this.options.concurrency }, worker));
+    this.unread.end();
+    this.silent.end();
   }
 
   private random(below: number): number {
@@ -210,6 +220,9 @@ class Run {
       brokenJson: "400",
       deep: "400",
       tooLong: "400",
+      hostile: "answered",
+      slowReader: "200",
+      neverReads: "left",
     };
     if (wanted[kind] !== undefined && outcome !== wanted[kind]) this.faults.push(`${kind}: ${outcome}`);
   }
@@ -347,6 +360,25 @@ class Run {
     for (let reads = this.random(4); reads > 0; reads--) await reader.read();
     controller.abort();
     return "left";
+  }
+
+  private hostile(): Promise<string> {
+    return hostileText(
+      (path, body) => this.post(path, body),
+      (below) => this.random(below),
+    );
+  }
+
+  private slowReader(): Promise<string> {
+    return slowReader((path, body) => this.post(path, body));
+  }
+
+  private neverReads(): Promise<string> {
+    return this.unread.open(this.url, unreadRequest());
+  }
+
+  private halfOpen(): Promise<string> {
+    return this.silent.open(this.url, halfRequest());
   }
 
   private noHttp(): Promise<string> {

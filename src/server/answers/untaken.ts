@@ -144,9 +144,6 @@ export class Untaken {
     const at = this.#waiting.findIndex((waiter) => waiter.reader === reader);
     if (at >= 0) this.#waiting.splice(at, 1)[0]!.refuse(left());
     this.#admit();
-    if (this.#readers.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
   }
 
   /** Time is counted in steps: when this process was stopped, or busy, no reader was idle. */
@@ -167,6 +164,9 @@ export class Untaken {
     this.#makeRoom(this.#waiting[0]?.bytes ?? 0);
     this.#admit();
     while ((this.#waiting[0]?.waitedMs ?? 0) >= this.limits.waitMs) this.#waiting.shift()!.refuse(tooMany());
+    if (this.#readers.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #makeRoom(bytes: number): void {
