@@ -43,10 +43,11 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
     name: string,
     { entries, words }: RandomVocabulary,
     seen: (ids: readonly number[], tokenizer: Tokenizer) => number[] = (ids) => [...ids],
+    keep: (text: string) => boolean = () => true,
   ): Promise<Comparison> {
     const path = await write(name, entries);
     const tokenizer = createTokenizer((await openCheckpoint(path)).metadata);
-    const texts = randomTexts(seed, count, words);
+    const texts = randomTexts(seed, count, words).filter(keep);
     const specials = [false, true];
     const results = peerTokenize(specials.map((special) => ({ path, special, texts, detokenize: true })))!;
     specials.forEach((special, s) => {
@@ -101,9 +102,11 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
   test("unigram with byte tokens: what llama.cpp calls unknown is written in bytes", async () => {
     await compare("unigram-bytes", randomUnigram(seed, { byteTokens: true }), (ids, tokenizer) => {
       const out: number[] = [];
+      let inBytes = false;
       for (const id of ids) {
-        const seen = tokenizer.tokenKind(id) === "byte" ? tokenizer.special.unknown! : id;
-        if (seen !== tokenizer.special.unknown || out.at(-1) !== seen) out.push(seen);
+        const isByte = tokenizer.tokenKind(id) === "byte";
+        if (!(isByte && inBytes)) out.push(isByte ? tokenizer.special.unknown! : id);
+        inBytes = isByte;
       }
       return out;
     });
@@ -116,7 +119,9 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
   }
 
   test("pre-tokenizer whitespace of a gpt2 vocabulary", async () => {
-    await compare("white-space-gpt2", rawVocabulary(seed, "gpt2", undefined));
+    // llama.cpp ends the process when two neighbours of a piece are spaces.
+    const apart = (text: string) => !/[\s\u0085] | [\s\u0085]/.test(text);
+    await compare("white-space-gpt2", rawVocabulary(seed, "gpt2", undefined), undefined, apart);
   });
 
   test("kimi-k2 without merges: the ids are the ranks", async () => {
