@@ -5,6 +5,7 @@ import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
 import type { ServerContext } from "./context.js";
 import { asHttpError, HttpError } from "./http-error.js";
+import { releaseBody } from "./intake.js";
 import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
@@ -32,6 +33,8 @@ export function createApp(context: ServerContext): Hono {
     const began = performance.now();
     boundYoungGeneration();
     await next();
+    // What waited is tokens now, or was refused.
+    if (releaseBody(c)) idle.collect();
     if (c.req.method === "POST") idle.touch();
     const { headers } = c.res;
     headers.set("x-request-id", `req_${randomUUID().replaceAll("-", "")}`);

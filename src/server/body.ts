@@ -1,13 +1,8 @@
 /** Request bodies: read up to a limit, looked over before they are parsed, valid UTF-8, an object. */
 import type { Context } from "hono";
 import type { ServerConfig } from "./config.js";
-import { busy, HttpError } from "./http-error.js";
-
-/** Bodies up to here are read whatever else arrives: as many as there are connections. */
-const smallBytes = 64 * 1024;
-/** Of all bodies that are arriving. */
-const mostLargeBytes = 64 * 2 ** 20;
-let largeBodies = 0;
+import { HttpError } from "./http-error.js";
+import { holdBody, smallBytes } from "./intake.js";
 
 export type JsonObject = Record<string, unknown>;
 
@@ -19,7 +14,7 @@ export async function readJson(c: Context, config: ServerConfig): Promise<JsonOb
   if (encoding !== "identity") {
     throw new HttpError(415, `content-encoding '${encoding.slice(0, 50)}' is not supported; send the body as it is`);
   }
-  const bytes = await readBytes(c, config.maxBodyBytes).catch((error: unknown) => {
+  const bytes = await readBytes(c, config).catch((error: unknown) => {
     if (error instanceof HttpError) throw error;
     // The client left, or promised more than it sent: nobody reads this, and it is no fault of the server's.
     throw new HttpError(400, "the request ended before its body", { code: "body_incomplete" });
@@ -39,7 +34,8 @@ export async function readJson(c: Context, config: ServerConfig): Promise<JsonOb
   return value as JsonObject;
 }
 
-async function readBytes(c: Context, limit: number): Promise<Uint8Array> {
+async function readBytes(c: Context, config: ServerConfig): Promise<Uint8Array> {
+  const limit = config.maxBodyBytes;
   const tooLarge = (): HttpError =>
     new HttpError(413, `the body is larger than ${limit} bytes; see --max-body`, { code: "body_too_large" });
   const declared = c.req.header("content-length");
@@ -49,23 +45,16 @@ async function readBytes(c: Context, limit: number): Promise<Uint8Array> {
   if (sized && Number(declared) <= smallBytes) return new Uint8Array(await c.req.arrayBuffer());
   const reader = c.req.raw.body?.getReader();
   if (reader === undefined) return new Uint8Array();
-  const refuse = (error: HttpError): never => {
-    void reader.cancel().catch(() => {});
-    throw error;
-  };
   let body = Buffer.alloc(0);
   let bytes = 0;
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       const need = bytes + part.value.length;
-      if (need > limit) refuse(tooLarge());
+      if (need > limit) throw tooLarge();
       if (need > body.length) {
         // Copied together at once: a list of a million chunks of one byte each would take a hundred times their size.
         const room = Math.max(need, Math.min(sized ? Number(declared) : limit, 2 * body.length), 4096);
-        if (largeBodies + room - body.length > mostLargeBytes && room > smallBytes) {
-          refuse(busy(429, "too many large requests arrive at the same time", "too_many_bytes", 2));
-        }
-        largeBodies += room - body.length;
+        holdBody(c, room, config);
         const grown = Buffer.alloc(room);
         body.copy(grown, 0, 0, bytes);
         body = grown;
@@ -73,10 +62,22 @@ async function readBytes(c: Context, limit: number): Promise<Uint8Array> {
       body.set(part.value, bytes);
       bytes = need;
     }
-  } finally {
-    largeBodies -= body.length;
+  } catch (error) {
+    void discard(reader, limit);
+    throw error;
   }
   return body.subarray(0, bytes);
+}
+
+/** Reads on what was refused: a connection that is cut while its client still sends takes the answer with it. */
+async function discard(reader: ReadableStreamDefaultReader<Uint8Array>, limit: number): Promise<void> {
+  try {
+    let bytes = 0;
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      bytes += part.value.length;
+      if (bytes > limit) return await reader.cancel();
+    }
+  } catch {} // the client left
 }
 
 const quote = 0x22;

@@ -20,6 +20,8 @@ export interface ServerConfig {
   readonly dataFolder: string | undefined;
 
   readonly maxBodyBytes: number;
+  /** Large bodies that arrive or whose text waits, together; one alone may be larger. */
+  readonly maxIntakeBytes: number;
   /** Objects and lists inside one another in a body. */
   readonly maxDepth: number;
   /** Objects and lists in a body. */
@@ -60,6 +62,7 @@ export const defaultConfig: ServerConfig = {
   modelsFolder: undefined,
   dataFolder: undefined,
   maxBodyBytes: 4 * 2 ** 20,
+  maxIntakeBytes: 12 * 2 ** 20,
   maxDepth: 64,
   maxContainers: 100_000,
   maxAnswers: 64,

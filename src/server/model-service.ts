@@ -28,13 +28,13 @@ export interface EngineWatcher {
 }
 
 export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineWatcher) => Promise<EngineHandle>;
-export type OpenText = (path: string, timeoutMs: number) => Promise<TextService>;
+export type OpenText = (path: string, timeoutMs: number, mostWaitingBytes: number) => Promise<TextService>;
 
 export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
 
 /** Of several people: what one of them sends must not hold up the others. */
-export const openTextProcess: OpenText = (path, timeoutMs) =>
-  openTexts(path, { place: "process", timeoutMs, shared: true });
+export const openTextProcess: OpenText = (path, timeoutMs, mostWaitingBytes) =>
+  openTexts(path, { place: "process", timeoutMs, shared: true, mostWaitingBytes });
 
 export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
 
@@ -67,6 +67,7 @@ const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
   readonly textTimeoutMs: number;
+  readonly maxIntakeBytes: number;
   readonly openEngine?: OpenEngine | undefined;
   readonly openText?: OpenText | undefined;
 }
@@ -134,9 +135,10 @@ export class ModelService {
    */
   async open(
     path: string,
-    options: EngineOptions = {},
+    given: EngineOptions = {},
     drained: Promise<unknown> = Promise.resolve(),
   ): Promise<ServedModel> {
+    const options: EngineOptions = { ...given, textProcess: true };
     const mine = ++this.generation;
     this.opening = options;
     this.enter("loading", { path, error: undefined, restarts: 0, ...nothingLoaded });
@@ -199,7 +201,8 @@ export class ModelService {
   }
 
   private openText(path: string): Promise<TextService> {
-    return (this.options.openText ?? openTextProcess)(path, this.options.textTimeoutMs);
+    const { openText = openTextProcess, textTimeoutMs, maxIntakeBytes } = this.options;
+    return openText(path, textTimeoutMs, maxIntakeBytes);
   }
 
   private async release(): Promise<void> {

@@ -50,6 +50,8 @@ export interface TextOptions {
   readonly timeoutMs?: number;
   /** Requests come from several people: slow ones step aside. Else each has the whole deadline at once. */
   readonly shared?: boolean;
+  /** Of texts that wait, together; one alone may be larger. Default 16 MiB. */
+  readonly mostWaitingBytes?: number;
   /** Ends it, also while it is opened. */
   readonly signal?: AbortSignal;
 }
@@ -72,7 +74,7 @@ interface Item {
 const usualTimeoutMs = 10_000;
 const mostWaiting = 1024;
 /** Bytes of texts that wait: they are held by this process. */
-const mostWaitingBytes = 32 * 2 ** 20;
+const usualWaitingBytes = 16 * 2 ** 20;
 /** Longest a place takes to start on a busy machine. */
 const startMs = 10_000;
 /** The second place is kept for a while: slow requests come in swarms. */
@@ -97,6 +99,7 @@ class TextClient implements TextService {
   private readonly kind: TextPlaceKind;
   private readonly timeoutMs: number;
   private readonly shared: boolean;
+  private readonly mostWaitingBytes: number;
   private readonly waiting: Item[] = [];
   private readonly aside: Item[] = [];
   private quick: Lane | undefined;
@@ -112,11 +115,13 @@ class TextClient implements TextService {
   restarts = 0;
   sample: Promise<HundredweightError | undefined> = Promise.resolve(undefined);
 
-  constructor(path: string, { place, timeoutMs = usualTimeoutMs, shared = false }: TextOptions) {
+  constructor(path: string, options: TextOptions) {
+    const { place, timeoutMs = usualTimeoutMs, shared = false, mostWaitingBytes = usualWaitingBytes } = options;
     this.path = path;
     this.kind = place;
     this.timeoutMs = timeoutMs;
     this.shared = shared;
+    this.mostWaitingBytes = mostWaitingBytes;
   }
 
   get info(): TextInfo {
@@ -149,7 +154,7 @@ class TextClient implements TextService {
       );
     }
     if (this.closed) throw isClosed();
-    const full = this.waitingBytes > 0 && this.waitingBytes + bytes > mostWaitingBytes;
+    const full = this.waitingBytes > 0 && this.waitingBytes + bytes > this.mostWaitingBytes;
     if (this.waiting.length + this.aside.length >= mostWaiting || full)
       throw new HundredweightError("QUEUE_FULL", "too many texts wait to be tokenized");
     this.waitingBytes += bytes;

@@ -168,14 +168,13 @@ describe("odd requests", () => {
     for (const socket of sockets) socket.destroy();
     await until(() => roomy.context.gate.count === 0, "nothing is left");
     const content = "a ".repeat(500_000);
-    let status = 429;
-    await until(() => {
-      void postJson(`${roomy.url}/tokenize`, { content }).then((answer) => {
-        // Many are under way: others may be refused right after.
-        if (answer.status === 200) status = 200;
-      });
-      return status === 200;
-    }, "large ones pass again");
+    // One after the other: each that is refused while it is sent may lose its connection.
+    const pass = async (): Promise<number> =>
+      (await postJson(`${roomy.url}/tokenize`, { content }).catch(() => undefined))?.status ?? 0;
+    const end = performance.now() + 60_000;
+    let status = await pass();
+    while (status !== 200 && performance.now() < end) status = await pass();
+    assert.equal(status, 200, "large ones pass again");
   });
 });
 

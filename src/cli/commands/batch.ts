@@ -151,8 +151,8 @@ async function answerAll(
   const server = await openOffline({
     modelPath: path,
     engine: { ...options, ...shape, sequences },
-    // Who writes a batch is not hurried, and asks for as much as he likes.
-    config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, textTimeoutMs: 60_000 },
+    // Who writes a batch is not hurried, and asks for as much as he likes; how many lines run at once is bounded here.
+    config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, maxIntakeBytes: Infinity, textTimeoutMs: 60_000 },
   });
   const progress = new Progress("batch", flags.progress);
   const running = new Set<Promise<void>>();

@@ -71,7 +71,9 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
         maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
       });
-      const shape = new ChatShape(served, choices, value, await opensThinking(served, tokens));
+      // The texts are tokens now; an answer that takes hours does not hold them.
+      const { messages: _, ...settings } = value;
+      const shape = new ChatShape(served, choices, settings, await opensThinking(served, tokens));
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
     } catch (error) {
@@ -81,7 +83,7 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-type ChatInput = z.output<typeof chatSchema>;
+type ChatInput = Omit<z.output<typeof chatSchema>, "messages">;
 
 /** @throws HttpError 400 for parts that are no text */
 export function conversationOf(input: z.output<z.ZodObject<typeof conversationFields>>): ChatText {

@@ -26,7 +26,7 @@ export class CompletionShape implements AnswerShape {
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly choices: readonly ChoiceJob[];
-  private readonly input: CompletionInput;
+  private readonly input: Omit<CompletionInput, "prompt">;
   /** Texts of the prompts when they are echoed. */
   private readonly echoes: readonly string[] | undefined;
   private readonly said: Said[];
@@ -35,7 +35,7 @@ export class CompletionShape implements AnswerShape {
   constructor(
     served: ServedModel,
     choices: readonly ChoiceJob[],
-    input: CompletionInput,
+    input: Omit<CompletionInput, "prompt">,
     echoes: readonly string[] | undefined,
   ) {
     this.envelope = new Envelope(kind, served, choices, input);

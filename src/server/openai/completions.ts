@@ -65,7 +65,9 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
         promptLogprobs: value.echo === true ? value.logprobs : undefined,
       });
       const echoed = value.echo ? await textsOf(prompts, served) : undefined;
-      const shape = new CompletionShape(served, choices, value, echoed);
+      // The texts are tokens now; an answer that takes hours does not hold them.
+      const { prompt: _, ...settings } = value;
+      const shape = new CompletionShape(served, choices, settings, echoed);
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
     } catch (error) {
