@@ -13,6 +13,12 @@ const DtypeInfo kInfos[] = {
     {Q4_K, "q4_k", 256, 144, ACTS_Q8_256, 0, 2},  {Q5_K, "q5_k", 256, 176, ACTS_Q8_256, 0, 2},
     {Q6_K, "q6_k", 256, 210, ACTS_Q8_256, 208, -1}, {IQ4_NL, "iq4_nl", 32, 18, ACTS_Q8_32, 0, -1},
     {IQ4_XS, "iq4_xs", 256, 136, ACTS_Q8_256, 0, -1}, {MXFP4, "mxfp4", 32, 17, ACTS_Q8_32, 0, -1},
+    {IQ2_XXS, "iq2_xxs", 256, 66, ACTS_Q8_256, 0, -1}, {IQ2_XS, "iq2_xs", 256, 74, ACTS_Q8_256, 0, -1},
+    {IQ2_S, "iq2_s", 256, 82, ACTS_Q8_256, 0, -1}, {IQ3_XXS, "iq3_xxs", 256, 98, ACTS_Q8_256, 0, -1},
+    {IQ3_S, "iq3_s", 256, 110, ACTS_Q8_256, 0, -1}, {IQ1_S, "iq1_s", 256, 50, ACTS_Q8_256, 0, -1},
+    {IQ1_M, "iq1_m", 256, 56, ACTS_Q8_256, -1, -1}, {TQ1_0, "tq1_0", 256, 54, ACTS_Q8_256, 52, -1},
+    {TQ2_0, "tq2_0", 256, 66, ACTS_Q8_256, 64, -1}, {NVFP4, "nvfp4", 64, 36, ACTS_Q8_32, -1, -1},
+    {Q1_0, "q1_0", 128, 18, ACTS_Q8_32, 0, -1},   {Q2_0, "q2_0", 64, 18, ACTS_Q8_32, 0, -1},
 };
 constexpr int kCount = static_cast<int>(sizeof(kInfos) / sizeof(kInfos[0]));
 

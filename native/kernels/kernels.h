@@ -8,6 +8,8 @@
 //   quantized dot   integer sums inside a block are exact in any order. Across blocks, in order, one row at a time:
 //                     32-value blocks   acc = fma(d_w * d_a, (float)isum, acc)
 //                     with minimum m    then acc = fma(m_w * d_a, (float)asum, acc)          (Q4_1, Q5_1)
+//                     Q1_0, Q2_0        as blocks of 32 values with the same d_w
+//                     NVFP4             as blocks of 16 values, two of them with the same d_a
 //                     256-value blocks  isum = sum over groups of scale_g * dot_g, in int32
 //                                       acc = fma(d_w * d_a, (float)isum, acc)
 //                     with minimums     then acc = fma(-(dmin_w * d_a), (float)msum, acc), msum = sum m_g * asum_g
@@ -29,7 +31,8 @@ namespace hw {
 enum Dtype : int32_t {
   F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
   Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
-  IQ4_NL = 20, IQ4_XS = 23, BF16 = 30, MXFP4 = 39,
+  IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ1_S = 19, IQ4_NL = 20, IQ3_S = 21, IQ2_S = 22, IQ4_XS = 23,
+  IQ1_M = 29, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, MXFP4 = 39, NVFP4 = 40, Q1_0 = 41, Q2_0 = 42,
   DTYPE_SLOTS = 48
 };
 
@@ -152,7 +155,7 @@ const Kernels* kernels_for(const char* isa);  // null when this CPU or build can
 const char* const* isa_names(int* count);  // compiled ISAs of this platform, lowest first
 
 // What the native side knows of a dtype: values and bytes of a block, the form of its activations, where the float16
-// scale and minimum of a block lie (-1: none; MXFP4's scale is one byte of exponent).
+// scale and minimum of a block lie (-1: none; the scales of MXFP4, NVFP4 and IQ1_M are of other kinds).
 struct DtypeInfo {
   Dtype dtype;
   const char* name;
@@ -175,6 +178,7 @@ void fill_scalar_attention(Kernels*);
 void fill_avx2_matvec(Kernels*);     // calls those below
 void fill_avx2_matvec_q32(Kernels*);
 void fill_avx2_matvec_k(Kernels*);
+void fill_avx2_matvec_grid(Kernels*);
 void fill_avx2_matvec_float(Kernels*);
 void fill_avx2_quantize(Kernels*);
 void fill_avx2_units(Kernels*);
@@ -185,6 +189,7 @@ void fill_avxvnni_gemm(Kernels*);
 void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI; calls those below
 void fill_avx512_matvec_q32(Kernels*);
 void fill_avx512_matvec_k(Kernels*);
+void fill_avx512_matvec_grid(Kernels*);
 void fill_avx512_matvec_float(Kernels*);
 void fill_avx512_gemm(Kernels*);
 void fill_avx512_float(Kernels*);

@@ -21,6 +21,11 @@ struct SampleRng {
   float uniform() { return static_cast<float>(static_cast<int32_t>(next() >> 40) - (1 << 23)) * 0x1p-23f; }  // [-1, 1)
 };
 
+// The float16 of an IQ1_M block lies in the high nibbles of its four words of sub-scales.
+static inline void set_iq1_m_scale(uint8_t* p, uint16_t half) {
+  for (int i = 0; i < 4; i++) p[49 + 2 * i] = static_cast<uint8_t>((p[49 + 2 * i] & 15) | (half >> (4 * i) & 15) << 4);
+}
+
 // `count` values of a row: random bit patterns inside the blocks, scales of the size real weights have.
 static inline void sample_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t count) {
   const int64_t blocks = count / info.block;
@@ -36,6 +41,10 @@ static inline void sample_weights(const DtypeInfo& info, SampleRng& rng, uint8_t
       memcpy(p, &h, 2);
     } else if (info.dtype == MXFP4) {
       p[0] = static_cast<uint8_t>(118 + rng.below(8));
+    } else if (info.dtype == NVFP4) {
+      for (int i = 0; i < 4; i++) p[i] = static_cast<uint8_t>(8 + rng.below(32));
+    } else if (info.dtype == IQ1_M) {
+      set_iq1_m_scale(p, float_to_half(rng.uniform() * 0.05f));
     } else {
       const uint16_t d = float_to_half(rng.uniform() * 0.05f), m = float_to_half(rng.uniform() * 0.05f);
       memcpy(p + info.scale_at, &d, 2);

@@ -5,6 +5,7 @@
 
 #include "kernels.h"
 #include "scalar_unpack.h"
+#include "scalar_unpack_grid.h"
 
 namespace hw {
 namespace {
@@ -34,6 +35,25 @@ struct Dot32 {
       for (int i = 0; i < 32; i++) isum += u.q[i] * x[b * 32 + i];
       acc = fmaf(u.d * d[b], static_cast<float>(isum), acc);
       if (kMin) acc = fmaf(u.m * d[b], static_cast<float>(sums[2 * b] + sums[2 * b + 1]), acc);
+    }
+    return acc;
+  }
+};
+
+// Blocks of kParts * 32 values. Two scales: one for every 16 values.
+template <class Block, int kParts, bool kTwoScales>
+struct DotParts {
+  static float run(const uint8_t* w, int32_t cols, const Acts& a, int32_t t) {
+    const int8_t* x = a.q + t * a.q_stride;
+    const float* d = a.d + t * a.d_stride;
+    float acc = 0;
+    Unpacked32 u;
+    for (int32_t b = 0; b < cols / 32; b++) {
+      unpack_part(load<Block>(w, b / kParts), b % kParts, u);
+      int32_t isum[2] = {0, 0};
+      for (int i = 0; i < 32; i++) isum[kTwoScales ? i / 16 : 0] += u.q[i] * x[b * 32 + i];
+      acc = fmaf(u.d * d[b], static_cast<float>(isum[0]), acc);
+      if (kTwoScales) acc = fmaf(u.m * d[b], static_cast<float>(isum[1]), acc);
     }
     return acc;
   }
@@ -109,6 +129,15 @@ void dequantize32(const uint8_t* w, float* out, int64_t cols) {
       const float v = u.d * static_cast<float>(u.q[i]);
       out[b * 32 + i] = kMin ? v + u.m : v;
     }
+  }
+}
+
+template <class Block, int kParts, bool kTwoScales>
+void dequantize_parts(const uint8_t* w, float* out, int64_t cols) {
+  Unpacked32 u;
+  for (int64_t b = 0; b < cols / 32; b++) {
+    unpack_part(load<Block>(w, b / kParts), static_cast<int>(b % kParts), u);
+    for (int i = 0; i < 32; i++) out[b * 32 + i] = (kTwoScales && i >= 16 ? u.m : u.d) * static_cast<float>(u.q[i]);
   }
 }
 
@@ -203,6 +232,11 @@ void set32(Kernels* k, Dtype dtype) {
   set(k, dtype, matmul<Dot32<Block, kMin>>, dequantize32<Block, kMin>);
 }
 
+template <class Block, int kParts, bool kTwoScales = false>
+void set_parts(Kernels* k, Dtype dtype) {
+  set(k, dtype, matmul<DotParts<Block, kParts, kTwoScales>>, dequantize_parts<Block, kParts, kTwoScales>);
+}
+
 template <class Block, bool kMin>
 void set256(Kernels* k, Dtype dtype) {
   set(k, dtype, matmul<Dot256<Block, kMin>>, dequantize256<Block, kMin>);
@@ -227,6 +261,18 @@ void fill_scalar_matmul(Kernels* k) {
   set256<BlockQ5_K, true>(k, Q5_K);
   set256<BlockQ6_K, false>(k, Q6_K);
   set256<BlockIQ4_XS, false>(k, IQ4_XS);
+  set256<BlockIQ2_XXS, false>(k, IQ2_XXS);
+  set256<BlockIQ2_XS, false>(k, IQ2_XS);
+  set256<BlockIQ2_S, false>(k, IQ2_S);
+  set256<BlockIQ3_XXS, false>(k, IQ3_XXS);
+  set256<BlockIQ3_S, false>(k, IQ3_S);
+  set256<BlockIQ1_S, false>(k, IQ1_S);
+  set256<BlockIQ1_M, false>(k, IQ1_M);
+  set256<BlockTQ1_0, false>(k, TQ1_0);
+  set256<BlockTQ2_0, false>(k, TQ2_0);
+  set_parts<BlockNVFP4, 2, true>(k, NVFP4);
+  set_parts<BlockQ1_0, 4>(k, Q1_0);
+  set_parts<BlockQ2_0, 2>(k, Q2_0);
   k->quantize_q8_32 = quantize_q8_32;
   k->quantize_q8_256 = quantize_q8_256;
 }

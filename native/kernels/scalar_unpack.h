@@ -1,5 +1,6 @@
 // One weight block as plain integers and scales, for the scalar kernels: the rules of docs/formats.md in loops.
 //   32-value blocks    value = d * q + m                                     (m only in Q4_1 and Q5_1)
+//                      in NVFP4 d * q for the first 16 values and m * q for the others
 //   256-value blocks   value = (d * scale[g]) * q - (dmin * min[g])          (min only in Q2_K, Q4_K, Q5_K)
 // g counts groups of 16 for every type; types with groups of 32 repeat the pair.
 #pragma once
@@ -75,6 +76,27 @@ inline void unpack(const BlockMXFP4& b, Unpacked32& u) {
   u.d = e8m0_half_to_float(b.e);
   nibbles(b.qs, u.q);
   for (int i = 0; i < 32; i++) u.q[i] = kValuesMXFP4[u.q[i]];
+}
+
+// Types of larger blocks in parts of 32 values: part `i` of one.
+inline void unpack_part(const BlockQ1_0& b, int i, Unpacked32& u) {
+  u.d = half_to_float(b.d);
+  for (int e = 0; e < 32; e++) u.q[e] = static_cast<int8_t>((b.qs[4 * i + e / 8] >> (e % 8)) & 1 ? 1 : -1);
+}
+
+inline void unpack_part(const BlockQ2_0& b, int i, Unpacked32& u) {
+  u.d = half_to_float(b.d);
+  for (int e = 0; e < 32; e++) u.q[e] = static_cast<int8_t>(((b.qs[8 * i + e / 4] >> (2 * (e % 4))) & 3) - 1);
+}
+
+// d is the scale of the first 16 values, m that of the others.
+inline void unpack_part(const BlockNVFP4& b, int i, Unpacked32& u) {
+  u.d = ue4m3_half_to_float(b.d[2 * i]);
+  u.m = ue4m3_half_to_float(b.d[2 * i + 1]);
+  for (int e = 0; e < 32; e++) {
+    const uint8_t both = b.qs[16 * i + 8 * (e / 16) + e % 8];
+    u.q[e] = kValuesMXFP4[e % 16 < 8 ? both & 15 : both >> 4];
+  }
 }
 
 // Value e of Q2_K, Q3_K: two bits of byte 32 * (e / 128) + e % 32.

@@ -40,10 +40,14 @@ void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row
       if (temper > 3) memcpy(p, info.dtype == F32 ? static_cast<const void*>(&bits) : &half, static_cast<size_t>(info.bytes));
       continue;
     }
-    uint8_t scales[4];
+    uint8_t scales[4] = {0x12, 0x2a, 0, 0};  // what IQ1_M has in some place of its own
     if (info.scale_at >= 0) memcpy(scales, p + info.scale_at, 2);
     if (info.min_at >= 0) memcpy(scales + 2, p + info.min_at, 2);
     if (temper == 3) memset(p, b % 3 == 0 ? 0x80 : b % 3 == 1 ? 0xff : 0x7f, static_cast<size_t>(info.bytes));
+    if (info.dtype == NVFP4) {
+      for (int i = 0; i < 4 && temper != 2; i++) p[i] = static_cast<uint8_t>(temper == 4 ? rng.below(9) : rng.below(256));
+      continue;
+    }
     if (info.dtype == MXFP4) {
       p[0] = temper == 4 ? static_cast<uint8_t>(rng.below(3)) : static_cast<uint8_t>(100 + rng.below(60));
       if (temper == 5 && rng.below(4) == 0) p[0] = 255;
@@ -54,7 +58,9 @@ void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row
       memcpy(&h, scales + 2 * i, 2);
       if (temper == 4) h = static_cast<uint16_t>(rng.next() & (rng.below(2) ? 0x83ff : 0xbbff));
       if (temper == 5 && rng.below(4) == 0) h = static_cast<uint16_t>(0x7c00 | (rng.next() & 0x83ff));
-      if (temper != 2) memcpy(p + (i ? info.min_at : info.scale_at), &h, 2);
+      if (temper == 2) continue;
+      if (info.dtype == IQ1_M) set_iq1_m_scale(p, h);
+      else memcpy(p + (i ? info.min_at : info.scale_at), &h, 2);
     }
   }
 }
@@ -187,9 +193,9 @@ struct MatmulTest {
 
   void run(const DtypeInfo& info, const Isas& isas) {
     const int floats[] = {1, 2, 3, 5, 7, 31, 33, 63, 65, 255, 257}, q32[] = {32, 64, 96, 256, 288, 576, 1056};
-    const int q256[] = {256, 512, 1280};
-    const int* cols = info.block == 1 ? floats : info.block == 32 ? q32 : q256;
-    const int count = info.block == 1 ? 11 : info.block == 32 ? 7 : 3;
+    const int q128[] = {128, 256, 384, 640, 1152}, q256[] = {256, 512, 1280};
+    const int* cols = info.block == 1 ? floats : info.block == 32 ? q32 : info.block == 256 ? q256 : q128;
+    const int count = info.block == 1 ? 11 : info.block == 32 ? 7 : info.block == 256 ? 3 : 5;
     for (int c = 0; c < count; c++) {
       shape(info, isas, kMaxRows, cols[c], kMaxTokens, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m,
                                                            TestActs& a, const float* expected) {

@@ -7,7 +7,7 @@
  * half a step (-8..7), which the random sign of the scale makes up for; the others get the offset that centres them.
  */
 import { HundredweightError } from "../errors.js";
-import { fp4Values, iq4Values } from "../formats/codebooks.js";
+import { fp4Values, gridOf, iq4Values, nvfp4Scale } from "../formats/codebooks.js";
 import { f16Table, toBf16, toF16, writeU16 } from "../formats/float16.js";
 import type { Dtype } from "../formats/index.js";
 import { seededNormals, seededWords } from "../models/random.js";
@@ -73,6 +73,10 @@ const offset256 = (levels: number): Recipe => ({
   },
 });
 
+const rmsOf = (grid: Parameters<typeof gridOf>[0]) => Math.sqrt(meanSquareOf(gridOf(grid)));
+/** Root of the mean square of 1, 3, 5, ...: `count` of them. */
+const oddScales = (count: number) => Math.sqrt((4 * count * count - 1) / 3);
+
 const recipes: Readonly<Record<string, Recipe>> = {
   Q4_0: symmetric(Math.sqrt(meanSquare(-8, 7)), 0),
   Q5_0: symmetric(Math.sqrt(meanSquare(-16, 15)), 0),
@@ -117,6 +121,34 @@ const recipes: Readonly<Record<string, Recipe>> = {
     write(b, at, d, words) {
       for (let i = 0; i < 16; i++) b[at + 192 + i] = signed(16 + (words() % 48), words);
       putHalf(b, at + 208, d);
+    },
+  },
+  // Their 3- and 4-bit sub-scales are random: 2 s + 1. All signs are, so only the mean square of the book counts.
+  IQ2_XXS: symmetric((rmsOf("iq2xxs") / 8) * oddScales(16), 0),
+  IQ2_XS: symmetric((rmsOf("iq2xs") / 8) * oddScales(16), 0),
+  IQ2_S: symmetric((rmsOf("iq2s") / 8) * oddScales(16), 0),
+  IQ3_XXS: symmetric((rmsOf("iq3xxs") / 4) * oddScales(16), 0),
+  IQ3_S: symmetric(rmsOf("iq3s") * oddScales(16), 0),
+  IQ1_S: symmetric(Math.hypot(rmsOf("iq1"), 0.125) * oddScales(8), 0),
+  IQ1_M: {
+    unit: Math.hypot(rmsOf("iq1"), 0.125) * oddScales(8),
+    write(b, at, d, words) {
+      const bits = toF16(signed(d, words));
+      for (let i = 0; i < 4; i++) b[at + 49 + 2 * i] = (b[at + 49 + 2 * i]! & 15) | (((bits >> (4 * i)) & 15) << 4);
+    },
+  },
+  Q1_0: symmetric(1, 0),
+  Q2_0: symmetric(Math.sqrt(meanSquare(-1, 2)), 0),
+  TQ2_0: symmetric(Math.sqrt(meanSquare(-1, 2)), 64),
+  TQ1_0: symmetric(Math.sqrt(2 / 3), 52),
+  // Four scales of four significant bits: as with MXFP4 the two around d are mixed.
+  NVFP4: {
+    unit: Math.sqrt(meanSquareOf(fp4Values)),
+    write(b, at, d, words) {
+      let code = 0;
+      while (code < 125 && nvfp4Scale(code + 1) < d) code++;
+      const [low, high] = [nvfp4Scale(code) ** 2, nvfp4Scale(code + 1) ** 2];
+      for (let s = 0; s < 4; s++) b[at + s] = code + (words() / 2 ** 32 < (d * d - low) / (high - low) ? 1 : 0);
     },
   },
   // Only powers of two: the two around d are mixed so that the mean square is right.

@@ -1,8 +1,8 @@
 /**
- * Decoders of the types with blocks of 32 values. Each rounds to f32 where ggml does, so results equal it bit for bit:
+ * Decoders of the types with blocks of 32 values, and NVFP4. Each rounds to f32 where ggml does, so results equal it bit for bit:
  * products of an f32 and a small integer are exact in double, so only a product that is added to needs `fround`.
  */
-import { fp4Values, iq4Values, mxfp4Scale } from "./codebooks.js";
+import { fp4Values, iq4Values, mxfp4Scale, nvfp4Scale } from "./codebooks.js";
 import { f16Table, readU16 } from "./float16.js";
 
 /** Decodes the block at `b[at]` to `y[o..]`. */
@@ -73,5 +73,17 @@ export const decodeMxfp4: DecodeBlock = (b, at, y, o) => {
     const q = b[at + 1 + i]!;
     y[o + i] = fp4Values[q & 15]! * d;
     y[o + 16 + i] = fp4Values[q >> 4]! * d;
+  }
+};
+
+/** 64 values: four scales, then 8 bytes for 16 values each, low nibbles first. */
+export const decodeNvfp4: DecodeBlock = (b, at, y, o) => {
+  for (let s = 0; s < 4; s++) {
+    const d = nvfp4Scale(b[at + s]!);
+    for (let i = 0; i < 8; i++) {
+      const q = b[at + 4 + 8 * s + i]!;
+      y[o + 16 * s + i] = fp4Values[q & 15]! * d;
+      y[o + 16 * s + 8 + i] = fp4Values[q >> 4]! * d;
+    }
   }
 };

@@ -4,6 +4,7 @@ import type { DecodeBlock } from "./dequantize-32.js";
 import {
   decodeIq4Nl,
   decodeMxfp4,
+  decodeNvfp4,
   decodeQ4_0,
   decodeQ4_1,
   decodeQ5_0,
@@ -11,6 +12,16 @@ import {
   decodeQ8_0,
 } from "./dequantize-32.js";
 import { decodeIq4Xs, decodeQ2K, decodeQ3K, decodeQ4K, decodeQ5K, decodeQ6K } from "./dequantize-256.js";
+import {
+  decodeIq1M,
+  decodeIq1S,
+  decodeIq2S,
+  decodeIq2Xs,
+  decodeIq2Xxs,
+  decodeIq3S,
+  decodeIq3Xxs,
+} from "./dequantize-grid.js";
+import { decodeQ1_0, decodeQ2_0, decodeTq1_0, decodeTq2_0 } from "./dequantize-ternary.js";
 import { blocksBytes, type Dtype } from "./dtypes.js";
 import { f16Table, readU16 } from "./float16.js";
 
@@ -28,6 +39,18 @@ const decoders: Readonly<Record<string, DecodeBlock>> = {
   Q5_K: decodeQ5K,
   Q6_K: decodeQ6K,
   IQ4_XS: decodeIq4Xs,
+  NVFP4: decodeNvfp4,
+  Q1_0: decodeQ1_0,
+  Q2_0: decodeQ2_0,
+  TQ1_0: decodeTq1_0,
+  TQ2_0: decodeTq2_0,
+  IQ1_S: decodeIq1S,
+  IQ1_M: decodeIq1M,
+  IQ2_XXS: decodeIq2Xxs,
+  IQ2_XS: decodeIq2Xs,
+  IQ2_S: decodeIq2S,
+  IQ3_XXS: decodeIq3Xxs,
+  IQ3_S: decodeIq3S,
 };
 
 /**

@@ -99,7 +99,7 @@ function floorLog2(magnitude: number): number {
 }
 
 /** The first of the nearest values, so ties go to the smaller magnitude. */
-function nearestFp4(v: number, d: number): number {
+export function nearestFp4(v: number, d: number): number {
   let best = 0;
   let error = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 16; i++) {

@@ -9,7 +9,11 @@ import { f16Table, toF16 } from "./float16.js";
 import { quantizeRow } from "./quantize.js";
 
 const computable = dtypes.filter((d) => d.acts !== undefined);
-const exact = new Set(["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"]);
+const exact = new Set(
+  "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4 Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4".split(" "),
+);
+/** ggml searches these longer, and some with an importance matrix. */
+const codeBook = /^IQ[123]/;
 const vectors = process.env.HUNDREDWEIGHT_VECTORS;
 const skip = vectors === undefined ? "HUNDREDWEIGHT_VECTORS is not set: llama.cpp's vectors NOT compared" : false;
 
@@ -40,13 +44,15 @@ for (const dtype of computable) {
     }
     const index = JSON.parse(readFileSync(join(folder, "index.json"), "utf8")) as {
       name: string;
-      noimat: { rmse: number[] };
+      noimat?: { rmse: number[] };
+      imat: { rmse: number[] };
     }[];
-    const theirs = index.find((e) => e.name === stem)!.noimat.rmse;
+    const entry = index.find((e) => e.name === stem)!;
+    const theirs = (entry.noimat ?? entry.imat).rmse;
     const y = roundTrip(dtype.name, x);
     for (let row = 0; row < 4; row++) {
       const ours = rmse(x.subarray(1024 * row, 1024 * (row + 1)), y.subarray(1024 * row, 1024 * (row + 1)));
-      assert.ok(ours <= 1.05 * theirs[row]!, `row ${row}: ${ours} against ${theirs[row]}`);
+      assert.ok(ours <= (codeBook.test(dtype.name) ? 1.12 : 1.05) * theirs[row]!, `row ${row}: ${ours} against ${theirs[row]}`);
     }
   });
 
@@ -59,7 +65,8 @@ for (const dtype of computable) {
     for (const value of [1, -1]) {
       for (const got of roundTrip(dtype.name, new Float32Array(n).fill(value))) {
         // A constant block is as easy as it gets: only the rounding of f16 scales and of 6-bit sub-scales is left.
-        assert.ok(Math.abs(got - value) < 0.02, `${value} became ${got}`);
+        // NVFP4's scale is the sixth of the largest value in three bits: 3 %.
+        assert.ok(Math.abs(got - value) < (dtype.name === "NVFP4" ? 0.04 : 0.02), `${value} became ${got}`);
       }
     }
   });
@@ -95,7 +102,7 @@ test("values that are not finite are refused, not encoded as something", () => {
   x[7] = Number.POSITIVE_INFINITY;
   assert.throws(() => quantized("Q8_0", x), { code: "MODEL_INVALID" });
   assert.throws(() => quantizeRow(dtypeByName("Q8_0")!, x, new Uint8Array(34)), { code: "INTERNAL" });
-  assert.throws(() => quantizeRow(dtypeByName("IQ1_S")!, new Float32Array(256), new Uint8Array(50)), {
+  assert.throws(() => quantizeRow(dtypeByName("Q8_K")!, new Float32Array(256), new Uint8Array(292)), {
     code: "FORMAT_UNSUPPORTED",
   });
 });

@@ -1,6 +1,7 @@
 /**
- * Plain encoders, for models in every type made by tests and tools. Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4 F16 BF16 give ggml's
- * bytes; the K types and IQ4 are fitted by our own least squares, about as close as ggml's without an importance matrix.
+ * Plain encoders, for models in every type made by tests and tools. Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0
+ * MXFP4 F16 BF16 give ggml's bytes; the K types and the IQ types are fitted by our own least squares, about as close as
+ * ggml's without an importance matrix.
  */
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype } from "./dtypes.js";
@@ -8,6 +9,16 @@ import { toBf16, toF16, writeU16 } from "./float16.js";
 import type { EncodeBlock } from "./quantize-32.js";
 import { encodeIq4Nl, encodeMxfp4, encodeQ4_0, encodeQ4_1, encodeQ5_0, encodeQ5_1, encodeQ8_0 } from "./quantize-32.js";
 import { encodeIq4Xs, encodeQ2K, encodeQ3K, encodeQ4K, encodeQ5K, encodeQ6K } from "./quantize-256.js";
+import {
+  encodeIq1M,
+  encodeIq1S,
+  encodeIq2S,
+  encodeIq2Xs,
+  encodeIq2Xxs,
+  encodeIq3S,
+  encodeIq3Xxs,
+} from "./quantize-grid.js";
+import { encodeNvfp4, encodeQ1_0, encodeQ2_0, encodeTq1_0, encodeTq2_0 } from "./quantize-ternary.js";
 
 const encoders: Readonly<Record<string, EncodeBlock>> = {
   Q4_0: encodeQ4_0,
@@ -23,6 +34,18 @@ const encoders: Readonly<Record<string, EncodeBlock>> = {
   Q5_K: encodeQ5K,
   Q6_K: encodeQ6K,
   IQ4_XS: encodeIq4Xs,
+  NVFP4: encodeNvfp4,
+  Q1_0: encodeQ1_0,
+  Q2_0: encodeQ2_0,
+  TQ1_0: encodeTq1_0,
+  TQ2_0: encodeTq2_0,
+  IQ1_S: encodeIq1S,
+  IQ1_M: encodeIq1M,
+  IQ2_XXS: encodeIq2Xxs,
+  IQ2_XS: encodeIq2Xs,
+  IQ2_S: encodeIq2S,
+  IQ3_XXS: encodeIq3Xxs,
+  IQ3_S: encodeIq3S,
 };
 
 /**

@@ -178,13 +178,13 @@ describe("models", () => {
       "MODEL_INVALID",
       /general.architecture/,
     );
-    const iq1 = dtypeByName("IQ1_S")!;
+    const q8k = dtypeByName("Q8_K")!;
     const retyped = changed(
       base,
       () => {},
-      (map) => map.set("output.weight", { ...map.get("output.weight")!, layout: iq1 }),
+      (map) => map.set("output.weight", { ...map.get("output.weight")!, layout: q8k }),
     );
-    rejects(retyped, "FORMAT_UNSUPPORTED", /'output.weight' has type IQ1_S/);
+    rejects(retyped, "FORMAT_UNSUPPORTED", /'output.weight' has type Q8_K/);
     const old = changed(
       files.get("llama moe")!,
       () => {},

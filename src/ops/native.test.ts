@@ -102,7 +102,7 @@ for (const dtype of dtypes.filter((d) => d.acts !== undefined)) {
     const pick = (list: readonly number[]) => list[Math.floor(((random() + 1) / 2) * list.length)]!;
     for (const add of [false, true]) {
       const rows = pick([1, 15, 33, 70, 131]);
-      const source = weightFile(dtype, rows, dtype.blockValues === 256 ? 512 : pick([96, 288]));
+      const source = weightFile(dtype, rows, dtype.blockValues > 32 ? 512 : pick([96, 288]));
       const x = values(65 * source.cols, dtype.id + 3);
       const alone = Array.from({ length: 65 }, (_, t) => x.slice(t * source.cols, (t + 1) * source.cols)).map((row) =>
         product({ threads: 1, isa: "scalar" }, source, row, 1, add),

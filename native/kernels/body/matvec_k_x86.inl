@@ -68,6 +68,25 @@ inline __m128 four_halves(const uint8_t* p) {
   return _mm_cvtph_ps(_mm_insert_epi16(h, load16(p + 3 * kBlockBytes), 3));
 }
 
+// The scales of four blocks, of one in all elements. A type says with kUnit what its whole-numbered scales are a multiple of,
+// and with `half` where no two bytes hold the scale (kScaleAt is -1).
+template <class Unpack, class = void>
+struct ScaleOf {
+  static __m128 four(const uint8_t* p) { return four_halves<Unpack::kBlockBytes>(p + Unpack::kScaleAt); }
+  static __m128 one(const uint8_t* p) { return _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(p + Unpack::kScaleAt)))); }
+};
+
+template <class Unpack>
+struct ScaleOf<Unpack, decltype(static_cast<void>(Unpack::kUnit))> {
+  static constexpr int kBytes = Unpack::kBlockBytes;
+  static __m128 times_unit(__m128i halves) { return _mm_mul_ps(_mm_cvtph_ps(halves), _mm_set1_ps(Unpack::kUnit)); }
+  static __m128 four(const uint8_t* p) {
+    const __m128i low = _mm_insert_epi16(_mm_cvtsi32_si128(Unpack::half(p)), Unpack::half(p + kBytes), 1);
+    return times_unit(_mm_insert_epi16(_mm_insert_epi16(low, Unpack::half(p + 2 * kBytes), 2), Unpack::half(p + 3 * kBytes), 3));
+  }
+  static __m128 one(const uint8_t* p) { return times_unit(_mm_set1_epi16(static_cast<int16_t>(Unpack::half(p)))); }
+};
+
 template <template <class> class Kind, class Unpack>
 struct MatvecK {
   static constexpr bool kMin = Unpack::kMin;
@@ -75,11 +94,9 @@ struct MatvecK {
 
   // One step of the chains of up to four activation rows, one per element.
   static __m128 step(const uint8_t* p, __m128 da, __m128i isum, __m128i msum, __m128 acc) {
-    const uint8_t* at = p + Unpack::kScaleAt;
-    acc = _mm_fmadd_ps(_mm_mul_ps(_mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(at)))), da),
-                       _mm_cvtepi32_ps(isum), acc);
+    acc = _mm_fmadd_ps(_mm_mul_ps(ScaleOf<Unpack>::one(p), da), _mm_cvtepi32_ps(isum), acc);
     if (!kMin) return acc;
-    const __m128 dmin = _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(at + 2))));
+    const __m128 dmin = _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(p + Unpack::kScaleAt + 2))));
     return _mm_fnmadd_ps(_mm_mul_ps(dmin, da), _mm_cvtepi32_ps(msum), acc);
   }
 
@@ -98,7 +115,7 @@ struct MatvecK {
         Kind<Unpack>::template block<1>(p + i * kBytes, &act, b + i, isum + i, msum + i);
       }
       const __m128 d = _mm_loadu_ps(act.d + b);
-      _mm_store_ps(sums, _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt), d));
+      _mm_store_ps(sums, _mm_mul_ps(ScaleOf<Unpack>::four(p), d));
       _mm_store_ps(sums + 4, _mm_cvtepi32_ps(sums_of(isum[0], isum[1], isum[2], isum[3])));
       if (!kMin) continue;
       const __m128 min = _mm_mul_ps(four_halves<kBytes>(p + Unpack::kScaleAt + 2), d);
@@ -108,7 +125,7 @@ struct MatvecK {
     for (int i = 0; b < blocks; b++, i++, p += kBytes) {
       Kind<Unpack>::template block<1>(p, &act, b, isum, msum);
       const __m128 d = _mm_set_ss(act.d[b]);
-      _mm_store_ss(sums + i, _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p + Unpack::kScaleAt))), d));
+      _mm_store_ss(sums + i, _mm_mul_ss(ScaleOf<Unpack>::one(p), d));
       _mm_store_ss(sums + 4 + i, _mm_cvtepi32_ps(sums_of(isum[0])));
       if (!kMin) continue;
       const __m128 min = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(load16(p + Unpack::kScaleAt + 2))), d);

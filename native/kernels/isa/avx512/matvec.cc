@@ -6,6 +6,7 @@ namespace hw {
 void fill_avx512_matvec(Kernels* k) {
   fill_avx512_matvec_q32(k);
   fill_avx512_matvec_k(k);
+  fill_avx512_matvec_grid(k);
   fill_avx512_matvec_float(k);
 }
 
