@@ -21,7 +21,8 @@ import { parseSpec, withOverrides } from "../src/compress/synth-presets.js";
 import { packageRoot } from "../src/package-root.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 
-const all = "F32,F16,BF16,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0,Q2_K_S,Q3_K_S,Q4_K_S,Q5_K_S,Q6_K,IQ4_NL,IQ4_XS,MXFP4_MOE";
+const all =
+  "F32,F16,BF16,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0,Q2_K_S,Q3_K_S,Q4_K_S,Q5_K_S,Q6_K,IQ4_NL,IQ4_XS,MXFP4_MOE,IQ2_XXS,IQ2_XS,IQ2_M,IQ3_XXS,IQ3_S,IQ1_S,IQ1_M,TQ1_0,TQ2_0,Q1_0,Q2_0,NVFP4";
 const floats = new Set(["F32", "F16", "BF16"]);
 const goals = { decode: 0.97, prefill: 1.3, floatPrefill: 0.95 };
 

@@ -199,6 +199,7 @@ void fill_avx512_attention(Kernels*);
 void fill_neon_matvec(Kernels*);     // Armv8.2 with dotprod and fp16; calls those below
 void fill_neon_matvec_q32(Kernels*);
 void fill_neon_matvec_k(Kernels*);
+void fill_neon_matvec_grid(Kernels*);
 void fill_neon_matvec_float(Kernels*);
 void fill_neon_quantize(Kernels*);
 void fill_neon_gemm(Kernels*);

@@ -21,6 +21,13 @@ describe("quantization mixes", () => {
       Q3_K_L: 37.14,
       Q3_K_M: 34.27,
       Q3_K_S: 30.91,
+      IQ1_M: 16.75,
+      IQ2_XXS: 19.1,
+      IQ2_XS: 21.14,
+      IQ2_S: 22.24,
+      IQ2_M: 24.12,
+      IQ3_XS: 29.31,
+      IQ3_M: 31.94,
     };
     for (const [mix, size] of Object.entries(published)) {
       const ours = layOutSynth("llama-70b", { ...presets["llama-70b"]!, vocab: 128256 }, mix as Mix).tensorBytes / 1e9;
@@ -69,6 +76,8 @@ describe("quantization mixes", () => {
       ["Q5_K_S", 2880, "Q5_1"],
       ["Q2_K_S", 2880, "Q4_0"],
       ["IQ4_XS", 2880, "IQ4_NL"],
+      ["IQ2_XXS", 2880, "IQ4_NL"],
+      ["TQ2_0", 2880, "Q4_0"],
       ["Q8_0", 2884, "F16"],
       ["Q4_K_S", 2884, "F16"],
     ];

@@ -5,6 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, dtypeByName, fileTypeName } from "../formats/index.js";
+import { codebookBases, codebookHead, codebookType, isCodebookMix } from "./mix-codebooks.js";
 
 /** Mix -> the type of what no rule names. */
 const bases = {
@@ -29,6 +30,7 @@ const bases = {
   IQ4_NL: "IQ4_NL",
   IQ4_XS: "IQ4_XS",
   MXFP4_MOE: "MXFP4",
+  ...codebookBases,
 } as const;
 export type Mix = keyof typeof bases;
 export const mixes = Object.keys(bases) as readonly Mix[];
@@ -82,6 +84,10 @@ function chosen(mix: Mix, model: MixModel, tensor: MixTensor): string {
   if (base === "F32" || base === "F16" || base === "BF16") return base;
   if (tensor.head) return headType(mix, tensor.shape[0]!);
   if (mix === "MXFP4_MOE") return (tensor.shape[2] ?? 1) > 1 ? "MXFP4" : "Q8_0";
+  if (isCodebookMix(mix)) {
+    const local = tensor.name.replace(/^blk\.\d+\./, "").replace(/\.weight$/, "");
+    return codebookType(mix, model, local, tensor.layer);
+  }
   const kind = /\.(attn_v|attn_k|attn_output|ffn_down)(?:_exps)?\.weight$/.exec(tensor.name)?.[1];
   switch (kind) {
     case "attn_v":
@@ -100,6 +106,7 @@ function chosen(mix: Mix, model: MixModel, tensor: MixTensor): string {
 function headType(mix: Mix, cols: number): string {
   const base = bases[mix];
   if (mix === "MXFP4_MOE" || blocksBytes(named(base), cols) === undefined) return "Q8_0";
+  if (isCodebookMix(mix)) return codebookHead(mix);
   return base === "Q8_0" ? base : "Q6_K";
 }
 
@@ -178,6 +185,16 @@ function moreBits(layer: number, layers: number): boolean {
 function fitting(type: Dtype, cols: number): Dtype {
   if (blocksBytes(type, cols) !== undefined) return type;
   const smaller: Readonly<Record<string, string>> = {
+    IQ1_S: "IQ4_NL",
+    IQ1_M: "IQ4_NL",
+    IQ2_XXS: "IQ4_NL",
+    IQ2_XS: "IQ4_NL",
+    IQ2_S: "IQ4_NL",
+    IQ3_XXS: "IQ4_NL",
+    IQ3_S: "IQ4_NL",
+    TQ1_0: "Q4_0",
+    TQ2_0: "Q4_0",
+    Q2_0: "Q4_0",
     IQ4_XS: "IQ4_NL",
     Q2_K: "Q4_0",
     Q3_K: "Q4_0",

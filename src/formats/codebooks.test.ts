@@ -38,5 +38,14 @@ test("the eighth sign makes the number of minus signs even", () => {
 });
 
 test("NVFP4's scales are E4M3 without a sign, halved", () => {
-  assert.deepEqual([0, 1, 7, 8, 0x38, 0x7e, 0x7f, 0xb8].map(nvfp4Scale), [0, 2 ** -10, 7 / 1024, 1 / 128, 0.5, 224, 0, 0.5]);
+  assert.deepEqual([0, 1, 7, 8, 0x38, 0x7e, 0x7f, 0xb8].map(nvfp4Scale), [
+    0,
+    2 ** -10,
+    7 / 1024,
+    1 / 128,
+    0.5,
+    224,
+    0,
+    0.5,
+  ]);
 });

@@ -10,7 +10,15 @@ const scaleAt = (b: Uint8Array, at: number) => f16Table()[readU16(b, at)]!;
 const readU32 = (b: Uint8Array, at: number) => (readU16(b, at) | (readU16(b, at + 2) << 16)) >>> 0;
 
 /** `n` values of entry `index` to y[o..]: times `scale`, minus where the bit of `signs` is set. */
-function put(grid: Int8Array, index: number, n: number, scale: number, signs: number, y: Float32Array, o: number): void {
+function put(
+  grid: Int8Array,
+  index: number,
+  n: number,
+  scale: number,
+  signs: number,
+  y: Float32Array,
+  o: number,
+): void {
   for (let k = 0; k < n; k++) y[o + k] = scale * grid[n * index + k]! * ((signs >> k) & 1 ? -1 : 1);
 }
 

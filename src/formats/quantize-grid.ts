@@ -2,8 +2,9 @@
  * Encoders of the types with code books, fitted by least squares without an importance matrix: for random models and tests,
  * where what matters is that values survive about as well as ggml's encoders keep them.
  */
-import { alphabets, evenSigns, gridOf } from "./codebooks.js";
+
 import type { GridName } from "./codebook-grids.js";
+import { alphabets, evenSigns, gridOf } from "./codebooks.js";
 import { f16Table, toF16, writeU16 } from "./float16.js";
 import type { EncodeBlock } from "./quantize-32.js";
 
@@ -52,8 +53,8 @@ class Book {
 
 const books = new Map<GridName, Book>();
 function bookOf(name: GridName): Book {
-  let book = books.get(name);
-  if (book === undefined) books.set(name, (book = new Book(name)));
+  const book = books.get(name) ?? new Book(name);
+  books.set(name, book);
   return book;
 }
 
@@ -98,7 +99,11 @@ function fitEntries(book: Book, x: readonly number[], shift: number): Entries {
 }
 
 /** Magnitudes of 8 values and their signs; `even`: the least of them changes sides where the minus signs are odd in number. */
-function splitSigns(x: Float32Array, o: number, even: boolean): { readonly magnitudes: number[]; readonly signs: number } {
+function splitSigns(
+  x: Float32Array,
+  o: number,
+  even: boolean,
+): { readonly magnitudes: number[]; readonly signs: number } {
   const magnitudes = Array.from({ length: 8 }, (_, k) => abs(x[o + k]!));
   let signs = 0;
   for (let k = 0; k < 8; k++) if (x[o + k]! < 0) signs |= 1 << k;

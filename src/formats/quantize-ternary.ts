@@ -58,8 +58,7 @@ export const encodeTq1_0: EncodeBlock = (x, o, b, at) => {
 function toUe4m3(v: number): number {
   if (v < 2 ** -6) return min(7, floor(v * 512 + 0.5));
   let best = 0;
-  for (let code = 1; code < 127; code++)
-    if (abs(2 * nvfp4Scale(code) - v) < abs(2 * nvfp4Scale(best) - v)) best = code;
+  for (let code = 1; code < 127; code++) if (abs(2 * nvfp4Scale(code) - v) < abs(2 * nvfp4Scale(best) - v)) best = code;
   return best;
 }
 

@@ -9,9 +9,7 @@ import { f16Table, toF16 } from "./float16.js";
 import { quantizeRow } from "./quantize.js";
 
 const computable = dtypes.filter((d) => d.acts !== undefined);
-const exact = new Set(
-  "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4 Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4".split(" "),
-);
+const exact = new Set("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4 Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4".split(" "));
 /** ggml searches these longer, and some with an importance matrix. */
 const codeBook = /^IQ[123]/;
 const vectors = process.env.HUNDREDWEIGHT_VECTORS;
@@ -52,7 +50,10 @@ for (const dtype of computable) {
     const y = roundTrip(dtype.name, x);
     for (let row = 0; row < 4; row++) {
       const ours = rmse(x.subarray(1024 * row, 1024 * (row + 1)), y.subarray(1024 * row, 1024 * (row + 1)));
-      assert.ok(ours <= (codeBook.test(dtype.name) ? 1.12 : 1.05) * theirs[row]!, `row ${row}: ${ours} against ${theirs[row]}`);
+      assert.ok(
+        ours <= (codeBook.test(dtype.name) ? 1.12 : 1.05) * theirs[row]!,
+        `row ${row}: ${ours} against ${theirs[row]}`,
+      );
     }
   });
 

@@ -125,8 +125,16 @@ class Resolver {
     else if (info.layout.acts === undefined) {
       this.#unsupported++;
       this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
-    }
+    } else if (info.layout.name === "NVFP4") this.#refuseFactor(name);
     this.found.push({ ...tensor, info });
+  }
+
+  /** Beside an NVFP4 matrix a file may have one factor for all of it. Without it the numbers would be wrong. */
+  #refuseFactor(name: string): void {
+    const factor = name.replace(/weight$/, "scale");
+    if (factor === name || !this.#checkpoint.tensors.has(factor)) return;
+    this.#unsupported++;
+    this.#faults.push(`'${factor}' is to be multiplied with '${name}', which is not supported`);
   }
 
   check(): void {

@@ -185,6 +185,13 @@ describe("models", () => {
       (map) => map.set("output.weight", { ...map.get("output.weight")!, layout: q8k }),
     );
     rejects(retyped, "FORMAT_UNSUPPORTED", /'output.weight' has type Q8_K/);
+    const nvfp4 = { ...base.tensors.get("output.weight")!, layout: dtypeByName("NVFP4")! };
+    const withFactor = changed(
+      base,
+      () => {},
+      (map) => map.set("output.weight", nvfp4).set("output.scale", map.get("output_norm.weight")!),
+    );
+    rejects(withFactor, "FORMAT_UNSUPPORTED", /'output.scale' is to be multiplied with 'output.weight'/);
     const old = changed(
       files.get("llama moe")!,
       () => {},

@@ -62,6 +62,40 @@ struct MicroOf<P, T, R, 32> {
   }
 };
 
+// Two scales for 32 values.
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 16> {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
+    using L = Tile<P>;
+    F acc[R][T];
+    for (int r = 0; r < R; r++) {
+      for (int t = 0; t < T; t++) acc[r][t] = first ? f_zero() : f_load(out + t * stride + kLanes * r);
+    }
+    for (int b = 0; b < blocks; b++, panel += P::kPanel) {
+      fetch.next();
+      for (int h = 0; h < 2; h++) {
+        V sum[R][T];
+        for (int t = 0; t < T; t++) {
+          const V init = v_four(tile + L::kInit + 4 * (t * L::kInits + 2 * b + h));
+          for (int r = 0; r < R; r++) sum[r][t] = init;
+        }
+        dot_quads<T, R, 4>(sum, panel + 4 * kVec * h, tile + 32 * b + 16 * h);
+        for (int t = 0; t < T; t++) {
+          const F da = f_set(tile + L::kD + 4 * (t * L::kBlocks + b));
+          for (int r = 0; r < R; r++) {
+            const F dw = f_load(panel + r * kPanelBytes + (h ? P::kM : P::kD));
+            acc[r][t] = f_fma(f_mul(dw, da), f_of(sum[r][t]), acc[r][t]);
+          }
+        }
+      }
+    }
+    for (int r = 0; r < R; r++) {
+      for (int t = 0; t < T; t++) f_store(out + t * stride + kLanes * r, acc[r][t]);
+    }
+  }
+};
+
 template <class P, int T, int R>
 struct MicroOf<P, T, R, 256> {
   static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,

@@ -1,7 +1,7 @@
 // Drives the many-row kernels: packs activations, unpacks weight panels of kLanes rows, walks tiles of token rows.
 // Included by the ISA source after gemm_unpack.inl; the ISA provides
 //   kTile, kPanels    token rows and panels (of kLanes weight rows) of one micro-kernel call
-//   MicroOf<P, T, R, P::kBlock>::run(panel, blocks, tile, acc, stride, first, fetch)
+//   MicroOf<P, T, R, P::kBlock>::run (16 for P::kTwo)(panel, blocks, tile, acc, stride, first, fetch)
 //                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. R kLanes - 1]
 //                     (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in memory
 //                     between chunks of k. fetch.next() once a block, or kFetches times in one of 256
@@ -87,7 +87,7 @@ typedef void (*MicroFn)(const uint8_t* panel, int blocks, const uint8_t* tile, f
 template <class P, int T, int R, int Block>
 struct MicroOf;
 template <class P, int T, int R>
-struct Micro : MicroOf<P, T, R, P::kBlock> {};
+struct Micro : MicroOf<P, T, R, P::kTwo ? 16 : P::kBlock> {};
 
 template <class P, int R>
 static MicroFn micro_for(int t) {
@@ -158,7 +158,7 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         const int64_t share = kRowsAtOnce * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
-          const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock) * P::kBytes;
+          const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock / P::kParts) * P::kBytes;
           for (int j = 0; j < panels; j++) {
             unpack_panel<P>(Rows(w, row_bytes, r0 + kLanes * j, rows, c * bytes), blocks, panel + j * kPanelBytes);
           }

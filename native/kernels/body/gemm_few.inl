@@ -25,7 +25,7 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
     dots.start(tile, i);
     P::unpack(rows.block(b, blocks), panel, dots);
     dots.finish(panel);
-    if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes + 63) / 64>();
+    if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes / P::kParts + 63) / 64>();
     const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -92,7 +92,7 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
         }
       }
       const int step = groups == 1 ? c1 - c0 : 1;
-      const int64_t bytes = static_cast<int64_t>(L::kBlocks) * P::kBytes;  // of a row's chunk
+      const int64_t bytes = static_cast<int64_t>(L::kBlocks / P::kParts) * P::kBytes;  // of a row's chunk
       for (int64_t i = 0; i < ahead; i += 64) v_prefetch(w + kLanes * bytes * c0 + i);
       for (int r0 = 0; r0 < rows; r0 += kLanes) {
         const int valid = rows - r0 < kLanes ? rows - r0 : kLanes;

@@ -25,3 +25,26 @@ static void fill_gemm(Kernels* k, const FirstRows& from) {
   set(Q6_K, kGemm<PanelQ6_K>, from.q6_k);
   set(IQ4_XS, kGemm<PanelIQ4_XS>, from.iq4_xs);
 }
+
+struct FirstRowsGrid {
+  int32_t iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq1_s, iq1_m, tq1_0, tq2_0, q1_0, q2_0, nvfp4;
+};
+
+static void fill_gemm_grid(Kernels* k, const FirstRowsGrid& from) {
+  const auto set = [k](Dtype dtype, MatmulFn fn, int32_t first) {
+    k->gemm[dtype] = fn;
+    k->gemm_min_rows[dtype] = first;
+  };
+  set(IQ2_XXS, kGemm<PanelIQ2_XXS>, from.iq2_xxs);
+  set(IQ2_XS, kGemm<PanelIQ2_XS>, from.iq2_xs);
+  set(IQ2_S, kGemm<PanelIQ2_S>, from.iq2_s);
+  set(IQ3_XXS, kGemm<PanelIQ3_XXS>, from.iq3_xxs);
+  set(IQ3_S, kGemm<PanelIQ3_S>, from.iq3_s);
+  set(IQ1_S, kGemm<PanelIQ1_S>, from.iq1_s);
+  set(IQ1_M, kGemm<PanelIQ1_M>, from.iq1_m);
+  set(TQ1_0, kGemm<PanelTQ1_0>, from.tq1_0);
+  set(TQ2_0, kGemm<PanelTQ2_0>, from.tq2_0);
+  set(Q1_0, kGemm<PanelQ1_0>, from.q1_0);
+  set(Q2_0, kGemm<PanelQ2_0>, from.q2_0);
+  set(NVFP4, gemm<PanelNVFP4>, from.nvfp4);  // few rows have no form with two scales
+}

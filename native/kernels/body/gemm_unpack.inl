@@ -43,6 +43,8 @@ struct Shape {
   static constexpr int kGroupQuads = GroupQuads;  // quads that share an integer scale; 64 = none left
   static constexpr int kRun = Run;                // quads whose products fit one signed 16-bit sum
   static constexpr bool kSigned = Signed;
+  static constexpr int kParts = 1;      // blocks of 32 values in kBytes, where those of the file are larger
+  static constexpr bool kTwo = false;   // a scale for each half of 32 values, the second one in the place of m
   static constexpr int kOdd = Bytes % 4;  // bytes of a block that fill no word: see packed.h
   static constexpr int kOddFront = Block == 32 ? kOdd : 0;
   static constexpr int kPlanes = Wide && kSixteenBit ? 2 : 1;
@@ -111,6 +113,7 @@ struct RowBlock {
   static constexpr bool kPacked = false;
   const uint8_t* const* p;
   int64_t at;
+  int part;
   inline HW_INLINE void quads(int o, V* q) const { v_load_quads(p, at + o, q); }
   inline HW_INLINE V odd() const {
     V q[4];  // the 16 bytes of the block that hold them
@@ -128,7 +131,7 @@ struct FileRows {
     for (int i = 0; i < kLanes; i++) p[i] = w + (row + i < rows ? row + i : rows - 1) * row_bytes + at;
   }
   // Block `b` of the `blocks` that are there.
-  inline HW_INLINE RowBlock<P> block(int b, int) const { return {p, static_cast<int64_t>(b) * P::kBytes}; }
+  inline HW_INLINE RowBlock<P> block(int b, int) const { return {p, static_cast<int64_t>(b / P::kParts) * P::kBytes, b % P::kParts}; }
 };
 
 template <class P, class Rows>
@@ -139,3 +142,5 @@ static inline void unpack_panel(const Rows& rows, int blocks, uint8_t* panel) {
 
 #include "gemm_unpack_32.inl"
 #include "gemm_unpack_256.inl"
+#include "gemm_unpack_grid.inl"
+#include "gemm_unpack_parts.inl"

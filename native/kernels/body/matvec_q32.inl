@@ -30,18 +30,34 @@ struct PreparedRow {
   int32_t* fix; // [chunks * kChunk]: -offset * asum, or (float)asum for types with a minimum
 };
 
+// Blocks of 32 values in kBlockBytes: more than one where a type's blocks are larger. kTwo: each half of 16 values has a scale
+// and a step of the chain of its own.
+template <class Kind, class = void>
+struct PartsOf {
+  static constexpr int kParts = 1;
+  static constexpr bool kTwo = false;
+};
+template <class Kind>
+struct PartsOf<Kind, decltype(static_cast<void>(Kind::kParts))> {
+  static constexpr int kParts = Kind::kParts;
+  static constexpr bool kTwo = Kind::kTwo;
+};
+
 template <class Kind>
 struct MatvecQ32 {
   typedef typename Kind::Isa Isa;
   static constexpr int kChunk = Isa::kChunk;
-  static constexpr int kPlanes = Kind::kMin ? 3 : 2;
-  static constexpr int64_t kChunkBytes = static_cast<int64_t>(kChunk) * Kind::kBlockBytes;
+  static constexpr int kParts = PartsOf<Kind>::kParts;
+  static constexpr bool kTwo = PartsOf<Kind>::kTwo;
+  static constexpr int kPlanes = kTwo ? 4 : Kind::kMin ? 3 : 2;
+  static constexpr int64_t bytes_of(int64_t blocks) { return blocks / kParts * Kind::kBlockBytes; }
+  static constexpr int64_t kChunkBytes = bytes_of(kChunk);
 
   // Segment width and activation rows a pass takes: what fits the scratch (bytes in the static_asserts).
   static constexpr int kRowsMax = 16;
-  static int segment_blocks(int n) { return n == 1 ? 2048 : n <= 4 ? 1024 : 512; }
+  static int segment_blocks(int n) { return (n == 1 ? 2048 : n <= 4 ? 1024 : 512) / (kTwo ? 2 : 1); }
   static constexpr size_t need(size_t rows, size_t blocks) {
-    return rows * blocks * 40 + blocks * kChains * 4 * 3 + static_cast<size_t>(kChunkBytes) + 64 * (3 * rows + 2);
+    return rows * blocks * 40 / (kTwo ? 2 : 1) + blocks * kChains * 4 * (kTwo ? 2 : 3) + static_cast<size_t>(kChunkBytes) + 64 * (3 * rows + 2);
   }
   static_assert(need(1, 2048) <= kScratchBytes && need(4, 1024) <= kScratchBytes && need(16, 512) <= kScratchBytes,
                 "scratch");
@@ -53,7 +69,7 @@ struct MatvecQ32 {
   int32_t chunks;
   bool first;          // chains start at zero, not at what an earlier segment left in `out`
   PreparedRow prepared[kRowsMax];
-  float* sums;         // [chunks][kChains][kPlanes][kChunk]: d_w * d_a, isum, m_w * d_a
+  float* sums;         // [chunks][kChains][kPlanes][kChunk]: d_w * d_a, isum, m_w * d_a (kTwo: and isum of the other half)
   uint8_t* tail;
 
   void prepare(const Acts& acts, int32_t row, int32_t block0, PreparedRow& p) const {
@@ -102,7 +118,16 @@ struct MatvecQ32 {
         const typename Isa::Floats d = Isa::load(acts[t].d + c * kChunk);
         float* to = o + t * kPlanes * kChunk;
         Isa::store(to, Isa::mul(u.d, d));
-        Isa::store(to + kChunk, Kind::dot(u, acts[t].q + c * (kChunk * 32), acts[t].fix + c * kChunk));
+        if constexpr (kTwo) {
+          typename Isa::Floats isum[2];
+          Kind::dot_two(u, acts[t].q + c * (kChunk * 32), isum);
+          Isa::store(to + kChunk, isum[0]);
+          Isa::store(to + 2 * kChunk, Isa::mul(u.m, d));
+          Isa::store(to + 3 * kChunk, isum[1]);
+          continue;
+        } else {
+          Isa::store(to + kChunk, Kind::dot(u, acts[t].q + c * (kChunk * 32), acts[t].fix + c * kChunk));
+        }
         if (Kind::kMin) Isa::store(to + 2 * kChunk, Isa::mul(u.m, d));
       }
     }
@@ -135,14 +160,16 @@ struct MatvecQ32 {
         }
         for (int i = 0; i < kSets; i++) {
           const float* v = s + i * kLanes * kPlanes * kChunk + b;
-          Lanes scale[4], isum[4], min[4];
+          Lanes scale[4], isum[4], min[4], other[4];
           Isa::transpose4([&](int j) { return v + j * kPlanes * kChunk; }, scale);
           Isa::transpose4([&](int j) { return v + (j * kPlanes + 1) * kChunk; }, isum);
-          if (Kind::kMin) Isa::transpose4([&](int j) { return v + (j * kPlanes + 2) * kChunk; }, min);
+          if (Kind::kMin || kTwo) Isa::transpose4([&](int j) { return v + (j * kPlanes + 2) * kChunk; }, min);
+          if (kTwo) Isa::transpose4([&](int j) { return v + (j * kPlanes + 3) * kChunk; }, other);
           for (int k = 0; k < 4; k++) {
             if (k >= steps) break;
             a[i] = Isa::fma(scale[k], isum[k], a[i]);
             if (Kind::kMin) a[i] = Isa::fma(min[k], fix[k], a[i]);
+            if (kTwo) a[i] = Isa::fma(min[k], other[k], a[i]);
           }
         }
       }
@@ -206,9 +233,9 @@ struct MatvecQ32 {
       const int32_t count = n - t0 < kRowsMax ? n - t0 : kRowsMax;
       for (int32_t b = 0; b < blocks; b += segment) {
         MatvecQ32 m;
-        m.w = w + static_cast<int64_t>(b) * Kind::kBlockBytes;
+        m.w = w + bytes_of(b);
         m.row_bytes = row_bytes;
-        m.end = w + (rows - 1) * row_bytes + static_cast<int64_t>(blocks) * Kind::kBlockBytes;
+        m.end = w + (rows - 1) * row_bytes + bytes_of(blocks);
         m.blocks = blocks - b < segment ? blocks - b : segment;
         m.chunks = (m.blocks + kChunk - 1) / kChunk;
         m.first = b == 0;

@@ -38,6 +38,13 @@ inline V v_add_16_where(V q, V a, V b) {
   const V none = _mm256_cmpeq_epi8(_mm256_and_si256(a, b), _mm256_setzero_si256());
   return _mm256_or_si256(q, _mm256_andnot_si256(none, _mm256_set1_epi8(16)));
 }
+inline V v_negate_where(V v, V a, V b) {
+  const V none = _mm256_cmpeq_epi8(_mm256_and_si256(a, b), _mm256_setzero_si256());
+  return _mm256_sign_epi8(v, _mm256_sub_epi8(_mm256_set1_epi8(-1), _mm256_add_epi8(none, none)));
+}
+inline V v_gather(const uint32_t* book, V index) {
+  return _mm256_i32gather_epi32(reinterpret_cast<const int*>(book), index, 4);
+}
 inline void v_half(uint8_t* out, V v) {
   const V low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
   const V h = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0xd8);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "../../blocks.h"
+#include "../../codebooks.h"
 #include "../../body/panel_avx2.inl"
 #include "../../kernels.h"
 
@@ -143,6 +144,42 @@ struct MicroOf<P, T, R, 32> {
   }
 };
 
+// Two scales for 32 values.
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 16> {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
+    using L = Tile<P>;
+    F acc[R][T];
+    V scale[R];
+    fill(scale, _mm256_set1_epi16(1));
+    for (int t = 0; t < T; t++) {
+      for (int r = 0; r < R; r++) acc[r][t] = first ? f_zero() : f_load(out + t * stride + kLanes * r);
+    }
+    for (int b = 0; b < blocks; b++, panel += P::kPanel) {
+      fetch.next();
+      for (int h = 0; h < 2; h++) {
+        V sum[R][T];
+        for (int t = 0; t < T; t++) {
+          const V init = v_four(tile + L::kInit + 4 * (t * L::kInits + 2 * b + h));
+          for (int r = 0; r < R; r++) sum[r][t] = init;
+        }
+        dot_group<P, T, R>(sum, panel + 4 * kVec * h, tile + 32 * b + 16 * h, scale);
+        for (int r = 0; r < R; r++) {
+          const F dw = f_load(panel + r * kPanelBytes + (h ? P::kM : P::kD));
+          for (int t = 0; t < T; t++) {
+            const F da = f_set(tile + L::kD + 4 * (t * L::kBlocks + b));
+            acc[r][t] = f_fma(f_mul(dw, da), f_of(sum[r][t]), acc[r][t]);
+          }
+        }
+      }
+    }
+    for (int t = 0; t < T; t++) {
+      for (int r = 0; r < R; r++) f_store(out + t * stride + kLanes * r, acc[r][t]);
+    }
+  }
+};
+
 template <class P, int T, int R>
 struct MicroOf<P, T, R, 256> {
   static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
@@ -214,6 +251,7 @@ constexpr MatmulFn kGemm = gemm_any<P>;
 void fill_avx2_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 1, 1, 2, 3, 2, 4, 6, 2, 2, 6, 6});
+  fill_gemm_grid(k, {6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6});
   fill_avx2_gemm_float(k);
 }
 

@@ -196,6 +196,104 @@ typedef Nibbles<24, 4, 8, true, 0, Book::kNone> KindQ5_1;
 typedef Nibbles<18, 0, 2, false, 0, Book::kIQ4NL> KindIQ4_NL;
 typedef Nibbles<17, 0, 1, false, 12, Book::kMXFP4> KindMXFP4;
 
+inline __m256i two_lanes(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+
+// 64 values in 18 bytes, four neighbours in a byte.
+struct KindQ2_0 {
+  typedef Avx2 Isa;
+  typedef Chunk256 Chunk;
+  static constexpr int kBlockBytes = 18, kParts = 2, kOffset = 1;
+  static constexpr bool kMin = false, kTwo = false;
+  static __m128i eight(const uint8_t* p, int b) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + b / 2 * 18 + 2 + b % 2 * 8));
+  }
+
+  static void unpack(const uint8_t* p, Chunk256& u) {
+    const __m256i three = _mm256_set1_epi8(3);
+    for (int k = 0; k < 4; k++) {
+      const __m256i v = two_lanes(eight(p, k), eight(p, k + 4));
+      const __m256i a = _mm256_unpacklo_epi8(_mm256_and_si256(v, three), _mm256_and_si256(_mm256_srli_epi16(v, 2), three));
+      const __m256i b = _mm256_unpacklo_epi8(_mm256_and_si256(_mm256_srli_epi16(v, 4), three),
+                                             _mm256_and_si256(_mm256_srli_epi16(v, 6), three));
+      u.x[k] = _mm256_unpacklo_epi16(a, b);
+      u.y[k] = _mm256_unpackhi_epi16(a, b);
+    }
+    const __m128i d = _mm_setr_epi16(static_cast<int16_t>(load16(p)), static_cast<int16_t>(load16(p + 18)),
+                                     static_cast<int16_t>(load16(p + 36)), static_cast<int16_t>(load16(p + 54)), 0, 0, 0, 0);
+    u.d = _mm256_cvtph_ps(_mm_unpacklo_epi16(d, d));
+  }
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, false, true); }
+};
+
+// 128 values in 18 bytes. A set bit counts 2, from which 1 is taken.
+struct KindQ1_0 {
+  typedef Avx2 Isa;
+  typedef Chunk256 Chunk;
+  static constexpr int kBlockBytes = 18, kParts = 4, kOffset = 1;
+  static constexpr bool kMin = false, kTwo = false;
+
+  // The 16 bits at byte `at` of each lane, as 2 in a byte for each.
+  static __m256i bits(__m256i v, int at) {
+    const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201ull));
+    const __m128i index = _mm_unpacklo_epi64(_mm_set1_epi8(static_cast<char>(at)), _mm_set1_epi8(static_cast<char>(at + 1)));
+    const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(index)), bit);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(2));
+  }
+
+  static void unpack(const uint8_t* p, Chunk256& u) {
+    const __m256i v = two_lanes(load128(p + 2), load128(p + 20));
+    for (int k = 0; k < 4; k++) {
+      u.x[k] = bits(v, 4 * k);
+      u.y[k] = bits(v, 4 * k + 2);
+    }
+    const __m128i low = _mm_set1_epi16(static_cast<int16_t>(load16(p))), high = _mm_set1_epi16(static_cast<int16_t>(load16(p + 18)));
+    u.d = _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
+  }
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, false, true); }
+};
+
+// 64 values in 36 bytes, a scale for 16 values.
+struct KindNVFP4 {
+  typedef Avx2 Isa;
+  typedef Chunk256 Chunk;
+  static constexpr int kBlockBytes = 36, kParts = 2, kOffset = 0;
+  static constexpr bool kMin = false, kTwo = true;
+
+  // Half of an unsigned E4M3 number: a shift of a normal one's bits.
+  static __m256 scales(const uint8_t* p, int half) {
+    uint64_t bytes = 0;
+    for (int b = 7; b >= 0; b--) bytes = bytes << 8 | p[b / 2 * 36 + b % 2 * 2 + half];
+    const __m256i code = _mm256_and_si256(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(bytes))), _mm256_set1_epi32(127));
+    const __m256i normal = _mm256_add_epi32(_mm256_slli_epi32(code, 20), _mm256_set1_epi32(119 << 23));
+    const __m256 tiny = _mm256_mul_ps(_mm256_cvtepi32_ps(code), _mm256_set1_ps(0x1p-10f));
+    const __m256i any = _mm256_blendv_epi8(normal, _mm256_castps_si256(tiny), _mm256_cmpgt_epi32(_mm256_set1_epi32(8), code));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpeq_epi32(code, _mm256_set1_epi32(127)), any));
+  }
+
+  static void unpack(const uint8_t* p, Chunk256& u) {
+    const __m256i low = _mm256_set1_epi8(15), table = _mm256_broadcastsi128_si256(load128(kValuesMXFP4));
+    const auto at = [p](int b) { return load128(p + b / 2 * 36 + 4 + b % 2 * 16); };
+    for (int k = 0; k < 4; k++) {
+      const __m256i v = two_lanes(at(k), at(k + 4));
+      const __m256i a = _mm256_and_si256(v, low), b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+      u.x[k] = _mm256_shuffle_epi8(table, _mm256_unpacklo_epi64(a, b));
+      u.y[k] = _mm256_shuffle_epi8(table, _mm256_unpackhi_epi64(a, b));
+    }
+    u.d = scales(p, 0);
+    u.m = scales(p, 1);
+  }
+
+  static void dot_two(const Chunk256& u, const int8_t* q, __m256* isum) {
+    __m256i s[4], t[4];
+    for (int k = 0; k < 4; k++) {
+      s[k] = signed_products(u.x[k], load256(q + 64 * k));
+      t[k] = signed_products(u.y[k], load256(q + 64 * k + 32));
+    }
+    isum[0] = _mm256_cvtepi32_ps(block_sums(s));
+    isum[1] = _mm256_cvtepi32_ps(block_sums(t));
+  }
+};
+
 }  // namespace
 
 void fill_avx2_matvec_q32(Kernels* k) {
@@ -206,6 +304,9 @@ void fill_avx2_matvec_q32(Kernels* k) {
   set_matvec(k, Q8_0, MatvecQ32<KindQ8_0>::run);
   set_matvec(k, IQ4_NL, MatvecQ32<KindIQ4_NL>::run);
   set_matvec(k, MXFP4, MatvecQ32<KindMXFP4>::run);
+  set_matvec(k, Q1_0, MatvecQ32<KindQ1_0>::run);
+  set_matvec(k, Q2_0, MatvecQ32<KindQ2_0>::run);
+  set_matvec(k, NVFP4, MatvecQ32<KindNVFP4>::run);
 }
 
 }  // namespace hw

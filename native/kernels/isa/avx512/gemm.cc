@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "../../blocks.h"
+#include "../../codebooks.h"
 #include "../../kernels.h"
 #include "../../packed.h"
 
@@ -51,6 +52,10 @@ template <int I> inline V v_spread_byte(V v) {
 inline V v_add_16_where(V q, V a, V b) {
   return _mm512_mask_add_epi8(q, _mm512_test_epi8_mask(a, b), q, _mm512_set1_epi8(16));
 }
+inline V v_negate_where(V v, V a, V b) {
+  return _mm512_mask_sub_epi8(v, _mm512_test_epi8_mask(a, b), _mm512_setzero_si512(), v);
+}
+inline V v_gather(const uint32_t* book, V index) { return _mm512_i32gather_epi32(index, book, 4); }
 inline void v_half(uint8_t* out, V v) { _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v))); }
 inline V v_widen16(const uint8_t* p) {
   return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -128,6 +133,7 @@ constexpr MatmulFn kGemm = gemm_any<P>;
 void fill_avx512_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 2, 2, 2, 2, 3, 2, 4, 2, 2, 4, 2});
+  fill_gemm_grid(k, {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 6});
   fill_packed(k);
   fill_avx512_gemm_float(k);
 }

@@ -196,6 +196,133 @@ typedef Nibbles<24, 4, 8, true, 0, Book::kNone, false> KindQ5_1;
 typedef Nibbles<18, 0, 2, false, 128, Book::kIQ4NL, false> KindIQ4_NL;
 typedef Nibbles<17, 0, 1, false, 12, Book::kMXFP4, true> KindMXFP4;
 
+// Byte i of the result belongs to the 16 values of block i / 16 of a quad: `at(block)` and on, `each` bytes for 8 values.
+template <class At>
+constexpr ByteIndex parts_index(At at, int each, int period) {
+  ByteIndex r = {};
+  for (int i = 0; i < 64; i++) r.i[i] = static_cast<uint8_t>(at(i / 16) + i % 16 / 8 * each + i % 8 % period);
+  return r;
+}
+
+// 64 values in 18 bytes: a quad is two blocks.
+struct KindQ2_0 {
+  typedef Avx512 Isa;
+  typedef Chunk512 Chunk;
+  static constexpr int kBlockBytes = 18, kParts = 2, kOffset = 1;
+  static constexpr bool kMin = false, kTwo = false;
+  static constexpr ByteIndex kX = parts_index([](int b) constexpr { return b / 2 * 18 + 2 + b % 2 * 8; }, 2, 2);
+  static constexpr ByteIndex kY = parts_index([](int b) constexpr { return b / 2 * 18 + 6 + b % 2 * 8; }, 2, 2);
+
+  static void unpack(const uint8_t* p, Chunk512& u) {
+    const __m512i cut = _mm512_set1_epi64(0x0e0c0a0806040200ll), three = _mm512_set1_epi8(3);
+    alignas(32) uint16_t d[16];
+    for (int k = 0; k < 4; k++) {
+      const __m512i v = _mm512_maskz_loadu_epi8(0xfffffffffull, p + 36 * k);
+      u.x[k] = _mm512_and_si512(_mm512_multishift_epi64_epi8(cut, _mm512_permutexvar_epi8(kX.vector(), v)), three);
+      u.y[k] = _mm512_and_si512(_mm512_multishift_epi64_epi8(cut, _mm512_permutexvar_epi8(kY.vector(), v)), three);
+      __builtin_memcpy(d + 4 * k, p + 36 * k, 2);
+      __builtin_memcpy(d + 4 * k + 2, p + 36 * k + 18, 2);
+      d[4 * k + 1] = d[4 * k];
+      d[4 * k + 3] = d[4 * k + 2];
+    }
+    u.d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(d)));
+  }
+  static __m512 dot(const Chunk512& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, true); }
+};
+
+// 128 values in 18 bytes: a quad is one block. A set bit counts 2, from which 1 is taken.
+struct KindQ1_0 {
+  typedef Avx512 Isa;
+  typedef Chunk512 Chunk;
+  static constexpr int kBlockBytes = 18, kParts = 4, kOffset = 1;
+  static constexpr bool kMin = false, kTwo = false;
+  static constexpr ByteIndex kX = parts_index([](int b) constexpr { return 2 + 4 * b; }, 1, 1);
+  static constexpr ByteIndex kY = parts_index([](int b) constexpr { return 4 + 4 * b; }, 1, 1);
+
+  static void unpack(const uint8_t* p, Chunk512& u) {
+    const __m512i bit = _mm512_set1_epi64(static_cast<int64_t>(0x8040201008040201ull)), two = _mm512_set1_epi8(2);
+    alignas(32) uint16_t d[16];
+    for (int k = 0; k < 4; k++) {
+      const __m512i v = _mm512_maskz_loadu_epi8(0x3ffffull, p + 18 * k);
+      u.x[k] = _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(_mm512_permutexvar_epi8(kX.vector(), v), bit), two);
+      u.y[k] = _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(_mm512_permutexvar_epi8(kY.vector(), v), bit), two);
+      uint16_t h;
+      __builtin_memcpy(&h, p + 18 * k, 2);
+      for (int i = 0; i < 4; i++) d[4 * k + i] = h;
+    }
+    u.d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(d)));
+  }
+  static __m512 dot(const Chunk512& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, true); }
+};
+
+// 64 values in 36 bytes: a quad is two blocks. Magnitudes, and a bit for a minus.
+struct ChunkNVFP4 {
+  __m512i x[4], y[4];
+  __mmask64 minus_x[4], minus_y[4];
+  __m512 d, m;
+};
+
+struct KindNVFP4 {
+  typedef Avx512 Isa;
+  typedef ChunkNVFP4 Chunk;
+  static constexpr int kBlockBytes = 36, kParts = 2, kOffset = 0;
+  static constexpr bool kMin = false, kTwo = true;
+  static constexpr int kSecond = 56;
+  static constexpr int at(int b, int byte) { return byte_index(b / 2 * 36 + byte, kSecond); }
+  static constexpr ByteIndex nibbles_at(int half) {
+    ByteIndex r = {};
+    for (int i = 0; i < 64; i++) r.i[i] = static_cast<uint8_t>(at(i / 16, 4 + i / 16 % 2 * 16 + 8 * half + i % 8));
+    return r;
+  }
+  // Dword 4 k + i, for every k: the scale of the half of block i.
+  static constexpr ByteIndex scales_at(int half) {
+    ByteIndex r = {};
+    for (int i = 0; i < 64; i++) r.i[i] = static_cast<uint8_t>(at(i / 4 % 4, i / 4 % 2 * 2 + half));
+    return r;
+  }
+
+  // Half of an unsigned E4M3 number: a shift of a normal one's bits.
+  static __m512 scales(__m512i bytes) {
+    const __m512i code = _mm512_and_si512(bytes, _mm512_set1_epi32(127));
+    const __m512i normal = _mm512_add_epi32(_mm512_slli_epi32(code, 20), _mm512_set1_epi32(119 << 23));
+    const __m512 tiny = _mm512_mul_ps(_mm512_cvtepi32_ps(code), _mm512_set1_ps(0x1p-10f));
+    const __m512 any = _mm512_mask_mov_ps(_mm512_castsi512_ps(normal), _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(8)), tiny);
+    return _mm512_maskz_mov_ps(_mm512_cmpneq_epi32_mask(code, _mm512_set1_epi32(127)), any);
+  }
+
+  static void unpack(const uint8_t* p, ChunkNVFP4& u) {
+    static constexpr ByteIndex kX = nibbles_at(0), kY = nibbles_at(1), kDX = scales_at(0), kDY = scales_at(1);
+    const __m512i shift = _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4), low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
+    const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, 1, 2, 3, 4, 6, 8, 12));
+    __m512i dx = _mm512_setzero_si512(), dy = _mm512_setzero_si512();
+    for (int k = 0; k < 4; k++) {
+      const Quad quad = load_quad<18>(p + 72 * k);
+      const __m512i x = _mm512_and_si512(_mm512_srlv_epi64(permute(quad, kX), shift), low);
+      const __m512i y = _mm512_and_si512(_mm512_srlv_epi64(permute(quad, kY), shift), low);
+      u.minus_x[k] = _mm512_test_epi8_mask(x, eight);
+      u.minus_y[k] = _mm512_test_epi8_mask(y, eight);
+      u.x[k] = _mm512_shuffle_epi8(table, x);
+      u.y[k] = _mm512_shuffle_epi8(table, y);
+      dx = _mm512_or_si512(dx, quad_heads(quad, kDX, k, 0x1111));
+      dy = _mm512_or_si512(dy, quad_heads(quad, kDY, k, 0x1111));
+    }
+    u.d = scales(dx);
+    u.m = scales(dy);
+  }
+
+  static void dot_two(const ChunkNVFP4& u, const int8_t* q, __m512* isum) {
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i s[4], t[4];
+    for (int k = 0; k < 4; k++) {
+      const __m512i a = _mm512_loadu_si512(q + 128 * k), b = _mm512_loadu_si512(q + 128 * k + 64);
+      s[k] = _mm512_dpbusd_epi32(zero, u.x[k], _mm512_mask_sub_epi8(a, u.minus_x[k], zero, a));
+      t[k] = _mm512_dpbusd_epi32(zero, u.y[k], _mm512_mask_sub_epi8(b, u.minus_y[k], zero, b));
+    }
+    isum[0] = _mm512_cvtepi32_ps(block_sums(s));
+    isum[1] = _mm512_cvtepi32_ps(block_sums(t));
+  }
+};
+
 }  // namespace
 
 void fill_avx512_matvec_q32(Kernels* k) {
@@ -206,6 +333,9 @@ void fill_avx512_matvec_q32(Kernels* k) {
   set_matvec(k, Q8_0, MatvecQ32<KindQ8_0>::run);
   set_matvec(k, IQ4_NL, MatvecQ32<KindIQ4_NL>::run);
   set_matvec(k, MXFP4, MatvecQ32<KindMXFP4>::run);
+  set_matvec(k, Q1_0, MatvecQ32<KindQ1_0>::run);
+  set_matvec(k, Q2_0, MatvecQ32<KindQ2_0>::run);
+  set_matvec(k, NVFP4, MatvecQ32<KindNVFP4>::run);
 }
 
 }  // namespace hw

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "../../blocks.h"
+#include "../../codebooks.h"
 #include "../../body/panel_avx2.inl"
 #include "../../kernels.h"
 
@@ -46,6 +47,7 @@ constexpr MatmulFn kGemm = gemm_any<P>;
 void fill_avxvnni_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 1, 1, 2, 1, 2, 4, 6, 2, 2, 4, 1});
+  fill_gemm_grid(k, {6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6});
 }
 
 }  // namespace hw

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../../blocks.h"
+#include "../../codebooks.h"
 #include "../../kernels.h"
 
 namespace hw {
@@ -107,6 +108,20 @@ inline V v_add_16_where(V q, V x, V y) {
       },
       x, y);
   return v_or(q, bit);
+}
+inline V v_negate_where(V v, V x, V y) {
+  const V any = each([](uint32x4_t a, uint32x4_t b) { return vreinterpretq_u32_u8(vtstq_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b))); }, x, y);
+  const V negated = each([](uint32x4_t a) { return vreinterpretq_u32_s8(vnegq_s8(vreinterpretq_s8_u32(a))); }, v);
+  return v_select(any, negated, v);
+}
+inline V v_gather(const uint32_t* book, V index) {
+  return each(
+      [book](uint32x4_t i) {
+        const uint32_t entries[4] = {book[vgetq_lane_u32(i, 0)], book[vgetq_lane_u32(i, 1)], book[vgetq_lane_u32(i, 2)],
+                                     book[vgetq_lane_u32(i, 3)]};
+        return vld1q_u32(entries);
+      },
+      index);
 }
 inline void v_half(uint8_t* out, V v) {
   const auto put = [](uint8_t* to, uint32x4_t a) {
@@ -226,6 +241,36 @@ struct MicroOf<P, T, R, 32> {
   }
 };
 
+// Two scales for 32 values.
+template <class P, int T, int R>
+struct MicroOf<P, T, R, 16> {
+  static void run(const uint8_t* panel, int blocks, const uint8_t* tile, float* out, int64_t stride, bool first,
+                  Fetch fetch) {
+    using L = Tile<P>;
+    for (int b = 0; b < blocks; b++, panel += P::kPanel) {
+      fetch.next();
+      for (int half = 0; half < 2; half++) {
+        int32x4_t sum[4][T];
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) {
+          const int32x4_t init = broadcast32(tile + L::kInit + 4 * (t * L::kInits + 2 * b + half));
+#pragma GCC unroll 4
+          for (int h = 0; h < 4; h++) sum[h][t] = init;
+        }
+        dot_quads<T, 4, 4>(sum, panel + 4 * kVec * half, tile + 32 * b + 16 * half);
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) {
+          const float da = load_float(tile + L::kD + 4 * (t * L::kBlocks + b));
+#pragma GCC unroll 4
+          for (int h = 0; h < 4; h++) {
+            chain_step(out + t * stride + 4 * h, first && b == 0 && half == 0, panel + (half ? P::kM : P::kD) + 16 * h, da, sum[h][t]);
+          }
+        }
+      }
+    }
+  }
+};
+
 template <class P, int T, int R>
 struct MicroOf<P, T, R, 256> {
   static constexpr bool kGrouped = P::kGroups > 0;
@@ -312,6 +357,7 @@ constexpr MatmulFn kGemm = gemm<P>;
 void fill_neon_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 2, 2, 2, 3, 2, 4, 6, 4, 4, 6, 3});
+  fill_gemm_grid(k, {6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6});
   fill_neon_gemm_float(k);
 }
 

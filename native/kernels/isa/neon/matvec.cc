@@ -6,6 +6,7 @@ namespace hw {
 void fill_neon_matvec(Kernels* k) {
   fill_neon_matvec_q32(k);
   fill_neon_matvec_k(k);
+  fill_neon_matvec_grid(k);
   fill_neon_matvec_float(k);
   fill_neon_quantize(k);
 }
