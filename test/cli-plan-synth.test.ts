@@ -97,7 +97,7 @@ test("wrong use is exit code 2, and leaves no file", async () => {
   for (const args of [
     ["synth", "llama-1b"],
     ["synth", "nothing", out],
-    ["synth", "llama-1b", out, "--quant", "IQ1_S"],
+    ["synth", "llama-1b", out, "--quant", "Q8_K"],
     ["synth", "llama-1b", out, "--heads", "7"],
     ["plan"],
     ["plan", "--params", "12"],

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { dtypes, openCheckpoint } from "../../src/formats/index.js";
+import { type Dtype, dtypes, openCheckpoint } from "../../src/formats/index.js";
 import { architectures } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
