@@ -5,8 +5,6 @@
 namespace hw {
 namespace {
 
-constexpr int kMostLayouts = 32;
-
 // Four-bit integers in words, a scale and an offset for each group of inputs: src/formats/int4.ts.
 struct Int4 {
   int32_t id;
@@ -18,6 +16,9 @@ constexpr Int4 kInt4[] = {
     {1000, "int4_rows_32", false, 32},  {1001, "int4_rows_64", false, 64},  {1002, "int4_rows_128", false, 128},
     {1003, "int4_inputs_32", true, 32}, {1004, "int4_inputs_64", true, 64}, {1005, "int4_inputs_128", true, 128},
 };
+
+// Every dtype has a slot of its own in the kernel table.
+constexpr int kMostLayouts = DTYPE_SLOTS + static_cast<int>(sizeof(kInt4) / sizeof(kInt4[0]));
 
 struct Table {
   Layout items[kMostLayouts];
