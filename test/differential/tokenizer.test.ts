@@ -128,7 +128,9 @@ describe("token ids equal llama.cpp's", { skip }, () => {
       return;
     }
     // "o200k" is our second name of gpt-4o. Each name costs a load, so the usual run takes one of each group.
-    const names = count < 2000 ? preTokenizerGroups : preTokenizerNames.filter((name) => name !== "o200k");
+    const known = count < 2000 ? preTokenizerGroups : preTokenizerNames.filter((name) => name !== "o200k");
+    // On two neighbouring spaces llama.cpp aborts with "whitespace", which tokenizer-kinds.test.ts compares without them.
+    const names = known.filter((name) => name !== "whitespace");
     await compare(names.map((pre) => ({ path, pre, special: false, texts: texts.slice(0, count / 8) })));
     t.diagnostic(`${names.length} names, ${Math.floor(count / 8)} texts each`);
   });
