@@ -5,8 +5,6 @@ import { type Arguments, isNumber, numeric, typeName, type Value } from "./value
 
 export const noArguments: Arguments = { positional: [], named: new Map() };
 
-export const positional = (...values: Value[]): Arguments => ({ positional: values, named: new Map() });
-
 /**
  * Values by parameter, undefined where the caller gave none.
  * @param required the first so many must be given

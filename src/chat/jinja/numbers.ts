@@ -19,6 +19,12 @@ export function calculate(operator: NumberOperator, a: Value, b: Value): Int | F
   return integers(operator, x, y);
 }
 
+/** The remainder has the divisor's sign. */
+function modulo(x: number, y: number): number {
+  const rest = x % y;
+  return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
+}
+
 function floats(operator: NumberOperator, x: number, y: number): number {
   switch (operator) {
     case "+":
@@ -35,8 +41,7 @@ function floats(operator: NumberOperator, x: number, y: number): number {
       return Math.floor(x / y);
     case "%": {
       if (y === 0) throw new TemplateFault("ZeroDivisionError", "float modulo");
-      const rest = x % y;
-      return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
+      return modulo(x, y);
     }
     case "**":
       return x ** y;
@@ -68,8 +73,7 @@ function small(operator: NumberOperator, x: number, y: number): number | undefin
       return y === 0 ? undefined : Math.floor(x / y);
     case "%": {
       if (y === 0) return undefined;
-      const rest = x % y;
-      return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest;
+      return modulo(x, y);
     }
     default:
       return undefined;
