@@ -72,8 +72,9 @@ bool Reader::take(Taken* out) {
 }
 
 void Reader::finish(Taken* taken, const IoFailure* failure) {
-  in_flight_.fetch_sub(1);
+  // Counted as under way until its feed knows: a feed never sees more reads at once than the depth.
   taken->lane->feed->finished(taken->job, failure);
+  in_flight_.fetch_sub(1);
   std::lock_guard<std::mutex> lock(feeds_mutex_);
   if (--taken->lane->in_flight == 0) landed_.notify_all();
   taken->lane.reset();
