@@ -67,7 +67,7 @@ describe("the page's routes", () => {
       }
     const files = readdirSync(join(served.data, "conversations"));
     assert.ok(files.every((name) => /^[0-9a-z]{26}\.conversation\.jsonl$/.test(name)));
-    assert.deepEqual(readdirSync(served.data), ["conversations"]);
+    assert.deepEqual(readdirSync(served.data).sort(), ["conversations", "conversations.lock"]);
   });
 
   it("pages of other origins may neither read nor write", async () => {
