@@ -4,6 +4,7 @@
 //     --tests                                also native/test and native/bench programs, into the same folder
 //     --run                                  and runs the test programs
 //     --sanitize=address,undefined | thread  into build/native-asan or build/native-tsan
+//     --whole                                sanitizes the kernels of instruction sets, too: minutes of compiling
 //     --target=aarch64                       cross-compiles the tests only, into build/native-aarch64; --run uses qemu
 //     --only=pool_test,io_test               these programs of native/test and not the addon
 //     --kernels                              only native/kernels and the programs that test it
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
     tests: { type: "boolean", default: false },
     run: { type: "boolean", default: false },
     kernels: { type: "boolean", default: false },
+    whole: { type: "boolean", default: false },
     only: { type: "string" },
     verbose: { type: "boolean", default: false },
     sanitize: { type: "string", default: "" },
@@ -51,7 +53,7 @@ if (!cross && !existsSync(headers)) giveUp("the npm package node-api-headers is 
 const sanitizers = options.sanitize.split(",").filter(Boolean);
 const suffix = sanitizers.includes("thread") ? "-tsan" : sanitizers.length > 0 ? "-asan" : cross ? `-${cpu}` : "";
 const out = options.out ?? join("build", `native${suffix}`);
-mkdirSync(join(out, "obj"), { recursive: true });
+for (const folder of [out, join("build", "native")]) mkdirSync(join(folder, "obj"), { recursive: true });
 
 const isaFlags = {
   avx2: ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
@@ -64,8 +66,8 @@ const common = "-std=c++17 -O3 -fPIC -ffp-contract=off -fno-exceptions -fno-rtti
   " ",
 );
 common.push("-Wall", "-Wextra", "-Inative", `-I${headers}`, "-DNODE_GYP_MODULE_NAME=hundredweight");
-if (sanitizers.length > 0) common.push("-fno-omit-frame-pointer", "-g1", "-O1");
-const sanitize = [`-fsanitize=${sanitizers.join(",")}`, "-fno-sanitize-recover=all"];
+const sanitize = ["-fno-omit-frame-pointer", "-g1", "-O1", `-fsanitize=${sanitizers.join(",")}`];
+sanitize.push("-fno-sanitize-recover=all");
 // GCC 11 and binutils 2.36 know AVX-VNNI; without them those CPUs run the AVX2 kernels.
 const vnni = spawnSync(compiler, ["-mavxvnni", "-x", "c++", "-c", "-", "-o", "/dev/null"], {
   input: '__asm__("{vex} vpdpbusd %ymm0, %ymm0, %ymm0");',
@@ -81,12 +83,18 @@ function isaOf(source) {
   return /[\\/]isa[\\/]([^\\/]+)[\\/]/.exec(source)?.[1];
 }
 
+/**
+ * The kernels of instruction sets are sanitized on request only. They take minutes to compile then, they share nothing but
+ * their arguments, and kernel_test puts guard pages around all that they read and write.
+ */
+const isSanitized = (source) =>
+  sanitizers.length > 0 && (isaOf(source) === undefined || (options.whole && !sanitizers.includes("thread")));
+
 function flagsOf(source) {
   const flags = [...common];
   const isa = isaOf(source);
   if (isa) flags.push(...isaFlags[isa]);
-  // Kernels share nothing but their arguments: the thread sanitizer would find no more in them and build for minutes.
-  if (sanitizers.length > 0 && !(isa && sanitizers.includes("thread"))) flags.push(...sanitize);
+  if (isSanitized(source)) flags.push(...sanitize);
   // GCC warns of its own x86 intrinsics headers (their "undefined" registers).
   if (isa && isaCpu[isa] === "x86_64" && !isClang) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
   // GCC 12 for aarch64 crashes when it vectorizes float_test.cc.
@@ -125,7 +133,10 @@ function objectOf(source) {
     .update([compilerId, ...flagsOf(source)].join(" "))
     .digest("hex")
     .slice(0, 10);
-  return join(out, "obj", `${relative("native", source).split(sep).join("-").slice(0, -3)}.${hash}.o`);
+  // What is not sanitized is the object of the ordinary build.
+  const folder =
+    sanitizers.length > 0 && !isSanitized(source) && options.out === undefined ? join("build", "native") : out;
+  return join(folder, "obj", `${relative("native", source).split(sep).join("-").slice(0, -3)}.${hash}.o`);
 }
 
 function isFresh(object) {

@@ -1,5 +1,6 @@
 // Builds, then runs every test file of dist with node:test. Node 20 knows no globs, so the list is made here.
 //   node scripts/test.mjs [--no-build] [substring ...]   only files whose path contains a substring
+//   --sweeps       the long sweeps as a whole, of which an ordinary run takes a part (npm run test:sweeps)
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join, sep } from "node:path";
@@ -31,5 +32,8 @@ if (files.length === 0) {
 }
 // Plans of guessed rates are the same on every machine; the user's cache is neither read nor written.
 const env = { HUNDREDWEIGHT_PROBE: "off", ...process.env };
-const run = spawnSync(process.execPath, ["--test", "--test-concurrency=2", ...files], { stdio: "inherit", env });
+if (args.includes("--sweeps")) env.HUNDREDWEIGHT_SWEEPS = "whole";
+// A file that hangs is a failure with a name, and the files after it run.
+const limits = ["--test-concurrency=2", `--test-timeout=${env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7_200_000 : 900_000}`];
+const run = spawnSync(process.execPath, ["--test", ...limits, ...files], { stdio: "inherit", env });
 process.exit(run.status ?? 1);

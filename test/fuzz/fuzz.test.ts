@@ -1,8 +1,8 @@
 /**
  * Damaged files against the address- and undefined-behaviour-sanitized addon: opened, tokenized with, bound, run. Each is
  * a success or one of our errors, within 10 s and 512 MiB; never another exception, a crash, a report or a hang. About
- * 150 s of CPU, and 90 s more for the first build of the addon.
- *   HUNDREDWEIGHT_FUZZ_FILES=100000   more files (default 20000)
+ * 30 s of CPU, and 40 s more for the first build of the addon.
+ *   HUNDREDWEIGHT_FUZZ_FILES=100000   more files (default 4000, and 20000 in a whole sweep)
  *   HUNDREDWEIGHT_SEED=7              other files
  * node dist/test/fuzz/run.js runs the same by hand.
  */
@@ -13,12 +13,13 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { addressSanitizerLibrary, buildNative, sanitizerMissing } from "../support/native-build.js";
+import { wholeSweeps } from "../support/sweeps.js";
 import { makeBases } from "./bases.js";
 import { damagedModel } from "./damage.js";
 import { describe as describeSummary, fuzz } from "./fuzz.js";
 
 const seed = Number(process.env.HUNDREDWEIGHT_SEED ?? 1);
-const count = Number(process.env.HUNDREDWEIGHT_FUZZ_FILES ?? 20_000);
+const count = Number(process.env.HUNDREDWEIGHT_FUZZ_FILES ?? (wholeSweeps ? 20_000 : 4_000));
 const preload = addressSanitizerLibrary();
 const reason =
   process.platform !== "linux"
@@ -27,7 +28,7 @@ const reason =
 if (reason !== undefined) console.log(`NOT TESTED: damaged files against a sanitized build: ${reason}`);
 
 describe("damaged files", { skip: reason ?? false, timeout: 1_800_000 }, () => {
-  before(() => buildNative(["--sanitize=address,undefined"]));
+  before(() => buildNative(["--sanitize=address,undefined", ...(wholeSweeps ? ["--whole"] : [])]));
 
   it("are models or errors, soon and in bounded memory", async (t) => {
     const addon = join(packageRoot(), "build/native-asan/hundredweight.node");

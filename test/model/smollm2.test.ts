@@ -18,6 +18,7 @@ import { packageRoot } from "../../src/package-root.js";
 import { evaluate, klOfLogs as kl, logSoftmax, openModel } from "../support/evaluate.js";
 import { fetchedModel, openPeer, type Peer } from "../support/peer.js";
 import { rewriteModel } from "../support/requantize.js";
+import { sweep, wholeSweeps } from "../support/sweeps.js";
 
 const file = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const prompts = [
@@ -93,7 +94,7 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
     await llama.load({ path: model, contextTokens: 512 });
     const bound = await openModel(model, createOps());
     try {
-      for (const prompt of prompts) {
+      for (const prompt of sweep(prompts, 2)) {
         const start = (await llama.ask<{ ids: number[] }>("tokenize", { text: prompt })).ids;
         const answer = await llama.ask<{ ids: number[]; top: [number, number][] }>("greedy", { ids: start, count: 64 });
         // One pass over llama.cpp's whole path: our choice after each of its tokens.
@@ -114,8 +115,9 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
   test("perplexity", async () => {
     await llama.load({ path: model, contextTokens: 1024 });
     const bos = 1; // <|im_start|>, the BOS of this vocabulary, starts each chunk as llama.cpp's perplexity does
+    const chunks = wholeSweeps ? 6 : 2;
     let [sumOurs, sumTheirs, count] = [0, 0, 0];
-    for (let at = 0; at + 511 <= ids.length && count < 6 * 256; at += 511) {
+    for (let at = 0; at + 511 <= ids.length && count < chunks * 256; at += 511) {
       const chunk = [bos, ...ids.slice(at, at + 511)];
       const reference = await llama.ask<{ logProbabilities: number[] }>("score", { ids: chunk, from: 256 });
       const rows = await ours(model, chunk, 255);

@@ -1,6 +1,7 @@
 /**
  * The test programs of native/test: plain, under the address and undefined-behaviour sanitizers, and those with threads
- * under the thread sanitizer. About 90 s of CPU when everything has to be built, 40 s when nothing has.
+ * under the thread sanitizer. The programs of kernels are sanitized, and the kernels with them, in a whole sweep only: the
+ * kernels alone compile for four minutes then.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -9,13 +10,15 @@ import { join } from "node:path";
 import { before, describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { buildNative, compiler, sanitizerMissing } from "../support/native-build.js";
+import { wholeSweeps } from "../support/sweeps.js";
 
 const root = packageRoot();
 const programs = readdirSync(join(root, "native/test"))
   .filter((name) => name.endsWith(".cc"))
   .map((name) => name.slice(0, -3));
-/** One thread only, or a minute under the thread sanitizer for nothing shared. */
 const kernelPrograms = ["kernel_test", "float_test", "attention_test"];
+/** One thread only, or a minute under the thread sanitizer for nothing shared. */
+const sharing = programs.filter((name) => !kernelPrograms.includes(name));
 
 interface Build {
   readonly name: string;
@@ -29,13 +32,13 @@ const builds: readonly Build[] = [
   {
     name: "under the address and undefined-behaviour sanitizers",
     folder: "build/native-asan",
-    programs,
+    programs: wholeSweeps ? programs : sharing,
     sanitize: "address,undefined",
   },
   {
     name: "under the thread sanitizer",
     folder: "build/native-tsan",
-    programs: programs.filter((name) => !kernelPrograms.includes(name)),
+    programs: sharing,
     sanitize: "thread",
   },
 ];
@@ -51,6 +54,7 @@ for (const build of builds) {
   describe(`native programs ${build.name}`, { skip: reason ?? false, timeout: 600_000 }, () => {
     before(() => {
       const sanitize = build.sanitize === undefined ? [] : [`--sanitize=${build.sanitize}`];
+      if (wholeSweeps) sanitize.push("--whole");
       buildNative([...sanitize, `--only=${build.programs.join(",")}`]);
     });
     for (const program of build.programs) {

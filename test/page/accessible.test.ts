@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { importTurns } from "../support/conversation.js";
-import { demoModel, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { demoModel, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
 
 const answer = `<think>First, then **second**.</think>
 ## A heading
@@ -35,10 +35,8 @@ describe("the page is accessible", { skip: skipPage }, () => {
   before(async () => {
     copyFileSync(demoModel, join(folder, "demo.gguf"));
     writeFileSync(join(folder, "broken.gguf"), "GGUF, or not");
-    [browser, served] = await Promise.all([
-      launch(),
-      serve({ modelPath: join(folder, "demo.gguf"), config: { modelsFolder: folder } }),
-    ]);
+    const config = { modelsFolder: folder };
+    [browser, served] = await launchBeside(serve({ modelPath: join(folder, "demo.gguf"), config }));
     id = await importExample(served.url);
   });
   after(async () => {

@@ -4,14 +4,14 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
-import { api, launch, type Opened, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, launchBeside, type Opened, openPage, type Served, serve, skipPage, until } from "../support/page.js";
 
 describe("the chat of the page", { skip: skipPage }, () => {
   let browser: Browser;
   let served: Served;
   let slow: Served;
   before(async () => {
-    [browser, served, slow] = await Promise.all([launch(), serve(), serve({ slow: true })]);
+    [browser, served, slow] = await launchBeside(serve(), serve({ slow: true }));
   });
   after(async () => {
     await browser?.close();
@@ -197,8 +197,8 @@ describe("the chat of the page", { skip: skipPage }, () => {
 
 describe("the page of a server with a key", { skip: skipPage }, () => {
   it("opens for who has it, and everything on it works", async () => {
-    const key = "a key of a test";
-    const [browser, served] = await Promise.all([launch(), serve({ config: { apiKeys: [key] } })]);
+    const key = "a-key-of-a-test";
+    const [browser, served] = await launchBeside(serve({ config: { apiKeys: [key] } }));
     try {
       for (const path of ["/", "/ui/conversations", "/ui/machine/events", "/theme.js"])
         assert.equal((await fetch(served.url + path)).status, 401, path);

@@ -29,6 +29,21 @@ export function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: executable!, args });
 }
 
+/** A browser beside servers that run: a server that does not start leaves no browser open. */
+export async function launchBeside<T extends readonly Promise<Served>[]>(
+  ...starts: T
+): Promise<[Browser, ...{ [K in keyof T]: Served }]> {
+  const started = await Promise.allSettled(starts);
+  const failed = started.find((one) => one.status === "rejected");
+  try {
+    if (failed !== undefined) throw failed.reason;
+    return [await launch(), ...(await Promise.all(starts))] as [Browser, ...{ [K in keyof T]: Served }];
+  } catch (error) {
+    for (const one of started) if (one.status === "fulfilled") await one.value.stop();
+    throw error;
+  }
+}
+
 export interface Served {
   readonly url: string;
   readonly data: string;
@@ -99,7 +114,7 @@ export function inBrowser(start: () => Promise<Served> = serve): {
 } {
   const there: { browser?: Browser; served?: Served } = {};
   before(async () => {
-    [there.browser, there.served] = await Promise.all([launch(), start()]);
+    [there.browser, there.served] = await launchBeside(start());
   });
   after(async () => {
     await there.browser?.close();
