@@ -5,13 +5,15 @@ import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { Declaration, ModelConfig } from "./architecture.js";
 import { type Program, windowsOf } from "./calls.js";
 import type { State } from "./flow.js";
+import { madeOf, PartsUnfit } from "./made-of.js";
 import { MetadataReader, modelInvalid } from "./metadata-reader.js";
 import { record } from "./record.js";
 import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
-import type { Role, TensorDeclaration } from "./tensors.js";
+import { type Role, storedTensors, type TensorDeclaration } from "./tensors.js";
 
 export interface ModelTensor extends TensorDeclaration {
+  /** Of one that is made of others the extents of its rows. */
   readonly info: TensorInfo;
 }
 
@@ -45,11 +47,9 @@ export interface ModelDescription {
   readonly warnings: readonly string[];
 }
 
-const oldExpertTensor = /^blk\.\d+\.ffn_(gate|up|down)\.\d+\.weight$/;
-
 /**
  * Resolves and checks everything a model needs. All faults are reported in one error.
- * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, per-expert tensors),
+ * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, parts that do not fit),
  *   TOKENIZER_INVALID (more tokens than embedding rows)
  */
 export function describeModel(
@@ -65,13 +65,6 @@ export function describeModel(
   // Each layer has tensors, so a hostile count ends here and not in a loop of 10^9.
   if (config.layers > checkpoint.tensors.size)
     reader.fault(`'${arch}.block_count' is ${config.layers} but the file has only ${checkpoint.tensors.size} tensors`);
-  const old = [...checkpoint.tensors.keys()].find((name) => oldExpertTensor.test(name));
-  if (old !== undefined)
-    throw modelInvalid(
-      checkpoint.path,
-      [`tensor '${old}': one tensor for each expert is an old layout; convert the model again to get stacked experts`],
-      "FORMAT_UNSUPPORTED",
-    );
   reader.check();
 
   const source: TensorSource = { format: checkpoint.format, has: (name) => checkpoint.tensors.has(name) };
@@ -89,7 +82,7 @@ export function describeModel(
   checkVocabulary(checkpoint, config.vocab);
 
   const tensors = resolver.found;
-  const used = new Set([tensors, ...programs.map(([, other]) => other.tensors)].flat().map(({ name }) => name));
+  const used = new Set([tensors, ...programs.map(([, other]) => other.tensors)].flat().flatMap(namesInFile));
   const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
   const weightBytes = { norm: 0, router: 0, attention: 0, ffn: 0, expert: 0, embedding: 0, head: 0 };
   for (const tensor of tensors) weightBytes[tensor.role] += storedBytes(tensor.info.planes);
@@ -103,10 +96,14 @@ export function describeModel(
   return { arch, config, program, programs: others, states, tensors, unusedTensors, tied, weightBytes, warnings };
 }
 
+const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);
+
 class Resolver {
   readonly found: ModelTensor[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #faults: string[] = [];
+  /** By name, undefined where something is wrong with it: said once, however many are made of it. */
+  readonly #known = new Map<string, TensorInfo | undefined>();
   #unsupported = 0;
 
   constructor(checkpoint: Checkpoint) {
@@ -114,19 +111,37 @@ class Resolver {
   }
 
   resolve(tensor: TensorDeclaration): void {
-    const { name, shape } = tensor;
-    const info = this.#checkpoint.tensors.get(name);
-    if (info === undefined) {
-      this.#faults.push(`tensor '${name}' is missing`);
-      return;
+    const stored = storedTensors(tensor).map((part) => this.#inFile(part));
+    if (stored.some((info) => info === undefined)) return;
+    const info = tensor.made === undefined ? stored[0] : this.#made(tensor);
+    if (info !== undefined) this.found.push({ ...tensor, info });
+  }
+
+  #made(tensor: TensorDeclaration): TensorInfo | undefined {
+    try {
+      return madeOf(tensor, (name) => this.#known.get(name)!);
+    } catch (error) {
+      if (!(error instanceof PartsUnfit)) throw error;
+      this.#unsupported++;
+      this.#faults.push(`'${tensor.name}' ${error.message}`);
+      return undefined;
     }
-    if (!sameShape(info.shape, shape))
+  }
+
+  #inFile({ name, shape }: TensorDeclaration): TensorInfo | undefined {
+    if (this.#known.has(name)) return this.#known.get(name);
+    const before = this.#faults.length;
+    const info = this.#checkpoint.tensors.get(name);
+    if (info === undefined) this.#faults.push(`tensor '${name}' is missing`);
+    else if (!sameShape(info.shape, shape))
       this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
     else if (info.layout.acts === undefined) {
       this.#unsupported++;
       this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
     } else if (info.layout.name === "NVFP4") this.#refuseFactor(name);
-    this.found.push({ ...tensor, info });
+    const known = this.#faults.length === before ? info : undefined;
+    this.#known.set(name, known);
+    return known;
   }
 
   /** Beside an NVFP4 matrix a file may have one factor for all of it. Without it the numbers would be wrong. */

@@ -62,7 +62,16 @@ export interface Routes {
  */
 export type Reach = "all" | { readonly window: number } | { readonly chunk: number } | { readonly symmetric: number };
 
+/** Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie. */
+export type From =
+  /** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
+  | { readonly split: string; readonly of: number; readonly first: number }
+  /** One for each expert. */
+  | { readonly stack: readonly string[] };
+
 export interface MatrixOptions {
+  /** Made of these instead of a tensor of its own name; its bias is made of theirs in the same way. */
+  readonly from?: From | undefined;
   readonly bias?: Bias;
   /** A random model's values have deviation gain / sqrt(cols); default 1. */
   readonly gain?: number;

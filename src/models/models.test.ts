@@ -9,6 +9,7 @@ import {
   dtypeByName,
   openCheckpoint,
   PackedStrings,
+  type TensorInfo,
   TypedMetadata,
   type TypedValue,
 } from "../formats/index.js";
@@ -23,7 +24,7 @@ function changed(
   checkpoint: Checkpoint,
   metadata: (values: Values) => void,
   tensors: (
-    map: Map<string, Checkpoint["tensors"] extends ReadonlyMap<string, infer T> ? T : never>,
+    map: Map<string, TensorInfo>,
   ) => void = () => {},
 ): Checkpoint {
   const values: Values = new Map((checkpoint.metadata as TypedMetadata).entries());
@@ -168,7 +169,7 @@ describe("models", () => {
     assert.match(describeModel(extra).warnings.join(), /surprise/);
   });
 
-  test("unknown architectures, unknown types and old expert tensors have errors of their own", () => {
+  test("unknown architectures, unknown types and parts that do not fit have errors of their own", () => {
     const base = files.get("llama dense")!;
     const named = (value: string) =>
       changed(base, (values) => values.set("general.architecture", { type: "string", value }));
@@ -192,12 +193,29 @@ describe("models", () => {
       (map) => map.set("output.weight", nvfp4).set("output.scale", map.get("output_norm.weight")!),
     );
     rejects(withFactor, "FORMAT_UNSUPPORTED", /'output.scale' is to be multiplied with 'output.weight'/);
-    const old = changed(
-      files.get("llama moe")!,
-      () => {},
-      (map) => map.set("blk.0.ffn_gate.0.weight", map.get("blk.0.ffn_gate_exps.weight")!),
-    );
-    rejects(old, "FORMAT_UNSUPPORTED", /one tensor for each expert/);
+    // Experts that are tensors of their own, as files from before they were stacked have them.
+    const moe = files.get("llama moe")!;
+    const apart = (count: number, last: Partial<TensorInfo> = {}) =>
+      changed(
+        moe,
+        () => {},
+        (map) => {
+          const { layout, planes } = map.get("blk.1.ffn_up_exps.weight")!;
+          map.delete("blk.1.ffn_up_exps.weight");
+          const bytes = planes.blocks![0]!.bytes / 6;
+          for (let e = 0; e < count; e++) {
+            const name = `blk.1.ffn_up.${e}.weight`;
+            const extent = { ...planes.blocks![0]!, bytes };
+            const more = e === count - 1 ? last : {};
+            map.set(name, { name, layout, shape: [64, 128], planes: { blocks: [extent] }, ...more });
+          }
+        },
+      );
+    assert.deepEqual(describeModel(apart(6)).unusedTensors, []);
+    rejects(apart(4), "MODEL_INVALID", /'blk.1.ffn_up.4.weight' is missing/);
+    rejects(apart(6, { shape: [64, 96] }), "MODEL_INVALID", /'blk.1.ffn_up.5.weight' is \[64, 96\], expected \[64, 128\]/);
+    const mixed = /'blk.1.ffn_up_exps.weight' is made of tensors of the types F32 and F16/;
+    rejects(apart(6, { layout: dtypeByName("F16")! }), "FORMAT_UNSUPPORTED", mixed);
   });
 
   test("more tokens than embedding rows is an error, fewer is padding", () => {

@@ -4,7 +4,7 @@ import type { Declaration, ModelSpec, TinyMetadata } from "./architecture.js";
 import { MetadataReader } from "./metadata-reader.js";
 import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
-import { localName, type TensorDeclaration } from "./tensors.js";
+import { localName, storedTensors, type TensorDeclaration } from "./tensors.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
 const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;
@@ -57,12 +57,12 @@ export function declareOnPaper(
   return spec;
 }
 
-/** Every tensor of the model in the order a pass uses them; of the optional ones those that are named, by their local names. */
+/** Every tensor a file of the model holds, in the order a pass uses them; of the optional ones those that are named, by their local names. */
 export function paperTensors(spec: ModelSpec, tied: boolean, optional: readonly string[] = []): TensorDeclaration[] {
   const has = (name: string): boolean => (name === "output.weight" ? !tied : optional.includes(localName(name)));
   const found = new Map<string, TensorDeclaration>();
   for (const program of ["trunk", ...Object.keys(spec.programs)])
-    for (const tensor of record(spec, { format: "gguf", has }, program).tensors)
+    for (const tensor of record(spec, { format: "gguf", has }, program).tensors.flatMap(storedTensors))
       if (!found.has(tensor.name)) found.set(tensor.name, tensor);
   return [...found.values()];
 }

@@ -35,6 +35,7 @@ export class ExpertRecorder {
       matrix: (name: string, cols: number, rows: number, role: Role, options: MatrixOptions = {}): Weight =>
         this.#tensors.matrix(name, cols, rows, this.#experts, role, options),
       vector: (): VectorWeight => refuse("a vector"),
+      has: (name: string): boolean => this.#tensors.has(name),
       linear: (x: Value, ...weights: readonly Weight[]) => this.#linear(x, weights),
       glu: (gate: Value, up: Value, kind: Glu) => this.#activate([gate, up], kind),
       act: (x: Value, kind: Activation) => this.#activate([x], kind),

@@ -1,6 +1,6 @@
 /** The tensors that a model's functions name, in the order in which they name them. */
-import type { MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow.js";
-import { layerPrefix, type Role, type TensorDeclaration } from "./tensors.js";
+import type { From, MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow.js";
+import { layerPrefix, type Role, type RowRun, type TensorDeclaration } from "./tensors.js";
 
 /** Where the tensors are to come from: a file, or paper. */
 export interface TensorSource {
@@ -13,10 +13,14 @@ export interface TensorSource {
 const vectorFill = [1, 0.2] as const;
 const biasFill = [0, 0.3] as const;
 
+type Rest = Omit<TensorDeclaration, "name" | "sources" | "layer">;
+
 export class TensorTable {
   /** The layer that is being written; -1 outside. */
   layer = -1;
   readonly #found = new Map<string, TensorDeclaration>();
+  /** What others are made of. */
+  readonly #parts = new Map<string, TensorDeclaration>();
   readonly #huggingFace: Readonly<Record<string, string>>;
   readonly #source: TensorSource;
 
@@ -38,23 +42,37 @@ export class TensorTable {
   }
 
   /** One declaration for each name; the first says what it is. */
-  #declare(
-    local: string,
-    shared: boolean,
-    rest: Omit<TensorDeclaration, "name" | "sources" | "layer">,
-  ): TensorDeclaration {
+  #declare(local: string, shared: boolean, rest: Rest): TensorDeclaration {
+    return this.#once(this.#found, local, shared, rest);
+  }
+
+  #once(among: Map<string, TensorDeclaration>, local: string, shared: boolean, rest: Rest): TensorDeclaration {
     const name = shared ? local : this.#fullName(local);
-    const known = this.#found.get(name);
+    const known = among.get(name);
     if (known !== undefined) return known;
     const elsewhere = this.#huggingFace[local]?.replace("N", String(this.layer));
     const sources = elsewhere === undefined ? [name] : [name, elsewhere];
     const made = { name, sources, layer: shared ? -1 : this.layer, ...rest };
-    this.#found.set(name, made);
+    among.set(name, made);
     return made;
   }
 
+  /**
+   * The runs of rows that a tensor is made of.
+   * @param cols of a matrix; none of a vector, whose values are rows
+   */
+  #runs(from: From, suffix: "weight" | "bias", cols: readonly number[], rows: number, experts: number, rest: Rest) {
+    const part = (name: string, shape: readonly number[]): TensorDeclaration =>
+      this.#once(this.#parts, `${name}.${suffix}`, false, { ...rest, shape: [...cols, ...shape] });
+    if ("stack" in from)
+      return from.stack.map((name): RowRun => ({ tensor: part(name, [rows]), from: 0, count: rows }));
+    const { split, of, first } = from;
+    const tensor = part(split, experts === 1 ? [of] : [of, experts]);
+    return Array.from({ length: experts }, (_, e): RowRun => ({ tensor, from: e * of + first, count: rows }));
+  }
+
   matrix(name: string, cols: number, rows: number, experts: number, role: Role, o: MatrixOptions): Weight {
-    const { or, gain = 1, orGain = 1, bias = "none" } = o;
+    const { or, from, gain = 1, orGain = 1, bias = "none" } = o;
     const shape = experts === 1 ? [cols, rows] : [cols, rows, experts];
     // Routing decides by small differences, and a router is small.
     const floor = role === "router" ? "f32" : undefined;
@@ -68,20 +86,28 @@ export class TensorTable {
         fill: { mean: 0, deviation: g / Math.sqrt(cols) },
       }) as const;
     const local = `${name}.weight`;
-    const tensor =
-      or === undefined || this.has(local)
-        ? this.#declare(local, false, rest(gain))
-        : this.#again(`${or}.weight`, rest(orGain));
-    const length = experts === 1 ? [rows] : [rows, experts];
-    const added =
-      bias === "none"
-        ? null
-        : this.vector(`${name}.bias`, length, role, { optional: bias === "optional", fill: biasFill });
+    const own = (): TensorDeclaration => {
+      if (from === undefined) return this.#declare(local, false, rest(gain));
+      const made = this.#runs(from, "weight", [cols], rows, experts, rest(gain));
+      return this.#declare(local, false, { ...rest(gain), made });
+    };
+    const tensor = or === undefined || this.has(local) ? own() : this.#again(`${or}.weight`, rest(orGain));
+    const added = bias === "none" ? null : this.#bias(name, rows, experts, role, bias === "optional", from);
     return { tensor, cols, rows, experts, bias: added };
   }
 
+  #bias(name: string, rows: number, experts: number, role: Role, optional: boolean, from: From | undefined) {
+    const shape = experts === 1 ? [rows] : [rows, experts];
+    if (from === undefined) return this.vector(`${name}.bias`, shape, role, { optional, fill: biasFill });
+    if (optional && !this.has(`${"split" in from ? from.split : from.stack[0]}.bias`)) return null;
+    const [mean, deviation] = biasFill;
+    const rest = { kind: "vector", shape, role, floor: "f32", optional, fill: { mean, deviation } } as const;
+    const made = this.#runs(from, "bias", [], rows, experts, rest);
+    return { tensor: this.#declare(`${name}.bias`, false, { ...rest, made }), length: rows * experts };
+  }
+
   /** A tensor that is in use already is used as something else too: it is placed and quantized as that. */
-  #again(name: string, rest: Omit<TensorDeclaration, "name" | "sources" | "layer">): TensorDeclaration {
+  #again(name: string, rest: Rest): TensorDeclaration {
     const known = this.#found.get(name);
     if (known === undefined) return this.#declare(name, true, rest);
     const { role, fill } = rest;

@@ -3,6 +3,13 @@
 /** What a tensor is for; decides placement and precision. */
 export type Role = "norm" | "router" | "attention" | "ffn" | "expert" | "embedding" | "head";
 
+/** Rows [from, from + count) of a tensor of the file, those of all its experts one after the other; of a vector its values. */
+export interface RowRun {
+  readonly tensor: TensorDeclaration;
+  readonly from: number;
+  readonly count: number;
+}
+
 export interface TensorDeclaration {
   /** Full GGUF name, `blk.3.attn_q.weight`. */
   readonly name: string;
@@ -19,9 +26,15 @@ export interface TensorDeclaration {
   readonly floor: "f32" | undefined;
   /** The model does without it when the file has none. */
   readonly optional: boolean;
+  /** What it is made of where the file has it in another form; undefined: it is a tensor of the file. */
+  readonly made?: readonly RowRun[];
   /** How a random model fills it. */
   readonly fill: { readonly mean: number; readonly deviation: number };
 }
+
+/** The tensors that have to be in the file: itself, or what it is made of. */
+export const storedTensors = (tensor: TensorDeclaration): TensorDeclaration[] =>
+  tensor.made === undefined ? [tensor] : [...new Set(tensor.made.map((run) => run.tensor))];
 
 /** `optional`: used when the file has it (converters keep biases of fine-tunes). */
 export type Bias = "none" | "optional" | "required";

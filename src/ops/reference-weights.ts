@@ -4,7 +4,7 @@ import { HundredweightError } from "../errors.js";
 import { decodeRow } from "../formats/decode-row.js";
 import { dequantizeRow } from "../formats/dequantize.js";
 import { dtypeOf } from "../formats/dtypes.js";
-import { checkPlanes, onlyExtent, type Slices, sliceExtents, slicesOf } from "../formats/layouts.js";
+import { checkPlanes, type Slices, sliceExtents, slicesOf, storedBytes } from "../formats/layouts.js";
 import { openRegularSync } from "../regular-file.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
@@ -117,12 +117,15 @@ export class ReferenceMatrix implements Matrix {
  * @throws FORMAT_UNSUPPORTED unless it is blocks; FILE_NOT_FOUND, MODEL_CHANGED
  */
 export function readVector(source: MatrixSource, files: WeightFiles): Float32Array {
-  const { file, offset, bytes } = onlyExtent(source);
   const dtype = dtypeOf(source.layout);
   if (dtype === undefined)
     throw new HundredweightError("FORMAT_UNSUPPORTED", `${source.name}: a vector cannot be ${source.layout.name}`);
-  const stored = new Uint8Array(bytes);
-  files.read(file, offset, stored);
+  const stored = new Uint8Array(storedBytes(source.planes));
+  let at = 0;
+  for (const { file, offset, bytes } of Object.values(source.planes).flat()) {
+    files.read(file, offset, stored.subarray(at, at + bytes));
+    at += bytes;
+  }
   const out = new Float32Array(source.cols * source.rows * source.experts);
   dequantizeRow(dtype, stored, out);
   return out;

@@ -281,6 +281,52 @@ const draft = tiny(["programs: mtp, hidden rows as input"], {
   }),
 });
 
+/** Queries, keys and values in one tensor with their biases, gate and up in one: rows of it where others have tensors. */
+const fused = tiny(["from: split"], {
+  name: "words-fused",
+  layer: (c) => [
+    mixer(c, { qkvBias: "optional" }),
+    {
+      ...ffn(c),
+      part: (f, x) => {
+        const apart = f.has("ffn_gate.weight");
+        return gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu", ...(!apart && { fused: "ffn_up" }) })(f, x);
+      },
+    },
+  ],
+  tiny: [
+    {
+      variant: "tiny",
+      metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 3 }),
+      optionalTensors: ["attn_qkv.weight", "attn_qkv.bias"],
+    },
+  ],
+});
+
+const madeExperts = (word: string, name: string, optionalTensors: readonly string[]): WordsArchitecture =>
+  tiny([word], {
+    name,
+    layer: (c) => [
+      mixer(c),
+      { ...ffn(c), part: moe({ ...c, hidden: c.hidden, act: "silu", score: "softmax", renormalize: true }) },
+    ],
+    tiny: [
+      {
+        variant: "tiny",
+        metadata: (dims) => ({ ...tinyTransformer(dims), expert_count: 5, expert_used_count: 2, block_count: 2 }),
+        optionalTensors,
+      },
+    ],
+  });
+
+/** Experts that are tensors of their own. */
+const apart = madeExperts(
+  "from: stack",
+  "words-apart",
+  ["gate", "up", "down"].flatMap((name) => Array.from({ length: 5 }, (_, e) => `ffn_${name}.${e}.weight`)),
+);
+const gateUp = madeExperts("from: split of stacked experts", "words-gate-up", ["ffn_gate_up_exps.weight"]);
+
 export const wordsArchitectures: readonly WordsArchitecture[] = [
   parallel,
   sites,
@@ -297,6 +343,9 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   encoder,
   table,
   draft,
+  fused,
+  apart,
+  gateUp,
 ];
 
 export function findWords(name: string): Declaration {

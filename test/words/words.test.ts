@@ -129,6 +129,9 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     "whole",
     "programs: mtp, hidden rows as input",
     "has",
+    "from: split",
+    "from: stack",
+    "from: split of stacked experts",
     "bias",
   ];
   for (const word of table) {

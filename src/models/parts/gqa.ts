@@ -16,6 +16,8 @@ export interface GqaOptions {
   readonly ropeDivisors?: string;
   /** RMSNorm of each query and key head before RoPE. */
   readonly qkNorm?: boolean;
+  /** One tensor holds the rows of queries, keys and values; default: where the file has it. */
+  readonly fused?: boolean;
   readonly qkvBias?: Bias;
   readonly outputBias?: Bias;
   /** Factor of the scores; 1 / sqrt(headDim) by default. */
@@ -33,10 +35,21 @@ export const gqa =
   (o: GqaOptions): Part =>
   (f, x) => {
     const { name: own = "attn", dim, heads, kvHeads, headDim, eps, rope, qkvBias = "none", window = 0 } = o;
-    const weight = (name: string, heads: number, gain: number) =>
-      f.matrix(`${own}_${name}`, dim, heads * headDim, "attention", { gain, bias: qkvBias });
+    const fused = o.fused ?? f.has(`${own}_qkv.weight`);
+    const of = (heads + 2 * kvHeads) * headDim;
+    const weight = (name: string, before: number, count: number, gain: number) =>
+      f.matrix(`${own}_${name}`, dim, count * headDim, "attention", {
+        gain,
+        bias: qkvBias,
+        from: fused ? { split: `${own}_qkv`, of, first: before * headDim } : undefined,
+      });
     // Queries and keys of RMS 1.4 give scores of deviation 2: attention that looks somewhere in particular.
-    const projected = f.linear(x, weight("q", heads, 1.4), weight("k", kvHeads, 1.4), weight("v", kvHeads, 1));
+    const projected = f.linear(
+      x,
+      weight("q", 0, heads, 1.4),
+      weight("k", heads, kvHeads, 1.4),
+      weight("v", heads + kvHeads, kvHeads, 1),
+    );
     let [q, k] = projected as [typeof x, typeof x];
     const v = projected[2]!;
     if (o.qkNorm) {

@@ -1,6 +1,6 @@
 /** Mixture of experts: a router chooses topK of many gated FFNs for each token row. */
 import type { Glu, RouteSpec } from "../../ops/ops.js";
-import type { Flow, Part, Value } from "../flow.js";
+import type { Flow, From, Part, Value } from "../flow.js";
 
 export interface MoeOptions {
   readonly dim: number;
@@ -33,8 +33,21 @@ export const moe =
     f.foresee(choose);
     return f.experts(choose(f, x), x, (f, x) => {
       const stack = (name: string, cols: number, rows: number) =>
-        f.matrix(`ffn_${name}_exps`, cols, rows, "expert", { gain: 1.1, bias });
+        f.matrix(`ffn_${name}_exps`, cols, rows, "expert", { gain: 1.1, bias, from: madeOf(f, name, hidden, experts) });
       const [gate, up] = f.linear(x, stack("gate", dim, hidden), stack("up", dim, hidden));
       return f.linear(f.glu(gate!, up!, o.act), stack("down", hidden, dim))[0]!;
     });
   };
+
+/** Files also have gate and up as one tensor, and files from before experts were stacked a tensor for each of them. */
+function madeOf(f: Flow, name: string, hidden: number, experts: number): From | undefined {
+  const fused = "ffn_gate_up_exps";
+  if (name !== "down" && f.has(`${fused}.weight`))
+    return { split: fused, of: 2 * hidden, first: name === "gate" ? 0 : hidden };
+  if (f.has(`ffn_${name}_exps.weight`) || !f.has(`ffn_${name}.0.weight`)) return undefined;
+  // As far as the file has them and one more, which will be missed by its name: no more names than the file has tensors.
+  const stack: string[] = [];
+  while (stack.length < experts && (stack.length === 0 || f.has(`${stack.at(-1)}.weight`)))
+    stack.push(`ffn_${name}.${stack.length}`);
+  return { stack };
+}

@@ -1,0 +1,64 @@
+/** Where the bytes of a tensor lie that is made of rows of others: fused projections, experts that are tensors of their own. */
+import { type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "../formats/layouts.js";
+import type { TensorInfo } from "../formats/types.js";
+import type { TensorDeclaration } from "./tensors.js";
+
+/** What is wrong with the parts, in words that follow the tensor's name. */
+export class PartsUnfit extends Error {}
+
+/**
+ * The tensor as if the file had it. No byte is read or copied: its planes are the extents of the rows.
+ * @throws PartsUnfit
+ */
+export function madeOf(tensor: TensorDeclaration, infoOf: (name: string) => TensorInfo): TensorInfo {
+  const { name, shape, kind, made = [] } = tensor;
+  const { layout } = infoOf(made[0]!.tensor.name);
+  const planes: Record<string, Extent[]> = Object.fromEntries(layout.planes.map((plane) => [plane.name, []]));
+  for (const { tensor: part, from, count } of made) {
+    const info = infoOf(part.name);
+    if (info.layout !== layout)
+      throw new PartsUnfit(`is made of tensors of the types ${layout.name} and ${info.layout.name}`);
+    const { unit, planeBytes } = unitsOf(info, kind);
+    if (from % unit !== 0 || count % unit !== 0)
+      throw new PartsUnfit(`cannot be taken out of '${part.name}': rows of ${layout.name} come ${unit} at a time`);
+    for (const [i, plane] of layout.planes.entries()) {
+      const each = planeBytes[i]!;
+      const known = planes[plane.name]!;
+      for (const extent of stretch(info.planes, plane.name, (from / unit) * each, (count / unit) * each))
+        append(known, extent);
+    }
+  }
+  return { name, layout, shape, planes };
+}
+
+/** Rows that lie together whatever is taken, and their bytes in each plane. A vector's values are its rows. */
+function unitsOf(info: TensorInfo, kind: TensorDeclaration["kind"]): { unit: number; planeBytes: readonly number[] } {
+  const { layout, shape } = info;
+  const [cols, rows] = kind === "vector" ? [1, shape.reduce((a, b) => a * b, 1)] : [shape[0]!, shape[1] ?? 1];
+  if (layoutBytes(layout, rows, cols) === undefined)
+    throw new PartsUnfit(`cannot be taken out of '${info.name}', which has type ${layout.name}`);
+  const slices: Slices = slicesOf(layout, rows, cols);
+  if (layout.order === "rows") return { unit: slices.step, planeBytes: slices.planeBytes };
+  return { unit: rows, planeBytes: slices.planeBytes.map((bytes) => bytes * slices.count) };
+}
+
+/** Bytes [start, start + bytes) of a plane. */
+function* stretch(planes: Planes, plane: string, start: number, bytes: number): Generator<Extent> {
+  let [skip, left] = [start, bytes];
+  for (const extent of planes[plane] ?? []) {
+    const taken = Math.min(left, extent.bytes - skip);
+    if (taken > 0) {
+      yield { file: extent.file, offset: extent.offset + skip, bytes: taken };
+      left -= taken;
+    }
+    skip = Math.max(0, skip - extent.bytes);
+  }
+}
+
+/** What follows in the file is one extent. */
+function append(extents: Extent[], next: Extent): void {
+  const last = extents.at(-1);
+  if (last?.file === next.file && last.offset + last.bytes === next.offset)
+    extents[extents.length - 1] = { ...last, bytes: last.bytes + next.bytes };
+  else extents.push(next);
+}
