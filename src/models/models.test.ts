@@ -23,9 +23,7 @@ type Values = Map<string, TypedValue>;
 function changed(
   checkpoint: Checkpoint,
   metadata: (values: Values) => void,
-  tensors: (
-    map: Map<string, TensorInfo>,
-  ) => void = () => {},
+  tensors: (map: Map<string, TensorInfo>) => void = () => {},
 ): Checkpoint {
   const values: Values = new Map((checkpoint.metadata as TypedMetadata).entries());
   const map = new Map(checkpoint.tensors);
@@ -213,7 +211,11 @@ describe("models", () => {
       );
     assert.deepEqual(describeModel(apart(6)).unusedTensors, []);
     rejects(apart(4), "MODEL_INVALID", /'blk.1.ffn_up.4.weight' is missing/);
-    rejects(apart(6, { shape: [64, 96] }), "MODEL_INVALID", /'blk.1.ffn_up.5.weight' is \[64, 96\], expected \[64, 128\]/);
+    rejects(
+      apart(6, { shape: [64, 96] }),
+      "MODEL_INVALID",
+      /'blk.1.ffn_up.5.weight' is \[64, 96\], expected \[64, 128\]/,
+    );
     const mixed = /'blk.1.ffn_up_exps.weight' is made of tensors of the types F32 and F16/;
     rejects(apart(6, { layout: dtypeByName("F16")! }), "FORMAT_UNSUPPORTED", mixed);
   });

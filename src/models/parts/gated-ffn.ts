@@ -25,11 +25,5 @@ export const gatedFfn =
     return f.linear(f.glu(gate!, up!, o.act), weight(f, o, "down", o.hidden, o.dim))[0]!;
   };
 
-const weight = (
-  f: Flow,
-  { bias = "none" }: GatedFfnOptions,
-  name: string,
-  cols: number,
-  rows: number,
-  from?: From,
-) => f.matrix(`ffn_${name}`, cols, rows, "ffn", { gain: 1.1, bias, from });
+const weight = (f: Flow, { bias = "none" }: GatedFfnOptions, name: string, cols: number, rows: number, from?: From) =>
+  f.matrix(`ffn_${name}`, cols, rows, "ffn", { gain: 1.1, bias, from });
