@@ -45,6 +45,8 @@ export interface EngineOptions {
   readonly logitRows?: number;
   /** Sequences whose rows a pass may mix: answers made at the same time. Default 1. */
   readonly sequences?: number;
+  /** The model stays: decoding as fast as can be matters more than loading soon. Default: with several sequences. */
+  readonly stays?: boolean;
   /** Positions all sequences share, in pages; default: `contextTokens`, more when they cost no weights. */
   readonly kvTokens?: number;
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */

@@ -87,7 +87,8 @@ export function planResources(
   const left = shared === undefined ? options : { ...options, memoryBytes: leftOf(shared, addon.promisedBytes()) };
   const planner = new Planner(description, known.profile, planOptions(left, chatTemplate));
   const plan = planner.plan();
-  const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, sequences: options.sequences });
+  const stays = options.stays ?? (options.sequences ?? 1) > 1;
+  const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, stays });
   const { io, placement } = opened;
   return {
     contextTokens: plan.contextTokens,

@@ -29,20 +29,20 @@ export interface ResidencyChoice {
   readonly io?: IoMode | undefined;
   /** The best way to read this disk, where it has been measured. */
   readonly way?: DiskWay | undefined;
-  /** Conversations held at once: a model that has several stays, and a second of loading a gigabyte is soon regained. */
-  readonly sequences?: number | undefined;
+  /** The model is used for long: a second of loading a gigabyte is soon regained. */
+  readonly stays?: boolean;
 }
 
 /**
  * `auto` reads a model that fits into huge pages of our own: decoding is a tenth faster there, with one row or sixteen
- * (decision 0013), and passes of few rows by more where rows are packed (decision 0016). For one conversation a small model, or one in the page cache, is mapped (nothing to load, shared with
- * other processes). What does not fit is read directly, unless buffered reads were measured to be faster. `mmap` maps
+ * (decision 0013), and passes of few rows by more where rows are packed (decision 0016). A model that does not stay is mapped
+ * when it is small or in the page cache: nothing to load, shared with other processes. What does not fit is read directly, unless buffered reads were measured to be faster. `mmap` maps
  * whatever the plan says: the system decides what stays, and the budget is not kept.
  */
 export function openResidency(model: PlanModel, plan: Plan, choice: ResidencyChoice = {}): Residency {
-  const { io = "auto", way, sequences = 1 } = choice;
+  const { io = "auto", way, stays = false } = choice;
   const heldBytes = plan.bytes.pinned + plan.bytes.ring + plan.bytes.expertSlots;
-  const mapped = plan.strategy === "resident" && sequences === 1 && mappedIsBest(model);
+  const mapped = plan.strategy === "resident" && !stays && mappedIsBest(model);
   const mode = io !== "auto" ? io : mapped ? "mmap" : (way?.mode ?? "direct");
   if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };
   return { io: mode, placement: placementOf(model, plan, mode, way), heldBytes };

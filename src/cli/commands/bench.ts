@@ -84,6 +84,7 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
       ...profileOptions(flags),
       contextTokens,
       logitRows: 1,
+      stays: true,
     });
     const loadMs = performance.now() - began;
     const prefill: number[] = [];

@@ -38,7 +38,11 @@ export function register(program: Command): void {
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   const file = modelFile(path);
   await probeOnFirstUse(file, flags);
-  const model = await load(file, { ...loadOptions(flags), ...(flags.raw !== true && { text: "process" }) });
+  const model = await load(file, {
+    ...loadOptions(flags),
+    stays: true,
+    ...(flags.raw !== true && { text: "process" }),
+  });
   try {
     warnAboutContext(model);
     // The demonstration model has no template: it goes on with what it is told.

@@ -87,7 +87,7 @@ export function register(program: Command): void {
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
       const ioOf = (made: Plan) =>
-        openResidency(planner.model, made, { way: known.disk, sequences: flags.sequences }).io;
+        openResidency(planner.model, made, { way: known.disk, stays: (flags.sequences ?? 1) > 1 }).io;
       const plan = noted(planner.tryPlan(budgetBytes), budgetBytes);
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
