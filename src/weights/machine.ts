@@ -17,6 +17,8 @@ export interface MachineProfile {
   readonly diskFirstTouchBytesPerSecond: number;
   /** How the rate depends on size and number of reads; absent: not measured. */
   readonly diskTable?: DiskTable;
+  /** Processor time that a byte read from the disk costs: the system's work, which products wait for. Absent: not measured. */
+  readonly diskProcessorSecondsPerByte?: number;
   /** Two per multiply-add, products of many rows. */
   readonly gemmOpsPerSecond: number;
   readonly threads: number;

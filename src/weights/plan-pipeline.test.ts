@@ -67,6 +67,20 @@ describe("following a pass", () => {
     }
   });
 
+  test("a reader on the processors of the products delays them, but for the time in which they wait", () => {
+    const ring = makeRing(32 * MiB, 16384, MiB, { diskReadBytesPerSecond: 1 });
+    const disk = { diskReadBytesPerSecond: 2e9, diskTable: { requestBytes: [1], depths: [1], bytesPerSecond: [[1]] } };
+    const seconds = (streamed: number, readByteSeconds: number) => {
+      const pinned = placeTrunk(trunk, trunkBytes - streamed);
+      const byteSeconds = { pinnedByteSeconds: 1 / 30e9, streamedByteSeconds: 1 / 30e9, layerSeconds: 0 };
+      return pipelineSeconds({ trunk, pinned, ring, disk, ...byteSeconds, readByteSeconds });
+    };
+    const delayed = seconds(0.2e9, 0.125e-9) - seconds(0.2e9, 0);
+    assert.ok(delayed > 0.7 * 0.2 * 0.125 && delayed < 1.1 * 0.2 * 0.125, `products decide: ${delayed}`);
+    const hidden = seconds(3e9, 0.125e-9) / seconds(3e9, 0);
+    assert.ok(hidden < 1.02, `the disk decides: ${hidden}`);
+  });
+
   test("a ring that holds less than a call streams makes it wait, though disk and products could hide each other", () => {
     // 0.22 GB at 2 GB/s are 0.11 s, products take 0.15 s.
     const [small, large] = [1, 8].map((n) => pass(0.22e9, n * MiB, MiB / 4, 2e9, 30e9)) as [number, number];

@@ -23,6 +23,8 @@ export interface PipelineInput {
   readonly streamedByteSeconds: number;
   /** Whatever else a layer computes. */
   readonly layerSeconds: number;
+  /** By which a byte that is read while products run delays them: the reader works on the same processors. */
+  readonly readByteSeconds?: number;
 }
 
 /** Seconds of a pass among others like it: what is read ahead at its end belongs to the next. */
@@ -37,12 +39,14 @@ export function pipelineSeconds(input: PipelineInput): number {
     began = now;
     for (const stage of stages) {
       now += stage.seconds;
-      for (const { tiles, readSeconds, latency, computeSeconds } of stage.tiles)
+      for (const { tiles, readSeconds, latency, computeSeconds, delaySeconds } of stage.tiles)
         for (let i = 0; i < tiles; i++, tile++) {
           const start = Math.max(released[tile % slots]!, arrived[tile % depth]!);
           arrivedLast = Math.max(start + latency, arrivedLast + readSeconds);
           arrived[tile % depth] = arrivedLast;
-          now = Math.max(now, arrivedLast) + computeSeconds;
+          // Of the time in which products wait anyway the reader takes nothing from them.
+          const waited = Math.max(0, arrivedLast - now);
+          now += waited + computeSeconds + delaySeconds * Math.max(0, 1 - waited / readSeconds);
           released[tile % slots] = now;
         }
     }
@@ -59,6 +63,8 @@ interface Stage {
     readonly readSeconds: number;
     readonly latency: number;
     readonly computeSeconds: number;
+    /** What its reading takes from products beside which it is read. */
+    readonly delaySeconds: number;
   }[];
 }
 
@@ -81,6 +87,7 @@ function stagesOf({ trunk, pinned, ring, disk, ...cost }: PipelineInput): Stage[
       readSeconds: bytes / diskRate(disk, bytes, ring.depth),
       latency: bytes / diskRate(disk, bytes, 1) + wakeSeconds,
       computeSeconds: bytes * cost.streamedByteSeconds + tileSeconds,
+      delaySeconds: bytes * (cost.readByteSeconds ?? 0),
     });
   }
   return stages;

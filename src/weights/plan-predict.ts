@@ -1,4 +1,5 @@
 /** How long a pass will take: max(what is read from disk / D, C), and for experts what cannot be read ahead. */
+import { availableParallelism } from "node:os";
 import { pagePositions } from "../ops/ops.js";
 import { diskRate, usualDepth } from "./disk-rates.js";
 import type { MachineProfile } from "./machine.js";
@@ -93,6 +94,7 @@ export function predict(input: PredictionInput): Prediction {
           pinnedByteSeconds: 1 / memory,
           streamedByteSeconds: 1 / memory + arriving,
           layerSeconds: kvRead / layers + layerSeconds,
+          readByteSeconds: readerShare(machine),
         });
   const secondsPerToken = Math.max(readSeconds, computeSeconds, followed);
   const slower = machine.diskReadBytesPerSecond / machine.diskFirstTouchBytesPerSecond;
@@ -105,6 +107,11 @@ export function predict(input: PredictionInput): Prediction {
     firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
     ...prefill(input, passBytes, trunkRate),
   };
+}
+
+/** Seconds by which reading a byte delays products that run on all processors; with one to spare it delays nothing. */
+function readerShare({ diskProcessorSecondsPerByte = 0, threads }: MachineProfile): number {
+  return threads < availableParallelism() ? 0 : diskProcessorSecondsPerByte / threads;
 }
 
 /** Matrices of experts are read whole. */

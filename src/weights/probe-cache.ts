@@ -91,6 +91,8 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 /** From a floppy disk to a hundred times today's fastest memory. */
 const isRate = (value: unknown) => typeof value === "number" && value >= 1e3 && value <= 1e15;
+/** At most a second of processor time for a megabyte. */
+const isShare = (value: unknown) => typeof value === "number" && value >= 0 && value <= 1e-6;
 const isCpu = (e: Record<string, unknown>) =>
   isRate(e.memoryReadBytesPerSecond) && isRate(e.gemmOpsPerSecond) && typeof e.loop === "string";
 const isDisk = (e: Record<string, unknown>) =>
@@ -103,6 +105,7 @@ const isDisk = (e: Record<string, unknown>) =>
   (e.depth as number) <= 64 &&
   Number.isInteger(e.requestBytes) &&
   (e.requestBytes as number) >= 4096 &&
+  (e.processorSecondsPerByte === undefined || isShare(e.processorSecondsPerByte)) &&
   (e.table === undefined || isTable(e.table));
 const isScale = (value: unknown): value is number[] =>
   Array.isArray(value) &&

@@ -24,10 +24,20 @@ export interface DiskMeasurement extends DiskWay {
   readonly firstTouchBytesPerSecond: number | undefined;
   /** By size and number of reads; undefined where the disk is too slow for it in the time there is. */
   readonly table?: DiskTable | undefined;
+  /** Of all threads of this process, system time included. Undefined: an earlier version measured. */
+  readonly processorSecondsPerByte?: number;
 }
 
 /** Bytes per second of reads; `direct` tells whether the file system did them as asked. */
-export type ReadSample = (way: DiskWay, offset: number, bytes: number) => { rate: number; direct: boolean };
+export type ReadSample = (
+  way: DiskWay,
+  offset: number,
+  bytes: number,
+) => {
+  rate: number;
+  direct: boolean;
+  processorSeconds?: number;
+};
 
 const MiB = 2 ** 20;
 /** All reads of a probe together. */
@@ -68,7 +78,7 @@ export function measureDisk(
 ): DiskMeasurement {
   const deadline = now() + seconds;
   let left = mostBytes;
-  let lastRate = 0;
+  let [lastRate, lastProcessor] = [0, 0];
   const span = Math.min(regionBytes, fileBytes);
   // Elsewhere every time: a probe that is repeated should not find what the last one has warmed.
   const start = Math.floor((random() * (fileBytes - span)) / MiB) * MiB;
@@ -77,6 +87,7 @@ export function measureDisk(
     const result = sample(way, start + offset, bytes);
     left -= bytes;
     lastRate = result.rate;
+    lastProcessor = result.processorSeconds ?? 0;
     return result;
   };
 
@@ -137,12 +148,14 @@ export function measureDisk(
   });
   if (table !== undefined) way = { ...way, ...fastestCell(table) };
 
-  let [bytes, time] = [0, 0];
+  let [bytes, time, processor] = [0, 0, 0];
   do {
     bytes += piece;
     time += piece / again(way);
+    processor += lastProcessor;
   } while (bytes < 4 * sampleBytes && affordable(piece, deadline));
-  return { ...way, bytesPerSecond: bytes / time, firstTouchBytesPerSecond: firstTouch, table };
+  const rates = { bytesPerSecond: bytes / time, firstTouchBytesPerSecond: firstTouch, table };
+  return { ...way, ...rates, processorSecondsPerByte: processor / bytes };
 }
 
 /** Each cell twice, far apart in time; undefined when there is no time for all of them once. */
@@ -190,8 +203,11 @@ export function sampler(addon: NativeAddon, path: string): ReadSample {
   const out = new Float64Array(3);
   return ({ mode, engine, depth, requestBytes }, offset, bytes) => {
     const engineId = engine === "uring" ? 1 : 2;
+    const before = process.cpuUsage();
     addon.readRate(path, mode === "direct", engineId, depth, requestBytes, Float64Array.of(offset, bytes), out);
-    return { rate: out[1]! / Math.max(1e-9, out[0]!), direct: out[2] === 1 };
+    const { user, system } = process.cpuUsage(before);
+    const rate = out[1]! / Math.max(1e-9, out[0]!);
+    return { rate, direct: out[2] === 1, processorSeconds: (user + system) / 1e6 };
   };
 }
 

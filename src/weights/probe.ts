@@ -138,6 +138,9 @@ function machineWith(
     ...(disk !== undefined && {
       diskReadBytesPerSecond: disk.bytesPerSecond,
       ...(disk.table !== undefined && { diskTable: disk.table }),
+      ...(disk.processorSecondsPerByte !== undefined && {
+        diskProcessorSecondsPerByte: disk.processorSecondsPerByte,
+      }),
     }),
     ...(disk?.firstTouchBytesPerSecond !== undefined && {
       diskFirstTouchBytesPerSecond: disk.firstTouchBytesPerSecond,
