@@ -7,9 +7,9 @@
  * Medians of the repetitions; the past is one computed page, copied (docs/benchmarks.md). Every depth gets a context of
  * its own. Exit code 1: something adds more than 1.3 times its floor.
  */
-import { measureCeilings } from "../src/cli/ceilings.js";
-import { median } from "../src/cli/statistics.js";
-import { type LoadOptions, load } from "../src/model.js";
+import { measureCeilings } from "../src/cli/reports/ceilings.js";
+import { median } from "../src/cli/reports/statistics.js";
+import { type LoadOptions, load } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { commaList, readArguments } from "./support/program.js";
 

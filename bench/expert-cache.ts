@@ -9,7 +9,7 @@
  * rules see the layers of a pass in order. Belady: what will be used last goes, which no rule can beat that does not
  * know the future. Ours is what the slots themselves counted; an expert read ahead counts as missed.
  */
-import { parseBytes } from "../src/cli/options.js";
+import { parseBytes } from "../src/cli/options/options.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { bindModel, describeModel } from "../src/models/index.js";
 import { createOps } from "../src/ops/index.js";

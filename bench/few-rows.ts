@@ -7,9 +7,9 @@
  * The row counts take turns; medians of the repetitions. How fast memory is differs from process to process, so the pass of
  * one row says what these weights were read at. Exit code 1: something costs more than 1.3 times its floor.
  */
-import { measureCeilings } from "../src/cli/ceilings.js";
-import { median } from "../src/cli/statistics.js";
-import { load } from "../src/model.js";
+import { measureCeilings } from "../src/cli/reports/ceilings.js";
+import { median } from "../src/cli/reports/statistics.js";
+import { load } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { commaList, readArguments } from "./support/program.js";
 

@@ -9,7 +9,7 @@
  */
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Model } from "../src/model.js";
+import type { Model } from "../src/library/model.js";
 import { packageRoot } from "../src/package-root.js";
 import { ratioInterval } from "./support/pairs.js";
 import { readArguments } from "./support/program.js";
@@ -30,8 +30,8 @@ if (values.old === undefined) {
 const [prompt, decode] = [Number(values.prompt), Number(values.decode)];
 
 async function open(folder: string): Promise<Model> {
-  const built = pathToFileURL(join(resolve(folder), "dist/src/model.js")).href;
-  const { load } = (await import(built)) as typeof import("../src/model.js");
+  const built = pathToFileURL(join(resolve(folder), "dist/src/library/model.js")).href;
+  const { load } = (await import(built)) as typeof import("../src/library/model.js");
   const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
   return load(path, { contextTokens: prompt + decode + 1, chunkRows: prompt, logitRows: 1, ...threads });
 }

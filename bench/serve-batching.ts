@@ -11,10 +11,10 @@
  * max(median pass of one, N tokens at the prefill rate of the same weights in memory).
  */
 import { cpus } from "node:os";
-import { parseBytes } from "../src/cli/options.js";
-import { median } from "../src/cli/statistics.js";
-import { EngineClient } from "../src/engine/client.js";
-import type { EngineOptions, GenerateRequest, LedgerEntry } from "../src/engine/protocol.js";
+import { parseBytes } from "../src/cli/options/options.js";
+import { median } from "../src/cli/reports/statistics.js";
+import { EngineClient } from "../src/link/client.js";
+import type { EngineOptions, GenerateRequest, LedgerEntry } from "../src/link/protocol.js";
 import { defaultSampling } from "../src/sampling/chain.js";
 import { Rng } from "../src/sampling/rng.js";
 import { readArguments, saveJson } from "./support/program.js";

@@ -16,8 +16,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMix } from "../src/compress/mix.js";
-import { layOutSynth, writeSynth } from "../src/compress/synth.js";
-import { parseSpec, withOverrides } from "../src/compress/synth-presets.js";
+import { layOutSynth, writeSynth } from "../src/synth/synth.js";
+import { parseSpec, withOverrides } from "../src/synth/presets.js";
 import { packageRoot } from "../src/package-root.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 

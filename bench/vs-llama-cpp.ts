@@ -18,9 +18,9 @@
 import { statSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { basename } from "node:path";
-import { type Ceilings, measureCeilings } from "../src/cli/ceilings.js";
-import { type Rates, summarizeRates } from "../src/cli/statistics.js";
-import { load, type Model } from "../src/model.js";
+import { type Ceilings, measureCeilings } from "../src/cli/reports/ceilings.js";
+import { type Rates, summarizeRates } from "../src/cli/reports/statistics.js";
+import { load, type Model } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { isCached } from "../src/weights/page-cache.js";
 import { openPeer, type Peer } from "../test/support/peer.js";

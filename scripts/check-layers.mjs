@@ -18,12 +18,16 @@ const allowed = {
   ops: ["formats", "native"],
   kv: ["ops"],
   models: ["formats", "ops"],
+  compress: ["formats"],
+  synth: ["formats", "chat", "models", "compress"],
   sampling: [],
   weights: ["formats", "native", "models", "ops"],
-  engine: ["formats", "models", "ops", "weights", "kv", "sampling", "tokenizer", "chat", "native", "process"],
-  compress: ["formats", "models", "ops", "weights", "tokenizer", "chat"],
-  text: ["formats", "tokenizer", "chat", "engine", "process"],
-  server: ["engine", "text", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
+  engine: ["formats", "models", "ops", "weights", "kv", "sampling", "tokenizer", "chat", "native"],
+  link: ["engine", "process"],
+  text: ["formats", "tokenizer", "chat", "process"],
+  library: ["link", "text", "chat", "sampling"],
+  store: ["formats", "models", "weights", "engine", "process"],
+  server: ["link", "store", "text", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
   cli: ["*"],
   ".": ["*"],
 };
@@ -41,14 +45,9 @@ const outside = {
 
 /** Circles that stand. The lists may only get shorter: one that is gone has to be struck out. */
 const oldFileCircles = [
-  "src/engine/parcel.ts src/engine/protocol.ts",
   "src/server/openai/completion-shape.ts src/server/openai/completions.ts",
 ];
-const oldFolderCircles = [
-  "src/cli src/cli/chat src/cli/commands",
-  "src/models src/models/arch src/models/parts",
-  "src/server src/server/answers src/server/openai src/server/routes src/server/ui",
-];
+const oldFolderCircles = [];
 
 const faults = [];
 const posix = (path) => relative(root, path).split(sep).join("/");

@@ -15,8 +15,8 @@ if (streamedModel === undefined) {
 }
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { api, launch, openPage, until } = await import(join(root, "dist/test/support/page.js"));
-const { layOutSynth, writeSynth } = await import(join(root, "dist/src/compress/synth.js"));
-const { parseSpec } = await import(join(root, "dist/src/compress/synth-presets.js"));
+const { layOutSynth, writeSynth } = await import(join(root, "dist/src/synth/synth.js"));
+const { parseSpec } = await import(join(root, "dist/src/synth/presets.js"));
 const out = (name) => join(root, "docs/images", name);
 const made = mkdtempSync(join(tmpdir(), "hundredweight-pictures-"));
 const browser = await launch();

@@ -8,9 +8,9 @@ export type {
   LedgerEntry,
   MemoryReport,
   ModelInfo,
-} from "./engine/protocol.js";
+} from "./link/protocol.js";
 export { type ErrorCode, HundredweightError } from "./errors.js";
-export { type GenerateOptions, Generation, type GenerationResult, type GenerationTimings } from "./generation.js";
-export { type LoadOptions, load, Model } from "./model.js";
+export { type GenerateOptions, Generation, type GenerationResult, type GenerationTimings } from "./library/generation.js";
+export { type LoadOptions, load, Model } from "./library/model.js";
 export type { KvType } from "./ops/ops.js";
 export { defaultSampling, type SamplingSettings } from "./sampling/chain.js";

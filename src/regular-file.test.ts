@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { writeTrace } from "./cli/profile-report.js";
+import { writeTrace } from "./cli/reports/profile-report.js";
 import { asHundredweightError, type ErrorCode, type HundredweightError } from "./errors.js";
 import { writeGguf } from "./formats/gguf-write.js";
 import { openCheckpoint } from "./formats/index.js";

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { makeTinyModel } from "../src/models/tiny.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { packageRoot } from "../src/package-root.js";
 import { runCli } from "./support/cli.js";
 import { rewriteModel } from "./support/requantize.js";

@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { load } from "../src/model.js";
-import { makeTinyModel } from "../src/models/tiny.js";
+import { load } from "../src/library/model.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { finish, runCli, startCli } from "./support/cli.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-run-"));

@@ -8,8 +8,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Engine } from "../src/engine/engine.js";
 import { openParts } from "../src/engine/open.js";
-import type { GenerateRequest, MemoryReport } from "../src/engine/protocol.js";
-import { makeTinyModel } from "../src/models/tiny.js";
+import type { GenerateRequest, MemoryReport } from "../src/link/protocol.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { addonStatus } from "../src/native/addon.js";
 import { defaultSampling } from "../src/sampling/chain.js";
 

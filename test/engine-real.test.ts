@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openParts } from "../src/engine/open.js";
-import { Model } from "../src/model.js";
-import { makeTinyModel } from "../src/models/tiny.js";
+import { Model } from "../src/library/model.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { Rng } from "../src/sampling/rng.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-engine-"));

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { makeTinyModel } from "../src/models/tiny.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { addonStatus } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
 import { finish } from "./support/cli.js";

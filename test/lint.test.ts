@@ -41,7 +41,7 @@ test("the sources as they are pass; planted imports and circles do not", () => {
     ["src/kv/planted.ts", 'const p = await import("../weights/plan.js");\n', /'kv' must not import 'weights'/],
     [
       "src/kv/planted.ts",
-      'import { Model } from "../model.js";\n',
+      'import { load } from "../index.js";\n',
       /rooms may import errors, package-root and regular-file only/,
     ],
     ["src/kv/planted.ts", 'import "../../test/support/placements.js";\n', /a source must not import test/],

@@ -1,6 +1,6 @@
 /** What a pass of one token costs, from the ledger of a run. */
-import { median } from "../../src/cli/statistics.js";
-import type { LedgerEntry } from "../../src/engine/protocol.js";
+import { median } from "../../src/cli/reports/statistics.js";
+import type { LedgerEntry } from "../../src/link/protocol.js";
 
 export interface DecodePass {
   readonly seconds: number;

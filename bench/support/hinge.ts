@@ -1,6 +1,6 @@
 /** Points of a hinge, gathered over many processes, and what they say together. */
 import { existsSync, readFileSync } from "node:fs";
-import { median } from "../../src/cli/statistics.js";
+import { median } from "../../src/cli/reports/statistics.js";
 
 export interface HingePoint {
   readonly model: string;

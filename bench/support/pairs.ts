@@ -1,5 +1,5 @@
 /** Old against new in pairs: the median of the ratios and what it may be by chance. */
-import { median } from "../../src/cli/statistics.js";
+import { median } from "../../src/cli/reports/statistics.js";
 
 export interface RatioInterval {
   readonly median: number;

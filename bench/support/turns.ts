@@ -1,6 +1,6 @@
 /** Turns of the comparison with llama-bench, gathered over many processes, so that a machine can be asked in slices. */
 import { existsSync, readFileSync } from "node:fs";
-import { median } from "../../src/cli/statistics.js";
+import { median } from "../../src/cli/reports/statistics.js";
 
 /** Tokens per second of one turn. */
 export interface Turn {

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { diskInfo } from "../weights/disk-info.js";
 import { main } from "./main.js";
-import { memoryDocument } from "./memory-report.js";
-import { parseCpuList } from "./model-options.js";
-import { parseBytes } from "./options.js";
-import { formatBytes } from "./output.js";
+import { memoryDocument } from "./reports/memory-report.js";
+import { parseCpuList } from "./options/model-options.js";
+import { parseBytes } from "./options/options.js";
+import { formatBytes } from "./terminal/output.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-cli-"));
 after(() => rmSync(folder, { recursive: true }));

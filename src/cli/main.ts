@@ -3,7 +3,7 @@ import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
 import { registerCommands } from "./commands/index.js";
-import { printError, tell, watchStandardStreams } from "./output.js";
+import { printError, tell, watchStandardStreams } from "./terminal/output.js";
 
 /** @returns 0 ok, 1 failed, 2 usage, 130 and 143 stopped by a signal */
 export async function main(argv: readonly string[]): Promise<number> {

@@ -4,7 +4,7 @@ import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
 import type { EngineParts } from "./parts.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./protocol.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "../link/protocol.js";
 import { StopStrings } from "./stop-strings.js";
 import type { Task, Wanted } from "./task.js";
 

@@ -7,7 +7,7 @@ import { defaultSampling, SamplerChain } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
 import { sample } from "./generate.js";
 import type { EngineParts } from "./parts.js";
-import type { JobResult, MeasureRequest } from "./protocol.js";
+import type { JobResult, MeasureRequest } from "../link/protocol.js";
 import { ScoreTask } from "./score.js";
 import type { Past, Task, Wanted } from "./task.js";
 

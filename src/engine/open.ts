@@ -11,9 +11,9 @@ import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
-import { mostSequences } from "./cancel.js";
+import { mostSequences } from "../link/cancel.js";
 import type { EngineParts } from "./parts.js";
-import type { EngineOptions, ModelInfo } from "./protocol.js";
+import type { EngineOptions, ModelInfo } from "../link/protocol.js";
 import { recommendedSampling } from "./recommended.js";
 import { logitRowsOf, planResources } from "./resources.js";
 

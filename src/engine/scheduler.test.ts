@@ -5,9 +5,9 @@ import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-
 import type { HundredweightError } from "../errors.js";
 import { defaultSampling, type SamplingSettings } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
-import { requestStop, StopSignal } from "./cancel.js";
+import { requestStop, StopSignal } from "../link/cancel.js";
 import { Engine } from "./engine.js";
-import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, Prompt } from "./protocol.js";
+import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, Prompt } from "../link/protocol.js";
 
 /** Words of a small vocabulary of beginnings, so that many prompts share some. */
 function prompt(shared: number, own: number, seed: number): Int32Array {

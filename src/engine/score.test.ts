@@ -4,10 +4,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
 import { KvCache } from "../kv/cache.js";
-import { StopSignal } from "./cancel.js";
+import { StopSignal } from "../link/cancel.js";
 import { Engine } from "./engine.js";
 import { PrefixCache } from "./prefixes.js";
-import type { JobEvent } from "./protocol.js";
+import type { JobEvent } from "../link/protocol.js";
 
 class Scorer {
   readonly parts;

@@ -22,5 +22,4 @@ export {
   storedBytes,
 } from "./layouts.js";
 export { type ElementType, PackedStrings, TypedMetadata, type TypedValue, type ValueType } from "./metadata.js";
-export { quantizeRow } from "./quantize.js";
 export type { Checkpoint, Metadata, MetadataArray, MetadataValue, TensorInfo } from "./types.js";

@@ -1,7 +1,7 @@
 /** A program with something left out, for tests that prove that it would be missed: a call is changed, or stands for its input. */
-import type { Mutation } from "./architecture.js";
-import type { Call, Program } from "./calls.js";
-import type { Value } from "./flow.js";
+import type { Mutation } from "./flow/architecture.js";
+import type { Call, Program } from "./flow/calls.js";
+import type { Value } from "./flow/flow.js";
 
 /** The call as it shall be, or `input`: its first input takes the place of what it makes. */
 export type Ablation = (call: Call) => Call | "input";

@@ -3,8 +3,8 @@
  * the same time may lie in the same place, and a verb that works in place gives its input's place to its output.
  */
 import { HundredweightError } from "../errors.js";
-import type { Call, Program } from "./calls.js";
-import type { Routes, Value } from "./flow.js";
+import type { Call, Program } from "./flow/calls.js";
+import type { Routes, Value } from "./flow/flow.js";
 
 /** A call of the bound list: as recorded, or a copy of a value that a verb would have overwritten too early. */
 export type ListedCall = Call | Copy;

@@ -15,8 +15,8 @@ import type {
 } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
-import type { CallOf } from "./calls.js";
-import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { CallOf } from "./flow/calls.js";
+import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;

@@ -12,12 +12,12 @@ import {
 } from "../ops/ops.js";
 import { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
-import type { ModelConfig } from "./architecture.js";
+import type { ModelConfig } from "./flow/architecture.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall, type Operands } from "./bind-verbs.js";
-import { type OutputName, type Program, windowsOf } from "./calls.js";
+import { type OutputName, type Program, windowsOf } from "./flow/calls.js";
 import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
-import type { State, Value, VectorWeight } from "./flow.js";
+import type { State, Value, VectorWeight } from "./flow/flow.js";
 import {
   type BoundList,
   type BoundOutput,
@@ -26,9 +26,9 @@ import {
   type HiddenRows,
   type PassExtras,
 } from "./forward.js";
-import { ropeSpec } from "./rope.js";
+import { ropeSpec } from "./flow/rope.js";
 import { stageOf } from "./stage.js";
-import type { Role } from "./tensors.js";
+import type { Role } from "./flow/tensors.js";
 
 export interface ModelOptions {
   /** Longest sequence, tokens. */

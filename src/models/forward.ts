@@ -3,8 +3,8 @@
 import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
 import type { Step } from "./bind-verbs.js";
-import type { OutputName } from "./calls.js";
-import type { RowSet } from "./flow.js";
+import type { OutputName } from "./flow/calls.js";
+import type { RowSet } from "./flow/flow.js";
 
 export interface BoundStep {
   readonly run: Step;

@@ -15,7 +15,7 @@ import {
 } from "../formats/index.js";
 import { ReferenceOps } from "../ops/reference.js";
 import { architectures, bindModel, describeModel } from "./index.js";
-import { makeTinyModel } from "./tiny.js";
+import { makeTinyModel } from "../synth/tiny.js";
 
 type Values = Map<string, TypedValue>;
 

@@ -1,6 +1,6 @@
 /** The tensors that a model's functions name, in the order in which they name them. */
-import type { From, MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow.js";
-import { layerPrefix, type Role, type RowRun, type TensorDeclaration } from "./tensors.js";
+import type { From, MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow/flow.js";
+import { layerPrefix, type Role, type RowRun, type TensorDeclaration } from "./flow/tensors.js";
 
 /** Where the tensors are to come from: a file, or paper. */
 export interface TensorSource {

@@ -1,9 +1,9 @@
 /** Writes down the verbs that make values of values: each checks its widths and gives its result a place in the list. */
 import { HundredweightError } from "../errors.js";
 import type { Activation, Glu, Pooling } from "../ops/ops.js";
-import type { Call, Operation } from "./calls.js";
-import type { HyperOptions, RowSet, Value, VectorWeight, Weight } from "./flow.js";
-import type { RopeConfig } from "./rope.js";
+import type { Call, Operation } from "./flow/calls.js";
+import type { HyperOptions, RowSet, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type { RopeConfig } from "./flow/rope.js";
 
 export function fault(message: string): never {
   throw new HundredweightError("INTERNAL", `a model that is not well formed: ${message}`);

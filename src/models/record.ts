@@ -3,8 +3,8 @@
  * and the list of its calls. Nothing is bound and no file is needed.
  */
 import type { RouteSpec } from "../ops/ops.js";
-import type { Branch, ModelSpec, ProgramSpec } from "./architecture.js";
-import type { Call, ExpertBody, Outputs, Program } from "./calls.js";
+import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
+import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
   AttentionOptions,
   Flow,
@@ -17,11 +17,11 @@ import type {
   VectorOptions,
   VectorWeight,
   Weight,
-} from "./flow.js";
+} from "./flow/flow.js";
 import { ExpertRecorder } from "./record-experts.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
 import { fault, ValueRecorder } from "./record-values.js";
-import type { Role, TensorDeclaration } from "./tensors.js";
+import type { Role, TensorDeclaration } from "./flow/tensors.js";
 
 export interface Recording {
   readonly program: Program;

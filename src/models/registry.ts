@@ -6,7 +6,7 @@ import { llama } from "./arch/llama.js";
 import { qwen2 } from "./arch/qwen2.js";
 import { qwen3 } from "./arch/qwen3.js";
 import { qwen3moe } from "./arch/qwen3moe.js";
-import type { Declaration } from "./architecture.js";
+import type { Declaration } from "./flow/architecture.js";
 
 export const architectures: readonly Declaration[] = [llama, qwen2, qwen3, qwen3moe, gemma3, gptOss];
 

@@ -1,7 +1,7 @@
 /** Lists made of lists: low-rank pairs beside products, and somebody who listens to what goes into them. */
 import type { MatrixSource } from "../ops/ops.js";
-import type { Call, Program, Tap } from "./calls.js";
-import type { Value, Weight } from "./flow.js";
+import type { Call, Program, Tap } from "./flow/calls.js";
+import type { Value, Weight } from "./flow/flow.js";
 
 /** y += scale * B(A x) beside the product with a tensor. */
 export interface Adapter {

@@ -1,7 +1,7 @@
 /** Layers i to j of a model as a program of their own: over rows that were stored, or that another machine sent. */
 import { HundredweightError } from "../errors.js";
-import type { Outputs, Program } from "./calls.js";
-import type { Value } from "./flow.js";
+import type { Outputs, Program } from "./flow/calls.js";
+import type { Value } from "./flow/flow.js";
 
 const named = (values: readonly Value[]): Record<`stream${number}`, Value> =>
   Object.fromEntries(values.map((value, i) => [`stream${i}`, value]));

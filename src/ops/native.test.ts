@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { addon, skipAddon } from "../../test/support/addon.js";
 import { blocksBytes, type Dtype, dtypeByName, dtypes } from "../formats/dtypes.js";
-import { quantizeRow } from "../formats/quantize.js";
+import { quantizeRow } from "../compress/quantize.js";
 import { addonStatus } from "../native/addon.js";
 import { NativeOps } from "./native.js";
 import type { AttentionSpec, KvType, Matrix, MatrixSource, RowTable, Tensor } from "./ops.js";

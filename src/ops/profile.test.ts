@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Engine } from "../engine/engine.js";
 import { openParts } from "../engine/open.js";
-import type { EngineOptions, JobRequest, JobResult } from "../engine/protocol.js";
-import { makeTinyModel } from "../models/tiny.js";
+import type { EngineOptions, JobRequest, JobResult } from "../link/protocol.js";
+import { makeTinyModel } from "../synth/tiny.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { type ProfileReport, Profiler } from "./profiler.js";
 

@@ -1,12 +1,12 @@
 /** The routes of a server without a socket: for who asks from the same process, like a batch. */
 import { setMaxListeners } from "node:events";
 import type { Hono } from "hono";
-import type { EngineOptions } from "../engine/protocol.js";
+import type { EngineOptions } from "../link/protocol.js";
 import { createApp } from "./app.js";
-import { defaultConfig, type ServerConfig } from "./config.js";
-import type { ServerContext } from "./context.js";
-import { makeContext } from "./make-context.js";
-import type { OpenEngine, OpenText } from "./model-service.js";
+import { defaultConfig, type ServerConfig } from "./http/config.js";
+import type { ServerContext } from "./service/context.js";
+import { makeContext } from "./service/make-context.js";
+import type { OpenEngine, OpenText } from "./service/model-service.js";
 
 export interface OfflineOptions {
   readonly modelPath: string;

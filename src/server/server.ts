@@ -6,15 +6,15 @@ import type { AddressInfo } from "node:net";
 import { isIP } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Hono } from "hono";
-import type { EngineOptions } from "../engine/protocol.js";
+import type { EngineOptions } from "../link/protocol.js";
 import { HundredweightError } from "../errors.js";
-import type { Untaken } from "./answers/untaken.js";
+import type { Untaken } from "./http/untaken.js";
 import { createApp } from "./app.js";
-import { defaultConfig, type ServerConfig } from "./config.js";
-import type { ServerContext } from "./context.js";
-import { boundHalfOpen } from "./half-open.js";
-import { makeContext } from "./make-context.js";
-import type { OpenEngine, OpenText } from "./model-service.js";
+import { defaultConfig, type ServerConfig } from "./http/config.js";
+import type { ServerContext } from "./service/context.js";
+import { boundHalfOpen } from "./http/half-open.js";
+import { makeContext } from "./service/make-context.js";
+import type { OpenEngine, OpenText } from "./service/model-service.js";
 
 export interface StartOptions {
   readonly config?: Partial<ServerConfig>;

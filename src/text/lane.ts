@@ -1,5 +1,5 @@
 /** One place and the request it works on: messages become outcomes, and a place that does not answer is ended. */
-import { fromWire } from "../engine/wire.js";
+import { fromWire } from "../process/wire.js";
 import type { HundredweightError } from "../errors.js";
 import { endedUnexpectedly, tookTooLong, tookTooMuch } from "./faults.js";
 import { type Gone, startPlace, type TextPlace, type TextPlaceKind } from "./places.js";

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { inherited } from "../engine/transports.js";
+import { inherited } from "../link/transports.js";
 import type { FromText, ToText } from "./protocol.js";
 
 export type TextPlaceKind = "thread" | "process";

@@ -1,5 +1,5 @@
 /** The far side of the protocol: one request at a time, answered in order, wherever this runs. */
-import { toWire } from "../engine/wire.js";
+import { toWire } from "../process/wire.js";
 import { Interrupted } from "./interrupt.js";
 import type { FromText, ToText } from "./protocol.js";
 import { RenderedTooLong, TextWork } from "./work.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layOutSynth, synthCheckpoint } from "../compress/synth.js";
-import { parseSpec } from "../compress/synth-presets.js";
+import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
+import { parseSpec } from "../synth/presets.js";
 import { describeModel } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner } from "./plan.js";

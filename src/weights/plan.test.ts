@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Mix } from "../compress/mix.js";
-import { layOutSynth, synthCheckpoint } from "../compress/synth.js";
-import { parseSpec } from "../compress/synth-presets.js";
+import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
+import { parseSpec } from "../synth/presets.js";
 import { sliceExtents, storedBytes } from "../formats/index.js";
 import { describeModel, type ModelDescription } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";

@@ -8,14 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { addon, skipAddon } from "../../test/support/addon.js";
-import { StopSignal } from "../engine/cancel.js";
+import { StopSignal } from "../link/cancel.js";
 import { Engine } from "../engine/engine.js";
 import { openParts } from "../engine/open.js";
 import type { EngineModel } from "../engine/parts.js";
-import type { EngineOptions } from "../engine/protocol.js";
+import type { EngineOptions } from "../link/protocol.js";
 import { HundredweightError } from "../errors.js";
-import { load } from "../model.js";
-import { makeTinyModel } from "../models/tiny.js";
+import { load } from "../library/model.js";
+import { makeTinyModel } from "../synth/tiny.js";
 import type { Ops, WeightTraffic } from "../ops/ops.js";
 import { packageRoot } from "../package-root.js";
 

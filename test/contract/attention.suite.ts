@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
-import { quantizeRow } from "../../src/formats/quantize.js";
+import { quantizeRow } from "../../src/compress/quantize.js";
 import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, type Dtype, dtypeByName, dtypes } from "../../src/formats/dtypes.js";
 import type { Layout } from "../../src/formats/layouts.js";
-import { quantizeRow } from "../../src/formats/quantize.js";
+import { quantizeRow } from "../../src/compress/quantize.js";
 import type { MatrixSource, Ops, RowTable, Tensor } from "../../src/ops/ops.js";
 
 /** Spacing of f32 numbers around 1; one rounding errs by half of it. */

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ablations, architectures, type BoundModel } from "../../src/models/index.js";
-import { makeTinyModel } from "../../src/models/tiny.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";

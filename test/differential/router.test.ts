@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openGguf } from "../../src/formats/gguf-open.js";
-import { makeTinyModel } from "../../src/models/tiny.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";

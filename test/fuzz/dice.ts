@@ -1,5 +1,5 @@
 /** Random choices that repeat with their seed. */
-import { seededWords } from "../../src/models/random.js";
+import { seededWords } from "../../src/synth/random.js";
 
 export class Dice {
   readonly words: () => number;

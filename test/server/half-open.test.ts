@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
-import { mostHalfOpen } from "../../src/server/half-open.js";
+import { mostHalfOpen } from "../../src/server/http/half-open.js";
 import { FakeEngine } from "./fake-engine.js";
 import { serveFake, until } from "./support.js";
 

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TypedValue, writeGguf } from "../../src/formats/index.js";
-import { byteAlphabet } from "../../src/models/tiny-tokenizer.js";
+import { byteAlphabet } from "../../src/synth/tiny-tokenizer.js";
 import { type GoldenVocabulary, goldenPath, vocabularyEntries } from "./tokenizer-golden.js";
 import { peerTokenize, type TokenizeJob } from "./tokenizer-peer.js";
 

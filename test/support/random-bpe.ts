@@ -1,6 +1,6 @@
 /** Byte-pair vocabularies made by dice: merges learnt from random words, on UTF-8 or on bytes. */
 import type { TypedValue } from "../../src/formats/index.js";
-import { byteAlphabet } from "../../src/models/tiny-tokenizer.js";
+import { byteAlphabet } from "../../src/synth/tiny-tokenizer.js";
 import { Dice } from "../fuzz/dice.js";
 import type { RandomVocabulary } from "./random-vocabulary.js";
 import { strings } from "./tokenizer-golden.js";

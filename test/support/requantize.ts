@@ -1,5 +1,6 @@
 /** Rewrites a small model with its matrices in another tensor type: test fixtures in every dtype from one model. */
 import { closeSync, openSync, readSync } from "node:fs";
+import { quantizeRow } from "../../src/compress/quantize.js";
 import {
   blocksBytes,
   type Dtype,
@@ -8,7 +9,6 @@ import {
   dtypeOf,
   onlyExtent,
   openGguf,
-  quantizeRow,
   type TypedValue,
   writeGguf,
 } from "../../src/formats/index.js";

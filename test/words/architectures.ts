@@ -2,8 +2,8 @@
  * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
  * hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/architecture.js";
-import type { Flow, Part, Value } from "../../src/models/flow.js";
+import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/flow/architecture.js";
+import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
@@ -15,8 +15,8 @@ import {
   tokenHead,
   transformerConfig,
 } from "../../src/models/parts/transformer.js";
-import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/rope.js";
+import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
+import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 
 export interface WordsArchitecture {
   readonly declaration: Declaration;

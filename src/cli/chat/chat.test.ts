@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { MessageLines } from "./message-lines.js";
-import { PasteFilter } from "./paste.js";
+import { MessageLines } from "../terminal/message-lines.js";
+import { PasteFilter } from "../terminal/paste.js";
 import { setParameter, shownParameters, unquoted, wordsOf } from "./settings.js";
 import { Turns } from "./turns.js";
 

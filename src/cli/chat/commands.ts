@@ -1,7 +1,7 @@
 /** What begins with a slash in a conversation. The words are Ollama's and llama.cpp's. */
 import { asHundredweightError } from "../../errors.js";
-import { printText } from "../output.js";
-import { printable, printableLines } from "../printable.js";
+import { printText } from "../terminal/output.js";
+import { printable, printableLines } from "../terminal/printable.js";
 import type { Conversation } from "./conversation.js";
 import { parameterNames, setParameter, shownParameters, unquoted, wordsOf } from "./settings.js";
 

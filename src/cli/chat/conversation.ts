@@ -1,9 +1,9 @@
 /** A conversation: what was said, what is set, and the answers; nothing of terminals and lines. */
 import type { ChatMessage } from "../../chat/index.js";
 import { asHundredweightError } from "../../errors.js";
-import type { Generation, GenerationResult } from "../../generation.js";
-import type { Model } from "../../model.js";
-import { generateOptions, type SamplingFlags } from "../sampling-options.js";
+import type { Generation, GenerationResult } from "../../library/generation.js";
+import type { Model } from "../../library/model.js";
+import { generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { type Turn, Turns } from "./turns.js";
 
 /** Marks of the template around a message, about. */

@@ -1,7 +1,7 @@
 /** `/set parameter` in a conversation: the options of the command line, under their names there, in Ollama and in llama.cpp. */
 import { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { addSamplingOptions, type SamplingFlags } from "../sampling-options.js";
+import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 
 /** What Ollama calls otherwise. */
 const ollama: Readonly<Record<string, string>> = {

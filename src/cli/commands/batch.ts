@@ -11,13 +11,13 @@ import { type BatchOutput, encodeLine, idOf, type OutputLine, standardOutput } f
 import { inputPlace, outputPlace, refuseSameFile, standard } from "../batch/places.js";
 import { type BadLine, type BatchRequest, bodyWith, estimateTokens, readRequest } from "../batch/request.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
-import { withInterrupt } from "../interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
-import { modelFile } from "../model-word.js";
-import { parseInteger } from "../options.js";
-import { printJson } from "../output.js";
-import { noProbe, probeOnFirstUse } from "../probe-first.js";
-import { Progress } from "../progress.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { modelFile } from "../../store/model-word.js";
+import { parseInteger } from "../options/options.js";
+import { printJson } from "../terminal/output.js";
+import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { Progress } from "../terminal/progress.js";
 
 interface BatchFlags extends ModelFlags {
   model?: string;

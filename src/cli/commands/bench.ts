@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { load } from "../../model.js";
-import { withInterrupt } from "../interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
-import { modelOrPreset } from "../model-word.js";
-import { parseInteger } from "../options.js";
-import { formatBytes, printJson, printText, tell } from "../output.js";
-import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
-import { Progress } from "../progress.js";
-import { type Rates, summarizeRates } from "../statistics.js";
+import { load } from "../../library/model.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { modelOrPreset } from "../../store/model-word.js";
+import { parseInteger } from "../options/options.js";
+import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../reports/profile-report.js";
+import { Progress } from "../terminal/progress.js";
+import { type Rates, summarizeRates } from "../reports/statistics.js";
 
 interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;
@@ -34,7 +34,7 @@ export function register(program: Command): void {
 }
 
 async function bench(word: string, flags: BenchFlags): Promise<void> {
-  const { presets } = await import("../../compress/synth-presets.js");
+  const { presets } = await import("../../synth/presets.js");
   const meant = modelOrPreset(word, Object.keys(presets));
   if ("path" in meant) return measure(meant.path, flags);
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-bench-"));
@@ -50,8 +50,8 @@ async function bench(word: string, flags: BenchFlags): Promise<void> {
 /** @throws FILE_IO when the disk has no room for it */
 async function writePreset(spec: string, path: string, forced = false): Promise<void> {
   const [{ layOutSynth, writeSynth }, { parseSpec }] = await Promise.all([
-    import("../../compress/synth.js"),
-    import("../../compress/synth-presets.js"),
+    import("../../synth/synth.js"),
+    import("../../synth/presets.js"),
   ]);
   const { name, shape } = parseSpec(spec);
   const model = layOutSynth(name, shape, shape.quant);

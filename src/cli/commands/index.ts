@@ -89,7 +89,7 @@ export async function registerCommands(program: Command, argv: readonly string[]
   const asksForHelp = argv[0] === "help" || argv.includes("--help") || argv.includes("-h");
   for (const { usage, summary, load, engine } of commands) {
     const name = usage.split(" ", 1)[0]!;
-    if (engine && argv[0] === name && !asksForHelp) (await import("../../engine/transports.js")).prewarm();
+    if (engine && argv[0] === name && !asksForHelp) (await import("../../link/transports.js")).prewarm();
     if (argv.includes(name)) (await load()).register(program);
     else
       program

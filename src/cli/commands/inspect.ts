@@ -1,9 +1,9 @@
 /** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
 import type { Command } from "commander";
 import { type Checkpoint, fileTypeName, openCheckpoint, storedBytes, type TensorInfo } from "../../formats/index.js";
-import { modelFile } from "../model-word.js";
-import { printJson, printText } from "../output.js";
-import { printable } from "../printable.js";
+import { modelFile } from "../../store/model-word.js";
+import { printJson, printText } from "../terminal/output.js";
+import { printable } from "../terminal/printable.js";
 
 interface InspectOptions {
   readonly json?: boolean;

@@ -3,13 +3,13 @@ import { closeSync, writeSync } from "node:fs";
 import { endianness } from "node:os";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { load } from "../../model.js";
+import { load } from "../../library/model.js";
 import { openOutputSync } from "../../regular-file.js";
-import { withInterrupt } from "../interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
-import { modelFile } from "../model-word.js";
-import { parseIds } from "../options.js";
-import { printJson } from "../output.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { modelFile } from "../../store/model-word.js";
+import { parseIds } from "../options/options.js";
+import { printJson } from "../terminal/output.js";
 
 interface LogitsFlags extends ModelFlags {
   tokens: Int32Array;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Model } from "../../model.js";
+import type { Model } from "../../library/model.js";
 import { perplexity } from "./perplexity.js";
 
 /** Scores that depend on every token of a chunk. */

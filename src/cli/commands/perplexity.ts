@@ -2,15 +2,15 @@
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
-import { load, type Model } from "../../model.js";
+import { load, type Model } from "../../library/model.js";
 import { readTextParts, type TextPart } from "../../regular-file.js";
 import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
-import { withInterrupt } from "../interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
-import { modelFile } from "../model-word.js";
-import { parseInteger } from "../options.js";
-import { printJson, printText } from "../output.js";
-import { Progress } from "../progress.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { modelFile } from "../../store/model-word.js";
+import { parseInteger } from "../options/options.js";
+import { printJson, printText } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
 
 interface PerplexityFlags extends ModelFlags {
   chunks?: number;

@@ -1,20 +1,20 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
 import type { Command } from "commander";
-import type { LedgerEntry, ResidencyInfo } from "../../engine/protocol.js";
+import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { HundredweightError } from "../../errors.js";
-import type { Generation, GenerationResult } from "../../generation.js";
-import { load, type Model } from "../../model.js";
-import { withInterrupt } from "../interrupt.js";
-import { type MemoryDocument, memoryBefore, memoryDocument } from "../memory-report.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../model-options.js";
-import { runTarget } from "../model-word.js";
-import { formatBytes, printJson, tell, warn } from "../output.js";
-import { forTerminal } from "../printable.js";
-import { noProbe, probeOnFirstUse } from "../probe-first.js";
-import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../profile-report.js";
-import { Progress } from "../progress.js";
-import { PromptInput } from "../prompt-input.js";
-import { addSamplingOptions, generateOptions, type SamplingFlags } from "../sampling-options.js";
+import type { Generation, GenerationResult } from "../../library/generation.js";
+import { load, type Model } from "../../library/model.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { runTarget } from "../../store/model-word.js";
+import { formatBytes, printJson, tell, warn } from "../terminal/output.js";
+import { forTerminal } from "../terminal/printable.js";
+import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../reports/profile-report.js";
+import { Progress } from "../terminal/progress.js";
+import { PromptInput } from "../terminal/prompt-input.js";
+import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;

@@ -1,7 +1,7 @@
 /** `synth SPEC OUT.gguf`: a random model of a real shape, as fast as the disk takes it. */
 import type { Command } from "commander";
 import { mixes, parseMix } from "../../compress/mix.js";
-import { layOutSynth, writeSynth } from "../../compress/synth.js";
+import { layOutSynth, writeSynth } from "../../synth/synth.js";
 import {
   type OverrideName,
   type Overrides,
@@ -9,12 +9,12 @@ import {
   parseSpec,
   presets,
   withOverrides,
-} from "../../compress/synth-presets.js";
+} from "../../synth/presets.js";
 import { HundredweightError } from "../../errors.js";
-import { withInterrupt } from "../interrupt.js";
-import { parseInteger, parseNumber } from "../options.js";
-import { formatBytes, printJson, printText, tell } from "../output.js";
-import { Progress } from "../progress.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { parseInteger, parseNumber } from "../options/options.js";
+import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
 
 interface SynthFlags {
   readonly preset?: string;

@@ -4,7 +4,7 @@
  * @source Gemma Team 2025, "Gemma 3 Technical Report"; GGUF stores norm weights with the +1 already added
  */
 
-import { defineArchitecture } from "../architecture.js";
+import { defineArchitecture } from "../flow/architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import {
@@ -17,7 +17,7 @@ import {
   transformerConfig,
   windowedLayers,
 } from "../parts/transformer.js";
-import { readRope } from "../rope.js";
+import { readRope } from "../flow/rope.js";
 
 /** The 27B model scales scores by the width per head instead of the head size; GGUF has no key for it. */
 const layersOf27B = 62;

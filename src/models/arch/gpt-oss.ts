@@ -4,7 +4,7 @@
  * @source OpenAI 2025, "gpt-oss-120b & gpt-oss-20b Model Card"
  */
 
-import { defineArchitecture } from "../architecture.js";
+import { defineArchitecture } from "../flow/architecture.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import {
@@ -16,7 +16,7 @@ import {
   transformerConfig,
   windowedLayers,
 } from "../parts/transformer.js";
-import { readRope } from "../rope.js";
+import { readRope } from "../flow/rope.js";
 
 export const gptOss = defineArchitecture({
   name: "gpt-oss",

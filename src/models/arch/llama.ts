@@ -3,12 +3,12 @@
  * @source Touvron et al. 2023; Dubey et al. 2024 (RoPE divisors); Jiang et al. 2024 (Mixtral)
  */
 
-import { defineArchitecture } from "../architecture.js";
+import { defineArchitecture } from "../flow/architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../rope.js";
+import { readRope } from "../flow/rope.js";
 
 export const llama = defineArchitecture({
   name: "llama",

@@ -3,11 +3,11 @@
  * @source Yang et al. 2025, "Qwen3 Technical Report"
  */
 
-import { defineArchitecture } from "../architecture.js";
+import { defineArchitecture } from "../flow/architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../rope.js";
+import { readRope } from "../flow/rope.js";
 
 export const qwen3 = defineArchitecture({
   name: "qwen3",

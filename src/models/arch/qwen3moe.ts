@@ -3,11 +3,11 @@
  * @source Yang et al. 2025, "Qwen3 Technical Report"
  */
 
-import { defineArchitecture } from "../architecture.js";
+import { defineArchitecture } from "../flow/architecture.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../rope.js";
+import { readRope } from "../flow/rope.js";
 
 export const qwen3moe = defineArchitecture({
   name: "qwen3moe",

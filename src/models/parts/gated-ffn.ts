@@ -1,7 +1,7 @@
 /** Dense gated feed-forward: down(act(gate(x)) * up(x)).  @source Shazeer 2020, "GLU Variants Improve Transformer" */
 import type { Glu } from "../../ops/ops.js";
-import type { Flow, From, Part } from "../flow.js";
-import type { Bias } from "../tensors.js";
+import type { Flow, From, Part } from "../flow/flow.js";
+import type { Bias } from "../flow/tensors.js";
 
 export interface GatedFfnOptions {
   readonly dim: number;

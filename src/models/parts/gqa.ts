@@ -1,7 +1,7 @@
 /** Grouped-query attention: h heads of queries over fewer heads of keys and values. */
-import type { Part, Reach } from "../flow.js";
-import type { RopeConfig } from "../rope.js";
-import type { Bias } from "../tensors.js";
+import type { Part, Reach } from "../flow/flow.js";
+import type { RopeConfig } from "../flow/rope.js";
+import type { Bias } from "../flow/tensors.js";
 
 export interface GqaOptions {
   /** Prefix of its tensors, and the name of what it keeps; default `attn`. */

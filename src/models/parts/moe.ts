@@ -1,6 +1,6 @@
 /** Mixture of experts: a router chooses topK of many gated FFNs for each token row. */
 import type { Glu, RouteSpec } from "../../ops/ops.js";
-import type { Flow, From, Part, Value } from "../flow.js";
+import type { Flow, From, Part, Value } from "../flow/flow.js";
 
 export interface MoeOptions {
   readonly dim: number;

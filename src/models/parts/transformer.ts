@@ -1,10 +1,10 @@
 /** What transformer decoders have in common: hyper-parameters under their GGUF names, norms, embedding and head. */
-import type { ModelConfig, TinyMetadata } from "../architecture.js";
-import type { Outputs } from "../calls.js";
-import type { Flow, Part } from "../flow.js";
-import type { MetadataReader } from "../metadata-reader.js";
-import { plain, type Residual } from "../residual.js";
-import type { Bias } from "../tensors.js";
+import type { ModelConfig, TinyMetadata } from "../flow/architecture.js";
+import type { Outputs } from "../flow/calls.js";
+import type { Flow, Part } from "../flow/flow.js";
+import type { MetadataReader } from "../flow/metadata-reader.js";
+import { plain, type Residual } from "../flow/residual.js";
+import type { Bias } from "../flow/tensors.js";
 
 export interface TransformerConfig extends ModelConfig {
   readonly heads: number;

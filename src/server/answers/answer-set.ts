@@ -1,9 +1,9 @@
 /** The jobs behind one request: an answer for each choice, started together, paused, cut short or cancelled together. */
-import type { RunningJob } from "../../engine/client.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../engine/protocol.js";
+import type { RunningJob } from "../../link/client.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
 import { asHundredweightError } from "../../errors.js";
-import { asHttpError, busy, HttpError } from "../http-error.js";
-import type { EngineHandle } from "../model-service.js";
+import { asHttpError, busy, HttpError } from "../http/http-error.js";
+import type { EngineHandle } from "../service/model-service.js";
 
 export interface ChoiceJob {
   readonly tokens: Int32Array;

@@ -10,7 +10,7 @@ export interface OutletEvents {
 
 import type { ServerResponse } from "node:http";
 import { textParts } from "./parts.js";
-import type { Share, Untaken } from "./untaken.js";
+import type { Share, Untaken } from "../http/untaken.js";
 
 /** Bytes that may wait; the socket holds about as many again, the system's buffers more. */
 const bufferBytes = 16 * 1024;

@@ -1,7 +1,7 @@
 /** Large answers in parts: each is made when the socket has taken the one before. */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import { type Share, smallBytes, type Untaken } from "./untaken.js";
+import { type Share, smallBytes, type Untaken } from "../http/untaken.js";
 
 /** UTF-16 units of a part. */
 export const partUnits = 32 * 1024;

@@ -1,9 +1,9 @@
 /** What a completion looks like, whole and in chunks: the prompt first when it is echoed, scored when that is wanted. */
-import type { TokenLogprobs } from "../../engine/protocol.js";
+import type { TokenLogprobs } from "../../link/protocol.js";
 import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
 import type { AnswerShape } from "../answers/respond.js";
-import type { ServedModel } from "../model-service.js";
+import type { ServedModel } from "../service/model-service.js";
 import type { CompletionInput } from "./completions.js";
 import { Envelope } from "./envelope.js";
 import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logprobs.js";

@@ -2,11 +2,11 @@
 import type { Hono } from "hono";
 import { z } from "zod";
 import { respond } from "../answers/respond.js";
-import { readJson } from "../body.js";
-import type { ServerContext } from "../context.js";
-import { wrongField } from "../http-error.js";
-import type { ServedModel } from "../model-service.js";
-import { validate, Warnings } from "../validate.js";
+import { readJson } from "../http/body.js";
+import type { ServerContext } from "../service/context.js";
+import { wrongField } from "../http/http-error.js";
+import type { ServedModel } from "../service/model-service.js";
+import { validate, Warnings } from "../http/validate.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { CompletionShape } from "./completion-shape.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";

@@ -1,14 +1,14 @@
 /** `/v1/embeddings`: one vector of length 1 for each text. */
 import type { Context, Hono } from "hono";
 import { z } from "zod";
-import type { RunningJob } from "../../engine/client.js";
+import type { RunningJob } from "../../link/client.js";
 import { Outlet } from "../answers/outlet.js";
 import { outgoingOf } from "../answers/parts.js";
-import { readJson } from "../body.js";
-import type { ServerContext } from "../context.js";
-import { asHttpError, wrongField } from "../http-error.js";
-import type { ServedModel } from "../model-service.js";
-import { validate, Warnings } from "../validate.js";
+import { readJson } from "../http/body.js";
+import type { ServerContext } from "../service/context.js";
+import { asHttpError, wrongField } from "../http/http-error.js";
+import type { ServedModel } from "../service/model-service.js";
+import { validate, Warnings } from "../http/validate.js";
 import { encodePrompts, promptSchema, promptsOf } from "./completions.js";
 import { bothPaths } from "./fields.js";
 import { warnOfModel } from "./identity.js";

@@ -1,6 +1,6 @@
 /** What is around the choices of an answer, whole or in chunks: identity, usage, timings, progress. The same for both routes. */
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
-import type { ServedModel } from "../model-service.js";
+import type { ServedModel } from "../service/model-service.js";
 import type { AnswerFields } from "./fields.js";
 import { type Identity, identityOf } from "./identity.js";
 import { promptProgressOf, timingsOf, usageOf } from "./usage.js";

@@ -1,6 +1,6 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
-import { wrongField } from "../http-error.js";
+import { wrongField } from "../http/http-error.js";
 import { samplingFields } from "./sampling.js";
 
 const most = 2 ** 31 - 1;

@@ -4,9 +4,9 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
 import { type TooLong, tooLongText } from "../../text/index.js";
-import { HttpError } from "../http-error.js";
-import type { ServedModel } from "../model-service.js";
-import type { Warnings } from "../validate.js";
+import { HttpError } from "../http/http-error.js";
+import type { ServedModel } from "../service/model-service.js";
+import type { Warnings } from "../http/validate.js";
 
 export interface Identity {
   readonly id: string;

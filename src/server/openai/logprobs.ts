@@ -1,5 +1,5 @@
 /** Log-probabilities in the two forms of the OpenAI API. */
-import type { TokenLogprobs } from "../../engine/protocol.js";
+import type { TokenLogprobs } from "../../link/protocol.js";
 import type { Piece } from "../../text/index.js";
 
 type Lookup = (id: number) => Piece;

@@ -2,7 +2,7 @@
  * What a model thinks between <think> and </think> before it answers goes into `reasoning_content`, as llama.cpp, vLLM and DeepSeek have
  * it: clients show it apart and leave it out of the next request. Tags may come in pieces, so what could be one is held back.
  */
-import type { ServedModel } from "../model-service.js";
+import type { ServedModel } from "../service/model-service.js";
 import { closing, opening } from "../ui/reasoning.js";
 
 const openedLast = new RegExp(`${opening}\\s*$`);

@@ -1,7 +1,7 @@
 /** Sampling fields of a request: OpenAI's and llama.cpp's names, ranges of the samplers themselves. */
 import { randomInt } from "node:crypto";
 import { z } from "zod";
-import type { ModelInfo } from "../../engine/protocol.js";
+import type { ModelInfo } from "../../link/protocol.js";
 import { defaultSampling, type SamplingSettings } from "../../sampling/chain.js";
 import {
   mostBreakers,
@@ -10,7 +10,7 @@ import {
   samplersOfLetters,
   samplingRanges,
 } from "../../sampling/settings.js";
-import { wrongField } from "../http-error.js";
+import { wrongField } from "../http/http-error.js";
 
 /** Request field -> setting; several names of one thing are all taken, the first one given counts. */
 const numeric = {

@@ -1,6 +1,6 @@
 /** Whether the server lives, and whether it can answer. */
 import type { Hono } from "hono";
-import type { ServerContext } from "../context.js";
+import type { ServerContext } from "../service/context.js";
 
 export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext): void {
   app.get("/health", (c) => c.json({ status: "ok" }));

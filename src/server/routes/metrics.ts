@@ -1,9 +1,9 @@
 /** `/metrics`: what the server counted, and what engine and process say when they are asked. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Hono } from "hono";
-import type { EngineStatus } from "../../engine/protocol.js";
-import type { ServerContext } from "../context.js";
-import { Gauge } from "../metrics.js";
+import type { EngineStatus } from "../../link/protocol.js";
+import type { ServerContext } from "../service/context.js";
+import { Gauge } from "../service/metrics.js";
 
 export function metricRoutes(app: Hono, { metrics, status, model, gate, untaken }: ServerContext): void {
   const gauge = (name: string, help: string, read: () => number | undefined): void => {

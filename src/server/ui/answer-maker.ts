@@ -1,11 +1,11 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
 import { randomInt } from "node:crypto";
-import type { JobEvent } from "../../engine/protocol.js";
+import type { JobEvent } from "../../link/protocol.js";
 import { HundredweightError } from "../../errors.js";
 import { defaultSampling } from "../../sampling/chain.js";
-import type { ServerContext } from "../context.js";
-import { HttpError } from "../http-error.js";
-import type { ServedModel } from "../model-service.js";
+import type { ServerContext } from "../service/context.js";
+import { HttpError } from "../http/http-error.js";
+import type { ServedModel } from "../service/model-service.js";
 import { fitting } from "../openai/identity.js";
 import { opensThinking } from "../openai/reasoning.js";
 import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";

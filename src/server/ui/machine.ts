@@ -1,6 +1,6 @@
 /** What the engine does, as samples for the page's charts: the last ten minutes, whether anybody looks or not. */
-import type { EngineStatus } from "../../engine/protocol.js";
-import type { ServerContext } from "../context.js";
+import type { EngineStatus } from "../../link/protocol.js";
+import type { ServerContext } from "../service/context.js";
 import type { MemoryNow, Sample } from "./wire.js";
 
 export const sampleEveryMs = 500;

@@ -1,7 +1,7 @@
 /** The server as the page shows it. */
 import { packageVersion } from "../../package-root.js";
-import type { ServerContext } from "../context.js";
-import { modelId } from "../model-service.js";
+import type { ServerContext } from "../service/context.js";
+import { modelId } from "../service/model-service.js";
 import { samplingDefaults } from "./answer-maker.js";
 import type { ModelState, PageState, PlanSummary } from "./wire.js";
 

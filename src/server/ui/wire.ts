@@ -5,6 +5,7 @@
 
 import type { PlanSummary } from "../../weights/plan-summary-types.js";
 
+export type { FolderListing, FolderModel, PlanReport } from "../../store/listing.js";
 export type { MapTensor, ModelMap, PlanBytes, PlanSummary, TensorPlace } from "../../weights/plan-summary-types.js";
 
 export type Role = "user" | "assistant";
@@ -110,15 +111,6 @@ export type ConversationEvent =
   | { readonly type: "progress"; readonly id: string; readonly progress: AnswerProgress }
   | { readonly type: "deleted" };
 
-/** What a plan says about a model, loaded or not. */
-export interface PlanReport {
-  readonly budgetBytes: number;
-  /** Absent: it does not fit, or nothing was planned. */
-  readonly plan?: PlanSummary;
-  readonly minimumBudgetBytes?: number;
-  readonly advice: readonly string[];
-}
-
 export interface ModelCard {
   readonly name: string;
   readonly architecture: string;
@@ -206,27 +198,3 @@ export type MachineEvent =
   | { readonly type: "memory"; readonly memory: MemoryNow | null }
   /** The list of conversations has changed. */
   | { readonly type: "conversations" };
-
-export interface FolderModel {
-  readonly id: string;
-  /** Relative to the folder. */
-  readonly file: string;
-  readonly bytes: number;
-  readonly shards: number;
-  readonly modifiedAt: string;
-  readonly name?: string;
-  readonly architecture?: string;
-  readonly parameters?: number;
-  readonly fileType?: string;
-  readonly contextTokens?: number;
-  /** Why it cannot be run. */
-  readonly fault?: { readonly code: string; readonly message: string };
-  readonly loaded: boolean;
-}
-
-export interface FolderListing {
-  readonly folder: string;
-  readonly models: readonly FolderModel[];
-  /** More files than are listed. */
-  readonly cut: boolean;
-}

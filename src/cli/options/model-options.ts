@@ -1,0 +1,82 @@
+/** Options of every command that loads a model, and how they become engine options. */
+import type { Command } from "commander";
+import { HundredweightError } from "../../errors.js";
+import type { LoadOptions } from "../../library/model.js";
+import type { KvType } from "../../ops/ops.js";
+import { parseBytes, parseChoice, parseInteger } from "./options.js";
+
+export interface ModelFlags {
+  ctx?: number;
+  kv?: KvType;
+  memory?: number;
+  threads?: number;
+  cpuList?: number[];
+  chunk?: number;
+  io?: "auto" | "mmap" | "direct" | "buffered";
+  ring?: number;
+  weightsMemory?: number;
+  ops?: "native" | "reference";
+  progress?: boolean;
+  json?: boolean;
+}
+
+/** Four tiles of 256 KiB: the least a ring works with. */
+const leastRing = 2 ** 20;
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .option("--ctx <tokens>", "context: prompt and answer together", (t) => parseInteger(t, "--ctx", 1, 2 ** 27))
+    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) =>
+      parseChoice(t, "--kv", ["f16", "q8_0", "q4_0"]),
+    )
+    .option("--memory <size>", "memory budget, e.g. 10GiB (default: what is free)", (t) => atLeast(t, "--memory", 1))
+    .option("--threads <n>", "compute threads (default: physical cores)", (t) => parseInteger(t, "--threads", 1, 1024))
+    .option("--cpu-list <list>", "bind threads to CPUs, e.g. 0-3,6", parseCpuList)
+    .option("--chunk <rows>", "most token rows of a pass", (t) => parseInteger(t, "--chunk", 1, 65536))
+    .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) =>
+      parseChoice(t, "--io", ["auto", "mmap", "direct", "buffered"]),
+    )
+    .option("--ring <size>", "streaming buffer", (t) => atLeast(t, "--ring", leastRing))
+    .option("--weights-memory <size>", "pinned weights and ring only (tests)", (t) => atLeast(t, "--weights-memory", 1))
+    .option("--ops <kind>", "native, or reference: plain TypeScript, slow", (t) =>
+      parseChoice(t, "--ops", ["native", "reference"]),
+    )
+    .option("--progress", "show progress also when stderr is no terminal")
+    .option("--json", "one JSON document on stdout");
+}
+
+export function loadOptions(flags: ModelFlags): LoadOptions {
+  return {
+    ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
+    ...(flags.kv !== undefined && { kvType: flags.kv }),
+    ...(flags.memory !== undefined && { memoryBytes: flags.memory }),
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+    ...(flags.cpuList !== undefined && { cpuList: flags.cpuList }),
+    ...(flags.chunk !== undefined && { chunkRows: flags.chunk }),
+    ...(flags.io !== undefined && { io: flags.io }),
+    ...(flags.ring !== undefined && { ringBytes: flags.ring }),
+    ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
+    ...(flags.ops !== undefined && { ops: flags.ops }),
+  };
+}
+
+/** `0-3,6` -> [0, 1, 2, 3, 6]. */
+export function parseCpuList(text: string): number[] {
+  const cpus = new Set<number>();
+  for (const part of text.split(",")) {
+    const match = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part);
+    const from = Number(match?.[1]);
+    const to = Number(match?.[2] ?? match?.[1]);
+    if (!match || to < from) {
+      throw new HundredweightError("OPTION_INVALID", `--cpu-list: '${text}' is not a list like 0-3,6`);
+    }
+    for (let cpu = from; cpu <= to; cpu++) cpus.add(cpu);
+  }
+  return [...cpus].sort((a, b) => a - b);
+}
+
+function atLeast(text: string, option: string, least: number): number {
+  const bytes = parseBytes(text, option);
+  if (bytes < least) throw new HundredweightError("OPTION_INVALID", `${option}: '${text}' is less than ${least} bytes`);
+  return bytes;
+}

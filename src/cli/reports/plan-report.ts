@@ -1,0 +1,142 @@
+/** A plan as `plan` prints it: a table for people, one document for programs. */
+import { chatTemplates } from "../../chat/template-source.js";
+import { planOptions } from "../../engine/resources.js";
+import type { Checkpoint } from "../../formats/types.js";
+import type { Plan, Planner } from "../../weights/plan.js";
+import { textProcessBytes } from "../../weights/plan-fixed.js";
+import type { Residency } from "../../weights/residency.js";
+import { formatBytes } from "../terminal/output.js";
+import { printable } from "../terminal/printable.js";
+
+/** Where each rate comes from: given, measured on a day, or guessed. */
+export interface RateSources {
+  readonly disk: string;
+  readonly memory: string;
+  readonly gemm: string;
+}
+
+export const guessed = "guessed, not measured";
+
+export function planDocument(
+  plan: Plan | undefined,
+  budgetBytes: number,
+  minimumBudgetBytes: number,
+  advice: readonly string[],
+) {
+  if (plan === undefined) return { fits: false, budgetBytes, minimumBudgetBytes, advice };
+  const { bytes, prediction } = plan;
+  return {
+    fits: true,
+    strategy: plan.strategy,
+    budgetBytes,
+    totalBytes: plan.totalBytes,
+    pinnedBytes: bytes.pinned,
+    expertSlotBytes: bytes.expertSlots,
+    ringBytes: bytes.ring,
+    kvBytes: bytes.kv,
+    activationBytes: bytes.activations,
+    tokenizerBytes: bytes.tokenizer,
+    runtimeBytes: bytes.runtime,
+    contextTokens: plan.contextTokens,
+    kvType: plan.kvType,
+    maxRows: plan.maxRows,
+    chunkRows: prediction.chunkRows,
+    passBytes: prediction.passBytes,
+    streamedBytesPerPass: prediction.streamedBytesPerPass,
+    tiles: plan.program.length,
+    expertHitRate: prediction.expertHitRate,
+    predictedSecondsPerToken: prediction.secondsPerToken,
+    predictedFirstPassSeconds: prediction.firstPassSeconds,
+    predictedComputeSeconds: prediction.computeSeconds,
+    predictedPrefillTokensPerSecond: prediction.prefillTokensPerSecond,
+    minimumBudgetBytes,
+    notes: plan.notes,
+    advice,
+  };
+}
+
+const strategies = {
+  resident: "everything in memory",
+  streamed: "part of the weights in memory, the rest streamed at every pass",
+  experts: "trunk in memory, experts in slots, missing ones read when they are chosen",
+} as const;
+
+/** What --io auto chooses, and why. */
+const ways = {
+  mmap: "the file is mapped: small, or in the page cache already",
+  direct: "past the page cache, into huge pages of our own",
+  buffered: "through the page cache, which is dropped again; faster on this disk, or direct reads are refused",
+} as const;
+
+export function planTable(
+  checkpoint: Checkpoint,
+  { machine, model }: Planner,
+  plan: Plan,
+  io: Residency["io"],
+  minimum: number,
+  advice: readonly string[],
+  sources: RateSources,
+): string {
+  const { bytes, prediction: p } = plan;
+  const lines: string[] = [];
+  const row = (name: string, value: string, remark = "") =>
+    lines.push(`${name.padEnd(18)}${value.padStart(12)}${remark === "" ? "" : `   ${remark}`}`);
+  const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
+  const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
+  lines.push(
+    `${printable(checkpoint.path)}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`,
+    "",
+  );
+  row("reads", io, ways[io]);
+  row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
+  row("  pinned", formatBytes(bytes.pinned));
+  for (const c of plan.slotClasses)
+    row(
+      "  expert slots",
+      formatBytes(c.slots * c.slotBytes),
+      `${c.slots} of ${c.experts}, ${formatBytes(c.slotBytes)} each`,
+    );
+  if (bytes.ring > 0)
+    row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`);
+  row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
+  row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
+  row("  tokenizer", formatBytes(bytes.tokenizer));
+  const texts = textProcessBytes(model.description.config.vocab);
+  row(
+    "  runtime",
+    formatBytes(bytes.runtime),
+    countsTexts(checkpoint) ? `${formatBytes(texts)} of it for a process of templates and texts` : "",
+  );
+  row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
+  lines.push("");
+  row("used per token", formatBytes(p.passBytes));
+  if (p.streamedBytesPerPass > 0)
+    row(
+      "  from disk",
+      formatBytes(p.streamedBytesPerPass),
+      plan.slotClasses.length === 0 ? "" : `${Math.round(100 * p.expertHitRate)} % of experts found in slots`,
+    );
+  row(
+    "decode",
+    `${seconds(p.secondsPerToken)}`,
+    `a token (compute alone ${seconds(p.computeSeconds)}, first ${seconds(p.firstPassSeconds)})`,
+  );
+  row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
+  row("disk", gbs(machine.diskReadBytesPerSecond), sources.disk);
+  row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);
+  row("products", `${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s`, sources.gemm);
+  const counts = [sources.memory, sources.gemm, ...(p.streamedBytesPerPass > 0 ? [sources.disk] : [])];
+  if (counts.includes(guessed))
+    lines.push(
+      "note: times rest on guessed rates and may be wrong several times over; `hundredweight doctor --probe` measures",
+    );
+  for (const note of plan.notes) lines.push(`note: ${printable(note)}`);
+  for (const line of advice) lines.push(`advice: ${printable(line)}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** Whether a process for texts runs beside the engine of `run` and `chat`. */
+export function countsTexts({ metadata }: Checkpoint): boolean {
+  const { textProcess = false } = planOptions({ textProcess: "templates" }, chatTemplates(metadata).get("default"));
+  return textProcess;
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ProfileReport } from "../../ops/profiler.js";
+import { profileDocument, profileTable, traceDocument } from "./profile-report.js";
+
+const entry = { kernel: true, arithmetic: "int8", calls: 4, ms: 4, bytes: 40e6, operations: 80e6 } as const;
+const report: ProfileReport = {
+  phases: [
+    {
+      phase: "decode",
+      passes: 2,
+      rows: 2,
+      wallMs: 10,
+      entries: [
+        { ...entry, name: "matmul ffn_down q4_k" },
+        { ...entry, name: "sample", kernel: false, arithmetic: "none", ms: 1, bytes: 0, operations: 0 },
+      ],
+    },
+  ],
+  trace: [
+    { name: "decode", startUs: 0, durationUs: 5000, rows: 1, bytes: 0, operations: 0, shape: "1 rows" },
+    { name: "rope", startUs: 10, durationUs: 20, rows: 1, bytes: 2e6, operations: 0, shape: "[1, 64]" },
+  ],
+  droppedEvents: 3,
+};
+
+test("the table gives times a pass, rates, shares of the ceilings and what is outside", () => {
+  const document = profileDocument(report, {
+    threads: 2,
+    memoryGBps: 20,
+    int8Gops: 400,
+    int8SixteenBitGops: undefined,
+    int8DotGops: undefined,
+    fmaGflops: 200,
+  });
+  assert.deepEqual(
+    document.phases.map(({ kernelMs, outsideMs, untimedMs }) => [kernelMs, outsideMs, untimedMs]),
+    [[4, 6, 5]],
+  );
+  const table = profileTable(document);
+  assert.match(table, /^decode: 2 passes, 2 rows, 5\.000 ms a pass; outside kernels 3\.000 ms \(60\.0 %\)$/m);
+  assert.match(table, /^ {2}matmul ffn_down q4_k +2 +2\.000 +40\.0 % +10\.0 GB\/s +50 %$/m);
+  assert.match(table, /^ {2}\(outside all of these\) +2\.500 +50\.0 %$/m);
+  assert.match(table, /memory reads 20\.0 GB\/s, int8 400\.0 GOP\/s, f32 200\.0 GFLOP\/s/);
+  assert.match(table, /3 calls are not in it/);
+  assert.match(profileTable(profileDocument(report, undefined)), /ceilings unknown/);
+});
+
+test("the trace has what the trace event format asks of complete events", () => {
+  const { traceEvents } = JSON.parse(JSON.stringify(traceDocument(report.trace))) as {
+    traceEvents: Record<string, unknown>[];
+  };
+  assert.equal(traceEvents[0]!.ph, "M");
+  const complete = traceEvents.slice(1);
+  assert.deepEqual(
+    complete.map(({ name, cat, ph, ts, dur, pid, tid }) => [name, cat, ph, ts, dur, pid, tid]),
+    [
+      ["decode", "pass", "X", 0, 5000, 1, 1],
+      ["rope", "op", "X", 10, 20, 1, 1],
+    ],
+  );
+  assert.deepEqual(complete[1]!.args, { rows: 1, shape: "[1, 64]", bytes: 2e6, GBps: 100 });
+});

@@ -1,0 +1,182 @@
+/** `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing. */
+import { closeSync, writeFileSync } from "node:fs";
+import type { Command } from "commander";
+import type { ProfileKind } from "../../link/protocol.js";
+import { fileError, HundredweightError } from "../../errors.js";
+import type { Model } from "../../library/model.js";
+import { defaultThreads } from "../../native/threads.js";
+import type { PhaseProfile, ProfileEntry, ProfileReport, TraceEvent } from "../../ops/profiler.js";
+import { checkOutputPath, openOutputSync } from "../../regular-file.js";
+import { type Ceilings, measureCeilings } from "./ceilings.js";
+
+export interface ProfileFlags {
+  /** True: the table only. */
+  profile?: string | true;
+}
+
+export function addProfileOption(command: Command): Command {
+  return command.option("--profile [file]", "time per operation; FILE.json gets a Perfetto trace", traceFile);
+}
+
+/** The value is optional, so `--profile MODEL` would take the model for the file, and write over it. */
+function traceFile(text: string): string {
+  if (text.endsWith(".json")) {
+    // Before the model runs for it.
+    checkOutputPath(text);
+    return text;
+  }
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    `--profile: '${text}' does not end in .json; write --profile=FILE.json, or --profile as the last argument`,
+  );
+}
+
+export function profileOptions({ profile }: ProfileFlags): { readonly profile?: ProfileKind } {
+  if (profile === undefined) return {};
+  return { profile: profile === true ? "times" : "trace" };
+}
+
+/**
+ * Takes what the model gathered and writes the trace file.
+ * @throws FILE_IO when the file cannot be written
+ */
+export async function finishProfile(
+  model: Model,
+  { profile }: ProfileFlags,
+  threads = defaultThreads(),
+): Promise<ProfileDocument | undefined> {
+  if (profile === undefined) return undefined;
+  const report = await model.profile();
+  if (profile !== true) writeTrace(profile, report);
+  return profileDocument(report, await measureCeilings(threads));
+}
+
+export interface PhaseDocument extends PhaseProfile {
+  /** Time in kernels, and the rest of the wall: row tables, reading logits, sampling, JavaScript, events. */
+  readonly kernelMs: number;
+  readonly outsideMs: number;
+  /** Time in no timed call at all; part of `outsideMs`. */
+  readonly untimedMs: number;
+}
+
+export interface ProfileDocument {
+  readonly ceilings: Ceilings | undefined;
+  readonly phases: readonly PhaseDocument[];
+  readonly droppedEvents: number;
+}
+
+export function profileDocument(report: ProfileReport, ceilings: Ceilings | undefined): ProfileDocument {
+  const sum = (entries: readonly ProfileEntry[]): number => entries.reduce((ms, entry) => ms + entry.ms, 0);
+  const phases = report.phases.map((phase) => {
+    const kernelMs = sum(phase.entries.filter((entry) => entry.kernel));
+    return {
+      ...phase,
+      kernelMs,
+      outsideMs: phase.wallMs - kernelMs,
+      untimedMs: phase.wallMs - sum(phase.entries),
+    };
+  });
+  return { ceilings, phases, droppedEvents: report.droppedEvents };
+}
+
+/** @throws FILE_NOT_REGULAR, FILE_IO */
+export function writeTrace(path: string, report: ProfileReport): void {
+  const fd = openOutputSync(path);
+  try {
+    writeFileSync(fd, JSON.stringify(traceDocument(report.trace)));
+  } catch (error) {
+    throw fileError(path, error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Complete events (`ph` X) of one thread: a pass encloses its calls. Times are microseconds.
+ * @source "Trace Event Format", the Chromium project
+ */
+export function traceDocument(trace: readonly TraceEvent[]): object {
+  const common = { pid: 1, tid: 1 };
+  const events = trace.map(({ name, startUs, durationUs, rows, bytes, operations, shape }) => ({
+    name,
+    cat: name === "prefill" || name === "decode" ? "pass" : "op",
+    ph: "X",
+    ts: startUs,
+    dur: durationUs,
+    ...common,
+    args: {
+      rows,
+      ...(shape !== "" && { shape }),
+      ...(bytes > 0 && { bytes, GBps: rate(bytes, durationUs / 1000) }),
+      ...(operations > 0 && { operations, GOPs: rate(operations, durationUs / 1000) }),
+    },
+  }));
+  const thread = { name: "thread_name", ph: "M", ts: 0, ...common, args: { name: "engine" } };
+  return { traceEvents: [thread, ...events], displayTimeUnit: "ms" };
+}
+
+/** Billions per second. */
+function rate(amount: number, ms: number): number {
+  return ms > 0 ? amount / (1e6 * ms) : 0;
+}
+
+export function profileTable({ ceilings, phases, droppedEvents }: ProfileDocument): string {
+  const lines: string[] = [];
+  for (const phase of phases) {
+    const per = (ms: number): string => (ms / phase.passes).toFixed(3);
+    const share = (ms: number): string => `${((100 * ms) / phase.wallMs).toFixed(1)} %`;
+    lines.push(
+      `${phase.phase}: ${phase.passes} passes, ${phase.rows} rows, ${per(phase.wallMs)} ms a pass; ` +
+        `outside kernels ${per(phase.outsideMs)} ms (${share(phase.outsideMs)})`,
+    );
+    const rows = phase.entries.map((entry) => [
+      entry.name,
+      `${Math.round(entry.calls / phase.passes)}`,
+      per(entry.ms),
+      share(entry.ms),
+      ...rates(entry, phase, ceilings),
+    ]);
+    rows.push(["(outside all of these)", "", per(phase.untimedMs), share(phase.untimedMs), "", ""]);
+    lines.push(...columns([["operation", "calls", "ms/pass", "share", "rate", "of ceiling"], ...rows]), "");
+  }
+  if (ceilings === undefined)
+    lines.push("ceilings unknown: node scripts/build-native.mjs --tests builds what measures them");
+  else {
+    const known = (name: string, value: number | undefined, unit: string): string =>
+      value === undefined ? "" : `${name} ${value.toFixed(1)} ${unit}`;
+    const all = [
+      known("memory reads", ceilings.memoryGBps, "GB/s"),
+      known("int8", ceilings.int8Gops, "GOP/s"),
+      known("int8 by 16-bit sums", ceilings.int8SixteenBitGops, "GOP/s"),
+      known("int8 VNNI", ceilings.int8DotGops, "GOP/s"),
+      known("f32", ceilings.fmaGflops, "GFLOP/s"),
+    ];
+    lines.push(`ceilings, ${ceilings.threads} threads: ${all.filter((text) => text !== "").join(", ")}`);
+  }
+  if (droppedEvents > 0) lines.push(`the trace is full: ${droppedEvents} calls are not in it`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** Few rows are bound by bytes, many by arithmetic: the rate that matters, and its share of the ceiling. */
+function rates(entry: ProfileEntry, phase: PhaseProfile, ceilings: Ceilings | undefined): [string, string] {
+  const { ms, bytes, operations, arithmetic } = entry;
+  const compute = arithmetic !== "none" && phase.rows / phase.passes >= 16;
+  if (!compute && bytes === 0) return ["", ""];
+  const value = rate(compute ? operations : bytes, ms);
+  const text = `${value.toFixed(1)} ${compute ? (arithmetic === "float" ? "GFLOP/s" : "GOP/s") : "GB/s"}`;
+  const ceiling = compute
+    ? arithmetic === "float"
+      ? ceilings?.fmaGflops
+      : ceilings?.int8Gops
+    : arithmetic === "none"
+      ? undefined // activations stay in the cache
+      : ceilings?.memoryGBps;
+  return [text, ceiling === undefined ? "" : `${((100 * value) / ceiling).toFixed(0)} %`];
+}
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) =>
+    `  ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ")}`.trimEnd(),
+  );
+}

@@ -1,0 +1,169 @@
+/** An answer in the making: its options, its pieces as they come, how it went. */
+import { randomInt } from "node:crypto";
+import type { EngineClient, RunningJob } from "../link/client.js";
+import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, ModelInfo, Prompt } from "../link/protocol.js";
+import { defaultSampling, type SamplingSettings } from "../sampling/settings.js";
+
+export interface GenerateOptions extends Partial<SamplingSettings> {
+  /** Most tokens to generate; default 512, -1 = until the context is full. */
+  readonly maxTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** Never let the model end by itself. */
+  readonly ignoreEos?: boolean;
+  /** Ends the generation with CANCELLED. */
+  readonly signal?: AbortSignal;
+  /** Called after each pass of the prompt with the rows done and their number. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface GenerationTimings {
+  readonly prefillMs: number;
+  readonly prefillTps: number;
+  readonly decodeMs: number;
+  readonly decodeTps: number;
+}
+
+/** How a generation went. */
+export interface GenerationResult {
+  readonly text: string;
+  readonly promptTokens: readonly number[];
+  /** Without the end-of-generation token; with those that make up a stop string. */
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+  /** Leading prompt tokens reused from the generation before. */
+  readonly reusedTokens: number;
+  readonly seed: number;
+  readonly timings: GenerationTimings;
+  /** One entry per pass. */
+  readonly ledger: readonly LedgerEntry[];
+}
+
+/**
+ * An answer in the making: iterate it once for pieces of text as they come, or await `result()`. Leaving the loop
+ * early stops the model.
+ */
+export class Generation implements AsyncIterable<string> {
+  readonly seed: number;
+  private job: RunningJob<GenerateResult> | undefined;
+  /** Ends the making of the prompt, too. */
+  private readonly ender = new AbortController();
+  private readonly settled: Promise<GenerationResult>;
+  private readonly pieces: string[] = [];
+  private wake: (() => void) | undefined;
+  private ended = false;
+
+  /** @internal @param promptOf makes the prompt, in a moment or at once */
+  constructor(
+    client: EngineClient,
+    promptOf: (signal: AbortSignal) => Prompt | Promise<Prompt>,
+    options: GenerateOptions,
+  ) {
+    const sampling = samplingOf(client.info, options);
+    this.seed = sampling.seed;
+    const tokens: number[] = [];
+    const ledger: LedgerEntry[] = [];
+    let promptTokens: number[] = [];
+    let text = "";
+    const onEvent = (event: JobEvent): void => {
+      if (event.kind === "prompt") promptTokens = [...event.tokens];
+      else if (event.kind === "pass") {
+        ledger.push(event.entry);
+        if (event.total > 0) options.onProgress?.(event.done, event.total);
+      } else if (event.kind === "token" || event.kind === "text") {
+        if (event.kind === "token") tokens.push(event.id);
+        if (event.text === "") return;
+        text += event.text;
+        this.pieces.push(event.text);
+        this.wake?.();
+      }
+    };
+    const submit = (prompt: Prompt): Promise<GenerateResult> => {
+      const request = {
+        kind: "generate",
+        prompt,
+        sampling,
+        maxTokens: options.maxTokens ?? 512,
+        stop: options.stop ?? [],
+        ignoreEos: options.ignoreEos ?? false,
+      } as const;
+      this.job = client.submit(request, onEvent);
+      if (this.ender.signal.aborted) this.job.cancel();
+      return this.job.result;
+    };
+    const abort = (): void => this.cancel();
+    options.signal?.addEventListener("abort", abort, { once: true });
+    const prompt = promptOf(this.ender.signal);
+    const result = prompt instanceof Promise ? prompt.then(submit) : submit(prompt);
+    if (options.signal?.aborted) abort();
+    this.settled = result
+      .then((done) => ({
+        text,
+        promptTokens,
+        tokens,
+        finishReason: done.finishReason,
+        reusedTokens: done.reusedTokens,
+        seed: sampling.seed,
+        timings: {
+          prefillMs: done.prefillMs,
+          prefillTps: perSecond(done.prefillRows, done.prefillMs),
+          decodeMs: done.decodeMs,
+          decodeTps: perSecond(done.decodeRows, done.decodeMs),
+        },
+        ledger,
+      }))
+      .finally(() => {
+        options.signal?.removeEventListener("abort", abort);
+        this.ended = true;
+        this.wake?.();
+      });
+    this.settled.catch(() => {}); // whoever iterates or awaits gets it
+  }
+
+  /**
+   * Waits for the end.
+   * @throws CANCELLED, CONTEXT_EXCEEDED, TEMPLATE_INVALID, MODEL_INVALID, ENGINE_CLOSED ...
+   */
+  result(): Promise<GenerationResult> {
+    return this.settled;
+  }
+
+  private cancel(): void {
+    this.ender.abort();
+    this.job?.cancel();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
+    try {
+      for (;;) {
+        for (let piece = this.pieces.shift(); piece !== undefined; piece = this.pieces.shift()) yield piece;
+        if (this.ended) break;
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+          if (this.ended || this.pieces.length > 0) resolve();
+        });
+        this.wake = undefined;
+      }
+      await this.settled;
+    } finally {
+      if (!this.ended) {
+        this.cancel();
+        await this.settled.catch(() => {});
+      }
+    }
+  }
+}
+
+function perSecond(rows: number, ms: number): number {
+  return rows > 0 && ms > 0 ? (rows * 1000) / ms : 0;
+}
+
+/** What the caller says, else what the file says, else llama.cpp's defaults. */
+function samplingOf(info: ModelInfo, options: GenerateOptions): SamplingSettings {
+  const settings: Record<string, unknown> = { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults };
+  for (const key of [...Object.keys(defaultSampling), "seed"]) {
+    const value = options[key as keyof SamplingSettings];
+    if (value !== undefined) settings[key] = value;
+  }
+  return settings as unknown as SamplingSettings;
+}

@@ -1,0 +1,178 @@
+/** The library: load a model, generate text from it. */
+import type { ChatMessage } from "../chat/index.js";
+import { ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
+import { EngineClient } from "../link/client.js";
+import type { OpenParts } from "../link/serve.js";
+import type { EngineOptions, MemoryReport, ModelInfo, Prompt } from "../link/protocol.js";
+import { type GenerateOptions, Generation } from "./generation.js";
+import type { ProfileReport } from "../ops/profiler.js";
+import type { TextPlaceKind } from "../text/index.js";
+
+export interface LoadOptions extends EngineOptions {
+  /** Ends the loading with CANCELLED. */
+  readonly signal?: AbortSignal;
+  /**
+   * Where the chat template of the file runs, which is a program of whoever made the file. `thread` (default) is started for the first
+   * conversation: a template that does not end is ended, one that outgrows V8's heap at one stroke may take this process with it.
+   * `process` is started at once, takes some 40 MB, and harms nobody else.
+   */
+  readonly text?: TextPlaceKind;
+}
+
+/** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
+export class Model {
+  /** What is known of the model: architecture, context, sizes, template. */
+  readonly info: ModelInfo;
+  private readonly client: EngineClient;
+
+  private readonly prompts: ConversationPrompts;
+
+  private constructor(client: EngineClient, prompts: ConversationPrompts) {
+    this.client = client;
+    this.prompts = prompts;
+    this.info = client.info;
+  }
+
+  /** @internal Tests pass `inProcess` parts of their own. */
+  static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
+    const { signal, text = "thread", ...rest } = options;
+    const engine: EngineOptions = text === "process" ? { ...rest, textProcess: "templates" } : rest;
+    // Beside the engine, which reads weights meanwhile.
+    const texts = text === "process" && inProcess === undefined ? new OpeningTexts(path, text) : undefined;
+    try {
+      const client = await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal });
+      // The engine that runs templates is loaded where they run.
+      const place = inProcess === undefined ? text : (await import("../chat/index.js")).renderChat;
+      return new Model(client, new ConversationPrompts(client.info, place, texts));
+    } catch (error) {
+      texts?.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Continues a text (no chat template).
+   * @param prompt text, in which special tokens are not recognised, or token ids
+   */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+    const made: Prompt =
+      typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) };
+    return new Generation(this.client, () => made, options);
+  }
+
+  /**
+   * Answers a conversation through the chat template of the file. Special tokens come from the template only, never
+   * from what a message says. A conversation that continues the last one is not evaluated again from its start.
+   * What the template does wrong fails the generation with TEMPLATE_INVALID.
+   * @throws TEMPLATE_MISSING
+   */
+  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+    return new Generation(this.client, this.prompts.of(messages), options);
+  }
+
+  /** Token ids of a text; `special` adds BOS / EOS as the model wants and recognises special tokens in the text. */
+  async tokenize(text: string, options: { readonly special?: boolean } = {}): Promise<number[]> {
+    const special = options.special ?? false;
+    const prompt: Prompt = { kind: "text", text, addSpecial: special, parseSpecial: special };
+    return [...(await this.client.submit({ kind: "tokenize", prompt }).result).tokens];
+  }
+
+  /** Text of token ids; `special` shows control tokens too. */
+  async detokenize(tokens: ArrayLike<number>, options: { readonly special?: boolean } = {}): Promise<string> {
+    const special = options.special ?? false;
+    return (await this.client.submit({ kind: "detokenize", tokens: Int32Array.from(tokens), special }).result).text;
+  }
+
+  /**
+   * Next-token logits of the positions from `from` on (default: the last one), one row [vocab] each.
+   * @throws CONTEXT_EXCEEDED, OPTION_INVALID
+   */
+  async logits(
+    tokens: ArrayLike<number>,
+    options: { readonly from?: number; readonly onRows?: (position: number, rows: Float32Array) => void } = {},
+  ): Promise<Float32Array[]> {
+    const ids = Int32Array.from(tokens);
+    const from = options.from ?? ids.length - 1;
+    const rows: Float32Array[] = [];
+    const { vocab } = this.info;
+    await this.client.submit({ kind: "score", tokens: ids, from, output: "logits" }, (event) => {
+      if (event.kind !== "logits") return;
+      if (options.onRows !== undefined) options.onRows(event.position, event.values);
+      else
+        for (let r = 0; r < event.values.length; r += vocab)
+          rows[event.position - from + r / vocab] = event.values.subarray(r, r + vocab);
+    }).result;
+    return rows;
+  }
+
+  /** log p of tokens[i + 1] after tokens[0..i], for i from `from` to the last but one (nats). */
+  async logProbabilities(
+    tokens: ArrayLike<number>,
+    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Float64Array> {
+    const ids = Int32Array.from(tokens);
+    const from = options.from ?? 0;
+    const out = new Float64Array(Math.max(0, ids.length - 1 - from));
+    const job = this.client.submit({ kind: "score", tokens: ids, from, output: "logprobs" }, (event) => {
+      if (event.kind === "logprobs") out.set(event.values, event.position - from);
+    });
+    await cancellable(job, options.signal);
+    return out;
+  }
+
+  /**
+   * Times a prefill of `prompt` rows from an empty timeline, then `decode` passes with one row for each of `rows`
+   * sequences of `depth` tokens. Begins when no other job runs; others wait.
+   */
+  async measure(
+    prompt: number,
+    decode: number,
+    options: { readonly depth?: number; readonly rows?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<{ prefillMs: number; decodeMs: number }> {
+    const { signal, ...shape } = options;
+    return cancellable(this.client.submit({ kind: "measure", prompt, decode, ...shape }), signal);
+  }
+
+  /**
+   * Times of every kind of operation since the last call (`LoadOptions.profile`).
+   * @throws OPTION_INVALID when the model was loaded without
+   */
+  async profile(): Promise<ProfileReport> {
+    return (await this.client.submit({ kind: "profile" }).result).profile;
+  }
+
+  /** Bytes the engine allocated, by purpose. */
+  async memory(): Promise<MemoryReport> {
+    return (await this.client.submit({ kind: "memory" }).result).memory;
+  }
+
+  /** Stops what runs and frees everything. */
+  close(): Promise<void> {
+    this.prompts.close();
+    return this.client.close();
+  }
+}
+
+/**
+ * Loads a model.
+ * @param path a GGUF file (of a split one: the first)
+ * @throws FILE_NOT_FOUND, FORMAT_INVALID, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_UNSUPPORTED ...
+ * @example
+ * const model = await load("model.gguf");
+ * for await (const piece of model.generate("Once upon a time", { maxTokens: 100 })) process.stdout.write(piece);
+ * await model.close();
+ */
+export function load(path: string, options: LoadOptions = {}): Promise<Model> {
+  return Model.load(path, options);
+}
+
+async function cancellable<R>(job: { result: Promise<R>; cancel(): void }, signal?: AbortSignal): Promise<R> {
+  const abort = (): void => job.cancel();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+  try {
+    return await job.result;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}

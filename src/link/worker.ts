@@ -1,0 +1,14 @@
+/** Entry of the engine thread. */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { IdleCollector } from "../process/idle.js";
+import { serveEngine } from "./serve.js";
+import { openParts } from "../engine/open.js";
+import { portOf } from "./ports.js";
+import type { WorkerData } from "./transports.js";
+
+const port = parentPort as MessagePort;
+serveEngine(portOf(port), openParts);
+if ((workerData as WorkerData | undefined)?.collects) {
+  const idle = new IdleCollector();
+  port.on("message", () => idle.touch());
+}

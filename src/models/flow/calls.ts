@@ -1,0 +1,155 @@
+/** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
+import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
+import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { RopeConfig } from "./rope.js";
+
+/** What the rows of one expert go through: one or two products, an activation, a product. */
+export interface ExpertBody {
+  /** Null: the hidden rows are act(up · x). */
+  readonly gate: Weight | null;
+  readonly up: Weight;
+  readonly down: Weight;
+  readonly act: Glu | Activation;
+}
+
+/** Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row. */
+export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
+
+export type Operation =
+  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number }
+  | { readonly verb: "pick" }
+  | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
+  | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
+  | {
+      readonly verb: "headNorm";
+      readonly weight: VectorWeight | null;
+      readonly headDim: number;
+      readonly eps: number;
+    }
+  | {
+      readonly verb: "rope";
+      readonly headDim: number;
+      readonly rope: RopeConfig;
+      readonly interleaved: boolean;
+      readonly divisors: VectorWeight | null;
+    }
+  | { readonly verb: "glu"; readonly act: Glu }
+  | { readonly verb: "add" }
+  | { readonly verb: "scale"; readonly factor: number }
+  | {
+      readonly verb: "layerNorm";
+      readonly weight: VectorWeight | null;
+      readonly bias: VectorWeight | null;
+      readonly eps: number;
+    }
+  | { readonly verb: "act"; readonly kind: Activation }
+  | { readonly verb: "multiply" }
+  | { readonly verb: "multiplyVector"; readonly factors: VectorWeight }
+  | { readonly verb: "columns"; readonly from: readonly number[] }
+  | { readonly verb: "join" }
+  | { readonly verb: "blend"; readonly streams: number }
+  | { readonly verb: "streamScores"; readonly weight: VectorWeight; readonly eps: number }
+  | {
+      readonly verb: "hyperWeights";
+      readonly scale: VectorWeight;
+      readonly base: VectorWeight;
+      readonly iterations: number;
+      readonly eps: number;
+    }
+  | { readonly verb: "pool"; readonly kind: Pooling }
+  | { readonly verb: "tap"; readonly tap: Tap; readonly weights: readonly Weight[]; readonly routes: Routes | null }
+  | { readonly verb: "softcap"; readonly cap: number }
+  | { readonly verb: "keep"; readonly state: State }
+  | {
+      readonly verb: "attention";
+      readonly sources: readonly State[];
+      readonly heads: number;
+      readonly scale: number;
+      readonly softcap: number;
+      readonly reach: Reach;
+      readonly sinks: VectorWeight | null;
+    }
+  | {
+      readonly verb: "route";
+      readonly routes: Routes;
+      readonly spec: Omit<RouteSpec, "selectionBias">;
+      /** Name of the tensor the scores come from. */
+      readonly router: string;
+    }
+  | { readonly verb: "experts"; readonly routes: Routes; readonly body: ExpertBody }
+  | { readonly verb: "expect"; readonly routes: Routes; readonly first: Weight };
+
+export type Call = Operation & {
+  readonly inputs: readonly Value[];
+  /** New values; of verbs that work in place they may take the memory of the first input (bind-memory.ts). */
+  readonly outputs: readonly Value[];
+  /** A hint: left out where nobody listens, and when a pass has many rows. */
+  readonly hint: boolean;
+};
+export type CallOf<V extends Operation["verb"]> = Extract<Call, { readonly verb: V }>;
+
+/** What a model gives: for the rows that are wanted, or for each sequence of the pass. */
+export interface Outputs {
+  /** [wanted, vocab] */
+  readonly logits?: Value;
+  /** The final normalized state [wanted, dim]. */
+  readonly hidden?: Value;
+  /** [sequences, dim] */
+  readonly pooled?: Value;
+  /** [sequences, scores] */
+  readonly rank?: Value;
+  /** What a stage leaves for the next: the residual streams [all, cols]. */
+  readonly [stream: `stream${number}`]: Value;
+}
+export type OutputName = keyof Outputs;
+
+export interface Program {
+  readonly calls: readonly Call[];
+  /** Index of each layer's first call; after the last layer's, that of the first call of the end. */
+  readonly layers: readonly number[];
+  /** The residual stream, or streams, at those places. */
+  readonly streams: readonly (readonly Value[])[];
+  /** Values that are given, by name. */
+  readonly inputs: Readonly<Record<string, Value>>;
+  readonly outputs: Outputs;
+  /** In the order of their first use. */
+  readonly states: readonly State[];
+}
+
+/** Weights and vectors that a call reads. */
+export function weightsOf(call: Call): readonly Weight[] {
+  switch (call.verb) {
+    case "lookup":
+      return [call.table];
+    case "linear":
+      return call.weights;
+    case "experts":
+      return [call.body.gate, call.body.up, call.body.down].filter((weight) => weight !== null);
+    default:
+      return [];
+  }
+}
+
+/** Positions a reach needs of the past, the row's own included; 0 = all. */
+function lookedBack(reach: Reach): number {
+  if (reach === "all") return 0;
+  if ("window" in reach) return reach.window;
+  // Rows that look ahead are all in one pass, with all they see.
+  return "chunk" in reach ? reach.chunk : 0;
+}
+
+/** Positions each state has to remember: as far as anybody looks back; 0 = all of them. */
+export function windowsOf({ states, calls }: Program): Map<State, number> {
+  const windows = new Map<State, number>(states.map((state) => [state, -1]));
+  for (const call of calls) {
+    if (call.verb !== "attention") continue;
+    const own = lookedBack(call.reach);
+    for (const state of call.sources) {
+      const known = windows.get(state)!;
+      windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
+    }
+  }
+  // What nobody looks back upon is kept whole: it is for somebody else.
+  for (const [state, window] of windows) if (window < 0) windows.set(state, 0);
+  return windows;
+}

@@ -1,0 +1,143 @@
+/** Typed, bounded access to an architecture's metadata. Faults are collected, so that all are reported at once. */
+import { HundredweightError } from "../../errors.js";
+import type { Checkpoint, MetadataValue } from "../../formats/types.js";
+
+export interface UintOptions {
+  readonly default?: number;
+  readonly min?: number;
+  readonly max?: number;
+}
+export interface FloatOptions {
+  readonly default?: number;
+  /** Exclusive. */
+  readonly above?: number;
+}
+
+export class MetadataReader {
+  readonly arch: string;
+  readonly faults: string[] = [];
+  readonly #checkpoint: Checkpoint;
+
+  constructor(checkpoint: Checkpoint, arch: string) {
+    this.#checkpoint = checkpoint;
+    this.arch = arch;
+  }
+
+  fault(message: string): void {
+    this.faults.push(message);
+  }
+
+  /** @throws MODEL_INVALID with every fault found so far */
+  check(): void {
+    if (this.faults.length > 0) throw modelInvalid(this.#checkpoint.path, this.faults);
+  }
+
+  /** Whole number in [min, max] (default [1, 2^31 - 1]). A per-layer array is accepted when its values agree. */
+  uint(key: string, options: UintOptions = {}): number {
+    const { min = 1, max = 2 ** 31 - 1 } = options;
+    const full = `${this.arch}.${key}`;
+    const value = this.#scalar(full);
+    if (value === undefined) return this.#absent(full, options.default, min);
+    if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+      this.fault(`metadata '${full}' is ${shown(value)}, expected a whole number from ${min} to ${max}`);
+      return min;
+    }
+    return value;
+  }
+
+  /** A finite number, above a bound when one is given. */
+  float(key: string, options: FloatOptions = {}): number {
+    const full = `${this.arch}.${key}`;
+    const value = this.#scalar(full);
+    const above = options.above ?? -Infinity;
+    if (value === undefined) return this.#absent(full, options.default, 1);
+    if (typeof value !== "number" || !Number.isFinite(value) || value <= above) {
+      this.fault(
+        `metadata '${full}' is ${shown(value)}, expected a number${above === -Infinity ? "" : ` above ${above}`}`,
+      );
+      return 1;
+    }
+    return value;
+  }
+
+  string(key: string, fallback: string): string {
+    return this.#guard(() => this.#checkpoint.metadata.string(`${this.arch}.${key}`)) ?? fallback;
+  }
+
+  has(key: string): boolean {
+    return this.#checkpoint.metadata.get(`${this.arch}.${key}`) !== undefined;
+  }
+
+  /** Array of numbers or booleans as numbers; undefined when the key is absent or a scalar. */
+  list(key: string): number[] | undefined {
+    const value = this.#checkpoint.metadata.get(`${this.arch}.${key}`);
+    if (typeof value !== "object") return undefined;
+    if (typeof value[0] === "string") {
+      this.fault(`metadata '${this.arch}.${key}' is ${shown(value)}, expected numbers or booleans`);
+      return undefined;
+    }
+    return Array.from(value as ArrayLike<unknown>, Number);
+  }
+
+  hasTensor(name: string): boolean {
+    return this.#checkpoint.tensors.has(name);
+  }
+
+  /** Rows of the token embedding: what the model can be asked for. */
+  vocab(): number {
+    const embedding = this.#checkpoint.tensors.get("token_embd.weight");
+    if (embedding?.shape.length === 2) return embedding.shape[1]!;
+    this.fault("tensor 'token_embd.weight' is missing or not a matrix");
+    return 1;
+  }
+
+  #absent(full: string, fallback: number | undefined, placeholder: number): number {
+    if (fallback !== undefined) return fallback;
+    this.fault(`metadata '${full}' is missing`);
+    return placeholder;
+  }
+
+  /** As it is in the file, also when it is no number; of an array whose values agree the one they have. */
+  #scalar(full: string): MetadataValue | undefined {
+    const value = this.#checkpoint.metadata.get(full);
+    if (typeof value !== "object") return value;
+    const all = Array.from(value as ArrayLike<string | number | bigint | boolean>);
+    if (all.length === 0 || typeof all[0] === "string") return value;
+    const first = all[0]!;
+    if (all.every((v) => v === first)) {
+      const number = Number(first);
+      return typeof first === "bigint" && !Number.isSafeInteger(number) ? first : number;
+    }
+    this.fault(`metadata '${full}' differs between layers, which '${this.arch}' does not support here`);
+    return undefined;
+  }
+
+  #guard<T>(read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.fault(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  }
+}
+
+/** A number as it is, anything else with its type. */
+function shown(value: MetadataValue): string {
+  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  if (typeof value === "boolean") return `the boolean ${value}`;
+  if (typeof value === "string") return `the text '${value.length > 40 ? `${value.slice(0, 40)}...` : value}'`;
+  return value.length === 0 ? "an empty array" : `an array of ${typeof value[0]}s`;
+}
+
+const shownFaults = 20;
+
+export function modelInvalid(
+  path: string,
+  faults: readonly string[],
+  code: "MODEL_INVALID" | "FORMAT_UNSUPPORTED" = "MODEL_INVALID",
+): HundredweightError {
+  const shown = faults.slice(0, shownFaults).join("; ");
+  const rest = faults.length > shownFaults ? `; and ${faults.length - shownFaults} more` : "";
+  return new HundredweightError(code, `${path}: ${shown}${rest}`, { faults: faults.slice(0, 200) });
+}

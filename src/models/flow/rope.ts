@@ -1,0 +1,102 @@
+/** Rotary position embedding: metadata -> the angle of each pair per position. Pure functions; ops do the rotating. */
+import type { RopeSpec } from "../../ops/ops.js";
+import type { MetadataReader } from "./metadata-reader.js";
+
+export interface YarnScaling {
+  readonly kind: "yarn";
+  readonly factor: number;
+  /** Context the frequencies were trained for. */
+  readonly originalTokens: number;
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  readonly extrapolation: number;
+  readonly attentionFactor: number;
+  readonly logMultiplier: number;
+}
+export type RopeScaling =
+  | { readonly kind: "none" }
+  | { readonly kind: "linear"; readonly factor: number }
+  | YarnScaling;
+
+export interface RopeConfig {
+  /** Rotated values of each head, even. */
+  readonly dims: number;
+  readonly base: number;
+  readonly scaling: RopeScaling;
+}
+
+/** Reads the `rope.*` keys. */
+export function readRope(m: MetadataReader, headDim: number): RopeConfig {
+  const dims = m.uint("rope.dimension_count", { default: headDim, max: 4096 });
+  if (dims % 2 !== 0 || dims > headDim) m.fault(`RoPE over ${dims} values of heads of ${headDim}`);
+  return { dims, base: m.float("rope.freq_base", { default: 10_000, above: 0 }), scaling: readScaling(m) };
+}
+
+function readScaling(m: MetadataReader): RopeScaling {
+  const kind = m.string("rope.scaling.type", "linear");
+  const factor = m.float("rope.scaling.factor", {
+    default: m.float("rope.scale_linear", { default: 1, above: 0 }),
+    above: 0,
+  });
+  switch (kind) {
+    case "none":
+      return { kind };
+    case "linear":
+      return factor === 1 ? { kind: "none" } : { kind, factor };
+    case "yarn":
+      return {
+        kind,
+        factor,
+        originalTokens: m.uint("rope.scaling.original_context_length", {
+          default: m.uint("context_length"),
+        }),
+        betaFast: m.float("rope.scaling.yarn_beta_fast", { default: 32, above: 0 }),
+        betaSlow: m.float("rope.scaling.yarn_beta_slow", { default: 1, above: 0 }),
+        extrapolation: m.float("rope.scaling.yarn_ext_factor", { default: 1 }),
+        attentionFactor: m.float("rope.scaling.attn_factor", { default: 1 }),
+        logMultiplier: m.float("rope.scaling.yarn_log_multiplier", { default: 0 }),
+      };
+    default:
+      m.fault(`RoPE scaling '${kind}' is not supported for '${m.arch}' (none, linear and yarn are)`);
+      return { kind: "none" };
+  }
+}
+
+/**
+ * Angle per position of each pair: base^(-2i / dims), divided by the pair's own divisor (Llama 3), then scaled.
+ * `interleaved` is how the checkpoint pairs values.  @shape divisors [dims / 2] or null
+ */
+export function ropeSpec(rope: RopeConfig, interleaved: boolean, divisors: Float32Array | null): RopeSpec {
+  const { dims, base, scaling } = rope;
+  const frequencies = Float64Array.from(
+    { length: dims / 2 },
+    (_, i) => base ** ((-2 * i) / dims) / (divisors === null ? 1 : divisors[i]!),
+  );
+  if (scaling.kind === "linear") for (let i = 0; i < dims / 2; i++) frequencies[i]! /= scaling.factor;
+  if (scaling.kind === "yarn") applyYarn(frequencies, dims, base, scaling);
+  return { dims, frequencies, magnitude: scaling.kind === "yarn" ? yarnMagnitude(scaling) : 1, interleaved };
+}
+
+/**
+ * Fast pairs (many turns within the original context) keep their frequency, slow ones are interpolated by the factor,
+ * with a linear ramp between.  @source Peng et al. 2023, "YaRN", section 3.2
+ */
+function applyYarn(frequencies: Float64Array, dims: number, base: number, yarn: YarnScaling): void {
+  const pairOfTurns = (turns: number) =>
+    (dims * Math.log(yarn.originalTokens / (2 * Math.PI * turns))) / (2 * Math.log(base));
+  const low = Math.max(0, Math.floor(pairOfTurns(yarn.betaFast)));
+  const high = Math.min(dims - 1, Math.ceil(pairOfTurns(yarn.betaSlow)));
+  for (let i = 0; i < frequencies.length; i++) {
+    const ramp = Math.max(0, Math.min(1, (i - low) / Math.max(0.001, high - low)));
+    const keep = yarn.extrapolation * (1 - ramp);
+    frequencies[i] = (frequencies[i]! / yarn.factor) * (1 - keep) + frequencies[i]! * keep;
+  }
+}
+
+/** Interpolated attention is flatter; cos and sin grow with the logarithm of the factor to make up for it. */
+function yarnMagnitude(yarn: YarnScaling): number {
+  if (yarn.extrapolation === 0) return yarn.attentionFactor;
+  const growth = (multiplier: number) => (yarn.factor <= 1 ? 1 : 1 + 0.1 * multiplier * Math.log(yarn.factor));
+  const logarithmic = yarn.logMultiplier === 0 ? growth(1) : growth(1) / growth(yarn.logMultiplier);
+  return logarithmic * yarn.attentionFactor;
+}

@@ -1,0 +1,80 @@
+/** What a server is told: addresses, keys, limits, patience. Times in milliseconds, sizes in bytes; 0 = no limit where said. */
+import { usualUntaken } from "./untaken.js";
+
+export interface ServerConfig {
+  readonly host: string;
+  /** 0 = any free one. */
+  readonly port: number;
+  /** Any of these opens every route; none = no key is asked for. */
+  readonly apiKeys: readonly string[];
+  /** Names accepted in the Host header beside localhost and literal addresses. */
+  readonly allowHosts: readonly string[];
+  /** Origins (`https://example.org`, or `*`) whose pages may use the server. None = pages of the server itself only. */
+  readonly corsOrigins: readonly string[];
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Name of the model in answers; default: the file's name. */
+  readonly alias: string | undefined;
+  /** Folder whose models the page may switch to. */
+  readonly modelsFolder: string | undefined;
+  /** Folder of what the page keeps. */
+  readonly dataFolder: string | undefined;
+
+  readonly maxBodyBytes: number;
+  /** Large bodies that arrive or whose text waits, together; one alone may be larger. */
+  readonly maxIntakeBytes: number;
+  /** Objects and lists inside one another in a body. */
+  readonly maxDepth: number;
+  /** Objects and lists in a body. */
+  readonly maxContainers: number;
+  /** Answers being made or waiting; one more is refused with 429. */
+  readonly maxAnswers: number;
+  /** Answers one request may ask for: prompts x n. */
+  readonly maxChoices: number;
+  readonly maxConnections: number;
+  /** Answers made and not taken yet, together. */
+  readonly maxUntakenBytes: number;
+
+  /** Until a request's headers, and all of it, must have come. */
+  readonly headersTimeoutMs: number;
+  readonly receiveTimeoutMs: number;
+  /** Longest silence towards a waiting client. */
+  readonly keepAliveMs: number;
+  /** Longest an answer may take, from its arrival; 0 = for ever. */
+  readonly answerTimeoutMs: number;
+  /** Longest a client may leave its answer unread. */
+  readonly stallTimeoutMs: number;
+  /** How long running answers may go on after SIGTERM. */
+  readonly drainTimeoutMs: number;
+  /** Longest a template may render, or a text be tokenized. */
+  readonly textTimeoutMs: number;
+  /** A line per request on stderr; never what was asked or answered. */
+  readonly logRequests: boolean;
+}
+
+export const defaultConfig: ServerConfig = {
+  host: "127.0.0.1",
+  port: 8471,
+  apiKeys: [],
+  allowHosts: [],
+  corsOrigins: [],
+  tls: undefined,
+  alias: undefined,
+  modelsFolder: undefined,
+  dataFolder: undefined,
+  maxBodyBytes: 4 * 2 ** 20,
+  maxIntakeBytes: 12 * 2 ** 20,
+  maxDepth: 64,
+  maxContainers: 100_000,
+  maxAnswers: 64,
+  maxChoices: 32,
+  maxConnections: 1024,
+  maxUntakenBytes: usualUntaken.mostBytes,
+  headersTimeoutMs: 10_000,
+  receiveTimeoutMs: 60_000,
+  keepAliveMs: 10_000,
+  answerTimeoutMs: 0,
+  stallTimeoutMs: 600_000,
+  drainTimeoutMs: 30_000,
+  textTimeoutMs: 10_000,
+  logRequests: false,
+};

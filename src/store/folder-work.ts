@@ -1,0 +1,149 @@
+/** What the folder worker does: finds model files, reads their headers, plans one. Files may be anybody's. */
+import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
+import type { EngineOptions } from "../link/protocol.js";
+import { planOptions, planResources } from "../engine/resources.js";
+import { asHundredweightError, HundredweightError } from "../errors.js";
+import { fileTypeName, openCheckpoint } from "../formats/index.js";
+import type { Checkpoint } from "../formats/types.js";
+import { describeModel } from "../models/index.js";
+import { advise } from "../weights/plan-advice.js";
+import { knownMachine } from "../weights/probe.js";
+import type { FolderModel, PlanReport } from "./listing.js";
+
+export interface FoundFile {
+  readonly id: string;
+  readonly path: string;
+  /** Relative to the folder, with slashes. */
+  readonly file: string;
+  readonly bytes: number;
+  readonly shards: number;
+  readonly modifiedAt: string;
+}
+
+/** What a header says; `loaded` and the file's own facts are added by the server. */
+export type ModelFacts = Omit<FolderModel, keyof FoundFile | "loaded">;
+
+export interface Found {
+  readonly files: readonly FoundFile[];
+  readonly cut: boolean;
+}
+
+const mostDepth = 4;
+const mostEntries = 20_000;
+const mostFiles = 500;
+const shardName = /-(\d{5})-of-(\d{5})(\.gguf)$/i;
+
+/** GGUF files below a folder, of a split model the first; folders that are links are not entered. */
+export async function findModels(folder: string): Promise<Found> {
+  const files: FoundFile[] = [];
+  const later = new Map<string, number>();
+  let entries = 0;
+  let cut = false;
+  const visit = async (inside: string, depth: number): Promise<void> => {
+    const found = await readdir(inside, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+      if (depth > 0) return []; // not ours to read
+      const code = error.code === "ENOENT" ? "FILE_NOT_FOUND" : "FILE_IO";
+      throw new HundredweightError(code, `${folder}: ${error.message}`);
+    });
+    for (const entry of found.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      if (++entries > mostEntries || files.length >= mostFiles) {
+        cut = true;
+        return;
+      }
+      const path = join(inside, entry.name);
+      if (entry.isDirectory()) {
+        if (depth < mostDepth && !entry.name.startsWith(".")) await visit(path, depth + 1);
+        continue;
+      }
+      if (!/\.gguf$/i.test(entry.name) || !(entry.isFile() || entry.isSymbolicLink())) continue;
+      const info = await stat(path).catch(() => undefined);
+      if (info?.isFile() !== true) continue;
+      const [, number, count, ending] = shardName.exec(entry.name) ?? [];
+      if (number !== undefined && Number(number) !== 1) {
+        const first = path.replace(shardName, `-00001-of-${count}${ending}`);
+        later.set(first, (later.get(first) ?? 0) + info.size);
+        continue;
+      }
+      const file = relative(folder, path).split(sep).join("/");
+      files.push({
+        id: createHash("sha256").update(file).digest("base64url").slice(0, 16),
+        path,
+        file,
+        bytes: info.size,
+        shards: count === undefined ? 1 : Number(count),
+        modifiedAt: info.mtime.toISOString(),
+      });
+    }
+  };
+  await visit(folder, 0);
+  return { files: files.map((file) => ({ ...file, bytes: file.bytes + (later.get(file.path) ?? 0) })), cut };
+}
+
+/** What a header says, or why the model cannot be run. Never throws for what is in the file. */
+export async function readFacts(path: string): Promise<ModelFacts> {
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint = await openCheckpoint(path);
+  } catch (error) {
+    return { fault: faultOf(error) };
+  }
+  let parameters = 0;
+  for (const { shape } of checkpoint.tensors.values()) parameters += shape.reduce((product, size) => product * size, 1);
+  const { metadata } = checkpoint;
+  const text = (key: string) => {
+    const value = metadata.get(key);
+    return typeof value === "string" && value !== "" ? value.slice(0, 200) : undefined;
+  };
+  const name = text("general.name");
+  const architecture = text("general.architecture");
+  const fileType = metadata.get("general.file_type");
+  const mix = typeof fileType === "number" ? fileTypeName(fileType) : undefined;
+  const facts = {
+    parameters,
+    ...(name !== undefined && { name }),
+    ...(architecture !== undefined && { architecture }),
+    ...(mix !== undefined && { fileType: mix }),
+  };
+  try {
+    return { ...facts, contextTokens: describeModel(checkpoint).config.contextTokens };
+  } catch (error) {
+    return { ...facts, fault: faultOf(error) };
+  }
+}
+
+/**
+ * The plan the engine would make.
+ * @param heldBytes memory that is taken now and free then
+ * @throws what opening and describing a model throws
+ */
+export async function planFile(path: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
+  const description = describeModel(await openCheckpoint(path));
+  const { threads } = options;
+  const { profile } = knownMachine({ path, ...(threads !== undefined && { threads }) });
+  const asked = {
+    ...options,
+    textProcess: true,
+    memoryBytes: options.memoryBytes ?? profile.availableBytes + heldBytes,
+  };
+  try {
+    const { residency, plan } = planResources(description, asked, path);
+    const { budgetBytes, plan: summary } = residency;
+    if (plan === undefined || summary === undefined) return { budgetBytes, advice: [] };
+    return { budgetBytes, advice: advise(description, profile, planOptions(asked), plan), plan: summary };
+  } catch (error) {
+    if (!(error instanceof HundredweightError) || error.code !== "MEMORY_BUDGET") throw error;
+    const { budgetBytes, minimumBudgetBytes } = error.details as { budgetBytes: number; minimumBudgetBytes?: number };
+    return {
+      budgetBytes,
+      advice: [error.message],
+      ...(Number.isFinite(minimumBudgetBytes) && { minimumBudgetBytes: minimumBudgetBytes! }),
+    };
+  }
+}
+
+function faultOf(error: unknown): { readonly code: string; readonly message: string } {
+  const { code, message } = asHundredweightError(error);
+  return { code, message: message.slice(0, 2000) };
+}

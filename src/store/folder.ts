@@ -1,0 +1,97 @@
+/** Models of a folder, by ids. Headers are read in a worker, with a deadline: the server goes on whatever they hold. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { EngineOptions, WireError } from "../link/protocol.js";
+import { fromWire } from "../process/wire.js";
+import { HundredweightError } from "../errors.js";
+import type { Found, FoundFile, ModelFacts } from "./folder-work.js";
+import type { FolderQuestion } from "./folder-worker.js";
+import type { FolderListing, FolderModel, PlanReport } from "./listing.js";
+
+const deadlineMs = 60_000;
+const heapMb = 1024;
+
+export class ModelFolder {
+  readonly #folder: string;
+  /** What headers said, by path, size and time of the file. */
+  #facts = new Map<string, ModelFacts>();
+  #listing: Promise<FolderListing> | undefined;
+  #files: readonly FoundFile[] = [];
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** @param loaded path of the model in use */
+  async list(loaded: string): Promise<FolderListing> {
+    // Whoever asks while a listing is being made gets the same.
+    this.#listing ??= this.#read().finally(() => {
+      this.#listing = undefined;
+    });
+    const { models, ...listing } = await this.#listing;
+    const id = this.#files.find((file) => file.path === loaded)?.id;
+    return { ...listing, models: models.map((model) => ({ ...model, loaded: model.id === id })) };
+  }
+
+  /** @throws FILE_NOT_FOUND when the folder holds no such model */
+  async path(id: string): Promise<string> {
+    const known = () => this.#files.find((file) => file.id === id)?.path;
+    if (known() === undefined) await this.list("");
+    const path = known();
+    if (path === undefined) throw new HundredweightError("FILE_NOT_FOUND", "there is no such model");
+    return path;
+  }
+
+  /** @param heldBytes what the model in use would give back */
+  async plan(id: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
+    return ask<PlanReport>({ kind: "plan", path: await this.path(id), options, heldBytes });
+  }
+
+  async #read(): Promise<FolderListing> {
+    const { files, cut } = await ask<Found>({ kind: "find", folder: this.#folder });
+    const nameOf = (file: FoundFile) => `${file.path} ${file.bytes} ${file.modifiedAt}`;
+    const fresh = files.filter((file) => !this.#facts.has(nameOf(file)));
+    const facts = fresh.length === 0 ? [] : await ask<ModelFacts[]>({ kind: "facts", paths: fresh.map((f) => f.path) });
+    const read = new Map(fresh.map((file, i) => [nameOf(file), facts[i]!]));
+    // Of files that are gone nothing is kept.
+    this.#facts = new Map(
+      files.map((file) => [nameOf(file), read.get(nameOf(file)) ?? this.#facts.get(nameOf(file))!]),
+    );
+    this.#files = files;
+    const models = files.map((file): FolderModel => {
+      const { path: _, ...shown } = file;
+      return { ...shown, ...this.#facts.get(nameOf(file)), loaded: false };
+    });
+    return { folder: this.#folder, models, cut };
+  }
+}
+
+/** @throws what the worker throws; FILE_IO after the deadline, or when the worker dies */
+function ask<T>(question: FolderQuestion): Promise<T> {
+  const worker = spawn(question);
+  return new Promise<T>((resolve, reject) => {
+    const fail = (why: string) => reject(new HundredweightError("FILE_IO", `reading model files: ${why}`));
+    const timer = setTimeout(() => fail(`no answer within ${deadlineMs / 1000} s`), deadlineMs);
+    worker.once("message", ({ result, error }: { result?: T; error?: WireError }) => {
+      clearTimeout(timer);
+      if (error === undefined) resolve(result as T);
+      else reject(fromWire(error));
+    });
+    worker.once("error", (error) => fail(error.message));
+    worker.once("exit", () => {
+      clearTimeout(timer);
+      fail("the worker ended");
+    });
+  }).finally(() => worker.terminate());
+}
+
+function spawn(question: FolderQuestion): Worker {
+  const options = { workerData: question, resourceLimits: { maxOldGenerationSizeMb: heapMb } };
+  const built = new URL("./folder-worker.js", import.meta.url);
+  if (existsSync(fileURLToPath(built))) return new Worker(built, options);
+  // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.
+  const source = new URL("./folder-worker.ts", import.meta.url).href;
+  const program = `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(source)}, ${JSON.stringify(source)}))`;
+  return new Worker(program, { ...options, eval: true });
+}

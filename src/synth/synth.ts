@@ -1,0 +1,230 @@
+/**
+ * Random models of real shapes, written at the speed of the disk: to try a machine before a download of 60 GB, and for
+ * benchmarks. Every tensor the declaration names, in the types a quantization mix gives it.
+ *
+ * Matrices have deviation ~ 1 / sqrt(columns), so products keep the size of their input; the two that write to the
+ * residual stream are smaller by sqrt(2 * layers), so the stream grows by a factor of about sqrt(2) over any depth.
+ */
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { HundredweightError } from "../errors.js";
+import {
+  blocksBytes,
+  type Checkpoint,
+  type Dtype,
+  type TensorInfo,
+  type TensorSource,
+  TypedMetadata,
+  type TypedValue,
+  writeGguf,
+} from "../formats/index.js";
+import type { ModelSpec } from "../models/flow/architecture.js";
+import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
+import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
+import { type Mix, mixFileType, mixType } from "../compress/mix.js";
+import type { RopeDivisors, SynthShape } from "./presets.js";
+import { ranks, rowFactors } from "./router.js";
+import { type Fill, RandomTensors } from "./values.js";
+import { leastVocab, syntheticVocabulary } from "./vocabulary.js";
+
+export interface SynthOptions {
+  /** Default: the mix the shape is usually met in. */
+  readonly quant?: Mix;
+  readonly seed?: number;
+  /** Popularity of experts falls like 1 / rank^skew; 0 = flat. */
+  readonly routerSkew?: number;
+}
+
+export interface SynthTensor extends TensorDeclaration {
+  readonly dtype: Dtype;
+  readonly bytes: number;
+}
+
+/** A model before it is written. */
+export interface SynthModel {
+  readonly shape: SynthShape;
+  readonly quant: Mix;
+  /** Made at each call: the vocabulary takes a while and only a file needs it. */
+  metadata(vocabulary?: boolean): [string, TypedValue][];
+  readonly spec: ModelSpec;
+  readonly tensors: readonly SynthTensor[];
+  readonly tensorBytes: number;
+  readonly parameters: number;
+}
+
+const ropeDivisorsTensor = "rope_freqs.weight";
+
+/**
+ * Lays out a model; nothing is written.
+ * @throws OPTION_INVALID for a shape that cannot be
+ */
+export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.quant): SynthModel {
+  if (shape.vocab < leastVocab)
+    throw new HundredweightError("OPTION_INVALID", `a vocabulary of ${shape.vocab} is less than ${leastVocab} tokens`);
+  const own: [string, TypedValue][] = [
+    ["general.architecture", { type: "string", value: shape.arch }],
+    ["general.name", { type: "string", value: `random ${name}` }],
+    ["general.file_type", { type: "u32", value: mixFileType(quant) }],
+    ["general.quantization_version", { type: "u32", value: 2 }],
+    ...archMetadata(shape.arch, shapeMetadata(shape)),
+  ];
+  const spec = declare(name, shape, own);
+  const optional = shape.ropeDivisors === undefined ? [] : [ropeDivisorsTensor];
+  let tensorBytes = 0;
+  let parameters = 0;
+  const tensors = paperTensors(spec, shape.tied, optional).map((tensor): SynthTensor => {
+    const { shape: dims, kind, role } = tensor;
+    const head = role === "head" && kind === "matrix";
+    const dtype = mixType(quant, shape, { name: tensor.name, shape: dims, layer: tensor.layer, head });
+    const row = blocksBytes(dtype, dims[0]!)!;
+    const bytes = dims.slice(1).reduce((product, size) => product * size, row);
+    tensorBytes += bytes;
+    parameters += dims.reduce((product, size) => product * size, 1);
+    return { ...tensor, dtype, bytes };
+  });
+  const metadata = (vocabulary = true) => (vocabulary ? [...own, ...syntheticVocabulary(shape.vocab, shape.pre)] : own);
+  return { shape, quant, metadata, spec, tensors, tensorBytes, parameters };
+}
+
+/** A shape the declaration refuses is a wrong specification, not a damaged file. */
+function declare(name: string, shape: SynthShape, metadata: readonly (readonly [string, TypedValue])[]): ModelSpec {
+  try {
+    return declareOnPaper(`random ${name}`, shape.arch, metadata, shape);
+  } catch (cause) {
+    if (!(cause instanceof HundredweightError) || cause.code !== "MODEL_INVALID") throw cause;
+    throw new HundredweightError("OPTION_INVALID", cause.message, { ...cause.details }, { cause });
+  }
+}
+
+function shapeMetadata(s: SynthShape) {
+  return {
+    block_count: s.layers,
+    context_length: s.contextTokens,
+    embedding_length: s.dim,
+    feed_forward_length: s.hidden,
+    "attention.head_count": s.heads,
+    "attention.head_count_kv": s.kvHeads,
+    "attention.key_length": s.headDim,
+    "attention.value_length": s.headDim,
+    "attention.layer_norm_rms_epsilon": s.eps,
+    "rope.freq_base": s.ropeBase,
+    "rope.dimension_count": s.headDim,
+    ...(s.experts > 0 && {
+      expert_count: s.experts,
+      expert_used_count: s.topK,
+      expert_feed_forward_length: s.expertHidden,
+    }),
+    ...s.extra,
+  };
+}
+
+/** The model as if it had been written and opened, without a vocabulary: for plans. */
+export function synthCheckpoint(model: SynthModel): Checkpoint {
+  const path = `random ${model.shape.arch}`;
+  let offset = 0;
+  const tensors = model.tensors.map(({ name, dtype, shape, bytes }): [string, TensorInfo] => {
+    const extent = { file: path, offset, bytes };
+    offset += Math.ceil(bytes / 32) * 32; // the default alignment
+    return [name, { name, layout: dtype, shape, planes: { blocks: [extent] } }];
+  });
+  return {
+    path,
+    format: "gguf",
+    files: [],
+    metadata: new TypedMetadata(new Map(model.metadata(false)), path),
+    tensors: new Map(tensors),
+    tensorBytes: model.tensorBytes,
+  };
+}
+
+export interface WriteSynthOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/**
+ * Writes the model, whole or not at all.
+ * @returns bytes written
+ * @throws FILE_IO when the disk has no room for it (before anything is written) or writing fails; CANCELLED
+ */
+export async function writeSynth(
+  path: string,
+  model: SynthModel,
+  options: SynthOptions & WriteSynthOptions = {},
+): Promise<number> {
+  await checkRoom(path, model.tensorBytes);
+  const random = new RandomTensors(options.seed ?? 1);
+  const tensors = model.tensors.map((tensor) => source(tensor, model, random, options));
+  return writeGguf(
+    path,
+    { metadata: model.metadata(), tensors },
+    { ...options, direct: model.tensorBytes > directFrom },
+  );
+}
+
+/** A small model will be read soon and may stay in the page cache. */
+const directFrom = 256 * 2 ** 20;
+
+/** Header and padding come to a few megabytes; a disk as full as that should not be written to. */
+const headerRoom = 64 * 2 ** 20;
+
+async function checkRoom(path: string, bytes: number): Promise<void> {
+  const found = await statfs(dirname(path)).catch((cause: NodeJS.ErrnoException) => {
+    throw new HundredweightError("FILE_IO", `${dirname(path)}: ${cause.message}`, { code: cause.code }, { cause });
+  });
+  const neededBytes = bytes + headerRoom;
+  const freeBytes = found.bavail * found.bsize;
+  // Devices such as /dev/null take anything.
+  if (freeBytes >= neededBytes || path.startsWith("/dev/")) return;
+  const gb = (value: number) => `${(value / 1e9).toFixed(2)} GB`;
+  throw new HundredweightError(
+    "FILE_IO",
+    `${path}: the model needs ${gb(neededBytes)}, the disk has ${gb(freeBytes)} free; nothing was written`,
+    { neededBytes, freeBytes },
+  );
+}
+
+function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, options: SynthOptions): TensorSource {
+  const { name, dtype, shape, role, kind, bytes } = tensor;
+  const cols = shape[0]!;
+  const fill = fillOf(tensor, model.shape);
+  const { experts, topK } = model.spec.config;
+  const skewed = role === "router" && kind === "matrix" && (options.routerSkew ?? 0) !== 0;
+  const data = () => {
+    const { ropeDivisors, headDim, ropeBase } = model.shape;
+    if (name === ropeDivisorsTensor && ropeDivisors !== undefined) {
+      return new Uint8Array(divisors(ropeDivisors, headDim, ropeBase).buffer);
+    }
+    if (skewed) {
+      const byRank = rowFactors(experts, topK, options.routerSkew ?? 0);
+      const order = ranks(experts, options.seed ?? 1, name);
+      const factors = new Float64Array(experts);
+      for (let r = 0; r < experts; r++) factors[order[r]!] = byRank[r]!;
+      return random.scaledRows(name, dtype, fill.deviation, cols, factors);
+    }
+    const distinct = role === "head" || role === "embedding";
+    return random.bytes(name, dtype, fill, bytes, blocksBytes(dtype, cols)!, distinct);
+  };
+  return { name, dtype, shape, data };
+}
+
+/** These add to the residual stream. */
+const residual = /^(attn_output|ffn_down|ffn_down_exps)\./;
+
+function fillOf({ name, role, kind, fill }: TensorDeclaration, { layers }: SynthShape): Fill {
+  // A bias of the router would prefer experts by itself.
+  if (role === "router" && kind === "vector") return { mean: 0, deviation: 0.01 };
+  const factor = residual.test(localName(name)) ? 1 / Math.sqrt(2 * layers) : 1;
+  return { mean: fill.mean * factor, deviation: fill.deviation * factor };
+}
+
+/** Pairs that turn less than `lowFrequency` times in the original context are slowed by `factor`, with a ramp below. */
+function divisors(rope: RopeDivisors, headDim: number, base: number): Float32Array {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const turns = rope.originalTokens / (2 * Math.PI * base ** ((2 * i) / headDim));
+    if (turns > rope.highFrequency) return 1;
+    if (turns < rope.lowFrequency) return rope.factor;
+    const smooth = (turns - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);
+    return 1 / ((1 - smooth) / rope.factor + smooth);
+  });
+}
