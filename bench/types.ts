@@ -16,9 +16,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMix } from "../src/compress/mix.js";
-import { layOutSynth, writeSynth } from "../src/synth/synth.js";
-import { parseSpec, withOverrides } from "../src/synth/presets.js";
 import { packageRoot } from "../src/package-root.js";
+import { parseSpec, withOverrides } from "../src/synth/presets.js";
+import { layOutSynth, writeSynth } from "../src/synth/synth.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 
 const all =

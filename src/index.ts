@@ -1,6 +1,14 @@
 /** The public API. */
 
 export type { ChatMessage } from "./chat/index.js";
+export { type ErrorCode, HundredweightError } from "./errors.js";
+export {
+  type GenerateOptions,
+  Generation,
+  type GenerationResult,
+  type GenerationTimings,
+} from "./library/generation.js";
+export { type LoadOptions, load, Model } from "./library/model.js";
 export type {
   EngineOptions,
   FinishReason,
@@ -9,8 +17,5 @@ export type {
   MemoryReport,
   ModelInfo,
 } from "./link/protocol.js";
-export { type ErrorCode, HundredweightError } from "./errors.js";
-export { type GenerateOptions, Generation, type GenerationResult, type GenerationTimings } from "./library/generation.js";
-export { type LoadOptions, load, Model } from "./library/model.js";
 export type { KvType } from "./ops/ops.js";
 export { defaultSampling, type SamplingSettings } from "./sampling/chain.js";

@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { makeTinyModel } from "../src/synth/tiny.js";
 import { packageRoot } from "../src/package-root.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { runCli } from "./support/cli.js";
 import { rewriteModel } from "./support/requantize.js";
 

@@ -9,9 +9,9 @@ import { runInNewContext } from "node:vm";
 import { Engine } from "../src/engine/engine.js";
 import { openParts } from "../src/engine/open.js";
 import type { GenerateRequest, MemoryReport } from "../src/link/protocol.js";
-import { makeTinyModel } from "../src/synth/tiny.js";
 import { addonStatus } from "../src/native/addon.js";
 import { defaultSampling } from "../src/sampling/chain.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-allocation-"));
 after(() => rmSync(folder, { recursive: true }));

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { openParts } from "../src/engine/open.js";
 import { Model } from "../src/library/model.js";
-import { makeTinyModel } from "../src/synth/tiny.js";
 import { Rng } from "../src/sampling/rng.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-engine-"));
 after(() => rmSync(folder, { recursive: true }));

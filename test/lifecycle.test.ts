@@ -9,9 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { makeTinyModel } from "../src/synth/tiny.js";
 import { addonStatus } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { finish } from "./support/cli.js";
 
 const sources = import.meta.url.endsWith(".ts");

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { HundredweightError } from "../src/errors.js";
 import { type LoadOptions, load, type Model } from "../src/library/model.js";
-import { makeTinyModel } from "../src/synth/tiny.js";
 import { requireAddon } from "../src/native/addon.js";
 import { createOps } from "../src/ops/index.js";
+import { makeTinyModel } from "../src/synth/tiny.js";
 import { skipAddon } from "./support/addon.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-machine-"));

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { diskInfo } from "../weights/disk-info.js";
 import { main } from "./main.js";
-import { memoryDocument } from "./reports/memory-report.js";
 import { parseCpuList } from "./options/model-options.js";
 import { parseBytes } from "./options/options.js";
+import { memoryDocument } from "./reports/memory-report.js";
 import { formatBytes } from "./terminal/output.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-cli-"));

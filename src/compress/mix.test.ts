@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Mix, mixes, mixFileType, mixType, parseMix } from "./mix.js";
-import { layOutSynth } from "../synth/synth.js";
 import { presets } from "../synth/presets.js";
+import { layOutSynth } from "../synth/synth.js";
+import { type Mix, mixes, mixFileType, mixType, parseMix } from "./mix.js";
 
 /** GB of published files; a real vocabulary and header are 6 to 12 MB beside the tensors, and sizes are rounded. */
 const header = 0.009;

@@ -1,7 +1,7 @@
 /** What the passes came to: the engine's counters, and what each job is told of a pass it was part of. */
 import type { PassTraffic } from "../weights/ledger.js";
+import type { EngineStatus, LedgerEntry } from "./jobs.js";
 import { type Pass, type PassPart, reached as reachedBy } from "./pass.js";
-import type { EngineStatus, LedgerEntry } from "../link/protocol.js";
 import type { Running } from "./running.js";
 
 export class Accounts {

@@ -1,5 +1,5 @@
 /** One vector for a text, from the final normalized hidden states of its tokens. */
-import type { EmbedRequest, JobResult } from "../link/protocol.js";
+import type { EmbedRequest, JobResult } from "./jobs.js";
 import type { Task, Wanted } from "./task.js";
 
 export class EmbedTask implements Task {

@@ -3,9 +3,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeModel, type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
 import { HundredweightError } from "../errors.js";
-import { defaultSampling } from "../sampling/chain.js";
 import { EngineClient } from "../link/client.js";
-import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "../link/protocol.js";
+import { defaultSampling } from "../sampling/chain.js";
+import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./jobs.js";
 import { StopStrings } from "./stop-strings.js";
 
 const request = (change: Partial<GenerateRequest> = {}): GenerateRequest => ({

@@ -6,15 +6,15 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
 import { Ledger } from "../weights/ledger.js";
-import { cancelled, StopSignal } from "../link/cancel.js";
 import { EmbedTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
+import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
 import { type EngineParts, groupShapes } from "./parts.js";
-import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "../link/protocol.js";
 import type { SchedulerJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
 import { ScoreTask } from "./score.js";
+import { cancelled, StopSignal } from "./stop-signal.js";
 import type { Task } from "./task.js";
 import { Watchers } from "./watchers.js";
 

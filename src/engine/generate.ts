@@ -3,8 +3,8 @@ import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "../link/protocol.js";
 import { StopStrings } from "./stop-strings.js";
 import type { Task, Wanted } from "./task.js";
 

@@ -6,8 +6,8 @@ import type { Candidates } from "../sampling/candidates.js";
 import { defaultSampling, SamplerChain } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
 import { sample } from "./generate.js";
+import type { JobResult, MeasureRequest } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
-import type { JobResult, MeasureRequest } from "../link/protocol.js";
 import { ScoreTask } from "./score.js";
 import type { Past, Task, Wanted } from "./task.js";
 

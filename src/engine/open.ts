@@ -11,11 +11,11 @@ import { ProfiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
-import { mostSequences } from "../link/cancel.js";
+import type { EngineOptions, ModelInfo } from "./options.js";
 import type { EngineParts } from "./parts.js";
-import type { EngineOptions, ModelInfo } from "../link/protocol.js";
 import { recommendedSampling } from "./recommended.js";
 import { logitRowsOf, planResources } from "./resources.js";
+import { mostSequences } from "./stop-signal.js";
 
 /**
  * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE,

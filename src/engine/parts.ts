@@ -6,7 +6,7 @@ import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { LiveDisk } from "../weights/live-disk.js";
-import type { ModelInfo } from "../link/protocol.js";
+import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly ops: {

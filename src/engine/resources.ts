@@ -13,7 +13,7 @@ import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine, restsOnGuesses } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
-import type { EngineOptions, ResidencyInfo } from "../link/protocol.js";
+import type { EngineOptions, ResidencyInfo } from "./options.js";
 
 export interface Resources {
   readonly contextTokens: number;

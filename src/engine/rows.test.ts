@@ -6,12 +6,12 @@ import { type FakeOptions, fakeParts } from "../../test/support/fake-model.js";
 import { KvCache } from "../kv/cache.js";
 import { Rng } from "../sampling/rng.js";
 import { Ledger } from "../weights/ledger.js";
-import { StopSignal } from "../link/cancel.js";
+import type { JobResult, LedgerEntry } from "./jobs.js";
 import { groupShapes } from "./parts.js";
-import type { JobResult, LedgerEntry } from "../link/protocol.js";
 import { chooseRows } from "./rows.js";
 import type { Running } from "./running.js";
 import { Scheduler } from "./scheduler.js";
+import { StopSignal } from "./stop-signal.js";
 import { mostAnswerRows, type Task, type Wanted } from "./task.js";
 
 const positions = 420;

@@ -1,6 +1,6 @@
 /** A job as it was submitted, and what the scheduler knows of it once it runs. */
 import type { HundredweightError } from "../errors.js";
-import type { JobEvent, JobResult } from "../link/protocol.js";
+import type { JobEvent, JobResult } from "./jobs.js";
 import type { Task } from "./task.js";
 
 export interface SchedulerJob {

@@ -3,11 +3,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
 import type { HundredweightError } from "../errors.js";
+import { requestStop } from "../link/cancel.js";
 import { defaultSampling, type SamplingSettings } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
-import { requestStop, StopSignal } from "../link/cancel.js";
 import { Engine } from "./engine.js";
-import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, Prompt } from "../link/protocol.js";
+import type { EngineStatus, GenerateRequest, GenerateResult, JobEvent, Prompt } from "./jobs.js";
+import { StopSignal } from "./stop-signal.js";
 
 /** Words of a small vocabulary of beginnings, so that many prompts share some. */
 function prompt(shared: number, own: number, seed: number): Int32Array {

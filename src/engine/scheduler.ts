@@ -11,16 +11,16 @@ import type { KvCache } from "../kv/cache.js";
 import { pagePositions } from "../ops/ops.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import { Accounts } from "./accounts.js";
-import type { StopSignal } from "../link/cancel.js";
+import type { EngineStatus, JobResult } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, type PassPart, reached } from "./pass.js";
 import { PassClock } from "./pass-clock.js";
 import { commonPrefix, type Prefix, PrefixCache } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
-import type { EngineStatus, JobResult } from "../link/protocol.js";
 import { FairQueue } from "./queue.js";
 import { chooseRows } from "./rows.js";
 import type { Begun, Running, SchedulerJob } from "./running.js";
+import type { StopSignal } from "./stop-signal.js";
 import type { Task } from "./task.js";
 
 export interface SchedulerOptions {

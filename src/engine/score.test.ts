@@ -4,10 +4,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
 import { KvCache } from "../kv/cache.js";
-import { StopSignal } from "../link/cancel.js";
 import { Engine } from "./engine.js";
+import type { JobEvent } from "./jobs.js";
 import { PrefixCache } from "./prefixes.js";
-import type { JobEvent } from "../link/protocol.js";
+import { StopSignal } from "./stop-signal.js";
 
 class Scorer {
   readonly parts;

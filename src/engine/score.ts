@@ -1,6 +1,6 @@
 /** Logits and log-probabilities of given tokens. */
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
-import type { JobEvent, JobResult, ScoreRequest } from "../link/protocol.js";
+import type { JobEvent, JobResult, ScoreRequest } from "./jobs.js";
 import type { Task, Wanted } from "./task.js";
 
 /** Whole rows are sent as they come, a few at a time: those of a pass may be hundreds of megabytes. */

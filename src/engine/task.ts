@@ -1,5 +1,5 @@
 /** A job as the scheduler sees it: tokens to be evaluated in order, and what becomes of the rows. */
-import type { JobResult } from "../link/protocol.js";
+import type { JobResult } from "./jobs.js";
 
 /** What a task wants of a row: its logits [vocab], its final hidden state [dim], or that it be evaluated. */
 export type Wanted = "logits" | "hidden" | "nothing";

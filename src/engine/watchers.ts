@@ -1,6 +1,6 @@
 /** Those who watch what the engine does: a status when something changed, at most 20 a second, the last one always. */
 import type { HundredweightError } from "../errors.js";
-import type { EngineStatus, JobEvent } from "../link/protocol.js";
+import type { EngineStatus, JobEvent } from "./jobs.js";
 
 const everyMs = 50;
 

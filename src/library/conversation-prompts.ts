@@ -4,8 +4,8 @@
  */
 import type { ChatMessage, renderChat } from "../chat/index.js";
 import { ownTemplate, renderOwn } from "../chat/own-template.js";
-import type { ModelInfo, Prompt } from "../link/protocol.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
+import type { ModelInfo, Prompt } from "../link/protocol.js";
 import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
 
 /** A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a template. */

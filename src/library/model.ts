@@ -1,12 +1,11 @@
 /** The library: load a model, generate text from it. */
 import type { ChatMessage } from "../chat/index.js";
-import { ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
 import { EngineClient } from "../link/client.js";
+import type { EngineOptions, MemoryReport, ModelInfo, ProfileReport, Prompt } from "../link/protocol.js";
 import type { OpenParts } from "../link/serve.js";
-import type { EngineOptions, MemoryReport, ModelInfo, Prompt } from "../link/protocol.js";
-import { type GenerateOptions, Generation } from "./generation.js";
-import type { ProfileReport } from "../ops/profiler.js";
 import type { TextPlaceKind } from "../text/index.js";
+import { ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
+import { type GenerateOptions, Generation } from "./generation.js";
 
 export interface LoadOptions extends EngineOptions {
   /** Ends the loading with CANCELLED. */

@@ -1,12 +1,14 @@
 /** The user's side of an engine: opens it, wherever it lives, submits jobs, hands out their events. */
+
+import { cancelled, makeCancelWords } from "../engine/stop-signal.js";
 import { HundredweightError } from "../errors.js";
-import { cancelled, makeCancelWords, requestClose, requestStop } from "./cancel.js";
-import type { OpenParts } from "./serve.js";
+import { fromWire } from "../process/wire.js";
+import { requestClose, requestStop } from "./cancel.js";
 import { unpack } from "./parcels.js";
 import type { EngineOptions, FromEngine, JobEvent, JobRequest, JobResult, ModelInfo, ToEngine } from "./protocol.js";
+import type { OpenParts } from "./serve.js";
 import { Silence } from "./silence.js";
 import { startHere, startProcess, startWorker, type Transport } from "./transports.js";
-import { fromWire } from "../process/wire.js";
 
 interface Pending {
   /** Watching is no work. */

@@ -2,7 +2,7 @@
  * Events of many jobs as one message, in their order. A pass makes a token and a ledger line for each of its jobs; told one
  * by one they are mostly names of fields, so neighbours of a kind lie in columns.
  */
-import type { JobEvent, LedgerEntry } from "./protocol.js";
+import type { JobEvent, LedgerEntry } from "../engine/jobs.js";
 
 export interface Addressed {
   readonly job: number;

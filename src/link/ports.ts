@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
-import type { Port } from "./serve.js";
 import type { ToEngine } from "./protocol.js";
+import type { Port } from "./serve.js";
 
 /** A node message port as the engine sees it. */
 export function portOf(port: MessagePort): Port {

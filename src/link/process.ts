@@ -4,9 +4,10 @@
  */
 
 import { getPriority, setPriority } from "node:os";
+import { makeCancelWords } from "../engine/stop-signal.js";
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, trimOwnMemory, usableAddon } from "../process/own-memory.js";
-import { makeCancelWords, requestClose, requestStop } from "./cancel.js";
+import { requestClose, requestStop } from "./cancel.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import { startWorker } from "./transports.js";

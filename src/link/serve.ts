@@ -1,11 +1,12 @@
 /** The engine behind a message port: turns messages into jobs and events into messages. */
-import { HundredweightError } from "../errors.js";
-import { StopSignal } from "./cancel.js";
+
 import { Engine } from "../engine/engine.js";
-import { type Addressed, pack } from "./parcels.js";
 import type { EngineParts } from "../engine/parts.js";
-import type { EngineOptions, FromEngine, JobEvent, ToEngine } from "./protocol.js";
+import { StopSignal } from "../engine/stop-signal.js";
+import { HundredweightError } from "../errors.js";
 import { toWire } from "../process/wire.js";
+import { type Addressed, pack } from "./parcels.js";
+import type { EngineOptions, FromEngine, JobEvent, ToEngine } from "./protocol.js";
 
 export interface Port {
   post(message: FromEngine, transfer?: readonly ArrayBuffer[]): void;

@@ -5,8 +5,9 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
-import type { OpenParts } from "./serve.js";
+import { inheritedOptions } from "../process/exec-options.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
+import type { OpenParts } from "./serve.js";
 
 /** Messages to an engine and from it. */
 export interface Transport {
@@ -101,7 +102,7 @@ export function startProcess(): Transport {
   const url = existsSync(fileURLToPath(built)) ? built : new URL("./process.ts", import.meta.url);
   const child = fork(fileURLToPath(url), [], {
     serialization: "advanced",
-    execArgv: inherited(process.execArgv),
+    execArgv: inheritedOptions(process.execArgv),
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   return {
@@ -126,18 +127,6 @@ export function startProcess(): Transport {
     },
     closed: () => {}, // "exit" follows
   };
-}
-
-/** What loads TypeScript and sets limits is inherited; a program of the command line is not, a debugger's port is taken. */
-export function inherited(options: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i < options.length; i++) {
-    const option = options[i]!;
-    if (/^(-e|-p|-pe|--eval|--print)$/.test(option))
-      i++; // with the program behind it
-    else if (!/^--(eval=|print=|inspect|debug-port|input-type|test|watch)/.test(option)) kept.push(option);
-  }
-  return kept;
 }
 
 function endOf({ pid }: ChildProcess, code: number | null, signal: NodeJS.Signals | null): HundredweightError {

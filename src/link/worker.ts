@@ -1,9 +1,9 @@
 /** Entry of the engine thread. */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { IdleCollector } from "../process/idle.js";
-import { serveEngine } from "./serve.js";
 import { openParts } from "../engine/open.js";
+import { IdleCollector } from "../process/idle.js";
 import { portOf } from "./ports.js";
+import { serveEngine } from "./serve.js";
 import type { WorkerData } from "./transports.js";
 
 const port = parentPort as MessagePort;

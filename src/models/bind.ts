@@ -12,12 +12,14 @@ import {
 } from "../ops/ops.js";
 import { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
-import type { ModelConfig } from "./flow/architecture.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall, type Operands } from "./bind-verbs.js";
-import { type OutputName, type Program, windowsOf } from "./flow/calls.js";
 import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
+import type { ModelConfig } from "./flow/architecture.js";
+import { type OutputName, type Program, windowsOf } from "./flow/calls.js";
 import type { State, Value, VectorWeight } from "./flow/flow.js";
+import { ropeSpec } from "./flow/rope.js";
+import type { Role } from "./flow/tensors.js";
 import {
   type BoundList,
   type BoundOutput,
@@ -26,9 +28,7 @@ import {
   type HiddenRows,
   type PassExtras,
 } from "./forward.js";
-import { ropeSpec } from "./flow/rope.js";
 import { stageOf } from "./stage.js";
-import type { Role } from "./flow/tensors.js";
 
 export interface ModelOptions {
   /** Longest sequence, tokens. */

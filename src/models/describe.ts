@@ -5,12 +5,12 @@ import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { Declaration, ModelConfig } from "./flow/architecture.js";
 import { type Program, windowsOf } from "./flow/calls.js";
 import type { State } from "./flow/flow.js";
-import { madeOf, PartsUnfit } from "./made-of.js";
 import { MetadataReader, modelInvalid } from "./flow/metadata-reader.js";
+import { type Role, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
+import { madeOf, PartsUnfit } from "./made-of.js";
 import { record } from "./record.js";
 import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
-import { type Role, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 
 export interface ModelTensor extends TensorDeclaration {
   /** Of one that is made of others the extents of its rows. */

@@ -7,8 +7,8 @@ import { openCheckpoint } from "../formats/index.js";
 import { addonStatus } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import { ReferenceOps } from "../ops/reference.js";
-import { architectures, bindModel, describeModel, estimateMemory, type ModelOptions } from "./index.js";
 import { makeTinyModel } from "../synth/tiny.js";
+import { architectures, bindModel, describeModel, estimateMemory, type ModelOptions } from "./index.js";
 
 describe("estimated memory is what binding takes", () => {
   let folder = "";

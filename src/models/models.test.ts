@@ -14,8 +14,8 @@ import {
   type TypedValue,
 } from "../formats/index.js";
 import { ReferenceOps } from "../ops/reference.js";
-import { architectures, bindModel, describeModel } from "./index.js";
 import { makeTinyModel } from "../synth/tiny.js";
+import { architectures, bindModel, describeModel } from "./index.js";
 
 type Values = Map<string, TypedValue>;
 

@@ -2,9 +2,9 @@
 import { type Checkpoint, dtypeByName, TypedMetadata, type TypedValue } from "../formats/index.js";
 import type { Declaration, ModelSpec, TinyMetadata } from "./flow/architecture.js";
 import { MetadataReader } from "./flow/metadata-reader.js";
+import { localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
-import { localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
 const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;

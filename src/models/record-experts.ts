@@ -3,8 +3,8 @@ import { HundredweightError } from "../errors.js";
 import type { Activation, Glu } from "../ops/ops.js";
 import type { ExpertBody } from "./flow/calls.js";
 import type { Flow, MatrixOptions, Part, Value, VectorWeight, Weight } from "./flow/flow.js";
-import type { TensorTable } from "./record-tensors.js";
 import type { Role } from "./flow/tensors.js";
+import type { TensorTable } from "./record-tensors.js";
 
 function refuse(what: string): never {
   throw new HundredweightError("INTERNAL", `experts are products, an activation and a product; not ${what}`);

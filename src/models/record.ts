@@ -18,10 +18,10 @@ import type {
   VectorWeight,
   Weight,
 } from "./flow/flow.js";
+import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
 import { fault, ValueRecorder } from "./record-values.js";
-import type { Role, TensorDeclaration } from "./flow/tensors.js";
 
 export interface Recording {
   readonly program: Program;

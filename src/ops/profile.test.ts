@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Engine } from "../engine/engine.js";
+import type { JobRequest, JobResult } from "../engine/jobs.js";
 import { openParts } from "../engine/open.js";
-import type { EngineOptions, JobRequest, JobResult } from "../link/protocol.js";
-import { makeTinyModel } from "../synth/tiny.js";
+import type { EngineOptions } from "../engine/options.js";
 import { defaultSampling } from "../sampling/chain.js";
+import { makeTinyModel } from "../synth/tiny.js";
 import { type ProfileReport, Profiler } from "./profiler.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-profile-"));

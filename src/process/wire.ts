@@ -1,6 +1,11 @@
 /** Errors between threads and processes: what a message can carry of them. */
-import { asHundredweightError, HundredweightError } from "../errors.js";
-import type { WireError } from "../link/protocol.js";
+import { asHundredweightError, type ErrorCode, HundredweightError } from "../errors.js";
+
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
 
 export function toWire(thrown: unknown): WireError {
   const error = asHundredweightError(thrown);

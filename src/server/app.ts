@@ -3,18 +3,18 @@ import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
-import type { ServerContext } from "./service/context.js";
 import { asHttpError, HttpError } from "./http/http-error.js";
 import { releaseBody } from "./http/intake.js";
+import { checkHost, checkKey, checkOrigin } from "./http/security.js";
 import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
 import { modelRoutes } from "./openai/models.js";
-import { openApiRoutes } from "./routes/openapi.js";
 import { healthRoutes } from "./routes/health.js";
 import { metricRoutes } from "./routes/metrics.js";
+import { openApiRoutes } from "./routes/openapi.js";
 import { textRoutes } from "./routes/text.js";
-import { checkHost, checkKey, checkOrigin } from "./http/security.js";
+import type { ServerContext } from "./service/context.js";
 import { mountUi } from "./ui/index.js";
 
 export function createApp(context: ServerContext): Hono {

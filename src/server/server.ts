@@ -6,13 +6,13 @@ import type { AddressInfo } from "node:net";
 import { isIP } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Hono } from "hono";
-import type { EngineOptions } from "../link/protocol.js";
 import { HundredweightError } from "../errors.js";
-import type { Untaken } from "./http/untaken.js";
+import type { EngineOptions } from "../link/protocol.js";
 import { createApp } from "./app.js";
 import { defaultConfig, type ServerConfig } from "./http/config.js";
-import type { ServerContext } from "./service/context.js";
 import { boundHalfOpen } from "./http/half-open.js";
+import type { Untaken } from "./http/untaken.js";
+import type { ServerContext } from "./service/context.js";
 import { makeContext } from "./service/make-context.js";
 import type { OpenEngine, OpenText } from "./service/model-service.js";
 

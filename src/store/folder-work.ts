@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
-import type { EngineOptions } from "../link/protocol.js";
+import type { EngineOptions } from "../engine/options.js";
 import { planOptions, planResources } from "../engine/resources.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { fileTypeName, openCheckpoint } from "../formats/index.js";

@@ -1,6 +1,6 @@
 /** Entry of the folder worker: one question, one answer. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { EngineOptions } from "../link/protocol.js";
+import type { EngineOptions } from "../engine/options.js";
 import { toWire } from "../process/wire.js";
 import { findModels, planFile, readFacts } from "./folder-work.js";
 

@@ -2,9 +2,10 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { EngineOptions, WireError } from "../link/protocol.js";
-import { fromWire } from "../process/wire.js";
+import type { EngineOptions } from "../engine/options.js";
 import { HundredweightError } from "../errors.js";
+import type { WireError } from "../process/wire.js";
+import { fromWire } from "../process/wire.js";
 import type { Found, FoundFile, ModelFacts } from "./folder-work.js";
 import type { FolderQuestion } from "./folder-worker.js";
 import type { FolderListing, FolderModel, PlanReport } from "./listing.js";

@@ -1,7 +1,8 @@
 /** Shapes of well-known models, from their published config.json; weights are made up, shapes are not. */
+
+import type { Mix } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
-import type { Mix } from "../compress/mix.js";
 
 /** Frequencies of slow pairs divided for long contexts.  @source Llama 3.1 model card, rope_scaling "llama3" */
 export interface RopeDivisors {

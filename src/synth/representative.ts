@@ -1,6 +1,7 @@
 /** A plausible shape for a number of parameters, when all one knows of a model is its size. */
-import { HundredweightError } from "../errors.js";
+
 import type { Mix } from "../compress/mix.js";
+import { HundredweightError } from "../errors.js";
 import { presets, type SynthShape } from "./presets.js";
 
 const vocab = 128256;

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { dequantizeRow, dtypes, openCheckpoint, storedBytes, TypedMetadata } from "../formats/index.js";
 import { describeModel } from "../models/index.js";
-import { seededNormals } from "./random.js";
 import { createTokenizer } from "../tokenizer/index.js";
-import { layOutSynth, writeSynth } from "./synth.js";
 import { randomBlocks } from "./blocks.js";
 import { parseSpec, presets } from "./presets.js";
+import { seededNormals } from "./random.js";
 import { popularities, rowFactors } from "./router.js";
+import { layOutSynth, writeSynth } from "./synth.js";
 import { RandomTensors } from "./values.js";
 import { leastVocab, syntheticVocabulary } from "./vocabulary.js";
 

@@ -7,6 +7,7 @@
  */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { type Mix, mixFileType, mixType } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
 import {
   blocksBytes,
@@ -19,9 +20,8 @@ import {
   writeGguf,
 } from "../formats/index.js";
 import type { ModelSpec } from "../models/flow/architecture.js";
-import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
-import { type Mix, mixFileType, mixType } from "../compress/mix.js";
+import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import type { RopeDivisors, SynthShape } from "./presets.js";
 import { ranks, rowFactors } from "./router.js";
 import { type Fill, RandomTensors } from "./values.js";

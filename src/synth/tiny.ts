@@ -2,15 +2,16 @@
  * Random models of a few hundred kilobytes, derived from the declarations: every tensor a declaration names, filled so
  * that the model is far from uniform and every mechanism matters. For tests; llama.cpp loads them too.
  */
+
+import { quantizeRow } from "../compress/quantize.js";
 import { HundredweightError } from "../errors.js";
 import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue } from "../formats/index.js";
-import { quantizeRow } from "../compress/quantize.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
-import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
-import { seededNormals } from "./random.js";
-import { findArchitecture } from "../models/registry.js";
 import type { Role, TensorDeclaration } from "../models/flow/tensors.js";
+import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
+import { findArchitecture } from "../models/registry.js";
+import { seededNormals } from "./random.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
 
 export interface TinyOptions {

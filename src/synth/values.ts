@@ -3,8 +3,8 @@
  * are short runs from random places of that pool, shorter than a row where rows have to differ.
  */
 import type { Dtype } from "../formats/index.js";
-import { seededWords } from "./random.js";
 import { randomBlocks } from "./blocks.js";
+import { seededWords } from "./random.js";
 
 const poolBytes = 2 << 20;
 const chunkBytes = 2 << 20;

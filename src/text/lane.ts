@@ -1,6 +1,7 @@
 /** One place and the request it works on: messages become outcomes, and a place that does not answer is ended. */
-import { fromWire } from "../process/wire.js";
+
 import type { HundredweightError } from "../errors.js";
+import { fromWire } from "../process/wire.js";
 import { endedUnexpectedly, tookTooLong, tookTooMuch } from "./faults.js";
 import { type Gone, startPlace, type TextPlace, type TextPlaceKind } from "./places.js";
 import type { FromText, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { inherited } from "../link/transports.js";
+import { inheritedOptions } from "../process/exec-options.js";
 import type { FromText, ToText } from "./protocol.js";
 
 export type TextPlaceKind = "thread" | "process";
@@ -50,7 +50,7 @@ function startProcess(): TextPlace {
   const child = fork(fileURLToPath(entry("process")), [], {
     serialization: "advanced",
     execArgv: [
-      ...inherited(process.execArgv).filter((option) => !/^--(max-(old|semi)|expose)/.test(option)),
+      ...inheritedOptions(process.execArgv).filter((option) => !/^--(max-(old|semi)|expose)/.test(option)),
       `--max-old-space-size=${heapMb}`,
       `--max-semi-space-size=${youngMb}`,
       "--v8-pool-size=1",

@@ -1,6 +1,6 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
 import type { ChatMessage, RenderOptions } from "../chat/index.js";
-import type { WireError } from "../link/protocol.js";
+import type { WireError } from "../process/wire.js";
 import type { TooLong } from "./prompt.js";
 
 export interface ChatText {

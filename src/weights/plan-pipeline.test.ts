@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
-import { parseSpec } from "../synth/presets.js";
 import { describeModel } from "../models/index.js";
+import { parseSpec } from "../synth/presets.js";
+import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
 import type { DiskTable } from "./disk-rates.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner, type PlanOptions } from "./plan.js";

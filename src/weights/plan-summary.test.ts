@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
-import { parseSpec } from "../synth/presets.js";
 import { describeModel } from "../models/index.js";
+import { parseSpec } from "../synth/presets.js";
+import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner } from "./plan.js";
 import { summarizePlan } from "./plan-summary.js";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Mix } from "../compress/mix.js";
-import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
-import { parseSpec } from "../synth/presets.js";
 import { sliceExtents, storedBytes } from "../formats/index.js";
 import { describeModel, type ModelDescription } from "../models/index.js";
+import { parseSpec } from "../synth/presets.js";
+import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
 import type { MachineProfile } from "./machine.js";
 import { type Plan, Planner, type PlanOptions } from "./plan.js";
 import { advise } from "./plan-advice.js";

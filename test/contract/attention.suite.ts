@@ -1,8 +1,8 @@
 /** The KV cache and attention part of the contract. */
 import assert from "node:assert/strict";
+import { quantizeRow } from "../../src/compress/quantize.js";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
-import { quantizeRow } from "../../src/compress/quantize.js";
 import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 

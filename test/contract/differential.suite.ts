@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { architectures } from "../../src/models/index.js";
-import { makeTinyModel } from "../../src/synth/tiny.js";
 import type { Ops } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { evaluate, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { activationError, computable, filled, near, randomValues, ulp, weightFile } from "./fixture.js";
 

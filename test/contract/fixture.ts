@@ -1,10 +1,10 @@
 /** Seeded numbers, weight files and the bounds that the contract suite judges by. */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { quantizeRow } from "../../src/compress/quantize.js";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, type Dtype, dtypeByName, dtypes } from "../../src/formats/dtypes.js";
 import type { Layout } from "../../src/formats/layouts.js";
-import { quantizeRow } from "../../src/compress/quantize.js";
 import type { MatrixSource, Ops, RowTable, Tensor } from "../../src/ops/ops.js";
 
 /** Spacing of f32 numbers around 1; one rounding errs by half of it. */

@@ -8,11 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ablations, architectures, type BoundModel } from "../../src/models/index.js";
-import { makeTinyModel } from "../../src/synth/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { evaluate, meanEntropy, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { openPeer, type Peer } from "../support/peer.js";
 

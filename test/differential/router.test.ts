@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openGguf } from "../../src/formats/gguf-open.js";
-import { makeTinyModel } from "../../src/synth/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { evaluate, openModel, randomTokens } from "../support/evaluate.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-router-"));

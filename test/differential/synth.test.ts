@@ -8,12 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Mix } from "../../src/compress/mix.js";
-import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
-import { presets, type SynthShape } from "../../src/synth/presets.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
+import { presets, type SynthShape } from "../../src/synth/presets.js";
+import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
 import { evaluate, meanEntropy, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { openPeer, type Peer } from "../support/peer.js";
 

@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { EngineClient } from "../../src/link/client.js";
 import type { EngineOptions } from "../../src/link/protocol.js";
-import { makeTinyModel } from "../../src/synth/tiny.js";
 import { addonStatus } from "../../src/native/addon.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
 import { fetchedModel, openPeer } from "../support/peer.js";
 import { rewriteModel } from "../support/requantize.js";
 

@@ -13,8 +13,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { openParts } from "../../src/engine/open.js";
-import type { EngineOptions } from "../../src/link/protocol.js";
 import { Model } from "../../src/library/model.js";
+import type { EngineOptions } from "../../src/link/protocol.js";
 import { logSoftmax } from "../support/evaluate.js";
 
 interface Golden {

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import type { Locator } from "playwright-core";
-import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
-import { parseSpec } from "../../src/synth/presets.js";
 import { loadAddon } from "../../src/native/addon.js";
 import type { Conversation, Message } from "../../src/server/ui/wire.js";
+import { parseSpec } from "../../src/synth/presets.js";
+import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
 import { bytes } from "../../web/src/format.js";
 import { api, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
 

@@ -1,8 +1,8 @@
 /** Seeded cases of the invariance property: a random model, prompts, and several ways to evaluate them. */
 import { dtypes } from "../../src/formats/index.js";
 import { architectures, type Role } from "../../src/models/index.js";
-import { seededWords } from "../../src/synth/random.js";
 import type { KvType } from "../../src/ops/ops.js";
+import { seededWords } from "../../src/synth/random.js";
 import { type Placement, placements } from "../support/placements.js";
 import { type RandomModelSpec, randomModelVocab } from "../support/random-model.js";
 

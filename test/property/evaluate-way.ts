@@ -2,8 +2,8 @@
 import { openCheckpoint } from "../../src/formats/index.js";
 import { KvCache } from "../../src/kv/cache.js";
 import { type BoundModel, describeModel } from "../../src/models/index.js";
-import { seededWords } from "../../src/synth/random.js";
 import type { RowTable } from "../../src/ops/ops.js";
+import { seededWords } from "../../src/synth/random.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";
 

@@ -2,11 +2,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { Engine } from "../../src/engine/engine.js";
 import type { EngineParts } from "../../src/engine/parts.js";
-import type { GenerateRequest } from "../../src/link/protocol.js";
 import { openCheckpoint } from "../../src/formats/index.js";
+import type { GenerateRequest } from "../../src/link/protocol.js";
 import { describeModel } from "../../src/models/index.js";
-import { seededWords } from "../../src/synth/random.js";
 import { defaultSampling } from "../../src/sampling/chain.js";
+import { seededWords } from "../../src/synth/random.js";
 import { fakeParts } from "../support/fake-model.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";

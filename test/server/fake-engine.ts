@@ -1,7 +1,8 @@
 /** An engine that a test plays: it decides which tokens come, and when. */
+
+import { HundredweightError } from "../../src/errors.js";
 import type { ResultOf, RunningJob } from "../../src/link/client.js";
 import type { GenerateRequest, GenerateResult, JobEvent, JobRequest, ModelInfo } from "../../src/link/protocol.js";
-import { HundredweightError } from "../../src/errors.js";
 import type { EngineHandle, EngineWatcher } from "../../src/server/service/model-service.js";
 
 /** Conversations as lines of plain text; reads strings only, as most templates do. */

@@ -5,8 +5,8 @@
  */
 
 import type { EngineModel, EngineParts } from "../../src/engine/parts.js";
-import type { ModelInfo } from "../../src/link/protocol.js";
 import { HundredweightError } from "../../src/errors.js";
+import type { ModelInfo } from "../../src/link/protocol.js";
 import type { HiddenRows } from "../../src/models/index.js";
 import { type OpsCounters, pagePositions, type RowTable } from "../../src/ops/ops.js";
 import type { StreamDecoder, Tokenizer } from "../../src/tokenizer/types.js";

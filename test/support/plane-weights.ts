@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { decodeRow } from "../../src/formats/decode-row.js";
 import { toF16, writeU16 } from "../../src/formats/float16.js";
 import { type Extent, type Layout, slicesOf } from "../../src/formats/layouts.js";
-import { seededWords } from "../../src/synth/random.js";
 import type { MatrixSource } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
+import { seededWords } from "../../src/synth/random.js";
 
 export interface PlaneWeights {
   readonly source: MatrixSource;

@@ -2,14 +2,15 @@
  * Random models of an architecture's tiny variants, written without quantizing: the blocks are random bits with chosen
  * scales, so that a model in any tensor type costs milliseconds. What they say is noise; their bits are what tests want.
  */
-import { randomBlocks } from "../../src/synth/blocks.js";
-import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
+
 import { quantizeRow } from "../../src/compress/quantize.js";
+import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import type { Declaration, TinyMetadata } from "../../src/models/flow/architecture.js";
+import type { Role, TensorDeclaration } from "../../src/models/flow/tensors.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
+import { randomBlocks } from "../../src/synth/blocks.js";
 import { seededWords } from "../../src/synth/random.js";
-import type { Role, TensorDeclaration } from "../../src/models/flow/tensors.js";
 import { tinyTokenizer, tinyTokens } from "../../src/synth/tiny-tokenizer.js";
 
 export interface RandomModelSpec {

@@ -1,9 +1,16 @@
 /**
- * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
+ * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet, so that the words
  * hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/flow/architecture.js";
+import {
+  type Architecture,
+  type Branch,
+  type Declaration,
+  defineArchitecture,
+} from "../../src/models/flow/architecture.js";
 import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
+import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
+import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
@@ -15,8 +22,6 @@ import {
   tokenHead,
   transformerConfig,
 } from "../../src/models/parts/transformer.js";
-import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 
 export interface WordsArchitecture {
   readonly declaration: Declaration;

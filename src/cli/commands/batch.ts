@@ -3,6 +3,7 @@ import { once, setMaxListeners } from "node:events";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { type OfflineServer, openOffline } from "../../server/index.js";
+import { modelFile } from "../../store/model-word.js";
 import { type BatchInput, openInput } from "../batch/input.js";
 import { Journal } from "../batch/journal.js";
 import { LineIndex } from "../batch/line-index.js";
@@ -11,12 +12,11 @@ import { type BatchOutput, encodeLine, idOf, type OutputLine, standardOutput } f
 import { inputPlace, outputPlace, refuseSameFile, standard } from "../batch/places.js";
 import { type BadLine, type BatchRequest, bodyWith, estimateTokens, readRequest } from "../batch/request.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
-import { withInterrupt } from "../terminal/interrupt.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
-import { modelFile } from "../../store/model-word.js";
 import { parseInteger } from "../options/options.js";
-import { printJson } from "../terminal/output.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { printJson } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 
 interface BatchFlags extends ModelFlags {

@@ -5,14 +5,20 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { load } from "../../library/model.js";
-import { withInterrupt } from "../terminal/interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { modelOrPreset } from "../../store/model-word.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
-import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
-import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../reports/profile-report.js";
-import { Progress } from "../terminal/progress.js";
+import {
+  addProfileOption,
+  finishProfile,
+  type ProfileFlags,
+  profileOptions,
+  profileTable,
+} from "../reports/profile-report.js";
 import { type Rates, summarizeRates } from "../reports/statistics.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
 
 interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;

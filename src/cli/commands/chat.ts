@@ -3,16 +3,16 @@ import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { load, type Model } from "../../library/model.js";
+import { modelFile } from "../../store/model-word.js";
 import { command as slashCommand, type View } from "../chat/commands.js";
 import { Conversation } from "../chat/conversation.js";
-import { MessageLines } from "../terminal/message-lines.js";
-import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
-import { modelFile } from "../../store/model-word.js";
-import { tell } from "../terminal/output.js";
-import { forTerminal, printable } from "../terminal/printable.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { MessageLines } from "../terminal/message-lines.js";
+import { tell } from "../terminal/output.js";
+import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
+import { forTerminal, printable } from "../terminal/printable.js";
 import { footer, warnAboutContext } from "./run.js";
 
 interface ChatFlags extends ModelFlags, SamplingFlags {

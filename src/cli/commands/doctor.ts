@@ -7,8 +7,8 @@ import { packageRoot, packageVersion } from "../../package-root.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
-import { formatBytes, printJson, printText } from "../terminal/output.js";
 import { busyNote, probeLines } from "../options/probe-first.js";
+import { formatBytes, printJson, printText } from "../terminal/output.js";
 
 export function register(program: Command): void {
   program

@@ -5,10 +5,10 @@ import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { load } from "../../library/model.js";
 import { openOutputSync } from "../../regular-file.js";
-import { withInterrupt } from "../terminal/interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { modelFile } from "../../store/model-word.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseIds } from "../options/options.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson } from "../terminal/output.js";
 
 interface LogitsFlags extends ModelFlags {

@@ -4,11 +4,11 @@ import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import { load, type Model } from "../../library/model.js";
 import { readTextParts, type TextPart } from "../../regular-file.js";
-import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
-import { withInterrupt } from "../terminal/interrupt.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { modelFile } from "../../store/model-word.js";
+import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson, printText } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 

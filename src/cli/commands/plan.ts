@@ -1,26 +1,26 @@
 /** `plan MODEL`: what would happen, before anything is loaded; from a file's header, a preset or a number of parameters. */
 import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
-import { representativeShape } from "../../synth/representative.js";
-import { layOutSynth, synthCheckpoint } from "../../synth/synth.js";
-import { parseSpec, presets } from "../../synth/presets.js";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
 import type { KvType } from "../../ops/ops.js";
+import { modelOrPreset } from "../../store/model-word.js";
+import { parseSpec, presets } from "../../synth/presets.js";
+import { representativeShape } from "../../synth/representative.js";
+import { layOutSynth, synthCheckpoint } from "../../synth/synth.js";
 import type { MachineProfile } from "../../weights/machine.js";
 import { memoryLimit, overCeiling } from "../../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { openResidency } from "../../weights/residency.js";
-import { modelOrPreset } from "../../store/model-word.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
-import { printJson, printText } from "../terminal/output.js";
-import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../reports/plan-report.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
+import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../reports/plan-report.js";
+import { printJson, printText } from "../terminal/output.js";
 
 interface PlanFlags {
   readonly params?: number;

@@ -1,20 +1,26 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
 import type { Command } from "commander";
-import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import { load, type Model } from "../../library/model.js";
-import { withInterrupt } from "../terminal/interrupt.js";
-import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { runTarget } from "../../store/model-word.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
+import {
+  addProfileOption,
+  finishProfile,
+  type ProfileFlags,
+  profileOptions,
+  profileTable,
+} from "../reports/profile-report.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, tell, warn } from "../terminal/output.js";
 import { forTerminal } from "../terminal/printable.js";
-import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
-import { addProfileOption, finishProfile, type ProfileFlags, profileOptions, profileTable } from "../reports/profile-report.js";
 import { Progress } from "../terminal/progress.js";
 import { PromptInput } from "../terminal/prompt-input.js";
-import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;

@@ -3,11 +3,11 @@ import type { Command } from "commander";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { readTextSync } from "../../regular-file.js";
 import { defaultConfig, type RunningServer, type ServerConfig, startServer } from "../../server/index.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { modelFile } from "../../store/model-word.js";
+import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseBytes, parseInteger, parseNumber } from "../options/options.js";
-import { tell } from "../terminal/output.js";
 import { measureUnknown, noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { tell } from "../terminal/output.js";
 
 interface ServeFlags extends ModelFlags {
   host?: string;

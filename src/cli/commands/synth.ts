@@ -1,7 +1,7 @@
 /** `synth SPEC OUT.gguf`: a random model of a real shape, as fast as the disk takes it. */
 import type { Command } from "commander";
 import { mixes, parseMix } from "../../compress/mix.js";
-import { layOutSynth, writeSynth } from "../../synth/synth.js";
+import { HundredweightError } from "../../errors.js";
 import {
   type OverrideName,
   type Overrides,
@@ -10,9 +10,9 @@ import {
   presets,
   withOverrides,
 } from "../../synth/presets.js";
-import { HundredweightError } from "../../errors.js";
-import { withInterrupt } from "../terminal/interrupt.js";
+import { layOutSynth, writeSynth } from "../../synth/synth.js";
 import { parseInteger, parseNumber } from "../options/options.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 

@@ -2,10 +2,10 @@
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { openCheckpoint } from "../../formats/index.js";
-import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
-import { IdSpool } from "../terminal/id-spool.js";
 import { modelFile } from "../../store/model-word.js";
+import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
 import { parseIds } from "../options/options.js";
+import { IdSpool } from "../terminal/id-spool.js";
 import { forTerminal, printableJson } from "../terminal/printable.js";
 
 interface TokenizeOptions {

@@ -3,8 +3,8 @@ import { statSync } from "node:fs";
 import { loadavg } from "node:os";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import type { MeasureOptions, ProbedMachine } from "../../weights/probe.js";
-import { loadOptions, type ModelFlags } from "./model-options.js";
 import { tell } from "../terminal/output.js";
+import { loadOptions, type ModelFlags } from "./model-options.js";
 
 const seconds = 3;
 

@@ -1,9 +1,9 @@
 /** `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing. */
 import { closeSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import type { ProfileKind } from "../../link/protocol.js";
 import { fileError, HundredweightError } from "../../errors.js";
 import type { Model } from "../../library/model.js";
+import type { ProfileKind } from "../../link/protocol.js";
 import { defaultThreads } from "../../native/threads.js";
 import type { PhaseProfile, ProfileEntry, ProfileReport, TraceEvent } from "../../ops/profiler.js";
 import { checkOutputPath, openOutputSync } from "../../regular-file.js";

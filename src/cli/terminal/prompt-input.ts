@@ -7,8 +7,8 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { HundredweightError } from "../../errors.js";
 import { MessageLines } from "./message-lines.js";
-import { PasteFilter, pasteOff, pasteOn } from "./paste.js";
 import { tell, warn } from "./output.js";
+import { PasteFilter, pasteOff, pasteOn } from "./paste.js";
 
 /** No prompt can be longer. */
 const mostBytes = 8 * 2 ** 20;

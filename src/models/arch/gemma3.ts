@@ -5,6 +5,7 @@
  */
 
 import { defineArchitecture } from "../flow/architecture.js";
+import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import {
@@ -17,7 +18,6 @@ import {
   transformerConfig,
   windowedLayers,
 } from "../parts/transformer.js";
-import { readRope } from "../flow/rope.js";
 
 /** The 27B model scales scores by the width per head instead of the head size; GGUF has no key for it. */
 const layersOf27B = 62;

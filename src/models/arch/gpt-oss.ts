@@ -5,6 +5,7 @@
  */
 
 import { defineArchitecture } from "../flow/architecture.js";
+import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import {
@@ -16,7 +17,6 @@ import {
   transformerConfig,
   windowedLayers,
 } from "../parts/transformer.js";
-import { readRope } from "../flow/rope.js";
 
 export const gptOss = defineArchitecture({
   name: "gpt-oss",

@@ -4,11 +4,11 @@
  */
 
 import { defineArchitecture } from "../flow/architecture.js";
+import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../flow/rope.js";
 
 export const llama = defineArchitecture({
   name: "llama",

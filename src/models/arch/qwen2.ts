@@ -1,10 +1,10 @@
 /** Qwen2 and Qwen2.5: Llama's shape with biases on queries, keys and values.  @source Yang et al. 2024, "Qwen2" */
 
 import { defineArchitecture } from "../flow/architecture.js";
+import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../flow/rope.js";
 
 export const qwen2 = defineArchitecture({
   name: "qwen2",

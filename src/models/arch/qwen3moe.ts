@@ -4,10 +4,10 @@
  */
 
 import { defineArchitecture } from "../flow/architecture.js";
+import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
-import { readRope } from "../flow/rope.js";
 
 export const qwen3moe = defineArchitecture({
   name: "qwen3moe",

@@ -1,7 +1,8 @@
 /** The jobs behind one request: an answer for each choice, started together, paused, cut short or cancelled together. */
+
+import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
-import { asHundredweightError } from "../../errors.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
 

@@ -9,8 +9,8 @@ export interface OutletEvents {
 }
 
 import type { ServerResponse } from "node:http";
-import { textParts } from "./parts.js";
 import type { Share, Untaken } from "../http/untaken.js";
+import { textParts } from "./parts.js";
 
 /** Bytes that may wait; the socket holds about as many again, the system's buffers more. */
 const bufferBytes = 16 * 1024;

@@ -4,10 +4,10 @@
  * JSON after as much white space as the waiting took. What fails after that is an error object under status 200.
  */
 import type { Context } from "hono";
-import type { ServerContext } from "../service/context.js";
 import { asHttpError } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import type { Warnings } from "../http/validate.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
 import { type AnswerEvent, AnswerSet, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
 import { Outlet } from "./outlet.js";
 import { outgoingOf } from "./parts.js";

@@ -8,10 +8,10 @@ import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers
 import { piecesOf } from "../answers/pieces.js";
 import { type AnswerShape, respond } from "../answers/respond.js";
 import { readJson } from "../http/body.js";
-import type { ServerContext } from "../service/context.js";
 import { wrongField } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import { validate, Warnings } from "../http/validate.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
 import { checkChoices, choicesOf } from "./choices.js";
 import { Envelope } from "./envelope.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";

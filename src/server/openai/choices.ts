@@ -1,8 +1,8 @@
 /** The jobs of a request: `n` for each prompt. */
 import type { Context } from "hono";
 import type { ChoiceJob } from "../answers/answer-set.js";
-import type { ServerContext } from "../service/context.js";
 import { wrongField } from "../http/http-error.js";
+import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { type AnswerFields, stopsOf } from "./fields.js";
 import { userOf } from "./identity.js";

@@ -4,7 +4,7 @@ import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers
 import { piecesOf } from "../answers/pieces.js";
 import type { AnswerShape } from "../answers/respond.js";
 import type { ServedModel } from "../service/model-service.js";
-import type { CompletionInput } from "./completions.js";
+import type { CompletionInput } from "./completion-input.js";
 import { Envelope } from "./envelope.js";
 import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logprobs.js";
 

@@ -1,43 +1,17 @@
 /** `/v1/completions`: continues texts or token ids, echoes and scores them. */
 import type { Hono } from "hono";
-import { z } from "zod";
+import type { z } from "zod";
 import { respond } from "../answers/respond.js";
 import { readJson } from "../http/body.js";
-import type { ServerContext } from "../service/context.js";
 import { wrongField } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import { validate, Warnings } from "../http/validate.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
 import { checkChoices, choicesOf } from "./choices.js";
+import { completionSchema, type promptSchema } from "./completion-input.js";
 import { CompletionShape } from "./completion-shape.js";
-import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
+import { bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fitting, warnOfModel } from "./identity.js";
-
-const ids = z
-  .array(
-    z
-      .int()
-      .min(0)
-      .max(2 ** 31 - 1),
-  )
-  .min(1);
-
-export const promptSchema = z.union(
-  [z.string(), ids, z.array(z.string()).min(1), z.array(ids).min(1)],
-  "a text, a list of token ids, or a list of either",
-);
-
-export const completionSchema = z.object({
-  ...answerFields,
-  prompt: promptSchema,
-  logprobs: z.int().min(0).max(20).optional(),
-  echo: z.boolean().optional().describe("The prompt comes first in the text, and in the log-probabilities."),
-  best_of: z.int().min(1).optional(),
-  suffix: z.string().optional().describe("Refused."),
-  parse_special: z.boolean().optional().describe("Control tokens written in a prompt count as such. Default true."),
-  add_special: z.boolean().optional().describe("Add BOS and EOS as the model wants. Default true."),
-});
-
-export type CompletionInput = z.output<typeof completionSchema>;
 
 /** OpenAI's default: a completion is not an answer that ends by itself. */
 const defaultMaxTokens = 16;

@@ -5,11 +5,12 @@ import type { RunningJob } from "../../link/client.js";
 import { Outlet } from "../answers/outlet.js";
 import { outgoingOf } from "../answers/parts.js";
 import { readJson } from "../http/body.js";
-import type { ServerContext } from "../service/context.js";
 import { asHttpError, wrongField } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import { validate, Warnings } from "../http/validate.js";
-import { encodePrompts, promptSchema, promptsOf } from "./completions.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
+import { promptSchema } from "./completion-input.js";
+import { encodePrompts, promptsOf } from "./completions.js";
 import { bothPaths } from "./fields.js";
 import { warnOfModel } from "./identity.js";
 

@@ -5,8 +5,8 @@ import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
 import { type TooLong, tooLongText } from "../../text/index.js";
 import { HttpError } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import type { Warnings } from "../http/validate.js";
+import type { ServedModel } from "../service/model-service.js";
 
 export interface Identity {
   readonly id: string;

@@ -1,7 +1,7 @@
 /** `/v1/models`: the one model that is served. */
 import type { Hono } from "hono";
-import type { ServerContext } from "../service/context.js";
 import { HttpError } from "../http/http-error.js";
+import type { ServerContext } from "../service/context.js";
 import { bothPaths } from "./fields.js";
 
 export function modelRoutes(app: Hono, { model }: ServerContext): void {

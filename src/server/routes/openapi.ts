@@ -2,10 +2,10 @@
 import type { Hono } from "hono";
 import { z } from "zod";
 import { packageVersion } from "../../package-root.js";
-import { detokenizeSchema, templateSchema, tokenizeSchema } from "./text.js";
 import { chatSchema } from "../openai/chat.js";
-import { completionSchema } from "../openai/completions.js";
+import { completionSchema } from "../openai/completion-input.js";
 import { embeddingSchema } from "../openai/embeddings.js";
+import { detokenizeSchema, templateSchema, tokenizeSchema } from "./text.js";
 
 const posts: readonly (readonly [path: string, summary: string, schema: z.ZodObject])[] = [
   ["/v1/chat/completions", "Answer a conversation", chatSchema],

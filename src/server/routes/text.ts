@@ -3,11 +3,11 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { bodyOfParts, jsonAnswer, outgoingOf } from "../answers/parts.js";
 import { type PieceCache, piecesOf } from "../answers/pieces.js";
-import { smallBytes } from "../http/untaken.js";
 import { readJson } from "../http/body.js";
-import type { ServerContext } from "../service/context.js";
-import { conversationFields, conversationOf } from "../openai/chat.js";
+import { smallBytes } from "../http/untaken.js";
 import { validate, Warnings } from "../http/validate.js";
+import { conversationFields, conversationOf } from "../openai/chat.js";
+import type { ServerContext } from "../service/context.js";
 
 export const tokenizeSchema = z.object({
   content: z.string(),

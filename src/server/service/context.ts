@@ -1,7 +1,8 @@
 /** Everything a route needs, made once when the server starts. */
-import type { Untaken } from "../http/untaken.js";
+
 import type { ServerConfig } from "../http/config.js";
 import type { Gate } from "../http/gate.js";
+import type { Untaken } from "../http/untaken.js";
 import type { Metrics } from "./metrics.js";
 import type { ModelService } from "./model-service.js";
 import type { StatusStream } from "./status.js";

@@ -1,8 +1,9 @@
 /** The parts of a server, put together: the same with a socket and without. */
-import { Untaken } from "../http/untaken.js";
+
 import type { ServerConfig } from "../http/config.js";
-import type { ServerContext } from "./context.js";
 import { Gate } from "../http/gate.js";
+import { Untaken } from "../http/untaken.js";
+import type { ServerContext } from "./context.js";
 import { Metrics } from "./metrics.js";
 import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
 import { StatusStream } from "./status.js";

@@ -3,10 +3,10 @@
  * as a whole when another model is chosen.
  */
 import { basename } from "node:path";
+import { asHundredweightError, HundredweightError } from "../../errors.js";
 import type { ResultOf, RunningJob } from "../../link/client.js";
 import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "../../link/protocol.js";
 import { openSupervised } from "../../link/supervisor.js";
-import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { openTexts, type TextService } from "../../text/index.js";
 import { busy, type HttpError } from "../http/http-error.js";
 

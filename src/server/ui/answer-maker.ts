@@ -1,13 +1,13 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
 import { randomInt } from "node:crypto";
-import type { JobEvent } from "../../link/protocol.js";
 import { HundredweightError } from "../../errors.js";
+import type { JobEvent } from "../../link/protocol.js";
 import { defaultSampling } from "../../sampling/chain.js";
-import type { ServerContext } from "../service/context.js";
 import { HttpError } from "../http/http-error.js";
-import type { ServedModel } from "../service/model-service.js";
 import { fitting } from "../openai/identity.js";
 import { opensThinking } from "../openai/reasoning.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
 import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";
 import { opening } from "./reasoning.js";
 import type { ConversationSampling } from "./wire.js";

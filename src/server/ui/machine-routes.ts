@@ -1,9 +1,9 @@
 /** The live feed of the page, and models of a folder. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Hono } from "hono";
+import { ModelFolder } from "../../store/folder.js";
 import type { ServerContext } from "../service/context.js";
 import { eventStream } from "./event-stream.js";
-import { ModelFolder } from "../../store/folder.js";
 import { type Machine, sampleEveryMs } from "./machine.js";
 import { currentPlan, pageState } from "./page-state.js";
 import type { MachineEvent } from "./wire.js";

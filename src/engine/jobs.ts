@@ -1,0 +1,176 @@
+/**
+ * What an engine is asked and what it tells: a job is a request, its answers are events and one result. Everything here can be
+ * structured-cloned, since the engine usually lives in a thread or a process of its own.
+ */
+import type { MachineUse } from "../ops/ops.js";
+import type { ProfileReport } from "../ops/profiler.js";
+import type { SamplingSettings } from "../sampling/chain.js";
+import type { TokenLogprobs } from "../sampling/logprobs.js";
+import type { LiveDiskStatus } from "../weights/live-disk.js";
+
+export type { ProfileReport, TokenLogprobs };
+
+export type Prompt =
+  | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
+  | { readonly kind: "segments"; readonly segments: readonly { readonly text: string; readonly user: boolean }[] }
+  | { readonly kind: "tokens"; readonly tokens: Int32Array };
+
+export interface GenerateRequest {
+  readonly kind: "generate";
+  readonly prompt: Prompt;
+  readonly sampling: SamplingSettings;
+  /** -1 = until the context is full. */
+  readonly maxTokens: number;
+  readonly stop: readonly string[];
+  /** Bans the end-of-generation tokens. */
+  readonly ignoreEos: boolean;
+  /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
+  readonly logprobs?: number;
+  /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
+  readonly promptLogprobs?: number;
+  /** Whose request it is: those who wait take turns by this name. */
+  readonly user?: string;
+}
+
+/** One vector for a text: the mean of the final normalized hidden states of its tokens, or the last one; length 1. */
+export interface EmbedRequest {
+  readonly kind: "embed";
+  readonly prompt: Prompt;
+  readonly pooling: "mean" | "last";
+  readonly user?: string;
+}
+
+export interface ScoreRequest {
+  readonly kind: "score";
+  readonly tokens: Int32Array;
+  /** First position whose row is wanted. */
+  readonly from: number;
+  /** Whole rows, or the natural logarithm of the probability of the token that follows. */
+  readonly output: "logits" | "logprobs";
+}
+
+/**
+ * Times passes on fixed pseudo-random tokens: `prompt` rows in chunks, then from a timeline of `depth` tokens `decode`
+ * passes of one row for each of `rows` sequences, greedy choice included. The past of `depth` tokens is not computed but
+ * laid out: its first page is real, the others are copies of it, which costs attention the same.
+ */
+export interface MeasureRequest {
+  readonly kind: "measure";
+  readonly prompt: number;
+  readonly decode: number;
+  /** Default 0. */
+  readonly depth?: number;
+  /** Default 1, at most `EngineOptions.sequences`. */
+  readonly rows?: number;
+}
+
+export type JobRequest =
+  | GenerateRequest
+  | EmbedRequest
+  /** Never ends by itself: events `status` after every pass and whenever jobs come and go, at most 20 a second. */
+  | { readonly kind: "watch" }
+  | ScoreRequest
+  | MeasureRequest
+  | { readonly kind: "tokenize"; readonly prompt: Prompt }
+  | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
+  | { readonly kind: "memory" }
+  /** What was profiled since the last time. */
+  | { readonly kind: "profile" };
+
+/**
+ * One line per pass. `pinnedBytes` are weight bytes used that were in memory. Bytes from disk and stalls stay 0 while
+ * weights are mapped: the system reads behind our back. `computeMs` is the rest of the pass.
+ */
+export interface LedgerEntry {
+  readonly position: number;
+  readonly rows: number;
+  readonly diskBytes: number;
+  readonly pinnedBytes: number;
+  readonly stallMs: number;
+  readonly computeMs: number;
+  readonly expertHits: number;
+  readonly expertMisses: number;
+  readonly acceptedDrafts: number;
+}
+
+/** Bytes allocated, and how much of them has been written to: untouched capacity takes no memory. */
+export interface MemoryReport {
+  readonly kvBytes: number;
+  readonly kvTouchedBytes: number;
+  readonly activationBytes: number;
+  /** Estimate: activations are tables of `chunkRows` rows, of which the largest pass used some. */
+  readonly activationTouchedBytes: number;
+  readonly weightBytes: number;
+  readonly allocations: number;
+  /** Weights read into memory of our own, expert slots included; 0 when they are mapped. */
+  readonly pinnedBytes: number;
+  /** Of those, expert slots. */
+  readonly slotBytes: number;
+  readonly ringBytes: number;
+  /** Of weights and ring, locked against paging. */
+  readonly lockedBytes: number;
+  /** What it shares with other models of its process; absent where nothing is shared. */
+  readonly machine?: MachineUse;
+}
+
+/** What the engine does now. Counters run from the opening of the model. */
+export interface EngineStatus {
+  readonly running: number;
+  readonly waiting: number;
+  readonly paused: number;
+  /** Positions in use, those of kept prefixes included, and how many there are. */
+  readonly kvTokensUsed: number;
+  readonly kvTokens: number;
+  readonly passes: number;
+  /** Read, or found in the cache. */
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  /** Times a job was sent back to wait because pages ran out, and rows that were evaluated again for it. */
+  readonly preemptions: number;
+  readonly recomputedTokens: number;
+  /** The last pass: its ledger and how long it took. */
+  readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
+  /** What the disk gives beside what was planned; absent where nothing is streamed. */
+  readonly liveDisk?: LiveDiskStatus;
+}
+
+export type FinishReason = "stop" | "length";
+
+export interface GenerateResult {
+  readonly kind: "generate";
+  readonly finishReason: FinishReason;
+  /** Leading prompt tokens that were still evaluated from before. */
+  readonly reusedTokens: number;
+  readonly prefillMs: number;
+  readonly prefillRows: number;
+  readonly decodeMs: number;
+  readonly decodeRows: number;
+}
+
+export type JobResult =
+  | GenerateResult
+  | { readonly kind: "embed"; readonly embedding: Float32Array; readonly tokens: number }
+  | { readonly kind: "watch" }
+  | { readonly kind: "score"; readonly computeMs: number }
+  | { readonly kind: "measure"; readonly prefillMs: number; readonly decodeMs: number }
+  | { readonly kind: "tokenize"; readonly tokens: Int32Array }
+  | { readonly kind: "detokenize"; readonly text: string }
+  | { readonly kind: "memory"; readonly memory: MemoryReport }
+  | { readonly kind: "profile"; readonly profile: ProfileReport };
+
+export type JobEvent =
+  | { readonly kind: "prompt"; readonly tokens: Int32Array }
+  /** The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of an answer. */
+  | { readonly kind: "queued"; readonly ahead: number }
+  | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
+  /** Of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
+  | { readonly kind: "promptLogprobs"; readonly first: number; readonly logprobs: readonly TokenLogprobs[] }
+  | { readonly kind: "status"; readonly status: EngineStatus }
+  /** Text that belongs to no new token: what was held back when generation ended. */
+  | { readonly kind: "text"; readonly text: string }
+  /** `total`: tokens of the prompt while it is read for the first token; otherwise 0. */
+  | { readonly kind: "pass"; readonly entry: LedgerEntry; readonly done: number; readonly total: number }
+  /** Whole rows from `position` on, [rows * vocab]. */
+  | { readonly kind: "logits"; readonly position: number; readonly values: Float32Array }
+  | { readonly kind: "logprobs"; readonly position: number; readonly values: Float64Array };

@@ -1,0 +1,94 @@
+/** What an engine is opened with, and what is known of its model once it is open. */
+import type { KvType } from "../ops/ops.js";
+import type { SamplingSettings } from "../sampling/chain.js";
+import type { PlanSummary } from "../weights/plan-summary-types.js";
+
+export type IoMode = "auto" | "mmap" | "direct" | "buffered";
+
+export interface EngineOptions {
+  /** Positions a sequence may reach; default: what the model was trained for, at most 4096. */
+  readonly contextTokens?: number;
+  /** Most token rows of a pass. Default 512. */
+  readonly chunkRows?: number;
+  readonly kvType?: KvType;
+  /** Default: one per physical core. */
+  readonly threads?: number;
+  readonly cpuList?: readonly number[];
+  /** Instruction set of the kernels; default: the best this CPU has. */
+  readonly isa?: string;
+  /** `reference` = plain TypeScript, slow, the oracle. Default: native, or reference where the addon is missing. */
+  readonly ops?: "native" | "reference";
+  /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
+  readonly memoryBytes?: number;
+  /**
+   * Whose budget `memoryBytes` is: this model's own (default), or that of all models of this process, of which it takes what the
+   * others were not promised.
+   */
+  readonly memoryOf?: "model" | "process";
+  /** Streaming buffer. Default: what the plan finds best. */
+  readonly ringBytes?: number;
+  /** Pinned weights, expert slots and ring only; for tests. */
+  readonly weightsMemoryBytes?: number;
+  /** Default `auto`: mapped when everything fits, else read directly. `mmap` maps always and keeps no budget. */
+  readonly io?: IoMode;
+  /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
+  readonly logitRows?: number;
+  /** Sequences whose rows a pass may mix: answers made at the same time. Default 1. */
+  readonly sequences?: number;
+  /** The model stays: decoding as fast as can be matters more than loading soon. Default: with several sequences. */
+  readonly stays?: boolean;
+  /** Positions all sequences share, in pages; default: `contextTokens`, more when they cost no weights. */
+  readonly kvTokens?: number;
+  /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
+  readonly queueLimit?: number;
+  /** Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else. */
+  readonly host?: "worker" | "process";
+  /**
+   * A process for templates and texts runs beside the engine and is counted in the plan. `templates`: only when the file has a template
+   * that is not our own. Default: there is none.
+   */
+  readonly textProcess?: boolean | "templates";
+  /** Puts a clock around every operation; the `profile` job asks for the result. */
+  readonly profile?: ProfileKind;
+}
+
+/** What a profile gathers: sums per kind of call, or every call as well. */
+export type ProfileKind = "times" | "trace";
+
+/** Where weights lie, as it was planned. */
+export interface ResidencyInfo {
+  readonly strategy: "resident" | "streamed" | "experts";
+  readonly io: "mmap" | "direct" | "buffered";
+  readonly budgetBytes: number;
+  readonly plannedBytes: number | undefined;
+  readonly predictedSecondsPerToken: number | undefined;
+  /** Absent where nothing was planned: the plain TypeScript implementation. */
+  readonly plan?: PlanSummary;
+}
+
+/** What is known of an opened model. */
+export interface ModelInfo {
+  readonly path: string;
+  readonly name: string | undefined;
+  readonly architecture: string;
+  readonly ops: string;
+  readonly vocab: number;
+  /** Length of a hidden state, and so of an embedding. */
+  readonly dim: number;
+  readonly trainedContextTokens: number;
+  readonly contextTokens: number;
+  readonly chunkRows: number;
+  readonly kvType: KvType;
+  /** Bytes of all tensors, and of those a pass of one row reads at most. */
+  readonly weightBytes: number;
+  readonly passWeightBytes: number;
+  readonly residency: ResidencyInfo;
+  readonly tokenizer: string;
+  readonly addBos: boolean;
+  readonly special: { readonly bos: number | undefined; readonly eos: number | undefined };
+  readonly bosText: string;
+  readonly eosText: string;
+  readonly chatTemplate: string | undefined;
+  /** The file's own sampling defaults (general.sampling.*). */
+  readonly samplingDefaults: Partial<SamplingSettings>;
+}
