@@ -99,7 +99,8 @@ describe("close to the size of the file", () => {
     const least = plan("llama-3-8b", budget, { ringBytes: MiB }).prediction.secondsPerToken;
     const eight = plan("llama-3-8b", budget, { ringBytes: 8 * MiB }).prediction.secondsPerToken;
     assert.ok(least > 1.3 * eight, `${least} and ${eight}`);
-    assert.ok(chosen.prediction.secondsPerToken <= 1.001 * eight);
+    // A smaller ring has to gain 3 %.
+    assert.ok(chosen.prediction.secondsPerToken <= 1.03 * eight);
     assert.ok(chosen.prediction.secondsPerToken < 1.1 * chosen.prediction.computeSeconds);
   });
 
