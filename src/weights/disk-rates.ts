@@ -18,7 +18,7 @@ const halfRateBytes = 256 * 1024;
 const asGood = 0.95;
 
 export interface DiskProfile {
-  /** The best that was measured, or a guess: rates of a table are taken as shares of its best cell. */
+  /** What was measured, or a guess: rates of a table are taken as shares of its fastest cell. */
   readonly diskReadBytesPerSecond: number;
   readonly diskTable?: DiskTable;
 }
@@ -35,10 +35,25 @@ export function diskRate({ diskReadBytesPerSecond, diskTable }: DiskProfile, byt
   const [j, y] = between(depths, depth);
   const along = (row: readonly number[]) => row[j]! + y * ((row[j + 1] ?? row[j]!) - row[j]!);
   const [lower, upper] = [along(bytesPerSecond[i]!), along(bytesPerSecond[i + 1] ?? bytesPerSecond[i]!)];
-  return (diskReadBytesPerSecond * (lower + x * (upper - lower))) / bestRate(diskTable);
+  return (diskReadBytesPerSecond * (lower + x * (upper - lower))) / fastestCell(diskTable).rate;
 }
 
-export const bestRate = ({ bytesPerSecond }: DiskTable) => Math.max(...bytesPerSecond.flat());
+/** Another way has to be this much faster than the usual one: virtual disks are noisy. */
+export const worthwhile = 1.1;
+
+/** The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this one's. */
+export function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): {
+  readonly requestBytes: number;
+  readonly depth: number;
+  readonly rate: number;
+} {
+  const cells = requestBytes.flatMap((size, i) =>
+    depths.map((depth, j) => ({ requestBytes: size, depth, rate: bytesPerSecond[i]![j]! })),
+  );
+  const best = cells.reduce((a, b) => (b.rate > a.rate ? b : a));
+  const usual = cells.find((cell) => cell.requestBytes === usualRequestBytes && cell.depth === usualDepth);
+  return usual === undefined || best.rate > worthwhile * usual.rate ? best : usual;
+}
 
 /** The fewest reads of this size, at most `most`, that are about as fast as any number of them. */
 export function bestDepth(disk: DiskProfile, bytes: number, most: number): number {

@@ -7,7 +7,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, unlinkSy
 import { dirname, join } from "node:path";
 import { asHundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
-import { type DiskTable, usualDepth, usualRequestBytes } from "./disk-rates.js";
+import { type DiskTable, fastestCell, usualDepth, usualRequestBytes, worthwhile } from "./disk-rates.js";
 
 export interface DiskWay {
   readonly mode: "direct" | "buffered";
@@ -58,8 +58,6 @@ const tableSizes = [MiB / 4, MiB, 4 * MiB];
 const tableDepths = [1, 2, 4, 8, 16, 32];
 /** More in flight than this is no ring's size; such a cell gets the rate of the one before it. */
 const mostInFlight = 32 * MiB;
-/** Another way has to be this much faster than the usual one: virtual disks are noisy. */
-const worthwhile = 1.1;
 
 /**
  * Reads at most 1.25 GiB in about `seconds`. The first region decides about the first touch; modes and engines are then
@@ -146,7 +144,10 @@ export function measureDisk(
     at = offset + bytes;
     return { bytes, rate: read({ ...way, requestBytes, depth }, offset, bytes).rate };
   });
-  if (table !== undefined) way = { ...way, ...fastestCell(table) };
+  if (table !== undefined) {
+    const { requestBytes, depth } = fastestCell(table);
+    way = { ...way, requestBytes, depth };
+  }
 
   let [bytes, time, processor] = [0, 0, 0];
   do {
@@ -185,17 +186,6 @@ function measureTable(
     });
   });
   return { requestBytes: tableSizes, depths: tableDepths, bytesPerSecond };
-}
-
-/** The usual size and depth unless another is faster by more than noise. */
-function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): Pick<DiskWay, "requestBytes" | "depth"> {
-  const cells = requestBytes.flatMap((size, i) =>
-    depths.map((depth, j) => ({ size, depth, rate: bytesPerSecond[i]![j]! })),
-  );
-  const usual = cells.find(({ size, depth }) => size === usualRequestBytes && depth === usualDepth)!;
-  const best = cells.reduce((a, b) => (b.rate > a.rate ? b : a));
-  const { size, depth } = best.rate > worthwhile * usual.rate ? best : usual;
-  return { requestBytes: size, depth };
 }
 
 /** @throws FILE_IO and others of the addon */
