@@ -1,5 +1,5 @@
 /**
- * What a pass of few token rows costs (drafts, several conversations), beside what the machine allows: max(bytes of one row /
+ * Measures a pass of few token rows (drafts, several conversations), beside what the machine allows: max(bytes of one row /
  * memory rate, operations / the engine's own rate in a prompt of 512). Ours alone; with llama.cpp: vs-llama-cpp.
  *
  *   node dist/bench/few-rows.js MODEL [--rows 1,2,4,8,16] [-n 6] [-r 3] [--threads N]

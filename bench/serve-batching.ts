@@ -1,5 +1,5 @@
 /**
- * What many requests at once cost: the aggregate rate of N streams against the engine's own prefill rate, and, while
+ * Measures many requests at once: the aggregate rate of N streams against the engine's own prefill rate, and, while
  * weights are streamed, the passes of N streams against the pass of one.
  *
  *   node dist/bench/serve-batching.js MODEL [--streams 16] [-p 64] [-n 96] [--threads N] [--json FILE]

@@ -40,7 +40,7 @@ const { values } = readArguments(
   0,
 );
 
-/** What vs-llama-cpp writes, as far as it is read here. */
+/** The part of vs-llama-cpp's output that is read here. */
 interface Comparison {
   readonly machine: { readonly cpu: string; readonly threads: number; readonly ceilings: { memoryGBps?: number } };
   readonly work: { readonly passWeightBytes: number; readonly promptRowOperations: number };

@@ -61,7 +61,7 @@ interface Result {
   readonly test: "prefill" | "decode" | "rows";
   /** Prompt rows, depth, or sequences. */
   readonly size: number;
-  /** Of llama.cpp: its own benchmark, or its library behind the binding. */
+  /** How llama.cpp is measured: by its own benchmark, or by its library behind the binding. */
   readonly rival: Rival;
   readonly ours: Rates;
   readonly llamaCpp: { readonly mmap: Rates; readonly noMmap: Rates; readonly best: "mmap" | "noMmap" };
@@ -168,7 +168,7 @@ async function inTurn(llama: string): Promise<void> {
   if (depths.includes(0)) await compare("decode", 0, pair(0, decode), "llama-bench");
 }
 
-/** What of prefill and decode is left to the binding. */
+/** The share of prefill and decode that is left to the binding. */
 const boundPrefills = program === undefined ? prefills : [];
 const boundDepths = program === undefined ? depths : depths.filter((depth) => depth > 0);
 
@@ -220,7 +220,7 @@ async function fewRows({ model, peers }: Engines): Promise<void> {
   }
 }
 
-/** What a token costs in principle: operations of a row, KV bytes and operations of attention at each depth. */
+/** The cost of a token in principle: operations of a row, KV bytes and operations of attention at each depth. */
 async function shape() {
   const contextTokens = Math.max(64, ...depths.map((depth) => depth + 2));
   const model = await load(path, { contextTokens, threads, chunkRows: batch, profile: "times" });

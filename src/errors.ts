@@ -44,7 +44,7 @@ export class HundredweightError extends Error {
   }
 }
 
-/** What the system said of a file that was to be opened or read: FILE_NOT_FOUND or FILE_IO. */
+/** Turns the system's error about a file that was to be opened or read into FILE_NOT_FOUND or FILE_IO. */
 export function fileError(path: string, cause: unknown): HundredweightError {
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === "ERR_INVALID_ARG_VALUE")
@@ -66,7 +66,7 @@ export function asHundredweightError(error: unknown, code: ErrorCode = "INTERNAL
   return new HundredweightError(code, message, {}, { cause: error });
 }
 
-/** What Node throws of a path the system refused. */
+/** Node's error about a path that the system refused. */
 function isPathError(error: unknown): error is NodeJS.ErrnoException & { readonly path: string } {
   if (!(error instanceof Error)) return false;
   const { errno, syscall, path } = error as NodeJS.ErrnoException;

@@ -6,7 +6,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { fileError, HundredweightError } from "./errors.js";
 
-/** What tells the kind of a file; of `stat` in either form. */
+/** The part of `stat`, in either form, that tells the kind of a file. */
 export type FileKind = Pick<
   Stats,
   "isFile" | "isDirectory" | "isFIFO" | "isSocket" | "isCharacterDevice" | "isBlockDevice"
@@ -73,7 +73,7 @@ export async function openRegular(path: string): Promise<FileHandle> {
 const sinks = ["/dev/null", "/dev/full"];
 
 /**
- * What a result may be written over: a regular file, `/dev/null` and `/dev/full`. Of other devices nobody knows what
+ * True for files a result may be written over: a regular file, `/dev/null` and `/dev/full`. Of other devices nobody knows what
  * writing does.
  * @throws FILE_NOT_REGULAR, FILE_IO
  */
@@ -125,7 +125,7 @@ const partBytes = 1 << 18;
 
 export interface TextPart {
   readonly text: string;
-  /** Of the file that has been read; undefined where its size is not known. */
+  /** The share of the file that has been read; undefined where its size is not known. */
   readonly share: number | undefined;
 }
 
@@ -153,7 +153,7 @@ export function* readTextParts(path: string): Generator<TextPart, undefined> {
   }
 }
 
-/** Of a path that names a descriptor of this process, its number: it is open, nothing is waited for to open it. */
+/** The number of a descriptor of this process that a path names: it is open, nothing is waited for to open it. */
 export function ownDescriptor(path: string): number | undefined {
   const [, number] = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/.exec(path) ?? [];
   return path === "/dev/stdin" ? 0 : number === undefined ? undefined : Number(number);

@@ -34,7 +34,7 @@ before(async () => {
   renameSync(file("tiny.gguf"), odd);
 });
 
-/** What would act on a terminal: control characters but line feed and tab, and the override of direction. */
+/** Characters that would act on a terminal: control characters but line feed and tab, and the override of direction. */
 const acts = /(?![\n\t])\p{Cc}|\u202e/u;
 
 test("errors, tables, lists and JSON show it, whatever the command", async () => {

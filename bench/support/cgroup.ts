@@ -9,7 +9,7 @@ export interface MemoryGroup {
   add(pid: number): void;
   /** v1 throws where it cannot be reached by dropping page cache. */
   setLimit(bytes: number): void;
-  /** What is charged now, page cache included. */
+  /** Bytes charged now, page cache included. */
   usedBytes(): number;
   /** Highest charge so far, page cache included. */
   peakBytes(): number;

@@ -1,4 +1,4 @@
-/** What a pass of one token costs, from the ledger of a run. */
+/** The cost of a pass of one token, from the ledger of a run. */
 import { median } from "../../src/cli/reports/statistics.js";
 import type { LedgerEntry } from "../../src/link/protocol.js";
 

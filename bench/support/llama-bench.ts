@@ -25,7 +25,7 @@ export interface LlamaBenchRequest {
   readonly depth: number;
 }
 
-/** What llama-bench writes, as far as it is read here. */
+/** The part of llama-bench's output that is read here. */
 interface Row {
   readonly build_commit: string;
   readonly backends: string;

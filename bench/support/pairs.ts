@@ -9,7 +9,7 @@ export interface RatioInterval {
 }
 
 /**
- * Of n values half are below the median, each by the toss of a coin: the k-th smallest and the k-th largest enclose it with at
+ * Each of n values is below the median by the toss of a coin: the k-th smallest and the k-th largest enclose it with at
  * least 95 %, k by the binomial distribution. Fewer than six pairs say nothing that sure: the extremes are given then.
  */
 export function ratioInterval(ratios: readonly number[]): RatioInterval {

@@ -1,4 +1,4 @@
-/** What the programs of this folder have in common: how they read their arguments and leave their figures. */
+/** Shared by the programs of this folder: how they read their arguments and leave their figures. */
 import { writeFileSync } from "node:fs";
 import { type ParseArgsConfig, parseArgs } from "node:util";
 

@@ -9,7 +9,7 @@ export const ownTemplate =
   "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}" +
   "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-/** What the template above makes of a conversation, with exactly what a user wrote marked. @throws TEMPLATE_INVALID */
+/** Renders a conversation as the template above does, with exactly what a user wrote marked. @throws TEMPLATE_INVALID */
 export function renderOwn(messages: readonly ChatMessage[], addGenerationPrompt = true): Segment[] {
   checkRoles(messages);
   const segments: Segment[] = [];

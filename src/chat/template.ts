@@ -80,7 +80,7 @@ function limitOf({ limit }: TemplateFault): Record<string, unknown> {
   return limit === "memory" ? { fault: "text_memory" } : {};
 }
 
-/** What a template finds: its caller's words are the template's, messages, tools and documents a person's. */
+/** The variables a template finds: its caller's words are the template's, messages, tools and documents a person's. */
 function valuesOf(messages: readonly ChatMessage[], options: RenderOptions): Dict {
   const values = fromJs(options.variables ?? {}, "template") as Dict;
   const set = (name: string, value: Value): void => values.set(name, value);

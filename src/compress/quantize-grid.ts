@@ -62,7 +62,7 @@ function bookOf(name: GridName): Book {
 interface Entries {
   readonly indexes: readonly number[];
   readonly scale: number;
-  /** Of the squares of the values, what the best scale keeps. */
+  /** The part of the sum of squares that the best scale keeps. */
   readonly kept: number;
 }
 
@@ -118,7 +118,7 @@ function splitSigns(
 interface Fitted {
   /** F16 of the super-block's scale. */
   readonly d: number;
-  /** Of each group: the stored scale s, where 2 s + 1 is what counts. */
+  /** The stored scale s of each group, where 2 s + 1 is what counts. */
   readonly scales: readonly number[];
   /** Signs of 8 values each, and indexes of 8 or 4. */
   readonly signs: readonly number[];
@@ -198,7 +198,7 @@ export const encodeIq3S: EncodeBlock = (x, o, b, at) => {
 interface Shifted {
   readonly d: number;
   readonly scales: readonly number[];
-  /** Of 8 values: the eighth is taken off; the index. */
+  /** The index of 8 values, of which the eighth is taken off. */
   readonly minus: readonly boolean[];
   readonly indexes: readonly number[];
 }

@@ -1,4 +1,4 @@
-/** What the passes came to: the engine's counters, and what each job is told of a pass it was part of. */
+/** Keeps the engine's counters, and tells each job about the passes it was part of. */
 import type { PassTraffic } from "../weights/ledger.js";
 import type { EngineStatus, LedgerEntry } from "./jobs.js";
 import { type Pass, type PassPart, reached as reachedBy } from "./pass.js";

@@ -105,7 +105,7 @@ export class Engine {
     this.parts.model.close();
   }
 
-  /** What needs no pass. */
+  /** The result of a request that needs no pass; undefined for the others. */
   private answer(request: JobRequest): JobResult | undefined {
     const { tokenizer, profiler } = this.parts;
     switch (request.kind) {

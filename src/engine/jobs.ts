@@ -1,5 +1,5 @@
 /**
- * What an engine is asked and what it tells: a job is a request, its answers are events and one result. Everything here can be
+ * Questions to an engine and its answers: a job is a request, its answers are events and one result. Everything here can be
  * structured-cloned, since the engine usually lives in a thread or a process of its own.
  */
 import type { MachineUse } from "../ops/ops.js";
@@ -28,7 +28,7 @@ export interface GenerateRequest {
   readonly logprobs?: number;
   /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
   readonly promptLogprobs?: number;
-  /** Whose request it is: those who wait take turns by this name. */
+  /** The user who asks: users who wait take turns. */
   readonly user?: string;
 }
 
@@ -74,7 +74,7 @@ export type JobRequest =
   | { readonly kind: "tokenize"; readonly prompt: Prompt }
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "memory" }
-  /** What was profiled since the last time. */
+  /** Asks for the profile since the last request of this kind. */
   | { readonly kind: "profile" };
 
 /**
@@ -104,16 +104,16 @@ export interface MemoryReport {
   readonly allocations: number;
   /** Weights read into memory of our own, expert slots included; 0 when they are mapped. */
   readonly pinnedBytes: number;
-  /** Of those, expert slots. */
+  /** The part of `pinnedBytes` in expert slots. */
   readonly slotBytes: number;
   readonly ringBytes: number;
-  /** Of weights and ring, locked against paging. */
+  /** The part of weights and ring that is locked against paging. */
   readonly lockedBytes: number;
-  /** What it shares with other models of its process; absent where nothing is shared. */
+  /** The machine it shares with other models of its process; absent where nothing is shared. */
   readonly machine?: MachineUse;
 }
 
-/** What the engine does now. Counters run from the opening of the model. */
+/** The state of the engine now. Counters run from the opening of the model. */
 export interface EngineStatus {
   readonly running: number;
   readonly waiting: number;
@@ -131,7 +131,7 @@ export interface EngineStatus {
   readonly recomputedTokens: number;
   /** The last pass: its ledger and how long it took. */
   readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
-  /** What the disk gives beside what was planned; absent where nothing is streamed. */
+  /** Measured rates of the disk beside the planned ones; absent where nothing is streamed. */
   readonly liveDisk?: LiveDiskStatus;
 }
 
@@ -164,7 +164,7 @@ export type JobEvent =
   /** The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of an answer. */
   | { readonly kind: "queued"; readonly ahead: number }
   | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
-  /** Of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
+  /** Log-probabilities of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
   | { readonly kind: "promptLogprobs"; readonly first: number; readonly logprobs: readonly TokenLogprobs[] }
   | { readonly kind: "status"; readonly status: EngineStatus }
   /** Text that belongs to no new token: what was held back when generation ended. */

@@ -164,7 +164,7 @@ function missingTokenizer(error: HundredweightError, vocab: number): Tokenizer {
   };
 }
 
-/** What a pass of one row reads: no embedding table (one row of it), of the experts those that are chosen. */
+/** Bytes that a pass of one row reads: of the embedding table one row, of the experts those that are chosen. */
 function passWeightBytes({ config, weightBytes }: ModelDescription): number {
   let bytes = 0;
   for (const [role, roleBytes] of Object.entries(weightBytes)) {

@@ -1,4 +1,4 @@
-/** What an engine is opened with, and what is known of its model once it is open. */
+/** Options an engine is opened with, and facts of its model once it is open. */
 import type { KvType } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { PlanSummary } from "../weights/plan-summary-types.js";
@@ -52,7 +52,7 @@ export interface EngineOptions {
   readonly profile?: ProfileKind;
 }
 
-/** What a profile gathers: sums per kind of call, or every call as well. */
+/** A profile gathers sums per kind of call, or every call as well. */
 export type ProfileKind = "times" | "trace";
 
 /** Where weights lie, as it was planned. */
@@ -66,7 +66,7 @@ export interface ResidencyInfo {
   readonly plan?: PlanSummary;
 }
 
-/** What is known of an opened model. */
+/** Facts of an opened model. */
 export interface ModelInfo {
   readonly path: string;
   readonly name: string | undefined;

@@ -1,4 +1,4 @@
-/** What an engine is made of; tests make it of other things. */
+/** The things an engine is made of; tests bring others. */
 import type { KvGroupShape } from "../kv/cache.js";
 import type { BoundModel } from "../models/index.js";
 import type { KvPool, MachineUse, OpsCounters, WeightTraffic } from "../ops/ops.js";
@@ -25,7 +25,7 @@ export interface EngineParts {
   readonly tokenizer: Tokenizer;
   streamDecoder(): StreamDecoder;
   readonly model: EngineModel;
-  /** What the disk gives while weights are streamed. */
+  /** Learns the disk's rates while weights are streamed. */
   readonly liveDisk?: LiveDisk;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;

@@ -12,9 +12,9 @@ const leastRows = 16;
 const tellingRows = 32;
 
 export class PassClock {
-  /** Of a pass of answers in the making and nothing else. */
+  /** Milliseconds of a pass of answer rows and nothing else. */
   private decodeMs = 0;
-  /** Of one row more. */
+  /** Milliseconds of one prompt row more. */
   rowMs: number | undefined;
 
   /** A pass of so many rows, of which `decoding` were those of answers in the making. */

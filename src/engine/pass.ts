@@ -10,7 +10,7 @@ interface Rows {
   readonly sequence: number;
   readonly from: number;
   readonly rows: number;
-  /** Of all its rows but the drafts. */
+  /** The kind of all its rows but the drafts. */
   readonly kind: RowKind;
   /** Its last rows: guesses. */
   readonly drafts: number;
@@ -21,7 +21,7 @@ export interface PassPart extends Rows {
   readonly at: number;
   /** Drafts that were right, counted as their rows are handed out. */
   accepted: number;
-  /** What `take` threw: the end of this job, no other's. */
+  /** The error of `take`: the end of this job, no other's. */
   fault?: unknown;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What jobs are promised of the KV cache, and who goes when that was too much. A job begins when it and those that run can
+ * Promises jobs their part of the KV cache, and says which one goes when that was too much. A job begins when it and those that run can
  * each grow a little; longer answers take page by page what is there, and when nothing is left the youngest goes back to the
  * queue. What it had is evaluated again later, in few passes and with the same bits; its sampler keeps its state.
  */
@@ -16,7 +16,7 @@ export function promised({ known, mostPositions }: Task): number {
 }
 
 /**
- * Who goes back to the queue: of those that `rest` (their clients read too slowly) the youngest, else the youngest of all. The
+ * Chooses the job that goes back to the queue: of those that `rest` (their clients read too slowly) the youngest, else the youngest of all. The
  * oldest that does not rest is never chosen as long as there is another, so it ends, and then the next one is the oldest.
  */
 export function youngest<T extends { readonly begun: Begun }>(

@@ -1,5 +1,5 @@
 /**
- * Who is next: those who wait take turns by name, each name's own jobs in order of arrival. Start-time fair queueing: a
+ * Says which job is next: users take turns, each name's own jobs in order of arrival. Start-time fair queueing: a
  * job's place is fixed when it comes, one turn behind the last one of its name, or now.
  * @source Goyal, Vin, Cheng: Start-time Fair Queuing (1996), every job being one unit
  */

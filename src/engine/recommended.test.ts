@@ -10,7 +10,7 @@ function typed(value: string | number | boolean | bigint): TypedValue {
   return typeof value === "bigint" ? { type: "u64", value } : { type: "f32", value };
 }
 
-/** What is read of these values of a file. */
+/** Reads settings from these values of a file. */
 function read(values: Record<string, string | number | boolean | bigint>): Partial<SamplingSettings> {
   const entries = Object.entries(values).map(([key, value]) => [`general.sampling.${key}`, typed(value)] as const);
   return recommendedSampling(new TypedMetadata(new Map(entries)));

@@ -1,4 +1,4 @@
-/** What a model gets to run with: context, rows of a pass, and where its weights lie. Decided before anything is opened. */
+/** Decides before anything is opened what a model gets: context, rows of a pass, and where its weights lie. */
 
 import { totalmem } from "node:os";
 import { ownTemplate } from "../chat/own-template.js";
@@ -26,10 +26,10 @@ export interface Resources {
   readonly kvType: KvType;
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
-  /** What the model may hold of the process's memory; undefined where nothing is planned. */
+  /** Memory of the process that the model may hold; undefined where nothing is planned. */
   readonly promise: MemoryPromise | undefined;
   readonly residency: ResidencyInfo;
-  /** What was decided, whole; undefined where nothing is planned. */
+  /** The whole plan; undefined where nothing is planned. */
   readonly plan: Plan | undefined;
   /** Weights that are read into memory before the first pass. */
   readonly loadBytes: number;
@@ -44,7 +44,7 @@ export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number
   return logitRows ?? Math.max(defaultLogitRows, sequences);
 }
 
-/** What of an engine's options the planner asks for. @param chatTemplate of the file */
+/** The engine's options that the planner needs. @param chatTemplate of the file */
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
   const { memoryBytes, ringBytes, weightsMemoryBytes, textProcess = false } = options;

@@ -1,4 +1,4 @@
-/** Whose rows a pass has, by what they are for; and drafts, which change the number of passes and nothing else. */
+/** A pass takes rows by their kind; drafts change the number of passes and nothing else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

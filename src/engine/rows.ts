@@ -1,4 +1,4 @@
-/** Whose rows are in the next pass: answers in the making first, then prompts, as many as those can bear. */
+/** Chooses the rows of the next pass: answers in the making first, then as many prompt rows as those can bear. */
 import type { KvCache } from "../kv/cache.js";
 import { Pass } from "./pass.js";
 import type { Running } from "./running.js";

@@ -15,11 +15,11 @@ export interface SchedulerJob {
   readonly settle: (outcome: JobResult | HundredweightError) => void;
 }
 
-/** What is known of a job from its first beginning to its end, also while it was sent back to wait. */
+/** The state of a job from its first beginning to its end, also while it was sent back to wait. */
 export interface Begun {
   /** Order of the first beginnings: who began earlier is sent back later. */
   readonly seniority: number;
-  /** Of its generated tokens, those in the status already. */
+  /** Generated tokens that the status counts already. */
   counted: number;
   /** Positions that were evaluated once; what is done again is no progress of the prompt. */
   reached: number;

@@ -64,7 +64,7 @@ class Bench {
     return Float32Array.from(values);
   }
 
-  /** Of the engine so far. */
+  /** The engine's status so far. */
   status(): EngineStatus {
     let last: EngineStatus | undefined;
     const id = ++this.jobs;
@@ -96,7 +96,7 @@ class Bench {
   }
 }
 
-/** What a request gives when nobody else is there and nothing was before. */
+/** The result of a request that is alone in a new engine. */
 async function alone(q: GenerateRequest): Promise<number[]> {
   const bench = new Bench({});
   const { out, done } = bench.start(q);
@@ -106,7 +106,7 @@ async function alone(q: GenerateRequest): Promise<number[]> {
   return out.ids;
 }
 
-/** What a client makes of the events: text and log-probabilities, whatever the passes were. */
+/** A client's view of the events: text and log-probabilities, whatever the passes were. */
 function spoken({ events }: Outcome): unknown[] {
   return events.flatMap((event): unknown[] => {
     if (event.kind === "token") return [[event.text, event.logprobs]];

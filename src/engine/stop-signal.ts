@@ -45,7 +45,7 @@ export function cancelled(): HundredweightError {
 
 export interface PassJob {
   readonly job: number;
-  /** What the pass would save without its rows. */
+  /** Milliseconds the pass would save without its rows. */
   readonly costMs: number;
 }
 

@@ -31,7 +31,7 @@ export class StopStrings {
     return out;
   }
 
-  /** What was held back, when generation ends without a match. */
+  /** Returns what was held back, when generation ends without a match. */
   flush(): string {
     const out = this.found === undefined ? this.held : "";
     this.held = "";

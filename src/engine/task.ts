@@ -1,17 +1,17 @@
 /** A job as the scheduler sees it: tokens to be evaluated in order, and what becomes of the rows. */
 import type { JobResult } from "./jobs.js";
 
-/** What a task wants of a row: its logits [vocab], its final hidden state [dim], or that it be evaluated. */
+/** A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. */
 export type Wanted = "logits" | "hidden" | "nothing";
 
 /**
- * What a row is for. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the making, whose
+ * The purpose of a row. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the making, whose
  * logits its next step waits for. `draft`: a guess behind that token, checked in the same pass.
  */
 export type RowKind = "prompt" | "answer" | "draft";
 
 /**
- * What becomes of a sequence that is done. `kept` for what comes next, as a conversation; `spare`: kept as long as nobody else
+ * The fate of a sequence that is done. `kept` for what comes next, as a conversation; `spare`: kept as long as nobody else
  * needs its place; `gone`: what it holds is no past of its tokens.
  */
 export type Past = "kept" | "spare" | "gone";

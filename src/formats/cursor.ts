@@ -5,7 +5,7 @@ import { openRegularSync } from "../regular-file.js";
 
 /** Every limit of the readers. Beyond them a file is refused as hostile: real files stay far below. */
 export const limits = {
-  /** What one read fetches. */
+  /** Bytes that one read fetches. */
   windowBytes: 1 << 20,
   /** llama.cpp refuses names of 64 bytes and more, the terminator included. */
   tensorNameBytes: 63,
@@ -13,7 +13,7 @@ export const limits = {
   /** The longest strings in use are chat templates of some tens of KiB. */
   stringBytes: 64 * 2 ** 20,
   arrayElements: 2 ** 28,
-  /** What all metadata of one file may occupy once read; a vocabulary of 262k tokens with merges is about 20 MiB. */
+  /** Bytes that all metadata of one file may occupy once read; a vocabulary of 262k tokens with merges is about 20 MiB. */
   metadataBytes: 128 * 2 ** 20,
   metadataKeys: 65536,
   /** Over all files of a split model. */

@@ -129,7 +129,7 @@ const tensor =
     return b.tensor("weight", dims, type, offset).build();
   };
 
-/** What is wrong, how, and what the message must name. */
+/** The damage, how it is made, and what the message must name. */
 const hostile: readonly [string, Change, RegExp, string?][] = [
   ["2^64-1 tensors", (b) => b.build({ tensors: 2n ** 64n - 1n }), /tensor count .*18446744073709551615/],
   ["2^63 tensors", (b) => b.build({ tensors: 2n ** 63n }), /tensor count/],

@@ -21,7 +21,7 @@ export interface Layout {
   /** Name as the field writes it, e.g. `Q4_K`. */
   readonly name: string;
   /**
-   * What follows what on disk. `rows`: a row of cells is all inputs of its output rows, so some rows of all inputs are
+   * The order on disk. `rows`: a row of cells is all inputs of its output rows, so some rows of all inputs are
    * contiguous. `inputs`: it is all output rows of its inputs, so some inputs of all rows are.
    */
   readonly order: "rows" | "inputs";
@@ -42,7 +42,7 @@ export type Planes = Readonly<Record<string, readonly Extent[]>>;
 
 /** The smallest piece of a weight that can be in memory without the rest: contiguous in every plane. */
 export interface Slices {
-  /** Of one expert. */
+  /** Slices of one expert. */
   readonly count: number;
   /** Output rows of a slice where the order is `rows`, inputs where it is `inputs`. */
   readonly step: number;
@@ -80,7 +80,7 @@ export function slicesOf(layout: Layout, rows: number, cols: number): Slices {
   return { count, step, planeBytes, bytes };
 }
 
-/** What slices [from, to) of an expert are in the files, plane by plane. */
+/** Where slices [from, to) of an expert lie in the files, plane by plane. */
 export function sliceExtents(
   weight: { readonly layout: Layout; readonly rows: number; readonly cols: number; readonly planes: Planes },
   expert: number,

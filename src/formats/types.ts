@@ -1,4 +1,4 @@
-/** What every container is turned into: metadata, and tensors as descriptions of where bytes lie. No weight bytes. */
+/** The form every container is turned into: metadata, and tensors as descriptions of where bytes lie. */
 import type { Layout, Planes } from "./layouts.js";
 
 export interface TensorInfo {

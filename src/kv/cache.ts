@@ -18,7 +18,7 @@ export interface KvCacheOptions {
   readonly groups: readonly KvGroupShape[];
   /** Sequences that can be open at once. */
   readonly sequences: number;
-  /** Of these, how many grow at the same time; the others are kept for their past. Default: all. */
+  /** How many of these grow at the same time; the others are kept for their past. Default: all. */
   readonly growing?: number;
   /** Positions a sequence may reach. */
   readonly contextTokens: number;

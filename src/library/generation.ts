@@ -158,7 +158,7 @@ function perSecond(rows: number, ms: number): number {
   return rows > 0 && ms > 0 ? (rows * 1000) / ms : 0;
 }
 
-/** What the caller says, else what the file says, else llama.cpp's defaults. */
+/** Merges settings: the caller's, else the file's, else llama.cpp's defaults. */
 function samplingOf(info: ModelInfo, options: GenerateOptions): SamplingSettings {
   const settings: Record<string, unknown> = { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults };
   for (const key of [...Object.keys(defaultSampling), "seed"]) {

@@ -20,7 +20,7 @@ export interface LoadOptions extends EngineOptions {
 
 /** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
 export class Model {
-  /** What is known of the model: architecture, context, sizes, template. */
+  /** Facts of the model: architecture, context, sizes, template. */
   readonly info: ModelInfo;
   private readonly client: EngineClient;
 

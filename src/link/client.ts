@@ -37,7 +37,7 @@ export interface OpenHooks {
 }
 
 export class EngineClient {
-  /** Of the engine's process, when it has one of its own. */
+  /** Id of the engine's process, when it has one of its own. */
   readonly pid: number | undefined;
   /** Resolves when the engine is gone: ENGINE_CLOSED after `close`, ENGINE_CRASHED or INTERNAL when it died. */
   readonly gone: Promise<HundredweightError>;

@@ -25,7 +25,7 @@ export type FromEngine =
   /** Opening gets on; counted are weights that are read into memory. */
   | { readonly type: "loading"; readonly loadedBytes: number; readonly totalBytes: number }
   | { readonly type: "openFailed"; readonly error: WireError }
-  /** What happened in a pass, in order: a message costs as much as a row of a small model. */
+  /** Events of a pass, in order: a message costs as much as a row of a small model. */
   | { readonly type: "events"; readonly events: readonly Parcel[] }
   | { readonly type: "done"; readonly job: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly job: number; readonly error: WireError }

@@ -7,7 +7,7 @@ import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "./protocol.
 
 export interface SupervisedState {
   readonly phase: "loading" | "ready" | "restarting" | "failed" | "closed";
-  /** Of weights that are read into memory; mapped ones need no loading. */
+  /** Bytes of weights read into memory so far; mapped ones need no loading. */
   readonly loadedBytes: number;
   readonly totalBytes: number;
   /** Times it was started again. */
@@ -16,7 +16,7 @@ export interface SupervisedState {
   readonly error: HundredweightError | undefined;
 }
 
-/** What becomes of the engine. */
+/** Tells what becomes of the engine. */
 export interface SupervisorHooks {
   readonly onState?: (state: SupervisedState) => void;
   /** Running jobs failed with ENGINE_CRASHED; new ones do until it is ready again. */
@@ -54,7 +54,7 @@ const usualTiming: RestartTiming = {
 };
 
 export class SupervisedEngine {
-  /** Of the model; the same after a restart. */
+  /** Facts of the model; the same after a restart. */
   info: ModelInfo;
   private current: EngineClient | undefined;
   private now: SupervisedState;

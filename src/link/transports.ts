@@ -11,7 +11,7 @@ import type { OpenParts } from "./serve.js";
 
 /** Messages to an engine and from it. */
 export interface Transport {
-  /** Of the engine's own process. */
+  /** Id of the engine's own process. */
   readonly pid?: number | undefined;
   post(message: ToEngine): void;
   onMessage(listener: (message: FromEngine) => void): void;

@@ -1,4 +1,4 @@
-/** What a checkpoint holds, judged against its architecture's declaration: metadata only, no weight is touched. */
+/** Checks a checkpoint against its architecture's declaration: metadata only, no weight is touched. */
 import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
@@ -17,7 +17,7 @@ export interface ModelTensor extends TensorDeclaration {
   readonly info: TensorInfo;
 }
 
-/** What a layer keeps of every sequence. */
+/** A state that a layer keeps of every sequence. */
 export interface KeptState extends State {
   /** Positions that somebody looks back; 0 = all. */
   readonly window: number;
@@ -34,7 +34,7 @@ export interface ModelDescription {
   readonly config: ModelConfig;
   /** The trunk. */
   readonly program: Program;
-  /** What else can be bound, by name. */
+  /** Other programs that can be bound, by name. */
   readonly programs: ReadonlyMap<string, ProgramDescription>;
   readonly states: readonly KeptState[];
   /** Every tensor the model uses, in the order a pass uses them. */

@@ -1,4 +1,4 @@
-/** What a model takes beside its weights, before anything is allocated: the model is bound on paper. */
+/** Estimates the memory a model takes beside its weights, before anything is allocated: the model is bound on paper. */
 import { PaperOps } from "../ops/paper.js";
 import { bindDescription, type ModelOptions } from "./bind.js";
 import type { ModelDescription } from "./describe.js";

@@ -24,7 +24,7 @@ export interface BoundOutput {
 export interface BoundList {
   readonly ops: Ops;
   readonly layers: readonly BoundStep[];
-  /** What the program is given, by name. */
+  /** Inputs of the program, by name. */
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly outputs: ReadonlyMap<OutputName, BoundOutput>;
   /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
@@ -39,12 +39,12 @@ export interface HiddenRows {
   readonly onHidden: (hidden: Float32Array, first: number) => void;
 }
 
-/** What a pass may be asked for and given beside its rows. */
+/** Further outputs and inputs of a pass, beside its rows. */
 export interface PassExtras {
   /** One row for each sequence of the pass, in their order [sequences, cols]. */
   readonly onPooled?: (values: Float32Array) => void;
   readonly onRank?: (values: Float32Array) => void;
-  /** What a stage leaves: its residual streams, [rows, cols] each. */
+  /** Takes the residual streams that a stage leaves, [rows, cols] each. */
   readonly onStreams?: (streams: Float32Array[]) => void;
   /** Values of the program's inputs, [rows, cols] each. */
   readonly inputs?: Readonly<Record<string, Float32Array>>;

@@ -1,4 +1,4 @@
-/** What a build of the addon must have: an older one fails when it is loaded, not at the first answer. */
+/** The functions a build of the addon must have: an older one fails when it is loaded, not at the first answer. */
 import type { NativeAddon } from "./addon.types.js";
 
 /** The compiler refuses a list that is not `NativeAddon`'s. */

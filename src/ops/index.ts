@@ -17,7 +17,7 @@ export interface OpsOptions {
   readonly isa?: string;
   /** Where the native implementation keeps weights; they are mapped without one. */
   readonly placement?: WeightPlacement;
-  /** What a native model may hold. */
+  /** Memory that a native model may hold. */
   readonly promise?: MemoryPromise;
 }
 

@@ -42,10 +42,10 @@ export interface NativeOpsOptions {
   readonly promise?: MemoryPromise;
 }
 
-/** What a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */
+/** Memory a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */
 export interface MemoryPromise {
   readonly bytes: number;
-  /** Of all models of the process together; 0: each has its own. */
+  /** Bytes of all models of the process together; 0: each has its own. */
   readonly limitBytes: number;
 }
 

@@ -168,12 +168,12 @@ export interface Product {
   readonly transposed?: boolean;
 }
 
-/** What models of a process share. */
+/** The machine that models of a process share. */
 export interface MachineUse {
   /** Compute threads, and how many models run on these. */
   readonly threads: number;
   readonly models: number;
-  /** Of all models of the process: bytes reserved now, the most ever, and what they were promised. */
+  /** Bytes of all models of the process: reserved now, the most ever, and promised. */
   readonly chargedBytes: number;
   readonly peakBytes: number;
   readonly promisedBytes: number;

@@ -52,7 +52,7 @@ export interface WeightPlacement {
   readonly lock: boolean;
 }
 
-/** What has happened to weights since the start; bytes that are held. */
+/** Counts of weight bytes since the start, and bytes that are held. */
 export interface WeightTraffic {
   readonly diskBytes: number;
   /** Time that products waited for the disk. */
@@ -67,9 +67,9 @@ export interface WeightTraffic {
   /** Weight bytes used that were in memory: mapped, pinned or found in slots. */
   readonly memoryBytes: number;
   readonly pinnedBytes: number;
-  /** What streamed weights pass through: the ring, or the staging of experts. */
+  /** Bytes that streamed weights pass through: the ring, or the staging of experts. */
   readonly ringBytes: number;
   readonly slotBytes: number;
-  /** Of those three, locked. */
+  /** The locked part of those three. */
   readonly lockedBytes: number;
 }

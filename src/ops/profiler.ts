@@ -1,9 +1,9 @@
 /** Keeps the times of a run: sums per kind of call, and on request every call for a trace. Plain numbers, cloneable. */
 
-/** What bounds a call: the arithmetic of integer or float products, or nothing but memory. */
+/** The bound of a call: the arithmetic of integer or float products, or nothing but memory. */
 export type Arithmetic = "int8" | "float" | "none";
 
-/** What a call read and computed; all calls of one name share the arithmetic. */
+/** The bytes and operations of a call; all calls of one name share the arithmetic. */
 export interface Work {
   readonly name: string;
   /** Kernel calls are told from the engine's own work (row tables, reading logits, sampling). */
@@ -149,7 +149,7 @@ export class Profiler {
     return result;
   }
 
-  /** What was gathered since the last time. */
+  /** Returns what was gathered since the last time. */
   take(): ProfileReport {
     this.pause();
     const phases = [...this.phases].map(([phase, { passes, rows, wallMs, entries }]) => ({

@@ -101,7 +101,7 @@ export class WorkingSpace {
     this.#bytes.set("experts", Math.max(this.#bytes.get("experts")!, experts));
   }
 
-  /** What `seal` is told: token rows, entries of each block table, bytes of each buffer (of `thread`: of one), most experts. */
+  /** The argument of `seal`: token rows, entries of each block table, bytes of each buffer (of `thread`: of one), most experts. */
   sizes(threads: number): { readonly buffers: Float64Array; readonly tables: Int32Array } {
     const buffers = Float64Array.from(spaceBuffers, (name) => this.#bytes.get(name)!);
     buffers[spaceBuffers.indexOf("rows")] = this.#rows;

@@ -1,4 +1,4 @@
-/** What malloc keeps between blocks that are in use goes back to the system when it is trimmed, and the old generation stays near what lives. */
+/** Trimming gives malloc's free blocks back to the system, and the old generation stays near what lives. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -37,7 +37,7 @@ export class SamplerChain {
   private readonly dry: Dry;
   private readonly rng: Rng;
   private readonly mirostat: Mirostat | undefined;
-  /** What changes logits of single tokens before anything is dropped, logit bias apart. */
+  /** Changes to logits of single tokens before anything is dropped, logit bias apart. */
   private readonly editors: readonly (Penalties | Dry)[];
   /** How many of the best the first step leaves, 0 = all: the others need not be loaded. */
   private readonly loaded: number;

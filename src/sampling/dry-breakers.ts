@@ -4,7 +4,7 @@
  */
 import { mostBreakers } from "./settings.js";
 
-/** What is asked of a tokenizer. */
+/** The part of a tokenizer that is needed here. */
 export interface BreakerVocabulary {
   readonly size: number;
   readonly addSpacePrefix: boolean;
@@ -135,7 +135,7 @@ function tailOfText(vocabulary: BreakerVocabulary, text: Uint8Array): Int32Array
 const mostAnswers = 8;
 const cache = new WeakMap<BreakerVocabulary, { texts: VocabularyTexts; answers: Map<string, Breakers> }>();
 
-/** What every token adds to a text, in one piece: scanning a vocabulary takes milliseconds then. */
+/** The text that every token adds, in one piece: scanning a vocabulary takes milliseconds then. */
 class VocabularyTexts {
   readonly bytes: Uint8Array;
   /** [size + 1] */

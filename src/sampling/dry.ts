@@ -31,7 +31,7 @@ export class Dry {
   private filled = 0;
   /** Z function of the reversed history [window]. */
   private readonly repeats: Int32Array;
-  /** Of the repetitions a token would lengthen the longest, plus 1; 0 = none [vocab]. */
+  /** Length of the longest repetition a token would lengthen, plus 1; 0 = none [vocab]. */
   private readonly longest: Int32Array;
   private readonly found: Int32Array;
   private foundCount = 0;
@@ -85,7 +85,7 @@ export class Dry {
     this.forget();
   }
 
-  /** Of a token in `found`. Breakers of one token never cost anything. */
+  /** The penalty of a token in `found`. Breakers of one token never cost anything. */
   private penalty(id: number): number {
     const { multiplier, base, allowedLength } = this.settings;
     if (this.breakers.isSingle(id)) return 0;

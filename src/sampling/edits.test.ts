@@ -59,7 +59,7 @@ function obviousDry(history: readonly number[], s: SamplingSettings): Map<number
   return found;
 }
 
-/** What the chain keeps and draws. */
+/** The candidates a chain keeps, and its draw. */
 function obvious(row: Float32Array, history: readonly number[], s: SamplingSettings, rng: Rng): [number, Candidates] {
   const logits = Array.from(row);
   for (const [id, bias] of s.logitBias) logits[id] = logits[id]! + bias;

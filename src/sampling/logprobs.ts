@@ -1,4 +1,4 @@
-/** What the model itself thought of a token, before anything here changed its logits. */
+/** Log-probabilities as the model itself gave them, before anything here changed its logits. */
 import { type BestScan, Candidates } from "./candidates.js";
 
 /** Natural logarithms of probabilities before sampling's temperature and cuts; the likeliest first. */

@@ -1,4 +1,4 @@
-/** What shapes the choice of a token: names, defaults (llama.cpp's), ranges. */
+/** The settings of sampling: names, defaults (llama.cpp's), ranges. */
 import { HundredweightError } from "../errors.js";
 
 /** In llama.cpp's default order; its names and, in `samplerLetters`, its letters. */

@@ -40,7 +40,7 @@ export function dynamicTemperature(candidates: Candidates, settings: DynamicTemp
   temperature(candidates, Math.min(most, least + (most - least) * ratio ** settings.exponent));
 }
 
-/** Of the candidates' distribution, in nats. */
+/** Entropy of the candidates' distribution, in nats. */
 function entropy(candidates: Candidates): number {
   const sum = candidates.softmax();
   const { weights, size } = candidates;

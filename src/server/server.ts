@@ -119,7 +119,7 @@ function checkKeys({ apiKeys }: ServerConfig): void {
   );
 }
 
-/** Whoever can reach the port can use the machine: beyond this computer only with a key. */
+/** Anybody who reaches the port can use the machine: beyond this computer only with a key. */
 function checkAddress({ host, apiKeys }: ServerConfig): void {
   const local = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
   if (local || apiKeys.length > 0) return;

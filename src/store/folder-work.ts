@@ -1,4 +1,4 @@
-/** What the folder worker does: finds model files, reads their headers, plans one. Files may be anybody's. */
+/** The work of the folder worker: finds model files, reads their headers, plans one. Files may be anybody's. */
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
@@ -22,7 +22,7 @@ export interface FoundFile {
   readonly modifiedAt: string;
 }
 
-/** What a header says; `loaded` and the file's own facts are added by the server. */
+/** Facts from a header; `loaded` and the file's own facts are added by the server. */
 export type ModelFacts = Omit<FolderModel, keyof FoundFile | "loaded">;
 
 export interface Found {
@@ -81,7 +81,7 @@ export async function findModels(folder: string): Promise<Found> {
   return { files: files.map((file) => ({ ...file, bytes: file.bytes + (later.get(file.path) ?? 0) })), cut };
 }
 
-/** What a header says, or why the model cannot be run. Never throws for what is in the file. */
+/** Reads the facts of a header, or why the model cannot be run. Never throws for what is in the file. */
 export async function readFacts(path: string): Promise<ModelFacts> {
   let checkpoint: Checkpoint;
   try {

@@ -15,7 +15,7 @@ const heapMb = 1024;
 
 export class ModelFolder {
   readonly #folder: string;
-  /** What headers said, by path, size and time of the file. */
+  /** Facts from headers, by path, size and time of the file. */
   #facts = new Map<string, ModelFacts>();
   #listing: Promise<FolderListing> | undefined;
   #files: readonly FoundFile[] = [];

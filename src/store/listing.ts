@@ -25,7 +25,7 @@ export interface FolderListing {
   readonly cut: boolean;
 }
 
-/** What a plan says about a model, loaded or not. */
+/** The plan of a model, loaded or not. */
 export interface PlanReport {
   readonly budgetBytes: number;
   /** Absent: it does not fit, or nothing was planned. */

@@ -1,5 +1,5 @@
 /**
- * What a MODEL word on the command line means, one rule for every command: a path that exists; else, for `plan`, `synth` and
+ * The meaning of a MODEL word on the command line, one rule for every command: a path that exists; else, for `plan`, `synth` and
  * `bench`, a preset; else, for `run` with one argument, perhaps a prompt for the bundled model; else an error that says where models come
  * from.
  */
@@ -68,7 +68,7 @@ export function runTarget(model: string | undefined, prompt: string | undefined)
   };
 }
 
-/** What exists, and what the system does not let us look at: whoever opens it says why. */
+/** True for what exists, and for what the system does not let us look at: opening it says why. */
 function isPath(word: string): boolean {
   try {
     lstatSync(word);

@@ -36,7 +36,7 @@ export interface SynthShape {
   /** The mix it is usually met in. */
   readonly quant: Mix;
   readonly ropeDivisors?: RopeDivisors;
-  /** What only this architecture has, without its prefix. */
+  /** Metadata that only this architecture has, without its prefix. */
   readonly extra?: TinyMetadata;
 }
 
@@ -180,7 +180,7 @@ export const presets: Readonly<Record<string, SynthShape>> = {
   },
 };
 
-/** What a specification may replace: its name there -> its field. */
+/** Fields a specification may replace: its name there -> the field. */
 export const overrides = {
   layers: "layers",
   dim: "dim",

@@ -50,7 +50,7 @@ export interface TextOptions {
   readonly timeoutMs?: number;
   /** Requests come from several people: slow ones step aside. Else each has the whole deadline at once. */
   readonly shared?: boolean;
-  /** Of texts that wait, together; one alone may be larger. Default 16 MiB. */
+  /** Bytes of the texts that wait, together; one alone may be larger. Default 16 MiB. */
   readonly mostWaitingBytes?: number;
   /** Ends it, also while it is opened. */
   readonly signal?: AbortSignal;
@@ -104,7 +104,7 @@ class TextClient implements TextService {
   private readonly aside: Item[] = [];
   private quick: Lane | undefined;
   private patient: Lane | undefined;
-  /** What runs in `patient`, since when. */
+  /** The request that runs in `patient`, and since when. */
   private slow: { readonly item: Item; readonly since: number } | undefined;
   private opened: TextInfo | undefined;
   private waitingBytes = 0;
@@ -304,7 +304,7 @@ class TextClient implements TextService {
     this.crowdOut(lane);
   }
 
-  /** Who runs has had its share when somebody waits who has not been tried anywhere. */
+  /** A running request has had its share when another waits that has not been tried anywhere. */
   private crowdOut(lane: Lane): void {
     if (this.slow === undefined || this.crowd !== undefined || !this.aside.some(({ tries }) => tries === 0)) return;
     const { item, since } = this.slow;

@@ -1,4 +1,4 @@
-/** What can go wrong with a text that is nobody's mistake in calling us: time, memory, size. */
+/** Faults of a text that are no mistake of the caller: time, memory, size. */
 import { HundredweightError } from "../errors.js";
 import { type TextRequest, usesTemplate } from "./protocol.js";
 

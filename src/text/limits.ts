@@ -1,7 +1,7 @@
 /** How much text a request may bring, and how long each try of it may take. */
 import type { ChatText, TextLimits, TextRequest } from "./protocol.js";
 
-/** Of text, whatever the context: all of it is held several times over while a template reads it. */
+/** Bytes of text, whatever the context: all of it is held several times over while a template reads it. */
 export const mostRequestBytes = 8 * 2 ** 20;
 const leastBytes = 64 * 2 ** 10;
 /** Tokens of texts have 2 to 6 bytes. What has more of them than this for each that fits cannot fit. */
@@ -40,19 +40,19 @@ export function chatBytes({ messages, tools, variables }: ChatText): number {
 export const quickBytes = 64 * 2 ** 10;
 
 /**
- * What a template gets at first, and then once more: most need 1 to 5 ms. With as many bad ones before it as a server takes answers, a
+ * Milliseconds a template gets at first, and then once more: most need 1 to 5 ms. With as many bad ones before it as a server takes answers, a
  * good one waits less than a second.
  */
 const firstMs = 12;
 const secondMs = 150;
 const perMs = 1024;
 
-/** Of a try where others wait behind it. */
+/** Milliseconds of a try where others wait behind it. */
 export function quickLimits(bytes: number, attempt: number): TextLimits {
   return { renderMs: (attempt === 0 ? firstMs : secondMs) + bytes / perMs, renderedLength: 4 * quickBytes };
 }
 
-/** Of the last try. A text of this length takes seconds to be counted, not to be tokenized. */
+/** Milliseconds of the last try. A text of this length takes seconds to be counted, not to be tokenized. */
 export function patientLimits(ms: number): TextLimits {
   return { renderMs: Math.max(1, ms), renderedLength: 4 * mostRequestBytes };
 }
@@ -62,7 +62,7 @@ export function overdueMs(limits: TextLimits, bytes: number): number {
   return limits.renderMs + 500 + bytes / 300;
 }
 
-/** What a large request gets before others of its kind may push it aside. */
+/** Milliseconds a large request gets before others of its kind may push it aside. */
 export function fairMs(bytes: number): number {
   return 500 + bytes / 300;
 }

@@ -10,13 +10,13 @@ export type TextPlaceKind = "thread" | "process";
 
 /** Why a place is gone that nobody ended. */
 export interface Gone {
-  /** What a template or a text made outgrew the memory it may take. */
+  /** The output of a template or a text outgrew the memory it may take. */
   readonly memory: boolean;
   readonly message: string;
 }
 
 export interface TextPlace {
-  /** Of a process. */
+  /** The id of the place's process, when it is one. */
   readonly pid: number | undefined;
   post(message: ToText): void;
   onMessage(listener: (message: FromText) => void): void;
@@ -30,7 +30,7 @@ export interface TextPlace {
 
 /** Old generation. Vocabularies lie outside the heap; a text of 8 MiB is held some ten times while a template reads it. */
 export const heapMb = 160;
-/** Of the young generation: three of them are held, more would only make collections rarer. */
+/** MiB of the young generation: three times that is held, more would only make collections rarer. */
 const youngMb = 4;
 
 /** Nothing else of this process's environment is a template's or a text's business. */

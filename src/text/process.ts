@@ -7,7 +7,7 @@ import { boundOwnMemory, limitOwnMemory, trimOwnMemory } from "../process/own-me
 import type { FromText, ToText } from "./protocol.js";
 import { serveTexts } from "./serve.js";
 
-/** What a request may take beyond what the process has when its model is open. */
+/** Bytes a request may take beyond what the process has when its model is open. */
 const growthBytes = 176 * 2 ** 20;
 
 // The terminal's signals go to both; when to end is for the other one to say.

@@ -26,9 +26,9 @@ export function tooLongText(long: TooLong, contextTokens: number, whose = ""): s
 const windowLength = 1 << 15;
 /** A text of fewer characters for each token that fits is tokenized as it is: most are of 2 to 6. */
 const usualLength = 8;
-/** What a cut can make of a token and its neighbours. */
+/** Tokens that a cut can change at its edge. */
 const perCut = 16;
-/** What a template made may be much longer than what it was given: its length is then told by its beginning. */
+/** A rendered text may be much longer than what it was given: its length is then told by its beginning. */
 const mostWindows = 128;
 
 /**

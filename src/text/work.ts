@@ -1,4 +1,4 @@
-/** What is done where texts are handled: templates and tokenization of one model file. */
+/** The work of a text place: templates and tokenization of one model file. */
 import { type ChatMessage, chatTemplates, type RenderedChat, renderChat } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";

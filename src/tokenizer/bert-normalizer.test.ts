@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { BertNormalizer, fateShift, fates, firstOfDecomposition, lowerCase } from "./bert-normalizer.js";
 
-/** Of all code points but surrogates, as 32-bit little-endian numbers. */
+/** The hash of all code points but surrogates, as 32-bit little-endian numbers. */
 function hashOf(map: (codePoint: number) => number): string {
   const out = new Uint32Array(0x110000);
   for (let c = 0; c < out.length; c++) out[c] = c >= 0xd800 && c < 0xe000 ? c : map(c);

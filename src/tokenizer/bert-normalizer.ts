@@ -1,5 +1,5 @@
 /**
- * What WordPiece does to each code point before it looks words up: white space ends a word, control characters go,
+ * Prepares each code point for WordPiece, before words are looked up: white space ends a word, control characters go,
  * punctuation and CJK ideographs are words of their own, the rest is lower-cased and loses its accents.
  *
  * As llama.cpp does it: of a canonical decomposition only the first code point stays, also of a Hangul syllable, and
@@ -8,7 +8,7 @@
  */
 import { isAssigned, symbolOf, symbols } from "./unicode.js";
 
-/** What becomes of a code point; in bits 21 and up of an entry, above the code point it is replaced by. */
+/** The fate of a code point; in bits 21 and up of an entry, above the code point it is replaced by. */
 export const fates = { letter: 0, space: 1, dropped: 2, alone: 3 } as const;
 export const fateShift = 21;
 

@@ -61,7 +61,7 @@ export class BpeEncoder {
     };
   }
 
-  /** What two neighbours are together, found by its bytes; only tokens learnt from text count. */
+  /** The token that two neighbours make together, found by its bytes; only tokens learnt from text count. */
   #mergerByIds(): Merger {
     const joined = (left: number, right: number) => {
       const after = this.#list.next[right]!;

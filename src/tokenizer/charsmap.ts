@@ -13,7 +13,7 @@ import { invalid } from "./vocab.js";
 const key = "tokenizer.ggml.precompiled_charsmap";
 /** SentencePiece's own tables have up to 80,000 units. */
 const maxUnits = 1 << 20;
-/** Of a key and of a replacement, in bytes. U+FDFA becomes 33 bytes under NFKC, the longest there. */
+/** Bytes of a key and of a replacement at most. U+FDFA becomes 33 bytes under NFKC, the longest there. */
 const maxKey = 128;
 const maxReplacement = 128;
 
@@ -130,7 +130,7 @@ function isChild(unit: number, byte: number): boolean {
   return (unit & 0x800000ff) === byte;
 }
 
-/** What a unit's index is changed by (XOR) to get the place of its children. */
+/** The number that a unit's index is changed by (XOR) to get the place of its children. */
 function distance(unit: number): number {
   return (unit >>> 10) << ((unit & 0x200) >>> 6);
 }

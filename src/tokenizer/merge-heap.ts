@@ -86,7 +86,7 @@ export class SymbolList {
     if (this.#heap.length > mostKept) this.#heap = new Float64Array(0);
   }
 
-  /** What was left has been read: a giant text gives its buffers back. */
+  /** Called when the rest has been read: a giant text gives its buffers back. */
   release(): void {
     if (this.next.length <= 2 * mostKept) return;
     this.next = new Int32Array(0);

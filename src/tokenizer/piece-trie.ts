@@ -24,7 +24,7 @@ export class PieceTrie {
   readonly #root = new Int32Array(256);
 
   /**
-   * Of the first `size` pieces those that `include` accepts; of equal texts the last one counts.
+   * Holds those of the first `size` pieces that `include` accepts; of equal texts the last one counts.
    * @throws TOKENIZER_INVALID for pieces that are too long, one or all together
    */
   constructor(pieces: PieceTable, size: number, include: (id: number) => boolean) {

@@ -18,7 +18,7 @@ export interface TokenizerParts {
   readonly addBos: boolean;
   readonly addEos: boolean;
   readonly addSeparator: boolean;
-  /** What ends a text when `addEos`. Default EOS. */
+  /** The token that ends a text when `addEos`. Default EOS. */
   readonly ending?: number | undefined;
   readonly addSpacePrefix: boolean;
   readonly encodeText: EncodeText;

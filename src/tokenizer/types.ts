@@ -53,6 +53,6 @@ export interface Tokenizer {
 /** Turns a stream of ids into text that never splits a code point. */
 export interface StreamDecoder {
   push(id: number): string;
-  /** What is held back, with U+FFFD for an incomplete sequence. */
+  /** Returns what is held back, with U+FFFD for an incomplete sequence. */
   flush(): string;
 }

@@ -1,4 +1,4 @@
-/** What Unigram does to a text before it is cut: replacements of the charsmap, spaces as "▁", one before the text. */
+/** Prepares a text for Unigram: replacements of the charsmap, spaces as "▁", one before the text. */
 import type { Charsmap } from "./charsmap.js";
 import { utf8Length } from "./unicode.js";
 

@@ -21,7 +21,7 @@ const mostKept = 1 << 16;
 export class UnigramEncoder {
   readonly #normalizer: UnigramNormalizer;
   readonly #trie: PieceTrie;
-  /** Of a user-defined piece 0, above every logarithm of a probability. @shape [size] */
+  /** The score of each piece; 0 for a user-defined one, above every logarithm of a probability. @shape [size] */
   readonly #scores: Float64Array;
   readonly #unknownScore: number;
   readonly #unknown: number | undefined;

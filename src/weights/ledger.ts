@@ -1,4 +1,4 @@
-/** What each pass cost: differences of the running totals. */
+/** The cost of each pass: differences of the running totals. */
 import type { WeightTraffic } from "../ops/ops.js";
 
 export interface PassTraffic {

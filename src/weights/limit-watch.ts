@@ -6,7 +6,7 @@ import { type MemoryLimit, memoryLimit } from "./memory-limit.js";
 const everyMs = 500;
 /** Below this much room what can be spared is given back. */
 const scarceBytes = 64 * 2 ** 20;
-/** What a pass may still touch for the first time: KV pages, scratch, garbage of JavaScript. */
+/** Bytes a pass may still touch for the first time: KV pages, scratch, garbage of JavaScript. */
 const leastBytes = 16 * 2 ** 20;
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What the disk really gives while a model runs, learned from passes that waited for it: beside products that use every
+ * Learns the disk's real rate while a model runs, from passes that waited for it: beside products that use every
  * processor it may be less than the probe found, and another number of reads in flight may be better. Changes no result.
  */
 import type { PassTraffic } from "./ledger.js";
@@ -18,7 +18,7 @@ const settledPasses = 256;
 /** As it was planned. */
 export interface ExpectedPass {
   readonly diskBytesPerSecond: number;
-  /** Of a pass of one row. */
+  /** Bytes streamed and seconds computed in a pass of one row. */
   readonly streamedBytes: number;
   readonly computeSeconds: number;
 }
@@ -26,7 +26,7 @@ export interface ExpectedPass {
 export interface LiveDiskOptions {
   /** Reads in flight as planned. */
   readonly depth: number;
-  /** What the reader can keep in flight. */
+  /** Reads the reader can keep in flight. */
   readonly mostDepth: number;
   readonly expected: ExpectedPass;
   readonly setDepth: (depth: number) => void;
@@ -34,7 +34,7 @@ export interface LiveDiskOptions {
 
 export interface LiveDiskStatus {
   readonly plannedBytesPerSecond: number;
-  /** Of passes that waited for the disk; undefined as long as none did. */
+  /** The rate of passes that waited for the disk; undefined as long as none did. */
   readonly bytesPerSecond: number | undefined;
   readonly depth: number;
   /** The plan's prediction, at the rate there is. */
@@ -45,7 +45,7 @@ export class LiveDisk {
   readonly #options: LiveDiskOptions;
   #rate: number | undefined;
   #depth: number;
-  /** Of the depth in use, best of the passes so far. */
+  /** The best rate of the passes so far at the depth in use. */
   #best = 0;
   #passes = 0;
   /** Still to be tried, and what they have to beat. */

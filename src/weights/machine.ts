@@ -1,4 +1,4 @@
-/** What a plan has to know of the machine. Rates are measured by the probe; these are careful guesses until it has run. */
+/** The facts of a machine that a plan needs. Rates are measured by the probe; these are careful guesses until it has run. */
 import { defaultThreads } from "../native/threads.js";
 import type { DiskTable } from "./disk-rates.js";
 import { type Ceiling, memoryLimit } from "./memory-limit.js";
@@ -6,13 +6,13 @@ import { type Ceiling, memoryLimit } from "./memory-limit.js";
 export interface MachineProfile {
   /** The machine's memory, or the tightest limit this process runs under. */
   readonly memoryLimitBytes: number;
-  /** What a model may take now: free below every limit, less a margin. */
+  /** Bytes a model may take now: free below every limit, less a margin. */
   readonly availableBytes: number;
-  /** What sets the limit, and what is kept below it for others; absent: nobody asked. For sentences only. */
+  /** The name of the limit, and what is kept below it for others; absent: nobody asked. For sentences only. */
   readonly ceiling?: Ceiling & { readonly marginBytes: number };
   /** All compute threads together. */
   readonly memoryReadBytesPerSecond: number;
-  /** What has been read before; a cache below a virtual machine can make the first time several times slower. */
+  /** The rate of what has been read before; a cache below a virtual machine can make the first time several times slower. */
   readonly diskReadBytesPerSecond: number;
   readonly diskFirstTouchBytesPerSecond: number;
   /** How the rate depends on size and number of reads; absent: not measured. */

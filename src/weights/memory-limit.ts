@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { HundredweightError } from "../errors.js";
 
 export interface MemoryLimit {
-  /** What the machine has. */
+  /** Bytes the machine has. */
   readonly totalBytes: number;
-  /** What can be used without swapping, machine-wide. */
+  /** Bytes that can be used without swapping, machine-wide. */
   readonly availableBytes: number;
   /** The cgroup on the way up that leaves least, and what is used of its limit; page cache can be dropped and is not. */
   readonly cgroup:
@@ -19,13 +19,13 @@ export interface MemoryLimit {
   readonly ceiling: Ceiling;
   /** Kept back for the system and other programs. */
   readonly marginBytes: number;
-  /** What is left for a model, with what this process holds already: the smallest of all, less the margin. */
+  /** Bytes left for a model, with what this process holds already: the smallest of all, less the margin. */
   readonly budgetBytes: number;
 }
 
 export interface Ceiling {
   readonly bytes: number;
-  /** What sets it, for a sentence: "the machine's memory", "the memory limit of this cgroup (v2)". */
+  /** The name of the limit, for a sentence: "the machine's memory", "the memory limit of this cgroup (v2)". */
   readonly name: string;
   /** In use below it by others than this process; nothing a model could have. */
   readonly othersBytes: number;
@@ -47,7 +47,7 @@ const marginShare = 1 / 16;
 const marginLeast = 256 * 2 ** 20;
 const marginLeastShare = 1 / 8;
 /**
- * What this process holds is counted in every plan's runtime, so it is not taken from the budget a second time; of a process that
+ * Memory of this process is counted in every plan's runtime, so it is not taken from the budget a second time; of a process that
  * has grown beyond that (another model) only this much.
  */
 const ownMost = 96 * 2 ** 20;

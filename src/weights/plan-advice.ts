@@ -1,5 +1,5 @@
 /**
- * What would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each is worked
+ * Advises what would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each is worked
  * out by planning again.
  */
 import { dtypeByName, layoutBytes } from "../formats/index.js";

@@ -32,7 +32,7 @@ function classes(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
   return [...found.values()].map((c) => ({ ...c, slotBytes: slotBytesOf(c.segments) }));
 }
 
-/** What a pass of one row needs at once: all chosen experts of a layer, of each class. */
+/** Slots a pass of one row needs at once: all chosen experts of a layer, of each class. */
 export function leastSlotBytes(layers: readonly ExpertLayer[], topK: number): number {
   return classes(layers).reduce((sum, c) => sum + Math.min(topK, c.experts) * c.slotBytes, 0);
 }

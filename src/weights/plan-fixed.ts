@@ -1,4 +1,4 @@
-/** What a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
+/** Memory a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
 import { estimateMemory, type MemoryEstimate } from "../models/index.js";
 import type { PlanModel } from "./plan-model.js";
 import { pinnedEdgeBytes } from "./plan-tiles.js";
@@ -15,7 +15,7 @@ const tokenizerBytesPerToken = 128;
 const textProcessBase = 32 * mebibyte;
 const textProcessBytesPerToken = 160;
 
-/** What the process for texts adds to the runtime: at most 60 MB for 150,000 tokens. */
+/** Bytes the process for texts adds to the runtime: at most 60 MB for 150,000 tokens. */
 export function textProcessBytes(vocab: number): number {
   return textProcessBase + textProcessBytesPerToken * vocab;
 }
@@ -32,7 +32,7 @@ export class FixedMemory {
     this.#options = options;
   }
 
-  /** Of all sequences together. */
+  /** Positions of all sequences together. */
   kvBytes(contextTokens: number, kvTokens: number): number {
     return this.#estimate(contextTokens, kvTokens, 1).kvBytes;
   }

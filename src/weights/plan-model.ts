@@ -8,13 +8,13 @@ export interface PlanMatrix {
   readonly layer: number;
   readonly role: Role;
   readonly layout: Layout;
-  /** Of one expert. */
+  /** Rows of one expert. */
   readonly rows: number;
   readonly cols: number;
   readonly experts: number;
-  /** What it is cut into where part of it is in memory. */
+  /** The slices it is cut into where part of it is in memory. */
   readonly slices: Slices;
-  /** Of all experts. */
+  /** Bytes of all experts. */
   readonly bytes: number;
   readonly planes: Planes;
 }

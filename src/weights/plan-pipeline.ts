@@ -7,7 +7,7 @@ import { type DiskProfile, diskRate } from "./disk-rates.js";
 import type { PlanMatrix } from "./plan-model.js";
 import { type Ring, tilesOf } from "./plan-tiles.js";
 
-/** What a tile costs besides its bytes: threads meet, the reader is woken. */
+/** Seconds a tile costs besides its bytes: threads meet, the reader is woken. */
 const tileSeconds = 20e-6;
 /** From the moment there is room to the moment a read is under way, on processors that are busy with products. */
 const wakeSeconds = 100e-6;
@@ -18,7 +18,7 @@ export interface PipelineInput {
   readonly pinned: Int32Array;
   readonly ring: Ring;
   readonly disk: DiskProfile;
-  /** Of a byte in memory, and of one that came from the disk. */
+  /** Seconds to compute a byte in memory, and one that came from the disk. */
   readonly pinnedByteSeconds: number;
   readonly streamedByteSeconds: number;
   /** Whatever else a layer computes. */
@@ -55,11 +55,11 @@ export function pipelineSeconds(input: PipelineInput): number {
 }
 
 interface Stage {
-  /** Of what is in memory, computed first. */
+  /** Seconds of what is in memory, computed first. */
   seconds: number;
   readonly tiles: {
     readonly tiles: number;
-    /** Of a tile: its share of a busy disk, a read alone, its product. */
+    /** Seconds of a tile: its share of a busy disk, a read alone, its product. */
     readonly readSeconds: number;
     readonly latency: number;
     readonly computeSeconds: number;

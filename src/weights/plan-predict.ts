@@ -11,7 +11,7 @@ import type { Ring } from "./plan-tiles.js";
 export interface Prediction {
   /** Weight bytes a pass of one row uses. */
   readonly passBytes: number;
-  /** Of those, read from disk (experts: expected misses). */
+  /** The part read from disk (experts: expected misses). */
   readonly streamedBytesPerPass: number;
   /** Share of the chosen experts found in slots; 1 without experts. Routing without preferences is assumed. */
   readonly expertHitRate: number;
@@ -42,7 +42,7 @@ export interface PredictionInput {
 }
 
 /**
- * Of the memory rate that plain reading reaches, matrix-vector kernels get this much; less where matrices are as small as
+ * Matrix-vector kernels get this share of the memory rate that plain reading reaches; less where matrices are as small as
  * an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
  */
 const kernelShare = 0.93;

@@ -14,7 +14,7 @@ export interface MapTensor {
   readonly dtype: string;
   readonly bytes: number;
   readonly place: TensorPlace;
-  /** Of `bytes`, those that are always in memory of our own. */
+  /** The part of `bytes` that is always in memory of our own. */
   readonly pinnedBytes: number;
   /** Routed experts only. */
   readonly experts?: number;
@@ -23,7 +23,7 @@ export interface MapTensor {
 export interface ModelMap {
   /** In the order a pass uses them. */
   readonly tensors: readonly MapTensor[];
-  /** Of all classes together; absent unless the strategy is experts. */
+  /** Slots of all classes together; absent unless the strategy is experts. */
   readonly slots?: { readonly slots: number; readonly experts: number; readonly bytes: number };
 }
 
@@ -40,7 +40,7 @@ export interface PlanBytes {
   readonly runtime: number;
 }
 
-/** What a plan decided and expects. */
+/** The decisions and expectations of a plan. */
 export interface PlanSummary {
   readonly strategy: "resident" | "streamed" | "experts";
   readonly io: "mmap" | "direct" | "buffered";

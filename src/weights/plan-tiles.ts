@@ -41,16 +41,16 @@ export interface Tile {
   readonly matrix: number;
   readonly from: number;
   readonly to: number;
-  /** Of all planes. */
+  /** Bytes of all planes. */
   readonly bytes: number;
 }
 
-/** What the pages before and behind the pieces of a tile may take. */
+/** Bytes that the pages before and behind the pieces of a tile may take. */
 export function edgeBytes({ layout }: PlanMatrix): number {
   return 2 * page * layout.planes.length;
 }
 
-/** What the pages around a matrix that is pinned may take: each extent is read by itself. */
+/** Bytes that the pages around a pinned matrix may take: each extent is read by itself. */
 export function pinnedEdgeBytes({ planes }: PlanMatrix): number {
   return 2 * page * Object.values(planes).flat().length;
 }

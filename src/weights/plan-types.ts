@@ -1,4 +1,4 @@
-/** What the planner is asked and what it answers. */
+/** Questions to the planner, and its answers. */
 import type { KvType } from "../ops/ops.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanMatrix } from "./plan-model.js";

@@ -29,7 +29,7 @@ const residentKvShare = 1 / 4;
 /** A request to plan for: prompts are several times as long as answers. */
 const promptTokensPerAnswerToken = 8;
 
-/** What a layout is made for. */
+/** The case a layout is made for. */
 interface Space {
   readonly budget: number;
   readonly contextTokens: number;
@@ -103,7 +103,7 @@ export class Planner {
     );
   }
 
-  /** What helps when even the default, which leaves something to others, is too small. */
+  /** Advice when even the default, which leaves something to others, is too small. */
   #remedy(budgetBytes: number, least: number): string {
     const { availableBytes, ceiling } = this.machine;
     if (ceiling === undefined || budgetBytes !== availableBytes) return "";
@@ -241,7 +241,7 @@ export class Planner {
     return this.#finish(space, { strategy: "resident", pinned: everySlice(trunk), ring: noRing, slotClasses: [] });
   }
 
-  /** What the fixed part leaves for weights and ring. */
+  /** Bytes the fixed part leaves for weights and ring. */
   #room({ budget, contextTokens, kvTokens, maxRows }: Space): number {
     const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
     return Math.min(budget - fixed.total, this.#options.weightsMemoryBytes ?? Infinity);

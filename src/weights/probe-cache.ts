@@ -1,4 +1,4 @@
-/** What was measured before, in the user's cache folder: rates of processors and of disks, each with its date. */
+/** Earlier measurements, in the user's cache folder: rates of processors and of disks, each with its date. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";

@@ -18,7 +18,7 @@ export interface DiskWay {
 }
 
 export interface DiskMeasurement extends DiskWay {
-  /** What has been read before, this way. */
+  /** The rate of what has been read before, this way. */
   readonly bytesPerSecond: number;
   /** Undefined when there was nothing to read that had not just been written. */
   readonly firstTouchBytesPerSecond: number | undefined;
@@ -53,7 +53,7 @@ export const defaultWay: DiskWay = {
   depth: usualDepth,
   requestBytes: usualRequestBytes,
 };
-/** What tiles and rings are made of; rates in between follow from these. */
+/** The read sizes of tiles and rings; rates in between follow from these. */
 const tableSizes = [MiB / 4, MiB, 4 * MiB];
 const tableDepths = [1, 2, 4, 8, 16, 32];
 /** More in flight than this is no ring's size; such a cell gets the rate of the one before it. */

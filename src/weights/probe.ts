@@ -16,7 +16,7 @@ export interface ProbedMachine {
   readonly profile: MachineProfile;
   readonly cpu: (CpuMeasurement & Dated) | undefined;
   readonly disk: (DiskMeasurement & Dated) | undefined;
-  /** What went wrong: no addon, a folder that cannot be written, a cache that cannot be kept. */
+  /** Notes on what went wrong: no addon, a folder that cannot be written, a cache that cannot be kept. */
   readonly notes: readonly string[];
 }
 

@@ -12,7 +12,7 @@ type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" |
   total: number;
 };
 
-/** What a value is after a stay in the cache: ggml's own encoding of the type. */
+/** A value after a stay in the cache: ggml's own encoding of the type. */
 function cached(type: KvType, head: Float32Array): Float32Array {
   const dtype = dtypeByName(type)!;
   const bytes = new Uint8Array(blocksBytes(dtype, head.length)!);

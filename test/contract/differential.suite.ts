@@ -11,7 +11,7 @@ import { makeTinyModel } from "../../src/synth/tiny.js";
 import { evaluate, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { activationError, computable, filled, near, randomValues, ulp, weightFile } from "./fixture.js";
 
-/** What the reference said; it is asked once for all implementations. */
+/** The reference's results; it is asked once for all implementations. */
 const said = new Map<string, Promise<readonly Float32Array[]>>();
 
 function once(key: string, run: () => Promise<readonly Float32Array[]>): Promise<readonly Float32Array[]> {

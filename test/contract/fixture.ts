@@ -31,7 +31,7 @@ export function randomValues(count: number, seed: number, deviation = 1): Float3
 
 export interface Weights {
   readonly source: MatrixSource;
-  /** What the file's bytes mean [experts * rows * cols]. */
+  /** The values of the file's bytes [experts * rows * cols]. */
   readonly values: Float32Array;
 }
 

@@ -64,7 +64,7 @@ async function outcomeOf(path: string, d: Dice, isas: string[], model: DamagedMo
   }
 }
 
-/** What the engine does with a file, and everything that `inspect` and `tokenize` read of it. */
+/** Does with a file what the engine does, and reads everything that `inspect` and `tokenize` read. */
 async function use(path: string, d: Dice, isas: string[]): Promise<void> {
   const checkpoint = await openCheckpoint(path);
   for (const key of checkpoint.metadata.keys()) checkpoint.metadata.get(key);

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** What one file may cost. */
+/** Limits for one file. */
 export const limits = { seconds: 10, mebibytes: 512 } as const;
 /** Far above what a child with the sanitizer's own memory needs: protects the machine. */
 const killMebibytes = 2048;

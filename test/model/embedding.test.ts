@@ -30,7 +30,7 @@ async function embed(path: string, ids: readonly number[], pooling: "mean" | "la
   }
 }
 
-/** Of two vectors of length 1. */
+/** The distance of two vectors of length 1. */
 function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;

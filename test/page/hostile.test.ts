@@ -1,4 +1,4 @@
-/** What a model or a file says does nothing on the page: no script runs, nothing is fetched, no link leads to code. */
+/** Text of a model or a file does nothing on the page: no script runs, nothing is fetched, no link leads to code. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { newId } from "../../src/server/ui/ids.js";

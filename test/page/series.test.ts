@@ -1,4 +1,4 @@
-/** What the page's charts and figures are made of. */
+/** The series behind the page's charts and figures. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Sample } from "../../src/server/ui/wire.js";

@@ -111,7 +111,7 @@ function randomPrompts(below: (n: number) => number, dims: number): { ids: Int32
   return { ids, shared };
 }
 
-/** What one needs to see of a failing case. */
+/** The text that describes a failing case. */
 export function describeCase({ model, kvType, prompts, shared }: Case): string {
   const tensors = Object.entries(model.types).map(([role, type]) => `${role} ${type}`);
   const lengths = prompts.map((ids) => ids.length).join("+");

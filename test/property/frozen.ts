@@ -20,9 +20,9 @@ export interface FrozenModel {
 }
 
 export interface FrozenHashes {
-  /** Of all tensors, in the order of their names: when it differs the model is another one, and its logits say nothing. */
+  /** A hash of all tensors, in the order of their names: when it differs the model is another one, and its logits say nothing. */
   readonly model: string;
-  /** Of every logit of every position. */
+  /** A hash of every logit of every position. */
   readonly logits: string;
 }
 

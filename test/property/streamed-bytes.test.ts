@@ -29,7 +29,7 @@ const slotBytes = 6 * page;
 const ring = { slots: 5, slotBytes, bytes: 5 * slotBytes, depth: 2 };
 const passes = 6;
 
-/** What a tile takes from the disk: whole pages around the piece of each plane. */
+/** Bytes a tile takes from the disk: whole pages around the piece of each plane. */
 const pageBytes = (matrix: PlanMatrix, { from, to }: Tile): number =>
   sliceExtents(matrix, 0, from, to).reduce(
     (sum, { offset, bytes }) => sum + Math.ceil((offset + bytes) / page) * page - Math.floor(offset / page) * page,

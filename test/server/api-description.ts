@@ -21,7 +21,7 @@ export type AnswerSchema = (typeof answerSchemas)[number];
 export type Schemas = Readonly<Record<string, unknown>>;
 
 const prefix = "#/components/schemas/";
-/** What people read, and what only generators of clients do. */
+/** Fields that people read, and fields for generators of clients only. */
 const prose = new Set(["description", "title", "example", "examples", "deprecated", "discriminator"]);
 
 /**

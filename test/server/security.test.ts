@@ -1,4 +1,4 @@
-/** Who may use the server, and what bad input does to it. */
+/** Tests of who may use the server, and of what bad input does to it. */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { before, describe, it } from "node:test";
@@ -15,7 +15,7 @@ const quick = (job: FakeJob): void => {
   job.finish();
 };
 
-/** What a raw socket is answered until the server closes it, or `ms` have passed. */
+/** The answer to a raw socket until the server closes it, or `ms` have passed. */
 function raw(
   server: RunningServer,
   send: (socket: Socket) => void,

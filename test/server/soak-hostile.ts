@@ -1,4 +1,4 @@
-/** What strangers do to a server beside asking: texts made to hurt, readers who do not read, connections that say nothing. */
+/** Plays strangers who harm a server: texts made to hurt, readers who do not read, connections that say nothing. */
 import { connect, type Socket } from "node:net";
 import { hostileTexts } from "../support/hostile-templates.js";
 

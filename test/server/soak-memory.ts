@@ -1,10 +1,10 @@
-/** What memory a process holds, seen from outside. */
+/** The memory a process holds, seen from outside. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 /** Bytes. */
 export interface MemoryUse {
   readonly rss: number;
-  /** Of that, what no file backs. */
+  /** The part that no file backs. */
   readonly anonymous: number;
   readonly heapUsed: number;
 }
@@ -19,7 +19,7 @@ export function childrenOf(pid: number | undefined): number[] {
   });
 }
 
-/** What a process alone holds: the pages of the node program are shared with the engine's process. */
+/** Bytes a process alone holds: the pages of the node program are shared with the engine's process. */
 export function anonymousBytes(pid: number | undefined): number | undefined {
   const path = `/proc/${pid}/status`;
   const found = existsSync(path) ? /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(path, "utf8"))?.[1] : undefined;

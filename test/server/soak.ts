@@ -28,7 +28,7 @@ export interface SoakOptions {
 }
 
 export interface SoakReport {
-  /** Of each kind: what came, and how often. */
+  /** Answers of each kind, and how often they came. */
   readonly outcomes: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Valid requests that were not answered as they should. */
   readonly faults: readonly string[];

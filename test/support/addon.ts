@@ -1,4 +1,4 @@
-/** What tests of the addon's own calls begin with. */
+/** Shared beginnings of tests of the addon's own calls. */
 import assert from "node:assert/strict";
 import { HundredweightError } from "../../src/errors.js";
 import { addonStatus, loadAddon } from "../../src/native/addon.js";
@@ -11,7 +11,7 @@ export const addon = loadAddon() as NativeAddon;
 export const skipAddon = addon === undefined ? `the addon is not loaded: ${addonStatus().reason}` : false;
 if (skipAddon) console.error(`SKIPPED tests of the addon: ${skipAddon}`);
 
-/** Of what `body` throws, which must be an error of ours. */
+/** The code of the error that `body` throws, which must be one of ours. */
 export function codeOf(body: () => unknown): string {
   try {
     body();

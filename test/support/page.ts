@@ -97,7 +97,7 @@ export async function until(holds: () => Promise<boolean>, timeoutMs = 60_000): 
   throw new Error(`not within ${timeoutMs} ms: ${holds}`);
 }
 
-/** Of the server, without the page. */
+/** A request to the server, without the page. */
 export async function api<T>(url: string, method: string, path: string, body?: unknown): Promise<T> {
   const response = await fetch(url + path, {
     method,

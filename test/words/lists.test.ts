@@ -1,4 +1,4 @@
-/** What is made of a list of calls: stages, adapters, taps, other programs, outputs for sequences. */
+/** Tests of what is made of a list of calls: stages, adapters, taps, other programs, outputs for sequences. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What the server does, live: its model, the plan, the charts' samples. One stream for the whole page. */
+/** The server's live state: its model, the plan, the charts' samples. One stream for the whole page. */
 import type { MachineEvent, MemoryNow, PageState, PlanSummary, Sample } from "../../src/server/ui/wire.js";
 import { apiKey, events } from "./api.js";
 import { notify } from "./notices.js";
@@ -17,7 +17,7 @@ export interface Feed {
   readonly conversations: number;
 }
 
-/** What the server keeps, too. */
+/** As many samples as the server keeps. */
 const mostSamples = 1200;
 
 export const feed = new Store<Feed>({

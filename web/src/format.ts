@@ -37,7 +37,7 @@ export function about(seconds: number): string {
       : `about ${hours} h ${minutes} min`;
 }
 
-/** Of a model: tokens/s, or s/token when that says more. */
+/** The speed of a model: tokens/s, or s/token when that says more. */
 export function speed(secondsPerToken: number): string {
   return secondsPerToken >= 1 ? `${figures(secondsPerToken)} s/token` : `${figures(1 / secondsPerToken)} tokens/s`;
 }

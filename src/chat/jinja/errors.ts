@@ -1,4 +1,4 @@
-/** What a template can do wrong, by the names Python gives it; the caller turns them into errors of the product. */
+/** The errors a template can make, by the names Python gives it; the caller turns them into errors of the product. */
 
 export type FaultKind =
   | "TemplateSyntaxError"
@@ -20,7 +20,7 @@ export type PassedLimit = "time" | "memory" | "depth";
 
 export class TemplateFault extends Error {
   readonly kind: FaultKind;
-  /** Of a LimitError. */
+  /** The limit of a LimitError. */
   readonly limit: PassedLimit | undefined;
 
   constructor(kind: FaultKind, message: string, limit?: PassedLimit) {

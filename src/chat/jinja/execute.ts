@@ -1,4 +1,4 @@
-/** What statements become: functions of the rendering that say how they ended. */
+/** Statements become functions of the rendering that say how they ended. */
 import type { Runtime } from "./runtime.js";
 
 export type Ending = "end" | "break" | "continue";

@@ -1,7 +1,7 @@
 /** The type of filters. */
 import type { Arguments, Value } from "./values.js";
 
-/** What filters need of the rendering around them. */
+/** The part of a rendering that filters need. */
 export interface FilterContext {
   readonly autoescape: boolean;
   readonly truncateLeeway: number;

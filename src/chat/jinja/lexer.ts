@@ -44,7 +44,7 @@ class Lexer {
   private at = 0;
   private line = 1;
   private counted = 0;
-  /** What was read last ended a line, or nothing was read. */
+  /** The last thing read ended a line, or nothing was read yet. */
   private lineStarts = true;
 
   constructor(source: string) {

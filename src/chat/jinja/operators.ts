@@ -25,7 +25,7 @@ function joined(a: readonly Value[], b: readonly Value[]): Value[] {
   return [...a, ...b];
 }
 
-/** What joins escaped text is escaped. */
+/** Text that joins escaped text is escaped. */
 function addStrs(a: Str, b: Str): Str {
   const markup = isMarkup(a) || isMarkup(b);
   return markup ? concat([escapeStr(a), escapeStr(b)], true) : concat([a, b]);

@@ -17,7 +17,7 @@ import {
   type Value,
 } from "./values.js";
 
-/** What printing shows. */
+/** The text that printing shows. */
 export function str(value: Value): Str {
   if (isStr(value)) return value;
   if (value instanceof Undefined) {

@@ -1,4 +1,4 @@
-/** What a rendering has at hand: names in their scopes, the output, and the values every template finds. */
+/** The state of a rendering: names in their scopes, the output, and the values every template finds. */
 import { match, wantInt } from "./arguments.js";
 import { TemplateFault, typeError } from "./errors.js";
 import { escapeStr } from "./escape.js";
@@ -77,7 +77,7 @@ export class Runtime implements FilterContext {
     this.out.add(text);
   }
 
-  /** What `work` prints. */
+  /** The text that `work` prints. */
   capture(work: () => void): Str {
     const before = this.out;
     this.out = new StrBuilder();
@@ -89,7 +89,7 @@ export class Runtime implements FilterContext {
     }
   }
 
-  /** What was printed so far, of all that is not captured. */
+  /** The text printed so far, without what is captured. */
   finish(): Str {
     return asMarkup(this.out.finish(), false);
   }

@@ -99,7 +99,7 @@ function replacePlain(s: string, old: string, by: string): string {
   return s.replaceAll(old, () => by);
 }
 
-/** What an operation copied counts. */
+/** Copied text counts as work. */
 function made(out: StrBuilder): Str {
   make(out.length);
   return out.finish();

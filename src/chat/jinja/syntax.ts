@@ -66,7 +66,7 @@ export type Expression =
 
 export type Filtering = Extract<Expression, { readonly type: "filter" }>;
 
-/** What `set`, `for` and `with` assign to. */
+/** The target of an assignment in `set`, `for` and `with`. */
 export type Target =
   | { readonly type: "name"; readonly name: string }
   | { readonly type: "attribute"; readonly name: string; readonly attribute: string }

@@ -9,7 +9,7 @@ import { join, make, step } from "./limits.js";
 
 export class Text {
   readonly value: string;
-  /** What a person wrote: pairs [start, end), ascending, neither empty nor touching. */
+  /** The ranges a person wrote: pairs [start, end), ascending, neither empty nor touching. */
   readonly spans: readonly number[];
   /** HTML-escaped already (Python's Markup). */
   readonly markup: boolean;

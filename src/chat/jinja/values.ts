@@ -81,7 +81,7 @@ export class Dict {
   }
 }
 
-/** What d.keys(), d.values() and d.items() give. */
+/** The result of d.keys(), d.values() and d.items(). */
 export class DictView {
   readonly dict: Dict;
   readonly of: "keys" | "values" | "items";
@@ -145,7 +145,7 @@ export class Undefined {
   }
 }
 
-/** What the sandbox refuses: raises as soon as it is used. */
+/** A value that the sandbox refuses: it raises as soon as it is used. */
 export class Unsafe extends Undefined {
   override fail(): TemplateFault {
     return new TemplateFault("SecurityError", this.hint);
@@ -331,7 +331,7 @@ function* rangeItems(range: Range): IterableIterator<Value> {
 const mark = "\ud800";
 
 /**
- * What tells keys apart: equal numbers of all types are one key, and so are equal tuples.
+ * The identity of a key: equal numbers of all types are one key, and so are equal tuples.
  * @throws TypeError for values that have no hash
  */
 export function keyOf(value: Value): unknown {

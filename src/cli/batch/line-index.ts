@@ -1,5 +1,5 @@
 /**
- * What is known of every line of an input, in 33 bytes and a place of a hash table a line, however long the lines are:
+ * Facts of every line of an input, in 33 bytes and a place of a hash table a line, however long the lines are:
  * whether its custom_id was there before, whether it is answered, and what it asked.
  */
 import { createHash } from "node:crypto";
@@ -80,7 +80,7 @@ export class LineIndex {
     return this.#field(number, idBytes, hashBytes).equals(hash);
   }
 
-  /** Of the lines that are left, from the least up. */
+  /** The lines that are left, in ascending order. */
   tokensLeft(): Float64Array {
     return this.#tokens.filter((tokens, number) => this.#states[number] === present && !Number.isNaN(tokens)).sort();
   }

@@ -1,4 +1,4 @@
-/** What the two names of a batch stand for. Files are told by device and inode, so that links are seen through. */
+/** The two files of a batch. They are told apart by device and inode, so that links are seen through. */
 import { type BigIntStats, fstatSync, statSync } from "node:fs";
 import { fileError, HundredweightError } from "../../errors.js";
 import { checkRegular } from "../../regular-file.js";

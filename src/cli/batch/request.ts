@@ -1,4 +1,4 @@
-/** What a line of the input asks for, or what is wrong with it. Whatever a line holds, it costs itself only. */
+/** Reads a line of the input: a request, or an error that concerns this line only. */
 import { createHash } from "node:crypto";
 import { defaultConfig } from "../../server/index.js";
 import { isObject, isSpace, type Line } from "./lines.js";
@@ -23,7 +23,7 @@ export interface BadLine {
 
 export interface ReadLine {
   readonly request: BatchRequest | BadLine;
-  /** Of the line without white space between its parts: 16 bytes of SHA-256. */
+  /** 16 bytes of SHA-256 of the line, without white space between its parts. */
   readonly hash: Buffer;
 }
 
@@ -122,7 +122,7 @@ function scan(bytes: Buffer): Shape {
   return { depth: deepest, containers, members, compact: compact.subarray(0, length) };
 }
 
-/** Of a line that is not parsed as a whole. */
+/** The `custom_id` of a line that is not parsed as a whole. */
 function customIdIn(bytes: Buffer, members: Shape["members"]): string | null {
   const place = members.get("custom_id");
   const customId = place && parsed(bytes, place);

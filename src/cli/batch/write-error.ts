@@ -1,4 +1,4 @@
-/** What the system says of a file that is written, as an error of ours that tells which. */
+/** Turns the system's error about an output file into one of ours that names the file. */
 import { HundredweightError } from "../../errors.js";
 
 /** @throws FILE_IO for whatever `act` throws that is not ours */

@@ -1,4 +1,4 @@
-/** What begins with a slash in a conversation. The words are Ollama's and llama.cpp's. */
+/** Commands that begin with a slash in a conversation. Their names are Ollama's and llama.cpp's. */
 import { asHundredweightError } from "../../errors.js";
 import { printText } from "../terminal/output.js";
 import { printable, printableLines } from "../terminal/printable.js";

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 
-/** What Ollama calls otherwise. */
+/** Ollama's names for our settings. */
 const ollama: Readonly<Record<string, string>> = {
   "num-predict": "max-tokens",
   "mirostat-tau": "mirostat-ent",

@@ -6,11 +6,11 @@
 export interface Turn {
   readonly user: string;
   answer: string | undefined;
-  /** Of message and answer with what the template puts around them; undefined: not evaluated yet. */
+  /** Tokens of message and answer with what the template puts around them; undefined: not evaluated yet. */
   tokens: number | undefined;
 }
 
-/** Of the context: from here on a warning is shown. */
+/** The share of the context from which on a warning is shown. */
 const fullShare = 0.8;
 /** Room kept for an answer, at most: of the context, and what an answer has by default. */
 const answerShare = 1 / 4;
@@ -19,7 +19,7 @@ const answerTokens = 512;
 export class Turns {
   readonly list: Turn[] = [];
   readonly contextTokens: number;
-  /** Of the system message, which stays. */
+  /** Tokens of the system message, which stays. */
   systemTokens = 0;
   private warned = false;
 
@@ -27,7 +27,7 @@ export class Turns {
     this.contextTokens = contextTokens;
   }
 
-  /** Of everything that was evaluated and not left out. */
+  /** Tokens of everything that was evaluated and not left out. */
   get usedTokens(): number {
     return this.list.reduce((sum, { tokens = 0 }) => sum + tokens, this.systemTokens);
   }

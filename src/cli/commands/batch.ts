@@ -31,7 +31,7 @@ interface BatchFlags extends ModelFlags {
 const ahead = 8;
 /** Answers to lines that do not say how long they may be: KV memory is reserved for all of it. */
 const usualMaxTokens = 1024;
-/** What ends the batch, not the line: it can be resumed when the cause is gone. */
+/** Errors that end the batch and not just the line: it can be resumed when the cause is gone. */
 const endsBatch = new Set([
   "engine_crashed",
   "model_closed",
@@ -203,7 +203,7 @@ function needsOf(index: LineIndex): BatchNeeds {
 
 type Said = Pick<OutputLine, "response" | "error">;
 
-/** What the line gets for an answer when nothing can be asked. */
+/** The answer of a line whose request cannot be sent. */
 function faultOf(line: number, request: BatchRequest | BadLine, index: LineIndex): Said | undefined {
   if (!("url" in request)) return { response: null, error: { code: "invalid_line", message: request.fault } };
   const earlier = index.earlierThan(line, request.customId);

@@ -91,7 +91,7 @@ class TokenSource {
     this.#tokenizer = createTokenizer((await openCheckpoint(this.#model)).metadata);
   }
 
-  /** Of the whole text, as far as one can tell. */
+  /** An estimate for the whole text. */
   get expectedTokens(): number {
     return this.#share === undefined ? 0 : this.#tokens / Math.max(1e-9, this.#share);
   }

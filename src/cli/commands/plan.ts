@@ -115,7 +115,7 @@ function noted(plan: Plan | undefined, budgetBytes: number): Plan | undefined {
   return { ...plan, notes: [...plan.notes, `on this machine run, chat and serve refuse it: ${fault}`] };
 }
 
-/** What is remembered of the machine, and what of it matters here and nobody has measured is measured now, once. */
+/** The machine as it is remembered. Rates that matter here and were never measured are measured now, once. */
 async function ratesFor(
   description: ModelDescription,
   options: PlanOptions,

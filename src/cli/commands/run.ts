@@ -139,7 +139,7 @@ export function footer(result: GenerationResult, { strategy, io }: ResidencyInfo
   );
 }
 
-/** What the weights cost a pass of the answer, when they came from the disk. */
+/** The cost of streamed weights for a pass of the answer; empty when nothing came from the disk. */
 export function streamingLine(ledger: readonly LedgerEntry[]): string {
   const single = ledger.filter((entry) => entry.rows === 1);
   const passes = single.length > 0 ? single : ledger;

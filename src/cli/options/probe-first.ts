@@ -76,7 +76,7 @@ export function busyNote(threads: number, load = loadavg()[0]!): string[] {
   ];
 }
 
-/** What was measured, a line each. */
+/** The measured rates, a line each. */
 export function probeLines({ cpu, disk, profile }: Pick<ProbedMachine, "cpu" | "disk" | "profile">): string[] {
   const gbs = (rate: number) => `${(rate / 1e9).toFixed(2)} GB/s`;
   const lines: string[] = [];

@@ -50,7 +50,7 @@ const numbers: readonly (readonly [flags: string, setting: NumericSetting, help:
   ["--seed <n>", "seed", "same seed, same text (default: random)"],
 ];
 
-/** What llama.cpp calls them too; taken, not shown. */
+/** llama.cpp's other names for them: accepted, not shown. */
 const aliases: readonly (readonly [flag: string, setting: NumericSetting])[] = [
   ["--temp", "temperature"],
   ["--top-nsigma", "topNSigma"],

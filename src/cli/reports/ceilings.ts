@@ -1,4 +1,4 @@
-/** What this machine can do at best, from the programs of native/bench; they are there after a build with --tests. */
+/** The best rates of this machine, from the programs of native/bench; they are there after a build with --tests. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";

@@ -61,7 +61,7 @@ const strategies = {
   experts: "trunk in memory, experts in slots, missing ones read when they are chosen",
 } as const;
 
-/** What --io auto chooses, and why. */
+/** Says what --io auto chooses, and why. */
 const ways = {
   mmap: "the file is mapped: small, or in the page cache already",
   direct: "past the page cache, into huge pages of our own",

@@ -9,7 +9,7 @@ export function median(values: readonly number[]): number {
 
 /** Tokens per second of repeated runs. */
 export interface Rates {
-  /** Of each run, in order. */
+  /** The value of each run, in order. */
   readonly runs: readonly number[];
   readonly medianTps: number;
   readonly minTps: number;

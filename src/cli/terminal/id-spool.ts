@@ -25,7 +25,7 @@ export class IdSpool {
     this.#count = 0;
   }
 
-  /** What was written so far, in order. */
+  /** Yields what was written so far, in order. */
   *read(): Generator<Int32Array> {
     for (let at = 0; at < this.#bytes; ) {
       const part = new Int32Array(Math.min(1 << 16, (this.#bytes - at) / 4));

@@ -31,7 +31,7 @@ export class MessageLines {
     return goesOn ? undefined : this.take("\n");
   }
 
-  /** What was begun and not ended, when there are no more lines or it is taken back. */
+  /** Takes out a message that was begun and not ended: there are no more lines, or it is taken back. */
   end(): string | undefined {
     return this.open ? this.take("\n") : undefined;
   }

@@ -1,11 +1,11 @@
-/** What goes to stdout and stderr, and what happens when they take no more. Everything but a model's text passes here. */
+/** Writes to stdout and stderr, and handles their end. Everything but a model's text passes here. */
 import { printable, printableJson, printableLines } from "./printable.js";
 
 let watching = false;
 
 /**
  * `hundredweight run ... | head` closes our stdout: that is no error. A full disk is one, and there is no use in going on.
- * What stderr does not take is lost: it is about the work, not the work.
+ * Text that stderr does not take is lost: it is about the work, not the work.
  */
 export function watchStandardStreams(): void {
   if (watching) return;

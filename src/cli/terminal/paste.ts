@@ -12,7 +12,7 @@ export const pasteOff = "\u001b[?2004l";
 
 const begin = "\u001b[200~";
 const end = "\u001b[201~";
-/** What begins like a mark and does not go on after so long is a key, like Escape. */
+/** Input that begins like a mark and does not go on for so long is a key, like Escape. */
 const keyMs = 50;
 /** Signs for a line feed: the first that the text does not hold itself. */
 const signs = ["\u23ce", "\u2424", "\u21b5", "\u2028"];

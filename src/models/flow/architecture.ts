@@ -1,5 +1,5 @@
 /**
- * What an architecture says of itself: a metadata reader, and `{ begin, layer, end }` written in the vocabulary of flow.ts.
+ * The declaration of an architecture: a metadata reader, and `{ begin, layer, end }` written in the vocabulary of flow.ts.
  * Everything else (validation, memory plan, roles, tiny test models) is derived from that.
  */
 import type { Outputs } from "./calls.js";
@@ -22,7 +22,7 @@ export interface Branch {
   readonly after?: Part;
 }
 
-/** What other rooms read of a model; one vocabulary for hyper-parameters. */
+/** The hyper-parameters other rooms read; one vocabulary for hyper-parameters. */
 export interface ModelConfig {
   readonly layers: number;
   readonly dim: number;
@@ -79,7 +79,7 @@ export interface Declaration extends Omit<Architecture, "config" | "begin" | "la
   declare(metadata: MetadataReader): ModelSpec;
 }
 
-/** What is recorded and bound by itself. A layer's number is that of its tensors: a block behind the trunk's goes on counting. */
+/** A program is recorded and bound by itself. A layer's number is that of its tensors: a block behind the trunk's goes on counting. */
 export interface ProgramSpec {
   readonly layers: readonly number[];
   begin(f: Flow): Residual;

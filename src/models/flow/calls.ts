@@ -3,7 +3,7 @@ import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
 import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
 import type { RopeConfig } from "./rope.js";
 
-/** What the rows of one expert go through: one or two products, an activation, a product. */
+/** The calls that the rows of one expert go through: one or two products, an activation, a product. */
 export interface ExpertBody {
   /** Null: the hidden rows are act(up · x). */
   readonly gate: Weight | null;
@@ -88,7 +88,7 @@ export type Call = Operation & {
 };
 export type CallOf<V extends Operation["verb"]> = Extract<Call, { readonly verb: V }>;
 
-/** What a model gives: for the rows that are wanted, or for each sequence of the pass. */
+/** An output of a model: for the rows that are wanted, or for each sequence of the pass. */
 export interface Outputs {
   /** [wanted, vocab] */
   readonly logits?: Value;
@@ -98,7 +98,7 @@ export interface Outputs {
   readonly pooled?: Value;
   /** [sequences, scores] */
   readonly rank?: Value;
-  /** What a stage leaves for the next: the residual streams [all, cols]. */
+  /** The residual streams [all, cols] that a stage leaves for the next. */
   readonly [stream: `stream${number}`]: Value;
 }
 export type OutputName = keyof Outputs;

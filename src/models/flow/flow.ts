@@ -23,7 +23,7 @@ export type RowSet = "all" | "wanted" | "sequences";
 export interface Weight {
   readonly tensor: TensorDeclaration;
   readonly cols: number;
-  /** Of one expert. */
+  /** Shape of one expert. */
   readonly rows: number;
   readonly experts: number;
   readonly bias: VectorWeight | null;
@@ -37,7 +37,7 @@ export interface VectorWeight {
   readonly length: number;
 }
 
-/** What a sequence keeps of a layer, as it is after this pass has stored its rows. */
+/** The state a sequence keeps of a layer, after this pass has stored its rows. */
 export interface State {
   readonly id: number;
   readonly kind: "kv";
@@ -57,7 +57,7 @@ export interface Routes {
 }
 
 /**
- * What a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
+ * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
  * its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
  */
 export type Reach = "all" | { readonly window: number } | { readonly chunk: number } | { readonly symmetric: number };
@@ -131,7 +131,7 @@ export interface Flow {
   // --- rows
   /** Rows of a table by the token ids of the pass, times `scale`. */
   lookup(table: Weight, scale?: number): Value;
-  /** What a program is given besides token ids: hidden rows of another one. */
+  /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */
   pick(x: Value): Value;

@@ -1,6 +1,6 @@
-/** What a model says of a tensor where it uses it. */
+/** The declaration of a tensor, where a model uses it. */
 
-/** What a tensor is for; decides placement and precision. */
+/** The purpose of a tensor; decides placement and precision. */
 export type Role = "norm" | "router" | "attention" | "ffn" | "expert" | "embedding" | "head";
 
 /** Rows [from, from + count) of a tensor of the file, those of all its experts one after the other; of a vector its values. */

@@ -1,4 +1,4 @@
-/** What transformer decoders have in common: hyper-parameters under their GGUF names, norms, embedding and head. */
+/** Shared by transformer decoders: hyper-parameters under their GGUF names, norms, embedding and head. */
 import type { ModelConfig, TinyMetadata } from "../flow/architecture.js";
 import type { Outputs } from "../flow/calls.js";
 import type { Flow, Part } from "../flow/flow.js";

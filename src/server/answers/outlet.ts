@@ -25,7 +25,7 @@ export class Outlet {
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   private stall: NodeJS.Timeout | undefined;
   private lastWrite = performance.now();
-  /** What is left of the last text, from the moment the answer is whole. */
+  /** The rest of the last text, from the moment the answer is whole. */
   private rest: Iterator<string> | undefined;
   private share: Share | undefined;
 

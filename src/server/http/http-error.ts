@@ -27,7 +27,7 @@ export class HttpError extends Error {
       param?: string | null;
       code?: string | null;
       headers?: Record<string, string>;
-      /** What the client is not told; the log is. */
+      /** A detail for the log, not for the client. */
       cause?: Error;
     } = {},
   ) {

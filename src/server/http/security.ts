@@ -1,4 +1,4 @@
-/** Who may speak to the server: keys, names in the Host header, web pages of other origins. */
+/** Decides who may speak to the server: keys, names in the Host header, web pages of other origins. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
 import type { MiddlewareHandler } from "hono";

@@ -6,7 +6,7 @@ import type { Server, ServerResponse } from "node:http";
 import { busy, HttpError } from "./http-error.js";
 
 export interface UntakenLimits {
-  /** Of all answers together. One alone may be larger. */
+  /** Bytes of all answers together. One alone may be larger. */
   readonly mostBytes: number;
   /** A reader who has taken nothing for so long gives way when there is no room. */
   readonly idleMs: number;
@@ -28,7 +28,7 @@ export const smallBytes = 64 * 1024;
 
 const tickMs = 500;
 
-/** What one answer holds beside the bytes its socket has. */
+/** Bytes one answer holds beside those its socket has. */
 export interface Share {
   resize(bytes: number): void;
   /** Safe to call twice. */
@@ -55,7 +55,7 @@ export class Untaken {
   readonly limits: UntakenLimits;
   readonly #readers = new Map<ServerResponse, Reader>();
   readonly #waiting: Waiter[] = [];
-  /** Of shares without a socket. */
+  /** Bytes of shares without a socket. */
   #loose = 0;
   #timer: NodeJS.Timeout | undefined;
   #last = 0;

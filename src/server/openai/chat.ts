@@ -28,7 +28,7 @@ export const messageSchema = z.looseObject({
   content: z.union([z.string(), z.array(part), z.null()], "a text, or a list of text parts").optional(),
 });
 
-/** What a conversation needs to become a prompt. */
+/** The fields from which a conversation becomes a prompt. */
 export const conversationFields = {
   messages: z.array(messageSchema, "a list of messages").min(1, "at least one message"),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional().describe("Further variables of the template."),
@@ -105,7 +105,7 @@ export function conversationOf(input: z.output<z.ZodObject<typeof conversationFi
   };
 }
 
-/** What became of one choice so far. */
+/** The state of one choice so far. */
 interface Said {
   text: string;
   reasoning: string;

@@ -1,4 +1,4 @@
-/** What a completion looks like, whole and in chunks: the prompt first when it is echoed, scored when that is wanted. */
+/** The form of a completion, whole and in chunks: the prompt first when it is echoed, scored when that is wanted. */
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
@@ -10,7 +10,7 @@ import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logp
 
 type Lookup = Parameters<typeof addTextLogprob>[3];
 
-/** What became of one choice so far. */
+/** The state of one choice so far. */
 interface Said {
   text: string;
   /** Characters sent or gathered: where the next token begins. */
@@ -125,7 +125,7 @@ export class CompletionShape implements AnswerShape {
     return [...this.choices[choice]!.tokens, ...idsOf(this.said[choice]!.prompt)];
   }
 
-  /** Of the prompt's tokens; undefined when they are not echoed or not scored. */
+  /** Log-probabilities of the prompt's tokens; undefined when they are not echoed or not scored. */
   private echoLogprobs(choice: number, lookup: Lookup): TextLogprobs | undefined {
     if (this.echoes === undefined || this.input.logprobs === undefined) return undefined;
     const { prompt } = this.said[choice]!;

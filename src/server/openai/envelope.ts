@@ -1,4 +1,4 @@
-/** What is around the choices of an answer, whole or in chunks: identity, usage, timings, progress. The same for both routes. */
+/** The fields around the choices, whole or in chunks, for both routes: identity, usage, timings, progress. */
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerFields } from "./fields.js";

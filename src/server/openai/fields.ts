@@ -51,7 +51,7 @@ export function maxTokensOf({ max_tokens, n_predict }: AnswerFields): number | u
 export type AnswerFields = z.output<z.ZodObject<typeof answerFields>>;
 
 /**
- * What changes an answer's meaning and is not there yet is an error, never silently left out.
+ * A field that changes an answer's meaning and is not supported is an error, never silently left out.
  * @throws HttpError 400
  */
 export function refuseUnsupported(input: AnswerFields): void {

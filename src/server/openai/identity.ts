@@ -1,4 +1,4 @@
-/** What every object of one answer carries. */
+/** The fields every object of one answer carries. */
 import { randomUUID } from "node:crypto";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";

@@ -1,5 +1,5 @@
 /**
- * What a model thinks between <think> and </think> before it answers goes into `reasoning_content`, as llama.cpp, vLLM and DeepSeek have
+ * Text that a model thinks between <think> and </think> before it answers goes into `reasoning_content`, as llama.cpp, vLLM and DeepSeek have
  * it: clients show it apart and leave it out of the next request. Tags may come in pieces, so what could be one is held back.
  */
 import type { ServedModel } from "../service/model-service.js";

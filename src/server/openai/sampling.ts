@@ -82,7 +82,7 @@ export const samplingFields = {
 export type SamplingInput = z.output<z.ZodObject<typeof samplingFields>>;
 
 /**
- * What the request says, else what the file recommends, else llama.cpp's defaults.
+ * Merges settings: the request's, else the file's, else llama.cpp's defaults.
  * @throws HttpError 400
  */
 export function samplingOf(input: SamplingInput, info: ModelInfo): SamplingSettings {

@@ -1,4 +1,4 @@
-/** What an answer took: OpenAI's `usage`, and llama.cpp's `timings` beside it. */
+/** Reports the cost of an answer: OpenAI's `usage`, and llama.cpp's `timings` beside it. */
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 
 export interface Usage {
@@ -29,7 +29,7 @@ export function usageOf(choices: readonly ChoiceJob[], outcomes: readonly Choice
   };
 }
 
-/** Of a single answer. */
+/** Timings of a single answer; none for several. */
 export function timingsOf(outcomes: readonly ChoiceOutcome[]): object {
   const [outcome] = outcomes;
   if (outcomes.length !== 1 || outcome?.result === undefined) return {};

@@ -12,7 +12,7 @@ export interface ServerContext {
   /** The model: `require()` for answers, `state` for its phase, `open()` to switch. */
   readonly model: ModelService;
   readonly metrics: Metrics;
-  /** What the engine does, pass by pass. */
+  /** The engine's status, pass by pass. */
   readonly status: StatusStream;
   /** Counts answers and refuses those too many. */
   readonly gate: Gate;
@@ -22,7 +22,7 @@ export interface ServerContext {
   readonly draining: AbortSignal;
   /** Aborted when draining has lasted too long: running answers end with what they have. */
   readonly ending: AbortSignal;
-  /** What is waited for at the very end, when no answer is under way any more. */
+  /** Called and waited for at the very end, when no answer is under way any more. */
   readonly lastly: Set<() => Promise<void>>;
   log(line: string): void;
 }

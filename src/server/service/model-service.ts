@@ -10,14 +10,14 @@ import { openSupervised } from "../../link/supervisor.js";
 import { openTexts, type TextService } from "../../text/index.js";
 import { busy, type HttpError } from "../http/http-error.js";
 
-/** What a server needs of an engine; `SupervisedEngine` is one. */
+/** The part of an engine that a server needs; `SupervisedEngine` is one. */
 export interface EngineHandle {
   readonly info: ModelInfo;
   submit<Q extends JobRequest>(request: Q, onEvent?: (event: JobEvent) => void): RunningJob<ResultOf<Q>>;
   close(): Promise<void>;
 }
 
-/** What becomes of an engine that has been opened: it may die and come back. */
+/** Tells what becomes of an engine that has been opened: it may die and come back. */
 export interface EngineWatcher {
   onState(state: { readonly loadedBytes: number; readonly totalBytes: number }): void;
   onRestarting(reason: string): void;
@@ -32,7 +32,7 @@ export type OpenText = (path: string, timeoutMs: number, mostWaitingBytes: numbe
 
 export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
 
-/** Of several people: what one of them sends must not hold up the others. */
+/** Texts come from several people: one of them must not hold up the others. */
 export const openTextProcess: OpenText = (path, timeoutMs, mostWaitingBytes) =>
   openTexts(path, { place: "process", timeoutMs, shared: true, mostWaitingBytes });
 
@@ -85,7 +85,7 @@ export class ModelService {
     restarts: 0,
     ...nothingLoaded,
   };
-  /** Of the newest `open`; an older one that is still loading is dropped when it is done. */
+  /** The number of the newest `open`; an older one that is still loading is dropped when it is done. */
   private generation = 0;
 
   constructor(options: ModelServiceOptions) {
@@ -101,7 +101,7 @@ export class ModelService {
     return this.options.alias ?? modelId(this.current.path);
   }
 
-  /** Of the model that is open, also while its engine restarts. */
+  /** Facts of the model that is open, also while its engine restarts. */
   get info(): ModelInfo | undefined {
     return this.served?.info;
   }

@@ -119,7 +119,7 @@ export function plainText(messages: AnswerRequest["messages"]): string {
   return text;
 }
 
-/** What a conversation that says nothing gets. */
+/** The settings of a conversation that names none. */
 export function samplingDefaults(info: ServedModel["info"]): ConversationSampling {
   const {
     logitBias: _,

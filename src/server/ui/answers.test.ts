@@ -54,7 +54,7 @@ async function start(name: string) {
   return { store, maker, answers, id };
 }
 
-/** What a page makes of events. */
+/** A page's view of the events. */
 class Page {
   conversation!: Conversation;
   readonly events: ConversationEvent[] = [];

@@ -27,7 +27,7 @@ const between = (least: number, most: number) => z.number().min(least).max(most)
 const whole = (least: number, most: number) => z.number().int().min(least).max(most).exactOptional();
 const mostTokens = 2 ** 31 - 1;
 
-/** What is absent is the model's own default. */
+/** A setting that is absent is the model's own default. */
 export const samplingSchema = z.strictObject({
   temperature: between(0, 1000),
   topK: whole(0, mostTokens),
@@ -102,7 +102,7 @@ export function decodeConversation(text: string): Conversation {
   return checkConversation({ ...asObject(header), ...asObject(settings), messages });
 }
 
-/** Of the first line of a file. @throws FORMAT_INVALID */
+/** Reads the first line of a file. @throws FORMAT_INVALID */
 export function decodeHeader(line: string): ConversationHeader & { messages: number } {
   const found = headerSchema.extend({ messages: count }).safeParse(parseJson(line));
   if (!found.success) throw invalid(found.error);

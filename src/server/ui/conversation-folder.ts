@@ -49,7 +49,7 @@ export class ConversationFolder {
     this.#log = log;
   }
 
-  /** What is there now. Headers are read again where a file has changed. @throws FILE_IO */
+  /** Lists what is there now. Headers are read again where a file has changed. @throws FILE_IO */
   async rows(): Promise<Row[]> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined;
@@ -109,7 +109,7 @@ export class ConversationFolder {
     this.#log(`conversations: ${line}; it is left alone`);
   }
 
-  /** Of the file as it is now; undefined when there is none. @throws FILE_IO */
+  /** The stamp of the file as it is now; undefined when there is none. @throws FILE_IO */
   async stamp(id: string): Promise<Stamp | undefined> {
     try {
       const { dev, ino, size, mtimeNs, ctimeNs } = await stat(this.path(id), { bigint: true });

@@ -31,7 +31,7 @@ export function defaultDataFolder(env: NodeJS.ProcessEnv = process.env): string 
 interface Held {
   /** As in the file, with what could not be written yet. */
   readonly conversation: Conversation;
-  /** Of the file; undefined when it has not been written. */
+  /** The stamp of the file; undefined when it has not been written. */
   readonly stamp: Stamp | undefined;
 }
 
@@ -262,7 +262,7 @@ export class ConversationStore {
     this.#keep({ conversation, stamp: await this.#files.stamp(id) });
   }
 
-  /** What runs, and not here, is interrupted as far as anybody here can tell. */
+  /** An answer that runs, and not here, is interrupted as far as anybody here can tell. */
   #shown(conversation: Conversation): Conversation {
     const foreign = (message: Message) => message.state === "running" && !this.#ours.has(message.id);
     if (!conversation.messages.some(foreign)) return conversation;
@@ -287,7 +287,7 @@ export class ConversationStore {
   }
 }
 
-/** Of a message that is shown as interrupted, the one in the file. */
+/** The message in the file behind one that is shown as interrupted. */
 const rawOf = new WeakMap<Message, Message>();
 
 const runningOf = ({ messages }: Conversation): Message[] => messages.filter(({ state }) => state === "running");
@@ -298,7 +298,7 @@ function replaced(messages: readonly Message[], by: readonly Message[]): Message
   return messages.map((message) => found.get(message.id) ?? message);
 }
 
-/** What was running when it was stored runs no more. */
+/** An answer that was running when it was stored runs no more. */
 function settled(message: Message): Message {
   return message.state === "running" ? { ...message, state: "interrupted" } : message;
 }

@@ -1,4 +1,4 @@
-/** What the engine does, as samples for the page's charts: the last ten minutes, whether anybody looks or not. */
+/** Samples of the engine's status for the page's charts: the last ten minutes, whether anybody looks or not. */
 import type { EngineStatus } from "../../link/protocol.js";
 import type { ServerContext } from "../service/context.js";
 import type { MemoryNow, Sample } from "./wire.js";
@@ -51,7 +51,7 @@ export class Machine {
     return this.#samples;
   }
 
-  /** What closing the model would give back: mapped files are not held. */
+  /** Bytes that closing the model would give back: mapped files are not held. */
   get heldBytes(): number {
     const now = this.#memory;
     return now === undefined ? 0 : now.pinnedBytes + now.ringBytes + now.kvTouchedBytes + now.activationTouchedBytes;

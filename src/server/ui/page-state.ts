@@ -46,7 +46,7 @@ function modelState({ state, id, info }: ServerContext["model"]): ModelState {
   };
 }
 
-/** What the engine itself planned, and therefore does. */
+/** The plan the engine itself made, and therefore follows. */
 export function currentPlan({ model }: ServerContext): PlanSummary | null {
   return (model.state.phase === "ready" ? model.info?.residency.plan : undefined) ?? null;
 }

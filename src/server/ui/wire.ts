@@ -1,5 +1,5 @@
 /**
- * What the page and its server say to each other under /ui. Types only, without Node and without a browser: both sides
+ * Messages between the page and its server under /ui. Types only, without Node and without a browser: both sides
  * are compiled against this file.
  */
 
@@ -54,7 +54,7 @@ export interface Message {
   readonly role: Role;
   readonly content: string;
   readonly createdAt: string;
-  /** Of answers only. */
+  /** The fields of answers only. */
   readonly state?: AnswerState;
   readonly model?: string;
   readonly error?: { readonly code: string; readonly message: string };
@@ -83,7 +83,7 @@ export interface ConversationRow extends ConversationHeader {
   readonly excerpt?: string;
 }
 
-/** What an answer waits for or does; not stored. */
+/** The progress of an answer; not stored. */
 export type AnswerProgress =
   | { readonly phase: "queued"; readonly ahead: number }
   | {
@@ -141,7 +141,7 @@ export type ModelState =
 
 export interface PageState {
   readonly version: string;
-  /** Of the server: another one was started since. */
+  /** When the server was started: another time means another server. */
   readonly startedAt: string;
   /** Running answers may end, nothing new is taken. */
   readonly draining: boolean;
@@ -163,7 +163,7 @@ export interface Sample {
   readonly generatedTokens: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
-  /** Of the passes whose ledger was seen: their number, rows and costs. */
+  /** The passes whose ledger was seen: their number, rows and costs. */
   readonly seen: {
     readonly passes: number;
     readonly rows: number;

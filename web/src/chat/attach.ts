@@ -1,7 +1,7 @@
 /** Files into a message: what is text is put into it, named and fenced, so that what is sent can be seen. */
 import { notify } from "../notices.js";
 
-/** What the server takes as one message. */
+/** Characters the server takes as one message. */
 const mostCharacters = 2 ** 20;
 
 /** @returns `text` with the files behind it; what is no text is left out and said */

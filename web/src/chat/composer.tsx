@@ -6,7 +6,7 @@ import { withFiles } from "./attach.js";
 import { send, stop } from "./open.js";
 
 export interface ComposerProps {
-  /** Of the conversation: another one, another draft. */
+  /** The id of the conversation: another one has another draft. */
   readonly id: string | undefined;
   readonly running: boolean;
   /** Why nothing can be sent now. */

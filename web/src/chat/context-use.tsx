@@ -6,7 +6,7 @@ import { percent } from "../format.js";
 export interface ContextUseProps {
   readonly branch: readonly Message[];
   readonly progress: Readonly<Record<string, AnswerProgress>>;
-  /** Of the model; undefined while there is none. */
+  /** Tokens of the model's context; undefined while there is no model. */
   readonly contextTokens: number | undefined;
 }
 

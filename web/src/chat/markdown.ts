@@ -84,7 +84,7 @@ const purify = {
 /** TrustedHTML where the browser knows that. */
 export type Html = string | { toString(): string };
 
-/** Of `text` the blocks that are complete are the same strings again, so their elements can stay. */
+/** Blocks of `text` that are complete are the same strings again, so their elements can stay. */
 export interface Block {
   readonly key: string;
   readonly html: Html;

@@ -1,4 +1,4 @@
-/** What an answer waits for: its place in the queue, how far the prompt has been read, how fast words come. */
+/** Shows what an answer waits for: its place in the queue, how far the prompt has been read, how fast words come. */
 import type { JSX } from "preact";
 import type { AnswerProgress } from "../../../src/server/ui/wire.js";
 import { about, figures, percent } from "../format.js";

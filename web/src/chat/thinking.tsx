@@ -1,4 +1,4 @@
-/** What a model thought before it answered: folded away, open while it thinks if the reader opens it. */
+/** Shows the reasoning before an answer: folded away, open while it thinks if the reader opens it. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Icon } from "../icons.js";

@@ -17,7 +17,7 @@ const whenIdle = (work: () => void): (() => void) => {
 };
 
 /**
- * What is in view does not move when messages come above it.
+ * Keeps what is in view where it is when messages come above it.
  * @returns how many of `total` messages are not shown yet
  */
 export function useHidden(scroller: RefObject<HTMLElement | null>, id: string | undefined, total: number): number {

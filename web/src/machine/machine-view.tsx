@@ -1,4 +1,4 @@
-/** What the machine does: figures, charts, memory, and the map of the model. */
+/** Shows the machine at work: figures, charts, memory, and the map of the model. */
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type { PlanSummary } from "../../../src/server/ui/wire.js";

@@ -18,12 +18,12 @@ export interface Series {
 }
 
 /**
- * What passes tell is drawn from one pass to the next: those of a slow model are many samples apart. Null where nothing
+ * Values of passes are drawn from one pass to the next: those of a slow model are many samples apart. Null where nothing
  * ran: charts leave a gap there.
  */
 export function seriesOf(samples: readonly Sample[]): Series {
   const ratio = (a: number, b: number) => (b > 0 ? a / b : null);
-  /** Of samples with passes; in between the value before, as long as something runs. */
+  /** Values of samples with passes; in between the value before, as long as something runs. */
   const held = (of: (sample: Sample, seconds: number) => number | null, pause: () => void = () => {}) => {
     let seconds = 0;
     let value: number | null = null;

@@ -169,7 +169,7 @@ class Formula {
     return `<${kind}>${base}${below}${head}</${kind}>`;
   }
 
-  /** What follows a command or ^ and _: a group, or one token. Always one element. */
+  /** The argument behind a command or ^ and _: a group, or one token. Always one element. */
   #argument(): string {
     const token = this.#peek();
     if (token !== undefined && /^[0-9]$/.test(token)) return `<mn>${this.#next()}</mn>`; // x^23 is x^2 3

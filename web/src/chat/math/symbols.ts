@@ -1,4 +1,4 @@
-/** What TeX's commands stand for in formulas, in the order of their kinds. */
+/** The symbols of TeX's commands in formulas, in the order of their kinds. */
 
 const pairs = (text: string): [string, string][] =>
   text
