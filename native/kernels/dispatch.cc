@@ -90,20 +90,26 @@ bool always() { return true; }
 struct Isa {
   const char* name;
   bool (*cpu_has)();
-  void (*fills[4])(Kernels*);
+  void (*fills[10])(Kernels*);
 };
 
 // Lowest first.
 const Isa kIsas[] = {
     {"scalar", always, {fill_scalar_matmul, fill_scalar_units, fill_scalar_float, fill_scalar_attention}},
 #if HW_X64
-    {"avx2", cpu_has_avx2, {fill_avx2_matvec, fill_avx2_gemm, fill_avx2_float, fill_avx2_attention}},
+    {"avx2", cpu_has_avx2,
+     {fill_avx2_matvec_q32, fill_avx2_matvec_k, fill_avx2_matvec_grid, fill_avx2_matvec_float, fill_avx2_quantize,
+      fill_avx2_units, fill_avx2_gemm, fill_avx2_gemm_float, fill_avx2_float, fill_avx2_attention}},
 #if !defined(HW_NO_AVXVNNI)
-    {"avxvnni", cpu_has_avxvnni, {fill_avxvnni_gemm, nullptr, nullptr, nullptr}},
+    {"avxvnni", cpu_has_avxvnni, {fill_avxvnni_gemm}},
 #endif
-    {"avx512", cpu_has_avx512, {fill_avx512_matvec, fill_avx512_gemm, fill_avx512_float, fill_avx512_attention}},
+    {"avx512", cpu_has_avx512,
+     {fill_avx512_matvec_q32, fill_avx512_matvec_k, fill_avx512_matvec_grid, fill_avx512_matvec_float,
+      fill_avx512_gemm, fill_avx512_gemm_float, fill_avx512_float, fill_avx512_attention}},
 #elif defined(__aarch64__)
-    {"neon", cpu_has_neon_dotprod, {fill_neon_matvec, fill_neon_gemm, fill_neon_float, fill_neon_attention}},
+    {"neon", cpu_has_neon_dotprod,
+     {fill_neon_matvec_q32, fill_neon_matvec_k, fill_neon_matvec_grid, fill_neon_matvec_float, fill_neon_quantize,
+      fill_neon_gemm, fill_neon_gemm_float, fill_neon_float, fill_neon_attention}},
 #endif
 };
 constexpr int kIsaCount = static_cast<int>(sizeof(kIsas) / sizeof(kIsas[0]));

@@ -175,7 +175,6 @@ void fill_scalar_units(Kernels*);
 void fill_scalar_float(Kernels*);
 void fill_scalar_attention(Kernels*);
 #if defined(__x86_64__) || defined(_M_X64)
-void fill_avx2_matvec(Kernels*);     // calls those below
 void fill_avx2_matvec_q32(Kernels*);
 void fill_avx2_matvec_k(Kernels*);
 void fill_avx2_matvec_grid(Kernels*);
@@ -183,26 +182,29 @@ void fill_avx2_matvec_float(Kernels*);
 void fill_avx2_quantize(Kernels*);
 void fill_avx2_units(Kernels*);
 void fill_avx2_gemm(Kernels*);
+void fill_avx2_gemm_float(Kernels*);
 void fill_avx2_float(Kernels*);
 void fill_avx2_attention(Kernels*);
 void fill_avxvnni_gemm(Kernels*);
-void fill_avx512_matvec(Kernels*);   // needs F, BW, DQ, VL, VNNI, VBMI; calls those below
+// AVX-512: F, BW, DQ, VL, VNNI and VBMI are needed.
 void fill_avx512_matvec_q32(Kernels*);
 void fill_avx512_matvec_k(Kernels*);
 void fill_avx512_matvec_grid(Kernels*);
 void fill_avx512_matvec_float(Kernels*);
 void fill_avx512_gemm(Kernels*);
+void fill_avx512_gemm_float(Kernels*);
 void fill_avx512_float(Kernels*);
 void fill_avx512_attention(Kernels*);
 #endif
 #if defined(__aarch64__)
-void fill_neon_matvec(Kernels*);     // Armv8.2 with dotprod and fp16; calls those below
+// Armv8.2 with dotprod and fp16.
 void fill_neon_matvec_q32(Kernels*);
 void fill_neon_matvec_k(Kernels*);
 void fill_neon_matvec_grid(Kernels*);
 void fill_neon_matvec_float(Kernels*);
 void fill_neon_quantize(Kernels*);
 void fill_neon_gemm(Kernels*);
+void fill_neon_gemm_float(Kernels*);
 void fill_neon_float(Kernels*);
 void fill_neon_attention(Kernels*);
 #endif

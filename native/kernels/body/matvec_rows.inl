@@ -57,11 +57,7 @@ struct MatvecRows {
   }
 };
 
-// A table without a GEMM of its own for a type uses the matvec kernel in both slots.
-inline void set_matvec(Kernels* k, Dtype dtype, MatmulFn fn) {
-  if (k->gemm[dtype] == k->matvec[dtype]) k->gemm[dtype] = fn;
-  k->matvec[dtype] = fn;
-}
+#include "matvec_table.inl"
 
 }  // namespace
 }  // namespace hw

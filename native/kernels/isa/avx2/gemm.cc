@@ -10,8 +10,6 @@
 
 namespace hw {
 
-void fill_avx2_gemm_float(Kernels* k);
-
 namespace {
 
 #define HW_GEMM_TILE 4
@@ -252,7 +250,6 @@ void fill_avx2_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 1, 1, 2, 3, 2, 4, 6, 2, 2, 6, 6});
   fill_gemm_grid(k, {6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6});
-  fill_avx2_gemm_float(k);
 }
 
 }  // namespace hw

@@ -78,9 +78,8 @@ struct Kind {
 }  // namespace
 
 void fill_avx2_matvec_float(Kernels* k) {
-  set_matvec(k, F32, MatvecRows<Kind<LoadF32>>::run);
-  set_matvec(k, F16, MatvecRows<Kind<LoadF16>>::run);
-  set_matvec(k, BF16, MatvecRows<Kind<LoadBF16>>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecRows<Kind<Load##T>>::run);
+  HW_MATVEC_FLOAT(HW_KERNEL)
 }
 
 }  // namespace hw

@@ -287,15 +287,14 @@ struct KindTernary {
 }  // namespace
 
 void fill_avx2_matvec_grid(Kernels* k) {
-  set_matvec(k, IQ2_XXS, MatvecK<KindSigned, UnpackIQ2_XXS>::run);
-  set_matvec(k, IQ2_XS, MatvecK<KindSigned, UnpackIQ2_XS>::run);
-  set_matvec(k, IQ2_S, MatvecK<KindSigned, UnpackIQ2_S>::run);
-  set_matvec(k, IQ3_XXS, MatvecK<KindSigned, UnpackIQ3_XXS>::run);
-  set_matvec(k, IQ3_S, MatvecK<KindSigned, UnpackIQ3_S>::run);
-  set_matvec(k, IQ1_S, MatvecK<KindOffset, UnpackIQ1_S>::run);
-  set_matvec(k, IQ1_M, MatvecK<KindOffset, UnpackIQ1_M>::run);
-  set_matvec(k, TQ1_0, MatvecK<KindTernary, UnpackTQ1_0>::run);
-  set_matvec(k, TQ2_0, MatvecK<KindTernary, UnpackTQ2_0>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecK<KindSigned, Unpack##T>::run);
+  HW_MATVEC_SIGNED(HW_KERNEL)
+#undef HW_KERNEL
+#define HW_KERNEL(T) set_matvec(k, T, MatvecK<KindOffset, Unpack##T>::run);
+  HW_MATVEC_OFFSET(HW_KERNEL)
+#undef HW_KERNEL
+#define HW_KERNEL(T) set_matvec(k, T, MatvecK<KindTernary, Unpack##T>::run);
+  HW_MATVEC_TERNARY(HW_KERNEL)
 }
 
 }  // namespace hw

@@ -155,12 +155,8 @@ struct Kind {
 }  // namespace
 
 void fill_avx2_matvec_k(Kernels* k) {
-  set_matvec(k, Q2_K, MatvecK<Kind, UnpackQ2_K>::run);
-  set_matvec(k, Q3_K, MatvecK<Kind, UnpackQ3_K>::run);
-  set_matvec(k, Q4_K, MatvecK<Kind, UnpackQ4_K>::run);
-  set_matvec(k, Q5_K, MatvecK<Kind, UnpackQ5_K>::run);
-  set_matvec(k, Q6_K, MatvecK<Kind, UnpackQ6_K>::run);
-  set_matvec(k, IQ4_XS, MatvecK<Kind, UnpackIQ4_XS>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecK<Kind, Unpack##T>::run);
+  HW_MATVEC_K(HW_KERNEL)
 }
 
 }  // namespace hw

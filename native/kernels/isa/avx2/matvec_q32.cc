@@ -297,16 +297,9 @@ struct KindNVFP4 {
 }  // namespace
 
 void fill_avx2_matvec_q32(Kernels* k) {
-  set_matvec(k, Q4_0, MatvecQ32<KindQ4_0>::run);
-  set_matvec(k, Q4_1, MatvecQ32<KindQ4_1>::run);
-  set_matvec(k, Q5_0, MatvecQ32<KindQ5_0>::run);
-  set_matvec(k, Q5_1, MatvecQ32<KindQ5_1>::run);
-  set_matvec(k, Q8_0, MatvecQ32<KindQ8_0>::run);
-  set_matvec(k, IQ4_NL, MatvecQ32<KindIQ4_NL>::run);
-  set_matvec(k, MXFP4, MatvecQ32<KindMXFP4>::run);
-  set_matvec(k, Q1_0, MatvecQ32<KindQ1_0>::run);
-  set_matvec(k, Q2_0, MatvecQ32<KindQ2_0>::run);
-  set_matvec(k, NVFP4, MatvecQ32<KindNVFP4>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecQ32<Kind##T>::run);
+  HW_MATVEC_Q32(HW_KERNEL)
+  HW_MATVEC_Q32_SMALL(HW_KERNEL)
 }
 
 }  // namespace hw

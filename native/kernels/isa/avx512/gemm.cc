@@ -11,8 +11,6 @@
 
 namespace hw {
 
-void fill_avx512_gemm_float(Kernels* k);
-
 namespace {
 
 #define HW_GEMM_TILE 6
@@ -135,7 +133,6 @@ void fill_avx512_gemm(Kernels* k) {
   fill_gemm(k, {2, 2, 2, 2, 2, 2, 3, 2, 4, 2, 2, 4, 2});
   fill_gemm_grid(k, {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 6});
   fill_packed(k);
-  fill_avx512_gemm_float(k);
 }
 
 }  // namespace hw

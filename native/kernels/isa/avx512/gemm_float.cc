@@ -7,8 +7,6 @@
 
 namespace hw {
 
-void fill_avx512_gemm_float(Kernels* k);
-
 namespace {
 
 #define HW_GEMM_TILE 6

@@ -11,8 +11,6 @@
 
 namespace hw {
 
-void fill_neon_gemm_float(Kernels* k);
-
 namespace {
 
 #define HW_GEMM_TILE 4
@@ -358,7 +356,6 @@ void fill_neon_gemm(Kernels* k) {
   //           Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL MXFP4, Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS
   fill_gemm(k, {2, 2, 2, 2, 2, 3, 2, 4, 6, 4, 4, 6, 3});
   fill_gemm_grid(k, {6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6});
-  fill_neon_gemm_float(k);
 }
 
 }  // namespace hw

@@ -8,8 +8,6 @@
 
 namespace hw {
 
-void fill_neon_gemm_float(Kernels* k);
-
 namespace {
 
 #define HW_GEMM_TILE 6

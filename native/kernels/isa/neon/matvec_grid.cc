@@ -216,15 +216,10 @@ struct RowsGrid {
 }  // namespace
 
 void fill_neon_matvec_grid(Kernels* k) {
-  set_matvec(k, IQ2_XXS, MatvecRows<RowsGrid<UnpackIQ2_XXS>>::run);
-  set_matvec(k, IQ2_XS, MatvecRows<RowsGrid<UnpackIQ2_XS>>::run);
-  set_matvec(k, IQ2_S, MatvecRows<RowsGrid<UnpackIQ2_S>>::run);
-  set_matvec(k, IQ3_XXS, MatvecRows<RowsGrid<UnpackIQ3_XXS>>::run);
-  set_matvec(k, IQ3_S, MatvecRows<RowsGrid<UnpackIQ3_S>>::run);
-  set_matvec(k, IQ1_S, MatvecRows<RowsGrid<UnpackIQ1_S>>::run);
-  set_matvec(k, IQ1_M, MatvecRows<RowsGrid<UnpackIQ1_M>>::run);
-  set_matvec(k, TQ1_0, MatvecRows<RowsGrid<UnpackTQ1_0>>::run);
-  set_matvec(k, TQ2_0, MatvecRows<RowsGrid<UnpackTQ2_0>>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecRows<RowsGrid<Unpack##T>>::run);
+  HW_MATVEC_SIGNED(HW_KERNEL)
+  HW_MATVEC_OFFSET(HW_KERNEL)
+  HW_MATVEC_TERNARY(HW_KERNEL)
 }
 
 }  // namespace hw

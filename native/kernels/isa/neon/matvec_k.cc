@@ -264,12 +264,8 @@ struct RowsK {
 }  // namespace
 
 void fill_neon_matvec_k(Kernels* k) {
-  set_matvec(k, Q2_K, MatvecRows<RowsK<UnpackQ2_K>>::run);
-  set_matvec(k, Q3_K, MatvecRows<RowsK<UnpackQ3_K>>::run);
-  set_matvec(k, Q4_K, MatvecRows<RowsK<UnpackQ4_K>>::run);
-  set_matvec(k, Q5_K, MatvecRows<RowsK<UnpackQ5_K>>::run);
-  set_matvec(k, Q6_K, MatvecRows<RowsK<UnpackQ6_K>>::run);
-  set_matvec(k, IQ4_XS, MatvecRows<RowsK<UnpackIQ4_XS>>::run);
+#define HW_KERNEL(T) set_matvec(k, T, MatvecRows<RowsK<Unpack##T>>::run);
+  HW_MATVEC_K(HW_KERNEL)
 }
 
 }  // namespace hw
