@@ -61,7 +61,7 @@ for (const text of commaList(values.memory)) {
       trace.push({ key: layer * 65536 + expert, group: slotsOf.get(layer) as number, measured });
     inner(out, x, routing, n, weights, kind);
   };
-  const model = bindModel(checkpoint, ops, {
+  const model = await bindModel(checkpoint, ops, {
     contextTokens,
     maxRows: 64,
     sequences: 1,

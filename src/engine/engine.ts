@@ -32,9 +32,9 @@ export class Engine {
   private closing: Promise<void> | undefined;
 
   constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
-    const { info, model, sequences = 1 } = parts;
+    const { info, model, scans, sequences = 1 } = parts;
     this.parts = parts;
-    this.candidates = new Candidates(info.vocab, model.ops.bestLogits);
+    this.candidates = new Candidates(info.vocab, scans?.bestLogits);
     this.cache = new KvCache({
       groups: groupShapes(model),
       // One more for the time in which a sequence is copied.
@@ -42,13 +42,13 @@ export class Engine {
       growing: sequences,
       contextTokens: info.contextTokens,
       maxRows: info.chunkRows,
-      copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
+      copyPage: (group, from, to) => model.backend.kvCopyPage(model.kvGroups[group]!.pool, from, to),
     });
-    model.ops.setCancelFlag(stop.words);
+    model.backend.setCancelFlag(stop.words);
     this.scheduler = new Scheduler({
       parts,
       cache: this.cache,
-      ledger: new Ledger(() => model.ops.traffic?.()),
+      ledger: new Ledger(() => model.backend.traffic?.()),
       stop,
       sequences,
       keptSequences: keptSequences(sequences),
@@ -101,7 +101,7 @@ export class Engine {
   private async shutDown(): Promise<void> {
     await this.scheduler.end(closed());
     this.watchers.end(closed());
-    this.parts.model.ops.setCancelFlag(null);
+    this.parts.model.backend.setCancelFlag(null);
     this.parts.model.close();
   }
 
@@ -138,7 +138,7 @@ export class Engine {
         return new EmbedTask(this.prompt(request.prompt), parts.info.dim, request.pooling);
       case "score": {
         const tokens = this.prompt({ kind: "tokens", tokens: request.tokens });
-        return new ScoreTask({ emit, scans: parts.model.ops }, tokens, request);
+        return new ScoreTask({ emit, scans: parts.scans ?? {} }, tokens, request);
       }
       default:
         throw new HundredweightError("INTERNAL", `a job '${request.kind}' makes no passes`);
@@ -184,9 +184,9 @@ export class Engine {
 
   private memory(): MemoryReport {
     const { model, info } = this.parts;
-    const counters = model.ops.counters();
-    const traffic = model.ops.traffic?.();
-    const machine = model.ops.machine?.();
+    const counters = model.backend.counters();
+    const traffic = model.backend.traffic?.();
+    const machine = model.backend.machine?.();
     const touched = this.cache.touchedPages();
     const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {

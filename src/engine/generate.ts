@@ -60,7 +60,7 @@ export class GenerateTask implements Task {
   }
 
   private get scans(): RowScans {
-    return this.context.parts.model.ops;
+    return this.context.parts.scans ?? {};
   }
 
   get reusable(): number {

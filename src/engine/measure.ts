@@ -169,7 +169,7 @@ function layOut({ parts: { model, info }, cache }: MeasureContext, sequence: num
       const table = cache.blockTables[group]![sequence]!;
       const end = Math.ceil(cache.length(sequence) / pagePositions);
       for (let block = Math.ceil(length / pagePositions); block < end; block++)
-        if (table[block] !== first[group]) model.ops.kvCopyPage(pool, first[group]!, table[block]!);
+        if (table[block] !== first[group]) model.backend.kvCopyPage(pool, first[group]!, table[block]!);
     }
   }
 }

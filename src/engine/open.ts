@@ -4,11 +4,13 @@ import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
 import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
+import { loadAddon } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
-import type { Ops } from "../ops/ops.js";
+import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
-import { ProfiledOps } from "../ops/profile.js";
+import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
+import type { RowScans } from "../sampling/logprobs.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
 import type { EngineOptions, ModelInfo } from "./options.js";
@@ -42,7 +44,7 @@ export async function openParts(
   const { contextTokens, kvTokens, chunkRows, kvType, placement, promise, residency, loadBytes, expected } = planned;
   onPlanned?.(loadBytes);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
-  const plainOps = createOps({
+  const backend = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
@@ -50,23 +52,23 @@ export async function openParts(
     ...(placement !== undefined && { placement }),
     ...(promise !== undefined && { promise }),
   });
-  const ops = profiler === undefined ? plainOps : new ProfiledOps(plainOps, profiler);
   try {
-    if (stop !== undefined) ops.setCancelFlag(stop);
-    const model = bindModel(checkpoint, ops, {
+    if (stop !== undefined) backend.setCancelFlag(stop);
+    const model = await bindModel(checkpoint, profiler === undefined ? backend : profiledOps(backend, profiler), {
       contextTokens,
       maxRows: chunkRows,
       sequences,
       kvTokens,
       kvType,
       maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
+      ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
     });
     const { metadata } = checkpoint;
     const info: ModelInfo = {
       path,
       name: metadata.string("general.name"),
       architecture: model.arch,
-      ops: ops.name,
+      ops: backend.name,
       vocab: config.vocab,
       dim: config.dim,
       trainedContextTokens: config.contextTokens,
@@ -89,23 +91,29 @@ export async function openParts(
       info,
       tokenizer,
       streamDecoder: () => createStreamDecoder(tokenizer),
-      model,
+      model: { backend, kvGroups: model.kvGroups, forward: model.forward, close: () => backend.close() },
+      scans: scansOf(backend),
       sequences,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(profiler !== undefined && { profiler }),
-      ...liveDiskOf(ops, placement, expected),
+      ...liveDiskOf(backend, placement, expected),
     };
   } catch (error) {
-    ops.close();
+    backend.close();
     throw error;
   }
 }
 
+/** The reference goes without the addon altogether. */
+function scansOf(backend: Backend): RowScans {
+  return backend.name === "reference" ? {} : (loadAddon() ?? {});
+}
+
 /** Where weights are streamed: what the disk gives is learned, and as many reads kept in flight as are fastest. */
-function liveDiskOf(ops: Ops, placement: WeightPlacement | undefined, expected: ExpectedPass | undefined) {
+function liveDiskOf(backend: Backend, placement: WeightPlacement | undefined, expected: ExpectedPass | undefined) {
   if (placement?.depth === undefined || placement.tiles.length === 0 || expected === undefined) return {};
   const { depth } = placement;
-  const setDepth = (reads: number) => ops.readDepth?.(reads);
+  const setDepth = (reads: number) => backend.readDepth?.(reads);
   return { liveDisk: new LiveDisk({ depth, mostDepth: 2 * depth, expected, setDepth }) };
 }
 

@@ -1,7 +1,7 @@
 /** The things an engine is made of; tests bring others. */
 import type { KvGroupShape } from "../kv/cache.js";
 import type { BoundModel } from "../models/index.js";
-import type { KvPool, MachineUse, OpsCounters, WeightTraffic } from "../ops/ops.js";
+import type { Backend, KvPool } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
@@ -9,13 +9,7 @@ import type { LiveDisk } from "../weights/live-disk.js";
 import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
-  readonly ops: {
-    kvCopyPage(pool: KvPool, from: number, to: number): void;
-    setCancelFlag(flag: Int32Array | null): void;
-    counters(): OpsCounters;
-    traffic?(): WeightTraffic;
-    machine?(): MachineUse;
-  } & RowScans;
+  readonly backend: Pick<Backend, "kvCopyPage" | "setCancelFlag" | "counters" | "traffic" | "machine">;
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
   close(): void;
 }
@@ -25,6 +19,8 @@ export interface EngineParts {
   readonly tokenizer: Tokenizer;
   streamDecoder(): StreamDecoder;
   readonly model: EngineModel;
+  /** Scans of a row of logits that are faster than JavaScript. */
+  readonly scans?: RowScans;
   /** Learns the disk's rates while weights are streamed. */
   readonly liveDisk?: LiveDisk;
   /** Sequences the model has KV pages for; default 1. */

@@ -83,7 +83,7 @@ async function answers(options: FakeOptions, tasks: readonly DraftingTask[], sto
   const { model } = parts;
   const sequences = options.sequences ?? 1;
   const stop = new StopSignal();
-  model.ops.setCancelFlag(stop.words);
+  model.backend.setCancelFlag(stop.words);
   let passes = 0;
   model.onPass = () => {
     if (stops > 0 && passes++ % stops === 0) stop.stop();
@@ -94,7 +94,7 @@ async function answers(options: FakeOptions, tasks: readonly DraftingTask[], sto
     growing: sequences,
     contextTokens: 512,
     maxRows: parts.info.chunkRows,
-    copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
+    copyPage: (group, from, to) => model.backend.kvCopyPage(model.kvGroups[group]!.pool, from, to),
   });
   const ledger = new Ledger(() => undefined);
   const limits = { sequences, keptSequences: sequences + 8, queueLimit: 99 };

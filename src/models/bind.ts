@@ -50,6 +50,8 @@ export interface ModelOptions {
   readonly rewrite?: (program: Program) => Program;
   /** Tests only: leaves something out. */
   readonly ablate?: Ablation;
+  /** A tensor's own memory, where JavaScript can see it: logits need not be copied then. */
+  readonly view?: (x: Tensor) => Float32Array;
 }
 
 export interface KvGroup {
@@ -87,29 +89,28 @@ export interface BoundModel {
 const logitSliceBytes = 32 * 1024 * 1024;
 
 /**
+ * Binds a model and reads what stays of its weights.
  * @throws what describeModel throws; OPTION_INVALID for options out of range
  */
-export function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOptions): BoundModel {
+export async function bindModel(checkpoint: Checkpoint, ops: Ops, options: ModelOptions): Promise<BoundModel> {
   return bindDescription(describeModel(checkpoint), ops, options);
 }
 
 /** The same for a model that has been described.  @throws OPTION_INVALID for options out of range */
-export function bindDescription(description: ModelDescription, ops: Ops, options: ModelOptions): BoundModel {
-  checkOptions(options);
+export async function bindDescription(
+  description: ModelDescription,
+  ops: Ops,
+  options: ModelOptions,
+): Promise<BoundModel> {
   const { config } = description;
-  const chosen = programOf(description, options);
-  const staged = options.stage === undefined ? chosen.program : stageOf(chosen.program, ...options.stage);
-  const ablated = options.ablate === undefined ? staged : ablate(staged, options.ablate);
-  const program = options.rewrite?.(ablated) ?? ablated;
-  const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
-  const list = binder.bind();
-  ops.seal(binder.space);
+  const { list, space, kvGroups } = bindProgram(description, ops, options);
+  await ops.seal(space);
   return {
     arch: description.arch,
     config,
     ops,
     description,
-    kvGroups: binder.kvGroups,
+    kvGroups,
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
@@ -120,6 +121,25 @@ export function bindDescription(description: ModelDescription, ops: Ops, options
     },
     close: () => ops.close(),
   };
+}
+
+/**
+ * Makes the list of calls of a program, and says what memory they need; nothing is read yet.
+ * @throws OPTION_INVALID for options out of range
+ */
+export function bindProgram(
+  description: ModelDescription,
+  ops: Ops,
+  options: ModelOptions,
+): { readonly list: BoundList; readonly space: WorkingSpace; readonly kvGroups: readonly KvGroup[] } {
+  checkOptions(options);
+  const chosen = programOf(description, options);
+  const staged = options.stage === undefined ? chosen.program : stageOf(chosen.program, ...options.stage);
+  const ablated = options.ablate === undefined ? staged : ablate(staged, options.ablate);
+  const program = options.rewrite?.(ablated) ?? ablated;
+  const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
+  const list = binder.bind();
+  return { list, space: binder.space, kvGroups: binder.kvGroups };
 }
 
 function programOf(description: ModelDescription, { program }: ModelOptions): ProgramDescription {
@@ -178,6 +198,7 @@ class ModelBinder {
       layers: bound(places.calls.slice(0, places.end)),
       inputs: new Map(Object.entries(inputs).map(([name, value]) => [name, operands.tensor(value)])),
       outputs: new Map(Object.entries(outputs).map(([name, value]) => [name as OutputName, output(value)])),
+      view: this.#options.view,
       logitValues: undefined,
     };
   }

@@ -32,7 +32,7 @@ describe("estimated memory is what binding takes", () => {
         const description = describeModel(checkpoint);
         for (const o of options) {
           const reference = new ReferenceOps();
-          bindModel(checkpoint, reference, o);
+          await bindModel(checkpoint, reference, o);
           const real = reference.counters();
           const estimate = estimateMemory(description, o, 2);
           // The reference counts its f32 vectors among the activations.
@@ -41,7 +41,7 @@ describe("estimated memory is what binding takes", () => {
           reference.close();
           if (addonStatus().state !== "loaded") continue;
           const native = createOps({ kind: "native", threads: 2 });
-          bindModel(checkpoint, native, o);
+          await bindModel(checkpoint, native, o);
           const { activationBytes, scratchBytes, kvBytes } = native.counters();
           native.close();
           // Every buffer is rounded to 64 bytes; the plan may not promise less than is taken, nor waste much.

@@ -1,6 +1,6 @@
 /** Estimates the memory a model takes beside its weights, before anything is allocated: the model is bound on paper. */
-import { PaperOps } from "../ops/paper.js";
-import { bindDescription, type ModelOptions } from "./bind.js";
+import { paperOps } from "../ops/paper.js";
+import { bindProgram, type ModelOptions } from "./bind.js";
 import type { ModelDescription } from "./describe.js";
 
 export interface MemoryEstimate {
@@ -17,14 +17,14 @@ export interface MemoryEstimate {
 
 /** @throws OPTION_INVALID for options out of range, or a KV type the head size does not fit */
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
-  const ops = new PaperOps();
-  bindDescription(description, ops, options);
-  const { activationBytes, vectorBytes, ropes, pools, space } = ops.record;
+  const ops = paperOps();
+  const { space } = bindProgram(description, ops, options);
+  const { activationBytes, vectorBytes, ropes, pools } = ops.record;
   return {
     activationBytes,
     vectorBytes,
     ropeBytes: ropes.reduce((total, { pairs, maxRows }) => total + 8 * pairs * (maxRows + 1), 0),
-    scratchBytes: space?.totalBytes(threads) ?? 0,
+    scratchBytes: space.totalBytes(threads),
     kvBytes: pools.reduce((total, { pages, pageBytes }) => total + pages * pageBytes, 0),
   };
 }

@@ -27,6 +27,7 @@ export interface BoundList {
   /** Inputs of the program, by name. */
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly outputs: ReadonlyMap<OutputName, BoundOutput>;
+  readonly view: ((x: Tensor) => Float32Array) | undefined;
   /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
   logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
 }
@@ -84,7 +85,7 @@ export async function forward(
   walk(list.layers, counts, wanted);
   if (wanted.length > 0) {
     const { steps, value } = must(list, "logits");
-    list.logitValues ??= logitValues(ops, value);
+    list.logitValues ??= logitValues(list, value);
     const { array, own } = list.logitValues;
     for (let first = 0; first < wanted.length; first += value.rows) {
       const slice = wanted.subarray(first, first + value.rows);
@@ -127,7 +128,7 @@ function givenTo(name: string, { inputs }: PassExtras, length: number): Float32A
   return given;
 }
 
-function logitValues(ops: Ops, value: Tensor): NonNullable<BoundList["logitValues"]> {
-  const view = ops.view?.(value);
+function logitValues(list: BoundList, value: Tensor): NonNullable<BoundList["logitValues"]> {
+  const view = list.view?.(value);
   return { array: view ?? new Float32Array(value.rows * value.cols), own: view !== undefined };
 }

@@ -235,7 +235,7 @@ describe("models", () => {
 
   test("KV groups follow the windows; a pass refuses ids and positions out of range", async () => {
     const ops = new ReferenceOps();
-    const model = bindModel(files.get("gpt-oss moe")!, ops, {
+    const model = await bindModel(files.get("gpt-oss moe")!, ops, {
       contextTokens: 4096,
       maxRows: 64,
       sequences: 2,
@@ -266,7 +266,7 @@ describe("models", () => {
     await assert.rejects(pass(0, 4096), code("CONTEXT_EXCEEDED"));
     model.close();
     const bad = { contextTokens: 0, maxRows: 1, sequences: 1, kvType: "f16", maxLogitRows: 1 } as const;
-    assert.throws(() => bindModel(files.get("llama dense")!, new ReferenceOps(), bad), code("OPTION_INVALID"));
+    await assert.rejects(bindModel(files.get("llama dense")!, new ReferenceOps(), bad), code("OPTION_INVALID"));
   });
 
   test("the docs table names exactly the supported architectures", async () => {

@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import { defaultThreads } from "../native/threads.js";
 import { type MemoryPromise, NativeOps } from "./native.js";
-import type { Ops, WeightPlacement } from "./ops.js";
+import type { Backend, WeightPlacement } from "./ops.js";
 import { ReferenceOps } from "./reference.js";
 
 export interface OpsOptions {
@@ -25,7 +25,7 @@ const mostThreads = 256;
 let warned = false;
 
 /** @throws NATIVE_UNAVAILABLE (kind `native`, or a build of another version), OPTION_INVALID (threads, isa) */
-export function createOps(options: OpsOptions = {}): Ops {
+export function createOps(options: OpsOptions = {}): Backend {
   const kind = options.kind ?? "auto";
   if (kind === "reference") return new ReferenceOps();
   const addon = loadAddon();

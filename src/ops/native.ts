@@ -9,6 +9,7 @@ import type {
   Activation,
   Arena,
   AttentionSpec,
+  Backend,
   ExpertWeights,
   Glu,
   KvPool,
@@ -57,12 +58,10 @@ const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 }
 const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
 
-export class NativeOps implements Ops {
+export class NativeOps implements Backend {
   readonly name: string;
   /** Present when experts lie in slots. */
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
-  readonly bestLogits: NonNullable<Ops["bestLogits"]>;
-  readonly sumOfExp: NonNullable<Ops["sumOfExp"]>;
   readonly #addon: NativeAddon;
   readonly #host: number;
   readonly #threads: number;
@@ -84,8 +83,6 @@ export class NativeOps implements Ops {
     this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
     if (options.promise !== undefined) this.#promise(options.promise);
     this.#weights = new NativeWeights(addon, this.#host, options.placement);
-    this.bestLogits = addon.bestLogits;
-    this.sumOfExp = addon.sumOfExp;
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);

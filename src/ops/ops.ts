@@ -188,11 +188,10 @@ export interface OpsCounters {
   readonly allocations: number;
 }
 
-export interface Ops {
+/** Makes the handles that verbs work on; nothing is made after `seal`. */
+export interface OpsMemory {
   /** e.g. `reference`, `native/avx2`. Part of every snapshot's fingerprint. */
   readonly name: string;
-
-  // --- memory: before seal() only
   arena(floats: number): Arena;
   /**
    * A tensor of its own, or one that begins at `offset` floats of an arena, a multiple of 16. Tensors that overlap are the caller's
@@ -209,10 +208,15 @@ export interface Ops {
   /**
    * Reads what stays of the weights; nothing is created from here on. With `space` working memory is what it names, and a
    * verb that wants more is an error; without it verbs take what they need (tests of single verbs).
+   * @returns a promise where the reading is done elsewhere
    */
-  seal(space?: WorkingSpace): void;
+  seal(space?: WorkingSpace): void | Promise<void>;
+  /** Gives everything back. */
+  close(): void;
+}
 
-  // --- pass
+/** The verbs of a pass, and how numbers come in and out. */
+export interface Verbs {
   /** Makes `rows` the row table of the following verbs (token ids, positions, block tables). */
   begin(rows: RowTable): void;
 
@@ -307,37 +311,27 @@ export interface Ops {
   gather(out: Tensor, x: Tensor, indices: Int32Array): void;
   /** out = x, which must not overlap.  @shape [n, cols]  @error EXACT */
   copy(out: Tensor, x: Tensor, n: number): void;
-
-  // --- outside
-  /**
-   * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there. Empty
-   * after `close`. Absent where memory is elsewhere.
-   */
-  view?(x: Tensor): Float32Array;
   /**
    * Copies the first n rows out, into the beginning of `into` when it is given: logits of every token would otherwise be
    * a megabyte of garbage each. The only place the forward pass may wait (a GPU answers later).
    * @returns [n * cols]
    */
   read(x: Tensor, n: number, into?: Float32Array): Float32Array | Promise<Float32Array>;
-  /**
-   * The `count` largest of a row of logits that are not marked (marks [vocab], 1 = left out), as a heap with the worst on
-   * top: the lower logit, of equal ones the higher id. Absent where JavaScript is as fast.
-   * @returns how many there are, or -1 - i when logit i is not a finite number
-   */
-  bestLogits?(
-    row: Float32Array,
-    marks: Uint8Array | null,
-    count: number,
-    ids: Int32Array,
-    logits: Float64Array,
-  ): number;
-  /** Sum of e^(logit - max) of a row of finite logits; max is the largest. Absent where JavaScript is as fast. */
-  sumOfExp?(row: Float32Array, max: number): number;
   write(x: Tensor, values: Float32Array): void;
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array };
   /** Copy-on-write of a page, all layers. */
   kvCopyPage(pool: KvPool, from: number, to: number): void;
+}
+
+export type Ops = OpsMemory & Verbs;
+
+/** An implementation, with what its owner needs beside the verbs. */
+export interface Backend extends Ops {
+  /**
+   * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there. Empty
+   * after `close`. Absent where memory is elsewhere.
+   */
+  view?(x: Tensor): Float32Array;
   /**
    * matmul, attention and experts throw CANCELLED soon after flag[0] becomes non-zero: in the middle of a call when the
    * flag is in shared memory, before the next one otherwise.
@@ -350,5 +344,4 @@ export interface Ops {
   readDepth?(depth: number): void;
   /** Absent where nothing is shared. */
   machine?(): MachineUse;
-  close(): void;
 }

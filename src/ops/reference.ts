@@ -14,7 +14,7 @@ import {
   type KvPoolSpec,
   type Matrix,
   type MatrixSource,
-  type Ops,
+  type Backend,
   type OpsCounters,
   type Pooling,
   type Product,
@@ -64,7 +64,7 @@ function requireThat(condition: boolean, what: string): asserts condition {
   if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
 }
 
-export class ReferenceOps implements Ops {
+export class ReferenceOps implements Backend {
   readonly name = "reference";
   readonly #files = new WeightFiles();
   readonly #bytes = { activations: 0, kv: 0 };

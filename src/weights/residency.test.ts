@@ -11,11 +11,10 @@ import { addon, skipAddon } from "../../test/support/addon.js";
 import { Engine } from "../engine/engine.js";
 import { openParts } from "../engine/open.js";
 import type { EngineOptions } from "../engine/options.js";
-import type { EngineModel } from "../engine/parts.js";
 import { StopSignal } from "../engine/stop-signal.js";
 import { HundredweightError } from "../errors.js";
 import { load } from "../library/model.js";
-import type { Ops, WeightTraffic } from "../ops/ops.js";
+import type { Backend, WeightTraffic } from "../ops/ops.js";
 import { packageRoot } from "../package-root.js";
 import { makeTinyModel } from "../synth/tiny.js";
 
@@ -28,7 +27,7 @@ interface Opened {
   score(tokens: Int32Array, from: number): Promise<Float32Array>;
   /** The last one. */
   cancel(): void;
-  readonly ops: Ops;
+  readonly ops: Backend;
   readonly stop: StopSignal;
   readonly strategy: string;
   readonly io: string;
@@ -41,7 +40,7 @@ async function open(path: string, options: EngineOptions): Promise<Opened> {
   const { info, model } = parts;
   const stop = new StopSignal();
   const engine = new Engine(parts, stop);
-  const ops = (model as EngineModel & { readonly ops: Ops }).ops;
+  const ops = model.backend as Backend;
   const traffic = (): WeightTraffic => ops.traffic!();
   let jobs = 0;
   const score = async (tokens: Int32Array, from: number): Promise<Float32Array> => {

@@ -105,7 +105,7 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
         ops.tensor(256, heads * dk),
         ops.tensor(256, heads * dv),
       ];
-      ops.seal();
+      await ops.seal();
       const [allK, allV, allQ] = [
         randomValues(total * kvHeads * dk, 31),
         randomValues(total * kvHeads * dv, 32),
@@ -180,7 +180,7 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
     const spec = { ...plain, heads: 1, kvHeads: 1, scale: 0.2, sinks: null };
     const [k, v, q] = [1, 2, 3].map((seed) => filled(ops, 4, 32, randomValues(128, seed))) as [never, never, never];
     const out = ops.tensor(4, 32);
-    ops.seal();
+    await ops.seal();
     const results: Float32Array[] = [];
     for (const page of [0, 2]) {
       ops.begin(rowTable({ pools: 1 }, [0, 1, 2, 3], { tables: [[Int32Array.from([page])]] }));

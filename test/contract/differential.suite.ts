@@ -38,7 +38,7 @@ export function differentialSuite(name: string, makeOps: () => Ops): void {
         const run = async (ops: Ops) => {
           const [input, out] = [filled(ops, n, cols, x), ops.tensor(n, rows)];
           const product = { out, weight: ops.matrix(weights.source), bias: null, add: false };
-          ops.seal();
+          await ops.seal();
           ops.matmul([product], input, n);
           const result = (await ops.read(out, n)).slice();
           ops.close();

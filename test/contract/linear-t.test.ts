@@ -45,7 +45,7 @@ async function run(ops: Ops, { source }: Weights, counts: readonly number[]): Pr
   const bias = ops.vector(randomValues(outputs, 10));
   const start = randomValues(most * outputs, 11);
   const [out, added] = [ops.tensor(most, outputs), ops.tensor(most, outputs)];
-  ops.seal();
+  await ops.seal();
   const results: Float32Array[] = [];
   for (const n of counts) {
     ops.write(added, start);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HundredweightError } from "../../src/errors.js";
 import { sliceExtents, slicesOf } from "../../src/formats/layouts.js";
-import type { Glu, Ops, RouteSpec } from "../../src/ops/ops.js";
+import type { Backend, Glu, RouteSpec } from "../../src/ops/ops.js";
 import { WorkingSpace } from "../../src/ops/working-space.js";
 import { attentionSuite } from "./attention.suite.js";
 import {
@@ -26,7 +26,7 @@ import {
 } from "./fixture.js";
 import { valuesSuite } from "./values.suite.js";
 
-export function opsSuite(name: string, makeOps: () => Ops): void {
+export function opsSuite(name: string, makeOps: () => Backend): void {
   describe(`ops contract: ${name}`, () => {
     let folder = "";
     before(() => {
@@ -34,7 +34,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
     });
     after(() => rmSync(folder, { recursive: true, force: true }));
 
-    const withOps = (title: string, body: (ops: Ops) => void | Promise<void>) =>
+    const withOps = (title: string, body: (ops: Backend) => void | Promise<void>) =>
       test(title, async () => {
         const ops = makeOps();
         try {
@@ -52,7 +52,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         const table = weights(dtype, 40, 256);
         const matrix = ops.matrix(table.source);
         const out = ops.tensor(3, 256);
-        ops.seal();
+        await ops.seal();
         const ids = [39, 0, 17];
         ops.begin(rowTable({ pools: 0 }, [0, 1, 2], { ids }));
         ops.embed(out, matrix, 3, 1);
@@ -74,7 +74,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
           { out: outA, weight: ops.matrix(a.source), bias: null, add: true },
           { out: outB, weight: ops.matrix(b.source), bias: ops.vector(bias), add: false },
         ];
-        ops.seal();
+        await ops.seal();
         ops.matmul(products, inputs, n);
         const [gotA, gotB] = [await ops.read(outA, n), await ops.read(outB, n)];
         let boundSum = 0;
@@ -103,7 +103,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         const x = randomValues(65 * cols, 6);
         const input = ops.tensor(65, cols);
         const out = ops.tensor(65, rows);
-        ops.seal();
+        await ops.seal();
         const run = async (values: Float32Array) => {
           const n = values.length / cols;
           ops.write(input, values);
@@ -126,7 +126,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
       const w = randomValues(cols, 8);
       const [input, out] = [filled(ops, n, cols, x), ops.tensor(n, cols)];
       const [weight, headWeight] = [ops.vector(w), ops.vector(w.slice(0, 32))];
-      ops.seal();
+      await ops.seal();
       const check = async (tensor: typeof out, width: number, factors: Float32Array | null, eps: number) => {
         for (const [i, got] of (await ops.read(tensor, n)).entries()) {
           const start = i - (i % width);
@@ -155,7 +155,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         const input = filled(ops, positions.length, heads * headDim, x);
         const frequencies = Float64Array.from({ length: dims / 2 }, (_, i) => 10000 ** ((-2 * i) / dims));
         const table = ops.ropeTable({ dims, frequencies, magnitude: 1.25, interleaved }, positions.length);
-        ops.seal();
+        await ops.seal();
         ops.begin(rowTable({ pools: 0 }, positions));
         ops.rope(input, positions.length, heads, headDim, table);
         const got = await ops.read(input, positions.length);
@@ -192,7 +192,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         gates.set([0, -0, 100, -100, 88.9, -88.9, 1e-30, 7, -7]);
         const ups = randomValues(n * cols, 11, 4);
         const [gate, up] = [filled(ops, n, cols, gates), filled(ops, n, cols, ups)];
-        ops.seal();
+        await ops.seal();
         ops.glu(gate, gate, up, n, kind);
         for (const [i, got] of (await ops.read(gate, n)).entries()) {
           const [g, u] = [gates[i]!, ups[i]!];
@@ -218,7 +218,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
         const input = filled(ops, n, experts, logits);
         const routing = ops.routing(n, 3);
         const selectionBias = biased ? ops.vector(bias) : null;
-        ops.seal();
+        await ops.seal();
         ops.route(routing, input, n, { ...spec, selectionBias });
         const got = ops.readRouting(routing, n);
         for (let t = 0; t < n; t++) {
@@ -277,7 +277,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
           down: single(parts.down, biases[2]!, e),
         }));
         const [gateOut, upOut, downOut] = [ops.tensor(n, hidden), ops.tensor(n, hidden), ops.tensor(n, dim)];
-        ops.seal();
+        await ops.seal();
 
         ops.route(routing, logits, n, { topK, score: "softmax", renormalize: true, scale: 1, selectionBias: null });
         ops.experts(out, x, routing, n, whole, "oai");
@@ -310,7 +310,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
       const [a, b] = [randomValues(n * cols, 16), randomValues(n * cols, 17)];
       const [x, y] = [filled(ops, n, cols, a), filled(ops, n, cols, b)];
       const picked = ops.tensor(2, cols);
-      ops.seal();
+      await ops.seal();
       const before = await ops.read(x, n);
       ops.add(x, y, 4);
       assert.deepEqual(
@@ -343,7 +343,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
     withOps("tensors in an arena share its memory; verbs refuse what they must not overwrite", async (ops) => {
       const arena = ops.arena(64);
       const [a, b, whole] = [ops.tensor(2, 16, arena), ops.tensor(2, 16, arena, 32), ops.tensor(1, 64, arena)];
-      ops.seal();
+      await ops.seal();
       const values = randomValues(64, 41);
       ops.write(whole, values);
       assert.deepEqual(await ops.read(a, 2), values.slice(0, 32));
@@ -366,7 +366,7 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
       const [x, y] = [filled(ops, 8, 64, randomValues(512, 19)), ops.tensor(8, 64)];
       const space = new WorkingSpace(8, []);
       space.linear(8, 64, ["q8_32"], false);
-      ops.seal(space);
+      await ops.seal(space);
       assert.throws(() => ops.tensor(1, 1), HundredweightError);
       const before = ops.counters();
       for (const n of [1, 8, 3]) {
@@ -379,10 +379,10 @@ export function opsSuite(name: string, makeOps: () => Ops): void {
       assert.ok(before.activationBytes >= 2 * 8 * 64 * 4);
     });
 
-    withOps("a raised cancel flag stops a product", (ops) => {
+    withOps("a raised cancel flag stops a product", async (ops) => {
       const weight = ops.matrix(weights("F32", 256, 256).source);
       const [x, y] = [filled(ops, 4, 256, randomValues(1024, 21)), ops.tensor(4, 256)];
-      ops.seal();
+      await ops.seal();
       const flag = new Int32Array(new SharedArrayBuffer(4));
       ops.setCancelFlag(flag);
       const run = () => ops.matmul([{ out: y, weight, bias: null, add: false }], x, 4);

@@ -54,7 +54,7 @@ async function products(ops: Ops, weights: ReturnType<typeof planeWeights>, coun
   const bias = ops.vector(randomValues(rows, 6));
   const start = randomValues(most * rows, 7);
   const [out, added] = [ops.tensor(most, rows), ops.tensor(most, rows)];
-  ops.seal();
+  await ops.seal();
   const results: Float32Array[] = [];
   for (const n of counts) {
     ops.write(added, start);
@@ -150,7 +150,7 @@ for (const layout of int4Layouts)
         const logits = filled(ops, n, experts, randomValues(n * experts, 15, 2));
         const routing = ops.routing(n, topK);
         const out = ops.tensor(n, dim);
-        ops.seal();
+        await ops.seal();
         ops.route(routing, logits, n, { topK, score: "softmax", renormalize: true, scale: 1, selectionBias: null });
         const none = { gateBias: null, upBias: null, downBias: null };
         ops.experts(out, x, routing, n, { gate: gate!, up: up!, down: down!, ...none }, "silu");

@@ -85,7 +85,7 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
   const way = { isa, threads: d.one(16) ? 2 : 1, placement: d.one(3) ? d.pick(placements) : placements[0]! };
   const kvType = d.pick<KvType>(["f16", "f16", "q8_0", "q4_0"]);
   const options = { contextTokens: 300, maxRows: 24, sequences: 1, kvType, maxLogitRows: 3 };
-  const bound = bindPlaced(description, way, options, (n) => d.below(n));
+  const bound = await bindPlaced(description, way, options, (n) => d.below(n));
   try {
     const groups = bound.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window }));
     const cache = new KvCache({ groups, sequences: 1, contextTokens: 300, maxRows: 24, copyPage: () => {} });

@@ -35,7 +35,7 @@ async function withEngine<T>(
   const options = { contextTokens, kvTokens, maxRows: chunkRows, sequences, kvType: c.kvType };
   const maxLogitRows = Math.min(way.logitRows, chunkRows);
   const description = describeModel(await openCheckpoint(path));
-  const model = bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
+  const model = await bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
   const { vocab, dim } = model.config;
   const { info, ...rest } = fakeParts();
   const parts: EngineParts = { ...rest, info: { ...info, vocab, dim, contextTokens, chunkRows }, model, sequences };

@@ -63,7 +63,7 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
   };
   const ops = createOps({ kind: "native", threads: 2, placement });
   const options = { contextTokens: 64, maxRows: 4, sequences: 1, kvType: "f16", maxLogitRows: 4 } as const;
-  const bound = bindDescription(description, ops, options);
+  const bound = await bindDescription(description, ops, options);
   try {
     const blockTables = bound.kvGroups.map(() => [Int32Array.of(0)]);
     const pass = async (position: number): Promise<number> => {

@@ -59,7 +59,7 @@ export class FakeModel implements EngineModel {
     this.memory = this.kvGroups.map((group) => new Int32Array(group.pool.pages * pagePositions).fill(-1));
   }
 
-  readonly ops = {
+  readonly backend = {
     kvCopyPage: (pool: { id: number }, from: number, to: number): void => {
       const memory = this.memory[pool.id]!;
       memory.copyWithin(to * pagePositions, from * pagePositions, (from + 1) * pagePositions);

@@ -4,6 +4,7 @@
  */
 import { type BoundModel, bindDescription, type ModelDescription, type ModelOptions } from "../../src/models/index.js";
 import { createOps } from "../../src/ops/index.js";
+import type { Backend } from "../../src/ops/ops.js";
 import type { PlacedExperts, WeightPlacement } from "../../src/ops/placement.js";
 import { type PlanModel, planModel } from "../../src/weights/plan-model.js";
 import { edgeBytes } from "../../src/weights/plan-tiles.js";
@@ -87,16 +88,16 @@ export const placements: readonly Placement[] = [
 ];
 
 /** Binds the model to native Ops of its own; `close` of the result frees both. */
-export function bindPlaced(
+export async function bindPlaced(
   description: ModelDescription,
   { isa, threads, placement }: { readonly isa: string; readonly threads: number; readonly placement: Placement },
   options: ModelOptions,
   below: Below,
-): BoundModel {
+): Promise<BoundModel & { readonly backend: Backend }> {
   const placed = placement.place(planModel(description), below);
   const ops = createOps({ kind: "native", isa, threads, ...(placed !== undefined && { placement: placed }) });
   try {
-    return bindDescription(description, ops, options);
+    return { ...(await bindDescription(description, ops, options)), backend: ops };
   } catch (error) {
     ops.close();
     throw error;

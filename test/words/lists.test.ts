@@ -40,7 +40,7 @@ async function describe(arch: string, variant = "tiny", dtype = "Q8_0") {
 
 type Description = Awaited<ReturnType<typeof describe>>;
 
-function bind(description: Description, ops: Ops, more: Partial<ModelOptions> = {}): BoundModel {
+function bind(description: Description, ops: Ops, more: Partial<ModelOptions> = {}): Promise<BoundModel> {
   const options = { contextTokens: 256, maxRows: 64, sequences: 3, kvType: "f16", maxLogitRows: 64 } as const;
   return bindDescription(description, ops, { ...options, ...more });
 }
@@ -79,7 +79,7 @@ for (const [arch, variant] of [
 ] as const)
   test(`${arch}: stages over all layers are the whole pass, bit for bit`, { skip }, async () => {
     const description = await describe(arch, variant);
-    const whole = bind(description, native());
+    const whole = await bind(description, native());
     const expected = await logitsOf(whole, prompts);
     whole.close();
     const { layers } = description.config;
@@ -89,7 +89,7 @@ for (const [arch, variant] of [
       [1, layers - 1],
       [layers - 1, layers],
     ] as const) {
-      const stage = bind(description, native(), { stage: [from, to] });
+      const stage = await bind(description, native(), { stage: [from, to] });
       const inputs = Object.fromEntries(streams.map((values, i) => [`stream${i}`, values]));
       if (to === layers) assert.deepEqual(await logitsOf(stage, prompts, inputs), expected);
       else {
@@ -128,7 +128,7 @@ test("adapters of zeros change no bit; others change what the pair adds", { skip
       };
     });
   const run = async (make: () => Ops, adapters: readonly Adapter[]) => {
-    const model = bind(description, make(), { rewrite: (program) => withAdapters(program, adapters) });
+    const model = await bind(description, make(), { rewrite: (program) => withAdapters(program, adapters) });
     const logits = await logitsOf(model, prompts);
     model.close();
     return logits;
@@ -148,7 +148,7 @@ test("taps hear what goes into products: the sums are those of the reference", {
   const sums = async (ops: Ops) => {
     const squares = new Map<string, Float64Array>();
     const chosen = new Map<string, number>();
-    const model = bind(description, ops, {
+    const model = await bind(description, ops, {
       rewrite: (program) =>
         withTaps(program, (tensors, rows, experts) => {
           for (const name of tensors) {
@@ -165,7 +165,7 @@ test("taps hear what goes into products: the sums are those of the reference", {
     return { squares, chosen, logits };
   };
   const [exact, fast] = [await sums(new ReferenceOps()), await sums(native())];
-  const plain = bind(description, native());
+  const plain = await bind(description, native());
   assert.deepEqual(fast.logits, await logitsOf(plain, prompts), "listening changes bits");
   plain.close();
   assert.deepEqual([...fast.squares.keys()], [...exact.squares.keys()]);
@@ -185,7 +185,7 @@ test("an MTP program is fed with hidden rows: native agrees with the reference, 
 }, async () => {
   const description = await describe("words-mtp", "tiny", "F32");
   const hiddenOf = async (ops: Ops) => {
-    const trunk = bind(description, ops);
+    const trunk = await bind(description, ops);
     const rows = table(trunk, prompts);
     let hidden = new Float32Array();
     const onHidden = (values: Float32Array): void => {
@@ -197,7 +197,7 @@ test("an MTP program is fed with hidden rows: native agrees with the reference, 
   };
   const hidden = await hiddenOf(native());
   const draft = async (ops: Ops) => {
-    const model = bind(description, ops, { program: "mtp0" });
+    const model = await bind(description, ops, { program: "mtp0" });
     const logits = await logitsOf(model, prompts, { hidden });
     model.close();
     return logits;
@@ -205,18 +205,18 @@ test("an MTP program is fed with hidden rows: native agrees with the reference, 
   const [fast, exact] = [await draft(native()), await draft(new ReferenceOps())];
   for (const [i, value] of fast.entries()) assert.ok(Math.abs(value - exact[i]!) < 1e-2 * (1 + Math.abs(exact[i]!)));
   // Sequence 1 alone: the rows it is fed are its own.
-  const alone = bind(description, native(), { program: "mtp0" });
+  const alone = await bind(description, native(), { program: "mtp0" });
   const own = await logitsOf(alone, [prompts[1]!], { hidden: hidden.slice(17 * 64) });
   assert.deepEqual(own, fast.slice(17 * randomModelVocab));
   await assert.rejects(logitsOf(alone, [prompts[1]!], { hidden: hidden.slice(1) }), /values of 'hidden'/);
   alone.close();
-  assert.throws(() => bind(description, native(), { program: "mtp7" }), /no program 'mtp7'/);
+  await assert.rejects(bind(description, native(), { program: "mtp7" }), /no program 'mtp7'/);
 });
 
 test("an encoder gives a vector and scores for each sequence, the same alone and together", { skip }, async () => {
   const description = await describe("words-encoder", "tiny", "F32");
   const run = async (ops: Ops, ids: readonly (readonly number[])[]) => {
-    const model = bind(description, ops);
+    const model = await bind(description, ops);
     const heard: Float32Array[] = [];
     const hear = (values: Float32Array): unknown => heard.push(values.slice());
     await model.forward(table(model, ids), new Int32Array(), () => {}, undefined, { onPooled: hear, onRank: hear });
