@@ -1,8 +1,7 @@
 /** An answer in the making: its options, its pieces as they come, how it went. */
-import { randomInt } from "node:crypto";
 import type { EngineClient, RunningJob } from "../link/client.js";
-import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, ModelInfo, Prompt } from "../link/protocol.js";
-import { defaultSampling, type SamplingSettings } from "../sampling/settings.js";
+import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, Prompt } from "../link/protocol.js";
+import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 
 export interface GenerateOptions extends Partial<SamplingSettings> {
   /** Most tokens to generate; default 512, -1 = until the context is full. */
@@ -59,7 +58,7 @@ export class Generation implements AsyncIterable<string> {
     promptOf: (signal: AbortSignal) => Prompt | Promise<Prompt>,
     options: GenerateOptions,
   ) {
-    const sampling = samplingOf(client.info, options);
+    const sampling = mergeSampling(options, client.info.samplingDefaults);
     this.seed = sampling.seed;
     const tokens: number[] = [];
     const ledger: LedgerEntry[] = [];
@@ -156,14 +155,4 @@ export class Generation implements AsyncIterable<string> {
 
 function perSecond(rows: number, ms: number): number {
   return rows > 0 && ms > 0 ? (rows * 1000) / ms : 0;
-}
-
-/** Merges settings: the caller's, else the file's, else llama.cpp's defaults. */
-function samplingOf(info: ModelInfo, options: GenerateOptions): SamplingSettings {
-  const settings: Record<string, unknown> = { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults };
-  for (const key of [...Object.keys(defaultSampling), "seed"]) {
-    const value = options[key as keyof SamplingSettings];
-    if (value !== undefined) settings[key] = value;
-  }
-  return settings as unknown as SamplingSettings;
 }

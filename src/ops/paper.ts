@@ -4,13 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { checkPlanes } from "../formats/layouts.js";
-import {
-  type KvPool,
-  type KvPoolSpec,
-  type KvType,
-  type Ops,
-  pagePositions,
-} from "./ops.js";
+import { type KvPool, type KvType, type Ops, pagePositions } from "./ops.js";
 import { mapVerbs } from "./verbs.js";
 
 export interface PaperRecord {

@@ -86,12 +86,7 @@ class PassKeys {
 }
 
 /** Says of each verb what a call read and computed. Verbs that are missing here are not told. */
-function describer(
-  inner: Ops,
-  profiler: Profiler,
-  pools: ReadonlyMap<number, KvPoolSpec>,
-  pass: PassKeys,
-): Describe {
+function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, KvPoolSpec>, pass: PassKeys): Describe {
   /** Bound once with the model, called once a pass. */
   const known = new WeakMap<readonly Product[], { readonly work: Work; readonly shape: string }>();
   const positionBytes = (pool: KvPool, layer: number): number => {

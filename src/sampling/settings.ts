@@ -1,4 +1,5 @@
 /** The settings of sampling: names, defaults (llama.cpp's), ranges. */
+import { randomInt } from "node:crypto";
 import { HundredweightError } from "../errors.js";
 
 /** In llama.cpp's default order; its names and, in `samplerLetters`, its letters. */
@@ -102,6 +103,20 @@ export const defaultSampling: Omit<SamplingSettings, "seed"> = {
   samplers: samplerNames,
   logitBias: [],
 };
+
+/**
+ * The settings of an answer: each is the caller's, else the one the file recommends, else llama.cpp's default.
+ * @param given settings by name, `undefined` where the caller says nothing; other names are ignored
+ * @returns with a random seed when none is given
+ */
+export function mergeSampling(
+  given: { readonly [K in keyof SamplingSettings]?: SamplingSettings[K] | undefined },
+  recommended: Partial<SamplingSettings>,
+): SamplingSettings {
+  const settings = { ...defaultSampling, seed: randomInt(2 ** 47), ...recommended };
+  const said = Object.entries(given).filter(([name, value]) => name in settings && value !== undefined);
+  return { ...settings, ...(Object.fromEntries(said) as Partial<SamplingSettings>) };
+}
 
 const most = 2 ** 31 - 1;
 

@@ -37,7 +37,12 @@ async function evaluate(
 ): Promise<Logits> {
   const sequences = c.prompts.length;
   const options = { contextTokens, maxRows, sequences, kvType: c.kvType, maxLogitRows: way.logitRows };
-  const model = await bindPlaced(describeModel(await openCheckpoint(path), c.model.find), way, options, (n) => words() % n);
+  const model = await bindPlaced(
+    describeModel(await openCheckpoint(path), c.model.find),
+    way,
+    options,
+    (n) => words() % n,
+  );
   try {
     const cache = new KvCache({
       groups: model.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),

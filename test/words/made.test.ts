@@ -37,7 +37,7 @@ async function writePlain(from: string, to: string): Promise<void> {
 
 async function logits(path: string, ops: Ops) {
   const options = { contextTokens: 64, maxRows: 32, sequences: 1, kvType: "f16", maxLogitRows: 32 } as const;
-  const model = bindDescription(await describe(path), ops, options);
+  const model = await bindDescription(await describe(path), ops, options);
   const rows = await evaluate(model, randomTokens(20, randomModelVocab, 3), 20);
   model.close();
   return rows;

@@ -1,11 +1,11 @@
 /** Sampling fields of a request: OpenAI's and llama.cpp's names, ranges of the samplers themselves. */
-import { randomInt } from "node:crypto";
 import { z } from "zod";
 import type { ModelInfo } from "../../link/protocol.js";
-import { defaultSampling, type SamplingSettings } from "../../sampling/chain.js";
 import {
+  mergeSampling,
   mostBreakers,
   type NumericSetting,
+  type SamplingSettings,
   samplerNames,
   samplersOfLetters,
   samplingRanges,
@@ -86,18 +86,22 @@ export type SamplingInput = z.output<z.ZodObject<typeof samplingFields>>;
  * @throws HttpError 400
  */
 export function samplingOf(input: SamplingInput, info: ModelInfo): SamplingSettings {
-  const settings: Record<string, unknown> = { ...defaultSampling, ...info.samplingDefaults };
+  const numbers: Partial<Record<NumericSetting, number>> = {};
   for (const [field, setting] of Object.entries(numeric).reverse()) {
     const value = input[field as NumericField];
-    if (value !== undefined) settings[setting] = field === "top_k" ? Math.max(0, value) : value;
+    if (value !== undefined) numbers[setting] = field === "top_k" ? Math.max(0, value) : value;
   }
-  const { seed } = input;
-  settings.seed = seed === undefined || seed < 0 ? randomInt(2 ** 47) : seed;
-  if (input.logit_bias !== undefined) settings.logitBias = biasOf(input.logit_bias, info.vocab);
-  if (input.dry_sequence_breakers !== undefined) settings.drySequenceBreakers = input.dry_sequence_breakers;
-  if (typeof input.samplers === "string") settings.samplers = samplersOfLetters(input.samplers);
-  else if (input.samplers !== undefined) settings.samplers = input.samplers;
-  return settings as unknown as SamplingSettings;
+  const { seed = -1, samplers } = input;
+  return mergeSampling(
+    {
+      ...numbers,
+      seed: seed < 0 ? undefined : seed,
+      logitBias: input.logit_bias && biasOf(input.logit_bias, info.vocab),
+      drySequenceBreakers: input.dry_sequence_breakers,
+      samplers: typeof samplers === "string" ? samplersOfLetters(samplers) : samplers,
+    },
+    info.samplingDefaults,
+  );
 }
 
 function biasOf(given: NonNullable<SamplingInput["logit_bias"]>, vocab: number): [number, number][] {

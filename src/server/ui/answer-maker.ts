@@ -1,8 +1,7 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
-import { randomInt } from "node:crypto";
 import { HundredweightError } from "../../errors.js";
 import type { JobEvent } from "../../link/protocol.js";
-import { defaultSampling } from "../../sampling/chain.js";
+import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
 import { HttpError } from "../http/http-error.js";
 import { fitting } from "../openai/identity.js";
 import { opensThinking } from "../openai/reasoning.js";
@@ -66,7 +65,7 @@ export class ModelAnswerMaker implements AnswerMaker {
       {
         kind: "generate",
         prompt: { kind: "tokens", tokens },
-        sampling: { ...defaultSampling, seed: randomInt(2 ** 47), ...info.samplingDefaults, ...given },
+        sampling: mergeSampling(given, info.samplingDefaults),
         maxTokens: maxTokens ?? -1,
         stop: [],
         ignoreEos: false,
