@@ -1,6 +1,7 @@
 /**
- * Measures what a long past adds to decode, for each type of KV cache, beside what the machine allows: max(KV bytes / memory
- * rate, operations / (0.6 * f32 ceiling)). Ours alone, so 65,536 positions take seconds; with llama.cpp: vs-llama-cpp.
+ * Measures what a long past adds to decode, for each type of KV cache, beside what the machine allows: max(KV bytes /
+ * memory rate, operations / (0.6 * f32 ceiling)). Ours alone, so 65,536 positions take seconds; with llama.cpp:
+ * vs-llama-cpp.
  *
  *   node dist/bench/attention-depth.js MODEL [--depth 16384,65536] [--kv f16,q8_0,q4_0] [-n 12] [-r 3] [--threads N]
  *

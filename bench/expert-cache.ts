@@ -4,8 +4,8 @@
  *
  *   node dist/bench/expert-cache.js MODEL [--memory 6GiB,10GiB] [-n 200] [--ctx 512] [--warm 50] [--seed 1] [--json FILE]
  *
- * Tokens are drawn at random from the vocabulary: a random model's own answers soon repeat themselves, and with them its
- * experts. Rates count the passes after `--warm`. LRU: of the same size class, what was used longest ago goes; all
+ * Tokens are drawn at random from the vocabulary: a random model's own answers soon repeat themselves, and with them
+ * its experts. Rates count the passes after `--warm`. LRU: of the same size class, what was used longest ago goes; all
  * rules see the layers of a pass in order. Belady: what will be used last goes, which no rule can beat that does not
  * know the future. Ours is what the slots themselves counted; an expert read ahead counts as missed.
  */

@@ -1,11 +1,11 @@
 /**
- * Measures a pass of few token rows (drafts, several conversations), beside what the machine allows: max(bytes of one row /
- * memory rate, operations / the engine's own rate in a prompt of 512). Ours alone; with llama.cpp: vs-llama-cpp.
+ * Measures a pass of few token rows (drafts, several conversations), beside what the machine allows: max(bytes of one
+ * row / memory rate, operations / the engine's own rate in a prompt of 512). Ours alone; with llama.cpp: vs-llama-cpp.
  *
  *   node dist/bench/few-rows.js MODEL [--rows 1,2,4,8,16] [-n 6] [-r 3] [--threads N]
  *
- * The row counts take turns; medians of the repetitions. How fast memory is differs from process to process, so the pass of
- * one row says what these weights were read at. Exit code 1: something costs more than 1.3 times its floor.
+ * The row counts take turns; medians of the repetitions. How fast memory is differs from process to process, so the
+ * pass of one row says what these weights were read at. Exit code 1: something costs more than 1.3 times its floor.
  */
 import { measureCeilings } from "../src/cli/reports/ceilings.js";
 import { median } from "../src/cli/reports/statistics.js";

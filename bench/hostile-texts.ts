@@ -1,6 +1,7 @@
 /**
- * Do hostile templates and texts harm anybody but whoever sent them? Eleven kinds of ten templates and fifty texts against `serve` (at a
- * request, at a change of model), `run` (with and without Ctrl-C), `chat` and `batch`. Prints JSON; exit code 1 when a promise is broken.
+ * Do hostile templates and texts harm anybody but whoever sent them? Eleven kinds of ten templates and fifty texts
+ * against `serve` (at a request, at a change of model), `run` (with and without Ctrl-C), `chat` and `batch`. Prints
+ * JSON; exit code 1 when a promise is broken.
  *   node dist/bench/hostile-texts.js [--every N] [--only request,load,run,chat,batch]     every Nth template
  */
 import type { ChildProcess } from "node:child_process";

@@ -4,10 +4,10 @@
  *   node dist/bench/plan-accuracy.js MODEL... [--memory 6GiB,10GiB] [--share 120,60,30] [-n 12] [--ctx 512]
  *                                    [--synth PRESET,PRESET --folder DIR] [--json FILE] [--append FILE]
  *
- * Budgets are sizes (--memory) or percent of the model's file (--share). --synth makes the models itself, one at a time,
- * and deletes each when it is done. Each pair: `hundredweight plan --json`, then `hundredweight run --json`, the median pass
- * after the first three. Rates of disk and memory are those that are remembered (`doctor --probe` measures them again).
- * --append adds to a list of pairs measured before and reports the worst of all.
+ * Budgets are sizes (--memory) or percent of the model's file (--share). --synth makes the models itself, one at a
+ * time, and deletes each when it is done. Each pair: `hundredweight plan --json`, then `hundredweight run --json`, the
+ * median pass after the first three. Rates of disk and memory are those that are remembered (`doctor --probe` measures
+ * them again). --append adds to a list of pairs measured before and reports the worst of all.
  */
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";

@@ -5,10 +5,11 @@
  *   node dist/bench/serve-batching.js MODEL [--streams 16] [-p 64] [-n 96] [--threads N] [--json FILE]
  *   node dist/bench/serve-batching.js MODEL --weights-memory 250MiB --streams 8 -n 12
  *
- * Every stream has a prompt and a seed of its own; all arrive at once. One round of others comes before: code is compiled and
- * memory touched. In the end each request is made again, alone: its tokens must be the same. Without --weights-memory: aggregate = tokens of all answers / time from the first arrival to
- * the last token, prompts included. With it: the median pass that makes a token for each of N, over
- * max(median pass of one, N tokens at the prefill rate of the same weights in memory).
+ * Every stream has a prompt and a seed of its own; all arrive at once. One round of others comes before: code is
+ * compiled and memory touched. In the end each request is made again, alone: its tokens must be the same. Without
+ * --weights-memory: aggregate = tokens of all answers / time from the first arrival to the last token, prompts
+ * included. With it: the median pass that makes a token for each of N, over max(median pass of one, N tokens at the
+ * prefill rate of the same weights in memory).
  */
 import { cpus } from "node:os";
 import { parseBytes } from "../src/cli/options/options.js";

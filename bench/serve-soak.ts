@@ -1,9 +1,10 @@
 /**
  * Does the server survive, keep its memory and stay quick under mixed requests?
  *   node dist/bench/serve-soak.js [REQUESTS] [real|played] [CONCURRENCY] [WARMUP]     default 10000 real 16 8000
- * `played` has no engine at all. The engine is a process of its own, so the memory is what the server itself takes: RssAnon of its
- * process, seen four times a second while requests run, and at rest 16 s after them. Exit code 1 when a valid request was not answered,
- * the memory at rest is not back within 5 %, it was ever 80 MB or more, or /health had a p99 of 20 ms or more.
+ * `played` has no engine at all. The engine is a process of its own, so the memory is what the server itself takes:
+ * RssAnon of its process, seen four times a second while requests run, and at rest 16 s after them. Exit code 1 when a
+ * valid request was not answered, the memory at rest is not back within 5 %, it was ever 80 MB or more, or /health had
+ * a p99 of 20 ms or more.
  */
 import { chatModel, testFolder } from "../test/server/chat-model.js";
 import { soak } from "../test/server/soak.js";

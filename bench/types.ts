@@ -5,8 +5,8 @@
  *   node dist/bench/types.js [--types BF16,Q4_0] [--prefill 512] [-n 24] [-r 3] [--threads N] [--folder DIR] [--json FILE]
  *
  * Matrices of 4096 x 11008 make one layer far larger than any cache, so decode is bound by memory and four layers say
- * what forty would. MXFP4 exists in the experts of gpt-oss only: its row is four layers of that model, 4 experts of 32 a
- * token, and its attention is Q8_0. The K types are the `_S` mixes, where all but a few tensors have the type.
+ * what forty would. MXFP4 exists in the experts of gpt-oss only: its row is four layers of that model, 4 experts of 32
+ * a token, and its attention is Q8_0. The K types are the `_S` mixes, where all but a few tensors have the type.
  *
  * A JSON file that exists is continued: types it has are not measured again, so a machine can be asked in slices.
  * Exit code 1: a type is below the goals (decode 0.97; prefill 1.3, float types 0.95).

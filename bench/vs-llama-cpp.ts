@@ -5,15 +5,15 @@
  *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
  *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE] [--llama-bench PROGRAM] [--append FILE]
  *
- * Prefill and decode: a process of llama-bench and one of ours in turn, each with a warm-up of its own. llama-bench is what
- * scripts/build-llama-bench.mjs builds; without it, and for rows and depths, which it or our command does not measure, the
- * library of the npm package node-llama-cpp stands in, whose binding costs it time at every token: such figures are labelled
- * "binding" and are no ratio to quote. --append adds the turns with llama-bench to those of earlier runs and prints medians and
- * spread of all of them.
+ * Prefill and decode: a process of llama-bench and one of ours in turn, each with a warm-up of its own. llama-bench is
+ * what scripts/build-llama-bench.mjs builds; without it, and for rows and depths, which it or our command does not
+ * measure, the library of the npm package node-llama-cpp stands in, whose binding costs it time at every token: such
+ * figures are labelled "binding" and are no ratio to quote. --append adds the turns with llama-bench to those of
+ * earlier runs and prints medians and spread of all of them.
  *
  * Protocol: docs/benchmarks.md. Without lists: prefill 512, depth 0, rows 1 and 4; --all takes the lists above and 5
- * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless given),
- * no repetition and no part begins any more; what was left out is said.
+ * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless
+ * given), no repetition and no part begins any more; what was left out is said.
  */
 import { statSync } from "node:fs";
 import { cpus, loadavg } from "node:os";

@@ -1,6 +1,6 @@
-// What models of a process share: compute threads and readers. Models lease a machine; with the last one its threads end.
-// Models of different JavaScript environments (engine threads) share it too. What they hold is charged to one account of
-// the process (memory.h).
+// What models of a process share: compute threads and readers. Models lease a machine; with the last one its threads
+// end. Models of different JavaScript environments (engine threads) share it too. What they hold is charged to one
+// account of the process (memory.h).
 #pragma once
 #include <memory>
 #include <vector>
@@ -13,8 +13,8 @@ namespace hw {
 
 class Machine {
  public:
-  // The machine with these threads: the one that others lease, or a new one. Another number of threads or other CPUs are
-  // another machine, since both were asked for.
+  // The machine with these threads: the one that others lease, or a new one. Another number of threads or other CPUs
+  // are another machine, since both were asked for.
   static Result<std::shared_ptr<Machine>> lease(int threads, const int32_t* cpus, int cpu_count);
   ~Machine();
   Machine(const Machine&) = delete;

@@ -1,5 +1,5 @@
-// Every byte the addon allocates, counted by purpose and charged to one account of the process. Memory is zeroed, 64-byte
-// aligned and, when large, touched lazily.
+// Every byte the addon allocates, counted by purpose and charged to one account of the process. Memory is zeroed,
+// 64-byte aligned and, when large, touched lazily.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

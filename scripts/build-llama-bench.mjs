@@ -40,8 +40,8 @@ function run(command, args) {
 }
 
 /**
- * GCC before 12.4 and 13.3 takes the stores of a tile configuration for dead (its bug 114098), and the first instruction
- * on a tile is illegal then. A barrier keeps them; other compilers do not notice it.
+ * GCC before 12.4 and 13.3 takes the stores of a tile configuration for dead (its bug 114098), and the first
+ * instruction on a tile is illegal then. A barrier keeps them; other compilers do not notice it.
  */
 function keepTileConfig(file) {
   const load = "_tile_loadconfig(&tc);";

@@ -1,5 +1,5 @@
-// Refuses docstrings that begin with a question word or "Of" instead of a sentence, and lines over 120 columns in code and
-// prose. Lines that were there before the rule stand in english-baseline.txt, which may only get shorter.
+// Refuses docstrings that begin with a question word or "Of" instead of a sentence, and lines over 120 columns in code
+// and prose. Lines that were there before the rule stand in english-baseline.txt, which may only get shorter.
 //   node scripts/check-english.mjs [ROOT]             another checkout: for tests
 //   node scripts/check-english.mjs --shrink           strikes out of the list what is mended
 import { createHash } from "node:crypto";
@@ -91,4 +91,4 @@ if (process.argv.includes("--shrink")) {
   );
 } else if (mended > 0)
   console.error(`note: ${mended} lines of scripts/english-baseline.txt are mended, run with --shrink`);
-process.exit(faults.length === 0 ? 0 : 1);
+process.exitCode = faults.length === 0 ? 0 : 1;

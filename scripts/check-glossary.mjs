@@ -1,5 +1,5 @@
-// Holds docs/glossary.md to the code: 60 to 100 words in order, each with a meaning of its own, each in use, and no exported type
-// with a word that another one replaced.
+// Holds docs/glossary.md to the code: 60 to 100 words in order, each with a meaning of its own, each in use, and no
+// exported type with a word that another one replaced.
 //   node scripts/check-glossary.mjs [ROOT]       another checkout: for tests
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -9,7 +9,9 @@ const root = resolve(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.
 const page = "docs/glossary.md";
 const faults = [];
 
-/** `word | in the code | meaning | instead of`: names in the second and words in the fourth column stand in backticks. */
+/**
+ * `word | in the code | meaning | instead of`: names in the second and words in the fourth column stand in backticks.
+ */
 const rows = readFileSync(join(root, page), "utf8")
   .split("\n")
   .filter((line) => line.startsWith("| ") && !/^\| (word|---)/.test(line))
@@ -65,4 +67,4 @@ for (const { file, text } of sources) {
 }
 
 for (const fault of faults) console.error(fault.startsWith("src") ? fault : `${page}: ${fault}`);
-process.exit(faults.length === 0 ? 0 : 1);
+process.exitCode = faults.length === 0 ? 0 : 1;

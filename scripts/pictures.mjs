@@ -1,7 +1,8 @@
 // Takes the pictures of docs/images anew: the page in Chromium, with models that are there or made for it.
 //   node scripts/pictures.mjs CHAT.gguf STREAMED.gguf [MODELS_FOLDER]
-// CHAT answers questions (SmolLM2: node scripts/fetch-peer.mjs); STREAMED is read from disk in part (synth llama-1b, in 700 MiB);
-// a small mixture of experts is made. Takes about two minutes. Measure first, on a quiet machine: hundredweight doctor --probe.
+// CHAT answers questions (SmolLM2: node scripts/fetch-peer.mjs); STREAMED is read from disk in part (synth llama-1b, in
+// 700 MiB); a small mixture of experts is made. Takes about two minutes. Measure first, on a quiet machine:
+// hundredweight doctor --probe.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

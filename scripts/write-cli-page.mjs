@@ -1,4 +1,5 @@
-// Writes docs/cli.md from what the commands say of themselves; a test compares. Needs the build: node scripts/write-cli-page.mjs
+// Writes docs/cli.md from what the commands say of themselves; a test compares. Needs the build: node
+// scripts/write-cli-page.mjs
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

@@ -73,8 +73,8 @@ export async function openRegular(path: string): Promise<FileHandle> {
 const sinks = ["/dev/null", "/dev/full"];
 
 /**
- * True for files a result may be written over: a regular file, `/dev/null` and `/dev/full`. Of other devices nobody knows what
- * writing does.
+ * True for files a result may be written over: a regular file, `/dev/null` and `/dev/full`. Of other devices nobody
+ * knows what writing does.
  * @throws FILE_NOT_REGULAR, FILE_IO
  */
 export function checkOutput(path: string, stats: Stats): void {

@@ -1,4 +1,7 @@
-/** `batch`: whatever it is given to read or to write, nothing that was there is lost, and every line has its answer or its error. */
+/**
+ * `batch`: whatever it is given to read or to write, nothing that was there is lost, and every line has its answer or
+ * its error.
+ */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {

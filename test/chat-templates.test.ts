@@ -1,4 +1,7 @@
-/** Real chat templates, which are not ours to ship, beside Python's Jinja2: `scripts/fixtures/chat-templates.py` makes the cases. */
+/**
+ * Real chat templates, which are not ours to ship, beside Python's Jinja2: `scripts/fixtures/chat-templates.py` makes
+ * the cases.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

@@ -1,6 +1,6 @@
 /**
- * Names, metadata and templates of strangers' files on their way to a terminal: no command lets a control character or an override of
- * direction through, on either stream.
+ * Names, metadata and templates of strangers' files on their way to a terminal: no command lets a control character or
+ * an override of direction through, on either stream.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, renameSync, rmSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** The engine on real (random, tiny) models: windows, experts, chunks, edits, what is kept of the past. Bits, not tolerances. */
+/**
+ * The engine on real (random, tiny) models: windows, experts, chunks, edits, what is kept of the past. Bits, not
+ * tolerances.
+ */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** The Jinja cases under HUNDREDWEIGHT_VECTORS: llama.cpp's engine tests, and random ones with what Python's Jinja2 renders. */
+/**
+ * The Jinja cases under HUNDREDWEIGHT_VECTORS: llama.cpp's engine tests, and random ones with what Python's Jinja2
+ * renders.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

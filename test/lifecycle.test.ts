@@ -1,6 +1,7 @@
 /**
- * Ends of processes: however a program that uses the library stops, or is stopped, it ends soon, with a sane code, not by
- * a fault of ours, and leaves nothing behind. From dist only: an engine of TypeScript sources has no thread of its own.
+ * Ends of processes: however a program that uses the library stops, or is stopped, it ends soon, with a sane code, not
+ * by a fault of ours, and leaves nothing behind. From dist only: an engine of TypeScript sources has no thread of its
+ * own.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";

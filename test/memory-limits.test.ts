@@ -1,4 +1,6 @@
-/** Processes under memory limits of the system, and several on one file: what the planner promises, seen from outside. */
+/**
+ * Processes under memory limits of the system, and several on one file: what the planner promises, seen from outside.
+ */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

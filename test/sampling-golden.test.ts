@@ -1,4 +1,7 @@
-/** Samplers against what llama.cpp's own did with the same rows: test/golden/sampling.json, by test/peer/sampler-golden.cc. */
+/**
+ * Samplers against what llama.cpp's own did with the same rows: test/golden/sampling.json, by
+ * test/peer/sampler-golden.cc.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -70,7 +73,8 @@ function compare(candidates: Candidates, kept: Numbers): void {
     got.map(([id]) => id),
     ids,
   );
-  // llama.cpp's logits are f32, up to 40 when divided or penalised: half an ulp each is 2e-6, and there are a few steps.
+  // llama.cpp's logits are f32, up to 40 when divided or penalised: half an ulp each is 2e-6, and there are a few
+  // steps.
   for (const [i, [id, p]] of got.entries())
     assert.ok(Math.abs(p - wanted[i]![1]) <= 2e-5 * p + 1e-9, `${id}: ${p} / ${wanted[i]![1]}`);
 }

@@ -34,7 +34,9 @@ export function readPoints(file: string | undefined): HingePoint[] {
 const mostRatio = 1.25;
 const planWithin = 1.25;
 
-/** A line for each model and budget, medians over its processes; whether every point is at its limit and ids are equal. */
+/**
+ * A line for each model and budget, medians over its processes; whether every point is at its limit and ids are equal.
+ */
 export function summarize(points: readonly HingePoint[]): { lines: string[]; met: boolean } {
   const groups = new Map<string, HingePoint[]>();
   for (const point of points) {

@@ -54,7 +54,9 @@ export async function llamaBench(program: string, q: LlamaBenchRequest): Promise
   return { tokens: q.prompt + q.decode, ms, system: `${row.build_commit} ${row.backends}` };
 }
 
-/** The same of ours: a process, one warm-up and one run that counts. Past positions need the library, not the command. */
+/**
+ * The same of ours: a process, one warm-up and one run that counts. Past positions need the library, not the command.
+ */
 export async function ownBench(q: Omit<LlamaBenchRequest, "mmap" | "depth">): Promise<Timing> {
   const size = ["-p", q.prompt, "-n", q.decode, "-r", 1, "--threads", q.threads, "--chunk", q.batch, "--json"];
   const command = [join(packageRoot(), "bin/hundredweight.js"), "bench", q.path, ...size].map(String);

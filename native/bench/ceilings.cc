@@ -1,5 +1,5 @@
-// The arithmetic ceilings of this machine, as JSON lines: what the multiply instructions of the matmul kernels reach with
-// all operands in registers, 1 and N threads. Counts 2 operations per multiply-add. Best of several repetitions.
+// The arithmetic ceilings of this machine, as JSON lines: what the multiply instructions of the matmul kernels reach
+// with all operands in registers, 1 and N threads. Counts 2 operations per multiply-add. Best of several repetitions.
 //   ceilings [THREADS]
 #include <immintrin.h>
 #include <pthread.h>

@@ -1,5 +1,6 @@
 // A whole file mapped read-only: weights that lie in the page cache, shared with every process that maps the same file.
-// A file that shrinks under its mapping raises SIGBUS where its pages are gone: zeroes are put there, and faulted() tells.
+// A file that shrinks under its mapping raises SIGBUS where its pages are gone: zeroes are put there, and faulted()
+// tells.
 #pragma once
 #include <stdint.h>
 

@@ -1,4 +1,5 @@
-// Memory for weights that stay: anonymous, aligned to huge pages and advised to use them, locked where the system allows.
+// Memory for weights that stay: anonymous, aligned to huge pages and advised to use them, locked where the system
+// allows.
 #pragma once
 #include <stdint.h>
 
@@ -35,7 +36,8 @@ class PinnedMemory {
   Counters* counters_ = nullptr;
 };
 
-// At least one byte of a file and where it goes: `memory` is aligned to kPage and gets the page that holds `offset` first.
+// At least one byte of a file and where it goes: `memory` is aligned to kPage and gets the page that holds `offset`
+// first.
 struct Fill {
   DataFile* file;
   int64_t offset, bytes;

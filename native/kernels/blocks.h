@@ -17,7 +17,8 @@ struct BlockQ5_K { uint16_t d, dmin; uint8_t scales[12]; uint8_t qh[32]; uint8_t
 struct BlockQ6_K { uint8_t ql[128]; uint8_t qh[64]; int8_t scales[16]; uint16_t d; };
 struct BlockIQ4_NL { uint16_t d; uint8_t qs[16]; };
 struct BlockIQ4_XS { uint16_t d; uint16_t scales_h; uint8_t scales_l[4]; uint8_t qs[128]; };
-struct BlockIQ2_XXS { uint16_t d; uint8_t qs[64]; };                                  // eight times 4 indexes and a word
+// eight times 4 indexes and a word
+struct BlockIQ2_XXS { uint16_t d; uint8_t qs[64]; };
 struct BlockIQ2_XS { uint16_t d; uint16_t qs[32]; uint8_t scales[8]; };
 struct BlockIQ2_S { uint16_t d; uint8_t qs[32]; uint8_t signs[32]; uint8_t qh[8]; uint8_t scales[8]; };
 struct BlockIQ3_XXS { uint16_t d; uint8_t qs[64]; uint8_t words[32]; };

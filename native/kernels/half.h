@@ -52,7 +52,8 @@ static inline float e8m0_half_to_float(uint8_t e) {
   return bits_float(e < 2 ? 0x200000u << e : static_cast<uint32_t>(e - 1) << 23);
 }
 
-// Half of an unsigned E4M3 number, the block scale of NVFP4 with its codebook doubled: the sign bit is ignored, NaN is zero.
+// Half of an unsigned E4M3 number, the block scale of NVFP4 with its codebook doubled: the sign bit is ignored, NaN is
+// zero.
 static inline float ue4m3_half_to_float(uint8_t e) {
   const uint32_t code = e & 127;
   if (code == 127) return 0.0f;

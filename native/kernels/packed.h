@@ -1,6 +1,6 @@
-// Packed weight rows: 16 rows (a strip) interleaved so that one 64-byte load gives the same four bytes of all of them, in as many
-// bytes as before. What the few- and many-row kernels do to every block of weights otherwise, once at load: no transposing,
-// and one stream of memory instead of 16.
+// Packed weight rows: 16 rows (a strip) interleaved so that one 64-byte load gives the same four bytes of all of them,
+// in as many bytes as before. What the few- and many-row kernels do to every block of weights otherwise, once at load:
+// no transposing, and one stream of memory instead of 16.
 //
 // A strip of `cols` columns is a sequence of chunks of kStripChunk columns, the last one shorter. A chunk of n blocks:
 //   odd bytes  [n][16 rows][bytes % 4]        a block's scale where it fills no word: the first bytes of 32-value blocks, the

@@ -1,5 +1,6 @@
-// Blocks of the types with code books and of the ternary ones, as scalar_unpack.h has the others. Scales that the format
-// halves or quarters are taken whole and d is made smaller instead; the eighth of IQ1 makes its values eight times as large.
+// Blocks of the types with code books and of the ternary ones, as scalar_unpack.h has the others. Scales that the
+// format halves or quarters are taken whole and d is made smaller instead; the eighth of IQ1 makes its values eight
+// times as large.
 #pragma once
 #include "codebooks.h"
 #include "scalar_unpack.h"

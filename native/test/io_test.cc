@@ -1,5 +1,6 @@
-// Reading in the background, pinned memory and mappings: every engine and mode gives the bytes of the file at any offset;
-// files that shrink, change or cannot be read end in an error that names them; a mapping that shrinks does not kill.
+// Reading in the background, pinned memory and mappings: every engine and mode gives the bytes of the file at any
+// offset; files that shrink, change or cannot be read end in an error that names them; a mapping that shrinks does not
+// kill.
 #include "io_files.h"
 
 #include <errno.h>

@@ -24,8 +24,8 @@ export function fitContent(
 }
 
 /**
- * Beside tool calls a message says nothing: `null`, or no content at all. Templates that tell that from the empty text have it; for
- * others, which join it to a text, fail on it or print "None", it is the empty text.
+ * Beside tool calls a message says nothing: `null`, or no content at all. Templates that tell that from the empty text
+ * have it; for others, which join it to a text, fail on it or print "None", it is the empty text.
  */
 function fillAbsent(
   messages: readonly ChatMessage[],

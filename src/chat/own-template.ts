@@ -1,6 +1,6 @@
 /**
- * The one chat template we write ourselves, in synthetic models. It is known, so it needs no engine for templates and no place where it
- * can do no harm.
+ * The one chat template we write ourselves, in synthetic models. It is known, so it needs no engine for templates and
+ * no place where it can do no harm.
  */
 import { HundredweightError } from "../errors.js";
 import { type ChatMessage, checkRoles, type Segment } from "./messages.js";
@@ -9,7 +9,10 @@ export const ownTemplate =
   "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}" +
   "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-/** Renders a conversation as the template above does, with exactly what a user wrote marked. @throws TEMPLATE_INVALID */
+/**
+ * Renders a conversation as the template above does, with exactly what a user wrote marked.
+ * @throws TEMPLATE_INVALID
+ */
 export function renderOwn(messages: readonly ChatMessage[], addGenerationPrompt = true): Segment[] {
   checkRoles(messages);
   const segments: Segment[] = [];

@@ -1,4 +1,6 @@
-/** Chat templates as a model file holds them; apart from the engine that runs them, which who only looks does not load. */
+/**
+ * Chat templates as a model file holds them; apart from the engine that runs them, which who only looks does not load.
+ */
 import { HundredweightError } from "../errors.js";
 import type { Metadata } from "../formats/types.js";
 

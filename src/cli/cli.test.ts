@@ -14,7 +14,9 @@ import { formatBytes } from "./terminal/output.js";
 const folder = mkdtempSync(join(tmpdir(), "hw-cli-"));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Runs a command in this process with both streams caught. The test runner writes bytes to stdout, we write strings. */
+/**
+ * Runs a command in this process with both streams caught. The test runner writes bytes to stdout, we write strings.
+ */
 async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const restore: (() => void)[] = [];
   const capture = (stream: NodeJS.WriteStream): string[] => {

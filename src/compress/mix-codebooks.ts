@@ -1,6 +1,6 @@
 /**
- * Mixes of the code book and ternary types: what llama-quantize gives the tensors that are worth more bits. Those it would not
- * make without an importance matrix are here too, for random models.
+ * Mixes of the code book and ternary types: what llama-quantize gives the tensors that are worth more bits. Those it
+ * would not make without an importance matrix are here too, for random models.
  * @source llama.cpp, src/llama-quant.cpp
  */
 

@@ -79,7 +79,9 @@ export const encodeQ5K: EncodeBlock = (x, o, b, at) => {
   packNibbles(quants, b, at + 48);
 };
 
-/** The super-block scale that puts the sub-block scale of largest magnitude at -`half`, and all scales rounded by it. */
+/**
+ * The super-block scale that puts the sub-block scale of largest magnitude at -`half`, and all scales rounded by it.
+ */
 function roundScales(fits: readonly number[], half: number): { d: number; scales: number[] } {
   const peak = fits.reduce((found, f) => (abs(f) > abs(found) ? f : found), 0);
   const d = toF16(peak / -half);

@@ -1,6 +1,7 @@
 /**
- * Encoders of the types with blocks of 32 values. Those that ggml defines exactly (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4) round
- * every step to f32 as it does, so the bytes are equal: the reciprocal of the unrounded scale is what values meet.
+ * Encoders of the types with blocks of 32 values. Those that ggml defines exactly (Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 MXFP4)
+ * round every step to f32 as it does, so the bytes are equal: the reciprocal of the unrounded scale is what values
+ * meet.
  */
 import { fp4Values, mxfp4Scale } from "../formats/codebooks.js";
 import { f16Table, toF16, writeU16 } from "../formats/float16.js";

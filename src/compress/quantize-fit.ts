@@ -1,6 +1,7 @@
 /**
  * Least-squares fits for the types whose encoder is free: several starting scales are tried, values are rounded with
- * each, scale (and minimum) are solved for in closed form, and the smallest squared error wins. All values weigh the same.
+ * each, scale (and minimum) are solved for in closed form, and the smallest squared error wins. All values weigh the
+ * same.
  */
 import { iq4Values } from "../formats/codebooks.js";
 

@@ -1,6 +1,6 @@
 /**
- * Encoders of the types with code books, fitted by least squares without an importance matrix: for random models and tests,
- * where what matters is that values survive about as well as ggml's encoders keep them.
+ * Encoders of the types with code books, fitted by least squares without an importance matrix: for random models and
+ * tests, where what matters is that values survive about as well as ggml's encoders keep them.
  */
 
 import type { GridName } from "../formats/codebook-grids.js";
@@ -98,7 +98,10 @@ function fitEntries(book: Book, x: readonly number[], shift: number): Entries {
   return best;
 }
 
-/** Magnitudes of 8 values and their signs; `even`: the least of them changes sides where the minus signs are odd in number. */
+/**
+ * Magnitudes of 8 values and their signs; `even`: the least of them changes sides where the minus signs are odd in
+ * number.
+ */
 function splitSigns(
   x: Float32Array,
   o: number,

@@ -1,7 +1,7 @@
 /**
- * Plain encoders, for models in every type made by tests and tools. Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0
- * MXFP4 F16 BF16 give ggml's bytes; the K types and the IQ types are fitted by our own least squares, about as close as
- * ggml's without an importance matrix.
+ * Plain encoders, for models in every type made by tests and tools. Q1_0 Q2_0 TQ1_0 TQ2_0 NVFP4 Q4_0 Q4_1 Q5_0 Q5_1
+ * Q8_0 MXFP4 F16 BF16 give ggml's bytes; the K types and the IQ types are fitted by our own least squares, about as
+ * close as ggml's without an importance matrix.
  */
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype } from "../formats/dtypes.js";

@@ -21,8 +21,8 @@ export interface EngineOptions {
   /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
   readonly memoryBytes?: number;
   /**
-   * Whose budget `memoryBytes` is: this model's own (default), or that of all models of this process, of which it takes what the
-   * others were not promised.
+   * Whose budget `memoryBytes` is: this model's own (default), or that of all models of this process, of which it takes
+   * what the others were not promised.
    */
   readonly memoryOf?: "model" | "process";
   /** Streaming buffer. Default: what the plan finds best. */
@@ -31,7 +31,9 @@ export interface EngineOptions {
   readonly weightsMemoryBytes?: number;
   /** Default `auto`: mapped when everything fits, else read directly. `mmap` maps always and keeps no budget. */
   readonly io?: IoMode;
-  /** Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16. */
+  /**
+   * Most rows whose logits are made at once; more make `score` jobs faster and cost rows * vocab * 4 bytes. Default 16.
+   */
   readonly logitRows?: number;
   /** Sequences whose rows a pass may mix: answers made at the same time. Default 1. */
   readonly sequences?: number;
@@ -41,11 +43,13 @@ export interface EngineOptions {
   readonly kvTokens?: number;
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
   readonly queueLimit?: number;
-  /** Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else. */
+  /**
+   * Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else.
+   */
   readonly host?: "worker" | "process";
   /**
-   * A process for templates and texts runs beside the engine and is counted in the plan. `templates`: only when the file has a template
-   * that is not our own. Default: there is none.
+   * A process for templates and texts runs beside the engine and is counted in the plan. `templates`: only when the
+   * file has a template that is not our own. Default: there is none.
    */
   readonly textProcess?: boolean | "templates";
   /** Puts a clock around every operation; the `profile` job asks for the result. */

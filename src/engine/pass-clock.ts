@@ -1,4 +1,6 @@
-/** How long passes take, learned from those that ran: what a prompt's rows may cost those who wait for their next token. */
+/**
+ * How long passes take, learned from those that ran: what a prompt's rows may cost those who wait for their next token.
+ */
 
 /** A pass may take this long whatever it serves: five tokens a second look alive. */
 const alwaysMs = 200;

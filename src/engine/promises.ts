@@ -1,7 +1,8 @@
 /**
- * Promises jobs their part of the KV cache, and says which one goes when that was too much. A job begins when it and those that run can
- * each grow a little; longer answers take page by page what is there, and when nothing is left the youngest goes back to the
- * queue. What it had is evaluated again later, in few passes and with the same bits; its sampler keeps its state.
+ * Promises jobs their part of the KV cache, and says which one goes when that was too much. A job begins when it and
+ * those that run can each grow a little; longer answers take page by page what is there, and when nothing is left the
+ * youngest goes back to the queue. What it had is evaluated again later, in few passes and with the same bits; its
+ * sampler keeps its state.
  */
 import { pagePositions } from "../ops/ops.js";
 import type { Begun } from "./running.js";
@@ -16,8 +17,9 @@ export function promised({ known, mostPositions }: Task): number {
 }
 
 /**
- * Chooses the job that goes back to the queue: of those that `rest` (their clients read too slowly) the youngest, else the youngest of all. The
- * oldest that does not rest is never chosen as long as there is another, so it ends, and then the next one is the oldest.
+ * Chooses the job that goes back to the queue: of those that `rest` (their clients read too slowly) the youngest, else
+ * the youngest of all. The oldest that does not rest is never chosen as long as there is another, so it ends, and then
+ * the next one is the oldest.
  */
 export function youngest<T extends { readonly begun: Begun }>(
   growers: Iterable<T>,

@@ -1,7 +1,7 @@
 /**
- * The code books of the IQ1, IQ2 and IQ3 types: sets of 4 or 8 magnitudes that were found by experiment, so no formula gives
- * them. An entry is 16 bits, 2 bits a value of an alphabet of three and 3 bits a value of one of eight, value 0 lowest;
- * base64 of the entries as little-endian words.
+ * The code books of the IQ1, IQ2 and IQ3 types: sets of 4 or 8 magnitudes that were found by experiment, so no formula
+ * gives them. An entry is 16 bits, 2 bits a value of an alphabet of three and 3 bits a value of one of eight, value 0
+ * lowest; base64 of the entries as little-endian words.
  *
  * Made by decoding every index with gguf-py (PyPI package gguf 0.19.0; the tables are ggml's, MIT). native/kernels/
  * codebook_grids.inc holds the same text: `node scripts/write-codebooks.mjs` makes it, and a test compares the two.

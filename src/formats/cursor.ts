@@ -13,7 +13,9 @@ export const limits = {
   /** The longest strings in use are chat templates of some tens of KiB. */
   stringBytes: 64 * 2 ** 20,
   arrayElements: 2 ** 28,
-  /** Bytes that all metadata of one file may occupy once read; a vocabulary of 262k tokens with merges is about 20 MiB. */
+  /**
+   * Bytes that all metadata of one file may occupy once read; a vocabulary of 262k tokens with merges is about 20 MiB.
+   */
   metadataBytes: 128 * 2 ** 20,
   metadataKeys: 65536,
   /** Over all files of a split model. */

@@ -1,6 +1,7 @@
 /**
- * Decoders of the types with blocks of 32 values, and NVFP4. Each rounds to f32 where ggml does, so results equal it bit for bit:
- * products of an f32 and a small integer are exact in double, so only a product that is added to needs `fround`.
+ * Decoders of the types with blocks of 32 values, and NVFP4. Each rounds to f32 where ggml does, so results equal it
+ * bit for bit: products of an f32 and a small integer are exact in double, so only a product that is added to needs
+ * `fround`.
  */
 import { fp4Values, iq4Values, mxfp4Scale, nvfp4Scale } from "./codebooks.js";
 import { f16Table, readU16 } from "./float16.js";

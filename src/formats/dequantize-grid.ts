@@ -1,6 +1,6 @@
 /**
- * Decoders of the types whose values are entries of a code book: super-blocks of 256 values, index by index 4 or 8 of them,
- * with signs beside. All products are exact in f32 until the last, so the order of the factors is free.
+ * Decoders of the types whose values are entries of a code book: super-blocks of 256 values, index by index 4 or 8 of
+ * them, with signs beside. All products are exact in f32 until the last, so the order of the factors is free.
  */
 import { evenSigns, gridOf } from "./codebooks.js";
 import type { DecodeBlock } from "./dequantize-32.js";

@@ -16,7 +16,9 @@ export const decodeQ2_0: DecodeBlock = (b, at, y, o) => {
   for (let e = 0; e < 64; e++) y[o + e] = (((b[at + 2 + (e >> 2)]! >> (2 * (e & 3))) & 3) - 1) * d;
 };
 
-/** Where value e of TQ1_0 lies: the byte and which of its digits to the base of 3, the first one the most significant. */
+/**
+ * Where value e of TQ1_0 lies: the byte and which of its digits to the base of 3, the first one the most significant.
+ */
 export function ternaryDigit(e: number): { byte: number; digit: number } {
   if (e < 160) return { byte: e & 31, digit: e >> 5 };
   if (e < 240) return { byte: 32 + ((e - 160) & 15), digit: (e - 160) >> 4 };

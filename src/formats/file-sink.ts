@@ -1,6 +1,6 @@
 /**
- * Sequential writing in large pieces, one of them on its way while the next is filled. `direct` goes past the page cache:
- * several times faster for files larger than what may be dirty, and it leaves the cache to others.
+ * Sequential writing in large pieces, one of them on its way while the next is filled. `direct` goes past the page
+ * cache: several times faster for files larger than what may be dirty, and it leaves the cache to others.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";

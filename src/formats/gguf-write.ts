@@ -37,10 +37,11 @@ export interface WriteOptions {
 }
 
 /**
- * Writes `path` whole or not at all: the bytes go to a temporary file beside it, which is renamed at the end and removed
- * on any failure. Offsets are the padded running total, the layout llama.cpp insists on.
+ * Writes `path` whole or not at all: the bytes go to a temporary file beside it, which is renamed at the end and
+ * removed on any failure. Offsets are the padded running total, the layout llama.cpp insists on.
  * @returns bytes written
- * @throws FILE_IO (disk full, permission), FILE_NOT_REGULAR, MODEL_INVALID (what GGUF cannot express), CANCELLED, what a callback throws
+ * @throws FILE_IO (disk full, permission), FILE_NOT_REGULAR, MODEL_INVALID (what GGUF cannot express), CANCELLED, what
+ *   a callback throws
  */
 export async function writeGguf(path: string, content: GgufContent, options: WriteOptions = {}): Promise<number> {
   const plan = planFile(path, content);

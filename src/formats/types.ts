@@ -40,7 +40,9 @@ export interface Metadata {
   numbers(key: string): ArrayLike<number> | undefined;
   /** Exact bytes of a string array, for vocabularies with invalid UTF-8; undefined when absent. */
   rawStrings(key: string): readonly Uint8Array[] | undefined;
-  /** The same as one buffer: string i is bytes[offsets[i], offsets[i + 1]). A vocabulary of 250,000 costs no objects. */
+  /**
+   * The same as one buffer: string i is bytes[offsets[i], offsets[i + 1]). A vocabulary of 250,000 costs no objects.
+   */
   packedStrings(key: string): { readonly bytes: Uint8Array; readonly offsets: Uint32Array } | undefined;
 }
 

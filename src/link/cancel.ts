@@ -1,4 +1,7 @@
-/** How another thread stops jobs while kernels run: it writes into the table of the pass that runs (engine/stop-signal.ts). */
+/**
+ * How another thread stops jobs while kernels run: it writes into the table of the pass that runs
+ * (engine/stop-signal.ts).
+ */
 import { cancelTable, clockMs, mostSequences } from "../engine/stop-signal.js";
 
 /**

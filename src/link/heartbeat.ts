@@ -1,6 +1,7 @@
 /**
- * Whether an engine gets on, as the main thread of its process sees it and tells the process that waits: its thread turns
- * between passes, tiles are finished in them. Told only while there is work; silence is the sign that something hangs.
+ * Whether an engine gets on, as the main thread of its process sees it and tells the process that waits: its thread
+ * turns between passes, tiles are finished in them. Told only while there is work; silence is the sign that something
+ * hangs.
  */
 
 export const beatMs = 1000;

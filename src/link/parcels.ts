@@ -1,6 +1,6 @@
 /**
- * Events of many jobs as one message, in their order. A pass makes a token and a ledger line for each of its jobs; told one
- * by one they are mostly names of fields, so neighbours of a kind lie in columns.
+ * Events of many jobs as one message, in their order. A pass makes a token and a ledger line for each of its jobs; told
+ * one by one they are mostly names of fields, so neighbours of a kind lie in columns.
  */
 import type { JobEvent, LedgerEntry } from "../engine/jobs.js";
 

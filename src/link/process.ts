@@ -30,7 +30,8 @@ const orphaned = (): void => {
 process.on("disconnect", orphaned);
 if (!process.connected) orphaned();
 
-// Threads inherit it. Passes last long and fill all cores: whoever talks to clients must not wait for its turn among them.
+// Threads inherit it. Passes last long and fill all cores: whoever talks to clients must not wait for its turn among
+// them.
 try {
   setPriority(Math.min(19, getPriority() + givesWay));
 } catch {} // a system that forbids it

@@ -16,8 +16,8 @@ export interface Port {
 }
 
 /**
- * `onPlanned` is told how many bytes of weights will be read before the model is open. That ends with CANCELLED when the
- * first of the words in `stop` is not 0.
+ * `onPlanned` is told how many bytes of weights will be read before the model is open. That ends with CANCELLED when
+ * the first of the words in `stop` is not 0.
  */
 export type OpenParts = (
   path: string,

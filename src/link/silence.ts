@@ -1,6 +1,6 @@
 /**
- * How long an engine with work has said nothing. Counted in steps of a timer, each at most twice as long as it should be: when
- * this process itself was stopped, or the machine slept, messages may lie unread and nobody was silent.
+ * How long an engine with work has said nothing. Counted in steps of a timer, each at most twice as long as it should
+ * be: when this process itself was stopped, or the machine slept, messages may lie unread and nobody was silent.
  */
 export class Silence {
   readonly #stepMs: number;

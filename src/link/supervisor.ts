@@ -37,7 +37,10 @@ export interface RestartTiming {
   readonly longestWaitMs: number;
   /** Alive so long, it counts as sound again. */
   readonly soundMs: number;
-  /** Without a word and without a finished tile for so long, it is not ready; without a read in flight either, it is started again. */
+  /**
+   * Without a word and without a finished tile for so long, it is not ready; without a read in flight either, it is
+   * started again.
+   */
   readonly silentMs: number;
   readonly hungMs: number;
   /** Ends in a row, each before it was sound, after which it is given up. */

@@ -46,8 +46,8 @@ export async function startHere(openParts: OpenParts): Promise<Transport> {
 }
 
 /**
- * Reading a vocabulary makes much garbage, a token hardly any: with the default of three times 16 MiB the young generation
- * alone took 40 MB of what a model may use beyond its plan.
+ * Reading a vocabulary makes much garbage, a token hardly any: with the default of three times 16 MiB the young
+ * generation alone took 40 MB of what a model may use beyond its plan.
  */
 const resourceLimits = { maxYoungGenerationSizeMb: 8 };
 
@@ -68,7 +68,9 @@ export interface WorkerData {
   readonly collects: boolean;
 }
 
-/** TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it. */
+/**
+ * TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it.
+ */
 export async function startWorker(data?: WorkerData): Promise<Transport> {
   const url = new URL("./worker.js", import.meta.url);
   if (existsSync(fileURLToPath(url))) {

@@ -16,8 +16,8 @@ const firstWaitMs = 2;
 const longestWaitMs = 50;
 
 /**
- * Runs `work` while no other holder of the lock runs. The file is made where it is missing and stays: one that is removed
- * could be locked by two. Where a file system has no locks, or the addon cannot be used, `work` runs without.
+ * Runs `work` while no other holder of the lock runs. The file is made where it is missing and stays: one that is
+ * removed could be locked by two. Where a file system has no locks, or the addon cannot be used, `work` runs without.
  * @throws FILE_IO when it cannot be had within `patienceMs`; what `work` throws
  */
 export async function withFileLock<T>(path: string, patienceMs: number, work: () => Promise<T>): Promise<T> {

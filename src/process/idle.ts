@@ -1,6 +1,7 @@
 /**
- * Gives memory of a thread back when a burst of requests is over. V8 keeps the young generation as large as the burst made it, and what
- * became old and is garbage now, until the next full collection; without requests that never comes, and the memory is the model's.
+ * Gives memory of a thread back when a burst of requests is over. V8 keeps the young generation as large as the burst
+ * made it, and what became old and is garbage now, until the next full collection; without requests that never comes,
+ * and the memory is the model's.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

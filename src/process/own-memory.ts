@@ -1,7 +1,7 @@
 /**
- * Keeps what a process of ours holds beside the model small. Three things would grow with the hardest moment and stay so. All of them
- * are set while the program runs: the options of `node` are heard only before its heap exists, when `npx` or a service manager has the
- * say. For processes that are ours alone, not for one that uses the library.
+ * Keeps what a process of ours holds beside the model small. Three things would grow with the hardest moment and stay
+ * so. All of them are set while the program runs: the options of `node` are heard only before its heap exists, when
+ * `npx` or a service manager has the say. For processes that are ours alone, not for one that uses the library.
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { loadAddon } from "../native/addon.js";
@@ -10,13 +10,15 @@ import type { NativeAddon } from "../native/addon.types.js";
 /** Both halves of the young generation. */
 const youngBytes = 8 * 2 ** 20;
 /**
- * How much the old generation may grow over what a full collection left, in percent. V8 lets it grow fourfold; what an answer holds for
- * some seconds becomes old and is garbage then. With 30 a request cost a millisecond more, for 10 MB less.
+ * How much the old generation may grow over what a full collection left, in percent. V8 lets it grow fourfold; what an
+ * answer holds for some seconds becomes old and is garbage then. With 30 a request cost a millisecond more, for 10 MB
+ * less.
  */
 const oldGrowth = 100;
 /**
- * Blocks from here on are mappings of their own, and as much free memory at an arena's end is given back. Bodies of megabytes make glibc
- * raise both to twice their size, and each of V8's helper threads keeps an arena as large as its largest collection.
+ * Blocks from here on are mappings of their own, and as much free memory at an arena's end is given back. Bodies of
+ * megabytes make glibc raise both to twice their size, and each of V8's helper threads keeps an arena as large as its
+ * largest collection.
  */
 const mallocBytes = 128 * 1024;
 
@@ -28,9 +30,10 @@ export function holdYoungGeneration(): void {
 }
 
 /**
- * Under load V8 lets the young generation grow to twice 16 MiB, and more while it is collected. A server's garbage dies young and needs
- * a quarter of it. The factor by which it grows is looked at in every collection, and with 1 it stays as it is. To be called again and
- * again while there is garbage; takes 1 microsecond. A collection doubles the size at most.
+ * Under load V8 lets the young generation grow to twice 16 MiB, and more while it is collected. A server's garbage dies
+ * young and needs a quarter of it. The factor by which it grows is looked at in every collection, and with 1 it stays
+ * as it is. To be called again and again while there is garbage; takes 1 microsecond. A collection doubles the size at
+ * most.
  */
 export function boundYoungGeneration(): void {
   const { space_size: bytes } = getHeapSpaceStatistics().find(({ space_name: name }) => name === "new_space")!;
@@ -49,8 +52,9 @@ export function trimOwnMemory(): void {
 }
 
 /**
- * Whatever this process does from now on, it takes at most so much private memory more. For a process that runs programs of strangers:
- * V8 makes a string of hundreds of megabytes first and looks at the limit of its heap afterwards.
+ * Whatever this process does from now on, it takes at most so much private memory more. For a process that runs
+ * programs of strangers: V8 makes a string of hundreds of megabytes first and looks at the limit of its heap
+ * afterwards.
  * @returns false where the system knows no such limit
  */
 export function limitOwnMemory(growthBytes: number): boolean {

@@ -50,8 +50,8 @@ export class Breakers {
   }
 
   /**
-   * Breakers given as texts. The first time a vocabulary is asked this takes tens of milliseconds, later a few; the last
-   * answers are kept.
+   * Breakers given as texts. The first time a vocabulary is asked this takes tens of milliseconds, later a few; the
+   * last answers are kept.
    */
   static ofTexts(vocabulary: BreakerVocabulary, texts: readonly string[]): Breakers {
     const prefixes = texts.map((text) => Buffer.from(text, "utf8").subarray(0, mostBytes)).filter((b) => b.length > 0);

@@ -129,9 +129,9 @@ export class Dry {
 }
 
 /**
- * Z function of the last `length` tokens before `end`, read backwards: out[k] = how many tokens from the end on, backwards,
- * equal those from k before the end on. Every comparison that succeeds moves the right border of what is known, so there
- * are at most 2 * length of them.
+ * Z function of the last `length` tokens before `end`, read backwards: out[k] = how many tokens from the end on,
+ * backwards, equal those from k before the end on. Every comparison that succeeds moves the right border of what is
+ * known, so there are at most 2 * length of them.
  * @source Gusfield, Algorithms on Strings, Trees and Sequences, 1.4
  */
 function zFunction(history: Int32Array, end: number, length: number, out: Int32Array): void {

@@ -12,7 +12,9 @@ export interface PenaltySettings {
   readonly presence: number;
 }
 
-/** When more than one token in so many was seen, going through all in order is faster than jumping about in the tables. */
+/**
+ * When more than one token in so many was seen, going through all in order is faster than jumping about in the tables.
+ */
 const manyTokens = 16;
 
 /**

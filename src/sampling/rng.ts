@@ -1,6 +1,6 @@
 /**
- * xoshiro128** 1.1 (Blackman and Vigna, prng.di.unimi.it), seeded through SplitMix32: 128 bits of state, period 2^128 - 1,
- * 32-bit integer steps only, so that a seed gives the same draws on every machine.
+ * xoshiro128** 1.1 (Blackman and Vigna, prng.di.unimi.it), seeded through SplitMix32: 128 bits of state, period 2^128 -
+ * 1, 32-bit integer steps only, so that a seed gives the same draws on every machine.
  */
 export class Rng {
   private a: number;

@@ -51,7 +51,9 @@ export interface SamplingSettings {
   readonly presencePenalty: number;
   /** Window of the three penalties: 0 = none, -1 = the whole context. */
   readonly penaltyLastTokens: number;
-  /** Penalty of a token that would lengthen a repetition: multiplier * base ^ (its length - allowed length); 0 = off. */
+  /**
+   * Penalty of a token that would lengthen a repetition: multiplier * base ^ (its length - allowed length); 0 = off.
+   */
   readonly dryMultiplier: number;
   /** Less than 1 = off. */
   readonly dryBase: number;

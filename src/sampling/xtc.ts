@@ -10,8 +10,8 @@ export interface XtcSettings {
 }
 
 /**
- * Leaves out the likeliest candidates, all but the last one that is at least as likely as the threshold: what remains is
- * still sensible, and no longer the obvious. Takes a random number whenever it might act.
+ * Leaves out the likeliest candidates, all but the last one that is at least as likely as the threshold: what remains
+ * is still sensible, and no longer the obvious. Takes a random number whenever it might act.
  * @source pull request 6335 of text-generation-webui (exclude top choices); llama.cpp, `xtc`
  */
 export function xtc(candidates: Candidates, settings: XtcSettings, rng: Rng): void {

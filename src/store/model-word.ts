@@ -1,7 +1,7 @@
 /**
- * The meaning of a MODEL word on the command line, one rule for every command: a path that exists; else, for `plan`, `synth` and
- * `bench`, a preset; else, for `run` with one argument, perhaps a prompt for the bundled model; else an error that says where models come
- * from.
+ * The meaning of a MODEL word on the command line, one rule for every command: a path that exists; else, for `plan`,
+ * `synth` and `bench`, a preset; else, for `run` with one argument, perhaps a prompt for the bundled model; else an
+ * error that says where models come from.
  */
 import { existsSync, lstatSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,8 @@ export function bundledModel(): string {
 }
 
 /**
- * The file a word names; no word = the bundled model. What is wrong with a file that exists is said by whoever opens it.
+ * The file a word names; no word = the bundled model. What is wrong with a file that exists is said by whoever opens
+ * it.
  * @throws FILE_NOT_FOUND, PATH_NOT_UTF8
  */
 export function modelFile(word: string | undefined): string {
@@ -50,7 +51,10 @@ export interface RunTarget {
   readonly note?: string;
 }
 
-/** A greeting or a question of one word: letters and what ends a sentence. Names of models have digits, dots, dashes or colons. */
+/**
+ * A greeting or a question of one word: letters and what ends a sentence. Names of models have digits, dots, dashes or
+ * colons.
+ */
 const oneWord = /^[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*[.!?…。！？]*$/u;
 
 /**

@@ -1,6 +1,7 @@
 /**
  * Routers that prefer some experts, as trained ones do. Logits of a random router are normal with the norm of the row
- * as their deviation, so a longer row is chosen more often: norms are solved for popularities that fall like 1 / rank^skew.
+ * as their deviation, so a longer row is chosen more often: norms are solved for popularities that fall like 1 /
+ * rank^skew.
  */
 import { seededWords } from "./random.js";
 

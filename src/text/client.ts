@@ -1,11 +1,11 @@
 /**
- * Asks for templates to be rendered and texts to be tokenized. Templates are programs from a stranger's file: they may never end or
- * take all memory, for some texts only. Such a request fails alone, and soon enough for everybody else:
+ * Asks for templates to be rendered and texts to be tokenized. Templates are programs from a stranger's file: they may
+ * never end or take all memory, for some texts only. Such a request fails alone, and soon enough for everybody else:
  *
- * - All begin in one place, shortest first, and get some milliseconds there; then, when nobody new waits, once more some. Being broken
- *   off costs the place nothing (interrupt.ts).
- * - Whoever needs longer, or brings much text, goes aside: to a second place that is started for it and given up when it is idle. It
- *   has the whole deadline there, less when others wait there for the first time.
+ * - All begin in one place, shortest first, and get some milliseconds there; then, when nobody new waits, once more
+ *   some. Being broken off costs the place nothing (interrupt.ts).
+ * - Whoever needs longer, or brings much text, goes aside: to a second place that is started for it and given up when
+ *   it is idle. It has the whole deadline there, less when others wait there for the first time.
  * - A place that dies or does not even break off is replaced; the idle one of the two takes over at once.
  *
  * So there are never more than two, and with any number of bad requests a good one waits for a few first tries.
@@ -31,7 +31,9 @@ export interface TextService {
   readonly info: TextInfo;
   /** Times a place had to be replaced. */
   readonly restarts: number;
-  /** Why no conversation can be rendered with the file's template, when that is known: it is tried after the opening. */
+  /**
+   * Why no conversation can be rendered with the file's template, when that is known: it is tried after the opening.
+   */
   readonly sample: Promise<HundredweightError | undefined>;
   /**
    * A text that is too long for the context is answered as such, unread when it is far too long.
@@ -135,7 +137,8 @@ class TextClient implements TextService {
       throw this.closed ? isClosed() : error;
     });
     if (!this.shared || this.opened.templates.length === 0) return;
-    // A request like others, so a template that never ends delays nobody; and the first one is slow while code is compiled.
+    // A request like others, so a template that never ends delays nobody; and the first one is slow while code is
+    // compiled.
     this.sample = this.perform({ kind: "render", chat: { messages: [{ role: "user", content: "Hello" }] } }).then(
       () => undefined,
       (error: HundredweightError) => error,
@@ -198,7 +201,8 @@ class TextClient implements TextService {
     item.cancelled = true;
     for (const list of [this.waiting, this.aside]) if (list.includes(item)) list.splice(list.indexOf(item), 1);
     clearTimeout(item.timer);
-    // Whoever waits next need not wait for what nobody wants. Several people's place goes on: it is back in milliseconds.
+    // Whoever waits next need not wait for what nobody wants. Several people's place goes on: it is back in
+    // milliseconds.
     if (!this.shared) item.lane?.end();
     item.reject(new HundredweightError("CANCELLED", "stopped by the caller"));
   }

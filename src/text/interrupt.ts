@@ -1,10 +1,10 @@
 /**
- * Runs a function that may never end. V8 itself breaks it off: loops, recursion, sorting and regular expressions alike, without
- * harm to anything else that runs here afterwards. What only a larger memory would end (one builtin that fills it) is for whoever
- * watches this process.
+ * Runs a function that may never end. V8 itself breaks it off: loops, recursion, sorting and regular expressions alike,
+ * without harm to anything else that runs here afterwards. What only a larger memory would end (one builtin that fills
+ * it) is for whoever watches this process.
  *
- * What was broken off leaves its own objects as they were at that moment: only what is made anew for every request (a template's
- * rendering) may run here, never the tokenizer with its tables.
+ * What was broken off leaves its own objects as they were at that moment: only what is made anew for every request (a
+ * template's rendering) may run here, never the tokenizer with its tables.
  */
 import { Script } from "node:vm";
 

@@ -28,7 +28,9 @@ export interface TextPlace {
   end(): void;
 }
 
-/** Old generation. Vocabularies lie outside the heap; a text of 8 MiB is held some ten times while a template reads it. */
+/**
+ * Old generation. Vocabularies lie outside the heap; a text of 8 MiB is held some ten times while a template reads it.
+ */
 export const heapMb = 160;
 /** MiB of the young generation: three times that is held, more would only make collections rarer. */
 const youngMb = 4;

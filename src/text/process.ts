@@ -1,6 +1,7 @@
 /**
- * Entry of the process in which texts are handled. V8 aborts the whole process when a template outgrows its heap, so this one holds
- * nothing else. Ends with the process that started it: a template is broken off at its deadline, so it is never deaf for longer.
+ * Entry of the process in which texts are handled. V8 aborts the whole process when a template outgrows its heap, so
+ * this one holds nothing else. Ends with the process that started it: a template is broken off at its deadline, so it
+ * is never deaf for longer.
  */
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, limitOwnMemory, trimOwnMemory } from "../process/own-memory.js";

@@ -1,6 +1,6 @@
 /**
- * Prompts against the context. One far too long is counted in windows and never tokenized as a whole: tokenizing takes up to 40 bytes for
- * each of the text, and the ids are thrown away anyway.
+ * Prompts against the context. One far too long is counted in windows and never tokenized as a whole: tokenizing takes
+ * up to 40 bytes for each of the text, and the ids are thrown away anyway.
  */
 import type { Tokenizer } from "../tokenizer/index.js";
 

@@ -1,10 +1,13 @@
 /**
- * A text of any length becomes ids piece by piece, the same ids as of the whole. It is cut between a letter or digit and white space, where
+ * A text of any length becomes ids piece by piece, the same ids as of the whole. It is cut between a letter or digit
+ * and white space, where
  *
- * - every pre-tokenizer ends a piece or merges go on (each reads from left to right and looks ahead of white space only for white space),
+ * - every pre-tokenizer ends a piece or merges go on (each reads from left to right and looks ahead of white space only
+ *   for white space),
  * - and no token of the vocabulary has these two bytes next to each other, so that no merge crosses the cut.
  *
- * SentencePiece puts a space before a text: there the cut is at a space, which is left out because that one stands for it.
+ * SentencePiece puts a space before a text: there the cut is at a space, which is left out because that one stands for
+ * it.
  */
 import { HundredweightError } from "../errors.js";
 import type { EncodeOptions, Tokenizer } from "./types.js";
@@ -41,7 +44,11 @@ export class LongTextEncoder {
     this.#wanted = length;
   }
 
-  /** The next part of the text. @returns the next ids, often none @throws TEXT_INVALID when there is no end of a word for too long */
+  /**
+   * The next part of the text.
+   * @returns the next ids, often none
+   * @throws TEXT_INVALID when there is no end of a word for too long
+   */
   push(part: string): Int32Array {
     this.#held += part;
     if (this.#held.length < this.#wanted || !this.#isCut) return new Int32Array(0);

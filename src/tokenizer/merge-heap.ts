@@ -3,7 +3,9 @@
  * result; short lists are scanned, long ones (a megabyte without white space) use a heap, O(n log n).
  */
 
-/** Rank of a merge of the symbols at `left` and `right` (lower is first), or -1; and what a merge does to the symbols. */
+/**
+ * Rank of a merge of the symbols at `left` and `right` (lower is first), or -1; and what a merge does to the symbols.
+ */
 export interface Merger {
   rank(left: number, right: number): number;
   merge(left: number, right: number): void;

@@ -37,7 +37,9 @@ export function compile(source: string): Splitter {
   };
 }
 
-/** End of the match at `at`, or -1. First alternative first, longest repetition first: what a backtracking engine does. */
+/**
+ * End of the match at `at`, or -1. First alternative first, longest repetition first: what a backtracking engine does.
+ */
 function match(node: Node, text: CodePoints, at: number, to: number): number {
   switch (node.kind) {
     case "match":

@@ -48,7 +48,10 @@ export class PieceTable {
     return this.#bytes.subarray(this.#offsets[id]!, this.#offsets[id + 1]!);
   }
 
-  /** Appends the text `text[textFrom, textTo)` under the next number. `findable` false: it has a number but cannot be looked up. */
+  /**
+   * Appends the text `text[textFrom, textTo)` under the next number. `findable` false: it has a number but cannot be
+   * looked up.
+   */
   append(text: Uint8Array, textFrom: number, textTo: number, findable = true): number {
     const id = this.#count++;
     const from = this.#offsets[id]!;

@@ -13,7 +13,10 @@ export class SpmEncoder {
   readonly #rank: Int32Array;
   /** Token of each byte: `<0xXX>`, else the one-byte text, else unknown; -1 when there is none of them. */
   readonly #byteTokens: Int32Array;
-  /** Marks tokens that a person's text never becomes. Unused pieces are merged through and then taken apart again. @shape [size] */
+  /**
+   * Marks tokens that a person's text never becomes. Unused pieces are merged through and then taken apart again.
+   * @shape [size]
+   */
   readonly #hidden: Uint8Array;
   /** No token has "▁" behind another character, so merges never cross the beginning of a word. */
   readonly #wordsApart: boolean;

@@ -1,8 +1,8 @@
 /**
  * General categories of Unicode 15.1, the version llama.cpp's tokenizers use, independent of the Node that runs this
  * (newer ones know more letters, which would change token ids). Runs in code point order: a length in base 36 (none: 1)
- * and the major class: L letter, M mark, N number, P punctuation, S symbol, Z separator, C control/format/private/surrogate,
- * U unassigned.
+ * and the major class: L letter, M mark, N number, P punctuation, S symbol, Z separator, C
+ * control/format/private/surrogate, U unassigned.
  * @source UnicodeData.txt 15.1.0
  */
 export const categoryRuns = [

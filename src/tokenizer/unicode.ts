@@ -5,7 +5,9 @@
  */
 import { categoryRuns } from "./unicode-data.js";
 
-/** Classes of code points from U+0080. White space shares the vertical tab, which `\s` contains and no pattern names. */
+/**
+ * Classes of code points from U+0080. White space shares the vertical tab, which `\s` contains and no pattern names.
+ */
 export const symbols = {
   whitespace: 0x0b,
   /** Control, format, private, surrogate, unassigned, and separators that are not white space. */

@@ -23,7 +23,10 @@ export interface DiskProfile {
   readonly diskTable?: DiskTable;
 }
 
-/** Bytes per second of reads of this size, so many in flight; between measured cells on the line through their logarithms. */
+/**
+ * Bytes per second of reads of this size, so many in flight; between measured cells on the line through their
+ * logarithms.
+ */
 export function diskRate({ diskReadBytesPerSecond, diskTable }: DiskProfile, bytes: number, depth: number): number {
   if (diskTable === undefined) {
     const usual = usualRequestBytes * usualDepth;
@@ -65,7 +68,9 @@ export function bestDepth(disk: DiskProfile, bytes: number, most: number): numbe
   return depths[rates.findIndex((rate) => rate >= enough)]!;
 }
 
-/** Where a value lies on an ascending scale: the cell at or below it and how far beyond, in logarithms; the ends hold. */
+/**
+ * Where a value lies on an ascending scale: the cell at or below it and how far beyond, in logarithms; the ends hold.
+ */
 function between(scale: readonly number[], value: number): [index: number, share: number] {
   let index = 0;
   while (index + 1 < scale.length && scale[index + 1]! <= value) index++;

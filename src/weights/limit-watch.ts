@@ -10,9 +10,9 @@ const scarceBytes = 64 * 2 ** 20;
 const leastBytes = 16 * 2 ** 20;
 
 /**
- * To be called before each pass. A limit that was never lowered is left alone: whoever plans a budget close to it knows why.
- * v1 refuses to lower a limit below what cannot be reclaimed; v2 kills, whatever the process does: nothing helps there
- * but a limit above what `run --json` reports as its peak.
+ * To be called before each pass. A limit that was never lowered is left alone: whoever plans a budget close to it knows
+ * why. v1 refuses to lower a limit below what cannot be reclaimed; v2 kills, whatever the process does: nothing helps
+ * there but a limit above what `run --json` reports as its peak.
  * @throws MEMORY_BUDGET when too little is left after giving back; the next pass looks again
  */
 export function watchLimit(

@@ -1,6 +1,7 @@
 /**
  * Learns the disk's real rate while a model runs, from passes that waited for it: beside products that use every
- * processor it may be less than the probe found, and another number of reads in flight may be better. Changes no result.
+ * processor it may be less than the probe found, and another number of reads in flight may be better. Changes no
+ * result.
  */
 import type { PassTraffic } from "./ledger.js";
 

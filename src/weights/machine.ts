@@ -1,4 +1,7 @@
-/** The facts of a machine that a plan needs. Rates are measured by the probe; these are careful guesses until it has run. */
+/**
+ * The facts of a machine that a plan needs. Rates are measured by the probe; these are careful guesses until it has
+ * run.
+ */
 import { defaultThreads } from "../native/threads.js";
 import type { DiskTable } from "./disk-rates.js";
 import { type Ceiling, memoryLimit } from "./memory-limit.js";
@@ -12,12 +15,18 @@ export interface MachineProfile {
   readonly ceiling?: Ceiling & { readonly marginBytes: number };
   /** All compute threads together. */
   readonly memoryReadBytesPerSecond: number;
-  /** The rate of what has been read before; a cache below a virtual machine can make the first time several times slower. */
+  /**
+   * The rate of what has been read before; a cache below a virtual machine can make the first time several times
+   * slower.
+   */
   readonly diskReadBytesPerSecond: number;
   readonly diskFirstTouchBytesPerSecond: number;
   /** How the rate depends on size and number of reads; absent: not measured. */
   readonly diskTable?: DiskTable;
-  /** Processor time that a byte read from the disk costs: the system's work, which products wait for. Absent: not measured. */
+  /**
+   * Processor time that a byte read from the disk costs: the system's work, which products wait for. Absent: not
+   * measured.
+   */
   readonly diskProcessorSecondsPerByte?: number;
   /** Two per multiply-add, products of many rows. */
   readonly gemmOpsPerSecond: number;

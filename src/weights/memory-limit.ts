@@ -9,7 +9,9 @@ export interface MemoryLimit {
   readonly totalBytes: number;
   /** Bytes that can be used without swapping, machine-wide. */
   readonly availableBytes: number;
-  /** The cgroup on the way up that leaves least, and what is used of its limit; page cache can be dropped and is not. */
+  /**
+   * The cgroup on the way up that leaves least, and what is used of its limit; page cache can be dropped and is not.
+   */
   readonly cgroup:
     | { readonly version: 1 | 2; readonly path: string; readonly limitBytes: number; readonly usedBytes: number }
     | undefined;
@@ -42,13 +44,16 @@ export interface ProcessLimits {
   readonly leftBytes: number;
 }
 
-/** Left to the system and to other programs: a share of what is free, and at least this much, or less where the limit is small. */
+/**
+ * Left to the system and to other programs: a share of what is free, and at least this much, or less where the limit is
+ * small.
+ */
 const marginShare = 1 / 16;
 const marginLeast = 256 * 2 ** 20;
 const marginLeastShare = 1 / 8;
 /**
- * Memory of this process is counted in every plan's runtime, so it is not taken from the budget a second time; of a process that
- * has grown beyond that (another model) only this much.
+ * Memory of this process is counted in every plan's runtime, so it is not taken from the budget a second time; of a
+ * process that has grown beyond that (another model) only this much.
  */
 const ownMost = 96 * 2 ** 20;
 

@@ -8,8 +8,8 @@ const page = 4096;
 const cachedMs = 0.03;
 
 /**
- * Reads pages evenly spread over the extent; most of them at memory's pace: it is cached. What is read that way stays in
- * the cache, with what the system reads ahead: at most some megabytes.
+ * Reads pages evenly spread over the extent; most of them at memory's pace: it is cached. What is read that way stays
+ * in the cache, with what the system reads ahead: at most some megabytes.
  */
 export function isCached(path: string, bytes: number, read: (fd: number, at: number) => number = timedRead): boolean {
   let fd: number;

@@ -1,6 +1,6 @@
 /**
- * Advises what would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each is worked
- * out by planning again.
+ * Advises what would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each
+ * is worked out by planning again.
  */
 import { dtypeByName, layoutBytes } from "../formats/index.js";
 import type { ModelDescription } from "../models/index.js";

@@ -1,7 +1,7 @@
 /**
- * How long a pass takes whose weights partly come through a ring: the disk fills it while products run, waits when it is
- * full, and products wait when what they want is not there yet. Where reads and products take about as long, or the ring
- * holds less than a few products stream, neither hides the other whole; so the pass is followed tile by tile.
+ * How long a pass takes whose weights partly come through a ring: the disk fills it while products run, waits when it
+ * is full, and products wait when what they want is not there yet. Where reads and products take about as long, or the
+ * ring holds less than a few products stream, neither hides the other whole; so the pass is followed tile by tile.
  */
 import { type DiskProfile, diskRate } from "./disk-rates.js";
 import type { PlanMatrix } from "./plan-model.js";
@@ -68,7 +68,9 @@ interface Stage {
   }[];
 }
 
-/** Matrices that one call multiplies: the same input, so the same layer, role and width. Their pinned slices come first. */
+/**
+ * Matrices that one call multiplies: the same input, so the same layer, role and width. Their pinned slices come first.
+ */
 function stagesOf({ trunk, pinned, ring, disk, ...cost }: PipelineInput): Stage[] {
   const stages: Stage[] = [];
   let before: PlanMatrix | undefined;

@@ -1,7 +1,7 @@
 /**
- * Which slices of the trunk stay in memory: a prefix of each matrix. Small matrices that every pass reads come first, then
- * the head if it fits whole, then the layers, so that what is left to stream is even over the layers: reads then keep the
- * disk busy everywhere instead of in a few places.
+ * Which slices of the trunk stay in memory: a prefix of each matrix. Small matrices that every pass reads come first,
+ * then the head if it fits whole, then the layers, so that what is left to stream is even over the layers: reads then
+ * keep the disk busy everywhere instead of in a few places.
  */
 import type { PlanMatrix } from "./plan-model.js";
 

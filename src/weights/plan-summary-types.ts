@@ -1,8 +1,8 @@
 /** A plan in words, figures and as a map of the model. Types only, so that the page is compiled against them too. */
 
 /**
- * pinned: in memory of our own. mapped: of a file the system holds as it likes. streamed: read at every pass. split: its
- * first rows pinned, the rest streamed. slots: experts of which some are in slots. rows: a table read row by row.
+ * pinned: in memory of our own. mapped: of a file the system holds as it likes. streamed: read at every pass. split:
+ * its first rows pinned, the rest streamed. slots: experts of which some are in slots. rows: a table read row by row.
  */
 export type TensorPlace = "pinned" | "mapped" | "streamed" | "split" | "slots" | "rows";
 

@@ -79,8 +79,8 @@ export function weightFile(
 }
 
 /**
- * Largest error an activation value may take when it meets a quantized weight: half a step of its block, and for 32-value
- * blocks the rounding of the step to f16 (2^-11). @shape x [cols] of one row
+ * Largest error an activation value may take when it meets a quantized weight: half a step of its block, and for
+ * 32-value blocks the rounding of the step to f16 (2^-11). @shape x [cols] of one row
  */
 export function activationError({ acts }: Layout, x: Float32Array): Float64Array {
   const block = acts === "q8_32" ? 32 : 256;

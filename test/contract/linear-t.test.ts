@@ -1,7 +1,7 @@
 /**
- * linearT, the product along the other axis, for every layout: within the bound of what the bytes mean, and the same bits
- * mapped, pinned, packed and streamed, with few rows and with many, on every instruction set. Rows are added in ascending
- * order with one fma each, which a few lines of this file do too.
+ * linearT, the product along the other axis, for every layout: within the bound of what the bytes mean, and the same
+ * bits mapped, pinned, packed and streamed, with few rows and with many, on every instruction set. Rows are added in
+ * ascending order with one fma each, which a few lines of this file do too.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

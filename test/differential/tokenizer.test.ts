@@ -1,4 +1,7 @@
-/** Token ids against llama.cpp on random text: SmolLM2, the vocabularies under HUNDREDWEIGHT_VECTORS, every pre-tokenizer. */
+/**
+ * Token ids against llama.cpp on random text: SmolLM2, the vocabularies under HUNDREDWEIGHT_VECTORS, every
+ * pre-tokenizer.
+ */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -129,7 +132,8 @@ describe("token ids equal llama.cpp's", { skip }, () => {
     }
     // "o200k" is our second name of gpt-4o. Each name costs a load, so the usual run takes one of each group.
     const known = count < 2000 ? preTokenizerGroups : preTokenizerNames.filter((name) => name !== "o200k");
-    // On two neighbouring spaces llama.cpp aborts with "whitespace", which tokenizer-kinds.test.ts compares without them.
+    // On two neighbouring spaces llama.cpp aborts with "whitespace", which tokenizer-kinds.test.ts compares without
+    // them.
     const names = known.filter((name) => name !== "whitespace");
     await compare(names.map((pre) => ({ path, pre, special: false, texts: texts.slice(0, count / 8) })));
     t.diagnostic(`${names.length} names, ${Math.floor(count / 8)} texts each`);

@@ -88,7 +88,9 @@ for (const bits of [20n, 24n, 28n, 31n, 32n, 40n, 53n, 61n, 62n, 63n, 64n])
   integers.push(2n ** bits - 1n, 2n ** bits, 2n ** bits - 32n);
 const floats = [0, -0, 1e-45, 1e-38, 1e-5, 0.5, 1, -1, 2, 1e4, 1e30, 3.4e38, Infinity, -Infinity, NaN];
 
-/** Writes a value that is wrong, extreme or nearly right. `gentle`: nearly right more often, so that models still run. */
+/**
+ * Writes a value that is wrong, extreme or nearly right. `gentle`: nearly right more often, so that models still run.
+ */
 function hostile(d: Dice, bytes: Uint8Array, field: Field, gentle = false): void {
   const { at, bytes: width, kind } = field;
   if (kind === "text") {

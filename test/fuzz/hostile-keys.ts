@@ -56,7 +56,9 @@ const textKeys: Readonly<Record<string, readonly string[]>> = {
 };
 const [u8, u32, i32, f32, bool, text, array, u64] = [0, 4, 5, 6, 7, 8, 9, 10];
 
-/** One to three keys; a key that the file has already appears twice unless it is renamed first, which half of them are. */
+/**
+ * One to three keys; a key that the file has already appears twice unless it is renamed first, which half of them are.
+ */
 export function insertKeys(d: Dice, file: Layout, bytes: Uint8Array): Uint8Array {
   const arch = file.fields.find(({ owner }) => owner.endsWith(".block_count"))?.owner.split(".")[0] ?? "llama";
   const records: Buffer[] = [];

@@ -1,7 +1,7 @@
 /**
  * Embeddings. Of a real model against llama.cpp, which takes the hidden state of the last token where a file names no
- * pooling; with its weights as F32, so that no rounding of activations to 8 bits stands between the two. Of a tiny model
- * against the plain TypeScript operations, both poolings.
+ * pooling; with its weights as F32, so that no rounding of activations to 8 bits stands between the two. Of a tiny
+ * model against the plain TypeScript operations, both poolings.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -2,8 +2,8 @@
  * SmolLM2-135M-Instruct (Q4_1), a real model, against llama.cpp on a real text (test/golden/tolstoy.txt: the opening of
  * War and Peace, public domain).
  *
- * With quantized weights both engines round activations to 8 bits. A difference in the last bit of any sum flips a few of
- * those roundings, and the layers below turn them into noise: llama.cpp with flash attention differs from llama.cpp
+ * With quantized weights both engines round activations to 8 bits. A difference in the last bit of any sum flips a few
+ * of those roundings, and the layers below turn them into noise: llama.cpp with flash attention differs from llama.cpp
  * without it by KL 3.7e-3 on this model, which has large outliers. So the gate here is the yardstick of that run: no
  * farther from llama.cpp than llama.cpp is from itself, and as close as it is to the exact result (the same weights
  * expanded to F32, where nothing is rounded and both engines agree to 1e-5).

@@ -1,4 +1,6 @@
-/** A mixture of experts larger than its memory, on the machine view: slots on the map, in the memory, and their hits. */
+/**
+ * A mixture of experts larger than its memory, on the machine view: slots on the map, in the memory, and their hits.
+ */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

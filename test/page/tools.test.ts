@@ -1,4 +1,6 @@
-/** Conveniences of the chat: files put into a message, how full the context is, search in messages, long conversations. */
+/**
+ * Conveniences of the chat: files put into a message, how full the context is, search in messages, long conversations.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Page } from "playwright-core";

@@ -1,8 +1,10 @@
-// Writes test/golden/sampling.json: what llama.cpp's samplers do with random rows. Run by hand, from the repository's root:
+// Writes test/golden/sampling.json: what llama.cpp's samplers do with random rows. Run by hand, from the repository's
+// root:
 //   D=.peer/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64; L=<a checkout of llama.cpp of the same version>
 //   g++ -std=c++17 -I$L/include -I$L/ggml/include test/peer/sampler-golden.cc -o build/sampler-golden $D/libllama.*.so
 //     -Wl,-rpath,$PWD/$D -Wl,-rpath-link,$D && build/sampler-golden models/demo.gguf > test/golden/sampling.json
-// A row is a seed and a size: logit i = float(x_i / 2^32 * 16 - 8) with x_0 = seed, x_(i+1) = x_i * 1664525 + 1013904223.
+// A row is a seed and a size: logit i = float(x_i / 2^32 * 16 - 8) with x_0 = seed, x_(i+1) = x_i * 1664525 +
+// 1013904223.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Token ids by llama.cpp. stdin: {jobs: [{path, pre?, special?, detokenize?, texts}]}; stdout, last line: {results: [{ids, texts?, end?} | {error}]}.
-// `detokenize`: also the texts of these ids, control tokens shown.
-// `pre` overrides tokenizer.ggml.pre, so every pre-tokenizer can be tried on any byte-level vocabulary.
-// `end` lists the ids that end a generation (jobs with listEnd).
+// Token ids by llama.cpp. stdin: {jobs: [{path, pre?, special?, detokenize?, texts}]}; stdout, last line: {results:
+// [{ids, texts?, end?} | {error}]}. `detokenize`: also the texts of these ids, control tokens shown. `pre` overrides
+// tokenizer.ggml.pre, so every pre-tokenizer can be tried on any byte-level vocabulary. `end` lists the ids that end a
+// generation (jobs with listEnd).
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const entry = fileURLToPath(new URL("../../.peer/node_modules/node-llama-cpp/dist/index.js", import.meta.url));

@@ -1,4 +1,7 @@
-/** Answers to the prompts of a case through the engine: alone, or with jobs that come, pause, are cancelled and share pages. */
+/**
+ * Answers to the prompts of a case through the engine: alone, or with jobs that come, pause, are cancelled and share
+ * pages.
+ */
 import { setImmediate as turn } from "node:timers/promises";
 import { Engine } from "../../src/engine/engine.js";
 import type { EngineParts } from "../../src/engine/parts.js";
@@ -126,8 +129,8 @@ async function later(turns: number, act: () => void): Promise<void> {
 }
 
 /**
- * Three answers of as many tokens as the context holds, three pages each: each by an engine of its own, or all in one that has
- * six pages.
+ * Three answers of as many tokens as the context holds, three pages each: each by an engine of its own, or all in one
+ * that has six pages.
  */
 export async function longAnswers(
   path: string,

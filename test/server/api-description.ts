@@ -1,6 +1,6 @@
 /**
- * OpenAI's published API description as a judge of answers: the schemas of what this server answers with, taken out of it with
- * all they refer to, and validated by ajv, which knows nothing of this project.
+ * OpenAI's published API description as a judge of answers: the schemas of what this server answers with, taken out of
+ * it with all they refer to, and validated by ajv, which knows nothing of this project.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

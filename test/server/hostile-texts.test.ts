@@ -1,4 +1,7 @@
-/** One hostile template of each kind and some hostile texts at once: a good chat is answered meanwhile. All of them: bench/hostile-texts.ts. */
+/**
+ * One hostile template of each kind and some hostile texts at once: a good chat is answered meanwhile. All of them:
+ * bench/hostile-texts.ts.
+ */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { hostileTemplates, hostileTexts, onDemand } from "../support/hostile-templates.js";

@@ -1,7 +1,8 @@
 /**
- * Shapes of OpenAI's answers. Source: the types of npm `openai` 6.49.0, which are generated from OpenAI's API description;
- * the assignments at the end let the compiler hold these shapes against them. Every field the description requires is
- * required here, and so are those of ours that clients count on (usage with cached tokens, system_fingerprint).
+ * Shapes of OpenAI's answers. Source: the types of npm `openai` 6.49.0, which are generated from OpenAI's API
+ * description; the assignments at the end let the compiler hold these shapes against them. Every field the description
+ * requires is required here, and so are those of ours that clients count on (usage with cached tokens,
+ * system_fingerprint).
  */
 import type OpenAI from "openai";
 import { z } from "zod";

@@ -1,6 +1,6 @@
 /**
- * A server under thousands of mixed requests: valid, wrong, aborted, oversized, hostile, unread, no HTTP at all. Says what became of every
- * kind, how fast /health was meanwhile, and what memory the server holds before and after.
+ * A server under thousands of mixed requests: valid, wrong, aborted, oversized, hostile, unread, no HTTP at all. Says
+ * what became of every kind, how fast /health was meanwhile, and what memory the server holds before and after.
  */
 import { fork } from "node:child_process";
 import { connect } from "node:net";
@@ -21,8 +21,8 @@ export interface SoakOptions {
   readonly engine: "real" | "played";
   readonly seed: number;
   /**
-   * Without a request before the memory is looked at, after the warm-up as at the end. The server collects its garbage 8 and 14 s after a
-   * burst; so after 15 s nothing is done for it. When less, it is told to collect twice.
+   * Without a request before the memory is looked at, after the warm-up as at the end. The server collects its garbage
+   * 8 and 14 s after a burst; so after 15 s nothing is done for it. When less, it is told to collect twice.
    */
   readonly restMs: number;
 }

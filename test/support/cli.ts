@@ -1,4 +1,6 @@
-/** Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so. */
+/**
+ * Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 

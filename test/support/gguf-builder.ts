@@ -1,4 +1,6 @@
-/** GGUF bytes by hand, apart from the writer, so that readers can be shown versions and damage the writer never makes. */
+/**
+ * GGUF bytes by hand, apart from the writer, so that readers can be shown versions and damage the writer never makes.
+ */
 export class Bytes {
   readonly #parts: number[] = [];
 

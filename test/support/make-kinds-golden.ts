@@ -1,4 +1,7 @@
-/** Makes test/golden/tokenizer-kinds.json with llama.cpp: node dist/test/support/make-kinds-golden.js. Tests never run this. */
+/**
+ * Makes test/golden/tokenizer-kinds.json with llama.cpp: node dist/test/support/make-kinds-golden.js. Tests never run
+ * this.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** Vocabularies and texts made by dice: the kinds of which no real vocabulary is at hand, dense with overlapping pieces. */
+/**
+ * Vocabularies and texts made by dice: the kinds of which no real vocabulary is at hand, dense with overlapping pieces.
+ */
 import type { TypedValue } from "../../src/formats/index.js";
 import { Dice } from "../fuzz/dice.js";
 import { buildCharsmap } from "./charsmap-builder.js";
@@ -70,7 +72,9 @@ export interface UnigramOptions {
   readonly byteTokens?: boolean;
 }
 
-/** Replacements as NFKC has them and others: removed, shorter, longer, several characters, one the beginning of another. */
+/**
+ * Replacements as NFKC has them and others: removed, shorter, longer, several characters, one the beginning of another.
+ */
 export const replacements: ReadonlyMap<string, string> = new Map([
   ["\t", " "],
   ["\n", " "],

@@ -13,7 +13,10 @@ import {
   writeGguf,
 } from "../../src/formats/index.js";
 
-/** Matrices whose rows are whole blocks of `name` become that type; the rest of the file is kept as it is, but for what `edit` changes. */
+/**
+ * Matrices whose rows are whole blocks of `name` become that type; the rest of the file is kept as it is, but for what
+ * `edit` changes.
+ */
 export async function rewriteModel(
   from: string,
   to: string,

@@ -1,5 +1,6 @@
-// The micro-kernel of the many-row kernels where the dot product sums four byte products in 32 bits (VPDPBUSD). Included by
-// the ISA source after gemm_drive.inl; the ISA provides, for this and for gemm_few.inl, over V (integers) and F (floats):
+// The micro-kernel of the many-row kernels where the dot product sums four byte products in 32 bits (VPDPBUSD).
+// Included by the ISA source after gemm_drive.inl; the ISA provides, for this and for gemm_few.inl, over V (integers)
+// and F (floats):
 //   v_dot(sum, w, a)        kLanes sums of four products, unsigned (kSignedBytes: signed) w
 //   v_four(p)               4 activation bytes, or 4 bytes of anything, in every lane
 //   v_mul_add32(a, b, c)    a * b + c, 32-bit lanes

@@ -6,9 +6,9 @@
 //                     (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in memory
 //                     between chunks of k. fetch.next() once a block, or kFetches times in one of 256
 //
-// Loops, outermost first: groups of token rows whose packed form fits the scratch, chunks of kChunk values of k, panels,
-// tiles. A panel chunk stays in L1, the packed activations in L2. With few token rows all of k is packed at once
-// and the panels are outside, so that weight rows are read front to back.
+// Loops, outermost first: groups of token rows whose packed form fits the scratch, chunks of kChunk values of k,
+// panels, tiles. A panel chunk stays in L1, the packed activations in L2. With few token rows all of k is packed at
+// once and the panels are outside, so that weight rows are read front to back.
 
 constexpr int kChunk = 512;
 
@@ -27,7 +27,8 @@ struct Tile {
 constexpr int kRowsAtOnce = kLanes * kPanels;
 constexpr int kPanelBytes = 40 * kChunk * kLanes / 16;  // two planes and scales: 38.75 bytes per value of k and 16 rows
 constexpr int kMaxGroup = 512;
-constexpr int kTailBytes = kMaxGroup * 4 * kRowsAtOnce;  // [rows of a group][kRowsAtOnce] float, for an incomplete panel
+// [rows of a group][kRowsAtOnce] float, for an incomplete panel
+constexpr int kTailBytes = kMaxGroup * 4 * kRowsAtOnce;
 constexpr int kActsBytes = static_cast<int>(kScratchBytes) - kPanels * kPanelBytes - kTailBytes;
 
 static inline void copy_bytes(uint8_t* to, const uint8_t* from, int n, uint8_t flip) {
@@ -69,8 +70,8 @@ static void pack_row(const Acts* a, int64_t row, int k0, int kc, uint8_t* tile, 
   for (int i = 0; i < kc / P::kBlock; i++) d[i] = from[i];
 }
 
-// Weights to fetch while others are multiplied, `step` bytes at a time: a core has some twenty misses under way at most,
-// and what comes after a burst of more than that waits for memory, whatever it wants.
+// Weights to fetch while others are multiplied, `step` bytes at a time: a core has some twenty misses under way at
+// most, and what comes after a burst of more than that waits for memory, whatever it wants.
 constexpr int kFetches = 8;
 struct Fetch {
   const uint8_t* at;
@@ -151,10 +152,11 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         const int64_t stride = whole ? out_stride : kRowsAtOnce;
         if (!whole && c0 > 0) copy_rows(tail, stride, to, out_stride, nn, valid);
         tile = tiles;
-        // The next rows of the matrix, or what follows this call's: the pool gives a thread parts that lie side by side.
+        // The next rows of the matrix, or what follows this call's: the pool gives a thread parts that lie side by
+        // side.
         const uint8_t* ahead = w + (r0 + kRowsAtOnce) * row_bytes;
-        // Front to back: as one stream the hardware prefetcher helps, 16 or 32 rows in turns are too many for it. To L2,
-        // because L1 belongs to the panels and the tile.
+        // Front to back: as one stream the hardware prefetcher helps, 16 or 32 rows in turns are too many for it. To
+        // L2, because L1 belongs to the panels and the tile.
         const int64_t share = kRowsAtOnce * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;

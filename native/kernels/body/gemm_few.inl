@@ -1,6 +1,6 @@
-// 1 to kFewRows token rows: the weights of a block go from memory through registers into the dot products of all token rows and
-// are never stored as a panel. With so few rows a panel's stores, and the pauses of the memory stream while it is
-// multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
+// 1 to kFewRows token rows: the weights of a block go from memory through registers into the dot products of all token
+// rows and are never stored as a panel. With so few rows a panel's stores, and the pauses of the memory stream while it
+// is multiplied, cost more than the arithmetic. Included by the ISA source after gemm_drive.inl; the ISA provides
 //   what gemm_dot.inl lists
 //   Dots<P, T>              the sink of P::unpack that multiplies: gemm_few_dot.inl or gemm_few_pairs.inl
 //   v_prefetch_near(p)      to the first-level cache
@@ -48,8 +48,8 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
   for (int t = 0; t < T; t++) f_store(acc + kLanes * t, out[t]);
 }
 
-// Up to kFewMost token rows take turns in each chunk of weights, which stays in the first-level cache meanwhile. From 3 token
-// rows on their number is rounded up to an even one by repeating the last: half as much code.
+// Up to kFewMost token rows take turns in each chunk of weights, which stays in the first-level cache meanwhile. From 3
+// token rows on their number is rounded up to an even one by repeating the last: half as much code.
 constexpr int kFewMost = 2 * kFewRows;
 
 template <class P, class Rows = FileRows<P>>

@@ -1,6 +1,6 @@
-// The products of a few token rows where bytes are multiplied to 16-bit sums (included before gemm_few.inl): kept in 16 bits for the
-// P::kRun quads that fit, then widened by one multiply-add with the group's scale. Needs what gemm_dot.inl lists but
-// for v_dot; the ISA provides
+// The products of a few token rows where bytes are multiplied to 16-bit sums (included before gemm_few.inl): kept in 16
+// bits for the P::kRun quads that fit, then widened by one multiply-add with the group's scale. Needs what gemm_dot.inl
+// lists but for v_dot; the ISA provides
 //   products<Signed>(w, a)  pairs of byte products in 16 bits, unsigned w or (Signed) unsigned a
 //   v_fresh_four(p) pinned(v)   v_four and v that the compiler may not keep or move
 

@@ -1,6 +1,6 @@
-// Many-row matmul of float types. The canonical float dot has 32 partial sums per output, k % 32 apart, so lanes are k and
-// an output costs 32 / kLanes vectors. To keep a tile of 4 x kTile outputs in registers, one pass does kLanes of the 32
-// residues; the passes re-read their chunk of k from L1. Included by the ISA source, which provides
+// Many-row matmul of float types. The canonical float dot has 32 partial sums per output, k % 32 apart, so lanes are k
+// and an output costs 32 / kLanes vectors. To keep a tile of 4 x kTile outputs in registers, one pass does kLanes of
+// the 32 residues; the passes re-read their chunk of k from L1. Included by the ISA source, which provides
 //   F, kLanes                      a vector of kLanes floats
 //   kTile                          token rows of a tile
 //   kRows, kGroup, kChunk          weight rows, token rows and values of k that are worked on at a time

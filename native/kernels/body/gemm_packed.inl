@@ -1,5 +1,6 @@
-// Kernels for packed weight rows (packed.h): those of gemm_few.inl and gemm_drive.inl without transposing, on one stream of memory,
-// so that one token row goes this way, too. Included by the ISA source after gemm_few.inl; the ISA provides
+// Kernels for packed weight rows (packed.h): those of gemm_few.inl and gemm_drive.inl without transposing, on one
+// stream of memory, so that one token row goes this way, too. Included by the ISA source after gemm_few.inl; the ISA
+// provides
 //   v_widen16 v_widen8(p)   kLanes values of 16 or 8 bits, zero-extended to a lane each
 
 static_assert(kLanes == kStripRows && kChunk == kStripChunk, "packed.h");

@@ -18,10 +18,10 @@
 // Panel of a 256-value block:
 //   W [8][planes][8 quads] V | scale [groups] V | min pairs [kMins] V of two int16 | d | -dmin | init (signed) V
 //
-// P::unpack(w, panel, sink) unpacks one block of kLanes rows, which `w` loads (RowBlock, PackedBlock). Scales and such go to
-// `panel`, the weights to the sink, group by group: sink.open(g), sink.put(panel, quad, v) for the quads of group g in any
-// order, sink.close(panel, g) when the scale of g is in the panel. Types without group scales (32-value blocks,
-// premultiplied ones) may leave open and close out.
+// P::unpack(w, panel, sink) unpacks one block of kLanes rows, which `w` loads (RowBlock, PackedBlock). Scales and such
+// go to `panel`, the weights to the sink, group by group: sink.open(g), sink.put(panel, quad, v) for the quads of group
+// g in any order, sink.close(panel, g) when the scale of g is in the panel. Types without group scales (32-value
+// blocks, premultiplied ones) may leave open and close out.
 //
 // W is unsigned unless kSigned or kSignedBytes. weight = W - kOffset; the driver folds -kOffset * asum into the first
 // integer sum.
@@ -106,8 +106,8 @@ struct Keep {
   static inline void close(const uint8_t*, int) {}
 };
 
-// A block of kLanes rows as they lie in a file. quads(o, q): 16 bytes from byte o on, transposed; odd(): the odd bytes, in the
-// low end of a lane.
+// A block of kLanes rows as they lie in a file. quads(o, q): 16 bytes from byte o on, transposed; odd(): the odd bytes,
+// in the low end of a lane.
 template <class P>
 struct RowBlock {
   static constexpr bool kPacked = false;

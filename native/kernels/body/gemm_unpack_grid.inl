@@ -1,8 +1,10 @@
-// Panels of the types with code books and of the ternary ones; see gemm_unpack.inl. On top of its vocabulary the ISA provides
+// Panels of the types with code books and of the ternary ones; see gemm_unpack.inl. On top of its vocabulary the ISA
+// provides
 //   v_gather(book, index)       entries of 4 bytes
 //   v_negate_where(v, a, b)     -v in the bytes where a & b is not zero
 //
-// Weights come out signed and small: unsigned ones have kOffset added; where activations are unsigned (kSixteenBit) they stay.
+// Weights come out signed and small: unsigned ones have kOffset added; where activations are unsigned (kSixteenBit)
+// they stay.
 
 // Offsets that make the weights of a type bytes as the dot product takes them.
 constexpr int offset_of(int least) { return kSignedBytes ? 0 : least; }

@@ -1,5 +1,5 @@
-// Panels of the types whose blocks hold 64 or 128 values: a panel is made of 32 of them, part `w.part` of the block; see
-// gemm_unpack.inl.
+// Panels of the types whose blocks hold 64 or 128 values: a panel is made of 32 of them, part `w.part` of the block;
+// see gemm_unpack.inl.
 
 // 64 values, four neighbours in a byte, minus 1.
 struct PanelQ2_0 : Shape<32, 18, 1, 0, 8, 8> {

@@ -6,9 +6,9 @@
 namespace hw {
 namespace {
 
-// Bytes ahead of the walk, and past the second level: every weight is used once, so nothing is gained by keeping it, and
-// what a second level lets go has to be written into the third, which is a victim cache on AMD. What is under way takes
-// a miss buffer of the first level, but 8 KiB ahead it arrives in time (docs/decisions/0008, Zen 5).
+// Bytes ahead of the walk, and past the second level: every weight is used once, so nothing is gained by keeping it,
+// and what a second level lets go has to be written into the third, which is a victim cache on AMD. What is under way
+// takes a miss buffer of the first level, but 8 KiB ahead it arrives in time (docs/decisions/0008, Zen 5).
 constexpr int kPrefetchAhead = 8192;
 
 struct LanesX86 {

@@ -3,9 +3,9 @@
 // each and enter the chain.
 //
 // With one activation row the path from a block's load to its chain is 70-100 cycles long, and waiting for it fills the
-// reorder buffer: 24 cycles a block where the ports need 13. So, as in matvec_q32, kChains rows are walked one after the
-// other and leave sums and scales in scratch, four blocks at a time, and then their chains run side by side. With more
-// activation rows there is enough independent work, and the rows of one block share a register.
+// reorder buffer: 24 cycles a block where the ports need 13. So, as in matvec_q32, kChains rows are walked one after
+// the other and leave sums and scales in scratch, four blocks at a time, and then their chains run side by side. With
+// more activation rows there is enough independent work, and the rows of one block share a register.
 #pragma once
 #include <immintrin.h>
 
@@ -68,8 +68,8 @@ inline __m128 four_halves(const uint8_t* p) {
   return _mm_cvtph_ps(_mm_insert_epi16(h, load16(p + 3 * kBlockBytes), 3));
 }
 
-// The scales of four blocks, of one in all elements. A type says with kUnit what its whole-numbered scales are a multiple of,
-// and with `half` where no two bytes hold the scale (kScaleAt is -1).
+// The scales of four blocks, of one in all elements. A type says with kUnit what its whole-numbered scales are a
+// multiple of, and with `half` where no two bytes hold the scale (kScaleAt is -1).
 template <class Unpack, class = void>
 struct ScaleOf {
   static __m128 four(const uint8_t* p) { return four_halves<Unpack::kBlockBytes>(p + Unpack::kScaleAt); }
@@ -173,7 +173,8 @@ struct MatvecK {
 
   template <int T>
   HW_NOINLINE static void row_of(const uint8_t* p, int32_t blocks, const ActRow* acts, float* out, int64_t out_stride) {
-    constexpr int k1 = T > 1 ? 1 : 0, k2 = T > 2 ? 2 : 0, k3 = T > 3 ? 3 : 0;  // elements that stand for no row repeat the first
+    // elements that stand for no row repeat the first
+    constexpr int k1 = T > 1 ? 1 : 0, k2 = T > 2 ? 2 : 0, k3 = T > 3 ? 3 : 0;
     __m128 acc = _mm_setzero_ps();
     __m256i isum[T], msum[T];
     for (int32_t b = 0; b < blocks; b++, p += kBytes) {

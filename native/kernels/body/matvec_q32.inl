@@ -30,8 +30,8 @@ struct PreparedRow {
   int32_t* fix; // [chunks * kChunk]: -offset * asum, or (float)asum for types with a minimum
 };
 
-// Blocks of 32 values in kBlockBytes: more than one where a type's blocks are larger. kTwo: each half of 16 values has a scale
-// and a step of the chain of its own.
+// Blocks of 32 values in kBlockBytes: more than one where a type's blocks are larger. kTwo: each half of 16 values has
+// a scale and a step of the chain of its own.
 template <class Kind, class = void>
 struct PartsOf {
   static constexpr int kParts = 1;
@@ -69,7 +69,8 @@ struct MatvecQ32 {
   int32_t chunks;
   bool first;          // chains start at zero, not at what an earlier segment left in `out`
   PreparedRow prepared[kRowsMax];
-  float* sums;         // [chunks][kChains][kPlanes][kChunk]: d_w * d_a, isum, m_w * d_a (kTwo: and isum of the other half)
+  // [chunks][kChains][kPlanes][kChunk]: d_w * d_a, isum, m_w * d_a (kTwo: and isum of the other half)
+  float* sums;
   uint8_t* tail;
 
   void prepare(const Acts& acts, int32_t row, int32_t block0, PreparedRow& p) const {

@@ -1,4 +1,5 @@
-// The types whose few-row kernel each body provides: one list for all instruction sets. A source names the kernel of a type,
+// The types whose few-row kernel each body provides: one list for all instruction sets. A source names the kernel of a
+// type,
 //   #define HW_KERNEL(T) set_matvec(k, T, MatvecQ32<Kind##T>::run);
 //   HW_MATVEC_Q32(HW_KERNEL)
 // Included by the bodies, inside their namespace.

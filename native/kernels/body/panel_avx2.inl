@@ -76,8 +76,8 @@ inline void v_load_quads(const uint8_t* const* p, int64_t o, V* q) {
   q[3] = _mm256_unpackhi_epi64(c, d);
 }
 
-// To the second level with panels, to the first without (0008). (Without the attribute GCC 12 takes a function that only
-// prefetches for one without effects and drops calls.)
+// To the second level with panels, to the first without (0008). (Without the attribute GCC 12 takes a function that
+// only prefetches for one without effects and drops calls.)
 inline __attribute__((always_inline)) void v_prefetch(const uint8_t* p) {
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }

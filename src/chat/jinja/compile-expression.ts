@@ -110,7 +110,8 @@ const none: Evaluate = () => null;
 /** @param target what is filtered: an expression, or the text of a block */
 export function compileFilter(e: Filtering, target: Evaluate): Evaluate {
   const { name } = e;
-  // One that is unknown fails when it is reached: templates keep filters of other engines in branches that are never taken.
+  // One that is unknown fails when it is reached: templates keep filters of other engines in branches that are never
+  // taken.
   const args = compileArguments(e.args);
   return (r) => {
     step();

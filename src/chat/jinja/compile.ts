@@ -1,4 +1,6 @@
-/** Turns statements into functions of the rendering. A function says how it ended: on its way, or at break or continue. */
+/**
+ * Turns statements into functions of the rendering. A function says how it ended: on its way, or at break or continue.
+ */
 
 import { callValue } from "./access.js";
 import { compileArguments, compileExpression, compileFilterChain, type Evaluate } from "./compile-expression.js";

@@ -141,8 +141,8 @@ export function mapPoints(s: Str, replace: (point: string, index: number) => str
 }
 
 /**
- * `value` is what an operation of the host made of `s`. Where it kept the length, origins stay where they were; else the
- * text is compared code point by code point through `replace`.
+ * `value` is what an operation of the host made of `s`. Where it kept the length, origins stay where they were; else
+ * the text is compared code point by code point through `replace`.
  */
 export function mapWhole(s: Str, value: string, replace: (point: string, index: number) => string): Str {
   const before = plain(s);

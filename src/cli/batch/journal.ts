@@ -1,11 +1,11 @@
 /**
- * The output file is the journal: a line is in it when its answer is known, and what is in it is never done again. Lines
- * come in the order in which they were finished.
+ * The output file is the journal: a line is in it when its answer is known, and what is in it is never done again.
+ * Lines come in the order in which they were finished.
  *
- * After a kill the last line may be torn; after a loss of power, whatever was not synced may be missing or zeros. So what
- * begins as a line of ours and does not end as one is cut off, synced, and done again. The cut is durable before the
- * first new line is written, else both could come back. A synced line is never cut, and nothing else is: a file that
- * holds anything that we did not write is refused as it is.
+ * After a kill the last line may be torn; after a loss of power, whatever was not synced may be missing or zeros. So
+ * what begins as a line of ours and does not end as one is cut off, synced, and done again. The cut is durable before
+ * the first new line is written, else both could come back. A synced line is never cut, and nothing else is: a file
+ * that holds anything that we did not write is refused as it is.
  */
 import {
   closeSync,
@@ -56,7 +56,8 @@ export class Journal implements BatchOutput {
 
   /**
    * Marks in `index` what is answered.
-   * @throws OPTION_INVALID when the file holds something else or answers to something else, or another process writes to it; FILE_IO
+   * @throws OPTION_INVALID when the file holds something else or answers to something else, or another process writes
+   *   to it; FILE_IO
    */
   static async open({ name, path = name, found }: Place, index: LineIndex): Promise<Journal> {
     // Whoever comes by another name meets the same lock.

@@ -1,4 +1,7 @@
-/** Lines of a file of any size, counted in its own bytes: what an editor did to line ends, blank lines and the first bytes moves nothing. */
+/**
+ * Lines of a file of any size, counted in its own bytes: what an editor did to line ends, blank lines and the first
+ * bytes moves nothing.
+ */
 import { read } from "node:fs";
 import { promisify } from "node:util";
 import { fileError } from "../../errors.js";

@@ -82,7 +82,10 @@ interface Span {
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** One look over the bytes, in memory of their size, before anything is made of them: `[[[[` and `[{},{},` parse into much more. */
+/**
+ * One look over the bytes, in memory of their size, before anything is made of them: `[[[[` and `[{},{},` parse into
+ * much more.
+ */
 function scan(bytes: Buffer): Shape {
   const compact = Buffer.allocUnsafe(bytes.length);
   const members = new Map<string, Span>();

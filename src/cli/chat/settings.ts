@@ -1,4 +1,7 @@
-/** `/set parameter` in a conversation: the options of the command line, under their names there, in Ollama and in llama.cpp. */
+/**
+ * `/set parameter` in a conversation: the options of the command line, under their names there, in Ollama and in
+ * llama.cpp.
+ */
 import { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";

@@ -1,6 +1,6 @@
 /**
- * The turns of a conversation, and which of them fit the context: when it is full the oldest are left out, a user's message and its answer
- * together. How many tokens a turn takes is known once it has been evaluated.
+ * The turns of a conversation, and which of them fit the context: when it is full the oldest are left out, a user's
+ * message and its answer together. How many tokens a turn takes is known once it has been evaluated.
  */
 
 export interface Turn {

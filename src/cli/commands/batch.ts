@@ -1,4 +1,6 @@
-/** `hundredweight batch IN.jsonl OUT.jsonl`: OpenAI batch lines in and out, many at once on one pass over the weights. */
+/**
+ * `hundredweight batch IN.jsonl OUT.jsonl`: OpenAI batch lines in and out, many at once on one pass over the weights.
+ */
 import { once, setMaxListeners } from "node:events";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";

@@ -85,7 +85,10 @@ class TokenSource {
     this.#parts = readTextParts(file);
   }
 
-  /** The file is read once, so that one that is missing is told before a model is loaded. @throws FILE_*, TOKENIZER_* */
+  /**
+   * The file is read once, so that one that is missing is told before a model is loaded.
+   * @throws FILE_*, TOKENIZER_*
+   */
   async open(): Promise<void> {
     this.#begin = this.#parts.next().value ?? undefined;
     this.#tokenizer = createTokenizer((await openCheckpoint(this.#model)).metadata);
@@ -111,8 +114,9 @@ class TokenSource {
 }
 
 /**
- * exp of the mean negative log-probability. The ids of the text are cut into chunks of `contextTokens`, which are scored as they come; the
- * first token of each becomes BOS when the model adds one; positions from contextTokens / 2 on predict their successor.
+ * exp of the mean negative log-probability. The ids of the text are cut into chunks of `contextTokens`, which are
+ * scored as they come; the first token of each becomes BOS when the model adds one; positions from contextTokens / 2 on
+ * predict their successor.
  * @param ids of the whole text without BOS, in pieces
  * @throws OPTION_INVALID when the text has no whole chunk
  * @source llama.cpp tools/perplexity

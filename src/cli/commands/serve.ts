@@ -148,7 +148,8 @@ function configOf(flags: ServeFlags): Partial<ServerConfig> {
 }
 
 /**
- * Reads the keys. Naming a place of keys means that one is asked for: an empty one is a script's mistake, never an open door.
+ * Reads the keys. Naming a place of keys means that one is asked for: an empty one is a script's mistake, never an open
+ * door.
  * @throws OPTION_INVALID
  */
 function keysOf({ apiKey = [], apiKeyFile }: ServeFlags, fromEnv: string | undefined): string[] {

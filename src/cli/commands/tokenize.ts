@@ -99,7 +99,9 @@ async function* stdinParts(): AsyncGenerator<string> {
   yield decoder.decode();
 }
 
-/** Waits until a pipe has taken everything: the process may end right after. Faults are told by who watches the streams. */
+/**
+ * Waits until a pipe has taken everything: the process may end right after. Faults are told by who watches the streams.
+ */
 function print(text: string): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.write(text, () => resolve());

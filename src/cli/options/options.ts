@@ -17,7 +17,10 @@ const units: Record<string, number> = {
   T: 2 ** 40,
 };
 
-/** `512MiB`, `10GiB`, `10GB`, `4096B` -> bytes. A number alone is refused: nobody who writes `--memory 10` means 10 bytes. */
+/**
+ * `512MiB`, `10GiB`, `10GB`, `4096B` -> bytes. A number alone is refused: nobody who writes `--memory 10` means 10
+ * bytes.
+ */
 export function parseBytes(text: string, option: string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
   const word = (match?.[2] ?? "").toUpperCase();

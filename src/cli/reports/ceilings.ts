@@ -7,7 +7,9 @@ import { packageRoot } from "../../package-root.js";
 
 export interface Ceilings {
   readonly threads: number;
-  /** Plain loads from memory far larger than the caches, best of several prefetch distances; undefined = not measured. */
+  /**
+   * Plain loads from memory far larger than the caches, best of several prefetch distances; undefined = not measured.
+   */
   readonly memoryGBps: number | undefined;
   /** Multiply, multiply-add, add of 8-bit products; two operations per multiply-add. */
   readonly int8Gops: number | undefined;

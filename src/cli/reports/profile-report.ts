@@ -1,4 +1,6 @@
-/** `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing. */
+/**
+ * `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing.
+ */
 import { closeSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { fileError, HundredweightError } from "../../errors.js";

@@ -43,7 +43,9 @@ export class IdSpool {
   }
 }
 
-/** Ends with the process, however that ends. Where an open file keeps its name (Windows) the system's cleaning finds it. */
+/**
+ * Ends with the process, however that ends. Where an open file keeps its name (Windows) the system's cleaning finds it.
+ */
 function openNameless(): number {
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-ids-"));
   const file = openSync(join(folder, "ids"), "w+", 0o600);

@@ -1,6 +1,7 @@
 /**
- * Ctrl-C: the first ends the work cleanly, the second at once; exit code 130, of SIGTERM 143, as shells expect. What does not listen
- * to the signal, like opening a file on a dead network disk, is left behind before anybody has waited for a second.
+ * Ctrl-C: the first ends the work cleanly, the second at once; exit code 130, of SIGTERM 143, as shells expect. What
+ * does not listen to the signal, like opening a file on a dead network disk, is left behind before anybody has waited
+ * for a second.
  */
 import { constants } from "node:os";
 import { HundredweightError } from "../../errors.js";

@@ -1,6 +1,6 @@
 /**
- * Lines become messages, as people know it from Ollama and llama.cpp: a line is a message; one that ends in `\` goes on with the next; `"""`
- * at the start of a line opens a text that ends with the next `"""` at the end of one.
+ * Lines become messages, as people know it from Ollama and llama.cpp: a line is a message; one that ends in `\` goes on
+ * with the next; `"""` at the start of a line opens a text that ends with the next `"""` at the end of one.
  */
 
 /** `/set system` and `/system` may be followed by such a text too. */

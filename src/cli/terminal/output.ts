@@ -4,8 +4,8 @@ import { printable, printableJson, printableLines } from "./printable.js";
 let watching = false;
 
 /**
- * `hundredweight run ... | head` closes our stdout: that is no error. A full disk is one, and there is no use in going on.
- * Text that stderr does not take is lost: it is about the work, not the work.
+ * `hundredweight run ... | head` closes our stdout: that is no error. A full disk is one, and there is no use in going
+ * on. Text that stderr does not take is lost: it is about the work, not the work.
  */
 export function watchStandardStreams(): void {
   if (watching) return;

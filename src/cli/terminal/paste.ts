@@ -1,7 +1,8 @@
 /**
- * A terminal that was asked to brackets what is pasted: `ESC [200~ text ESC [201~`. The line editor knows lines only, so a filter before it
- * turns the line feeds of a pasted text into a visible sign, which becomes line feeds again when the line is a message: a pasted text is edited
- * and sent as one. A paste that ends with a line feed is sent at once, as a typed line is.
+ * A terminal that was asked to brackets what is pasted: `ESC [200~ text ESC [201~`. The line editor knows lines only,
+ * so a filter before it turns the line feeds of a pasted text into a visible sign, which becomes line feeds again when
+ * the line is a message: a pasted text is edited and sent as one. A paste that ends with a line feed is sent at once,
+ * as a typed line is.
  */
 
 import { Transform, type TransformCallback } from "node:stream";

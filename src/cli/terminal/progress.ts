@@ -1,6 +1,6 @@
 /**
- * A line on stderr for what takes longer than a second: on a terminal it is rewritten in place, with `--progress` into a
- * file or pipe a new line comes every few seconds, otherwise nothing is shown.
+ * A line on stderr for what takes longer than a second: on a terminal it is rewritten in place, with `--progress` into
+ * a file or pipe a new line comes every few seconds, otherwise nothing is shown.
  */
 import { printable } from "./printable.js";
 

@@ -1,6 +1,6 @@
 /**
- * The prompt of `run`: the argument, what is piped in before it, or what is typed when a terminal is there and nothing was said. Ollama joins
- * them so: piped text first, then the argument, a space between.
+ * The prompt of `run`: the argument, what is piped in before it, or what is typed when a terminal is there and nothing
+ * was said. Ollama joins them so: piped text first, then the argument, a space between.
  */
 import { fstatSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -13,8 +13,8 @@ import { PasteFilter, pasteOff, pasteOn } from "./paste.js";
 /** No prompt can be longer. */
 const mostBytes = 8 * 2 ** 20;
 /**
- * How long a first byte is waited for beside an argument. Whoever starts this program from another often leaves it a pipe or socket that
- * nobody writes to or closes; a shell's pipe has a writer, which may need a moment.
+ * How long a first byte is waited for beside an argument. Whoever starts this program from another often leaves it a
+ * pipe or socket that nobody writes to or closes; a shell's pipe has a writer, which may need a moment.
  */
 const patienceMs = { pipe: 3000, socket: 500 };
 /** Without an argument there is nothing else to do than to wait: it is said. */

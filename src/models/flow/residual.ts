@@ -48,8 +48,9 @@ export interface HyperResidual extends Streams {
 }
 
 /**
- * Several streams side by side; what a branch reads, and how the streams take up its result and each other, is computed from
- * all of them at each site. At the end their mean is read.  @source DeepSeek-AI 2026, manifold-constrained hyper-connections
+ * Several streams side by side; what a branch reads, and how the streams take up its result and each other, is computed
+ * from all of them at each site. At the end their mean is read. @source DeepSeek-AI 2026, manifold-constrained
+ * hyper-connections
  */
 export function hyper(f: Flow, x: Value, o: HyperResidual): Residual {
   const { dim, streams: h, eps } = o;
@@ -80,8 +81,8 @@ export interface GatedResidual extends Streams {
 }
 
 /**
- * Several streams side by side: a branch reads the mean of their gated norms, and each stream takes up as much of the result as an
- * injection gate says.  @source Qwen Team 2026, the residual streams of Qwen3.8-Flash-Next
+ * Several streams side by side: a branch reads the mean of their gated norms, and each stream takes up as much of the
+ * result as an injection gate says. @source Qwen Team 2026, the residual streams of Qwen3.8-Flash-Next
  */
 export function gated(f: Flow, x: Value, o: GatedResidual): Residual {
   const { dim, streams: h, eps, rank } = o;
@@ -113,8 +114,8 @@ export interface BankResidual {
 }
 
 /**
- * A bank of earlier states beside the stream: a branch reads a mixture of all of them, by scores of their norms. Layers begin
- * at the site `mixer`.  @source Kimi Team 2026, attention residuals
+ * A bank of earlier states beside the stream: a branch reads a mixture of all of them, by scores of their norms. Layers
+ * begin at the site `mixer`. @source Kimi Team 2026, attention residuals
  */
 export function bank(x: Value, { dim, eps, period }: BankResidual): Residual {
   let layers = 0;

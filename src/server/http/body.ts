@@ -7,7 +7,8 @@ import { holdBody, smallBytes } from "./intake.js";
 export type JsonObject = Record<string, unknown>;
 
 /**
- * @throws HttpError 413 beyond `maxBodyBytes`, 415 for compressed ones, 400 for what is no JSON object of bounded shape in UTF-8
+ * @throws HttpError 413 beyond `maxBodyBytes`, 415 for compressed ones, 400 for what is no JSON object of bounded shape
+ *   in UTF-8
  */
 export async function readJson(c: Context, config: ServerConfig): Promise<JsonObject> {
   const encoding = c.req.header("content-encoding") ?? "identity";

@@ -1,4 +1,7 @@
-/** The configuration of a server: addresses, keys, limits, patience. Times in milliseconds, sizes in bytes; 0 = no limit where said. */
+/**
+ * The configuration of a server: addresses, keys, limits, patience. Times in milliseconds, sizes in bytes; 0 = no limit
+ * where said.
+ */
 import { usualUntaken } from "./untaken.js";
 
 export interface ServerConfig {

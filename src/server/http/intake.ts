@@ -1,6 +1,7 @@
 /**
- * Bytes of large request bodies, counted from their arrival until their answer begins: buffer, text, and what waits to be tokenized are
- * all made of them. Bounded together for the process, because its memory is; one body alone may be larger.
+ * Bytes of large request bodies, counted from their arrival until their answer begins: buffer, text, and what waits to
+ * be tokenized are all made of them. Bounded together for the process, because its memory is; one body alone may be
+ * larger.
  */
 import type { Context } from "hono";
 import type { ServerConfig } from "./config.js";
@@ -8,7 +9,10 @@ import { busy, type HttpError } from "./http-error.js";
 
 /** Bodies up to here are read whatever else arrives: as many as there are connections. */
 export const smallBytes = 64 * 1024;
-/** A body leaves about three times its size behind: what it grew out of, itself, its text. V8 hears late of what lies outside its heap. */
+/**
+ * A body leaves about three times its size behind: what it grew out of, itself, its text. V8 hears late of what lies
+ * outside its heap.
+ */
 const garbagePerByte = 3;
 const mostGarbage = 24 * 2 ** 20;
 

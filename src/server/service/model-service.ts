@@ -1,6 +1,6 @@
 /**
- * The model a server answers with: its engine and its texts' process, loading, ready, restarting or failed, and exchanged
- * as a whole when another model is chosen.
+ * The model a server answers with: its engine and its texts' process, loading, ready, restarting or failed, and
+ * exchanged as a whole when another model is chosen.
  */
 import { basename } from "node:path";
 import { asHundredweightError, HundredweightError } from "../../errors.js";

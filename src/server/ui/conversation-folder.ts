@@ -1,6 +1,7 @@
 /**
- * The folder of conversations, which several servers may use at once: what is in it, whether a file is still the one that
- * was read, and writing one whole. Nothing here is ever waited for but the disk: what is no regular file is left alone.
+ * The folder of conversations, which several servers may use at once: what is in it, whether a file is still the one
+ * that was read, and writing one whole. Nothing here is ever waited for but the disk: what is no regular file is left
+ * alone.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";

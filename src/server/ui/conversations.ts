@@ -1,6 +1,6 @@
 /**
- * Conversations kept as files of one folder, which other servers may use at the same time: a file is compared before it is
- * replaced, under a lock, and read again when somebody else has changed it, so that changes join and none is lost.
+ * Conversations kept as files of one folder, which other servers may use at the same time: a file is compared before it
+ * is replaced, under a lock, and read again when somebody else has changed it, so that changes join and none is lost.
  * Conversations in use are in memory; so are answers that could not be written, until they can.
  */
 import { homedir } from "node:os";
@@ -63,7 +63,9 @@ export class ConversationStore {
     this.#unsaved = new Unsaved((id) => this.#change(id, () => ({}), true).then(() => {}), log);
   }
 
-  /** The latest first; of a search those that hold the words in their title or, as far as there is time, in a message. */
+  /**
+   * The latest first; of a search those that hold the words in their title or, as far as there is time, in a message.
+   */
   async list(search = ""): Promise<FoundRow[]> {
     const wanted = search.trim().toLowerCase();
     const rows = (await this.#files.rows()).sort((a, b) =>
@@ -133,8 +135,8 @@ export class ConversationStore {
   }
 
   /**
-   * Stores an answer that has ended. When that fails (a full disk) it is kept in memory, shown as if it were stored, and
-   * written when that works again.
+   * Stores an answer that has ended. When that fails (a full disk) it is kept in memory, shown as if it were stored,
+   * and written when that works again.
    * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT
    */
   async finish(id: string, message: Message): Promise<Conversation> {

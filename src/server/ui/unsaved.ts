@@ -1,6 +1,6 @@
 /**
- * Answers that could not be written, because the disk is full or gone: kept here, and tried again until it works. People
- * read of it in the log once when it begins and once when it is over.
+ * Answers that could not be written, because the disk is full or gone: kept here, and tried again until it works.
+ * People read of it in the log once when it begins and once when it is over.
  */
 import type { Message } from "./wire.js";
 

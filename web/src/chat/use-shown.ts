@@ -1,4 +1,6 @@
-/** A long conversation from its end: the last messages at once, those before them while the browser has nothing to do. */
+/**
+ * A long conversation from its end: the last messages at once, those before them while the browser has nothing to do.
+ */
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 

@@ -18,8 +18,8 @@ export interface Series {
 }
 
 /**
- * Values of passes are drawn from one pass to the next: those of a slow model are many samples apart. Null where nothing
- * ran: charts leave a gap there.
+ * Values of passes are drawn from one pass to the next: those of a slow model are many samples apart. Null where
+ * nothing ran: charts leave a gap there.
  */
 export function seriesOf(samples: readonly Sample[]): Series {
   const ratio = (a: number, b: number) => (b > 0 ? a / b : null);

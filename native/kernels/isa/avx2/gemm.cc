@@ -1,5 +1,6 @@
-// Many-row matmul without VNNI: unsigned times signed bytes summed in 16 bits for as many quads as cannot overflow, then
-// one multiply-add with the 16-bit group scale. Lanes are weight rows. The driver and the panel layout are in body/.
+// Many-row matmul without VNNI: unsigned times signed bytes summed in 16 bits for as many quads as cannot overflow,
+// then one multiply-add with the 16-bit group scale. Lanes are weight rows. The driver and the panel layout are in
+// body/.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +31,8 @@ inline V v_times_minus_128(V v) { return _mm256_sub_epi32(_mm256_setzero_si256()
 #include "../../body/gemm_drive.inl"
 
 // Two places where GCC must be kept from its ideas, because there are 16 registers: it turns a chain of eight additions
-// into a tree whose products all live at once, and it keeps the broadcasts of one nibble plane for the next. Both end in
-// spills that halve the rate.
+// into a tree whose products all live at once, and it keeps the broadcasts of one nibble plane for the next. Both end
+// in spills that halve the rate.
 inline V pinned(V v) {
   __asm__("" : "+x"(v));
   return v;
@@ -231,8 +232,8 @@ struct MicroOf<P, T, R, 256> {
   }
 };
 
-// One activation quad in a register serves 8 weight rows without panels and 16 with them; from three token rows on loading
-// activations costs more than storing panels (docs/decisions/0017).
+// One activation quad in a register serves 8 weight rows without panels and 16 with them; from three token rows on
+// loading activations costs more than storing panels (docs/decisions/0017).
 constexpr int kFewRows = 2, kFewAlways = 2, kFewBytes = 0;
 constexpr int kPackedAhead = 0;  // no packed rows here
 #include "../../body/gemm_few_pairs.inl"

@@ -1,6 +1,7 @@
-// Blocks of 256 values with code books, and the ternary ones, on AVX2. Entries are loaded one by one as magnitudes (gathers are
-// slow on the CPUs that have no AVX-512), VPSIGNB turns the activations around, VPMADDUBSW and VPMADDWD multiply as in
-// matvec_k.cc. IQ1 has no signs: small unsigned numbers whose offset is taken off through the activation sums.
+// Blocks of 256 values with code books, and the ternary ones, on AVX2. Entries are loaded one by one as magnitudes
+// (gathers are slow on the CPUs that have no AVX-512), VPSIGNB turns the activations around, VPMADDUBSW and VPMADDWD
+// multiply as in matvec_k.cc. IQ1 has no signs: small unsigned numbers whose offset is taken off through the activation
+// sums.
 #include <immintrin.h>
 
 #include "../../codebooks.h"
@@ -209,7 +210,8 @@ struct UnpackTQ1_0 {
   static constexpr bool kMin = false;
   const uint8_t* p;
   explicit UnpackTQ1_0(const uint8_t* block) : p(block) {}
-  // The first digit to the base of 3 after multiplication with a power of 3 in each byte; `powers` in 16 bits are below 256.
+  // The first digit to the base of 3 after multiplication with a power of 3 in each byte; `powers` in 16 bits are below
+  // 256.
   static __m256i digit(__m256i bytes, __m256i powers) {
     const __m256i low = _mm256_and_si256(_mm256_mullo_epi16(bytes, powers), _mm256_set1_epi16(255));
     const __m256i high = _mm256_mullo_epi16(_mm256_andnot_si256(_mm256_set1_epi16(255), bytes), powers);

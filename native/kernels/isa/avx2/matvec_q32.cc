@@ -2,8 +2,8 @@
 // A pair becomes two registers of bytes, x = values 0..15 of its two blocks and y = values 16..31, so that after the
 // multiply-adds each 128-bit lane holds four partial sums of one block, and the transpose leaves the blocks in order.
 //
-// VPMADDUBSW saturates at 16 bits. Unsigned weights up to 31 give at most 2 * 31 * 127 a pair and x + y twice that, which
-// fits. Signed bytes (Q8_0, IQ4_NL) go in as |w| and sign(a, w): at most 2 * 128 * 127 = 32512, so x and y are
+// VPMADDUBSW saturates at 16 bits. Unsigned weights up to 31 give at most 2 * 31 * 127 a pair and x + y twice that,
+// which fits. Signed bytes (Q8_0, IQ4_NL) go in as |w| and sign(a, w): at most 2 * 128 * 127 = 32512, so x and y are
 // widened before they are added. Activations are never -128.
 #include <immintrin.h>
 

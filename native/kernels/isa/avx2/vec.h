@@ -101,8 +101,8 @@ struct V {
     *hi = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(b, 4), eight));
   }
 
-  // Codes of keys times those of a query. VPMADDUBSW takes one unsigned side: the size of a code, whose sign the other gets;
-  // its sums of two stay below 2^15 (codes of queries are at least -127).
+  // Codes of keys times those of a query. VPMADDUBSW takes one unsigned side: the size of a code, whose sign the other
+  // gets; its sums of two stay below 2^15 (codes of queries are at least -127).
   typedef __m256i I;
   struct Codes {
     __m256i size, code;

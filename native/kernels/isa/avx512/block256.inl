@@ -1,4 +1,5 @@
-// What the one-row kernels of blocks of 256 values share on AVX-512: scales in the order of packed sums, and the products.
+// What the one-row kernels of blocks of 256 values share on AVX-512: scales in the order of packed sums, and the
+// products.
 #pragma once
 #include <immintrin.h>
 
@@ -19,8 +20,9 @@ struct alignas(64) ByteIndex {
   __m512i vector() const { return _mm512_load_si512(i); }
 };
 
-// The Unpack types hold the weights in w, in `fix` 16 groups of 16 values, 16 bits each, and the scales in s: for 16-bit
-// sums in pack order, which is in lane l of half h group 8h + l four times, then group 8h + 4 + l; for wide sums 32 bits.
+// The Unpack types hold the weights in w, in `fix` 16 groups of 16 values, 16 bits each, and the scales in s: for
+// 16-bit sums in pack order, which is in lane l of half h group 8h + l four times, then group 8h + 4 + l; for wide sums
+// 32 bits.
 inline __m512i pack_order(__m256i scales, int h) {
   const __m512i lane = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   const __m512i group = _mm512_add_epi64(lane, _mm512_set1_epi64(8 * h));

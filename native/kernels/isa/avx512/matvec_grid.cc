@@ -1,6 +1,7 @@
-// Blocks of 256 values with code books, and the ternary ones, on AVX-512 VNNI. Entries are gathered as magnitudes; a minus sign
-// turns the activation around, so nothing is to be taken off afterwards. The products of a quad are at most 4 * 62 * 127:
-// sums pack into 16 bits as in matvec_k.cc. IQ1 has no signs but small numbers with an offset and goes that file's way.
+// Blocks of 256 values with code books, and the ternary ones, on AVX-512 VNNI. Entries are gathered as magnitudes; a
+// minus sign turns the activation around, so nothing is to be taken off afterwards. The products of a quad are at most
+// 4 * 62 * 127: sums pack into 16 bits as in matvec_k.cc. IQ1 has no signs but small numbers with an offset and goes
+// that file's way.
 #include <immintrin.h>
 
 #include "../../codebooks.h"

@@ -1,6 +1,6 @@
 // Blocks of 256 values on AVX-512 VNNI. A block is four registers of 64 values in their natural order as unsigned
-// bytes; after VPDPBUSD each 128-bit lane holds four partial sums of one group of 16 values, at most 4 * 63 * 127, so two
-// registers pack into 16 bits and VPDPWSSD applies the group scales. IQ4_XS (codes + 128) does not fit 16 bits and
+// bytes; after VPDPBUSD each 128-bit lane holds four partial sums of one group of 16 values, at most 4 * 63 * 127, so
+// two registers pack into 16 bits and VPDPWSSD applies the group scales. IQ4_XS (codes + 128) does not fit 16 bits and
 // multiplies in 32. What the unsigned form adds is taken off through the activation sums: `fix` holds -offset * scale
 // (or the minimums) per 16 values.
 #include <immintrin.h>

@@ -196,7 +196,8 @@ typedef Nibbles<24, 4, 8, true, 0, Book::kNone, false> KindQ5_1;
 typedef Nibbles<18, 0, 2, false, 128, Book::kIQ4NL, false> KindIQ4_NL;
 typedef Nibbles<17, 0, 1, false, 12, Book::kMXFP4, true> KindMXFP4;
 
-// Byte i of the result belongs to the 16 values of block i / 16 of a quad: `at(block)` and on, `each` bytes for 8 values.
+// Byte i of the result belongs to the 16 values of block i / 16 of a quad: `at(block)` and on, `each` bytes for 8
+// values.
 template <class At>
 constexpr ByteIndex parts_index(At at, int each, int period) {
   ByteIndex r = {};

@@ -1,5 +1,5 @@
-// Many-row matmul with the 256-bit VPDPBUSD of CPUs without AVX-512 (Intel from Alder Lake on). Lanes are weight rows. The
-// vocabulary, the micro-kernel, the driver and the panel layout are in body/.
+// Many-row matmul with the 256-bit VPDPBUSD of CPUs without AVX-512 (Intel from Alder Lake on). Lanes are weight rows.
+// The vocabulary, the micro-kernel, the driver and the panel layout are in body/.
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-// F32, F16 and BF16 weights on NEON: the 32 partial sums of the canonical order are eight registers, so three activation
-// rows fit the 32 registers and four go as two and two.
+// F32, F16 and BF16 weights on NEON: the 32 partial sums of the canonical order are eight registers, so three
+// activation rows fit the 32 registers and four go as two and two.
 #include <arm_neon.h>
 
 #include "../../body/matvec_rows.inl"

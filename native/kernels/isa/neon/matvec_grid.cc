@@ -1,5 +1,5 @@
-// Blocks of 256 values with code books, and the ternary ones, on NEON: signed bytes, two registers for 32 values, for SDOT as in
-// matvec_k.cc. Entries are loaded one by one.
+// Blocks of 256 values with code books, and the ternary ones, on NEON: signed bytes, two registers for 32 values, for
+// SDOT as in matvec_k.cc. Entries are loaded one by one.
 #include <arm_neon.h>
 
 #include "../../codebooks.h"

@@ -1,7 +1,7 @@
 // Blocks of 256 values on NEON: eight groups of 32 values in their natural order, two registers of signed bytes each.
-// SDOT with the activations, a multiply-add by the group's 32-bit scale, one sum across lanes per block. Unsigned nibbles
-// stay as they are (0..63 fits a signed byte) and are corrected through the activation sums: `fix` holds the minimums,
-// or -offset * scale, per 16 values (per 32 where kWide). IQ4_XS has signed codes and no fix.
+// SDOT with the activations, a multiply-add by the group's 32-bit scale, one sum across lanes per block. Unsigned
+// nibbles stay as they are (0..63 fits a signed byte) and are corrected through the activation sums: `fix` holds the
+// minimums, or -offset * scale, per 16 values (per 32 where kWide). IQ4_XS has signed codes and no fix.
 #include <arm_neon.h>
 
 #include "../../blocks.h"

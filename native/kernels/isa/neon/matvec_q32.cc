@@ -1,6 +1,6 @@
-// Blocks of 32 values on NEON, 4 blocks at a time: a block is two registers of signed bytes, SDOT leaves four partial sums
-// of each block, and pairwise adds leave the four block sums in order. Nibbles stay unsigned (0..31 fits a signed byte);
-// what that adds is taken off through the activation sums. Codebooks and Q8_0 are signed as they are.
+// Blocks of 32 values on NEON, 4 blocks at a time: a block is two registers of signed bytes, SDOT leaves four partial
+// sums of each block, and pairwise adds leave the four block sums in order. Nibbles stay unsigned (0..31 fits a signed
+// byte); what that adds is taken off through the activation sums. Codebooks and Q8_0 are signed as they are.
 #include <arm_neon.h>
 
 #include "../../blocks.h"

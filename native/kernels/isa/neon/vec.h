@@ -1,5 +1,5 @@
-// The vector vocabulary of kernels/body/ in NEON: 8 floats in two registers, so that the bodies' register tiles (8 sums,
-// 4 operands) use 26 of the 32 registers. Names and meanings are the same in every ISA; body/math.inl lists them.
+// The vector vocabulary of kernels/body/ in NEON: 8 floats in two registers, so that the bodies' register tiles (8
+// sums, 4 operands) use 26 of the 32 registers. Names and meanings are the same in every ISA; body/math.inl lists them.
 #pragma once
 #include <arm_neon.h>
 #include <stddef.h>
@@ -17,7 +17,8 @@ struct Floats8 {
 struct V {
   typedef Floats8 F;
   static constexpr int W = 8;
-  static constexpr int tile_queries = 2, accumulators = 8, key_queries = 4, key_vectors = 1;  // attention's register tiles
+  // attention's register tiles
+  static constexpr int tile_queries = 2, accumulators = 8, key_queries = 4, key_vectors = 1;
   static F in_register(F v) {
     __asm__("" : "+w"(v.lo), "+w"(v.hi));
     return v;

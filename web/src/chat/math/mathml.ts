@@ -1,6 +1,6 @@
 /**
- * The TeX that models write, as MathML, which browsers set themselves. A library for all of TeX (50 KB) would be half of the
- * page; this is the part that answers use. A formula with anything else in it stays as it was written.
+ * The TeX that models write, as MathML, which browsers set themselves. A library for all of TeX (50 KB) would be half
+ * of the page; this is the part that answers use. A formula with anything else in it stays as it was written.
  */
 import { escapeHtml } from "../escape.js";
 import {
