@@ -14,7 +14,7 @@ const faults = [];
  */
 const rows = readFileSync(join(root, page), "utf8")
   .split("\n")
-  .filter((line) => line.startsWith("| ") && !/^\| (word|---)/.test(line))
+  .filter((line) => line.startsWith("| ") && !/^\| (word \||---)/.test(line))
   .map((line) => {
     const [word, inCode, meaning, insteadOf] = line
       .split("|")

@@ -1,6 +1,7 @@
 /** Lint refuses what it says it refuses: planted imports, circles and a type error of the page. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -61,6 +62,62 @@ test("the sources as they are pass; planted imports and circles do not", () => {
     "src/kv/other.ts": 'import "./deep/planted.js";\n',
   });
   assert.match(folders.said, /a new circle of folders: src\/kv src\/kv\/deep/);
+});
+
+/** A checkout of a few files, judged by one of the scripts. */
+function judge(script: string, planted: Readonly<Record<string, string>>): { status: number | null; said: string } {
+  const copy = mkdtempSync(join(folder, "few-"));
+  for (const [file, text] of Object.entries(planted)) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true });
+    writeFileSync(join(copy, file), text);
+  }
+  const { status, stderr } = spawnSync(process.execPath, [script, copy], { cwd: root, encoding: "utf8" });
+  return { status, said: stderr };
+}
+
+test("docstrings that say nothing and long lines are refused, tables and links are not", () => {
+  const long = "x".repeat(70);
+  const english = (file: string, text: string) => judge("scripts/check-english.mjs", { [file]: text });
+  for (const text of [
+    "/** Of the model. */",
+    "/**\n * What is kept.\n */",
+    "/** Whoever asks. */",
+    `// ${long} ${long}`,
+  ]) {
+    const { status, said } = english("src/a.ts", `${text}\nexport const a = 1;\n`);
+    assert.equal(status, 1, text);
+    assert.match(said, /^src\/a\.ts:[12]: (begins no sentence|is longer than 120)/, text);
+  }
+  for (const [file, text] of [
+    ["src/a.ts", "/** Bytes of the model. Of the others nothing is kept. */\n"],
+    ["docs/a.md", `| ${long} | ${long} |\n[${long}](${long})\nhttps://${long}${long}\n`],
+  ] as const)
+    assert.deepEqual(english(file, text), { status: 0, said: "" });
+  assert.match(english("docs/a.md", `${long} ${long}\n`).said, /is longer than 120/);
+  // A line of the list may be anywhere, once.
+  const listed = `long ${createHash("sha256").update(`${long} ${long}`).digest("hex").slice(0, 10)} docs/b.md\n`;
+  const planted = { "docs/a.md": `${long} ${long}\n`, "scripts/english-baseline.txt": listed };
+  assert.deepEqual(judge("scripts/check-english.mjs", planted), { status: 0, said: "" });
+  const twice = { ...planted, "docs/a.md": `${long} ${long}\n${long} ${long}\n` };
+  assert.equal(judge("scripts/check-english.mjs", twice).status, 1);
+});
+
+test("the glossary is held to the code: words in order and in use, none that was replaced in a type", () => {
+  const rows = Array.from({ length: 60 }, (_, i) => `| word ${String(i).padStart(2, "0")} | \`Thing\` | It is. | |`);
+  const head = "| word | in the code | meaning | instead of |\n| --- | --- | --- | --- |\n";
+  const check = (lines: readonly string[], code = "") =>
+    judge("scripts/check-glossary.mjs", {
+      "docs/glossary.md": `${head}${lines.join("\n")}\n`,
+      "src/a.ts": `export interface Thing {}\n${code}`,
+    });
+  assert.deepEqual(check(rows), { status: 0, said: "" });
+  assert.match(check(rows.slice(1)).said, /59 rows/);
+  assert.match(check([rows[1]!, rows[0]!, ...rows.slice(2)]).said, /out of order/);
+  assert.match(check([rows[0]!, ...rows]).said, /stands twice/);
+  assert.match(check([...rows, "| zone | `Nothing` | It is not. | |"]).said, /nothing in the code is called Nothing/);
+  const replaced = [...rows, "| zone | `Thing` | It is. | `old area` |"];
+  assert.match(check(replaced, "export class TheOldAreaList {}\n").said, /TheOldAreaList says 'old area'/);
+  assert.equal(check(replaced, "export class TheOlderArea {}\n").status, 0);
 });
 
 test("a type error of the page fails lint", () => {

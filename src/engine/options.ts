@@ -21,7 +21,7 @@ export interface EngineOptions {
   /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
   readonly memoryBytes?: number;
   /**
-   * Whose budget `memoryBytes` is: this model's own (default), or that of all models of this process, of which it takes
+   * The owner of the budget `memoryBytes`: this model's own (default), or that of all models of this process, of which it takes
    * what the others were not promised.
    */
   readonly memoryOf?: "model" | "process";

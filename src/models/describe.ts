@@ -13,7 +13,7 @@ import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
 
 export interface ModelTensor extends TensorDeclaration {
-  /** Of one that is made of others the extents of its rows. */
+  /** Where it lies; of a tensor made of others the extents of its rows. */
   readonly info: TensorInfo;
 }
 

@@ -3,7 +3,7 @@ import { type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "..
 import type { TensorInfo } from "../formats/types.js";
 import type { TensorDeclaration } from "./flow/tensors.js";
 
-/** What is wrong with the parts, in words that follow the tensor's name. */
+/** The fault of the parts, in words that follow the tensor's name. */
 export class PartsUnfit extends Error {}
 
 /**
@@ -55,7 +55,7 @@ function* stretch(planes: Planes, plane: string, start: number, bytes: number): 
   }
 }
 
-/** What follows in the file is one extent. */
+/** Joins extents that follow each other in the file. */
 function append(extents: Extent[], next: Extent): void {
   const last = extents.at(-1);
   if (last?.file === next.file && last.offset + last.bytes === next.offset)

@@ -19,7 +19,7 @@ export class TensorTable {
   /** The layer that is being written; -1 outside. */
   layer = -1;
   readonly #found = new Map<string, TensorDeclaration>();
-  /** What others are made of. */
+  /** Tensors that others are made of. */
   readonly #parts = new Map<string, TensorDeclaration>();
   readonly #huggingFace: Readonly<Record<string, string>>;
   readonly #source: TensorSource;

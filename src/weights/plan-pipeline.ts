@@ -63,7 +63,7 @@ interface Stage {
     readonly readSeconds: number;
     readonly latency: number;
     readonly computeSeconds: number;
-    /** What its reading takes from products beside which it is read. */
+    /** Seconds that its reading takes from products beside which it is read. */
     readonly delaySeconds: number;
   }[];
 }

@@ -24,7 +24,7 @@ export interface DiskMeasurement extends DiskWay {
   readonly firstTouchBytesPerSecond: number | undefined;
   /** By size and number of reads; undefined where the disk is too slow for it in the time there is. */
   readonly table?: DiskTable | undefined;
-  /** Of all threads of this process, system time included. Undefined: an earlier version measured. */
+  /** Processor time of all threads of this process, system time included. Undefined: an earlier version measured. */
   readonly processorSecondsPerByte?: number;
 }
 

@@ -26,7 +26,7 @@ export interface TensorDeclaration {
   readonly floor: "f32" | undefined;
   /** The model does without it when the file has none. */
   readonly optional: boolean;
-  /** What it is made of where the file has it in another form; undefined: it is a tensor of the file. */
+  /** The parts it is made of where the file has it in another form; undefined: it is a tensor of the file. */
   readonly made?: readonly RowRun[];
   /** How a random model fills it. */
   readonly fill: { readonly mean: number; readonly deviation: number };
