@@ -1,5 +1,6 @@
 /** An answer in the making: its options, its pieces as they come, how it went. */
 import type { EngineClient, RunningJob } from "../link/client.js";
+import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, Prompt } from "../link/protocol.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 
@@ -64,18 +65,19 @@ export class Generation implements AsyncIterable<string> {
     const ledger: LedgerEntry[] = [];
     let promptTokens: number[] = [];
     let text = "";
+    const fold = new JobFold();
     const onEvent = (event: JobEvent): void => {
+      const piece = fold.add(event);
       if (event.kind === "prompt") promptTokens = [...event.tokens];
+      else if (event.kind === "token") tokens.push(event.id);
       else if (event.kind === "pass") {
         ledger.push(event.entry);
-        if (event.total > 0) options.onProgress?.(event.done, event.total);
-      } else if (event.kind === "token" || event.kind === "text") {
-        if (event.kind === "token") tokens.push(event.id);
-        if (event.text === "") return;
-        text += event.text;
-        this.pieces.push(event.text);
-        this.wake?.();
+        if (event.total > 0) options.onProgress?.(fold.read, fold.total);
       }
+      if (piece === "") return;
+      text += piece;
+      this.pieces.push(piece);
+      this.wake?.();
     };
     const submit = (prompt: Prompt): Promise<GenerateResult> => {
       const request = {

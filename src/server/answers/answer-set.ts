@@ -2,6 +2,7 @@
 
 import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
+import { JobFold } from "../../link/job-fold.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
@@ -34,15 +35,10 @@ export interface Progress {
 }
 
 export class AnswerSet {
-  /** Milliseconds from the construction to the first token. */
-  firstTokenMs: number | undefined;
   private readonly jobs: RunningJob<GenerateResult>[];
-  private readonly counts: number[];
-  private readonly reached: number[];
+  private readonly folds: readonly JobFold[];
   private readonly totalRows: number;
   private readonly outcomes: Promise<ChoiceOutcome[]>;
-  private readonly began = performance.now();
-  private ahead = 0;
   private cutBy: Cut | undefined;
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
@@ -53,8 +49,7 @@ export class AnswerSet {
     onEvent: (choice: number, event: AnswerEvent) => void,
     onProgress: () => void,
   ) {
-    this.counts = choices.map(() => 0);
-    this.reached = choices.map(() => 0);
+    this.folds = choices.map(() => new JobFold());
     this.totalRows = choices.reduce((sum, { tokens }) => sum + tokens.length, 0);
     this.signed = new Promise((resolve) => {
       this.sign = resolve;
@@ -62,7 +57,7 @@ export class AnswerSet {
     this.jobs = choices.map(({ tokens, request }, choice) =>
       engine.submit({ ...request, kind: "generate", prompt: { kind: "tokens", tokens } }, (event) => {
         this.sign?.();
-        this.look(choice, event);
+        this.folds[choice]!.add(event);
         if (event.kind === "token" || event.kind === "text" || event.kind === "promptLogprobs") onEvent(choice, event);
         else if (event.kind === "pass" || event.kind === "queued") onProgress();
       }),
@@ -75,9 +70,16 @@ export class AnswerSet {
   }
 
   get progress(): Progress {
-    const { ahead, totalRows: total } = this;
-    const done = this.reached.reduce((sum, n) => sum + n, 0);
-    return { ahead, done, total, generated: this.counts.reduce((sum, n) => sum + n, 0) };
+    const { folds, totalRows: total } = this;
+    const generated = folds.reduce((sum, fold) => sum + fold.generated, 0);
+    const done = folds.reduce((sum, fold) => sum + fold.read, 0);
+    return { ahead: generated > 0 ? 0 : folds[0]!.ahead, done, total, generated };
+  }
+
+  /** Milliseconds from the construction to the first token of any. */
+  get firstTokenMs(): number | undefined {
+    const times = this.folds.flatMap(({ firstTokenMs }) => firstTokenMs ?? []);
+    return times.length === 0 ? undefined : Math.min(...times);
   }
 
   /**
@@ -118,25 +120,15 @@ export class AnswerSet {
     this.cancel();
   }
 
-  private look(choice: number, event: JobEvent): void {
-    if (event.kind === "token") {
-      this.counts[choice] = this.counts[choice]! + 1;
-      this.firstTokenMs ??= performance.now() - this.began;
-      this.ahead = 0;
-    } else if (event.kind === "queued" && choice === 0) this.ahead = event.ahead;
-    else if (event.kind === "prompt" && choice === 0) this.ahead = 0;
-    else if (event.kind === "pass" && event.total > 0) this.reached[choice] = event.done;
-  }
-
   private async outcome(job: RunningJob<GenerateResult>, choice: number): Promise<ChoiceOutcome> {
     try {
       const result = await job.result;
-      return { finishReason: result.finishReason, tokens: this.counts[choice]!, result };
+      return { finishReason: result.finishReason, tokens: this.folds[choice]!.generated, result };
     } catch (thrown) {
       const { cutBy } = this;
       if (cutBy === undefined || asHundredweightError(thrown).code !== "CANCELLED") throw asHttpError(thrown);
       if (this.progress.generated === 0) throw nothingYet(cutBy);
-      return { finishReason: "length", tokens: this.counts[choice]!, result: undefined };
+      return { finishReason: "length", tokens: this.folds[choice]!.generated, result: undefined };
     }
   }
 }

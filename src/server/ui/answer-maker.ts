@@ -1,5 +1,6 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
 import { HundredweightError } from "../../errors.js";
+import { JobFold } from "../../link/job-fold.js";
 import type { JobEvent } from "../../link/protocol.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
 import { HttpError } from "../http/http-error.js";
@@ -50,15 +51,14 @@ export class ModelAnswerMaker implements AnswerMaker {
     events: AnswerEvents,
     signal: AbortSignal,
   ): Promise<MadeAnswer> {
-    let generatedTokens = 0;
+    const fold = new JobFold();
     const onEvent = (event: JobEvent) => {
-      if (event.kind === "queued") events.queued(event.ahead);
+      const text = fold.add(event);
+      if (event.kind === "queued") events.queued(fold.ahead);
       else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
-      else if (event.kind === "pass" && event.total > 0) events.prompt(event.done, event.total, event.entry.rows);
-      else if (event.kind === "token") {
-        generatedTokens++;
-        events.token(event.text);
-      } else if (event.kind === "text") events.text(event.text);
+      else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
+      else if (event.kind === "token") events.token(text);
+      else if (event.kind === "text") events.text(text);
     };
     const { maxTokens, ...given } = sampling;
     const job = engine.submit(
@@ -81,6 +81,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     }
     try {
       const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
+      const { generated: generatedTokens } = fold;
       const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
       return { finishReason, stats };
     } finally {
