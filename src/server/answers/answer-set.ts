@@ -12,7 +12,7 @@ export interface ChoiceJob {
   readonly request: Omit<GenerateRequest, "kind" | "prompt">;
 }
 
-export type AnswerEvent = Extract<JobEvent, { kind: "token" | "text" | "promptLogprobs" }>;
+export type ChoiceEvent = Extract<JobEvent, { kind: "token" | "text" | "promptLogprobs" }>;
 
 /** Why answers end before they are done: they keep what they have. */
 export type Cut = "deadline" | "shutdown";
@@ -46,7 +46,7 @@ export class AnswerSet {
   constructor(
     engine: EngineHandle,
     choices: readonly ChoiceJob[],
-    onEvent: (choice: number, event: AnswerEvent) => void,
+    onEvent: (choice: number, event: ChoiceEvent) => void,
     onProgress: () => void,
   ) {
     this.folds = choices.map(() => new JobFold());

@@ -8,26 +8,26 @@ import { asHttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { type AnswerEvent, AnswerSet, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
+import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
 import { Outlet } from "./outlet.js";
 import { outgoingOf } from "./parts.js";
 
 /** One kind of answer: what is said at which moment. Objects are sent as JSON. */
-export interface AnswerShape {
+export interface ResponseShape {
   /** Chunks for an event; may need the text worker for the texts of tokens. */
-  chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]>;
+  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]>;
   progress(progress: Progress, elapsedMs: number): object | undefined;
   /** Chunks that end the stream. */
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]>;
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
 }
 
-export interface AnswerOptions {
+interface ResponseOptions {
   readonly c: Context;
   readonly context: ServerContext;
   readonly served: ServedModel;
   readonly choices: readonly ChoiceJob[];
-  readonly shape: AnswerShape;
+  readonly shape: ResponseShape;
   readonly stream: boolean;
   readonly maxTimeMs: number | undefined;
   readonly warnings: Warnings;
@@ -41,14 +41,14 @@ export interface AnswerOptions {
 const acceptMs = 100;
 
 /** @throws HttpError while no header is out; `release` is then the caller's to call */
-export async function respond(options: AnswerOptions): Promise<Response> {
+export async function respond(options: ResponseOptions): Promise<Response> {
   const answer = new Answer(options);
   await answer.start();
   return answer.response;
 }
 
 class Answer {
-  private readonly options: AnswerOptions;
+  private readonly options: ResponseOptions;
   private readonly outlet: Outlet;
   private readonly set: AnswerSet;
   private readonly timers: NodeJS.Timeout[] = [];
@@ -57,7 +57,7 @@ class Answer {
   private fault: unknown;
   private progressed = false;
 
-  constructor(options: AnswerOptions) {
+  constructor(options: ResponseOptions) {
     this.options = options;
     const { c, context, served, choices } = options;
     this.set = new AnswerSet(
@@ -146,7 +146,7 @@ class Answer {
     this.timers.push(timer);
   }
 
-  private event(choice: number, event: AnswerEvent): void {
+  private event(choice: number, event: ChoiceEvent): void {
     const handle = (): void | Promise<void> => {
       const chunks = this.options.shape.chunks(choice, event);
       if (chunks instanceof Promise) return chunks.then((made) => this.sendAll(made));

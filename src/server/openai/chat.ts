@@ -4,9 +4,9 @@ import { z } from "zod";
 import type { ChatMessage } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { ChatText } from "../../text/index.js";
-import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
-import { type AnswerShape, respond } from "../answers/respond.js";
+import { type ResponseShape, respond } from "../answers/respond.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
@@ -116,7 +116,7 @@ interface Said {
 
 const kind = { prefix: "chatcmpl", whole: "chat.completion", chunk: "chat.completion.chunk" };
 
-class ChatShape implements AnswerShape {
+class ChatShape implements ResponseShape {
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly input: ChatInput;
@@ -133,7 +133,7 @@ class ChatShape implements AnswerShape {
     });
   }
 
-  chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]> {
+  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
     if (event.kind === "promptLogprobs") return [];
     const said = this.said[choice]!;
     const entry = event.kind === "token" ? event.logprobs : undefined;

@@ -4,7 +4,7 @@ import type { ChoiceJob } from "../answers/answer-set.js";
 import { wrongField } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { type AnswerFields, stopsOf } from "./fields.js";
+import { type CommonInput, stopsOf } from "./fields.js";
 import { userOf } from "./identity.js";
 import { samplingOf } from "./sampling.js";
 
@@ -25,7 +25,7 @@ export interface ChoiceOptions {
 /** Prompt by prompt, with seeds that differ within a prompt. */
 export function choicesOf(
   c: Context,
-  input: AnswerFields,
+  input: CommonInput,
   served: ServedModel,
   prompts: readonly Int32Array[],
   { maxTokens, logprobs, promptLogprobs }: ChoiceOptions,

@@ -1,8 +1,8 @@
 /** The form of a completion, whole and in chunks: the prompt first when it is echoed, scored when that is wanted. */
 import type { TokenLogprobs } from "../../link/protocol.js";
-import type { AnswerEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
-import type { AnswerShape } from "../answers/respond.js";
+import type { ResponseShape } from "../answers/respond.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { CompletionInput } from "./completion-input.js";
 import { Envelope } from "./envelope.js";
@@ -22,7 +22,7 @@ interface Said {
 
 const kind = { prefix: "cmpl", whole: "text_completion", chunk: "text_completion" };
 
-export class CompletionShape implements AnswerShape {
+export class CompletionShape implements ResponseShape {
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly choices: readonly ChoiceJob[];
@@ -53,7 +53,7 @@ export class CompletionShape implements AnswerShape {
     }));
   }
 
-  chunks(choice: number, event: AnswerEvent): readonly object[] | Promise<readonly object[]> {
+  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
     const said = this.said[choice]!;
     if (event.kind === "promptLogprobs") {
       said.prompt.push(...event.logprobs);

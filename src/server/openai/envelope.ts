@@ -1,24 +1,24 @@
 /** The fields around the choices, whole or in chunks, for both routes: identity, usage, timings, progress. */
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import type { ServedModel } from "../service/model-service.js";
-import type { AnswerFields } from "./fields.js";
+import type { CommonInput } from "./fields.js";
 import { type Identity, identityOf } from "./identity.js";
 import { promptProgressOf, timingsOf, usageOf } from "./usage.js";
 
 /** The `object` fields of an answer in one piece and of a chunk, and what its id begins with. */
-export interface AnswerKind {
+interface ResponseKind {
   readonly prefix: string;
   readonly whole: string;
   readonly chunk: string;
 }
 
 export class Envelope {
-  private readonly kind: AnswerKind;
+  private readonly kind: ResponseKind;
   private readonly identity: Identity;
   private readonly choices: readonly ChoiceJob[];
-  private readonly input: AnswerFields;
+  private readonly input: CommonInput;
 
-  constructor(kind: AnswerKind, served: ServedModel, choices: readonly ChoiceJob[], input: AnswerFields) {
+  constructor(kind: ResponseKind, served: ServedModel, choices: readonly ChoiceJob[], input: CommonInput) {
     this.kind = kind;
     this.identity = identityOf(kind.prefix, served);
     this.choices = choices;

@@ -44,17 +44,17 @@ export function bothPaths(path: string): string[] {
   return [`/v1${path}`, path];
 }
 
-export function maxTokensOf({ max_tokens, n_predict }: AnswerFields): number | undefined {
+export function maxTokensOf({ max_tokens, n_predict }: CommonInput): number | undefined {
   return max_tokens ?? n_predict;
 }
 
-export type AnswerFields = z.output<z.ZodObject<typeof answerFields>>;
+export type CommonInput = z.output<z.ZodObject<typeof answerFields>>;
 
 /**
  * A field that changes an answer's meaning and is not supported is an error, never silently left out.
  * @throws HttpError 400
  */
-export function refuseUnsupported(input: AnswerFields): void {
+export function refuseUnsupported(input: CommonInput): void {
   const refuse = (param: string, what: string): never => {
     throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
   };
@@ -73,6 +73,6 @@ export function refuseUnsupported(input: AnswerFields): void {
   if (input.modalities?.some((m) => m !== "text")) refuse("modalities", "only text is made, other kinds are");
 }
 
-export function stopsOf(stop: AnswerFields["stop"]): string[] {
+export function stopsOf(stop: CommonInput["stop"]): string[] {
   return (typeof stop === "string" ? [stop] : (stop ?? [])).filter((text) => text !== "");
 }

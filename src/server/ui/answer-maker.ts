@@ -8,7 +8,7 @@ import { fitting } from "../openai/identity.js";
 import { opensThinking } from "../openai/reasoning.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import type { AnswerEvents, AnswerMaker, AnswerRequest, MadeAnswer } from "./answers.js";
+import type { AnswerMaker, MadeAnswer, MakerEvents, MakerRequest } from "./answers.js";
 import { opening } from "./reasoning.js";
 import type { ConversationSampling } from "./wire.js";
 
@@ -29,7 +29,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     return this.#context.gate.enter(1);
   }
 
-  async answer(request: AnswerRequest, events: AnswerEvents, signal: AbortSignal): Promise<MadeAnswer> {
+  async answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer> {
     try {
       const served = this.#context.model.require();
       const tokens = await promptOf(served, request, events);
@@ -47,8 +47,8 @@ export class ModelAnswerMaker implements AnswerMaker {
   async #generate(
     { engine, info }: ServedModel,
     tokens: Int32Array,
-    { sampling, conversation }: AnswerRequest,
-    events: AnswerEvents,
+    { sampling, conversation }: MakerRequest,
+    events: MakerEvents,
     signal: AbortSignal,
   ): Promise<MadeAnswer> {
     const fold = new JobFold();
@@ -95,7 +95,7 @@ function expectedSeconds({ residency }: ServedModel["info"], promptTokens: numbe
   return rate === undefined ? undefined : promptTokens / rate;
 }
 
-async function promptOf(served: ServedModel, { messages }: AnswerRequest, events: AnswerEvents): Promise<Int32Array> {
+async function promptOf(served: ServedModel, { messages }: MakerRequest, events: MakerEvents): Promise<Int32Array> {
   const { text, info } = served;
   const { contextTokens: most } = info;
   if (info.chatTemplate === undefined) {
@@ -108,7 +108,7 @@ async function promptOf(served: ServedModel, { messages }: AnswerRequest, events
 }
 
 /** For a model that continues texts: what there is so far, on lines of their own where one ended a turn. */
-export function plainText(messages: AnswerRequest["messages"]): string {
+export function plainText(messages: MakerRequest["messages"]): string {
   let text = "";
   let before = "user";
   for (const { role, content } of messages) {

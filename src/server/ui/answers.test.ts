@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { HundredweightError } from "../../errors.js";
-import { type AnswerEvents, type AnswerMaker, type AnswerRequest, Answers, type MadeAnswer } from "./answers.js";
+import { type AnswerMaker, Answers, type MadeAnswer, type MakerEvents, type MakerRequest } from "./answers.js";
 import { ConversationStore } from "./conversations.js";
 import type { Conversation, ConversationEvent, Message } from "./wire.js";
 
@@ -22,8 +22,8 @@ function assertHas(actual: object | undefined, part: object): void {
 /** Answers when the test says so. */
 class HandMaker implements AnswerMaker {
   readonly model = "by hand";
-  readonly requests: AnswerRequest[] = [];
-  events!: AnswerEvents;
+  readonly requests: MakerRequest[] = [];
+  events!: MakerEvents;
   finish!: (made?: MadeAnswer) => void;
   fail!: (error: Error) => void;
   open = 0;
@@ -35,7 +35,7 @@ class HandMaker implements AnswerMaker {
     };
   }
 
-  answer(request: AnswerRequest, events: AnswerEvents, signal: AbortSignal): Promise<MadeAnswer> {
+  answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer> {
     this.requests.push(request);
     this.events = events;
     return new Promise((resolve, reject) => {

@@ -17,13 +17,13 @@ import type {
   Message,
 } from "./wire.js";
 
-export interface AnswerRequest {
+export interface MakerRequest {
   readonly conversation: string;
   readonly messages: readonly { readonly role: string; readonly content: string }[];
   readonly sampling: ConversationSampling;
 }
 
-export interface AnswerEvents {
+export interface MakerEvents {
   /** The prompt ended with this part of the answer (`<think>`): it is shown as if the model had written it. */
   opened(prefix: string): void;
   queued(ahead: number): void;
@@ -51,7 +51,7 @@ export interface AnswerMaker {
    */
   enter(): () => void;
   /** Rejects with CANCELLED after `signal`, else with what went wrong. */
-  answer(request: AnswerRequest, events: AnswerEvents, signal: AbortSignal): Promise<MadeAnswer>;
+  answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer>;
 }
 
 interface Live {
@@ -287,7 +287,7 @@ export class Answers {
     return this.#store.update(live.conversation, replace, { touch: false });
   }
 
-  #eventsOf(live: Live): AnswerEvents {
+  #eventsOf(live: Live): MakerEvents {
     const { conversation, message } = live;
     const append = (text: string) => {
       if (text === "" || live.full) return;
@@ -356,7 +356,7 @@ export class Answers {
 }
 
 /** Earlier thinking is not repeated to the model: its makers train it without. */
-function requestOf(conversation: Conversation, leaf: string | null): AnswerRequest {
+function requestOf(conversation: Conversation, leaf: string | null): MakerRequest {
   const messages = branchTo(conversation.messages, leaf).map(({ role, content }) => ({
     role: role as string,
     content: role === "assistant" ? splitThinking(content).answer : content,
