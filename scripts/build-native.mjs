@@ -4,7 +4,8 @@
 //     --tests                                also native/test and native/bench programs, into the same folder
 //     --run                                  and runs the test programs
 //     --sanitize=address,undefined | thread  into build/native-asan or build/native-tsan
-//     --whole                                sanitizes the kernels of instruction sets, too: minutes of compiling
+//     --whole                                sanitizes the kernels of instruction sets, too (minutes of compiling);
+//                                            --run tests all of their sweep instead of a part
 //     --target=aarch64                       cross-compiles the tests only, into build/native-aarch64; --run uses qemu
 //     --only=pool_test,io_test               these programs of native/test and not the addon
 //     --kernels                              only native/kernels and the programs that test it
@@ -239,7 +240,9 @@ const cores = { aarch64: "neoverse-n1" };
 const emulator = cross ? ([`qemu-${cpu}`, `qemu-${cpu}-static`].find(works) ?? `qemu-${cpu}`) : "";
 const emulate = cross ? [emulator, ...(cores[cpu] ? ["-cpu", cores[cpu]] : [])] : [];
 for (const source of ok ? programs.filter((name) => dirname(name) === programFolders[0]) : []) {
-  const [command, ...args] = [...emulate, join(out, basename(source, ".cc"))];
+  const program = basename(source, ".cc");
+  const sweep = options.whole && kernelPrograms.includes(program) ? ["--whole"] : [];
+  const [command, ...args] = [...emulate, join(out, program), ...sweep];
   if (options.run || cross) console.log(`  ${options.run ? "run" : "run with:"} ${[command, ...args].join(" ")}`);
   if (options.run) ok = (await start(command, args)) === 0 && ok;
 }

@@ -1,6 +1,6 @@
 // Attention and KV-store kernels: the scalar definition against double, every ISA against scalar bit for bit, and each
 // (row, head) result alone against the same among others.
-//   attention_test [seed]
+//   attention_test [SEED] [--whole]
 #include <vector>
 
 #include "kernel_harness.h"
@@ -256,7 +256,7 @@ void folds(Report& r, SampleRng& rng, const Isas& isas, int32_t n, int32_t dim, 
 }
 
 int run(int argc, char** argv) {
-  Report r("attention_test", argc, argv);
+  Report r("attention_test", argv[0], Options(argc, argv));
   const Isas isas;
   SampleRng rng(r.seed);
   halves(r);

@@ -55,14 +55,35 @@ class Guarded {
 // Bit patterns agree, or both are NaN (kernels.h: a NaN's payload is not part of the contract).
 static inline bool same_float(float a, float b) { return float_bits(a) == float_bits(b) || (a != a && b != b); }
 
+// What a program was asked for: [SEED] [--whole] [--filter TEXT] [--vectors FOLDER]. Without --whole it runs a part of
+// its sweep that the seed draws, small enough for emulators and sanitizers; every run draws another.
+struct Options {
+  uint64_t seed = (uint64_t)time(nullptr);
+  bool whole = false;
+  const char *filter = "", *vectors = nullptr;
+
+  Options(int argc, char** argv) {
+    for (int i = 1; i < argc; i++) {
+      const char* value = i + 1 < argc ? argv[i + 1] : "";
+      if (!strcmp(argv[i], "--whole")) whole = true;
+      else if (!strcmp(argv[i], "--filter")) filter = value, i++;
+      else if (!strcmp(argv[i], "--vectors")) vectors = value, i++;
+      else if (argv[i][0] >= '0' && argv[i][0] <= '9') seed = strtoull(argv[i], nullptr, 10);
+      else fprintf(stderr, "unknown argument %s\n", argv[i]), exit(2);
+    }
+  }
+};
+
 struct Report {
   const char* program;
   uint64_t seed;
+  bool whole;
   int64_t checks = 0, failures = 0;
 
-  Report(const char* name, int argc, char** argv) : program(name) {
-    seed = argc > 1 ? strtoull(argv[1], nullptr, 10) : (uint64_t)time(nullptr);
-    printf("%s: seed %llu, rerun with: %s %llu\n", name, (unsigned long long)seed, argv[0], (unsigned long long)seed);
+  Report(const char* name, const char* path, const Options& options)
+      : program(name), seed(options.seed), whole(options.whole) {
+    printf("%s: %s, seed %llu, rerun with: %s %llu%s\n", name, whole ? "the whole sweep" : "a part of the sweep",
+           (unsigned long long)seed, path, (unsigned long long)seed, whole ? " --whole" : "");
   }
   bool check(bool ok, const char* format, ...) __attribute__((format(printf, 3, 4)));
   bool same(const float* got, const float* want, int64_t n, const char* what, const char* isa, int64_t size) {

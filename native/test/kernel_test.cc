@@ -1,7 +1,8 @@
 // The matmul side of the kernel table against scalar, bit for bit, for every ISA this CPU has: both matmul slots,
 // dequantization and activation quantization; and scalar itself against vectors made by another implementation.
-//   kernel_test [SEED] [--seed N] [--filter TEXT] [--vectors FOLDER]
+//   kernel_test [SEED] [--whole] [--filter TEXT] [--vectors FOLDER]
 // TEXT selects names like "matvec q4_k avx2" that contain it. FOLDER holds <type>.{rand,noimat}.{q,f32}.bin, index.json.
+// Without --whole: every row and token count and some column counts of each type, in pairs that the seed draws.
 #include <initializer_list>
 
 #include "kernel_harness.h"
@@ -191,29 +192,55 @@ struct MatmulTest {
     free(expected);
   }
 
+  template <size_t N>
+  int drawn(const int (&of)[N]) {
+    return of[rng.below(N)];
+  }
+
+  // A function of every pair of row and token counts, or of each count once with another that is drawn.
+  template <class Call>
+  void pairs(Call call) {
+    for (int rows : kRowCounts) {
+      if (!report.whole) call(rows, drawn(kTokenCounts));
+      for (int n : kTokenCounts)
+        if (report.whole) call(rows, n);
+    }
+    for (int n : kTokenCounts)
+      if (!report.whole) call(drawn(kRowCounts), n);
+  }
+
   void run(const DtypeInfo& info, const Isas& isas) {
     const int floats[] = {1, 2, 3, 5, 7, 31, 33, 63, 65, 255, 257}, q32[] = {32, 64, 96, 256, 288, 576, 1056};
     const int q128[] = {128, 256, 384, 640, 1152}, q256[] = {256, 512, 1280};
     const int* cols = info.block == 1 ? floats : info.block == 32 ? q32 : info.block == 256 ? q256 : q128;
     const int count = info.block == 1 ? 11 : info.block == 32 ? 7 : info.block == 256 ? 3 : 5;
-    for (int c = 0; c < count; c++) {
+    const int step = report.whole ? 1 : 3, from = static_cast<int>(rng.below(static_cast<uint32_t>(step)));
+    for (int c = from; c < count; c += step) {
       shape(info, isas, kMaxRows, cols[c], kMaxTokens, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m,
                                                            TestActs& a, const float* expected) {
+        pairs([&](int rows, int n) { call(slot, isa, fn, m, a, expected, rows, nullptr, n); });
+        const int picked[] = {1, 3, 9};
         for (int rows : kRowCounts) {
-          for (int n : kTokenCounts) call(slot, isa, fn, m, a, expected, rows, nullptr, n);
           int32_t pick[9];
           for (int32_t& p : pick) p = static_cast<int32_t>(rng.below(kMaxTokens));
           pick[0] = kMaxTokens - 1;  // the row that ends at the guard page
-          for (int n : {1, 3, 9}) call(slot, isa, fn, m, a, expected, rows, pick, n);
+          const int one = drawn(picked);
+          for (int n : picked)
+            if (report.whole || n == one) call(slot, isa, fn, m, a, expected, rows, pick, n);
         }
       });
     }
     // Wider than what kernels cut into segments.
-    for (int32_t wide : {16384 + 768, 65536 + 768}) {
+    const int wides[] = {16384 + 768, 65536 + 768}, counts[] = {1, 3, 5, 9, 17};
+    const int wide_one = drawn(wides);
+    for (int32_t wide : wides) {
+      if (!report.whole && wide != wide_one) continue;
       shape(info, isas, 17, wide, 17, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m, TestActs& a,
                                          const float* expected) {
         const int rows = !strcmp(slot, "packed") ? 17 : 3;  // packed ones differ from 16 on
-        for (int n : {1, 3, 5, 9, 17}) call(slot, isa, fn, m, a, expected, rows, nullptr, n);
+        const int one = drawn(counts);
+        for (int n : counts)
+          if (report.whole || n == one) call(slot, isa, fn, m, a, expected, rows, nullptr, n);
       });
     }
   }
@@ -322,18 +349,9 @@ void test_self_check(Report& report, const Isas& isas) {
 
 int main(int argc, char** argv) {
   using namespace hw;
-  char seed[32];
-  snprintf(seed, sizeof seed, "%llu", static_cast<unsigned long long>(time(nullptr)));
-  const char* vectors = nullptr;
-  for (int i = 1; i < argc; i++) {
-    const char* value = i + 1 < argc ? argv[i + 1] : "";
-    if (!strcmp(argv[i], "--filter")) filter = value, i++;
-    else if (!strcmp(argv[i], "--vectors")) vectors = value, i++;
-    else if (!strcmp(argv[i], "--seed")) snprintf(seed, sizeof seed, "%s", value), i++;
-    else snprintf(seed, sizeof seed, "%s", argv[i]);
-  }
-  char* rerun[2] = {argv[0], seed};
-  Report report("kernel_test", 2, rerun);
+  const Options options(argc, argv);
+  filter = options.filter;
+  Report report("kernel_test", argv[0], options);
   const Isas isas;
   SampleRng rng(report.seed);
   MatmulTest matmul{report, rng};
@@ -343,7 +361,7 @@ int main(int argc, char** argv) {
     matmul.run(infos[i], isas);
     test_packing(report, rng, infos[i]);
     test_dequantize(report, rng, infos[i], isas);
-    if (vectors) test_vectors(report, *isas.scalar, infos[i], vectors);
+    if (options.vectors) test_vectors(report, *isas.scalar, infos[i], options.vectors);
   }
   for (int i = 0; i < isas.count; i++) {
     const Kernels& k = *isas.others[i];
@@ -351,6 +369,6 @@ int main(int argc, char** argv) {
     test_quantize(report, rng, "q8_256", 256, k.quantize_q8_256, isas.scalar->quantize_q8_256, k.isa);
   }
   test_self_check(report, isas);
-  if (!vectors) printf("NOT TESTED: scalar against foreign vectors (no --vectors FOLDER)\n");
+  if (!options.vectors) printf("NOT TESTED: scalar against foreign vectors (no --vectors FOLDER)\n");
   return report.finish();
 }

@@ -1,12 +1,13 @@
 /**
  * The NEON kernels on a machine without an Arm CPU: cross-compiled, run under qemu, compared with scalar bit for bit.
- * Full-size tests, about 20 s of CPU; a first build takes 30 s more.
+ * A part of their sweep that the seed draws.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { before, describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
+import { wholeSweeps } from "../support/sweeps.js";
 
 const root = packageRoot();
 const out = "build/native-aarch64";
@@ -30,9 +31,10 @@ function run(command: string, args: string[]) {
   return { status: result.status, text: `${result.stdout}${result.stderr}` };
 }
 
-const emulate = (cpu: string, program: string) => run(qemu ?? "", ["-cpu", cpu, join(out, program)]);
+const sweep = wholeSweeps ? ["--whole"] : [];
+const emulate = (cpu: string, program: string) => run(qemu ?? "", ["-cpu", cpu, join(out, program), ...sweep]);
 
-describe("NEON kernels under emulation", { skip: reason ?? false, timeout: 600_000 }, () => {
+describe("NEON kernels under emulation", { skip: reason ?? false, timeout: wholeSweeps ? 7_200_000 : 600_000 }, () => {
   before(() => {
     const built = run(process.execPath, ["scripts/build-native.mjs", "--target=aarch64", "--kernels"]);
     assert.equal(built.status, 0, built.text);

@@ -51,7 +51,10 @@ function missing({ sanitize }: Build): string | undefined {
 for (const build of builds) {
   const reason = missing(build);
   if (reason !== undefined) console.log(`NOT TESTED: native programs ${build.name}: ${reason}`);
-  describe(`native programs ${build.name}`, { skip: reason ?? false, timeout: 600_000 }, () => {
+  describe(`native programs ${build.name}`, {
+    skip: reason ?? false,
+    timeout: wholeSweeps ? 7_200_000 : 600_000,
+  }, () => {
     before(() => {
       const sanitize = build.sanitize === undefined ? [] : [`--sanitize=${build.sanitize}`];
       if (wholeSweeps) sanitize.push("--whole");
@@ -59,11 +62,12 @@ for (const build of builds) {
     });
     for (const program of build.programs) {
       it(program, (t) => {
-        const run = spawnSync(join(root, build.folder, program), {
+        const sweep = wholeSweeps && kernelPrograms.includes(program) ? ["--whole"] : [];
+        const run = spawnSync(join(root, build.folder, program), sweep, {
           encoding: "utf8",
           env: { ...process.env, HUNDREDWEIGHT_ISA: "", UBSAN_OPTIONS: "print_stacktrace=1" },
           maxBuffer: 2 ** 28,
-          timeout: 300_000,
+          timeout: wholeSweeps ? 3_600_000 : 300_000,
         });
         const output = `${run.stdout}${run.stderr}`;
         assert.equal(run.status, 0, `ended with ${run.status ?? run.signal}\n${output.slice(-8000)}`);
