@@ -25,6 +25,8 @@ import { type Extent, openCheckpoint, sliceExtents } from "../src/formats/index.
 import type { LedgerEntry } from "../src/link/protocol.js";
 import { describeModel } from "../src/models/index.js";
 import { requireAddon } from "../src/native/addon.js";
+import { ioEngines, readRates } from "../src/native/boundary.js";
+import { idsOf, NamedNumbers } from "../src/native/named-numbers.js";
 import { packageRoot } from "../src/package-root.js";
 import { type Plan, Planner } from "../src/weights/plan.js";
 import type { PlanMatrix } from "../src/weights/plan-model.js";
@@ -103,17 +105,17 @@ function diskRate(plan: Plan | undefined): number | undefined {
   const keep = Math.min(1, (2 * 2 ** 30) / total);
   const file = all[0]?.file as string;
   const chosen = all.filter((extent, i) => extent.file === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
-  const out = new Float64Array(3);
+  const out = new NamedNumbers(readRates);
   addon.readRate(
     file,
     true,
-    0,
+    idsOf(ioEngines).automatic,
     8,
     4 * 2 ** 20,
     Float64Array.from(chosen.flatMap((extent) => [extent.offset, extent.bytes])),
-    out,
+    out.values,
   );
-  return (out[1] as number) / (out[0] as number);
+  return out.get("bytes") / out.get("seconds");
 }
 
 interface Run {
