@@ -1,16 +1,16 @@
 // The addon's export list. Argument types are checked by the binding (napi.h), their values by what is bound.
 #include "addon/addon.h"
 #include "ops/ops.h"
-#include "residency.h"
+#include "addon/placement.h"
 #include "share.h"
 
 namespace hw {
 
 namespace {
 
-Result<int32_t> open_file(Host& host, const Text& path) { return file_open(host, path.data); }
-Result<int32_t> open_unmapped(Host& host, const Text& path, bool direct) {
-  return file_open_unmapped(host, path.data, direct);
+Result<int32_t> open_file(Model& model, const Text& path) { return file_open(model, path.data); }
+Result<int32_t> open_unmapped(Model& model, const Text& path, bool direct) {
+  return file_open_unmapped(model, path.data, direct);
 }
 
 template <auto fn>
@@ -21,7 +21,7 @@ napi_property_descriptor bind(const char* name) {
 
 void release(void* data) {
   Environment* environment = static_cast<Environment*>(data);
-  for (OpenHost& open : environment->hosts) environment->close(open, true);
+  for (OpenModel& open : environment->models) environment->close(open, true);
   delete environment;
 }
 
@@ -33,7 +33,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<set_error_class>("setErrorClass"),
       bind<isa>("isa"),
       bind<isas>("isas"),
-      bind<layout_table>("layoutTable"),
+      bind<boundary>("boundary"),
       bind<cpu_info>("cpuInfo"),
       bind<bound_malloc>("boundMalloc"),
       bind<trim_memory>("trimMemory"),
@@ -48,12 +48,12 @@ napi_value init(napi_env env, napi_value exports) {
       bind<read_rate>("readRate"),
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),
-      bind<host_open>("hostOpen"),
-      bind<host_close>("hostClose"),
-      bind<host_set_cancel>("hostSetCancel"),
-      bind<counters>("hostCounters"),
-      bind<promise>("hostPromise"),
-      bind<machine_stats>("machineStats"),
+      bind<model_open>("modelOpen"),
+      bind<model_close>("modelClose"),
+      bind<model_set_cancel>("modelSetCancel"),
+      bind<counters>("modelCounters"),
+      bind<promise>("modelPromise"),
+      bind<machine_counters>("machineCounters"),
       bind<promised_bytes>("promisedBytes"),
       bind<open_file>("fileOpen"),
       bind<open_unmapped>("fileOpenUnmapped"),
@@ -73,14 +73,10 @@ napi_value init(napi_env env, napi_value exports) {
       bind<kv_pool>("kvPool"),
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
-      bind<reader_open>("readerOpen"),
+      bind<place>("place"),
       bind<reader_depth>("readerDepth"),
-      bind<weight_pin>("weightPin"),
-      bind<ring_open>("ringOpen"),
-      bind<experts_open>("expertsOpen"),
-      bind<residency_load>("residencyLoad"),
       bind<residency_shrink>("residencyShrink"),
-      bind<residency_stats>("residencyStats"),
+      bind<residency_counters>("residencyCounters"),
       bind<name_space>("nameSpace"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),

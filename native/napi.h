@@ -1,5 +1,5 @@
 // A small typed layer over the Node-API C interface: `bind<&fn>` turns
-//   Status fn(Host&, int32_t, Slice<const float>, ...)      or      Result<T> fn(...)
+//   Status fn(Model&, int32_t, Slice<const float>, ...)      or      Result<T> fn(...)
 // into a JavaScript function that checks the number and type of its arguments and throws when the result is not ok.
 #pragma once
 #define NAPI_VERSION 8
@@ -18,7 +18,7 @@
 
 namespace hw {
 
-class Host;
+class Model;
 struct Environment;  // what one JavaScript environment (main thread or worker) owns: addon/addon.h
 
 // An absolute or relative path as UTF-8.
@@ -27,7 +27,7 @@ struct Text {
 };
 
 Environment& environment_of(napi_env env);
-Result<Host*> find_host(Environment& environment, int32_t handle);
+Result<Model*> find_model(Environment& environment, int32_t handle);
 // Throws last_error() as a HundredweightError (once setErrorClass was called) or a plain Error with that code.
 void throw_last_error(napi_env env, const char* function);
 
@@ -142,11 +142,11 @@ Status read(napi_env env, napi_value value, int index, Nullable<T>* out) {
   return out->present ? read(env, value, index, &out->value) : done();
 }
 
-// The first parameter may be the environment, a host (by its handle) or both.
-inline Status read(napi_env env, napi_value value, int index, Host** out) {
+// The first parameter may be the environment, a model (by its handle) or both.
+inline Status read(napi_env env, napi_value value, int index, Model** out) {
   int32_t handle = 0;
   HW_TRY(read(env, value, index, &handle));
-  Result<Host*> found = find_host(environment_of(env), handle);
+  Result<Model*> found = find_model(environment_of(env), handle);
   *out = found.value;
   return Status{found.ok};
 }
@@ -177,9 +177,9 @@ struct Stored {
 template <typename T>
 struct Stored<const T&> : Stored<T> {};
 template <>
-struct Stored<Host&> {
-  typedef Host* type;
-  static Host& pass(Host*& stored) { return *stored; }
+struct Stored<Model&> {
+  typedef Model* type;
+  static Model& pass(Model*& stored) { return *stored; }
 };
 
 inline napi_value finish(napi_env env, const char* name, Status status) {

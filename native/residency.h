@@ -1,12 +1,12 @@
-// Weights that are not mapped: pinned memory, the ring, expert slots and the reader that fills them. Names and arguments
-// of the functions are those of src/native/addon.types.ts.
+// Weights that are not mapped: pinned memory, the ring, expert slots and the reader that fills them. All of it follows
+// from one placement, which a plan decided; names and arguments are those of src/native/addon.types.ts.
 #pragma once
 #include <memory>
 
-#include "host.h"
 #include "io/pinned.h"
 #include "io/ring.h"
 #include "io/slots.h"
+#include "model.h"
 #include "slice.h"
 
 namespace hw {
@@ -19,31 +19,35 @@ struct Residency {
     if (ring != nullptr) reader->remove(ring.get());
   }
 
-  struct Pin {
-    Weight* weight;
-    int64_t slices;
-    bool packed;
-  };
   PinnedMemory pinned;
-  std::vector<Pin> pins;
   std::unique_ptr<Ring> ring;
   std::unique_ptr<ExpertSlots> slots;
   std::shared_ptr<Reader> reader;       // the machine's
   std::atomic<int64_t> bytes_read{0};   // for this model
-  bool loaded = false;
 };
 
-// engine: 0 the best there is, 1 io_uring if possible, 2 threads. Returns the name of what reads.
-Result<const char*> reader_open(Host& host, int32_t engine, int32_t depth);
-// At any time: so many reads in flight from now on, at most Reader::kSpare times what it was opened with.
-Status reader_depth(Host& host, int32_t depth);
-// packed: what is pinned is packed where the kernels of the weight's type gain by it.
-Status weight_pin(Host& host, int32_t weight, int64_t slices, bool packed);
-Status ring_open(Host& host, int64_t bytes, Slice<const int32_t> tiles);
-Status experts_open(Host& host, Slice<const int32_t> groups, Slice<const int32_t> classes, int64_t staging_bytes);
-Status residency_load(Host& host, bool lock);
+// Where weights go. Weights are handles, slices those of a matrix.
+struct Placement {
+  int32_t engine, depth;         // an IoEngine, reads in flight
+  Slice<const int32_t> pinned;   // [weight, slices] each: the leading ones; of stacked experts all
+  bool packed;                   // what is pinned is packed where the kernels of its type gain by it
+  int64_t ring_bytes;
+  Slice<const int32_t> tiles;    // [weight, from, to] each, in the order of use; they begin where pinned slices end
+  Slice<const int32_t> groups;   // [n, n weights] each: the matrices of a layer's experts
+  Slice<const int32_t> classes;  // [slots, n, n groups of equal size] each
+  int64_t staging_bytes;
+  Slice<const double> policy;    // by PolicyNumber; of groups only
+  bool lock;                     // tries mlock
+};
+
+// Reads what stays and begins to read ahead; returns the name of what reads. A model is placed once, before seal();
+// when that fails it is as it was. NATIVE_ARGUMENT, MEMORY_BUDGET, FILE_IO, MODEL_CHANGED, CANCELLED.
+Result<const char*> place(Model& model, const Placement& placement);
+
+// At any time: so many reads in flight from now on, at most Reader::kSpare times what was placed with.
+Status reader_depth(Model& model, int32_t depth);
 // Gives memory back that only makes reading smoother.
-Status residency_shrink(Host& host);
-Status residency_stats(Host& host, Slice<double> out);
+Status residency_shrink(Model& model);
+Status residency_counters(Model& model, Slice<double> out);
 
 }  // namespace hw

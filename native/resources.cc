@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "kernels/packed.h"
+#include "kernels/units.h"
 
 namespace hw {
 
@@ -20,38 +21,38 @@ Status no_memory(const char* what, int64_t bytes) {
   return fail("MEMORY_BUDGET", "no memory for a %s of %lld bytes", what, static_cast<long long>(bytes));
 }
 
-Status allocate(Host& host, Buffer& buffer, Purpose purpose, const char* what, int64_t bytes, bool huge = false) {
+Status allocate(Model& model, Buffer& buffer, Purpose purpose, const char* what, int64_t bytes, bool huge = false) {
   if (bytes < 0 || bytes > kLargestAllocation) return no_memory(what, bytes);
-  bool ok = buffer.allocate(&host.counters(), purpose, static_cast<size_t>(bytes), huge);
+  bool ok = buffer.allocate(&model.counters(), purpose, static_cast<size_t>(bytes), huge);
   return ok ? done() : no_memory(what, bytes);
 }
 
 }  // namespace
 
-Result<int32_t> file_open(Host& host, const char* path) {
-  HW_TRY(host.check_open());
+Result<int32_t> file_open(Model& model, const char* path) {
+  HW_TRY(model.check_open());
   std::unique_ptr<File> file(new File);
   HW_TRY(file->data.open(path, IoMode::buffered));
   HW_TRY(file->mapping.open(file->data));
-  return host.add(file.release());
+  return model.add(file.release());
 }
 
-Result<int32_t> file_open_unmapped(Host& host, const char* path, bool direct) {
-  HW_TRY(host.check_open());
+Result<int32_t> file_open_unmapped(Model& model, const char* path, bool direct) {
+  HW_TRY(model.check_open());
   std::unique_ptr<File> file(new File);
   HW_TRY(file->data.open(path, direct ? IoMode::direct : IoMode::buffered));
   file->data.no_readahead();
-  return host.add(file.release());
+  return model.add(file.release());
 }
 
-Result<int64_t> file_bytes(Host& host, int32_t handle) {
-  HW_GET(File, file, host, handle);
+Result<int64_t> file_bytes(Model& model, int32_t handle) {
+  HW_GET(File, file, model, handle);
   return file.data.bytes();
 }
 
-Result<int32_t> weight(Host& host, int32_t layout_id, int64_t rows, int64_t cols, int64_t experts,
+Result<int32_t> weight(Model& model, int32_t layout_id, int64_t rows, int64_t cols, int64_t experts,
                        Slice<const double> extents) {
-  HW_TRY(host.check_open());
+  HW_TRY(model.check_open());
   const Layout* layout = layout_of(layout_id);
   if (layout == nullptr) return bad_argument("layout %d has no kernels", layout_id);
   if (rows < 1 || cols < 1 || experts < 1 || rows > kLargestDim || cols > kLargestDim || experts > kLargestDim) {
@@ -75,7 +76,7 @@ Result<int32_t> weight(Host& host, int32_t layout_id, int64_t rows, int64_t cols
     if (plane < 0 || plane >= layout->planes || count < 1 || count > experts - known[plane]) {
       return bad_argument("%lld experts of plane %lld", static_cast<long long>(count), static_cast<long long>(plane));
     }
-    HW_GET(File, file, host, static_cast<int32_t>(std::min(extents.data[i + 1], 2147483647.0)));
+    HW_GET(File, file, model, static_cast<int32_t>(std::min(extents.data[i + 1], 2147483647.0)));
     const int64_t one = w.plane_bytes(static_cast<int32_t>(plane));
     int64_t bytes = 0;
     if (__builtin_mul_overflow(one, count, &bytes) || offset < 0 || bytes > file.data.bytes() ||
@@ -99,20 +100,40 @@ Result<int32_t> weight(Host& host, int32_t layout_id, int64_t rows, int64_t cols
   }
   if (mapped > 0 && mapped != w.bytes()) return bad_argument("planes in mapped files and in others");
   if (mapped > 0) w.resident = w.slices.count;
-  host.counters().bytes[static_cast<int>(Purpose::weights)] += mapped;
-  return host.add(object.release());
+  const int32_t index = index_plane(*layout);
+  if (mapped > 0 && index >= 0) {
+    const std::vector<PlaneExtent>& planes = w.planes[index].extents;
+    for (const PlaneExtent& extent : planes) {
+      HW_TRY(check_index(w, extent.base, experts / static_cast<int64_t>(planes.size())));
+    }
+  }
+  model.counters().bytes[static_cast<int>(Purpose::weights)] += mapped;
+  return model.add(object.release());
 }
 
-Status weight_read(Host& host, int32_t handle, int64_t expert, int64_t row0, int64_t count, Slice<float> out) {
-  HW_GET(WeightObject, object, host, handle);
+Status check_index(const Weight& w, const uint8_t* at, int64_t experts) {
+  const int64_t one = w.plane_bytes(index_plane(*w.layout));
+  for (int64_t e = 0; e < experts; e++) {
+    const int64_t wrong = wrong_index(*w.layout, w.cols, at + e * one);
+    if (wrong < 0) continue;
+    return fail("MODEL_INVALID", "the index of a weight is damaged: input %lld is of a group that is not there",
+                static_cast<long long>(wrong));
+  }
+  return done();
+}
+
+Status weight_read(Model& model, int32_t handle, int64_t expert, int64_t row0, int64_t count, Slice<float> out) {
+  HW_GET(WeightObject, object, model, handle);
   const Weight& w = object.weight;
   if (expert < 0 || expert >= w.experts || row0 < 0 || count < 0 || count > w.rows || row0 > w.rows - count) {
     return bad_argument("rows %lld + %lld of expert %lld are outside the weight", static_cast<long long>(row0),
                         static_cast<long long>(count), static_cast<long long>(expert));
   }
   if (out.length != count * w.cols) return bad_argument("out must hold %lld values", static_cast<long long>(count * w.cols));
-  for (int64_t r = 0; r < count; r++) HW_TRY(dequantize_row(host.kernels(), w, expert, row0 + r, out.data + r * w.cols));
-  return host.check_mappings();
+  for (int64_t r = 0; r < count; r++) {
+    HW_TRY(dequantize_row(model.kernels(), w, expert, row0 + r, out.data + r * w.cols));
+  }
+  return model.check_mappings();
 }
 
 Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, int64_t row, float* out) {
@@ -146,28 +167,28 @@ Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, i
   return done();
 }
 
-Result<int32_t> tensor(Host& host, int32_t rows, int32_t cols) {
-  HW_TRY(host.check_open());
+Result<int32_t> tensor(Model& model, int32_t rows, int32_t cols) {
+  HW_TRY(model.check_open());
   if (rows < 1 || cols < 1) return bad_argument("a tensor of %d x %d values", rows, cols);
   std::unique_ptr<Tensor> object(new Tensor);
   object->rows = rows;
   object->cols = cols;
   int64_t bytes = static_cast<int64_t>(rows) * cols * static_cast<int64_t>(sizeof(float));
-  HW_TRY(allocate(host, object->memory, Purpose::activations, "tensor", bytes));
-  return host.add(object.release());
+  HW_TRY(allocate(model, object->memory, Purpose::activations, "tensor", bytes));
+  return model.add(object.release());
 }
 
-Result<int32_t> arena(Host& host, int64_t floats) {
-  HW_TRY(host.check_open());
+Result<int32_t> arena(Model& model, int64_t floats) {
+  HW_TRY(model.check_open());
   if (floats < 1 || floats > kLargestAllocation / 4) return bad_argument("an arena of %lld values", static_cast<long long>(floats));
   std::unique_ptr<Arena> object(new Arena);
-  HW_TRY(allocate(host, object->memory, Purpose::activations, "arena", floats * static_cast<int64_t>(sizeof(float))));
-  return host.add(object.release());
+  HW_TRY(allocate(model, object->memory, Purpose::activations, "arena", floats * static_cast<int64_t>(sizeof(float))));
+  return model.add(object.release());
 }
 
-Result<int32_t> tensor_at(Host& host, int32_t arena_handle, int64_t offset, int32_t rows, int32_t cols) {
-  HW_TRY(host.check_open());
-  HW_GET(Arena, arena, host, arena_handle);
+Result<int32_t> tensor_at(Model& model, int32_t arena_handle, int64_t offset, int32_t rows, int32_t cols) {
+  HW_TRY(model.check_open());
+  HW_GET(Arena, arena, model, arena_handle);
   int64_t room = static_cast<int64_t>(arena.memory.bytes() / sizeof(float));
   if (rows < 1 || cols < 1 || offset < 0 || offset > room || offset % 16 != 0 ||
       static_cast<int64_t>(rows) * cols > room - offset) {
@@ -178,11 +199,11 @@ Result<int32_t> tensor_at(Host& host, int32_t arena_handle, int64_t offset, int3
   object->rows = rows;
   object->cols = cols;
   object->place = arena.memory.as<float>() + offset;
-  return host.add(object.release());
+  return model.add(object.release());
 }
 
-Status tensor_read(Host& host, int32_t handle, int32_t rows, Slice<float> out) {
-  HW_GET(Tensor, x, host, handle);
+Status tensor_read(Model& model, int32_t handle, int32_t rows, Slice<float> out) {
+  HW_GET(Tensor, x, model, handle);
   if (rows < 0 || rows > x.rows) return bad_argument("%d rows of a tensor of %d", rows, x.rows);
   int64_t values = static_cast<int64_t>(rows) * x.cols;
   if (out.length != values) return bad_argument("out must hold %lld values", static_cast<long long>(values));
@@ -190,8 +211,8 @@ Status tensor_read(Host& host, int32_t handle, int32_t rows, Slice<float> out) {
   return done();
 }
 
-Status tensor_write(Host& host, int32_t handle, Slice<const float> values) {
-  HW_GET(Tensor, x, host, handle);
+Status tensor_write(Model& model, int32_t handle, Slice<const float> values) {
+  HW_GET(Tensor, x, model, handle);
   if (values.length > static_cast<int64_t>(x.rows) * x.cols || values.length % x.cols != 0) {
     return bad_argument("%lld values do not fill rows of a %d x %d tensor", static_cast<long long>(values.length), x.rows,
                         x.cols);
@@ -200,29 +221,30 @@ Status tensor_write(Host& host, int32_t handle, Slice<const float> values) {
   return done();
 }
 
-Result<int32_t> vector(Host& host, Slice<const float> values) {
-  HW_TRY(host.check_open());
+Result<int32_t> vector(Model& model, Slice<const float> values) {
+  HW_TRY(model.check_open());
   if (values.length < 1 || values.length > INT32_MAX) return bad_argument("a vector needs values");
   std::unique_ptr<Vector> object(new Vector);
   object->length = static_cast<int32_t>(values.length);
-  HW_TRY(allocate(host, object->memory, Purpose::weights, "vector", values.length * static_cast<int64_t>(sizeof(float))));
+  const int64_t bytes = values.length * static_cast<int64_t>(sizeof(float));
+  HW_TRY(allocate(model, object->memory, Purpose::weights, "vector", bytes));
   memcpy(object->memory.as<float>(), values.data, static_cast<size_t>(values.length) * sizeof(float));
-  return host.add(object.release());
+  return model.add(object.release());
 }
 
-Result<int32_t> routing(Host& host, int32_t rows, int32_t top_k) {
-  HW_TRY(host.check_open());
+Result<int32_t> routing(Model& model, int32_t rows, int32_t top_k) {
+  HW_TRY(model.check_open());
   if (rows < 1 || top_k < 1 || top_k > 65536) return bad_argument("a routing of %d rows and %d experts", rows, top_k);
   std::unique_ptr<Routing> object(new Routing);
   object->rows = rows;
   object->top_k = top_k;
   int64_t values = static_cast<int64_t>(rows) * top_k;
-  HW_TRY(allocate(host, object->memory, Purpose::activations, "routing", values * 8));
-  return host.add(object.release());
+  HW_TRY(allocate(model, object->memory, Purpose::activations, "routing", values * 8));
+  return model.add(object.release());
 }
 
-Status routing_read(Host& host, int32_t handle, int32_t rows, Slice<int32_t> ids, Slice<float> weights) {
-  HW_GET(Routing, routing, host, handle);
+Status routing_read(Model& model, int32_t handle, int32_t rows, Slice<int32_t> ids, Slice<float> weights) {
+  HW_GET(Routing, routing, model, handle);
   if (rows < 0 || rows > routing.rows) return bad_argument("%d rows of a routing of %d", rows, routing.rows);
   int64_t values = static_cast<int64_t>(rows) * routing.top_k;
   if (ids.length != values || weights.length != values) {
@@ -235,9 +257,9 @@ Status routing_read(Host& host, int32_t handle, int32_t rows, Slice<int32_t> ids
   return done();
 }
 
-Result<int32_t> rope_table(Host& host, Slice<const double> frequencies, double magnitude, bool interleaved,
+Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double magnitude, bool interleaved,
                            int32_t max_rows) {
-  HW_TRY(host.check_open());
+  HW_TRY(model.check_open());
   if (frequencies.length < 1 || frequencies.length > 65536 || max_rows < 1) {
     return bad_argument("a rope table of %lld pairs and %d rows", static_cast<long long>(frequencies.length), max_rows);
   }
@@ -246,14 +268,14 @@ Result<int32_t> rope_table(Host& host, Slice<const double> frequencies, double m
   object->max_rows = max_rows;
   object->magnitude = static_cast<float>(magnitude);
   object->interleaved = interleaved;
-  HW_TRY(allocate(host, object->frequencies, Purpose::weights, "rope table", frequencies.length * 8));
+  HW_TRY(allocate(model, object->frequencies, Purpose::weights, "rope table", frequencies.length * 8));
   memcpy(object->frequencies.as<double>(), frequencies.data, static_cast<size_t>(frequencies.length) * sizeof(double));
-  HW_TRY(allocate(host, object->angles, Purpose::activations, "rope table", int64_t{8} * object->pairs * max_rows));
-  return host.add(object.release());
+  HW_TRY(allocate(model, object->angles, Purpose::activations, "rope table", int64_t{8} * object->pairs * max_rows));
+  return model.add(object.release());
 }
 
-Result<int32_t> kv_pool(Host& host, Slice<const int32_t> layers, int32_t type, int32_t pages) {
-  HW_TRY(host.check_open());
+Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages) {
+  HW_TRY(model.check_open());
   if (type < 0 || type >= KV_TYPES) return bad_argument("KV type %d", type);
   if (layers.length < 3 || layers.length % 3 != 0 || layers.length > 3 * 65536 || pages < 1) {
     return bad_argument("a KV pool of %lld layer values and %d pages", static_cast<long long>(layers.length), pages);
@@ -282,18 +304,18 @@ Result<int32_t> kv_pool(Host& host, Slice<const int32_t> layers, int32_t type, i
   pool->pages = pages;
   pool->page_bytes = offset;
   if (offset > kLargestAllocation / pages) return no_memory("KV pool", offset);
-  HW_TRY(allocate(host, pool->memory, Purpose::kv, "KV pool", offset * pages, true));
-  pool->index = host.next_pool();
-  return host.add(pool.release());
+  HW_TRY(allocate(model, pool->memory, Purpose::kv, "KV pool", offset * pages, true));
+  pool->index = model.next_pool();
+  return model.add(pool.release());
 }
 
-Result<int64_t> kv_page_bytes(Host& host, int32_t handle) {
-  HW_GET(KvPool, pool, host, handle);
+Result<int64_t> kv_page_bytes(Model& model, int32_t handle) {
+  HW_GET(KvPool, pool, model, handle);
   return pool.page_bytes;
 }
 
-Status kv_copy_page(Host& host, int32_t handle, int32_t from, int32_t to) {
-  HW_GET(KvPool, pool, host, handle);
+Status kv_copy_page(Model& model, int32_t handle, int32_t from, int32_t to) {
+  HW_GET(KvPool, pool, model, handle);
   if (from < 0 || from >= pool.pages || to < 0 || to >= pool.pages) {
     return bad_argument("pages %d and %d of a pool of %d", from, to, pool.pages);
   }
@@ -301,21 +323,21 @@ Status kv_copy_page(Host& host, int32_t handle, int32_t from, int32_t to) {
   return done();
 }
 
-Status name_space(Host& host, Slice<const double> buffers, Slice<const int32_t> tables) {
-  return host.name_space(buffers, tables);
+Status name_space(Model& model, Slice<const double> buffers, Slice<const int32_t> tables) {
+  return model.name_space(buffers, tables);
 }
 
-Status seal(Host& host) { return host.seal(); }
+Status seal(Model& model) { return model.seal(); }
 
-Status counters(Host& host, Slice<double> out) {
-  if (out.length != 5) return bad_argument("counters are 5 numbers");
-  const Counters& c = host.counters();
+Status counters(Model& model, Slice<double> out) {
+  if (out.length != MODEL_COUNTERS) return bad_argument("counters are %d numbers", MODEL_COUNTERS);
+  const Counters& c = model.counters();
   auto bytes = [&](Purpose purpose) { return static_cast<double>(c.bytes[static_cast<int>(purpose)]); };
-  out.data[0] = bytes(Purpose::activations);
-  out.data[1] = bytes(Purpose::kv);
-  out.data[2] = bytes(Purpose::scratch);
-  out.data[3] = bytes(Purpose::weights);
-  out.data[4] = static_cast<double>(c.allocations);
+  out.data[MODEL_ACTIVATION_BYTES] = bytes(Purpose::activations);
+  out.data[MODEL_KV_BYTES] = bytes(Purpose::kv);
+  out.data[MODEL_SCRATCH_BYTES] = bytes(Purpose::scratch);
+  out.data[MODEL_WEIGHT_BYTES] = bytes(Purpose::weights);
+  out.data[MODEL_ALLOCATIONS] = static_cast<double>(c.allocations);
   return done();
 }
 

@@ -2,9 +2,9 @@
 
 namespace hw {
 
-Status promise(Host& host, int64_t bytes, int64_t limit) {
+Status promise(Model& model, int64_t bytes, int64_t limit) {
   if (bytes < 0 || limit < 0) return bad_argument("a promise of %lld bytes", static_cast<long long>(bytes));
-  Counters& counters = host.counters();
+  Counters& counters = model.counters();
   if (bytes > 0 && bytes < counters.charged()) {
     return bad_argument("a promise of %lld bytes to a model that holds %lld", static_cast<long long>(bytes),
                         static_cast<long long>(counters.charged()));
@@ -14,14 +14,14 @@ Status promise(Host& host, int64_t bytes, int64_t limit) {
               static_cast<long long>(limit >> 20), static_cast<long long>(bytes >> 20));
 }
 
-Status machine_stats(Host& host, Slice<double> out) {
-  if (out.length != 5) return bad_argument("statistics of a machine are 5 numbers");
+Status machine_counters(Model& model, Slice<double> out) {
+  if (out.length != MACHINE_COUNTERS) return bad_argument("counters of a machine are %d numbers", MACHINE_COUNTERS);
   const Account& account = Account::of_process();
-  out.data[0] = host.pool().threads();
-  out.data[1] = host.models_of_machine();
-  out.data[2] = static_cast<double>(account.charged.load());
-  out.data[3] = static_cast<double>(account.peak.load());
-  out.data[4] = static_cast<double>(account.promised.load());
+  out.data[MACHINE_THREADS] = model.pool().threads();
+  out.data[MACHINE_MODELS] = model.models_of_machine();
+  out.data[MACHINE_CHARGED_BYTES] = static_cast<double>(account.charged.load());
+  out.data[MACHINE_PEAK_BYTES] = static_cast<double>(account.peak.load());
+  out.data[MACHINE_PROMISED_BYTES] = static_cast<double>(account.promised.load());
   return done();
 }
 

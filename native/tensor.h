@@ -28,7 +28,7 @@ struct WeightSource {
 struct PlaneExtent {
   DataFile* file = nullptr;       // null for weights made in memory
   int64_t offset = 0;
-  const uint8_t* base = nullptr;  // its leading slices in memory
+  const uint8_t* base = nullptr;  // its leading slices in memory, or a whole plane
 };
 
 struct Plane {
@@ -57,9 +57,11 @@ struct Weight {
     return slices_of(*of, rows_, cols_, &slices);
   }
   Dtype dtype() const { return static_cast<Dtype>(layout->id); }  // of a layout that is blocks
-  int64_t expert_bytes() const { return slices.count * slices.bytes; }
+  int64_t expert_bytes() const { return slices.count * slices.bytes + slices.whole; }
   int64_t bytes() const { return experts * expert_bytes(); }
-  int64_t plane_bytes(int32_t plane) const { return slices.count * slices.plane_bytes[plane]; }  // of one expert
+  int64_t plane_bytes(int32_t plane) const {  // of one expert
+    return slices.count * slices.plane_bytes[plane] + slices.whole_bytes[plane];
+  }
 
   const PlaneExtent& extent(int32_t plane, int64_t expert) const {
     const std::vector<PlaneExtent>& extents = planes[plane].extents;

@@ -1,14 +1,14 @@
 // What the files of the addon share.
 #pragma once
-#include "../host.h"
+#include "../model.h"
 #include "../napi.h"
 #include "../resources.h"
 
 namespace hw {
 
-// A host handle's owner side: what JavaScript lends it and what it lends JavaScript.
-struct OpenHost {
-  Host* host;
+// A model handle's owner side: what JavaScript lends it and what it lends JavaScript.
+struct OpenModel {
+  Model* model;
   napi_ref cancel_flag;
   std::vector<std::pair<int32_t, napi_ref>> views;  // tensor -> the array JavaScript sees it through
 };
@@ -17,25 +17,26 @@ struct Environment {
   explicit Environment(napi_env e) : env(e) {}
   const napi_env env;
   napi_ref error_class = nullptr;
-  std::vector<OpenHost> hosts;  // handle - 1 -> host, null when closed
+  std::vector<OpenModel> models;  // handle - 1 -> model, null when closed
 
   // `ending`: the environment goes with it, and JavaScript will not look at anything any more.
-  void close(OpenHost& open, bool ending = false);
+  void close(OpenModel& open, bool ending = false);
 };
 
 // --- environment.cc
 Status set_error_class(Environment& environment, napi_value constructor);
-Result<int32_t> host_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
+Result<int32_t> model_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
                           Nullable<Text> isa);
-Status host_close(Environment& environment, int32_t handle);
-Status host_set_cancel(Environment& environment, int32_t handle, napi_value flag);
-// The tensor's memory as a Float32Array, the same each time. It is empty once the host is closed.
+Status model_close(Environment& environment, int32_t handle);
+Status model_set_cancel(Environment& environment, int32_t handle, napi_value flag);
+// The tensor's memory as a Float32Array, the same each time. It is empty once the model is closed.
 Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t tensor);
 
-// --- tools.cc: no host
+// --- tools.cc: no model
 Result<const char*> isa();
 Result<napi_value> isas(Environment& environment);
-Result<napi_value> layout_table(Environment& environment);
+// Which tables of src/native/boundary.ts this was built from.
+Result<const char*> boundary();
 Result<napi_value> cpu_info(Environment& environment);
 // Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is free.
 // glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.
@@ -45,7 +46,7 @@ Result<int32_t> limit_memory(int32_t growth);
 Result<int32_t> trim_memory();
 // 1: locked until the descriptor is closed; 0: another one holds it; -1: this file system has no locks.
 Result<int32_t> lock_file(int32_t descriptor);
-// Of all hosts of the process: tiles finished, modulo 2^31; threads that wait for the disk.
+// Of all models of the process: tiles finished, modulo 2^31; threads that wait for the disk.
 Result<int32_t> tiles_finished();
 Result<int32_t> threads_reading();
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa);

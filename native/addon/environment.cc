@@ -1,4 +1,4 @@
-// What belongs to one JavaScript environment (the main thread or a worker): its hosts and its error class. Everything
+// What belongs to one JavaScript environment (the main thread or a worker): its models and its error class. Everything
 // is released when the environment ends, also when a worker is terminated.
 #include <new>
 
@@ -6,7 +6,7 @@
 
 namespace hw {
 
-void Environment::close(OpenHost& open, bool ending) {
+void Environment::close(OpenModel& open, bool ending) {
   for (const auto& [tensor, view] : open.views) {
     napi_value array = nullptr, buffer = nullptr;
     if (!ending && napi_get_reference_value(env, view, &array) == napi_ok &&
@@ -15,9 +15,9 @@ void Environment::close(OpenHost& open, bool ending) {
     }
     napi_delete_reference(env, view);
   }
-  delete open.host;
+  delete open.model;
   if (open.cancel_flag != nullptr) napi_delete_reference(env, open.cancel_flag);
-  open = OpenHost{nullptr, nullptr, {}};
+  open = OpenModel{nullptr, nullptr, {}};
 }
 
 Environment& environment_of(napi_env env) {
@@ -26,18 +26,18 @@ Environment& environment_of(napi_env env) {
   return *static_cast<Environment*>(data);
 }
 
-static Result<OpenHost*> find(Environment& environment, int32_t handle) {
-  if (handle < 1 || handle > static_cast<int64_t>(environment.hosts.size()) ||
-      environment.hosts[handle - 1].host == nullptr) {
-    return fail("ENGINE_CLOSED", "no native host has handle %d: it is closed or belongs to another thread", handle);
+static Result<OpenModel*> find(Environment& environment, int32_t handle) {
+  if (handle < 1 || handle > static_cast<int64_t>(environment.models.size()) ||
+      environment.models[handle - 1].model == nullptr) {
+    return fail("ENGINE_CLOSED", "no native model has handle %d: it is closed or belongs to another thread", handle);
   }
-  return &environment.hosts[handle - 1];
+  return &environment.models[handle - 1];
 }
 
-Result<Host*> find_host(Environment& environment, int32_t handle) {
-  Result<OpenHost*> found = find(environment, handle);
+Result<Model*> find_model(Environment& environment, int32_t handle) {
+  Result<OpenModel*> found = find(environment, handle);
   if (!found.ok) return Status{false};
-  return found.value->host;
+  return found.value->model;
 }
 
 void throw_last_error(napi_env env, const char* function) {
@@ -72,30 +72,30 @@ Status set_error_class(Environment& environment, napi_value constructor) {
   return done();
 }
 
-Result<int32_t> host_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
+Result<int32_t> model_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
                           Nullable<Text> isa) {
   Result<const Kernels*> kernels = kernels_by_name(isa);
   if (!kernels.ok) return Status{false};
   const int32_t* list = cpus.present ? cpus.value.data : nullptr;
   int count = cpus.present ? static_cast<int>(cpus.value.length) : 0;
-  Result<Host*> host = Host::open(threads, list, count, kernels.value);
-  if (!host.ok) return Status{false};
-  environment.hosts.push_back(OpenHost{host.value, nullptr, {}});
-  return static_cast<int32_t>(environment.hosts.size());
+  Result<Model*> model = Model::open(threads, list, count, kernels.value);
+  if (!model.ok) return Status{false};
+  environment.models.push_back(OpenModel{model.value, nullptr, {}});
+  return static_cast<int32_t>(environment.models.size());
 }
 
-Status host_close(Environment& environment, int32_t handle) {
-  Result<OpenHost*> found = find(environment, handle);
+Status model_close(Environment& environment, int32_t handle) {
+  Result<OpenModel*> found = find(environment, handle);
   if (!found.ok) return Status{false};
   environment.close(*found.value);
   return done();
 }
 
 Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t tensor_handle) {
-  Result<OpenHost*> found = find(environment, handle);
+  Result<OpenModel*> found = find(environment, handle);
   if (!found.ok) return Status{false};
-  OpenHost& open = *found.value;
-  HW_GET(Tensor, x, *open.host, tensor_handle);
+  OpenModel& open = *found.value;
+  HW_GET(Tensor, x, *open.model, tensor_handle);
   napi_env env = environment.env;
   napi_value array = nullptr, buffer = nullptr;
   for (const auto& [tensor, view] : open.views) {
@@ -103,7 +103,7 @@ Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t
   }
   const size_t values = static_cast<size_t>(x.rows) * static_cast<size_t>(x.cols);
   napi_ref reference = nullptr;
-  // Nothing to do when it is collected: the host owns the memory, and holds the array as long as it lives.
+  // Nothing to do when it is collected: the model owns the memory, and holds the array as long as it lives.
   auto nothing = [](napi_env, void*, void*) {};
   if (napi_create_external_arraybuffer(env, x.data(), values * sizeof(float), nothing, nullptr, &buffer) != napi_ok ||
       napi_create_typedarray(env, napi_float32_array, values, buffer, 0, &array) != napi_ok ||
@@ -116,8 +116,8 @@ Result<napi_value> tensor_view(Environment& environment, int32_t handle, int32_t
 
 // The flag is read while JavaScript runs elsewhere, so it must be shared memory: an ordinary buffer could be detached
 // under us, and nobody could raise it during a call anyway.
-Status host_set_cancel(Environment& environment, int32_t handle, napi_value flag) {
-  Result<OpenHost*> found = find(environment, handle);
+Status model_set_cancel(Environment& environment, int32_t handle, napi_value flag) {
+  Result<OpenModel*> found = find(environment, handle);
   if (!found.ok) return Status{false};
   napi_env env = environment.env;
   napi_valuetype type;
@@ -139,7 +139,7 @@ Status host_set_cancel(Environment& environment, int32_t handle, napi_value flag
     if (napi_create_reference(env, flag, 1, &reference) != napi_ok) return fail("INTERNAL", "the flag cannot be kept");
     data = static_cast<const int32_t*>(memory);
   }
-  found.value->host->set_cancel(data);
+  found.value->model->set_cancel(data);
   if (found.value->cancel_flag != nullptr) napi_delete_reference(env, found.value->cancel_flag);
   found.value->cancel_flag = reference;
   return done();

@@ -106,17 +106,17 @@ std::unique_ptr<Pool> open_pool(int32_t threads) {
 }  // namespace
 
 Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double> out) {
-  if (bytes < kLeastBytes || bytes > kMostBytes || !(seconds >= 0) || seconds > 60 || out.length != 8) {
+  if (bytes < kLeastBytes || bytes > kMostBytes || !(seconds >= 0) || seconds > 60 || out.length != MEMORY_RATES) {
     return bad_argument("a memory rate over %lld bytes in %g s", static_cast<long long>(bytes), seconds);
   }
   std::unique_ptr<Pool> pool = open_pool(threads);
   if (pool == nullptr) return fail("OPTION_INVALID", "%d threads cannot be started", threads);
   std::fill(out.data, out.data + out.length, 0.0);
   bytes = page_up(bytes);
-  HW_TRY(rates_of(*pool, bytes, true, seconds * 3 / 4, out.data, out.data + 6));
+  HW_TRY(rates_of(*pool, bytes, true, seconds * 3 / 4, out.data + MEMORY_HUGE_PLAIN, out.data + MEMORY_HUGE_BYTES));
   // Faulting ordinary pages takes longer than reading them: a quarter tells as much.
   bytes = page_up(std::max(kLeastBytes, bytes / 4));
-  return rates_of(*pool, bytes, false, seconds / 4, out.data + 3, out.data + 7);
+  return rates_of(*pool, bytes, false, seconds / 4, out.data + MEMORY_SMALL_PLAIN, out.data + MEMORY_SMALL_BYTES);
 }
 
 // The product of a typical prefill chunk, as prefill runs it: parts of weight rows times all token rows.

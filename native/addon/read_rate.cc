@@ -19,11 +19,11 @@ double now() {
 }
 }  // namespace
 
-// out: seconds, bytes read, 1 when reads were direct. Extents are [offset, bytes] each, read in order.
+// out: by ReadRate. Extents are [offset, bytes] each, read in order.
 Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,
                  Slice<const double> extents, Slice<double> out) {
-  if (engine < 0 || engine > 2 || depth < 1 || depth > Reader::kMostDepth || request_bytes < kPage ||
-      request_bytes > kLargestRequest || extents.length % 2 != 0 || out.length != 3) {
+  if (engine < 0 || engine >= static_cast<int32_t>(IoEngine::count) || depth < 1 || depth > Reader::kMostDepth ||
+      request_bytes < kPage || request_bytes > kLargestRequest || extents.length % 2 != 0 || out.length != READ_RATES) {
     return bad_argument("a rate of %d reads of %lld bytes", depth, static_cast<long long>(request_bytes));
   }
   request_bytes = page_up(request_bytes);
@@ -50,9 +50,9 @@ Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, i
   }
   double began = now();
   HW_TRY(fill_memory(*reader, fills.data(), fills.size(), nullptr, place_bytes));
-  out.data[0] = now() - began;
-  out.data[1] = static_cast<double>(reader->bytes_read());
-  out.data[2] = file.direct_fd() >= 0 ? 1 : 0;
+  out.data[READ_SECONDS] = now() - began;
+  out.data[READ_BYTES] = static_cast<double>(reader->bytes_read());
+  out.data[READ_DIRECT] = file.direct_fd() >= 0 ? 1 : 0;
   return done();
 }
 

@@ -1,4 +1,4 @@
-// What tests and `doctor` ask for without a host.
+// What tests and `doctor` ask for without a model.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,6 @@
 #endif
 
 #include <algorithm>
-#include <string>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -18,7 +17,6 @@
 #include <unistd.h>
 #endif
 
-#include "../kernels/layouts.h"
 #include "addon.h"
 #include "cpu.h"
 #include "../io/liveness.h"
@@ -107,24 +105,7 @@ Result<const char*> isa() {
   return selected.value->isa;
 }
 
-// One line for each: id, name, order, form of the activations, then name, rows, inputs and bytes of each plane's cells.
-Result<napi_value> layout_table(Environment& environment) {
-  static const char* const acts[] = {"f32", "q8_32", "q8_256"};
-  std::string text;
-  int count;
-  const Layout* all = layouts(&count);
-  for (int i = 0; i < count; i++) {
-    const Layout& l = all[i];
-    text += std::to_string(l.id) + " " + l.name + (l.by_inputs ? " inputs " : " rows ") + acts[l.acts];
-    for (int32_t p = 0; p < l.planes; p++) {
-      const PlaneLayout& plane = l.plane[p];
-      text += std::string(" ") + plane.name + " " + std::to_string(plane.rows) + " " + std::to_string(plane.cols) + " " +
-              std::to_string(plane.bytes);
-    }
-    text += "\n";
-  }
-  return napi::to_value(environment.env, text.c_str());
-}
+Result<const char*> boundary() { return kBoundaryVersion; }
 
 static napi_value strings(napi_env env, const char* const* items, int count) {
   napi_value list = nullptr;

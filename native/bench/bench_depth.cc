@@ -13,7 +13,7 @@
 #include <memory>
 #include <vector>
 
-#include "host.h"
+#include "model.h"
 #include "kernels/sample.h"
 #include "ops/ops.h"
 #include "resources.h"
@@ -45,10 +45,10 @@ struct Shape {
   int32_t layers, heads, kv_heads, dim, sequences, shortest, longest, passes;
 };
 
-void read(hw::Host& host, const hw::KvPool& pool) {
+void read(hw::Model& model, const hw::KvPool& pool) {
   constexpr int64_t kPart = 256 << 10;
   static std::atomic<int64_t> sink;
-  host.pool().parallel_for(static_cast<int64_t>(pool.memory.bytes()) / kPart, [&](int64_t part, int) {
+  model.pool().parallel_for(static_cast<int64_t>(pool.memory.bytes()) / kPart, [&](int64_t part, int) {
     const int64_t* p = reinterpret_cast<const int64_t*>(pool.memory.as<uint8_t>() + part * kPart);
     int64_t sums[4] = {0, 0, 0, 0};
     for (int64_t i = 0; i < kPart / 8; i += 4)
@@ -58,7 +58,7 @@ void read(hw::Host& host, const hw::KvPool& pool) {
 }
 
 void bench(const Shape& s, int type, int threads) {
-  std::unique_ptr<hw::Host> host(value(hw::Host::open(threads, nullptr, 0, &hw::kernels())));
+  std::unique_ptr<hw::Model> model(value(hw::Model::open(threads, nullptr, 0, &hw::kernels())));
   std::vector<int32_t> layers, ids(static_cast<size_t>(s.sequences)), positions, sequences, table;
   for (int32_t i = 0; i < s.layers; i++) layers.insert(layers.end(), {s.kv_heads, s.dim, s.dim});
   int32_t blocks = (s.longest + hw::kPagePositions - 1) / hw::kPagePositions, pages = 0;
@@ -71,15 +71,15 @@ void bench(const Shape& s, int type, int threads) {
     for (int32_t b = 0; b < blocks; b++) table.push_back(b * hw::kPagePositions < length ? pages++ : -1);
   }
   int32_t rows = std::max(s.sequences, hw::kPagePositions);
-  int32_t pool = value(hw::kv_pool(*host, {layers.data(), static_cast<int64_t>(layers.size())}, type, pages));
-  int32_t q = value(hw::tensor(*host, rows, s.heads * s.dim)), out = value(hw::tensor(*host, rows, s.heads * s.dim));
-  int32_t kv = value(hw::tensor(*host, rows, s.kv_heads * s.dim));
-  check(hw::seal(*host));
+  int32_t pool = value(hw::kv_pool(*model, {layers.data(), static_cast<int64_t>(layers.size())}, type, pages));
+  int32_t q = value(hw::tensor(*model, rows, s.heads * s.dim)), out = value(hw::tensor(*model, rows, s.heads * s.dim));
+  int32_t kv = value(hw::tensor(*model, rows, s.kv_heads * s.dim));
+  check(hw::seal(*model));
   hw::SampleRng rng(1);
   std::vector<float> random(static_cast<size_t>(rows) * s.heads * s.dim);
   for (float& x : random) x = rng.uniform();
-  check(hw::tensor_write(*host, q, {random.data(), static_cast<int64_t>(random.size())}));
-  check(hw::tensor_write(*host, kv, {random.data(), static_cast<int64_t>(rows) * s.kv_heads * s.dim}));
+  check(hw::tensor_write(*model, q, {random.data(), static_cast<int64_t>(random.size())}));
+  check(hw::tensor_write(*model, kv, {random.data(), static_cast<int64_t>(rows) * s.kv_heads * s.dim}));
 
   // One page is computed and copied.
   std::vector<int32_t> all(hw::kPagePositions), zeros(hw::kPagePositions);
@@ -88,17 +88,17 @@ void bench(const Shape& s, int type, int threads) {
   hw::SliceList<const int32_t> tables;
   tables.count = 1;
   tables.items[0] = {&first, 1};
-  check(hw::ops::begin(*host, hw::kPagePositions, {zeros.data(), hw::kPagePositions}, {all.data(), hw::kPagePositions},
+  check(hw::ops::begin(*model, hw::kPagePositions, {zeros.data(), hw::kPagePositions}, {all.data(), hw::kPagePositions},
                        {zeros.data(), hw::kPagePositions}, 1, tables, {&one, 1}));
-  for (int32_t i = 0; i < s.layers; i++) check(hw::ops::kv_store(*host, pool, i, kv, kv, hw::kPagePositions));
-  for (int32_t page = 1; page < pages; page++) check(hw::kv_copy_page(*host, pool, 0, page));
+  for (int32_t i = 0; i < s.layers; i++) check(hw::ops::kv_store(*model, pool, i, kv, kv, hw::kPagePositions));
+  for (int32_t page = 1; page < pages; page++) check(hw::kv_copy_page(*model, pool, 0, page));
 
   tables.items[0] = {table.data(), static_cast<int64_t>(table.size())};
-  check(hw::ops::begin(*host, s.sequences, {ids.data(), s.sequences}, {positions.data(), s.sequences},
+  check(hw::ops::begin(*model, s.sequences, {ids.data(), s.sequences}, {positions.data(), s.sequences},
                        {sequences.data(), s.sequences}, s.sequences, tables, {&blocks, 1}));
   std::vector<double> times, reads;
   std::vector<char> other(static_cast<size_t>(64) << 20, 1);
-  const hw::KvPool& kv_memory = *value(host->get<hw::KvPool>(pool));
+  const hw::KvPool& kv_memory = *value(model->get<hw::KvPool>(pool));
   for (int pass = 0; pass < s.passes; pass++) {
     // As weights do between passes, other memory takes the caches.
     volatile int64_t sum = 0;
@@ -106,10 +106,10 @@ void bench(const Shape& s, int type, int threads) {
       for (size_t i = 0; i < other.size(); i += 64) sum = sum + other[i]++;
     double t = now();
     for (int32_t i = 0; i < s.layers; i++)
-      check(hw::ops::attention(*host, out, q, pool, i, s.sequences, s.heads, 0.125f, 0, 0, 0));
+      check(hw::ops::attention(*model, out, q, pool, i, s.sequences, s.heads, 0.125f, 0, 0, 0, 0));
     times.push_back(now() - t);
     t = now();
-    read(*host, kv_memory);
+    read(*model, kv_memory);
     reads.push_back(now() - t);
   }
   std::sort(times.begin(), times.end());

@@ -18,7 +18,7 @@
 namespace hw {
 namespace {
 
-constexpr int kMaxThreads = 64;
+constexpr int kMostThreads = 64;
 constexpr double kSeconds = 0.25;  // of measuring per figure
 
 struct Options {
@@ -52,7 +52,7 @@ struct Team {
   void (*fn)(void*, int);
   void* arg;
   pthread_barrier_t start;
-  double begin[kMaxThreads], end[kMaxThreads];
+  double begin[kMostThreads], end[kMostThreads];
 
   struct Member {
     Team* team;
@@ -68,8 +68,8 @@ struct Team {
   }
 
   double run(int threads) {
-    pthread_t ids[kMaxThreads];
-    Member members[kMaxThreads];
+    pthread_t ids[kMostThreads];
+    Member members[kMostThreads];
     pthread_barrier_init(&start, nullptr, static_cast<unsigned>(threads));
     for (int i = 0; i < threads; i++) {
       members[i] = {this, i};
@@ -106,7 +106,7 @@ struct ReadJob {
   const uint64_t* data;
   int64_t words;
   int threads, ahead;
-  uint64_t sums[kMaxThreads];
+  uint64_t sums[kMostThreads];
 };
 
 void read_range(void* p, int thread) {
@@ -262,7 +262,7 @@ bool parse(int argc, char** argv, Options& o) {
     else return false;
   }
   for (int i = 0; i < o.thread_counts; i++) {
-    if (o.threads[i] < 1 || o.threads[i] > kMaxThreads) return false;
+    if (o.threads[i] < 1 || o.threads[i] > kMostThreads) return false;
   }
   for (int i = 0; i < o.row_counts; i++) {
     if (o.rows[i] < 1 || o.rows[i] > 4096) return false;

@@ -1,4 +1,4 @@
-// Whether the engine gets on, for a thread that watches it: of the whole process, because the watcher has no host.
+// Whether the engine gets on, for a thread that watches it: of the whole process, because the watcher has no model.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <vector>
 
+#include "../boundary.h"
 #include "file.h"
 
 namespace hw {
@@ -42,8 +43,6 @@ struct Feed {
 
 // Somebody waits for what the feed asks for, or may later.
 enum class Urgency : int { now, ahead };
-
-enum class IoEngine : int { automatic, uring, threads };
 
 // Tests only: returns an errno for reads that shall fail, 0 for others. Called by reader threads.
 typedef int (*ReadFault)(const ReadJob& job);

@@ -112,7 +112,7 @@ ReadJob Ring::read_of(const Tile& tile, int32_t plane) {
 
 int64_t Ring::tile_bytes(const Tile& tile) {
   int64_t bytes = 0;
-  for (int32_t p = 0; p < tile.weight->layout->planes; p++) bytes += read_of(tile, p).bytes;
+  for (int32_t p = 0; p < tile.weight->layout->cut; p++) bytes += read_of(tile, p).bytes;
   return bytes;
 }
 
@@ -130,7 +130,8 @@ Piece Ring::piece_of(const Entry& entry) const {
   const Weight& w = *tile.weight;
   Piece piece = {{}, tile.from, tile.to};
   for (int32_t p = 0; p < w.layout->planes; p++) {
-    piece.plane[p] = job_of(entry, p).memory + w.file_offset(p, 0, tile.from) % kPage;
+    const bool cut = p < w.layout->cut;
+    piece.plane[p] = cut ? job_of(entry, p).memory + w.file_offset(p, 0, tile.from) % kPage : w.extent(p, 0).base;
   }
   return piece;
 }
@@ -151,7 +152,7 @@ bool Ring::take(ReadJob* job) {
   if (!entries_.empty()) {
     // What is left of the newest tile.
     Entry& entry = entries_.back();
-    if (!entry.dropped && entry.failure == nullptr && entry.taken < program_[entry.tile].weight->layout->planes) {
+    if (!entry.dropped && entry.failure == nullptr && entry.taken < program_[entry.tile].weight->layout->cut) {
       *job = job_of(entry, entry.taken++);
       return true;
     }
@@ -181,7 +182,7 @@ void Ring::finished(const ReadJob& job, const IoFailure* failure) {
     if (entry->finished == entry->taken) {
       if (entry->failure != nullptr) {
         entry->state = State::failed;
-      } else if (entry->taken == program_[entry->tile].weight->layout->planes) {
+      } else if (entry->taken == program_[entry->tile].weight->layout->cut) {
         entry->state = State::ready;
       }
     }

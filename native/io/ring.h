@@ -16,7 +16,7 @@
 
 namespace hw {
 
-// Slices [from, to) of a weight without experts: a piece of each plane.
+// Slices [from, to) of a weight without experts: a piece of each plane that is cut; whole planes are in memory.
 struct Tile {
   const Weight* weight;
   int64_t from, to;
@@ -66,7 +66,7 @@ class Ring : public Feed {
     uint64_t id;
     State state;
     bool dropped;
-    int32_t taken, finished;  // reads: one for each plane
+    int32_t taken, finished;  // reads: one for each plane that is cut
     std::shared_ptr<IoFailure> failure;
   };
 

@@ -12,10 +12,28 @@ namespace {
 
 typedef std::chrono::steady_clock Clock;
 constexpr std::chrono::milliseconds kPoll(20);
-// Uses fade by half in this many passes.
-constexpr float kHalfLife = 64;
 
 }  // namespace
+
+Status read_policy(Slice<const double> numbers, SlotPolicy* out) {
+  if (numbers.length != POLICY_NUMBERS) return bad_argument("a policy of expert slots is %d numbers", POLICY_NUMBERS);
+  const double* n = numbers.data;
+  const auto whole = [&](PolicyNumber which, double least) { return n[which] >= least && n[which] <= 1e9; };
+  const auto share = [&](PolicyNumber which) { return n[which] >= 0 && n[which] <= 1; };
+  if (!(n[POLICY_HALF_LIFE_PASSES] > 0 && n[POLICY_HALF_LIFE_PASSES] <= 1e9) || !share(POLICY_LEAST_RIGHT) ||
+      !share(POLICY_TRUST) || !whole(POLICY_OLD_SHARE, 1) || !whole(POLICY_MOST_SCANNED, 1) ||
+      !whole(POLICY_EVICTING_ROWS, 0) || !whole(POLICY_SLOTS_PER_GUESS, 0)) {
+    return bad_argument("a policy of expert slots out of range");
+  }
+  out->half_life_passes = static_cast<float>(n[POLICY_HALF_LIFE_PASSES]);
+  out->least_right = static_cast<float>(n[POLICY_LEAST_RIGHT]);
+  out->trust = static_cast<float>(n[POLICY_TRUST]);
+  out->old_share = static_cast<int32_t>(n[POLICY_OLD_SHARE]);
+  out->most_scanned = static_cast<int32_t>(n[POLICY_MOST_SCANNED]);
+  out->evicting_rows = static_cast<int32_t>(n[POLICY_EVICTING_ROWS]);
+  out->slots_per_guess = static_cast<int32_t>(n[POLICY_SLOTS_PER_GUESS]);
+  return done();
+}
 
 Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
                          const std::vector<SlotClassSpec>& classes, int64_t staging_bytes) {
@@ -32,8 +50,9 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
       for (int32_t p = 0; p < w->layout->planes; p++) group.segments.push_back({w, p});
       group.expert_bytes += w->expert_bytes();
     }
-    if (group.segments.empty() || group.segments.size() > kMostSegments) {
-      return bad_argument("an expert of %zu segments, at most %d are possible", group.segments.size(), kMostSegments);
+    if (group.segments.empty() || group.segments.size() > kMostExpertSegments) {
+      return bad_argument("an expert of %zu segments, at most %d are possible", group.segments.size(),
+                          kMostExpertSegments);
     }
     most_segments = std::max(most_segments, group.segments.size());
     slot_of_.resize(slot_of_.size() + static_cast<size_t>(group.experts), -1);
@@ -139,7 +158,7 @@ void ExpertSlots::make_oldest(Slot& slot, int32_t index) {
 
 float ExpertSlots::frequency(int64_t at) const {
   float passes = static_cast<float>(static_cast<uint32_t>(pass_) - last_pass_[static_cast<size_t>(at)]);
-  return uses_[static_cast<size_t>(at)] * exp2f(-passes / kHalfLife);
+  return uses_[static_cast<size_t>(at)] * exp2f(-passes / policy_.half_life_passes);
 }
 
 int32_t ExpertSlots::victim(const Class& c, int64_t scan, bool guessed_too) const {
@@ -163,11 +182,10 @@ int32_t ExpertSlots::victim(const Class& c, int64_t scan, bool guessed_too) cons
 int32_t ExpertSlots::find_room(const Item&) {
   const Group& group = groups_[static_cast<size_t>(group_)];
   const Class& c = classes_[static_cast<size_t>(group.size_class)];
-  int64_t scan = std::min(std::max(c.slots / kOldShare, 1), kMostScanned);
   bool staged = staging_first_ < static_cast<int32_t>(slots_.size());
   if (evict_ || !staged) {
-    int32_t found = victim(c, scan, false);
-    if (found < 0) found = victim(c, scan, true);
+    int32_t found = victim(c, scan_of(c), false);
+    if (found < 0) found = victim(c, scan_of(c), true);
     if (found >= 0) return found;
   } else if (group.filled < c.slots / c.groups) {
     // Empty slots are the oldest: they were never touched.

@@ -1,6 +1,6 @@
 // Routed experts in memory: slots of a few size classes shared by all layers, each with the matrices of one expert (gate,
 // up and down, say): a segment for each of their planes.
-// A slot that is wanted again is a hit. Which one a miss takes: of the eighth of its class that was used longest ago the
+// A slot that is wanted again is a hit. Which one a miss takes: of the part of its class that was used longest ago the
 // one used least often. Passes that touch nearly every expert (prefill) never evict: their misses go to free slots, the
 // most used first, and to a few staging slots for the rest.
 //
@@ -11,11 +11,13 @@
 #pragma once
 #include <stdint.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "../slice.h"
 #include "../tensor.h"
 #include "pinned.h"
 #include "reader.h"
@@ -30,6 +32,14 @@ struct SlotStats {
   int64_t wasted = 0;            // experts read for nothing
 };
 
+// How slots decide: numbers of a plan (PolicyNumber; src/native/boundary.ts says what each does).
+struct SlotPolicy {
+  float half_life_passes, least_right, trust;
+  int32_t old_share, most_scanned, evicting_rows, slots_per_guess;
+};
+// NATIVE_ARGUMENT unless all of them are there and in range.
+Status read_policy(Slice<const double> numbers, SlotPolicy* out);
+
 // Experts of a class: as large as each other, segment by segment.
 struct SlotClassSpec {
   int32_t slots;
@@ -38,20 +48,21 @@ struct SlotClassSpec {
 
 class ExpertSlots : public Feed {
  public:
-  static constexpr int32_t kMostSegments = 12;
   struct Wanted {
     int32_t expert;
     int32_t rows;  // token rows that chose it
-    const uint8_t* segments[kMostSegments];  // the planes of its matrices, one after the other; set by next()
+    const uint8_t* segments[kMostExpertSegments];  // the planes of its matrices, one after the other; set by next()
   };
 
-  ExpertSlots(Reader& reader, const int32_t* const* cancel_flag) : reader_(reader), cancel_flag_(cancel_flag) {}
+  ExpertSlots(Reader& reader, const int32_t* const* cancel_flag, const SlotPolicy& policy)
+      : reader_(reader), cancel_flag_(cancel_flag), policy_(policy) {}
   // The reader must have been deleted: no read may be in flight.
   ~ExpertSlots() override {}
 
   // groups: the matrices of each layer's experts. Every class has a slot, or the staging memory holds an expert. NATIVE_ARGUMENT,
   // MEMORY_BUDGET.
   Status open(const std::vector<std::vector<const Weight*>>& groups, const std::vector<SlotClassSpec>& classes, int64_t staging_bytes);
+  const SlotPolicy& policy() const { return policy_; }
   int64_t slot_bytes() const { return slot_memory_.bytes(); }
   int64_t staging_bytes() const { return staging_memory_.bytes(); }
   PinnedMemory& slot_memory() { return slot_memory_; }
@@ -75,7 +86,7 @@ class ExpertSlots : public Feed {
  private:
   enum class State : uint8_t { empty, reading, ready };
   struct Class {
-    int64_t segments[kMostSegments] = {};  // room for each plane and the pages around it
+    int64_t segments[kMostExpertSegments] = {};  // room for each plane and the pages around it
     int64_t slot_bytes = 0;
     int32_t slots = 0, first = 0;
     int32_t oldest = -1, newest = -1;  // list by last use
@@ -120,8 +131,6 @@ class ExpertSlots : public Feed {
   };
 
   static constexpr int32_t kRanks = 16;  // later ranks count as the last
-  // Of a class, this part is looked at for what is used least.
-  static constexpr int32_t kOldShare = 8, kMostScanned = 256;
   static constexpr uint64_t kGuessTag = uint64_t{1} << 32;  // in a read's tag beside the slot
   struct Guess {
     int32_t expert, rank;
@@ -136,7 +145,11 @@ class ExpertSlots : public Feed {
   void make_oldest(Slot& slot, int32_t index);
   void unlink(Slot& slot, int32_t index);
   float frequency(int64_t at) const;
+  // Of the class's `scan` oldest slots that may go the one used least, -1: none.
   int32_t victim(const Class& size_class, int64_t scan, bool guessed_too) const;
+  int64_t scan_of(const Class& size_class) const {
+    return std::min(std::max(size_class.slots / policy_.old_share, 1), policy_.most_scanned);
+  }
   int32_t find_room(const Item& item);
   void fill(int32_t index, int32_t group, int32_t expert, std::vector<Load>& queue);
   void load(Item& item);
@@ -149,6 +162,7 @@ class ExpertSlots : public Feed {
 
   Reader& reader_;
   const int32_t* const* cancel_flag_;
+  const SlotPolicy policy_;
   PinnedMemory slot_memory_, staging_memory_;
   std::vector<Group> groups_;
   std::vector<Class> classes_;

@@ -5,13 +5,6 @@
 
 namespace hw {
 
-namespace {
-// A rank whose guesses come true less often than this is not read ahead; each guess moves the average by kTrust.
-constexpr float kLeastRight = 0.5f, kTrust = 1.0f / 64;
-// A class needs this many slots for each guess, or guesses would chase each other and what the layer before still uses.
-constexpr int32_t kSlotsPerGuess = 4;
-}  // namespace
-
 void ExpertSlots::expect(int32_t group, const int32_t* experts, int32_t rows, int32_t top_k) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -39,7 +32,9 @@ void ExpertSlots::open_guesses() {
   coming_.group = -1;
   const Group& group = groups_[static_cast<size_t>(open_.group)];
   const Class& c = classes_[static_cast<size_t>(group.size_class)];
-  if (c.slots < kSlotsPerGuess * static_cast<int64_t>(open_.list.size())) open_.loaded_from = open_.list.size();
+  // With fewer slots guesses would chase each other and what the layer before still uses.
+  const int64_t needed = policy_.slots_per_guess * static_cast<int64_t>(open_.list.size());
+  if (c.slots < needed) open_.loaded_from = open_.list.size();
   for (const Guess& guess : open_.list) {
     int32_t found = slot_of_[static_cast<size_t>(group.first + guess.expert)];
     if (found >= 0) slots_[static_cast<size_t>(found)].guessed = true;
@@ -55,8 +50,8 @@ bool ExpertSlots::load_guess() {
   while (open_.loaded_from < open_.list.size()) {
     const Guess& guess = open_.list[open_.loaded_from++];
     int64_t at = group.first + guess.expert;
-    if (slot_of_[static_cast<size_t>(at)] >= 0 || right_[guess.rank] < kLeastRight) continue;
-    int32_t index = victim(c, std::min(std::max(c.slots / kOldShare, 1), kMostScanned), false);
+    if (slot_of_[static_cast<size_t>(at)] >= 0 || right_[guess.rank] < policy_.least_right) continue;
+    int32_t index = victim(c, scan_of(c), false);
     if (index < 0) return false;
     const Slot& cold = slots_[static_cast<size_t>(index)];
     // As the router's choice it would count once more.
@@ -85,7 +80,7 @@ void ExpertSlots::close_guesses(int32_t group_index, const std::vector<Wanted>& 
   int32_t left_slot = left > 0 ? guess_loads_.back().slot : -1;
   for (const Guess& guess : open_.list) {
     bool right = rank_of_[static_cast<size_t>(guess.expert)] == 0;
-    if (known) right_[guess.rank] += kTrust * ((right ? 1.0f : 0.0f) - right_[guess.rank]);
+    if (known) right_[guess.rank] += policy_.trust * ((right ? 1.0f : 0.0f) - right_[guess.rank]);
     int32_t index = slot_of_[static_cast<size_t>(group.first + guess.expert)];
     if (index < 0) continue;
     Slot& slot = slots_[static_cast<size_t>(index)];

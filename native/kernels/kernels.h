@@ -25,18 +25,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../boundary.h"
+
 namespace hw {
-
-// Ids are ggml's; only the types with kernels are named. src/formats/dtypes.ts is the full table.
-enum Dtype : int32_t {
-  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
-  Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
-  IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ1_S = 19, IQ4_NL = 20, IQ3_S = 21, IQ2_S = 22, IQ4_XS = 23,
-  IQ1_M = 29, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, MXFP4 = 39, NVFP4 = 40, Q1_0 = 41, Q2_0 = 42,
-  DTYPE_SLOTS = 48
-};
-
-enum ActKind : int32_t { ACTS_F32 = 0, ACTS_Q8_32 = 1, ACTS_Q8_256 = 2 };
 
 // Activation rows in the form a weight type multiplies with. Strides are in elements of the plane they belong to.
 // Planes are 64-byte aligned, strides of q a multiple of 64; bytes after `cols` up to the stride are zero.
@@ -62,26 +53,21 @@ struct Acts {
 typedef void (*MatmulFn)(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                          const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch);
 
-// Families of layouts of several planes; what they compute is in units.h.
-enum UnitKind : int32_t { UNITS_INT4 = 0, UNIT_KINDS = 1 };
 struct Layout;
 struct UnitGrid;
 typedef void (*UnitsFn)(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
                         const int32_t* pick, int32_t n, float* out, int64_t out_stride);
 typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t row, int64_t c0, int64_t c1, float* out);
 
-constexpr size_t kScratchBytes = 512 * 1024;
-constexpr int32_t kMaxHeadDim = 2048;    // attn_piece keeps at least 16 decoded rows of this in its scratch
-constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention is cut at multiples of it
+// attn_piece keeps at least 16 decoded rows of kMaxHeadDim in its scratch. Attention is cut at multiples of
+// kPagePositions.
 
-enum KvType : int32_t { KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3 };
-
-// Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <= 256.
-// K and V of one head of a page lie as kv_page.h says. head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a multiple of 32.
-// Keys are read in groups up to the next multiple of 32 positions, values not past max(k1) - 1; what is read outside
-// [k0, k1) may be anything.
-// Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) * v[d], keys in ascending order for o.
-// l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys outside [k0, k1) do not exist.
+// Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <=
+// 256. K and V of one head of a page lie as kv_page.h says. head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a
+// multiple of 32. Keys are read in groups up to the next multiple of 32 positions, values not past max(k1) - 1; what
+// is read outside [k0, k1) may be anything. Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) *
+// v[d], keys in ascending order for o. l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys
+// outside [k0, k1) do not exist.
 //   score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap)
 //   dot     f16: 4 partial sums, partial[d / n] = fma(k[d], q[d], partial[d / n]) from +0, n = head_dim / 4 rounded up,
 //                then (partial[0] + partial[1]) + (partial[2] + partial[3])
@@ -100,8 +86,6 @@ struct AttnPiece {
 typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                             const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
                             void* scratch);
-
-enum GluKind : int32_t { GLU_SILU = 0, GLU_GELU_TANH = 1, GLU_OAI = 2, GLU_KINDS = 3 };
 
 struct Kernels {
   const char* isa;
@@ -154,15 +138,6 @@ const char* kernels_note();
 const Kernels* kernels_for(const char* isa);  // null when this CPU or build cannot run it
 const char* const* isa_names(int* count);  // compiled ISAs of this platform, lowest first
 
-// What the native side knows of a dtype: values and bytes of a block, the form of its activations, where the float16
-// scale and minimum of a block lie (-1: none; the scales of MXFP4, NVFP4 and IQ1_M are of other kinds).
-struct DtypeInfo {
-  Dtype dtype;
-  const char* name;
-  int32_t block, bytes;
-  ActKind acts;
-  int32_t scale_at, min_at;
-};
 const DtypeInfo* dtype_info(int32_t dtype);    // null for a type without kernels
 const DtypeInfo* dtype_infos(int* count);      // all of them
 

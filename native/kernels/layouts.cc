@@ -5,20 +5,8 @@
 namespace hw {
 namespace {
 
-// Four-bit integers in words, a scale and an offset for each group of inputs: src/formats/int4.ts.
-struct Int4 {
-  int32_t id;
-  const char* name;
-  bool by_inputs;
-  int32_t group;
-};
-constexpr Int4 kInt4[] = {
-    {1000, "int4_rows_32", false, 32},  {1001, "int4_rows_64", false, 64},  {1002, "int4_rows_128", false, 128},
-    {1003, "int4_inputs_32", true, 32}, {1004, "int4_inputs_64", true, 64}, {1005, "int4_inputs_128", true, 128},
-};
-
 // Every dtype has a slot of its own in the kernel table.
-constexpr int kMostLayouts = DTYPE_SLOTS + static_cast<int>(sizeof(kInt4) / sizeof(kInt4[0]));
+constexpr int kMostLayouts = DTYPE_SLOTS + static_cast<int>(sizeof kPlaneLayouts / sizeof kPlaneLayouts[0]);
 
 struct Table {
   Layout items[kMostLayouts];
@@ -30,18 +18,16 @@ struct Table {
     for (int i = 0; i < types; i++) {
       const DtypeInfo& info = infos[i];
       items[count++] =
-          Layout{info.dtype, info.name, false, info.acts, 1, {{"blocks", 1, info.block, info.bytes}, {}, {}, {}}, &info,
-                 UNIT_KINDS};
+          Layout{info.dtype, info.name, false, info.acts, 1, 1,
+                 {{"blocks", 1, info.block, info.bytes, false}, {}, {}, {}}, &info, UNIT_KINDS};
     }
-    for (const Int4& row : kInt4) {
-      items[count++] = Layout{row.id,
-                              row.name,
-                              row.by_inputs,
-                              ACTS_Q8_32,
-                              3,
-                              {{"words", 1, 8, 4}, {"scales", 1, row.group, 2}, {"offsets", 8, row.group, 4}, {}},
-                              nullptr,
-                              UNITS_INT4};
+    for (const PlanesInfo& info : kPlaneLayouts) {
+      Layout& made = items[count++];
+      made = Layout{info.id, info.name, info.by_inputs, info.acts, info.planes, 0, {}, nullptr, info.units};
+      for (int32_t p = 0; p < info.planes; p++) {
+        made.plane[p] = info.plane[p];
+        made.cut += info.plane[p].whole ? 0 : 1;
+      }
     }
   }
 };
@@ -60,6 +46,9 @@ int64_t common_multiple(int64_t a, int64_t b) {
   }
   return a / x * b;
 }
+
+// Cells along an axis; 0 when they are not whole ones.
+int64_t cells(int64_t all, int32_t each) { return each == 0 ? 1 : all % each == 0 ? all / each : 0; }
 
 }  // namespace
 
@@ -83,12 +72,13 @@ UnitGrid unit_grid(const Layout& layout, const Slices& slices, int64_t rows, int
     const PlaneLayout& plane = layout.plane[p];
     grid.at[p] = piece.plane[p];
     // What the piece holds whole follows each other, the other side is a run of those away.
-    grid.row_stride[p] = layout.by_inputs ? plane.bytes : cols / plane.cols * plane.bytes;
-    grid.input_stride[p] = layout.by_inputs ? rows / plane.rows * plane.bytes : plane.bytes;
+    grid.row_stride[p] = layout.by_inputs ? plane.bytes : cells(cols, plane.cols) * plane.bytes;
+    grid.input_stride[p] = layout.by_inputs ? cells(rows, plane.rows) * plane.bytes : plane.bytes;
   }
   grid.first_row = layout.by_inputs ? 0 : first;
   grid.first_input = layout.by_inputs ? first : 0;
   grid.inputs = layout.by_inputs ? held : cols;
+  grid.all_inputs = cols;
   return grid;
 }
 
@@ -96,24 +86,26 @@ bool slices_of(const Layout& layout, int64_t rows, int64_t cols, Slices* out) {
   int64_t step = layout.by_inputs ? kUnitInputs : 1;
   for (int32_t p = 0; p < layout.planes; p++) {
     const PlaneLayout& plane = layout.plane[p];
-    if (rows % plane.rows != 0 || cols % plane.cols != 0) return false;
-    step = common_multiple(step, layout.by_inputs ? plane.cols : plane.rows);
+    if (cells(rows, plane.rows) == 0 || cells(cols, plane.cols) == 0) return false;
+    if (p < layout.cut) step = common_multiple(step, layout.by_inputs ? plane.cols : plane.rows);
   }
   const int64_t whole = layout.by_inputs ? cols : rows;
-  if (whole % step != 0) return false;
-  *out = Slices{whole / step, step, {}, 0};
+  if (step == 0 || whole % step != 0) return false;
+  *out = Slices{whole / step, step, {}, 0, {}, 0};
   const int64_t slice_rows = layout.by_inputs ? rows : step, slice_cols = layout.by_inputs ? step : cols;
   for (int32_t p = 0; p < layout.planes; p++) {
     const PlaneLayout& plane = layout.plane[p];
-    int64_t bytes;
-    if (__builtin_mul_overflow(slice_rows / plane.rows, slice_cols / plane.cols * plane.bytes, &bytes) ||
-        __builtin_add_overflow(out->bytes, bytes, &out->bytes)) {
+    const bool cut = p < layout.cut;
+    int64_t bytes, *const sum = cut ? &out->bytes : &out->whole;
+    if (__builtin_mul_overflow(cells(cut ? slice_rows : rows, plane.rows),
+                               cells(cut ? slice_cols : cols, plane.cols) * plane.bytes, &bytes) ||
+        __builtin_add_overflow(*sum, bytes, sum)) {
       return false;
     }
-    out->plane_bytes[p] = bytes;
+    (cut ? out->plane_bytes : out->whole_bytes)[p] = bytes;
   }
   int64_t all;
-  return !__builtin_mul_overflow(out->bytes, out->count, &all);
+  return !__builtin_mul_overflow(out->bytes, out->count, &all) && !__builtin_add_overflow(all, out->whole, &all);
 }
 
 }  // namespace hw

@@ -1,5 +1,5 @@
-// How the bytes of a weight follow from its shape: planes of cells of equal size, cut into slices. Mirrors
-// src/formats/layouts.ts, where the words are explained; a test compares the tables. Nothing else counts bytes of rows.
+// How the bytes of a weight follow from its shape: planes of cells of equal size, cut into slices. The words are
+// explained in src/formats/layouts.ts, the tables are generated (boundary.h). Nothing else counts bytes of rows.
 #pragma once
 #include <stdint.h>
 
@@ -7,21 +7,12 @@
 
 namespace hw {
 
-constexpr int32_t kMostPlanes = 4;
-constexpr int32_t kUnitInputs = 32;  // inputs that are summed as one
-
-// A cell holds the plane's share of `rows` output rows x `cols` inputs.
-struct PlaneLayout {
-  const char* name;
-  int32_t rows, cols, bytes;
-};
-
 struct Layout {
   int32_t id;
   const char* name;
   bool by_inputs;  // some inputs of all rows are contiguous; else some rows of all inputs
   ActKind acts;
-  int32_t planes;
+  int32_t planes, cut;  // the first `cut` of them are cut into slices, the others are needed whole
   PlaneLayout plane[kMostPlanes];
   // The type whose kernels multiply it (kernels.h); null: layouts of several planes.
   const DtypeInfo* blocks;
@@ -34,13 +25,15 @@ const Layout* layouts(int* count);
 // What a matrix is cut into where part of it is in memory.
 struct Slices {
   int64_t count, step;               // step: output rows of a slice, or inputs of a slice by inputs
-  int64_t plane_bytes[kMostPlanes];  // of a slice
+  int64_t plane_bytes[kMostPlanes];  // of a slice; 0 in whole planes
   int64_t bytes;                     // sum of plane_bytes
+  int64_t whole_bytes[kMostPlanes];  // of a whole plane, of one expert; 0 in the others
+  int64_t whole;                     // sum of whole_bytes
 };
 // False when rows and cols are not whole slices, or their bytes are beyond any memory.
 bool slices_of(const Layout& layout, int64_t rows, int64_t cols, Slices* out);
 
-// Slices [from, to) of a matrix that are in memory: where each plane's share of them begins.
+// Slices [from, to) of a matrix that are in memory: where each plane's share of them begins, and whole planes.
 struct Piece {
   const uint8_t* plane[kMostPlanes];
   int64_t from, to;

@@ -118,8 +118,10 @@ const char* check_units(const Kernels& k, const Kernels& reference, Workspace& s
     uint8_t* at = s.w + 1;
     for (int32_t p = 0; p < layout.planes; p++) {
       piece.plane[p] = at;
-      for (int64_t b = 0; b < slices.count * slices.plane_bytes[p]; b++) {
-        *at++ = static_cast<uint8_t>(rng.next() & (layout.plane[p].bytes == 2 && b % 2 == 1 ? 0xb7 : 0xff));
+      for (int64_t b = 0; b < slices.count * slices.plane_bytes[p] + slices.whole_bytes[p]; b++) {
+        const bool index = p == index_plane(layout), high = b % (index ? 4 : 2) != 0;
+        const uint32_t scales = layout.plane[p].bytes == 2 && high ? 0xb7 : 0xff;
+        *at++ = static_cast<uint8_t>(rng.next() & (!index ? scales : high ? 0 : 7));
       }
     }
     const UnitGrid grid = unit_grid(layout, slices, rows, inputs, piece);

@@ -8,16 +8,14 @@ namespace ops {
 
 namespace {
 
-constexpr int64_t kPiecesBytes = 4 << 20;
-constexpr int kSplitItems = 4;  // fewer items than this a thread: their spans are taken apart
 
 // Cuts the rows into blocks and checks that every page a row sees is there.
 Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
-  const Pass& pass = a.host.pass();
+  const Pass& pass = a.model.pass();
   int32_t blocks_per_sequence = 0, count = 0;
-  Result<const int32_t*> tables = block_tables(a.host, a.pool, &blocks_per_sequence);
+  Result<const int32_t*> tables = block_tables(a.model, a.pool, &blocks_per_sequence);
   if (!tables.ok) return Status{false};
-  int32_t most = std::max(1, kQueries / a.run_heads);
+  int32_t most = std::max(1, kAttentionQueries / a.run_heads);
   for (int32_t t = 0; t < n; count++) {
     int32_t sequence = pass.sequences()[t], t1 = t + 1;
     // A jump in position would let one block see pages that its first row has no business with.
@@ -44,14 +42,15 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
 
 }  // namespace
 
-Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index, int32_t n,
-                 int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle, int32_t reach) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, q, host, q_handle);
-  HW_GET(KvPool, pool, host, pool_handle);
+Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index,
+                 int32_t n, int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle,
+                 int32_t reach) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, q, model, q_handle);
+  HW_GET(KvPool, pool, model, pool_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(q, n, "q"));
-  HW_TRY(check_pass_rows(host, n));
+  HW_TRY(check_pass_rows(model, n));
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
@@ -64,16 +63,18 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
   if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
   const float* sinks = nullptr;
   if (sinks_handle != 0) {
-    HW_GET(Vector, vector, host, sinks_handle);
+    HW_GET(Vector, vector, model, sinks_handle);
     if (vector.length != heads) return bad_argument("%d sinks for %d heads", vector.length, heads);
     sinks = vector.data();
   }
   if (n == 0) return done();
 
-  int32_t group = heads / layer.heads, run_heads = std::min(group, kQueries), runs = (group + run_heads - 1) / run_heads;
-  Attention a{host, q, out, pool, layer, {layer.dim_k, layer.dim_v, scale, softcap}, heads, window, reach, sinks, run_heads, runs, nullptr, 0, {false}};
-  HW_TRY(host.grow(host.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
-  Block* blocks = host.scratch().blocks.as<Block>();
+  int32_t group = heads / layer.heads, run_heads = std::min(group, kAttentionQueries);
+  int32_t runs = (group + run_heads - 1) / run_heads;
+  const AttnPiece spec = {layer.dim_k, layer.dim_v, scale, softcap};
+  Attention a{model, q, out, pool, layer, spec, heads, window, reach, sinks, run_heads, runs, nullptr, 0, {false}};
+  HW_TRY(model.grow(model.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
+  Block* blocks = model.scratch().blocks.as<Block>();
   Result<int32_t> count = make_blocks(a, n, blocks);
   if (!count.ok) return Status{false};
 
@@ -85,14 +86,15 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
   }
   a.blocks = blocks;
   a.items = static_cast<int64_t>(count.value) * layer.heads * runs;
-  int threads = host.pool().threads();
-  HW_TRY(host.grow_thread_scratch(walk_scratch_bytes(layer.dim_k, layer.dim_v)));
+  int threads = model.pool().threads();
+  HW_TRY(model.grow_thread_scratch(walk_scratch_bytes(layer.dim_k, layer.dim_v)));
   int32_t first_span = first_page / kSpanPages, end_span = (end_page - 1) / kSpanPages + 1;
-  if (threads > 1 && a.items < kSplitItems * threads && end_span - first_span > 1) {
-    HW_TRY(host.grow(host.scratch().pieces, std::max(kPiecesBytes, 2 * a.items * walk_piece_bytes(layer.dim_v))));
+  if (threads > 1 && a.items < kAttentionSplitItems * threads && end_span - first_span > 1) {
+    const int64_t bytes = std::max(kAttentionPiecesBytes, 2 * a.items * walk_piece_bytes(layer.dim_v));
+    HW_TRY(model.grow(model.scratch().pieces, bytes));
     a.walk_split(first_span, end_span, int64_t{rows} * run_heads);
   } else {
-    host.pool().parallel_for(a.items, [&](int64_t index, int thread) { a.walk(index, thread); });
+    model.pool().parallel_for(a.items, [&](int64_t index, int thread) { a.walk(index, thread); });
   }
   return a.stop.load() ? cancelled() : done();
 }

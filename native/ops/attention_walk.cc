@@ -6,8 +6,8 @@ namespace hw {
 namespace ops {
 
 Piece Attention::thread_piece(int thread, int which) const {
-  float* memory = static_cast<float*>(host.thread_scratch(thread));
-  return piece_at(memory + which * piece_floats(kQueries, layer.dim_v), kQueries);
+  float* memory = static_cast<float*>(model.thread_scratch(thread));
+  return piece_at(memory + which * piece_floats(kAttentionQueries, layer.dim_v), kAttentionQueries);
 }
 
 // The item's queries as the kernels want them: rows of the tensor, for quantized keys quantized here.
@@ -15,8 +15,8 @@ Acts Attention::queries_of(const Item& item, int thread) const {
   int32_t cols = item.heads * layer.dim_k;
   const float* x = q.row(item.block->t0) + static_cast<int64_t>(item.head0) * layer.dim_k;
   if (pool.type == KV_F16) return Acts{ACTS_F32, item.rows, cols, x, nullptr, nullptr, nullptr, q.cols, 0, 0, 0};
-  uint8_t* memory = static_cast<uint8_t*>(host.thread_scratch(thread)) + 3 * walk_piece_bytes(layer.dim_v);
-  return quantize_queries(host.kernels(), x, q.cols, item.rows, cols, memory);
+  uint8_t* memory = static_cast<uint8_t*>(model.thread_scratch(thread)) + 3 * walk_piece_bytes(layer.dim_v);
+  return quantize_queries(model.kernels(), x, q.cols, item.rows, cols, memory);
 }
 
 const uint8_t* Attention::keys(const Item& item, int32_t page) const {
@@ -29,7 +29,7 @@ int32_t Attention::visible(const Block& block, int32_t page, int32_t* r0, int32_
   int32_t end = 0;
   *r0 = block.t1 - block.t0;
   for (int32_t r = 0; r < block.t1 - block.t0; r++) {
-    int64_t position = host.pass().positions()[block.t0 + r];
+    int64_t position = model.pass().positions()[block.t0 + r];
     int64_t low = std::max<int64_t>(first_key(static_cast<int32_t>(position)) - base, 0);
     int64_t high = std::min<int64_t>(end_key(static_cast<int32_t>(position), block.last) - base, kPagePositions);
     if (low >= high) continue;
@@ -50,19 +50,19 @@ void Attention::fold(const Item& item, const Piece& from, int64_t r, int64_t bas
     memcpy(sums.l + i, from.l + j, heads_bytes);
     memcpy(sums.o + i * dim, from.o + j * dim, heads_bytes * static_cast<size_t>(dim));
   } else {
-    host.kernels().attn_fold(from.m + j, from.l + j, from.o + j * dim, item.heads, layer.dim_v, sums.m + i, sums.l + i,
+    model.kernels().attn_fold(from.m + j, from.l + j, from.o + j * dim, item.heads, layer.dim_v, sums.m + i, sums.l + i,
                              sums.o + i * dim);
   }
 }
 
 bool Attention::span_is_first(const Item& item, int32_t span, int32_t row) const {
-  return first_key(host.pass().positions()[item.block->t0 + row]) / kSpanPositions == span;
+  return first_key(model.pass().positions()[item.block->t0 + row]) / kSpanPositions == span;
 }
 
 // What the rows see of a span, in ascending pages. `next` is what the thread reads afterwards.
 void Attention::compute_span(const Item& item, const Acts& queries, int32_t span, const uint8_t* next, const Piece& to,
                              int thread) {
-  int32_t k0[kQueries], k1[kQueries], r0;
+  int32_t k0[kAttentionQueries], k1[kAttentionQueries], r0;
   const Block& block = *item.block;
   int32_t page = std::max(block.first_page, span * kSpanPages);
   int32_t end = std::min(block.first_page + block.pages, (span + 1) * kSpanPages);
@@ -72,7 +72,7 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     int32_t r1 = visible(block, page, &r0, k0, k1);
     if (r0 >= r1) continue;
     auto is_first = [&](int32_t r) {
-      int32_t first = first_key(host.pass().positions()[block.t0 + r]) / kPagePositions;
+      int32_t first = first_key(model.pass().positions()[block.t0 + r]) / kPagePositions;
       return std::max(first, span * kSpanPages) == page;
     };
     // Rows are in order of their first pages: when the last one begins here, all do.
@@ -85,16 +85,16 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     part.d += r0 * part.d_stride;
     part.sums += r0 * part.sums_stride;
     const uint8_t* v = pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
-    host.kernels().attn_piece[pool.type](&spec, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
+    model.kernels().attn_piece[pool.type](&spec, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
                                          page + 1 < end ? keys(item, page + 1) : next, result.m, result.l, result.o,
-                                         host.kernel_scratch(thread));
+                                         model.kernel_scratch(thread));
     for (int32_t r = r0; r < r1 && !direct; r++) fold(item, piece, r, r0, is_first(r), to);
   }
 }
 
 void Attention::fold_span(const Item& item, int32_t span, const Piece& from, const Piece& sums) const {
   for (int32_t r = 0; r < item.rows; r++) {
-    int32_t position = host.pass().positions()[item.block->t0 + r];
+    int32_t position = model.pass().positions()[item.block->t0 + r];
     int32_t last_key = end_key(position, item.block->last) - 1;
     if (first_key(position) / kSpanPositions <= span && last_key / kSpanPositions >= span) {
       fold(item, from, r, 0, span_is_first(item, span, r), sums);
@@ -108,7 +108,7 @@ float exp_of(const Kernels& k, float x, float max) {
 }
 
 void Attention::finish(const Item& item, const Piece& sums) const {
-  const Kernels& k = host.kernels();
+  const Kernels& k = model.kernels();
   int32_t dim = layer.dim_v;
   for (int32_t r = 0; r < item.rows; r++) {
     for (int32_t h = 0; h < item.heads; h++) {
@@ -128,7 +128,7 @@ void Attention::finish(const Item& item, const Piece& sums) const {
 }
 
 bool Attention::stopped() {
-  if (host.cancelled()) stop.store(true, std::memory_order_relaxed);
+  if (model.cancelled()) stop.store(true, std::memory_order_relaxed);
   return stop.load(std::memory_order_relaxed);
 }
 
@@ -157,9 +157,9 @@ void Attention::walk(int64_t index, int thread) {
 
 void Attention::walk_split(int32_t first_span, int32_t end_span, int64_t most_queries) {
   int64_t size = piece_floats(most_queries, layer.dim_v);
-  float* sums = host.scratch().pieces.as<float>();
+  float* sums = model.scratch().pieces.as<float>();
   float* pieces = sums + items * size;
-  int64_t room = static_cast<int64_t>(host.scratch().pieces.bytes() / sizeof(float)) / size - items;
+  int64_t room = static_cast<int64_t>(model.scratch().pieces.bytes() / sizeof(float)) / size - items;
   int32_t wave = static_cast<int32_t>(std::min<int64_t>(room / items, end_span - first_span));
   for (int32_t w0 = first_span; w0 < end_span; w0 += wave) {
     int32_t spans = std::min(wave, end_span - w0);
@@ -167,7 +167,7 @@ void Attention::walk_split(int32_t first_span, int32_t end_span, int64_t most_qu
       int32_t first = item.block->first_page, end = first + item.block->pages;
       return (span + 1) * kSpanPages <= first || span * kSpanPages >= end;
     };
-    host.pool().parallel_for(items * spans, [&](int64_t index, int thread) {
+    model.pool().parallel_for(items * spans, [&](int64_t index, int thread) {
       Item item = item_at(index / spans);
       int32_t span = w0 + static_cast<int32_t>(index % spans);
       if (hidden(item, span) || stopped()) return;
@@ -176,7 +176,7 @@ void Attention::walk_split(int32_t first_span, int32_t end_span, int64_t most_qu
       compute_span(item, queries_of(item, thread), span, next, piece_at(pieces + index * size, most_queries), thread);
     });
     if (stopped()) return;
-    host.pool().parallel_for(items, [&](int64_t index, int) {
+    model.pool().parallel_for(items, [&](int64_t index, int) {
       Item item = item_at(index);
       Piece sum = piece_at(sums + index * size, most_queries);
       for (int32_t i = 0; i < spans; i++) {

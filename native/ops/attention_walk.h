@@ -19,10 +19,7 @@
 namespace hw {
 namespace ops {
 
-constexpr int32_t kQueries = 64;    // (token row, head) pairs of an item: what the kernels work on at a time
 constexpr int32_t kSpanPages = 4;
-// How `window` is meant: so many positions back, those of the row's own stretch of so many, so many to both sides.
-enum Reach : int32_t { REACH_BACK, REACH_CHUNK, REACH_SYMMETRIC, REACHES };
 constexpr int32_t kSpanPositions = kSpanPages * kPagePositions;
 
 struct Block {
@@ -31,6 +28,7 @@ struct Block {
   int32_t last;                // position of the sequence's last row in the pass
   const int32_t* table;        // page ids of the sequence
 };
+static_assert(sizeof(Block) == kAttentionBlockBytes, "src/native/boundary.ts");
 
 // m, l [queries], o [queries][dim_v]
 struct Piece {
@@ -40,14 +38,16 @@ struct Piece {
 inline Piece piece_at(float* memory, int64_t queries) { return Piece{memory, memory + queries, memory + 2 * queries}; }
 inline int64_t piece_floats(int64_t queries, int64_t dim_v) { return (queries * (2 + dim_v) + 15) & ~int64_t{15}; }
 
-// Scratch of a thread: three pieces of kQueries, then the item's queries as ACTS_Q8_32.
-inline int64_t walk_piece_bytes(int64_t dim_v) { return piece_floats(kQueries, dim_v) * static_cast<int64_t>(sizeof(float)); }
+// Scratch of a thread: three pieces of kAttentionQueries, then the item's queries as ACTS_Q8_32.
+inline int64_t walk_piece_bytes(int64_t dim_v) {
+  return piece_floats(kAttentionQueries, dim_v) * static_cast<int64_t>(sizeof(float));
+}
 inline int64_t walk_scratch_bytes(int64_t dim_k, int64_t dim_v) {
-  return 3 * walk_piece_bytes(dim_v) + kQueries * (dim_k + 64 + dim_k / 4);
+  return 3 * walk_piece_bytes(dim_v) + kAttentionQueries * (dim_k + 64 + dim_k / 4);
 }
 
 struct Attention {
-  Host& host;
+  Model& model;
   const Tensor& q;
   Tensor& out;
   const KvPool& pool;

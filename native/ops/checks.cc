@@ -15,14 +15,14 @@ bool overlap(const Tensor& a, const Tensor& b, int32_t n) {
 }
 
 // For verbs that use the row table.
-Status check_pass_rows(Host& host, int32_t n) {
-  if (n < 0 || n > host.pass().count) return bad_argument("%d rows of a pass of %d", n, host.pass().count);
+Status check_pass_rows(Model& model, int32_t n) {
+  if (n < 0 || n > model.pass().count) return bad_argument("%d rows of a pass of %d", n, model.pass().count);
   return done();
 }
 
-Result<const float*> optional_vector(Host& host, int32_t handle, int64_t length) {
+Result<const float*> optional_vector(Model& model, int32_t handle, int64_t length) {
   if (handle == 0) return static_cast<const float*>(nullptr);
-  HW_GET(Vector, vector, host, handle);
+  HW_GET(Vector, vector, model, handle);
   if (vector.length != length) {
     return bad_argument("a vector of %d values where %lld are needed", vector.length, static_cast<long long>(length));
   }

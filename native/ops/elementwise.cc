@@ -18,29 +18,30 @@ Status same_shape(const Tensor& a, const Tensor& b, int32_t n) {
 
 }  // namespace
 
-Status rms_norm(Host& host, int32_t out_handle, int32_t x_handle, int32_t vector, int32_t n, float eps) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status rms_norm(Model& model, int32_t out_handle, int32_t x_handle, int32_t vector, int32_t n, float eps) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(same_shape(out, x, n));
-  Result<const float*> weight = optional_vector(host, vector, x.cols);
+  Result<const float*> weight = optional_vector(model, vector, x.cols);
   if (!weight.ok) return Status{false};
-  const Kernels& k = host.kernels();
-  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+  const Kernels& k = model.kernels();
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) k.rms_norm(x.row(t), weight.value, out.row(t), x.cols, eps);
   });
   return done();
 }
 
-Status head_norm(Host& host, int32_t x_handle, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps) {
-  HW_GET(Tensor, x, host, x_handle);
+Status head_norm(Model& model, int32_t x_handle, int32_t vector, int32_t n, int32_t heads, int32_t head_dim,
+                 float eps) {
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
   if (heads < 1 || head_dim < 1 || static_cast<int64_t>(heads) * head_dim != x.cols) {
     return bad_argument("%d heads of %d values in %d columns", heads, head_dim, x.cols);
   }
-  Result<const float*> weight = optional_vector(host, vector, head_dim);
+  Result<const float*> weight = optional_vector(model, vector, head_dim);
   if (!weight.ok) return Status{false};
-  const Kernels& k = host.kernels();
-  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+  const Kernels& k = model.kernels();
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       for (int32_t h = 0; h < heads; h++) {
         float* head = x.row(t) + static_cast<int64_t>(h) * head_dim;
@@ -54,12 +55,12 @@ Status head_norm(Host& host, int32_t x_handle, int32_t vector, int32_t n, int32_
 namespace {
 
 // Once per pass and table: angle = position * frequency and its cosine in double, rounded to f32, times the magnitude.
-void fill_angles(Host& host, RopeTable& table) {
-  Pass& pass = host.pass();
+void fill_angles(Model& model, RopeTable& table) {
+  Pass& pass = model.pass();
   if (table.pass == pass.number) return;
   const double* frequencies = table.frequencies.as<double>();
   // A sine costs about as much as 16 simple operations.
-  over_rows(host, pass.count, int64_t{32} * table.pairs, [&](int64_t t0, int64_t t1) {
+  over_rows(model, pass.count, int64_t{32} * table.pairs, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       double position = pass.positions()[t];
       for (int32_t i = 0; i < table.pairs; i++) {
@@ -74,21 +75,21 @@ void fill_angles(Host& host, RopeTable& table) {
 
 }  // namespace
 
-Status rope(Host& host, int32_t x_handle, int32_t n, int32_t heads, int32_t head_dim, int32_t table_handle) {
-  HW_GET(Tensor, x, host, x_handle);
-  HW_GET(RopeTable, table, host, table_handle);
+Status rope(Model& model, int32_t x_handle, int32_t n, int32_t heads, int32_t head_dim, int32_t table_handle) {
+  HW_GET(Tensor, x, model, x_handle);
+  HW_GET(RopeTable, table, model, table_handle);
   HW_TRY(check_rows(x, n, "x"));
-  HW_TRY(check_pass_rows(host, n));
+  HW_TRY(check_pass_rows(model, n));
   if (heads < 1 || head_dim < 1 || static_cast<int64_t>(heads) * head_dim != x.cols) {
     return bad_argument("%d heads of %d values in %d columns", heads, head_dim, x.cols);
   }
   if (table.pairs * 2 > head_dim) return bad_argument("%d pairs in a head of %d values", table.pairs, head_dim);
-  if (host.pass().count > table.max_rows) {
-    return bad_argument("a pass of %d rows, the rope table has room for %d", host.pass().count, table.max_rows);
+  if (model.pass().count > table.max_rows) {
+    return bad_argument("a pass of %d rows, the rope table has room for %d", model.pass().count, table.max_rows);
   }
-  fill_angles(host, table);
-  const Kernels& k = host.kernels();
-  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+  fill_angles(model, table);
+  const Kernels& k = model.kernels();
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       for (int32_t h = 0; h < heads; h++) {
         k.rope(x.row(t) + static_cast<int64_t>(h) * head_dim, table.cos(t), table.sin(t), table.pairs * 2,
@@ -99,45 +100,45 @@ Status rope(Host& host, int32_t x_handle, int32_t n, int32_t heads, int32_t head
   return done();
 }
 
-Status glu(Host& host, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, gate, host, gate_handle);
-  HW_GET(Tensor, up, host, up_handle);
+Status glu(Model& model, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, gate, model, gate_handle);
+  HW_GET(Tensor, up, model, up_handle);
   HW_TRY(same_shape(gate, up, n));
   HW_TRY(same_shape(out, up, n));
   if (kind < 0 || kind >= GLU_KINDS) return bad_argument("GLU kind %d", kind);
-  const Kernels& k = host.kernels();
-  over_values(host, static_cast<int64_t>(n) * gate.cols, [&](int64_t i0, int64_t i1) {
+  const Kernels& k = model.kernels();
+  over_values(model, static_cast<int64_t>(n) * gate.cols, [&](int64_t i0, int64_t i1) {
     k.glu[kind](gate.data() + i0, up.data() + i0, out.data() + i0, i1 - i0);
   });
   return done();
 }
 
-Status add(Host& host, int32_t y_handle, int32_t x_handle, int32_t n) {
-  HW_GET(Tensor, y, host, y_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status add(Model& model, int32_t y_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, y, model, y_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(same_shape(y, x, n));
-  const Kernels& k = host.kernels();
-  over_values(host, static_cast<int64_t>(n) * x.cols,
+  const Kernels& k = model.kernels();
+  over_values(model, static_cast<int64_t>(n) * x.cols,
               [&](int64_t i0, int64_t i1) { k.add(x.data() + i0, y.data() + i0, i1 - i0); });
   return done();
 }
 
-Status scale(Host& host, int32_t x_handle, float factor, int32_t n) {
-  HW_GET(Tensor, x, host, x_handle);
+Status scale(Model& model, int32_t x_handle, float factor, int32_t n) {
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
-  const Kernels& k = host.kernels();
-  over_values(host, static_cast<int64_t>(n) * x.cols,
+  const Kernels& k = model.kernels();
+  over_values(model, static_cast<int64_t>(n) * x.cols,
               [&](int64_t i0, int64_t i1) { k.scale(x.data() + i0, factor, i1 - i0); });
   return done();
 }
 
-Status softcap(Host& host, int32_t x_handle, float cap, int32_t n) {
-  HW_GET(Tensor, x, host, x_handle);
+Status softcap(Model& model, int32_t x_handle, float cap, int32_t n) {
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
   if (!(cap > 0)) return bad_argument("the cap must be positive");
-  const Kernels& k = host.kernels();
-  over_values(host, static_cast<int64_t>(n) * x.cols,
+  const Kernels& k = model.kernels();
+  over_values(model, static_cast<int64_t>(n) * x.cols,
               [&](int64_t i0, int64_t i1) { k.softcap(x.data() + i0, cap, i1 - i0); });
   return done();
 }

@@ -13,7 +13,7 @@ namespace ops {
 namespace {
 
 // Hidden rows of a wave: every pair of a small pass, at least one row per token row of a large one.
-int64_t wave_pairs(int64_t rows, int64_t top_k) { return std::max(rows, std::min<int64_t>(rows * top_k, 256)); }
+int64_t wave_pairs(int64_t rows, int64_t top_k) { return std::max(rows, std::min(rows * top_k, kExpertWavePairs)); }
 
 struct Shapes {
   int64_t rows, top_k, experts, dim, hidden;
@@ -29,13 +29,13 @@ struct Layout {
   float* y;          // [pairs][dim], in order by expert
 };
 
-Status make_room(Host& host, const Shapes& s, Layout* layout) {
-  Scratch& scratch = host.scratch();
-  HW_TRY(host.grow(scratch.expert_order, (3 * s.pairs() + s.experts + 1) * static_cast<int64_t>(sizeof(int32_t))));
+Status make_room(Model& model, const Shapes& s, Layout* layout) {
+  Scratch& scratch = model.scratch();
+  HW_TRY(model.grow(scratch.expert_order, (3 * s.pairs() + s.experts + 1) * static_cast<int64_t>(sizeof(int32_t))));
   int64_t active = std::min(s.experts, s.pairs());
-  HW_TRY(host.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
+  HW_TRY(model.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
   int64_t hidden_rows = wave_pairs(s.rows, s.top_k);
-  HW_TRY(host.grow(scratch.expert_rows,
+  HW_TRY(model.grow(scratch.expert_rows,
                    (2 * hidden_rows * s.hidden + s.pairs() * s.dim) * static_cast<int64_t>(sizeof(float))));
   layout->position = scratch.expert_order.as<int32_t>();
   layout->token = layout->position + s.pairs();
@@ -78,9 +78,9 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
 }
 
 // Some experts, whose rows together fit the hidden rows.
-Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
                 const ExpertSlots::Wanted* wave, size_t size, int32_t kind) {
-  const Kernels& k = host.kernels();
+  const Kernels& k = model.kernels();
   // Without a gate the hidden rows are where the gate's would be.
   const Side &gate = sides[0], &up = sides[1], &down = sides[2];
   bool gated = gate.weight != nullptr;
@@ -94,11 +94,11 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
     layout.tasks[count++] = task_of(up, wave[i], up_acts, rows, (gated ? layout.up : layout.gate) + at);
     pairs += wave[i].rows;
   }
-  HW_TRY(run_products(host, layout.tasks, count));
+  HW_TRY(run_products(model, layout.tasks, count));
 
   ActKind down_kind = down.weight->layout->acts;
   Acts hidden;
-  describe_acts(host.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), down_kind,
+  describe_acts(model.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), down_kind,
                 &hidden);
   constexpr int64_t kStep = 1024;  // columns of a part; a multiple of every block
   int64_t pieces = (s.hidden + kStep - 1) / kStep;
@@ -115,7 +115,7 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
   if (pairs * s.hidden < kInlineValues / 4) {
     for (int64_t i = 0; i < pairs * pieces; i++) part(i, 0);
   } else {
-    host.pool().parallel_for(pairs * pieces, part);
+    model.pool().parallel_for(pairs * pieces, part);
   }
 
   count = pairs = 0;
@@ -124,34 +124,34 @@ Status run_wave(Host& host, const Shapes& s, const Layout& layout, const Side si
     layout.tasks[count++] = task_of(down, wave[i], &hidden, layout.identity + pairs, y);
     pairs += wave[i].rows;
   }
-  return run_products(host, layout.tasks, count);
+  return run_products(model, layout.tasks, count);
 }
 
 // As many experts at a time as the hidden rows have room for.
-Status run_waves(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+Status run_waves(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
                  const std::vector<ExpertSlots::Wanted>& wanted, int32_t kind) {
   int64_t room = wave_pairs(s.rows, s.top_k);
   for (size_t first = 0, end = 0; first < wanted.size(); first = end) {
     int64_t pairs = 0;
     while (end < wanted.size() && pairs + wanted[end].rows <= room) pairs += wanted[end++].rows;
-    HW_TRY(run_wave(host, s, layout, sides, x_acts, wanted.data() + first, end - first, kind));
+    HW_TRY(run_wave(model, s, layout, sides, x_acts, wanted.data() + first, end - first, kind));
   }
   return done();
 }
 
-// More token rows than this touch so many experts that those of other layers must be kept from their haste.
-constexpr int32_t kEvictingRows = 16;
-
-Status run_slots(Host& host, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
+Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
                  int32_t kind) {
-  ExpertSlots& slots = *sides[0].weight->slots;
-  std::vector<ExpertSlots::Wanted>& ready = host.scratch().ready;
-  slots.begin(sides[0].weight->slot_group, host.scratch().wanted, host.pass().number, s.rows <= kEvictingRows);
+  const Weight& up = *sides[1].weight;
+  ExpertSlots& slots = *up.slots;
+  std::vector<ExpertSlots::Wanted>& ready = model.scratch().ready;
+  // More token rows touch so many experts that those of other layers must be kept from their haste.
+  const bool evict = s.rows <= slots.policy().evicting_rows;
+  slots.begin(up.slot_group, model.scratch().wanted, model.pass().number, evict);
   Status status = done();
   for (;;) {
     status = slots.next(&ready);
     if (!status.ok || ready.empty()) break;
-    status = run_waves(host, s, layout, sides, x_acts, ready, kind);
+    status = run_waves(model, s, layout, sides, x_acts, ready, kind);
     slots.release(ready);
     if (!status.ok) break;
   }
@@ -159,8 +159,8 @@ Status run_slots(Host& host, const Shapes& s, const Layout& layout, const Side s
   return status;
 }
 
-void combine(Host& host, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
-  const Kernels& k = host.kernels();
+void combine(Model& model, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
+  const Kernels& k = model.kernels();
   constexpr int64_t kStep = 1024;
   int64_t pieces = (s.dim + kStep - 1) / kStep;
   auto part = [&](int64_t index, int) {
@@ -180,13 +180,13 @@ void combine(Host& host, const Shapes& s, const Layout& layout, const float* wei
   if (s.pairs() * s.dim < kInlineValues) {
     for (int64_t i = 0; i < s.rows * pieces; i++) part(i, 0);
   } else {
-    host.pool().parallel_for(s.rows * pieces, part);
+    model.pool().parallel_for(s.rows * pieces, part);
   }
 }
 
-Result<const float*> bias_of(Host& host, int32_t handle, const Weight& w, const char* name) {
+Result<const float*> bias_of(Model& model, int32_t handle, const Weight& w, const char* name) {
   if (handle == 0) return static_cast<const float*>(nullptr);
-  HW_GET(Vector, vector, host, handle);
+  HW_GET(Vector, vector, model, handle);
   if (vector.length != w.experts * w.rows) {
     return bad_argument("%s bias of %d values for %lld experts of %lld", name, vector.length,
                         static_cast<long long>(w.experts), static_cast<long long>(w.rows));
@@ -212,70 +212,70 @@ Status check_weights(const Weight& gate, const Weight& up, const Weight& down, c
 
 }  // namespace
 
-Status experts(Host& host, int32_t out_handle, int32_t x_handle, int32_t routing_handle, int32_t n,
+Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routing_handle, int32_t n,
                Slice<const int32_t> weights, int32_t kind) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
-  HW_GET(Routing, routing, host, routing_handle);
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
+  HW_GET(Routing, routing, model, routing_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(x, n, "x"));
   if (weights.length != 6) return bad_argument("experts take 6 weight handles");
-  HW_GET(WeightObject, up, host, weights.data[1]);
+  HW_GET(WeightObject, up, model, weights.data[1]);
   bool gated = weights.data[0] != 0;
-  HW_GET(WeightObject, gate, host, weights.data[gated ? 0 : 1]);
-  HW_GET(WeightObject, down, host, weights.data[2]);
+  HW_GET(WeightObject, gate, model, weights.data[gated ? 0 : 1]);
+  HW_GET(WeightObject, down, model, weights.data[2]);
   HW_TRY(check_weights(gate.weight, up.weight, down.weight, x, out));
-  Result<const float*> gate_bias = bias_of(host, weights.data[3], gate.weight, "gate");
-  Result<const float*> up_bias = bias_of(host, weights.data[4], up.weight, "up");
-  Result<const float*> down_bias = bias_of(host, weights.data[5], down.weight, "down");
+  Result<const float*> gate_bias = bias_of(model, weights.data[3], gate.weight, "gate");
+  Result<const float*> up_bias = bias_of(model, weights.data[4], up.weight, "up");
+  Result<const float*> down_bias = bias_of(model, weights.data[5], down.weight, "down");
   if (!gate_bias.ok || !up_bias.ok || !down_bias.ok) return Status{false};
   if (kind < 0 || kind >= (gated ? int32_t{GLU_KINDS} : int32_t{ACT_KINDS})) return bad_argument("activation %d", kind);
-  if (!gated && (gate.weight.slots != nullptr || weights.data[3] != 0)) {
-    return bad_argument("experts without a gate lie in memory, and have no gate's bias");
-  }
+  if (!gated && weights.data[3] != 0) return bad_argument("a bias of a gate that is not there");
   if (n > routing.filled_rows || routing.experts > gate.weight.experts) {
     return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
                         routing.experts, n, static_cast<long long>(gate.weight.experts));
   }
   if (overlap(out, x, n)) return bad_argument("out is its own input");
   if (n == 0) return done();
-  if (host.cancelled()) return cancelled();
+  if (model.cancelled()) return cancelled();
 
   Shapes s = {n, routing.top_k, gate.weight.experts, x.cols, gate.weight.rows};
   Layout layout;
-  HW_TRY(make_room(host, s, &layout));
+  HW_TRY(make_room(model, s, &layout));
   order_by_expert(s, routing.ids(), layout);
   Acts x_acts[3];
-  HW_TRY(prepare_acts(host, host.scratch().acts, x.data(), x.cols, n, x.cols,
+  HW_TRY(prepare_acts(model, model.scratch().acts, x.data(), x.cols, n, x.cols,
                       kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
   int64_t room = wave_pairs(s.rows, s.top_k);
-  HW_TRY(reserve_acts(host, host.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
+  HW_TRY(reserve_acts(model, model.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
   const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
-  std::vector<ExpertSlots::Wanted>& wanted = host.scratch().wanted;
+  std::vector<ExpertSlots::Wanted>& wanted = model.scratch().wanted;
   wanted.clear();
   for (int64_t e = 0; e < s.experts; e++) {
     int32_t rows = layout.first[e + 1] - layout.first[e];
     if (rows > 0) wanted.push_back(ExpertSlots::Wanted{static_cast<int32_t>(e), rows, {}});
   }
-  if (gate.weight.slots != nullptr) {
-    HW_TRY(run_slots(host, s, layout, sides, x_acts, kind));
+  if (up.weight.slots != nullptr) {
+    HW_TRY(run_slots(model, s, layout, sides, x_acts, kind));
   } else {
-    HW_TRY(run_waves(host, s, layout, sides, x_acts, wanted, kind));
+    HW_TRY(run_waves(model, s, layout, sides, x_acts, wanted, kind));
   }
-  combine(host, s, layout, routing.weights(), out);
+  combine(model, s, layout, routing.weights(), out);
   return done();
 }
 
 // More rows choose nearly every expert, and prefill has its own way with slots.
-Status expect_experts(Host& host, int32_t routing_handle, int32_t n, int32_t gate_handle) {
-  HW_GET(Routing, routing, host, routing_handle);
-  HW_GET(WeightObject, gate, host, gate_handle);
+Status expect_experts(Model& model, int32_t routing_handle, int32_t n, int32_t gate_handle) {
+  HW_GET(Routing, routing, model, routing_handle);
+  HW_GET(WeightObject, gate, model, gate_handle);
   const Weight& w = gate.weight;
   if (n < 0 || n > routing.filled_rows || routing.experts > w.experts) {
     return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
                         routing.experts, n, static_cast<long long>(w.experts));
   }
-  if (w.slots != nullptr && n > 0 && n <= kEvictingRows) w.slots->expect(w.slot_group, routing.ids(), n, routing.top_k);
+  if (w.slots != nullptr && n > 0 && n <= w.slots->policy().evicting_rows) {
+    w.slots->expect(w.slot_group, routing.ids(), n, routing.top_k);
+  }
   return done();
 }
 

@@ -13,20 +13,20 @@ Result<const KvLayer*> kv_layer(const KvPool& pool, int32_t layer) {
   return &pool.layers[layer];
 }
 
-Result<const int32_t*> block_tables(Host& host, const KvPool& pool, int32_t* blocks) {
-  Pass& pass = host.pass();
+Result<const int32_t*> block_tables(Model& model, const KvPool& pool, int32_t* blocks) {
+  Pass& pass = model.pass();
   if (pool.index >= pass.pool_count) return bad_argument("the pass has no block tables for KV pool %d", pool.index);
   *blocks = pass.blocks_of_table[pool.index];
   return static_cast<const int32_t*>(pass.tables[pool.index]->as<int32_t>());
 }
 
-Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_handle, int32_t v_handle, int32_t n) {
-  HW_GET(KvPool, pool, host, pool_handle);
-  HW_GET(Tensor, k, host, k_handle);
-  HW_GET(Tensor, v, host, v_handle);
+Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t k_handle, int32_t v_handle, int32_t n) {
+  HW_GET(KvPool, pool, model, pool_handle);
+  HW_GET(Tensor, k, model, k_handle);
+  HW_GET(Tensor, v, model, v_handle);
   HW_TRY(check_rows(k, n, "k"));
   HW_TRY(check_rows(v, n, "v"));
-  HW_TRY(check_pass_rows(host, n));
+  HW_TRY(check_pass_rows(model, n));
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
@@ -36,11 +36,11 @@ Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_
                         layer.dim_k, layer.dim_v);
   }
   int32_t blocks = 0;
-  Result<const int32_t*> tables = block_tables(host, pool, &blocks);
+  Result<const int32_t*> tables = block_tables(model, pool, &blocks);
   if (!tables.ok) return Status{false};
 
-  const Kernels& kernels = host.kernels();
-  const Pass& pass = host.pass();
+  const Kernels& kernels = model.kernels();
+  const Pass& pass = model.pass();
   auto one = [&](int64_t t, int) {
     int32_t position = pass.positions()[t], slot = position % kPagePositions;
     // begin() has checked that the row's own position has a page.
@@ -57,7 +57,7 @@ Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_
   if (static_cast<int64_t>(n) * (k.cols + v.cols) < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
   } else {
-    host.pool().parallel_for(n, one);
+    model.pool().parallel_for(n, one);
   }
   return done();
 }

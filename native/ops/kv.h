@@ -1,6 +1,6 @@
 // Shared by the verbs that touch KV pages.
 #pragma once
-#include "../host.h"
+#include "../model.h"
 
 namespace hw {
 namespace ops {
@@ -8,7 +8,7 @@ namespace ops {
 Result<const KvLayer*> kv_layer(const KvPool& pool, int32_t layer);
 
 // The pass's page ids of a pool: i32 [sequences][*blocks].
-Result<const int32_t*> block_tables(Host& host, const KvPool& pool, int32_t* blocks);
+Result<const int32_t*> block_tables(Model& model, const KvPool& pool, int32_t* blocks);
 
 }  // namespace ops
 }  // namespace hw

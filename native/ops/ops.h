@@ -1,71 +1,69 @@
 // The verbs of src/ops/ops.ts. Arguments are those of src/native/addon.types.ts; every one checks all of them before it
 // touches anything. Threads split output rows or (row, head) items, never a reduction: results do not depend on them.
 #pragma once
-#include "../host.h"
+#include "../model.h"
 #include "../slice.h"
 
 namespace hw {
 namespace ops {
 
 // --- pass.cc
-Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
+Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence);
-Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale);
-Status gather(Host& host, int32_t out, int32_t x, Slice<const int32_t> indices);
-Status copy(Host& host, int32_t out, int32_t x, int32_t n);
+Status embed(Model& model, int32_t out, int32_t weight, int32_t n, float scale);
+Status gather(Model& model, int32_t out, int32_t x, Slice<const int32_t> indices);
+Status copy(Model& model, int32_t out, int32_t x, int32_t n);
 
 // --- elementwise.cc
-Status rms_norm(Host& host, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
-Status head_norm(Host& host, int32_t x, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps);
-Status rope(Host& host, int32_t x, int32_t n, int32_t heads, int32_t head_dim, int32_t table);
-Status glu(Host& host, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind);
-Status add(Host& host, int32_t y, int32_t x, int32_t n);
-Status scale(Host& host, int32_t x, float factor, int32_t n);
-Status softcap(Host& host, int32_t x, float cap, int32_t n);
+Status rms_norm(Model& model, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
+Status head_norm(Model& model, int32_t x, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps);
+Status rope(Model& model, int32_t x, int32_t n, int32_t heads, int32_t head_dim, int32_t table);
+Status glu(Model& model, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind);
+Status add(Model& model, int32_t y, int32_t x, int32_t n);
+Status scale(Model& model, int32_t x, float factor, int32_t n);
+Status softcap(Model& model, int32_t x, float cap, int32_t n);
 
 // --- values.cc
-enum Unary : int32_t { ACT_SILU, ACT_GELU_TANH, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_TANH, ACT_KINDS };
-enum Pooling : int32_t { POOL_MEAN, POOL_FIRST, POOL_LAST, POOL_KINDS };
 // x = act(x), n values.
 void apply_act(int32_t kind, float* x, int64_t n);
-Status layer_norm(Host& host, int32_t out, int32_t x, int32_t weight, int32_t bias, int32_t n, float eps);
-Status act(Host& host, int32_t x, int32_t n, int32_t kind);
-Status multiply(Host& host, int32_t y, int32_t x, int32_t n);
-Status multiply_vector(Host& host, int32_t x, int32_t vector, int32_t n);
-Status columns(Host& host, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
-Status blend(Host& host, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
-Status stream_scores(Host& host, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);
-Status hyper_weights(Host& host, int32_t pre, int32_t mix, int32_t x, int32_t scale, int32_t base, int32_t n,
+Status layer_norm(Model& model, int32_t out, int32_t x, int32_t weight, int32_t bias, int32_t n, float eps);
+Status act(Model& model, int32_t x, int32_t n, int32_t kind);
+Status multiply(Model& model, int32_t y, int32_t x, int32_t n);
+Status multiply_vector(Model& model, int32_t x, int32_t vector, int32_t n);
+Status columns(Model& model, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
+Status blend(Model& model, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
+Status stream_scores(Model& model, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);
+Status hyper_weights(Model& model, int32_t pre, int32_t mix, int32_t x, int32_t scale, int32_t base, int32_t n,
                      int32_t iterations, float eps);
-Status pool(Host& host, int32_t out, int32_t x, int32_t n, int32_t kind);
+Status pool(Model& model, int32_t out, int32_t x, int32_t n, int32_t kind);
 
 // --- matmul.cc
-Status matmul(Host& host, Slice<const int32_t> products, int32_t x, int32_t n);
+Status matmul(Model& model, Slice<const int32_t> products, int32_t x, int32_t n);
 
 // --- kv.cc, attention.cc
-Status kv_store(Host& host, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
-Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads, float scale,
-                 int32_t window, float softcap, int32_t sinks, int32_t reach);
+Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
+Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,
+                 float scale, int32_t window, float softcap, int32_t sinks, int32_t reach);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.
-Result<int32_t> route(Host& host, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize, float scale,
-             int32_t bias);
-Status experts(Host& host, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
+Result<int32_t> route(Model& model, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize,
+                      float scale, int32_t bias);
+Status experts(Model& model, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
                int32_t kind);
 // The experts of `gate` that a call to come will probably want: read ahead where they lie in slots.
-Status expect_experts(Host& host, int32_t routing, int32_t n, int32_t gate);
+Status expect_experts(Model& model, int32_t routing, int32_t n, int32_t gate);
 
 // The row table of passes of up to `rows` rows, and a block table of so many entries for each pool.
-Status reserve_rows(Host& host, int64_t rows);
-Status reserve_tables(Host& host, Slice<const int32_t> entries);
+Status reserve_rows(Model& model, int64_t rows);
+Status reserve_tables(Model& model, Slice<const int32_t> entries);
 
 // --- checks.cc
 Status check_rows(const Tensor& x, int32_t n, const char* name);
 // Whether the first n rows of two tensors share memory: places in an arena may.
 bool overlap(const Tensor& a, const Tensor& b, int32_t n);
-Status check_pass_rows(Host& host, int32_t n);
+Status check_pass_rows(Model& model, int32_t n);
 Status cancelled();
 
 // Below this many values (or bytes of weight) handing work over costs more than doing it.

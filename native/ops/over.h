@@ -9,30 +9,30 @@ namespace ops {
 
 // rows(t0, t1) over all rows, in parallel when there is enough to do.
 template <typename Rows>
-void over_rows(Host& host, int64_t n, int64_t cols, const Rows& rows) {
+void over_rows(Model& model, int64_t n, int64_t cols, const Rows& rows) {
   if (n * cols < kInlineValues || n < 2) {
     rows(int64_t{0}, n);
     return;
   }
   int64_t step = std::max<int64_t>(1, kInlineValues / 4 / cols);
-  host.pool().parallel_for((n + step - 1) / step,
+  model.pool().parallel_for((n + step - 1) / step,
                            [&](int64_t part, int) { rows(part * step, std::min(n, (part + 1) * step)); });
 }
 
 // values(i0, i1) over n contiguous rows seen as one array, cut at multiples of 64.
 template <typename Values>
-void over_values(Host& host, int64_t count, const Values& values) {
+void over_values(Model& model, int64_t count, const Values& values) {
   constexpr int64_t kStep = 4096;
   if (count < kInlineValues) {
     values(int64_t{0}, count);
     return;
   }
-  host.pool().parallel_for((count + kStep - 1) / kStep,
+  model.pool().parallel_for((count + kStep - 1) / kStep,
                            [&](int64_t part, int) { values(part * kStep, std::min(count, (part + 1) * kStep)); });
 }
 
 // A vector of so many values; null when the handle is 0.
-Result<const float*> optional_vector(Host& host, int32_t handle, int64_t length);
+Result<const float*> optional_vector(Model& model, int32_t handle, int64_t length);
 
 }  // namespace ops
 }  // namespace hw

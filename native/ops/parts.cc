@@ -17,13 +17,12 @@ constexpr int64_t kGemmRows = 32, kGemmRowsHigh = 512, kPackRows = 16;
 constexpr int64_t kMostGemmParts = 8;  // of a thread
 // Regions of more matrices than this (experts) have enough parts anyway.
 constexpr int32_t kFewTasks = 8;
-constexpr int64_t kAddRows = 128;
 
 int64_t parts_of(int64_t rows, int64_t step) { return (rows + step - 1) / step; }
 
-int64_t step_for_matvec(Host& host, const ProductTask& task) {
+int64_t step_for_matvec(Model& model, const ProductTask& task) {
   const int64_t row_bytes = task.weight->expert_bytes() / task.weight->rows;
-  int64_t share = task.rows * row_bytes / (host.pool().threads() * kPartsPerThread);
+  int64_t share = task.rows * row_bytes / (model.pool().threads() * kPartsPerThread);
   int64_t bytes = std::min(std::max(share, kPartBytesLow), kPartBytesHigh);
   // More token rows multiply the work of each weight byte.
   bytes /= std::max<int64_t>(1, std::min(task.n, 8));
@@ -72,19 +71,19 @@ bool uses_gemm(const Kernels& kernels, const ProductTask& task) {
   return task.weight->layout->blocks != nullptr && task.n >= kernels.gemm_min_rows[task.weight->dtype()];
 }
 
-void choose_steps(Host& host, ProductTask* tasks, int32_t count) {
+void choose_steps(Model& model, ProductTask* tasks, int32_t count) {
   bool gemm = count <= kFewTasks;
-  for (int32_t i = 0; i < count; i++) gemm = gemm && (tasks[i].rows == 0 || uses_gemm(host.kernels(), tasks[i]));
-  int threads = host.pool().threads();
+  for (int32_t i = 0; i < count; i++) gemm = gemm && (tasks[i].rows == 0 || uses_gemm(model.kernels(), tasks[i]));
+  int threads = model.pool().threads();
   int64_t even = gemm ? even_step(threads, tasks, count) : 0;
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     if (task.rows == 0) continue;
     if (gemm) task.step = even;
-    else if (uses_gemm(host.kernels(), task)) task.step = std::max<int64_t>(64, step_for_gemm(threads, task.rows, 4));
-    else task.step = step_for_matvec(host, task);
+    else if (uses_gemm(model.kernels(), task)) task.step = std::max<int64_t>(64, step_for_gemm(threads, task.rows, 4));
+    else task.step = step_for_matvec(model, task);
     if (!task.add) continue;
-    int64_t most = std::max(kAddValues / task.n, std::min(kAddRows, host.thread_scratch_bytes() / 4 / task.n)) & ~15;
+    int64_t most = std::max(kAddValues / task.n, std::min(kAddRows, model.thread_scratch_bytes() / 4 / task.n)) & ~15;
     task.step = std::max<int64_t>(16, std::min(task.step, most));
   }
 }

@@ -5,13 +5,11 @@
 namespace hw {
 namespace ops {
 
-// Results waiting for `out +=` live in thread scratch, this many or 16 weight rows of them at least.
-constexpr int64_t kAddValues = 4096;
-
+// Results waiting for `out +=` live in thread scratch, kAddValues or 16 weight rows of them at least.
 bool uses_gemm(const Kernels& kernels, const ProductTask& task);
 
 // Sets the `step` of tasks whose `rows` run in one region.
-void choose_steps(Host& host, ProductTask* tasks, int32_t count);
+void choose_steps(Model& model, ProductTask* tasks, int32_t count);
 
 }  // namespace ops
 }  // namespace hw

@@ -12,18 +12,18 @@
 namespace hw {
 namespace ops {
 
-Status reserve_rows(Host& host, int64_t rows) {
-  Pass& pass = host.pass();
+Status reserve_rows(Model& model, int64_t rows) {
+  Pass& pass = model.pass();
   if (rows <= pass.row_capacity) return done();
-  HW_TRY(host.grow(pass.rows, rows * 3 * static_cast<int64_t>(sizeof(int32_t))));
+  HW_TRY(model.grow(pass.rows, rows * 3 * static_cast<int64_t>(sizeof(int32_t))));
   pass.row_capacity = rows;
   return done();
 }
 
 namespace {
 
-Status make_tables(Host& host, int32_t pools) {
-  Pass& pass = host.pass();
+Status make_tables(Model& model, int32_t pools) {
+  Pass& pass = model.pass();
   while (static_cast<int32_t>(pass.tables.size()) < pools) {
     Buffer* table = new (std::nothrow) Buffer;
     if (table == nullptr) return fail("MEMORY_BUDGET", "no memory for a block table");
@@ -35,11 +35,11 @@ Status make_tables(Host& host, int32_t pools) {
 
 }  // namespace
 
-Status reserve_tables(Host& host, Slice<const int32_t> entries) {
-  if (entries.length != host.pool_count()) return bad_argument("block tables of %d KV pools", host.pool_count());
-  HW_TRY(make_tables(host, host.pool_count()));
+Status reserve_tables(Model& model, Slice<const int32_t> entries) {
+  if (entries.length != model.pool_count()) return bad_argument("block tables of %d KV pools", model.pool_count());
+  HW_TRY(make_tables(model, model.pool_count()));
   for (int64_t p = 0; p < entries.length; p++) {
-    HW_TRY(host.grow(*host.pass().tables[p], entries.data[p] * static_cast<int64_t>(sizeof(int32_t))));
+    HW_TRY(model.grow(*model.pass().tables[p], entries.data[p] * static_cast<int64_t>(sizeof(int32_t))));
   }
   return done();
 }
@@ -69,21 +69,21 @@ Status check_row_table(int32_t count, const int32_t* positions, const int32_t* s
 
 }  // namespace
 
-Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
+Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence) {
-  Pass& pass = host.pass();
+  Pass& pass = model.pass();
   pass.count = 0;
-  host.pool().wake();
-  HW_TRY(host.check_files());
+  model.pool().wake();
+  HW_TRY(model.check_files());
   if (count < 0 || ids.length < count || positions.length < count || sequences.length < count || sequence_count < 0) {
     return bad_argument("a row table of %d rows needs as many ids, positions and sequences", count);
   }
-  if (tables.count > host.pool_count() || blocks_per_sequence.length < tables.count) {
-    return bad_argument("%d block tables for %d KV pools", tables.count, host.pool_count());
+  if (tables.count > model.pool_count() || blocks_per_sequence.length < tables.count) {
+    return bad_argument("%d block tables for %d KV pools", tables.count, model.pool_count());
   }
   int32_t pool_index = 0;
-  for (Object* object : host.objects()) {
+  for (Object* object : model.objects()) {
     if (object->kind != Kind::kv_pool || pool_index >= tables.count) continue;
     const KvPool& pool = *static_cast<KvPool*>(object);
     const Slice<const int32_t>& table = tables.items[pool_index];
@@ -100,8 +100,8 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   }
   HW_TRY(check_row_table(count, positions.data, sequences.data, sequence_count, tables, blocks_per_sequence.data));
 
-  HW_TRY(reserve_rows(host, count));
-  HW_TRY(make_tables(host, tables.count));
+  HW_TRY(reserve_rows(model, count));
+  HW_TRY(make_tables(model, tables.count));
   int32_t* rows = pass.rows.as<int32_t>();
   if (count > 0) {
     size_t bytes = static_cast<size_t>(count) * sizeof(int32_t);
@@ -112,7 +112,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   for (int32_t p = 0; p < tables.count; p++) {
     int64_t entries = static_cast<int64_t>(sequence_count) * blocks_per_sequence.data[p];
     int64_t bytes = entries * static_cast<int64_t>(sizeof(int32_t));
-    HW_TRY(host.grow(*pass.tables[p], bytes));
+    HW_TRY(model.grow(*pass.tables[p], bytes));
     if (bytes > 0) memcpy(pass.tables[p]->as<int32_t>(), tables.items[p].data, static_cast<size_t>(bytes));
     pass.blocks_of_table[p] = blocks_per_sequence.data[p];
   }
@@ -123,22 +123,22 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
   return done();
 }
 
-Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(WeightObject, table, host, weight_handle);
+Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(WeightObject, table, model, weight_handle);
   HW_TRY(check_rows(out, n, "out"));
-  HW_TRY(check_pass_rows(host, n));
+  HW_TRY(check_pass_rows(model, n));
   const Weight& w = table.weight;
   if (w.cols != out.cols || w.experts != 1) {
     return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
   }
-  const int32_t* ids = host.pass().ids();
+  const int32_t* ids = model.pass().ids();
   for (int32_t t = 0; t < n; t++) {
     if (ids[t] < 0 || ids[t] >= w.rows) {
       return bad_argument("token id %d of row %d, the vocabulary has %lld", ids[t], t, static_cast<long long>(w.rows));
     }
   }
-  const Kernels& k = host.kernels();
+  const Kernels& k = model.kernels();
   std::mutex failed_mutex;
   IoFailure failed;
   auto one = [&](int64_t t, int) {
@@ -154,15 +154,15 @@ Status embed(Host& host, int32_t out_handle, int32_t weight_handle, int32_t n, f
   if (static_cast<int64_t>(n) * w.cols < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
   } else {
-    host.pool().parallel_for(n, one);
+    model.pool().parallel_for(n, one);
   }
   if (failed.code != nullptr) return failed.raise();
-  return host.check_mappings();
+  return model.check_mappings();
 }
 
-Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int32_t> indices) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status gather(Model& model, int32_t out_handle, int32_t x_handle, Slice<const int32_t> indices) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   if (indices.length > out.rows) {
     return bad_argument("%lld rows into a tensor of %d", static_cast<long long>(indices.length), out.rows);
   }
@@ -178,9 +178,9 @@ Status gather(Host& host, int32_t out_handle, int32_t x_handle, Slice<const int3
   return done();
 }
 
-Status copy(Host& host, int32_t out_handle, int32_t x_handle, int32_t n) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status copy(Model& model, int32_t out_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(x, n, "x"));
   if (out.cols != x.cols || overlap(out, x, n)) return bad_argument("copy needs another tensor of %d columns", x.cols);

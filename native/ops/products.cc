@@ -26,8 +26,8 @@ void zero(float* sums, int64_t stride, int32_t n, int64_t rows) {
 }
 
 // Rows [r0, r1) of a task whose weight comes by inputs: those of the piece are added to the sums so far.
-void run_inputs(Host& host, const ProductTask& task, const Piece& piece, int64_t r0, int64_t r1) {
-  const Kernels& k = host.kernels();
+void run_inputs(Model& model, const ProductTask& task, const Piece& piece, int64_t r0, int64_t r1) {
+  const Kernels& k = model.kernels();
   const Weight& w = *task.weight;
   const Layout& layout = *w.layout;
   float* const sums = task.sums + r0;
@@ -38,16 +38,17 @@ void run_inputs(Host& host, const ProductTask& task, const Piece& piece, int64_t
 }
 
 // Rows [r0, r1) of a task, which lie in the piece. Packed rows: r0 is a multiple of kStripRows.
-void run_part(Host& host, const ProductTask& task, const Piece& piece, bool packed, int64_t r0, int64_t r1, int thread) {
+void run_part(Model& model, const ProductTask& task, const Piece& piece, bool packed, int64_t r0, int64_t r1,
+              int thread) {
   const Weight& w = *task.weight;
   const Layout& layout = *w.layout;
   if (layout.by_inputs) {
-    run_inputs(host, task, piece, r0, r1);
+    run_inputs(model, task, piece, r0, r1);
     return;
   }
-  const Kernels& k = host.kernels();
+  const Kernels& k = model.kernels();
   const int64_t rows = r1 - r0;
-  float* out = task.add ? static_cast<float*>(host.thread_scratch(thread)) : task.out + r0;
+  float* out = task.add ? static_cast<float*>(model.thread_scratch(thread)) : task.out + r0;
   int64_t stride = task.add ? rows : task.out_stride;
   if (layout.blocks != nullptr) {
     const Dtype dtype = w.dtype();
@@ -55,7 +56,7 @@ void run_part(Host& host, const ProductTask& task, const Piece& piece, bool pack
     const uint8_t* data = piece.plane[0] + (r0 - piece.from) * row_bytes;
     MatmulFn fn = packed ? k.packed[dtype] : uses_gemm(k, task) ? k.gemm[dtype] : k.matvec[dtype];
     fn(data, row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out, stride,
-       host.kernel_scratch(thread));
+       model.kernel_scratch(thread));
   } else {
     zero(out, stride, task.n, rows);
     const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
@@ -82,10 +83,10 @@ int64_t rows_of(const Weight& w, int64_t slices) {
 }
 
 // The slices of all tasks that are in memory: one region.
-Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
+Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
   for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 || tasks[i].transposed ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
-  choose_steps(host, tasks, count);
+  choose_steps(model, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
@@ -95,11 +96,11 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
     bytes += held;
     work += held * task.n;
   }
-  host.count_memory_bytes(bytes);
+  model.count_memory_bytes(bytes);
   std::atomic<bool> stop(false);
   auto part = [&](int64_t index, int thread) {
     if (stop.load(std::memory_order_relaxed)) return;
-    if (host.cancelled()) {
+    if (model.cancelled()) {
       stop.store(true, std::memory_order_relaxed);
       return;
     }
@@ -115,35 +116,35 @@ Status run_resident(Host& host, ProductTask* tasks, int32_t count) {
     }
     const ProductTask& task = tasks[low];
     int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
-    run_part(host, task, resident_piece(task), task.planes == nullptr && task.weight->packed, r0, r1, thread);
+    run_part(model, task, resident_piece(task), task.planes == nullptr && task.weight->packed, r0, r1, thread);
   };
   if (work < kInlineValues) {
     for (int64_t i = 0; i < parts; i++) part(i, 0);
   } else {
-    host.pool().parallel_for(parts, part);
+    model.pool().parallel_for(parts, part);
   }
   return stop.load() ? cancelled() : done();
 }
 
 // What comes through the ring: piece after piece, each in parallel.
-Status run_streamed(Host& host, ProductTask& task) {
+Status run_streamed(Model& model, ProductTask& task) {
   const Weight& w = *task.weight;
   std::atomic<bool> stop(false);
   int64_t slice = resident(task);
   while (slice < w.slices.count) {
-    if (host.cancelled()) return cancelled();
+    if (model.cancelled()) return cancelled();
     Piece piece;
     HW_TRY(next_piece(w, task.expert, slice, &piece));
     task.rows = rows_of(w, piece.to - piece.from);
-    choose_steps(host, &task, 1);
+    choose_steps(model, &task, 1);
     const int64_t step = task.step, first = w.layout->by_inputs ? 0 : piece.from * w.slices.step;
-    host.pool().parallel_for((task.rows + step - 1) / step, [&](int64_t part, int thread) {
-      if (stop.load(std::memory_order_relaxed) || host.cancelled()) {
+    model.pool().parallel_for((task.rows + step - 1) / step, [&](int64_t part, int thread) {
+      if (stop.load(std::memory_order_relaxed) || model.cancelled()) {
         stop.store(true, std::memory_order_relaxed);
         return;
       }
       int64_t r0 = first + part * step, r1 = std::min(first + task.rows, r0 + step);
-      run_part(host, task, piece, false, r0, r1, thread);
+      run_part(model, task, piece, false, r0, r1, thread);
     });
     w.source->release(piece);
     slice = piece.to;
@@ -158,11 +159,11 @@ int64_t width(const ProductTask& task) {
 }
 
 // Where sums that grow piece by piece wait for the next one: in the output, or beside it when that is added to.
-Status place_sums(Host& host, ProductTask* tasks, int32_t count) {
+Status place_sums(Model& model, ProductTask* tasks, int32_t count) {
   int64_t values = 0;
   for (int pass = 0; pass < 2; pass++) {
-    if (pass == 1 && values > 0) HW_TRY(host.grow(host.scratch().sums, values * static_cast<int64_t>(sizeof(float))));
-    float* next = host.scratch().sums.as<float>();
+    if (pass == 1 && values > 0) HW_TRY(model.grow(model.scratch().sums, values * static_cast<int64_t>(sizeof(float))));
+    float* next = model.scratch().sums.as<float>();
     for (int32_t i = 0; i < count; i++) {
       ProductTask& task = tasks[i];
       if (!task.weight->layout->by_inputs && !task.transposed) continue;
@@ -186,25 +187,25 @@ Status next_piece(const Weight& w, int64_t expert, int64_t slice, Piece* out) {
   return fail("INTERNAL", "weight slices came out of order");
 }
 
-Status run_products(Host& host, ProductTask* tasks, int32_t count) {
+Status run_products(Model& model, ProductTask* tasks, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ProductTask& task = tasks[i];
-    if (task.add) HW_TRY(host.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
+    if (task.add) HW_TRY(model.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
     if (task.n > 0 && task.weight->source == nullptr && resident(task) < task.weight->slices.count) {
       return bad_argument("a product with a weight that is not in memory");
     }
   }
-  HW_TRY(place_sums(host, tasks, count));
-  HW_TRY(run_resident(host, tasks, count));
+  HW_TRY(place_sums(model, tasks, count));
+  HW_TRY(run_resident(model, tasks, count));
   for (int32_t i = 0; i < count; i++) {
     if (tasks[i].n == 0) continue;
     if (tasks[i].transposed) {
-      HW_TRY(run_transposed(host, tasks[i]));
+      HW_TRY(run_transposed(model, tasks[i]));
     } else if (resident(tasks[i]) < tasks[i].weight->slices.count) {
-      HW_TRY(run_streamed(host, tasks[i]));
+      HW_TRY(run_streamed(model, tasks[i]));
     }
   }
-  return host.check_mappings();
+  return model.check_mappings();
 }
 
 // --- activations
@@ -222,12 +223,12 @@ int64_t sums_stride(int64_t cols) { return round_up(cols / 16, 32); }
 
 }  // namespace
 
-Status reserve_acts(Host& host, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds) {
+Status reserve_acts(Model& model, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds) {
   for (ActKind kind : {ACTS_Q8_32, ACTS_Q8_256}) {
     if ((kinds & (1u << kind)) == 0) continue;
-    HW_TRY(host.grow(buffers.q[kind], rows * q_stride(cols)));
-    HW_TRY(host.grow(buffers.d[kind], rows * d_stride(kind, cols) * static_cast<int64_t>(sizeof(float))));
-    HW_TRY(host.grow(buffers.sums[kind], rows * sums_stride(cols) * static_cast<int64_t>(sizeof(int16_t))));
+    HW_TRY(model.grow(buffers.q[kind], rows * q_stride(cols)));
+    HW_TRY(model.grow(buffers.d[kind], rows * d_stride(kind, cols) * static_cast<int64_t>(sizeof(float))));
+    HW_TRY(model.grow(buffers.sums[kind], rows * sums_stride(cols) * static_cast<int64_t>(sizeof(int16_t))));
   }
   return done();
 }
@@ -259,9 +260,9 @@ void quantize_range(const Kernels& k, const Acts& acts, int64_t row, int64_t c0,
   memset(sums + cols / 16, 0, static_cast<size_t>(acts.sums_stride - cols / 16) * sizeof(int16_t));
 }
 
-Status prepare_acts(Host& host, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
+Status prepare_acts(Model& model, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
                     unsigned kinds, Acts acts[3]) {
-  HW_TRY(reserve_acts(host, buffers, rows, cols, kinds));
+  HW_TRY(reserve_acts(model, buffers, rows, cols, kinds));
   for (ActKind kind : {ACTS_F32, ACTS_Q8_32, ACTS_Q8_256}) {
     if ((kinds & (1u << kind)) == 0) continue;
     describe_acts(buffers, x, stride, rows, cols, kind, &acts[kind]);
@@ -271,12 +272,12 @@ Status prepare_acts(Host& host, ActBuffers& buffers, const float* x, int64_t str
     int64_t pieces = (cols + kStep - 1) / kStep;
     auto part = [&](int64_t index, int) {
       int64_t c0 = index % pieces * kStep;
-      quantize_range(host.kernels(), target, index / pieces, c0, std::min<int64_t>(cols, c0 + kStep));
+      quantize_range(model.kernels(), target, index / pieces, c0, std::min<int64_t>(cols, c0 + kStep));
     };
     if (static_cast<int64_t>(rows) * cols < kInlineValues) {
       for (int64_t i = 0; i < rows * pieces; i++) part(i, 0);
     } else {
-      host.pool().parallel_for(rows * pieces, part);
+      model.pool().parallel_for(rows * pieces, part);
     }
   }
   return done();

@@ -26,11 +26,12 @@ struct ProductTask {
   float* sums = nullptr;
   int64_t sums_stride = 0;
 };
+static_assert(sizeof(ProductTask) == kProductTaskBytes, "src/native/boundary.ts");
 
 // Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.
-Status prepare_acts(Host& host, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
+Status prepare_acts(Model& model, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
                     unsigned kinds, Acts acts[3]);
-Status reserve_acts(Host& host, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds);
+Status reserve_acts(Model& model, ActBuffers& buffers, int64_t rows, int64_t cols, unsigned kinds);
 
 // Acts over buffers that somebody else fills, range by range, with quantize_range.
 void describe_acts(const ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,
@@ -46,10 +47,10 @@ inline unsigned kind_bit(const Weight& weight) { return 1u << weight.layout->act
 Status next_piece(const Weight& w, int64_t expert, int64_t slice, Piece* out);
 
 // One transposed product; transposed.cc.
-Status run_transposed(Host& host, const ProductTask& task);
+Status run_transposed(Model& model, const ProductTask& task);
 
 // Runs all tasks; CANCELLED when the flag rises. Tasks must not write to the same values.
-Status run_products(Host& host, ProductTask* tasks, int32_t count);
+Status run_products(Model& model, ProductTask* tasks, int32_t count);
 
 }  // namespace ops
 }  // namespace hw

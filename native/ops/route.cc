@@ -13,8 +13,6 @@ namespace ops {
 
 namespace {
 
-enum Score : int32_t { SOFTMAX = 0, SIGMOID = 1, SOFTMAX_SELECTED = 2 };
-
 // The least divisor of a renormalisation: the smallest normal float16, as llama.cpp has it.
 constexpr float kLeastSum = 6.103515625e-5f;
 constexpr int64_t kMostExperts = 65536;  // scores and keys of a row fit a thread's kernel scratch
@@ -30,10 +28,10 @@ struct Router {
   // p[e]: what becomes a weight. All three keep the logits' order.
   void scores(const float* logits, float* p) const {
     memcpy(p, logits, static_cast<size_t>(experts) * sizeof(float));
-    if (score == SOFTMAX) {
+    if (score == SCORE_SOFTMAX) {
       float sum = kernels.exp_sum(p, kernels.max(p, experts), experts);
       for (int32_t e = 0; e < experts; e++) p[e] = p[e] / sum;
-    } else if (score == SIGMOID) {
+    } else if (score == SCORE_SIGMOID) {
       for (int32_t e = 0; e < experts; e++) p[e] = -p[e];
       kernels.exp_sum(p, 0.0f, experts);
       for (int32_t e = 0; e < experts; e++) p[e] = 1.0f / (1.0f + p[e]);
@@ -64,7 +62,7 @@ struct Router {
       weights[rank] = p[best];
       keys[best] = NAN;  // taken
     }
-    if (score == SOFTMAX_SELECTED) {
+    if (score == SCORE_SOFTMAX_SELECTED) {
       float sum = kernels.exp_sum(weights, kernels.max(weights, top_k), top_k);
       for (int32_t rank = 0; rank < top_k; rank++) weights[rank] /= sum;
     }
@@ -80,23 +78,23 @@ struct Router {
 
 }  // namespace
 
-Result<int32_t> route(Host& host, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score, bool renormalize,
-             float scale, int32_t bias_handle) {
-  HW_GET(Routing, out, host, out_handle);
-  HW_GET(Tensor, logits, host, logits_handle);
+Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score,
+                      bool renormalize, float scale, int32_t bias_handle) {
+  HW_GET(Routing, out, model, out_handle);
+  HW_GET(Tensor, logits, model, logits_handle);
   HW_TRY(check_rows(logits, n, "logits"));
   if (n > out.rows) return bad_argument("%d rows of a routing of %d", n, out.rows);
   if (out.top_k > logits.cols || logits.cols > kMostExperts) {
     return bad_argument("%d of %d experts", out.top_k, logits.cols);
   }
-  if (score < SOFTMAX || score > SOFTMAX_SELECTED) return bad_argument("router score %d", score);
+  if (score < 0 || score >= SCORES) return bad_argument("router score %d", score);
   const float* bias = nullptr;
   if (bias_handle != 0) {
-    HW_GET(Vector, vector, host, bias_handle);
+    HW_GET(Vector, vector, model, bias_handle);
     if (vector.length != logits.cols) return bad_argument("a bias of %d values for %d experts", vector.length, logits.cols);
     bias = vector.data();
   }
-  Router router{host.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias};
+  Router router{model.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias};
   std::atomic<int32_t> fault{n};  // the first row with a logit that is not finite
   auto one = [&](int64_t t, int thread) {
     if (!router.finite(logits.row(t))) {
@@ -104,12 +102,12 @@ Result<int32_t> route(Host& host, int32_t out_handle, int32_t logits_handle, int
       while (t < before && !fault.compare_exchange_weak(before, static_cast<int32_t>(t))) {
       }
     }
-    router.row(logits.row(t), out.ids() + t * out.top_k, out.weights() + t * out.top_k, host.kernel_scratch(thread));
+    router.row(logits.row(t), out.ids() + t * out.top_k, out.weights() + t * out.top_k, model.kernel_scratch(thread));
   };
   if (static_cast<int64_t>(n) * logits.cols * out.top_k < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
   } else {
-    host.pool().parallel_for(n, one);
+    model.pool().parallel_for(n, one);
   }
   out.filled_rows = n;
   out.experts = logits.cols;

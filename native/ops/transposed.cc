@@ -74,40 +74,40 @@ void run_columns(const Kernels& k, const ProductTask& task, const Piece& piece, 
 
 // What a piece holds of each of `experts` experts; `piece_of(e)` is where.
 template <class PieceOf>
-Status run_piece(Host& host, const ProductTask& task, int64_t experts, bool packed, PieceOf piece_of) {
+Status run_piece(Model& model, const ProductTask& task, int64_t experts, bool packed, PieceOf piece_of) {
   const Weight& w = *task.weight;
   const Piece first = piece_of(0);
   const bool by_inputs = w.layout->by_inputs;
   const int64_t begin = by_inputs ? first.from * w.slices.step : 0, end = by_inputs ? first.to * w.slices.step : w.cols;
-  const int64_t share = (end - begin + 4 * host.pool().threads() - 1) / (4 * host.pool().threads());
+  const int64_t share = (end - begin + 4 * model.pool().threads() - 1) / (4 * model.pool().threads());
   const int64_t most = task.n <= kFewRows ? kMostColumns : kColumns;
   const int64_t step = std::min(most, std::max(kColumns, round_up(share, kColumns)));
   const int64_t parts = (end - begin + step - 1) / step;
   std::atomic<bool> stop(false);
-  host.pool().parallel_for(experts * parts, [&](int64_t index, int) {
-    if (stop.load(std::memory_order_relaxed) || host.cancelled()) {
+  model.pool().parallel_for(experts * parts, [&](int64_t index, int) {
+    if (stop.load(std::memory_order_relaxed) || model.cancelled()) {
       stop.store(true, std::memory_order_relaxed);
       return;
     }
     const int64_t expert = index / parts, c0 = begin + index % parts * step;
-    run_columns(host.kernels(), task, piece_of(expert), packed, expert, c0, std::min(end, c0 + step));
+    run_columns(model.kernels(), task, piece_of(expert), packed, expert, c0, std::min(end, c0 + step));
   });
   return stop.load() ? cancelled() : done();
 }
 
 }  // namespace
 
-Status run_transposed(Host& host, const ProductTask& task) {
+Status run_transposed(Model& model, const ProductTask& task) {
   const Weight& w = *task.weight;
   if (w.resident > 0) {
-    host.count_memory_bytes(w.experts * w.resident * w.slices.bytes);
-    HW_TRY(run_piece(host, task, w.experts, w.packed, [&](int64_t expert) { return w.resident_piece(expert); }));
+    model.count_memory_bytes(w.experts * w.resident * w.slices.bytes);
+    HW_TRY(run_piece(model, task, w.experts, w.packed, [&](int64_t expert) { return w.resident_piece(expert); }));
   }
   for (int64_t slice = w.resident; slice < w.slices.count;) {
-    if (host.cancelled()) return cancelled();
+    if (model.cancelled()) return cancelled();
     Piece piece;
     HW_TRY(next_piece(w, 0, slice, &piece));
-    const Status status = run_piece(host, task, 1, false, [&](int64_t) { return piece; });
+    const Status status = run_piece(model, task, 1, false, [&](int64_t) { return piece; });
     w.source->release(piece);
     if (!status.ok) return status;
     slice = piece.to;

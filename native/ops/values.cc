@@ -52,17 +52,17 @@ void apply_act(int32_t kind, float* x, int64_t n) {
   for (int64_t i = 0; i < n; i++) x[i] = act_of(kind, x[i]);
 }
 
-Status layer_norm(Host& host, int32_t out_handle, int32_t x_handle, int32_t weight_handle, int32_t bias_handle, int32_t n,
-                  float eps) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status layer_norm(Model& model, int32_t out_handle, int32_t x_handle, int32_t weight_handle, int32_t bias_handle,
+                  int32_t n, float eps) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(x, n, "x"));
   if (out.cols != x.cols) return bad_argument("tensors of %d and %d columns", out.cols, x.cols);
-  Result<const float*> weight = optional_vector(host, weight_handle, x.cols);
-  Result<const float*> bias = optional_vector(host, bias_handle, x.cols);
+  Result<const float*> weight = optional_vector(model, weight_handle, x.cols);
+  Result<const float*> bias = optional_vector(model, bias_handle, x.cols);
   if (!weight.ok || !bias.ok) return Status{false};
-  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       const float* from = x.row(t);
       float* to = out.row(t);
@@ -80,25 +80,25 @@ Status layer_norm(Host& host, int32_t out_handle, int32_t x_handle, int32_t weig
   return done();
 }
 
-Status act(Host& host, int32_t x_handle, int32_t n, int32_t kind) {
-  HW_GET(Tensor, x, host, x_handle);
+Status act(Model& model, int32_t x_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
   if (kind < 0 || kind >= ACT_KINDS) return bad_argument("activation %d", kind);
-  over_values(host, static_cast<int64_t>(n) * x.cols, [&](int64_t i0, int64_t i1) {
+  over_values(model, static_cast<int64_t>(n) * x.cols, [&](int64_t i0, int64_t i1) {
     apply_act(kind, x.data() + i0, i1 - i0);
   });
   return done();
 }
 
 // Each value of x multiplies a run of neighbours in y: one value, a head, or the whole row.
-Status multiply(Host& host, int32_t y_handle, int32_t x_handle, int32_t n) {
-  HW_GET(Tensor, y, host, y_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status multiply(Model& model, int32_t y_handle, int32_t x_handle, int32_t n) {
+  HW_GET(Tensor, y, model, y_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(y, n, "y"));
   HW_TRY(check_rows(x, n, "x"));
   if (y.cols % x.cols != 0) return bad_argument("%d columns times %d factors", y.cols, x.cols);
   int64_t run = y.cols / x.cols;
-  over_rows(host, n, y.cols, [&](int64_t t0, int64_t t1) {
+  over_rows(model, n, y.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       for (int64_t k = 0; k < y.cols; k++) y.row(t)[k] = y.row(t)[k] * x.row(t)[k / run];
     }
@@ -106,13 +106,13 @@ Status multiply(Host& host, int32_t y_handle, int32_t x_handle, int32_t n) {
   return done();
 }
 
-Status multiply_vector(Host& host, int32_t x_handle, int32_t vector, int32_t n) {
-  HW_GET(Tensor, x, host, x_handle);
+Status multiply_vector(Model& model, int32_t x_handle, int32_t vector, int32_t n) {
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
-  Result<const float*> factors = optional_vector(host, vector, x.cols);
+  Result<const float*> factors = optional_vector(model, vector, x.cols);
   if (!factors.ok) return Status{false};
   if (factors.value == nullptr) return bad_argument("no vector");
-  over_rows(host, n, x.cols, [&](int64_t t0, int64_t t1) {
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       for (int64_t k = 0; k < x.cols; k++) x.row(t)[k] = x.row(t)[k] * factors.value[k];
     }
@@ -120,25 +120,25 @@ Status multiply_vector(Host& host, int32_t x_handle, int32_t vector, int32_t n) 
   return done();
 }
 
-Status columns(Host& host, int32_t out_handle, int32_t x_handle, int32_t to, int32_t from, int32_t count, int32_t n) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status columns(Model& model, int32_t out_handle, int32_t x_handle, int32_t to, int32_t from, int32_t count, int32_t n) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(x, n, "x"));
   if (count < 1 || to < 0 || from < 0 || count > out.cols - to || count > x.cols - from || overlap(out, x, n)) {
     return bad_argument("columns %d + %d of %d into %d of %d", from, count, x.cols, to, out.cols);
   }
-  over_rows(host, n, count, [&](int64_t t0, int64_t t1) {
+  over_rows(model, n, count, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) memcpy(out.row(t) + to, x.row(t) + from, static_cast<size_t>(count) * sizeof(float));
   });
   return done();
 }
 
 // out_d = w[d][0] * s_0, then fma(w[d][j], s_j, out_d): s the streams of all parts in order, each as wide as out's.
-Status blend(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, int32_t weights_handle, int32_t streams,
-             int32_t n) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, weights, host, weights_handle);
+Status blend(Model& model, int32_t out_handle, Slice<const int32_t> part_handles, int32_t weights_handle,
+             int32_t streams, int32_t n) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, weights, model, weights_handle);
   HW_TRY(check_rows(out, n, "out"));
   HW_TRY(check_rows(weights, n, "weights"));
   if (streams < 1 || out.cols % streams != 0) return bad_argument("%d streams of %d columns", streams, out.cols);
@@ -146,7 +146,7 @@ Status blend(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, 
   int64_t dim = out.cols / streams, count = 0;
   const Tensor* parts[kMostParts];
   for (int64_t i = 0; i < part_handles.length; i++) {
-    HW_GET(Tensor, part, host, part_handles.data[i]);
+    HW_GET(Tensor, part, model, part_handles.data[i]);
     HW_TRY(check_rows(part, n, "a part"));
     if (part.cols % dim != 0 || overlap(out, part, n)) return bad_argument("part %d of a blend", static_cast<int>(i));
     parts[i] = &part;
@@ -155,8 +155,8 @@ Status blend(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, 
   if (weights.cols != streams * count || overlap(out, weights, n)) {
     return bad_argument("%d weights for %lld streams into %d", weights.cols, static_cast<long long>(count), streams);
   }
-  const Kernels& k = host.kernels();
-  over_rows(host, n, out.cols * count, [&](int64_t t0, int64_t t1) {
+  const Kernels& k = model.kernels();
+  over_rows(model, n, out.cols * count, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       const float* w = weights.row(t);
       for (int64_t d = 0; d < streams; d++) {
@@ -181,24 +181,25 @@ Status blend(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, 
 }
 
 // Scores of streams: softmax over j of sum_e rms(s_j)_e * w_e.
-Status stream_scores(Host& host, int32_t out_handle, Slice<const int32_t> part_handles, int32_t vector, int32_t n, float eps) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Vector, weight, host, vector);
+Status stream_scores(Model& model, int32_t out_handle, Slice<const int32_t> part_handles, int32_t vector, int32_t n,
+                     float eps) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Vector, weight, model, vector);
   HW_TRY(check_rows(out, n, "out"));
   int64_t dim = weight.length;
   const Tensor* parts[kMostParts];
   int64_t count = 0;
   if (part_handles.length < 1 || part_handles.length > kMostParts) return bad_argument("1 to 256 parts have scores");
   for (int64_t i = 0; i < part_handles.length; i++) {
-    HW_GET(Tensor, part, host, part_handles.data[i]);
+    HW_GET(Tensor, part, model, part_handles.data[i]);
     HW_TRY(check_rows(part, n, "a part"));
     if (part.cols % dim != 0 || overlap(out, part, n)) return bad_argument("part %d of scores", static_cast<int>(i));
     parts[i] = &part;
     count += part.cols / dim;
   }
   if (out.cols != count) return bad_argument("%d scores of %lld streams", out.cols, static_cast<long long>(count));
-  const Kernels& k = host.kernels();
-  over_rows(host, n, count * dim, [&](int64_t t0, int64_t t1) {
+  const Kernels& k = model.kernels();
+  over_rows(model, n, count * dim, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       float* to = out.row(t);
       int64_t j = 0;
@@ -219,18 +220,18 @@ Status stream_scores(Host& host, int32_t out_handle, Slice<const int32_t> part_h
 }
 
 // Weights of hyper-connections from a product: `pre` [hc] and `mix` [hc][1 + hc] (the branch's result first, then the streams).
-Status hyper_weights(Host& host, int32_t pre_handle, int32_t mix_handle, int32_t x_handle, int32_t scale_handle,
+Status hyper_weights(Model& model, int32_t pre_handle, int32_t mix_handle, int32_t x_handle, int32_t scale_handle,
                      int32_t base_handle, int32_t n, int32_t iterations, float eps) {
-  HW_GET(Tensor, pre, host, pre_handle);
-  HW_GET(Tensor, mix, host, mix_handle);
-  HW_GET(Tensor, x, host, x_handle);
+  HW_GET(Tensor, pre, model, pre_handle);
+  HW_GET(Tensor, mix, model, mix_handle);
+  HW_GET(Tensor, x, model, x_handle);
   constexpr int32_t kMost = 16;
   int32_t hc = pre.cols;
   HW_TRY(check_rows(pre, n, "pre"));
   HW_TRY(check_rows(mix, n, "mix"));
   HW_TRY(check_rows(x, n, "x"));
-  Result<const float*> scale = optional_vector(host, scale_handle, 3);
-  Result<const float*> base = optional_vector(host, base_handle, x.cols);
+  Result<const float*> scale = optional_vector(model, scale_handle, 3);
+  Result<const float*> base = optional_vector(model, base_handle, x.cols);
   if (!scale.ok || !base.ok) return Status{false};
   if (hc > kMost || x.cols != (2 + hc) * hc || mix.cols != hc * (1 + hc) || iterations < 1 || iterations > 1000 ||
       scale.value == nullptr || base.value == nullptr || overlap(pre, x, n) || overlap(mix, x, n) || overlap(pre, mix, n)) {
@@ -265,23 +266,23 @@ Status hyper_weights(Host& host, int32_t pre_handle, int32_t mix_handle, int32_t
     }
     for (int32_t i = 0; i < hc * hc; i++) mix.row(t)[i / hc * (1 + hc) + 1 + i % hc] = comb[i];
   };
-  over_rows(host, n, int64_t{hc} * hc * iterations, [&](int64_t t0, int64_t t1) {
+  over_rows(model, n, int64_t{hc} * hc * iterations, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) row(t);
   });
   return done();
 }
 
 // One row for each sequence of the pass, in their order: its rows' mean, its first or its last row.
-Status pool(Host& host, int32_t out_handle, int32_t x_handle, int32_t n, int32_t kind) {
-  HW_GET(Tensor, out, host, out_handle);
-  HW_GET(Tensor, x, host, x_handle);
+Status pool(Model& model, int32_t out_handle, int32_t x_handle, int32_t n, int32_t kind) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
-  HW_TRY(check_pass_rows(host, n));
+  HW_TRY(check_pass_rows(model, n));
   if (kind < 0 || kind >= POOL_KINDS || out.cols != x.cols || overlap(out, x, n)) return bad_argument("pooling %d", kind);
-  const Kernels& k = host.kernels();
+  const Kernels& k = model.kernels();
   int64_t to = 0;
   for (int32_t t = 0, t1 = 0; t < n; t = t1, to++) {
-    for (t1 = t + 1; t1 < n && host.pass().sequences()[t1] == host.pass().sequences()[t];) t1++;
+    for (t1 = t + 1; t1 < n && model.pass().sequences()[t1] == model.pass().sequences()[t];) t1++;
     if (to >= out.rows) return bad_argument("more sequences than the %d rows of out", out.rows);
     memcpy(out.row(to), x.row(kind == POOL_LAST ? t1 - 1 : t), static_cast<size_t>(x.cols) * sizeof(float));
     if (kind != POOL_MEAN) continue;

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "../host.h"
+#include "../model.h"
 #include "../kernels/packed.h"
 #include "../kernels/sample.h"
 #include "../ops/products.h"
@@ -54,7 +54,7 @@ struct PieceSource : hw::WeightSource {
 };
 
 struct Fixture {
-  std::unique_ptr<hw::Host> host;
+  std::unique_ptr<hw::Model> model;
   std::vector<uint8_t> bytes;
   std::vector<float> x, bias;
   hw::Weight resident, streamed;
@@ -62,7 +62,7 @@ struct Fixture {
   int32_t n;
 
   Fixture(int threads, hw::Dtype dtype, int64_t rows, int64_t cols, int64_t experts, int32_t tokens) : n(tokens) {
-    host.reset(hw::Host::open(threads, nullptr, 0, &hw::kernels()).value);
+    model.reset(hw::Model::open(threads, nullptr, 0, &hw::kernels()).value);
     const hw::DtypeInfo& info = *hw::dtype_info(dtype);
     check(resident.shape(hw::layout_of(dtype), rows, cols, experts), "a shape");
     bytes.resize(static_cast<size_t>(resident.bytes()));
@@ -85,10 +85,11 @@ struct Fixture {
     out->assign(static_cast<size_t>(n * weight.rows), 0.5f);
     hw::Acts acts[3];
     int32_t cols = static_cast<int32_t>(weight.cols);
-    HW_TRY(hw::ops::prepare_acts(*host, host->scratch().acts, x.data(), cols, n, cols, hw::ops::kind_bit(weight), acts));
+    const unsigned kinds = hw::ops::kind_bit(weight);
+    HW_TRY(hw::ops::prepare_acts(*model, model->scratch().acts, x.data(), cols, n, cols, kinds, acts));
     hw::ops::ProductTask task = {&weight, expert, &acts[weight.layout->acts], nullptr, n,
                                  out->data(), weight.rows, bias.data(), add};
-    return hw::ops::run_products(*host, &task, 1);
+    return hw::ops::run_products(*model, &task, 1);
   }
 };
 
@@ -150,13 +151,14 @@ void a_mix_in_one_call() {
   std::vector<float> a(300), b(300), expected;
   check(f.run(f.resident, 0, false, &expected).ok, "resident product");
   hw::Acts acts[3];
-  check(hw::ops::prepare_acts(*f.host, f.host->scratch().acts, f.x.data(), 512, 3, 512, 1u << hw::ACTS_Q8_32, acts).ok, "acts");
+  const unsigned kinds = 1u << hw::ACTS_Q8_32;
+  check(hw::ops::prepare_acts(*f.model, f.model->scratch().acts, f.x.data(), 512, 3, 512, kinds, acts).ok, "acts");
   hw::ops::ProductTask tasks[3] = {
       {&f.streamed, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, a.data(), 100, f.bias.data(), false},
       {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 0, nullptr, 100, nullptr, false},  // no rows
       {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, b.data(), 100, f.bias.data(), false},
   };
-  check(hw::ops::run_products(*f.host, tasks, 3).ok, "streamed and resident products in one call");
+  check(hw::ops::run_products(*f.model, tasks, 3).ok, "streamed and resident products in one call");
   check(a == expected && b == expected, "both are right");
 }
 
@@ -171,7 +173,7 @@ void failures_end_the_call() {
   check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "INTERNAL") == 0, "rows out of order");
   f.source.disorder = false;
   f.source.cancel_at = 100;
-  f.host->set_cancel(&f.source.cancel_flag);
+  f.model->set_cancel(&f.source.cancel_flag);
   check(!f.run(f.streamed, 0, false, &out).ok && strcmp(hw::last_error().code, "CANCELLED") == 0, "cancelled");
   check(f.source.held == 0, "spans held after failures", f.source.held);
 }

@@ -212,6 +212,10 @@ struct Watched : hw::Feed {
   }
 };
 
+// As plans have it: half-life, least share of right guesses, its average; where to look, rows that evict, slots for a
+// guess.
+constexpr hw::SlotPolicy policy = {64, 0.5f, 1.0f / 64, 8, 256, 16, 4};
+
 struct SlotModel : Model {
   static constexpr int kExperts = 12, kGroups = 3;
   std::vector<std::vector<const hw::Weight*>> groups;
@@ -231,7 +235,7 @@ struct SlotModel : Model {
     source.reset(new TestFile(end));
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
     reader.reset(hw::Reader::open(engine, 4));
-    slots.reset(new hw::ExpertSlots(*reader, &no_flag));
+    slots.reset(new hw::ExpertSlots(*reader, &no_flag, policy));
     check(slots->open(groups, {{slots_a, {0, 1}}, {slots_b, {2}}}, staging).ok, "slots");
     watched.inner = slots.get();
     reader->add(&watched);
@@ -385,9 +389,9 @@ void a_failed_expert() {
   hw::set_read_fault(nullptr);
   check(ahead.layer(0, {1, 7}, true).ok, "read after all");
   std::unique_ptr<hw::Reader> reader(hw::Reader::open(hw::IoEngine::automatic, 1));
-  hw::ExpertSlots none(*reader, &no_flag);
+  hw::ExpertSlots none(*reader, &no_flag, policy);
   check(failed_with(none.open(m.groups, {{0, {0, 1}}, {2, {2}}}, 0), "MEMORY_BUDGET"), "a class without a slot");
-  hw::ExpertSlots twice(*reader, &no_flag);
+  hw::ExpertSlots twice(*reader, &no_flag, policy);
   check(failed_with(twice.open(m.groups, {{2, {0, 1}}, {2, {1}}}, 0), "NATIVE_ARGUMENT"), "a group in two classes");
 }
 

@@ -8,9 +8,9 @@
 #include <condition_variable>
 #include <mutex>
 
-namespace hw {
+#include "../boundary.h"
 
-constexpr int kMaxThreads = 256;
+namespace hw {
 
 class Pool {
  public:

@@ -12,6 +12,7 @@ export {
   type Acts,
   checkPlanes,
   type Extent,
+  expertPlaneBytes,
   type Layout,
   layoutBytes,
   onlyExtent,

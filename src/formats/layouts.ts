@@ -1,19 +1,26 @@
 /**
  * How the bytes of a weight follow from its shape: the one place that knows. A layout has planes (values, scales, ...);
  * a plane is a grid of cells of equal size. Everything else counts in slices: what a weight is cut into where part of it
- * is in memory. native/layouts.h mirrors this arithmetic; a test compares the two.
+ * is in memory. native/kernels/layouts.h mirrors this arithmetic.
  */
 import { HundredweightError } from "../errors.js";
 
 /** The form in which an activation row meets the weight in a dot product, whatever the number of rows. */
-export type Acts = "f32" | "q8_32" | "q8_256";
+export const actKinds = ["f32", "q8_32", "q8_256"] as const;
+export type Acts = (typeof actKinds)[number];
 
-/** A cell holds the plane's share of `rows` output rows x `cols` inputs. */
+/** Families of layouts of several planes; what they compute is in native/kernels/units.h. */
+export const unitKinds = ["int4", "int4-act-order"] as const;
+export type Units = (typeof unitKinds)[number];
+
+/** A cell holds the plane's share of `rows` output rows x `cols` inputs; 0: of all there are. */
 export interface PlaneLayout {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
   readonly bytes: number;
+  /** Every slice needs all of it, so it is in memory as long as the matrix is used. These planes come last. */
+  readonly whole?: true;
 }
 
 export interface Layout {
@@ -28,6 +35,8 @@ export interface Layout {
   readonly planes: readonly PlaneLayout[];
   /** Undefined: can be listed and copied, not computed with. */
   readonly acts?: Acts;
+  /** The family of a layout of several planes. */
+  readonly units?: Units;
 }
 
 /** Where bytes are. `offset` is absolute in the file. */
@@ -40,59 +49,77 @@ export interface Extent {
 /** By name of the plane: one after the other, what its extents hold. Of stacked experts each holds whole ones. */
 export type Planes = Readonly<Record<string, readonly Extent[]>>;
 
-/** The smallest piece of a weight that can be in memory without the rest: contiguous in every plane. */
+/**
+ * The smallest piece of a weight that can be in memory without the rest: contiguous in every plane but the whole ones.
+ */
 export interface Slices {
   /** Slices of one expert. */
   readonly count: number;
   /** Output rows of a slice where the order is `rows`, inputs where it is `inputs`. */
   readonly step: number;
-  /** Bytes of a slice in each plane, in the order of the layout. */
+  /** Bytes of a slice in each plane, in the order of the layout; 0 in whole planes. */
   readonly planeBytes: readonly number[];
   /** Sum of planeBytes. */
   readonly bytes: number;
+  /** Bytes of one expert in each whole plane; 0 in the others. */
+  readonly wholePlaneBytes: readonly number[];
+  /** Sum of wholePlaneBytes. */
+  readonly wholeBytes: number;
 }
 
 /** Inputs that are summed as one: a slice of a layout in the order of inputs holds whole units. */
 export const unitInputs = 32;
 
+/** Cells along an axis of so many rows or inputs; a fraction when they are not whole ones. */
+export const cellsOf = (all: number, each: number): number => (each === 0 ? 1 : all / each);
+
+const planeSize = (plane: PlaneLayout, rows: number, cols: number): number =>
+  cellsOf(rows, plane.rows) * cellsOf(cols, plane.cols) * plane.bytes;
+
 /** Bytes of one matrix; undefined when its shape is not whole cells of every plane. */
 export function layoutBytes(layout: Layout, rows: number, cols: number): number | undefined {
   let bytes = 0;
   for (const plane of layout.planes) {
-    if (rows % plane.rows !== 0 || cols % plane.cols !== 0) return undefined;
-    bytes += (rows / plane.rows) * (cols / plane.cols) * plane.bytes;
+    if (!Number.isInteger(cellsOf(rows, plane.rows)) || !Number.isInteger(cellsOf(cols, plane.cols))) return undefined;
+    bytes += planeSize(plane, rows, cols);
   }
   return bytes;
+}
+
+/** Bytes of one expert in a plane, by its place in the layout. */
+export function expertPlaneBytes({ count, planeBytes, wholePlaneBytes }: Slices, plane: number): number {
+  return count * planeBytes[plane]! + wholePlaneBytes[plane]!;
 }
 
 /** @throws INTERNAL when the shape is not whole slices */
 export function slicesOf(layout: Layout, rows: number, cols: number): Slices {
   const byRows = layout.order === "rows";
-  const step = layout.planes.reduce(
-    (least, p) => commonMultiple(least, byRows ? p.rows : p.cols),
-    byRows ? 1 : unitInputs,
-  );
+  const cut = layout.planes.filter(({ whole }) => !whole);
+  const step = cut.reduce((least, p) => commonMultiple(least, byRows ? p.rows : p.cols), byRows ? 1 : unitInputs);
   const [count, sliceRows, sliceCols] = byRows ? [rows / step, step, cols] : [cols / step, rows, step];
-  const bytes = layoutBytes(layout, sliceRows, sliceCols);
-  if (bytes === undefined || !Number.isInteger(count))
+  if (layoutBytes(layout, rows, cols) === undefined || !Number.isInteger(count))
     throw new HundredweightError("INTERNAL", `${rows} x ${cols} values are not whole slices of ${layout.name}`);
-  const planeBytes = layout.planes.map((p) => (sliceRows / p.rows) * (sliceCols / p.cols) * p.bytes);
-  return { count, step, planeBytes, bytes };
+  const planeBytes = layout.planes.map((p) => (p.whole ? 0 : planeSize(p, sliceRows, sliceCols)));
+  const wholePlaneBytes = layout.planes.map((p) => (p.whole ? planeSize(p, rows, cols) : 0));
+  return { count, step, planeBytes, bytes: sum(planeBytes), wholePlaneBytes, wholeBytes: sum(wholePlaneBytes) };
 }
 
-/** Where slices [from, to) of an expert lie in the files, plane by plane. */
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+
+/** Where slices [from, to) of an expert lie in the files, plane by plane; of whole planes all of the expert. */
 export function sliceExtents(
   weight: { readonly layout: Layout; readonly rows: number; readonly cols: number; readonly planes: Planes },
   expert: number,
   from: number,
   to: number,
 ): Extent[] {
-  const { count, planeBytes } = slicesOf(weight.layout, weight.rows, weight.cols);
+  const slices = slicesOf(weight.layout, weight.rows, weight.cols);
   return weight.layout.planes.map(({ name }, i) => {
-    const each = planeBytes[i]!;
-    let start = (expert * count + from) * each;
+    const each = slices.planeBytes[i]!;
+    let start = expert * expertPlaneBytes(slices, i) + from * each;
     for (const { file, offset, bytes } of weight.planes[name] ?? []) {
-      if (start < bytes) return { file, offset: offset + start, bytes: (to - from) * each };
+      if (start < bytes)
+        return { file, offset: offset + start, bytes: (to - from) * each + slices.wholePlaneBytes[i]! };
       start -= bytes;
     }
     throw new HundredweightError("INTERNAL", `expert ${expert} lies outside plane '${name}'`);
@@ -123,9 +150,9 @@ export function checkPlanes(source: {
   readonly planes: Planes;
 }): void {
   const { name, layout, rows, cols, experts, planes } = source;
-  const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const slices = slicesOf(layout, rows, cols);
   for (const [i, plane] of layout.planes.entries()) {
-    const each = count * planeBytes[i]!;
+    const each = expertPlaneBytes(slices, i);
     const extents = planes[plane.name] ?? [];
     const bytes = extents.reduce((sum, extent) => sum + extent.bytes, 0);
     if (bytes !== each * experts || extents.some((extent) => extent.bytes % each !== 0))

@@ -1,4 +1,4 @@
-/** The addon against wrong and hostile calls: every one is an error with a code, none a crash; nothing outlives a host. */
+/** Wrong and hostile calls of the addon: every one is an error with a code, none a crash; nothing outlives a model. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,207 +17,210 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const weights = join(folder, "weights.bin");
 writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
 
-/** A host with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
-function hostWithAll(threads = 2) {
-  const host = addon.hostOpen(threads, null, null);
-  const file = addon.fileOpen(host, weights);
+/** A model with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
+function modelWithAll(threads = 2) {
+  const model = addon.modelOpen(threads, null, null);
+  const file = addon.fileOpen(model, weights);
   const all = {
-    host,
+    model,
     file,
-    x: addon.tensor(host, 8, 64),
-    y: addon.tensor(host, 8, 64),
-    z: addon.tensor(host, 8, 64),
-    logits: addon.tensor(host, 8, 4),
-    plain: addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1)),
-    stacked: addon.weight(host, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4)),
-    vector: addon.vector(host, new Float32Array(64).fill(1)),
-    routing: addon.routing(host, 8, 2),
-    rope: addon.ropeTable(host, new Float64Array(8).fill(0.1), 1, false, 8),
-    pool: addon.kvPool(host, Int32Array.of(4, 16, 16), 0, 3),
+    x: addon.tensor(model, 8, 64),
+    y: addon.tensor(model, 8, 64),
+    z: addon.tensor(model, 8, 64),
+    logits: addon.tensor(model, 8, 4),
+    plain: addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1)),
+    stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4)),
+    vector: addon.vector(model, new Float32Array(64).fill(1)),
+    routing: addon.routing(model, 8, 2),
+    rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8),
+    pool: addon.kvPool(model, Int32Array.of(4, 16, 16), 0, 3),
   };
-  addon.seal(host);
+  addon.seal(model);
   return all;
 }
 
-function begin(host: number, positions: number[], table = [0, 1, 2], ids = positions.map(() => 0)) {
+function begin(model: number, positions: number[], table = [0, 1, 2], ids = positions.map(() => 0)) {
   const zeros = new Int32Array(positions.length);
-  addon.begin(host, positions.length, i32(...ids), i32(...positions), zeros, 1, [i32(...table)], i32(table.length));
+  addon.begin(model, positions.length, i32(...ids), i32(...positions), zeros, 1, [i32(...table)], i32(table.length));
 }
 
-test("handles: wrong kind, wrong host, closed host", { skip: skipAddon }, () => {
-  const a = hostWithAll();
-  assertWrongCall(() => addon.add(a.host, a.plain, a.x, 1), "a weight is no tensor");
-  assertWrongCall(() => addon.add(a.host, 0, a.x, 1));
-  assertWrongCall(() => addon.add(a.host, -5, a.x, 1));
-  assertWrongCall(() => addon.add(a.host, 1e6, a.x, 1));
+test("handles: wrong kind, wrong model, closed model", { skip: skipAddon }, () => {
+  const a = modelWithAll();
+  assertWrongCall(() => addon.add(a.model, a.plain, a.x, 1), "a weight is no tensor");
+  assertWrongCall(() => addon.add(a.model, 0, a.x, 1));
+  assertWrongCall(() => addon.add(a.model, -5, a.x, 1));
+  assertWrongCall(() => addon.add(a.model, 1e6, a.x, 1));
   assert.equal(
-    codeOf(() => addon.add(a.host + 1, a.x, a.y, 1)),
+    codeOf(() => addon.add(a.model + 1, a.x, a.y, 1)),
     "ENGINE_CLOSED",
   );
-  addon.hostClose(a.host);
+  addon.modelClose(a.model);
   assert.equal(
-    codeOf(() => addon.add(a.host, a.x, a.y, 1)),
+    codeOf(() => addon.add(a.model, a.x, a.y, 1)),
     "ENGINE_CLOSED",
   );
   assert.equal(
-    codeOf(() => addon.hostClose(a.host)),
+    codeOf(() => addon.modelClose(a.model)),
     "ENGINE_CLOSED",
   );
 });
 
 test("creation refuses impossible shapes, and everything after seal", { skip: skipAddon }, () => {
-  const host = addon.hostOpen(1, null, null);
-  assertWrongCall(() => addon.tensor(host, 0, 4));
-  assertWrongCall(() => addon.tensor(host, 2 ** 31, 4));
-  assertWrongCall(() => addon.vector(host, new Float32Array(0)));
-  assertWrongCall(() => addon.kvPool(host, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
-  assertWrongCall(() => addon.kvPool(host, i32(1, 64), 0, 1));
-  assertWrongCall(() => addon.kvPool(host, i32(1, 64, 64), 3, 1));
+  const model = addon.modelOpen(1, null, null);
+  assertWrongCall(() => addon.tensor(model, 0, 4));
+  assertWrongCall(() => addon.tensor(model, 2 ** 31, 4));
+  assertWrongCall(() => addon.vector(model, new Float32Array(0)));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64), 0, 1));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64), 3, 1));
   assert.equal(
-    codeOf(() => addon.kvPool(host, i32(1, 80, 80), 1, 1)),
+    codeOf(() => addon.kvPool(model, i32(1, 80, 80), 1, 1)),
     "OPTION_INVALID",
   );
   assert.equal(
-    codeOf(() => addon.kvPool(host, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
+    codeOf(() => addon.kvPool(model, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
     "MEMORY_BUDGET",
   );
-  const file = addon.fileOpen(host, weights);
-  assert.equal(addon.fileBytes(host, file), 64 * 64 * 4 * 4);
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5)), "beyond the file");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, -4, 1)));
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, 1)));
+  const file = addon.fileOpen(model, weights);
+  assert.equal(addon.fileBytes(model, file), 64 * 64 * 4 * 4);
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5)), "beyond the file");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, -4, 1)));
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, 1)));
   assertWrongCall(
-    () => addon.weight(host, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
+    () => addon.weight(model, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
     "overflow",
   );
-  assertWrongCall(() => addon.weight(host, 12, 1, 100, 1, Float64Array.of(0, file, 0, 1)), "a part of a block");
-  assertWrongCall(() => addon.weight(host, 4, 1, 256, 1, Float64Array.of(0, file, 0, 1)), "a type that ggml took back");
-  assertWrongCall(() => addon.weight(host, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 2, Float64Array.of(0, file, 0, 1)), "an expert is missing");
+  assertWrongCall(() => addon.weight(model, 12, 1, 100, 1, Float64Array.of(0, file, 0, 1)), "a part of a block");
   assertWrongCall(
-    () => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1, 0, file, 0, 1)),
+    () => addon.weight(model, 4, 1, 256, 1, Float64Array.of(0, file, 0, 1)),
+    "a type that ggml took back",
+  );
+  assertWrongCall(() => addon.weight(model, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 2, Float64Array.of(0, file, 0, 1)), "an expert is missing");
+  assertWrongCall(
+    () => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1, 0, file, 0, 1)),
     "one too many",
   );
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(1, file, 0, 1)), "no such plane");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, 1)), "no number");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, 1)), "beyond any handle");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(1, file, 0, 1)), "no such plane");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, 1)), "no number");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, 1)), "beyond any handle");
   assert.equal(
-    codeOf(() => addon.fileOpen(host, join(folder, "absent"))),
+    codeOf(() => addon.fileOpen(model, join(folder, "absent"))),
     "FILE_NOT_FOUND",
   );
   assert.equal(
-    codeOf(() => addon.fileOpen(host, folder)),
+    codeOf(() => addon.fileOpen(model, folder)),
     "FILE_IO",
   );
-  assertWrongCall(() => addon.fileOpen(host, `${weights}\0x`));
-  addon.seal(host);
-  assertWrongCall(() => addon.tensor(host, 1, 1));
-  assertWrongCall(() => addon.seal(host));
-  addon.hostClose(host);
+  assertWrongCall(() => addon.fileOpen(model, `${weights}\0x`));
+  addon.seal(model);
+  assertWrongCall(() => addon.tensor(model, 1, 1));
+  assertWrongCall(() => addon.seal(model));
+  addon.modelClose(model);
   assert.equal(
-    codeOf(() => addon.hostOpen(1, null, "vax")),
+    codeOf(() => addon.modelOpen(1, null, "vax")),
     "OPTION_INVALID",
   );
-  assertWrongCall(() => addon.hostOpen(0, null, null));
+  assertWrongCall(() => addon.modelOpen(0, null, null));
 });
 
 test("the row table is checked: positions, sequences, pages", { skip: skipAddon }, () => {
-  const a = hostWithAll();
-  begin(a.host, [0, 1, 2]);
-  assertWrongCall(() => begin(a.host, [-1]));
-  assertWrongCall(() => begin(a.host, [5, 5]));
-  assertWrongCall(() => begin(a.host, [768]), "beyond the table");
-  assertWrongCall(() => begin(a.host, [2 ** 31 - 1]));
-  assertWrongCall(() => begin(a.host, [300], [0, -1, 2]), "the row's own page is absent");
-  assertWrongCall(() => begin(a.host, [0], [3]), "a page beyond the pool");
-  assertWrongCall(() => begin(a.host, [0], [-2]));
-  assertWrongCall(() => addon.begin(a.host, 2, i32(1), i32(0, 1), i32(0, 0), 1, [], i32()));
-  assertWrongCall(() => addon.begin(a.host, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
-  assertWrongCall(() => addon.begin(a.host, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
+  const a = modelWithAll();
+  begin(a.model, [0, 1, 2]);
+  assertWrongCall(() => begin(a.model, [-1]));
+  assertWrongCall(() => begin(a.model, [5, 5]));
+  assertWrongCall(() => begin(a.model, [768]), "beyond the table");
+  assertWrongCall(() => begin(a.model, [2 ** 31 - 1]));
+  assertWrongCall(() => begin(a.model, [300], [0, -1, 2]), "the row's own page is absent");
+  assertWrongCall(() => begin(a.model, [0], [3]), "a page beyond the pool");
+  assertWrongCall(() => begin(a.model, [0], [-2]));
+  assertWrongCall(() => addon.begin(a.model, 2, i32(1), i32(0, 1), i32(0, 0), 1, [], i32()));
+  assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
+  assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
   // A failed begin leaves no rows behind.
-  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
-  begin(a.host, [0], [0], [64]);
-  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
-  begin(a.host, [0], [0], [-1]);
-  assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1));
+  begin(a.model, [0], [0], [64]);
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
+  begin(a.model, [0], [0], [-1]);
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1));
   // Keys that a row would have to see are forgotten.
-  begin(a.host, [600], [-1, 0, 1]);
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0));
-  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0);
-  addon.hostClose(a.host);
+  begin(a.model, [600], [-1, 0, 1]);
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0));
+  addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0);
+  addon.modelClose(a.model);
 });
 
 test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon }, () => {
-  const a = hostWithAll();
-  begin(a.host, [0, 1]);
-  const product = (...p: number[]) => addon.matmul(a.host, i32(...p), a.x, 2);
+  const a = modelWithAll();
+  begin(a.model, [0, 1]);
+  const product = (...p: number[]) => addon.matmul(a.model, i32(...p), a.x, 2);
   product(a.y, a.plain, a.vector, 1);
   assertWrongCall(() => product(a.x, a.plain, 0, 0), "out is x");
   assertWrongCall(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
   assertWrongCall(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
   assertWrongCall(() => product(a.logits, a.plain, 0, 0), "another width");
   assertWrongCall(() => product(a.y, a.plain, 0), "an incomplete product");
-  assertWrongCall(() => addon.matmul(a.host, new Int32Array(4 * 65), a.x, 1));
-  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
-  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, -1));
-  assertWrongCall(() => addon.rmsNorm(a.host, a.y, a.logits, 0, 1, 1e-5));
-  assertWrongCall(() => addon.rmsNorm(a.host, a.logits, a.logits, a.vector, 1, 1e-5));
-  assertWrongCall(() => addon.headNorm(a.host, a.x, a.vector, 1, 3, 16, 1e-5));
-  assertWrongCall(() => addon.rope(a.host, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
-  assertWrongCall(() => addon.rope(a.host, a.x, 3, 4, 16, a.rope), "more rows than the pass");
-  assertWrongCall(() => addon.glu(a.host, a.y, a.x, a.z, 1, 3));
-  assertWrongCall(() => addon.softcap(a.host, a.x, 0, 1));
-  assertWrongCall(() => addon.gather(a.host, a.y, a.x, i32(8)));
-  assertWrongCall(() => addon.gather(a.host, a.x, a.x, i32(0)));
-  assertWrongCall(() => addon.gather(a.host, a.y, a.x, new Int32Array(9)));
-  assertWrongCall(() => addon.kvStore(a.host, a.pool, 1, a.x, a.y, 1));
-  assertWrongCall(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
-  assertWrongCall(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
+  assertWrongCall(() => addon.matmul(a.model, new Int32Array(4 * 65), a.x, 1));
+  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
+  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, -1));
+  assertWrongCall(() => addon.rmsNorm(a.model, a.y, a.logits, 0, 1, 1e-5));
+  assertWrongCall(() => addon.rmsNorm(a.model, a.logits, a.logits, a.vector, 1, 1e-5));
+  assertWrongCall(() => addon.headNorm(a.model, a.x, a.vector, 1, 3, 16, 1e-5));
+  assertWrongCall(() => addon.rope(a.model, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
+  assertWrongCall(() => addon.rope(a.model, a.x, 3, 4, 16, a.rope), "more rows than the pass");
+  assertWrongCall(() => addon.glu(a.model, a.y, a.x, a.z, 1, 3));
+  assertWrongCall(() => addon.softcap(a.model, a.x, 0, 1));
+  assertWrongCall(() => addon.gather(a.model, a.y, a.x, i32(8)));
+  assertWrongCall(() => addon.gather(a.model, a.x, a.x, i32(0)));
+  assertWrongCall(() => addon.gather(a.model, a.y, a.x, new Int32Array(9)));
+  assertWrongCall(() => addon.kvStore(a.model, a.pool, 1, a.x, a.y, 1));
+  assertWrongCall(() => addon.kvStore(a.model, a.pool, 0, a.logits, a.y, 1));
+  assertWrongCall(() => addon.kvCopyPage(a.model, a.pool, 0, 3));
   assertWrongCall(
-    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0),
     "heads that KV heads do not divide",
   );
-  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0));
   assertWrongCall(
-    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0),
     "64 sinks for 4 heads",
   );
-  assertWrongCall(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
-  assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(8 * 64 + 64)));
-  assertWrongCall(() => addon.tensorWrite(a.host, a.x, new Float32Array(63)));
-  assertWrongCall(() => addon.weightRead(a.host, a.plain, 0, 64, 1, new Float32Array(64)));
-  assertWrongCall(() => addon.weightRead(a.host, a.plain, 1, 0, 1, new Float32Array(64)));
-  addon.hostClose(a.host);
+  assertWrongCall(() => addon.tensorRead(a.model, a.x, 1, new Float32Array(63)));
+  assertWrongCall(() => addon.tensorWrite(a.model, a.x, new Float32Array(8 * 64 + 64)));
+  assertWrongCall(() => addon.tensorWrite(a.model, a.x, new Float32Array(63)));
+  assertWrongCall(() => addon.weightRead(a.model, a.plain, 0, 64, 1, new Float32Array(64)));
+  assertWrongCall(() => addon.weightRead(a.model, a.plain, 1, 0, 1, new Float32Array(64)));
+  addon.modelClose(a.model);
 });
 
 test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip: skipAddon }, () => {
-  const a = hostWithAll();
+  const a = modelWithAll();
   const stack = i32(a.stacked, a.stacked, a.stacked, 0, 0, 0);
-  assertWrongCall(() => addon.experts(a.host, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
-  addon.tensorWrite(a.host, a.logits, new Float32Array(32).fill(Number.NaN));
-  addon.tensorWrite(a.host, a.x, new Float32Array(512).fill(0.5));
+  assertWrongCall(() => addon.experts(a.model, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
+  addon.tensorWrite(a.model, a.logits, new Float32Array(32).fill(Number.NaN));
+  addon.tensorWrite(a.model, a.x, new Float32Array(512).fill(0.5));
   for (const score of [0, 1, 2]) {
-    addon.route(a.host, a.routing, a.logits, 8, score, true, 1, 0);
+    addon.route(a.model, a.routing, a.logits, 8, score, true, 1, 0);
     const [ids, shares] = [new Int32Array(16), new Float32Array(16)];
-    addon.routingRead(a.host, a.routing, 8, ids, shares);
+    addon.routingRead(a.model, a.routing, 8, ids, shares);
     for (let t = 0; t < 8; t++)
       assert.deepEqual([...ids.subarray(2 * t, 2 * t + 2)], [0, 1], "ties and NaNs: lowest ids");
-    addon.experts(a.host, a.y, a.x, a.routing, 8, stack, 0);
+    addon.experts(a.model, a.y, a.x, a.routing, 8, stack, 0);
   }
   assertWrongCall(
-    () => addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0),
+    () => addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0),
     "ids beyond",
   );
-  assertWrongCall(() => addon.experts(a.host, a.x, a.x, a.routing, 8, stack, 0));
+  assertWrongCall(() => addon.experts(a.model, a.x, a.x, a.routing, 8, stack, 0));
   assertWrongCall(() =>
-    addon.experts(a.host, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0),
+    addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0),
   );
-  assertWrongCall(() => addon.route(a.host, a.routing, a.logits, 8, 3, true, 1, 0));
-  assertWrongCall(() => addon.route(a.host, a.routing, a.logits, 8, 0, true, 1, a.vector));
-  addon.hostClose(a.host);
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 3, true, 1, 0));
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector));
+  addon.modelClose(a.model);
 });
 
 test("20,000 random calls: an error or an answer, never a crash", { skip: skipAddon, timeout: 60_000 }, () => {
@@ -226,24 +229,24 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
-  const a = hostWithAll(2);
-  begin(a.host, [0, 255, 256, 700]);
+  const a = modelWithAll(2);
+  begin(a.model, [0, 255, 256, 700]);
   const hostile: unknown[] = [
     ...[0, 1, 2, 3, -1, 1.5, 2 ** 31, -(2 ** 31), 2 ** 53, Number.NaN, Infinity, "4", null, undefined, true, {}, []],
     ...[new Int32Array(0), i32(1, 2, 3, 4), new Float32Array(64), new Float64Array(5), new Uint8Array(64)],
     ...[i32(-1, 2 ** 30), [i32(0)], new Float32Array(512), new Int32Array(16), new Float32Array(16), 1n, Symbol("s")],
   ];
-  const handles = Object.values(a).filter((v) => v !== a.host);
+  const handles = Object.values(a).filter((v) => v !== a.model);
   // Or change the process for good: its limit of memory.
   const closing = [
     "limitMemory",
-    "hostOpen",
-    "hostClose",
+    "modelOpen",
+    "modelClose",
     "setErrorClass",
     "isa",
     "isas",
     "cpuInfo",
-    "hostSetCancel",
+    "modelSetCancel",
     "fileOpen",
     "promisedBytes",
   ];
@@ -259,7 +262,7 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     const call = addon[name] as (...args: unknown[]) => unknown;
     // The number of arguments is learnt from the error once, so that later calls get past it.
     arity[name] ??= Number(/(\d+) arguments expected/.exec(messageOf(() => call(...new Array(30)))!)![1]);
-    const first = name === "dequantize" || name === "dot" ? [] : [a.host];
+    const first = name === "dequantize" || name === "dot" ? [] : [a.model];
     const rest = Array.from({ length: arity[name] - first.length }, () =>
       random(4) === 0 ? hostile[random(hostile.length)] : random(3) === 0 ? random(9) : handles[random(handles.length)],
     );
@@ -272,7 +275,7 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     }
   }
   assert.ok(outcomes.answers > 100 && outcomes.errors > 1000, JSON.stringify(outcomes));
-  addon.hostClose(a.host);
+  addon.modelClose(a.model);
 });
 
 function messageOf(body: () => unknown): string | undefined {
@@ -285,35 +288,35 @@ function messageOf(body: () => unknown): string | undefined {
 }
 
 test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, () => {
-  const a = hostWithAll();
-  assertWrongCall(() => addon.hostSetCancel(a.host, new Int32Array(1)));
-  assertWrongCall(() => addon.hostSetCancel(a.host, new Int32Array(new SharedArrayBuffer(0))));
+  const a = modelWithAll();
+  assertWrongCall(() => addon.modelSetCancel(a.model, new Int32Array(1)));
+  assertWrongCall(() => addon.modelSetCancel(a.model, new Int32Array(new SharedArrayBuffer(0))));
   const flag = new Int32Array(new SharedArrayBuffer(4));
-  addon.hostSetCancel(a.host, flag);
-  const matmul = () => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 8);
+  addon.modelSetCancel(a.model, flag);
+  const matmul = () => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, 8);
   matmul();
   flag[0] = 1;
   assert.equal(codeOf(matmul), "CANCELLED");
-  begin(a.host, [0]);
+  begin(a.model, [0]);
   assert.equal(
-    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0)),
+    codeOf(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0)),
     "CANCELLED",
   );
-  addon.hostSetCancel(a.host, null);
+  addon.modelSetCancel(a.model, null);
   matmul();
-  addon.hostClose(a.host);
+  addon.modelClose(a.model);
 });
 
 test("another thread's flag interrupts a running matmul", { skip: skipAddon, timeout: 30_000 }, async () => {
   const rows = 4096;
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
-  const host = addon.hostOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
-  const weight = addon.weight(host, 1, rows, 4096, 1, Float64Array.of(0, addon.fileOpen(host, file), 0, 1));
-  const [x, out] = [addon.tensor(host, 64, 4096), addon.tensor(host, 64, rows)];
-  addon.seal(host);
+  const model = addon.modelOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
+  const weight = addon.weight(model, 1, rows, 4096, 1, Float64Array.of(0, addon.fileOpen(model, file), 0, 1));
+  const [x, out] = [addon.tensor(model, 64, 4096), addon.tensor(model, 64, rows)];
+  addon.seal(model);
   const flag = new Int32Array(new SharedArrayBuffer(8));
-  addon.hostSetCancel(host, flag);
+  addon.modelSetCancel(model, flag);
   const worker = new Worker(
     `const { workerData } = require("node:worker_threads");
      Atomics.store(workerData, 1, 1); Atomics.notify(workerData, 1);
@@ -322,24 +325,24 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   );
   Atomics.wait(flag, 1, 0, 10_000);
   assert.equal(
-    codeOf(() => addon.matmul(host, i32(out, weight, 0, 0), x, 64)),
+    codeOf(() => addon.matmul(model, i32(out, weight, 0, 0), x, 64)),
     "CANCELLED",
   );
   await worker.terminate();
-  addon.hostClose(host);
+  addon.modelClose(model);
 });
 
-test("a worker that is terminated releases its hosts", { skip: skipAddon, timeout: 30_000 }, async () => {
+test("a worker that is terminated releases its models", { skip: skipAddon, timeout: 30_000 }, async () => {
   const path = addonStatus().path!;
   const source = `
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = require(workerData);
-    const host = addon.hostOpen(3, null, null);
-    addon.kvPool(host, Int32Array.of(8, 64, 64), 0, 64);
-    addon.tensor(host, 1024, 1024);
-    addon.seal(host);
+    const model = addon.modelOpen(3, null, null);
+    addon.kvPool(model, Int32Array.of(8, 64, 64), 0, 64);
+    addon.tensor(model, 1024, 1024);
+    addon.seal(model);
     const flag = new Int32Array(new SharedArrayBuffer(4));
-    addon.hostSetCancel(host, flag);
+    addon.modelSetCancel(model, flag);
     parentPort.postMessage("ready");
     setInterval(() => {}, 1000);`;
   const threads = () => (process.platform === "linux" ? taskCount() : 0);
@@ -370,24 +373,24 @@ test("malloc's thresholds have a floor: a process of a mapping for each block wo
   assertWrongCall(() => addon.boundMalloc(2 ** 20, 0));
 });
 
-test("a view is the tensor's memory, one for each, and empty once the host is closed", { skip: skipAddon }, () => {
-  const a = hostWithAll();
-  const view = addon.tensorView(a.host, a.x);
+test("a view is the tensor's memory, one for each, and empty once the model is closed", { skip: skipAddon }, () => {
+  const a = modelWithAll();
+  const view = addon.tensorView(a.model, a.x);
   assert.equal(view.length, 8 * 64);
-  assert.equal(addon.tensorView(a.host, a.x), view);
-  assert.notEqual(addon.tensorView(a.host, a.y), view);
-  addon.tensorWrite(a.host, a.x, new Float32Array(64).fill(7));
+  assert.equal(addon.tensorView(a.model, a.x), view);
+  assert.notEqual(addon.tensorView(a.model, a.y), view);
+  addon.tensorWrite(a.model, a.x, new Float32Array(64).fill(7));
   assert.equal(view[63], 7);
   view[64] = 9;
   const read = new Float32Array(2 * 64);
-  addon.tensorRead(a.host, a.x, 2, read);
+  addon.tensorRead(a.model, a.x, 2, read);
   assert.equal(read[64], 9);
-  assertWrongCall(() => addon.tensorView(a.host, a.vector));
-  assertWrongCall(() => addon.tensorView(a.host, 99));
-  addon.hostClose(a.host);
+  assertWrongCall(() => addon.tensorView(a.model, a.vector));
+  assertWrongCall(() => addon.tensorView(a.model, 99));
+  addon.modelClose(a.model);
   assert.equal(view.length, 0);
   assert.equal(
-    codeOf(() => addon.tensorView(a.host, a.x)),
+    codeOf(() => addon.tensorView(a.model, a.x)),
     "ENGINE_CLOSED",
   );
 });
@@ -398,8 +401,8 @@ test("a thread that ends with views of its tensors leaves nothing that crashes",
     const module = { exports: {} };
     process.dlopen(module, workerData.path);
     const addon = module.exports;
-    const host = addon.hostOpen(1, null, null);
-    globalThis.view = addon.tensorView(host, addon.tensor(host, 64, 4096));
+    const model = addon.modelOpen(1, null, null);
+    globalThis.view = addon.tensorView(model, addon.tensor(model, 64, 4096));
     globalThis.view[5] = 1;
     parentPort.postMessage(globalThis.view.length);
     setInterval(() => globalThis.view[6]++, 1);`;

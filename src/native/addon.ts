@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { HundredweightError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
 import type { CpuInfo, NativeAddon } from "./addon.types.js";
+import { boundaryVersion } from "./boundary-version.js";
 import { missingFunctions } from "./functions.js";
 
 export interface AddonStatus {
@@ -37,6 +38,10 @@ function load(): NonNullable<typeof loaded> {
       return { addon: undefined, status: { state: "outdated", path, reason } };
     }
     const addon = module.exports as NativeAddon;
+    if (addon.boundary() !== boundaryVersion) {
+      const reason = `${path} is of another version of this program: its tables differ`;
+      return { addon: undefined, status: { state: "outdated", path, reason } };
+    }
     addon.setErrorClass(HundredweightError);
     const status: AddonStatus = { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };
     return { addon, status };

@@ -1,6 +1,7 @@
 /** Chooses the implementation of `Ops`. */
 import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
+import { limits } from "../native/boundary.js";
 import { defaultThreads } from "../native/threads.js";
 import { type MemoryPromise, NativeOps } from "./native.js";
 import type { Backend, WeightPlacement } from "./ops.js";
@@ -21,7 +22,6 @@ export interface OpsOptions {
   readonly promise?: MemoryPromise;
 }
 
-const mostThreads = 256;
 let warned = false;
 
 /** @throws NATIVE_UNAVAILABLE (kind `native`, or a build of another version), OPTION_INVALID (threads, isa) */
@@ -45,7 +45,7 @@ export function createOps(options: OpsOptions = {}): Backend {
   if (!Number.isInteger(threads) || threads < 1)
     throw new HundredweightError("OPTION_INVALID", `threads must be a whole number of at least 1, not ${threads}`);
   return new NativeOps(addon, {
-    threads: Math.min(threads, mostThreads),
+    threads: Math.min(threads, limits.maxThreads),
     cpuList: options.cpuList?.length ? Int32Array.from(options.cpuList) : null,
     isa: options.isa ?? null,
     ...(options.placement !== undefined && { placement: options.placement }),

@@ -1,47 +1,49 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes, type Extent, slicesOf } from "../formats/layouts.js";
+import { checkPlanes, type Extent, expertPlaneBytes, slicesOf } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { expertPolicyNumbers, ioEngines, residencyCounters } from "../native/boundary.js";
+import { idsOf, NamedNumbers } from "../native/named-numbers.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 
-const engines = { uring: 1, threads: 2 } as const;
+const engineIds = idsOf(ioEngines);
 const defaultDepth = 8;
 
 export class NativeWeights {
   readonly #addon: NativeAddon;
-  readonly #host: number;
+  readonly #model: number;
   /** Undefined: files are mapped. */
   readonly #placement: WeightPlacement | undefined;
   readonly #files = new Map<string, number>();
   readonly #matrices = new Map<string, Matrix>();
-  readonly #stats = new Float64Array(14);
+  readonly #stats = new NamedNumbers(residencyCounters);
 
-  constructor(addon: NativeAddon, host: number, placement: WeightPlacement | undefined) {
+  constructor(addon: NativeAddon, model: number, placement: WeightPlacement | undefined) {
     this.#addon = addon;
-    this.#host = host;
+    this.#model = model;
     this.#placement = placement;
   }
 
   matrix(source: MatrixSource): Matrix {
     checkPlanes(source);
     const { name, layout, rows, cols, experts, planes } = source;
-    const { count, planeBytes } = slicesOf(layout, rows, cols);
+    const slices = slicesOf(layout, rows, cols);
     const extents = layout.planes.flatMap((plane, i) =>
       planes[plane.name]!.flatMap((extent) => {
         const file = this.#file(extent.file);
         this.#checkEnd(name, file, extent);
-        return [i, file, extent.offset, extent.bytes / (count * planeBytes[i]!)];
+        return [i, file, extent.offset, extent.bytes / expertPlaneBytes(slices, i)];
       }),
     );
-    const id = this.#addon.weight(this.#host, layout.id, rows, cols, experts, Float64Array.from(extents));
+    const id = this.#addon.weight(this.#model, layout.id, rows, cols, experts, Float64Array.from(extents));
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
     return matrix;
   }
 
   #checkEnd(name: string, file: number, { file: path, offset, bytes }: Extent): void {
-    const fileBytes = this.#addon.fileBytes(this.#host, file);
+    const fileBytes = this.#addon.fileBytes(this.#model, file);
     if (offset + bytes > fileBytes)
       throw new HundredweightError(
         "MODEL_CHANGED",
@@ -54,8 +56,8 @@ export class NativeWeights {
     if (file === undefined) {
       file =
         this.#placement === undefined
-          ? this.#addon.fileOpen(this.#host, path)
-          : this.#addon.fileOpenUnmapped(this.#host, path, this.#placement.io === "direct");
+          ? this.#addon.fileOpen(this.#model, path)
+          : this.#addon.fileOpenUnmapped(this.#model, path, this.#placement.io === "direct");
       this.#files.set(path, file);
     }
     return file;
@@ -65,33 +67,33 @@ export class NativeWeights {
   load(): void {
     const placement = this.#placement;
     if (placement === undefined) return;
-    const { pinned, packed, tiles, ringBytes, experts } = placement;
-    const addon = this.#addon;
-    const host = this.#host;
-    const engine = placement.engine === undefined ? 0 : engines[placement.engine];
-    addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
-    for (const [name, slices] of pinned) if (slices > 0) addon.weightPin(host, this.#id(name), slices, packed);
-    if (experts !== undefined) {
-      const groups = experts.groups.flatMap((group) => [group.length, ...group.map((name) => this.#id(name))]);
-      const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);
-      addon.expertsOpen(host, Int32Array.from(groups), Int32Array.from(classes), experts.stagingBytes);
-    }
-    if (tiles.length > 0) {
-      const flat = new Int32Array(3 * tiles.length);
-      for (const [i, { name, from, to }] of tiles.entries()) flat.set([this.#id(name), from, to], 3 * i);
-      addon.ringOpen(host, ringBytes, flat);
-    }
-    addon.residencyLoad(host, placement.lock);
+    const { pinned, packed, tiles, ringBytes, experts, lock } = placement;
+    const flat = (lists: Iterable<readonly number[]>) => Int32Array.from([...lists].flat());
+    const policy = new NamedNumbers(expertPolicyNumbers);
+    for (const name of expertPolicyNumbers) if (experts !== undefined) policy.set(name, experts.policy[name]);
+    this.#addon.place(this.#model, {
+      engine: engineIds[placement.engine ?? "automatic"],
+      depth: placement.depth ?? defaultDepth,
+      pinned: flat([...pinned].filter(([, slices]) => slices > 0).map(([name, slices]) => [this.#id(name), slices])),
+      packed,
+      ringBytes,
+      tiles: flat(tiles.map(({ name, from, to }) => [this.#id(name), from, to])),
+      groups: flat(experts?.groups.map((group) => [group.length, ...group.map((name) => this.#id(name))]) ?? []),
+      classes: flat(experts?.classes.map((c) => [c.slots, c.groups.length, ...c.groups]) ?? []),
+      stagingBytes: experts?.stagingBytes ?? 0,
+      policy: policy.values,
+      lock,
+    });
   }
 
   /** Before a pass.  @throws MEMORY_BUDGET when the limit was lowered too far, CANCELLED */
   watch(): void {
-    this.#placement?.watch?.(() => this.#addon.residencyShrink(this.#host));
+    this.#placement?.watch?.(() => this.#addon.residencyShrink(this.#model));
   }
 
   /** Not of mapped files: nobody reads those. */
   readDepth(depth: number): void {
-    if (this.#placement !== undefined) this.#addon.readerDepth(this.#host, depth);
+    if (this.#placement !== undefined) this.#addon.readerDepth(this.#model, depth);
   }
 
   #id(name: string): number {
@@ -101,22 +103,22 @@ export class NativeWeights {
   }
 
   traffic(): WeightTraffic {
-    this.#addon.residencyStats(this.#host, this.#stats);
-    const at = (i: number): number => this.#stats[i]!;
+    const stats = this.#stats;
+    this.#addon.residencyCounters(this.#model, stats.values);
     return {
-      diskBytes: at(0),
-      stallMs: at(1) / 1e6,
-      tiles: at(2),
-      expertHits: at(3),
-      expertMisses: at(4),
-      expertsAhead: at(11),
-      expertsWasted: at(12),
+      diskBytes: stats.get("bytesRead"),
+      stallMs: stats.get("stallNs") / 1e6,
+      tiles: stats.get("tiles"),
+      expertHits: stats.get("expertHits"),
+      expertMisses: stats.get("expertMisses"),
+      expertsAhead: stats.get("expertsReadAhead"),
+      expertsWasted: stats.get("expertsReadForNothing"),
       // Products find experts in their slots; those read for the purpose did not lie in memory.
-      memoryBytes: at(13) - at(5),
-      pinnedBytes: at(6),
-      ringBytes: at(7) + at(9),
-      slotBytes: at(8),
-      lockedBytes: at(10),
+      memoryBytes: stats.get("bytesUsedFromMemory") - stats.get("expertBytesRead"),
+      pinnedBytes: stats.get("pinnedBytes"),
+      ringBytes: stats.get("ringBytes") + stats.get("stagingBytes"),
+      slotBytes: stats.get("slotBytes"),
+      lockedBytes: stats.get("lockedBytes"),
     };
   }
 }

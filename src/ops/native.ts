@@ -4,6 +4,19 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import {
+  activations,
+  glus,
+  kvTypes,
+  limits,
+  machineCounters,
+  modelCounters,
+  poolings,
+  productModes,
+  reaches,
+  scores,
+} from "../native/boundary.js";
+import { idsOf, NamedNumbers } from "../native/named-numbers.js";
 import { NativeWeights } from "./native-weights.js";
 import type {
   Activation,
@@ -50,20 +63,21 @@ export interface MemoryPromise {
   readonly limitBytes: number;
 }
 
-const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
-const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
-const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
-const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
-const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
-const poolings = { mean: 0, first: 1, last: 2 } as const;
-const mostProducts = 64;
+const ids = {
+  kvType: idsOf(kvTypes),
+  glu: idsOf(glus),
+  act: idsOf(activations),
+  score: idsOf(scores),
+  reach: idsOf(reaches),
+  pooling: idsOf(poolings),
+};
 
 export class NativeOps implements Backend {
   readonly name: string;
   /** Present when experts lie in slots. */
   declare readonly expectExperts?: NonNullable<Ops["expectExperts"]>;
   readonly #addon: NativeAddon;
-  readonly #host: number;
+  readonly #model: number;
   readonly #threads: number;
   readonly #weights: NativeWeights;
   /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
@@ -73,26 +87,27 @@ export class NativeOps implements Backend {
   readonly #products: readonly Int32Array[];
   readonly #experts = new Int32Array(6);
   readonly #parts = new WeakMap<readonly Tensor[], Int32Array>();
-  readonly #counters = new Float64Array(5);
+  readonly #counters = new NamedNumbers(modelCounters);
+  readonly #machine = new NamedNumbers(machineCounters);
   #cancel: Int32Array | null = null;
   #closed = false;
 
   constructor(addon: NativeAddon, options: NativeOpsOptions) {
     this.#addon = addon;
     this.#threads = options.threads;
-    this.#host = addon.hostOpen(options.threads, options.cpuList, options.isa);
+    this.#model = addon.modelOpen(options.threads, options.cpuList, options.isa);
     if (options.promise !== undefined) this.#promise(options.promise);
-    this.#weights = new NativeWeights(addon, this.#host, options.placement);
+    this.#weights = new NativeWeights(addon, this.#model, options.placement);
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
-      this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);
-    const buffer = new Int32Array(4 * mostProducts);
-    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+      this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#model, routing.id, n, gate.id);
+    const buffer = new Int32Array(4 * limits.mostProducts);
+    this.#products = Array.from({ length: limits.mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
   }
 
   #promise({ bytes, limitBytes }: MemoryPromise): void {
     try {
-      this.#addon.hostPromise(this.#host, bytes, limitBytes);
+      this.#addon.modelPromise(this.#model, bytes, limitBytes);
     } catch (error) {
       this.close();
       throw error;
@@ -102,23 +117,23 @@ export class NativeOps implements Backend {
   // --- memory
 
   arena(floats: number): Arena {
-    return { id: this.#addon.arena(this.#host, floats), floats };
+    return { id: this.#addon.arena(this.#model, floats), floats };
   }
 
   tensor(rows: number, cols: number, arena?: Arena, offset = 0): Tensor {
     const id =
       arena === undefined
-        ? this.#addon.tensor(this.#host, rows, cols)
-        : this.#addon.tensorAt(this.#host, arena.id, offset, rows, cols);
+        ? this.#addon.tensor(this.#model, rows, cols)
+        : this.#addon.tensorAt(this.#model, arena.id, offset, rows, cols);
     return { id, rows, cols };
   }
 
   routing(rows: number, topK: number): Routing {
-    return { id: this.#addon.routing(this.#host, rows, topK), rows, topK };
+    return { id: this.#addon.routing(this.#model, rows, topK), rows, topK };
   }
 
   vector(values: Float32Array): Vector {
-    return { id: this.#addon.vector(this.#host, values), length: values.length };
+    return { id: this.#addon.vector(this.#model, values), length: values.length };
   }
 
   matrix(source: MatrixSource): Matrix {
@@ -136,21 +151,21 @@ export class NativeOps implements Backend {
 
   kvPool(spec: KvPoolSpec): KvPool {
     const layers = spec.layers.flatMap((layer) => [layer.kvHeads, layer.headDimK, layer.headDimV]);
-    const id = this.#addon.kvPool(this.#host, Int32Array.from(layers), kvTypes[spec.type], spec.pages);
+    const id = this.#addon.kvPool(this.#model, Int32Array.from(layers), ids.kvType[spec.type], spec.pages);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
     return {
       id,
       pages: spec.pages,
       layers: spec.layers.length,
-      pageBytes: this.#addon.kvPageBytes(this.#host, id),
+      pageBytes: this.#addon.kvPageBytes(this.#model, id),
     };
   }
 
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     if (spec.frequencies.length * 2 !== spec.dims)
       throw new HundredweightError("INTERNAL", "a rope table needs dims / 2 frequencies");
-    const id = this.#addon.ropeTable(this.#host, spec.frequencies, spec.magnitude, spec.interleaved, maxRows);
+    const id = this.#addon.ropeTable(this.#model, spec.frequencies, spec.magnitude, spec.interleaved, maxRows);
     return { id };
   }
 
@@ -158,9 +173,9 @@ export class NativeOps implements Backend {
     this.#weights.load();
     if (space !== undefined) {
       const { buffers, tables } = space.sizes(this.#threads);
-      this.#addon.nameSpace(this.#host, buffers, tables);
+      this.#addon.nameSpace(this.#model, buffers, tables);
     }
-    this.#addon.seal(this.#host);
+    this.#addon.seal(this.#model);
   }
 
   // --- pass
@@ -180,49 +195,52 @@ export class NativeOps implements Backend {
       for (let s = 0; s < Math.min(sequences, tables.length); s++) flat.set(tables[s]!, s * blocks);
     });
     const { count, ids, positions, sequences: of } = rows;
-    this.#addon.begin(this.#host, count, ids, positions, of, sequences, this.#tables, this.#blocks);
+    this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
-    this.#addon.embed(this.#host, out.id, table.id, n, scale);
+    this.#addon.embed(this.#model, out.id, table.id, n, scale);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
-    this.#addon.rmsNorm(this.#host, out.id, x.id, weight?.id ?? 0, n, eps);
+    this.#addon.rmsNorm(this.#model, out.id, x.id, weight?.id ?? 0, n, eps);
   }
 
   headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void {
-    this.#addon.headNorm(this.#host, x.id, weight?.id ?? 0, n, heads, headDim, eps);
+    this.#addon.headNorm(this.#model, x.id, weight?.id ?? 0, n, heads, headDim, eps);
   }
 
   matmul(products: readonly Product[], x: Tensor, n: number): void {
     this.#checkCancelled();
     const packed = this.#products[products.length];
     if (packed === undefined)
-      throw new HundredweightError("NATIVE_ARGUMENT", `${products.length} products in one matmul, at most 64`);
+      throw new HundredweightError(
+        "NATIVE_ARGUMENT",
+        `${products.length} products in one matmul, at most ${limits.mostProducts}`,
+      );
     for (let i = 0; i < products.length; i++) {
       const { out, weight, bias, add, transposed } = products[i]!;
       packed[4 * i] = out.id;
       packed[4 * i + 1] = weight.id;
       packed[4 * i + 2] = bias?.id ?? 0;
-      packed[4 * i + 3] = (add ? 1 : 0) + (transposed ? 2 : 0);
+      packed[4 * i + 3] = (add ? productModes.add : 0) + (transposed ? productModes.transposed : 0);
     }
-    this.#addon.matmul(this.#host, packed, x.id, n);
+    this.#addon.matmul(this.#model, packed, x.id, n);
   }
 
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {
-    this.#addon.rope(this.#host, x.id, n, heads, headDim, table.id);
+    this.#addon.rope(this.#model, x.id, n, heads, headDim, table.id);
   }
 
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
-    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v.id, n);
+    this.#addon.kvStore(this.#model, pool.id, layer, k.id, v.id, n);
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
     const { heads, scale, window, softcap, sinks } = spec;
     this.#addon.attention(
-      this.#host,
+      this.#model,
       out.id,
       q.id,
       pool.id,
@@ -233,23 +251,23 @@ export class NativeOps implements Backend {
       window,
       softcap,
       sinks === null ? 0 : sinks.id,
-      reaches[spec.reach ?? "back"],
+      ids.reach[spec.reach ?? "back"],
     );
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
-    this.#addon.glu(this.#host, out.id, gate.id, up.id, n, glus[kind]);
+    this.#addon.glu(this.#model, out.id, gate.id, up.id, n, ids.glu[kind]);
   }
 
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     if (spec.topK !== out.topK)
       throw new HundredweightError("NATIVE_ARGUMENT", `top ${spec.topK} into a routing of ${out.topK}`);
     return this.#addon.route(
-      this.#host,
+      this.#model,
       out.id,
       logits.id,
       n,
-      scores[spec.score],
+      ids.score[spec.score],
       spec.renormalize,
       spec.scale,
       spec.selectionBias?.id ?? 0,
@@ -266,54 +284,54 @@ export class NativeOps implements Backend {
     packed[4] = weights.upBias?.id ?? 0;
     packed[5] = weights.downBias?.id ?? 0;
     this.#addon.experts(
-      this.#host,
+      this.#model,
       out.id,
       x.id,
       routing.id,
       n,
       packed,
-      weights.gate === null ? acts[kind as Activation] : glus[kind as Glu],
+      weights.gate === null ? ids.act[kind as Activation] : ids.glu[kind as Glu],
     );
   }
 
   add(y: Tensor, x: Tensor, n: number): void {
-    this.#addon.add(this.#host, y.id, x.id, n);
+    this.#addon.add(this.#model, y.id, x.id, n);
   }
 
   scale(x: Tensor, factor: number, n: number): void {
-    this.#addon.scale(this.#host, x.id, factor, n);
+    this.#addon.scale(this.#model, x.id, factor, n);
   }
 
   softcap(x: Tensor, cap: number, n: number): void {
-    this.#addon.softcap(this.#host, x.id, cap, n);
+    this.#addon.softcap(this.#model, x.id, cap, n);
   }
 
   layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void {
-    this.#addon.layerNorm(this.#host, out.id, x.id, weight?.id ?? 0, bias?.id ?? 0, n, eps);
+    this.#addon.layerNorm(this.#model, out.id, x.id, weight?.id ?? 0, bias?.id ?? 0, n, eps);
   }
 
   act(x: Tensor, kind: Activation, n: number): void {
-    this.#addon.act(this.#host, x.id, n, acts[kind]);
+    this.#addon.act(this.#model, x.id, n, ids.act[kind]);
   }
 
   multiply(y: Tensor, x: Tensor, n: number): void {
-    this.#addon.multiply(this.#host, y.id, x.id, n);
+    this.#addon.multiply(this.#model, y.id, x.id, n);
   }
 
   multiplyVector(x: Tensor, vector: Vector, n: number): void {
-    this.#addon.multiplyVector(this.#host, x.id, vector.id, n);
+    this.#addon.multiplyVector(this.#model, x.id, vector.id, n);
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
-    this.#addon.columns(this.#host, out.id, x.id, to, from, count, n);
+    this.#addon.columns(this.#model, out.id, x.id, to, from, count, n);
   }
 
   blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void {
-    this.#addon.blend(this.#host, out.id, this.#handles(parts), weights.id, streams, n);
+    this.#addon.blend(this.#model, out.id, this.#handles(parts), weights.id, streams, n);
   }
 
   streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void {
-    this.#addon.streamScores(this.#host, out.id, this.#handles(parts), weight.id, n, eps);
+    this.#addon.streamScores(this.#model, out.id, this.#handles(parts), weight.id, n, eps);
   }
 
   hyperWeights(
@@ -326,11 +344,11 @@ export class NativeOps implements Backend {
     iterations: number,
     eps: number,
   ): void {
-    this.#addon.hyperWeights(this.#host, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
+    this.#addon.hyperWeights(this.#model, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
   }
 
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
-    this.#addon.pool(this.#host, out.id, x.id, n, poolings[kind]);
+    this.#addon.pool(this.#model, out.id, x.id, n, ids.pooling[kind]);
   }
 
   /** Lists of tensors are bound once with the model: their handles too. */
@@ -341,45 +359,45 @@ export class NativeOps implements Backend {
   }
 
   gather(out: Tensor, x: Tensor, indices: Int32Array): void {
-    this.#addon.gather(this.#host, out.id, x.id, indices);
+    this.#addon.gather(this.#model, out.id, x.id, indices);
   }
 
   copy(out: Tensor, x: Tensor, n: number): void {
-    this.#addon.copy(this.#host, out.id, x.id, n);
+    this.#addon.copy(this.#model, out.id, x.id, n);
   }
 
   // --- outside
 
   view(x: Tensor): Float32Array {
-    return this.#addon.tensorView(this.#host, x.id);
+    return this.#addon.tensorView(this.#model, x.id);
   }
 
   read(x: Tensor, n: number, into?: Float32Array): Float32Array {
     const out = into === undefined ? new Float32Array(n * x.cols) : into.subarray(0, n * x.cols);
-    this.#addon.tensorRead(this.#host, x.id, n, out);
+    this.#addon.tensorRead(this.#model, x.id, n, out);
     return out;
   }
 
   write(x: Tensor, values: Float32Array): void {
-    this.#addon.tensorWrite(this.#host, x.id, values);
+    this.#addon.tensorWrite(this.#model, x.id, values);
   }
 
   readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array } {
     const ids = new Int32Array(n * routing.topK);
     const weights = new Float32Array(n * routing.topK);
-    this.#addon.routingRead(this.#host, routing.id, n, ids, weights);
+    this.#addon.routingRead(this.#model, routing.id, n, ids, weights);
     return { ids, weights };
   }
 
   kvCopyPage(pool: KvPool, from: number, to: number): void {
-    this.#addon.kvCopyPage(this.#host, pool.id, from, to);
+    this.#addon.kvCopyPage(this.#model, pool.id, from, to);
   }
 
   /** A flag in ordinary memory is looked at between calls only; in shared memory also inside them. */
   setCancelFlag(flag: Int32Array | null): void {
     this.#cancel = flag;
     const shared = flag !== null && flag.buffer instanceof SharedArrayBuffer;
-    this.#addon.hostSetCancel(this.#host, shared ? flag : null);
+    this.#addon.modelSetCancel(this.#model, shared ? flag : null);
   }
 
   #checkCancelled(): void {
@@ -388,9 +406,8 @@ export class NativeOps implements Backend {
   }
 
   counters(): OpsCounters {
-    this.#addon.hostCounters(this.#host, this.#counters);
-    const [activationBytes = 0, kvBytes = 0, scratchBytes = 0, weightBytes = 0, allocations = 0] = this.#counters;
-    return { activationBytes, kvBytes, scratchBytes, weightBytes, allocations };
+    this.#addon.modelCounters(this.#model, this.#counters.values);
+    return this.#counters.all();
   }
 
   traffic(): WeightTraffic {
@@ -402,14 +419,12 @@ export class NativeOps implements Backend {
   }
 
   machine(): MachineUse {
-    const out = new Float64Array(5);
-    this.#addon.machineStats(this.#host, out);
-    const [threads = 0, models = 0, chargedBytes = 0, peakBytes = 0, promisedBytes = 0] = out;
-    return { threads, models, chargedBytes, peakBytes, promisedBytes };
+    this.#addon.machineCounters(this.#model, this.#machine.values);
+    return this.#machine.all();
   }
 
   close(): void {
-    if (!this.#closed) this.#addon.hostClose(this.#host);
+    if (!this.#closed) this.#addon.modelClose(this.#model);
     this.#closed = true;
   }
 }

@@ -10,10 +10,20 @@
  * for quantized weights the declared activation rounding), ULP(k).
  */
 import type { Layout, Planes } from "../formats/layouts.js";
+import {
+  type Activation,
+  type Glu,
+  type KvType,
+  limits,
+  type Pooling,
+  type ReachKind,
+  type Score,
+} from "../native/boundary.js";
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
-export type { WeightPlacement, WeightTraffic } from "./placement.js";
+export type { Activation, Glu, KvType, Pooling } from "../native/boundary.js";
+export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
 export interface Tensor {
@@ -60,8 +70,6 @@ export interface MatrixSource {
   readonly planes: Planes;
 }
 
-export type KvType = "f16" | "q8_0" | "q4_0";
-
 /** Key/value pages of a group of layers that forget at the same pace. A page holds 256 positions of all its layers. */
 export interface KvPool {
   readonly id: number;
@@ -76,7 +84,7 @@ export interface KvPoolSpec {
   readonly pages: number;
 }
 
-export const pagePositions = 256;
+export const { pagePositions } = limits;
 
 /** The token rows of one pass. Rows of one sequence are consecutive and ascend in position. */
 export interface RowTable {
@@ -106,12 +114,6 @@ export interface RopeTable {
   readonly id: number;
 }
 
-export type Glu = "silu" | "gelu-tanh" | "oai";
-
-/** An activation of one value; `relu2` is the square of relu. */
-export type Activation = "silu" | "gelu-tanh" | "relu" | "relu2" | "sigmoid" | "tanh";
-export type Pooling = "mean" | "first" | "last";
-
 export interface AttentionSpec {
   readonly heads: number;
   readonly kvHeads: number;
@@ -124,7 +126,7 @@ export interface AttentionSpec {
    * How the window is meant, default `back`: the row's own position and the window - 1 before; `chunk`: the row's own stretch
    * of so many positions (absolute multiples), up to its own; `symmetric`: so many to both sides, of what the pass holds.
    */
-  readonly reach?: "back" | "chunk" | "symmetric";
+  readonly reach?: ReachKind;
   /** score = softcap * tanh(score / softcap) before the mask; 0 = none. */
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
@@ -134,7 +136,7 @@ export interface AttentionSpec {
 export interface RouteSpec {
   readonly topK: number;
   /** softmax over all experts; sigmoid of each; softmax over the selected logits only. */
-  readonly score: "softmax" | "sigmoid" | "softmax-selected";
+  readonly score: Score;
   /** Divide the selected weights by their sum. */
   readonly renormalize: boolean;
   /** Multiplies the weights at the end. */

@@ -1,5 +1,9 @@
 /** Where the native implementation keeps weights that are not mapped. Decided by a plan, executed by the addon. */
 
+import type { ExpertPolicy } from "../native/boundary.js";
+
+export type { ExpertPolicy } from "../native/boundary.js";
+
 /** Slices [from, to) of a matrix. */
 export interface PlacedTile {
   readonly name: string;
@@ -15,11 +19,13 @@ export interface PlacedSlots {
 }
 
 export interface PlacedExperts {
-  /** The matrices of each layer's experts: gate, up and down. */
+  /** The matrices of each layer's experts, of any make: gate, up and down, or fewer. */
   readonly groups: readonly (readonly string[])[];
   readonly classes: readonly PlacedSlots[];
   /** Where passes of many rows leave misses that find no free slot; 0: they evict. */
   readonly stagingBytes: number;
+  /** How slots decide. */
+  readonly policy: ExpertPolicy;
 }
 
 export interface WeightPlacement {

@@ -176,8 +176,8 @@ function nameOf(matrix: Matrix): string {
 }
 
 function bytesOf(matrix: Matrix, rows: number): number {
-  const { count, bytes } = slicesOf(matrix.layout, matrix.rows, matrix.cols);
-  return (rows / matrix.rows) * count * bytes;
+  const { count, bytes, wholeBytes } = slicesOf(matrix.layout, matrix.rows, matrix.cols);
+  return (rows / matrix.rows) * (count * bytes + wholeBytes);
 }
 
 function dtypesOf(matrices: readonly Matrix[]): string {

@@ -3,44 +3,10 @@
  * is as large as the largest of them. `seal` is given the sum, and a verb that wants more than was named is an error.
  */
 import type { Acts } from "../formats/layouts.js";
+import { limits, type SpaceBuffer, space, spaceBuffers } from "../native/boundary.js";
+import { NamedNumbers } from "../native/named-numbers.js";
 
-const kernelScratchBytes = 512 * 1024;
-/** (token row, head) pairs that attention works on at a time; its least room for pieces; items a thread before it splits spans. */
-const attentionQueries = 64;
-const attentionPiecesBytes = 4 * 2 ** 20;
-const attentionSplitItems = 4;
-const blockBytes = 32;
-const productTaskBytes = 120;
-/** Room for the results of a product before they are added: of so many weight rows, which makes long parts. */
-const addValues = 4096;
-const addRows = 128;
-
-/** Buffers of the native host, in the order in which `seal` takes their sizes (native/space.h). */
-export const spaceBuffers = [
-  "rows",
-  "tables",
-  "thread",
-  "q8_32 q",
-  "q8_32 d",
-  "q8_32 sums",
-  "q8_256 q",
-  "q8_256 d",
-  "q8_256 sums",
-  "hidden q8_32 q",
-  "hidden q8_32 d",
-  "hidden q8_32 sums",
-  "hidden q8_256 q",
-  "hidden q8_256 d",
-  "hidden q8_256 sums",
-  "pieces",
-  "blocks",
-  "expert order",
-  "expert products",
-  "expert rows",
-  "sums",
-  "experts",
-] as const;
-export type SpaceBuffer = (typeof spaceBuffers)[number];
+const { attentionQueries, attentionSplitItems } = limits;
 
 const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
@@ -79,12 +45,12 @@ export class WorkingSpace {
   linear(rows: number, cols: number, kinds: readonly Acts[], add: boolean, sums = 0): void {
     this.#acts("", rows, cols, kinds);
     this.#grow("sums", 4 * rows * sums);
-    if (add) this.#grow("thread", roundUp(4 * Math.max(addValues, addRows * rows), 4096));
+    if (add) this.#grow("thread", roundUp(4 * Math.max(space.addValues, space.addRows * rows), 4096));
   }
 
   attention(rows: number, headDimK: number, headDimV: number): void {
     const pieceBytes = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
-    this.#grow("blocks", rows * blockBytes);
+    this.#grow("blocks", rows * space.attentionBlockBytes);
     const queries = attentionQueries * (headDimK + 64 + Math.floor(headDimK / 4));
     this.#grow("thread", roundUp(3 * pieceBytes + queries, 4096));
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
@@ -93,9 +59,9 @@ export class WorkingSpace {
   /** Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. */
   experts(rows: number, topK: number, experts: number, dim: number, hidden: number, kinds: readonly Acts[]): void {
     const pairs = rows * topK;
-    const wave = Math.max(rows, Math.min(pairs, 256));
+    const wave = Math.max(rows, Math.min(pairs, space.expertWavePairs));
     this.#grow("expert order", 4 * (3 * pairs + experts + 1));
-    this.#grow("expert products", 2 * Math.min(experts, pairs) * productTaskBytes);
+    this.#grow("expert products", 2 * Math.min(experts, pairs) * space.productTaskBytes);
     this.#grow("expert rows", 4 * (2 * wave * hidden + pairs * dim));
     this.#acts("hidden ", wave, hidden, kinds);
     this.#bytes.set("experts", Math.max(this.#bytes.get("experts")!, experts));
@@ -103,21 +69,22 @@ export class WorkingSpace {
 
   /** The argument of `seal`: token rows, entries of each block table, bytes of each buffer (of `thread`: of one), most experts. */
   sizes(threads: number): { readonly buffers: Float64Array; readonly tables: Int32Array } {
-    const buffers = Float64Array.from(spaceBuffers, (name) => this.#bytes.get(name)!);
-    buffers[spaceBuffers.indexOf("rows")] = this.#rows;
-    buffers[spaceBuffers.indexOf("tables")] = 0;
-    buffers[spaceBuffers.indexOf("pieces")] = this.#pieces(threads);
-    return { buffers, tables: Int32Array.from(this.#tables) };
+    const sizes = new NamedNumbers(spaceBuffers);
+    for (const [name, bytes] of this.#bytes) sizes.set(name, bytes);
+    sizes.set("rows", this.#rows);
+    sizes.set("tables", 0);
+    sizes.set("pieces", this.#pieces(threads));
+    return { buffers: sizes.values, tables: Int32Array.from(this.#tables) };
   }
 
   #pieces(threads: number): number {
     if (threads === 1 || this.#pieceBytes === 0) return 0;
-    return Math.max(attentionPiecesBytes, 2 * attentionSplitItems * threads * this.#pieceBytes);
+    return Math.max(space.attentionPiecesBytes, 2 * attentionSplitItems * threads * this.#pieceBytes);
   }
 
   /** All of it, for a plan: what the kernels have of their own included. */
   totalBytes(threads: number): number {
-    let bytes = threads * kernelScratchBytes + this.#pieces(threads);
+    let bytes = threads * space.scratchBytes + this.#pieces(threads);
     for (const entries of this.#tables) bytes += roundUp(4 * entries, 64);
     for (const [name, size] of this.#bytes)
       if (name !== "tables" && name !== "experts") bytes += name === "thread" ? size * threads : size;

@@ -1,13 +1,30 @@
 /**
  * Expert slots: one pool for all layers, in classes by size, since a mix gives experts of some layers more bits. A slot
- * holds gate, up and down of one expert, each plane with the pages around it that a direct read brings along.
+ * holds the matrices of one expert, each plane with the pages around it that a direct read brings along.
  */
+import { expertPlaneBytes } from "../formats/index.js";
+import type { ExpertPolicy } from "../ops/ops.js";
 import type { ExpertLayer } from "./plan-model.js";
 
 const page = 4096;
 
+/**
+ * How slots decide (native/boundary.ts says what each number does). Uses count for some 64 passes, a conversation's
+ * taste; of the eighth that was used longest ago the least used goes; passes of more than 16 rows are prompts, which
+ * touch nearly every expert; guesses are worth their reads while half of them come true (decision 0012).
+ */
+export const expertPolicy: ExpertPolicy = {
+  halfLifePasses: 64,
+  oldShare: 8,
+  mostScanned: 256,
+  evictingRows: 16,
+  leastRight: 0.5,
+  trust: 1 / 64,
+  slotsPerGuess: 4,
+};
+
 export interface SlotClass {
-  /** Bytes of gate, up and down of an expert of this class, of each of their planes. */
+  /** Bytes of each plane of each matrix of an expert of this class. */
   readonly segments: readonly number[];
   readonly slotBytes: number;
   readonly layers: readonly number[];
@@ -22,7 +39,7 @@ const slotBytesOf = (segments: readonly number[]) =>
 function classes(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
   const found = new Map<string, { segments: number[]; layers: number[]; experts: number }>();
   for (const { layer, experts, matrices } of layers) {
-    const segments = matrices.flatMap(({ slices }) => slices.planeBytes.map((bytes) => slices.count * bytes));
+    const segments = matrices.flatMap(({ slices, layout }) => layout.planes.map((_, i) => expertPlaneBytes(slices, i)));
     const key = segments.join();
     const known = found.get(key) ?? { segments, layers: [], experts: 0 };
     found.set(key, known);

@@ -45,7 +45,7 @@ export class FixedMemory {
     const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
     // Direct reads bring the pages around what is pinned along.
     const matrices = [...trunk, ...expertLayers.flatMap((layer) => layer.matrices)];
-    const edges = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix), 0);
+    const edges = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0);
     const bytes = {
       vectors: estimate.vectorBytes + edges,
       kv: estimate.kvBytes,

@@ -14,8 +14,10 @@ export interface PlanMatrix {
   readonly experts: number;
   /** The slices it is cut into where part of it is in memory. */
   readonly slices: Slices;
-  /** Bytes of all experts. */
+  /** Bytes that may be in memory or not: slices; of stacked experts all there is of them. */
   readonly bytes: number;
+  /** Bytes of a trunk's matrix that are in memory whatever the plan: planes that every slice needs. */
+  readonly keptBytes: number;
   readonly planes: Planes;
 }
 
@@ -23,7 +25,7 @@ export interface PlanMatrix {
 export interface ExpertLayer {
   readonly layer: number;
   readonly experts: number;
-  /** Gate, up, down. */
+  /** Matrices of any make: gate, up and down, or fewer. */
   readonly matrices: readonly PlanMatrix[];
   readonly bytesPerExpert: number;
 }
@@ -69,8 +71,9 @@ function matrixOf({ name, layer, role, info }: ModelTensor): PlanMatrix {
   const [cols, rows = 1, experts = 1] = info.shape as readonly [number, number?, number?];
   const { layout, planes } = info;
   const slices = slicesOf(layout, rows, cols);
-  const bytes = slices.count * slices.bytes * experts;
-  return { name, layer, role, layout, rows, cols, experts, slices, bytes, planes };
+  const keptBytes = experts === 1 ? slices.wholeBytes : 0;
+  const bytes = (slices.count * slices.bytes + slices.wholeBytes) * experts - keptBytes;
+  return { name, layer, role, layout, rows, cols, experts, slices, bytes, keptBytes, planes };
 }
 
 export function sumBytes(matrices: readonly PlanMatrix[]): number {

@@ -50,9 +50,10 @@ export function modelMap(model: PlanModel, plan: Plan, placement: WeightPlacemen
     const matrix = matrices.get(name)!;
     const experts = matrix.experts > 1 ? { experts: matrix.experts } : {};
     if (placement.experts?.groups.some((group) => group.includes(name))) return { ...placed("slots", 0), ...experts };
-    const pinned = Math.min(bytes, (placement.pinned.get(name) ?? 0) * matrix.slices.bytes * matrix.experts);
-    const place = pinned === bytes ? "pinned" : pinned === 0 ? "streamed" : "split";
-    return { ...placed(place, pinned), ...experts };
+    const { slices, keptBytes } = matrix;
+    const held = placement.pinned.get(name) ?? 0;
+    const place = held === slices.count ? "pinned" : held === 0 ? "streamed" : "split";
+    return { ...placed(place, held === slices.count ? bytes : held * slices.bytes + keptBytes), ...experts };
   });
   if (placement?.experts === undefined) return { tensors };
   const slots = { slots: 0, experts: 0, bytes: 0 };

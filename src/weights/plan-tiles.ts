@@ -47,7 +47,7 @@ export interface Tile {
 
 /** Bytes that the pages before and behind the pieces of a tile may take. */
 export function edgeBytes({ layout }: PlanMatrix): number {
-  return 2 * page * layout.planes.length;
+  return 2 * page * layout.planes.filter(({ whole }) => !whole).length;
 }
 
 /** Bytes that the pages around a pinned matrix may take: each extent is read by itself. */

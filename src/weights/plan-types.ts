@@ -1,5 +1,5 @@
 /** Questions to the planner, and its answers. */
-import type { KvType } from "../ops/ops.js";
+import type { ExpertPolicy, KvType } from "../ops/ops.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanMatrix } from "./plan-model.js";
 import type { Prediction } from "./plan-predict.js";
@@ -58,6 +58,7 @@ export interface Plan {
   readonly program: readonly Tile[];
   /** Empty unless the strategy is experts. */
   readonly slotClasses: readonly SlotClass[];
+  readonly expertPolicy: ExpertPolicy;
   readonly prediction: Prediction;
   /** Shape of the compromise, in words. */
   readonly notes: readonly string[];

@@ -7,7 +7,7 @@ import type { ModelDescription } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
 import { sizeOf } from "./memory-limit.js";
-import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
+import { expertPolicy, leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanMatrix, type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
@@ -29,7 +29,7 @@ const residentKvShare = 1 / 4;
 /** A request to plan for: prompts are several times as long as answers. */
 const promptTokensPerAnswerToken = 8;
 
-/** The case a layout is made for. */
+/** The case a choice is made for. */
 interface Space {
   readonly budget: number;
   readonly contextTokens: number;
@@ -44,7 +44,7 @@ interface Space {
 const worthSmaller = 1.03;
 
 /** A choice of everything that only changes speed. */
-interface Layout {
+interface Choice {
   readonly cost: number;
   readonly strategy: Strategy;
   readonly bytes: PlanBytes;
@@ -115,12 +115,12 @@ export class Planner {
   tryPlan(budgetBytes: number): Plan | undefined {
     const contexts =
       this.#options.contextTokens === undefined ? this.#contexts(budgetBytes) : [this.#options.contextTokens];
-    let layout: Layout | undefined;
+    let choice: Choice | undefined;
     for (const contextTokens of contexts)
-      layout ??= this.#best(budgetBytes, contextTokens, this.#kvTokens(contextTokens, budgetBytes));
-    if (layout === undefined) return undefined;
+      choice ??= this.#best(budgetBytes, contextTokens, this.#kvTokens(contextTokens, budgetBytes));
+    if (choice === undefined) return undefined;
     const { trunk } = this.model;
-    const { strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction } = layout;
+    const { strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction } = choice;
     return {
       strategy,
       budgetBytes,
@@ -135,8 +135,9 @@ export class Planner {
       ring,
       program: ring.slots === 0 ? [] : tileProgram(trunk, pinned, ring),
       slotClasses,
+      expertPolicy,
       prediction,
-      notes: this.#notes(layout),
+      notes: this.#notes(choice),
     };
   }
 
@@ -197,8 +198,8 @@ export class Planner {
     return contextTokens;
   }
 
-  #best(budget: number, contextTokens: number, kvTokens: number, any = false): Layout | undefined {
-    let best: Layout | undefined;
+  #best(budget: number, contextTokens: number, kvTokens: number, any = false): Choice | undefined {
+    let best: Choice | undefined;
     const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
     for (let maxRows = most; maxRows >= 1; maxRows = Math.floor(maxRows / 2)) {
       const space: Space = { budget, contextTokens, kvTokens, maxRows };
@@ -209,10 +210,10 @@ export class Planner {
       for (const ring of this.#rings()) {
         const smaller = best !== undefined && ring.bytes < best.ring.bytes;
         const toBeat = (best?.cost ?? Infinity) / (smaller ? worthSmaller : 1);
-        const layout = this.#layOut(space, ring, any ? Infinity : toBeat);
-        if (layout === undefined) continue;
-        if (any) return layout;
-        best = layout;
+        const choice = this.#choose(space, ring, any ? Infinity : toBeat);
+        if (choice === undefined) continue;
+        if (any) return choice;
+        best = choice;
       }
     }
     return best;
@@ -235,7 +236,7 @@ export class Planner {
   }
   #ringList: readonly Ring[] | undefined;
 
-  #resident(space: Space): Layout | undefined {
+  #resident(space: Space): Choice | undefined {
     const { trunk, trunkBytes, expertBytes } = this.model;
     if (this.#room(space) < trunkBytes + expertBytes) return undefined;
     return this.#finish(space, { strategy: "resident", pinned: everySlice(trunk), ring: noRing, slotClasses: [] });
@@ -248,7 +249,7 @@ export class Planner {
   }
 
   /** Undefined when it does not fit, or costs as much as `toBeat`. */
-  #layOut(space: Space, ring: Ring, toBeat: number): Layout | undefined {
+  #choose(space: Space, ring: Ring, toBeat: number): Choice | undefined {
     const { trunk, trunkBytes, expertLayers, topK } = this.model;
     const afterRing = this.#room(space) - ring.bytes;
     const least = leastSlotBytes(expertLayers, topK);
@@ -263,8 +264,8 @@ export class Planner {
     const bound = this.#predict(space, { ring, slotClasses, expertsResident: false, trunkStreamedBytes });
     if (costOf(bound) >= toBeat) return undefined;
     const pinned = whole ? everySlice(trunk) : this.#place(forTrunk);
-    const layout = this.#finish(space, { strategy, pinned, ring, slotClasses });
-    return layout.cost < toBeat ? layout : undefined;
+    const choice = this.#finish(space, { strategy, pinned, ring, slotClasses });
+    return choice.cost < toBeat ? choice : undefined;
   }
 
   /** Tiles of several sizes share a placement. */
@@ -274,7 +275,7 @@ export class Planner {
   }
   #placed: { readonly room: number; readonly pinned: Int32Array } | undefined;
 
-  #finish(space: Space, weights: Pick<Layout, "strategy" | "pinned" | "ring" | "slotClasses">): Layout {
+  #finish(space: Space, weights: Pick<Choice, "strategy" | "pinned" | "ring" | "slotClasses">): Choice {
     const { trunk, trunkBytes, expertBytes } = this.model;
     const { contextTokens, kvTokens, maxRows } = space;
     const { strategy, pinned, ring, slotClasses } = weights;
@@ -315,7 +316,7 @@ export class Planner {
     });
   }
 
-  #notes({ strategy, pinned, maxRows, bytes, contextTokens }: Layout): string[] {
+  #notes({ strategy, pinned, maxRows, bytes, contextTokens }: Choice): string[] {
     const { trunk, trunkBytes, description } = this.model;
     const notes: string[] = [];
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);

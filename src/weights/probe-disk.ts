@@ -7,6 +7,8 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, unlinkSy
 import { dirname, join } from "node:path";
 import { asHundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { ioEngines, readRates } from "../native/boundary.js";
+import { idsOf, NamedNumbers } from "../native/named-numbers.js";
 import { type DiskTable, fastestCell, usualDepth, usualRequestBytes, worthwhile } from "./disk-rates.js";
 
 export interface DiskWay {
@@ -188,16 +190,18 @@ function measureTable(
   return { requestBytes: tableSizes, depths: tableDepths, bytesPerSecond };
 }
 
+const engineIds = idsOf(ioEngines);
+
 /** @throws FILE_IO and others of the addon */
 export function sampler(addon: NativeAddon, path: string): ReadSample {
-  const out = new Float64Array(3);
+  const out = new NamedNumbers(readRates);
   return ({ mode, engine, depth, requestBytes }, offset, bytes) => {
-    const engineId = engine === "uring" ? 1 : 2;
+    const extents = Float64Array.of(offset, bytes);
     const before = process.cpuUsage();
-    addon.readRate(path, mode === "direct", engineId, depth, requestBytes, Float64Array.of(offset, bytes), out);
+    addon.readRate(path, mode === "direct", engineIds[engine], depth, requestBytes, extents, out.values);
     const { user, system } = process.cpuUsage(before);
-    const rate = out[1]! / Math.max(1e-9, out[0]!);
-    return { rate, direct: out[2] === 1, processorSeconds: (user + system) / 1e6 };
+    const rate = out.get("bytes") / Math.max(1e-9, out.get("seconds"));
+    return { rate, direct: out.get("direct") === 1, processorSeconds: (user + system) / 1e6 };
   };
 }
 

@@ -4,6 +4,8 @@ import { cpus } from "node:os";
 import { asHundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { memoryRates } from "../native/boundary.js";
+import { NamedNumbers } from "../native/named-numbers.js";
 import { defaultThreads } from "../native/threads.js";
 import { diskInfo } from "./disk-info.js";
 import { defaultMachine, type MachineProfile } from "./machine.js";
@@ -105,18 +107,31 @@ export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
   return machineWith(options, cpu, disk, notes);
 }
 
-const loops = ["plain", "prefetch", "non-temporal prefetch"];
+/** Ways of reading memory, as `doctor` names them. */
+const loops = {
+  hugePlain: "plain, 2 MiB pages",
+  hugePrefetch: "prefetch, 2 MiB pages",
+  hugePrefetchOnce: "non-temporal prefetch, 2 MiB pages",
+  smallPlain: "plain, ordinary pages",
+  smallPrefetch: "prefetch, ordinary pages",
+  smallPrefetchOnce: "non-temporal prefetch, ordinary pages",
+} as const;
+const loopNames = Object.keys(loops) as (keyof typeof loops)[];
 
 function measureCpu(addon: NativeAddon, threads: number, seconds: number): CpuMeasurement {
-  const out = new Float64Array(8);
+  const rates = new NamedNumbers(memoryRates);
   const quarter = Math.floor(memoryLimit().budgetBytes / 4);
   const gemmSeconds = Math.min(0.1, seconds / 8);
-  addon.memoryRate(threads, Math.max(leastMemory, Math.min(wantedMemory, quarter)), seconds - gemmSeconds, out);
-  const rates = [...out.subarray(0, 6)];
-  const best = rates.indexOf(Math.max(...rates));
+  addon.memoryRate(
+    threads,
+    Math.max(leastMemory, Math.min(wantedMemory, quarter)),
+    seconds - gemmSeconds,
+    rates.values,
+  );
+  const best = loopNames.reduce((a, b) => (rates.get(b) > rates.get(a) ? b : a));
   return {
-    memoryReadBytesPerSecond: rates[best]!,
-    loop: `${loops[best % 3]}, ${best < 3 ? "2 MiB" : "ordinary"} pages`,
+    memoryReadBytesPerSecond: rates.get(best),
+    loop: loops[best],
     // The commonest type; others of its width take about as long once a tile is unpacked.
     gemmOpsPerSecond: addon.gemmRate(threads, q4k, gemmSeconds),
   };

@@ -200,17 +200,17 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   const path = join(folder, "shrinking.bin");
   const [rows, cols] = [4096, 256];
   appendFileSync(path, new Uint8Array(rows * cols * 4));
-  const host = addon.hostOpen(3, null, null);
-  const weight = addon.weight(host, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(host, path), 0, 1));
-  const [x, out] = [addon.tensor(host, 1, cols), addon.tensor(host, 1, rows)];
-  addon.seal(host);
-  const product = () => addon.matmul(host, Int32Array.of(out, weight, 0, 0), x, 1);
+  const model = addon.modelOpen(3, null, null);
+  const weight = addon.weight(model, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(model, path), 0, 1));
+  const [x, out] = [addon.tensor(model, 1, cols), addon.tensor(model, 1, rows)];
+  addon.seal(model);
+  const product = () => addon.matmul(model, Int32Array.of(out, weight, 0, 0), x, 1);
   product();
   truncateSync(path, 4096 * 10);
   const changed = (error: unknown) => error instanceof HundredweightError && error.code === "MODEL_CHANGED";
   assert.throws(product, changed);
-  assert.throws(() => addon.weightRead(host, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
-  addon.hostClose(host);
+  assert.throws(() => addon.weightRead(model, weight, 0, rows - 1, 1, new Float32Array(cols)), changed);
+  addon.modelClose(model);
 });
 
 test("weights are not read to the end when the opening is stopped", { skip: skipAddon }, async () => {

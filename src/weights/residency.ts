@@ -87,6 +87,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
             classes: slotClasses.map((c) => ({ slots: c.slots, groups: c.layers.map((layer) => indexOf.get(layer)!) })),
             // With the whole trunk in memory nothing else uses the ring.
             stagingBytes: tiles.length === 0 ? ring.bytes : 0,
+            policy: plan.expertPolicy,
           },
     lock: true,
     watch: watchLimit(),

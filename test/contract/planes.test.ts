@@ -4,18 +4,18 @@
  * slots, with few and with many rows, on every number of threads and instruction set.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { dtypes } from "../../src/formats/dtypes.js";
 import { int4Layouts } from "../../src/formats/int4.js";
-import { type Layout, slicesOf } from "../../src/formats/layouts.js";
-import { addonStatus, requireAddon } from "../../src/native/addon.js";
+import { slicesOf } from "../../src/formats/layouts.js";
+import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
+import { expertPolicy } from "../../src/weights/plan-experts.js";
 import { inOtherOrder, placedInTiles, planeWeights } from "../support/plane-weights.js";
 import { filled, product, randomValues } from "./fixture.js";
 
@@ -30,13 +30,6 @@ let files = 0;
 const newPath = () => join(folder, String(files++));
 
 const bitsOf = (values: Float32Array) => new Uint32Array(values.slice().buffer);
-
-test("the native table of layouts is that of the formats", { skip }, () => {
-  const line = ({ id, name, order, acts, planes }: Layout) =>
-    [id, name.toLowerCase(), order, acts, ...planes.flatMap((p) => [p.name, p.rows, p.cols, p.bytes])].join(" ");
-  const expected = [...dtypes.filter((d) => d.acts !== undefined), ...int4Layouts].map(line);
-  assert.deepEqual(requireAddon().layoutTable().trim().split("\n").sort(), expected.sort());
-});
 
 const [rows, cols] = [72, 384];
 
@@ -106,7 +99,9 @@ for (const layout of int4Layouts)
     if (layout.order === "rows")
       test("the same bits when the same numbers lie in the order of inputs", { skip }, async () => {
         const weights = planeWeights(newPath(), layout, { rows, cols }, 5);
-        const other = int4Layouts.find((l) => l.order === "inputs" && l.planes[1]!.cols === layout.planes[1]!.cols)!;
+        const other = int4Layouts.find(
+          (l) => l.order === "inputs" && l.units === layout.units && l.planes[1]!.cols === layout.planes[1]!.cols,
+        )!;
         const source = inOtherOrder(weights, other, newPath());
         for (const isa of isas) {
           const expected = await products(createOps({ kind: "native", isa }), weights, counts);
@@ -142,7 +137,12 @@ for (const layout of int4Layouts)
               : {
                   ...base,
                   pinned: new Map(),
-                  experts: { groups: [names], classes: [{ slots: 2, groups: [0] }], stagingBytes: 0 },
+                  experts: {
+                    groups: [names],
+                    classes: [{ slots: 2, groups: [0] }],
+                    stagingBytes: 0,
+                    policy: expertPolicy,
+                  },
                 };
         const ops = createOps({ kind: "native", isa, threads: 2, ...(where && { placement: where }) });
         const [gate, up, down] = stacks.map(({ source }) => ops.matrix(source));
@@ -167,3 +167,16 @@ for (const layout of int4Layouts)
       }
     });
   });
+
+test("an index that names a group which is not there is refused", async () => {
+  for (const layout of int4Layouts.filter(({ units }) => units === "int4-act-order")) {
+    const weights = planeWeights(newPath(), layout, { rows, cols }, 6);
+    const { file, offset } = weights.source.planes.index![0]!;
+    const bytes = readFileSync(file);
+    bytes.writeUInt32LE(cols / layout.planes[1]!.cols, offset + 4 * 300);
+    writeFileSync(file, bytes);
+    const native = () => createOps({ kind: "native", placement: placedInTiles(weights.source, 0, 2) });
+    const ways = [() => new ReferenceOps(), ...(skip === false ? [() => createOps({ kind: "native" }), native] : [])];
+    for (const open of ways) await assert.rejects(products(open(), weights, [1]), { code: "MODEL_INVALID" });
+  }
+});

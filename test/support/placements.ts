@@ -62,8 +62,7 @@ function partly(
 
 /** From one slot for all layers to one for every expert. */
 function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undefined {
-  // Slots hold three matrices of an expert.
-  if (expertLayers.length === 0 || expertLayers.some(({ matrices }) => matrices.length !== 3)) return undefined;
+  if (expertLayers.length === 0) return undefined;
   const count = expertLayers.reduce((sum, { experts }) => sum + experts, 0);
   // Each matrix of an expert begins and ends at a page of its own.
   const room = Math.max(
@@ -73,6 +72,15 @@ function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undef
     groups: expertLayers.map(({ matrices }) => matrices.map(({ name }) => name)),
     classes: [{ slots: 1 + below(count), groups: expertLayers.map((_, i) => i) }],
     stagingBytes: below(2) === 0 ? 0 : room * (1 + below(3)),
+    policy: {
+      halfLifePasses: 1 + below(100),
+      oldShare: 1 + below(10),
+      mostScanned: 1 + below(20),
+      evictingRows: below(20),
+      leastRight: below(3) / 2,
+      trust: below(5) / 4,
+      slotsPerGuess: below(6),
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { decodeRow } from "../../src/formats/decode-row.js";
 import { toF16, writeU16 } from "../../src/formats/float16.js";
-import { type Extent, type Layout, slicesOf } from "../../src/formats/layouts.js";
+import { cellsOf, type Extent, expertPlaneBytes, type Layout, slicesOf } from "../../src/formats/layouts.js";
 import type { MatrixSource } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { seededWords } from "../../src/synth/random.js";
@@ -24,15 +24,21 @@ export function planeWeights(
   seed: number,
 ): PlaneWeights {
   const words = seededWords(seed, layout.name);
-  const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const slices = slicesOf(layout, rows, cols);
   const values = new Float32Array(experts * rows * cols);
   const stored: Uint8Array[][] = [];
   for (let e = 0; e < experts; e++) {
-    const planes = planeBytes.map((bytes, p) => {
-      const out = new Uint8Array(count * bytes);
+    const planes = layout.planes.map((plane, p) => {
+      const out = new Uint8Array(expertPlaneBytes(slices, p));
+      if (plane.name === "index") {
+        const groups = cols / layout.planes[1]!.cols;
+        const index = Uint32Array.from({ length: cols }, () => words() % groups);
+        out.set(new Uint8Array(index.buffer));
+        return out;
+      }
       for (let i = 0; i < out.length; i++) out[i] = words();
       // Scales as small as sums of products of this length want them, of either sign.
-      if (layout.planes[p]!.name === "scales")
+      if (plane.name === "scales")
         for (let i = 0; i < out.length; i += 2)
           writeU16(out, i, toF16((((words() % 1000) - 500) / 500) * (0.1 / Math.sqrt(cols))));
       return out;
@@ -77,7 +83,7 @@ export function inOtherOrder({ source }: PlaneWeights, other: Layout, path: stri
       const [extent] = source.planes[plane]!;
       const from = readFileSync(extent!.file).subarray(extent!.offset, extent!.offset + extent!.bytes);
       const to = new Uint8Array(from.length);
-      const [tall, wide] = [rows / cellRows, cols / cellCols];
+      const [tall, wide] = [cellsOf(rows, cellRows), cellsOf(cols, cellCols)];
       for (let r = 0; r < tall; r++)
         for (let c = 0; c < wide; c++) {
           const at = bytes * (r * wide + c);

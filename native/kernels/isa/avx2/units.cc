@@ -87,8 +87,58 @@ void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t 
   }
 }
 
+// Each input has a scale and an offset of its own: they are put beside its values once for all token rows.
+void units_int4_act_order(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
+                          const int32_t* pick, int32_t n, float* out, int64_t out_stride) {
+  enum { kWords, kScales, kOffsets, kIndex };
+  const int64_t last = grid.all_inputs / layout.plane[kScales].cols - 1;
+  const __m256i nibble = _mm256_set1_epi32(15), shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+  int64_t group[kUnitInputs];
+  __m256i value[kUnitInputs];
+  __m256 scale[kUnitInputs];
+  for (int64_t unit = 0; unit < grid.inputs; unit += kUnitInputs) {
+    const int64_t first = grid.first_input + unit;
+    for (int i = 0; i < kUnitInputs; i++) {
+      uint32_t named;
+      __builtin_memcpy(&named, grid.at[kIndex] + (first + i) * grid.input_stride[kIndex], 4);
+      group[i] = named < last ? named : last;
+    }
+    for (int64_t r = r0; r < r1; r += kLanes) {
+      const int64_t down = r - grid.first_row;
+      for (int i = 0; i < kUnitInputs; i++) {
+        const uint8_t* const at = grid.at[kWords] + down * grid.row_stride[kWords];
+        const __m256i words = eight_words(at + (unit + i) / 8 * grid.input_stride[kWords], grid.row_stride[kWords]);
+        const __m256i q = _mm256_and_si256(_mm256_srl_epi32(words, _mm_cvtsi32_si128(4 * (i % 8))), nibble);
+        const uint8_t* const offsets = grid.at[kOffsets] + down / 8 * grid.row_stride[kOffsets];
+        int32_t packed;
+        __builtin_memcpy(&packed, offsets + group[i] * grid.input_stride[kOffsets], 4);
+        const __m256i offset = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(packed), shifts), nibble);
+        value[i] = _mm256_sub_epi32(q, offset);
+        const uint8_t* const scales = grid.at[kScales] + down * grid.row_stride[kScales];
+        scale[i] = eight_halves(scales + group[i] * grid.input_stride[kScales], grid.row_stride[kScales]);
+      }
+      for (int32_t t = 0; t < n; t++) {
+        const int64_t row = pick != nullptr ? pick[t] : t;
+        const int8_t* const a = acts.q + row * acts.q_stride + first;
+        const __m256 d = _mm256_set1_ps(acts.d[row * acts.d_stride + first / kUnitInputs]);
+        float* const to = out + t * out_stride + r - r0;
+        __m256 acc = _mm256_loadu_ps(to);
+        for (int i = 0; i < kUnitInputs; i++) {
+          // The upper halves of the activation are zero, so this is one product a lane.
+          const __m256i product = _mm256_madd_epi16(value[i], _mm256_set1_epi32(static_cast<uint16_t>(a[i])));
+          acc = _mm256_fmadd_ps(_mm256_mul_ps(scale[i], d), _mm256_cvtepi32_ps(product), acc);
+        }
+        _mm256_storeu_ps(to, acc);
+      }
+    }
+  }
+}
+
 }  // namespace
 
-void fill_avx2_units(Kernels* k) { k->units[UNITS_INT4] = units_int4; }
+void fill_avx2_units(Kernels* k) {
+  k->units[UNITS_INT4] = units_int4;
+  k->units[UNITS_INT4_ACT_ORDER] = units_int4_act_order;
+}
 
 }  // namespace hw

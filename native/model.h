@@ -142,10 +142,10 @@ struct Scratch {
 
 struct Residency;
 
-class Host {
+class Model {
  public:
-  static Result<Host*> open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels);
-  ~Host();
+  static Result<Model*> open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels);
+  ~Model();
 
   Machine& machine() { return *machine_; }
   // Models that share the machine.
@@ -162,13 +162,13 @@ class Host {
   // Working space for a verb: what was named before seal(), or, when nothing was, as much as it takes (counted).
   Status grow(Buffer& buffer, int64_t bytes);
   Status grow_thread_scratch(int64_t bytes);  // per thread
-  // Names all of it, in the order of src/ops/working-space.ts; `tables`: entries of each pool's block table. From seal() on
+  // Names all of it, by SpaceBuffer; `tables`: entries of each pool's block table. From seal() on
   // nothing more is allocated.
   Status name_space(Slice<const double> buffers, Slice<const int32_t> tables);
 
-  // What holds weights that are not mapped (residency.h); made when first asked for.
-  Residency& residency();
-  bool has_residency() const { return residency_ != nullptr; }
+  // What holds weights that are not mapped (residency.h); null until they are placed.
+  Residency* residency() const { return residency_.get(); }
+  void keep_residency(std::unique_ptr<Residency> residency);
   // Weight bytes that products found in memory: mapped, pinned or in expert slots.
   void count_memory_bytes(int64_t bytes) { memory_bytes_ += bytes; }
   int64_t memory_bytes() const { return memory_bytes_; }
@@ -201,7 +201,7 @@ class Host {
   int32_t pool_count() const { return pool_count_; }
   int32_t next_pool() { return pool_count_++; }
 
-  // Non-zero = stop. Null: nobody can cancel. The memory must outlive the host or the next call.
+  // Non-zero = stop. Null: nobody can cancel. The memory must outlive the model or the next call.
   void set_cancel(const int32_t* flag) { cancel_ = flag; }
   const int32_t* const* cancel_flag() const { return &cancel_; }
   bool cancelled() const {
@@ -210,7 +210,7 @@ class Host {
   }
 
  private:
-  Host() = default;
+  Model() = default;
   std::shared_ptr<Machine> machine_;
   std::unique_ptr<BoundCaller> bound_;  // with a CPU list
   const Kernels* kernels_ = nullptr;
@@ -219,7 +219,7 @@ class Host {
   Pass pass_;
   std::vector<Object*> objects_;
   std::vector<const File*> files_;
-  Residency* residency_ = nullptr;
+  std::unique_ptr<Residency> residency_;
   int64_t memory_bytes_ = 0;
   int32_t pool_count_ = 0;
   bool sealed_ = false, named_ = false;
@@ -228,7 +228,7 @@ class Host {
 
 }  // namespace hw
 
-#define HW_GET(type, name, host, handle)                 \
-  ::hw::Result<type*> name##_found = (host).get<type>(handle); \
+#define HW_GET(type, name, model, handle)                 \
+  ::hw::Result<type*> name##_found = (model).get<type>(handle); \
   if (!name##_found.ok) return ::hw::Status{false};      \
   type& name = *name##_found.value

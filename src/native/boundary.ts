@@ -1,0 +1,160 @@
+/**
+ * The boundary table: all that TypeScript and C++ agree on beside the types of weights (formats/dtypes.ts,
+ * formats/int4.ts). Every list, number and name stands here once. native/boundary.h and boundary-version.ts are
+ * generated from these tables:
+ *   npx tsc -p tsconfig.json && node scripts/write-boundary.mjs
+ * A test compares them, and a binary of other tables is not loaded. Ids are places in a list.
+ */
+
+// --- enumerations
+
+export const kvTypes = ["f16", "q8_0", "q4_0"] as const;
+export type KvType = (typeof kvTypes)[number];
+
+/** Activations of a gate, multiplied by what runs beside it. */
+export const glus = ["silu", "gelu-tanh", "oai"] as const;
+export type Glu = (typeof glus)[number];
+
+/** Activations of one value; `relu2` is the square of relu. */
+export const activations = ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh"] as const;
+export type Activation = (typeof activations)[number];
+
+export const poolings = ["mean", "first", "last"] as const;
+export type Pooling = (typeof poolings)[number];
+
+/** A router's scores: softmax over all experts; sigmoid of each; softmax over the selected logits only. */
+export const scores = ["softmax", "sigmoid", "softmax-selected"] as const;
+export type Score = (typeof scores)[number];
+
+/** How the window of attention is meant (ops/ops.ts). */
+export const reaches = ["back", "chunk", "symmetric"] as const;
+export type ReachKind = (typeof reaches)[number];
+
+/** How files are read: the best there is, io_uring where allowed, threads that wait. */
+export const ioEngines = ["automatic", "uring", "threads"] as const;
+export type IoEngine = (typeof ioEngines)[number];
+
+/** Modes of a product, which add up. */
+export const productModes = { add: 1, transposed: 2 } as const;
+
+// --- sizes
+
+export const limits = {
+  /** Positions of a KV page. */
+  pagePositions: 256,
+  maxHeadDim: 2048,
+  maxThreads: 256,
+  /** Products of one matmul. */
+  mostProducts: 64,
+  mostPlanes: 4,
+  /** Matrices of an expert, times their planes. */
+  mostExpertSegments: 12,
+  /** (token row, head) pairs that attention works on at a time. */
+  attentionQueries: 64,
+  /** Fewer items than this a thread: their spans are taken apart. */
+  attentionSplitItems: 4,
+} as const;
+
+/** Bytes and values of working space (ops/working-space.ts), which native code checks where it uses them. */
+export const space = {
+  /** Memory that kernels have of their own, for each thread. */
+  scratchBytes: 512 * 1024,
+  /** Least room for pieces of attention. */
+  attentionPiecesBytes: 4 * 2 ** 20,
+  attentionBlockBytes: 32,
+  productTaskBytes: 120,
+  /** Room for the results of a product before they are added: so many values, or weight rows: long parts. */
+  addValues: 4096,
+  addRows: 128,
+  /** (token row, expert) pairs whose hidden rows are held at a time, where the rows themselves are not more. */
+  expertWavePairs: 256,
+} as const;
+
+// --- lists of numbers that are passed at once, by name
+
+/** Sizes that `seal` is told: token rows, (tables), bytes of a thread's own, bytes of each buffer, most experts. */
+export const spaceBuffers = [
+  "rows",
+  "tables",
+  "thread",
+  "q8_32 q",
+  "q8_32 d",
+  "q8_32 sums",
+  "q8_256 q",
+  "q8_256 d",
+  "q8_256 sums",
+  "hidden q8_32 q",
+  "hidden q8_32 d",
+  "hidden q8_32 sums",
+  "hidden q8_256 q",
+  "hidden q8_256 d",
+  "hidden q8_256 sums",
+  "pieces",
+  "blocks",
+  "expert order",
+  "expert products",
+  "expert rows",
+  "sums",
+  "experts",
+] as const;
+export type SpaceBuffer = (typeof spaceBuffers)[number];
+
+/** Counters of a model: bytes allocated by purpose, and how often. */
+export const modelCounters = ["activationBytes", "kvBytes", "scratchBytes", "weightBytes", "allocations"] as const;
+
+/** Threads and the models that share them; of the process: bytes reserved now, the most ever, promised. */
+export const machineCounters = ["threads", "models", "chargedBytes", "peakBytes", "promisedBytes"] as const;
+
+/** Counters of a model's weights since it was opened; bytes that are held. */
+export const residencyCounters = [
+  "bytesRead",
+  /** Products waited for the disk. */
+  "stallNs",
+  "tiles",
+  "expertHits",
+  "expertMisses",
+  "expertBytesRead",
+  /** Misses whose reading had begun before the router spoke. */
+  "expertsReadAhead",
+  "expertsReadForNothing",
+  "pinnedBytes",
+  "ringBytes",
+  "slotBytes",
+  "stagingBytes",
+  "lockedBytes",
+  /** Used by products, found in memory: mapped, pinned or in slots. */
+  "bytesUsedFromMemory",
+] as const;
+
+/** Rates of reading memory: bytes per second of three loops over huge and ordinary pages; bytes touched of either. */
+export const memoryRates = [
+  "hugePlain",
+  "hugePrefetch",
+  "hugePrefetchOnce",
+  "smallPlain",
+  "smallPrefetch",
+  "smallPrefetchOnce",
+  "hugeBytes",
+  "smallBytes",
+] as const;
+
+/** Reading a file; `direct` is 1 when reads were. */
+export const readRates = ["seconds", "bytes", "direct"] as const;
+
+/** How expert slots decide (weights/plan-experts.ts, native/io/slots.h). */
+export const expertPolicyNumbers = [
+  /** Uses of an expert fade by half in so many passes. */
+  "halfLifePasses",
+  /** The part of a class that was used longest ago, one in so many, is looked at for what is used least. */
+  "oldShare",
+  /** At most so many slots are looked at. */
+  "mostScanned",
+  /** Passes of more token rows touch nearly every expert: they evict none, and read none ahead. */
+  "evictingRows",
+  /** A rank whose guesses come true less often is not read ahead; each guess moves the average by `trust`. */
+  "leastRight",
+  "trust",
+  /** Slots a class needs for each guess. */
+  "slotsPerGuess",
+] as const;
+export type ExpertPolicy = Readonly<Record<(typeof expertPolicyNumbers)[number], number>>;
