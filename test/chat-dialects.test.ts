@@ -83,12 +83,13 @@ function read(pieces: readonly string[], format: ReplyFormat): Reply {
 
 /** What the assistant wrote: behind what both have, from the beginning of its turn. */
 function cut(asked: PreparedConversation, whole: string): { text: string; format: ReplyFormat } {
-  let same = 0;
-  while (same < asked.text.length && asked.text[same] === whole[same]) same++;
-  const format = { ...asked.reply, tools: toolShapes(tools), single: false };
   // Thinking that the prompt opens is not repeated in a history.
-  if (same < asked.text.length) return { text: whole.slice(same), format: { ...format, thinks: false } };
-  return { text: whole.slice(same), format };
+  const [last = ""] = /<[^<>]*>\s*$/.exec(asked.text) ?? [];
+  const most = asked.text.length - (asked.reply.thinks ? last.length : 0);
+  let same = 0;
+  while (same < most && asked.text[same] === whole[same]) same++;
+  const format = { ...asked.reply, tools: toolShapes(tools), single: false, thinks: false };
+  return { text: whole.slice(same).replace(/^<\/think>/, ""), format };
 }
 
 test("a call that a real template renders is read back at every split", { skip }, (t) => {

@@ -14,7 +14,8 @@ import { fitHistory, fitSystem, textOf } from "./history.js";
 import { strftime } from "./jinja/index.js";
 import { type ChatMessage, checkRoles, type Segment } from "./messages.js";
 import type { ReplyFormat } from "./reply.js";
-import { type RenderOptions, renderChat } from "./template.js";
+import { type RenderedChat, type RenderOptions, renderChat } from "./template.js";
+import { describedTools } from "./tool-shapes.js";
 import { toolsInWords } from "./tools-in-words.js";
 
 /** What is said and what may be called. Plain data: it travels between processes. */
@@ -77,19 +78,40 @@ export function prepareConversation(
   const dialect = dialectFor(template, conversation);
   const { before, last } = splitLast(conversation);
   const fitted = fit(before, template, dialect, tools);
-  const render = (generation: boolean) =>
-    renderChat(source, fitted, {
-      ...texts,
-      addGenerationPrompt: generation,
-      ...(tools.length > 0 && template.abilities.tools && { tools }),
-      variables: variablesOf(conversation),
-    });
-  const rendered = render(last !== undefined || (conversation.addGenerationPrompt ?? true));
+  const given = tools.length > 0 && template.abilities.tools ? tools : undefined;
+  const options: RenderOptions = {
+    ...texts,
+    addGenerationPrompt: last !== undefined || (conversation.addGenerationPrompt ?? true),
+    variables: variablesOf(conversation),
+  };
+  const rendered = renderWithTools(source, fitted, given, options);
   const prompt = new Prompt(rendered.segments, dialect);
   if (last !== undefined) prompt.goOnWith(last);
   else if (mustCall !== undefined && tools.length > 0) prompt.beginCall(mustCall);
   const marks = marksOf(dialect, tools.length > 0);
   return { ...prompt.made, marks, thinking: thinkingMarks(dialect, prompt.opened), notes };
+}
+
+/** Some templates refuse tools that are not described to the last argument: then what is missing is the empty text. */
+function renderWithTools(
+  source: string,
+  messages: readonly ChatMessage[],
+  tools: readonly unknown[] | undefined,
+  options: RenderOptions,
+): RenderedChat {
+  if (tools === undefined) return renderChat(source, messages, options);
+  try {
+    return renderChat(source, messages, { ...options, tools });
+  } catch (error) {
+    const described = describedTools(tools);
+    if (!isRefusal(error) || JSON.stringify(described) === JSON.stringify(tools)) throw error;
+    return renderChat(source, messages, { ...options, tools: described });
+  }
+}
+
+/** What breaks a rendering off from outside is no answer of the template. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof HundredweightError && error.details.fault === undefined;
 }
 
 /** A tool's template where the file has one and it is needed; ChatML where it has none. */
@@ -120,8 +142,7 @@ function loaded(source: string, texts: TemplateTexts): Loaded {
     try {
       return renderChat(source, messages, { ...texts, variables, ...(tools !== undefined && { tools }) }).text;
     } catch (error) {
-      // What breaks a rendering off from outside is no answer of the template.
-      if (error instanceof HundredweightError && error.details.fault === undefined) return undefined;
+      if (isRefusal(error)) return undefined;
       throw error;
     }
   });
@@ -139,11 +160,10 @@ function dialectFor(template: Loaded, { dialect: name, tools = [] }: Conversatio
   return template.dialect;
 }
 
-/** Where the template does not say which tools there are, we do, and in our own words. */
 function withCalls({ source, abilities }: Loaded, signs: Dialect | undefined): Dialect {
   const plain = plainDialect(source);
-  if (!abilities.tools) return { ...plain, name: "hermes", forms: hermes.forms };
   if (signs !== undefined) return signs;
+  if (!abilities.tools) return { ...plain, name: "hermes", forms: hermes.forms };
   const sample = abilities.callSample;
   const form = sample && deriveForm(sample);
   return form === undefined

@@ -13,6 +13,32 @@ export function toolShapes(tools: readonly unknown[]): ToolShape[] {
   });
 }
 
+/** The same tools with a description, be it empty, of each and of all their arguments. */
+export function describedTools(tools: readonly unknown[]): unknown[] {
+  return tools.map((tool) => {
+    const inner = member(tool, "function");
+    const parameters = member(inner, "parameters");
+    const properties = member(parameters, "properties");
+    if (!isObject(tool) || !isObject(inner)) return tool;
+    const described = isObject(properties) && {
+      parameters: {
+        ...(parameters as object),
+        properties: Object.fromEntries(
+          Object.entries(properties).map(([key, value]) => [
+            key,
+            isObject(value) ? { ...value, description: value.description ?? "" } : value,
+          ]),
+        ),
+      },
+    };
+    return { ...tool, function: { ...inner, description: inner.description ?? "", ...described } };
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 function member(value: unknown, key: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }

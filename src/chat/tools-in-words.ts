@@ -29,7 +29,9 @@ export function toolsInWords(
     else if (message.role === "tool" && inWords.results) addResult(out, message);
     else out.push(message);
   }
-  return inWords.tools && tools.length > 0 ? withSystem(out, description(tools)) : out;
+  return inWords.tools && tools.length > 0
+    ? withSystem(out, description(tools, dialect.forms.length > 0 ? dialect : hermes))
+    : out;
 }
 
 /** Calls become the end of the text. */
@@ -52,16 +54,14 @@ function addResult(out: ChatMessage[], message: ChatMessage): void {
   } else out.push({ role: "user", content: text, tool_results: true });
 }
 
-function description(tools: readonly unknown[]): string {
+function description(tools: readonly unknown[], dialect: Dialect): string {
   const lines = tools.map((tool) => json((tool as { readonly function?: unknown }).function ?? tool));
   return [
     "You can call these functions; each line describes one, its parameters as JSON Schema:",
     ...lines,
-    "To call a function, write its name and arguments as JSON between these tags, once for each call:",
-    "<tool_call>",
-    '{"name": "FUNCTION", "arguments": {"PARAMETER": "VALUE"}}',
-    "</tool_call>",
-    "What it returns comes between <tool_response> and </tool_response>. When no function is needed, answer as usual.",
+    "To call a function, write its name and arguments exactly like this:",
+    writeCalls(dialect, [{ name: "FUNCTION", arguments: { PARAMETER: "VALUE" } }]),
+    "What it returns comes in the next message. When no function is needed, answer as usual.",
   ].join("\n");
 }
 

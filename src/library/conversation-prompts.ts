@@ -5,8 +5,8 @@
 import type { Conversation, prepareConversation, ReplyFormat, ReplyStart, ToolShape } from "../chat/index.js";
 import { ownTemplate, renderOwn } from "../chat/own-template.js";
 import { toolShapes } from "../chat/tool-shapes.js";
-import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
+import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
 import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
 
 /** A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a template. */

@@ -165,9 +165,10 @@ export const jsonRows: readonly Dialect[] = [
   {
     name: "gigachat",
     models: "GigaChat 3 and 3.1",
-    signs: [["<|function_call|>"], ["function call<|role_sep|>"]],
+    signs: [["<|function_call|>"], ["function call<|role_sep|>"], ["'function call'", "role_sep"]],
     forms: [
       { call: ["<|function_call|>", { is: "object", ...usualKeys }] },
+      { call: ["<|message_sep|>\n\nfunction call<|role_sep|>\n", { is: "object", ...usualKeys }] },
       { call: ["function call<|role_sep|>\n", { is: "object", ...usualKeys }] },
     ],
   },

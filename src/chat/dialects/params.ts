@@ -72,7 +72,7 @@ function* readValue(
   // Line feeds that belong to the marks.
   const before = lastText(piece).endsWith("\n") ? "\n" : "";
   const behind = piece.close.startsWith("\n") ? "\n" : "";
-  const live = kind === "text";
+  const live = kind === "text" && piece.quotes === undefined;
   let raw = "";
   const add = (text: string): void => {
     if (live) write(JSON.stringify(text).slice(1, -1));
@@ -99,11 +99,17 @@ function* readValue(
       const text = input.take(ahead);
       add(behind !== "" && text.endsWith(behind) ? text.slice(0, -1) : text);
       input.at += close.length;
-      write(live ? '"' : rawValue(raw, kind));
+      write(live ? '"' : rawValue(unquoted(raw, piece), kind));
       return "";
     }
     add(input.take(ahead + close.length));
   }
+}
+
+function unquoted(raw: string, { quotes }: Params): string {
+  const text = raw.trim();
+  if (quotes === undefined || !text.startsWith(quotes[0]) || !text.endsWith(quotes[1])) return raw;
+  return text.slice(quotes[0].length, -quotes[1].length);
 }
 
 /** No half of a surrogate pair is passed on alone. */

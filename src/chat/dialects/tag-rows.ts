@@ -133,7 +133,18 @@ export const tagRows: readonly Dialect[] = [
     name: "minicpm5",
     models: "MiniCPM 5",
     signs: [['<function name="', "<param name="]],
-    forms: [{ call: ['<function name="', name, '">', namedParams("param"), "</function>"], separator: "\n" }],
+    forms: [
+      {
+        call: [
+          '<function name="',
+          name,
+          '">',
+          { ...namedParams("param"), quotes: ["<![CDATA[", "]]>"] },
+          "</function>",
+        ],
+        separator: "\n",
+      },
+    ],
   },
   {
     name: "muse",

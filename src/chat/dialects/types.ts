@@ -39,6 +39,8 @@ export interface Params {
   readonly open: readonly (string | { readonly is: "key" | "kind" })[];
   /** After a value. */
   readonly close: string;
+  /** Marks inside of these around a value, where they are there: XML's CDATA. */
+  readonly quotes?: readonly [open: string, close: string];
   /** What the kind says of a value that is a text. */
   readonly textKind?: string;
 }
