@@ -1,4 +1,5 @@
-// Writes docs/dialects.md from the rows of the dialects; a test compares. Needs the build: node scripts/write-dialects-page.mjs
+// Writes docs/dialects.md from the rows of the dialects; a test compares. Needs the build:
+//   node scripts/write-dialects-page.mjs
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

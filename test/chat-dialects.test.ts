@@ -81,7 +81,7 @@ function read(pieces: readonly string[], format: ReplyFormat): Reply {
   return gathered.reply;
 }
 
-/** What the assistant wrote: behind what both have, from the beginning of its turn. */
+/** Cuts out what the assistant wrote: behind what both have, from the beginning of its turn. */
 function cut(asked: PreparedConversation, whole: string): { text: string; format: ReplyFormat } {
   // Thinking that the prompt opens is not repeated in a history.
   const [last = ""] = /<[^<>]*>\s*$/.exec(asked.text) ?? [];

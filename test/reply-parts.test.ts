@@ -1,4 +1,7 @@
-/** One conversation, with thinking and a tool call, through library, `run`, `chat` and server: the same parts everywhere. */
+/**
+ * One conversation, with thinking and a tool call, through library, `run`, `chat` and server: the same parts
+ * everywhere.
+ */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Finds out what a chat template can do, by rendering samples: templates raise errors for what they do not know, drop it
- * in silence, or print it as Python would. Each question is asked once for each template.
+ * Finds out what a chat template can do, by rendering samples: templates raise errors for what they do not know, drop
+ * it in silence, or print it as Python would. Each question is asked once for each template.
  */
 import { type CallSample, cutCall } from "./dialects/derive.js";
 import type { ChatMessage } from "./messages.js";
@@ -68,8 +68,8 @@ export class Abilities {
   }
 
   /**
-   * How arguments of calls in the history are wanted: as an object or as the JSON text that clients send; undefined when
-   * the template does not write calls.
+   * How arguments of calls in the history are wanted: as an object or as the JSON text that clients send; undefined
+   * when the template does not write calls.
    */
   get calls(): "object" | "text" | undefined {
     return this.once("calls", () => {

@@ -8,7 +8,8 @@ const tool = {
   function: { name: "add", description: "Adds", parameters: { type: "object", properties: { a: { type: "number" } } } },
 };
 const turns =
-  "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+  "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}" +
+  "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 function prepare(template: string | Record<string, string>, conversation: Partial<Conversation>) {
   const templates = typeof template === "string" ? { default: template } : template;
@@ -43,7 +44,8 @@ test("system text that a template refuses or drops goes before the next user's m
 test("arguments are objects where templates read objects, and texts where they read texts", () => {
   const object =
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for c in m.tool_calls or [] %}" +
-    "{% for k, v in c.function.arguments.items() %}{{ c.function.name }}.{{ k }}={{ v | tojson }};{% endfor %}{% endfor %}{% endfor %}";
+    "{% for k, v in c.function.arguments.items() %}{{ c.function.name }}.{{ k }}={{ v | tojson }};{% endfor %}" +
+    "{% endfor %}{% endfor %}";
   const plain = object.replace(
     "{% for k, v in c.function.arguments.items() %}{{ c.function.name }}.{{ k }}={{ v | tojson }};{% endfor %}",
     "{{ c.function.name + c.function.arguments }}",
@@ -79,7 +81,8 @@ test("a template that knows no tools has them in words, calls and results too", 
     { role: "assistant", content: "", tool_calls: [call] },
     { role: "tool", tool_call_id: "c", content: "3" },
   ];
-  const strict = `{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('roles') }}{% endif %}{% endfor %}${turns}`;
+  const refuses = "{% if m.role == 'tool' %}{{ raise_exception('roles') }}{% endif %}";
+  const strict = `{% for m in messages %}${refuses}{% endfor %}${turns}`;
   const made = prepare(strict, { messages, tools: [tool] });
   assert.match(made.text, /^<\|system\|>You can call.*"name": "add".*<\|user\|>q<\|assistant\|><tool_call>/s);
   assert.match(made.text, /<tool_call>\n\{"name": "add", "arguments": \{"a": 1\}\}\n<\/tool_call>/);
@@ -127,8 +130,9 @@ test("a reply that has to be a call begins as one", () => {
 
 test("messages as other clients write them: function calls, custom tools, names of results, ids of Mistral", () => {
   const printed =
-    "{% for m in messages %}{{ m.role }}:{{ m.name }}:{% for c in m.tool_calls or [] %}{{ c.id }} {{ c.function.name }}" +
-    " {{ c.function.arguments | tojson }}{% endfor %}{{ m.content or '' }};{% endfor %}[TOOL_CALLS][";
+    "{% for m in messages %}{{ m.role }}:{{ m.name }}:{% for c in m.tool_calls or [] %}" +
+    "{{ c.id }} {{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}" +
+    "{{ m.content or '' }};{% endfor %}[TOOL_CALLS][";
   const messages: ChatMessage[] = [
     { role: "assistant", content: null, function_call: { name: "old", arguments: "{}" } },
     { role: "function", name: "old", content: "1" },

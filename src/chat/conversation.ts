@@ -1,6 +1,7 @@
 /**
- * Makes a prompt of a conversation: chooses the template, brings messages into the form it reads, renders it, and says how
- * the reply to it is to be read. Pure but for the date; a template is hostile code, so servers call this where they can stop it.
+ * Makes a prompt of a conversation: chooses the template, brings messages into the form it reads, renders it, and
+ * says how the reply to it is to be read. Pure but for the date; a template is hostile code, so servers call this
+ * where they can stop it.
  */
 import { HundredweightError } from "../errors.js";
 import { Abilities } from "./abilities.js";
@@ -18,7 +19,7 @@ import { type RenderedChat, type RenderOptions, renderChat } from "./template.js
 import { describedTools } from "./tool-shapes.js";
 import { toolsInWords } from "./tools-in-words.js";
 
-/** What is said and what may be called. Plain data: it travels between processes. */
+/** Holds what is said and what may be called. Plain data: it travels between processes. */
 export interface Conversation {
   readonly messages: readonly ChatMessage[];
   /** As in OpenAI's API: `{ type: "function", function: { name, description, parameters } }`. */
@@ -44,11 +45,11 @@ export interface PreparedConversation {
   readonly marks: readonly string[];
   /** Marks around thinking, and the text that ends it. */
   readonly thinking: { readonly open: readonly string[]; readonly close: readonly string[]; readonly end: string };
-  /** What a person should know: that there was no template, for instance. */
+  /** Lines a person should read: that there was no template, for instance. */
   readonly notes: readonly string[];
 }
 
-/** What the prompt says of its reply; the tools are known to whoever asked. */
+/** Tells what the prompt says of its reply; the tools are known to whoever asked. */
 export type ReplyStart = Pick<ReplyFormat, "dialect" | "thinks" | "begun">;
 
 export interface TemplateTexts {
@@ -56,7 +57,7 @@ export interface TemplateTexts {
   readonly eosToken?: string | undefined;
 }
 
-/** What is said between turns where a file has no template. @source https://github.com/openai/openai-python (chatml.md) */
+/** Stands in where a file has no template. @source https://github.com/openai/openai-python (chatml.md) */
 export const chatMl =
   "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}" +
   "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
@@ -109,7 +110,7 @@ function renderWithTools(
   }
 }
 
-/** What breaks a rendering off from outside is no answer of the template. */
+/** Whether the template refused; what breaks a rendering off from outside is no answer of it. */
 function isRefusal(error: unknown): boolean {
   return error instanceof HundredweightError && error.details.fault === undefined;
 }
@@ -246,7 +247,7 @@ class Prompt {
     return { text, segments, reply: { dialect, thinks: this.opened !== undefined, begun } };
   }
 
-  /** What a message of the assistant says already. */
+  /** Adds the beginning of the answer that a message of the assistant already holds. */
   goOnWith(message: ChatMessage): void {
     const content = textOf(message);
     const thought = message.reasoning_content ?? message.reasoning;

@@ -1,13 +1,17 @@
 /**
- * Brings messages into the form that templates were written for. Clients send what OpenAI's interface allows: arguments as
- * JSON text, custom tools, `developer`, thinking under several names. Templates read one form, and raise errors for others.
+ * Brings messages into the form that templates were written for. Clients send what OpenAI's interface allows:
+ * arguments as JSON text, custom tools, `developer`, thinking under several names. Templates read one form, and raise
+ * errors for others.
  */
 import { createHash } from "node:crypto";
 import { Dict, fromJs, readJson } from "./jinja/index.js";
 import type { ChatMessage } from "./messages.js";
 
 export interface HistoryWants {
-  /** Arguments of calls: as a template's object (default), which keeps their order and numbers; as JSON text; as values. */
+  /**
+   * Arguments of calls: as a template's object (default), which keeps their order and numbers; as JSON text; as
+   * values.
+   */
   readonly arguments?: "object" | "text" | "values" | undefined;
   /** Ids of calls: nine letters and digits, as Mistral's templates demand. */
   readonly ids?: "nine" | undefined;
@@ -33,7 +37,10 @@ export function fitHistory(messages: readonly ChatMessage[], wants: HistoryWants
   });
 }
 
-/** OpenAI's `developer` is what every template but that of gpt-oss calls `system`; `function` is what `tool` was called. */
+/**
+ * OpenAI's `developer` is what every template but that of gpt-oss calls `system`; `function` is what `tool` was
+ * called.
+ */
 function fitRole(message: ChatMessage, template: string): ChatMessage {
   if (message.role === "developer" && !template.includes("developer")) return { ...message, role: "system" };
   return message.role === "function" ? { ...message, role: "tool" } : message;
@@ -70,7 +77,7 @@ function fitCalls(message: ChatMessage, wants: HistoryWants, names: Map<string, 
   return { ...rest, tool_calls: calls };
 }
 
-/** What a message calls, whatever the client's way of writing it. */
+/** The calls of a message, whatever the client's way of writing it. */
 export function callsOf(message: ChatMessage, wants: HistoryWants): HistoryCall[] {
   const { tool_calls: given, function_call: old } = message;
   const list: unknown[] = Array.isArray(given) ? given : isObject(old) ? [{ function: old }] : [];

@@ -134,7 +134,8 @@ test("habits: names with a prefix, arguments in a string, missing marks, line fe
 
 test("a value between tags may hold what looks like the closing tag", () => {
   const city = "x</parameter> y\n</parameter>z";
-  const text = `<tool_call>\n<function=weather>\n<parameter=city>\n${city}\n</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>`;
+  const days = "<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>";
+  const text = `<tool_call>\n<function=weather>\n<parameter=city>\n${city}\n</parameter>\n${days}`;
   assert.deepEqual(told(readReply(format("qwen3-coder"), text)), ["", "", ["weather", { city, days: 3 }]]);
 });
 

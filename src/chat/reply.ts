@@ -1,6 +1,6 @@
 /**
- * Reads what a model answers, piece by piece: which part is thinking, which is for the reader, which are tool calls. The
- * events, joined, are the same however the text was cut.
+ * Reads what a model answers, piece by piece: which part is thinking, which is for the reader, which are tool calls.
+ * The events, joined, are the same however the text was cut.
  */
 import { randomBytes } from "node:crypto";
 import { HeadedReader } from "./dialects/headed.js";
@@ -8,7 +8,7 @@ import { beginningAtEnd, firstMark, Input, isSpace, type Reading } from "./diale
 import { beginsBare, CallReader, type CallSink, openerOf } from "./dialects/read-calls.js";
 import { type CallForm, type Dialect, type ToolShape, thinkingOf } from "./dialects/types.js";
 
-/** What a reader has to know of the prompt. Plain data: it travels between processes. */
+/** Tells a reader what it has to know of the prompt. Plain data: it travels between processes. */
 export interface ReplyFormat {
   readonly dialect: Dialect;
   /** Tools that may be called; without any, what looks like a call is text. */
@@ -77,7 +77,7 @@ export class ReplyReader {
     return this.go();
   }
 
-  /** What came last was thinking. */
+  /** Whether thinking is being read. */
   get thinks(): boolean {
     return this.out.thinking;
   }

@@ -1,4 +1,7 @@
-/** Takes thinking and answer out of a text in which the tags <think> and </think> part them. Pure: the page uses it as well. */
+/**
+ * Takes thinking and answer out of a text in which the tags <think> and </think> part them. Pure: the page uses it
+ * as well.
+ */
 export const opening = "<think>";
 export const closing = "</think>";
 

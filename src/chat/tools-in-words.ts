@@ -1,6 +1,6 @@
 /**
- * Tools for models whose template knows none: what they are is said in the system message, calls and results are written
- * into the messages, in the form that most models have seen.
+ * Tools for models whose template knows none: what they are is said in the system message, calls and results are
+ * written into the messages, in the form that most models have seen.
  */
 import { type Dialect, hermes, writeCalls } from "./dialects/index.js";
 import { json } from "./dialects/write-calls.js";

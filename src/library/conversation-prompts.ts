@@ -1,6 +1,6 @@
 /**
- * Makes prompts of the library's conversations. A template from a file runs where it can be ended; one of our own, and the
- * parts of a test, need no such place.
+ * Makes prompts of the library's conversations. A template from a file runs where it can be ended; one of our own,
+ * and the parts of a test, need no such place.
  */
 import type { Conversation, prepareConversation, ReplyFormat, ReplyStart, ToolShape } from "../chat/index.js";
 import { ownTemplate, renderOwn } from "../chat/own-template.js";
@@ -32,7 +32,7 @@ export interface AskedPrompt {
   readonly shown?: readonly number[];
   /** Where thinking ends. */
   readonly thinking?: GenerateRequest["thinking"];
-  /** What a person should know. */
+  /** Lines a person should read. */
   readonly notes?: readonly string[];
 }
 
@@ -113,7 +113,7 @@ export class ConversationPrompts {
   }
 }
 
-/** What our own template is read by: synthetic models know no marks. */
+/** The dialect of our own template: synthetic models know no marks. */
 const ownDialect: ReplyStart["dialect"] = { name: "plain", models: "", signs: [], forms: [] };
 
 /** A conversation that our own template has a form for. */

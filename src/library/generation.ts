@@ -28,13 +28,13 @@ export interface GenerationTimings {
 
 /** How a generation went. */
 export interface GenerationResult {
-  /** What is for the reader. */
+  /** The text for the reader. */
   readonly text: string;
-  /** What a chat model thought before. */
+  /** The thinking of a chat model before it. */
   readonly reasoning: string;
   /** Tools that a chat model calls. */
   readonly toolCalls: readonly ReplyCall[];
-  /** What went not quite as it should, in sentences: a call that could not be read, a missing template. */
+  /** Sentences about what went not quite as it should: a call that could not be read, a missing template. */
   readonly warnings: readonly string[];
   readonly promptTokens: readonly number[];
   /** Without the end-of-generation token; with those that make up a stop string. */
@@ -49,8 +49,8 @@ export interface GenerationResult {
 }
 
 /**
- * An answer in the making: iterate it once for pieces of its text as they come, or `parts()` for thinking and tool calls
- * as well, or await `result()`. Leaving the loop early stops the model.
+ * An answer in the making: iterate it once for pieces of its text as they come, or `parts()` for thinking and tool
+ * calls as well, or await `result()`. Leaving the loop early stops the model.
  */
 export class Generation implements AsyncIterable<string> {
   readonly seed: number;

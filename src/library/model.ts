@@ -63,9 +63,10 @@ export class Model {
   }
 
   /**
-   * Answers a conversation through the chat template of the file (ChatML where it has none). Special tokens come from the template only, never
-   * from what a message says. A conversation that continues the last one is not evaluated again from its start.
-   * What the template does wrong fails the generation with TEMPLATE_INVALID. A last message of the assistant is gone on with.
+   * Answers a conversation through the chat template of the file (ChatML where it has none). Special tokens come from
+   * the template only, never from what a message says. A conversation that continues the last one is not evaluated
+   * again from its start. What the template does wrong fails the generation with TEMPLATE_INVALID. A last message of
+   * the assistant is gone on with.
    */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, ...generate } = options;

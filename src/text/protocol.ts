@@ -15,7 +15,7 @@ export interface EncodedChat {
     readonly close: readonly string[];
     readonly end: readonly number[];
   };
-  /** What a person should know. */
+  /** Lines a person should read. */
   readonly notes: readonly string[];
 }
 

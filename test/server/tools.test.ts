@@ -10,8 +10,10 @@ import { chatModel, type FailureBody, postJson, serveFake, sseEvents } from "./s
 const template =
   "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}" +
   "Calls stand between <tool_call> and </tool_call>.<|im_end|>\n{% endif %}" +
-  "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}{% for c in m.tool_calls or [] %}<tool_call>\n" +
-  "{{ {'name': c.function.name, 'arguments': c.function.arguments} | tojson }}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}" +
+  "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}" +
+  "{% for c in m.tool_calls or [] %}<tool_call>\n" +
+  "{{ {'name': c.function.name, 'arguments': c.function.arguments} | tojson }}\n</tool_call>{% endfor %}" +
+  "<|im_end|>\n{% endfor %}" +
   "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 const weather = {
@@ -36,7 +38,7 @@ describe("tools", () => {
   let server: RunningServer;
   let client: OpenAI;
   let engine: FakeEngine;
-  /** What the next answers are, in turn; the last one stays. */
+  /** The next answers, in turn; the last one stays. */
   let script: string[] = [];
   const messages = [{ role: "user" as const, content: "Weather in Rome?" }];
   const model = "tools";

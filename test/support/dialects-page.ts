@@ -5,13 +5,13 @@ import { thinkingOf } from "../../src/chat/dialects/types.js";
 
 const head = `# Dialects of tool calls
 
-Every family of models writes tool calls in its own way. hundredweight finds out the dialect from the chat template of the file: by
-texts that occur in it, else from a call that the template renders. A model whose template knows no tools is told of them in words and
-answers in the dialect \`hermes\`. A request may name the dialect (\`tool_dialect\`). How replies are read and why so: decision
-[0034](decisions/0034-replies-are-read.md).
+Every family of models writes tool calls in its own way. hundredweight finds out the dialect from the chat template of
+the file: by texts that occur in it, else from a call that the template renders. A model whose template knows no tools
+is told of them in words and answers in the dialect \`hermes\`. A request may name the dialect (\`tool_dialect\`).
+Decision [0034](decisions/0034-replies-are-read.md) says how replies are read, and why so.
 
-This page is written from the rows in \`src/chat/dialects/\` by \`node scripts/write-dialects-page.mjs\`; a test compares. Line feeds are
-shown as \`⏎\`.
+This page is written from the rows in \`src/chat/dialects/\` by \`node scripts/write-dialects-page.mjs\`; a test
+compares. Line feeds are shown as \`⏎\`.
 
 | dialect | models | a call | thinking |
 | --- | --- | --- | --- |

@@ -1,4 +1,7 @@
-/** Writes a model that recites: after each of its words comes the next one, whatever was before. For tests that want an answer. */
+/**
+ * Writes a model that recites: after each of its words comes the next one, whatever was before. For tests that want
+ * an answer.
+ */
 import { dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { seededNormals } from "../../src/synth/random.js";
 import { bpeMetadata, byteAlphabet } from "../../src/synth/tiny-tokenizer.js";

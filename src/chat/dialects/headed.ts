@@ -1,6 +1,6 @@
 /**
- * Reads replies that are messages with headers. gpt-oss names a channel and perhaps a recipient, `<|channel|>analysis<|message|>...`;
- * Muse names the recipient, ` to=self<|message|>...`.
+ * Reads replies that are messages with headers. gpt-oss names a channel and perhaps a recipient,
+ * `<|channel|>analysis<|message|>...`; Muse names the recipient, ` to=self<|message|>...`.
  * @source https://cookbook.openai.com/articles/openai-harmony
  */
 import { beginningAtEnd, firstMark, type Input, type Reading } from "./input.js";

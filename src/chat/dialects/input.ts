@@ -10,7 +10,7 @@ export type Reading<T> = Generator<void, T, void>;
 const mostNameLength = 256;
 
 export class Input {
-  /** What has come and may still be looked at. */
+  /** The text that has come and may still be looked at. */
   text = "";
   /** Where reading goes on. */
   at = 0;
@@ -37,7 +37,7 @@ export class Input {
     this.anchor = undefined;
   }
 
-  /** What was read since `hold` will not be read again. */
+  /** Lets go of the text that was read since `hold`. */
   release(): void {
     this.anchor = undefined;
   }

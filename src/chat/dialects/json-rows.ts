@@ -3,7 +3,7 @@ import type { CallForm, Dialect } from "./types.js";
 
 const usualKeys = { name: "name", arguments: "arguments" } as const;
 
-/** What more families were trained on than any other: Hermes, and Qwen from 2.5 on. */
+/** The form that more families were trained on than any other: Hermes, and Qwen from 2.5 on. */
 export const hermesForm: CallForm = {
   call: ["<tool_call>\n", { is: "object", ...usualKeys }, "\n</tool_call>"],
   separator: "\n",

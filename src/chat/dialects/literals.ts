@@ -83,7 +83,7 @@ function* pythonEscape(input: Input): Reading<string> {
   return code >= 0 && code <= 0x10ffff ? String.fromCodePoint(code) : all;
 }
 
-/** What stands around a text in Gemma's calls. */
+/** The mark around a text in Gemma's calls. */
 export const gemmaQuote = '<|"|>';
 
 /** @returns undefined when there is no such value here, or it is not whole */

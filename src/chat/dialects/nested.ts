@@ -59,7 +59,7 @@ function joined(children: readonly [name: string, value: string][], schema: unkn
   return `{${children.map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(", ")}}`;
 }
 
-/** What the schema says of a member, or of an element of a list. */
+/** The schema of a member, or of an element of a list. */
 function schemaOf(schema: unknown, key: string): unknown {
   if (typeof schema !== "object" || schema === null) return undefined;
   const { properties, items } = schema as { readonly properties?: Record<string, unknown>; readonly items?: unknown };

@@ -334,7 +334,7 @@ export class CallReader {
 const nameKeys = new Set(["name", "tool_name", "function"]);
 const argumentKeys = new Set(["arguments", "parameters", "args"]);
 
-/** What a form begins with, as it is looked for in a text. */
+/** The mark a form begins with, as it is looked for in a text. */
 export function openerOf({ section, call, bare }: CallForm): string | undefined {
   if (bare === true) return undefined;
   const first = section?.[0] ?? call[0];

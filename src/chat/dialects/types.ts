@@ -41,7 +41,7 @@ export interface Params {
   readonly close: string;
   /** Marks inside of these around a value, where they are there: XML's CDATA. */
   readonly quotes?: readonly [open: string, close: string];
-  /** What the kind says of a value that is a text. */
+  /** The word by which the kind marks a value that is a text. */
   readonly textKind?: string;
 }
 

@@ -22,7 +22,7 @@ const standard: ReplyOutput = {
 
 export class ReplyPrinter {
   private readonly output: ReplyOutput;
-  /** What the last piece belonged to, and whether a line of it is open. */
+  /** The part that the last piece belonged to, and whether a line of it is open. */
   private part: "none" | "reasoning" | "content" | "call" = "none";
   private open = false;
 

@@ -1,4 +1,4 @@
-/** What an answer to a conversation looks like, whole and in chunks: thinking, text, tool calls. */
+/** Shapes an answer to a conversation, whole and in chunks: thinking, text, tool calls. */
 import { type ReplyCall, type ReplyEvent, type ReplyFormat, ReplyGatherer, ReplyReader } from "../../chat/reply.js";
 import { customInput } from "../../chat/tool-shapes.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
@@ -14,7 +14,7 @@ export interface ChatShapeInput extends AnswerFields {
   readonly logprobs?: boolean | undefined;
 }
 
-/** What became of one choice so far. */
+/** The state of one choice so far. */
 interface Said {
   readonly reader: ReplyReader;
   /** Everything, of an answer in one piece; a stream keeps nothing. */

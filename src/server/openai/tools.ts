@@ -54,7 +54,7 @@ export const toolFields = {
 
 type ToolInput = z.output<z.ZodObject<typeof toolFields>>;
 
-/** What the rest of the server needs of it. */
+/** The tools of a request, as the rest of the server needs them. */
 export interface AskedTools {
   /** For the template, custom tools as functions. */
   readonly tools: readonly unknown[];
