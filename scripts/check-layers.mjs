@@ -38,14 +38,14 @@ const common = new Set(["src/errors.ts", "src/package-root.ts", "src/regular-fil
  * the server of plain functions; nothing that needs Node.
  */
 const outside = {
-  web: [/^web\//, /^src\/server\/ui\/(wire|branch|reasoning)\.ts$/],
+  web: [/^web\//, /^src\/server\/ui\/(wire|branch)\.ts$/, /^src\/chat\/thinking-text\.ts$/],
   bench: [/^bench\//, /^src\//, /^test\/(support|server)\//],
   test: [/^test\//, /^src\//, /^bench\//, /^web\/src\//],
 };
 
 /** Circles that stand. The lists may only get shorter: one that is gone has to be struck out. */
 const oldFileCircles = [];
-const oldFolderCircles = ["src/server/openai src/server/ui"];
+const oldFolderCircles = [];
 
 const faults = [];
 const posix = (path) => relative(root, path).split(sep).join("/");

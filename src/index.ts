@@ -1,6 +1,6 @@
 /** The public API. */
 
-export type { ChatMessage } from "./chat/index.js";
+export type { ChatMessage, ReplyCall, ReplyEvent } from "./chat/index.js";
 export { type ErrorCode, HundredweightError } from "./errors.js";
 export {
   type GenerateOptions,
@@ -8,7 +8,7 @@ export {
   type GenerationResult,
   type GenerationTimings,
 } from "./library/generation.js";
-export { type LoadOptions, load, Model } from "./library/model.js";
+export { type ChatOptions, type LoadOptions, load, Model } from "./library/model.js";
 export type {
   EngineOptions,
   FinishReason,

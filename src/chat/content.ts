@@ -43,7 +43,7 @@ function fillAbsent(
   const asGiven = rendered(messages.map((m) => (hasContent(m) ? m : { ...m, content: null })));
   if (asGiven === undefined) return filled;
   const empty = rendered(filled);
-  const printed = (text: string): number => text.match(/\b(None|null|undefined)\b/g)?.length ?? 0;
+  const printed = (text: string): number => text.match(/None|null|undefined/g)?.length ?? 0;
   return empty !== undefined && (asGiven === empty || printed(asGiven) > printed(empty))
     ? filled
     : messages.map((m) => (hasContent(m) ? m : { ...m, content: null }));

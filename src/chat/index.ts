@@ -1,9 +1,28 @@
-/** The chat room: conversations -> prompt text with the user's parts marked. */
+/** The chat room: conversations become prompts with the user's parts marked, and replies become their parts. */
+export {
+  type Conversation,
+  chatMl,
+  type PreparedConversation,
+  prepareConversation,
+  type ReplyStart,
+} from "./conversation.js";
+export type { Dialect, ToolShape } from "./dialects/index.js";
 export type { ChatMessage, ContentPart, Segment } from "./messages.js";
 export { ownTemplate, renderOwn } from "./own-template.js";
+export {
+  type Reply,
+  type ReplyCall,
+  type ReplyEvent,
+  type ReplyFormat,
+  ReplyGatherer,
+  ReplyReader,
+  readReply,
+} from "./reply.js";
+export { ReplyText } from "./reply-text.js";
 export {
   type RenderedChat,
   type RenderOptions,
   renderChat,
 } from "./template.js";
 export { chatTemplate, chatTemplates } from "./template-source.js";
+export { customInput, toolShapes } from "./tool-shapes.js";

@@ -7,6 +7,7 @@ import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogp
 import type { EngineParts } from "./parts.js";
 import { StopStrings } from "./stop-strings.js";
 import type { Task, Wanted } from "./task.js";
+import { ThinkingBudget } from "./thinking-budget.js";
 
 export interface TaskContext {
   readonly parts: EngineParts;
@@ -28,6 +29,7 @@ export class GenerateTask implements Task {
   private readonly chain: SamplerChain;
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
+  private readonly thinking: ThinkingBudget | undefined;
   /** The first position whose logits have not been seen. */
   private next: number;
   private readonly ofPrompt: TokenLogprobs[] = [];
@@ -54,8 +56,9 @@ export class GenerateTask implements Task {
     this.next = request.promptLogprobs === undefined ? prompt.length - 1 : 0;
     const settings = request.ignoreEos ? banEndings(request.sampling, endOfGeneration) : request.sampling;
     this.chain = new SamplerChain(settings, candidates, contextTokens + 1, parts.tokenizer);
-    this.decoder = parts.streamDecoder();
+    this.decoder = parts.streamDecoder(request.shown);
     this.stops = new StopStrings(request.stop);
+    this.thinking = request.thinking && new ThinkingBudget(request.thinking);
     for (const id of prompt) this.chain.accept(id);
   }
 
@@ -114,14 +117,16 @@ export class GenerateTask implements Task {
       this.finish("length");
       return;
     }
-    const id = sample(parts, chain, row);
+    const id = this.thinking?.forced ?? sample(parts, chain, row);
     if (!request.ignoreEos && parts.tokenizer.endOfGeneration.has(id)) {
       this.finish("stop");
       return;
     }
     chain.accept(id);
     this.generated++;
-    const text = this.stops.push(this.decoder.push(id));
+    const written = this.decoder.push(id);
+    this.thinking?.accept(written);
+    const text = this.stops.push(written);
     const logprobs: TokenLogprobs | undefined =
       request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs, this.scans);
     emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });

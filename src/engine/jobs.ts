@@ -7,6 +7,7 @@ import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
+import type { ThinkingLimit } from "./thinking-budget.js";
 
 export type { ProfileReport, TokenLogprobs };
 
@@ -24,6 +25,10 @@ export interface GenerateRequest {
   readonly stop: readonly string[];
   /** Bans the end-of-generation tokens. */
   readonly ignoreEos: boolean;
+  /** Control tokens whose texts belong to the answer: they mark its parts. Default: none. */
+  readonly shown?: readonly number[];
+  /** Ends thinking after so many tokens. */
+  readonly thinking?: ThinkingLimit;
   /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
   readonly logprobs?: number;
   /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */

@@ -90,7 +90,7 @@ export async function openParts(
     return {
       info,
       tokenizer,
-      streamDecoder: () => createStreamDecoder(tokenizer),
+      streamDecoder: (shown = []) => createStreamDecoder(tokenizer, { special: new Set(shown) }),
       model: { backend, kvGroups: model.kvGroups, forward: model.forward, close: () => backend.close() },
       scans: scansOf(backend),
       sequences,

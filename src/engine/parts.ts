@@ -17,7 +17,8 @@ export interface EngineModel extends Pick<BoundModel, "forward"> {
 export interface EngineParts {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
-  streamDecoder(): StreamDecoder;
+  /** @param shown control tokens whose text is shown */
+  streamDecoder(shown?: readonly number[]): StreamDecoder;
   readonly model: EngineModel;
   /** Scans of a row of logits that are faster than JavaScript. */
   readonly scans?: RowScans;

@@ -1,11 +1,12 @@
 /**
- * The library's conversations become prompts. A template from a file runs where it can be ended; one of our own, and the parts of a test,
- * need no such place.
+ * Makes prompts of the library's conversations. A template from a file runs where it can be ended; one of our own,
+ * and the parts of a test, need no such place.
  */
-import type { ChatMessage, renderChat } from "../chat/index.js";
+import type { Conversation, prepareConversation, ReplyFormat, ReplyStart, ToolShape } from "../chat/index.js";
 import { ownTemplate, renderOwn } from "../chat/own-template.js";
+import { toolShapes } from "../chat/tool-shapes.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
-import type { ModelInfo, Prompt } from "../link/protocol.js";
+import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
 import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
 
 /** A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a template. */
@@ -23,38 +24,60 @@ export class OpeningTexts {
   }
 }
 
+/** A prompt, and how what follows it is to be read: without `reply` it is one text. */
+export interface AskedPrompt {
+  readonly prompt: Prompt;
+  readonly reply?: ReplyFormat;
+  /** Control tokens that the reply is read by. */
+  readonly shown?: readonly number[];
+  /** Where thinking ends. */
+  readonly thinking?: GenerateRequest["thinking"];
+  /** Lines a person should read. */
+  readonly notes?: readonly string[];
+}
+
+/** A conversation as the library takes it. */
+export interface AskedConversation extends Conversation {
+  /** Whether more than one call may be made. Default true. */
+  readonly parallelCalls?: boolean | undefined;
+  /** Most tokens of thinking, which is then ended. Default: as many as the model wants. */
+  readonly reasoningBudget?: number | undefined;
+}
+
 export class ConversationPrompts {
   private readonly info: ModelInfo;
-  private readonly place: TextPlaceKind | typeof renderChat;
+  private readonly place: TextPlaceKind | typeof prepareConversation;
   private texts: OpeningTexts | undefined;
 
   /**
    * @param place or the function itself, in this thread
    * @param texts opened beforehand; else a place is opened for the first conversation
    */
-  constructor(info: ModelInfo, place: TextPlaceKind | typeof renderChat, texts?: OpeningTexts) {
+  constructor(info: ModelInfo, place: TextPlaceKind | typeof prepareConversation, texts?: OpeningTexts) {
     this.info = info;
     this.place = place;
     this.texts = texts;
+    // Not needed, as far as can be told; it is opened again if it is.
     if (info.chatTemplate === undefined || info.chatTemplate === ownTemplate) this.close();
   }
 
-  /** @throws TEMPLATE_MISSING, at once; TEMPLATE_INVALID, CONTEXT_EXCEEDED, CANCELLED */
-  of(messages: readonly ChatMessage[]): (signal: AbortSignal) => Prompt | Promise<Prompt> {
-    const { chatTemplate, path, bosText, eosText } = this.info;
-    if (chatTemplate === undefined) {
-      throw new HundredweightError("TEMPLATE_MISSING", `${path} has no chat template; use generate()`);
-    }
-    if (chatTemplate === ownTemplate) {
-      const segments = renderOwn(messages);
-      return () => ({ kind: "segments", segments });
+  /** @throws TEMPLATE_INVALID, CONTEXT_EXCEEDED, CANCELLED */
+  of(conversation: AskedConversation): (signal: AbortSignal) => AskedPrompt | Promise<AskedPrompt> {
+    const { chatTemplate, bosText, eosText } = this.info;
+    const tools = toolShapes(conversation.tools ?? []);
+    const single = conversation.parallelCalls === false;
+    if (chatTemplate === ownTemplate && isPlain(conversation)) {
+      const segments = renderOwn(conversation.messages);
+      const reply = { dialect: ownDialect, thinks: false, begun: "", tools, single };
+      return () => ({ prompt: { kind: "segments", segments }, reply });
     }
     const { place } = this;
     if (typeof place === "function") {
-      const { segments } = place(chatTemplate, messages, { bosToken: bosText, eosToken: eosText });
-      return () => ({ kind: "segments", segments });
+      const templates = new Map(chatTemplate === undefined ? [] : [["default", chatTemplate]]);
+      const { segments, reply, notes } = place(templates, conversation, { bosToken: bosText, eosToken: eosText });
+      return () => ({ prompt: { kind: "segments", segments }, reply: { ...reply, tools, single }, notes });
     }
-    return (signal) => this.encode(messages, place, signal);
+    return (signal) => this.encode(conversation, { tools, single }, place, signal);
   }
 
   close(): void {
@@ -62,22 +85,40 @@ export class ConversationPrompts {
     this.texts = undefined;
   }
 
-  private async encode(messages: readonly ChatMessage[], place: TextPlaceKind, signal: AbortSignal): Promise<Prompt> {
+  private async encode(
+    conversation: AskedConversation,
+    asked: { readonly tools: readonly ToolShape[]; readonly single: boolean },
+    place: TextPlaceKind,
+    signal: AbortSignal,
+  ): Promise<AskedPrompt> {
     const { path, contextTokens: most } = this.info;
     this.texts ??= new OpeningTexts(path, place);
     const { texts } = this;
     try {
       const service = await unlessAborted(texts.service, signal);
-      const tokens = await service.perform({ kind: "encodeChat", chat: { messages }, most }, signal);
-      if (tokens instanceof Int32Array) return { kind: "tokens", tokens };
+      const { parallelCalls: _, reasoningBudget: budget, ...chat } = conversation;
+      const made = await service.perform({ kind: "encodeChat", chat, most }, signal);
+      if ("reply" in made) {
+        const { tokens, reply, shown, thinking, notes } = made;
+        const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
+        return { prompt: { kind: "tokens", tokens }, reply: { ...reply, ...asked }, shown, notes, ...limit };
+      }
       throw new HundredweightError(
         "CONTEXT_EXCEEDED",
-        `${tooLongText(tokens, most)}; shorten it or raise the context (--ctx)`,
+        `${tooLongText(made, most)}; shorten it or raise the context (--ctx)`,
       );
     } catch (error) {
       throw asHundredweightError(error);
     }
   }
+}
+
+/** The dialect of our own template: synthetic models know no marks. */
+const ownDialect: ReplyStart["dialect"] = { name: "plain", models: "", signs: [], forms: [] };
+
+/** A conversation that our own template has a form for. */
+function isPlain({ messages, tools = [] }: Conversation): boolean {
+  return tools.length === 0 && messages.at(-1)?.role !== "assistant";
 }
 
 /** On a busy machine a place takes seconds to open; whoever stops waiting does not wait for that. @throws CANCELLED */

@@ -1,8 +1,10 @@
-/** An answer in the making: its options, its pieces as they come, how it went. */
+/** An answer in the making: its options, its parts as they come, how it went. */
+import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../chat/reply.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
-import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, Prompt } from "../link/protocol.js";
+import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
+import type { AskedPrompt } from "./conversation-prompts.js";
 
 export interface GenerateOptions extends Partial<SamplingSettings> {
   /** Most tokens to generate; default 512, -1 = until the context is full. */
@@ -26,7 +28,14 @@ export interface GenerationTimings {
 
 /** How a generation went. */
 export interface GenerationResult {
+  /** The text for the reader. */
   readonly text: string;
+  /** The thinking of a chat model before it. */
+  readonly reasoning: string;
+  /** Tools that a chat model calls. */
+  readonly toolCalls: readonly ReplyCall[];
+  /** Sentences about what went not quite as it should: a call that could not be read, a missing template. */
+  readonly warnings: readonly string[];
   readonly promptTokens: readonly number[];
   /** Without the end-of-generation token; with those that make up a stop string. */
   readonly tokens: readonly number[];
@@ -40,8 +49,8 @@ export interface GenerationResult {
 }
 
 /**
- * An answer in the making: iterate it once for pieces of text as they come, or await `result()`. Leaving the loop
- * early stops the model.
+ * An answer in the making: iterate it once for pieces of its text as they come, or `parts()` for thinking and tool
+ * calls as well, or await `result()`. Leaving the loop early stops the model.
  */
 export class Generation implements AsyncIterable<string> {
   readonly seed: number;
@@ -49,14 +58,14 @@ export class Generation implements AsyncIterable<string> {
   /** Ends the making of the prompt, too. */
   private readonly ender = new AbortController();
   private readonly settled: Promise<GenerationResult>;
-  private readonly pieces: string[] = [];
+  private readonly events: ReplyEvent[] = [];
   private wake: (() => void) | undefined;
   private ended = false;
 
   /** @internal @param promptOf makes the prompt, in a moment or at once */
   constructor(
     client: EngineClient,
-    promptOf: (signal: AbortSignal) => Prompt | Promise<Prompt>,
+    promptOf: (signal: AbortSignal) => AskedPrompt | Promise<AskedPrompt>,
     options: GenerateOptions,
   ) {
     const sampling = mergeSampling(options, client.info.samplingDefaults);
@@ -64,8 +73,15 @@ export class Generation implements AsyncIterable<string> {
     const tokens: number[] = [];
     const ledger: LedgerEntry[] = [];
     let promptTokens: number[] = [];
-    let text = "";
     const fold = new JobFold();
+    const gathered = new ReplyGatherer();
+    let reader: ReplyReader | undefined;
+    const add = (events: readonly ReplyEvent[]): void => {
+      if (events.length === 0) return;
+      gathered.add(events);
+      this.events.push(...events);
+      this.wake?.();
+    };
     const onEvent = (event: JobEvent): void => {
       const piece = fold.add(event);
       if (event.kind === "prompt") promptTokens = [...event.tokens];
@@ -75,11 +91,11 @@ export class Generation implements AsyncIterable<string> {
         if (event.total > 0) options.onProgress?.(fold.read, fold.total);
       }
       if (piece === "") return;
-      text += piece;
-      this.pieces.push(piece);
-      this.wake?.();
+      add(reader === undefined ? [{ kind: "content", text: piece }] : reader.push(piece));
     };
-    const submit = (prompt: Prompt): Promise<GenerateResult> => {
+    const submit = async ({ prompt, reply, shown, thinking, notes = [] }: AskedPrompt): Promise<GenerateResult> => {
+      if (reply !== undefined) reader = new ReplyReader(reply);
+      add(notes.map((text) => ({ kind: "warning", text })));
       const request = {
         kind: "generate",
         prompt,
@@ -87,10 +103,17 @@ export class Generation implements AsyncIterable<string> {
         maxTokens: options.maxTokens ?? 512,
         stop: options.stop ?? [],
         ignoreEos: options.ignoreEos ?? false,
+        ...(shown !== undefined && shown.length > 0 && { shown }),
+        ...(thinking !== undefined && { thinking }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();
-      return this.job.result;
+      try {
+        return await this.job.result;
+      } finally {
+        // Of an answer that was broken off, too, what was held back is said.
+        if (reader !== undefined) add(reader.end());
+      }
     };
     const abort = (): void => this.cancel();
     options.signal?.addEventListener("abort", abort, { once: true });
@@ -99,7 +122,7 @@ export class Generation implements AsyncIterable<string> {
     if (options.signal?.aborted) abort();
     this.settled = result
       .then((done) => ({
-        text,
+        ...replyOf(gathered),
         promptTokens,
         tokens,
         finishReason: done.finishReason,
@@ -134,14 +157,20 @@ export class Generation implements AsyncIterable<string> {
     this.job?.cancel();
   }
 
+  /** The text for the reader. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
+    for await (const event of this.parts()) if (event.kind === "content") yield event.text;
+  }
+
+  /** Thinking, text and tool calls as they come. */
+  async *parts(): AsyncGenerator<ReplyEvent, void, void> {
     try {
       for (;;) {
-        for (let piece = this.pieces.shift(); piece !== undefined; piece = this.pieces.shift()) yield piece;
+        for (let event = this.events.shift(); event !== undefined; event = this.events.shift()) yield event;
         if (this.ended) break;
         await new Promise<void>((resolve) => {
           this.wake = resolve;
-          if (this.ended || this.pieces.length > 0) resolve();
+          if (this.ended || this.events.length > 0) resolve();
         });
         this.wake = undefined;
       }
@@ -153,6 +182,11 @@ export class Generation implements AsyncIterable<string> {
       }
     }
   }
+}
+
+function replyOf(gathered: ReplyGatherer): Pick<GenerationResult, "text" | "reasoning" | "toolCalls" | "warnings"> {
+  const { content, reasoning, calls, warnings } = gathered.reply;
+  return { text: content, reasoning, toolCalls: calls, warnings };
 }
 
 function perSecond(rows: number, ms: number): number {

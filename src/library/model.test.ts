@@ -88,7 +88,17 @@ test("chat: control tokens come from the template only; a longer conversation re
 
 test("chat without a template and with a broken one", async () => {
   const message = [{ role: "user", content: "x" }];
-  await withModel(async (model) => assert.throws(() => model.chat(message), { code: "TEMPLATE_MISSING" }), {}, null);
+  await withModel(
+    async (model) => {
+      const { promptTokens, warnings } = await model.chat(message, { ...greedy, maxTokens: 1 }).result();
+      assert.deepEqual(promptTokens.slice(1), [
+        ...Buffer.from("<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"),
+      ]);
+      assert.match(warnings[0]!, /ChatML/);
+    },
+    {},
+    null,
+  );
   await withModel(
     async (model) => assert.throws(() => model.chat(message), { code: "TEMPLATE_INVALID" }),
     {},

@@ -4,7 +4,7 @@ import { EngineClient } from "../link/client.js";
 import type { EngineOptions, MemoryReport, ModelInfo, ProfileReport, Prompt } from "../link/protocol.js";
 import type { OpenParts } from "../link/serve.js";
 import type { TextPlaceKind } from "../text/index.js";
-import { ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
+import { type AskedConversation, ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
 import { type GenerateOptions, Generation } from "./generation.js";
 
 export interface LoadOptions extends EngineOptions {
@@ -17,6 +17,9 @@ export interface LoadOptions extends EngineOptions {
    */
   readonly text?: TextPlaceKind;
 }
+
+/** Options of `chat`: those of any answer, and what belongs to a conversation. */
+export interface ChatOptions extends GenerateOptions, Omit<AskedConversation, "messages" | "addGenerationPrompt"> {}
 
 /** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
 export class Model {
@@ -41,7 +44,7 @@ export class Model {
     try {
       const client = await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal });
       // The engine that runs templates is loaded where they run.
-      const place = inProcess === undefined ? text : (await import("../chat/index.js")).renderChat;
+      const place = inProcess === undefined ? text : (await import("../chat/index.js")).prepareConversation;
       return new Model(client, new ConversationPrompts(client.info, place, texts));
     } catch (error) {
       texts?.close();
@@ -56,17 +59,19 @@ export class Model {
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
     const made: Prompt =
       typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) };
-    return new Generation(this.client, () => made, options);
+    return new Generation(this.client, () => ({ prompt: made }), options);
   }
 
   /**
-   * Answers a conversation through the chat template of the file. Special tokens come from the template only, never
-   * from what a message says. A conversation that continues the last one is not evaluated again from its start.
-   * What the template does wrong fails the generation with TEMPLATE_INVALID.
-   * @throws TEMPLATE_MISSING
+   * Answers a conversation through the chat template of the file (ChatML where it has none). Special tokens come from
+   * the template only, never from what a message says. A conversation that continues the last one is not evaluated
+   * again from its start. What the template does wrong fails the generation with TEMPLATE_INVALID. A last message of
+   * the assistant is gone on with.
    */
-  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Generation {
-    return new Generation(this.client, this.prompts.of(messages), options);
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
+    const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, ...generate } = options;
+    const asked = { messages, tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget };
+    return new Generation(this.client, this.prompts.of(asked), generate);
   }
 
   /** Token ids of a text; `special` adds BOS / EOS as the model wants and recognises special tokens in the text. */

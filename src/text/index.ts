@@ -4,4 +4,4 @@ export type { TextFaultKind } from "./faults.js";
 export { mostRequestBytes, mostTextBytes } from "./limits.js";
 export type { TextPlaceKind } from "./places.js";
 export { type TooLong, tooLongText } from "./prompt.js";
-export type { ChatText, Piece, PlainText, TextInfo, TextRequest, TextResults } from "./protocol.js";
+export type { EncodedChat, Piece, PlainText, TextInfo, TextRequest, TextResults } from "./protocol.js";

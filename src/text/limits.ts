@@ -1,5 +1,6 @@
 /** How much text a request may bring, and how long each try of it may take. */
-import type { ChatText, TextLimits, TextRequest } from "./protocol.js";
+import type { Conversation } from "../chat/index.js";
+import type { TextLimits, TextRequest } from "./protocol.js";
 
 /** Bytes of text, whatever the context: all of it is held several times over while a template reads it. */
 export const mostRequestBytes = 8 * 2 ** 20;
@@ -20,7 +21,7 @@ export function bytesOf(request: TextRequest): number {
 }
 
 /** All strings count, whatever they are called: a template can print each. */
-export function chatBytes({ messages, tools, variables }: ChatText): number {
+export function chatBytes({ messages, tools, variables }: Conversation): number {
   let bytes = 0;
   const open: unknown[] = [messages, tools, variables];
   while (open.length > 0) {

@@ -1,13 +1,22 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
-import type { ChatMessage, RenderOptions } from "../chat/index.js";
+import type { Conversation, ReplyStart } from "../chat/index.js";
 import type { WireError } from "../process/wire.js";
 import type { TooLong } from "./prompt.js";
 
-export interface ChatText {
-  readonly messages: readonly ChatMessage[];
-  readonly addGenerationPrompt?: boolean;
-  readonly tools?: RenderOptions["tools"];
-  readonly variables?: RenderOptions["variables"];
+/** A conversation as tokens, and how the reply to it is to be read. */
+export interface EncodedChat {
+  readonly tokens: Int32Array;
+  readonly reply: ReplyStart;
+  /** Control tokens that the reply is read by: they must be shown in it. */
+  readonly shown: readonly number[];
+  /** Marks around thinking, and the tokens that end it. */
+  readonly thinking: {
+    readonly open: readonly string[];
+    readonly close: readonly string[];
+    readonly end: readonly number[];
+  };
+  /** Lines a person should read. */
+  readonly notes: readonly string[];
 }
 
 export interface PlainText {
@@ -17,9 +26,9 @@ export interface PlainText {
 }
 
 export type TextRequest =
-  | { readonly kind: "render"; readonly chat: ChatText }
+  | { readonly kind: "render"; readonly chat: Conversation }
   /** `most`: tokens that fit; what is longer is counted only. */
-  | { readonly kind: "encodeChat"; readonly chat: ChatText; readonly most: number }
+  | { readonly kind: "encodeChat"; readonly chat: Conversation; readonly most: number }
   | ({ readonly kind: "encodePrompt"; readonly most: number } & PlainText)
   | ({ readonly kind: "encode" } & PlainText)
   | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean }
@@ -36,7 +45,7 @@ export interface Piece {
 
 export interface TextResults {
   readonly render: string;
-  readonly encodeChat: Int32Array | TooLong;
+  readonly encodeChat: EncodedChat | TooLong;
   readonly encodePrompt: Int32Array | TooLong;
   readonly encode: Int32Array;
   readonly decode: string;

@@ -1,11 +1,11 @@
 /** The work of a text place: templates and tokenization of one model file. */
-import { type ChatMessage, chatTemplates, type RenderedChat, renderChat } from "../chat/index.js";
+import { type Conversation, chatTemplates, type PreparedConversation, prepareConversation } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import { createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
 import { encodePrompt } from "./prompt.js";
-import type { ChatText, Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
+import type { Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
 
 /** A template made a longer text than this try of the request may tokenize. */
 export class RenderedTooLong extends Error {}
@@ -13,11 +13,13 @@ export class RenderedTooLong extends Error {}
 export class TextWork {
   readonly info: TextInfo;
   private readonly tokenizer: Tokenizer;
-  private readonly template: string | undefined;
+  private readonly templates: ReadonlyMap<string, string>;
+  /** Ids of control tokens by the marks they are looked for by: those of a few dialects. */
+  private readonly shown = new Map<string, readonly number[]>();
 
   private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>) {
     this.tokenizer = tokenizer;
-    this.template = templates.get("default");
+    this.templates = templates;
     this.info = {
       vocab: tokenizer.size,
       templates: [...templates.keys()],
@@ -32,15 +34,18 @@ export class TextWork {
     return new TextWork(createTokenizer(metadata), chatTemplates(metadata));
   }
 
-  /** @throws TEMPLATE_INVALID, TEMPLATE_MISSING, OPTION_INVALID; Interrupted, RenderedTooLong */
+  /** @throws TEMPLATE_INVALID, OPTION_INVALID; Interrupted, RenderedTooLong */
   perform(request: TextRequest, limits: TextLimits): TextResults[keyof TextResults] {
     const { tokenizer } = this;
     switch (request.kind) {
       case "render":
         return this.render(request.chat, limits).text;
       case "encodeChat": {
-        const { text, segments } = this.render(request.chat, limits);
-        return encodePrompt(tokenizer, text, request.most, () => tokenizer.encodeSegments(segments));
+        const { text, segments, reply, marks, thinking, notes } = this.render(request.chat, limits);
+        const tokens = encodePrompt(tokenizer, text, request.most, () => tokenizer.encodeSegments(segments));
+        if (!(tokens instanceof Int32Array)) return tokens;
+        const end = [...tokenizer.encode(thinking.end, { addSpecial: false, parseSpecial: true })];
+        return { tokens, reply, shown: this.controlTokens(marks), thinking: { ...thinking, end }, notes };
       }
       case "encodePrompt":
         return encodePrompt(tokenizer, request.text, request.most, () => tokenizer.encode(request.text, request));
@@ -67,31 +72,31 @@ export class TextWork {
     );
   }
 
-  private render(chat: ChatText, { renderMs, renderedLength }: TextLimits): RenderedChat {
-    const { template, tokenizer } = this;
-    if (template === undefined) {
-      throw new HundredweightError(
-        "TEMPLATE_MISSING",
-        "the model file has no chat template; use /v1/completions, which continues a text",
-      );
-    }
+  private render(chat: Conversation, { renderMs, renderedLength }: TextLimits): PreparedConversation {
+    const { templates, tokenizer } = this;
     const nameOf = (id: number | undefined): string => (id === undefined ? "" : tokenizer.piece(id));
-    const rendered = within(renderMs, () =>
-      renderChat(template, fitRoles(chat.messages, template), {
-        addGenerationPrompt: chat.addGenerationPrompt,
-        tools: chat.tools,
-        variables: chat.variables,
-        bosToken: nameOf(tokenizer.special.bos),
-        eosToken: nameOf(tokenizer.special.eos),
-      }),
-    );
+    const { bos, eos } = tokenizer.special;
+    const texts = { bosToken: nameOf(bos), eosToken: nameOf(eos) };
+    const rendered = within(renderMs, () => prepareConversation(templates, chat, texts));
     if (rendered.text.length > renderedLength) throw new RenderedTooLong();
     return rendered;
   }
-}
 
-/** OpenAI's `developer` is what every template but that of gpt-oss calls `system`. */
-function fitRoles(messages: readonly ChatMessage[], template: string): readonly ChatMessage[] {
-  if (template.includes("developer")) return messages;
-  return messages.map((m) => (m?.role === "developer" ? { ...m, role: "system" } : m));
+  /** Control tokens by which these marks are written; those that end an answer are never a part of it. */
+  private controlTokens(marks: readonly string[]): readonly number[] {
+    const { tokenizer } = this;
+    const key = marks.join("\n");
+    const known = this.shown.get(key);
+    if (known !== undefined) return known;
+    if (this.shown.size >= 8) this.shown.clear();
+    const ids = new Set<number>();
+    for (const mark of marks) {
+      for (const id of tokenizer.encode(mark, { addSpecial: false, parseSpecial: true })) {
+        if (tokenizer.tokenKind(id) === "control" && !tokenizer.endOfGeneration.has(id)) ids.add(id);
+      }
+    }
+    const found = [...ids];
+    this.shown.set(key, found);
+    return found;
+  }
 }

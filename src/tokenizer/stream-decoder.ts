@@ -2,8 +2,8 @@
 import type { StreamDecoder, Tokenizer } from "./types.js";
 
 export interface StreamDecoderOptions {
-  /** Show control tokens. Default false. */
-  readonly special?: boolean;
+  /** Show control tokens: all, or those with these ids. Default false. */
+  readonly special?: boolean | ReadonlySet<number>;
   /**
    * The ids continue a text (a generation after a prompt), so a SentencePiece word keeps its leading space.
    * Default false: the space that encoding put before the text is taken away again.
@@ -16,7 +16,7 @@ const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 class Utf8StreamDecoder implements StreamDecoder {
   readonly #tokenizer: Tokenizer;
-  readonly #special: boolean;
+  readonly #special: boolean | ReadonlySet<number>;
   #stripSpace: boolean;
   /** The incomplete sequence at the end: at most 3 bytes. */
   #held: Uint8Array = new Uint8Array(0);
@@ -28,7 +28,7 @@ class Utf8StreamDecoder implements StreamDecoder {
   }
 
   push(id: number): string {
-    let piece = this.#tokenizer.pieceBytes(id, this.#special);
+    let piece = this.#tokenizer.pieceBytes(id, this.#shows(id));
     if (piece.length === 0) return "";
     if (this.#stripSpace) {
       // Control tokens before the text (BOS) do not use the rule up.
@@ -40,6 +40,10 @@ class Utf8StreamDecoder implements StreamDecoder {
     const complete = bytes.length - incompleteTail(bytes);
     this.#held = bytes.slice(complete);
     return utf8.decode(bytes.subarray(0, complete));
+  }
+
+  #shows(id: number): boolean {
+    return typeof this.#special === "boolean" ? this.#special : this.#special.has(id);
   }
 
   flush(): string {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { cliPage } from "../support/cli-page.js";
+import { dialectsPage } from "../support/dialects-page.js";
 
 const root = packageRoot();
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -19,6 +20,10 @@ const sources = (): string[] =>
 
 test("docs/cli.md is what the commands say of themselves (else: node scripts/write-cli-page.mjs)", async () => {
   assert.equal(read("docs/cli.md"), await cliPage());
+});
+
+test("docs/dialects.md has every dialect (else: node scripts/write-dialects-page.mjs)", () => {
+  assert.equal(read("docs/dialects.md"), dialectsPage());
 });
 
 test("docs/environment.md has every variable that is read, and no other", { skip: noGit }, () => {

@@ -255,7 +255,7 @@ describe("npm openai", { skip: needsThreads }, () => {
       [{ logit_bias: { "9999999": 1 } }, "logit_bias"],
       [{ top_logprobs: 2 }, "top_logprobs"],
       [{ stop: [1] }, "stop"],
-      [{ tools: [{ type: "function", function: { name: "f" } }] }, "tools"],
+      [{ tools: [{ type: "web_search" }] }, "tools"],
       [{ response_format: { type: "json_object" } }, "response_format"],
       [{ response_format: { type: "json_schema", json_schema: {} } }, "response_format"],
       [{ grammar: "root ::= x" }, "grammar"],

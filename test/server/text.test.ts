@@ -182,11 +182,13 @@ describe("templates", { concurrency: 2 }, () => {
     assert.deepEqual(messageOf(await (await postJson(`${second.url}/v1/chat/completions`, ask)).text()), said);
   });
 
-  it("says that a model has no template", async () => {
+  it("falls back to ChatML where a model has no template, and says so", async () => {
     const server = await serveFake(new FakeEngine(quick), {}, demoModel);
     const answer = await postJson(`${server.url}/v1/chat/completions`, ask);
-    assert.equal(answer.status, 400);
-    assert.equal(((await answer.json()) as FailureBody).error.code, "template_missing");
+    assert.equal(answer.status, 200);
+    assert.match(answer.headers.get("x-hundredweight-warnings")!, /no chat template; ChatML is used/);
+    const shown = await postJson(`${server.url}/apply-template`, ask);
+    assert.deepEqual(await shown.json(), { prompt: "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n" });
     const continued = await postJson(`${server.url}/v1/completions`, { prompt: "" });
     assert.equal(continued.status, 200);
   });

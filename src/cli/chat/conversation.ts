@@ -1,5 +1,5 @@
 /** A conversation: what was said, what is set, and the answers; nothing of terminals and lines. */
-import type { ChatMessage } from "../../chat/index.js";
+import type { ChatMessage, ReplyEvent } from "../../chat/index.js";
 import { asHundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import type { Model } from "../../library/model.js";
@@ -10,7 +10,8 @@ import { type Turn, Turns } from "./turns.js";
 const templateTokens = 8;
 
 export interface Listener {
-  piece(text: string): void;
+  /** A part of the answer: of its text, of its thinking. */
+  part(event: ReplyEvent): void;
   /** A line about the answer: turns left out, context nearly full, stopped, failed. */
   note(text: string): void;
 }
@@ -74,9 +75,10 @@ export class Conversation {
       let text = "";
       try {
         const generation = this.generation(controller.signal);
-        for await (const piece of generation) {
-          listener.piece(piece);
-          text += piece;
+        for await (const event of generation.parts()) {
+          listener.part(event);
+          // Thinking is not repeated to the model: its makers train it without.
+          if (event.kind === "content") text += event.text;
         }
         const result = await generation.result();
         turn.answer = text;

@@ -12,7 +12,8 @@ import { addSamplingOptions, type SamplingFlags } from "../options/sampling-opti
 import { MessageLines } from "../terminal/message-lines.js";
 import { tell } from "../terminal/output.js";
 import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
-import { forTerminal, printable } from "../terminal/printable.js";
+import { printable } from "../terminal/printable.js";
+import { ReplyPrinter } from "../terminal/reply-printer.js";
 import { footer, warnAboutContext } from "./run.js";
 
 interface ChatFlags extends ModelFlags, SamplingFlags {
@@ -64,16 +65,14 @@ class Dialogue {
   private readonly paste: PasteFilter | undefined;
   private readonly lines: Interface;
   private readonly view: View = { verbose: false };
-  private lineOpen = false;
+  private readonly printer: ReplyPrinter;
   private interrupted = false;
 
   constructor(model: Model, flags: ChatFlags, raw: boolean) {
     this.flags = flags;
+    this.printer = new ReplyPrinter();
     this.talk = new Conversation(model, flags, raw, {
-      piece: (text) => {
-        process.stdout.write(forTerminal(text));
-        this.lineOpen = !text.endsWith("\n");
-      },
+      part: (event) => this.printer.print(event),
       note: (text) => {
         this.endLine();
         tell(printable(text.replace(/\s*\n\s*/g, " ")));
@@ -158,7 +157,6 @@ class Dialogue {
   }
 
   private endLine(): void {
-    if (this.lineOpen) process.stdout.write("\n");
-    this.lineOpen = false;
+    this.printer.end();
   }
 }

@@ -1,4 +1,5 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
@@ -6,6 +7,7 @@ import { load, type Model } from "../../library/model.js";
 import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { runTarget } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { parseInteger } from "../options/options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
@@ -18,14 +20,18 @@ import {
 } from "../reports/profile-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, tell, warn } from "../terminal/output.js";
-import { forTerminal } from "../terminal/printable.js";
 import { Progress } from "../terminal/progress.js";
 import { PromptInput } from "../terminal/prompt-input.js";
+import { ReplyPrinter } from "../terminal/reply-printer.js";
 
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;
   stdin?: boolean;
   system?: string;
+  tools?: unknown[];
+  continue?: string;
+  thinking?: boolean;
+  reasoningBudget?: number;
   probe?: boolean;
 }
 
@@ -38,6 +44,12 @@ export function register(program: Command): void {
     .option("--raw", "continue the prompt as it is, without chat template")
     .option("--stdin", "wait for standard input however long it takes, also beside a prompt")
     .option("--system <text>", "system message for the chat template")
+    .option("--tools <file>", "tools the model may call: a JSON list as OpenAI's API has it", readTools)
+    .option("--continue <text>", "the answer begins with this text and goes on")
+    .option("--no-thinking", "ask the template for an answer without thinking (enable_thinking)")
+    .option("--reasoning-budget <n>", "most tokens of thinking, which is then ended (default: no limit)", (t) =>
+      parseInteger(t, "--reasoning-budget", 0),
+    )
     .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
@@ -92,33 +104,53 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
   };
   let generation: Generation;
   if (flags.raw || model.info.chatTemplate === undefined) {
-    if (flags.system !== undefined) {
-      throw new HundredweightError("OPTION_INVALID", "--system needs a chat template, and none is applied");
+    for (const name of ["system", "tools", "continue"] as const) {
+      if (flags[name] === undefined) continue;
+      throw new HundredweightError("OPTION_INVALID", `--${name} needs a chat template, and none is applied`);
     }
     generation = model.generate(text, options);
   } else {
     const system = flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }];
-    generation = model.chat([...system, { role: "user", content: text }], options);
+    const begun = flags.continue === undefined ? [] : [{ role: "assistant" as const, content: flags.continue }];
+    generation = model.chat([...system, { role: "user", content: text }, ...begun], {
+      ...options,
+      tools: flags.tools,
+      reasoningBudget: flags.reasoningBudget,
+      ...(flags.thinking === false && { variables: { enable_thinking: false } }),
+    });
   }
-  let open = false;
+  const printer = new ReplyPrinter();
   try {
-    for await (const piece of generation) {
+    for await (const event of generation.parts()) {
       progress.end();
-      if (flags.json) continue;
-      process.stdout.write(forTerminal(piece));
-      open = !piece.endsWith("\n");
+      if (flags.json !== true) printer.print(event);
     }
   } finally {
     progress.end();
-    if (open) process.stdout.write("\n");
+    printer.end();
   }
   return generation.result();
+}
+
+/** @throws OPTION_INVALID, FILE_IO */
+function readTools(path: string): unknown[] {
+  const text = readFileSync(path, "utf8");
+  try {
+    const tools: unknown = JSON.parse(text);
+    if (Array.isArray(tools)) return tools;
+  } catch {
+    // Said below.
+  }
+  throw new HundredweightError("OPTION_INVALID", `--tools: ${path} holds no JSON list`);
 }
 
 /** The JSON of DESIGN section 6. */
 export function runDocument(result: GenerationResult, loadMs: number, memory: MemoryDocument): Record<string, unknown> {
   return {
     text: result.text,
+    ...(result.reasoning !== "" && { reasoning: result.reasoning }),
+    ...(result.toolCalls.length > 0 && { toolCalls: result.toolCalls }),
+    ...(result.warnings.length > 0 && { warnings: result.warnings }),
     promptTokens: result.promptTokens,
     tokens: result.tokens,
     finishReason: result.finishReason,

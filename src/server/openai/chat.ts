@@ -1,23 +1,20 @@
 /** `/v1/chat/completions`. */
 import type { Hono } from "hono";
 import { z } from "zod";
-import type { ChatMessage } from "../../chat/index.js";
-import type { TokenLogprobs } from "../../link/protocol.js";
-import type { ChatText } from "../../text/index.js";
-import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
-import { piecesOf } from "../answers/pieces.js";
-import { type ResponseShape, respond } from "../answers/respond.js";
+import { dialectNamed } from "../../chat/dialects/index.js";
+import type { ChatMessage, Conversation, ReplyFormat } from "../../chat/index.js";
+import type { GenerateRequest } from "../../link/protocol.js";
+import type { EncodedChat } from "../../text/index.js";
+import { respond } from "../answers/respond.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
-import type { ServedModel } from "../service/model-service.js";
+import { ChatShape } from "./chat-shape.js";
 import { checkChoices, choicesOf } from "./choices.js";
-import { Envelope } from "./envelope.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
-import { fitting, warnOfModel } from "./identity.js";
-import { chatLogprobs, idsOf } from "./logprobs.js";
-import { opensThinking, ReasoningSplitter, type Spoken } from "./reasoning.js";
+import { fittingChat, warnOfModel } from "./identity.js";
+import { type AskedTools, toolFields, toolsOf } from "./tools.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
@@ -34,6 +31,12 @@ export const conversationFields = {
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional().describe("Further variables of the template."),
   reasoning_effort: z.string().max(20).optional().describe("For templates that know it."),
   add_generation_prompt: z.boolean().optional(),
+  continue_final_message: z
+    .boolean()
+    .optional()
+    .describe("Default true: a last message of the assistant is gone on with, not answered."),
+  tool_dialect: z.string().max(50).optional().describe("How the model writes calls, by its name in docs/dialects.md."),
+  ...toolFields,
 };
 
 export const chatSchema = z.object({
@@ -42,6 +45,18 @@ export const chatSchema = z.object({
   max_completion_tokens: answerFields.max_tokens,
   logprobs: z.boolean().optional(),
   top_logprobs: z.int().min(0).max(20).optional(),
+  reasoning_budget: z
+    .int()
+    .min(-1)
+    .max(2 ** 31 - 1)
+    .optional()
+    .describe("Most tokens of thinking; it is then ended. -1 (default): as many as the model wants."),
+  thinking_budget_tokens: z
+    .int()
+    .min(-1)
+    .max(2 ** 31 - 1)
+    .optional()
+    .describe("llama.cpp's name of reasoning_budget."),
   reasoning_format: z
     .enum(["auto", "deepseek", "none"])
     .optional()
@@ -58,7 +73,8 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
       throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
     }
-    const chat = conversationOf(value);
+    const asked = toolsOf(value);
+    const chat = conversationOf(value, asked);
     const n = value.n ?? 1;
     const served = context.model.require();
     warnOfModel(value.model, served, warnings);
@@ -66,14 +82,24 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     const release = context.gate.enter(n);
     try {
       const { contextTokens: most } = served.info;
-      const tokens = fitting(await served.text.perform({ kind: "encodeChat", chat, most }), most, "messages");
+      const { tokens, reply, shown, thinking, notes } = fittingChat(
+        await served.text.perform({ kind: "encodeChat", chat, most }),
+        most,
+      );
+      for (const note of notes) warnings.add(note);
+      if (asked.unenforced.length > 0)
+        warnings.add(`arguments are not held to the schema or grammar of: ${asked.unenforced.slice(0, 10).join(", ")}`);
       const choices = choicesOf(c, value, served, [tokens], {
         maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
+        shown,
+        thinking: limitOf(value.reasoning_budget ?? value.thinking_budget_tokens, thinking, reply),
       });
       // The texts are tokens now; an answer that takes hours does not hold them.
-      const { messages: _, ...settings } = value;
-      const shape = new ChatShape(served, choices, settings, await opensThinking(served, tokens));
+      const { messages: _, tools: __, ...settings } = value;
+      const format = { ...reply, tools: asked.shapes, single: asked.single };
+      const read = value.reasoning_format === "none" ? unsplit(format) : format;
+      const shape = new ChatShape(served, choices, settings, read, asked.custom);
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
     } catch (error) {
@@ -83,112 +109,64 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-type ChatInput = Omit<z.output<typeof chatSchema>, "messages">;
-
 /** @throws HttpError 400 for parts that are no text */
-export function conversationOf(input: z.output<z.ZodObject<typeof conversationFields>>): ChatText {
+export function conversationOf(
+  input: z.output<z.ZodObject<typeof conversationFields>>,
+  asked: AskedTools = toolsOf(input),
+): Conversation {
   input.messages.forEach(({ content }, m) => {
     if (!Array.isArray(content)) return;
-    content.forEach((item, i) => {
-      const param = `messages[${m}].content[${i}]`;
-      if (item.type === "text" && item.text === undefined)
-        throw wrongField(`${param}.text`, `${param}.text: is missing`);
-      if (item.type === "text" || item.type === "refusal") return;
-      throw wrongField(param, `${param}: parts of type '${item.type.slice(0, 50)}' are not supported, only text`);
-    });
+    for (const [i, item] of content.entries()) checkPart(item, `messages[${m}].content[${i}]`);
   });
-  const { reasoning_effort, chat_template_kwargs } = input;
+  const { reasoning_effort: effort, chat_template_kwargs: more } = input;
   return {
     messages: input.messages as ChatMessage[],
+    tools: asked.tools,
+    mustCall: asked.mustCall,
     addGenerationPrompt: input.add_generation_prompt ?? true,
-    variables: { ...(reasoning_effort !== undefined && { reasoning_effort }), ...chat_template_kwargs },
+    continueLast: input.continue_final_message ?? true,
+    dialect: dialectOf(input.tool_dialect),
+    variables: {
+      ...(effort !== undefined && { reasoning_effort: effort }),
+      ...(effort === "none" && { enable_thinking: false }),
+      ...more,
+    },
   };
 }
 
-/** The state of one choice so far. */
-interface Said {
-  text: string;
-  reasoning: string;
-  readonly splitter: ReasoningSplitter;
-  started: boolean;
-  readonly logprobs: TokenLogprobs[];
+function limitOf(
+  budget: number | undefined,
+  thinking: EncodedChat["thinking"],
+  { thinks: opened }: EncodedChat["reply"],
+): GenerateRequest["thinking"] {
+  return budget === undefined || budget < 0 ? undefined : { ...thinking, budget, opened };
 }
 
-const kind = { prefix: "chatcmpl", whole: "chat.completion", chunk: "chat.completion.chunk" };
+function dialectOf(name: string | undefined): string | undefined {
+  if (name === undefined || dialectNamed(name) !== undefined) return name;
+  throw wrongField("tool_dialect", `tool_dialect: there is no dialect '${name}'`);
+}
 
-class ChatShape implements ResponseShape {
-  private readonly envelope: Envelope;
-  private readonly served: ServedModel;
-  private readonly input: ChatInput;
-  private readonly said: Said[];
+const otherParts: Readonly<Record<string, string>> = {
+  image_url: "images",
+  image: "images",
+  input_image: "images",
+  input_audio: "audio",
+  audio: "audio",
+  video_url: "videos",
+  file: "files",
+  input_file: "files",
+};
 
-  constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatInput, opened: boolean) {
-    this.envelope = new Envelope(kind, served, choices, input);
-    this.served = served;
-    this.input = input;
-    const off = input.reasoning_format === "none";
-    this.said = choices.map(() => {
-      const splitter = new ReasoningSplitter(opened, off);
-      return { text: "", reasoning: "", splitter, started: false, logprobs: [] };
-    });
-  }
+function checkPart(item: z.output<typeof part>, param: string): void {
+  if (item.type === "text" && item.text === undefined) throw wrongField(`${param}.text`, `${param}.text: is missing`);
+  if (item.type === "text" || item.type === "refusal" || item.type === "thinking") return;
+  const what = otherParts[item.type] ?? `parts of type '${item.type.slice(0, 50)}'`;
+  throw wrongField(param, `${param}: ${what} are not supported, only text`, "unsupported_content");
+}
 
-  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
-    if (event.kind === "promptLogprobs") return [];
-    const said = this.said[choice]!;
-    const entry = event.kind === "token" ? event.logprobs : undefined;
-    const spoken = said.splitter.push(event.text);
-    if (this.input.stream !== true) {
-      said.text += spoken.content;
-      said.reasoning += spoken.reasoning;
-      if (entry !== undefined) said.logprobs.push(entry);
-      return [];
-    }
-    if (entry === undefined) {
-      return spoken.content === "" && spoken.reasoning === "" ? [] : this.deltas(choice, spoken, null);
-    }
-    const pieces = piecesOf(this.served.text).of(idsOf([entry]));
-    if (!(pieces instanceof Promise)) return this.deltas(choice, spoken, chatLogprobs([entry], pieces));
-    return pieces.then((lookup) => this.deltas(choice, spoken, chatLogprobs([entry], lookup)));
-  }
-
-  progress(progress: Progress, elapsedMs: number): object | undefined {
-    return this.envelope.progress(progress, elapsedMs);
-  }
-
-  last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
-    const ends = outcomes.flatMap(({ finishReason }, index) => {
-      const rest = this.said[index]!.splitter.flush();
-      const held = rest.content === "" && rest.reasoning === "" ? [] : this.deltas(index, rest, null);
-      const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
-      return [...held, this.envelope.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }])];
-    });
-    return this.envelope.end(ends, outcomes);
-  }
-
-  async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
-    const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
-    const choices = outcomes.map(({ finishReason }, index) => {
-      const { text, reasoning, splitter, logprobs } = this.said[index]!;
-      const rest = splitter.flush();
-      const thought = reasoning + rest.reasoning;
-      const thinking = thought === "" ? {} : { reasoning_content: thought };
-      return {
-        index,
-        message: { role: "assistant", content: text + rest.content, ...thinking, refusal: null },
-        logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
-        finish_reason: finishReason,
-      };
-    });
-    return this.envelope.whole(choices, outcomes);
-  }
-
-  private deltas(choice: number, { reasoning, content }: Spoken, logprobs: object | null): readonly object[] {
-    const said = this.said[choice]!;
-    const role = said.started ? {} : { role: "assistant" };
-    said.started = true;
-    const thinking = reasoning === "" ? {} : { reasoning_content: reasoning };
-    const delta = { ...role, ...thinking, ...((content !== "" || reasoning === "") && { content }) };
-    return [this.envelope.chunk([{ index: choice, delta, logprobs, finish_reason: null }])];
-  }
+/** Everything is text: tags of thinking stay where they are. */
+function unsplit({ dialect, ...format }: ReplyFormat): ReplyFormat {
+  const { messages: _, answer: __, ...plain } = dialect;
+  return { ...format, thinks: false, dialect: { ...plain, thinking: [] } };
 }

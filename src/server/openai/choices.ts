@@ -1,5 +1,6 @@
 /** The jobs of a request: `n` for each prompt. */
 import type { Context } from "hono";
+import type { GenerateRequest } from "../../link/protocol.js";
 import type { ChoiceJob } from "../answers/answer-set.js";
 import { wrongField } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
@@ -20,6 +21,10 @@ export interface ChoiceOptions {
   readonly logprobs: number | undefined;
   /** The same for the prompt's. */
   readonly promptLogprobs?: number | undefined;
+  /** Control tokens whose texts belong to the answer. */
+  readonly shown?: readonly number[] | undefined;
+  /** Where thinking ends. */
+  readonly thinking?: GenerateRequest["thinking"] | undefined;
 }
 
 /** Prompt by prompt, with seeds that differ within a prompt. */
@@ -28,7 +33,7 @@ export function choicesOf(
   input: CommonInput,
   served: ServedModel,
   prompts: readonly Int32Array[],
-  { maxTokens, logprobs, promptLogprobs }: ChoiceOptions,
+  { maxTokens, logprobs, promptLogprobs, shown = [], thinking }: ChoiceOptions,
 ): ChoiceJob[] {
   const sampling = samplingOf(input, served.info);
   return prompts.flatMap((tokens) =>
@@ -40,6 +45,8 @@ export function choicesOf(
         stop: stopsOf(input.stop),
         ignoreEos: input.ignore_eos ?? false,
         user: userOf(c, input.user),
+        ...(shown.length > 0 && { shown }),
+        ...(thinking !== undefined && { thinking }),
         ...(logprobs !== undefined && { logprobs }),
         ...(promptLogprobs !== undefined && { promptLogprobs }),
       },

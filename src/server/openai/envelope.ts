@@ -37,22 +37,25 @@ export class Envelope {
   }
 
   /** The end of a stream: `chunks` finish the choices; usage, when wanted, comes after them in a chunk without choices. */
-  end(chunks: readonly object[], outcomes: readonly ChoiceOutcome[]): readonly object[] {
+  end(chunks: readonly object[], outcomes: readonly ChoiceOutcome[], reasoningTokens = 0): readonly object[] {
     const timings = timingsOf(outcomes);
-    if (this.wantsUsage) return [...chunks, { ...this.chunk([]), usage: this.usage(outcomes), ...timings }];
+    if (this.wantsUsage) {
+      return [...chunks, { ...this.chunk([]), usage: this.usage(outcomes, reasoningTokens), ...timings }];
+    }
     return chunks.map((chunk, i) => (i === chunks.length - 1 ? { ...chunk, ...timings } : chunk));
   }
 
-  whole(choices: readonly object[], outcomes: readonly ChoiceOutcome[]): object {
+  whole(choices: readonly object[], outcomes: readonly ChoiceOutcome[], reasoningTokens = 0): object {
     const { identity, kind } = this;
-    return { ...identity, object: kind.whole, choices, usage: this.usage(outcomes), ...timingsOf(outcomes) };
+    const usage = this.usage(outcomes, reasoningTokens);
+    return { ...identity, object: kind.whole, choices, usage, ...timingsOf(outcomes) };
   }
 
   private get wantsUsage(): boolean {
     return this.input.stream_options?.include_usage === true;
   }
 
-  private usage(outcomes: readonly ChoiceOutcome[]): object {
-    return usageOf(this.choices, outcomes, this.input.n ?? 1);
+  private usage(outcomes: readonly ChoiceOutcome[], reasoningTokens: number): object {
+    return usageOf(this.choices, outcomes, this.input.n ?? 1, reasoningTokens);
   }
 }

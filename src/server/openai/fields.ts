@@ -27,11 +27,8 @@ export const answerFields = {
   safety_identifier: z.string().optional(),
   prompt_cache_key: z.string().optional(),
   cache_prompt: z.boolean().optional(),
-  parallel_tool_calls: z.boolean().optional(),
   // Refused unless they ask for nothing: see `refuseUnsupported`.
   response_format: z.looseObject({ type: z.string() }).optional(),
-  tools: z.array(z.unknown()).optional(),
-  tool_choice: z.unknown().optional(),
   functions: z.array(z.unknown()).optional(),
   function_call: z.unknown().optional(),
   grammar: z.unknown().optional(),
@@ -60,13 +57,9 @@ export function refuseUnsupported(input: CommonInput): void {
   };
   const format = input.response_format?.type;
   if (format !== undefined && format !== "text") refuse("response_format", `'${format.slice(0, 50)}' is`);
-  if ((input.tools?.length ?? 0) > 0) refuse("tools", "tool calls are");
-  if ((input.functions?.length ?? 0) > 0) refuse("functions", "tool calls are");
-  if (!["none", "auto", undefined].includes(input.tool_choice as string | undefined)) {
-    refuse("tool_choice", "tool calls are");
-  }
+  if ((input.functions?.length ?? 0) > 0) refuse("functions", "are what `tools` is now; they are");
   if (!["none", "auto", undefined].includes(input.function_call as string | undefined)) {
-    refuse("function_call", "tool calls are");
+    refuse("function_call", "is what `tool_choice` is now; it is");
   }
   if (input.grammar !== undefined && input.grammar !== "") refuse("grammar", "grammars are");
   if (input.json_schema !== undefined) refuse("json_schema", "grammars are");

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
-import { type TooLong, tooLongText } from "../../text/index.js";
+import { type EncodedChat, type TooLong, tooLongText } from "../../text/index.js";
 import { HttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -36,10 +36,22 @@ export function userOf(c: Context, user: string | undefined): string {
   return user === undefined ? address : `${address}/${user}`;
 }
 
+/** As `fitting`, of a conversation. @throws HttpError 400 */
+export function fittingChat(chat: EncodedChat | TooLong, contextTokens: number): EncodedChat {
+  if ("reply" in chat) {
+    fitting(chat.tokens, contextTokens, "messages");
+    return chat;
+  }
+  throw tooLong(chat, contextTokens, "messages");
+}
+
 /** @throws HttpError 400 with both counts; a prompt is never cut */
 export function fitting(prompt: Int32Array | TooLong, contextTokens: number, param: string): Int32Array {
   if (prompt instanceof Int32Array && prompt.length <= contextTokens) return prompt;
-  const long = prompt instanceof Int32Array ? { tokens: prompt.length, about: false } : prompt;
+  throw tooLong(prompt instanceof Int32Array ? { tokens: prompt.length, about: false } : prompt, contextTokens, param);
+}
+
+function tooLong(long: TooLong, contextTokens: number, param: string): HttpError {
   const message = `${tooLongText(long, contextTokens, " of this server")}; shorten it or serve with a larger --ctx`;
-  throw new HttpError(400, message, { param, code: "context_length_exceeded" });
+  return new HttpError(400, message, { param, code: "context_length_exceeded" });
 }

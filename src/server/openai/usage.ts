@@ -6,11 +6,16 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number; readonly audio_tokens: 0 };
-  readonly completion_tokens_details: { readonly reasoning_tokens: 0; readonly audio_tokens: 0 };
+  readonly completion_tokens_details: { readonly reasoning_tokens: number; readonly audio_tokens: 0 };
 }
 
 /** @param n choices of each prompt: a prompt counts once */
-export function usageOf(choices: readonly ChoiceJob[], outcomes: readonly ChoiceOutcome[], n: number): Usage {
+export function usageOf(
+  choices: readonly ChoiceJob[],
+  outcomes: readonly ChoiceOutcome[],
+  n: number,
+  reasoning: number,
+): Usage {
   let prompt = 0;
   let cached = 0;
   let completion = 0;
@@ -25,7 +30,7 @@ export function usageOf(choices: readonly ChoiceJob[], outcomes: readonly Choice
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: cached, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: reasoning, audio_tokens: 0 },
   };
 }
 

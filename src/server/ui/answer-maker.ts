@@ -1,15 +1,15 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
+import { ReplyReader } from "../../chat/reply.js";
+import { ReplyText } from "../../chat/reply-text.js";
 import { HundredweightError } from "../../errors.js";
 import { JobFold } from "../../link/job-fold.js";
 import type { JobEvent } from "../../link/protocol.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
 import { HttpError } from "../http/http-error.js";
-import { fitting } from "../openai/identity.js";
-import { opensThinking } from "../openai/reasoning.js";
+import { fitting, fittingChat } from "../openai/identity.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, MadeAnswer, MakerEvents, MakerRequest } from "./answers.js";
-import { opening } from "./reasoning.js";
 import type { ConversationSampling } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
@@ -32,8 +32,8 @@ export class ModelAnswerMaker implements AnswerMaker {
   async answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer> {
     try {
       const served = this.#context.model.require();
-      const tokens = await promptOf(served, request, events);
-      return await this.#generate(served, tokens, request, events, signal);
+      const asked = await promptOf(served, request);
+      return await this.#generate(served, asked, request, events, signal);
     } catch (error) {
       // The page shows a code and a line; it has no use for a status.
       if (error instanceof HttpError) {
@@ -46,19 +46,21 @@ export class ModelAnswerMaker implements AnswerMaker {
 
   async #generate(
     { engine, info }: ServedModel,
-    tokens: Int32Array,
+    { tokens, reader, shown = [] }: Asked,
     { sampling, conversation }: MakerRequest,
     events: MakerEvents,
     signal: AbortSignal,
   ): Promise<MadeAnswer> {
     const fold = new JobFold();
+    const written = new ReplyText();
+    const read = (piece: string): string => (reader === undefined ? piece : written.of(reader.push(piece)));
     const onEvent = (event: JobEvent) => {
       const text = fold.add(event);
       if (event.kind === "queued") events.queued(fold.ahead);
       else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
-      else if (event.kind === "token") events.token(text);
-      else if (event.kind === "text") events.text(text);
+      else if (event.kind === "token") events.token(read(text));
+      else if (event.kind === "text") events.text(read(text));
     };
     const { maxTokens, ...given } = sampling;
     const job = engine.submit(
@@ -69,6 +71,7 @@ export class ModelAnswerMaker implements AnswerMaker {
         maxTokens: maxTokens ?? -1,
         stop: [],
         ignoreEos: false,
+        ...(shown.length > 0 && { shown }),
         user: `page ${conversation}`,
       },
       onEvent,
@@ -85,6 +88,7 @@ export class ModelAnswerMaker implements AnswerMaker {
       const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
       return { finishReason, stats };
     } finally {
+      if (reader !== undefined) events.text(written.of(reader.end()));
       for (const each of signals) each.removeEventListener("abort", cancel);
     }
   }
@@ -95,16 +99,23 @@ function expectedSeconds({ residency }: ServedModel["info"], promptTokens: numbe
   return rate === undefined ? undefined : promptTokens / rate;
 }
 
-async function promptOf(served: ServedModel, { messages }: MakerRequest, events: MakerEvents): Promise<Int32Array> {
+interface Asked {
+  readonly tokens: Int32Array;
+  /** Undefined: the answer is one text. */
+  readonly reader?: ReplyReader;
+  readonly shown?: readonly number[];
+}
+
+async function promptOf(served: ServedModel, { messages }: MakerRequest): Promise<Asked> {
   const { text, info } = served;
   const { contextTokens: most } = info;
   if (info.chatTemplate === undefined) {
     const plain = { text: plainText(messages), addSpecial: true, parseSpecial: false };
-    return fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages");
+    return { tokens: fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages") };
   }
-  const tokens = fitting(await text.perform({ kind: "encodeChat", chat: { messages }, most }), most, "messages");
-  if (await opensThinking(served, tokens)) events.opened(`${opening}\n`);
-  return tokens;
+  const made = fittingChat(await text.perform({ kind: "encodeChat", chat: { messages }, most }), most);
+  const reader = new ReplyReader({ ...made.reply, tools: [], single: false });
+  return { tokens: made.tokens, reader, shown: made.shown };
 }
 
 /** For a model that continues texts: what there is so far, on lines of their own where one ended a turn. */

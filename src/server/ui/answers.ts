@@ -2,12 +2,12 @@
  * Answers of the page's conversations. They belong to the server: an answer goes on and is stored whether anybody looks
  * or not, and whoever opens its conversation gets what there is and then what comes.
  */
+import { splitThinking } from "../../chat/thinking-text.js";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { branchTo } from "./branch.js";
 import { limits } from "./conversation-file.js";
 import type { ConversationStore } from "./conversations.js";
 import { newId } from "./ids.js";
-import { splitThinking } from "./reasoning.js";
 import type {
   AnswerProgress,
   AnswerStats,
@@ -24,8 +24,6 @@ export interface MakerRequest {
 }
 
 export interface MakerEvents {
-  /** The prompt ended with this part of the answer (`<think>`): it is shown as if the model had written it. */
-  opened(prefix: string): void;
   queued(ahead: number): void;
   /** It begins, and how long the prompt will take if nothing of it is cached; undefined where nobody knows. */
   started(promptTokens: number, expectedSeconds: number | undefined): void;
@@ -315,7 +313,6 @@ export class Answers {
     let tokens = 0;
     const recent: { at: number; tokens: number }[] = [];
     return {
-      opened: (prefix) => append(prefix),
       queued: (ahead) => {
         told = Number.NEGATIVE_INFINITY;
         promptBegan = performance.now();

@@ -3,21 +3,7 @@ import { test } from "node:test";
 import { plainText } from "./answer-maker.js";
 import { branchTo, leafUnder } from "./branch.js";
 import { idPattern, newId } from "./ids.js";
-import { splitThinking } from "./reasoning.js";
 import type { Message } from "./wire.js";
-
-test("thinking is told from the answer, also before it has ended", () => {
-  assert.deepEqual(splitThinking("plain"), { thinking: undefined, answer: "plain", thought: true });
-  assert.deepEqual(splitThinking("<think>\nhm"), { thinking: "hm", answer: "", thought: false });
-  assert.deepEqual(splitThinking("\n<think>hm</think>\n\nyes"), { thinking: "hm", answer: "yes", thought: true });
-  // The template opened it.
-  assert.deepEqual(splitThinking("hm\n</think>\nyes"), { thinking: "hm", answer: "yes", thought: true });
-  assert.deepEqual(splitThinking("about <think> tags"), {
-    thinking: undefined,
-    answer: "about <think> tags",
-    thought: true,
-  });
-});
 
 const message = (id: string, parent: string | null): Message => ({
   id,

@@ -1,7 +1,7 @@
 /** A message: what was written, what can be done with it, and which of its branches this is. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { splitThinking } from "../../../src/server/ui/reasoning.js";
+import { splitThinking } from "../../../src/chat/thinking-text.js";
 import type { AnswerProgress, AnswerStats, Message } from "../../../src/server/ui/wire.js";
 import { duration, figures, percent } from "../format.js";
 import { IconButton } from "../icons.js";

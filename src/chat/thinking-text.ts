@@ -1,4 +1,7 @@
-/** Thinking that a model writes before its answer, between <think> and </think>. Pure, and used by the page as well. */
+/**
+ * Takes thinking and answer out of a text in which the tags <think> and </think> part them. Pure: the page uses it
+ * as well.
+ */
 export const opening = "<think>";
 export const closing = "</think>";
 

@@ -1,0 +1,44 @@
+/** Takes of OpenAI's descriptions of tools what the reader of replies needs. */
+import type { ToolShape } from "./dialects/types.js";
+
+/** Custom tools take one text; to a model they are functions with one argument of this name. */
+export const customInput = "input";
+
+/** @param tools as in OpenAI's API; what has no name is left out */
+export function toolShapes(tools: readonly unknown[]): ToolShape[] {
+  return tools.flatMap((tool) => {
+    const inner = member(tool, "function") ?? tool;
+    const name = member(inner, "name");
+    return typeof name === "string" ? [{ name, parameters: member(inner, "parameters") }] : [];
+  });
+}
+
+/** The same tools with a description, be it empty, of each and of all their arguments. */
+export function describedTools(tools: readonly unknown[]): unknown[] {
+  return tools.map((tool) => {
+    const inner = member(tool, "function");
+    const parameters = member(inner, "parameters");
+    const properties = member(parameters, "properties");
+    if (!isObject(tool) || !isObject(inner)) return tool;
+    const described = isObject(properties) && {
+      parameters: {
+        ...(parameters as object),
+        properties: Object.fromEntries(
+          Object.entries(properties).map(([key, value]) => [
+            key,
+            isObject(value) ? { ...value, description: value.description ?? "" } : value,
+          ]),
+        ),
+      },
+    };
+    return { ...tool, function: { ...inner, description: inner.description ?? "", ...described } };
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function member(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}
