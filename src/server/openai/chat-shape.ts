@@ -7,10 +7,10 @@ import { piecesOf } from "../answers/pieces.js";
 import type { ResponseShape } from "../answers/respond.js";
 import type { ServedModel } from "../service/model-service.js";
 import { Envelope } from "./envelope.js";
-import type { AnswerFields } from "./fields.js";
+import type { CommonInput } from "./fields.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
 
-export interface ChatShapeInput extends AnswerFields {
+export interface ChatShapeInput extends CommonInput {
   readonly logprobs?: boolean | undefined;
 }
 
