@@ -126,8 +126,8 @@ test("wrong expert slots are refused, right ones give what resident experts give
       logits,
       Float32Array.from({ length: n * experts }, (_, i) => Math.sin(3 * i)),
     );
-    addon.route(h, routing, logits, n, 0, true, 1, 0);
-    addon.experts(h, out, x, routing, n, Int32Array.from([...weights, 0, 0, 0]), 0);
+    addon.route(h, routing, logits, n, 0, true, 1, 0, 0, 1, 1);
+    addon.experts(h, out, x, routing, n, Int32Array.from([...weights, 0, 0, 0]), 0, 0, false);
     const got = new Float32Array(n * cols);
     addon.tensorRead(h, out, n, got);
     addon.hostClose(h);

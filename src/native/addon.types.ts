@@ -153,8 +153,8 @@ export interface NativeAddon {
     /** 0 back, 1 chunk, 2 symmetric */
     reach: number,
   ): void;
-  /** kind: 0 silu, 1 gelu-tanh, 2 oai */
-  glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
+  /** kind: 0 silu, 1 gelu-tanh, 2 oai. limit: bounds of gate and up, negative: the gate's after its SiLU; 0: none */
+  glu(host: number, out: number, gate: number, up: number, n: number, kind: number, limit: number): void;
   /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected. @returns an expert whose logit is not finite, or -1 */
   route(
     host: number,
@@ -165,9 +165,22 @@ export interface NativeAddon {
     renormalize: boolean,
     scale: number,
     bias: number,
+    factors: number,
+    groups: number,
+    groupsUsed: number,
   ): number;
   /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
-  experts(host: number, out: number, x: number, routing: number, n: number, weights: Int32Array, kind: number): void;
+  experts(
+    host: number,
+    out: number,
+    x: number,
+    routing: number,
+    n: number,
+    weights: Int32Array,
+    kind: number,
+    limit: number,
+    weightsInput: boolean,
+  ): void;
   /** Experts of the matrix `gate` that the next layer will probably want. Reads ahead what is missing of slots. */
   expectExperts(host: number, routing: number, n: number, gate: number): void;
   add(host: number, y: number, x: number, n: number): void;
@@ -192,6 +205,11 @@ export interface NativeAddon {
     iterations: number,
     eps: number,
   ): void;
+  temper(host: number, x: number, n: number, scale: number, length: number, offset: number): void;
+  centreHeads(host: number, x: number, n: number, heads: number, headDim: number, eps: number): void;
+  xielu(host: number, x: number, n: number, positive: number, negative: number, linear: number, limit: number): void;
+  sparsify(host: number, x: number, n: number, deviations: number): void;
+  matchSize(host: number, x: number, like: number, n: number): void;
   pool(host: number, out: number, x: number, n: number, kind: number): void;
   gather(host: number, out: number, x: number, indices: Int32Array): void;
   copy(host: number, out: number, x: number, n: number): void;

@@ -26,8 +26,10 @@ import type {
   RouteSpec,
   Routing,
   RowTable,
+  Temperature,
   Tensor,
   Vector,
+  Xielu,
 } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
@@ -57,6 +59,13 @@ const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
 const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
 const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
+
+const gluId = (kind: Glu): number => (typeof kind === "string" ? glus[kind] : glus.silu);
+/** Negative where the gate is bounded after its SiLU; 0: no bounds. */
+function gluLimit(kind: Glu): number {
+  if (typeof kind === "string") return 0;
+  return kind.clamp === "after" ? -kind.limit : kind.limit;
+}
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -238,7 +247,7 @@ export class NativeOps implements Backend {
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
-    this.#addon.glu(this.#host, out.id, gate.id, up.id, n, glus[kind]);
+    this.#addon.glu(this.#host, out.id, gate.id, up.id, n, gluId(kind), gluLimit(kind));
   }
 
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
@@ -253,6 +262,9 @@ export class NativeOps implements Backend {
       spec.renormalize,
       spec.scale,
       spec.selectionBias?.id ?? 0,
+      spec.factors?.id ?? 0,
+      spec.groups?.count ?? 1,
+      spec.groups?.used ?? 1,
     );
   }
 
@@ -272,7 +284,9 @@ export class NativeOps implements Backend {
       routing.id,
       n,
       packed,
-      weights.gate === null ? acts[kind as Activation] : glus[kind as Glu],
+      weights.gate === null ? acts[kind as Activation] : gluId(kind as Glu),
+      weights.gate === null ? 0 : gluLimit(kind as Glu),
+      weights.weightsInput ?? false,
     );
   }
 
@@ -327,6 +341,26 @@ export class NativeOps implements Backend {
     eps: number,
   ): void {
     this.#addon.hyperWeights(this.#host, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
+  }
+
+  temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {
+    this.#addon.temper(this.#host, x.id, n, scale, length, offset);
+  }
+
+  centreHeads(x: Tensor, n: number, heads: number, headDim: number, eps: number): void {
+    this.#addon.centreHeads(this.#host, x.id, n, heads, headDim, eps);
+  }
+
+  xielu(x: Tensor, { positive, negative, linear, limit }: Xielu, n: number): void {
+    this.#addon.xielu(this.#host, x.id, n, positive, negative, linear, limit);
+  }
+
+  sparsify(x: Tensor, deviations: number, n: number): void {
+    this.#addon.sparsify(this.#host, x.id, n, deviations);
+  }
+
+  matchSize(x: Tensor, like: Tensor, n: number): void {
+    this.#addon.matchSize(this.#host, x.id, like.id, n);
   }
 
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
