@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../kernels/float_math.h"
 #include "over.h"
 
 namespace hw {
@@ -100,16 +101,34 @@ Status rope(Model& model, int32_t x_handle, int32_t n, int32_t heads, int32_t he
   return done();
 }
 
-Status glu(Model& model, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind) {
+void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, float* up, float* out, int64_t n) {
+  if (limit == 0) {
+    kernels.glu[kind](gate, up, out, n);
+    return;
+  }
+  const float most = fabsf(limit);
+  if (limit < 0) apply_act(ACT_SILU, gate, n);
+  for (int64_t i = 0; i < n; i++) {
+    gate[i] = min_f32(gate[i], most);
+    up[i] = max_f32(min_f32(up[i], most), -most);
+  }
+  if (limit < 0) {
+    for (int64_t i = 0; i < n; i++) out[i] = gate[i] * up[i];
+  } else {
+    kernels.glu[kind](gate, up, out, n);
+  }
+}
+
+Status glu(Model& model, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind, float limit) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, gate, model, gate_handle);
   HW_GET(Tensor, up, model, up_handle);
   HW_TRY(same_shape(gate, up, n));
   HW_TRY(same_shape(out, up, n));
-  if (kind < 0 || kind >= GLU_KINDS) return bad_argument("GLU kind %d", kind);
+  if (kind < 0 || kind >= GLU_KINDS || (limit != 0 && kind != GLU_SILU)) return bad_argument("GLU kind %d", kind);
   const Kernels& k = model.kernels();
   over_values(model, static_cast<int64_t>(n) * gate.cols, [&](int64_t i0, int64_t i1) {
-    k.glu[kind](gate.data() + i0, up.data() + i0, out.data() + i0, i1 - i0);
+    apply_glu(k, kind, limit, gate.data() + i0, up.data() + i0, out.data() + i0, i1 - i0);
   });
   return done();
 }

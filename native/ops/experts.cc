@@ -17,6 +17,7 @@ int64_t wave_pairs(int64_t rows, int64_t top_k) { return std::max(rows, std::min
 
 struct Shapes {
   int64_t rows, top_k, experts, dim, hidden;
+  int64_t weighed;  // columns of the rows that weights multiply; 0: they multiply what comes out
   int64_t pairs() const { return rows * top_k; }
 };
 
@@ -27,6 +28,7 @@ struct Layout {
   ProductTask* tasks;
   float *gate, *up;  // [wave_pairs][hidden]
   float* y;          // [pairs][dim], in order by expert
+  float* weighed;    // [pairs][cols] where weights multiply what goes in
 };
 
 Status make_room(Model& model, const Shapes& s, Layout* layout) {
@@ -36,7 +38,7 @@ Status make_room(Model& model, const Shapes& s, Layout* layout) {
   HW_TRY(model.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
   int64_t hidden_rows = wave_pairs(s.rows, s.top_k);
   HW_TRY(model.grow(scratch.expert_rows,
-                   (2 * hidden_rows * s.hidden + s.pairs() * s.dim) * static_cast<int64_t>(sizeof(float))));
+                   (2 * hidden_rows * s.hidden + s.pairs() * (s.dim + s.weighed)) * static_cast<int64_t>(sizeof(float))));
   layout->position = scratch.expert_order.as<int32_t>();
   layout->token = layout->position + s.pairs();
   layout->first = layout->token + s.pairs();
@@ -45,6 +47,7 @@ Status make_room(Model& model, const Shapes& s, Layout* layout) {
   layout->gate = scratch.expert_rows.as<float>();
   layout->up = layout->gate + hidden_rows * s.hidden;
   layout->y = layout->up + hidden_rows * s.hidden;
+  layout->weighed = layout->y + s.pairs() * s.dim;
   return done();
 }
 
@@ -64,6 +67,12 @@ void order_by_expert(const Shapes& s, const int32_t* ids, const Layout& layout) 
   layout.first[0] = 0;
 }
 
+// How the hidden rows are made of the products.
+struct Hidden {
+  int32_t kind;
+  float limit;
+};
+
 struct Side {
   const Weight* weight;
   const float* bias;  // [experts][rows] or null
@@ -79,7 +88,7 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
 
 // Some experts, whose rows together fit the hidden rows.
 Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                const ExpertSlots::Wanted* wave, size_t size, int32_t kind) {
+                const ExpertSlots::Wanted* wave, size_t size, Hidden made) {
   const Kernels& k = model.kernels();
   // Without a gate the hidden rows are where the gate's would be.
   const Side &gate = sides[0], &up = sides[1], &down = sides[2];
@@ -106,9 +115,9 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
     int64_t row = index / pieces, c0 = index % pieces * kStep, c1 = std::min(s.hidden, c0 + kStep);
     int64_t at = row * s.hidden + c0;
     if (gated) {
-      k.glu[kind](layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
+      apply_glu(k, made.kind, made.limit, layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
     } else {
-      apply_act(kind, layout.gate + at, c1 - c0);
+      apply_act(made.kind, layout.gate + at, c1 - c0);
     }
     quantize_range(k, hidden, row, c0, c1);
   };
@@ -129,18 +138,18 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
 
 // As many experts at a time as the hidden rows have room for.
 Status run_waves(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                 const std::vector<ExpertSlots::Wanted>& wanted, int32_t kind) {
+                 const std::vector<ExpertSlots::Wanted>& wanted, Hidden made) {
   int64_t room = wave_pairs(s.rows, s.top_k);
   for (size_t first = 0, end = 0; first < wanted.size(); first = end) {
     int64_t pairs = 0;
     while (end < wanted.size() && pairs + wanted[end].rows <= room) pairs += wanted[end++].rows;
-    HW_TRY(run_wave(model, s, layout, sides, x_acts, wanted.data() + first, end - first, kind));
+    HW_TRY(run_wave(model, s, layout, sides, x_acts, wanted.data() + first, end - first, made));
   }
   return done();
 }
 
 Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                 int32_t kind) {
+                 Hidden made) {
   const Weight& up = *sides[1].weight;
   ExpertSlots& slots = *up.slots;
   std::vector<ExpertSlots::Wanted>& ready = model.scratch().ready;
@@ -151,7 +160,7 @@ Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side
   for (;;) {
     status = slots.next(&ready);
     if (!status.ok || ready.empty()) break;
-    status = run_waves(model, s, layout, sides, x_acts, ready, kind);
+    status = run_waves(model, s, layout, sides, x_acts, ready, made);
     slots.release(ready);
     if (!status.ok) break;
   }
@@ -159,6 +168,19 @@ Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side
   return status;
 }
 
+// A row of x for each pair, times its weight; products find them by pair instead of by token row.
+const float* weigh_rows(Model& model, const Shapes& s, const Layout& layout, const Tensor& x, const float* weights) {
+  const Kernels& k = model.kernels();
+  float* to = layout.weighed;
+  for (int64_t pair = 0; pair < s.pairs(); pair++) {
+    memcpy(to + pair * x.cols, x.row(pair / s.top_k), static_cast<size_t>(x.cols) * sizeof(float));
+    k.scale(to + pair * x.cols, weights[pair], x.cols);
+    layout.token[layout.position[pair]] = static_cast<int32_t>(pair);
+  }
+  return to;
+}
+
+// Without weights the rows of all ranks count alike.
 void combine(Model& model, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
   const Kernels& k = model.kernels();
   constexpr int64_t kStep = 1024;
@@ -169,11 +191,12 @@ void combine(Model& model, const Shapes& s, const Layout& layout, const float* w
     for (int64_t rank = 0; rank < s.top_k; rank++) {
       int64_t pair = t * s.top_k + rank;
       const float* y = layout.y + layout.position[pair] * s.dim + c0;
+      const float weight = weights == nullptr ? 1.0f : weights[pair];
       if (rank == 0) {
         memcpy(to, y, static_cast<size_t>(columns) * sizeof(float));
-        k.scale(to, weights[pair], columns);
+        k.scale(to, weight, columns);
       } else {
-        k.axpy(y, weights[pair], to, columns);
+        k.axpy(y, weight, to, columns);
       }
     }
   };
@@ -213,7 +236,7 @@ Status check_weights(const Weight& gate, const Weight& up, const Weight& down, c
 }  // namespace
 
 Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routing_handle, int32_t n,
-               Slice<const int32_t> weights, int32_t kind) {
+               Slice<const int32_t> weights, int32_t kind, float limit, bool on_input) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, x, model, x_handle);
   HW_GET(Routing, routing, model, routing_handle);
@@ -231,6 +254,7 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
   if (!gate_bias.ok || !up_bias.ok || !down_bias.ok) return Status{false};
   if (kind < 0 || kind >= (gated ? int32_t{GLU_KINDS} : int32_t{ACT_KINDS})) return bad_argument("activation %d", kind);
   if (!gated && weights.data[3] != 0) return bad_argument("a bias of a gate that is not there");
+  if (limit != 0 && (!gated || kind != GLU_SILU)) return bad_argument("a limit of activation %d", kind);
   if (n > routing.filled_rows || routing.experts > gate.weight.experts) {
     return bad_argument("a routing of %d rows over %d experts for %d rows and %lld experts", routing.filled_rows,
                         routing.experts, n, static_cast<long long>(gate.weight.experts));
@@ -239,13 +263,16 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
   if (n == 0) return done();
   if (model.cancelled()) return cancelled();
 
-  Shapes s = {n, routing.top_k, gate.weight.experts, x.cols, gate.weight.rows};
+  Shapes s = {n, routing.top_k, gate.weight.experts, out.cols, gate.weight.rows, on_input ? x.cols : 0};
   Layout layout;
   HW_TRY(make_room(model, s, &layout));
   order_by_expert(s, routing.ids(), layout);
+  const float* rows = x.data();
+  if (on_input) rows = weigh_rows(model, s, layout, x, routing.weights());
   Acts x_acts[3];
-  HW_TRY(prepare_acts(model, model.scratch().acts, x.data(), x.cols, n, x.cols,
+  HW_TRY(prepare_acts(model, model.scratch().acts, rows, x.cols, static_cast<int32_t>(on_input ? s.pairs() : n), x.cols,
                       kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
+  const Hidden made = {kind, limit};
   int64_t room = wave_pairs(s.rows, s.top_k);
   HW_TRY(reserve_acts(model, model.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
   const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
@@ -256,11 +283,11 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
     if (rows > 0) wanted.push_back(ExpertSlots::Wanted{static_cast<int32_t>(e), rows, {}});
   }
   if (up.weight.slots != nullptr) {
-    HW_TRY(run_slots(model, s, layout, sides, x_acts, kind));
+    HW_TRY(run_slots(model, s, layout, sides, x_acts, made));
   } else {
-    HW_TRY(run_waves(model, s, layout, sides, x_acts, wanted, kind));
+    HW_TRY(run_waves(model, s, layout, sides, x_acts, wanted, made));
   }
-  combine(model, s, layout, routing.weights(), out);
+  combine(model, s, layout, on_input ? nullptr : routing.weights(), out);
   return done();
 }
 

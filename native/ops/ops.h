@@ -19,7 +19,10 @@ Status copy(Model& model, int32_t out, int32_t x, int32_t n);
 Status rms_norm(Model& model, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
 Status head_norm(Model& model, int32_t x, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps);
 Status rope(Model& model, int32_t x, int32_t n, int32_t heads, int32_t head_dim, int32_t table);
-Status glu(Model& model, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind);
+// out = act(gate) * up. A limit bounds up to both sides and the gate from above: before its SiLU, or after it where the limit
+// is negative; 0: none.
+void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, float* up, float* out, int64_t n);
+Status glu(Model& model, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind, float limit);
 Status add(Model& model, int32_t y, int32_t x, int32_t n);
 Status scale(Model& model, int32_t x, float factor, int32_t n);
 Status softcap(Model& model, int32_t x, float cap, int32_t n);
@@ -38,6 +41,13 @@ Status hyper_weights(Model& model, int32_t pre, int32_t mix, int32_t x, int32_t 
                      int32_t iterations, float eps);
 Status pool(Model& model, int32_t out, int32_t x, int32_t n, int32_t kind);
 
+// --- row_values.cc
+Status temper(Model& model, int32_t x, int32_t n, double scale, double length, double offset);
+Status centre_heads(Model& model, int32_t x, int32_t n, int32_t heads, int32_t head_dim, float eps);
+Status xielu(Model& model, int32_t x, int32_t n, float positive, float negative, float linear, float limit);
+Status sparsify(Model& model, int32_t x, int32_t n, float deviations);
+Status match_size(Model& model, int32_t x, int32_t like, int32_t n);
+
 // --- matmul.cc
 Status matmul(Model& model, Slice<const int32_t> products, int32_t x, int32_t n);
 
@@ -49,9 +59,10 @@ Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t lay
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.
 Result<int32_t> route(Model& model, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize,
-                      float scale, int32_t bias);
+                      float scale, int32_t bias, int32_t factors, int32_t groups, int32_t groups_used);
+// `on_input`: the weight of a pair multiplies what goes into its expert.
 Status experts(Model& model, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
-               int32_t kind);
+               int32_t kind, float limit, bool on_input);
 // The experts of `gate` that a call to come will probably want: read ahead where they lie in slots.
 Status expect_experts(Model& model, int32_t routing, int32_t n, int32_t gate);
 

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cmath>
 
-#include "ops.h"
+#include "over.h"
 
 namespace hw {
 namespace ops {
@@ -24,6 +24,8 @@ struct Router {
   bool renormalize;
   float scale;
   const float* bias;
+  const float* factors;  // of each expert's weight, or null
+  int32_t groups, groups_used;
 
   // p[e]: what becomes a weight. All three keep the logits' order.
   void scores(const float* logits, float* p) const {
@@ -45,6 +47,36 @@ struct Router {
     return faults == 0;
   }
 
+  // Experts come in equal groups, of which only the best may be chosen from: those whose two best keys have the greatest
+  // sum; ties go to the lower group. `sums` has room for one of each group.
+  void keep_groups(float* keys, float* sums) const {
+    const int32_t size = experts / groups;
+    for (int32_t g = 0; g < groups; g++) {
+      float first = -INFINITY, second = -INFINITY;
+      for (int32_t e = g * size; e < (g + 1) * size; e++) {
+        if (keys[e] > first) {
+          second = first;
+          first = keys[e];
+        } else if (keys[e] > second) {
+          second = keys[e];
+        }
+      }
+      const float sum = size > 1 ? first + second : first;
+      sums[g] = sum == sum ? sum : -INFINITY;  // an infinite bias beside one that is no number
+    }
+    for (int32_t used = 0; used < groups_used; used++) {
+      int32_t best = -1;
+      for (int32_t g = 0; g < groups; g++) {
+        if (sums[g] == sums[g] && (best < 0 || sums[g] > sums[best])) best = g;
+      }
+      sums[best] = NAN;  // taken
+    }
+    for (int32_t g = 0; g < groups; g++) {
+      if (sums[g] != sums[g]) continue;
+      for (int32_t e = g * size; e < (g + 1) * size; e++) keys[e] = -INFINITY;
+    }
+  }
+
   void row(const float* logits, int32_t* ids, float* weights, void* scratch) const {
     float* p = static_cast<float*>(scratch);
     float* keys = p + experts;
@@ -53,6 +85,7 @@ struct Router {
       float key = bias != nullptr ? p[e] + bias[e] : p[e];
       keys[e] = key == key ? key : -INFINITY;  // a NaN is the worst choice, never a wild index
     }
+    if (groups > 1) keep_groups(keys, keys + experts);
     for (int32_t rank = 0; rank < top_k; rank++) {
       int32_t best = -1;
       for (int32_t e = 0; e < experts; e++) {
@@ -73,13 +106,16 @@ struct Router {
       for (int32_t rank = 0; rank < top_k; rank++) weights[rank] /= sum;
     }
     for (int32_t rank = 0; rank < top_k; rank++) weights[rank] *= scale;
+    if (factors == nullptr) return;
+    for (int32_t rank = 0; rank < top_k; rank++) weights[rank] *= factors[ids[rank]];
   }
 };
 
 }  // namespace
 
 Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score,
-                      bool renormalize, float scale, int32_t bias_handle) {
+                      bool renormalize, float scale, int32_t bias_handle, int32_t factors_handle, int32_t groups,
+                      int32_t groups_used) {
   HW_GET(Routing, out, model, out_handle);
   HW_GET(Tensor, logits, model, logits_handle);
   HW_TRY(check_rows(logits, n, "logits"));
@@ -88,13 +124,16 @@ Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, i
     return bad_argument("%d of %d experts", out.top_k, logits.cols);
   }
   if (score < 0 || score >= SCORES) return bad_argument("router score %d", score);
-  const float* bias = nullptr;
-  if (bias_handle != 0) {
-    HW_GET(Vector, vector, model, bias_handle);
-    if (vector.length != logits.cols) return bad_argument("a bias of %d values for %d experts", vector.length, logits.cols);
-    bias = vector.data();
+  Result<const float*> bias = optional_vector(model, bias_handle, logits.cols);
+  Result<const float*> factors = optional_vector(model, factors_handle, logits.cols);
+  if (!bias.ok || !factors.ok) return Status{false};
+  constexpr int64_t kRoom = kScratchBytes / sizeof(float);  // scores, keys and sums of groups
+  if (groups < 1 || logits.cols % groups != 0 || (groups > 1 && 2 * int64_t{logits.cols} + groups > kRoom) ||
+      groups_used < 1 || groups_used > groups || int64_t{groups_used} * (logits.cols / groups) < out.top_k) {
+    return bad_argument("%d of %d groups of %d experts", groups_used, groups, logits.cols);
   }
-  Router router{model.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias};
+  Router router{model.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias.value, factors.value, groups,
+                groups_used};
   std::atomic<int32_t> fault{n};  // the first row with a logit that is not finite
   auto one = [&](int64_t t, int thread) {
     if (!router.finite(logits.row(t))) {

@@ -6,6 +6,7 @@
 
 #include "../kernels/float_math.h"
 #include "over.h"
+#include "row_sums.h"
 
 namespace hw {
 namespace ops {
@@ -13,24 +14,6 @@ namespace ops {
 namespace {
 
 constexpr int64_t kMostParts = 256;
-
-// Sum of v(k), k < cols, as 32 partial sums and the fixed tree (kernels.h, "float dot").
-template <typename V>
-float sum_of(int64_t cols, const V& v) {
-  float p[32] = {0};
-  for (int64_t k = 0; k < cols; k++) p[k % 32] = p[k % 32] + v(k);
-  return tree_sum(p);
-}
-
-template <typename V>
-float squares_of(int64_t cols, const V& v) {
-  float p[32] = {0};
-  for (int64_t k = 0; k < cols; k++) {
-    float value = v(k);
-    p[k % 32] = __builtin_fmaf(value, value, p[k % 32]);
-  }
-  return tree_sum(p);
-}
 
 float act_of(int32_t kind, float x) {
   switch (kind) {
@@ -106,15 +89,20 @@ Status multiply(Model& model, int32_t y_handle, int32_t x_handle, int32_t n) {
   return done();
 }
 
-Status multiply_vector(Model& model, int32_t x_handle, int32_t vector, int32_t n) {
+// The vector is repeated along the row.
+Status multiply_vector(Model& model, int32_t x_handle, int32_t vector_handle, int32_t n) {
   HW_GET(Tensor, x, model, x_handle);
+  HW_GET(Vector, vector, model, vector_handle);
   HW_TRY(check_rows(x, n, "x"));
-  Result<const float*> factors = optional_vector(model, vector, x.cols);
-  if (!factors.ok) return Status{false};
-  if (factors.value == nullptr) return bad_argument("no vector");
+  const int64_t length = vector.length;
+  if (length < 1 || x.cols % length != 0) {
+    return bad_argument("a vector of %d values for rows of %d", vector.length, x.cols);
+  }
   over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
-      for (int64_t k = 0; k < x.cols; k++) x.row(t)[k] = x.row(t)[k] * factors.value[k];
+      for (int64_t i = 0; i < x.cols; i += length) {
+        for (int64_t k = 0; k < length; k++) x.row(t)[i + k] = x.row(t)[i + k] * vector.data()[k];
+      }
     }
   });
   return done();

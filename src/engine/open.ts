@@ -3,7 +3,7 @@ import { chatTemplates } from "../chat/template-source.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
-import { bindModel, describeModel, type ModelDescription } from "../models/index.js";
+import { bindDescription, describeModel, type ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import type { Backend } from "../ops/ops.js";
@@ -36,7 +36,7 @@ export async function openParts(
       `sequences: ${sequences} is not a whole number from 1 to ${mostSequences}`,
     );
   const checkpoint = await openCheckpoint(path);
-  const description = describeModel(checkpoint);
+  const description = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
   const { config } = description;
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
@@ -54,15 +54,19 @@ export async function openParts(
   });
   try {
     if (stop !== undefined) backend.setCancelFlag(stop);
-    const model = await bindModel(checkpoint, profiler === undefined ? backend : profiledOps(backend, profiler), {
-      contextTokens,
-      maxRows: chunkRows,
-      sequences,
-      kvTokens,
-      kvType,
-      maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
-      ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
-    });
+    const model = await bindDescription(
+      description,
+      profiler === undefined ? backend : profiledOps(backend, profiler),
+      {
+        contextTokens,
+        maxRows: chunkRows,
+        sequences,
+        kvTokens,
+        kvType,
+        maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
+        ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
+      },
+    );
     const { metadata } = checkpoint;
     const info: ModelInfo = {
       path,

@@ -4,29 +4,69 @@ import type { Call, Program } from "./flow/calls.js";
 import type { Value } from "./flow/flow.js";
 
 /** The call as it shall be, or `input`: its first input takes the place of what it makes. */
-export type Ablation = (call: Call) => Call | "input";
+export type Ablation = (call: Call, maker: (value: Value) => Call | undefined) => Call | "input";
 
 export const ablations: Readonly<Record<Mutation, Ablation>> = {
   rope: (call) => (call.verb === "rope" ? "input" : call),
-  "qk-norm": (call) => (call.verb === "headNorm" ? "input" : call),
+  // The other family's pairs.
+  "rope-pairs": (call) => (call.verb === "rope" ? { ...call, interleaved: !call.interleaved } : call),
+  // All of a head instead of its beginning.
+  "rope-dims": (call) =>
+    call.verb === "rope" ? { ...call, rope: { ...call.rope, dims: call.headDim }, divisors: null } : call,
+  "rope-scaling": (call) =>
+    call.verb === "rope" ? { ...call, rope: { ...call.rope, scaling: { kind: "none" } }, divisors: null } : call,
+  "qk-norm": (call) =>
+    call.verb === "headNorm" ||
+    call.verb === "centreHeads" ||
+    (call.verb === "norm" && /_[qk]_norm/.test(call.weight?.tensor.name ?? ""))
+      ? "input"
+      : call,
   window: (call) => (call.verb === "attention" ? { ...call, reach: "all" } : call),
   sinks: (call) => (call.verb === "attention" ? { ...call, sinks: null } : call),
+  softcap(call) {
+    if (call.verb === "softcap") return "input";
+    return call.verb === "attention" ? { ...call, softcap: 0 } : call;
+  },
+  bias: (call) =>
+    call.verb === "linear" ? { ...call, weights: call.weights.map((weight) => ({ ...weight, bias: null })) } : call,
+  gate: (call) => (call.verb === "multiply" ? "input" : call),
+  multipliers(call) {
+    if (call.verb === "lookup") return { ...call, scale: 1 };
+    return call.verb === "scale" ? "input" : call;
+  },
   // Without normalisation the chosen weights are plain probabilities of all experts.
   "router-norm": (call) => {
     if (call.verb !== "route") return call;
     const score = call.spec.score === "softmax-selected" ? "softmax" : call.spec.score;
     return { ...call, spec: { ...call.spec, score, renormalize: false } };
   },
+  "selection-bias": (call) => (call.verb === "route" ? { ...call, selectionBias: null } : call),
+  groups(call) {
+    if (call.verb !== "route") return call;
+    const { groups: _, ...spec } = call.spec;
+    return { ...call, spec };
+  },
+  clamp(call) {
+    if (call.verb === "glu" && typeof call.act === "object") return { ...call, act: "silu" };
+    if (call.verb !== "experts" || typeof call.body.act === "string") return call;
+    return { ...call, body: { ...call.body, act: "silu" } };
+  },
+  temperature: (call) => (call.verb === "temper" ? "input" : call),
+  sparse: (call) => (call.verb === "sparsify" ? "input" : call),
+  streams: (call) => (call.verb === "matchSize" ? "input" : call),
+  "shared-expert": (call, maker) =>
+    call.verb === "add" && maker(call.inputs[0]!)?.verb === "experts" ? "input" : call,
 };
 
 export function ablate(program: Program, rule: Ablation): Program {
+  const makers = new Map(program.calls.flatMap((call) => call.outputs.map((value) => [value, call] as const)));
   const instead = new Map<Value, Value>();
   const known = (value: Value): Value => instead.get(value) ?? value;
   const calls: Call[] = [];
   const starts: number[] = [];
   for (const [i, call] of program.calls.entries()) {
     starts[i] = calls.length;
-    const changed = rule(call);
+    const changed = rule(call, (value) => makers.get(value));
     if (changed === "input") instead.set(call.outputs[0]!, known(call.inputs[0]!));
     else calls.push({ ...changed, inputs: changed.inputs.map(known) });
   }

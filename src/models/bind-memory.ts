@@ -22,6 +22,11 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
     case "multiply":
     case "multiplyVector":
     case "headNorm":
+    case "centreHeads":
+    case "temper":
+    case "xielu":
+    case "sparsify":
+    case "matchSize":
     case "rope":
     case "add":
     case "scale":

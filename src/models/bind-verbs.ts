@@ -136,6 +136,26 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       const { iterations, eps } = call;
       return (n) => ops.hyperWeights(read, write, x, scale, base, n, iterations, eps);
     }
+    case "temper": {
+      const [x, { temperature }] = [output(), call];
+      return (n) => ops.temper(x, temperature, n);
+    }
+    case "centreHeads": {
+      const [x, { headDim, eps }] = [output(), call];
+      return (n) => ops.centreHeads(x, n, x.cols / headDim, headDim, eps);
+    }
+    case "xielu": {
+      const [x, { numbers }] = [output(), call];
+      return (n) => ops.xielu(x, numbers, n);
+    }
+    case "sparsify": {
+      const [x, { deviations }] = [output(), call];
+      return (n) => ops.sparsify(x, deviations, n);
+    }
+    case "matchSize": {
+      const [x, like] = [output(), input(1)];
+      return (n) => ops.matchSize(x, like, n);
+    }
     case "pool": {
       const [out, x, { kind }] = [output(), input(0), call];
       return (n) => ops.pool(out, x, kind, n);
@@ -150,7 +170,7 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       return bindAttention(call, b);
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
-      const spec = { ...call.spec, selectionBias: null };
+      const spec = { ...call.spec, selectionBias: optional(call.selectionBias), factors: optional(call.factors) };
       const { router, hint } = call;
       return (n) => {
         const expert = ops.route(routing, scores, n, spec);
@@ -241,9 +261,11 @@ function bindExperts(call: CallOf<"experts">, b: Operands): Step {
     gateBias: bias(gate),
     upBias: bias(up),
     downBias: bias(down),
+    weightsInput: call.weightsInput,
   };
   const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
-  space.linear(x.rows, x.cols, actsOf(inward), false);
-  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]));
+  const weighed = call.weightsInput ? x.cols : 0;
+  space.linear(x.rows * (call.weightsInput ? routing.topK : 1), x.cols, actsOf(inward), false);
+  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]), weighed);
   return (n) => ops.experts(out, x, routing, n, weights, act);
 }

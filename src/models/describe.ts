@@ -11,6 +11,7 @@ import { madeOf, PartsUnfit } from "./made-of.js";
 import { record } from "./record.js";
 import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
+import { unusedWarnings } from "./unused.js";
 
 export interface ModelTensor extends TensorDeclaration {
   /** Where it lies; of a tensor made of others the extents of its rows. */
@@ -47,6 +48,12 @@ export interface ModelDescription {
   readonly warnings: readonly string[];
 }
 
+/** What the user wants of a model as far as its numbers depend on it. */
+export interface AskedOf {
+  /** The context asked for; undefined where the model's own counts. */
+  readonly contextTokens?: number | undefined;
+}
+
 /**
  * Resolves and checks everything a model needs. All faults are reported in one error.
  * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, parts that do not fit),
@@ -55,11 +62,12 @@ export interface ModelDescription {
 export function describeModel(
   checkpoint: Checkpoint,
   find: (name: string) => Declaration = findArchitecture,
+  asked: AskedOf = {},
 ): ModelDescription {
   const arch = checkpoint.metadata.string("general.architecture");
   if (arch === undefined) throw modelInvalid(checkpoint.path, ["metadata 'general.architecture' is missing"]);
   const declaration = find(arch);
-  const reader = new MetadataReader(checkpoint, arch);
+  const reader = new MetadataReader(checkpoint, arch, asked.contextTokens);
   const spec = declaration.declare(reader);
   const { config } = spec;
   // Each layer has tensors, so a hostile count ends here and not in a loop of 10^9.
@@ -86,10 +94,7 @@ export function describeModel(
   const unusedTensors = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
   const weightBytes = { norm: 0, router: 0, attention: 0, ffn: 0, expert: 0, embedding: 0, head: 0 };
   for (const tensor of tensors) weightBytes[tensor.role] += storedBytes(tensor.info.planes);
-  const warnings =
-    unusedTensors.length === 0
-      ? []
-      : [`${unusedTensors.length} tensors are not used: ${unusedTensors.slice(0, 8).join(", ")}`];
+  const warnings = unusedWarnings(unusedTensors, config.layers);
   const states = [...windowsOf(program)].map(([state, window]) => ({ ...state, window }));
   const tied = !tensors.some(({ role }) => role === "embedding");
   const others = new Map(programs);

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { writeRandomModel } from "../../test/support/random-model.js";
 import { openCheckpoint } from "../formats/index.js";
 import { addonStatus } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import { ReferenceOps } from "../ops/reference.js";
-import { makeTinyModel } from "../synth/tiny.js";
 import { architectures, bindModel, describeModel, estimateMemory, type ModelOptions } from "./index.js";
 
 describe("estimated memory is what binding takes", () => {
@@ -27,7 +27,7 @@ describe("estimated memory is what binding takes", () => {
       test(`${name} ${variant}`, async () => {
         const path = join(folder, `${name}-${variant}.gguf`);
         const roles = { attention: "Q4_K", ffn: "Q6_K", expert: "Q4_K", embedding: "Q8_0", head: "Q5_0" };
-        await makeTinyModel(path, name, { variant, dtype: roles });
+        await writeRandomModel(path, { arch: name, variant, dims: 256, types: roles, seed: 1 });
         const checkpoint = await openCheckpoint(path);
         const description = describeModel(checkpoint);
         for (const o of options) {

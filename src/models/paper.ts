@@ -1,17 +1,20 @@
 /** A model on paper: its declaration read from metadata alone, and the tensors that a file of it has to hold. */
-import { type Checkpoint, dtypeByName, TypedMetadata, type TypedValue } from "../formats/index.js";
+import { type Checkpoint, dtypeByName, type TensorInfo, TypedMetadata, type TypedValue } from "../formats/index.js";
 import type { Declaration, ModelSpec, TinyMetadata } from "./flow/architecture.js";
 import { MetadataReader } from "./flow/metadata-reader.js";
-import { localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
+import { layerPrefix, localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
-const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier)$/;
+const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier|alpha)$/;
 
-/** Hyper-parameters under their keys in a file. */
+/** Hyper-parameters under their keys in a file; those that begin with a slash stand without the architecture's name. */
 export function archMetadata(arch: string, values: TinyMetadata): [string, TypedValue][] {
-  return Object.entries(values).map(([key, value]) => [`${arch}.${key}`, typed(key, value)]);
+  return Object.entries(values).map(([key, value]) => [
+    key.startsWith("/") ? key.slice(1) : `${arch}.${key}`,
+    typed(key, value),
+  ]);
 }
 
 function typed(key: string, value: TinyMetadata[string]): TypedValue {
@@ -23,7 +26,9 @@ function typed(key: string, value: TinyMetadata[string]): TypedValue {
     case "number":
       return { type: floatKey.test(key) || !Number.isInteger(value) ? "f32" : "u32", value };
     default:
-      return { type: "array", element: "u32", value: Uint32Array.from(value) };
+      return floatKey.test(key) || !value.every(Number.isInteger)
+        ? { type: "array", element: "f32", value: Float32Array.from(value) }
+        : { type: "array", element: "u32", value: Uint32Array.from(value) };
   }
 }
 
@@ -35,20 +40,22 @@ export function declareOnPaper(
   where: string,
   arch: string,
   metadata: Iterable<readonly [string, TypedValue]>,
-  embedding: { readonly dim: number; readonly vocab: number },
+  embedding: { readonly dim: number; readonly vocab: number; readonly optionalTensors?: readonly string[] },
   declaration: Declaration = findArchitecture(arch),
 ): ModelSpec {
   const dtype = dtypeByName("F32")!;
-  const name = "token_embd.weight";
-  const { dim, vocab } = embedding;
+  const { dim, vocab, optionalTensors = [] } = embedding;
+  // The declaration reads the vocabulary off the embedding; whether there are optional tensors, off the first layer.
   const extent = { file: where, offset: 0, bytes: dim * vocab * 4 };
+  const tensors = ["token_embd.weight", ...optionalTensors.map((name) => layerPrefix(0) + name)].map(
+    (name): [string, TensorInfo] => [name, { name, layout: dtype, shape: [dim, vocab], planes: { blocks: [extent] } }],
+  );
   const checkpoint: Checkpoint = {
     path: where,
     format: "gguf",
     files: [],
     metadata: new TypedMetadata(new Map(metadata), where),
-    // The declaration reads the vocabulary off the embedding.
-    tensors: new Map([[name, { name, layout: dtype, shape: [dim, vocab], planes: { blocks: [extent] } }]]),
+    tensors: new Map(tensors),
     tensorBytes: 0,
   };
   const reader = new MetadataReader(checkpoint, arch);

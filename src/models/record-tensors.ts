@@ -15,6 +15,9 @@ const biasFill = [0, 0.3] as const;
 
 type Rest = Omit<TensorDeclaration, "name" | "sources" | "layer">;
 
+/** A tensor of the file that the matrix is made of. */
+const partOf = (from: From): string => ("split" in from ? from.split : "stack" in from ? from.stack[0]! : from.stacked);
+
 export class TensorTable {
   /** The layer that is being written; -1 outside. */
   layer = -1;
@@ -66,6 +69,10 @@ export class TensorTable {
       this.#once(this.#parts, `${name}.${suffix}`, false, { ...rest, shape: [...cols, ...shape] });
     if ("stack" in from)
       return from.stack.map((name): RowRun => ({ tensor: part(name, [rows]), from: 0, count: rows }));
+    if ("stacked" in from) {
+      const { stacked, of, index } = from;
+      return [{ tensor: part(stacked, [rows, of]), from: index * rows, count: rows }];
+    }
     const { split, of, first } = from;
     const tensor = part(split, experts === 1 ? [of] : [of, experts]);
     return Array.from({ length: experts }, (_, e): RowRun => ({ tensor, from: e * of + first, count: rows }));
@@ -99,7 +106,7 @@ export class TensorTable {
   #bias(name: string, rows: number, experts: number, role: Role, optional: boolean, from: From | undefined) {
     const shape = experts === 1 ? [rows] : [rows, experts];
     if (from === undefined) return this.vector(`${name}.bias`, shape, role, { optional, fill: biasFill });
-    if (optional && !this.has(`${"split" in from ? from.split : from.stack[0]}.bias`)) return null;
+    if (optional && !this.has(`${partOf(from)}.bias`)) return null;
     const [mean, deviation] = biasFill;
     const rest = { kind: "vector", shape, role, floor: "f32", optional, fill: { mean, deviation } } as const;
     const made = this.#runs(from, "bias", [], rows, experts, rest);

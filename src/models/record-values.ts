@@ -1,6 +1,6 @@
 /** Writes down the verbs that make values of values: each checks its widths and gives its result a place in the list. */
 import { HundredweightError } from "../errors.js";
-import type { Activation, Glu, Pooling } from "../ops/ops.js";
+import type { Activation, Glu, Pooling, Temperature, Xielu } from "../ops/ops.js";
 import type { Call, Operation } from "./flow/calls.js";
 import type { HyperOptions, RowSet, Value, VectorWeight, Weight } from "./flow/flow.js";
 import type { RopeConfig } from "./flow/rope.js";
@@ -83,6 +83,7 @@ export abstract class ValueRecorder {
     return this.call({ verb: "multiply" }, [x, factors], [x.cols])[0]!;
   }
   multiplyVector(x: Value, factors: VectorWeight): Value {
+    if (x.cols % factors.length !== 0) fault(`${x.cols} columns times ${factors.length} factors`);
     return this.#same({ verb: "multiplyVector", factors }, x);
   }
 
@@ -109,6 +110,21 @@ export abstract class ValueRecorder {
     if (x.cols !== (2 + h) * h) fault(`weights of ${h} streams from ${x.cols} columns`);
     const made = this.call({ verb: "hyperWeights", scale, base, iterations, eps }, [x], [h, h * (1 + h)]);
     return made as [Value, Value];
+  }
+  temper(x: Value, temperature: Temperature): Value {
+    return this.#same({ verb: "temper", temperature }, x);
+  }
+  centreHeads(x: Value, headDim: number, eps: number): Value {
+    return this.#same({ verb: "centreHeads", headDim, eps }, x);
+  }
+  xielu(x: Value, numbers: Xielu): Value {
+    return this.#same({ verb: "xielu", numbers }, x);
+  }
+  sparsify(x: Value, deviations: number): Value {
+    return this.#same({ verb: "sparsify", deviations }, x);
+  }
+  matchSize(x: Value, like: Value): Value {
+    return this.#same({ verb: "matchSize" }, x, like);
   }
   pool(x: Value, kind: Pooling): Value {
     return this.call({ verb: "pool", kind }, [x], [x.cols], "sequences")[0]!;

@@ -2,15 +2,16 @@
  * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
  * and the list of its calls. Nothing is bound and no file is needed.
  */
-import type { RouteSpec } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
   AttentionOptions,
+  ExpertsOptions,
   Flow,
   KeepOptions,
   MatrixOptions,
   Part,
+  RouteOptions,
   Routes,
   State,
   Value,
@@ -35,7 +36,8 @@ export function record(spec: ModelSpec, source: TensorSource, name = "trunk"): R
   const program = name === "trunk" ? trunk : spec.programs[name];
   if (program === undefined) fault(`no program '${name}'`);
   const tensors = new TensorTable(spec.huggingFace, source);
-  const recorder = new Recorder(tensors, source.format === "gguf" && spec.ggufPairs === "neighbours");
+  const neighbours = spec.ggufPairs === "interleaved" || (source.format === "gguf" && spec.ggufPairs === "neighbours");
+  const recorder = new Recorder(tensors, neighbours);
   return { program: recorder.run(program), tensors: tensors.list() };
 }
 
@@ -148,7 +150,9 @@ class Recorder extends ValueRecorder implements Flow {
   ): VectorWeight | null;
   vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
   vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
-    return this.#tensors.vector(`${name}.weight`, [length], role, options);
+    const { suffix = "weight" } = options;
+    const shape = options.heads === undefined ? [length] : [length / options.heads, options.heads];
+    return this.#tensors.vector(suffix === "" ? name : `${name}.${suffix}`, shape, role, options);
   }
   has(name: string): boolean {
     return this.#tensors.has(name);
@@ -196,20 +200,20 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- experts
 
-  route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes {
+  route(scores: Value, { selectionBias = null, factors = null, ...spec }: RouteOptions): Routes {
     const routes: Routes = { id: ++this.ids, experts: scores.cols, topK: spec.topK };
     const router = this.products.get(scores) ?? fault("a route whose scores are no product");
-    this.call({ verb: "route", routes, spec, router }, [scores], []);
+    this.call({ verb: "route", routes, spec, selectionBias, factors, router }, [scores], []);
     return routes;
   }
-  experts(routes: Routes, x: Value, inner: Part): Value {
+  experts(routes: Routes, x: Value, inner: Part, { weightsInput = false }: ExpertsOptions = {}): Value {
     const body: ExpertBody = new ExpertRecorder(this.#tensors, routes.experts, x.cols).run(inner);
     if (this.#foreseen !== undefined) {
       this.#hints = this.#foreseen.hints;
       this.call({ verb: "expect", routes: this.#foreseen.routes, first: body.gate ?? body.up }, [], []);
       this.#hints = this.#foreseen = undefined;
     }
-    return this.call({ verb: "experts", routes, body }, [x], [body.down.rows])[0]!;
+    return this.call({ verb: "experts", routes, body, weightsInput }, [x], [body.down.rows])[0]!;
   }
   foresee(route: (f: Flow, x: Value) => Routes): void {
     const branch = this.#branch;

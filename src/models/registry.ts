@@ -1,14 +1,105 @@
 /** Every supported architecture. Adding one is a file in arch/ and a line here. */
 import { HundredweightError } from "../errors.js";
+import { afmoe } from "./arch/afmoe.js";
+import { apertus } from "./arch/apertus.js";
+import { bailingmoe2 } from "./arch/bailingmoe2.js";
+import { cohere2 } from "./arch/cohere2.js";
+import { cohere2moe } from "./arch/cohere2moe.js";
+import { commandR } from "./arch/command-r.js";
+import { dots1 } from "./arch/dots1.js";
+import { ernie45 } from "./arch/ernie4-5.js";
+import { ernie45Moe } from "./arch/ernie4-5-moe.js";
+import { exaoneMoe } from "./arch/exaone-moe.js";
+import { exaone4 } from "./arch/exaone4.js";
+import { falcon } from "./arch/falcon.js";
+import { gemma } from "./arch/gemma.js";
+import { gemma2 } from "./arch/gemma2.js";
 import { gemma3 } from "./arch/gemma3.js";
+import { gemma3n } from "./arch/gemma3n.js";
+import { gemma4 } from "./arch/gemma4.js";
+import { glm4 } from "./arch/glm4.js";
+import { glm4moe } from "./arch/glm4moe.js";
 import { gptOss } from "./arch/gpt-oss.js";
+import { gptneox } from "./arch/gptneox.js";
+import { granite } from "./arch/granite.js";
+import { graniteSwa } from "./arch/granite-swa.js";
+import { graniteMoe } from "./arch/granitemoe.js";
+import { hunyuanDense } from "./arch/hunyuan-dense.js";
+import { hunyuanMoe } from "./arch/hunyuan-moe.js";
+import { hyV3 } from "./arch/hy-v3.js";
+import { internlm2 } from "./arch/internlm2.js";
 import { llama } from "./arch/llama.js";
+import { llama4 } from "./arch/llama4.js";
+import { mimo2 } from "./arch/mimo2.js";
+import { minicpm } from "./arch/minicpm.js";
+import { minimaxM2 } from "./arch/minimax-m2.js";
+import { mistral3 } from "./arch/mistral3.js";
+import { nemotron } from "./arch/nemotron.js";
+import { olmo2 } from "./arch/olmo2.js";
+import { olmoe } from "./arch/olmoe.js";
+import { phi2 } from "./arch/phi2.js";
+import { phi3 } from "./arch/phi3.js";
 import { qwen2 } from "./arch/qwen2.js";
+import { qwen2moe } from "./arch/qwen2moe.js";
 import { qwen3 } from "./arch/qwen3.js";
 import { qwen3moe } from "./arch/qwen3moe.js";
+import { seedOss } from "./arch/seed-oss.js";
+import { smollm3 } from "./arch/smollm3.js";
+import { stablelm } from "./arch/stablelm.js";
+import { starcoder2 } from "./arch/starcoder2.js";
+import { step35 } from "./arch/step35.js";
 import type { Declaration } from "./flow/architecture.js";
 
-export const architectures: readonly Declaration[] = [llama, qwen2, qwen3, qwen3moe, gemma3, gptOss];
+export const architectures: readonly Declaration[] = [
+  llama,
+  qwen2,
+  qwen3,
+  qwen3moe,
+  gemma3,
+  gptOss,
+  gemma,
+  gemma2,
+  glm4,
+  glm4moe,
+  granite,
+  graniteMoe,
+  graniteSwa,
+  smollm3,
+  seedOss,
+  olmo2,
+  olmoe,
+  qwen2moe,
+  minimaxM2,
+  hunyuanDense,
+  hunyuanMoe,
+  hyV3,
+  ernie45,
+  ernie45Moe,
+  cohere2,
+  cohere2moe,
+  exaone4,
+  exaoneMoe,
+  dots1,
+  afmoe,
+  internlm2,
+  minicpm,
+  nemotron,
+  starcoder2,
+  phi2,
+  falcon,
+  gptneox,
+  commandR,
+  stablelm,
+  mistral3,
+  llama4,
+  phi3,
+  mimo2,
+  bailingmoe2,
+  step35,
+  apertus,
+  gemma3n,
+  gemma4,
+];
 
 /** @throws ARCHITECTURE_UNKNOWN */
 export function findArchitecture(name: string): Declaration {

@@ -169,7 +169,20 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.headNorm(a.model, a.x, a.vector, 1, 3, 16, 1e-5));
   assertWrongCall(() => addon.rope(a.model, a.x, 2, 8, 8, a.rope), "more pairs than the head has");
   assertWrongCall(() => addon.rope(a.model, a.x, 3, 4, 16, a.rope), "more rows than the pass");
-  assertWrongCall(() => addon.glu(a.model, a.y, a.x, a.z, 1, 3));
+  assertWrongCall(() => addon.glu(a.model, a.y, a.x, a.z, 1, 3, 0));
+  assertWrongCall(() => addon.glu(a.model, a.y, a.x, a.x, 1, 1, 7), "bounds of another activation");
+  assertWrongCall(() => addon.temper(a.model, a.x, 1, 0.1, 0, 1), "no positions a step");
+  assertWrongCall(() => addon.temper(a.model, a.x, 3, 0.1, 16, 1), "more rows than the pass");
+  assertWrongCall(() => addon.centreHeads(a.model, a.x, 1, 3, 16, 1e-5));
+  assertWrongCall(() => addon.xielu(a.model, a.x, 1, 1, 1, 1, 1), "a limit above 0");
+  assertWrongCall(() => addon.sparsify(a.model, a.x, 9, 1));
+  assertWrongCall(() => addon.matchSize(a.model, a.x, a.logits, 1));
+  assertWrongCall(() => addon.multiplyVector(a.model, a.logits, a.vector, 1), "a vector wider than the row");
+  assertWrongCall(
+    () => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 3, 1),
+    "groups that do not divide",
+  );
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 4, 1), "too few in the groups");
   assertWrongCall(() => addon.softcap(a.model, a.x, 0, 1));
   assertWrongCall(() => addon.gather(a.model, a.y, a.x, i32(8)));
   assertWrongCall(() => addon.gather(a.model, a.x, a.x, i32(0)));
@@ -199,27 +212,27 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
 test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip: skipAddon }, () => {
   const a = modelWithAll();
   const stack = i32(a.stacked, a.stacked, a.stacked, 0, 0, 0);
-  assertWrongCall(() => addon.experts(a.model, a.y, a.x, a.routing, 1, stack, 0), "a routing nobody filled");
+  assertWrongCall(() => addon.experts(a.model, a.y, a.x, a.routing, 1, stack, 0, 0, false), "a routing nobody filled");
   addon.tensorWrite(a.model, a.logits, new Float32Array(32).fill(Number.NaN));
   addon.tensorWrite(a.model, a.x, new Float32Array(512).fill(0.5));
   for (const score of [0, 1, 2]) {
-    addon.route(a.model, a.routing, a.logits, 8, score, true, 1, 0);
+    addon.route(a.model, a.routing, a.logits, 8, score, true, 1, 0, 0, 1, 1);
     const [ids, shares] = [new Int32Array(16), new Float32Array(16)];
     addon.routingRead(a.model, a.routing, 8, ids, shares);
     for (let t = 0; t < 8; t++)
       assert.deepEqual([...ids.subarray(2 * t, 2 * t + 2)], [0, 1], "ties and NaNs: lowest ids");
-    addon.experts(a.model, a.y, a.x, a.routing, 8, stack, 0);
+    addon.experts(a.model, a.y, a.x, a.routing, 8, stack, 0, 0, false);
   }
   assertWrongCall(
-    () => addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0),
+    () => addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0, 0, false),
     "ids beyond",
   );
-  assertWrongCall(() => addon.experts(a.model, a.x, a.x, a.routing, 8, stack, 0));
+  assertWrongCall(() => addon.experts(a.model, a.x, a.x, a.routing, 8, stack, 0, 0, false));
   assertWrongCall(() =>
-    addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0),
+    addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0, 0, false),
   );
-  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 3, true, 1, 0));
-  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector));
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 3, true, 1, 0, 0, 1, 1));
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector, 0, 1, 1));
   addon.modelClose(a.model);
 });
 

@@ -166,8 +166,8 @@ export interface NativeAddon {
     /** One of `reaches`. */
     reach: number,
   ): void;
-  /** kind: of `glus` */
-  glu(model: number, out: number, gate: number, up: number, n: number, kind: number): void;
+  /** kind: of `glus`. limit: bounds of gate and up, negative: the gate's after its SiLU; 0: none */
+  glu(model: number, out: number, gate: number, up: number, n: number, kind: number, limit: number): void;
   /** score: of `scores`. @returns an expert whose logit is not finite, or -1 */
   route(
     model: number,
@@ -178,9 +178,22 @@ export interface NativeAddon {
     renormalize: boolean,
     scale: number,
     bias: number,
+    factors: number,
+    groups: number,
+    groupsUsed: number,
   ): number;
   /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
-  experts(model: number, out: number, x: number, routing: number, n: number, weights: Int32Array, kind: number): void;
+  experts(
+    model: number,
+    out: number,
+    x: number,
+    routing: number,
+    n: number,
+    weights: Int32Array,
+    kind: number,
+    limit: number,
+    weightsInput: boolean,
+  ): void;
   /** Experts of the matrix `gate` that the next layer will probably want. Reads ahead what is missing of slots. */
   expectExperts(model: number, routing: number, n: number, gate: number): void;
   add(model: number, y: number, x: number, n: number): void;
@@ -205,6 +218,11 @@ export interface NativeAddon {
     iterations: number,
     eps: number,
   ): void;
+  temper(model: number, x: number, n: number, scale: number, length: number, offset: number): void;
+  centreHeads(model: number, x: number, n: number, heads: number, headDim: number, eps: number): void;
+  xielu(model: number, x: number, n: number, positive: number, negative: number, linear: number, limit: number): void;
+  sparsify(model: number, x: number, n: number, deviations: number): void;
+  matchSize(model: number, x: number, like: number, n: number): void;
   pool(model: number, out: number, x: number, n: number, kind: number): void;
   gather(model: number, out: number, x: number, indices: Int32Array): void;
   copy(model: number, out: number, x: number, n: number): void;

@@ -13,7 +13,7 @@ export type KvType = (typeof kvTypes)[number];
 
 /** Activations of a gate, multiplied by what runs beside it. */
 export const glus = ["silu", "gelu-tanh", "oai"] as const;
-export type Glu = (typeof glus)[number];
+export type GluKind = (typeof glus)[number];
 
 /** Activations of one value; `relu2` is the square of relu. */
 export const activations = ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh"] as const;

@@ -39,8 +39,10 @@ import type {
   RouteSpec,
   Routing,
   RowTable,
+  Temperature,
   Tensor,
   Vector,
+  Xielu,
 } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
@@ -71,6 +73,13 @@ const ids = {
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
 };
+
+const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
+/** Negative where the gate is bounded after its SiLU; 0: no bounds. */
+function gluLimit(kind: Glu): number {
+  if (typeof kind === "string") return 0;
+  return kind.clamp === "after" ? -kind.limit : kind.limit;
+}
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -256,7 +265,7 @@ export class NativeOps implements Backend {
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
-    this.#addon.glu(this.#model, out.id, gate.id, up.id, n, ids.glu[kind]);
+    this.#addon.glu(this.#model, out.id, gate.id, up.id, n, gluId(kind), gluLimit(kind));
   }
 
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
@@ -271,6 +280,9 @@ export class NativeOps implements Backend {
       spec.renormalize,
       spec.scale,
       spec.selectionBias?.id ?? 0,
+      spec.factors?.id ?? 0,
+      spec.groups?.count ?? 1,
+      spec.groups?.used ?? 1,
     );
   }
 
@@ -290,7 +302,9 @@ export class NativeOps implements Backend {
       routing.id,
       n,
       packed,
-      weights.gate === null ? ids.act[kind as Activation] : ids.glu[kind as Glu],
+      weights.gate === null ? ids.act[kind as Activation] : gluId(kind as Glu),
+      weights.gate === null ? 0 : gluLimit(kind as Glu),
+      weights.weightsInput ?? false,
     );
   }
 
@@ -345,6 +359,26 @@ export class NativeOps implements Backend {
     eps: number,
   ): void {
     this.#addon.hyperWeights(this.#model, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
+  }
+
+  temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {
+    this.#addon.temper(this.#model, x.id, n, scale, length, offset);
+  }
+
+  centreHeads(x: Tensor, n: number, heads: number, headDim: number, eps: number): void {
+    this.#addon.centreHeads(this.#model, x.id, n, heads, headDim, eps);
+  }
+
+  xielu(x: Tensor, { positive, negative, linear, limit }: Xielu, n: number): void {
+    this.#addon.xielu(this.#model, x.id, n, positive, negative, linear, limit);
+  }
+
+  sparsify(x: Tensor, deviations: number, n: number): void {
+    this.#addon.sparsify(this.#model, x.id, n, deviations);
+  }
+
+  matchSize(x: Tensor, like: Tensor, n: number): void {
+    this.#addon.matchSize(this.#model, x.id, like.id, n);
   }
 
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {

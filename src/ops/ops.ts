@@ -12,7 +12,7 @@
 import type { Layout, Planes } from "../formats/layouts.js";
 import {
   type Activation,
-  type Glu,
+  type GluKind,
   type KvType,
   limits,
   type Pooling,
@@ -22,7 +22,7 @@ import {
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
-export type { Activation, Glu, KvType, Pooling } from "../native/boundary.js";
+export type { Activation, KvType, Pooling } from "../native/boundary.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
@@ -114,6 +114,14 @@ export interface RopeTable {
   readonly id: number;
 }
 
+export type Glu = GluKind | ClampedSilu;
+
+/** SwiGLU with bounds: up within ±limit, the gate at most `limit` before or after its SiLU. They differ by little. */
+export interface ClampedSilu {
+  readonly clamp: "before" | "after";
+  readonly limit: number;
+}
+
 export interface AttentionSpec {
   readonly heads: number;
   readonly kvHeads: number;
@@ -133,6 +141,30 @@ export interface AttentionSpec {
   readonly sinks: Vector | null;
 }
 
+/** What grows with the logarithm of a row's position: 1 + scale * ln(1 + floor((position + offset) / length)). */
+export interface Temperature {
+  readonly scale: number;
+  readonly length: number;
+  readonly offset: number;
+}
+
+/**
+ * x > 0: positive * x² + linear * x; else negative * (expm1(min(x, limit)) - x) + linear * x, limit <= 0.
+ * @source Huang & Schlag 2025, "Deriving Activation Functions Using Integration"
+ */
+export interface Xielu {
+  readonly positive: number;
+  readonly negative: number;
+  readonly linear: number;
+  readonly limit: number;
+}
+
+/** Experts in equal groups of neighbours, of which the `used` best may be chosen from: by the sum of their two best scores. */
+export interface ExpertGroups {
+  readonly count: number;
+  readonly used: number;
+}
+
 export interface RouteSpec {
   readonly topK: number;
   /** softmax over all experts; sigmoid of each; softmax over the selected logits only. */
@@ -143,6 +175,10 @@ export interface RouteSpec {
   readonly scale: number;
   /** Added to the scores for selection only [experts]. */
   readonly selectionBias: Vector | null;
+  /** Multiplies the weights of each expert at the very end [experts]; none by default. */
+  readonly factors?: Vector | null;
+  /** All experts are one group by default. */
+  readonly groups?: ExpertGroups | undefined;
 }
 
 export interface ExpertWeights {
@@ -154,6 +190,8 @@ export interface ExpertWeights {
   readonly gateBias: Vector | null;
   readonly upBias: Vector | null;
   readonly downBias: Vector | null;
+  /** The routing's weights multiply what goes into an expert, not what comes out. */
+  readonly weightsInput?: boolean;
 }
 
 /** One product of a fused matmul: out = x · Wᵀ (+ bias), or out += that when `add`. */
@@ -261,7 +299,8 @@ export interface Verbs {
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number;
   /**
    * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)): the first rank is multiplied,
-   * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left.
+   * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left. With
+   * `weightsInput` x is multiplied by the weight, and results by 1.
    * @shape x [n, dim], out [n, dim] (overwritten, not x)
    */
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void;
@@ -281,7 +320,7 @@ export interface Verbs {
   act(x: Tensor, kind: Activation, n: number): void;
   /** y *= x, each value of x for a run of neighbours in y: a row, a head or one value.  @shape y [n, k * cols], x [n, k] */
   multiply(y: Tensor, x: Tensor, n: number): void;
-  /** Every row of x times the vector.  @shape x [n, cols] */
+  /** Every row of x times the vector, which is repeated along the row.  @shape x [n, k * length] */
   multiplyVector(x: Tensor, vector: Vector, n: number): void;
   /** Columns [from, from + count) of x become columns [to, to + count) of out.  @error EXACT */
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void;
@@ -307,6 +346,16 @@ export interface Verbs {
     iterations: number,
     eps: number,
   ): void;
+  /** Every row of x times what its position makes of the temperature; the factor is computed in double. */
+  temper(x: Tensor, temperature: Temperature, n: number): void;
+  /** LayerNorm of every head in place, without weights.  @shape x [n, heads * headDim]  @error BOUND */
+  centreHeads(x: Tensor, n: number, heads: number, headDim: number, eps: number): void;
+  /** x = xielu(x)  @error ULP(8) of the larger term */
+  xielu(x: Tensor, numbers: Xielu, n: number): void;
+  /** x = max(x - (mean + deviations * the row's sample deviation), 0)  @shape [n, cols]  @error BOUND */
+  sparsify(x: Tensor, deviations: number, n: number): void;
+  /** Every row of x is made as long as that of `like`.  @shape both [n, cols]  @error BOUND */
+  matchSize(x: Tensor, like: Tensor, n: number): void;
   /** A row for each sequence of the pass, in their order, of its rows.  @shape out [sequences, cols] */
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void;
   /** out[i] = x[indices[i]] */

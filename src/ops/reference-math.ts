@@ -2,7 +2,7 @@
  * The formulas of the reference implementation, one function each: plain loops, every sum in double precision, rounded
  * to f32 once on the way out. Arrays are rows of activations.
  */
-import type { Glu, RouteSpec } from "./ops.js";
+import type { ExpertGroups, Glu, RouteSpec } from "./ops.js";
 
 /** out[o + i] = x[i] / sqrt(mean(x²) + eps) * w[i].  @source Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" */
 export function rmsNormRow(
@@ -25,6 +25,12 @@ function sigmoid(x: number): number {
 
 /** act(gate) * up. @source `silu`: Shazeer 2020; `gelu-tanh`: Hendrycks 2016; `oai`: the gpt-oss model card */
 export function gluValue(kind: Glu, gate: number, up: number): number {
+  if (typeof kind === "object") {
+    const { clamp, limit } = kind;
+    const g = clamp === "before" ? Math.min(gate, limit) : gate;
+    const silu = g * sigmoid(g);
+    return Math.min(silu, limit) * Math.max(-limit, Math.min(limit, up));
+  }
   switch (kind) {
     case "silu":
       return gate * sigmoid(gate) * up;
@@ -52,15 +58,43 @@ function softmax(values: Float64Array): Float64Array {
 /** Smallest divisor of a renormalisation: the least normal f16, as llama.cpp has it. */
 const leastWeightSum = 6.103515625e-5;
 
+/** What becomes a weight: the score of every expert without the selection bias. */
+function probabilitiesOf(logits: Float32Array, { score }: RouteSpec): Float64Array {
+  const raw = Float64Array.from(logits);
+  if (score === "softmax") return softmax(raw);
+  return score === "sigmoid" ? raw.map(sigmoid) : raw;
+}
+
+/** What experts are chosen by.  @shape logits [experts] */
+export function routeScores(logits: Float32Array, spec: RouteSpec, bias: Float32Array | null): Float64Array {
+  const scores = probabilitiesOf(logits, spec).map((p, e) => p + (bias?.[e] ?? 0));
+  return spec.groups === undefined ? scores : bestGroups(scores, spec.groups);
+}
+
+/** Experts of groups that are not among the best cannot be chosen. */
+function bestGroups(scores: Float64Array, { count, used }: ExpertGroups): Float64Array {
+  const size = scores.length / count;
+  const sums = Array.from({ length: count }, (_, g) => {
+    const [first = 0, second = 0] = Array.from(scores.subarray(g * size, (g + 1) * size)).sort((a, b) => b - a);
+    return first + second;
+  });
+  const kept = new Set(
+    Array.from(sums.keys())
+      .sort((a, b) => sums[b]! - sums[a]! || a - b)
+      .slice(0, used),
+  );
+  return scores.map((score, e) => (kept.has(Math.floor(e / size)) ? score : -Infinity));
+}
+
 /** Chooses the experts of one token row: ids in rank order and their weights.  @shape logits [experts] */
 export function routeRow(
   logits: Float32Array,
   spec: RouteSpec,
   bias: Float32Array | null,
+  factors: Float32Array | null = null,
 ): { ids: number[]; weights: number[] } {
-  const raw = Float64Array.from(logits);
-  const probabilities = spec.score === "softmax" ? softmax(raw) : spec.score === "sigmoid" ? raw.map(sigmoid) : raw;
-  const scores = bias === null ? probabilities : probabilities.map((p, e) => p + bias[e]!);
+  const probabilities = probabilitiesOf(logits, spec);
+  const scores = routeScores(logits, spec, bias);
   const ids = Array.from(scores.keys())
     .sort((a, b) => scores[b]! - scores[a]! || a - b)
     .slice(0, spec.topK);
@@ -73,7 +107,7 @@ export function routeRow(
     );
     weights = weights.map((w) => w / sum);
   }
-  return { ids, weights: weights.map((w) => w * spec.scale) };
+  return { ids, weights: weights.map((w, rank) => w * spec.scale * (factors?.[ids[rank]!] ?? 1)) };
 }
 
 /** Rotates one head in place by `position`.  @source Su et al. 2021, "RoFormer" */

@@ -1,5 +1,5 @@
 /** The reference's formulas of newer layers, one row each: every sum in double precision, rounded to f32 on the way out. */
-import type { Activation, Pooling } from "./ops.js";
+import type { Activation, Pooling, Xielu } from "./ops.js";
 
 /** @source Ba, Kiros & Hinton 2016, "Layer Normalization" */
 export function layerNormRow(
@@ -35,6 +35,22 @@ export function actValue(kind: Activation, x: number): number {
     case "tanh":
       return Math.tanh(x);
   }
+}
+
+export function xieluValue({ positive, negative, linear, limit }: Xielu, x: number): number {
+  if (x > 0) return positive * x * x + linear * x;
+  return (Math.expm1(Math.min(x, limit)) - x) * negative + linear * x;
+}
+
+/** @source Spark Transformer, You et al. 2025: the greatest values of a row, as if it were normally distributed */
+export function sparsifyRow(x: Float32Array, deviations: number): void {
+  let sum = 0;
+  for (const v of x) sum += v;
+  const mean = sum / x.length;
+  let squares = 0;
+  for (const v of x) squares += (v - mean) ** 2;
+  const least = mean + deviations * Math.sqrt(squares / (x.length - 1));
+  for (let i = 0; i < x.length; i++) x[i] = Math.max(x[i]! - least, 0);
 }
 
 /** Streams of all parts in order. */

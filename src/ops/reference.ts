@@ -24,13 +24,24 @@ import {
   type RouteSpec,
   type Routing,
   type RowTable,
+  type Temperature,
   type Tensor,
   type Vector,
+  type Xielu,
 } from "./ops.js";
 import { attendHead } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
-import { actValue, blendRow, hyperRow, layerNormRow, poolRows, scoresOfStreams } from "./reference-values.js";
+import {
+  actValue,
+  blendRow,
+  hyperRow,
+  layerNormRow,
+  poolRows,
+  scoresOfStreams,
+  sparsifyRow,
+  xieluValue,
+} from "./reference-values.js";
 import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
 interface Activations extends Tensor {
@@ -272,7 +283,7 @@ export class ReferenceOps implements Backend {
     for (let t = 0; t < n; t++) {
       const row = data(logits).subarray(t * logits.cols, (t + 1) * logits.cols);
       if (fault < 0) fault = row.findIndex((logit) => !Number.isFinite(logit));
-      const chosen = routeRow(row, spec, values(spec.selectionBias));
+      const chosen = routeRow(row, spec, values(spec.selectionBias), values(spec.factors ?? null));
       ids.set(chosen.ids, t * out.topK);
       weights.set(chosen.weights, t * out.topK);
     }
@@ -298,12 +309,14 @@ export class ReferenceOps implements Backend {
         perToken: boolean,
       ) => {
         const b = values(bias);
+        const weighed = perToken && weights.weightsInput;
         own<ReferenceMatrix>(matrix, "forEachRow").forEachRow(expert, (row, w) => {
           if ((row & 63) === 0) this.#checkCancelled();
           for (const slot of chosen) {
             const input = (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
             const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
-            to[slot * matrix.rows + row] = dot(w, from, input, matrix.cols) + constant;
+            const product = dot(w, from, input, matrix.cols) * (weighed ? share[slot]! : 1);
+            to[slot * matrix.rows + row] = product + constant;
           }
         });
       };
@@ -320,7 +333,7 @@ export class ReferenceOps implements Backend {
       for (let i = 0; i < out.cols; i++) {
         let sum = 0;
         for (let slot = t * routing.topK; slot < (t + 1) * routing.topK; slot++)
-          sum += share[slot]! * downOut[slot * out.cols + i]!;
+          sum += (weights.weightsInput ? 1 : share[slot]!) * downOut[slot * out.cols + i]!;
         y[t * out.cols + i] = sum;
       }
   }
@@ -359,9 +372,9 @@ export class ReferenceOps implements Backend {
   }
 
   multiplyVector(x: Tensor, vector: Vector, n: number): void {
-    requireThat(vector.length === x.cols, "a factor for each column");
+    requireThat(x.cols % vector.length === 0, "factors are repeated along the row");
     const [d, factors] = [data(x), values(vector)!];
-    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factors[i % x.cols]!;
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factors[i % factors.length]!;
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
@@ -400,6 +413,41 @@ export class ReferenceOps implements Backend {
   ): void {
     for (let t = 0; t < n; t++)
       hyperRow(row(pre, t), row(mix, t), row(x, t), values(scale)!, values(base)!, iterations, eps);
+  }
+
+  temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {
+    for (let t = 0; t < n; t++) {
+      const steps = Math.floor((this.#rows.positions[t]! + offset) / length);
+      const factor = Math.fround(1 + scale * Math.log(1 + steps));
+      const values = row(x, t);
+      for (let i = 0; i < values.length; i++) values[i] = values[i]! * factor;
+    }
+  }
+
+  centreHeads(x: Tensor, n: number, heads: number, headDim: number, eps: number): void {
+    requireThat(heads * headDim === x.cols, "heads fill the row");
+    for (let h = 0; h < n * heads; h++) {
+      const head = data(x).subarray(h * headDim, (h + 1) * headDim);
+      layerNormRow(head, head, null, null, eps);
+    }
+  }
+
+  xielu(x: Tensor, numbers: Xielu, n: number): void {
+    const d = data(x);
+    for (let i = 0; i < n * x.cols; i++) d[i] = xieluValue(numbers, d[i]!);
+  }
+
+  sparsify(x: Tensor, deviations: number, n: number): void {
+    for (let t = 0; t < n; t++) sparsifyRow(row(x, t), deviations);
+  }
+
+  matchSize(x: Tensor, like: Tensor, n: number): void {
+    const size = (values: Float32Array): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
+    for (let t = 0; t < n; t++) {
+      const values = row(x, t);
+      const factor = size(row(like, t)) / size(values);
+      for (let i = 0; i < values.length; i++) values[i] = values[i]! * factor;
+    }
   }
 
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {

@@ -56,13 +56,24 @@ export class WorkingSpace {
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
   }
 
-  /** Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. */
-  experts(rows: number, topK: number, experts: number, dim: number, hidden: number, kinds: readonly Acts[]): void {
+  /**
+   * Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. `weighed`: columns of rows that weights
+   * multiply on their way in.
+   */
+  experts(
+    rows: number,
+    topK: number,
+    experts: number,
+    dim: number,
+    hidden: number,
+    kinds: readonly Acts[],
+    weighed = 0,
+  ): void {
     const pairs = rows * topK;
     const wave = Math.max(rows, Math.min(pairs, space.expertWavePairs));
     this.#grow("expert order", 4 * (3 * pairs + experts + 1));
     this.#grow("expert products", 2 * Math.min(experts, pairs) * space.productTaskBytes);
-    this.#grow("expert rows", 4 * (2 * wave * hidden + pairs * dim));
+    this.#grow("expert rows", 4 * (2 * wave * hidden + pairs * (dim + weighed)));
     this.#acts("hidden ", wave, hidden, kinds);
     this.#bytes.set("experts", Math.max(this.#bytes.get("experts")!, experts));
   }

@@ -47,15 +47,23 @@ export async function makeTinyModel(path: string, arch: string, options: TinyOpt
 
   const metadata: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: arch }],
-    ["general.name", { type: "string", value: `random tiny ${arch} (${variant.variant})` }],
+    ["general.name", { type: "string", value: `random tiny model (${variant.variant})` }],
     ...archMetadata(arch, { ...variant.metadata(dims), ...options.overrides }),
     ...tinyTokenizer(),
   ];
-  const spec = declareOnPaper(path, arch, metadata, { dim: dims, vocab });
+  const spec = declareOnPaper(path, arch, metadata, {
+    dim: dims,
+    vocab,
+    optionalTensors: variant.optionalTensors ?? [],
+  });
   const tensors = paperTensors(spec, variant.tied ?? false, variant.optionalTensors).map((tensor) =>
     randomTensor(tensor, dtypes[tensor.role], options.seed ?? 1),
   );
-  await writeGguf(path, { metadata, tensors });
+  const spare = Object.entries(variant.spare?.(dims) ?? {}).map(([name, shape]): TensorSource => {
+    const data = new Uint8Array(4 * shape.reduce((a, b) => a * b, 1));
+    return { name, dtype: dtypeByName("F32")!, shape, data };
+  });
+  await writeGguf(path, { metadata, tensors: [...tensors, ...spare] });
   return { path, vocab };
 }
 

@@ -12,6 +12,7 @@ import { sliceExtents, slicesOf } from "../../src/formats/layouts.js";
 import type { Backend, Glu, RouteSpec } from "../../src/ops/ops.js";
 import { WorkingSpace } from "../../src/ops/working-space.js";
 import { attentionSuite } from "./attention.suite.js";
+import { familiesSuite } from "./families.suite.js";
 import {
   computable,
   filled,
@@ -177,7 +178,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
           }
       });
 
-    const gluFormulas: Record<Glu, (g: number, u: number) => number> = {
+    const gluFormulas: Record<Extract<Glu, string>, (g: number, u: number) => number> = {
       silu: (g, u) => (g / (1 + Math.exp(-g))) * u,
       "gelu-tanh": (g, u) => 0.5 * g * (1 + Math.tanh(0.7978845608028654 * (g + 0.044715 * g * g * g))) * u,
       oai: (g, u) => {
@@ -395,5 +396,6 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
 
     attentionSuite(withOps);
     valuesSuite(withOps);
+    familiesSuite(withOps, weights);
   });
 }

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeOf, onlyExtent, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { architectures } from "../../src/models/index.js";
-import { type RandomModelSpec, randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import { type RandomModelSpec, randomModelVocab, shallow, writeRandomModel } from "../support/random-model.js";
 import { randomUnigram, randomWordPiece } from "../support/random-vocabulary.js";
 import { readTokenizerGolden, vocabularyEntries } from "../support/tokenizer-golden.js";
 import { type Layout, layoutOf } from "./layout.js";
@@ -29,7 +29,14 @@ export async function makeBases(folder: string): Promise<Base[]> {
   const variants = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
   for (const [i, { arch, variant }] of variants.entries()) {
     const type = narrowTypes[i % narrowTypes.length]!;
-    const spec = { arch, variant, dims: 64 as const, types: allRoles(type), seed: 1, overrides: small(arch) };
+    const spec = {
+      arch,
+      variant,
+      dims: 64 as const,
+      types: allRoles(type),
+      seed: 1,
+      overrides: shallow(arch, variant),
+    };
     await add(`${arch} ${variant} ${type}`, (p) => writeRandomModel(p, spec));
   }
   for (const type of [...wideTypes, ...narrowTypes.slice(variants.length)]) {
@@ -63,12 +70,6 @@ function allRoles(type: string): RandomModelSpec["types"] {
     ...(type.includes("K") && { embedding: type }),
   };
 }
-
-/** Two layers, for gemma3 one of each kind. */
-const small = (arch: string) => ({
-  block_count: 2,
-  ...(arch === "gemma3" && { "attention.sliding_window_pattern": 2 }),
-});
 
 /** A SentencePiece vocabulary that fits the embedding. */
 function sentencePiece(): [string, TypedValue][] {

@@ -4,7 +4,7 @@ import { architectures, type Role } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { seededWords } from "../../src/synth/random.js";
 import { type Placement, placements } from "../support/placements.js";
-import { type RandomModelSpec, randomModelVocab } from "../support/random-model.js";
+import { type RandomModelSpec, randomModelVocab, shallow } from "../support/random-model.js";
 
 /** One way to evaluate the prompts of a case. All ways must give the same bits. */
 export interface Way {
@@ -82,9 +82,8 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       // Wide models get few layers: one windowed, one full where there are both.
       ...(dims === 256 && {
         overrides: {
-          block_count: 2,
           feed_forward_length: 256,
-          ...(arch === "gemma3" && { "attention.sliding_window_pattern": 2 }),
+          ...shallow(arch, variant),
         },
       }),
     },

@@ -10,7 +10,13 @@ import { architectures } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
 import { placements } from "../support/placements.js";
-import { type RandomModelSpec, randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import {
+  firstArchitectures,
+  type RandomModelSpec,
+  randomModelVocab,
+  shallow,
+  writeRandomModel,
+} from "../support/random-model.js";
 import type { Case, Way } from "./cases.js";
 import { evaluateReference, type Logits } from "./evaluate-way.js";
 
@@ -47,17 +53,20 @@ const laterTypes = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ3_S IQ2_S IQ1_M TQ1_0 TQ2_0 N
 
 export function frozenModels(): FrozenModel[] {
   const types = dtypes.filter((dtype) => dtype.acts !== undefined && !laterTypes.includes(dtype.name));
-  const variants = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
+  const all = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
+  const variants = all.filter(({ arch }) => firstArchitectures.includes(arch));
   const frozen = (arch: string, variant: string, dtype: Dtype, i: number, number: number): FrozenModel => {
     const dims = dtype.blockValues > 64 ? 256 : 64;
     const { name } = dtype;
+    // The first were cut without what else may change, and stay what they were.
+    const own = firstArchitectures.includes(arch) ? { block_count: 2 } : shallow(arch, variant);
     const model: RandomModelSpec = {
       arch,
       variant,
       dims,
       types: { attention: name, ffn: name, expert: name, embedding: name, head: name },
       seed: number + 1,
-      ...(dims === 256 && { overrides: { block_count: 2, feed_forward_length: 256 } }),
+      ...(dims === 256 && { overrides: { feed_forward_length: 256, ...own } }),
     };
     const kvType = kvTypes[number % kvTypes.length]!;
     // One model of each variant crosses a page of 256 positions, the others a window.
@@ -77,7 +86,11 @@ export function frozenModels(): FrozenModel[] {
     const { arch, variant } = variants[i % 8]!;
     return frozen(arch, variant, dtypes.find((dtype) => dtype.name === name)!, 1, 1000 + i);
   });
-  return [...first, ...later];
+  // Architectures that came after the first: one model of each variant.
+  const others = all
+    .filter(({ arch }) => !firstArchitectures.includes(arch))
+    .map(({ arch, variant }, i) => frozen(arch, variant, types[(5 * i) % types.length]!, 1, 2000 + i));
+  return [...first, ...later, ...others];
 }
 const vocab = randomModelVocab;
 

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { addonStatus } from "../../src/native/addon.js";
 import { placements } from "../support/placements.js";
-import { writeRandomModel } from "../support/random-model.js";
+import { firstArchitectures, writeRandomModel } from "../support/random-model.js";
 import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { firstDifference } from "./difference.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
@@ -120,13 +120,13 @@ test("a request has the same answer alone and among others", { skip }, async (t)
 });
 
 test("an answer is the same when it was sent back in the middle and evaluated again", { skip }, async (t) => {
-  // One case of every model variant.
+  // One case of every variant of the first architectures: such an answer has hundreds of tokens.
   const seen = new Set<string>();
   let sentBack = 0;
   for (let number = 0; number < combinationCount && only === undefined; number++) {
     const c = makeCase(seed, number, isas);
     const variant = `${c.model.arch} ${c.model.variant}`;
-    if (seen.has(variant) || c.model.dims !== 64) continue;
+    if (seen.has(variant) || c.model.dims !== 64 || !firstArchitectures.includes(c.model.arch)) continue;
     seen.add(variant);
     await writeRandomModel(path, c.model);
     const way = { isa: best, threads: 2, chunk: 64, batched: true, logitRows: 16, placement: placements[0]! };

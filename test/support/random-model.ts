@@ -28,6 +28,15 @@ export interface RandomModelSpec {
   readonly tokenizer?: readonly [string, TypedValue][];
 }
 
+/** Of the variants of a sweep that takes long: those whose shapes differ most. The others have their turn in shorter ones. */
+export const firstArchitectures: readonly string[] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma3", "gpt-oss"];
+
+/** What changes where a model is cut to two layers. */
+export const shallow = (arch: string, variant: string): TinyMetadata => ({
+  block_count: 2,
+  ...findArchitecture(arch).tiny.find((t) => t.variant === variant)?.shallow,
+});
+
 /** Rows of every random model's embedding. */
 export const randomModelVocab = tinyTokens().length;
 
@@ -42,7 +51,9 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
     ...archMetadata(spec.arch, { ...variant.metadata(spec.dims), ...spec.overrides }),
     ...(spec.tokenizer ?? tinyTokenizer()),
   ];
-  const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab }, declaration);
+  const { optionalTensors = [] } = variant;
+  const embedding = { dim: spec.dims, vocab: randomModelVocab, optionalTensors };
+  const model = declareOnPaper(path, spec.arch, metadata, embedding, declaration);
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor;
     const dtype = typeOf(tensor, spec.types);
@@ -71,7 +82,10 @@ function values(dtype: Dtype, bytes: number, mean: number, deviation: number, se
   return out;
 }
 
-function typeOf({ kind, role }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
+function typeOf({ kind, role, shape }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
   if (kind === "vector" || role === "router" || role === "norm") return f32;
-  return dtypeByName(types[role] ?? "F32") as Dtype;
+  const wanted = dtypeByName(types[role] ?? "F32") as Dtype;
+  // Rows that are no whole blocks have a type of smaller blocks, as quantized files have it.
+  const fitting = [wanted, dtypeByName("Q8_0") as Dtype, f32];
+  return fitting.find((dtype) => blocksBytes(dtype, shape[0] as number) !== undefined) ?? f32;
 }

@@ -100,7 +100,7 @@ const parallel = tiny(["parallel residual", "layerNorm", "bias", "act"], {
 const sites = tiny(["branches of one site", "softcap", "headNorm"], {
   name: "words-sites",
   layer: (c) => [
-    { ...mixer(c, { qkNorm: true, softcap: 20 }), site: "one" },
+    { ...mixer(c, { qkNorm: "head", softcap: 20 }), site: "one" },
     { ...ffn(c), site: "one" },
   ],
 });

@@ -5,7 +5,7 @@
  */
 
 import { defineArchitecture } from "../flow/architecture.js";
-import { readRope } from "../flow/rope.js";
+import { readRope, readWindowedRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import {
@@ -41,16 +41,12 @@ export const gemma3 = defineArchitecture({
       windowed: windowedLayers(m, 6),
       globalRope,
       // Context extension is for the full layers only; windowed ones never see far positions.
-      localRope: {
-        ...globalRope,
-        base: m.float("rope.freq_base_swa", { default: 10_000, above: 0 }),
-        scaling: { kind: "none" as const },
-      },
+      localRope: { ...readWindowedRope(m, globalRope, 10_000), scaling: { kind: "none" as const } },
       scale: 1 / Math.sqrt(common.layers === layersOf27B ? common.dim / common.heads : common.headDim),
       softcap: m.float("final_logit_softcapping", { default: 0 }),
     };
   },
-  begin: (f, c) => embedTokens(f, c, Math.fround(Math.sqrt(c.dim))),
+  begin: (f, c) => embedTokens(f, c, { scale: Math.fround(Math.sqrt(c.dim)) }),
   layer(c, i) {
     const local = c.window > 0 && c.windowed(i);
     return [
@@ -61,7 +57,7 @@ export const gemma3 = defineArchitecture({
           ...c,
           rope: local ? c.localRope : c.globalRope,
           window: local ? c.window : 0,
-          qkNorm: true,
+          qkNorm: "head",
           scale: c.scale,
           softcap: 0,
         }),
@@ -81,6 +77,7 @@ export const gemma3 = defineArchitecture({
     {
       variant: "dense",
       tied: true,
+      shallow: { "attention.sliding_window_pattern": 2 },
       metadata: (dims) => ({
         ...tinyTransformer(dims),
         block_count: 7,

@@ -29,8 +29,7 @@ export const gptOss = defineArchitecture({
     "ffn_gate_inp.bias": "model.layers.N.mlp.router.bias",
   },
   config(m) {
-    const common = transformerConfig(m);
-    if (common.experts === 0) m.fault("metadata 'gpt-oss.expert_count' is missing or 0");
+    const common = transformerConfig(m, { ffn: "experts" });
     return {
       ...common,
       window: m.uint("attention.sliding_window"),

@@ -49,12 +49,18 @@ export const llama = defineArchitecture({
   end: (f, x, c) => tokenHead(f, x, c),
   mechanisms: ["rope", "router-norm"],
   tiny: [
-    { variant: "dense", metadata: (dims) => tiny(dims), optionalTensors: ["rope_freqs.weight"] },
+    {
+      variant: "dense",
+      metadata: (dims) => tiny(dims),
+      optionalTensors: ["rope_freqs.weight"],
+      lacks: ["router-norm"],
+    },
     {
       variant: "tied-biased",
       metadata: (dims) => tiny(dims),
       tied: true,
       optionalTensors: ["attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"],
+      lacks: ["router-norm"],
     },
     { variant: "moe", metadata: (dims) => ({ ...tiny(dims), expert_count: 6, expert_used_count: 2 }) },
   ],

@@ -19,7 +19,7 @@ export const qwen3 = defineArchitecture({
   },
   begin: (f, c) => embedTokens(f, c),
   layer: (c) => [
-    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkNorm: true }) },
+    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkNorm: "head" }) },
     { site: "ffn", before: rms("ffn_norm", c), part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }) },
   ],
   end: (f, x, c) => tokenHead(f, x, c),

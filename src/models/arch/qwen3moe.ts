@@ -14,8 +14,7 @@ export const qwen3moe = defineArchitecture({
   families: "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder",
   huggingFace: { ...llamaNames, "ffn_gate_inp.weight": "model.layers.N.mlp.gate.weight" },
   config(m) {
-    const common = transformerConfig(m);
-    if (common.experts === 0) m.fault("metadata 'qwen3moe.expert_count' is missing or 0");
+    const common = transformerConfig(m, { ffn: "experts" });
     return {
       ...common,
       rope: readRope(m, common.headDim),
@@ -24,7 +23,7 @@ export const qwen3moe = defineArchitecture({
   },
   begin: (f, c) => embedTokens(f, c),
   layer: (c) => [
-    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkNorm: true }) },
+    { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, qkNorm: "head" }) },
     {
       site: "ffn",
       before: rms("ffn_norm", c),

@@ -8,7 +8,27 @@ import type { MetadataReader } from "./metadata-reader.js";
 import type { Residual } from "./residual.js";
 
 /** The mechanisms whose removal tests notice (ablation.ts). */
-export const mutations = ["rope", "qk-norm", "window", "sinks", "router-norm"] as const;
+export const mutations = [
+  "rope",
+  "rope-pairs",
+  "rope-dims",
+  "rope-scaling",
+  "qk-norm",
+  "window",
+  "sinks",
+  "softcap",
+  "bias",
+  "gate",
+  "multipliers",
+  "router-norm",
+  "selection-bias",
+  "groups",
+  "shared-expert",
+  "clamp",
+  "temperature",
+  "sparse",
+  "streams",
+] as const;
 export type Mutation = (typeof mutations)[number];
 
 /**
@@ -36,6 +56,8 @@ export interface ModelConfig {
   readonly window: number;
 }
 
+export type RopePairs = "neighbours" | "halves" | "interleaved";
+
 /** Metadata of a tiny test model, without the architecture prefix. */
 export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[]>>;
 
@@ -47,6 +69,12 @@ export interface TinyVariant {
   readonly tied?: boolean;
   /** Optional tensors the file has all the same. */
   readonly optionalTensors?: readonly string[];
+  /** Tensors that a file has and nothing reads, by name: their shapes. */
+  readonly spare?: (dims: 64 | 256) => Readonly<Record<string, readonly number[]>>;
+  /** What else changes where a test cuts the model to two layers. */
+  readonly shallow?: TinyMetadata;
+  /** Mechanisms of the family that this model does without. */
+  readonly lacks?: readonly Mutation[];
 }
 
 export interface Architecture<C extends ModelConfig = ModelConfig> {
@@ -56,9 +84,9 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   readonly families: string;
   /**
    * How GGUF pairs the values that RoPE rotates: converters permute the rows of Q and K of the llama family, so that pairs are
-   * neighbours. In a Hugging Face folder they are always halves.
+   * neighbours, and halves in a Hugging Face folder. `interleaved`: neighbours in either, as the family was trained.
    */
-  readonly ggufPairs?: "neighbours" | "halves";
+  readonly ggufPairs?: RopePairs;
   /** Local GGUF name -> name in a Hugging Face folder, N being the layer. */
   readonly huggingFace?: Readonly<Record<string, string>>;
   config(metadata: MetadataReader): C;
@@ -91,7 +119,7 @@ export interface ProgramSpec {
 export interface ModelSpec extends Omit<ProgramSpec, "layers"> {
   readonly config: ModelConfig;
   readonly programs: Readonly<Record<string, ProgramSpec>>;
-  readonly ggufPairs: "neighbours" | "halves";
+  readonly ggufPairs: RopePairs;
   readonly huggingFace: Readonly<Record<string, string>>;
 }
 

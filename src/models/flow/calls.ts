@@ -1,5 +1,5 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
-import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
+import type { Activation, Glu, Pooling, RouteSpec, Temperature, Xielu } from "../../ops/ops.js";
 import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
 import type { RopeConfig } from "./rope.js";
 
@@ -56,6 +56,11 @@ export type Operation =
       readonly iterations: number;
       readonly eps: number;
     }
+  | { readonly verb: "temper"; readonly temperature: Temperature }
+  | { readonly verb: "centreHeads"; readonly headDim: number; readonly eps: number }
+  | { readonly verb: "xielu"; readonly numbers: Xielu }
+  | { readonly verb: "sparsify"; readonly deviations: number }
+  | { readonly verb: "matchSize" }
   | { readonly verb: "pool"; readonly kind: Pooling }
   | { readonly verb: "tap"; readonly tap: Tap; readonly weights: readonly Weight[]; readonly routes: Routes | null }
   | { readonly verb: "softcap"; readonly cap: number }
@@ -72,11 +77,13 @@ export type Operation =
   | {
       readonly verb: "route";
       readonly routes: Routes;
-      readonly spec: Omit<RouteSpec, "selectionBias">;
+      readonly spec: Omit<RouteSpec, "selectionBias" | "factors">;
+      readonly selectionBias: VectorWeight | null;
+      readonly factors: VectorWeight | null;
       /** Name of the tensor the scores come from. */
       readonly router: string;
     }
-  | { readonly verb: "experts"; readonly routes: Routes; readonly body: ExpertBody }
+  | { readonly verb: "experts"; readonly routes: Routes; readonly body: ExpertBody; readonly weightsInput: boolean }
   | { readonly verb: "expect"; readonly routes: Routes; readonly first: Weight };
 
 export type Call = Operation & {

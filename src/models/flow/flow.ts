@@ -4,7 +4,16 @@
  * called are the order of the calls by construction. What a flow makes of a function is up to the flow: a listing of its
  * calls (record.ts) is described, bound to `Ops`, filled with random numbers, cut into stages and rewritten.
  */
-import type { Activation, AttentionSpec, Glu, MatrixSource, Pooling, RouteSpec } from "../../ops/ops.js";
+import type {
+  Activation,
+  AttentionSpec,
+  Glu,
+  MatrixSource,
+  Pooling,
+  RouteSpec,
+  Temperature,
+  Xielu,
+} from "../../ops/ops.js";
 import type { RopeConfig } from "./rope.js";
 import type { Bias, Role, TensorDeclaration } from "./tensors.js";
 
@@ -67,7 +76,9 @@ export type From =
   /** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
   | { readonly split: string; readonly of: number; readonly first: number }
   /** One for each expert. */
-  | { readonly stack: readonly string[] };
+  | { readonly stack: readonly string[] }
+  /** One of `of` matrices of this size that the file has stacked. */
+  | { readonly stacked: string; readonly of: number; readonly index: number };
 
 export interface MatrixOptions {
   /** Made of these instead of a tensor of its own name; its bias is made of theirs in the same way. */
@@ -86,6 +97,10 @@ export interface VectorOptions {
   readonly optional?: boolean;
   /** One for the whole model, whichever layer asks. */
   readonly shared?: boolean;
+  /** How the name ends; default `weight`. Empty: the name is all of it. */
+  readonly suffix?: "weight" | "bias" | "scale" | "";
+  /** The file has it as a matrix of so many rows, a head each. */
+  readonly heads?: number;
   /** A random model's values: mean and deviation; default 1 and 0.2. */
   readonly fill?: readonly [mean: number, deviation: number];
 }
@@ -96,6 +111,18 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
   readonly softcap?: number;
   /** A learned logit per head joins the softmax without a value. */
   readonly sinks?: VectorWeight | null;
+}
+
+export interface RouteOptions extends Omit<RouteSpec, "selectionBias" | "factors"> {
+  /** Added to the scores for choosing only [experts]. */
+  readonly selectionBias?: VectorWeight | null;
+  /** Multiplies the weights of each expert at the very end [experts]. */
+  readonly factors?: VectorWeight | null;
+}
+
+export interface ExpertsOptions {
+  /** The weight multiplies what goes into an expert, not what comes out. */
+  readonly weightsInput?: boolean;
 }
 
 export interface KeepOptions {
@@ -163,6 +190,15 @@ export interface Flow {
   streamScores(parts: readonly Value[], weight: VectorWeight, eps: number): Value;
   /** How streams are read, and how they take up what a branch made of them (ops.ts, `hyperWeights`). */
   hyperWeights(x: Value, scale: VectorWeight, base: VectorWeight, o: HyperOptions): [read: Value, write: Value];
+  /** x times what grows with the logarithm of each row's position. */
+  temper(x: Value, temperature: Temperature): Value;
+  /** LayerNorm of every head, without weights. */
+  centreHeads(x: Value, headDim: number, eps: number): Value;
+  xielu(x: Value, numbers: Xielu): Value;
+  /** What exceeds the row's mean by so many deviations; 0 elsewhere. */
+  sparsify(x: Value, deviations: number): Value;
+  /** x made as long as another value, row by row. */
+  matchSize(x: Value, like: Value): Value;
   /** A row for each sequence, of its rows in this pass. */
   pool(x: Value, kind: Pooling): Value;
   /** cap * tanh(x / cap) */
@@ -177,12 +213,12 @@ export interface Flow {
   shared(name: string): Value | State;
 
   // --- experts
-  route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes;
+  route(scores: Value, spec: RouteOptions): Routes;
   /**
    * The sum over chosen experts, in rank order, of their weight times what the inner function makes of x. It is called once;
    * its weights are stacks of one matrix per expert, and it runs on the rows of one expert at a time.
    */
-  experts(routes: Routes, x: Value, inner: Part): Value;
+  experts(routes: Routes, x: Value, inner: Part, o?: ExpertsOptions): Value;
   /**
    * The router of the layer's next `experts`, bound a second time one layer earlier: a hint of what to read. Called with the
    * branch's input as it is there; no bits and no bytes of a pass depend on it.

@@ -18,13 +18,23 @@ export class MetadataReader {
   readonly faults: string[] = [];
   readonly #checkpoint: Checkpoint;
 
-  constructor(checkpoint: Checkpoint, arch: string) {
+  /** The context the user asked for; undefined where nobody did. */
+  readonly askedContextTokens: number | undefined;
+
+  constructor(checkpoint: Checkpoint, arch: string, askedContextTokens?: number) {
     this.#checkpoint = checkpoint;
     this.arch = arch;
+    this.askedContextTokens = askedContextTokens;
   }
 
+  /** Keys go by the architecture's name, except those that begin with a slash. */
+  #full(key: string): string {
+    return key.startsWith("/") ? key.slice(1) : `${this.arch}.${key}`;
+  }
+
+  /** Said once, however often it is met. */
   fault(message: string): void {
-    this.faults.push(message);
+    if (!this.faults.includes(message)) this.faults.push(message);
   }
 
   /** @throws MODEL_INVALID with every fault found so far */
@@ -35,7 +45,7 @@ export class MetadataReader {
   /** Whole number in [min, max] (default [1, 2^31 - 1]). A per-layer array is accepted when its values agree. */
   uint(key: string, options: UintOptions = {}): number {
     const { min = 1, max = 2 ** 31 - 1 } = options;
-    const full = `${this.arch}.${key}`;
+    const full = this.#full(key);
     const value = this.#scalar(full);
     if (value === undefined) return this.#absent(full, options.default, min);
     if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
@@ -47,7 +57,7 @@ export class MetadataReader {
 
   /** A finite number, above a bound when one is given. */
   float(key: string, options: FloatOptions = {}): number {
-    const full = `${this.arch}.${key}`;
+    const full = this.#full(key);
     const value = this.#scalar(full);
     const above = options.above ?? -Infinity;
     if (value === undefined) return this.#absent(full, options.default, 1);
@@ -61,19 +71,64 @@ export class MetadataReader {
   }
 
   string(key: string, fallback: string): string {
-    return this.#guard(() => this.#checkpoint.metadata.string(`${this.arch}.${key}`)) ?? fallback;
+    return this.#guard(() => this.#checkpoint.metadata.string(this.#full(key))) ?? fallback;
+  }
+
+  /** A boolean; some converters write 0 and 1. */
+  flag(key: string, fallback: boolean): boolean {
+    const full = this.#full(key);
+    const value = this.#scalar(full);
+    if (value === undefined) return fallback;
+    if (typeof value === "boolean") return value;
+    if (value === 0 || value === 1) return value === 1;
+    this.fault(`metadata '${full}' is ${shown(value)}, expected true or false`);
+    return fallback;
+  }
+
+  /** A whole number for each of `count` layers: an array of at least as many, or one number for all of them. */
+  uints(key: string, count: number, options: UintOptions = {}): number[] {
+    const { min = 1, max = 2 ** 31 - 1 } = options;
+    const values = this.#layers(key, count);
+    if (values === undefined) return new Array<number>(count).fill(this.uint(key, options));
+    return values.map((value, layer) => {
+      if (Number.isInteger(value) && value >= min && value <= max) return value;
+      this.fault(
+        `metadata '${this.#full(key)}' is ${value} in layer ${layer}, expected a whole number from ${min} to ${max}`,
+      );
+      return min;
+    });
+  }
+
+  /** A finite number for each of `count` layers, as `uints`. */
+  floats(key: string, count: number, options: FloatOptions = {}): number[] {
+    const values = this.#layers(key, count);
+    if (values === undefined) return new Array<number>(count).fill(this.float(key, options));
+    return values.map((value, layer) => {
+      if (Number.isFinite(value) && value > (options.above ?? -Infinity)) return value;
+      this.fault(`metadata '${this.#full(key)}' is ${value} in layer ${layer}, expected a number`);
+      return 1;
+    });
+  }
+
+  /** The first `count` values of an array; undefined when the key is absent or a scalar. */
+  #layers(key: string, count: number): number[] | undefined {
+    const values = this.list(key);
+    if (values === undefined) return undefined;
+    if (values.length >= count) return values.slice(0, count);
+    this.fault(`metadata '${this.#full(key)}' has ${values.length} values for ${count} layers`);
+    return undefined;
   }
 
   has(key: string): boolean {
-    return this.#checkpoint.metadata.get(`${this.arch}.${key}`) !== undefined;
+    return this.#checkpoint.metadata.get(this.#full(key)) !== undefined;
   }
 
   /** Array of numbers or booleans as numbers; undefined when the key is absent or a scalar. */
   list(key: string): number[] | undefined {
-    const value = this.#checkpoint.metadata.get(`${this.arch}.${key}`);
+    const value = this.#checkpoint.metadata.get(this.#full(key));
     if (typeof value !== "object") return undefined;
     if (typeof value[0] === "string") {
-      this.fault(`metadata '${this.arch}.${key}' is ${shown(value)}, expected numbers or booleans`);
+      this.fault(`metadata '${this.#full(key)}' is ${shown(value)}, expected numbers or booleans`);
       return undefined;
     }
     return Array.from(value as ArrayLike<unknown>, Number);

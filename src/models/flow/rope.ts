@@ -15,7 +15,8 @@ export interface YarnScaling {
 }
 export type RopeScaling =
   | { readonly kind: "none" }
-  | { readonly kind: "linear"; readonly factor: number }
+  /** `magnitude` multiplies cosines and sines, as LongRoPE's pairs with divisors of their own need it. */
+  | { readonly kind: "linear"; readonly factor: number; readonly magnitude?: number }
   | YarnScaling;
 
 export interface RopeConfig {
@@ -25,27 +26,44 @@ export interface RopeConfig {
   readonly scaling: RopeScaling;
 }
 
-/** Reads the `rope.*` keys. */
-export function readRope(m: MetadataReader, headDim: number): RopeConfig {
+/** Reads the `rope.*` keys. `long`: the family has LongRoPE. */
+export function readRope(m: MetadataReader, headDim: number, { long = false } = {}): RopeConfig {
   const dims = m.uint("rope.dimension_count", { default: headDim, max: 4096 });
   if (dims % 2 !== 0 || dims > headDim) m.fault(`RoPE over ${dims} values of heads of ${headDim}`);
-  return { dims, base: m.float("rope.freq_base", { default: 10_000, above: 0 }), scaling: readScaling(m) };
+  return { dims, base: m.float("rope.freq_base", { default: 10_000, above: 0 }), scaling: readScaling(m, long) };
 }
 
-function readScaling(m: MetadataReader): RopeScaling {
+/**
+ * LongRoPE's divisors: those for contexts up to the length the model began with, or those for longer ones. What counts is the
+ * context that was asked for, else the one the model was trained for: a budget may shorten it, and must not change numbers.
+ */
+export function longRopeDivisors(m: MetadataReader): string {
+  const trained = m.uint("context_length");
+  const original = m.uint("rope.scaling.original_context_length", { default: trained });
+  return `rope_factors_${(m.askedContextTokens ?? trained) > original ? "long" : "short"}`;
+}
+
+/** That of windowed layers, which some families give a base of their own. */
+export function readWindowedRope(m: MetadataReader, rope: RopeConfig, base = rope.base): RopeConfig {
+  return { ...rope, base: m.float("rope.freq_base_swa", { default: base, above: 0 }) };
+}
+
+function readScaling(m: MetadataReader, long: boolean): RopeScaling {
   const kind = m.string("rope.scaling.type", "linear");
   const factor = m.float("rope.scaling.factor", {
     default: m.float("rope.scale_linear", { default: 1, above: 0 }),
     above: 0,
   });
-  switch (kind) {
+  const magnitude = long ? m.float("rope.scaling.attn_factor", { default: 1, above: 0 }) : 1;
+  switch (long && kind === "longrope" ? "linear" : kind) {
     case "none":
-      return { kind };
+      return { kind: "none" };
     case "linear":
-      return factor === 1 ? { kind: "none" } : { kind, factor };
+      if (magnitude !== 1) return { kind: "linear", factor, magnitude };
+      return factor === 1 ? { kind: "none" } : { kind: "linear", factor };
     case "yarn":
       return {
-        kind,
+        kind: "yarn",
         factor,
         originalTokens: m.uint("rope.scaling.original_context_length", {
           default: m.uint("context_length"),
@@ -74,7 +92,12 @@ export function ropeSpec(rope: RopeConfig, interleaved: boolean, divisors: Float
   );
   if (scaling.kind === "linear") for (let i = 0; i < dims / 2; i++) frequencies[i]! /= scaling.factor;
   if (scaling.kind === "yarn") applyYarn(frequencies, dims, base, scaling);
-  return { dims, frequencies, magnitude: scaling.kind === "yarn" ? yarnMagnitude(scaling) : 1, interleaved };
+  return { dims, frequencies, magnitude: magnitudeOf(scaling), interleaved };
+}
+
+function magnitudeOf(scaling: RopeScaling): number {
+  if (scaling.kind === "yarn") return yarnMagnitude(scaling);
+  return scaling.kind === "linear" ? (scaling.magnitude ?? 1) : 1;
 }
 
 /**

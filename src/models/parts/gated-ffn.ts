@@ -10,6 +10,8 @@ export interface GatedFfnOptions {
   /** The rows of gate and up are one tensor of this name. */
   readonly fused?: string;
   readonly bias?: Bias;
+  /** Behind the names of its tensors: `_shexp` of a shared expert. */
+  readonly suffix?: string;
 }
 
 export const gatedFfn =
@@ -25,5 +27,11 @@ export const gatedFfn =
     return f.linear(f.glu(gate!, up!, o.act), weight(f, o, "down", o.hidden, o.dim))[0]!;
   };
 
-const weight = (f: Flow, { bias = "none" }: GatedFfnOptions, name: string, cols: number, rows: number, from?: From) =>
-  f.matrix(`ffn_${name}`, cols, rows, "ffn", { gain: 1.1, bias, from });
+const weight = (
+  f: Flow,
+  { bias = "none", suffix = "" }: GatedFfnOptions,
+  name: string,
+  cols: number,
+  rows: number,
+  from?: From,
+) => f.matrix(`ffn_${name}${suffix}`, cols, rows, "ffn", { gain: 1.1, bias, from });

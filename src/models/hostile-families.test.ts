@@ -1,0 +1,80 @@
+/** Metadata of every family as a damaged or hostile file has it: an error with a code, never one of ours, never a hang. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { HundredweightError } from "../errors.js";
+import { type Checkpoint, openCheckpoint, TypedMetadata, type TypedValue } from "../formats/index.js";
+import { makeTinyModel } from "../synth/tiny.js";
+import { architectures, describeModel } from "./index.js";
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-hostile-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const u32 = (value: number): TypedValue => ({ type: "u32", value });
+const array = (...values: number[]): TypedValue => ({ type: "array", element: "u32", value: Uint32Array.from(values) });
+
+/** Refused wherever a file has the key. */
+const refused: Readonly<Record<string, readonly TypedValue[]>> = {
+  block_count: [u32(0), u32(1e9), array(1, 2)],
+  context_length: [u32(0)],
+  embedding_length: [u32(0), u32(2 ** 30)],
+  "attention.head_count": [u32(0), u32(1e6), array()],
+  // Neither divides the heads of a tiny model.
+  "attention.head_count_kv": [u32(5), array(5, 5, 5, 5, 5, 5, 5, 5, 5), array()],
+  "attention.key_length": [u32(0), u32(1e6)],
+  "attention.sliding_window_pattern": [array(1), array()],
+  "attention.layer_norm_rms_epsilon": [{ type: "f32", value: Number.NaN }],
+  "attention.layer_norm_epsilon": [{ type: "f32", value: -1 }],
+  "rope.dimension_count": [u32(7), u32(4096)],
+  expert_used_count: [u32(0), u32(129)],
+  expert_group_count: [u32(3), u32(1e6)],
+  expert_group_used_count: [u32(0), u32(5), u32(1)],
+  expert_gating_func: [u32(9)],
+  leading_dense_block_count: [u32(1e6)],
+  nextn_predict_layers: [u32(1e6)],
+  "attention.shared_kv_layers": [u32(1e6)],
+  swiglu_clamp_exp: [array(1)],
+  "xielu.eps": [array(1)],
+};
+
+/** Put in the place of every key: taken, or refused with a code. */
+const anything: readonly TypedValue[] = [
+  u32(0),
+  u32(2 ** 31),
+  array(1),
+  { type: "string", value: "x" },
+  { type: "f32", value: Number.POSITIVE_INFINITY },
+  { type: "bool", value: true },
+];
+const codes = ["MODEL_INVALID", "FORMAT_UNSUPPORTED", "TOKENIZER_INVALID"];
+
+/** The code with which the model is refused; undefined when it is taken. */
+function refusal(checkpoint: Checkpoint, key: string, value: TypedValue): string | undefined {
+  const values = new Map((checkpoint.metadata as TypedMetadata).entries());
+  values.set(key, value);
+  try {
+    describeModel({ ...checkpoint, metadata: new TypedMetadata(values, checkpoint.path) });
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof HundredweightError, `${key} = ${JSON.stringify(value)}: ${error}`);
+    assert.ok(codes.includes(error.code), `${key} = ${JSON.stringify(value)}: ${error.code}: ${error.message}`);
+    return error.code;
+  }
+}
+
+for (const { name, tiny } of architectures)
+  test(`${name}: hostile metadata is refused with a code`, async () => {
+    const path = join(folder, `${name}.gguf`);
+    await makeTinyModel(path, name, { variant: tiny.at(-1)!.variant });
+    const checkpoint = await openCheckpoint(path);
+    const keys = [...(checkpoint.metadata as TypedMetadata).entries()].map(([key]) => key);
+    for (const key of keys.filter((key) => key.startsWith(`${name}.`) || key.startsWith("xielu."))) {
+      for (const value of anything) refusal(checkpoint, key, value);
+      const local = key.replace(`${name}.`, "");
+      for (const value of refused[local] ?? []) {
+        assert.equal(refusal(checkpoint, key, value), "MODEL_INVALID", `${key} = ${JSON.stringify(value)} is taken`);
+      }
+    }
+  });

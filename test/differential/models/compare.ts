@@ -1,0 +1,122 @@
+/**
+ * A random tiny model of an architecture beside llama.cpp: how far the distributions are apart, and what is left of them
+ * without a mechanism. Used by the tests and by the script that writes docs/models.md.
+ */
+import { join } from "node:path";
+import { ablations, type Mutation } from "../../../src/models/index.js";
+import { addonStatus } from "../../../src/native/addon.js";
+import { createOps } from "../../../src/ops/index.js";
+import type { Ops, RouteSpec, Routing, Tensor } from "../../../src/ops/ops.js";
+import { ReferenceOps } from "../../../src/ops/reference.js";
+import { routeScores } from "../../../src/ops/reference-math.js";
+import { makeTinyModel } from "../../../src/synth/tiny.js";
+import { evaluate, klOfLogs, logSoftmax, meanKl, openModel, randomTokens } from "../../support/evaluate.js";
+import type { Peer } from "../../support/peer.js";
+
+/** Longer than two windows of 16. */
+export const promptTokens = 40;
+const seeds = [1, 2, 3, 4, 5, 6];
+
+/** The addon where there is one. */
+export const bestOps = (): Ops =>
+  addonStatus().state === "loaded" ? createOps({ kind: "native", threads: 2 }) : new ReferenceOps();
+
+/**
+ * Smallest distance between the last chosen and the first refused expert. Choosing is the one discontinuity of the
+ * forward pass: at a near tie any two correct engines may differ by a whole expert.
+ */
+class RoutingMargin extends ReferenceOps {
+  margin = Infinity;
+  override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
+    const values = this.read(logits, n);
+    const bias = spec.selectionBias === null ? null : (spec.selectionBias as unknown as { data: Float32Array }).data;
+    for (let t = 0; t < n; t++) {
+      const scores = routeScores(values.slice(t * logits.cols, (t + 1) * logits.cols), spec, bias);
+      const sorted = scores.sort((a, b) => b - a);
+      if (spec.topK < sorted.length) this.margin = Math.min(this.margin, sorted[spec.topK - 1]! - sorted[spec.topK]!);
+    }
+    return super.route(out, logits, n, spec);
+  }
+}
+/** Enough: activations differ by the rounding of F16. */
+const clearMargin = 1e-3;
+
+export interface TinyCase {
+  readonly path: string;
+  readonly vocab: number;
+  readonly ids: readonly number[];
+  /** Of the reference, after each token. */
+  readonly logits: readonly Float32Array[];
+  readonly windows: number;
+}
+
+/** Writes the model whose routing is clearest of a few (any, for a dense one) and evaluates it. */
+export async function makeCase(folder: string, arch: string, variant: string, dtype: string): Promise<TinyCase> {
+  const path = join(folder, `${arch}-${variant}-${dtype}.gguf`);
+  let best: { seed: number; margin: number; made: TinyCase } | undefined;
+  for (const seed of seeds) {
+    const { vocab } = await makeTinyModel(path, arch, { variant, dtype, seed });
+    const ids = randomTokens(promptTokens, vocab);
+    const ops = new RoutingMargin();
+    const model = await openModel(path, ops);
+    const logits = await evaluate(model, ids);
+    model.close();
+    const made = { path, vocab, ids, logits, windows: model.config.window };
+    if (best === undefined || ops.margin > best.margin) best = { seed, margin: ops.margin, made };
+    if (best.margin > clearMargin) break;
+    if (seed === seeds.at(-1)) await makeTinyModel(path, arch, { variant, dtype, seed: best.seed });
+  }
+  return best!.made;
+}
+
+export async function logitsOf(
+  { path }: TinyCase,
+  ids: readonly number[],
+  options: Parameters<typeof openModel>[2] = {},
+  chunk?: number,
+): Promise<Float32Array[]> {
+  const model = await openModel(path, bestOps(), options);
+  try {
+    return await evaluate(model, ids, chunk);
+  } finally {
+    model.close();
+  }
+}
+
+/** KL to the model without a mechanism. */
+export async function missed(tiny: TinyCase, mechanism: Mutation): Promise<number> {
+  return meanKl(tiny.logits, await logitsOf(tiny, tiny.ids, { ablate: ablations[mechanism] }));
+}
+
+export interface Distance {
+  /** Mean over positions, nats. */
+  readonly kl: number;
+  /** Greatest difference of a log-probability, of tokens with a probability above 1e-6. */
+  readonly greatest: number;
+}
+
+export function distance(theirs: readonly Float64Array[], logits: readonly Float32Array[]): Distance {
+  const ours = logits.map(logSoftmax);
+  let greatest = 0;
+  for (const [t, row] of theirs.entries())
+    for (let i = 0; i < row.length; i++)
+      if (row[i]! > Math.log(1e-6)) greatest = Math.max(greatest, Math.abs(row[i]! - ours[t]![i]!));
+  return { kl: klOfLogs(theirs, ours), greatest };
+}
+
+/** What llama.cpp says of the prompt, and the tokens with which it goes on greedily. */
+export async function askPeer(peer: Peer, tiny: TinyCase, folder: string, greedy = 0) {
+  await peer.load({ path: tiny.path, threads: 2, contextTokens: 256, batch: 256, flashAttention: false });
+  const theirs = await peer.logProbabilities(tiny.ids, join(folder, "peer.f32"));
+  const { ids } =
+    greedy === 0 ? { ids: [] } : await peer.ask<{ ids: number[] }>("greedy", { ids: tiny.ids, count: greedy });
+  await peer.ask("unload");
+  return { theirs, greedy: ids };
+}
+
+/** How many of the tokens that llama.cpp chose greedily we would have chosen there too. */
+export async function agreement(tiny: TinyCase, greedy: readonly number[]): Promise<number> {
+  const logits = await logitsOf(tiny, [...tiny.ids, ...greedy.slice(0, -1)]);
+  const best = (row: Float32Array): number => row.indexOf(row.reduce((a, b) => Math.max(a, b)));
+  return greedy.filter((id, i) => best(logits[tiny.ids.length - 1 + i]!) === id).length;
+}
