@@ -118,7 +118,8 @@ void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, f
   }
 }
 
-Status glu(Host& host, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind, float limit) {
+Status glu(Host& host, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind,
+           float limit) {
   HW_GET(Tensor, out, host, out_handle);
   HW_GET(Tensor, gate, host, gate_handle);
   HW_GET(Tensor, up, host, up_handle);

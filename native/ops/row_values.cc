@@ -1,4 +1,5 @@
-// Verbs that a family or two need: each changes rows in place. Plain loops over float_math.h, as in values.cc: the same bits on
+// Verbs that a family or two need: each changes rows in place. Plain loops over float_math.h, as in values.cc: the
+// same bits on
 // every instruction set.
 #include <math.h>
 
@@ -102,7 +103,9 @@ Status match_size(Host& host, int32_t x_handle, int32_t like_handle, int32_t n) 
   HW_GET(Tensor, like, host, like_handle);
   HW_TRY(check_rows(x, n, "x"));
   HW_TRY(check_rows(like, n, "like"));
-  if (x.cols != like.cols || overlap(x, like, n)) return bad_argument("tensors of %d and %d columns", x.cols, like.cols);
+  if (x.cols != like.cols || overlap(x, like, n)) {
+    return bad_argument("tensors of %d and %d columns", x.cols, like.cols);
+  }
   const Kernels& k = host.kernels();
   each_row(host, n, x.cols, [&](int64_t t) {
     float wanted = sqrtf(squares_of(x.cols, [&](int64_t i) { return like.row(t)[i]; }));

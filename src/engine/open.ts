@@ -54,7 +54,8 @@ export async function openParts(
   });
   try {
     if (stop !== undefined) backend.setCancelFlag(stop);
-    const model = await bindDescription(description, profiler === undefined ? backend : profiledOps(backend, profiler), {
+    const ops = profiler === undefined ? backend : profiledOps(backend, profiler);
+    const model = await bindDescription(description, ops, {
       contextTokens,
       maxRows: chunkRows,
       sequences,
