@@ -119,7 +119,8 @@ void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, f
   }
 }
 
-Status glu(Model& model, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind, float limit) {
+Status glu(Model& model, int32_t out_handle, int32_t gate_handle, int32_t up_handle, int32_t n, int32_t kind,
+           float limit) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, gate, model, gate_handle);
   HW_GET(Tensor, up, model, up_handle);

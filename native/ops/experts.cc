@@ -37,8 +37,8 @@ Status make_room(Model& model, const Shapes& s, Layout* layout) {
   int64_t active = std::min(s.experts, s.pairs());
   HW_TRY(model.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
   int64_t hidden_rows = wave_pairs(s.rows, s.top_k);
-  HW_TRY(model.grow(scratch.expert_rows,
-                   (2 * hidden_rows * s.hidden + s.pairs() * (s.dim + s.weighed)) * static_cast<int64_t>(sizeof(float))));
+  int64_t floats = 2 * hidden_rows * s.hidden + s.pairs() * (s.dim + s.weighed);
+  HW_TRY(model.grow(scratch.expert_rows, floats * static_cast<int64_t>(sizeof(float))));
   layout->position = scratch.expert_order.as<int32_t>();
   layout->token = layout->position + s.pairs();
   layout->first = layout->token + s.pairs();

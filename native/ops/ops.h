@@ -19,8 +19,8 @@ Status copy(Model& model, int32_t out, int32_t x, int32_t n);
 Status rms_norm(Model& model, int32_t out, int32_t x, int32_t vector, int32_t n, float eps);
 Status head_norm(Model& model, int32_t x, int32_t vector, int32_t n, int32_t heads, int32_t head_dim, float eps);
 Status rope(Model& model, int32_t x, int32_t n, int32_t heads, int32_t head_dim, int32_t table);
-// out = act(gate) * up. A limit bounds up to both sides and the gate from above: before its SiLU, or after it where the limit
-// is negative; 0: none.
+// out = act(gate) * up. A limit bounds up to both sides and the gate from above: before its SiLU, or after it where
+// the limit is negative; 0: none.
 void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, float* up, float* out, int64_t n);
 Status glu(Model& model, int32_t out, int32_t gate, int32_t up, int32_t n, int32_t kind, float limit);
 Status add(Model& model, int32_t y, int32_t x, int32_t n);

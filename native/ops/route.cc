@@ -47,8 +47,8 @@ struct Router {
     return faults == 0;
   }
 
-  // Experts come in equal groups, of which only the best may be chosen from: those whose two best keys have the greatest
-  // sum; ties go to the lower group. `sums` has room for one of each group.
+  // Experts come in equal groups, of which only the best may be chosen from: those whose two best keys have the
+  // greatest sum; ties go to the lower group. `sums` has room for one of each group.
   void keep_groups(float* keys, float* sums) const {
     const int32_t size = experts / groups;
     for (int32_t g = 0; g < groups; g++) {
@@ -128,8 +128,9 @@ Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, i
   Result<const float*> factors = optional_vector(model, factors_handle, logits.cols);
   if (!bias.ok || !factors.ok) return Status{false};
   constexpr int64_t kRoom = kScratchBytes / sizeof(float);  // scores, keys and sums of groups
-  if (groups < 1 || logits.cols % groups != 0 || (groups > 1 && 2 * int64_t{logits.cols} + groups > kRoom) ||
-      groups_used < 1 || groups_used > groups || int64_t{groups_used} * (logits.cols / groups) < out.top_k) {
+  if (groups < 1 || logits.cols % groups != 0 || groups_used < 1 || groups_used > groups ||
+      (groups > 1 && 2 * int64_t{logits.cols} + groups > kRoom) ||
+      int64_t{groups_used} * (logits.cols / groups) < out.top_k) {
     return bad_argument("%d of %d groups of %d experts", groups_used, groups, logits.cols);
   }
   Router router{model.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias.value, factors.value, groups,

@@ -1,4 +1,5 @@
-// Sums over a row for verbs without a kernel of their own: the order of every float dot, so that all instruction sets agree.
+// Sums over a row for verbs without a kernel of their own: the order of every float dot, so that all instruction sets
+// agree.
 #pragma once
 #include "../kernels/float_math.h"
 

@@ -1,5 +1,5 @@
-// Verbs that a family or two need: each changes rows in place. Plain loops over float_math.h, as in values.cc: the same bits on
-// every instruction set.
+// Verbs that a family or two need: each changes rows in place. Plain loops over float_math.h, as in values.cc: the
+// same bits on every instruction set.
 #include <math.h>
 
 #include "../kernels/float_math.h"
@@ -102,7 +102,9 @@ Status match_size(Model& model, int32_t x_handle, int32_t like_handle, int32_t n
   HW_GET(Tensor, like, model, like_handle);
   HW_TRY(check_rows(x, n, "x"));
   HW_TRY(check_rows(like, n, "like"));
-  if (x.cols != like.cols || overlap(x, like, n)) return bad_argument("tensors of %d and %d columns", x.cols, like.cols);
+  if (x.cols != like.cols || overlap(x, like, n)) {
+    return bad_argument("tensors of %d and %d columns", x.cols, like.cols);
+  }
   const Kernels& k = model.kernels();
   each_row(model, n, x.cols, [&](int64_t t) {
     float wanted = sqrtf(squares_of(x.cols, [&](int64_t i) { return like.row(t)[i]; }));

@@ -54,19 +54,16 @@ export async function openParts(
   });
   try {
     if (stop !== undefined) backend.setCancelFlag(stop);
-    const model = await bindDescription(
-      description,
-      profiler === undefined ? backend : profiledOps(backend, profiler),
-      {
-        contextTokens,
-        maxRows: chunkRows,
-        sequences,
-        kvTokens,
-        kvType,
-        maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
-        ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
-      },
-    );
+    const ops = profiler === undefined ? backend : profiledOps(backend, profiler);
+    const model = await bindDescription(description, ops, {
+      contextTokens,
+      maxRows: chunkRows,
+      sequences,
+      kvTokens,
+      kvType,
+      maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
+      ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
+    });
     const { metadata } = checkpoint;
     const info: ModelInfo = {
       path,

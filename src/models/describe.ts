@@ -48,7 +48,7 @@ export interface ModelDescription {
   readonly warnings: readonly string[];
 }
 
-/** What the user wants of a model as far as its numbers depend on it. */
+/** The wishes of the user on which a model's numbers depend. */
 export interface AskedOf {
   /** The context asked for; undefined where the model's own counts. */
   readonly contextTokens?: number | undefined;

@@ -1,4 +1,7 @@
-/** Metadata of every family as a damaged or hostile file has it: an error with a code, never one of ours, never a hang. */
+/**
+ * Metadata of every family as a damaged or hostile file has it: an error with a code, never one of ours, never a
+ * hang.
+ */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What is said of tensors that the pass leaves alone: a line for each kind. */
+/** Says which tensors the pass leaves alone: a line for each kind. */
 
 const kinds: readonly { readonly of: RegExp; readonly what: string | undefined }[] = [
   { of: /^(v|a|mm|vision|audio|resampler)\./, what: "for images or sound are ignored: the model is run on text" },

@@ -141,7 +141,10 @@ export interface AttentionSpec {
   readonly sinks: Vector | null;
 }
 
-/** What grows with the logarithm of a row's position: 1 + scale * ln(1 + floor((position + offset) / length)). */
+/**
+ * A factor that grows with the logarithm of a row's position: 1 + scale * ln(1 + floor((position + offset) /
+ * length)).
+ */
 export interface Temperature {
   readonly scale: number;
   readonly length: number;
@@ -159,7 +162,10 @@ export interface Xielu {
   readonly limit: number;
 }
 
-/** Experts in equal groups of neighbours, of which the `used` best may be chosen from: by the sum of their two best scores. */
+/**
+ * Experts in equal groups of neighbours, of which the `used` best may be chosen from: by the sum of their two best
+ * scores.
+ */
 export interface ExpertGroups {
   readonly count: number;
   readonly used: number;

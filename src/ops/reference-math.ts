@@ -58,14 +58,14 @@ function softmax(values: Float64Array): Float64Array {
 /** Smallest divisor of a renormalisation: the least normal f16, as llama.cpp has it. */
 const leastWeightSum = 6.103515625e-5;
 
-/** What becomes a weight: the score of every expert without the selection bias. */
+/** The score of every expert without the selection bias: it becomes a weight. */
 function probabilitiesOf(logits: Float32Array, { score }: RouteSpec): Float64Array {
   const raw = Float64Array.from(logits);
   if (score === "softmax") return softmax(raw);
   return score === "sigmoid" ? raw.map(sigmoid) : raw;
 }
 
-/** What experts are chosen by.  @shape logits [experts] */
+/** The scores by which experts are chosen.  @shape logits [experts] */
 export function routeScores(logits: Float32Array, spec: RouteSpec, bias: Float32Array | null): Float64Array {
   const scores = probabilitiesOf(logits, spec).map((p, e) => p + (bias?.[e] ?? 0));
   return spec.groups === undefined ? scores : bestGroups(scores, spec.groups);

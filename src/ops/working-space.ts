@@ -57,8 +57,8 @@ export class WorkingSpace {
   }
 
   /**
-   * Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. `weighed`: columns of rows that weights
-   * multiply on their way in.
+   * Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. `weighed`: columns of rows
+   * that weights multiply on their way in.
    */
   experts(
     rows: number,

@@ -113,7 +113,7 @@ export function familiesSuite(
       selectionBias: ops.vector(bias),
       factors: ops.vector(factors),
     } as const;
-    ops.seal();
+    await ops.seal();
     ops.route(routing, input, n, spec);
     const got = ops.readRouting(routing, n);
     let outside = 0;
@@ -141,7 +141,7 @@ export function familiesSuite(
       const [routing, single] = [ops.routing(n, topK), ops.routing(1, 1)];
       const [out, one, oneOut] = [ops.tensor(n, dim), ops.tensor(1, dim), ops.tensor(1, dim)];
       const only = ops.tensor(1, experts);
-      ops.seal();
+      await ops.seal();
       const spec = { score: "sigmoid", renormalize: false, scale: 1, selectionBias: null } as const;
       ops.route(routing, logits, n, { ...spec, topK });
       ops.experts(out, x, routing, n, { ...whole, weightsInput: true }, "silu");

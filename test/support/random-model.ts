@@ -28,10 +28,10 @@ export interface RandomModelSpec {
   readonly tokenizer?: readonly [string, TypedValue][];
 }
 
-/** Of the variants of a sweep that takes long: those whose shapes differ most. The others have their turn in shorter ones. */
+/** Architectures of sweeps that take long: their shapes differ most. The others have their turn in shorter sweeps. */
 export const firstArchitectures: readonly string[] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma3", "gpt-oss"];
 
-/** What changes where a model is cut to two layers. */
+/** Metadata of a model that is cut to two layers. */
 export const shallow = (arch: string, variant: string): TinyMetadata => ({
   block_count: 2,
   ...findArchitecture(arch).tiny.find((t) => t.variant === variant)?.shallow,

@@ -1,6 +1,7 @@
 /**
- * Trinity: norms before and after both branches, every head of queries and keys normalized, a gate on what attention gives,
- * RoPE in windowed layers only, embeddings scaled by sqrt(dim); the first layers dense, then experts with a shared one.
+ * Trinity: norms before and after both branches, every head of queries and keys normalized, a gate on what attention
+ * gives, RoPE in windowed layers only, embeddings scaled by sqrt(dim); the first layers dense, then experts with a
+ * shared one.
  * @source Arcee AI 2025, "Trinity"
  */
 

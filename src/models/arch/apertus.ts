@@ -1,6 +1,6 @@
 /**
- * Apertus: Llama's shape with every head of queries and keys normalized, and an FFN without a gate whose activation has numbers
- * of its own in every layer.
+ * Apertus: Llama's shape with every head of queries and keys normalized, and an FFN without a gate whose activation
+ * has numbers of its own in every layer.
  * @source Swiss AI 2025, "Apertus: Democratizing Open and Compliant LLMs for Global Language Environments"
  */
 

@@ -1,6 +1,7 @@
 /**
- * Ling 2 and Ring 2: fused projections, every head of queries and keys normalized, RoPE over a part of each; the first layers
- * dense, then experts in groups with a bias for choosing and a shared expert. The block that guesses further tokens is left out.
+ * Ling 2 and Ring 2: fused projections, every head of queries and keys normalized, RoPE over a part of each; the
+ * first layers dense, then experts in groups with a bias for choosing and a shared expert. The block that guesses
+ * further tokens is left out.
  * @source Ling Team 2025, "Every Activation Boosted: Scaling General Reasoner to 1 Trillion Open Language Foundation"
  */
 

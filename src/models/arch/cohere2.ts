@@ -1,6 +1,6 @@
 /**
- * Command R7B and Command A: LayerNorm without bias, attention and FFN side by side from one norm, three windowed layers with
- * RoPE to one full without, tied head whose logits are scaled.
+ * Command R7B and Command A: LayerNorm without bias, attention and FFN side by side from one norm, three windowed
+ * layers with RoPE to one full without, tied head whose logits are scaled.
  * @source Cohere 2025, "Command A: An Enterprise-Ready Large Language Model"
  */
 

@@ -1,6 +1,7 @@
 /**
- * Cohere's models with experts: attention and FFN side by side from one norm, the first layer of each four full. RoPE only in
- * windowed layers and those that begin the model, which are dense. Half the sum of the routed experts and a shared one counts.
+ * Cohere's models with experts: attention and FFN side by side from one norm, the first layer of each four full. RoPE
+ * only in windowed layers and those that begin the model, which are dense. Half the sum of the routed experts and a
+ * shared one counts.
  * @source Cohere 2026, "North Mini Code" and "Command A+"
  */
 

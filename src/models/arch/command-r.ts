@@ -1,6 +1,6 @@
 /**
- * Command R and R+: LayerNorm without bias, attention and FFN side by side from one norm, tied head whose logits are scaled.
- * R+ normalizes every head of queries and keys too.
+ * Command R and R+: LayerNorm without bias, attention and FFN side by side from one norm, tied head whose logits are
+ * scaled. R+ normalizes every head of queries and keys too.
  * @source Cohere 2024, "Command R"
  */
 

@@ -1,6 +1,6 @@
 /**
- * ERNIE 4.5 with experts: the first layers dense, then every so many a layer of experts with a softmax router, a bias for
- * choosing and shared experts.
+ * ERNIE 4.5 with experts: the first layers dense, then every so many a layer of experts with a softmax router, a bias
+ * for choosing and shared experts.
  * @source Baidu 2025, "ERNIE 4.5 Technical Report"
  */
 

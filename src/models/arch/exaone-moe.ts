@@ -1,6 +1,7 @@
 /**
- * K-EXAONE: every head of queries and keys is normalized, RoPE in windowed layers only; the first layer dense, then experts
- * with a sigmoid router, a bias for choosing and a shared expert. The block that guesses further tokens is left out.
+ * K-EXAONE: every head of queries and keys is normalized, RoPE in windowed layers only; the first layer dense, then
+ * experts with a sigmoid router, a bias for choosing and a shared expert. The block that guesses further tokens is
+ * left out.
  * @source LG AI Research 2026, "K-EXAONE Technical Report"
  */
 

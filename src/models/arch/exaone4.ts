@@ -1,6 +1,6 @@
 /**
- * EXAONE 4: branches read the stream as it is and are normalized afterwards; every head of queries and keys is normalized. The
- * 32B model has three windowed layers with RoPE to one full without.
+ * EXAONE 4: branches read the stream as it is and are normalized afterwards; every head of queries and keys is
+ * normalized. The 32B model has three windowed layers with RoPE to one full without.
  * @source LG AI Research 2025, "EXAONE 4.0"
  */
 

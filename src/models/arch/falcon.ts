@@ -1,6 +1,6 @@
 /**
- * Falcon 7B, 40B and 180B: LayerNorm, attention over one or few key heads and an FFN without a gate side by side; the larger
- * models have a norm for each.
+ * Falcon 7B, 40B and 180B: LayerNorm, attention over one or few key heads and an FFN without a gate side by side; the
+ * larger models have a norm for each.
  * @source Almazrouei et al. 2023, "The Falcon Series of Open Language Models"
  */
 

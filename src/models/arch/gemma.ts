@@ -1,6 +1,8 @@
 /**
- * Gemma 1: pre-norm attention with heads wider than the width's share, GeGLU, embeddings scaled by sqrt(dim), tied head.
- * @source Gemma Team 2024, "Gemma: Open Models Based on Gemini Research"; GGUF stores norm weights with the +1 already added
+ * Gemma 1: pre-norm attention with heads wider than the width's share, GeGLU, embeddings scaled by sqrt(dim), tied
+ * head.
+ * @source Gemma Team 2024, "Gemma: Open Models Based on Gemini Research"; GGUF stores norm weights with the +1
+ * already added
  */
 
 import { defineArchitecture } from "../flow/architecture.js";

@@ -1,7 +1,7 @@
 /**
- * Gemma 3n: four streams of which layers change one, a low-rank path beside attention, embeddings for every layer, values
- * normalized too, FFNs of which the first keep their greatest values only; the last layers read the keys and values of earlier
- * ones.
+ * Gemma 3n: four streams of which layers change one, a low-rank path beside attention, embeddings for every layer,
+ * values normalized too, FFNs of which the first keep their greatest values only; the last layers read the keys and
+ * values of earlier ones.
  * @source Google 2025, "Gemma 3n"
  */
 

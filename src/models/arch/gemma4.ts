@@ -1,7 +1,7 @@
 /**
- * Gemma 4: windowed and full layers with heads of their own widths, values normalized too (and made from keys where the file has
- * no matrix for them), embeddings for every layer in the small models, experts beside a dense FFN in the 26B one; the last layers
- * may read the keys and values of earlier ones.
+ * Gemma 4: windowed and full layers with heads of their own widths, values normalized too (and made from keys where
+ * the file has no matrix for them), embeddings for every layer in the small models, experts beside a dense FFN in the
+ * 26B one; the last layers may read the keys and values of earlier ones.
  * @source Google 2026, "Gemma 4"
  */
 

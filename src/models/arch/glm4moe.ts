@@ -1,6 +1,7 @@
 /**
- * GLM-4.5 to 4.7, with experts: sigmoid router with a bias for choosing, one shared expert, RoPE over half of each head, the
- * first layers dense. Its pre-FFN norm is named post_attention_norm. The block that guesses further tokens is left out.
+ * GLM-4.5 to 4.7, with experts: sigmoid router with a bias for choosing, one shared expert, RoPE over half of each
+ * head, the first layers dense. Its pre-FFN norm is named post_attention_norm. The block that guesses further tokens
+ * is left out.
  * @source GLM-4.5 Team 2025, "GLM-4.5: Agentic, Reasoning, and Coding (ARC) Foundation Models"
  */
 

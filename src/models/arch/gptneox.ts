@@ -1,6 +1,7 @@
 /**
- * GPT-NeoX 20B and Pythia: LayerNorm, biases everywhere, FFN without a gate, RoPE over a quarter of each head. Attention and
- * FFN read the same stream, each through a norm of its own, unless the file says that one follows the other.
+ * GPT-NeoX 20B and Pythia: LayerNorm, biases everywhere, FFN without a gate, RoPE over a quarter of each head.
+ * Attention and FFN read the same stream, each through a norm of its own, unless the file says that one follows the
+ * other.
  * @source Black et al. 2022, "GPT-NeoX-20B"; Biderman et al. 2023, "Pythia"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Granite with windowed layers: Granite's factors, attention sinks, one flag a layer for its window and one for RoPE; a shared
- * expert whose gate and up are one tensor.
+ * Granite with windowed layers: Granite's factors, attention sinks, one flag a layer for its window and one for RoPE;
+ * a shared expert whose gate and up are one tensor.
  * @source IBM 2026, "Granite 5"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Granite 3 with experts: Granite's factors, softmax router with the chosen weights renormalized, and in Granite 4 an expert
- * that every row takes.
+ * Granite 3 with experts: Granite's factors, softmax router with the chosen weights renormalized, and in Granite 4 an
+ * expert that every row takes.
  * @source IBM 2024, "Granite 3.0 Language Models"; Shen et al. 2024, "JetMoE"
  */
 

@@ -1,5 +1,6 @@
 /**
- * Hunyuan, dense: Llama's shape, but queries and keys are normalized after RoPE, whose base may be stretched by a factor.
+ * Hunyuan, dense: Llama's shape, but queries and keys are normalized after RoPE, whose base may be stretched by a
+ * factor.
  * @source Tencent 2025, "Hunyuan 0.5B-7B"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Hunyuan-A13B: queries and keys are normalized after RoPE; softmax router, the chosen weights renormalized, and a shared
- * expert beside them.
+ * Hunyuan-A13B: queries and keys are normalized after RoPE; softmax router, the chosen weights renormalized, and a
+ * shared expert beside them.
  * @source Tencent 2025, "Hunyuan-A13B Technical Report"
  */
 

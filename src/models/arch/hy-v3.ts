@@ -1,6 +1,6 @@
 /**
- * Hunyuan 3: Qwen3's attention; the first layers dense, then experts with a sigmoid router, a bias for choosing and a shared
- * expert. The block that guesses further tokens is left out.
+ * Hunyuan 3: Qwen3's attention; the first layers dense, then experts with a sigmoid router, a bias for choosing and a
+ * shared expert. The block that guesses further tokens is left out.
  * @source Tencent 2026, "Hy3"
  */
 

@@ -1,6 +1,7 @@
 /**
- * Llama 4: three layers with RoPE that see their own stretch of positions only, one that sees all without positions and whose
- * queries grow with the logarithm of theirs. Sigmoid router; the weight multiplies what goes into an expert.
+ * Llama 4: three layers with RoPE that see their own stretch of positions only, one that sees all without positions
+ * and whose queries grow with the logarithm of theirs. Sigmoid router; the weight multiplies what goes into an
+ * expert.
  * @source Meta 2025, "The Llama 4 herd"
  */
 

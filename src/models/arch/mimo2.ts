@@ -1,7 +1,7 @@
 /**
- * MiMo-V2: windowed and full layers with key heads of their own numbers, values narrower than keys and scaled, sinks where the
- * file has them, RoPE over a part of each head; the first layers dense, then experts with a sigmoid router and a bias for
- * choosing. Blocks that guess further tokens are left out.
+ * MiMo-V2: windowed and full layers with key heads of their own numbers, values narrower than keys and scaled, sinks
+ * where the file has them, RoPE over a part of each head; the first layers dense, then experts with a sigmoid router
+ * and a bias for choosing. Blocks that guess further tokens are left out.
  * @source Xiaomi 2025, "MiMo-V2-Flash"
  */
 

@@ -1,5 +1,6 @@
 /**
- * MiniCPM 1 and 2: Llama's shape with factors for embeddings, branches and logits, which older files leave to the loader.
+ * MiniCPM 1 and 2: Llama's shape with factors for embeddings, branches and logits, which older files leave to the
+ * loader.
  * @source Hu et al. 2024, "MiniCPM: Unveiling the Potential of Small Language Models"
  */
 

@@ -1,6 +1,6 @@
 /**
- * MiniMax-M2: RMSNorm over the whole products of queries and keys, RoPE over half of each head, every layer of experts with a
- * sigmoid router and a bias for choosing. What the file calls the FFN's width is one expert's.
+ * MiniMax-M2: RMSNorm over the whole products of queries and keys, RoPE over half of each head, every layer of
+ * experts with a sigmoid router and a bias for choosing. What the file calls the FFN's width is one expert's.
  * @source MiniMax 2025, "MiniMax-M2"
  */
 

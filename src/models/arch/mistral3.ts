@@ -1,6 +1,6 @@
 /**
- * Ministral 3, Devstral 2 and Mistral Medium 3.5: Llama's shape with YaRN, and queries that grow with the logarithm of their
- * position so that far contexts stay in focus.
+ * Ministral 3, Devstral 2 and Mistral Medium 3.5: Llama's shape with YaRN, and queries that grow with the logarithm
+ * of their position so that far contexts stay in focus.
  * @source Mistral AI 2025, "Ministral 3"
  */
 

@@ -1,6 +1,6 @@
 /**
- * OLMo 2 and 3: branches read the stream as it is and are normalized afterwards; RMSNorm over the whole products of queries
- * and keys. OLMo 3 adds three windowed layers to one full, with context extension for the full ones only.
+ * OLMo 2 and 3: branches read the stream as it is and are normalized afterwards; RMSNorm over the whole products of
+ * queries and keys. OLMo 3 adds three windowed layers to one full, with context extension for the full ones only.
  * @source OLMo Team 2024, "2 OLMo 2 Furious"; OLMo Team 2025, "Olmo 3"
  */
 

@@ -1,6 +1,6 @@
 /**
- * OLMoE: RMSNorm over the whole products of queries and keys; softmax router whose chosen weights keep their share of all
- * experts.
+ * OLMoE: RMSNorm over the whole products of queries and keys; softmax router whose chosen weights keep their share of
+ * all experts.
  * @source Muennighoff et al. 2024, "OLMoE: Open Mixture-of-Experts Language Models"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Phi-1, 1.5 and 2: LayerNorm, attention and an FFN without a gate side by side from one norm, biases everywhere, RoPE over a
- * part of each head.
+ * Phi-1, 1.5 and 2: LayerNorm, attention and an FFN without a gate side by side from one norm, biases everywhere,
+ * RoPE over a part of each head.
  * @source Microsoft 2023, "Textbooks Are All You Need II: phi-1.5 technical report"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Phi-3, 3.5-mini and Phi-4: fused projections, RoPE whose pairs have divisors of their own for contexts up to the first length
- * they were trained for and for longer ones. The context decides once for all rows, never a budget.
+ * Phi-3, 3.5-mini and Phi-4: fused projections, RoPE whose pairs have divisors of their own for contexts up to the
+ * first length they were trained for and for longer ones. The context decides once for all rows, never a budget.
  * @source Abdin et al. 2024, "Phi-3 Technical Report"; Ding et al. 2024, "LongRoPE"
  */
 

@@ -1,6 +1,6 @@
 /**
- * Qwen1.5-MoE and Qwen2-57B-A14B: Qwen2's attention; softmax router whose chosen weights keep their share of all experts, and
- * an expert that every row takes as much of as a gate says.
+ * Qwen1.5-MoE and Qwen2-57B-A14B: Qwen2's attention; softmax router whose chosen weights keep their share of all
+ * experts, and an expert that every row takes as much of as a gate says.
  * @source Yang et al. 2024, "Qwen2 Technical Report"
  */
 

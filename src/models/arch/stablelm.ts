@@ -1,6 +1,6 @@
 /**
- * StableLM and StableLM 2: LayerNorm, gated FFN, RoPE over a quarter of each head. The 12B model normalizes every head of
- * queries and keys, and has no norm before its FFN, which reads what attention reads.
+ * StableLM and StableLM 2: LayerNorm, gated FFN, RoPE over a quarter of each head. The 12B model normalizes every
+ * head of queries and keys, and has no norm before its FFN, which reads what attention reads.
  * @source Bellagente et al. 2024, "Stable LM 2 1.6B Technical Report"
  */
 

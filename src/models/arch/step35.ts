@@ -1,7 +1,7 @@
 /**
- * Step 3.5 and 3.7 Flash: windowed and full layers with heads of their own numbers and RoPE of their own, over half as many
- * values in the full ones; a gate for every head; the first layers dense, then experts with a bias for choosing and a shared one,
- * some of them bounded. Blocks that guess further tokens are left out.
+ * Step 3.5 and 3.7 Flash: windowed and full layers with heads of their own numbers and RoPE of their own, over half
+ * as many values in the full ones; a gate for every head; the first layers dense, then experts with a bias for
+ * choosing and a shared one, some of them bounded. Blocks that guess further tokens are left out.
  * @source StepFun 2026, "Step 3.5 Flash"
  */
 

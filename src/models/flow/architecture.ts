@@ -71,7 +71,7 @@ export interface TinyVariant {
   readonly optionalTensors?: readonly string[];
   /** Tensors that a file has and nothing reads, by name: their shapes. */
   readonly spare?: (dims: 64 | 256) => Readonly<Record<string, readonly number[]>>;
-  /** What else changes where a test cuts the model to two layers. */
+  /** Further metadata that changes where a test cuts the model to two layers. */
   readonly shallow?: TinyMetadata;
   /** Mechanisms of the family that this model does without. */
   readonly lacks?: readonly Mutation[];

@@ -195,7 +195,7 @@ export interface Flow {
   /** LayerNorm of every head, without weights. */
   centreHeads(x: Value, headDim: number, eps: number): Value;
   xielu(x: Value, numbers: Xielu): Value;
-  /** What exceeds the row's mean by so many deviations; 0 elsewhere. */
+  /** Keeps by how much values exceed the row's mean and so many deviations; 0 elsewhere. */
   sparsify(x: Value, deviations: number): Value;
   /** x made as long as another value, row by row. */
   matchSize(x: Value, like: Value): Value;

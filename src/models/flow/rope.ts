@@ -34,8 +34,9 @@ export function readRope(m: MetadataReader, headDim: number, { long = false } = 
 }
 
 /**
- * LongRoPE's divisors: those for contexts up to the length the model began with, or those for longer ones. What counts is the
- * context that was asked for, else the one the model was trained for: a budget may shorten it, and must not change numbers.
+ * LongRoPE's divisors: those for contexts up to the length the model began with, or those for longer ones. What
+ * counts is the context that was asked for, else the one the model was trained for: a budget may shorten it, and must
+ * not change numbers.
  */
 export function longRopeDivisors(m: MetadataReader): string {
   const trained = m.uint("context_length");

@@ -1,6 +1,7 @@
 /**
- * Alternating updates: several streams, of which a layer changes one; what the others become is predicted before it and corrected
- * after it, by a few coefficients of the changed one.  @source Baykal et al. 2023, "Alternating Updates for Efficient Transformers"
+ * Alternating updates: several streams, of which a layer changes one; what the others become is predicted before it
+ * and corrected after it, by a few coefficients of the changed one.
+ * @source Baykal et al. 2023, "Alternating Updates for Efficient Transformers"
  */
 import type { Flow, Part, Value } from "../flow/flow.js";
 import type { Residual } from "../flow/residual.js";
@@ -9,7 +10,7 @@ export interface AltupOptions {
   readonly dim: number;
   readonly eps: number;
   readonly streams: number;
-  /** What is added to the streams that no layer changed, from the corrected one. */
+  /** The part that is added to the streams that no layer changed, from the corrected one. */
   readonly extra: (layer: number) => Part;
 }
 
@@ -20,8 +21,8 @@ const apart = (f: Flow, x: Value, { dim, streams }: AltupOptions): Value[] =>
   f.split(x, ...Array.from({ length: streams }, () => dim));
 
 /**
- * tanh of a product of the norm: a coefficient for each stream. The same matrix is wanted twice in a layer; it goes by a second
- * name then, so that what is streamed is listed as often as it is read.
+ * tanh of a product of the norm: a coefficient for each stream. The same matrix is wanted twice in a layer; it goes
+ * by a second name then, so that what is streamed is listed as often as it is read.
  */
 function coefficients(f: Flow, x: Value, { dim, eps, streams }: AltupOptions, again = false): Value {
   const normed = f.scale(f.norm(x, f.vector("altup_router_norm", dim, "norm"), eps), 1 / dim);

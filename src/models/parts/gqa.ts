@@ -6,8 +6,8 @@ import type { RopeConfig } from "../flow/rope.js";
 import type { Bias } from "../flow/tensors.js";
 
 /**
- * Where queries and keys are normalized: each head before RoPE, the same with LayerNorm and a weight for every value of every
- * head, each head after RoPE, or the whole product before it is cut into heads.
+ * Where queries and keys are normalized: each head before RoPE, the same with LayerNorm and a weight for every value
+ * of every head, each head after RoPE, or the whole product before it is cut into heads.
  */
 export type QkNorm = "head" | "head-centred" | "rotated" | "whole";
 
@@ -43,7 +43,7 @@ export interface GqaOptions {
   readonly qkNormWeights?: "required" | "optional" | "none";
   readonly qkvBias?: Bias;
   readonly outputBias?: Bias;
-  /** What comes of the heads is multiplied by the sigmoid of a product of the input: one factor a head, or one a value. */
+  /** The heads' results are multiplied by the sigmoid of a product of the input: a factor for each head, or value. */
   readonly gate?: "head" | "value" | undefined;
   /** Factor of the scores; 1 / sqrt(headDim) by default. */
   readonly scale?: number;

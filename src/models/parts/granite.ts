@@ -1,4 +1,4 @@
-/** What Granite models have in common: factors of embeddings, scores, branches and logits, and RoPE that may be off. */
+/** Granite models have in common factors of embeddings, scores, branches and logits, and RoPE that may be off. */
 
 import type { Flow } from "../flow/flow.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";

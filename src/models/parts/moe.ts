@@ -37,7 +37,7 @@ export interface MoeOptions {
   readonly factors?: string | undefined;
   /** Weights multiply what goes into experts. */
   readonly weightsInput?: boolean;
-  /** What the router, or the experts, make of the row before they read it. */
+  /** Made of the row before the router, or the experts, read it. */
   readonly routerInput?: Part;
   readonly expertInput?: Part;
 }

@@ -1,6 +1,7 @@
 /**
- * Embeddings for every layer: a row of a second table for each token, and a product of its embedding, are summed and gate
- * each layer's stream.  @source Google 2025, "Gemma 3n"
+ * Embeddings for every layer: a row of a second table for each token, and a product of its embedding, are summed and
+ * gate each layer's stream.
+ * @source Google 2025, "Gemma 3n"
  */
 import type { Flow, Part, Value } from "../flow/flow.js";
 
@@ -34,7 +35,7 @@ export function sharePerLayer(f: Flow, x: Value, o: PerLayerOptions): void {
   for (const [layer, share] of shares.entries()) f.share(shareOf(layer), share);
 }
 
-/** What a layer's stream becomes through its share, before its norm. */
+/** A layer's stream gated by the layer's share, before its norm. */
 export const perLayerGate =
   ({ dim, perLayer }: PerLayerOptions, layer: number): Part =>
   (f, x) => {

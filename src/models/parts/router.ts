@@ -1,4 +1,6 @@
-/** The keys of a router: how experts are chosen and weighted, in groups or all together, and what stands beside them. */
+/**
+ * The keys of a router: how experts are chosen and weighted, in groups or all together, and what stands beside them.
+ */
 import type { ExpertGroups, RouteSpec } from "../../ops/ops.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
 

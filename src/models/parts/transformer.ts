@@ -6,7 +6,7 @@ import type { MetadataReader } from "../flow/metadata-reader.js";
 import { type Residual, scaled } from "../flow/residual.js";
 import type { Bias } from "../flow/tensors.js";
 
-/** What does not depend on attention. */
+/** Hyper-parameters that do not depend on attention. */
 export interface StreamConfig extends ModelConfig {
   /** Width of the dense FFN; 0 when every layer is MoE. */
   readonly hidden: number;
@@ -21,7 +21,7 @@ export interface TransformerConfig extends StreamConfig {
   readonly headDim: number;
 }
 
-/** What differs between families before anything is read. */
+/** Options in which families differ before anything is read. */
 export interface TransformerOptions {
   /** Families with LayerNorm have their epsilon under a key of its own. */
   readonly norm?: "rms" | "layer";
@@ -167,7 +167,9 @@ export interface HeadOptions {
   readonly scale?: number;
   /** Another norm than RMSNorm, given the size of a random model's weights. */
   readonly norm?: (tinySize: number) => Part;
-  /** Factor of the embedding. Where it is large, a random model's tied table is small and its last norm large instead. */
+  /**
+   * Factor of the embedding. Where it is large, a random model's tied table is small and its last norm large instead.
+   */
   readonly embedded?: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A random tiny model of an architecture beside llama.cpp: how far the distributions are apart, and what is left of them
- * without a mechanism. Used by the tests and by the script that writes docs/models.md.
+ * A random tiny model of an architecture beside llama.cpp: how far the distributions are apart, and what is left of
+ * them without a mechanism. Used by the tests and by the script that writes docs/models.md.
  */
 import { join } from "node:path";
 import { ablations, type Mutation } from "../../../src/models/index.js";
@@ -45,7 +45,7 @@ export interface TinyCase {
   readonly path: string;
   readonly vocab: number;
   readonly ids: readonly number[];
-  /** Of the reference, after each token. */
+  /** The reference's, after each token. */
   readonly logits: readonly Float32Array[];
   readonly windows: number;
 }
@@ -104,7 +104,7 @@ export function distance(theirs: readonly Float64Array[], logits: readonly Float
   return { kl: klOfLogs(theirs, ours), greatest };
 }
 
-/** What llama.cpp says of the prompt, and the tokens with which it goes on greedily. */
+/** Asks llama.cpp for its distributions after the prompt, and for the tokens with which it goes on greedily. */
 export async function askPeer(peer: Peer, tiny: TinyCase, folder: string, greedy = 0) {
   await peer.load({ path: tiny.path, threads: 2, contextTokens: 256, batch: 256, flashAttention: false });
   const theirs = await peer.logProbabilities(tiny.ids, join(folder, "peer.f32"));
