@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, ModelInfo, Prompt } from "../link/protocol.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import { defaultSampling, type SamplingSettings } from "../sampling/settings.js";
 
 export interface GenerateOptions extends Partial<SamplingSettings> {
@@ -11,6 +12,8 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly stop?: readonly string[];
   /** Never let the model end by itself. */
   readonly ignoreEos?: boolean;
+  /** What the answer has to look like: JSON by a schema, a grammar, a pattern, a choice. */
+  readonly constraint?: Constraint;
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;
   /** Called after each pass of the prompt with the rows done and their number. */
@@ -86,6 +89,7 @@ export class Generation implements AsyncIterable<string> {
         maxTokens: options.maxTokens ?? 512,
         stop: options.stop ?? [],
         ignoreEos: options.ignoreEos ?? false,
+        ...(options.constraint !== undefined && { constraint: options.constraint }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();

@@ -3,6 +3,7 @@
 import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
+import type { LeftOut } from "../../sampling/constraint/json/compile.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
 
@@ -44,6 +45,8 @@ export class AnswerSet {
   private readonly began = performance.now();
   private ahead = 0;
   private cutBy: Cut | undefined;
+  /** What of a schema is not enforced. */
+  leftOut: readonly LeftOut[] = [];
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
 
@@ -119,7 +122,8 @@ export class AnswerSet {
   }
 
   private look(choice: number, event: JobEvent): void {
-    if (event.kind === "token") {
+    if (event.kind === "constraint") this.leftOut = event.leftOut;
+    else if (event.kind === "token") {
       this.counts[choice] = this.counts[choice]! + 1;
       this.firstTokenMs ??= performance.now() - this.began;
       this.ahead = 0;

@@ -13,11 +13,11 @@ import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { checkChoices, choicesOf } from "./choices.js";
-import { Envelope } from "./envelope.js";
+import { Envelope, violationsOf } from "./envelope.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fitting, warnOfModel } from "./identity.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
-import { opensThinking, ReasoningSplitter, type Spoken } from "./reasoning.js";
+import { opensThinking, ReasoningSplitter, type Spoken, thinkingOf } from "./reasoning.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
@@ -67,13 +67,15 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     try {
       const { contextTokens: most } = served.info;
       const tokens = fitting(await served.text.perform({ kind: "encodeChat", chat, most }), most, "messages");
+      const opened = await opensThinking(served, tokens);
       const choices = choicesOf(c, value, served, [tokens], {
+        thinking: thinkingOf(served, opened),
         maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
       });
       // The texts are tokens now; an answer that takes hours does not hold them.
       const { messages: _, ...settings } = value;
-      const shape = new ChatShape(served, choices, settings, await opensThinking(served, tokens));
+      const shape = new ChatShape(served, choices, settings, opened);
       const { stream = false, max_time_ms: maxTimeMs } = value;
       return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
     } catch (error) {
@@ -157,18 +159,19 @@ class ChatShape implements AnswerShape {
   }
 
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
-    const ends = outcomes.flatMap(({ finishReason }, index) => {
+    const ends = outcomes.flatMap(({ finishReason, result }, index) => {
       const rest = this.said[index]!.splitter.flush();
       const held = rest.content === "" && rest.reasoning === "" ? [] : this.deltas(index, rest, null);
       const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
-      return [...held, this.envelope.chunk([{ index, delta, logprobs: null, finish_reason: finishReason }])];
+      const end = { index, delta, logprobs: null, finish_reason: finishReason, ...violationsOf(result) };
+      return [...held, this.envelope.chunk([end])];
     });
     return this.envelope.end(ends, outcomes);
   }
 
   async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
     const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
-    const choices = outcomes.map(({ finishReason }, index) => {
+    const choices = outcomes.map(({ finishReason, result }, index) => {
       const { text, reasoning, splitter, logprobs } = this.said[index]!;
       const rest = splitter.flush();
       const thought = reasoning + rest.reasoning;
@@ -178,6 +181,7 @@ class ChatShape implements AnswerShape {
         message: { role: "assistant", content: text + rest.content, ...thinking, refusal: null },
         logprobs: this.input.logprobs === true ? chatLogprobs(logprobs, lookup) : null,
         finish_reason: finishReason,
+        ...violationsOf(result),
       };
     });
     return this.envelope.whole(choices, outcomes);

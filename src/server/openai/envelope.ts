@@ -1,4 +1,5 @@
 /** What is around the choices of an answer, whole or in chunks: identity, usage, timings, progress. The same for both routes. */
+import type { GenerateResult } from "../../link/protocol.js";
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerFields } from "./fields.js";
@@ -55,4 +56,10 @@ export class Envelope {
   private usage(outcomes: readonly ChoiceOutcome[]): object {
     return usageOf(this.choices, outcomes, this.input.n ?? 1);
   }
+}
+
+/** Of a schema that was not enforced whole: what the answer breaks, in a field of our own; nothing when it breaks nothing. */
+export function violationsOf(result: GenerateResult | undefined): object {
+  const { violations = [] } = result ?? {};
+  return violations.length === 0 ? {} : { schema_violations: violations };
 }

@@ -1,6 +1,7 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
 import { wrongField } from "../http/http-error.js";
+import { constraintFields } from "./constraint.js";
 import { samplingFields } from "./sampling.js";
 
 const most = 2 ** 31 - 1;
@@ -28,14 +29,12 @@ export const answerFields = {
   prompt_cache_key: z.string().optional(),
   cache_prompt: z.boolean().optional(),
   parallel_tool_calls: z.boolean().optional(),
+  ...constraintFields,
   // Refused unless they ask for nothing: see `refuseUnsupported`.
-  response_format: z.looseObject({ type: z.string() }).optional(),
   tools: z.array(z.unknown()).optional(),
   tool_choice: z.unknown().optional(),
   functions: z.array(z.unknown()).optional(),
   function_call: z.unknown().optional(),
-  grammar: z.unknown().optional(),
-  json_schema: z.unknown().optional(),
   modalities: z.array(z.string()).optional(),
 };
 
@@ -58,8 +57,6 @@ export function refuseUnsupported(input: AnswerFields): void {
   const refuse = (param: string, what: string): never => {
     throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
   };
-  const format = input.response_format?.type;
-  if (format !== undefined && format !== "text") refuse("response_format", `'${format.slice(0, 50)}' is`);
   if ((input.tools?.length ?? 0) > 0) refuse("tools", "tool calls are");
   if ((input.functions?.length ?? 0) > 0) refuse("functions", "tool calls are");
   if (!["none", "auto", undefined].includes(input.tool_choice as string | undefined)) {
@@ -68,8 +65,6 @@ export function refuseUnsupported(input: AnswerFields): void {
   if (!["none", "auto", undefined].includes(input.function_call as string | undefined)) {
     refuse("function_call", "tool calls are");
   }
-  if (input.grammar !== undefined && input.grammar !== "") refuse("grammar", "grammars are");
-  if (input.json_schema !== undefined) refuse("json_schema", "grammars are");
   if (input.modalities?.some((m) => m !== "text")) refuse("modalities", "only text is made, other kinds are");
 }
 

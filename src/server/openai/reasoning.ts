@@ -2,6 +2,7 @@
  * What a model thinks between <think> and </think> before it answers goes into `reasoning_content`, as llama.cpp, vLLM and DeepSeek have
  * it: clients show it apart and leave it out of the next request. Tags may come in pieces, so what could be one is held back.
  */
+import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { ServedModel } from "../service/model-service.js";
 import { closing, opening } from "../ui/reasoning.js";
 
@@ -11,6 +12,11 @@ const openedLast = new RegExp(`${opening}\\s*$`);
 export async function opensThinking({ info, text }: ServedModel, tokens: Int32Array): Promise<boolean> {
   if (!info.chatTemplate?.includes(opening)) return false;
   return openedLast.test(await text.perform({ kind: "decode", tokens: tokens.slice(-8), special: true }));
+}
+
+/** What the model may think before an answer that has to have a form; undefined when its template knows no thinking. */
+export function thinkingOf({ info }: ServedModel, opened: boolean): Thinking | undefined {
+  return info.chatTemplate?.includes(opening) ? { opened, open: [opening], close: [closing] } : undefined;
 }
 
 /** A part of an answer: thought or said. */
