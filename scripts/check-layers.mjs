@@ -20,7 +20,7 @@ const allowed = {
   models: ["formats", "ops"],
   compress: ["formats"],
   synth: ["formats", "chat", "models", "compress"],
-  sampling: [],
+  sampling: ["tokenizer"],
   weights: ["formats", "native", "models", "ops"],
   engine: ["formats", "models", "ops", "weights", "kv", "sampling", "tokenizer", "chat", "native"],
   link: ["engine", "process"],

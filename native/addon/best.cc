@@ -13,7 +13,8 @@ constexpr int64_t kStride = 64;  // logits looked at together
 typedef float Floats __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t Words __attribute__((vector_size(16), aligned(4), may_alias));
 
-// What a stride has: logits above the bound, and some that are not finite. Branch-free, for any instruction set.
+// What a stride has: logits above the bound, and some that are no numbers or infinite (-Infinity, a token that cannot come, is a
+// logit like any other). Branch-free, for any instruction set.
 struct Glance {
   bool above, faulty;
 };
@@ -21,12 +22,14 @@ struct Glance {
 Glance look(const float* at, float bound) {
   const Floats bounds = {bound, bound, bound, bound};
   const Words exponent = {0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000};
+  const int32_t never = static_cast<int32_t>(0xff800000u);  // -Infinity
+  const Words nevers = {never, never, never, never};
   Words above = {}, faulty = {};
   for (int64_t i = 0; i < kStride; i += 4) {
     const Floats values = *reinterpret_cast<const Floats*>(at + i);
     const Words bits = *reinterpret_cast<const Words*>(at + i);
     above |= values > bounds;
-    faulty |= (bits & exponent) == exponent;
+    faulty |= ((bits & exponent) == exponent) & (bits != nevers);
   }
   auto any = [](const Words& w) { return (w[0] | w[1] | w[2] | w[3]) != 0; };
   return Glance{any(above), any(faulty)};
@@ -116,11 +119,11 @@ Result<double> best_logits(Slice<const float> row, const Nullable<Slice<const ui
   if (marks.present && marks.value.length != row.length) return bad_argument("marks of another length than the row");
   const float* values = row.data;
   const int64_t n = row.length;
-  auto finite = [&](int64_t i) { return values[i] - values[i] == 0.0f; };
+  auto sound = [&](int64_t i) { return values[i] < __builtin_inff(); };
   Heap heap{ids.data, logits.data, 0};
   int64_t at = 0;
   for (; heap.size < count && at < n; at++) {
-    if (!finite(at)) return static_cast<double>(-1 - at);
+    if (!sound(at)) return static_cast<double>(-1 - at);
     if (skipped != nullptr && skipped[at] != 0) continue;
     heap.ids[heap.size] = static_cast<int32_t>(at);
     heap.logits[heap.size++] = static_cast<double>(values[at]);
@@ -128,7 +131,7 @@ Result<double> best_logits(Slice<const float> row, const Nullable<Slice<const ui
   for (int64_t i = heap.size / 2 - 1; i >= 0; i--) heap.sift(i);
   auto each = [&](int64_t end) {
     for (; at < end; at++) {
-      if (!finite(at)) return false;
+      if (!sound(at)) return false;
       // Of equal logits the lower id goes first, and that is the one that is there.
       if (!(static_cast<double>(values[at]) > heap.logits[0]) || (skipped != nullptr && skipped[at] != 0)) continue;
       heap.ids[0] = static_cast<int32_t>(at);

@@ -5,6 +5,7 @@
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
+import { Constraints } from "../sampling/constraint/constraint.js";
 import { Ledger } from "../weights/ledger.js";
 import { EmbedTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
@@ -27,6 +28,7 @@ export class Engine {
   private readonly parts: EngineParts;
   private readonly cache: KvCache;
   private readonly candidates: Candidates;
+  private readonly constraints: Constraints;
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
   private closing: Promise<void> | undefined;
@@ -35,6 +37,7 @@ export class Engine {
     const { info, model, scans, sequences = 1 } = parts;
     this.parts = parts;
     this.candidates = new Candidates(info.vocab, scans?.bestLogits);
+    this.constraints = new Constraints(parts.tokenizer);
     this.cache = new KvCache({
       groups: groupShapes(model),
       // One more for the time in which a sequence is copied.
@@ -130,10 +133,10 @@ export class Engine {
   }
 
   private task(request: JobRequest, emit: Emit): Task {
-    const { parts, candidates } = this;
+    const { parts, candidates, constraints } = this;
     switch (request.kind) {
       case "generate":
-        return new GenerateTask({ parts, candidates, emit }, this.prompt(request.prompt), request);
+        return new GenerateTask({ parts, candidates, constraints, emit }, this.prompt(request.prompt), request);
       case "embed":
         return new EmbedTask(this.prompt(request.prompt), parts.info.dim, request.pooling);
       case "score": {

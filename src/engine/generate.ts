@@ -1,6 +1,13 @@
 /** An answer: prompt in, then a token at a time from the logits of the last row, until something ends it. */
+import { HundredweightError } from "../errors.js";
+import type { AllowedTokens } from "../sampling/allowed.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
+import type { Constraints } from "../sampling/constraint/constraint.js";
+import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import { type Violation, validateSchema } from "../sampling/constraint/json/validate.js";
+import type { Matcher } from "../sampling/constraint/matcher.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./jobs.js";
@@ -9,10 +16,14 @@ import { StopStrings } from "./stop-strings.js";
 import type { Task, Wanted } from "./task.js";
 import { ThinkingBudget } from "./thinking-budget.js";
 
+/** Rows of a pass for text that has to come: more would make those of others wait. */
+const mostForced = 8;
+
 export interface TaskContext {
   readonly parts: EngineParts;
   /** Scratch shared by all tasks: one row is sampled at a time. */
   readonly candidates: Candidates;
+  readonly constraints: Constraints;
   readonly emit: (event: JobEvent) => void;
 }
 
@@ -30,15 +41,21 @@ export class GenerateTask implements Task {
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
   private readonly thinking: ThinkingBudget | undefined;
+  private readonly matcher: Matcher | undefined;
+  /** What of a schema is not enforced: then the whole text is kept, and checked at the end. */
+  private readonly leftOut: readonly LeftOut[];
+  private said = "";
   /** The first position whose logits have not been seen. */
   private next: number;
   private readonly ofPrompt: TokenLogprobs[] = [];
   generated = 0;
+  /** Text that has to come next, in tokens behind the known ones: checked in the pass of the newest token. */
+  drafts = 0;
   private reused = 0;
   private began = 0;
   private prefilled = 0;
 
-  /** @throws OPTION_INVALID for sampling settings out of range */
+  /** @throws OPTION_INVALID for sampling settings out of range, a constraint that cannot be obeyed */
   constructor(context: TaskContext, prompt: Int32Array, request: GenerateRequest) {
     const { parts, candidates } = context;
     const { contextTokens } = parts.info;
@@ -59,6 +76,9 @@ export class GenerateTask implements Task {
     this.decoder = parts.streamDecoder(request.shown);
     this.stops = new StopStrings(request.stop);
     this.thinking = request.thinking && new ThinkingBudget(request.thinking);
+    this.matcher = request.constraint === undefined ? undefined : context.constraints.matcher(request.constraint);
+    this.leftOut = this.matcher?.leftOut ?? [];
+    if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
     for (const id of prompt) this.chain.accept(id);
   }
 
@@ -98,9 +118,20 @@ export class GenerateTask implements Task {
   passed(): void {
     this.flushPrompt();
     if (this.prefilled === 0 && this.next >= this.promptTokens) this.prefilled = performance.now();
-    if (this.result === undefined) return;
+    if (this.result === undefined) {
+      this.drafts = this.answering && this.matcher !== undefined ? this.guess(this.matcher) : 0;
+      return;
+    }
     this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };
     this.result = { ...this.result, prefillMs: this.prefilled - this.began };
+  }
+
+  /** @returns how many tokens it wrote behind the known ones */
+  private guess(matcher: Matcher): number {
+    const room = Math.min(mostForced, this.mostPositions - this.known);
+    const ids = room > 0 ? matcher.forced(room) : [];
+    this.tokens.set(ids, this.known);
+    return ids.length;
   }
 
   /** One event for the prompt's rows of a pass. */
@@ -111,33 +142,49 @@ export class GenerateTask implements Task {
   }
 
   private choose(row: Float32Array): void {
-    const { request, chain, context } = this;
+    const { request, chain, context, matcher } = this;
     const { parts, emit } = context;
-    if (this.limit === 0) {
+    const allowed = matcher?.allowed();
+    // Nothing may come when the vocabulary cannot write what the constraint wants.
+    if (matcher?.done === true && matcher.accepts) {
+      this.finish("stop");
+      return;
+    }
+    if (this.limit === 0 || allowed?.count === 0) {
       this.finish("length");
       return;
     }
-    const id = this.thinking?.forced ?? sample(parts, chain, row);
+    const id = this.forced(allowed) ?? sample(parts, chain, row, allowed);
     if (!request.ignoreEos && parts.tokenizer.endOfGeneration.has(id)) {
       this.finish("stop");
       return;
     }
     chain.accept(id);
+    if (matcher?.accept(id) === false) throw new HundredweightError("INTERNAL", `the constraint refuses token ${id}`);
     this.generated++;
     const written = this.decoder.push(id);
     this.thinking?.accept(written);
     const text = this.stops.push(written);
+    if (this.leftOut.length > 0) this.said += text;
     const logprobs: TokenLogprobs | undefined =
       request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs, this.scans);
     emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
-    if (this.stops.found !== undefined) this.finish("stop");
+    if (this.stops.found !== undefined || matcher?.done === true) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;
+  }
+
+  /** The token that ends thinking, unless the constraint wants another one before it. */
+  private forced(allowed: AllowedTokens | undefined): number | undefined {
+    const id = this.thinking?.forced;
+    if (id === undefined || allowed === undefined) return id;
+    return (allowed.bits[id >> 5]! & (1 << (id & 31))) !== 0 ? id : undefined;
   }
 
   private finish(finishReason: FinishReason): void {
     const rest = this.stops.push(this.decoder.flush()) + this.stops.flush();
     if (rest !== "") this.context.emit({ kind: "text", text: rest });
+    const checked = this.leftOut.length > 0 && finishReason === "stop";
     this.result = {
       kind: "generate",
       finishReason,
@@ -146,7 +193,21 @@ export class GenerateTask implements Task {
       prefillRows: this.promptTokens - this.reused,
       decodeMs: 0,
       decodeRows: this.known - this.promptTokens,
+      ...(checked && { violations: violationsOf(this.request.constraint, this.said + rest) }),
     };
+  }
+}
+
+/** What an answer breaks of a schema that was not enforced whole. */
+function violationsOf(constraint: Constraint | undefined, text: string): readonly Violation[] | "unknown" {
+  if (constraint?.kind !== "json_schema") return "unknown";
+  // What was thought before is no part of the answer.
+  const { close = [] } = constraint.thinking ?? {};
+  const from = Math.max(0, ...close.map((sign) => (text.includes(sign) ? text.indexOf(sign) + sign.length : 0)));
+  try {
+    return validateSchema(constraint.schema, JSON.parse(text.slice(from))) ?? "unknown";
+  } catch {
+    return "unknown"; // cut by a stop text
   }
 }
 
@@ -155,6 +216,12 @@ function banEndings(settings: SamplingSettings, ids: ReadonlySet<number>): Sampl
 }
 
 /** @internal The chain's choice; its time is that of `sample` in a profile. */
-export function sample({ profiler }: EngineParts, chain: SamplerChain, logits: Float32Array): number {
-  return profiler === undefined ? chain.sample(logits) : profiler.time("sample", () => chain.sample(logits));
+export function sample(
+  { profiler }: EngineParts,
+  chain: SamplerChain,
+  logits: Float32Array,
+  allowed?: AllowedTokens,
+): number {
+  const choose = (): number => chain.sample(logits, allowed);
+  return profiler === undefined ? choose() : profiler.time("sample", choose);
 }

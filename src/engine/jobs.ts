@@ -5,6 +5,9 @@
 import type { MachineUse } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
+import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { Violation } from "../sampling/constraint/json/validate.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
 import type { ThinkingLimit } from "./thinking-budget.js";
@@ -29,6 +32,8 @@ export interface GenerateRequest {
   readonly shown?: readonly number[];
   /** Ends thinking after so many tokens. */
   readonly thinking?: ThinkingLimit;
+  /** What the answer has to look like. */
+  readonly constraint?: Constraint;
   /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
   readonly logprobs?: number;
   /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
@@ -151,6 +156,8 @@ export interface GenerateResult {
   readonly prefillRows: number;
   readonly decodeMs: number;
   readonly decodeRows: number;
+  /** Of a schema that could not be enforced whole: what the finished answer breaks, or that nobody knows. */
+  readonly violations?: readonly Violation[] | "unknown";
 }
 
 export type JobResult =
@@ -166,6 +173,8 @@ export type JobResult =
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
+  /** Of the schema an answer has to keep, this is not enforced. Before everything else. */
+  | { readonly kind: "constraint"; readonly leftOut: readonly LeftOut[] }
   /** The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of an answer. */
   | { readonly kind: "queued"; readonly ahead: number }
   | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }

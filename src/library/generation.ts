@@ -3,6 +3,7 @@ import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 import type { AskedPrompt } from "./conversation-prompts.js";
 
@@ -13,6 +14,8 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly stop?: readonly string[];
   /** Never let the model end by itself. */
   readonly ignoreEos?: boolean;
+  /** What the answer has to look like: JSON by a schema, a grammar, a pattern, a choice. */
+  readonly constraint?: Constraint;
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;
   /** Called after each pass of the prompt with the rows done and their number. */
@@ -105,6 +108,7 @@ export class Generation implements AsyncIterable<string> {
         ignoreEos: options.ignoreEos ?? false,
         ...(shown !== undefined && shown.length > 0 && { shown }),
         ...(thinking !== undefined && { thinking }),
+        ...(options.constraint !== undefined && { constraint: options.constraint }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();

@@ -32,6 +32,7 @@ const rows: fc.Arbitrary<Row> = fc
     };
     const row = Float32Array.from({ length }, () => (below(levels) - levels / 2) / 8);
     if (below(3) === 0) row[below(length)] = -0;
+    if (below(3) === 0) for (let i = 0; i < length; i += 2) row[below(length)] = -Infinity;
     const changed = new Map(Array.from({ length: edits }, () => [below(length), below(levels) / 8 - 1]));
     return { row, changed, count };
   });
@@ -55,10 +56,10 @@ test("the best of any row, changed logits or not, ties and all", { skip }, () =>
   );
 });
 
-test("a logit that is not finite is refused, wherever it stands and whatever is marked", { skip }, () => {
+test("a logit that is no number or +Infinity is refused, wherever it stands and whatever is marked", { skip }, () => {
   for (const length of [1, 63, 64, 200])
     for (const at of [0, 62, 63, 64, 150, 199].filter((i) => i < length))
-      for (const value of [Number.NaN, Infinity, -Infinity])
+      for (const value of [Number.NaN, Infinity])
         for (const count of [1, 40]) {
           const row = new Float32Array(length).fill(-3);
           row[at] = value;

@@ -5,11 +5,13 @@
  * One order decides every tie in this room: the higher logit first, of equal logits the lower token id.
  */
 import { HundredweightError } from "../errors.js";
+import type { AllowedTokens } from "./allowed.js";
 import { Edits } from "./edits.js";
 
 /**
- * Finds the `count` best of a row's logits whose mark is not 1, as a heap with the worst on top, into `ids` and `logits`.
- * @returns how many there are, or -1 - i when logit i is not a finite number
+ * Finds the `count` best of a row's logits whose mark is not 1, as a heap with the worst on top, into `ids` and
+ * `logits`.
+ * @returns how many there are, or -1 - i when logit i is no number or +Infinity
  */
 export type BestScan = (
   row: Float32Array,
@@ -49,18 +51,20 @@ export class Candidates {
   /**
    * Takes all logits of a row.
    * @param edits logits that stand in place of those of the row
-   * @throws MODEL_INVALID when one of the row is not a finite number: damaged weights, or a bug that must not become text
+   * @throws MODEL_INVALID when one of the row is no number or +Infinity: damaged weights, or a bug that must not
+   * become text.
+   *   -Infinity is a token that cannot come.
    */
   load(row: Float32Array, edits?: Edits): void {
     const { ids, logits } = this;
-    let faults = 0; // 0, or NaN once a value was not finite
+    let sound = true;
     for (let i = 0; i < row.length; i++) {
       const value = row[i]!;
-      faults += value - value;
+      sound &&= value < Number.POSITIVE_INFINITY;
       ids[i] = i;
       logits[i] = value;
     }
-    if (faults !== 0) refuse(row);
+    if (!sound) refuse(row);
     if (edits !== undefined) for (let t = 0; t < edits.size; t++) logits[edits.ids[t]!] = edits.values[edits.ids[t]!]!;
     this.size = row.length;
     this.sorted = false;
@@ -68,8 +72,8 @@ export class Candidates {
 
   /**
    * The same as `load` and `keepBest(count)`, in one scan that writes next to nothing: of 262,144 logits all but a few
-   * hundred cost one comparison with the worst of those kept. Changed ones are left out, and compared as they are now at
-   * the end.
+   * hundred cost one comparison with the worst of those kept. Changed ones are left out, and compared as they are now
+   * at the end.
    * @throws MODEL_INVALID as `load`
    */
   loadBest(row: Float32Array, count: number, edits?: Edits): void {
@@ -99,13 +103,63 @@ export class Candidates {
     this.sortHeap(keep);
   }
 
+  /**
+   * Takes the logits of some tokens, the best `count` of them in descending order; 0 = all, in any.
+   * @throws MODEL_INVALID as `load`, for a logit it looks at
+   */
+  loadAllowed(row: Float32Array, allowed: AllowedTokens, count: number, edits?: Edits): void {
+    if (count > 0 && edits === undefined && allowed.ids === undefined) {
+      this.loadBestAllowed(row, allowed, count);
+      return;
+    }
+    this.size = allowed.ids === undefined ? this.gatherBits(allowed.bits) : this.gather(allowed.ids);
+    const { ids, logits, size } = this;
+    let sound = true;
+    for (let i = 0; i < size; i++) {
+      const value = row[ids[i]!]!;
+      sound &&= value < Number.POSITIVE_INFINITY;
+      logits[i] = value;
+    }
+    if (!sound) refuse(row);
+    if (edits !== undefined && edits.size > 0) {
+      for (let i = 0; i < size; i++) if (edits.marks[ids[i]!] === 1) logits[i] = edits.values[ids[i]!]!;
+    }
+    this.sorted = false;
+    if (count > 0) this.keepBest(count);
+  }
+
+  private loadBestAllowed(row: Float32Array, allowed: AllowedTokens, count: number): void {
+    const { ids, logits } = this;
+    const keep = Math.min(count, allowed.count);
+    allowed.banned ??= bannedOf(allowed.bits, row.length);
+    const { banned } = allowed;
+    const filled = keep === 0 ? 0 : (this.scan?.(row, banned, keep, ids, logits) ?? this.scanHere(row, banned, keep));
+    if (filled < 0) refuse(row);
+    this.size = filled;
+    this.sortHeap(filled);
+  }
+
+  private gather(ids: Int32Array): number {
+    this.ids.set(ids);
+    return ids.length;
+  }
+
+  private gatherBits(bits: Uint32Array): number {
+    const { ids } = this;
+    let size = 0;
+    for (let w = 0; w < bits.length; w++) {
+      for (let word = bits[w]!; word !== 0; word &= word - 1) ids[size++] = 32 * w + 31 - Math.clz32(word & -word);
+    }
+    return size;
+  }
+
   /** The scan where there is no other.  @throws MODEL_INVALID */
   private scanHere(row: Float32Array, marks: Uint8Array | null, keep: number): number {
     const { ids, logits } = this;
     let filled = 0;
     let at = 0;
     for (; filled < keep && at < row.length; at++) {
-      if (!Number.isFinite(row[at])) refuse(row);
+      if (!(row[at]! < Number.POSITIVE_INFINITY)) refuse(row);
       if (marks !== null && marks[at] === 1) continue;
       ids[filled] = at;
       logits[filled++] = row[at]!;
@@ -142,8 +196,8 @@ export class Candidates {
   }
 
   /**
-   * Puts the best `count` candidates in front, in descending order, and drops the rest. A heap of `count` over one scan:
-   * 262,144 logits with count 40 cost about one comparison each.
+   * Puts the best `count` candidates in front, in descending order, and drops the rest. A heap of `count` over one
+   * scan: 262,144 logits with count 40 cost about one comparison each.
    */
   keepBest(count: number): void {
     const keep = Math.min(count, this.size);
@@ -260,14 +314,22 @@ export class Candidates {
   }
 }
 
+/** Marks of the tokens that may not come, as scans take them. */
+function bannedOf(bits: Uint32Array, vocab: number): Uint8Array {
+  const banned = new Uint8Array(vocab);
+  for (let id = 0; id < vocab; id++) banned[id] = ((bits[id >> 5]! >>> (id & 31)) & 1) ^ 1;
+  return banned;
+}
+
 /**
- * The first index from `at` on whose logit is above `bound`, the length when there is none. A loop of its own, eight at a
- * time: one with the heap in it takes five times as long.
- * @throws MODEL_INVALID when a logit it passes is not finite
+ * The first index from `at` on whose logit is above `bound`, the length when there is none. A loop of its own, eight
+ * at a time: one with the heap in it takes five times as long.
+ * @throws MODEL_INVALID when a logit it passes is no number or +Infinity
  */
 function above(row: Float32Array, at: number, bound: number): number {
   const whole = row.length - 7;
-  let faults = 0; // 0, or NaN once a value was not finite
+  const end = Number.POSITIVE_INFINITY;
+  let sound = true;
   let i = at;
   for (; i < whole; i += 8) {
     const a = row[i]!;
@@ -278,20 +340,20 @@ function above(row: Float32Array, at: number, bound: number): number {
     const f = row[i + 5]!;
     const g = row[i + 6]!;
     const h = row[i + 7]!;
-    faults += a - a + (b - b) + (c - c + (d - d)) + (e - e + (f - f) + (g - g + (h - h)));
+    sound &&= a < end && b < end && c < end && d < end && e < end && f < end && g < end && h < end;
     if (a > bound || b > bound || c > bound || d > bound || e > bound || f > bound || g > bound || h > bound) break;
   }
   for (; i < row.length; i++) {
     const value = row[i]!;
-    faults += value - value;
+    sound &&= value < end;
     if (value > bound) break;
   }
-  if (faults !== 0) refuse(row);
+  if (!sound) refuse(row);
   return i;
 }
 
 function refuse(row: Float32Array): never {
-  const token = row.findIndex((value) => !Number.isFinite(value));
+  const token = row.findIndex((value) => !(value < Number.POSITIVE_INFINITY));
   const value = row[token];
   throw new HundredweightError(
     "MODEL_INVALID",

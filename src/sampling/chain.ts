@@ -1,8 +1,10 @@
 /**
- * From a row of logits to a token id. The order is llama.cpp's: logit bias, penalties, DRY, top-n-sigma, top-k, typical,
- * top-p, min-p, XTC, temperature, then the draw; with Mirostat: logit bias, temperature, Mirostat. `samplers` changes it.
+ * From a row of logits to a token id. The order is llama.cpp's: logit bias, penalties, DRY, top-n-sigma, top-k,
+ * typical, top-p, min-p, XTC, temperature, then the draw; with Mirostat: logit bias, temperature, Mirostat. `samplers`
+ * changes it.
  */
 import { HundredweightError } from "../errors.js";
+import type { AllowedTokens } from "./allowed.js";
 import type { Candidates } from "./candidates.js";
 import { draw } from "./draw.js";
 import { Dry } from "./dry.js";
@@ -109,19 +111,34 @@ export class SamplerChain {
 
   /**
    * @param row logits [vocab]; not changed
-   * @throws MODEL_INVALID when a logit is not finite; OPTION_INVALID when the bias bans every token
+   * @param allowed the tokens that may come, at least one; default: all
+   * @throws MODEL_INVALID when a logit is no number or +Infinity, or none is above -Infinity; OPTION_INVALID when the
+   * bias bans
+   *   every token that may come
    */
-  sample(row: Float32Array): number {
+  sample(row: Float32Array, allowed?: AllowedTokens): number {
     const { candidates } = this;
     const edits = this.edit(row);
-    if (this.loaded > 0) candidates.loadBest(row, this.loaded, edits);
+    if (allowed !== undefined) candidates.loadAllowed(row, allowed, this.loaded, edits);
+    else if (this.loaded > 0) candidates.loadBest(row, this.loaded, edits);
     else candidates.load(row, edits);
     edits?.clear();
-    if (edits !== undefined && candidates.logits[candidates.best()] === -Infinity) {
-      throw new HundredweightError("OPTION_INVALID", "logitBias: every token of the vocabulary is banned");
-    }
+    if (candidates.logits[candidates.best()] === -Infinity)
+      this.nothingLeft(edits !== undefined, allowed !== undefined);
     for (const step of this.steps) step(candidates);
     return this.mirostat === undefined ? draw(candidates, this.rng) : this.mirostat.sample(candidates, this.rng);
+  }
+
+  /** Every candidate has the probability 0. */
+  private nothingLeft(edited: boolean, constrained: boolean): void {
+    const which = constrained ? "every token that the constraint allows" : "every token of the vocabulary";
+    if (edited && this.biases.includes(-Infinity)) {
+      throw new HundredweightError("OPTION_INVALID", `logitBias: ${which} is banned`);
+    }
+    if (!constrained)
+      throw new HundredweightError("MODEL_INVALID", "the model gave -Infinity as the logit of every token");
+    // The model thinks none of them possible: they are all the same then.
+    this.candidates.logits.fill(0, 0, this.candidates.size);
   }
 
   /** Logits changed by bias and penalties; undefined when none are. */

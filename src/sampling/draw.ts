@@ -1,9 +1,12 @@
 import type { Candidates } from "./candidates.js";
 import type { Rng } from "./rng.js";
 
-/** Draws one candidate by its probability.  @returns its token id */
+/**
+ * Draws one candidate by its probability. Takes one random number, also where one candidate is left: what a seed gives
+ * later does not depend on how many there were.
+ * @returns its token id
+ */
 export function draw(candidates: Candidates, rng: Rng): number {
-  if (candidates.size === 1) return candidates.ids[0]!;
   return candidates.ids[drawIndex(candidates, rng, candidates.softmax())]!;
 }
 

@@ -61,8 +61,14 @@ test("probabilities of all tokens sum to one", () => {
   assert.ok(Math.abs(sum - 1) < 5000 * 2 ** -52);
 });
 
-test("a logit that is not finite is an error", () => {
-  for (const bad of [Number.NaN, Infinity, -Infinity]) {
+test("a logit that is no number or +Infinity is an error; -Infinity is the probability 0", () => {
+  const { logprob, top } = topLogprobs(Float32Array.of(0, -Infinity, 0), 1, 3);
+  assert.equal(logprob, -Infinity);
+  assert.deepEqual(
+    top.map((t) => t.logprob.toFixed(3)),
+    ["-0.693", "-0.693", "-Infinity"],
+  );
+  for (const bad of [Number.NaN, Infinity]) {
     assert.throws(() => topLogprobs(Float32Array.of(0, bad, 1), 0, 0), { code: "MODEL_INVALID", message: /token 1/ });
   }
 });

@@ -30,7 +30,7 @@ export class Mirostat {
   sample(candidates: Candidates, rng: Rng): number {
     this.cut(candidates);
     const sum = candidates.softmax();
-    const index = candidates.size === 1 ? 0 : drawIndex(candidates, rng, sum);
+    const index = drawIndex(candidates, rng, sum);
     this.learn(-Math.log2(candidates.weights[index]! / sum));
     return candidates.ids[index]!;
   }

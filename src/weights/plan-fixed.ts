@@ -11,6 +11,14 @@ const defaultRuntimeBytes = 192 * mebibyte;
 /** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
 const tokenizerBytesPerToken = 128;
 
+/**
+ * What answers in a form take (`sampling/constraint`): the tree of tokens (measured: 30 bytes a token) and slices of it, masks
+ * (`maskBytes` there), automata (`automatonBytes`).
+ */
+export function constraintBytes(vocab: number): number {
+  return 48 * vocab + Math.min(16 * mebibyte, 64 * vocab) + 8 * mebibyte;
+}
+
 /** A second Node with a small heap; its vocabulary, and room for a request: 25 MB of its own measured with 128,256 tokens, idle. */
 const textProcessBase = 32 * mebibyte;
 const textProcessBytesPerToken = 160;
@@ -55,6 +63,7 @@ export class FixedMemory {
         estimate.scratchBytes +
         maxRows * (embedding?.slices.bytes ?? 0),
       tokenizer: tokenizerBytesPerToken * vocab,
+      constraints: constraintBytes(vocab),
       runtime: runtimeBytes + (textProcess ? textProcessBytes(vocab) : 0),
     };
     return { ...bytes, total: sumOf(bytes) };

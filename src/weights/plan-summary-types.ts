@@ -37,6 +37,8 @@ export interface PlanBytes {
   /** Activations, working space of the kernels, embedding rows of a pass. */
   readonly activations: number;
   readonly tokenizer: number;
+  /** Of answers in a form: tree of tokens, masks, automata. Made for the first of them. */
+  readonly constraints: number;
   readonly runtime: number;
 }
 

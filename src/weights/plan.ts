@@ -279,7 +279,8 @@ export class Planner {
     const { trunk, trunkBytes, expertBytes } = this.model;
     const { contextTokens, kvTokens, maxRows } = space;
     const { strategy, pinned, ring, slotClasses } = weights;
-    const { vectors, kv, activations, tokenizer, runtime } = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
+    const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
+    const { vectors, kv, activations, tokenizer, constraints, runtime } = fixed;
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
     const expertsResident = strategy === "resident";
     const prediction = this.#predict(space, {
@@ -296,6 +297,7 @@ export class Planner {
       kv,
       activations,
       tokenizer,
+      constraints,
       runtime,
     };
     return { ...weights, cost: costOf(prediction), bytes, maxRows, contextTokens, kvTokens, prediction };

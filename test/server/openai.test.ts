@@ -256,9 +256,16 @@ describe("npm openai", { skip: needsThreads }, () => {
       [{ top_logprobs: 2 }, "top_logprobs"],
       [{ stop: [1] }, "stop"],
       [{ tools: [{ type: "web_search" }] }, "tools"],
-      [{ response_format: { type: "json_object" } }, "response_format"],
-      [{ response_format: { type: "json_schema", json_schema: {} } }, "response_format"],
+      [{ tools: [{ type: "function", function: { name: "f" } }], grammar: 'root ::= "a"' }, "grammar"],
+      [{ response_format: { type: "yaml" } }, "response_format.type"],
+      [{ response_format: { type: "json_schema", json_schema: {} } }, "response_format.json_schema"],
+      [{ response_format: { type: "json_schema", json_schema: { schema: { type: "text" } } } }, "response_format"],
       [{ grammar: "root ::= x" }, "grammar"],
+      [{ json_schema: '{"type":' }, "json_schema"],
+      [{ structured_outputs: { structural_tag: "x" } }, "structured_outputs.structural_tag"],
+      [{ guided_regex: "(a)\\1" }, "guided_regex"],
+      [{ guided_choice: [] }, "guided_choice"],
+      [{ guided_regex: "a", grammar: 'root ::= "a"' }, "guided_regex"],
       [{ messages: [{ role: "user", content: "word ".repeat(3000) }] }, "messages"],
     ];
     for (const [body, param] of cases) {
@@ -271,6 +278,84 @@ describe("npm openai", { skip: needsThreads }, () => {
     assert.equal(tooLong.code, "context_length_exceeded");
     assert.match(tooLong.message, /the prompt has \d{4,} tokens, the context of this server 1024/);
     await assert.rejects(client.completions.create({ model, prompt: "a", suffix: "b" }), /suffix/);
+  });
+
+  it("answers in the form that was asked for, by whichever field", async () => {
+    const schema = {
+      type: "object",
+      properties: { ok: { type: "boolean" }, n: { type: "integer", minimum: 1, maximum: 9 } },
+      required: ["ok", "n"],
+      additionalProperties: false,
+    };
+    const ask = async (more: object): Promise<string> => {
+      const made = await client.chat.completions.create({
+        model,
+        messages,
+        max_tokens: 200,
+        seed: 3,
+        ...more,
+      } as never);
+      const [choice] = shapes.chatCompletion.parse(made).choices as unknown as {
+        message: { content: string };
+        finish_reason: string;
+      }[];
+      assert.equal(choice!.finish_reason, "stop");
+      return choice!.message.content;
+    };
+    for (const more of [
+      { response_format: { type: "json_schema", json_schema: { name: "x", schema, strict: true } } },
+      { json_schema: schema },
+      { json_schema: JSON.stringify(schema) },
+      { structured_outputs: { json: schema } },
+      { guided_json: schema, ignore_eos: true },
+    ]) {
+      const value = JSON.parse(await ask(more)) as { ok: boolean; n: number };
+      assert.ok(typeof value.ok === "boolean" && value.n >= 1 && value.n <= 9 && Object.keys(value).length === 2);
+    }
+    assert.match(await ask({ grammar: 'root ::= "yes" | "no" [0-9]{2}' }), /^(yes|no\d\d)$/);
+    assert.match(await ask({ structured_outputs: { grammar: 'start: "a" /[xy]/ ~ 2' } }), /^a[xy]{2}$/);
+    assert.match(await ask({ guided_regex: "[abc]{3}\\.", n: 2 }), /^[abc]{3}\.$/);
+    assert.ok(["red", "green"].includes(await ask({ guided_choice: ["red", "green"], temperature: 0 })));
+    const streamed = await client.chat.completions.create({
+      model,
+      messages,
+      stream: true,
+      ...({ structured_outputs: { choice: ["only this"] } } as object),
+    });
+    let said = "";
+    for await (const chunk of streamed) said += chunk.choices[0]?.delta.content ?? "";
+    assert.equal(said, "only this");
+  });
+
+  it("says what of a schema it cannot enforce, and checks it afterwards; strict schemas are refused by keyword", async () => {
+    const schema = {
+      type: "array",
+      items: { type: "string", maxLength: 1 },
+      uniqueItems: true,
+      minItems: 3,
+      maxItems: 3,
+    };
+    const format = (strict: boolean) => ({ type: "json_schema" as const, json_schema: { name: "x", schema, strict } });
+    const body = { model, messages, max_tokens: 300, seed: 1 };
+    const { data, response } = await client.chat.completions
+      .create({ ...body, response_format: format(false) })
+      .withResponse();
+    assert.match(
+      response.headers.get("x-hundredweight-warnings")!,
+      /not enforced but checked afterwards: uniqueItems at #/,
+    );
+    const [choice] = data.choices as (OpenAI.ChatCompletion.Choice & { schema_violations?: { keyword: string }[] })[];
+    const list = JSON.parse(choice!.message.content!) as string[];
+    const twins = new Set(list).size < list.length;
+    assert.deepEqual(
+      choice!.schema_violations?.map(({ keyword }) => keyword),
+      twins ? ["uniqueItems"] : undefined,
+    );
+    await assert.rejects(client.chat.completions.create({ ...body, response_format: format(true) }), {
+      status: 400,
+      param: "response_format",
+      message: /uniqueItems at #/,
+    });
   });
 
   it("takes what it does not know and says so", async () => {

@@ -2,6 +2,8 @@
 import { type Command, Option } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { GenerateOptions } from "../../library/generation.js";
+import { readTextSync } from "../../regular-file.js";
+import type { Constraint } from "../../sampling/constraint/source.js";
 import {
   type NumericSetting,
   type SamplerName,
@@ -19,6 +21,7 @@ export interface SamplingFlags extends Partial<Record<NumericSetting, number>> {
   logitBias?: [number, number][];
   stop?: string[];
   ignoreEos?: boolean;
+  constraint?: Constraint;
 }
 
 const most = 2 ** 31 - 1;
@@ -76,7 +79,38 @@ export function addSamplingOptions(command: Command): Command {
     .addOption(samplerSequence("--sampler-seq").hideHelp())
     .option("--logit-bias <id=bias>", "add to a token's logit, -inf bans it (repeatable)", collectBias)
     .option("--stop <text>", "end before this text (repeatable)", (t, all: string[] = []) => [...all, t])
-    .option("--ignore-eos", "never let the model end by itself");
+    .option("--ignore-eos", "never let the model end by itself")
+    .addOption(constraintOption("-j, --json-schema <json>", "the answer is JSON by this schema", schemaOf))
+    .addOption(
+      constraintOption("--json-schema-file <file>", "... by the schema in this file", (t) => schemaOf(readTextSync(t))),
+    )
+    .addOption(constraintOption("--grammar <text>", "the answer is a text of this grammar (GBNF)", grammarOf))
+    .addOption(
+      constraintOption("--grammar-file <file>", "... of the grammar in this file", (t) => grammarOf(readTextSync(t))),
+    );
+}
+
+/** The options that say what an answer has to look like; one of them, not several. */
+function constraintOption(flags: string, help: string, parse: (text: string) => Constraint): Option {
+  const option = new Option(flags, help);
+  option.attributeName = () => "constraint";
+  return option.argParser((text: string, before?: Constraint) => {
+    if (before === undefined) return parse(text);
+    throw new HundredweightError("OPTION_INVALID", "--json-schema, --grammar: one of them, once");
+  });
+}
+
+function schemaOf(text: string): Constraint {
+  try {
+    return { kind: "json_schema", schema: JSON.parse(text) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new HundredweightError("OPTION_INVALID", `--json-schema: the schema is not JSON: ${reason}`);
+  }
+}
+
+function grammarOf(grammar: string): Constraint {
+  return { kind: "gbnf", grammar };
 }
 
 function numberOption(flags: string, setting: NumericSetting, help?: string): Option {
@@ -104,6 +138,7 @@ export function generateOptions(flags: SamplingFlags): GenerateOptions {
     ...(flags.logitBias !== undefined && { logitBias: flags.logitBias }),
     ...(flags.stop !== undefined && { stop: flags.stop }),
     ...(flags.ignoreEos !== undefined && { ignoreEos: flags.ignoreEos }),
+    ...(flags.constraint !== undefined && { constraint: flags.constraint }),
   };
 }
 

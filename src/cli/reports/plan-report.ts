@@ -36,6 +36,7 @@ export function planDocument(
     kvBytes: bytes.kv,
     activationBytes: bytes.activations,
     tokenizerBytes: bytes.tokenizer,
+    constraintBytes: bytes.constraints,
     runtimeBytes: bytes.runtime,
     contextTokens: plan.contextTokens,
     kvType: plan.kvType,
@@ -101,6 +102,7 @@ export function planTable(
   row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
   row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
   row("  tokenizer", formatBytes(bytes.tokenizer));
+  row("  constraints", formatBytes(bytes.constraints), "for answers held to a schema or a grammar");
   const texts = textProcessBytes(model.description.config.vocab);
   row(
     "  runtime",

@@ -5,7 +5,7 @@
  */
 import type { Context } from "hono";
 import { asHttpError } from "../http/http-error.js";
-import type { Warnings } from "../http/validate.js";
+import { leftOutText, type Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
@@ -82,6 +82,8 @@ class Answer {
 
   get response(): Response {
     const { stream, warnings } = this.options;
+    const { leftOut } = this.set;
+    if (leftOut.length > 0) warnings.add(leftOutText(leftOut));
     const type = stream ? "text/event-stream; charset=utf-8" : "application/json";
     // nginx buffers streams unless told not to.
     const headers = { "content-type": type, "x-accel-buffering": "no", ...warnings.headers() };

@@ -90,11 +90,12 @@ const known: Readonly<Partial<Record<ErrorCode | "QUEUE_FULL" | "ENGINE_CRASHED"
 export function asHttpError(thrown: unknown): HttpError {
   if (thrown instanceof HttpError) return thrown;
   const error = asHundredweightError(thrown);
-  const { fault } = error.details as { readonly fault?: TextFaultKind };
+  const { fault, param } = error.details as { readonly fault?: TextFaultKind; readonly param?: unknown };
   if (fault !== undefined) return new HttpError(500, error.message, { code: fault });
   const [status, code] = known[error.code] ?? [500, "internal_error"];
   if (status === 429) return busy(429, error.message, code, 5);
   if (status === 503) return busy(503, error.message, code, 5);
-  if (code !== "internal_error") return new HttpError(status, error.message, { code });
+  const about = { code, ...(typeof param === "string" && { param }) };
+  if (code !== "internal_error") return new HttpError(status, error.message, about);
   return new HttpError(status, "the server failed; its log says why", { code, cause: error });
 }

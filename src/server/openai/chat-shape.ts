@@ -6,7 +6,7 @@ import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers
 import { piecesOf } from "../answers/pieces.js";
 import type { ResponseShape } from "../answers/respond.js";
 import type { ServedModel } from "../service/model-service.js";
-import { Envelope } from "./envelope.js";
+import { Envelope, violationsOf } from "./envelope.js";
 import type { CommonInput } from "./fields.js";
 import { chatLogprobs, idsOf } from "./logprobs.js";
 
@@ -97,7 +97,8 @@ export class ChatShape implements ResponseShape {
       const held = this.deltas(said, rest).map((delta) => this.chunk(index, said, delta, null));
       const delta = said.started ? {} : { role: "assistant", content: "" };
       const end = { index, delta, logprobs: null, finish_reason: this.reason(outcome, said) };
-      return [...held, { ...this.envelope.chunk([end]), ...this.warnings(said) }];
+      const violations = violationsOf(outcome.result);
+      return [...held, { ...this.envelope.chunk([{ ...end, ...violations }]), ...this.warnings(said) }];
     });
     return this.envelope.end(ends, outcomes, this.reasoningTokens);
   }
@@ -121,6 +122,7 @@ export class ChatShape implements ResponseShape {
         },
         logprobs: this.input.logprobs === true ? chatLogprobs(said.logprobs, lookup) : null,
         finish_reason: this.reason(outcome, said),
+        ...violationsOf(outcome.result),
       };
     });
     const warnings = Object.assign({}, ...this.said.map((said) => this.warnings(said)));

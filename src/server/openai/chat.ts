@@ -4,6 +4,7 @@ import { z } from "zod";
 import { dialectNamed } from "../../chat/dialects/index.js";
 import type { ChatMessage, Conversation, ReplyFormat } from "../../chat/index.js";
 import type { GenerateRequest } from "../../link/protocol.js";
+import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { EncodedChat } from "../../text/index.js";
 import { respond } from "../answers/respond.js";
 import { readJson } from "../http/body.js";
@@ -12,6 +13,7 @@ import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { ChatShape } from "./chat-shape.js";
 import { checkChoices, choicesOf } from "./choices.js";
+import { constraintOf } from "./constraint.js";
 import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
 import { fittingChat, warnOfModel } from "./identity.js";
 import { type AskedTools, toolFields, toolsOf } from "./tools.js";
@@ -74,6 +76,7 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
       throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
     }
     const asked = toolsOf(value);
+    refuseFormBesideTools(value, asked);
     const chat = conversationOf(value, asked);
     const n = value.n ?? 1;
     const served = context.model.require();
@@ -94,6 +97,7 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
         shown,
         thinking: limitOf(value.reasoning_budget ?? value.thinking_budget_tokens, thinking, reply),
+        marks: marksOf(served.info.chatTemplate, thinking, reply),
       });
       // The texts are tokens now; an answer that takes hours does not hold them.
       const { messages: _, tools: __, ...settings } = value;
@@ -140,6 +144,26 @@ function limitOf(
   { thinks: opened }: EncodedChat["reply"],
 ): GenerateRequest["thinking"] {
   return budget === undefined || budget < 0 ? undefined : { ...thinking, budget, opened };
+}
+
+/** What may be thought before an answer in a form; undefined when the template knows no thinking. */
+function marksOf(
+  template: string | undefined,
+  { open, close }: EncodedChat["thinking"],
+  { thinks: opened, dialect }: EncodedChat["reply"],
+): Thinking | undefined {
+  const known = opened || open.some((mark) => template?.includes(mark));
+  return known && dialect.messages === undefined ? { opened, open, close } : undefined;
+}
+
+/**
+ * An answer in a form could call nothing, and a call has no such form.
+ * @throws HttpError 400
+ */
+function refuseFormBesideTools(input: z.output<typeof chatSchema>, { shapes }: AskedTools): void {
+  const param = shapes.length === 0 ? undefined : constraintOf(input)?.param;
+  if (param === undefined) return;
+  throw wrongField(param, `${param}: not supported beside tools that may be called`, "unsupported_parameter");
 }
 
 function dialectOf(name: string | undefined): string | undefined {

@@ -1,10 +1,12 @@
 /** The jobs of a request: `n` for each prompt. */
 import type { Context } from "hono";
 import type { GenerateRequest } from "../../link/protocol.js";
+import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { ChoiceJob } from "../answers/answer-set.js";
 import { wrongField } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
+import { constraintOf } from "./constraint.js";
 import { type CommonInput, stopsOf } from "./fields.js";
 import { userOf } from "./identity.js";
 import { samplingOf } from "./sampling.js";
@@ -25,6 +27,8 @@ export interface ChoiceOptions {
   readonly shown?: readonly number[] | undefined;
   /** Where thinking ends. */
   readonly thinking?: GenerateRequest["thinking"] | undefined;
+  /** Marks of what may be thought before an answer that has to have a form. */
+  readonly marks?: Thinking | undefined;
 }
 
 /** Prompt by prompt, with seeds that differ within a prompt. */
@@ -33,9 +37,11 @@ export function choicesOf(
   input: CommonInput,
   served: ServedModel,
   prompts: readonly Int32Array[],
-  { maxTokens, logprobs, promptLogprobs, shown = [], thinking }: ChoiceOptions,
+  { maxTokens, logprobs, promptLogprobs, shown = [], thinking, marks }: ChoiceOptions,
 ): ChoiceJob[] {
   const sampling = samplingOf(input, served.info);
+  const asked = constraintOf(input);
+  const constraint = asked === undefined || marks === undefined ? asked : { ...asked, thinking: marks };
   return prompts.flatMap((tokens) =>
     Array.from({ length: input.n ?? 1 }, (_, i) => ({
       tokens,
@@ -47,6 +53,7 @@ export function choicesOf(
         user: userOf(c, input.user),
         ...(shown.length > 0 && { shown }),
         ...(thinking !== undefined && { thinking }),
+        ...(constraint !== undefined && { constraint }),
         ...(logprobs !== undefined && { logprobs }),
         ...(promptLogprobs !== undefined && { promptLogprobs }),
       },

@@ -5,7 +5,7 @@ import { piecesOf } from "../answers/pieces.js";
 import type { ResponseShape } from "../answers/respond.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { CompletionInput } from "./completion-input.js";
-import { Envelope } from "./envelope.js";
+import { Envelope, violationsOf } from "./envelope.js";
 import { addTextLogprob, idsOf, noTextLogprobs, type TextLogprobs } from "./logprobs.js";
 
 type Lookup = Parameters<typeof addTextLogprob>[3];
@@ -83,10 +83,10 @@ export class CompletionShape implements ResponseShape {
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]> {
     const silent = outcomes.flatMap((_, i) => (this.said[i]!.echoed ? [] : this.echoedIds(i)));
     return this.withTexts(silent, (lookup) => {
-      const ends = outcomes.flatMap(({ finishReason }, index) => [
-        ...this.pieces(index, "", null, lookup),
-        this.envelope.chunk([{ index, text: "", logprobs: null, finish_reason: finishReason }]),
-      ]);
+      const ends = outcomes.flatMap(({ finishReason, result }, index) => {
+        const end = { index, text: "", logprobs: null, finish_reason: finishReason, ...violationsOf(result) };
+        return [...this.pieces(index, "", null, lookup), this.envelope.chunk([end])];
+      });
       return this.envelope.end(ends, outcomes);
     });
   }
@@ -98,11 +98,12 @@ export class CompletionShape implements ResponseShape {
       ...this.echoedIds(i),
     ]);
     return this.withTexts(ids, (lookup) => {
-      const choices = outcomes.map(({ finishReason }, index) => ({
+      const choices = outcomes.map(({ finishReason, result }, index) => ({
         index,
         text: this.echoOf(index) + this.said[index]!.text,
         logprobs: wanted ? this.logprobsOf(index, lookup) : null,
         finish_reason: finishReason,
+        ...violationsOf(result),
       }));
       return this.envelope.whole(choices, outcomes);
     });

@@ -1,4 +1,5 @@
 /** The fields around the choices, whole or in chunks, for both routes: identity, usage, timings, progress. */
+import type { GenerateResult } from "../../link/protocol.js";
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { CommonInput } from "./fields.js";
@@ -58,4 +59,10 @@ export class Envelope {
   private usage(outcomes: readonly ChoiceOutcome[], reasoningTokens: number): object {
     return usageOf(this.choices, outcomes, this.input.n ?? 1, reasoningTokens);
   }
+}
+
+/** Of a schema that was not enforced whole: what the answer breaks, in a field of our own; nothing when it breaks nothing. */
+export function violationsOf(result: GenerateResult | undefined): object {
+  const { violations = [] } = result ?? {};
+  return violations.length === 0 ? {} : { schema_violations: violations };
 }

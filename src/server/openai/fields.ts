@@ -1,6 +1,7 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
 import { wrongField } from "../http/http-error.js";
+import { constraintFields } from "./constraint.js";
 import { samplingFields } from "./sampling.js";
 
 const most = 2 ** 31 - 1;
@@ -27,12 +28,10 @@ export const answerFields = {
   safety_identifier: z.string().optional(),
   prompt_cache_key: z.string().optional(),
   cache_prompt: z.boolean().optional(),
+  ...constraintFields,
   // Refused unless they ask for nothing: see `refuseUnsupported`.
-  response_format: z.looseObject({ type: z.string() }).optional(),
   functions: z.array(z.unknown()).optional(),
   function_call: z.unknown().optional(),
-  grammar: z.unknown().optional(),
-  json_schema: z.unknown().optional(),
   modalities: z.array(z.string()).optional(),
 };
 
@@ -55,14 +54,10 @@ export function refuseUnsupported(input: CommonInput): void {
   const refuse = (param: string, what: string): never => {
     throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
   };
-  const format = input.response_format?.type;
-  if (format !== undefined && format !== "text") refuse("response_format", `'${format.slice(0, 50)}' is`);
   if ((input.functions?.length ?? 0) > 0) refuse("functions", "are what `tools` is now; they are");
   if (!["none", "auto", undefined].includes(input.function_call as string | undefined)) {
     refuse("function_call", "is what `tool_choice` is now; it is");
   }
-  if (input.grammar !== undefined && input.grammar !== "") refuse("grammar", "grammars are");
-  if (input.json_schema !== undefined) refuse("json_schema", "grammars are");
   if (input.modalities?.some((m) => m !== "text")) refuse("modalities", "only text is made, other kinds are");
 }
 

@@ -10,6 +10,7 @@ const kinds: readonly (readonly [kind: keyof PlanBytes, name: string, color: str
   ["kv", "KV cache", "--kv"],
   ["activations", "Activations", "--activations"],
   ["tokenizer", "Tokenizer", "--tokenizer"],
+  ["constraints", "Schemas and grammars", "--constraints"],
   ["runtime", "Runtime", "--runtime"],
 ];
 

@@ -1,0 +1,97 @@
+/**
+ * What an answer has to look like, as it is asked for, and what is made of it for one model: shared by all answers
+ * that ask for the same.
+ */
+import { HundredweightError } from "../../errors.js";
+import { Automaton } from "./grammar/automaton.js";
+import { Lexemes } from "./grammar/lexemes.js";
+import { compileProgram } from "./grammar/program.js";
+import { compileGrammar } from "./grammar-source.js";
+import { MaskStore, Masks } from "./masks.js";
+import { type CompiledConstraint, Matcher } from "./matcher.js";
+import { Terms } from "./regex/terms.js";
+import type { Constraint } from "./source.js";
+import { type ConstraintTokenizer, type ConstraintVocabulary, makeVocabulary } from "./vocabulary.js";
+
+/** Bytes of masks kept for a model; plans count them (`weights/plan-fixed.ts`). */
+export function maskBytes(vocab: number): number {
+  return Math.min(16 * 2 ** 20, 64 * vocab);
+}
+
+/**
+ * Bytes of automata that are kept: the one that is used last, however large, and others as long as they fit beside it.
+ */
+export const automatonBytes = 8 * 2 ** 20;
+/** Compiled constraints kept: those that were used last. */
+const mostKept = 32;
+
+/** The constraints of a model. */
+export class Constraints {
+  private readonly tokenizer: ConstraintTokenizer;
+  private readonly store: MaskStore;
+  private readonly kept = new Map<string, CompiledConstraint>();
+  private made: ConstraintVocabulary | undefined;
+
+  constructor(tokenizer: ConstraintTokenizer) {
+    this.tokenizer = tokenizer;
+    this.store = new MaskStore(maskBytes(tokenizer.size));
+  }
+
+  get vocabulary(): ConstraintVocabulary {
+    this.made ??= makeVocabulary(this.tokenizer);
+    return this.made;
+  }
+
+  /** @throws OPTION_INVALID when the constraint cannot be obeyed */
+  matcher(constraint: Constraint): Matcher {
+    return new Matcher(this.compile(constraint));
+  }
+
+  /** @throws OPTION_INVALID */
+  compile(constraint: Constraint): CompiledConstraint {
+    const { param, ...what } = constraint;
+    const key = JSON.stringify(what);
+    let found = this.kept.get(key);
+    this.kept.delete(key);
+    if (found === undefined || found.automaton.isFull) {
+      found?.masks.forget();
+      found = this.named(param, () => this.make(constraint));
+    }
+    this.kept.set(key, found);
+    let bytes = [...this.kept.values()].reduce((sum, { automaton }) => sum + automaton.bytes, 0);
+    for (const [oldest, compiled] of this.kept) {
+      if (compiled === found || (this.kept.size <= mostKept && bytes <= automatonBytes)) break;
+      bytes -= compiled.automaton.bytes;
+      compiled.masks.forget();
+      this.kept.delete(oldest);
+    }
+    return found;
+  }
+
+  /** Errors name the field that asked. */
+  private named<T>(param: string | undefined, make: () => T): T {
+    try {
+      return make();
+    } catch (error) {
+      if (param === undefined || !(error instanceof HundredweightError)) throw error;
+      throw new HundredweightError(
+        error.code,
+        `${param}: ${error.message}`,
+        { ...error.details, param },
+        { cause: error },
+      );
+    }
+  }
+
+  private make(constraint: Constraint): CompiledConstraint {
+    const { vocabulary } = this;
+    if (vocabulary.trie.nodes === 0) {
+      throw new HundredweightError("OPTION_INVALID", "the model file has no vocabulary that a constraint could use");
+    }
+    const terms = new Terms();
+    const lexemes = new Lexemes(terms);
+    const { grammar, leftOut } = compileGrammar(terms, constraint, vocabulary);
+    const automaton = new Automaton(compileProgram(grammar, lexemes), lexemes);
+    return { automaton, vocabulary, leftOut, masks: new Masks(automaton, vocabulary, this.store) };
+  }
+}

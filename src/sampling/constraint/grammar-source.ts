@@ -1,0 +1,60 @@
+/** Whatever a constraint is written in -> grammar. */
+import { HundredweightError } from "../../errors.js";
+import { parseGbnf } from "./gbnf.js";
+import { type Grammar, text } from "./grammar/ir.js";
+import { compileSchema, type LeftOut } from "./json/compile.js";
+import { parseLark } from "./lark.js";
+import { parsePattern } from "./regex/parse.js";
+import type { Terms } from "./regex/terms.js";
+import type { Constraint } from "./source.js";
+import { behindThinking } from "./thinking.js";
+import { compileShape } from "./tool-shape.js";
+import type { ConstraintVocabulary } from "./vocabulary.js";
+
+const mostChoices = 10_000;
+
+/** @throws OPTION_INVALID saying what is wrong, and where */
+export function compileGrammar(
+  terms: Terms,
+  constraint: Constraint,
+  vocabulary: ConstraintVocabulary,
+): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+  const { grammar, leftOut } = compileAnswer(terms, constraint, vocabulary);
+  const { thinking } = constraint;
+  if (thinking === undefined) return { grammar, leftOut };
+  return { grammar: behindThinking(terms, grammar, thinking, vocabulary.tokenizer), leftOut };
+}
+
+function compileAnswer(
+  terms: Terms,
+  constraint: Constraint,
+  vocabulary: ConstraintVocabulary,
+): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+  switch (constraint.kind) {
+    case "json_schema":
+      return compileSchema(terms, constraint.schema, constraint.options);
+    case "gbnf":
+      return exact(parseGbnf(terms, constraint.grammar, vocabulary.tokenizer));
+    case "lark":
+      return exact(parseLark(terms, constraint.grammar));
+    case "regex":
+      return exact(ofTerm(parsePattern(terms, constraint.pattern, { unicodeClasses: true })));
+    case "shape":
+      return compileShape(terms, constraint, vocabulary);
+    case "choice": {
+      const { choices } = constraint;
+      if (choices.length === 0 || choices.length > mostChoices) {
+        throw new HundredweightError("OPTION_INVALID", `choice: a list of 1 to ${mostChoices} texts is needed`);
+      }
+      return exact(ofTerm(terms.alt(choices.map((choice) => terms.literal(choice)))));
+    }
+  }
+}
+
+function exact(grammar: Grammar): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+  return { grammar, leftOut: [] };
+}
+
+function ofTerm(term: Parameters<typeof text>[0]): Grammar {
+  return { rules: [text(term)], names: ["answer"], root: 0 };
+}

@@ -1,0 +1,165 @@
+/** Which tokens may come in a configuration: found by a walk over the tree of tokens, remembered by configuration. */
+import type { AllowedTokens } from "../allowed.js";
+import type { Automaton, Configuration } from "./grammar/automaton.js";
+import { freedom, longest } from "./regex/measure.js";
+import { longestToken, type TokenTrie } from "./token-trie.js";
+import { type ConstraintVocabulary, plainCharacters } from "./vocabulary.js";
+
+/** Up to so many tokens are listed as well: whoever samples gathers them and looks at no other. */
+const fewTokens = 1024;
+
+/** Bytes of masks that all grammars of a model keep together; the oldest go first. */
+export class MaskStore {
+  readonly limit: number;
+  private used = 0;
+  /** In the order of their last use. */
+  private readonly kept = new Map<object, { readonly owner: Map<number, AllowedTokens>; readonly number: number }>();
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get bytes(): number {
+    return this.used;
+  }
+
+  add(owner: Map<number, AllowedTokens>, number: number, mask: AllowedTokens): void {
+    owner.set(number, mask);
+    this.kept.set(mask, { owner, number });
+    this.used += bytesOf(mask);
+    for (const [oldest, { owner: its, number: n }] of this.kept) {
+      if (this.used <= this.limit || oldest === mask) break;
+      its.delete(n);
+      this.kept.delete(oldest);
+      this.used -= bytesOf(oldest as AllowedTokens);
+    }
+  }
+
+  touch(mask: AllowedTokens): void {
+    const place = this.kept.get(mask);
+    if (place === undefined) return;
+    this.kept.delete(mask);
+    this.kept.set(mask, place);
+  }
+
+  /** Forgets what a grammar had. */
+  drop(owner: Map<number, AllowedTokens>): void {
+    for (const mask of owner.values()) if (this.kept.delete(mask)) this.used -= bytesOf(mask);
+    owner.clear();
+  }
+}
+
+function bytesOf(mask: AllowedTokens): number {
+  // What a scan makes of a mask of many tokens is a byte each.
+  return mask.bits.byteLength + (mask.ids?.byteLength ?? 32 * mask.bits.length) + 200;
+}
+
+export class Masks {
+  private readonly automaton: Automaton;
+  private readonly vocabulary: ConstraintVocabulary;
+  private readonly store: MaskStore;
+  private readonly known = new Map<number, AllowedTokens>();
+  /** Configurations by depth during a walk. */
+  private readonly path: Configuration[] = new Array(longestToken + 1);
+
+  constructor(automaton: Automaton, vocabulary: ConstraintVocabulary, store: MaskStore) {
+    this.automaton = automaton;
+    this.vocabulary = vocabulary;
+    this.store = store;
+  }
+
+  /** Tokens that may come, the ends of generation among them where the text may end. */
+  of(at: Configuration): AllowedTokens {
+    const known = this.known.get(at.number);
+    if (known !== undefined) {
+      this.store.touch(known);
+      return known;
+    }
+    const made = this.make(at);
+    this.store.add(this.known, at.number, made);
+    return made;
+  }
+
+  forget(): void {
+    this.store.drop(this.known);
+  }
+
+  private make(at: Configuration): AllowedTokens {
+    const { vocabulary } = this;
+    const slice = this.slice(at);
+    const bits = slice === undefined ? new Uint32Array(Math.ceil(vocabulary.size / 32)) : slice.slice();
+    this.walk(slice === undefined ? vocabulary.trie : vocabulary.rest, at, bits);
+    for (const { ids, except } of at.tokens) {
+      if (except) for (let id = 0; id < vocabulary.size; id++) if (!ids.has(id)) set(bits, id);
+      if (!except) for (const id of ids) set(bits, id);
+    }
+    for (const id of vocabulary.endOfGeneration) {
+      if (at.accepts) set(bits, id);
+      else if (!at.tokens.some((t) => !t.except && t.ids.has(id))) bits[id >> 5]! &= ~(1 << (id & 31));
+    }
+    const count = countBits(bits);
+    return { bits, count, ids: count <= fewTokens ? listBits(bits, count) : undefined };
+  }
+
+  /** Tokens of plain characters, when all those that can follow are known without a walk. */
+  private slice({ states }: Configuration): Uint32Array | undefined {
+    const { lexemes } = this.automaton;
+    const { plain, longestPlain } = this.vocabulary;
+    for (const state of states) {
+      const term = lexemes.betweenCharacters(state);
+      if (term === undefined) continue;
+      const free = freedom(lexemes.terms, term, plainCharacters, longestPlain);
+      if (free >= longestPlain) return plain[longestPlain];
+      // A string that ends by its length: no plain character leads out of it.
+      const bounded = free > 0 && lexemes.isJson(state) && longest(lexemes.terms, term) === free;
+      if (bounded && states.length === 1) return plain[free];
+    }
+    return undefined;
+  }
+
+  private walk({ nodes, byte, depth, skip, first, ids }: TokenTrie, from: Configuration, bits: Uint32Array): void {
+    const { automaton, path } = this;
+    path[0] = from;
+    for (let n = 0; n < nodes; ) {
+      const at = path[depth[n]! - 1]!;
+      const row = at.row;
+      let to = row === undefined ? -2 : row[byte[n]!]!;
+      if (to === -2) to = automaton.step(at, byte[n]!);
+      if (to < 0) {
+        n = skip[n]!;
+        continue;
+      }
+      for (let t = first[n]!; t < first[n + 1]!; t++) {
+        const id = ids[t]!;
+        bits[id >> 5]! |= 1 << (id & 31);
+      }
+      path[depth[n]!] = automaton.configuration(to);
+      n++;
+    }
+  }
+}
+
+function set(bits: Uint32Array, id: number): void {
+  bits[id >> 5]! |= 1 << (id & 31);
+}
+
+function countBits(bits: Uint32Array): number {
+  let count = 0;
+  for (let word of bits) {
+    word -= (word >>> 1) & 0x55555555;
+    word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
+    count += Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+  }
+  return count;
+}
+
+function listBits(bits: Uint32Array, count: number): Int32Array {
+  const out = new Int32Array(count);
+  let n = 0;
+  for (let w = 0; n < count; w++) {
+    for (let word = bits[w]!; word !== 0; word &= word - 1) {
+      out[n++] = 32 * w + (31 - Math.clz32(word & -word));
+    }
+  }
+  return out;
+}

@@ -1,0 +1,25 @@
+/** A constraint as it is asked for: plain data that crosses threads. */
+import type { SchemaOptions } from "./json/compile.js";
+import type { Thinking } from "./thinking.js";
+import type { ShapeConstraint } from "./tool-shape.js";
+
+export type Constraint = ConstraintKind & {
+  /** The field or option that asked for it: errors name it. */
+  readonly param?: string;
+  /** What may be thought before the answer, in which the constraint does not hold. */
+  readonly thinking?: Thinking;
+};
+
+type ConstraintKind =
+  /** A JSON value by a JSON Schema. */
+  | { readonly kind: "json_schema"; readonly schema: unknown; readonly options?: SchemaOptions }
+  /** A grammar in llama.cpp's language; its rule `root` is the answer. */
+  | { readonly kind: "gbnf"; readonly grammar: string }
+  /** A grammar in the language of Lark; its rule `start` is the answer. */
+  | { readonly kind: "lark"; readonly grammar: string }
+  /** The whole answer matches a regular expression. */
+  | { readonly kind: "regex"; readonly pattern: string }
+  /** The answer is one of these texts. */
+  | { readonly kind: "choice"; readonly choices: readonly string[] }
+  /** Calls of tools in a dialect. */
+  | ShapeConstraint;
