@@ -76,12 +76,12 @@ constexpr int32_t kPagePositions = 256;  // positions of one KV page; attention 
 
 enum KvType : int32_t { KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3 };
 
-// Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <= 256.
-// K and V of one head of a page lie as kv_page.h says. head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a multiple of 32.
-// Keys are read in groups up to the next multiple of 32 positions, values not past max(k1) - 1; what is read outside
-// [k0, k1) may be anything.
-// Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m) * v[d], keys in ascending order for o.
-// l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys outside [k0, k1) do not exist.
+// Attention of one (token row, query head) over the keys of ONE page, positions [k0, k1) of the page, 0 <= k0 < k1 <=
+// 256. K and V of one head of a page lie as kv_page.h says. head_dim is in [1, kMaxHeadDim], for q8_0 and q4_0 a
+// multiple of 32. Keys are read in groups up to the next multiple of 32 positions, values not past max(k1) - 1; what
+// is read outside [k0, k1) may be anything. Result: m = max score, l = sum exp(score - m), o[d] = sum exp(score - m)
+// * v[d], keys in ascending order for o. l is summed in 32 partials (key index in page % 32) and the fixed tree. Keys
+// outside [k0, k1) do not exist.
 //   score = dot(q, k) * scale, softcap > 0: softcap * tanh(score / softcap)
 //   dot     f16: 4 partial sums, partial[d / n] = fma(k[d], q[d], partial[d / n]) from +0, n = head_dim / 4 rounded up,
 //                then (partial[0] + partial[1]) + (partial[2] + partial[3])
@@ -96,12 +96,29 @@ struct AttnPiece {
 //   q      [rows][heads][head_dim_k]: the f32 plane for f16, the others for q8_0 and q4_0
 //   k0/k1  [rows]
 //   m, l   [rows][heads]; o [rows][heads][head_dim_v]
+//   v      null: the values of a position are the first head_dim_v of its key (latent attention)
 //   next   null, or what is read first in the call that follows: fetched ahead
 typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                             const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
                             void* scratch);
 
 enum GluKind : int32_t { GLU_SILU = 0, GLU_GELU_TANH = 1, GLU_OAI = 2, GLU_KINDS = 3 };
+
+// One row of one head of a recurrence, `cols` of its values (src/ops/ops.ts, `recur`). Rows of `from` and `to`, which
+// may be the same, are `stride` values apart.
+struct RecurStep {
+  const float* from;
+  float* to;
+  int64_t stride;
+  int32_t keys, cols;
+  const float *q, *k, *v;    // q null: nothing is read
+  const float* decay;        // of key i: decay[i * decay_step]
+  int32_t decay_step;
+  float beta;
+  bool correct;
+  const float* skip;         // one factor, or null
+  float* out;
+};
 
 struct Kernels {
   const char* isa;
@@ -141,6 +158,12 @@ struct Kernels {
   void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o);
   // One head row in the KV type, blocks one after the other as ggml has them; kv_page.h puts it into the page.
   void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);
+
+  // --- recurrences: concern "float"
+  void (*recur)(const RecurStep* step);
+  // out = x[0] * w[0], then fma(w[i], x[i], out) for the other taps, then + bias (or null); w's rows are `stride` apart
+  void (*conv)(const float* const* x, const float* w, int64_t stride, int32_t taps, const float* bias, float* out,
+               int64_t n);
 };
 
 // The table of HUNDREDWEIGHT_ISA, or of the best ISA that passed its self-check against scalar. The choice is made once

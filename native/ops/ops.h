@@ -25,7 +25,9 @@ Status scale(Host& host, int32_t x, float factor, int32_t n);
 Status softcap(Host& host, int32_t x, float cap, int32_t n);
 
 // --- values.cc
-enum Unary : int32_t { ACT_SILU, ACT_GELU_TANH, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_TANH, ACT_KINDS };
+enum Unary : int32_t {
+  ACT_SILU, ACT_GELU_TANH, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_TANH, ACT_EXP, ACT_SOFTPLUS, ACT_KINDS
+};
 enum Pooling : int32_t { POOL_MEAN, POOL_FIRST, POOL_LAST, POOL_KINDS };
 // x = act(x), n values.
 void apply_act(int32_t kind, float* x, int64_t n);
@@ -33,6 +35,7 @@ Status layer_norm(Host& host, int32_t out, int32_t x, int32_t weight, int32_t bi
 Status act(Host& host, int32_t x, int32_t n, int32_t kind);
 Status multiply(Host& host, int32_t y, int32_t x, int32_t n);
 Status multiply_vector(Host& host, int32_t x, int32_t vector, int32_t n);
+Status add_vector(Host& host, int32_t x, int32_t vector, int32_t n);
 Status columns(Host& host, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
 Status blend(Host& host, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
 Status stream_scores(Host& host, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);

@@ -17,25 +17,31 @@ export interface NativeAddon {
   /** Selected instruction set, e.g. "avx2", and the ones this build and CPU can run, lowest first. */
   isa(): string;
   isas(): string[];
-  /** The layouts that have kernels, a line each: id, name, order, acts, then name, rows, cols and bytes of each plane. */
+  /**
+   * The layouts that have kernels, a line each: id, name, order, acts, then name, rows, cols and bytes of each plane.
+   */
   layoutTable(): string;
   /** CPU model and features as the probe saw them, for `doctor`. */
   cpuInfo(): CpuInfo;
   /**
-   * malloc of the whole process: blocks from `mapFromBytes` are mappings of their own, an arena's end is given back when `trimFromBytes`
-   * of it are free. glibc raises both as it sees larger blocks; these stay. Nothing happens without glibc.
+   * malloc of the whole process: blocks from `mapFromBytes` are mappings of their own, an arena's end is given back
+   * when `trimFromBytes` of it are free. glibc raises both as it sees larger blocks; these stay. Nothing happens
+   * without glibc.
    */
   boundMalloc(mapFromBytes: number, trimFromBytes: number): void;
-  /** Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0 without glibc. */
+  /**
+   * Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0
+   * without glibc.
+   */
   trimMemory(): number;
   /**
-   * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no core is written of
-   * the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
+   * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no
+   * core is written of the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
    */
   limitMemory(growthBytes: number): number;
   /**
-   * Locks an open file against other openings of it, in any process, until the descriptor is closed or its process is gone. Never waits:
-   * 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
+   * Locks an open file against other openings of it, in any process, until the descriptor is closed or its process is
+   * gone. Never waits: 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
    */
   lockFile(descriptor: number): number;
   /** Tiles all hosts of this process have finished, modulo 2^31: whether an engine in another thread gets on. */
@@ -43,7 +49,8 @@ export interface NativeAddon {
   /** Threads of this process that wait for a read from the disk now. */
   threadsReading(): number;
 
-  // --- host: owns files, weights, tensors; everything is released with it. Hosts with the same threads share them, and readers
+  // --- host: owns files, weights, tensors; everything is released with it. Hosts with the same threads share them,
+  // and readers
   hostOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;
   hostClose(host: number): void;
   /** The flag must lie in a SharedArrayBuffer: it is read while this thread is inside a call. */
@@ -51,7 +58,8 @@ export interface NativeAddon {
   /** [activationBytes, kvBytes, scratchBytes, weightBytes, allocations] */
   hostCounters(host: number, out: Float64Array): void;
   /**
-   * The host will hold at most so many bytes: allocations beyond it fail. `limit`: of the promises to all hosts of the process; 0 = none.
+   * The host will hold at most so many bytes: allocations beyond it fail. `limit`: of the promises to all hosts of
+   * the process; 0 = none.
    * @throws MEMORY_BUDGET beyond the limit
    */
   hostPromise(host: number, bytes: number, limit: number): void;
@@ -76,8 +84,8 @@ export interface NativeAddon {
   /** At any time: so many reads in flight from now on, at most twice what it was opened with. */
   readerDepth(host: number, depth: number): void;
   /**
-   * Slices [0, slices) stay in memory; all of stacked experts. packed: residencyLoad interleaves them where the kernels of
-   * their type gain by it; the bytes are no more, nor any result another.
+   * Slices [0, slices) stay in memory; all of stacked experts. packed: residencyLoad interleaves them where the
+   * kernels of their type gain by it; the bytes are no more, nor any result another.
    */
   weightPin(host: number, weight: number, slices: number, packed: boolean): void;
   /** tiles: [weight, from, to] each, slices in the order of use; those of a weight begin where its pinned ones end. */
@@ -87,9 +95,14 @@ export interface NativeAddon {
    * passes of many rows leave misses that find no free slot.
    */
   expertsOpen(host: number, groups: Int32Array, classes: Int32Array, stagingBytes: number): void;
-  /** Allocates and fills pinned memory, starts reading ahead. `lock`: tries mlock. @throws MEMORY_BUDGET, FILE_IO ... */
+  /**
+   * Allocates and fills pinned memory, starts reading ahead. `lock`: tries mlock. @throws MEMORY_BUDGET, FILE_IO ...
+   */
   residencyLoad(host: number, lock: boolean): void;
-  /** Gives back memory that only makes reading smoother: the ring keeps its least size. Between passes. @throws CANCELLED */
+  /**
+   * Gives back memory that only makes reading smoother: the ring keeps its least size. Between passes. @throws
+   * CANCELLED
+   */
   residencyShrink(host: number): void;
   /**
    * Since the host was opened: [bytesRead, stallNs, tiles, expertHits, expertMisses, expertBytesRead, pinnedBytes,
@@ -103,19 +116,27 @@ export interface NativeAddon {
   tensorAt(host: number, arena: number, offset: number, rows: number, cols: number): number;
   tensorRead(host: number, tensor: number, rows: number, out: Float32Array): void;
   tensorWrite(host: number, tensor: number, values: Float32Array): void;
-  /** The tensor's memory [rows * cols], the same array each time; empty once the host is closed. @throws NATIVE_UNAVAILABLE */
+  /**
+   * The tensor's memory [rows * cols], the same array each time; empty once the host is closed. @throws
+   * NATIVE_UNAVAILABLE
+   */
   tensorView(host: number, tensor: number): Float32Array;
   vector(host: number, values: Float32Array): number;
   routing(host: number, rows: number, topK: number): number;
   routingRead(host: number, routing: number, rows: number, ids: Int32Array, weights: Float32Array): void;
   ropeTable(host: number, frequencies: Float64Array, magnitude: number, interleaved: boolean, maxRows: number): number;
-  /** layers: [kvHeads, headDimK, headDimV] * layers. type: 0 f16, 1 q8_0, 2 q4_0 */
+  /** layers: [kvHeads, headDimK, headDimV, 1 when latent] * layers. type: 0 f16, 1 q8_0, 2 q4_0 */
   kvPool(host: number, layers: Int32Array, type: number, pages: number): number;
   kvPageBytes(host: number, pool: number): number;
   kvCopyPage(host: number, pool: number, from: number, to: number): void;
   /**
-   * All working space that verbs will use: bytes by buffer, in the order of src/ops/working-space.ts, and entries of each
-   * pool's block table. Without it verbs take what they need.
+   * A pool of states that are replaced; at most one. layers: [0, 1, rows, columns, 1, 0, 1, 0] of a tail, [1, heads,
+   * keys, values, keyHeads, 1 when key heads are tiled, decays, 1 for the delta rule] of matrices.
+   */
+  slotPool(host: number, layers: Int32Array, slots: number, keeps: number): number;
+  /**
+   * All working space that verbs will use: bytes by buffer, in the order of src/ops/working-space.ts, and entries of
+   * each pool's block table. Without it verbs take what they need.
    */
   nameSpace(host: number, buffers: Float64Array, tables: Int32Array): void;
   seal(host: number): void;
@@ -131,12 +152,18 @@ export interface NativeAddon {
     blockTables: Int32Array[],
     blocksPerSequence: Int32Array,
   ): void;
+  /**
+   * After `begin`, where there are slots. slots: [reads or -1, writes, keep or -1] of each sequence of the pass. marks:
+   * [row, slot] each, ascending: the state after that row is written there too.
+   */
+  beginSlots(host: number, pool: number, slots: Int32Array, marks: Int32Array): void;
   embed(host: number, out: number, weight: number, n: number, scale: number): void;
   rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
   /** products: [out, weight, bias or 0, mode] * count; mode: 1 is added to out, 2 along the other axis, 3 both. */
   matmul(host: number, products: Int32Array, x: number, n: number): void;
   rope(host: number, x: number, n: number, heads: number, headDim: number, table: number): void;
+  /** v: 0 for a latent layer */
   kvStore(host: number, pool: number, layer: number, k: number, v: number, n: number): void;
   attention(
     host: number,
@@ -153,6 +180,20 @@ export interface NativeAddon {
     /** 0 back, 1 chunk, 2 symmetric */
     reach: number,
   ): void;
+  shortConv(
+    host: number,
+    out: number,
+    x: number,
+    pool: number,
+    layer: number,
+    weight: number,
+    /** or 0 */
+    bias: number,
+    n: number,
+  ): void;
+  /** inputs: [q, k, v, decay, beta or 0]; skip or 0 */
+  recur(host: number, out: number, inputs: Int32Array, pool: number, layer: number, skip: number, n: number): void;
+  replay(host: number, pool: number, from: number, to: number, keep: number, rows: number): void;
   /** kind: 0 silu, 1 gelu-tanh, 2 oai */
   glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
   /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected. @returns an expert whose logit is not finite, or -1 */
@@ -178,6 +219,7 @@ export interface NativeAddon {
   act(host: number, x: number, n: number, kind: number): void;
   multiply(host: number, y: number, x: number, n: number): void;
   multiplyVector(host: number, x: number, vector: number, n: number): void;
+  addVector(host: number, x: number, vector: number, n: number): void;
   columns(host: number, out: number, x: number, to: number, from: number, count: number, n: number): void;
   blend(host: number, out: number, parts: Int32Array, weights: number, streams: number, n: number): void;
   streamScores(host: number, out: number, parts: Int32Array, vector: number, n: number, eps: number): void;
@@ -211,8 +253,8 @@ export interface NativeAddon {
   ): void;
   /**
    * Reads memory with all threads: `bytes` of it (1 MiB .. 64 GiB; a quarter of that with small pages), or what can be
-   * touched in about `seconds`. out: bytes per second of loops [plain, prefetch, non-temporal prefetch] over huge pages,
-   * over ordinary ones, then bytes touched of either. @throws MEMORY_BUDGET, OPTION_INVALID
+   * touched in about `seconds`. out: bytes per second of loops [plain, prefetch, non-temporal prefetch] over huge
+   * pages, over ordinary ones, then bytes touched of either. @throws MEMORY_BUDGET, OPTION_INVALID
    */
   memoryRate(threads: number, bytes: number, seconds: number, out: Float64Array): void;
   /** Operations per second (two per multiply-add) of the product with many rows; best of what runs in `seconds`. */

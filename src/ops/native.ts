@@ -21,14 +21,19 @@ import type {
   OpsCounters,
   Pooling,
   Product,
+  RecurInputs,
   RopeSpec,
   RopeTable,
   RouteSpec,
   Routing,
   RowTable,
+  SlotLayer,
+  SlotPool,
+  SlotPoolSpec,
   Tensor,
   Vector,
 } from "./ops.js";
+import { slotPoolBytes } from "./paper.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -54,9 +59,17 @@ const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
 const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
 const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
 const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
-const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
+const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5, exp: 6, softplus: 7 } as const;
 const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
+const noInts = new Int32Array(0);
+
+/** [matrix, heads, keys or rows, values or columns, key heads, tiled, decays, correct] of a layer. */
+function slotLayer(layer: SlotLayer): number[] {
+  if (layer.kind === "tail") return [0, 1, layer.rows, layer.columns, 1, 0, 1, 0];
+  const { heads, keys, values, keyHeads, pairing, decays, correct } = layer;
+  return [1, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0];
+}
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -72,6 +85,8 @@ export class NativeOps implements Backend {
   /** Views of one buffer, by number of products: no garbage per call. */
   readonly #products: readonly Int32Array[];
   readonly #experts = new Int32Array(6);
+  readonly #recur = new Int32Array(5);
+  #slots = 0;
   readonly #parts = new WeakMap<readonly Tensor[], Int32Array>();
   readonly #counters = new Float64Array(5);
   #cancel: Int32Array | null = null;
@@ -135,7 +150,12 @@ export class NativeOps implements Backend {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const layers = spec.layers.flatMap((layer) => [layer.kvHeads, layer.headDimK, layer.headDimV]);
+    const layers = spec.layers.flatMap((layer) => [
+      layer.kvHeads,
+      layer.headDimK,
+      layer.headDimV,
+      layer.latent ? 1 : 0,
+    ]);
     const id = this.#addon.kvPool(this.#host, Int32Array.from(layers), kvTypes[spec.type], spec.pages);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
@@ -145,6 +165,12 @@ export class NativeOps implements Backend {
       layers: spec.layers.length,
       pageBytes: this.#addon.kvPageBytes(this.#host, id),
     };
+  }
+
+  slotPool({ layers, slots, keeps }: SlotPoolSpec): SlotPool {
+    const id = this.#addon.slotPool(this.#host, Int32Array.from(layers.flatMap(slotLayer)), slots, keeps);
+    this.#slots = id;
+    return { id, slots, keeps, ...slotPoolBytes(layers) };
   }
 
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
@@ -181,6 +207,7 @@ export class NativeOps implements Backend {
     });
     const { count, ids, positions, sequences: of } = rows;
     this.#addon.begin(this.#host, count, ids, positions, of, sequences, this.#tables, this.#blocks);
+    if (this.#slots !== 0) this.#addon.beginSlots(this.#host, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
@@ -214,8 +241,8 @@ export class NativeOps implements Backend {
     this.#addon.rope(this.#host, x.id, n, heads, headDim, table.id);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
-    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v.id, n);
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
+    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v?.id ?? 0, n);
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
@@ -235,6 +262,33 @@ export class NativeOps implements Backend {
       sinks === null ? 0 : sinks.id,
       reaches[spec.reach ?? "back"],
     );
+  }
+
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void {
+    this.#addon.shortConv(this.#host, out.id, x.id, pool.id, layer, weight.id, bias?.id ?? 0, n);
+  }
+
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
+    this.#checkCancelled();
+    const packed = this.#recur;
+    packed[0] = inputs.q.id;
+    packed[1] = inputs.k.id;
+    packed[2] = inputs.v.id;
+    packed[3] = inputs.decay.id;
+    packed[4] = inputs.beta?.id ?? 0;
+    this.#addon.recur(this.#host, out.id, packed, pool.id, layer, skip?.id ?? 0, n);
+  }
+
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {
+    this.#addon.replay(this.#host, pool.id, from, to, keep, rows);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
@@ -302,6 +356,10 @@ export class NativeOps implements Backend {
 
   multiplyVector(x: Tensor, vector: Vector, n: number): void {
     this.#addon.multiplyVector(this.#host, x.id, vector.id, n);
+  }
+
+  addVector(x: Tensor, vector: Vector, n: number): void {
+    this.#addon.addVector(this.#host, x.id, vector.id, n);
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {
