@@ -6,9 +6,7 @@ import type { RouteSpec } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
-  AttentionOptions,
   Flow,
-  KeepOptions,
   MatrixOptions,
   Part,
   Routes,
@@ -20,8 +18,9 @@ import type {
 } from "./flow/flow.js";
 import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
+import { StateRecorder } from "./record-states.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
-import { fault, ValueRecorder } from "./record-values.js";
+import { fault } from "./record-values.js";
 
 export interface Recording {
   readonly program: Program;
@@ -56,14 +55,12 @@ function bySite(branches: readonly Branch[]): [site: string, branches: Branch[]]
   return groups;
 }
 
-class Recorder extends ValueRecorder implements Flow {
+class Recorder extends StateRecorder implements Flow {
   readonly #tensors: TensorTable;
   /** Calls, and places that become calls. */
   readonly #items: (Call | Place)[] = [];
-  readonly #states: State[] = [];
   readonly #inputs = new Map<string, Value>();
   readonly #shared = new Map<string, Value | State>();
-  #layer = -1;
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
   /** Site -> place, of the layer before and of this one. */
@@ -107,7 +104,7 @@ class Recorder extends ValueRecorder implements Flow {
   }
 
   #enter(layer: number): void {
-    this.#layer = layer;
+    this.layer = layer;
     this.#tensors.layer = layer;
   }
 
@@ -128,7 +125,7 @@ class Recorder extends ValueRecorder implements Flow {
       else calls.push(...item.hints);
     }
     const inputs = Object.fromEntries(this.#inputs);
-    return { calls, layers, streams, inputs, outputs, states: this.#states };
+    return { calls, layers, streams, inputs, outputs, states: this.states };
   }
 
   protected override emit(call: Call): void {
@@ -148,7 +145,9 @@ class Recorder extends ValueRecorder implements Flow {
   ): VectorWeight | null;
   vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
   vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
-    return this.#tensors.vector(`${name}.weight`, [length], role, options);
+    const { suffix = "weight", shape = [length] } = options;
+    if (shape.reduce((product, size) => product * size, 1) !== length) fault(`'${name}' of ${length} values`);
+    return this.#tensors.vector(suffix === "" ? name : `${name}.${suffix}`, shape, role, options);
   }
   has(name: string): boolean {
     return this.#tensors.has(name);
@@ -170,22 +169,6 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- states
 
-  keep(kind: "kv", { k, v, heads, name = "kv" }: KeepOptions): State {
-    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v.cols / heads];
-    if (this.#states.some((state) => state.layer === layer && state.name === name))
-      fault(`layer ${layer} keeps '${name}' twice`);
-    const state: State = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV };
-    this.#states.push(state);
-    this.call({ verb: "keep", state }, [k, v], []);
-    return state;
-  }
-  attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
-    const [first] = sources;
-    if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
-    return this.call(operation, [q], [heads * first.headDimV])[0]!;
-  }
   share<T extends Value | State>(name: string, what: T): T {
     this.#shared.set(name, what);
     return what;

@@ -24,6 +24,7 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { slotsSuite } from "./slots.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Backend): void {
@@ -395,5 +396,6 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
 
     attentionSuite(withOps);
     valuesSuite(withOps);
+    slotsSuite(withOps);
   });
 }
