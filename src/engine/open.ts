@@ -21,8 +21,7 @@ import { mostSequences } from "./stop-signal.js";
 
 /**
  * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET,
- * NATIVE_UNAVAILABLE,
- *   CANCELLED when stop[0] rises while weights are read
+ *   NATIVE_UNAVAILABLE, CANCELLED when stop[0] rises while weights are read
  */
 export async function openParts(
   path: string,

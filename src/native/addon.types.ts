@@ -130,9 +130,7 @@ export interface NativeAddon {
   kvPool(model: number, layers: Int32Array, type: number, pages: number): number;
   kvPageBytes(model: number, pool: number): number;
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
-  /**
-   * A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each.
-   */
+  /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */
   slotPool(model: number, layers: Int32Array, slots: number, keeps: number): number;
   /**
    * All working space that verbs will use: `spaceBuffers`, and entries of each pool's block table. Without it verbs
