@@ -21,6 +21,7 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
     case "act":
     case "multiply":
     case "multiplyVector":
+    case "addVector":
     case "headNorm":
     case "centreHeads":
     case "temper":

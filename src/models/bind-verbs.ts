@@ -10,13 +10,23 @@ import type {
   Product,
   RopeTable,
   Routing,
+  SlotPool,
   Tensor,
   Vector,
 } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
 import type { CallOf } from "./flow/calls.js";
-import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type {
+  AttendedState,
+  PagedState,
+  Reach,
+  RecurrentState,
+  Routes,
+  Value,
+  VectorWeight,
+  Weight,
+} from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -26,11 +36,16 @@ export interface Operands {
   readonly ops: Ops;
   readonly space: WorkingSpace;
   tensor(value: Value): Tensor;
+  /** Its memory as so many rows for each of its own: the heads of rows, one after the other. */
+  headsOf(value: Value, heads: number): Tensor;
   matrix(weight: Weight): Matrix;
   vector(weight: VectorWeight): Vector;
+  /** The same turned: what a file has as [rows][cols], as [cols][rows]. */
+  turned(weight: VectorWeight, rows: number): Vector;
   routing(routes: Routes): Routing;
   ropeTable(call: CallOf<"rope">): RopeTable;
-  pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
+  pool(state: PagedState): { readonly pool: KvPool; readonly layer: number; readonly window: number };
+  slots(state: RecurrentState): { readonly pool: SlotPool; readonly layer: number };
 }
 
 const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
@@ -102,20 +117,37 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       const [x, factors] = [output(), b.vector(call.factors)];
       return (n) => ops.multiplyVector(x, factors, n);
     }
+    case "addVector": {
+      const [x, values] = [output(), b.vector(call.values)];
+      return (n) => ops.addVector(x, values, n);
+    }
+    case "shortConv": {
+      const [out, x, bias, { pool, layer }] = [output(), input(0), optional(call.bias), b.slots(call.state)];
+      const weight = b.turned(call.weight, x.cols);
+      return (n) => ops.shortConv(out, x, pool, layer, weight, bias, n);
+    }
+    case "recur": {
+      const [out, skip, { pool, layer }] = [output(), optional(call.skip), b.slots(call.state)];
+      const beta = call.inputs.length > 4 ? input(4) : null;
+      const inputs = { q: input(0), k: input(1), v: input(2), decay: input(3), beta };
+      return (n) => ops.recur(out, inputs, pool, layer, skip, n);
+    }
     case "columns": {
-      const [x, { from }] = [input(0), call];
-      const outs = call.outputs.map((value) => b.tensor(value));
+      const { from, heads } = call;
+      const x = b.headsOf(call.inputs[0]!, heads);
+      const outs = call.outputs.map((value) => b.headsOf(value, heads));
       return (n) => {
-        for (let i = 0; i < outs.length; i++) ops.columns(outs[i]!, 0, x, from[i]!, outs[i]!.cols, n);
+        for (let i = 0; i < outs.length; i++) ops.columns(outs[i]!, 0, x, from[i]!, outs[i]!.cols, heads * n);
       };
     }
     case "join": {
-      const out = output();
-      const parts = call.inputs.map((value) => b.tensor(value));
+      const { heads } = call;
+      const out = b.headsOf(call.outputs[0]!, heads);
+      const parts = call.inputs.map((value) => b.headsOf(value, heads));
       return (n) => {
         let to = 0;
         for (const part of parts) {
-          ops.columns(out, to, part, 0, part.cols, n);
+          ops.columns(out, to, part, 0, part.cols, heads * n);
           to += part.cols;
         }
       };
@@ -163,7 +195,8 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     case "tap":
       return bindTap(call, b);
     case "keep": {
-      const [k, v, { pool, layer }] = [input(0), input(1), b.pool(call.state)];
+      const [k, { pool, layer }] = [input(0), b.pool(call.state)];
+      const v = call.inputs.length > 1 ? input(1) : null;
       return (n) => ops.kvStore(pool, layer, k, v, n);
     }
     case "attention":
@@ -230,7 +263,7 @@ function bindTap({ tap, weights, routes, inputs }: CallOf<"tap">, b: Operands): 
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
   const { ops, space } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
-  const [state] = call.sources as readonly [State];
+  const [state] = call.sources as readonly [AttendedState];
   const { pool, layer } = b.pool(state);
   const { heads, scale, softcap, reach, sinks } = call;
   const { headDimK, headDimV } = state;

@@ -1,4 +1,7 @@
-/** Turns a checkpoint into something that runs: every name is resolved here, once; then a flat list of calls over handles. */
+/**
+ * Turns a checkpoint into something that runs: every name is resolved here, once; then a flat list of calls over
+ * handles.
+ */
 import { HundredweightError } from "../errors.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import {
@@ -8,6 +11,7 @@ import {
   type Ops,
   pagePositions,
   type RowTable,
+  type SlotPool,
   type Tensor,
 } from "../ops/ops.js";
 import { WorkingSpace } from "../ops/working-space.js";
@@ -16,8 +20,8 @@ import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall, type Operands } from "./bind-verbs.js";
 import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
 import type { ModelConfig } from "./flow/architecture.js";
-import { type OutputName, type Program, windowsOf } from "./flow/calls.js";
-import type { State, Value, VectorWeight } from "./flow/flow.js";
+import { type OutputName, type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import type { PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
 import { ropeSpec } from "./flow/rope.js";
 import type { Role } from "./flow/tensors.js";
 import {
@@ -39,6 +43,8 @@ export interface ModelOptions {
   readonly sequences: number;
   /** Positions all sequences share; default: each may reach the whole context. */
   readonly kvTokens?: number;
+  /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
+  readonly checkpoints?: number;
   readonly kvType: KvType;
   /** Most rows of one pass whose logits are wanted. */
   readonly maxLogitRows: number;
@@ -67,12 +73,15 @@ export interface BoundModel {
   readonly description: ModelDescription;
   /** In pool creation order = order of RowTable.blockTables. */
   readonly kvGroups: readonly KvGroup[];
+  /** The pool of states that are replaced; undefined when the model has none. */
+  readonly slots: SlotPool | undefined;
   readonly tensorsUsed: number;
   readonly unusedTensors: readonly string[];
   readonly weightBytes: Readonly<Record<Role, number>>;
   /**
    * One pass. Logits of the rows in `wanted` (indices into the row table, ascending) come in slices of at most 32 MiB;
-   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come last.
+   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come
+   * last.
    */
   forward(
     rows: RowTable,
@@ -103,7 +112,7 @@ export async function bindDescription(
   options: ModelOptions,
 ): Promise<BoundModel> {
   const { config } = description;
-  const { list, space, kvGroups } = bindProgram(description, ops, options);
+  const { list, space, kvGroups, slots } = bindProgram(description, ops, options);
   await ops.seal(space);
   return {
     arch: description.arch,
@@ -111,6 +120,7 @@ export async function bindDescription(
     ops,
     description,
     kvGroups,
+    slots,
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
@@ -131,7 +141,12 @@ export function bindProgram(
   description: ModelDescription,
   ops: Ops,
   options: ModelOptions,
-): { readonly list: BoundList; readonly space: WorkingSpace; readonly kvGroups: readonly KvGroup[] } {
+): {
+  readonly list: BoundList;
+  readonly space: WorkingSpace;
+  readonly kvGroups: readonly KvGroup[];
+  readonly slots: SlotPool | undefined;
+} {
   checkOptions(options);
   const chosen = programOf(description, options);
   const staged = options.stage === undefined ? chosen.program : stageOf(chosen.program, ...options.stage);
@@ -139,7 +154,7 @@ export function bindProgram(
   const program = options.rewrite?.(ablated) ?? ablated;
   const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
   const list = binder.bind();
-  return { list, space: binder.space, kvGroups: binder.kvGroups };
+  return { list, space: binder.space, kvGroups: binder.kvGroups, slots: binder.slots };
 }
 
 function programOf(description: ModelDescription, { program }: ModelOptions): ProgramDescription {
@@ -152,13 +167,15 @@ function programOf(description: ModelDescription, { program }: ModelOptions): Pr
 /** Hands out handles; what has the same name, place or numbers is one. */
 class ModelBinder {
   readonly kvGroups: KvGroup[] = [];
+  readonly slots: SlotPool | undefined;
   readonly space: WorkingSpace;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
   readonly #ops: Ops;
   readonly #options: ModelOptions;
   readonly #program: Program;
   readonly #sliceRows: number;
-  readonly #states = new Map<State, ReturnType<Operands["pool"]>>();
+  readonly #states = new Map<PagedState, ReturnType<Operands["pool"]>>();
+  readonly #slotLayers = new Map<RecurrentState, number>();
 
   constructor(ops: Ops, options: ModelOptions, description: ModelDescription, program: Program) {
     this.#tensors = new Map(description.tensors.map((tensor) => [tensor.name, tensor.info]));
@@ -168,6 +185,7 @@ class ModelBinder {
     const rows = Math.floor(logitSliceBytes / (description.config.vocab * 4));
     this.#sliceRows = Math.max(1, Math.min(options.maxLogitRows, rows));
     this.#makePools();
+    this.slots = this.#makeSlots();
     const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
     this.space = new WorkingSpace(
       options.maxRows,
@@ -218,23 +236,28 @@ class ModelBinder {
     const vectors = new Map<string, ReturnType<Operands["vector"]>>();
     const tensors = new Map<string, Tensor>();
     const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
+    const tensor = (value: Value, heads: number): Tensor => {
+      const offset = places.offsetOf.get(value)!;
+      const [rows, cols] = [this.#rowsOf(value) * heads, value.cols / heads];
+      return memo(tensors, `${offset} ${rows} ${cols}`, () => ops.tensor(rows, cols, arena, offset));
+    };
     return {
       ops,
       space: this.space,
-      tensor: (value) => {
-        const offset = places.offsetOf.get(value)!;
-        const rows = this.#rowsOf(value);
-        return memo(tensors, `${offset} ${rows} ${value.cols}`, () => ops.tensor(rows, value.cols, arena, offset));
-      },
+      tensor: (value) => tensor(value, 1),
+      headsOf: tensor,
       matrix: ({ tensor: { name }, source: own }) =>
         memo(matrices, own?.name ?? name, () => ops.matrix(own ?? source(this.#info(name), "matrix"))),
       vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      turned: (weight, rows) =>
+        memo(vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
       routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>
         memo(ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
           ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
         ),
       pool: (state) => this.#states.get(state)!,
+      slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
     };
   }
 
@@ -248,12 +271,32 @@ class ModelBinder {
   #makePools(): void {
     const windows = windowsOf(this.#program);
     for (const window of new Set(windows.values())) {
-      const members = this.#program.states.filter((state) => windows.get(state) === window);
-      const layers = members.map(({ heads, headDimK, headDimV }) => ({ kvHeads: heads, headDimK, headDimV }));
+      const members = [...windows.keys()].filter((state) => windows.get(state) === window);
+      const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
+        kvHeads: heads,
+        headDimK,
+        headDimV,
+        latent: kind !== "kv",
+      }));
       const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
       this.kvGroups.push({ pool, window });
       for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
     }
+  }
+
+  /**
+   * A sequence that runs has the slot it reads and the one it writes, and a place for what a pass with drafts fed in.
+   */
+  #makeSlots(): SlotPool | undefined {
+    const layers = slotLayersOf(this.#program);
+    if (layers.size === 0) return undefined;
+    for (const [layer, state] of [...layers.keys()].entries()) this.#slotLayers.set(state, layer);
+    const { sequences, checkpoints = 0 } = this.#options;
+    return this.#ops.slotPool({
+      layers: [...layers.values()],
+      slots: 2 * sequences + checkpoints,
+      keeps: sequences,
+    });
   }
 
   /**
@@ -279,6 +322,11 @@ function callsFor(value: Value, calls: readonly ListedCall[]): ListedCall[] {
     found.unshift(call);
   }
   return found;
+}
+
+function turned(values: Float32Array, rows: number): Float32Array {
+  const cols = values.length / rows;
+  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
 }
 
 function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {

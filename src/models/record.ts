@@ -5,10 +5,8 @@
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
-  AttentionOptions,
   ExpertsOptions,
   Flow,
-  KeepOptions,
   MatrixOptions,
   Part,
   RouteOptions,
@@ -21,8 +19,9 @@ import type {
 } from "./flow/flow.js";
 import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
+import { StateRecorder } from "./record-states.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
-import { fault, ValueRecorder } from "./record-values.js";
+import { fault } from "./record-values.js";
 
 export interface Recording {
   readonly program: Program;
@@ -58,14 +57,12 @@ function bySite(branches: readonly Branch[]): [site: string, branches: Branch[]]
   return groups;
 }
 
-class Recorder extends ValueRecorder implements Flow {
+class Recorder extends StateRecorder implements Flow {
   readonly #tensors: TensorTable;
   /** Calls, and places that become calls. */
   readonly #items: (Call | Place)[] = [];
-  readonly #states: State[] = [];
   readonly #inputs = new Map<string, Value>();
   readonly #shared = new Map<string, Value | State>();
-  #layer = -1;
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
   /** Site -> place, of the layer before and of this one. */
@@ -109,7 +106,7 @@ class Recorder extends ValueRecorder implements Flow {
   }
 
   #enter(layer: number): void {
-    this.#layer = layer;
+    this.layer = layer;
     this.#tensors.layer = layer;
   }
 
@@ -130,7 +127,7 @@ class Recorder extends ValueRecorder implements Flow {
       else calls.push(...item.hints);
     }
     const inputs = Object.fromEntries(this.#inputs);
-    return { calls, layers, streams, inputs, outputs, states: this.#states };
+    return { calls, layers, streams, inputs, outputs, states: this.states };
   }
 
   protected override emit(call: Call): void {
@@ -150,8 +147,8 @@ class Recorder extends ValueRecorder implements Flow {
   ): VectorWeight | null;
   vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
   vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
-    const { suffix = "weight" } = options;
-    const shape = options.heads === undefined ? [length] : [length / options.heads, options.heads];
+    const { suffix = "weight", heads = 1, shape = heads === 1 ? [length] : [length / heads, heads] } = options;
+    if (shape.reduce((product, size) => product * size, 1) !== length) fault(`'${name}' of ${length} values`);
     return this.#tensors.vector(suffix === "" ? name : `${name}.${suffix}`, shape, role, options);
   }
   has(name: string): boolean {
@@ -174,22 +171,6 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- states
 
-  keep(kind: "kv", { k, v, heads, name = "kv" }: KeepOptions): State {
-    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v.cols / heads];
-    if (this.#states.some((state) => state.layer === layer && state.name === name))
-      fault(`layer ${layer} keeps '${name}' twice`);
-    const state: State = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV };
-    this.#states.push(state);
-    this.call({ verb: "keep", state }, [k, v], []);
-    return state;
-  }
-  attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
-    const [first] = sources;
-    if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
-    return this.call(operation, [q], [heads * first.headDimV])[0]!;
-  }
   share<T extends Value | State>(name: string, what: T): T {
     this.#shared.set(name, what);
     return what;

@@ -34,16 +34,21 @@ import type {
   OpsCounters,
   Pooling,
   Product,
+  RecurInputs,
   RopeSpec,
   RopeTable,
   RouteSpec,
   Routing,
   RowTable,
+  SlotLayer,
+  SlotPool,
+  SlotPoolSpec,
   Temperature,
   Tensor,
   Vector,
   Xielu,
 } from "./ops.js";
+import { slotPoolBytes } from "./paper.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -73,6 +78,14 @@ const ids = {
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
 };
+const noInts = new Int32Array(0);
+
+/** The numbers of a layer, in the order of `slotLayerNumbers`. */
+function slotLayer(layer: SlotLayer): number[] {
+  if (layer.kind === "tail") return [0, 1, layer.rows, layer.columns, 1, 0, 1, 0];
+  const { heads, keys, values, keyHeads, pairing, decays, correct } = layer;
+  return [1, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0];
+}
 
 const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
 /** Negative where the gate is bounded after its SiLU; 0: no bounds. */
@@ -95,6 +108,8 @@ export class NativeOps implements Backend {
   /** Views of one buffer, by number of products: no garbage per call. */
   readonly #products: readonly Int32Array[];
   readonly #experts = new Int32Array(6);
+  readonly #recur = new Int32Array(5);
+  #slots = 0;
   readonly #parts = new WeakMap<readonly Tensor[], Int32Array>();
   readonly #counters = new NamedNumbers(modelCounters);
   readonly #machine = new NamedNumbers(machineCounters);
@@ -159,7 +174,12 @@ export class NativeOps implements Backend {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const layers = spec.layers.flatMap((layer) => [layer.kvHeads, layer.headDimK, layer.headDimV]);
+    const layers = spec.layers.flatMap((layer) => [
+      layer.kvHeads,
+      layer.headDimK,
+      layer.headDimV,
+      layer.latent ? 1 : 0,
+    ]);
     const id = this.#addon.kvPool(this.#model, Int32Array.from(layers), ids.kvType[spec.type], spec.pages);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
@@ -169,6 +189,12 @@ export class NativeOps implements Backend {
       layers: spec.layers.length,
       pageBytes: this.#addon.kvPageBytes(this.#model, id),
     };
+  }
+
+  slotPool({ layers, slots, keeps }: SlotPoolSpec): SlotPool {
+    const id = this.#addon.slotPool(this.#model, Int32Array.from(layers.flatMap(slotLayer)), slots, keeps);
+    this.#slots = id;
+    return { id, slots, keeps, ...slotPoolBytes(layers) };
   }
 
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
@@ -205,6 +231,7 @@ export class NativeOps implements Backend {
     });
     const { count, ids, positions, sequences: of } = rows;
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
+    if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
@@ -241,8 +268,8 @@ export class NativeOps implements Backend {
     this.#addon.rope(this.#model, x.id, n, heads, headDim, table.id);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
-    this.#addon.kvStore(this.#model, pool.id, layer, k.id, v.id, n);
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
+    this.#addon.kvStore(this.#model, pool.id, layer, k.id, v?.id ?? 0, n);
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
@@ -262,6 +289,33 @@ export class NativeOps implements Backend {
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
     );
+  }
+
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void {
+    this.#addon.shortConv(this.#model, out.id, x.id, pool.id, layer, weight.id, bias?.id ?? 0, n);
+  }
+
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
+    this.#checkCancelled();
+    const packed = this.#recur;
+    packed[0] = inputs.q.id;
+    packed[1] = inputs.k.id;
+    packed[2] = inputs.v.id;
+    packed[3] = inputs.decay.id;
+    packed[4] = inputs.beta?.id ?? 0;
+    this.#addon.recur(this.#model, out.id, packed, pool.id, layer, skip?.id ?? 0, n);
+  }
+
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {
+    this.#addon.replay(this.#model, pool.id, from, to, keep, rows);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
@@ -334,6 +388,10 @@ export class NativeOps implements Backend {
 
   multiplyVector(x: Tensor, vector: Vector, n: number): void {
     this.#addon.multiplyVector(this.#model, x.id, vector.id, n);
+  }
+
+  addVector(x: Tensor, vector: Vector, n: number): void {
+    this.#addon.addVector(this.#model, x.id, vector.id, n);
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {

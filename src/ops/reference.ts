@@ -19,11 +19,14 @@ import {
   type Pooling,
   type Product,
   pagePositions,
+  type RecurInputs,
   type RopeSpec,
   type RopeTable,
   type RouteSpec,
   type Routing,
   type RowTable,
+  type SlotPool,
+  type SlotPoolSpec,
   type Temperature,
   type Tensor,
   type Vector,
@@ -32,6 +35,7 @@ import {
 import { attendHead } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
+import { ReferenceSlotPool } from "./reference-slots.js";
 import {
   actValue,
   blendRow,
@@ -141,6 +145,12 @@ export class ReferenceOps implements Backend {
     return pool;
   }
 
+  slotPool(spec: SlotPoolSpec): SlotPool {
+    const pool = new ReferenceSlotPool(this.#allocations + 1, spec);
+    this.#allocate(pool.slotBytes * pool.slots + pool.keepBytes * pool.keeps, "kv");
+    return pool;
+  }
+
   ropeTable(spec: RopeSpec, _maxRows: number): RopeTable {
     requireThat(spec.frequencies.length * 2 === spec.dims, "a rope table needs dims / 2 frequencies");
     const table: Rope = { id: this.#allocate(0, "activations"), spec };
@@ -229,7 +239,7 @@ export class ReferenceOps implements Backend {
     return pool.page(blocks[Math.floor(position / pagePositions)] ?? -1);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const { kvHeads, headDimK, headDimV, keys, values: valueStart, keyBytes, valueBytes } = cache.layout[layer]!;
     for (let t = 0; t < n; t++) {
@@ -238,6 +248,7 @@ export class ReferenceOps implements Backend {
       for (let h = 0; h < kvHeads; h++) {
         const row = h * pagePositions + slot;
         encodeHead(cache.type, data(k), t * k.cols + h * headDimK, headDimK, page, keys + row * keyBytes);
+        if (v === null) continue;
         encodeHead(cache.type, data(v), t * v.cols + h * headDimV, headDimV, page, valueStart + row * valueBytes);
       }
     }
@@ -270,6 +281,43 @@ export class ReferenceOps implements Backend {
         );
       }
     }
+  }
+
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void {
+    own<ReferenceSlotPool>(pool, "layers").shortConv(
+      layer,
+      this.#rows,
+      n,
+      (t) => row(x, t),
+      (t) => row(out, t),
+      values(weight)!,
+      values(bias),
+    );
+  }
+
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
+    this.#checkCancelled();
+    const { q, k, v, decay, beta } = inputs;
+    own<ReferenceSlotPool>(pool, "layers").recur(
+      layer,
+      this.#rows,
+      n,
+      (t) => ({ q: row(q, t), k: row(k, t), v: row(v, t), decay: row(decay, t), beta: beta && row(beta, t) }),
+      (t) => row(out, t),
+      values(skip),
+    );
+  }
+
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {
+    own<ReferenceSlotPool>(pool, "layers").replay(from, to, keep, rows);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
@@ -375,6 +423,12 @@ export class ReferenceOps implements Backend {
     requireThat(x.cols % vector.length === 0, "factors are repeated along the row");
     const [d, factors] = [data(x), values(vector)!];
     for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factors[i % factors.length]!;
+  }
+
+  addVector(x: Tensor, vector: Vector, n: number): void {
+    requireThat(vector.length === x.cols, "a value for each column");
+    const [d, added] = [data(x), values(vector)!];
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! + added[i % x.cols]!;
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {

@@ -25,6 +25,7 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { slotsSuite } from "./slots.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Backend): void {
@@ -397,5 +398,6 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     attentionSuite(withOps);
     valuesSuite(withOps);
     familiesSuite(withOps, weights);
+    slotsSuite(withOps);
   });
 }

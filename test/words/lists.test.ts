@@ -54,6 +54,7 @@ function table(model: BoundModel, ids: readonly (readonly number[])[]) {
     positions: Int32Array.from(ids.flatMap((list) => list.map((_, i) => i))),
     sequences: Int32Array.from(ids.flatMap((list, s) => list.map(() => s))),
     blockTables: model.kvGroups.map(() => ids.map((_, s) => Int32Array.of(s))),
+    slots: Int32Array.from(ids.flatMap((_, s) => [-1, s, -1])),
   };
 }
 
@@ -76,6 +77,7 @@ for (const [arch, variant] of [
   ["gpt-oss", "moe"],
   ["words-hyper", "tiny"],
   ["words-bank", "tiny"],
+  ["words-delta", "tiny"],
 ] as const)
   test(`${arch}: stages over all layers are the whole pass, bit for bit`, { skip }, async () => {
     const description = await describe(arch, variant);

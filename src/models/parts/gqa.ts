@@ -1,7 +1,7 @@
 /** Grouped-query attention: h heads of queries over fewer heads of keys and values. */
 
 import type { Temperature } from "../../ops/ops.js";
-import type { Flow, Part, Reach, State, Value, VectorWeight, Weight } from "../flow/flow.js";
+import type { Flow, KvState, Part, Reach, Value, VectorWeight, Weight } from "../flow/flow.js";
 import type { RopeConfig } from "../flow/rope.js";
 import type { Bias } from "../flow/tensors.js";
 
@@ -90,7 +90,7 @@ function weight(f: Flow, o: GqaOptions, own: string, name: "q" | "k" | "v"): Wei
   return f.matrix(`${own}_${name}`, dim, rows[name], "attention", { gain: gains[name], bias, from });
 }
 
-function projected(f: Flow, o: GqaOptions, own: string, x: Value): { query: Value; past: State } {
+function projected(f: Flow, o: GqaOptions, own: string, x: Value): { query: Value; past: KvState } {
   const { kvHeads, headDim, headDimV = headDim, eps } = o;
   const withValues = o.valuesFromKeys === undefined || f.has(`${own}_v.weight`);
   const [q, k, v] = f.linear(
@@ -107,9 +107,9 @@ function projected(f: Flow, o: GqaOptions, own: string, x: Value): { query: Valu
 }
 
 /** Queries of keys and values that another layer keeps. */
-function queried(f: Flow, o: GqaOptions, own: string, x: Value, from: string): { query: Value; past: State } {
+function queried(f: Flow, o: GqaOptions, own: string, x: Value, from: string): { query: Value; past: KvState } {
   const q = f.linear(x, weight(f, o, own, "q"))[0]!;
-  return { query: placed(f, o, own, "q", q, divisorsOf(f, o)), past: f.shared(from) as State };
+  return { query: placed(f, o, own, "q", q, divisorsOf(f, o)), past: f.shared(from) as KvState };
 }
 
 function divisorsOf(f: Flow, { ropeDivisors, rope, ropeDivisorsOf }: GqaOptions): VectorWeight | null {

@@ -1,0 +1,128 @@
+/** Writes down what sequences keep, and the verbs that read it. */
+import type { Call } from "./flow/calls.js";
+import type {
+  AttendedState,
+  AttentionOptions,
+  DeltaInputs,
+  KeepKvOptions,
+  KeepLatentOptions,
+  KeepRecurrentOptions,
+  KeepRowsOptions,
+  KvState,
+  LatentState,
+  Pairing,
+  RecurrentState,
+  RowsState,
+  ScanInputs,
+  ScanOptions,
+  State,
+  Value,
+  VectorWeight,
+} from "./flow/flow.js";
+import { fault, ValueRecorder } from "./record-values.js";
+
+type Recur = Extract<Call, { readonly verb: "recur" }>;
+
+export abstract class StateRecorder extends ValueRecorder {
+  protected readonly states: State[] = [];
+  /** The layer that is being written; -1 outside. */
+  protected layer = -1;
+  /** Recurrent states that a call has changed: another one would have to know in which order. */
+  readonly #changed = new Set<State>();
+
+  keep(kind: "kv", options: KeepKvOptions): KvState;
+  keep(kind: "latent", options: KeepLatentOptions): LatentState;
+  keep(kind: "rows", options: KeepRowsOptions): RowsState;
+  keep(kind: "recurrent", options: KeepRecurrentOptions): RecurrentState;
+  keep(
+    kind: State["kind"],
+    options: KeepKvOptions | KeepLatentOptions | KeepRowsOptions | KeepRecurrentOptions,
+  ): State {
+    const { layer } = this;
+    const { name = kind } = options;
+    if (this.states.some((state) => state.layer === layer && state.name === name))
+      fault(`layer ${layer} keeps '${name}' twice`);
+    if (kind === "latent") {
+      const { row, values } = options as KeepLatentOptions;
+      if (values > row.cols) fault(`${values} values of a vector of ${row.cols}`);
+      const shape = { heads: 1, headDimK: row.cols, headDimV: values } as const;
+      const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies LatentState;
+      this.states.push(state);
+      this.call({ verb: "keep", state }, [row], []);
+      return state;
+    }
+    if (kind === "rows") {
+      const { row } = options as KeepRowsOptions;
+      const shape = { heads: 1, headDimK: row.cols, headDimV: 0 } as const;
+      const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies RowsState;
+      this.states.push(state);
+      this.call({ verb: "keep", state }, [row], []);
+      return state;
+    }
+    if (kind === "recurrent") {
+      const { heads = 1, keys, values } = options as KeepRecurrentOptions;
+      const state = { id: ++this.ids, kind, layer, name, heads, keys, values } satisfies RecurrentState;
+      this.states.push(state);
+      return state;
+    }
+    const { k, v, heads } = options as KeepKvOptions;
+    const [headDimK, headDimV] = [k.cols / heads, v.cols / heads];
+    const state = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV } satisfies KvState;
+    this.states.push(state);
+    this.call({ verb: "keep", state }, [k, v], []);
+    return state;
+  }
+
+  attention(q: Value, sources: readonly AttendedState[], o: AttentionOptions): Value {
+    const [first] = sources;
+    if (first === undefined) fault("attention without a source");
+    const { heads, scale, softcap = 0, reach, sinks = null } = o;
+    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
+    return this.call(operation, [q], [heads * first.headDimV])[0]!;
+  }
+
+  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias: VectorWeight | null = null): Value {
+    this.#change(tail, [x]);
+    const { heads, keys, values } = tail;
+    if (heads !== 1 || values !== x.cols || weight.length !== (keys + 1) * x.cols)
+      fault(`a convolution of ${x.cols} columns with '${weight.tensor.name}'`);
+    return this.call({ verb: "shortConv", state: tail, weight, bias }, [x], [x.cols])[0]!;
+  }
+
+  deltaRule(memory: RecurrentState, { q, k, v, decay, beta }: DeltaInputs, o: Pairing = {}): Value {
+    return this.#recur(memory, [q, k, v, decay, beta], o, true, null);
+  }
+
+  scan(memory: RecurrentState, { c, b, x, decay, dt }: ScanInputs, o: ScanOptions = {}): Value {
+    return this.#recur(memory, [c, b, x, decay, ...(dt === undefined ? [] : [dt])], o, false, o.skip ?? null);
+  }
+
+  #recur(
+    state: RecurrentState,
+    inputs: readonly Value[],
+    { pairing = "consecutive" }: Pairing,
+    correct: boolean,
+    skip: Recur["skip"],
+  ): Value {
+    this.#change(state, inputs);
+    const { heads, keys, values } = state;
+    const [q, k, v, decay, beta] = inputs as readonly [Value, Value, Value, Value, Value?];
+    const keyHeads = q.cols / keys;
+    const fits =
+      heads % keyHeads === 0 &&
+      k.cols === q.cols &&
+      v.cols === heads * values &&
+      (decay.cols === heads || decay.cols === heads * keys) &&
+      (beta === undefined || beta.cols === heads) &&
+      (skip === null || skip.length === heads);
+    if (!fits) fault(`inputs of ${inputs.map(({ cols }) => cols).join(", ")} columns for '${state.name}'`);
+    return this.call({ verb: "recur", state, pairing, correct, skip }, inputs, [heads * values])[0]!;
+  }
+
+  /** Rows go through it in order, all of them. */
+  #change(state: RecurrentState, inputs: readonly Value[]): void {
+    if (this.#changed.has(state)) fault(`'${state.name}' is changed twice`);
+    if (inputs.some(({ rows }) => rows !== "all")) fault(`'${state.name}' wants all rows`);
+    this.#changed.add(state);
+  }
+}
