@@ -39,6 +39,8 @@ interface ResponseOptions {
 
 /** How long a refusal of the engine is waited for before the headers go out. */
 const acceptMs = 100;
+/** A form is compiled first, and the first one of a model takes the tree of its tokens. */
+const acceptFormMs = 5_000;
 
 /** @throws HttpError while no header is out; `release` is then the caller's to call */
 export async function respond(options: ResponseOptions): Promise<Response> {
@@ -91,7 +93,7 @@ class Answer {
   }
 
   async start(): Promise<void> {
-    const { c, context, maxTimeMs, arrived } = this.options;
+    const { c, context, choices, maxTimeMs, arrived } = this.options;
     const { answerTimeoutMs } = context.config;
     const { signal } = c.req.raw;
     const onAbort = (): void => this.outlet.gone();
@@ -112,7 +114,8 @@ class Answer {
       context.ending.removeEventListener("abort", onEnding);
     };
     try {
-      await this.set.accepted(acceptMs);
+      const hasForm = choices.some(({ request }) => request.constraint !== undefined);
+      await this.set.accepted(hasForm ? acceptFormMs : acceptMs);
     } catch (error) {
       stop();
       this.fail(error);
