@@ -8,7 +8,15 @@ export {
   type GenerationResult,
   type GenerationTimings,
 } from "./library/generation.js";
-export { type LoadOptions, load, Model } from "./library/model.js";
+export {
+  type Embedding,
+  type EmbedOptions,
+  type LoadOptions,
+  load,
+  Model,
+  type Ranking,
+  type RerankOptions,
+} from "./library/model.js";
 export type {
   EngineOptions,
   FinishReason,

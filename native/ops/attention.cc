@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "attention_walk.h"
+#include "over.h"
 
 namespace hw {
 namespace ops {
@@ -45,7 +46,8 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
 }  // namespace
 
 Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index, int32_t n,
-                 int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle, int32_t reach) {
+                 int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle, int32_t reach,
+                 int32_t slopes_handle) {
   HW_GET(Tensor, out, host, out_handle);
   HW_GET(Tensor, q, host, q_handle);
   HW_GET(KvPool, pool, host, pool_handle);
@@ -62,16 +64,14 @@ Status attention(Host& host, int32_t out_handle, int32_t q_handle, int32_t pool_
   }
   if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0)) return bad_argument("a reach of %d", reach);
   if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
-  const float* sinks = nullptr;
-  if (sinks_handle != 0) {
-    HW_GET(Vector, vector, host, sinks_handle);
-    if (vector.length != heads) return bad_argument("%d sinks for %d heads", vector.length, heads);
-    sinks = vector.data();
-  }
+  Result<const float*> sinks = optional_vector(host, sinks_handle, heads);
+  Result<const float*> slopes = optional_vector(host, slopes_handle, heads);
+  if (!sinks.ok || !slopes.ok) return Status{false};
   if (n == 0) return done();
 
   int32_t group = heads / layer.heads, run_heads = std::min(group, kQueries), runs = (group + run_heads - 1) / run_heads;
-  Attention a{host, q, out, pool, layer, {layer.dim_k, layer.dim_v, scale, softcap}, heads, window, reach, sinks, run_heads, runs, nullptr, 0, {false}};
+  Attention a{host, q, out, pool, layer, {layer.dim_k, layer.dim_v, scale, softcap},
+              heads, window, reach, sinks.value, slopes.value, run_heads, runs, nullptr, 0, {false}};
   HW_TRY(host.grow(host.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
   Block* blocks = host.scratch().blocks.as<Block>();
   Result<int32_t> count = make_blocks(a, n, blocks);

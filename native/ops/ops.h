@@ -11,7 +11,9 @@ namespace ops {
 Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence);
-Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale);
+// Rows of a table by what the pass says of each row.
+enum LookupBy : int32_t { BY_IDS, BY_POSITIONS, BY_FIRST, LOOKUPS };
+Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale, int32_t by);
 Status gather(Host& host, int32_t out, int32_t x, Slice<const int32_t> indices);
 Status copy(Host& host, int32_t out, int32_t x, int32_t n);
 
@@ -28,7 +30,7 @@ Status softcap(Host& host, int32_t x, float cap, int32_t n);
 enum Unary : int32_t { ACT_SILU, ACT_GELU_TANH, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_TANH, ACT_KINDS };
 enum Pooling : int32_t { POOL_MEAN, POOL_FIRST, POOL_LAST, POOL_KINDS };
 // x = act(x), n values.
-void apply_act(int32_t kind, float* x, int64_t n);
+void apply_act(const Kernels& k, int32_t kind, float* x, int64_t n);
 Status layer_norm(Host& host, int32_t out, int32_t x, int32_t weight, int32_t bias, int32_t n, float eps);
 Status act(Host& host, int32_t x, int32_t n, int32_t kind);
 Status multiply(Host& host, int32_t y, int32_t x, int32_t n);
@@ -46,7 +48,7 @@ Status matmul(Host& host, Slice<const int32_t> products, int32_t x, int32_t n);
 // --- kv.cc, attention.cc
 Status kv_store(Host& host, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads, float scale,
-                 int32_t window, float softcap, int32_t sinks, int32_t reach);
+                 int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.

@@ -17,6 +17,8 @@ export interface EngineModel extends Pick<BoundModel, "forward"> {
 export interface EngineParts {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
+  /** How the file puts a query and a document into one text. */
+  readonly pairTemplate?: string;
   streamDecoder(): StreamDecoder;
   readonly model: EngineModel;
   /** Scans of a row of logits that are faster than JavaScript. */

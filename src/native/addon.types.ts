@@ -131,7 +131,8 @@ export interface NativeAddon {
     blockTables: Int32Array[],
     blocksPerSequence: Int32Array,
   ): void;
-  embed(host: number, out: number, weight: number, n: number, scale: number): void;
+  /** by: 0 token ids, 1 positions, 2 the first row */
+  embed(host: number, out: number, weight: number, n: number, scale: number, by: number): void;
   rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
   /** products: [out, weight, bias or 0, mode] * count; mode: 1 is added to out, 2 along the other axis, 3 both. */
@@ -152,6 +153,8 @@ export interface NativeAddon {
     sinks: number,
     /** 0 back, 1 chunk, 2 symmetric */
     reach: number,
+    /** ALiBi: a vector [heads], or 0 */
+    slopes: number,
   ): void;
   /** kind: 0 silu, 1 gelu-tanh, 2 oai */
   glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;

@@ -14,6 +14,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  LookupBy,
   MachineUse,
   Matrix,
   MatrixSource,
@@ -53,6 +54,7 @@ export interface MemoryPromise {
 const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
 const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
 const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
+const lookups = { ids: 0, positions: 1, first: 2 } as const;
 const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
 const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
 const poolings = { mean: 0, first: 1, last: 2 } as const;
@@ -183,8 +185,8 @@ export class NativeOps implements Backend {
     this.#addon.begin(this.#host, count, ids, positions, of, sequences, this.#tables, this.#blocks);
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
-    this.#addon.embed(this.#host, out.id, table.id, n, scale);
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
+    this.#addon.embed(this.#host, out.id, table.id, n, scale, lookups[by]);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
@@ -220,7 +222,7 @@ export class NativeOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
-    const { heads, scale, window, softcap, sinks } = spec;
+    const { heads, scale, window, softcap, sinks, slopes } = spec;
     this.#addon.attention(
       this.#host,
       out.id,
@@ -234,6 +236,7 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       reaches[spec.reach ?? "back"],
+      slopes?.id ?? 0,
     );
   }
 

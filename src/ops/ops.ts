@@ -106,6 +106,7 @@ export interface RopeTable {
   readonly id: number;
 }
 
+export type LookupBy = "ids" | "positions" | "first";
 export type Glu = "silu" | "gelu-tanh" | "oai";
 
 /** An activation of one value; `relu2` is the square of relu. */
@@ -129,6 +130,8 @@ export interface AttentionSpec {
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
   readonly sinks: Vector | null;
+  /** ALiBi: behind the cap a score loses slope times the distance of the positions [heads]. */
+  readonly slopes?: Vector | null;
 }
 
 export interface RouteSpec {
@@ -220,8 +223,11 @@ export interface Verbs {
   /** Makes `rows` the row table of the following verbs (token ids, positions, block tables). */
   begin(rows: RowTable): void;
 
-  /** out[t] = table[ids[t]] * scale.  @shape out [n, dim], table [vocab, dim]  @error EXACT for scale 1 */
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void;
+  /**
+   * out[t] = table[row of t] * scale: by the token's id (default), by its position, or the first row for all.
+   * @shape out [n, dim], table [rows, dim]  @error EXACT for scale 1
+   */
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by?: LookupBy): void;
   /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */

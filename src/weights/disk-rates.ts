@@ -44,7 +44,10 @@ export function diskRate({ diskReadBytesPerSecond, diskTable }: DiskProfile, byt
 /** Another way has to be this much faster than the usual one: virtual disks are noisy. */
 export const worthwhile = 1.1;
 
-/** The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this one's. */
+/**
+ * The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this
+ * one's.
+ */
 export function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): {
   readonly requestBytes: number;
   readonly depth: number;

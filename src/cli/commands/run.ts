@@ -26,6 +26,7 @@ export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   raw?: boolean;
   stdin?: boolean;
   system?: string;
+  check?: boolean;
   probe?: boolean;
 }
 
@@ -38,6 +39,7 @@ export function register(program: Command): void {
     .option("--raw", "continue the prompt as it is, without chat template")
     .option("--stdin", "wait for standard input however long it takes, also beside a prompt")
     .option("--system <text>", "system message for the chat template")
+    .option("--check", "look at every number and name the first that is not finite: layer, verb, tensor (slow)")
     .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
@@ -58,6 +60,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     const opened = await load(target.path, {
       ...loadOptions(flags),
       ...profileOptions(flags),
+      ...(flags.check && { check: true }),
       ...(flags.raw !== true && { text: "process" }),
       signal,
     });
