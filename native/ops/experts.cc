@@ -108,7 +108,7 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
     if (gated) {
       k.glu[kind](layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
     } else {
-      apply_act(kind, layout.gate + at, c1 - c0);
+      apply_act(k, kind, layout.gate + at, c1 - c0);
     }
     quantize_range(k, hidden, row, c0, c1);
   };

@@ -77,7 +77,9 @@ describe("models", () => {
   test("missing metadata is named, all of it at once", () => {
     for (const [name, checkpoint] of files) {
       const arch = name.split(" ")[0]!;
-      const keys = ["block_count", "embedding_length", "attention.head_count", "attention.layer_norm_rms_epsilon"];
+      const epsilons = ["attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"];
+      const own = epsilons.filter((key) => checkpoint.metadata.get(`${arch}.${key}`) !== undefined);
+      const keys = ["block_count", "embedding_length", "attention.head_count", ...own];
       const damaged = changed(checkpoint, (values) => {
         for (const key of keys) values.delete(`${arch}.${key}`);
       });

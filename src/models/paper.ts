@@ -1,5 +1,5 @@
 /** A model on paper: its declaration read from metadata alone, and the tensors that a file of it has to hold. */
-import { type Checkpoint, dtypeByName, TypedMetadata, type TypedValue } from "../formats/index.js";
+import { type Checkpoint, dtypeByName, PackedStrings, TypedMetadata, type TypedValue } from "../formats/index.js";
 import type { Declaration, ModelSpec, TinyMetadata } from "./flow/architecture.js";
 import { MetadataReader } from "./flow/metadata-reader.js";
 import { localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
@@ -23,7 +23,9 @@ function typed(key: string, value: TinyMetadata[string]): TypedValue {
     case "number":
       return { type: floatKey.test(key) || !Number.isInteger(value) ? "f32" : "u32", value };
     default:
-      return { type: "array", element: "u32", value: Uint32Array.from(value) };
+      return typeof value[0] === "string"
+        ? { type: "array", element: "string", value: PackedStrings.from(value as readonly string[]) }
+        : { type: "array", element: "u32", value: Uint32Array.from(value as readonly number[]) };
   }
 }
 
@@ -35,20 +37,27 @@ export function declareOnPaper(
   where: string,
   arch: string,
   metadata: Iterable<readonly [string, TypedValue]>,
-  embedding: { readonly dim: number; readonly vocab: number },
+  embedding: {
+    readonly dim: number;
+    readonly vocab: number;
+    /** Shapes of further tensors that the configuration looks at. */
+    readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+  },
   declaration: Declaration = findArchitecture(arch),
 ): ModelSpec {
   const dtype = dtypeByName("F32")!;
-  const name = "token_embd.weight";
-  const { dim, vocab } = embedding;
-  const extent = { file: where, offset: 0, bytes: dim * vocab * 4 };
+  const { dim, vocab, shapes = {} } = embedding;
+  // The declaration reads the vocabulary off the embedding.
+  const tensors = Object.entries({ "token_embd.weight": [dim, vocab], ...shapes }).map(([name, shape]) => {
+    const bytes = 4 * shape.reduce((a, b) => a * b, 1);
+    return [name, { name, layout: dtype, shape, planes: { blocks: [{ file: where, offset: 0, bytes }] } }] as const;
+  });
   const checkpoint: Checkpoint = {
     path: where,
     format: "gguf",
     files: [],
     metadata: new TypedMetadata(new Map(metadata), where),
-    // The declaration reads the vocabulary off the embedding.
-    tensors: new Map([[name, { name, layout: dtype, shape: [dim, vocab], planes: { blocks: [extent] } }]]),
+    tensors: new Map(tensors),
     tensorBytes: 0,
   };
   const reader = new MetadataReader(checkpoint, arch);

@@ -9,6 +9,7 @@ import {
   glus,
   kvTypes,
   limits,
+  lookups,
   machineCounters,
   modelCounters,
   poolings,
@@ -27,6 +28,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  LookupBy,
   MachineUse,
   Matrix,
   MatrixSource,
@@ -70,6 +72,7 @@ const ids = {
   score: idsOf(scores),
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
+  lookup: idsOf(lookups),
 };
 
 export class NativeOps implements Backend {
@@ -198,8 +201,8 @@ export class NativeOps implements Backend {
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
-    this.#addon.embed(this.#model, out.id, table.id, n, scale);
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
+    this.#addon.embed(this.#model, out.id, table.id, n, scale, ids.lookup[by]);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
@@ -238,7 +241,7 @@ export class NativeOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
-    const { heads, scale, window, softcap, sinks } = spec;
+    const { heads, scale, window, softcap, sinks, slopes } = spec;
     this.#addon.attention(
       this.#model,
       out.id,
@@ -252,6 +255,7 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
+      slopes?.id ?? 0,
     );
   }
 

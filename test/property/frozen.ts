@@ -6,11 +6,11 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Dtype, dtypes, openCheckpoint } from "../../src/formats/index.js";
-import { architectures } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
 import { placements } from "../support/placements.js";
 import { type RandomModelSpec, randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import { textVariants } from "../support/variants.js";
 import type { Case, Way } from "./cases.js";
 import { evaluateReference, type Logits } from "./evaluate-way.js";
 
@@ -47,7 +47,7 @@ const laterTypes = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ3_S IQ2_S IQ1_M TQ1_0 TQ2_0 N
 
 export function frozenModels(): FrozenModel[] {
   const types = dtypes.filter((dtype) => dtype.acts !== undefined && !laterTypes.includes(dtype.name));
-  const variants = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
+  const variants = textVariants;
   const frozen = (arch: string, variant: string, dtype: Dtype, i: number, number: number): FrozenModel => {
     const dims = dtype.blockValues > 64 ? 256 : 64;
     const { name } = dtype;

@@ -40,9 +40,10 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
   const metadata: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: spec.arch }],
     ...archMetadata(spec.arch, { ...variant.metadata(spec.dims), ...spec.overrides }),
-    ...(spec.tokenizer ?? tinyTokenizer()),
+    ...(spec.tokenizer ?? tinyTokenizer(declaration.makes === "vectors")),
   ];
-  const model = declareOnPaper(path, spec.arch, metadata, { dim: spec.dims, vocab: randomModelVocab }, declaration);
+  const embedding = { dim: spec.dims, vocab: randomModelVocab, shapes: variant.shapes?.(spec.dims) };
+  const model = declareOnPaper(path, spec.arch, metadata, embedding, declaration);
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor;
     const dtype = typeOf(tensor, spec.types);
@@ -71,7 +72,7 @@ function values(dtype: Dtype, bytes: number, mean: number, deviation: number, se
   return out;
 }
 
-function typeOf({ kind, role }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
-  if (kind === "vector" || role === "router" || role === "norm") return f32;
+function typeOf({ floor, role }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
+  if (floor === "f32" || role === "norm") return f32;
   return dtypeByName(types[role] ?? "F32") as Dtype;
 }

@@ -4,7 +4,7 @@
  * called are the order of the calls by construction. What a flow makes of a function is up to the flow: a listing of its
  * calls (record.ts) is described, bound to `Ops`, filled with random numbers, cut into stages and rewritten.
  */
-import type { Activation, AttentionSpec, Glu, MatrixSource, Pooling, RouteSpec } from "../../ops/ops.js";
+import type { Activation, AttentionSpec, Glu, LookupBy, MatrixSource, Pooling, RouteSpec } from "../../ops/ops.js";
 import type { RopeConfig } from "./rope.js";
 import type { Bias, Role, TensorDeclaration } from "./tensors.js";
 
@@ -77,6 +77,8 @@ export interface MatrixOptions {
   readonly gain?: number;
   /** Taken instead when the file has no such tensor: a tied head. It is read and counted once, in the role asked for here. */
   readonly or?: string;
+  /** Converters and quantizers leave it in this type. */
+  readonly floor?: "f32";
   /** The gain of what is taken instead. */
   readonly orGain?: number;
 }
@@ -88,6 +90,8 @@ export interface VectorOptions {
   readonly shared?: boolean;
   /** A random model's values: mean and deviation; default 1 and 0.2. */
   readonly fill?: readonly [mean: number, deviation: number];
+  /** How the tensor's name ends. Default weight. */
+  readonly suffix?: "weight" | "bias";
 }
 
 export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
@@ -96,6 +100,8 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
   readonly softcap?: number;
   /** A learned logit per head joins the softmax without a value. */
   readonly sinks?: VectorWeight | null;
+  /** ALiBi: scores fall with the distance, head by head more slowly; this is the exponent of the slopes (8). */
+  readonly alibi?: number;
 }
 
 export interface KeepOptions {
@@ -129,8 +135,8 @@ export interface Flow {
   has(name: string): boolean;
 
   // --- rows
-  /** Rows of a table by the token ids of the pass, times `scale`. */
-  lookup(table: Weight, scale?: number): Value;
+  /** Rows of a table by the token ids of the pass (default), by positions, or its first row for all; times `scale`. */
+  lookup(table: Weight, scale?: number, by?: LookupBy): Value;
   /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */

@@ -21,7 +21,7 @@ export interface TransformerConfig extends ModelConfig {
  * Bounds are far above any real model and small enough that nothing sized by them is dangerous.
  * `experts`, `topK`, `expertHidden` are 0 for a dense model.
  */
-export function transformerConfig(m: MetadataReader): TransformerConfig {
+export function transformerConfig(m: MetadataReader, epsilon = "attention.layer_norm_rms_epsilon"): TransformerConfig {
   const dim = m.uint("embedding_length", { max: 2 ** 18 });
   const heads = m.uint("attention.head_count", { max: 4096 });
   const kvHeads = m.uint("attention.head_count_kv", { max: 4096, default: heads });
@@ -49,7 +49,7 @@ export function transformerConfig(m: MetadataReader): TransformerConfig {
     hidden,
     vocab: m.vocab(),
     contextTokens: m.uint("context_length"),
-    eps: m.float("attention.layer_norm_rms_epsilon", { above: 0 }),
+    eps: m.float(epsilon, { above: 0 }),
     experts,
     topK,
     expertHidden,
