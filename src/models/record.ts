@@ -2,6 +2,7 @@
  * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
  * and the list of its calls. Nothing is bound and no file is needed.
  */
+import type { LookupBy } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
@@ -160,8 +161,8 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- rows
 
-  lookup(table: Weight, scale = 1): Value {
-    return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+  lookup(table: Weight, scale = 1, by: LookupBy = "ids"): Value {
+    return this.call({ verb: "lookup", table, scale, by }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {
     const known = this.#inputs.get(name) ?? this.value(cols, "all");
@@ -186,8 +187,8 @@ class Recorder extends ValueRecorder implements Flow {
   attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
     const [first] = sources;
     if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
+    const { heads, scale, softcap = 0, reach, sinks = null, alibi = 0 } = o;
+    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks, alibi } as const;
     return this.call(operation, [q], [heads * first.headDimV])[0]!;
   }
   share<T extends Value | State>(name: string, what: T): T {

@@ -144,7 +144,8 @@ export interface NativeAddon {
     blockTables: Int32Array[],
     blocksPerSequence: Int32Array,
   ): void;
-  embed(model: number, out: number, weight: number, n: number, scale: number): void;
+  /** by: of `lookups` */
+  embed(model: number, out: number, weight: number, n: number, scale: number, by: number): void;
   rmsNorm(model: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(model: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
   /** products: [out, weight, bias or 0, mode] * count; mode: sum of `productModes` */
@@ -165,6 +166,8 @@ export interface NativeAddon {
     sinks: number,
     /** One of `reaches`. */
     reach: number,
+    /** ALiBi: a vector [heads], or 0 */
+    slopes: number,
   ): void;
   /** kind: of `glus`. limit: bounds of gate and up, negative: the gate's after its SiLU; 0: none */
   glu(model: number, out: number, gate: number, up: number, n: number, kind: number, limit: number): void;

@@ -9,6 +9,7 @@ import {
   glus,
   kvTypes,
   limits,
+  lookups,
   machineCounters,
   modelCounters,
   poolings,
@@ -27,6 +28,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  LookupBy,
   MachineUse,
   Matrix,
   MatrixSource,
@@ -72,6 +74,7 @@ const ids = {
   score: idsOf(scores),
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
+  lookup: idsOf(lookups),
 };
 
 const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
@@ -207,8 +210,8 @@ export class NativeOps implements Backend {
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
-    this.#addon.embed(this.#model, out.id, table.id, n, scale);
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
+    this.#addon.embed(this.#model, out.id, table.id, n, scale, ids.lookup[by]);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
@@ -247,7 +250,7 @@ export class NativeOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
-    const { heads, scale, window, softcap, sinks } = spec;
+    const { heads, scale, window, softcap, sinks, slopes } = spec;
     this.#addon.attention(
       this.#model,
       out.id,
@@ -261,6 +264,7 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
+      slopes?.id ?? 0,
     );
   }
 
