@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "c51bfa1c377e5fcb";
+constexpr char kBoundaryVersion[] = "1404c393010d6280";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -44,6 +44,9 @@ enum Activation : int32_t {
 };
 enum Pooling : int32_t {
   POOL_MEAN = 0, POOL_FIRST = 1, POOL_LAST = 2, POOL_KINDS = 3
+};
+enum LookupBy : int32_t {
+  LOOKUP_IDS = 0, LOOKUP_POSITIONS = 1, LOOKUP_FIRST = 2, LOOKUPS = 3
 };
 enum Score : int32_t {
   SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1, SCORE_SOFTMAX_SELECTED = 2, SCORES = 3

@@ -8,7 +8,16 @@ export {
   type GenerationResult,
   type GenerationTimings,
 } from "./library/generation.js";
-export { type ChatOptions, type LoadOptions, load, Model } from "./library/model.js";
+export {
+  type ChatOptions,
+  type Embedding,
+  type EmbedOptions,
+  type LoadOptions,
+  load,
+  Model,
+  type Ranking,
+  type RerankOptions,
+} from "./library/model.js";
 export type {
   EngineOptions,
   FinishReason,

@@ -76,6 +76,9 @@ typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t
 struct AttnPiece {
   int32_t head_dim_k, head_dim_v;
   float scale, softcap;
+  // ALiBi: a score is fma(-slope of its head, |row's position - key's|, score) behind scale and softcap.
+  const float* slopes = nullptr;  // [heads] of the call; null: none
+  const int32_t* at = nullptr;    // [rows], counted from the page's first position
 };
 
 // A head's keys and values serve `heads` query heads (GQA) and `rows` token rows at once.
@@ -123,6 +126,9 @@ struct Kernels {
   // --- float: concern "float"
   // out = x / sqrt(mean(x^2) + eps) * w; w may be null (ones); sum of squares as a float dot; out may alias x
   void (*rms_norm)(const float* x, const float* w, float* out, int32_t cols, float eps);
+  // out = (x - mean) / sqrt(mean((x - mean)^2) + eps) * w + b, null for ones and zeros; both means by 32 partials and
+  // the tree
+  void (*layer_norm)(const float* x, const float* w, const float* b, float* out, int32_t cols, float eps);
   void (*add)(const float* x, float* y, int64_t n);               // y += x
   void (*scale)(float* x, float s, int64_t n);                    // x *= s
   void (*axpy)(const float* x, float s, float* y, int64_t n);     // y = fma(s, x, y)

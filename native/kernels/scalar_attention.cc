@@ -81,6 +81,7 @@ void piece_one(const AttnPiece* a, const Acts* q, int64_t row, int64_t head, con
                                                    q->d + row * q->d_stride + head * (dim / 32), k, dim, j);
     s[j] = dot * a->scale;
     if (a->softcap > 0.0f) s[j] = scalar_softcap(s[j], a->softcap);
+    if (a->slopes) s[j] = __builtin_fmaf(-a->slopes[head], __builtin_fabsf((float)(a->at[row] - j)), s[j]);
     p[j % 32] = max_f32(s[j], p[j % 32]);
   }
   *m = tree_max(p);

@@ -15,6 +15,20 @@ void rms_norm(const float* x, const float* w, float* out, int32_t cols, float ep
   for (int32_t k = 0; k < cols; k++) out[k] = w ? x[k] * inv * w[k] : x[k] * inv;
 }
 
+void layer_norm(const float* x, const float* w, const float* b, float* out, int32_t cols, float eps) {
+  float p[32] = {0};
+  for (int32_t k = 0; k < cols; k++) p[k % 32] = p[k % 32] + x[k];
+  const float mean = tree_sum(p) / (float)cols;
+  for (float& partial : p) partial = 0.0f;
+  for (int32_t k = 0; k < cols; k++) p[k % 32] = __builtin_fmaf(x[k] - mean, x[k] - mean, p[k % 32]);
+  const float inv = 1.0f / __builtin_sqrtf(tree_sum(p) / (float)cols + eps);
+  for (int32_t k = 0; k < cols; k++) {
+    float v = (x[k] - mean) * inv;
+    if (w) v = v * w[k];
+    out[k] = b ? v + b[k] : v;
+  }
+}
+
 void add(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; i++) y[i] = y[i] + x[i];
 }
@@ -106,6 +120,7 @@ void conv(const float* const* x, const float* w, int64_t stride, int32_t taps, c
 
 void fill_scalar_float(Kernels* k) {
   k->rms_norm = rms_norm;
+  k->layer_norm = layer_norm;
   k->add = add;
   k->scale = scale;
   k->axpy = axpy;

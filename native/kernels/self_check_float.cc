@@ -38,6 +38,7 @@ const char* check_float(const Kernels& k, const Kernels& r, Buffers& b) {
   typedef const Kernels& K;
   const float* up = b.up;
   if (!same(k, r, b, [=](K f, float* x) { f.rms_norm(x, up, x, kN, 1e-5f); })) return "rms_norm";
+  if (!same(k, r, b, [=](K f, float* x) { f.layer_norm(x, up, up, x, kN, 1e-5f); })) return "layer_norm";
   if (!same(k, r, b, [=](K f, float* x) { f.add(up, x, kN); })) return "add";
   if (!same(k, r, b, [=](K f, float* x) { f.scale(x, 0.3f, kN); })) return "scale";
   if (!same(k, r, b, [=](K f, float* x) { f.axpy(up, 0.3f, x, kN); })) return "axpy";
@@ -88,7 +89,10 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
       key ? kv_place_key(type, b.row[1], b.k, j, dim) : kv_place_value(type, b.row[1], b.v, j, dim);
     }
   }
-  const AttnPiece piece = {dim, dim, 0.1f, 5.0f};
+  float slopes[kHeads];
+  for (int h = 0; h < kHeads; h++) slopes[h] = 0.25f / (float)(h + 1);
+  const int32_t at[kRows] = {kKeys - 5, kKeys - 2, 3};
+  const AttnPiece piece = {dim, dim, 0.1f, 5.0f, slopes, at};
   const int32_t k0[kRows] = {0, 3, 17}, k1[kRows] = {kKeys - 4, kKeys - 1, kKeys};
   const int n = kRows * kHeads, latent = type == KV_F16 ? dim - 7 : dim - 32;
   // All rows at once (decoded rows), one row (packed ones).

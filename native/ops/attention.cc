@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "attention_walk.h"
+#include "over.h"
 
 namespace hw {
 namespace ops {
@@ -44,7 +45,7 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
 
 Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index,
                  int32_t n, int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle,
-                 int32_t reach) {
+                 int32_t reach, int32_t slopes_handle) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, q, model, q_handle);
   HW_GET(KvPool, pool, model, pool_handle);
@@ -61,18 +62,16 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
   }
   if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0)) return bad_argument("a reach of %d", reach);
   if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
-  const float* sinks = nullptr;
-  if (sinks_handle != 0) {
-    HW_GET(Vector, vector, model, sinks_handle);
-    if (vector.length != heads) return bad_argument("%d sinks for %d heads", vector.length, heads);
-    sinks = vector.data();
-  }
+  Result<const float*> sinks = optional_vector(model, sinks_handle, heads);
+  Result<const float*> slopes = optional_vector(model, slopes_handle, heads);
+  if (!sinks.ok || !slopes.ok) return Status{false};
   if (n == 0) return done();
 
   int32_t group = heads / layer.heads, run_heads = std::min(group, kAttentionQueries);
   int32_t runs = (group + run_heads - 1) / run_heads;
   const AttnPiece spec = {layer.dim_k, layer.dim_v, scale, softcap};
-  Attention a{model, q, out, pool, layer, spec, heads, window, reach, sinks, run_heads, runs, nullptr, 0, {false}};
+  Attention a{model, q, out, pool, layer, spec, heads, window, reach, sinks.value, slopes.value, run_heads, runs,
+              nullptr, 0, {false}};
   HW_TRY(model.grow(model.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
   Block* blocks = model.scratch().blocks.as<Block>();
   Result<int32_t> count = make_blocks(a, n, blocks);

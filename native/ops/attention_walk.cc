@@ -62,7 +62,7 @@ bool Attention::span_is_first(const Item& item, int32_t span, int32_t row) const
 // What the rows see of a span, in ascending pages. `next` is what the thread reads afterwards.
 void Attention::compute_span(const Item& item, const Acts& queries, int32_t span, const uint8_t* next, const Piece& to,
                              int thread) {
-  int32_t k0[kAttentionQueries], k1[kAttentionQueries], r0;
+  int32_t k0[kAttentionQueries], k1[kAttentionQueries], at[kAttentionQueries], r0;
   const Block& block = *item.block;
   int32_t page = std::max(block.first_page, span * kSpanPages);
   int32_t end = std::min(block.first_page + block.pages, (span + 1) * kSpanPages);
@@ -85,8 +85,14 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     part.d += r0 * part.d_stride;
     part.sums += r0 * part.sums_stride;
     const uint8_t* v = pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
+    AttnPiece own = spec;
+    if (slopes != nullptr) {
+      for (int32_t r = r0; r < r1; r++) at[r] = model.pass().positions()[block.t0 + r] - page * kPagePositions;
+      own.slopes = slopes + item.head0;
+      own.at = at + r0;
+    }
     if (layer.latent) v = nullptr;
-    model.kernels().attn_piece[pool.type](&spec, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
+    model.kernels().attn_piece[pool.type](&own, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
                                          page + 1 < end ? keys(item, page + 1) : next, result.m, result.l, result.o,
                                          model.kernel_scratch(thread));
     for (int32_t r = r0; r < r1 && !direct; r++) fold(item, piece, r, r0, is_first(r), to);

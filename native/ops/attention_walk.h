@@ -55,6 +55,7 @@ struct Attention {
   AttnPiece spec;
   int32_t heads, window, reach;
   const float* sinks;
+  const float* slopes;
   int32_t run_heads, runs;  // query heads of an item, items per KV head
   const Block* blocks = nullptr;
   int64_t items = 0;

@@ -107,7 +107,7 @@ void apply_glu(const Kernels& kernels, int32_t kind, float limit, float* gate, f
     return;
   }
   const float most = fabsf(limit);
-  if (limit < 0) apply_act(ACT_SILU, gate, n);
+  if (limit < 0) apply_act(kernels, ACT_SILU, gate, n);
   for (int64_t i = 0; i < n; i++) {
     gate[i] = min_f32(gate[i], most);
     up[i] = max_f32(min_f32(up[i], most), -most);

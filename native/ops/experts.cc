@@ -117,7 +117,7 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
     if (gated) {
       apply_glu(k, made.kind, made.limit, layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
     } else {
-      apply_act(made.kind, layout.gate + at, c1 - c0);
+      apply_act(k, made.kind, layout.gate + at, c1 - c0);
     }
     quantize_range(k, hidden, row, c0, c1);
   };

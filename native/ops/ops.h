@@ -11,7 +11,8 @@ namespace ops {
 Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence);
-Status embed(Model& model, int32_t out, int32_t weight, int32_t n, float scale);
+// `by` of LookupBy: rows of the table by what the pass says of each row.
+Status embed(Model& model, int32_t out, int32_t weight, int32_t n, float scale, int32_t by);
 Status gather(Model& model, int32_t out, int32_t x, Slice<const int32_t> indices);
 Status copy(Model& model, int32_t out, int32_t x, int32_t n);
 
@@ -29,7 +30,7 @@ Status softcap(Model& model, int32_t x, float cap, int32_t n);
 
 // --- values.cc
 // x = act(x), n values.
-void apply_act(int32_t kind, float* x, int64_t n);
+void apply_act(const Kernels& k, int32_t kind, float* x, int64_t n);
 Status layer_norm(Model& model, int32_t out, int32_t x, int32_t weight, int32_t bias, int32_t n, float eps);
 Status act(Model& model, int32_t x, int32_t n, int32_t kind);
 Status multiply(Model& model, int32_t y, int32_t x, int32_t n);
@@ -55,7 +56,7 @@ Status matmul(Model& model, Slice<const int32_t> products, int32_t x, int32_t n)
 // --- kv.cc, attention.cc
 Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,
-                 float scale, int32_t window, float softcap, int32_t sinks, int32_t reach);
+                 float scale, int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.

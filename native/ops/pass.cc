@@ -123,7 +123,7 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
   return done();
 }
 
-Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
+Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor, int32_t by) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(WeightObject, table, model, weight_handle);
   HW_TRY(check_rows(out, n, "out"));
@@ -132,17 +132,20 @@ Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n,
   if (w.cols != out.cols || w.experts != 1) {
     return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
   }
-  const int32_t* ids = model.pass().ids();
+  if (by < 0 || by >= LOOKUPS) return bad_argument("a lookup by %d", by);
+  const int32_t* ids = by == LOOKUP_POSITIONS ? model.pass().positions() : model.pass().ids();
+  auto row_of = [&](int64_t t) { return by == LOOKUP_FIRST ? 0 : ids[t]; };
   for (int32_t t = 0; t < n; t++) {
-    if (ids[t] < 0 || ids[t] >= w.rows) {
-      return bad_argument("token id %d of row %d, the vocabulary has %lld", ids[t], t, static_cast<long long>(w.rows));
+    if (row_of(t) < 0 || row_of(t) >= w.rows) {
+      const char* what = by == LOOKUP_IDS ? "token id" : "position";
+      return bad_argument("%s %d of row %d, the table has %lld rows", what, ids[t], t, static_cast<long long>(w.rows));
     }
   }
   const Kernels& k = model.kernels();
   std::mutex failed_mutex;
   IoFailure failed;
   auto one = [&](int64_t t, int) {
-    if (!dequantize_row(k, w, 0, ids[t], out.row(t)).ok) {
+    if (!dequantize_row(k, w, 0, row_of(t), out.row(t)).ok) {
       // The reason lies in this thread's slot; the caller may be another.
       std::lock_guard<std::mutex> lock(failed_mutex);
       failed.code = last_error().code;

@@ -1,8 +1,11 @@
-// Verbs of newer layers: LayerNorm, activations of one value, products of values, columns, weighted sums of streams. In plain
-// loops over float_math.h, so that every instruction set has the same bits without a kernel of its own; norms and activations
-// of a row are far less than its products.
+// Verbs of newer layers: LayerNorm, activations of one value, products of values, columns, weighted sums of streams.
+// Most are plain loops over float_math.h, so that every instruction set has the same bits without a kernel of its
+// own.
 #include <math.h>
 #include <string.h>
+
+#include <algorithm>
+#include <array>
 
 #include "../kernels/float_math.h"
 #include "over.h"
@@ -34,7 +37,18 @@ float act_of(int32_t kind, float x) {
 
 }  // namespace
 
-void apply_act(int32_t kind, float* x, int64_t n) {
+void apply_act(const Kernels& k, int32_t kind, float* x, int64_t n) {
+  // As gates of ones, where there is a kernel: a product with 1 is the number itself.
+  static const std::array<float, 256> ones = [] {
+    std::array<float, 256> filled;
+    filled.fill(1.0f);
+    return filled;
+  }();
+  if (kind == ACT_SILU || kind == ACT_GELU_TANH) {
+    GluKind glu = kind == ACT_SILU ? GLU_SILU : GLU_GELU_TANH;
+    for (int64_t i = 0; i < n; i += 256) k.glu[glu](x + i, ones.data(), x + i, std::min<int64_t>(256, n - i));
+    return;
+  }
   for (int64_t i = 0; i < n; i++) x[i] = act_of(kind, x[i]);
 }
 
@@ -48,19 +62,10 @@ Status layer_norm(Model& model, int32_t out_handle, int32_t x_handle, int32_t we
   Result<const float*> weight = optional_vector(model, weight_handle, x.cols);
   Result<const float*> bias = optional_vector(model, bias_handle, x.cols);
   if (!weight.ok || !bias.ok) return Status{false};
+  const Kernels& k = model.kernels();
   over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
-      const float* from = x.row(t);
-      float* to = out.row(t);
-      float cols = static_cast<float>(x.cols);
-      float mean = sum_of(x.cols, [&](int64_t k) { return from[k]; }) / cols;
-      float variance = squares_of(x.cols, [&](int64_t k) { return from[k] - mean; }) / cols;
-      float inverse = 1.0f / sqrtf(variance + eps);
-      for (int64_t k = 0; k < x.cols; k++) {
-        float value = (from[k] - mean) * inverse;
-        if (weight.value != nullptr) value = value * weight.value[k];
-        to[k] = bias.value != nullptr ? value + bias.value[k] : value;
-      }
+      k.layer_norm(x.row(t), weight.value, bias.value, out.row(t), x.cols, eps);
     }
   });
   return done();
@@ -75,7 +80,7 @@ Status act(Model& model, int32_t x_handle, int32_t n, int32_t kind) {
     if (kind == ACT_EXP) {
       model.kernels().exp_sum(x.data() + i0, 0.0f, i1 - i0);
     } else {
-      apply_act(kind, x.data() + i0, i1 - i0);
+      apply_act(model.kernels(), kind, x.data() + i0, i1 - i0);
     }
   });
   return done();

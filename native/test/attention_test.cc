@@ -19,7 +19,8 @@ struct Case {
   KvType type;
   int32_t rows, heads, last;  // no key at `last` or later
   int64_t stride;
-  int32_t k0[32], k1[32];
+  int32_t k0[32], k1[32], at[32];
+  float slopes[64];
   Guarded q, k, v;
   std::vector<uint8_t> k_rows, v_rows;  // what was placed in k and v, row after row
 
@@ -37,7 +38,13 @@ struct Case {
       q.as<float>()[i] = sample_float(rng, special && rng.below(50) == 0 ? 3 : 0);
     fill(rng, k.as<uint8_t>(), k_rows, true, special);
     fill(rng, v.as<uint8_t>(), v_rows, false, special);
+    if (rng.below(3) > 0) return;
+    for (float& slope : slopes) slope = 0.25f + rng.uniform() / 8;
+    for (int32_t& position : at) position = (int32_t)rng.below(700) - 200;
+    piece.slopes = slopes;
+    piece.at = at;
   }
+  Case(const Case&) = delete;  // the piece points into it
 
   // Causal rows see one key more than the row before; otherwise anything, also disjoint.
   int32_t ranges(SampleRng& rng, bool causal) {
@@ -122,7 +129,9 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
     float m, l, *o = (float*)malloc((size_t)dv * 4);
     const int32_t row = c.rows - 1, head = c.heads - 1;
     const Acts q = c.queries(*isas.scalar, row, head, 1);
-    k.attn_piece[c.type](&c.piece, &q, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, nullptr, &m, &l, o,
+    AttnPiece piece = c.piece;
+    if (piece.slopes) piece.slopes += head, piece.at += row;
+    k.attn_piece[c.type](&piece, &q, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, nullptr, &m, &l, o,
                          scratch());
     r.same(&m, want.m.as<float>() + n - 1, 1, what, "alone", 1);
     r.same(&l, want.l.as<float>() + n - 1, 1, what, "alone", 1);
@@ -150,7 +159,7 @@ void meaning(Report& r, const Kernels& scalar, Case& c) {
     const Acts acts = c.queries(scalar, row, head, 1);
     std::vector<float> q(acts.f32, acts.f32 + dk);
     for (int32_t d = 0; d < dk && c.type != KV_F16; d++) q[(size_t)d] = acts.d[d / 32] * (float)acts.q[d];
-    double s[kPagePositions], delta = 0, top = -INFINITY, total = 0;
+    double s[kPagePositions], delta = 0, top = -INFINITY, total = 0, fallen = 0;
     for (int32_t j = c.k0[row]; j < c.k1[row]; j++) {
       double dot = 0, size = 0;
       for (int32_t d = 0; d < dk; d++) {
@@ -160,9 +169,11 @@ void meaning(Report& r, const Kernels& scalar, Case& c) {
       s[j] = dot * c.piece.scale;
       delta = fmax(delta, size * c.piece.scale * (dk / 4 + 8) * 0x1p-24);
       if (c.piece.softcap > 0) s[j] = c.piece.softcap * tanh(s[j] / c.piece.softcap);
+      if (c.piece.slopes) s[j] -= (double)c.slopes[head] * abs(c.at[row] - j), fallen = fmax(fallen, fabs(s[j]));
       top = fmax(top, s[j]);
     }
     if (c.piece.softcap > 0) delta += 5 * c.piece.softcap * 0x1p-23;
+    delta += fallen * 0x1p-24;
     r.check(fabs(got.m.as<float>()[i] - top) <= delta, "m of %s row %d head %d", kTypeNames[c.type], row, head);
     for (int32_t j = c.k0[row]; j < c.k1[row]; j++) total += s[j] = exp(s[j] - top);
     const double l_bound = total * (2 * delta + (n / 32 + 10) * 0x1p-23);

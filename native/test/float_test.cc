@@ -114,6 +114,8 @@ void same_bits(Report& r, SampleRng& rng, int temper, const Kernels& k, const Ke
   // A reduction's result goes to y[0]; n == 0 has no room for one.
   if (n > 0) {
     run("rms_norm", 2 * n, [=](K f, In x, float* y) { f.rms_norm(x, x + n, y, n, 1e-5f); });
+    run("layer_norm", 3 * n, [=](K f, In x, float* y) { f.layer_norm(x, x + n, x + 2 * n, y, n, 1e-5f); });
+    run("layer_norm in place, bare", 0, [=](K f, In, float* y) { f.layer_norm(y, nullptr, nullptr, y, n, 1e-6f); });
     run("rms_norm in place, no weight", 0, [=](K f, In, float* y) { f.rms_norm(y, nullptr, y, n, 1e-6f); });
     run("max", n, [=](K f, In x, float* y) { y[0] = f.max(x, n); });
     run("exp_sum", 0, [=](K f, In, float* y) {

@@ -6,8 +6,9 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import { Candidates } from "../sampling/candidates.js";
 import { Constraints } from "../sampling/constraint/constraint.js";
 import { StateCache } from "../state/cache.js";
+import { encodePair } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
-import { EmbedTask } from "./embed.js";
+import { EmbedTask, RankTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
 import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
@@ -136,10 +137,14 @@ export class Engine {
     const { parts, candidates, constraints } = this;
     switch (request.kind) {
       case "generate":
+        this.checkMakesText();
         return new GenerateTask({ parts, candidates, constraints, emit }, this.prompt(request.prompt), request);
       case "embed":
-        return new EmbedTask(this.prompt(request.prompt), parts.info.dim, request.pooling);
+        return new EmbedTask(this.prompt(request.prompt), parts.info, request);
+      case "rank":
+        return new RankTask(this.prompt(request.prompt), parts.info);
       case "score": {
+        this.checkMakesText();
         const tokens = this.prompt({ kind: "tokens", tokens: request.tokens });
         return new ScoreTask({ emit, scans: parts.scans ?? {} }, tokens, request);
       }
@@ -166,6 +171,7 @@ export class Engine {
     const tokens = this.encode(prompt);
     if (tokens.length === 0) throw new HundredweightError("OPTION_INVALID", "the prompt has no tokens");
     checkLength(tokens.length, contextTokens);
+    if (this.parts.info.vectors?.whole) checkLength(tokens.length, this.parts.info.chunkRows);
     checkIds(tokens, vocab);
     return tokens;
   }
@@ -180,9 +186,22 @@ export class Engine {
         });
       case "segments":
         return tokenizer.encodeSegments(prompt.segments);
+      case "pair":
+        return encodePair(tokenizer, this.parts.pairTemplate, prompt.query, prompt.document);
       case "tokens":
         return prompt.tokens;
     }
+  }
+
+  /** @throws OPTION_INVALID */
+  private checkMakesText(): void {
+    const { architecture, vectors } = this.parts.info;
+    if (vectors?.only !== true) return;
+    const makes = vectors.pooling === "rank" ? "scores of pairs of texts: rerank" : "vectors: embed texts";
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `a model of architecture '${architecture}' makes no text but ${makes} with it`,
+    );
   }
 
   private memory(): MemoryReport {
@@ -213,7 +232,7 @@ export class Engine {
 }
 
 function userOf(request: JobRequest): string {
-  return request.kind === "generate" || request.kind === "embed" ? (request.user ?? "") : "";
+  return "user" in request ? (request.user ?? "") : "";
 }
 
 /** @throws OPTION_INVALID */

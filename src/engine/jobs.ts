@@ -2,6 +2,7 @@
  * Questions to an engine and its answers: a job is a request, its answers are events and one result. Everything here can be
  * structured-cloned, since the engine usually lives in a thread or a process of its own.
  */
+import type { PoolingName } from "../models/index.js";
 import type { MachineUse } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
@@ -17,6 +18,11 @@ export type { ProfileReport, TokenLogprobs };
 export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
   | { readonly kind: "segments"; readonly segments: readonly { readonly text: string; readonly user: boolean }[] }
+  /**
+   * A query and a document, as the file's template for reranking has them, or with the tokens between that stand
+   * between two texts.
+   */
+  | { readonly kind: "pair"; readonly query: string; readonly document: string }
   | { readonly kind: "tokens"; readonly tokens: Int32Array };
 
 export interface GenerateRequest {
@@ -42,11 +48,23 @@ export interface GenerateRequest {
   readonly user?: string;
 }
 
-/** One vector for a text: the mean of the final normalized hidden states of its tokens, or the last one; length 1. */
+/** A vector of a text, or of each of its tokens, from their final normalized hidden states. */
 export interface EmbedRequest {
   readonly kind: "embed";
   readonly prompt: Prompt;
-  readonly pooling: "mean" | "last";
+  /** Default: the file's own, else the mean. */
+  readonly pooling?: Exclude<PoolingName, "rank">;
+  /** The norm that becomes 1; default 2, -1: vectors as they are, 0: the largest becomes 32760. */
+  readonly normalize?: number;
+  /** The first so many numbers, normalized behind the cut. Default: all. */
+  readonly dimensions?: number;
+  readonly user?: string;
+}
+
+/** Scores of a text or of a pair of texts, by the classification head of a reranker. */
+export interface RankRequest {
+  readonly kind: "rank";
+  readonly prompt: Prompt;
   readonly user?: string;
 }
 
@@ -77,6 +95,7 @@ export interface MeasureRequest {
 export type JobRequest =
   | GenerateRequest
   | EmbedRequest
+  | RankRequest
   /** Never ends by itself: events `status` after every pass and whenever jobs come and go, at most 20 a second. */
   | { readonly kind: "watch" }
   | ScoreRequest
@@ -162,7 +181,9 @@ export interface GenerateResult {
 
 export type JobResult =
   | GenerateResult
+  /** [dimensions], or [tokens, dimensions] without pooling. */
   | { readonly kind: "embed"; readonly embedding: Float32Array; readonly tokens: number }
+  | { readonly kind: "rank"; readonly scores: Float32Array; readonly tokens: number }
   | { readonly kind: "watch" }
   | { readonly kind: "score"; readonly computeMs: number }
   | { readonly kind: "measure"; readonly prefillMs: number; readonly decodeMs: number }

@@ -3,7 +3,7 @@ import { chatTemplates } from "../chat/template-source.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
-import { bindDescription, describeModel, type ModelDescription } from "../models/index.js";
+import { bindDescription, describeModel, type ModelDescription, withChecks } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import type { Backend } from "../ops/ops.js";
@@ -11,7 +11,7 @@ import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
-import { createStreamDecoder, createTokenizer, type Tokenizer } from "../tokenizer/index.js";
+import { createStreamDecoder, createTokenizer, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
 import type { EngineOptions, ModelInfo } from "./options.js";
 import type { EngineParts } from "./parts.js";
@@ -75,6 +75,7 @@ export async function openParts(
       kvType,
       maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
       ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
+      ...(options.check && { rewrite: withChecks }),
     });
     const { metadata } = checkpoint;
     const info: ModelInfo = {
@@ -98,11 +99,14 @@ export async function openParts(
       bosText: textOf(tokenizer, tokenizer.special.bos),
       eosText: textOf(tokenizer, tokenizer.special.eos),
       chatTemplate,
+      ...vectorInfo(description),
       samplingDefaults: recommendedSampling(metadata),
     };
+    const pair = pairTemplate(metadata);
     return {
       info,
       tokenizer,
+      ...(pair !== undefined && { pairTemplate: pair }),
       streamDecoder: (shown = []) => createStreamDecoder(tokenizer, { special: new Set(shown) }),
       model: {
         backend,
@@ -121,6 +125,17 @@ export async function openParts(
     backend.close();
     throw error;
   }
+}
+
+function vectorInfo({ config, program, whole }: ModelDescription): Pick<ModelInfo, "vectors"> {
+  const { outputs, calls } = program;
+  const { vectors } = config;
+  const only = outputs.logits === undefined;
+  if (vectors === undefined && !only) return {};
+  const { pooled } = outputs;
+  const projects = pooled !== undefined && !calls.some((call) => call.verb === "pool" && call.outputs[0] === pooled);
+  const { pooling, labels = [], softmax = false } = vectors ?? {};
+  return { vectors: { pooling, only, whole, pools: pooled !== undefined, projects, labels, softmax } };
 }
 
 /** The reference goes without the addon altogether. */

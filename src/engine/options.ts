@@ -1,4 +1,5 @@
 /** Options an engine is opened with, and facts of its model once it is open. */
+import type { PoolingName } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { PlanSummary } from "../weights/plan-summary-types.js";
@@ -57,6 +58,8 @@ export interface EngineOptions {
    * file has a template that is not our own. Default: there is none.
    */
   readonly textProcess?: boolean | "templates";
+  /** Looks at every number and names the first that is not finite with layer, verb and tensor; slow. */
+  readonly check?: boolean;
   /** Puts a clock around every operation; the `profile` job asks for the result. */
   readonly profile?: ProfileKind;
 }
@@ -73,6 +76,22 @@ export interface ResidencyInfo {
   readonly predictedSecondsPerToken: number | undefined;
   /** Absent where nothing was planned: the plain TypeScript implementation. */
   readonly plan?: PlanSummary;
+}
+
+/** Vectors and scores a model makes of texts, beside text or instead. */
+export interface VectorInfo {
+  /** Undefined: the file names none. */
+  readonly pooling: PoolingName | undefined;
+  /** It makes vectors or scores and no text. */
+  readonly only: boolean;
+  /** Rows see rows after them: a text has to fit a pass. */
+  readonly whole: boolean;
+  /** The model pools rows itself by `pooling`, and what it pools goes through further products. */
+  readonly pools: boolean;
+  readonly projects: boolean;
+  /** Names of a reranker's scores, which are probabilities or logits. */
+  readonly labels: readonly string[];
+  readonly softmax: boolean;
 }
 
 /** Facts of an opened model. */
@@ -98,6 +117,8 @@ export interface ModelInfo {
   readonly bosText: string;
   readonly eosText: string;
   readonly chatTemplate: string | undefined;
+  /** Absent: it makes text, and its file says nothing of vectors. */
+  readonly vectors?: VectorInfo;
   /** The file's own sampling defaults (general.sampling.*). */
   readonly samplingDefaults: Partial<SamplingSettings>;
 }

@@ -19,6 +19,8 @@ export interface EngineModel extends Pick<BoundModel, "forward"> {
 export interface EngineParts {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
+  /** How the file puts a query and a document into one text. */
+  readonly pairTemplate?: string;
   /** @param shown control tokens whose text is shown */
   streamDecoder(shown?: readonly number[]): StreamDecoder;
   readonly model: EngineModel;

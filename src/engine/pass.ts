@@ -1,9 +1,9 @@
 /** One pass for many jobs: which rows, their table, and whose the logits are. */
-
+import type { PassExtras } from "../models/index.js";
 import { pagePositions, type RowTable } from "../ops/ops.js";
 import type { StateCache } from "../state/cache.js";
 import type { EngineModel } from "./parts.js";
-import type { RowKind, Task } from "./task.js";
+import type { RowKind, Task, Wanted } from "./task.js";
 
 /** Rows that one sequence asks for: [from, from + rows). */
 interface Rows {
@@ -64,10 +64,22 @@ export class Pass {
       hidden.length === 0
         ? undefined
         : { wanted: hidden, onHidden: (values, first) => this.hand(values, dim, hidden, first) },
+      this.ofTexts(),
     );
   }
 
-  private wanting(what: "logits" | "hidden"): Int32Array {
+  /** Asks for what is made of whole texts, each by its last row. A model makes vectors or scores, not both. */
+  private ofTexts(): PassExtras | undefined {
+    for (const [what, name] of [["pooled", "onPooled"] as const, ["rank", "onRank"] as const]) {
+      const lastRows = this.wanting(what);
+      if (lastRows.length === 0) continue;
+      const hear = (values: Float32Array): void => this.hand(values, values.length / lastRows.length, lastRows, 0);
+      return { lastRows, [name]: hear };
+    }
+    return undefined;
+  }
+
+  private wanting(what: Exclude<Wanted, "nothing">): Int32Array {
     const rows: number[] = [];
     for (const { task, from, rows: count, at } of this.parts)
       for (let i = 0; i < count; i++) if (task.wanted(from + i) === what) rows.push(at + i);

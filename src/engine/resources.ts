@@ -50,12 +50,14 @@ export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number
 /** The engine's options that the planner needs. @param chatTemplate of the file */
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
-  const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes, textProcess = false } = options;
+  const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes } = options;
+  const { textProcess = false, check = false } = options;
   return {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
     logitRows: logitRowsOf(options),
+    ...(check && { check }),
     textProcess: textProcess === "templates" ? isForeign(chatTemplate) : textProcess,
     ...(sequences !== undefined && { sequences }),
     ...(kvTokens !== undefined && { kvTokens }),
@@ -97,7 +99,8 @@ export function planResources(
   return {
     contextTokens: plan.contextTokens,
     kvTokens: plan.kvTokens,
-    chunkRows: Math.min(plan.prediction.chunkRows, plan.contextTokens),
+    // A text whose rows see each other is in one pass.
+    chunkRows: description.whole ? plan.maxRows : Math.min(plan.prediction.chunkRows, plan.contextTokens),
     expected: {
       diskBytesPerSecond: known.profile.diskReadBytesPerSecond,
       streamedBytes: plan.prediction.streamedBytesPerPass,
@@ -146,7 +149,10 @@ function referenceResources(description: ModelDescription, options: EngineOption
       { kvBytes: Math.ceil(kvBytes), budgetBytes },
     );
   }
-  const chunkRows = Math.min(options.chunkRows ?? defaultChunkRows, contextTokens);
+  const chunkRows = Math.min(
+    options.chunkRows ?? (description.whole ? contextTokens : defaultChunkRows),
+    contextTokens,
+  );
   const residency = { strategy: "streamed", io: "buffered", budgetBytes, plannedBytes: undefined } as const;
   return {
     contextTokens,

@@ -40,7 +40,8 @@ export function chooseRows(entries: readonly Running[], cache: StateCache, limit
   const most = Math.min(limits.mostRows, pass.rows + (answers.length > 0 ? limits.promptRows : limits.mostRows));
   for (const entry of prompts) {
     const rows = Math.min(left(entry), most - pass.rows);
-    if (rows > 0) place(entry, "prompt", rows);
+    // What has to be whole waits for a pass with room for all of it; one begins with whoever waited longest.
+    if (rows > 0 && !(entry.task.whole && rows < left(entry))) place(entry, "prompt", rows);
   }
   for (const entry of prompts) entry.overtaken += pass.rows - decoding;
   return pass.rows === 0 ? undefined : pass;

@@ -1,4 +1,5 @@
 /** Logits and log-probabilities of given tokens. */
+import { checkLogits } from "../sampling/candidates.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { JobEvent, JobResult, ScoreRequest } from "./jobs.js";
 import type { Task, Wanted } from "./task.js";
@@ -59,8 +60,10 @@ export class ScoreTask implements Task {
     if (position < this.next) return;
     this.next = position + 1;
     if (this.filled === 0 && this.logprobs.length === 0) this.first = position;
-    if (this.output === "logits") this.hold(row);
-    else if (this.next < this.known)
+    if (this.output === "logits") {
+      checkLogits(row);
+      this.hold(row);
+    } else if (this.next < this.known)
       this.logprobs.push(topLogprobs(row, this.tokens[this.next]!, 0, this.context.scans).logprob);
   }
 

@@ -2,8 +2,11 @@
 import { keptRows } from "../ops/ops.js";
 import type { JobResult } from "./jobs.js";
 
-/** A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. */
-export type Wanted = "logits" | "hidden" | "nothing";
+/**
+ * A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. The last row
+ * of a text also gives what the model makes of all of it: its pooled row, or the scores of its classification head.
+ */
+export type Wanted = "logits" | "hidden" | "pooled" | "rank" | "nothing";
 
 /**
  * The purpose of a row. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the making, whose
@@ -29,6 +32,8 @@ export interface Task {
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */
   readonly reusable: number;
   readonly past: Past;
+  /** All its rows have to be in one pass: they see each other. Default false. */
+  readonly whole?: boolean;
   /** Whether an answer is in the making: the row of the newest token is not one of a prompt. */
   readonly answering: boolean;
   /** Tokens made so far. */

@@ -24,3 +24,4 @@ export {
 } from "./layouts.js";
 export { type ElementType, PackedStrings, TypedMetadata, type TypedValue, type ValueType } from "./metadata.js";
 export type { Checkpoint, Metadata, MetadataArray, MetadataValue, TensorInfo } from "./types.js";
+export { type BadBlock, type VerifyReport, verifyCheckpoint } from "./verify-file.js";

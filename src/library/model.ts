@@ -21,6 +21,34 @@ export interface LoadOptions extends EngineOptions {
 /** Options of `chat`: those of any answer, and what belongs to a conversation. */
 export interface ChatOptions extends GenerateOptions, Omit<AskedConversation, "messages" | "addGenerationPrompt"> {}
 
+export interface EmbedOptions {
+  /** How tokens become one vector; `none`: a vector for each. Default: what the file says, else the mean. */
+  readonly pooling?: "none" | "mean" | "cls" | "last";
+  /** The p-norm that becomes 1, default 2; 0: the largest number becomes 32760; -1: vectors as they are. */
+  readonly normalize?: number;
+  /** Only the first so many numbers, normalized behind the cut. */
+  readonly dimensions?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Embedding {
+  /** One, or without pooling one for each token. */
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number;
+}
+
+export interface RerankOptions {
+  /** The best so many. Default: all. */
+  readonly top?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Ranking {
+  /** Which of the documents. */
+  readonly index: number;
+  readonly score: number;
+}
+
 /** A loaded model. Its engine runs in a thread of its own; jobs are done in the order they come. */
 export class Model {
   /** Facts of the model: architecture, context, sizes, template. */
@@ -57,8 +85,7 @@ export class Model {
    * @param prompt text, in which special tokens are not recognised, or token ids
    */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
-    const made: Prompt =
-      typeof prompt === "string" ? { kind: "text", text: prompt } : { kind: "tokens", tokens: Int32Array.from(prompt) };
+    const made = promptOf(prompt);
     return new Generation(this.client, () => ({ prompt: made }), options);
   }
 
@@ -72,6 +99,48 @@ export class Model {
     const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, ...generate } = options;
     const asked = { messages, tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget };
     return new Generation(this.client, this.prompts.of(asked), generate);
+  }
+
+  /**
+   * The vector of a text or of a list of token ids; of several, one each.
+   * @shape [dimensions], without pooling [tokens * dimensions]
+   * @throws CONTEXT_EXCEEDED with both counts for a text longer than the model takes, OPTION_INVALID
+   */
+  async embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  async embed(texts: readonly (string | ArrayLike<number>)[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(
+    given: string | readonly (string | ArrayLike<number>)[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array | Float32Array[]> {
+    const one = async (text: string | ArrayLike<number>) => (await this.embedded(text, options)).embedding;
+    return typeof given === "string" ? one(given) : inTurn(given, one);
+  }
+
+  /** The same with what it was made of: tokens of the text, and a vector for each of them where nothing is pooled. */
+  async embedding(text: string | ArrayLike<number>, options: EmbedOptions = {}): Promise<Embedding> {
+    const { embedding, tokens } = await this.embedded(text, options);
+    const rows = options.pooling === "none" ? tokens : 1;
+    const width = embedding.length / rows;
+    const vectors = Array.from({ length: rows }, (_, r) => embedding.subarray(r * width, (r + 1) * width));
+    return { vectors, tokens };
+  }
+
+  private embedded(text: string | ArrayLike<number>, { signal, ...how }: EmbedOptions) {
+    return cancellable(this.client.submit({ kind: "embed", prompt: promptOf(text), ...how }), signal);
+  }
+
+  /**
+   * How well documents answer a query, best first: by a reranker, whose scores are logits or (Qwen3) probabilities.
+   * @throws CONTEXT_EXCEEDED with both counts for a pair longer than the model takes, OPTION_INVALID
+   */
+  async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking[]> {
+    const { signal, top = documents.length } = options;
+    const scores = await inTurn(documents, async (document) => {
+      const job = this.client.submit({ kind: "rank", prompt: { kind: "pair", query, document } });
+      return (await cancellable(job, signal)).scores[0]!;
+    });
+    const ranked = scores.map((score, index) => ({ index, score }));
+    return ranked.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, top);
   }
 
   /** Token ids of a text; `special` adds BOS / EOS as the model wants and recognises special tokens in the text. */
@@ -168,6 +237,27 @@ export class Model {
  */
 export function load(path: string, options: LoadOptions = {}): Promise<Model> {
   return Model.load(path, options);
+}
+
+const promptOf = (text: string | ArrayLike<number>): Prompt =>
+  typeof text === "string" ? { kind: "text", text } : { kind: "tokens", tokens: Int32Array.from(text) };
+
+/** Jobs given to the engine at once: enough for a pass of short texts. */
+const atOnce = 64;
+
+/** In the order of the items; with the first failure nothing new begins. */
+async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let i = next++; i < items.length; i = next++)
+      results[i] = await work(items[i]!).catch((error) => {
+        next = items.length;
+        throw error;
+      });
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+  return results;
 }
 
 async function cancellable<R>(job: { result: Promise<R>; cancel(): void }, signal?: AbortSignal): Promise<R> {

@@ -5,7 +5,9 @@ import type {
   AttentionSpec,
   ExpertWeights,
   KvPool,
+  KvType,
   Matrix,
+  MatrixSource,
   Ops,
   Product,
   RopeTable,
@@ -42,6 +44,11 @@ export interface Operands {
   vector(weight: VectorWeight): Vector;
   /** The same turned: what a file has as [rows][cols], as [cols][rows]. */
   turned(weight: VectorWeight, rows: number): Vector;
+  /** Where a tensor lies. */
+  source(weight: Weight | VectorWeight): MatrixSource;
+  readonly kvType: KvType;
+  /** Numbers that are no tensor's; the same name, the same numbers. */
+  made(name: string, make: () => Float32Array): Vector;
   routing(routes: Routes): Routing;
   ropeTable(call: CallOf<"rope">): RopeTable;
   pool(state: PagedState): { readonly pool: KvPool; readonly layer: number; readonly window: number };
@@ -51,7 +58,7 @@ export interface Operands {
 const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
 
 /** The closure of a call; a hint is nothing where the Ops do not listen. */
-export function bindCall(call: ListedCall, b: Operands): Step | undefined {
+export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands): Step | undefined {
   const { ops } = b;
   if (call.hint && ops.expectExperts === undefined) return undefined;
   const input = (i: number): Tensor => b.tensor(call.inputs[i]!);
@@ -59,8 +66,8 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
   const optional = (weight: VectorWeight | null): Vector | null => (weight === null ? null : b.vector(weight));
   switch (call.verb) {
     case "lookup": {
-      const [out, table, { scale }] = [output(), b.matrix(call.table), call];
-      return (n) => ops.embed(out, table, n, scale);
+      const [out, table, { scale, by }] = [output(), b.matrix(call.table), call];
+      return (n) => ops.embed(out, table, n, scale, by);
     }
     case "pick": {
       const [out, x] = [output(), input(0)];
@@ -260,12 +267,24 @@ function bindTap({ tap, weights, routes, inputs }: CallOf<"tap">, b: Operands): 
   };
 }
 
+/**
+ * 2^(-e/n) to the power of 1, 2, ... for the largest power of two n of heads; those beyond it take the odd powers of
+ * the root.
+ * @source Press, Smith & Lewis 2021, "Train Short, Test Long"
+ */
+export function alibiSlopes(heads: number, exponent: number): Float32Array {
+  const n = 2 ** Math.floor(Math.log2(heads));
+  return Float32Array.from({ length: heads }, (_, h) =>
+    h < n ? 2 ** ((-exponent / n) * (h + 1)) : 2 ** ((-exponent / 2 / n) * (2 * (h - n) + 1)),
+  );
+}
+
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
   const { ops, space } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
   const [state] = call.sources as readonly [AttendedState];
   const { pool, layer } = b.pool(state);
-  const { heads, scale, softcap, reach, sinks } = call;
+  const { heads, scale, softcap, reach, sinks, alibi } = call;
   const { headDimK, headDimV } = state;
   const spec: AttentionSpec = {
     heads,
@@ -276,6 +295,7 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     ...bindReach(reach),
     softcap,
     sinks: sinks === null ? null : b.vector(sinks),
+    slopes: alibi === 0 ? null : b.made(`alibi ${heads} ${alibi}`, () => alibiSlopes(heads, alibi)),
   };
   space.attention(q.rows, headDimK, headDimV);
   return (n) => ops.attention(out, q, pool, layer, n, spec);

@@ -18,6 +18,7 @@ import { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall, type Operands } from "./bind-verbs.js";
+import { bindCheck } from "./check.js";
 import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
 import type { ModelConfig } from "./flow/architecture.js";
 import { type OutputName, type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
@@ -199,7 +200,7 @@ class ModelBinder {
     const operands = this.#operands(places);
     const steps = new Map(
       places.calls.map((call): [ListedCall, BoundStep | undefined] => {
-        const run = bindCall(call, operands);
+        const run = call.verb === "check" ? bindCheck(call, operands) : bindCall(call, operands);
         const rows = (call.inputs[0] ?? call.outputs[0])?.rows ?? "all";
         // What picks rows is given their number; what pools them, all rows.
         const set = call.verb === "pick" ? "wanted" : rows;
@@ -210,6 +211,7 @@ class ModelBinder {
     const output = (value: Value): BoundOutput => ({
       steps: bound(callsFor(value, places.calls.slice(places.end))),
       value: operands.tensor(value),
+      rows: value.rows,
     });
     return {
       ops: this.#ops,
@@ -251,6 +253,9 @@ class ModelBinder {
       vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
       turned: (weight, rows) =>
         memo(vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
+      source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),
+      kvType: this.#options.kvType,
+      made: (name, make) => memo(vectors, name, () => ops.vector(make())),
       routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>
         memo(ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
@@ -317,7 +322,9 @@ function callsFor(value: Value, calls: readonly ListedCall[]): ListedCall[] {
   const wanted = new Set([value]);
   const found: ListedCall[] = [];
   for (const call of calls.toReversed()) {
-    if (!call.outputs.some((output) => wanted.has(output))) continue;
+    // A check is of the values it looks at; they are wanted by calls behind it.
+    const about = call.verb === "check" ? call.inputs : call.outputs;
+    if (!about.some((known) => wanted.has(known))) continue;
     for (const input of call.inputs) wanted.add(input);
     found.unshift(call);
   }

@@ -4,11 +4,12 @@ import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { SlotLayer } from "../ops/ops.js";
 import type { Declaration, ModelConfig } from "./flow/architecture.js";
-import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import { type Program, seesAhead, slotLayersOf, windowsOf } from "./flow/calls.js";
 import type { PagedState } from "./flow/flow.js";
 import { MetadataReader, modelInvalid } from "./flow/metadata-reader.js";
 import { type Role, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 import { madeOf, PartsUnfit } from "./made-of.js";
+import { vectorConfig } from "./parts/vectors.js";
 import { record } from "./record.js";
 import type { TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
@@ -44,6 +45,8 @@ export interface ModelDescription {
   readonly unusedTensors: readonly string[];
   /** The head is the token embedding. */
   readonly tied: boolean;
+  /** Rows see rows after them: all of a sequence have to be in one pass. */
+  readonly whole: boolean;
   readonly weightBytes: Readonly<Record<Role, number>>;
   readonly warnings: readonly string[];
 }
@@ -70,7 +73,8 @@ export function describeModel(
   const declaration = find(arch);
   const reader = new MetadataReader(checkpoint, arch, asked.contextTokens);
   const spec = declaration.declare(reader);
-  const { config } = spec;
+  const vectors = spec.config.vectors ?? vectorConfig(reader);
+  const config = vectors === undefined ? spec.config : { ...spec.config, vectors };
   // Each layer has tensors, so a hostile count ends here and not in a loop of 10^9.
   if (config.layers > checkpoint.tensors.size)
     reader.fault(`'${arch}.block_count' is ${config.layers} but the file has only ${checkpoint.tensors.size} tensors`);
@@ -100,19 +104,9 @@ export function describeModel(
   const slotLayers = [...slotLayersOf(program).values()];
   const tied = !tensors.some(({ role }) => role === "embedding");
   const others = new Map(programs);
-  return {
-    arch,
-    config,
-    program,
-    programs: others,
-    states,
-    slotLayers,
-    tensors,
-    unusedTensors,
-    tied,
-    weightBytes,
-    warnings,
-  };
+  const whole = program.calls.some((call) => call.verb === "attention" && seesAhead(call.reach));
+  const found = { arch, config, program, programs: others, states, slotLayers, tensors };
+  return { ...found, unusedTensors, tied, whole, weightBytes, warnings };
 }
 
 const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);

@@ -19,6 +19,7 @@ export interface BoundOutput {
   readonly steps: readonly BoundStep[];
   /** [slice, cols], or [sequences, cols] */
   readonly value: Tensor;
+  readonly rows: RowSet;
 }
 
 export interface BoundList {
@@ -42,9 +43,11 @@ export interface HiddenRows {
 
 /** Further outputs and inputs of a pass, beside its rows. */
 export interface PassExtras {
-  /** One row for each sequence of the pass, in their order [sequences, cols]. */
+  /** One row for each of `lastRows`, in their order [sequences, cols]. */
   readonly onPooled?: (values: Float32Array) => void;
   readonly onRank?: (values: Float32Array) => void;
+  /** Last rows of sequences, ascending; default: of all that the pass has. */
+  readonly lastRows?: Int32Array;
   /** Takes the residual streams that a stage leaves, [rows, cols] each. */
   readonly onStreams?: (streams: Float32Array[]) => void;
   /** Values of the program's inputs, [rows, cols] each. */
@@ -64,10 +67,11 @@ function walk(steps: readonly BoundStep[], counts: Counts, wanted: Int32Array): 
   for (const { run, rows, hint } of steps) if (!hint || counts.all <= mostExpectedRows) run(counts[rows], wanted);
 }
 
-function sequencesOf({ count, sequences }: RowTable): number {
-  let found = 0;
-  for (let t = 0; t < count; t++) if (t === 0 || sequences[t] !== sequences[t - 1]) found++;
-  return found;
+/** The last row of each sequence that the pass has rows of. */
+function lastRowsOf({ count, sequences }: RowTable): Int32Array {
+  const found: number[] = [];
+  for (let t = 0; t < count; t++) if (t + 1 === count || sequences[t] !== sequences[t + 1]) found.push(t);
+  return Int32Array.from(found);
 }
 
 export async function forward(
@@ -81,7 +85,8 @@ export async function forward(
   const { ops } = list;
   ops.begin(rows);
   for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, extras, rows.count * tensor.cols));
-  const counts = { all: rows.count, wanted: 0, sequences: sequencesOf(rows) };
+  const ends = lastRowsOf(rows);
+  const counts = { all: rows.count, wanted: 0, sequences: ends.length };
   walk(list.layers, counts, wanted);
   if (wanted.length > 0) {
     const { steps, value } = must(list, "logits");
@@ -107,12 +112,35 @@ export async function forward(
       if (name.startsWith("stream")) streams.push((await ops.read(value, rows.count)).slice());
     extras.onStreams(streams);
   }
-  for (const [name, hear] of [["pooled", extras.onPooled] as const, ["rank", extras.onRank] as const]) {
-    if (hear === undefined) continue;
-    const { steps, value } = must(list, name);
-    walk(steps, counts, wanted);
-    hear(await ops.read(value, counts.sequences));
+  if (extras.onPooled !== undefined) extras.onPooled(await ofTexts(list, "pooled", counts, ends, extras));
+  if (extras.onRank !== undefined) extras.onRank(await ofTexts(list, "rank", counts, ends, extras));
+}
+
+/** Rows of an output that pools the rows of each sequence, or of one that is made of last rows alone. */
+async function ofTexts(
+  list: BoundList,
+  name: "pooled" | "rank",
+  counts: Counts,
+  ends: Int32Array,
+  { lastRows = ends }: PassExtras,
+): Promise<Float32Array> {
+  const { steps, value, rows } = must(list, name);
+  const all = new Float32Array(lastRows.length * value.cols);
+  if (rows === "sequences") {
+    walk(steps, counts, lastRows);
+    const values = await list.ops.read(value, counts.sequences);
+    for (const [i, row] of lastRows.entries()) {
+      const at = value.cols * ends.indexOf(row);
+      all.set(values.subarray(at, at + value.cols), value.cols * i);
+    }
+    return all;
   }
+  for (let first = 0; first < lastRows.length; first += value.rows) {
+    const slice = lastRows.subarray(first, first + value.rows);
+    walk(steps, { ...counts, wanted: slice.length }, slice);
+    all.set(await list.ops.read(value, slice.length), first * value.cols);
+  }
+  return all;
 }
 
 function must({ outputs }: BoundList, name: OutputName): BoundOutput {

@@ -2,10 +2,19 @@
 
 export { type Ablation, ablate, ablations } from "./ablation.js";
 export { type BoundModel, bindDescription, bindModel, type KvGroup, type ModelOptions } from "./bind.js";
+export { withChecks } from "./check.js";
 export { describeModel, type KeptState, type ModelDescription, type ModelTensor } from "./describe.js";
 export { estimateMemory, type MemoryEstimate } from "./estimate.js";
-export { type Declaration, type ModelConfig, type Mutation, mutations } from "./flow/architecture.js";
+export {
+  type Declaration,
+  type ModelConfig,
+  type Mutation,
+  mutations,
+  type PoolingName,
+  poolings,
+  type VectorConfig,
+} from "./flow/architecture.js";
 export type { Role } from "./flow/tensors.js";
-export type { HiddenRows } from "./forward.js";
-export { architectures, findArchitecture } from "./registry.js";
+export type { HiddenRows, PassExtras } from "./forward.js";
+export { architectures, decoders, encoders, findArchitecture } from "./registry.js";
 export { type Adapter, withAdapters, withTaps } from "./rewrite.js";

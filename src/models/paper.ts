@@ -1,5 +1,5 @@
 /** A model on paper: its declaration read from metadata alone, and the tensors that a file of it has to hold. */
-import { type Checkpoint, dtypeByName, type TensorInfo, TypedMetadata, type TypedValue } from "../formats/index.js";
+import { type Checkpoint, dtypeByName, PackedStrings, TypedMetadata, type TypedValue } from "../formats/index.js";
 import type { Declaration, ModelSpec, TinyMetadata } from "./flow/architecture.js";
 import { MetadataReader } from "./flow/metadata-reader.js";
 import { layerPrefix, localName, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
@@ -26,10 +26,17 @@ function typed(key: string, value: TinyMetadata[string]): TypedValue {
     case "number":
       return { type: floatKey.test(key) || !Number.isInteger(value) ? "f32" : "u32", value };
     default:
-      return floatKey.test(key) || !value.every(Number.isInteger)
-        ? { type: "array", element: "f32", value: Float32Array.from(value) }
-        : { type: "array", element: "u32", value: Uint32Array.from(value) };
+      return listed(key, value);
   }
+}
+
+function listed(key: string, value: readonly (number | string)[]): TypedValue {
+  if (typeof value[0] === "string")
+    return { type: "array", element: "string", value: PackedStrings.from(value as readonly string[]) };
+  const numbers = value as readonly number[];
+  return floatKey.test(key) || !numbers.every(Number.isInteger)
+    ? { type: "array", element: "f32", value: Float32Array.from(numbers) }
+    : { type: "array", element: "u32", value: Uint32Array.from(numbers) };
 }
 
 /**
@@ -40,16 +47,25 @@ export function declareOnPaper(
   where: string,
   arch: string,
   metadata: Iterable<readonly [string, TypedValue]>,
-  embedding: { readonly dim: number; readonly vocab: number; readonly optionalTensors?: readonly string[] },
+  embedding: {
+    readonly dim: number;
+    readonly vocab: number;
+    /** Further tensors of the first layer that the configuration asks for. */
+    readonly optionalTensors?: readonly string[] | undefined;
+    /** Shapes of further tensors that the configuration looks at. */
+    readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+  },
   declaration: Declaration = findArchitecture(arch),
 ): ModelSpec {
   const dtype = dtypeByName("F32")!;
-  const { dim, vocab, optionalTensors = [] } = embedding;
+  const { dim, vocab, optionalTensors = [], shapes = {} } = embedding;
   // The declaration reads the vocabulary off the embedding; whether there are optional tensors, off the first layer.
-  const extent = { file: where, offset: 0, bytes: dim * vocab * 4 };
-  const tensors = ["token_embd.weight", ...optionalTensors.map((name) => layerPrefix(0) + name)].map(
-    (name): [string, TensorInfo] => [name, { name, layout: dtype, shape: [dim, vocab], planes: { blocks: [extent] } }],
-  );
+  const optional = optionalTensors.map((name): [string, number[]] => [layerPrefix(0) + name, [dim, vocab]]);
+  const shaped = { "token_embd.weight": [dim, vocab], ...Object.fromEntries(optional), ...shapes };
+  const tensors = Object.entries(shaped).map(([name, shape]) => {
+    const bytes = 4 * shape.reduce((a, b) => a * b, 1);
+    return [name, { name, layout: dtype, shape, planes: { blocks: [{ file: where, offset: 0, bytes }] } }] as const;
+  });
   const checkpoint: Checkpoint = {
     path: where,
     format: "gguf",

@@ -76,8 +76,8 @@ export abstract class StateRecorder extends ValueRecorder {
   attention(q: Value, sources: readonly AttendedState[], o: AttentionOptions): Value {
     const [first] = sources;
     if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
+    const { heads, scale, softcap = 0, reach, sinks = null, alibi = 0 } = o;
+    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks, alibi } as const;
     return this.call(operation, [q], [heads * first.headDimV])[0]!;
   }
 

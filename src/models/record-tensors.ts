@@ -82,7 +82,7 @@ export class TensorTable {
     const { or, from, gain = 1, orGain = 1, bias = "none" } = o;
     const shape = experts === 1 ? [cols, rows] : [cols, rows, experts];
     // Routing decides by small differences, and a router is small.
-    const floor = role === "router" ? "f32" : undefined;
+    const floor = role === "router" ? "f32" : o.floor;
     const rest = (g: number) =>
       ({
         kind: "matrix",

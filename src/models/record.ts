@@ -2,6 +2,7 @@
  * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
  * and the list of its calls. Nothing is bound and no file is needed.
  */
+import type { LookupBy } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
@@ -157,8 +158,8 @@ class Recorder extends StateRecorder implements Flow {
 
   // --- rows
 
-  lookup(table: Weight, scale = 1): Value {
-    return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+  lookup(table: Weight, scale = 1, by: LookupBy = "ids"): Value {
+    return this.call({ verb: "lookup", table, scale, by }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {
     const known = this.#inputs.get(name) ?? this.value(cols, "all");

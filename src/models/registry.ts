@@ -3,16 +3,19 @@ import { HundredweightError } from "../errors.js";
 import { afmoe } from "./arch/afmoe.js";
 import { apertus } from "./arch/apertus.js";
 import { bailingmoe2 } from "./arch/bailingmoe2.js";
+import { bert } from "./arch/bert.js";
 import { cohere2 } from "./arch/cohere2.js";
 import { cohere2moe } from "./arch/cohere2moe.js";
 import { commandR } from "./arch/command-r.js";
 import { dots1 } from "./arch/dots1.js";
 import { ernie45 } from "./arch/ernie4-5.js";
 import { ernie45Moe } from "./arch/ernie4-5-moe.js";
+import { eurobert } from "./arch/eurobert.js";
 import { exaoneMoe } from "./arch/exaone-moe.js";
 import { exaone4 } from "./arch/exaone4.js";
 import { falcon } from "./arch/falcon.js";
 import { gemma } from "./arch/gemma.js";
+import { gemmaEmbedding } from "./arch/gemma-embedding.js";
 import { gemma2 } from "./arch/gemma2.js";
 import { gemma3 } from "./arch/gemma3.js";
 import { gemma3n } from "./arch/gemma3n.js";
@@ -28,13 +31,17 @@ import { hunyuanDense } from "./arch/hunyuan-dense.js";
 import { hunyuanMoe } from "./arch/hunyuan-moe.js";
 import { hyV3 } from "./arch/hy-v3.js";
 import { internlm2 } from "./arch/internlm2.js";
+import { jinaBertV2, jinaBertV3 } from "./arch/jina-bert.js";
 import { llama } from "./arch/llama.js";
 import { llama4 } from "./arch/llama4.js";
 import { mimo2 } from "./arch/mimo2.js";
 import { minicpm } from "./arch/minicpm.js";
 import { minimaxM2 } from "./arch/minimax-m2.js";
 import { mistral3 } from "./arch/mistral3.js";
+import { modernBert } from "./arch/modern-bert.js";
 import { nemotron } from "./arch/nemotron.js";
+import { neoBert } from "./arch/neo-bert.js";
+import { nomicBert, nomicBertMoe } from "./arch/nomic-bert.js";
 import { olmo2 } from "./arch/olmo2.js";
 import { olmoe } from "./arch/olmoe.js";
 import { phi2 } from "./arch/phi2.js";
@@ -50,7 +57,8 @@ import { starcoder2 } from "./arch/starcoder2.js";
 import { step35 } from "./arch/step35.js";
 import type { Declaration } from "./flow/architecture.js";
 
-export const architectures: readonly Declaration[] = [
+/** They make text. */
+export const decoders: readonly Declaration[] = [
   llama,
   qwen2,
   qwen3,
@@ -100,6 +108,21 @@ export const architectures: readonly Declaration[] = [
   gemma3n,
   gemma4,
 ];
+
+/** They make vectors or scores. */
+export const encoders: readonly Declaration[] = [
+  bert,
+  nomicBert,
+  nomicBertMoe,
+  jinaBertV2,
+  jinaBertV3,
+  modernBert,
+  neoBert,
+  eurobert,
+  gemmaEmbedding,
+];
+
+export const architectures: readonly Declaration[] = [...decoders, ...encoders];
 
 /** @throws ARCHITECTURE_UNKNOWN */
 export function findArchitecture(name: string): Declaration {

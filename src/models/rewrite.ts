@@ -14,7 +14,7 @@ export interface Adapter {
 }
 
 /** Every call may become several; the places of layers follow. */
-function rewrite(program: Program, change: (call: Call) => readonly Call[]): Program {
+export function rewrite(program: Program, change: (call: Call) => readonly Call[]): Program {
   const starts: number[] = [];
   const calls: Call[] = [];
   for (const call of program.calls) {

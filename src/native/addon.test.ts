@@ -140,15 +140,15 @@ test("the row table is checked: positions, sequences, pages", { skip: skipAddon 
   assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
   assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
   // A failed begin leaves no rows behind.
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1));
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0));
   begin(a.model, [0], [0], [64]);
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1), "a token id beyond the vocabulary");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0), "a token id beyond the vocabulary");
   begin(a.model, [0], [0], [-1]);
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1));
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0));
   // Keys that a row would have to see are forgotten.
   begin(a.model, [600], [-1, 0, 1]);
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0));
-  addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0);
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0));
+  addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0, 0);
   addon.modelClose(a.model);
 });
 
@@ -192,14 +192,14 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.kvStore(a.model, a.pool, 0, a.logits, a.y, 1));
   assertWrongCall(() => addon.kvCopyPage(a.model, a.pool, 0, 3));
   assertWrongCall(
-    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0, 0),
     "heads that KV heads do not divide",
   );
-  assertWrongCall(() => addon.attention(a.model, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0, 0));
   assertWrongCall(
-    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0, 0),
     "64 sinks for 4 heads",
   );
   assertWrongCall(() => addon.tensorRead(a.model, a.x, 1, new Float32Array(63)));
@@ -379,7 +379,7 @@ test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, 
   assert.equal(codeOf(matmul), "CANCELLED");
   begin(a.model, [0]);
   assert.equal(
-    codeOf(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0)),
+    codeOf(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0)),
     "CANCELLED",
   );
   addon.modelSetCancel(a.model, null);

@@ -155,7 +155,8 @@ export interface NativeAddon {
    * [row, slot] each, ascending: the state after that row is written there too.
    */
   beginSlots(model: number, pool: number, slots: Int32Array, marks: Int32Array): void;
-  embed(model: number, out: number, weight: number, n: number, scale: number): void;
+  /** by: of `lookups` */
+  embed(model: number, out: number, weight: number, n: number, scale: number, by: number): void;
   rmsNorm(model: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(model: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
   /** products: [out, weight, bias or 0, mode] * count; mode: sum of `productModes` */
@@ -177,6 +178,8 @@ export interface NativeAddon {
     sinks: number,
     /** One of `reaches`. */
     reach: number,
+    /** ALiBi: a vector [heads], or 0 */
+    slopes: number,
   ): void;
   shortConv(
     model: number,

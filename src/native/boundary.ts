@@ -22,6 +22,10 @@ export type Activation = (typeof activations)[number];
 export const poolings = ["mean", "first", "last"] as const;
 export type Pooling = (typeof poolings)[number];
 
+/** Which row of a table a token row gets: that of its id, that of its position, the first. */
+export const lookups = ["ids", "positions", "first"] as const;
+export type LookupBy = (typeof lookups)[number];
+
 /** A router's scores: softmax over all experts; sigmoid of each; softmax over the selected logits only. */
 export const scores = ["softmax", "sigmoid", "softmax-selected"] as const;
 export type Score = (typeof scores)[number];

@@ -9,6 +9,7 @@ import {
   glus,
   kvTypes,
   limits,
+  lookups,
   machineCounters,
   modelCounters,
   poolings,
@@ -27,6 +28,7 @@ import type {
   Glu,
   KvPool,
   KvPoolSpec,
+  LookupBy,
   MachineUse,
   Matrix,
   MatrixSource,
@@ -77,6 +79,7 @@ const ids = {
   score: idsOf(scores),
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
+  lookup: idsOf(lookups),
 };
 const noInts = new Int32Array(0);
 
@@ -234,8 +237,8 @@ export class NativeOps implements Backend {
     if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
-    this.#addon.embed(this.#model, out.id, table.id, n, scale);
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
+    this.#addon.embed(this.#model, out.id, table.id, n, scale, ids.lookup[by]);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
@@ -274,7 +277,7 @@ export class NativeOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
-    const { heads, scale, window, softcap, sinks } = spec;
+    const { heads, scale, window, softcap, sinks, slopes } = spec;
     this.#addon.attention(
       this.#model,
       out.id,
@@ -288,6 +291,7 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
+      slopes?.id ?? 0,
     );
   }
 

@@ -14,6 +14,7 @@ import {
   type Activation,
   type GluKind,
   type KvType,
+  type LookupBy,
   limits,
   type Pooling,
   type ReachKind,
@@ -22,7 +23,7 @@ import {
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
-export type { Activation, KvType, Pooling } from "../native/boundary.js";
+export type { Activation, KvType, LookupBy, Pooling } from "../native/boundary.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
@@ -204,6 +205,8 @@ export interface AttentionSpec {
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
   readonly sinks: Vector | null;
+  /** ALiBi: behind the cap a score loses slope times the distance of the positions [heads]. */
+  readonly slopes?: Vector | null;
 }
 
 /**
@@ -333,8 +336,11 @@ export interface Verbs {
   /** Makes `rows` the row table of the following verbs (token ids, positions, block tables). */
   begin(rows: RowTable): void;
 
-  /** out[t] = table[ids[t]] * scale.  @shape out [n, dim], table [vocab, dim]  @error EXACT for scale 1 */
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void;
+  /**
+   * out[t] = table[row of t] * scale: by the token's id (default), by its position, or the first row for all.
+   * @shape out [n, dim], table [rows, dim]  @error EXACT for scale 1
+   */
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by?: LookupBy): void;
   /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */

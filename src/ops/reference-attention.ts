@@ -18,6 +18,8 @@ export function attendHead(
   pageOf: (key: number) => DataView,
   spec: AttentionSpec,
   sink: number,
+  /** ALiBi of the head; 0: none. */
+  slope: number,
   /** Position of the sequence's last row in the pass. */
   last: number,
 ): void {
@@ -37,7 +39,8 @@ export function attendHead(
     let product = 0;
     for (let d = 0; d < spec.headDimK; d++) product += query[d]! * row[d]!;
     const score = product * spec.scale;
-    scores[i] = spec.softcap === 0 ? score : softcapValue(score, spec.softcap);
+    const capped = spec.softcap === 0 ? score : softcapValue(score, spec.softcap);
+    scores[i] = capped - slope * Math.abs(position - first - i);
   }
   softmaxWithSink(scores, keys, sink);
 

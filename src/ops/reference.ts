@@ -13,6 +13,7 @@ import {
   type Glu,
   type KvPool,
   type KvPoolSpec,
+  type LookupBy,
   type Matrix,
   type MatrixSource,
   type OpsCounters,
@@ -168,12 +169,12 @@ export class ReferenceOps implements Backend {
     this.#rows = rows;
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number): void {
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
     const matrix = own<ReferenceMatrix>(table, "forEachRow");
     const y = data(out);
     for (let t = 0; t < n; t++) {
       const row = y.subarray(t * out.cols, (t + 1) * out.cols);
-      matrix.row(0, this.#rows.ids[t]!, row);
+      matrix.row(0, by === "first" ? 0 : this.#rows[by][t]!, row);
       if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * Math.fround(scale);
     }
   }
@@ -256,7 +257,7 @@ export class ReferenceOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
-    const sinks = values(spec.sinks);
+    const [sinks, slopes] = [values(spec.sinks), values(spec.slopes ?? null)];
     for (let t = 0; t < n; t++) {
       this.#checkCancelled();
       const position = this.#rows.positions[t]!;
@@ -277,6 +278,7 @@ export class ReferenceOps implements Backend {
           pageOf,
           spec,
           sinks === null ? -Infinity : sinks[h]!,
+          slopes === null ? 0 : slopes[h]!,
           last,
         );
       }

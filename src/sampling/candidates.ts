@@ -352,12 +352,18 @@ function above(row: Float32Array, at: number, bound: number): number {
   return i;
 }
 
+/** @throws MODEL_INVALID when a logit of the row is not finite */
+export function checkLogits(row: Float32Array): void {
+  above(row, 0, Number.POSITIVE_INFINITY);
+}
+
 function refuse(row: Float32Array): never {
   const token = row.findIndex((value) => !(value < Number.POSITIVE_INFINITY));
   const value = row[token];
   throw new HundredweightError(
     "MODEL_INVALID",
-    `the model gave ${value} as the logit of token ${token}: its weights are damaged or overflow; check the file`,
+    `the model gave ${value} as the logit of token ${token}: its weights are damaged or overflow; ` +
+      "check the file (run --check names the layer)",
     { token, logit: String(value) },
   );
 }

@@ -10,6 +10,7 @@ import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
 import { modelRoutes } from "./openai/models.js";
+import { rerankPaths, rerankRoutes } from "./openai/rerank.js";
 import { healthRoutes } from "./routes/health.js";
 import { metricRoutes } from "./routes/metrics.js";
 import { openApiRoutes } from "./routes/openapi.js";
@@ -60,6 +61,7 @@ export function createApp(context: ServerContext): Hono {
   chatRoutes(app, context);
   completionRoutes(app, context);
   embeddingRoutes(app, context);
+  rerankRoutes(app, context);
   textRoutes(app, context);
   openApiRoutes(app);
   mountUi(app, context);
@@ -86,6 +88,7 @@ const labelled = new Set([
   "/v1/chat/completions",
   "/v1/completions",
   "/v1/embeddings",
+  ...rerankPaths,
 ]);
 
 /** Undefined: not one of them. */

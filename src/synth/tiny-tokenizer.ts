@@ -23,9 +23,9 @@ export function tinyTokens(): string[] {
   return [...byteAlphabet(), ...englishMerges.map((pair) => pair.replace(" ", "")), ...controls];
 }
 
-/** The `tokenizer.*` metadata of the tiny vocabulary. */
-export function tinyTokenizer(): [string, TypedValue][] {
-  return bpeMetadata({
+/** The `tokenizer.*` metadata of the tiny vocabulary; with two types of tokens for encoders. */
+export function tinyTokenizer(tokenTypes = false): [string, TypedValue][] {
+  const made = bpeMetadata({
     pre: "gpt-2",
     tokens: tinyTokens(),
     controls,
@@ -33,6 +33,7 @@ export function tinyTokenizer(): [string, TypedValue][] {
     bos: "<|begin|>",
     eos: "<|end|>",
   });
+  return tokenTypes ? [...made, ["tokenizer.ggml.token_type_count", { type: "u32", value: 2 }]] : made;
 }
 
 export interface BpeVocabulary {

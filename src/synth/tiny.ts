@@ -49,12 +49,13 @@ export async function makeTinyModel(path: string, arch: string, options: TinyOpt
     ["general.architecture", { type: "string", value: arch }],
     ["general.name", { type: "string", value: `random tiny model (${variant.variant})` }],
     ...archMetadata(arch, { ...variant.metadata(dims), ...options.overrides }),
-    ...tinyTokenizer(),
+    ...tinyTokenizer(declaration.makes === "vectors"),
   ];
   const spec = declareOnPaper(path, arch, metadata, {
     dim: dims,
     vocab,
-    optionalTensors: variant.optionalTensors ?? [],
+    optionalTensors: variant.optionalTensors,
+    shapes: variant.shapes?.(dims),
   });
   const tensors = paperTensors(spec, variant.tied ?? false, variant.optionalTensors).map((tensor) =>
     randomTensor(tensor, dtypes[tensor.role], options.seed ?? 1),
@@ -88,7 +89,7 @@ function roleTypes(dtype: string | Partial<Record<Role, string>>): Record<Role, 
 
 function randomTensor(tensor: TensorDeclaration, type: Dtype, seed: number): TensorSource {
   const { name, shape, fill } = tensor;
-  const dtype = tensor.kind === "vector" ? dtypeByName("F32")! : type;
+  const dtype = tensor.floor === "f32" ? dtypeByName("F32")! : type;
   const [cols, ...others] = shape as [number, ...number[]];
   const rows = others.reduce((a, b) => a * b, 1);
   const bytes = blocksBytes(dtype, cols);

@@ -17,6 +17,7 @@ export function mostTextBytes(contextTokens: number): number {
 export function bytesOf(request: TextRequest): number {
   if ("text" in request) return Buffer.byteLength(request.text);
   if ("tokens" in request) return request.tokens.length;
+  if ("query" in request) return Buffer.byteLength(request.query) + Buffer.byteLength(request.document);
   return chatBytes(request.chat);
 }
 

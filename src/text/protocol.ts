@@ -30,6 +30,14 @@ export type TextRequest =
   /** `most`: tokens that fit; what is longer is counted only. */
   | { readonly kind: "encodeChat"; readonly chat: Conversation; readonly most: number }
   | ({ readonly kind: "encodePrompt"; readonly most: number } & PlainText)
+  /** `cut`: tokens of the document that are read. */
+  | {
+      readonly kind: "encodePair";
+      readonly query: string;
+      readonly document: string;
+      readonly most: number;
+      readonly cut?: number;
+    }
   | ({ readonly kind: "encode" } & PlainText)
   | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "pieces"; readonly tokens: Int32Array };
@@ -47,6 +55,7 @@ export interface TextResults {
   readonly render: string;
   readonly encodeChat: EncodedChat | TooLong;
   readonly encodePrompt: Int32Array | TooLong;
+  readonly encodePair: Int32Array | TooLong;
   readonly encode: Int32Array;
   readonly decode: string;
   readonly pieces: readonly Piece[];

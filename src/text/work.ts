@@ -2,7 +2,7 @@
 import { type Conversation, chatTemplates, type PreparedConversation, prepareConversation } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
-import { createTokenizer, type Tokenizer } from "../tokenizer/index.js";
+import { createTokenizer, encodePair, firstTokens, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
 import { encodePrompt } from "./prompt.js";
 import type { Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
@@ -14,12 +14,14 @@ export class TextWork {
   readonly info: TextInfo;
   private readonly tokenizer: Tokenizer;
   private readonly templates: ReadonlyMap<string, string>;
+  private readonly pairTemplate: string | undefined;
   /** Ids of control tokens by the marks they are looked for by: those of a few dialects. */
   private readonly shown = new Map<string, readonly number[]>();
 
-  private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>) {
+  private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>, pairTemplate: string | undefined) {
     this.tokenizer = tokenizer;
     this.templates = templates;
+    this.pairTemplate = pairTemplate;
     this.info = {
       vocab: tokenizer.size,
       templates: [...templates.keys()],
@@ -31,7 +33,7 @@ export class TextWork {
   /** The template is not even parsed: that may take for ever too. @throws what opening a file and its tokenizer throws */
   static async open(path: string): Promise<TextWork> {
     const { metadata } = await openCheckpoint(path);
-    return new TextWork(createTokenizer(metadata), chatTemplates(metadata));
+    return new TextWork(createTokenizer(metadata), chatTemplates(metadata), pairTemplate(metadata));
   }
 
   /** @throws TEMPLATE_INVALID, OPTION_INVALID; Interrupted, RenderedTooLong */
@@ -49,6 +51,12 @@ export class TextWork {
       }
       case "encodePrompt":
         return encodePrompt(tokenizer, request.text, request.most, () => tokenizer.encode(request.text, request));
+      case "encodePair": {
+        const { query, most, cut } = request;
+        const document = cut === undefined ? request.document : firstTokens(tokenizer, request.document, cut);
+        const encode = () => encodePair(tokenizer, this.pairTemplate, query, document);
+        return encodePrompt(tokenizer, query + document, most, encode);
+      }
       case "encode":
         return tokenizer.encode(request.text, request);
       case "decode":

@@ -15,6 +15,7 @@ import { forEachWord } from "./white-space.js";
 import { WordPieceEncoder } from "./wordpiece.js";
 
 export { LongTextEncoder } from "./long-text.js";
+export { encodePair, firstTokens, pairTemplate } from "./pair.js";
 export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export type { EncodeOptions, SpecialTokens, StreamDecoder, Tokenizer, TokenKind } from "./types.js";

@@ -18,7 +18,7 @@ const halfRateBytes = 256 * 1024;
 const asGood = 0.95;
 
 export interface DiskProfile {
-  /** What was measured, or a guess: rates of a table are taken as shares of its fastest cell. */
+  /** It was measured, or is a guess: rates of a table are taken as shares of its fastest cell. */
   readonly diskReadBytesPerSecond: number;
   readonly diskTable?: DiskTable;
 }
@@ -44,7 +44,10 @@ export function diskRate({ diskReadBytesPerSecond, diskTable }: DiskProfile, byt
 /** Another way has to be this much faster than the usual one: virtual disks are noisy. */
 export const worthwhile = 1.1;
 
-/** The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this one's. */
+/**
+ * The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this
+ * one's.
+ */
 export function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): {
   readonly requestBytes: number;
   readonly depth: number;

@@ -1,5 +1,5 @@
 /** Memory a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
-import { estimateMemory, type MemoryEstimate } from "../models/index.js";
+import { estimateMemory, type MemoryEstimate, withChecks } from "../models/index.js";
 import { slotPoolBytes } from "../ops/paper.js";
 import type { PlanModel } from "./plan-model.js";
 import { pinnedEdgeBytes } from "./plan-tiles.js";
@@ -90,7 +90,7 @@ export class FixedMemory {
   }
 
   #estimate(contextTokens: number, kvTokens: number, maxRows: number): MemoryEstimate {
-    const { sequences = 1, logitRows = defaultLogitRows } = this.#options;
+    const { sequences = 1, logitRows = defaultLogitRows, check = false } = this.#options;
     const key = `${contextTokens} ${kvTokens} ${maxRows}`;
     const known =
       this.#estimates.get(key) ??
@@ -104,6 +104,7 @@ export class FixedMemory {
           checkpoints: this.checkpoints,
           kvType: this.#options.kvType ?? "f16",
           maxLogitRows: Math.min(logitRows, maxRows),
+          ...(check && { rewrite: withChecks }),
         },
         this.#threads,
       );

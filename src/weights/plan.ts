@@ -39,8 +39,8 @@ interface Space {
 }
 
 /**
- * What a smaller ring has to gain. Reads come unevenly, which a prediction does not know and a larger ring evens out: 8B with
- * 0.56 GB streamed took 0.29 s a token with 24 MiB and 0.25 with 48, where both were predicted alike.
+ * A smaller ring has to gain this much. Reads come unevenly, which a prediction does not know and a larger ring evens
+ * out: 8B with 0.56 GB streamed took 0.29 s a token with 24 MiB and 0.25 with 48, where both were predicted alike.
  */
 const worthSmaller = 1.03;
 
@@ -167,7 +167,7 @@ export class Planner {
 
   /** Smallest budget with everything in memory at this context. */
   residentBudgetBytes(contextTokens: number, kvTokens = this.#kvTokens(contextTokens, 0)): number {
-    const rows = Math.min(this.#options.rows ?? defaultRows, contextTokens);
+    const rows = this.#mostRows(contextTokens);
     return this.#fixed.bytes(contextTokens, kvTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
   }
 
@@ -204,8 +204,9 @@ export class Planner {
 
   #best(budget: number, contextTokens: number, kvTokens: number, any = false): Choice | undefined {
     let best: Choice | undefined;
-    const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
-    for (let maxRows = most; maxRows >= 1; maxRows = Math.floor(maxRows / 2)) {
+    const most = this.#mostRows(contextTokens);
+    const least = this.model.description.whole ? most : 1;
+    for (let maxRows = most; maxRows >= least; maxRows = Math.floor(maxRows / 2)) {
       const space: Space = { budget, contextTokens, kvTokens, maxRows };
       const resident = this.#resident(space);
       if (resident !== undefined && (any || best === undefined || resident.cost < best.cost)) best = resident;
@@ -221,6 +222,12 @@ export class Planner {
       }
     }
     return best;
+  }
+
+  /** A text whose rows see each other is in one pass, however long it is. */
+  #mostRows(contextTokens: number): number {
+    const rows = this.#options.rows ?? (this.model.description.whole ? contextTokens : defaultRows);
+    return Math.min(rows, contextTokens);
   }
 
   /**
@@ -359,7 +366,7 @@ export class Planner {
       notes.push(
         `context of ${count(contextTokens)} tokens of the ${count(description.config.contextTokens)} it was trained for`,
       );
-    if (maxRows < Math.min(this.#options.rows ?? defaultRows, contextTokens))
+    if (maxRows < this.#mostRows(contextTokens))
       notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);
     if (bytes.kv > bytes.pinned + bytes.expertSlots) notes.push("the KV cache takes more than the weights in memory");
     return notes;

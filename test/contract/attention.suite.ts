@@ -8,6 +8,7 @@ import { activationError, filled, near, randomValues, rowTable, ulp } from "./fi
 
 type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap" | "reach"> & {
   sinks: boolean;
+  alibi?: boolean;
   /** Positions of the sequence. */
   total: number;
 };
@@ -32,6 +33,7 @@ function expected(
   position: number,
   spec: Shape & { scale: number; type: KvType },
   sink: number,
+  slope: number,
 ): { out: number[]; bound: number } {
   const back = spec.reach === "chunk" ? position % spec.window : spec.window - 1;
   const first = spec.window === 0 ? 0 : Math.max(0, position - back);
@@ -50,7 +52,9 @@ function expected(
     }
     score *= spec.scale;
     scoreError = Math.max(scoreError, ((spec.headDimK + 8) * ulp * (magnitude + rounding) + rounding) * spec.scale);
-    scores.push(spec.softcap === 0 ? score : spec.softcap * Math.tanh(score / spec.softcap));
+    const capped = spec.softcap === 0 ? score : spec.softcap * Math.tanh(score / spec.softcap);
+    scoreError += ulp * slope * (position - p);
+    scores.push(capped - slope * (position - p));
   }
   const max = Math.max(sink, ...scores);
   const exps = scores.map((s) => Math.exp(s - max));
@@ -89,6 +93,8 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
     ["q8_0, short stretches", "q8_0", { window: 24, reach: "chunk" }],
     ["f16, softcap", "f16", { softcap: 5 }],
     ["f16, sinks and window", "f16", { sinks: true, window: 16 }],
+    ["f16, ALiBi over pages", "f16", { alibi: true, total: 530 }],
+    ["q8_0, ALiBi and a window", "q8_0", { alibi: true, window: 40 }],
     ["q8_0", "q8_0", {}],
     ["q4_0", "q4_0", { sinks: true }],
   ];
@@ -101,6 +107,8 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
       const { total } = spec;
       const sinkValues = randomValues(heads, 30, 2);
       const sinks = spec.sinks ? ops.vector(sinkValues) : null;
+      const falls = Float32Array.from({ length: heads }, (_, h) => (spec.alibi ? 2 ** -(h + 2) : 0));
+      const slopes = spec.alibi ? ops.vector(falls) : null;
       const [k, v, q, out] = [
         ops.tensor(256, kvHeads * dk),
         ops.tensor(256, kvHeads * dv),
@@ -124,7 +132,7 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
         ops.write(v, take(allV, kvHeads * dv));
         ops.write(q, take(allQ, heads * dk));
         ops.kvStore(pool, 1, k, v, n);
-        ops.attention(out, q, pool, 1, n, { ...spec, sinks });
+        ops.attention(out, q, pool, 1, n, { ...spec, sinks, slopes });
         return (await ops.read(out, n)).slice();
       };
       const run = async (chunks: number[]) => {
@@ -153,7 +161,7 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
           const kv = Math.floor(h / (heads / kvHeads));
           const query = allQ.slice((p * heads + h) * dk, (p * heads + h + 1) * dk);
           const sink = spec.sinks ? sinkValues[h]! : -Infinity;
-          const want = expected(query, keys[kv]!, values[kv]!, p, spec, sink);
+          const want = expected(query, keys[kv]!, values[kv]!, p, spec, sink, falls[h]!);
           want.out.forEach((e, d) => {
             near(whole[p]![h * dv + d]!, e, want.bound, `position ${p}, head ${h}, value ${d}`);
           });

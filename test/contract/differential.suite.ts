@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { architectures } from "../../src/models/index.js";
+import { decoders } from "../../src/models/index.js";
 import type { Ops } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
 import { makeTinyModel } from "../../src/synth/tiny.js";
@@ -64,7 +64,7 @@ export function differentialSuite(name: string, makeOps: () => Ops): void {
       });
 
     // Dense models: experts chosen at a near tie would say nothing about the arithmetic.
-    const dense = architectures.filter(({ tiny }) => tiny.some(({ variant }) => variant === "dense"));
+    const dense = decoders.filter(({ tiny }) => tiny.some(({ variant }) => variant === "dense"));
     for (const architecture of dense.filter(({ name }) => firstArchitectures.includes(name)))
       for (const dtype of ["F32", "F16", "BF16"])
         test(`${architecture.name} ${dtype}: KL below 1e-6`, async (t) => {

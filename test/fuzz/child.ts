@@ -104,9 +104,15 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
         blockTables: cache.blockTables,
         slots: cache.slotTable([slot]),
       };
-      await bound.forward(table, Int32Array.of(0, ...(rows > 1 ? [rows - 1] : [])), (logits) => {
-        if (logits.length % config.vocab !== 0) throw new Error(`${logits.length} logits`);
-      });
+      const wanted = Int32Array.of(0, ...(rows > 1 ? [rows - 1] : []));
+      const logits = description.program.outputs.logits === undefined ? Int32Array.of() : wanted;
+      const onHidden = (hidden: Float32Array): void => {
+        if (hidden.length % config.dim !== 0) throw new Error(`${hidden.length} values`);
+      };
+      const hear = (values: Float32Array): void => {
+        if (values.length % config.vocab !== 0) throw new Error(`${values.length} logits`);
+      };
+      await bound.forward(table, logits, hear, { wanted, onHidden });
     }
   } finally {
     bound.close();

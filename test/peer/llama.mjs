@@ -9,6 +9,8 @@
 //   decode {count}                             -> {ms}        (continues greedily from the state)
 //   rows {rows, count}                         -> {ms}        decode with `rows` sequences in a pass
 //   embed {path, ids}                         -> {vector, tokens}   hidden state of the last token, a model of its own
+//   embedAll {path, texts}                    -> {vectors}          of token id lists, by the file's pooling
+//   rank {path, texts}                        -> {vectors}          scores as they come out of the head
 //   unload
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -20,6 +22,25 @@ let llama;
 let model;
 let context;
 let sequences = [];
+
+const wholeText = { contextSize: 1024, batchSize: 1024, threads: 2, ignoreMemorySafetyChecks: true };
+
+/** What the context of a model of its own leaves behind after each text. */
+async function vectorsOf(q, open) {
+  llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
+  const own = await llama.loadModel({ modelPath: q.path, checkTensors: false });
+  const made = await open(own);
+  const vectors = [];
+  for (const ids of q.texts) {
+    // As their getEmbeddingFor and rank do behind tokenizing: those would cut scores to one and bend them.
+    await made._sequence.eraseContextTokenRanges([{ start: 0, end: made._sequence.nextTokenIndex }]);
+    for await (const _ of made._sequence.evaluate(ids, { _noSampling: true })) break;
+    vectors.push([...made._llamaContext._ctx.getEmbedding(ids.length)]);
+  }
+  await made.dispose();
+  await own.dispose();
+  return { vectors };
+}
 
 const handlers = {
   async load(q) {
@@ -145,6 +166,12 @@ const handlers = {
     await embedding.dispose();
     await own.dispose();
     return { vector: [...vector], tokens };
+  },
+  async embedAll(q) {
+    return vectorsOf(q, (own) => own.createEmbeddingContext(wholeText));
+  },
+  async rank(q) {
+    return vectorsOf(q, (own) => own.createRankingContext(wholeText));
   },
   async unload() {
     await context?.dispose();

@@ -1,10 +1,11 @@
 /** Seeded cases of the invariance property: a random model, prompts, and several ways to evaluate them. */
 import { dtypes } from "../../src/formats/index.js";
-import { architectures, type Role } from "../../src/models/index.js";
+import type { Role } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { seededWords } from "../../src/synth/random.js";
 import { type Placement, placements } from "../support/placements.js";
 import { type RandomModelSpec, randomModelVocab, shallow } from "../support/random-model.js";
+import { textVariants } from "../support/variants.js";
 
 /** One way to evaluate the prompts of a case. All ways must give the same bits. */
 export interface Way {
@@ -37,9 +38,7 @@ export const chunkSizes = [...Array.from({ length: 17 }, (_, i) => i + 1), 31, 6
 
 /** Every tensor type with kernels for every declared tiny variant. */
 const types = dtypes.filter((d) => d.acts !== undefined);
-const combinations = types.flatMap((dtype) =>
-  architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ dtype, arch: name, variant }))),
-);
+const combinations = types.flatMap((dtype) => textVariants.map((variant) => ({ dtype, ...variant })));
 export const combinationCount = combinations.length;
 
 /** Multiply-adds a case may cost in the scalar kernels, which do about 10^9 a second. */

@@ -6,7 +6,6 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Dtype, dtypes, openCheckpoint } from "../../src/formats/index.js";
-import { architectures } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
 import { placements } from "../support/placements.js";
@@ -17,6 +16,7 @@ import {
   shallow,
   writeRandomModel,
 } from "../support/random-model.js";
+import { textVariants } from "../support/variants.js";
 import type { Case, Way } from "./cases.js";
 import { evaluateReference, type Logits } from "./evaluate-way.js";
 
@@ -53,8 +53,7 @@ const laterTypes = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ3_S IQ2_S IQ1_M TQ1_0 TQ2_0 N
 
 export function frozenModels(): FrozenModel[] {
   const types = dtypes.filter((dtype) => dtype.acts !== undefined && !laterTypes.includes(dtype.name));
-  const all = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
-  const variants = all.filter(({ arch }) => firstArchitectures.includes(arch));
+  const variants = textVariants.filter(({ arch }) => firstArchitectures.includes(arch));
   const frozen = (arch: string, variant: string, dtype: Dtype, i: number, number: number): FrozenModel => {
     const dims = dtype.blockValues > 64 ? 256 : 64;
     const { name } = dtype;
@@ -87,7 +86,7 @@ export function frozenModels(): FrozenModel[] {
     return frozen(arch, variant, dtypes.find((dtype) => dtype.name === name)!, 1, 1000 + i);
   });
   // Architectures that came after the first: one model of each variant.
-  const others = all
+  const others = textVariants
     .filter(({ arch }) => !firstArchitectures.includes(arch))
     .map(({ arch, variant }, i) => frozen(arch, variant, types[(5 * i) % types.length]!, 1, 2000 + i));
   return [...first, ...later, ...others];

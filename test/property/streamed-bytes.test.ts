@@ -8,13 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openCheckpoint, sliceExtents } from "../../src/formats/index.js";
-import { architectures, bindDescription, describeModel } from "../../src/models/index.js";
+import { bindDescription, describeModel } from "../../src/models/index.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { type PlanMatrix, planModel } from "../../src/weights/plan-model.js";
 import { type Tile, tileProgram } from "../../src/weights/plan-tiles.js";
 import { writeRandomModel } from "../support/random-model.js";
+import { textVariants } from "../support/variants.js";
 
 const status = addonStatus();
 const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}; only native Ops stream`;
@@ -89,12 +90,11 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
 /** The ring reads ahead: two passes may end with another part of it full. */
 const slack = ring.bytes / (passes - 1);
 
-const variants = architectures.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant })));
 const types = { attention: "Q8_0", ffn: "F32", expert: "Q4_0", embedding: "F16", head: "Q8_0" };
-const write = ({ arch, variant }: (typeof variants)[number]): Promise<void> =>
+const write = ({ arch, variant }: (typeof textVariants)[number]): Promise<void> =>
   writeRandomModel(path, { arch, variant, dims: 256, types, seed: 5, overrides: { block_count: 4 } });
 
-for (const variant of variants)
+for (const variant of textVariants)
   test(`${variant.arch} ${variant.variant}: a pass reads what is streamed once`, { skip }, async (t) => {
     await write(variant);
     const { planned, inPages, read } = await measure((trunk) => trunk);

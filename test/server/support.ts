@@ -43,6 +43,7 @@ export const postRoutes = [
   "/v1/chat/completions",
   "/v1/completions",
   "/v1/embeddings",
+  "/v1/rerank",
   "/tokenize",
   "/detokenize",
   "/apply-template",

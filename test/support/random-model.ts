@@ -49,10 +49,14 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
   const metadata: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: spec.arch }],
     ...archMetadata(spec.arch, { ...variant.metadata(spec.dims), ...spec.overrides }),
-    ...(spec.tokenizer ?? tinyTokenizer()),
+    ...(spec.tokenizer ?? tinyTokenizer(declaration.makes === "vectors")),
   ];
-  const { optionalTensors = [] } = variant;
-  const embedding = { dim: spec.dims, vocab: randomModelVocab, optionalTensors };
+  const embedding = {
+    dim: spec.dims,
+    vocab: randomModelVocab,
+    optionalTensors: variant.optionalTensors,
+    shapes: variant.shapes?.(spec.dims),
+  };
   const model = declareOnPaper(path, spec.arch, metadata, embedding, declaration);
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
     const { shape } = tensor;
@@ -82,8 +86,8 @@ function values(dtype: Dtype, bytes: number, mean: number, deviation: number, se
   return out;
 }
 
-function typeOf({ kind, role, shape }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
-  if (kind === "vector" || role === "router" || role === "norm") return f32;
+function typeOf({ floor, role, shape }: TensorDeclaration, types: RandomModelSpec["types"]): Dtype {
+  if (floor === "f32" || role === "norm") return f32;
   const wanted = dtypeByName(types[role] ?? "F32") as Dtype;
   // Rows that are no whole blocks have a type of smaller blocks, as quantized files have it.
   const fitting = [wanted, dtypeByName("Q8_0") as Dtype, f32];

@@ -71,7 +71,11 @@ struct Query {
   const int16_t* sums;
   float *s, *o;
   int32_t k0, k1;
+  float slope;  // ALiBi; `at` counts from the page's first position
+  int32_t at;
 };
+
+alignas(64) constexpr float kRamp[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 // What one call knows; the steps work on up to kMaxQueries of its queries at a time.
 struct Piece {
@@ -89,6 +93,7 @@ struct Piece {
 // constant would keep the partials in memory.
 inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l) {
   const F none = V::set(-__builtin_inff()), scale = V::set(a->scale), cap = V::set(a->softcap);
+  const F fall = V::set(-x.slope), ramp = V::load(kRamp);
   const int32_t first = x.k0 & ~31;
   F p[NV];
   HW_UNROLL for (int i = 0; i < NV; i++) p[i] = none;
@@ -98,6 +103,7 @@ inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l
       const int32_t at = j + i * W;
       F v = V::mul(V::load(x.s + at), scale);
       if (a->softcap > 0.0f) v = vec_softcap(v, cap);
+      if (a->slopes) v = V::fma(fall, V::abs(V::sub(V::set((float)(x.at - at)), ramp)), v);
       if (edge) v = V::keep(v, x.k0 - at, x.k1 - at, none);
       V::store(x.s + at, v);
       p[i] = V::max(v, p[i]);
@@ -153,6 +159,8 @@ void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t hea
       for (int32_t d = 0; d < vp; d += W) V::store(x[i].o + d, V::zero());
       x[i].k0 = k0[r];
       x[i].k1 = k1[r];
+      x[i].slope = shape->slopes ? shape->slopes[h] : 0.0f;
+      x[i].at = shape->slopes ? shape->at[r] : 0;
       a.first = k0[r] < a.first ? k0[r] : a.first;
       a.end = k1[r] > a.end ? k1[r] : a.end;
     }

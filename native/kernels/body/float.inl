@@ -42,6 +42,33 @@ inline void for_each(int64_t n, Fn f) {
     f(i, [=](const float* p) { return V::load_n(p, n - i); }, [=](float* p, F v) { V::store_n(p, v, n - i); });
 }
 
+void layer_norm(const float* x, const float* w, const float* b, float* out, int32_t cols, float eps) {
+  F p[NV];
+  for (int i = 0; i < NV; i++) p[i] = V::zero();
+  int64_t k = 0;
+  for (; k + 32 <= cols; k += 32)
+    for (int i = 0; i < NV; i++) p[i] = V::add(p[i], V::load(x + k + i * W));
+  for (int i = 0; k < cols; k += W, i++) p[i] = V::add(p[i], V::load_n(x + k, lanes_left(cols - k)));
+  const F mean = V::set(vec_tree_sum(p) / (float)cols);
+  for (int i = 0; i < NV; i++) p[i] = V::zero();
+  for (k = 0; k + 32 <= cols; k += 32)
+    for (int i = 0; i < NV; i++) {
+      const F v = V::sub(V::load(x + k + i * W), mean);
+      p[i] = V::fma(v, v, p[i]);
+    }
+  for (int i = 0; k < cols; k += W, i++) {
+    const int64_t left = lanes_left(cols - k);
+    const F v = V::keep(V::sub(V::load_n(x + k, left), mean), 0, left, V::zero());
+    p[i] = V::fma(v, v, p[i]);
+  }
+  const F inv = V::set(1.0f / V::sqrt1(vec_tree_sum(p) / (float)cols + eps));
+  for_each(cols, [=](int64_t i, auto load, auto store) {
+    F v = V::mul(V::sub(load(x + i), mean), inv);
+    if (w) v = V::mul(v, load(w + i));
+    store(out + i, b ? V::add(v, load(b + i)) : v);
+  });
+}
+
 void add(const float* x, float* y, int64_t n) {
   for_each(n, [=](int64_t i, auto load, auto store) { store(y + i, V::add(load(y + i), load(x + i))); });
 }
@@ -137,6 +164,7 @@ float exp_sum(float* x, float max, int64_t n) {
 
 inline void fill_float(Kernels* k) {
   k->rms_norm = rms_norm;
+  k->layer_norm = layer_norm;
   k->add = add;
   k->scale = scale;
   k->axpy = axpy;

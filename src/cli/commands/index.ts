@@ -42,6 +42,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./batch.js"),
   },
   {
+    usage: "embed [options] <model> [files...]",
+    summary: "Write a vector for each text, a line of JSON each: lines of files or of standard input are texts.",
+    load: () => import("./embed.js"),
+  },
+  {
     usage: "plan [options] [model]",
     summary: "Show before loading: does it fit, what is pinned and what streamed, how fast, what would help.",
     load: () => import("./plan.js"),

@@ -1,14 +1,26 @@
 /** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
 import type { Command } from "commander";
-import { type Checkpoint, fileTypeName, openCheckpoint, storedBytes, type TensorInfo } from "../../formats/index.js";
+import {
+  type Checkpoint,
+  fileTypeName,
+  openCheckpoint,
+  storedBytes,
+  type TensorInfo,
+  type VerifyReport,
+  verifyCheckpoint,
+} from "../../formats/index.js";
 import { modelFile } from "../../store/model-word.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson, printText } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
+import { Progress } from "../terminal/progress.js";
 
 interface InspectOptions {
   readonly json?: boolean;
   readonly tensors?: boolean;
   readonly arrays?: boolean;
+  readonly verify?: boolean;
+  readonly progress?: boolean;
 }
 
 export function register(program: Command): void {
@@ -19,11 +31,56 @@ export function register(program: Command): void {
     .option("--json", "print one JSON document (always with all tensors)")
     .option("--tensors", "list every tensor")
     .option("--arrays", "print metadata arrays in full")
+    .option("--verify", "read all of it and name blocks whose scales are not finite; exit code 1 when there are some")
+    .option("--progress", "show progress of --verify also when stderr is no terminal")
     .action(async (model: string, options: InspectOptions) => {
-      const report = inspect(await openCheckpoint(modelFile(model)), options.arrays === true);
-      if (options.json) printJson(report);
-      else printText(`${describe(report, options.tensors === true)}\n`);
+      const checkpoint = await openCheckpoint(modelFile(model));
+      const report = inspect(checkpoint, options.arrays === true);
+      const verified = options.verify ? await verify(checkpoint, options.progress === true) : undefined;
+      if (options.json) printJson({ ...report, ...(verified !== undefined && { verified }) });
+      else if (verified === undefined) printText(`${describe(report, options.tensors === true)}\n`);
+      else printText(`${verifiedText(verified)}\n`);
     });
+}
+
+type Verified = VerifyReport & { readonly seconds: number };
+
+async function verify(checkpoint: Checkpoint, forced: boolean): Promise<Verified> {
+  const progress = new Progress("verifying", forced);
+  const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
+  const began = performance.now();
+  try {
+    const report = await withInterrupt((signal) =>
+      verifyCheckpoint(checkpoint, {
+        signal,
+        onProgress: (done, total, bad) =>
+          progress.update(mebibytes(done), mebibytes(total), `MiB${bad === 0 ? "" : `, ${bad} bad blocks`}`),
+      }),
+    );
+    if (report.badBlocks > 0) process.exitCode = 1;
+    return { ...report, seconds: (performance.now() - began) / 1000 };
+  } finally {
+    progress.end();
+  }
+}
+
+const shownBlocks = 20;
+
+function verifiedText({ tensors, bytes, badBlocks, bad, unchecked, seconds }: Verified): string {
+  const rate = `${(bytes / 1e9 / Math.max(seconds, 1e-3)).toFixed(2)} GB/s`;
+  const lines = [`${tensors} tensors, ${size(bytes)} read in ${seconds.toFixed(1)} s (${rate})`];
+  if (unchecked.length > 0) lines.push(`not looked at: tensors of type ${unchecked.join(", ")}`);
+  if (badBlocks === 0) return [...lines, "every scale is finite"].join("\n");
+  lines.push(`${badBlocks} blocks are not finite; the file is damaged or was badly converted: get it again`);
+  for (const block of bad.slice(0, shownBlocks)) {
+    const expert = block.expert === undefined ? "" : `expert ${block.expert}, `;
+    const where = `${expert}row ${block.row}, values from ${block.column}`;
+    lines.push(
+      `  ${printable(block.tensor)} (${block.dtype}): ${where}; byte ${block.offset} of ${printable(block.file)}`,
+    );
+  }
+  if (badBlocks > shownBlocks) lines.push(`  and ${badBlocks - shownBlocks} more`);
+  return lines.join("\n");
 }
 
 /** A metadata array that was cut. */

@@ -32,6 +32,7 @@ export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
   continue?: string;
   thinking?: boolean;
   reasoningBudget?: number;
+  check?: boolean;
   probe?: boolean;
 }
 
@@ -50,6 +51,7 @@ export function register(program: Command): void {
     .option("--reasoning-budget <n>", "most tokens of thinking, which is then ended (default: no limit)", (t) =>
       parseInteger(t, "--reasoning-budget", 0),
     )
+    .option("--check", "look at every number and name the first that is not finite: layer, verb, tensor (slow)")
     .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
@@ -70,6 +72,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     const opened = await load(target.path, {
       ...loadOptions(flags),
       ...profileOptions(flags),
+      ...(flags.check && { check: true }),
       ...(flags.raw !== true && { text: "process" }),
       signal,
     });

@@ -28,6 +28,10 @@ export const mutations = [
   "temperature",
   "sparse",
   "streams",
+  "positions",
+  "token-types",
+  "alibi",
+  "both-sides",
 ] as const;
 export type Mutation = (typeof mutations)[number];
 
@@ -54,12 +58,28 @@ export interface ModelConfig {
   readonly topK: number;
   /** Largest sliding window of any layer; 0 = none. */
   readonly window: number;
+  /** The file's word on vectors; absent where it says nothing. */
+  readonly vectors?: VectorConfig;
+}
+
+/** How the rows of a text become one vector. `rank`: they become scores, by a head of their own. */
+export const poolings = ["none", "mean", "cls", "last", "rank"] as const;
+export type PoolingName = (typeof poolings)[number];
+
+export interface VectorConfig {
+  readonly pooling: PoolingName;
+  /** Names of the scores of a `rank` head, one at least. */
+  readonly labels: readonly string[];
+  /** Scores are logits of classes, and become their probabilities. */
+  readonly softmax?: boolean;
+  /** Products behind the pooling make vectors of this length. */
+  readonly projected?: number;
 }
 
 export type RopePairs = "neighbours" | "halves" | "interleaved";
 
 /** Metadata of a tiny test model, without the architecture prefix. */
-export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[]>>;
+export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[] | readonly string[]>>;
 
 export interface TinyVariant {
   readonly variant: string;
@@ -71,6 +91,8 @@ export interface TinyVariant {
   readonly optionalTensors?: readonly string[];
   /** Tensors that a file has and nothing reads, by name: their shapes. */
   readonly spare?: (dims: 64 | 256) => Readonly<Record<string, readonly number[]>>;
+  /** Tensors by whose shapes the configuration tells kinds of files apart. */
+  shapes?(dims: 64 | 256): Readonly<Record<string, readonly number[]>>;
   /** Further metadata that changes where a test cuts the model to two layers. */
   readonly shallow?: TinyMetadata;
   /** Mechanisms of the family that this model does without. */
@@ -82,6 +104,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   readonly name: string;
   /** Model families people know it by, for docs and messages. */
   readonly families: string;
+  /** An encoder makes vectors (or scores) and no text. Default text. */
+  readonly makes?: "text" | "vectors";
   /**
    * How GGUF pairs the values that RoPE rotates: converters permute the rows of Q and K of the llama family, so that pairs are
    * neighbours, and halves in a Hugging Face folder. `interleaved`: neighbours in either, as the family was trained.

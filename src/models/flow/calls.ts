@@ -1,5 +1,5 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
-import type { Activation, Glu, Pooling, RouteSpec, SlotLayer, Temperature, Xielu } from "../../ops/ops.js";
+import type { Activation, Glu, LookupBy, Pooling, RouteSpec, SlotLayer, Temperature, Xielu } from "../../ops/ops.js";
 import type {
   AttendedState,
   PagedState,
@@ -28,7 +28,7 @@ export interface ExpertBody {
 export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
 
 export type Operation =
-  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number }
+  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly by: LookupBy }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
   | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
@@ -77,6 +77,8 @@ export type Operation =
   | { readonly verb: "matchSize" }
   | { readonly verb: "pool"; readonly kind: Pooling }
   | { readonly verb: "tap"; readonly tap: Tap; readonly weights: readonly Weight[]; readonly routes: Routes | null }
+  /** Looks at what a call made; `place` says which layer it is of. */
+  | { readonly verb: "check"; readonly of: Call; readonly place: string }
   | { readonly verb: "softcap"; readonly cap: number }
   | { readonly verb: "keep"; readonly state: PagedState }
   | {
@@ -101,6 +103,8 @@ export type Operation =
       readonly softcap: number;
       readonly reach: Reach;
       readonly sinks: VectorWeight | null;
+      /** 0: none. */
+      readonly alibi: number;
     }
   | {
       readonly verb: "route";
@@ -164,6 +168,9 @@ export function weightsOf(call: Call): readonly Weight[] {
       return [];
   }
 }
+
+/** Whether rows see rows after them. */
+export const seesAhead = (reach: Reach): boolean => typeof reach === "object" && "symmetric" in reach;
 
 /** Positions a reach needs of the past, the row's own included; 0 = all. */
 function lookedBack(reach: Reach): number {

@@ -9,6 +9,7 @@ import type {
   Activation,
   AttentionSpec,
   Glu,
+  LookupBy,
   MatrixSource,
   Pooling,
   RouteSpec,
@@ -131,6 +132,8 @@ export interface MatrixOptions {
    * here.
    */
   readonly or?: string;
+  /** Converters and quantizers leave it in this type. */
+  readonly floor?: "f32";
   /** The gain of what is taken instead. */
   readonly orGain?: number;
 }
@@ -156,6 +159,8 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
   readonly softcap?: number;
   /** A learned logit per head joins the softmax without a value. */
   readonly sinks?: VectorWeight | null;
+  /** ALiBi: scores fall with the distance, head by head more slowly; this is the exponent of the slopes (8). */
+  readonly alibi?: number;
 }
 
 export interface RouteOptions extends Omit<RouteSpec, "selectionBias" | "factors"> {
@@ -261,8 +266,8 @@ export interface Flow {
   has(name: string): boolean;
 
   // --- rows
-  /** Rows of a table by the token ids of the pass, times `scale`. */
-  lookup(table: Weight, scale?: number): Value;
+  /** Rows of a table by the token ids of the pass (default), by positions, or its first row for all; times `scale`. */
+  lookup(table: Weight, scale?: number, by?: LookupBy): Value;
   /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */

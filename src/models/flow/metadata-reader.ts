@@ -138,6 +138,25 @@ export class MetadataReader {
     return this.#checkpoint.tensors.has(name);
   }
 
+  /** Rows of a matrix; undefined where the file has none of this name. */
+  rowsOf(name: string): number | undefined {
+    return this.#checkpoint.tensors.get(name)?.shape[1];
+  }
+
+  /** Array of texts; undefined when the key is absent. */
+  texts(key: string): readonly string[] | undefined {
+    return this.#guard(() => this.#checkpoint.metadata.strings(`${this.arch}.${key}`));
+  }
+
+  /** Kinds of tokens that the vocabulary knows, such as first and second sentence; 1 where it does not say. */
+  tokenTypes(): number {
+    const key = "tokenizer.ggml.token_type_count";
+    const count = this.#guard(() => this.#checkpoint.metadata.number(key)) ?? 1;
+    if (Number.isInteger(count) && count >= 1 && count <= 4096) return count;
+    this.fault(`metadata '${key}' is ${count}, expected a whole number from 1 to 4096`);
+    return 1;
+  }
+
   /** Rows of the token embedding: what the model can be asked for. */
   vocab(): number {
     const embedding = this.#checkpoint.tensors.get("token_embd.weight");

@@ -1,32 +1,42 @@
-/** `/v1/embeddings`: one vector of length 1 for each text. */
-import type { Context, Hono } from "hono";
+/** `/v1/embeddings`: one vector for each text, or token list. */
+import type { Hono } from "hono";
 import { z } from "zod";
-import type { RunningJob } from "../../link/client.js";
-import { Outlet } from "../answers/outlet.js";
-import { outgoingOf } from "../answers/parts.js";
+import type { EmbedRequest } from "../../link/protocol.js";
+import { respondEach } from "../answers/each.js";
 import { readJson } from "../http/body.js";
-import { asHttpError, wrongField } from "../http/http-error.js";
+import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { promptSchema } from "./completion-input.js";
 import { encodePrompts, promptsOf } from "./completions.js";
 import { bothPaths } from "./fields.js";
-import { warnOfModel } from "./identity.js";
+import { userOf, warnOfModel } from "./identity.js";
 
 export const embeddingSchema = z.object({
   model: z.string().max(500).optional(),
   input: promptSchema,
   encoding_format: z.enum(["float", "base64"]).optional(),
-  dimensions: z.int().min(1).optional().describe("Only the model's own number."),
-  pooling: z.enum(["mean", "last"]).optional().describe("How the tokens become one vector. Default mean."),
+  dimensions: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("The first so many numbers, normalized behind the cut; at most the model's own number."),
+  pooling: z
+    .enum(["none", "mean", "cls", "last"])
+    .optional()
+    .describe("How the tokens become one vector; `none`: a vector for each. Default what the file says, else mean."),
+  embd_normalize: z
+    .number()
+    .min(-1)
+    .max(1000)
+    .optional()
+    .describe("llama.cpp's: -1 as they are, 0 the largest becomes 32760, p the p-norm becomes 1. Default 2."),
   user: z.string().max(500).optional(),
 });
 
 /** Inputs of one request, as OpenAI has it. */
 const mostInputs = 2048;
-/** Jobs given to the engine at once. */
-const atOnce = 8;
 
 export function embeddingRoutes(app: Hono, context: ServerContext): void {
   app.on("POST", bothPaths("/embeddings"), async (c) => {
@@ -35,17 +45,38 @@ export function embeddingRoutes(app: Hono, context: ServerContext): void {
     warnings.unknown(unknown);
     const inputs = promptsOf(value.input);
     if (inputs.length > mostInputs) throw wrongField("input", `input: more than ${mostInputs} texts`);
+    const { encoding_format: format = "float", pooling, dimensions, embd_normalize: normalize } = value;
+    if (pooling === "none" && format === "base64")
+      throw wrongField("encoding_format", "encoding_format: without pooling vectors come as numbers only");
     const served = context.model.require();
     warnOfModel(value.model, served, warnings);
-    const { dim } = served.info;
-    if ((value.dimensions ?? dim) !== dim) {
-      throw wrongField("dimensions", `dimensions: vectors of this model have ${dim} numbers, others cannot be had`);
-    }
+    check(served, dimensions);
     const release = context.gate.enter(1);
     try {
       const tokens = await encodePrompts(inputs, served, { parse_special: false }, "input");
-      const work = new Embedding(served, tokens, value.pooling ?? "mean", value.encoding_format ?? "float");
-      return work.respond(context, warnings, c, release);
+      const user = userOf(c, value.user);
+      const request = (index: number): EmbedRequest => ({
+        kind: "embed",
+        prompt: { kind: "tokens", tokens: tokens[index]! },
+        ...(pooling !== undefined && { pooling }),
+        ...(dimensions !== undefined && { dimensions }),
+        ...(normalize !== undefined && { normalize }),
+        user,
+      });
+      return respondEach({
+        ...{ c, context, served, warnings, release, request },
+        count: tokens.length,
+        body(results) {
+          const count = results.reduce((sum, result) => sum + result.tokens, 0);
+          context.metrics.promptTokens.add(count);
+          const data = results.map(({ embedding, tokens: rows }, index) => ({
+            object: "embedding",
+            index,
+            embedding: pooling === "none" ? rowsOf(embedding, rows) : written(embedding, format),
+          }));
+          return { object: "list", data, model: served.id, usage: { prompt_tokens: count, total_tokens: count } };
+        },
+      });
     } catch (error) {
       release();
       throw error;
@@ -53,103 +84,24 @@ export function embeddingRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-class Embedding {
-  private readonly served: ServedModel;
-  private readonly tokens: readonly Int32Array[];
-  private readonly pooling: "mean" | "last";
-  private readonly format: "float" | "base64";
-  private readonly running = new Set<RunningJob>();
-  private ended = false;
-
-  constructor(
-    served: ServedModel,
-    tokens: readonly Int32Array[],
-    pooling: "mean" | "last",
-    format: "float" | "base64",
-  ) {
-    this.served = served;
-    this.tokens = tokens;
-    this.pooling = pooling;
-    this.format = format;
-  }
-
-  respond(
-    { config, ending, metrics, untaken }: ServerContext,
-    warnings: Warnings,
-    c: Context,
-    release: () => void,
-  ): Response {
-    const { signal } = c.req.raw;
-    const outlet = new Outlet(
-      { onFull: () => {}, onDrained: () => {}, onGone: () => this.cancel() },
-      config.stallTimeoutMs,
-      untaken,
-      outgoingOf(c),
+/** @throws HttpError 400 for what the model cannot do, before anything waits */
+function check({ info }: ServedModel, dimensions: number | undefined): void {
+  const { dim, vectors } = info;
+  if (dimensions !== undefined && dimensions > dim)
+    throw wrongField(
+      "dimensions",
+      `dimensions: vectors of this model have ${dim} numbers, ${dimensions} cannot be had`,
     );
-    const gone = (): void => outlet.gone();
-    const cancel = (): void => this.cancel();
-    signal.addEventListener("abort", gone, { once: true });
-    ending.addEventListener("abort", cancel, { once: true });
-    if (signal.aborted) gone();
-    if (ending.aborted) cancel();
-    const timer = setInterval(() => outlet.write("\n"), config.keepAliveMs);
-    void this.vectors()
-      .then((data) => {
-        const count = this.tokens.reduce((sum, ids) => sum + ids.length, 0);
-        metrics.promptTokens.add(count);
-        const usage = { prompt_tokens: count, total_tokens: count };
-        return { object: "list", data, model: this.served.id, usage };
-      })
-      .catch((error) => {
-        const failure = asHttpError(error);
-        if (outlet.open) metrics.failures.add(1, { code: failure.code ?? "other" });
-        return failure.body;
-      })
-      .then((body) => {
-        clearInterval(timer);
-        signal.removeEventListener("abort", gone);
-        ending.removeEventListener("abort", cancel);
-        outlet.end(JSON.stringify(body));
-        release();
-      });
-    return new Response(outlet.body, { headers: { "content-type": "application/json", ...warnings.headers() } });
-  }
+  if (vectors?.pooling === "rank")
+    throw wrongField("model", "model: this one is a reranker; it makes scores (/v1/rerank), not vectors");
+}
 
-  private cancel(): void {
-    this.ended = true;
-    for (const job of this.running) job.cancel();
-  }
+function written(vector: Float32Array, format: "float" | "base64"): number[] | string {
+  if (format === "float") return [...vector];
+  return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString("base64");
+}
 
-  private async vectors(): Promise<object[]> {
-    const data: object[] = new Array(this.tokens.length);
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      for (let index = next++; index < this.tokens.length; index = next++) {
-        const job = this.served.engine.submit({
-          kind: "embed",
-          prompt: { kind: "tokens", tokens: this.tokens[index]! },
-          pooling: this.pooling,
-        });
-        this.running.add(job);
-        if (this.ended) job.cancel();
-        try {
-          data[index] = { object: "embedding", index, embedding: this.written((await job.result).embedding) };
-        } finally {
-          this.running.delete(job);
-        }
-      }
-    };
-    try {
-      await Promise.all(Array.from({ length: Math.min(atOnce, this.tokens.length) }, worker));
-    } catch (error) {
-      this.cancel();
-      throw error;
-    }
-    return data;
-  }
-
-  private written(vector: Float32Array): number[] | string {
-    if (this.format === "float") return [...vector];
-    return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString("base64");
-  }
+function rowsOf(values: Float32Array, rows: number): number[][] {
+  const width = values.length / rows;
+  return Array.from({ length: rows }, (_, r) => [...values.subarray(r * width, (r + 1) * width)]);
 }

@@ -5,12 +5,14 @@ import { packageVersion } from "../../package-root.js";
 import { chatSchema } from "../openai/chat.js";
 import { completionSchema } from "../openai/completion-input.js";
 import { embeddingSchema } from "../openai/embeddings.js";
+import { rerankSchema } from "../openai/rerank.js";
 import { detokenizeSchema, templateSchema, tokenizeSchema } from "./text.js";
 
 const posts: readonly (readonly [path: string, summary: string, schema: z.ZodObject])[] = [
   ["/v1/chat/completions", "Answer a conversation", chatSchema],
   ["/v1/completions", "Continue a text", completionSchema],
   ["/v1/embeddings", "Vectors for texts", embeddingSchema],
+  ["/v1/rerank", "How well documents answer a query", rerankSchema],
   ["/tokenize", "Token ids of a text", tokenizeSchema],
   ["/detokenize", "Text of token ids", detokenizeSchema],
   ["/apply-template", "A conversation as the prompt the model sees", templateSchema],

@@ -1,0 +1,129 @@
+/**
+ * Random tiny encoders and rerankers of every variant against llama.cpp: vectors of 20 texts point the same way,
+ * scores are the same; and the proof that they would notice a missing mechanism.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { EngineClient } from "../../src/link/client.js";
+import type { TinyMetadata } from "../../src/models/flow/architecture.js";
+import { ablations, encoders } from "../../src/models/index.js";
+import { addonStatus } from "../../src/native/addon.js";
+import { createOps } from "../../src/ops/index.js";
+import { ReferenceOps } from "../../src/ops/reference.js";
+import { makeTinyModel } from "../../src/synth/tiny.js";
+import { openModel, randomTokens } from "../support/evaluate.js";
+import { openPeer, type Peer } from "../support/peer.js";
+import { cosine, textOutputs } from "../support/vectors.js";
+
+const native = addonStatus().state === "loaded";
+/** The reference is slow: one type is enough to hold it. */
+const implementations = (dtype: string): ("native" | "reference")[] =>
+  native ? (dtype === "F32" ? ["native", "reference"] : ["native"]) : ["reference"];
+
+const vocab = 300;
+/** From one token to more than a page, and than several windows of 16. */
+const lengths = [1, 2, 3, 5, 8, 13, 16, 17, 21, 30, 33, 34, 47, 55, 64, 72, 89, 120, 144, 270];
+const texts = lengths.map((length, i) => randomTokens(length, vocab, i + 1));
+
+interface Subject {
+  readonly arch: string;
+  readonly variant: string;
+  readonly overrides?: TinyMetadata;
+  readonly note?: string;
+}
+const subjects: Subject[] = [
+  ...encoders.flatMap(({ name, tiny }) => tiny.map(({ variant }) => ({ arch: name, variant }))),
+  { arch: "qwen3", variant: "reranker" },
+  { arch: "qwen3", variant: "dense", overrides: { pooling_type: 3 }, note: "pooled by its last token" },
+  { arch: "llama", variant: "dense", overrides: { pooling_type: 1 }, note: "pooled by its mean" },
+  { arch: "bert", variant: "mean", overrides: { pooling_type: 3 }, note: "pooled by its last token" },
+];
+
+describe("encoders and rerankers", () => {
+  let folder = "";
+  let peer: Peer | undefined;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "hundredweight-encoders-"));
+    peer = openPeer();
+  });
+  after(() => {
+    peer?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function made({ arch, variant, overrides = {} }: Subject, dtype: string): Promise<string> {
+    const path = join(folder, `${arch}-${variant}-${dtype}.gguf`);
+    await makeTinyModel(path, arch, { variant, dtype, overrides });
+    return path;
+  }
+
+  async function ours(path: string, ops: "native" | "reference"): Promise<Float32Array[]> {
+    const client = await EngineClient.open(path, { ops, threads: 2, contextTokens: 512, sequences: 4 });
+    try {
+      const ranks = client.info.vectors?.pooling === "rank";
+      const one = async (ids: readonly number[]): Promise<Float32Array> => {
+        const prompt = { kind: "tokens", tokens: Int32Array.from(ids) } as const;
+        if (ranks) return (await client.submit({ kind: "rank", prompt }).result).scores;
+        return (await client.submit({ kind: "embed", prompt }).result).embedding;
+      };
+      return await Promise.all(texts.map(one));
+    } finally {
+      await client.close();
+    }
+  }
+
+  for (const subject of subjects)
+    for (const dtype of ["F32", "F16"]) {
+      const { arch, variant, note } = subject;
+      const title = `${arch} ${variant}${note === undefined ? "" : `, ${note}`}, ${dtype}`;
+      test(`${title}: as llama.cpp`, async (t) => {
+        if (peer === undefined) return t.skip("llama.cpp is not installed: run scripts/fetch-peer.mjs");
+        const path = await made(subject, dtype);
+        const command = variant === "reranker" ? "rank" : "embedAll";
+        const { vectors } = await peer.ask<{ vectors: number[][] }>(command, { path, texts });
+        for (const ops of implementations(dtype)) {
+          const found = await ours(path, ops);
+          if (command === "rank") {
+            const far = found.map((scores, i) => Math.max(...scores.map((s, l) => Math.abs(s - vectors[i]![l]!))));
+            const spread = Math.max(...vectors.map(([s]) => s!)) - Math.min(...vectors.map(([s]) => s!));
+            t.diagnostic(
+              `${ops}: scores off by at most ${Math.max(...far).toExponential(2)}, spread ${spread.toFixed(3)}`,
+            );
+            assert.ok(spread > 0.05, "they tell texts apart");
+            // llama.cpp rounds activations to F16 for F16 weights, and GELU to F16 always; our keys and values are F16.
+            const bound = (dtype === "F32" ? 1e-3 : 2e-3) * Math.max(1, spread);
+            assert.ok(Math.max(...far) < bound, `score ${far.indexOf(Math.max(...far))}`);
+            continue;
+          }
+          const least = Math.min(...found.map((vector, i) => cosine(vector, vectors[i]!)));
+          const apart = Math.max(...found.slice(1).map((vector, i) => cosine(vector, found[i]!)));
+          t.diagnostic(
+            `${ops}: cosine at least 1 - ${(1 - least).toExponential(2)}; of two texts at most ${apart.toFixed(3)}`,
+          );
+          assert.ok(least > 0.9999, `cosine ${least}`);
+          assert.ok(1 - apart > 100 * (1 - least), "they tell texts apart");
+        }
+      });
+    }
+
+  for (const { name, tiny, mechanisms } of encoders)
+    for (const { variant } of tiny)
+      test(`${name} ${variant}: every mechanism matters`, async () => {
+        const path = await made({ arch: name, variant }, "F32");
+        const outputs = async (ablate?: (typeof ablations)[keyof typeof ablations]) => {
+          const ops = native ? createOps({ kind: "native", threads: 2 }) : new ReferenceOps();
+          const model = await openModel(path, ops, { sequences: 4, ...(ablate !== undefined && { ablate }) });
+          const { rows } = await textOutputs(model, [texts[10]!, texts[15]!]);
+          model.close();
+          return rows;
+        };
+        const whole = await outputs();
+        for (const mechanism of mechanisms) {
+          const near = cosine(whole, await outputs(ablations[mechanism]));
+          assert.ok(near < 0.99, `without ${mechanism} the cosine is still ${near}`);
+        }
+      });
+});
