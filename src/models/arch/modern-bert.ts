@@ -9,6 +9,7 @@ import type { MetadataReader } from "../flow/metadata-reader.js";
 import { plain } from "../flow/residual.js";
 import { readRope } from "../flow/rope.js";
 import { bothSides, embedNormed, encoderConfig, fusedFfn, layerNorm, plainly, tinyEncoder } from "../parts/encoder.js";
+import { windowedLayers } from "../parts/transformer.js";
 import { vectorsEnd } from "../parts/vectors.js";
 
 /** Every so many layers, the first of them, one sees everything. */
@@ -33,10 +34,7 @@ export const modernBert = defineArchitecture({
     const rope = readRope(m, common.headDim);
     const window = m.uint("attention.sliding_window", { min: 0, default: 0 });
     if (window === 1) m.fault(`metadata '${m.arch}.attention.sliding_window' is 1: a row would see itself alone`);
-    const key = "attention.sliding_window_pattern";
-    const flags = m.list(key);
-    const period = flags === undefined ? m.uint(key, { min: 0, max: 4096, default: defaultPeriod }) : 0;
-    const windowed = (i: number): boolean => (flags === undefined ? period === 0 || i % period !== 0 : flags[i] === 1);
+    const windowed = windowedLayers(m, defaultPeriod, "first");
     const localRope = { ...rope, base: m.float("rope.freq_base_swa", { default: 10_000, above: 0 }) };
     return { ...common, window, windowed, rope, localRope, act: activation(m) };
   },
