@@ -11,7 +11,7 @@ it("/ready is 503 `silent` while an engine with work says nothing, /health stays
 }, async () => {
   const server = await serveForTests({ modelPath: demoModel });
   const pid = childrenOf(process.pid).find((child) =>
-    readFileSync(`/proc/${child}/cmdline`, "latin1").includes("engine/process"),
+    readFileSync(`/proc/${child}/cmdline`, "latin1").includes("link/process"),
   );
   assert.ok(pid !== undefined, "the engine's process is found");
   const stopped = new AbortController();
