@@ -43,7 +43,7 @@ async function compare(arch, variant, mechanisms) {
 
 const rows = [];
 try {
-  for (const { name, families, tiny, mechanisms } of architectures) {
+  for (const { name, families, tiny, mechanisms } of architectures.filter(({ makes }) => makes !== "vectors")) {
     if (onlyArchitecture !== undefined && name !== onlyArchitecture) continue;
     for (const { variant, lacks = [] } of tiny) {
       if (onlyVariant !== undefined && variant !== onlyVariant) continue;
