@@ -91,6 +91,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::rope>("rope"),
       bind<ops::kv_store>("kvStore"),
       bind<ops::attention>("attention"),
+      bind<ops::select>("select"),
       bind<ops::glu>("glu"),
       bind<ops::route>("route"),
       bind<ops::experts>("experts"),

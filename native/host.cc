@@ -85,6 +85,7 @@ Status Host::name_space(Slice<const double> buffers, Slice<const int32_t> tables
       &scratch_.products,
       &scratch_.expert_rows,
       &scratch_.sums,
+      &scratch_.selection,
       nullptr,
   };
   constexpr int64_t kCount = sizeof named / sizeof named[0];

@@ -137,6 +137,7 @@ struct Scratch {
   Buffer products;         // their matrix products
   Buffer sums;             // of products with weights that come by inputs
   Buffer blocks;           // attention blocks of a pass
+  Buffer selection;        // scores of positions, and their order
   std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory
 };
 

@@ -262,7 +262,7 @@ Result<int32_t> kv_pool(Host& host, Slice<const int32_t> layers, int32_t type, i
   int64_t offset = 0;
   for (int64_t i = 0; i < layers.length; i += 3) {
     KvLayer layer = {layers.data[i], layers.data[i + 1], layers.data[i + 2], 0, 0, 0, 0};
-    if (layer.heads < 1 || layer.heads > 65536 || layer.dim_k < 1 || layer.dim_k > kMaxHeadDim || layer.dim_v < 1 ||
+    if (layer.heads < 1 || layer.heads > 65536 || layer.dim_k < 1 || layer.dim_k > kMaxHeadDim || layer.dim_v < 0 ||
         layer.dim_v > kMaxHeadDim) {
       return bad_argument("a KV layer of %d heads of %d and %d values", layer.heads, layer.dim_k, layer.dim_v);
     }

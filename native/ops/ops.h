@@ -43,10 +43,13 @@ Status pool(Host& host, int32_t out, int32_t x, int32_t n, int32_t kind);
 // --- matmul.cc
 Status matmul(Host& host, Slice<const int32_t> products, int32_t x, int32_t n);
 
-// --- kv.cc, attention.cc
+// --- kv.cc, attention.cc, attention_selected.cc
 Status kv_store(Host& host, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Host& host, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads, float scale,
-                 int32_t window, float softcap, int32_t sinks, int32_t reach);
+                 int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t selection, int32_t carry,
+                 int32_t part);
+// The best positions of each row, ascending, -1 behind them; select.cc.
+Status select(Host& host, int32_t out, int32_t q, int32_t weights, int32_t pool, int32_t layer, int32_t n);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.

@@ -4,7 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { Call, Program } from "./flow/calls.js";
-import type { Routes, Value } from "./flow/flow.js";
+import type { Routes, Selection, Value } from "./flow/flow.js";
 
 /** A call of the bound list: as recorded, or a copy of a value that a verb would have overwritten too early. */
 export type ListedCall = Call | Copy;
@@ -89,8 +89,8 @@ export interface Places {
   readonly floats: number;
   /** Where a value begins, in floats. */
   readonly offsetOf: ReadonlyMap<Value, number>;
-  /** Which routing, of those with as many ranks. */
-  readonly routingOf: ReadonlyMap<Routes, number>;
+  /** Which routing, of those with as many ranks; choices of positions are kept in the same way. */
+  readonly routingOf: ReadonlyMap<Routes | Selection, number>;
 }
 
 /** Values begin at cache lines. */
@@ -233,18 +233,27 @@ function meet(a: Lane, b: Lane): boolean {
   return false;
 }
 
+/** What a call reads of choices made before. */
+function choicesOf(call: ListedCall): readonly (Routes | Selection)[] {
+  if (call.verb === "experts" || call.verb === "expect") return [call.routes];
+  if (call.verb === "attention") return call.sources.flatMap(({ selection }) => selection ?? []);
+  return call.verb === "tap" && call.routes !== null ? [call.routes] : [];
+}
+
 /** Routings that do not live at the same time are one, as values are. */
-function placeRoutings(calls: readonly ListedCall[]): Map<Routes, number> {
-  const lives = new Map<Routes, Life>();
+function placeRoutings(calls: readonly ListedCall[]): Map<Routes | Selection, number> {
+  const lives = new Map<Routes | Selection, Life>();
   for (const [i, call] of calls.entries()) {
     if (call.verb === "route") lives.set(call.routes, { from: i, to: i });
-    if (call.verb !== "experts" && call.verb !== "expect") continue;
-    const life = lives.get(call.routes);
-    if (life === undefined) throw new HundredweightError("INTERNAL", "experts before their router");
-    life.to = i;
+    if (call.verb === "select") lives.set(call.selection, { from: i, to: i });
+    for (const choice of choicesOf(call)) {
+      const life = lives.get(choice);
+      if (life === undefined) throw new HundredweightError("INTERNAL", "experts before their router");
+      life.to = i;
+    }
   }
   const taken: { readonly topK: number; to: number }[] = [];
-  const places = new Map<Routes, number>();
+  const places = new Map<Routes | Selection, number>();
   for (const [routes, life] of lives) {
     let place = taken.findIndex(({ topK, to }) => topK === routes.topK && to < life.from);
     if (place < 0) place = taken.push({ topK: routes.topK, to: 0 }) - 1;

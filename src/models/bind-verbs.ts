@@ -15,8 +15,8 @@ import type {
 } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
-import type { CallOf } from "./flow/calls.js";
-import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type { CallOf, SeenState } from "./flow/calls.js";
+import type { Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -25,10 +25,12 @@ export type Step = (n: number, wanted: Int32Array) => void;
 export interface Operands {
   readonly ops: Ops;
   readonly space: WorkingSpace;
+  /** Longest sequence. */
+  readonly contextTokens: number;
   tensor(value: Value): Tensor;
   matrix(weight: Weight): Matrix;
   vector(weight: VectorWeight): Vector;
-  routing(routes: Routes): Routing;
+  routing(choice: Routes | Selection): Routing;
   ropeTable(call: CallOf<"rope">): RopeTable;
   pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
 }
@@ -143,11 +145,18 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     case "tap":
       return bindTap(call, b);
     case "keep": {
-      const [k, v, { pool, layer }] = [input(0), input(1), b.pool(call.state)];
+      const v = call.inputs.length === 1 ? null : input(1);
+      const [k, { pool, layer }] = [input(0), b.pool(call.state)];
       return (n) => ops.kvStore(pool, layer, k, v, n);
     }
     case "attention":
       return bindAttention(call, b);
+    case "select": {
+      const [q, weights, routing] = [input(0), input(1), b.routing(call.selection)];
+      const { pool, layer } = b.pool(call.keys);
+      b.space.select(q.rows, b.contextTokens, weights.cols, call.keys.headDimK);
+      return (n) => ops.select(routing, q, weights, pool, layer, n);
+    }
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
       const spec = { ...call.spec, selectionBias: null };
@@ -208,13 +217,30 @@ function bindTap({ tap, weights, routes, inputs }: CallOf<"tap">, b: Operands): 
 }
 
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
-  const { ops, space } = b;
+  const { ops } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
-  const [state] = call.sources as readonly [State];
-  const { pool, layer } = b.pool(state);
-  const { heads, scale, softcap, reach, sinks } = call;
+  const carry = call.outputs[1] === undefined ? undefined : b.tensor(call.outputs[1]);
+  const steps = call.sources.map((source, i): Step => {
+    const place = i === 0 ? "first" : i < call.sources.length - 1 ? "next" : "last";
+    const { pool, layer } = b.pool(source.state);
+    const spec = { ...seen(call, source, b), ...(carry !== undefined && { part: { carry, place } as const }) };
+    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV);
+    else b.space.selected(spec.headDimK, spec.headDimV);
+    return (n) => ops.attention(out, q, pool, layer, n, spec);
+  });
+  if (steps.length === 1) return steps[0]!;
+  return (n, wanted) => {
+    for (const step of steps) step(n, wanted);
+  };
+}
+
+function seen(
+  { heads, scale, softcap, sinks }: CallOf<"attention">,
+  { state, reach, selection }: SeenState,
+  b: Operands,
+): AttentionSpec {
   const { headDimK, headDimV } = state;
-  const spec: AttentionSpec = {
+  return {
     heads,
     kvHeads: state.heads,
     headDimK,
@@ -223,9 +249,8 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     ...bindReach(reach),
     softcap,
     sinks: sinks === null ? null : b.vector(sinks),
+    ...(selection !== null && { selection: b.routing(selection) }),
   };
-  space.attention(q.rows, headDimK, headDimV);
-  return (n) => ops.attention(out, q, pool, layer, n, spec);
 }
 
 function bindExperts(call: CallOf<"experts">, b: Operands): Step {

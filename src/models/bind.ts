@@ -221,6 +221,7 @@ class ModelBinder {
     return {
       ops,
       space: this.space,
+      contextTokens: this.#options.contextTokens,
       tensor: (value) => {
         const offset = places.offsetOf.get(value)!;
         const rows = this.#rowsOf(value);
@@ -229,7 +230,7 @@ class ModelBinder {
       matrix: ({ tensor: { name }, source: own }) =>
         memo(matrices, own?.name ?? name, () => ops.matrix(own ?? source(this.#info(name), "matrix"))),
       vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
-      routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
+      routing: (choice) => memo(routings, places.routingOf.get(choice)!, () => ops.routing(maxRows, choice.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>
         memo(ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
           ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),

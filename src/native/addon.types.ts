@@ -152,7 +152,14 @@ export interface NativeAddon {
     sinks: number,
     /** 0 back, 1 chunk, 2 symmetric */
     reach: number,
+    /** A routing of positions, or 0: all. */
+    selection: number,
+    /** [rows, 2 * heads] of several sources, or 0. part: 0 the only one, 1 the first, 2 one between, 3 the last */
+    carry: number,
+    part: number,
   ): void;
+  /** Positions for each row into a routing. weights: [rows, heads] */
+  select(host: number, routing: number, q: number, weights: number, pool: number, layer: number, n: number): void;
   /** kind: 0 silu, 1 gelu-tanh, 2 oai */
   glu(host: number, out: number, gate: number, up: number, n: number, kind: number): void;
   /** score: 0 softmax, 1 sigmoid, 2 softmax over the selected. @returns an expert whose logit is not finite, or -1 */

@@ -57,6 +57,7 @@ const functions = {
   rope: true,
   kvStore: true,
   attention: true,
+  select: true,
   glu: true,
   route: true,
   experts: true,

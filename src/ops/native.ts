@@ -54,6 +54,7 @@ const kvTypes = { f16: 0, q8_0: 1, q4_0: 2 } as const;
 const glus = { silu: 0, "gelu-tanh": 1, oai: 2 } as const;
 const scores = { softmax: 0, sigmoid: 1, "softmax-selected": 2 } as const;
 const reaches = { back: 0, chunk: 1, symmetric: 2 } as const;
+const parts = { whole: 0, first: 1, next: 2, last: 3 } as const;
 const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
 const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
@@ -214,8 +215,8 @@ export class NativeOps implements Backend {
     this.#addon.rope(this.#host, x.id, n, heads, headDim, table.id);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
-    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v.id, n);
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
+    this.#addon.kvStore(this.#host, pool.id, layer, k.id, v?.id ?? 0, n);
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
@@ -234,7 +235,15 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       reaches[spec.reach ?? "back"],
+      spec.selection?.id ?? 0,
+      spec.part?.carry.id ?? 0,
+      parts[spec.part?.place ?? "whole"],
     );
+  }
+
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+    this.#checkCancelled();
+    this.#addon.select(this.#host, out.id, q.id, weights.id, pool.id, layer, n);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {

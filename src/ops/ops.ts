@@ -129,6 +129,10 @@ export interface AttentionSpec {
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
   readonly sinks: Vector | null;
+  /** Only these positions, as `select` left them; with a window of 0 and the reach `back`. */
+  readonly selection?: Routing | null;
+  /** Of an attention over several sources: which of the calls this is, and what they hand on [n, 2 * heads]. */
+  readonly part?: { readonly carry: Tensor; readonly place: "first" | "next" | "last" };
 }
 
 export interface RouteSpec {
@@ -236,8 +240,11 @@ export interface Verbs {
    * cosine and sine rounded to f32, times the magnitude.  @shape x [n, heads * headDim]
    */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
-  /** Stores the rows' keys and values at their positions.  @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV] */
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void;
+  /**
+   * Stores the rows' keys and values at their positions; v is null where the layer has keys only (headDimV 0).
+   * @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV]
+   */
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void;
   /**
    * out = softmax(q·k * scale + mask)·v over the row's own sequence, causal. `out` must not be `q`. Pages a row would
    * see but that are forgotten (-1) are an error.  @shape q [n, heads * headDimK], out [n, heads * headDimV]
@@ -245,9 +252,16 @@ export interface Verbs {
    * The native order: cut at multiples of 256 positions; a piece is m = max score, l = sum exp(score - m),
    * o = sum exp(score - m) v; pieces merge in ascending order, the first as it is, then with M = max(m, mp),
    * a = exp(m - M), b = exp(mp - M): l = fma(b, lp, l a), o = fma(b, op, o a). A sink s joins last: M = max(m, s),
-   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l).
+   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l). Chosen positions are cut at multiples of 256 of
+   * them. Of several sources each is computed alone, up to its o; they merge in their order, then the sink joins.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
+  /**
+   * The best positions for each row, ascending, -1 behind them: of the row's own and earlier ones, by
+   * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s layer has one
+   * head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
+   */
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void;
   /**

@@ -27,7 +27,7 @@ import {
   type Tensor,
   type Vector,
 } from "./ops.js";
-import { attendHead } from "./reference-attention.js";
+import { attendHead, attendPart, bestPositions, type Past, seenBy } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
 import { actValue, blendRow, hyperRow, layerNormRow, poolRows, scoresOfStreams } from "./reference-values.js";
@@ -62,6 +62,11 @@ const values = (vector: Vector | null): Float32Array | null =>
 
 function requireThat(condition: boolean, what: string): asserts condition {
   if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
+}
+
+/** The positions chosen for a row. */
+function chosenOf({ ids, topK }: Routes, t: number): number[] {
+  return Array.from(ids.subarray(t * topK, (t + 1) * topK)).filter((position) => position >= 0);
 }
 
 export class ReferenceOps implements Backend {
@@ -218,7 +223,7 @@ export class ReferenceOps implements Backend {
     return pool.page(blocks[Math.floor(position / pagePositions)] ?? -1);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const { kvHeads, headDimK, headDimV, keys, values: valueStart, keyBytes, valueBytes } = cache.layout[layer]!;
     for (let t = 0; t < n; t++) {
@@ -227,6 +232,7 @@ export class ReferenceOps implements Backend {
       for (let h = 0; h < kvHeads; h++) {
         const row = h * pagePositions + slot;
         encodeHead(cache.type, data(k), t * k.cols + h * headDimK, headDimK, page, keys + row * keyBytes);
+        if (v === null) continue;
         encodeHead(cache.type, data(v), t * v.cols + h * headDimV, headDimV, page, valueStart + row * valueBytes);
       }
     }
@@ -235,29 +241,37 @@ export class ReferenceOps implements Backend {
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const sinks = values(spec.sinks);
+    const chosen = spec.selection ? own<Routes>(spec.selection, "ids") : null;
+    requireThat(chosen === null || spec.window === 0, "positions are chosen among all before a row");
     for (let t = 0; t < n; t++) {
       this.#checkCancelled();
       const position = this.#rows.positions[t]!;
       let end = t;
       while (end + 1 < n && this.#rows.sequences[end + 1] === this.#rows.sequences[t]) end++;
       const last = this.#rows.positions[end]!;
-      const pageOf = (key: number) => this.#page(cache, t, key);
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const seen = chosen === null ? seenBy(position, last, spec) : chosenOf(chosen, t);
       for (let h = 0; h < spec.heads; h++) {
         const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
         const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
-        attendHead(
-          result,
-          query,
-          cache,
-          layer,
-          h,
-          position,
-          pageOf,
-          spec,
-          sinks === null ? -Infinity : sinks[h]!,
-          last,
-        );
+        const sink = sinks === null ? -Infinity : sinks[h]!;
+        if (spec.part === undefined) attendHead(result, query, past, h, seen, spec, sink);
+        else attendPart(result, row(spec.part.carry, t), query, past, h, seen, spec, sink);
       }
+    }
+  }
+
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+    const cache = own<ReferenceKvPool>(pool, "layout");
+    const { ids, topK } = own<Routes>(out, "ids");
+    const { kvHeads, headDimK } = cache.layout[layer]!;
+    requireThat(kvHeads === 1 && q.cols === weights.cols * headDimK, "index queries as wide as the keys");
+    for (let t = 0; t < n; t++) {
+      this.#checkCancelled();
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const best = bestPositions(row(q, t), row(weights, t), past, this.#rows.positions[t]!, topK);
+      ids.fill(-1, t * topK, (t + 1) * topK);
+      ids.set(best, t * topK);
     }
   }
 

@@ -12,6 +12,7 @@ const names: Readonly<Record<Verb, true>> = {
   rope: true,
   kvStore: true,
   attention: true,
+  select: true,
   glu: true,
   route: true,
   experts: true,

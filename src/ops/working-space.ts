@@ -10,6 +10,9 @@ const attentionQueries = 64;
 const attentionPiecesBytes = 4 * 2 ** 20;
 const attentionSplitItems = 4;
 const blockBytes = 32;
+/** Positions of a page; positions that are scored at a time where rows choose among them. */
+const pageKeys = 256;
+const selectionRoom = 2 ** 20;
 const productTaskBytes = 120;
 /** Room for the results of a product before they are added: of so many weight rows, which makes long parts. */
 const addValues = 4096;
@@ -38,6 +41,7 @@ export const spaceBuffers = [
   "expert products",
   "expert rows",
   "sums",
+  "selection",
   "experts",
 ] as const;
 export type SpaceBuffer = (typeof spaceBuffers)[number];
@@ -88,6 +92,23 @@ export class WorkingSpace {
     const queries = attentionQueries * (headDimK + 64 + Math.floor(headDimK / 4));
     this.#grow("thread", roundUp(3 * pieceBytes + queries, 4096));
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
+  }
+
+  /** Attention over chosen positions: a page of keys and one of values of a head lie beside the pieces. */
+  selected(headDimK: number, headDimV: number): void {
+    const piece = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
+    const page = (values: number): number => roundUp(2 * pageKeys * values, 64);
+    const queries = roundUp(attentionQueries * headDimK + 64 + Math.floor((attentionQueries * headDimK) / 4), 64);
+    this.#grow("thread", roundUp(2 * piece + queries + page(headDimK) + page(headDimV), 4096));
+  }
+
+  /** The choice among `positions` of each of `rows` rows, by scores of `heads` heads of `headDim`. */
+  select(rows: number, positions: number, heads: number, headDim: number): void {
+    const whole = roundUp(positions, pageKeys);
+    const wave = Math.min(rows, Math.max(1, Math.floor(selectionRoom / whole)));
+    // Fewer positions let more rows be scored together.
+    this.#grow("selection", 8 * Math.max(wave * whole, Math.min(rows * whole, selectionRoom)));
+    this.#grow("thread", roundUp(4 * heads * pageKeys + heads * headDim + 64 + Math.floor((heads * headDim) / 4), 4096));
   }
 
   /** Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. */

@@ -24,6 +24,7 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { selectionSuite } from "./selection.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Backend): void {
@@ -394,6 +395,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     });
 
     attentionSuite(withOps);
+    selectionSuite(withOps);
     valuesSuite(withOps);
   });
 }

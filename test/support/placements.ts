@@ -62,8 +62,8 @@ function partly(
 
 /** From one slot for all layers to one for every expert. */
 function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undefined {
-  // Slots hold three matrices of an expert.
-  if (expertLayers.length === 0 || expertLayers.some(({ matrices }) => matrices.length !== 3)) return undefined;
+  // Slots hold the matrices of an expert: three, or two where there is no gate.
+  if (new Set(expertLayers.map(({ matrices }) => matrices.length)).size !== 1) return undefined;
   const count = expertLayers.reduce((sum, { experts }) => sum + experts, 0);
   // Each matrix of an expert begins and ends at a page of its own.
   const room = Math.max(

@@ -1,16 +1,9 @@
 /**
- * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet, so that the words
+ * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
  * hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import {
-  type Architecture,
-  type Branch,
-  type Declaration,
-  defineArchitecture,
-} from "../../src/models/flow/architecture.js";
-import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
-import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
+import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/flow/architecture.js";
+import type { Flow, Part, Selection, Value } from "../../src/models/flow/flow.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
@@ -22,6 +15,8 @@ import {
   tokenHead,
   transformerConfig,
 } from "../../src/models/parts/transformer.js";
+import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
+import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 
 export interface WordsArchitecture {
   readonly declaration: Declaration;
@@ -188,6 +183,38 @@ const routed = tiny(["experts by an inner function", "foresee"], {
   ],
 });
 
+/** Each row attends what the indexer of the first layer chose for it, which the second shares; the last sees its own window as well. */
+const selected = tiny(["selection of positions", "several sources", "keys alone"], {
+  name: "words-selected",
+  layer: (c, i) => [{ ...mixer(c), part: chosen(c, i) }, ffn(c)],
+});
+
+function chosen(c: TinyConfig, i: number): Part {
+  const [indexHeads, indexDim] = [4, 32];
+  return (f, x) => {
+    const turn = (y: Value): Value => f.rope(y, c.headDim, c.rope);
+    if (i === 0) {
+      const [q, k, w] = f.linear(
+        x,
+        f.matrix("indexer_q", c.dim, indexHeads * indexDim, "attention"),
+        f.matrix("indexer_k", c.dim, indexDim, "attention"),
+        f.matrix("indexer_w", c.dim, indexHeads, "attention"),
+      );
+      const keys = f.keep("kv", { k: turn(k!), v: null, heads: 1, name: "index" });
+      f.share("chosen", f.select(turn(q!), w!, keys, 12));
+    }
+    const selection = f.shared("chosen") as Selection;
+    const [q, k, v] = f.linear(x, heads(f, c, "q", c.heads), heads(f, c, "k", c.kvHeads), heads(f, c, "v", c.kvHeads));
+    const past = f.keep("kv", { k: turn(k!), v: v!, heads: c.kvHeads });
+    const [k2, v2] = i < 2 ? [] : f.linear(x, heads(f, c, "k2", c.kvHeads), heads(f, c, "v2", c.kvHeads));
+    const near = k2 && f.keep("kv", { k: turn(k2), v: v2!, heads: c.kvHeads, name: "near" });
+    const sources = [{ state: past, selection }, ...(near ? [{ state: near, reach: { window: 9 } }] : [])];
+    const sinks = f.vector("attn_sinks", c.heads, "attention", { fill: [1, 1] });
+    const o = { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all", sinks } as const;
+    return f.linear(f.attention(turn(q!), sources, o), f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"))[0]!;
+  };
+}
+
 /** From the second layer on attention reads what the first keeps. */
 const sharing = tiny(["share, shared", "K and V shared between layers"], {
   name: "words-sharing",
@@ -345,6 +372,7 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   routed,
   sharing,
   chunked,
+  selected,
   encoder,
   table,
   draft,

@@ -56,6 +56,19 @@ export interface Routes {
   readonly topK: number;
 }
 
+/** Positions chosen for each row. */
+export interface Selection {
+  readonly id: number;
+  readonly topK: number;
+}
+
+/** One of the states an attention looks at, and how much of it a row sees; what is not said is as for all of them. */
+export interface Source {
+  readonly state: State;
+  readonly reach?: Reach;
+  readonly selection?: Selection;
+}
+
 /**
  * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
  * its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
@@ -68,6 +81,8 @@ export type From =
   | { readonly split: string; readonly of: number; readonly first: number }
   /** One for each expert. */
   | { readonly stack: readonly string[] };
+
+export type Shared = Value | State | Selection;
 
 export interface MatrixOptions {
   /** Made of these instead of a tensor of its own name; its bias is made of theirs in the same way. */
@@ -101,7 +116,8 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
 export interface KeepOptions {
   /** [rows, heads * headDim] */
   readonly k: Value;
-  readonly v: Value;
+  /** Null: keys alone, to choose positions by. */
+  readonly v: Value | null;
   readonly heads: number;
   readonly name?: string;
 }
@@ -171,10 +187,16 @@ export interface Flow {
   // --- states
   /** Stores what the layer keeps of these rows. */
   keep(kind: "kv", options: KeepOptions): State;
-  attention(q: Value, sources: readonly State[], options: AttentionOptions): Value;
+  /** Softmax over what a row sees of all the sources together, which have heads alike. */
+  attention(q: Value, sources: readonly (State | Source)[], options: AttentionOptions): Value;
+  /**
+   * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights [rows, heads]
+   * and the keys of a state of one head (ops.ts, `select`).
+   */
+  select(q: Value, weights: Value, keys: State, topK: number): Selection;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
-  share<T extends Value | State>(name: string, what: T): T;
-  shared(name: string): Value | State;
+  share<T extends Shared>(name: string, what: T): T;
+  shared(name: string): Shared;
 
   // --- experts
   route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes;
