@@ -63,6 +63,7 @@ struct WeightObject : Object {
   static constexpr Kind kKind = Kind::weight;
   WeightObject() : Object(kKind), weight() {}
   Weight weight;
+  MappedSegments segments;
 };
 
 struct Routing : Object {

@@ -53,6 +53,21 @@ uint8_t* pack_in_place(const Weight& w, int64_t experts, int64_t rows, uint8_t* 
   return to;
 }
 
+// What follows on a first segment moves up to it: each lies behind the pages of the one before.
+void join_segments(const std::vector<Fill>& fills, const std::vector<PlaneExtent*>& filled) {
+  uint8_t* end = nullptr;
+  for (size_t i = 0; i < fills.size(); i++) {
+    uint8_t* const at = const_cast<uint8_t*>(filled[i]->base);
+    if (filled[i]->first == 0) {
+      end = at + fills[i].bytes;
+      continue;
+    }
+    memmove(end, at, static_cast<size_t>(fills[i].bytes));
+    end += fills[i].bytes;
+    filled[i]->base = nullptr;
+  }
+}
+
 // Over the threads, a matrix each: what it costs is one more walk through the weights.
 Status pack_pinned(Host& host, const std::vector<Residency::Pin>& pins) {
   host.pool().parallel_for(static_cast<int64_t>(pins.size()), [&](int64_t i, int) {
@@ -61,9 +76,11 @@ Status pack_pinned(Host& host, const std::vector<Residency::Pin>& pins) {
       return;
     }
     std::vector<PlaneExtent>& extents = w.planes[0].extents;
-    const int64_t experts = w.experts / static_cast<int64_t>(extents.size());
-    for (PlaneExtent& extent : extents) {
-      extent.base = pack_in_place(w, experts, pins[i].slices, const_cast<uint8_t*>(extent.base));
+    // Segments of a plain matrix lie together by now, at the base of the first.
+    const size_t count = w.experts == 1 ? 1 : extents.size();
+    const int64_t experts = w.experts / static_cast<int64_t>(count);
+    for (size_t e = 0; e < count; e++) {
+      extents[e].base = pack_in_place(w, experts, pins[i].slices, const_cast<uint8_t*>(extents[e].base));
     }
     w.packed = true;
   });
@@ -207,9 +224,11 @@ Status residency_load(Host& host, bool lock) {
     }
     for (int32_t p = 0; p < w.layout->planes; p++) {
       std::vector<PlaneExtent>& extents = w.planes[p].extents;
-      const int64_t experts = w.experts / static_cast<int64_t>(extents.size());
       for (PlaneExtent& extent : extents) {
-        fills.push_back(Fill{extent.file, extent.offset, experts * pin.slices * w.slices.plane_bytes[p], nullptr});
+        int64_t slices = w.experts / static_cast<int64_t>(extents.size()) * pin.slices;
+        if (w.experts == 1) slices = std::min(pin.slices, w.segment_end(extent.first)) - extent.first;
+        if (slices <= 0) break;
+        fills.push_back(Fill{extent.file, extent.offset, slices * w.slices.plane_bytes[p], nullptr});
         filled.push_back(&extent);
         bytes += page_up(fills.back().offset + fills.back().bytes) - page_down(fills.back().offset);
       }
@@ -234,6 +253,7 @@ Status residency_load(Host& host, bool lock) {
   HW_TRY(fill_memory(*reader.value, fills.data(), fills.size(), *host.cancel_flag(), kFillRequest,
                      &residency.bytes_read));
   for (size_t i = 0; i < fills.size(); i++) filled[i]->base = fills[i].memory + fills[i].offset % kPage;
+  join_segments(fills, filled);
   for (const Residency::Pin& pin : residency.pins) pin.weight->resident = pin.slices;
   HW_TRY(pack_pinned(host, residency.pins));
   host.counters().bytes[static_cast<int>(Purpose::weights)] += bytes;

@@ -8,7 +8,8 @@ namespace hw {
 Result<int32_t> file_open(Host& host, const char* path);
 Result<int32_t> file_open_unmapped(Host& host, const char* path, bool direct);
 Result<int64_t> file_bytes(Host& host, int32_t file);
-// extents: [plane, file, offset, experts] each; of a plane in ascending order of experts.
+// extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, of a plain matrix of its
+// segments.
 Result<int32_t> weight(Host& host, int32_t layout, int64_t rows, int64_t cols, int64_t experts,
                        Slice<const double> extents);
 Status weight_read(Host& host, int32_t weight, int64_t expert, int64_t row0, int64_t count, Slice<float> out);

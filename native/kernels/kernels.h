@@ -101,8 +101,8 @@ typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int
                             const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
                             void* scratch);
 
-// Dots, unscaled, of one token row's heads and the keys [0, end) of a page: out [heads][kPagePositions]; what lies between
-// `end` and the next multiple of 32 may be anything. q: [heads][head_dim_k], as for AttnPieceFn.
+// Dots, unscaled, of one token row's heads and the keys [0, end) of a page: out [heads][kPagePositions]; what lies
+// between `end` and the next multiple of 32 may be anything. q: [heads][head_dim_k], as for AttnPieceFn.
 typedef void (*AttnScoresFn)(const Acts* q, int32_t heads, int32_t head_dim_k, const void* k, int32_t end, float* out,
                              void* scratch);
 

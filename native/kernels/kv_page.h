@@ -74,23 +74,31 @@ static inline void kv_move_scales(const uint8_t* from, int32_t position, uint8_t
   for (int64_t b = 0; b < dim / 32; b++)
     __builtin_memcpy(to + (b * kPagePositions + slot) * 2, from + (b * kPagePositions + position) * 2, 2);
 }
-static inline void kv_move_key(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot, int32_t dim) {
+// Cells of `bytes` each, as many as there are for a position, kKeyGroup positions side by side.
+static inline void kv_move_cells(const uint8_t* from, int32_t at, uint8_t* to, int32_t lane, int32_t count, int bytes) {
+  for (int32_t i = 0; i < count; i++)
+    __builtin_memcpy(to + (i * kKeyGroup + lane) * bytes, from + (i * kKeyGroup + at) * bytes, (size_t)bytes);
+}
+static inline void kv_move_key(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot,
+                               int32_t dim) {
   const uint8_t* source = kv_key_group(type, from, dim, position & ~(kKeyGroup - 1));
   uint8_t* target = const_cast<uint8_t*>(kv_key_group(type, to, dim, slot & ~(kKeyGroup - 1)));
   const int32_t at = position % kKeyGroup, lane = slot % kKeyGroup;
   if (type == KV_F16) {
-    for (int32_t d = 0; d < dim; d++) __builtin_memcpy(target + (d * kKeyGroup + lane) * 2, source + (d * kKeyGroup + at) * 2, 2);
+    kv_move_cells(source, at, target, lane, dim, 2);
     return;
   }
-  const int32_t words = dim / (type == KV_Q8_0 ? 4 : 8);
-  for (int32_t i = 0; i < words; i++) __builtin_memcpy(target + (i * kKeyGroup + lane) * 4, source + (i * kKeyGroup + at) * 4, 4);
-  kv_move_scales(kv_scales(type, from, dim, 0), position, const_cast<uint8_t*>(kv_scales(type, to, dim, 0)), slot, dim);
+  kv_move_cells(source, at, target, lane, dim / (type == KV_Q8_0 ? 4 : 8), 4);
+  uint8_t* const scales = const_cast<uint8_t*>(kv_scales(type, to, dim, 0));
+  kv_move_scales(kv_scales(type, from, dim, 0), position, scales, slot, dim);
 }
-static inline void kv_move_value(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot, int32_t dim) {
+static inline void kv_move_value(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot,
+                                 int32_t dim) {
   const int64_t bytes = kv_code_bytes(type, dim);
   __builtin_memcpy(to + slot * bytes, from + position * bytes, (size_t)bytes);
-  if (type != KV_F16)
-    kv_move_scales(kv_scales(type, from, dim, 0), position, const_cast<uint8_t*>(kv_scales(type, to, dim, 0)), slot, dim);
+  if (type == KV_F16) return;
+  uint8_t* const scales = const_cast<uint8_t*>(kv_scales(type, to, dim, 0));
+  kv_move_scales(kv_scales(type, from, dim, 0), position, scales, slot, dim);
 }
 
 }  // namespace hw

@@ -92,10 +92,11 @@ void attn_piece(const AttnPiece* a, const Acts* q, int32_t rows, int32_t heads, 
 
 template <KvType T>
 void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32_t end, float* out, void*) {
+  const uint8_t* keys = (const uint8_t*)k;
   for (int64_t h = 0; h < heads; h++)
     for (int32_t j = 0; j < end; j++)
-      out[h * kPagePositions + j] = T == KV_F16 ? score_f16(q->f32 + h * dim, (const uint8_t*)k, dim, j)
-                                                : score_codes<T>(q->q + h * dim, q->d + h * (dim / 32), (const uint8_t*)k, dim, j);
+      out[h * kPagePositions + j] = T == KV_F16 ? score_f16(q->f32 + h * dim, keys, dim, j)
+                                                : score_codes<T>(q->q + h * dim, q->d + h * (dim / 32), keys, dim, j);
 }
 
 void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o) {

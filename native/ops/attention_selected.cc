@@ -1,5 +1,6 @@
-// Attention over chosen positions. A row's keys and values at its positions, in ascending order, are gathered into pages of 256
-// that go through the kernel whole pages go through; pieces are folded in ascending order. What is not chosen costs nothing.
+// Attention over chosen positions. A row's keys and values at its positions, in ascending order, are gathered into
+// pages of 256 that go through the kernel whole pages go through; pieces are folded in ascending order. What is not
+// chosen costs nothing.
 #include "../kernels/kv_page.h"
 #include "../kernels/queries.h"
 #include "attention_walk.h"
@@ -34,9 +35,11 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
   std::atomic<int32_t> wrong(-1);
   auto one = [&](int64_t index, int thread) {
     if (stopped()) return;
-    const int32_t t = static_cast<int32_t>(index / (layer.heads * runs)), rest = static_cast<int32_t>(index % (layer.heads * runs));
+    const int32_t each = layer.heads * runs;
+    const int32_t t = static_cast<int32_t>(index / each), rest = static_cast<int32_t>(index % each);
     const int32_t kv_head = rest / runs, first = rest % runs * run_heads, group = heads / layer.heads;
-    const int32_t head0 = kv_head * group + first, count = std::min(run_heads, group - first), cols = count * layer.dim_k;
+    const int32_t head0 = kv_head * group + first, count = std::min(run_heads, group - first);
+    const int32_t cols = count * layer.dim_k;
     const int32_t* table = tables.value + static_cast<int64_t>(pass.sequences()[t]) * blocks_per_sequence;
     uint8_t* memory = static_cast<uint8_t*>(host.thread_scratch(thread));
     const Piece sums = piece_at(reinterpret_cast<float*>(memory), kQueries);
@@ -52,20 +55,23 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
       const bool begins = i == 0;
       int32_t gathered = 0;
       for (; gathered < kPagePositions && i < selection.top_k && chosen[i] >= 0; gathered++, i++) {
-        const int32_t position = chosen[i], page = position > pass.positions()[t] ? -1 : table[position / kPagePositions];
+        const int32_t position = chosen[i];
+        const int32_t page = position > pass.positions()[t] ? -1 : table[position / kPagePositions];
         if (page < 0) {
           wrong.store(t, std::memory_order_relaxed);
           return;
         }
         const uint8_t* const at = pool.page(page);
         const int32_t slot = position % kPagePositions;
-        kv_move_key(pool.type, at + layer.offset_k + kv_head * kPagePositions * layer.row_bytes_k, slot, keys, gathered, layer.dim_k);
-        kv_move_value(pool.type, at + layer.offset_v + kv_head * kPagePositions * layer.row_bytes_v, slot, values, gathered, layer.dim_v);
+        const uint8_t* const k = at + layer.offset_k + kv_head * kPagePositions * layer.row_bytes_k;
+        const uint8_t* const v = at + layer.offset_v + kv_head * kPagePositions * layer.row_bytes_v;
+        kv_move_key(pool.type, k, slot, keys, gathered, layer.dim_k);
+        kv_move_value(pool.type, v, slot, values, gathered, layer.dim_v);
       }
       const int32_t k0 = 0;
       const Piece& to = begins ? sums : piece;
-      host.kernels().attn_piece[pool.type](&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m, to.l, to.o,
-                                           host.kernel_scratch(thread));
+      host.kernels().attn_piece[pool.type](&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m, to.l,
+                                           to.o, host.kernel_scratch(thread));
       if (!begins) host.kernels().attn_fold(piece.m, piece.l, piece.o, count, layer.dim_v, sums.m, sums.l, sums.o);
     }
     for (int32_t h = 0; h < count && chosen[0] >= 0; h++) {

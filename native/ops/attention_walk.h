@@ -46,8 +46,8 @@ inline int64_t walk_scratch_bytes(int64_t dim_k, int64_t dim_v) {
   return 3 * walk_piece_bytes(dim_v) + kQueries * (dim_k + 64 + dim_k / 4);
 }
 
-// Where a query's sums go. An attention over several sources is a call for each: the first leaves o as it is in `out`, m and l
-// in `carry` [rows][2 heads]; the next fold theirs into that; the last adds the sink and divides.
+// Where a query's sums go. An attention over several sources is a call for each: the first leaves o as it is in `out`,
+// m and l in `carry` [rows][2 heads]; the next fold theirs into that; the last adds the sink and divides.
 enum Part : int32_t { PART_WHOLE, PART_FIRST, PART_NEXT, PART_LAST, PARTS };
 struct Ending {
   Tensor& out;

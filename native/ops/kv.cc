@@ -36,9 +36,10 @@ Status kv_store(Host& host, int32_t pool_handle, int32_t layer_index, int32_t k_
     v = &tensor;
   }
   const int32_t v_cols = v == nullptr ? 0 : v->cols;
-  if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k || v_cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
-    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v_cols, layer.heads, layer.dim_k,
-                        layer.dim_v);
+  if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k ||
+      v_cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
+    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v_cols, layer.heads,
+                        layer.dim_k, layer.dim_v);
   }
   int32_t blocks = 0;
   Result<const int32_t*> tables = block_tables(host, pool, &blocks);

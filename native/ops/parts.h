@@ -5,7 +5,7 @@
 namespace hw {
 namespace ops {
 
-// Results waiting for `out +=` live in thread scratch, this many or 16 weight rows of them at least.
+// Results that wait to join what is in `out` live in thread scratch, this many or 16 weight rows of them at least.
 constexpr int64_t kAddValues = 4096;
 
 bool uses_gemm(const Kernels& kernels, const ProductTask& task);

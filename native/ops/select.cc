@@ -1,6 +1,7 @@
 // Which positions a row attends: with index queries of several heads and one index key a position,
 //   score = sum over heads, ascending, of fma(weight, max(q . k, 0), score) from +0
-// and the best topK of the row's own and earlier positions are kept; of equal scores the earlier position, a NaN is the worst.
+// and the best topK of the row's own and earlier positions are kept; of equal scores the earlier position, a NaN is the
+// worst.
 // @source DeepSeek-AI 2025, "DeepSeek-V3.2": the lightning indexer
 #include <math.h>
 
@@ -32,10 +33,12 @@ struct Selection {
   void score(int32_t t, const uint8_t* page, int32_t end, float* scores, int thread) const {
     const Kernels& k = host.kernels();
     float* const dots = static_cast<float*>(host.thread_scratch(thread));
+    uint8_t* const memory = reinterpret_cast<uint8_t*>(dots) + dots_bytes();
     const Acts queries = pool.type == KV_F16
                              ? Acts{ACTS_F32, 1, q.cols, q.row(t), nullptr, nullptr, nullptr, q.cols, 0, 0, 0}
-                             : quantize_queries(k, q.row(t), q.cols, 1, q.cols, reinterpret_cast<uint8_t*>(dots) + dots_bytes());
-    k.attn_scores[pool.type](&queries, heads, layer.dim_k, page + layer.offset_k, end, dots, host.kernel_scratch(thread));
+                             : quantize_queries(k, q.row(t), q.cols, 1, q.cols, memory);
+    const uint8_t* const keys = page + layer.offset_k;
+    k.attn_scores[pool.type](&queries, heads, layer.dim_k, keys, end, dots, host.kernel_scratch(thread));
     std::fill(scores, scores + end, 0.0f);
     for (int32_t h = 0; h < heads; h++) {
       float* const dot = dots + h * kPagePositions;
@@ -75,7 +78,8 @@ Status select(Host& host, int32_t out_handle, int32_t q_handle, int32_t weights_
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
   if (n > out.rows || layer.heads != 1 || q.cols != static_cast<int64_t>(weights.cols) * layer.dim_k) {
-    return bad_argument("%d index queries of %d columns over %d keys of %d", weights.cols, q.cols, layer.heads, layer.dim_k);
+    return bad_argument("%d index queries of %d columns over %d keys of %d", weights.cols, q.cols, layer.heads,
+                        layer.dim_k);
   }
   int32_t blocks = 0;
   Result<const int32_t*> tables = block_tables(host, pool, &blocks);

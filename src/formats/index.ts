@@ -17,6 +17,7 @@ export {
   onlyExtent,
   type Planes,
   type Slices,
+  segmentsOf,
   sliceExtents,
   slicesOf,
   storedBytes,

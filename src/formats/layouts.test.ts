@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { dtypeByName, dtypes } from "./dtypes.js";
-import { checkPlanes, type Extent, type Layout, layoutBytes, sliceExtents, slicesOf, storedBytes } from "./layouts.js";
+import { int4Layouts } from "./int4.js";
+import {
+  checkPlanes,
+  type Extent,
+  type Layout,
+  layoutBytes,
+  segmentsOf,
+  sliceExtents,
+  slicesOf,
+  storedBytes,
+} from "./layouts.js";
 
 /** Cells of random size: every slice must be contiguous in every plane, whatever they are. */
 const layouts: fc.Arbitrary<Layout> = fc
@@ -23,6 +33,27 @@ const layouts: fc.Arbitrary<Layout> = fc
     order,
     planes: cells.map((cell, i) => ({ name: `plane ${i}`, ...cell })),
   }));
+
+test("segments of a plain matrix: what lies together, the same in all planes", () => {
+  const layout = int4Layouts.find(({ name }) => name === "INT4_ROWS_32")!;
+  const [rows, cols] = [64, 128];
+  const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const cut = (shares: readonly number[], i: number): Extent[] =>
+    shares.map((share, s) => ({ file: `file ${s}`, offset: 100 * s, bytes: share * planeBytes[i]! }));
+  const weight = (...shares: readonly (readonly number[])[]) => {
+    const planes = Object.fromEntries(layout.planes.map(({ name }, i) => [name, cut(shares[i] ?? shares[0]!, i)]));
+    return { name: "w", layout, rows, cols, experts: 1, planes };
+  };
+  const parted = weight([1, 4, count - 5]);
+  checkPlanes(parted);
+  assert.deepEqual(segmentsOf(parted), [0, 1, 5, count]);
+  const third = sliceExtents(parted, 0, 2, 5)[0]!;
+  assert.deepEqual(third, { file: "file 1", offset: 100 + planeBytes[0]!, bytes: 3 * planeBytes[0]! });
+  assert.throws(() => sliceExtents(parted, 0, 4, 6), { code: "INTERNAL" }, "over two segments");
+  assert.throws(() => checkPlanes(weight([1, count - 1], [2, count - 2])), { code: "INTERNAL" }, "planes cut apart");
+  assert.throws(() => checkPlanes(weight([1, count - 2])), { code: "INTERNAL" }, "a slice is missing");
+  assert.throws(() => checkPlanes(weight([0.5, count - 0.5])), { code: "INTERNAL" }, "a slice cut in two");
+});
 
 test("slices of every plane follow each other and are the whole of it, whatever the extents", () => {
   fc.assert(

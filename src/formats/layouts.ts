@@ -37,7 +37,10 @@ export interface Extent {
   readonly bytes: number;
 }
 
-/** By name of the plane: one after the other, what its extents hold. Of stacked experts each holds whole ones. */
+/**
+ * By name of the plane: one after the other, what its extents hold. Of stacked experts each holds whole ones; those of
+ * a plain matrix are segments of whole slices, the same ones in every plane.
+ */
 export type Planes = Readonly<Record<string, readonly Extent[]>>;
 
 /** The smallest piece of a weight that can be in memory without the rest: contiguous in every plane. */
@@ -80,22 +83,41 @@ export function slicesOf(layout: Layout, rows: number, cols: number): Slices {
   return { count, step, planeBytes, bytes };
 }
 
-/** Where slices [from, to) of an expert lie in the files, plane by plane. */
-export function sliceExtents(
-  weight: { readonly layout: Layout; readonly rows: number; readonly cols: number; readonly planes: Planes },
-  expert: number,
-  from: number,
-  to: number,
-): Extent[] {
+interface Placed {
+  readonly layout: Layout;
+  readonly rows: number;
+  readonly cols: number;
+  readonly planes: Planes;
+}
+
+/** Slices at which the segments of a plain matrix, or of one expert, begin; then the number of all. */
+export function segmentsOf(weight: Placed): number[] {
+  const { count, planeBytes } = slicesOf(weight.layout, weight.rows, weight.cols);
+  const bounds = [0];
+  for (const { bytes } of weight.planes[weight.layout.planes[0]!.name] ?? []) {
+    const end = bounds.at(-1)! + bytes / planeBytes[0]!;
+    bounds.push(Math.min(end, count));
+    if (end >= count) break;
+  }
+  return bounds;
+}
+
+/** Where slices [from, to) of an expert, all of one segment, lie in the files, plane by plane. */
+export function sliceExtents(weight: Placed, expert: number, from: number, to: number): Extent[] {
   const { count, planeBytes } = slicesOf(weight.layout, weight.rows, weight.cols);
   return weight.layout.planes.map(({ name }, i) => {
     const each = planeBytes[i]!;
     let start = (expert * count + from) * each;
     for (const { file, offset, bytes } of weight.planes[name] ?? []) {
-      if (start < bytes) return { file, offset: offset + start, bytes: (to - from) * each };
+      if (start < bytes && start + (to - from) * each <= bytes)
+        return { file, offset: offset + start, bytes: (to - from) * each };
       start -= bytes;
+      if (start < 0) break;
     }
-    throw new HundredweightError("INTERNAL", `expert ${expert} lies outside plane '${name}'`);
+    throw new HundredweightError(
+      "INTERNAL",
+      `slices ${from} to ${to} of expert ${expert} are no part of a segment of '${name}'`,
+    );
   });
 }
 
@@ -113,7 +135,7 @@ export function onlyExtent({ name, planes }: { readonly name: string; readonly p
   return extents[0]!;
 }
 
-/** @throws INTERNAL unless the extents of every plane hold whole experts, and all of them */
+/** @throws INTERNAL unless the extents of all planes hold whole experts, or segments alike in each, and all of them */
 export function checkPlanes(source: {
   readonly name: string;
   readonly layout: Layout;
@@ -124,11 +146,13 @@ export function checkPlanes(source: {
 }): void {
   const { name, layout, rows, cols, experts, planes } = source;
   const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const shares = (i: number) => (planes[layout.planes[i]!.name] ?? []).map(({ bytes }) => bytes / planeBytes[i]!);
+  const least = experts === 1 ? 1 : count;
   for (const [i, plane] of layout.planes.entries()) {
-    const each = count * planeBytes[i]!;
-    const extents = planes[plane.name] ?? [];
-    const bytes = extents.reduce((sum, extent) => sum + extent.bytes, 0);
-    if (bytes !== each * experts || extents.some((extent) => extent.bytes % each !== 0))
+    const slices = shares(i);
+    const bytes = planeBytes[i]! * slices.reduce((sum, share) => sum + share, 0);
+    const alike = experts > 1 || slices.join() === shares(0).join();
+    if (bytes !== planeBytes[i]! * count * experts || !alike || slices.some((share) => share % least !== 0))
       throw new HundredweightError("INTERNAL", `${name}: the shape does not give ${bytes} bytes of ${plane.name}`);
   }
 }

@@ -1,20 +1,9 @@
 /** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
 import { HundredweightError } from "../errors.js";
-import type { Acts } from "../formats/layouts.js";
-import type {
-  AttentionSpec,
-  ExpertWeights,
-  KvPool,
-  Matrix,
-  Ops,
-  Product,
-  RopeTable,
-  Routing,
-  Tensor,
-  Vector,
-} from "../ops/ops.js";
+import type { AttentionSpec, KvPool, Matrix, Ops, RopeTable, Routing, Tensor, Vector } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
+import { bindExperts, bindGated, bindHeadLinear, bindLinear } from "./bind-products.js";
 import type { CallOf, SeenState } from "./flow/calls.js";
 import type { Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow/flow.js";
 
@@ -28,14 +17,13 @@ export interface Operands {
   /** Longest sequence. */
   readonly contextTokens: number;
   tensor(value: Value): Tensor;
-  matrix(weight: Weight): Matrix;
+  /** `heads`: of products by heads. */
+  matrix(weight: Weight, heads?: number): Matrix;
   vector(weight: VectorWeight): Vector;
   routing(choice: Routes | Selection): Routing;
   ropeTable(call: CallOf<"rope">): RopeTable;
   pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
 }
-
-const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
 
 /** The closure of a call; a hint is nothing where the Ops do not listen. */
 export function bindCall(call: ListedCall, b: Operands): Step | undefined {
@@ -59,6 +47,10 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     }
     case "linear":
       return bindLinear(call, b);
+    case "gated":
+      return bindGated(call, b);
+    case "headLinear":
+      return bindHeadLinear(call, b);
     case "norm": {
       const [out, x, weight, { eps }] = [output(), input(0), optional(call.weight), call];
       return (n) => ops.rmsNorm(out, x, weight, n, eps);
@@ -185,20 +177,6 @@ function refuseRouter(tensor: string, expert: number): never {
   );
 }
 
-function bindLinear(call: CallOf<"linear">, b: Operands): Step {
-  const { ops, space } = b;
-  const x = b.tensor(call.inputs[0]!);
-  const products = call.weights.map((weight, i): Product => {
-    const bias = weight.bias === null ? null : b.vector(weight.bias);
-    return { out: b.tensor(call.outputs[i]!), weight: b.matrix(weight), bias, add: call.into };
-  });
-  const matrices = products.map(({ weight }) => weight);
-  // Sums of a weight that comes by inputs grow tile by tile.
-  const sums = matrices.reduce((sum, { layout, rows }) => sum + (call.into && layout.order === "inputs" ? rows : 0), 0);
-  space.linear(x.rows, x.cols, actsOf(matrices), call.into, sums);
-  return (n) => ops.matmul(products, x, n);
-}
-
 function bindReach(reach: Reach): Pick<AttentionSpec, "window" | "reach"> {
   if (reach === "all") return { window: 0 };
   if ("window" in reach) return { window: reach.window };
@@ -251,24 +229,4 @@ function seen(
     sinks: sinks === null ? null : b.vector(sinks),
     ...(selection !== null && { selection: b.routing(selection) }),
   };
-}
-
-function bindExperts(call: CallOf<"experts">, b: Operands): Step {
-  const { ops, space } = b;
-  const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
-  const { gate, up, down, act } = call.body;
-  const bias = (weight: Weight | null): Vector | null =>
-    weight === null || weight.bias === null ? null : b.vector(weight.bias);
-  const weights: ExpertWeights = {
-    gate: gate === null ? null : b.matrix(gate),
-    up: b.matrix(up),
-    down: b.matrix(down),
-    gateBias: bias(gate),
-    upBias: bias(up),
-    downBias: bias(down),
-  };
-  const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
-  space.linear(x.rows, x.cols, actsOf(inward), false);
-  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]));
-  return (n) => ops.experts(out, x, routing, n, weights, act);
 }

@@ -227,8 +227,8 @@ class ModelBinder {
         const rows = this.#rowsOf(value);
         return memo(tensors, `${offset} ${rows} ${value.cols}`, () => ops.tensor(rows, value.cols, arena, offset));
       },
-      matrix: ({ tensor: { name }, source: own }) =>
-        memo(matrices, own?.name ?? name, () => ops.matrix(own ?? source(this.#info(name), "matrix"))),
+      matrix: ({ tensor: { name }, source: own }, heads = 1) =>
+        memo(matrices, own?.name ?? name, () => ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads })),
       vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
       routing: (choice) => memo(routings, places.routingOf.get(choice)!, () => ops.routing(maxRows, choice.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>

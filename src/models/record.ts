@@ -21,10 +21,10 @@ import type {
   VectorWeight,
   Weight,
 } from "./flow/flow.js";
+import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
 import { fault, ValueRecorder } from "./record-values.js";
-import type { Role, TensorDeclaration } from "./flow/tensors.js";
 
 export interface Recording {
   readonly program: Program;
@@ -160,6 +160,7 @@ class Recorder extends ValueRecorder implements Flow {
   // --- rows
 
   lookup(table: Weight, scale = 1): Value {
+    if (table.transposed) fault(`'${table.tensor.name}' lies the other way round`);
     return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {

@@ -17,9 +17,9 @@ const offset = 96;
 function unmapped(direct = true) {
   const host = addon.hostOpen(2, null, null);
   const file = addon.fileOpenUnmapped(host, path, direct);
-  const plain = () => addon.weight(host, 0, rows, cols, 1, Float64Array.of(0, file, offset, 1));
+  const plain = () => addon.weight(host, 0, rows, cols, 1, Float64Array.of(0, file, offset, 4 * rows * cols));
   const stacked = (r = rows, c = cols) =>
-    addon.weight(host, 0, r, c, experts, Float64Array.of(0, file, offset, experts));
+    addon.weight(host, 0, r, c, experts, Float64Array.of(0, file, offset, 4 * r * c * experts));
   return { host, file, plain, stacked };
 }
 
@@ -41,7 +41,7 @@ test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
       const got = new Float32Array(rows);
       for (let pass = 0; pass < 3; pass++) {
         addon.readerDepth(host, [1, 6, 64][pass]!); // while it runs
-        addon.matmul(host, i32(out, weight, 0, 0), x, 1);
+        addon.matmul(host, i32(out, weight, 0, 0, 0, 1), x, 1);
         addon.tensorRead(host, out, 1, got);
         for (let r = 0; r < rows; r++) assert.equal(got[r], values[24 + r * cols + 5]);
       }
@@ -49,7 +49,7 @@ test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
         addon.weightRead(host, from, 0, 150, 1, one);
         assert.deepEqual(one, values.slice(24 + 150 * cols, 24 + 151 * cols));
       }
-      assertWrongCall(() => addon.matmul(host, i32(out, onDisk, 0, 0), x, 1), "a weight that is not in memory");
+      assertWrongCall(() => addon.matmul(host, i32(out, onDisk, 0, 0, 0, 1), x, 1), "a weight that is not in memory");
       const stats = new Float64Array(14);
       addon.residencyStats(host, stats);
       assert.equal(stats[2], pinned === rows ? 0 : 6, "tiles");
@@ -87,7 +87,14 @@ test("wrong placements are refused", { skip: skipAddon }, () => {
   addon.hostClose(host);
 
   const mapped = addon.hostOpen(1, null, null);
-  const known = addon.weight(mapped, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(mapped, path), offset, 1));
+  const known = addon.weight(
+    mapped,
+    0,
+    rows,
+    cols,
+    1,
+    Float64Array.of(0, addon.fileOpen(mapped, path), offset, 4 * rows * cols),
+  );
   assertWrongCall(() => addon.weightPin(mapped, known, 5, false), "mapped and pinned");
   addon.hostClose(mapped);
 });
@@ -139,7 +146,8 @@ test("wrong expert slots are refused, right ones give what resident experts give
   });
   const resident = addon.hostOpen(1, null, null);
   const file = addon.fileOpen(resident, path);
-  const same = () => addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, experts));
+  const same = () =>
+    addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, 256 * cols * experts));
   assert.deepEqual(
     got,
     run(resident, [same(), same(), same()], () => {}),

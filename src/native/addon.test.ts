@@ -17,6 +17,9 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const weights = join(folder, "weights.bin");
 writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
 
+/** A matrix takes so many. */
+const bytes = 64 * 64 * 4;
+
 /** A host with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
 function hostWithAll(threads = 2) {
   const host = addon.hostOpen(threads, null, null);
@@ -28,8 +31,8 @@ function hostWithAll(threads = 2) {
     y: addon.tensor(host, 8, 64),
     z: addon.tensor(host, 8, 64),
     logits: addon.tensor(host, 8, 4),
-    plain: addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1)),
-    stacked: addon.weight(host, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4)),
+    plain: addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes)),
+    stacked: addon.weight(host, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
     vector: addon.vector(host, new Float32Array(64).fill(1)),
     routing: addon.routing(host, 8, 2),
     rope: addon.ropeTable(host, new Float64Array(8).fill(0.1), 1, false, 8),
@@ -83,9 +86,9 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   );
   const file = addon.fileOpen(host, weights);
   assert.equal(addon.fileBytes(host, file), 64 * 64 * 4 * 4);
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5)), "beyond the file");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, -4, 1)));
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, 1)));
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5 * bytes)), "beyond the file");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, -4, bytes)));
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, bytes)));
   assertWrongCall(
     () => addon.weight(host, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
     "overflow",
@@ -93,15 +96,15 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   assertWrongCall(() => addon.weight(host, 12, 1, 100, 1, Float64Array.of(0, file, 0, 1)), "a part of a block");
   assertWrongCall(() => addon.weight(host, 4, 1, 256, 1, Float64Array.of(0, file, 0, 1)), "a type that ggml took back");
   assertWrongCall(() => addon.weight(host, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 2, Float64Array.of(0, file, 0, 1)), "an expert is missing");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 2, Float64Array.of(0, file, 0, bytes)), "an expert is missing");
   assertWrongCall(
-    () => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1, 0, file, 0, 1)),
+    () => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes, 0, file, 0, bytes)),
     "one too many",
   );
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(1, file, 0, 1)), "no such plane");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(1, file, 0, bytes)), "no such plane");
   assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, 1)), "no number");
-  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, 1)), "beyond any handle");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, bytes)), "no number");
+  assertWrongCall(() => addon.weight(host, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, bytes)), "beyond any handle");
   assert.equal(
     codeOf(() => addon.fileOpen(host, join(folder, "absent"))),
     "FILE_NOT_FOUND",
@@ -143,8 +146,8 @@ test("the row table is checked: positions, sequences, pages", { skip: skipAddon 
   assertWrongCall(() => addon.embed(a.host, a.x, a.plain, 1, 1));
   // Keys that a row would have to see are forgotten.
   begin(a.host, [600], [-1, 0, 1]);
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0));
-  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0);
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0));
+  addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0, 0, 0, 0);
   addon.hostClose(a.host);
 });
 
@@ -152,15 +155,24 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   const a = hostWithAll();
   begin(a.host, [0, 1]);
   const product = (...p: number[]) => addon.matmul(a.host, i32(...p), a.x, 2);
-  product(a.y, a.plain, a.vector, 1);
-  assertWrongCall(() => product(a.x, a.plain, 0, 0), "out is x");
-  assertWrongCall(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
-  assertWrongCall(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
-  assertWrongCall(() => product(a.logits, a.plain, 0, 0), "another width");
-  assertWrongCall(() => product(a.y, a.plain, 0), "an incomplete product");
-  assertWrongCall(() => addon.matmul(a.host, new Int32Array(4 * 65), a.x, 1));
-  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
-  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, -1));
+  const silu = 2;
+  product(a.y, a.plain, a.vector, 1, 0, 1);
+  product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, silu, 0, 1);
+  assertWrongCall(() => product(a.x, a.plain, 0, 0, 0, 1), "out is x");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, 0, 0, 1), "the same out twice");
+  assertWrongCall(() => product(a.y, a.plain, 0, silu, 0, 1), "a gate of nothing");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 1, a.z, a.plain, 0, silu, 0, 1), "a gate elsewhere");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, silu, 1, 1), "a gate along the other axis");
+  assertWrongCall(() => product(a.y, a.plain, 0, 9, 0, 1), "into nothing there is");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 3), "heads of unequal rows");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 2), "heads of another width");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 0), "no heads");
+  assertWrongCall(() => product(a.y, a.stacked, 0, 0, 0, 1), "a stack of experts");
+  assertWrongCall(() => product(a.logits, a.plain, 0, 0, 0, 1), "another width");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0), "an incomplete product");
+  assertWrongCall(() => addon.matmul(a.host, new Int32Array(6 * 65), a.x, 1));
+  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0, 0, 1), a.x, 9), "more rows than there are");
+  assertWrongCall(() => addon.matmul(a.host, i32(a.y, a.plain, 0, 0, 0, 1), a.x, -1));
   assertWrongCall(() => addon.rmsNorm(a.host, a.y, a.logits, 0, 1, 1e-5));
   assertWrongCall(() => addon.rmsNorm(a.host, a.logits, a.logits, a.vector, 1, 1e-5));
   assertWrongCall(() => addon.headNorm(a.host, a.x, a.vector, 1, 3, 16, 1e-5));
@@ -175,14 +187,14 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.kvStore(a.host, a.pool, 0, a.logits, a.y, 1));
   assertWrongCall(() => addon.kvCopyPage(a.host, a.pool, 0, 3));
   assertWrongCall(
-    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0),
+    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0, 0, 0, 0),
     "heads that KV heads do not divide",
   );
-  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0, 0, 0, 0));
   assertWrongCall(
-    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0),
+    () => addon.attention(a.host, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0, 0, 0, 0),
     "64 sinks for 4 heads",
   );
   assertWrongCall(() => addon.tensorRead(a.host, a.x, 1, new Float32Array(63)));
@@ -290,13 +302,13 @@ test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, 
   assertWrongCall(() => addon.hostSetCancel(a.host, new Int32Array(new SharedArrayBuffer(0))));
   const flag = new Int32Array(new SharedArrayBuffer(4));
   addon.hostSetCancel(a.host, flag);
-  const matmul = () => addon.matmul(a.host, i32(a.y, a.plain, 0, 0), a.x, 8);
+  const matmul = () => addon.matmul(a.host, i32(a.y, a.plain, 0, 0, 0, 1), a.x, 8);
   matmul();
   flag[0] = 1;
   assert.equal(codeOf(matmul), "CANCELLED");
   begin(a.host, [0]);
   assert.equal(
-    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0)),
+    codeOf(() => addon.attention(a.host, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0)),
     "CANCELLED",
   );
   addon.hostSetCancel(a.host, null);
@@ -309,7 +321,14 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
   const host = addon.hostOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
-  const weight = addon.weight(host, 1, rows, 4096, 1, Float64Array.of(0, addon.fileOpen(host, file), 0, 1));
+  const weight = addon.weight(
+    host,
+    1,
+    rows,
+    4096,
+    1,
+    Float64Array.of(0, addon.fileOpen(host, file), 0, 2 * rows * 4096),
+  );
   const [x, out] = [addon.tensor(host, 64, 4096), addon.tensor(host, 64, rows)];
   addon.seal(host);
   const flag = new Int32Array(new SharedArrayBuffer(8));
@@ -322,7 +341,7 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   );
   Atomics.wait(flag, 1, 0, 10_000);
   assert.equal(
-    codeOf(() => addon.matmul(host, i32(out, weight, 0, 0), x, 64)),
+    codeOf(() => addon.matmul(host, i32(out, weight, 0, 0, 0, 1), x, 64)),
     "CANCELLED",
   );
   await worker.terminate();

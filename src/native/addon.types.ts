@@ -65,7 +65,7 @@ export interface NativeAddon {
   /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
   fileOpenUnmapped(host: number, path: string, direct: boolean): number;
   fileBytes(host: number, file: number): number;
-  /** extents: [plane, file, offset, experts] each; of a plane in ascending order of experts. */
+  /** extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, or of segments. */
   weight(host: number, layoutId: number, rows: number, cols: number, experts: number, extents: Float64Array): number;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
   weightRead(host: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
@@ -134,7 +134,11 @@ export interface NativeAddon {
   embed(host: number, out: number, weight: number, n: number, scale: number): void;
   rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
-  /** products: [out, weight, bias or 0, mode] * count; mode: 1 is added to out, 2 along the other axis, 3 both. */
+  /**
+   * products: [out, weight, bias or 0, into, along, heads] * count; into: 0 replaces out, 1 is added to it, 2 + kind of
+   * glu: is gated by what the product before left there; along: 1 the other axis; heads: 1, or so many matrices that
+   * the rows are.
+   */
   matmul(host: number, products: Int32Array, x: number, n: number): void;
   rope(host: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   kvStore(host: number, pool: number, layer: number, k: number, v: number, n: number): void;

@@ -1,12 +1,14 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes, type Extent, slicesOf } from "../formats/layouts.js";
+import { checkPlanes, type Extent } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 
 const engines = { uring: 1, threads: 2 } as const;
 const defaultDepth = 8;
+/** Rows that are packed together (native/kernels/packed.h). */
+const packedRows = 16;
 
 export class NativeWeights {
   readonly #addon: NativeAddon;
@@ -15,6 +17,8 @@ export class NativeWeights {
   readonly #placement: WeightPlacement | undefined;
   readonly #files = new Map<string, number>();
   readonly #matrices = new Map<string, Matrix>();
+  /** Matrices whose rows stay as they are in the file. */
+  readonly #plain = new Set<string>();
   readonly #stats = new Float64Array(14);
 
   constructor(addon: NativeAddon, host: number, placement: WeightPlacement | undefined) {
@@ -25,18 +29,18 @@ export class NativeWeights {
 
   matrix(source: MatrixSource): Matrix {
     checkPlanes(source);
-    const { name, layout, rows, cols, experts, planes } = source;
-    const { count, planeBytes } = slicesOf(layout, rows, cols);
+    const { name, layout, rows, cols, experts, planes, heads = 1 } = source;
     const extents = layout.planes.flatMap((plane, i) =>
       planes[plane.name]!.flatMap((extent) => {
         const file = this.#file(extent.file);
         this.#checkEnd(name, file, extent);
-        return [i, file, extent.offset, extent.bytes / (count * planeBytes[i]!)];
+        return [i, file, extent.offset, extent.bytes];
       }),
     );
     const id = this.#addon.weight(this.#host, layout.id, rows, cols, experts, Float64Array.from(extents));
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
+    if ((rows / heads) % packedRows !== 0 && heads > 1) this.#plain.add(name);
     return matrix;
   }
 
@@ -70,7 +74,8 @@ export class NativeWeights {
     const host = this.#host;
     const engine = placement.engine === undefined ? 0 : engines[placement.engine];
     addon.readerOpen(host, engine, placement.depth ?? defaultDepth);
-    for (const [name, slices] of pinned) if (slices > 0) addon.weightPin(host, this.#id(name), slices, packed);
+    for (const [name, slices] of pinned)
+      if (slices > 0) addon.weightPin(host, this.#id(name), slices, packed && !this.#plain.has(name));
     if (experts !== undefined) {
       const groups = experts.groups.flatMap((group) => [group.length, ...group.map((name) => this.#id(name))]);
       const classes = experts.classes.flatMap((c) => [c.slots, c.groups.length, ...c.groups]);

@@ -58,6 +58,8 @@ const parts = { whole: 0, first: 1, next: 2, last: 3 } as const;
 const acts = { silu: 0, "gelu-tanh": 1, relu: 2, relu2: 3, sigmoid: 4, tanh: 5 } as const;
 const poolings = { mean: 0, first: 1, last: 2 } as const;
 const mostProducts = 64;
+/** Numbers that say what a product is. */
+const productFields = 6;
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -87,8 +89,8 @@ export class NativeOps implements Backend {
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#host, routing.id, n, gate.id);
-    const buffer = new Int32Array(4 * mostProducts);
-    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+    const buffer = new Int32Array(productFields * mostProducts);
+    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, productFields * count));
   }
 
   #promise({ bytes, limitBytes }: MemoryPromise): void {
@@ -202,11 +204,14 @@ export class NativeOps implements Backend {
     if (packed === undefined)
       throw new HundredweightError("NATIVE_ARGUMENT", `${products.length} products in one matmul, at most 64`);
     for (let i = 0; i < products.length; i++) {
-      const { out, weight, bias, add, transposed } = products[i]!;
-      packed[4 * i] = out.id;
-      packed[4 * i + 1] = weight.id;
-      packed[4 * i + 2] = bias?.id ?? 0;
-      packed[4 * i + 3] = (add ? 1 : 0) + (transposed ? 2 : 0);
+      const { out, weight, bias, add, glu, transposed, heads = 1 } = products[i]!;
+      const at = productFields * i;
+      packed[at] = out.id;
+      packed[at + 1] = weight.id;
+      packed[at + 2] = bias?.id ?? 0;
+      packed[at + 3] = glu === undefined ? (add ? 1 : 0) : 2 + glus[glu];
+      packed[at + 4] = transposed ? 1 : 0;
+      packed[at + 5] = heads;
     }
     this.#addon.matmul(this.#host, packed, x.id, n);
   }

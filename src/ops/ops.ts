@@ -52,6 +52,8 @@ export interface Routing {
 }
 
 export interface MatrixSource {
+  /** Products will take it by heads (`Product.heads`): what is in memory must let their rows be told apart. */
+  readonly heads?: number;
   readonly name: string;
   readonly layout: Layout;
   readonly rows: number;
@@ -131,7 +133,7 @@ export interface AttentionSpec {
   readonly sinks: Vector | null;
   /** Only these positions, as `select` left them; with a window of 0 and the reach `back`. */
   readonly selection?: Routing | null;
-  /** Of an attention over several sources: which of the calls this is, and what they hand on [n, 2 * heads]. */
+  /** Which call of an attention over several sources this is, and what they hand on [n, 2 * heads]. */
   readonly part?: { readonly carry: Tensor; readonly place: "first" | "next" | "last" };
 }
 
@@ -158,18 +160,26 @@ export interface ExpertWeights {
   readonly downBias: Vector | null;
 }
 
-/** One product of a fused matmul: out = x · Wᵀ (+ bias), or out += that when `add`. */
+/** One product of a fused matmul: out = x · Wᵀ (+ bias), out += that when `add`, or out = glu(out) * that. */
 export interface Product {
   readonly out: Tensor;
   readonly weight: Matrix;
   readonly bias: Vector | null;
   readonly add: boolean;
+  /** Gates what the product before it has just left in the same out. */
+  readonly glu?: Glu;
   /**
    * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and fills its
    * own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in ascending order,
    * out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
    */
   readonly transposed?: boolean;
+  /**
+   * The rows of a plain matrix are so many matrices, one after the other, and each multiplies its own part of x:
+   * x [n, heads * cols], out [n, rows]; along the other axis x [n, rows], out [n, heads * cols]. All products of a call
+   * alike.
+   */
+  readonly heads?: number;
 }
 
 /** The machine that models of a process share. */
@@ -231,7 +241,8 @@ export interface Verbs {
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */
   headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void;
   /**
-   * All products share `x`, which is quantized once. No out may alias x or another out; at most 64 products.
+   * All products share `x`, which is quantized once. No out may alias x or, but for a gate, another out; at most 64
+   * products.
    * @shape x [n, cols]  @error BOUND
    */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
@@ -258,8 +269,8 @@ export interface Verbs {
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
   /**
    * The best positions for each row, ascending, -1 behind them: of the row's own and earlier ones, by
-   * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s layer has one
-   * head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
+   * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s
+   * layer has one head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
    */
   select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */

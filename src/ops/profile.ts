@@ -115,7 +115,13 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
     select: (_out, q, _weights, pool, layer, n) => {
       const { seen, read } = pass.of(0);
       const bytes = read * positionBytes(pool, layer);
-      const work = { name: "select positions", kernel: true, arithmetic: "float", bytes, operations: 2 * seen * q.cols };
+      const work = {
+        name: "select positions",
+        kernel: true,
+        arithmetic: "float",
+        bytes,
+        operations: 2 * seen * q.cols,
+      };
       return { work: work as Work, shape: () => `[${n}, ${q.cols}], ${read} keys` };
     },
     attention: (_out, q, pool, layer, n, spec) => {

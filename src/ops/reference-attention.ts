@@ -82,8 +82,9 @@ function weightedValues(past: Past, kvHead: number, positions: readonly number[]
 }
 
 /**
- * One of several sources: `out` and the two carried values are what those before left, and are left for those after; the last
- * source's call ends with the sink and the division.  @shape carry [2 * heads], the largest scores and the sums of weights
+ * One of several sources: `out` and the two carried values are what those before left, and are left for those after;
+ * the last source's call ends with the sink and the division.
+ * @shape carry [2 * heads], the largest scores and the sums of weights
  */
 export function attendPart(
   out: Float32Array,

@@ -175,26 +175,33 @@ export class ReferenceOps implements Backend {
   }
 
   matmul(products: readonly Product[], x: Tensor, n: number): void {
-    for (const { out, weight, bias, add, transposed } of products) {
-      if (transposed) {
-        this.#linearT(out, weight, bias, add, x, n);
+    for (const product of products) {
+      if (product.transposed) {
+        this.#linearT(product, x, n);
         continue;
       }
-      requireThat(weight.cols === x.cols && weight.rows === out.cols, `shapes of the product with ${weight.name}`);
+      const { out, weight, bias, add, glu, heads = 1 } = product;
+      const each = weight.rows / heads;
+      const fits = heads * weight.cols === x.cols && weight.rows === out.cols && Number.isInteger(each);
+      requireThat(fits, `shapes of the product with ${weight.name}`);
       const [y, input, b] = [data(out), data(x), values(bias)];
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
         if ((row & 63) === 0) this.#checkCancelled();
         for (let t = 0; t < n; t++) {
           const at = t * out.cols + row;
-          y[at] = dot(w, input, t * x.cols, x.cols) + (b === null ? 0 : b[row]!) + (add ? y[at]! : 0);
+          const from = t * x.cols + Math.floor(row / each) * weight.cols;
+          const value = dot(w, input, from, weight.cols) + (b === null ? 0 : b[row]!);
+          y[at] = glu === undefined ? value + (add ? y[at]! : 0) : gluValue(glu, y[at]!, value);
         }
       });
     }
   }
 
-  #linearT(out: Tensor, weight: Matrix, bias: Vector | null, add: boolean, x: Tensor, n: number): void {
+  #linearT({ out, weight, bias, add, heads = 1 }: Product, x: Tensor, n: number): void {
     const { rows, cols, experts, name } = weight;
-    requireThat(experts * rows === x.cols && experts * cols === out.cols, `shapes of the product with ${name}`);
+    const fits = experts * rows === x.cols && experts * heads * cols === out.cols && rows % heads === 0;
+    requireThat(fits, `shapes of the product with ${name}`);
+    const each = rows / heads;
     const [y, input, b] = [data(out), data(x), values(bias)];
     const sums = new Float64Array(n * out.cols);
     for (let e = 0; e < experts; e++)
@@ -202,7 +209,7 @@ export class ReferenceOps implements Backend {
         if ((row & 63) === 0) this.#checkCancelled();
         for (let t = 0; t < n; t++) {
           const factor = input[t * x.cols + e * rows + row]!;
-          const at = t * out.cols + e * cols;
+          const at = t * out.cols + (e * heads + Math.floor(row / each)) * cols;
           for (let c = 0; c < cols; c++) sums[at + c]! += factor * w[c]!;
         }
       });

@@ -13,10 +13,13 @@ const blockBytes = 32;
 /** Positions of a page; positions that are scored at a time where rows choose among them. */
 const pageKeys = 256;
 const selectionRoom = 2 ** 20;
-const productTaskBytes = 120;
+const productTaskBytes = 136;
 /** Room for the results of a product before they are added: of so many weight rows, which makes long parts. */
 const addValues = 4096;
 const addRows = 128;
+/** Room where a gate waits: its matrices are wide, and short parts cost more than a megabyte. */
+const gluRows = 512;
+const gluValues = 2 ** 18;
 
 /** Buffers of the native host, in the order in which `seal` takes their sizes (native/space.h). */
 export const spaceBuffers = [
@@ -79,11 +82,15 @@ export class WorkingSpace {
     }
   }
 
-  /** Products of [rows, cols]; `add`: into what is there; `sums`: outputs whose sums grow beside what they are added to. */
-  linear(rows: number, cols: number, kinds: readonly Acts[], add: boolean, sums = 0): void {
+  /**
+   * Products of [rows, cols]; `into`: what becomes of results that meet what is there; `sums`: outputs whose sums grow
+   * beside that.
+   */
+  linear(rows: number, cols: number, kinds: readonly Acts[], into: "store" | "add" | "glu", sums = 0): void {
     this.#acts("", rows, cols, kinds);
     this.#grow("sums", 4 * rows * sums);
-    if (add) this.#grow("thread", roundUp(4 * Math.max(addValues, addRows * rows), 4096));
+    const waiting = { store: 0, add: addRows * rows, glu: Math.min(gluRows * rows, gluValues) }[into];
+    if (into !== "store") this.#grow("thread", roundUp(4 * Math.max(addValues, 16 * rows, waiting), 4096));
   }
 
   attention(rows: number, headDimK: number, headDimV: number): void {
@@ -108,7 +115,10 @@ export class WorkingSpace {
     const wave = Math.min(rows, Math.max(1, Math.floor(selectionRoom / whole)));
     // Fewer positions let more rows be scored together.
     this.#grow("selection", 8 * Math.max(wave * whole, Math.min(rows * whole, selectionRoom)));
-    this.#grow("thread", roundUp(4 * heads * pageKeys + heads * headDim + 64 + Math.floor((heads * headDim) / 4), 4096));
+    this.#grow(
+      "thread",
+      roundUp(4 * heads * pageKeys + heads * headDim + 64 + Math.floor((heads * headDim) / 4), 4096),
+    );
   }
 
   /** Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. */

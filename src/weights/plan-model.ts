@@ -1,5 +1,5 @@
 /** A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart. */
-import { type Layout, type Planes, type Slices, slicesOf } from "../formats/index.js";
+import { type Layout, type Planes, type Slices, segmentsOf, slicesOf } from "../formats/index.js";
 import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
 
 export interface PlanMatrix {
@@ -14,6 +14,8 @@ export interface PlanMatrix {
   readonly experts: number;
   /** The slices it is cut into where part of it is in memory. */
   readonly slices: Slices;
+  /** Slices at which what lies together begins; then their number. */
+  readonly segments: readonly number[];
   /** Bytes of all experts. */
   readonly bytes: number;
   readonly planes: Planes;
@@ -70,7 +72,8 @@ function matrixOf({ name, layer, role, info }: ModelTensor): PlanMatrix {
   const { layout, planes } = info;
   const slices = slicesOf(layout, rows, cols);
   const bytes = slices.count * slices.bytes * experts;
-  return { name, layer, role, layout, rows, cols, experts, slices, bytes, planes };
+  const segments = experts === 1 ? segmentsOf({ layout, rows, cols, planes }) : [0, slices.count];
+  return { name, layer, role, layout, rows, cols, experts, slices, segments, bytes, planes };
 }
 
 export function sumBytes(matrices: readonly PlanMatrix[]): number {

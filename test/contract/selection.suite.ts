@@ -79,9 +79,15 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     const pool = ops.kvPool({ layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0 }], type: "f16", pages: 5 });
     const routing = ops.routing(256, topK);
     const [k, q, w] = [ops.tensor(256, indexDim), ops.tensor(256, indexHeads * indexDim), ops.tensor(256, indexHeads)];
-    ops.seal();
+    await ops.seal();
     const run = (from: number, to: number): Int32Array => {
-      ops.begin(rowTable({ pools: 1 }, Array.from({ length: to - from }, (_, i) => from + i), { tables }));
+      ops.begin(
+        rowTable(
+          { pools: 1 },
+          Array.from({ length: to - from }, (_, i) => from + i),
+          { tables },
+        ),
+      );
       ops.write(k, rowsOf(indexK, indexDim, from, to));
       ops.write(q, rowsOf(indexQ, indexHeads * indexDim, from, to));
       ops.write(w, rowsOf(indexW, indexHeads, from, to));
@@ -107,7 +113,13 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     const [q, out] = [ops.tensor(256, heads * dim), ops.tensor(256, heads * dim)];
     const store = (from: number, to: number): void => {
       const ofAll = Array.from({ length: pools }, () => tables[0]!);
-      ops.begin(rowTable({ pools }, Array.from({ length: to - from }, (_, i) => from + i), { tables: ofAll }));
+      ops.begin(
+        rowTable(
+          { pools },
+          Array.from({ length: to - from }, (_, i) => from + i),
+          { tables: ofAll },
+        ),
+      );
       ops.write(k, rowsOf(allK, kvHeads * dim, from, to));
       ops.write(v, rowsOf(allV, kvHeads * dim, from, to));
       ops.write(q, rowsOf(allQ, heads * dim, from, to));
@@ -120,8 +132,12 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     const { pool, q, out, store } = make(ops, 1, 2);
     const index = ops.kvPool({ layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0 }], type: "f16", pages: 5 });
     const selection = ops.routing(256, topK);
-    const [ik, iq, iw] = [ops.tensor(256, indexDim), ops.tensor(256, indexHeads * indexDim), ops.tensor(256, indexHeads)];
-    ops.seal();
+    const [ik, iq, iw] = [
+      ops.tensor(256, indexDim),
+      ops.tensor(256, indexHeads * indexDim),
+      ops.tensor(256, indexHeads),
+    ];
+    await ops.seal();
     const pass = async (from: number, to: number): Promise<Float32Array> => {
       store(from, to);
       ops.write(ik, rowsOf(indexK, indexDim, from, to));
@@ -151,7 +167,7 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     const carry = ops.tensor(256, 2 * heads);
     const sinkValues = randomValues(heads, 9);
     const sinks = ops.vector(sinkValues);
-    ops.seal();
+    await ops.seal();
     const windows = [5, 0, 40];
     const attend = async (n: number, order: readonly number[]): Promise<Float32Array> => {
       for (const [i, window] of order.entries()) {

@@ -37,8 +37,10 @@ function partly(
     const first = [0, slices.count, below(slices.count)][below(3)]!;
     pinned.set(name, first);
     const height = fine ? 1 + below(7) : 24 + below(100);
-    for (let from = first; from < slices.count; from += height)
-      tiles.push({ name, from, to: Math.min(slices.count, from + height) });
+    for (let from = first, to = 0; from < slices.count; from = to) {
+      to = Math.min(matrix.segments.find((bound) => bound > from)!, from + height);
+      tiles.push({ name, from, to });
+    }
     largest = Math.max(largest, height * slices.bytes + 2 * edgeBytes(matrix));
   }
   const experts = below(3) > 0 ? slots(model, below) : undefined;
@@ -62,8 +64,8 @@ function partly(
 
 /** From one slot for all layers to one for every expert. */
 function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undefined {
-  // Slots hold the matrices of an expert: three, or two where there is no gate.
-  if (new Set(expertLayers.map(({ matrices }) => matrices.length)).size !== 1) return undefined;
+  // Slots hold three matrices of an expert.
+  if (expertLayers.length === 0 || expertLayers.some(({ matrices }) => matrices.length !== 3)) return undefined;
   const count = expertLayers.reduce((sum, { experts }) => sum + experts, 0);
   // Each matrix of an expert begins and ends at a page of its own.
   const room = Math.max(

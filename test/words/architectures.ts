@@ -2,8 +2,15 @@
  * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
  * hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import { type Architecture, type Branch, type Declaration, defineArchitecture } from "../../src/models/flow/architecture.js";
+import {
+  type Architecture,
+  type Branch,
+  type Declaration,
+  defineArchitecture,
+} from "../../src/models/flow/architecture.js";
 import type { Flow, Part, Selection, Value } from "../../src/models/flow/flow.js";
+import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
+import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
@@ -15,8 +22,6 @@ import {
   tokenHead,
   transformerConfig,
 } from "../../src/models/parts/transformer.js";
-import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 
 export interface WordsArchitecture {
   readonly declaration: Declaration;
@@ -183,7 +188,10 @@ const routed = tiny(["experts by an inner function", "foresee"], {
   ],
 });
 
-/** Each row attends what the indexer of the first layer chose for it, which the second shares; the last sees its own window as well. */
+/**
+ * Each row attends what the indexer of the first layer chose for it, which the second shares; the last sees its own
+ * window as well.
+ */
 const selected = tiny(["selection of positions", "several sources", "keys alone"], {
   name: "words-selected",
   layer: (c, i) => [{ ...mixer(c), part: chosen(c, i) }, ffn(c)],
@@ -211,7 +219,10 @@ function chosen(c: TinyConfig, i: number): Part {
     const sources = [{ state: past, selection }, ...(near ? [{ state: near, reach: { window: 9 } }] : [])];
     const sinks = f.vector("attn_sinks", c.heads, "attention", { fill: [1, 1] });
     const o = { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all", sinks } as const;
-    return f.linear(f.attention(turn(q!), sources, o), f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"))[0]!;
+    return f.linear(
+      f.attention(turn(q!), sources, o),
+      f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"),
+    )[0]!;
   };
 }
 
@@ -313,6 +324,72 @@ const draft = tiny(["programs: mtp, hidden rows as input"], {
   }),
 });
 
+/**
+ * Latent attention in the absorbed form from a file that has `attn_kv_b` only: what is kept of a position is one
+ * vector, keys and values of the heads are rows of one matrix, multiplied along either axis.
+ * @source DeepSeek-AI 2024, "DeepSeek-V2", section 2.1
+ */
+const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
+  name: "words-absorbed",
+  layer: (c) => [{ ...mixer(c), part: latentAttention(c) }, ffn(c)],
+});
+
+function latentAttention(c: TinyConfig): Part {
+  const [heads, rank, nope, turned, valueDim] = [c.heads, 64, 32, 32, 32];
+  const rope = { ...c.rope, dims: turned };
+  return (f, x) => {
+    const of = nope + valueDim;
+    const part = (name: string, first: number) => {
+      const from = f.has(`${name}.weight`) ? undefined : { split: "attn_kv_b", of, first, heads };
+      return f.matrix(name, rank, heads * nope, "attention", { gain: 1.4, from });
+    };
+    const [q, low, shared] = f.linear(
+      x,
+      f.matrix("attn_q", c.dim, heads * (nope + turned), "attention", { gain: 1.4 }),
+      f.matrix("attn_kv_a", c.dim, rank, "attention"),
+      f.matrix("attn_k_rope", c.dim, turned, "attention", { gain: 1.4 }),
+    );
+    const latent = f.norm(low!, f.vector("attn_kv_a_norm", rank, "norm"), c.eps);
+    const [qNope, qTurned] = f.split(q!, heads * nope, heads * turned);
+    const qLatent = f.headLinear(qNope!, part("attn_k_b", 0), { heads, along: "rows" });
+    const k = f.join(latent, f.rope(shared!, turned, rope));
+    // Each head's query: its latent part, then its turned part.
+    const [a, b] = [
+      f.split(qLatent, ...sameWidths(heads, rank)),
+      f.split(f.rope(qTurned!, turned, rope), ...sameWidths(heads, turned)),
+    ];
+    const query = f.join(...a.flatMap((part, h) => [part, b[h]!]));
+    const past = f.keep("kv", { k, v: latent, heads: 1 });
+    const o = { heads, scale: 1 / Math.sqrt(nope + turned), reach: "all" } as const;
+    const mixed = f.headLinear(f.attention(query, [past], o), part("attn_v_b", nope), { heads, along: "inputs" });
+    return f.linear(mixed, f.matrix("attn_output", heads * valueDim, c.dim, "attention"))[0]!;
+  };
+}
+
+const sameWidths = (count: number, width: number): number[] => Array.from({ length: count }, () => width);
+
+/** Rows of two tensors in one matrix, and a matrix that the file has the other way round. */
+const assembled = tiny(["from: concat", "from: transpose"], {
+  name: "words-assembled",
+  layer: (c) => [
+    mixer(c),
+    {
+      ...ffn(c),
+      part(f, x) {
+        const half = c.hidden / 2;
+        const concat = [
+          ["ffn_up_a", half],
+          ["ffn_up_b", half],
+        ] as const;
+        const from = f.has("ffn_up.weight") ? undefined : { concat };
+        const up = f.matrix("ffn_up", c.dim, c.hidden, "ffn", { from, bias: "required" });
+        const down = f.matrix("ffn_down", c.hidden, c.dim, "ffn", { from: { transpose: "ffn_down_t" } });
+        return f.linear(f.act(f.linear(x, up)[0]!, "relu2"), down)[0]!;
+      },
+    },
+  ],
+});
+
 /** Queries, keys and values in one tensor with their biases, gate and up in one: rows of it where others have tensors. */
 const fused = tiny(["from: split"], {
   name: "words-fused",
@@ -376,6 +453,8 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   encoder,
   table,
   draft,
+  absorbed,
+  assembled,
   fused,
   apart,
   gateUp,

@@ -26,6 +26,7 @@ export type Operation =
   | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
+  | { readonly verb: "headLinear"; readonly weight: Weight; readonly heads: number; readonly along: "inputs" | "rows" }
   | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
   | {
       readonly verb: "headNorm";
@@ -130,6 +131,8 @@ export function weightsOf(call: Call): readonly Weight[] {
       return [call.table];
     case "linear":
       return call.weights;
+    case "headLinear":
+      return [call.weight];
     case "experts":
       return [call.body.gate, call.body.up, call.body.down].filter((weight) => weight !== null);
     default:

@@ -26,6 +26,8 @@ export interface Weight {
   /** Shape of one expert. */
   readonly rows: number;
   readonly experts: number;
+  /** The file has it the other way round. */
+  readonly transposed: boolean;
   readonly bias: VectorWeight | null;
   /** Where it lies when it is no tensor of the model's own file: an adapter's. */
   readonly source?: MatrixSource;
@@ -77,10 +79,24 @@ export type Reach = "all" | { readonly window: number } | { readonly chunk: numb
 
 /** Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie. */
 export type From =
-  /** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
-  | { readonly split: string; readonly of: number; readonly first: number }
+  | Split
   /** One for each expert. */
-  | { readonly stack: readonly string[] };
+  | { readonly stack: readonly string[] }
+  /** One after the other. */
+  | { readonly concat: readonly (readonly [name: string, rows: number])[] }
+  /** The other way round, [rows, cols]: its products go along the other axis, in an order of their own. */
+  | { readonly transpose: string };
+
+/** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
+export interface Split {
+  readonly split: string;
+  readonly of: number;
+  readonly first: number;
+  /** It has so many groups of `of` rows, and of each an equal share of this one's rows is taken: heads side by side. */
+  readonly heads?: number;
+  /** The file has the heads as a stack of matrices. */
+  readonly stacked?: boolean;
+}
 
 export type Shared = Value | State | Selection;
 
@@ -155,6 +171,12 @@ export interface Flow {
   // --- values
   /** x · Wᵀ (+ bias) for each weight; x is quantized once. */
   linear(x: Value, ...weights: readonly Weight[]): Value[];
+  /**
+   * Each head's own product: the rows of the matrix are `heads` matrices, one after the other, and each multiplies its
+   * part of x. Along `inputs` x is [heads * cols] wide and the result as wide as the matrix has rows; along `rows`, the
+   * other axis, x is as wide as it has rows and the result [heads * cols].
+   */
+  headLinear(x: Value, weight: Weight, o: { readonly heads: number; readonly along: "inputs" | "rows" }): Value;
   /** RMSNorm. */
   norm(x: Value, weight: VectorWeight | null, eps: number): Value;
   /** RMSNorm of every head: as wide as the weight, or as is said where there is none. */
@@ -190,8 +212,8 @@ export interface Flow {
   /** Softmax over what a row sees of all the sources together, which have heads alike. */
   attention(q: Value, sources: readonly (State | Source)[], options: AttentionOptions): Value;
   /**
-   * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights [rows, heads]
-   * and the keys of a state of one head (ops.ts, `select`).
+   * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights
+   * [rows, heads] and the keys of a state of one head (ops.ts, `select`).
    */
   select(q: Value, weights: Value, keys: State, topK: number): Selection;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
