@@ -85,6 +85,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<seal>("seal"),
       bind<ops::begin>("begin"),
       bind<ops::embed>("embed"),
+      bind<ops::lookup>("lookup"),
       bind<ops::rms_norm>("rmsNorm"),
       bind<ops::head_norm>("headNorm"),
       bind<ops::matmul>("matmul"),

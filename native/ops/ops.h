@@ -12,6 +12,7 @@ Status begin(Host& host, int32_t count, Slice<const int32_t> ids, Slice<const in
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence);
 Status embed(Host& host, int32_t out, int32_t weight, int32_t n, float scale);
+Status lookup(Host& host, int32_t out, int32_t weight, Slice<const int32_t> rows, int32_t n, float scale);
 Status gather(Host& host, int32_t out, int32_t x, Slice<const int32_t> indices);
 Status copy(Host& host, int32_t out, int32_t x, int32_t n);
 

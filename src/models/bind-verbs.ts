@@ -5,7 +5,7 @@ import type { WorkingSpace } from "../ops/working-space.js";
 import type { ListedCall } from "./bind-memory.js";
 import { bindExperts, bindGated, bindHeadLinear, bindLinear } from "./bind-products.js";
 import type { CallOf, SeenState } from "./flow/calls.js";
-import type { Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type { Ids, Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -16,6 +16,8 @@ export interface Operands {
   readonly space: WorkingSpace;
   /** Longest sequence. */
   readonly contextTokens: number;
+  /** Table rows of a pass, filled when it begins [maxRows]. */
+  rowsBy(ids: Ids): Int32Array;
   tensor(value: Value): Tensor;
   /** `heads`: of products by heads. */
   matrix(weight: Weight, heads?: number): Matrix;
@@ -34,8 +36,10 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
   const optional = (weight: VectorWeight | null): Vector | null => (weight === null ? null : b.vector(weight));
   switch (call.verb) {
     case "lookup": {
-      const [out, table, { scale }] = [output(), b.matrix(call.table), call];
-      return (n) => ops.embed(out, table, n, scale);
+      const [out, table, { scale, ids }] = [output(), b.matrix(call.table), call];
+      if (ids === null) return (n) => ops.embed(out, table, n, scale);
+      const rows = b.rowsBy(ids);
+      return (n) => ops.lookup(out, table, rows, n, scale);
     }
     case "pick": {
       const [out, x] = [output(), input(0)];

@@ -8,6 +8,7 @@ import type { Call, ExpertBody, Outputs, Program, SeenState } from "./flow/calls
 import type {
   AttentionOptions,
   Flow,
+  Ids,
   KeepOptions,
   MatrixOptions,
   Part,
@@ -159,9 +160,9 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- rows
 
-  lookup(table: Weight, scale = 1): Value {
+  lookup(table: Weight, scale = 1, ids: Ids | null = null): Value {
     if (table.transposed) fault(`'${table.tensor.name}' lies the other way round`);
-    return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+    return this.call({ verb: "lookup", table, scale, ids }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {
     const known = this.#inputs.get(name) ?? this.value(cols, "all");

@@ -132,6 +132,8 @@ export interface NativeAddon {
     blocksPerSequence: Int32Array,
   ): void;
   embed(host: number, out: number, weight: number, n: number, scale: number): void;
+  /** rows of the table, -1: zeros */
+  lookup(host: number, out: number, weight: number, rows: Int32Array, n: number, scale: number): void;
   rmsNorm(host: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(host: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
   /**

@@ -51,6 +51,7 @@ const functions = {
   seal: true,
   begin: true,
   embed: true,
+  lookup: true,
   rmsNorm: true,
   headNorm: true,
   matmul: true,

@@ -190,6 +190,10 @@ export class NativeOps implements Backend {
     this.#addon.embed(this.#host, out.id, table.id, n, scale);
   }
 
+  lookup(out: Tensor, table: Matrix, rows: Int32Array, n: number, scale: number): void {
+    this.#addon.lookup(this.#host, out.id, table.id, rows, n, scale);
+  }
+
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
     this.#addon.rmsNorm(this.#host, out.id, x.id, weight?.id ?? 0, n, eps);
   }

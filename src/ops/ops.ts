@@ -91,6 +91,8 @@ export interface RowTable {
   readonly sequences: Int32Array;
   /** Per KV pool (in creation order), per sequence: page id of each 256-position block, -1 where forgotten. */
   readonly blockTables: readonly (readonly Int32Array[])[];
+  /** Per sequence: its tokens from position 0 on, this pass's among them. For models that look up by earlier tokens. */
+  readonly tokens?: readonly Int32Array[] | undefined;
 }
 
 export interface RopeSpec {
@@ -236,6 +238,11 @@ export interface Verbs {
 
   /** out[t] = table[ids[t]] * scale.  @shape out [n, dim], table [vocab, dim]  @error EXACT for scale 1 */
   embed(out: Tensor, table: Matrix, n: number, scale: number): void;
+  /**
+   * out[t] = table[rows[t]] * scale, zeros where rows[t] is -1.
+   * @shape out [n, dim], rows [n or more]  @error as embed
+   */
+  lookup(out: Tensor, table: Matrix, rows: Int32Array, n: number, scale: number): void;
   /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */

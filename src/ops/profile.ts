@@ -102,6 +102,10 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
       work: plain("embed", n * bytesOf(table, 1) + 4 * n * out.cols),
       shape: () => `[${n}, ${out.cols}] of ${nameOf(table)}`,
     }),
+    lookup: (out, table, _rows, n) => ({
+      work: plain("lookup", n * bytesOf(table, 1) + 4 * n * out.cols),
+      shape: () => `[${n}, ${out.cols}] of ${nameOf(table)}`,
+    }),
     matmul: (products, x, n) => {
       const found = known.get(products) ?? describeProducts(products);
       known.set(products, found);

@@ -153,12 +153,16 @@ export class ReferenceOps implements Backend {
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
+    this.lookup(out, table, this.#rows.ids, n, scale);
+  }
+
+  lookup(out: Tensor, table: Matrix, rows: Int32Array, n: number, scale: number): void {
     const matrix = own<ReferenceMatrix>(table, "forEachRow");
-    const y = data(out);
     for (let t = 0; t < n; t++) {
-      const row = y.subarray(t * out.cols, (t + 1) * out.cols);
-      matrix.row(0, this.#rows.ids[t]!, row);
-      if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * Math.fround(scale);
+      const y = row(out, t);
+      if (rows[t]! < 0) y.fill(0);
+      else matrix.row(0, rows[t]!, y);
+      if (scale !== 1) for (let i = 0; i < y.length; i++) y[i] = y[i]! * Math.fround(scale);
     }
   }
 

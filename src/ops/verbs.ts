@@ -6,6 +6,7 @@ export type Verb = keyof Verbs;
 const names: Readonly<Record<Verb, true>> = {
   begin: true,
   embed: true,
+  lookup: true,
   rmsNorm: true,
   headNorm: true,
   matmul: true,

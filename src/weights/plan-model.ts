@@ -37,6 +37,8 @@ export interface PlanModel {
   readonly expertLayers: readonly ExpertLayer[];
   /** Read row by row on demand; undefined when it is the head too. */
   readonly embedding: PlanMatrix | undefined;
+  /** All tables that are read like that. */
+  readonly tables: readonly PlanMatrix[];
   readonly trunkBytes: number;
   readonly expertBytes: number;
   readonly topK: number;
@@ -44,7 +46,7 @@ export interface PlanModel {
 
 export function planModel(description: ModelDescription): PlanModel {
   const matrices = description.tensors.filter((tensor) => tensor.kind === "matrix").map(matrixOf);
-  const embedding = matrices.find((m) => m.role === "embedding");
+  const tables = matrices.filter((m) => m.role === "embedding");
   const head = matrices.filter((m) => m.role === "head");
   const routed = matrices.filter((m) => m.experts > 1);
   const layers = matrices.filter((m) => m.role !== "head" && m.role !== "embedding" && m.experts === 1);
@@ -60,7 +62,8 @@ export function planModel(description: ModelDescription): PlanModel {
     description,
     trunk,
     expertLayers,
-    embedding,
+    embedding: tables[0],
+    tables,
     trunkBytes: sumBytes(trunk),
     expertBytes: sumBytes(routed),
     topK: description.config.topK,

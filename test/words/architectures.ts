@@ -1,6 +1,6 @@
 /**
- * Tiny architectures that no user loads: each uses words of src/models/flow.ts that no supported model needs yet, so that the words
- * hold when one does. `words` is what docs and the table of DESIGN call them.
+ * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet,
+ * so that the words hold when one does. `words` is what docs and the table of DESIGN call them.
  */
 import {
   type Architecture,
@@ -8,7 +8,7 @@ import {
   type Declaration,
   defineArchitecture,
 } from "../../src/models/flow/architecture.js";
-import type { Flow, Part, Selection, Value } from "../../src/models/flow/flow.js";
+import { type Flow, type Ids, idsBack, type Part, type Selection, type Value } from "../../src/models/flow/flow.js";
 import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
 import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
@@ -306,8 +306,37 @@ const table = tiny(["lookup on demand", "multiply", "split, join", "has"], {
   ],
 });
 
+/**
+ * Rows of further tables by the token before, and by a hash of three, join the stream.
+ * @source DeepSeek-AI 2026, "Conditional Memory"
+ */
+const grams = tiny(["ids of earlier positions", "hashed ids"], {
+  name: "words-grams",
+  layer: (c, i) => [
+    ...(i > 0 ? [] : [{ site: "grams", before: rms("gram_norm", c), part: gramRows(c) }]),
+    mixer(c),
+    ffn(c),
+  ],
+  tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 2 }) }],
+});
+
+function gramRows(c: TinyConfig): Part {
+  const rows = 97;
+  const hashed: Ids = {
+    back: [0, 1, 2],
+    row: ([a, b, d]) => (d! < 0 ? -1 : ((a! * 31) ^ (b! * 57) ^ (d! * 101)) % rows),
+  };
+  return (f, x) => {
+    const gain = Math.sqrt(c.dim);
+    const before = f.lookup(f.matrix("bigram_embd", c.dim, c.vocab, "embedding", { gain }), 1, idsBack(1));
+    const three = f.lookup(f.matrix("trigram_embd", c.dim, rows, "embedding", { gain }), 1, hashed);
+    const gate = f.act(f.linear(x, f.matrix("gram_gate", c.dim, c.dim, "ffn"))[0]!, "sigmoid");
+    return f.linear(f.multiply(f.add(before, three), gate), f.matrix("gram_out", c.dim, c.dim, "ffn"))[0]!;
+  };
+}
+
 /** A block behind the trunk that guesses the token after the next from the trunk's hidden rows and the next token. */
-const draft = tiny(["programs: mtp, hidden rows as input"], {
+const draft = tiny(["programs: mtp, hidden rows as input", "programs on one Ops"], {
   name: "words-mtp",
   programs: (c) => ({
     mtp0: {
@@ -452,6 +481,7 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   selected,
   encoder,
   table,
+  grams,
   draft,
   absorbed,
   assembled,

@@ -1,6 +1,6 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
 import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
-import type { Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { Ids, Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow.js";
 import type { RopeConfig } from "./rope.js";
 
 /** The calls that the rows of one expert go through: one or two products, an activation, a product. */
@@ -23,7 +23,7 @@ export interface SeenState {
 }
 
 export type Operation =
-  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number }
+  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly ids: Ids | null }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
   | { readonly verb: "headLinear"; readonly weight: Weight; readonly heads: number; readonly along: "inputs" | "rows" }

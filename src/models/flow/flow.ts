@@ -98,6 +98,19 @@ export interface Split {
   readonly stacked?: boolean;
 }
 
+/**
+ * A row of a table for each row of a pass, from the token `back` positions before its own, or from several: n-grams and
+ * hashes. The function is told -1 for tokens before the first, and answers with -1 where there is no row: zeros.
+ */
+export interface Ids {
+  readonly back: readonly number[];
+  readonly row: (ids: readonly number[]) => number;
+}
+
+/** The tokens so many positions back, as they are. */
+export const idsBack = (back: number): Ids => ({ back: [back], row: ([id]) => id! });
+
+/** A value, state or choice that a layer hands on to layers to come. */
 export type Shared = Value | State | Selection;
 
 export interface MatrixOptions {
@@ -161,8 +174,11 @@ export interface Flow {
   has(name: string): boolean;
 
   // --- rows
-  /** Rows of a table by the token ids of the pass, times `scale`. */
-  lookup(table: Weight, scale?: number): Value;
+  /**
+   * Rows of a table by the token ids of the pass, or by what is said, times `scale`. A table that is only looked up is
+   * read row by row where it lies, when a pass asks for them: it takes no memory.
+   */
+  lookup(table: Weight, scale?: number, ids?: Ids): Value;
   /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */
