@@ -12,7 +12,7 @@ import {
 } from "../ops/ops.js";
 import { WorkingSpace } from "../ops/working-space.js";
 import type { Places } from "./bind-memory.js";
-import type { Operands } from "./bind-verbs.js";
+import type { Operands } from "./bind-operands.js";
 import { type Program, windowsOf } from "./flow/calls.js";
 import type { Ids, State, Value, VectorWeight } from "./flow/flow.js";
 import { ropeSpec } from "./flow/rope.js";

@@ -2,7 +2,7 @@
 import type { Acts } from "../formats/layouts.js";
 import type { ExpertWeights, Matrix, Product, Vector } from "../ops/ops.js";
 import type { GatedProduct } from "./bind-memory.js";
-import type { Operands, Step } from "./bind-verbs.js";
+import type { Operands, Step } from "./bind-operands.js";
 import type { CallOf } from "./flow/calls.js";
 import type { Weight } from "./flow/flow.js";
 

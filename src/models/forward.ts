@@ -2,7 +2,7 @@
 
 import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
-import type { Step } from "./bind-verbs.js";
+import type { Step } from "./bind-operands.js";
 import type { OutputName } from "./flow/calls.js";
 import type { Ids, RowSet } from "./flow/flow.js";
 
