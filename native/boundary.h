@@ -5,12 +5,13 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "6a0237d650655055";
+constexpr char kBoundaryVersion[] = "47836813c9ff45af";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
 constexpr int32_t kMaxThreads = 256;
 constexpr int32_t kMostProducts = 64;
+constexpr int32_t kProductNumbers = 6;
 constexpr int32_t kMostPlanes = 4;
 constexpr int32_t kMostExpertSegments = 12;
 constexpr int32_t kAttentionQueries = 64;
@@ -19,10 +20,13 @@ constexpr int32_t kUnitInputs = 32;
 constexpr int64_t kScratchBytes = 524288;
 constexpr int64_t kAttentionPiecesBytes = 4194304;
 constexpr int64_t kAttentionBlockBytes = 32;
-constexpr int64_t kProductTaskBytes = 120;
+constexpr int64_t kProductTaskBytes = 136;
 constexpr int64_t kAddValues = 4096;
 constexpr int64_t kAddRows = 128;
+constexpr int64_t kGluRows = 512;
+constexpr int64_t kGluValues = 262144;
 constexpr int64_t kExpertWavePairs = 256;
+constexpr int64_t kSelectionPositions = 1048576;
 
 enum ActKind : int32_t {
   ACTS_F32 = 0, ACTS_Q8_32 = 1, ACTS_Q8_256 = 2, ACT_FORMS = 3
@@ -48,8 +52,13 @@ enum Score : int32_t {
 enum Reach : int32_t {
   REACH_BACK = 0, REACH_CHUNK = 1, REACH_SYMMETRIC = 2, REACHES = 3
 };
+enum AttentionPart : int32_t {
+  ATTENTION_WHOLE = 0, ATTENTION_FIRST = 1, ATTENTION_NEXT = 2, ATTENTION_LAST = 3, ATTENTION_PARTS = 4
+};
+enum ProductInto : int32_t {
+  INTO_STORE = 0, INTO_ADD = 1, INTO_SILU = 2, INTO_GELU_TANH = 3, INTO_OAI = 4, INTO_KINDS = 5
+};
 enum class IoEngine : int32_t { automatic, uring, threads, count };
-enum ProductMode : int32_t { PRODUCT_ADD = 1, PRODUCT_TRANSPOSED = 2 };
 
 // Numbers that are passed at once.
 enum SpaceBuffer : int32_t {
@@ -57,7 +66,7 @@ enum SpaceBuffer : int32_t {
   SPACE_Q8_256_Q = 6, SPACE_Q8_256_D = 7, SPACE_Q8_256_SUMS = 8, SPACE_HIDDEN_Q8_32_Q = 9, SPACE_HIDDEN_Q8_32_D = 10,
   SPACE_HIDDEN_Q8_32_SUMS = 11, SPACE_HIDDEN_Q8_256_Q = 12, SPACE_HIDDEN_Q8_256_D = 13, SPACE_HIDDEN_Q8_256_SUMS = 14,
   SPACE_PIECES = 15, SPACE_BLOCKS = 16, SPACE_EXPERT_ORDER = 17, SPACE_EXPERT_PRODUCTS = 18, SPACE_EXPERT_ROWS = 19,
-  SPACE_SUMS = 20, SPACE_EXPERTS = 21, SPACE_NUMBERS = 22
+  SPACE_SUMS = 20, SPACE_SELECTION = 21, SPACE_EXPERTS = 22, SPACE_NUMBERS = 23
 };
 enum ModelCounter : int32_t {
   MODEL_ACTIVATION_BYTES = 0, MODEL_KV_BYTES = 1, MODEL_SCRATCH_BYTES = 2, MODEL_WEIGHT_BYTES = 3,

@@ -23,16 +23,22 @@ Result<const int32_t*> block_tables(Model& model, const KvPool& pool, int32_t* b
 Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t k_handle, int32_t v_handle, int32_t n) {
   HW_GET(KvPool, pool, model, pool_handle);
   HW_GET(Tensor, k, model, k_handle);
-  HW_GET(Tensor, v, model, v_handle);
   HW_TRY(check_rows(k, n, "k"));
-  HW_TRY(check_rows(v, n, "v"));
   HW_TRY(check_pass_rows(model, n));
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
+  // Keys alone, where nothing is attended: no v.
+  const Tensor* v = nullptr;
+  if (v_handle != 0) {
+    HW_GET(Tensor, tensor, model, v_handle);
+    HW_TRY(check_rows(tensor, n, "v"));
+    v = &tensor;
+  }
+  const int32_t v_cols = v == nullptr ? 0 : v->cols;
   if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k ||
-      v.cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
-    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v.cols, layer.heads,
+      v_cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
+    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v_cols, layer.heads,
                         layer.dim_k, layer.dim_v);
   }
   int32_t blocks = 0;
@@ -50,11 +56,12 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
     for (int32_t h = 0; h < layer.heads; h++) {
       kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k, encoded, layer.dim_k);
       kv_place_key(pool.type, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot, layer.dim_k);
-      kernels.kv_store[pool.type](v.row(t) + static_cast<int64_t>(h) * layer.dim_v, encoded, layer.dim_v);
+      if (v == nullptr) continue;
+      kernels.kv_store[pool.type](v->row(t) + static_cast<int64_t>(h) * layer.dim_v, encoded, layer.dim_v);
       kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot, layer.dim_v);
     }
   };
-  if (static_cast<int64_t>(n) * (k.cols + v.cols) < kInlineValues) {
+  if (static_cast<int64_t>(n) * (k.cols + v_cols) < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
   } else {
     model.pool().parallel_for(n, one);

@@ -123,26 +123,17 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
   return done();
 }
 
-Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
-  HW_GET(Tensor, out, model, out_handle);
-  HW_GET(WeightObject, table, model, weight_handle);
-  HW_TRY(check_rows(out, n, "out"));
-  HW_TRY(check_pass_rows(model, n));
-  const Weight& w = table.weight;
-  if (w.cols != out.cols || w.experts != 1) {
-    return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
-  }
-  const int32_t* ids = model.pass().ids();
-  for (int32_t t = 0; t < n; t++) {
-    if (ids[t] < 0 || ids[t] >= w.rows) {
-      return bad_argument("token id %d of row %d, the vocabulary has %lld", ids[t], t, static_cast<long long>(w.rows));
-    }
-  }
+// Rows of a table, by number; -1: zeros.
+static Status look_up(Model& model, const Weight& w, const int32_t* rows, int32_t n, float factor, const Tensor& out) {
   const Kernels& k = model.kernels();
   std::mutex failed_mutex;
   IoFailure failed;
   auto one = [&](int64_t t, int) {
-    if (!dequantize_row(k, w, 0, ids[t], out.row(t)).ok) {
+    if (rows[t] < 0) {
+      memset(out.row(t), 0, static_cast<size_t>(w.cols) * sizeof(float));
+      return;
+    }
+    if (!dequantize_row(k, w, 0, rows[t], out.row(t)).ok) {
       // The reason lies in this thread's slot; the caller may be another.
       std::lock_guard<std::mutex> lock(failed_mutex);
       failed.code = last_error().code;
@@ -158,6 +149,42 @@ Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n,
   }
   if (failed.code != nullptr) return failed.raise();
   return model.check_mappings();
+}
+
+static Status check_table(const Weight& w, const Tensor& out, int32_t n) {
+  HW_TRY(check_rows(out, n, "out"));
+  if (w.cols == out.cols && w.experts == 1) return done();
+  return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
+}
+
+Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(WeightObject, table, model, weight_handle);
+  const Weight& w = table.weight;
+  HW_TRY(check_table(w, out, n));
+  HW_TRY(check_pass_rows(model, n));
+  const int32_t* ids = model.pass().ids();
+  for (int32_t t = 0; t < n; t++) {
+    if (ids[t] < 0 || ids[t] >= w.rows) {
+      return bad_argument("token id %d of row %d, the vocabulary has %lld", ids[t], t, static_cast<long long>(w.rows));
+    }
+  }
+  return look_up(model, w, ids, n, factor, out);
+}
+
+Status lookup(Model& model, int32_t out_handle, int32_t weight_handle, Slice<const int32_t> rows, int32_t n,
+              float factor) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(WeightObject, table, model, weight_handle);
+  const Weight& w = table.weight;
+  HW_TRY(check_table(w, out, n));
+  if (rows.length < n) return bad_argument("%lld rows to look up for %d", static_cast<long long>(rows.length), n);
+  for (int32_t t = 0; t < n; t++) {
+    if (rows.data[t] < -1 || rows.data[t] >= w.rows) {
+      return bad_argument("row %d of a table of %lld", rows.data[t], static_cast<long long>(w.rows));
+    }
+  }
+  return look_up(model, w, rows.data, n, factor, out);
 }
 
 Status gather(Model& model, int32_t out_handle, int32_t x_handle, Slice<const int32_t> indices) {

@@ -86,7 +86,8 @@ export class Pass {
     const blockTables = cache.blockTables.map((tables) =>
       this.parts.map(({ sequence }) => tables[sequence]!.subarray(0, blocks)),
     );
-    return { count: this.rows, ids, positions, sequences, blockTables };
+    const tokens = this.parts.map(({ task }) => task.tokens);
+    return { count: this.rows, ids, positions, sequences, blockTables, tokens };
   }
 
   private hand(values: Float32Array, width: number, wanted: Int32Array, first: number): void {

@@ -9,7 +9,10 @@ export type Ablation = (call: Call) => Call | "input";
 export const ablations: Readonly<Record<Mutation, Ablation>> = {
   rope: (call) => (call.verb === "rope" ? "input" : call),
   "qk-norm": (call) => (call.verb === "headNorm" ? "input" : call),
-  window: (call) => (call.verb === "attention" ? { ...call, reach: "all" } : call),
+  window: (call) => {
+    if (call.verb !== "attention") return call;
+    return { ...call, sources: call.sources.map((source) => ({ ...source, reach: "all" as const })) };
+  },
   sinks: (call) => (call.verb === "attention" ? { ...call, sinks: null } : call),
   // Without normalisation the chosen weights are plain probabilities of all experts.
   "router-norm": (call) => {

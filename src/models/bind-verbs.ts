@@ -1,39 +1,11 @@
 /** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
 import { HundredweightError } from "../errors.js";
-import type { Acts } from "../formats/layouts.js";
-import type {
-  AttentionSpec,
-  ExpertWeights,
-  KvPool,
-  Matrix,
-  Ops,
-  Product,
-  RopeTable,
-  Routing,
-  Tensor,
-  Vector,
-} from "../ops/ops.js";
-import type { WorkingSpace } from "../ops/working-space.js";
+import type { AttentionSpec, Tensor, Vector } from "../ops/ops.js";
 import type { ListedCall } from "./bind-memory.js";
-import type { CallOf } from "./flow/calls.js";
-import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow/flow.js";
-
-/** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
-export type Step = (n: number, wanted: Int32Array) => void;
-
-/** Hands out what has been bound. */
-export interface Operands {
-  readonly ops: Ops;
-  readonly space: WorkingSpace;
-  tensor(value: Value): Tensor;
-  matrix(weight: Weight): Matrix;
-  vector(weight: VectorWeight): Vector;
-  routing(routes: Routes): Routing;
-  ropeTable(call: CallOf<"rope">): RopeTable;
-  pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
-}
-
-const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
+import type { Operands, Step } from "./bind-operands.js";
+import { bindExperts, bindGated, bindHeadLinear, bindLinear } from "./bind-products.js";
+import type { CallOf, SeenState } from "./flow/calls.js";
+import type { Reach, VectorWeight } from "./flow/flow.js";
 
 /** The closure of a call; a hint is nothing where the Ops do not listen. */
 export function bindCall(call: ListedCall, b: Operands): Step | undefined {
@@ -44,8 +16,10 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
   const optional = (weight: VectorWeight | null): Vector | null => (weight === null ? null : b.vector(weight));
   switch (call.verb) {
     case "lookup": {
-      const [out, table, { scale }] = [output(), b.matrix(call.table), call];
-      return (n) => ops.embed(out, table, n, scale);
+      const [out, table, { scale, ids }] = [output(), b.matrix(call.table), call];
+      if (ids === null) return (n) => ops.embed(out, table, n, scale);
+      const rows = b.rowsBy(ids);
+      return (n) => ops.lookup(out, table, rows, n, scale);
     }
     case "pick": {
       const [out, x] = [output(), input(0)];
@@ -57,6 +31,10 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     }
     case "linear":
       return bindLinear(call, b);
+    case "gated":
+      return bindGated(call, b);
+    case "headLinear":
+      return bindHeadLinear(call, b);
     case "norm": {
       const [out, x, weight, { eps }] = [output(), input(0), optional(call.weight), call];
       return (n) => ops.rmsNorm(out, x, weight, n, eps);
@@ -143,11 +121,18 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     case "tap":
       return bindTap(call, b);
     case "keep": {
-      const [k, v, { pool, layer }] = [input(0), input(1), b.pool(call.state)];
+      const v = call.inputs.length === 1 ? null : input(1);
+      const [k, { pool, layer }] = [input(0), b.pool(call.state)];
       return (n) => ops.kvStore(pool, layer, k, v, n);
     }
     case "attention":
       return bindAttention(call, b);
+    case "select": {
+      const [q, weights, routing] = [input(0), input(1), b.routing(call.selection)];
+      const { pool, layer } = b.pool(call.keys);
+      b.space.select(q.rows, b.contextTokens, weights.cols, call.keys.headDimK);
+      return (n) => ops.select(routing, q, weights, pool, layer, n);
+    }
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
       const spec = { ...call.spec, selectionBias: null };
@@ -176,20 +161,6 @@ function refuseRouter(tensor: string, expert: number): never {
   );
 }
 
-function bindLinear(call: CallOf<"linear">, b: Operands): Step {
-  const { ops, space } = b;
-  const x = b.tensor(call.inputs[0]!);
-  const products = call.weights.map((weight, i): Product => {
-    const bias = weight.bias === null ? null : b.vector(weight.bias);
-    return { out: b.tensor(call.outputs[i]!), weight: b.matrix(weight), bias, add: call.into };
-  });
-  const matrices = products.map(({ weight }) => weight);
-  // Sums of a weight that comes by inputs grow tile by tile.
-  const sums = matrices.reduce((sum, { layout, rows }) => sum + (call.into && layout.order === "inputs" ? rows : 0), 0);
-  space.linear(x.rows, x.cols, actsOf(matrices), call.into, sums);
-  return (n) => ops.matmul(products, x, n);
-}
-
 function bindReach(reach: Reach): Pick<AttentionSpec, "window" | "reach"> {
   if (reach === "all") return { window: 0 };
   if ("window" in reach) return { window: reach.window };
@@ -208,13 +179,30 @@ function bindTap({ tap, weights, routes, inputs }: CallOf<"tap">, b: Operands): 
 }
 
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
-  const { ops, space } = b;
+  const { ops } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
-  const [state] = call.sources as readonly [State];
-  const { pool, layer } = b.pool(state);
-  const { heads, scale, softcap, reach, sinks } = call;
+  const carry = call.outputs[1] === undefined ? undefined : b.tensor(call.outputs[1]);
+  const steps = call.sources.map((source, i): Step => {
+    const place = i === 0 ? "first" : i < call.sources.length - 1 ? "next" : "last";
+    const { pool, layer } = b.pool(source.state);
+    const spec = { ...seen(call, source, b), ...(carry !== undefined && { part: { carry, place } as const }) };
+    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV);
+    else b.space.selected(spec.headDimK, spec.headDimV);
+    return (n) => ops.attention(out, q, pool, layer, n, spec);
+  });
+  if (steps.length === 1) return steps[0]!;
+  return (n, wanted) => {
+    for (const step of steps) step(n, wanted);
+  };
+}
+
+function seen(
+  { heads, scale, softcap, sinks }: CallOf<"attention">,
+  { state, reach, selection }: SeenState,
+  b: Operands,
+): AttentionSpec {
   const { headDimK, headDimV } = state;
-  const spec: AttentionSpec = {
+  return {
     heads,
     kvHeads: state.heads,
     headDimK,
@@ -223,27 +211,6 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     ...bindReach(reach),
     softcap,
     sinks: sinks === null ? null : b.vector(sinks),
+    ...(selection !== null && { selection: b.routing(selection) }),
   };
-  space.attention(q.rows, headDimK, headDimV);
-  return (n) => ops.attention(out, q, pool, layer, n, spec);
-}
-
-function bindExperts(call: CallOf<"experts">, b: Operands): Step {
-  const { ops, space } = b;
-  const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
-  const { gate, up, down, act } = call.body;
-  const bias = (weight: Weight | null): Vector | null =>
-    weight === null || weight.bias === null ? null : b.vector(weight.bias);
-  const weights: ExpertWeights = {
-    gate: gate === null ? null : b.matrix(gate),
-    up: b.matrix(up),
-    down: b.matrix(down),
-    gateBias: bias(gate),
-    upBias: bias(up),
-    downBias: bias(down),
-  };
-  const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
-  space.linear(x.rows, x.cols, actsOf(inward), false);
-  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]));
-  return (n) => ops.experts(out, x, routing, n, weights, act);
 }

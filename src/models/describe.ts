@@ -2,7 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
-import type { Declaration, ModelConfig } from "./flow/architecture.js";
+import type { Declaration, ModelConfig, ProgramRows } from "./flow/architecture.js";
 import { type Program, windowsOf } from "./flow/calls.js";
 import type { State } from "./flow/flow.js";
 import { MetadataReader, modelInvalid } from "./flow/metadata-reader.js";
@@ -26,6 +26,8 @@ export interface KeptState extends State {
 /** A program that a file holds beside the trunk. */
 export interface ProgramDescription {
   readonly program: Program;
+  /** Which rows of the trunk's passes it runs over. */
+  readonly rows?: ProgramRows;
   readonly tensors: readonly ModelTensor[];
 }
 
@@ -76,7 +78,7 @@ export function describeModel(
     const recorded = record(spec, source, name);
     for (const tensor of recorded.tensors) other.resolve(tensor);
     other.check();
-    return [name, { program: recorded.program, tensors: other.found }];
+    return [name, { program: recorded.program, rows: spec.programs[name]!.rows ?? "all", tensors: other.found }];
   });
   resolver.check();
   checkVocabulary(checkpoint, config.vocab);
@@ -94,6 +96,15 @@ export function describeModel(
   const tied = !tensors.some(({ role }) => role === "embedding");
   const others = new Map(programs);
   return { arch, config, program, programs: others, states, tensors, unusedTensors, tied, weightBytes, warnings };
+}
+
+/** With the weights of further programs, those that are not the trunk's as well: all that has to be in memory. */
+export function withPrograms(description: ModelDescription, names: readonly string[]): ModelDescription {
+  const found = new Map(description.tensors.map((tensor) => [tensor.name, tensor]));
+  for (const name of names)
+    for (const tensor of description.programs.get(name)?.tensors ?? [])
+      if (!found.has(tensor.name)) found.set(tensor.name, tensor);
+  return { ...description, tensors: [...found.values()] };
 }
 
 const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);

@@ -4,14 +4,18 @@
  */
 import type { RouteSpec } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
-import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
+import type { Call, ExpertBody, Outputs, Program, SeenState } from "./flow/calls.js";
 import type {
   AttentionOptions,
   Flow,
+  Ids,
   KeepOptions,
   MatrixOptions,
   Part,
   Routes,
+  Selection,
+  Shared,
+  Source,
   State,
   Value,
   VectorOptions,
@@ -62,7 +66,7 @@ class Recorder extends ValueRecorder implements Flow {
   readonly #items: (Call | Place)[] = [];
   readonly #states: State[] = [];
   readonly #inputs = new Map<string, Value>();
-  readonly #shared = new Map<string, Value | State>();
+  readonly #shared = new Map<string, Shared>();
   #layer = -1;
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
@@ -156,8 +160,9 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- rows
 
-  lookup(table: Weight, scale = 1): Value {
-    return this.call({ verb: "lookup", table, scale }, [], [table.cols])[0]!;
+  lookup(table: Weight, scale = 1, ids: Ids | null = null): Value {
+    if (table.transposed) fault(`'${table.tensor.name}' lies the other way round`);
+    return this.call({ verb: "lookup", table, scale, ids }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {
     const known = this.#inputs.get(name) ?? this.value(cols, "all");
@@ -171,26 +176,41 @@ class Recorder extends ValueRecorder implements Flow {
   // --- states
 
   keep(kind: "kv", { k, v, heads, name = "kv" }: KeepOptions): State {
-    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v.cols / heads];
+    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v === null ? 0 : v.cols / heads];
     if (this.#states.some((state) => state.layer === layer && state.name === name))
       fault(`layer ${layer} keeps '${name}' twice`);
     const state: State = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV };
     this.#states.push(state);
-    this.call({ verb: "keep", state }, [k, v], []);
+    this.call({ verb: "keep", state }, v === null ? [k] : [k, v], []);
     return state;
   }
-  attention(q: Value, sources: readonly State[], o: AttentionOptions): Value {
-    const [first] = sources;
+  attention(q: Value, from: readonly (State | Source)[], o: AttentionOptions): Value {
+    const { heads, scale, softcap = 0, sinks = null } = o;
+    const sources = from.map((source): SeenState => {
+      const { state, reach = o.reach, selection = null } = "kind" in source ? { state: source } : (source as Source);
+      if (selection !== null && reach !== "all") fault("positions are chosen among all before a row");
+      return { state, reach, selection };
+    });
+    const [first, ...others] = sources.map(({ state }) => state);
     if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks } as const;
-    return this.call(operation, [q], [heads * first.headDimV])[0]!;
+    if (others.some((state) => state.headDimK !== first.headDimK || state.headDimV !== first.headDimV))
+      fault("attention over heads of different sizes");
+    const operation = { verb: "attention", sources, heads, scale, softcap, sinks } as const;
+    // What several sources hand on: largest scores and sums of weights of the heads.
+    const carry = others.length === 0 ? [] : [2 * heads];
+    return this.call(operation, [q], [heads * first.headDimV, ...carry])[0]!;
   }
-  share<T extends Value | State>(name: string, what: T): T {
+  select(q: Value, weights: Value, keys: State, topK: number): Selection {
+    if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
+    const selection: Selection = { id: ++this.ids, topK };
+    this.call({ verb: "select", selection, keys }, [q, weights], []);
+    return selection;
+  }
+  share<T extends Shared>(name: string, what: T): T {
     this.#shared.set(name, what);
     return what;
   }
-  shared(name: string): Value | State {
+  shared(name: string): Shared {
     return this.#shared.get(name) ?? fault(`nothing is shared as '${name}'`);
   }
 

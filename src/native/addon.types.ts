@@ -90,8 +90,10 @@ export interface NativeAddon {
   /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
   fileOpenUnmapped(model: number, path: string, direct: boolean): number;
   fileBytes(model: number, file: number): number;
-  /** extents: [plane, file, offset, experts] each; of a plane in ascending order of experts. */
+  /** extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, or of segments. */
   weight(model: number, layoutId: number, rows: number, cols: number, experts: number, extents: Float64Array): number;
+  /** Before it is placed: products will take it by heads. */
+  weightHeads(model: number, weight: number, heads: number): void;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
   weightRead(model: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
 
@@ -145,9 +147,14 @@ export interface NativeAddon {
     blocksPerSequence: Int32Array,
   ): void;
   embed(model: number, out: number, weight: number, n: number, scale: number): void;
+  /** rows of the table, -1: zeros */
+  lookup(model: number, out: number, weight: number, rows: Int32Array, n: number, scale: number): void;
   rmsNorm(model: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(model: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
-  /** products: [out, weight, bias or 0, mode] * count; mode: sum of `productModes` */
+  /**
+   * products: [out, weight, bias or 0, into, along, heads] * count; into: of `productInto`; along: 1 the other axis;
+   * heads: 1, or so many matrices that the rows are.
+   */
   matmul(model: number, products: Int32Array, x: number, n: number): void;
   rope(model: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   kvStore(model: number, pool: number, layer: number, k: number, v: number, n: number): void;
@@ -165,7 +172,15 @@ export interface NativeAddon {
     sinks: number,
     /** One of `reaches`. */
     reach: number,
+    /** A routing of positions, or 0: all. */
+    selection: number,
+    /** [rows, 2 * heads] of several sources, or 0 */
+    carry: number,
+    /** Of `attentionParts`. */
+    part: number,
   ): void;
+  /** Positions for each row into a routing. weights: [rows, heads] */
+  select(model: number, routing: number, q: number, weights: number, pool: number, layer: number, n: number): void;
   /** kind: of `glus` */
   glu(model: number, out: number, gate: number, up: number, n: number, kind: number): void;
   /** score: of `scores`. @returns an expert whose logit is not finite, or -1 */

@@ -6,13 +6,14 @@ import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import {
   activations,
+  attentionParts,
   glus,
   kvTypes,
   limits,
   machineCounters,
   modelCounters,
   poolings,
-  productModes,
+  productInto,
   reaches,
   scores,
 } from "../native/boundary.js";
@@ -70,6 +71,8 @@ const ids = {
   score: idsOf(scores),
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
+  part: idsOf(attentionParts),
+  into: idsOf(productInto),
 };
 
 export class NativeOps implements Backend {
@@ -101,8 +104,9 @@ export class NativeOps implements Backend {
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#model, routing.id, n, gate.id);
-    const buffer = new Int32Array(4 * limits.mostProducts);
-    this.#products = Array.from({ length: limits.mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+    const { mostProducts, productNumbers } = limits;
+    const buffer = new Int32Array(productNumbers * mostProducts);
+    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, productNumbers * count));
   }
 
   #promise({ bytes, limitBytes }: MemoryPromise): void {
@@ -202,6 +206,10 @@ export class NativeOps implements Backend {
     this.#addon.embed(this.#model, out.id, table.id, n, scale);
   }
 
+  lookup(out: Tensor, table: Matrix, rows: Int32Array, n: number, scale: number): void {
+    this.#addon.lookup(this.#model, out.id, table.id, rows, n, scale);
+  }
+
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
     this.#addon.rmsNorm(this.#model, out.id, x.id, weight?.id ?? 0, n, eps);
   }
@@ -219,11 +227,14 @@ export class NativeOps implements Backend {
         `${products.length} products in one matmul, at most ${limits.mostProducts}`,
       );
     for (let i = 0; i < products.length; i++) {
-      const { out, weight, bias, add, transposed } = products[i]!;
-      packed[4 * i] = out.id;
-      packed[4 * i + 1] = weight.id;
-      packed[4 * i + 2] = bias?.id ?? 0;
-      packed[4 * i + 3] = (add ? productModes.add : 0) + (transposed ? productModes.transposed : 0);
+      const { out, weight, bias, add, glu, transposed, heads = 1 } = products[i]!;
+      const at = limits.productNumbers * i;
+      packed[at] = out.id;
+      packed[at + 1] = weight.id;
+      packed[at + 2] = bias?.id ?? 0;
+      packed[at + 3] = ids.into[glu ?? (add ? "add" : "store")];
+      packed[at + 4] = transposed ? 1 : 0;
+      packed[at + 5] = heads;
     }
     this.#addon.matmul(this.#model, packed, x.id, n);
   }
@@ -232,8 +243,8 @@ export class NativeOps implements Backend {
     this.#addon.rope(this.#model, x.id, n, heads, headDim, table.id);
   }
 
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void {
-    this.#addon.kvStore(this.#model, pool.id, layer, k.id, v.id, n);
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
+    this.#addon.kvStore(this.#model, pool.id, layer, k.id, v?.id ?? 0, n);
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
@@ -252,7 +263,15 @@ export class NativeOps implements Backend {
       softcap,
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
+      spec.selection?.id ?? 0,
+      spec.part?.carry.id ?? 0,
+      ids.part[spec.part?.place ?? "whole"],
     );
+  }
+
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+    this.#checkCancelled();
+    this.#addon.select(this.#model, out.id, q.id, weights.id, pool.id, layer, n);
   }
 
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {

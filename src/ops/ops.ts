@@ -62,6 +62,8 @@ export interface Routing {
 }
 
 export interface MatrixSource {
+  /** Products will take it by heads (`Product.heads`): what is in memory must let their rows be told apart. */
+  readonly heads?: number;
   readonly name: string;
   readonly layout: Layout;
   readonly rows: number;
@@ -97,6 +99,8 @@ export interface RowTable {
   readonly sequences: Int32Array;
   /** Per KV pool (in creation order), per sequence: page id of each 256-position block, -1 where forgotten. */
   readonly blockTables: readonly (readonly Int32Array[])[];
+  /** Per sequence: its tokens from position 0 on, this pass's among them. For models that look up by earlier tokens. */
+  readonly tokens?: readonly Int32Array[] | undefined;
 }
 
 export interface RopeSpec {
@@ -131,6 +135,10 @@ export interface AttentionSpec {
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
   readonly sinks: Vector | null;
+  /** Only these positions, as `select` left them; with a window of 0 and the reach `back`. */
+  readonly selection?: Routing | null;
+  /** Which call of an attention over several sources this is, and what they hand on [n, 2 * heads]. */
+  readonly part?: { readonly carry: Tensor; readonly place: "first" | "next" | "last" };
 }
 
 export interface RouteSpec {
@@ -156,18 +164,26 @@ export interface ExpertWeights {
   readonly downBias: Vector | null;
 }
 
-/** One product of a fused matmul: out = x · Wᵀ (+ bias), or out += that when `add`. */
+/** One product of a fused matmul: out = x · Wᵀ (+ bias), out += that when `add`, or out = glu(out) * that. */
 export interface Product {
   readonly out: Tensor;
   readonly weight: Matrix;
   readonly bias: Vector | null;
   readonly add: boolean;
+  /** Gates what the product before it has just left in the same out. */
+  readonly glu?: Glu;
   /**
    * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and fills its
    * own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in ascending order,
    * out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
    */
   readonly transposed?: boolean;
+  /**
+   * The rows of a plain matrix are so many matrices, one after the other, and each multiplies its own part of x:
+   * x [n, heads * cols], out [n, rows]; along the other axis x [n, rows], out [n, heads * cols]. All products of a call
+   * alike.
+   */
+  readonly heads?: number;
 }
 
 /** The machine that models of a process share. */
@@ -224,12 +240,18 @@ export interface Verbs {
 
   /** out[t] = table[ids[t]] * scale.  @shape out [n, dim], table [vocab, dim]  @error EXACT for scale 1 */
   embed(out: Tensor, table: Matrix, n: number, scale: number): void;
+  /**
+   * out[t] = table[rows[t]] * scale, zeros where rows[t] is -1.
+   * @shape out [n, dim], rows [n or more]  @error as embed
+   */
+  lookup(out: Tensor, table: Matrix, rows: Int32Array, n: number, scale: number): void;
   /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */
   headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void;
   /**
-   * All products share `x`, which is quantized once. No out may alias x or another out; at most 64 products.
+   * All products share `x`, which is quantized once. No out may alias x or, but for a gate, another out; at most 64
+   * products.
    * @shape x [n, cols]  @error BOUND
    */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
@@ -238,8 +260,11 @@ export interface Verbs {
    * cosine and sine rounded to f32, times the magnitude.  @shape x [n, heads * headDim]
    */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
-  /** Stores the rows' keys and values at their positions.  @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV] */
-  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor, n: number): void;
+  /**
+   * Stores the rows' keys and values at their positions; v is null where the layer has keys only (headDimV 0).
+   * @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV]
+   */
+  kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void;
   /**
    * out = softmax(q·k * scale + mask)·v over the row's own sequence, causal. `out` must not be `q`. Pages a row would
    * see but that are forgotten (-1) are an error.  @shape q [n, heads * headDimK], out [n, heads * headDimV]
@@ -247,9 +272,16 @@ export interface Verbs {
    * The native order: cut at multiples of 256 positions; a piece is m = max score, l = sum exp(score - m),
    * o = sum exp(score - m) v; pieces merge in ascending order, the first as it is, then with M = max(m, mp),
    * a = exp(m - M), b = exp(mp - M): l = fma(b, lp, l a), o = fma(b, op, o a). A sink s joins last: M = max(m, s),
-   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l).
+   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l). Chosen positions are cut at multiples of 256 of
+   * them. Of several sources each is computed alone, up to its o; they merge in their order, then the sink joins.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
+  /**
+   * The best positions for each row, ascending, -1 behind them: of the row's own and earlier ones, by
+   * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s
+   * layer has one head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
+   */
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void;
   /**

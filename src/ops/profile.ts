@@ -102,6 +102,10 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
       work: plain("embed", n * bytesOf(table, 1) + 4 * n * out.cols),
       shape: () => `[${n}, ${out.cols}] of ${nameOf(table)}`,
     }),
+    lookup: (out, table, _rows, n) => ({
+      work: plain("lookup", n * bytesOf(table, 1) + 4 * n * out.cols),
+      shape: () => `[${n}, ${out.cols}] of ${nameOf(table)}`,
+    }),
     matmul: (products, x, n) => {
       const found = known.get(products) ?? describeProducts(products);
       known.set(products, found);
@@ -109,11 +113,25 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
       return { work: { ...work, operations: n * work.operations }, shape: () => `[${n}, ${x.cols}] x ${shape}` };
     },
     kvStore: (pool, layer, k, v, n) => ({
-      work: plain("kv store", n * (4 * (k.cols + v.cols) + positionBytes(pool, layer))),
-      shape: () => `[${n}, ${k.cols} + ${v.cols}]`,
+      work: plain("kv store", n * (4 * (k.cols + (v?.cols ?? 0)) + positionBytes(pool, layer))),
+      shape: () => `[${n}, ${k.cols} + ${v?.cols ?? 0}]`,
     }),
+    select: (_out, q, _weights, pool, layer, n) => {
+      const { seen, read } = pass.of(0);
+      const bytes = read * positionBytes(pool, layer);
+      const work = {
+        name: "select positions",
+        kernel: true,
+        arithmetic: "float",
+        bytes,
+        operations: 2 * seen * q.cols,
+      };
+      return { work: work as Work, shape: () => `[${n}, ${q.cols}], ${read} keys` };
+    },
     attention: (_out, q, pool, layer, n, spec) => {
-      const { seen, read } = pass.of(spec.window);
+      // Each row reads the positions that were chosen for it.
+      const chosen = n * (spec.selection?.topK ?? 0);
+      const { seen, read } = spec.selection ? { seen: chosen, read: chosen } : pass.of(spec.window);
       const name = spec.window > 0 ? `attention window ${spec.window}` : "attention";
       const operations = 2 * seen * spec.heads * (spec.headDimK + spec.headDimV);
       const bytes = read * positionBytes(pool, layer);

@@ -40,7 +40,7 @@ export class FixedMemory {
   /** By purpose, and all of it. */
   bytes(contextTokens: number, kvTokens: number, maxRows: number) {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
-    const { embedding, description, trunk, expertLayers } = this.#model;
+    const { tables, description, trunk, expertLayers } = this.#model;
     const { vocab } = description.config;
     const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
     // Direct reads bring the pages around what is pinned along.
@@ -53,7 +53,7 @@ export class FixedMemory {
         estimate.activationBytes +
         estimate.ropeBytes +
         estimate.scratchBytes +
-        maxRows * (embedding?.slices.bytes ?? 0),
+        maxRows * tables.reduce((sum, { slices }) => sum + slices.bytes, 0),
       tokenizer: tokenizerBytesPerToken * vocab,
       runtime: runtimeBytes + (textProcess ? textProcessBytes(vocab) : 0),
     };

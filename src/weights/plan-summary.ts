@@ -45,7 +45,7 @@ export function modelMap(model: PlanModel, plan: Plan, placement: WeightPlacemen
     const placed = (place: TensorPlace, pinnedBytes: number) => ({ ...tensor, place, pinnedBytes });
     // Small vectors are expanded to F32 at load and stay, whatever the plan.
     if (kind !== "matrix") return placed("pinned", bytes);
-    if (name === model.embedding?.name) return placed("rows", 0);
+    if (model.tables.some((table) => table.name === name)) return placed("rows", 0);
     if (placement === undefined) return placed("mapped", 0);
     const matrix = matrices.get(name)!;
     const experts = matrix.experts > 1 ? { experts: matrix.experts } : {};

@@ -24,6 +24,8 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { productsSuite } from "./products.suite.js";
+import { selectionSuite } from "./selection.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Backend): void {
@@ -365,7 +367,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
       const weight = ops.matrix(weights("Q8_0", 64, 64).source);
       const [x, y] = [filled(ops, 8, 64, randomValues(512, 19)), ops.tensor(8, 64)];
       const space = new WorkingSpace(8, []);
-      space.linear(8, 64, ["q8_32"], false);
+      space.linear(8, 64, ["q8_32"], "store");
       await ops.seal(space);
       assert.throws(() => ops.tensor(1, 1), HundredweightError);
       const before = ops.counters();
@@ -394,6 +396,8 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     });
 
     attentionSuite(withOps);
+    productsSuite(weights, withOps);
+    selectionSuite(withOps);
     valuesSuite(withOps);
   });
 }

@@ -120,12 +120,15 @@ class Run {
       this.#cache.append(this.#slots[sequence]!, count);
       for (let i = 0; i < count; i++) rows.push({ sequence, position: from + i });
     }
+    const tokens: Int32Array[] = [];
+    for (const [s, slot] of this.#slots.entries()) tokens[slot] = this.#case.prompts[s]!;
     const table: RowTable = {
       count: rows.length,
       ids: Int32Array.from(rows, ({ sequence, position }) => this.#case.prompts[sequence]![position]!),
       positions: Int32Array.from(rows, ({ position }) => position),
       sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
       blockTables: this.#cache.blockTables,
+      tokens,
     };
     const wanted = Int32Array.from(rows.flatMap((_, t) => (this.#wants() ? [t] : [])));
     const { vocab } = this.#model.config;

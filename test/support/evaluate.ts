@@ -33,6 +33,7 @@ export async function evaluate(model: BoundModel, ids: ArrayLike<number>, chunk 
       positions: part.map((_, i) => from + i),
       sequences: new Int32Array(part.length),
       blockTables,
+      tokens: [Int32Array.from(ids)],
     };
     const { vocab } = model.config;
     await model.forward(

@@ -1,6 +1,6 @@
 /**
- * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet, so that the words
- * hold when one does. `words` is what docs and the table of DESIGN call them.
+ * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet,
+ * so that the words hold when one does. `words` is what docs and the table of DESIGN call them.
  */
 import {
   type Architecture,
@@ -8,7 +8,7 @@ import {
   type Declaration,
   defineArchitecture,
 } from "../../src/models/flow/architecture.js";
-import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
+import { type Flow, type Ids, idsBack, type Part, type Selection, type Value } from "../../src/models/flow/flow.js";
 import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
 import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
@@ -188,6 +188,44 @@ const routed = tiny(["experts by an inner function", "foresee"], {
   ],
 });
 
+/**
+ * Each row attends what the indexer of the first layer chose for it, which the second shares; the last sees its own
+ * window as well.
+ */
+const selected = tiny(["selection of positions", "several sources", "keys alone"], {
+  name: "words-selected",
+  layer: (c, i) => [{ ...mixer(c), part: chosen(c, i) }, ffn(c)],
+});
+
+function chosen(c: TinyConfig, i: number): Part {
+  const [indexHeads, indexDim] = [4, 32];
+  return (f, x) => {
+    const turn = (y: Value): Value => f.rope(y, c.headDim, c.rope);
+    if (i === 0) {
+      const [q, k, w] = f.linear(
+        x,
+        f.matrix("indexer_q", c.dim, indexHeads * indexDim, "attention"),
+        f.matrix("indexer_k", c.dim, indexDim, "attention"),
+        f.matrix("indexer_w", c.dim, indexHeads, "attention"),
+      );
+      const keys = f.keep("kv", { k: turn(k!), v: null, heads: 1, name: "index" });
+      f.share("chosen", f.select(turn(q!), w!, keys, 12));
+    }
+    const selection = f.shared("chosen") as Selection;
+    const [q, k, v] = f.linear(x, heads(f, c, "q", c.heads), heads(f, c, "k", c.kvHeads), heads(f, c, "v", c.kvHeads));
+    const past = f.keep("kv", { k: turn(k!), v: v!, heads: c.kvHeads });
+    const [k2, v2] = i < 2 ? [] : f.linear(x, heads(f, c, "k2", c.kvHeads), heads(f, c, "v2", c.kvHeads));
+    const near = k2 && f.keep("kv", { k: turn(k2), v: v2!, heads: c.kvHeads, name: "near" });
+    const sources = [{ state: past, selection }, ...(near ? [{ state: near, reach: { window: 9 } }] : [])];
+    const sinks = f.vector("attn_sinks", c.heads, "attention", { fill: [1, 1] });
+    const o = { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all", sinks } as const;
+    return f.linear(
+      f.attention(turn(q!), sources, o),
+      f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"),
+    )[0]!;
+  };
+}
+
 /** From the second layer on attention reads what the first keeps. */
 const sharing = tiny(["share, shared", "K and V shared between layers"], {
   name: "words-sharing",
@@ -268,8 +306,37 @@ const table = tiny(["lookup on demand", "multiply", "split, join", "has"], {
   ],
 });
 
+/**
+ * Rows of further tables by the token before, and by a hash of three, join the stream.
+ * @source DeepSeek-AI 2026, "Conditional Memory"
+ */
+const grams = tiny(["ids of earlier positions", "hashed ids"], {
+  name: "words-grams",
+  layer: (c, i) => [
+    ...(i > 0 ? [] : [{ site: "grams", before: rms("gram_norm", c), part: gramRows(c) }]),
+    mixer(c),
+    ffn(c),
+  ],
+  tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 2 }) }],
+});
+
+function gramRows(c: TinyConfig): Part {
+  const rows = 97;
+  const hashed: Ids = {
+    back: [0, 1, 2],
+    row: ([a, b, d]) => (d! < 0 ? -1 : ((a! * 31) ^ (b! * 57) ^ (d! * 101)) % rows),
+  };
+  return (f, x) => {
+    const gain = Math.sqrt(c.dim);
+    const before = f.lookup(f.matrix("bigram_embd", c.dim, c.vocab, "embedding", { gain }), 1, idsBack(1));
+    const three = f.lookup(f.matrix("trigram_embd", c.dim, rows, "embedding", { gain }), 1, hashed);
+    const gate = f.act(f.linear(x, f.matrix("gram_gate", c.dim, c.dim, "ffn"))[0]!, "sigmoid");
+    return f.linear(f.multiply(f.add(before, three), gate), f.matrix("gram_out", c.dim, c.dim, "ffn"))[0]!;
+  };
+}
+
 /** A block behind the trunk that guesses the token after the next from the trunk's hidden rows and the next token. */
-const draft = tiny(["programs: mtp, hidden rows as input"], {
+const draft = tiny(["programs: mtp, hidden rows as input", "programs on one Ops"], {
   name: "words-mtp",
   programs: (c) => ({
     mtp0: {
@@ -284,6 +351,72 @@ const draft = tiny(["programs: mtp, hidden rows as input"], {
       end: (f, x) => tokenHead(f, x, c),
     },
   }),
+});
+
+/**
+ * Latent attention in the absorbed form from a file that has `attn_kv_b` only: what is kept of a position is one
+ * vector, keys and values of the heads are rows of one matrix, multiplied along either axis.
+ * @source DeepSeek-AI 2024, "DeepSeek-V2", section 2.1
+ */
+const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
+  name: "words-absorbed",
+  layer: (c) => [{ ...mixer(c), part: latentAttention(c) }, ffn(c)],
+});
+
+function latentAttention(c: TinyConfig): Part {
+  const [heads, rank, nope, turned, valueDim] = [c.heads, 64, 32, 32, 32];
+  const rope = { ...c.rope, dims: turned };
+  return (f, x) => {
+    const of = nope + valueDim;
+    const part = (name: string, first: number) => {
+      const from = f.has(`${name}.weight`) ? undefined : { split: "attn_kv_b", of, first, heads };
+      return f.matrix(name, rank, heads * nope, "attention", { gain: 1.4, from });
+    };
+    const [q, low, shared] = f.linear(
+      x,
+      f.matrix("attn_q", c.dim, heads * (nope + turned), "attention", { gain: 1.4 }),
+      f.matrix("attn_kv_a", c.dim, rank, "attention"),
+      f.matrix("attn_k_rope", c.dim, turned, "attention", { gain: 1.4 }),
+    );
+    const latent = f.norm(low!, f.vector("attn_kv_a_norm", rank, "norm"), c.eps);
+    const [qNope, qTurned] = f.split(q!, heads * nope, heads * turned);
+    const qLatent = f.headLinear(qNope!, part("attn_k_b", 0), { heads, along: "rows" });
+    const k = f.join(latent, f.rope(shared!, turned, rope));
+    // Each head's query: its latent part, then its turned part.
+    const [a, b] = [
+      f.split(qLatent, ...sameWidths(heads, rank)),
+      f.split(f.rope(qTurned!, turned, rope), ...sameWidths(heads, turned)),
+    ];
+    const query = f.join(...a.flatMap((part, h) => [part, b[h]!]));
+    const past = f.keep("kv", { k, v: latent, heads: 1 });
+    const o = { heads, scale: 1 / Math.sqrt(nope + turned), reach: "all" } as const;
+    const mixed = f.headLinear(f.attention(query, [past], o), part("attn_v_b", nope), { heads, along: "inputs" });
+    return f.linear(mixed, f.matrix("attn_output", heads * valueDim, c.dim, "attention"))[0]!;
+  };
+}
+
+const sameWidths = (count: number, width: number): number[] => Array.from({ length: count }, () => width);
+
+/** Rows of two tensors in one matrix, and a matrix that the file has the other way round. */
+const assembled = tiny(["from: concat", "from: transpose"], {
+  name: "words-assembled",
+  layer: (c) => [
+    mixer(c),
+    {
+      ...ffn(c),
+      part(f, x) {
+        const half = c.hidden / 2;
+        const concat = [
+          ["ffn_up_a", half],
+          ["ffn_up_b", half],
+        ] as const;
+        const from = f.has("ffn_up.weight") ? undefined : { concat };
+        const up = f.matrix("ffn_up", c.dim, c.hidden, "ffn", { from, bias: "required" });
+        const down = f.matrix("ffn_down", c.hidden, c.dim, "ffn", { from: { transpose: "ffn_down_t" } });
+        return f.linear(f.act(f.linear(x, up)[0]!, "relu2"), down)[0]!;
+      },
+    },
+  ],
 });
 
 /** Queries, keys and values in one tensor with their biases, gate and up in one: rows of it where others have tensors. */
@@ -345,9 +478,13 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   routed,
   sharing,
   chunked,
+  selected,
   encoder,
   table,
+  grams,
   draft,
+  absorbed,
+  assembled,
   fused,
   apart,
   gateUp,

@@ -1,6 +1,6 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
 import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
-import type { Reach, Routes, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { Ids, Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow.js";
 import type { RopeConfig } from "./rope.js";
 
 /** The calls that the rows of one expert go through: one or two products, an activation, a product. */
@@ -15,10 +15,18 @@ export interface ExpertBody {
 /** Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row. */
 export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
 
+/** A source of an attention, with everything said. */
+export interface SeenState {
+  readonly state: State;
+  readonly reach: Reach;
+  readonly selection: Selection | null;
+}
+
 export type Operation =
-  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number }
+  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly ids: Ids | null }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
+  | { readonly verb: "headLinear"; readonly weight: Weight; readonly heads: number; readonly along: "inputs" | "rows" }
   | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
   | {
       readonly verb: "headNorm";
@@ -62,13 +70,13 @@ export type Operation =
   | { readonly verb: "keep"; readonly state: State }
   | {
       readonly verb: "attention";
-      readonly sources: readonly State[];
+      readonly sources: readonly SeenState[];
       readonly heads: number;
       readonly scale: number;
       readonly softcap: number;
-      readonly reach: Reach;
       readonly sinks: VectorWeight | null;
     }
+  | { readonly verb: "select"; readonly selection: Selection; readonly keys: State }
   | {
       readonly verb: "route";
       readonly routes: Routes;
@@ -123,6 +131,8 @@ export function weightsOf(call: Call): readonly Weight[] {
       return [call.table];
     case "linear":
       return call.weights;
+    case "headLinear":
+      return [call.weight];
     case "experts":
       return [call.body.gate, call.body.up, call.body.down].filter((weight) => weight !== null);
     default:
@@ -141,13 +151,13 @@ function lookedBack(reach: Reach): number {
 /** Positions each state has to remember: as far as anybody looks back; 0 = all of them. */
 export function windowsOf({ states, calls }: Program): Map<State, number> {
   const windows = new Map<State, number>(states.map((state) => [state, -1]));
+  const see = (state: State, reach: Reach): void => {
+    const [own, known] = [lookedBack(reach), windows.get(state)!];
+    windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
+  };
   for (const call of calls) {
-    if (call.verb !== "attention") continue;
-    const own = lookedBack(call.reach);
-    for (const state of call.sources) {
-      const known = windows.get(state)!;
-      windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
-    }
+    if (call.verb === "attention") for (const { state, reach } of call.sources) see(state, reach);
+    if (call.verb === "select") see(call.keys, "all");
   }
   // What nobody looks back upon is kept whole: it is for somebody else.
   for (const [state, window] of windows) if (window < 0) windows.set(state, 0);

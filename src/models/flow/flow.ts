@@ -26,6 +26,8 @@ export interface Weight {
   /** Shape of one expert. */
   readonly rows: number;
   readonly experts: number;
+  /** The file has it the other way round. */
+  readonly transposed: boolean;
   readonly bias: VectorWeight | null;
   /** Where it lies when it is no tensor of the model's own file: an adapter's. */
   readonly source?: MatrixSource;
@@ -56,6 +58,19 @@ export interface Routes {
   readonly topK: number;
 }
 
+/** Positions chosen for each row. */
+export interface Selection {
+  readonly id: number;
+  readonly topK: number;
+}
+
+/** One of the states an attention looks at, and how much of it a row sees; what is not said is as for all of them. */
+export interface Source {
+  readonly state: State;
+  readonly reach?: Reach;
+  readonly selection?: Selection;
+}
+
 /**
  * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
  * its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
@@ -64,10 +79,39 @@ export type Reach = "all" | { readonly window: number } | { readonly chunk: numb
 
 /** Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie. */
 export type From =
-  /** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
-  | { readonly split: string; readonly of: number; readonly first: number }
+  | Split
   /** One for each expert. */
-  | { readonly stack: readonly string[] };
+  | { readonly stack: readonly string[] }
+  /** One after the other. */
+  | { readonly concat: readonly (readonly [name: string, rows: number])[] }
+  /** The other way round, [rows, cols]: its products go along the other axis, in an order of their own. */
+  | { readonly transpose: string };
+
+/** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
+export interface Split {
+  readonly split: string;
+  readonly of: number;
+  readonly first: number;
+  /** It has so many groups of `of` rows, and of each an equal share of this one's rows is taken: heads side by side. */
+  readonly heads?: number;
+  /** The file has the heads as a stack of matrices. */
+  readonly stacked?: boolean;
+}
+
+/**
+ * A row of a table for each row of a pass, from the token `back` positions before its own, or from several: n-grams and
+ * hashes. The function is told -1 for tokens before the first, and answers with -1 where there is no row: zeros.
+ */
+export interface Ids {
+  readonly back: readonly number[];
+  readonly row: (ids: readonly number[]) => number;
+}
+
+/** The tokens so many positions back, as they are. */
+export const idsBack = (back: number): Ids => ({ back: [back], row: ([id]) => id! });
+
+/** A value, state or choice that a layer hands on to layers to come. */
+export type Shared = Value | State | Selection;
 
 export interface MatrixOptions {
   /** Made of these instead of a tensor of its own name; its bias is made of theirs in the same way. */
@@ -101,7 +145,8 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
 export interface KeepOptions {
   /** [rows, heads * headDim] */
   readonly k: Value;
-  readonly v: Value;
+  /** Null: keys alone, to choose positions by. */
+  readonly v: Value | null;
   readonly heads: number;
   readonly name?: string;
 }
@@ -129,8 +174,11 @@ export interface Flow {
   has(name: string): boolean;
 
   // --- rows
-  /** Rows of a table by the token ids of the pass, times `scale`. */
-  lookup(table: Weight, scale?: number): Value;
+  /**
+   * Rows of a table by the token ids of the pass, or by what is said, times `scale`. A table that is only looked up is
+   * read row by row where it lies, when a pass asks for them: it takes no memory.
+   */
+  lookup(table: Weight, scale?: number, ids?: Ids): Value;
   /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */
@@ -139,6 +187,12 @@ export interface Flow {
   // --- values
   /** x · Wᵀ (+ bias) for each weight; x is quantized once. */
   linear(x: Value, ...weights: readonly Weight[]): Value[];
+  /**
+   * Each head's own product: the rows of the matrix are `heads` matrices, one after the other, and each multiplies its
+   * part of x. Along `inputs` x is [heads * cols] wide and the result as wide as the matrix has rows; along `rows`, the
+   * other axis, x is as wide as it has rows and the result [heads * cols].
+   */
+  headLinear(x: Value, weight: Weight, o: { readonly heads: number; readonly along: "inputs" | "rows" }): Value;
   /** RMSNorm. */
   norm(x: Value, weight: VectorWeight | null, eps: number): Value;
   /** RMSNorm of every head: as wide as the weight, or as is said where there is none. */
@@ -171,10 +225,16 @@ export interface Flow {
   // --- states
   /** Stores what the layer keeps of these rows. */
   keep(kind: "kv", options: KeepOptions): State;
-  attention(q: Value, sources: readonly State[], options: AttentionOptions): Value;
+  /** Softmax over what a row sees of all the sources together, which have heads alike. */
+  attention(q: Value, sources: readonly (State | Source)[], options: AttentionOptions): Value;
+  /**
+   * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights
+   * [rows, heads] and the keys of a state of one head (ops.ts, `select`).
+   */
+  select(q: Value, weights: Value, keys: State, topK: number): Selection;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
-  share<T extends Value | State>(name: string, what: T): T;
-  shared(name: string): Value | State;
+  share<T extends Shared>(name: string, what: T): T;
+  shared(name: string): Shared;
 
   // --- experts
   route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes;

@@ -1,0 +1,147 @@
+/** Holds what all programs of a model are bound to: weights, states, memory, and the working space they need. */
+import { HundredweightError } from "../errors.js";
+import type { TensorInfo } from "../formats/types.js";
+import {
+  type Arena,
+  type KvPool,
+  type KvType,
+  type MatrixSource,
+  type Ops,
+  pagePositions,
+  type Tensor,
+} from "../ops/ops.js";
+import { WorkingSpace } from "../ops/working-space.js";
+import type { Places } from "./bind-memory.js";
+import type { Operands } from "./bind-operands.js";
+import { type Program, windowsOf } from "./flow/calls.js";
+import type { Ids, State, Value, VectorWeight } from "./flow/flow.js";
+import { ropeSpec } from "./flow/rope.js";
+
+export interface KvGroup {
+  readonly pool: KvPool;
+  /** 0 = full. */
+  readonly window: number;
+}
+
+/** Sizes that states and values follow from. */
+export interface StateOptions {
+  /** Longest sequence, tokens. */
+  readonly contextTokens: number;
+  /** Most token rows of one pass. */
+  readonly maxRows: number;
+  /** Sequences held at once. */
+  readonly sequences: number;
+  /** Positions all sequences share; default: each may reach the whole context. */
+  readonly kvTokens?: number;
+  readonly kvType: KvType;
+}
+
+/** Hands out handles; what has the same name, place or numbers is one. */
+export class Handles {
+  readonly kvGroups: KvGroup[] = [];
+  readonly space: WorkingSpace;
+  readonly #ops: Ops;
+  readonly #options: StateOptions;
+  readonly #tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #states = new Map<State, ReturnType<Operands["pool"]>>();
+  readonly #routings = new Map<string, ReturnType<Operands["routing"]>>();
+  readonly #ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
+  readonly #matrices = new Map<string, ReturnType<Operands["matrix"]>>();
+  readonly #vectors = new Map<string, ReturnType<Operands["vector"]>>();
+  readonly #views = new Map<string, Tensor>();
+
+  constructor(
+    ops: Ops,
+    options: StateOptions,
+    tensors: readonly { readonly name: string; readonly info: TensorInfo }[],
+    programs: readonly Program[],
+  ) {
+    this.#tensors = new Map(tensors.map(({ name, info }) => [name, info]));
+    this.#ops = ops;
+    this.#options = options;
+    this.#makePools(programs);
+    const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
+    this.space = new WorkingSpace(
+      options.maxRows,
+      this.kvGroups.map(() => entries),
+    );
+  }
+
+  /**
+   * Operands for the calls of one program. `rowsOf`: rows that a value may have; `rowsBy` takes up what passes look
+   * tables up by.
+   */
+  operands(arena: Arena, places: Places, rowsOf: (value: Value) => number, rowsBy: Map<Ids, Int32Array>): Operands {
+    const ops = this.#ops;
+    const { maxRows, contextTokens } = this.#options;
+    const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
+    const tensor = (value: Value): Tensor => {
+      const offset = places.offsetOf.get(value)!;
+      const [rows, cols] = [rowsOf(value), value.cols];
+      return memo(this.#views, `${offset} ${rows} ${cols}`, () => ops.tensor(rows, cols, arena, offset));
+    };
+    return {
+      ops,
+      space: this.space,
+      contextTokens,
+      rowsBy: (ids) => memo(rowsBy, ids, () => new Int32Array(maxRows)),
+      tensor,
+      matrix: ({ tensor: { name }, source: own }, heads = 1) =>
+        memo(this.#matrices, own?.name ?? name, () =>
+          ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
+        ),
+      vector: (weight) => memo(this.#vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      routing: (choice) =>
+        memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
+      ropeTable: ({ rope, interleaved, divisors }) =>
+        memo(this.#ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
+          ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
+        ),
+      pool: (state) => this.#states.get(state)!,
+    };
+  }
+
+  #info(name: string): TensorInfo {
+    const info = this.#tensors.get(name);
+    if (info === undefined) throw new HundredweightError("INTERNAL", `tensor '${name}' was not declared`);
+    return info;
+  }
+
+  /** States that are looked back upon equally far forget together, so they share the pages of one pool. */
+  #makePools(programs: readonly Program[]): void {
+    const windows = new Map(programs.flatMap((program) => [...windowsOf(program)]));
+    for (const window of new Set(windows.values())) {
+      const members = [...windows.keys()].filter((state) => windows.get(state) === window);
+      const layers = members.map(({ heads, headDimK, headDimV }) => ({ kvHeads: heads, headDimK, headDimV }));
+      const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
+      this.kvGroups.push({ pool, window });
+      for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
+    }
+  }
+
+  /**
+   * A page more per sequence than the positions need: for a last one that is begun, or for a copy. A windowed sequence
+   * keeps its window, the rows of one pass and the page they begin in.
+   */
+  #pages(window: number): number {
+    const { contextTokens, maxRows, sequences, kvTokens = sequences * contextTokens } = this.#options;
+    const context = Math.ceil(contextTokens / pagePositions);
+    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / pagePositions))) + sequences;
+    const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
+    return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
+  }
+}
+
+function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
+function source({ name, layout, shape, planes }: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
+  const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
+  if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
+  return { name, layout, cols, rows, experts, planes };
+}
