@@ -1,6 +1,7 @@
 // The addon's export list. Argument types are checked by the binding (napi.h), their values by what is bound.
 #include "addon/addon.h"
 #include "ops/ops.h"
+#include "ops/slots.h"
 #include "addon/placement.h"
 #include "share.h"
 
@@ -74,6 +75,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<kv_pool>("kvPool"),
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
+      bind<slot_pool>("slotPool"),
       bind<place>("place"),
       bind<reader_depth>("readerDepth"),
       bind<residency_shrink>("residencyShrink"),
@@ -81,6 +83,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<name_space>("nameSpace"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),
+      bind<ops::begin_slots>("beginSlots"),
       bind<ops::embed>("embed"),
       bind<ops::lookup>("lookup"),
       bind<ops::rms_norm>("rmsNorm"),
@@ -101,7 +104,11 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::act>("act"),
       bind<ops::multiply>("multiply"),
       bind<ops::multiply_vector>("multiplyVector"),
+      bind<ops::add_vector>("addVector"),
       bind<ops::columns>("columns"),
+      bind<ops::short_conv>("shortConv"),
+      bind<ops::recur>("recur"),
+      bind<ops::replay>("replay"),
       bind<ops::blend>("blend"),
       bind<ops::stream_scores>("streamScores"),
       bind<ops::hyper_weights>("hyperWeights"),

@@ -5,11 +5,13 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "47836813c9ff45af";
+constexpr char kBoundaryVersion[] = "0186a2b23240fc4c";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
 constexpr int32_t kMaxThreads = 256;
+constexpr int32_t kKeptRows = 32;
+constexpr int32_t kMostTaps = 64;
 constexpr int32_t kMostProducts = 64;
 constexpr int32_t kProductNumbers = 6;
 constexpr int32_t kMostPlanes = 4;
@@ -41,7 +43,8 @@ enum GluKind : int32_t {
   GLU_SILU = 0, GLU_GELU_TANH = 1, GLU_OAI = 2, GLU_KINDS = 3
 };
 enum Activation : int32_t {
-  ACT_SILU = 0, ACT_GELU_TANH = 1, ACT_RELU = 2, ACT_RELU2 = 3, ACT_SIGMOID = 4, ACT_TANH = 5, ACT_KINDS = 6
+  ACT_SILU = 0, ACT_GELU_TANH = 1, ACT_RELU = 2, ACT_RELU2 = 3, ACT_SIGMOID = 4, ACT_TANH = 5, ACT_EXP = 6,
+  ACT_SOFTPLUS = 7, ACT_KINDS = 8
 };
 enum Pooling : int32_t {
   POOL_MEAN = 0, POOL_FIRST = 1, POOL_LAST = 2, POOL_KINDS = 3
@@ -67,6 +70,13 @@ enum SpaceBuffer : int32_t {
   SPACE_HIDDEN_Q8_32_SUMS = 11, SPACE_HIDDEN_Q8_256_Q = 12, SPACE_HIDDEN_Q8_256_D = 13, SPACE_HIDDEN_Q8_256_SUMS = 14,
   SPACE_PIECES = 15, SPACE_BLOCKS = 16, SPACE_EXPERT_ORDER = 17, SPACE_EXPERT_PRODUCTS = 18, SPACE_EXPERT_ROWS = 19,
   SPACE_SUMS = 20, SPACE_SELECTION = 21, SPACE_EXPERTS = 22, SPACE_NUMBERS = 23
+};
+enum KvLayerNumber : int32_t {
+  KV_LAYER_HEADS = 0, KV_LAYER_KEYS = 1, KV_LAYER_VALUES = 2, KV_LAYER_LATENT = 3, KV_LAYER_NUMBERS = 4
+};
+enum SlotLayerNumber : int32_t {
+  SLOT_MATRIX = 0, SLOT_HEADS = 1, SLOT_KEYS = 2, SLOT_VALUES = 3, SLOT_KEY_HEADS = 4, SLOT_TILED = 5,
+  SLOT_DECAYS = 6, SLOT_CORRECT = 7, SLOT_NUMBERS = 8
 };
 enum ModelCounter : int32_t {
   MODEL_ACTIVATION_BYTES = 0, MODEL_KV_BYTES = 1, MODEL_SCRATCH_BYTES = 2, MODEL_WEIGHT_BYTES = 3,

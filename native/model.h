@@ -18,7 +18,7 @@
 
 namespace hw {
 
-enum class Kind : uint8_t { tensor, vector, weight, file, routing, rope_table, kv_pool, arena };
+enum class Kind : uint8_t { tensor, vector, weight, file, routing, rope_table, kv_pool, arena, slot_pool };
 
 struct Object {
   explicit Object(Kind k) : kind(k) {}
@@ -92,6 +92,7 @@ struct RopeTable : Object {
 
 struct KvLayer {
   int32_t heads, dim_k, dim_v;
+  bool latent;  // values are the first dim_v of the keys
   int64_t row_bytes_k, row_bytes_v;
   int64_t offset_k, offset_v;  // of [heads][256][dim] in a page
 };
@@ -188,7 +189,7 @@ class Model {
   template <typename T>
   Result<T*> get(int32_t handle) const {
     static const char* const names[] = {"tensor", "vector", "weight", "file", "routing", "rope table", "KV pool",
-                                        "arena"};
+                                        "arena", "slot pool"};
     if (handle < 1 || handle > static_cast<int64_t>(objects_.size())) {
       return bad_argument("no %s has handle %d", names[static_cast<int>(T::kKind)], handle);
     }

@@ -303,20 +303,27 @@ Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double
 Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages) {
   HW_TRY(model.check_open());
   if (type < 0 || type >= KV_TYPES) return bad_argument("KV type %d", type);
-  if (layers.length < 3 || layers.length % 3 != 0 || layers.length > 3 * 65536 || pages < 1) {
+  constexpr int64_t kNumbers = KV_LAYER_NUMBERS;
+  if (layers.length < kNumbers || layers.length % kNumbers != 0 || layers.length > kNumbers * 65536 || pages < 1) {
     return bad_argument("a KV pool of %lld layer values and %d pages", static_cast<long long>(layers.length), pages);
   }
   std::unique_ptr<KvPool> pool(new KvPool);
   int64_t offset = 0;
-  for (int64_t i = 0; i < layers.length; i += 3) {
-    KvLayer layer = {layers.data[i], layers.data[i + 1], layers.data[i + 2], 0, 0, 0, 0};
-    if (layer.heads < 1 || layer.heads > 65536 || layer.dim_k < 1 || layer.dim_k > kMaxHeadDim || layer.dim_v < 0 ||
+  for (int64_t i = 0; i < layers.length; i += kNumbers) {
+    const int32_t* numbers = layers.data + i;
+    KvLayer layer = {numbers[KV_LAYER_HEADS],       numbers[KV_LAYER_KEYS], numbers[KV_LAYER_VALUES],
+                     numbers[KV_LAYER_LATENT] != 0, 0, 0, 0, 0};
+    if (layer.latent && layer.dim_v > layer.dim_k) {
+      return bad_argument("%d values of keys of %d", layer.dim_v, layer.dim_k);
+    }
+    if (layer.heads < 1 || layer.heads > 65536 || layer.dim_k < 1 || layer.dim_k > kMaxHeadDim ||
+        layer.dim_v < (layer.latent ? 0 : 1) ||
         layer.dim_v > kMaxHeadDim) {
       return bad_argument("a KV layer of %d heads of %d and %d values", layer.heads, layer.dim_k, layer.dim_v);
     }
     const DtypeInfo& stored = *dtype_info(type == KV_F16 ? F16 : type == KV_Q8_0 ? Q8_0 : Q4_0);
     layer.row_bytes_k = layer.dim_k / stored.block * stored.bytes;
-    layer.row_bytes_v = layer.dim_v / stored.block * stored.bytes;
+    layer.row_bytes_v = layer.latent ? 0 : layer.dim_v / stored.block * stored.bytes;
     if (layer.dim_k % stored.block != 0 || layer.dim_v % stored.block != 0) {
       return fail("OPTION_INVALID", "this model's heads of %d and %d values do not fit a quantized KV cache (multiples of 32): use f16",
                   layer.dim_k, layer.dim_v);

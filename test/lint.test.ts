@@ -34,21 +34,33 @@ function checkWith(planted: Readonly<Record<string, string>>): {
 
 test("the sources as they are pass; planted imports and circles do not", () => {
   assert.deepEqual(checkWith({}), { status: 0, said: "" });
-  const kv = readFileSync(join(root, "src/kv/pages.ts"), "utf8");
+  const units = readFileSync(join(root, "src/state/units.ts"), "utf8");
   const cases: [string, string, RegExp][] = [
-    ["src/kv/planted.ts", 'import { planModel } from "../weights/plan-model.js";\n', /'kv' must not import 'weights'/],
-    ["src/kv/planted.ts", 'import {\n  type Plan,\n} from "../weights/plan.js";\n', /'kv' must not import 'weights'/],
-    ["src/kv/planted.ts", 'export * from "../weights/plan.js";\n', /'kv' must not import 'weights'/],
-    ["src/kv/planted.ts", 'const p = await import("../weights/plan.js");\n', /'kv' must not import 'weights'/],
     [
-      "src/kv/planted.ts",
+      "src/state/planted.ts",
+      'import { planModel } from "../weights/plan-model.js";\n',
+      /'state' must not import 'weights'/,
+    ],
+    [
+      "src/state/planted.ts",
+      'import {\n  type Plan,\n} from "../weights/plan.js";\n',
+      /'state' must not import 'weights'/,
+    ],
+    ["src/state/planted.ts", 'export * from "../weights/plan.js";\n', /'state' must not import 'weights'/],
+    ["src/state/planted.ts", 'const p = await import("../weights/plan.js");\n', /'state' must not import 'weights'/],
+    [
+      "src/state/planted.ts",
       'import { load } from "../index.js";\n',
       /rooms may import errors, package-root and regular-file only/,
     ],
-    ["src/kv/planted.ts", 'import "../../test/support/placements.js";\n', /a source must not import test/],
+    ["src/state/planted.ts", 'import "../../test/support/placements.js";\n', /a source must not import test/],
     ["src/surprise/planted.ts", "export const a = 1;\n", /room 'surprise' is not in/],
-    ["src/kv/pages.ts", `import type { KvCache } from "./cache.js";\n${kv}`, /a new circle of files: src\/kv\/cache/],
-    ["src/kv/deep/planted.ts", 'import { x } from "../pages.js";\n', /^$/],
+    [
+      "src/state/units.ts",
+      `import type { StateCache } from "./cache.js";\n${units}`,
+      /a new circle of files: src\/state\/cache/,
+    ],
+    ["src/state/deep/planted.ts", 'import { x } from "../units.js";\n', /^$/],
     ["web/src/planted.ts", 'import { Engine } from "../../src/engine/engine.js";\n', /'web' must not import/],
     ["bench/planted.ts", 'import "../test/fuzz/dice.js";\n', /'bench' must not import/],
   ];
@@ -58,10 +70,10 @@ test("the sources as they are pass; planted imports and circles do not", () => {
     assert.equal(status, said === "" ? 0 : 1);
   }
   const folders = checkWith({
-    "src/kv/deep/planted.ts": 'import { x } from "../pages.js";\n',
-    "src/kv/other.ts": 'import "./deep/planted.js";\n',
+    "src/state/deep/planted.ts": 'import { x } from "../units.js";\n',
+    "src/state/other.ts": 'import "./deep/planted.js";\n',
   });
-  assert.match(folders.said, /a new circle of folders: src\/kv src\/kv\/deep/);
+  assert.match(folders.said, /a new circle of folders: src\/state src\/state\/deep/);
 });
 
 /** A checkout of a few files, judged by one of the scripts. */

@@ -82,6 +82,7 @@ struct AttnPiece {
 //   q      [rows][heads][head_dim_k]: the f32 plane for f16, the others for q8_0 and q4_0
 //   k0/k1  [rows]
 //   m, l   [rows][heads]; o [rows][heads][head_dim_v]
+//   v      null: the values of a position are the first head_dim_v of its key (latent attention)
 //   next   null, or what is read first in the call that follows: fetched ahead
 typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                             const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
@@ -91,6 +92,22 @@ typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int
 // between `end` and the next multiple of 32 may be anything. q: [heads][head_dim_k], as for AttnPieceFn.
 typedef void (*AttnScoresFn)(const Acts* q, int32_t heads, int32_t head_dim_k, const void* k, int32_t end, float* out,
                              void* scratch);
+
+// One row of one head of a recurrence, `cols` of its values (src/ops/ops.ts, `recur`). Rows of `from` and `to`, which
+// may be the same, are `stride` values apart.
+struct RecurStep {
+  const float* from;
+  float* to;
+  int64_t stride;
+  int32_t keys, cols;
+  const float *q, *k, *v;    // q null: nothing is read
+  const float* decay;        // of key i: decay[i * decay_step]
+  int32_t decay_step;
+  float beta;
+  bool correct;
+  const float* skip;         // one factor, or null
+  float* out;
+};
 
 struct Kernels {
   const char* isa;
@@ -131,6 +148,12 @@ struct Kernels {
   void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o);
   // One head row in the KV type, blocks one after the other as ggml has them; kv_page.h puts it into the page.
   void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);
+
+  // --- recurrences: concern "float"
+  void (*recur)(const RecurStep* step);
+  // out = x[0] * w[0], then fma(w[i], x[i], out) for the other taps, then + bias (or null); w's rows are `stride` apart
+  void (*conv)(const float* const* x, const float* w, int64_t stride, int32_t taps, const float* bias, float* out,
+               int64_t n);
 };
 
 // The table of HUNDREDWEIGHT_ISA, or of the best ISA that passed its self-check against scalar. The choice is made once

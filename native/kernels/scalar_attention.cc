@@ -39,6 +39,20 @@ float score_codes(const int8_t* q, const float* d_q, const uint8_t* k, int32_t d
   return sum;
 }
 
+// The same of values that are the first of a key.
+template <KvType T>
+void add_latent(float e, const uint8_t* k, int32_t dim_k, int32_t dim, int32_t position, float* o) {
+  for (int32_t d = 0; d < dim; d++) {
+    if (T == KV_F16) {
+      const uint8_t* group = kv_key_group(KV_F16, k, dim_k, position & ~(kKeyGroup - 1));
+      o[d] = __builtin_fmaf(e, half_at(group + (d * kKeyGroup + position % kKeyGroup) * 2), o[d]);
+      continue;
+    }
+    const float w = e * half_at(kv_scales(T, k, dim_k, d / 32) + 2 * position);
+    o[d] = __builtin_fmaf(w, (float)key_code<T>(k, dim_k, position, d), o[d]);
+  }
+}
+
 // o += e * (row `position` of the values)
 template <KvType T>
 void add_value(float e, const uint8_t* v, int32_t dim, int32_t position, float* o) {
@@ -77,7 +91,13 @@ void piece_one(const AttnPiece* a, const Acts* q, int64_t row, int64_t head, con
   }
   *l = tree_sum(p);
   for (int32_t d = 0; d < a->head_dim_v; d++) o[d] = 0.0f;
-  for (int32_t j = k0; j < k1; j++) add_value<T>(s[j], v, a->head_dim_v, j, o);
+  for (int32_t j = k0; j < k1; j++) {
+    if (v != nullptr) {
+      add_value<T>(s[j], v, a->head_dim_v, j, o);
+    } else {
+      add_latent<T>(s[j], k, dim, a->head_dim_v, j, o);
+    }
+  }
 }
 
 template <KvType T>

@@ -74,6 +74,34 @@ float exp_sum(float* x, float max, int64_t n) {
   return tree_sum(p);
 }
 
+void recur(const RecurStep* step) {
+  const RecurStep& s = *step;
+  for (int32_t c = 0; c < s.cols; c++) {
+    float predicted = 0.0f, sum = 0.0f;
+    for (int32_t k = 0; k < s.keys; k++) {
+      const float m = s.decay[k * s.decay_step] * s.from[k * s.stride + c];
+      s.to[k * s.stride + c] = m;
+      predicted = __builtin_fmaf(s.k[k], m, predicted);
+    }
+    const float d = s.beta * (s.correct ? s.v[c] - predicted : s.v[c]);
+    for (int32_t k = 0; k < s.keys; k++) {
+      float* const m = s.to + k * s.stride + c;
+      *m = __builtin_fmaf(s.k[k], d, *m);
+      if (s.q) sum = __builtin_fmaf(s.q[k], *m, sum);
+    }
+    if (s.q) s.out[c] = s.skip ? __builtin_fmaf(*s.skip, s.v[c], sum) : sum;
+  }
+}
+
+void conv(const float* const* x, const float* w, int64_t stride, int32_t taps, const float* bias, float* out,
+          int64_t n) {
+  for (int64_t c = 0; c < n; c++) {
+    float sum = w[c] * x[0][c];
+    for (int32_t i = 1; i < taps; i++) sum = __builtin_fmaf(w[i * stride + c], x[i][c], sum);
+    out[c] = bias ? sum + bias[c] : sum;
+  }
+}
+
 }  // namespace
 
 void fill_scalar_float(Kernels* k) {
@@ -88,6 +116,8 @@ void fill_scalar_float(Kernels* k) {
   k->rope = rope;
   k->max = max;
   k->exp_sum = exp_sum;
+  k->recur = recur;
+  k->conv = conv;
 }
 
 }  // namespace hw

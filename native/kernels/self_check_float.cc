@@ -55,6 +55,29 @@ const char* check_float(const Kernels& k, const Kernels& r, Buffers& b) {
   return nullptr;
 }
 
+// Two rows of a head: corrected and not, a decay for all keys and one for each.
+const char* check_recurrence(const Kernels& k, const Kernels& r, Buffers& b) {
+  constexpr int kKeysOfHead = 5, kCols = 43;
+  for (int kind = 0; kind < 4; kind++) {
+    for (int t = 0; t < 2; t++) {
+      float *state = b.result[t], *out = state + kKeysOfHead * kCols;
+      memset(b.result[t], 0, sizeof b.result[t]);
+      for (int row = 0; row < 2; row++, out += kCols) {
+        const float* in = b.q + 160 * row;
+        const RecurStep step = {state,   state,    kCols, kKeysOfHead, kCols,    in,
+                                in + 8,  in + 16,  in + 64, kind & 1,  0.7f,     kind > 1,
+                                kind == 2 ? in + 90 : nullptr, out};
+        (t ? r : k).recur(&step);
+      }
+    }
+    if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "recur";
+  }
+  const float* const taps[3] = {b.x, b.up, b.q};
+  k.conv(taps, b.q, kN, 3, b.up, b.got, kN);
+  r.conv(taps, b.q, kN, 3, b.up, b.want, kN);
+  return memcmp(b.got, b.want, sizeof b.got) != 0 ? "conv" : nullptr;
+}
+
 const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvType type, int dim) {
   const int64_t bytes = kv_row_bytes(type, dim);
   for (int j = 0; j < kKeys; j++) {
@@ -68,7 +91,7 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
   }
   const AttnPiece piece = {dim, dim, 0.1f, 5.0f};
   const int32_t k0[kRows] = {0, 3, 17}, k1[kRows] = {kKeys - 4, kKeys - 1, kKeys};
-  const int n = kRows * kHeads;
+  const int n = kRows * kHeads, latent = type == KV_F16 ? dim - 7 : dim - 32;
   // All rows at once (decoded rows), one row (packed ones).
   for (const int32_t rows : {kRows, 1}) {
     const int32_t cols = kHeads * dim;
@@ -80,6 +103,14 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
       (t ? r : k).attn_piece[type](&piece, &q, rows, kHeads, b.k, b.v, k0, k1, nullptr, m, m + n, m + 2 * n, b.scratch);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece";
+    const AttnPiece first = {dim, latent, 0.1f, 0.0f};
+    for (int t = 0; t < 2; t++) {
+      float* m = b.result[t];
+      memset(m, 0, sizeof b.result[t]);
+      (t ? r : k).attn_piece[type](&first, &q, rows, kHeads, b.k, nullptr, k0, k1, nullptr, m, m + n, m + 2 * n,
+                                   b.scratch);
+    }
+    if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece latent";
     for (int t = 0; t < 2; t++) {
       float* m = b.result[t];
       (t ? r : k).attn_fold(b.up, b.x, b.q, n, dim, m, m + n, m + 2 * n);
@@ -107,6 +138,7 @@ const char* self_check_float(const Kernels& k, const Kernels& reference) {
   for (int i = 0; i < kN; i++) b->x[i] = rng.uniform() * 3, b->up[i] = rng.uniform() * 3;
   for (float& q : b->q) q = rng.uniform() * 3;
   const char* slot = check_float(k, reference, *b);
+  if (!slot) slot = check_recurrence(k, reference, *b);
   if (!slot) slot = check_attention(k, reference, *b, KV_F16, kN);
   for (int t = 0; t < KV_TYPES && !slot; t++) slot = check_attention(k, reference, *b, (KvType)t, kBlockDim);
   free(memory);

@@ -19,8 +19,9 @@ struct Places {
 
 Places places_of(const KvPool& pool, const KvLayer& layer) {
   auto lines = [](int64_t bytes) { return (bytes + 63) & ~int64_t{63}; };
+  const int64_t values = layer.latent ? 0 : kv_head_bytes(pool.type, layer.dim_v);
   return Places{walk_piece_bytes(layer.dim_v), lines(query_bytes(1, int64_t{kAttentionQueries} * layer.dim_k)),
-                lines(kv_head_bytes(pool.type, layer.dim_k)), lines(kv_head_bytes(pool.type, layer.dim_v))};
+                lines(kv_head_bytes(pool.type, layer.dim_k)), lines(values)};
 }
 
 }  // namespace
@@ -49,7 +50,7 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
     const float* x = q.row(t) + static_cast<int64_t>(head0) * layer.dim_k;
     const Acts queries = pool.type == KV_F16 ? Acts{ACTS_F32, 1, cols, x, nullptr, nullptr, nullptr, q.cols, 0, 0, 0}
                                              : quantize_queries(model.kernels(), x, q.cols, 1, cols, memory);
-    uint8_t *keys = memory + places.queries, *values = keys + places.keys;
+    uint8_t *keys = memory + places.queries, *values = layer.latent ? nullptr : keys + places.keys;
     const int32_t* chosen = selection.ids() + static_cast<int64_t>(t) * selection.top_k;
     if (chosen[0] < 0) wrong.store(t, std::memory_order_relaxed);
     for (int32_t i = 0; i < selection.top_k && chosen[i] >= 0;) {
@@ -65,8 +66,9 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
         const uint8_t* const at = pool.page(page);
         const int32_t slot = position % kPagePositions;
         const uint8_t* const k = at + layer.offset_k + kv_head * kPagePositions * layer.row_bytes_k;
-        const uint8_t* const v = at + layer.offset_v + kv_head * kPagePositions * layer.row_bytes_v;
         kv_move_key(pool.type, k, slot, keys, gathered, layer.dim_k);
+        if (values == nullptr) continue;
+        const uint8_t* const v = at + layer.offset_v + kv_head * kPagePositions * layer.row_bytes_v;
         kv_move_value(pool.type, v, slot, values, gathered, layer.dim_v);
       }
       const int32_t k0 = 0;

@@ -85,6 +85,7 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     part.d += r0 * part.d_stride;
     part.sums += r0 * part.sums_stride;
     const uint8_t* v = pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
+    if (layer.latent) v = nullptr;
     model.kernels().attn_piece[pool.type](&spec, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
                                          page + 1 < end ? keys(item, page + 1) : next, result.m, result.l, result.o,
                                          model.kernel_scratch(thread));

@@ -28,18 +28,16 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
-  // Keys alone, where nothing is attended: no v.
   const Tensor* v = nullptr;
-  if (v_handle != 0) {
-    HW_GET(Tensor, tensor, model, v_handle);
-    HW_TRY(check_rows(tensor, n, "v"));
-    v = &tensor;
+  if (!layer.latent) {
+    HW_GET(Tensor, values, model, v_handle);
+    HW_TRY(check_rows(values, n, "v"));
+    v = &values;
   }
-  const int32_t v_cols = v == nullptr ? 0 : v->cols;
-  if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k ||
-      v_cols != static_cast<int64_t>(layer.heads) * layer.dim_v) {
-    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v_cols, layer.heads,
-                        layer.dim_k, layer.dim_v);
+  if (k.cols != static_cast<int64_t>(layer.heads) * layer.dim_k || (layer.latent && v_handle != 0) ||
+      (v != nullptr && v->cols != static_cast<int64_t>(layer.heads) * layer.dim_v)) {
+    return bad_argument("k and v of %d and %d columns for %d heads of %d and %d", k.cols, v == nullptr ? 0 : v->cols,
+                        layer.heads, layer.dim_k, layer.dim_v);
   }
   int32_t blocks = 0;
   Result<const int32_t*> tables = block_tables(model, pool, &blocks);
@@ -61,7 +59,7 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
       kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot, layer.dim_v);
     }
   };
-  if (static_cast<int64_t>(n) * (k.cols + v_cols) < kInlineValues) {
+  if (static_cast<int64_t>(n) * (k.cols + (v == nullptr ? 0 : v->cols)) < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
   } else {
     model.pool().parallel_for(n, one);

@@ -32,6 +32,7 @@ Status layer_norm(Model& model, int32_t out, int32_t x, int32_t weight, int32_t 
 Status act(Model& model, int32_t x, int32_t n, int32_t kind);
 Status multiply(Model& model, int32_t y, int32_t x, int32_t n);
 Status multiply_vector(Model& model, int32_t x, int32_t vector, int32_t n);
+Status add_vector(Model& model, int32_t x, int32_t vector, int32_t n);
 Status columns(Model& model, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
 Status blend(Model& model, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
 Status stream_scores(Model& model, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);

@@ -42,7 +42,10 @@ float act_of(int32_t kind, float x) {
       return r * r;
     }
     case ACT_SIGMOID: return scalar_gate(1.0f, x);
-    default: return scalar_tanh(x);
+    case ACT_TANH: return scalar_tanh(x);
+    case ACT_EXP: return scalar_exp(x);
+    // log(1 + e^x) in double, as angles of RoPE are.
+    default: return x > 20.0f ? x : static_cast<float>(log1p(exp(static_cast<double>(x))));
   }
 }
 
@@ -85,7 +88,12 @@ Status act(Model& model, int32_t x_handle, int32_t n, int32_t kind) {
   HW_TRY(check_rows(x, n, "x"));
   if (kind < 0 || kind >= ACT_KINDS) return bad_argument("activation %d", kind);
   over_values(model, static_cast<int64_t>(n) * x.cols, [&](int64_t i0, int64_t i1) {
-    apply_act(kind, x.data() + i0, i1 - i0);
+    // The kernel has the bits of the plain one.
+    if (kind == ACT_EXP) {
+      model.kernels().exp_sum(x.data() + i0, 0.0f, i1 - i0);
+    } else {
+      apply_act(kind, x.data() + i0, i1 - i0);
+    }
   });
   return done();
 }
@@ -116,6 +124,18 @@ Status multiply_vector(Model& model, int32_t x_handle, int32_t vector, int32_t n
     for (int64_t t = t0; t < t1; t++) {
       for (int64_t k = 0; k < x.cols; k++) x.row(t)[k] = x.row(t)[k] * factors.value[k];
     }
+  });
+  return done();
+}
+
+Status add_vector(Model& model, int32_t x_handle, int32_t vector_handle, int32_t n) {
+  HW_GET(Tensor, x, model, x_handle);
+  HW_GET(Vector, vector, model, vector_handle);
+  HW_TRY(check_rows(x, n, "x"));
+  if (vector.length != x.cols) return bad_argument("a vector of %d values for %d columns", vector.length, x.cols);
+  const Kernels& k = model.kernels();
+  over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
+    for (int64_t t = t0; t < t1; t++) k.add(vector.data(), x.row(t), x.cols);
   });
   return done();
 }

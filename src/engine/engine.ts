@@ -1,16 +1,16 @@
 /**
- * The engine: jobs in, events out. It owns the model and the KV cache, answers what needs no pass at once and leaves the
- * rest to the scheduler. It knows nothing of threads or transports.
+ * The engine: jobs in, events out. It owns the model and the KV cache, answers what needs no pass at once and leaves
+ * the rest to the scheduler. It knows nothing of threads or transports.
  */
 import { asHundredweightError, HundredweightError } from "../errors.js";
-import { KvCache } from "../kv/cache.js";
 import { Candidates } from "../sampling/candidates.js";
+import { StateCache } from "../state/cache.js";
 import { Ledger } from "../weights/ledger.js";
 import { EmbedTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
 import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
-import { type EngineParts, groupShapes } from "./parts.js";
+import { type EngineParts, stateOptions } from "./parts.js";
 import type { SchedulerJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
 import { ScoreTask } from "./score.js";
@@ -21,11 +21,11 @@ import { Watchers } from "./watchers.js";
 type Emit = (event: JobEvent) => void;
 
 /** Sequences kept for their past: a few conversations, or the last answers of everyone. */
-const keptSequences = (sequences: number): number => 8 + 2 * sequences;
+const keptSequences = (sequences: number, slots = 0): number => Math.max(8 + 2 * sequences, slots);
 
 export class Engine {
   private readonly parts: EngineParts;
-  private readonly cache: KvCache;
+  private readonly cache: StateCache;
   private readonly candidates: Candidates;
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
@@ -33,16 +33,16 @@ export class Engine {
 
   constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
     const { info, model, scans, sequences = 1 } = parts;
+    const kept = keptSequences(sequences, model.slots?.slots);
     this.parts = parts;
     this.candidates = new Candidates(info.vocab, scans?.bestLogits);
-    this.cache = new KvCache({
-      groups: groupShapes(model),
+    this.cache = new StateCache({
+      ...stateOptions(model, model.backend),
       // One more for the time in which a sequence is copied.
-      sequences: sequences + keptSequences(sequences) + 1,
+      sequences: sequences + kept + 1,
       growing: sequences,
       contextTokens: info.contextTokens,
       maxRows: info.chunkRows,
-      copyPage: (group, from, to) => model.backend.kvCopyPage(model.kvGroups[group]!.pool, from, to),
     });
     model.backend.setCancelFlag(stop.words);
     this.scheduler = new Scheduler({
@@ -51,7 +51,7 @@ export class Engine {
       ledger: new Ledger(() => model.backend.traffic?.()),
       stop,
       sequences,
-      keptSequences: keptSequences(sequences),
+      keptSequences: kept,
       queueLimit: parts.queueLimit ?? Number.POSITIVE_INFINITY,
       onChange: () => this.watchers.changed(),
     });
@@ -187,11 +187,15 @@ export class Engine {
     const counters = model.backend.counters();
     const traffic = model.backend.traffic?.();
     const machine = model.backend.machine?.();
-    const touched = this.cache.touchedPages();
+    const units = [
+      ...model.kvGroups.map(({ pool }) => pool.pageBytes),
+      ...(model.slots ? [model.slots.slotBytes] : []),
+    ];
+    const touched = this.cache.touchedUnits();
     const activationBytes = counters.activationBytes + counters.scratchBytes;
     return {
       kvBytes: counters.kvBytes,
-      kvTouchedBytes: model.kvGroups.reduce((sum, { pool }, g) => sum + touched[g]! * pool.pageBytes, 0),
+      kvTouchedBytes: units.reduce((sum, bytes, i) => sum + touched[i]! * bytes, 0),
       activationBytes,
       activationTouchedBytes: Math.round((activationBytes * this.scheduler.mostRows) / info.chunkRows),
       weightBytes: counters.weightBytes,

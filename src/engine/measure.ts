@@ -1,10 +1,10 @@
 /** Passes of given shapes against the clock: what `bench` asks for. */
 import { HundredweightError } from "../errors.js";
-import type { KvCache } from "../kv/cache.js";
 import { pagePositions } from "../ops/ops.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { defaultSampling, SamplerChain } from "../sampling/chain.js";
 import { Rng } from "../sampling/rng.js";
+import type { StateCache } from "../state/cache.js";
 import { sample } from "./generate.js";
 import type { JobResult, MeasureRequest } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
@@ -14,7 +14,7 @@ import type { Past, Task, Wanted } from "./task.js";
 export interface MeasureContext {
   readonly parts: EngineParts;
   readonly candidates: Candidates;
-  readonly cache: KvCache;
+  readonly cache: StateCache;
   /** Evaluates these, one sequence each, in passes of their own. */
   run(tasks: readonly Task[]): Promise<unknown>;
 }

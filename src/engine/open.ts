@@ -20,8 +20,8 @@ import { logitRowsOf, planResources } from "./resources.js";
 import { mostSequences } from "./stop-signal.js";
 
 /**
- * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET, NATIVE_UNAVAILABLE,
- *   CANCELLED when stop[0] rises while weights are read
+ * @throws FILE_NOT_FOUND, FORMAT_*, ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_*, MEMORY_BUDGET,
+ *   NATIVE_UNAVAILABLE, CANCELLED when stop[0] rises while weights are read
  */
 export async function openParts(
   path: string,
@@ -41,7 +41,18 @@ export async function openParts(
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
   const planned = planResources(description, options, path, chatTemplate);
-  const { contextTokens, kvTokens, chunkRows, kvType, placement, promise, residency, loadBytes, expected } = planned;
+  const {
+    contextTokens,
+    kvTokens,
+    chunkRows,
+    kvType,
+    checkpoints,
+    placement,
+    promise,
+    residency,
+    loadBytes,
+    expected,
+  } = planned;
   onPlanned?.(loadBytes);
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
   const backend = createOps({
@@ -59,6 +70,7 @@ export async function openParts(
       maxRows: chunkRows,
       sequences,
       kvTokens,
+      checkpoints,
       kvType,
       maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
       ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
@@ -91,7 +103,13 @@ export async function openParts(
       info,
       tokenizer,
       streamDecoder: (shown = []) => createStreamDecoder(tokenizer, { special: new Set(shown) }),
-      model: { backend, kvGroups: model.kvGroups, forward: model.forward, close: () => backend.close() },
+      model: {
+        backend,
+        kvGroups: model.kvGroups,
+        slots: model.slots,
+        forward: model.forward,
+        close: () => backend.close(),
+      },
       scans: scansOf(backend),
       sequences,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),

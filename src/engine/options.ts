@@ -21,14 +21,19 @@ export interface EngineOptions {
   /** Memory budget: weights, ring, KV, activations, tokenizer and runtime. Default: what is free. */
   readonly memoryBytes?: number;
   /**
-   * The owner of the budget `memoryBytes`: this model's own (default), or that of all models of this process, of which it takes
-   * what the others were not promised.
+   * The owner of the budget `memoryBytes`: this model's own (default), or that of all models of this process, of
+   * which it takes what the others were not promised.
    */
   readonly memoryOf?: "model" | "process";
   /** Streaming buffer. Default: what the plan finds best. */
   readonly ringBytes?: number;
   /** Pinned weights, expert slots and ring only; for tests. */
   readonly weightsMemoryBytes?: number;
+  /**
+   * Memory for states of earlier positions, of models that cannot go back: where later prompts begin. Default: the
+   * plan's.
+   */
+  readonly checkpointBytes?: number;
   /** Default `auto`: mapped when everything fits, else read directly. `mmap` maps always and keeps no budget. */
   readonly io?: IoMode;
   /**

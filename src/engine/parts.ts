@@ -1,16 +1,18 @@
 /** The things an engine is made of; tests bring others. */
-import type { KvGroupShape } from "../kv/cache.js";
 import type { BoundModel } from "../models/index.js";
-import type { Backend, KvPool } from "../ops/ops.js";
+import { type Backend, type KvPool, keptRows, type SlotPool } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
+import type { StateCacheOptions } from "../state/cache.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { LiveDisk } from "../weights/live-disk.js";
 import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
-  readonly backend: Pick<Backend, "kvCopyPage" | "setCancelFlag" | "counters" | "traffic" | "machine">;
+  readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine">;
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
+  /** The pool of states that are replaced; undefined when there are none. */
+  readonly slots: SlotPool | undefined;
   close(): void;
 }
 
@@ -31,6 +33,15 @@ export interface EngineParts {
   readonly profiler?: Profiler;
 }
 
-export function groupShapes(model: EngineModel): KvGroupShape[] {
-  return model.kvGroups.map((group) => ({ pages: group.pool.pages, window: group.window }));
+/** Tells a cache what it has to know of the model whose states it keeps. */
+export function stateOptions(
+  { kvGroups, slots }: Pick<EngineModel, "kvGroups" | "slots">,
+  ops: Pick<Backend, "kvCopyPage" | "replay">,
+): Pick<StateCacheOptions, "groups" | "slots" | "copyPage" | "replay"> {
+  return {
+    groups: kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),
+    slots: slots && { slots: slots.slots, keeps: slots.keeps, keptRows },
+    copyPage: (group, from, to) => ops.kvCopyPage(kvGroups[group]!.pool, from, to),
+    replay: ({ from, to, keep, rows }) => ops.replay(slots!, from, to, keep, rows),
+  };
 }

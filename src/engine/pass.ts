@@ -1,6 +1,7 @@
 /** One pass for many jobs: which rows, their table, and whose the logits are. */
-import type { KvCache } from "../kv/cache.js";
+
 import { pagePositions, type RowTable } from "../ops/ops.js";
+import type { StateCache } from "../state/cache.js";
 import type { EngineModel } from "./parts.js";
 import type { RowKind, Task } from "./task.js";
 
@@ -14,11 +15,14 @@ interface Rows {
   readonly kind: RowKind;
   /** Its last rows: guesses. */
   readonly drafts: number;
+  /** Positions in (from, from + rows] whose past is to be kept. */
+  readonly marks: readonly number[];
 }
 
-export interface PassPart extends Rows {
+export interface PassPart extends Omit<Rows, "marks"> {
   /** Where its rows begin in the table. */
   readonly at: number;
+  marks: Rows["marks"];
   /** Drafts that were right, counted as their rows are handed out. */
   accepted: number;
   /** The error of `take`: the end of this job, no other's. */
@@ -36,8 +40,8 @@ export class Pass {
   /** As they are evaluated [rows]. */
   private ids = new Int32Array(0);
 
-  add({ task, sequence, from, rows, kind, drafts }: Rows): void {
-    this.parts.push({ task, sequence, from, rows, kind, drafts, at: this.rows, accepted: 0 });
+  add({ task, sequence, from, rows, kind, drafts, marks }: Rows): void {
+    this.parts.push({ task, sequence, from, rows, kind, drafts, marks, at: this.rows, accepted: 0 });
     this.rows += rows;
   }
 
@@ -50,7 +54,7 @@ export class Pass {
    * Walks through the model. KV pages for the rows must be there.
    * @throws what the model throws; parts keep what they were given before
    */
-  async run(model: EngineModel, cache: KvCache, vocab: number, dim: number): Promise<void> {
+  async run(model: EngineModel, cache: StateCache, vocab: number, dim: number): Promise<void> {
     const logits = this.wanting("logits");
     const hidden = this.wanting("hidden");
     await model.forward(
@@ -71,7 +75,7 @@ export class Pass {
   }
 
   /** Only the block tables of this pass, as long as it needs them: kept sequences cost nothing. */
-  private table(cache: KvCache): RowTable {
+  private table(cache: StateCache): RowTable {
     const ids = new Int32Array(this.rows);
     this.ids = ids;
     const positions = new Int32Array(this.rows);
@@ -86,8 +90,10 @@ export class Pass {
     const blockTables = cache.blockTables.map((tables) =>
       this.parts.map(({ sequence }) => tables[sequence]!.subarray(0, blocks)),
     );
+    const slots = cache.slotTable(this.parts.map(({ sequence }) => sequence));
+    const marks = cache.markTable(this.parts);
     const tokens = this.parts.map(({ task }) => task.tokens);
-    return { count: this.rows, ids, positions, sequences, blockTables, tokens };
+    return { count: this.rows, ids, positions, sequences, blockTables, slots, marks, tokens };
   }
 
   private hand(values: Float32Array, width: number, wanted: Int32Array, first: number): void {

@@ -1,14 +1,20 @@
 /**
  * Sequences that are done and kept for their past: a conversation goes on, a system prompt comes again. They hold pages
- * nobody else needs; the least recently used goes first when somebody does, from its end.
+ * nobody else needs; the least recently used goes first when somebody does, from its end. Where a model's states
+ * cannot go back, each also holds a slot, and is a checkpoint: then the one goes first whose loss would cost fewest
+ * tokens for how long it lies there.
  */
-import type { KvCache } from "../kv/cache.js";
+
 import { pagePositions } from "../ops/ops.js";
+import type { StateCache } from "../state/cache.js";
 
 interface Kept {
   readonly sequence: number;
   tokens: Int32Array;
+  /** 0: never, as what was only scored. */
   usedAt: number;
+  /** `floor` when it was last used: of checkpoints. */
+  base: number;
 }
 
 /** A sequence with tokens; `tokens` may hold more than the sequence has evaluated. */
@@ -24,13 +30,18 @@ export interface Prefix {
 }
 
 export class PrefixCache {
-  private readonly cache: KvCache;
+  private readonly cache: StateCache;
   private readonly most: number;
   private readonly kept = new Map<number, Kept>();
   private clock = 0;
+  /**
+   * The worth of the last checkpoint that went: those that lie unused since before are worth that much less than
+   * others.
+   */
+  private floor = 0;
 
   /** @param most sequences that may be kept */
-  constructor(cache: KvCache, most: number) {
+  constructor(cache: StateCache, most: number) {
     this.cache = cache;
     this.most = most;
   }
@@ -45,6 +56,7 @@ export class PrefixCache {
    */
   keep({ sequence, tokens }: Timeline, spare = false): void {
     const { cache } = this;
+    cache.settle(sequence);
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
     let usedAt = spare ? 0 : ++this.clock;
@@ -52,6 +64,7 @@ export class PrefixCache {
       const common = commonPrefix(old.tokens, own);
       if (common === length && cache.rewindTarget(old.sequence, length) === length) {
         old.usedAt = Math.max(old.usedAt, usedAt);
+        old.base = this.floor;
         cache.release(sequence);
         return;
       }
@@ -65,7 +78,7 @@ export class PrefixCache {
       return;
     }
     if (full) this.dropOldest();
-    this.kept.set(sequence, { sequence, tokens: own, usedAt });
+    this.kept.set(sequence, { sequence, tokens: own, usedAt, base: this.floor });
   }
 
   /**
@@ -83,7 +96,10 @@ export class PrefixCache {
     if (best === undefined) return { sequence: cache.openSequence(), length: 0 };
     const { from, length } = best;
     const old = this.kept.get(from.sequence);
-    if (old !== undefined) old.usedAt = ++this.clock;
+    if (old !== undefined) {
+      old.usedAt = ++this.clock;
+      old.base = this.floor;
+    }
     const sequence = cache.fork(from.sequence);
     cache.rewind(sequence, length);
     return { sequence, length };
@@ -100,15 +116,21 @@ export class PrefixCache {
   }
 
   /**
-   * Gives up the last page of the least recently used one, the whole where going back is not possible: beginnings are what
-   * is asked for again.  @returns whether there was one
+   * Gives up the last page of the least recently used one, the whole where going back is not possible: beginnings are
+   * what is asked for again. @returns whether there was one
    */
   evict(): boolean {
     const oldest = this.oldest();
     if (oldest === undefined) return false;
+    if (this.cache.slots !== undefined) {
+      this.floor = Math.max(this.floor, this.worth(oldest));
+      this.drop(oldest);
+      return true;
+    }
     const end = Math.floor((this.cache.length(oldest.sequence) - 1) / pagePositions) * pagePositions;
-    if (this.cache.rewind(oldest.sequence, end) === 0) this.drop(oldest);
-    else oldest.tokens = oldest.tokens.subarray(0, end);
+    const reached = this.cache.rewind(oldest.sequence, end);
+    if (reached === 0) this.drop(oldest);
+    else oldest.tokens = oldest.tokens.subarray(0, reached);
     return true;
   }
 
@@ -118,6 +140,21 @@ export class PrefixCache {
     return true;
   }
 
+  /**
+   * Slots for the marks of a pass, for whose rows there is room. Where no other checkpoint is left to go, some are
+   * not made.
+   */
+  makeRoomForMarks(
+    parts: readonly { readonly sequence: number; readonly rows: number; marks: readonly number[] }[],
+  ): void {
+    for (;;) {
+      const marked = parts.filter(({ marks }) => marks.length > 0);
+      const marks = marked.reduce((sum, part) => sum + part.marks.length, 0);
+      if (marks === 0 || this.cache.hasRoomFor(parts, marks)) return;
+      if (!this.evict()) marked[0]!.marks = marked[0]!.marks.slice(1);
+    }
+  }
+
   private dropOldest(): void {
     const oldest = this.oldest();
     if (oldest !== undefined) this.drop(oldest);
@@ -125,8 +162,23 @@ export class PrefixCache {
 
   private oldest(): Kept | undefined {
     let oldest: Kept | undefined;
-    for (const kept of this.kept.values()) if (oldest === undefined || kept.usedAt < oldest.usedAt) oldest = kept;
+    let least = Number.POSITIVE_INFINITY;
+    for (const kept of this.kept.values()) {
+      const worth = this.worth(kept);
+      if (worth < least) [oldest, least] = [kept, worth];
+    }
     return oldest;
+  }
+
+  /** The least worth goes first: without slots what was used longest ago. */
+  private worth({ usedAt, base, tokens }: Kept): number {
+    if (this.cache.slots === undefined || usedAt === 0) return usedAt;
+    let left = 0;
+    for (const other of this.kept.values()) {
+      const { length } = other.tokens;
+      if (length < tokens.length && length > left && commonPrefix(other.tokens, tokens) === length) left = length;
+    }
+    return base + tokens.length - left;
   }
 
   private drop({ sequence }: Kept): void {

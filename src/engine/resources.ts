@@ -24,6 +24,8 @@ export interface Resources {
   /** Rate of the disk, and what a pass of one row reads and computes; undefined where nothing is planned. */
   readonly expected: ExpectedPass | undefined;
   readonly kvType: KvType;
+  /** States of earlier positions that are kept, of models that cannot go back. */
+  readonly checkpoints: number;
   /** Undefined: files are mapped. */
   readonly placement: WeightPlacement | undefined;
   /** Memory of the process that the model may hold; undefined where nothing is planned. */
@@ -38,6 +40,7 @@ export interface Resources {
 const defaultContextTokens = 4096;
 const defaultChunkRows = 512;
 const defaultLogitRows = 16;
+const referenceCheckpoints = 4;
 
 /** A pass that makes a token for every sequence reads the head once. */
 export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number {
@@ -47,7 +50,7 @@ export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number
 /** The engine's options that the planner needs. @param chatTemplate of the file */
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
-  const { memoryBytes, ringBytes, weightsMemoryBytes, textProcess = false } = options;
+  const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes, textProcess = false } = options;
   return {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
@@ -59,6 +62,7 @@ export function planOptions(options: EngineOptions, chatTemplate?: string): Plan
     ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
     ...(ringBytes !== undefined && { ringBytes }),
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
+    ...(checkpointBytes !== undefined && { checkpointBytes }),
   };
 }
 
@@ -100,6 +104,7 @@ export function planResources(
       computeSeconds: plan.prediction.computeSeconds,
     },
     kvType,
+    checkpoints: plan.checkpoints,
     placement,
     // Weights of mapped files are the page cache's.
     promise: { bytes: plan.totalBytes, limitBytes: shared ?? 0 },
@@ -149,6 +154,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     chunkRows,
     expected: undefined,
     kvType,
+    checkpoints: referenceCheckpoints,
     placement: undefined,
     promise: undefined,
     plan: undefined,
@@ -160,9 +166,9 @@ function referenceResources(description: ModelDescription, options: EngineOption
 function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvType): number {
   const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[kvType];
   let bytes = 0;
-  for (const { window, heads, headDimK, headDimV } of description.states) {
+  for (const { kind, window, heads, headDimK, headDimV } of description.states) {
     const positions = window === 0 ? contextTokens : Math.min(contextTokens, window + 2 * pagePositions);
-    bytes += positions * heads * (headDimK + headDimV) * bytesPerValue;
+    bytes += positions * heads * (headDimK + (kind === "kv" ? headDimV : 0)) * bytesPerValue;
   }
   return bytes;
 }

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts } from "../../test/support/fake-model.js";
-import { KvCache } from "../kv/cache.js";
 import { Rng } from "../sampling/rng.js";
+import { StateCache } from "../state/cache.js";
 import { Ledger } from "../weights/ledger.js";
 import type { JobResult, LedgerEntry } from "./jobs.js";
-import { groupShapes } from "./parts.js";
+import { stateOptions } from "./parts.js";
 import { chooseRows } from "./rows.js";
 import type { Running } from "./running.js";
 import { Scheduler } from "./scheduler.js";
@@ -88,13 +88,12 @@ async function answers(options: FakeOptions, tasks: readonly DraftingTask[], sto
   model.onPass = () => {
     if (stops > 0 && passes++ % stops === 0) stop.stop();
   };
-  const cache = new KvCache({
-    groups: groupShapes(model),
+  const cache = new StateCache({
+    ...stateOptions(model, model.backend),
     sequences: 2 * sequences + 9,
     growing: sequences,
     contextTokens: 512,
     maxRows: parts.info.chunkRows,
-    copyPage: (group, from, to) => model.backend.kvCopyPage(model.kvGroups[group]!.pool, from, to),
   });
   const ledger = new Ledger(() => undefined);
   const limits = { sequences, keptSequences: sequences + 8, queueLimit: 99 };
@@ -118,18 +117,19 @@ async function answers(options: FakeOptions, tasks: readonly DraftingTask[], sto
 
 test("drafts change the number of passes, not the answer: with others, stopped passes and few pages", async () => {
   const prompts = [3, 90, 300].map((length, i) => Array.from({ length }, (_, p) => (p * 13 + i * 7) % 250));
-  const truths = new Map<number, number[][]>();
-  for (const window of [40, 300]) {
+  const truths = new Map<string, number[][]>();
+  const models = [40, 300].flatMap((window) => [undefined, 0].map((recurrent) => ({ window, recurrent })));
+  for (const model of models) {
     const plain = prompts.map((prompt) => new DraftingTask(prompt, [], 0, new Rng(1)));
     for (const task of plain) Object.defineProperty(task, "drafts", { get: () => 0, set: () => {} });
-    for (const task of plain) await answers({ window }, [task]);
+    for (const task of plain) await answers(model, [task]);
     truths.set(
-      window,
+      JSON.stringify(model),
       plain.map(({ answer }) => answer),
     );
   }
   const shape = fc.record({
-    window: fc.constantFrom(40, 300),
+    model: fc.constantFrom(...models),
     right: fc.constantFrom(0, 0.7, 0.97, 1),
     seed: fc.nat(100),
     chunkRows: fc.constantFrom(20, 64, 200),
@@ -137,10 +137,10 @@ test("drafts change the number of passes, not the answer: with others, stopped p
     stops: fc.constantFrom(0, 3, 10),
   });
   await fc.assert(
-    fc.asyncProperty(shape, async ({ window, right, seed, stops, ...options }) => {
-      const truth = truths.get(window)!;
+    fc.asyncProperty(shape, async ({ model, right, seed, stops, ...options }) => {
+      const truth = truths.get(JSON.stringify(model))!;
       const tasks = prompts.map((prompt, i) => new DraftingTask(prompt, truth[i]!, right, new Rng(seed + i)));
-      const entries = await answers({ ...options, window, sequences: 3 }, tasks, stops);
+      const entries = await answers({ ...options, ...model, sequences: 3 }, tasks, stops);
       for (const [i, task] of tasks.entries()) {
         assert.deepEqual(task.answer, truth[i]);
         const accepted = entries[i]!.reduce((sum, entry) => sum + entry.acceptedDrafts, 0);
@@ -150,18 +150,17 @@ test("drafts change the number of passes, not the answer: with others, stopped p
         assert.ok(stops > 0 || options.kvTokens === 512 || passes + accepted === task.answer.length - 1);
       }
     }),
-    { numRuns: 10 },
+    { numRuns: 16 },
   );
 });
 
 test("rows are chosen by what they are for: the last row of a prompt is not an answer's", () => {
   const { info, model } = fakeParts({ sequences: 8, chunkRows: 64, window: 0 });
-  const cache = new KvCache({
-    groups: groupShapes(model),
+  const cache = new StateCache({
+    ...stateOptions(model, model.backend),
     sequences: 8,
     contextTokens: 1024,
     maxRows: info.chunkRows,
-    copyPage: () => {},
   });
   const entry = (known: number, evaluated: number, answering: boolean, drafts = 0): Running => {
     const task = new DraftingTask(
@@ -174,7 +173,7 @@ test("rows are chosen by what they are for: the last row of a prompt is not an a
     task.drafts = drafts;
     const sequence = cache.openSequence();
     cache.append(sequence, evaluated);
-    return { task, sequence, tokens: task.tokens, overtaken: 0, servedIn: 0 } as unknown as Running;
+    return { task, sequence, tokens: task.tokens, checkpoints: [], overtaken: 0, servedIn: 0 } as unknown as Running;
   };
   const entries = [
     entry(100, 99, true, 5), // an answer with guesses

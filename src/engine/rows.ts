@@ -1,5 +1,5 @@
 /** Chooses the rows of the next pass: answers in the making first, then as many prompt rows as those can bear. */
-import type { KvCache } from "../kv/cache.js";
+import type { StateCache } from "../state/cache.js";
 import { Pass } from "./pass.js";
 import type { Running } from "./running.js";
 import { mostAnswerRows, type RowKind } from "./task.js";
@@ -13,13 +13,15 @@ export interface RowLimits {
 }
 
 /** Counts in `entries` who was served and who was overtaken.  @returns undefined when there is nothing to do */
-export function chooseRows(entries: readonly Running[], cache: KvCache, limits: RowLimits): Pass | undefined {
+export function chooseRows(entries: readonly Running[], cache: StateCache, limits: RowLimits): Pass | undefined {
   const pass = new Pass();
   const left = (entry: Running): number => entry.task.known - cache.length(entry.sequence);
   const place = (entry: Running, kind: RowKind, rows: number, drafts = 0): void => {
     const { task, sequence } = entry;
     entry.servedIn = limits.pass;
-    pass.add({ task, sequence, from: cache.length(sequence), rows: rows + drafts, kind, drafts });
+    const from = cache.length(sequence);
+    const marks = entry.checkpoints.filter((position) => position > from && position <= from + rows);
+    pass.add({ task, sequence, from, rows: rows + drafts, kind, drafts, marks });
   };
   const kind = (entry: Running): RowKind => kindOfNext(entry, left(entry));
   // In a pass too small for all, those that have waited longest.

@@ -31,6 +31,8 @@ export interface Running {
   readonly sequence: number;
   readonly tokens: Int32Array;
   readonly begun: Begun;
+  /** Positions of its prompt whose past is to be kept, of models that cannot go back; ascending. */
+  readonly checkpoints: readonly number[];
   /** Prompt rows that others got since this one was admitted. */
   overtaken: number;
   /** The last pass it was part of. */

@@ -140,6 +140,7 @@ test("any mix of requests, arrivals, pauses and cancels: the tokens are those of
     chunkRows: fc.constantFrom(3, 64, 200),
     kvTokens: fc.constantFrom(1024, 1500, 4096),
     window: fc.constantFrom(40, 300),
+    recurrent: fc.constantFrom(undefined, 0, 4),
     sliceRows: fc.constantFrom(1, 7),
   });
   const known = new Map<string, number[]>();
@@ -162,10 +163,11 @@ test("any mix of requests, arrivals, pauses and cancels: the tokens are those of
       }
       await Promise.all(started.map(({ running }) => running.done));
       for (const { j, q, running } of started) {
-        const key = `${j.shared} ${j.own} ${j.seed} ${options.window} ${j.maxTokens}`;
+        const recurrent = options.recurrent === undefined ? undefined : 0;
+        const key = `${j.shared} ${j.own} ${j.seed} ${options.window} ${recurrent} ${j.maxTokens}`;
         let expected = known.get(key);
         if (expected === undefined) {
-          const fresh = new Bench({ contextTokens: 1024, window: options.window });
+          const fresh = new Bench({ contextTokens: 1024, window: options.window, recurrent });
           const cold = fresh.start(q);
           await cold.done;
           await fresh.engine.close();
@@ -209,6 +211,7 @@ test("when pages run out the youngest wait and go on later: the tokens are those
     chunkRows: fc.constantFrom(3, 64, 200),
     kvTokens: fc.constantFrom(1024, 1024, 1500),
     window: fc.constantFrom(40, 300, 0),
+    recurrent: fc.constantFrom(undefined, 0, 4),
   });
   const contextTokens = 1024;
   let preemptions = 0;
@@ -236,7 +239,7 @@ test("when pages run out the youngest wait and go on later: the tokens are those
       }
       await Promise.all(started.map(({ running, vector }) => running?.done ?? vector));
       for (const { j, q, running, vector } of started) {
-        const fresh = new Bench({ contextTokens, window: options.window });
+        const fresh = new Bench({ contextTokens, window: options.window, recurrent: options.recurrent });
         if (running === undefined) assert.deepEqual(await vector, await fresh.embed(q.prompt));
         else {
           const cold = fresh.start(q);

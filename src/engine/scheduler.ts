@@ -1,16 +1,18 @@
 /**
- * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run (rows.ts: which).
+ * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run (rows.ts:
+ * which).
  *
- * A job is admitted when there are KV pages for it and for those that run to grow (promises.ts); the others wait their turn,
- * and nobody is overtaken by one that comes after, so that long ones are not starved. When pages run out the youngest goes
- * back to the front of the queue.
+ * A job is admitted when there are KV pages for it and for those that run to grow (promises.ts); the others wait
+ * their turn, and nobody is overtaken by one that comes after, so that long ones are not starved. When pages run out
+ * the youngest goes back to the front of the queue.
  */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
-import type { KvCache } from "../kv/cache.js";
 import { pagePositions } from "../ops/ops.js";
+import type { StateCache } from "../state/cache.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import { Accounts } from "./accounts.js";
+import { checkpointsOf } from "./checkpoints.js";
 import type { EngineStatus, JobResult } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, type PassPart, reached } from "./pass.js";
@@ -25,7 +27,7 @@ import type { Task } from "./task.js";
 
 export interface SchedulerOptions {
   readonly parts: EngineParts;
-  readonly cache: KvCache;
+  readonly cache: StateCache;
   readonly ledger: Ledger;
   readonly stop: StopSignal;
   /** Jobs that run at the same time. */
@@ -238,7 +240,8 @@ export class Scheduler {
       const { sequence, length } = prefixes[i]!;
       const begun = before ?? { seniority: ++this.begins, counted: 0, reached: length };
       const servedIn = this.accounts.counts.passes;
-      return { job, task, sequence, tokens: task.tokens, begun, overtaken: 0, servedIn };
+      const checkpoints = this.checkpoints(task);
+      return { job, task, sequence, tokens: task.tokens, begun, checkpoints, overtaken: 0, servedIn };
     });
     for (const entry of entries) this.running.set(entry.sequence, entry);
     if (before !== undefined) return;
@@ -254,7 +257,20 @@ export class Scheduler {
     }
   }
 
-  /** A job whose client does not read leaves its place to one that waits: a few slow readers must not stand in everybody's way. */
+  /** Positions of a task's prompt whose past is worth a slot. */
+  private checkpoints({ tokens, promptTokens, past }: Task): readonly number[] {
+    const { cache, parts } = this.o;
+    if (cache.slots === undefined || past !== "kept") return [];
+    const { tokenizer } = parts;
+    const known = tokenizer.kind === "none" ? 0 : tokenizer.size;
+    const isControl = (token: number): boolean => token < known && tokenizer.tokenKind(token) === "control";
+    return checkpointsOf({ tokens, promptTokens, isControl, checkpoints: cache.slots.count - 2 * this.o.sequences });
+  }
+
+  /**
+   * A job whose client does not read leaves its place to one that waits: a few slow readers must not stand in
+   * everybody's way.
+   */
   private giveWay(): boolean {
     const resting = youngest(this.running.values(), ({ job }) => this.paused.has(job.id));
     if (resting === undefined || !this.paused.has(resting.job.id)) return false;
@@ -263,16 +279,18 @@ export class Scheduler {
   }
 
   /**
-   * Whether a running job evaluates a good part of this prompt right now, as when many arrive with one system prompt: waiting
-   * for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by then, so not there.
+   * Whether a running job evaluates a good part of this prompt right now, as when many arrive with one system prompt:
+   * waiting for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by
+   * then, so not there; a state that is replaced is there at the checkpoints only.
    */
   private isBeingRead(task: Task): boolean {
     const { cache } = this.o;
     if (cache.windowed) return false;
-    for (const { job, task: other, sequence } of this.running.values()) {
+    for (const { job, task: other, sequence, checkpoints } of this.running.values()) {
       const done = cache.length(sequence);
       if (this.paused.has(job.id) || done >= other.promptTokens - 1) continue;
-      const common = commonPrefix(other.tokens.subarray(0, other.promptTokens), task.tokens, task.reusable);
+      const shared = commonPrefix(other.tokens.subarray(0, other.promptTokens), task.tokens, task.reusable);
+      const common = cache.slots === undefined ? shared : (checkpoints.findLast((at) => at <= shared) ?? 0);
       if (done < common && common - this.prefixes.longest(task.tokens, common) >= pagePositions) return true;
     }
     return false;
@@ -298,7 +316,9 @@ export class Scheduler {
     }
   }
 
-  /** Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was */
+  /**
+   * Pages come from sequences that are only kept, then from the youngest job. @returns whether the pass is as it was
+   */
   private makeRoom(pass: Pass): boolean {
     while (!this.prefixes.makeRoom(pass.parts)) {
       const victim = youngest(this.running.values(), ({ job }) => this.paused.has(job.id));
@@ -332,7 +352,9 @@ export class Scheduler {
       if (stop.unheard && this.unheard++ < mostUnheard) return;
       if (this.unheard > mostUnheard) stop.giveUp();
       this.unheard = 0;
-      for (const { sequence, rows } of pass.parts) cache.append(sequence, rows);
+      this.prefixes.makeRoomForMarks(pass.parts);
+      for (const { sequence, rows, drafts, marks } of pass.parts)
+        cache.append(sequence, rows, { drafts: drafts > 0, marks });
       await pass.run(model, cache, info.vocab, info.dim);
     } catch (thrown) {
       error = asHundredweightError(thrown);
@@ -370,6 +392,10 @@ export class Scheduler {
     for (const [i, part] of pass.parts.entries()) {
       const { sequence, from, rows, task } = part;
       if (part.drafts > 0) cache.rewind(sequence, reached(part));
+      for (const position of part.marks)
+        if (cache.canFork(sequence, position))
+          this.prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens });
+      cache.settle(sequence);
       task.passed();
       this.accounts.served(part, entries[i]!);
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { type FakeOptions, fakeParts, fakeVocab } from "../../test/support/fake-model.js";
-import { KvCache } from "../kv/cache.js";
+import { StateCache } from "../state/cache.js";
 import { Engine } from "./engine.js";
 import type { JobEvent } from "./jobs.js";
 import { PrefixCache } from "./prefixes.js";
@@ -127,7 +127,7 @@ test("too many tokens, none, or ids outside the vocabulary are refused", async (
 });
 
 test("spare prefixes go first and push nobody out; one that goes on a conversation takes over its place", () => {
-  const cache = new KvCache({
+  const cache = new StateCache({
     groups: [{ pages: 64, window: 0 }],
     sequences: 6,
     contextTokens: 1024,

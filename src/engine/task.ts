@@ -1,4 +1,5 @@
 /** A job as the scheduler sees it: tokens to be evaluated in order, and what becomes of the rows. */
+import { keptRows } from "../ops/ops.js";
 import type { JobResult } from "./jobs.js";
 
 /** A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. */
@@ -47,4 +48,4 @@ export interface Task {
 }
 
 /** Most rows of an answer in a pass: its newest token and drafts. States that cannot go back keep what so many rows fed in. */
-export const mostAnswerRows = 32;
+export const mostAnswerRows = keptRows;

@@ -8,13 +8,14 @@ import {
   type MatrixSource,
   type Ops,
   pagePositions,
+  type SlotPool,
   type Tensor,
 } from "../ops/ops.js";
 import { WorkingSpace } from "../ops/working-space.js";
 import type { Places } from "./bind-memory.js";
 import type { Operands } from "./bind-operands.js";
-import { type Program, windowsOf } from "./flow/calls.js";
-import type { Ids, State, Value, VectorWeight } from "./flow/flow.js";
+import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import type { Ids, PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
 import { ropeSpec } from "./flow/rope.js";
 
 export interface KvGroup {
@@ -33,17 +34,21 @@ export interface StateOptions {
   readonly sequences: number;
   /** Positions all sequences share; default: each may reach the whole context. */
   readonly kvTokens?: number;
+  /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
+  readonly checkpoints?: number;
   readonly kvType: KvType;
 }
 
 /** Hands out handles; what has the same name, place or numbers is one. */
 export class Handles {
   readonly kvGroups: KvGroup[] = [];
+  readonly slots: SlotPool | undefined;
   readonly space: WorkingSpace;
   readonly #ops: Ops;
   readonly #options: StateOptions;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
-  readonly #states = new Map<State, ReturnType<Operands["pool"]>>();
+  readonly #states = new Map<PagedState, ReturnType<Operands["pool"]>>();
+  readonly #slotLayers = new Map<RecurrentState, number>();
   readonly #routings = new Map<string, ReturnType<Operands["routing"]>>();
   readonly #ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
   readonly #matrices = new Map<string, ReturnType<Operands["matrix"]>>();
@@ -60,6 +65,7 @@ export class Handles {
     this.#ops = ops;
     this.#options = options;
     this.#makePools(programs);
+    this.slots = this.#makeSlots(programs);
     const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
     this.space = new WorkingSpace(
       options.maxRows,
@@ -75,9 +81,9 @@ export class Handles {
     const ops = this.#ops;
     const { maxRows, contextTokens } = this.#options;
     const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
-    const tensor = (value: Value): Tensor => {
+    const tensor = (value: Value, heads: number): Tensor => {
       const offset = places.offsetOf.get(value)!;
-      const [rows, cols] = [rowsOf(value), value.cols];
+      const [rows, cols] = [rowsOf(value) * heads, value.cols / heads];
       return memo(this.#views, `${offset} ${rows} ${cols}`, () => ops.tensor(rows, cols, arena, offset));
     };
     return {
@@ -85,12 +91,15 @@ export class Handles {
       space: this.space,
       contextTokens,
       rowsBy: (ids) => memo(rowsBy, ids, () => new Int32Array(maxRows)),
-      tensor,
+      tensor: (value) => tensor(value, 1),
+      headsOf: tensor,
       matrix: ({ tensor: { name }, source: own }, heads = 1) =>
         memo(this.#matrices, own?.name ?? name, () =>
           ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
         ),
       vector: (weight) => memo(this.#vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      turned: (weight, rows) =>
+        memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
       routing: (choice) =>
         memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
       ropeTable: ({ rope, interleaved, divisors }) =>
@@ -98,6 +107,7 @@ export class Handles {
           ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
         ),
       pool: (state) => this.#states.get(state)!,
+      slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
     };
   }
 
@@ -112,11 +122,31 @@ export class Handles {
     const windows = new Map(programs.flatMap((program) => [...windowsOf(program)]));
     for (const window of new Set(windows.values())) {
       const members = [...windows.keys()].filter((state) => windows.get(state) === window);
-      const layers = members.map(({ heads, headDimK, headDimV }) => ({ kvHeads: heads, headDimK, headDimV }));
+      const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
+        kvHeads: heads,
+        headDimK,
+        headDimV,
+        latent: kind !== "kv",
+      }));
       const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
       this.kvGroups.push({ pool, window });
       for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
     }
+  }
+
+  /**
+   * A sequence that runs has the slot it reads and the one it writes, and a place for what a pass with drafts fed in.
+   */
+  #makeSlots(programs: readonly Program[]): SlotPool | undefined {
+    const layers = new Map(programs.flatMap((program) => [...slotLayersOf(program)]));
+    if (layers.size === 0) return undefined;
+    for (const [layer, state] of [...layers.keys()].entries()) this.#slotLayers.set(state, layer);
+    const { sequences, checkpoints = 0 } = this.#options;
+    return this.#ops.slotPool({
+      layers: [...layers.values()],
+      slots: 2 * sequences + checkpoints,
+      keeps: sequences,
+    });
   }
 
   /**
@@ -130,6 +160,11 @@ export class Handles {
     const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
     return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
   }
+}
+
+function turned(values: Float32Array, rows: number): Float32Array {
+  const cols = values.length / rows;
+  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
 }
 
 function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -32,6 +32,7 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
     case "act":
     case "multiply":
     case "multiplyVector":
+    case "addVector":
     case "headNorm":
     case "rope":
     case "add":
@@ -181,7 +182,8 @@ export function placeValues(program: Program, rowsOf: (value: Value) => number):
 function withCopies(fused: readonly ListedCall[], end: number, program: Program): { calls: ListedCall[]; end: number } {
   const lastRead = lastReads(fused, end, program);
   const calls: ListedCall[] = [];
-  let newEnd = end;
+  // A stage has no end: all its calls are of layers.
+  let newEnd: number | undefined;
   let copies = 0;
   for (const [i, call] of fused.entries()) {
     if (i === end) newEnd = calls.length;
@@ -195,7 +197,7 @@ function withCopies(fused: readonly ListedCall[], end: number, program: Program)
     calls.push({ verb: "copy", inputs: [input], outputs: [copy], hint: call.hint });
     calls.push({ ...(call as Call), inputs: call.inputs.map((value) => (value === input ? copy : value)) });
   }
-  return { calls, end: newEnd };
+  return { calls, end: newEnd ?? calls.length };
 }
 
 /** Index of the last call that reads a value. What the end reads of the layers' it reads for every slice, until the last. */

@@ -1,8 +1,8 @@
 /** Says what calls are bound to, and what a bound call is. */
-import type { KvPool, Matrix, Ops, RopeTable, Routing, Tensor, Vector } from "../ops/ops.js";
+import type { KvPool, Matrix, Ops, RopeTable, Routing, SlotPool, Tensor, Vector } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import type { CallOf } from "./flow/calls.js";
-import type { Ids, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type { Ids, PagedState, RecurrentState, Routes, Selection, Value, VectorWeight, Weight } from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -16,10 +16,15 @@ export interface Operands {
   /** Table rows of a pass, filled when it begins [maxRows]. */
   rowsBy(ids: Ids): Int32Array;
   tensor(value: Value): Tensor;
+  /** Its memory as so many rows for each of its own: the heads of rows, one after the other. */
+  headsOf(value: Value, heads: number): Tensor;
   /** `heads`: of products by heads. */
   matrix(weight: Weight, heads?: number): Matrix;
   vector(weight: VectorWeight): Vector;
+  /** The same turned: what a file has as [rows][cols], as [cols][rows]. */
+  turned(weight: VectorWeight, rows: number): Vector;
   routing(choice: Routes | Selection): Routing;
   ropeTable(call: CallOf<"rope">): RopeTable;
-  pool(state: State): { readonly pool: KvPool; readonly layer: number; readonly window: number };
+  pool(state: PagedState): { readonly pool: KvPool; readonly layer: number; readonly window: number };
+  slots(state: RecurrentState): { readonly pool: SlotPool; readonly layer: number };
 }

@@ -80,20 +80,37 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
       const [x, factors] = [output(), b.vector(call.factors)];
       return (n) => ops.multiplyVector(x, factors, n);
     }
+    case "addVector": {
+      const [x, values] = [output(), b.vector(call.values)];
+      return (n) => ops.addVector(x, values, n);
+    }
+    case "shortConv": {
+      const [out, x, bias, { pool, layer }] = [output(), input(0), optional(call.bias), b.slots(call.state)];
+      const weight = b.turned(call.weight, x.cols);
+      return (n) => ops.shortConv(out, x, pool, layer, weight, bias, n);
+    }
+    case "recur": {
+      const [out, skip, { pool, layer }] = [output(), optional(call.skip), b.slots(call.state)];
+      const beta = call.inputs.length > 4 ? input(4) : null;
+      const inputs = { q: input(0), k: input(1), v: input(2), decay: input(3), beta };
+      return (n) => ops.recur(out, inputs, pool, layer, skip, n);
+    }
     case "columns": {
-      const [x, { from }] = [input(0), call];
-      const outs = call.outputs.map((value) => b.tensor(value));
+      const { from, heads } = call;
+      const x = b.headsOf(call.inputs[0]!, heads);
+      const outs = call.outputs.map((value) => b.headsOf(value, heads));
       return (n) => {
-        for (let i = 0; i < outs.length; i++) ops.columns(outs[i]!, 0, x, from[i]!, outs[i]!.cols, n);
+        for (let i = 0; i < outs.length; i++) ops.columns(outs[i]!, 0, x, from[i]!, outs[i]!.cols, heads * n);
       };
     }
     case "join": {
-      const out = output();
-      const parts = call.inputs.map((value) => b.tensor(value));
+      const { heads } = call;
+      const out = b.headsOf(call.outputs[0]!, heads);
+      const parts = call.inputs.map((value) => b.headsOf(value, heads));
       return (n) => {
         let to = 0;
         for (const part of parts) {
-          ops.columns(out, to, part, 0, part.cols, n);
+          ops.columns(out, to, part, 0, part.cols, heads * n);
           to += part.cols;
         }
       };
@@ -121,8 +138,8 @@ export function bindCall(call: ListedCall, b: Operands): Step | undefined {
     case "tap":
       return bindTap(call, b);
     case "keep": {
-      const v = call.inputs.length === 1 ? null : input(1);
       const [k, { pool, layer }] = [input(0), b.pool(call.state)];
+      const v = call.inputs.length > 1 ? input(1) : null;
       return (n) => ops.kvStore(pool, layer, k, v, n);
     }
     case "attention":

@@ -1,7 +1,10 @@
-/** Turns a checkpoint into something that runs: every name is resolved here, once; then a flat list of calls over handles. */
+/**
+ * Turns a checkpoint into something that runs: every name is resolved here, once; then a flat list of calls over
+ * handles.
+ */
 import { HundredweightError } from "../errors.js";
 import type { Checkpoint } from "../formats/types.js";
-import type { Arena, Ops, RowTable, Tensor } from "../ops/ops.js";
+import type { Arena, Ops, RowTable, SlotPool, Tensor } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
 import { Handles, type KvGroup, type StateOptions } from "./bind-handles.js";
@@ -45,7 +48,8 @@ export interface ModelOptions extends StateOptions {
 export interface BoundProgram {
   /**
    * One pass. Logits of the rows in `wanted` (indices into the row table, ascending) come in slices of at most 32 MiB;
-   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come last.
+   * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come
+   * last.
    */
   forward(
     rows: RowTable,
@@ -63,6 +67,8 @@ export interface BoundModel extends BoundProgram {
   readonly description: ModelDescription;
   /** In pool creation order = order of RowTable.blockTables. */
   readonly kvGroups: readonly KvGroup[];
+  /** The pool of states that are replaced; undefined when the model has none. */
+  readonly slots: SlotPool | undefined;
   readonly tensorsUsed: number;
   readonly unusedTensors: readonly string[];
   readonly weightBytes: Readonly<Record<Role, number>>;
@@ -90,7 +96,7 @@ export async function bindDescription(
   options: ModelOptions,
 ): Promise<BoundModel> {
   const { config } = description;
-  const { lists, space, kvGroups } = bindPrograms(description, ops, options);
+  const { lists, space, kvGroups, slots } = bindPrograms(description, ops, options);
   await ops.seal(space);
   const bound = lists.map(
     (list): BoundProgram => ({
@@ -109,6 +115,7 @@ export async function bindDescription(
     ops,
     description,
     kvGroups,
+    slots,
     programs: new Map(others.map((name, i) => [name, bound[i + 1]!])),
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
@@ -125,7 +132,12 @@ export function bindPrograms(
   description: ModelDescription,
   ops: Ops,
   options: ModelOptions,
-): { readonly lists: readonly BoundList[]; readonly space: WorkingSpace; readonly kvGroups: readonly KvGroup[] } {
+): {
+  readonly lists: readonly BoundList[];
+  readonly space: WorkingSpace;
+  readonly kvGroups: readonly KvGroup[];
+  readonly slots: SlotPool | undefined;
+} {
   checkOptions(options);
   const names = [...(options.program === undefined ? [] : [options.program]), ...(options.programs ?? [])];
   const first = changed(programOf(description, options.program).program, options);
@@ -142,7 +154,7 @@ export function bindPrograms(
   // One program runs after the other: their values lie in the same memory.
   const arena = ops.arena(Math.max(...placed.map(({ floats }) => floats)));
   const lists = programs.map((program, i) => bindList(program, placed[i]!, handles, options.view, ops, arena, rowsOf));
-  return { lists, space: handles.space, kvGroups: handles.kvGroups };
+  return { lists, space: handles.space, kvGroups: handles.kvGroups, slots: handles.slots };
 }
 
 /** The list as the options want it. */

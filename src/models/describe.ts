@@ -2,9 +2,10 @@
 import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
+import type { SlotLayer } from "../ops/ops.js";
 import type { Declaration, ModelConfig, ProgramRows } from "./flow/architecture.js";
-import { type Program, windowsOf } from "./flow/calls.js";
-import type { State } from "./flow/flow.js";
+import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import type { PagedState } from "./flow/flow.js";
 import { MetadataReader, modelInvalid } from "./flow/metadata-reader.js";
 import { type Role, storedTensors, type TensorDeclaration } from "./flow/tensors.js";
 import { madeOf, PartsUnfit } from "./made-of.js";
@@ -17,11 +18,8 @@ export interface ModelTensor extends TensorDeclaration {
   readonly info: TensorInfo;
 }
 
-/** A state that a layer keeps of every sequence. */
-export interface KeptState extends State {
-  /** Positions that somebody looks back; 0 = all. */
-  readonly window: number;
-}
+/** A state that a layer keeps of every position, and how many positions somebody looks back; 0 = all. */
+export type KeptState = PagedState & { readonly window: number };
 
 /** A program that a file holds beside the trunk. */
 export interface ProgramDescription {
@@ -39,6 +37,8 @@ export interface ModelDescription {
   /** Other programs that can be bound, by name. */
   readonly programs: ReadonlyMap<string, ProgramDescription>;
   readonly states: readonly KeptState[];
+  /** States of layers that are replaced: the values of a slot. */
+  readonly slotLayers: readonly SlotLayer[];
   /** Every tensor the model uses, in the order a pass uses them. */
   readonly tensors: readonly ModelTensor[];
   /** Names in the file that nothing uses. */
@@ -51,7 +51,8 @@ export interface ModelDescription {
 
 /**
  * Resolves and checks everything a model needs. All faults are reported in one error.
- * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, parts that do not fit),
+ * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED (tensor types without kernels, parts that do not
+ * fit),
  *   TOKENIZER_INVALID (more tokens than embedding rows)
  */
 export function describeModel(
@@ -93,9 +94,22 @@ export function describeModel(
       ? []
       : [`${unusedTensors.length} tensors are not used: ${unusedTensors.slice(0, 8).join(", ")}`];
   const states = [...windowsOf(program)].map(([state, window]) => ({ ...state, window }));
+  const slotLayers = [...slotLayersOf(program).values()];
   const tied = !tensors.some(({ role }) => role === "embedding");
   const others = new Map(programs);
-  return { arch, config, program, programs: others, states, tensors, unusedTensors, tied, weightBytes, warnings };
+  return {
+    arch,
+    config,
+    program,
+    programs: others,
+    states,
+    slotLayers,
+    tensors,
+    unusedTensors,
+    tied,
+    weightBytes,
+    warnings,
+  };
 }
 
 /** With the weights of further programs, those that are not the trunk's as well: all that has to be in memory. */

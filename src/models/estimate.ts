@@ -10,7 +10,10 @@ export interface MemoryEstimate {
   readonly ropeBytes: number;
   /** Working space of the native implementation with these threads. */
   readonly scratchBytes: number;
+  /** Pages, of states that keep something of every position. */
   readonly kvBytes: number;
+  /** Slots and places for inputs, of states that are replaced. */
+  readonly slotBytes: number;
   /** Norms, biases and other small tensors, resident as f32 whatever the file has. */
   readonly vectorBytes: number;
 }
@@ -19,12 +22,13 @@ export interface MemoryEstimate {
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
   const ops = paperOps();
   const { space } = bindPrograms(description, ops, options);
-  const { activationBytes, vectorBytes, ropes, pools } = ops.record;
+  const { activationBytes, vectorBytes, ropes, pools, slotPools } = ops.record;
   return {
     activationBytes,
     vectorBytes,
     ropeBytes: ropes.reduce((total, { pairs, maxRows }) => total + 8 * pairs * (maxRows + 1), 0),
     scratchBytes: space.totalBytes(threads),
     kvBytes: pools.reduce((total, { pages, pageBytes }) => total + pages * pageBytes, 0),
+    slotBytes: slotPools.reduce((sum, p) => sum + p.slots * p.slotBytes + p.keeps * p.keepBytes, 0),
   };
 }

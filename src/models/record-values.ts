@@ -92,14 +92,29 @@ export abstract class ValueRecorder {
   multiplyVector(x: Value, factors: VectorWeight): Value {
     return this.#same({ verb: "multiplyVector", factors }, x);
   }
+  addVector(x: Value, values: VectorWeight): Value {
+    return this.#same({ verb: "addVector", values }, x);
+  }
 
   split(x: Value, ...widths: readonly number[]): Value[] {
+    return this.splitHeads(x, 1, ...widths);
+  }
+  splitHeads(x: Value, heads: number, ...widths: readonly number[]): Value[] {
     const from = widths.map((_, i) => widths.slice(0, i).reduce((sum, width) => sum + width, 0));
-    if (from.at(-1)! + widths.at(-1)! > x.cols) fault(`columns of ${widths.join(" + ")} of ${x.cols}`);
-    return this.call({ verb: "columns", from }, [x], widths);
+    if (x.cols % heads !== 0 || from.at(-1)! + widths.at(-1)! > x.cols / heads)
+      fault(`columns of ${widths.join(" + ")} of ${heads} x ${x.cols / heads}`);
+    return this.call(
+      { verb: "columns", from, heads },
+      [x],
+      widths.map((width) => heads * width),
+    );
   }
   join(...parts: readonly Value[]): Value {
-    return this.call({ verb: "join" }, parts, [parts.reduce((sum, { cols }) => sum + cols, 0)])[0]!;
+    return this.joinHeads(1, ...parts);
+  }
+  joinHeads(heads: number, ...parts: readonly Value[]): Value {
+    if (parts.some(({ cols }) => cols % heads !== 0)) fault(`${heads} heads joined of parts that have no such`);
+    return this.call({ verb: "join", heads }, parts, [parts.reduce((sum, { cols }) => sum + cols, 0)])[0]!;
   }
   blend(parts: readonly Value[], weights: Value, streams: number): Value {
     const all = parts.reduce((sum, { cols }) => sum + cols, 0);

@@ -4,19 +4,14 @@
  */
 import type { RouteSpec } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
-import type { Call, ExpertBody, Outputs, Program, SeenState } from "./flow/calls.js";
+import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
-  AttentionOptions,
   Flow,
   Ids,
-  KeepOptions,
   MatrixOptions,
   Part,
   Routes,
-  Selection,
   Shared,
-  Source,
-  State,
   Value,
   VectorOptions,
   VectorWeight,
@@ -24,8 +19,9 @@ import type {
 } from "./flow/flow.js";
 import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
+import { StateRecorder } from "./record-states.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
-import { fault, ValueRecorder } from "./record-values.js";
+import { fault } from "./record-values.js";
 
 export interface Recording {
   readonly program: Program;
@@ -60,14 +56,12 @@ function bySite(branches: readonly Branch[]): [site: string, branches: Branch[]]
   return groups;
 }
 
-class Recorder extends ValueRecorder implements Flow {
+class Recorder extends StateRecorder implements Flow {
   readonly #tensors: TensorTable;
   /** Calls, and places that become calls. */
   readonly #items: (Call | Place)[] = [];
-  readonly #states: State[] = [];
   readonly #inputs = new Map<string, Value>();
   readonly #shared = new Map<string, Shared>();
-  #layer = -1;
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
   /** Site -> place, of the layer before and of this one. */
@@ -111,7 +105,7 @@ class Recorder extends ValueRecorder implements Flow {
   }
 
   #enter(layer: number): void {
-    this.#layer = layer;
+    this.layer = layer;
     this.#tensors.layer = layer;
   }
 
@@ -132,7 +126,7 @@ class Recorder extends ValueRecorder implements Flow {
       else calls.push(...item.hints);
     }
     const inputs = Object.fromEntries(this.#inputs);
-    return { calls, layers, streams, inputs, outputs, states: this.#states };
+    return { calls, layers, streams, inputs, outputs, states: this.states };
   }
 
   protected override emit(call: Call): void {
@@ -152,7 +146,9 @@ class Recorder extends ValueRecorder implements Flow {
   ): VectorWeight | null;
   vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
   vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
-    return this.#tensors.vector(`${name}.weight`, [length], role, options);
+    const { suffix = "weight", shape = [length] } = options;
+    if (shape.reduce((product, size) => product * size, 1) !== length) fault(`'${name}' of ${length} values`);
+    return this.#tensors.vector(suffix === "" ? name : `${name}.${suffix}`, shape, role, options);
   }
   has(name: string): boolean {
     return this.#tensors.has(name);
@@ -175,37 +171,6 @@ class Recorder extends ValueRecorder implements Flow {
 
   // --- states
 
-  keep(kind: "kv", { k, v, heads, name = "kv" }: KeepOptions): State {
-    const [layer, headDimK, headDimV] = [this.#layer, k.cols / heads, v === null ? 0 : v.cols / heads];
-    if (this.#states.some((state) => state.layer === layer && state.name === name))
-      fault(`layer ${layer} keeps '${name}' twice`);
-    const state: State = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV };
-    this.#states.push(state);
-    this.call({ verb: "keep", state }, v === null ? [k] : [k, v], []);
-    return state;
-  }
-  attention(q: Value, from: readonly (State | Source)[], o: AttentionOptions): Value {
-    const { heads, scale, softcap = 0, sinks = null } = o;
-    const sources = from.map((source): SeenState => {
-      const { state, reach = o.reach, selection = null } = "kind" in source ? { state: source } : (source as Source);
-      if (selection !== null && reach !== "all") fault("positions are chosen among all before a row");
-      return { state, reach, selection };
-    });
-    const [first, ...others] = sources.map(({ state }) => state);
-    if (first === undefined) fault("attention without a source");
-    if (others.some((state) => state.headDimK !== first.headDimK || state.headDimV !== first.headDimV))
-      fault("attention over heads of different sizes");
-    const operation = { verb: "attention", sources, heads, scale, softcap, sinks } as const;
-    // What several sources hand on: largest scores and sums of weights of the heads.
-    const carry = others.length === 0 ? [] : [2 * heads];
-    return this.call(operation, [q], [heads * first.headDimV, ...carry])[0]!;
-  }
-  select(q: Value, weights: Value, keys: State, topK: number): Selection {
-    if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
-    const selection: Selection = { id: ++this.ids, topK };
-    this.call({ verb: "select", selection, keys }, [q, weights], []);
-    return selection;
-  }
   share<T extends Shared>(name: string, what: T): T {
     this.#shared.set(name, what);
     return what;

@@ -1,6 +1,6 @@
 /** Layers i to j of a model as a program of their own: over rows that were stored, or that another machine sent. */
 import { HundredweightError } from "../errors.js";
-import type { Outputs, Program } from "./flow/calls.js";
+import { type Outputs, type Program, stateOf } from "./flow/calls.js";
 import type { Selection, Value } from "./flow/flow.js";
 
 const named = (values: readonly Value[]): Record<`stream${number}`, Value> =>
@@ -18,7 +18,7 @@ export function stageOf(program: Program, from: number, to: number): Program {
   const begin = from === 0 ? 0 : program.layers[from]!;
   const end = to === count ? program.calls.length : program.layers[to]!;
   const calls = program.calls.slice(begin, end).filter(({ hint }) => !hint);
-  const states = program.states.filter((state) => calls.some((call) => call.verb === "keep" && call.state === state));
+  const states = program.states.filter((state) => calls.some((call) => stateOf(call) === state));
   const inputs = from === 0 ? program.inputs : { ...program.inputs, ...named(program.streams[from]!) };
   const outputs: Outputs = to === count ? program.outputs : named(program.streams[to]!);
   checkClosed(calls, states, Object.values(inputs));

@@ -38,7 +38,7 @@ function modelWithAll(threads = 2) {
     vector: addon.vector(model, new Float32Array(64).fill(1)),
     routing: addon.routing(model, 8, 2),
     rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8),
-    pool: addon.kvPool(model, Int32Array.of(4, 16, 16), 0, 3),
+    pool: addon.kvPool(model, Int32Array.of(4, 16, 16, 0), 0, 3),
   };
   addon.seal(model);
   return all;
@@ -75,15 +75,16 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   assertWrongCall(() => addon.tensor(model, 0, 4));
   assertWrongCall(() => addon.tensor(model, 2 ** 31, 4));
   assertWrongCall(() => addon.vector(model, new Float32Array(0)));
-  assertWrongCall(() => addon.kvPool(model, i32(1, 4096, 64), 0, 1), "a head beyond what kernels hold");
-  assertWrongCall(() => addon.kvPool(model, i32(1, 64), 0, 1));
-  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64), 3, 1));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 4096, 64, 0), 0, 1), "a head beyond what kernels hold");
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64), 0, 1));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 65, 1), 0, 1), "more values than a latent has");
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64, 0), 3, 1));
   assert.equal(
-    codeOf(() => addon.kvPool(model, i32(1, 80, 80), 1, 1)),
+    codeOf(() => addon.kvPool(model, i32(1, 80, 80, 0), 1, 1)),
     "OPTION_INVALID",
   );
   assert.equal(
-    codeOf(() => addon.kvPool(model, i32(65536, 2048, 2048), 0, 2 ** 31 - 1)),
+    codeOf(() => addon.kvPool(model, i32(65536, 2048, 2048, 0), 0, 2 ** 31 - 1)),
     "MEMORY_BUDGET",
   );
   const file = addon.fileOpen(model, weights);
@@ -213,6 +214,72 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.weightRead(a.model, a.plain, 0, 64, 1, new Float32Array(64)));
   assertWrongCall(() => addon.weightRead(a.model, a.plain, 1, 0, 1, new Float32Array(64)));
   addon.modelClose(a.model);
+});
+
+test("slots: wrong pools, places that are read and written, states of other passes", { skip: skipAddon }, () => {
+  const model = addon.modelOpen(2, null, null);
+  const delta = [1, 2, 8, 4, 1, 0, 1, 1];
+  const tail = [0, 1, 3, 16, 1, 0, 1, 0];
+  for (const wrong of [
+    [1, 2, 8, 4, 3, 0, 1, 1], // key heads that heads do not divide
+    [1, 2, 8, 4, 1, 0, 3, 1], // decays for some keys
+    [1, 0, 8, 4, 1, 0, 1, 1],
+    [0, 2, 3, 16, 1, 0, 1, 0], // a tail of two heads
+    [0, 1, 64, 16, 1, 0, 1, 0], // more taps than there may be
+    delta.slice(1),
+  ])
+    assertWrongCall(() => addon.slotPool(model, i32(...wrong), 2, 1), `layer ${wrong}`);
+  assertWrongCall(() => addon.slotPool(model, i32(...delta), 0, 1));
+  assertWrongCall(() => addon.slotPool(model, i32(...delta), 2, -1));
+  const pool = addon.slotPool(model, i32(...delta, ...tail), 3, 1);
+  const tensor = (cols: number): number => addon.tensor(model, 4, cols);
+  const [q, k, v, decay, out, x, y] = [tensor(8), tensor(8), tensor(8), tensor(2), tensor(8), tensor(16), tensor(16)];
+  const taps = addon.vector(model, new Float32Array(64).fill(1));
+  addon.seal(model);
+  const rows = (positions: number[], sequences: number[]): void => {
+    const count = positions.length;
+    const most = Math.max(...sequences) + 1;
+    addon.begin(model, count, i32(...positions.map(() => 0)), i32(...positions), i32(...sequences), most, [], i32());
+  };
+  const run = (n = 2): void => addon.recur(model, out, i32(q, k, v, decay, 0), pool, 0, 0, n);
+  rows([0, 1], [0, 0]);
+  assertWrongCall(() => run(), "a pass without slots");
+  for (const slots of [[], [-1, 3, -1], [0, 1, -1], [-1, 0, 1], [-2, 0, -1]])
+    assertWrongCall(() => addon.beginSlots(model, pool, i32(...slots), i32()), `slots ${slots}`);
+  for (const marks of [[0], [2, 1], [0, 0], [0, 3], [0, 1, 0, 2], [1, 1, 0, 2]])
+    assertWrongCall(() => addon.beginSlots(model, pool, i32(-1, 0, 0), i32(...marks)), `marks ${marks}`);
+  addon.beginSlots(model, pool, i32(-1, 0, 0), i32(0, 1));
+  run();
+  assertWrongCall(() => run(1), "some rows only");
+  assertWrongCall(() => addon.recur(model, out, i32(q, k, out, decay, 0), pool, 0, 0, 2), "out is an input");
+  assertWrongCall(() => addon.recur(model, out, i32(q, k, v, decay, 0), pool, 1, 0, 2), "a tail");
+  assertWrongCall(() => addon.recur(model, out, i32(q, k, v, v, 0), pool, 0, 0, 2), "as many decays as values");
+  assertWrongCall(() => addon.recur(model, out, i32(q, k, v, decay, 0), pool, 0, taps, 2), "64 factors for 2 heads");
+  addon.shortConv(model, y, x, pool, 1, taps, 0, 2);
+  assertWrongCall(() => addon.shortConv(model, x, x, pool, 1, taps, 0, 2));
+  assertWrongCall(() => addon.shortConv(model, y, x, pool, 0, taps, 0, 2), "matrices");
+  assertWrongCall(() => addon.shortConv(model, y, x, pool, 1, taps, taps, 2), "a bias of 64 for 16 columns");
+  for (const [from, to, keep, n] of [
+    [0, 0, 0, 1],
+    [0, 1, 1, 1],
+    [0, 1, 0, 33],
+    [-2, 1, 0, 1],
+    [0, 3, 0, 1],
+  ] as const)
+    assertWrongCall(() => addon.replay(model, pool, from, to, keep, n));
+  addon.replay(model, pool, -1, 2, 0, 2);
+  rows([2, 0], [0, 1]);
+  assertWrongCall(() => run(), "slots of the pass before");
+  for (const slots of [
+    [0, 1, -1, -1, 1, -1], // both write slot 1
+    [0, 1, -1, -1, 0, -1], // one writes what the other reads
+    [-1, 1, -1, -1, 2, -1], // position 2 without a past
+    [0, 1, 0, -1, 2, 0],
+  ])
+    assertWrongCall(() => addon.beginSlots(model, pool, i32(...slots), i32()), `slots ${slots}`);
+  addon.beginSlots(model, pool, i32(0, 1, -1, -1, 2, -1), i32());
+  run();
+  addon.modelClose(model);
 });
 
 test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip: skipAddon }, () => {
@@ -364,7 +431,7 @@ test("a worker that is terminated releases its models", { skip: skipAddon, timeo
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = require(workerData);
     const model = addon.modelOpen(3, null, null);
-    addon.kvPool(model, Int32Array.of(8, 64, 64), 0, 64);
+    addon.kvPool(model, Int32Array.of(8, 64, 64, 0), 0, 64);
     addon.tensor(model, 1024, 1024);
     addon.seal(model);
     const flag = new Int32Array(new SharedArrayBuffer(4));

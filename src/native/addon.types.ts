@@ -47,20 +47,24 @@ export interface NativeAddon {
   /** CPU model and features as the probe saw them, for `doctor`. */
   cpuInfo(): CpuInfo;
   /**
-   * malloc of the whole process: blocks from `mapFromBytes` are mappings of their own, an arena's end is given back when `trimFromBytes`
-   * of it are free. glibc raises both as it sees larger blocks; these stay. Nothing happens without glibc.
+   * malloc of the whole process: blocks from `mapFromBytes` are mappings of their own, an arena's end is given back
+   * when `trimFromBytes` of it are free. glibc raises both as it sees larger blocks; these stay. Nothing happens
+   * without glibc.
    */
   boundMalloc(mapFromBytes: number, trimFromBytes: number): void;
-  /** Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0 without glibc. */
+  /**
+   * Gives free pages of malloc's arenas, of all threads of the process, back to the system. 1 when there were any; 0
+   * without glibc.
+   */
   trimMemory(): number;
   /**
-   * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no core is written of
-   * the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
+   * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no
+   * core is written of the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
    */
   limitMemory(growthBytes: number): number;
   /**
-   * Locks an open file against other openings of it, in any process, until the descriptor is closed or its process is gone. Never waits:
-   * 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
+   * Locks an open file against other openings of it, in any process, until the descriptor is closed or its process is
+   * gone. Never waits: 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
    */
   lockFile(descriptor: number): number;
   /** Tiles all models of this process have finished, modulo 2^31: whether an engine in another thread gets on. */
@@ -124,10 +128,12 @@ export interface NativeAddon {
   routing(model: number, rows: number, topK: number): number;
   routingRead(model: number, routing: number, rows: number, ids: Int32Array, weights: Float32Array): void;
   ropeTable(model: number, frequencies: Float64Array, magnitude: number, interleaved: boolean, maxRows: number): number;
-  /** layers: [kvHeads, headDimK, headDimV] * layers. type: of `kvTypes` */
+  /** layers: `kvLayerNumbers` of each. type: of `kvTypes` */
   kvPool(model: number, layers: Int32Array, type: number, pages: number): number;
   kvPageBytes(model: number, pool: number): number;
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
+  /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */
+  slotPool(model: number, layers: Int32Array, slots: number, keeps: number): number;
   /**
    * All working space that verbs will use: `spaceBuffers`, and entries of each pool's block table. Without it verbs
    * take what they need.
@@ -146,6 +152,11 @@ export interface NativeAddon {
     blockTables: Int32Array[],
     blocksPerSequence: Int32Array,
   ): void;
+  /**
+   * After `begin`, where there are slots. slots: [reads or -1, writes, keep or -1] of each sequence of the pass. marks:
+   * [row, slot] each, ascending: the state after that row is written there too.
+   */
+  beginSlots(model: number, pool: number, slots: Int32Array, marks: Int32Array): void;
   embed(model: number, out: number, weight: number, n: number, scale: number): void;
   /** rows of the table, -1: zeros */
   lookup(model: number, out: number, weight: number, rows: Int32Array, n: number, scale: number): void;
@@ -157,6 +168,7 @@ export interface NativeAddon {
    */
   matmul(model: number, products: Int32Array, x: number, n: number): void;
   rope(model: number, x: number, n: number, heads: number, headDim: number, table: number): void;
+  /** v: 0 for a latent layer */
   kvStore(model: number, pool: number, layer: number, k: number, v: number, n: number): void;
   attention(
     model: number,
@@ -181,6 +193,20 @@ export interface NativeAddon {
   ): void;
   /** Positions for each row into a routing. weights: [rows, heads] */
   select(model: number, routing: number, q: number, weights: number, pool: number, layer: number, n: number): void;
+  shortConv(
+    model: number,
+    out: number,
+    x: number,
+    pool: number,
+    layer: number,
+    weight: number,
+    /** or 0 */
+    bias: number,
+    n: number,
+  ): void;
+  /** inputs: [q, k, v, decay, beta or 0]; skip or 0 */
+  recur(model: number, out: number, inputs: Int32Array, pool: number, layer: number, skip: number, n: number): void;
+  replay(model: number, pool: number, from: number, to: number, keep: number, rows: number): void;
   /** kind: of `glus` */
   glu(model: number, out: number, gate: number, up: number, n: number, kind: number): void;
   /** score: of `scores`. @returns an expert whose logit is not finite, or -1 */
@@ -206,6 +232,7 @@ export interface NativeAddon {
   act(model: number, x: number, n: number, kind: number): void;
   multiply(model: number, y: number, x: number, n: number): void;
   multiplyVector(model: number, x: number, vector: number, n: number): void;
+  addVector(model: number, x: number, vector: number, n: number): void;
   columns(model: number, out: number, x: number, to: number, from: number, count: number, n: number): void;
   blend(model: number, out: number, parts: Int32Array, weights: number, streams: number, n: number): void;
   streamScores(model: number, out: number, parts: Int32Array, vector: number, n: number, eps: number): void;

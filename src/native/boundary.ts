@@ -16,7 +16,7 @@ export const glus = ["silu", "gelu-tanh", "oai"] as const;
 export type Glu = (typeof glus)[number];
 
 /** Activations of one value; `relu2` is the square of relu. */
-export const activations = ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh"] as const;
+export const activations = ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh", "exp", "softplus"] as const;
 export type Activation = (typeof activations)[number];
 
 export const poolings = ["mean", "first", "last"] as const;
@@ -47,6 +47,10 @@ export const limits = {
   pagePositions: 256,
   maxHeadDim: 2048,
   maxThreads: 256,
+  /** Most rows of a sequence in a pass with drafts: what they feed into states that are replaced is kept. */
+  keptRows: 32,
+  /** Taps of a short convolution. */
+  mostTaps: 64,
   /** Products of one matmul. */
   mostProducts: 64,
   /** Numbers that say what a product is. */
@@ -109,6 +113,21 @@ export const spaceBuffers = [
   "experts",
 ] as const;
 export type SpaceBuffer = (typeof spaceBuffers)[number];
+
+/** Keys and values of one layer; the values of a latent one are the first of its keys. */
+export const kvLayerNumbers = ["heads", "keys", "values", "latent"] as const;
+
+/** A state of one layer that is replaced (ops/ops.ts, `SlotLayer`). A tail has `matrix` 0, and its keys are rows. */
+export const slotLayerNumbers = [
+  "matrix",
+  "heads",
+  "keys",
+  "values",
+  "keyHeads",
+  "tiled",
+  "decays",
+  "correct",
+] as const;
 
 /** Counters of a model: bytes allocated by purpose, and how often. */
 export const modelCounters = ["activationBytes", "kvBytes", "scratchBytes", "weightBytes", "allocations"] as const;

@@ -35,14 +35,19 @@ import type {
   OpsCounters,
   Pooling,
   Product,
+  RecurInputs,
   RopeSpec,
   RopeTable,
   RouteSpec,
   Routing,
   RowTable,
+  SlotLayer,
+  SlotPool,
+  SlotPoolSpec,
   Tensor,
   Vector,
 } from "./ops.js";
+import { slotPoolBytes } from "./paper.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -74,6 +79,14 @@ const ids = {
   part: idsOf(attentionParts),
   into: idsOf(productInto),
 };
+const noInts = new Int32Array(0);
+
+/** The numbers of a layer, in the order of `slotLayerNumbers`. */
+function slotLayer(layer: SlotLayer): number[] {
+  if (layer.kind === "tail") return [0, 1, layer.rows, layer.columns, 1, 0, 1, 0];
+  const { heads, keys, values, keyHeads, pairing, decays, correct } = layer;
+  return [1, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0];
+}
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -89,6 +102,8 @@ export class NativeOps implements Backend {
   /** Views of one buffer, by number of products: no garbage per call. */
   readonly #products: readonly Int32Array[];
   readonly #experts = new Int32Array(6);
+  readonly #recur = new Int32Array(5);
+  #slots = 0;
   readonly #parts = new WeakMap<readonly Tensor[], Int32Array>();
   readonly #counters = new NamedNumbers(modelCounters);
   readonly #machine = new NamedNumbers(machineCounters);
@@ -154,7 +169,12 @@ export class NativeOps implements Backend {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const layers = spec.layers.flatMap((layer) => [layer.kvHeads, layer.headDimK, layer.headDimV]);
+    const layers = spec.layers.flatMap((layer) => [
+      layer.kvHeads,
+      layer.headDimK,
+      layer.headDimV,
+      layer.latent ? 1 : 0,
+    ]);
     const id = this.#addon.kvPool(this.#model, Int32Array.from(layers), ids.kvType[spec.type], spec.pages);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
@@ -164,6 +184,12 @@ export class NativeOps implements Backend {
       layers: spec.layers.length,
       pageBytes: this.#addon.kvPageBytes(this.#model, id),
     };
+  }
+
+  slotPool({ layers, slots, keeps }: SlotPoolSpec): SlotPool {
+    const id = this.#addon.slotPool(this.#model, Int32Array.from(layers.flatMap(slotLayer)), slots, keeps);
+    this.#slots = id;
+    return { id, slots, keeps, ...slotPoolBytes(layers) };
   }
 
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
@@ -200,6 +226,7 @@ export class NativeOps implements Backend {
     });
     const { count, ids, positions, sequences: of } = rows;
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
+    if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number): void {
@@ -274,6 +301,33 @@ export class NativeOps implements Backend {
     this.#addon.select(this.#model, out.id, q.id, weights.id, pool.id, layer, n);
   }
 
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void {
+    this.#addon.shortConv(this.#model, out.id, x.id, pool.id, layer, weight.id, bias?.id ?? 0, n);
+  }
+
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
+    this.#checkCancelled();
+    const packed = this.#recur;
+    packed[0] = inputs.q.id;
+    packed[1] = inputs.k.id;
+    packed[2] = inputs.v.id;
+    packed[3] = inputs.decay.id;
+    packed[4] = inputs.beta?.id ?? 0;
+    this.#addon.recur(this.#model, out.id, packed, pool.id, layer, skip?.id ?? 0, n);
+  }
+
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {
+    this.#addon.replay(this.#model, pool.id, from, to, keep, rows);
+  }
+
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
     this.#addon.glu(this.#model, out.id, gate.id, up.id, n, ids.glu[kind]);
   }
@@ -339,6 +393,10 @@ export class NativeOps implements Backend {
 
   multiplyVector(x: Tensor, vector: Vector, n: number): void {
     this.#addon.multiplyVector(this.#model, x.id, vector.id, n);
+  }
+
+  addVector(x: Tensor, vector: Vector, n: number): void {
+    this.#addon.addVector(this.#model, x.id, vector.id, n);
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {

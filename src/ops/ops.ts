@@ -80,13 +80,70 @@ export interface KvPool {
   readonly pageBytes: number;
 }
 
+/**
+ * `latent`: one vector a position, its values are the first headDimV of it; 0 for rows that attention does not read.
+ */
+export interface KvLayer {
+  readonly kvHeads: number;
+  readonly headDimK: number;
+  readonly headDimV: number;
+  readonly latent?: boolean;
+}
+
 export interface KvPoolSpec {
-  readonly layers: readonly { readonly kvHeads: number; readonly headDimK: number; readonly headDimV: number }[];
+  readonly layers: readonly KvLayer[];
   readonly type: KvType;
   readonly pages: number;
 }
 
-export const { pagePositions } = limits;
+export const { pagePositions, keptRows } = limits;
+
+/**
+ * A state of one layer that is replaced, f32. `tail`: the last rows of what a short convolution reads. `matrix`: for
+ * each head [keys, values]; key heads, with which values pair `consecutive` (j / (heads / keyHeads)) or `tiled` (j mod
+ * keyHeads); factors of decay, one a head or one for each of its keys; whether what is written is corrected by what the
+ * key reads (the delta rule).
+ */
+export type SlotLayer =
+  | { readonly kind: "tail"; readonly rows: number; readonly columns: number }
+  | {
+      readonly kind: "matrix";
+      readonly heads: number;
+      readonly keys: number;
+      readonly values: number;
+      readonly keyHeads: number;
+      readonly pairing: "consecutive" | "tiled";
+      readonly decays: number;
+      readonly correct: boolean;
+    };
+
+/** Slots hold the states of all these layers at one position; `keeps`: places for what a pass with drafts fed in. */
+export interface SlotPoolSpec {
+  readonly layers: readonly SlotLayer[];
+  readonly slots: number;
+  readonly keeps: number;
+}
+
+export interface SlotPool {
+  readonly id: number;
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly keeps: number;
+  readonly keepBytes: number;
+}
+
+/** The inputs of a recurrence; the heads' values side by side. */
+export interface RecurInputs {
+  /** [n, keyHeads * keys] */
+  readonly q: Tensor;
+  readonly k: Tensor;
+  /** [n, heads * values] */
+  readonly v: Tensor;
+  /** Factors [n, heads * decays]. */
+  readonly decay: Tensor;
+  /** Strengths of what is written [n, heads]; null: 1. */
+  readonly beta: Tensor | null;
+}
 
 /** The token rows of one pass. Rows of one sequence are consecutive and ascend in position. */
 export interface RowTable {
@@ -101,6 +158,13 @@ export interface RowTable {
   readonly blockTables: readonly (readonly Int32Array[])[];
   /** Per sequence: its tokens from position 0 on, this pass's among them. For models that look up by earlier tokens. */
   readonly tokens?: readonly Int32Array[] | undefined;
+  /**
+   * Per sequence: slot it reads (-1: none, it begins), slot it writes, place for what it feeds in (-1: not kept)
+   * [sequences * 3]. Absent without a pool of slots.
+   */
+  readonly slots?: Int32Array | undefined;
+  /** Rows after which a state is written to another slot besides, ascending: [row, slot] each. */
+  readonly marks?: Int32Array | undefined;
 }
 
 export interface RopeSpec {
@@ -127,8 +191,9 @@ export interface AttentionSpec {
   /** 0: all keys up to the row's own position; under `symmetric` those after it as well. */
   readonly window: number;
   /**
-   * How the window is meant, default `back`: the row's own position and the window - 1 before; `chunk`: the row's own stretch
-   * of so many positions (absolute multiples), up to its own; `symmetric`: so many to both sides, of what the pass holds.
+   * How the window is meant, default `back`: the row's own position and the window - 1 before; `chunk`: the row's own
+   * stretch of so many positions (absolute multiples), up to its own; `symmetric`: so many to both sides, of what the
+   * pass holds.
    */
   readonly reach?: ReachKind;
   /** score = softcap * tanh(score / softcap) before the mask; 0 = none. */
@@ -173,9 +238,9 @@ export interface Product {
   /** Gates what the product before it has just left in the same out. */
   readonly glu?: Glu;
   /**
-   * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and fills its
-   * own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in ascending order,
-   * out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
+   * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and
+   * fills its own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in
+   * ascending order, out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
    */
   readonly transposed?: boolean;
   /**
@@ -212,8 +277,8 @@ export interface OpsMemory {
   readonly name: string;
   arena(floats: number): Arena;
   /**
-   * A tensor of its own, or one that begins at `offset` floats of an arena, a multiple of 16. Tensors that overlap are the caller's
-   * affair: a verb refuses what it must not read and write at once.
+   * A tensor of its own, or one that begins at `offset` floats of an arena, a multiple of 16. Tensors that overlap
+   * are the caller's affair: a verb refuses what it must not read and write at once.
    */
   tensor(rows: number, cols: number, arena?: Arena, offset?: number): Tensor;
   routing(rows: number, topK: number): Routing;
@@ -222,10 +287,12 @@ export interface OpsMemory {
   /** Reads a whole small tensor as f32 (any type): norms, biases, rope factors. */
   loadVector(source: MatrixSource): Float32Array;
   kvPool(spec: KvPoolSpec): KvPool;
+  /** At most one. */
+  slotPool(spec: SlotPoolSpec): SlotPool;
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable;
   /**
-   * Reads what stays of the weights; nothing is created from here on. With `space` working memory is what it names, and a
-   * verb that wants more is an error; without it verbs take what they need (tests of single verbs).
+   * Reads what stays of the weights; nothing is created from here on. With `space` working memory is what it names,
+   * and a verb that wants more is an error; without it verbs take what they need (tests of single verbs).
    * @returns a promise where the reading is done elsewhere
    */
   seal(space?: WorkingSpace): void | Promise<void>;
@@ -261,7 +328,7 @@ export interface Verbs {
    */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
   /**
-   * Stores the rows' keys and values at their positions; v is null where the layer has keys only (headDimV 0).
+   * Stores the rows' keys and values at their positions; v is null for a latent layer, and for one of keys alone.
    * @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV]
    */
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void;
@@ -282,6 +349,30 @@ export interface Verbs {
    * layer has one head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
    */
   select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
+  /**
+   * Convolution of every column over the rows of its sequence up to its own: out = w_0 x_(t-r) (rounded), then one
+   * fma each for w_1 x_(t-r+1) ... w_r x_t, then + bias; rows before the first are zeros. Layer `layer` keeps the
+   * last r rows of x.
+   * @shape x, out [n, columns], not the same; weight [r + 1, columns]  @error BOUND
+   */
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void;
+  /**
+   * A recurrence of the matrices M [keys, values] of layer `layer`, row after row of each sequence:
+   * m = decay_k * M_kc (rounded), p_c = sum of k_k m_kc (correct only), d_c = beta * (v_c - p_c), M_kc = fma(k_k,
+   * d_c, m), out_c = sum of q_k M_kc; sums over k ascending, one fma each from +0, then + skip_h * v_c by one fma.
+   * @shape out [n, heads * values], none of the inputs; skip [heads] or null  @error BOUND
+   */
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void;
+  /** Feeds the first `rows` of what a pass kept at `keep` into slot `from` (-1: zeros), into slot `to`: all layers. */
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void;
   /**
@@ -311,23 +402,30 @@ export interface Verbs {
   layerNorm(out: Tensor, x: Tensor, weight: Vector | null, bias: Vector | null, n: number, eps: number): void;
   /** x = act(x)  @error ULP(8) */
   act(x: Tensor, kind: Activation, n: number): void;
-  /** y *= x, each value of x for a run of neighbours in y: a row, a head or one value.  @shape y [n, k * cols], x [n, k] */
+  /**
+   * y *= x, each value of x for a run of neighbours in y: a row, a head or one value. @shape y [n, k * cols], x [n,
+   * k]
+   */
   multiply(y: Tensor, x: Tensor, n: number): void;
   /** Every row of x times the vector.  @shape x [n, cols] */
   multiplyVector(x: Tensor, vector: Vector, n: number): void;
+  /** Every row of x plus the vector.  @shape x [n, cols] */
+  addVector(x: Tensor, vector: Vector, n: number): void;
   /** Columns [from, from + count) of x become columns [to, to + count) of out.  @error EXACT */
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void;
   /**
    * Weighted sums of streams: with s the streams of all parts in order, each as wide as one of out's `streams`,
-   * out_d = w[d, 0] s_0, then one fma each for s_1, s_2, ...  @shape out [n, streams * dim], weights [n, streams * count]
+   * out_d = w[d, 0] s_0, then one fma each for s_1, s_2, ... @shape out [n, streams * dim], weights [n, streams *
+   * count]
    */
   blend(out: Tensor, parts: readonly Tensor[], weights: Tensor, streams: number, n: number): void;
   /** Softmax over streams of sum_e (s_j)_e / rms(s_j) * weight_e.  @shape out [n, count], weight [dim]  @error BOUND */
   streamScores(out: Tensor, parts: readonly Tensor[], weight: Vector, n: number, eps: number): void;
   /**
-   * Weights of hyper-connections of h streams from x [n, (2 + h) h]: pre = sigmoid(x s0 + b) + eps [n, h]; mix [n, h (1 + h)],
-   * for each destination 2 sigmoid(x s1 + b) and then h weights of the streams: softmax over destinations of x s2 + b, made
-   * doubly stochastic by so many iterations.  @shape scale [3], base [(2 + h) h]  @source DeepSeek-AI 2026, mHC
+   * Weights of hyper-connections of h streams from x [n, (2 + h) h]: pre = sigmoid(x s0 + b) + eps [n, h]; mix [n, h
+   * (1 + h)], for each destination 2 sigmoid(x s1 + b) and then h weights of the streams: softmax over destinations
+   * of x s2 + b, made doubly stochastic by so many iterations. @shape scale [3], base [(2 + h) h] @source DeepSeek-AI
+   * 2026, mHC
    */
   hyperWeights(
     pre: Tensor,
@@ -346,8 +444,8 @@ export interface Verbs {
   /** out = x, which must not overlap.  @shape [n, cols]  @error EXACT */
   copy(out: Tensor, x: Tensor, n: number): void;
   /**
-   * Copies the first n rows out, into the beginning of `into` when it is given: logits of every token would otherwise be
-   * a megabyte of garbage each. The only place the forward pass may wait (a GPU answers later).
+   * Copies the first n rows out, into the beginning of `into` when it is given: logits of every token would otherwise
+   * be a megabyte of garbage each. The only place the forward pass may wait (a GPU answers later).
    * @returns [n * cols]
    */
   read(x: Tensor, n: number, into?: Float32Array): Float32Array | Promise<Float32Array>;
@@ -362,8 +460,8 @@ export type Ops = OpsMemory & Verbs;
 /** An implementation, with what its owner needs beside the verbs. */
 export interface Backend extends Ops {
   /**
-   * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there. Empty
-   * after `close`. Absent where memory is elsewhere.
+   * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there.
+   * Empty after `close`. Absent where memory is elsewhere.
    */
   view?(x: Tensor): Float32Array;
   /**

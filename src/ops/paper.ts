@@ -4,7 +4,16 @@
  */
 import { HundredweightError } from "../errors.js";
 import { checkPlanes } from "../formats/layouts.js";
-import { type KvPool, type KvType, type Ops, pagePositions } from "./ops.js";
+import {
+  type KvLayer,
+  type KvPool,
+  type KvType,
+  keptRows,
+  type Ops,
+  pagePositions,
+  type SlotLayer,
+  type SlotPool,
+} from "./ops.js";
 import { mapVerbs } from "./verbs.js";
 
 export interface PaperRecord {
@@ -13,6 +22,8 @@ export interface PaperRecord {
   readonly vectorBytes: number;
   readonly ropes: readonly { readonly pairs: number; readonly maxRows: number }[];
   readonly pools: readonly KvPool[];
+  /** Pools of states that are replaced: slots and places for inputs. */
+  readonly slotPools: readonly SlotPool[];
 }
 
 /** Bytes of one position of one head.  @throws OPTION_INVALID when the type needs whole blocks of 32 */
@@ -26,6 +37,32 @@ export function kvHeadBytes(type: KvType, values: number): number {
   return (values / 32) * (type === "q8_0" ? 34 : 18);
 }
 
+/** Bytes of one position of a layer.  @throws OPTION_INVALID */
+export function kvPositionBytes(type: KvType, { kvHeads, headDimK, headDimV, latent = false }: KvLayer): number {
+  const values = kvHeadBytes(type, headDimV);
+  return kvHeads * (kvHeadBytes(type, headDimK) + (latent ? 0 : values));
+}
+
+/** f32 values of a layer in a slot. */
+export function slotFloats(layer: SlotLayer): number {
+  return layer.kind === "tail" ? layer.rows * layer.columns : layer.heads * layer.keys * layer.values;
+}
+
+/** f32 values of a row that is kept for a layer. */
+export function keptFloats(layer: SlotLayer): number {
+  if (layer.kind === "tail") return layer.columns;
+  return layer.keyHeads * layer.keys + layer.heads * (layer.values + layer.decays + 1);
+}
+
+/** Bytes of a slot and of a place for inputs. */
+export function slotPoolBytes(layers: readonly SlotLayer[]): {
+  readonly slotBytes: number;
+  readonly keepBytes: number;
+} {
+  const sum = (floats: (layer: SlotLayer) => number): number => layers.reduce((all, layer) => all + floats(layer), 0);
+  return { slotBytes: 4 * sum(slotFloats), keepBytes: 4 * keptRows * sum(keptFloats) };
+}
+
 const unavailable = (): never => {
   throw new HundredweightError("INTERNAL", "a model on paper cannot be run");
 };
@@ -36,6 +73,7 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
     vectorBytes: 0,
     ropes: [] as { pairs: number; maxRows: number }[],
     pools: [] as KvPool[],
+    slotPools: [] as SlotPool[],
   };
   let ids = 0;
   /** Ones by length, shared: biases of many experts would be hundreds of megabytes. */
@@ -72,11 +110,15 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
     },
     kvPool(spec) {
       let position = 0;
-      for (const layer of spec.layers)
-        position += layer.kvHeads * (kvHeadBytes(spec.type, layer.headDimK) + kvHeadBytes(spec.type, layer.headDimV));
+      for (const layer of spec.layers) position += kvPositionBytes(spec.type, layer);
       const pageBytes = position * pagePositions;
       const pool = { id: ++ids, pages: spec.pages, layers: spec.layers.length, pageBytes };
       record.pools.push(pool);
+      return pool;
+    },
+    slotPool({ layers, slots, keeps }) {
+      const pool = { id: ++ids, slots, keeps, ...slotPoolBytes(layers) };
+      record.slotPools.push(pool);
       return pool;
     },
     ropeTable(spec, maxRows) {

@@ -3,8 +3,20 @@
  * nothing for it; handles are the inner ones.
  */
 import { slicesOf } from "../formats/layouts.js";
-import type { KvPool, KvPoolSpec, Matrix, Ops, Product, RowTable, Tensor, Verbs } from "./ops.js";
-import { kvHeadBytes } from "./paper.js";
+import type {
+  KvPool,
+  KvPoolSpec,
+  Matrix,
+  Ops,
+  Product,
+  RowTable,
+  SlotLayer,
+  SlotPool,
+  SlotPoolSpec,
+  Tensor,
+  Verbs,
+} from "./ops.js";
+import { kvPositionBytes, slotFloats } from "./paper.js";
 import type { Arithmetic, Profiler, Work } from "./profiler.js";
 import { wrapOps } from "./verbs.js";
 
@@ -23,7 +35,8 @@ type Describe = {
 export function profiledOps(inner: Ops, profiler: Profiler): Ops {
   const pools = new Map<number, KvPoolSpec>();
   const pass = new PassKeys();
-  const describe = describer(inner, profiler, pools, pass) as Readonly<
+  const slotLayers: SlotLayer[] = [];
+  const describe = describer(inner, profiler, pools, slotLayers, pass) as Readonly<
     Record<string, ((...args: unknown[]) => Described) | undefined>
   >;
   const ops = wrapOps(inner, (verb, run) => {
@@ -47,7 +60,11 @@ export function profiledOps(inner: Ops, profiler: Profiler): Ops {
     pools.set(pool.id, spec);
     return pool;
   };
-  return { ...ops, kvPool };
+  const slotPool = (spec: SlotPoolSpec): SlotPool => {
+    slotLayers.push(...spec.layers);
+    return inner.slotPool(spec);
+  };
+  return { ...ops, kvPool, slotPool };
 }
 
 /** The rows of the pass that runs, and the keys they see. */
@@ -63,6 +80,12 @@ class PassKeys {
     profiler.pass(apart ? "decode" : "prefill", count);
     this.#rows = rows;
     this.#keys.clear();
+  }
+
+  /** Sequences that have rows. */
+  get sequences(): number {
+    const { count, sequences } = this.#rows!;
+    return new Set(sequences.subarray(0, count)).size;
   }
 
   /** `seen`: keys of all rows together; `read`: positions, those that rows of a sequence share once. */
@@ -86,13 +109,18 @@ class PassKeys {
 }
 
 /** Says of each verb what a call read and computed. Verbs that are missing here are not told. */
-function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, KvPoolSpec>, pass: PassKeys): Describe {
+function describer(
+  inner: Ops,
+  profiler: Profiler,
+  pools: ReadonlyMap<number, KvPoolSpec>,
+  slotLayers: readonly SlotLayer[],
+  pass: PassKeys,
+): Describe {
   /** Bound once with the model, called once a pass. */
   const known = new WeakMap<readonly Product[], { readonly work: Work; readonly shape: string }>();
   const positionBytes = (pool: KvPool, layer: number): number => {
     const spec = pools.get(pool.id)!;
-    const { kvHeads, headDimK, headDimV } = spec.layers[layer]!;
-    return kvHeads * (kvHeadBytes(spec.type, headDimK) + kvHeadBytes(spec.type, headDimV));
+    return kvPositionBytes(spec.type, spec.layers[layer]!);
   };
   return {
     begin: ({ count }) => ({ work: { ...host, name: "begin" }, shape: () => `${count} rows` }),
@@ -115,6 +143,24 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
     kvStore: (pool, layer, k, v, n) => ({
       work: plain("kv store", n * (4 * (k.cols + (v?.cols ?? 0)) + positionBytes(pool, layer))),
       shape: () => `[${n}, ${k.cols} + ${v?.cols ?? 0}]`,
+    }),
+    shortConv: (_out, x, _pool, _layer, _weight, _bias, n) => small("short convolution", 2, x, n),
+    recur: (out, _inputs, _pool, layer, _skip, n) => {
+      const shape = slotLayers[layer]!;
+      const correct = shape.kind === "matrix" && shape.correct;
+      const values = slotFloats(shape);
+      // A slot is read, another one written, once for all rows of a sequence.
+      const bytes = 8 * values * pass.sequences;
+      const operations = (correct ? 7 : 5) * n * values;
+      const name = correct ? "delta rule" : "scan";
+      return {
+        work: { name, kernel: true, arithmetic: "float", bytes, operations },
+        shape: () => `[${n}, ${out.cols}]`,
+      };
+    },
+    replay: (pool, _from, _to, _keep, rows) => ({
+      work: plain("replay", 2 * pool.slotBytes),
+      shape: () => `${rows} rows`,
     }),
     select: (_out, q, _weights, pool, layer, n) => {
       const { seen, read } = pass.of(0);
@@ -167,6 +213,7 @@ function describer(inner: Ops, profiler: Profiler, pools: ReadonlyMap<number, Kv
     act: (x, _kind, n) => small("act", 2, x, n),
     multiply: (y, _x, n) => small("multiply", 3, y, n),
     multiplyVector: (x, _vector, n) => small("multiply", 2, x, n),
+    addVector: (x, _vector, n) => small("add", 2, x, n),
     columns: (out, _to, _x, _from, _count, n) => small("columns", 2, out, n),
     blend: (out, parts, _weights, _streams, n) => small("blend", 1 + parts.length, out, n),
     streamScores: (_out, parts, _weight, n) => small("scores", parts.length, parts[0]!, n),

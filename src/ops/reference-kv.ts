@@ -81,12 +81,14 @@ export class ReferenceKvPool implements KvPool {
     this.layers = spec.layers.length;
     this.type = spec.type;
     let offset = 0;
-    this.layout = spec.layers.map(({ kvHeads, headDimK, headDimV }) => {
+    this.layout = spec.layers.map(({ kvHeads, headDimK, headDimV, latent = false }) => {
       const keyBytes = headBytes(spec.type, headDimK);
-      const valueBytes = headBytes(spec.type, headDimV);
+      // Values of a latent layer are read where its keys lie.
+      const valueBytes = latent ? keyBytes : headBytes(spec.type, headDimV);
       const keys = offset;
-      const values = keys + kvHeads * pagePositions * keyBytes;
-      offset = values + kvHeads * pagePositions * valueBytes;
+      const after = keys + kvHeads * pagePositions * keyBytes;
+      const values = latent ? keys : after;
+      offset = latent ? after : values + kvHeads * pagePositions * valueBytes;
       return { kvHeads, headDimK, headDimV, keys, values, keyBytes, valueBytes };
     });
     this.pageBytes = offset;

@@ -34,6 +34,10 @@ export function actValue(kind: Activation, x: number): number {
       return sigmoid(x);
     case "tanh":
       return Math.tanh(x);
+    case "exp":
+      return Math.exp(x);
+    case "softplus":
+      return x > 20 ? x : Math.log1p(Math.exp(x));
   }
 }
 

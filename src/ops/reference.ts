@@ -19,17 +19,21 @@ import {
   type Pooling,
   type Product,
   pagePositions,
+  type RecurInputs,
   type RopeSpec,
   type RopeTable,
   type RouteSpec,
   type Routing,
   type RowTable,
+  type SlotPool,
+  type SlotPoolSpec,
   type Tensor,
   type Vector,
 } from "./ops.js";
 import { attendHead, attendPart, bestPositions, type Past, seenBy } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
+import { ReferenceSlotPool } from "./reference-slots.js";
 import { actValue, blendRow, hyperRow, layerNormRow, poolRows, scoresOfStreams } from "./reference-values.js";
 import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
@@ -132,6 +136,12 @@ export class ReferenceOps implements Backend {
     const pool = new ReferenceKvPool(this.#allocations + 1, spec);
     this.#allocate(pool.pageBytes * pool.pages, "kv");
     this.#pools.push(pool);
+    return pool;
+  }
+
+  slotPool(spec: SlotPoolSpec): SlotPool {
+    const pool = new ReferenceSlotPool(this.#allocations + 1, spec);
+    this.#allocate(pool.slotBytes * pool.slots + pool.keepBytes * pool.keeps, "kv");
     return pool;
   }
 
@@ -286,6 +296,43 @@ export class ReferenceOps implements Backend {
     }
   }
 
+  shortConv(
+    out: Tensor,
+    x: Tensor,
+    pool: SlotPool,
+    layer: number,
+    weight: Vector,
+    bias: Vector | null,
+    n: number,
+  ): void {
+    own<ReferenceSlotPool>(pool, "layers").shortConv(
+      layer,
+      this.#rows,
+      n,
+      (t) => row(x, t),
+      (t) => row(out, t),
+      values(weight)!,
+      values(bias),
+    );
+  }
+
+  recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
+    this.#checkCancelled();
+    const { q, k, v, decay, beta } = inputs;
+    own<ReferenceSlotPool>(pool, "layers").recur(
+      layer,
+      this.#rows,
+      n,
+      (t) => ({ q: row(q, t), k: row(k, t), v: row(v, t), decay: row(decay, t), beta: beta && row(beta, t) }),
+      (t) => row(out, t),
+      values(skip),
+    );
+  }
+
+  replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {
+    own<ReferenceSlotPool>(pool, "layers").replay(from, to, keep, rows);
+  }
+
   glu(out: Tensor, gate: Tensor, up: Tensor, n: number, kind: Glu): void {
     const [y, g, u] = [data(out), data(gate), data(up)];
     for (let i = 0; i < n * out.cols; i++) y[i] = gluValue(kind, g[i]!, u[i]!);
@@ -387,6 +434,12 @@ export class ReferenceOps implements Backend {
     requireThat(vector.length === x.cols, "a factor for each column");
     const [d, factors] = [data(x), values(vector)!];
     for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! * factors[i % x.cols]!;
+  }
+
+  addVector(x: Tensor, vector: Vector, n: number): void {
+    requireThat(vector.length === x.cols, "a value for each column");
+    const [d, added] = [data(x), values(vector)!];
+    for (let i = 0; i < n * x.cols; i++) d[i] = d[i]! + added[i % x.cols]!;
   }
 
   columns(out: Tensor, to: number, x: Tensor, from: number, count: number, n: number): void {

@@ -1,5 +1,6 @@
 /** Memory a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
 import { estimateMemory, type MemoryEstimate } from "../models/index.js";
+import { slotPoolBytes } from "../ops/paper.js";
 import type { PlanModel } from "./plan-model.js";
 import { pinnedEdgeBytes } from "./plan-tiles.js";
 import type { PlanOptions } from "./plan-types.js";
@@ -11,7 +12,10 @@ const defaultRuntimeBytes = 192 * mebibyte;
 /** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */
 const tokenizerBytesPerToken = 128;
 
-/** A second Node with a small heap; its vocabulary, and room for a request: 25 MB of its own measured with 128,256 tokens, idle. */
+/**
+ * A second Node with a small heap; its vocabulary, and room for a request: 25 MB of its own measured with 128,256
+ * tokens, idle.
+ */
 const textProcessBase = 32 * mebibyte;
 const textProcessBytesPerToken = 160;
 
@@ -20,7 +24,14 @@ export function textProcessBytes(vocab: number): number {
   return textProcessBase + textProcessBytesPerToken * vocab;
 }
 
+/** The end of a system prompt and the last turn: without them every prompt would be evaluated whole. */
+const leastCheckpoints = 2;
+
 export class FixedMemory {
+  /** Bytes of one state of all layers that are replaced; 0: there are none. */
+  readonly slotBytes: number;
+  /** States of earlier positions that are kept whatever the budget. */
+  readonly checkpoints: number;
   readonly #model: PlanModel;
   readonly #threads: number;
   readonly #options: PlanOptions;
@@ -30,11 +41,20 @@ export class FixedMemory {
     this.#model = model;
     this.#threads = threads;
     this.#options = options;
+    this.slotBytes = slotPoolBytes(model.description.slotLayers).slotBytes;
+    const { checkpointBytes = leastCheckpoints * this.slotBytes } = options;
+    this.checkpoints = this.slotBytes === 0 ? 0 : Math.floor(checkpointBytes / this.slotBytes);
   }
 
   /** Positions of all sequences together. */
   kvBytes(contextTokens: number, kvTokens: number): number {
-    return this.#estimate(contextTokens, kvTokens, 1).kvBytes;
+    const { kvBytes, slotBytes } = this.#estimate(contextTokens, kvTokens, 1);
+    return kvBytes + slotBytes;
+  }
+
+  /** Bytes of one position, all layers: what a token more takes. */
+  kvBytesPerToken(contextTokens: number, kvTokens: number, maxRows: number): number {
+    return this.#estimate(contextTokens, kvTokens, maxRows).kvBytes / kvTokens;
   }
 
   /** By purpose, and all of it. */
@@ -48,7 +68,7 @@ export class FixedMemory {
     const edges = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0);
     const bytes = {
       vectors: estimate.vectorBytes + edges,
-      kv: estimate.kvBytes,
+      kv: estimate.kvBytes + estimate.slotBytes,
       activations:
         estimate.activationBytes +
         estimate.ropeBytes +
@@ -72,6 +92,7 @@ export class FixedMemory {
           kvTokens,
           maxRows,
           sequences,
+          checkpoints: this.checkpoints,
           kvType: this.#options.kvType ?? "f16",
           maxLogitRows: Math.min(logitRows, maxRows),
         },

@@ -36,14 +36,16 @@ export interface PredictionInput {
   readonly expertsResident: boolean;
   /** KV bytes of one position, all layers. */
   readonly kvBytesPerToken: number;
+  /** Bytes of a slot of states that are replaced: a pass reads one and writes another one. */
+  readonly slotBytes: number;
   readonly contextTokens: number;
   readonly maxRows: number;
   readonly sequences: number;
 }
 
 /**
- * Matrix-vector kernels get this share of the memory rate that plain reading reaches; less where matrices are as small as
- * an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
+ * Matrix-vector kernels get this share of the memory rate that plain reading reaches; less where matrices are as
+ * small as an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
  */
 const kernelShare = 0.93;
 const expertShare = 0.6;
@@ -69,7 +71,8 @@ export function predict(input: PredictionInput): Prediction {
   const missed = missedBytes(input);
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
   const { layers } = model.description.config;
-  const kvRead = (Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken) / memory;
+  const past = Math.min(input.contextTokens, typicalPositions) * input.kvBytesPerToken;
+  const kvRead = (past + 2 * input.slotBytes) / memory;
   const streamed = trunkStreamedBytes + missed.oneRow;
   const arriving = 1 / machine.memoryReadBytesPerSecond; // a byte that arrives is written to memory first
   const computeSeconds =

@@ -20,6 +20,12 @@ export interface PlanOptions {
   readonly sequences?: number;
   /** Positions that sequences share; default: the context, more for several sequences when it costs no weights. */
   readonly kvTokens?: number;
+  /**
+   * Memory for states of earlier positions, of models whose states cannot go back: for states of earlier positions,
+   * where later prompts begin. Default: two, and as many as eight and two for each sequence where everything is in
+   * memory and they take at most an eighth of the budget.
+   */
+  readonly checkpointBytes?: number;
   readonly logitRows?: number;
   /** Size of the ring; default: what costs least time. */
   readonly ringBytes?: number;
@@ -32,8 +38,8 @@ export interface PlanOptions {
 }
 
 /**
- * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk in
- * memory (or streamed in part, see notes), routed experts in slots.
+ * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk
+ * in memory (or streamed in part, see notes), routed experts in slots.
  */
 export type Strategy = "resident" | "streamed" | "experts";
 
@@ -47,6 +53,8 @@ export interface Plan {
   /** Positions that sequences share, at least one context. */
   readonly kvTokens: number;
   readonly kvType: KvType;
+  /** States of earlier positions that are kept; 0 for a model whose states can go back. */
+  readonly checkpoints: number;
   /** Capacity of a pass in token rows; prefill uses `prediction.chunkRows` of it. */
   readonly maxRows: number;
   /** The trunk in the order of consumption: layers, then the head. Without routed experts and an untied embedding. */

@@ -274,6 +274,7 @@ describe("plan", () => {
         slotClasses: [],
         expertsResident: false,
         kvBytesPerToken: 262144,
+        slotBytes: 0,
         contextTokens: 4096,
         maxRows,
         sequences,

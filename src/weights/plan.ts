@@ -26,6 +26,7 @@ const leastContext = 512;
 const kvShare = 1 / 8;
 /** When everything fits: other programs want memory too, and few conversations fill a model's whole context. */
 const residentKvShare = 1 / 4;
+const checkpointShare = 1 / 8;
 /** A request to plan for: prompts are several times as long as answers. */
 const promptTokensPerAnswerToken = 8;
 
@@ -54,6 +55,7 @@ interface Choice {
   readonly pinned: Int32Array;
   readonly ring: Ring;
   readonly slotClasses: readonly SlotClass[];
+  readonly checkpoints: number;
   readonly prediction: Prediction;
 }
 
@@ -121,6 +123,7 @@ export class Planner {
     if (choice === undefined) return undefined;
     const { trunk } = this.model;
     const { strategy, bytes, maxRows, contextTokens, kvTokens, pinned, ring, slotClasses, prediction } = choice;
+    const { checkpoints } = choice;
     return {
       strategy,
       budgetBytes,
@@ -129,6 +132,7 @@ export class Planner {
       contextTokens,
       kvTokens,
       kvType: this.#kvType,
+      checkpoints,
       maxRows,
       matrices: trunk,
       pinned,
@@ -219,7 +223,9 @@ export class Planner {
     return best;
   }
 
-  /** Every ring worth a look; the small ones matter close to the size of the file, where each MiB is streamed instead. */
+  /**
+   * Every ring worth a look; the small ones matter close to the size of the file, where each MiB is streamed instead.
+   */
   #rings(): readonly Ring[] {
     if (this.#ringList !== undefined) return this.#ringList;
     const { trunk, expertLayers } = this.model;
@@ -298,7 +304,28 @@ export class Planner {
       tokenizer,
       runtime,
     };
-    return { ...weights, cost: costOf(prediction), bytes, maxRows, contextTokens, kvTokens, prediction };
+    const more = expertsResident ? this.#moreCheckpoints(space.budget, sumOf(bytes)) : 0;
+    const checkpoints = this.#fixed.checkpoints + more;
+    const all = { ...bytes, kv: kv + more * this.#fixed.slotBytes };
+    return {
+      ...weights,
+      cost: costOf(prediction),
+      bytes: all,
+      maxRows,
+      contextTokens,
+      kvTokens,
+      checkpoints,
+      prediction,
+    };
+  }
+
+  /** Checkpoints of what is left when everything is in memory: it costs no weights. */
+  #moreCheckpoints(budget: number, planned: number): number {
+    const { slotBytes, checkpoints } = this.#fixed;
+    const { sequences = 1, checkpointBytes } = this.#options;
+    if (slotBytes === 0 || checkpointBytes !== undefined) return 0;
+    const affordable = Math.floor(Math.min(budget - planned, budget * checkpointShare) / slotBytes);
+    return Math.max(0, Math.min(8 + 2 * sequences - checkpoints, affordable));
   }
 
   #predict(
@@ -309,7 +336,8 @@ export class Planner {
       ...weights,
       model: this.model,
       machine: this.machine,
-      kvBytesPerToken: this.#fixed.bytes(contextTokens, kvTokens, maxRows).kv / kvTokens,
+      kvBytesPerToken: this.#fixed.kvBytesPerToken(contextTokens, kvTokens, maxRows),
+      slotBytes: this.#fixed.slotBytes,
       contextTokens,
       maxRows,
       sequences: this.#options.sequences ?? 1,

@@ -22,7 +22,9 @@ function cached(type: KvType, head: Float32Array): Float32Array {
   return out;
 }
 
-/** @shape keys [position][headDimK], values [position][headDimV] of the head's own kv head, already through the cache */
+/**
+ * @shape keys [position][headDimK], values [position][headDimV] of the head's own kv head, already through the cache
+ */
 function expected(
   query: Float32Array,
   keys: Float32Array[],
@@ -173,6 +175,44 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
       assert.deepEqual(mixed.slice(3 * width, 4 * width), whole[0]);
       assert.deepEqual(mixed.slice(4 * width, 5 * width), whole[1]);
     });
+
+  for (const [type, dk, dv] of [
+    ["f16", 72, 50],
+    ["f16", 64, 64],
+    ["q8_0", 96, 64],
+    ["q4_0", 96, 64],
+  ] as const)
+    withOps(
+      `attention: a latent layer has the bits of its vectors as keys and as values, ${type} ${dk}`,
+      async (ops) => {
+        const [heads, total] = [11, 300];
+        const shape = { kvHeads: 1, headDimK: dk, headDimV: dv };
+        const pool = ops.kvPool({ layers: [shape, { ...shape, latent: true }], type, pages: 2 });
+        const rows = randomValues(total * dk, 41);
+        const first = Float32Array.from({ length: total * dv }, (_, i) => rows[Math.floor(i / dv) * dk + (i % dv)]!);
+        const [row, v] = [filled(ops, total, dk, rows), filled(ops, total, dv, first)];
+        const queries = randomValues(total * heads * dk, 42, 2);
+        const [q, out] = [filled(ops, total, heads * dk, queries), ops.tensor(total, heads * dv)];
+        ops.seal();
+        const spec = { ...plain, ...shape, heads, scale: 1 / Math.sqrt(dk), sinks: null };
+        const table = { tables: [[Int32Array.of(1, 0)]] };
+        const everyone = Array.from({ length: total }, (_, p) => p);
+        ops.begin(rowTable({ pools: 1 }, everyone, table));
+        ops.kvStore(pool, 0, row, v, total);
+        ops.kvStore(pool, 1, row, null, total);
+        const [apart, latent] = [new Float32Array(total * heads * dv), new Float32Array(total * heads * dv)];
+        for (const [layer, into] of [apart, latent].entries()) {
+          ops.attention(out, q, pool, layer, total, spec);
+          into.set(await ops.read(out, total));
+        }
+        assert.deepEqual(latent, apart);
+        // The last row alone: as one token of an answer is.
+        ops.begin(rowTable({ pools: 1 }, [total - 1], table));
+        ops.write(q, queries.slice((total - 1) * heads * dk));
+        ops.attention(out, q, pool, 1, 1, spec);
+        assert.deepEqual(await ops.read(out, 1), apart.slice((total - 1) * heads * dv));
+      },
+    );
 
   withOps("kvCopyPage copies every layer", async (ops) => {
     const layer = { kvHeads: 1, headDimK: 32, headDimV: 32 };

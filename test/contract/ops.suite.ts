@@ -26,6 +26,7 @@ import {
 } from "./fixture.js";
 import { productsSuite } from "./products.suite.js";
 import { selectionSuite } from "./selection.suite.js";
+import { slotsSuite } from "./slots.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
 export function opsSuite(name: string, makeOps: () => Backend): void {
@@ -399,5 +400,6 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     productsSuite(weights, withOps);
     selectionSuite(withOps);
     valuesSuite(withOps);
+    slotsSuite(withOps);
   });
 }

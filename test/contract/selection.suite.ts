@@ -76,7 +76,11 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
   const rowsOf = (all: Float32Array, cols: number, from: number, to: number) => all.slice(from * cols, to * cols);
 
   withOps("select: the best positions in order, the earlier of equal ones; the same in any chunk", async (ops) => {
-    const pool = ops.kvPool({ layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0 }], type: "f16", pages: 5 });
+    const pool = ops.kvPool({
+      layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0, latent: true }],
+      type: "f16",
+      pages: 5,
+    });
     const routing = ops.routing(256, topK);
     const [k, q, w] = [ops.tensor(256, indexDim), ops.tensor(256, indexHeads * indexDim), ops.tensor(256, indexHeads)];
     await ops.seal();
@@ -130,7 +134,11 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
 
   withOps("attention over chosen positions: more than a page of them, the same alone and together", async (ops) => {
     const { pool, q, out, store } = make(ops, 1, 2);
-    const index = ops.kvPool({ layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0 }], type: "f16", pages: 5 });
+    const index = ops.kvPool({
+      layers: [{ kvHeads: 1, headDimK: indexDim, headDimV: 0, latent: true }],
+      type: "f16",
+      pages: 5,
+    });
     const selection = ops.routing(256, topK);
     const [ik, iq, iw] = [
       ops.tensor(256, indexDim),

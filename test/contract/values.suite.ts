@@ -37,7 +37,7 @@ export function valuesSuite(withOps: WithOps): void {
 
   withOps("activations", async (ops) => {
     const x = Float32Array.from([...randomValues(95, 4, 3), 0, -0, 1e-30, -40, 40]);
-    for (const kind of ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh"] as Activation[]) {
+    for (const kind of ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh", "exp", "softplus"] as Activation[]) {
       const tensor = filled(ops, 1, x.length, x);
       ops.act(tensor, kind, 1);
       for (const [i, got] of (await ops.read(tensor, 1)).entries()) {
@@ -67,6 +67,11 @@ export function valuesSuite(withOps: WithOps): void {
     assert.deepEqual(
       await ops.read(a, n),
       y.map((v, i) => v * vector[i % cols]!),
+    );
+    ops.addVector(a, ops.vector(vector), n);
+    assert.deepEqual(
+      await ops.read(a, n),
+      y.map((v, i) => Math.fround(v * vector[i % cols]!) + vector[i % cols]!),
     );
     const [from, to] = [filled(ops, n, cols, y), filled(ops, n, 20, new Float32Array(n * 20))];
     ops.columns(to, 3, from, 30, 15, n);

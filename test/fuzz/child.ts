@@ -7,12 +7,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stateOptions } from "../../src/engine/parts.js";
 import { HundredweightError } from "../../src/errors.js";
 import { openCheckpoint } from "../../src/formats/index.js";
-import { KvCache } from "../../src/kv/cache.js";
 import { describeModel } from "../../src/models/index.js";
 import { requireAddon } from "../../src/native/addon.js";
 import type { KvType } from "../../src/ops/ops.js";
+import { StateCache } from "../../src/state/cache.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../../src/tokenizer/index.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { makeBases, shardName } from "./bases.js";
@@ -87,8 +88,7 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
   const options = { contextTokens: 300, maxRows: 24, sequences: 1, kvType, maxLogitRows: 3 };
   const bound = await bindPlaced(description, way, options, (n) => d.below(n));
   try {
-    const groups = bound.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window }));
-    const cache = new KvCache({ groups, sequences: 1, contextTokens: 300, maxRows: 24, copyPage: () => {} });
+    const cache = new StateCache({ ...stateOptions(bound, bound.ops), sequences: 1, contextTokens: 300, maxRows: 24 });
     const slot = cache.openSequence();
     let next = 0;
     // Now and then far enough for a second page.
@@ -102,6 +102,7 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
         positions: of((i) => position + i),
         sequences: of(() => slot),
         blockTables: cache.blockTables,
+        slots: cache.slotTable([slot]),
       };
       await bound.forward(table, Int32Array.of(0, ...(rows > 1 ? [rows - 1] : [])), (logits) => {
         if (logits.length % config.vocab !== 0) throw new Error(`${logits.length} logits`);

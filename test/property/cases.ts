@@ -28,6 +28,8 @@ export interface Case {
   /** Leading tokens that all prompts have in common: evaluated once and forked when sequences are batched. */
   readonly shared: number;
   readonly ways: readonly Way[];
+  /** Rows see rows after them: a pass must hold no others. */
+  readonly whole?: boolean;
 }
 
 /** The sizes at which kernels change their shape. */

@@ -1,8 +1,12 @@
-/** Evaluates the prompts of a case one way, through the KV cache of the engine: pages are forgotten, shared and copied. */
+/**
+ * Evaluates the prompts of a case one way, through the states of the engine: pages are forgotten, shared and copied,
+ * slots are exchanged, and some passes have guesses behind their rows that are refused.
+ */
+import { stateOptions } from "../../src/engine/parts.js";
 import { openCheckpoint } from "../../src/formats/index.js";
-import { KvCache } from "../../src/kv/cache.js";
 import { type BoundModel, describeModel } from "../../src/models/index.js";
-import type { RowTable } from "../../src/ops/ops.js";
+import { keptRows, type RowTable } from "../../src/ops/ops.js";
+import { StateCache } from "../../src/state/cache.js";
 import { seededWords } from "../../src/synth/random.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";
@@ -12,19 +16,27 @@ export type Logits = readonly (readonly (Uint32Array | undefined)[])[];
 
 const contextTokens = 640;
 /** Three sequences of the largest chunk. */
-const mostRows = 3 * 65;
+const mostRows = 3 * 65 + keptRows;
 
 /** Every sequence alone, whole, in one thread of the best instruction set, the file mapped. */
 export async function evaluateReference(path: string, c: Case, isa: string): Promise<Logits> {
   const placement = placements[0]!;
   const plain = { isa, threads: 1, chunk: 600, batched: false, logitRows: 600, placement };
-  return evaluate(path, { ...c, shared: 0 }, plain, 600, () => true);
+  return evaluate(
+    path,
+    { ...c, shared: 0 },
+    plain,
+    600,
+    () => true,
+    () => 0,
+  );
 }
 
 export async function evaluateWay(path: string, c: Case, way: Way, index: number): Promise<Logits> {
   const words = seededWords(c.seed, `way ${index}`);
   // Some rows want no logits, as in a prefill; the last ones are told apart by the rows that follow.
-  return evaluate(path, c, way, mostRows, () => words() % 4 > 0, words);
+  const guesses = (): number => (c.whole || words() % 3 > 0 ? 0 : words() % keptRows);
+  return evaluate(path, c, way, mostRows, () => words() % 4 > 0, guesses, words);
 }
 
 async function evaluate(
@@ -33,6 +45,7 @@ async function evaluate(
   way: Way,
   maxRows: number,
   wants: () => boolean,
+  guesses: () => number,
   words: () => number = () => 0,
 ): Promise<Logits> {
   const sequences = c.prompts.length;
@@ -44,14 +57,13 @@ async function evaluate(
     (n) => words() % n,
   );
   try {
-    const cache = new KvCache({
-      groups: model.kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),
+    const cache = new StateCache({
+      ...stateOptions(model, model.ops),
       sequences,
       contextTokens,
       maxRows,
-      copyPage: (group, from, to) => model.ops.kvCopyPage(model.kvGroups[group]!.pool, from, to),
     });
-    const run = new Run(model, cache, c, wants);
+    const run = new Run(model, cache, c, { wants, guesses });
     const chunk = (): number => (way.chunk === "random" ? chunkSizes[words() % chunkSizes.length]! : way.chunk);
     if (way.batched) await run.together(chunk, words);
     else await run.alone(chunk);
@@ -61,21 +73,28 @@ async function evaluate(
   }
 }
 
+interface Choices {
+  /** Whether the logits of a row are asked for. */
+  readonly wants: () => boolean;
+  /** How many guesses follow the rows of a sequence in a pass. */
+  readonly guesses: () => number;
+}
+
 class Run {
   readonly logits: (Uint32Array | undefined)[][];
   readonly #model: BoundModel;
-  readonly #cache: KvCache;
+  readonly #cache: StateCache;
   readonly #case: Case;
-  readonly #wants: () => boolean;
+  readonly #choices: Choices;
   /** Cache slot of each prompt. */
   readonly #slots: number[] = [];
 
-  constructor(model: BoundModel, cache: KvCache, c: Case, wants: () => boolean) {
+  constructor(model: BoundModel, cache: StateCache, c: Case, choices: Choices) {
     this.logits = c.prompts.map(() => []);
     this.#model = model;
     this.#cache = cache;
     this.#case = c;
-    this.#wants = wants;
+    this.#choices = choices;
   }
 
   async alone(chunk: () => number): Promise<void> {
@@ -92,10 +111,14 @@ class Run {
   /** The first sequence alone as far as all agree, forks of it, then passes of a random mix of sequences. */
   async together(chunk: () => number, words: () => number): Promise<void> {
     const { prompts, shared } = this.#case;
-    this.#slots[0] = this.#cache.openSequence();
-    while (this.#length(0) < shared) await this.#pass([[0, Math.min(chunk(), shared - this.#length(0))]]);
+    const cache = this.#cache;
+    this.#slots[0] = cache.openSequence();
+    // The pass ends there, or the forks begin within it: where a window has not forgotten what they see.
+    const most = cache.windowed || words() % 2 === 0 ? shared : prompts[0]!.length;
+    while (this.#length(0) < shared)
+      await this.#pass([[0, Math.min(chunk(), most - this.#length(0))]], cache.slots === undefined ? [] : [shared]);
     for (let s = 1; s < prompts.length; s++)
-      this.#slots[s] = shared > 0 ? this.#cache.fork(this.#slots[0]) : this.#cache.openSequence();
+      this.#slots[s] = shared > 0 ? cache.fork(this.#slots[0], shared) : cache.openSequence();
     for (;;) {
       const open = prompts.flatMap((ids, s) => (this.#length(s) < ids.length ? [s] : []));
       if (open.length === 0) return;
@@ -113,24 +136,37 @@ class Run {
   }
 
   /** One pass of the next rows of some sequences. */
-  async #pass(parts: readonly (readonly [sequence: number, rows: number])[]): Promise<void> {
-    const rows: { sequence: number; position: number }[] = [];
+  async #pass(
+    parts: readonly (readonly [sequence: number, rows: number])[],
+    marks: readonly number[] = [],
+  ): Promise<void> {
+    const rows: { sequence: number; position: number; guess: boolean }[] = [];
+    const appended: { sequence: number; at: number }[] = [];
     for (const [sequence, count] of parts) {
       const from = this.#length(sequence);
-      this.#cache.append(this.#slots[sequence]!, count);
-      for (let i = 0; i < count; i++) rows.push({ sequence, position: from + i });
+      const inside = marks.filter((position) => position > from && position <= from + count);
+      const wrong = Math.max(0, Math.min(this.#choices.guesses(), keptRows - count));
+      const room = rows.length + count + wrong <= mostRows - 2 * 65;
+      const guesses = room && inside.length === 0 ? wrong : 0;
+      this.#cache.append(this.#slots[sequence]!, count + guesses, { drafts: guesses > 0, marks: inside });
+      appended.push({ sequence: this.#slots[sequence]!, at: rows.length });
+      for (let i = 0; i < count + guesses; i++) rows.push({ sequence, position: from + i, guess: i >= count });
     }
     const tokens: Int32Array[] = [];
     for (const [s, slot] of this.#slots.entries()) tokens[slot] = this.#case.prompts[s]!;
     const table: RowTable = {
       count: rows.length,
-      ids: Int32Array.from(rows, ({ sequence, position }) => this.#case.prompts[sequence]![position]!),
+      ids: Int32Array.from(rows, ({ sequence, position, guess }) =>
+        guess ? (7 * position) % this.#model.config.vocab : this.#case.prompts[sequence]![position]!,
+      ),
       positions: Int32Array.from(rows, ({ position }) => position),
       sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
       blockTables: this.#cache.blockTables,
       tokens,
+      slots: this.#cache.slotTable(this.#case.prompts.map((_, s) => s)),
+      marks: this.#cache.markTable(appended),
     };
-    const wanted = Int32Array.from(rows.flatMap((_, t) => (this.#wants() ? [t] : [])));
+    const wanted = Int32Array.from(rows.flatMap(({ guess }, t) => (this.#choices.wants() && !guess ? [t] : [])));
     const { vocab } = this.#model.config;
     await this.#model.forward(table, wanted, (logits, first) => {
       for (let i = 0; i * vocab < logits.length; i++) {
@@ -138,5 +174,7 @@ class Run {
         this.logits[sequence]![position] = new Uint32Array(logits.slice(i * vocab, (i + 1) * vocab).buffer);
       }
     });
+    for (const [t, { sequence, guess, position }] of rows.entries())
+      if (guess && !rows[t - 1]!.guess) this.#cache.rewind(this.#slots[sequence]!, position);
   }
 }

@@ -34,6 +34,8 @@ export async function evaluate(model: BoundModel, ids: ArrayLike<number>, chunk 
       sequences: new Int32Array(part.length),
       blockTables,
       tokens: [Int32Array.from(ids)],
+      // A pass reads what the one before wrote.
+      slots: Int32Array.of(from === 0 ? -1 : (from / chunk) % 2, (from / chunk + 1) % 2, -1),
     };
     const { vocab } = model.config;
     await model.forward(

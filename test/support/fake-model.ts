@@ -1,7 +1,8 @@
 /**
  * A stand-in for a bound model. Its "KV cache" is real: ids are written to the pages of the row table and read back
  * through the block tables, in a full group and a windowed one, so that a wrong page, a missing copy or a stale row
- * changes the logits. Logits are a hash of everything visible; entropy is far below log(vocab).
+ * changes the logits. With `recurrent` it has slots besides, each of which holds the ids it has seen; those enter the
+ * hash too. Logits are a hash of everything visible; entropy is far below log(vocab).
  */
 
 import type { EngineModel, EngineParts } from "../../src/engine/parts.js";
@@ -24,6 +25,8 @@ export interface FakeOptions {
   readonly kvTokens?: number;
   readonly queueLimit?: number;
   readonly window?: number;
+  /** Has a state that is replaced: two slots for each sequence and so many more. */
+  readonly recurrent?: number | undefined;
   /** Busy time of a pass, polling the cancel flag as kernels do. */
   readonly passMs?: number;
   /** Rows of a logits slice. */
@@ -36,6 +39,7 @@ export interface FakeOptions {
 
 export class FakeModel implements EngineModel {
   readonly kvGroups: EngineModel["kvGroups"];
+  readonly slots: EngineModel["slots"];
   passes = 0;
   rows = 0;
   /** Row tables of the passes that were begun, if somebody wants them. */
@@ -43,6 +47,9 @@ export class FakeModel implements EngineModel {
   closed = false;
   private readonly options: FakeOptions;
   private readonly memory: Int32Array[];
+  /** Ids that a slot has seen; ids that a pass with drafts fed in. */
+  private readonly seen: number[][] = [];
+  private readonly kept: number[][] = [];
   private flag: Int32Array | null = null;
 
   constructor(options: FakeOptions = {}) {
@@ -56,6 +63,11 @@ export class FakeModel implements EngineModel {
       { pool: pool(0, all), window: 0 },
       { pool: pool(1, window === 0 ? all : Math.min(all, sequences * (kept + 1))), window },
     ];
+    const { recurrent } = options;
+    this.slots =
+      recurrent === undefined
+        ? undefined
+        : { id: 0, slots: 2 * sequences + recurrent, slotBytes: 64, keeps: sequences, keepBytes: 32 };
     this.memory = this.kvGroups.map((group) => new Int32Array(group.pool.pages * pagePositions).fill(-1));
   }
 
@@ -63,6 +75,9 @@ export class FakeModel implements EngineModel {
     kvCopyPage: (pool: { id: number }, from: number, to: number): void => {
       const memory = this.memory[pool.id]!;
       memory.copyWithin(to * pagePositions, from * pagePositions, (from + 1) * pagePositions);
+    },
+    replay: (_pool: unknown, from: number, to: number, keep: number, rows: number): void => {
+      this.seen[to] = [...(from < 0 ? [] : this.seen[from]!), ...this.kept[keep]!.slice(0, rows)];
     },
     setCancelFlag: (flag: Int32Array | null): void => {
       this.flag = flag;
@@ -83,6 +98,7 @@ export class FakeModel implements EngineModel {
     for (let t = 0; t < rows.count; t++) {
       for (const g of this.kvGroups.keys()) this.memory[g]![this.cell(rows, g, t, rows.positions[t]!)] = rows.ids[t]!;
     }
+    const before = this.slots === undefined ? [] : this.feed(rows);
     const end = performance.now() + passMs;
     do {
       if (this.flag !== null && Atomics.load(this.flag, 0) !== 0)
@@ -93,7 +109,8 @@ export class FakeModel implements EngineModel {
     for (let first = 0; first < wanted.length; first += sliceRows) {
       const slice = wanted.subarray(first, first + sliceRows);
       const out = new Float32Array(slice.length * fakeVocab);
-      for (const [i, t] of slice.entries()) this.row(rows, t, out.subarray(i * fakeVocab, (i + 1) * fakeVocab));
+      for (const [i, t] of slice.entries())
+        this.row(rows, t, out.subarray(i * fakeVocab, (i + 1) * fakeVocab), before[t]);
       onLogits(out, first);
     }
     for (let first = 0; first < (hidden?.wanted.length ?? 0); first += sliceRows) {
@@ -101,7 +118,7 @@ export class FakeModel implements EngineModel {
       const row = new Float32Array(fakeVocab);
       const out = new Float32Array(slice.length * fakeDim);
       for (const [i, t] of slice.entries()) {
-        this.row(rows, t, row);
+        this.row(rows, t, row, before[t]);
         out.set(row.subarray(0, fakeDim), i * fakeDim);
       }
       hidden!.onHidden(out, first);
@@ -112,7 +129,24 @@ export class FakeModel implements EngineModel {
     this.closed = true;
   }
 
-  private row(rows: RowTable, t: number, out: Float32Array): void {
+  /** Reads and writes slots.  @returns for each row what its sequence had seen when it came, itself included */
+  private feed({ count, ids, sequences, slots, marks = new Int32Array(0) }: RowTable): number[][] {
+    const after: number[][] = [];
+    for (let t = 0, end = 0; t < count; t = end) {
+      const [from, to, keep] = slots!.subarray(3 * sequences[t]!) as unknown as [number, number, number];
+      const seen = from < 0 ? [] : [...this.seen[from]!];
+      while (end < count && sequences[end] === sequences[t]) {
+        seen.push(ids[end++]!);
+        after.push(seen.slice());
+      }
+      this.seen[to] = seen;
+      if (keep >= 0) this.kept[keep] = Array.from(ids.subarray(t, end));
+    }
+    for (let i = 0; i < marks.length; i += 2) this.seen[marks[i + 1]!] = after[marks[i]!]!;
+    return after;
+  }
+
+  private row(rows: RowTable, t: number, out: Float32Array, seen: readonly number[] = []): void {
     const position = rows.positions[t]!;
     const ids: number[] = [];
     for (let p = 0; p <= position; p++) ids.push(this.memory[0]![this.cell(rows, 0, t, p)]!);
@@ -125,6 +159,7 @@ export class FakeModel implements EngineModel {
       hash = Math.imul(hash ^ value, 0x01000193) >>> 0;
     };
     for (const id of ids) mix(id);
+    for (const id of seen) mix(id);
     const window = this.kvGroups[1]!.window;
     for (let p = Math.max(0, position - window + 1); p <= position; p++)
       mix(this.memory[1]![this.cell(rows, 1, t, p)]!);

@@ -1,69 +1,16 @@
 /**
- * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs yet,
- * so that the words hold when one does. `words` is what docs and the table of DESIGN call them.
+ * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs
+ * yet, so that the words hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import {
-  type Architecture,
-  type Branch,
-  type Declaration,
-  defineArchitecture,
-} from "../../src/models/flow/architecture.js";
+import type { Declaration } from "../../src/models/flow/architecture.js";
 import { type Flow, type Ids, idsBack, type Part, type Selection, type Value } from "../../src/models/flow/flow.js";
 import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
-import {
-  embedTokens,
-  rms,
-  type TransformerConfig,
-  tinyTransformer,
-  tokenHead,
-  transformerConfig,
-} from "../../src/models/parts/transformer.js";
-
-export interface WordsArchitecture {
-  readonly declaration: Declaration;
-  readonly words: readonly string[];
-  /** Rows see rows after them: a sequence has to be in one pass. */
-  readonly whole?: boolean;
-}
-
-export interface TinyConfig extends TransformerConfig {
-  readonly rope: RopeConfig;
-}
-
-/** The parts of an architecture that differ; the rest is a small llama. */
-type Differences = Partial<Architecture<TinyConfig>> & Pick<Architecture<TinyConfig>, "name">;
-
-function tiny(words: readonly string[], differences: Differences, whole = false): WordsArchitecture {
-  const declaration = defineArchitecture<TinyConfig>({
-    families: "made for tests",
-    config(m) {
-      const common = transformerConfig(m);
-      return { ...common, rope: readRope(m, common.headDim) };
-    },
-    begin: (f, c) => embedTokens(f, c),
-    layer: (c) => [mixer(c), ffn(c)],
-    end: (f, x, c) => tokenHead(f, x, c),
-    tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 3 }) }],
-    mechanisms: [],
-    ...differences,
-  });
-  return { declaration, words, whole };
-}
-
-const mixer = (c: TinyConfig, o: Partial<Parameters<typeof gqa>[0]> = {}): Branch => ({
-  site: "mixer",
-  before: rms("attn_norm", c),
-  part: gqa({ ...c, ...o }),
-});
-const ffn = (c: TinyConfig): Branch => ({
-  site: "ffn",
-  before: rms("ffn_norm", c),
-  part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }),
-});
+import { embedTokens, rms, tinyTransformer, tokenHead } from "../../src/models/parts/transformer.js";
+import { delta, latentAttention, scanned } from "./states.js";
+import { ffn, mixer, type TinyConfig, tiny, type WordsArchitecture } from "./tiny.js";
 
 const layerNorm =
   (name: string, { dim, eps }: TinyConfig): Part =>
@@ -138,7 +85,9 @@ const gatedStreams = streamed("words-gated", "gated residual", (f, x, c) => gate
 const scaledStream = streamed("words-scaled", "scaled residual", (_f, x) => scaled(x, 0.5));
 const bankStreams = streamed("words-bank", "bank residual", (_f, x, c) => bank(x, { ...c, ...streams }));
 
-/** Experts in a narrower space without a gate, a shared one beside them; the router reads the stream before its norm. */
+/**
+ * Experts in a narrower space without a gate, a shared one beside them; the router reads the stream before its norm.
+ */
 const latent = tiny(
   ["latent experts", "experts without a gate", "shared expert", "foresee", "routed from the un-normed stream"],
   {
@@ -208,7 +157,7 @@ function chosen(c: TinyConfig, i: number): Part {
         f.matrix("indexer_k", c.dim, indexDim, "attention"),
         f.matrix("indexer_w", c.dim, indexHeads, "attention"),
       );
-      const keys = f.keep("kv", { k: turn(k!), v: null, heads: 1, name: "index" });
+      const keys = f.keep("rows", { row: turn(k!), name: "index" });
       f.share("chosen", f.select(turn(q!), w!, keys, 12));
     }
     const selection = f.shared("chosen") as Selection;
@@ -237,7 +186,8 @@ const heads = (f: Flow, c: TinyConfig, name: string, count: number) =>
 
 function attend(f: Flow, c: TinyConfig, q: Value): Value {
   const past = f.shared("past");
-  if (!("kind" in past)) throw new Error("not a state");
+  if (!("kind" in past) || past.kind === "recurrent" || past.kind === "rows")
+    throw new Error("no state that attention reads");
   const mixed = f.attention(q, [past], { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all" });
   return f.linear(mixed, f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"))[0]!;
 }
@@ -360,10 +310,10 @@ const draft = tiny(["programs: mtp, hidden rows as input", "programs on one Ops"
  */
 const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
   name: "words-absorbed",
-  layer: (c) => [{ ...mixer(c), part: latentAttention(c) }, ffn(c)],
+  layer: (c) => [{ ...mixer(c), part: absorbedAttention(c) }, ffn(c)],
 });
 
-function latentAttention(c: TinyConfig): Part {
+function absorbedAttention(c: TinyConfig): Part {
   const [heads, rank, nope, turned, valueDim] = [c.heads, 64, 32, 32, 32];
   const rope = { ...c.rope, dims: turned };
   return (f, x) => {
@@ -419,7 +369,9 @@ const assembled = tiny(["from: concat", "from: transpose"], {
   ],
 });
 
-/** Queries, keys and values in one tensor with their biases, gate and up in one: rows of it where others have tensors. */
+/**
+ * Queries, keys and values in one tensor with their biases, gate and up in one: rows of it where others have tensors.
+ */
 const fused = tiny(["from: split"], {
   name: "words-fused",
   layer: (c) => [
@@ -464,7 +416,6 @@ const apart = madeExperts(
   ["gate", "up", "down"].flatMap((name) => Array.from({ length: 5 }, (_, e) => `ffn_${name}.${e}.weight`)),
 );
 const gateUp = madeExperts("from: split of stacked experts", "words-gate-up", ["ffn_gate_up_exps.weight"]);
-
 export const wordsArchitectures: readonly WordsArchitecture[] = [
   parallel,
   sites,
@@ -488,6 +439,9 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   fused,
   apart,
   gateUp,
+  delta,
+  scanned,
+  latentAttention,
 ];
 
 export function findWords(name: string): Declaration {

@@ -55,6 +55,7 @@ function table(model: BoundModel, ids: readonly (readonly number[])[]) {
     sequences: Int32Array.from(ids.flatMap((list, s) => list.map(() => s))),
     blockTables: model.kvGroups.map(() => ids.map((_, s) => Int32Array.of(s))),
     tokens: ids.map((list) => Int32Array.from(list)),
+    slots: Int32Array.from(ids.flatMap((_, s) => [-1, s, -1])),
   };
 }
 

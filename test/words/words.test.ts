@@ -19,7 +19,8 @@ import { evaluateReference, evaluateWay } from "../property/evaluate-way.js";
 import { evaluate, meanEntropy, meanKl, randomTokens } from "../support/evaluate.js";
 import { placements } from "../support/placements.js";
 import { randomModelVocab, writeRandomModel } from "../support/random-model.js";
-import { findWords, type WordsArchitecture, wordsArchitectures } from "./architectures.js";
+import { findWords, wordsArchitectures } from "./architectures.js";
+import type { WordsArchitecture } from "./tiny.js";
 
 const status = addonStatus();
 const isas = status.isas ?? [];
@@ -65,6 +66,8 @@ for (const { declaration, whole = false } of wordsArchitectures) {
 
   test(`${name}: the same bits whichever way they are computed`, { skip }, async () => {
     const prompts = [60, 23].map((n, s) => Int32Array.from(randomTokens(n, randomModelVocab, 11 + s)));
+    const shared = whole ? 0 : 15;
+    prompts[1]!.set(prompts[0]!.subarray(0, shared));
     for (const [dtype, dims] of [
       ["Q8_0", 64],
       ["Q4_K", 256],
@@ -75,7 +78,7 @@ for (const { declaration, whole = false } of wordsArchitectures) {
       const model = { arch: name, variant: "tiny", dims, types, seed: 5, find: findWords };
       const path = join(folder, "ways.gguf");
       await writeRandomModel(path, model);
-      const c: Case = { seed: 4, model, kvType: dims === 64 ? "f16" : "q8_0", prompts, shared: 0, ways: [] };
+      const c: Case = { seed: 4, model, kvType: dims === 64 ? "f16" : "q8_0", prompts, shared, ways: [], whole };
       const expected = await evaluateReference(path, c, best);
       for (const [index, isa] of isas.entries())
         for (const way of waysOf(isa, index, whole)) {
@@ -104,7 +107,7 @@ function waysOf(isa: string, index: number, whole: boolean): Way[] {
 }
 
 test("the table of words: for each a tiny architecture that uses it", async () => {
-  // DESIGN, section 8; words of states that are not kept yet (latent, recurrent, rows) come with their room.
+  // DESIGN, section 8; words of states that are not kept yet (latent, rows) come with their room.
   const table = [
     "output pooled",
     "output rank",
@@ -145,6 +148,14 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     "from: stack",
     "from: split of stacked experts",
     "bias",
+    "keep recurrent",
+    "recurrent beside kv",
+    "states without pages",
+    "shortConv",
+    "deltaRule",
+    "scan",
+    "keep latent",
+    "addVector",
   ];
   for (const word of table) {
     const users = wordsArchitectures.filter(({ words }: WordsArchitecture) => words.includes(word));
@@ -165,6 +176,8 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     ["words-latent", ["experts", "expect"]],
     ["words-encoder", ["pool"]],
     ["words-table", ["columns", "join", "lookup"]],
+    ["words-delta", ["recur", "shortConv", "addVector", "attention"]],
+    ["words-scan", ["recur", "shortConv"]],
   ] as const) {
     const found = await uses(name);
     for (const verb of verbs) assert.ok(found.has(verb), `${name} does not use ${verb}`);

@@ -158,10 +158,11 @@ template <KvType T>
 inline void all_scores(const Piece& a, const Query* x, int n) {
   const int32_t dim = a.shape->head_dim_k;
   const int64_t code_bytes = kv_code_bytes(T, dim), v_bytes = kv_code_bytes(T, a.shape->head_dim_v);
-  fetch_scales<T>(a.v, a.shape->head_dim_v, a.first, a.end);
+  if (a.v != nullptr) fetch_scales<T>(a.v, a.shape->head_dim_v, a.first, a.end);
   for (int32_t j = a.first & ~31, j1; j < a.end; j = j1) {
     j1 = j + a.block < a.end ? j + a.block : a.end;
-    Fetch fetch = fetch_ahead(a.k, code_bytes, j, j1, a.end, a.v + a.first * v_bytes, v_bytes);
+    const uint8_t* then = a.v == nullptr ? nullptr : a.v + a.first * v_bytes;
+    Fetch fetch = fetch_ahead(a.k, code_bytes, j, j1, a.end, then, v_bytes);
     const float* decoded = nullptr;
     if (T == KV_F16 && n > kPackedQueries) {
       // Groups are whole, so what follows the first is one run of halves.

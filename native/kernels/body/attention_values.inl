@@ -1,10 +1,11 @@
-// Sums of values, part of attention.inl: tiles of queries x vectors of a row, over the keys of a block. Takes from vec.h
+// Sums of values, part of attention.inl: tiles of queries x vectors of a row, over the keys of a block. Takes from
+// vec.h
 //   tile_queries, accumulators    queries of a tile, sums kept by one
 //   in_register(v)                v, kept from being loaded again as a memory operand
 //   half_load, i8_load, nibbles_load    packed values to floats, codes unscaled
 
-// Rows of values: floats in scratch, or packed ones turned into floats at each load, which pays while few tiles load the
-// same value. load<DN>: columns [col, col + DN * W).
+// Rows of values: floats in scratch, or packed ones turned into floats at each load, which pays while few tiles load
+// the same value. load<DN>: columns [col, col + DN * W).
 struct FloatRows {
   static constexpr int bytes = 2;  // of a value, about, where it is packed
   const float* p;
@@ -57,10 +58,38 @@ inline void decode_row(const uint8_t* p, float* out, int32_t dim, int32_t padded
   }
 }
 
+// Values that are the first of turned keys, positions [j0, j1) of a page, j0 a multiple of 16, as rows of `padded`
+// floats.
+template <KvType T>
+inline void decode_latent(const uint8_t* k, int32_t dim_k, int32_t dim, int32_t j0, int32_t j1, float* out,
+                          int32_t padded) {
+  for (int32_t j = j0; j < j1; j += kKeyGroup, out += kKeyGroup * padded) {
+    const uint8_t* group = kv_key_group(T, k, dim_k, j);
+    for (int32_t c = 0; c < padded; c += 16) {
+      float turned[16][kKeyGroup];
+      for (int i = 0; i < 16; i++) {
+        if constexpr (T == KV_F16) {
+          for (int l = 0; l < kKeyGroup; l += W)
+            V::store(turned[i] + l, c + i < dim ? V::half_load(group + ((c + i) * kKeyGroup + l) * 2) : V::zero());
+        } else {
+          const int32_t d = c + i, word = T == KV_Q8_0 ? d / 4 : d / 32 * 4 + d % 16 / 4;
+          const uint8_t* codes = group + word * kKeyGroup * 4 + d % 4;
+          for (int l = 0; l < kKeyGroup; l++) {
+            const uint8_t code = codes[4 * l];
+            turned[i][l] = (float)(T == KV_Q8_0 ? (int8_t)code : (d % 32 < 16 ? code & 15 : code >> 4) - 8);
+          }
+        }
+      }
+      for (int l = 0; l < kKeyGroup; l++)
+        for (int i = 0; i < 16; i++) out[l * padded + c + i] = turned[i][l];
+    }
+  }
+}
+
 constexpr int kValueKeys = 64;  // most positions of a block
 
-// o[n][d..] = fma chain over positions [j0, j1) for DN vectors of `rows`, whose first is position j0. A query's weight of
-// position j is weights[n * stride + j], and `per_block` further for each further block of 32 values.
+// o[n][d..] = fma chain over positions [j0, j1) for DN vectors of `rows`, whose first is position j0. A query's
+// weight of position j is weights[n * stride + j], and `per_block` further for each further block of 32 values.
 template <int QN, int DN, class Rows>
 inline void value_tile(const Query* x, const Rows rows, const float* weights, int64_t stride, int64_t per_block, int32_t j0,
                        int32_t j1, int32_t d, Fetch& fetch) {
@@ -99,7 +128,8 @@ inline void weighted_tile(const Piece& a, const Query* x, const Rows rows, int32
     alignas(64) float weights[QN * BN * room];
     const int32_t start = j0 & ~15;
     for (int b = 0; b < BN; b++) {
-      const uint8_t* scales = kv_scales(T, a.v, a.shape->head_dim_v, d / 32 + b);
+      const uint8_t* scales = a.v != nullptr ? kv_scales(T, a.v, a.shape->head_dim_v, d / 32 + b)
+                                             : kv_scales(T, a.k, a.shape->head_dim_k, d / 32 + b);
       for (int32_t j = start; j < j1; j += W) {
         const F scale = V::half_load(scales + 2 * j);
         for (int n = 0; n < QN; n++) V::store(weights + (n * BN + b) * room + j - start, V::mul(V::load(x[n].s + j), scale));
@@ -164,6 +194,13 @@ inline void all_values(const Piece& a, const Query* x, int n) {
   if (a.next != nullptr) fetch_scales<T>(a.next, a.shape->head_dim_k, 0, kPagePositions);
   for (int32_t j = a.first, j1; j < a.end; j = j1) {
     j1 = (j & ~31) + a.block < a.end ? (j & ~31) + a.block : a.end;
+    if (a.v == nullptr) {
+      Fetch nothing = {nullptr, nullptr};
+      const int32_t first = j & ~31;
+      decode_latent<T>(a.k, a.shape->head_dim_k, dv, first, j1, a.decoded, a.vp);
+      value_queries<T>(a, x, n, FloatRows{a.decoded + (int64_t)(j - first) * a.vp, a.vp}, j, j1, a.vp, nothing);
+      continue;
+    }
     Fetch fetch = fetch_ahead(a.v, v_bytes, j, j1, a.end, a.next, k_bytes);
     if (n > kPackedQueries || a.vp != dv) {
       for (int32_t i = j; i < j1; i++)

@@ -133,6 +133,8 @@ float exp_sum(float* x, float max, int64_t n) {
   return vec_tree_sum(p);
 }
 
+#include "recurrence.inl"
+
 inline void fill_float(Kernels* k) {
   k->rms_norm = rms_norm;
   k->add = add;
@@ -145,6 +147,8 @@ inline void fill_float(Kernels* k) {
   k->rope = rope;
   k->max = max;
   k->exp_sum = exp_sum;
+  k->recur = recur;
+  k->conv = conv;
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ export async function batchShape(
   needs: BatchNeeds,
   parallel: number | undefined,
 ): Promise<BatchShape> {
-  const { threads, kvType, chunkRows, memoryBytes, ringBytes, weightsMemoryBytes } = options;
+  const { threads, kvType, chunkRows, memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes } = options;
   const description = describeModel(await openCheckpoint(path));
   const trained = description.config.contextTokens;
   const contextTokens = options.contextTokens ?? Math.min(trained, Math.max(usualContext, needs.longestTokens));
@@ -59,6 +59,7 @@ export async function batchShape(
       ...(chunkRows !== undefined && { rows: chunkRows }),
       ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),
       ...(ringBytes !== undefined && { ringBytes }),
+      ...(checkpointBytes !== undefined && { checkpointBytes }),
       ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
     });
     const plan = sequences === 1 ? planner.plan() : planner.tryPlan(memoryBytes ?? machine.availableBytes);

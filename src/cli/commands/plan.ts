@@ -30,6 +30,7 @@ interface PlanFlags {
   readonly memory?: number;
   readonly weightsMemory?: number;
   readonly ring?: number;
+  readonly checkpoints?: number;
   readonly ctx?: number;
   readonly kv?: KvType;
   readonly rows?: number;
@@ -61,6 +62,7 @@ export function register(program: Command): void {
     .option("--memory <size>", "memory budget (default: what is free)", size("--memory"))
     .option("--weights-memory <size>", "pinned weights and ring only (tests)", size("--weights-memory"))
     .option("--ring <size>", "streaming buffer", size("--ring"))
+    .option("--checkpoints <size>", "memory for states of earlier positions", size("--checkpoints"))
     .option("--ctx <tokens>", "context (default: what fits)", count("--ctx", 2 ** 27))
     .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) =>
       parseChoice(t, "--kv", ["f16", "q8_0", "q4_0"]),
@@ -194,6 +196,7 @@ function optionsOf(flags: PlanFlags): PlanOptions {
     ...(flags.memory !== undefined && { budgetBytes: flags.memory }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
+    ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
     ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
     ...(flags.kv !== undefined && { kvType: flags.kv }),
     ...(flags.rows !== undefined && { rows: flags.rows }),

@@ -14,6 +14,7 @@ export interface ModelFlags {
   chunk?: number;
   io?: "auto" | "mmap" | "direct" | "buffered";
   ring?: number;
+  checkpoints?: number;
   weightsMemory?: number;
   ops?: "native" | "reference";
   progress?: boolean;
@@ -37,6 +38,9 @@ export function addModelOptions(command: Command): Command {
       parseChoice(t, "--io", ["auto", "mmap", "direct", "buffered"]),
     )
     .option("--ring <size>", "streaming buffer", (t) => atLeast(t, "--ring", leastRing))
+    .option("--checkpoints <size>", "memory for states of earlier positions, of models that cannot go back", (t) =>
+      parseBytes(t, "--checkpoints"),
+    )
     .option("--weights-memory <size>", "pinned weights and ring only (tests)", (t) => atLeast(t, "--weights-memory", 1))
     .option("--ops <kind>", "native, or reference: plain TypeScript, slow", (t) =>
       parseChoice(t, "--ops", ["native", "reference"]),
@@ -55,6 +59,7 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
     ...(flags.chunk !== undefined && { chunkRows: flags.chunk }),
     ...(flags.io !== undefined && { io: flags.io }),
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
+    ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ops !== undefined && { ops: flags.ops }),
   };

@@ -1,6 +1,18 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
-import type { Activation, Glu, Pooling, RouteSpec } from "../../ops/ops.js";
-import type { Ids, Reach, Routes, Selection, State, Value, VectorWeight, Weight } from "./flow.js";
+import type { Activation, Glu, Pooling, RouteSpec, SlotLayer } from "../../ops/ops.js";
+import type {
+  AttendedState,
+  Ids,
+  PagedState,
+  Reach,
+  RecurrentState,
+  Routes,
+  Selection,
+  State,
+  Value,
+  VectorWeight,
+  Weight,
+} from "./flow.js";
 import type { RopeConfig } from "./rope.js";
 
 /** The calls that the rows of one expert go through: one or two products, an activation, a product. */
@@ -12,12 +24,14 @@ export interface ExpertBody {
   readonly act: Glu | Activation;
 }
 
-/** Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row. */
+/**
+ * Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row.
+ */
 export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
 
 /** A source of an attention, with everything said. */
 export interface SeenState {
-  readonly state: State;
+  readonly state: AttendedState;
   readonly reach: Reach;
   readonly selection: Selection | null;
 }
@@ -53,8 +67,10 @@ export type Operation =
   | { readonly verb: "act"; readonly kind: Activation }
   | { readonly verb: "multiply" }
   | { readonly verb: "multiplyVector"; readonly factors: VectorWeight }
-  | { readonly verb: "columns"; readonly from: readonly number[] }
-  | { readonly verb: "join" }
+  | { readonly verb: "addVector"; readonly values: VectorWeight }
+  /** Columns of each of so many heads. */
+  | { readonly verb: "columns"; readonly from: readonly number[]; readonly heads: number }
+  | { readonly verb: "join"; readonly heads: number }
   | { readonly verb: "blend"; readonly streams: number }
   | { readonly verb: "streamScores"; readonly weight: VectorWeight; readonly eps: number }
   | {
@@ -67,7 +83,21 @@ export type Operation =
   | { readonly verb: "pool"; readonly kind: Pooling }
   | { readonly verb: "tap"; readonly tap: Tap; readonly weights: readonly Weight[]; readonly routes: Routes | null }
   | { readonly verb: "softcap"; readonly cap: number }
-  | { readonly verb: "keep"; readonly state: State }
+  | { readonly verb: "keep"; readonly state: PagedState }
+  | {
+      readonly verb: "shortConv";
+      readonly state: RecurrentState;
+      readonly weight: VectorWeight;
+      readonly bias: VectorWeight | null;
+    }
+  | {
+      readonly verb: "recur";
+      readonly state: RecurrentState;
+      readonly pairing: "consecutive" | "tiled";
+      /** The delta rule. */
+      readonly correct: boolean;
+      readonly skip: VectorWeight | null;
+    }
   | {
       readonly verb: "attention";
       readonly sources: readonly SeenState[];
@@ -76,7 +106,7 @@ export type Operation =
       readonly softcap: number;
       readonly sinks: VectorWeight | null;
     }
-  | { readonly verb: "select"; readonly selection: Selection; readonly keys: State }
+  | { readonly verb: "select"; readonly selection: Selection; readonly keys: PagedState }
   | {
       readonly verb: "route";
       readonly routes: Routes;
@@ -148,10 +178,14 @@ function lookedBack(reach: Reach): number {
   return "chunk" in reach ? reach.chunk : 0;
 }
 
-/** Positions each state has to remember: as far as anybody looks back; 0 = all of them. */
-export function windowsOf({ states, calls }: Program): Map<State, number> {
-  const windows = new Map<State, number>(states.map((state) => [state, -1]));
-  const see = (state: State, reach: Reach): void => {
+/**
+ * States that keep something of every position, and how many positions: as far as anybody looks back; 0 = all of
+ * them.
+ */
+export function windowsOf({ states, calls }: Program): Map<PagedState, number> {
+  const paged = states.filter((state) => state.kind !== "recurrent");
+  const windows = new Map(paged.map((state) => [state, -1]));
+  const see = (state: PagedState, reach: Reach): void => {
     const [own, known] = [lookedBack(reach), windows.get(state)!];
     windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
   };
@@ -162,4 +196,27 @@ export function windowsOf({ states, calls }: Program): Map<State, number> {
   // What nobody looks back upon is kept whole: it is for somebody else.
   for (const [state, window] of windows) if (window < 0) windows.set(state, 0);
   return windows;
+}
+
+/** States that are replaced, with what the calls that change them make of them, in the order of those calls. */
+export function slotLayersOf({ calls }: Program): Map<RecurrentState, SlotLayer> {
+  const layers = new Map<RecurrentState, SlotLayer>();
+  for (const call of calls) {
+    if (call.verb === "shortConv") {
+      const { keys: rows, values: columns } = call.state;
+      layers.set(call.state, { kind: "tail", rows, columns });
+    } else if (call.verb === "recur") {
+      const { heads, keys, values } = call.state;
+      const [q, , , decay] = call.inputs as readonly [Value, Value, Value, Value];
+      const { pairing, correct } = call;
+      const shape = { heads, keys, values, keyHeads: q.cols / keys, decays: decay.cols / heads };
+      layers.set(call.state, { kind: "matrix", ...shape, pairing, correct });
+    }
+  }
+  return layers;
+}
+
+/** The state that a call stores or changes. */
+export function stateOf(call: Call): State | undefined {
+  return call.verb === "keep" || call.verb === "shortConv" || call.verb === "recur" ? call.state : undefined;
 }

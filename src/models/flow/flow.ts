@@ -1,8 +1,9 @@
 /**
- * The vocabulary in which a model is written, once. A part is a function of a flow: `(f, x) => y`. Every verb returns a new
- * value, and a weight is named where it is used, so the table of tensors, the order in which they are read and what is
- * called are the order of the calls by construction. What a flow makes of a function is up to the flow: a listing of its
- * calls (record.ts) is described, bound to `Ops`, filled with random numbers, cut into stages and rewritten.
+ * The vocabulary in which a model is written, once. A part is a function of a flow: `(f, x) => y`. Every verb returns
+ * a new value, and a weight is named where it is used, so the table of tensors, the order in which they are read and
+ * what is called are the order of the calls by construction. What a flow makes of a function is up to the flow: a
+ * listing of its calls (record.ts) is described, bound to `Ops`, filled with random numbers, cut into stages and
+ * rewritten.
  */
 import type { Activation, AttentionSpec, Glu, MatrixSource, Pooling, RouteSpec } from "../../ops/ops.js";
 import type { RopeConfig } from "./rope.js";
@@ -39,16 +40,53 @@ export interface VectorWeight {
   readonly length: number;
 }
 
-/** The state a sequence keeps of a layer, after this pass has stored its rows. */
-export interface State {
+/** A sequence's state of a layer; those of a layer are told apart by name. Which verbs read which: decision 0030. */
+export type State = KvState | LatentState | RowsState | RecurrentState;
+
+interface StateBase {
   readonly id: number;
-  readonly kind: "kv";
   readonly layer: number;
-  /** Told apart by name within a layer. */
   readonly name: string;
+}
+
+/** Keys and values of every position, as they are after this pass has stored its rows. */
+export interface KvState extends StateBase {
+  readonly kind: "kv";
   readonly heads: number;
   readonly headDimK: number;
   readonly headDimV: number;
+}
+
+/** One vector of every position: it is the key of all heads, and its first `headDimV` are their values. */
+export interface LatentState extends StateBase {
+  readonly kind: "latent";
+  readonly heads: 1;
+  readonly headDimK: number;
+  readonly headDimV: number;
+}
+
+/** One vector of every position that something else than attention reads: keys of an indexer. */
+export interface RowsState extends StateBase {
+  readonly kind: "rows";
+  readonly heads: 1;
+  readonly headDimK: number;
+  readonly headDimV: 0;
+}
+
+/** A state that attention can look back upon. */
+export type AttendedState = KvState | LatentState;
+/** A state that keeps something of every position. */
+export type PagedState = AttendedState | RowsState;
+
+/**
+ * Matrices f32 [heads][keys][values] that every row changes, in the order of positions; they begin as zeros. The tail
+ * of a short convolution is one of a single head, its rows the keys. Exactly one call reads and writes it.
+ */
+export interface RecurrentState extends StateBase {
+  readonly kind: "recurrent";
+  readonly heads: number;
+  readonly keys: number;
+  readonly values: number;
 }
 
 /** Experts chosen for each row, best first, with their weights. */
@@ -66,18 +104,20 @@ export interface Selection {
 
 /** One of the states an attention looks at, and how much of it a row sees; what is not said is as for all of them. */
 export interface Source {
-  readonly state: State;
+  readonly state: AttendedState;
   readonly reach?: Reach;
   readonly selection?: Selection;
 }
 
 /**
- * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of `chunk` positions up to
- * its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
+ * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of
+ * `chunk` positions up to its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
  */
 export type Reach = "all" | { readonly window: number } | { readonly chunk: number } | { readonly symmetric: number };
 
-/** Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie. */
+/**
+ * Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie.
+ */
 export type From =
   | Split
   /** One for each expert. */
@@ -119,7 +159,10 @@ export interface MatrixOptions {
   readonly bias?: Bias;
   /** A random model's values have deviation gain / sqrt(cols); default 1. */
   readonly gain?: number;
-  /** Taken instead when the file has no such tensor: a tied head. It is read and counted once, in the role asked for here. */
+  /**
+   * Taken instead when the file has no such tensor: a tied head. It is read and counted once, in the role asked for
+   * here.
+   */
   readonly or?: string;
   /** The gain of what is taken instead. */
   readonly orGain?: number;
@@ -132,6 +175,10 @@ export interface VectorOptions {
   readonly shared?: boolean;
   /** A random model's values: mean and deviation; default 1 and 0.2. */
   readonly fill?: readonly [mean: number, deviation: number];
+  /** The end of its name: `weight` by default; "": nothing, as in `ssm_a`. */
+  readonly suffix?: "weight" | "bias" | "";
+  /** As files have it, when it is not one row; its values in that order. */
+  readonly shape?: readonly number[];
 }
 
 export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
@@ -142,13 +189,72 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
   readonly sinks?: VectorWeight | null;
 }
 
-export interface KeepOptions {
+export interface KeepKvOptions {
   /** [rows, heads * headDim] */
   readonly k: Value;
-  /** Null: keys alone, to choose positions by. */
-  readonly v: Value | null;
+  readonly v: Value;
   readonly heads: number;
   readonly name?: string;
+}
+
+export interface KeepLatentOptions {
+  /** [rows, values + what only keys have, as a rotated part] */
+  readonly row: Value;
+  readonly values: number;
+  readonly name?: string;
+}
+
+export interface KeepRowsOptions {
+  /** [rows, width] */
+  readonly row: Value;
+  readonly name?: string;
+}
+
+export interface KeepRecurrentOptions {
+  readonly name: string;
+  /** Default 1. */
+  readonly heads?: number;
+  /** Rows of each head's matrix, or the rows a convolution looks back: its taps less 1. */
+  readonly keys: number;
+  /** Columns of each head's matrix, or the columns of what is convolved. */
+  readonly values: number;
+}
+
+/** How value heads share fewer key heads: j reads j / (heads / keyHeads), or j mod keyHeads. */
+export interface Pairing {
+  readonly pairing?: "consecutive" | "tiled";
+}
+
+/** The inputs of a recurrence; heads side by side. */
+export interface DeltaInputs {
+  /** [rows, keyHeads * keys], normed and scaled as the model wants. */
+  readonly q: Value;
+  readonly k: Value;
+  /** [rows, heads * values] */
+  readonly v: Value;
+  /** Factors in 0 to 1, not their logarithms (`act` exp): one a head, or one for each of its keys. */
+  readonly decay: Value;
+  /** Strength of what is written [rows, heads]. */
+  readonly beta: Value;
+}
+
+/** The same in the words of state-space models. */
+export interface ScanInputs {
+  /** C, by which it is read [rows, groups * state size]. */
+  readonly c: Value;
+  /** B, by which it is written. */
+  readonly b: Value;
+  /** [rows, heads * head size] */
+  readonly x: Value;
+  /** exp(dt * A): factors, one a head. */
+  readonly decay: Value;
+  /** Step sizes [rows, heads]; absent: 1. */
+  readonly dt?: Value;
+}
+
+export interface ScanOptions extends Pairing {
+  /** D: x times this joins what is read [heads]. */
+  readonly skip?: VectorWeight | null;
 }
 
 export interface HyperOptions {
@@ -208,9 +314,13 @@ export interface Flow {
   /** x times factors, each for a run of neighbouring columns: as many as x has, one a head, or one. */
   multiply(x: Value, factors: Value): Value;
   multiplyVector(x: Value, factors: VectorWeight): Value;
+  addVector(x: Value, values: VectorWeight): Value;
   /** Columns of these widths, side by side. */
   split(x: Value, ...widths: readonly number[]): Value[];
   join(...parts: readonly Value[]): Value;
+  /** The same within each head: columns of these widths of every head, heads side by side. */
+  splitHeads(x: Value, heads: number, ...widths: readonly number[]): Value[];
+  joinHeads(heads: number, ...parts: readonly Value[]): Value;
   /** Sums of streams, weighted row by row; a part may be several streams side by side (ops.ts, `blend`). */
   blend(parts: readonly Value[], weights: Value, streams: number): Value;
   /** Shares of streams by what a vector makes of each (ops.ts, `streamScores`). */
@@ -223,15 +333,30 @@ export interface Flow {
   softcap(x: Value, cap: number): Value;
 
   // --- states
-  /** Stores what the layer keeps of these rows. */
-  keep(kind: "kv", options: KeepOptions): State;
-  /** Softmax over what a row sees of all the sources together, which have heads alike. */
-  attention(q: Value, sources: readonly (State | Source)[], options: AttentionOptions): Value;
+  /** Stores what the layer keeps of these rows; recurrent states are changed by the verb that reads them. */
+  keep(kind: "kv", options: KeepKvOptions): KvState;
+  keep(kind: "latent", options: KeepLatentOptions): LatentState;
+  keep(kind: "rows", options: KeepRowsOptions): RowsState;
+  keep(kind: "recurrent", options: KeepRecurrentOptions): RecurrentState;
+  /**
+   * Softmax over what a row sees of all the sources together, which have heads alike. Over a latent state each head's
+   * query is as wide as its vector, and each head's result as its values.
+   */
+  attention(q: Value, sources: readonly (AttendedState | Source)[], options: AttentionOptions): Value;
   /**
    * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights
    * [rows, heads] and the keys of a state of one head (ops.ts, `select`).
    */
-  select(q: Value, weights: Value, keys: State, topK: number): Selection;
+  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection;
+  /**
+   * Each column convolved with taps of its own over the rows up to this one, before any activation. `tail`: one head,
+   * taps - 1 keys, x's columns.  @shape weight [columns][taps], the last one for the row itself, as files have it
+   */
+  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias?: VectorWeight | null): Value;
+  /** M = decay M; M += k (beta (v - Mᵀk))ᵀ; y = Mᵀq, for each head [rows, heads * values] (ops.ts, `recur`). */
+  deltaRule(memory: RecurrentState, inputs: DeltaInputs, options?: Pairing): Value;
+  /** M = decay M + b (dt x)ᵀ; y = Mᵀc (+ skip x): Mamba-2, lightning attention. `memory`: keys are the state's size. */
+  scan(memory: RecurrentState, inputs: ScanInputs, options?: ScanOptions): Value;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
   share<T extends Shared>(name: string, what: T): T;
   shared(name: string): Shared;
@@ -239,13 +364,13 @@ export interface Flow {
   // --- experts
   route(scores: Value, spec: Omit<RouteSpec, "selectionBias">): Routes;
   /**
-   * The sum over chosen experts, in rank order, of their weight times what the inner function makes of x. It is called once;
-   * its weights are stacks of one matrix per expert, and it runs on the rows of one expert at a time.
+   * The sum over chosen experts, in rank order, of their weight times what the inner function makes of x. It is
+   * called once; its weights are stacks of one matrix per expert, and it runs on the rows of one expert at a time.
    */
   experts(routes: Routes, x: Value, inner: Part): Value;
   /**
-   * The router of the layer's next `experts`, bound a second time one layer earlier: a hint of what to read. Called with the
-   * branch's input as it is there; no bits and no bytes of a pass depend on it.
+   * The router of the layer's next `experts`, bound a second time one layer earlier: a hint of what to read. Called
+   * with the branch's input as it is there; no bits and no bytes of a pass depend on it.
    */
   foresee(route: (f: Flow, x: Value) => Routes): void;
 }

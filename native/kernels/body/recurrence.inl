@@ -1,0 +1,63 @@
+// Steps of recurrences and short convolutions, part of float.inl. Lanes are columns, so no sum crosses lanes; sums
+// over keys lie in registers. Bits as in scalar_float.cc.
+
+// DN vectors of columns from c on; the last one has `lanes` columns.
+template <int DN>
+inline void recur_columns(const RecurStep& s, int32_t c, int64_t lanes) {
+  const auto load = [=](const float* p, int i) {
+    return lanes < W && i == DN - 1 ? V::load_n(p + i * W, lanes) : V::load(p + i * W);
+  };
+  const auto store = [=](float* p, int i, F v) {
+    if (lanes < W && i == DN - 1) {
+      V::store_n(p + i * W, v, lanes);
+    } else {
+      V::store(p + i * W, v);
+    }
+  };
+  F d[DN], sum[DN];
+  const F beta = V::set(s.beta);
+  for (int i = 0; i < DN; i++) d[i] = V::mul(beta, load(s.v + c, i)), sum[i] = V::zero();
+  const float* from = s.from + c;
+  float* const to = s.to + c;
+  if (s.correct) {
+    for (int32_t k = 0; k < s.keys; k++) {
+      const F decay = V::set(s.decay[k * s.decay_step]), key = V::set(s.k[k]);
+      for (int i = 0; i < DN; i++) {
+        const F m = V::mul(decay, load(from + k * s.stride, i));
+        store(to + k * s.stride, i, m);
+        sum[i] = V::fma(key, m, sum[i]);
+      }
+    }
+    for (int i = 0; i < DN; i++) d[i] = V::mul(beta, V::sub(load(s.v + c, i), sum[i])), sum[i] = V::zero();
+    from = to;
+  }
+  for (int32_t k = 0; k < s.keys; k++) {
+    const F decay = V::set(s.decay[k * s.decay_step]), key = V::set(s.k[k]), query = V::set(s.q ? s.q[k] : 0.0f);
+    for (int i = 0; i < DN; i++) {
+      const F old = load(from + k * s.stride, i);
+      const F m = V::fma(key, d[i], s.correct ? old : V::mul(decay, old));
+      store(to + k * s.stride, i, m);
+      sum[i] = V::fma(query, m, sum[i]);
+    }
+  }
+  if (!s.q) return;
+  for (int i = 0; i < DN; i++) {
+    const F y = s.skip ? V::fma(V::set(*s.skip), load(s.v + c, i), sum[i]) : sum[i];
+    store(s.out + c, i, y);
+  }
+}
+
+void recur(const RecurStep* step) {
+  int32_t c = 0;
+  for (; c + 4 * W <= step->cols; c += 4 * W) recur_columns<4>(*step, c, W);
+  for (; c < step->cols; c += W) recur_columns<1>(*step, c, lanes_left(step->cols - c));
+}
+
+void conv(const float* const* x, const float* w, int64_t stride, int32_t taps, const float* bias, float* out,
+          int64_t n) {
+  for_each(n, [=](int64_t c, auto load, auto store) {
+    F sum = V::mul(load(w + c), load(x[0] + c));
+    for (int32_t i = 1; i < taps; i++) sum = V::fma(load(w + i * stride + c), load(x[i] + c), sum);
+    store(out + c, bias ? V::add(sum, load(bias + c)) : sum);
+  });
+}

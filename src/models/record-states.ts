@@ -1,0 +1,147 @@
+/** Writes down what sequences keep, and the verbs that read it. */
+import type { Call, SeenState } from "./flow/calls.js";
+import type {
+  AttendedState,
+  AttentionOptions,
+  DeltaInputs,
+  KeepKvOptions,
+  KeepLatentOptions,
+  KeepRecurrentOptions,
+  KeepRowsOptions,
+  KvState,
+  LatentState,
+  PagedState,
+  Pairing,
+  RecurrentState,
+  RowsState,
+  ScanInputs,
+  ScanOptions,
+  Selection,
+  Source,
+  State,
+  Value,
+  VectorWeight,
+} from "./flow/flow.js";
+import { fault, ValueRecorder } from "./record-values.js";
+
+type Recur = Extract<Call, { readonly verb: "recur" }>;
+
+export abstract class StateRecorder extends ValueRecorder {
+  protected readonly states: State[] = [];
+  /** The layer that is being written; -1 outside. */
+  protected layer = -1;
+  /** Recurrent states that a call has changed: another one would have to know in which order. */
+  readonly #changed = new Set<State>();
+
+  keep(kind: "kv", options: KeepKvOptions): KvState;
+  keep(kind: "latent", options: KeepLatentOptions): LatentState;
+  keep(kind: "rows", options: KeepRowsOptions): RowsState;
+  keep(kind: "recurrent", options: KeepRecurrentOptions): RecurrentState;
+  keep(
+    kind: State["kind"],
+    options: KeepKvOptions | KeepLatentOptions | KeepRowsOptions | KeepRecurrentOptions,
+  ): State {
+    const { layer } = this;
+    const { name = kind } = options;
+    if (this.states.some((state) => state.layer === layer && state.name === name))
+      fault(`layer ${layer} keeps '${name}' twice`);
+    if (kind === "latent") {
+      const { row, values } = options as KeepLatentOptions;
+      if (values > row.cols) fault(`${values} values of a vector of ${row.cols}`);
+      const shape = { heads: 1, headDimK: row.cols, headDimV: values } as const;
+      const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies LatentState;
+      this.states.push(state);
+      this.call({ verb: "keep", state }, [row], []);
+      return state;
+    }
+    if (kind === "rows") {
+      const { row } = options as KeepRowsOptions;
+      const shape = { heads: 1, headDimK: row.cols, headDimV: 0 } as const;
+      const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies RowsState;
+      this.states.push(state);
+      this.call({ verb: "keep", state }, [row], []);
+      return state;
+    }
+    if (kind === "recurrent") {
+      const { heads = 1, keys, values } = options as KeepRecurrentOptions;
+      const state = { id: ++this.ids, kind, layer, name, heads, keys, values } satisfies RecurrentState;
+      this.states.push(state);
+      return state;
+    }
+    const { k, v, heads } = options as KeepKvOptions;
+    const [headDimK, headDimV] = [k.cols / heads, v.cols / heads];
+    const state = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV } satisfies KvState;
+    this.states.push(state);
+    this.call({ verb: "keep", state }, [k, v], []);
+    return state;
+  }
+
+  attention(q: Value, from: readonly (AttendedState | Source)[], o: AttentionOptions): Value {
+    const { heads, scale, softcap = 0, sinks = null } = o;
+    const sources = from.map((source): SeenState => {
+      const { state, reach = o.reach, selection = null } = "kind" in source ? { state: source } : source;
+      if (selection !== null && reach !== "all") fault("positions are chosen among all before a row");
+      return { state, reach, selection };
+    });
+    const [first, ...others] = sources.map(({ state }) => state);
+    if (first === undefined) fault("attention without a source");
+    if (others.some((state) => state.headDimK !== first.headDimK || state.headDimV !== first.headDimV))
+      fault("attention over heads of different sizes");
+    const operation = { verb: "attention", sources, heads, scale, softcap, sinks } as const;
+    // What several sources hand on: largest scores and sums of weights of the heads.
+    const carry = others.length === 0 ? [] : [2 * heads];
+    return this.call(operation, [q], [heads * first.headDimV, ...carry])[0]!;
+  }
+
+  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection {
+    if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
+    const selection: Selection = { id: ++this.ids, topK };
+    this.call({ verb: "select", selection, keys }, [q, weights], []);
+    return selection;
+  }
+
+  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias: VectorWeight | null = null): Value {
+    this.#change(tail, [x]);
+    const { heads, keys, values } = tail;
+    if (heads !== 1 || values !== x.cols || weight.length !== (keys + 1) * x.cols)
+      fault(`a convolution of ${x.cols} columns with '${weight.tensor.name}'`);
+    return this.call({ verb: "shortConv", state: tail, weight, bias }, [x], [x.cols])[0]!;
+  }
+
+  deltaRule(memory: RecurrentState, { q, k, v, decay, beta }: DeltaInputs, o: Pairing = {}): Value {
+    return this.#recur(memory, [q, k, v, decay, beta], o, true, null);
+  }
+
+  scan(memory: RecurrentState, { c, b, x, decay, dt }: ScanInputs, o: ScanOptions = {}): Value {
+    return this.#recur(memory, [c, b, x, decay, ...(dt === undefined ? [] : [dt])], o, false, o.skip ?? null);
+  }
+
+  #recur(
+    state: RecurrentState,
+    inputs: readonly Value[],
+    { pairing = "consecutive" }: Pairing,
+    correct: boolean,
+    skip: Recur["skip"],
+  ): Value {
+    this.#change(state, inputs);
+    const { heads, keys, values } = state;
+    const [q, k, v, decay, beta] = inputs as readonly [Value, Value, Value, Value, Value?];
+    const keyHeads = q.cols / keys;
+    const fits =
+      heads % keyHeads === 0 &&
+      k.cols === q.cols &&
+      v.cols === heads * values &&
+      (decay.cols === heads || decay.cols === heads * keys) &&
+      (beta === undefined || beta.cols === heads) &&
+      (skip === null || skip.length === heads);
+    if (!fits) fault(`inputs of ${inputs.map(({ cols }) => cols).join(", ")} columns for '${state.name}'`);
+    return this.call({ verb: "recur", state, pairing, correct, skip }, inputs, [heads * values])[0]!;
+  }
+
+  /** Rows go through it in order, all of them. */
+  #change(state: RecurrentState, inputs: readonly Value[]): void {
+    if (this.#changed.has(state)) fault(`'${state.name}' is changed twice`);
+    if (inputs.some(({ rows }) => rows !== "all")) fault(`'${state.name}' wants all rows`);
+    this.#changed.add(state);
+  }
+}

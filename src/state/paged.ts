@@ -1,0 +1,153 @@
+/**
+ * States that keep something of every position: pages of 256 positions, and a block table for each sequence. A pool
+ * serves a group of layers that forget at the same pace: `window` 0 keeps everything, otherwise pages that no later
+ * row can see are given back. Pages are shared by forks and copied when one of them writes (copy-on-write).
+ */
+import { pagePositions } from "../ops/ops.js";
+import type { Growth, StateKind, UnitSnapshot } from "./kind.js";
+import { UnitAllocator } from "./units.js";
+
+export interface PagedOptions {
+  readonly pages: number;
+  /** A row at position p sees keys from p - window + 1; 0 = all. */
+  readonly window: number;
+  /** Sequences that can be open at once, and how many of them grow at the same time. */
+  readonly sequences: number;
+  readonly growing: number;
+  readonly contextTokens: number;
+  /** Most rows one sequence appends in a pass. */
+  readonly maxRows: number;
+  /** Copies a page with all its layers. */
+  copyPage(from: number, to: number): void;
+}
+
+export class PagedState implements StateKind {
+  readonly window: number;
+  /** Page ids of each sequence, -1 where absent. The same arrays for the life of the cache. */
+  readonly tables: readonly Int32Array[];
+  private readonly allocator: UnitAllocator;
+  /** Positions kept behind the window so that short rewinds are possible: what the pool has to spare. */
+  private readonly slack: number;
+  private readonly maxRows: number;
+  /** Per sequence: first block that is still there. */
+  private readonly firstBlock: Int32Array;
+  private readonly copyPage: PagedOptions["copyPage"];
+
+  constructor(options: PagedOptions) {
+    const { pages, window, sequences, growing, contextTokens, maxRows } = options;
+    this.window = window;
+    this.maxRows = maxRows;
+    this.copyPage = options.copyPage;
+    // Rounding at both ends of [length - window - slack, length + rows) can cost almost a page each.
+    this.slack = Math.max(0, Math.floor(pages / growing) * pagePositions - window - maxRows - 2 * pagePositions);
+    this.allocator = new UnitAllocator(pages, "KV page");
+    const blocks = Math.ceil(contextTokens / pagePositions);
+    this.tables = Array.from({ length: sequences }, () => new Int32Array(blocks).fill(-1));
+    this.firstBlock = new Int32Array(sequences);
+  }
+
+  get units(): StateKind["units"] {
+    return this.allocator;
+  }
+
+  /** A page that two of them share is taken to be copied twice. */
+  hasRoomFor(parts: readonly Growth[]): boolean {
+    for (const { sequence, from } of parts) this.forget(sequence, from);
+    let wanted = 0;
+    for (const { sequence, from, rows } of parts) {
+      const fresh = Math.ceil((from + rows) / pagePositions) - Math.ceil(from / pagePositions);
+      wanted += fresh + this.copies(sequence, from);
+    }
+    return wanted <= this.allocator.free;
+  }
+
+  append({ sequence, from, rows }: Growth): void {
+    const { allocator } = this;
+    const firstNew = Math.ceil(from / pagePositions);
+    const end = Math.ceil((from + rows) / pagePositions);
+    const table = this.tables[sequence]!;
+    if (this.copies(sequence, from) > 0) {
+      const partial = firstNew - 1;
+      const copy = allocator.take();
+      this.copyPage(table[partial]!, copy);
+      allocator.release(table[partial]!);
+      table[partial] = copy;
+    }
+    for (let b = firstNew; b < end; b++) table[b] = allocator.take();
+  }
+
+  settle(): void {}
+
+  /** `position` itself, or 0 when rows it would see are forgotten. */
+  rewindTarget(sequence: number, position: number): number {
+    const kept = this.firstBlock[sequence]! * pagePositions;
+    return kept > 0 && position - this.window + 1 < kept ? 0 : position;
+  }
+
+  rewind(sequence: number, target: number, length: number): void {
+    const keep = Math.ceil(target / pagePositions);
+    const end = Math.ceil(length / pagePositions);
+    for (let b = Math.max(keep, this.firstBlock[sequence]!); b < end; b++) this.drop(sequence, b);
+    if (target === 0) this.firstBlock[sequence] = 0;
+  }
+
+  canFork(sequence: number, position: number): boolean {
+    return this.rewindTarget(sequence, position) === position;
+  }
+
+  fork(from: number, to: number, position: number): void {
+    const end = Math.ceil(position / pagePositions);
+    const source = this.tables[from]!;
+    const table = this.tables[to]!;
+    for (let b = this.firstBlock[from]!; b < end; b++) {
+      this.allocator.retain(source[b]!);
+      table[b] = source[b]!;
+    }
+    this.firstBlock[to] = this.firstBlock[from]!;
+  }
+
+  /** Pages they share count once; windows give back what they pass, so there nothing counts as shared. */
+  canGrow(positions: ReadonlyMap<number, number>, lengthOf: (sequence: number) => number): boolean {
+    const shared = new Set<number>();
+    let pages = 0;
+    for (const [sequence, wanted] of positions) {
+      const most = Math.ceil(wanted / pagePositions);
+      if (this.window > 0) {
+        // The span [next - window - slack, next + rows) may begin anywhere in a page.
+        pages += Math.min(most, Math.ceil((this.window + this.slack + this.maxRows) / pagePositions) + 1);
+        continue;
+      }
+      const length = lengthOf(sequence);
+      const held = Math.ceil(length / pagePositions);
+      const table = this.tables[sequence]!;
+      for (let b = 0; b < held; b++) shared.add(table[b]!);
+      pages += Math.max(0, most - held) + this.copies(sequence, length);
+    }
+    return pages + shared.size <= this.allocator.count;
+  }
+
+  snapshot(sequence: number, length: number): UnitSnapshot {
+    const blocks = Math.ceil(length / pagePositions);
+    return { kind: "pages", units: Array.from(this.tables[sequence]!.subarray(0, blocks)) };
+  }
+
+  /** Pages that the next row makes this sequence copy: 1 when its last one is begun and shared. */
+  private copies(sequence: number, length: number): number {
+    if (length % pagePositions === 0) return 0;
+    return this.allocator.holders(this.tables[sequence]![Math.floor(length / pagePositions)]!) > 1 ? 1 : 0;
+  }
+
+  private forget(sequence: number, next: number): void {
+    if (this.window === 0) return;
+    const seen = next - this.window + 1 - this.slack;
+    let first = this.firstBlock[sequence]!;
+    while ((first + 1) * pagePositions <= seen) this.drop(sequence, first++);
+    this.firstBlock[sequence] = first;
+  }
+
+  private drop(sequence: number, block: number): void {
+    const table = this.tables[sequence]!;
+    this.allocator.release(table[block]!);
+    table[block] = -1;
+  }
+}
