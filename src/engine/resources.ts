@@ -10,6 +10,7 @@ import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js"
 import type { ExpectedPass } from "../weights/live-disk.js";
 import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
+import { defaultChunkRows, defaultContextTokens, defaultLogitRows } from "../weights/plan-defaults.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine, restsOnGuesses } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
@@ -34,10 +35,6 @@ export interface Resources {
   /** Weights that are read into memory before the first pass. */
   readonly loadBytes: number;
 }
-
-const defaultContextTokens = 4096;
-const defaultChunkRows = 512;
-const defaultLogitRows = 16;
 
 /** A pass that makes a token for every sequence reads the head once. */
 export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number {

@@ -4,6 +4,9 @@ import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry, Prompt } from "../link/protocol.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 
+/** Tokens of an answer when the caller names no limit. */
+export const defaultMaxTokens = 512;
+
 export interface GenerateOptions extends Partial<SamplingSettings> {
   /** Most tokens to generate; default 512, -1 = until the context is full. */
   readonly maxTokens?: number;
@@ -84,7 +87,7 @@ export class Generation implements AsyncIterable<string> {
         kind: "generate",
         prompt,
         sampling,
-        maxTokens: options.maxTokens ?? 512,
+        maxTokens: options.maxTokens ?? defaultMaxTokens,
         stop: options.stop ?? [],
         ignoreEos: options.ignoreEos ?? false,
       } as const;

@@ -60,7 +60,8 @@ export interface MatrixSource {
   readonly planes: Planes;
 }
 
-export type KvType = "f16" | "q8_0" | "q4_0";
+export const kvTypes = ["f16", "q8_0", "q4_0"] as const;
+export type KvType = (typeof kvTypes)[number];
 
 /** Key/value pages of a group of layers that forget at the same pace. A page holds 256 positions of all its layers. */
 export interface KvPool {

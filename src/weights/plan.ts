@@ -7,21 +7,23 @@ import type { ModelDescription } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
 import { sizeOf } from "./memory-limit.js";
+import { defaultChunkRows, defaultContextTokens } from "./plan-defaults.js";
 import { leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanMatrix, type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { type Prediction, type PredictionInput, predict } from "./plan-predict.js";
+import type { Strategy } from "./plan-summary-types.js";
 import { edgeBytes, makeRing, noRing, type Ring, ringSizes, tileProgram, tileSizes } from "./plan-tiles.js";
-import type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+import type { Plan, PlanBytes, PlanOptions } from "./plan-types.js";
 
 export type { MachineProfile } from "./machine.js";
-export type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+export type { Strategy } from "./plan-summary-types.js";
+export type { Plan, PlanBytes, PlanOptions } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
-const defaultRows = 512;
 /** A context nobody asked for: this much when weights have to be streamed, and at most an eighth of the budget. */
-const streamedContext = 4096;
+const streamedContext = defaultContextTokens;
 const leastContext = 512;
 const kvShare = 1 / 8;
 /** When everything fits: other programs want memory too, and few conversations fill a model's whole context. */
@@ -162,7 +164,7 @@ export class Planner {
 
   /** Smallest budget with everything in memory at this context. */
   residentBudgetBytes(contextTokens: number, kvTokens = this.#kvTokens(contextTokens, 0)): number {
-    const rows = Math.min(this.#options.rows ?? defaultRows, contextTokens);
+    const rows = Math.min(this.#options.rows ?? defaultChunkRows, contextTokens);
     return this.#fixed.bytes(contextTokens, kvTokens, rows).total + this.model.trunkBytes + this.model.expertBytes;
   }
 
@@ -199,7 +201,7 @@ export class Planner {
 
   #best(budget: number, contextTokens: number, kvTokens: number, any = false): Layout | undefined {
     let best: Layout | undefined;
-    const most = Math.min(this.#options.rows ?? defaultRows, contextTokens);
+    const most = Math.min(this.#options.rows ?? defaultChunkRows, contextTokens);
     for (let maxRows = most; maxRows >= 1; maxRows = Math.floor(maxRows / 2)) {
       const space: Space = { budget, contextTokens, kvTokens, maxRows };
       const resident = this.#resident(space);
@@ -328,7 +330,7 @@ export class Planner {
       notes.push(
         `context of ${count(contextTokens)} tokens of the ${count(description.config.contextTokens)} it was trained for`,
       );
-    if (maxRows < Math.min(this.#options.rows ?? defaultRows, contextTokens))
+    if (maxRows < Math.min(this.#options.rows ?? defaultChunkRows, contextTokens))
       notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);
     if (bytes.kv > bytes.pinned + bytes.expertSlots) notes.push("the KV cache takes more than the weights in memory");
     return notes;
