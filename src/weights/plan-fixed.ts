@@ -43,12 +43,16 @@ export class FixedMemory {
   readonly #model: PlanModel;
   readonly #threads: number;
   readonly #options: PlanOptions;
+  /** Direct reads bring the pages around what is pinned along; what every slice needs is kept. */
+  readonly #edgeBytes: number;
   readonly #estimates = new Map<string, MemoryEstimate>();
 
   constructor(model: PlanModel, threads: number, options: PlanOptions) {
     this.#model = model;
     this.#threads = threads;
     this.#options = options;
+    const matrices = [...model.trunk, ...model.expertLayers.flatMap((layer) => layer.matrices)];
+    this.#edgeBytes = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0);
     this.slotBytes = slotPoolBytes(model.description.slotLayers).slotBytes;
     const { checkpointBytes = leastCheckpoints * this.slotBytes } = options;
     this.checkpoints = this.slotBytes === 0 ? 0 : Math.floor(checkpointBytes / this.slotBytes);
@@ -68,14 +72,11 @@ export class FixedMemory {
   /** By purpose, and all of it. */
   bytes(contextTokens: number, kvTokens: number, maxRows: number) {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
-    const { embedding, description, trunk, expertLayers } = this.#model;
+    const { embedding, description } = this.#model;
     const { vocab } = description.config;
     const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
-    // Direct reads bring the pages around what is pinned along.
-    const matrices = [...trunk, ...expertLayers.flatMap((layer) => layer.matrices)];
-    const edges = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0);
     const bytes = {
-      vectors: estimate.vectorBytes + edges,
+      vectors: estimate.vectorBytes + this.#edgeBytes,
       kv: estimate.kvBytes + estimate.slotBytes,
       activations:
         estimate.activationBytes +
