@@ -148,7 +148,7 @@ class Recorder extends StateRecorder implements Flow {
   ): VectorWeight | null;
   vector(name: string, length: number, role: Role, options?: VectorOptions): VectorWeight;
   vector(name: string, length: number, role: Role, options: VectorOptions = {}): VectorWeight | null {
-    const { suffix = "weight", heads = 1, shape = heads === 1 ? [length] : [length / heads, heads] } = options;
+    const { suffix = "weight", shape = [length] } = options;
     if (shape.reduce((product, size) => product * size, 1) !== length) fault(`'${name}' of ${length} values`);
     return this.#tensors.vector(suffix === "" ? name : `${name}.${suffix}`, shape, role, options);
   }

@@ -10,7 +10,7 @@ import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { routed, routerConfig } from "../parts/router.js";
+import { routed, routerConfig, tinyExperts } from "../parts/router.js";
 import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 const biases = ["attn_q.bias", "attn_k.bias", "attn_v.bias"];
@@ -59,12 +59,6 @@ function tiny(dims: 64 | 256) {
   return {
     ...tinyTransformer(dims),
     "rope.dimension_count": 16,
-    leading_dense_block_count: 1,
-    expert_feed_forward_length: dims,
-    expert_shared_count: 1,
-    expert_count: 8,
-    expert_used_count: 3,
-    expert_weights_norm: true,
-    expert_weights_scale: 1.5,
+    ...tinyExperts(dims),
   };
 }

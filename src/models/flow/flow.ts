@@ -145,8 +145,6 @@ export interface VectorOptions {
   readonly shared?: boolean;
   /** How the name ends; default `weight`. Empty: the name is all of it, as in `ssm_a`. */
   readonly suffix?: "weight" | "bias" | "scale" | "";
-  /** The file has it as a matrix of so many rows, a head each. */
-  readonly heads?: number;
   /** A random model's values: mean and deviation; default 1 and 0.2. */
   readonly fill?: readonly [mean: number, deviation: number];
   /** As files have it, when it is not one row; its values in that order. */

@@ -135,7 +135,8 @@ function qkNorm(f: Flow, o: GqaOptions, x: Value, name: string) {
   const length = centred || qkNorm === "whole" ? x.cols : headDim;
   // Scores as large as with the usual scale: larger ones would make much of an F16 cache's rounding.
   const size = Math.round(1e6 / Math.sqrt(scale * Math.sqrt(headDim))) / 1e6;
-  const options = { fill: [1.3 * size, 0.2 * size] as const, ...(centred && { heads: x.cols / headDim }) };
+  const shape = [headDim, x.cols / headDim] as const;
+  const options = { fill: [1.3 * size, 0.2 * size] as const, ...(centred && x.cols > headDim && { shape }) };
   const optional = qkNormWeights === "optional";
   const weight = f.vector(name, length, "norm", optional ? { ...options, optional } : options);
   if (weight === null) return x;
