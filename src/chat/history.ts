@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { Dict, fromJs, readJson } from "./jinja/index.js";
 import type { ChatMessage } from "./messages.js";
+import { isObject } from "./tool-shapes.js";
 
 export interface HistoryWants {
   /**
@@ -138,10 +139,6 @@ function fitId(id: string, { ids }: HistoryWants): string {
     .digest("base64")
     .replace(/[^A-Za-z0-9]/g, "x")
     .slice(0, 9);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { HeadedReader } from "./dialects/headed.js";
 import { beginningAtEnd, firstMark, Input, isSpace, type Reading } from "./dialects/input.js";
+import { isJson } from "./dialects/json-text.js";
 import { beginsBare, CallReader, type CallSink, openerOf } from "./dialects/read-calls.js";
 import { type CallForm, type Dialect, type ToolShape, thinkingOf } from "./dialects/types.js";
 
@@ -149,15 +150,6 @@ function randomText(length: number): string {
     .replace(/[^A-Za-z0-9]/g, "")
     .slice(0, length)
     .padEnd(length, "0");
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Replies that are a text with marks in it: all but those that have headers. */

@@ -2,6 +2,7 @@
  * Works out from a rendered call how a template that is not known writes calls. The call has a name, a key and a value
  * that occur nowhere else, so what stands between them is the template's.
  */
+import { isJson } from "./json-text.js";
 import type { CallForm, Dialect, Piece } from "./types.js";
 
 export interface CallSample {
@@ -162,13 +163,4 @@ function balanced(text: string, from: number): string | undefined {
     else if (!quoted && (c === "}" || c === "]") && --depth === 0) return text.slice(from, i + 1);
   }
   return undefined;
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -171,3 +171,12 @@ function unescaped(written: string): string {
 function escaped(character: string): string {
   return character < " " ? JSON.stringify(character).slice(1, -1) : character;
 }
+
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
