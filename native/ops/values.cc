@@ -49,6 +49,10 @@ void apply_act(const Kernels& k, int32_t kind, float* x, int64_t n) {
     for (int64_t i = 0; i < n; i += 256) k.glu[glu](x + i, ones.data(), x + i, std::min<int64_t>(256, n - i));
     return;
   }
+  if (kind == ACT_EXP) {
+    k.exp_sum(x, 0.0f, n);  // writes the exponentials, with the bits of scalar_exp
+    return;
+  }
   for (int64_t i = 0; i < n; i++) x[i] = act_of(kind, x[i]);
 }
 
@@ -76,12 +80,7 @@ Status act(Model& model, int32_t x_handle, int32_t n, int32_t kind) {
   HW_TRY(check_rows(x, n, "x"));
   if (kind < 0 || kind >= ACT_KINDS) return bad_argument("activation %d", kind);
   over_values(model, static_cast<int64_t>(n) * x.cols, [&](int64_t i0, int64_t i1) {
-    // The kernel has the bits of the plain one.
-    if (kind == ACT_EXP) {
-      model.kernels().exp_sum(x.data() + i0, 0.0f, i1 - i0);
-    } else {
-      apply_act(model.kernels(), kind, x.data() + i0, i1 - i0);
-    }
+    apply_act(model.kernels(), kind, x.data() + i0, i1 - i0);
   });
   return done();
 }
