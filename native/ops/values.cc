@@ -18,10 +18,9 @@ namespace {
 
 constexpr int64_t kMostParts = 256;
 
+// Those that have no kernel; apply_act takes the others.
 float act_of(int32_t kind, float x) {
   switch (kind) {
-    case ACT_SILU: return scalar_gate(x, x);
-    case ACT_GELU_TANH: return scalar_gelu_tanh(x);
     case ACT_RELU: return max_f32(x, 0.0f);
     case ACT_RELU2: {
       float r = max_f32(x, 0.0f);
@@ -29,7 +28,6 @@ float act_of(int32_t kind, float x) {
     }
     case ACT_SIGMOID: return scalar_gate(1.0f, x);
     case ACT_TANH: return scalar_tanh(x);
-    case ACT_EXP: return scalar_exp(x);
     // log(1 + e^x) in double, as angles of RoPE are.
     default: return x > 20.0f ? x : static_cast<float>(log1p(exp(static_cast<double>(x))));
   }
