@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "1404c393010d6280";
+constexpr char kBoundaryVersion[] = "83421ba82dd39f2e";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -13,6 +13,7 @@ constexpr int32_t kMaxThreads = 256;
 constexpr int32_t kKeptRows = 32;
 constexpr int32_t kMostTaps = 64;
 constexpr int32_t kMostProducts = 64;
+constexpr int32_t kProductNumbers = 6;
 constexpr int32_t kMostPlanes = 4;
 constexpr int32_t kMostExpertSegments = 12;
 constexpr int32_t kAttentionQueries = 64;
@@ -21,10 +22,13 @@ constexpr int32_t kUnitInputs = 32;
 constexpr int64_t kScratchBytes = 524288;
 constexpr int64_t kAttentionPiecesBytes = 4194304;
 constexpr int64_t kAttentionBlockBytes = 32;
-constexpr int64_t kProductTaskBytes = 120;
+constexpr int64_t kProductTaskBytes = 136;
 constexpr int64_t kAddValues = 4096;
 constexpr int64_t kAddRows = 128;
+constexpr int64_t kGluRows = 512;
+constexpr int64_t kGluValues = 262144;
 constexpr int64_t kExpertWavePairs = 256;
+constexpr int64_t kSelectionPositions = 1048576;
 
 enum ActKind : int32_t {
   ACTS_F32 = 0, ACTS_Q8_32 = 1, ACTS_Q8_256 = 2, ACT_FORMS = 3
@@ -46,7 +50,7 @@ enum Pooling : int32_t {
   POOL_MEAN = 0, POOL_FIRST = 1, POOL_LAST = 2, POOL_KINDS = 3
 };
 enum LookupBy : int32_t {
-  LOOKUP_IDS = 0, LOOKUP_POSITIONS = 1, LOOKUP_FIRST = 2, LOOKUPS = 3
+  LOOKUP_IDS = 0, LOOKUP_POSITIONS = 1, LOOKUP_FIRST = 2, LOOKUP_GIVEN = 3, LOOKUPS = 4
 };
 enum Score : int32_t {
   SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1, SCORE_SOFTMAX_SELECTED = 2, SCORES = 3
@@ -54,8 +58,13 @@ enum Score : int32_t {
 enum Reach : int32_t {
   REACH_BACK = 0, REACH_CHUNK = 1, REACH_SYMMETRIC = 2, REACHES = 3
 };
+enum AttentionPart : int32_t {
+  ATTENTION_WHOLE = 0, ATTENTION_FIRST = 1, ATTENTION_NEXT = 2, ATTENTION_LAST = 3, ATTENTION_PARTS = 4
+};
+enum ProductInto : int32_t {
+  INTO_STORE = 0, INTO_ADD = 1, INTO_SILU = 2, INTO_GELU_TANH = 3, INTO_OAI = 4, INTO_KINDS = 5
+};
 enum class IoEngine : int32_t { automatic, uring, threads, count };
-enum ProductMode : int32_t { PRODUCT_ADD = 1, PRODUCT_TRANSPOSED = 2 };
 
 // Numbers that are passed at once.
 enum SpaceBuffer : int32_t {
@@ -63,7 +72,7 @@ enum SpaceBuffer : int32_t {
   SPACE_Q8_256_Q = 6, SPACE_Q8_256_D = 7, SPACE_Q8_256_SUMS = 8, SPACE_HIDDEN_Q8_32_Q = 9, SPACE_HIDDEN_Q8_32_D = 10,
   SPACE_HIDDEN_Q8_32_SUMS = 11, SPACE_HIDDEN_Q8_256_Q = 12, SPACE_HIDDEN_Q8_256_D = 13, SPACE_HIDDEN_Q8_256_SUMS = 14,
   SPACE_PIECES = 15, SPACE_BLOCKS = 16, SPACE_EXPERT_ORDER = 17, SPACE_EXPERT_PRODUCTS = 18, SPACE_EXPERT_ROWS = 19,
-  SPACE_SUMS = 20, SPACE_EXPERTS = 21, SPACE_NUMBERS = 22
+  SPACE_SUMS = 20, SPACE_SELECTION = 21, SPACE_EXPERTS = 22, SPACE_NUMBERS = 23
 };
 enum KvLayerNumber : int32_t {
   KV_LAYER_HEADS = 0, KV_LAYER_KEYS = 1, KV_LAYER_VALUES = 2, KV_LAYER_LATENT = 3, KV_LAYER_NUMBERS = 4

@@ -82,6 +82,7 @@ Status Model::name_space(Slice<const double> buffers, Slice<const int32_t> table
   named[SPACE_EXPERT_PRODUCTS] = &scratch_.products;
   named[SPACE_EXPERT_ROWS] = &scratch_.expert_rows;
   named[SPACE_SUMS] = &scratch_.sums;
+  named[SPACE_SELECTION] = &scratch_.selection;
   constexpr double kMost = 1e15;
   if (buffers.length != SPACE_NUMBERS) return bad_argument("working space is %d numbers", SPACE_NUMBERS);
   for (int32_t i = 0; i < SPACE_NUMBERS; i++) {

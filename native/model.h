@@ -63,6 +63,7 @@ struct WeightObject : Object {
   static constexpr Kind kKind = Kind::weight;
   WeightObject() : Object(kKind), weight() {}
   Weight weight;
+  MappedSegments segments;
 };
 
 struct Routing : Object {
@@ -138,6 +139,7 @@ struct Scratch {
   Buffer products;         // their matrix products
   Buffer sums;             // of products with weights that come by inputs
   Buffer blocks;           // attention blocks of a pass
+  Buffer selection;        // scores of positions, and their order
   std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory
 };
 

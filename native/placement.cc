@@ -196,8 +196,12 @@ class Placing {
     int64_t bytes = 0;
     const auto hold = [&](Weight& w, int32_t plane, int64_t of_expert) {
       std::vector<PlaneExtent>& extents = w.planes[plane].extents;
-      const int64_t size = w.experts / static_cast<int64_t>(extents.size()) * of_expert;
+      const int64_t slice = w.slices.plane_bytes[plane];
       for (PlaneExtent& extent : extents) {
+        int64_t size = w.experts / static_cast<int64_t>(extents.size()) * of_expert;
+        // Of segments as far as the pinned slices reach.
+        if (w.experts == 1 && extents.size() > 1) size = std::min(of_expert, w.segment_end(extent.first) * slice) - extent.first * slice;
+        if (size <= 0) break;
         fills.push_back(Fill{extent.file, extent.offset, size, nullptr});
         held_.push_back(Held{&extent, nullptr});
         bytes += page_up(extent.offset + size) - page_down(extent.offset);
@@ -229,7 +233,23 @@ class Placing {
     }
     HW_TRY(fill_memory(*made_->reader, fills.data(), fills.size(), *model_.cancel_flag(), kFillRequest,
                        &made_->bytes_read));
+    join_segments(fills);
     return check_indices();
+  }
+
+  // What follows on a first segment moves up to it: each was read behind the pages of the one before.
+  void join_segments(const std::vector<Fill>& fills) {
+    uint8_t* end = nullptr;
+    for (size_t i = 0; i < fills.size(); i++) {
+      Held& held = held_[i];
+      if (held.extent->first == 0) {
+        end = held.base + fills[i].bytes;
+        continue;
+      }
+      memmove(end, held.base, static_cast<size_t>(fills[i].bytes));
+      end += fills[i].bytes;
+      held.base = nullptr;
+    }
   }
 
   Status check_indices() const {
@@ -250,9 +270,11 @@ class Placing {
     model_.pool().parallel_for(wanted_.packed ? static_cast<int64_t>(pins_.size()) : 0, [&](int64_t i, int) {
       Pin& pin = pins_[static_cast<size_t>(i)];
       const Weight& w = *pin.weight;
-      if (w.layout->blocks == nullptr || model_.kernels().packed[w.dtype()] == nullptr || model_.cancelled()) return;
-      const int64_t experts = w.experts / static_cast<int64_t>(pin.end - pin.first);
-      for (size_t k = pin.first; k < pin.end; k++) {
+      if (w.layout->blocks == nullptr || (w.heads > 1 && w.rows / w.heads % kStripRows != 0)) return;
+      if (model_.kernels().packed[w.dtype()] == nullptr || model_.cancelled()) return;
+      const size_t end = w.experts == 1 ? pin.first + 1 : pin.end;
+      const int64_t experts = w.experts / static_cast<int64_t>(end - pin.first);
+      for (size_t k = pin.first; k < end; k++) {
         held_[k].base = pack_in_place(w, experts, spots_.at(pin.weight).pinned, held_[k].base);
       }
       pin.packed = true;

@@ -65,41 +65,56 @@ Result<int32_t> weight(Model& model, int32_t layout_id, int64_t rows, int64_t co
     return bad_argument("%lld x %lld values are not whole slices of %s", static_cast<long long>(rows),
                         static_cast<long long>(cols), layout->name);
   }
-  if (extents.length % 4 != 0) return bad_argument("extents are [plane, file, offset, experts] each");
+  if (extents.length % 4 != 0) return bad_argument("extents are [plane, file, offset, bytes] each");
   int64_t known[kMostPlanes] = {}, mapped = 0;
   for (int64_t i = 0; i < extents.length; i += 4) {
     for (int64_t k = i; k < i + 4; k++) {
       if (!(extents.data[k] >= 0 && extents.data[k] <= 9007199254740991.0)) return bad_argument("an extent that is no number");
     }
     const int64_t plane = static_cast<int64_t>(extents.data[i]), offset = static_cast<int64_t>(extents.data[i + 2]);
-    const int64_t count = static_cast<int64_t>(extents.data[i + 3]);
-    if (plane < 0 || plane >= layout->planes || count < 1 || count > experts - known[plane]) {
-      return bad_argument("%lld experts of plane %lld", static_cast<long long>(count), static_cast<long long>(plane));
+    const int64_t bytes = static_cast<int64_t>(extents.data[i + 3]);
+    if (plane < 0 || plane >= layout->planes) return bad_argument("no plane %lld", static_cast<long long>(plane));
+    // Whole experts; of a plain matrix also whole slices of it.
+    const int64_t one = w.plane_bytes(static_cast<int32_t>(plane));
+    int64_t all = 0;
+    if (__builtin_mul_overflow(experts, one, &all)) {
+      return bad_argument("%lld experts", static_cast<long long>(experts));
+    }
+    const int64_t least = experts == 1 && w.slices.whole == 0 ? w.slices.plane_bytes[plane] : one;
+    if (bytes < 1 || bytes > all - known[plane] || bytes % least != 0) {
+      return bad_argument("%lld bytes of plane %lld", static_cast<long long>(bytes), static_cast<long long>(plane));
     }
     HW_GET(File, file, model, static_cast<int32_t>(std::min(extents.data[i + 1], 2147483647.0)));
-    const int64_t one = w.plane_bytes(static_cast<int32_t>(plane));
-    int64_t bytes = 0;
-    if (__builtin_mul_overflow(one, count, &bytes) || offset < 0 || bytes > file.data.bytes() ||
-        offset > file.data.bytes() - bytes) {
+    if (offset < 0 || bytes > file.data.bytes() || offset > file.data.bytes() - bytes) {
       return bad_argument("the weight ends outside its file of %lld bytes", static_cast<long long>(file.data.bytes()));
     }
-    // One extent for all experts, or one for each.
-    const int64_t each = count == experts ? count : 1;
-    for (int64_t e = 0; e < count; e += each) {
+    // One extent for all experts, or one for each; of a plain matrix as many as there are.
+    const int64_t each = bytes == all || experts == 1 ? bytes : one;
+    for (int64_t from = 0; from < bytes; from += each) {
       PlaneExtent extent;
       extent.file = &file.data;
-      extent.offset = offset + e * one;
+      extent.offset = offset + from;
+      extent.first = known[plane] > 0 && experts == 1 ? known[plane] / least : 0;
       if (file.mapping.data() != nullptr) extent.base = file.mapping.data() + extent.offset;
       w.planes[plane].extents.push_back(extent);
     }
     if (file.mapping.data() != nullptr) mapped += bytes;
-    known[plane] += count;
+    known[plane] += bytes;
   }
   for (int32_t p = 0; p < layout->planes; p++) {
-    if (known[p] != experts) return bad_argument("plane %d of the weight lacks experts", p);
+    if (known[p] != experts * w.plane_bytes(p)) return bad_argument("plane %d of the weight lacks bytes", p);
+    const std::vector<PlaneExtent>&own = w.planes[p].extents, &others = w.planes[0].extents;
+    bool alike = experts > 1 || own.size() == others.size();
+    for (size_t i = 0; experts == 1 && alike && i < own.size(); i++) alike = own[i].first == others[i].first;
+    if (!alike) return bad_argument("plane %d of the weight is cut otherwise than the first", p);
   }
   if (mapped > 0 && mapped != w.bytes()) return bad_argument("planes in mapped files and in others");
-  if (mapped > 0) w.resident = w.slices.count;
+  if (mapped > 0) w.resident = w.segment_end(0);
+  if (w.resident > 0 && w.resident < w.slices.count) {
+    object->segments.weight = &w;
+    w.source = &object->segments;
+    w.streamed_from = w.resident;
+  }
   const int32_t index = index_plane(*layout);
   if (mapped > 0 && index >= 0) {
     const std::vector<PlaneExtent>& planes = w.planes[index].extents;
@@ -109,6 +124,17 @@ Result<int32_t> weight(Model& model, int32_t layout_id, int64_t rows, int64_t co
   }
   model.counters().bytes[static_cast<int>(Purpose::weights)] += mapped;
   return model.add(object.release());
+}
+
+Status weight_heads(Model& model, int32_t handle, int32_t heads) {
+  HW_TRY(model.check_open());
+  HW_GET(WeightObject, object, model, handle);
+  Weight& w = object.weight;
+  if (heads < 1 || w.experts > 1 || w.rows % heads != 0 || model.residency() != nullptr) {
+    return bad_argument("%d heads of %lld rows", heads, static_cast<long long>(w.rows));
+  }
+  w.heads = heads;
+  return done();
 }
 
 Status check_index(const Weight& w, const uint8_t* at, int64_t experts) {
@@ -157,7 +183,7 @@ Status dequantize_row(const Kernels& kernels, const Weight& w, int64_t expert, i
     kernels.dequantize[dtype](base + row * w.slices.bytes, out, w.cols);
     return done();
   }
-  const DataFile& file = *w.extent(0, expert).file;
+  const DataFile& file = *w.extent(0, expert, row).file;
   const int64_t at = w.file_offset(0, expert, row);
   for (int64_t first = 0; first < w.cols; first += blocks * info.block) {
     int64_t cols = std::min<int64_t>(w.cols - first, blocks * info.block);

@@ -106,7 +106,7 @@ void bench(const Shape& s, int type, int threads) {
       for (size_t i = 0; i < other.size(); i += 64) sum = sum + other[i]++;
     double t = now();
     for (int32_t i = 0; i < s.layers; i++)
-      check(hw::ops::attention(*model, out, q, pool, i, s.sequences, s.heads, 0.125f, 0, 0, 0, 0));
+      check(hw::ops::attention(*model, out, q, pool, i, s.sequences, s.heads, 0.125f, 0, 0, 0, 0, 0, 0, 0, 0));
     times.push_back(now() - t);
     t = now();
     read(*model, kv_memory);

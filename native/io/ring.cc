@@ -29,7 +29,8 @@ Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
     bool first = i == 0 || program[i - 1].weight != tile.weight;
     bool last = i + 1 == program.size() || program[i + 1].weight != tile.weight;
     if (w.extent(0, 0).file == nullptr || w.experts != 1 || tile.from < 0 || tile.to <= tile.from ||
-        tile.to > w.slices.count || (!first && tile.from != program[i - 1].to) || (last && tile.to != w.slices.count) ||
+        tile.to > w.segment_end(tile.from) ||
+        (!first && tile.from != program[i - 1].to) || (last && tile.to != w.slices.count) ||
         (first && source_of(tile.weight) != nullptr)) {
       return bad_argument("tile %zu, slices %lld to %lld of %lld, does not follow", i, static_cast<long long>(tile.from),
                           static_cast<long long>(tile.to), static_cast<long long>(w.slices.count));
@@ -107,7 +108,7 @@ void Ring::Source::release(const Piece& piece) { ring->release(piece); }
 ReadJob Ring::read_of(const Tile& tile, int32_t plane) {
   const Weight& w = *tile.weight;
   const int64_t bytes = (tile.to - tile.from) * w.slices.plane_bytes[plane];
-  return widened(w.extent(plane, 0).file, w.file_offset(plane, 0, tile.from), bytes, nullptr, 0);
+  return widened(w.extent(plane, 0, tile.from).file, w.file_offset(plane, 0, tile.from), bytes, nullptr, 0);
 }
 
 int64_t Ring::tile_bytes(const Tile& tile) {

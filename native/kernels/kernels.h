@@ -91,6 +91,11 @@ typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int
                             const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
                             void* scratch);
 
+// Dots, unscaled, of one token row's heads and the keys [0, end) of a page: out [heads][kPagePositions]; what lies
+// between `end` and the next multiple of 32 may be anything. q: [heads][head_dim_k], as for AttnPieceFn.
+typedef void (*AttnScoresFn)(const Acts* q, int32_t heads, int32_t head_dim_k, const void* k, int32_t end, float* out,
+                             void* scratch);
+
 // One row of one head of a recurrence, `cols` of its values (src/ops/ops.ts, `recur`). Rows of `from` and `to`, which
 // may be the same, are `stride` values apart.
 struct RecurStep {
@@ -143,6 +148,7 @@ struct Kernels {
 
   // --- attention: concern "attention"
   AttnPieceFn attn_piece[KV_TYPES];
+  AttnScoresFn attn_scores[KV_TYPES];
   // Folds a piece of n queries into another, o [n][dim]: M = max(m, mp), a = exp(m - M), b = exp(mp - M),
   // l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M
   void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o);

@@ -69,4 +69,36 @@ static inline void kv_place_value(int32_t type, const uint8_t* row, uint8_t* hea
   kv_place_scales(row, const_cast<uint8_t*>(kv_scales(type, head, dim, 0)), position, dim, 2 + bytes);
 }
 
+// A position of one head to another place, of another head in the same form.
+static inline void kv_move_scales(const uint8_t* from, int32_t position, uint8_t* to, int32_t slot, int64_t dim) {
+  for (int64_t b = 0; b < dim / 32; b++)
+    __builtin_memcpy(to + (b * kPagePositions + slot) * 2, from + (b * kPagePositions + position) * 2, 2);
+}
+// Cells of `bytes` each, as many as there are for a position, kKeyGroup positions side by side.
+static inline void kv_move_cells(const uint8_t* from, int32_t at, uint8_t* to, int32_t lane, int32_t count, int bytes) {
+  for (int32_t i = 0; i < count; i++)
+    __builtin_memcpy(to + (i * kKeyGroup + lane) * bytes, from + (i * kKeyGroup + at) * bytes, (size_t)bytes);
+}
+static inline void kv_move_key(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot,
+                               int32_t dim) {
+  const uint8_t* source = kv_key_group(type, from, dim, position & ~(kKeyGroup - 1));
+  uint8_t* target = const_cast<uint8_t*>(kv_key_group(type, to, dim, slot & ~(kKeyGroup - 1)));
+  const int32_t at = position % kKeyGroup, lane = slot % kKeyGroup;
+  if (type == KV_F16) {
+    kv_move_cells(source, at, target, lane, dim, 2);
+    return;
+  }
+  kv_move_cells(source, at, target, lane, dim / (type == KV_Q8_0 ? 4 : 8), 4);
+  uint8_t* const scales = const_cast<uint8_t*>(kv_scales(type, to, dim, 0));
+  kv_move_scales(kv_scales(type, from, dim, 0), position, scales, slot, dim);
+}
+static inline void kv_move_value(int32_t type, const uint8_t* from, int32_t position, uint8_t* to, int32_t slot,
+                                 int32_t dim) {
+  const int64_t bytes = kv_code_bytes(type, dim);
+  __builtin_memcpy(to + slot * bytes, from + position * bytes, (size_t)bytes);
+  if (type == KV_F16) return;
+  uint8_t* const scales = const_cast<uint8_t*>(kv_scales(type, to, dim, 0));
+  kv_move_scales(kv_scales(type, from, dim, 0), position, scales, slot, dim);
+}
+
 }  // namespace hw

@@ -111,6 +111,15 @@ void attn_piece(const AttnPiece* a, const Acts* q, int32_t rows, int32_t heads, 
     }
 }
 
+template <KvType T>
+void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32_t end, float* out, void*) {
+  const uint8_t* keys = (const uint8_t*)k;
+  for (int64_t h = 0; h < heads; h++)
+    for (int32_t j = 0; j < end; j++)
+      out[h * kPagePositions + j] = T == KV_F16 ? score_f16(q->f32 + h * dim, keys, dim, j)
+                                                : score_codes<T>(q->q + h * dim, q->d + h * (dim / 32), keys, dim, j);
+}
+
 void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o) {
   for (int32_t i = 0; i < n; i++, op += dim, o += dim) {
     const float top = max_f32(m[i], mp[i]), a = scalar_exp(m[i] - top), b = scalar_exp(mp[i] - top);
@@ -131,6 +140,9 @@ void fill_scalar_attention(Kernels* k) {
   k->attn_piece[KV_F16] = attn_piece<KV_F16>;
   k->attn_piece[KV_Q8_0] = attn_piece<KV_Q8_0>;
   k->attn_piece[KV_Q4_0] = attn_piece<KV_Q4_0>;
+  k->attn_scores[KV_F16] = attn_scores<KV_F16>;
+  k->attn_scores[KV_Q8_0] = attn_scores<KV_Q8_0>;
+  k->attn_scores[KV_Q4_0] = attn_scores<KV_Q4_0>;
   k->attn_fold = attn_fold;
   k->kv_store[KV_F16] = kv_store<kv_encode_f16>;
   k->kv_store[KV_Q8_0] = kv_store<kv_encode_q8_0>;

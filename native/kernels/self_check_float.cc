@@ -22,6 +22,7 @@ struct Buffers {
   alignas(64) uint8_t k[kPagePositions * kN * 2], v[kPagePositions * kN * 2];
   alignas(64) uint8_t queries[kRows * (kHeads * kN * 2 + 64)];
   uint8_t row[2][kN * 2];
+  alignas(64) float scores[2 * kHeads * kPagePositions];
 };
 
 // Runs `call(kernels, values)` for both tables on copies of x and compares all kN values.
@@ -119,6 +120,14 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
       (t ? r : k).attn_fold(b.up, b.x, b.q, n, dim, m, m + n, m + 2 * n);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_fold";
+  }
+  const Acts q = type == KV_F16 ? Acts{ACTS_F32, 1, kHeads * dim, b.q, nullptr, nullptr, nullptr, kHeads * dim, 0, 0, 0}
+                                : quantize_queries(r, b.q, kHeads * dim, 1, kHeads * dim, b.queries);
+  float* const scores[2] = {b.scores, b.scores + kHeads * kPagePositions};
+  for (int t = 0; t < 2; t++) (t ? r : k).attn_scores[type](&q, kHeads, dim, b.k, kKeys, scores[t], b.scratch);
+  for (int h = 0; h < kHeads; h++) {
+    const int32_t at = h * kPagePositions;
+    if (memcmp(scores[0] + at, scores[1] + at, kKeys * sizeof(float)) != 0) return "attn_scores";
   }
   return nullptr;
 }

@@ -45,7 +45,7 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
 
 Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t pool_handle, int32_t layer_index,
                  int32_t n, int32_t heads, float scale, int32_t window, float softcap, int32_t sinks_handle,
-                 int32_t reach, int32_t slopes_handle) {
+                 int32_t reach, int32_t slopes_handle, int32_t selection_handle, int32_t carry_handle, int32_t part) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, q, model, q_handle);
   HW_GET(KvPool, pool, model, pool_handle);
@@ -55,7 +55,7 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
-  if (heads < 1 || heads % layer.heads != 0 || q.cols != static_cast<int64_t>(heads) * layer.dim_k ||
+  if (heads < 1 || heads % layer.heads != 0 || layer.dim_v < 1 || q.cols != static_cast<int64_t>(heads) * layer.dim_k ||
       out.cols != static_cast<int64_t>(heads) * layer.dim_v || overlap(out, q, n)) {
     return bad_argument("q and out of %d and %d columns for %d heads over %d KV heads of %d and %d", q.cols, out.cols,
                         heads, layer.heads, layer.dim_k, layer.dim_v);
@@ -65,13 +65,32 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
   Result<const float*> sinks = optional_vector(model, sinks_handle, heads);
   Result<const float*> slopes = optional_vector(model, slopes_handle, heads);
   if (!sinks.ok || !slopes.ok) return Status{false};
+  if (part < 0 || part >= ATTENTION_PARTS || (part == ATTENTION_WHOLE) != (carry_handle == 0)) {
+    return bad_argument("part %d", part);
+  }
+  Tensor* carry = nullptr;
+  if (carry_handle != 0) {
+    HW_GET(Tensor, tensor, model, carry_handle);
+    carry = &tensor;
+    HW_TRY(check_rows(tensor, n, "carry"));
+    if (tensor.cols != 2 * heads || overlap(tensor, out, n) || overlap(tensor, q, n)) {
+      return bad_argument("sums of %d columns carried for %d heads", tensor.cols, heads);
+    }
+  }
   if (n == 0) return done();
 
   int32_t group = heads / layer.heads, run_heads = std::min(group, kAttentionQueries);
   int32_t runs = (group + run_heads - 1) / run_heads;
+  const Ending ending = {out, carry, part, sinks.value, heads, layer.dim_v};
   const AttnPiece spec = {layer.dim_k, layer.dim_v, scale, softcap};
-  Attention a{model, q, out, pool, layer, spec, heads, window, reach, sinks.value, slopes.value, run_heads, runs,
+  Attention a{model, q, pool, layer, spec, heads, window, reach, slopes.value, ending, run_heads, runs,
               nullptr, 0, {false}};
+  if (selection_handle != 0) {
+    HW_GET(Routing, selection, model, selection_handle);
+    if (window != 0 || reach != REACH_BACK) return bad_argument("chosen positions are among all before a row");
+    if (slopes.value != nullptr) return bad_argument("chosen positions have no slopes");
+    return a.run_selected(selection, n);
+  }
   HW_TRY(model.grow(model.scratch().blocks, static_cast<int64_t>(n) * static_cast<int64_t>(sizeof(Block))));
   Block* blocks = model.scratch().blocks.as<Block>();
   Result<int32_t> count = make_blocks(a, n, blocks);

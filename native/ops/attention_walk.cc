@@ -114,22 +114,35 @@ float exp_of(const Kernels& k, float x, float max) {
   return x;
 }
 
+void Ending::leave(const Kernels& k, int32_t row, int32_t head, float m, float l, const float* sum) const {
+  float* const o = out.row(row) + static_cast<int64_t>(head) * dim;
+  float* const kept = carry == nullptr ? nullptr : carry->row(row);
+  if (part == ATTENTION_NEXT || part == ATTENTION_LAST) {
+    k.attn_fold(&m, &l, sum, 1, dim, kept + head, kept + heads + head, o);
+    m = kept[head];
+    l = kept[heads + head];
+  } else {
+    memcpy(o, sum, static_cast<size_t>(dim) * sizeof(float));
+  }
+  if (part == ATTENTION_FIRST || part == ATTENTION_NEXT) {
+    kept[head] = m;
+    kept[heads + head] = l;
+    return;
+  }
+  if (sinks != nullptr) {
+    float s = sinks[head], top = m > s ? m : s;
+    float a = exp_of(k, m, top);
+    l = l * a + exp_of(k, s, top);
+    k.scale(o, a, dim);
+  }
+  k.scale(o, 1.0f / l, dim);
+}
+
 void Attention::finish(const Item& item, const Piece& sums) const {
-  const Kernels& k = model.kernels();
-  int32_t dim = layer.dim_v;
   for (int32_t r = 0; r < item.rows; r++) {
     for (int32_t h = 0; h < item.heads; h++) {
       int64_t i = static_cast<int64_t>(r) * item.heads + h;
-      float* o = out.row(item.block->t0 + r) + static_cast<int64_t>(item.head0 + h) * dim;
-      memcpy(o, sums.o + i * dim, static_cast<size_t>(dim) * sizeof(float));
-      float l = sums.l[i];
-      if (sinks != nullptr) {
-        float s = sinks[item.head0 + h], m = sums.m[i] > s ? sums.m[i] : s;
-        float a = exp_of(k, sums.m[i], m);
-        l = l * a + exp_of(k, s, m);
-        k.scale(o, a, dim);
-      }
-      k.scale(o, 1.0f / l, dim);
+      ending.leave(model.kernels(), item.block->t0 + r, item.head0 + h, sums.m[i], sums.l[i], sums.o + i * layer.dim_v);
     }
   }
 }

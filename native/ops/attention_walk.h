@@ -46,16 +46,26 @@ inline int64_t walk_scratch_bytes(int64_t dim_k, int64_t dim_v) {
   return 3 * walk_piece_bytes(dim_v) + kAttentionQueries * (dim_k + 64 + dim_k / 4);
 }
 
+// Where a query's sums go. An attention over several sources is a call for each: the first leaves o as it is in `out`,
+// m and l in `carry` [rows][2 heads]; the next fold theirs into that; the last adds the sink and divides.
+struct Ending {
+  Tensor& out;
+  Tensor* carry;  // null for a whole
+  int32_t part;
+  const float* sinks;
+  int32_t heads, dim;
+  void leave(const Kernels& kernels, int32_t row, int32_t head, float m, float l, const float* o) const;
+};
+
 struct Attention {
   Model& model;
   const Tensor& q;
-  Tensor& out;
   const KvPool& pool;
   const KvLayer& layer;
   AttnPiece spec;
   int32_t heads, window, reach;
-  const float* sinks;
-  const float* slopes;
+  const float* slopes;  // ALiBi [heads], or null
+  Ending ending;
   int32_t run_heads, runs;  // query heads of an item, items per KV head
   const Block* blocks = nullptr;
   int64_t items = 0;
@@ -92,6 +102,8 @@ struct Attention {
     return window == 0 ? last + 1 : static_cast<int32_t>(std::min<int64_t>(last, int64_t{position} + window)) + 1;
   }
 
+  // Chosen positions instead of all; attention_selected.cc.
+  Status run_selected(const Routing& selection, int32_t n);
   // All of an item on one thread.
   void walk(int64_t index, int thread);
   // Few items: spans on any thread in waves, then each item's folds.

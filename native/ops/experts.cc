@@ -83,7 +83,7 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
   const Weight& w = *side.weight;
   const float* bias = side.bias == nullptr ? nullptr : side.bias + wanted.expert * w.rows;
   const uint8_t* const* planes = w.slots == nullptr ? nullptr : wanted.segments + w.slot_segment;
-  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, false, false, planes};
+  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, INTO_STORE, false, planes};
 }
 
 // Some experts, whose rows together fit the hidden rows.

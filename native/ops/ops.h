@@ -11,8 +11,8 @@ namespace ops {
 Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const int32_t> positions,
              Slice<const int32_t> sequences, int32_t sequence_count, const SliceList<const int32_t>& tables,
              Slice<const int32_t> blocks_per_sequence);
-// `by` of LookupBy: rows of the table by what the pass says of each row.
-Status embed(Model& model, int32_t out, int32_t weight, int32_t n, float scale, int32_t by);
+// `by` of LookupBy: rows of the table by what the pass says of each row, or those given; of these -1: zeros.
+Status embed(Model& model, int32_t out, int32_t weight, int32_t n, float scale, int32_t by, Slice<const int32_t> given);
 Status gather(Model& model, int32_t out, int32_t x, Slice<const int32_t> indices);
 Status copy(Model& model, int32_t out, int32_t x, int32_t n);
 
@@ -53,10 +53,13 @@ Status match_size(Model& model, int32_t x, int32_t like, int32_t n);
 // --- matmul.cc
 Status matmul(Model& model, Slice<const int32_t> products, int32_t x, int32_t n);
 
-// --- kv.cc, attention.cc
+// --- kv.cc, attention.cc, attention_selected.cc
 Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,
-                 float scale, int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes);
+                 float scale, int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes,
+                 int32_t selection, int32_t carry, int32_t part);
+// The best positions of each row, ascending, -1 behind them; select.cc.
+Status select(Model& model, int32_t out, int32_t q, int32_t weights, int32_t pool, int32_t layer, int32_t n);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none.

@@ -21,6 +21,7 @@ constexpr int32_t kFewTasks = 8;
 int64_t parts_of(int64_t rows, int64_t step) { return (rows + step - 1) / step; }
 
 int64_t step_for_matvec(Model& model, const ProductTask& task) {
+  // A part of a product and its gate is twice as long: each of the two is a call of its own.
   const int64_t row_bytes = task.weight->expert_bytes() / task.weight->rows;
   int64_t share = task.rows * row_bytes / (model.pool().threads() * kPartsPerThread);
   int64_t bytes = std::min(std::max(share, kPartBytesLow), kPartBytesHigh);
@@ -82,8 +83,10 @@ void choose_steps(Model& model, ProductTask* tasks, int32_t count) {
     if (gemm) task.step = even;
     else if (uses_gemm(model.kernels(), task)) task.step = std::max<int64_t>(64, step_for_gemm(threads, task.rows, 4));
     else task.step = step_for_matvec(model, task);
-    if (!task.add) continue;
-    int64_t most = std::max(kAddValues / task.n, std::min(kAddRows, model.thread_scratch_bytes() / 4 / task.n)) & ~15;
+    if (!task.joins()) continue;
+    // A gate is as wide as the widest matrices, where short parts would cost more than a large piece of scratch.
+    int64_t rows = task.into == INTO_ADD ? kAddRows : kGluRows;
+    int64_t most = std::max(kAddValues / task.n, std::min(rows, model.thread_scratch_bytes() / 4 / task.n)) & ~15;
     task.step = std::max<int64_t>(16, std::min(task.step, most));
   }
 }

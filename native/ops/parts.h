@@ -5,7 +5,7 @@
 namespace hw {
 namespace ops {
 
-// Results waiting for `out +=` live in thread scratch, kAddValues or 16 weight rows of them at least.
+// Results that wait to join what is in `out` live in thread scratch, kAddValues or 16 weight rows of them at least.
 bool uses_gemm(const Kernels& kernels, const ProductTask& task);
 
 // Sets the `step` of tasks whose `rows` run in one region.

@@ -123,7 +123,8 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
   return done();
 }
 
-Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor, int32_t by) {
+Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n, float factor, int32_t by,
+             Slice<const int32_t> given) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(WeightObject, table, model, weight_handle);
   HW_TRY(check_rows(out, n, "out"));
@@ -133,11 +134,17 @@ Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n,
     return bad_argument("embedding rows of %lld values into %d columns", static_cast<long long>(w.cols), out.cols);
   }
   if (by < 0 || by >= LOOKUPS) return bad_argument("a lookup by %d", by);
-  const int32_t* ids = by == LOOKUP_POSITIONS ? model.pass().positions() : model.pass().ids();
+  if (by == LOOKUP_GIVEN ? given.length < n : given.length > 0) {
+    return bad_argument("%lld rows given for %d", static_cast<long long>(given.length), n);
+  }
+  const int32_t* ids = by == LOOKUP_GIVEN       ? given.data
+                       : by == LOOKUP_POSITIONS ? model.pass().positions()
+                                                : model.pass().ids();
+  const int32_t least = by == LOOKUP_GIVEN ? -1 : 0;
   auto row_of = [&](int64_t t) { return by == LOOKUP_FIRST ? 0 : ids[t]; };
   for (int32_t t = 0; t < n; t++) {
-    if (row_of(t) < 0 || row_of(t) >= w.rows) {
-      const char* what = by == LOOKUP_IDS ? "token id" : "position";
+    if (row_of(t) < least || row_of(t) >= w.rows) {
+      const char* what = by == LOOKUP_IDS ? "token id" : by == LOOKUP_GIVEN ? "number" : "position";
       return bad_argument("%s %d of row %d, the table has %lld rows", what, ids[t], t, static_cast<long long>(w.rows));
     }
   }
@@ -145,6 +152,10 @@ Status embed(Model& model, int32_t out_handle, int32_t weight_handle, int32_t n,
   std::mutex failed_mutex;
   IoFailure failed;
   auto one = [&](int64_t t, int) {
+    if (row_of(t) < 0) {
+      memset(out.row(t), 0, static_cast<size_t>(w.cols) * sizeof(float));
+      return;
+    }
     if (!dequantize_row(k, w, 0, row_of(t), out.row(t)).ok) {
       // The reason lies in this thread's slot; the caller may be another.
       std::lock_guard<std::mutex> lock(failed_mutex);

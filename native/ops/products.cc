@@ -16,8 +16,34 @@ namespace {
 // The end of a product: rows [r0, r1) of `sums` [n][stride] get their bias and go where the task wants them.
 void finish(const Kernels& k, const ProductTask& task, float* sums, int64_t stride, int64_t r0, int64_t r1) {
   for (int32_t t = 0; t < task.n; t++) {
-    if (task.bias != nullptr) k.add(task.bias + r0, sums + t * stride, r1 - r0);
-    if (task.add) k.add(sums + t * stride, task.out + t * task.out_stride + r0, r1 - r0);
+    float *sum = sums + t * stride, *out = task.out + t * task.out_stride + r0;
+    if (task.bias != nullptr) k.add(task.bias + r0, sum, r1 - r0);
+    if (task.into == INTO_ADD) k.add(sum, out, r1 - r0);
+    if (task.into >= INTO_GLU) k.glu[task.into - INTO_GLU](out, sum, out, r1 - r0);
+  }
+}
+
+// The activations of one head.
+Acts acts_of(const ProductTask& task, int64_t head) {
+  Acts acts = *task.acts;
+  if (task.heads == 1) return acts;
+  acts.rows = task.n;
+  acts.f32 += head * acts.f32_stride;
+  acts.q += head * acts.q_stride;
+  acts.d += head * acts.d_stride;
+  acts.sums += head * acts.sums_stride;
+  for (int64_t* stride : {&acts.f32_stride, &acts.q_stride, &acts.d_stride, &acts.sums_stride}) *stride *= task.heads;
+  return acts;
+}
+
+// Calls use(acts, r0, r1) for the rows of each head among [r0, r1).
+template <class Use>
+void each_head(const ProductTask& task, int64_t r0, int64_t r1, Use use) {
+  const int64_t each = task.weight->rows / task.heads;
+  for (int64_t r = r0; r < r1;) {
+    const int64_t head = r / each, end = std::min(r1, (head + 1) * each);
+    use(acts_of(task, head), r, end);
+    r = end;
   }
 }
 
@@ -33,7 +59,9 @@ void run_inputs(Model& model, const ProductTask& task, const Piece& piece, int64
   float* const sums = task.sums + r0;
   if (piece.from == 0) zero(sums, task.sums_stride, task.n, r1 - r0);
   const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
-  k.units[layout.units](layout, grid, r0, r1, *task.acts, task.pick, task.n, sums, task.sums_stride);
+  each_head(task, r0, r1, [&](const Acts& acts, int64_t a, int64_t b) {
+    k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, sums + a - r0, task.sums_stride);
+  });
   if (piece.to == w.slices.count) finish(k, task, sums, task.sums_stride, r0, r1);
 }
 
@@ -48,19 +76,23 @@ void run_part(Model& model, const ProductTask& task, const Piece& piece, bool pa
   }
   const Kernels& k = model.kernels();
   const int64_t rows = r1 - r0;
-  float* out = task.add ? static_cast<float*>(model.thread_scratch(thread)) : task.out + r0;
-  int64_t stride = task.add ? rows : task.out_stride;
+  float* out = task.joins() ? static_cast<float*>(model.thread_scratch(thread)) : task.out + r0;
+  int64_t stride = task.joins() ? rows : task.out_stride;
   if (layout.blocks != nullptr) {
     const Dtype dtype = w.dtype();
     const int64_t row_bytes = w.slices.bytes;
-    const uint8_t* data = piece.plane[0] + (r0 - piece.from) * row_bytes;
     MatmulFn fn = packed ? k.packed[dtype] : uses_gemm(k, task) ? k.gemm[dtype] : k.matvec[dtype];
-    fn(data, row_bytes, static_cast<int32_t>(rows), static_cast<int32_t>(w.cols), task.acts, task.pick, task.n, out, stride,
-       model.kernel_scratch(thread));
+    each_head(task, r0, r1, [&](const Acts& acts, int64_t a, int64_t b) {
+      const uint8_t* data = piece.plane[0] + (a - piece.from) * row_bytes;
+      fn(data, row_bytes, static_cast<int32_t>(b - a), static_cast<int32_t>(w.cols), &acts, task.pick, task.n,
+         out + a - r0, stride, model.kernel_scratch(thread));
+    });
   } else {
     zero(out, stride, task.n, rows);
     const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
-    k.units[layout.units](layout, grid, r0, r1, *task.acts, task.pick, task.n, out, stride);
+    each_head(task, r0, r1, [&](const Acts& acts, int64_t a, int64_t b) {
+      k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, out + a - r0, stride);
+    });
   }
   finish(k, task, out, stride, r0, r1);
 }
@@ -85,14 +117,19 @@ int64_t rows_of(const Weight& w, int64_t slices) {
 // The slices of all tasks that are in memory: one region.
 Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
   int64_t parts = 0, work = 0, bytes = 0;
-  for (int32_t i = 0; i < count; i++) tasks[i].rows = tasks[i].n == 0 || tasks[i].transposed ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
+  for (int32_t i = 0; i < count; i++) {
+    tasks[i].rows = tasks[i].n == 0 || tasks[i].transposed ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
+    // What it makes is made with the parts of the task behind it.
+    if (i > 0 && tasks[i].gate != nullptr) tasks[i - 1].rows = 0;
+  }
   choose_steps(model, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
     task.first_part = parts;
     if (task.rows == 0) continue;
     parts += (task.rows + task.step - 1) / task.step;
-    const int64_t held = resident(task) * task.weight->slices.bytes;
+    int64_t held = resident(task) * task.weight->slices.bytes;
+    if (task.gate != nullptr) held += resident(*task.gate) * task.gate->weight->slices.bytes;
     bytes += held;
     work += held * task.n;
   }
@@ -116,7 +153,10 @@ Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
     }
     const ProductTask& task = tasks[low];
     int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
-    run_part(model, task, resident_piece(task), task.planes == nullptr && task.weight->packed, r0, r1, thread);
+    for (const ProductTask* one : {task.gate, &task}) {
+      if (one == nullptr) continue;
+      run_part(model, *one, resident_piece(*one), one->planes == nullptr && one->weight->packed, r0, r1, thread);
+    }
   };
   if (work < kInlineValues) {
     for (int64_t i = 0; i < parts; i++) part(i, 0);
@@ -135,6 +175,7 @@ Status run_streamed(Model& model, ProductTask& task) {
     if (model.cancelled()) return cancelled();
     Piece piece;
     HW_TRY(next_piece(w, task.expert, slice, &piece));
+    if (w.source->in_memory()) model.count_memory_bytes((piece.to - piece.from) * w.slices.bytes);
     task.rows = rows_of(w, piece.to - piece.from);
     choose_steps(model, &task, 1);
     const int64_t step = task.step, first = w.layout->by_inputs ? 0 : piece.from * w.slices.step;
@@ -155,7 +196,7 @@ Status run_streamed(Model& model, ProductTask& task) {
 
 // Outputs of a task.
 int64_t width(const ProductTask& task) {
-  return task.transposed ? task.weight->experts * task.weight->cols : task.weight->rows;
+  return task.transposed ? task.weight->experts * task.heads * task.weight->cols : task.weight->rows;
 }
 
 // Where sums that grow piece by piece wait for the next one: in the output, or beside it when that is added to.
@@ -167,9 +208,9 @@ Status place_sums(Model& model, ProductTask* tasks, int32_t count) {
     for (int32_t i = 0; i < count; i++) {
       ProductTask& task = tasks[i];
       if (!task.weight->layout->by_inputs && !task.transposed) continue;
-      task.sums = task.add ? next : task.out;
-      task.sums_stride = task.add ? width(task) : task.out_stride;
-      if (!task.add) continue;
+      task.sums = task.joins() ? next : task.out;
+      task.sums_stride = task.joins() ? width(task) : task.out_stride;
+      if (!task.joins()) continue;
       if (pass == 0) values += task.n * width(task);
       else next += task.n * width(task);
     }
@@ -187,10 +228,35 @@ Status next_piece(const Weight& w, int64_t expert, int64_t slice, Piece* out) {
   return fail("INTERNAL", "weight slices came out of order");
 }
 
+namespace {
+
+bool whole(const ProductTask& task) { return resident(task) == task.weight->slices.count; }
+
+// Tasks of which none needs another's result, but for gates in memory.
+Status run_together(Model& model, ProductTask* tasks, int32_t count);
+
+}  // namespace
+
 Status run_products(Model& model, ProductTask* tasks, int32_t count) {
+  int32_t first = 0;
+  for (int32_t i = 1; i < count; i++) {
+    if (tasks[i].into < INTO_GLU) continue;
+    if (whole(tasks[i]) && whole(tasks[i - 1])) {
+      tasks[i].gate = &tasks[i - 1];
+      continue;
+    }
+    HW_TRY(run_together(model, tasks + first, i - first));
+    first = i;
+  }
+  return run_together(model, tasks + first, count - first);
+}
+
+namespace {
+
+Status run_together(Model& model, ProductTask* tasks, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ProductTask& task = tasks[i];
-    if (task.add) HW_TRY(model.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
+    if (task.joins()) HW_TRY(model.grow_thread_scratch(std::max<int64_t>(kAddValues, int64_t{16} * task.n) * 4));
     if (task.n > 0 && task.weight->source == nullptr && resident(task) < task.weight->slices.count) {
       return bad_argument("a product with a weight that is not in memory");
     }
@@ -209,8 +275,6 @@ Status run_products(Model& model, ProductTask* tasks, int32_t count) {
 }
 
 // --- activations
-
-namespace {
 
 // Strides that are not a multiple of 4 KiB: rows then fall into different cache sets.
 int64_t q_stride(int64_t cols) {

@@ -5,8 +5,14 @@
 namespace hw {
 namespace ops {
 
+// From here on a result is gated: out = act(out) * result, one place for each GluKind.
+constexpr int32_t INTO_GLU = INTO_ADD + 1;
+static_assert(INTO_KINDS == INTO_GLU + GLU_KINDS, "src/native/boundary.ts");
+
 // out[t * out_stride + r] (+)= dot(row r of `expert`'s matrix, activation row pick[t]) + bias[r], t in [0, n).
 // Transposed, for all experts e of the weight: out[t * out_stride + e * cols + c] (+)= sum of x[e * rows + r] * w[e][r][c] + bias.
+// With heads the rows of a plain matrix are as many matrices, and each has its own share of the activations: activation rows
+// are [n][heads], so those of a head are `heads` apart.
 struct ProductTask {
   const Weight* weight;
   int64_t expert;
@@ -16,13 +22,19 @@ struct ProductTask {
   float* out;
   int64_t out_stride;
   const float* bias;  // [rows] or null
-  bool add;           // out += instead of out =
+  int32_t into = INTO_STORE;
   bool transposed = false;  // acts are f32
   const uint8_t* const* planes = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
+  int32_t heads = 1;
+
+  // The result waits somewhere else before it meets what is in `out`.
+  bool joins() const { return into != INTO_STORE; }
 
   // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
   int64_t rows = 0, step = 0, first_part = 0;
-  // Set by run_products where sums grow piece by piece: those so far [n][sums_stride], `out` unless the task adds.
+  // Set where this task gates what that one makes and both are in memory: a part is of both, that one's first.
+  const ProductTask* gate = nullptr;
+  // Set by run_products where sums grow piece by piece: those so far [n][sums_stride], `out` unless the task joins.
   float* sums = nullptr;
   int64_t sums_stride = 0;
 };

@@ -43,17 +43,27 @@ void decode(const Kernels& k, const Weight& w, const Piece& piece, const UnitGri
   }
 }
 
-// Columns [c0, c1) of an expert's product, over the rows of a piece.
-void run_columns(const Kernels& k, const ProductTask& task, const Piece& piece, bool packed, int64_t expert, int64_t c0,
-                 int64_t c1) {
+// Output rows of a piece.
+void rows_of(const Weight& w, const Piece& piece, int64_t* r0, int64_t* r1) {
+  *r0 = w.layout->by_inputs ? 0 : piece.from * w.slices.step;
+  *r1 = w.layout->by_inputs ? w.rows : piece.to * w.slices.step;
+}
+
+// Columns [c0, c1) of the product of a head, or of an expert, over the rows of a piece.
+void run_columns(const Kernels& k, const ProductTask& task, const Piece& piece, bool packed, int64_t expert,
+                 int64_t head, int64_t c0, int64_t c1) {
   const Weight& w = *task.weight;
   const Layout& layout = *w.layout;
   const UnitGrid grid = layout.blocks == nullptr ? unit_grid(layout, w.slices, w.rows, w.cols, piece) : UnitGrid{};
-  const int64_t step = w.slices.step, r0 = layout.by_inputs ? 0 : piece.from * step;
-  const int64_t r1 = layout.by_inputs ? w.rows : piece.to * step;
-  float* const sums = task.sums + expert * w.cols + c0;
+  const int64_t each = w.rows / task.heads, begin = head * each, end = begin + each;
+  int64_t r0, r1;
+  rows_of(w, piece, &r0, &r1);
+  r0 = std::max(r0, begin);
+  r1 = std::min(r1, end);
+  const int64_t at = (expert * task.heads + head) * w.cols + c0;
+  float* const sums = task.sums + at;
   const float* const x = task.acts->f32 + expert * w.rows;
-  if (r0 == 0) {
+  if (r0 == begin) {
     for (int32_t t = 0; t < task.n; t++) memset(sums + t * task.sums_stride, 0, static_cast<size_t>(c1 - c0) * sizeof(float));
   }
   float values[kMostColumns];
@@ -64,15 +74,14 @@ void run_columns(const Kernels& k, const ProductTask& task, const Piece& piece, 
       k.axpy(values, x[row * task.acts->f32_stride + r], sums + t * task.sums_stride, c1 - c0);
     }
   }
-  if (r1 < w.rows) return;
-  const int64_t at = expert * w.cols + c0;
+  if (r1 < end) return;
   for (int32_t t = 0; t < task.n; t++) {
     if (task.bias != nullptr) k.add(task.bias + at, sums + t * task.sums_stride, c1 - c0);
-    if (task.add) k.add(sums + t * task.sums_stride, task.out + t * task.out_stride + at, c1 - c0);
+    if (task.joins()) k.add(sums + t * task.sums_stride, task.out + t * task.out_stride + at, c1 - c0);
   }
 }
 
-// What a piece holds of each of `experts` experts; `piece_of(e)` is where.
+// What a piece holds of each of `experts` experts, or of heads; `piece_of(e)` is where.
 template <class PieceOf>
 Status run_piece(Model& model, const ProductTask& task, int64_t experts, bool packed, PieceOf piece_of) {
   const Weight& w = *task.weight;
@@ -83,14 +92,18 @@ Status run_piece(Model& model, const ProductTask& task, int64_t experts, bool pa
   const int64_t most = task.n <= kFewRows ? kMostColumns : kColumns;
   const int64_t step = std::min(most, std::max(kColumns, round_up(share, kColumns)));
   const int64_t parts = (end - begin + step - 1) / step;
+  int64_t r0, r1;
+  rows_of(w, first, &r0, &r1);
+  const int64_t each = w.rows / task.heads, head0 = r0 / each, heads = (r1 - 1) / each + 1 - head0;
   std::atomic<bool> stop(false);
-  model.pool().parallel_for(experts * parts, [&](int64_t index, int) {
+  model.pool().parallel_for(experts * heads * parts, [&](int64_t index, int) {
     if (stop.load(std::memory_order_relaxed) || model.cancelled()) {
       stop.store(true, std::memory_order_relaxed);
       return;
     }
-    const int64_t expert = index / parts, c0 = begin + index % parts * step;
-    run_columns(model.kernels(), task, piece_of(expert), packed, expert, c0, std::min(end, c0 + step));
+    const int64_t expert = index / parts / heads, head = head0 + index / parts % heads;
+    const int64_t c0 = begin + index % parts * step;
+    run_columns(model.kernels(), task, piece_of(expert), packed, expert, head, c0, std::min(end, c0 + step));
   });
   return stop.load() ? cancelled() : done();
 }
@@ -107,6 +120,7 @@ Status run_transposed(Model& model, const ProductTask& task) {
     if (model.cancelled()) return cancelled();
     Piece piece;
     HW_TRY(next_piece(w, 0, slice, &piece));
+    if (w.source->in_memory()) model.count_memory_bytes((piece.to - piece.from) * w.slices.bytes);
     const Status status = run_piece(model, task, 1, false, [&](int64_t) { return piece; });
     w.source->release(piece);
     if (!status.ok) return status;

@@ -73,7 +73,8 @@ struct Opened {
     file = hw::file_open_unmapped(*model, source.path.c_str(), true).value;
   }
   int32_t weight(int32_t rows, int32_t experts) {
-    const double extent[] = {0, static_cast<double>(file), kOffset, static_cast<double>(experts)};
+    const double bytes = 4.0 * rows * kCols * experts;
+    const double extent[] = {0, static_cast<double>(file), kOffset, bytes};
     hw::Result<int32_t> made = hw::weight(*model, hw::F32, rows, kCols, experts, {extent, 4});
     check(made.ok, "a weight");
     return made.value;
@@ -87,9 +88,9 @@ void products(hw::Model& model, int32_t weight, int passes) {
   std::vector<float> one(kCols, 0.0f), got(kRows);
   one[5] = 1;
   check(hw::tensor_write(model, x, slice(one)).ok, "x");
-  const int32_t product[] = {out, weight, 0, 0};
+  const int32_t product[] = {out, weight, 0, hw::INTO_STORE, 0, 1};
   for (int pass = 0; pass < passes; pass++) {
-    check(hw::ops::matmul(model, {product, 4}, x, 1).ok, "a product");
+    check(hw::ops::matmul(model, {product, hw::kProductNumbers}, x, 1).ok, "a product");
     check(hw::tensor_read(model, out, 1, {got.data(), kRows}).ok, "what came out");
     for (int32_t r = 0; r < kRows; r++) check(got[static_cast<size_t>(r)] == value_at(r * kCols + 5), "a row", r);
   }

@@ -103,7 +103,9 @@ export class Pass {
       this.parts.map(({ sequence }) => tables[sequence]!.subarray(0, blocks)),
     );
     const slots = cache.slotTable(this.parts.map(({ sequence }) => sequence));
-    return { count: this.rows, ids, positions, sequences, blockTables, slots, marks: cache.markTable(this.parts) };
+    const marks = cache.markTable(this.parts);
+    const tokens = this.parts.map(({ task }) => task.tokens);
+    return { count: this.rows, ids, positions, sequences, blockTables, slots, marks, tokens };
   }
 
   private hand(values: Float32Array, width: number, wanted: Int32Array, first: number): void {

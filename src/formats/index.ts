@@ -18,6 +18,7 @@ export {
   onlyExtent,
   type Planes,
   type Slices,
+  segmentsOf,
   sliceExtents,
   slicesOf,
   storedBytes,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { dtypeByName, dtypes } from "./dtypes.js";
+import { int4Layouts } from "./int4.js";
 import {
   checkPlanes,
   type Extent,
@@ -9,6 +10,7 @@ import {
   type Layout,
   layoutBytes,
   type PlaneLayout,
+  segmentsOf,
   sliceExtents,
   slicesOf,
   storedBytes,
@@ -42,6 +44,27 @@ const layouts: fc.Arbitrary<Layout> = fc
       })
       .sort((a, b) => Number("whole" in a) - Number("whole" in b)),
   }));
+
+test("segments of a plain matrix: what lies together, the same in all planes", () => {
+  const layout = int4Layouts.find(({ name }) => name === "INT4_ROWS_32")!;
+  const [rows, cols] = [64, 128];
+  const { count, planeBytes } = slicesOf(layout, rows, cols);
+  const cut = (shares: readonly number[], i: number): Extent[] =>
+    shares.map((share, s) => ({ file: `file ${s}`, offset: 100 * s, bytes: share * planeBytes[i]! }));
+  const weight = (...shares: readonly (readonly number[])[]) => {
+    const planes = Object.fromEntries(layout.planes.map(({ name }, i) => [name, cut(shares[i] ?? shares[0]!, i)]));
+    return { name: "w", layout, rows, cols, experts: 1, planes };
+  };
+  const parted = weight([1, 4, count - 5]);
+  checkPlanes(parted);
+  assert.deepEqual(segmentsOf(parted), [0, 1, 5, count]);
+  const third = sliceExtents(parted, 0, 2, 5)[0]!;
+  assert.deepEqual(third, { file: "file 1", offset: 100 + planeBytes[0]!, bytes: 3 * planeBytes[0]! });
+  assert.throws(() => sliceExtents(parted, 0, 4, 6), { code: "INTERNAL" }, "over two segments");
+  assert.throws(() => checkPlanes(weight([1, count - 1], [2, count - 2])), { code: "INTERNAL" }, "planes cut apart");
+  assert.throws(() => checkPlanes(weight([1, count - 2])), { code: "INTERNAL" }, "a slice is missing");
+  assert.throws(() => checkPlanes(weight([0.5, count - 0.5])), { code: "INTERNAL" }, "a slice cut in two");
+});
 
 test("slices of every plane follow each other and are the whole of it, whatever the extents", () => {
   fc.assert(

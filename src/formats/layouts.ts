@@ -46,7 +46,10 @@ export interface Extent {
   readonly bytes: number;
 }
 
-/** By name of the plane: one after the other, what its extents hold. Of stacked experts each holds whole ones. */
+/**
+ * By name of the plane: one after the other, what its extents hold. Of stacked experts each holds whole ones; those of
+ * a plain matrix are segments of whole slices, the same ones in every plane.
+ */
 export type Planes = Readonly<Record<string, readonly Extent[]>>;
 
 /**
@@ -106,23 +109,44 @@ export function slicesOf(layout: Layout, rows: number, cols: number): Slices {
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
-/** Where slices [from, to) of an expert lie in the files, plane by plane; of whole planes all of the expert. */
-export function sliceExtents(
-  weight: { readonly layout: Layout; readonly rows: number; readonly cols: number; readonly planes: Planes },
-  expert: number,
-  from: number,
-  to: number,
-): Extent[] {
+interface Placed {
+  readonly layout: Layout;
+  readonly rows: number;
+  readonly cols: number;
+  readonly planes: Planes;
+}
+
+/** Slices at which the segments of a plain matrix, or of one expert, begin; then the number of all. */
+export function segmentsOf(weight: Placed): number[] {
+  const { count, planeBytes } = slicesOf(weight.layout, weight.rows, weight.cols);
+  const bounds = [0];
+  for (const { bytes } of weight.planes[weight.layout.planes[0]!.name] ?? []) {
+    const end = bounds.at(-1)! + bytes / planeBytes[0]!;
+    bounds.push(Math.min(end, count));
+    if (end >= count) break;
+  }
+  return bounds;
+}
+
+/**
+ * Where slices [from, to) of an expert, all of one segment, lie in the files, plane by plane; of whole planes all of
+ * the expert.
+ */
+export function sliceExtents(weight: Placed, expert: number, from: number, to: number): Extent[] {
   const slices = slicesOf(weight.layout, weight.rows, weight.cols);
   return weight.layout.planes.map(({ name }, i) => {
     const each = slices.planeBytes[i]!;
     let start = expert * expertPlaneBytes(slices, i) + from * each;
     for (const { file, offset, bytes } of weight.planes[name] ?? []) {
-      if (start < bytes)
-        return { file, offset: offset + start, bytes: (to - from) * each + slices.wholePlaneBytes[i]! };
+      const wanted = (to - from) * each + slices.wholePlaneBytes[i]!;
+      if (start < bytes && start + wanted <= bytes) return { file, offset: offset + start, bytes: wanted };
       start -= bytes;
+      if (start < 0) break;
     }
-    throw new HundredweightError("INTERNAL", `expert ${expert} lies outside plane '${name}'`);
+    throw new HundredweightError(
+      "INTERNAL",
+      `slices ${from} to ${to} of expert ${expert} are no part of a segment of '${name}'`,
+    );
   });
 }
 
@@ -140,7 +164,7 @@ export function onlyExtent({ name, planes }: { readonly name: string; readonly p
   return extents[0]!;
 }
 
-/** @throws INTERNAL unless the extents of every plane hold whole experts, and all of them */
+/** @throws INTERNAL unless the extents of all planes hold whole experts, or segments alike in each, and all of them */
 export function checkPlanes(source: {
   readonly name: string;
   readonly layout: Layout;
@@ -151,11 +175,15 @@ export function checkPlanes(source: {
 }): void {
   const { name, layout, rows, cols, experts, planes } = source;
   const slices = slicesOf(layout, rows, cols);
+  const first = planes[layout.planes[0]!.name]?.map((extent) => extent.bytes / slices.planeBytes[0]!).join();
   for (const [i, plane] of layout.planes.entries()) {
     const each = expertPlaneBytes(slices, i);
     const extents = planes[plane.name] ?? [];
     const bytes = extents.reduce((sum, extent) => sum + extent.bytes, 0);
-    if (bytes !== each * experts || extents.some((extent) => extent.bytes % each !== 0))
+    const segments = experts === 1 && slices.wholeBytes === 0;
+    const least = segments ? slices.planeBytes[i]! : each;
+    const alike = !segments || extents.map((extent) => extent.bytes / least).join() === first;
+    if (bytes !== each * experts || !alike || extents.some((extent) => extent.bytes % least !== 0))
       throw new HundredweightError("INTERNAL", `${name}: the shape does not give ${bytes} bytes of ${plane.name}`);
   }
 }

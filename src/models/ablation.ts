@@ -1,12 +1,16 @@
 /** A program with something left out, for tests that prove that it would be missed: a call is changed, or stands for its input. */
 import type { Mutation } from "./flow/architecture.js";
-import { type Call, type CallOf, type Program, seesAhead } from "./flow/calls.js";
-import type { Value } from "./flow/flow.js";
+import { type Call, type Program, seesAhead } from "./flow/calls.js";
+import type { Reach, Value } from "./flow/flow.js";
 
 /** The call as it shall be, or `input`: its first input takes the place of what it makes. */
 export type Ablation = (call: Call, maker: (value: Value) => Call | undefined) => Call | "input";
 
-const looksAhead = (call: Call): call is CallOf<"attention"> => call.verb === "attention" && seesAhead(call.reach);
+/** The call with another reach of each source. */
+function reaching(call: Call, change: (reach: Reach) => Reach): Call {
+  if (call.verb !== "attention") return call;
+  return { ...call, sources: call.sources.map((source) => ({ ...source, reach: change(source.reach) })) };
+}
 
 export const ablations: Readonly<Record<Mutation, Ablation>> = {
   rope: (call) => (call.verb === "rope" ? "input" : call),
@@ -23,12 +27,9 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     (call.verb === "norm" && /_[qk]_norm/.test(call.weight?.tensor.name ?? ""))
       ? "input"
       : call,
-  window: (call) => {
-    if (call.verb !== "attention") return call;
-    return { ...call, reach: looksAhead(call) ? { symmetric: 0 } : "all" };
-  },
+  window: (call) => reaching(call, (reach) => (seesAhead(reach) ? { symmetric: 0 } : "all")),
   // Rows see what comes before them only.
-  "both-sides": (call) => (looksAhead(call) ? { ...call, reach: "all" } : call),
+  "both-sides": (call) => reaching(call, (reach) => (seesAhead(reach) ? "all" : reach)),
   alibi: (call) => (call.verb === "attention" ? { ...call, alibi: 0 } : call),
   positions: (call) => (call.verb === "lookup" && call.by === "positions" ? { ...call, scale: 0 } : call),
   "token-types": (call) => (call.verb === "lookup" && call.by === "first" ? { ...call, scale: 0 } : call),

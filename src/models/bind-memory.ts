@@ -3,11 +3,22 @@
  * the same time may lie in the same place, and a verb that works in place gives its input's place to its output.
  */
 import { HundredweightError } from "../errors.js";
+import type { GluKind } from "../ops/ops.js";
 import type { Call, Program } from "./flow/calls.js";
-import type { Routes, Value } from "./flow/flow.js";
+import type { Routes, Selection, Value, Weight } from "./flow/flow.js";
 
-/** A call of the bound list: as recorded, or a copy of a value that a verb would have overwritten too early. */
-export type ListedCall = Call | Copy;
+/** A call of the bound list: as recorded, a copy of a value that would be overwritten too early, or two as one. */
+export type ListedCall = Call | Copy | GatedProduct;
+/** act(gate · x) * (up · x), without a value for either. */
+export interface GatedProduct {
+  readonly verb: "gated";
+  readonly gate: Weight;
+  readonly up: Weight;
+  readonly act: GluKind;
+  readonly inputs: readonly [Value];
+  readonly outputs: readonly [Value];
+  readonly hint: boolean;
+}
 export interface Copy {
   readonly verb: "copy";
   readonly inputs: readonly [Value];
@@ -53,10 +64,29 @@ function readers({ calls, outputs }: Program): Map<Value, number> {
   return counts;
 }
 
-/** A product whose only reader adds it to a stream right away goes there itself: the same sum, and no value between. */
-function intoStreams(program: Program): { readonly calls: Call[]; readonly starts: number[] } {
+/** Products whose only reader follows them at once, and gates one with the other. */
+function gatedProduct(
+  call: Call,
+  last: ListedCall | undefined,
+  counts: ReadonlyMap<Value, number>,
+): GatedProduct | undefined {
+  if (call.verb !== "glu" || last?.verb !== "linear" || last.weights.length !== 2 || last.into) return undefined;
+  const [gate, up] = last.weights as readonly [Weight, Weight];
+  const alone = last.outputs.every((output, i) => call.inputs[i] === output && counts.get(output) === 1);
+  if (!alone || gate.transposed || up.transposed) return undefined;
+  const [x, y, { hint, act }] = [last.inputs[0]!, call.outputs[0]!, call];
+  // Bounded activations have no kernel that products end with.
+  if (typeof act === "object") return undefined;
+  return { verb: "gated", gate, up, act, inputs: [x], outputs: [y], hint };
+}
+
+/**
+ * A product whose only reader adds it to a stream right away goes there itself, and one that is gated right away gates
+ * itself: the same numbers, and no value between.
+ */
+function fuse(program: Program): { readonly calls: ListedCall[]; readonly starts: number[] } {
   const counts = readers(program);
-  const calls: Call[] = [];
+  const calls: ListedCall[] = [];
   const starts: number[] = [];
   for (const [i, call] of program.calls.entries()) {
     starts[i] = calls.length;
@@ -75,7 +105,9 @@ function intoStreams(program: Program): { readonly calls: Call[]; readonly start
       calls[calls.length - 1] = { ...last, into: true, inputs: [last.inputs[0]!, stream], outputs: call.outputs };
       continue;
     }
-    calls.push(call);
+    const gated = gatedProduct(call, last, counts);
+    if (gated === undefined) calls.push(call);
+    else calls[calls.length - 1] = gated;
   }
   starts.push(calls.length);
   return { calls, starts };
@@ -95,8 +127,8 @@ export interface Places {
   readonly floats: number;
   /** Where a value begins, in floats. */
   readonly offsetOf: ReadonlyMap<Value, number>;
-  /** Which routing, of those with as many ranks. */
-  readonly routingOf: ReadonlyMap<Routes, number>;
+  /** Which routing, of those with as many ranks; choices of positions are kept in the same way. */
+  readonly routingOf: ReadonlyMap<Routes | Selection, number>;
 }
 
 /** Values begin at cache lines. */
@@ -110,7 +142,7 @@ interface Life {
 
 /** The places of a program's values. `rowsOf`: rows that a set of rows may have. */
 export function placeValues(program: Program, rowsOf: (value: Value) => number): Places {
-  const fused = intoStreams(program);
+  const fused = fuse(program);
   const endOfFused = fused.starts[program.layers.at(-1)!]!;
   const { calls, end } = withCopies(fused.calls, endOfFused, program);
 
@@ -154,7 +186,7 @@ export function placeValues(program: Program, rowsOf: (value: Value) => number):
 }
 
 /** A value that is overwritten while somebody still wants it is copied first. */
-function withCopies(fused: readonly Call[], end: number, program: Program): { calls: ListedCall[]; end: number } {
+function withCopies(fused: readonly ListedCall[], end: number, program: Program): { calls: ListedCall[]; end: number } {
   const lastRead = lastReads(fused, end, program);
   const calls: ListedCall[] = [];
   // A stage has no end: all its calls are of layers.
@@ -170,7 +202,7 @@ function withCopies(fused: readonly Call[], end: number, program: Program): { ca
     const { input } = own;
     const copy: Value = { ...input, id: -++copies };
     calls.push({ verb: "copy", inputs: [input], outputs: [copy], hint: call.hint });
-    calls.push({ ...call, inputs: call.inputs.map((value) => (value === input ? copy : value)) });
+    calls.push({ ...(call as Call), inputs: call.inputs.map((value) => (value === input ? copy : value)) });
   }
   return { calls, end: newEnd ?? calls.length };
 }
@@ -240,18 +272,27 @@ function meet(a: Lane, b: Lane): boolean {
   return false;
 }
 
+/** Choices made before that a call reads. */
+function choicesOf(call: ListedCall): readonly (Routes | Selection)[] {
+  if (call.verb === "experts" || call.verb === "expect") return [call.routes];
+  if (call.verb === "attention") return call.sources.flatMap(({ selection }) => selection ?? []);
+  return call.verb === "tap" && call.routes !== null ? [call.routes] : [];
+}
+
 /** Routings that do not live at the same time are one, as values are. */
-function placeRoutings(calls: readonly ListedCall[]): Map<Routes, number> {
-  const lives = new Map<Routes, Life>();
+function placeRoutings(calls: readonly ListedCall[]): Map<Routes | Selection, number> {
+  const lives = new Map<Routes | Selection, Life>();
   for (const [i, call] of calls.entries()) {
     if (call.verb === "route") lives.set(call.routes, { from: i, to: i });
-    if (call.verb !== "experts" && call.verb !== "expect") continue;
-    const life = lives.get(call.routes);
-    if (life === undefined) throw new HundredweightError("INTERNAL", "experts before their router");
-    life.to = i;
+    if (call.verb === "select") lives.set(call.selection, { from: i, to: i });
+    for (const choice of choicesOf(call)) {
+      const life = lives.get(choice);
+      if (life === undefined) throw new HundredweightError("INTERNAL", "experts before their router");
+      life.to = i;
+    }
   }
   const taken: { readonly topK: number; to: number }[] = [];
-  const places = new Map<Routes, number>();
+  const places = new Map<Routes | Selection, number>();
   for (const [routes, life] of lives) {
     let place = taken.findIndex(({ topK, to }) => topK === routes.topK && to < life.from);
     if (place < 0) place = taken.push({ topK: routes.topK, to: 0 }) - 1;

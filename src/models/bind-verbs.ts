@@ -1,61 +1,11 @@
 /** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
 import { HundredweightError } from "../errors.js";
-import type { Acts } from "../formats/layouts.js";
-import type {
-  AttentionSpec,
-  ExpertWeights,
-  KvPool,
-  KvType,
-  Matrix,
-  MatrixSource,
-  Ops,
-  Product,
-  RopeTable,
-  Routing,
-  SlotPool,
-  Tensor,
-  Vector,
-} from "../ops/ops.js";
-import type { WorkingSpace } from "../ops/working-space.js";
+import type { AttentionSpec, Tensor, Vector } from "../ops/ops.js";
 import type { ListedCall } from "./bind-memory.js";
-import type { CallOf } from "./flow/calls.js";
-import type {
-  AttendedState,
-  PagedState,
-  Reach,
-  RecurrentState,
-  Routes,
-  Value,
-  VectorWeight,
-  Weight,
-} from "./flow/flow.js";
-
-/** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
-export type Step = (n: number, wanted: Int32Array) => void;
-
-/** Hands out what has been bound. */
-export interface Operands {
-  readonly ops: Ops;
-  readonly space: WorkingSpace;
-  tensor(value: Value): Tensor;
-  /** Its memory as so many rows for each of its own: the heads of rows, one after the other. */
-  headsOf(value: Value, heads: number): Tensor;
-  matrix(weight: Weight): Matrix;
-  vector(weight: VectorWeight): Vector;
-  /** The same turned: what a file has as [rows][cols], as [cols][rows]. */
-  turned(weight: VectorWeight, rows: number): Vector;
-  /** Where a tensor lies. */
-  source(weight: Weight | VectorWeight): MatrixSource;
-  readonly kvType: KvType;
-  /** Numbers that are no tensor's; the same name, the same numbers. */
-  made(name: string, make: () => Float32Array): Vector;
-  routing(routes: Routes): Routing;
-  ropeTable(call: CallOf<"rope">): RopeTable;
-  pool(state: PagedState): { readonly pool: KvPool; readonly layer: number; readonly window: number };
-  slots(state: RecurrentState): { readonly pool: SlotPool; readonly layer: number };
-}
-
-const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
+import type { Operands, Step } from "./bind-operands.js";
+import { bindExperts, bindGated, bindHeadLinear, bindLinear } from "./bind-products.js";
+import type { CallOf, SeenState } from "./flow/calls.js";
+import type { Reach, VectorWeight } from "./flow/flow.js";
 
 /** The closure of a call; a hint is nothing where the Ops do not listen. */
 export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands): Step | undefined {
@@ -67,7 +17,8 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
   switch (call.verb) {
     case "lookup": {
       const [out, table, { scale, by }] = [output(), b.matrix(call.table), call];
-      return (n) => ops.embed(out, table, n, scale, by);
+      const rows = typeof by === "string" ? by : b.rowsBy(by);
+      return (n) => ops.embed(out, table, n, scale, rows);
     }
     case "pick": {
       const [out, x] = [output(), input(0)];
@@ -79,6 +30,10 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
     }
     case "linear":
       return bindLinear(call, b);
+    case "gated":
+      return bindGated(call, b);
+    case "headLinear":
+      return bindHeadLinear(call, b);
     case "norm": {
       const [out, x, weight, { eps }] = [output(), input(0), optional(call.weight), call];
       return (n) => ops.rmsNorm(out, x, weight, n, eps);
@@ -208,6 +163,12 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
     }
     case "attention":
       return bindAttention(call, b);
+    case "select": {
+      const [q, weights, routing] = [input(0), input(1), b.routing(call.selection)];
+      const { pool, layer } = b.pool(call.keys);
+      b.space.select(q.rows, b.contextTokens, weights.cols, call.keys.headDimK);
+      return (n) => ops.select(routing, q, weights, pool, layer, n);
+    }
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
       const spec = { ...call.spec, selectionBias: optional(call.selectionBias), factors: optional(call.factors) };
@@ -234,20 +195,6 @@ function refuseRouter(tensor: string, expert: number): never {
     `the router '${tensor}' gave no finite number for expert ${expert}: it, or a weight before it, is damaged or overflows; check the file`,
     { tensor, expert },
   );
-}
-
-function bindLinear(call: CallOf<"linear">, b: Operands): Step {
-  const { ops, space } = b;
-  const x = b.tensor(call.inputs[0]!);
-  const products = call.weights.map((weight, i): Product => {
-    const bias = weight.bias === null ? null : b.vector(weight.bias);
-    return { out: b.tensor(call.outputs[i]!), weight: b.matrix(weight), bias, add: call.into };
-  });
-  const matrices = products.map(({ weight }) => weight);
-  // Sums of a weight that comes by inputs grow tile by tile.
-  const sums = matrices.reduce((sum, { layout, rows }) => sum + (call.into && layout.order === "inputs" ? rows : 0), 0);
-  space.linear(x.rows, x.cols, actsOf(matrices), call.into, sums);
-  return (n) => ops.matmul(products, x, n);
 }
 
 function bindReach(reach: Reach): Pick<AttentionSpec, "window" | "reach"> {
@@ -280,13 +227,30 @@ export function alibiSlopes(heads: number, exponent: number): Float32Array {
 }
 
 function bindAttention(call: CallOf<"attention">, b: Operands): Step {
-  const { ops, space } = b;
+  const { ops } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
-  const [state] = call.sources as readonly [AttendedState];
-  const { pool, layer } = b.pool(state);
-  const { heads, scale, softcap, reach, sinks, alibi } = call;
+  const carry = call.outputs[1] === undefined ? undefined : b.tensor(call.outputs[1]);
+  const steps = call.sources.map((source, i): Step => {
+    const place = i === 0 ? "first" : i < call.sources.length - 1 ? "next" : "last";
+    const { pool, layer } = b.pool(source.state);
+    const spec = { ...seen(call, source, b), ...(carry !== undefined && { part: { carry, place } as const }) };
+    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV);
+    else b.space.selected(spec.headDimK, spec.headDimV);
+    return (n) => ops.attention(out, q, pool, layer, n, spec);
+  });
+  if (steps.length === 1) return steps[0]!;
+  return (n, wanted) => {
+    for (const step of steps) step(n, wanted);
+  };
+}
+
+function seen(
+  { heads, scale, softcap, sinks, alibi }: CallOf<"attention">,
+  { state, reach, selection }: SeenState,
+  b: Operands,
+): AttentionSpec {
   const { headDimK, headDimV } = state;
-  const spec: AttentionSpec = {
+  return {
     heads,
     kvHeads: state.heads,
     headDimK,
@@ -296,29 +260,6 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     softcap,
     sinks: sinks === null ? null : b.vector(sinks),
     slopes: alibi === 0 ? null : b.made(`alibi ${heads} ${alibi}`, () => alibiSlopes(heads, alibi)),
+    ...(selection !== null && { selection: b.routing(selection) }),
   };
-  space.attention(q.rows, headDimK, headDimV);
-  return (n) => ops.attention(out, q, pool, layer, n, spec);
-}
-
-function bindExperts(call: CallOf<"experts">, b: Operands): Step {
-  const { ops, space } = b;
-  const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
-  const { gate, up, down, act } = call.body;
-  const bias = (weight: Weight | null): Vector | null =>
-    weight === null || weight.bias === null ? null : b.vector(weight.bias);
-  const weights: ExpertWeights = {
-    gate: gate === null ? null : b.matrix(gate),
-    up: b.matrix(up),
-    down: b.matrix(down),
-    gateBias: bias(gate),
-    upBias: bias(up),
-    downBias: bias(down),
-    weightsInput: call.weightsInput,
-  };
-  const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
-  const weighed = call.weightsInput ? x.cols : 0;
-  space.linear(x.rows * (call.weightsInput ? routing.topK : 1), x.cols, actsOf(inward), false);
-  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]), weighed);
-  return (n) => ops.experts(out, x, routing, n, weights, act);
 }

@@ -3,27 +3,18 @@
  * handles.
  */
 import { HundredweightError } from "../errors.js";
-import type { Checkpoint, TensorInfo } from "../formats/types.js";
-import {
-  type KvPool,
-  type KvType,
-  type MatrixSource,
-  type Ops,
-  pagePositions,
-  type RowTable,
-  type SlotPool,
-  type Tensor,
-} from "../ops/ops.js";
-import { WorkingSpace } from "../ops/working-space.js";
+import type { Checkpoint } from "../formats/types.js";
+import type { Arena, Ops, RowTable, SlotPool, Tensor } from "../ops/ops.js";
+import type { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
+import { Handles, type KvGroup, type StateOptions } from "./bind-handles.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
-import { bindCall, type Operands } from "./bind-verbs.js";
+import { bindCall } from "./bind-verbs.js";
 import { bindCheck } from "./check.js";
-import { describeModel, type ModelDescription, type ProgramDescription } from "./describe.js";
+import { describeModel, type ModelDescription, type ProgramDescription, withPrograms } from "./describe.js";
 import type { ModelConfig } from "./flow/architecture.js";
-import { type OutputName, type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
-import type { PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
-import { ropeSpec } from "./flow/rope.js";
+import type { OutputName, Program } from "./flow/calls.js";
+import type { Ids, Value } from "./flow/flow.js";
 import type { Role } from "./flow/tensors.js";
 import {
   type BoundList,
@@ -35,22 +26,15 @@ import {
 } from "./forward.js";
 import { stageOf } from "./stage.js";
 
-export interface ModelOptions {
-  /** Longest sequence, tokens. */
-  readonly contextTokens: number;
-  /** Most token rows of one pass. */
-  readonly maxRows: number;
-  /** Sequences held at once. */
-  readonly sequences: number;
-  /** Positions all sequences share; default: each may reach the whole context. */
-  readonly kvTokens?: number;
-  /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
-  readonly checkpoints?: number;
-  readonly kvType: KvType;
+export type { KvGroup } from "./bind-handles.js";
+
+export interface ModelOptions extends StateOptions {
   /** Most rows of one pass whose logits are wanted. */
   readonly maxLogitRows: number;
   /** Another program of the file instead of the trunk. */
   readonly program?: string;
+  /** Further programs beside it, over the same weights, states and memory. */
+  readonly programs?: readonly string[];
   /** Layers [from, to) alone (stage.ts). */
   readonly stage?: readonly [from: number, to: number];
   /** Changes the list before it is bound: adapters, taps (rewrite.ts). */
@@ -61,24 +45,8 @@ export interface ModelOptions {
   readonly view?: (x: Tensor) => Float32Array;
 }
 
-export interface KvGroup {
-  readonly pool: KvPool;
-  /** 0 = full. */
-  readonly window: number;
-}
-
-export interface BoundModel {
-  readonly arch: string;
-  readonly config: ModelConfig;
-  readonly ops: Ops;
-  readonly description: ModelDescription;
-  /** In pool creation order = order of RowTable.blockTables. */
-  readonly kvGroups: readonly KvGroup[];
-  /** The pool of states that are replaced; undefined when the model has none. */
-  readonly slots: SlotPool | undefined;
-  readonly tensorsUsed: number;
-  readonly unusedTensors: readonly string[];
-  readonly weightBytes: Readonly<Record<Role, number>>;
+/** A list of calls that can be walked. */
+export interface BoundProgram {
   /**
    * One pass. Logits of the rows in `wanted` (indices into the row table, ascending) come in slices of at most 32 MiB;
    * `logits` [k, vocab] is valid during the call, `first` is its first row's index in `wanted`. Hidden states come
@@ -91,6 +59,22 @@ export interface BoundModel {
     hidden?: HiddenRows,
     extras?: PassExtras,
   ): Promise<void>;
+}
+
+export interface BoundModel extends BoundProgram {
+  readonly arch: string;
+  readonly config: ModelConfig;
+  readonly ops: Ops;
+  readonly description: ModelDescription;
+  /** In pool creation order = order of RowTable.blockTables. */
+  readonly kvGroups: readonly KvGroup[];
+  /** The pool of states that are replaced; undefined when the model has none. */
+  readonly slots: SlotPool | undefined;
+  readonly tensorsUsed: number;
+  readonly unusedTensors: readonly string[];
+  readonly weightBytes: Readonly<Record<Role, number>>;
+  /** Those bound beside the first. Every pass of any of them needs the block tables of all pools. */
+  readonly programs: ReadonlyMap<string, BoundProgram>;
   /** Closes the Ops with everything bound to it. */
   close(): void;
 }
@@ -113,208 +97,117 @@ export async function bindDescription(
   options: ModelOptions,
 ): Promise<BoundModel> {
   const { config } = description;
-  const { list, space, kvGroups, slots } = bindProgram(description, ops, options);
+  const { lists, space, kvGroups, slots } = bindPrograms(description, ops, options);
   await ops.seal(space);
+  const bound = lists.map(
+    (list): BoundProgram => ({
+      async forward(rows, wanted, onLogits, hidden, extras) {
+        checkRows(rows, wanted, config.vocab, options);
+        if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
+        await forward(list, rows, wanted, onLogits, hidden, extras);
+      },
+    }),
+  );
+  const others = options.programs ?? [];
   return {
+    ...bound[0]!,
     arch: description.arch,
     config,
     ops,
     description,
     kvGroups,
     slots,
+    programs: new Map(others.map((name, i) => [name, bound[i + 1]!])),
     tensorsUsed: description.tensors.length,
     unusedTensors: description.unusedTensors,
     weightBytes: description.weightBytes,
-    async forward(rows, wanted, onLogits, hidden, extras) {
-      checkRows(rows, wanted, config.vocab, options);
-      if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
-      await forward(list, rows, wanted, onLogits, hidden, extras);
-    },
     close: () => ops.close(),
   };
 }
 
 /**
- * Makes the list of calls of a program, and says what memory they need; nothing is read yet.
+ * Makes the lists of calls of a program and of those beside it, and says what memory they need; nothing is read yet.
  * @throws OPTION_INVALID for options out of range
  */
-export function bindProgram(
+export function bindPrograms(
   description: ModelDescription,
   ops: Ops,
   options: ModelOptions,
 ): {
-  readonly list: BoundList;
+  readonly lists: readonly BoundList[];
   readonly space: WorkingSpace;
   readonly kvGroups: readonly KvGroup[];
   readonly slots: SlotPool | undefined;
 } {
   checkOptions(options);
-  const chosen = programOf(description, options);
-  const staged = options.stage === undefined ? chosen.program : stageOf(chosen.program, ...options.stage);
-  const ablated = options.ablate === undefined ? staged : ablate(staged, options.ablate);
-  const program = options.rewrite?.(ablated) ?? ablated;
-  const binder = new ModelBinder(ops, options, { ...description, tensors: chosen.tensors }, program);
-  const list = binder.bind();
-  return { list, space: binder.space, kvGroups: binder.kvGroups, slots: binder.slots };
+  const names = [...(options.program === undefined ? [] : [options.program]), ...(options.programs ?? [])];
+  const first = changed(programOf(description, options.program).program, options);
+  const programs = [first, ...(options.programs ?? []).map((name) => programOf(description, name).program)];
+  const { tensors } = withPrograms(description, names);
+  const handles = new Handles(ops, options, tensors, programs);
+  const sliceRows = Math.floor(logitSliceBytes / (description.config.vocab * 4));
+  const rowsOf = ({ rows }: Value): number => {
+    const { maxRows, sequences, maxLogitRows } = options;
+    const wanted = Math.max(1, Math.min(maxLogitRows, sliceRows));
+    return { all: maxRows, wanted, sequences: Math.min(maxRows, sequences) }[rows];
+  };
+  const placed = programs.map((program) => placeValues(program, rowsOf));
+  // One program runs after the other: their values lie in the same memory.
+  const arena = ops.arena(Math.max(...placed.map(({ floats }) => floats)));
+  const lists = programs.map((program, i) => bindList(program, placed[i]!, handles, options.view, ops, arena, rowsOf));
+  return { lists, space: handles.space, kvGroups: handles.kvGroups, slots: handles.slots };
 }
 
-function programOf(description: ModelDescription, { program }: ModelOptions): ProgramDescription {
+/** The list as the options want it. */
+function changed(program: Program, { stage, ablate: rule, rewrite }: ModelOptions): Program {
+  const staged = stage === undefined ? program : stageOf(program, ...stage);
+  const ablated = rule === undefined ? staged : ablate(staged, rule);
+  return rewrite?.(ablated) ?? ablated;
+}
+
+function programOf(description: ModelDescription, program: string | undefined): ProgramDescription {
   if (program === undefined) return description;
   const found = description.programs.get(program);
   if (found === undefined) throw new HundredweightError("OPTION_INVALID", `this model has no program '${program}'`);
   return found;
 }
 
-/** Hands out handles; what has the same name, place or numbers is one. */
-class ModelBinder {
-  readonly kvGroups: KvGroup[] = [];
-  readonly slots: SlotPool | undefined;
-  readonly space: WorkingSpace;
-  readonly #tensors: ReadonlyMap<string, TensorInfo>;
-  readonly #ops: Ops;
-  readonly #options: ModelOptions;
-  readonly #program: Program;
-  readonly #sliceRows: number;
-  readonly #states = new Map<PagedState, ReturnType<Operands["pool"]>>();
-  readonly #slotLayers = new Map<RecurrentState, number>();
-
-  constructor(ops: Ops, options: ModelOptions, description: ModelDescription, program: Program) {
-    this.#tensors = new Map(description.tensors.map((tensor) => [tensor.name, tensor.info]));
-    this.#ops = ops;
-    this.#options = options;
-    this.#program = program;
-    const rows = Math.floor(logitSliceBytes / (description.config.vocab * 4));
-    this.#sliceRows = Math.max(1, Math.min(options.maxLogitRows, rows));
-    this.#makePools();
-    this.slots = this.#makeSlots();
-    const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
-    this.space = new WorkingSpace(
-      options.maxRows,
-      this.kvGroups.map(() => entries),
-    );
-  }
-
-  bind(): BoundList {
-    const { outputs, inputs } = this.#program;
-    const places = placeValues(this.#program, (value) => this.#rowsOf(value));
-    const operands = this.#operands(places);
-    const steps = new Map(
-      places.calls.map((call): [ListedCall, BoundStep | undefined] => {
-        const run = call.verb === "check" ? bindCheck(call, operands) : bindCall(call, operands);
-        const rows = (call.inputs[0] ?? call.outputs[0])?.rows ?? "all";
-        // What picks rows is given their number; what pools them, all rows.
-        const set = call.verb === "pick" ? "wanted" : rows;
-        return [call, run === undefined ? undefined : { run, rows: set, hint: call.hint }];
-      }),
-    );
-    const bound = (calls: readonly ListedCall[]): BoundStep[] => calls.flatMap((call) => steps.get(call) ?? []);
-    const output = (value: Value): BoundOutput => ({
-      steps: bound(callsFor(value, places.calls.slice(places.end))),
-      value: operands.tensor(value),
-      rows: value.rows,
-    });
-    return {
-      ops: this.#ops,
-      layers: bound(places.calls.slice(0, places.end)),
-      inputs: new Map(Object.entries(inputs).map(([name, value]) => [name, operands.tensor(value)])),
-      outputs: new Map(Object.entries(outputs).map(([name, value]) => [name as OutputName, output(value)])),
-      view: this.#options.view,
-      logitValues: undefined,
-    };
-  }
-
-  #rowsOf({ rows }: Value): number {
-    const { maxRows, sequences } = this.#options;
-    return { all: maxRows, wanted: this.#sliceRows, sequences: Math.min(maxRows, sequences) }[rows];
-  }
-
-  #operands(places: Places): Operands {
-    const ops = this.#ops;
-    const { maxRows } = this.#options;
-    const arena = ops.arena(places.floats);
-    const routings = new Map<number, ReturnType<Operands["routing"]>>();
-    const ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
-    const matrices = new Map<string, ReturnType<Operands["matrix"]>>();
-    const vectors = new Map<string, ReturnType<Operands["vector"]>>();
-    const tensors = new Map<string, Tensor>();
-    const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
-    const tensor = (value: Value, heads: number): Tensor => {
-      const offset = places.offsetOf.get(value)!;
-      const [rows, cols] = [this.#rowsOf(value) * heads, value.cols / heads];
-      return memo(tensors, `${offset} ${rows} ${cols}`, () => ops.tensor(rows, cols, arena, offset));
-    };
-    return {
-      ops,
-      space: this.space,
-      tensor: (value) => tensor(value, 1),
-      headsOf: tensor,
-      matrix: ({ tensor: { name }, source: own }) =>
-        memo(matrices, own?.name ?? name, () => ops.matrix(own ?? source(this.#info(name), "matrix"))),
-      vector: (weight) => memo(vectors, weight.tensor.name, () => ops.vector(values(weight))),
-      turned: (weight, rows) =>
-        memo(vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
-      source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),
-      kvType: this.#options.kvType,
-      made: (name, make) => memo(vectors, name, () => ops.vector(make())),
-      routing: (routes) => memo(routings, places.routingOf.get(routes)!, () => ops.routing(maxRows, routes.topK)),
-      ropeTable: ({ rope, interleaved, divisors }) =>
-        memo(ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
-          ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
-        ),
-      pool: (state) => this.#states.get(state)!,
-      slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
-    };
-  }
-
-  #info(name: string): TensorInfo {
-    const info = this.#tensors.get(name);
-    if (info === undefined) throw new HundredweightError("INTERNAL", `tensor '${name}' was not declared`);
-    return info;
-  }
-
-  /** States that are looked back upon equally far forget together, so they share the pages of one pool. */
-  #makePools(): void {
-    const windows = windowsOf(this.#program);
-    for (const window of new Set(windows.values())) {
-      const members = [...windows.keys()].filter((state) => windows.get(state) === window);
-      const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
-        kvHeads: heads,
-        headDimK,
-        headDimV,
-        latent: kind !== "kv",
-      }));
-      const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
-      this.kvGroups.push({ pool, window });
-      for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
-    }
-  }
-
-  /**
-   * A sequence that runs has the slot it reads and the one it writes, and a place for what a pass with drafts fed in.
-   */
-  #makeSlots(): SlotPool | undefined {
-    const layers = slotLayersOf(this.#program);
-    if (layers.size === 0) return undefined;
-    for (const [layer, state] of [...layers.keys()].entries()) this.#slotLayers.set(state, layer);
-    const { sequences, checkpoints = 0 } = this.#options;
-    return this.#ops.slotPool({
-      layers: [...layers.values()],
-      slots: 2 * sequences + checkpoints,
-      keeps: sequences,
-    });
-  }
-
-  /**
-   * A page more per sequence than the positions need: for a last one that is begun, or for a copy. A windowed sequence
-   * keeps its window, the rows of one pass and the page they begin in.
-   */
-  #pages(window: number): number {
-    const { contextTokens, maxRows, sequences, kvTokens = sequences * contextTokens } = this.#options;
-    const context = Math.ceil(contextTokens / pagePositions);
-    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / pagePositions))) + sequences;
-    const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
-    return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
-  }
+/** Every call with its operands, in the order of the program. */
+function bindList(
+  { outputs, inputs }: Program,
+  places: Places,
+  handles: Handles,
+  view: ModelOptions["view"],
+  ops: Ops,
+  arena: Arena,
+  rowsOf: (value: Value) => number,
+): BoundList {
+  const rowsBy = new Map<Ids, Int32Array>();
+  const operands = handles.operands(arena, places, rowsOf, rowsBy);
+  const steps = new Map(
+    places.calls.map((call): [ListedCall, BoundStep | undefined] => {
+      const run = call.verb === "check" ? bindCheck(call, operands) : bindCall(call, operands);
+      const rows = (call.inputs[0] ?? call.outputs[0])?.rows ?? "all";
+      // What picks rows is given their number; what pools them, all rows.
+      const set = call.verb === "pick" ? "wanted" : rows;
+      return [call, run === undefined ? undefined : { run, rows: set, hint: call.hint }];
+    }),
+  );
+  const bound = (calls: readonly ListedCall[]): BoundStep[] => calls.flatMap((call) => steps.get(call) ?? []);
+  const output = (value: Value): BoundOutput => ({
+    steps: bound(callsFor(value, places.calls.slice(places.end))),
+    value: operands.tensor(value),
+    rows: value.rows,
+  });
+  return {
+    ops,
+    layers: bound(places.calls.slice(0, places.end)),
+    inputs: new Map(Object.entries(inputs).map(([name, value]) => [name, operands.tensor(value)])),
+    outputs: new Map(Object.entries(outputs).map(([name, value]) => [name as OutputName, output(value)])),
+    view,
+    logitValues: undefined,
+    rowsBy,
+  };
 }
 
 /** The calls that a value is made of, in their order. */
@@ -329,25 +222,6 @@ function callsFor(value: Value, calls: readonly ListedCall[]): ListedCall[] {
     found.unshift(call);
   }
   return found;
-}
-
-function turned(values: Float32Array, rows: number): Float32Array {
-  const cols = values.length / rows;
-  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
-}
-
-function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
-}
-
-function source({ name, layout, shape, planes }: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
-  const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
-  if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
-  return { name, layout, cols, rows, experts, planes };
 }
 
 function checkOptions(options: ModelOptions): void {

@@ -4,7 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { ReferenceMatrix, readVector, WeightFiles } from "../ops/reference-weights.js";
-import type { Operands, Step } from "./bind-verbs.js";
+import type { Operands, Step } from "./bind-operands.js";
 import { type Call, type CallOf, type Program, weightsOf } from "./flow/calls.js";
 import type { VectorWeight, Weight } from "./flow/flow.js";
 import { rewrite } from "./rewrite.js";

@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { storedBytes } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { SlotLayer } from "../ops/ops.js";
-import type { Declaration, ModelConfig } from "./flow/architecture.js";
+import type { Declaration, ModelConfig, ProgramRows } from "./flow/architecture.js";
 import { type Program, seesAhead, slotLayersOf, windowsOf } from "./flow/calls.js";
 import type { PagedState } from "./flow/flow.js";
 import { MetadataReader, modelInvalid } from "./flow/metadata-reader.js";
@@ -26,6 +26,8 @@ export type KeptState = PagedState & { readonly window: number };
 /** A program that a file holds beside the trunk. */
 export interface ProgramDescription {
   readonly program: Program;
+  /** Which rows of the trunk's passes it runs over. */
+  readonly rows?: ProgramRows;
   readonly tensors: readonly ModelTensor[];
 }
 
@@ -89,7 +91,7 @@ export function describeModel(
     const recorded = record(spec, source, name);
     for (const tensor of recorded.tensors) other.resolve(tensor);
     other.check();
-    return [name, { program: recorded.program, tensors: other.found }];
+    return [name, { program: recorded.program, rows: spec.programs[name]!.rows ?? "all", tensors: other.found }];
   });
   resolver.check();
   checkVocabulary(checkpoint, config.vocab);
@@ -104,9 +106,20 @@ export function describeModel(
   const slotLayers = [...slotLayersOf(program).values()];
   const tied = !tensors.some(({ role }) => role === "embedding");
   const others = new Map(programs);
-  const whole = program.calls.some((call) => call.verb === "attention" && seesAhead(call.reach));
+  const whole = program.calls.some(
+    (call) => call.verb === "attention" && call.sources.some(({ reach }) => seesAhead(reach)),
+  );
   const found = { arch, config, program, programs: others, states, slotLayers, tensors };
   return { ...found, unusedTensors, tied, whole, weightBytes, warnings };
+}
+
+/** With the weights of further programs, those that are not the trunk's as well: all that has to be in memory. */
+export function withPrograms(description: ModelDescription, names: readonly string[]): ModelDescription {
+  const found = new Map(description.tensors.map((tensor) => [tensor.name, tensor]));
+  for (const name of names)
+    for (const tensor of description.programs.get(name)?.tensors ?? [])
+      if (!found.has(tensor.name)) found.set(tensor.name, tensor);
+  return { ...description, tensors: [...found.values()] };
 }
 
 const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);

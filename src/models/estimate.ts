@@ -1,6 +1,6 @@
 /** Estimates the memory a model takes beside its weights, before anything is allocated: the model is bound on paper. */
 import { paperOps } from "../ops/paper.js";
-import { bindProgram, type ModelOptions } from "./bind.js";
+import { bindPrograms, type ModelOptions } from "./bind.js";
 import type { ModelDescription } from "./describe.js";
 
 export interface MemoryEstimate {
@@ -21,7 +21,7 @@ export interface MemoryEstimate {
 /** @throws OPTION_INVALID for options out of range, or a KV type the head size does not fit */
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
   const ops = paperOps();
-  const { space } = bindProgram(description, ops, options);
+  const { space } = bindPrograms(description, ops, options);
   const { activationBytes, vectorBytes, ropes, pools, slotPools } = ops.record;
   return {
     activationBytes,

@@ -2,9 +2,9 @@
 
 import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
-import type { Step } from "./bind-verbs.js";
+import type { Step } from "./bind-operands.js";
 import type { OutputName } from "./flow/calls.js";
-import type { RowSet } from "./flow/flow.js";
+import type { Ids, RowSet } from "./flow/flow.js";
 
 export interface BoundStep {
   readonly run: Step;
@@ -29,6 +29,8 @@ export interface BoundList {
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly outputs: ReadonlyMap<OutputName, BoundOutput>;
   readonly view: ((x: Tensor) => Float32Array) | undefined;
+  /** Table rows that each pass is asked for, by what makes them. */
+  readonly rowsBy: ReadonlyMap<Ids, Int32Array>;
   /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
   logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
 }
@@ -83,6 +85,7 @@ export async function forward(
   extras: PassExtras = {},
 ): Promise<void> {
   const { ops } = list;
+  for (const [ids, into] of list.rowsBy) tableRows(ids, rows, into);
   ops.begin(rows);
   for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, extras, rows.count * tensor.cols));
   const ends = lastRowsOf(rows);
@@ -141,6 +144,17 @@ async function ofTexts(
     all.set(await list.ops.read(value, slice.length), first * value.cols);
   }
   return all;
+}
+
+/** Which row of a table each row of the pass asks for. */
+function tableRows({ back, row }: Ids, { count, positions, sequences, tokens }: RowTable, into: Int32Array): void {
+  if (tokens === undefined) throw new HundredweightError("INTERNAL", "a pass without the tokens before its rows");
+  const ids = new Array<number>(back.length);
+  for (let t = 0; t < count; t++) {
+    const timeline = tokens[sequences[t]!]!;
+    for (const [i, b] of back.entries()) ids[i] = b > positions[t]! ? -1 : timeline[positions[t]! - b]!;
+    into[t] = row(ids);
+  }
 }
 
 function must({ outputs }: BoundList, name: OutputName): BoundOutput {

@@ -1,9 +1,16 @@
 /** Model definitions: what architectures exist, what a file holds, and the forward pass. */
 
 export { type Ablation, ablate, ablations } from "./ablation.js";
-export { type BoundModel, bindDescription, bindModel, type KvGroup, type ModelOptions } from "./bind.js";
+export {
+  type BoundModel,
+  type BoundProgram,
+  bindDescription,
+  bindModel,
+  type KvGroup,
+  type ModelOptions,
+} from "./bind.js";
 export { withChecks } from "./check.js";
-export { describeModel, type KeptState, type ModelDescription, type ModelTensor } from "./describe.js";
+export { describeModel, type KeptState, type ModelDescription, type ModelTensor, withPrograms } from "./describe.js";
 export { estimateMemory, type MemoryEstimate } from "./estimate.js";
 export {
   type Declaration,

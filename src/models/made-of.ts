@@ -13,6 +13,8 @@ export class PartsUnfit extends Error {}
 export function madeOf(tensor: TensorDeclaration, infoOf: (name: string) => TensorInfo): TensorInfo {
   const { name, shape, kind, made = [] } = tensor;
   const { layout } = infoOf(made[0]!.tensor.name);
+  if (layout.order === "inputs" && made.length > 1 && shape.length < 3)
+    throw new PartsUnfit(`cannot be put together: ${layout.name} has all rows of an input side by side`);
   const planes: Record<string, Extent[]> = Object.fromEntries(layout.planes.map((plane) => [plane.name, []]));
   for (const { tensor: part, from, count } of made) {
     const info = infoOf(part.name);

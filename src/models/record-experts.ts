@@ -53,6 +53,7 @@ export class ExpertRecorder {
   }
 
   #linear(x: Value, weights: readonly Weight[]): Value[] {
+    if (weights.some(({ transposed }) => transposed)) refuse("matrices the other way round");
     const values = weights.map(({ rows }) => this.#value(rows));
     if (x === this.#input && this.#inward === undefined) this.#inward = { weights, values };
     else if (x === this.#act?.value && weights.length === 1) this.#down = { weight: weights[0]!, value: values[0]! };

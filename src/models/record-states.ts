@@ -1,5 +1,5 @@
 /** Writes down what sequences keep, and the verbs that read it. */
-import type { Call } from "./flow/calls.js";
+import type { Call, SeenState } from "./flow/calls.js";
 import type {
   AttendedState,
   AttentionOptions,
@@ -10,11 +10,14 @@ import type {
   KeepRowsOptions,
   KvState,
   LatentState,
+  PagedState,
   Pairing,
   RecurrentState,
   RowsState,
   ScanInputs,
   ScanOptions,
+  Selection,
+  Source,
   State,
   Value,
   VectorWeight,
@@ -73,12 +76,29 @@ export abstract class StateRecorder extends ValueRecorder {
     return state;
   }
 
-  attention(q: Value, sources: readonly AttendedState[], o: AttentionOptions): Value {
-    const [first] = sources;
+  attention(q: Value, from: readonly (AttendedState | Source)[], o: AttentionOptions): Value {
+    const { heads, scale, softcap = 0, sinks = null, alibi = 0 } = o;
+    const sources = from.map((source): SeenState => {
+      const { state, reach = o.reach, selection = null } = "kind" in source ? { state: source } : source;
+      if (selection !== null && reach !== "all") fault("positions are chosen among all before a row");
+      return { state, reach, selection };
+    });
+    const [first, ...others] = sources.map(({ state }) => state);
     if (first === undefined) fault("attention without a source");
-    const { heads, scale, softcap = 0, reach, sinks = null, alibi = 0 } = o;
-    const operation = { verb: "attention", sources, heads, scale, softcap, reach, sinks, alibi } as const;
-    return this.call(operation, [q], [heads * first.headDimV])[0]!;
+    if (others.some((state) => state.headDimK !== first.headDimK || state.headDimV !== first.headDimV))
+      fault("attention over heads of different sizes");
+    if (alibi !== 0 && sources.some(({ selection }) => selection !== null)) fault("chosen positions have no slopes");
+    const operation = { verb: "attention", sources, heads, scale, softcap, sinks, alibi } as const;
+    // What several sources hand on: largest scores and sums of weights of the heads.
+    const carry = others.length === 0 ? [] : [2 * heads];
+    return this.call(operation, [q], [heads * first.headDimV, ...carry])[0]!;
+  }
+
+  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection {
+    if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
+    const selection: Selection = { id: ++this.ids, topK };
+    this.call({ verb: "select", selection, keys }, [q, weights], []);
+    return selection;
   }
 
   shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias: VectorWeight | null = null): Value {

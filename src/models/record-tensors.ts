@@ -13,10 +13,8 @@ export interface TensorSource {
 const vectorFill = [1, 0.2] as const;
 const biasFill = [0, 0.3] as const;
 
+type Suffix = "weight" | "bias";
 type Rest = Omit<TensorDeclaration, "name" | "sources" | "layer">;
-
-/** A tensor of the file that the matrix is made of. */
-const partOf = (from: From): string => ("split" in from ? from.split : "stack" in from ? from.stack[0]! : from.stacked);
 
 export class TensorTable {
   /** The layer that is being written; -1 outside. */
@@ -64,18 +62,22 @@ export class TensorTable {
    * The runs of rows that a tensor is made of.
    * @param cols of a matrix; none of a vector, whose values are rows
    */
-  #runs(from: From, suffix: "weight" | "bias", cols: readonly number[], rows: number, experts: number, rest: Rest) {
+  #runs(from: From, suffix: Suffix, cols: readonly number[], rows: number, experts: number, rest: Rest): RowRun[] {
     const part = (name: string, shape: readonly number[]): TensorDeclaration =>
       this.#once(this.#parts, `${name}.${suffix}`, false, { ...rest, shape: [...cols, ...shape] });
-    if ("stack" in from)
-      return from.stack.map((name): RowRun => ({ tensor: part(name, [rows]), from: 0, count: rows }));
-    if ("stacked" in from) {
-      const { stacked, of, index } = from;
-      return [{ tensor: part(stacked, [rows, of]), from: index * rows, count: rows }];
+    const whole = (name: string, count: number): RowRun => ({ tensor: part(name, [count]), from: 0, count });
+    if ("stack" in from) return from.stack.map((name) => whole(name, rows));
+    if ("concat" in from) return from.concat.map(([name, count]) => whole(name, count));
+    if ("transpose" in from) return [whole(from.transpose, rows)];
+    if ("oneOf" in from) {
+      const { oneOf, count, index } = from;
+      return [{ tensor: part(oneOf, [rows, count]), from: index * rows, count: rows }];
     }
-    const { split, of, first } = from;
-    const tensor = part(split, experts === 1 ? [of] : [of, experts]);
-    return Array.from({ length: experts }, (_, e): RowRun => ({ tensor, from: e * of + first, count: rows }));
+    const { split, of, first, heads = 1, stacked = false } = from;
+    const groups = experts * heads;
+    const shape = groups === 1 ? [of] : experts > 1 || stacked ? [of, groups] : [of * groups];
+    const tensor = part(split, shape);
+    return Array.from({ length: groups }, (_, g) => ({ tensor, from: g * of + first, count: rows / heads }));
   }
 
   matrix(name: string, cols: number, rows: number, experts: number, role: Role, o: MatrixOptions): Weight {
@@ -93,23 +95,28 @@ export class TensorTable {
         fill: { mean: 0, deviation: g / Math.sqrt(cols) },
       }) as const;
     const local = `${name}.weight`;
+    const transposed = from !== undefined && "transpose" in from;
     const own = (): TensorDeclaration => {
       if (from === undefined) return this.#declare(local, false, rest(gain));
-      const made = this.#runs(from, "weight", [cols], rows, experts, rest(gain));
-      return this.#declare(local, false, { ...rest(gain), made });
+      // It is bound as it lies; whoever multiplies with it knows.
+      if (transposed) return this.#declare(`${from.transpose}.weight`, false, { ...rest(gain), shape: [rows, cols] });
+      return this.#declare(local, false, {
+        ...rest(gain),
+        made: this.#runs(from, "weight", [cols], rows, experts, rest(gain)),
+      });
     };
     const tensor = or === undefined || this.has(local) ? own() : this.#again(`${or}.weight`, rest(orGain));
     const added = bias === "none" ? null : this.#bias(name, rows, experts, role, bias === "optional", from);
-    return { tensor, cols, rows, experts, bias: added };
+    return { tensor, cols, rows, experts, transposed, bias: added };
   }
 
   #bias(name: string, rows: number, experts: number, role: Role, optional: boolean, from: From | undefined) {
     const shape = experts === 1 ? [rows] : [rows, experts];
     if (from === undefined) return this.vector(`${name}.bias`, shape, role, { optional, fill: biasFill });
-    if (optional && !this.has(`${partOf(from)}.bias`)) return null;
     const [mean, deviation] = biasFill;
     const rest = { kind: "vector", shape, role, floor: "f32", optional, fill: { mean, deviation } } as const;
     const made = this.#runs(from, "bias", [], rows, experts, rest);
+    if (optional && !this.#source.has(made[0]!.tensor.name)) return null;
     return { tensor: this.#declare(`${name}.bias`, false, { ...rest, made }), length: rows * experts };
   }
 

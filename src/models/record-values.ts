@@ -51,6 +51,13 @@ export abstract class ValueRecorder {
     for (const [i, output] of outputs.entries()) this.products.set(output, weights[i]!.tensor.name);
     return outputs;
   }
+  headLinear(x: Value, weight: Weight, { heads, along }: { heads: number; along: "inputs" | "rows" }): Value {
+    const { cols, rows, transposed, tensor } = weight;
+    const [needed, made] = along === "inputs" ? [heads * cols, rows] : [rows, heads * cols];
+    if (x.cols !== needed || rows % heads !== 0 || transposed)
+      fault(`'${tensor.name}' is not ${heads} heads of ${x.cols}`);
+    return this.call({ verb: "headLinear", weight, heads, along }, [x], [made])[0]!;
+  }
   norm(x: Value, weight: VectorWeight | null, eps: number): Value {
     return this.#same({ verb: "norm", weight, eps }, x);
   }

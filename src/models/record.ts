@@ -2,7 +2,6 @@
  * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
  * and the list of its calls. Nothing is bound and no file is needed.
  */
-import type { LookupBy } from "../ops/ops.js";
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
 import type {
@@ -12,7 +11,8 @@ import type {
   Part,
   RouteOptions,
   Routes,
-  State,
+  RowsBy,
+  Shared,
   Value,
   VectorOptions,
   VectorWeight,
@@ -63,7 +63,7 @@ class Recorder extends StateRecorder implements Flow {
   /** Calls, and places that become calls. */
   readonly #items: (Call | Place)[] = [];
   readonly #inputs = new Map<string, Value>();
-  readonly #shared = new Map<string, Value | State>();
+  readonly #shared = new Map<string, Shared>();
   /** Where calls go: the list, or the hints of a place. */
   #hints: Call[] | undefined;
   /** Site -> place, of the layer before and of this one. */
@@ -158,7 +158,8 @@ class Recorder extends StateRecorder implements Flow {
 
   // --- rows
 
-  lookup(table: Weight, scale = 1, by: LookupBy = "ids"): Value {
+  lookup(table: Weight, scale = 1, by: RowsBy = "ids"): Value {
+    if (table.transposed) fault(`'${table.tensor.name}' lies the other way round`);
     return this.call({ verb: "lookup", table, scale, by }, [], [table.cols])[0]!;
   }
   input(name: string, cols: number): Value {
@@ -172,11 +173,11 @@ class Recorder extends StateRecorder implements Flow {
 
   // --- states
 
-  share<T extends Value | State>(name: string, what: T): T {
+  share<T extends Shared>(name: string, what: T): T {
     this.#shared.set(name, what);
     return what;
   }
-  shared(name: string): Value | State {
+  shared(name: string): Shared {
     return this.#shared.get(name) ?? fault(`nothing is shared as '${name}'`);
   }
 

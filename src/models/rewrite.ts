@@ -30,6 +30,7 @@ const adapterWeight = (source: MatrixSource, like: Weight): Weight => ({
   cols: source.cols,
   rows: source.rows,
   experts: 1,
+  transposed: false,
   bias: null,
   source,
 });

@@ -1,7 +1,7 @@
 /** Layers i to j of a model as a program of their own: over rows that were stored, or that another machine sent. */
 import { HundredweightError } from "../errors.js";
 import { type Outputs, type Program, stateOf } from "./flow/calls.js";
-import type { Value } from "./flow/flow.js";
+import type { Selection, Value } from "./flow/flow.js";
 
 const named = (values: readonly Value[]): Record<`stream${number}`, Value> =>
   Object.fromEntries(values.map((value, i) => [`stream${i}`, value]));
@@ -38,10 +38,16 @@ export function stageOf(program: Program, from: number, to: number): Program {
 
 function checkClosed(calls: Program["calls"], states: Program["states"], given: readonly Value[]): void {
   const known = new Set<Value>(given);
+  const chosen = new Set<Selection>();
   for (const call of calls) {
     const foreign =
       call.inputs.some((value) => !known.has(value)) ||
-      (call.verb === "attention" && call.sources.some((state) => !states.includes(state)));
+      (call.verb === "select" && !states.includes(call.keys)) ||
+      (call.verb === "attention" &&
+        call.sources.some(
+          ({ state, selection }) => !states.includes(state) || (selection !== null && !chosen.has(selection)),
+        ));
+    if (call.verb === "select") chosen.add(call.selection);
     if (foreign) throw new HundredweightError("INTERNAL", "a stage reads what another stage keeps");
     for (const output of call.outputs) known.add(output);
   }

@@ -20,9 +20,9 @@ const offset = 96;
 function unmapped(direct = true) {
   const model = addon.modelOpen(2, null, null);
   const file = addon.fileOpenUnmapped(model, path, direct);
-  const plain = () => addon.weight(model, 0, rows, cols, 1, Float64Array.of(0, file, offset, 1));
+  const plain = () => addon.weight(model, 0, rows, cols, 1, Float64Array.of(0, file, offset, 4 * rows * cols));
   const stacked = (r = rows, c = cols) =>
-    addon.weight(model, 0, r, c, experts, Float64Array.of(0, file, offset, experts));
+    addon.weight(model, 0, r, c, experts, Float64Array.of(0, file, offset, 4 * r * c * experts));
   return { model, file, plain, stacked };
 }
 
@@ -63,7 +63,7 @@ test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
       const got = new Float32Array(rows);
       for (let pass = 0; pass < 3; pass++) {
         addon.readerDepth(model, [1, 6, 64][pass]!); // while it runs
-        addon.matmul(model, i32(out, weight, 0, 0), x, 1);
+        addon.matmul(model, i32(out, weight, 0, 0, 0, 1), x, 1);
         addon.tensorRead(model, out, 1, got);
         for (let r = 0; r < rows; r++) assert.equal(got[r], values[24 + r * cols + 5]);
       }
@@ -71,7 +71,7 @@ test("rows come from memory, ring and disk alike", { skip: skipAddon }, () => {
         addon.weightRead(model, from, 0, 150, 1, one);
         assert.deepEqual(one, values.slice(24 + 150 * cols, 24 + 151 * cols));
       }
-      assertWrongCall(() => addon.matmul(model, i32(out, onDisk, 0, 0), x, 1), "a weight that is not in memory");
+      assertWrongCall(() => addon.matmul(model, i32(out, onDisk, 0, 0, 0, 1), x, 1), "a weight that is not in memory");
       const stats = new NamedNumbers(residencyCounters);
       addon.residencyCounters(model, stats.values);
       assert.equal(stats.get("tiles"), pinned === rows ? 0 : 6);
@@ -121,7 +121,14 @@ test("wrong placements are refused, and leave the model as it was", { skip: skip
   addon.modelClose(model);
 
   const mapped = addon.modelOpen(1, null, null);
-  const known = addon.weight(mapped, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(mapped, path), offset, 1));
+  const known = addon.weight(
+    mapped,
+    0,
+    rows,
+    cols,
+    1,
+    Float64Array.of(0, addon.fileOpen(mapped, path), offset, 4 * rows * cols),
+  );
   assertWrongCall(() => addon.place(mapped, { ...nothing, pinned: i32(known, 5) }), "mapped and pinned");
   addon.modelClose(mapped);
 });
@@ -196,7 +203,8 @@ test("experts in slots give what resident experts give, with a gate and without"
     const got = run(model, [gate, up, down], kind);
     const resident = addon.modelOpen(1, null, null);
     const file = addon.fileOpen(resident, path);
-    const same = () => addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, experts));
+    const same = () =>
+      addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, 256 * cols * experts));
     assert.deepEqual(got, run(resident, [gated ? same() : 0, same(), same()], kind), `gated: ${gated}`);
   }
 });

@@ -11,11 +11,16 @@ import { HundredweightError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
 import { addonStatus } from "./addon.js";
 import type { NativeAddon } from "./addon.types.js";
+import { productInto } from "./boundary.js";
+import { idsOf } from "./named-numbers.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-addon-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const weights = join(folder, "weights.bin");
 writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
+
+/** Of one matrix. */
+const bytes = 64 * 64 * 4;
 
 /** A model with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
 function modelWithAll(threads = 2) {
@@ -28,8 +33,8 @@ function modelWithAll(threads = 2) {
     y: addon.tensor(model, 8, 64),
     z: addon.tensor(model, 8, 64),
     logits: addon.tensor(model, 8, 4),
-    plain: addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1)),
-    stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4)),
+    plain: addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes)),
+    stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
     vector: addon.vector(model, new Float32Array(64).fill(1)),
     routing: addon.routing(model, 8, 2),
     rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8),
@@ -84,9 +89,9 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   );
   const file = addon.fileOpen(model, weights);
   assert.equal(addon.fileBytes(model, file), 64 * 64 * 4 * 4);
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5)), "beyond the file");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, -4, 1)));
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, 1)));
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5 * bytes)), "beyond the file");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, -4, bytes)));
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, bytes)));
   assertWrongCall(
     () => addon.weight(model, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
     "overflow",
@@ -97,15 +102,15 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
     "a type that ggml took back",
   );
   assertWrongCall(() => addon.weight(model, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 2, Float64Array.of(0, file, 0, 1)), "an expert is missing");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 2, Float64Array.of(0, file, 0, bytes)), "an expert is missing");
   assertWrongCall(
-    () => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, 1, 0, file, 0, 1)),
+    () => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes, 0, file, 0, bytes)),
     "one too many",
   );
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(1, file, 0, 1)), "no such plane");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(1, file, 0, bytes)), "no such plane");
   assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, 1)), "no number");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, 1)), "beyond any handle");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, bytes)), "no number");
+  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, bytes)), "beyond any handle");
   assert.equal(
     codeOf(() => addon.fileOpen(model, join(folder, "absent"))),
     "FILE_NOT_FOUND",
@@ -140,31 +145,50 @@ test("the row table is checked: positions, sequences, pages", { skip: skipAddon 
   assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(1), 1, [], i32()), "a sequence that is not there");
   assertWrongCall(() => addon.begin(a.model, 1, i32(1), i32(0), i32(0), 2 ** 30, [i32(0)], i32(2 ** 22)));
   // A failed begin leaves no rows behind.
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0));
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0, i32()));
   begin(a.model, [0], [0], [64]);
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0), "a token id beyond the vocabulary");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0, i32()), "a token id beyond the vocabulary");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 3, i32()), "no rows given");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 3, i32(-2)), "a row before the first");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 3, i32(2 ** 30)), "a row beyond the table");
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 1, i32(0)), "rows given where positions tell");
+  addon.embed(a.model, a.x, a.plain, 1, 1, 3, i32(-1));
   begin(a.model, [0], [0], [-1]);
-  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0));
+  assertWrongCall(() => addon.embed(a.model, a.x, a.plain, 1, 1, 0, i32()));
   // Keys that a row would have to see are forgotten.
   begin(a.model, [600], [-1, 0, 1]);
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0));
-  addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0, 0);
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0));
+  addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 200, 0, 0, 0, 0, 0, 0, 0);
   addon.modelClose(a.model);
 });
 
 test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon }, () => {
   const a = modelWithAll();
   begin(a.model, [0, 1]);
+  const into = idsOf(productInto);
   const product = (...p: number[]) => addon.matmul(a.model, i32(...p), a.x, 2);
-  product(a.y, a.plain, a.vector, 1);
-  assertWrongCall(() => product(a.x, a.plain, 0, 0), "out is x");
-  assertWrongCall(() => product(a.y, a.plain, 0, 0, a.y, a.plain, 0, 0), "the same out twice");
-  assertWrongCall(() => product(a.y, a.stacked, 0, 0), "a stack of experts");
-  assertWrongCall(() => product(a.logits, a.plain, 0, 0), "another width");
-  assertWrongCall(() => product(a.y, a.plain, 0), "an incomplete product");
-  assertWrongCall(() => addon.matmul(a.model, new Int32Array(4 * 65), a.x, 1));
-  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, 9), "more rows than there are");
-  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, -1));
+  product(a.y, a.plain, a.vector, 1, 0, 1);
+  product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, into.silu, 0, 1);
+  assertWrongCall(() => product(a.x, a.plain, 0, 0, 0, 1), "out is x");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, 0, 0, 1), "the same out twice");
+  assertWrongCall(() => product(a.y, a.plain, 0, into.silu, 0, 1), "a gate of nothing");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 1, a.z, a.plain, 0, into.silu, 0, 1), "a gate elsewhere");
+  assertWrongCall(
+    () => product(a.y, a.plain, 0, 0, 0, 1, a.y, a.plain, 0, into.silu, 1, 1),
+    "a gate along the other axis",
+  );
+  assertWrongCall(() => product(a.y, a.plain, 0, 9, 0, 1), "into nothing there is");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 3), "heads of unequal rows");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 2), "heads of another width");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0, 0), "no heads");
+  assertWrongCall(() => product(a.y, a.stacked, 0, 0, 0, 1), "a stack of experts");
+  assertWrongCall(() => product(a.logits, a.plain, 0, 0, 0, 1), "another width");
+  assertWrongCall(() => product(a.y, a.plain, 0, 0, 0), "an incomplete product");
+  assertWrongCall(() => addon.matmul(a.model, new Int32Array(6 * 65), a.x, 1));
+  assertWrongCall(() => addon.weightHeads(a.model, a.plain, 3), "heads of unequal rows");
+  assertWrongCall(() => addon.weightHeads(a.model, a.stacked, 2), "heads of experts");
+  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0, 0, 1), a.x, 9), "more rows than there are");
+  assertWrongCall(() => addon.matmul(a.model, i32(a.y, a.plain, 0, 0, 0, 1), a.x, -1));
   assertWrongCall(() => addon.rmsNorm(a.model, a.y, a.logits, 0, 1, 1e-5));
   assertWrongCall(() => addon.rmsNorm(a.model, a.logits, a.logits, a.vector, 1, 1e-5));
   assertWrongCall(() => addon.headNorm(a.model, a.x, a.vector, 1, 3, 16, 1e-5));
@@ -192,14 +216,18 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.kvStore(a.model, a.pool, 0, a.logits, a.y, 1));
   assertWrongCall(() => addon.kvCopyPage(a.model, a.pool, 0, 3));
   assertWrongCall(
-    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0),
     "heads that KV heads do not divide",
   );
-  assertWrongCall(() => addon.attention(a.model, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0, 0));
-  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.x, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0));
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, -1, 0, 0, 0, 0, 0, 0, 0));
   assertWrongCall(
-    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0, 0),
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, 0, 0, a.vector, 0, 0, 0),
+    "64 slopes for 4 heads",
+  );
+  assertWrongCall(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, Number.NaN, 0, 0, 0, 0, 0, 0));
+  assertWrongCall(
+    () => addon.attention(a.model, a.y, a.x, a.pool, 0, 2, 4, 1, 0, 0, a.vector, 0, 0, 0, 0, 0),
     "64 sinks for 4 heads",
   );
   assertWrongCall(() => addon.tensorRead(a.model, a.x, 1, new Float32Array(63)));
@@ -373,13 +401,13 @@ test("a cancel flag must be shared, and stops long verbs", { skip: skipAddon }, 
   assertWrongCall(() => addon.modelSetCancel(a.model, new Int32Array(new SharedArrayBuffer(0))));
   const flag = new Int32Array(new SharedArrayBuffer(4));
   addon.modelSetCancel(a.model, flag);
-  const matmul = () => addon.matmul(a.model, i32(a.y, a.plain, 0, 0), a.x, 8);
+  const matmul = () => addon.matmul(a.model, i32(a.y, a.plain, 0, 0, 0, 1), a.x, 8);
   matmul();
   flag[0] = 1;
   assert.equal(codeOf(matmul), "CANCELLED");
   begin(a.model, [0]);
   assert.equal(
-    codeOf(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0)),
+    codeOf(() => addon.attention(a.model, a.y, a.x, a.pool, 0, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0)),
     "CANCELLED",
   );
   addon.modelSetCancel(a.model, null);
@@ -392,7 +420,14 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
   const model = addon.modelOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
-  const weight = addon.weight(model, 1, rows, 4096, 1, Float64Array.of(0, addon.fileOpen(model, file), 0, 1));
+  const weight = addon.weight(
+    model,
+    1,
+    rows,
+    4096,
+    1,
+    Float64Array.of(0, addon.fileOpen(model, file), 0, 2 * rows * 4096),
+  );
   const [x, out] = [addon.tensor(model, 64, 4096), addon.tensor(model, 64, rows)];
   addon.seal(model);
   const flag = new Int32Array(new SharedArrayBuffer(8));
@@ -405,7 +440,7 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   );
   Atomics.wait(flag, 1, 0, 10_000);
   assert.equal(
-    codeOf(() => addon.matmul(model, i32(out, weight, 0, 0), x, 64)),
+    codeOf(() => addon.matmul(model, i32(out, weight, 0, 0, 0, 1), x, 64)),
     "CANCELLED",
   );
   await worker.terminate();

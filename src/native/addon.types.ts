@@ -94,8 +94,10 @@ export interface NativeAddon {
   /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
   fileOpenUnmapped(model: number, path: string, direct: boolean): number;
   fileBytes(model: number, file: number): number;
-  /** extents: [plane, file, offset, experts] each; of a plane in ascending order of experts. */
+  /** extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, or of segments. */
   weight(model: number, layoutId: number, rows: number, cols: number, experts: number, extents: Float64Array): number;
+  /** Before it is placed: products will take it by heads. */
+  weightHeads(model: number, weight: number, heads: number): void;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
   weightRead(model: number, weight: number, expert: number, row0: number, count: number, out: Float32Array): void;
 
@@ -155,11 +157,14 @@ export interface NativeAddon {
    * [row, slot] each, ascending: the state after that row is written there too.
    */
   beginSlots(model: number, pool: number, slots: Int32Array, marks: Int32Array): void;
-  /** by: of `lookups` */
-  embed(model: number, out: number, weight: number, n: number, scale: number, by: number): void;
+  /** by: of `lookups`; given: rows of the table where they are given (-1: zeros), else none */
+  embed(model: number, out: number, weight: number, n: number, scale: number, by: number, given: Int32Array): void;
   rmsNorm(model: number, out: number, x: number, vector: number, n: number, eps: number): void;
   headNorm(model: number, x: number, vector: number, n: number, heads: number, headDim: number, eps: number): void;
-  /** products: [out, weight, bias or 0, mode] * count; mode: sum of `productModes` */
+  /**
+   * products: [out, weight, bias or 0, into, along, heads] * count; into: of `productInto`; along: 1 the other axis;
+   * heads: 1, or so many matrices that the rows are.
+   */
   matmul(model: number, products: Int32Array, x: number, n: number): void;
   rope(model: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   /** v: 0 for a latent layer */
@@ -180,7 +185,15 @@ export interface NativeAddon {
     reach: number,
     /** ALiBi: a vector [heads], or 0 */
     slopes: number,
+    /** A routing of positions, or 0: all. */
+    selection: number,
+    /** [rows, 2 * heads] of several sources, or 0 */
+    carry: number,
+    /** Of `attentionParts`. */
+    part: number,
   ): void;
+  /** Positions for each row into a routing. weights: [rows, heads] */
+  select(model: number, routing: number, q: number, weights: number, pool: number, layer: number, n: number): void;
   shortConv(
     model: number,
     out: number,

@@ -22,9 +22,9 @@ export type Activation = (typeof activations)[number];
 export const poolings = ["mean", "first", "last"] as const;
 export type Pooling = (typeof poolings)[number];
 
-/** Which row of a table a token row gets: that of its id, that of its position, the first. */
-export const lookups = ["ids", "positions", "first"] as const;
-export type LookupBy = (typeof lookups)[number];
+/** Which row of a table a token row gets: that of its id, that of its position, the first, the one that is given. */
+export const lookups = ["ids", "positions", "first", "given"] as const;
+export type LookupBy = Exclude<(typeof lookups)[number], "given">;
 
 /** A router's scores: softmax over all experts; sigmoid of each; softmax over the selected logits only. */
 export const scores = ["softmax", "sigmoid", "softmax-selected"] as const;
@@ -34,12 +34,15 @@ export type Score = (typeof scores)[number];
 export const reaches = ["back", "chunk", "symmetric"] as const;
 export type ReachKind = (typeof reaches)[number];
 
+/** Which call of an attention over several sources it is: the only one, the first, one between, the last. */
+export const attentionParts = ["whole", "first", "next", "last"] as const;
+
 /** How files are read: the best there is, io_uring where allowed, threads that wait. */
 export const ioEngines = ["automatic", "uring", "threads"] as const;
 export type IoEngine = (typeof ioEngines)[number];
 
-/** Modes of a product, which add up. */
-export const productModes = { add: 1, transposed: 2 } as const;
+/** What becomes of a product: it takes the place of out, is added to it, or is gated by what is there, in these ways. */
+export const productInto = ["store", "add", ...glus] as const;
 
 // --- sizes
 
@@ -54,6 +57,8 @@ export const limits = {
   mostTaps: 64,
   /** Products of one matmul. */
   mostProducts: 64,
+  /** Numbers that say what a product is. */
+  productNumbers: 6,
   mostPlanes: 4,
   /** Matrices of an expert, times their planes. */
   mostExpertSegments: 12,
@@ -70,12 +75,17 @@ export const space = {
   /** Least room for pieces of attention. */
   attentionPiecesBytes: 4 * 2 ** 20,
   attentionBlockBytes: 32,
-  productTaskBytes: 120,
+  productTaskBytes: 136,
   /** Room for the results of a product before they are added: so many values, or weight rows: long parts. */
   addValues: 4096,
   addRows: 128,
+  /** Of those that gates wait for: they are of the widest matrices, and short parts would cost more than a megabyte. */
+  gluRows: 512,
+  gluValues: 2 ** 18,
   /** (token row, expert) pairs whose hidden rows are held at a time, where the rows themselves are not more. */
   expertWavePairs: 256,
+  /** Positions that are scored at a time, where rows choose among them; of one row all. */
+  selectionPositions: 2 ** 20,
 } as const;
 
 // --- lists of numbers that are passed at once, by name
@@ -103,6 +113,7 @@ export const spaceBuffers = [
   "expert products",
   "expert rows",
   "sums",
+  "selection",
   "experts",
 ] as const;
 export type SpaceBuffer = (typeof spaceBuffers)[number];

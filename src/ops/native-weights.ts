@@ -1,6 +1,6 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes, type Extent, expertPlaneBytes, slicesOf } from "../formats/layouts.js";
+import { checkPlanes, type Extent } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { expertPolicyNumbers, ioEngines, residencyCounters } from "../native/boundary.js";
 import { idsOf, NamedNumbers } from "../native/named-numbers.js";
@@ -27,16 +27,16 @@ export class NativeWeights {
 
   matrix(source: MatrixSource): Matrix {
     checkPlanes(source);
-    const { name, layout, rows, cols, experts, planes } = source;
-    const slices = slicesOf(layout, rows, cols);
+    const { name, layout, rows, cols, experts, planes, heads = 1 } = source;
     const extents = layout.planes.flatMap((plane, i) =>
       planes[plane.name]!.flatMap((extent) => {
         const file = this.#file(extent.file);
         this.#checkEnd(name, file, extent);
-        return [i, file, extent.offset, extent.bytes / expertPlaneBytes(slices, i)];
+        return [i, file, extent.offset, extent.bytes];
       }),
     );
     const id = this.#addon.weight(this.#model, layout.id, rows, cols, experts, Float64Array.from(extents));
+    if (heads > 1) this.#addon.weightHeads(this.#model, id, heads);
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
     return matrix;

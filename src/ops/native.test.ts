@@ -228,7 +228,7 @@ function runExperts(variant: Variant, shape: MoeShape, x: Float32Array, logits: 
     };
     const space = new WorkingSpace(n, []);
     const kinds = [shape.gate, shape.up].map(({ layout }) => layout.acts!);
-    space.linear(n, moeDim, kinds, false);
+    space.linear(n, moeDim, kinds, "store");
     space.experts(n, topK, moeExperts, moeDim, moeHidden, [shape.down.layout.acts!]);
     ops.seal(space);
     const { allocations } = ops.counters();

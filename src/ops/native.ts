@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import {
   activations,
+  attentionParts,
   glus,
   kvTypes,
   limits,
@@ -13,7 +14,7 @@ import {
   machineCounters,
   modelCounters,
   poolings,
-  productModes,
+  productInto,
   reaches,
   scores,
 } from "../native/boundary.js";
@@ -80,6 +81,8 @@ const ids = {
   reach: idsOf(reaches),
   pooling: idsOf(poolings),
   lookup: idsOf(lookups),
+  part: idsOf(attentionParts),
+  into: idsOf(productInto),
 };
 const noInts = new Int32Array(0);
 
@@ -128,8 +131,9 @@ export class NativeOps implements Backend {
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#model, routing.id, n, gate.id);
-    const buffer = new Int32Array(4 * limits.mostProducts);
-    this.#products = Array.from({ length: limits.mostProducts + 1 }, (_, count) => buffer.subarray(0, 4 * count));
+    const { mostProducts, productNumbers } = limits;
+    const buffer = new Int32Array(productNumbers * mostProducts);
+    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, productNumbers * count));
   }
 
   #promise({ bytes, limitBytes }: MemoryPromise): void {
@@ -237,8 +241,9 @@ export class NativeOps implements Backend {
     if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
-    this.#addon.embed(this.#model, out.id, table.id, n, scale, ids.lookup[by]);
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy | Int32Array = "ids"): void {
+    const [kind, given] = typeof by === "string" ? ([by, noInts] as const) : (["given", by] as const);
+    this.#addon.embed(this.#model, out.id, table.id, n, scale, ids.lookup[kind], given);
   }
 
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void {
@@ -258,11 +263,14 @@ export class NativeOps implements Backend {
         `${products.length} products in one matmul, at most ${limits.mostProducts}`,
       );
     for (let i = 0; i < products.length; i++) {
-      const { out, weight, bias, add, transposed } = products[i]!;
-      packed[4 * i] = out.id;
-      packed[4 * i + 1] = weight.id;
-      packed[4 * i + 2] = bias?.id ?? 0;
-      packed[4 * i + 3] = (add ? productModes.add : 0) + (transposed ? productModes.transposed : 0);
+      const { out, weight, bias, add, glu, transposed, heads = 1 } = products[i]!;
+      const at = limits.productNumbers * i;
+      packed[at] = out.id;
+      packed[at + 1] = weight.id;
+      packed[at + 2] = bias?.id ?? 0;
+      packed[at + 3] = ids.into[glu ?? (add ? "add" : "store")];
+      packed[at + 4] = transposed ? 1 : 0;
+      packed[at + 5] = heads;
     }
     this.#addon.matmul(this.#model, packed, x.id, n);
   }
@@ -292,7 +300,15 @@ export class NativeOps implements Backend {
       sinks === null ? 0 : sinks.id,
       ids.reach[spec.reach ?? "back"],
       slopes?.id ?? 0,
+      spec.selection?.id ?? 0,
+      spec.part?.carry.id ?? 0,
+      ids.part[spec.part?.place ?? "whole"],
     );
+  }
+
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+    this.#checkCancelled();
+    this.#addon.select(this.#model, out.id, q.id, weights.id, pool.id, layer, n);
   }
 
   shortConv(

@@ -23,7 +23,7 @@ import {
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
-export type { Activation, KvType, LookupBy, Pooling } from "../native/boundary.js";
+export type { Activation, GluKind, KvType, LookupBy, Pooling } from "../native/boundary.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
@@ -63,6 +63,8 @@ export interface Routing {
 }
 
 export interface MatrixSource {
+  /** Products will take it by heads (`Product.heads`): what is in memory must let their rows be told apart. */
+  readonly heads?: number;
   readonly name: string;
   readonly layout: Layout;
   readonly rows: number;
@@ -155,6 +157,8 @@ export interface RowTable {
   readonly sequences: Int32Array;
   /** Per KV pool (in creation order), per sequence: page id of each 256-position block, -1 where forgotten. */
   readonly blockTables: readonly (readonly Int32Array[])[];
+  /** Per sequence: its tokens from position 0 on, this pass's among them. For models that look up by earlier tokens. */
+  readonly tokens?: readonly Int32Array[] | undefined;
   /**
    * Per sequence: slot it reads (-1: none, it begins), slot it writes, place for what it feeds in (-1: not kept)
    * [sequences * 3]. Absent without a pool of slots.
@@ -205,8 +209,12 @@ export interface AttentionSpec {
   readonly softcap: number;
   /** Per-head logit that joins the softmax without a value [heads]. */
   readonly sinks: Vector | null;
-  /** ALiBi: behind the cap a score loses slope times the distance of the positions [heads]. */
+  /** ALiBi: behind the cap a score loses slope times the distance of the positions [heads]; not with a selection. */
   readonly slopes?: Vector | null;
+  /** Only these positions, as `select` left them; with a window of 0 and the reach `back`. */
+  readonly selection?: Routing | null;
+  /** Which call of an attention over several sources this is, and what they hand on [n, 2 * heads]. */
+  readonly part?: { readonly carry: Tensor; readonly place: "first" | "next" | "last" };
 }
 
 /**
@@ -268,18 +276,26 @@ export interface ExpertWeights {
   readonly weightsInput?: boolean;
 }
 
-/** One product of a fused matmul: out = x · Wᵀ (+ bias), or out += that when `add`. */
+/** One product of a fused matmul: out = x · Wᵀ (+ bias), out += that when `add`, or out = glu(out) * that. */
 export interface Product {
   readonly out: Tensor;
   readonly weight: Matrix;
   readonly bias: Vector | null;
   readonly add: boolean;
+  /** Gates what the product before it has just left in the same out. */
+  readonly glu?: GluKind;
   /**
    * linearT: along the other axis, out = x · W (+ bias). Of a stack each matrix multiplies its own part of x and
    * fills its own part of out: x [n, experts * rows], out [n, experts * cols]. Rows are decoded exactly and added in
    * ascending order, out[c] = fma(x[r], W[r][c], out[c]) from +0: x is not quantized. A stack must be in memory.
    */
   readonly transposed?: boolean;
+  /**
+   * The rows of a plain matrix are so many matrices, one after the other, and each multiplies its own part of x:
+   * x [n, heads * cols], out [n, rows]; along the other axis x [n, rows], out [n, heads * cols]. All products of a call
+   * alike.
+   */
+  readonly heads?: number;
 }
 
 /** The machine that models of a process share. */
@@ -337,16 +353,18 @@ export interface Verbs {
   begin(rows: RowTable): void;
 
   /**
-   * out[t] = table[row of t] * scale: by the token's id (default), by its position, or the first row for all.
-   * @shape out [n, dim], table [rows, dim]  @error EXACT for scale 1
+   * out[t] = table[row of t] * scale: by the token's id (default), by its position, the first row for all, or the row
+   * that is given, zeros where that is -1.
+   * @shape out [n, dim], table [rows, dim], rows given [n or more]  @error EXACT for scale 1
    */
-  embed(out: Tensor, table: Matrix, n: number, scale: number, by?: LookupBy): void;
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by?: LookupBy | Int32Array): void;
   /** out = x / sqrt(mean(x²) + eps) * weight; out may be x.  @shape [n, cols], weight [cols] or null  @error BOUND */
   rmsNorm(out: Tensor, x: Tensor, weight: Vector | null, n: number, eps: number): void;
   /** The same over each head in place.  @shape x [n, heads * headDim], weight [headDim] */
   headNorm(x: Tensor, weight: Vector | null, n: number, heads: number, headDim: number, eps: number): void;
   /**
-   * All products share `x`, which is quantized once. No out may alias x or another out; at most 64 products.
+   * All products share `x`, which is quantized once. No out may alias x or, but for a gate, another out; at most 64
+   * products.
    * @shape x [n, cols]  @error BOUND
    */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
@@ -356,7 +374,7 @@ export interface Verbs {
    */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
   /**
-   * Stores the rows' keys and values at their positions; v is null for a latent layer.
+   * Stores the rows' keys and values at their positions; v is null for a latent layer, and for one of keys alone.
    * @shape k [n, kvHeads * headDimK], v [n, kvHeads * headDimV]
    */
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void;
@@ -367,9 +385,16 @@ export interface Verbs {
    * The native order: cut at multiples of 256 positions; a piece is m = max score, l = sum exp(score - m),
    * o = sum exp(score - m) v; pieces merge in ascending order, the first as it is, then with M = max(m, mp),
    * a = exp(m - M), b = exp(mp - M): l = fma(b, lp, l a), o = fma(b, op, o a). A sink s joins last: M = max(m, s),
-   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l).
+   * l = l exp(m - M) + exp(s - M), o = o exp(m - M). out = o * (1 / l). Chosen positions are cut at multiples of 256 of
+   * them. Of several sources each is computed alone, up to its o; they merge in their order, then the sink joins.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void;
+  /**
+   * The best positions for each row, ascending, -1 behind them: of the row's own and earlier ones, by
+   * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s
+   * layer has one head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
+   */
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
   /**
    * Convolution of every column over the rows of its sequence up to its own: out = w_0 x_(t-r) (rounded), then one
    * fma each for w_1 x_(t-r+1) ... w_r x_t, then + bias; rows before the first are zeros. Layer `layer` keeps the

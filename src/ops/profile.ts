@@ -158,8 +158,22 @@ function describer(
       work: plain("replay", 2 * pool.slotBytes),
       shape: () => `${rows} rows`,
     }),
+    select: (_out, q, _weights, pool, layer, n) => {
+      const { seen, read } = pass.of(0);
+      const bytes = read * positionBytes(pool, layer);
+      const work = {
+        name: "select positions",
+        kernel: true,
+        arithmetic: "float",
+        bytes,
+        operations: 2 * seen * q.cols,
+      };
+      return { work: work as Work, shape: () => `[${n}, ${q.cols}], ${read} keys` };
+    },
     attention: (_out, q, pool, layer, n, spec) => {
-      const { seen, read } = pass.of(spec.window);
+      // Each row reads the positions that were chosen for it.
+      const chosen = n * (spec.selection?.topK ?? 0);
+      const { seen, read } = spec.selection ? { seen: chosen, read: chosen } : pass.of(spec.window);
       const name = spec.window > 0 ? `attention window ${spec.window}` : "attention";
       const operations = 2 * seen * spec.heads * (spec.headDimK + spec.headDimV);
       const bytes = read * positionBytes(pool, layer);

@@ -1,54 +1,150 @@
+/** Attention of the reference: one query head of one token row at a time; all scores are held, as doubles. */
 import type { AttentionSpec } from "./ops.js";
 import { pagePositions } from "./ops.js";
 import { decodeHead, type ReferenceKvPool } from "./reference-kv.js";
 import { softcapValue, softmaxWithSink } from "./reference-math.js";
 
-/**
- * One query head of one token row over the row's own sequence. Scores of all keys are held as doubles, so the softmax
- * needs no running maximum and no merging of pieces.
- * @shape out [headDimV], query [headDimK]
- */
-export function attendHead(
-  out: Float32Array,
-  query: Float32Array,
-  cache: ReferenceKvPool,
-  layer: number,
-  head: number,
-  position: number,
-  pageOf: (key: number) => DataView,
-  spec: AttentionSpec,
-  sink: number,
-  /** ALiBi of the head; 0: none. */
-  slope: number,
-  /** Position of the sequence's last row in the pass. */
-  last: number,
-): void {
-  const layout = cache.layout[layer]!;
-  const kvHead = Math.floor(head / (spec.heads / spec.kvHeads));
-  const { window, reach = "back" } = spec;
+/** A layer's keys and values of one sequence. */
+export interface Past {
+  readonly cache: ReferenceKvPool;
+  readonly layer: number;
+  pageOf(position: number): DataView;
+}
+
+/** A query head of one token row. */
+export interface AttendedHead {
+  readonly index: number;
+  readonly kvHead: number;
+  /** Of the row. */
+  readonly position: number;
+  /** -Infinity: none. */
+  readonly sink: number;
+  /** ALiBi; 0: none. */
+  readonly slope: number;
+}
+
+/** The positions that a row sees; `last` is that of the sequence's last row in the pass. */
+export function seenBy(position: number, last: number, { window, reach = "back" }: AttentionSpec): number[] {
   const before = reach === "chunk" ? position % window : reach === "symmetric" ? window : window - 1;
   const first = window === 0 ? 0 : Math.max(0, position - before);
   const end = reach !== "symmetric" ? position : window === 0 ? last : Math.min(last, position + window);
-  const keys = end - first + 1;
-  const scores = new Float64Array(keys);
-  const row = new Float32Array(Math.max(spec.headDimK, spec.headDimV));
+  return Array.from({ length: end - first + 1 }, (_, i) => first + i);
+}
 
-  for (let i = 0; i < keys; i++) {
-    const slot = kvHead * pagePositions + ((first + i) % pagePositions);
-    decodeHead(cache.type, pageOf(first + i), layout.keys + slot * layout.keyBytes, spec.headDimK, row);
+/** Every key of a head at these positions, decoded; `use` has it during the call. */
+function eachRow(
+  { cache, layer, pageOf }: Past,
+  what: "keys" | "values",
+  kvHead: number,
+  positions: readonly number[],
+  use: (row: Float32Array, i: number) => void,
+): void {
+  const layout = cache.layout[layer]!;
+  const [start, bytes, values] =
+    what === "keys"
+      ? [layout.keys, layout.keyBytes, layout.headDimK]
+      : [layout.values, layout.valueBytes, layout.headDimV];
+  const row = new Float32Array(values);
+  for (const [i, position] of positions.entries()) {
+    const slot = kvHead * pagePositions + (position % pagePositions);
+    decodeHead(cache.type, pageOf(position), start + slot * bytes, values, row);
+    use(row, i);
+  }
+}
+
+function scoresOf(
+  query: Float32Array,
+  past: Past,
+  { kvHead, position, slope }: AttendedHead,
+  positions: readonly number[],
+  spec: AttentionSpec,
+): Float64Array {
+  const scores = new Float64Array(positions.length);
+  eachRow(past, "keys", kvHead, positions, (row, i) => {
     let product = 0;
-    for (let d = 0; d < spec.headDimK; d++) product += query[d]! * row[d]!;
+    for (let d = 0; d < query.length; d++) product += query[d]! * row[d]!;
     const score = product * spec.scale;
     const capped = spec.softcap === 0 ? score : softcapValue(score, spec.softcap);
-    scores[i] = capped - slope * Math.abs(position - first - i);
-  }
-  softmaxWithSink(scores, keys, sink);
+    scores[i] = capped - slope * Math.abs(position - positions[i]!);
+  });
+  return scores;
+}
 
-  const sum = new Float64Array(spec.headDimV);
-  for (let i = 0; i < keys; i++) {
-    const slot = kvHead * pagePositions + ((first + i) % pagePositions);
-    decodeHead(cache.type, pageOf(first + i), layout.values + slot * layout.valueBytes, spec.headDimV, row);
-    for (let d = 0; d < spec.headDimV; d++) sum[d] = sum[d]! + scores[i]! * row[d]!;
-  }
-  out.set(sum);
+/** @shape out [headDimV], query [headDimK] */
+export function attendHead(
+  out: Float32Array,
+  query: Float32Array,
+  past: Past,
+  head: AttendedHead,
+  positions: readonly number[],
+  spec: AttentionSpec,
+): void {
+  const scores = scoresOf(query, past, head, positions, spec);
+  softmaxWithSink(scores, positions.length, head.sink);
+  out.set(weightedValues(past, head.kvHead, positions, scores, spec.headDimV));
+}
+
+function weightedValues(past: Past, kvHead: number, positions: readonly number[], weights: Float64Array, dim: number) {
+  const sum = new Float64Array(dim);
+  eachRow(past, "values", kvHead, positions, (row, i) => {
+    for (let d = 0; d < dim; d++) sum[d] = sum[d]! + weights[i]! * row[d]!;
+  });
+  return sum;
+}
+
+/**
+ * One of several sources: `out` and the two carried values are what those before left, and are left for those after;
+ * the last source's call ends with the sink and the division.
+ * @shape carry [2 * heads], the largest scores and the sums of weights
+ */
+export function attendPart(
+  out: Float32Array,
+  carry: Float32Array,
+  query: Float32Array,
+  past: Past,
+  head: AttendedHead,
+  positions: readonly number[],
+  spec: AttentionSpec,
+): void {
+  const [m, l] = [head.index, spec.heads + head.index];
+  const place = spec.part!.place;
+  const scores = scoresOf(query, past, head, positions, spec);
+  const own = scores.reduce((most, score) => Math.max(most, score), -Infinity);
+  const before = place === "first" ? -Infinity : carry[m]!;
+  const max = Math.max(own, before, place === "last" ? head.sink : -Infinity);
+  const weights = scores.map((score) => Math.exp(score - max));
+  const old = place === "first" ? 0 : Math.exp(before - max);
+  let sum = weights.reduce((total, weight) => total + weight, old === 0 ? 0 : carry[l]! * old);
+  if (place === "last" && head.sink !== -Infinity) sum += Math.exp(head.sink - max);
+  const values = weightedValues(past, head.kvHead, positions, weights, spec.headDimV);
+  const divisor = place === "last" ? sum : 1;
+  for (const [d, value] of values.entries()) out[d] = (value + (old === 0 ? 0 : out[d]! * old)) / divisor;
+  carry[m] = max;
+  carry[l] = sum;
+}
+
+/** The best positions up to a row's own, ascending: by the sum over heads of weight * max(q · key, 0). */
+export function bestPositions(
+  query: Float32Array,
+  weights: Float32Array,
+  past: Past,
+  position: number,
+  topK: number,
+): number[] {
+  const heads = weights.length;
+  const dim = query.length / heads;
+  const positions = Array.from({ length: position + 1 }, (_, i) => i);
+  const scores = new Float64Array(position + 1);
+  eachRow(past, "keys", 0, positions, (row, i) => {
+    let score = 0;
+    for (let h = 0; h < heads; h++) {
+      let product = 0;
+      for (let d = 0; d < dim; d++) product += query[h * dim + d]! * row[d]!;
+      score += weights[h]! * Math.max(product, 0);
+    }
+    scores[i] = Number.isNaN(score) ? -Infinity : score;
+  });
+  // Sorting is stable: of equal scores the earlier position is first.
+  const best = positions.sort((a, b) => scores[b]! - scores[a]!).slice(0, topK);
+  return best.sort((a, b) => a - b);
 }

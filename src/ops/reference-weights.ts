@@ -4,7 +4,7 @@ import { HundredweightError } from "../errors.js";
 import { decodeRow } from "../formats/decode-row.js";
 import { dequantizeRow } from "../formats/dequantize.js";
 import { dtypeOf } from "../formats/dtypes.js";
-import { checkPlanes, type Slices, sliceExtents, slicesOf, storedBytes } from "../formats/layouts.js";
+import { checkPlanes, type Slices, segmentsOf, sliceExtents, slicesOf, storedBytes } from "../formats/layouts.js";
 import { openRegularSync } from "../regular-file.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
@@ -53,6 +53,8 @@ export class ReferenceMatrix implements Matrix {
   readonly #source: MatrixSource;
   readonly #files: WeightFiles;
   readonly #slices: Slices;
+  /** Where runs of rows that lie together end. */
+  readonly #segments: readonly number[];
 
   constructor(id: number, source: MatrixSource, files: WeightFiles) {
     checkPlanes(source);
@@ -65,6 +67,7 @@ export class ReferenceMatrix implements Matrix {
     this.#source = source;
     this.#files = files;
     this.#slices = slicesOf(source.layout, source.rows, source.cols);
+    this.#segments = source.experts === 1 ? segmentsOf(source) : [0, this.#slices.count];
   }
 
   /** Calls `use` with each decoded row of an expert.  @shape values [cols], valid during the call */
@@ -73,8 +76,8 @@ export class ReferenceMatrix implements Matrix {
     const values = new Float32Array(this.cols);
     // In the order of inputs a row is spread over the whole matrix.
     const run = this.layout.order === "inputs" ? count : Math.max(1, Math.floor(runBytes / bytes));
-    for (let slice = 0; slice < count; slice += run) {
-      const end = Math.min(count, slice + run);
+    for (let slice = 0, end = 0; slice < count; slice = end) {
+      end = Math.min(this.#segments.find((bound) => bound > slice)!, slice + run);
       const stored = this.#read(expert, slice, end);
       const rows = this.#rowsOf(end - slice);
       const first = this.#rowsOf(slice);

@@ -33,7 +33,7 @@ import {
   type Vector,
   type Xielu,
 } from "./ops.js";
-import { attendHead } from "./reference-attention.js";
+import { attendHead, attendPart, bestPositions, type Past, seenBy } from "./reference-attention.js";
 import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
 import { ReferenceSlotPool } from "./reference-slots.js";
@@ -78,6 +78,11 @@ const values = (vector: Vector | null): Float32Array | null =>
 
 function requireThat(condition: boolean, what: string): asserts condition {
   if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
+}
+
+/** The positions chosen for a row. */
+function chosenOf({ ids, topK }: Routes, t: number): number[] {
+  return Array.from(ids.subarray(t * topK, (t + 1) * topK)).filter((position) => position >= 0);
 }
 
 export class ReferenceOps implements Backend {
@@ -169,13 +174,15 @@ export class ReferenceOps implements Backend {
     this.#rows = rows;
   }
 
-  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy = "ids"): void {
+  embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy | Int32Array = "ids"): void {
+    const rows = typeof by !== "string" ? by : by === "first" ? null : this.#rows[by];
     const matrix = own<ReferenceMatrix>(table, "forEachRow");
-    const y = data(out);
     for (let t = 0; t < n; t++) {
-      const row = y.subarray(t * out.cols, (t + 1) * out.cols);
-      matrix.row(0, by === "first" ? 0 : this.#rows[by][t]!, row);
-      if (scale !== 1) for (let i = 0; i < row.length; i++) row[i] = row[i]! * Math.fround(scale);
+      const y = row(out, t);
+      const at = rows === null ? 0 : rows[t]!;
+      if (at < 0) y.fill(0);
+      else matrix.row(0, at, y);
+      if (scale !== 1) for (let i = 0; i < y.length; i++) y[i] = y[i]! * Math.fround(scale);
     }
   }
 
@@ -192,26 +199,33 @@ export class ReferenceOps implements Backend {
   }
 
   matmul(products: readonly Product[], x: Tensor, n: number): void {
-    for (const { out, weight, bias, add, transposed } of products) {
-      if (transposed) {
-        this.#linearT(out, weight, bias, add, x, n);
+    for (const product of products) {
+      if (product.transposed) {
+        this.#linearT(product, x, n);
         continue;
       }
-      requireThat(weight.cols === x.cols && weight.rows === out.cols, `shapes of the product with ${weight.name}`);
+      const { out, weight, bias, add, glu, heads = 1 } = product;
+      const each = weight.rows / heads;
+      const fits = heads * weight.cols === x.cols && weight.rows === out.cols && Number.isInteger(each);
+      requireThat(fits, `shapes of the product with ${weight.name}`);
       const [y, input, b] = [data(out), data(x), values(bias)];
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
         if ((row & 63) === 0) this.#checkCancelled();
         for (let t = 0; t < n; t++) {
           const at = t * out.cols + row;
-          y[at] = dot(w, input, t * x.cols, x.cols) + (b === null ? 0 : b[row]!) + (add ? y[at]! : 0);
+          const from = t * x.cols + Math.floor(row / each) * weight.cols;
+          const value = dot(w, input, from, weight.cols) + (b === null ? 0 : b[row]!);
+          y[at] = glu === undefined ? value + (add ? y[at]! : 0) : gluValue(glu, y[at]!, value);
         }
       });
     }
   }
 
-  #linearT(out: Tensor, weight: Matrix, bias: Vector | null, add: boolean, x: Tensor, n: number): void {
+  #linearT({ out, weight, bias, add, heads = 1 }: Product, x: Tensor, n: number): void {
     const { rows, cols, experts, name } = weight;
-    requireThat(experts * rows === x.cols && experts * cols === out.cols, `shapes of the product with ${name}`);
+    const fits = experts * rows === x.cols && experts * heads * cols === out.cols && rows % heads === 0;
+    requireThat(fits, `shapes of the product with ${name}`);
+    const each = rows / heads;
     const [y, input, b] = [data(out), data(x), values(bias)];
     const sums = new Float64Array(n * out.cols);
     for (let e = 0; e < experts; e++)
@@ -219,7 +233,7 @@ export class ReferenceOps implements Backend {
         if ((row & 63) === 0) this.#checkCancelled();
         for (let t = 0; t < n; t++) {
           const factor = input[t * x.cols + e * rows + row]!;
-          const at = t * out.cols + e * cols;
+          const at = t * out.cols + (e * heads + Math.floor(row / each)) * cols;
           for (let c = 0; c < cols; c++) sums[at + c]! += factor * w[c]!;
         }
       });
@@ -258,30 +272,40 @@ export class ReferenceOps implements Backend {
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const [sinks, slopes] = [values(spec.sinks), values(spec.slopes ?? null)];
+    const chosen = spec.selection ? own<Routes>(spec.selection, "ids") : null;
+    requireThat(chosen === null || spec.window === 0, "positions are chosen among all before a row");
+    requireThat(chosen === null || slopes === null, "chosen positions have no slopes");
     for (let t = 0; t < n; t++) {
       this.#checkCancelled();
       const position = this.#rows.positions[t]!;
       let end = t;
       while (end + 1 < n && this.#rows.sequences[end + 1] === this.#rows.sequences[t]) end++;
       const last = this.#rows.positions[end]!;
-      const pageOf = (key: number) => this.#page(cache, t, key);
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const seen = chosen === null ? seenBy(position, last, spec) : chosenOf(chosen, t);
       for (let h = 0; h < spec.heads; h++) {
         const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
         const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
-        attendHead(
-          result,
-          query,
-          cache,
-          layer,
-          h,
-          position,
-          pageOf,
-          spec,
-          sinks === null ? -Infinity : sinks[h]!,
-          slopes === null ? 0 : slopes[h]!,
-          last,
-        );
+        const kvHead = Math.floor(h / (spec.heads / spec.kvHeads));
+        const [sink, slope] = [sinks?.[h] ?? -Infinity, slopes?.[h] ?? 0];
+        const head = { index: h, kvHead, position, sink, slope };
+        if (spec.part === undefined) attendHead(result, query, past, head, seen, spec);
+        else attendPart(result, row(spec.part.carry, t), query, past, head, seen, spec);
       }
+    }
+  }
+
+  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+    const cache = own<ReferenceKvPool>(pool, "layout");
+    const { ids, topK } = own<Routes>(out, "ids");
+    const { kvHeads, headDimK } = cache.layout[layer]!;
+    requireThat(kvHeads === 1 && q.cols === weights.cols * headDimK, "index queries as wide as the keys");
+    for (let t = 0; t < n; t++) {
+      this.#checkCancelled();
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const best = bestPositions(row(q, t), row(weights, t), past, this.#rows.positions[t]!, topK);
+      ids.fill(-1, t * topK, (t + 1) * topK);
+      ids.set(best, t * topK);
     }
   }
 

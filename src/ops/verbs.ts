@@ -12,6 +12,7 @@ const names: Readonly<Record<Verb, true>> = {
   rope: true,
   kvStore: true,
   attention: true,
+  select: true,
   shortConv: true,
   recur: true,
   replay: true,

@@ -18,7 +18,7 @@ test("a verb that wants more working space than was named is an error, not an al
     const weight = ops.matrix(weightFile(join(folder, "w.bin"), "Q8_0", { rows: 64, cols: 128 }, 1).source);
     const [x, y] = [ops.tensor(8, 128), ops.tensor(8, 64)];
     const space = new WorkingSpace(8, []);
-    space.linear(3, 128, ["q8_32"], false);
+    space.linear(3, 128, ["q8_32"], "store");
     ops.seal(space);
     const product = [{ out: y, weight, bias: null, add: false }];
     const { allocations, scratchBytes } = ops.counters();

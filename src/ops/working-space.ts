@@ -41,11 +41,16 @@ export class WorkingSpace {
     }
   }
 
-  /** Products of [rows, cols]; `add`: into what is there; `sums`: outputs whose sums grow beside what they are added to. */
-  linear(rows: number, cols: number, kinds: readonly Acts[], add: boolean, sums = 0): void {
+  /**
+   * Products of [rows, cols]; `into`: what becomes of results that meet what is there; `sums`: outputs whose sums grow beside
+   * that.
+   */
+  linear(rows: number, cols: number, kinds: readonly Acts[], into: "store" | "add" | "glu", sums = 0): void {
     this.#acts("", rows, cols, kinds);
     this.#grow("sums", 4 * rows * sums);
-    if (add) this.#grow("thread", roundUp(4 * Math.max(space.addValues, space.addRows * rows), 4096));
+    const { addValues, addRows, gluRows, gluValues } = space;
+    const waiting = { store: 0, add: addRows * rows, glu: Math.min(gluRows * rows, gluValues) }[into];
+    if (into !== "store") this.#grow("thread", roundUp(4 * Math.max(addValues, 16 * rows, waiting), 4096));
   }
 
   attention(rows: number, headDimK: number, headDimV: number): void {
@@ -54,6 +59,23 @@ export class WorkingSpace {
     const queries = attentionQueries * (headDimK + 64 + Math.floor(headDimK / 4));
     this.#grow("thread", roundUp(3 * pieceBytes + queries, 4096));
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
+  }
+
+  /** Attention over chosen positions: a page of keys and one of values of a head lie beside the pieces. */
+  selected(headDimK: number, headDimV: number): void {
+    const piece = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
+    const page = (values: number): number => roundUp(2 * limits.pagePositions * values, 64);
+    const queries = roundUp(attentionQueries * headDimK + 64 + Math.floor((attentionQueries * headDimK) / 4), 64);
+    this.#grow("thread", roundUp(2 * piece + queries + page(headDimK) + page(headDimV), 4096));
+  }
+
+  /** The choice among `positions` of each of `rows` rows, by scores of `heads` heads of `headDim`. */
+  select(rows: number, positions: number, heads: number, headDim: number): void {
+    const whole = roundUp(positions, limits.pagePositions);
+    // Fewer positions let more rows be scored together, of one row all are.
+    this.#grow("selection", 8 * Math.max(whole, Math.min(rows * whole, space.selectionPositions)));
+    const queries = heads * headDim + 64 + Math.floor((heads * headDim) / 4);
+    this.#grow("thread", roundUp(4 * heads * limits.pagePositions + queries, 4096));
   }
 
   /**

@@ -72,7 +72,7 @@ export class FixedMemory {
   /** By purpose, and all of it. */
   bytes(contextTokens: number, kvTokens: number, maxRows: number) {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
-    const { embedding, description } = this.#model;
+    const { tables, description } = this.#model;
     const { vocab } = description.config;
     const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
     const bytes = {
@@ -82,7 +82,7 @@ export class FixedMemory {
         estimate.activationBytes +
         estimate.ropeBytes +
         estimate.scratchBytes +
-        maxRows * (embedding?.slices.bytes ?? 0),
+        maxRows * tables.reduce((sum, { slices }) => sum + slices.bytes, 0),
       tokenizer: tokenizerBytesPerToken * vocab,
       constraints: constraintBytes(vocab),
       runtime: runtimeBytes + (textProcess ? textProcessBytes(vocab) : 0),

@@ -1,5 +1,5 @@
 /** A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart. */
-import { type Layout, type Planes, type Slices, slicesOf } from "../formats/index.js";
+import { type Layout, type Planes, type Slices, segmentsOf, slicesOf } from "../formats/index.js";
 import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
 
 export interface PlanMatrix {
@@ -14,6 +14,8 @@ export interface PlanMatrix {
   readonly experts: number;
   /** The slices it is cut into where part of it is in memory. */
   readonly slices: Slices;
+  /** Slices at which what lies together begins; then their number. */
+  readonly segments: readonly number[];
   /** Bytes that may be in memory or not: slices; of stacked experts all there is of them. */
   readonly bytes: number;
   /** Bytes of a trunk's matrix that are in memory whatever the plan: planes that every slice needs. */
@@ -37,6 +39,8 @@ export interface PlanModel {
   readonly expertLayers: readonly ExpertLayer[];
   /** Read row by row on demand; undefined when it is the head too. */
   readonly embedding: PlanMatrix | undefined;
+  /** All tables that are read like that. */
+  readonly tables: readonly PlanMatrix[];
   readonly trunkBytes: number;
   readonly expertBytes: number;
   readonly topK: number;
@@ -44,7 +48,7 @@ export interface PlanModel {
 
 export function planModel(description: ModelDescription): PlanModel {
   const matrices = description.tensors.filter((tensor) => tensor.kind === "matrix").map(matrixOf);
-  const embedding = matrices.find((m) => m.role === "embedding");
+  const tables = matrices.filter((m) => m.role === "embedding");
   const head = matrices.filter((m) => m.role === "head");
   const routed = matrices.filter((m) => m.experts > 1);
   const layers = matrices.filter((m) => m.role !== "head" && m.role !== "embedding" && m.experts === 1);
@@ -60,7 +64,8 @@ export function planModel(description: ModelDescription): PlanModel {
     description,
     trunk,
     expertLayers,
-    embedding,
+    embedding: tables[0],
+    tables,
     trunkBytes: sumBytes(trunk),
     expertBytes: sumBytes(routed),
     topK: description.config.topK,
@@ -73,7 +78,8 @@ function matrixOf({ name, layer, role, info }: ModelTensor): PlanMatrix {
   const slices = slicesOf(layout, rows, cols);
   const keptBytes = experts === 1 ? slices.wholeBytes : 0;
   const bytes = (slices.count * slices.bytes + slices.wholeBytes) * experts - keptBytes;
-  return { name, layer, role, layout, rows, cols, experts, slices, bytes, keptBytes, planes };
+  const segments = experts === 1 ? segmentsOf({ layout, rows, cols, planes }) : [0, slices.count];
+  return { name, layer, role, layout, rows, cols, experts, slices, segments, bytes, keptBytes, planes };
 }
 
 export function sumBytes(matrices: readonly PlanMatrix[]): number {

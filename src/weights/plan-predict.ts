@@ -67,7 +67,7 @@ export function predict(input: PredictionInput): Prediction {
   const { model, machine, ring, trunkStreamedBytes } = input;
   const { topK, trunkBytes, expertLayers } = model;
   const chosenBytes = expertLayers.reduce((sum, l) => sum + Math.min(topK, l.experts) * l.bytesPerExpert, 0);
-  const passBytes = trunkBytes + chosenBytes + (model.embedding?.slices.bytes ?? 0);
+  const passBytes = trunkBytes + chosenBytes + model.tables.reduce((sum, { slices }) => sum + slices.bytes, 0);
   const missed = missedBytes(input);
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
   const { layers } = model.description.config;

@@ -20,7 +20,8 @@ const trunk = int4Layouts.map((layout, i): PlanMatrix => {
   const planes = Object.fromEntries(layout.planes.map(({ name }, p) => [name, [extent(p)]]));
   const bytes = slices.count * slices.bytes;
   const keptBytes = slices.wholeBytes;
-  return { name: layout.name, layer: i, role: "ffn", layout, rows, cols, experts: 1, slices, bytes, keptBytes, planes };
+  const shape = { layout, rows, cols, experts: 1, slices, segments: [0, slices.count] };
+  return { name: layout.name, layer: i, role: "ffn", ...shape, bytes, keptBytes, planes };
 });
 const total = trunk.reduce((sum, m) => sum + m.bytes, 0);
 

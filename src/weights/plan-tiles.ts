@@ -55,24 +55,35 @@ export function pinnedEdgeBytes({ planes }: PlanMatrix): number {
   return 2 * page * Object.values(planes).flat().length;
 }
 
-/** Tiles into which the slices from `first` on are cut. */
-export function tilesOf(m: PlanMatrix, first: number, ring: Ring): number {
-  const most = Math.max(1, Math.floor((ring.slotBytes - edgeBytes(m)) / m.slices.bytes));
-  return Math.ceil((m.slices.count - first) / most);
+const mostSlices = (m: PlanMatrix, ring: Ring): number =>
+  Math.max(1, Math.floor((ring.slotBytes - edgeBytes(m)) / m.slices.bytes));
+
+/** Stretches of the slices from `first` on that lie together in the files: a tile is read in one piece. */
+function stretches({ segments }: PlanMatrix, first: number): [from: number, to: number][] {
+  return segments.slice(1).flatMap((to, i): [number, number][] => {
+    const from = Math.max(first, segments[i]!);
+    return from < to ? [[from, to]] : [];
+  });
 }
 
-/** Tiles of the slices that are not pinned; those of a matrix differ by at most one slice. */
+/** Tiles into which the slices from `first` on are cut. */
+export function tilesOf(m: PlanMatrix, first: number, ring: Ring): number {
+  const most = mostSlices(m, ring);
+  return stretches(m, first).reduce((sum, [from, to]) => sum + Math.ceil((to - from) / most), 0);
+}
+
+/** Tiles of the slices that are not pinned; those of a stretch differ by at most one slice. */
 export function tileProgram(trunk: readonly PlanMatrix[], pinned: Int32Array, ring: Ring): Tile[] {
   const program: Tile[] = [];
   for (const [matrix, m] of trunk.entries()) {
-    const first = pinned[matrix]!;
-    const slices = m.slices.count - first;
-    if (slices === 0) continue;
-    const count = tilesOf(m, first, ring);
-    for (let t = 0; t < count; t++) {
-      const from = first + Math.floor((t * slices) / count);
-      const to = first + Math.floor(((t + 1) * slices) / count);
-      program.push({ matrix, from, to, bytes: (to - from) * m.slices.bytes });
+    for (const [first, end] of stretches(m, pinned[matrix]!)) {
+      const slices = end - first;
+      const count = Math.ceil(slices / mostSlices(m, ring));
+      for (let t = 0; t < count; t++) {
+        const from = first + Math.floor((t * slices) / count);
+        const to = first + Math.floor(((t + 1) * slices) / count);
+        program.push({ matrix, from, to, bytes: (to - from) * m.slices.bytes });
+      }
     }
   }
   return program;

@@ -201,10 +201,17 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   const [rows, cols] = [4096, 256];
   appendFileSync(path, new Uint8Array(rows * cols * 4));
   const model = addon.modelOpen(3, null, null);
-  const weight = addon.weight(model, 0, rows, cols, 1, Float64Array.of(0, addon.fileOpen(model, path), 0, 1));
+  const weight = addon.weight(
+    model,
+    0,
+    rows,
+    cols,
+    1,
+    Float64Array.of(0, addon.fileOpen(model, path), 0, 4 * rows * cols),
+  );
   const [x, out] = [addon.tensor(model, 1, cols), addon.tensor(model, 1, rows)];
   addon.seal(model);
-  const product = () => addon.matmul(model, Int32Array.of(out, weight, 0, 0), x, 1);
+  const product = () => addon.matmul(model, Int32Array.of(out, weight, 0, 0, 0, 1), x, 1);
   product();
   truncateSync(path, 4096 * 10);
   const changed = (error: unknown) => error instanceof HundredweightError && error.code === "MODEL_CHANGED";

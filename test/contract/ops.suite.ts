@@ -25,6 +25,8 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { productsSuite } from "./products.suite.js";
+import { selectionSuite } from "./selection.suite.js";
 import { slotsSuite } from "./slots.suite.js";
 import { valuesSuite } from "./values.suite.js";
 
@@ -63,6 +65,11 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
         ops.embed(out, matrix, 3, 7.5);
         for (const [i, v] of (await ops.read(out, 3)).entries())
           near(v, rows[i]! * 7.5, Math.abs(rows[i]! * 7.5) * ulp, `scaled value ${i}`);
+        // Rows that are given, and where there is none.
+        ops.embed(out, matrix, 3, 1, Int32Array.of(17, -1, 39, 5));
+        const [first, , last] = [rows.slice(512), 0, rows.slice(0, 256)];
+        const given = Float32Array.from([...first, ...new Array<number>(256).fill(0), ...last]);
+        assert.deepEqual(await ops.read(out, 3), given);
       });
 
       withOps(`matmul ${dtype}: fused products, bias, add, odd sizes`, async (ops) => {
@@ -367,7 +374,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
       const weight = ops.matrix(weights("Q8_0", 64, 64).source);
       const [x, y] = [filled(ops, 8, 64, randomValues(512, 19)), ops.tensor(8, 64)];
       const space = new WorkingSpace(8, []);
-      space.linear(8, 64, ["q8_32"], false);
+      space.linear(8, 64, ["q8_32"], "store");
       await ops.seal(space);
       assert.throws(() => ops.tensor(1, 1), HundredweightError);
       const before = ops.counters();
@@ -396,6 +403,8 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     });
 
     attentionSuite(withOps);
+    productsSuite(weights, withOps);
+    selectionSuite(withOps);
     valuesSuite(withOps);
     familiesSuite(withOps, weights);
     slotsSuite(withOps);

@@ -152,6 +152,8 @@ class Run {
       appended.push({ sequence: this.#slots[sequence]!, at: rows.length });
       for (let i = 0; i < count + guesses; i++) rows.push({ sequence, position: from + i, guess: i >= count });
     }
+    const tokens: Int32Array[] = [];
+    for (const [s, slot] of this.#slots.entries()) tokens[slot] = this.#case.prompts[s]!;
     const table: RowTable = {
       count: rows.length,
       ids: Int32Array.from(rows, ({ sequence, position, guess }) =>
@@ -160,6 +162,7 @@ class Run {
       positions: Int32Array.from(rows, ({ position }) => position),
       sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
       blockTables: this.#cache.blockTables,
+      tokens,
       slots: this.#cache.slotTable(this.#case.prompts.map((_, s) => s)),
       marks: this.#cache.markTable(appended),
     };

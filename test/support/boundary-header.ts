@@ -5,6 +5,7 @@ import { int4Layouts } from "../../src/formats/int4.js";
 import { actKinds, type Layout, unitInputs, unitKinds } from "../../src/formats/layouts.js";
 import {
   activations,
+  attentionParts,
   expertPolicyNumbers,
   glus,
   ioEngines,
@@ -16,7 +17,7 @@ import {
   memoryRates,
   modelCounters,
   poolings,
-  productModes,
+  productInto,
   reaches,
   readRates,
   residencyCounters,
@@ -118,7 +119,6 @@ function layoutTable(): string[] {
 }
 
 function body(): string {
-  const modes = Object.entries(productModes).map(([name, bit]) => `PRODUCT_${upper(name)} = ${bit}`);
   return [
     ...constants("int32_t", { ...limits, unitInputs }),
     ...constants("int64_t", space),
@@ -132,8 +132,9 @@ function body(): string {
     ...enumeration("LookupBy", "LOOKUP", lookups, "LOOKUPS"),
     ...enumeration("Score", "SCORE", scores, "SCORES"),
     ...enumeration("Reach", "REACH", reaches, "REACHES"),
+    ...enumeration("AttentionPart", "ATTENTION", attentionParts, "ATTENTION_PARTS"),
+    ...enumeration("ProductInto", "INTO", productInto, "INTO_KINDS"),
     scoped("IoEngine", ioEngines),
-    `enum ProductMode : int32_t { ${modes.join(", ")} };`,
     "",
     "// Numbers that are passed at once.",
     ...enumeration("SpaceBuffer", "SPACE", spaceBuffers, "SPACE_NUMBERS"),

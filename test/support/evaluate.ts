@@ -33,6 +33,7 @@ export async function evaluate(model: BoundModel, ids: ArrayLike<number>, chunk 
       positions: part.map((_, i) => from + i),
       sequences: new Int32Array(part.length),
       blockTables,
+      tokens: [Int32Array.from(ids)],
       // A pass reads what the one before wrote.
       slots: Int32Array.of(from === 0 ? -1 : (from / chunk) % 2, (from / chunk + 1) % 2, -1),
     };

@@ -37,8 +37,10 @@ function partly(
     const first = [0, slices.count, below(slices.count)][below(3)]!;
     pinned.set(name, first);
     const height = fine ? 1 + below(7) : 24 + below(100);
-    for (let from = first; from < slices.count; from += height)
-      tiles.push({ name, from, to: Math.min(slices.count, from + height) });
+    for (let from = first, to = 0; from < slices.count; from = to) {
+      to = Math.min(matrix.segments.find((bound) => bound > from)!, from + height);
+      tiles.push({ name, from, to });
+    }
     largest = Math.max(largest, height * slices.bytes + 2 * edgeBytes(matrix));
   }
   const experts = below(3) > 0 ? slots(model, below) : undefined;

@@ -2,68 +2,15 @@
  * Tiny architectures that no user loads: each uses words of src/models/flow/flow.ts that no supported model needs
  * yet, so that the words hold when one does. `words` is what docs and the table of DESIGN call them.
  */
-import {
-  type Architecture,
-  type Branch,
-  type Declaration,
-  defineArchitecture,
-} from "../../src/models/flow/architecture.js";
-import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
+import type { Declaration } from "../../src/models/flow/architecture.js";
+import { type Flow, type Ids, idsBack, type Part, type Selection, type Value } from "../../src/models/flow/flow.js";
 import { bank, gated, hyper, plain, type Residual, scaled } from "../../src/models/flow/residual.js";
-import { type RopeConfig, readRope } from "../../src/models/flow/rope.js";
 import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
-import {
-  embedTokens,
-  rms,
-  type TransformerConfig,
-  tinyTransformer,
-  tokenHead,
-  transformerConfig,
-} from "../../src/models/parts/transformer.js";
-
-export interface WordsArchitecture {
-  readonly declaration: Declaration;
-  readonly words: readonly string[];
-  /** Rows see rows after them: a sequence has to be in one pass. */
-  readonly whole?: boolean;
-}
-
-export interface TinyConfig extends TransformerConfig {
-  readonly rope: RopeConfig;
-}
-
-/** The parts of an architecture that differ; the rest is a small llama. */
-type Differences = Partial<Architecture<TinyConfig>> & Pick<Architecture<TinyConfig>, "name">;
-
-function tiny(words: readonly string[], differences: Differences, whole = false): WordsArchitecture {
-  const declaration = defineArchitecture<TinyConfig>({
-    families: "made for tests",
-    config(m) {
-      const common = transformerConfig(m);
-      return { ...common, rope: readRope(m, common.headDim) };
-    },
-    begin: (f, c) => embedTokens(f, c),
-    layer: (c) => [mixer(c), ffn(c)],
-    end: (f, x, c) => tokenHead(f, x, c),
-    tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 3 }) }],
-    mechanisms: [],
-    ...differences,
-  });
-  return { declaration, words, whole };
-}
-
-const mixer = (c: TinyConfig, o: Partial<Parameters<typeof gqa>[0]> = {}): Branch => ({
-  site: "mixer",
-  before: rms("attn_norm", c),
-  part: gqa({ ...c, ...o }),
-});
-const ffn = (c: TinyConfig): Branch => ({
-  site: "ffn",
-  before: rms("ffn_norm", c),
-  part: gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }),
-});
+import { embedTokens, rms, tinyTransformer, tokenHead } from "../../src/models/parts/transformer.js";
+import { delta, latentAttention, scanned } from "./states.js";
+import { ffn, mixer, type TinyConfig, tiny, type WordsArchitecture } from "./tiny.js";
 
 const layerNorm =
   (name: string, { dim, eps }: TinyConfig): Part =>
@@ -190,6 +137,44 @@ const routed = tiny(["experts by an inner function", "foresee"], {
   ],
 });
 
+/**
+ * Each row attends what the indexer of the first layer chose for it, which the second shares; the last sees its own
+ * window as well.
+ */
+const selected = tiny(["selection of positions", "several sources", "keys alone"], {
+  name: "words-selected",
+  layer: (c, i) => [{ ...mixer(c), part: chosen(c, i) }, ffn(c)],
+});
+
+function chosen(c: TinyConfig, i: number): Part {
+  const [indexHeads, indexDim] = [4, 32];
+  return (f, x) => {
+    const turn = (y: Value): Value => f.rope(y, c.headDim, c.rope);
+    if (i === 0) {
+      const [q, k, w] = f.linear(
+        x,
+        f.matrix("indexer_q", c.dim, indexHeads * indexDim, "attention"),
+        f.matrix("indexer_k", c.dim, indexDim, "attention"),
+        f.matrix("indexer_w", c.dim, indexHeads, "attention"),
+      );
+      const keys = f.keep("rows", { row: turn(k!), name: "index" });
+      f.share("chosen", f.select(turn(q!), w!, keys, 12));
+    }
+    const selection = f.shared("chosen") as Selection;
+    const [q, k, v] = f.linear(x, heads(f, c, "q", c.heads), heads(f, c, "k", c.kvHeads), heads(f, c, "v", c.kvHeads));
+    const past = f.keep("kv", { k: turn(k!), v: v!, heads: c.kvHeads });
+    const [k2, v2] = i < 2 ? [] : f.linear(x, heads(f, c, "k2", c.kvHeads), heads(f, c, "v2", c.kvHeads));
+    const near = k2 && f.keep("kv", { k: turn(k2), v: v2!, heads: c.kvHeads, name: "near" });
+    const sources = [{ state: past, selection }, ...(near ? [{ state: near, reach: { window: 9 } }] : [])];
+    const sinks = f.vector("attn_sinks", c.heads, "attention", { fill: [1, 1] });
+    const o = { heads: c.heads, scale: 1 / Math.sqrt(c.headDim), reach: "all", sinks } as const;
+    return f.linear(
+      f.attention(turn(q!), sources, o),
+      f.matrix("attn_output", c.heads * c.headDim, c.dim, "attention"),
+    )[0]!;
+  };
+}
+
 /** From the second layer on attention reads what the first keeps. */
 const sharing = tiny(["share, shared", "K and V shared between layers"], {
   name: "words-sharing",
@@ -271,8 +256,37 @@ const table = tiny(["lookup on demand", "multiply", "split, join", "has"], {
   ],
 });
 
+/**
+ * Rows of further tables by the token before, and by a hash of three, join the stream.
+ * @source DeepSeek-AI 2026, "Conditional Memory"
+ */
+const grams = tiny(["ids of earlier positions", "hashed ids"], {
+  name: "words-grams",
+  layer: (c, i) => [
+    ...(i > 0 ? [] : [{ site: "grams", before: rms("gram_norm", c), part: gramRows(c) }]),
+    mixer(c),
+    ffn(c),
+  ],
+  tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 2 }) }],
+});
+
+function gramRows(c: TinyConfig): Part {
+  const rows = 97;
+  const hashed: Ids = {
+    back: [0, 1, 2],
+    row: ([a, b, d]) => (d! < 0 ? -1 : ((a! * 31) ^ (b! * 57) ^ (d! * 101)) % rows),
+  };
+  return (f, x) => {
+    const gain = Math.sqrt(c.dim);
+    const before = f.lookup(f.matrix("bigram_embd", c.dim, c.vocab, "embedding", { gain }), 1, idsBack(1));
+    const three = f.lookup(f.matrix("trigram_embd", c.dim, rows, "embedding", { gain }), 1, hashed);
+    const gate = f.act(f.linear(x, f.matrix("gram_gate", c.dim, c.dim, "ffn"))[0]!, "sigmoid");
+    return f.linear(f.multiply(f.add(before, three), gate), f.matrix("gram_out", c.dim, c.dim, "ffn"))[0]!;
+  };
+}
+
 /** A block behind the trunk that guesses the token after the next from the trunk's hidden rows and the next token. */
-const draft = tiny(["programs: mtp, hidden rows as input"], {
+const draft = tiny(["programs: mtp, hidden rows as input", "programs on one Ops"], {
   name: "words-mtp",
   programs: (c) => ({
     mtp0: {
@@ -287,6 +301,72 @@ const draft = tiny(["programs: mtp, hidden rows as input"], {
       end: (f, x) => tokenHead(f, x, c),
     },
   }),
+});
+
+/**
+ * Latent attention in the absorbed form from a file that has `attn_kv_b` only: what is kept of a position is one
+ * vector, keys and values of the heads are rows of one matrix, multiplied along either axis.
+ * @source DeepSeek-AI 2024, "DeepSeek-V2", section 2.1
+ */
+const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
+  name: "words-absorbed",
+  layer: (c) => [{ ...mixer(c), part: absorbedAttention(c) }, ffn(c)],
+});
+
+function absorbedAttention(c: TinyConfig): Part {
+  const [heads, rank, nope, turned, valueDim] = [c.heads, 64, 32, 32, 32];
+  const rope = { ...c.rope, dims: turned };
+  return (f, x) => {
+    const of = nope + valueDim;
+    const part = (name: string, first: number) => {
+      const from = f.has(`${name}.weight`) ? undefined : { split: "attn_kv_b", of, first, heads };
+      return f.matrix(name, rank, heads * nope, "attention", { gain: 1.4, from });
+    };
+    const [q, low, shared] = f.linear(
+      x,
+      f.matrix("attn_q", c.dim, heads * (nope + turned), "attention", { gain: 1.4 }),
+      f.matrix("attn_kv_a", c.dim, rank, "attention"),
+      f.matrix("attn_k_rope", c.dim, turned, "attention", { gain: 1.4 }),
+    );
+    const latent = f.norm(low!, f.vector("attn_kv_a_norm", rank, "norm"), c.eps);
+    const [qNope, qTurned] = f.split(q!, heads * nope, heads * turned);
+    const qLatent = f.headLinear(qNope!, part("attn_k_b", 0), { heads, along: "rows" });
+    const k = f.join(latent, f.rope(shared!, turned, rope));
+    // Each head's query: its latent part, then its turned part.
+    const [a, b] = [
+      f.split(qLatent, ...sameWidths(heads, rank)),
+      f.split(f.rope(qTurned!, turned, rope), ...sameWidths(heads, turned)),
+    ];
+    const query = f.join(...a.flatMap((part, h) => [part, b[h]!]));
+    const past = f.keep("kv", { k, v: latent, heads: 1 });
+    const o = { heads, scale: 1 / Math.sqrt(nope + turned), reach: "all" } as const;
+    const mixed = f.headLinear(f.attention(query, [past], o), part("attn_v_b", nope), { heads, along: "inputs" });
+    return f.linear(mixed, f.matrix("attn_output", heads * valueDim, c.dim, "attention"))[0]!;
+  };
+}
+
+const sameWidths = (count: number, width: number): number[] => Array.from({ length: count }, () => width);
+
+/** Rows of two tensors in one matrix, and a matrix that the file has the other way round. */
+const assembled = tiny(["from: concat", "from: transpose"], {
+  name: "words-assembled",
+  layer: (c) => [
+    mixer(c),
+    {
+      ...ffn(c),
+      part(f, x) {
+        const half = c.hidden / 2;
+        const concat = [
+          ["ffn_up_a", half],
+          ["ffn_up_b", half],
+        ] as const;
+        const from = f.has("ffn_up.weight") ? undefined : { concat };
+        const up = f.matrix("ffn_up", c.dim, c.hidden, "ffn", { from, bias: "required" });
+        const down = f.matrix("ffn_down", c.hidden, c.dim, "ffn", { from: { transpose: "ffn_down_t" } });
+        return f.linear(f.act(f.linear(x, up)[0]!, "relu2"), down)[0]!;
+      },
+    },
+  ],
 });
 
 /**
@@ -336,119 +416,6 @@ const apart = madeExperts(
   ["gate", "up", "down"].flatMap((name) => Array.from({ length: 5 }, (_, e) => `ffn_${name}.${e}.weight`)),
 );
 const gateUp = madeExperts("from: split of stacked experts", "words-gate-up", ["ffn_gate_up_exps.weight"]);
-/** The inputs of a delta rule from one convolved product, as Qwen's and Kimi's layers have them. */
-interface DeltaShape {
-  readonly heads: number;
-  readonly keyHeads: number;
-  readonly keys: number;
-  readonly values: number;
-  /** Factors of decay of a head. */
-  readonly decays: number;
-  readonly pairing: "consecutive" | "tiled";
-}
-
-const vectorOf = (f: Flow, name: string, length: number, fill: readonly [number, number], suffix: "bias" | "" = "") =>
-  f.vector(name, length, "attention", { suffix, fill });
-
-function convolved(f: Flow, x: Value, taps: number, biased = false): Value {
-  const tail = f.keep("recurrent", { name: "conv", keys: taps - 1, values: x.cols });
-  const weight = f.vector("ssm_conv1d", taps * x.cols, "attention", { shape: [taps, x.cols], fill: [0.2, 0.6] });
-  const bias = biased ? vectorOf(f, "ssm_conv1d", x.cols, [0, 0.3], "bias") : null;
-  return f.act(f.shortConv(x, tail, weight, bias), "silu");
-}
-
-/** A recurrent mixer with a short convolution. */
-const deltaNet =
-  ({ dim, eps }: TinyConfig, o: DeltaShape): Part =>
-  (f, x) => {
-    const { heads, keyHeads, keys, values, decays, pairing } = o;
-    const [inner, wide] = [heads * values, keyHeads * keys];
-    const product = (name: string, rows: number) => f.matrix(name, dim, rows, "attention");
-    const [mixed, gate, alpha, strength] = f.linear(
-      x,
-      product("attn_qkv", 2 * wide + inner),
-      product("attn_gate", inner),
-      product("ssm_alpha", heads * decays),
-      product("ssm_beta", heads),
-    ) as [Value, Value, Value, Value];
-    const [q, k, v] = f.split(convolved(f, mixed, 4), wide, wide, inner) as [Value, Value, Value];
-    // x / sqrt(sum x² + eps)
-    const unit = (heads: Value, factor: number) => f.scale(f.headNorm(heads, null, eps / keys, keys), factor);
-    const step = f.act(f.addVector(alpha, vectorOf(f, "ssm_dt", heads * decays, [0, 0.5], "bias")), "softplus");
-    const decay = f.act(f.multiplyVector(step, vectorOf(f, "ssm_a", heads * decays, [-0.3, 0.1])), "exp");
-    const memory = f.keep("recurrent", { name: "ssm", heads, keys, values });
-    const root = 1 / Math.sqrt(keys);
-    const inputs = { q: unit(q, root * root), k: unit(k, root), v, decay, beta: f.act(strength, "sigmoid") };
-    const y = f.headNorm(f.deltaRule(memory, inputs, { pairing }), f.vector("ssm_norm", values, "norm"), eps);
-    return f.linear(f.multiply(y, f.act(gate, "silu")), f.matrix("ssm_out", inner, dim, "attention"))[0]!;
-  };
-
-/** One decay a head, one for each key, attention between them. */
-const delta = tiny(["keep recurrent", "shortConv", "deltaRule", "recurrent beside kv", "addVector"], {
-  name: "words-delta",
-  layer(c, i) {
-    const shape = { heads: 4, keyHeads: 2, keys: 16, values: c.dim / 4 };
-    const nets: Part[] = [
-      deltaNet(c, { ...shape, decays: 1, pairing: "tiled" }),
-      mixer(c).part,
-      deltaNet(c, { ...shape, decays: 16, pairing: "consecutive" }),
-    ];
-    return [{ ...mixer(c), part: nets[i % 3]! }, ffn(c)];
-  },
-});
-
-/** Mamba-2's mixer: no attention anywhere, so nothing is kept of every position. */
-const scanned = tiny(["keep recurrent", "scan", "shortConv", "states without pages"], {
-  name: "words-scan",
-  layer: (c) => [{ site: "mixer", before: rms("attn_norm", c), part: stateSpace(c) }],
-});
-
-const stateSpace =
-  ({ dim, eps }: TinyConfig): Part =>
-  (f, x) => {
-    const [heads, groups, size] = [4, 2, 16];
-    const width = 2 * groups * size + dim;
-    const joined = f.linear(x, f.matrix("ssm_in", dim, dim + width + heads, "attention"))[0]!;
-    const [z, mixed, raw] = f.split(joined, dim, width, heads) as [Value, Value, Value];
-    const [inner, b, cc] = f.split(convolved(f, mixed, 3, true), dim, groups * size, groups * size) as [
-      Value,
-      Value,
-      Value,
-    ];
-    const dt = f.act(f.addVector(raw, vectorOf(f, "ssm_dt", heads, [0, 0.5], "bias")), "softplus");
-    const decay = f.act(f.multiplyVector(dt, vectorOf(f, "ssm_a", heads, [-0.5, 0.2])), "exp");
-    const memory = f.keep("recurrent", { name: "ssm", heads, keys: size, values: dim / heads });
-    const y = f.scan(memory, { c: cc, b, x: inner, decay, dt }, { skip: vectorOf(f, "ssm_d", heads, [1, 0.3]) });
-    const gated = f.multiply(y, f.act(z, "silu"));
-    const normed = f.multiplyVector(f.headNorm(gated, null, eps, dim / groups), f.vector("ssm_norm", dim, "norm"));
-    return f.linear(normed, f.matrix("ssm_out", dim, dim, "attention"))[0]!;
-  };
-
-/** Every head looks back upon one vector of 64, of which half is rotated and half is values as well. */
-const latentAttention = tiny(["keep latent", "joinHeads"], {
-  name: "words-latent-kv",
-  layer: (c) => [{ ...mixer(c), part: oneVector(c) }, ffn(c)],
-});
-
-const oneVector =
-  ({ dim, heads, rope }: TinyConfig): Part =>
-  (f, x) => {
-    const [values, rotated] = [32, 32];
-    const product = (name: string, rows: number) => f.matrix(name, dim, rows, "attention", { gain: 1.4 });
-    const turn = { ...rope, dims: rotated };
-    const [q, turnedQ, row, turnedK] = f.linear(
-      x,
-      product("attn_q", heads * values),
-      product("attn_q_pe", heads * rotated),
-      product("attn_kv_a", values),
-      product("attn_k_pe", rotated),
-    ) as [Value, Value, Value, Value];
-    const past = f.keep("latent", { row: f.join(row, f.rope(turnedK, rotated, turn)), values });
-    const queries = f.joinHeads(heads, q, f.rope(turnedQ, rotated, turn));
-    const mixed = f.attention(queries, [past], { heads, scale: 0.15, reach: "all" });
-    return f.linear(mixed, f.matrix("attn_output", heads * values, dim, "attention"))[0]!;
-  };
-
 export const wordsArchitectures: readonly WordsArchitecture[] = [
   parallel,
   sites,
@@ -462,9 +429,13 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   routed,
   sharing,
   chunked,
+  selected,
   encoder,
   table,
+  grams,
   draft,
+  absorbed,
+  assembled,
   fused,
   apart,
   gateUp,

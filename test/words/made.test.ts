@@ -49,6 +49,8 @@ for (const [arch, some] of [
   ["words-fused", "blk.2.ffn_up.weight"],
   ["words-apart", "blk.1.ffn_down_exps.weight"],
   ["words-gate-up", "blk.0.ffn_up_exps.weight"],
+  ["words-absorbed", "blk.0.attn_v_b.weight"],
+  ["words-assembled", "blk.1.ffn_up.weight"],
 ] as const)
   test(`${arch}: ${some} is rows of other tensors, with the same bits`, { skip }, async () => {
     const [path, plain] = [join(folder, `${arch}.gguf`), join(folder, `${arch}-plain.gguf`)];

@@ -19,7 +19,8 @@ import { evaluateReference, evaluateWay } from "../property/evaluate-way.js";
 import { evaluate, meanEntropy, meanKl, randomTokens } from "../support/evaluate.js";
 import { placements } from "../support/placements.js";
 import { randomModelVocab, writeRandomModel } from "../support/random-model.js";
-import { findWords, type WordsArchitecture, wordsArchitectures } from "./architectures.js";
+import { findWords, wordsArchitectures } from "./architectures.js";
+import type { WordsArchitecture } from "./tiny.js";
 
 const status = addonStatus();
 const isas = status.isas ?? [];
@@ -71,7 +72,8 @@ for (const { declaration, whole = false } of wordsArchitectures) {
       ["Q8_0", 64],
       ["Q4_K", 256],
     ] as const) {
-      if (dims === 256 && name === "words-latent") continue; // a latent space of 128 is no whole block
+      // Latent spaces of 128 and 64 are no whole block.
+      if (dims === 256 && ["words-latent", "words-absorbed"].includes(name)) continue;
       const types = { attention: dtype, ffn: dtype, expert: dtype, embedding: dtype, head: dtype };
       const model = { arch: name, variant: "tiny", dims, types, seed: 5, find: findWords };
       const path = join(folder, "ways.gguf");
@@ -125,13 +127,24 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     "routed from the un-normed stream",
     "foresee",
     "lookup on demand",
+    "ids of earlier positions",
+    "hashed ids",
     "reach chunk",
+    "selection of positions",
+    "several sources",
+    "keys alone",
     "reach symmetric",
     "window",
     "whole",
     "programs: mtp, hidden rows as input",
+    "programs on one Ops",
     "has",
+    "headLinear",
+    "latent attention, absorbed",
     "from: split",
+    "from: split by heads",
+    "from: concat",
+    "from: transpose",
     "from: stack",
     "from: split of stacked experts",
     "bias",

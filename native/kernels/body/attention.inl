@@ -173,6 +173,32 @@ void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t hea
   }
 }
 
+template <KvType T>
+void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32_t end, float* out, void* scratch) {
+  const AttnPiece shape = {dim, dim, 1.0f, 0.0f};
+  int32_t block = 4096 / dim & ~31;
+  block = block < 32 ? 32 : block > 64 ? 64 : block;
+  // No values follow: the keys themselves are what is near.
+  Piece a = {&shape, (const uint8_t*)k, (const uint8_t*)k, nullptr, dim, block, 0, end, (float*)scratch};
+  for (int32_t h = 0; h < heads; h += kMaxQueries) {
+    const int n = heads - h < kMaxQueries ? heads - h : kMaxQueries;
+    Query x[kMaxQueries];
+    for (int i = 0; i < n; i++) {
+      const int64_t head = h + i;
+      x[i].s = out + head * kPagePositions;
+      x[i].k0 = 0, x[i].k1 = end;
+      if constexpr (T == KV_F16) {
+        x[i].q = q->f32 + head * dim;
+      } else {
+        x[i].codes = q->q + head * dim;
+        x[i].d = q->d + head * (dim / 32);
+        x[i].sums = q->sums + head * (dim / 16);
+      }
+    }
+    all_scores<T>(a, x, n);
+  }
+}
+
 void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o) {
   for (int32_t i = 0; i < n; i += W) {
     const int32_t lanes = n - i < W ? n - i : W;
@@ -207,6 +233,9 @@ inline void fill_attention(Kernels* k) {
   k->attn_piece[KV_F16] = attn_piece<KV_F16>;
   k->attn_piece[KV_Q8_0] = attn_piece<KV_Q8_0>;
   k->attn_piece[KV_Q4_0] = attn_piece<KV_Q4_0>;
+  k->attn_scores[KV_F16] = attn_scores<KV_F16>;
+  k->attn_scores[KV_Q8_0] = attn_scores<KV_Q8_0>;
+  k->attn_scores[KV_Q4_0] = attn_scores<KV_Q4_0>;
   k->attn_fold = attn_fold;
   k->kv_store[KV_F16] = kv_store_f16;
   k->kv_store[KV_Q8_0] = kv_store_q8_0;

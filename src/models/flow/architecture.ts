@@ -131,9 +131,17 @@ export interface Declaration extends Omit<Architecture, "config" | "begin" | "la
   declare(metadata: MetadataReader): ModelSpec;
 }
 
-/** A program is recorded and bound by itself. A layer's number is that of its tensors: a block behind the trunk's goes on counting. */
+/**
+ * `all`: it keeps something of every position. `wanted`: nothing, so it runs where its outputs are wanted. `replay`:
+ * over rows whose drafts have held, once that is known.
+ */
+export type ProgramRows = "all" | "wanted" | "replay";
+
+/** A program is recorded by itself. A layer's number is that of its tensors: blocks behind the trunk's go on counting. */
 export interface ProgramSpec {
   readonly layers: readonly number[];
+  /** Which rows of the trunk's passes it runs over; default all. */
+  readonly rows?: ProgramRows;
   begin(f: Flow): Residual;
   layer(i: number): readonly Branch[];
   end(f: Flow, x: Residual): Outputs;

@@ -1,11 +1,13 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
-import type { Activation, Glu, LookupBy, Pooling, RouteSpec, SlotLayer, Temperature, Xielu } from "../../ops/ops.js";
+import type { Activation, Glu, Pooling, RouteSpec, SlotLayer, Temperature, Xielu } from "../../ops/ops.js";
 import type {
   AttendedState,
   PagedState,
   Reach,
   RecurrentState,
   Routes,
+  RowsBy,
+  Selection,
   State,
   Value,
   VectorWeight,
@@ -27,10 +29,18 @@ export interface ExpertBody {
  */
 export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
 
+/** A source of an attention, with everything said. */
+export interface SeenState {
+  readonly state: AttendedState;
+  readonly reach: Reach;
+  readonly selection: Selection | null;
+}
+
 export type Operation =
-  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly by: LookupBy }
+  | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly by: RowsBy }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
+  | { readonly verb: "headLinear"; readonly weight: Weight; readonly heads: number; readonly along: "inputs" | "rows" }
   | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
   | {
       readonly verb: "headNorm";
@@ -97,15 +107,15 @@ export type Operation =
     }
   | {
       readonly verb: "attention";
-      readonly sources: readonly AttendedState[];
+      readonly sources: readonly SeenState[];
       readonly heads: number;
       readonly scale: number;
       readonly softcap: number;
-      readonly reach: Reach;
       readonly sinks: VectorWeight | null;
       /** 0: none. */
       readonly alibi: number;
     }
+  | { readonly verb: "select"; readonly selection: Selection; readonly keys: PagedState }
   | {
       readonly verb: "route";
       readonly routes: Routes;
@@ -162,6 +172,8 @@ export function weightsOf(call: Call): readonly Weight[] {
       return [call.table];
     case "linear":
       return call.weights;
+    case "headLinear":
+      return [call.weight];
     case "experts":
       return [call.body.gate, call.body.up, call.body.down].filter((weight) => weight !== null);
     default:
@@ -187,13 +199,13 @@ function lookedBack(reach: Reach): number {
 export function windowsOf({ states, calls }: Program): Map<PagedState, number> {
   const paged = states.filter((state) => state.kind !== "recurrent");
   const windows = new Map(paged.map((state) => [state, -1]));
+  const see = (state: PagedState, reach: Reach): void => {
+    const [own, known] = [lookedBack(reach), windows.get(state)!];
+    windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
+  };
   for (const call of calls) {
-    if (call.verb !== "attention") continue;
-    const own = lookedBack(call.reach);
-    for (const state of call.sources) {
-      const known = windows.get(state)!;
-      windows.set(state, own === 0 || known === 0 ? 0 : Math.max(known, own));
-    }
+    if (call.verb === "attention") for (const { state, reach } of call.sources) see(state, reach);
+    if (call.verb === "select") see(call.keys, "all");
   }
   // What nobody looks back upon is kept whole: it is for somebody else.
   for (const [state, window] of windows) if (window < 0) windows.set(state, 0);

@@ -37,6 +37,8 @@ export interface Weight {
   /** Shape of one expert. */
   readonly rows: number;
   readonly experts: number;
+  /** The file has it the other way round. */
+  readonly transposed: boolean;
   readonly bias: VectorWeight | null;
   /** Where it lies when it is no tensor of the model's own file: an adapter's. */
   readonly source?: MatrixSource;
@@ -104,6 +106,19 @@ export interface Routes {
   readonly topK: number;
 }
 
+/** Positions chosen for each row. */
+export interface Selection {
+  readonly id: number;
+  readonly topK: number;
+}
+
+/** One of the states an attention looks at, and how much of it a row sees; what is not said is as for all of them. */
+export interface Source {
+  readonly state: AttendedState;
+  readonly reach?: Reach;
+  readonly selection?: Selection;
+}
+
 /**
  * The positions a row sees: all positions up to its own; its own and the `window - 1` before; those of its stretch of
  * `chunk` positions up to its own; `symmetric`: so many to both sides (0: all), of the rows the pass holds.
@@ -114,12 +129,44 @@ export type Reach = "all" | { readonly window: number } | { readonly chunk: numb
  * Tensors of the file that a matrix is made of, by names as `matrix` takes them. Their rows are read where they lie.
  */
 export type From =
-  /** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
-  | { readonly split: string; readonly of: number; readonly first: number }
+  | Split
   /** One for each expert. */
   | { readonly stack: readonly string[] }
-  /** One of `of` matrices of this size that the file has stacked. */
-  | { readonly stacked: string; readonly of: number; readonly index: number };
+  /** One of `count` matrices of this size that the file has stacked. */
+  | { readonly oneOf: string; readonly count: number; readonly index: number }
+  /** One after the other. */
+  | { readonly concat: readonly (readonly [name: string, rows: number])[] }
+  /** The other way round, [rows, cols]: its products go along the other axis, in an order of their own. */
+  | { readonly transpose: string };
+
+/** Rows [first, first + rows) of a matrix of `of` rows, of stacked experts of each: fused projections. */
+export interface Split {
+  readonly split: string;
+  readonly of: number;
+  readonly first: number;
+  /** It has so many groups of `of` rows, and of each an equal share of this one's rows is taken: heads side by side. */
+  readonly heads?: number;
+  /** The file has the heads as a stack of matrices. */
+  readonly stacked?: boolean;
+}
+
+/**
+ * A row of a table for each row of a pass, from the token `back` positions before its own, or from several: n-grams and
+ * hashes. The function is told -1 for tokens before the first, and answers with -1 where there is no row: zeros.
+ */
+export interface Ids {
+  readonly back: readonly number[];
+  readonly row: (ids: readonly number[]) => number;
+}
+
+/** The tokens so many positions back, as they are. */
+export const idsBack = (back: number): Ids => ({ back: [back], row: ([id]) => id! });
+
+/** What rows of a table are looked up by: the pass's token ids, its positions, earlier tokens; or it is the first. */
+export type RowsBy = LookupBy | Ids;
+
+/** A value, state or choice that a layer hands on to layers to come. */
+export type Shared = Value | State | Selection;
 
 export interface MatrixOptions {
   /** Made of these instead of a tensor of its own name; its bias is made of theirs in the same way. */
@@ -264,8 +311,11 @@ export interface Flow {
   has(name: string): boolean;
 
   // --- rows
-  /** Rows of a table by the token ids of the pass (default), by positions, or its first row for all; times `scale`. */
-  lookup(table: Weight, scale?: number, by?: LookupBy): Value;
+  /**
+   * Rows of a table by the token ids of the pass, or by what is said, times `scale`. A table that is only looked up is
+   * read row by row where it lies, when a pass asks for them: it takes no memory.
+   */
+  lookup(table: Weight, scale?: number, by?: RowsBy): Value;
   /** An input besides token ids: hidden rows of another program. */
   input(name: string, cols: number): Value;
   /** The rows that are wanted. */
@@ -274,6 +324,12 @@ export interface Flow {
   // --- values
   /** x · Wᵀ (+ bias) for each weight; x is quantized once. */
   linear(x: Value, ...weights: readonly Weight[]): Value[];
+  /**
+   * Each head's own product: the rows of the matrix are `heads` matrices, one after the other, and each multiplies its
+   * part of x. Along `inputs` x is [heads * cols] wide and the result as wide as the matrix has rows; along `rows`, the
+   * other axis, x is as wide as it has rows and the result [heads * cols].
+   */
+  headLinear(x: Value, weight: Weight, o: { readonly heads: number; readonly along: "inputs" | "rows" }): Value;
   /** RMSNorm. */
   norm(x: Value, weight: VectorWeight | null, eps: number): Value;
   /** RMSNorm of every head: as wide as the weight, or as is said where there is none. */
@@ -323,10 +379,15 @@ export interface Flow {
   keep(kind: "rows", options: KeepRowsOptions): RowsState;
   keep(kind: "recurrent", options: KeepRecurrentOptions): RecurrentState;
   /**
-   * Softmax attention. Over a latent state each head's query is as wide as its vector, and each head's result as its
-   * values.
+   * Softmax over what a row sees of all the sources together, which have heads alike. Over a latent state each head's
+   * query is as wide as its vector, and each head's result as its values.
    */
-  attention(q: Value, sources: readonly AttendedState[], options: AttentionOptions): Value;
+  attention(q: Value, sources: readonly (AttendedState | Source)[], options: AttentionOptions): Value;
+  /**
+   * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights
+   * [rows, heads] and the keys of a state of one head (ops.ts, `select`).
+   */
+  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection;
   /**
    * Each column convolved with taps of its own over the rows up to this one, before any activation. `tail`: one head,
    * taps - 1 keys, x's columns.  @shape weight [columns][taps], the last one for the row itself, as files have it
@@ -337,8 +398,8 @@ export interface Flow {
   /** M = decay M + b (dt x)ᵀ; y = Mᵀc (+ skip x): Mamba-2, lightning attention. `memory`: keys are the state's size. */
   scan(memory: RecurrentState, inputs: ScanInputs, options?: ScanOptions): Value;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
-  share<T extends Value | State>(name: string, what: T): T;
-  shared(name: string): Value | State;
+  share<T extends Shared>(name: string, what: T): T;
+  shared(name: string): Shared;
 
   // --- experts
   route(scores: Value, spec: RouteOptions): Routes;

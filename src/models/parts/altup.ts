@@ -15,7 +15,7 @@ export interface AltupOptions {
 }
 
 const slice = (f: Flow, name: string, { dim, streams }: AltupOptions, index: number) =>
-  f.matrix(`${name}.${index}`, dim, dim, "ffn", { from: { stacked: name, of: streams - 1, index } });
+  f.matrix(`${name}.${index}`, dim, dim, "ffn", { from: { oneOf: name, count: streams - 1, index } });
 
 const apart = (f: Flow, x: Value, { dim, streams }: AltupOptions): Value[] =>
   f.split(x, ...Array.from({ length: streams }, () => dim));

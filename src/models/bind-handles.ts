@@ -1,0 +1,185 @@
+/** Holds what all programs of a model are bound to: weights, states, memory, and the working space they need. */
+import { HundredweightError } from "../errors.js";
+import type { TensorInfo } from "../formats/types.js";
+import {
+  type Arena,
+  type KvPool,
+  type KvType,
+  type MatrixSource,
+  type Ops,
+  pagePositions,
+  type SlotPool,
+  type Tensor,
+} from "../ops/ops.js";
+import { WorkingSpace } from "../ops/working-space.js";
+import type { Places } from "./bind-memory.js";
+import type { Operands } from "./bind-operands.js";
+import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import type { Ids, PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
+import { ropeSpec } from "./flow/rope.js";
+
+export interface KvGroup {
+  readonly pool: KvPool;
+  /** 0 = full. */
+  readonly window: number;
+}
+
+/** Sizes that states and values follow from. */
+export interface StateOptions {
+  /** Longest sequence, tokens. */
+  readonly contextTokens: number;
+  /** Most token rows of one pass. */
+  readonly maxRows: number;
+  /** Sequences held at once. */
+  readonly sequences: number;
+  /** Positions all sequences share; default: each may reach the whole context. */
+  readonly kvTokens?: number;
+  /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
+  readonly checkpoints?: number;
+  readonly kvType: KvType;
+}
+
+/** Hands out handles; what has the same name, place or numbers is one. */
+export class Handles {
+  readonly kvGroups: KvGroup[] = [];
+  readonly slots: SlotPool | undefined;
+  readonly space: WorkingSpace;
+  readonly #ops: Ops;
+  readonly #options: StateOptions;
+  readonly #tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #states = new Map<PagedState, ReturnType<Operands["pool"]>>();
+  readonly #slotLayers = new Map<RecurrentState, number>();
+  readonly #routings = new Map<string, ReturnType<Operands["routing"]>>();
+  readonly #ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
+  readonly #matrices = new Map<string, ReturnType<Operands["matrix"]>>();
+  readonly #vectors = new Map<string, ReturnType<Operands["vector"]>>();
+  readonly #views = new Map<string, Tensor>();
+
+  constructor(
+    ops: Ops,
+    options: StateOptions,
+    tensors: readonly { readonly name: string; readonly info: TensorInfo }[],
+    programs: readonly Program[],
+  ) {
+    this.#tensors = new Map(tensors.map(({ name, info }) => [name, info]));
+    this.#ops = ops;
+    this.#options = options;
+    this.#makePools(programs);
+    this.slots = this.#makeSlots(programs);
+    const entries = options.sequences * Math.ceil(options.contextTokens / pagePositions);
+    this.space = new WorkingSpace(
+      options.maxRows,
+      this.kvGroups.map(() => entries),
+    );
+  }
+
+  /**
+   * Operands for the calls of one program. `rowsOf`: rows that a value may have; `rowsBy` takes up what passes look
+   * tables up by.
+   */
+  operands(arena: Arena, places: Places, rowsOf: (value: Value) => number, rowsBy: Map<Ids, Int32Array>): Operands {
+    const ops = this.#ops;
+    const { maxRows, contextTokens } = this.#options;
+    const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
+    const tensor = (value: Value, heads: number): Tensor => {
+      const offset = places.offsetOf.get(value)!;
+      const [rows, cols] = [rowsOf(value) * heads, value.cols / heads];
+      return memo(this.#views, `${offset} ${rows} ${cols}`, () => ops.tensor(rows, cols, arena, offset));
+    };
+    return {
+      ops,
+      space: this.space,
+      contextTokens,
+      rowsBy: (ids) => memo(rowsBy, ids, () => new Int32Array(maxRows)),
+      tensor: (value) => tensor(value, 1),
+      headsOf: tensor,
+      matrix: ({ tensor: { name }, source: own }, heads = 1) =>
+        memo(this.#matrices, own?.name ?? name, () =>
+          ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
+        ),
+      vector: (weight) => memo(this.#vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      turned: (weight, rows) =>
+        memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
+      source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),
+      kvType: this.#options.kvType,
+      made: (name, make) => memo(this.#vectors, name, () => ops.vector(make())),
+      routing: (choice) =>
+        memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
+      ropeTable: ({ rope, interleaved, divisors }) =>
+        memo(this.#ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
+          ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
+        ),
+      pool: (state) => this.#states.get(state)!,
+      slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
+    };
+  }
+
+  #info(name: string): TensorInfo {
+    const info = this.#tensors.get(name);
+    if (info === undefined) throw new HundredweightError("INTERNAL", `tensor '${name}' was not declared`);
+    return info;
+  }
+
+  /** States that are looked back upon equally far forget together, so they share the pages of one pool. */
+  #makePools(programs: readonly Program[]): void {
+    const windows = new Map(programs.flatMap((program) => [...windowsOf(program)]));
+    for (const window of new Set(windows.values())) {
+      const members = [...windows.keys()].filter((state) => windows.get(state) === window);
+      const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
+        kvHeads: heads,
+        headDimK,
+        headDimV,
+        latent: kind !== "kv",
+      }));
+      const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
+      this.kvGroups.push({ pool, window });
+      for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
+    }
+  }
+
+  /**
+   * A sequence that runs has the slot it reads and the one it writes, and a place for what a pass with drafts fed in.
+   */
+  #makeSlots(programs: readonly Program[]): SlotPool | undefined {
+    const layers = new Map(programs.flatMap((program) => [...slotLayersOf(program)]));
+    if (layers.size === 0) return undefined;
+    for (const [layer, state] of [...layers.keys()].entries()) this.#slotLayers.set(state, layer);
+    const { sequences, checkpoints = 0 } = this.#options;
+    return this.#ops.slotPool({
+      layers: [...layers.values()],
+      slots: 2 * sequences + checkpoints,
+      keeps: sequences,
+    });
+  }
+
+  /**
+   * A page more per sequence than the positions need: for a last one that is begun, or for a copy. A windowed sequence
+   * keeps its window, the rows of one pass and the page they begin in.
+   */
+  #pages(window: number): number {
+    const { contextTokens, maxRows, sequences, kvTokens = sequences * contextTokens } = this.#options;
+    const context = Math.ceil(contextTokens / pagePositions);
+    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / pagePositions))) + sequences;
+    const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
+    return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
+  }
+}
+
+function turned(values: Float32Array, rows: number): Float32Array {
+  const cols = values.length / rows;
+  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
+}
+
+function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
+function source({ name, layout, shape, planes }: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
+  const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
+  if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
+  return { name, layout, cols, rows, experts, planes };
+}

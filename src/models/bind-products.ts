@@ -1,0 +1,83 @@
+/** Calls that multiply with weights, with their operands resolved. */
+import type { Acts } from "../formats/layouts.js";
+import type { ExpertWeights, Matrix, Product, Vector } from "../ops/ops.js";
+import type { GatedProduct } from "./bind-memory.js";
+import type { Operands, Step } from "./bind-operands.js";
+import type { CallOf } from "./flow/calls.js";
+import type { Weight } from "./flow/flow.js";
+
+const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
+
+export function bindLinear(call: CallOf<"linear">, b: Operands): Step {
+  const { ops, space } = b;
+  const x = b.tensor(call.inputs[0]!);
+  const products = call.weights.map((weight, i): Product => {
+    const bias = weight.bias === null ? null : b.vector(weight.bias);
+    const { transposed } = weight;
+    return {
+      out: b.tensor(call.outputs[i]!),
+      weight: b.matrix(weight),
+      bias,
+      add: call.into,
+      ...(transposed && { transposed }),
+    };
+  });
+  const straight = products.filter(({ transposed }) => !transposed).map(({ weight }) => weight);
+  const into = call.into ? "add" : "store";
+  space.linear(x.rows, x.cols, actsOf(straight), into, call.into ? sumsOf(products) : 0);
+  return (n) => ops.matmul(products, x, n);
+}
+
+/** Columns of results that grow tile by tile: of a weight that comes by inputs, and along the other axis. */
+const sumsOf = (products: readonly Product[]): number =>
+  products.reduce(
+    (sum, { out, weight, transposed }) => sum + (transposed || weight.layout.order === "inputs" ? out.cols : 0),
+    0,
+  );
+
+export function bindGated(call: GatedProduct, b: Operands): Step {
+  const { ops, space } = b;
+  const [x, out] = [b.tensor(call.inputs[0]), b.tensor(call.outputs[0])];
+  const product = (weight: Weight): Product => ({
+    out,
+    weight: b.matrix(weight),
+    bias: weight.bias === null ? null : b.vector(weight.bias),
+    add: false,
+  });
+  const products = [product(call.gate), { ...product(call.up), glu: call.act }];
+  space.linear(x.rows, x.cols, actsOf(products.map(({ weight }) => weight)), "glu", sumsOf(products.slice(1)));
+  return (n) => ops.matmul(products, x, n);
+}
+
+export function bindHeadLinear(call: CallOf<"headLinear">, b: Operands): Step {
+  const { ops, space } = b;
+  const { weight, heads, along } = call;
+  const [x, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
+  const bias = weight.bias === null ? null : b.vector(weight.bias);
+  const product = { out, weight: b.matrix(weight, heads), bias, add: false, transposed: along === "rows", heads };
+  if (along === "inputs") space.linear(x.rows * heads, weight.cols, actsOf([product.weight]), "store");
+  const products = [product];
+  return (n) => ops.matmul(products, x, n);
+}
+
+export function bindExperts(call: CallOf<"experts">, b: Operands): Step {
+  const { ops, space } = b;
+  const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
+  const { gate, up, down, act } = call.body;
+  const bias = (weight: Weight | null): Vector | null =>
+    weight === null || weight.bias === null ? null : b.vector(weight.bias);
+  const weights: ExpertWeights = {
+    gate: gate === null ? null : b.matrix(gate),
+    up: b.matrix(up),
+    down: b.matrix(down),
+    gateBias: bias(gate),
+    upBias: bias(up),
+    downBias: bias(down),
+    weightsInput: call.weightsInput,
+  };
+  const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
+  const weighed = call.weightsInput ? x.cols : 0;
+  space.linear(x.rows * (call.weightsInput ? routing.topK : 1), x.cols, actsOf(inward), "store");
+  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]), weighed);
+  return (n) => ops.experts(out, x, routing, n, weights, act);
+}

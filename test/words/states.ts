@@ -1,0 +1,117 @@
+/** Tiny architectures whose layers keep something else than keys and values: recurrences, latent vectors. */
+import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
+import { rms } from "../../src/models/parts/transformer.js";
+import { ffn, mixer, type TinyConfig, tiny } from "./tiny.js";
+
+/** The inputs of a delta rule from one convolved product, as Qwen's and Kimi's layers have them. */
+interface DeltaShape {
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly keys: number;
+  readonly values: number;
+  /** Factors of decay of a head. */
+  readonly decays: number;
+  readonly pairing: "consecutive" | "tiled";
+}
+
+const vectorOf = (f: Flow, name: string, length: number, fill: readonly [number, number], suffix: "bias" | "" = "") =>
+  f.vector(name, length, "attention", { suffix, fill });
+
+function convolved(f: Flow, x: Value, taps: number, biased = false): Value {
+  const tail = f.keep("recurrent", { name: "conv", keys: taps - 1, values: x.cols });
+  const weight = f.vector("ssm_conv1d", taps * x.cols, "attention", { shape: [taps, x.cols], fill: [0.2, 0.6] });
+  const bias = biased ? vectorOf(f, "ssm_conv1d", x.cols, [0, 0.3], "bias") : null;
+  return f.act(f.shortConv(x, tail, weight, bias), "silu");
+}
+
+/** A recurrent mixer with a short convolution. */
+const deltaNet =
+  ({ dim, eps }: TinyConfig, o: DeltaShape): Part =>
+  (f, x) => {
+    const { heads, keyHeads, keys, values, decays, pairing } = o;
+    const [inner, wide] = [heads * values, keyHeads * keys];
+    const product = (name: string, rows: number) => f.matrix(name, dim, rows, "attention");
+    const [mixed, gate, alpha, strength] = f.linear(
+      x,
+      product("attn_qkv", 2 * wide + inner),
+      product("attn_gate", inner),
+      product("ssm_alpha", heads * decays),
+      product("ssm_beta", heads),
+    ) as [Value, Value, Value, Value];
+    const [q, k, v] = f.split(convolved(f, mixed, 4), wide, wide, inner) as [Value, Value, Value];
+    // x / sqrt(sum x² + eps)
+    const unit = (heads: Value, factor: number) => f.scale(f.headNorm(heads, null, eps / keys, keys), factor);
+    const step = f.act(f.addVector(alpha, vectorOf(f, "ssm_dt", heads * decays, [0, 0.5], "bias")), "softplus");
+    const decay = f.act(f.multiplyVector(step, vectorOf(f, "ssm_a", heads * decays, [-0.3, 0.1])), "exp");
+    const memory = f.keep("recurrent", { name: "ssm", heads, keys, values });
+    const root = 1 / Math.sqrt(keys);
+    const inputs = { q: unit(q, root * root), k: unit(k, root), v, decay, beta: f.act(strength, "sigmoid") };
+    const y = f.headNorm(f.deltaRule(memory, inputs, { pairing }), f.vector("ssm_norm", values, "norm"), eps);
+    return f.linear(f.multiply(y, f.act(gate, "silu")), f.matrix("ssm_out", inner, dim, "attention"))[0]!;
+  };
+
+/** One decay a head, one for each key, attention between them. */
+export const delta = tiny(["keep recurrent", "shortConv", "deltaRule", "recurrent beside kv", "addVector"], {
+  name: "words-delta",
+  layer(c, i) {
+    const shape = { heads: 4, keyHeads: 2, keys: 16, values: c.dim / 4 };
+    const nets: Part[] = [
+      deltaNet(c, { ...shape, decays: 1, pairing: "tiled" }),
+      mixer(c).part,
+      deltaNet(c, { ...shape, decays: 16, pairing: "consecutive" }),
+    ];
+    return [{ ...mixer(c), part: nets[i % 3]! }, ffn(c)];
+  },
+});
+
+/** Mamba-2's mixer: no attention anywhere, so nothing is kept of every position. */
+export const scanned = tiny(["keep recurrent", "scan", "shortConv", "states without pages"], {
+  name: "words-scan",
+  layer: (c) => [{ site: "mixer", before: rms("attn_norm", c), part: stateSpace(c) }],
+});
+
+const stateSpace =
+  ({ dim, eps }: TinyConfig): Part =>
+  (f, x) => {
+    const [heads, groups, size] = [4, 2, 16];
+    const width = 2 * groups * size + dim;
+    const joined = f.linear(x, f.matrix("ssm_in", dim, dim + width + heads, "attention"))[0]!;
+    const [z, mixed, raw] = f.split(joined, dim, width, heads) as [Value, Value, Value];
+    const [inner, b, cc] = f.split(convolved(f, mixed, 3, true), dim, groups * size, groups * size) as [
+      Value,
+      Value,
+      Value,
+    ];
+    const dt = f.act(f.addVector(raw, vectorOf(f, "ssm_dt", heads, [0, 0.5], "bias")), "softplus");
+    const decay = f.act(f.multiplyVector(dt, vectorOf(f, "ssm_a", heads, [-0.5, 0.2])), "exp");
+    const memory = f.keep("recurrent", { name: "ssm", heads, keys: size, values: dim / heads });
+    const y = f.scan(memory, { c: cc, b, x: inner, decay, dt }, { skip: vectorOf(f, "ssm_d", heads, [1, 0.3]) });
+    const gated = f.multiply(y, f.act(z, "silu"));
+    const normed = f.multiplyVector(f.headNorm(gated, null, eps, dim / groups), f.vector("ssm_norm", dim, "norm"));
+    return f.linear(normed, f.matrix("ssm_out", dim, dim, "attention"))[0]!;
+  };
+
+/** Every head looks back upon one vector of 64, of which half is rotated and half is values as well. */
+export const latentAttention = tiny(["keep latent", "joinHeads"], {
+  name: "words-latent-kv",
+  layer: (c) => [{ ...mixer(c), part: oneVector(c) }, ffn(c)],
+});
+
+const oneVector =
+  ({ dim, heads, rope }: TinyConfig): Part =>
+  (f, x) => {
+    const [values, rotated] = [32, 32];
+    const product = (name: string, rows: number) => f.matrix(name, dim, rows, "attention", { gain: 1.4 });
+    const turn = { ...rope, dims: rotated };
+    const [q, turnedQ, row, turnedK] = f.linear(
+      x,
+      product("attn_q", heads * values),
+      product("attn_q_pe", heads * rotated),
+      product("attn_kv_a", values),
+      product("attn_k_pe", rotated),
+    ) as [Value, Value, Value, Value];
+    const past = f.keep("latent", { row: f.join(row, f.rope(turnedK, rotated, turn)), values });
+    const queries = f.joinHeads(heads, q, f.rope(turnedQ, rotated, turn));
+    const mixed = f.attention(queries, [past], { heads, scale: 0.15, reach: "all" });
+    return f.linear(mixed, f.matrix("attn_output", heads * values, dim, "attention"))[0]!;
+  };
