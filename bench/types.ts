@@ -17,7 +17,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMix } from "../src/compress/mix.js";
 import { packageRoot } from "../src/package-root.js";
-import { parseSpec, withOverrides } from "../src/synth/presets.js";
+import { parseSpec } from "../src/synth/presets.js";
+import { withOverrides } from "../src/synth/shape.js";
 import { layOutSynth, writeSynth } from "../src/synth/synth.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 

@@ -3,6 +3,7 @@
  * would not make without an importance matrix are here too, for random models.
  * @source llama.cpp, src/llama-quant.cpp
  */
+import { type MixModel, type MixPlace, moreBits } from "./mix-places.js";
 
 /** Mix -> the type of what no rule names. */
 export const codebookBases = {
@@ -24,13 +25,6 @@ export const codebookBases = {
 } as const;
 export type CodebookMix = keyof typeof codebookBases;
 
-interface Model {
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly experts: number;
-}
-
 const fourBits = (mix: CodebookMix) => mix === "IQ2_S" || mix === "IQ2_M";
 /** IQ1 and IQ2. */
 const isLow = (mix: CodebookMix) => /^IQ[12]/.test(mix);
@@ -43,16 +37,10 @@ export function codebookHead(mix: CodebookMix): string {
   return isLow(mix) || mix === "IQ3_XXS" ? "Q5_K" : "Q6_K";
 }
 
-/** `name` without the layer's prefix and `.weight`; experts as `ffn_down_exps`. */
-export function codebookType(mix: CodebookMix, model: Model, name: string, layer: number): string {
-  const base = codebookBases[mix];
-  if (name === "token_embd") return embeddingType(mix);
-  const kind = name.replace(/_exps$/, "");
-  return isLow(mix)
-    ? lowType(mix, model, kind, layer)
-    : mix.startsWith("IQ3")
-      ? middleType(mix, model, kind, layer)
-      : base;
+export function codebookType(mix: CodebookMix, model: MixModel, place: MixPlace): string {
+  if (place.kind === "table") return embeddingType(mix);
+  if (isLow(mix)) return lowType(mix, model, place);
+  return mix.startsWith("IQ3") ? middleType(mix, model, place) : codebookBases[mix];
 }
 
 function embeddingType(mix: CodebookMix): string {
@@ -61,18 +49,17 @@ function embeddingType(mix: CodebookMix): string {
   return mix === "TQ1_0" || mix === "TQ2_0" || mix === "Q2_0" ? "Q4_K" : codebookBases[mix];
 }
 
-function lowType(mix: CodebookMix, { layers, heads, kvHeads, experts }: Model, kind: string, layer: number): string {
+function lowType(mix: CodebookMix, { layers, heads, kvHeads, experts }: MixModel, { kind, before }: MixPlace): string {
   const base = codebookBases[mix];
   const more = fourBits(mix) ? "IQ3_S" : "Q2_K";
   switch (kind) {
-    case "attn_v":
-    case "attn_qkv":
+    case "value":
       return heads / kvHeads >= 4 || experts >= 4 ? "Q4_K" : more;
-    case "attn_k":
+    case "key":
       return experts === 8 ? "Q4_K" : base;
-    case "ffn_down":
-      return layer < Math.floor(layers / 8) ? more : base;
-    case "attn_output":
+    case "down":
+      return before < Math.floor(layers / 8) ? more : base;
+    case "output":
       if (experts === 8) return "Q5_K";
       return mix.startsWith("IQ1") ? "IQ2_XXS" : fourBits(mix) ? "IQ3_S" : base;
     default:
@@ -80,31 +67,31 @@ function lowType(mix: CodebookMix, { layers, heads, kvHeads, experts }: Model, k
   }
 }
 
-function middleType(mix: CodebookMix, { layers, heads, kvHeads, experts }: Model, kind: string, layer: number): string {
+function middleType(mix: CodebookMix, model: MixModel, { kind, index, count }: MixPlace): string {
+  const { layers, heads, kvHeads, experts } = model;
   const base = codebookBases[mix];
-  const eighth = Math.floor(layers / 8);
+  const eighth = Math.floor(count / 8);
   const xxs = mix === "IQ3_XXS";
   switch (kind) {
-    case "attn_v":
-    case "attn_qkv":
+    case "value":
       if (experts === 8) return "Q8_0";
       // A model of 80 layers under grouped queries is taken for a 70B, whose values are shared by eight heads.
       if (layers === 80 && heads !== kvHeads) return "Q5_K";
       if (mix === "IQ3_M" || heads / kvHeads >= 4) return "Q4_K";
       return xxs ? "IQ3_S" : base;
-    case "attn_k":
-    case "attn_q":
-      if (experts === 8 && kind === "attn_k") return "Q8_0";
+    case "key":
+    case "query":
+      if (experts === 8 && kind === "key") return "Q8_0";
       return xxs ? "IQ2_S" : mix === "IQ3_XS" ? "IQ3_XXS" : base;
-    case "attn_output":
+    case "output":
       if (experts === 8) return "Q5_K";
       return xxs ? "IQ3_S" : mix === "IQ3_M" ? "Q4_K" : base;
-    case "ffn_down":
-      if (xxs) return layer < eighth ? "Q4_K" : "Q3_K";
-      return mix === "IQ3_M" && layer < eighth ? "Q4_K" : base;
-    case "ffn_gate":
-    case "ffn_up":
-      return mix === "IQ3_XS" && layer >= eighth && layer < Math.floor((7 * layers) / 8) ? "IQ3_XXS" : base;
+    case "down":
+      if (xxs) return index < eighth ? "Q4_K" : "Q3_K";
+      return mix === "IQ3_M" && (index < eighth || (experts === 8 && moreBits(index, count))) ? "Q4_K" : base;
+    case "gate":
+    case "up":
+      return mix === "IQ3_XS" && index >= eighth && index < Math.floor((7 * count) / 8) ? "IQ3_XXS" : base;
     default:
       return base;
   }

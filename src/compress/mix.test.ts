@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { presets } from "../synth/presets.js";
 import { layOutSynth } from "../synth/synth.js";
-import { type Mix, mixes, mixFileType, mixType, parseMix } from "./mix.js";
+import { type Mix, mixes, mixFileType, mixTypes, parseMix } from "./mix.js";
 
 /** GB of published files; a real vocabulary and header are 6 to 12 MB beside the tensors, and sizes are rounded. */
 const header = 0.009;
@@ -30,7 +30,7 @@ describe("quantization mixes", () => {
       IQ3_M: 31.94,
     };
     for (const [mix, size] of Object.entries(published)) {
-      const ours = layOutSynth("llama-70b", { ...presets["llama-70b"]!, vocab: 128256 }, mix as Mix).tensorBytes / 1e9;
+      const ours = layOutSynth("llama-70b", presets["llama-70b"]!, mix as Mix).tensorBytes / 1e9;
       assert.ok(Math.abs(ours + header - size) < tolerance, `${mix}: ${ours} GB and a header, published ${size}`);
     }
   });
@@ -55,8 +55,12 @@ describe("quantization mixes", () => {
   });
 
   const model = { layers: 32, heads: 32, kvHeads: 8, experts: 0 };
-  const type = (mix: Mix, name: string, layer: number, shape = [4096, 4096], over: Partial<typeof model> = {}) =>
-    mixType(mix, { ...model, ...over }, { name: `blk.${layer}.${name}.weight`, shape, layer, head: false }).name;
+  /** Among its like in all layers. */
+  const type = (mix: Mix, name: string, layer: number, shape = [4096, 4096], over: Partial<typeof model> = {}) => {
+    const changed = { ...model, ...over };
+    const all = Array.from({ length: changed.layers }, (_, i) => ({ name: `blk.${i}.${name}.weight`, shape }));
+    return mixTypes(mix, changed, [...all, { name: "output.weight", shape }])[layer]!.name;
+  };
 
   test("Q4_K_M: six bits for values and down in the first and last eighth, and every third between", () => {
     const six = [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31];
@@ -85,19 +89,59 @@ describe("quantization mixes", () => {
   });
 
   test("norms, routers and vectors stay F32; heads get their own type", () => {
-    const of = (name: string, shape: number[], head = false, mix: Mix = "Q4_K_M") =>
-      mixType(mix, model, { name, shape, layer: 0, head }).name;
+    const of = (name: string, shape: number[], mix: Mix = "Q4_K_M") =>
+      mixTypes(mix, model, [
+        { name, shape },
+        ...(name === "output.weight" ? [] : [{ name: "output.weight", shape: [64, 64] }]),
+      ])[0]!.name;
     assert.equal(of("blk.0.attn_norm.weight", [4096]), "F32");
     assert.equal(of("blk.0.ffn_gate_inp.weight", [4096, 128]), "F32");
     assert.equal(of("blk.0.ffn_gate_exps.bias", [4096, 128]), "F32");
-    assert.equal(of("blk.0.ffn_gate_inp.weight", [4096, 128], false, "F16"), "F32");
-    assert.equal(of("output.weight", [4096, 512], true), "Q6_K");
-    assert.equal(of("output.weight", [2880, 512], true), "Q8_0");
-    assert.equal(of("output.weight", [4096, 512], true, "MXFP4_MOE"), "Q8_0");
-    assert.equal(of("output.weight", [4096, 512], true, "BF16"), "BF16");
+    assert.equal(of("blk.0.ffn_gate_inp.weight", [4096, 128], "F16"), "F32");
+    assert.equal(of("output.weight", [4096, 512]), "Q6_K");
+    assert.equal(of("output.weight", [2880, 512]), "Q8_0");
+    assert.equal(of("output.weight", [4096, 512], "MXFP4_MOE"), "Q8_0");
+    assert.equal(of("output.weight", [4096, 512], "BF16"), "BF16");
     assert.equal(of("token_embd.weight", [4096, 512]), "Q4_K");
-    assert.equal(of("blk.0.ffn_up_exps.weight", [2880, 64, 8], false, "MXFP4_MOE"), "MXFP4");
-    assert.equal(of("blk.0.attn_q.weight", [2880, 64], false, "MXFP4_MOE"), "Q8_0");
+    assert.equal(of("blk.0.ffn_up_exps.weight", [2880, 64, 8], "MXFP4_MOE"), "MXFP4");
+    assert.equal(of("blk.0.attn_q.weight", [2880, 64], "MXFP4_MOE"), "Q8_0");
+  });
+
+  test("what a converter leaves as it is: F32 where llama.cpp reads it so, else sixteen bits", () => {
+    const kept = (mix: Mix, name: string, shape = [256, 256]) => mixTypes(mix, model, [{ name, shape }])[0]!.name;
+    for (const name of ["blk.1.ssm_conv1d.weight", "blk.1.shortconv.conv.weight", "position_embd.weight"])
+      assert.equal(kept("Q4_K_M", name), "F32");
+    for (const name of ["blk.1.laurel_l.weight", "per_layer_model_proj.weight", "blk.1.indexer.k_proj.weight"])
+      assert.deepEqual([kept("Q4_K_M", name), kept("F16", name), kept("F32", name)], ["BF16", "F16", "F32"]);
+    // A table of one column is a vector to llama.cpp.
+    assert.equal(kept("Q4_K_M", "blk.1.ffn_up.weight", [256, 1]), "F32");
+  });
+
+  test("without a head of its own a model reads its logits off the table, and off that of its layers", () => {
+    const tables = ["token_embd.weight", "per_layer_token_embd.weight"].map((name) => ({ name, shape: [256, 512] }));
+    const names = (mix: Mix, more: readonly string[] = []) =>
+      mixTypes(mix, model, [...tables, ...more.map((name) => ({ name, shape: [256, 512] }))]).map(({ name }) => name);
+    assert.deepEqual(names("Q4_K_M"), ["Q6_K", "Q6_K"]);
+    assert.deepEqual(names("Q4_K_M", ["output.weight"]), ["Q4_K", "Q4_K", "Q6_K"]);
+    assert.deepEqual(names("IQ2_M", ["output.weight"]), ["IQ3_S", "IQ3_S", "Q5_K"]);
+  });
+
+  test("values are counted over the layers that have any, matrices of FFNs by their layers", () => {
+    // Three layers of fused products to one of keys and values apart, as gated delta nets have it.
+    const names = Array.from({ length: 16 }, (_, i) => `blk.${i}.${i % 4 === 3 ? "attn_v" : "attn_qkv"}.weight`);
+    const six = (list: readonly string[], over: Partial<typeof model> = {}) => {
+      const tensors = list.map((name) => ({ name, shape: [512, 512, 2] }));
+      const found = mixTypes("Q4_K_M", { ...model, layers: 16, ...over }, tensors);
+      return found.flatMap((dtype, i) => (dtype.name === "Q6_K" ? [i] : []));
+    };
+    assert.deepEqual(six(names), [0, 1, 4, 7, 10, 13, 14, 15]);
+    // Every other layer alone: eight values, of which the first and the last, and every third between.
+    assert.deepEqual(six(names.filter((_, i) => i % 2 === 1)), [0, 3, 6, 7]);
+    const down = Array.from({ length: 8 }, (_, i) => `blk.${2 * i + 1}.ffn_down_exps.weight`);
+    const shared = down.map((name) => name.replace("_exps", "_shexp"));
+    assert.deepEqual(six(down, { experts: 16 }), [0, 3, 6, 7]);
+    assert.deepEqual(six(shared, { experts: 16 }), [0, 3, 6, 7]);
+    assert.deepEqual(six(down), [0, 1, 4, 7]);
   });
 
   test("eight experts and eighty layers are treated apart", () => {

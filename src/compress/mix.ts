@@ -6,6 +6,7 @@
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, dtypeByName, fileTypeName } from "../formats/index.js";
 import { codebookBases, codebookHead, codebookType, isCodebookMix } from "./mix-codebooks.js";
+import { type MixModel, type MixPlace, type MixTensor, mixPlaces, moreBits } from "./mix-places.js";
 
 /** Mix -> the type of what no rule names. */
 const bases = {
@@ -51,53 +52,43 @@ export function mixFileType(mix: Mix): number {
   throw new HundredweightError("INTERNAL", `no file type number for ${mix}`);
 }
 
-export interface MixModel {
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly experts: number;
-}
-
-export interface MixTensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly layer: number;
-  /** Makes the logits: `output.weight`, or a tied `token_embd.weight`. */
-  readonly head: boolean;
-}
+/** Small products that stay as the converter left them, and tables that are read by row. */
+const kept32 = /_norm\.weight$|ffn_gate_inp|tid2eid|ssm_conv1d|shortconv\.conv|position_embd|token_types/;
+const kept16 = /altup|laurel|per_layer_model_proj|indexer\.[qk]_proj/;
 
 /** Norms, routers, biases and everything else small stays as the converter left it. */
-export function isQuantizable({ name, shape }: Pick<MixTensor, "name" | "shape">): boolean {
-  return (
-    name.endsWith(".weight") && shape.length >= 2 && !name.endsWith("_norm.weight") && !name.includes("ffn_gate_inp")
-  );
+export function isQuantizable({ name, shape }: MixTensor): boolean {
+  return isMatrix({ name, shape }) && !kept32.test(name) && !kept16.test(name);
 }
 
-/** The type a tensor gets. */
-export function mixType(mix: Mix, model: MixModel, tensor: MixTensor): Dtype {
-  if (!isQuantizable(tensor)) return named("F32");
-  return fitting(named(chosen(mix, model, tensor)), tensor.shape[0]!);
+const isMatrix = ({ name, shape }: MixTensor) => name.endsWith(".weight") && shape.slice(1).some((size) => size > 1);
+
+/** The types that the tensors of a whole model get, in their order. */
+export function mixTypes(mix: Mix, model: MixModel, tensors: readonly MixTensor[]): Dtype[] {
+  const places = mixPlaces(model, tensors.filter(isQuantizable));
+  return tensors.map((tensor) => {
+    const place = places.get(tensor.name);
+    if (place !== undefined) return fitting(named(chosen(mix, model, tensor, place)), tensor.shape[0]!);
+    const isHalf = isMatrix(tensor) && kept16.test(tensor.name) && mix !== "F32";
+    return named(isHalf ? (mix === "F16" ? "F16" : "BF16") : "F32");
+  });
 }
 
-function chosen(mix: Mix, model: MixModel, tensor: MixTensor): string {
+function chosen(mix: Mix, model: MixModel, tensor: MixTensor, place: MixPlace): string {
   const base = bases[mix];
   if (base === "F32" || base === "F16" || base === "BF16") return base;
-  if (tensor.head) return headType(mix, tensor.shape[0]!);
+  if (place.kind === "head") return headType(mix, tensor.shape[0]!);
   if (mix === "MXFP4_MOE") return (tensor.shape[2] ?? 1) > 1 ? "MXFP4" : "Q8_0";
-  if (isCodebookMix(mix)) {
-    const local = tensor.name.replace(/^blk\.\d+\./, "").replace(/\.weight$/, "");
-    return codebookType(mix, model, local, tensor.layer);
-  }
-  const kind = /\.(attn_v|attn_k|attn_output|ffn_down)(?:_exps)?\.weight$/.exec(tensor.name)?.[1];
-  switch (kind) {
-    case "attn_v":
-      return valueType(mix, model, tensor.layer);
-    case "attn_k":
+  if (isCodebookMix(mix)) return codebookType(mix, model, place);
+  switch (place.kind) {
+    case "value":
+      return valueType(mix, model, place);
+    case "key":
       return model.experts === 8 ? "Q8_0" : base;
-    case "attn_output":
+    case "output":
       return outputType(mix, model);
-    case "ffn_down":
-      return downType(mix, model, tensor.layer);
+    case "down":
+      return downType(mix, place);
     default:
       return base;
   }
@@ -111,8 +102,7 @@ function headType(mix: Mix, cols: number): string {
 }
 
 /** Values of attention; there are few of them under grouped queries, and they are worth more bits. */
-function valueType(mix: Mix, model: MixModel, layer: number): string {
-  const { layers, heads, kvHeads, experts } = model;
+function valueType(mix: Mix, { layers, heads, kvHeads, experts }: MixModel, { index, count }: MixPlace): string {
   if (experts === 8) return "Q8_0";
   const grouped = heads / kvHeads >= 4;
   const type = ((): string => {
@@ -122,14 +112,14 @@ function valueType(mix: Mix, model: MixModel, layer: number): string {
       case "Q2_K_S":
         return grouped ? "Q4_K" : "Q2_K";
       case "Q3_K_M":
-        return layer < 2 ? "Q5_K" : "Q4_K";
+        return index < 2 ? "Q5_K" : "Q4_K";
       case "Q3_K_L":
         return "Q5_K";
       case "Q4_K_S":
-        return layer < 4 ? "Q5_K" : "Q4_K";
+        return index < 4 ? "Q5_K" : "Q4_K";
       case "Q4_K_M":
       case "Q5_K_M":
-        return moreBits(layer, layers) ? "Q6_K" : bases[mix];
+        return moreBits(index, count) ? "Q6_K" : bases[mix];
       case "IQ4_NL":
       case "IQ4_XS":
         return grouped ? "Q5_K" : bases[mix];
@@ -151,8 +141,8 @@ function outputType(mix: Mix, { experts }: MixModel): string {
   return types[mix] ?? bases[mix];
 }
 
-function downType(mix: Mix, { layers }: MixModel, layer: number): string {
-  const first = (share: number) => layer < Math.floor(layers / share);
+function downType(mix: Mix, { index, count }: MixPlace): string {
+  const first = (share: number) => index < Math.floor(count / share);
   switch (mix) {
     case "Q2_K":
       return "Q3_K";
@@ -166,19 +156,13 @@ function downType(mix: Mix, { layers }: MixModel, layer: number): string {
       return first(8) ? "Q5_K" : "Q4_K";
     case "Q4_K_M":
     case "Q5_K_M":
-      return moreBits(layer, layers) ? "Q6_K" : bases[mix];
+      return moreBits(index, count) ? "Q6_K" : bases[mix];
     case "IQ4_NL":
     case "IQ4_XS":
       return first(8) ? "Q5_K" : bases[mix];
     default:
       return bases[mix];
   }
-}
-
-/** The first and last eighth of the layers, and every third between. */
-function moreBits(layer: number, layers: number): boolean {
-  const eighth = Math.floor(layers / 8);
-  return layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2;
 }
 
 /** Rows that are no whole number of blocks get a type of blocks of 32, or F16. */

@@ -60,7 +60,8 @@ export function declareOnPaper(
   const dtype = dtypeByName("F32")!;
   const { dim, vocab, optionalTensors = [], shapes = {} } = embedding;
   // The declaration reads the vocabulary off the embedding; whether there are optional tensors, off the first layer.
-  const optional = optionalTensors.map((name): [string, number[]] => [layerPrefix(0) + name, [dim, vocab]]);
+  const inFirst = (name: string) => (name.startsWith("blk.") ? name : layerPrefix(0) + name);
+  const optional = optionalTensors.map((name): [string, number[]] => [inFirst(name), [dim, vocab]]);
   const shaped = { "token_embd.weight": [dim, vocab], ...Object.fromEntries(optional), ...shapes };
   const tensors = Object.entries(shaped).map(([name, shape]) => {
     const bytes = 4 * shape.reduce((a, b) => a * b, 1);
@@ -80,9 +81,13 @@ export function declareOnPaper(
   return spec;
 }
 
-/** Every tensor a file of the model holds, in the order a pass uses them; of the optional ones those that are named, by their local names. */
+/**
+ * Every tensor a file of the model holds, in the order a pass uses them; of the optional ones those that are named, by
+ * a local name in every layer, by a full one in one.
+ */
 export function paperTensors(spec: ModelSpec, tied: boolean, optional: readonly string[] = []): TensorDeclaration[] {
-  const has = (name: string): boolean => (name === "output.weight" ? !tied : optional.includes(localName(name)));
+  const has = (name: string): boolean =>
+    name === "output.weight" ? !tied : optional.includes(localName(name)) || optional.includes(name);
   const found = new Map<string, TensorDeclaration>();
   for (const program of ["trunk", ...Object.keys(spec.programs)])
     for (const tensor of record(spec, { format: "gguf", has }, program).tensors.flatMap(storedTensors))

@@ -8,7 +8,9 @@ test("a dense model of a size has that size, and a shape like those there are", 
   for (const size of [1e9, 8e9, 32e9, 70e9, 100e9, 405e9]) {
     const model = layOutSynth("r", representativeShape(size, undefined, "Q4_K_M"));
     assert.ok(Math.abs(model.parameters / size - 1) < 0.03, `${size}: ${model.parameters}`);
-    const { dim, hidden, layers } = model.shape;
+    const [dim, hidden, layers] = ["embedding_length", "feed_forward_length", "block_count"].map((key) =>
+      Number(model.shape.metadata[key]),
+    ) as [number, number, number];
     assert.ok(
       hidden / dim > 1.5 && hidden / dim < 6 && layers >= 12 && layers <= 160,
       `${size}: ${dim} ${hidden} ${layers}`,
@@ -27,7 +29,7 @@ test("a mixture of experts has that many parameters, and about that many active"
   ] as const) {
     const model = layOutSynth("r", representativeShape(size, active, "Q4_K_M"));
     assert.ok(Math.abs(model.parameters / size - 1) < 0.06, `${size}: ${model.parameters}`);
-    const { experts, topK } = model.shape;
+    const { experts, topK } = model.spec.config;
     const routed = model.tensors.filter((t) => t.role === "expert");
     const inExperts = routed.reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0);
     const used = model.parameters - inExperts * (1 - topK / experts);

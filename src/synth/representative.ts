@@ -2,7 +2,8 @@
 
 import type { Mix } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
-import { presets, type SynthShape } from "./presets.js";
+import { presets } from "./presets.js";
+import { type SynthShape, withOverrides } from "./shape.js";
 
 const vocab = 128256;
 const headDim = 128;
@@ -37,7 +38,8 @@ function denseShape(parameters: number): SynthShape {
     const error = Math.abs(Math.log(hidden / (3.5 * dim)));
     if (perLayer > 0 && error < bestError) {
       bestError = error;
-      best = { ...presets["llama-3-8b"]!, layers, dim, heads: dim / headDim, kvHeads, headDim, hidden, vocab, tied };
+      const numbers = { layers, dim, heads: dim / headDim, "kv-heads": kvHeads, "head-dim": headDim, hidden, vocab };
+      best = { ...withOverrides(presets["llama-3-8b"]!, numbers), tied };
     }
   }
   return best!;
@@ -62,19 +64,18 @@ function moeShape(parameters: number, active: number): SynthShape {
     const heads = nearest(attention / headDim, kvHeads);
     const expertHidden = nearest(inExperts / (layersOfMoe * experts * 3 * dim), 64);
     if (trunk < 0.2 * active || attention < kvHeads * headDim || expertHidden < 64) continue;
-    return {
-      ...presets["qwen3-30b-a3b"]!,
+    return withOverrides(presets["qwen3-30b-a3b"]!, {
       layers: layersOfMoe,
       dim,
       heads,
-      kvHeads,
-      headDim,
+      "kv-heads": kvHeads,
+      "head-dim": headDim,
       hidden: 3 * dim,
       experts,
-      topK,
-      expertHidden,
+      "top-k": topK,
+      "expert-hidden": expertHidden,
       vocab,
-    };
+    });
   }
   throw new HundredweightError(
     "OPTION_INVALID",

@@ -123,9 +123,15 @@ describe("synth", () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   test("specifications", () => {
-    assert.equal(parseSpec("llama-70b").shape.layers, 80);
-    assert.equal(parseSpec("qwen2, layers=2,kv-heads=4").shape.kvHeads, 4);
+    assert.equal(parseSpec("llama-70b").shape.metadata.block_count, 80);
+    assert.equal(parseSpec("qwen2, layers=2,kv-heads=4").shape.metadata["attention.head_count_kv"], 4);
     assert.deepEqual(parseSpec("gpt-oss").shape, presets["gpt-oss-20b"]);
+    const glm = parseSpec("glm-4.5-air,head-dim=64,leading_dense_block_count=2").shape.metadata;
+    assert.equal(glm["rope.dimension_count"], 32, "half of each head turns, whatever its width");
+    assert.equal(glm.leading_dense_block_count, 2);
+    const gemma = (layers: number) => parseSpec(`gemma-4-26b-a4b,layers=${layers}`).shape.metadata;
+    assert.deepEqual(gemma(7)["attention.head_count_kv"], [8, 8, 8, 8, 8, 2, 8]);
+    assert.equal((gemma(32)["attention.sliding_window_pattern"] as number[]).length, 32);
     for (const wrong of ["nope", "llama,layers", "llama,width=3", "llama,layers=-1", "llama,toString=1"])
       assert.throws(() => parseSpec(wrong), { code: "OPTION_INVALID" });
     assert.throws(() => layOutSynth("x", parseSpec("llama,heads=7").shape), { code: "OPTION_INVALID" });

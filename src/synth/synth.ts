@@ -7,12 +7,13 @@
  */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type Mix, mixFileType, mixType } from "../compress/mix.js";
+import { type Mix, mixFileType, mixTypes } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
 import {
   blocksBytes,
   type Checkpoint,
   type Dtype,
+  dtypeByName,
   type TensorInfo,
   type TensorSource,
   TypedMetadata,
@@ -22,8 +23,8 @@ import {
 import type { ModelSpec } from "../models/flow/architecture.js";
 import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
-import type { RopeDivisors, SynthShape } from "./presets.js";
 import { ranks, rowFactors } from "./router.js";
+import type { SynthShape } from "./shape.js";
 import { type Fill, RandomTensors } from "./values.js";
 import { leastVocab, syntheticVocabulary } from "./vocabulary.js";
 
@@ -66,20 +67,21 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
     ["general.name", { type: "string", value: `random ${name}` }],
     ["general.file_type", { type: "u32", value: mixFileType(quant) }],
     ["general.quantization_version", { type: "u32", value: 2 }],
-    ...archMetadata(shape.arch, shapeMetadata(shape)),
+    ...archMetadata(shape.arch, shape.metadata),
   ];
   const spec = declare(name, shape, own);
-  const optional = shape.ropeDivisors === undefined ? [] : [ropeDivisorsTensor];
+  const { ropeDivisors, optionalTensors = [] } = shape;
+  const optional = ropeDivisors === undefined ? optionalTensors : [ropeDivisorsTensor, ...optionalTensors];
+  const declared = paperTensors(spec, shape.tied, optional);
+  const dtypes = mixTypes(quant, mixModel(shape, spec), declared);
   let tensorBytes = 0;
   let parameters = 0;
-  const tensors = paperTensors(spec, shape.tied, optional).map((tensor): SynthTensor => {
-    const { shape: dims, kind, role } = tensor;
-    const head = role === "head" && kind === "matrix";
-    const dtype = mixType(quant, shape, { name: tensor.name, shape: dims, layer: tensor.layer, head });
-    const row = blocksBytes(dtype, dims[0]!)!;
-    const bytes = dims.slice(1).reduce((product, size) => product * size, row);
+  const tensors = declared.map((tensor, i): SynthTensor => {
+    const dtype = tensor.floor === "f32" ? dtypeByName("F32")! : dtypes[i]!;
+    const row = blocksBytes(dtype, tensor.shape[0]!)!;
+    const bytes = tensor.shape.slice(1).reduce((product, size) => product * size, row);
     tensorBytes += bytes;
-    parameters += dims.reduce((product, size) => product * size, 1);
+    parameters += tensor.shape.reduce((product, size) => product * size, 1);
     return { ...tensor, dtype, bytes };
   });
   const metadata = (vocabulary = true) => (vocabulary ? [...own, ...syntheticVocabulary(shape.vocab, shape.pre)] : own);
@@ -89,34 +91,30 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
 /** A shape the declaration refuses is a wrong specification, not a damaged file. */
 function declare(name: string, shape: SynthShape, metadata: readonly (readonly [string, TypedValue])[]): ModelSpec {
   try {
-    return declareOnPaper(`random ${name}`, shape.arch, metadata, shape);
+    const { vocab, optionalTensors } = shape;
+    return declareOnPaper(`random ${name}`, shape.arch, metadata, {
+      dim: firstOf(shape, "embedding_length"),
+      vocab,
+      optionalTensors,
+    });
   } catch (cause) {
     if (!(cause instanceof HundredweightError) || cause.code !== "MODEL_INVALID") throw cause;
     throw new HundredweightError("OPTION_INVALID", cause.message, { ...cause.details }, { cause });
   }
 }
 
-function shapeMetadata(s: SynthShape) {
-  return {
-    block_count: s.layers,
-    context_length: s.contextTokens,
-    embedding_length: s.dim,
-    feed_forward_length: s.hidden,
-    "attention.head_count": s.heads,
-    "attention.head_count_kv": s.kvHeads,
-    "attention.key_length": s.headDim,
-    "attention.value_length": s.headDim,
-    "attention.layer_norm_rms_epsilon": s.eps,
-    "rope.freq_base": s.ropeBase,
-    "rope.dimension_count": s.headDim,
-    ...(s.experts > 0 && {
-      expert_count: s.experts,
-      expert_used_count: s.topK,
-      expert_feed_forward_length: s.expertHidden,
-    }),
-    ...s.extra,
-  };
+/** A value of the metadata that may differ between layers, in the first one. */
+function firstOf({ metadata }: SynthShape, key: string): number {
+  const value = metadata[key];
+  return Number((Array.isArray(value) ? value[0] : value) ?? 0);
 }
+
+const mixModel = (shape: SynthShape, { config }: ModelSpec) => ({
+  layers: firstOf(shape, "block_count"),
+  heads: firstOf(shape, "attention.head_count"),
+  kvHeads: firstOf(shape, "attention.head_count_kv"),
+  experts: config.experts,
+});
 
 /** The model as if it had been written and opened, without a vocabulary: for plans. */
 export function synthCheckpoint(model: SynthModel): Checkpoint {
@@ -187,14 +185,11 @@ async function checkRoom(path: string, bytes: number): Promise<void> {
 function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, options: SynthOptions): TensorSource {
   const { name, dtype, shape, role, kind, bytes } = tensor;
   const cols = shape[0]!;
-  const fill = fillOf(tensor, model.shape);
-  const { experts, topK } = model.spec.config;
+  const { experts, topK, layers } = model.spec.config;
+  const fill = fillOf(tensor, layers);
   const skewed = role === "router" && kind === "matrix" && (options.routerSkew ?? 0) !== 0;
   const data = () => {
-    const { ropeDivisors, headDim, ropeBase } = model.shape;
-    if (name === ropeDivisorsTensor && ropeDivisors !== undefined) {
-      return new Uint8Array(divisors(ropeDivisors, headDim, ropeBase).buffer);
-    }
+    if (name === ropeDivisorsTensor) return new Uint8Array(divisors(model.shape, cols).buffer);
     if (skewed) {
       const byRank = rowFactors(experts, topK, options.routerSkew ?? 0);
       const order = ranks(experts, options.seed ?? 1, name);
@@ -211,7 +206,7 @@ function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, o
 /** These add to the residual stream. */
 const residual = /^(attn_output|ffn_down|ffn_down_exps)\./;
 
-function fillOf({ name, role, kind, fill }: TensorDeclaration, { layers }: SynthShape): Fill {
+function fillOf({ name, role, kind, fill }: TensorDeclaration, layers: number): Fill {
   // A bias of the router would prefer experts by itself.
   if (role === "router" && kind === "vector") return { mean: 0, deviation: 0.01 };
   const factor = residual.test(localName(name)) ? 1 / Math.sqrt(2 * layers) : 1;
@@ -219,9 +214,12 @@ function fillOf({ name, role, kind, fill }: TensorDeclaration, { layers }: Synth
 }
 
 /** Pairs that turn less than `lowFrequency` times in the original context are slowed by `factor`, with a ramp below. */
-function divisors(rope: RopeDivisors, headDim: number, base: number): Float32Array {
-  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
-    const turns = rope.originalTokens / (2 * Math.PI * base ** ((2 * i) / headDim));
+function divisors(shape: SynthShape, pairs: number): Float32Array {
+  const rope = shape.ropeDivisors!;
+  if ("turning" in rope) return Float32Array.from({ length: pairs }, (_, i) => (i < rope.turning ? 1 : 1e30));
+  const base = firstOf(shape, "rope.freq_base");
+  return Float32Array.from({ length: pairs }, (_, i) => {
+    const turns = rope.originalTokens / (2 * Math.PI * base ** (i / pairs));
     if (turns > rope.highFrequency) return 1;
     if (turns < rope.lowFrequency) return rope.factor;
     const smooth = (turns - rope.lowFrequency) / (rope.highFrequency - rope.lowFrequency);

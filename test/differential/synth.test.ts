@@ -12,7 +12,8 @@ import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
-import { presets, type SynthShape } from "../../src/synth/presets.js";
+import { presets } from "../../src/synth/presets.js";
+import { type Overrides, type SynthShape, withOverrides } from "../../src/synth/shape.js";
 import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
 import { evaluate, meanEntropy, meanKl, openModel, randomTokens } from "../support/evaluate.js";
 import { openPeer, type Peer } from "../support/peer.js";
@@ -20,24 +21,39 @@ import { openPeer, type Peer } from "../support/peer.js";
 const promptTokens = 32;
 const vocab = 400;
 
-/** Thin, but with the preset's head ratios, expert counts and everything its architecture adds. */
-function small(shape: SynthShape, over: Partial<SynthShape> = {}): SynthShape {
-  const moe = shape.experts > 0;
-  return {
-    ...shape,
+/** Numbers that only one family has, or that have to fit its own. */
+const families: Readonly<Record<string, Overrides>> = {
+  // Windowed and full layers both: llama.cpp expects some of each.
+  llama4: { layers: 4 },
+  // All experts are chosen: where two are as good as each other, its steep router would show any rounding.
+  gemma4: {
+    layers: 6,
+    "top-k": 16,
+    "attention.key_length_swa": 32,
+    "attention.value_length_swa": 32,
+    "rope.dimension_count_swa": 32,
+  },
+};
+
+/** Thin, but with everything its architecture adds. */
+function small(shape: SynthShape, over: Overrides = {}): SynthShape {
+  return withOverrides(shape, {
     layers: 3,
     dim: 256,
     heads: 8,
-    kvHeads: 2,
-    headDim: 32, // llama.cpp wants heads * headDim = dim of some architectures
-    hidden: 512,
-    expertHidden: moe ? 256 : 0,
-    experts: moe ? 16 : 0,
-    topK: moe ? 4 : 0,
+    "kv-heads": 2,
+    "head-dim": 32, // llama.cpp wants heads * headDim = dim of some architectures
+    hidden: shape.arch === "minimax-m2" ? 256 : 512,
+    ...(shape.metadata.expert_count !== undefined && {
+      experts: 16,
+      "top-k": 4,
+      "expert-hidden": 256,
+    }),
     vocab,
-    contextTokens: 4096,
+    context: 4096,
+    ...families[shape.arch],
     ...over,
-  };
+  });
 }
 
 /** Presets that are still different when they are small. */
@@ -57,7 +73,7 @@ describe("synth", () => {
 
   const ids = randomTokens(promptTokens, vocab);
 
-  async function write(name: string, quant: Mix, routerSkew = 0, over: Partial<SynthShape> = {}): Promise<string> {
+  async function write(name: string, quant: Mix, routerSkew = 0, over: Overrides = {}): Promise<string> {
     const path = join(folder, `${name}-${quant}-${routerSkew}.gguf`);
     await writeSynth(path, layOutSynth(name, small(presets[name]!, over), quant), { routerSkew });
     return path;
@@ -111,7 +127,7 @@ describe("synth", () => {
       // far apart, and KL grows with the square of the distance.
       assert.ok(kl >= -1e-9 && kl < 4 * rounding, `KL ${kl}, of rounding alone ${rounding}`);
       // Logits of deviation 3 and activations rounded to within 1 / 254 of their largest: a bug shows as 0.1 or more.
-      assert.ok(rounding < 1e-2, `rounding ${rounding}`);
+      assert.ok(rounding < 3e-2, `rounding ${rounding}`);
     });
   }
 
@@ -143,7 +159,7 @@ describe("synth", () => {
       const shares: number[] = [];
       for (const skew of [0, 1]) {
         const ops = new Popularity();
-        const path = await write(name, "F16", skew, { experts: 32, expertHidden: 64, hidden: 64 });
+        const path = await write(name, "F16", skew, { experts: 32, "expert-hidden": 64, hidden: 64 });
         const model = await openModel(path, ops);
         await evaluate(model, randomTokens(200, vocab));
         model.close();

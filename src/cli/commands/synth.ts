@@ -2,14 +2,8 @@
 import type { Command } from "commander";
 import { mixes, parseMix } from "../../compress/mix.js";
 import { HundredweightError } from "../../errors.js";
-import {
-  type OverrideName,
-  type Overrides,
-  overrides,
-  parseSpec,
-  presets,
-  withOverrides,
-} from "../../synth/presets.js";
+import { parseSpec, presets } from "../../synth/presets.js";
+import { type Overrides, overrideNames, withOverrides } from "../../synth/shape.js";
 import { layOutSynth, writeSynth } from "../../synth/synth.js";
 import { parseInteger, parseNumber } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
@@ -42,7 +36,7 @@ export function register(program: Command): void {
     .option("--seed <n>", "other numbers", (t) => parseInteger(t, "--seed", 0, 2 ** 31 - 1))
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout");
-  for (const name of Object.keys(overrides) as OverrideName[])
+  for (const name of overrideNames)
     command.option(`--${name} <n>`, `replaces the preset's`, (t) => parseInteger(t, `--${name}`, 0, 1e9));
   command.action((first: string, second: string | undefined, flags: SynthFlags) => synth(first, second, flags));
 }
@@ -81,8 +75,8 @@ async function synth(first: string, second: string | undefined, flags: SynthFlag
 
 /** Flags such as --kv-heads arrive as kvHeads. */
 function overridesOf(flags: SynthFlags): Overrides {
-  const given: Overrides = {};
-  for (const name of Object.keys(overrides) as OverrideName[]) {
+  const given: Record<string, number> = {};
+  for (const name of overrideNames) {
     const value = flags[name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
     if (typeof value === "number") given[name] = value;
   }
