@@ -9,7 +9,7 @@ import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
 import { embedTokens, rms, tinyTransformer, tokenHead } from "../../src/models/parts/transformer.js";
-import { delta, latentAttention, scanned } from "./states.js";
+import { absorbed, delta, latentAttention, scanned } from "./states.js";
 import { ffn, mixer, type TinyConfig, tiny, type WordsArchitecture } from "./tiny.js";
 
 const layerNorm =
@@ -302,50 +302,6 @@ const draft = tiny(["programs: mtp, hidden rows as input", "programs on one Ops"
     },
   }),
 });
-
-/**
- * Latent attention in the absorbed form from a file that has `attn_kv_b` only: what is kept of a position is one
- * vector, keys and values of the heads are rows of one matrix, multiplied along either axis.
- * @source DeepSeek-AI 2024, "DeepSeek-V2", section 2.1
- */
-const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
-  name: "words-absorbed",
-  layer: (c) => [{ ...mixer(c), part: absorbedAttention(c) }, ffn(c)],
-});
-
-function absorbedAttention(c: TinyConfig): Part {
-  const [heads, rank, nope, turned, valueDim] = [c.heads, 64, 32, 32, 32];
-  const rope = { ...c.rope, dims: turned };
-  return (f, x) => {
-    const of = nope + valueDim;
-    const part = (name: string, first: number) => {
-      const from = f.has(`${name}.weight`) ? undefined : { split: "attn_kv_b", of, first, heads };
-      return f.matrix(name, rank, heads * nope, "attention", { gain: 1.4, from });
-    };
-    const [q, low, shared] = f.linear(
-      x,
-      f.matrix("attn_q", c.dim, heads * (nope + turned), "attention", { gain: 1.4 }),
-      f.matrix("attn_kv_a", c.dim, rank, "attention"),
-      f.matrix("attn_k_rope", c.dim, turned, "attention", { gain: 1.4 }),
-    );
-    const latent = f.norm(low!, f.vector("attn_kv_a_norm", rank, "norm"), c.eps);
-    const [qNope, qTurned] = f.split(q!, heads * nope, heads * turned);
-    const qLatent = f.headLinear(qNope!, part("attn_k_b", 0), { heads, along: "rows" });
-    const k = f.join(latent, f.rope(shared!, turned, rope));
-    // Each head's query: its latent part, then its turned part.
-    const [a, b] = [
-      f.split(qLatent, ...sameWidths(heads, rank)),
-      f.split(f.rope(qTurned!, turned, rope), ...sameWidths(heads, turned)),
-    ];
-    const query = f.join(...a.flatMap((part, h) => [part, b[h]!]));
-    const past = f.keep("kv", { k, v: latent, heads: 1 });
-    const o = { heads, scale: 1 / Math.sqrt(nope + turned), reach: "all" } as const;
-    const mixed = f.headLinear(f.attention(query, [past], o), part("attn_v_b", nope), { heads, along: "inputs" });
-    return f.linear(mixed, f.matrix("attn_output", heads * valueDim, c.dim, "attention"))[0]!;
-  };
-}
-
-const sameWidths = (count: number, width: number): number[] => Array.from({ length: count }, () => width);
 
 /** Rows of two tensors in one matrix, and a matrix that the file has the other way round. */
 const assembled = tiny(["from: concat", "from: transpose"], {

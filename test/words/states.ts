@@ -115,3 +115,39 @@ const oneVector =
     const mixed = f.attention(queries, [past], { heads, scale: 0.15, reach: "all" });
     return f.linear(mixed, f.matrix("attn_output", heads * values, dim, "attention"))[0]!;
   };
+
+/**
+ * Latent attention in the absorbed form from a file that has `attn_kv_b` only, as converters write it: for each head
+ * its rows of keys, then those of values. What is kept of a position is one vector; keys and values of the heads are
+ * rows of that one tensor, multiplied along either axis, for every number of rows.
+ * @source DeepSeek-AI 2024, "DeepSeek-V2", section 2.1
+ */
+export const absorbed = tiny(["headLinear", "from: split by heads", "latent attention, absorbed"], {
+  name: "words-absorbed",
+  layer: (c) => [{ ...mixer(c), part: absorbedAttention(c) }, ffn(c)],
+});
+
+function absorbedAttention({ dim, heads, rope, eps }: TinyConfig): Part {
+  const [rank, keys, turned, values] = [64, 32, 32, 64];
+  const turn = { ...rope, dims: turned };
+  return (f, x) => {
+    const ofHeads = (name: string, first: number, rows: number) => {
+      const from = f.has(`${name}.weight`) ? undefined : { split: "attn_kv_b", of: keys + values, first, heads };
+      return f.matrix(name, rank, heads * rows, "attention", { gain: 1.4, from });
+    };
+    const [q, both] = f.linear(
+      x,
+      f.matrix("attn_q", dim, heads * (keys + turned), "attention", { gain: 1.4 }),
+      f.matrix("attn_kv_a_mqa", dim, rank + turned, "attention", { gain: 1.4 }),
+    ) as [Value, Value];
+    const [plainQ, turnedQ] = f.splitHeads(q, heads, keys, turned) as [Value, Value];
+    const [low, turnedK] = f.split(both, rank, turned) as [Value, Value];
+    const latent = f.norm(low, f.vector("attn_kv_a_norm", rank, "norm"), eps);
+    const past = f.keep("latent", { row: f.join(latent, f.rope(turnedK, turned, turn)), values: rank });
+    const lowQ = f.headLinear(plainQ, ofHeads("attn_k_b", 0, keys), { heads, along: "rows" });
+    const queries = f.joinHeads(heads, lowQ, f.rope(turnedQ, turned, turn));
+    const seen = f.attention(queries, [past], { heads, scale: 1 / Math.sqrt(keys + turned), reach: "all" });
+    const mixed = f.headLinear(seen, ofHeads("attn_v_b", keys, values), { heads, along: "inputs" });
+    return f.linear(mixed, f.matrix("attn_output", heads * values, dim, "attention"))[0]!;
+  };
+}
