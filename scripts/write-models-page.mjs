@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { architectures } from "../dist/src/models/index.js";
 import { agreement, askPeer, distance, makeCase, missed } from "../dist/test/differential/models/compare.js";
+import { padded } from "../dist/test/support/markdown.js";
 import { openPeer } from "../dist/test/support/peer.js";
+import { plansSection } from "../dist/test/support/plans-page.js";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const [onlyArchitecture, onlyVariant] = process.argv.slice(2);
@@ -81,9 +83,7 @@ const head = [
   "least missed",
   "command",
 ];
-const widths = head.map((text, i) => Math.max(text.length, ...rows.map((row) => row[i].length)));
-const line = (row) => `| ${row.map((text, i) => text.padEnd(widths[i])).join(" | ")} |`;
-const table = [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join("\n");
+const table = padded(head, rows);
 if (onlyArchitecture !== undefined) console.log(table);
 else
   writeFileSync(
@@ -102,5 +102,6 @@ This page is written by \`node scripts/write-models-page.mjs\`; what is not in t
   removal moves our distribution least, and the KL then. A difference in any of them would be seen.
 
 ${table}
-`,
+
+${plansSection()}`,
   );

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { cliPage } from "../support/cli-page.js";
 import { dialectsPage } from "../support/dialects-page.js";
+import { plansSection } from "../support/plans-page.js";
 
 const root = packageRoot();
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -24,6 +25,10 @@ test("docs/cli.md is what the commands say of themselves (else: node scripts/wri
 
 test("docs/dialects.md has every dialect (else: node scripts/write-dialects-page.mjs)", () => {
   assert.equal(read("docs/dialects.md"), dialectsPage());
+});
+
+test("docs/models.md has the plans of models people ask about (else: node scripts/write-plans.mjs)", () => {
+  assert.ok(read("docs/models.md").endsWith(`\n\n${plansSection()}`));
 });
 
 test("docs/environment.md has every variable that is read, and no other", { skip: noGit }, () => {
