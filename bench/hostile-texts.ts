@@ -171,7 +171,7 @@ async function requests(): Promise<void> {
     asked: beside.length,
     codes,
     sigtermMs: endMs,
-    mostMiB: most,
+    maxMiB: most,
   };
 }
 
@@ -204,14 +204,14 @@ async function load(paths: readonly string[]): Promise<void> {
   const { code, signal } = await gone;
   check(code === 0 && signal === null, `changes of model: the server ended with ${code ?? signal}`);
   check(took.length > 0, "no model was loaded");
-  report.load = { models: took.length, ms: { median: median(took), most: Math.max(...took) }, mostMiB: memory() };
+  report.load = { models: took.length, ms: { median: median(took), most: Math.max(...took) }, maxMiB: memory() };
 }
 
 async function cli(command: "run" | "chat", paths: readonly string[]): Promise<void> {
   const took: number[] = [];
   const stopped: number[] = [];
   const codes: Record<string, number> = {};
-  let mostText = 0;
+  let maxText = 0;
   for (const [n, path] of paths.entries()) {
     const args = command === "run" ? ["run", path, "hi", "-n", "1"] : ["chat", path, "-n", "1"];
     const began = performance.now();
@@ -239,16 +239,16 @@ async function cli(command: "run" | "chat", paths: readonly string[]): Promise<v
     codes[result] = (codes[result] ?? 0) + 1;
     // Told to end before it listens to signals, it is the system that ends it.
     check(signal === null || (interrupted > 0 && signal === "SIGINT"), `${command} ${templates[n]!.name}: ${signal}`);
-    mostText = Math.max(mostText, memory().text);
+    maxText = Math.max(maxText, memory().text);
   }
   check(Math.max(0, ...took) < 14_000, `${command} took ${Math.max(...took).toFixed(0)} ms`);
   check(Math.max(0, ...stopped) < 1000, `${command}: Ctrl-C took ${Math.max(...stopped).toFixed(0)} ms`);
-  check(mostText <= 256, `${command}: a text process had ${mostText} MiB`);
+  check(maxText <= 256, `${command}: a text process had ${maxText} MiB`);
   report[command] = {
     ms: { median: median(took), most: Math.max(...took) },
     ctrlCMs: { asked: stopped.length, most: Math.max(0, ...stopped) },
     codes,
-    mostTextMiB: mostText,
+    maxTextMiB: maxText,
   };
 }
 
@@ -280,7 +280,7 @@ async function batch(): Promise<void> {
     lines: contents.length,
     good: answers.filter(({ response }) => response?.status_code === 200).length,
     seconds: (performance.now() - began) / 1000,
-    mostMiB: most,
+    maxMiB: most,
   };
 }
 

@@ -21,7 +21,7 @@ const report = await soak({
   seed: 1,
   restMs: 16_000,
 });
-const { outcomes, faults, healthMs, before, after, mostAnonymous, seconds } = report;
+const { outcomes, faults, healthMs, before, after, maxAnonymous, seconds } = report;
 const mb = (bytes: number): string => (bytes / 1e6).toFixed(1);
 for (const [kind, counts] of Object.entries(outcomes)) console.log(`${kind.padEnd(14)} ${JSON.stringify(counts)}`);
 console.log(`${requests} requests in ${seconds.toFixed(0)} s, ${concurrency} at a time, engine ${engine}`);
@@ -34,7 +34,7 @@ const grown = after.anonymous / before.anonymous - 1;
 console.log(
   `memory of the server's process after warm-up ${mb(before.anonymous)} MB (heap ${mb(before.heapUsed)}), at the end ` +
     `${mb(after.anonymous)} MB (heap ${mb(after.heapUsed)}): ${(100 * grown).toFixed(1)} %; ` +
-    `at most ${mb(mostAnonymous)} MB meanwhile; with the pages of the node program ${mb(after.rss)} MB`,
+    `at most ${mb(maxAnonymous)} MB meanwhile; with the pages of the node program ${mb(after.rss)} MB`,
 );
 for (const fault of faults.slice(0, 20)) console.log(`FAULT ${fault}`);
 if (report.engineAfter > 0) {
@@ -44,5 +44,5 @@ if (report.engineAfter > 0) {
       `${(100 * engineGrown).toFixed(1)} %`,
   );
 }
-const kept = grown < 0.05 && Math.max(mostAnonymous, after.anonymous) < 80e6;
+const kept = grown < 0.05 && Math.max(maxAnonymous, after.anonymous) < 80e6;
 process.exitCode = faults.length === 0 && kept && healthMs.p99 < 20 ? 0 : 1;

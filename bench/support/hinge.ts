@@ -31,7 +31,7 @@ export function readPoints(file: string | undefined): HingePoint[] {
   return [...(JSON.parse(readFileSync(file, "utf8")) as HingeFile).points];
 }
 
-const mostRatio = 1.25;
+const maxRatio = 1.25;
 const planWithin = 1.25;
 
 /**
@@ -52,7 +52,7 @@ export function summarize(points: readonly HingePoint[]): { lines: string[]; met
     const seconds = of((p) => p.secondsPerToken);
     const ratio = of((p) => p.ratio);
     const plan = of((p) => (p.plannedSeconds ?? Number.NaN) / p.secondsPerToken);
-    const fits = ratio.median <= mostRatio && plan.median <= planWithin && plan.median >= 1 / planWithin;
+    const fits = ratio.median <= maxRatio && plan.median <= planWithin && plan.median >= 1 / planWithin;
     met &&= fits;
     const range = ({ median, least, most }: typeof seconds, digits: number) =>
       `${median.toFixed(digits)} (${least.toFixed(digits)}-${most.toFixed(digits)})`;

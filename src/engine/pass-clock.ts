@@ -9,7 +9,7 @@ const timesDecode = 1.5;
 /** Before anything is known. */
 const firstRows = 64;
 /** A prompt gets on whatever it costs. */
-const leastRows = 16;
+const minRows = 16;
 /** Passes of fewer rows say little about the price of one. */
 const tellingRows = 32;
 
@@ -33,6 +33,6 @@ export class PassClock {
   promptRows(): number {
     if (this.rowMs === undefined) return firstRows;
     const allowedMs = Math.max(alwaysMs, timesDecode * this.decodeMs) - this.decodeMs;
-    return Math.max(leastRows, Math.floor(allowedMs / this.rowMs));
+    return Math.max(minRows, Math.floor(allowedMs / this.rowMs));
   }
 }

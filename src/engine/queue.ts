@@ -13,7 +13,7 @@ interface Place<T> {
 }
 
 /** Names whose last turn is over are forgotten; looked for when there are more than this. */
-const mostNames = 1024;
+const maxNames = 1024;
 
 export class FairQueue<T extends Waiting> {
   /** By turn, then arrival. */
@@ -32,7 +32,7 @@ export class FairQueue<T extends Waiting> {
     let at = this.places.length;
     while (at > 0 && this.places[at - 1]!.turn > turn) at--;
     this.places.splice(at, 0, { item, turn });
-    if (this.nextTurns.size <= mostNames) return;
+    if (this.nextTurns.size <= maxNames) return;
     for (const [user, next] of this.nextTurns) if (next <= this.turn) this.nextTurns.delete(user);
   }
 

@@ -94,7 +94,7 @@ test("kill -9: the running jobs fail with ENGINE_CRASHED, the engine comes back 
   const reasons: string[] = [];
   let ready: () => void = () => {};
   const engine = await openSupervised(path, options, {
-    timing: { firstWaitMs: 10, mostEnds: 2, soundMs: 1e9 },
+    timing: { firstWaitMs: 10, maxEnds: 2, soundMs: 1e9 },
     onState: (state) => states.push(state),
     onRestarting: (reason) => reasons.push(reason),
     onReady: () => ready(),

@@ -44,14 +44,14 @@ export interface RestartTiming {
   readonly silentMs: number;
   readonly hungMs: number;
   /** Ends in a row, each before it was sound, after which it is given up. */
-  readonly mostEnds: number;
+  readonly maxEnds: number;
 }
 
 const usualTiming: RestartTiming = {
   firstWaitMs: 500,
   longestWaitMs: 30_000,
   soundMs: 60_000,
-  mostEnds: 5,
+  maxEnds: 5,
   silentMs: 5000,
   hungMs: 30_000,
 };
@@ -152,7 +152,7 @@ export class SupervisedEngine {
     let error = reason;
     for (;;) {
       this.ends++;
-      if (this.ends > this.timing.mostEnds || error.code !== "ENGINE_CRASHED") break;
+      if (this.ends > this.timing.maxEnds || error.code !== "ENGINE_CRASHED") break;
       this.enter({ phase: "restarting", error, restarts: this.now.restarts + 1, loadedBytes: 0, totalBytes: 0 });
       this.hooks.onRestarting?.(error.message);
       const { firstWaitMs, longestWaitMs } = this.timing;

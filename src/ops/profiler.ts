@@ -67,7 +67,7 @@ interface Phase {
 }
 
 /** About 100 bytes each; a 1B model makes 300 a pass. */
-const mostEvents = 200_000;
+const maxEvents = 200_000;
 
 export class Profiler {
   private readonly traced: boolean;
@@ -177,7 +177,7 @@ export class Profiler {
     shape?: () => string,
   ): number {
     if (!this.traced) return -1;
-    if (this.trace.length >= mostEvents) {
+    if (this.trace.length >= maxEvents) {
       this.dropped++;
       return -1;
     }

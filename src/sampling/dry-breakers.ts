@@ -2,7 +2,7 @@
  * Sequence breakers of DRY as tokens: a breaker is found where a token contains its text, or ends with the beginning of
  * it and is followed by the tokens of the rest.
  */
-import { mostBreakers } from "./settings.js";
+import { maxBreakers } from "./settings.js";
 
 /** The part of a tokenizer that is needed here. */
 export interface BreakerVocabulary {
@@ -15,7 +15,7 @@ export interface BreakerVocabulary {
 
 /** llama.cpp's limits: the search for breakers stays linear in the history. */
 const mostBytes = 40;
-const mostTail = 20;
+const maxTail = 20;
 
 export class Breakers {
   /** 1 = the token is or contains a breaker, 2 = it begins one that goes on [vocab]. */
@@ -65,7 +65,7 @@ export class Breakers {
     let breakers = known.answers.get(key);
     if (breakers === undefined) {
       breakers = Breakers.translate(vocabulary, known.texts, prefixes);
-      if (known.answers.size >= mostAnswers) known.answers.delete(known.answers.keys().next().value!);
+      if (known.answers.size >= maxAnswers) known.answers.delete(known.answers.keys().next().value!);
       known.answers.set(key, breakers);
     }
     return breakers;
@@ -129,10 +129,10 @@ export class Breakers {
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 function tailOfText(vocabulary: BreakerVocabulary, text: Uint8Array): Int32Array {
-  return vocabulary.encode(utf8.decode(text), { addSpecial: false, parseSpecial: false }).slice(0, mostTail);
+  return vocabulary.encode(utf8.decode(text), { addSpecial: false, parseSpecial: false }).slice(0, maxTail);
 }
 
-const mostAnswers = 8;
+const maxAnswers = 8;
 const cache = new WeakMap<BreakerVocabulary, { texts: VocabularyTexts; answers: Map<string, Breakers> }>();
 
 /** The text that every token adds, in one piece: scanning a vocabulary takes milliseconds then. */
@@ -185,7 +185,7 @@ function findOverlaps({ bytes, offsets }: VocabularyTexts, texts: readonly Uint8
   const which: number[] = [];
   const overlaps: number[] = [];
   /** The last token that contains the breaker whole: its endings do not count then. */
-  const whole = new Int32Array(mostBreakers).fill(-1);
+  const whole = new Int32Array(maxBreakers).fill(-1);
   for (let id = 0; id < size; id++) {
     const to = offsets[id + 1]!;
     const first = heads.length;

@@ -14,7 +14,7 @@ export interface DrySettings {
 }
 
 /** ln of the largest f32: penalties stay below it, as llama.cpp's. */
-const mostLog = 88.7228391;
+const maxLog = 88.7228391;
 
 /**
  * "Don't repeat yourself": tokens that would lengthen a repetition of what was said before lose multiplier * base ^
@@ -90,7 +90,7 @@ export class Dry {
     const { multiplier, base, allowedLength } = this.settings;
     if (this.breakers.isSingle(id)) return 0;
     const exponent = this.longest[id]! - 1 - allowedLength;
-    const most = base > 1.000001 ? Math.floor(mostLog / Math.log(base)) : 0;
+    const most = base > 1.000001 ? Math.floor(maxLog / Math.log(base)) : 0;
     return multiplier * base ** (most > 0 ? Math.min(exponent, most) : exponent);
   }
 

@@ -172,8 +172,8 @@ export const recommendedKeys: Readonly<Record<string, NumericSetting>> = {
 export const mostBias = 1e30;
 
 /** Scanning a vocabulary for a breaker costs milliseconds: a request may not ask for thousands. */
-export const mostBreakers = 32;
-const mostSamplers = 32;
+export const maxBreakers = 32;
+const maxSamplers = 32;
 
 /** @throws OPTION_INVALID naming the setting */
 export function checkSampling(settings: SamplingSettings, vocab: number): void {
@@ -191,16 +191,16 @@ export function checkSampling(settings: SamplingSettings, vocab: number): void {
       throw invalid(`logitBias: ${bias} for token ${id} is not a bias`);
     }
   }
-  if (settings.samplers.length > mostSamplers) {
-    throw invalid(`samplers: ${settings.samplers.length} are more than ${mostSamplers}`);
+  if (settings.samplers.length > maxSamplers) {
+    throw invalid(`samplers: ${settings.samplers.length} are more than ${maxSamplers}`);
   }
   for (const name of settings.samplers) {
     if (!samplerNames.includes(name))
       throw invalid(`samplers: '${name}' is none; there are ${samplerNames.join(", ")}`);
   }
   const breakers = settings.drySequenceBreakers;
-  if (breakers.length > mostBreakers) {
-    throw invalid(`drySequenceBreakers: ${breakers.length} are more than ${mostBreakers}`);
+  if (breakers.length > maxBreakers) {
+    throw invalid(`drySequenceBreakers: ${breakers.length} are more than ${maxBreakers}`);
   }
   if (!breakers.every((text) => typeof text === "string")) throw invalid("drySequenceBreakers: not a list of texts");
 }

@@ -31,8 +31,8 @@ export interface Found {
 }
 
 const mostDepth = 4;
-const mostEntries = 20_000;
-const mostFiles = 500;
+const maxEntries = 20_000;
+const maxFiles = 500;
 const shardName = /-(\d{5})-of-(\d{5})(\.gguf)$/i;
 
 /** GGUF files below a folder, of a split model the first; folders that are links are not entered. */
@@ -48,7 +48,7 @@ export async function findModels(folder: string): Promise<Found> {
       throw new HundredweightError(code, `${folder}: ${error.message}`);
     });
     for (const entry of found.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (++entries > mostEntries || files.length >= mostFiles) {
+      if (++entries > maxEntries || files.length >= maxFiles) {
         cut = true;
         return;
       }

@@ -6,7 +6,7 @@
 import { seededWords } from "./random.js";
 
 /** A longer row can make an expert at most the choice of every other token: half of its logits are negative. */
-const mostPopular = 0.45;
+const maxPopular = 0.45;
 
 /**
  * Factor of each router row, by popularity rank; their mean square is 1. All ones when `skew` is 0, or when so large a
@@ -15,7 +15,7 @@ const mostPopular = 0.45;
  */
 export function rowFactors(experts: number, topK: number, skew: number): Float64Array {
   const factors = new Float64Array(experts).fill(1);
-  if (skew === 0 || topK >= mostPopular * experts) return factors;
+  if (skew === 0 || topK >= maxPopular * experts) return factors;
   const popularity = popularities(experts, topK, skew);
   // P(s z > t) = p  <=>  s = t / quantile(1 - p); t cancels in the normalisation.
   for (let r = 0; r < experts; r++) factors[r] = 1 / normalQuantile(1 - popularity[r]!);
@@ -26,7 +26,7 @@ export function rowFactors(experts: number, topK: number, skew: number): Float64
 /** Share of the tokens that choose the expert of each rank: c / rank^skew, capped, topK in sum. */
 export function popularities(experts: number, topK: number, skew: number): Float64Array {
   const weights = Float64Array.from({ length: experts }, (_, r) => (r + 1) ** -skew);
-  const at = (c: number) => weights.map((w) => Math.min(mostPopular, c * w));
+  const at = (c: number) => weights.map((w) => Math.min(maxPopular, c * w));
   const c = bisect((value) => at(value).reduce((a, b) => a + b, 0) - topK, 0, topK * experts ** Math.max(1, skew));
   return at(c);
 }

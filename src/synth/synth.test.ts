@@ -12,7 +12,7 @@ import { seededNormals } from "./random.js";
 import { popularities, rowFactors } from "./router.js";
 import { layOutSynth, writeSynth } from "./synth.js";
 import { RandomTensors } from "./values.js";
-import { leastVocab, syntheticVocabulary } from "./vocabulary.js";
+import { minVocab, syntheticVocabulary } from "./vocabulary.js";
 
 describe("random blocks", () => {
   for (const dtype of dtypes.filter((d) => d.acts !== undefined))
@@ -95,7 +95,7 @@ describe("router skew", () => {
 
 describe("synthetic vocabulary", () => {
   for (const [size, pre] of [
-    [leastVocab, "gpt-2"],
+    [minVocab, "gpt-2"],
     [1000, "qwen2"],
     [151936, "llama-bpe"],
   ] as const)

@@ -26,7 +26,7 @@ import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { ranks, rowFactors } from "./router.js";
 import type { SynthShape } from "./shape.js";
 import { type Fill, RandomTensors } from "./values.js";
-import { leastVocab, syntheticVocabulary } from "./vocabulary.js";
+import { minVocab, syntheticVocabulary } from "./vocabulary.js";
 
 export interface SynthOptions {
   /** Default: the mix the shape is usually met in. */
@@ -60,8 +60,8 @@ const ropeDivisorsTensor = "rope_freqs.weight";
  * @throws OPTION_INVALID for a shape that cannot be
  */
 export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.quant): SynthModel {
-  if (shape.vocab < leastVocab)
-    throw new HundredweightError("OPTION_INVALID", `a vocabulary of ${shape.vocab} is less than ${leastVocab} tokens`);
+  if (shape.vocab < minVocab)
+    throw new HundredweightError("OPTION_INVALID", `a vocabulary of ${shape.vocab} is less than ${minVocab} tokens`);
   const own: [string, TypedValue][] = [
     ["general.architecture", { type: "string", value: shape.arch }],
     ["general.name", { type: "string", value: `random ${name}` }],

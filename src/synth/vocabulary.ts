@@ -7,11 +7,11 @@ import type { TypedValue } from "../formats/index.js";
 import { bpeMetadata, byteAlphabet, englishMerges } from "./tiny-tokenizer.js";
 
 const controls = ["<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
-export const leastVocab = 256 + controls.length;
+export const minVocab = 256 + controls.length;
 
 const syllables = [..."bcdfghjklmnprstvwyz"].flatMap((c) => [..."aeiou"].map((v) => [c, v] as const));
 
-/** The `tokenizer.*` metadata.  @param size at least `leastVocab` */
+/** The `tokenizer.*` metadata.  @param size at least `minVocab` */
 export function syntheticVocabulary(size: number, pre: string): [string, TypedValue][] {
   const tokens = byteAlphabet();
   const merges: string[] = [];

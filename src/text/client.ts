@@ -53,7 +53,7 @@ export interface TextOptions {
   /** Requests come from several people: slow ones step aside. Else each has the whole deadline at once. */
   readonly shared?: boolean;
   /** Bytes of the texts that wait, together; one alone may be larger. Default 16 MiB. */
-  readonly mostWaitingBytes?: number;
+  readonly maxWaitingBytes?: number;
   /** Ends it, also while it is opened. */
   readonly signal?: AbortSignal;
 }
@@ -74,7 +74,7 @@ interface Item {
 }
 
 const usualTimeoutMs = 10_000;
-const mostWaiting = 1024;
+const maxWaiting = 1024;
 /** Bytes of texts that wait: they are held by this process. */
 const usualWaitingBytes = 16 * 2 ** 20;
 /** Longest a place takes to start on a busy machine. */
@@ -101,7 +101,7 @@ class TextClient implements TextService {
   private readonly kind: TextPlaceKind;
   private readonly timeoutMs: number;
   private readonly shared: boolean;
-  private readonly mostWaitingBytes: number;
+  private readonly maxWaitingBytes: number;
   private readonly waiting: Item[] = [];
   private readonly aside: Item[] = [];
   private quick: Lane | undefined;
@@ -118,12 +118,12 @@ class TextClient implements TextService {
   sample: Promise<HundredweightError | undefined> = Promise.resolve(undefined);
 
   constructor(path: string, options: TextOptions) {
-    const { place, timeoutMs = usualTimeoutMs, shared = false, mostWaitingBytes = usualWaitingBytes } = options;
+    const { place, timeoutMs = usualTimeoutMs, shared = false, maxWaitingBytes = usualWaitingBytes } = options;
     this.path = path;
     this.kind = place;
     this.timeoutMs = timeoutMs;
     this.shared = shared;
-    this.mostWaitingBytes = mostWaitingBytes;
+    this.maxWaitingBytes = maxWaitingBytes;
   }
 
   get info(): TextInfo {
@@ -157,8 +157,8 @@ class TextClient implements TextService {
       );
     }
     if (this.closed) throw isClosed();
-    const full = this.waitingBytes > 0 && this.waitingBytes + bytes > this.mostWaitingBytes;
-    if (this.waiting.length + this.aside.length >= mostWaiting || full)
+    const full = this.waitingBytes > 0 && this.waitingBytes + bytes > this.maxWaitingBytes;
+    if (this.waiting.length + this.aside.length >= maxWaiting || full)
       throw new HundredweightError("QUEUE_FULL", "too many texts wait to be tokenized");
     this.waitingBytes += bytes;
     let cancel = (): void => {};

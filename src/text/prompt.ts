@@ -29,7 +29,7 @@ const usualLength = 8;
 /** Tokens that a cut can change at its edge. */
 const perCut = 16;
 /** A rendered text may be much longer than what it was given: its length is then told by its beginning. */
-const mostWindows = 128;
+const maxWindows = 128;
 
 /**
  * @param most tokens that fit
@@ -53,7 +53,7 @@ function countInWindows(tokenizer: Tokenizer, text: string): { tokens: number; c
   let tokens = 0;
   let cuts = 0;
   let from = 0;
-  for (; from < text.length && cuts < mostWindows; cuts++) {
+  for (; from < text.length && cuts < maxWindows; cuts++) {
     const to = endOfWindow(text, from);
     tokens += tokenizer.encode(text.slice(from, to), { addSpecial: false, parseSpecial: true }).length;
     from = to;

@@ -2,7 +2,7 @@
 import type { Metadata } from "../formats/types.js";
 import { mappedCodePoint } from "./byte-map.js";
 import type { IdList } from "./id-list.js";
-import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
+import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
 import { MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
@@ -131,7 +131,7 @@ export class BpeEncoder {
     }
     this.#text = none;
     this.#list.release();
-    if (this.#symbols.length > 2 * mostKept) {
+    if (this.#symbols.length > 2 * maxKept) {
       this.#symbols = new Int32Array(0);
       this.#starts = new Int32Array(0);
     }

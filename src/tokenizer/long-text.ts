@@ -15,7 +15,7 @@ import type { EncodeOptions, Tokenizer } from "./types.js";
 /** UTF-16 units from which on a text is cut. */
 const usualLength = 1 << 18;
 /** Without any end of a word. */
-const mostLength = 1 << 25;
+const maxLength = 1 << 25;
 
 /** Digits, and the letters that are letters to every pre-tokenizer. */
 const letter =
@@ -61,9 +61,9 @@ export class LongTextEncoder {
       return ids;
     }
     // Not again for every part: looking is linear.
-    this.#wanted = Math.min(2 * this.#held.length, mostLength + 1);
-    if (this.#held.length <= mostLength) return new Int32Array(0);
-    throw new HundredweightError("TEXT_INVALID", `the text has no end of a word in ${mostLength} characters`);
+    this.#wanted = Math.min(2 * this.#held.length, maxLength + 1);
+    if (this.#held.length <= maxLength) return new Int32Array(0);
+    throw new HundredweightError("TEXT_INVALID", `the text has no end of a word in ${maxLength} characters`);
   }
 
   /** @returns the last ids */

@@ -17,11 +17,11 @@ const positionRange = 2 ** 31;
 const scanLimit = 48;
 
 /** Lists for more symbols are given back when a text is done. */
-export const mostKept = 1 << 16;
+export const maxKept = 1 << 16;
 
 /** Room for a list of `count`: some to spare while it is small, a giant text gets what it needs. */
 export function roomFor(count: number): number {
-  return count > mostKept ? count : Math.max(64, 2 * count);
+  return count > maxKept ? count : Math.max(64, 2 * count);
 }
 
 /** Positions 0..count-1 as a linked list; merged symbols leave it. */
@@ -85,12 +85,12 @@ export class SymbolList {
       if (next[left]! >= 0) this.#offer(left, merger.rank(left, next[left]!));
       if (previous[left]! >= 0) this.#offer(previous[left]!, merger.rank(previous[left]!, left));
     }
-    if (this.#heap.length > mostKept) this.#heap = new Float64Array(0);
+    if (this.#heap.length > maxKept) this.#heap = new Float64Array(0);
   }
 
   /** Called when the rest has been read: a giant text gives its buffers back. */
   release(): void {
-    if (this.next.length <= 2 * mostKept) return;
+    if (this.next.length <= 2 * maxKept) return;
     this.next = new Int32Array(0);
     this.previous = new Int32Array(0);
   }

@@ -2,7 +2,7 @@
 import type { Metadata } from "../formats/types.js";
 import { escapeSpaces } from "./bpe.js";
 import type { IdList } from "./id-list.js";
-import { type Merger, mostKept, roomFor, SymbolList } from "./merge-heap.js";
+import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
 import { utf8Length } from "./unicode.js";
 import { findToken, isGuarded, isHidden, readScores, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
@@ -100,7 +100,7 @@ export class SpmEncoder {
     }
     this.#text = new Uint8Array(0);
     this.#list.release();
-    if (this.#starts.length > 2 * mostKept) this.#starts = new Int32Array(0);
+    if (this.#starts.length > 2 * maxKept) this.#starts = new Int32Array(0);
   }
 
   #pushBytes(text: Uint8Array, start: number, end: number, out: IdList): void {

@@ -3,7 +3,7 @@ import type { Charsmap } from "./charsmap.js";
 import { utf8Length } from "./unicode.js";
 
 /** A longer buffer is given back when a text is done. */
-const mostKept = 1 << 20;
+const maxKept = 1 << 20;
 
 export interface UnigramSpaces {
   /** A space before the text. */
@@ -46,7 +46,7 @@ export class UnigramNormalizer {
   }
 
   release(): void {
-    if (this.bytes.length > mostKept) this.bytes = new Uint8Array(1024);
+    if (this.bytes.length > maxKept) this.bytes = new Uint8Array(1024);
   }
 
   #put(source: Uint8Array, from: number, to: number): void {

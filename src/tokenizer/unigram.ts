@@ -16,7 +16,7 @@ const unknownPenalty = 10;
 /** Marks a character without a piece of its own. */
 const noPiece = -1;
 /** More than this is given back when a text is done. */
-const mostKept = 1 << 16;
+const maxKept = 1 << 16;
 
 export class UnigramEncoder {
   readonly #normalizer: UnigramNormalizer;
@@ -96,7 +96,7 @@ export class UnigramEncoder {
     }
     if (length > start) this.#emit(text, start, length, out, unknownBefore);
     this.#normalizer.release();
-    if (this.#sums.length > 2 * mostKept) this.#resize(256);
+    if (this.#sums.length > 2 * maxKept) this.#resize(256);
   }
 
   /** Keeps the better way to `end`; of equal ones the first, which is the longest piece. */

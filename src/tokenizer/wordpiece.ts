@@ -14,7 +14,7 @@ import { WordCache } from "./word-cache.js";
 
 const wordStart = [0xe2, 0x96, 0x81] as const;
 /** A longer word's buffer is given back when a text is done. */
-const mostKept = 1 << 16;
+const maxKept = 1 << 16;
 
 export class WordPieceEncoder {
   readonly #trie: PieceTrie;
@@ -54,7 +54,7 @@ export class WordPieceEncoder {
       if (fate === fates.alone) this.#finishWord(out);
     }
     this.#finishWord(out);
-    if (this.#word.length > 2 * mostKept) this.#word = this.#word.slice(0, 256);
+    if (this.#word.length > 2 * maxKept) this.#word = this.#word.slice(0, 256);
   }
 
   #finishWord(out: IdList): void {

@@ -11,7 +11,7 @@ import type { Plan, PlanOptions } from "./plan-types.js";
 const gibibyte = 2 ** 30;
 const extraGibibytes = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /** Less is not worth a line. */
-const leastSpeedup = 1.25;
+const minSpeedup = 1.25;
 
 const gib = (bytes: number) =>
   bytes < 0.95 * gibibyte ? `${Math.round(bytes / 2 ** 20)} MiB` : `${(bytes / gibibyte).toFixed(1)} GiB`;
@@ -38,7 +38,7 @@ export function advise(
   const resident = planner.residentBudgetBytes(contextTokens);
   for (const extra of extraGibibytes) {
     const more = planner.tryPlan(budgetBytes + extra * gibibyte);
-    if (options.weightsMemoryBytes !== undefined || more === undefined || speedup(more) < leastSpeedup) continue;
+    if (options.weightsMemoryBytes !== undefined || more === undefined || speedup(more) < minSpeedup) continue;
     if (more.strategy === "resident") break;
     advice.push(`+${extra} GiB: ${times(speedup(more))} (${perToken(more)})`);
     break;
@@ -63,13 +63,13 @@ export function advise(
     },
     fixed,
   ).tryPlan(budgetBytes);
-  if (faster !== undefined && speedup(faster) >= leastSpeedup)
+  if (faster !== undefined && speedup(faster) >= minSpeedup)
     advice.push(`a disk twice as fast: ${times(speedup(faster))} (${perToken(faster)})`);
   return advice;
 }
 
 /** A larger model by less than this is the same model. */
-const leastGrowth = 1.5;
+const minGrowth = 1.5;
 /** Conversations at once that anybody would ask one machine for. */
 const mostSequences = 64;
 /** Contexts are searched and told in these steps. */
@@ -132,7 +132,7 @@ function adviseLarger(plan: Plan, { model }: Planner): string[] {
   const extra = (growth: number) => weights * (growth - 1) + perContext * (growth ** (2 / 3) - 1);
   let growth = 1;
   for (let step = 0.1; extra(growth + step) <= left; step *= 1.01) growth += step;
-  if (growth >= leastGrowth)
+  if (growth >= minGrowth)
     advice.push(
       `${gib(left)} are left: a model of about ${gib(weights * growth)} of weights still fits at this context, ` +
         `at about ${rate(secondsPerToken * growth)}`,

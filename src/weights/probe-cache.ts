@@ -28,7 +28,7 @@ export interface ProbeCache {
 /** 2: disks have a table by size and number of reads. Older files are measured again. */
 const version = 2;
 /** Containers mount new devices all the time: the oldest entries go. */
-const mostEntries = 64;
+const maxEntries = 64;
 
 /** A relative XDG_CACHE_HOME is to be ignored (XDG Base Directory Specification). */
 export function cachePath(env: NodeJS.ProcessEnv = process.env): string {
@@ -77,7 +77,7 @@ export function writeCache(path: string, more: Partial<ProbeCache>): string | un
 
 function newest<T extends Dated>(entries: Record<string, T>): Record<string, T> {
   const sorted = Object.entries(entries).sort(([, a], [, b]) => b.measuredAt.localeCompare(a.measuredAt));
-  return Object.fromEntries(sorted.slice(0, mostEntries));
+  return Object.fromEntries(sorted.slice(0, maxEntries));
 }
 
 function entriesOf<T>(value: unknown, valid: (entry: Record<string, unknown>) => boolean): Record<string, T & Dated> {

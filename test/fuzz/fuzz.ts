@@ -20,7 +20,7 @@ export interface FuzzOptions {
   readonly addon: string;
   readonly preload: string;
   /** Stop after this many faults. Default 10. */
-  readonly mostFaults?: number;
+  readonly maxFaults?: number;
   /** Arguments of node before SEED FROM TO, instead of the real child: for the test of this file. */
   readonly child?: readonly string[];
   readonly onProgress?: (done: number, summary: FuzzSummary) => void;
@@ -56,7 +56,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzSummary> {
   return summary;
 }
 
-const most = ({ mostFaults = 10 }: FuzzOptions): number => mostFaults;
+const most = ({ maxFaults = 10 }: FuzzOptions): number => maxFaults;
 
 /** @returns the first file that was not tried */
 async function runChild(options: FuzzOptions, from: number, to: number, summary: FuzzSummary): Promise<number> {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
-import { mostHalfOpen } from "../../src/server/http/half-open.js";
+import { maxHalfOpen } from "../../src/server/http/half-open.js";
 import { FakeEngine } from "./fake-engine.js";
 import { serveFake, until } from "./support.js";
 
@@ -20,9 +20,9 @@ describe("half-open connections", () => {
       sockets.push(socket);
       if (i % 300 === 299) assert.equal((await fetch(`${server.url}/health`)).status, 200);
     }
-    await until(() => closed >= 1500 - mostHalfOpen, "the oldest are closed");
+    await until(() => closed >= 1500 - maxHalfOpen, "the oldest are closed");
     assert.equal((await fetch(`${server.url}/health`)).status, 200);
-    assert.ok(sockets.filter(({ destroyed }) => !destroyed).length <= mostHalfOpen);
+    assert.ok(sockets.filter(({ destroyed }) => !destroyed).length <= maxHalfOpen);
     for (const socket of sockets) socket.destroy();
   });
 });

@@ -39,7 +39,7 @@ export interface SoakReport {
   readonly engineBefore: number;
   readonly engineAfter: number;
   /** Highest that was seen while requests ran, every quarter of a second; 0 where the system does not say. */
-  readonly mostAnonymous: number;
+  readonly maxAnonymous: number;
   readonly seconds: number;
   /** 99th percentile of the delay of the server's event loop: what is not the machine's business of others. */
   readonly loopMs: number;
@@ -105,9 +105,9 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const probe = new Worker(healthProbe, { eval: true, workerData: url });
     await loopDelay(url);
     const began = performance.now();
-    let mostAnonymous = 0;
+    let maxAnonymous = 0;
     const looking = setInterval(() => {
-      mostAnonymous = Math.max(mostAnonymous, anonymousBytes(child.pid) ?? 0);
+      maxAnonymous = Math.max(maxAnonymous, anonymousBytes(child.pid) ?? 0);
     }, 250);
     await run.many(options.requests);
     clearInterval(looking);
@@ -124,7 +124,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(share * times.length))]!;
     const healthMs = { count: times.length, p50: at(0.5), p99: at(0.99), max: times.at(-1)! };
     const { outcomes, faults } = run;
-    return { outcomes, faults, healthMs, before, after, engineBefore, engineAfter, mostAnonymous, seconds, loopMs };
+    return { outcomes, faults, healthMs, before, after, engineBefore, engineAfter, maxAnonymous, seconds, loopMs };
   } finally {
     if (died === undefined) {
       child.send("stop");

@@ -69,7 +69,7 @@ export interface EventsOptions<E> {
 }
 
 const firstDelayMs = 300;
-const mostDelayMs = 8000;
+const maxDelayMs = 8000;
 /** It begins at once, and then says something every 10 s. */
 const beginMs = 8000;
 const silenceMs = 35_000;
@@ -97,7 +97,7 @@ export function events<E>(path: string, { onEvent, onLink, onRefused }: EventsOp
       if (ms !== Infinity) setTimeout(resolve, ms);
     });
   const run = async () => {
-    for (let delay = firstDelayMs; !ended; delay = Math.min(mostDelayMs, delay * 2)) {
+    for (let delay = firstDelayMs; !ended; delay = Math.min(maxDelayMs, delay * 2)) {
       if (document.hidden) await pause(Infinity);
       if (ended) return;
       abort = new AbortController();

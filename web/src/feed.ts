@@ -18,7 +18,7 @@ export interface Feed {
 }
 
 /** As many samples as the server keeps. */
-const mostSamples = 1200;
+const maxSamples = 1200;
 
 export const feed = new Store<Feed>({
   linked: undefined,
@@ -52,7 +52,7 @@ function take(before: Feed, event: MachineEvent): Partial<Feed> {
     case "history":
       return { samples: event.samples };
     case "sample":
-      return { samples: [...before.samples.slice(1 - mostSamples), event.sample] };
+      return { samples: [...before.samples.slice(1 - maxSamples), event.sample] };
     case "memory":
       return { memory: event.memory ?? undefined };
     case "conversations":

@@ -10,7 +10,7 @@ import { fileError, HundredweightError } from "../../errors.js";
 import { nonBlocking } from "../../regular-file.js";
 import { type Line, readLines } from "./lines.js";
 import type { Place } from "./places.js";
-import { mostLineBytes } from "./request.js";
+import { maxLineBytes } from "./request.js";
 
 export interface BatchInput {
   readonly name: string;
@@ -25,7 +25,7 @@ export async function openInput({ name, path, found }: Place, signal: AbortSigna
   const kept = fd !== undefined && found?.isFile() ? { fd, end: () => {} } : await keep(name, sourceOf(fd), signal);
   return {
     name,
-    lines: () => readLines(kept.fd, name, mostLineBytes),
+    lines: () => readLines(kept.fd, name, maxLineBytes),
     close: () => {
       closeSync(kept.fd);
       kept.end();

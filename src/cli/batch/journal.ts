@@ -27,7 +27,7 @@ import { nonBlocking } from "../../regular-file.js";
 import type { LineIndex } from "./line-index.js";
 import { isObject, type Line, readLines } from "./lines.js";
 import { takeLock } from "./lock.js";
-import { type BatchOutput, isFailure, mostAnswerBytes } from "./output.js";
+import { type BatchOutput, isFailure, maxAnswerBytes } from "./output.js";
 import type { Place } from "./places.js";
 import { readRequest } from "./request.js";
 import { writeError, writing } from "./write-error.js";
@@ -132,7 +132,7 @@ async function readAnswers(fd: number, name: string, index: LineIndex): Promise<
   let good = 0;
   let torn: Line | undefined;
   let wrong: Mismatch | undefined;
-  for await (const line of readLines(fd, name, mostAnswerBytes)) {
+  for await (const line of readLines(fd, name, maxAnswerBytes)) {
     const answer = answerIn(line);
     if (answer === undefined || answer === "no JSON") {
       if (answer === undefined || !isTorn(line, good > 0)) throw foreign(name, line, good);

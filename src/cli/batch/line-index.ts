@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { HundredweightError } from "../../errors.js";
 
 /** 0.7 GB of index. */
-const mostLines = 10_000_000;
+const maxLines = 10_000_000;
 
 const idBytes = 8;
 const hashBytes = 16;
@@ -34,8 +34,8 @@ export class LineIndex {
    * @throws OPTION_INVALID for more lines than an index may hold
    */
   add(number: number, customId: string | null, hash: Buffer, tokens: number | undefined): void {
-    if (number > mostLines)
-      throw new HundredweightError("OPTION_INVALID", `the input has more than ${mostLines} lines; split it`);
+    if (number > maxLines)
+      throw new HundredweightError("OPTION_INVALID", `the input has more than ${maxLines} lines; split it`);
     this.#grow(number);
     this.lines++;
     const id = idHash(customId);
@@ -110,7 +110,7 @@ export class LineIndex {
 
   #grow(number: number): void {
     if (number < this.#states.length) return;
-    const size = Math.min(mostLines + 1, Math.max(1024, 2 * this.#states.length, number + 1));
+    const size = Math.min(maxLines + 1, Math.max(1024, 2 * this.#states.length, number + 1));
     const records = Buffer.alloc(size * recordBytes);
     this.#records.copy(records);
     this.#records = records;

@@ -11,7 +11,7 @@ export interface OutputLine {
 }
 
 /** Longer answers could not be read again. */
-export const mostAnswerBytes = 2 ** 28;
+export const maxAnswerBytes = 2 ** 28;
 
 export const idOf = (line: number): string => `batch_req_${line}`;
 
@@ -42,8 +42,8 @@ export function encodeLine(line: OutputLine): { bytes: Buffer; failed: boolean }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error; // longer than a text may be
   }
-  if (text !== undefined && Buffer.byteLength(text) <= mostAnswerBytes)
+  if (text !== undefined && Buffer.byteLength(text) <= maxAnswerBytes)
     return { bytes: Buffer.from(`${text}\n`), failed: isFailure(line) };
-  const error = { code: "answer_too_long", message: `the answer is longer than ${mostAnswerBytes} bytes` };
+  const error = { code: "answer_too_long", message: `the answer is longer than ${maxAnswerBytes} bytes` };
   return { bytes: Buffer.from(`${JSON.stringify({ ...line, response: null, error })}\n`), failed: true };
 }

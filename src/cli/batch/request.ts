@@ -4,7 +4,7 @@ import { defaultConfig } from "../../server/index.js";
 import { isObject, isSpace, type Line } from "./lines.js";
 
 /** A longer line is no request: it gets an error line and is never held in memory. */
-export const mostLineBytes = 8 * 2 ** 20;
+export const maxLineBytes = 8 * 2 ** 20;
 
 export const batchUrls = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] as const;
 
@@ -30,7 +30,7 @@ export interface ReadLine {
 export function readRequest({ bytes, start, end }: Line): ReadLine {
   if (bytes === undefined) {
     const hash = digest(Buffer.from(`a line of ${end - start} bytes`));
-    return { request: { customId: null, fault: `the line is longer than ${mostLineBytes} bytes` }, hash };
+    return { request: { customId: null, fault: `the line is longer than ${maxLineBytes} bytes` }, hash };
   }
   const shape = scan(bytes);
   return { request: parse(bytes, shape), hash: digest(shape.compact) };

@@ -125,7 +125,7 @@ export async function perplexity(
   model: Pick<Model, "info" | "logProbabilities">,
   ids: Iterable<Int32Array>,
   contextTokens: number,
-  mostChunks: number | undefined,
+  maxChunks: number | undefined,
   signal: AbortSignal,
   onChunk: (chunk: number, running: number) => void = () => {},
 ): Promise<Perplexity> {
@@ -153,7 +153,7 @@ export async function perplexity(
         count++;
       }
       onChunk(++chunks, Math.exp(sum / count));
-      if (chunks === mostChunks) return summary(sum, squares, count, chunks);
+      if (chunks === maxChunks) return summary(sum, squares, count, chunks);
     }
   }
   if (chunks > 0) return summary(sum, squares, count, chunks);

@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const mostHeld = 1 << 20;
+const maxHeld = 1 << 20;
 
 export class IdSpool {
   #held: Int32Array[] = [];
@@ -14,7 +14,7 @@ export class IdSpool {
   write(ids: Int32Array): void {
     this.#held.push(ids);
     this.#count += ids.length;
-    if (this.#count <= mostHeld) return;
+    if (this.#count <= maxHeld) return;
     this.#file ??= openNameless();
     for (const part of this.#held) {
       const bytes = Buffer.from(part.buffer, part.byteOffset, part.byteLength);

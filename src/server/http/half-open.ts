@@ -5,12 +5,12 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 
-export const mostHalfOpen = 256;
+export const maxHalfOpen = 256;
 
 /**
  * @param headersMs a connection that has sent no request's headers by then is closed
  */
-export function boundHalfOpen(server: Server, headersMs: number, most = mostHalfOpen): void {
+export function boundHalfOpen(server: Server, headersMs: number, most = maxHalfOpen): void {
   const waiting = new Map<string, Set<Socket>>();
   const leave = (address: string, socket: Socket): void => {
     const sockets = waiting.get(address);

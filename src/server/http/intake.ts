@@ -14,7 +14,7 @@ export const smallBytes = 64 * 1024;
  * outside its heap.
  */
 const garbagePerByte = 3;
-const mostGarbage = 24 * 2 ** 20;
+const maxGarbage = 24 * 2 ** 20;
 
 const held = new WeakMap<Context, number>();
 let all = 0;
@@ -39,7 +39,7 @@ export function releaseBody(c: Context): boolean {
   all -= bytes;
   if (bytes <= smallBytes) return false;
   garbage += garbagePerByte * bytes;
-  if (garbage < mostGarbage) return false;
+  if (garbage < maxGarbage) return false;
   garbage = 0;
   return true;
 }

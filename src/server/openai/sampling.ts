@@ -2,8 +2,8 @@
 import { z } from "zod";
 import type { ModelInfo } from "../../link/protocol.js";
 import {
+  maxBreakers,
   mergeSampling,
-  mostBreakers,
   type NumericSetting,
   type SamplingSettings,
   samplerNames,
@@ -69,7 +69,7 @@ export const samplingFields = {
     )
     .optional()
     .describe("Token id -> bias; as a list of pairs also `[id, false]`, which bans the token."),
-  dry_sequence_breakers: z.array(z.string()).max(mostBreakers).optional(),
+  dry_sequence_breakers: z.array(z.string()).max(maxBreakers).optional(),
   samplers: z
     .union(
       [z.array(z.enum(samplerNames)).max(32), z.string().max(32)],

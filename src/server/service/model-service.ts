@@ -28,13 +28,13 @@ export interface EngineWatcher {
 }
 
 export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineWatcher) => Promise<EngineHandle>;
-export type OpenText = (path: string, timeoutMs: number, mostWaitingBytes: number) => Promise<TextService>;
+export type OpenText = (path: string, timeoutMs: number, maxWaitingBytes: number) => Promise<TextService>;
 
 export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
 
 /** Texts come from several people: one of them must not hold up the others. */
-export const openTextProcess: OpenText = (path, timeoutMs, mostWaitingBytes) =>
-  openTexts(path, { place: "process", timeoutMs, shared: true, mostWaitingBytes });
+export const openTextProcess: OpenText = (path, timeoutMs, maxWaitingBytes) =>
+  openTexts(path, { place: "process", timeoutMs, shared: true, maxWaitingBytes });
 
 export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
 

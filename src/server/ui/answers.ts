@@ -70,7 +70,7 @@ const storeEveryMs = 2000;
 const tellProgressEveryMs = 250;
 /** Other servers may share the folder. */
 const lookEveryMs = 2000;
-const mostLivePerConversation = 4;
+const maxLivePerConversation = 4;
 /** Tokens per second over this long. */
 const rateWindowMs = 4000;
 
@@ -233,7 +233,7 @@ export class Answers {
 
   #mustHaveRoom(id: string): void {
     const running = [...this.#live.values()].filter((live) => live.conversation === id).length;
-    if (running >= mostLivePerConversation)
+    if (running >= maxLivePerConversation)
       throw new HundredweightError("CONVERSATION_LIMIT", `${running} answers are being written here already`);
   }
 

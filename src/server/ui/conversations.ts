@@ -15,11 +15,11 @@ import type { Conversation, Message } from "./wire.js";
 export type FoundRow = Row & { readonly excerpt?: string };
 
 /** Conversations kept in memory beyond those somebody holds. */
-const mostCached = 8;
+const maxCached = 8;
 /** A search reads files, the latest first, for as long as this. */
-const mostSearchMs = 1000;
+const maxSearchMs = 1000;
 /** One letter is in every message. */
-const leastSearched = 2;
+const minSearched = 2;
 const excerptCharacters = 60;
 
 /** Where the XDG Base Directory Specification puts a user's data; a relative XDG_DATA_HOME is to be ignored. */
@@ -73,10 +73,10 @@ export class ConversationStore {
     );
     if (wanted === "") return rows;
     const found: FoundRow[] = [];
-    const end = performance.now() + mostSearchMs;
+    const end = performance.now() + maxSearchMs;
     for (const row of rows) {
       if (row.title.toLowerCase().includes(wanted)) found.push(row);
-      else if (wanted.length >= leastSearched && performance.now() < end) {
+      else if (wanted.length >= minSearched && performance.now() < end) {
         const excerpt = await this.#excerpt(row.id, wanted);
         if (excerpt !== undefined) found.push({ ...row, excerpt });
       }
@@ -241,7 +241,7 @@ export class ConversationStore {
     this.#cache.delete(held.conversation.id);
     this.#cache.set(held.conversation.id, held);
     for (const [id, { conversation }] of this.#cache) {
-      if (this.#cache.size <= mostCached) return;
+      if (this.#cache.size <= maxCached) return;
       // What is being made, or could not be written, is to be shown also when the file cannot be read.
       const needed = this.#unsaved.of(id).length > 0 || conversation.messages.some((each) => this.#ours.has(each.id));
       if (!needed) this.#cache.delete(id);

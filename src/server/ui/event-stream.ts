@@ -3,7 +3,7 @@
 /** Comments keep proxies and clients from giving up. */
 const keepAliveMs = 10_000;
 /** Events that wait for a slow reader; beyond, it is sent away and comes back for a snapshot. */
-const mostWaiting = 10_000;
+const maxWaiting = 10_000;
 
 export interface EventStreamOptions<E> {
   /** One event instead of two that follow each other, or undefined. */
@@ -44,7 +44,7 @@ export async function eventStream<E extends { readonly type: string }>(
     const merged = last === undefined ? undefined : merge?.(last, event);
     if (merged !== undefined) waiting[waiting.length - 1] = merged;
     else waiting.push(event);
-    if (waiting.length > mostWaiting) end(true);
+    if (waiting.length > maxWaiting) end(true);
     else flush();
   };
   const timer = setInterval(() => {

@@ -4,7 +4,7 @@ import type { ServerContext } from "../service/context.js";
 import type { MemoryNow, Sample } from "./wire.js";
 
 export const sampleEveryMs = 500;
-const mostSamples = 1200;
+const maxSamples = 1200;
 const memoryEveryMs = 3000;
 
 const nothingSeen: Sample["seen"] = {
@@ -106,7 +106,7 @@ export class Machine {
         seen: this.#seen,
       };
       this.#samples.push(sample);
-      if (this.#samples.length > mostSamples) this.#samples.shift();
+      if (this.#samples.length > maxSamples) this.#samples.shift();
       for (const listener of this.#listeners) listener.sample(sample);
     }
     this.#before = now;

@@ -2,19 +2,19 @@
 import { notify } from "../notices.js";
 
 /** Characters the server takes as one message. */
-const mostCharacters = 2 ** 20;
+const maxCharacters = 2 ** 20;
 
 /** @returns `text` with the files behind it; what is no text is left out and said */
 export async function withFiles(text: string, files: readonly File[]): Promise<string> {
   let whole = text;
   for (const file of files) {
-    const content = file.size > 4 * mostCharacters ? undefined : await textOf(file);
+    const content = file.size > 4 * maxCharacters ? undefined : await textOf(file);
     const added = content === undefined ? "" : fenced(file.name, content);
     if (content === undefined) notify("error", `${file.name} is not a text, or too long.`);
-    else if (whole.length + added.length > mostCharacters)
+    else if (whole.length + added.length > maxCharacters)
       notify(
         "error",
-        `${file.name} makes the message longer than ${mostCharacters.toLocaleString("en-US")} characters.`,
+        `${file.name} makes the message longer than ${maxCharacters.toLocaleString("en-US")} characters.`,
       );
     else whole += whole === "" || whole.endsWith("\n\n") ? added : whole.endsWith("\n") ? `\n${added}` : `\n\n${added}`;
   }

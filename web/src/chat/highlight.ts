@@ -20,10 +20,10 @@ for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(
 hljs.registerAliases(["c", "c++", "h", "hpp", "cc"], { languageName: "cpp" });
 
 /** Beyond, the page would stutter at every token. */
-const mostCharacters = 50_000;
+const maxCharacters = 50_000;
 
 /** HTML of `code`; undefined when the language is not known: then it stays plain. */
 export function highlight(code: string, language: string): string | undefined {
-  if (code.length > mostCharacters || hljs.getLanguage(language) === undefined) return undefined;
+  if (code.length > maxCharacters || hljs.getLanguage(language) === undefined) return undefined;
   return hljs.highlight(code, { language, ignoreIllegals: true }).value;
 }

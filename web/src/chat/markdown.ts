@@ -92,7 +92,7 @@ export interface Block {
 
 /** Rendered blocks by their text. A conversation re-renders its last block only. */
 const known = new Map<string, Html>();
-const mostKnown = 2000;
+const maxKnown = 2000;
 
 export function blocksOf(text: string): Block[] {
   const tokens = marked.lexer(text);
@@ -110,7 +110,7 @@ function render(token: Token, links: Tokens.Tag | object): Html {
   const dirty = marked.parser(Object.assign([token], { links }) as never);
   const html = DOMPurify.sanitize(dirty, purify) as Html;
   if (!usesLinks) {
-    if (known.size >= mostKnown) known.delete(known.keys().next().value!);
+    if (known.size >= maxKnown) known.delete(known.keys().next().value!);
     known.set(token.raw, html);
   }
   return html;

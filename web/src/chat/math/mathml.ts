@@ -20,12 +20,12 @@ import {
 } from "./symbols.js";
 
 /** Longer or deeper ones are nobody's formulas, and bounded work. */
-const mostCharacters = 10_000;
+const maxCharacters = 10_000;
 const mostDepth = 40;
 
 /** @returns undefined when the formula is not understood */
 export function mathml(tex: string, display: boolean): string | undefined {
-  if (tex.length > mostCharacters) return undefined;
+  if (tex.length > maxCharacters) return undefined;
   try {
     const inner = new Formula(tokensOf(tex)).whole();
     return `<math${display ? ' display="block"' : ""}>${inner}</math>`;
