@@ -2,9 +2,12 @@
 import type { PoolingName } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
-import type { PlanSummary } from "../weights/plan-summary-types.js";
+import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
 
-export type IoMode = "auto" | "mmap" | "direct" | "buffered";
+export type { IoMode };
+
+/** Every way of reading weights, for those who parse options. */
+export const ioModes = ["auto", "mmap", "direct", "buffered"] as const satisfies readonly IoMode[];
 
 export interface EngineOptions {
   /** Positions a sequence may reach; default: what the model was trained for, at most 4096. */
@@ -69,8 +72,8 @@ export type ProfileKind = "times" | "trace";
 
 /** Where weights lie, as it was planned. */
 export interface ResidencyInfo {
-  readonly strategy: "resident" | "streamed" | "experts";
-  readonly io: "mmap" | "direct" | "buffered";
+  readonly strategy: Strategy;
+  readonly io: Exclude<IoMode, "auto">;
   readonly budgetBytes: number;
   readonly plannedBytes: number | undefined;
   readonly predictedSecondsPerToken: number | undefined;

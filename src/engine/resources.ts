@@ -10,6 +10,7 @@ import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js"
 import type { ExpectedPass } from "../weights/live-disk.js";
 import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
+import { defaultChunkRows, defaultContextTokens, defaultLogitRows } from "../weights/plan-defaults.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine, restsOnGuesses } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
@@ -37,9 +38,6 @@ export interface Resources {
   readonly loadBytes: number;
 }
 
-const defaultContextTokens = 4096;
-const defaultChunkRows = 512;
-const defaultLogitRows = 16;
 const referenceCheckpoints = 4;
 
 /** A pass that makes a token for every sequence reads the head once. */

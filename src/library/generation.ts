@@ -7,6 +7,9 @@ import type { Constraint } from "../sampling/constraint/source.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 import type { AskedPrompt } from "./conversation-prompts.js";
 
+/** Tokens of an answer when the caller names no limit. */
+export const defaultMaxTokens = 512;
+
 export interface GenerateOptions extends Partial<SamplingSettings> {
   /** Most tokens to generate; default 512, -1 = until the context is full. */
   readonly maxTokens?: number;
@@ -103,7 +106,7 @@ export class Generation implements AsyncIterable<string> {
         kind: "generate",
         prompt,
         sampling,
-        maxTokens: options.maxTokens ?? 512,
+        maxTokens: options.maxTokens ?? defaultMaxTokens,
         stop: options.stop ?? [],
         ignoreEos: options.ignoreEos ?? false,
         ...(shown !== undefined && shown.length > 0 && { shown }),

@@ -1,12 +1,12 @@
 /** Memory a plan takes besides matrices, expert slots and ring: it grows with context, passes and vocabulary. */
 import { estimateMemory, type MemoryEstimate, withChecks } from "../models/index.js";
 import { slotPoolBytes } from "../ops/paper.js";
+import { defaultLogitRows } from "./plan-defaults.js";
 import type { PlanModel } from "./plan-model.js";
 import { pinnedEdgeBytes } from "./plan-tiles.js";
 import type { PlanOptions } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
-const defaultLogitRows = 16;
 /** Two threads of JavaScript and their code (about 90 MB), and the 100 MB a run may take beyond what is counted. */
 const defaultRuntimeBytes = 192 * mebibyte;
 /** Texts, merges and tables of a vocabulary: 85 bytes a token measured, a third more while they are built. */

@@ -42,10 +42,19 @@ export interface PlanBytes {
   readonly runtime: number;
 }
 
+/**
+ * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk in
+ * memory (or streamed in part, see notes), routed experts in slots.
+ */
+export type Strategy = "resident" | "streamed" | "experts";
+
+/** How weights are read. */
+export type IoMode = "auto" | "mmap" | "direct" | "buffered";
+
 /** The decisions and expectations of a plan. */
 export interface PlanSummary {
-  readonly strategy: "resident" | "streamed" | "experts";
-  readonly io: "mmap" | "direct" | "buffered";
+  readonly strategy: Strategy;
+  readonly io: Exclude<IoMode, "auto">;
   readonly budgetBytes: number;
   readonly bytes: PlanBytes;
   readonly contextTokens: number;

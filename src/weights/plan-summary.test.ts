@@ -6,7 +6,8 @@ import { layOutSynth, synthCheckpoint } from "../synth/synth.js";
 import type { MachineProfile } from "./machine.js";
 import { Planner } from "./plan.js";
 import { summarizePlan } from "./plan-summary.js";
-import { type IoMode, openResidency } from "./residency.js";
+import type { IoMode } from "./plan-summary-types.js";
+import { openResidency } from "./residency.js";
 
 const gibibyte = 2 ** 30;
 const machine: MachineProfile = {

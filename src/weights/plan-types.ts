@@ -3,7 +3,7 @@ import type { ExpertPolicy, KvType } from "../ops/ops.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanMatrix } from "./plan-model.js";
 import type { Prediction } from "./plan-predict.js";
-import type { PlanBytes } from "./plan-summary-types.js";
+import type { PlanBytes, Strategy } from "./plan-summary-types.js";
 import type { Ring, Tile } from "./plan-tiles.js";
 
 export type { PlanBytes } from "./plan-summary-types.js";
@@ -38,12 +38,6 @@ export interface PlanOptions {
   /** The process without a model, and what it may take beyond what is counted. */
   readonly runtimeBytes?: number;
 }
-
-/**
- * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk
- * in memory (or streamed in part, see notes), routed experts in slots.
- */
-export type Strategy = "resident" | "streamed" | "experts";
 
 export interface Plan {
   readonly strategy: Strategy;

@@ -7,21 +7,23 @@ import type { ModelDescription } from "../models/index.js";
 import type { KvType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
 import { sizeOf } from "./memory-limit.js";
+import { defaultChunkRows, defaultContextTokens } from "./plan-defaults.js";
 import { expertPolicy, leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
 import { type PlanMatrix, type PlanModel, planModel } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { type Prediction, type PredictionInput, predict } from "./plan-predict.js";
+import type { Strategy } from "./plan-summary-types.js";
 import { edgeBytes, makeRing, noRing, type Ring, ringSizes, tileProgram, tileSizes } from "./plan-tiles.js";
-import type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+import type { Plan, PlanBytes, PlanOptions } from "./plan-types.js";
 
 export type { MachineProfile } from "./machine.js";
-export type { Plan, PlanBytes, PlanOptions, Strategy } from "./plan-types.js";
+export type { Strategy } from "./plan-summary-types.js";
+export type { Plan, PlanBytes, PlanOptions } from "./plan-types.js";
 
 const mebibyte = 2 ** 20;
-const defaultRows = 512;
 /** A context nobody asked for: this much when weights have to be streamed, and at most an eighth of the budget. */
-const streamedContext = 4096;
+const streamedContext = defaultContextTokens;
 const leastContext = 512;
 const kvShare = 1 / 8;
 /** When everything fits: other programs want memory too, and few conversations fill a model's whole context. */
@@ -226,7 +228,7 @@ export class Planner {
 
   /** A text whose rows see each other is in one pass, however long it is. */
   #mostRows(contextTokens: number): number {
-    const rows = this.#options.rows ?? (this.model.description.whole ? contextTokens : defaultRows);
+    const rows = this.#options.rows ?? (this.model.description.whole ? contextTokens : defaultChunkRows);
     return Math.min(rows, contextTokens);
   }
 

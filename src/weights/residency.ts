@@ -9,9 +9,8 @@ import { watchLimit } from "./limit-watch.js";
 import { isCached } from "./page-cache.js";
 import type { Plan } from "./plan.js";
 import type { PlanModel } from "./plan-model.js";
+import type { IoMode } from "./plan-summary-types.js";
 import type { DiskWay } from "./probe-disk.js";
-
-export type IoMode = "auto" | "mmap" | "direct" | "buffered";
 
 export interface Residency {
   /** How weights are read. */

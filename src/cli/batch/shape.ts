@@ -4,6 +4,7 @@ import type { LoadOptions } from "../../library/model.js";
 import { describeModel } from "../../models/index.js";
 import { pagePositions } from "../../ops/ops.js";
 import { Planner } from "../../weights/plan.js";
+import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine } from "../../weights/probe.js";
 
 export interface BatchShape {
@@ -19,7 +20,7 @@ export interface BatchNeeds {
 }
 
 /** A line may turn out longer than it looks. */
-const usualContext = 4096;
+const usualContext = defaultContextTokens;
 
 const mostSequences = 64;
 /** Twice as many answers at once must be worth it. */

@@ -2,6 +2,7 @@
  * The turns of a conversation, and which of them fit the context: when it is full the oldest are left out, a user's
  * message and its answer together. How many tokens a turn takes is known once it has been evaluated.
  */
+import { defaultMaxTokens } from "../../library/generation.js";
 
 export interface Turn {
   readonly user: string;
@@ -14,7 +15,6 @@ export interface Turn {
 const fullShare = 0.8;
 /** Room kept for an answer, at most: of the context, and what an answer has by default. */
 const answerShare = 1 / 4;
-const answerTokens = 512;
 
 export class Turns {
   readonly list: Turn[] = [];
@@ -50,7 +50,7 @@ export class Turns {
    * @returns how many were left out
    */
   makeRoom(messageTokens: number, maxTokens?: number): number {
-    const most = maxTokens === undefined || maxTokens < 0 ? answerTokens : maxTokens;
+    const most = maxTokens === undefined || maxTokens < 0 ? defaultMaxTokens : maxTokens;
     const room = Math.min(most, Math.floor(this.contextTokens * answerShare));
     let left = 0;
     while (this.list.length > 1 && this.usedTokens + messageTokens + room > this.contextTokens) {

@@ -6,7 +6,7 @@ import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
-import type { KvType } from "../../ops/ops.js";
+import { type KvType, kvTypes } from "../../ops/ops.js";
 import { modelOrPreset } from "../../store/model-word.js";
 import { parseSpec, presets } from "../../synth/presets.js";
 import { representativeShape } from "../../synth/representative.js";
@@ -64,9 +64,7 @@ export function register(program: Command): void {
     .option("--ring <size>", "streaming buffer", size("--ring"))
     .option("--checkpoints <size>", "memory for states of earlier positions", size("--checkpoints"))
     .option("--ctx <tokens>", "context (default: what fits)", count("--ctx", 2 ** 27))
-    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) =>
-      parseChoice(t, "--kv", ["f16", "q8_0", "q4_0"]),
-    )
+    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) => parseChoice(t, "--kv", kvTypes))
     .option("--rows <n>", "most token rows of a pass", count("--rows", 65536))
     .option("--sequences <n>", "conversations held at once", count("--sequences", 1024))
     .option("--disk-rate <size>", "bytes per second, e.g. 2.5GB", rate("--disk-rate"))

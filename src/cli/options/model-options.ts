@@ -1,8 +1,9 @@
 /** Options of every command that loads a model, and how they become engine options. */
 import type { Command } from "commander";
+import { type IoMode, ioModes } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
-import type { KvType } from "../../ops/ops.js";
+import { type KvType, kvTypes } from "../../ops/ops.js";
 import { parseBytes, parseChoice, parseInteger } from "./options.js";
 
 export interface ModelFlags {
@@ -12,7 +13,7 @@ export interface ModelFlags {
   threads?: number;
   cpuList?: number[];
   chunk?: number;
-  io?: "auto" | "mmap" | "direct" | "buffered";
+  io?: IoMode;
   ring?: number;
   checkpoints?: number;
   weightsMemory?: number;
@@ -27,16 +28,12 @@ const leastRing = 2 ** 20;
 export function addModelOptions(command: Command): Command {
   return command
     .option("--ctx <tokens>", "context: prompt and answer together", (t) => parseInteger(t, "--ctx", 1, 2 ** 27))
-    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) =>
-      parseChoice(t, "--kv", ["f16", "q8_0", "q4_0"]),
-    )
+    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) => parseChoice(t, "--kv", kvTypes))
     .option("--memory <size>", "memory budget, e.g. 10GiB (default: what is free)", (t) => atLeast(t, "--memory", 1))
     .option("--threads <n>", "compute threads (default: physical cores)", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--cpu-list <list>", "bind threads to CPUs, e.g. 0-3,6", parseCpuList)
     .option("--chunk <rows>", "most token rows of a pass", (t) => parseInteger(t, "--chunk", 1, 65536))
-    .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) =>
-      parseChoice(t, "--io", ["auto", "mmap", "direct", "buffered"]),
-    )
+    .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) => parseChoice(t, "--io", ioModes))
     .option("--ring <size>", "streaming buffer", (t) => atLeast(t, "--ring", leastRing))
     .option("--checkpoints <size>", "memory for states of earlier positions, of models that cannot go back", (t) =>
       parseBytes(t, "--checkpoints"),
