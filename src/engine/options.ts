@@ -55,7 +55,7 @@ export interface EngineOptions {
   /**
    * Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else.
    */
-  readonly host?: "worker" | "process";
+  readonly place?: "thread" | "process";
   /**
    * A process for templates and texts runs beside the engine and is counted in the plan. `templates`: only when the
    * file has a template that is not our own. Default: there is none.

@@ -61,9 +61,9 @@ export class EngineClient {
     inProcess?: OpenParts,
     hooks: OpenHooks = {},
   ): Promise<EngineClient> {
-    const { host, ...sent } = options;
+    const { place, ...sent } = options;
     const link = new Link(
-      inProcess !== undefined ? await startHere(inProcess) : host === "process" ? startProcess() : await startWorker(),
+      inProcess !== undefined ? await startHere(inProcess) : place === "process" ? startProcess() : await startWorker(),
     );
     const { signal } = hooks;
     const abort = (): void => void link.close();

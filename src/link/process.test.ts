@@ -50,7 +50,7 @@ const once = (client: Pick<EngineClient, "submit">, q: GenerateRequest, kind: st
 
 test("a process gives what a thread gives, hears a cancel in the middle of a pass, and ends when it is closed", async () => {
   const [own, thread] = await Promise.all([
-    EngineClient.open(path, { ...options, host: "process" }),
+    EngineClient.open(path, { ...options, place: "process" }),
     EngineClient.open(path, options),
   ]);
   assert.ok(own.pid !== undefined && own.pid !== process.pid);
@@ -81,7 +81,7 @@ test("a process gives what a thread gives, hears a cancel in the middle of a pas
 });
 
 test("opening fails with the error of the model", async () => {
-  await assert.rejects(EngineClient.open(join(folder, "none.gguf"), { host: "process" }), { code: "FILE_NOT_FOUND" });
+  await assert.rejects(EngineClient.open(join(folder, "none.gguf"), { place: "process" }), { code: "FILE_NOT_FOUND" });
   await assert.rejects(openSupervised(join(folder, "none.gguf")), { code: "FILE_NOT_FOUND" });
 });
 

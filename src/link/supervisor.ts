@@ -83,7 +83,7 @@ export class SupervisedEngine {
     const onLoading = (loadedBytes: number, totalBytes: number): void =>
       hooks.onState?.({ ...state, loadedBytes, totalBytes });
     hooks.onState?.(state);
-    const client = await EngineClient.open(path, { ...options, host: "process" }, undefined, { onLoading });
+    const client = await EngineClient.open(path, { ...options, place: "process" }, undefined, { onLoading });
     return new SupervisedEngine(path, options, hooks, client);
   }
 
@@ -159,7 +159,7 @@ export class SupervisedEngine {
       await sleep(Math.min(longestWaitMs, firstWaitMs * 2 ** (this.ends - 1)), undefined, { ref: false });
       if (this.now.phase === "closed") return;
       try {
-        const client = await EngineClient.open(this.path, { ...this.options, host: "process" }, undefined, {
+        const client = await EngineClient.open(this.path, { ...this.options, place: "process" }, undefined, {
           onLoading: (loadedBytes, totalBytes) => this.enter({ loadedBytes, totalBytes }),
         });
         if ((this.now.phase as SupervisedState["phase"]) === "closed") return await client.close();
