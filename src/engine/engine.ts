@@ -13,7 +13,7 @@ import { GenerateTask } from "./generate.js";
 import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
 import { type EngineParts, stateOptions } from "./parts.js";
-import type { SchedulerJob } from "./running.js";
+import type { SharedJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
 import { ScoreTask } from "./score.js";
 import { cancelled, StopSignal } from "./stop-signal.js";
@@ -128,8 +128,8 @@ export class Engine {
     }
   }
 
-  private enter(task: Task, job: Omit<SchedulerJob, "tasks">, tellsPrompt: boolean): void {
-    this.scheduler.submit({ ...job, tasks: [task] });
+  private enter(task: Task, job: Omit<SharedJob, "kind" | "task">, tellsPrompt: boolean): void {
+    this.scheduler.submit({ ...job, kind: "shared", task });
     if (tellsPrompt) job.emit({ kind: "prompt", tokens: task.tokens.slice(0, task.promptTokens) });
   }
 
@@ -160,7 +160,7 @@ export class Engine {
         for (const { mostPositions } of tasks) checkLength(mostPositions, parts.info.contextTokens);
         const settle = (outcome: JobResult | HundredweightError): void =>
           outcome instanceof HundredweightError ? reject(outcome) : resolve(outcome);
-        this.scheduler.submit({ id, user: "", emit: () => {}, settle, tasks, apart: true });
+        this.scheduler.submit({ id, user: "", emit: () => {}, settle, kind: "apart", tasks });
       });
     return measure({ parts, candidates, cache, run }, request);
   }

@@ -106,7 +106,8 @@ async function answers(options: FakeOptions, tasks: readonly DraftingTask[], sto
           scheduler.submit({
             id: id + 1,
             user: "",
-            tasks: [task],
+            kind: "shared",
+            task,
             emit: (event) => event.kind === "pass" && entries.push(event.entry),
             settle: (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(entries)),
           });

@@ -1,0 +1,123 @@
+/**
+ * Passes: which rows the next one has, where its pages come from, what becomes of it. When pages run out the youngest job
+ * goes back to the front of the queue.
+ */
+import { asHundredweightError, type HundredweightError } from "../errors.js";
+import type { StateCache } from "../state/cache.js";
+import type { Ledger, PassTraffic } from "../weights/ledger.js";
+import type { Accounts } from "./accounts.js";
+import type { Admission } from "./admission.js";
+import type { EngineParts } from "./parts.js";
+import { type Pass, reached } from "./pass.js";
+import { PassClock } from "./pass-clock.js";
+import type { PrefixCache } from "./prefixes.js";
+import { youngest } from "./promises.js";
+import { chooseRows } from "./rows.js";
+import type { Running, RunningJobs } from "./running.js";
+import type { StopSignal } from "./stop-signal.js";
+
+export interface ExecutionOptions {
+  readonly parts: EngineParts;
+  readonly cache: StateCache;
+  readonly prefixes: PrefixCache;
+  readonly running: RunningJobs;
+  readonly accounts: Accounts;
+  readonly admission: Admission;
+  readonly ledger: Ledger;
+  readonly stop: StopSignal;
+}
+
+/** A cancel that was announced and never comes must not stop the engine. */
+const mostUnheard = 1000;
+
+export class Execution {
+  private readonly o: ExecutionOptions;
+  private readonly clock = new PassClock();
+  private unheard = 0;
+
+  constructor(options: ExecutionOptions) {
+    this.o = options;
+  }
+
+  /** The rows of the next pass, for which there are pages; undefined when there is nothing to do. */
+  plan(): Pass | undefined {
+    const { running, cache, accounts, parts } = this.o;
+    for (;;) {
+      const active = [...running].filter((entry) => !running.rests(entry));
+      const pass = chooseRows(active, cache, {
+        pass: accounts.counts.passes,
+        mostRows: parts.info.chunkRows,
+        promptRows: this.clock.promptRows(),
+      });
+      if (pass === undefined || this.makeRoom(pass)) return pass;
+    }
+  }
+
+  async run(pass: Pass): Promise<void> {
+    const { parts, cache, prefixes, running, stop, ledger } = this.o;
+    const { model, info } = parts;
+    const entries = pass.parts.map(({ sequence }) => running.at(sequence));
+    const rowMs = this.clock.rowMs ?? 0;
+    stop.begin(pass.parts.map(({ rows }, i) => ({ job: entries[i]!.job.id, costMs: rows * rowMs })));
+    let error: HundredweightError | undefined;
+    const began = performance.now();
+    try {
+      // Cancels on their way: plan again without the jobs they are for.
+      if (stop.unheard && this.unheard++ < mostUnheard) return;
+      if (this.unheard > mostUnheard) stop.giveUp();
+      this.unheard = 0;
+      prefixes.makeRoomForMarks(pass.parts);
+      for (const { sequence, rows, drafts, marks } of pass.parts)
+        cache.append(sequence, rows, { drafts: drafts > 0, marks });
+      await pass.run(model, cache, info.vocab, info.dim);
+    } catch (thrown) {
+      error = asHundredweightError(thrown);
+      for (const { sequence, from } of pass.parts) cache.rewind(sequence, from);
+    } finally {
+      stop.end();
+    }
+    const elapsedMs = performance.now() - began;
+    const traffic = ledger.lap();
+    if (error === undefined) this.record(pass, entries, traffic, elapsedMs);
+    // Stopped: cancels are on their way, and what the others had of this pass is done again without those jobs' rows.
+    else if (error.code !== "CANCELLED") for (const entry of entries) running.finish(entry, error);
+    for (const [i, entry] of entries.entries()) {
+      const { fault } = pass.parts[i]!;
+      if (fault !== undefined) running.finish(entry, asHundredweightError(fault));
+      else if (error === undefined && entry.task.result !== undefined) running.finish(entry, entry.task.result);
+    }
+  }
+
+  /** Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was */
+  private makeRoom(pass: Pass): boolean {
+    const { prefixes, running, admission } = this.o;
+    while (!prefixes.makeRoom(pass.parts)) {
+      const victim = youngest(running, running.rests);
+      if (victim === undefined || running.size === 1) return true; // then the pass says what is wrong
+      admission.sendBack(victim);
+      return false;
+    }
+    return true;
+  }
+
+  private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
+    const { cache, prefixes, accounts, parts } = this.o;
+    this.clock.record(pass.rows, pass.decoding, elapsedMs);
+    accounts.passed(pass, traffic, elapsedMs);
+    if (traffic !== undefined) parts.liveDisk?.passed(traffic, elapsedMs);
+    for (const [i, part] of pass.parts.entries()) {
+      const { sequence, from, rows, task } = part;
+      if (part.drafts > 0) cache.rewind(sequence, reached(part));
+      for (const position of part.marks)
+        if (cache.canFork(sequence, position))
+          prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens });
+      cache.settle(sequence);
+      task.passed();
+      accounts.served(part, entries[i]!);
+      // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
+      const promptEnds = from + rows === task.promptTokens && task.result === undefined;
+      if (cache.windowed && promptEnds && task.past === "kept")
+        prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens });
+    }
+  }
+}
