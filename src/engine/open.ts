@@ -38,7 +38,7 @@ export async function openParts(
   const checkpoint = await openCheckpoint(path);
   const description = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
   const { config } = description;
-  const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
+  const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab, options.textProcess !== undefined);
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
   const planned = planResources(description, options, path, chatTemplate);
   const {
@@ -155,10 +155,14 @@ function liveDiskOf(backend: Backend, placement: WeightPlacement | undefined, ex
  * A file without a tokenizer, or with one that is not known, still gives logits of token ids: the error waits until
  * text is asked for. A vocabulary larger than the embedding is refused here.
  */
-function tokenizerOf(checkpoint: Checkpoint, vocab: number): { tokenizer: Tokenizer; fault: string | undefined } {
+function tokenizerOf(
+  checkpoint: Checkpoint,
+  vocab: number,
+  lateMerges: boolean,
+): { tokenizer: Tokenizer; fault: string | undefined } {
   let tokenizer: Tokenizer;
   try {
-    tokenizer = createTokenizer(checkpoint.metadata);
+    tokenizer = createTokenizer(checkpoint.metadata, { lateMerges });
   } catch (error) {
     const absent = checkpoint.metadata.get("tokenizer.ggml.model") === undefined;
     if (!(error instanceof HundredweightError) || !(absent || error.code === "TOKENIZER_UNSUPPORTED")) throw error;

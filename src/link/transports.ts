@@ -56,7 +56,7 @@ let spare: Worker | undefined;
 
 /** Starts the thread of the next engine, which loads its code meanwhile. It keeps nobody alive. */
 export function prewarm(): void {
-  const url = new URL("./worker.js", import.meta.url);
+  const url = new URL("../link/worker.js", import.meta.url);
   if (spare !== undefined || !existsSync(fileURLToPath(url))) return;
   spare = new Worker(url, { resourceLimits });
   spare.unref();
@@ -72,7 +72,7 @@ export interface WorkerData {
  * TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it.
  */
 export async function startWorker(data?: WorkerData): Promise<Transport> {
-  const url = new URL("./worker.js", import.meta.url);
+  const url = new URL("../link/worker.js", import.meta.url);
   if (existsSync(fileURLToPath(url))) {
     const worker = spare ?? new Worker(url, { resourceLimits, workerData: data });
     spare = undefined;
@@ -100,8 +100,8 @@ function overWorker(worker: Worker): Transport {
 
 /** A fault of its code, or the system's answer to too little memory, ends this process's jobs and nothing else. */
 export function startProcess(): Transport {
-  const built = new URL("./process.js", import.meta.url);
-  const url = existsSync(fileURLToPath(built)) ? built : new URL("./process.ts", import.meta.url);
+  const built = new URL("../link/process.js", import.meta.url);
+  const url = existsSync(fileURLToPath(built)) ? built : new URL("../link/process.ts", import.meta.url);
   const child = fork(fileURLToPath(url), [], {
     serialization: "advanced",
     execArgv: inheritedOptions(process.execArgv),

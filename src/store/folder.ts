@@ -89,10 +89,10 @@ function ask<T>(question: FolderQuestion): Promise<T> {
 
 function spawn(question: FolderQuestion): Worker {
   const options = { workerData: question, resourceLimits: { maxOldGenerationSizeMb: heapMb } };
-  const built = new URL("./folder-worker.js", import.meta.url);
+  const built = new URL("../store/folder-worker.js", import.meta.url);
   if (existsSync(fileURLToPath(built))) return new Worker(built, options);
   // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.
-  const source = new URL("./folder-worker.ts", import.meta.url).href;
+  const source = new URL("../store/folder-worker.ts", import.meta.url).href;
   const program = `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(source)}, ${JSON.stringify(source)}))`;
   return new Worker(program, { ...options, eval: true });
 }

@@ -131,6 +131,6 @@ function startThread(): TextPlace {
 }
 
 function entry(name: "process" | "worker"): URL {
-  const built = new URL(`./${name}.js`, import.meta.url);
-  return existsSync(fileURLToPath(built)) ? built : new URL(`./${name}.ts`, import.meta.url);
+  const built = new URL(`../text/${name}.js`, import.meta.url);
+  return existsSync(fileURLToPath(built)) ? built : new URL(`../text/${name}.ts`, import.meta.url);
 }

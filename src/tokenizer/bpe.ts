@@ -31,11 +31,15 @@ export class BpeEncoder {
   #text: Uint8Array = none;
   #end = 0;
 
+  /** @throws TOKENIZER_INVALID where an encoder cannot be made, without the work of making it */
+  static check(metadata: Metadata, pre: PreTokenizer): void {
+    if (!ranksAreIds(metadata, pre)) MergeTable.check(metadata);
+  }
+
   constructor(metadata: Metadata, vocabulary: Vocabulary, pre: PreTokenizer) {
     this.#vocabulary = vocabulary;
     this.#pre = pre;
-    const byIds = pre.traits.idsAreRanks && metadata.packedStrings("tokenizer.ggml.merges") === undefined;
-    const merges = byIds ? undefined : new MergeTable(metadata, vocabulary);
+    const merges = ranksAreIds(metadata, pre) ? undefined : new MergeTable(metadata, vocabulary);
     this.#merges = merges;
     vocabulary.pieces.trim();
     const one = new Uint8Array(1);
@@ -171,6 +175,10 @@ export class BpeEncoder {
     }
     return n;
   }
+}
+
+function ranksAreIds(metadata: Metadata, { traits }: PreTokenizer): boolean {
+  return traits.idsAreRanks === true && metadata.packedStrings("tokenizer.ggml.merges") === undefined;
 }
 
 /**

@@ -20,20 +20,38 @@ export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export type { EncodeOptions, SpecialTokens, StreamDecoder, Tokenizer, TokenKind } from "./types.js";
 
+export interface TokenizerOptions {
+  /**
+   * The table of merges is made when the first text is encoded: it is half of the work, and where ids become text
+   * nobody needs it.
+   */
+  readonly lateMerges?: boolean;
+}
+
 /**
  * Builds the tokenizer that a model file describes.
  * @throws TOKENIZER_UNSUPPORTED for a kind or pre-tokenizer that is not known; TOKENIZER_INVALID for a damaged
  *   vocabulary; MODEL_INVALID for metadata of a wrong type
  */
-export function createTokenizer(metadata: Metadata): Tokenizer {
+export function createTokenizer(metadata: Metadata, { lateMerges = false }: TokenizerOptions = {}): Tokenizer {
   const model = metadata.string("tokenizer.ggml.model");
   switch (model) {
     case "gpt2":
-      return createBpe(metadata, metadata.string("tokenizer.ggml.pre") || "default", { bos: 11, eos: 11 });
+      return createBpe(
+        metadata,
+        metadata.string("tokenizer.ggml.pre") || "default",
+        { bos: 11, eos: 11 },
+        { late: lateMerges },
+      );
     case "gemma4":
-      return createBpe(metadata, "gemma4", {});
+      return createBpe(metadata, "gemma4", {}, { late: lateMerges });
     case "whitespace":
-      return createBpe(metadata, metadata.string("tokenizer.ggml.pre") || "whitespace", { bos: 11, eos: 11 }, true);
+      return createBpe(
+        metadata,
+        metadata.string("tokenizer.ggml.pre") || "whitespace",
+        { bos: 11, eos: 11 },
+        { late: lateMerges, words: true },
+      );
     case "llama":
       return createSpm(metadata);
     case "bert":
@@ -51,14 +69,25 @@ export function createTokenizer(metadata: Metadata): Tokenizer {
   }
 }
 
-function createBpe(metadata: Metadata, preName: string, defaults: SpecialDefaults, words = false): Tokenizer {
+function createBpe(
+  metadata: Metadata,
+  preName: string,
+  defaults: SpecialDefaults,
+  { late, words = false }: { readonly late: boolean; readonly words?: boolean },
+): Tokenizer {
   const pre = withTraitsOf(metadata, preTokenizer(preName));
   const { traits } = pre;
   const vocabulary = readVocabulary(metadata, traits.rawUtf8 ? "utf8" : "bytes");
   const { bos: _, ...withoutBos } = defaults;
   const specials = readSpecials(metadata, vocabulary, traits.noBos ? withoutBos : defaults);
   applyStripRules(metadata, vocabulary);
-  const encoder = new BpeEncoder(metadata, vocabulary, pre);
+  BpeEncoder.check(metadata, pre);
+  let made: BpeEncoder | undefined;
+  const encoder = (): BpeEncoder => {
+    made ??= new BpeEncoder(metadata, vocabulary, pre);
+    return made;
+  };
+  if (!late) encoder();
   const addBos = metadata.boolean("tokenizer.ggml.add_bos_token") ?? traits.addBos ?? false;
   const lowercase = metadata.boolean("tokenizer.ggml.normalizer.lowercase") ?? traits.lowercase ?? true;
   return new VocabularyTokenizer({
@@ -72,8 +101,8 @@ function createBpe(metadata: Metadata, preName: string, defaults: SpecialDefault
     // The prefix is a SentencePiece rule; for BPE the key only means that decoding strips a space.
     addSpacePrefix: metadata.boolean("tokenizer.ggml.add_space_prefix") ?? false,
     encodeText: words
-      ? (text, _first, out) => forEachWord(text, lowercase, (word) => encoder.encode(word, out))
-      : (text, _first, out) => encoder.encode(text, out),
+      ? (text, _first, out) => forEachWord(text, lowercase, (word) => encoder().encode(word, out))
+      : (text, _first, out) => encoder().encode(text, out),
   });
 }
 

@@ -12,17 +12,24 @@ export class MergeTable {
   /** Open addressing: rank + 1, 0 is free. */
   readonly #slots: Int32Array;
 
-  /**
-   * Texts that are no tokens (a damaged or trimmed vocabulary) get numbers after the tokens: they can be merged
-   * further but not emitted, exactly as llama.cpp, which merges texts.
-   * @throws TOKENIZER_INVALID when there are more merges than any vocabulary has
-   */
-  constructor(metadata: Metadata, vocabulary: Vocabulary) {
+  /** @throws TOKENIZER_INVALID without merges, or when there are more than any vocabulary has */
+  static check(metadata: Metadata): { readonly bytes: Uint8Array; readonly offsets: ArrayLike<number> } {
     const merges = metadata.packedStrings("tokenizer.ggml.merges");
     if (merges === undefined) throw invalid("tokenizer.ggml.merges is missing: byte-pair encoding needs it");
     const count = merges.offsets.length - 1;
     if (count >= maxRank)
       throw invalid(`tokenizer.ggml.merges has ${count} entries, at most ${maxRank - 1} are possible`);
+    return merges;
+  }
+
+  /**
+   * Texts that are no tokens (a damaged or trimmed vocabulary) get numbers after the tokens: they can be merged
+   * further but not emitted, exactly as llama.cpp, which merges texts.
+   * @throws TOKENIZER_INVALID as `check`
+   */
+  constructor(metadata: Metadata, vocabulary: Vocabulary) {
+    const merges = MergeTable.check(metadata);
+    const count = merges.offsets.length - 1;
     this.#left = new Int32Array(count).fill(-1);
     this.#right = new Int32Array(count).fill(-1);
     this.#joined = new Int32Array(count).fill(-1);
@@ -33,6 +40,7 @@ export class MergeTable {
     const { bytes, offsets } = merges;
     const { pieces, form } = vocabulary;
     let scratch = new Uint8Array(512);
+    let joined = -1;
     for (let rank = 0; rank < count; rank++) {
       const [from, to] = [offsets[rank]!, offsets[rank + 1]!];
       // The left text may itself begin with a space, so the separator is looked for behind its first byte.
@@ -55,7 +63,9 @@ export class MergeTable {
       this.#slots[slot] = rank + 1;
       this.#left[rank] = left;
       this.#right[rank] = right;
-      this.#joined[rank] = pieces.findOrAppend(scratch, 0, end);
+      // Vocabularies list what merges make in the order of the merges.
+      joined = pieces.findOrAppend(scratch, 0, end, joined + 1);
+      this.#joined[rank] = joined;
     }
   }
 

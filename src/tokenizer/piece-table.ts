@@ -19,6 +19,8 @@ export class PieceTable {
   #used = 0;
   /** Bytes of the longest text that can be found. */
   longest = 0;
+  /** Every text can be found and no two are equal: what has a number's bytes has that number. */
+  #distinct = true;
 
   constructor(expectedCount: number, expectedBytes: number) {
     this.#bytes = new Uint8Array(Math.max(expectedBytes, 64));
@@ -68,7 +70,8 @@ export class PieceTable {
     }
     for (let i = 0; i < to - from; i++) this.#bytes[from + i] = text[textFrom + i]!;
     this.#offsets[id + 1] = to;
-    if (findable) {
+    if (!findable) this.#distinct = false;
+    else {
       this.longest = Math.max(this.longest, to - from);
       if (2 * ++this.#used > this.#slots.length) this.#grow();
       this.#insert(id);
@@ -93,7 +96,9 @@ export class PieceTable {
     }
   }
 
-  findOrAppend(text: Uint8Array, from: number, to: number): number {
+  /** @param guess a number that may be the text's: looked at before the search */
+  findOrAppend(text: Uint8Array, from: number, to: number, guess = -1): number {
+    if (guess >= 0 && guess < this.#count && this.#distinct && this.#is(guess, text, from, to)) return guess;
     const found = this.find(text, from, to);
     return found >= 0 ? found : this.append(text, from, to);
   }
@@ -116,17 +121,19 @@ export class PieceTable {
     const [from, to] = [this.#offsets[id]!, this.#offsets[id + 1]!];
     for (let s = hashBytes(this.#bytes, from, to) & mask; ; s = (s + 1) & mask) {
       const other = slots[s]! - 1;
-      if (other < 0 || this.#equal(other, from, to)) {
+      const twin = other >= 0 && this.#is(other, this.#bytes, from, to);
+      if (other < 0 || twin) {
+        if (twin) this.#distinct = false;
         slots[s] = id + 1;
         return;
       }
     }
   }
 
-  #equal(id: number, from: number, to: number): boolean {
+  #is(id: number, bytes: Uint8Array, from: number, to: number): boolean {
     const start = this.#offsets[id]!;
     if (this.#offsets[id + 1]! - start !== to - from) return false;
-    for (let i = from; i < to; i++) if (this.#bytes[start + i - from] !== this.#bytes[i]) return false;
+    for (let i = from; i < to; i++) if (this.#bytes[start + i - from] !== bytes[i]) return false;
     return true;
   }
 
