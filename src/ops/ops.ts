@@ -23,7 +23,14 @@ import {
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
-export { type Activation, type GluKind, type KvType, kvTypes, type LookupBy, type Pooling } from "../native/boundary.js";
+export {
+  type Activation,
+  type GluKind,
+  type KvType,
+  kvTypes,
+  type LookupBy,
+  type Pooling,
+} from "../native/boundary.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */

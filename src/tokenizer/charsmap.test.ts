@@ -55,7 +55,7 @@ test("damaged maps are refused", () => {
 
 test("any damage of a sound map is an error with a code or a map that stays inside", () => {
   const sound = buildCharsmap(replacements);
-  const text = Buffer.from([...replacements.keys()].join("") + "the e\u0301 \u{1d400}");
+  const text = Buffer.from(`${[...replacements.keys()].join("")}the e\u0301 \u{1d400}`);
   let refused = 0;
   // Each unit in use with one bit turned.
   const view = new DataView(sound.buffer, sound.byteOffset);

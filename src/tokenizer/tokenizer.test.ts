@@ -223,7 +223,7 @@ test("a person's text becomes no control, unknown or unused token, however its v
     const plain = make(vocabulary, pre);
     const words = ["the", " the", "a", "and", " of", "e", "in"];
     const ids = [...new Set(words.flatMap((word) => [...plain.encode(word, { addSpecial: false })]))];
-    const letters = vocabulary.tokens.findIndex((token) => token === "he");
+    const letters = vocabulary.tokens.indexOf("he");
     for (const type of [2, 3, 5]) {
       const types = Int32Array.from(vocabulary.tokens, (_, id) =>
         ids.includes(id) || id === letters ? type : (vocabulary.types[id] ?? 1),

@@ -45,7 +45,7 @@ class GbnfParser {
   parse(): Grammar {
     this.space(true);
     while (this.at < this.source.length) this.rule();
-    const missing = this.rules.findIndex((rule) => rule === undefined);
+    const missing = this.rules.indexOf(undefined);
     if (missing >= 0) throw this.fault(`rule '${this.names[missing]}' is used and nowhere defined`);
     const root = this.numbers.get("root");
     if (root === undefined) throw this.fault("there is no rule 'root'");

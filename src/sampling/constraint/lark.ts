@@ -44,7 +44,7 @@ class LarkParser {
       if (this.peek.kind === "directive") this.directive();
       else this.rule();
     }
-    const missing = this.rules.findIndex((rule) => rule === undefined);
+    const missing = this.rules.indexOf(undefined);
     if (missing >= 0) throw this.fault(`'${this.names[missing]}' is used and nowhere defined`);
     const start = this.numbers.get("start");
     if (start === undefined) throw this.fault("there is no rule 'start'");
