@@ -14,7 +14,7 @@ const allowed = {
   native: [],
   process: ["native"],
   tokenizer: ["formats"],
-  chat: ["formats", "tokenizer"],
+  chat: ["formats", "tokenizer", "sampling"],
   ops: ["formats", "native"],
   state: ["ops"],
   models: ["formats", "ops"],

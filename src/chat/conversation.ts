@@ -5,7 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { Abilities } from "./abilities.js";
-import { begunCall } from "./begun-call.js";
+import { begunCall } from "./dialects/begun-call.js";
 import { deriveForm, plainDialect } from "./dialects/derive.js";
 import { headerBegun, headerStyles } from "./dialects/headed.js";
 import { type Dialect, dialectNamed, dialectOfSigns, hermes } from "./dialects/index.js";

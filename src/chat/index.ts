@@ -1,4 +1,5 @@
 /** The chat room: conversations become prompts with the user's parts marked, and replies become their parts. */
+export { type AskedCalls, constraintOfCalls } from "./call-constraint.js";
 export {
   type Conversation,
   chatMl,
@@ -25,4 +26,4 @@ export {
   renderChat,
 } from "./template.js";
 export { chatTemplate, chatTemplates } from "./template-source.js";
-export { customInput, toolShapes } from "./tool-shapes.js";
+export { toolShapes } from "./tool-shapes.js";

@@ -4,9 +4,10 @@ import type { AllowedTokens } from "../sampling/allowed.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
 import type { Constraints } from "../sampling/constraint/constraint.js";
+import type { AnswerGuide } from "../sampling/constraint/guide.js";
 import type { LeftOut } from "../sampling/constraint/json/compile.js";
 import { type Violation, validateSchema } from "../sampling/constraint/json/validate.js";
-import type { Matcher } from "../sampling/constraint/matcher.js";
+
 import type { Constraint } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
@@ -41,9 +42,10 @@ export class GenerateTask implements Task {
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
   private readonly thinking: ThinkingBudget | undefined;
-  private readonly matcher: Matcher | undefined;
-  /** What of a schema is not enforced: then the whole text is kept, and checked at the end. */
+  private readonly guide: AnswerGuide | undefined;
   private readonly leftOut: readonly LeftOut[];
+  /** What of an answer's schema is not enforced: then the whole text is kept, and checked at the end. */
+  private readonly checks: boolean;
   private said = "";
   /** The first position whose logits have not been seen. */
   private next: number;
@@ -76,8 +78,10 @@ export class GenerateTask implements Task {
     this.decoder = parts.streamDecoder(request.shown);
     this.stops = new StopStrings(request.stop);
     this.thinking = request.thinking && new ThinkingBudget(request.thinking);
-    this.matcher = request.constraint === undefined ? undefined : context.constraints.matcher(request.constraint);
-    this.leftOut = this.matcher?.leftOut ?? [];
+    this.guide = request.constraint === undefined ? undefined : context.constraints.guide(request.constraint);
+    this.leftOut = this.guide?.leftOut ?? [];
+    // What calls break is seen by whoever reads them.
+    this.checks = this.leftOut.length > 0 && request.constraint?.kind !== "shape";
     if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
     for (const id of prompt) this.chain.accept(id);
   }
@@ -119,7 +123,7 @@ export class GenerateTask implements Task {
     this.flushPrompt();
     if (this.prefilled === 0 && this.next >= this.promptTokens) this.prefilled = performance.now();
     if (this.result === undefined) {
-      this.drafts = this.answering && this.matcher !== undefined ? this.guess(this.matcher) : 0;
+      this.drafts = this.answering && this.guide !== undefined ? this.guess(this.guide) : 0;
       return;
     }
     this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };
@@ -127,9 +131,9 @@ export class GenerateTask implements Task {
   }
 
   /** @returns how many tokens it wrote behind the known ones */
-  private guess(matcher: Matcher): number {
+  private guess(guide: AnswerGuide): number {
     const room = Math.min(mostForced, this.mostPositions - this.known);
-    const ids = room > 0 ? matcher.forced(room) : [];
+    const ids = room > 0 ? guide.forced(room) : [];
     this.tokens.set(ids, this.known);
     return ids.length;
   }
@@ -142,11 +146,11 @@ export class GenerateTask implements Task {
   }
 
   private choose(row: Float32Array): void {
-    const { request, chain, context, matcher } = this;
+    const { request, chain, context, guide } = this;
     const { parts, emit } = context;
-    const allowed = matcher?.allowed();
+    const allowed = guide?.allowed();
     // Nothing may come when the vocabulary cannot write what the constraint wants.
-    if (matcher?.done === true && matcher.accepts) {
+    if (guide?.done === true && guide.accepts) {
       this.finish("stop");
       return;
     }
@@ -160,16 +164,16 @@ export class GenerateTask implements Task {
       return;
     }
     chain.accept(id);
-    if (matcher?.accept(id) === false) throw new HundredweightError("INTERNAL", `the constraint refuses token ${id}`);
+    if (guide?.accept(id) === false) throw new HundredweightError("INTERNAL", `the constraint refuses token ${id}`);
     this.generated++;
     const written = this.decoder.push(id);
     this.thinking?.accept(written);
     const text = this.stops.push(written);
-    if (this.leftOut.length > 0) this.said += text;
+    if (this.checks) this.said += text;
     const logprobs: TokenLogprobs | undefined =
       request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs, this.scans);
     emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
-    if (this.stops.found !== undefined || matcher?.done === true) this.finish("stop");
+    if (this.stops.found !== undefined || guide?.done === true) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;
   }
@@ -184,7 +188,7 @@ export class GenerateTask implements Task {
   private finish(finishReason: FinishReason): void {
     const rest = this.stops.push(this.decoder.flush()) + this.stops.flush();
     if (rest !== "") this.context.emit({ kind: "text", text: rest });
-    const checked = this.leftOut.length > 0 && finishReason === "stop";
+    const checked = this.checks && finishReason === "stop";
     this.result = {
       kind: "generate",
       finishReason,

@@ -2,11 +2,19 @@
  * Makes prompts of the library's conversations. A template from a file runs where it can be ended; one of our own,
  * and the parts of a test, need no such place.
  */
-import type { Conversation, prepareConversation, ReplyFormat, ReplyStart, ToolShape } from "../chat/index.js";
+import {
+  type AskedCalls,
+  type Conversation,
+  constraintOfCalls,
+  type prepareConversation,
+  type ReplyFormat,
+  type ReplyStart,
+} from "../chat/index.js";
 import { ownTemplate, renderOwn } from "../chat/own-template.js";
 import { toolShapes } from "../chat/tool-shapes.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
 
 /** A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a template. */
@@ -34,6 +42,8 @@ export interface AskedPrompt {
   readonly thinking?: GenerateRequest["thinking"];
   /** Lines a person should read. */
   readonly notes?: readonly string[];
+  /** The form of the calls. */
+  readonly constraint?: Constraint | undefined;
 }
 
 /** A conversation as the library takes it. */
@@ -65,7 +75,10 @@ export class ConversationPrompts {
   of(conversation: AskedConversation): (signal: AbortSignal) => AskedPrompt | Promise<AskedPrompt> {
     const { chatTemplate, bosText, eosText } = this.info;
     const tools = toolShapes(conversation.tools ?? []);
-    const single = conversation.parallelCalls === false;
+    const { mustCall } = conversation;
+    // A tool that was named is called once.
+    const single = conversation.parallelCalls === false || typeof mustCall === "string";
+    const asked = { tools, single, mustCall };
     if (chatTemplate === ownTemplate && isPlain(conversation)) {
       const segments = renderOwn(conversation.messages);
       const reply = { dialect: ownDialect, thinks: false, begun: "", tools, single };
@@ -74,10 +87,12 @@ export class ConversationPrompts {
     const { place } = this;
     if (typeof place === "function") {
       const templates = new Map(chatTemplate === undefined ? [] : [["default", chatTemplate]]);
-      const { segments, reply, notes } = place(templates, conversation, { bosToken: bosText, eosToken: eosText });
-      return () => ({ prompt: { kind: "segments", segments }, reply: { ...reply, tools, single }, notes });
+      const texts = { bosToken: bosText, eosToken: eosText };
+      const { segments, reply, notes, thinking } = place(templates, conversation, texts);
+      const constraint = constraintOfCalls(reply, thinking, asked);
+      return () => ({ prompt: { kind: "segments", segments }, reply: { ...reply, tools, single }, notes, constraint });
     }
-    return (signal) => this.encode(conversation, { tools, single }, place, signal);
+    return (signal) => this.encode(conversation, asked, place, signal);
   }
 
   close(): void {
@@ -87,7 +102,7 @@ export class ConversationPrompts {
 
   private async encode(
     conversation: AskedConversation,
-    asked: { readonly tools: readonly ToolShape[]; readonly single: boolean },
+    asked: AskedCalls,
     place: TextPlaceKind,
     signal: AbortSignal,
   ): Promise<AskedPrompt> {
@@ -101,7 +116,9 @@ export class ConversationPrompts {
       if ("reply" in made) {
         const { tokens, reply, shown, thinking, notes } = made;
         const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
-        return { prompt: { kind: "tokens", tokens }, reply: { ...reply, ...asked }, shown, notes, ...limit };
+        const { tools, single } = asked;
+        const constraint = constraintOfCalls(reply, thinking, asked);
+        return { prompt: { kind: "tokens", tokens }, reply: { ...reply, tools, single }, shown, notes, constraint, ...limit };
       }
       throw new HundredweightError(
         "CONTEXT_EXCEEDED",

@@ -1,5 +1,6 @@
 /** An answer in the making: its options, its parts as they come, how it went. */
 import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../chat/reply.js";
+import { HundredweightError } from "../errors.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
@@ -99,9 +100,12 @@ export class Generation implements AsyncIterable<string> {
       if (piece === "") return;
       add(reader === undefined ? [{ kind: "content", text: piece }] : reader.push(piece));
     };
-    const submit = async ({ prompt, reply, shown, thinking, notes = [] }: AskedPrompt): Promise<GenerateResult> => {
+    const submit = async ({ prompt, reply, shown, thinking, notes = [], ...asked }: AskedPrompt): Promise<GenerateResult> => {
       if (reply !== undefined) reader = new ReplyReader(reply);
       add(notes.map((text) => ({ kind: "warning", text })));
+      if (options.constraint !== undefined && asked.constraint !== undefined)
+        throw new HundredweightError("OPTION_INVALID", "constraint: not supported beside tools that may be called");
+      const constraint = options.constraint ?? asked.constraint;
       const request = {
         kind: "generate",
         prompt,
@@ -111,7 +115,7 @@ export class Generation implements AsyncIterable<string> {
         ignoreEos: options.ignoreEos ?? false,
         ...(shown !== undefined && shown.length > 0 && { shown }),
         ...(thinking !== undefined && { thinking }),
-        ...(options.constraint !== undefined && { constraint: options.constraint }),
+        ...(constraint !== undefined && { constraint }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();

@@ -236,13 +236,6 @@ test("calls of tools: frames, arguments by schema, raw values, entries in any or
   };
   const call = '<call>{"name": "f", "arguments": {"n": 3}}</call>';
   check(shape, [call], ["<call>"], [call.replace("3", '"3"'), `x${call}`]);
-  const lazy: Constraint = { ...shape, triggers: ["<call>"] };
-  check(
-    lazy,
-    ["", "prose < here", call, `first ${call} and ${call}!`],
-    ["a <call>"],
-    [`<call>{"name": "g"`, `x${call.replace("3", "x")}`],
-  );
   const raw: Constraint = {
     kind: "shape",
     shape: {

@@ -18,7 +18,10 @@ export function bytesTokenizer(pieces: readonly string[] = []): ConstraintTokeni
     piece: (id) => (id === endToken ? "<end>" : id === toolToken ? "<tool>" : (pieces[id - 258] ?? "")),
     tokenKind: (id) => (id < 256 ? "byte" : id < 258 ? "control" : "normal"),
     endOfGeneration: new Set([endToken]),
-    encode: (text) => (text === "<tool>" ? Int32Array.of(toolToken) : Int32Array.from(Buffer.from(text))),
+    encode: (text, { parseSpecial = false } = {}) => {
+      const parts = parseSpecial ? text.split("<tool>") : [text];
+      return Int32Array.from(parts.flatMap((part, i) => [...(i > 0 ? [toolToken] : []), ...Buffer.from(part)]));
+    },
   };
 }
 

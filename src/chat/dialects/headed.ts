@@ -12,6 +12,9 @@ export type HeaderStyle = "harmony" | "recipients";
 
 const [start, channel, message] = ["<|start|>", "<|channel|>", "<|message|>"] as const;
 
+/** Ends a header. */
+export const headerMessage = message;
+
 /** Where a message begins that the prompt leaves to the model. */
 export const headerBegun = `${start}assistant`;
 

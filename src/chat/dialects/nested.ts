@@ -1,6 +1,6 @@
 /** Reads arguments whose keys are tags and whose objects and lists are tags inside tags, as MiniMax M3 writes them. */
 import type { Input, Reading } from "./input.js";
-import { kindOfArgument, rawValue } from "./schema-kind.js";
+import { kindOfArgument, rawValue, resolved, type ValueKind } from "./schema-kind.js";
 
 const mostDepth = 32;
 const mostTagLength = 256;
@@ -11,7 +11,8 @@ export function* readNested(input: Input, prefix: string, parameters: unknown): 
   for (;;) {
     const key = yield* openTag(input, prefix);
     if (key === undefined) return `{${all.join(", ")}}`;
-    const value = yield* content(input, prefix, key, schemaOf(parameters, key), kindOfArgument(parameters, key), 0);
+    const about = { schema: schemaOf(parameters, key, parameters), root: parameters };
+    const value = yield* content(input, prefix, key, about, kindOfArgument(parameters, key), 0);
     if (value === undefined) return undefined;
     all.push(`${JSON.stringify(key)}: ${value}`);
   }
@@ -21,16 +22,18 @@ function* content(
   input: Input,
   prefix: string,
   key: string,
-  schema: unknown,
-  kind: ReturnType<typeof kindOfArgument>,
+  { schema, root }: { readonly schema: unknown; readonly root: unknown },
+  kind: ValueKind,
   depth: number,
 ): Reading<string | undefined> {
   const close = `${prefix}</${key}>`;
   const children: [name: string, value: string][] = [];
   for (let child = yield* openTag(input, prefix); child !== undefined; child = yield* openTag(input, prefix)) {
     if (depth >= mostDepth) return undefined;
-    const inner = schemaOf(schema, child);
-    const value = yield* content(input, prefix, child, inner, kindOfArgument(schema, child), depth + 1);
+    const inner = schemaOf(schema, child, root);
+    const about = { schema: inner, root };
+    const kind = kindOfArgument({ properties: { [child]: inner } }, child);
+    const value = yield* content(input, prefix, child, about, kind, depth + 1);
     if (value === undefined) return undefined;
     children.push([child, value]);
   }
@@ -45,6 +48,8 @@ function* content(
     if (i < close.length) continue;
     const text = input.take(n);
     input.at += close.length;
+    const { type } = (schema ?? {}) as { readonly type?: unknown };
+    if (text.trim() === "" && (type === "object" || type === "array")) return type === "object" ? "{}" : "[]";
     return rawValue(text, kind);
   }
 }
@@ -60,10 +65,11 @@ function joined(children: readonly [name: string, value: string][], schema: unkn
 }
 
 /** The schema of a member, or of an element of a list. */
-function schemaOf(schema: unknown, key: string): unknown {
+function schemaOf(schema: unknown, key: string, root: unknown): unknown {
   if (typeof schema !== "object" || schema === null) return undefined;
   const { properties, items } = schema as { readonly properties?: Record<string, unknown>; readonly items?: unknown };
-  return properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : items;
+  const found = properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : items;
+  return resolved(found, "", root).schema;
 }
 
 /** Takes an opening tag. @returns its name */

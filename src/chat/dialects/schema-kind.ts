@@ -46,6 +46,17 @@ function together(kinds: readonly ValueKind[]): ValueKind {
   return kinds.length > 0 && kinds.every((kind) => kind === kinds[0]) ? kinds[0]! : "either";
 }
 
+/** A schema that is told by reference, and where it stands; the same where it is none. */
+export function resolved(schema: unknown, at: string, root: unknown): { readonly schema: unknown; readonly at: string } {
+  let found = { schema, at };
+  for (let n = 0; n < mostDepth; n++) {
+    if (!isSchema(found.schema) || typeof found.schema.$ref !== "string") return found;
+    const { $ref } = found.schema;
+    found = { schema: target(root, $ref), at: $ref };
+  }
+  return found;
+}
+
 /** A place in the same schema, `#/$defs/City`. */
 function target(root: unknown, reference: string): unknown {
   if (!reference.startsWith("#")) return undefined;

@@ -2,40 +2,19 @@
  * Says what the calls of a dialect may look like, for the constraint on the sampler: the same rows by which replies are
  * read. Plain data: it travels to the engine.
  */
-import { kindOfArgument } from "./schema-kind.js";
+import type { CallEntry, CallShape } from "../../sampling/constraint/call-shape.js";
+import { customInput } from "./custom-input.js";
+import { kindOfArgument, resolved, type ValueKind } from "./schema-kind.js";
 import type { CallForm, Dialect, ObjectKeys, Params, Piece, ToolShape } from "./types.js";
-
-export type Shape =
-  /** Exactly this text. */
-  | { readonly is: "text"; readonly text: string }
-  | { readonly is: "sequence"; readonly of: readonly Shape[] }
-  | { readonly is: "choice"; readonly of: readonly Shape[] }
-  | {
-      readonly is: "repeat";
-      readonly of: Shape;
-      readonly separator?: Shape;
-      readonly min: number;
-      /** Default: any number. */
-      readonly max?: number;
-    }
-  /** One JSON value that a schema allows, or the part of it that `root` refers to. */
-  | { readonly is: "json"; readonly schema: unknown; readonly root?: string }
-  /** Any text in which none of these occurs. */
-  | { readonly is: "string"; readonly until: readonly string[] }
-  /** Entries in any order, each at most once, those that are required at least once. */
-  | { readonly is: "entries"; readonly of: readonly ShapeEntry[]; readonly separator?: Shape }
-  /** A value in Python's or Gemma's writing that a schema allows. */
-  | { readonly is: "python" | "gemma"; readonly schema: unknown; readonly root?: string };
-
-export interface ShapeEntry {
-  readonly key: string;
-  readonly required: boolean;
-  readonly shape: Shape;
-}
 
 export interface ShapeOptions {
   /** One call and no more. */
   readonly single: boolean;
+}
+
+/** Whether one form, with the marks around it, is all calls of an answer. */
+export function holdsAllCalls({ section, call }: CallForm): boolean {
+  return section !== undefined || call.some((piece) => typeof piece !== "string" && isList(piece));
 }
 
 /** The calls of an answer, from the first character of their first mark to the last of their last. */
@@ -43,7 +22,7 @@ export function shapeOfCalls(
   { forms }: Dialect,
   tools: readonly ToolShape[],
   { single }: ShapeOptions,
-): Shape | undefined {
+): CallShape | undefined {
   const [form] = forms;
   if (form === undefined || tools.length === 0) return undefined;
   const listed = form.call.findIndex((piece) => typeof piece !== "string" && isList(piece));
@@ -57,19 +36,19 @@ export function shapeOfCalls(
     return sequence([...texts(form.call.slice(0, listed)), list, ...texts(form.call.slice(listed + 1))]);
   }
   const one = choice(tools.map((tool) => sequence(form.call.map((piece, i) => pieceShape(piece, tool, form, i)))));
-  const calls: Shape = { is: "repeat", of: one, separator: text(separator), ...count };
+  const calls: CallShape = { is: "repeat", of: one, separator: text(separator), ...count };
   return section === undefined ? calls : sequence([text(section[0]), calls, text(section[1])]);
 }
 
-const text = (value: string): Shape => ({ is: "text", text: value });
-const choice = (of: readonly Shape[]): Shape => (of.length === 1 ? of[0]! : { is: "choice", of });
+const text = (value: string): CallShape => ({ is: "text", text: value });
+const choice = (of: readonly CallShape[]): CallShape => (of.length === 1 ? of[0]! : { is: "choice", of });
 
-function sequence(of: readonly Shape[]): Shape {
+function sequence(of: readonly CallShape[]): CallShape {
   const parts = of.filter((part) => part.is !== "text" || part.text !== "");
   return parts.length === 1 ? parts[0]! : { is: "sequence", of: parts };
 }
 
-function texts(pieces: readonly Piece[]): Shape[] {
+function texts(pieces: readonly Piece[]): CallShape[] {
   return pieces.filter((piece) => typeof piece === "string").map(text);
 }
 
@@ -81,7 +60,7 @@ function bracketsOf(piece: Exclude<Piece, string>): [open: string, between: stri
   return piece.is === "python" && piece.bare === true ? ["", "\n", ""] : ["[", ", ", "]"];
 }
 
-function elementShape(piece: Exclude<Piece, string>, tool: ToolShape): Shape {
+function elementShape(piece: Exclude<Piece, string>, tool: ToolShape): CallShape {
   switch (piece.is) {
     case "list":
       return objectShape(piece, tool);
@@ -92,7 +71,7 @@ function elementShape(piece: Exclude<Piece, string>, tool: ToolShape): Shape {
   }
 }
 
-function pieceShape(piece: Piece, tool: ToolShape, form: CallForm, at: number): Shape {
+function pieceShape(piece: Piece, tool: ToolShape, form: CallForm, at: number): CallShape {
   if (typeof piece === "string") return text(piece);
   switch (piece.is) {
     case "name": {
@@ -110,18 +89,27 @@ function pieceShape(piece: Piece, tool: ToolShape, form: CallForm, at: number): 
     case "params":
       return paramsShape(piece, tool);
     case "gemma":
-      return { is: "gemma", schema: schemaOf(tool) };
-    case "nested": {
-      const next = form.call[at + 1];
-      return { is: "string", until: typeof next === "string" ? [next] : [] };
-    }
+      return { is: "gemma", schema: schemaOf(tool), ...about(tool) };
+    case "nested":
+      return nestedShape(piece.prefix, tool, schemaOf(tool), "#", 0);
     default:
       return text("");
   }
 }
 
-const jsonOf = (schema: unknown): Shape => ({ is: "json", schema });
-const jsonShape = (tool: ToolShape): Shape => jsonOf(schemaOf(tool));
+const jsonOf = (schema: unknown): CallShape => ({ is: "json", schema });
+
+/** How a schema of a tool is obeyed. */
+function about({ name, strict = false, from = name }: ToolShape): { strict: boolean; from: string } {
+  return { strict, from };
+}
+
+function jsonShape(tool: ToolShape): CallShape {
+  const { grammar } = tool;
+  if (grammar === undefined) return { is: "json", schema: schemaOf(tool), ...about(tool) };
+  const { from } = about(tool);
+  return sequence([text(`{${JSON.stringify(customInput)}: `), { is: "quoted", from, ...grammar }, text("}")]);
+}
 
 /** Arguments are an object, and tools take what their schema names and nothing else. */
 function schemaOf({ parameters }: ToolShape): unknown {
@@ -131,14 +119,18 @@ function schemaOf({ parameters }: ToolShape): unknown {
     : { type: "object", ...parameters, additionalProperties: false };
 }
 
-function objectShape(keys: ObjectKeys, tool: ToolShape): Shape {
+function objectShape(keys: ObjectKeys, tool: ToolShape): CallShape {
   const open = `{${JSON.stringify(keys.name)}: ${JSON.stringify(tool.name)}, ${JSON.stringify(keys.arguments)}: `;
   return sequence([text(open), jsonShape(tool), text("}")]);
 }
 
 /** Where the schema of an argument stands in that of the tool. */
 function placeOf(key: string): string {
-  return `#/properties/${encodeURIComponent(key.replaceAll("~", "~0").replaceAll("/", "~1"))}`;
+  return `#/properties/${stepOf(key)}`;
+}
+
+function stepOf(key: string): string {
+  return encodeURIComponent(key.replaceAll("~", "~0").replaceAll("/", "~1"));
 }
 
 function propertiesOf({ parameters }: ToolShape): [key: string, schema: unknown, required: boolean][] {
@@ -147,21 +139,52 @@ function propertiesOf({ parameters }: ToolShape): [key: string, schema: unknown,
   return Object.entries(properties ?? {}).map(([key, schema]) => [key, schema, wanted.has(key)]);
 }
 
-function paramsShape({ open, close, textKind }: Params, tool: ToolShape): Shape {
-  const entries = propertiesOf(tool).map(([key, schema, required]): ShapeEntry => {
+function paramsShape({ open, close, textKind }: Params, tool: ToolShape): CallShape {
+  const entries = propertiesOf(tool).map(([key, schema, required]): CallEntry => {
     const kind = kindOfArgument(tool.parameters, key);
-    const before = open.map((part): Shape => {
+    const before = open.map((part): CallShape => {
       if (typeof part === "string") return text(part);
       return text(part.is === "key" ? key : kind === "text" ? (textKind ?? "") : kindWord(textKind, schema));
     });
-    const value: Shape =
-      kind === "json"
-        ? { is: "json", schema: tool.parameters, root: placeOf(key) }
-        : { is: "string", until: [close.trim()] };
+    const value = paramValue(tool, key, kind, close.trim());
     return { key, required, shape: sequence([...before, value, text(close)]) };
   });
   return { is: "entries", of: entries };
 }
+
+function paramValue(tool: ToolShape, key: string, kind: ValueKind, close: string): CallShape {
+  const part = { schema: tool.parameters, root: placeOf(key), ...about(tool) };
+  if (tool.grammar !== undefined && key === customInput) return { is: "plain", from: part.from, ...tool.grammar };
+  if (kind === "json") return { is: "json", ...part };
+  return kind === "text" ? { is: "raw", until: [close], ...part } : { is: "string", until: [close] };
+}
+
+/** Tags inside of tags, for values that are no objects and lists the text between them. */
+function nestedShape(prefix: string, tool: ToolShape, schema: unknown, at: string, depth: number): CallShape {
+  const tag = (key: string, inner: CallShape): CallShape =>
+    sequence([text(`${prefix}<${key}>`), inner, text(`${prefix}</${key}>`)]);
+  const value = (key: string, given: unknown, from: string): CallShape => {
+    const { schema: inner, at: place } = resolved(given, from, tool.parameters);
+    const { type, properties, items } = (inner ?? {}) as Readonly<Record<string, unknown>>;
+    const until = `${prefix}</`;
+    if (depth < mostNested && type === "object" && properties !== undefined)
+      return nestedShape(prefix, tool, inner, place, depth + 1);
+    if (depth < mostNested && type === "array" && items !== undefined && !Array.isArray(items)) {
+      return { is: "repeat", of: tag("item", value("item", items, `${place}/items`)), min: 0 };
+    }
+    const kind = kindOfArgument({ properties: { [key]: inner } }, key);
+    const part = { schema: tool.parameters, root: place, ...about(tool) };
+    if (kind === "json" && type !== "object" && type !== "array") return { is: "json", ...part };
+    return kind === "text" ? { is: "raw", until: [until], ...part } : { is: "string", until: [until] };
+  };
+  const entries = propertiesOf({ name: tool.name, parameters: schema }).map(([key, inner, required]): CallEntry => {
+    const place = `${at}/properties/${stepOf(key)}`;
+    return { key, required, shape: tag(key, value(key, inner, place)) };
+  });
+  return { is: "entries", of: entries };
+}
+
+const mostNested = 8;
 
 function kindWord(textKind: string | undefined, schema: unknown): string {
   if (textKind === "true") return "false";
@@ -169,32 +192,13 @@ function kindWord(textKind: string | undefined, schema: unknown): string {
   return type === "integer" ? "number" : typeof type === "string" ? type : "object";
 }
 
-function pythonShape(tool: ToolShape): Shape {
+function pythonShape(tool: ToolShape): CallShape {
   const entries = propertiesOf(tool).map(
-    ([key, , required]): ShapeEntry => ({
+    ([key, , required]): CallEntry => ({
       key,
       required,
-      shape: sequence([text(`${key}=`), { is: "python", schema: tool.parameters, root: placeOf(key) }]),
+      shape: sequence([text(`${key}=`), { is: "python", schema: tool.parameters, root: placeOf(key), ...about(tool) }]),
     }),
   );
   return sequence([text(`${tool.name}(`), { is: "entries", of: entries, separator: text(", ") }, text(")")]);
-}
-
-/** Texts at which a call begins for certain: up to the name of a tool, so that prose does not arm a constraint. */
-export function triggersOf({ forms }: Dialect, tools: readonly ToolShape[]): readonly string[] {
-  const [form] = forms;
-  if (form === undefined) return [];
-  let before = form.section?.[0] ?? "";
-  for (const piece of form.call) {
-    if (typeof piece === "string") before += piece;
-    else if (piece.is === "name") return tools.map(({ name }) => `${before}${piece.prefix ?? ""}${name}`);
-    else if (piece.is === "object" || piece.is === "list") {
-      const bracket = piece.is === "list" ? "[" : "";
-      return tools.map(({ name }) => `${before}${bracket}{${JSON.stringify(piece.name)}: ${JSON.stringify(name)}`);
-    } else if (piece.is === "keyed") return tools.map(({ name }) => `${before}[{${JSON.stringify(name)}:`);
-    else if (piece.is === "python")
-      return tools.map(({ name }) => `${before}${piece.bare === true ? "" : "["}${name}(`);
-    else return before.trim() === "" ? [] : [before];
-  }
-  return before.trim() === "" ? [] : [before];
 }

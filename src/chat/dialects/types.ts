@@ -3,6 +3,8 @@
  * The reader of replies, the writer of calls and the constraint on the sampler are made from the same row.
  */
 
+import type { TextGrammar } from "../../sampling/constraint/call-shape.js";
+
 /** Keys of a call that is one JSON object. */
 export interface ObjectKeys {
   readonly name: string;
@@ -88,11 +90,17 @@ export interface WrittenCall {
   readonly arguments: Readonly<Record<string, unknown>>;
 }
 
-/** A tool as the reader of replies needs it. */
+/** A tool as the reader of replies and the constraint on the sampler need it. */
 export interface ToolShape {
   readonly name: string;
   /** JSON Schema of the arguments. */
   readonly parameters?: unknown;
+  /** What of the schema cannot be enforced is an error. */
+  readonly strict?: boolean;
+  /** The grammar of the one text that it takes. */
+  readonly grammar?: TextGrammar;
+  /** Where it was described, for messages: `tools[0].function.parameters`. Default: its name. */
+  readonly from?: string;
 }
 
 export const usualThinking = ["<think>", "</think>"] as const;

@@ -3,10 +3,13 @@
  * that ask for the same.
  */
 import { HundredweightError } from "../../errors.js";
+import { callMarks } from "./call-marks.js";
+import { CallWatch, type WatchOptions } from "./call-watch.js";
 import { Automaton } from "./grammar/automaton.js";
 import { Lexemes } from "./grammar/lexemes.js";
 import { compileProgram } from "./grammar/program.js";
 import { compileGrammar } from "./grammar-source.js";
+import type { AnswerGuide } from "./guide.js";
 import { MaskStore, Masks } from "./masks.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
 import { Terms } from "./regex/terms.js";
@@ -40,6 +43,16 @@ export class Constraints {
   get vocabulary(): ConstraintVocabulary {
     this.made ??= makeVocabulary(this.tokenizer);
     return this.made;
+  }
+
+  /** @throws OPTION_INVALID when the constraint cannot be obeyed */
+  guide(constraint: Constraint): AnswerGuide {
+    const compiled = this.compile(constraint);
+    if (compiled.marks !== undefined) return new CallWatch(compiled, compiled.marks, constraint as WatchOptions);
+    const matcher = new Matcher(compiled);
+    const { begun = "" } = constraint.kind === "shape" ? constraint : {};
+    if (matcher.acceptBytes(Buffer.from(begun))) return matcher;
+    throw new HundredweightError("INTERNAL", "constraint: the prompt begins a call in a way that the dialect has not");
   }
 
   /** @throws OPTION_INVALID when the constraint cannot be obeyed */
@@ -92,6 +105,9 @@ export class Constraints {
     const lexemes = new Lexemes(terms);
     const { grammar, leftOut } = compileGrammar(terms, constraint, vocabulary);
     const automaton = new Automaton(compileProgram(grammar, lexemes), lexemes);
-    return { automaton, vocabulary, leftOut, masks: new Masks(automaton, vocabulary, this.store) };
+    const masks = new Masks(automaton, vocabulary, this.store);
+    const watched = constraint.kind === "shape" ? constraint.starts : undefined;
+    const marks = watched && callMarks(watched, constraint.thinking, this.tokenizer);
+    return { automaton, vocabulary, leftOut, masks, marks };
   }
 }

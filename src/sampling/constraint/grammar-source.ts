@@ -1,5 +1,6 @@
 /** Whatever a constraint is written in -> grammar. */
 import { HundredweightError } from "../../errors.js";
+import { compileShape } from "./call-shape.js";
 import { parseGbnf } from "./gbnf.js";
 import { type Grammar, text } from "./grammar/ir.js";
 import { compileSchema, type LeftOut } from "./json/compile.js";
@@ -8,7 +9,6 @@ import { parsePattern } from "./regex/parse.js";
 import type { Terms } from "./regex/terms.js";
 import type { Constraint } from "./source.js";
 import { behindThinking } from "./thinking.js";
-import { compileShape } from "./tool-shape.js";
 import type { ConstraintVocabulary } from "./vocabulary.js";
 
 const mostChoices = 10_000;
@@ -21,7 +21,9 @@ export function compileGrammar(
 ): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
   const { grammar, leftOut } = compileAnswer(terms, constraint, vocabulary);
   const { thinking } = constraint;
-  if (thinking === undefined) return { grammar, leftOut };
+  // Where calls are looked for in a text, whoever looks knows what is thought.
+  const watched = constraint.kind === "shape" && constraint.starts !== undefined;
+  if (thinking === undefined || watched) return { grammar, leftOut };
   return { grammar: behindThinking(terms, grammar, thinking, vocabulary.tokenizer), leftOut };
 }
 

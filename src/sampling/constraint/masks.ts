@@ -139,6 +139,21 @@ export class Masks {
   }
 }
 
+/** All tokens but these. */
+export function banTokens({ size }: ConstraintVocabulary, banned: readonly number[]): AllowedTokens {
+  const bits = new Uint32Array(Math.ceil(size / 32)).fill(0xffffffff);
+  if (size % 32 !== 0) bits[bits.length - 1] = 2 ** (size % 32) - 1;
+  for (const id of banned) bits[id >> 5]! &= ~(1 << (id & 31));
+  return { bits, count: countBits(bits), ids: undefined };
+}
+
+/** The ends of generation and nothing else. */
+export function onlyEnds({ size, endOfGeneration }: ConstraintVocabulary): AllowedTokens {
+  const bits = new Uint32Array(Math.ceil(size / 32));
+  for (const id of endOfGeneration) set(bits, id);
+  return { bits, count: endOfGeneration.length, ids: endOfGeneration.slice().sort() };
+}
+
 function set(bits: Uint32Array, id: number): void {
   bits[id >> 5]! |= 1 << (id & 31);
 }

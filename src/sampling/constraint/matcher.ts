@@ -1,6 +1,8 @@
 /** Where an answer stands in its constraint: which tokens may come, and what one of them leads to. */
 import type { AllowedTokens } from "../allowed.js";
 import type { Automaton, Configuration } from "./grammar/automaton.js";
+import type { CallMarks } from "./call-marks.js";
+import type { AnswerGuide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import type { Masks } from "./masks.js";
 import type { TokenTrie } from "./token-trie.js";
@@ -13,9 +15,11 @@ export interface CompiledConstraint {
   readonly vocabulary: ConstraintVocabulary;
   /** What of a schema is not enforced. */
   readonly leftOut: readonly LeftOut[];
+  /** Where calls begin, when they are looked for in a text. */
+  readonly marks: CallMarks | undefined;
 }
 
-export class Matcher {
+export class Matcher implements AnswerGuide {
   private readonly compiled: CompiledConstraint;
   private at: Configuration;
 

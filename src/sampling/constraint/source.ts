@@ -1,12 +1,12 @@
 /** A constraint as it is asked for: plain data that crosses threads. */
 import type { SchemaOptions } from "./json/compile.js";
 import type { Thinking } from "./thinking.js";
-import type { ShapeConstraint } from "./tool-shape.js";
+import type { ShapeConstraint } from "./call-shape.js";
 
 export type Constraint = ConstraintKind & {
   /** The field or option that asked for it: errors name it. */
   readonly param?: string;
-  /** What may be thought before the answer, in which the constraint does not hold. */
+  /** What may be thought before the answer, or between calls; the constraint does not hold in it. */
   readonly thinking?: Thinking;
 };
 

@@ -1,6 +1,6 @@
 /** What a model may think before its answer: free text between signs, in which no constraint holds. */
 import { choice, type Grammar, type Node, nothing, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
-import type { Terms } from "./regex/terms.js";
+import type { Term, Terms } from "./regex/terms.js";
 import type { ConstraintTokenizer } from "./vocabulary.js";
 
 export interface Thinking {
@@ -31,9 +31,13 @@ export function behindThinking(
 
 /** Any text in which none of these occurs. */
 export function withoutTexts(terms: Terms, texts: readonly string[]): Node {
+  return text(termWithout(terms, texts));
+}
+
+export function termWithout(terms: Terms, texts: readonly string[]): Term {
   const wanted = texts.filter((one) => one !== "");
   const inside = wanted.map((one) => terms.sequence([terms.all, terms.literal(one), terms.all]));
-  return text(terms.not(terms.alt(inside)));
+  return terms.not(terms.alt(inside));
 }
 
 /** A text whose control tokens may come as tokens or be spelled. */

@@ -2,7 +2,7 @@
 import type { Hono } from "hono";
 import { z } from "zod";
 import { dialectNamed } from "../../chat/dialects/index.js";
-import type { ChatMessage, Conversation, ReplyFormat } from "../../chat/index.js";
+import { type ChatMessage, type Conversation, constraintOfCalls, type ReplyFormat } from "../../chat/index.js";
 import type { GenerateRequest } from "../../link/protocol.js";
 import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { EncodedChat } from "../../text/index.js";
@@ -90,14 +90,13 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
         most,
       );
       for (const note of notes) warnings.add(note);
-      if (asked.unenforced.length > 0)
-        warnings.add(`arguments are not held to the schema or grammar of: ${asked.unenforced.slice(0, 10).join(", ")}`);
       const choices = choicesOf(c, value, served, [tokens], {
         maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
         logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
         shown,
         thinking: limitOf(value.reasoning_budget ?? value.thinking_budget_tokens, thinking, reply),
         marks: marksOf(served.info.chatTemplate, thinking, reply),
+        calls: constraintOfCalls(reply, thinking, { ...asked, tools: asked.shapes }),
       });
       // The texts are tokens now; an answer that takes hours does not hold them.
       const { messages: _, tools: __, ...settings } = value;

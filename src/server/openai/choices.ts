@@ -1,6 +1,7 @@
 /** The jobs of a request: `n` for each prompt. */
 import type { Context } from "hono";
 import type { GenerateRequest } from "../../link/protocol.js";
+import type { Constraint } from "../../sampling/constraint/source.js";
 import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { ChoiceJob } from "../answers/answer-set.js";
 import { wrongField } from "../http/http-error.js";
@@ -27,6 +28,8 @@ export interface ChoiceOptions {
   readonly shown?: readonly number[] | undefined;
   /** Where thinking ends. */
   readonly thinking?: GenerateRequest["thinking"] | undefined;
+  /** The form of calls, in an answer that has no other. */
+  readonly calls?: Constraint | undefined;
   /** Marks of what may be thought before an answer that has to have a form. */
   readonly marks?: Thinking | undefined;
 }
@@ -37,11 +40,12 @@ export function choicesOf(
   input: CommonInput,
   served: ServedModel,
   prompts: readonly Int32Array[],
-  { maxTokens, logprobs, promptLogprobs, shown = [], thinking, marks }: ChoiceOptions,
+  { maxTokens, logprobs, promptLogprobs, shown = [], thinking, marks, calls }: ChoiceOptions,
 ): ChoiceJob[] {
   const sampling = samplingOf(input, served.info);
   const asked = constraintOf(input);
-  const constraint = asked === undefined || marks === undefined ? asked : { ...asked, thinking: marks };
+  const formed = asked === undefined || marks === undefined ? asked : { ...asked, thinking: marks };
+  const constraint = formed ?? calls;
   return prompts.flatMap((tokens) =>
     Array.from({ length: input.n ?? 1 }, (_, i) => ({
       tokens,

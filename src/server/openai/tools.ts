@@ -1,7 +1,8 @@
 /** Reads what a request says of tools: which there are, which may or must be called. */
 import { z } from "zod";
 import type { ToolShape } from "../../chat/index.js";
-import { customInput, toolShapes } from "../../chat/tool-shapes.js";
+import { customInput } from "../../chat/dialects/custom-input.js";
+import { toolShapes } from "../../chat/tool-shapes.js";
 import { wrongField } from "../http/http-error.js";
 
 const name = z.string().regex(/^[\w.:-]{1,128}$/, "a name has up to 128 letters, digits and _ . : -");
@@ -58,14 +59,12 @@ type ToolInput = z.output<z.ZodObject<typeof toolFields>>;
 export interface AskedTools {
   /** For the template, custom tools as functions. */
   readonly tools: readonly unknown[];
-  /** For the reader of replies. */
+  /** For the reader of replies, and the constraint on calls. */
   readonly shapes: readonly ToolShape[];
   /** Names of custom tools. */
   readonly custom: ReadonlySet<string>;
   readonly mustCall: true | string | undefined;
   readonly single: boolean;
-  /** Tools whose arguments were asked to follow a schema or a grammar to the letter. */
-  readonly unenforced: readonly string[];
 }
 
 /** @throws HttpError 400 for a choice of what is not there */
@@ -82,17 +81,12 @@ export function toolsOf({ tools = [], tool_choice: choice, parallel_tool_calls: 
   const forTemplate = given.map(asFunction);
   return {
     tools: forTemplate,
-    shapes: toolShapes(forTemplate),
+    shapes: given.map((tool) => shapeOf(tool, tools.indexOf(tool))),
     custom: new Set(given.filter((tool) => tool.type === "custom").map(nameOf)),
     mustCall,
     // A tool that was named is called once.
     single: parallel === false || typeof mustCall === "string",
-    unenforced: given.filter(isStrict).map(nameOf),
   };
-}
-
-function isStrict(tool: Tool): boolean {
-  return tool.type === "function" ? tool.function.strict === true : tool.custom.format?.type === "grammar";
 }
 
 type Tool = NonNullable<ToolInput["tools"]>[number];
@@ -139,9 +133,29 @@ function asFunction(tool: Tool): unknown {
   };
 }
 
+function shapeOf(tool: Tool, index: number): ToolShape {
+  const [shape] = toolShapes([asFunction(tool)]);
+  if (tool.type === "function") {
+    const from = `tools[${index}].function.parameters`;
+    return { ...shape!, from, ...(tool.function.strict === true && { strict: true }) };
+  }
+  const from = `tools[${index}].custom.format`;
+  return { ...shape!, from, ...grammarOf(tool.custom.format, from) };
+}
+
+/** @throws HttpError 400 for a grammar in a language that is not known */
+function grammarOf(format: Format | null | undefined, from: string): Pick<ToolShape, "grammar"> {
+  if (format?.type !== "grammar") return {};
+  const { syntax } = (format.grammar ?? format) as Readonly<Record<string, unknown>>;
+  if (syntax !== "lark" && syntax !== "regex") throw wrongField(from, `${from}: the syntax is lark or regex`);
+  return { grammar: { syntax, definition: definitionOf(format) } };
+}
+
+type Format = Readonly<Record<string, unknown>>;
+
 const noParameters = { type: "object", properties: {} };
 
-function definitionOf(format: Readonly<Record<string, unknown>>): string {
+function definitionOf(format: Format): string {
   const grammar = (format.grammar ?? format) as Readonly<Record<string, unknown>>;
   return typeof grammar.definition === "string" ? grammar.definition : "";
 }

@@ -132,11 +132,12 @@ export class Automaton {
   }
 
   private begin(): void {
-    this.locals.clear();
-    this.pending.clear();
-    this.pendingTokens = [];
-    this.seen.clear();
-    this.seenPayloads.clear();
+    // To clear a map takes a new one inside, also when it is empty.
+    if (this.locals.size > 0) this.locals.clear();
+    if (this.pending.size > 0) this.pending.clear();
+    if (this.pendingTokens.length > 0) this.pendingTokens = [];
+    if (this.seen.size > 0) this.seen.clear();
+    if (this.seenPayloads.size > 0) this.seenPayloads.clear();
     this.work.length = 0;
     this.accepted = false;
   }

@@ -100,6 +100,44 @@ export const text = (term: Term): Node => ({ kind: "lexeme", encoding: "text", t
 export const ruleOf = (rule: number): Node => ({ kind: "rule", rule });
 export const nothing: Node = { kind: "sequence", items: [] };
 
+/** A node whose rules stand `by` further behind: another grammar's, behind those that are there. */
+export function moved(node: Node, by: number): Node {
+  switch (node.kind) {
+    case "rule":
+      return ruleOf(node.rule + by);
+    case "sequence":
+    case "choice":
+      return { ...node, items: node.items.map((item) => moved(item, by)) };
+    case "repeat":
+      return { ...node, item: moved(node.item, by) };
+    case "entries": {
+      const { items, separator } = node.entries;
+      const between = separator === undefined ? {} : { separator: separator + by };
+      return { ...node, entries: { items: items.map((item) => ({ ...item, rule: item.rule + by })), ...between } };
+    }
+    case "object": {
+      const ways = <W extends { readonly rule: number }>(list: readonly W[]): W[] =>
+        list.map((way) => ({ ...way, rule: way.rule + by }));
+      const { keys, regions } = node.object;
+      return {
+        ...node,
+        object: {
+          ...node.object,
+          keys: keys.map((key) => ({ ...key, ways: ways(key.ways) })),
+          regions: regions.map((region) => ({ ...region, ways: ways(region.ways) })),
+        },
+      };
+    }
+    case "array": {
+      const first = node.array.first.map((list) => list.map((way) => ({ ...way, rule: way.rule + by })));
+      const rest = node.array.rest.map((way) => ({ ...way, rule: way.rule + by }));
+      return { ...node, array: { ...node.array, first, rest } };
+    }
+    default:
+      return node;
+  }
+}
+
 function isEmpty(node: Node): boolean {
   return node.kind === "sequence" && node.items.length === 0;
 }

@@ -1,13 +1,13 @@
 /**
- * Lexemes byte by byte: a term over code points, written in UTF-8 as it is (`text`) or as a JSON string between quotes
- * (`json`), where a character may also stand as an escape. States are numbered when they are met; a table holds where
- * each byte leads.
+ * Lexemes byte by byte: a term over code points, written in UTF-8 as it is (`text`), as a JSON string between quotes
+ * (`json`), where a character may also stand as an escape, or as a part of one (`inside`). States are numbered when
+ * they are met; a table holds where each byte leads.
  */
 import { everyCodePoint, intersect } from "../regex/code-points.js";
 import { isAlive } from "../regex/measure.js";
 import type { Term, Terms } from "../regex/terms.js";
 
-export type Encoding = "text" | "json";
+export type Encoding = "text" | "json" | "inside";
 
 /** Where in a character or an escape the bytes are. */
 type Phase =
@@ -107,12 +107,12 @@ export class Lexemes {
   }
 
   private state(encoding: Encoding, phase: Phase, term: Term, value = 0, left = 0, floor = 0, high = 0): number {
-    const key = `${encoding[0]}${phase}${term.id},${value},${left},${floor},${high}`;
+    const key = `${encoding}${phase}${term.id},${value},${left},${floor},${high}`;
     const known = this.numbers.get(key);
     if (known !== undefined) return known;
     const number = this.states.length;
-    const accepts = phase === "closed" || (encoding === "text" && phase === "body" && term.nullable);
-    const goesOn = phase === "body" && encoding === "text" ? this.any(term, 0, 0x10ffff) : phase !== "closed";
+    const accepts = phase === "closed" || (encoding !== "json" && phase === "body" && term.nullable);
+    const goesOn = phase === "body" && encoding !== "json" ? this.any(term, 0, 0x10ffff) : phase !== "closed";
     const row = undefined;
     this.states.push({ encoding, phase, term, value, left, floor, high, row, accepts, goesOn, marks: undefined });
     this.numbers.set(key, number);
@@ -135,7 +135,7 @@ export class Lexemes {
         return escapes[byte] === undefined ? -1 : this.character(encoding, term, escapes[byte]!);
       case "hex": {
         const digit = hexDigit(byte);
-        return digit < 0 ? -1 : this.hex(term, value * 16 + digit, left - 1);
+        return digit < 0 ? -1 : this.hex(encoding, term, value * 16 + digit, left - 1);
       }
       case "low":
         return byte === 0x5c ? this.state(encoding, "lowU", term, 0, 0, 0, from.high) : -1;
@@ -143,7 +143,7 @@ export class Lexemes {
         return byte === 0x75 ? this.state(encoding, "lowHex", term, 0, 4, 0, from.high) : -1;
       case "lowHex": {
         const digit = hexDigit(byte);
-        return digit < 0 ? -1 : this.lowHex(term, from.high, value * 16 + digit, left - 1);
+        return digit < 0 ? -1 : this.lowHex(encoding, term, from.high, value * 16 + digit, left - 1);
       }
       case "closed":
         return -1;
@@ -151,8 +151,8 @@ export class Lexemes {
   }
 
   private fromBody({ encoding, term }: State, byte: number): number {
-    if (encoding === "json") {
-      if (byte === 0x22) return term.nullable ? this.state(encoding, "closed", term) : -1;
+    if (encoding !== "text") {
+      if (byte === 0x22) return encoding === "json" && term.nullable ? this.state(encoding, "closed", term) : -1;
       if (byte === 0x5c) return this.any(term, 0, 0x10ffff) ? this.state(encoding, "escape", term) : -1;
       if (byte < 0x20) return -1;
     }
@@ -171,7 +171,7 @@ export class Lexemes {
     return this.any(term, low, high) ? this.state(encoding, "utf8", term, value, left, floor) : -1;
   }
 
-  private hex(term: Term, value: number, left: number): number {
+  private hex(encoding: Encoding, term: Term, value: number, left: number): number {
     const [low, high] = [value * 16 ** left, (value + 1) * 16 ** left - 1];
     if (left > 0) {
       const pairs = this.any(
@@ -180,20 +180,20 @@ export class Lexemes {
         afterPair(Math.min(high, 0xdbff)),
       );
       const possible = this.any(term, low, high) || (low <= 0xdbff && high >= 0xd800 && pairs);
-      return possible ? this.state("json", "hex", term, value, left) : -1;
+      return possible ? this.state(encoding, "hex", term, value, left) : -1;
     }
-    if (value < 0xd800 || value > 0xdfff) return this.character("json", term, value);
+    if (value < 0xd800 || value > 0xdfff) return this.character(encoding, term, value);
     if (value > 0xdbff || !this.any(term, 0x10000 + (value - 0xd800) * 0x400, afterPair(value))) return -1;
-    return this.state("json", "low", term, 0, 0, 0, value);
+    return this.state(encoding, "low", term, 0, 0, 0, value);
   }
 
-  private lowHex(term: Term, high: number, value: number, left: number): number {
+  private lowHex(encoding: Encoding, term: Term, high: number, value: number, left: number): number {
     const from = Math.max(value * 16 ** left, 0xdc00);
     const to = Math.min((value + 1) * 16 ** left - 1, 0xdfff);
     if (from > to) return -1;
     const base = 0x10000 + (high - 0xd800) * 0x400 - 0xdc00;
-    if (left === 0) return this.character("json", term, base + value);
-    return this.any(term, base + from, base + to) ? this.state("json", "lowHex", term, value, left, 0, high) : -1;
+    if (left === 0) return this.character(encoding, term, base + value);
+    return this.any(term, base + from, base + to) ? this.state(encoding, "lowHex", term, value, left, 0, high) : -1;
   }
 
   private character(encoding: Encoding, term: Term, point: number): number {

@@ -92,7 +92,7 @@ class Compiler {
     switch (node.kind) {
       case "lexeme": {
         const state = this.lexemes.start(node.encoding, node.term);
-        const nullable = node.encoding === "text" && node.term.nullable;
+        const nullable = node.encoding !== "json" && node.term.nullable;
         return this.point({ op: "lexeme", state: this.lexemes.goesOn(state) ? state : -1, nullable, next });
       }
       case "sequence":
@@ -159,7 +159,7 @@ class Compiler {
   private isNullable(node: Node, known: readonly boolean[] = this.nullable): boolean {
     switch (node.kind) {
       case "lexeme":
-        return node.encoding === "text" && node.term.nullable;
+        return node.encoding !== "json" && node.term.nullable;
       case "sequence":
         return node.items.every((item) => this.isNullable(item, known));
       case "choice":

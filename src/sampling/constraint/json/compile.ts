@@ -4,7 +4,7 @@ import type { ArrayShape, ElementWay, Grammar, KeyRegion, Node, ObjectShape, Spa
 import type { Encoding } from "../grammar/lexemes.js";
 import { isAlive } from "../regex/measure.js";
 import type { Term, Terms } from "../regex/terms.js";
-import { type JsonObject, SchemaDocument } from "./documents.js";
+import { type JsonObject, type Place, SchemaDocument } from "./documents.js";
 import { enumerate } from "./enumerate.js";
 import { type Expression, Expressions } from "./expressions.js";
 import { kindsHinted } from "./hints.js";
@@ -38,6 +38,8 @@ export interface SchemaOptions {
    * too.
    */
   readonly draft?: "draft-7" | "2020-12";
+  /** A reference to the part of the schema that is meant: `#/properties/city`. Default: all of it. */
+  readonly root?: string;
 }
 
 /** A keyword that was left out. */
@@ -100,7 +102,7 @@ class SchemaCompiler implements KeywordHost {
   compile(): SchemaGrammar {
     const { strict = false } = this.given;
     try {
-      const root = this.rule(this.expressions.schema(this.document.root));
+      const root = this.rule(this.expressions.schema(this.start));
       for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
         this.rules[this.ruleOf.get(next)!] = this.define(next);
       }
@@ -115,6 +117,14 @@ class SchemaCompiler implements KeywordHost {
         path,
       });
     }
+  }
+
+  private get start(): Place {
+    const { root } = this.document;
+    const { root: reference } = this.given;
+    const found = reference === undefined ? root : this.document.resolve(root, reference);
+    if (found !== undefined) return found;
+    throw new HundredweightError("OPTION_INVALID", `JSON schema: there is no ${reference}`, { path: reference });
   }
 
   note(fault: Unsupported): void {

@@ -1,5 +1,5 @@
 /** Writes the beginning of a call, so that a reply which has to be a call is one. */
-import type { Dialect, Piece } from "./dialects/types.js";
+import type { Dialect, Piece } from "./types.js";
 
 /**
  * @param tool the tool to call; undefined: up to where its name begins
