@@ -118,7 +118,14 @@ export class ConversationPrompts {
         const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
         const { tools, single } = asked;
         const constraint = constraintOfCalls(reply, thinking, asked);
-        return { prompt: { kind: "tokens", tokens }, reply: { ...reply, tools, single }, shown, notes, constraint, ...limit };
+        return {
+          prompt: { kind: "tokens", tokens },
+          reply: { ...reply, tools, single },
+          shown,
+          notes,
+          constraint,
+          ...limit,
+        };
       }
       throw new HundredweightError(
         "CONTEXT_EXCEEDED",

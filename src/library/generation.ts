@@ -100,7 +100,14 @@ export class Generation implements AsyncIterable<string> {
       if (piece === "") return;
       add(reader === undefined ? [{ kind: "content", text: piece }] : reader.push(piece));
     };
-    const submit = async ({ prompt, reply, shown, thinking, notes = [], ...asked }: AskedPrompt): Promise<GenerateResult> => {
+    const submit = async ({
+      prompt,
+      reply,
+      shown,
+      thinking,
+      notes = [],
+      ...asked
+    }: AskedPrompt): Promise<GenerateResult> => {
       if (reply !== undefined) reader = new ReplyReader(reply);
       add(notes.map((text) => ({ kind: "warning", text })));
       if (options.constraint !== undefined && asked.constraint !== undefined)

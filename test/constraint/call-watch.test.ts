@@ -76,7 +76,10 @@ test("a token that goes beyond the beginning of a call comes only where the call
 test("after the one call that was asked for nothing follows", () => {
   const guide = guideOf({ single: true });
   say(guide, call);
-  assert.deepEqual([guide.done, guide.accepts, may(guide, endToken), may(guide, letter("x"))], [true, true, true, false]);
+  assert.deepEqual(
+    [guide.done, guide.accepts, may(guide, endToken), may(guide, letter("x"))],
+    [true, true, true, false],
+  );
 });
 
 test("a special token begins a call by itself", () => {

@@ -133,7 +133,12 @@ for (const dialect of dialects) {
   });
 
   /** What some dice make of a constraint, ended as one of some texts ends; undefined where none of them fits. */
-  function randomText(constraint: Constraint, begun: string, dice: (n: number) => number, endings: readonly string[]): string | undefined {
+  function randomText(
+    constraint: Constraint,
+    begun: string,
+    dice: (n: number) => number,
+    endings: readonly string[],
+  ): string | undefined {
     const matcher = new Matcher(judge.constraints.compile(constraint));
     assert.ok(matcher.acceptBytes(Buffer.from(begun)), `${begun} begins no call`);
     const out: number[] = [];

@@ -115,7 +115,10 @@ describe("calls that have to come", { skip: needsThreads }, () => {
     assert.equal(answered.status, 200);
     const warnings = answered.headers.get("x-hundredweight-warnings") ?? "";
     assert.match(warnings, /uniqueItems at tools\[2\]\.function\.parameters#\/properties\/a/);
-    const custom = { type: "custom", custom: { name: "p", format: { type: "grammar", syntax: "ebnf", definition: "" } } };
+    const custom = {
+      type: "custom",
+      custom: { name: "p", format: { type: "grammar", syntax: "ebnf", definition: "" } },
+    };
     const wrong = await postJson(`${server.url}/v1/chat/completions`, { messages, tools: [custom] });
     assert.equal(((await wrong.json()) as FailureBody).error.param, "tools[0].custom.format");
   });

@@ -47,7 +47,11 @@ function together(kinds: readonly ValueKind[]): ValueKind {
 }
 
 /** A schema that is told by reference, and where it stands; the same where it is none. */
-export function resolved(schema: unknown, at: string, root: unknown): { readonly schema: unknown; readonly at: string } {
+export function resolved(
+  schema: unknown,
+  at: string,
+  root: unknown,
+): { readonly schema: unknown; readonly at: string } {
   let found = { schema, at };
   for (let n = 0; n < mostDepth; n++) {
     if (!isSchema(found.schema) || typeof found.schema.$ref !== "string") return found;

@@ -13,8 +13,10 @@ export type LiteralStyle = "python" | "gemma";
 
 /** Keywords that are obeyed, or say nothing of what is right. */
 const obeyed = new Set(
-  ("type enum const properties required items anyOf oneOf $ref additionalProperties $defs definitions $schema $id " +
-    "$anchor $comment title description default examples deprecated readOnly writeOnly nullable").split(" "),
+  (
+    "type enum const properties required items anyOf oneOf $ref additionalProperties $defs definitions $schema $id " +
+    "$anchor $comment title description default examples deprecated readOnly writeOnly nullable"
+  ).split(" "),
 );
 
 /** @throws OPTION_INVALID when it is no schema */

@@ -154,9 +154,17 @@ class ShapeCompiler {
       case "entries":
         return this.entries(shape);
       case "json":
-        return this.orElse(shape, () => this.json(shape), () => this.json({ schema: this.widest(shape) }));
+        return this.orElse(
+          shape,
+          () => this.json(shape),
+          () => this.json({ schema: this.widest(shape) }),
+        );
       case "raw":
-        return this.orElse(shape, () => this.raw(shape), () => withoutTexts(this.terms, shape.until));
+        return this.orElse(
+          shape,
+          () => this.raw(shape),
+          () => withoutTexts(this.terms, shape.until),
+        );
       case "python":
       case "gemma":
         return this.literals(shape);

@@ -27,8 +27,8 @@ export class MarkTree {
     marks.forEach((mark, number) => {
       let at = this.root;
       for (const byte of Buffer.from(withoutSpace(mark))) {
-        let next = at.next.get(byte);
-        if (next === undefined) at.next.set(byte, (next = this.node()));
+        const next = at.next.get(byte) ?? this.node();
+        at.next.set(byte, next);
         at = next;
       }
       at.mark ??= number;

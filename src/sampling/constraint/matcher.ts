@@ -1,7 +1,7 @@
 /** Where an answer stands in its constraint: which tokens may come, and what one of them leads to. */
 import type { AllowedTokens } from "../allowed.js";
-import type { Automaton, Configuration } from "./grammar/automaton.js";
 import type { CallMarks } from "./call-marks.js";
+import type { Automaton, Configuration } from "./grammar/automaton.js";
 import type { AnswerGuide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import type { Masks } from "./masks.js";

@@ -1,7 +1,8 @@
 /** A constraint as it is asked for: plain data that crosses threads. */
+
+import type { ShapeConstraint } from "./call-shape.js";
 import type { SchemaOptions } from "./json/compile.js";
 import type { Thinking } from "./thinking.js";
-import type { ShapeConstraint } from "./call-shape.js";
 
 export type Constraint = ConstraintKind & {
   /** The field or option that asked for it: errors name it. */

@@ -1,6 +1,7 @@
 /** Shapes an answer to a conversation, whole and in chunks: thinking, text, tool calls. */
-import { type ReplyCall, type ReplyEvent, type ReplyFormat, ReplyGatherer, ReplyReader } from "../../chat/reply.js";
+
 import { customInput } from "../../chat/dialects/custom-input.js";
+import { type ReplyCall, type ReplyEvent, type ReplyFormat, ReplyGatherer, ReplyReader } from "../../chat/reply.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";

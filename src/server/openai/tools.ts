@@ -1,7 +1,7 @@
 /** Reads what a request says of tools: which there are, which may or must be called. */
 import { z } from "zod";
-import type { ToolShape } from "../../chat/index.js";
 import { customInput } from "../../chat/dialects/custom-input.js";
+import type { ToolShape } from "../../chat/index.js";
 import { toolShapes } from "../../chat/tool-shapes.js";
 import { wrongField } from "../http/http-error.js";
 
