@@ -1,5 +1,5 @@
 /**
- * What a constraint costs an answer: decode with a JSON schema against decode without, in alternating pairs on one
+ * Measures the cost of a constraint: decode with a JSON schema against decode without, in alternating pairs on one
  * engine, greedy, the same prompt. The schema is a list of objects that never has to end, so that both sides make the
  * same number of tokens.
  *

@@ -2,7 +2,8 @@
  * How good is the choice of experts that stay? Records which experts a model wants, token by token, and replays that
  * trace against other rules with the same slots.
  *
- *   node dist/bench/expert-cache.js MODEL [--memory 6GiB,10GiB] [-n 200] [--ctx 512] [--warm 50] [--seed 1] [--json FILE]
+ *   node dist/bench/expert-cache.js MODEL [--memory 6GiB,10GiB] [-n 200] [--ctx 512] [--warm 50] [--seed 1]
+ *     [--json FILE]
  *
  * Tokens are drawn at random from the vocabulary: a random model's own answers soon repeat themselves, and with them
  * its experts. Rates count the passes after `--warm`. LRU: of the same size class, what was used longest ago goes; all

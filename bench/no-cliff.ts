@@ -4,16 +4,17 @@
  *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 115%,103%,10GiB] [-n 8] [--ctx 512]
  *                               [--append FILE] [--summary] [--json FILE] [--svg FILE] [--llama] [--margin 1GiB]
  *
- * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets, sizes or percent of
- * the file. Each point is one process of `hundredweight run`, from a cold page cache, in a memory cgroup of its own (budget +
- * margin; said aloud where none can be made); its time is the median pass after the first. D is measured on the very extents the
- * point streams, before and after it, by the same reader; the first reading of a run is thrown away (a cache below a virtual
- * machine answers faster the second time). C is the pass's time without waiting. Beside it stands what a plan with the
- * remembered rates says. --append adds the points to those of earlier processes, so that a machine can be asked in slices;
- * --summary measures nothing and says what they come to. Exit code 1: a point above 1.25 times its limit, a plan off by more
- * than a quarter, or ids that differ (the medians over the processes of each point).
- * Expert models: the limit uses the bytes the ledger says were read, so it is the limit at the measured hit rate.
- * --llama runs llama.cpp (mmap) in the same cgroups; its repacking cannot be switched off here: see its system line.
+ * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets, sizes
+ * or percent of the file. Each point is one process of `hundredweight run`, from a cold page cache, in a memory cgroup
+ * of its own (budget + margin; said aloud where none can be made); its time is the median pass after the first. D is
+ * measured on the very extents the point streams, before and after it, by the same reader; the first reading of a run
+ * is thrown away (a cache below a virtual machine answers faster the second time). C is the pass's time without
+ * waiting. Beside it stands what a plan with the remembered rates says. --append adds the points to those of earlier
+ * processes, so that a machine can be asked in slices; --summary measures nothing and says what they come to. Exit code
+ * 1: a point above 1.25 times its limit, a plan off by more than a quarter, or ids that differ (the medians over the
+ * processes of each point). Expert models: the limit uses the bytes the ledger says were read, so it is the limit at
+ * the measured hit rate. --llama runs llama.cpp (mmap) in the same cgroups; its repacking cannot be switched off here:
+ * see its system line.
  */
 import { execFile } from "node:child_process";
 import { statSync, writeFileSync } from "node:fs";

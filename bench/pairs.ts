@@ -2,7 +2,8 @@
  * Whether a change costs speed: two builds of this package measured in alternating pairs in one process, each with the
  * model in an engine of its own, so that both meet the same minutes of the machine.
  *
- *   node dist/bench/pairs.js MODEL --old FOLDER [--new FOLDER] [--pairs 20] [-p 512] [-n 48] [--threads N] [--least 0.98]
+ *   node dist/bench/pairs.js MODEL --old FOLDER [--new FOLDER] [--pairs 20] [-p 512] [-n 48] [--threads N]
+ *     [--least 0.98]
  *
  * FOLDER holds `dist` and `build/native` (default: this one). Prints each pair, the median of new / old in tokens a
  * second and its 95 % interval. Exit code 1: the interval's lower end is below --least.

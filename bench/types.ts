@@ -2,7 +2,8 @@
  * Every tensor type beside llama.cpp: a wide model of four layers of each is made in a temporary folder, compared by
  * vs-llama-cpp (prefill and decode), and removed.
  *
- *   node dist/bench/types.js [--types BF16,Q4_0] [--prefill 512] [-n 24] [-r 3] [--threads N] [--folder DIR] [--json FILE]
+ *   node dist/bench/types.js [--types BF16,Q4_0] [--prefill 512] [-n 24] [-r 3] [--threads N] [--folder DIR]
+ *     [--json FILE]
  *
  * Matrices of 4096 x 11008 make one layer far larger than any cache, so decode is bound by memory and four layers say
  * what forty would. MXFP4 exists in the experts of gpt-oss only: its row is four layers of that model, 4 experts of 32

@@ -3,7 +3,8 @@
  * could do at best.
  *
  *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
- *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE] [--llama-bench PROGRAM] [--append FILE]
+ *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE] [--llama-bench PROGRAM]
+ *     [--append FILE]
  *
  * Prefill and decode: a process of llama-bench and one of ours in turn, each with a warm-up of its own. llama-bench is
  * what scripts/build-llama-bench.mjs builds; without it, and for rows and depths, which it or our command does not

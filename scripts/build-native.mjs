@@ -85,8 +85,8 @@ function isaOf(source) {
 }
 
 /**
- * The kernels of instruction sets are sanitized on request only. They take minutes to compile then, they share nothing but
- * their arguments, and kernel_test puts guard pages around all that they read and write.
+ * The kernels of instruction sets are sanitized on request only. They take minutes to compile then, they share nothing
+ * but their arguments, and kernel_test puts guard pages around all that they read and write.
  */
 const isSanitized = (source) =>
   sanitizers.length > 0 && (isaOf(source) === undefined || (options.whole && !sanitizers.includes("thread")));

@@ -1,6 +1,6 @@
-// Imports point one way (ARCHITECTURE.md). Refused are: an import from a room that is not on the importing one's list; of the
-// files directly in src/ any but `errors`, `package-root` and `regular-file`; circles of files (an import of types counts) and of folders,
-// but for those that stand below; what the page, bench and tests may not see.
+// Imports point one way (ARCHITECTURE.md). Refused are: an import from a room that is not on the importing one's list;
+// of the files directly in src/ any but `errors`, `package-root` and `regular-file`; circles of files (an import of
+// types counts) and of folders, but for those that stand below; what the page, bench and tests may not see.
 //   node scripts/check-layers.mjs [ROOT]       another checkout: for tests
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";

@@ -1,4 +1,5 @@
-// Generations of a random model under random schemas and grammars, each judged by ajv or an obvious recognizer; build first.
+// Generations of a random model under random schemas and grammars, each judged by ajv or an obvious recognizer; build
+// first.
 //   node scripts/constraint-generations.mjs [COUNT] [SEED]      default 10000 1
 import { fileURLToPath } from "node:url";
 
@@ -11,6 +12,7 @@ const { generations, ended, cut, unknown, refused, faults } = runGenerations(Num
 for (const fault of faults.slice(0, 20)) console.log(fault);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 console.log(
-  `${generations} generations: ${ended} ended, ${cut} cut (${unknown} without an end near), ${faults.length} wrong; ${refused} constraints refused; ${seconds} s`,
+  `${generations} generations: ${ended} ended, ${cut} cut (${unknown} without an end near), ${faults.length} wrong; ` +
+    `${refused} constraints refused; ${seconds} s`,
 );
 process.exit(faults.length === 0 ? 0 : 1);

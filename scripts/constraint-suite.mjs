@@ -1,5 +1,5 @@
 // The JSON-Schema-Test-Suite against the compiler of constraints, as a table by keyword; build first.
-//   node scripts/constraint-suite.mjs ARCHIVE [--faults]      the suite as a tar archive; every wrong judgement and refusal
+//   node scripts/constraint-suite.mjs ARCHIVE [--faults]      the suite as a tar archive; wrong judgements and refusals
 import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

@@ -9,7 +9,8 @@ export interface MaskCase {
 
 const text = { type: "string" } as const;
 const lines =
-  'export function area(r: number): number {\n  return Math.PI * r ** 2; // "exact" enough\n}\n\nconsole.log(area(2));\n';
+  'export function area(r: number): number {\n  return Math.PI * r ** 2; // "exact" enough\n}\n\n' +
+  "console.log(area(2));\n";
 
 export const maskCases: readonly MaskCase[] = [
   {

@@ -1,6 +1,6 @@
 /**
- * What llama-quantize takes a tensor for, and how it counts: values of attention are counted over all layers that have
- * any, those of fused products among them; the matrices of an FFN by their layer where there are experts.
+ * The kinds llama-quantize sorts tensors into, and how it counts: values of attention are counted over all layers that
+ * have any, those of fused products among them; the matrices of an FFN by their layer where there are experts.
  * @source llama.cpp, src/llama-quant.cpp
  */
 export interface MixModel {
@@ -22,7 +22,7 @@ export type MixKind = "head" | "table" | "value" | "key" | "query" | "output" | 
 export interface MixPlace {
   readonly kind: MixKind;
   readonly index: number;
-  /** Of that kind in the model. */
+  /** How many of that kind the model has. */
   readonly count: number;
   /** Tensors of the kind before it; more than its index where a layer has several. */
   readonly before: number;

@@ -35,8 +35,8 @@ export class Admission {
   private readonly sentBack = new Map<number, Begun>();
   private begins = 0;
   /**
-   * `open`: something changed since the first in the queue was refused. `shut`: nothing did. `prefix`: it waits for what a
-   * running job evaluates, so it is looked at before every pass.
+   * `open`: something changed since the first in the queue was refused. `shut`: nothing did. `prefix`: it waits for
+   * what a running job evaluates, so it is looked at before every pass.
    */
   private door: "open" | "shut" | "prefix" = "open";
   private toldQueue = Number.NEGATIVE_INFINITY;
@@ -186,7 +186,10 @@ export class Admission {
     return checkpointsOf({ tokens, promptTokens, isControl, checkpoints: cache.slots.count - 2 * this.o.sequences });
   }
 
-  /** A job whose client does not read leaves its place to one that waits: slow readers must not stand in everybody's way. */
+  /**
+   * A job whose client does not read leaves its place to one that waits: slow readers must not stand in everybody's
+   * way.
+   */
   private giveWay(): boolean {
     const { running } = this.o;
     const resting = youngest(running, running.rests);
@@ -197,8 +200,8 @@ export class Admission {
 
   /**
    * Whether a running job evaluates a good part of this prompt right now, as when many arrive with one system prompt:
-   * waiting for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by then,
-   * so not there; a state that is replaced is there at the checkpoints only.
+   * waiting for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by
+   * then, so not there; a state that is replaced is there at the checkpoints only.
    */
   private isBeingRead(task: Task): boolean {
     const { cache, running, prefixes } = this.o;

@@ -1,6 +1,6 @@
 /**
- * Passes: which rows the next one has, where its pages come from, what becomes of it. When pages run out the youngest job
- * goes back to the front of the queue.
+ * Passes: which rows the next one has, where its pages come from, what becomes of it. When pages run out the youngest
+ * job goes back to the front of the queue.
  */
 import { asHundredweightError, type HundredweightError } from "../errors.js";
 import type { StateCache } from "../state/cache.js";
@@ -88,7 +88,9 @@ export class Execution {
     }
   }
 
-  /** Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was */
+  /**
+   * Pages come from sequences that are only kept, then from the youngest job.  @returns whether the pass is as it was
+   */
   private makeRoom(pass: Pass): boolean {
     const { prefixes, running, admission } = this.o;
     while (!prefixes.makeRoom(pass.parts)) {

@@ -44,7 +44,7 @@ export class GenerateTask implements Task {
   private readonly thinking: ThinkingBudget | undefined;
   private readonly guide: AnswerGuide | undefined;
   private readonly leftOut: readonly LeftOut[];
-  /** What of an answer's schema is not enforced: then the whole text is kept, and checked at the end. */
+  /** Parts of an answer's schema are not enforced: then the whole text is kept, and checked at the end. */
   private readonly checks: boolean;
   private said = "";
   /** The first position whose logits have not been seen. */
@@ -202,7 +202,7 @@ export class GenerateTask implements Task {
   }
 }
 
-/** What an answer breaks of a schema that was not enforced whole. */
+/** Lists where an answer breaks a schema that was not enforced whole. */
 function violationsOf(constraint: Constraint | undefined, text: string): readonly Violation[] | "unknown" {
   if (constraint?.kind !== "json_schema") return "unknown";
   // What was thought before is no part of the answer.

@@ -1,6 +1,6 @@
 /**
- * Questions to an engine and its answers: a job is a request, its answers are events and one result. Everything here can be
- * structured-cloned, since the engine usually lives in a thread or a process of its own.
+ * Questions to an engine and its answers: a job is a request, its answers are events and one result. Everything here
+ * can be structured-cloned, since the engine usually lives in a thread or a process of its own.
  */
 import type { PoolingName } from "../models/index.js";
 import type { MachineUse } from "../ops/ops.js";
@@ -38,7 +38,7 @@ export interface GenerateRequest {
   readonly shown?: readonly number[];
   /** Ends thinking after so many tokens. */
   readonly thinking?: ThinkingLimit;
-  /** What the answer has to look like. */
+  /** The form the answer has to have. */
   readonly constraint?: Constraint;
   /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
   readonly logprobs?: number;
@@ -79,8 +79,8 @@ export interface ScoreRequest {
 
 /**
  * Times passes on fixed pseudo-random tokens: `prompt` rows in chunks, then from a timeline of `depth` tokens `decode`
- * passes of one row for each of `rows` sequences, greedy choice included. The past of `depth` tokens is not computed but
- * laid out: its first page is real, the others are copies of it, which costs attention the same.
+ * passes of one row for each of `rows` sequences, greedy choice included. The past of `depth` tokens is not computed
+ * but laid out: its first page is real, the others are copies of it, which costs attention the same.
  */
 export interface MeasureRequest {
   readonly kind: "measure";
@@ -175,7 +175,7 @@ export interface GenerateResult {
   readonly prefillRows: number;
   readonly decodeMs: number;
   readonly decodeRows: number;
-  /** Of a schema that could not be enforced whole: what the finished answer breaks, or that nobody knows. */
+  /** For a schema that could not be enforced whole: where the finished answer breaks it, or that nobody knows. */
   readonly violations?: readonly Violation[] | "unknown";
 }
 
@@ -194,12 +194,17 @@ export type JobResult =
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
-  /** Of the schema an answer has to keep, this is not enforced. Before everything else. */
+  /** The parts of the answer's schema that are not enforced. Comes before everything else. */
   | { readonly kind: "constraint"; readonly leftOut: readonly LeftOut[] }
-  /** The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of an answer. */
+  /**
+   * The job waits: so many are before it. Not sent to those that start at once, nor to those that wait in the middle of
+   * an answer.
+   */
   | { readonly kind: "queued"; readonly ahead: number }
   | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
-  /** Log-probabilities of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none. */
+  /**
+   * Log-probabilities of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none.
+   */
   | { readonly kind: "promptLogprobs"; readonly first: number; readonly logprobs: readonly TokenLogprobs[] }
   | { readonly kind: "status"; readonly status: EngineStatus }
   /** Text that belongs to no new token: what was held back when generation ended. */

@@ -157,9 +157,9 @@ class TimedRow implements Task {
 }
 
 /**
- * Brings a sequence that holds its first page to `depth` positions. Every page it gets is a copy of that one, which holds
- * computed keys and values: pages that nobody wrote would all be the system's one page of zeros, and read far too fast. A
- * windowed group may hand the page itself out again; what is in it stays right.
+ * Brings a sequence that holds its first page to `depth` positions. Every page it gets is a copy of that one, which
+ * holds computed keys and values: pages that nobody wrote would all be the system's one page of zeros, and read far too
+ * fast. A windowed group may hand the page itself out again; what is in it stays right.
  */
 function layOut({ parts: { model, info }, cache }: MeasureContext, sequence: number, depth: number): void {
   const first = cache.blockTables.map((tables) => tables[sequence]![0]!);

@@ -20,8 +20,8 @@ export interface SharedJob extends Submitted {
 }
 
 /**
- * A job whose passes have no rows of others: it begins when nobody runs, and others begin when it has ended. Its sequences
- * begin together, and it ends with the last of them.
+ * A job whose passes have no rows of others: it begins when nobody runs, and others begin when it has ended. Its
+ * sequences begin together, and it ends with the last of them.
  */
 export interface ApartJob extends Submitted {
   readonly kind: "apart";

@@ -1,6 +1,7 @@
 /**
- * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run. This file is the
- * loop and what can be asked of it; admission.ts says which jobs start, execution.ts what a pass is and what becomes of it.
+ * Continuous batching: jobs join and leave between passes, and one pass serves the rows of all that run. This file is
+ * the loop and what can be asked of it; admission.ts says which jobs start, execution.ts what a pass is and what
+ * becomes of it.
  */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import { asHundredweightError, type HundredweightError } from "../errors.js";

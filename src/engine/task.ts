@@ -9,14 +9,14 @@ import type { JobResult } from "./jobs.js";
 export type Wanted = "logits" | "hidden" | "pooled" | "rank" | "nothing";
 
 /**
- * The purpose of a row. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the making, whose
- * logits its next step waits for. `draft`: a guess behind that token, checked in the same pass.
+ * The purpose of a row. `prompt`: tokens that are given, read in bulk. `answer`: the newest token of an answer in the
+ * making, whose logits its next step waits for. `draft`: a guess behind that token, checked in the same pass.
  */
 export type RowKind = "prompt" | "answer" | "draft";
 
 /**
- * The fate of a sequence that is done. `kept` for what comes next, as a conversation; `spare`: kept as long as nobody else
- * needs its place; `gone`: what it holds is no past of its tokens.
+ * The fate of a sequence that is done. `kept` for what comes next, as a conversation; `spare`: kept as long as nobody
+ * else needs its place; `gone`: what it holds is no past of its tokens.
  */
 export type Past = "kept" | "spare" | "gone";
 
@@ -24,7 +24,10 @@ export interface Task {
   /** Tokens of the timeline; the first `known` of them are decided. */
   readonly tokens: Int32Array;
   readonly known: number;
-  /** Guesses in tokens[known ...], evaluated with the newest known token; rows behind a wrong one are not given. Absent: none. */
+  /**
+   * Guesses in tokens[known ...], evaluated with the newest known token; rows behind a wrong one are not given. Absent:
+   * none.
+   */
   readonly drafts?: number;
   readonly promptTokens: number;
   /** Positions the timeline may reach. */
@@ -40,11 +43,14 @@ export interface Task {
   readonly generated: number;
   /** Set once the task needs no more rows. */
   readonly result: JobResult | undefined;
-  /** Evaluation starts in `sequence`, behind `reused` tokens. Not called again when the task was sent back and goes on. */
+  /**
+   * Evaluation starts in `sequence`, behind `reused` tokens. Not called again when the task was sent back and goes on.
+   */
   start(reused: number, sequence: number): void;
   wanted(position: number): Wanted;
   /**
-   * A row that was wanted; valid during the call. A pass may be repeated: rows that were given before must change nothing.
+   * A row that was wanted; valid during the call. A pass may be repeated: rows that were given before must change
+   * nothing.
    * @throws what ends the task
    */
   take(position: number, row: Float32Array): void;
@@ -52,5 +58,8 @@ export interface Task {
   passed(): void;
 }
 
-/** Most rows of an answer in a pass: its newest token and drafts. States that cannot go back keep what so many rows fed in. */
+/**
+ * Most rows of an answer in a pass: its newest token and drafts. States that cannot go back keep what so many rows fed
+ * in.
+ */
 export const mostAnswerRows = keptRows;

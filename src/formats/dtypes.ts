@@ -1,6 +1,7 @@
 /**
- * The layouts of GGUF files: blocks of values in the order of rows, one plane. Ids are ggml's (`enum ggml_type`); what is
- * in a block is in docs/formats.md. The one list of types: native/boundary.h is generated from it (native/boundary.ts).
+ * The layouts of GGUF files: blocks of values in the order of rows, one plane. Ids are ggml's (`enum ggml_type`); what
+ * is in a block is in docs/formats.md. The one list of types: native/boundary.h is generated from it
+ * (native/boundary.ts).
  */
 import { type Acts, type Layout, layoutBytes } from "./layouts.js";
 

@@ -1,7 +1,7 @@
 /**
  * Four-bit integers in 32-bit words with a scale and an offset for each group of inputs of an output row:
- * value = scale * (q - offset). Word: eight inputs of a row, low bits first. Offsets: eight rows of a group. In the order
- * of rows this is what compressed-tensors calls pack-quantized, in the order of inputs it is GPTQ.
+ * value = scale * (q - offset). Word: eight inputs of a row, low bits first. Offsets: eight rows of a group. In the
+ * order of rows this is what compressed-tensors calls pack-quantized, in the order of inputs it is GPTQ.
  *
  * Act-order: groups are not neighbours, an index (`g_idx`) names that of each input. So every slice needs the whole
  * index, and in the order of inputs all scales and offsets.

@@ -1,7 +1,7 @@
 /**
  * How the bytes of a weight follow from its shape: the one place that knows. A layout has planes (values, scales, ...);
- * a plane is a grid of cells of equal size. Everything else counts in slices: what a weight is cut into where part of it
- * is in memory. native/kernels/layouts.h mirrors this arithmetic.
+ * a plane is a grid of cells of equal size. Everything else counts in slices: what a weight is cut into where part of
+ * it is in memory. native/kernels/layouts.h mirrors this arithmetic.
  */
 import { HundredweightError } from "../errors.js";
 

@@ -17,7 +17,10 @@ import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
 
-/** A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a template. */
+/**
+ * A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a
+ * template.
+ */
 export class OpeningTexts {
   private readonly ender = new AbortController();
   readonly service: Promise<TextService>;

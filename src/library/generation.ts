@@ -18,7 +18,7 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly stop?: readonly string[];
   /** Never let the model end by itself. */
   readonly ignoreEos?: boolean;
-  /** What the answer has to look like: JSON by a schema, a grammar, a pattern, a choice. */
+  /** The form the answer has to have: JSON by a schema, a grammar, a pattern, a choice. */
   readonly constraint?: Constraint;
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;

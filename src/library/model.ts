@@ -11,9 +11,9 @@ export interface LoadOptions extends EngineOptions {
   /** Ends the loading with CANCELLED. */
   readonly signal?: AbortSignal;
   /**
-   * Where the chat template of the file runs, which is a program of whoever made the file. `thread` (default) is started for the first
-   * conversation: a template that does not end is ended, one that outgrows V8's heap at one stroke may take this process with it.
-   * `process` is started at once, takes some 40 MB, and harms nobody else.
+   * Where the chat template of the file runs, which is a program of whoever made the file. `thread` (default) is
+   * started for the first conversation: a template that does not end is ended, one that outgrows V8's heap at one
+   * stroke may take this process with it. `process` is started at once, takes some 40 MB, and harms nobody else.
    */
   readonly text?: TextPlaceKind;
 }

@@ -1,6 +1,6 @@
 /**
- * Messages between an engine and its client, in one thread or in two, in one process or in two. What jobs and options are is the
- * engine's to say; they are exported again for those who know the engine by its client only.
+ * Messages between an engine and its client, in one thread or in two, in one process or in two. What jobs and options
+ * are is the engine's to say; they are exported again for those who know the engine by its client only.
  */
 import type { JobRequest, JobResult } from "../engine/jobs.js";
 import type { EngineOptions, ModelInfo } from "../engine/options.js";

@@ -1,4 +1,7 @@
-/** A program with something left out, for tests that prove that it would be missed: a call is changed, or stands for its input. */
+/**
+ * A program with something left out, for tests that prove that it would be missed: a call is changed, or stands for its
+ * input.
+ */
 import type { Mutation } from "./flow/architecture.js";
 import { type Call, type Program, seesAhead } from "./flow/calls.js";
 import type { Reach, Value } from "./flow/flow.js";

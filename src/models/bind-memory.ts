@@ -1,6 +1,7 @@
 /**
- * Which values share memory. A value lives from the call that makes it to the last that reads it; values that do not live at
- * the same time may lie in the same place, and a verb that works in place gives its input's place to its output.
+ * Which values share memory. A value lives from the call that makes it to the last that reads it; values that do not
+ * live at the same time may lie in the same place, and a verb that works in place gives its input's place to its
+ * output.
  */
 import { HundredweightError } from "../errors.js";
 import type { GluKind } from "../ops/ops.js";
@@ -207,7 +208,10 @@ function withCopies(fused: readonly ListedCall[], end: number, program: Program)
   return { calls, end: newEnd ?? calls.length };
 }
 
-/** Index of the last call that reads a value. What the end reads of the layers' it reads for every slice, until the last. */
+/**
+ * Index of the last call that reads a value. What the end reads of the layers' it reads for every slice, until the
+ * last.
+ */
 function lastReads(calls: readonly ListedCall[], end: number, { outputs }: Program): Map<Value, number> {
   const last = new Map<Value, number>();
   const made = new Map<Value, number>();
@@ -233,8 +237,8 @@ interface Lane {
 const overlap = (a: Life, b: Life): boolean => a.from <= b.to && b.from <= a.to;
 
 /**
- * Values of one size that follow each other share a lane; a lane, the largest first, lies at the lowest place where no lane
- * is that lives at the same time.
+ * Values of one size that follow each other share a lane; a lane, the largest first, lies at the lowest place where no
+ * lane is that lives at the same time.
  */
 function layLanes(members: readonly Member[]): Lane[] {
   const lanes: Lane[] = [];

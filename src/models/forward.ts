@@ -1,4 +1,7 @@
-/** The forward pass: it walks the bound list. One row is decode, many are prefill, rows of several sequences are a batch. */
+/**
+ * The forward pass: it walks the bound list. One row is decode, many are prefill, rows of several sequences are a
+ * batch.
+ */
 
 import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
@@ -31,7 +34,10 @@ export interface BoundList {
   readonly view: ((x: Tensor) => Float32Array) | undefined;
   /** Table rows that each pass is asked for, by what makes them. */
   readonly rowsBy: ReadonlyMap<Ids, Int32Array>;
-  /** Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants some. */
+  /**
+   * Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants
+   * some.
+   */
   logitValues: { readonly array: Float32Array; readonly own: boolean } | undefined;
 }
 

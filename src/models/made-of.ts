@@ -1,4 +1,7 @@
-/** Where the bytes of a tensor lie that is made of rows of others: fused projections, experts that are tensors of their own. */
+/**
+ * Where the bytes of a tensor lie that is made of rows of others: fused projections, experts that are tensors of their
+ * own.
+ */
 import { type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "../formats/layouts.js";
 import type { TensorInfo } from "../formats/types.js";
 import type { TensorDeclaration } from "./flow/tensors.js";

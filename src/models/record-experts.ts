@@ -1,4 +1,6 @@
-/** Writes down what an inner function does with the rows of one expert: its matrices are stacks, one for each expert. */
+/**
+ * Writes down what an inner function does with the rows of one expert: its matrices are stacks, one for each expert.
+ */
 import { HundredweightError } from "../errors.js";
 import type { Activation, Glu } from "../ops/ops.js";
 import type { ExpertBody } from "./flow/calls.js";

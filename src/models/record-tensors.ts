@@ -9,7 +9,9 @@ export interface TensorSource {
   has(name: string): boolean;
 }
 
-/** Norms scatter around one; they would hide their own removal otherwise. Biases matter, and do not drown the products. */
+/**
+ * Norms scatter around one; they would hide their own removal otherwise. Biases matter, and do not drown the products.
+ */
 const vectorFill = [1, 0.2] as const;
 const biasFill = [0, 0.3] as const;
 

@@ -1,4 +1,6 @@
-/** Writes down the verbs that make values of values: each checks its widths and gives its result a place in the list. */
+/**
+ * Writes down the verbs that make values of values: each checks its widths and gives its result a place in the list.
+ */
 import { HundredweightError } from "../errors.js";
 import type { Activation, Glu, Pooling, Temperature, Xielu } from "../ops/ops.js";
 import type { Call, Operation } from "./flow/calls.js";

@@ -1,6 +1,6 @@
 /**
- * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its states
- * and the list of its calls. Nothing is bound and no file is needed.
+ * The flow that writes down: it runs a model's functions once and leaves its tensors in the order of their use, its
+ * states and the list of its calls. Nothing is bound and no file is needed.
  */
 import type { Branch, ModelSpec, ProgramSpec } from "./flow/architecture.js";
 import type { Call, ExpertBody, Outputs, Program } from "./flow/calls.js";
@@ -30,7 +30,9 @@ export interface Recording {
   readonly tensors: readonly TensorDeclaration[];
 }
 
-/** Runs the functions of a model, or of another program it has.  @throws INTERNAL for a model that is not well formed */
+/**
+ * Runs the functions of a model, or of another program it has.  @throws INTERNAL for a model that is not well formed
+ */
 export function record(spec: ModelSpec, source: TensorSource, name = "trunk"): Recording {
   const trunk = { ...spec, layers: Array.from({ length: spec.config.layers }, (_, i) => i) };
   const program = name === "trunk" ? trunk : spec.programs[name];

@@ -7,8 +7,8 @@ const named = (values: readonly Value[]): Record<`stream${number}`, Value> =>
   Object.fromEntries(values.map((value, i) => [`stream${i}`, value]));
 
 /**
- * Layers [from, to). The first stage begins with token ids, any other is given the streams; the last goes on to the model's own
- * outputs, any other leaves its streams. Hints of layers ahead are left out.
+ * Layers [from, to). The first stage begins with token ids, any other is given the streams; the last goes on to the
+ * model's own outputs, any other leaves its streams. Hints of layers ahead are left out.
  * @throws OPTION_INVALID for layers that are not there; INTERNAL where a layer reads what another stage keeps
  */
 export function stageOf(program: Program, from: number, to: number): Program {

@@ -19,7 +19,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const weights = join(folder, "weights.bin");
 writeFileSync(weights, new Uint8Array(Float32Array.from({ length: 64 * 64 * 4 }, (_, i) => Math.sin(i)).buffer));
 
-/** Of one matrix. */
+/** The placement of one matrix. */
 const bytes = 64 * 64 * 4;
 
 /** A model with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */

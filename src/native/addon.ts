@@ -8,7 +8,10 @@ import { boundaryVersion } from "./boundary-version.js";
 import { missingFunctions } from "./functions.js";
 
 export interface AddonStatus {
-  /** `off`: switched off by HUNDREDWEIGHT_NATIVE; `missing`: not built; `failed`: there but unusable; `outdated`: of an older program. */
+  /**
+   * `off`: switched off by HUNDREDWEIGHT_NATIVE; `missing`: not built; `failed`: there but unusable; `outdated`: of an
+   * older program.
+   */
   readonly state: "loaded" | "off" | "missing" | "failed" | "outdated";
   readonly path: string | undefined;
   readonly reason?: string;

@@ -109,7 +109,10 @@ export interface NativeAddon {
   place(model: number, placement: NativePlacement): string;
   /** At any time: so many reads in flight from now on, at most twice what it was placed with. */
   readerDepth(model: number, depth: number): void;
-  /** Gives back memory that only makes reading smoother: the ring keeps its least size. Between passes. @throws CANCELLED */
+  /**
+   * Gives back memory that only makes reading smoother: the ring keeps its least size. Between passes. @throws
+   * CANCELLED
+   */
   residencyShrink(model: number): void;
   residencyCounters(model: number, out: Float64Array): void;
 
@@ -189,7 +192,7 @@ export interface NativeAddon {
     selection: number,
     /** [rows, 2 * heads] of several sources, or 0 */
     carry: number,
-    /** Of `attentionParts`. */
+    /** One of `attentionParts`. */
     part: number,
   ): void;
   /** Positions for each row into a routing. weights: [rows, heads] */

@@ -41,7 +41,9 @@ export const attentionParts = ["whole", "first", "next", "last"] as const;
 export const ioEngines = ["automatic", "uring", "threads"] as const;
 export type IoEngine = (typeof ioEngines)[number];
 
-/** What becomes of a product: it takes the place of out, is added to it, or is gated by what is there, in these ways. */
+/**
+ * The ways a product ends: it takes the place of out, is added to it, or is gated by what is there, in these ways.
+ */
 export const productInto = ["store", "add", ...glus] as const;
 
 // --- sizes
@@ -79,7 +81,10 @@ export const space = {
   /** Room for the results of a product before they are added: so many values, or weight rows: long parts. */
   addValues: 4096,
   addRows: 128,
-  /** Of those that gates wait for: they are of the widest matrices, and short parts would cost more than a megabyte. */
+  /**
+   * The same of those that gates wait for: they are of the widest matrices, and short parts would cost more than a
+   * megabyte.
+   */
   gluRows: 512,
   gluValues: 2 ** 18,
   /** (token row, expert) pairs whose hidden rows are held at a time, where the rows themselves are not more. */

@@ -15,7 +15,7 @@ export interface Past {
 export interface AttendedHead {
   readonly index: number;
   readonly kvHead: number;
-  /** Of the row. */
+  /** The row's. */
   readonly position: number;
   /** -Infinity: none. */
   readonly sink: number;

@@ -4,7 +4,10 @@
  */
 import type { ExpertGroups, Glu, RouteSpec } from "./ops.js";
 
-/** out[o + i] = x[i] / sqrt(mean(x²) + eps) * w[i].  @source Zhang & Sennrich 2019, "Root Mean Square Layer Normalization" */
+/**
+ * out[o + i] = x[i] / sqrt(mean(x²) + eps) * w[i].  @source Zhang & Sennrich 2019, "Root Mean Square Layer
+ * Normalization"
+ */
 export function rmsNormRow(
   out: Float32Array,
   x: Float32Array,

@@ -1,4 +1,6 @@
-/** The reference's formulas of newer layers, one row each: every sum in double precision, rounded to f32 on the way out. */
+/**
+ * The reference's formulas of newer layers, one row each: every sum in double precision, rounded to f32 on the way out.
+ */
 import type { Activation, Pooling, Xielu } from "./ops.js";
 
 /** @source Ba, Kiros & Hinton 2016, "Layer Normalization" */

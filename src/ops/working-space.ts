@@ -1,6 +1,7 @@
 /**
- * The working space of the native implementation, as the calls of a bound list need it: each names what it takes, a buffer
- * is as large as the largest of them. `seal` is given the sum, and a verb that wants more than was named is an error.
+ * The working space of the native implementation, as the calls of a bound list need it: each names what it takes, a
+ * buffer is as large as the largest of them. `seal` is given the sum, and a verb that wants more than was named is an
+ * error.
  */
 import type { Acts } from "../formats/layouts.js";
 import { limits, type SpaceBuffer, space, spaceBuffers } from "../native/boundary.js";
@@ -42,8 +43,8 @@ export class WorkingSpace {
   }
 
   /**
-   * Products of [rows, cols]; `into`: what becomes of results that meet what is there; `sums`: outputs whose sums grow beside
-   * that.
+   * Products of [rows, cols]; `into`: what becomes of results that meet what is there; `sums`: outputs whose sums grow
+   * beside that.
    */
   linear(rows: number, cols: number, kinds: readonly Acts[], into: "store" | "add" | "glu", sums = 0): void {
     this.#acts("", rows, cols, kinds);
@@ -100,7 +101,10 @@ export class WorkingSpace {
     this.#bytes.set("experts", Math.max(this.#bytes.get("experts")!, experts));
   }
 
-  /** The argument of `seal`: token rows, entries of each block table, bytes of each buffer (of `thread`: of one), most experts. */
+  /**
+   * The argument of `seal`: token rows, entries of each block table, bytes of each buffer (of `thread`: of one), most
+   * experts.
+   */
   sizes(threads: number): { readonly buffers: Float64Array; readonly tables: Int32Array } {
     const sizes = new NamedNumbers(spaceBuffers);
     for (const [name, bytes] of this.#bytes) sizes.set(name, bytes);

@@ -6,8 +6,8 @@ import type { Rng } from "./rng.js";
 const zipfTokens = 100;
 
 /**
- * Keeps the surprise of the text near a target by moving a bound on the surprise of each token. Version 1 turns the bound
- * into a number of candidates by the slope of the likeliest ones; version 2 applies it to each candidate.
+ * Keeps the surprise of the text near a target by moving a bound on the surprise of each token. Version 1 turns the
+ * bound into a number of candidates by the slope of the likeliest ones; version 2 applies it to each candidate.
  * @source Basu et al., Mirostat: A Neural Text Decoding Algorithm that Directly Controls Perplexity; llama.cpp
  */
 export class Mirostat {

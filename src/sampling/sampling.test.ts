@@ -217,7 +217,7 @@ test("-Infinity is a token that cannot come, under every sampler; a row of nothi
   }
 });
 
-test("of allowed tokens the best are those of a row in which no others are possible; a number is drawn for each", () => {
+test("the best allowed tokens are those of a row where no others are possible; a number is drawn for each", () => {
   fc.assert(
     fc.property(rows, fc.integer({ min: 0, max: 45 }), fc.nat(), fc.boolean(), (values, topK, seed, few) => {
       const row = Float32Array.from(values);

@@ -24,7 +24,7 @@ const gptOss = (metadata: TinyMetadata): SynthShape => ({
   quant: "MXFP4_MOE",
 });
 
-/** Of six layers of Gemma 4 the last sees everything: fewer and wider heads, and its keys are its values. */
+/** The last of six layers of Gemma 4 sees everything: fewer and wider heads, and its keys are its values. */
 const gemmaLayers = Array.from({ length: 30 }, (_, i) => i % 6 !== 5);
 
 export const experts: Readonly<Record<string, SynthShape>> = {

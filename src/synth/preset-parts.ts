@@ -1,4 +1,4 @@
-/** What many presets have in common. */
+/** Values that many presets have in common. */
 
 /** A file of the usual size, with a head of its own. */
 export const quantized = { tied: false, quant: "Q4_K_M" } as const;

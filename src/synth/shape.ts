@@ -1,4 +1,6 @@
-/** The shape of a model: what its file says under the keys its architecture reads, and little that a file does not say. */
+/**
+ * The shape of a model: what its file says under the keys its architecture reads, and little that a file does not say.
+ */
 
 import type { Mix } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";

@@ -42,8 +42,8 @@ export function chatBytes({ messages, tools, variables }: Conversation): number 
 export const quickBytes = 64 * 2 ** 10;
 
 /**
- * Milliseconds a template gets at first, and then once more: most need 1 to 5 ms. With as many bad ones before it as a server takes answers, a
- * good one waits less than a second.
+ * Milliseconds a template gets at first, and then once more: most need 1 to 5 ms. With as many bad ones before it as a
+ * server takes answers, a good one waits less than a second.
  */
 const firstMs = 12;
 const secondMs = 150;
@@ -59,7 +59,10 @@ export function patientLimits(ms: number): TextLimits {
   return { renderMs: Math.max(1, ms), renderedLength: 4 * mostRequestBytes };
 }
 
-/** After which a place that has these limits is not waited for: tokenizing is not broken off, and slow on a busy machine. */
+/**
+ * After which a place that has these limits is not waited for: tokenizing is not broken off, and slow on a busy
+ * machine.
+ */
 export function overdueMs(limits: TextLimits, bytes: number): number {
   return limits.renderMs + 500 + bytes / 300;
 }

@@ -43,8 +43,9 @@ export type TextRequest =
   | { readonly kind: "pieces"; readonly tokens: Int32Array };
 
 /**
- * A token by itself: its text as people read it (control tokens by name), and its exact bytes (empty for control tokens). A list, as
- * answers have it: thousands of them are kept, and an array of bytes takes 200 bytes beside its own.
+ * A token by itself: its text as people read it (control tokens by name), and its exact bytes (empty for control
+ * tokens). A list, as answers have it: thousands of them are kept, and an array of bytes takes 200 bytes beside its
+ * own.
  */
 export interface Piece {
   readonly text: string;

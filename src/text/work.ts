@@ -30,7 +30,9 @@ export class TextWork {
     };
   }
 
-  /** The template is not even parsed: that may take for ever too. @throws what opening a file and its tokenizer throws */
+  /**
+   * The template is not even parsed: that may take for ever too. @throws what opening a file and its tokenizer throws
+   */
   static async open(path: string): Promise<TextWork> {
     const { metadata } = await openCheckpoint(path);
     return new TextWork(createTokenizer(metadata), chatTemplates(metadata), pairTemplate(metadata));

@@ -13,8 +13,8 @@ const defaultRuntimeBytes = 192 * mebibyte;
 const tokenizerBytesPerToken = 128;
 
 /**
- * What answers in a form take (`sampling/constraint`): the tree of tokens (measured: 30 bytes a token) and slices of it,
- * masks (`maskBytes` there), automata (`automatonBytes`).
+ * Memory that answers in a form take (`sampling/constraint`): the tree of tokens (measured: 30 bytes a token) and
+ * slices of it, masks (`maskBytes` there), automata (`automatonBytes`).
  */
 export function constraintBytes(vocab: number): number {
   return 48 * vocab + Math.min(16 * mebibyte, 64 * vocab) + 8 * mebibyte;

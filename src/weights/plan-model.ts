@@ -1,4 +1,6 @@
-/** A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart. */
+/**
+ * A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart.
+ */
 import { type Layout, type Planes, type Slices, segmentsOf, slicesOf } from "../formats/index.js";
 import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
 

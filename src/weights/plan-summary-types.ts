@@ -37,14 +37,14 @@ export interface PlanBytes {
   /** Activations, working space of the kernels, embedding rows of a pass. */
   readonly activations: number;
   readonly tokenizer: number;
-  /** Of answers in a form: tree of tokens, masks, automata. Made for the first of them. */
+  /** Tree of tokens, masks and automata of answers in a form. Made for the first of them. */
   readonly constraints: number;
   readonly runtime: number;
 }
 
 /**
- * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk in
- * memory (or streamed in part, see notes), routed experts in slots.
+ * resident: all that a pass uses is in memory. streamed: part of it, the rest passes through the ring. experts: trunk
+ * in memory (or streamed in part, see notes), routed experts in slots.
  */
 export type Strategy = "resident" | "streamed" | "experts";
 

@@ -1,6 +1,6 @@
 /**
- * How fast a disk is read and how it is read best: direct or buffered, by io_uring or threads, and at what rate reads of
- * each size come in, so many in flight. What is read for the first time is timed apart from what is read again.
+ * How fast a disk is read and how it is read best: direct or buffered, by io_uring or threads, and at what rate reads
+ * of each size come in, so many in flight. What is read for the first time is timed apart from what is read again.
  */
 import { randomFillSync } from "node:crypto";
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, unlinkSync, writeSync } from "node:fs";

@@ -43,7 +43,9 @@ export interface MeasureOptions extends ProbeOptions {
 const wantedMemory = 2 ** 31;
 const leastMemory = 2 ** 20;
 
-/** HUNDREDWEIGHT_PROBE=off: nothing is measured or remembered, plans are made of guesses alone and the same everywhere. */
+/**
+ * HUNDREDWEIGHT_PROBE=off: nothing is measured or remembered, plans are made of guesses alone and the same everywhere.
+ */
 export const probeAllowed = (): boolean => process.env.HUNDREDWEIGHT_PROBE !== "off";
 
 /** Whether a plan's times rest on rates that nobody has measured. */

@@ -1,6 +1,6 @@
 /**
- * Placement decides speed, never tokens: logits are the same bits for every weights memory, ring, I/O mode, thread count
- * and chunk. A file that changes ends the request; a cancelled pass leaves nothing behind.
+ * Placement decides speed, never tokens: logits are the same bits for every weights memory, ring, I/O mode, thread
+ * count and chunk. A file that changes ends the request; a cancelled pass leaves nothing behind.
  */
 import assert from "node:assert/strict";
 import { appendFileSync, copyFileSync, existsSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";

@@ -34,9 +34,10 @@ export interface ResidencyChoice {
 
 /**
  * `auto` reads a model that fits into huge pages of our own: decoding is a tenth faster there, with one row or sixteen
- * (decision 0013), and passes of few rows by more where rows are packed (decision 0016). A model that does not stay is mapped
- * when it is small or in the page cache: nothing to load, shared with other processes. What does not fit is read directly, unless buffered reads were measured to be faster. `mmap` maps
- * whatever the plan says: the system decides what stays, and the budget is not kept.
+ * (decision 0013), and passes of few rows by more where rows are packed (decision 0016). A model that does not stay is
+ * mapped when it is small or in the page cache: nothing to load, shared with other processes. What does not fit is read
+ * directly, unless buffered reads were measured to be faster. `mmap` maps whatever the plan says: the system decides
+ * what stays, and the budget is not kept.
  */
 export function openResidency(model: PlanModel, plan: Plan, choice: ResidencyChoice = {}): Residency {
   const { io = "auto", way, stays = false } = choice;

@@ -228,7 +228,7 @@ test("references: recursive, by anchor, by URI, beside other keywords", () => {
   );
 });
 
-test("strict: what cannot be said is refused with keyword and path; otherwise it is left out, told, and checked", () => {
+test("strict refuses what cannot be said with keyword and path; otherwise it is left out, told and checked", () => {
   const schema = {
     type: "object",
     properties: { tags: { type: "array", items: { type: "string" }, uniqueItems: true }, x: { format: "path" } },

@@ -48,7 +48,7 @@ export interface Outcome {
   generations: number;
   ended: number;
   cut: number;
-  /** Of those cut: no end was found near, and none was excluded. */
+  /** Those cut where no end was found near, and none was excluded. */
   unknown: number;
   /** Constraints that nothing satisfies, or that were refused as too hard to say. */
   refused: number;
@@ -168,7 +168,7 @@ const isPlain = (byte: number): boolean => byte >= 0x20 && byte < 0x7f && byte !
 const everyByte = Array.from({ length: 256 }, (_, byte) => byte);
 
 /**
- * What a byte costs: signs that end something are cheap, so that a short way to an end is found without trying all
+ * The cost of a byte: signs that end something are cheap, so that a short way to an end is found without trying all
  * others.
  */
 const costs = Uint8Array.from(everyByte, (byte) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runGenerations } from "./random-generations.js";
 
-test("what a random model says under random constraints is right when it ends, and may become right when it is cut", () => {
+test("a random model under random constraints: ended texts are right, cut ones may become right", () => {
   const { faults, ended, cut, unknown, refused } = runGenerations(120, 1);
   assert.deepEqual(faults, []);
   // Both happen, and few constraints are impossible.

@@ -1,7 +1,7 @@
 /**
- * Layouts of several planes: in the order of rows (tiles of some rows) and of inputs (tiles of some inputs of all rows).
- * Within the declared error of their values, and the same bits mapped, pinned, streamed in tiles of any size, in expert
- * slots, with few and with many rows, on every number of threads and instruction set.
+ * Layouts of several planes: in the order of rows (tiles of some rows) and of inputs (tiles of some inputs of all
+ * rows). Within the declared error of their values, and the same bits mapped, pinned, streamed in tiles of any size, in
+ * expert slots, with few and with many rows, on every number of threads and instruction set.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Random tiny models of every architecture against llama.cpp, which keeps an F16 cache and rounds activations to F16 for
- * F16 weights; and the proof that these models would notice a missing mechanism. F16 files of all families:
+ * Random tiny models of every architecture against llama.cpp, which keeps an F16 cache and rounds activations to F16
+ * for F16 weights; and the proof that these models would notice a missing mechanism. F16 files of all families:
  * `npm run test:sweeps`; of all variants, and greedy answers: scripts/write-models-page.mjs.
  */
 import assert from "node:assert/strict";

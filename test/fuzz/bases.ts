@@ -1,4 +1,7 @@
-/** The sound files that are damaged: small models of every architecture, every tensor type, every kind of tokenizer, a split one. */
+/**
+ * The sound files that are damaged: small models of every architecture, every tensor type, every kind of tokenizer, a
+ * split one.
+ */
 import { closeSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { dtypeOf, onlyExtent, openGguf, type TypedValue, writeGguf } from "../../src/formats/index.js";

@@ -81,7 +81,8 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
     const [error, theirError] = [kl(exact, q), kl(exact, flash)];
     rms = rmsDifference(flash, q);
     console.log(
-      `  Q4_1, ${length} tokens: KL(llama.cpp, ours) ${toTheirs.toExponential(2)}; llama.cpp's two attention paths differ by ${toThemselves.toExponential(2)}`,
+      `  Q4_1, ${length} tokens: KL(llama.cpp, ours) ${toTheirs.toExponential(2)}; ` +
+        `llama.cpp's two attention paths differ by ${toThemselves.toExponential(2)}`,
     );
     console.log(
       `  KL(exact, ours) ${error.toExponential(2)}, KL(exact, llama.cpp) ${theirError.toExponential(2)}; RMS of the log-probability difference ${rms.toFixed(4)}`,

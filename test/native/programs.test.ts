@@ -1,7 +1,7 @@
 /**
  * The test programs of native/test: plain, under the address and undefined-behaviour sanitizers, and those with threads
- * under the thread sanitizer. The programs of kernels are sanitized, and the kernels with them, in a whole sweep only: the
- * kernels alone compile for four minutes then.
+ * under the thread sanitizer. The programs of kernels are sanitized, and the kernels with them, in a whole sweep only:
+ * the kernels alone compile for four minutes then.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

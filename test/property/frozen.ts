@@ -1,6 +1,7 @@
 /**
- * Hashes of the logits of a fixed set of random models: every architecture variant, every tensor type with kernels, every KV type.
- * The invariance property says that all ways agree with each other; these say that they agree with yesterday.
+ * Hashes of the logits of a fixed set of random models: every architecture variant, every tensor type with kernels,
+ * every KV type. The invariance property says that all ways agree with each other; these say that they agree with
+ * yesterday.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -26,7 +27,10 @@ export interface FrozenModel {
 }
 
 export interface FrozenHashes {
-  /** A hash of all tensors, in the order of their names: when it differs the model is another one, and its logits say nothing. */
+  /**
+   * A hash of all tensors, in the order of their names: when it differs the model is another one, and its logits say
+   * nothing.
+   */
   readonly model: string;
   /** A hash of every logit of every position. */
   readonly logits: string;
@@ -94,8 +98,8 @@ export function frozenModels(): FrozenModel[] {
 const vocab = randomModelVocab;
 
 /**
- * In chunks, a token at a time, several sequences in one pass; mapped, streamed, pinned, in slots. Each model takes two of the
- * four ways, and the four models of a variant all of them twice; the long prompts are spared single tokens.
+ * In chunks, a token at a time, several sequences in one pass; mapped, streamed, pinned, in slots. Each model takes two
+ * of the four ways, and the four models of a variant all of them twice; the long prompts are spared single tokens.
  */
 export function frozenWays(number: number, isa: string): Way[] {
   const [mapped, direct, threads, buffered] = placements as readonly [Way["placement"], ...Way["placement"][]];

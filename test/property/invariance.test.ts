@@ -1,7 +1,7 @@
 /**
  * The property everything else leans on: for one model and one KV type the logits have the same bits for every
- * chunking, thread count, batch composition, instruction set and placement of the weights; and so a request has the same
- * answer whatever else the engine does.
+ * chunking, thread count, batch composition, instruction set and placement of the weights; and so a request has the
+ * same answer whatever else the engine does.
  *   HUNDREDWEIGHT_CASES=5000     more cases (default 200)
  *   HUNDREDWEIGHT_SEED=7         other cases
  *   HUNDREDWEIGHT_CASE=93        that one alone, with its ways

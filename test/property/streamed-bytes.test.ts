@@ -1,6 +1,7 @@
 /**
- * A pass reads each streamed byte once. The order of a model's tensors is the order of the tiles in the ring, and a product
- * that asks for its tiles out of order has them dropped and read again: the same bits, and up to twice the bytes.
+ * A pass reads each streamed byte once. The order of a model's tensors is the order of the tiles in the ring, and a
+ * product that asks for its tiles out of order has them dropped and read again: the same bits, and up to twice the
+ * bytes.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -330,7 +330,7 @@ describe("npm openai", { skip: needsThreads }, () => {
     assert.equal(said, "only this");
   });
 
-  it("says what of a schema it cannot enforce, and checks it afterwards; strict schemas are refused by keyword", async () => {
+  it("names and checks afterwards what it cannot enforce of a schema; strict ones are refused by keyword", async () => {
     const schema = {
       type: "array",
       items: { type: "string", maxLength: 1 },

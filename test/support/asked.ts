@@ -22,7 +22,7 @@ export const asked: Readonly<Record<string, { readonly parameters: number; reado
 const GiB = 2 ** 30;
 export const memories = [16, 24, 32, 64, 128] as const;
 export const diskRates = [3e9, 7e9] as const;
-/** What the system and other programs keep. */
+/** The memory the system and other programs keep. */
 export const keptBytes = 2 * GiB;
 export const contextTokens = 8192;
 

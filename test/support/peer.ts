@@ -1,4 +1,6 @@
-/** Starts llama.cpp (test/peer/llama.mjs) and asks it things. Absent peer: `openPeer` returns undefined, say so aloud. */
+/**
+ * Starts llama.cpp (test/peer/llama.mjs) and asks it things. Absent peer: `openPeer` returns undefined, say so aloud.
+ */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Where the weights of a model lie, at random. Placement decides speed, never bits: every strategy that holds weights otherwise than
- * whole in memory is one more entry here, and the property tests it with everything else.
+ * Where the weights of a model lie, at random. Placement decides speed, never bits: every strategy that holds weights
+ * otherwise than whole in memory is one more entry here, and the property tests it with everything else.
  */
 import { type BoundModel, bindDescription, type ModelDescription, type ModelOptions } from "../../src/models/index.js";
 import { createOps } from "../../src/ops/index.js";

@@ -1,6 +1,7 @@
 /**
  * Random models of an architecture's tiny variants, written without quantizing: the blocks are random bits with chosen
- * scales, so that a model in any tensor type costs milliseconds. What they say is noise; their bits are what tests want.
+ * scales, so that a model in any tensor type costs milliseconds. What they say is noise; their bits are what tests
+ * want.
  */
 
 import { quantizeRow } from "../../src/compress/quantize.js";
@@ -71,8 +72,8 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
 }
 
 /**
- * Floats are sums of four uniform numbers: nothing but additions and products, so that a model is the same file whatever
- * the runtime's logarithm is. Blocks are random bits.
+ * Floats are sums of four uniform numbers: nothing but additions and products, so that a model is the same file
+ * whatever the runtime's logarithm is. Blocks are random bits.
  */
 function values(dtype: Dtype, bytes: number, mean: number, deviation: number, seed: number): Uint8Array {
   if (dtype.blockValues !== 1) return randomBlocks(dtype, bytes, mean, deviation, seed);

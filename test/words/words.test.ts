@@ -1,6 +1,7 @@
 /**
- * Every word of the flow that no supported model needs yet is used by a tiny architecture, and holds: both implementations agree, and
- * the native one has the same bits for every instruction set, chunk, batch, thread count and placement.
+ * Every word of the flow that no supported model needs yet is used by a tiny architecture, and holds: both
+ * implementations agree, and the native one has the same bits for every instruction set, chunk, batch, thread count and
+ * placement.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

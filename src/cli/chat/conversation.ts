@@ -93,7 +93,8 @@ export class Conversation {
           continue;
         }
         if (error.code === "ENGINE_CLOSED" || error.code === "INTERNAL") throw error;
-        // What was said stays said, also when it was stopped: /regen replaces it. What does not fit must not stay in the way.
+        // What was said stays said, also when it was stopped: /regen replaces it. What does not fit must not stay in
+        // the way.
         if (text !== "") {
           turn.answer = text;
           turns.evaluated(turn, turns.usedTokens + messageTokens + (await this.count(text)));

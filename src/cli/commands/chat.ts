@@ -124,7 +124,10 @@ class Dialogue {
     this.lines.prompt();
   }
 
-  /** The first Ctrl-C stops an answer, or takes back what was begun; with nothing to stop it warns and the second leaves. */
+  /**
+   * The first Ctrl-C stops an answer, or takes back what was begun; with nothing to stop it warns and the second
+   * leaves.
+   */
   private interrupt(): void {
     if (this.talk.stop()) return;
     if (this.message.end() !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * The commands, one file each, which exports `register(program)`. Only the files of commands that are named on the command
- * line are loaded: all of them take longer to load than a small model.
+ * The commands, one file each, which exports `register(program)`. Only the files of commands that are named on the
+ * command line are loaded: all of them take longer to load than a small model.
  */
 import type { Command } from "commander";
 import { holdYoungGeneration } from "../../process/own-memory.js";

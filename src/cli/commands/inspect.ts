@@ -1,4 +1,6 @@
-/** `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors. */
+/**
+ * `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors.
+ */
 import type { Command } from "commander";
 import {
   type Checkpoint,

@@ -1,4 +1,6 @@
-/** `plan MODEL`: what would happen, before anything is loaded; from a file's header, a preset or a number of parameters. */
+/**
+ * `plan MODEL`: what would happen, before anything is loaded; from a file's header, a preset or a number of parameters.
+ */
 import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
 import { HundredweightError } from "../../errors.js";

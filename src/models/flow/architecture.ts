@@ -1,6 +1,6 @@
 /**
- * The declaration of an architecture: a metadata reader, and `{ begin, layer, end }` written in the vocabulary of flow.ts.
- * Everything else (validation, memory plan, roles, tiny test models) is derived from that.
+ * The declaration of an architecture: a metadata reader, and `{ begin, layer, end }` written in the vocabulary of
+ * flow.ts. Everything else (validation, memory plan, roles, tiny test models) is derived from that.
  */
 import type { Outputs } from "./calls.js";
 import type { Flow, Part } from "./flow.js";
@@ -107,8 +107,9 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** An encoder makes vectors (or scores) and no text. Default text. */
   readonly makes?: "text" | "vectors";
   /**
-   * How GGUF pairs the values that RoPE rotates: converters permute the rows of Q and K of the llama family, so that pairs are
-   * neighbours, and halves in a Hugging Face folder. `interleaved`: neighbours in either, as the family was trained.
+   * How GGUF pairs the values that RoPE rotates: converters permute the rows of Q and K of the llama family, so that
+   * pairs are neighbours, and halves in a Hugging Face folder. `interleaved`: neighbours in either, as the family was
+   * trained.
    */
   readonly ggufPairs?: RopePairs;
   /** Local GGUF name -> name in a Hugging Face folder, N being the layer. */
@@ -137,7 +138,9 @@ export interface Declaration extends Omit<Architecture, "config" | "begin" | "la
  */
 export type ProgramRows = "all" | "wanted" | "replay";
 
-/** A program is recorded by itself. A layer's number is that of its tensors: blocks behind the trunk's go on counting. */
+/**
+ * A program is recorded by itself. A layer's number is that of its tensors: blocks behind the trunk's go on counting.
+ */
 export interface ProgramSpec {
   readonly layers: readonly number[];
   /** Which rows of the trunk's passes it runs over; default all. */

@@ -162,7 +162,7 @@ export interface Ids {
 /** The tokens so many positions back, as they are. */
 export const idsBack = (back: number): Ids => ({ back: [back], row: ([id]) => id! });
 
-/** What rows of a table are looked up by: the pass's token ids, its positions, earlier tokens; or it is the first. */
+/** The ways to look up rows of a table: by the pass's token ids, its positions, earlier tokens; or it is the first. */
 export type RowsBy = LookupBy | Ids;
 
 /** A value, state or choice that a layer hands on to layers to come. */

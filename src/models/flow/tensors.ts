@@ -3,7 +3,10 @@
 /** The purpose of a tensor; decides placement and precision. */
 export type Role = "norm" | "router" | "attention" | "ffn" | "expert" | "embedding" | "head";
 
-/** Rows [from, from + count) of a tensor of the file, those of all its experts one after the other; of a vector its values. */
+/**
+ * Rows [from, from + count) of a tensor of the file, those of all its experts one after the other; of a vector its
+ * values.
+ */
 export interface RowRun {
   readonly tensor: TensorDeclaration;
   readonly from: number;

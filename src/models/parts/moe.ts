@@ -71,7 +71,8 @@ function madeOf(f: Flow, name: string, hidden: number, experts: number): From | 
   if (name !== "down" && f.has(`${fused}.weight`))
     return { split: fused, of: 2 * hidden, first: name === "gate" ? 0 : hidden };
   if (f.has(`ffn_${name}_exps.weight`) || !f.has(`ffn_${name}.0.weight`)) return undefined;
-  // As far as the file has them and one more, which will be missed by its name: no more names than the file has tensors.
+  // As far as the file has them and one more, which will be missed by its name: no more names than the file has
+  // tensors.
   const stack: string[] = [];
   while (stack.length < experts && (stack.length === 0 || f.has(`${stack.at(-1)}.weight`)))
     stack.push(`ffn_${name}.${stack.length}`);

@@ -117,7 +117,10 @@ export const rms =
   (f, x) =>
     f.norm(x, f.vector(name, dim, "norm", { fill: [tinySize, tinySize / 5] }), eps);
 
-/** After a part: a tied head favours the row's own token by sqrt(dim), so branches of a tiny model must grow alike to have a say. */
+/**
+ * After a part: a tied head favours the row's own token by sqrt(dim), so branches of a tiny model must grow alike to
+ * have a say.
+ */
 export const rmsAfter =
   (name: string, { dim, eps }: Width): Part =>
   (f, x) =>

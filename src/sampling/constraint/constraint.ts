@@ -1,5 +1,5 @@
 /**
- * What an answer has to look like, as it is asked for, and what is made of it for one model: shared by all answers
+ * The form an answer has to have, as it is asked for, and what is made of it for one model: shared by all answers
  * that ask for the same.
  */
 import { HundredweightError } from "../../errors.js";

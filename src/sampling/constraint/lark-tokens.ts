@@ -23,7 +23,7 @@ export interface LarkToken {
     | "newline"
     | "other"
     | "end";
-  /** Of strings what they mean, of patterns what is between the slashes. */
+  /** A string's meaning, or what a pattern has between its slashes. */
   readonly text: string;
   readonly flags: string;
   readonly line: number;

@@ -55,7 +55,7 @@ class LarkParser {
     return { rules: this.rules as Node[], names: this.names, root };
   }
 
-  /** What is ignored may stand before each terminal of a rule, and at the end. */
+  /** Ignored text may stand before each terminal of a rule, and at the end. */
   private ignoring(start: number): Grammar {
     const ignore = this.number("%ignore");
     this.rules[ignore] = repeat(choice(this.ignored), 0, Number.POSITIVE_INFINITY);

@@ -8,12 +8,12 @@ import type { Masks } from "./masks.js";
 import type { TokenTrie } from "./token-trie.js";
 import type { ConstraintVocabulary } from "./vocabulary.js";
 
-/** What is made of a constraint for one model: shared by all answers that ask for the same. */
+/** A constraint compiled for one model: shared by all answers that ask for the same. */
 export interface CompiledConstraint {
   readonly automaton: Automaton;
   readonly masks: Masks;
   readonly vocabulary: ConstraintVocabulary;
-  /** What of a schema is not enforced. */
+  /** The parts of a schema that are not enforced. */
   readonly leftOut: readonly LeftOut[];
   /** Where calls begin, when they are looked for in a text. */
   readonly marks: CallMarks | undefined;
@@ -33,7 +33,7 @@ export class Matcher implements AnswerGuide {
     return new Matcher(this.compiled, this.at);
   }
 
-  /** What of a schema is not enforced. */
+  /** The parts of a schema that are not enforced. */
   get leftOut(): readonly LeftOut[] {
     return this.compiled.leftOut;
   }

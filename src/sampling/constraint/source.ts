@@ -7,7 +7,7 @@ import type { Thinking } from "./thinking.js";
 export type Constraint = ConstraintKind & {
   /** The field or option that asked for it: errors name it. */
   readonly param?: string;
-  /** What may be thought before the answer, or between calls; the constraint does not hold in it. */
+  /** Thinking that may come before the answer, or between calls; the constraint does not hold in it. */
   readonly thinking?: Thinking;
 };
 

@@ -1,4 +1,4 @@
-/** What a model may think before its answer: free text between signs, in which no constraint holds. */
+/** Thinking before an answer: free text between signs, in which no constraint holds. */
 import { choice, type Grammar, type Node, nothing, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
 import type { Term, Terms } from "./regex/terms.js";
 import type { ConstraintTokenizer } from "./vocabulary.js";

@@ -1,6 +1,6 @@
 /**
- * What of a tokenizer constraints need, made once for each model: the tree of its tokens, and slices that string
- * states allow whole.
+ * The part of a tokenizer that constraints need, made once for each model: the tree of its tokens, and slices that
+ * string states allow whole.
  */
 import { type CodePoints, complement } from "./regex/code-points.js";
 import { buildTrie, packTokens, type TokenTrie } from "./token-trie.js";

@@ -1,4 +1,6 @@
-/** The jobs behind one request: an answer for each choice, started together, paused, cut short or cancelled together. */
+/**
+ * The jobs behind one request: an answer for each choice, started together, paused, cut short or cancelled together.
+ */
 
 import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
@@ -41,7 +43,7 @@ export class AnswerSet {
   private readonly totalRows: number;
   private readonly outcomes: Promise<ChoiceOutcome[]>;
   private cutBy: Cut | undefined;
-  /** What of a schema is not enforced. */
+  /** The parts of a schema that are not enforced. */
   leftOut: readonly LeftOut[] = [];
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;

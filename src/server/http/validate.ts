@@ -56,7 +56,7 @@ export class Warnings {
   }
 }
 
-/** What is not enforced, as a warning. */
+/** A warning that names the parts that are not enforced. */
 export function leftOutText(leftOut: readonly LeftOut[]): string {
   const shown = leftOut.slice(0, 10).map(({ keyword, path }) => `${keyword} at ${path}`);
   return `not enforced but checked afterwards: ${shown.join(", ")}${leftOut.length > 10 ? " ..." : ""}`;

@@ -145,7 +145,7 @@ function limitOf(
   return budget === undefined || budget < 0 ? undefined : { ...thinking, budget, opened };
 }
 
-/** What may be thought before an answer in a form; undefined when the template knows no thinking. */
+/** The thinking that may come before an answer in a form; undefined when the template knows no thinking. */
 function marksOf(
   template: string | undefined,
   { open, close }: EncodedChat["thinking"],

@@ -140,7 +140,10 @@ export class CompletionShape implements ResponseShape {
     return out;
   }
 
-  /** Chunks for a piece of text, the first with the prompt before it; `lookup` knows the prompt's tokens if they are scored. */
+  /**
+   * Chunks for a piece of text, the first with the prompt before it; `lookup` knows the prompt's tokens if they are
+   * scored.
+   */
   private pieces(choice: number, text: string, logprobs: TextLogprobs | null, lookup: Lookup): readonly object[] {
     const said = this.said[choice]!;
     const chunk = (part: string, scores: TextLogprobs | null): object =>

@@ -1,4 +1,4 @@
-/** What an answer has to look like, by whichever field a client asks for it: OpenAI's, llama.cpp's, vLLM's. */
+/** The form an answer has to have, by whichever field a client asks for it: OpenAI's, llama.cpp's, vLLM's. */
 import { z } from "zod";
 import type { Constraint } from "../../sampling/constraint/source.js";
 import { wrongField } from "../http/http-error.js";

@@ -37,7 +37,9 @@ export class Envelope {
     return { ...this.chunk([]), prompt_progress: promptProgressOf(progress, elapsedMs) };
   }
 
-  /** The end of a stream: `chunks` finish the choices; usage, when wanted, comes after them in a chunk without choices. */
+  /**
+   * The end of a stream: `chunks` finish the choices; usage, when wanted, comes after them in a chunk without choices.
+   */
   end(chunks: readonly object[], outcomes: readonly ChoiceOutcome[], reasoningTokens = 0): readonly object[] {
     const timings = timingsOf(outcomes);
     if (this.wantsUsage) {
@@ -61,7 +63,10 @@ export class Envelope {
   }
 }
 
-/** Of a schema that was not enforced whole: what the answer breaks, in a field of our own; nothing when it breaks nothing. */
+/**
+ * Says where the answer breaks a schema that was not enforced whole, in a field of our own; nothing when it breaks
+ * nothing.
+ */
 export function violationsOf(result: GenerateResult | undefined): object {
   const { violations = [] } = result ?? {};
   return violations.length === 0 ? {} : { schema_violations: violations };

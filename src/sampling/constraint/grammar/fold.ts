@@ -20,7 +20,7 @@ interface Part {
 class Folder {
   private readonly terms: Terms;
   private readonly grammar: Grammar;
-  /** What a rule is as a term; `null` while it is being found out, and when it is none. */
+  /** The rule as a term; `null` while it is being found out, and when it is none. */
   private readonly known = new Map<number, Part | null>();
 
   constructor(terms: Terms, grammar: Grammar) {

@@ -14,7 +14,8 @@ import { type ArrayRecord, elementAt, type ObjectRecord, type Shape, Shapes, Uns
 
 export interface SchemaOptions {
   /**
-   * What cannot be said is an error that names keyword and path; otherwise it is left out, and noted. Default false.
+   * A keyword that cannot be said is an error that names it and its path; otherwise it is left out, and noted. Default
+   * false.
    */
   readonly strict?: boolean;
   /** Declared keys in their order, further ones behind them (default), or any order. */
@@ -34,8 +35,8 @@ export interface SchemaOptions {
    */
   readonly whiteSpace?: "bounded" | "none";
   /**
-   * What a schema without `$schema` is written in. Default 2020-12; what earlier drafts wrote otherwise is understood,
-   * too.
+   * The draft a schema without `$schema` is written in. Default 2020-12; what earlier drafts wrote otherwise is
+   * understood, too.
    */
   readonly draft?: "draft-7" | "2020-12";
   /** A reference to the part of the schema that is meant: `#/properties/city`. Default: all of it. */

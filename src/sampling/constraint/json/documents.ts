@@ -15,7 +15,7 @@ export interface Place {
   readonly base: string;
 }
 
-/** What a keyword holds. */
+/** Says what a keyword holds. */
 const oneSchema = [
   "additionalItems",
   "additionalProperties",

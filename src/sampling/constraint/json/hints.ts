@@ -1,4 +1,4 @@
-/** Of which types a schema speaks that names none: `properties` belong to objects, `items` to arrays. */
+/** Finds the types a schema speaks of that names none: `properties` belong to objects, `items` to arrays. */
 import { isObject, type Place, type SchemaDocument } from "./documents.js";
 
 export type HintedKind = "object" | "array" | "string" | "number";

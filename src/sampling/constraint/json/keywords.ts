@@ -1,5 +1,5 @@
 /**
- * What the keywords of one schema say, as a shape. What a grammar cannot say is `Unsupported`, or left out and noted.
+ * Turns the keywords of one schema into a shape. What a grammar cannot say is `Unsupported`, or left out and noted.
  */
 import { HundredweightError } from "../../../errors.js";
 import { longest } from "../regex/measure.js";
@@ -16,7 +16,7 @@ export interface KeywordOptions {
   readonly formats: boolean;
 }
 
-/** What a keyword needs of the compiler around it. */
+/** The compiler around it, as a keyword needs it. */
 export interface KeywordHost {
   readonly document: SchemaDocument;
   readonly expressions: Expressions;
@@ -32,7 +32,7 @@ type Keyword = (host: KeywordHost, place: Place, value: Json, exact: boolean) =>
 
 /** Counts beyond this are no counts. */
 const mostCount = 1e9;
-/** Of an `enum`. */
+/** The values of an `enum`. */
 const mostValues = 10_000;
 
 const typeNames = ["null", "boolean", "number", "integer", "string", "array", "object"];

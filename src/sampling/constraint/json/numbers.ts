@@ -76,7 +76,7 @@ export class Numbers {
     this.withExponent = terms.concat(this.all, terms.optional(exponent));
   }
 
-  /** What a number equals, however many zeros end its fraction. */
+  /** The number's value, however many zeros end its fraction. */
   exactly(value: Decimal): Term {
     const { terms } = this;
     const sign = this.text(value.negative ? "-" : "");

@@ -40,7 +40,7 @@ export interface Contains {
 export interface ObjectRecord {
   readonly properties: ReadonlyMap<string, Expression>;
   readonly required: ReadonlySet<string>;
-  /** Of keys that are not declared; terms do not overlap, a key in none of them is forbidden. */
+  /** The values of keys that are not declared; terms do not overlap, a key in none of them is forbidden. */
   readonly regions: readonly Region[];
   readonly least: number;
   readonly most: number;
@@ -55,7 +55,7 @@ export interface Region {
   readonly implicit: boolean;
 }
 
-/** What a grammar cannot say, with the keyword that asks for it. */
+/** A thing a grammar cannot say, with the keyword that asks for it. */
 export class Unsupported extends Error {
   readonly keyword: string;
   readonly path: string;
@@ -223,7 +223,7 @@ export class Shapes {
     };
   }
 
-  /** What the value of a key has to be. */
+  /** The shape the value of a key has to have. */
   valueOf({ properties, regions }: ObjectRecord, key: string): Expression {
     const declared = properties.get(key);
     if (declared !== undefined) return declared;

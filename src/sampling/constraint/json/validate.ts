@@ -4,7 +4,7 @@
  */
 import { isObject, isSchema, type Json, type JsonObject, type Place, SchemaDocument } from "./documents.js";
 
-/** What a value breaks. */
+/** A place where a value breaks its schema. */
 export interface Violation {
   readonly keyword: string;
   /** JSON pointer of the schema. */

@@ -1,6 +1,6 @@
 /**
- * What can be said of a term without walking through all it matches: whether anything, how long, how freely it goes
- * on.
+ * Measures that are found of a term without walking through all it matches: whether anything, how long, how freely it
+ * goes on.
  */
 import { type CodePoints, intersect } from "./code-points.js";
 import type { Term, Terms } from "./terms.js";

@@ -119,7 +119,7 @@ class PatternParser {
     return pieces;
   }
 
-  /** What follows `$`, or stands before `^`, can only be the empty text. */
+  /** The text that follows `$`, or stands before `^`, can only be the empty text. */
   private join(a: Piece, b: Piece): Piece[] {
     const { terms } = this;
     const before = b.start === true ? onlyEmpty(terms, a.term) : a.term;
@@ -250,7 +250,7 @@ class PatternParser {
     return [piece];
   }
 
-  /** What stands behind a backslash, as a set. */
+  /** The set that a backslash and its letter stand for. */
   private escapedSet(): CodePoints {
     const c = this.text[this.at++];
     const unicode = this.options.unicodeClasses === true;

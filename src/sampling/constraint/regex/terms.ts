@@ -33,7 +33,7 @@ export interface Term {
   readonly marked: boolean;
   readonly parts: readonly Term[];
   readonly set: CodePoints;
-  /** Of a repetition; the number of a mark in `least`. */
+  /** The bounds of a repetition; `least` holds the number of a mark. */
   readonly least: number;
   readonly most: number;
   readonly machine: Machine | undefined;
@@ -168,7 +168,7 @@ export class Terms {
     return this.make("machine", `a${machine.key}`, { nullable: machine.accepts, machine, hard: true });
   }
 
-  /** What may follow when a text begins with `point`. */
+  /** The term of what may follow when a text begins with `point`. */
   derive(term: Term, point: number): Term {
     if (term.kind === "empty" || term.kind === "epsilon" || term.kind === "mark") return this.empty;
     const starts = this.starts(term);
