@@ -132,7 +132,7 @@ for (const dialect of dialects) {
     assert.ok(made >= 12, `${made} of 24 were ended`);
   });
 
-  /** What some dice make of a constraint, ended as one of some texts ends; undefined where none of them fits. */
+  /** The text some dice make of a constraint, ended as one of some texts ends; undefined where none of them fits. */
   function randomText(
     constraint: Constraint,
     begun: string,

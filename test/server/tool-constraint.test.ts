@@ -10,7 +10,8 @@ const template =
   "{% if tools %}{% for t in tools %}{{ t | tojson }}\n{% endfor %}<tool_call> </tool_call>\n{% endif %}" +
   "{% for m in messages %}{{ m.role }}: {{ m.content or '' }}" +
   "{% for c in m.tool_calls or [] %}<tool_call>\n" +
-  "{{ {'name': c.function.name, 'arguments': c.function.arguments} | tojson }}\n</tool_call>{% endfor %}\n{% endfor %}" +
+  "{{ {'name': c.function.name, 'arguments': c.function.arguments} | tojson }}\n</tool_call>" +
+  "{% endfor %}\n{% endfor %}" +
   "{% if add_generation_prompt %}assistant: {% endif %}";
 
 const schemas = {

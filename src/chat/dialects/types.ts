@@ -95,7 +95,7 @@ export interface ToolShape {
   readonly name: string;
   /** JSON Schema of the arguments. */
   readonly parameters?: unknown;
-  /** What of the schema cannot be enforced is an error. */
+  /** A part of the schema that cannot be enforced is an error. */
   readonly strict?: boolean;
   /** The grammar of the one text that it takes. */
   readonly grammar?: TextGrammar;

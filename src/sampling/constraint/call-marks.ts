@@ -1,4 +1,6 @@
-/** What is looked for in a text that may hold tool calls: where they begin, and where thinking begins and ends. */
+/**
+ * Marks that are looked for in a text that may hold tool calls: where they begin, and where thinking begins and ends.
+ */
 import type { AllowedTokens } from "../allowed.js";
 import type { CallStart } from "./call-shape.js";
 import { MarkTree } from "./mark-tree.js";
@@ -12,7 +14,7 @@ export type Meaning =
   | { readonly is: "header"; readonly start: CallStart & { is: "header" } }
   | { readonly is: "thinking" };
 
-/** What is looked for, made once for a constraint. */
+/** The marks, made once for a constraint. */
 export interface CallMarks {
   readonly meanings: readonly Meaning[];
   readonly tree: MarkTree;

@@ -1,6 +1,6 @@
 /**
- * The calls of a tool dialect as a plain tree, made into a grammar. What is free before a call, and where one begins, is
- * not said here: `call-watch.ts` looks for that.
+ * The calls of a tool dialect as a plain tree, made into a grammar. What is free before a call, and where one begins,
+ * is not said here: `call-watch.ts` looks for that.
  */
 import { HundredweightError } from "../../errors.js";
 import { compileLiterals, type LiteralStyle } from "./call-literals.js";
@@ -13,7 +13,7 @@ import type { Term, Terms } from "./regex/terms.js";
 import { spelled, termWithout, withoutTexts } from "./thinking.js";
 import type { ConstraintVocabulary } from "./vocabulary.js";
 
-/** What calls may look like. */
+/** The forms calls may have. */
 export type CallShape =
   /** Exactly these characters; a control token's text may come as the token. */
   | { readonly is: "text"; readonly text: string }
@@ -49,7 +49,7 @@ interface ValueSchema {
   readonly schema: unknown;
   /** A reference to the part of the schema that is meant. Default: all of it. */
   readonly root?: string;
-  /** What cannot be enforced is an error. Default: it is left out, and noted. */
+  /** A keyword that cannot be enforced is an error. Default: it is left out, and noted. */
   readonly strict?: boolean;
   /** Where the schema stands, for messages: the field of a request, or the tool. */
   readonly from?: string;
@@ -236,7 +236,7 @@ class ShapeCompiler {
     return ruleOf(grammar.root + offset);
   }
 
-  /** What a string may be, with the characters as they are. */
+  /** The strings that are allowed, with the characters as they are. */
   private raw({ until, ...value }: CallShape & { is: "raw" }): Node {
     const { grammar, leftOut } = this.schema(value);
     this.leftOut.push(...leftOut);

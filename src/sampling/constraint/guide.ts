@@ -1,9 +1,9 @@
-/** What leads an answer: which tokens may come, and what follows from one that came. */
+/** Leads an answer: which tokens may come, and what follows from one that came. */
 import type { AllowedTokens } from "../allowed.js";
 import type { LeftOut } from "./json/compile.js";
 
 export interface AnswerGuide {
-  /** What of a schema is not enforced. */
+  /** The parts of a schema that are not enforced. */
   readonly leftOut: readonly LeftOut[];
   /** Whether the text may end here. */
   readonly accepts: boolean;
