@@ -3,7 +3,7 @@
  * input.
  */
 import type { Mutation } from "./flow/architecture.js";
-import { type Call, type Program, seesAhead } from "./flow/calls.js";
+import { type Call, type CallOf, type Program, seesAhead } from "./flow/calls.js";
 import type { Reach, Value } from "./flow/flow.js";
 
 /** The call as it shall be, or `input`: its first input takes the place of what it makes. */
@@ -14,6 +14,9 @@ function reaching(call: Call, change: (reach: Reach) => Reach): Call {
   if (call.verb !== "attention") return call;
   return { ...call, sources: call.sources.map((source) => ({ ...source, reach: change(source.reach) })) };
 }
+
+const nameOf = (call: CallOf<"headNorm"> | CallOf<"multiplyVector">): string =>
+  (call.verb === "headNorm" ? call.weight : call.factors)?.tensor.name ?? "";
 
 export const ablations: Readonly<Record<Mutation, Ablation>> = {
   rope: (call) => (call.verb === "rope" ? "input" : call),
@@ -68,8 +71,28 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
   temperature: (call) => (call.verb === "temper" ? "input" : call),
   sparse: (call) => (call.verb === "sparsify" ? "input" : call),
   streams: (call) => (call.verb === "matchSize" ? "input" : call),
-  "shared-expert": (call, maker) =>
-    call.verb === "add" && maker(call.inputs[0]!)?.verb === "experts" ? "input" : call,
+  convolution: (call) => (call.verb === "shortConv" ? "input" : call),
+  // A factor of one for everything that is remembered.
+  decay: (call) =>
+    call.verb === "multiplyVector" && /_a$/.test(call.factors.tensor.name)
+      ? { ...call, verb: "scale", factor: 0 }
+      : call,
+  strength: (call) => (call.verb === "recur" ? { ...call, inputs: call.inputs.slice(0, 4) } : call),
+  correction: (call) => (call.verb === "recur" ? { ...call, correct: false } : call),
+  pairing: (call) =>
+    call.verb === "recur" ? { ...call, pairing: call.pairing === "tiled" ? "consecutive" : "tiled" } : call,
+  "state-norm": (call) =>
+    (call.verb === "headNorm" || call.verb === "multiplyVector") && /ssm_norm/.test(nameOf(call)) ? "input" : call,
+  // Norms of heads that have no weights.
+  "unit-norm": (call) => (call.verb === "headNorm" && call.weight === null ? "input" : call),
+  skip: (call) => (call.verb === "recur" ? { ...call, skip: null } : call),
+  "shared-expert"(call, maker) {
+    if (call.verb !== "add") return call;
+    const first = maker(call.inputs[0]!);
+    // Experts may stand before a product that all of them share.
+    const made = first?.verb === "linear" ? maker(first.inputs[0]!) : first;
+    return made?.verb === "experts" ? "input" : call;
+  },
 };
 
 export function ablate(program: Program, rule: Ablation): Program {

@@ -32,12 +32,18 @@ describe("estimated memory is what binding takes", () => {
         const description = describeModel(checkpoint);
         for (const o of options) {
           const reference = new ReferenceOps();
-          await bindModel(checkpoint, reference, o);
+          const { slots } = await bindModel(checkpoint, reference, o);
           const real = reference.counters();
           const estimate = estimateMemory(description, o, 2);
           // The reference counts its f32 vectors among the activations.
           assert.equal(estimate.activationBytes + estimate.vectorBytes, real.activationBytes);
-          assert.equal(estimate.kvBytes, real.kvBytes);
+          // Pages and slots together.
+          const states = estimate.kvBytes + estimate.slotBytes;
+          assert.equal(states, real.kvBytes);
+          const kept = slots === undefined ? 0 : slots.slots * slots.slotBytes + slots.keeps * slots.keepBytes;
+          assert.equal(estimate.slotBytes, kept);
+          // Two slots a sequence, and nothing where no layer replaces what it keeps.
+          assert.equal(slots?.slots ?? 0, description.slotLayers.length === 0 ? 0 : 2 * o.sequences);
           reference.close();
           if (addonStatus().state !== "loaded") continue;
           const native = createOps({ kind: "native", threads: 2 });
@@ -48,7 +54,7 @@ describe("estimated memory is what binding takes", () => {
           const planned = estimate.activationBytes + estimate.ropeBytes + estimate.scratchBytes;
           const taken = activationBytes + scratchBytes;
           assert.ok(planned >= taken - 64 * 100 && planned <= 1.02 * taken + 2 ** 16, `${planned} for ${taken}`);
-          assert.ok(kvBytes >= estimate.kvBytes && kvBytes <= estimate.kvBytes + 64 * 2);
+          assert.ok(kvBytes >= states && kvBytes <= states + 64 * 4, `${kvBytes} for ${states}`);
         }
       });
 });

@@ -40,6 +40,17 @@ const refused: Readonly<Record<string, readonly TypedValue[]>> = {
   "attention.shared_kv_layers": [u32(1e6)],
   swiglu_clamp_exp: [array(1)],
   "xielu.eps": [array(1)],
+  "ssm.conv_kernel": [u32(0), u32(1), u32(1e6)],
+  "ssm.inner_size": [u32(0), u32(7), u32(2 ** 31)],
+  "ssm.state_size": [u32(0), u32(1e6)],
+  // Neither divides the heads of a tiny model, or is divided by its groups.
+  "ssm.group_count": [u32(0), u32(3), u32(1e6)],
+  "ssm.time_step_rank": [u32(0), u32(7), u32(1e6)],
+  "shortconv.l_cache": [u32(0), u32(1), u32(1e6)],
+  "attention.recurrent_layers": [array(1), array()],
+  full_attention_interval: [u32(0)],
+  "rope.dimension_sections": [array(), array(1, 1, 1, 5), array(0, 0, 0, 8), u32(8)],
+  moe_latent_size: [u32(2 ** 30)],
 };
 
 /** Put in the place of every key: taken, or refused with a code. */

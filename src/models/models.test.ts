@@ -81,8 +81,8 @@ describe("models", () => {
       const bytes = Object.values(model.weightBytes).reduce((a, b) => a + b, 0);
       assert.equal(bytes - again + unread, checkpoint.tensorBytes, name);
       assert.equal(model.weightBytes.embedding === 0, model.tied, "a tied embedding counts as head");
-      // Layers may read what others keep.
-      assert.ok(model.states.length > 0 && model.states.length <= model.config.layers);
+      // Layers may read what others keep, or keep what is replaced.
+      assert.ok(model.states.length + model.slotLayers.length > 0 && model.states.length <= model.config.layers);
       assert.equal(model.program.layers.length, model.config.layers + 1);
     }
   });
@@ -91,10 +91,13 @@ describe("models", () => {
     for (const [name, checkpoint] of files) {
       const arch = name.split(" ")[0]!;
       const epsilons = ["attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"];
-      const own = epsilons.filter((key) => checkpoint.metadata.get(`${arch}.${key}`) !== undefined);
+      const has = (key: string): boolean => checkpoint.metadata.get(`${arch}.${key}`) !== undefined;
+      const own = epsilons.filter(has);
       // Where a family has both kinds of norm the key says which, so either may be missed.
-      const known = arch === "cohere2moe" ? [] : own;
-      const keys = ["block_count", "embedding_length", "attention.head_count", ...known];
+      const known = own.length > 1 || arch === "cohere2moe" ? [] : own;
+      // Where no layer has attention nothing is said of heads.
+      const heads = has("attention.head_count") ? ["attention.head_count"] : [];
+      const keys = ["block_count", "embedding_length", ...heads, ...known];
       const damaged = changed(checkpoint, (values) => {
         for (const key of keys) values.delete(`${arch}.${key}`);
       });

@@ -14,6 +14,7 @@ import { eurobert } from "./arch/eurobert.js";
 import { exaoneMoe } from "./arch/exaone-moe.js";
 import { exaone4 } from "./arch/exaone4.js";
 import { falcon } from "./arch/falcon.js";
+import { falconH1 } from "./arch/falcon-h1.js";
 import { gemma } from "./arch/gemma.js";
 import { gemmaEmbedding } from "./arch/gemma-embedding.js";
 import { gemma2 } from "./arch/gemma2.js";
@@ -26,20 +27,26 @@ import { gptOss } from "./arch/gpt-oss.js";
 import { gptneox } from "./arch/gptneox.js";
 import { granite } from "./arch/granite.js";
 import { graniteSwa } from "./arch/granite-swa.js";
+import { graniteHybrid } from "./arch/granitehybrid.js";
 import { graniteMoe } from "./arch/granitemoe.js";
 import { hunyuanDense } from "./arch/hunyuan-dense.js";
 import { hunyuanMoe } from "./arch/hunyuan-moe.js";
 import { hyV3 } from "./arch/hy-v3.js";
 import { internlm2 } from "./arch/internlm2.js";
 import { jinaBertV2, jinaBertV3 } from "./arch/jina-bert.js";
+import { lfm2 } from "./arch/lfm2.js";
+import { lfm2moe } from "./arch/lfm2moe.js";
 import { llama } from "./arch/llama.js";
 import { llama4 } from "./arch/llama4.js";
+import { mamba2 } from "./arch/mamba2.js";
 import { mimo2 } from "./arch/mimo2.js";
 import { minicpm } from "./arch/minicpm.js";
 import { minimaxM2 } from "./arch/minimax-m2.js";
 import { mistral3 } from "./arch/mistral3.js";
 import { modernBert } from "./arch/modern-bert.js";
 import { nemotron } from "./arch/nemotron.js";
+import { nemotronH } from "./arch/nemotron-h.js";
+import { nemotronHMoe } from "./arch/nemotron-h-moe.js";
 import { neoBert } from "./arch/neo-bert.js";
 import { nomicBert, nomicBertMoe } from "./arch/nomic-bert.js";
 import { olmo2 } from "./arch/olmo2.js";
@@ -50,6 +57,9 @@ import { qwen2 } from "./arch/qwen2.js";
 import { qwen2moe } from "./arch/qwen2moe.js";
 import { qwen3 } from "./arch/qwen3.js";
 import { qwen3moe } from "./arch/qwen3moe.js";
+import { qwen3next } from "./arch/qwen3next.js";
+import { qwen35 } from "./arch/qwen35.js";
+import { qwen35moe } from "./arch/qwen35moe.js";
 import { seedOss } from "./arch/seed-oss.js";
 import { smollm3 } from "./arch/smollm3.js";
 import { stablelm } from "./arch/stablelm.js";
@@ -107,6 +117,16 @@ export const decoders: readonly Declaration[] = [
   apertus,
   gemma3n,
   gemma4,
+  qwen3next,
+  qwen35,
+  qwen35moe,
+  lfm2,
+  lfm2moe,
+  mamba2,
+  nemotronH,
+  nemotronHMoe,
+  graniteHybrid,
+  falconH1,
 ];
 
 /** They make vectors or scores. */

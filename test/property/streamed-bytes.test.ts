@@ -70,7 +70,9 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
     const blockTables = bound.kvGroups.map(() => [Int32Array.of(0)]);
     const pass = async (position: number): Promise<number> => {
       const one = (value: number) => Int32Array.of(value);
-      const rows = { count: 1, ids: one(position), positions: one(position), sequences: one(0), blockTables };
+      // States are read from one slot and written to the other.
+      const slots = Int32Array.of(position === 0 ? -1 : (position + 1) % 2, position % 2, -1);
+      const rows = { count: 1, ids: one(position), positions: one(position), sequences: one(0), blockTables, slots };
       await bound.forward(rows, one(0), () => {});
       return ops.traffic!().diskBytes;
     };

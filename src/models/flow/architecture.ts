@@ -32,6 +32,14 @@ export const mutations = [
   "token-types",
   "alibi",
   "both-sides",
+  "convolution",
+  "decay",
+  "strength",
+  "correction",
+  "pairing",
+  "state-norm",
+  "unit-norm",
+  "skip",
 ] as const;
 export type Mutation = (typeof mutations)[number];
 

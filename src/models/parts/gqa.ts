@@ -43,8 +43,11 @@ export interface GqaOptions {
   readonly qkNormWeights?: "required" | "optional" | "none";
   readonly qkvBias?: Bias;
   readonly outputBias?: Bias;
-  /** The heads' results are multiplied by the sigmoid of a product of the input: a factor for each head, or value. */
-  readonly gate?: "head" | "value" | undefined;
+  /**
+   * The heads' results are multiplied by the sigmoid of a product of the input: a factor for each head, or value. Those
+   * of `query` stand behind each head's query in its matrix.
+   */
+  readonly gate?: "head" | "value" | "query" | undefined;
   /** Factor of the scores; 1 / sqrt(headDim) by default. */
   readonly scale?: number;
   /** Positions looked back, the own one included; 0 = all. */
@@ -60,7 +63,8 @@ export const gqa =
   (o: GqaOptions): Part =>
   (f, x) => {
     const { name: own = "attn", dim, heads, headDim, headDimV = headDim, window = 0 } = o;
-    const { query, past } = o.readFrom === undefined ? projected(f, o, own, x) : queried(f, o, own, x, o.readFrom);
+    const { query, past, gate } =
+      o.readFrom === undefined ? projected(f, o, own, x) : queried(f, o, own, x, o.readFrom);
     if (o.keepAs !== undefined) f.share(o.keepAs, past);
     const sinks = { fill: [3, 1] } as const;
     const mixed = f.attention(query, [past], {
@@ -73,7 +77,7 @@ export const gqa =
         : f.vector(`${own}_sinks`, heads, "attention", o.sinks === "optional" ? { ...sinks, optional: true } : sinks),
     });
     return f.linear(
-      o.gate === undefined ? mixed : gated(f, o, own, x, mixed),
+      o.gate === undefined ? mixed : gated(f, o, own, x, mixed, gate),
       f.matrix(`${own}_output`, heads * headDimV, dim, "attention", { bias: o.outputBias ?? "none" }),
     )[0]!;
   };
@@ -83,33 +87,48 @@ const gains = { q: 1.4, k: 1.4, v: 1 } as const;
 
 function weight(f: Flow, o: GqaOptions, own: string, name: "q" | "k" | "v"): Weight {
   const { dim, heads, kvHeads, headDim, headDimV = headDim, qkvBias: bias = "none" } = o;
-  const rows = { q: heads * headDim, k: kvHeads * headDim, v: kvHeads * headDimV };
+  const perHead = o.gate === "query" ? 2 * headDim : headDim;
+  const rows = { q: heads * perHead, k: kvHeads * headDim, v: kvHeads * headDimV };
   const first = { q: 0, k: rows.q, v: rows.q + rows.k };
   const fused = o.fused ?? f.has(`${own}_qkv.weight`);
   const from = fused ? { split: `${own}_qkv`, of: rows.q + rows.k + rows.v, first: first[name] } : undefined;
   return f.matrix(`${own}_${name}`, dim, rows[name], "attention", { gain: gains[name], bias, from });
 }
 
-function projected(f: Flow, o: GqaOptions, own: string, x: Value): { query: Value; past: KvState } {
+/** Queries with what they look at, and the gate where it comes with them. */
+interface Queried {
+  readonly query: Value;
+  readonly past: KvState;
+  readonly gate?: Value | undefined;
+}
+
+/** Queries of every head, and gates where they stand behind them. */
+function queriesOf(f: Flow, { gate, heads, headDim }: GqaOptions, rows: Value): readonly [Value, Value?] {
+  if (gate !== "query") return [rows];
+  return f.splitHeads(rows, heads, headDim, headDim) as [Value, Value];
+}
+
+function projected(f: Flow, o: GqaOptions, own: string, x: Value): Queried {
   const { kvHeads, headDim, headDimV = headDim, eps } = o;
   const withValues = o.valuesFromKeys === undefined || f.has(`${own}_v.weight`);
-  const [q, k, v] = f.linear(
+  const [rows, k, v] = f.linear(
     x,
     weight(f, o, own, "q"),
     weight(f, o, own, "k"),
     ...(withValues ? [weight(f, o, own, "v")] : []),
   );
   const raw = v ?? k!;
+  const [q, gate] = queriesOf(f, o, rows!);
   const values = o.valueNorm ? f.headNorm(raw, null, eps, headDimV) : raw;
   const divisors = divisorsOf(f, o);
-  const [query, key] = [placed(f, o, own, "q", q!, divisors), placed(f, o, own, "k", k!, divisors)];
-  return { query, past: f.keep("kv", { k: key, v: values, heads: kvHeads, name: own }) };
+  const [query, key] = [placed(f, o, own, "q", q, divisors), placed(f, o, own, "k", k!, divisors)];
+  return { query, gate, past: f.keep("kv", { k: key, v: values, heads: kvHeads, name: own }) };
 }
 
 /** Queries of keys and values that another layer keeps. */
-function queried(f: Flow, o: GqaOptions, own: string, x: Value, from: string): { query: Value; past: KvState } {
-  const q = f.linear(x, weight(f, o, own, "q"))[0]!;
-  return { query: placed(f, o, own, "q", q, divisorsOf(f, o)), past: f.shared(from) as KvState };
+function queried(f: Flow, o: GqaOptions, own: string, x: Value, from: string): Queried {
+  const [q, gate] = queriesOf(f, o, f.linear(x, weight(f, o, own, "q"))[0]!);
+  return { query: placed(f, o, own, "q", q, divisorsOf(f, o)), gate, past: f.shared(from) as KvState };
 }
 
 function divisorsOf(f: Flow, { ropeDivisors, rope, ropeDivisorsOf }: GqaOptions): VectorWeight | null {
@@ -144,7 +163,9 @@ function qkNorm(f: Flow, o: GqaOptions, x: Value, name: string) {
   return qkNorm === "whole" ? f.norm(x, weight, eps) : f.headNorm(x, weight, eps);
 }
 
-function gated(f: Flow, { dim, heads, gate }: GqaOptions, own: string, x: Value, mixed: Value): Value {
+function gated(f: Flow, o: GqaOptions, own: string, x: Value, mixed: Value, known: Value | undefined): Value {
+  const { dim, heads, gate } = o;
+  if (known !== undefined) return f.multiply(mixed, f.act(known, "sigmoid"));
   const factors = gate === "head" ? heads : mixed.cols;
   const product = f.linear(x, f.matrix(`${own}_gate`, dim, factors, "attention", { gain: 2 }))[0]!;
   return f.multiply(mixed, f.act(product, "sigmoid"));

@@ -5,6 +5,7 @@ import type { MetadataReader } from "../flow/metadata-reader.js";
 import type { Residual } from "../flow/residual.js";
 import { type RopeConfig, readRope } from "../flow/rope.js";
 import {
+  type StreamConfig,
   type TransformerConfig,
   type TransformerOptions,
   tinyTransformer,
@@ -12,7 +13,7 @@ import {
   transformerConfig,
 } from "./transformer.js";
 
-export interface GraniteConfig extends TransformerConfig {
+export interface GraniteFactors {
   /** Null where the model was not trained with RoPE. */
   readonly rope: RopeConfig | null;
   /** Factor of the scores. */
@@ -23,21 +24,26 @@ export interface GraniteConfig extends TransformerConfig {
   readonly logitDivisor: number;
 }
 
+export type GraniteConfig = TransformerConfig & GraniteFactors;
+
 export function graniteConfig(m: MetadataReader, o: TransformerOptions): GraniteConfig {
   const common = transformerConfig(m, o);
-  const rope = readRope(m, common.headDim);
+  return { ...common, ...graniteFactors(m, common.headDim) };
+}
+
+export function graniteFactors(m: MetadataReader, headDim: number): GraniteFactors {
+  const rope = readRope(m, headDim);
   return {
-    ...common,
     rope: m.flag("rope.scaling.finetuned", true) ? rope : null,
     // Converters write 0 for the usual factor.
-    scale: m.float("attention.scale", { default: 0 }) || 1 / Math.sqrt(common.headDim),
+    scale: m.float("attention.scale", { default: 0 }) || 1 / Math.sqrt(headDim),
     embeddingScale: m.float("embedding_scale", { default: 1 }) || 1,
     branchScale: m.float("residual_scale", { default: 1 }) || 1,
     logitDivisor: m.float("logit_scale", { above: 0 }),
   };
 }
 
-export const graniteHead = (f: Flow, x: Residual, c: GraniteConfig) =>
+export const graniteHead = (f: Flow, x: Residual, c: StreamConfig & GraniteFactors) =>
   tokenHead(f, x, c, { scale: 1 / c.logitDivisor, embedded: c.embeddingScale });
 
 export const tinyGranite = (dims: 64 | 256) => ({
