@@ -24,7 +24,7 @@ const allowed = {
   weights: ["formats", "native", "models", "ops"],
   engine: ["formats", "models", "ops", "weights", "state", "sampling", "tokenizer", "chat", "native"],
   link: ["engine", "process"],
-  text: ["formats", "tokenizer", "chat", "process"],
+  text: ["formats", "tokenizer", "chat", "process", "sampling"],
   library: ["link", "text", "chat", "sampling"],
   store: ["formats", "models", "weights", "engine", "process"],
   server: ["link", "store", "text", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
@@ -38,7 +38,7 @@ const common = new Set(["src/errors.ts", "src/package-root.ts", "src/regular-fil
  * the server of plain functions; nothing that needs Node.
  */
 const outside = {
-  web: [/^web\//, /^src\/server\/ui\/(wire|branch)\.ts$/, /^src\/chat\/thinking-text\.ts$/],
+  web: [/^web\//, /^src\/server\/ui\/(wire|branch)\.ts$/, /^src\/chat\/(thinking|call)-text\.ts$/],
   bench: [/^bench\//, /^src\//, /^test\/(support|server)\//],
   test: [/^test\//, /^src\//, /^bench\//, /^web\/src\//],
 };

@@ -3,7 +3,7 @@
  * everywhere.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -87,6 +87,13 @@ describe("the parts of an answer", { skip: needsThreads }, () => {
     } finally {
       await model.close();
     }
+    const file = join(folder, "tools.json");
+    writeFileSync(file, JSON.stringify([tool]));
+    const options = ["--tools", file, "--temperature", "0", "--threads", "1", "--no-probe"];
+    const talked = await runCli(["chat", caller, ...options], "why?\n5\n/regen\n");
+    // Its question, the result of its call, and the question once more.
+    assert.equal(talked.out, "I add.\nI add.\nI add.\n", talked.err);
+    assert.equal(talked.err.match(/^call: add\(\{"a": 1\}\)$/gm)?.length, 3, talked.err);
     const server = await serveForTests({ modelPath: caller, engine: { threads: 1 } });
     const ask = { messages, temperature: 0, tools: [tool] };
     const { choices } = JSON.parse(await (await postJson(`${server.url}/v1/chat/completions`, ask)).text());

@@ -3,6 +3,7 @@
  * The events, joined, are the same however the text was cut.
  */
 import { randomBytes } from "node:crypto";
+import { validateSchema } from "../sampling/constraint/json/validate.js";
 import { HeadedReader } from "./dialects/headed.js";
 import { beginningAtEnd, firstMark, Input, isSpace, type Reading } from "./dialects/input.js";
 import { isJson } from "./dialects/json-text.js";
@@ -101,9 +102,12 @@ export class ReplySink implements CallSink {
   /** Thinking is being read. */
   thinking = false;
   private text = "";
+  private name = "";
+  private readonly tools: readonly ToolShape[];
 
-  constructor({ single, dialect }: ReplyFormat, emit: (event: ReplyEvent) => void) {
+  constructor({ single, dialect, tools }: ReplyFormat, emit: (event: ReplyEvent) => void) {
     this.single = single;
+    this.tools = tools;
     this.newId = dialect.ids === "nine" ? () => randomText(9) : () => `call_${randomText(24)}`;
     this.emit = emit;
   }
@@ -123,10 +127,20 @@ export class ReplySink implements CallSink {
       return;
     }
     this.index++;
+    this.name = name;
     this.text = "";
     // A number counts the calls of one answer; an id tells apart those of a conversation.
     const known = id !== undefined && !/^\d{1,4}$/.test(id) ? id : this.newId();
     this.emit({ kind: "call", index: this.index, name, id: known });
+  }
+
+  private check(): void {
+    const what = `the arguments of call ${this.index + 1}`;
+    if (!isJson(this.text)) this.warn(`${what} are no JSON`);
+    else {
+      const broken = brokenBy(this.tools.find(({ name }) => name === this.name)?.parameters, this.text);
+      if (broken !== undefined) this.warn(`${what} break ${broken}`);
+    }
   }
 
   write(text: string): void {
@@ -137,9 +151,20 @@ export class ReplySink implements CallSink {
 
   end(whole: boolean): void {
     if (this.muted) return;
-    if (whole && !isJson(this.text)) this.warn(`the arguments of call ${this.index + 1} are no JSON`);
+    if (whole) this.check();
     this.emit({ kind: "callEnd", index: this.index, whole });
     this.text = "";
+  }
+}
+
+/** What of the arguments is not as it was described: calls that no constraint held, or not to the letter. */
+function brokenBy(schema: unknown, json: string): string | undefined {
+  if (typeof schema !== "object" || schema === null) return undefined;
+  try {
+    const [first] = validateSchema(schema, JSON.parse(json)) ?? [];
+    return first && `${first.keyword} of their schema at ${first.at === "" ? "the top" : first.at}`;
+  } catch {
+    return undefined; // a schema that nobody can read
   }
 }
 

@@ -40,6 +40,7 @@ export class Engine {
     this.parts = parts;
     this.candidates = new Candidates(info.vocab, scans?.bestLogits);
     this.constraints = new Constraints(parts.tokenizer);
+    if (parts.stays === true) this.constraints.prepare();
     this.cache = new StateCache({
       ...stateOptions(model, model.backend),
       // One more for the time in which a sequence is copied.

@@ -117,6 +117,7 @@ export async function openParts(
       },
       scans: scansOf(backend),
       sequences,
+      stays: options.stays ?? sequences > 1,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),

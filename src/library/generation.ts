@@ -4,6 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
+import { leftOutText } from "../sampling/constraint/left-out.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
 import type { AskedPrompt } from "./conversation-prompts.js";
@@ -93,6 +94,7 @@ export class Generation implements AsyncIterable<string> {
       const piece = fold.add(event);
       if (event.kind === "prompt") promptTokens = [...event.tokens];
       else if (event.kind === "token") tokens.push(event.id);
+      else if (event.kind === "constraint") add([{ kind: "warning", text: leftOutText(event.leftOut) }]);
       else if (event.kind === "pass") {
         ledger.push(event.entry);
         if (event.total > 0) options.onProgress?.(fold.read, fold.total);

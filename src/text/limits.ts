@@ -18,6 +18,7 @@ export function bytesOf(request: TextRequest): number {
   if ("text" in request) return Buffer.byteLength(request.text);
   if ("tokens" in request) return request.tokens.length;
   if ("query" in request) return Buffer.byteLength(request.query) + Buffer.byteLength(request.document);
+  if ("constraint" in request) return Buffer.byteLength(JSON.stringify(request.constraint));
   return chatBytes(request.chat);
 }
 

@@ -1,6 +1,8 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
 import type { Conversation, ReplyStart } from "../chat/index.js";
 import type { WireError } from "../process/wire.js";
+import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { Constraint } from "../sampling/constraint/source.js";
 import type { TooLong } from "./prompt.js";
 
 /** A conversation as tokens, and how the reply to it is to be read. */
@@ -40,7 +42,9 @@ export type TextRequest =
     }
   | ({ readonly kind: "encode" } & PlainText)
   | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean }
-  | { readonly kind: "pieces"; readonly tokens: Int32Array };
+  | { readonly kind: "pieces"; readonly tokens: Int32Array }
+  /** Whether an answer can be held to it. */
+  | { readonly kind: "checkConstraint"; readonly constraint: Constraint };
 
 /**
  * A token by itself: its text as people read it (control tokens by name), and its exact bytes (empty for control
@@ -60,6 +64,8 @@ export interface TextResults {
   readonly encode: Int32Array;
   readonly decode: string;
   readonly pieces: readonly Piece[];
+  /** What is not enforced. */
+  readonly checkConstraint: readonly LeftOut[];
 }
 
 export interface TextInfo {

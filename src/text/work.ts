@@ -2,6 +2,10 @@
 import { type Conversation, chatTemplates, type PreparedConversation, prepareConversation } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
+import { checkConstraint } from "../sampling/constraint/constraint.js";
+import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { Constraint } from "../sampling/constraint/source.js";
+import type { ConstraintTokenizer } from "../sampling/constraint/vocabulary.js";
 import { createTokenizer, encodePair, firstTokens, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
 import { encodePrompt } from "./prompt.js";
@@ -10,6 +14,18 @@ import type { Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./pr
 /** A template made a longer text than this try of the request may tokenize. */
 export class RenderedTooLong extends Error {}
 
+const mostConstraints = 32;
+
+/** Stands in where only texts are compiled. */
+const noTokens: ConstraintTokenizer = {
+  size: 0,
+  pieceBytes: () => new Uint8Array(0),
+  piece: () => "",
+  tokenKind: () => "normal",
+  endOfGeneration: new Set(),
+  encode: () => new Int32Array(0),
+};
+
 export class TextWork {
   readonly info: TextInfo;
   private readonly tokenizer: Tokenizer;
@@ -17,6 +33,9 @@ export class TextWork {
   private readonly pairTemplate: string | undefined;
   /** Ids of control tokens by the marks they are looked for by: those of a few dialects. */
   private readonly shown = new Map<string, readonly number[]>();
+
+  /** What is not enforced of constraints that were met: an agent sends the same tools in every turn. */
+  private readonly constraints = new Map<string, readonly LeftOut[]>();
 
   private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>, pairTemplate: string | undefined) {
     this.tokenizer = tokenizer;
@@ -63,9 +82,26 @@ export class TextWork {
         return tokenizer.encode(request.text, request);
       case "decode":
         return tokenizer.decode(this.checked(request.tokens), { special: request.special });
+      case "checkConstraint":
+        return this.leftOutOf(request.constraint, limits);
       case "pieces":
         return Array.from(this.checked(request.tokens), (id) => this.piece(id));
     }
+  }
+
+  /** @throws OPTION_INVALID; Interrupted */
+  private leftOutOf(constraint: Constraint, { renderMs }: TextLimits): readonly LeftOut[] {
+    const key = JSON.stringify(constraint);
+    const known = this.constraints.get(key);
+    if (known !== undefined) return known;
+    // Tokens are names in GBNF only; nothing of the tokenizer may be broken off.
+    const found =
+      constraint.kind === "gbnf"
+        ? checkConstraint(constraint, this.tokenizer)
+        : within(renderMs, () => checkConstraint(constraint, noTokens));
+    if (this.constraints.size >= mostConstraints) this.constraints.clear();
+    this.constraints.set(key, found);
+    return found;
   }
 
   private piece(id: number): Piece {

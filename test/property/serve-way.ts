@@ -10,6 +10,7 @@ import type { GenerateRequest } from "../../src/link/protocol.js";
 import { describeModel } from "../../src/models/index.js";
 import { defaultSampling } from "../../src/sampling/chain.js";
 import { seededWords } from "../../src/synth/random.js";
+import { createTokenizer } from "../../src/tokenizer/index.js";
 import { fakeParts } from "../support/fake-model.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";
@@ -37,11 +38,19 @@ async function withEngine<T>(
   const { sequences, kvTokens, chunkRows } = shape;
   const options = { contextTokens, kvTokens, maxRows: chunkRows, sequences, kvType: c.kvType };
   const maxLogitRows = Math.min(way.logitRows, chunkRows);
-  const description = describeModel(await openCheckpoint(path));
+  const checkpoint = await openCheckpoint(path);
+  const description = describeModel(checkpoint);
+  const tokenizer = createTokenizer(checkpoint.metadata);
   const model = await bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
   const { vocab, dim } = model.config;
   const { info, ...rest } = fakeParts();
-  const parts: EngineParts = { ...rest, info: { ...info, vocab, dim, contextTokens, chunkRows }, model, sequences };
+  const parts: EngineParts = {
+    ...rest,
+    tokenizer,
+    info: { ...info, vocab, dim, contextTokens, chunkRows },
+    model,
+    sequences,
+  };
   const engine = new Engine(parts);
   try {
     return await use(engine);
@@ -62,10 +71,28 @@ function requestOf(c: Case, s: number): GenerateRequest {
     kind: "generate",
     prompt: { kind: "tokens", tokens },
     sampling: { ...defaultSampling, seed: c.seed + s, ...sampling },
-    maxTokens,
+    maxTokens: constrained(c, s) ? constrainedTokens : maxTokens,
     stop: [],
     ignoreEos: true,
+    ...(constrained(c, s) && { constraint: { kind: "json_schema", schema } }),
   };
+}
+
+/** Values that are chosen, and text that has to come: that is offered as drafts, several tokens a pass. */
+const schema = {
+  type: "object",
+  properties: {
+    kind: { const: "a text that has to come" },
+    list: { type: "array", items: { enum: [1, 22, true, "x"] }, minItems: 2, maxItems: 4 },
+    name: { type: "string", maxLength: 6 },
+  },
+  required: ["kind", "list"],
+};
+const constrainedTokens = 40;
+
+/** One prompt of each case has to be answered by a schema. */
+function constrained(c: Case, s: number): boolean {
+  return c.seed % c.prompts.length === s;
 }
 
 async function answer(engine: Engine, id: number, request: GenerateRequest): Promise<number[]> {

@@ -1,5 +1,5 @@
 /** A conversation: what was said, what is set, and the answers; nothing of terminals and lines. */
-import type { ChatMessage, ReplyEvent } from "../../chat/index.js";
+import type { ChatMessage, ReplyCall, ReplyEvent } from "../../chat/index.js";
 import { asHundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import type { Model } from "../../library/model.js";
@@ -24,10 +24,19 @@ export class Conversation {
   private said: string | undefined;
   private readonly listener: Listener;
   private answering: AbortController | undefined;
+  /** Calls of the last answer whose results are not given yet, and the turn that they are of. */
+  private calls: readonly ReplyCall[] = [];
+  private readonly tools: readonly unknown[] | undefined;
 
-  constructor(model: Model, flags: SamplingFlags, raw: boolean, listener: Listener) {
+  constructor(
+    model: Model,
+    flags: SamplingFlags & { readonly tools?: readonly unknown[] },
+    raw: boolean,
+    listener: Listener,
+  ) {
     this.model = model;
     this.flags = flags;
+    this.tools = flags.tools;
     this.raw = raw;
     this.listener = listener;
     this.turns = new Turns(model.info.contextTokens);
@@ -52,13 +61,31 @@ export class Conversation {
 
   /** @throws ENGINE_CLOSED, INTERNAL; everything else is told and the conversation goes on */
   async say(text: string): Promise<GenerationResult | undefined> {
+    this.calls = [];
     return this.answer(this.turns.add(text));
+  }
+
+  /** The tool whose result comes next; undefined: none was called. */
+  get wanted(): string | undefined {
+    return this.turns.list.length === 0 ? undefined : this.calls[0]?.name;
+  }
+
+  /** Gives the result of a call; with the last one the model goes on. */
+  async give(result: string): Promise<GenerationResult | undefined> {
+    const [call, ...rest] = this.calls;
+    const turn = this.turns.list.at(-1);
+    if (call === undefined || turn === undefined) return undefined;
+    this.calls = rest;
+    turn.steps = [...turn.steps, { role: "tool", tool_call_id: call.id, name: call.name, content: result }];
+    return rest.length > 0 ? undefined : this.answer(turn);
   }
 
   /** @returns undefined when there is nothing to answer again */
   async again(): Promise<boolean> {
     const turn = this.turns.list.at(-1);
     if (this.raw || turn === undefined) return false;
+    this.calls = [];
+    turn.steps = [];
     turn.answer = undefined;
     turn.tokens = undefined;
     await this.answer(turn);
@@ -81,7 +108,8 @@ export class Conversation {
           if (event.kind === "content") text += event.text;
         }
         const result = await generation.result();
-        turn.answer = text;
+        if (result.toolCalls.length > 0) this.called(turn, text, result.toolCalls);
+        else turn.answer = text;
         turns.evaluated(turn, result.promptTokens.length + result.tokens.length);
         this.tellContext(result);
         return result;
@@ -105,6 +133,16 @@ export class Conversation {
         this.answering = undefined;
       }
     }
+  }
+
+  private called(turn: Turn, text: string, calls: readonly ReplyCall[]): void {
+    this.calls = calls;
+    const made = calls.map(({ id, name, arguments: json }) => ({
+      id,
+      type: "function",
+      function: { name, arguments: json },
+    }));
+    turn.steps = [...turn.steps, { role: "assistant", content: text === "" ? null : text, tool_calls: made }];
   }
 
   private async count(text: string): Promise<number> {
@@ -137,10 +175,11 @@ export class Conversation {
     if (this.raw)
       return this.model.generate(list.map(({ user, answer = "" }) => `${user}${answer}`).join("\n"), options);
     const system: ChatMessage[] = this.said === undefined ? [] : [{ role: "system", content: this.said }];
-    const messages = list.flatMap(({ user, answer }): ChatMessage[] => [
+    const messages = list.flatMap(({ user, steps, answer }): ChatMessage[] => [
       { role: "user", content: user },
+      ...steps,
       ...(answer === undefined ? [] : [{ role: "assistant" as const, content: answer }]),
     ]);
-    return this.model.chat([...system, ...messages], options);
+    return this.model.chat([...system, ...messages], { ...options, tools: this.tools });
   }
 }

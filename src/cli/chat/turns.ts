@@ -2,10 +2,14 @@
  * The turns of a conversation, and which of them fit the context: when it is full the oldest are left out, a user's
  * message and its answer together. How many tokens a turn takes is known once it has been evaluated.
  */
+
+import type { ChatMessage } from "../../chat/index.js";
 import { defaultMaxTokens } from "../../library/generation.js";
 
 export interface Turn {
   readonly user: string;
+  /** Calls of tools and their results, before the answer. */
+  steps: readonly ChatMessage[];
   answer: string | undefined;
   /** Tokens of message and answer with what the template puts around them; undefined: not evaluated yet. */
   tokens: number | undefined;
@@ -38,7 +42,7 @@ export class Turns {
   }
 
   add(user: string): Turn {
-    const turn: Turn = { user, answer: undefined, tokens: undefined };
+    const turn: Turn = { user, steps: [], answer: undefined, tokens: undefined };
     this.list.push(turn);
     return turn;
   }

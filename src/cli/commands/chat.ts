@@ -9,6 +9,7 @@ import { Conversation } from "../chat/conversation.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { readTools } from "../options/tools-file.js";
 import { MessageLines } from "../terminal/message-lines.js";
 import { tell } from "../terminal/output.js";
 import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
@@ -19,6 +20,7 @@ import { footer, warnAboutContext } from "./run.js";
 interface ChatFlags extends ModelFlags, SamplingFlags {
   raw?: boolean;
   system?: string;
+  tools?: unknown[];
   probe?: boolean;
 }
 
@@ -28,6 +30,11 @@ export function register(program: Command): void {
     .description("Talk to a model: /help lists what can be typed, Ctrl-C stops an answer.")
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
     .option("--system <text>", "system message")
+    .option(
+      "--tools <file>",
+      "tools the model may call: a JSON list as OpenAI's API has it; a call is shown, and what you type then is its result",
+      readTools,
+    )
     .option("--raw", "no chat template: what you type is continued")
     .option(...noProbe);
   addModelOptions(addSamplingOptions(command)).action((model: string | undefined, flags: ChatFlags) => {
@@ -50,6 +57,9 @@ async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
     const raw = flags.raw === true || (path === undefined && model.info.chatTemplate === undefined);
     if (!raw && model.info.chatTemplate === undefined) {
       throw new HundredweightError("TEMPLATE_MISSING", `${model.info.path} has no chat template; use --raw`);
+    }
+    if (raw && flags.tools !== undefined) {
+      throw new HundredweightError("OPTION_INVALID", "--tools needs a chat template, and none is applied");
     }
     await new Dialogue(model, flags, raw).run();
   } finally {
@@ -120,7 +130,9 @@ class Dialogue {
 
   private prompt(): void {
     if (!process.stdout.isTTY) return;
-    this.lines.setPrompt(this.message.open ? "... " : "> ");
+    const wanted = this.talk.wanted;
+    const usual = wanted === undefined ? "> " : `result of ${printable(wanted)}> `;
+    this.lines.setPrompt(this.message.open ? "... " : usual);
     this.lines.prompt();
   }
 
@@ -153,7 +165,7 @@ class Dialogue {
       this.endLine();
       return open;
     }
-    const result = await this.talk.say(text);
+    const result = await (this.talk.wanted === undefined ? this.talk.say(text) : this.talk.give(text));
     this.endLine();
     if (result !== undefined && this.view.verbose) footer(result, this.talk.model.info.residency, true);
     return true;

@@ -1,5 +1,4 @@
 /** `hundredweight run [MODEL] [PROMPT]`: generate once. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
@@ -10,6 +9,7 @@ import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-
 import { parseInteger } from "../options/options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { readTools } from "../options/tools-file.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
 import {
   addProfileOption,
@@ -133,18 +133,6 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
     printer.end();
   }
   return generation.result();
-}
-
-/** @throws OPTION_INVALID, FILE_IO */
-function readTools(path: string): unknown[] {
-  const text = readFileSync(path, "utf8");
-  try {
-    const tools: unknown = JSON.parse(text);
-    if (Array.isArray(tools)) return tools;
-  } catch {
-    // Said below.
-  }
-  throw new HundredweightError("OPTION_INVALID", `--tools: ${path} holds no JSON list`);
 }
 
 /** The JSON of DESIGN section 6. */

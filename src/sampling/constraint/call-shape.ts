@@ -11,7 +11,7 @@ import { parseLark } from "./lark.js";
 import { parsePattern } from "./regex/parse.js";
 import type { Term, Terms } from "./regex/terms.js";
 import { spelled, termWithout, withoutTexts } from "./thinking.js";
-import type { ConstraintVocabulary } from "./vocabulary.js";
+import type { ConstraintTokenizer } from "./vocabulary.js";
 
 /** The forms calls may have. */
 export type CallShape =
@@ -101,9 +101,9 @@ const mostDepth = 100;
 export function compileShape(
   terms: Terms,
   constraint: ShapeConstraint,
-  vocabulary: Pick<ConstraintVocabulary, "tokenizer">,
+  tokenizer: ConstraintTokenizer,
 ): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
-  return new ShapeCompiler(terms, constraint, vocabulary).compile();
+  return new ShapeCompiler(terms, constraint, tokenizer).compile();
 }
 
 class ShapeCompiler {
@@ -112,10 +112,10 @@ class ShapeCompiler {
   private readonly leftOut: LeftOut[] = [];
   private readonly terms: Terms;
   private readonly constraint: ShapeConstraint;
-  private readonly tokenizer: ConstraintVocabulary["tokenizer"];
+  private readonly tokenizer: ConstraintTokenizer;
   private depth = 0;
 
-  constructor(terms: Terms, constraint: ShapeConstraint, { tokenizer }: Pick<ConstraintVocabulary, "tokenizer">) {
+  constructor(terms: Terms, constraint: ShapeConstraint, tokenizer: ConstraintTokenizer) {
     this.terms = terms;
     this.constraint = constraint;
     this.tokenizer = tokenizer;

@@ -7,9 +7,10 @@ import { callMarks } from "./call-marks.js";
 import { CallWatch, type WatchOptions } from "./call-watch.js";
 import { Automaton } from "./grammar/automaton.js";
 import { Lexemes } from "./grammar/lexemes.js";
-import { compileProgram } from "./grammar/program.js";
+import { compileProgram, type Program } from "./grammar/program.js";
 import { compileGrammar } from "./grammar-source.js";
 import type { AnswerGuide } from "./guide.js";
+import type { LeftOut } from "./json/compile.js";
 import { MaskStore, Masks } from "./masks.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
 import { Terms } from "./regex/terms.js";
@@ -45,6 +46,11 @@ export class Constraints {
     return this.made;
   }
 
+  /** Makes the tree of tokens, which takes some tenths of a second with a large vocabulary. */
+  prepare(): void {
+    this.made ??= makeVocabulary(this.tokenizer);
+  }
+
   /** @throws OPTION_INVALID when the constraint cannot be obeyed */
   guide(constraint: Constraint): AnswerGuide {
     const compiled = this.compile(constraint);
@@ -68,7 +74,7 @@ export class Constraints {
     this.kept.delete(key);
     if (found === undefined || found.automaton.isFull) {
       found?.masks.forget();
-      found = this.named(param, () => this.make(constraint));
+      found = named(param, () => this.make(constraint));
     }
     this.kept.set(key, found);
     let bytes = [...this.kept.values()].reduce((sum, { automaton }) => sum + automaton.bytes, 0);
@@ -81,33 +87,46 @@ export class Constraints {
     return found;
   }
 
-  /** Errors name the field that asked. */
-  private named<T>(param: string | undefined, make: () => T): T {
-    try {
-      return make();
-    } catch (error) {
-      if (param === undefined || !(error instanceof HundredweightError)) throw error;
-      throw new HundredweightError(
-        error.code,
-        `${param}: ${error.message}`,
-        { ...error.details, param },
-        { cause: error },
-      );
-    }
-  }
-
   private make(constraint: Constraint): CompiledConstraint {
     const { vocabulary } = this;
     if (vocabulary.trie.nodes === 0) {
       throw new HundredweightError("OPTION_INVALID", "the model file has no vocabulary that a constraint could use");
     }
-    const terms = new Terms();
-    const lexemes = new Lexemes(terms);
-    const { grammar, leftOut } = compileGrammar(terms, constraint, vocabulary);
-    const automaton = new Automaton(compileProgram(grammar, lexemes), lexemes);
+    const { program, lexemes, leftOut } = parsed(constraint, this.tokenizer);
+    const automaton = new Automaton(program, lexemes);
     const masks = new Masks(automaton, vocabulary, this.store);
     const watched = constraint.kind === "shape" ? constraint.starts : undefined;
     const marks = watched && callMarks(watched, constraint.thinking, this.tokenizer);
     return { automaton, vocabulary, leftOut, masks, marks };
+  }
+}
+
+function parsed(
+  constraint: Constraint,
+  tokenizer: ConstraintTokenizer,
+): { readonly program: Program; readonly lexemes: Lexemes; readonly leftOut: readonly LeftOut[] } {
+  const terms = new Terms();
+  const lexemes = new Lexemes(terms);
+  const { grammar, leftOut } = compileGrammar(terms, constraint, tokenizer);
+  return { program: compileProgram(grammar, lexemes), lexemes, leftOut };
+}
+
+/**
+ * Whether a constraint can be obeyed, found out without a vocabulary: a server asks before anything is answered.
+ * @returns what of it will not be enforced
+ * @throws OPTION_INVALID when it cannot
+ */
+export function checkConstraint(constraint: Constraint, tokenizer: ConstraintTokenizer): readonly LeftOut[] {
+  return named(constraint.param, () => parsed(constraint, tokenizer).leftOut);
+}
+
+/** Errors name the field that asked. */
+function named<T>(param: string | undefined, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (param === undefined || !(error instanceof HundredweightError)) throw error;
+    const details = { ...error.details, param };
+    throw new HundredweightError(error.code, `${param}: ${error.message}`, details, { cause: error });
   }
 }

@@ -9,7 +9,7 @@ import { parsePattern } from "./regex/parse.js";
 import type { Terms } from "./regex/terms.js";
 import type { Constraint } from "./source.js";
 import { behindThinking } from "./thinking.js";
-import type { ConstraintVocabulary } from "./vocabulary.js";
+import type { ConstraintTokenizer } from "./vocabulary.js";
 
 const mostChoices = 10_000;
 
@@ -17,32 +17,32 @@ const mostChoices = 10_000;
 export function compileGrammar(
   terms: Terms,
   constraint: Constraint,
-  vocabulary: ConstraintVocabulary,
+  tokenizer: ConstraintTokenizer,
 ): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
-  const { grammar, leftOut } = compileAnswer(terms, constraint, vocabulary);
+  const { grammar, leftOut } = compileAnswer(terms, constraint, tokenizer);
   const { thinking } = constraint;
   // Where calls are looked for in a text, whoever looks knows what is thought.
   const watched = constraint.kind === "shape" && constraint.starts !== undefined;
   if (thinking === undefined || watched) return { grammar, leftOut };
-  return { grammar: behindThinking(terms, grammar, thinking, vocabulary.tokenizer), leftOut };
+  return { grammar: behindThinking(terms, grammar, thinking, tokenizer), leftOut };
 }
 
 function compileAnswer(
   terms: Terms,
   constraint: Constraint,
-  vocabulary: ConstraintVocabulary,
+  tokenizer: ConstraintTokenizer,
 ): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
   switch (constraint.kind) {
     case "json_schema":
       return compileSchema(terms, constraint.schema, constraint.options);
     case "gbnf":
-      return exact(parseGbnf(terms, constraint.grammar, vocabulary.tokenizer));
+      return exact(parseGbnf(terms, constraint.grammar, tokenizer));
     case "lark":
       return exact(parseLark(terms, constraint.grammar));
     case "regex":
       return exact(ofTerm(parsePattern(terms, constraint.pattern, { unicodeClasses: true })));
     case "shape":
-      return compileShape(terms, constraint, vocabulary);
+      return compileShape(terms, constraint, tokenizer);
     case "choice": {
       const { choices } = constraint;
       if (choices.length === 0 || choices.length > mostChoices) {

@@ -6,7 +6,6 @@ import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
 import { JobFold } from "../../link/job-fold.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
-import type { LeftOut } from "../../sampling/constraint/json/compile.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
 
@@ -43,8 +42,6 @@ export class AnswerSet {
   private readonly totalRows: number;
   private readonly outcomes: Promise<ChoiceOutcome[]>;
   private cutBy: Cut | undefined;
-  /** The parts of a schema that are not enforced. */
-  leftOut: readonly LeftOut[] = [];
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
 
@@ -64,7 +61,6 @@ export class AnswerSet {
         this.sign?.();
         this.folds[choice]!.add(event);
         if (event.kind === "token" || event.kind === "text" || event.kind === "promptLogprobs") onEvent(choice, event);
-        else if (event.kind === "constraint") this.leftOut = event.leftOut;
         else if (event.kind === "pass" || event.kind === "queued") onProgress();
       }),
     );

@@ -4,8 +4,9 @@
  * JSON after as much white space as the waiting took. What fails after that is an error object under status 200.
  */
 import type { Context } from "hono";
+import { leftOutText } from "../../sampling/constraint/left-out.js";
 import { asHttpError } from "../http/http-error.js";
-import { leftOutText, type Warnings } from "../http/validate.js";
+import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
@@ -39,14 +40,21 @@ interface ResponseOptions {
 
 /** How long a refusal of the engine is waited for before the headers go out. */
 const acceptMs = 100;
-/** A form is compiled first, and the first one of a model takes the tree of its tokens. */
-const acceptFormMs = 5_000;
 
 /** @throws HttpError while no header is out; `release` is then the caller's to call */
 export async function respond(options: ResponseOptions): Promise<Response> {
+  await checkForm(options);
   const answer = new Answer(options);
   await answer.start();
   return answer.response;
+}
+
+/** The form of the answers, all the same: what of it is not enforced is told in the header. */
+async function checkForm({ served, choices, warnings }: ResponseOptions): Promise<void> {
+  const constraint = choices[0]?.request.constraint;
+  if (constraint === undefined) return;
+  const leftOut = await served.text.perform({ kind: "checkConstraint", constraint });
+  if (leftOut.length > 0) warnings.add(leftOutText(leftOut));
 }
 
 class Answer {
@@ -84,8 +92,6 @@ class Answer {
 
   get response(): Response {
     const { stream, warnings } = this.options;
-    const { leftOut } = this.set;
-    if (leftOut.length > 0) warnings.add(leftOutText(leftOut));
     const type = stream ? "text/event-stream; charset=utf-8" : "application/json";
     // nginx buffers streams unless told not to.
     const headers = { "content-type": type, "x-accel-buffering": "no", ...warnings.headers() };
@@ -93,7 +99,7 @@ class Answer {
   }
 
   async start(): Promise<void> {
-    const { c, context, choices, maxTimeMs, arrived } = this.options;
+    const { c, context, maxTimeMs, arrived } = this.options;
     const { answerTimeoutMs } = context.config;
     const { signal } = c.req.raw;
     const onAbort = (): void => this.outlet.gone();
@@ -114,8 +120,7 @@ class Answer {
       context.ending.removeEventListener("abort", onEnding);
     };
     try {
-      const hasForm = choices.some(({ request }) => request.constraint !== undefined);
-      await this.set.accepted(hasForm ? acceptFormMs : acceptMs);
+      await this.set.accepted(acceptMs);
     } catch (error) {
       stop();
       this.fail(error);

@@ -1,7 +1,6 @@
 /** A body against its schema: what is wrong is named by its field, what is unknown is told in a header. */
 import type { Context } from "hono";
 import type { z } from "zod";
-import type { LeftOut } from "../../sampling/constraint/json/compile.js";
 import type { JsonObject } from "./body.js";
 import { wrongField } from "./http-error.js";
 
@@ -54,10 +53,4 @@ export class Warnings {
   apply(c: Context): void {
     for (const [name, value] of Object.entries(this.headers())) c.header(name, value);
   }
-}
-
-/** A warning that names the parts that are not enforced. */
-export function leftOutText(leftOut: readonly LeftOut[]): string {
-  const shown = leftOut.slice(0, 10).map(({ keyword, path }) => `${keyword} at ${path}`);
-  return `not enforced but checked afterwards: ${shown.join(", ")}${leftOut.length > 10 ? " ..." : ""}`;
 }

@@ -146,7 +146,7 @@ function limitOf(
 }
 
 /** The thinking that may come before an answer in a form; undefined when the template knows no thinking. */
-function marksOf(
+export function marksOf(
   template: string | undefined,
   { open, close }: EncodedChat["thinking"],
   { thinks: opened, dialect }: EncodedChat["reply"],

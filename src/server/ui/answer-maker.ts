@@ -1,16 +1,21 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
+import { constraintOfCalls, type ToolShape, toolShapes } from "../../chat/index.js";
 import { ReplyReader } from "../../chat/reply.js";
 import { ReplyText } from "../../chat/reply-text.js";
 import { HundredweightError } from "../../errors.js";
 import { JobFold } from "../../link/job-fold.js";
 import type { JobEvent } from "../../link/protocol.js";
+import type { Constraint } from "../../sampling/constraint/source.js";
+import type { Thinking } from "../../sampling/constraint/thinking.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
+import type { EncodedChat } from "../../text/index.js";
 import { HttpError } from "../http/http-error.js";
+import { marksOf } from "../openai/chat.js";
 import { fitting, fittingChat } from "../openai/identity.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, MadeAnswer, MakerEvents, MakerRequest } from "./answers.js";
-import type { ConversationSampling } from "./wire.js";
+import type { ConversationForm, ConversationSampling } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
   readonly #context: ServerContext;
@@ -46,7 +51,7 @@ export class ModelAnswerMaker implements AnswerMaker {
 
   async #generate(
     { engine, info }: ServedModel,
-    { tokens, reader, shown = [] }: Asked,
+    { tokens, reader, shown = [], constraint }: Asked,
     { sampling, conversation }: MakerRequest,
     events: MakerEvents,
     signal: AbortSignal,
@@ -72,6 +77,7 @@ export class ModelAnswerMaker implements AnswerMaker {
         stop: [],
         ignoreEos: false,
         ...(shown.length > 0 && { shown }),
+        ...(constraint !== undefined && { constraint }),
         user: `page ${conversation}`,
       },
       onEvent,
@@ -104,25 +110,76 @@ interface Asked {
   /** Undefined: the answer is one text. */
   readonly reader?: ReplyReader;
   readonly shown?: readonly number[];
+  readonly constraint?: Constraint | undefined;
 }
 
-async function promptOf(served: ServedModel, { messages }: MakerRequest): Promise<Asked> {
+async function promptOf(served: ServedModel, { messages, form = {} }: MakerRequest): Promise<Asked> {
   const { text, info } = served;
   const { contextTokens: most } = info;
   if (info.chatTemplate === undefined) {
+    if (form.tools !== undefined)
+      throw new HundredweightError("OPTION_INVALID", "tools: the model has no chat template");
+    const constraint = form.schema === undefined ? undefined : schemaConstraint(form.schema);
+    if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
     const plain = { text: plainText(messages), addSpecial: true, parseSpecial: false };
-    return { tokens: fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages") };
+    const tokens = fitting(await text.perform({ kind: "encodePrompt", ...plain, most }), most, "messages");
+    return { tokens, constraint };
   }
-  const made = fittingChat(await text.perform({ kind: "encodeChat", chat: { messages }, most }), most);
-  const reader = new ReplyReader({ ...made.reply, tools: [], single: false });
-  return { tokens: made.tokens, reader, shown: made.shown };
+  const given = form.tools === undefined ? [] : listOf(form.tools);
+  const { effort } = form;
+  const variables = {
+    ...(effort && { reasoning_effort: effort }),
+    ...(effort === "none" && { enable_thinking: false }),
+  };
+  const chat = { messages, tools: given, variables };
+  const made = fittingChat(await text.perform({ kind: "encodeChat", chat, most }), most);
+  const tools = toolShapes(given);
+  const reader = new ReplyReader({ ...made.reply, tools, single: false });
+  const constraint = formOf(form, tools, made, info.chatTemplate);
+  if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
+  return { tokens: made.tokens, reader, shown: made.shown, constraint };
+}
+
+/** @throws OPTION_INVALID */
+function formOf(
+  { schema }: ConversationForm,
+  tools: readonly ToolShape[],
+  { reply, thinking }: EncodedChat,
+  template: string | undefined,
+): Constraint | undefined {
+  if (schema === undefined) return constraintOfCalls(reply, thinking, { tools, single: false });
+  if (tools.length > 0)
+    throw new HundredweightError("OPTION_INVALID", "an answer by a schema can call no tools: remove one of both");
+  return schemaConstraint(schema, marksOf(template, thinking, reply));
+}
+
+/** @throws OPTION_INVALID */
+function schemaConstraint(text: string, thinking?: Thinking): Constraint {
+  return { kind: "json_schema", schema: jsonOf(text, "schema"), param: "schema", ...(thinking && { thinking }) };
+}
+
+/** @throws OPTION_INVALID */
+function listOf(text: string): unknown[] {
+  const tools = jsonOf(text, "tools");
+  if (Array.isArray(tools)) return tools;
+  throw new HundredweightError("OPTION_INVALID", "tools: not a list");
+}
+
+/** @throws OPTION_INVALID */
+function jsonOf(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HundredweightError("OPTION_INVALID", `${what}: not JSON: ${(error as Error).message}`);
+  }
 }
 
 /** For a model that continues texts: what there is so far, on lines of their own where one ended a turn. */
 export function plainText(messages: MakerRequest["messages"]): string {
   let text = "";
   let before = "user";
-  for (const { role, content } of messages) {
+  for (const { role, content: given } of messages) {
+    const content = typeof given === "string" ? given : "";
     const joins = text === "" || before === "user" || /\s$/.test(text) || /^\s/.test(content);
     text += joins ? content : `\n${content}`;
     before = role;

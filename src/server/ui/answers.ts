@@ -2,6 +2,8 @@
  * Answers of the page's conversations. They belong to the server: an answer goes on and is stored whether anybody looks
  * or not, and whoever opens its conversation gets what there is and then what comes.
  */
+import { type CallBlock, splitCalls } from "../../chat/call-text.js";
+import type { ChatMessage } from "../../chat/index.js";
 import { splitThinking } from "../../chat/thinking-text.js";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import { branchTo } from "./branch.js";
@@ -13,14 +15,16 @@ import type {
   AnswerStats,
   Conversation,
   ConversationEvent,
+  ConversationForm,
   ConversationSampling,
   Message,
 } from "./wire.js";
 
 export interface MakerRequest {
   readonly conversation: string;
-  readonly messages: readonly { readonly role: string; readonly content: string }[];
+  readonly messages: readonly ChatMessage[];
   readonly sampling: ConversationSampling;
+  readonly form?: ConversationForm | undefined;
 }
 
 export interface MakerEvents {
@@ -354,12 +358,33 @@ export class Answers {
 
 /** Earlier thinking is not repeated to the model: its makers train it without. */
 function requestOf(conversation: Conversation, leaf: string | null): MakerRequest {
-  const messages = branchTo(conversation.messages, leaf).map(({ role, content }) => ({
-    role: role as string,
-    content: role === "assistant" ? splitThinking(content).answer : content,
-  }));
+  const messages: ChatMessage[] = [];
+  let called: readonly CallBlock[] = [];
+  for (const { role, content } of branchTo(conversation.messages, leaf)) {
+    if (role === "assistant") {
+      const said = saidOf(splitThinking(content).answer);
+      called = said.calls;
+      messages.push(said.message);
+    } else if (called.length === 0) messages.push({ role, content });
+    // What is written behind a call is its result.
+    else for (const { id, name } of called) messages.push({ role: "tool", tool_call_id: id, name, content });
+  }
   if (conversation.system !== "") messages.unshift({ role: "system", content: conversation.system });
-  return { conversation: conversation.id, messages, sampling: conversation.sampling };
+  const { sampling, form } = conversation;
+  return { conversation: conversation.id, messages, sampling, ...(form !== undefined && { form }) };
+}
+
+function saidOf(answer: string): { readonly message: ChatMessage; readonly calls: readonly CallBlock[] } {
+  const parts = splitCalls(answer);
+  const calls = parts.flatMap((part) => ("call" in part && part.call.whole ? [part.call] : []));
+  if (calls.length === 0) return { message: { role: "assistant", content: answer }, calls };
+  const text = parts.flatMap((part) => ("text" in part ? [part.text] : [])).join("\n\n");
+  const made = calls.map(({ id, name, arguments: json }) => ({
+    id,
+    type: "function",
+    function: { name, arguments: json },
+  }));
+  return { message: { role: "assistant", content: text === "" ? null : text, tool_calls: made }, calls };
 }
 
 function mustFollow(conversation: Conversation, parent: string | null, role: Message["role"]): void {

@@ -51,10 +51,17 @@ export const samplingSchema = z.strictObject({
   maxTokens: whole(1, mostTokens),
 });
 
+export const formSchema = z.strictObject({
+  schema: z.string().max(limits.systemCharacters).exactOptional(),
+  tools: z.string().max(limits.systemCharacters).exactOptional(),
+  effort: z.enum(["none", "low", "medium", "high"]).exactOptional(),
+});
+
 const headerSchema = z.object({ version: z.literal(version), id, title, createdAt: time, updatedAt: time });
 const settingsSchema = z.object({
   system: z.string().max(limits.systemCharacters),
   sampling: samplingSchema,
+  form: formSchema.exactOptional(),
   leaf: id.nullable(),
 });
 const messageSchema = z.object({
@@ -83,9 +90,9 @@ export const conversationSchema = headerSchema.extend(settingsSchema.shape).exte
 });
 
 export function encodeConversation(conversation: Conversation): string {
-  const { id, title, createdAt, updatedAt, system, sampling, leaf, messages } = conversation;
+  const { id, title, createdAt, updatedAt, system, sampling, form, leaf, messages } = conversation;
   const lines: object[] = [{ version, id, title, createdAt, updatedAt, messages: messages.length }];
-  lines.push({ system, sampling, leaf }, ...messages);
+  lines.push({ system, sampling, ...(form !== undefined && { form }), leaf }, ...messages);
   return `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`;
 }
 

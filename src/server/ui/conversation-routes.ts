@@ -8,7 +8,7 @@ import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
 import type { Answers } from "./answers.js";
 import { leafUnder } from "./branch.js";
-import { exportConversation, limits, samplingSchema } from "./conversation-file.js";
+import { exportConversation, formSchema, limits, samplingSchema } from "./conversation-file.js";
 import type { ConversationStore } from "./conversations.js";
 import { eventStream } from "./event-stream.js";
 import { idPattern } from "./ids.js";
@@ -21,6 +21,7 @@ const createSchema = z.strictObject({
   title: title.exactOptional(),
   system: system.exactOptional(),
   sampling: samplingSchema.exactOptional(),
+  form: formSchema.exactOptional(),
 });
 const updateSchema = createSchema.extend({ leaf: id.exactOptional() });
 const sendSchema = z.strictObject({

@@ -97,7 +97,9 @@ export class ConversationStore {
   }
 
   /** @throws CONVERSATION_LIMIT, FILE_IO */
-  async create(from: Partial<Pick<Conversation, "title" | "system" | "sampling">> = {}): Promise<Conversation> {
+  async create(
+    from: Partial<Pick<Conversation, "title" | "system" | "sampling" | "form">> = {},
+  ): Promise<Conversation> {
     const now = new Date().toISOString();
     return this.#add({
       id: newId(),
@@ -106,6 +108,7 @@ export class ConversationStore {
       updatedAt: now,
       system: from.system ?? "",
       sampling: from.sampling ?? {},
+      ...(from.form !== undefined && { form: from.form }),
       leaf: null,
       messages: [],
     });

@@ -34,6 +34,15 @@ export interface ConversationSampling {
   readonly maxTokens?: number;
 }
 
+/** What answers look like and may do; what is absent is not asked for. */
+export interface ConversationForm {
+  /** JSON Schema of the answers, as a text. */
+  readonly schema?: string;
+  /** Tools the model may call: a JSON list as OpenAI's API has it, as a text. */
+  readonly tools?: string;
+  readonly effort?: "none" | "low" | "medium" | "high";
+}
+
 /** How an answer went. */
 export interface AnswerStats {
   readonly promptTokens: number;
@@ -71,6 +80,7 @@ export interface ConversationHeader {
 export interface Conversation extends ConversationHeader {
   readonly system: string;
   readonly sampling: ConversationSampling;
+  readonly form?: ConversationForm;
   /** The branch that is shown: its last message. */
   readonly leaf: string | null;
   readonly messages: readonly Message[];

@@ -1,12 +1,14 @@
 /** A message: what was written, what can be done with it, and which of its branches this is. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { splitCalls } from "../../../src/chat/call-text.js";
 import { splitThinking } from "../../../src/chat/thinking-text.js";
 import type { AnswerProgress, AnswerStats, Message } from "../../../src/server/ui/wire.js";
 import { duration, figures, percent } from "../format.js";
 import { IconButton } from "../icons.js";
 import { memo } from "../memo.js";
 import { notify } from "../notices.js";
+import { CallView } from "./call-view.js";
 import { MarkdownView } from "./markdown-view.js";
 import { MessageEditor } from "./message-editor.js";
 import { answerTo, edit, regenerate, showBranch } from "./open.js";
@@ -39,7 +41,7 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
       ) : isUser ? (
         <UserText text={message.content} />
       ) : (
-        <AnswerText message={message} />
+        <AnswerText message={message} isLast={isLast} />
       )}
       {message.error !== undefined && (
         <p class="failure" role="alert">
@@ -79,13 +81,29 @@ function UserText({ text }: { readonly text: string }): JSX.Element {
   );
 }
 
-function AnswerText({ message }: { readonly message: Message }): JSX.Element {
+interface AnswerTextProps {
+  readonly message: Message;
+  readonly isLast: boolean;
+}
+
+function AnswerText({ message, isLast }: AnswerTextProps): JSX.Element {
   const { thinking, answer, thought } = splitThinking(message.content);
+  const parts = splitCalls(answer);
+  const calls = parts.filter((part) => "call" in part && part.call.whole).length;
   const running = message.state === "running";
   return (
     <>
       {thinking !== undefined && <Thinking text={thinking} going={running && !thought} />}
-      {answer !== "" && <MarkdownView text={answer} />}
+      {parts.map((part, i) =>
+        "call" in part ? (
+          <CallView key={part.call.id} call={part.call} />
+        ) : (
+          <MarkdownView key={`text ${i}`} text={part.text} />
+        ),
+      )}
+      {calls > 0 && isLast && !running && (
+        <p class="faint">What you write next is {calls === 1 ? "its result" : "the result of each"}.</p>
+      )}
       {answer === "" && !running && message.error === undefined && thinking === undefined && (
         <p class="faint">The model ended without a word.</p>
       )}

@@ -3,7 +3,6 @@ import type {
   AnswerProgress,
   Conversation,
   ConversationEvent,
-  ConversationSampling,
   Message,
 } from "../../../src/server/ui/wire.js";
 import { events, request } from "../api.js";
@@ -20,7 +19,7 @@ export interface Open {
   readonly linked: boolean;
 }
 
-export type Settings = Pick<Conversation, "system" | "sampling">;
+export type Settings = Pick<Conversation, "system" | "sampling" | "form">;
 
 const nothing: Open = { id: undefined, conversation: undefined, progress: {}, linked: true };
 
@@ -175,7 +174,7 @@ export async function stop(): Promise<boolean> {
   return running.length > 0;
 }
 
-export async function change(settings: { system?: string; sampling?: ConversationSampling }): Promise<void> {
+export async function change(settings: Partial<Settings>): Promise<void> {
   if (opened.value.id === undefined) {
     draftSettings.set((before) => ({ ...before, ...settings }));
     return;

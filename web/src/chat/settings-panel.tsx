@@ -1,7 +1,7 @@
-/** System prompt and sampler of a conversation. An empty field is the model's own default. */
+/** System prompt, form of the answers and sampler of a conversation. An empty field is the model's own default. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { ConversationSampling } from "../../../src/server/ui/wire.js";
+import type { ConversationForm, ConversationSampling } from "../../../src/server/ui/wire.js";
 import { IconButton } from "../icons.js";
 import { change, type Settings } from "./open.js";
 
@@ -89,6 +89,7 @@ export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: Sett
           <small>This model has no chat template: it continues the text, and the system prompt is its beginning.</small>
         )}
       </label>
+      <FormFields form={settings.form ?? {}} onChange={(form) => void change({ form })} />
       {fields.map(row)}
       <details class="rarer" open={rarer.some(({ key }) => settings.sampling[key] !== undefined)}>
         <summary>More samplers</summary>
@@ -98,6 +99,74 @@ export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: Sett
         Back to the model's defaults
       </button>
     </aside>
+  );
+}
+
+interface FormFieldsProps {
+  readonly form: ConversationForm;
+  readonly onChange: (form: ConversationForm) => void;
+}
+
+function FormFields({ form, onChange }: FormFieldsProps): JSX.Element {
+  const set = (key: keyof ConversationForm, value: string) => {
+    const { [key]: _, ...others } = form;
+    onChange(value === "" ? others : { ...others, [key]: value });
+  };
+  const { schema = "", tools = "", effort = "" } = form;
+  return (
+    <>
+      <div class="field">
+        <label for="field-effort">Reasoning effort</label>
+        <select id="field-effort" value={effort} onChange={(event) => set("effort", event.currentTarget.value)}>
+          <option value="">the model's own</option>
+          {["none", "low", "medium", "high"].map((one) => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+        <small>for templates that know it</small>
+      </div>
+      <details class="rarer" open={schema !== "" || tools !== ""}>
+        <summary>Form and tools</summary>
+        <JsonField label="JSON Schema of the answers" value={schema} onChange={(text) => set("schema", text)} />
+        <JsonField label="Tools, a list as OpenAI has it" value={tools} onChange={(text) => set("tools", text)} />
+      </details>
+    </>
+  );
+}
+
+interface JsonFieldProps {
+  readonly label: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+}
+
+function JsonField({ label, value, onChange }: JsonFieldProps): JSX.Element {
+  const [draft, setDraft] = useState<string>();
+  const [fault, setFault] = useState("");
+  const take = (text: string) => {
+    try {
+      if (text.trim() !== "") JSON.parse(text);
+    } catch (error) {
+      setFault((error as Error).message);
+      return;
+    }
+    setFault("");
+    setDraft(undefined);
+    if (text.trim() !== value) onChange(text.trim());
+  };
+  return (
+    <label class="field wide">
+      <span>{label}</span>
+      <textarea
+        rows={4}
+        class="code"
+        spellcheck={false}
+        value={draft ?? value}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+        onBlur={(event) => take(event.currentTarget.value)}
+      />
+      {fault !== "" && <small role="alert">No JSON: {fault}</small>}
+    </label>
   );
 }
 

@@ -1,0 +1,8 @@
+/** Tells people about the parts of a constraint that are not enforced. */
+import type { LeftOut } from "./json/compile.js";
+
+/** A warning that names the parts that are not enforced. */
+export function leftOutText(leftOut: readonly LeftOut[]): string {
+  const shown = leftOut.slice(0, 10).map(({ keyword, path }) => `${keyword} at ${path}`);
+  return `not enforced but checked afterwards: ${shown.join(", ")}${leftOut.length > 10 ? " ..." : ""}`;
+}
