@@ -78,7 +78,7 @@ function workspace(): Readonly<Record<string, Tool>> {
   };
 }
 
-/** What is asked for, and the tool that is meant. */
+/** The questions, and the tool that each of them means. */
 const script: readonly (readonly [ask: string, tool: string])[] = [
   ["Which files are there?", "list_files"],
   ["Read notes.txt.", "read_file"],

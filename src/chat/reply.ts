@@ -157,7 +157,7 @@ export class ReplySink implements CallSink {
   }
 }
 
-/** What of the arguments is not as it was described: calls that no constraint held, or not to the letter. */
+/** Finds what arguments break of their schema: no constraint held them, or not to the letter. */
 function brokenBy(schema: unknown, json: string): string | undefined {
   if (typeof schema !== "object" || schema === null) return undefined;
   try {

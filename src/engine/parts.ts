@@ -30,7 +30,7 @@ export interface EngineParts {
   readonly liveDisk?: LiveDisk;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;
-  /** What constraints need is made at once, not for the first answer that has one. */
+  /** The tree of tokens is made at once, not for the first answer that has a constraint. */
   readonly stays?: boolean;
   /** Jobs that may wait; default: any number. */
   readonly queueLimit?: number;

@@ -64,7 +64,7 @@ export interface TextResults {
   readonly encode: Int32Array;
   readonly decode: string;
   readonly pieces: readonly Piece[];
-  /** What is not enforced. */
+  /** The parts that are not enforced. */
   readonly checkConstraint: readonly LeftOut[];
 }
 

@@ -34,7 +34,7 @@ export class TextWork {
   /** Ids of control tokens by the marks they are looked for by: those of a few dialects. */
   private readonly shown = new Map<string, readonly number[]>();
 
-  /** What is not enforced of constraints that were met: an agent sends the same tools in every turn. */
+  /** The parts not enforced of constraints that were met: an agent sends the same tools in every turn. */
   private readonly constraints = new Map<string, readonly LeftOut[]>();
 
   private constructor(tokenizer: Tokenizer, templates: ReadonlyMap<string, string>, pairTemplate: string | undefined) {

@@ -32,7 +32,7 @@ export function register(program: Command): void {
     .option("--system <text>", "system message")
     .option(
       "--tools <file>",
-      "tools the model may call: a JSON list as OpenAI's API has it; a call is shown, and what you type then is its result",
+      "tools the model may call: a JSON list as OpenAI's API has it; type a call's result behind it",
       readTools,
     )
     .option("--raw", "no chat template: what you type is continued")

@@ -34,7 +34,7 @@ export interface ConversationSampling {
   readonly maxTokens?: number;
 }
 
-/** What answers look like and may do; what is absent is not asked for. */
+/** The form of answers and what they may call; nothing is asked for by what is absent. */
 export interface ConversationForm {
   /** JSON Schema of the answers, as a text. */
   readonly schema?: string;

@@ -1,10 +1,5 @@
 /** The conversation that is open: a copy of the server's, kept up to date by its events. */
-import type {
-  AnswerProgress,
-  Conversation,
-  ConversationEvent,
-  Message,
-} from "../../../src/server/ui/wire.js";
+import type { AnswerProgress, Conversation, ConversationEvent, Message } from "../../../src/server/ui/wire.js";
 import { events, request } from "../api.js";
 import { announced, attempt, notify } from "../notices.js";
 import { go, paths } from "../router.js";
