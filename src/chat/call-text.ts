@@ -11,7 +11,7 @@ export interface CallBlock {
   readonly whole: boolean;
 }
 
-export type AnswerPart = { readonly text: string } | { readonly call: CallBlock };
+export type ReplyPiece = { readonly text: string } | { readonly call: CallBlock };
 
 const [open, close] = ["<tool_call>\n", "\n</tool_call>"] as const;
 
@@ -25,8 +25,8 @@ export const callClosing = `}${close}`;
 const block = /<tool_call>\n\{"id": ("(?:[^"\\]|\\.)*"), "name": ("(?:[^"\\]|\\.)*"), "arguments": /g;
 
 /** Text and calls in their order. */
-export function splitCalls(answer: string): AnswerPart[] {
-  const parts: AnswerPart[] = [];
+export function splitCalls(answer: string): ReplyPiece[] {
+  const parts: ReplyPiece[] = [];
   let from = 0;
   const say = (to: number): void => {
     const text = answer.slice(from, to).trim();

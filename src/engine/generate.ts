@@ -4,7 +4,7 @@ import type { AllowedTokens } from "../sampling/allowed.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
 import type { Constraints } from "../sampling/constraint/constraint.js";
-import type { AnswerGuide } from "../sampling/constraint/guide.js";
+import type { Guide } from "../sampling/constraint/guide.js";
 import type { LeftOut } from "../sampling/constraint/json/compile.js";
 import { type Violation, validateSchema } from "../sampling/constraint/json/validate.js";
 
@@ -42,7 +42,7 @@ export class GenerateTask implements Task {
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
   private readonly thinking: ThinkingBudget | undefined;
-  private readonly guide: AnswerGuide | undefined;
+  private readonly guide: Guide | undefined;
   private readonly leftOut: readonly LeftOut[];
   /** Parts of an answer's schema are not enforced: then the whole text is kept, and checked at the end. */
   private readonly checks: boolean;
@@ -131,7 +131,7 @@ export class GenerateTask implements Task {
   }
 
   /** @returns how many tokens it wrote behind the known ones */
-  private guess(guide: AnswerGuide): number {
+  private guess(guide: Guide): number {
     const room = Math.min(mostForced, this.mostPositions - this.known);
     const ids = room > 0 ? guide.forced(room) : [];
     this.tokens.set(ids, this.known);

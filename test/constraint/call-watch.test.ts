@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { constraintOfCalls } from "../../src/chat/call-constraint.js";
 import { type Dialect, hermes, type ToolShape } from "../../src/chat/dialects/index.js";
 import { HundredweightError } from "../../src/errors.js";
-import type { AnswerGuide } from "../../src/sampling/constraint/guide.js";
+import type { Guide } from "../../src/sampling/constraint/guide.js";
 import { endToken, Judge, toolToken } from "./support.js";
 
 const weather: ToolShape = {
@@ -24,16 +24,16 @@ interface Asked {
   readonly single?: boolean;
 }
 
-function guideOf({ dialect = hermes, tools = [weather], pieces, thinks = false, single = false }: Asked): AnswerGuide {
+function guideOf({ dialect = hermes, tools = [weather], pieces, thinks = false, single = false }: Asked): Guide {
   const constraint = constraintOfCalls({ dialect, begun: "", thinks }, marks, { tools, single });
   return new Judge(pieces).constraints.guide(constraint!);
 }
 
-function say(guide: AnswerGuide, text: string): void {
+function say(guide: Guide, text: string): void {
   for (const byte of Buffer.from(text)) assert.ok(guide.accept(byte), `${text} at ${String.fromCharCode(byte)}`);
 }
 
-const may = (guide: AnswerGuide, id: number): boolean => {
+const may = (guide: Guide, id: number): boolean => {
   const allowed = guide.allowed();
   return allowed === undefined || ((allowed.bits[id >> 5]! >> (id & 31)) & 1) === 1;
 };

@@ -6,7 +6,7 @@ import { constraintOfCalls } from "../../src/chat/call-constraint.js";
 import { begunCall } from "../../src/chat/dialects/begun-call.js";
 import { dialects, type ToolShape, type WrittenCall, writeCalls } from "../../src/chat/dialects/index.js";
 import { type ReplyFormat, readReply } from "../../src/chat/reply.js";
-import type { AnswerGuide } from "../../src/sampling/constraint/guide.js";
+import type { Guide } from "../../src/sampling/constraint/guide.js";
 import { Matcher } from "../../src/sampling/constraint/matcher.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
 import { Rng } from "../../src/sampling/rng.js";
@@ -49,7 +49,7 @@ const ajv = new Ajv({ strict: false });
 const valid = new Map(tools.map(({ name, parameters }) => [name, ajv.compile(parameters as object)]));
 
 /** Takes a text byte by byte. @returns the part that was taken */
-function take(guide: AnswerGuide, text: string): string {
+function take(guide: Guide, text: string): string {
   const bytes = Buffer.from(text);
   const taken = bytes.findIndex((byte) => {
     const allowed = guide.allowed();
@@ -67,7 +67,7 @@ const prose = "The tag <tool_call> or get_weather( begins one, [1, 2] is a list.
 for (const dialect of dialects) {
   const [form] = dialect.forms;
   const said = form!.bare === true || dialect.messages !== undefined ? "" : `${prose}\n`;
-  const guideOf = (more: { mustCall?: true | string; single?: boolean }, begun = ""): AnswerGuide => {
+  const guideOf = (more: { mustCall?: true | string; single?: boolean }, begun = ""): Guide => {
     const constraint = constraintOfCalls({ dialect, thinks: false, begun }, marks, { tools, single: false, ...more });
     return judge.constraints.guide(constraint!);
   };

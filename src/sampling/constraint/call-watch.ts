@@ -5,7 +5,7 @@
 import type { AllowedTokens } from "../allowed.js";
 import type { CallMarks, Meaning } from "./call-marks.js";
 import type { ShapeConstraint } from "./call-shape.js";
-import type { AnswerGuide } from "./guide.js";
+import type { Guide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import { type Begun, begunKey, nothingBegun, readPart } from "./mark-tree.js";
 import { banTokens, onlyEnds } from "./masks.js";
@@ -18,7 +18,7 @@ const mostHeader = 512;
 /** Masks that are kept of one constraint: one for each beginning of a mark that was met. */
 const mostKept = 256;
 
-export class CallWatch implements AnswerGuide {
+export class CallWatch implements Guide {
   private readonly compiled: CompiledConstraint;
   private readonly marks: CallMarks;
   private readonly once: boolean;

@@ -9,7 +9,7 @@ import { Automaton } from "./grammar/automaton.js";
 import { Lexemes } from "./grammar/lexemes.js";
 import { compileProgram, type Program } from "./grammar/program.js";
 import { compileGrammar } from "./grammar-source.js";
-import type { AnswerGuide } from "./guide.js";
+import type { Guide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import { MaskStore, Masks } from "./masks.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
@@ -52,7 +52,7 @@ export class Constraints {
   }
 
   /** @throws OPTION_INVALID when the constraint cannot be obeyed */
-  guide(constraint: Constraint): AnswerGuide {
+  guide(constraint: Constraint): Guide {
     const compiled = this.compile(constraint);
     if (compiled.marks !== undefined) return new CallWatch(compiled, compiled.marks, constraint as WatchOptions);
     const matcher = new Matcher(compiled);

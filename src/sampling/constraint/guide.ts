@@ -2,7 +2,7 @@
 import type { AllowedTokens } from "../allowed.js";
 import type { LeftOut } from "./json/compile.js";
 
-export interface AnswerGuide {
+export interface Guide {
   /** The parts of a schema that are not enforced. */
   readonly leftOut: readonly LeftOut[];
   /** Whether the text may end here. */

@@ -2,7 +2,7 @@
 import type { AllowedTokens } from "../allowed.js";
 import type { CallMarks } from "./call-marks.js";
 import type { Automaton, Configuration } from "./grammar/automaton.js";
-import type { AnswerGuide } from "./guide.js";
+import type { Guide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import type { Masks } from "./masks.js";
 import type { TokenTrie } from "./token-trie.js";
@@ -19,7 +19,7 @@ export interface CompiledConstraint {
   readonly marks: CallMarks | undefined;
 }
 
-export class Matcher implements AnswerGuide {
+export class Matcher implements Guide {
   private readonly compiled: CompiledConstraint;
   private at: Configuration;
 
