@@ -38,7 +38,9 @@ async function piecesOf(files: readonly string[], size: number): Promise<Buffer[
   const known = [...pieces.values()];
   console.log(`${known.length} pieces of ${files.length} files`);
   for (let i = 0; pieces.size < size - 1; i++) {
-    add(Buffer.concat([known[(i * 7919) % known.length]!, known[(i * 104729) % known.length]!]));
+    // Each round over the known pieces puts another one behind them.
+    const second = i * 104729 + 31 * Math.floor(i / known.length);
+    add(Buffer.concat([known[(i * 7919) % known.length]!, known[second % known.length]!]));
   }
   return [...pieces.values()];
 }

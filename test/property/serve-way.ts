@@ -9,6 +9,7 @@ import { openCheckpoint } from "../../src/formats/index.js";
 import type { GenerateRequest } from "../../src/link/protocol.js";
 import { describeModel } from "../../src/models/index.js";
 import { defaultSampling } from "../../src/sampling/chain.js";
+import type { Constraint } from "../../src/sampling/constraint/source.js";
 import { seededWords } from "../../src/synth/random.js";
 import { createTokenizer } from "../../src/tokenizer/index.js";
 import { fakeParts } from "../support/fake-model.js";
@@ -89,6 +90,8 @@ const schema = {
   required: ["kind", "list"],
 };
 const constrainedTokens = 40;
+/** Words without an end. */
+const endless: Constraint = { kind: "regex", pattern: "([a-z ]{2,9}[,;.])*" };
 
 /** One prompt of each case has to be answered by a schema. */
 function constrained(c: Case, s: number): boolean {
@@ -167,8 +170,10 @@ export async function longAnswers(
 ): Promise<{ readonly answers: Answers; readonly sentBack: number }> {
   const prompts = [0, 1, 2].map((s) => Int32Array.from({ length: 40 + 10 * s }, (_, i) => (7 * i + s) % 256));
   const shape = { sequences: together ? 3 : 1, kvTokens: contextTokens, chunkRows: 64 };
-  const make = (s: number, engine: Engine): Promise<number[]> =>
-    answer(engine, s + 1, { ...requestOf({ ...c, prompts }, s), maxTokens: -1 });
+  const make = (s: number, engine: Engine): Promise<number[]> => {
+    const { constraint: _, ...request } = requestOf({ ...c, prompts }, s);
+    return answer(engine, s + 1, { ...request, maxTokens: -1, ...(s === 1 && { constraint: endless }) });
+  };
   const inEngine = <T>(use: (engine: Engine) => Promise<T>): Promise<T> =>
     withEngine(path, c, way, shape, () => 0, use);
   if (together)
