@@ -107,6 +107,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::columns>("columns"),
       bind<ops::short_conv>("shortConv"),
       bind<ops::recur>("recur"),
+      bind<ops::compress>("compress"),
       bind<ops::replay>("replay"),
       bind<ops::blend>("blend"),
       bind<ops::stream_scores>("streamScores"),

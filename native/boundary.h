@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "83421ba82dd39f2e";
+constexpr char kBoundaryVersion[] = "287a2f98db309479";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -77,9 +77,12 @@ enum SpaceBuffer : int32_t {
 enum KvLayerNumber : int32_t {
   KV_LAYER_HEADS = 0, KV_LAYER_KEYS = 1, KV_LAYER_VALUES = 2, KV_LAYER_LATENT = 3, KV_LAYER_NUMBERS = 4
 };
+enum SlotKind : int32_t {
+  SLOT_OF_TAIL = 0, SLOT_OF_MATRIX = 1, SLOT_OF_BLOCK = 2, SLOT_KINDS = 3
+};
 enum SlotLayerNumber : int32_t {
-  SLOT_MATRIX = 0, SLOT_HEADS = 1, SLOT_KEYS = 2, SLOT_VALUES = 3, SLOT_KEY_HEADS = 4, SLOT_TILED = 5,
-  SLOT_DECAYS = 6, SLOT_CORRECT = 7, SLOT_NUMBERS = 8
+  SLOT_KIND = 0, SLOT_HEADS = 1, SLOT_KEYS = 2, SLOT_VALUES = 3, SLOT_KEY_HEADS = 4, SLOT_TILED = 5, SLOT_DECAYS = 6,
+  SLOT_CORRECT = 7, SLOT_EVERY = 8, SLOT_NUMBERS = 9
 };
 enum ModelCounter : int32_t {
   MODEL_ACTIVATION_BYTES = 0, MODEL_KV_BYTES = 1, MODEL_SCRATCH_BYTES = 2, MODEL_WEIGHT_BYTES = 3,

@@ -81,6 +81,7 @@ struct RopeTable : Object {
   static constexpr Kind kKind = Kind::rope_table;
   RopeTable() : Object(kKind) {}
   int32_t pairs = 0, max_rows = 0;
+  int32_t back = 0;  // angles of positions so far before the rows' own, 0 at least
   float magnitude = 1;
   bool interleaved = false;
   uint64_t pass = 0;   // the pass whose positions `angles` holds
@@ -97,16 +98,22 @@ struct KvLayer {
   int64_t offset_k, offset_v;  // of [heads][256][dim] in a page
 };
 
+constexpr int32_t kMostEvery = 65536;
+
 struct KvPool : Object {
   static constexpr Kind kKind = Kind::kv_pool;
   KvPool() : Object(kKind) {}
   int32_t index = 0;  // creation order: which block tables of begin() are its
   KvType type = KV_F16;
   int32_t pages = 0;
+  int32_t every = 1;  // so many positions make one row, at the last of them
   int64_t page_bytes = 0;
   std::vector<KvLayer> layers;
   Buffer memory;
   uint8_t* page(int64_t id) const { return memory.as<uint8_t>() + id * page_bytes; }
+  // Rows that are there once a position is, and the block of pages that this position is in.
+  int32_t rows_at(int32_t position) const { return every == 1 ? position + 1 : (position + 1) / every; }
+  int32_t block_of(int32_t position) const { return position / every / kPagePositions; }
 };
 
 // The row table of a pass, copied from begin().

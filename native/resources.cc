@@ -284,14 +284,15 @@ Status routing_read(Model& model, int32_t handle, int32_t rows, Slice<int32_t> i
 }
 
 Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double magnitude, bool interleaved,
-                           int32_t max_rows) {
+                           int32_t max_rows, int32_t back) {
   HW_TRY(model.check_open());
-  if (frequencies.length < 1 || frequencies.length > 65536 || max_rows < 1) {
+  if (frequencies.length < 1 || frequencies.length > 65536 || max_rows < 1 || back < 0) {
     return bad_argument("a rope table of %lld pairs and %d rows", static_cast<long long>(frequencies.length), max_rows);
   }
   std::unique_ptr<RopeTable> object(new RopeTable);
   object->pairs = static_cast<int32_t>(frequencies.length);
   object->max_rows = max_rows;
+  object->back = back;
   object->magnitude = static_cast<float>(magnitude);
   object->interleaved = interleaved;
   HW_TRY(allocate(model, object->frequencies, Purpose::weights, "rope table", frequencies.length * 8));
@@ -300,9 +301,10 @@ Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double
   return model.add(object.release());
 }
 
-Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages) {
+Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages, int32_t every) {
   HW_TRY(model.check_open());
   if (type < 0 || type >= KV_TYPES) return bad_argument("KV type %d", type);
+  if (every < 1 || every > kMostEvery) return bad_argument("a row for every %d positions", every);
   constexpr int64_t kNumbers = KV_LAYER_NUMBERS;
   if (layers.length < kNumbers || layers.length % kNumbers != 0 || layers.length > kNumbers * 65536 || pages < 1) {
     return bad_argument("a KV pool of %lld layer values and %d pages", static_cast<long long>(layers.length), pages);
@@ -335,6 +337,7 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type,
   }
   pool->type = static_cast<KvType>(type);
   pool->pages = pages;
+  pool->every = every;
   pool->page_bytes = offset;
   if (offset > kLargestAllocation / pages) return no_memory("KV pool", offset);
   HW_TRY(allocate(model, pool->memory, Purpose::kv, "KV pool", offset * pages, true));

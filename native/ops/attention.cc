@@ -61,6 +61,9 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
                         heads, layer.heads, layer.dim_k, layer.dim_v);
   }
   if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0)) return bad_argument("a reach of %d", reach);
+  if (pool.every > 1 && (window != 0 || reach != REACH_BACK || slopes_handle != 0)) {
+    return bad_argument("rows that several positions make are seen all, without slopes");
+  }
   if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
   Result<const float*> sinks = optional_vector(model, sinks_handle, heads);
   Result<const float*> slopes = optional_vector(model, slopes_handle, heads);

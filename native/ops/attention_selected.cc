@@ -52,13 +52,14 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
                                              : quantize_queries(model.kernels(), x, q.cols, 1, cols, memory);
     uint8_t *keys = memory + places.queries, *values = layer.latent ? nullptr : keys + places.keys;
     const int32_t* chosen = selection.ids() + static_cast<int64_t>(t) * selection.top_k;
-    if (chosen[0] < 0) wrong.store(t, std::memory_order_relaxed);
+    const int32_t there = pool.rows_at(pass.positions()[t]);
+    if (chosen[0] < 0 && there > 0) wrong.store(t, std::memory_order_relaxed);
     for (int32_t i = 0; i < selection.top_k && chosen[i] >= 0;) {
       const bool begins = i == 0;
       int32_t gathered = 0;
       for (; gathered < kPagePositions && i < selection.top_k && chosen[i] >= 0; gathered++, i++) {
         const int32_t position = chosen[i];
-        const int32_t page = position > pass.positions()[t] ? -1 : table[position / kPagePositions];
+        const int32_t page = position >= there ? -1 : table[position / kPagePositions];
         if (page < 0) {
           wrong.store(t, std::memory_order_relaxed);
           return;
@@ -77,6 +78,7 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
                                             to.o, model.kernel_scratch(thread));
       if (!begins) model.kernels().attn_fold(piece.m, piece.l, piece.o, count, layer.dim_v, sums.m, sums.l, sums.o);
     }
+    for (int32_t h = 0; h < count && there == 0; h++) ending.leave_nothing(model.kernels(), t, head0 + h);
     for (int32_t h = 0; h < count && chosen[0] >= 0; h++) {
       ending.leave(model.kernels(), t, head0 + h, sums.m[h], sums.l[h], sums.o + static_cast<int64_t>(h) * layer.dim_v);
     }

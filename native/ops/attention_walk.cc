@@ -1,5 +1,7 @@
 #include "attention_walk.h"
 
+#include <cmath>
+
 #include "../kernels/queries.h"
 
 namespace hw {
@@ -103,7 +105,7 @@ void Attention::fold_span(const Item& item, int32_t span, const Piece& from, con
   for (int32_t r = 0; r < item.rows; r++) {
     int32_t position = model.pass().positions()[item.block->t0 + r];
     int32_t last_key = end_key(position, item.block->last) - 1;
-    if (first_key(position) / kSpanPositions <= span && last_key / kSpanPositions >= span) {
+    if (last_key >= 0 && first_key(position) / kSpanPositions <= span && last_key / kSpanPositions >= span) {
       fold(item, from, r, 0, span_is_first(item, span, r), sums);
     }
   }
@@ -129,6 +131,22 @@ void Ending::leave(const Kernels& k, int32_t row, int32_t head, float m, float l
     kept[heads + head] = l;
     return;
   }
+  divide(k, head, m, l, o);
+}
+
+void Ending::leave_nothing(const Kernels& k, int32_t row, int32_t head) const {
+  float* const o = out.row(row) + static_cast<int64_t>(head) * dim;
+  float* const kept = carry == nullptr ? nullptr : carry->row(row);
+  if (part == ATTENTION_WHOLE || part == ATTENTION_FIRST) memset(o, 0, static_cast<size_t>(dim) * sizeof(float));
+  if (part == ATTENTION_FIRST) {
+    kept[head] = -INFINITY;
+    kept[heads + head] = 0;
+  }
+  // What no source shows anything of stays zeros.
+  if (part == ATTENTION_LAST && kept[heads + head] > 0) divide(k, head, kept[head], kept[heads + head], o);
+}
+
+void Ending::divide(const Kernels& k, int32_t head, float m, float l, float* o) const {
   if (sinks != nullptr) {
     float s = sinks[head], top = m > s ? m : s;
     float a = exp_of(k, m, top);
@@ -140,9 +158,15 @@ void Ending::leave(const Kernels& k, int32_t row, int32_t head, float m, float l
 
 void Attention::finish(const Item& item, const Piece& sums) const {
   for (int32_t r = 0; r < item.rows; r++) {
+    const int32_t row = item.block->t0 + r;
+    const bool sees = end_key(model.pass().positions()[row], item.block->last) > 0;
     for (int32_t h = 0; h < item.heads; h++) {
+      if (!sees) {
+        ending.leave_nothing(model.kernels(), row, item.head0 + h);
+        continue;
+      }
       int64_t i = static_cast<int64_t>(r) * item.heads + h;
-      ending.leave(model.kernels(), item.block->t0 + r, item.head0 + h, sums.m[i], sums.l[i], sums.o + i * layer.dim_v);
+      ending.leave(model.kernels(), row, item.head0 + h, sums.m[i], sums.l[i], sums.o + i * layer.dim_v);
     }
   }
 }

@@ -55,6 +55,11 @@ struct Ending {
   const float* sinks;
   int32_t heads, dim;
   void leave(const Kernels& kernels, int32_t row, int32_t head, float m, float l, const float* o) const;
+  // The same of a query that sees nothing here.
+  void leave_nothing(const Kernels& kernels, int32_t row, int32_t head) const;
+
+ private:
+  void divide(const Kernels& kernels, int32_t head, float m, float l, float* o) const;
 };
 
 struct Attention {
@@ -90,7 +95,8 @@ struct Attention {
     return item;
   }
 
-  // Keys [first_key, end_key) are seen from a position; `last` is that of the sequence's last row in the pass.
+  // Keys [first_key, end_key) are seen from a position; `last` is that of the sequence's last row in the pass. Of rows
+  // that several positions make there may be none yet.
   int32_t first_key(int32_t position) const {
     if (window == 0) return 0;
     if (reach == REACH_CHUNK) return position / window * window;
@@ -98,7 +104,7 @@ struct Attention {
     return position >= window ? position - window + 1 : 0;
   }
   int32_t end_key(int32_t position, int32_t last) const {
-    if (reach != REACH_SYMMETRIC) return position + 1;
+    if (reach != REACH_SYMMETRIC) return pool.rows_at(position);
     return window == 0 ? last + 1 : static_cast<int32_t>(std::min<int64_t>(last, int64_t{position} + window)) + 1;
   }
 

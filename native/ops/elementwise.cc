@@ -63,7 +63,7 @@ void fill_angles(Model& model, RopeTable& table) {
   // A sine costs about as much as 16 simple operations.
   over_rows(model, pass.count, int64_t{32} * table.pairs, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
-      double position = pass.positions()[t];
+      double position = std::max(pass.positions()[t] - table.back, 0);
       for (int32_t i = 0; i < table.pairs; i++) {
         double angle = position * frequencies[i];
         table.cos(t)[i] = static_cast<float>(cos(angle)) * table.magnitude;

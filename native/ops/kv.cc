@@ -46,9 +46,11 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
   const Kernels& kernels = model.kernels();
   const Pass& pass = model.pass();
   auto one = [&](int64_t t, int) {
-    int32_t position = pass.positions()[t], slot = position % kPagePositions;
+    int32_t position = pass.positions()[t];
+    if ((position + 1) % pool.every != 0) return;
+    int32_t slot = position / pool.every % kPagePositions;
     // begin() has checked that the row's own position has a page.
-    int64_t entry = static_cast<int64_t>(pass.sequences()[t]) * blocks + position / kPagePositions;
+    int64_t entry = static_cast<int64_t>(pass.sequences()[t]) * blocks + pool.block_of(position);
     uint8_t* page = pool.page(tables.value[entry]);
     alignas(64) uint8_t encoded[2 * kMaxHeadDim];
     for (int32_t h = 0; h < layer.heads; h++) {

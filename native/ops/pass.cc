@@ -48,7 +48,8 @@ namespace {
 
 // Neighbouring rows of a sequence must ascend, and each position needs a page in every pool.
 Status check_row_table(int32_t count, const int32_t* positions, const int32_t* sequences,
-                       int32_t sequence_count, const SliceList<const int32_t>& tables, const int32_t* blocks) {
+                       int32_t sequence_count, const SliceList<const int32_t>& tables, const int32_t* blocks,
+                       const std::vector<const KvPool*>& pools) {
   for (int32_t t = 0; t < count; t++) {
     if (positions[t] < 0) return bad_argument("row %d has position %d", t, positions[t]);
     if (sequences[t] < 0 || sequences[t] >= sequence_count) {
@@ -58,7 +59,7 @@ Status check_row_table(int32_t count, const int32_t* positions, const int32_t* s
       return bad_argument("rows %d and %d of a sequence do not ascend", t - 1, t);
     }
     for (int32_t p = 0; p < tables.count; p++) {
-      int32_t block = positions[t] / kPagePositions;
+      int32_t block = pools[static_cast<size_t>(p)]->block_of(positions[t]);
       if (block >= blocks[p]) return bad_argument("position %d is beyond the block table", positions[t]);
       int32_t page = tables.items[p].data[static_cast<int64_t>(sequences[t]) * blocks[p] + block];
       if (page < 0) return bad_argument("position %d of row %d has no KV page", positions[t], t);
@@ -83,6 +84,7 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
     return bad_argument("%d block tables for %d KV pools", tables.count, model.pool_count());
   }
   int32_t pool_index = 0;
+  std::vector<const KvPool*> pools;
   for (Object* object : model.objects()) {
     if (object->kind != Kind::kv_pool || pool_index >= tables.count) continue;
     const KvPool& pool = *static_cast<KvPool*>(object);
@@ -96,9 +98,11 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
         return bad_argument("page %d of a pool of %d", table.data[i], pool.pages);
       }
     }
+    pools.push_back(&pool);
     pool_index++;
   }
-  HW_TRY(check_row_table(count, positions.data, sequences.data, sequence_count, tables, blocks_per_sequence.data));
+  HW_TRY(check_row_table(count, positions.data, sequences.data, sequence_count, tables, blocks_per_sequence.data,
+                         pools));
 
   HW_TRY(reserve_rows(model, count));
   HW_TRY(make_tables(model, tables.count));

@@ -3,10 +3,8 @@
 #include <string.h>
 
 #include <algorithm>
-#include <atomic>
 
-#include "ops.h"
-#include "slots.h"
+#include "slot_runs.h"
 
 namespace hw {
 namespace ops {
@@ -16,42 +14,6 @@ namespace {
 // Columns of a head's values that one thread takes through all rows: with 128 keys they fill half of an L1 cache.
 constexpr int32_t kStrip = 32;
 constexpr int32_t kConvColumns = 512;
-
-Result<const SlotLayer*> slot_layer(const SlotPool& pool, int32_t index, bool tail) {
-  if (index < 0 || index >= static_cast<int64_t>(pool.layers.size()) || pool.layers[index].tail != tail) {
-    return bad_argument("state layer %d of %d", index, static_cast<int>(pool.layers.size()));
-  }
-  return &pool.layers[index];
-}
-
-Status check_pass(Model& model, const SlotPool& pool, int32_t n) {
-  if (pool.pass != model.pass().number || n != model.pass().count) {
-    return bad_argument("states want all rows of a pass that has slots");
-  }
-  return done();
-}
-
-// body(run, part) for parts of each run; `values`: what one row of a part costs.
-template <typename Body>
-Status over_runs(Model& model, const SlotPool& pool, int32_t parts, int64_t values, const Body& body) {
-  std::atomic<bool> stop(false);
-  auto one = [&](int64_t index, int) {
-    if (stop.load(std::memory_order_relaxed) || model.cancelled()) {
-      stop.store(true, std::memory_order_relaxed);
-      return;
-    }
-    body(*pool.run(static_cast<int32_t>(index / parts)), static_cast<int32_t>(index % parts));
-  };
-  const int64_t items = int64_t{pool.run_count} * parts;
-  if (int64_t{model.pass().count} * parts * values < kInlineValues) {
-    for (int64_t i = 0; i < items; i++) one(i, 0);
-  } else {
-    model.pool().parallel_for(items, one);
-  }
-  return stop.load() ? cancelled() : done();
-}
-
-void clear(float* x, int64_t count) { memset(x, 0, static_cast<size_t>(count) * sizeof(float)); }
 
 // What a recurrence reads of a row: k, v, decay and beta lie somewhere, side by side when they were kept.
 struct RecurRow {
@@ -124,7 +86,7 @@ Status recur(Model& model, int32_t out_handle, Slice<const int32_t> inputs, int3
     beta = &strength;
   }
   HW_GET(SlotPool, pool, model, pool_handle);
-  Result<const SlotLayer*> found = slot_layer(pool, layer_index, false);
+  Result<const SlotLayer*> found = slot_layer(pool, layer_index, SLOT_OF_MATRIX);
   if (!found.ok) return Status{false};
   const SlotLayer& layer = *found.value;
   HW_TRY(check_pass(model, pool, n));
@@ -194,7 +156,7 @@ Status short_conv(Model& model, int32_t out_handle, int32_t x_handle, int32_t po
   HW_GET(Tensor, x, model, x_handle);
   HW_GET(SlotPool, pool, model, pool_handle);
   HW_GET(Vector, weight, model, weight_handle);
-  Result<const SlotLayer*> found = slot_layer(pool, layer_index, true);
+  Result<const SlotLayer*> found = slot_layer(pool, layer_index, SLOT_OF_TAIL);
   if (!found.ok) return Status{false};
   const SlotLayer& layer = *found.value;
   HW_TRY(check_rows(out, n, "out"));
@@ -253,7 +215,11 @@ Status replay(Model& model, int32_t pool_handle, int32_t from, int32_t to, int32
   for (const SlotLayer& layer : pool.layers) {
     float* state = pool.state(to, layer);
     const float* old = from < 0 ? nullptr : pool.state(from, layer);
-    if (layer.tail) {
+    if (layer.kind == SLOT_OF_BLOCK) {
+      replay_block(model, pool, layer, old, state, keep, rows);
+      continue;
+    }
+    if (layer.kind == SLOT_OF_TAIL) {
       if (old == nullptr) clear(state, int64_t{layer.keys} * layer.values);
       shift_tail(layer, old == nullptr ? state : old, state, 0, layer.values, rows,
                  [&](int32_t row) { return pool.kept_row(keep, layer, row); });

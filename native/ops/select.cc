@@ -84,9 +84,9 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
   const Pass& pass = model.pass();
   int32_t most = 0;
   for (int32_t t = 0; t < n; t++) {
-    most = std::max(most, pass.positions()[t] + 1);
+    most = std::max(most, pool.rows_at(pass.positions()[t]));
     const int32_t* table = tables.value + static_cast<int64_t>(pass.sequences()[t]) * blocks;
-    for (int32_t page = 0; page <= pass.positions()[t] / kPagePositions; page++) {
+    for (int32_t page = 0; page <= pool.block_of(pass.positions()[t]); page++) {
       if (table[page] < 0) return bad_argument("row %d chooses among positions that are forgotten", t);
     }
   }
@@ -94,7 +94,7 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
   const Selection selection{model, q, weights, pool, layer, weights.cols};
   HW_TRY(model.grow_thread_scratch(selection.scratch_bytes()));
   // Whole pages for each row, so that none is shared between two threads.
-  const int64_t pages = (most - 1) / kPagePositions + 1, stride = pages * kPagePositions;
+  const int64_t pages = std::max(0, most - 1) / kPagePositions + 1, stride = pages * kPagePositions;
   const int64_t wave = std::min<int64_t>(n, std::max<int64_t>(1, kSelectionPositions / stride));
   HW_TRY(model.grow(model.scratch().selection, wave * stride * 8));
   float* const scores = model.scratch().selection.as<float>();
@@ -108,7 +108,7 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
     const int64_t rows = std::min<int64_t>(wave, n - first);
     model.pool().parallel_for(rows * pages, [&](int64_t index, int thread) {
       const int32_t t = static_cast<int32_t>(first + index / pages), page = static_cast<int32_t>(index % pages);
-      const int32_t end = std::min(pass.positions()[t] + 1 - page * kPagePositions, kPagePositions);
+      const int32_t end = std::min(pool.rows_at(pass.positions()[t]) - page * kPagePositions, kPagePositions);
       if (end <= 0 || stopped()) return;
       const int32_t* table = tables.value + static_cast<int64_t>(pass.sequences()[t]) * blocks;
       selection.score(t, pool.page(table[page]), end, scores + index / pages * stride + page * kPagePositions, thread);
@@ -116,7 +116,7 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
     model.pool().parallel_for(rows, [&](int64_t row, int) {
       const int64_t t = first + row;
       if (stopped()) return;
-      Selection::choose(scores + row * stride, order + row * stride, pass.positions()[t] + 1, out.top_k,
+      Selection::choose(scores + row * stride, order + row * stride, pool.rows_at(pass.positions()[t]), out.top_k,
                         out.ids() + t * out.top_k);
     });
     if (stop.load()) return cancelled();

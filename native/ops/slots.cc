@@ -14,7 +14,10 @@ constexpr int64_t kMostValues = int64_t{1} << 40;
 
 Status read_layer(const int32_t* n, SlotLayer* layer) {
   *layer = SlotLayer{};
-  layer->tail = n[SLOT_MATRIX] == 0;
+  if (n[SLOT_KIND] < 0 || n[SLOT_KIND] >= SLOT_KINDS) return bad_argument("a state of kind %d", n[SLOT_KIND]);
+  layer->kind = static_cast<SlotKind>(n[SLOT_KIND]);
+  layer->every = n[SLOT_EVERY];
+  const bool tail = layer->kind == SLOT_OF_TAIL, block = layer->kind == SLOT_OF_BLOCK;
   layer->heads = n[SLOT_HEADS];
   layer->keys = n[SLOT_KEYS];
   layer->values = n[SLOT_VALUES];
@@ -22,15 +25,21 @@ Status read_layer(const int32_t* n, SlotLayer* layer) {
   layer->tiled = n[SLOT_TILED] != 0;
   layer->decays = n[SLOT_DECAYS];
   layer->correct = n[SLOT_CORRECT] != 0;
-  if (layer->heads < 1 || layer->heads > (layer->tail ? 1 : kMostHeads) || layer->keys < 1 ||
-      layer->keys > (layer->tail ? kMostTaps - 1 : kMaxHeadDim) || layer->values < 1 || layer->values > kMostSize ||
+  if (layer->heads < 1 || layer->heads > (layer->kind == SLOT_OF_MATRIX ? kMostHeads : 1) || layer->keys < 1 ||
+      layer->keys > (tail ? kMostTaps - 1 : kMaxHeadDim) || layer->values < 1 || layer->values > kMostSize ||
       layer->key_heads < 1 || layer->heads % layer->key_heads != 0 ||
       (layer->decays != 1 && layer->decays != layer->keys)) {
     return bad_argument("states of %d heads of %d x %d values, %d key heads, %d decays", layer->heads, layer->keys,
                         layer->values, layer->key_heads, layer->decays);
   }
+  if (block ? layer->every < 1 || layer->every > kMostEvery || (layer->keys != 4 && layer->keys != 10)
+            : layer->every != 0) {
+    return bad_argument("blocks of %d rows, %d of sums", layer->every, layer->keys);
+  }
   const int64_t of_head = int64_t{layer->values} + layer->decays + 1;
-  layer->kept = layer->tail ? layer->values : int64_t{layer->key_heads} * layer->keys + layer->heads * of_head;
+  const int64_t of_block = int64_t{layer->values} * (layer->keys == 10 ? 4 : 2);
+  const int64_t of_matrix = int64_t{layer->key_heads} * layer->keys + layer->heads * of_head;
+  layer->kept = tail ? layer->values : block ? of_block : of_matrix;
   return done();
 }
 

@@ -7,12 +7,15 @@
 namespace hw {
 
 struct SlotLayer {
-  bool tail;  // of a convolution: the last `keys` rows of `values` columns; else matrices [heads][keys][values]
+  // A tail of a convolution: the last `keys` rows of `values` columns. Matrices: [heads][keys][values]. A block: how
+  // many of its rows have come, and their sums (compress.cc).
+  SlotKind kind;
+  int32_t every;  // rows of a block
   int32_t heads, keys, values, key_heads, decays;
   bool tiled, correct;
   int64_t offset;       // of its values in a slot
   int64_t kept_offset;  // of its rows [kKeptRows][kept] in a place for inputs
-  int64_t kept;         // values of such a row: a tail's columns, or k, v, decay, beta
+  int64_t kept;         // values of such a row: a tail's columns; k, v, decay, beta; a block's values and gates
 
   int32_t key_head(int32_t head) const { return tiled ? head % key_heads : head / (heads / key_heads); }
 };
@@ -62,6 +65,11 @@ Status short_conv(Model& model, int32_t out, int32_t x, int32_t pool, int32_t la
 // inputs: q, k, v, decay, beta or 0
 Status recur(Model& model, int32_t out, Slice<const int32_t> inputs, int32_t pool, int32_t layer, int32_t skip,
              int32_t n);
+// Each row that ends a block: the block's rows made one; others: zeros.
+Status compress(Model& model, int32_t out, int32_t values, int32_t gates, int32_t pool, int32_t layer,
+                int32_t positions, int32_t n);
+void replay_block(Model& model, const SlotPool& pool, const SlotLayer& layer, const float* from, float* to,
+                  int32_t keep, int32_t rows);
 // The first `rows` rows kept at `keep`, from slot `from` (-1: zeros) into slot `to`.
 Status replay(Model& model, int32_t pool, int32_t from, int32_t to, int32_t keep, int32_t rows);
 

@@ -165,10 +165,11 @@ function layOut({ parts: { model, info }, cache }: MeasureContext, sequence: num
   const first = cache.blockTables.map((tables) => tables[sequence]![0]!);
   for (let length = cache.length(sequence); length < depth; length = cache.length(sequence)) {
     cache.append(sequence, Math.min(info.chunkRows, depth - length));
-    for (const [group, { pool }] of model.kvGroups.entries()) {
+    for (const [group, { pool, every = 1 }] of model.kvGroups.entries()) {
       const table = cache.blockTables[group]![sequence]!;
-      const end = Math.ceil(cache.length(sequence) / pagePositions);
-      for (let block = Math.ceil(length / pagePositions); block < end; block++)
+      const positions = every * pagePositions;
+      const end = Math.ceil(cache.length(sequence) / positions);
+      for (let block = Math.ceil(length / positions); block < end; block++)
         if (table[block] !== first[group]) model.backend.kvCopyPage(pool, first[group]!, table[block]!);
     }
   }

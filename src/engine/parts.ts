@@ -10,7 +10,7 @@ import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine">;
-  readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number }[];
+  readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number; readonly every?: number }[];
   /** The pool of states that are replaced; undefined when there are none. */
   readonly slots: SlotPool | undefined;
   close(): void;
@@ -43,7 +43,7 @@ export function stateOptions(
   ops: Pick<Backend, "kvCopyPage" | "replay">,
 ): Pick<StateCacheOptions, "groups" | "slots" | "copyPage" | "replay"> {
   return {
-    groups: kvGroups.map(({ pool, window }) => ({ pages: pool.pages, window })),
+    groups: kvGroups.map(({ pool, window, every }) => ({ pages: pool.pages, window, every })),
     slots: slots && { slots: slots.slots, keeps: slots.keeps, keptRows },
     copyPage: (group, from, to) => ops.kvCopyPage(kvGroups[group]!.pool, from, to),
     replay: ({ from, to, keep, rows }) => ops.replay(slots!, from, to, keep, rows),

@@ -170,9 +170,9 @@ function referenceResources(description: ModelDescription, options: EngineOption
 function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvType): number {
   const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[kvType];
   let bytes = 0;
-  for (const { kind, window, heads, headDimK, headDimV } of description.states) {
+  for (const { kind, window, every, heads, headDimK, headDimV } of description.states) {
     const positions = window === 0 ? contextTokens : Math.min(contextTokens, window + 2 * pagePositions);
-    bytes += positions * heads * (headDimK + (kind === "kv" ? headDimV : 0)) * bytesPerValue;
+    bytes += (positions / every) * heads * (headDimK + (kind === "kv" ? headDimV : 0)) * bytesPerValue;
   }
   return bytes;
 }

@@ -22,6 +22,8 @@ export interface KvGroup {
   readonly pool: KvPool;
   /** 0 = full. */
   readonly window: number;
+  /** Positions that make a row. */
+  readonly every: number;
 }
 
 /** Sizes that states and values follow from. */
@@ -105,9 +107,9 @@ export class Handles {
       made: (name, make) => memo(this.#vectors, name, () => ops.vector(make())),
       routing: (choice) =>
         memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
-      ropeTable: ({ rope, interleaved, divisors }) =>
-        memo(this.#ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name]), () =>
-          ops.ropeTable(ropeSpec(rope, interleaved, divisors === null ? null : values(divisors)), maxRows),
+      ropeTable: ({ rope, interleaved, divisors, back }) =>
+        memo(this.#ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name, back]), () =>
+          ops.ropeTable({ ...ropeSpec(rope, interleaved, divisors && values(divisors)), back }, maxRows),
         ),
       pool: (state) => this.#states.get(state)!,
       slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
@@ -120,19 +122,25 @@ export class Handles {
     return info;
   }
 
-  /** States that are looked back upon equally far forget together, so they share the pages of one pool. */
+  /**
+   * States that are looked back upon equally far forget together, so they share the pages of one pool; also states that
+   * have a row for as many positions.
+   */
   #makePools(programs: readonly Program[]): void {
     const windows = new Map(programs.flatMap((program) => [...windowsOf(program)]));
-    for (const window of new Set(windows.values())) {
-      const members = [...windows.keys()].filter((state) => windows.get(state) === window);
+    const groups = new Map<string, PagedState[]>();
+    for (const [state, window] of windows) memo(groups, `${window} ${state.every}`, () => []).push(state);
+    for (const members of groups.values()) {
+      const [window, { every }] = [windows.get(members[0]!)!, members[0]!];
       const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
         kvHeads: heads,
         headDimK,
         headDimV,
         latent: kind !== "kv",
       }));
-      const pool = this.#ops.kvPool({ layers, type: this.#options.kvType, pages: this.#pages(window) });
-      this.kvGroups.push({ pool, window });
+      const pages = this.#pages(window, pagePositions * every);
+      const pool = this.#ops.kvPool({ every, layers, type: this.#options.kvType, pages });
+      this.kvGroups.push({ pool, window, every });
       for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
     }
   }
@@ -156,11 +164,11 @@ export class Handles {
    * A page more per sequence than the positions need: for a last one that is begun, or for a copy. A windowed sequence
    * keeps its window, the rows of one pass and the page they begin in.
    */
-  #pages(window: number): number {
+  #pages(window: number, ofPage: number): number {
     const { contextTokens, maxRows, sequences, kvTokens = sequences * contextTokens } = this.#options;
-    const context = Math.ceil(contextTokens / pagePositions);
-    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / pagePositions))) + sequences;
-    const kept = Math.ceil((window + maxRows + pagePositions) / pagePositions);
+    const context = Math.ceil(contextTokens / ofPage);
+    const all = Math.min(sequences * context, Math.max(context, Math.ceil(kvTokens / ofPage))) + sequences;
+    const kept = Math.ceil((window + maxRows + ofPage) / ofPage);
     return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
   }
 }

@@ -88,6 +88,11 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
       const weight = b.turned(call.weight, x.cols);
       return (n) => ops.shortConv(out, x, pool, layer, weight, bias, n);
     }
+    case "compress": {
+      const [out, values, gates, positions] = [output(), input(0), input(1), optional(call.positions)];
+      const { pool, layer } = b.slots(call.state);
+      return (n) => ops.compress(out, values, gates, pool, layer, positions, n);
+    }
     case "recur": {
       const [out, skip, { pool, layer }] = [output(), optional(call.skip), b.slots(call.state)];
       const beta = call.inputs.length > 4 ? input(4) : null;

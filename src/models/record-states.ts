@@ -3,6 +3,7 @@ import type { Call, SeenState } from "./flow/calls.js";
 import type {
   AttendedState,
   AttentionOptions,
+  CompressOptions,
   DeltaInputs,
   KeepKvOptions,
   KeepLatentOptions,
@@ -43,12 +44,14 @@ export abstract class StateRecorder extends ValueRecorder {
   ): State {
     const { layer } = this;
     const { name = kind } = options;
+    const every = "every" in options ? (options.every ?? 1) : 1;
+    if (!Number.isSafeInteger(every) || every < 1) fault(`a row for every ${every} positions`);
     if (this.states.some((state) => state.layer === layer && state.name === name))
       fault(`layer ${layer} keeps '${name}' twice`);
     if (kind === "latent") {
       const { row, values } = options as KeepLatentOptions;
       if (values > row.cols) fault(`${values} values of a vector of ${row.cols}`);
-      const shape = { heads: 1, headDimK: row.cols, headDimV: values } as const;
+      const shape = { every, heads: 1, headDimK: row.cols, headDimV: values } as const;
       const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies LatentState;
       this.states.push(state);
       this.call({ verb: "keep", state }, [row], []);
@@ -56,7 +59,7 @@ export abstract class StateRecorder extends ValueRecorder {
     }
     if (kind === "rows") {
       const { row } = options as KeepRowsOptions;
-      const shape = { heads: 1, headDimK: row.cols, headDimV: 0 } as const;
+      const shape = { every, heads: 1, headDimK: row.cols, headDimV: 0 } as const;
       const state = { id: ++this.ids, kind, layer, name, ...shape } satisfies RowsState;
       this.states.push(state);
       this.call({ verb: "keep", state }, [row], []);
@@ -70,7 +73,7 @@ export abstract class StateRecorder extends ValueRecorder {
     }
     const { k, v, heads } = options as KeepKvOptions;
     const [headDimK, headDimV] = [k.cols / heads, v.cols / heads];
-    const state = { id: ++this.ids, kind, layer, name, heads, headDimK, headDimV } satisfies KvState;
+    const state = { id: ++this.ids, kind, layer, name, every, heads, headDimK, headDimV } satisfies KvState;
     this.states.push(state);
     this.call({ verb: "keep", state }, [k, v], []);
     return state;
@@ -81,6 +84,8 @@ export abstract class StateRecorder extends ValueRecorder {
     const sources = from.map((source): SeenState => {
       const { state, reach = o.reach, selection = null } = "kind" in source ? { state: source } : source;
       if (selection !== null && reach !== "all") fault("positions are chosen among all before a row");
+      if (selection !== null && selection.every !== state.every) fault("rows chosen of another state's kind");
+      if (state.every > 1 && (reach !== "all" || alibi !== 0)) fault("rows of blocks are seen all, without slopes");
       return { state, reach, selection };
     });
     const [first, ...others] = sources.map(({ state }) => state);
@@ -96,7 +101,7 @@ export abstract class StateRecorder extends ValueRecorder {
 
   select(q: Value, weights: Value, keys: PagedState, topK: number): Selection {
     if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
-    const selection: Selection = { id: ++this.ids, topK };
+    const selection: Selection = { id: ++this.ids, topK, every: keys.every };
     this.call({ verb: "select", selection, keys }, [q, weights], []);
     return selection;
   }
@@ -115,6 +120,18 @@ export abstract class StateRecorder extends ValueRecorder {
 
   scan(memory: RecurrentState, { c, b, x, decay, dt }: ScanInputs, o: ScanOptions = {}): Value {
     return this.#recur(memory, [c, b, x, decay, ...(dt === undefined ? [] : [dt])], o, false, o.skip ?? null);
+  }
+
+  compress(values: Value, gates: Value, o: CompressOptions): Value {
+    const { every, overlap = false, positions = null, name = "block" } = o;
+    const columns = values.cols / (overlap ? 2 : 1);
+    if (gates.cols !== values.cols || !Number.isInteger(columns) || !Number.isSafeInteger(every) || every < 1)
+      fault(`blocks of ${every} rows of ${values.cols} and ${gates.cols} columns`);
+    if (positions !== null && positions.length !== every * values.cols)
+      fault(`${positions.length} gates of positions for ${every} rows of ${values.cols}`);
+    const state = this.keep("recurrent", { name, keys: overlap ? 10 : 4, values: columns });
+    this.#change(state, [values, gates]);
+    return this.call({ verb: "compress", state, every, overlap, positions }, [values, gates], [columns])[0]!;
   }
 
   #recur(

@@ -69,8 +69,8 @@ export abstract class ValueRecorder {
   headNorm(x: Value, weight: VectorWeight | null, eps: number, headDim = weight?.length ?? x.cols): Value {
     return this.#same({ verb: "headNorm", weight, headDim, eps }, x);
   }
-  rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null): Value {
-    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors }, x);
+  rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null, back = 0): Value {
+    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors, back }, x);
   }
   glu(gate: Value, up: Value, act: Glu): Value {
     return this.#same({ verb: "glu", act }, gate, up);

@@ -37,8 +37,8 @@ function modelWithAll(threads = 2) {
     stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
     vector: addon.vector(model, new Float32Array(64).fill(1)),
     routing: addon.routing(model, 8, 2),
-    rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8),
-    pool: addon.kvPool(model, Int32Array.of(4, 16, 16, 0), 0, 3),
+    rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8, 0),
+    pool: addon.kvPool(model, Int32Array.of(4, 16, 16, 0), 0, 3, 1),
   };
   addon.seal(model);
   return all;
@@ -75,16 +75,16 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   assertWrongCall(() => addon.tensor(model, 0, 4));
   assertWrongCall(() => addon.tensor(model, 2 ** 31, 4));
   assertWrongCall(() => addon.vector(model, new Float32Array(0)));
-  assertWrongCall(() => addon.kvPool(model, i32(1, 4096, 64, 0), 0, 1), "a head beyond what kernels hold");
-  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64), 0, 1));
-  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 65, 1), 0, 1), "more values than a latent has");
-  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64, 0), 3, 1));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 4096, 64, 0), 0, 1, 1), "a head beyond what kernels hold");
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64), 0, 1, 1));
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 65, 1), 0, 1, 1), "more values than a latent has");
+  assertWrongCall(() => addon.kvPool(model, i32(1, 64, 64, 0), 3, 1, 1));
   assert.equal(
-    codeOf(() => addon.kvPool(model, i32(1, 80, 80, 0), 1, 1)),
+    codeOf(() => addon.kvPool(model, i32(1, 80, 80, 0), 1, 1, 1)),
     "OPTION_INVALID",
   );
   assert.equal(
-    codeOf(() => addon.kvPool(model, i32(65536, 2048, 2048, 0), 0, 2 ** 31 - 1)),
+    codeOf(() => addon.kvPool(model, i32(65536, 2048, 2048, 0), 0, 2 ** 31 - 1, 1)),
     "MEMORY_BUDGET",
   );
   const file = addon.fileOpen(model, weights);
@@ -240,14 +240,18 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
 
 test("slots: wrong pools, places that are read and written, states of other passes", { skip: skipAddon }, () => {
   const model = addon.modelOpen(2, null, null);
-  const delta = [1, 2, 8, 4, 1, 0, 1, 1];
-  const tail = [0, 1, 3, 16, 1, 0, 1, 0];
+  const delta = [1, 2, 8, 4, 1, 0, 1, 1, 0];
+  const tail = [0, 1, 3, 16, 1, 0, 1, 0, 0];
   for (const wrong of [
-    [1, 2, 8, 4, 3, 0, 1, 1], // key heads that heads do not divide
-    [1, 2, 8, 4, 1, 0, 3, 1], // decays for some keys
-    [1, 0, 8, 4, 1, 0, 1, 1],
-    [0, 2, 3, 16, 1, 0, 1, 0], // a tail of two heads
-    [0, 1, 64, 16, 1, 0, 1, 0], // more taps than there may be
+    [1, 2, 8, 4, 3, 0, 1, 1, 0], // key heads that heads do not divide
+    [1, 2, 8, 4, 1, 0, 3, 1, 0], // decays for some keys
+    [1, 0, 8, 4, 1, 0, 1, 1, 0],
+    [0, 2, 3, 16, 1, 0, 1, 0, 0], // a tail of two heads
+    [0, 1, 64, 16, 1, 0, 1, 0, 0], // more taps than there may be
+    [2, 1, 5, 16, 1, 0, 1, 0, 4], // sums of neither kind of block
+    [2, 1, 4, 16, 1, 0, 1, 0, 0], // blocks of no rows
+    [0, 1, 3, 16, 1, 0, 1, 0, 2], // a tail of blocks
+    [3, 1, 4, 16, 1, 0, 1, 0, 2],
     delta.slice(1),
   ])
     assertWrongCall(() => addon.slotPool(model, i32(...wrong), 2, 1), `layer ${wrong}`);
@@ -453,7 +457,7 @@ test("a worker that is terminated releases its models", { skip: skipAddon, timeo
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = require(workerData);
     const model = addon.modelOpen(3, null, null);
-    addon.kvPool(model, Int32Array.of(8, 64, 64, 0), 0, 64);
+    addon.kvPool(model, Int32Array.of(8, 64, 64, 0), 0, 64, 1);
     addon.tensor(model, 1024, 1024);
     addon.seal(model);
     const flag = new Int32Array(new SharedArrayBuffer(4));

@@ -130,9 +130,16 @@ export interface NativeAddon {
   vector(model: number, values: Float32Array): number;
   routing(model: number, rows: number, topK: number): number;
   routingRead(model: number, routing: number, rows: number, ids: Int32Array, weights: Float32Array): void;
-  ropeTable(model: number, frequencies: Float64Array, magnitude: number, interleaved: boolean, maxRows: number): number;
+  ropeTable(
+    model: number,
+    frequencies: Float64Array,
+    magnitude: number,
+    interleaved: boolean,
+    maxRows: number,
+    back: number,
+  ): number;
   /** layers: `kvLayerNumbers` of each. type: of `kvTypes` */
-  kvPool(model: number, layers: Int32Array, type: number, pages: number): number;
+  kvPool(model: number, layers: Int32Array, type: number, pages: number, every: number): number;
   kvPageBytes(model: number, pool: number): number;
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
   /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */
@@ -210,6 +217,17 @@ export interface NativeAddon {
   ): void;
   /** inputs: [q, k, v, decay, beta or 0]; skip or 0 */
   recur(model: number, out: number, inputs: Int32Array, pool: number, layer: number, skip: number, n: number): void;
+  /** positions: a vector [every * columns of gates], or 0 */
+  compress(
+    model: number,
+    out: number,
+    values: number,
+    gates: number,
+    pool: number,
+    layer: number,
+    positions: number,
+    n: number,
+  ): void;
   replay(model: number, pool: number, from: number, to: number, keep: number, rows: number): void;
   /** kind: of `glus`. limit: bounds of gate and up, negative: the gate's after its SiLU; 0: none */
   glu(model: number, out: number, gate: number, up: number, n: number, kind: number, limit: number): void;

@@ -126,9 +126,11 @@ export type SpaceBuffer = (typeof spaceBuffers)[number];
 /** Keys and values of one layer; the values of a latent one are the first of its keys. */
 export const kvLayerNumbers = ["heads", "keys", "values", "latent"] as const;
 
-/** A state of one layer that is replaced (ops/ops.ts, `SlotLayer`). A tail has `matrix` 0, and its keys are rows. */
+/** States of a layer that are replaced (ops/ops.ts, `SlotLayer`). */
+export const slotKinds = ["tail", "matrix", "block"] as const;
+/** The keys of a tail are rows; those of a block are its count and sums, `every` the rows that it makes one. */
 export const slotLayerNumbers = [
-  "matrix",
+  "kind",
   "heads",
   "keys",
   "values",
@@ -136,6 +138,7 @@ export const slotLayerNumbers = [
   "tiled",
   "decays",
   "correct",
+  "every",
 ] as const;
 
 /** Counters of a model: bytes allocated by purpose, and how often. */

@@ -48,6 +48,7 @@ const functions = {
   beginSlots: true,
   shortConv: true,
   recur: true,
+  compress: true,
   replay: true,
   nameSpace: true,
   seal: true,

@@ -17,6 +17,7 @@ import {
   productInto,
   reaches,
   scores,
+  slotKinds,
 } from "../native/boundary.js";
 import { idsOf, NamedNumbers } from "../native/named-numbers.js";
 import { NativeWeights } from "./native-weights.js";
@@ -51,7 +52,7 @@ import type {
   Vector,
   Xielu,
 } from "./ops.js";
-import { slotPoolBytes } from "./paper.js";
+import { blockRows, slotPoolBytes } from "./paper.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -83,14 +84,17 @@ const ids = {
   lookup: idsOf(lookups),
   part: idsOf(attentionParts),
   into: idsOf(productInto),
+  slot: idsOf(slotKinds),
 };
 const noInts = new Int32Array(0);
 
 /** The numbers of a layer, in the order of `slotLayerNumbers`. */
 function slotLayer(layer: SlotLayer): number[] {
-  if (layer.kind === "tail") return [0, 1, layer.rows, layer.columns, 1, 0, 1, 0];
+  const kind = ids.slot[layer.kind];
+  if (layer.kind === "tail") return [kind, 1, layer.rows, layer.columns, 1, 0, 1, 0, 0];
+  if (layer.kind === "block") return [kind, 1, blockRows(layer), layer.columns, 1, 0, 1, 0, layer.every];
   const { heads, keys, values, keyHeads, pairing, decays, correct } = layer;
-  return [1, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0];
+  return [kind, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0, 0];
 }
 
 const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
@@ -187,7 +191,13 @@ export class NativeOps implements Backend {
       layer.headDimV,
       layer.latent ? 1 : 0,
     ]);
-    const id = this.#addon.kvPool(this.#model, Int32Array.from(layers), ids.kvType[spec.type], spec.pages);
+    const id = this.#addon.kvPool(
+      this.#model,
+      Int32Array.from(layers),
+      ids.kvType[spec.type],
+      spec.pages,
+      spec.every ?? 1,
+    );
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
     return {
@@ -207,7 +217,8 @@ export class NativeOps implements Backend {
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     if (spec.frequencies.length * 2 !== spec.dims)
       throw new HundredweightError("INTERNAL", "a rope table needs dims / 2 frequencies");
-    const id = this.#addon.ropeTable(this.#model, spec.frequencies, spec.magnitude, spec.interleaved, maxRows);
+    const { frequencies, magnitude, interleaved, back = 0 } = spec;
+    const id = this.#addon.ropeTable(this.#model, frequencies, magnitude, interleaved, maxRows, back);
     return { id };
   }
 
@@ -332,6 +343,19 @@ export class NativeOps implements Backend {
     packed[3] = inputs.decay.id;
     packed[4] = inputs.beta?.id ?? 0;
     this.#addon.recur(this.#model, out.id, packed, pool.id, layer, skip?.id ?? 0, n);
+  }
+
+  compress(
+    out: Tensor,
+    values: Tensor,
+    gates: Tensor,
+    pool: SlotPool,
+    layer: number,
+    positions: Vector | null,
+    n: number,
+  ): void {
+    this.#checkCancelled();
+    this.#addon.compress(this.#model, out.id, values.id, gates.id, pool.id, layer, positions?.id ?? 0, n);
   }
 
   replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void {

@@ -99,6 +99,8 @@ export interface KvLayer {
 }
 
 export interface KvPoolSpec {
+  /** So many positions make one row, stored at the last of them; default 1: a row for each. */
+  readonly every?: number;
   readonly layers: readonly KvLayer[];
   readonly type: KvType;
   readonly pages: number;
@@ -110,7 +112,7 @@ export const { pagePositions, keptRows } = limits;
  * A state of one layer that is replaced, f32. `tail`: the last rows of what a short convolution reads. `matrix`: for
  * each head [keys, values]; key heads, with which values pair `consecutive` (j / (heads / keyHeads)) or `tiled` (j mod
  * keyHeads); factors of decay, one a head or one for each of its keys; whether what is written is corrected by what the
- * key reads (the delta rule).
+ * key reads (the delta rule). `block`: sums of the rows of a block that is not whole yet, of `columns` columns.
  */
 export type SlotLayer =
   | { readonly kind: "tail"; readonly rows: number; readonly columns: number }
@@ -123,6 +125,12 @@ export type SlotLayer =
       readonly pairing: "consecutive" | "tiled";
       readonly decays: number;
       readonly correct: boolean;
+    }
+  | {
+      readonly kind: "block";
+      readonly every: number;
+      readonly columns: number;
+      readonly overlap: boolean;
     };
 
 /** Slots hold the states of all these layers at one position; `keeps`: places for what a pass with drafts fed in. */
@@ -184,6 +192,8 @@ export interface RopeSpec {
   readonly magnitude: number;
   /** Pairs (2i, 2i+1) when true, (i, i + dims/2) when false. */
   readonly interleaved: boolean;
+  /** Rotates as at the position so far before a row's own, or as at 0; default 0. */
+  readonly back?: number;
 }
 
 export interface RopeTable {
@@ -424,6 +434,24 @@ export interface Verbs {
    * @shape out [n, heads * values], none of the inputs; skip [heads] or null  @error BOUND
    */
   recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void;
+  /**
+   * Blocks of `every` rows of layer `layer`, by positions: out of the last row of one is the sum of the rows' values,
+   * each column weighted by a softmax over the rows of its gates + positions[row of the block]; other rows are zeros.
+   * With overlap rows are two halves, and a block is the second halves of its rows and the first halves of those of the
+   * block before, where there is one. Rows are folded one by one, ascending, as pieces of attention are.
+   * @shape values, gates [n, width], width = columns or 2 * columns; positions [every * width] or null; out [n,
+   *   columns]
+   * @error BOUND
+   */
+  compress(
+    out: Tensor,
+    values: Tensor,
+    gates: Tensor,
+    pool: SlotPool,
+    layer: number,
+    positions: Vector | null,
+    n: number,
+  ): void;
   /** Feeds the first `rows` of what a pass kept at `keep` into slot `from` (-1: zeros), into slot `to`: all layers. */
   replay(pool: SlotPool, from: number, to: number, keep: number, rows: number): void;
   /** out = act(gate) * up; out may alias either.  @shape [n, cols] */

@@ -43,14 +43,19 @@ export function kvPositionBytes(type: KvType, { kvHeads, headDimK, headDimV, lat
   return kvHeads * (kvHeadBytes(type, headDimK) + (latent ? 0 : values));
 }
 
+/** Rows of a block's state: how many rows have come; largest gates, sums of weights and of values of each half. */
+export const blockRows = ({ overlap }: { readonly overlap: boolean }): number => (overlap ? 10 : 4);
+
 /** f32 values of a layer in a slot. */
 export function slotFloats(layer: SlotLayer): number {
+  if (layer.kind === "block") return blockRows(layer) * layer.columns;
   return layer.kind === "tail" ? layer.rows * layer.columns : layer.heads * layer.keys * layer.values;
 }
 
 /** f32 values of a row that is kept for a layer. */
 export function keptFloats(layer: SlotLayer): number {
   if (layer.kind === "tail") return layer.columns;
+  if (layer.kind === "block") return layer.columns * (layer.overlap ? 4 : 2);
   return layer.keyHeads * layer.keys + layer.heads * (layer.values + layer.decays + 1);
 }
 

@@ -140,6 +140,7 @@ function describer(
       work: plain("kv store", n * (4 * (k.cols + (v?.cols ?? 0)) + positionBytes(pool, layer))),
       shape: () => `[${n}, ${k.cols} + ${v?.cols ?? 0}]`,
     }),
+    compress: (_out, values, _gates, _pool, _layer, _positions, n) => small("compress", 4, values, n),
     shortConv: (_out, x, _pool, _layer, _weight, _bias, n) => small("short convolution", 2, x, n),
     recur: (out, _inputs, _pool, layer, _skip, n) => {
       const shape = slotLayers[layer]!;

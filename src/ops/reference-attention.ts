@@ -112,6 +112,12 @@ export function attendPart(
   const own = scores.reduce((most, score) => Math.max(most, score), -Infinity);
   const before = place === "first" ? -Infinity : carry[m]!;
   const max = Math.max(own, before, place === "last" ? head.sink : -Infinity);
+  // Nothing was seen so far, or at all.
+  if (max === -Infinity) {
+    out.fill(0);
+    [carry[m], carry[l]] = [max, 0];
+    return;
+  }
   const weights = scores.map((score) => Math.exp(score - max));
   const old = place === "first" ? 0 : Math.exp(before - max);
   let sum = weights.reduce((total, weight) => total + weight, old === 0 ? 0 : carry[l]! * old);

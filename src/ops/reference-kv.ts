@@ -72,6 +72,7 @@ export class ReferenceKvPool implements KvPool {
   readonly layers: number;
   readonly pageBytes: number;
   readonly type: KvType;
+  readonly every: number;
   readonly layout: readonly LayerLayout[];
   readonly #pages: (DataView | undefined)[];
 
@@ -80,6 +81,7 @@ export class ReferenceKvPool implements KvPool {
     this.pages = spec.pages;
     this.layers = spec.layers.length;
     this.type = spec.type;
+    this.every = spec.every ?? 1;
     let offset = 0;
     this.layout = spec.layers.map(({ kvHeads, headDimK, headDimV, latent = false }) => {
       const keyBytes = headBytes(spec.type, headDimK);

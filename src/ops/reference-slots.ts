@@ -4,6 +4,7 @@ import { keptRows, type RowTable, type SlotLayer, type SlotPool, type SlotPoolSp
 import { keptFloats, slotFloats, slotPoolBytes } from "./paper.js";
 
 type Matrix = Extract<SlotLayer, { readonly kind: "matrix" }>;
+type Block = Extract<SlotLayer, { readonly kind: "block" }>;
 type Rows = (t: number) => Float32Array;
 
 interface RecurRow {
@@ -57,6 +58,48 @@ function step(layer: Matrix, head: number, state: Float32Array, row: RecurRow, s
   }
 }
 
+/**
+ * One row of a block (ops.ts, `compress`): values and gates, those of its place in the block among them. The state is
+ * the number of rows that have come, then largest gates, sums of weights and of values: of the rows themselves, with
+ * overlap also of their first halves, and of the first halves of the block before.
+ */
+function blockStep(
+  { every, columns, overlap }: Block,
+  state: Float32Array,
+  row: Float32Array,
+  out: Float32Array | null,
+) {
+  const width = row.length / 2;
+  const sums = (which: number, what: number): number => (1 + 3 * which + what) * columns;
+  const join = (which: number, c: number, gate: number, weight: number, value: number): void => {
+    const [m, l, o] = [sums(which, 0) + c, sums(which, 1) + c, sums(which, 2) + c];
+    const max = Math.max(state[m]!, gate);
+    const [old, own] = [Math.exp(state[m]! - max), Math.exp(gate - max)];
+    state[l] = state[l]! * old + weight * own;
+    state[o] = state[o]! * old + value * own;
+    state[m] = max;
+  };
+  for (let i = 0; i < width; i++) join(overlap && i < columns ? 1 : 0, i % columns, row[width + i]!, 1, row[i]!);
+  out?.fill(0);
+  state[0] = state[0]! + 1;
+  if (state[0] < every) return;
+  state[0] = 0;
+  for (let c = 0; c < columns; c++) {
+    if (overlap) {
+      const before = [0, 1, 2].map((what) => state[sums(2, what) + c]!) as [number, number, number];
+      if (before[1] > 0) join(0, c, ...before);
+      for (const what of [0, 1, 2]) state[sums(2, what) + c] = state[sums(1, what) + c]!;
+      clearSums(state, columns, c, 1);
+    }
+    if (out !== null) out[c] = state[sums(0, 2) + c]! / state[sums(0, 1) + c]!;
+    clearSums(state, columns, c, 0);
+  }
+}
+
+function clearSums(state: Float32Array, columns: number, c: number, which: number): void {
+  for (const what of [0, 1, 2]) state[(1 + 3 * which + what) * columns + c] = what === 0 ? -Infinity : 0;
+}
+
 export class ReferenceSlotPool implements SlotPool {
   readonly id: number;
   readonly slots: number;
@@ -89,9 +132,16 @@ export class ReferenceSlotPool implements SlotPool {
   /** The state of slot `to` as it is before its first row: that of `from`, or zeros. */
   #begin(from: number, to: number, layer: number): Float32Array {
     const state = this.#state(to, layer);
-    if (from < 0) state.fill(0);
+    if (from < 0) this.#clear(state, this.layers[layer]!);
     else state.set(this.#state(from, layer));
     return state;
+  }
+
+  #clear(state: Float32Array, shape: SlotLayer): void {
+    state.fill(0);
+    if (shape.kind !== "block") return;
+    for (let which = 0; which < (shape.overlap ? 3 : 1); which++)
+      for (let c = 0; c < shape.columns; c++) clearSums(state, shape.columns, c, which);
   }
 
   #mark(slot: number | undefined, layer: number, state: Float32Array): void {
@@ -154,6 +204,33 @@ export class ReferenceSlotPool implements SlotPool {
     }
   }
 
+  block(layer: number): Block {
+    return this.layers[layer] as Block;
+  }
+
+  compress(
+    layer: number,
+    rows: RowTable,
+    n: number,
+    values: Rows,
+    gates: Rows,
+    out: Rows,
+    positions: Float32Array | null,
+  ): void {
+    const shape = this.block(layer);
+    for (const { first, end, from, to, keep, marks } of runsOf(rows, n)) {
+      const state = this.#begin(from, to, layer);
+      for (let t = first; t < end; t++) {
+        const [v, g] = [values(t), gates(t)];
+        const gate = g.map((value, i) => value + (positions?.[state[0]! * g.length + i] ?? 0));
+        const row = Float32Array.from([...v, ...gate]);
+        blockStep(shape, state, row, out(t));
+        if (keep >= 0) this.#keptRow(keep, layer, t - first).set(row);
+        this.#mark(marks.get(t), layer, state);
+      }
+    }
+  }
+
   #step(shape: Matrix, state: Float32Array, row: RecurRow, skip: Float32Array | null, out: Float32Array | null): void {
     const each = shape.keys * shape.values;
     for (let h = 0; h < shape.heads; h++)
@@ -167,6 +244,10 @@ export class ReferenceSlotPool implements SlotPool {
         const row = this.#keptRow(keep, layer, i);
         if (shape.kind === "tail") {
           push(state, row);
+          continue;
+        }
+        if (shape.kind === "block") {
+          blockStep(shape, state, row, null);
           continue;
         }
         const widths = [shape.keyHeads * shape.keys, shape.heads * shape.values, shape.heads * shape.decays];

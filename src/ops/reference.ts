@@ -3,40 +3,34 @@
  * compiler or prebuilt binary exists. Sums are doubles, activations meet quantized weights unrounded, weights are
  * decoded row by row and never held.
  */
-import { HundredweightError } from "../errors.js";
 import {
   type Activation,
-  type Arena,
   type AttentionSpec,
   type Backend,
   type ExpertWeights,
   type Glu,
   type KvPool,
-  type KvPoolSpec,
   type LookupBy,
   type Matrix,
-  type MatrixSource,
-  type OpsCounters,
   type Pooling,
   type Product,
   pagePositions,
   type RecurInputs,
-  type RopeSpec,
   type RopeTable,
   type RouteSpec,
   type Routing,
   type RowTable,
   type SlotPool,
-  type SlotPoolSpec,
   type Temperature,
   type Tensor,
   type Vector,
   type Xielu,
 } from "./ops.js";
 import { attendHead, attendPart, bestPositions, type Past, seenBy } from "./reference-attention.js";
-import { encodeHead, ReferenceKvPool } from "./reference-kv.js";
+import { encodeHead, type ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
-import { ReferenceSlotPool } from "./reference-slots.js";
+import { data, own, ReferenceMemory, type Rope, type Routes, requireThat, row, values } from "./reference-memory.js";
+import type { ReferenceSlotPool } from "./reference-slots.js";
 import {
   actValue,
   blendRow,
@@ -47,135 +41,23 @@ import {
   sparsifyRow,
   xieluValue,
 } from "./reference-values.js";
-import { dot, ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
-
-interface Activations extends Tensor {
-  readonly data: Float32Array;
-}
-interface Memory extends Arena {
-  readonly data: Float32Array;
-}
-interface Values extends Vector {
-  readonly data: Float32Array;
-}
-interface Routes extends Routing {
-  readonly ids: Int32Array;
-  readonly weights: Float32Array;
-}
-interface Rope extends RopeTable {
-  readonly spec: RopeSpec;
-}
-
-/** The numbers behind a handle; a handle of another implementation is a bug of ours. */
-function own<T extends { readonly id: number }>(handle: { readonly id: number }, key: keyof T): T {
-  if (!(key in handle)) throw new HundredweightError("INTERNAL", "a handle of another Ops implementation");
-  return handle as T;
-}
-const data = (tensor: Tensor): Float32Array => own<Activations>(tensor, "data").data;
-const row = (tensor: Tensor, t: number): Float32Array => data(tensor).subarray(t * tensor.cols, (t + 1) * tensor.cols);
-const values = (vector: Vector | null): Float32Array | null =>
-  vector === null ? null : own<Values>(vector, "data").data;
-
-function requireThat(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
-}
+import { dot, type ReferenceMatrix } from "./reference-weights.js";
 
 /** The positions chosen for a row. */
 function chosenOf({ ids, topK }: Routes, t: number): number[] {
   return Array.from(ids.subarray(t * topK, (t + 1) * topK)).filter((position) => position >= 0);
 }
 
-export class ReferenceOps implements Backend {
-  readonly name = "reference";
-  readonly #files = new WeightFiles();
-  readonly #bytes = { activations: 0, kv: 0 };
-  #allocations = 0;
-  #sealed = false;
-  #cancel: Int32Array | null = null;
-  #rows: RowTable = {
-    count: 0,
-    ids: new Int32Array(),
-    positions: new Int32Array(),
-    sequences: new Int32Array(),
-    blockTables: [],
-  };
-  readonly #pools: KvPool[] = [];
-
-  // --- memory
-
-  #allocate(bytes: number, kind: "activations" | "kv"): number {
-    requireThat(!this.#sealed, "an allocation after seal()");
-    this.#bytes[kind] += bytes;
-    return ++this.#allocations;
-  }
-
-  arena(floats: number): Arena {
-    const id = this.#allocate(floats * 4, "activations");
-    return { id, floats, data: new Float32Array(floats) } satisfies Memory as Arena;
-  }
-
-  tensor(rows: number, cols: number, arena?: Arena, offset = 0): Tensor {
-    if (arena !== undefined) {
-      const data = own<Memory>(arena, "data").data.subarray(offset, offset + rows * cols);
-      requireThat(data.length === rows * cols, "a tensor ends outside its arena");
-      return { id: this.#allocate(0, "activations"), rows, cols, data } satisfies Activations as Tensor;
-    }
-    const id = this.#allocate(rows * cols * 4, "activations");
-    return { id, rows, cols, data: new Float32Array(rows * cols) } satisfies Activations as Tensor;
-  }
-
-  routing(rows: number, topK: number): Routing {
-    const id = this.#allocate(rows * topK * 8, "activations");
-    const routes: Routes = { id, rows, topK, ids: new Int32Array(rows * topK), weights: new Float32Array(rows * topK) };
-    return routes;
-  }
-
-  vector(from: Float32Array): Vector {
-    const id = this.#allocate(from.byteLength, "activations");
-    const vector: Values = { id, length: from.length, data: from.slice() };
-    return vector;
-  }
-
-  matrix(source: MatrixSource): Matrix {
-    return new ReferenceMatrix(this.#allocate(0, "activations"), source, this.#files);
-  }
-
-  loadVector(source: MatrixSource): Float32Array {
-    return readVector(source, this.#files);
-  }
-
-  kvPool(spec: KvPoolSpec): KvPool {
-    const pool = new ReferenceKvPool(this.#allocations + 1, spec);
-    this.#allocate(pool.pageBytes * pool.pages, "kv");
-    this.#pools.push(pool);
-    return pool;
-  }
-
-  slotPool(spec: SlotPoolSpec): SlotPool {
-    const pool = new ReferenceSlotPool(this.#allocations + 1, spec);
-    this.#allocate(pool.slotBytes * pool.slots + pool.keepBytes * pool.keeps, "kv");
-    return pool;
-  }
-
-  ropeTable(spec: RopeSpec, _maxRows: number): RopeTable {
-    requireThat(spec.frequencies.length * 2 === spec.dims, "a rope table needs dims / 2 frequencies");
-    const table: Rope = { id: this.#allocate(0, "activations"), spec };
-    return table;
-  }
-
-  seal(): void {
-    this.#sealed = true;
-  }
-
+export class ReferenceOps extends ReferenceMemory implements Backend {
   // --- pass
 
   begin(rows: RowTable): void {
-    requireThat(rows.blockTables.length === this.#pools.length, "one set of block tables for each KV pool");
-    this.#rows = rows;
+    requireThat(rows.blockTables.length === this.pools.length, "one set of block tables for each KV pool");
+    this.rows = rows;
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy | Int32Array = "ids"): void {
-    const rows = typeof by !== "string" ? by : by === "first" ? null : this.#rows[by];
+    const rows = typeof by !== "string" ? by : by === "first" ? null : this.rows[by];
     const matrix = own<ReferenceMatrix>(table, "forEachRow");
     for (let t = 0; t < n; t++) {
       const y = row(out, t);
@@ -210,7 +92,7 @@ export class ReferenceOps implements Backend {
       requireThat(fits, `shapes of the product with ${weight.name}`);
       const [y, input, b] = [data(out), data(x), values(bias)];
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
-        if ((row & 63) === 0) this.#checkCancelled();
+        if ((row & 63) === 0) this.checkCancelled();
         for (let t = 0; t < n; t++) {
           const at = t * out.cols + row;
           const from = t * x.cols + Math.floor(row / each) * weight.cols;
@@ -230,7 +112,7 @@ export class ReferenceOps implements Backend {
     const sums = new Float64Array(n * out.cols);
     for (let e = 0; e < experts; e++)
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(e, (row, w) => {
-        if ((row & 63) === 0) this.#checkCancelled();
+        if ((row & 63) === 0) this.checkCancelled();
         for (let t = 0; t < n; t++) {
           const factor = input[t * x.cols + e * rows + row]!;
           const at = t * out.cols + (e * heads + Math.floor(row / each)) * cols;
@@ -245,21 +127,26 @@ export class ReferenceOps implements Backend {
     for (let t = 0; t < n; t++)
       for (let h = 0; h < heads; h++) {
         const offset = t * x.cols + h * headDim;
-        ropeHead(data(x), offset, this.#rows.positions[t]!, spec.frequencies, spec.magnitude, spec.interleaved);
+        const position = Math.max(0, this.rows.positions[t]! - (spec.back ?? 0));
+        ropeHead(data(x), offset, position, spec.frequencies, spec.magnitude, spec.interleaved);
       }
   }
 
-  #page(pool: ReferenceKvPool, t: number, position: number): DataView {
-    const blocks = this.#rows.blockTables[this.#pools.indexOf(pool)]![this.#rows.sequences[t]!]!;
-    return pool.page(blocks[Math.floor(position / pagePositions)] ?? -1);
+  /** The page of a row of the pool: of a position, where each has a row. */
+  #page(pool: ReferenceKvPool, t: number, index: number): DataView {
+    const blocks = this.rows.blockTables[this.pools.indexOf(pool)]![this.rows.sequences[t]!]!;
+    return pool.page(blocks[Math.floor(index / pagePositions)] ?? -1);
   }
 
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const { kvHeads, headDimK, headDimV, keys, values: valueStart, keyBytes, valueBytes } = cache.layout[layer]!;
     for (let t = 0; t < n; t++) {
-      const page = this.#page(cache, t, this.#rows.positions[t]!);
-      const slot = this.#rows.positions[t]! % pagePositions;
+      const position = this.rows.positions[t]!;
+      if ((position + 1) % cache.every !== 0) continue;
+      const index = Math.floor(position / cache.every);
+      const page = this.#page(cache, t, index);
+      const slot = index % pagePositions;
       for (let h = 0; h < kvHeads; h++) {
         const row = h * pagePositions + slot;
         encodeHead(cache.type, data(k), t * k.cols + h * headDimK, headDimK, page, keys + row * keyBytes);
@@ -275,14 +162,18 @@ export class ReferenceOps implements Backend {
     const chosen = spec.selection ? own<Routes>(spec.selection, "ids") : null;
     requireThat(chosen === null || spec.window === 0, "positions are chosen among all before a row");
     requireThat(chosen === null || slopes === null, "chosen positions have no slopes");
+    const blocks = cache.every > 1;
+    const all = spec.window === 0 && (spec.reach ?? "back") === "back" && slopes === null;
+    requireThat(!blocks || all, "rows that several positions make are seen all, without slopes");
     for (let t = 0; t < n; t++) {
-      this.#checkCancelled();
-      const position = this.#rows.positions[t]!;
+      this.checkCancelled();
+      const position = this.rows.positions[t]!;
       let end = t;
-      while (end + 1 < n && this.#rows.sequences[end + 1] === this.#rows.sequences[t]) end++;
-      const last = this.#rows.positions[end]!;
+      while (end + 1 < n && this.rows.sequences[end + 1] === this.rows.sequences[t]) end++;
+      const last = this.rows.positions[end]!;
       const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
-      const seen = chosen === null ? seenBy(position, last, spec) : chosenOf(chosen, t);
+      const own = blocks ? Math.floor((position + 1) / cache.every) - 1 : position;
+      const seen = chosen === null ? seenBy(own, last, spec) : chosenOf(chosen, t);
       for (let h = 0; h < spec.heads; h++) {
         const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
         const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
@@ -301,9 +192,10 @@ export class ReferenceOps implements Backend {
     const { kvHeads, headDimK } = cache.layout[layer]!;
     requireThat(kvHeads === 1 && q.cols === weights.cols * headDimK, "index queries as wide as the keys");
     for (let t = 0; t < n; t++) {
-      this.#checkCancelled();
+      this.checkCancelled();
       const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
-      const best = bestPositions(row(q, t), row(weights, t), past, this.#rows.positions[t]!, topK);
+      const own = Math.floor((this.rows.positions[t]! + 1) / cache.every) - 1;
+      const best = bestPositions(row(q, t), row(weights, t), past, own, topK);
       ids.fill(-1, t * topK, (t + 1) * topK);
       ids.set(best, t * topK);
     }
@@ -320,7 +212,7 @@ export class ReferenceOps implements Backend {
   ): void {
     own<ReferenceSlotPool>(pool, "layers").shortConv(
       layer,
-      this.#rows,
+      this.rows,
       n,
       (t) => row(x, t),
       (t) => row(out, t),
@@ -330,15 +222,39 @@ export class ReferenceOps implements Backend {
   }
 
   recur(out: Tensor, inputs: RecurInputs, pool: SlotPool, layer: number, skip: Vector | null, n: number): void {
-    this.#checkCancelled();
+    this.checkCancelled();
     const { q, k, v, decay, beta } = inputs;
     own<ReferenceSlotPool>(pool, "layers").recur(
       layer,
-      this.#rows,
+      this.rows,
       n,
       (t) => ({ q: row(q, t), k: row(k, t), v: row(v, t), decay: row(decay, t), beta: beta && row(beta, t) }),
       (t) => row(out, t),
       values(skip),
+    );
+  }
+
+  compress(
+    out: Tensor,
+    rows: Tensor,
+    gates: Tensor,
+    pool: SlotPool,
+    layer: number,
+    positions: Vector | null,
+    n: number,
+  ): void {
+    const slots = own<ReferenceSlotPool>(pool, "layers");
+    const { columns, overlap } = slots.block(layer);
+    const fits = out.cols === columns && rows.cols === gates.cols && rows.cols === (overlap ? 2 : 1) * columns;
+    requireThat(fits, "values and gates as wide as blocks are");
+    slots.compress(
+      layer,
+      this.rows,
+      n,
+      (t) => row(rows, t),
+      (t) => row(gates, t),
+      (t) => row(out, t),
+      values(positions),
     );
   }
 
@@ -385,7 +301,7 @@ export class ReferenceOps implements Backend {
         const b = values(bias);
         const weighed = perToken && weights.weightsInput;
         own<ReferenceMatrix>(matrix, "forEachRow").forEachRow(expert, (row, w) => {
-          if ((row & 63) === 0) this.#checkCancelled();
+          if ((row & 63) === 0) this.checkCancelled();
           for (const slot of chosen) {
             const input = (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
             const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
@@ -497,7 +413,7 @@ export class ReferenceOps implements Backend {
 
   temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {
     for (let t = 0; t < n; t++) {
-      const steps = Math.floor((this.#rows.positions[t]! + offset) / length);
+      const steps = Math.floor((this.rows.positions[t]! + offset) / length);
       const factor = Math.fround(1 + scale * Math.log(1 + steps));
       const values = row(x, t);
       for (let i = 0; i < values.length; i++) values[i] = values[i]! * factor;
@@ -532,7 +448,7 @@ export class ReferenceOps implements Backend {
 
   pool(out: Tensor, x: Tensor, kind: Pooling, n: number): void {
     poolRows(
-      this.#rows.sequences.subarray(0, n),
+      this.rows.sequences.subarray(0, n),
       kind,
       (t) => row(x, t),
       (s) => row(out, s),
@@ -547,52 +463,5 @@ export class ReferenceOps implements Backend {
   copy(out: Tensor, x: Tensor, n: number): void {
     requireThat(out.cols === x.cols, "copy keeps the width");
     data(out).set(data(x).subarray(0, n * x.cols));
-  }
-
-  // --- outside
-
-  read(x: Tensor, n: number, into?: Float32Array): Float32Array {
-    const values = data(x).subarray(0, n * x.cols);
-    if (into === undefined) return values.slice();
-    into.set(values);
-    return into.subarray(0, values.length);
-  }
-
-  write(x: Tensor, from: Float32Array): void {
-    data(x).set(from);
-  }
-
-  readRouting(routing: Routing, n: number): { ids: Int32Array; weights: Float32Array } {
-    const { ids, weights, topK } = own<Routes>(routing, "ids");
-    return { ids: ids.slice(0, n * topK), weights: weights.slice(0, n * topK) };
-  }
-
-  kvCopyPage(pool: KvPool, from: number, to: number): void {
-    own<ReferenceKvPool>(pool, "layout").copyPage(from, to);
-  }
-
-  setCancelFlag(flag: Int32Array | null): void {
-    this.#cancel = flag;
-  }
-
-  #checkCancelled(): void {
-    if (this.#cancel !== null && Atomics.load(this.#cancel, 0) !== 0)
-      throw new HundredweightError("CANCELLED", "stopped by the caller");
-  }
-
-  /** Weights are read from their files at every use and decode scratch is garbage of the call: both count zero. */
-  counters(): OpsCounters {
-    const { activations, kv } = this.#bytes;
-    return {
-      activationBytes: activations,
-      kvBytes: kv,
-      scratchBytes: 0,
-      weightBytes: 0,
-      allocations: this.#allocations,
-    };
-  }
-
-  close(): void {
-    this.#files.close();
   }
 }

@@ -15,6 +15,7 @@ const names: Readonly<Record<Verb, true>> = {
   select: true,
   shortConv: true,
   recur: true,
+  compress: true,
   replay: true,
   glu: true,
   route: true,

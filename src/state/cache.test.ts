@@ -31,6 +31,13 @@ class Pages {
   }
 }
 
+/** A row of a group: where it is, and of which position. */
+interface Row {
+  readonly p: number;
+  readonly block: number;
+  readonly offset: number;
+}
+
 /** A slot holds all that was ever fed into its state. */
 class Slots {
   readonly states: number[][] = [];
@@ -211,7 +218,13 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
     fc.record({ kind: fc.constant("release" as const), at }),
     fc.record({ kind: fc.constant("open" as const), at }),
   );
-  const windows = [0, 200, 512];
+  // The last has a row for every five positions, at the fifth.
+  const groups = [{ window: 0 }, { window: 200 }, { window: 512 }, { window: 0, every: 5 }];
+  /** The rows of positions [from, to) of a group: their places, and of which position each is. */
+  const rowsOf = ({ every = 1 }: (typeof groups)[number], from: number, to: number): Row[] =>
+    Array.from({ length: to - from }, (_, i) => from + i)
+      .filter((p) => (p + 1) % every === 0)
+      .map((p) => ({ p, block: Math.floor(p / every / page), offset: Math.floor(p / every) % page }));
   let [replays, midway] = [0, 0];
   fc.assert(
     fc.property(
@@ -222,7 +235,7 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
         const memory = new Pages();
         const slots = new Slots();
         const cache = new StateCache({
-          groups: windows.map((window) => ({ pages, window })),
+          groups: groups.map((group) => ({ pages, ...group })),
           slots: { slots: count, keeps: 4, keptRows },
           sequences: 4,
           contextTokens: 2000,
@@ -233,7 +246,7 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
         /** Positions at which a fork of each sequence may begin. */
         const marked = new Map<number, readonly number[]>();
         const live = new Map<number, number[]>(); // the naive model: each sequence is a list of written values
-        const current = (sequence: number): number => cache.snapshot(sequence).kinds[3]!.units[0]!;
+        const current = (sequence: number): number => cache.snapshot(sequence).kinds.at(-1)!.units[0]!;
         let stamp = 0;
         // Drafts are often refused, and forks often begin where somebody marked.
         type Step =
@@ -264,22 +277,22 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
               assert.equal(cache.length(sequence), from);
               continue;
             }
-            for (let p = from; p < from + step.rows; p++) {
-              past.push(++stamp);
-              for (const g of windows.keys()) {
-                memory.write(g, cache.blockTables[g]![sequence]![Math.floor(p / page)]!, p % page, stamp);
+            for (let p = from; p < from + step.rows; p++) past.push(++stamp);
+            for (const [g, group] of groups.entries()) {
+              for (const { p, block, offset } of rowsOf(group, from, past.length)) {
+                memory.write(g, cache.blockTables[g]![sequence]![block]!, offset, past[p]!);
               }
             }
             slots.feed(cache.slotTable([sequence]) as unknown as number[], past.slice(from));
             slots.mark(cache.markTable([{ sequence, at: 0 }]), past.slice(0, from), past.slice(from));
             marked.set(sequence, marks);
             // Everything the first new row may see is there; so is everything the later rows may see.
-            for (const [g, window] of windows.entries()) {
-              const first = window === 0 ? 0 : Math.max(0, from - window + 1);
-              for (let p = first; p < past.length; p++) {
-                const id = cache.blockTables[g]![sequence]![Math.floor(p / page)]!;
+            for (const [g, group] of groups.entries()) {
+              const first = group.window === 0 ? 0 : Math.max(0, from - group.window + 1);
+              for (const { p, block, offset } of rowsOf(group, first, past.length)) {
+                const id: number = cache.blockTables[g]![sequence]![block]!;
                 assert.ok(id >= 0);
-                assert.equal(memory.read(g, id, p % page), past[p]);
+                assert.equal(memory.read(g, id, offset), past[p]);
               }
             }
           } else if (step.kind === "settle") {
@@ -293,10 +306,10 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
             assert.equal(cache.rewind(sequence, wanted), target);
             past.length = target;
             marked.delete(sequence);
-            for (const [g, window] of windows.entries()) {
-              for (let p = window === 0 ? 0 : Math.max(0, target - window + 1); p < target; p++) {
-                const id = cache.blockTables[g]![sequence]![Math.floor(p / page)]!;
-                assert.equal(memory.read(g, id, p % page), past[p]);
+            for (const [g, group] of groups.entries()) {
+              const first = group.window === 0 ? 0 : Math.max(0, target - group.window + 1);
+              for (const { p, block, offset } of rowsOf(group, first, target)) {
+                assert.equal(memory.read(g, cache.blockTables[g]![sequence]![block]!, offset), past[p]);
               }
             }
           } else if (step.kind === "fork") {
@@ -321,7 +334,7 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
             assert.deepEqual(slots.state(current(slot)), values);
           }
           // Used pages are exactly those in some table.
-          for (const g of windows.keys()) {
+          for (const g of groups.keys()) {
             const used = new Set<number>();
             for (const slot of live.keys()) for (const id of cache.blockTables[g]![slot]!) if (id >= 0) used.add(id);
             assert.equal(cache.freeUnits()[g], pages - used.size);
@@ -329,9 +342,9 @@ test("any mix of append, settle, rewind, fork and release, of all kinds: content
         }
         for (const slot of live.keys()) cache.settle(slot);
         const used = new Set([...live.keys()].map(current).filter((slot) => slot >= 0));
-        assert.equal(cache.freeUnits()[3], count - used.size);
+        assert.equal(cache.freeUnits().at(-1), count - used.size);
         for (const slot of live.keys()) cache.release(slot);
-        assert.deepEqual(cache.freeUnits(), [pages, pages, pages, count]);
+        assert.deepEqual(cache.freeUnits(), [...groups.map(() => pages), count]);
         replays += slots.replays;
       },
     ),

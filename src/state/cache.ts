@@ -13,6 +13,8 @@ export interface PagedShape {
   readonly pages: number;
   /** A row at position p sees keys from p - window + 1; 0 = all. */
   readonly window: number;
+  /** So many positions make a row; default 1. */
+  readonly every?: number | undefined;
 }
 
 /** A pool of states that are replaced. */
@@ -159,9 +161,10 @@ export class StateCache {
     return this.kinds.every((kind) => kind.canGrow(sequences, (sequence) => this.lengths[sequence]!));
   }
 
-  /** Pages that hold something, and all: of the group that never forgets, where there is one. */
+  /** Pages that hold something, and all: of the group that never forgets and has a row a position, if there is one. */
   usage(): { readonly used: number; readonly pages: number } {
-    const units = (this.paged.find(({ window }) => window === 0) ?? this.paged[0])?.units ?? { free: 0, count: 0 };
+    const whole = this.paged.find(({ window, every }) => window === 0 && every === 1);
+    const units = (whole ?? this.paged[0])?.units ?? { free: 0, count: 0 };
     return { used: units.count - units.free, pages: units.count };
   }
 

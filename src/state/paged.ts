@@ -2,6 +2,7 @@
  * States that keep something of every position: pages of 256 positions, and a block table for each sequence. A pool
  * serves a group of layers that forget at the same pace: `window` 0 keeps everything, otherwise pages that no later
  * row can see are given back. Pages are shared by forks and copied when one of them writes (copy-on-write).
+ * Where several positions make one row a page is of as many more positions; everything else is the same.
  */
 import { pagePositions } from "../ops/ops.js";
 import type { Growth, StateKind, UnitSnapshot } from "./kind.js";
@@ -11,6 +12,8 @@ export interface PagedOptions {
   readonly pages: number;
   /** A row at position p sees keys from p - window + 1; 0 = all. */
   readonly window: number;
+  /** So many positions make a row of a page; default 1. */
+  readonly every?: number | undefined;
   /** Sequences that can be open at once, and how many of them grow at the same time. */
   readonly sequences: number;
   readonly growing: number;
@@ -23,25 +26,30 @@ export interface PagedOptions {
 
 export class PagedState implements StateKind {
   readonly window: number;
+  readonly every: number;
   /** Page ids of each sequence, -1 where absent. The same arrays for the life of the cache. */
   readonly tables: readonly Int32Array[];
   private readonly allocator: UnitAllocator;
   /** Positions kept behind the window so that short rewinds are possible: what the pool has to spare. */
   private readonly slack: number;
   private readonly maxRows: number;
+  /** Positions of a page. */
+  private readonly positions: number;
   /** Per sequence: first block that is still there. */
   private readonly firstBlock: Int32Array;
   private readonly copyPage: PagedOptions["copyPage"];
 
   constructor(options: PagedOptions) {
-    const { pages, window, sequences, growing, contextTokens, maxRows } = options;
+    const { pages, window, every = 1, sequences, growing, contextTokens, maxRows } = options;
     this.window = window;
+    this.every = every;
+    this.positions = pagePositions * every;
     this.maxRows = maxRows;
     this.copyPage = options.copyPage;
     // Rounding at both ends of [length - window - slack, length + rows) can cost almost a page each.
-    this.slack = Math.max(0, Math.floor(pages / growing) * pagePositions - window - maxRows - 2 * pagePositions);
+    this.slack = Math.max(0, Math.floor(pages / growing) * this.positions - window - maxRows - 2 * this.positions);
     this.allocator = new UnitAllocator(pages, "KV page");
-    const blocks = Math.ceil(contextTokens / pagePositions);
+    const blocks = Math.ceil(contextTokens / this.positions);
     this.tables = Array.from({ length: sequences }, () => new Int32Array(blocks).fill(-1));
     this.firstBlock = new Int32Array(sequences);
   }
@@ -55,7 +63,7 @@ export class PagedState implements StateKind {
     for (const { sequence, from } of parts) this.forget(sequence, from);
     let wanted = 0;
     for (const { sequence, from, rows } of parts) {
-      const fresh = Math.ceil((from + rows) / pagePositions) - Math.ceil(from / pagePositions);
+      const fresh = Math.ceil((from + rows) / this.positions) - Math.ceil(from / this.positions);
       wanted += fresh + this.copies(sequence, from);
     }
     return wanted <= this.allocator.free;
@@ -63,8 +71,8 @@ export class PagedState implements StateKind {
 
   append({ sequence, from, rows }: Growth): void {
     const { allocator } = this;
-    const firstNew = Math.ceil(from / pagePositions);
-    const end = Math.ceil((from + rows) / pagePositions);
+    const firstNew = Math.ceil(from / this.positions);
+    const end = Math.ceil((from + rows) / this.positions);
     const table = this.tables[sequence]!;
     if (this.copies(sequence, from) > 0) {
       const partial = firstNew - 1;
@@ -80,13 +88,13 @@ export class PagedState implements StateKind {
 
   /** `position` itself, or 0 when rows it would see are forgotten. */
   rewindTarget(sequence: number, position: number): number {
-    const kept = this.firstBlock[sequence]! * pagePositions;
+    const kept = this.firstBlock[sequence]! * this.positions;
     return kept > 0 && position - this.window + 1 < kept ? 0 : position;
   }
 
   rewind(sequence: number, target: number, length: number): void {
-    const keep = Math.ceil(target / pagePositions);
-    const end = Math.ceil(length / pagePositions);
+    const keep = Math.ceil(target / this.positions);
+    const end = Math.ceil(length / this.positions);
     for (let b = Math.max(keep, this.firstBlock[sequence]!); b < end; b++) this.drop(sequence, b);
     if (target === 0) this.firstBlock[sequence] = 0;
   }
@@ -96,7 +104,7 @@ export class PagedState implements StateKind {
   }
 
   fork(from: number, to: number, position: number): void {
-    const end = Math.ceil(position / pagePositions);
+    const end = Math.ceil(position / this.positions);
     const source = this.tables[from]!;
     const table = this.tables[to]!;
     for (let b = this.firstBlock[from]!; b < end; b++) {
@@ -111,14 +119,14 @@ export class PagedState implements StateKind {
     const shared = new Set<number>();
     let pages = 0;
     for (const [sequence, wanted] of positions) {
-      const most = Math.ceil(wanted / pagePositions);
+      const most = Math.ceil(wanted / this.positions);
       if (this.window > 0) {
         // The span [next - window - slack, next + rows) may begin anywhere in a page.
-        pages += Math.min(most, Math.ceil((this.window + this.slack + this.maxRows) / pagePositions) + 1);
+        pages += Math.min(most, Math.ceil((this.window + this.slack + this.maxRows) / this.positions) + 1);
         continue;
       }
       const length = lengthOf(sequence);
-      const held = Math.ceil(length / pagePositions);
+      const held = Math.ceil(length / this.positions);
       const table = this.tables[sequence]!;
       for (let b = 0; b < held; b++) shared.add(table[b]!);
       pages += Math.max(0, most - held) + this.copies(sequence, length);
@@ -127,21 +135,21 @@ export class PagedState implements StateKind {
   }
 
   snapshot(sequence: number, length: number): UnitSnapshot {
-    const blocks = Math.ceil(length / pagePositions);
+    const blocks = Math.ceil(length / this.positions);
     return { kind: "pages", units: Array.from(this.tables[sequence]!.subarray(0, blocks)) };
   }
 
   /** Pages that the next row makes this sequence copy: 1 when its last one is begun and shared. */
   private copies(sequence: number, length: number): number {
-    if (length % pagePositions === 0) return 0;
-    return this.allocator.holders(this.tables[sequence]![Math.floor(length / pagePositions)]!) > 1 ? 1 : 0;
+    if (length % this.positions === 0) return 0;
+    return this.allocator.holders(this.tables[sequence]![Math.floor(length / this.positions)]!) > 1 ? 1 : 0;
   }
 
   private forget(sequence: number, next: number): void {
     if (this.window === 0) return;
     const seen = next - this.window + 1 - this.slack;
     let first = this.firstBlock[sequence]!;
-    while ((first + 1) * pagePositions <= seen) this.drop(sequence, first++);
+    while ((first + 1) * this.positions <= seen) this.drop(sequence, first++);
     this.firstBlock[sequence] = first;
   }
 

@@ -210,4 +210,78 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     store(299, 300);
     assert.deepEqual(await attend(1, windows), together.slice(43 * heads * dim));
   });
+
+  withOps(
+    "rows of several positions: one at each last position, seen from there on; chosen and beside others",
+    async (ops) => {
+      const every = 4;
+      const { q, out, store, pool: raw } = make(ops, 1, 2);
+      const layer = { kvHeads, headDimK: dim, headDimV: dim };
+      const index = { kvHeads: 1, headDimK: indexDim, headDimV: 0, latent: true };
+      const pool = ops.kvPool({ layers: [layer, index], every, type: "f16", pages: 5 });
+      const [k, v, ik] = [ops.tensor(256, kvHeads * dim), ops.tensor(256, kvHeads * dim), ops.tensor(256, indexDim)];
+      const [iq, iw] = [ops.tensor(256, indexHeads * indexDim), ops.tensor(256, indexHeads)];
+      const [carry, selection, chosen] = [ops.tensor(256, 2 * heads), ops.routing(256, 9), 9];
+      const slopes = ops.vector(new Float32Array(heads));
+      await ops.seal();
+      const pass = async (from: number, to: number) => {
+        store(from, to);
+        for (const [tensor, all, cols] of [
+          [k, allK, kvHeads * dim],
+          [v, allV, kvHeads * dim],
+          [ik, indexK, indexDim],
+          [iq, indexQ, indexHeads * indexDim],
+          [iw, indexW, indexHeads],
+        ] as const)
+          ops.write(tensor, rowsOf(all, cols, from, to));
+        const n = to - from;
+        ops.kvStore(pool, 0, k, v, n);
+        ops.kvStore(pool, 1, ik, null, n);
+        const read = async () => (await ops.read(out, n)).slice();
+        ops.attention(out, q, pool, 0, n, base);
+        const alone = await read();
+        ops.attention(out, q, raw, 0, n, { ...base, window: 6, part: { carry, place: "first" } });
+        ops.attention(out, q, pool, 0, n, { ...base, part: { carry, place: "last" } });
+        const beside = await read();
+        // What shows nothing may come first.
+        ops.attention(out, q, pool, 0, n, { ...base, part: { carry, place: "first" } });
+        ops.attention(out, q, raw, 0, n, { ...base, window: 6, part: { carry, place: "last" } });
+        const behind = await read();
+        ops.select(selection, iq, iw, pool, 1, n);
+        ops.attention(out, q, pool, 0, n, { ...base, selection });
+        return { alone, beside, behind, best: await read(), ids: ops.readRouting(selection, n).ids.slice() };
+      };
+      const first = await pass(0, 256);
+      const whole = { 0: first, 256: await pass(256, 512), 512: await pass(512, total) };
+      const lastOf = (row: number): number => row * every + every - 1;
+      for (const position of [0, 2, 3, 4, 63, 255, 256, 511, 529]) {
+        const at = (position & ~255) as 0 | 256 | 512;
+        const rows = Array.from({ length: Math.floor((position + 1) / every) }, (_, i) => i);
+        const ids = [...rows].sort((a, b) => scoreOf(position, lastOf(b)) - scoreOf(position, lastOf(a)) || a - b);
+        const best = ids.slice(0, chosen).sort((a, b) => a - b);
+        const { alone, beside, behind, best: selected, ids: found } = whole[at];
+        const t = position - at;
+        const left = Array.from({ length: chosen - best.length }, () => -1);
+        assert.deepEqual([...found.subarray(t * chosen, (t + 1) * chosen)], [...best, ...left], `position ${position}`);
+        const own = Array.from({ length: Math.min(6, position + 1) }, (_, i) => position - i);
+        for (let h = 0; h < heads; h++)
+          for (const [what, values, seen] of [
+            ["alone", alone, rows.map(lastOf)],
+            ["beside", beside, [...own, ...rows.map(lastOf)]],
+            ["behind", behind, [...own, ...rows.map(lastOf)]],
+            ["chosen", selected, best.map(lastOf)],
+          ] as const) {
+            const want = seen.length === 0 ? new Array<number>(dim).fill(0) : expected(position, h, seen);
+            for (const [d, value] of want.entries())
+              near(values[(t * heads + h) * dim + d]!, value, 2e-5, `${what}, position ${position}, head ${h}`);
+          }
+      }
+      const row = heads * dim;
+      const again = await pass(300, 303);
+      for (const name of ["alone", "beside", "behind", "best"] as const)
+        assert.deepEqual(again[name], whole[256][name].slice(44 * row, 47 * row), name);
+      assert.throws(() => ops.attention(out, q, pool, 0, 1, { ...base, window: 5 }));
+      assert.throws(() => ops.attention(out, q, pool, 0, 1, { ...base, slopes }));
+    },
+  );
 }

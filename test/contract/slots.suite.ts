@@ -235,4 +235,61 @@ export function slotsSuite(withOps: WithOps): void {
       assert.deepEqual(behind, await pass(at, 2, [4, 5, -1]), `behind a mark after ${at} rows`);
     }
   });
+
+  for (const overlap of [false, true])
+    withOps(
+      `compress${overlap ? ", blocks that overlap" : ""}: formula, passes, marks, refused drafts`,
+      async (ops) => {
+        const [every, columns, rows] = [5, 700, 33];
+        const width = overlap ? 2 * columns : columns;
+        const pool = ops.slotPool({ layers: [{ kind: "block", every, columns, overlap }], slots: 5, keeps: 1 });
+        const [values, gates] = [randomValues(rows * width, 1), randomValues(rows * width, 2, 3)];
+        const added = randomValues(every * width, 3);
+        const positions = ops.vector(added);
+        const pass = async (
+          from: number,
+          to: number,
+          places: Part["places"],
+          ...marks: readonly number[]
+        ): Promise<Float32Array> => {
+          ops.begin(marked(table([{ position: from, rows: to - from, places }]), ...marks));
+          const [v, g] = [values, gates].map((all) =>
+            filled(ops, to - from, width, all.slice(from * width, to * width)),
+          );
+          const out = ops.tensor(to - from, columns);
+          ops.compress(out, v!, g!, pool, 0, positions, to - from);
+          return (await ops.read(out, to - from)).slice();
+        };
+        const whole = await pass(0, rows, [-1, 0, -1]);
+        for (let t = 0; t < rows; t++)
+          for (let c = 0; c < columns; c++) {
+            const own = Array.from(
+              { length: every },
+              (_, i) => [t - every + 1 + i, (overlap ? columns : 0) + c] as const,
+            );
+            const before = own.map(([row]) => [row - every, c] as const).filter(([row]) => overlap && row >= 0);
+            const cells = (t + 1) % every === 0 ? [...before, ...own] : [];
+            const scores = cells.map(([row, i]) => gates[row * width + i]! + added[(row % every) * width + i]!);
+            const weights = scores.map((score) => Math.exp(score - Math.max(...scores)));
+            const sum = weights.reduce((a, b) => a + b, 0);
+            const want = cells.reduce((all, [row, i], j) => all + (weights[j]! / sum) * values[row * width + i]!, 0);
+            near(whole[t * columns + c]!, want, 40 * ulp, `row ${t}, column ${c}`);
+          }
+        const rest = (from: number): Float32Array => whole.slice(from * columns);
+        for (const cut of [1, 4, 5, 12]) {
+          await pass(0, cut, [-1, 0, -1]);
+          await pass(cut, cut + 3, [0, 1, -1]);
+          assert.deepEqual(await pass(cut + 3, rows, [1, 2, -1]), rest(cut + 3), `cut at ${cut}`);
+          // Of eleven rows three hold.
+          await pass(cut, cut + 11, [0, 1, 0]);
+          ops.replay(pool, 0, 2, 0, 3);
+          assert.deepEqual(await pass(cut + 3, rows, [2, 3, -1]), rest(cut + 3), `refused behind ${cut}`);
+        }
+        await pass(0, 20, [-1, 0, -1], 6, 1, 14, 2);
+        assert.deepEqual(await pass(7, rows, [1, 3, -1]), rest(7));
+        assert.deepEqual(await pass(15, rows, [2, 3, -1]), rest(15));
+        const narrow = ops.tensor(1, width - 1);
+        assert.throws(() => ops.compress(narrow, narrow, narrow, pool, 0, null, 1));
+      },
+    );
 }

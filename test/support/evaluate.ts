@@ -23,7 +23,9 @@ export async function openModel(path: string, ops: Ops, options: Partial<ModelOp
  */
 export async function evaluate(model: BoundModel, ids: ArrayLike<number>, chunk = 512): Promise<Float32Array[]> {
   const blocks = Math.ceil(ids.length / pagePositions);
-  const blockTables = model.kvGroups.map(() => [Int32Array.from({ length: blocks }, (_, i) => i)]);
+  const blockTables = model.kvGroups.map(({ every }) => [
+    Int32Array.from({ length: Math.ceil(blocks / every) }, (_, i) => i),
+  ]);
   const out: Float32Array[] = [];
   for (let from = 0; from < ids.length; from += chunk) {
     const part = Int32Array.from(Array.from(ids).slice(from, from + chunk));

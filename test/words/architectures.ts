@@ -9,7 +9,7 @@ import { gatedFfn } from "../../src/models/parts/gated-ffn.js";
 import { gqa } from "../../src/models/parts/gqa.js";
 import { moe } from "../../src/models/parts/moe.js";
 import { embedTokens, rms, tinyTransformer, tokenHead } from "../../src/models/parts/transformer.js";
-import { absorbed, delta, latentAttention, scanned } from "./states.js";
+import { absorbed, blocks, delta, latentAttention, scanned } from "./states.js";
 import { ffn, mixer, type TinyConfig, tiny, type WordsArchitecture } from "./tiny.js";
 
 const layerNorm =
@@ -398,6 +398,7 @@ export const wordsArchitectures: readonly WordsArchitecture[] = [
   delta,
   scanned,
   latentAttention,
+  blocks,
 ];
 
 export function findWords(name: string): Declaration {

@@ -1,6 +1,6 @@
 /** Tiny architectures whose layers keep something else than keys and values: recurrences, latent vectors. */
-import type { Flow, Part, Value } from "../../src/models/flow/flow.js";
-import { rms } from "../../src/models/parts/transformer.js";
+import type { AttendedState, Flow, Part, Selection, Value } from "../../src/models/flow/flow.js";
+import { rms, tinyTransformer } from "../../src/models/parts/transformer.js";
 import { ffn, mixer, type TinyConfig, tiny } from "./tiny.js";
 
 /** The inputs of a delta rule from one convolved product, as Qwen's and Kimi's layers have them. */
@@ -149,5 +149,54 @@ function absorbedAttention({ dim, heads, rope, eps }: TinyConfig): Part {
     const seen = f.attention(queries, [past], { heads, scale: 1 / Math.sqrt(keys + turned), reach: "all" });
     const mixed = f.headLinear(seen, ofHeads("attn_v_b", keys, values), { heads, along: "inputs" });
     return f.linear(mixed, f.matrix("attn_output", heads * values, dim, "attention"))[0]!;
+  };
+}
+
+/**
+ * Beside a window of its own vectors each row sees one for each block of positions that is whole: all of them in one
+ * layer, in the other those that an indexer of blocks chose, and there blocks overlap.
+ * @source DeepSeek-AI 2026, DeepSeek-V4
+ */
+export const blocks = tiny(["compress", "rows of several positions", "rope at a block's start"], {
+  name: "words-blocks",
+  layer: (c, i) => [{ ...mixer(c), part: ofBlocks(c, i % 2 === 0) }, ffn(c)],
+  tiny: [{ variant: "tiny", metadata: (dims) => ({ ...tinyTransformer(dims), block_count: 2 }) }],
+});
+
+function ofBlocks({ dim, heads, rope, eps }: TinyConfig, choosing: boolean): Part {
+  const [width, turned, indexHeads, indexDim, every] = [64, 32, 4, 32, choosing ? 4 : 8];
+  const turn = { ...rope, dims: turned };
+  return (f, x) => {
+    const product = (name: string, rows: number, gain = 1.4) => f.matrix(name, dim, rows, "attention", { gain });
+    const turnLast = (y: Value, count: number, back = 0): Value => {
+      const [still, last] = f.splitHeads(y, count, y.cols / count - turned, turned) as [Value, Value];
+      return f.joinHeads(count, still, f.rope(last, turned, turn, null, back));
+    };
+    /** The row of each block, rotated as its first position. */
+    const compressed = (name: string, columns: number): Value => {
+      const wide = choosing ? 2 * columns : columns;
+      const [values, gates] = f.linear(x, product(`${name}_kv`, wide), product(`${name}_gate`, wide)) as [Value, Value];
+      const positions = f.vector(`${name}_ape`, every * wide, "attention", { shape: [wide, every], fill: [0, 1] });
+      const row = f.compress(values, gates, { every, overlap: choosing, positions, name });
+      return f.norm(row, f.vector(`${name}_norm`, columns, "norm"), eps);
+    };
+    const [q, own] = f.linear(x, product("attn_q", heads * width), product("attn_kv", width)) as [Value, Value];
+    const near = f.keep("latent", { row: turnLast(own, 1), values: width, name: "near" });
+    const row = turnLast(compressed("attn_compressor", width), 1, every - 1);
+    const far = f.keep("latent", { row, values: width, name: "far", every });
+    const selection = choosing ? index() : undefined;
+    const sources = [
+      { state: near as AttendedState, reach: { window: 12 } },
+      { state: far, ...(selection && { selection }) },
+    ];
+    const sinks = f.vector("attn_sinks", heads, "attention", { fill: [0, 1] });
+    const mixed = f.attention(turnLast(q, heads), sources, { heads, scale: 0.125, reach: "all", sinks });
+    return f.linear(mixed, f.matrix("attn_output", heads * width, dim, "attention"))[0]!;
+
+    function index(): Selection {
+      const keys = f.keep("rows", { row: compressed("indexer_compressor", indexDim), name: "index", every });
+      const [q, weights] = f.linear(x, product("indexer_q", indexHeads * indexDim), product("indexer_w", indexHeads));
+      return f.select(q!, weights!, keys, 5);
+    }
   };
 }

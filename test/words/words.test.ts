@@ -157,6 +157,9 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     "scan",
     "keep latent",
     "addVector",
+    "compress",
+    "rows of several positions",
+    "rope at a block's start",
   ];
   for (const word of table) {
     const users = wordsArchitectures.filter(({ words }: WordsArchitecture) => words.includes(word));
@@ -179,6 +182,7 @@ test("the table of words: for each a tiny architecture that uses it", async () =
     ["words-table", ["columns", "join", "lookup"]],
     ["words-delta", ["recur", "shortConv", "addVector", "attention"]],
     ["words-scan", ["recur", "shortConv"]],
+    ["words-blocks", ["compress", "select", "attention"]],
   ] as const) {
     const found = await uses(name);
     for (const verb of verbs) assert.ok(found.has(verb), `${name} does not use ${verb}`);

@@ -54,6 +54,8 @@ export type Operation =
       readonly rope: RopeConfig;
       readonly interleaved: boolean;
       readonly divisors: VectorWeight | null;
+      /** Positions before the row's own. */
+      readonly back: number;
     }
   | { readonly verb: "glu"; readonly act: Glu }
   | { readonly verb: "add" }
@@ -104,6 +106,13 @@ export type Operation =
       /** The delta rule. */
       readonly correct: boolean;
       readonly skip: VectorWeight | null;
+    }
+  | {
+      readonly verb: "compress";
+      readonly state: RecurrentState;
+      readonly every: number;
+      readonly overlap: boolean;
+      readonly positions: VectorWeight | null;
     }
   | {
       readonly verb: "attention";
@@ -219,6 +228,9 @@ export function slotLayersOf({ calls }: Program): Map<RecurrentState, SlotLayer>
     if (call.verb === "shortConv") {
       const { keys: rows, values: columns } = call.state;
       layers.set(call.state, { kind: "tail", rows, columns });
+    } else if (call.verb === "compress") {
+      const { every, overlap } = call;
+      layers.set(call.state, { kind: "block", every, overlap, columns: call.state.values });
     } else if (call.verb === "recur") {
       const { heads, keys, values } = call.state;
       const [q, , , decay] = call.inputs as readonly [Value, Value, Value, Value];
@@ -232,5 +244,5 @@ export function slotLayersOf({ calls }: Program): Map<RecurrentState, SlotLayer>
 
 /** The state that a call stores or changes. */
 export function stateOf(call: Call): State | undefined {
-  return call.verb === "keep" || call.verb === "shortConv" || call.verb === "recur" ? call.state : undefined;
+  return "state" in call ? call.state : undefined;
 }

@@ -59,8 +59,13 @@ interface StateBase {
   readonly name: string;
 }
 
+interface PagedBase extends StateBase {
+  /** So many positions make one row: it is there from the last of them on. 1: each has its own. */
+  readonly every: number;
+}
+
 /** Keys and values of every position, as they are after this pass has stored its rows. */
-export interface KvState extends StateBase {
+export interface KvState extends PagedBase {
   readonly kind: "kv";
   readonly heads: number;
   readonly headDimK: number;
@@ -68,7 +73,7 @@ export interface KvState extends StateBase {
 }
 
 /** One vector of every position: it is the key of all heads, and its first `headDimV` are their values. */
-export interface LatentState extends StateBase {
+export interface LatentState extends PagedBase {
   readonly kind: "latent";
   readonly heads: 1;
   readonly headDimK: number;
@@ -76,7 +81,7 @@ export interface LatentState extends StateBase {
 }
 
 /** One vector of every position that something else than attention reads: keys of an indexer. */
-export interface RowsState extends StateBase {
+export interface RowsState extends PagedBase {
   readonly kind: "rows";
   readonly heads: 1;
   readonly headDimK: number;
@@ -106,10 +111,11 @@ export interface Routes {
   readonly topK: number;
 }
 
-/** Positions chosen for each row. */
+/** Positions chosen for each row; of states with a row for so many positions, their rows. */
 export interface Selection {
   readonly id: number;
   readonly topK: number;
+  readonly every: number;
 }
 
 /** One of the states an attention looks at, and how much of it a row sees; what is not said is as for all of them. */
@@ -226,6 +232,8 @@ export interface KeepKvOptions {
   readonly v: Value;
   readonly heads: number;
   readonly name?: string;
+  /** A row for so many positions, that of the last of them; what `compress` makes. Default 1. */
+  readonly every?: number;
 }
 
 export interface KeepLatentOptions {
@@ -233,12 +241,14 @@ export interface KeepLatentOptions {
   readonly row: Value;
   readonly values: number;
   readonly name?: string;
+  readonly every?: number;
 }
 
 export interface KeepRowsOptions {
   /** [rows, width] */
   readonly row: Value;
   readonly name?: string;
+  readonly every?: number;
 }
 
 export interface KeepRecurrentOptions {
@@ -249,6 +259,17 @@ export interface KeepRecurrentOptions {
   readonly keys: number;
   /** Columns of each head's matrix, or the columns of what is convolved. */
   readonly values: number;
+}
+
+/** Blocks of so many rows that are made one. */
+export interface CompressOptions {
+  readonly every: number;
+  /** Rows are two halves: a block has the second of its own rows, and the first of those of the block before. */
+  readonly overlap?: boolean;
+  /** Added to the gates, by the row's place in its block [every][columns of the gates]. */
+  readonly positions?: VectorWeight | null;
+  /** Name of the state that holds what has come of a block. */
+  readonly name?: string;
 }
 
 /** How value heads share fewer key heads: j reads j / (heads / keyHeads), or j mod keyHeads. */
@@ -334,8 +355,10 @@ export interface Flow {
   norm(x: Value, weight: VectorWeight | null, eps: number): Value;
   /** RMSNorm of every head: as wide as the weight, or as is said where there is none. */
   headNorm(x: Value, weight: VectorWeight | null, eps: number, headDim?: number): Value;
-  /** Rotates the heads by their rows' positions. `divisors`: of each pair's frequency. */
-  rope(x: Value, headDim: number, rope: RopeConfig, divisors?: VectorWeight | null): Value;
+  /**
+   * Rotates the heads by their rows' positions, or by those so far `back`. `divisors`: of each pair's frequency.
+   */
+  rope(x: Value, headDim: number, rope: RopeConfig, divisors?: VectorWeight | null, back?: number): Value;
   /** act(gate) * up */
   glu(gate: Value, up: Value, act: Glu): Value;
   add(x: Value, y: Value): Value;
@@ -397,6 +420,11 @@ export interface Flow {
   deltaRule(memory: RecurrentState, inputs: DeltaInputs, options?: Pairing): Value;
   /** M = decay M + b (dt x)ᵀ; y = Mᵀc (+ skip x): Mamba-2, lightning attention. `memory`: keys are the state's size. */
   scan(memory: RecurrentState, inputs: ScanInputs, options?: ScanOptions): Value;
+  /**
+   * The row of each block of positions, where its last row is: values weighted column by column by a softmax of gates
+   * over the block (ops.ts, `compress`). Other rows are zeros; a state with the same `every` keeps none of them.
+   */
+  compress(values: Value, gates: Value, options: CompressOptions): Value;
   /** For layers to come: they ask for it by name, and it lives until the last has. */
   share<T extends Shared>(name: string, what: T): T;
   shared(name: string): Shared;
