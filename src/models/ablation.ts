@@ -15,8 +15,8 @@ function reaching(call: Call, change: (reach: Reach) => Reach): Call {
   return { ...call, sources: call.sources.map((source) => ({ ...source, reach: change(source.reach) })) };
 }
 
-const nameOf = (call: CallOf<"headNorm"> | CallOf<"multiplyVector">): string =>
-  (call.verb === "headNorm" ? call.weight : call.factors)?.tensor.name ?? "";
+const nameOf = (call: CallOf<"norm"> | CallOf<"headNorm"> | CallOf<"multiplyVector">): string =>
+  (call.verb === "multiplyVector" ? call.factors : call.weight)?.tensor.name ?? "";
 
 export const ablations: Readonly<Record<Mutation, Ablation>> = {
   rope: (call) => (call.verb === "rope" ? "input" : call),
@@ -81,8 +81,10 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
   correction: (call) => (call.verb === "recur" ? { ...call, correct: false } : call),
   pairing: (call) =>
     call.verb === "recur" ? { ...call, pairing: call.pairing === "tiled" ? "consecutive" : "tiled" } : call,
-  "state-norm": (call) =>
-    (call.verb === "headNorm" || call.verb === "multiplyVector") && /ssm_norm/.test(nameOf(call)) ? "input" : call,
+  "state-norm"(call) {
+    if (call.verb !== "norm" && call.verb !== "headNorm" && call.verb !== "multiplyVector") return call;
+    return /ssm_(\w_|dt_)?norm/.test(nameOf(call)) ? "input" : call;
+  },
   // Norms of heads that have no weights.
   "unit-norm": (call) => (call.verb === "headNorm" && call.weight === null ? "input" : call),
   skip: (call) => (call.verb === "recur" ? { ...call, skip: null } : call),

@@ -24,6 +24,7 @@ import { gemma4 } from "./arch/gemma4.js";
 import { glm4 } from "./arch/glm4.js";
 import { glm4moe } from "./arch/glm4moe.js";
 import { gptOss } from "./arch/gpt-oss.js";
+import { gpt2 } from "./arch/gpt2.js";
 import { gptneox } from "./arch/gptneox.js";
 import { granite } from "./arch/granite.js";
 import { graniteSwa } from "./arch/granite-swa.js";
@@ -33,6 +34,7 @@ import { hunyuanDense } from "./arch/hunyuan-dense.js";
 import { hunyuanMoe } from "./arch/hunyuan-moe.js";
 import { hyV3 } from "./arch/hy-v3.js";
 import { internlm2 } from "./arch/internlm2.js";
+import { jamba } from "./arch/jamba.js";
 import { jinaBertV2, jinaBertV3 } from "./arch/jina-bert.js";
 import { lfm2 } from "./arch/lfm2.js";
 import { lfm2moe } from "./arch/lfm2moe.js";
@@ -127,6 +129,8 @@ export const decoders: readonly Declaration[] = [
   nemotronHMoe,
   graniteHybrid,
   falconH1,
+  jamba,
+  gpt2,
 ];
 
 /** They make vectors or scores. */
