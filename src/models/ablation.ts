@@ -33,7 +33,13 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     (call.verb === "norm" && /_[qk]_norm/.test(call.weight?.tensor.name ?? ""))
       ? "input"
       : call,
+  "latent-norm": (call) =>
+    call.verb === "norm" && /attn_(q|kv)_a_norm/.test(call.weight?.tensor.name ?? "") ? "input" : call,
   window: (call) => reaching(call, (reach) => (seesAhead(reach) ? { symmetric: 0 } : "all")),
+  selection: (call) =>
+    call.verb === "attention"
+      ? { ...call, sources: call.sources.map((source) => ({ ...source, selection: null })) }
+      : call,
   // Rows see what comes before them only.
   "both-sides": (call) => reaching(call, (reach) => (seesAhead(reach) ? "all" : reach)),
   alibi: (call) => (call.verb === "attention" ? { ...call, alibi: 0 } : call),

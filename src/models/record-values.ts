@@ -70,7 +70,8 @@ export abstract class ValueRecorder {
     return this.#same({ verb: "headNorm", weight, headDim, eps }, x);
   }
   rope(x: Value, headDim: number, rope: RopeConfig, divisors: VectorWeight | null = null, back = 0): Value {
-    return this.#same({ verb: "rope", headDim, rope, interleaved: this.#interleaved, divisors, back }, x);
+    const interleaved = rope.pairs === undefined ? this.#interleaved : rope.pairs === "neighbours";
+    return this.#same({ verb: "rope", headDim, rope, interleaved, divisors, back }, x);
   }
   glu(gate: Value, up: Value, act: Glu): Value {
     return this.#same({ verb: "glu", act }, gate, up);

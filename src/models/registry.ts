@@ -7,6 +7,8 @@ import { bert } from "./arch/bert.js";
 import { cohere2 } from "./arch/cohere2.js";
 import { cohere2moe } from "./arch/cohere2moe.js";
 import { commandR } from "./arch/command-r.js";
+import { deepseek2 } from "./arch/deepseek2.js";
+import { deepseek32 } from "./arch/deepseek32.js";
 import { dots1 } from "./arch/dots1.js";
 import { ernie45 } from "./arch/ernie4-5.js";
 import { ernie45Moe } from "./arch/ernie4-5-moe.js";
@@ -21,6 +23,7 @@ import { gemma2 } from "./arch/gemma2.js";
 import { gemma3 } from "./arch/gemma3.js";
 import { gemma3n } from "./arch/gemma3n.js";
 import { gemma4 } from "./arch/gemma4.js";
+import { glmDsa } from "./arch/glm-dsa.js";
 import { glm4 } from "./arch/glm4.js";
 import { glm4moe } from "./arch/glm4moe.js";
 import { gptOss } from "./arch/gpt-oss.js";
@@ -45,6 +48,7 @@ import { mimo2 } from "./arch/mimo2.js";
 import { minicpm } from "./arch/minicpm.js";
 import { minimaxM2 } from "./arch/minimax-m2.js";
 import { mistral3 } from "./arch/mistral3.js";
+import { mistral4 } from "./arch/mistral4.js";
 import { modernBert } from "./arch/modern-bert.js";
 import { nemotron } from "./arch/nemotron.js";
 import { nemotronH } from "./arch/nemotron-h.js";
@@ -131,6 +135,10 @@ export const decoders: readonly Declaration[] = [
   falconH1,
   jamba,
   gpt2,
+  deepseek2,
+  mistral4,
+  deepseek32,
+  glmDsa,
 ];
 
 /** They make vectors or scores. */

@@ -2,6 +2,8 @@
 
 const kinds: readonly { readonly of: RegExp; readonly what: string | undefined }[] = [
   { of: /^(v|a|mm|vision|audio|resampler)\./, what: "for images or sound are ignored: the model is run on text" },
+  // Some files have keys and values of latent attention apart as well as together.
+  { of: /attn_kv_b\.weight$/, what: undefined },
   // One of two sets is used, as the context is short or long.
   { of: /^rope_factors_(long|short)\.weight$/, what: undefined },
 ];

@@ -129,14 +129,8 @@ export function attendPart(
   carry[l] = sum;
 }
 
-/** The best positions up to a row's own, ascending: by the sum over heads of weight * max(q · key, 0). */
-export function bestPositions(
-  query: Float32Array,
-  weights: Float32Array,
-  past: Past,
-  position: number,
-  topK: number,
-): number[] {
+/** Scores of the positions up to a row's last: the sum over heads of weight * max(q · key, 0). */
+export function positionScores(query: Float32Array, weights: Float32Array, past: Past, position: number): Float64Array {
   const heads = weights.length;
   const dim = query.length / heads;
   const positions = Array.from({ length: position + 1 }, (_, i) => i);
@@ -150,7 +144,12 @@ export function bestPositions(
     }
     scores[i] = Number.isNaN(score) ? -Infinity : score;
   });
-  // Sorting is stable: of equal scores the earlier position is first.
+  return scores;
+}
+
+/** The best positions in ascending order. Sorting is stable: of equal scores the earlier position is first. */
+export function bestPositions(scores: Float64Array, topK: number): number[] {
+  const positions = Array.from(scores.keys());
   const best = positions.sort((a, b) => scores[b]! - scores[a]!).slice(0, topK);
   return best.sort((a, b) => a - b);
 }

@@ -26,7 +26,7 @@ import {
   type Vector,
   type Xielu,
 } from "./ops.js";
-import { attendHead, attendPart, bestPositions, type Past, seenBy } from "./reference-attention.js";
+import { attendHead, attendPart, bestPositions, type Past, positionScores, seenBy } from "./reference-attention.js";
 import { encodeHead, type ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
 import { data, own, ReferenceMemory, type Rope, type Routes, requireThat, row, values } from "./reference-memory.js";
@@ -186,6 +186,9 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     }
   }
 
+  /** Tests listen here. */
+  protected readonly bestOf = bestPositions;
+
   select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const { ids, topK } = own<Routes>(out, "ids");
@@ -194,8 +197,8 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     for (let t = 0; t < n; t++) {
       this.checkCancelled();
       const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
-      const own = Math.floor((this.rows.positions[t]! + 1) / cache.every) - 1;
-      const best = bestPositions(row(q, t), row(weights, t), past, own, topK);
+      const last = Math.floor((this.rows.positions[t]! + 1) / cache.every) - 1;
+      const best = this.bestOf(positionScores(row(q, t), row(weights, t), past, last), topK);
       ids.fill(-1, t * topK, (t + 1) * topK);
       ids.set(best, t * topK);
     }

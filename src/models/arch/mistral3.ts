@@ -9,6 +9,7 @@ import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
+import { readTemperature } from "../parts/temperature.js";
 import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const mistral3 = defineArchitecture({
@@ -18,16 +19,11 @@ export const mistral3 = defineArchitecture({
   huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
-    const scale = m.float("attention.temperature_scale", { default: 0 });
-    const original = m.uint("rope.scaling.original_context_length", { default: common.contextTokens });
     return {
       ...common,
       rope: readRope(m, common.headDim),
       scale: m.float("attention.scale", { default: 0 }) || 1 / Math.sqrt(common.headDim),
-      temperature:
-        scale === 0
-          ? undefined
-          : { scale, length: m.uint("attention.temperature_length", { default: original }), offset: 0 },
+      temperature: readTemperature(m),
     };
   },
   begin: (f, c) => embedTokens(f, c),

@@ -14,6 +14,8 @@ export const mutations = [
   "rope-dims",
   "rope-scaling",
   "qk-norm",
+  "latent-norm",
+  "selection",
   "window",
   "sinks",
   "softcap",

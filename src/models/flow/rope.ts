@@ -24,6 +24,8 @@ export interface RopeConfig {
   readonly dims: number;
   readonly base: number;
   readonly scaling: RopeScaling;
+  /** How values are paired in every kind of file; default: as in the model's other rotations. */
+  readonly pairs?: "halves" | "neighbours";
 }
 
 /** Reads the `rope.*` keys. `long`: the family has LongRoPE. */
@@ -93,10 +95,11 @@ export function ropeSpec(rope: RopeConfig, interleaved: boolean, divisors: Float
   );
   if (scaling.kind === "linear") for (let i = 0; i < dims / 2; i++) frequencies[i]! /= scaling.factor;
   if (scaling.kind === "yarn") applyYarn(frequencies, dims, base, scaling);
-  return { dims, frequencies, magnitude: magnitudeOf(scaling), interleaved };
+  return { dims, frequencies, magnitude: ropeMagnitude(scaling), interleaved };
 }
 
-function magnitudeOf(scaling: RopeScaling): number {
+/** Factor of cosines and sines. */
+export function ropeMagnitude(scaling: RopeScaling): number {
   if (scaling.kind === "yarn") return yarnMagnitude(scaling);
   return scaling.kind === "linear" ? (scaling.magnitude ?? 1) : 1;
 }

@@ -8,6 +8,7 @@ import { addonStatus } from "../../../src/native/addon.js";
 import { createOps } from "../../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../../src/ops/ops.js";
 import { ReferenceOps } from "../../../src/ops/reference.js";
+import { bestPositions } from "../../../src/ops/reference-attention.js";
 import { routeScores } from "../../../src/ops/reference-math.js";
 import { makeTinyModel } from "../../../src/synth/tiny.js";
 import { evaluate, klOfLogs, logSoftmax, meanKl, openModel, randomTokens } from "../../support/evaluate.js";
@@ -37,6 +38,16 @@ class RoutingMargin extends ReferenceOps {
     }
     return super.route(out, logits, n, spec);
   }
+  /** Positions are chosen as experts are; their scores have no size of their own, so the gap is in deviations. */
+  protected override readonly bestOf = (scores: Float64Array, topK: number): number[] => {
+    if (topK < scores.length) {
+      const sorted = scores.slice().sort((a, b) => b - a);
+      const squares = scores.reduce((sum, score) => sum + score ** 2, 0);
+      const gap = (sorted[topK - 1]! - sorted[topK]!) / Math.sqrt(squares / scores.length);
+      this.margin = Math.min(this.margin, gap);
+    }
+    return bestPositions(scores, topK);
+  };
 }
 /** Enough: activations differ by the rounding of F16. */
 const clearMargin = 1e-3;
