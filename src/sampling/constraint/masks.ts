@@ -1,5 +1,6 @@
 /** Which tokens may come in a configuration: found by a walk over the tree of tokens, remembered by configuration. */
 import type { AllowedTokens } from "../allowed.js";
+import { lengthsOf } from "./free-strings.js";
 import type { Automaton, Configuration } from "./grammar/automaton.js";
 import { freedom, longest } from "./regex/measure.js";
 import { longestToken, type TokenTrie } from "./token-trie.js";
@@ -54,11 +55,25 @@ function bytesOf(mask: AllowedTokens): number {
   return mask.bits.byteLength + (mask.ids?.byteLength ?? 32 * mask.bits.length) + 200;
 }
 
+interface FreePlace {
+  /** The configuration behind the string; -1 = none. */
+  readonly behind: number;
+  readonly least: number;
+  /** More than any token has are as many as it has. */
+  readonly most: number;
+  readonly key: string;
+}
+
+/** A string with more characters to come before it may end is looked at as any other text. */
+const mostLeast = 64;
+
 export class Masks {
   private readonly automaton: Automaton;
   private readonly vocabulary: ConstraintVocabulary;
   private readonly store: MaskStore;
   private readonly known = new Map<number, AllowedTokens>();
+  /** Free places that are the same -> the configuration whose mask they have. */
+  private readonly sameAs = new Map<string, number>();
   /** Configurations by depth during a walk. */
   private readonly path: Configuration[] = new Array(longestToken + 1);
 
@@ -75,9 +90,52 @@ export class Masks {
       this.store.touch(known);
       return known;
     }
-    const made = this.make(at);
+    const free = this.freeOf(at);
+    const same = free === undefined ? undefined : this.sameAs.get(free.key);
+    const shared = same === undefined ? undefined : this.known.get(same);
+    if (shared !== undefined) {
+      this.store.touch(shared);
+      return shared;
+    }
+    const made = free === undefined ? this.make(at) : this.makeFree(free);
     this.store.add(this.known, at.number, made);
+    if (free !== undefined) this.sameAs.set(free.key, at.number);
     return made;
+  }
+
+  /** A place inside of a string of any characters, where the grammar decides about its end only. */
+  private freeOf(at: Configuration): FreePlace | undefined {
+    const { lexemes } = this.automaton;
+    const [state] = at.states;
+    if (state === undefined || at.states.length > 1 || at.tokens.length > 0 || !lexemes.isJson(state)) return undefined;
+    const term = lexemes.betweenCharacters(state);
+    const lengths = term && lengthsOf(lexemes.terms, term);
+    if (lengths === undefined || lengths[0] > mostLeast) return undefined;
+    let behind = at.number;
+    // Where the string is closed does not depend on its characters.
+    for (let n = 0; n < lengths[0] && behind >= 0; n++) behind = this.stepFrom(behind, 0x61);
+    if (behind >= 0) behind = this.stepFrom(behind, 0x22);
+    const { free, longestPlain } = this.vocabulary;
+    const most = Math.min(lengths[1], Math.max(free.mostRoom, longestPlain));
+    return { behind, least: lengths[0], most, key: `${behind},${lengths[0]},${most}` };
+  }
+
+  private stepFrom(number: number, byte: number): number {
+    return this.automaton.step(this.automaton.configuration(number), byte);
+  }
+
+  private makeFree({ behind, least, most }: FreePlace): AllowedTokens {
+    const { plain, longestPlain, free, rest } = this.vocabulary;
+    const bits = plain[Math.min(most, longestPlain)]!.slice();
+    const { ids, room, exits, before } = free;
+    for (let i = 0; i < ids.length; i++) if (room[i]! <= most) set(bits, ids[i]!);
+    if (behind >= 0) {
+      const to = this.automaton.configuration(behind);
+      for (let e = 0; e < exits.length; e++) {
+        if (before[e]! >= least && before[e]! <= most) this.walkBelow(rest, exits[e]!, to, bits);
+      }
+    }
+    return listed(bits);
   }
 
   forget(): void {
@@ -97,8 +155,7 @@ export class Masks {
       if (at.accepts) set(bits, id);
       else if (!at.tokens.some((t) => !t.except && t.ids.has(id))) bits[id >> 5]! &= ~(1 << (id & 31));
     }
-    const count = countBits(bits);
-    return { bits, count, ids: count <= fewTokens ? listBits(bits, count) : undefined };
+    return listed(bits);
   }
 
   /** Tokens of plain characters, when all those that can follow are known without a walk. */
@@ -117,10 +174,22 @@ export class Masks {
     return undefined;
   }
 
-  private walk({ nodes, byte, depth, skip, first, ids }: TokenTrie, from: Configuration, bits: Uint32Array): void {
+  private walk(trie: TokenTrie, from: Configuration, bits: Uint32Array): void {
+    this.path[0] = from;
+    this.walkNodes(trie, 0, trie.nodes, bits);
+  }
+
+  /** The tokens that end at a node, and those below it. @param at behind the node */
+  private walkBelow(trie: TokenTrie, node: number, at: Configuration, bits: Uint32Array): void {
+    const { first, ids, depth, skip } = trie;
+    for (let t = first[node]!; t < first[node + 1]!; t++) set(bits, ids[t]!);
+    this.path[depth[node]!] = at;
+    this.walkNodes(trie, node + 1, skip[node]!, bits);
+  }
+
+  private walkNodes({ byte, depth, skip, first, ids }: TokenTrie, begin: number, end: number, bits: Uint32Array): void {
     const { automaton, path } = this;
-    path[0] = from;
-    for (let n = 0; n < nodes; ) {
+    for (let n = begin; n < end; ) {
       const at = path[depth[n]! - 1]!;
       const row = at.row;
       let to = row === undefined ? -2 : row[byte[n]!]!;
@@ -137,6 +206,11 @@ export class Masks {
       n++;
     }
   }
+}
+
+function listed(bits: Uint32Array): AllowedTokens {
+  const count = countBits(bits);
+  return { bits, count, ids: count <= fewTokens ? listBits(bits, count) : undefined };
 }
 
 /** All tokens but these. */

@@ -2,6 +2,7 @@
  * The part of a tokenizer that constraints need, made once for each model: the tree of its tokens, and slices that
  * string states allow whole.
  */
+import { type FreeStrings, freeStrings } from "./free-strings.js";
 import { type CodePoints, complement } from "./regex/code-points.js";
 import { buildTrie, packTokens, type TokenTrie } from "./token-trie.js";
 
@@ -31,6 +32,8 @@ export interface ConstraintVocabulary {
   readonly longestPlain: number;
   /** All other tokens. */
   readonly rest: TokenTrie;
+  /** Inside of strings of any characters. */
+  readonly free: FreeStrings;
   readonly endOfGeneration: Int32Array;
   /** Whether a token stands for text: control tokens do not. */
   isText(id: number): boolean;
@@ -66,9 +69,11 @@ export function makeVocabulary(tokenizer: ConstraintTokenizer): ConstraintVocabu
   }
   const trie = buildTrie(tokens);
   const rest = buildTrie(tokens, (place) => lengths[place]! < 0);
+  const free = freeStrings(rest);
   const endOfGeneration = Int32Array.from(tokenizer.endOfGeneration);
-  const bytes = trieBytes(trie) + trieBytes(rest) + plain.length * 4 * words;
-  return { size, trie, plain, longestPlain, rest, endOfGeneration, isText, tokenizer, bytes };
+  const bytes =
+    trieBytes(trie) + trieBytes(rest) + plain.length * 4 * words + 6 * (free.ids.length + free.exits.length);
+  return { size, trie, plain, longestPlain, rest, free, endOfGeneration, isText, tokenizer, bytes };
 }
 
 function trieBytes({ nodes, ids }: TokenTrie): number {
