@@ -83,6 +83,12 @@ export class Handles {
     const ops = this.#ops;
     const { maxRows, contextTokens } = this.#options;
     const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
+    const spread = (weight: VectorWeight): Float32Array => {
+      const [own, { each }] = [values(weight), weight];
+      return each === undefined
+        ? own
+        : Float32Array.from({ length: weight.length }, (_, i) => own[Math.trunc(i / each)]!);
+    };
     const tensor = (value: Value, heads: number): Tensor => {
       const offset = places.offsetOf.get(value)!;
       const [rows, cols] = [rowsOf(value) * heads, value.cols / heads];
@@ -99,7 +105,7 @@ export class Handles {
         memo(this.#matrices, own?.name ?? name, () =>
           ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
         ),
-      vector: (weight) => memo(this.#vectors, weight.tensor.name, () => ops.vector(values(weight))),
+      vector: (weight) => memo(this.#vectors, `${weight.tensor.name} ${weight.each}`, () => ops.vector(spread(weight))),
       turned: (weight, rows) =>
         memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
       source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),

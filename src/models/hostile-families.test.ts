@@ -59,6 +59,9 @@ const refused: Readonly<Record<string, readonly TypedValue[]>> = {
   "attention.recurrent_layers": [array(1), array()],
   full_attention_interval: [u32(0)],
   "rope.dimension_sections": [array(), array(1, 1, 1, 5), array(0, 0, 0, 8), u32(8)],
+  "kda.head_dim": [u32(0), u32(1e6)],
+  "kda.gate_lower_bound": [u32(0), { type: "f32", value: 1 }],
+  "kda.safe_gate": [{ type: "bool", value: false }],
   moe_latent_size: [u32(2 ** 30)],
 };
 

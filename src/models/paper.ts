@@ -7,7 +7,8 @@ import { record } from "./record.js";
 import { findArchitecture } from "./registry.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
-const floatKey = /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier|alpha)$/;
+const floatKey =
+  /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier|alpha|lower_bound)$/;
 
 /** Hyper-parameters under their keys in a file; those that begin with a slash stand without the architecture's name. */
 export function archMetadata(arch: string, values: TinyMetadata): [string, TypedValue][] {

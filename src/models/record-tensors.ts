@@ -142,6 +142,7 @@ export class TensorTable {
       optional,
       fill: { mean, deviation },
     });
-    return { tensor, length: shape.reduce((product, size) => product * size, 1) };
+    const length = shape.reduce((product, size) => product * size, 1);
+    return o.each === undefined ? { tensor, length } : { tensor, length: length * o.each, each: o.each };
   }
 }

@@ -3,6 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { afmoe } from "./arch/afmoe.js";
 import { apertus } from "./arch/apertus.js";
 import { bailingmoe2 } from "./arch/bailingmoe2.js";
+import { bailingmoe3 } from "./arch/bailingmoe3.js";
 import { bert } from "./arch/bert.js";
 import { cohere2 } from "./arch/cohere2.js";
 import { cohere2moe } from "./arch/cohere2moe.js";
@@ -39,6 +40,7 @@ import { hyV3 } from "./arch/hy-v3.js";
 import { internlm2 } from "./arch/internlm2.js";
 import { jamba } from "./arch/jamba.js";
 import { jinaBertV2, jinaBertV3 } from "./arch/jina-bert.js";
+import { kimiLinear } from "./arch/kimi-linear.js";
 import { lfm2 } from "./arch/lfm2.js";
 import { lfm2moe } from "./arch/lfm2moe.js";
 import { llama } from "./arch/llama.js";
@@ -139,6 +141,8 @@ export const decoders: readonly Declaration[] = [
   mistral4,
   deepseek32,
   glmDsa,
+  kimiLinear,
+  bailingmoe3,
 ];
 
 /** They make vectors or scores. */

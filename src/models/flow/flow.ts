@@ -48,6 +48,8 @@ export interface Weight {
 export interface VectorWeight {
   readonly tensor: TensorDeclaration;
   readonly length: number;
+  /** Each of its values stands for so many neighbours; absent: for itself. */
+  readonly each?: number;
 }
 
 /** A sequence's state of a layer; those of a layer are told apart by name. Which verbs read which: decision 0030. */
@@ -202,6 +204,8 @@ export interface VectorOptions {
   readonly fill?: readonly [mean: number, deviation: number];
   /** As files have it, when it is not one row; its values in that order. */
   readonly shape?: readonly number[];
+  /** Each value stands for so many neighbours: that of a head for all of its columns. */
+  readonly each?: number;
 }
 
 export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {

@@ -7,12 +7,21 @@ export interface ConvolvedOptions {
   readonly name?: string;
   readonly taps: number;
   readonly bias?: Bias;
+  /** Files have the weights with a dimension of one between taps and columns. */
+  readonly spaced?: boolean;
 }
 
 /** Before any activation. A random model's rows before count as much as its own, so that their absence shows. */
-export function convolved(f: Flow, x: Value, { name = "ssm_conv1d", taps, bias = "none" }: ConvolvedOptions): Value {
+export function convolved(
+  f: Flow,
+  x: Value,
+  { name = "ssm_conv1d", taps, bias = "none", spaced }: ConvolvedOptions,
+): Value {
   const tail = f.keep("recurrent", { name, keys: taps - 1, values: x.cols });
-  const weight = f.vector(name, taps * x.cols, "attention", { shape: [taps, x.cols], fill: [0.2, 0.6] });
+  const weight = f.vector(name, taps * x.cols, "attention", {
+    shape: spaced ? [taps, 1, x.cols] : [taps, x.cols],
+    fill: [0.2, 0.6],
+  });
   const shift = { suffix: "bias", fill: [0, 0.3] } as const;
   const optional = bias === "optional";
   const added = bias === "none" ? null : f.vector(name, x.cols, "attention", optional ? { ...shift, optional } : shift);
