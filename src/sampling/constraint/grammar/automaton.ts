@@ -121,14 +121,17 @@ export class Automaton {
 
   private makeStep({ states, stacks }: Configuration, byte: number): number {
     const { lexemes } = this;
-    this.begin();
+    // Most bytes lead nowhere: nothing is gathered for them.
+    let leads = false;
     for (let i = 0; i < states.length; i++) {
       const to = lexemes.step(states[i]!, byte);
       if (to < 0) continue;
+      if (!leads) this.begin();
+      leads = true;
       if (lexemes.goesOn(to)) this.pendingAt(to).through.push(stacks[i]!);
       if (lexemes.accepts(to)) this.resumeAll(stacks[i]!, lexemes.marks(to));
     }
-    return this.finish();
+    return leads ? this.finish() : -1;
   }
 
   private begin(): void {
