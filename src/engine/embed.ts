@@ -187,7 +187,8 @@ function sizeOf(vector: Float64Array, norm: number): number {
   return vector.reduce((total, value) => total + Math.abs(value) ** norm, 0) ** (1 / norm);
 }
 
-function probabilities(row: Float32Array): Float32Array {
+/** Scores of classes, which are logits, as their probabilities. */
+export function probabilities(row: Float32Array): Float32Array {
   const most = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const powers = Float64Array.from(row, (value) => Math.exp(value - most));
   const sum = powers.reduce((a, b) => a + b, 0);

@@ -3,8 +3,12 @@ import { HundredweightError } from "../errors.js";
 import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
 import { type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
 
+/** The storage types of the engine, and one that loses nothing: what other engines are held to. */
+export type StoredType = KvType | "f32";
+
 /** Bytes of one value row of a head; quantized types hold 32 values a block behind an f16 scale. */
-function headBytes(type: KvType, values: number): number {
+function headBytes(type: StoredType, values: number): number {
+  if (type === "f32") return values * 4;
   if (type === "f16") return values * 2;
   if (values % 32 !== 0)
     throw new HundredweightError("OPTION_INVALID", `KV type ${type} needs a head size of whole 32s, this is ${values}`);
@@ -12,7 +16,18 @@ function headBytes(type: KvType, values: number): number {
 }
 
 /** One head row into the storage type.  @source the Q8_0 and Q4_0 layouts of docs/formats.md */
-export function encodeHead(type: KvType, x: Float32Array, offset: number, values: number, out: DataView, at: number) {
+export function encodeHead(
+  type: StoredType,
+  x: Float32Array,
+  offset: number,
+  values: number,
+  out: DataView,
+  at: number,
+) {
+  if (type === "f32") {
+    for (let i = 0; i < values; i++) out.setFloat32(at + 4 * i, x[offset + i]!, true);
+    return;
+  }
   if (type === "f16") {
     for (let i = 0; i < values; i++) out.setUint16(at + 2 * i, toF16(x[offset + i]!), true);
     return;
@@ -37,7 +52,11 @@ export function encodeHead(type: KvType, x: Float32Array, offset: number, values
   }
 }
 
-export function decodeHead(type: KvType, bytes: DataView, at: number, values: number, out: Float32Array) {
+export function decodeHead(type: StoredType, bytes: DataView, at: number, values: number, out: Float32Array) {
+  if (type === "f32") {
+    for (let i = 0; i < values; i++) out[i] = bytes.getFloat32(at + 4 * i, true);
+    return;
+  }
   if (type === "f16") {
     const halves = f16Table();
     for (let i = 0; i < values; i++) out[i] = halves[bytes.getUint16(at + 2 * i, true)]!;
@@ -71,12 +90,12 @@ export class ReferenceKvPool implements KvPool {
   readonly pages: number;
   readonly layers: number;
   readonly pageBytes: number;
-  readonly type: KvType;
+  readonly type: StoredType;
   readonly every: number;
   readonly layout: readonly LayerLayout[];
   readonly #pages: (DataView | undefined)[];
 
-  constructor(id: number, spec: KvPoolSpec) {
+  constructor(id: number, spec: Omit<KvPoolSpec, "type"> & { readonly type: StoredType }) {
     this.id = id;
     this.pages = spec.pages;
     this.layers = spec.layers.length;

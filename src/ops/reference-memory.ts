@@ -16,7 +16,7 @@ import type {
   Tensor,
   Vector,
 } from "./ops.js";
-import { ReferenceKvPool } from "./reference-kv.js";
+import { ReferenceKvPool, type StoredType } from "./reference-kv.js";
 import { ReferenceSlotPool } from "./reference-slots.js";
 import { ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
@@ -54,6 +54,7 @@ export function requireThat(condition: boolean, what: string): asserts condition
 
 export abstract class ReferenceMemory {
   readonly name = "reference";
+  readonly #kept: StoredType | undefined;
   readonly #files = new WeightFiles();
   readonly #bytes = { activations: 0, kv: 0 };
   #allocations = 0;
@@ -67,6 +68,11 @@ export abstract class ReferenceMemory {
     blockTables: [],
   };
   protected readonly pools: KvPool[] = [];
+
+  /** `kept`: how keys and values are kept, whatever the model's pools say. */
+  constructor({ kept }: { readonly kept?: StoredType } = {}) {
+    this.#kept = kept;
+  }
 
   // --- memory
 
@@ -112,7 +118,7 @@ export abstract class ReferenceMemory {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const pool = new ReferenceKvPool(this.#allocations + 1, spec);
+    const pool = new ReferenceKvPool(this.#allocations + 1, { ...spec, type: this.#kept ?? spec.type });
     this.#allocate(pool.pageBytes * pool.pages, "kv");
     this.pools.push(pool);
     return pool;

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { openCheckpoint, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import { createTokenizer, type Tokenizer } from "../../src/tokenizer/index.js";
+import { preTokenizer, split } from "../../src/tokenizer/pretokenize.js";
+import { codePoints, encodedLength } from "../../src/tokenizer/unicode.js";
 import { peerInstalled } from "../support/peer.js";
 import { byteVocabulary, rawVocabulary } from "../support/random-bpe.js";
 import { type RandomVocabulary, randomTexts, randomUnigram, randomWordPiece } from "../support/random-vocabulary.js";
@@ -124,7 +126,7 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
     await compare("white-space-gpt2", rawVocabulary(seed, "gpt2", undefined), undefined, apart);
   });
 
-  test("kimi-k2 without merges: the ids are the ranks", async () => {
+  test("kimi-k2 without merges: the ids are the ranks", async (t) => {
     // llama.cpp needs the merges: the reference gets those that follow from the ids.
     const { withMerges, withoutMerges } = byteVocabulary(seed);
     const path = await write("kimi-merges", withMerges.entries);
@@ -133,14 +135,50 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
     const texts = randomTexts(seed, count, withMerges.words);
     const [result] = peerTokenize([{ path, special: false, texts }])!;
     let merged = 0;
+    let apart = 0;
     texts.forEach((text, i) => {
       const ids = [...tokenizer.encode(text, { addSpecial: false })];
-      assert.deepEqual(ids, result!.ids[i], JSON.stringify(text));
       merged += ids.filter((id) => id >= 256).length;
+      if (ids.join() === result!.ids[i]!.join()) return;
+      // A merge has one pair of parts. A rank belongs to bytes: any two neighbours that make a token are merged, as the
+      // tokenizer does that the family was trained with. Vocabularies made by dice show it in up to 1 % of the texts.
+      apart++;
+      assert.deepEqual(ids, byRanks(text, tokenizer), JSON.stringify(text));
     });
+    assert.ok(apart < count / 50, `${apart} of ${count} texts`);
+    t.diagnostic(`${count} texts; in ${apart} of them two parts that are no merge make a token; seed ${seed}`);
     assert.ok(merged > count, "texts are merged at all");
   });
 });
+
+/** Ids of a text in which, piece by piece, the two neighbours that make the token of lowest id are joined, again and again. */
+function byRanks(text: string, tokenizer: Tokenizer): number[] {
+  const ranks = new Map<string, number>();
+  for (let id = tokenizer.size - 1; id >= 0; id--)
+    ranks.set(Buffer.from(tokenizer.pieceBytes(id, true)).toString("latin1"), id);
+  const utf8 = Buffer.from(text, "utf8");
+  const points = codePoints(utf8);
+  const out: number[] = [];
+  let [at, from] = [0, 0];
+  for (const end of split(preTokenizer("kimi-k2").stages, points)) {
+    let to = from;
+    for (; at < end; at++) to += encodedLength(points.points[at]!);
+    const parts = [...utf8.toString("latin1", from, to)];
+    from = to;
+    for (;;) {
+      let best = -1;
+      let least = Number.POSITIVE_INFINITY;
+      for (let i = 0; i + 1 < parts.length; i++) {
+        const rank = ranks.get(parts[i]! + parts[i + 1]!) ?? Number.POSITIVE_INFINITY;
+        if (rank < least) [best, least] = [i, rank];
+      }
+      if (best < 0) break;
+      parts.splice(best, 2, parts[best]! + parts[best + 1]!);
+    }
+    out.push(...parts.map((part) => ranks.get(part)!));
+  }
+  return out;
+}
 
 /** How often each kind of token occurs: a vocabulary that is never hit would prove nothing. */
 function tally({ tokenizer, results }: { tokenizer: Tokenizer; results: readonly TokenizeResult[] }): string {

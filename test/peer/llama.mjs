@@ -10,7 +10,7 @@
 //   rows {rows, count}                         -> {ms}        decode with `rows` sequences in a pass
 //   embed {path, ids}                         -> {vector, tokens}   hidden state of the last token, a model of its own
 //   embedAll {path, texts}                    -> {vectors}          of token id lists, by the file's pooling
-//   rank {path, texts}                        -> {vectors}          scores as they come out of the head
+//   rank {path, texts, flashAttention}        -> {vectors}          scores as they come out of the head
 //   unload
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -28,7 +28,11 @@ const wholeText = { contextSize: 1024, batchSize: 1024, threads: 2, ignoreMemory
 /** What the context of a model of its own leaves behind after each text. */
 async function vectorsOf(q, open) {
   llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
-  const own = await llama.loadModel({ modelPath: q.path, checkTensors: false });
+  const own = await llama.loadModel({
+    modelPath: q.path,
+    checkTensors: false,
+    defaultContextFlashAttention: q.flashAttention,
+  });
   const made = await open(own);
   const vectors = [];
   for (const ids of q.texts) {
