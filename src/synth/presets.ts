@@ -3,6 +3,7 @@
 import { HundredweightError } from "../errors.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
 import { experts } from "./preset-experts.js";
+import { hybrids } from "./preset-hybrids.js";
 import { attention, quantized } from "./preset-parts.js";
 import { type Overrides, type SynthShape, withOverrides } from "./shape.js";
 
@@ -127,6 +128,7 @@ export const presets: Readonly<Record<string, SynthShape>> = {
     pre: "command-r",
   },
   ...experts,
+  ...hybrids,
 };
 
 /**

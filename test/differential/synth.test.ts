@@ -35,15 +35,32 @@ const families: Readonly<Record<string, Overrides>> = {
   },
 };
 
+const net = { "ssm.state_size": 32, "ssm.group_count": 2, "ssm.time_step_rank": 4, "ssm.inner_size": 128 };
+const hybrids: Readonly<Record<string, Overrides>> = {
+  qwen35: { layers: 4, ...net },
+  // All experts are chosen, as with Gemma 4.
+  qwen35moe: { layers: 4, "top-k": 16, expert_shared_feed_forward_length: 256, ...net },
+  // One block of each kind at least.
+  nemotron_h_moe: {
+    layers: 8,
+    "top-k": 16,
+    expert_shared_feed_forward_length: 256,
+    moe_latent_size: 128,
+    ...net,
+    "ssm.time_step_rank": 8,
+    "ssm.inner_size": 256,
+  },
+};
+
 /** Thin, but with everything its architecture adds. */
 function small(shape: SynthShape, over: Overrides = {}): SynthShape {
   return withOverrides(shape, {
     layers: 3,
     dim: 256,
     heads: 8,
-    "kv-heads": 2,
+    ...(typeof shape.metadata["attention.head_count_kv"] === "number" && { "kv-heads": 2 }),
     "head-dim": 32, // llama.cpp wants heads * headDim = dim of some architectures
-    hidden: shape.arch === "minimax-m2" ? 256 : 512,
+    ...(typeof shape.metadata.feed_forward_length === "number" && { hidden: shape.arch === "minimax-m2" ? 256 : 512 }),
     ...(shape.metadata.expert_count !== undefined && {
       experts: 16,
       "top-k": 4,
@@ -52,6 +69,7 @@ function small(shape: SynthShape, over: Overrides = {}): SynthShape {
     vocab,
     context: 4096,
     ...families[shape.arch],
+    ...hybrids[shape.arch],
     ...over,
   });
 }

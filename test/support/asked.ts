@@ -11,10 +11,13 @@ import { type Plan, Planner } from "../../src/weights/plan.js";
  */
 export const asked: Readonly<Record<string, { readonly parameters: number; readonly gigabytes?: number }>> = {
   "gemma-4-26b-a4b": { parameters: 25.2, gigabytes: 17 },
+  "qwen3.6-27b": { parameters: 26.9 },
+  "qwen3.6-35b-a3b": { parameters: 34.7, gigabytes: 21 },
   "gpt-oss-120b": { parameters: 116.8, gigabytes: 63 },
   "llama-4-scout": { parameters: 107.8, gigabytes: 66 },
   "command-a": { parameters: 111.1 },
   "glm-4.5-air": { parameters: 106.9, gigabytes: 71 },
+  "nemotron-3-super": { parameters: 120.7, gigabytes: 86 },
   "mistral-large": { parameters: 122.6 },
   "minimax-m2": { parameters: 228.7, gigabytes: 139 },
 };
