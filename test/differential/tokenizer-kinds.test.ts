@@ -151,7 +151,7 @@ describe("kinds of vocabularies made by dice: ids and texts equal llama.cpp's", 
   });
 });
 
-/** Ids of a text in which, piece by piece, the two neighbours that make the token of lowest id are joined, again and again. */
+/** Ids of a text: in each piece the two neighbours that make the token of lowest id are joined, again and again. */
 function byRanks(text: string, tokenizer: Tokenizer): number[] {
   const ranks = new Map<string, number>();
   for (let id = tokenizer.size - 1; id >= 0; id--)
