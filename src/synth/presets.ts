@@ -4,6 +4,7 @@ import { HundredweightError } from "../errors.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
 import { experts } from "./preset-experts.js";
 import { hybrids } from "./preset-hybrids.js";
+import { latents } from "./preset-latent.js";
 import { attention, quantized } from "./preset-parts.js";
 import { type Overrides, type SynthShape, withOverrides } from "./shape.js";
 
@@ -129,6 +130,7 @@ export const presets: Readonly<Record<string, SynthShape>> = {
   },
   ...experts,
   ...hybrids,
+  ...latents,
 };
 
 /**

@@ -74,8 +74,14 @@ function small(shape: SynthShape, over: Overrides = {}): SynthShape {
   });
 }
 
-/** Presets that are still different when they are small. */
-const different = [...new Map(Object.entries(presets).map((e) => [JSON.stringify(small(e[1])), e])).values()];
+/** Presets that are still different when they are small. Widths of latent attention are left to the tiny models. */
+const different = [
+  ...new Map(
+    Object.entries(presets)
+      .filter(([, { arch }]) => arch !== "deepseek2")
+      .map((entry) => [JSON.stringify(small(entry[1])), entry]),
+  ).values(),
+];
 
 describe("synth", () => {
   let folder = "";

@@ -20,6 +20,8 @@ export const asked: Readonly<Record<string, { readonly parameters: number; reado
   "nemotron-3-super": { parameters: 120.7, gigabytes: 86 },
   "mistral-large": { parameters: 122.6 },
   "minimax-m2": { parameters: 228.7, gigabytes: 139 },
+  "deepseek-v3": { parameters: 671.0, gigabytes: 407 },
+  "kimi-k2": { parameters: 1026.4, gigabytes: 622 },
 };
 
 const GiB = 2 ** 30;

@@ -1,0 +1,60 @@
+/** Shapes of models with latent attention.  @source config.json of each model on its Hugging Face card */
+import type { TinyMetadata } from "../models/flow/architecture.js";
+import { quantized, routing } from "./preset-parts.js";
+import type { SynthShape } from "./shape.js";
+
+/** What DeepSeek V3 and Kimi K2 share; both without the block that guesses a further token. */
+const v3 = (heads: number, experts: number, metadata: TinyMetadata) => ({
+  block_count: 61,
+  embedding_length: 7168,
+  feed_forward_length: 18432,
+  "attention.head_count": heads,
+  "attention.head_count_kv": 1,
+  "attention.q_lora_rank": 1536,
+  "attention.kv_lora_rank": 512,
+  "attention.key_length": 576,
+  "attention.value_length": 512,
+  "attention.key_length_mla": 192,
+  "attention.value_length_mla": 128,
+  "attention.layer_norm_rms_epsilon": 1e-6,
+  "rope.dimension_count": 64,
+  "rope.scaling.type": "yarn",
+  "rope.scaling.original_context_length": 4096,
+  "rope.scaling.yarn_log_multiplier": 0.1,
+  ...routing(experts, 8, 2048),
+  expert_shared_count: 1,
+  expert_gating_func: 2,
+  expert_weights_norm: true,
+  ...metadata,
+});
+
+const kept = { ...quantized, arch: "deepseek2", optionalTensors: ["exp_probs_b.bias"] } as const;
+
+export const latents: Readonly<Record<string, SynthShape>> = {
+  "deepseek-v3": {
+    ...kept,
+    metadata: v3(128, 256, {
+      context_length: 163840,
+      leading_dense_block_count: 3,
+      expert_group_count: 8,
+      expert_group_used_count: 4,
+      expert_weights_scale: 2.5,
+      "rope.freq_base": 10000,
+      "rope.scaling.factor": 40,
+    }),
+    vocab: 129280,
+    pre: "deepseek-v3",
+  },
+  "kimi-k2": {
+    ...kept,
+    metadata: v3(64, 384, {
+      context_length: 131072,
+      leading_dense_block_count: 1,
+      expert_weights_scale: 2.827,
+      "rope.freq_base": 50000,
+      "rope.scaling.factor": 32,
+    }),
+    vocab: 163840,
+    pre: "kimi-k2",
+  },
+};
