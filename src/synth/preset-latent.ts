@@ -3,7 +3,7 @@ import type { TinyMetadata } from "../models/flow/architecture.js";
 import { quantized, routing } from "./preset-parts.js";
 import type { SynthShape } from "./shape.js";
 
-/** What DeepSeek V3 and Kimi K2 share; both without the block that guesses a further token. */
+/** The metadata DeepSeek V3 and Kimi K2 share; both without the block that guesses a further token. */
 const v3 = (heads: number, experts: number, metadata: TinyMetadata) => ({
   block_count: 61,
   embedding_length: 7168,
