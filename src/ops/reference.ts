@@ -97,7 +97,7 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
           const at = t * out.cols + row;
           const from = t * x.cols + Math.floor(row / each) * weight.cols;
           const value = dot(w, input, from, weight.cols) + (b === null ? 0 : b[row]!);
-          y[at] = glu === undefined ? value + (add ? y[at]! : 0) : gluValue(glu, y[at]!, value);
+          y[at] = glu === undefined ? value + (add ? y[at]! : 0) : gluValue(glu, y[at]!, Math.fround(value));
         }
       });
     }
