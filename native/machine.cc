@@ -22,10 +22,12 @@ std::vector<std::weak_ptr<Machine>>& machines() {
 }  // namespace
 
 Result<std::shared_ptr<Machine>> Machine::lease(int threads, const int32_t* cpus, int cpu_count) {
-  if (threads < 1 || threads > kMaxThreads) return bad_argument("threads must be 1 to %d, got %d", kMaxThreads, threads);
+  if (threads < 1 || threads > kMaxThreads)
+    return bad_argument("threads must be 1 to %d, got %d", kMaxThreads, threads);
   std::lock_guard<std::mutex> lock(machines_mutex());
   auto& list = machines();
-  list.erase(std::remove_if(list.begin(), list.end(), [](const std::weak_ptr<Machine>& m) { return m.expired(); }), list.end());
+  list.erase(std::remove_if(list.begin(), list.end(), [](const std::weak_ptr<Machine>& m) { return m.expired(); }),
+             list.end());
   for (const std::weak_ptr<Machine>& open : list) {
     std::shared_ptr<Machine> machine = open.lock();
     if (machine != nullptr && machine->pool_->threads() == threads &&
@@ -52,8 +54,9 @@ std::shared_ptr<Reader> Machine::reader(IoEngine engine, int depth) {
   }
   std::shared_ptr<Reader> reader(Reader::open(engine, depth));
   if (reader == nullptr) return nullptr;
-  readers_.erase(std::remove_if(readers_.begin(), readers_.end(), [](const OpenReader& o) { return o.reader.expired(); }),
-                 readers_.end());
+  readers_.erase(
+      std::remove_if(readers_.begin(), readers_.end(), [](const OpenReader& o) { return o.reader.expired(); }),
+      readers_.end());
   readers_.push_back(OpenReader{engine, depth, reader});
   return reader;
 }

@@ -86,7 +86,8 @@ Status Model::name_space(Slice<const double> buffers, Slice<const int32_t> table
   constexpr double kMost = 1e15;
   if (buffers.length != SPACE_NUMBERS) return bad_argument("working space is %d numbers", SPACE_NUMBERS);
   for (int32_t i = 0; i < SPACE_NUMBERS; i++) {
-    if (!(buffers.data[i] >= 0 && buffers.data[i] <= kMost)) return bad_argument("%g bytes of working space", buffers.data[i]);
+    if (!(buffers.data[i] >= 0 && buffers.data[i] <= kMost))
+      return bad_argument("%g bytes of working space", buffers.data[i]);
   }
   HW_TRY(ops::reserve_rows(*this, static_cast<int64_t>(buffers.data[SPACE_ROWS])));
   HW_TRY(ops::reserve_tables(*this, tables));

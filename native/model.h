@@ -1,6 +1,6 @@
 // One model natively: mapped files, weights, tensors, KV pages, scratch, and the row table of the current pass. Threads
-// and readers are the machine's, which it leases (machine.h). Handles are small positive integers; a handle of the wrong
-// kind is NATIVE_ARGUMENT, never a crash.
+// and readers are the machine's, which it leases (machine.h). Handles are small positive integers; a handle of the
+// wrong kind is NATIVE_ARGUMENT, never a crash.
 #pragma once
 #include <atomic>
 #include <vector>
@@ -183,7 +183,8 @@ class Model {
   void count_memory_bytes(int64_t bytes) { memory_bytes_ += bytes; }
   int64_t memory_bytes() const { return memory_bytes_; }
 
-  // MODEL_CHANGED when a file is not what it was when it was opened; the first looks at mapped pages that are gone only.
+  // MODEL_CHANGED when a file is not what it was when it was opened; the first looks at mapped pages that are gone
+  // only.
   Status check_mappings() const;
   Status check_files() const;
 

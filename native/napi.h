@@ -33,7 +33,9 @@ void throw_last_error(napi_env env, const char* function);
 
 namespace napi {
 
-inline Status wrong(int index, const char* expected) { return bad_argument("argument %d must be %s", index + 1, expected); }
+inline Status wrong(int index, const char* expected) {
+  return bad_argument("argument %d must be %s", index + 1, expected);
+}
 
 inline Status read(napi_env env, napi_value value, int index, double* out) {
   return napi_get_value_double(env, value, out) == napi_ok ? done() : wrong(index, "a number");
@@ -200,7 +202,8 @@ bool read_all(napi_env env, napi_value* values, std::tuple<A...>* stored, std::i
   return (read(env, values[I], static_cast<int>(I), &std::get<I>(*stored)).ok && ...);
 }
 
-inline bool get_arguments(napi_env env, napi_callback_info info, size_t expected, napi_value* values, const char** name) {
+inline bool get_arguments(napi_env env, napi_callback_info info, size_t expected, napi_value* values,
+                          const char** name) {
   size_t count = expected;
   void* data = nullptr;
   napi_get_cb_info(env, info, &count, values, nullptr, &data);

@@ -200,7 +200,8 @@ class Placing {
       for (PlaneExtent& extent : extents) {
         int64_t size = w.experts / static_cast<int64_t>(extents.size()) * of_expert;
         // Of segments as far as the pinned slices reach.
-        if (w.experts == 1 && extents.size() > 1) size = std::min(of_expert, w.segment_end(extent.first) * slice) - extent.first * slice;
+        if (w.experts == 1 && extents.size() > 1)
+          size = std::min(of_expert, w.segment_end(extent.first) * slice) - extent.first * slice;
         if (size <= 0) break;
         fills.push_back(Fill{extent.file, extent.offset, size, nullptr});
         held_.push_back(Held{&extent, nullptr});

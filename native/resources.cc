@@ -69,7 +69,8 @@ Result<int32_t> weight(Model& model, int32_t layout_id, int64_t rows, int64_t co
   int64_t known[kMostPlanes] = {}, mapped = 0;
   for (int64_t i = 0; i < extents.length; i += 4) {
     for (int64_t k = i; k < i + 4; k++) {
-      if (!(extents.data[k] >= 0 && extents.data[k] <= 9007199254740991.0)) return bad_argument("an extent that is no number");
+      if (!(extents.data[k] >= 0 && extents.data[k] <= 9007199254740991.0))
+        return bad_argument("an extent that is no number");
     }
     const int64_t plane = static_cast<int64_t>(extents.data[i]), offset = static_cast<int64_t>(extents.data[i + 2]);
     const int64_t bytes = static_cast<int64_t>(extents.data[i + 3]);
@@ -155,7 +156,8 @@ Status weight_read(Model& model, int32_t handle, int64_t expert, int64_t row0, i
     return bad_argument("rows %lld + %lld of expert %lld are outside the weight", static_cast<long long>(row0),
                         static_cast<long long>(count), static_cast<long long>(expert));
   }
-  if (out.length != count * w.cols) return bad_argument("out must hold %lld values", static_cast<long long>(count * w.cols));
+  if (out.length != count * w.cols)
+    return bad_argument("out must hold %lld values", static_cast<long long>(count * w.cols));
   for (int64_t r = 0; r < count; r++) {
     HW_TRY(dequantize_row(model.kernels(), w, expert, row0 + r, out.data + r * w.cols));
   }
@@ -206,7 +208,8 @@ Result<int32_t> tensor(Model& model, int32_t rows, int32_t cols) {
 
 Result<int32_t> arena(Model& model, int64_t floats) {
   HW_TRY(model.check_open());
-  if (floats < 1 || floats > kLargestAllocation / 4) return bad_argument("an arena of %lld values", static_cast<long long>(floats));
+  if (floats < 1 || floats > kLargestAllocation / 4)
+    return bad_argument("an arena of %lld values", static_cast<long long>(floats));
   std::unique_ptr<Arena> object(new Arena);
   HW_TRY(allocate(model, object->memory, Purpose::activations, "arena", floats * static_cast<int64_t>(sizeof(float))));
   return model.add(object.release());
@@ -240,8 +243,8 @@ Status tensor_read(Model& model, int32_t handle, int32_t rows, Slice<float> out)
 Status tensor_write(Model& model, int32_t handle, Slice<const float> values) {
   HW_GET(Tensor, x, model, handle);
   if (values.length > static_cast<int64_t>(x.rows) * x.cols || values.length % x.cols != 0) {
-    return bad_argument("%lld values do not fill rows of a %d x %d tensor", static_cast<long long>(values.length), x.rows,
-                        x.cols);
+    return bad_argument("%lld values do not fill rows of a %d x %d tensor", static_cast<long long>(values.length),
+                        x.rows, x.cols);
   }
   if (values.length > 0) memcpy(x.data(), values.data, static_cast<size_t>(values.length) * sizeof(float));
   return done();
@@ -327,7 +330,8 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type,
     layer.row_bytes_k = layer.dim_k / stored.block * stored.bytes;
     layer.row_bytes_v = layer.latent ? 0 : layer.dim_v / stored.block * stored.bytes;
     if (layer.dim_k % stored.block != 0 || layer.dim_v % stored.block != 0) {
-      return fail("OPTION_INVALID", "this model's heads of %d and %d values do not fit a quantized KV cache (multiples of 32): use f16",
+      return fail("OPTION_INVALID",
+                  "this model's heads of %d and %d values do not fit a quantized KV cache (multiples of 32): use f16",
                   layer.dim_k, layer.dim_v);
     }
     layer.offset_k = offset;

@@ -1,5 +1,5 @@
-// A weight as the kernels' callers see it: a matrix (or a stack of expert matrices) of one layout whose planes lie in file
-// mappings, in pinned memory, or come through a ring. Weight bytes never enter V8.
+// A weight as the kernels' callers see it: a matrix (or a stack of expert matrices) of one layout whose planes lie in
+// file mappings, in pinned memory, or come through a ring. Weight bytes never enter V8.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -26,11 +26,13 @@ struct WeightSource {
   virtual bool in_memory() const { return false; }
 };
 
-// A run of bytes of a plane: all experts, one after the other, or one of them; of a plain matrix all slices, or a segment.
+// A run of bytes of a plane: all experts, one after the other, or one of them; of a plain matrix all slices, or a
+// segment.
 struct PlaneExtent {
   DataFile* file = nullptr;       // null for weights made in memory
   int64_t offset = 0;
-  const uint8_t* base = nullptr;  // its leading slices in memory, or a whole plane; pinned segments lie at that of the first
+  const uint8_t* base =
+      nullptr;  // its leading slices in memory, or a whole plane; pinned segments lie at that of the first
   int64_t first = 0;              // slice of a segment
 };
 
@@ -41,7 +43,7 @@ struct Plane {
 struct Weight {
   const Layout* layout = nullptr;
   int64_t rows = 0, cols = 0, experts = 1;  // experts == 1 for a plain matrix
-  int32_t heads = 1;                        // so many matrices are the rows of a plain one, where products take it by heads
+  int32_t heads = 1;  // so many matrices are the rows of a plain one, where products take it by heads
   Slices slices = {};                       // of one expert
   Plane planes[kMostPlanes];
   int64_t resident = 0;            // leading slices of every expert that lie at `base`

@@ -38,8 +38,8 @@ Result<napi_value> isas(Environment& environment);
 // Which tables of src/native/boundary.ts this was built from.
 Result<const char*> boundary();
 Result<napi_value> cpu_info(Environment& environment);
-// Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is free.
-// glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.
+// Allocations from so many bytes are mappings of their own, and an arena's end is given back when so much of it is
+// free. glibc moves both thresholds up as it goes, and holds what the largest blocks once took; these stay.
 Status bound_malloc(int32_t map_from, int32_t trim_from);
 Result<int32_t> limit_memory(int32_t growth);
 // Gives free pages of malloc's arenas, of all threads, back to the system. 1 when there were any; 0 without glibc.
@@ -67,8 +67,8 @@ Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, i
                  Slice<const double> extents, Slice<double> out);
 
 // --- probe.cc
-// Bytes per second, all threads: loops without, with and with non-temporal prefetch over huge pages, over ordinary ones;
-// then the bytes of either that were touched.
+// Bytes per second, all threads: loops without, with and with non-temporal prefetch over huge pages, over ordinary
+// ones; then the bytes of either that were touched.
 Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double> out);
 // Operations per second of products of many rows, two per multiply-add. Runs once, then for `seconds`.
 Result<double> gemm_rate(int32_t threads, int32_t dtype, double seconds);

@@ -1,5 +1,6 @@
-// Scans of a row of logits. The largest ones are what sampling begins with: of 262,144 logits all but a few hundred cost a share
-// of one vector comparison with the worst of those kept. The sum of their exponentials is what log-probabilities need.
+// Scans of a row of logits. The largest ones are what sampling begins with: of 262,144 logits all but a few hundred
+// cost a share of one vector comparison with the worst of those kept. The sum of their exponentials is what
+// log-probabilities need.
 #include <algorithm>
 
 #include "addon.h"
@@ -13,8 +14,8 @@ constexpr int64_t kStride = 64;  // logits looked at together
 typedef float Floats __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t Words __attribute__((vector_size(16), aligned(4), may_alias));
 
-// What a stride has: logits above the bound, and some that are no numbers or infinite (-Infinity, a token that cannot come, is a
-// logit like any other). Branch-free, for any instruction set.
+// What a stride has: logits above the bound, and some that are no numbers or infinite (-Infinity, a token that cannot
+// come, is a logit like any other). Branch-free, for any instruction set.
 struct Glance {
   bool above, faulty;
 };
@@ -67,8 +68,8 @@ constexpr double kTaylor[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.
                               1.0 / 5040,      1.0 / 720,      1.0 / 120,     1.0 / 24,     1.0 / 6,
                               0.5,             1.0,            1.0};
 
-// Adds e^x for x <= 0 to the sums: 2^k e^f. Below -700 it is e^-700. Plain multiplications and additions in this order, so
-// that every instruction set has the same bits.
+// Adds e^x for x <= 0 to the sums: 2^k e^f. Below -700 it is e^-700. Plain multiplications and additions in this order,
+// so that every instruction set has the same bits.
 inline void add_exp(const Doubles* x, Doubles* sums) {
   const Doubles rounding = all(6755399441055744.0);  // 1.5 * 2^52: the integer is in the low bits then
   Doubles f[kVectors], p[kVectors], shifted[kVectors];
@@ -103,7 +104,8 @@ Result<double> sum_of_exp(Slice<const float> row, double max) {
       add_exp(x, sums);
     }
     if (i < to) {
-      for (int64_t j = 0; j < width; j++) x[j / 2][j % 2] = i + j < to ? row.data[i + j] - max : -700;  // e^-700 adds nothing
+      for (int64_t j = 0; j < width; j++)
+        x[j / 2][j % 2] = i + j < to ? row.data[i + j] - max : -700;  // e^-700 adds nothing
       add_exp(x, sums);
     }
     const Doubles part = (sums[0] + sums[1]) + (sums[2] + sums[3]);

@@ -30,7 +30,8 @@ Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa) {
     return selected;
   }
   const Kernels* found = kernels_for(isa.value.data);
-  if (found == nullptr) return fail("OPTION_INVALID", "instruction set '%.40s' cannot be used on this CPU", isa.value.data);
+  if (found == nullptr)
+    return fail("OPTION_INVALID", "instruction set '%.40s' cannot be used on this CPU", isa.value.data);
   return found;
 }
 
@@ -56,20 +57,22 @@ Result<int32_t> trim_memory() {
 }
 
 /*
- * RLIMIT_DATA counts private writable mappings, heaps of V8 included: what goes beyond it is refused, not killed. An abort
- * for want of memory is expected then, so no core of it is kept.
+ * RLIMIT_DATA counts private writable mappings, heaps of V8 included: what goes beyond it is refused, not killed. An
+ * abort for want of memory is expected then, so no core of it is kept.
  */
 Result<int32_t> limit_memory(int32_t growth) {
 #if defined(__linux__)
   long pages[6] = {0};
   FILE* file = fopen("/proc/self/statm", "re");
   if (file == nullptr) return int32_t{0};
-  const int found = fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4], &pages[5]);
+  const int found =
+      fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4], &pages[5]);
   fclose(file);
   if (found != 6) return int32_t{0};
   rlimit data{};
   if (getrlimit(RLIMIT_DATA, &data) != 0) return int32_t{0};
-  const rlim_t wanted = static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + static_cast<rlim_t>(growth);
+  const rlim_t wanted =
+      static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + static_cast<rlim_t>(growth);
   if (data.rlim_cur == RLIM_INFINITY || wanted < data.rlim_cur) data.rlim_cur = wanted;
   rlimit core{};
   if (getrlimit(RLIMIT_CORE, &core) == 0) {
@@ -83,7 +86,9 @@ Result<int32_t> limit_memory(int32_t growth) {
 #endif
 }
 
-Result<int32_t> tiles_finished() { return static_cast<int32_t>(finished_tiles.load(std::memory_order_relaxed) & 0x7fffffff); }
+Result<int32_t> tiles_finished() {
+  return static_cast<int32_t>(finished_tiles.load(std::memory_order_relaxed) & 0x7fffffff);
+}
 
 Result<int32_t> threads_reading() { return disk_waits.load(std::memory_order_relaxed); }
 
@@ -146,7 +151,8 @@ Result<int64_t> row_bytes_within(int32_t dtype, int64_t rows, int64_t cols, int6
   const DtypeInfo* info = dtype_info(dtype);
   if (info == nullptr) return bad_argument("tensor type %d has no kernels", dtype);
   if (rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX || cols % info->block != 0) {
-    return bad_argument("%lld x %lld values of %s", static_cast<long long>(rows), static_cast<long long>(cols), info->name);
+    return bad_argument("%lld x %lld values of %s", static_cast<long long>(rows), static_cast<long long>(cols),
+                        info->name);
   }
   int64_t row_bytes = cols / info->block * info->bytes;
   if (row_bytes > available / rows) return bad_argument("the bytes are fewer than the shape needs");
@@ -170,7 +176,8 @@ Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols
   if (!found.ok) return Status{false};
   Result<int64_t> row_bytes = row_bytes_within(dtype, rows, cols, bytes.length);
   if (!row_bytes.ok) return Status{false};
-  if (n < 1 || x.length != cols * n || out.length != rows * n) return bad_argument("x must hold n x cols, out n x rows values");
+  if (n < 1 || x.length != cols * n || out.length != rows * n)
+    return bad_argument("x must hold n x cols, out n x rows values");
   bool gemm = strcmp(kernel.data, "gemm") == 0;
   if (!gemm && strcmp(kernel.data, "matvec") != 0) return bad_argument("the kernel must be matvec or gemm");
 
@@ -194,8 +201,8 @@ Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols
              sums.as<int16_t>() + t * acts.sums_stride, cols);
   }
   MatmulFn fn = gemm ? k.gemm[dtype] : k.matvec[dtype];
-  fn(bytes.data, row_bytes.value, static_cast<int32_t>(rows), static_cast<int32_t>(cols), &acts, nullptr, n, out.data, rows,
-     scratch.as<void>());
+  fn(bytes.data, row_bytes.value, static_cast<int32_t>(rows), static_cast<int32_t>(cols), &acts, nullptr, n, out.data,
+     rows, scratch.as<void>());
   return done();
 }
 

@@ -2,8 +2,8 @@
 //   bench_depth [THREADS [KIND]]    KIND: 0 f16, 1 q8_0, 2 q4_0; default all
 // long:  one sequence over 16,384 positions; 16 layers, 32 query heads over 8 KV heads of 64
 // short: 16 sequences over 64 to 264 positions; 30 layers, 9 query heads over 3 KV heads of 64
-// Medians and least of the passes, wall time: threads wait for each other. The last figure is a plain read of the same pages
-// in turn with them: how fast memory is differs from process to process.
+// Medians and least of the passes, wall time: threads wait for each other. The last figure is a plain read of the same
+// pages in turn with them: how fast memory is differs from process to process.
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -118,8 +118,9 @@ void bench(const Shape& s, int type, int threads) {
   double operations = keys * s.layers * s.heads * s.dim * 4.0, median = times[times.size() / 2];
   double read_rate = static_cast<double>(kv_memory.page_bytes) * pages / reads[reads.size() / 2] * 1e-9;
   static const char* const names[] = {"f16", "q8_0", "q4_0"};
-  printf("%-5s %-4s %d threads: median %6.2f ms, %5.1f GB/s, %4.0f GFLOP/s; least %6.2f ms; plain read %5.1f GB/s\n", s.name,
-         names[type], threads, median * 1e3, bytes / median * 1e-9, operations / median * 1e-9, times[0] * 1e3, read_rate);
+  printf("%-5s %-4s %d threads: median %6.2f ms, %5.1f GB/s, %4.0f GFLOP/s; least %6.2f ms; plain read %5.1f GB/s\n",
+         s.name, names[type], threads, median * 1e3, bytes / median * 1e-9, operations / median * 1e-9, times[0] * 1e3,
+         read_rate);
 }
 
 }  // namespace

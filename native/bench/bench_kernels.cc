@@ -1,6 +1,7 @@
 // What the matmul kernels reach, as JSON lines: GB/s of weights for 1 row streamed from memory, the cost of few rows,
 // GOP/s for many, per type and ISA; first the read ceiling of the machine with plain loops.
-//   bench_kernels [--mb 256] [--cols 4096] [--threads 1,2] [--rows 1,2,4,8,16,512] [--isa NAME] [--type NAME] [--cached]
+//   bench_kernels [--mb 256] [--cols 4096] [--threads 1,2] [--rows 1,2,4,8,16,512] [--isa NAME] [--type NAME]
+//   [--cached]
 // Best of several repetitions: other work on the machine only ever makes a figure worse. tileGBps is the rate of the
 // quickest eighth of single tiles of 1 MiB in one thread, for machines too busy to give a whole pass to anyone.
 // --cached uses a matrix that stays in the second-level cache instead, which shows the arithmetic without the memory.
@@ -230,10 +231,14 @@ void bench_type(const Options& o, const Kernels& k, const DtypeInfo& info, Buffe
       job.timed = 0;
       const double seconds = best_time(matmul_range, &job, job.threads) / job.repeat;
       const double read = static_cast<double>(rows * job.row_bytes);
-      printf("{\"what\":\"%s\",\"isa\":\"%s\",\"type\":\"%s\",\"cols\":%d,\"n\":%d,\"threads\":%d,\"cached\":%s,"
-             "\"GBps\":%.2f,\"tileGBps\":%.2f,\"GOPs\":%.1f}\n",
-             o.packed ? "packed" : many ? "gemm" : "matvec", k.isa, info.name, o.cols, n, job.threads, o.cached ? "true" : "false",
-             read / seconds / 1e9, tile_rate(job), 2.0 * static_cast<double>(rows) * o.cols * n / seconds / 1e9);
+      printf(
+          "{\"what\":\"%s\",\"isa\":\"%s\",\"type\":\"%s\",\"cols\":%d,\"n\":%d,\"threads\":%d,\"cached\":%s,"
+          "\"GBps\":%.2f,\"tileGBps\":%.2f,\"GOPs\":%.1f}\n",
+          o.packed ? "packed"
+          : many   ? "gemm"
+                   : "matvec",
+          k.isa, info.name, o.cols, n, job.threads, o.cached ? "true" : "false", read / seconds / 1e9, tile_rate(job),
+          2.0 * static_cast<double>(rows) * o.cols * n / seconds / 1e9);
       fflush(stdout);
     }
   }

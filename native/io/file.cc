@@ -60,7 +60,8 @@ Status DataFile::open(const char* path, IoMode mode) {
     direct_fd_ = open_direct(path);
     struct stat other;
     // Between the two opens another file may have taken the name.
-    if (direct_fd_ >= 0 && (fstat(direct_fd_, &other) != 0 || other.st_ino != info.st_ino || other.st_dev != info.st_dev)) {
+    if (direct_fd_ >= 0 &&
+        (fstat(direct_fd_, &other) != 0 || other.st_ino != info.st_ino || other.st_dev != info.st_dev)) {
       return fail("MODEL_CHANGED", "%.300s was replaced while it was opened", path);
     }
   }
@@ -77,8 +78,8 @@ Status DataFile::check_unchanged() const {
   struct stat info;
   if (fstat(fd_, &info) != 0) return fail("FILE_IO", "cannot look at %.300s: %s", path(), strerror(errno));
   if (info.st_size != bytes_) {
-    return fail("MODEL_CHANGED", "%.300s had %lld bytes when it was opened and has %lld now; load the model again", path(),
-                static_cast<long long>(bytes_), static_cast<long long>(info.st_size));
+    return fail("MODEL_CHANGED", "%.300s had %lld bytes when it was opened and has %lld now; load the model again",
+                path(), static_cast<long long>(bytes_), static_cast<long long>(info.st_size));
   }
   if (seconds_of(info) != seconds_ || nanoseconds_of(info) != nanoseconds_ || info.st_ino != inode_ ||
       info.st_dev != device_) {

@@ -52,8 +52,8 @@ class Reader {
  public:
   static constexpr int kDefaultDepth = 8, kMostDepth = 64, kSpare = 2;
 
-  // `depth` reads in flight, later up to kSpare times as many. Null when the system refuses even a thread. `uring` falls
-  // back to threads like `automatic`.
+  // `depth` reads in flight, later up to kSpare times as many. Null when the system refuses even a thread. `uring`
+  // falls back to threads like `automatic`.
   static Reader* open(IoEngine engine, int depth);
   // From now on so many in flight, as far as they fit: at least 1. Any thread; what is under way ends as it would.
   void set_depth(int depth);
@@ -62,8 +62,9 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  // The more urgent are served first, others of the same urgency in turn: models that stream share the disk. A feed must be
-  // removed before it dies: remove() waits for its reads in flight, and then it is left alone. Without its lock held.
+  // The more urgent are served first, others of the same urgency in turn: models that stream share the disk. A feed
+  // must be removed before it dies: remove() waits for its reads in flight, and then it is left alone. Without its lock
+  // held.
   void add(Feed* feed, Urgency urgency = Urgency::ahead);
   void remove(Feed* feed);
   // There may be more to take. May be called with the feed's lock held.

@@ -32,8 +32,9 @@ Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
         tile.to > w.segment_end(tile.from) ||
         (!first && tile.from != program[i - 1].to) || (last && tile.to != w.slices.count) ||
         (first && source_of(tile.weight) != nullptr)) {
-      return bad_argument("tile %zu, slices %lld to %lld of %lld, does not follow", i, static_cast<long long>(tile.from),
-                          static_cast<long long>(tile.to), static_cast<long long>(w.slices.count));
+      return bad_argument("tile %zu, slices %lld to %lld of %lld, does not follow", i,
+                          static_cast<long long>(tile.from), static_cast<long long>(tile.to),
+                          static_cast<long long>(w.slices.count));
     }
     largest = std::max(largest, tile_bytes(tile));
     if (first) {
@@ -50,7 +51,8 @@ Status Ring::open(int64_t bytes, const std::vector<Tile>& program) {
     return fail("MEMORY_BUDGET", "a ring of %lld bytes cannot hold 4 tiles of %lld", static_cast<long long>(bytes),
                 static_cast<long long>(largest));
   }
-  if (!memory_.allocate(bytes)) return fail("MEMORY_BUDGET", "no memory for a ring of %lld bytes", static_cast<long long>(bytes));
+  if (!memory_.allocate(bytes))
+    return fail("MEMORY_BUDGET", "no memory for a ring of %lld bytes", static_cast<long long>(bytes));
   bytes_ = memory_.bytes();
   least_bytes_ = 4 * largest;
   return done();
@@ -220,7 +222,8 @@ Status Ring::next(const Source& source, int64_t slice, Piece* out) {
       high = middle;
     }
   }
-  if (program_[low].from != slice) return fail("INTERNAL", "no tile begins at slice %lld", static_cast<long long>(slice));
+  if (program_[low].from != slice)
+    return fail("INTERNAL", "no tile begins at slice %lld", static_cast<long long>(slice));
 
   std::unique_lock<std::mutex> lock(mutex_);
   auto wanted = [&] {

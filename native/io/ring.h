@@ -34,8 +34,8 @@ class Ring : public Feed {
   // The reader must have been deleted or drained: no read may be in flight.
   ~Ring() override {}
 
-  // Tiles of a weight follow each other, are in ascending order, contiguous and end with its last slice; the ring holds at
-  // least two of them at once. NATIVE_ARGUMENT, MEMORY_BUDGET.
+  // Tiles of a weight follow each other, are in ascending order, contiguous and end with its last slice; the ring holds
+  // at least two of them at once. NATIVE_ARGUMENT, MEMORY_BUDGET.
   Status open(int64_t bytes, const std::vector<Tile>& program);
   // Begins to read.
   void start();

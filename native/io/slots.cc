@@ -105,7 +105,8 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
     }
   }
   if (!slot_memory_.allocate(bytes) || !staging_memory_.allocate(staging * largest)) {
-    return fail("MEMORY_BUDGET", "no memory for %lld bytes of expert slots", static_cast<long long>(bytes + staging * largest));
+    return fail("MEMORY_BUDGET", "no memory for %lld bytes of expert slots",
+                static_cast<long long>(bytes + staging * largest));
   }
   uint8_t* at = slot_memory_.data();
   for (int32_t i = 0; i < staging_first_; i++) {
@@ -316,8 +317,8 @@ ReadJob ExpertSlots::job_of(const Load& load, uint64_t flags) const {
   const Group::Segment& segment = group.segments[static_cast<size_t>(load.segment)];
   uint8_t* memory = slot.memory;
   for (int k = 0; k < load.segment; k++) memory += classes_[static_cast<size_t>(group.size_class)].segments[k];
-  return widened(segment.weight->extent(segment.plane, slot.expert).file, segment.offset(slot.expert), segment.bytes(), memory,
-                 static_cast<uint64_t>(load.slot) | flags);
+  return widened(segment.weight->extent(segment.plane, slot.expert).file, segment.offset(slot.expert), segment.bytes(),
+                 memory, static_cast<uint64_t>(load.slot) | flags);
 }
 
 void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {

@@ -1,13 +1,13 @@
-// Routed experts in memory: slots of a few size classes shared by all layers, each with the matrices of one expert (gate,
-// up and down, say): a segment for each of their planes.
-// A slot that is wanted again is a hit. Which one a miss takes: of the part of its class that was used longest ago the
-// one used least often. Passes that touch nearly every expert (prefill) never evict: their misses go to free slots, the
-// most used first, and to a few staging slots for the rest.
+// Routed experts in memory: slots of a few size classes shared by all layers, each with the matrices of one expert
+// (gate, up and down, say): a segment for each of their planes. A slot that is wanted again is a hit. Which one a miss
+// takes: of the part of its class that was used longest ago the one used least often. Passes that touch nearly every
+// expert (prefill) never evict: their misses go to free slots, the most used first, and to a few staging slots for the
+// rest.
 //
 // Guesses: a layer ahead of its router somebody may say which experts it will probably want. What is missing of them is
-// read while the disk has nothing else to do, into slots nobody is likelier to want; a guess that proves wrong loses its
-// reads that have not begun and its slot is the next to go. How often guesses of a rank were right decides whether that
-// rank is read ahead at all.
+// read while the disk has nothing else to do, into slots nobody is likelier to want; a guess that proves wrong loses
+// its reads that have not begun and its slot is the next to go. How often guesses of a rank were right decides whether
+// that rank is read ahead at all.
 #pragma once
 #include <stdint.h>
 
@@ -59,9 +59,10 @@ class ExpertSlots : public Feed {
   // The reader must have been deleted: no read may be in flight.
   ~ExpertSlots() override {}
 
-  // groups: the matrices of each layer's experts. Every class has a slot, or the staging memory holds an expert. NATIVE_ARGUMENT,
-  // MEMORY_BUDGET.
-  Status open(const std::vector<std::vector<const Weight*>>& groups, const std::vector<SlotClassSpec>& classes, int64_t staging_bytes);
+  // groups: the matrices of each layer's experts. Every class has a slot, or the staging memory holds an expert.
+  // NATIVE_ARGUMENT, MEMORY_BUDGET.
+  Status open(const std::vector<std::vector<const Weight*>>& groups, const std::vector<SlotClassSpec>& classes,
+              int64_t staging_bytes);
   const SlotPolicy& policy() const { return policy_; }
   int64_t slot_bytes() const { return slot_memory_.bytes(); }
   int64_t staging_bytes() const { return staging_memory_.bytes(); }

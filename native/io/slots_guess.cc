@@ -55,7 +55,8 @@ bool ExpertSlots::load_guess() {
     if (index < 0) return false;
     const Slot& cold = slots_[static_cast<size_t>(index)];
     // As the router's choice it would count once more.
-    if (cold.state == State::ready && frequency(groups_[static_cast<size_t>(cold.group)].first + cold.expert) > frequency(at) + 1) {
+    if (cold.state == State::ready &&
+        frequency(groups_[static_cast<size_t>(cold.group)].first + cold.expert) > frequency(at) + 1) {
       continue;
     }
     guess_loads_.clear();

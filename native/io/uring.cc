@@ -72,7 +72,9 @@ bool Uring::can_read() const {
   memset(memory, 0, sizeof memory);
   io_uring_probe* probe = reinterpret_cast<io_uring_probe*>(memory);
   if (syscall(SYS_io_uring_register, fd_, IORING_REGISTER_PROBE, probe, kOps) < 0) return false;
-  auto supports = [&](unsigned op) { return op <= probe->last_op && (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0; };
+  auto supports = [&](unsigned op) {
+    return op <= probe->last_op && (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
+  };
   return supports(IORING_OP_READ) && supports(IORING_OP_POLL_ADD);
 }
 

@@ -5,7 +5,8 @@
 // A NaN argument gives a NaN; its sign and payload are not part of the contract (they follow operand order).
 //
 // Error against the true value, over all finite floats (float_test measures and asserts it):
-//   exp      <= 1 ULP where the result is normal; subnormal results within 1 subnormal step; 0 below -104, inf above 88.73
+//   exp      <= 1 ULP where the result is normal; subnormal results within 1 subnormal step; 0 below -104, inf
+//            above 88.73
 //   tanh     <= 3 ULP, odd, tanh(-0) = -0, +-1 from |x| = 10 on
 //   sigmoid  <= 3 ULP where the result is normal; below -88.73 it is 0 (the true value is under 2^-127)
 // P is a weighted minimax fit of (e^r - 1 - r) / r^2 on |r| <= 0.3468 with the first coefficient pinned to 1/2 (then

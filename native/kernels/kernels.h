@@ -57,7 +57,8 @@ struct Layout;
 struct UnitGrid;
 typedef void (*UnitsFn)(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
                         const int32_t* pick, int32_t n, float* out, int64_t out_stride);
-typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t row, int64_t c0, int64_t c1, float* out);
+typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t row, int64_t c0, int64_t c1,
+                             float* out);
 
 // attn_piece keeps at least 16 decoded rows of kMaxHeadDim in its scratch. Attention is cut at multiples of
 // kPagePositions.
@@ -87,9 +88,9 @@ struct AttnPiece {
 //   m, l   [rows][heads]; o [rows][heads][head_dim_v]
 //   v      null: the values of a position are the first head_dim_v of its key (latent attention)
 //   next   null, or what is read first in the call that follows: fetched ahead
-typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
-                            const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o,
-                            void* scratch);
+typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k,
+                            const void* v, const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l,
+                            float* o, void* scratch);
 
 // Dots, unscaled, of one token row's heads and the keys [0, end) of a page: out [heads][kPagePositions]; what lies
 // between `end` and the next multiple of 32 may be anything. q: [heads][head_dim_k], as for AttnPieceFn.
@@ -151,7 +152,8 @@ struct Kernels {
   AttnScoresFn attn_scores[KV_TYPES];
   // Folds a piece of n queries into another, o [n][dim]: M = max(m, mp), a = exp(m - M), b = exp(mp - M),
   // l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M
-  void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o);
+  void (*attn_fold)(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l,
+                    float* o);
   // One head row in the KV type, blocks one after the other as ggml has them; kv_page.h puts it into the page.
   void (*kv_store[KV_TYPES])(const float* x, void* out, int32_t head_dim);
 

@@ -1,9 +1,9 @@
-// Where the values of one KV head lie in a page of kPagePositions positions. Keys are turned: 16 positions side by side,
-// so that a vector register holds one value of as many keys, and a score needs no sum across its lanes.
+// Where the values of one KV head lie in a page of kPagePositions positions. Keys are turned: 16 positions side by
+// side, so that a vector register holds one value of as many keys, and a score needs no sum across its lanes.
 //   keys    f16    halves  [position / 16][dim][position % 16]
 //           q8_0   codes   [position / 16][dim / 4][position % 16][4], int8; then scales
-//           q4_0   codes   [position / 16][dim / 32][4][position % 16][4], two to a byte: byte i of a block is value i in
-//                          its low and value 16 + i in its high half, less 8; then scales
+//           q4_0   codes   [position / 16][dim / 32][4][position % 16][4], two to a byte: byte i of a block is value i
+//                          in its low and value 16 + i in its high half, less 8; then scales
 //   values  f16    halves  [position][dim]
 //           q8_0   codes   [position][dim]; then scales
 //           q4_0   codes   [position][dim / 32][16], as above; then scales
@@ -38,8 +38,10 @@ static inline const uint8_t* kv_key_group(int32_t type, const uint8_t* head, int
   return head + position * kv_code_bytes(type, dim);
 }
 
-static inline void kv_place_scales(const uint8_t* row, uint8_t* scales, int32_t position, int64_t dim, int block_bytes) {
-  for (int64_t b = 0; b < dim / 32; b++) __builtin_memcpy(scales + (b * kPagePositions + position) * 2, row + b * block_bytes, 2);
+static inline void kv_place_scales(const uint8_t* row, uint8_t* scales, int32_t position, int64_t dim,
+                                   int block_bytes) {
+  for (int64_t b = 0; b < dim / 32; b++)
+    __builtin_memcpy(scales + (b * kPagePositions + position) * 2, row + b * block_bytes, 2);
 }
 
 // `row`, as kv_store encodes it, to its place among the keys of a head.

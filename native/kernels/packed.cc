@@ -22,7 +22,8 @@ void pack_strip(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, i
     const int64_t n = blocks - first < per ? blocks - first : per;
     for (int64_t b = first; b < first + n; b++) {
       const uint8_t* const from = rows + b * cut.bytes + cut.odd_at;
-      for (int r = 0; r < kStripRows; r++, out += cut.odd) memcpy(out, from + r * row_bytes, static_cast<size_t>(cut.odd));
+      for (int r = 0; r < kStripRows; r++, out += cut.odd)
+        memcpy(out, from + r * row_bytes, static_cast<size_t>(cut.odd));
     }
     for (int64_t b = first; b < first + n; b++) {
       const uint8_t* const from = rows + b * cut.bytes + cut.words_at;
@@ -33,10 +34,12 @@ void pack_strip(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, i
   }
 }
 
-void pack_rows(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t cols, uint8_t* out) {
+void pack_rows(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t cols,
+               uint8_t* out) {
   const int64_t bytes = cols / info.block * info.bytes;
   int64_t r = 0;
-  for (; r + kStripRows <= count; r += kStripRows) pack_strip(info, rows + r * row_bytes, row_bytes, cols, out + r * bytes);
+  for (; r + kStripRows <= count; r += kStripRows)
+    pack_strip(info, rows + r * row_bytes, row_bytes, cols, out + r * bytes);
   for (; r < count; r++) memcpy(out + r * bytes, rows + r * row_bytes, static_cast<size_t>(bytes));
 }
 
@@ -49,7 +52,8 @@ void unpack_row(const DtypeInfo& info, const uint8_t* strip, int64_t cols, int r
     const uint8_t* const chunk = strip + kStripRows * first * cut.bytes;
     memcpy(out + cut.odd_at, chunk + ((b - first) * kStripRows + row) * cut.odd, static_cast<size_t>(cut.odd));
     const uint8_t* const words = chunk + kStripRows * n * cut.odd + kStripRows * (b - first) * (cut.bytes - cut.odd);
-    for (int64_t i = 0; i < cut.bytes / 4; i++) memcpy(out + cut.words_at + 4 * i, words + 4 * kStripRows * i + 4 * row, 4);
+    for (int64_t i = 0; i < cut.bytes / 4; i++)
+      memcpy(out + cut.words_at + 4 * i, words + 4 * kStripRows * i + 4 * row, 4);
   }
 }
 

@@ -3,8 +3,8 @@
 // no transposing, and one stream of memory instead of 16.
 //
 // A strip of `cols` columns is a sequence of chunks of kStripChunk columns, the last one shorter. A chunk of n blocks:
-//   odd bytes  [n][16 rows][bytes % 4]        a block's scale where it fills no word: the first bytes of 32-value blocks, the
-//                                             last of 256-value blocks
+//   odd bytes  [n][16 rows][bytes % 4]        a block's scale where it fills no word: the first bytes of 32-value
+//                                             blocks, the last of 256-value blocks
 //   words      [n][bytes / 4][16 rows] uint32 the other bytes, in order
 // A matrix is its strips, one after the other; rows left over (rows % 16) follow as they were.
 #pragma once
@@ -17,7 +17,8 @@ namespace hw {
 constexpr int32_t kStripRows = 16, kStripChunk = 512;
 
 // A whole matrix, rows `row_bytes` apart, to `out`, where they follow each other without gaps.
-void pack_rows(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t cols, uint8_t* out);
+void pack_rows(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, int64_t count, int64_t cols,
+               uint8_t* out);
 
 // One strip: 16 rows of `cols` columns, row_bytes apart, to `out`; 16 * cols / block * bytes bytes. Must not overlap.
 void pack_strip(const DtypeInfo& info, const uint8_t* rows, int64_t row_bytes, int64_t cols, uint8_t* out);

@@ -120,7 +120,8 @@ void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32
                                                 : score_codes<T>(q->q + h * dim, q->d + h * (dim / 32), keys, dim, j);
 }
 
-void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o) {
+void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l,
+               float* o) {
   for (int32_t i = 0; i < n; i++, op += dim, o += dim) {
     const float top = max_f32(m[i], mp[i]), a = scalar_exp(m[i] - top), b = scalar_exp(mp[i] - top);
     l[i] = __builtin_fmaf(b, lp[i], l[i] * a);

@@ -32,8 +32,8 @@ struct Int4 {
   }
 };
 
-void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts, const int32_t* pick,
-                int32_t n, float* out, int64_t out_stride) {
+void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
+                const int32_t* pick, int32_t n, float* out, int64_t out_stride) {
   const Int4 w = {layout, grid};
   for (int64_t unit = grid.first_input; unit < grid.first_input + grid.inputs; unit += kUnitInputs) {
     for (int64_t r = r0; r < r1; r++) {

@@ -80,7 +80,8 @@ inline void unpack(const BlockIQ3_S& b, Unpacked256& u) {
 
 // 8 * (entry - 1) + 1 or - 1.
 inline void put_shifted(uint64_t entry, bool minus, int8_t* q) {
-  for (int k = 0; k < 8; k++) q[k] = static_cast<int8_t>(8 * (static_cast<int>(entry >> (8 * k) & 255) - 1) + (minus ? -1 : 1));
+  for (int k = 0; k < 8; k++)
+    q[k] = static_cast<int8_t>(8 * (static_cast<int>(entry >> (8 * k) & 255) - 1) + (minus ? -1 : 1));
 }
 
 inline void unpack(const BlockIQ1_S& b, Unpacked256& u) {

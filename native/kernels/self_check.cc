@@ -160,7 +160,8 @@ const char* check_float(const Kernels& k, const Kernels& reference, Workspace& s
     if (!both([&](const Kernels& t, float* o) { t.glu[g](x, y, o, n); })) return fail("float", "glu");
   }
   for (int32_t interleaved = 0; interleaved < 2; interleaved++) {
-    if (!both([&](const Kernels& t, float* o) { t.rope(o, x, x + pairs, kHeadDim, interleaved); })) return fail("float", "rope");
+    if (!both([&](const Kernels& t, float* o) { t.rope(o, x, x + pairs, kHeadDim, interleaved); }))
+      return fail("float", "rope");
   }
   if (!both([&](const Kernels& t, float* o) { o[0] = t.max(x, n); })) return fail("float", "max");
   if (!both([&](const Kernels& t, float* o) {

@@ -1,6 +1,6 @@
-// Products with layouts of several planes, unit by unit: the canonical order of such a layout is that of its units of 32
-// consecutive inputs, ascending, each an exact integer sum added with one fma. The sum so far lies in the output, so it is
-// the same whether a piece holds some rows of all inputs or some inputs of all rows.
+// Products with layouts of several planes, unit by unit: the canonical order of such a layout is that of its units of
+// 32 consecutive inputs, ascending, each an exact integer sum added with one fma. The sum so far lies in the output, so
+// it is the same whether a piece holds some rows of all inputs or some inputs of all rows.
 #pragma once
 #include <stdint.h>
 
@@ -19,8 +19,9 @@ struct UnitGrid {
   int64_t all_inputs;  // of the matrix
 };
 
-// UnitsFn (kernels.h): out[t * out_stride + r - r0] continues over the units of the grid, r in [r0, r1), t in [0, n). r0 is a multiple of 8;
-// before the first unit of a matrix the caller puts zeroes there. Acts are those of the whole input.
+// UnitsFn (kernels.h): out[t * out_stride + r - r0] continues over the units of the grid, r in [r0, r1), t in [0, n).
+// r0 is a multiple of 8; before the first unit of a matrix the caller puts zeroes there. Acts are those of the whole
+// input.
 //   int4    d = scale * d_a; isum = sum (q - offset) * a, in int32; acc = fma(d, (float)isum, acc)
 //   int4-act-order   inputs ascending, each of the group that the index names (of one beyond the last: of the last):
 //           acc = fma(scale * d_a, (float)((q - offset) * a), acc)

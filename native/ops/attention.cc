@@ -34,7 +34,8 @@ Result<int32_t> make_blocks(Attention& a, int32_t n, Block* blocks) {
     block.last = pass.positions()[end - 1];
     block.pages = (a.end_key(pass.positions()[t1 - 1], block.last) - 1) / kPagePositions + 1 - block.first_page;
     for (int32_t page = block.first_page; page < block.first_page + block.pages; page++) {
-      if (block.table[page] < 0) return bad_argument("row %d needs positions from %d on, which are forgotten", t, page * kPagePositions);
+      if (block.table[page] < 0)
+        return bad_argument("row %d needs positions from %d on, which are forgotten", t, page * kPagePositions);
     }
     t = t1;
   }
@@ -60,11 +61,13 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
     return bad_argument("q and out of %d and %d columns for %d heads over %d KV heads of %d and %d", q.cols, out.cols,
                         heads, layer.heads, layer.dim_k, layer.dim_v);
   }
-  if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0)) return bad_argument("a reach of %d", reach);
+  if (reach < 0 || reach >= REACHES || (reach == REACH_CHUNK && window == 0))
+    return bad_argument("a reach of %d", reach);
   if (pool.every > 1 && (window != 0 || reach != REACH_BACK || slopes_handle != 0)) {
     return bad_argument("rows that several positions make are seen all, without slopes");
   }
-  if (window < 0 || !(softcap >= 0)) return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
+  if (window < 0 || !(softcap >= 0))
+    return bad_argument("a window of %d, a cap of %g", window, static_cast<double>(softcap));
   Result<const float*> sinks = optional_vector(model, sinks_handle, heads);
   Result<const float*> slopes = optional_vector(model, slopes_handle, heads);
   if (!sinks.ok || !slopes.ok) return Status{false};

@@ -74,8 +74,8 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
       }
       const int32_t k0 = 0;
       const Piece& to = begins ? sums : piece;
-      model.kernels().attn_piece[pool.type](&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m, to.l,
-                                            to.o, model.kernel_scratch(thread));
+      model.kernels().attn_piece[pool.type](&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m,
+                                            to.l, to.o, model.kernel_scratch(thread));
       if (!begins) model.kernels().attn_fold(piece.m, piece.l, piece.o, count, layer.dim_v, sums.m, sums.l, sums.o);
     }
     for (int32_t h = 0; h < count && there == 0; h++) ending.leave_nothing(model.kernels(), t, head0 + h);

@@ -44,7 +44,8 @@ int32_t Attention::visible(const Block& block, int32_t page, int32_t* r0, int32_
 }
 
 // Row r of `from` (which begins at row `base`) into the item's sums.
-void Attention::fold(const Item& item, const Piece& from, int64_t r, int64_t base, bool first, const Piece& sums) const {
+void Attention::fold(const Item& item, const Piece& from, int64_t r, int64_t base, bool first,
+                     const Piece& sums) const {
   int64_t i = r * item.heads, j = (r - base) * item.heads, dim = layer.dim_v;
   if (first) {
     size_t heads_bytes = static_cast<size_t>(item.heads) * sizeof(float);
@@ -86,7 +87,8 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     part.q += r0 * part.q_stride;
     part.d += r0 * part.d_stride;
     part.sums += r0 * part.sums_stride;
-    const uint8_t* v = pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
+    const uint8_t* v =
+        pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
     AttnPiece own = spec;
     if (slopes != nullptr) {
       for (int32_t r = r0; r < r1; r++) at[r] = model.pass().positions()[block.t0 + r] - page * kPagePositions;
@@ -216,7 +218,8 @@ void Attention::walk_split(int32_t first_span, int32_t end_span, int64_t most_qu
       int32_t span = w0 + static_cast<int32_t>(index % spans);
       if (hidden(item, span) || stopped()) return;
       int32_t page = (span + 1) * kSpanPages;
-      const uint8_t* next = page < item.block->first_page + item.block->pages ? keys(item, page) : first_keys(index / spans + 1);
+      const uint8_t* next =
+          page < item.block->first_page + item.block->pages ? keys(item, page) : first_keys(index / spans + 1);
       compute_span(item, queries_of(item, thread), span, next, piece_at(pieces + index * size, most_queries), thread);
     });
     if (stopped()) return;
@@ -224,7 +227,8 @@ void Attention::walk_split(int32_t first_span, int32_t end_span, int64_t most_qu
       Item item = item_at(index);
       Piece sum = piece_at(sums + index * size, most_queries);
       for (int32_t i = 0; i < spans; i++) {
-        if (!hidden(item, w0 + i)) fold_span(item, w0 + i, piece_at(pieces + (index * spans + i) * size, most_queries), sum);
+        if (!hidden(item, w0 + i))
+          fold_span(item, w0 + i, piece_at(pieces + (index * spans + i) * size, most_queries), sum);
       }
       if (w0 + spans >= end_span) finish(item, sum);
     });

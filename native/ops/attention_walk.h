@@ -1,6 +1,6 @@
-// How attention walks the pages of a sequence. A work item is (block of token rows, KV head, run of query heads). The kernel
-// computes each page of 256 positions alone; pieces are folded in ascending order, twice: the pages of a span of kSpanPages
-// (at absolute positions) into one piece, then the spans. A fold of piece p into what is there:
+// How attention walks the pages of a sequence. A work item is (block of token rows, KV head, run of query heads). The
+// kernel computes each page of 256 positions alone; pieces are folded in ascending order, twice: the pages of a span of
+// kSpanPages (at absolute positions) into one piece, then the spans. A fold of piece p into what is there:
 //   first piece   m, l, o are the piece's
 //   then          M = max(m, mp), a = exp(m - M), b = exp(mp - M), l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M
 //   sink s        M = max(m, s), a = exp(m - M), l = l * a + exp(s - M), o = o * a
@@ -123,7 +123,8 @@ struct Attention {
   bool span_is_first(const Item& item, int32_t span, int32_t row) const;
   void fold(const Item& item, const Piece& from, int64_t r, int64_t base, bool first, const Piece& sums) const;
   void fold_span(const Item& item, int32_t span, const Piece& from, const Piece& sums) const;
-  void compute_span(const Item& item, const Acts& queries, int32_t span, const uint8_t* next, const Piece& to, int thread);
+  void compute_span(const Item& item, const Acts& queries, int32_t span, const uint8_t* next, const Piece& to,
+                    int thread);
   void finish(const Item& item, const Piece& sums) const;
   Piece thread_piece(int thread, int which) const;
   bool stopped();

@@ -1,6 +1,7 @@
 // All selected experts of a layer. (token row, rank) pairs are grouped by expert, so that an expert's weights are read
-// once; waves of experts bound the hidden rows held at a time. Experts in slots come as they are read: hits first. Outputs of all pairs wait until their turn in rank order:
-// out = y[0] * w[0], then out = fma(w[r], y[r], out) for r = 1, 2, ...
+// once; waves of experts bound the hidden rows held at a time. Experts in slots come as they are read: hits first.
+// Outputs of all pairs wait until their turn in rank order: out = y[0] * w[0], then out = fma(w[r], y[r], out) for r =
+// 1, 2, ...
 #include <string.h>
 
 #include <algorithm>
@@ -275,7 +276,9 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
   const Hidden made = {kind, limit};
   int64_t room = wave_pairs(s.rows, s.top_k);
   HW_TRY(reserve_acts(model, model.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
-  const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr}, {&up.weight, up_bias.value}, {&down.weight, down_bias.value}};
+  const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr},
+                         {&up.weight, up_bias.value},
+                         {&down.weight, down_bias.value}};
   std::vector<ExpertSlots::Wanted>& wanted = model.scratch().wanted;
   wanted.clear();
   for (int64_t e = 0; e < s.experts; e++) {

@@ -55,10 +55,12 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
     alignas(64) uint8_t encoded[2 * kMaxHeadDim];
     for (int32_t h = 0; h < layer.heads; h++) {
       kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k, encoded, layer.dim_k);
-      kv_place_key(pool.type, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot, layer.dim_k);
+      kv_place_key(pool.type, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot,
+                   layer.dim_k);
       if (v == nullptr) continue;
       kernels.kv_store[pool.type](v->row(t) + static_cast<int64_t>(h) * layer.dim_v, encoded, layer.dim_v);
-      kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot, layer.dim_v);
+      kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot,
+                     layer.dim_v);
     }
   };
   if (static_cast<int64_t>(n) * (k.cols + (v == nullptr ? 0 : v->cols)) < kInlineValues) {

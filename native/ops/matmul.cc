@@ -43,8 +43,8 @@ Status matmul(Model& model, Slice<const int32_t> products, int32_t x_handle, int
                                   : heads * w.cols == x.cols && w.rows == out.cols);
     if (!fits || (heads > 1 && w.packed && w.rows / heads % kStripRows != 0)) {
       return bad_argument("product %d: %lld weights of %lld x %lld between %d and %d columns", i,
-                          static_cast<long long>(w.experts), static_cast<long long>(w.rows), static_cast<long long>(w.cols),
-                          x.cols, out.cols);
+                          static_cast<long long>(w.experts), static_cast<long long>(w.rows),
+                          static_cast<long long>(w.cols), x.cols, out.cols);
     }
     const float* bias = nullptr;
     if (product[2] != 0) {
@@ -61,7 +61,8 @@ Status matmul(Model& model, Slice<const int32_t> products, int32_t x_handle, int
   // Of heads each share of a row is an activation row of its own; along the other axis nothing is quantized.
   const int32_t heads = tasks[0].transposed ? 1 : tasks[0].heads, cols = x.cols / heads;
   HW_TRY(prepare_acts(model, model.scratch().acts, x.data(), cols, n * heads, cols, kinds, acts));
-  for (int32_t i = 0; i < count; i++) tasks[i].acts = &acts[tasks[i].transposed ? ACTS_F32 : tasks[i].weight->layout->acts];
+  for (int32_t i = 0; i < count; i++)
+    tasks[i].acts = &acts[tasks[i].transposed ? ACTS_F32 : tasks[i].weight->layout->acts];
   return run_products(model, tasks, count);
 }
 

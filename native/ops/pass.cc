@@ -184,7 +184,8 @@ Status gather(Model& model, int32_t out_handle, int32_t x_handle, Slice<const in
   if (indices.length > out.rows) {
     return bad_argument("%lld rows into a tensor of %d", static_cast<long long>(indices.length), out.rows);
   }
-  if (out.cols != x.cols || out.data() == x.data()) return bad_argument("gather needs another tensor of %d columns", x.cols);
+  if (out.cols != x.cols || out.data() == x.data())
+    return bad_argument("gather needs another tensor of %d columns", x.cols);
   for (int64_t i = 0; i < indices.length; i++) {
     if (indices.data[i] < 0 || indices.data[i] >= x.rows) {
       return bad_argument("row %d of a tensor of %d", indices.data[i], x.rows);

@@ -10,9 +10,9 @@ constexpr int32_t INTO_GLU = INTO_ADD + 1;
 static_assert(INTO_KINDS == INTO_GLU + GLU_KINDS, "src/native/boundary.ts");
 
 // out[t * out_stride + r] (+)= dot(row r of `expert`'s matrix, activation row pick[t]) + bias[r], t in [0, n).
-// Transposed, for all experts e of the weight: out[t * out_stride + e * cols + c] (+)= sum of x[e * rows + r] * w[e][r][c] + bias.
-// With heads the rows of a plain matrix are as many matrices, and each has its own share of the activations: activation rows
-// are [n][heads], so those of a head are `heads` apart.
+// Transposed, for all experts e of the weight: out[t * out_stride + e * cols + c] (+)= sum of x[e * rows + r] *
+// w[e][r][c] + bias. With heads the rows of a plain matrix are as many matrices, and each has its own share of the
+// activations: activation rows are [n][heads], so those of a head are `heads` apart.
 struct ProductTask {
   const Weight* weight;
   int64_t expert;

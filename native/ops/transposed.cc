@@ -1,7 +1,7 @@
-// Products along the other axis, out = x · W: rows of the weight are decoded exactly and added in ascending order, one fma
-// each, out[c] = fma(x[r], w[r][c], out[c]) from +0. That is the whole canonical order, so it needs no kernel of its own:
-// decoding and axpy give the same bits on every instruction set. Threads split columns; the sum so far lies in the output
-// while pieces of rows arrive, and pieces of inputs are outputs of their own.
+// Products along the other axis, out = x · W: rows of the weight are decoded exactly and added in ascending order, one
+// fma each, out[c] = fma(x[r], w[r][c], out[c]) from +0. That is the whole canonical order, so it needs no kernel of
+// its own: decoding and axpy give the same bits on every instruction set. Threads split columns; the sum so far lies in
+// the output while pieces of rows arrive, and pieces of inputs are outputs of their own.
 #include <string.h>
 
 #include <algorithm>
@@ -21,8 +21,8 @@ constexpr int64_t kColumns = 256, kMostColumns = 2048;  // multiples of every bl
 constexpr int32_t kFewRows = 4;
 
 // Values [c0, c1) of a row that lies in the piece; at most kMostColumns.
-void decode(const Kernels& k, const Weight& w, const Piece& piece, const UnitGrid& grid, bool packed, int64_t row, int64_t c0,
-            int64_t c1, float* out) {
+void decode(const Kernels& k, const Weight& w, const Piece& piece, const UnitGrid& grid, bool packed, int64_t row,
+            int64_t c0, int64_t c1, float* out) {
   const Layout& layout = *w.layout;
   if (layout.blocks == nullptr) {
     k.unit_values[layout.units](layout, grid, row, c0, c1, out);
@@ -64,7 +64,8 @@ void run_columns(const Kernels& k, const ProductTask& task, const Piece& piece, 
   float* const sums = task.sums + at;
   const float* const x = task.acts->f32 + expert * w.rows;
   if (r0 == begin) {
-    for (int32_t t = 0; t < task.n; t++) memset(sums + t * task.sums_stride, 0, static_cast<size_t>(c1 - c0) * sizeof(float));
+    for (int32_t t = 0; t < task.n; t++)
+      memset(sums + t * task.sums_stride, 0, static_cast<size_t>(c1 - c0) * sizeof(float));
   }
   float values[kMostColumns];
   for (int64_t r = r0; r < r1; r++) {

@@ -139,7 +139,8 @@ Status columns(Model& model, int32_t out_handle, int32_t x_handle, int32_t to, i
     return bad_argument("columns %d + %d of %d into %d of %d", from, count, x.cols, to, out.cols);
   }
   over_rows(model, n, count, [&](int64_t t0, int64_t t1) {
-    for (int64_t t = t0; t < t1; t++) memcpy(out.row(t) + to, x.row(t) + from, static_cast<size_t>(count) * sizeof(float));
+    for (int64_t t = t0; t < t1; t++)
+      memcpy(out.row(t) + to, x.row(t) + from, static_cast<size_t>(count) * sizeof(float));
   });
   return done();
 }
@@ -216,7 +217,8 @@ Status stream_scores(Model& model, int32_t out_handle, Slice<const int32_t> part
       for (int64_t i = 0; i < part_handles.length; i++) {
         for (int64_t s = 0; s < parts[i]->cols / dim; s++, j++) {
           const float* x = parts[i]->row(t) + s * dim;
-          float inverse = 1.0f / sqrtf(squares_of(dim, [&](int64_t e) { return x[e]; }) / static_cast<float>(dim) + eps);
+          float inverse =
+              1.0f / sqrtf(squares_of(dim, [&](int64_t e) { return x[e]; }) / static_cast<float>(dim) + eps);
           float p[32] = {0};
           for (int64_t e = 0; e < dim; e++) p[e % 32] = __builtin_fmaf(x[e] * inverse, weight.data()[e], p[e % 32]);
           to[j] = tree_sum(p);
@@ -229,7 +231,8 @@ Status stream_scores(Model& model, int32_t out_handle, Slice<const int32_t> part
   return done();
 }
 
-// Weights of hyper-connections from a product: `pre` [hc] and `mix` [hc][1 + hc] (the branch's result first, then the streams).
+// Weights of hyper-connections from a product: `pre` [hc] and `mix` [hc][1 + hc] (the branch's result first, then the
+// streams).
 Status hyper_weights(Model& model, int32_t pre_handle, int32_t mix_handle, int32_t x_handle, int32_t scale_handle,
                      int32_t base_handle, int32_t n, int32_t iterations, float eps) {
   HW_GET(Tensor, pre, model, pre_handle);
@@ -244,7 +247,8 @@ Status hyper_weights(Model& model, int32_t pre_handle, int32_t mix_handle, int32
   Result<const float*> base = optional_vector(model, base_handle, x.cols);
   if (!scale.ok || !base.ok) return Status{false};
   if (hc > kMost || x.cols != (2 + hc) * hc || mix.cols != hc * (1 + hc) || iterations < 1 || iterations > 1000 ||
-      scale.value == nullptr || base.value == nullptr || overlap(pre, x, n) || overlap(mix, x, n) || overlap(pre, mix, n)) {
+      scale.value == nullptr || base.value == nullptr || overlap(pre, x, n) || overlap(mix, x, n) ||
+      overlap(pre, mix, n)) {
     return bad_argument("hyper-connections of %d streams from %d columns", hc, x.cols);
   }
   const float *s = scale.value, *b = base.value;
@@ -288,7 +292,8 @@ Status pool(Model& model, int32_t out_handle, int32_t x_handle, int32_t n, int32
   HW_GET(Tensor, x, model, x_handle);
   HW_TRY(check_rows(x, n, "x"));
   HW_TRY(check_pass_rows(model, n));
-  if (kind < 0 || kind >= POOL_KINDS || out.cols != x.cols || overlap(out, x, n)) return bad_argument("pooling %d", kind);
+  if (kind < 0 || kind >= POOL_KINDS || out.cols != x.cols || overlap(out, x, n))
+    return bad_argument("pooling %d", kind);
   const Kernels& k = model.kernels();
   int64_t to = 0;
   for (int32_t t = 0, t1 = 0; t < n; t = t1, to++) {

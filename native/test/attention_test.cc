@@ -12,8 +12,8 @@ namespace {
 
 const char* const kTypeNames[KV_TYPES] = {"f16", "q8_0", "q4_0"};
 
-// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K, V; what
-// lies behind the last position is arbitrary always.
+// Buffers that end at a page without access. `special` puts arbitrary halves (NaN, infinities, subnormals) into K, V;
+// what lies behind the last position is arbitrary always.
 struct Case {
   AttnPiece piece;
   KvType type;
@@ -140,9 +140,9 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
   }
 }
 
-// Scalar against double, quantized queries as they are. A score is off by at most delta = (dk / 4 + 8) 2^-24 sum |q k| scale
-// (4 chains, their sum, the product with scale; or an exact sum a block, its scale, a chain), plus 5 ULP of a capped score; a weight then by 2 delta relative, an fma chain adds one
-// rounding per key.
+// Scalar against double, quantized queries as they are. A score is off by at most delta = (dk / 4 + 8) 2^-24 sum |q k|
+// scale (4 chains, their sum, the product with scale; or an exact sum a block, its scale, a chain), plus 5 ULP of a
+// capped score; a weight then by 2 delta relative, an fma chain adds one rounding per key.
 void meaning(Report& r, const Kernels& scalar, Case& c) {
   Result got(c);
   run_piece(scalar, scalar, c, got);

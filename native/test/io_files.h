@@ -22,7 +22,8 @@ inline void check(bool ok, const char* what, long long a = 0) {
 }
 
 inline bool failed_with(hw::Status status, const char* code, const char* word = "") {
-  if (!status.ok && strcmp(hw::last_error().code, code) == 0 && strstr(hw::last_error().message, word) != nullptr) return true;
+  if (!status.ok && strcmp(hw::last_error().code, code) == 0 && strstr(hw::last_error().message, word) != nullptr)
+    return true;
   fprintf(stderr, "expected %s (%s), got %s: %s\n", code, word, status.ok ? "success" : hw::last_error().code,
           status.ok ? "" : hw::last_error().message);
   return false;

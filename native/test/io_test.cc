@@ -62,8 +62,10 @@ void every_way_gives_the_bytes() {
         check(file.bytes() == size, "size");
         std::unique_ptr<hw::Reader> reader(hw::Reader::open(engine, depth));
         for (int64_t request : {4096, 300000, 4 << 20}) {
-          Pieces pieces(file, {{0, 1}, {1, 4096}, {4095, 2}, {12345, 1000003}, {size - 1, 1}, {size - 9000, 9000}, {0, size}});
-          check(hw::fill_memory(*reader, pieces.fills.data(), pieces.fills.size(), nullptr, request).ok, "fill", request);
+          Pieces pieces(
+              file, {{0, 1}, {1, 4096}, {4095, 2}, {12345, 1000003}, {size - 1, 1}, {size - 9000, 9000}, {0, size}});
+          check(hw::fill_memory(*reader, pieces.fills.data(), pieces.fills.size(), nullptr, request).ok, "fill",
+                request);
           check(pieces.right(), "bytes as in the file", request);
         }
         check(reader->bytes_read() >= 3 * size, "bytes counted", reader->bytes_read());
@@ -231,7 +233,8 @@ void a_mapping_that_shrinks() {
   int status = 0;
   waitpid(child, &status, 0);
   // A sanitizer reports the signal and exits with 1.
-  check(WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : WEXITSTATUS(status) == 1 || WEXITSTATUS(status) > 2, "other faults are not hidden", status);
+  check(WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : WEXITSTATUS(status) == 1 || WEXITSTATUS(status) > 2,
+        "other faults are not hidden", status);
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 // The matmul side of the kernel table against scalar, bit for bit, for every ISA this CPU has: both matmul slots,
 // dequantization and activation quantization; and scalar itself against vectors made by another implementation.
 //   kernel_test [SEED] [--whole] [--filter TEXT] [--vectors FOLDER]
-// TEXT selects names like "matvec q4_k avx2" that contain it. FOLDER holds <type>.{rand,noimat}.{q,f32}.bin, index.json.
-// Without --whole: every row and token count and some column counts of each type, in pairs that the seed draws.
+// TEXT selects names like "matvec q4_k avx2" that contain it. FOLDER holds <type>.{rand,noimat}.{q,f32}.bin,
+// index.json. Without --whole: every row and token count and some column counts of each type, in pairs that the seed
+// draws.
 #include <initializer_list>
 
 #include "kernel_harness.h"
@@ -38,7 +39,8 @@ void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row
       const float f = sample_float(rng, temper < 4 ? 0 : temper == 4 ? 2 : 3);
       const uint32_t bits = float_bits(f);
       const uint16_t half = info.dtype == F16 ? float_to_half(f) : static_cast<uint16_t>(bits >> 16);
-      if (temper > 3) memcpy(p, info.dtype == F32 ? static_cast<const void*>(&bits) : &half, static_cast<size_t>(info.bytes));
+      if (temper > 3)
+        memcpy(p, info.dtype == F32 ? static_cast<const void*>(&bits) : &half, static_cast<size_t>(info.bytes));
       continue;
     }
     uint8_t scales[4] = {0x12, 0x2a, 0, 0};  // what IQ1_M has in some place of its own
@@ -46,7 +48,8 @@ void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row
     if (info.min_at >= 0) memcpy(scales + 2, p + info.min_at, 2);
     if (temper == 3) memset(p, b % 3 == 0 ? 0x80 : b % 3 == 1 ? 0xff : 0x7f, static_cast<size_t>(info.bytes));
     if (info.dtype == NVFP4) {
-      for (int i = 0; i < 4 && temper != 2; i++) p[i] = static_cast<uint8_t>(temper == 4 ? rng.below(9) : rng.below(256));
+      for (int i = 0; i < 4 && temper != 2; i++)
+        p[i] = static_cast<uint8_t>(temper == 4 ? rng.below(9) : rng.below(256));
       continue;
     }
     if (info.dtype == MXFP4) {
@@ -68,7 +71,9 @@ void fill_weights(const DtypeInfo& info, SampleRng& rng, uint8_t* w, int64_t row
 
 // A guarded plane with 64-byte aligned rows: `bytes` rounded up to 64, so that the end is still exact to the plane.
 struct Plane : Guarded {
-  explicit Plane(int64_t bytes) : Guarded(static_cast<size_t>((bytes + 63) / 64 * 64)) { memset(as<void>(), 0, this->bytes()); }
+  explicit Plane(int64_t bytes) : Guarded(static_cast<size_t>((bytes + 63) / 64 * 64)) {
+    memset(as<void>(), 0, this->bytes());
+  }
 };
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -134,13 +139,16 @@ struct MatmulTest {
   Guarded scratch{kScratchBytes};
   Guarded out{static_cast<size_t>(kMaxTokens) * (kMaxRows + 3) * 4};
 
-  // The last `rows` rows of a matrix as `fn` takes them: packed ones have a place of their own, up to a guard page, too.
+  // The last `rows` rows of a matrix as `fn` takes them: packed ones have a place of their own, up to a guard page,
+  // too.
   struct Weights {
     Guarded packed;
     const uint8_t* w;
     int64_t row_bytes;
     Weights(Matrix& m, int32_t rows, bool pack)
-        : packed(static_cast<size_t>(pack ? m.cols / m.info.block * m.info.bytes * rows : 0)), w(m.last(rows)), row_bytes(m.row_bytes) {
+        : packed(static_cast<size_t>(pack ? m.cols / m.info.block * m.info.bytes * rows : 0)),
+          w(m.last(rows)),
+          row_bytes(m.row_bytes) {
       if (!pack) return;
       pack_rows(m.info, w, m.row_bytes, rows, m.cols, packed.as<uint8_t>());
       w = packed.as<uint8_t>();
@@ -169,14 +177,16 @@ struct MatmulTest {
                    static_cast<double>(got), static_cast<double>(want), written ? "" : " (written outside)");
       return;
     }
-    report.check(scratch.intact() && out.intact(), "%s %s %s: wrote in front of scratch or out", slot, m.info.name, isa);
+    report.check(scratch.intact() && out.intact(), "%s %s %s: wrote in front of scratch or out", slot, m.info.name,
+                 isa);
   }
 
   template <class Each>
   void shape(const DtypeInfo& info, const Isas& isas, int32_t rows, int32_t cols, int32_t tokens, Each each) {
     Matrix m(rng, info, rows, cols, static_cast<int>(rng.below(2) * rng.below(9)));
     TestActs a(rng, info, tokens, cols);
-    float* expected = static_cast<float*>(calloc(static_cast<size_t>(rows) * static_cast<size_t>(tokens), sizeof(float)));
+    float* expected =
+        static_cast<float*>(calloc(static_cast<size_t>(rows) * static_cast<size_t>(tokens), sizeof(float)));
     isas.scalar->matvec[info.dtype](m.last(rows), m.row_bytes, rows, cols, &a.acts, nullptr, tokens, expected, rows,
                                     scratch.as<void>());
     for (int i = 0; i < isas.count; i++) {
@@ -261,7 +271,8 @@ void test_packing(Report& report, SampleRng& rng, const DtypeInfo& info) {
       Guarded row(static_cast<size_t>(count * info.bytes));
       if (r < 16) unpack_row(info, packed.as<uint8_t>(), cols, r, block, count, row.as<uint8_t>());
       else memcpy(row.as<void>(), packed.as<uint8_t>() + r * bytes + block * info.bytes, row.bytes());
-      same = same && row.intact() && !memcmp(row.as<void>(), m.last(19) + r * m.row_bytes + block * info.bytes, row.bytes());
+      same = same && row.intact() &&
+             !memcmp(row.as<void>(), m.last(19) + r * m.row_bytes + block * info.bytes, row.bytes());
     }
     report.check(same && packed.intact(), "packing %s cols=%d: rows differ", info.name, cols);
   }
@@ -312,8 +323,8 @@ void test_quantize(Report& report, SampleRng& rng, const char* name, int block, 
     scalar(x.as<float>(), q2.as<int8_t>(), d2.as<float>(), sums2.as<int16_t>(), cols);
     const bool bytes = memcmp(q.as<void>(), q2.as<void>(), q.bytes()) == 0 &&
                        memcmp(sums.as<void>(), sums2.as<void>(), sums.bytes()) == 0;
-    report.check(bytes && q.intact() && d.intact() && sums.intact(), "quantize %s %s cols=%lld: bytes differ", name, isa,
-                 static_cast<long long>(cols));
+    report.check(bytes && q.intact() && d.intact() && sums.intact(), "quantize %s %s cols=%lld: bytes differ", name,
+                 isa, static_cast<long long>(cols));
     report.same(d.as<float>(), d2.as<float>(), blocks, name, isa, cols);
     for (int64_t i = 0; i < cols; i++) {
       if (q.as<int8_t>()[i] == -128) report.check(false, "quantize %s %s: -128 written", name, isa);
@@ -335,7 +346,8 @@ void test_self_check(Report& report, const Isas& isas) {
     broken = k;
     broken.packed[Q5_K] = k.gemm[Q5_K];
     slot = self_check(broken, *isas.scalar);
-    report.check(slot && !strcmp(slot, "packed q5_k"), "self-check of a table that packs nothing: %s", slot ? slot : "passed");
+    report.check(slot && !strcmp(slot, "packed q5_k"), "self-check of a table that packs nothing: %s",
+                 slot ? slot : "passed");
   }
   const char* wanted = getenv("HUNDREDWEIGHT_ISA");
   if ((!wanted || !*wanted) && isas.count > 0) {

@@ -205,7 +205,8 @@ void hand_over(int threads, useconds_t pause, int ahead, const char* name) {
 
 int main() {
   for (int threads : {1, 2, 3, 5, 8}) {
-    for (int64_t parts : {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{7}, int64_t{500}}) every_part_once(threads, parts, 500);
+    for (int64_t parts : {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{7}, int64_t{500}})
+      every_part_once(threads, parts, 500);
     results_flow(threads);
   }
   sleeps_and_wakes();

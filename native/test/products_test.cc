@@ -106,7 +106,8 @@ void spans_give_the_same_bits() {
           f.source.most = span;
           check(f.run(f.resident, 1, add, &expected).ok, "resident product");
           check(f.run(f.streamed, 1, add, &got).ok, "streamed product", span);
-          check(memcmp(expected.data(), got.data(), expected.size() * sizeof(float)) == 0, "bits of a streamed product", span);
+          check(memcmp(expected.data(), got.data(), expected.size() * sizeof(float)) == 0, "bits of a streamed product",
+                span);
           check(f.source.held == 0, "spans still held", f.source.held);
           check(f.source.most_held <= 2, "spans held at once", f.source.most_held);
         }
@@ -125,8 +126,8 @@ void packed_rows_give_the_same_bits() {
       std::vector<uint8_t> bytes(f.bytes.size());
       const int64_t one = packed.expert_bytes();
       for (int64_t expert = 0; expert < 2; expert++) {
-        hw::pack_rows(*hw::dtype_info(dtype), f.bytes.data() + expert * one, packed.slices.bytes, packed.rows, packed.cols,
-                      bytes.data() + expert * one);
+        hw::pack_rows(*hw::dtype_info(dtype), f.bytes.data() + expert * one, packed.slices.bytes, packed.rows,
+                      packed.cols, bytes.data() + expert * one);
       }
       packed.planes[0].extents[0].base = bytes.data();
       packed.packed = true;

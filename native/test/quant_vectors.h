@@ -54,7 +54,8 @@ static inline bool find_dots(const Blob& index, const char* name, double* out) {
 
 // Sum over the row of |w| times the rounding error of its activation: half a step of the quantized value and, for
 // ACTS_Q8_32, the rounding of d to 11 bits on top; plus one rounding of the accumulator per block (or per value).
-static inline double dot_bound(const DtypeInfo& info, const Blob& w, int64_t row, const float* x, const Acts& a, int cols) {
+static inline double dot_bound(const DtypeInfo& info, const Blob& w, int64_t row, const float* x, const Acts& a,
+                               int cols) {
   double bound = 0, magnitude = 0;
   const int block = info.acts == ACTS_Q8_256 ? 256 : 32;
   for (int i = 0; i < cols; i++) {

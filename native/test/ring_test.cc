@@ -47,7 +47,8 @@ struct Model {
 // Tiles of at most `most` bytes for slices from `pinned` on.
 void tiles_of(const hw::Weight* w, int64_t pinned, int64_t most, std::vector<hw::Tile>* out) {
   int64_t step = most / w->slices.bytes;
-  for (int64_t s = pinned; s < w->slices.count; s += step) out->push_back(hw::Tile{w, s, std::min(s + step, w->slices.count)});
+  for (int64_t s = pinned; s < w->slices.count; s += step)
+    out->push_back(hw::Tile{w, s, std::min(s + step, w->slices.count)});
 }
 
 struct RingModel : Model {
@@ -121,18 +122,22 @@ void whole_and_broken_passes() {
       check(m.ring->stats().tiles > 0, "tiles counted");
       int64_t whole = m.ring->bytes();
       check(m.read(1, m.pinned[1], 1).ok && m.ring->shrink().ok && m.ring->bytes() <= whole, "a smaller ring");
-      check(m.ring->bytes() == m.ring->memory().bytes() && (ring_bytes < 64 << 20 || m.ring->bytes() < whole), "memory is given back");
+      check(m.ring->bytes() == m.ring->memory().bytes() && (ring_bytes < 64 << 20 || m.ring->bytes() < whole),
+            "memory is given back");
       m.pass();
       check(m.ring->shrink().ok, "it is small already");
       m.pass();
       hw::Piece piece;
-      check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &piece), "INTERNAL"), "no tile begins there");
+      check(failed_with(m.ring->source_of(m.weights[0].get())->next(0, 14, &piece), "INTERNAL"),
+            "no tile begins there");
     }
   }
 }
 
 std::atomic<int64_t> bad_offset{-1};
-int refuse_offset(const hw::ReadJob& job) { return job.offset <= bad_offset && bad_offset < job.offset + job.bytes ? EIO : 0; }
+int refuse_offset(const hw::ReadJob& job) {
+  return job.offset <= bad_offset && bad_offset < job.offset + job.bytes ? EIO : 0;
+}
 std::atomic<bool> blocked{false};
 int block(const hw::ReadJob&) {
   while (blocked.load()) usleep(1000);
@@ -257,7 +262,8 @@ struct SlotModel : Model {
         int32_t segment = 0;
         for (const hw::Weight* w : groups[static_cast<size_t>(group)]) {
           for (int32_t p = 0; p < w->layout->planes; p++) {
-            check(same(r.segments[segment++], w->file_offset(p, r.expert, 0), w->plane_bytes(p)), "an expert's bytes", r.expert);
+            check(same(r.segments[segment++], w->file_offset(p, r.expert, 0), w->plane_bytes(p)), "an expert's bytes",
+                  r.expert);
           }
         }
       }
@@ -279,7 +285,8 @@ void experts_come_from_slots() {
     SlotModel m(engine, 6, 3, 0);
     check(m.layer(0, {3, 5}, true).ok && m.slots->stats().misses == 2, "cold");
     check(m.layer(0, {5, 3}, true).ok && m.slots->stats().hits == 2, "warm");
-    check(m.layer(1, {3, 5, 7, 9}, true).ok && m.layer(0, {3, 5}, true).ok && m.slots->stats().hits == 4, "all six fit");
+    check(m.layer(1, {3, 5, 7, 9}, true).ok && m.layer(0, {3, 5}, true).ok && m.slots->stats().hits == 4,
+          "all six fit");
     check(m.layer(1, {0}, true).ok && m.layer(1, {3}, true).ok, "the oldest goes");
     check(m.slots->stats().hits == 4, "expert 3 of layer 1 was the oldest", m.slots->stats().hits);
     check(m.layer(2, kAll, true).ok, "more experts than slots");
@@ -365,7 +372,8 @@ void guesses_are_read_ahead() {
     settle(m);
     read = m.slots->stats().wasted;
     m.slots->expect(0, wrong, 1, 2);
-    check(m.layer(0, {1}, true).ok && m.slots->stats().wasted == read && read - wasted < 200, "given up", read - wasted);
+    check(m.layer(0, {1}, true).ok && m.slots->stats().wasted == read && read - wasted < 200, "given up",
+          read - wasted);
   }
 }
 

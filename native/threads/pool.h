@@ -1,6 +1,7 @@
-// A static pool: threads - 1 workers and a caller, who may be one of several, each in its turn. Work is split by the caller into parts; each thread walks its own
-// contiguous run of parts (one sequential stream of weight bytes per thread) and steals from the far end of another's
-// when it is done. A worker that is late is not waited for: only those that joined the region are.
+// A static pool: threads - 1 workers and a caller, who may be one of several, each in its turn. Work is split by the
+// caller into parts; each thread walks its own contiguous run of parts (one sequential stream of weight bytes per
+// thread) and steals from the far end of another's when it is done. A worker that is late is not waited for: only those
+// that joined the region are.
 #pragma once
 #include <stdint.h>
 
@@ -24,8 +25,8 @@ class Pool {
   int threads() const { return threads_; }
 
   // body(part, thread) for every part in [0, parts), in no fixed order; thread in [0, threads()) is the same for all
-  // parts a thread runs. Returns when all are done. Not reentrant. Callers on several threads take turns, in the order in
-  // which they came: one engine that computes all the time leaves every other region to the next one.
+  // parts a thread runs. Returns when all are done. Not reentrant. Callers on several threads take turns, in the order
+  // in which they came: one engine that computes all the time leaves every other region to the next one.
   template <typename Body>
   void parallel_for(int64_t parts, const Body& body) {
     if (parts <= 1 || threads_ == 1) {
@@ -33,7 +34,8 @@ class Pool {
       return;
     }
     run(
-        parts, [](const void* context, int64_t part, int thread) { (*static_cast<const Body*>(context))(part, thread); },
+        parts,
+        [](const void* context, int64_t part, int thread) { (*static_cast<const Body*>(context))(part, thread); },
         &body);
   }
 

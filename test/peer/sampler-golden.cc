@@ -180,10 +180,12 @@ void dry_texts(const llama_vocab* vocab) {
   // Only tokens of the history can change, so the row is those: [token, what was subtracted].
   std::vector<llama_token_data> data;
   for (int id : history) {
-    if (std::none_of(data.begin(), data.end(), [&](const auto& d) { return d.id == id; })) data.push_back({id, 0.0f, 0.0f});
+    if (std::none_of(data.begin(), data.end(), [&](const auto& d) { return d.id == id; }))
+      data.push_back({id, 0.0f, 0.0f});
   }
   llama_token_data_array array = {data.data(), data.size(), -1, false};
-  llama_sampler* s = llama_sampler_init_dry(vocab, c.multiplier, c.base, c.allowed, c.last, c_breakers.data(), chosen.size());
+  llama_sampler* s =
+      llama_sampler_init_dry(vocab, c.multiplier, c.base, c.allowed, c.last, c_breakers.data(), chosen.size());
   for (int id : history) llama_sampler_accept(s, id);
   llama_sampler_apply(s, &array);
   llama_sampler_free(s);
@@ -232,9 +234,9 @@ void chain() {
   run(row,
       {llama_sampler_init_penalties(size, 64, repeat, frequency, presence),
        llama_sampler_init_dry(nullptr, multiplier, 1.75f, 2, 64, nullptr, 0), llama_sampler_init_top_n_sigma(sigma),
-       llama_sampler_init_top_k(k), llama_sampler_init_typical(typical, min_keep), llama_sampler_init_top_p(p, min_keep),
-       llama_sampler_init_min_p(m, min_keep), llama_sampler_init_xtc(xtc_p, xtc_t, min_keep, 1),
-       llama_sampler_init_temp_ext(t, range, exponent)},
+       llama_sampler_init_top_k(k), llama_sampler_init_typical(typical, min_keep),
+       llama_sampler_init_top_p(p, min_keep), llama_sampler_init_min_p(m, min_keep),
+       llama_sampler_init_xtc(xtc_p, xtc_t, min_keep, 1), llama_sampler_init_temp_ext(t, range, exponent)},
       history);
 }
 
@@ -262,7 +264,8 @@ int main(int argc, char** argv) {
   }
   for (int i = 0; i < 25; i++) {
     begin("temp_ext");
-    const float t = pick({0.0f, 0.5f, 1.0f, 1.5f}), range = pick({0.0f, 0.5f, 1.0f}), exponent = pick({0.5f, 1.0f, 2.0f});
+    const float t = pick({0.0f, 0.5f, 1.0f, 1.5f}), range = pick({0.0f, 0.5f, 1.0f}),
+                exponent = pick({0.5f, 1.0f, 2.0f});
     field("t", t);
     field("range", range);
     field("exponent", exponent);

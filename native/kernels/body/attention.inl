@@ -6,9 +6,9 @@
 //   1. blocks of `block` positions: scores[query][position in page]
 //   2. per query: scale, softcap, m, exp, l (positions outside [k0, k1) become exact "does not exist")
 //   3. the values in blocks the same way; o[query][d] stays in registers over a block, keys ascending
-// Many queries share a block of keys and values decoded to floats in scratch; few use them packed. Whatever the tile, each
-// score has its own partial sums and each o[d] is one chain of fma over its own keys, so neither the other queries nor the
-// blocking can change a bit.
+// Many queries share a block of keys and values decoded to floats in scratch; few use them packed. Whatever the tile,
+// each score has its own partial sums and each o[d] is one chain of fma over its own keys, so neither the other queries
+// nor the blocking can change a bit.
 #include "../kv_page.h"
 #include "math.inl"
 
@@ -18,9 +18,9 @@ namespace {
 constexpr int kMaxQueries = 64;
 constexpr int kPackedQueries = 8;  // up to here rows are used packed: decode with grouped queries
 
-// Brings packed bytes near that are wanted soon, a line or two at a time: the hardware prefetcher stops at 4 KiB borders and
-// knows nothing of the next page, and one burst of prefetches would fill the miss queue and stall. Non-temporal: a line
-// that is used once need not push another out of the caches.
+// Brings packed bytes near that are wanted soon, a line or two at a time: the hardware prefetcher stops at 4 KiB
+// borders and knows nothing of the next page, and one burst of prefetches would fill the miss queue and stall.
+// Non-temporal: a line that is used once need not push another out of the caches.
 struct Fetch {
   const uint8_t *p, *end;
   void step() {
@@ -34,8 +34,8 @@ struct Fetch {
 constexpr int64_t kFetchAhead = 8192;  // bytes
 
 // What lies kFetchAhead behind positions [j, j1) of `rows`, which end at `end`; `then` (or null) follows on them.
-inline Fetch fetch_ahead(const uint8_t* rows, int64_t row_bytes, int32_t j, int32_t j1, int32_t end, const uint8_t* then,
-                         int64_t then_bytes) {
+inline Fetch fetch_ahead(const uint8_t* rows, int64_t row_bytes, int32_t j, int32_t j1, int32_t end,
+                         const uint8_t* then, int64_t then_bytes) {
   const int32_t ahead = (int32_t)((kFetchAhead / row_bytes + 63) & ~63);
   if (j + ahead < end) {
     const int32_t to = j1 + ahead < end ? j1 + ahead : end;
@@ -51,7 +51,8 @@ template <KvType T>
 inline void fetch_scales(const uint8_t* head, int32_t dim, int32_t first, int32_t end) {
   if constexpr (T != KV_F16) {
     for (int32_t b = 0; b < dim / 32; b++)
-      for (const uint8_t *p = kv_scales(T, head, dim, b) + 2 * first, *to = kv_scales(T, head, dim, b) + 2 * end; p < to; p += 64)
+      for (const uint8_t *p = kv_scales(T, head, dim, b) + 2 * first, *to = kv_scales(T, head, dim, b) + 2 * end;
+           p < to; p += 64)
         __builtin_prefetch(p, 0, 2);
   }
 }
@@ -125,8 +126,8 @@ inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l
   *l = vec_tree_sum(p);
 }
 
-// Scratch, in floats: decoded rows, then per query scores, and padded copies of o where the head is not a multiple of 16. At
-// kMaxHeadDim rows take 256 KiB and a query 1 KiB, or 9 where it must be padded: 28 queries still fit.
+// Scratch, in floats: decoded rows, then per query scores, and padded copies of o where the head is not a multiple of
+// 16. At kMaxHeadDim rows take 256 KiB and a query 1 KiB, or 9 where it must be padded: 28 queries still fit.
 template <KvType T>
 void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                 const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o, void* scratch) {
@@ -199,7 +200,8 @@ void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32
   }
 }
 
-void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l, float* o) {
+void attn_fold(const float* mp, const float* lp, const float* op, int32_t n, int32_t dim, float* m, float* l,
+               float* o) {
   for (int32_t i = 0; i < n; i += W) {
     const int32_t lanes = n - i < W ? n - i : W;
     const F old = V::load_n(m + i, lanes), piece = V::load_n(mp + i, lanes), top = V::max(old, piece);

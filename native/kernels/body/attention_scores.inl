@@ -1,10 +1,11 @@
-// Scores, part of attention.inl: tiles of queries x vectors of keys. Lanes are keys, as they lie side by side in the page, so
-// no sum crosses lanes. Takes from vec.h
+// Scores, part of attention.inl: tiles of queries x vectors of keys. Lanes are keys, as they lie side by side in the
+// page, so no sum crosses lanes. Takes from vec.h
 //   key_queries, key_vectors  queries of a tile and its vectors of keys
 //   I, int_set, to_float      W int32 lanes
-//   Codes                     four codes each of W keys: codes_load signed bytes, nibbles_split half bytes, values i and 16 + i
-//   dot_codes, dot_nibbles    acc + the four products of each lane with the query's codes at q. A signed code k counts as
-//                             k + code_bias, which the caller takes back: where the instruction wants unsigned ones
+//   Codes                     four codes each of W keys: codes_load signed bytes, nibbles_split half bytes, values i
+//                             and 16 + i
+//   dot_codes, dot_nibbles    acc + the four products of each lane with the query's codes at q. A signed code k counts
+//                             as k + code_bias, which the caller takes back: where the instruction wants unsigned ones
 
 // Keys of the vector that begins at `position`: halves of a page, or the same places among decoded floats.
 struct HalfKeys {
@@ -22,11 +23,11 @@ struct FloatKeys {
   F load(int32_t d) const { return V::load(p + d * kKeyGroup); }
 };
 
-// a[n * KV + v] += values [d0, d0 + count) of the product of q[n] and keys v, b the same `apart` further. Two partials at
-// a time: the chains of one are too few to hide the latency of a multiply-add.
+// a[n * KV + v] += values [d0, d0 + count) of the product of q[n] and keys v, b the same `apart` further. Two partials
+// at a time: the chains of one are too few to hide the latency of a multiply-add.
 template <int PN, int QN, int KV, class Keys>
-inline __attribute__((always_inline)) void dot_values(const float* const* q, const Keys* keys, int32_t d0, int32_t count,
-                                                      int32_t apart, F* a, F* b, Fetch& fetch) {
+inline __attribute__((always_inline)) void dot_values(const float* const* q, const Keys* keys, int32_t d0,
+                                                      int32_t count, int32_t apart, F* a, F* b, Fetch& fetch) {
   for (int32_t c = d0; c < d0 + count; c++) {
     HW_UNROLL for (int p = 0; p < PN; p++) {
       const int32_t d = p == 0 ? c : c + apart;
@@ -42,8 +43,8 @@ inline __attribute__((always_inline)) void dot_values(const float* const* q, con
   }
 }
 
-// out[n * KV + v] = the sum of two partials of dot(q[n], keys v), over [d0, d0 + each) and `each` values from there, as far as
-// there are so many.
+// out[n * KV + v] = the sum of two partials of dot(q[n], keys v), over [d0, d0 + each) and `each` values from there, as
+// far as there are so many.
 template <int QN, int KV, class Keys>
 inline __attribute__((always_inline)) void dot_pair(const float* const* q, const Keys* keys, int32_t d0, int32_t each,
                                                     int32_t dim, F* out, Fetch& fetch) {
@@ -116,8 +117,8 @@ inline void score_codes(const Query* x, const uint8_t* head, int32_t j, int32_t 
     HW_UNROLL for (int v = 0; v < KV; v++) V::store(x[n].s + j + v * W, score[n * KV + v]);
 }
 
-// Scores of QN queries at positions [j0, j1) as far as one of them sees them, in whole tiles; j0 is a multiple of 32. What
-// falls outside a query's range is never read. `decoded` holds the floats from j0 on, or is null.
+// Scores of QN queries at positions [j0, j1) as far as one of them sees them, in whole tiles; j0 is a multiple of 32.
+// What falls outside a query's range is never read. `decoded` holds the floats from j0 on, or is null.
 template <KvType T, int QN, int KV>
 __attribute__((noinline)) void score_block(const Piece& a, const Query* x, int32_t j0, int32_t j1, const float* decoded,
                                            Fetch& fetch) {
@@ -145,7 +146,8 @@ __attribute__((noinline)) void score_block(const Piece& a, const Query* x, int32
 }
 
 template <KvType T>
-inline void score_queries(const Piece& a, const Query* x, int n, int32_t j0, int32_t j1, const float* decoded, Fetch& fetch) {
+inline void score_queries(const Piece& a, const Query* x, int n, int32_t j0, int32_t j1, const float* decoded,
+                          Fetch& fetch) {
   constexpr int QN = V::key_queries, KV = V::key_vectors, most = 32 / W;  // a tile stays within its 32 keys
   int i = 0;
   for (; i + QN <= n; i += QN) score_block<T, QN, KV>(a, x + i, j0, j1, decoded, fetch);

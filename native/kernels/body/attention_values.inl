@@ -91,8 +91,8 @@ constexpr int kValueKeys = 64;  // most positions of a block
 // o[n][d..] = fma chain over positions [j0, j1) for DN vectors of `rows`, whose first is position j0. A query's
 // weight of position j is weights[n * stride + j], and `per_block` further for each further block of 32 values.
 template <int QN, int DN, class Rows>
-inline void value_tile(const Query* x, const Rows rows, const float* weights, int64_t stride, int64_t per_block, int32_t j0,
-                       int32_t j1, int32_t d, Fetch& fetch) {
+inline void value_tile(const Query* x, const Rows rows, const float* weights, int64_t stride, int64_t per_block,
+                       int32_t j0, int32_t j1, int32_t d, Fetch& fetch) {
   Fetch ahead = fetch;
   F acc[QN][DN];
   HW_UNROLL for (int n = 0; n < QN; n++)
@@ -120,7 +120,8 @@ inline void value_tile(const Query* x, const Rows rows, const float* weights, in
 
 // The weights of q8_0 and q4_0: exp(score - m) times the scale of the row's block.
 template <KvType T, int QN, int DN, class Rows>
-inline void weighted_tile(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t d, Fetch& fetch) {
+inline void weighted_tile(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t d,
+                          Fetch& fetch) {
   if constexpr (T == KV_F16) {
     value_tile<QN, DN>(x, rows, x->s, kPagePositions, 0, j0, j1, d, fetch);
   } else {
@@ -132,7 +133,8 @@ inline void weighted_tile(const Piece& a, const Query* x, const Rows rows, int32
                                              : kv_scales(T, a.k, a.shape->head_dim_k, d / 32 + b);
       for (int32_t j = start; j < j1; j += W) {
         const F scale = V::half_load(scales + 2 * j);
-        for (int n = 0; n < QN; n++) V::store(weights + (n * BN + b) * room + j - start, V::mul(V::load(x[n].s + j), scale));
+        for (int n = 0; n < QN; n++)
+          V::store(weights + (n * BN + b) * room + j - start, V::mul(V::load(x[n].s + j), scale));
       }
     }
     value_tile<QN, DN>(x, rows, weights - start, BN * room, room, j0, j1, d, fetch);
@@ -141,8 +143,8 @@ inline void weighted_tile(const Piece& a, const Query* x, const Rows rows, int32
 
 // Tiles of DN vectors over columns [d, dim), the rest with half as many.
 template <KvType T, int QN, int DN, class Rows>
-inline void value_columns(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t d, int32_t dim,
-                          Fetch& fetch) {
+inline void value_columns(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t d,
+                          int32_t dim, Fetch& fetch) {
   for (; d + DN * W <= dim; d += DN * W) weighted_tile<T, QN, DN>(a, x, rows, j0, j1, d, fetch);
   constexpr int least = T == KV_F16 ? 1 : 32 / W;
   if constexpr (DN > least)
@@ -151,15 +153,16 @@ inline void value_columns(const Piece& a, const Query* x, const Rows rows, int32
 
 // The positions [j0, j1) of a block whose rows begin at position `base`.
 template <KvType T, int QN, class Rows>
-__attribute__((noinline)) void value_span(const Piece& a, const Query* x, const Rows rows, int32_t base, int32_t j0, int32_t j1,
-                                          int32_t dim, Fetch& fetch) {
+__attribute__((noinline)) void value_span(const Piece& a, const Query* x, const Rows rows, int32_t base, int32_t j0,
+                                          int32_t j1, int32_t dim, Fetch& fetch) {
   constexpr int each = V::accumulators / QN, DN = each >= 8 ? 8 : each >= 4 ? 4 : 2;
   if (j0 < j1) value_columns<T, QN, DN>(a, x, rows.from(j0 - base), j0, j1, 0, dim, fetch);
 }
 
 // The positions all QN queries share in one tile; each query's own positions before and after them alone.
 template <KvType T, int QN, class Rows>
-inline void value_block(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t dim, Fetch& fetch) {
+inline void value_block(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t dim,
+                        Fetch& fetch) {
   int32_t lo[QN], hi[QN], from = j0, to = j1;
   for (int n = 0; n < QN; n++) {
     lo[n] = x[n].k0 > j0 ? x[n].k0 : j0;

@@ -2,9 +2,9 @@
 // Included by the ISA source after gemm_unpack.inl; the ISA provides
 //   kTile, kPanels    token rows and panels (of kLanes weight rows) of one micro-kernel call
 //   MicroOf<P, T, R, P::kBlock>::run (16 for P::kTwo)(panel, blocks, tile, acc, stride, first, fetch)
-//                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. R kLanes - 1]
-//                     (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in memory
-//                     between chunks of k. fetch.next() once a block, or kFetches times in one of 256
+//                     T token rows of `tile` times R panels, kPanelBytes apart, added to acc[t * stride + 0 .. R kLanes
+//                     - 1] (first: acc starts at zero). acc is canonical after every block, so a sum may be parked in
+//                     memory between chunks of k. fetch.next() once a block, or kFetches times in one of 256
 //
 // Loops, outermost first: groups of token rows whose packed form fits the scratch, chunks of kChunk values of k,
 // panels, tiles. A panel chunk stays in L1, the packed activations in L2. With few token rows all of k is packed at

@@ -11,7 +11,8 @@
 
 // kLanes weight rows times T token rows over `blocks` blocks that lie in consecutive tiles; acc [T][kLanes].
 template <class P, class Rows, int T>
-static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc, bool first) {
+static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const uint8_t* ahead, float* acc,
+                      bool first) {
   using L = Tile<P, kFewRows>;
   alignas(64) uint8_t panel[P::kPanel];  // scales and such only
   Dots<P, T> dots;
@@ -39,7 +40,8 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
       } else {
         V msum = v_set32(0);
 #pragma GCC unroll 8
-        for (int j = 0; j < P::kMins; j++) msum = v_pairs(msum, v_load(panel + P::kMinsAt + kVec * j), v_four(at + 4 * j));
+        for (int j = 0; j < P::kMins; j++)
+          msum = v_pairs(msum, v_load(panel + P::kMinsAt + kVec * j), v_four(at + 4 * j));
         out[t] = f_fma(m, f_of(msum), out[t]);
       }
     }
@@ -106,8 +108,8 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
           const Rows from(w, row_bytes, r0, rows, c * bytes);
           const uint8_t* const next = w + r0 * row_bytes + kLanes * c * bytes + ahead;
           for (int g = 0; g < groups; g++) {
-            kFew[group[g].packed / 2](from, (k1 - k0) / P::kBlock, group[g].tile + static_cast<int64_t>(c - c0) * L::kBytes,
-                                      next, acc[g], c == 0);
+            kFew[group[g].packed / 2](from, (k1 - k0) / P::kBlock,
+                                      group[g].tile + static_cast<int64_t>(c - c0) * L::kBytes, next, acc[g], c == 0);
           }
         }
         for (int g = 0; g < groups; g++) {

@@ -27,7 +27,8 @@ struct PackedRows {
     constexpr int kBlocks = kChunk / P::kBlock;
     const int first = b / kBlocks * kBlocks, n = blocks - first < kBlocks ? blocks - first : kBlocks;
     const uint8_t* const chunk = p + static_cast<int64_t>(first) * kLanes * P::kBytes;
-    return {chunk + kLanes * (P::kOdd * n + (P::kBytes - P::kOdd) * (b - first)), chunk + kLanes * P::kOdd * (b - first)};
+    return {chunk + kLanes * (P::kOdd * n + (P::kBytes - P::kOdd) * (b - first)),
+            chunk + kLanes * P::kOdd * (b - first)};
   }
 };
 
@@ -39,7 +40,8 @@ static void gemm_packed(const uint8_t* w, int64_t row_bytes, int32_t rows, int32
   const int32_t strips = rows / kLanes * kLanes;
   if (strips > 0) fn(w, row_bytes, strips, cols, acts, pick, n, out, out_stride, scratch);
   if (strips < rows) {
-    gemm_any<P>(w + strips * row_bytes, row_bytes, rows - strips, cols, acts, pick, n, out + strips, out_stride, scratch);
+    gemm_any<P>(w + strips * row_bytes, row_bytes, rows - strips, cols, acts, pick, n, out + strips, out_stride,
+                scratch);
   }
 }
 

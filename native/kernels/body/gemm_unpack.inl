@@ -6,11 +6,11 @@
 //   v_spread_byte<i>(v)     byte i of every lane in all four
 //   v_add_16_where(q, a, b) q + 16 in the bytes where a & b is not zero
 //   v_half(out, v)          the low 16 bits of every lane as binary16, to kLanes floats
-//   kPremultiply            2- and 3-bit weights times their group scale still fit a byte, so a dot product that sums in
-//                           32 bits (VNNI) needs no group step at all
-//   kSixteenBit             products are summed in 16 bits first: 8-bit weights go in two nibble planes, and offset types
-//                           with 16-value groups stay signed against unsigned activations (+128), whose correction
-//                           depends on the weights alone and is put in the panel
+//   kPremultiply            2- and 3-bit weights times their group scale still fit a byte, so a dot product that sums
+//                           in 32 bits (VNNI) needs no group step at all
+//   kSixteenBit             products are summed in 16 bits first: 8-bit weights go in two nibble planes, and offset
+//                           types with 16-value groups stay signed against unsigned activations (+128), whose
+//                           correction depends on the weights alone and is put in the panel
 //   kSignedBytes            the dot product is signed times signed (SDOT): 8-bit weights stay signed, no W may pass 127
 //
 // A quad is 4 consecutive k of one row. Panel of a 32-value block, all [kLanes rows]:
@@ -131,7 +131,9 @@ struct FileRows {
     for (int i = 0; i < kLanes; i++) p[i] = w + (row + i < rows ? row + i : rows - 1) * row_bytes + at;
   }
   // Block `b` of the `blocks` that are there.
-  inline HW_INLINE RowBlock<P> block(int b, int) const { return {p, static_cast<int64_t>(b / P::kParts) * P::kBytes, b % P::kParts}; }
+  inline HW_INLINE RowBlock<P> block(int b, int) const {
+    return {p, static_cast<int64_t>(b / P::kParts) * P::kBytes, b % P::kParts};
+  }
 };
 
 template <class P, class Rows>

@@ -62,7 +62,8 @@ static inline HW_INLINE void put_entry(S& sink, uint8_t* panel, V& init, int g, 
 
 // Entries of 8 values of `book` at `index`, which counts entries.
 template <class P, int L, class S>
-static inline HW_INLINE void put_eight(S& sink, uint8_t* panel, V& init, int g, int quad, const uint64_t* book, V index, V signs) {
+static inline HW_INLINE void put_eight(S& sink, uint8_t* panel, V& init, int g, int quad, const uint64_t* book, V index,
+                                       V signs) {
   const uint32_t* const halves = reinterpret_cast<const uint32_t*>(book);
   const V twice = v_sll<1>(index);
   put_entry<P, L>(sink, panel, init, g, quad, v_gather(halves, twice), v_gather(halves + 1, twice), signs);
@@ -118,7 +119,8 @@ struct PanelIQ2_XS : GridShape<74, 43, 4, 1> {
         const V signs = even_signs(v_or(v_and(v_srl<9>(q[j]), v_set32(127)), v_and(v_srl<18>(q[j]), v_set32(0x3f80))));
         sink.open(g);
         put_eight<PanelIQ2_XS, 0>(sink, panel, init, g, 4 * g, kGridIQ2_XS.entry, v_and(q[j], nine), signs);
-        put_eight<PanelIQ2_XS, 1>(sink, panel, init, g, 4 * g + 2, kGridIQ2_XS.entry, v_and(v_srl<16>(q[j]), nine), signs);
+        put_eight<PanelIQ2_XS, 1>(sink, panel, init, g, 4 * g + 2, kGridIQ2_XS.entry, v_and(v_srl<16>(q[j]), nine),
+                                  signs);
         sink.close(panel, g);
       }
     }
@@ -176,10 +178,14 @@ struct PanelIQ3_XXS : GridShape<98, 62, 8, 1> {
         const V a = q[2 * j], b = q[2 * j + 1], signs = even_signs(words[g]);
         put_scale(panel, g, v_srl<28>(words[g]));
         sink.open(g);
-        put_entry<PanelIQ3_XXS, 0>(sink, panel, init, g, 8 * g, v_gather(book, byte_of(a, 0)), v_gather(book, byte_of(a, 1)), signs);
-        put_entry<PanelIQ3_XXS, 1>(sink, panel, init, g, 8 * g + 2, v_gather(book, byte_of(a, 2)), v_gather(book, byte_of(a, 3)), signs);
-        put_entry<PanelIQ3_XXS, 2>(sink, panel, init, g, 8 * g + 4, v_gather(book, byte_of(b, 0)), v_gather(book, byte_of(b, 1)), signs);
-        put_entry<PanelIQ3_XXS, 3>(sink, panel, init, g, 8 * g + 6, v_gather(book, byte_of(b, 2)), v_gather(book, byte_of(b, 3)), signs);
+        put_entry<PanelIQ3_XXS, 0>(sink, panel, init, g, 8 * g, v_gather(book, byte_of(a, 0)),
+                                   v_gather(book, byte_of(a, 1)), signs);
+        put_entry<PanelIQ3_XXS, 1>(sink, panel, init, g, 8 * g + 2, v_gather(book, byte_of(a, 2)),
+                                   v_gather(book, byte_of(a, 3)), signs);
+        put_entry<PanelIQ3_XXS, 2>(sink, panel, init, g, 8 * g + 4, v_gather(book, byte_of(b, 0)),
+                                   v_gather(book, byte_of(b, 1)), signs);
+        put_entry<PanelIQ3_XXS, 3>(sink, panel, init, g, 8 * g + 6, v_gather(book, byte_of(b, 2)),
+                                   v_gather(book, byte_of(b, 3)), signs);
         sink.close(panel, g);
       }
     }
@@ -209,13 +215,17 @@ struct PanelIQ3_S : GridShape<110, 15, 8, 4> {
         const int g = 2 * i + j;
         const V a = q[2 * j], b = q[2 * j + 1], bits = byte_of(high[g / 4], g % 4), s = signs[g];
         sink.open(g);
-        put_entry<PanelIQ3_S, 0>(sink, panel, init, g, 8 * g, v_gather(book, v_or(byte_of(a, 0), v_and(v_sll<8>(bits), ninth))),
+        put_entry<PanelIQ3_S, 0>(sink, panel, init, g, 8 * g,
+                                 v_gather(book, v_or(byte_of(a, 0), v_and(v_sll<8>(bits), ninth))),
                                  v_gather(book, v_or(byte_of(a, 1), v_and(v_sll<7>(bits), ninth))), s);
-        put_entry<PanelIQ3_S, 1>(sink, panel, init, g, 8 * g + 2, v_gather(book, v_or(byte_of(a, 2), v_and(v_sll<6>(bits), ninth))),
+        put_entry<PanelIQ3_S, 1>(sink, panel, init, g, 8 * g + 2,
+                                 v_gather(book, v_or(byte_of(a, 2), v_and(v_sll<6>(bits), ninth))),
                                  v_gather(book, v_or(byte_of(a, 3), v_and(v_sll<5>(bits), ninth))), s);
-        put_entry<PanelIQ3_S, 2>(sink, panel, init, g, 8 * g + 4, v_gather(book, v_or(byte_of(b, 0), v_and(v_sll<4>(bits), ninth))),
+        put_entry<PanelIQ3_S, 2>(sink, panel, init, g, 8 * g + 4,
+                                 v_gather(book, v_or(byte_of(b, 0), v_and(v_sll<4>(bits), ninth))),
                                  v_gather(book, v_or(byte_of(b, 1), v_and(v_sll<3>(bits), ninth))), s);
-        put_entry<PanelIQ3_S, 3>(sink, panel, init, g, 8 * g + 6, v_gather(book, v_or(byte_of(b, 2), v_and(v_sll<2>(bits), ninth))),
+        put_entry<PanelIQ3_S, 3>(sink, panel, init, g, 8 * g + 6,
+                                 v_gather(book, v_or(byte_of(b, 2), v_and(v_sll<2>(bits), ninth))),
                                  v_gather(book, v_or(byte_of(b, 3), v_and(v_sll<1>(bits), ninth))), s);
         sink.close(panel, g);
       }
@@ -250,9 +260,12 @@ struct PanelIQ1_S : GridShape<50, 9, 8, 4> {
       put_scale(panel, g, v_and(v_srl<12>(word), v_set32(7)));
       sink.open(g);
       put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g, v_or(byte_of(q[g], 0), v_and(v_sll<8>(word), three)), minus);
-      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 2, v_or(byte_of(q[g], 1), v_and(v_sll<5>(word), three)), minus);
-      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 4, v_or(byte_of(q[g], 2), v_and(v_sll<2>(word), three)), minus);
-      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 6, v_or(byte_of(q[g], 3), v_and(v_srl<1>(word), three)), minus);
+      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 2, v_or(byte_of(q[g], 1), v_and(v_sll<5>(word), three)),
+                              minus);
+      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 4, v_or(byte_of(q[g], 2), v_and(v_sll<2>(word), three)),
+                              minus);
+      put_shifted<PanelIQ1_S>(sink, panel, init, g, 8 * g + 6, v_or(byte_of(q[g], 3), v_and(v_srl<1>(word), three)),
+                              minus);
       sink.close(panel, g);
     }
     finish(panel, init);
@@ -331,7 +344,8 @@ struct PanelTQ2_0 : TernaryShape<66> {
 // Fractions of 256 in the even and in the odd bytes of a word: their next digits to the base of 3.
 struct Ternaries {
   V even, odd;
-  explicit HW_INLINE Ternaries(V v) : even(v_and(v, v_set32(0x00ff00ff))), odd(v_and(v_srl<8>(v), v_set32(0x00ff00ff))) {}
+  explicit HW_INLINE Ternaries(V v)
+      : even(v_and(v, v_set32(0x00ff00ff))), odd(v_and(v_srl<8>(v), v_set32(0x00ff00ff))) {}
   Ternaries() = default;
   inline HW_INLINE V next() {
     const V a = v_add16(even, v_sll16<1>(even)), b = v_add16(odd, v_sll16<1>(odd)), bytes = v_set32(0x00ff00ff);

@@ -73,7 +73,9 @@ inline __m128 four_halves(const uint8_t* p) {
 template <class Unpack, class = void>
 struct ScaleOf {
   static __m128 four(const uint8_t* p) { return four_halves<Unpack::kBlockBytes>(p + Unpack::kScaleAt); }
-  static __m128 one(const uint8_t* p) { return _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(p + Unpack::kScaleAt)))); }
+  static __m128 one(const uint8_t* p) {
+    return _mm_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load16(p + Unpack::kScaleAt))));
+  }
 };
 
 template <class Unpack>
@@ -82,7 +84,8 @@ struct ScaleOf<Unpack, decltype(static_cast<void>(Unpack::kUnit))> {
   static __m128 times_unit(__m128i halves) { return _mm_mul_ps(_mm_cvtph_ps(halves), _mm_set1_ps(Unpack::kUnit)); }
   static __m128 four(const uint8_t* p) {
     const __m128i low = _mm_insert_epi16(_mm_cvtsi32_si128(Unpack::half(p)), Unpack::half(p + kBytes), 1);
-    return times_unit(_mm_insert_epi16(_mm_insert_epi16(low, Unpack::half(p + 2 * kBytes), 2), Unpack::half(p + 3 * kBytes), 3));
+    return times_unit(
+        _mm_insert_epi16(_mm_insert_epi16(low, Unpack::half(p + 2 * kBytes), 2), Unpack::half(p + 3 * kBytes), 3));
   }
   static __m128 one(const uint8_t* p) { return times_unit(_mm_set1_epi16(static_cast<int16_t>(Unpack::half(p)))); }
 };

@@ -57,7 +57,8 @@ struct MatvecQ32 {
   static constexpr int kRowsMax = 16;
   static int segment_blocks(int n) { return (n == 1 ? 2048 : n <= 4 ? 1024 : 512) / (kTwo ? 2 : 1); }
   static constexpr size_t need(size_t rows, size_t blocks) {
-    return rows * blocks * 40 / (kTwo ? 2 : 1) + blocks * kChains * 4 * (kTwo ? 2 : 3) + static_cast<size_t>(kChunkBytes) + 64 * (3 * rows + 2);
+    return rows * blocks * 40 / (kTwo ? 2 : 1) + blocks * kChains * 4 * (kTwo ? 2 : 3) +
+           static_cast<size_t>(kChunkBytes) + 64 * (3 * rows + 2);
   }
   static_assert(need(1, 2048) <= kScratchBytes && need(4, 1024) <= kScratchBytes && need(16, 512) <= kScratchBytes,
                 "scratch");

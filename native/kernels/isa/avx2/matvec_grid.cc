@@ -17,9 +17,12 @@ inline uint64_t load64(const void* p) {
 }
 
 inline __m256i four(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
-  return _mm256_set_epi64x(static_cast<long long>(d), static_cast<long long>(c), static_cast<long long>(b), static_cast<long long>(a));
+  return _mm256_set_epi64x(static_cast<long long>(d), static_cast<long long>(c), static_cast<long long>(b),
+                           static_cast<long long>(a));
 }
-inline uint64_t pair(const uint32_t* book, uint32_t a, uint32_t b) { return book[a] | static_cast<uint64_t>(book[b]) << 32; }
+inline uint64_t pair(const uint32_t* book, uint32_t a, uint32_t b) {
+  return book[a] | static_cast<uint64_t>(book[b]) << 32;
+}
 
 // -1 or 1 in 32 bytes, by the bits of a word.
 inline __m256i plus_or_minus(uint32_t signs) {
@@ -33,7 +36,9 @@ inline __m256i plus_or_minus(uint32_t signs) {
 struct SignWords {
   alignas(32) uint32_t word[8];
   void set(__m256i w) {
-    const auto field = [w](int shift, int mask) { return _mm256_and_si256(_mm256_slli_epi32(w, shift), _mm256_set1_epi32(mask)); };
+    const auto field = [w](int shift, int mask) {
+      return _mm256_and_si256(_mm256_slli_epi32(w, shift), _mm256_set1_epi32(mask));
+    };
     complete(_mm256_or_si256(_mm256_or_si256(field(0, 0x7f), field(1, 0x7f00)),
                              _mm256_or_si256(field(2, 0x7f0000), field(3, 0x7f000000))));
   }
@@ -49,7 +54,9 @@ struct SignWords {
 // 16-bit scales 2 s + 1: of groups of 32 values from eight words, of groups of 16 from eight bytes of nibbles.
 inline __m256i odd_scales(__m256i s) { return _mm256_add_epi16(_mm256_add_epi16(s, s), _mm256_set1_epi16(1)); }
 inline __m256i wide_scales(__m128i words) { return odd_scales(_mm256_broadcastsi128_si256(words)); }
-inline __m256i wide_scales(__m256i dwords) { return wide_scales(_mm_packus_epi32(_mm256_castsi256_si128(dwords), _mm256_extracti128_si256(dwords, 1))); }
+inline __m256i wide_scales(__m256i dwords) {
+  return wide_scales(_mm_packus_epi32(_mm256_castsi256_si128(dwords), _mm256_extracti128_si256(dwords, 1)));
+}
 inline __m128i nibbles(__m128i bytes) {
   const __m128i low = _mm_set1_epi8(15);
   return _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
@@ -72,7 +79,8 @@ struct UnpackIQ2_XXS : Book<66, 1> {
   SignWords words;
   explicit UnpackIQ2_XXS(const uint8_t* block) : Book{block, {}} {
     const __m256i order = _mm256_setr_epi32(1, 3, 5, 7, 0, 2, 4, 6);
-    const __m256i a = _mm256_permutevar8x32_epi32(load256(p + 2), order), b = _mm256_permutevar8x32_epi32(load256(p + 34), order);
+    const __m256i a = _mm256_permutevar8x32_epi32(load256(p + 2), order),
+                  b = _mm256_permutevar8x32_epi32(load256(p + 34), order);
     const __m256i w = _mm256_permute2x128_si256(a, b, 0x20);
     words.set(w);
     scales = wide_scales(_mm256_srli_epi32(w, 28));
@@ -121,15 +129,16 @@ struct UnpackIQ3_XXS : Book<98, 2> {
   __m256i group(int g) const {
     const uint64_t i = load64(p + 2 + 8 * g);
     const uint32_t* e = kGridIQ3_XXS.entry;
-    return four(pair(e, i & 255, i >> 8 & 255), pair(e, i >> 16 & 255, i >> 24 & 255), pair(e, i >> 32 & 255, i >> 40 & 255),
-                pair(e, i >> 48 & 255, static_cast<uint32_t>(i >> 56)));
+    return four(pair(e, i & 255, i >> 8 & 255), pair(e, i >> 16 & 255, i >> 24 & 255),
+                pair(e, i >> 32 & 255, i >> 40 & 255), pair(e, i >> 48 & 255, static_cast<uint32_t>(i >> 56)));
   }
   uint32_t signs(int g) const { return words.word[g]; }
 };
 
 struct UnpackIQ3_S : Book<110, 8> {
   explicit UnpackIQ3_S(const uint8_t* block)
-      : Book{block, wide_scales(_mm_cvtepu8_epi16(nibbles(_mm_cvtsi32_si128(static_cast<int>(load32(block + 106))))))} {}
+      : Book{block, wide_scales(_mm_cvtepu8_epi16(nibbles(_mm_cvtsi32_si128(static_cast<int>(load32(block + 106))))))} {
+  }
   __m256i group(int g) const {
     const uint64_t i = load64(p + 2 + 8 * g);
     const uint32_t h = p[66 + g];
@@ -160,8 +169,8 @@ struct UnpackIQ1_S {
   __m256i group(int g) const {
     const uint32_t i = load32(p + 2 + 4 * g), h = load16(p + 34 + 2 * g);
     const uint64_t* e = kGridIQ1.entry;
-    return four(e[(i & 255) | (h << 8 & 0x700)], e[(i >> 8 & 255) | (h << 5 & 0x700)], e[(i >> 16 & 255) | (h << 2 & 0x700)],
-                e[i >> 24 | (h >> 1 & 0x700)]);
+    return four(e[(i & 255) | (h << 8 & 0x700)], e[(i >> 8 & 255) | (h << 5 & 0x700)],
+                e[(i >> 16 & 255) | (h << 2 & 0x700)], e[i >> 24 | (h >> 1 & 0x700)]);
   }
 };
 
@@ -217,7 +226,8 @@ struct UnpackTQ1_0 {
     const __m256i high = _mm256_mullo_epi16(_mm256_andnot_si256(_mm256_set1_epi16(255), bytes), powers);
     const __m256i rest = _mm256_or_si256(low, high), one = _mm256_set1_epi8(1);
     const __m256i first = _mm256_min_epu8(_mm256_subs_epu8(rest, _mm256_set1_epi8(85)), one);
-    return _mm256_add_epi8(first, _mm256_min_epu8(_mm256_subs_epu8(rest, _mm256_set1_epi8(static_cast<char>(170))), one));
+    return _mm256_add_epi8(first,
+                           _mm256_min_epu8(_mm256_subs_epu8(rest, _mm256_set1_epi8(static_cast<char>(170))), one));
   }
   __m256i group(int g) const {
     static const int16_t kPowers[5] = {1, 3, 9, 27, 81};
@@ -280,7 +290,8 @@ struct KindTernary {
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
       const __m256i w = u.group(g);
-      for (int t = 0; t < T; t++) sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(w, load256(acts[t].q + b * 256 + g * 32)));
+      for (int t = 0; t < T; t++)
+        sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(w, load256(acts[t].q + b * 256 + g * 32)));
     }
     for (int t = 0; t < T; t++) isum[t] = _mm256_madd_epi16(sum[t], _mm256_set1_epi16(1));
   }

@@ -186,7 +186,9 @@ struct KindQ8_0 {
     u.d = load_halves<34>(p);
   }
 
-  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, true, false); }
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) {
+    return dot_chunk(u, q, fix, true, false);
+  }
 };
 
 typedef Nibbles<18, 0, 2, false, 8, Book::kNone> KindQ4_0;
@@ -196,7 +198,9 @@ typedef Nibbles<24, 4, 8, true, 0, Book::kNone> KindQ5_1;
 typedef Nibbles<18, 0, 2, false, 0, Book::kIQ4NL> KindIQ4_NL;
 typedef Nibbles<17, 0, 1, false, 12, Book::kMXFP4> KindMXFP4;
 
-inline __m256i two_lanes(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+inline __m256i two_lanes(__m128i low, __m128i high) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
 
 // 64 values in 18 bytes, four neighbours in a byte.
 struct KindQ2_0 {
@@ -212,17 +216,21 @@ struct KindQ2_0 {
     const __m256i three = _mm256_set1_epi8(3);
     for (int k = 0; k < 4; k++) {
       const __m256i v = two_lanes(eight(p, k), eight(p, k + 4));
-      const __m256i a = _mm256_unpacklo_epi8(_mm256_and_si256(v, three), _mm256_and_si256(_mm256_srli_epi16(v, 2), three));
+      const __m256i a =
+          _mm256_unpacklo_epi8(_mm256_and_si256(v, three), _mm256_and_si256(_mm256_srli_epi16(v, 2), three));
       const __m256i b = _mm256_unpacklo_epi8(_mm256_and_si256(_mm256_srli_epi16(v, 4), three),
                                              _mm256_and_si256(_mm256_srli_epi16(v, 6), three));
       u.x[k] = _mm256_unpacklo_epi16(a, b);
       u.y[k] = _mm256_unpackhi_epi16(a, b);
     }
-    const __m128i d = _mm_setr_epi16(static_cast<int16_t>(load16(p)), static_cast<int16_t>(load16(p + 18)),
-                                     static_cast<int16_t>(load16(p + 36)), static_cast<int16_t>(load16(p + 54)), 0, 0, 0, 0);
+    const __m128i d =
+        _mm_setr_epi16(static_cast<int16_t>(load16(p)), static_cast<int16_t>(load16(p + 18)),
+                       static_cast<int16_t>(load16(p + 36)), static_cast<int16_t>(load16(p + 54)), 0, 0, 0, 0);
     u.d = _mm256_cvtph_ps(_mm_unpacklo_epi16(d, d));
   }
-  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, false, true); }
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) {
+    return dot_chunk(u, q, fix, false, true);
+  }
 };
 
 // 128 values in 18 bytes. A set bit counts 2, from which 1 is taken.
@@ -235,7 +243,8 @@ struct KindQ1_0 {
   // The 16 bits at byte `at` of each lane, as 2 in a byte for each.
   static __m256i bits(__m256i v, int at) {
     const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201ull));
-    const __m128i index = _mm_unpacklo_epi64(_mm_set1_epi8(static_cast<char>(at)), _mm_set1_epi8(static_cast<char>(at + 1)));
+    const __m128i index =
+        _mm_unpacklo_epi64(_mm_set1_epi8(static_cast<char>(at)), _mm_set1_epi8(static_cast<char>(at + 1)));
     const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(index)), bit);
     return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(2));
   }
@@ -246,10 +255,13 @@ struct KindQ1_0 {
       u.x[k] = bits(v, 4 * k);
       u.y[k] = bits(v, 4 * k + 2);
     }
-    const __m128i low = _mm_set1_epi16(static_cast<int16_t>(load16(p))), high = _mm_set1_epi16(static_cast<int16_t>(load16(p + 18)));
+    const __m128i low = _mm_set1_epi16(static_cast<int16_t>(load16(p))),
+                  high = _mm_set1_epi16(static_cast<int16_t>(load16(p + 18)));
     u.d = _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
   }
-  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, false, true); }
+  static __m256 dot(const Chunk256& u, const int8_t* q, const int32_t* fix) {
+    return dot_chunk(u, q, fix, false, true);
+  }
 };
 
 // 64 values in 36 bytes, a scale for 16 values.
@@ -263,10 +275,12 @@ struct KindNVFP4 {
   static __m256 scales(const uint8_t* p, int half) {
     uint64_t bytes = 0;
     for (int b = 7; b >= 0; b--) bytes = bytes << 8 | p[b / 2 * 36 + b % 2 * 2 + half];
-    const __m256i code = _mm256_and_si256(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(bytes))), _mm256_set1_epi32(127));
+    const __m256i code =
+        _mm256_and_si256(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(bytes))), _mm256_set1_epi32(127));
     const __m256i normal = _mm256_add_epi32(_mm256_slli_epi32(code, 20), _mm256_set1_epi32(119 << 23));
     const __m256 tiny = _mm256_mul_ps(_mm256_cvtepi32_ps(code), _mm256_set1_ps(0x1p-10f));
-    const __m256i any = _mm256_blendv_epi8(normal, _mm256_castps_si256(tiny), _mm256_cmpgt_epi32(_mm256_set1_epi32(8), code));
+    const __m256i any =
+        _mm256_blendv_epi8(normal, _mm256_castps_si256(tiny), _mm256_cmpgt_epi32(_mm256_set1_epi32(8), code));
     return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpeq_epi32(code, _mm256_set1_epi32(127)), any));
   }
 

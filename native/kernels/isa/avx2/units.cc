@@ -1,5 +1,5 @@
-// Layouts of several planes on AVX2: lanes are eight output rows, which is how a word of eight inputs lies when inputs come
-// in order; in the order of rows the same words are gathered. AVX-VNNI and AVX-512 use the same.
+// Layouts of several planes on AVX2: lanes are eight output rows, which is how a word of eight inputs lies when inputs
+// come in order; in the order of rows the same words are gathered. AVX-VNNI and AVX-512 use the same.
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +26,8 @@ inline __m256 eight_halves(const uint8_t* at, int64_t stride) {
 
 // 32 activations of a unit: of each 16 the even ones, then the odd ones, as the nibbles of two words hold them.
 inline void order(const int8_t* a, int32_t* out) {
-  const __m256i shuffle = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
+  const __m256i shuffle =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
   const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_shuffle_epi8(x, shuffle));
 }
@@ -37,8 +38,8 @@ struct Ordered {
   float d;
 };
 
-void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts, const int32_t* pick,
-                int32_t n, float* out, int64_t out_stride) {
+void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
+                const int32_t* pick, int32_t n, float* out, int64_t out_stride) {
   enum { kWords, kScales, kOffsets };
   const int64_t group = layout.plane[kScales].cols;
   const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
@@ -60,24 +61,31 @@ void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t 
         // Quads of nibbles in the order of `order`: words 0 and 1 even, then odd, words 2 and 3 the same.
         __m256i q[8];
         for (int w = 0; w < 4; w++) {
-          const uint8_t* const at = grid.at[kWords] + down * grid.row_stride[kWords] + (unit / 8 + w) * grid.input_stride[kWords];
+          const uint8_t* const at =
+              grid.at[kWords] + down * grid.row_stride[kWords] + (unit / 8 + w) * grid.input_stride[kWords];
           const __m256i words = eight_words(at, grid.row_stride[kWords]);
           const int base = w / 2 * 4 + w % 2;
           q[base] = _mm256_and_si256(words, nibble);
           q[base + 2] = _mm256_and_si256(_mm256_srli_epi16(words, 4), nibble);
         }
         const int64_t across = unit / group;
-        const __m256 scale = eight_halves(grid.at[kScales] + down * grid.row_stride[kScales] + across * grid.input_stride[kScales],
-                                          grid.row_stride[kScales]);
+        const __m256 scale =
+            eight_halves(grid.at[kScales] + down * grid.row_stride[kScales] + across * grid.input_stride[kScales],
+                         grid.row_stride[kScales]);
         int32_t packed;
-        __builtin_memcpy(&packed, grid.at[kOffsets] + down / 8 * grid.row_stride[kOffsets] + across * grid.input_stride[kOffsets], 4);
-        const __m256i offset = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(packed), shifts), _mm256_set1_epi32(15));
+        __builtin_memcpy(
+            &packed, grid.at[kOffsets] + down / 8 * grid.row_stride[kOffsets] + across * grid.input_stride[kOffsets],
+            4);
+        const __m256i offset =
+            _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(packed), shifts), _mm256_set1_epi32(15));
         for (int32_t t = 0; t < count; t++) {
           const Ordered& a = ordered[t];
           // Eight products of at most 2 * 15 * 127 fit 16 bits.
           __m256i sum = _mm256_maddubs_epi16(q[0], _mm256_set1_epi32(a.quads[0]));
-          for (int i = 1; i < 8; i++) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(q[i], _mm256_set1_epi32(a.quads[i])));
-          const __m256i isum = _mm256_sub_epi32(_mm256_madd_epi16(sum, ones), _mm256_mullo_epi32(offset, _mm256_set1_epi32(a.sum)));
+          for (int i = 1; i < 8; i++)
+            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(q[i], _mm256_set1_epi32(a.quads[i])));
+          const __m256i isum =
+              _mm256_sub_epi32(_mm256_madd_epi16(sum, ones), _mm256_mullo_epi32(offset, _mm256_set1_epi32(a.sum)));
           float* const to = out + (t0 + t) * out_stride + r - r0;
           const __m256 d = _mm256_mul_ps(scale, _mm256_set1_ps(a.d));
           _mm256_storeu_ps(to, _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), _mm256_loadu_ps(to)));

@@ -127,7 +127,9 @@ struct V {
   static I dot_four(I acc, __m256i size, __m256i q) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(size, q), _mm256_set1_epi16(1)));
   }
-  static I dot_codes(I acc, Codes k, const int8_t* q) { return dot_four(acc, k.size, _mm256_sign_epi8(four(q), k.code)); }
+  static I dot_codes(I acc, Codes k, const int8_t* q) {
+    return dot_four(acc, k.size, _mm256_sign_epi8(four(q), k.code));
+  }
   static I dot_nibbles(I acc, Codes k, const int8_t* q) { return dot_four(acc, k.size, four(q)); }
 };
 

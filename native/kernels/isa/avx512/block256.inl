@@ -10,7 +10,9 @@ namespace {
 
 // 32 bytes in both halves; `low` and `high` are constants for one half each.
 inline __m512i both_halves(const uint8_t* p) { return _mm512_broadcast_i64x4(load256(p)); }
-inline __m512i halves(int64_t low, int64_t high) { return _mm512_setr_epi64(low, low, low, low, high, high, high, high); }
+inline __m512i halves(int64_t low, int64_t high) {
+  return _mm512_setr_epi64(low, low, low, low, high, high, high, high);
+}
 inline __m512i half_bytes(int low, int high) {
   return halves(0x0101010101010101ll * low, static_cast<int64_t>(0x0101010101010101ull * static_cast<uint64_t>(high)));
 }
@@ -56,7 +58,8 @@ struct Kind {
   // Sum of scale * (w . a) over the block, in eight parts.
   static __m256i scaled(const Unpack& u, const int8_t* q) {
     __m512i dot[4];
-    for (int k = 0; k < 4; k++) dot[k] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u.w[k], _mm512_loadu_si512(q + 64 * k));
+    for (int k = 0; k < 4; k++)
+      dot[k] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u.w[k], _mm512_loadu_si512(q + 64 * k));
     __m512i sum;
     if (Unpack::kWide) {
       for (int k = 0; k < 4; k++) dot[k] = _mm512_mullo_epi32(dot[k], u.s[k]);

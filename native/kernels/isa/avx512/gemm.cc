@@ -58,7 +58,9 @@ inline void v_half(uint8_t* out, V v) { _mm512_storeu_ps(out, _mm512_cvtph_ps(_m
 inline V v_widen16(const uint8_t* p) {
   return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-inline V v_widen8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline V v_widen8(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 // The signed form is not used here; the shared body names these in branches that are never taken.
 inline V v_add_scaled(V init, V, V) { return init; }
 inline V v_times_minus_128(V v) { return v; }

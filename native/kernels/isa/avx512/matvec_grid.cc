@@ -22,7 +22,9 @@ inline __m512i entries(const uint64_t* book, __m256i index) {
 }
 inline __m512i entries(const uint32_t* book, __m512i index) { return _mm512_i32gather_epi32(index, book, 4); }
 
-inline __m256i eight_bytes(const uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
+inline __m256i eight_bytes(const uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
 
 // Bytes of 8 (4 bits: 16) stored scales to 2 s + 1.
 inline __m128i odd_scales(__m128i s) { return _mm_add_epi8(_mm_add_epi8(s, s), _mm_set1_epi8(1)); }
@@ -101,7 +103,8 @@ struct UnpackIQ2_S : Magnitudes<82, 1> {
     load(p + 34);
     scales<1>(nibble_scales(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 74))));
     for (int k = 0; k < 4; k++) {
-      const __m256i two = _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 66 + 2 * k)), _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+      const __m256i two =
+          _mm256_srlv_epi32(_mm256_set1_epi32(load16(p + 66 + 2 * k)), _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
       const __m256i high = _mm256_slli_epi32(_mm256_and_si256(two, _mm256_set1_epi32(3)), 8);
       w[k] = entries(kGridIQ2_S.entry, _mm256_or_si256(eight_bytes(p + 2 + 8 * k), high));
     }
@@ -150,7 +153,8 @@ struct UnpackIQ1_S {
     s[1] = pack_unsigned<1, 2>(bytes);
     for (int k = 0; k < 4; k++) {
       const __m256i two = _mm256_set1_epi32(static_cast<int>(load32(p + 34 + 4 * k)));
-      const __m256i high = _mm256_and_si256(_mm256_srlv_epi32(two, _mm256_setr_epi32(0, 3, 6, 9, 16, 19, 22, 25)), _mm256_set1_epi32(7));
+      const __m256i high =
+          _mm256_and_si256(_mm256_srlv_epi32(two, _mm256_setr_epi32(0, 3, 6, 9, 16, 19, 22, 25)), _mm256_set1_epi32(7));
       w[k] = entries(kGridIQ1.entry, _mm256_or_si256(eight_bytes(p + 2 + 8 * k), _mm256_slli_epi32(high, 8)));
     }
   }
@@ -161,7 +165,9 @@ struct UnpackIQ1_M {
   static constexpr int kBlockBytes = 56, kScaleAt = -1;
   static constexpr float kUnit = 0.125f;
   static constexpr bool kMin = false, kWide = false;
-  static uint16_t half(const uint8_t* p) { return static_cast<uint16_t>(_pext_u64(load64(p + 48), 0xf000f000f000f000ull)); }
+  static uint16_t half(const uint8_t* p) {
+    return static_cast<uint16_t>(_pext_u64(load64(p + 48), 0xf000f000f000f000ull));
+  }
   __m512i s[2], w[4];
   __m256i fix;
   explicit UnpackIQ1_M(const uint8_t* p) {
@@ -175,7 +181,8 @@ struct UnpackIQ1_M {
       const __m256i nibbles = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load32(p + 32 + 4 * k))),
                                                 _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
       const __m256i high = _mm256_slli_epi32(_mm256_and_si256(nibbles, _mm256_set1_epi32(7)), 8);
-      const __m512i eight = _mm512_slli_epi16(entries(kGridIQ1.entry, _mm256_or_si256(eight_bytes(p + 8 * k), high)), 3);
+      const __m512i eight =
+          _mm512_slli_epi16(entries(kGridIQ1.entry, _mm256_or_si256(eight_bytes(p + 8 * k), high)), 3);
       const __mmask8 plus = _mm256_testn_epi32_mask(nibbles, _mm256_set1_epi32(8));
       w[k] = _mm512_mask_or_epi64(eight, plus, eight, _mm512_set1_epi8(2));
     }
@@ -197,11 +204,13 @@ struct UnpackTQ2_0 : Ternary {
 // The first digit of a fraction of 256 to the base of 3, after multiplication with a power of 3 in each byte.
 inline __m512i digit(__m512i bytes, __m512i powers) {
   const __m512i low = _mm512_mullo_epi16(bytes, powers);
-  const __m512i high = _mm512_mullo_epi16(_mm512_andnot_si512(_mm512_set1_epi16(255), bytes), _mm512_srli_epi16(powers, 8));
+  const __m512i high =
+      _mm512_mullo_epi16(_mm512_andnot_si512(_mm512_set1_epi16(255), bytes), _mm512_srli_epi16(powers, 8));
   const __m512i rest = _mm512_mask_mov_epi8(low, 0xaaaaaaaaaaaaaaaaull, high);
   const __m512i one = _mm512_set1_epi8(1);
   const __m512i first = _mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(rest, _mm512_set1_epi8(86)), one);
-  return _mm512_mask_add_epi8(first, _mm512_cmpge_epu8_mask(rest, _mm512_set1_epi8(static_cast<char>(171))), first, one);
+  return _mm512_mask_add_epi8(first, _mm512_cmpge_epu8_mask(rest, _mm512_set1_epi8(static_cast<char>(171))), first,
+                              one);
 }
 
 // A power for each 16 bytes.
@@ -219,8 +228,9 @@ struct UnpackTQ1_0 : Ternary {
     w[1] = digit(first, powers(9, 9, 27, 27));
     w[2] = digit(_mm512_mask_mov_epi64(first, 0xf0, second), powers(81, 81, 1, 3));
     // The last 16 values: four bytes, and the power changes every four values.
-    const __m512i tail = _mm512_mask_mov_epi32(powers(9, 27, 81, 0), 0xf000,
-                                               _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01010101, 0x03030303, 0x09090909, 0x1b1b1b1b));
+    const __m512i tail = _mm512_mask_mov_epi32(
+        powers(9, 27, 81, 0), 0xf000,
+        _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01010101, 0x03030303, 0x09090909, 0x1b1b1b1b));
     w[3] = digit(_mm512_mask_mov_epi64(second, 0xc0, last), tail);
   }
 };
@@ -253,7 +263,8 @@ struct KindTernary {
     const Unpack u(p);
     for (int t = 0; t < T; t++) {
       __m512i sum = _mm512_setzero_si512();
-      for (int k = 0; k < 4; k++) sum = _mm512_dpbusd_epi32(sum, u.w[k], _mm512_loadu_si512(acts[t].q + b * 256 + 64 * k));
+      for (int k = 0; k < 4; k++)
+        sum = _mm512_dpbusd_epi32(sum, u.w[k], _mm512_loadu_si512(acts[t].q + b * 256 + 64 * k));
       const __m256i off = _mm256_madd_epi16(load256(acts[t].sums + b * 16), _mm256_set1_epi16(-1));
       isum[t] = _mm256_add_epi32(off, _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1)));
     }

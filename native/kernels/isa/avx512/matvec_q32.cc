@@ -156,7 +156,9 @@ struct Nibbles {
     if (kMin) u.m = halves_to_floats(_mm512_srli_epi32(head, 16));
   }
 
-  static __m512 dot(const Chunk512& u, const int8_t* q, const int32_t* fix) { return dot_chunk(u, q, fix, kShift != 0); }
+  static __m512 dot(const Chunk512& u, const int8_t* q, const int32_t* fix) {
+    return dot_chunk(u, q, fix, kShift != 0);
+  }
 };
 
 struct KindQ8_0 {
@@ -181,7 +183,8 @@ struct KindQ8_0 {
       const __m512i b01 = pair(q), b23 = pair(q + 68);
       u.x[k] = _mm512_xor_si512(_mm512_shuffle_i64x2(b01, b23, 0x88), flip);
       u.y[k] = _mm512_xor_si512(_mm512_shuffle_i64x2(b01, b23, 0xdd), flip);
-      head = _mm512_or_si512(head, quad_heads({_mm512_loadu_si512(q), _mm512_loadu_si512(q + kSecond)}, kHeads, k, 0x3333));
+      head = _mm512_or_si512(head,
+                             quad_heads({_mm512_loadu_si512(q), _mm512_loadu_si512(q + kSecond)}, kHeads, k, 0x3333));
     }
     u.d = halves_to_floats(head);
   }
@@ -287,13 +290,15 @@ struct KindNVFP4 {
     const __m512i code = _mm512_and_si512(bytes, _mm512_set1_epi32(127));
     const __m512i normal = _mm512_add_epi32(_mm512_slli_epi32(code, 20), _mm512_set1_epi32(119 << 23));
     const __m512 tiny = _mm512_mul_ps(_mm512_cvtepi32_ps(code), _mm512_set1_ps(0x1p-10f));
-    const __m512 any = _mm512_mask_mov_ps(_mm512_castsi512_ps(normal), _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(8)), tiny);
+    const __m512 any =
+        _mm512_mask_mov_ps(_mm512_castsi512_ps(normal), _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(8)), tiny);
     return _mm512_maskz_mov_ps(_mm512_cmpneq_epi32_mask(code, _mm512_set1_epi32(127)), any);
   }
 
   static void unpack(const uint8_t* p, ChunkNVFP4& u) {
     static constexpr ByteIndex kX = nibbles_at(0), kY = nibbles_at(1), kDX = scales_at(0), kDY = scales_at(1);
-    const __m512i shift = _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4), low = _mm512_set1_epi8(15), eight = _mm512_set1_epi8(8);
+    const __m512i shift = _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4), low = _mm512_set1_epi8(15),
+                  eight = _mm512_set1_epi8(8);
     const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, 1, 2, 3, 4, 6, 8, 12));
     __m512i dx = _mm512_setzero_si512(), dy = _mm512_setzero_si512();
     for (int k = 0; k < 4; k++) {

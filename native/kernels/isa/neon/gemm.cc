@@ -108,7 +108,11 @@ inline V v_add_16_where(V q, V x, V y) {
   return v_or(q, bit);
 }
 inline V v_negate_where(V v, V x, V y) {
-  const V any = each([](uint32x4_t a, uint32x4_t b) { return vreinterpretq_u32_u8(vtstq_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b))); }, x, y);
+  const V any = each(
+      [](uint32x4_t a, uint32x4_t b) {
+        return vreinterpretq_u32_u8(vtstq_u8(vreinterpretq_u8_u32(a), vreinterpretq_u8_u32(b)));
+      },
+      x, y);
   const V negated = each([](uint32x4_t a) { return vreinterpretq_u32_s8(vnegq_s8(vreinterpretq_s8_u32(a))); }, v);
   return v_select(any, negated, v);
 }
@@ -261,7 +265,8 @@ struct MicroOf<P, T, R, 16> {
           const float da = load_float(tile + L::kD + 4 * (t * L::kBlocks + b));
 #pragma GCC unroll 4
           for (int h = 0; h < 4; h++) {
-            chain_step(out + t * stride + 4 * h, first && b == 0 && half == 0, panel + (half ? P::kM : P::kD) + 16 * h, da, sum[h][t]);
+            chain_step(out + t * stride + 4 * h, first && b == 0 && half == 0, panel + (half ? P::kM : P::kD) + 16 * h,
+                       da, sum[h][t]);
           }
         }
       }

@@ -22,13 +22,18 @@ inline float half_of(uint32_t bits) {
   return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(static_cast<uint16_t>(bits)))), 0);
 }
 
-inline int8x16_t two(uint64_t a, uint64_t b) { return vreinterpretq_s8_u64(vcombine_u64(vcreate_u64(a), vcreate_u64(b))); }
-inline uint64_t pair(const uint32_t* book, uint32_t a, uint32_t b) { return book[a] | static_cast<uint64_t>(book[b]) << 32; }
+inline int8x16_t two(uint64_t a, uint64_t b) {
+  return vreinterpretq_s8_u64(vcombine_u64(vcreate_u64(a), vcreate_u64(b)));
+}
+inline uint64_t pair(const uint32_t* book, uint32_t a, uint32_t b) {
+  return book[a] | static_cast<uint64_t>(book[b]) << 32;
+}
 
 // 16 values with a minus where the bit of `signs` is set.
 inline int8x16_t turned(int8x16_t v, uint32_t signs) {
   static const uint8_t bits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-  const uint8x16_t spread = vcombine_u8(vdup_n_u8(static_cast<uint8_t>(signs)), vdup_n_u8(static_cast<uint8_t>(signs >> 8)));
+  const uint8x16_t spread =
+      vcombine_u8(vdup_n_u8(static_cast<uint8_t>(signs)), vdup_n_u8(static_cast<uint8_t>(signs >> 8)));
   return vbslq_s8(vtstq_u8(spread, vld1q_u8(bits)), vnegq_s8(v), v);
 }
 
@@ -54,7 +59,8 @@ struct UnpackIQ2_XS {
     const uint64_t* e = kGridIQ2_XS.entry;
     for (int h = 0; h < 2; h++) {
       const uint32_t a = load16(p + 2 + 8 * g + 4 * h), b = load16(p + 4 + 8 * g + 4 * h);
-      w[h] = turned(two(e[a & 511], e[b & 511]), kEvenSigns.entry[a >> 9] | static_cast<uint32_t>(kEvenSigns.entry[b >> 9]) << 8);
+      w[h] = turned(two(e[a & 511], e[b & 511]),
+                    kEvenSigns.entry[a >> 9] | static_cast<uint32_t>(kEvenSigns.entry[b >> 9]) << 8);
       s[h] = 2 * (p[66 + g] >> (4 * h) & 15) + 1;
     }
   }
@@ -206,7 +212,8 @@ struct RowsGrid {
       }
       const float d = Unpack::scale(p);
 #pragma GCC unroll 4
-      for (int t = 0; t < T; t++) acc[t] = __builtin_fmaf(d * acts[t].d[b], static_cast<float>(vaddvq_s32(isum[t])), acc[t]);
+      for (int t = 0; t < T; t++)
+        acc[t] = __builtin_fmaf(d * acts[t].d[b], static_cast<float>(vaddvq_s32(isum[t])), acc[t]);
     }
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) out[t * out_stride] = acc[t];
