@@ -124,12 +124,15 @@ export function readVector(source: MatrixSource, files: WeightFiles): Float32Arr
   if (dtype === undefined)
     throw new HundredweightError("FORMAT_UNSUPPORTED", `${source.name}: a vector cannot be ${source.layout.name}`);
   const stored = new Uint8Array(storedBytes(source.planes));
+  const count = source.cols * source.rows * source.experts;
+  if (stored.length * dtype.blockValues !== count * dtype.blockBytes)
+    throw new HundredweightError("MODEL_INVALID", `${source.name}: ${count} values do not take ${stored.length} bytes`);
   let at = 0;
   for (const { file, offset, bytes } of Object.values(source.planes).flat()) {
     files.read(file, offset, stored.subarray(at, at + bytes));
     at += bytes;
   }
-  const out = new Float32Array(source.cols * source.rows * source.experts);
+  const out = new Float32Array(count);
   dequantizeRow(dtype, stored, out);
   return out;
 }
