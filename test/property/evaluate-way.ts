@@ -49,7 +49,9 @@ async function evaluate(
   words: () => number = () => 0,
 ): Promise<Logits> {
   const sequences = c.prompts.length;
-  const options = { contextTokens, maxRows, sequences, kvType: c.kvType, maxLogitRows: way.logitRows };
+  // Forks begin at a checkpoint of the first sequence, which keeps it beside the slots that sequences run in.
+  const checkpoints = c.shared > 0 ? 1 : 0;
+  const options = { contextTokens, maxRows, sequences, checkpoints, kvType: c.kvType, maxLogitRows: way.logitRows };
   const model = await bindPlaced(
     describeModel(await openCheckpoint(path), c.model.find),
     way,

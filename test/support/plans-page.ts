@@ -33,15 +33,18 @@ machine.
 This part is written by \`node scripts/write-plans.mjs\`; a test compares.
 `;
 
+/** The cells of one model's row. */
+export function plansRow(name: string): string[] {
+  const model = askedModel(name);
+  const cells = memories.map((memory) =>
+    diskRates.map((rate) => seconds(askedPlan(model, memory, rate)?.prediction.secondsPerToken)).join(" / "),
+  );
+  const { parameters, quant, tensorBytes } = model.synth;
+  return [`\`${name}\``, `${giga(parameters)}`, quant, `${giga(tensorBytes)}`, ...cells];
+}
+
 export function plansSection(): string {
-  const rows = Object.keys(asked).map((name) => {
-    const model = askedModel(name);
-    const cells = memories.map((memory) =>
-      diskRates.map((rate) => seconds(askedPlan(model, memory, rate)?.prediction.secondsPerToken)).join(" / "),
-    );
-    const { parameters, quant, tensorBytes } = model.synth;
-    return [`\`${name}\``, `${giga(parameters)}`, quant, `${giga(tensorBytes)}`, ...cells];
-  });
+  const rows = Object.keys(asked).map(plansRow);
   const head = ["name", "billions", "mix", "GB", ...memories.map((memory) => `${memory} GiB`)];
   return `${text}\n${padded(head, rows)}\n`;
 }
