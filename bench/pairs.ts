@@ -31,8 +31,8 @@ if (values.old === undefined) {
 const [prompt, decode] = [Number(values.prompt), Number(values.decode)];
 
 async function open(folder: string): Promise<Model> {
-  const built = pathToFileURL(join(resolve(folder), "dist/src/library/model.js")).href;
-  const { load } = (await import(built)) as typeof import("../src/library/model.js");
+  const built = pathToFileURL(join(resolve(folder), "dist/src/index.js")).href;
+  const { load } = (await import(built)) as typeof import("../src/index.js");
   const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
   return load(path, { contextTokens: prompt + decode + 1, chunkRows: prompt, logitRows: 1, ...threads });
 }
