@@ -38,6 +38,7 @@ const server = await startServer({
   ...(engineKind === "played" && { openEngine: async () => new FakeEngine(play, { contextTokens: 1024 }) }),
 });
 await server.loaded;
+process.once("disconnect", () => void server.stop().then(() => process.exit()));
 process.on("message", (message) => {
   if (message === "memory" || message === "collected memory") {
     if (message === "collected memory") for (let i = 0; i < 2; i++) (globalThis as { gc?: () => void }).gc?.();
