@@ -38,11 +38,16 @@ const server = await startServer({
   ...(engineKind === "played" && { openEngine: async () => new FakeEngine(play, { contextTokens: 1024 }) }),
 });
 await server.loaded;
-process.once("disconnect", () => void server.stop().then(() => process.exit()));
+// Whoever started this is gone and asks for nothing any more. Asked to stop, it has to end by itself.
+const abandoned = (): void => void server.stop().then(() => process.exit());
+process.once("disconnect", abandoned);
 process.on("message", (message) => {
   if (message === "memory" || message === "collected memory") {
     if (message === "collected memory") for (let i = 0; i < 2; i++) (globalThis as { gc?: () => void }).gc?.();
     process.send?.({ memory: memory(), open: server.context.gate.count });
-  } else void server.stop().then(() => process.disconnect());
+  } else {
+    process.off("disconnect", abandoned);
+    void server.stop().then(() => process.disconnect());
+  }
 });
 process.send?.({ url: server.url });
