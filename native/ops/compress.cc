@@ -31,7 +31,7 @@ struct Strip {
   int32_t c0, cols;
   int32_t count = 0;
 
-  bool overlaps() const { return layer.keys == 10; }
+  bool overlaps() const { return layer.overlaps(); }
   int32_t halves() const { return overlaps() ? 2 : 1; }
   // Where the columns begin in a row: of its first half, and of its second.
   int64_t column(int32_t half) const { return int64_t{half} * layer.values + c0; }
@@ -114,7 +114,7 @@ Status compress(Model& model, int32_t out_handle, int32_t values_handle, int32_t
   HW_TRY(check_rows(values, n, "values"));
   HW_TRY(check_rows(gates, n, "gates"));
   HW_TRY(check_pass(model, pool, n));
-  const int64_t width = int64_t{layer.values} * (layer.keys == 10 ? 2 : 1);
+  const int64_t width = int64_t{layer.values} * (layer.overlaps() ? 2 : 1);
   if (out.cols != layer.values || values.cols != width || gates.cols != width || overlap(out, values, n) ||
       overlap(out, gates, n)) {
     return bad_argument("values and gates of %d and %d columns for blocks of %d", values.cols, gates.cols, out.cols);

@@ -37,7 +37,7 @@ Status read_layer(const int32_t* n, SlotLayer* layer) {
     return bad_argument("blocks of %d rows, %d of sums", layer->every, layer->keys);
   }
   const int64_t of_head = int64_t{layer->values} + layer->decays + 1;
-  const int64_t of_block = int64_t{layer->values} * (layer->keys == 10 ? 4 : 2);
+  const int64_t of_block = int64_t{layer->values} * (layer->overlaps() ? 4 : 2);
   const int64_t of_matrix = int64_t{layer->key_heads} * layer->keys + layer->heads * of_head;
   layer->kept = tail ? layer->values : block ? of_block : of_matrix;
   return done();

@@ -17,6 +17,8 @@ struct SlotLayer {
   int64_t kept_offset;  // of its rows [kKeptRows][kept] in a place for inputs
   int64_t kept;         // values of such a row: a tail's columns; k, v, decay, beta; a block's values and gates
 
+  // A block's sums: of the rows that are its own, and where blocks overlap of the next one's half as well.
+  bool overlaps() const { return keys == 10; }
   int32_t key_head(int32_t head) const { return tiled ? head % key_heads : head / (heads / key_heads); }
 };
 
