@@ -8,11 +8,13 @@ import type { Weight } from "./flow/flow.js";
 
 const actsOf = (matrices: readonly Matrix[]): Acts[] => matrices.map(({ layout }) => layout.acts!);
 
+const biasOf = ({ bias }: Weight, b: Operands): Vector | null => bias && b.vector(bias);
+
 export function bindLinear(call: CallOf<"linear">, b: Operands): Step {
   const { ops, space } = b;
   const x = b.tensor(call.inputs[0]!);
   const products = call.weights.map((weight, i): Product => {
-    const bias = weight.bias === null ? null : b.vector(weight.bias);
+    const bias = biasOf(weight, b);
     const { transposed } = weight;
     return {
       out: b.tensor(call.outputs[i]!),
@@ -41,7 +43,7 @@ export function bindGated(call: GatedProduct, b: Operands): Step {
   const product = (weight: Weight): Product => ({
     out,
     weight: b.matrix(weight),
-    bias: weight.bias === null ? null : b.vector(weight.bias),
+    bias: biasOf(weight, b),
     add: false,
   });
   const products = [product(call.gate), { ...product(call.up), glu: call.act }];
@@ -53,7 +55,7 @@ export function bindHeadLinear(call: CallOf<"headLinear">, b: Operands): Step {
   const { ops, space } = b;
   const { weight, heads, along } = call;
   const [x, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
-  const bias = weight.bias === null ? null : b.vector(weight.bias);
+  const bias = biasOf(weight, b);
   const product = { out, weight: b.matrix(weight, heads), bias, add: false, transposed: along === "rows", heads };
   if (along === "inputs") space.linear(x.rows * heads, weight.cols, actsOf([product.weight]), "store");
   const products = [product];
@@ -64,15 +66,13 @@ export function bindExperts(call: CallOf<"experts">, b: Operands): Step {
   const { ops, space } = b;
   const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];
   const { gate, up, down, act } = call.body;
-  const bias = (weight: Weight | null): Vector | null =>
-    weight === null || weight.bias === null ? null : b.vector(weight.bias);
   const weights: ExpertWeights = {
     gate: gate === null ? null : b.matrix(gate),
     up: b.matrix(up),
     down: b.matrix(down),
-    gateBias: bias(gate),
-    upBias: bias(up),
-    downBias: bias(down),
+    gateBias: gate && biasOf(gate, b),
+    upBias: biasOf(up, b),
+    downBias: biasOf(down, b),
     weightsInput: call.weightsInput,
   };
   const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];

@@ -1,4 +1,5 @@
 /** Writes down what sequences keep, and the verbs that read it. */
+import { blockRows } from "../ops/paper.js";
 import type { Call, SeenState } from "./flow/calls.js";
 import type {
   AttendedState,
@@ -129,7 +130,7 @@ export abstract class StateRecorder extends ValueRecorder {
       fault(`blocks of ${every} rows of ${values.cols} and ${gates.cols} columns`);
     if (positions !== null && positions.length !== every * values.cols)
       fault(`${positions.length} gates of positions for ${every} rows of ${values.cols}`);
-    const state = this.keep("recurrent", { name, keys: overlap ? 10 : 4, values: columns });
+    const state = this.keep("recurrent", { name, keys: blockRows({ overlap }), values: columns });
     this.#change(state, [values, gates]);
     return this.call({ verb: "compress", state, every, overlap, positions }, [values, gates], [columns])[0]!;
   }

@@ -7,10 +7,9 @@
 
 import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
-import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { moe } from "../parts/moe.js";
-import { readGroups, routed, routerConfig, tinyExperts } from "../parts/router.js";
+import { leadingDenseFfn } from "../parts/leading-dense.js";
+import { readGroups, routerConfig, tinyExperts } from "../parts/router.js";
 import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const bailingmoe2 = defineArchitecture({
@@ -35,10 +34,7 @@ export const bailingmoe2 = defineArchitecture({
     {
       site: "ffn",
       before: rms("ffn_norm", c),
-      part:
-        i < c.leadingDense
-          ? gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" })
-          : moe({ ...c, ...routed(c), act: "silu", selectionBias: "exp_probs_b.bias", selectionBiasOptional: true }),
+      part: leadingDenseFfn(c, i),
     },
   ],
   end: (f, x, c) => tokenHead(f, x, c),

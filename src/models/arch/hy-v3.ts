@@ -6,10 +6,9 @@
 
 import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
-import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { moe } from "../parts/moe.js";
-import { routed, routerConfig } from "../parts/router.js";
+import { leadingDenseFfn } from "../parts/leading-dense.js";
+import { routerConfig } from "../parts/router.js";
 import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const hyV3 = defineArchitecture({
@@ -37,10 +36,7 @@ export const hyV3 = defineArchitecture({
     {
       site: "ffn",
       before: rms("ffn_norm", c),
-      part:
-        i < c.leadingDense
-          ? gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" })
-          : moe({ ...c, ...routed(c), act: "silu", selectionBias: "exp_probs_b", selectionBiasOptional: true }),
+      part: leadingDenseFfn(c, i, "exp_probs_b"),
     },
   ],
   end: (f, x, c) => tokenHead(f, x, c),

@@ -4,15 +4,8 @@
  * @source Qwen Team 2026, "Qwen3.5"
  */
 import { defineArchitecture } from "../flow/architecture.js";
-import {
-  checkSections,
-  deltaNetMechanisms,
-  gatedHybridConfig,
-  gatedHybridLayer,
-  tinyGatedHybrid,
-} from "../parts/gated-hybrid.js";
-import { moe } from "../parts/moe.js";
-import { routed, routerConfig } from "../parts/router.js";
+import { checkSections, deltaNetMechanisms, gatedHybridLayer } from "../parts/gated-hybrid.js";
+import { gatedHybridExperts, gatedHybridMoeConfig, tinyGatedHybridMoe } from "../parts/gated-hybrid-moe.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
 import { tinySections } from "./qwen35.js";
 
@@ -20,30 +13,18 @@ export const qwen35moe = defineArchitecture({
   name: "qwen35moe",
   families: "Qwen3.5-35B-A3B, 122B-A10B, 397B-A17B, Qwen3.6-35B-A3B",
   config(m) {
-    const common = gatedHybridConfig(m, { ffn: "experts" });
+    const common = gatedHybridMoeConfig(m);
     checkSections(m, common.rope);
-    const router = routerConfig(m, common, { score: "softmax" });
-    return { ...common, ...router, sharedHidden: router.sharedHidden || common.hidden };
+    return common;
   },
   begin: (f, c) => embedTokens(f, c),
-  layer(c, i) {
-    const shared = { hidden: c.sharedHidden, gated: true };
-    const ffn = moe({ ...c, ...routed(c), act: "silu", score: "softmax", renormalize: true, shared });
-    return gatedHybridLayer(c, i, ffn, { pairing: "tiled" });
-  },
+  layer: (c, i) => gatedHybridLayer(c, i, gatedHybridExperts(c), { pairing: "tiled" }),
   end: (f, x, c) => tokenHead(f, x, c),
   mechanisms: ["rope", "rope-dims", "qk-norm", "gate", ...deltaNetMechanisms, "router-norm", "shared-expert"],
   tiny: [
     {
       variant: "moe",
-      metadata: (dims) => ({
-        ...tinyGatedHybrid(dims),
-        ...tinySections,
-        expert_feed_forward_length: dims,
-        expert_shared_feed_forward_length: dims,
-        expert_count: 8,
-        expert_used_count: 3,
-      }),
+      metadata: (dims) => ({ ...tinyGatedHybridMoe(dims), ...tinySections }),
     },
   ],
 });

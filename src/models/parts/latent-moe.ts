@@ -2,10 +2,9 @@
 import type { RouteSpec } from "../../ops/ops.js";
 import type { Branch } from "../flow/architecture.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
-import { gatedFfn } from "./gated-ffn.js";
 import { type LatentConfig, type LatentOptions, latent, latentConfig } from "./latent.js";
-import { moe } from "./moe.js";
-import { readGroups, routed, routerConfig } from "./router.js";
+import { leadingDenseFfn } from "./leading-dense.js";
+import { readGroups, routerConfig } from "./router.js";
 import { rms, streamConfig } from "./transformer.js";
 
 export type LatentMoeConfig = ReturnType<typeof latentMoeConfig>;
@@ -34,12 +33,5 @@ export const latentMoeLayer = (
   o: Partial<Omit<LatentOptions, keyof LatentConfig>> = {},
 ): Branch[] => [
   { site: "mixer", before: rms("attn_norm", c), part: latent({ dim: c.dim, eps: c.eps, ...c.latent, ...o }) },
-  {
-    site: "ffn",
-    before: rms("ffn_norm", c),
-    part:
-      i < c.leadingDense
-        ? gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" })
-        : moe({ ...c, ...routed(c), act: "silu", selectionBias: "exp_probs_b.bias", selectionBiasOptional: true }),
-  },
+  { site: "ffn", before: rms("ffn_norm", c), part: leadingDenseFfn(c, i) },
 ];
