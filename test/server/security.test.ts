@@ -81,6 +81,15 @@ describe("who may use it", { concurrency: 2 }, () => {
     for (const authorization of ["Bearer first-key", "bearer second", `Basic ${btoa("anyone:first-key")}`]) {
       assert.equal((await fetch(`${server.url}/ready`, { headers: { authorization } })).status, 200, authorization);
     }
+    // Anthropic's clients send it under another name, some beside an `Authorization` that is for somebody else.
+    for (const headers of [
+      { "x-api-key": "second" },
+      { "x-api-key": "first-key", authorization: "Bearer wrong" },
+      { "x-api-key": "wrong", authorization: "Bearer second" },
+    ])
+      assert.equal((await fetch(`${server.url}/ready`, { headers })).status, 200, JSON.stringify(headers));
+    for (const key of ["", "wrong", "first-ke", "first-key, second"])
+      assert.equal((await fetch(`${server.url}/v1/models`, { headers: { "x-api-key": key } })).status, 401, key);
     const browser = await fetch(server.url, { headers: { accept: "text/html" } });
     assert.match(browser.headers.get("www-authenticate")!, /^Basic /);
   });

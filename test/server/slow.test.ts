@@ -77,6 +77,27 @@ describe("slow answers", { concurrency: 4 }, () => {
     assert.equal(events.at(-1), "data: [DONE]");
   });
 
+  it("keeps a stream alive with chunks that say nothing: clients drop comments", async () => {
+    const { server, engine, chat } = await started({ keepAliveMs: 30 });
+    for (const [url, body] of [
+      [chat, { ...ask, stream: true }],
+      [`${server.url}/v1/completions`, { prompt: "x", stream: true }],
+    ] as const) {
+      const response = await postJson(url, body);
+      const job = engine.jobs.at(-1)!;
+      setTimeout(() => quick(job), 150);
+      const events = sseEvents(await response.text());
+      const chunks = events.filter((e) => e.startsWith("data: {")).map((e) => JSON.parse(e.slice(6)));
+      const said = chunks.map(({ choices: [choice] }) => choice.text ?? choice.delta.content ?? "");
+      assert.ok(said.findIndex((text) => text !== "") >= 2, "chunks before the first text");
+      assert.equal(said.join(""), "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 ");
+      if (url === chat) {
+        assert.equal(chunks.filter(({ choices: [choice] }) => choice.delta.role !== undefined).length, 1);
+        assert.equal(chunks[0].choices[0].delta.role, "assistant");
+      }
+    }
+  });
+
   it("reports a failure after the headers as an error object", async () => {
     for (const stream of [false, true]) {
       const { engine, chat } = await started();

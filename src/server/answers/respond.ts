@@ -1,7 +1,8 @@
 /**
  * From jobs to an HTTP answer, made for models that need minutes: headers go out before anything is computed, and a
- * client is never left in silence. Streams are server-sent events with comments in between; an answer in one piece is
- * JSON after as much white space as the waiting took. What fails after that is an error object under status 200.
+ * client is never left in silence. Streams are server-sent events with comments and empty chunks in between; an answer
+ * in one piece is JSON after as much white space as the waiting took. What fails after that is an error object under
+ * status 200.
  */
 import type { Context } from "hono";
 import { leftOutText } from "../../sampling/constraint/left-out.js";
@@ -18,6 +19,8 @@ export interface ResponseShape {
   /** Chunks for an event; may need the text worker for the texts of tokens. */
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]>;
   progress(progress: Progress, elapsedMs: number): object | undefined;
+  /** A chunk that says nothing: many clients drop comments unseen and take a long silence for the end. */
+  alive(): object;
   /** Chunks that end the stream. */
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]>;
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
@@ -150,6 +153,7 @@ class Answer {
         }
         if (outlet.silentMs < keepAliveMs / 2) return;
         outlet.write(stream ? `: ${progressText(this.set.progress, performance.now() - began)}\n\n` : "\n");
+        if (stream) this.send(shape.alive());
       },
       Math.min(1000, keepAliveMs / 2),
     );

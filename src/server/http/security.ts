@@ -70,17 +70,24 @@ function sameOrigin(origin: string, host: string | undefined): boolean {
   }
 }
 
-/** `Authorization: Bearer KEY`, or KEY as the password a browser asks for. `/health` is open. */
+/**
+ * `Authorization: Bearer KEY`, KEY as the password a browser asks for, or `x-api-key: KEY`; clients that send both
+ * need one that fits. `/health` is open.
+ */
 export function checkKey(config: ServerConfig): MiddlewareHandler {
   const digests = config.apiKeys.map(digest);
   return async (c, next) => {
     if (digests.length > 0 && c.req.path !== "/health") {
-      const given = digest(givenKey(c.req.header("authorization") ?? ""));
+      const given = [givenKey(c.req.header("authorization") ?? ""), c.req.header("x-api-key")?.trim() ?? ""].map(
+        digest,
+      );
       // Every key is compared, in constant time, whichever matches.
-      const fits = digests.reduce((found, key) => timingSafeEqual(key, given) || found, false);
+      const fits = digests
+        .flatMap((key) => given.map((one) => timingSafeEqual(key, one)))
+        .reduce((found, equal) => equal || found, false);
       if (!fits) {
         const browser = c.req.header("accept")?.includes("text/html") ?? false;
-        throw new HttpError(401, "a key is needed: Authorization: Bearer KEY", {
+        throw new HttpError(401, "a key is needed: Authorization: Bearer KEY, or x-api-key: KEY", {
           type: "authentication_error",
           code: "invalid_api_key",
           headers: { "www-authenticate": `${browser ? "Basic" : "Bearer"} realm="hundredweight"` },

@@ -90,6 +90,10 @@ export class ChatShape implements ResponseShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
+  alive(): object {
+    return this.chunk(0, this.said[0]!, { content: "" }, null);
+  }
+
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
     const ends = outcomes.flatMap((outcome, index) => {
       const said = this.said[index]!;

@@ -80,6 +80,10 @@ export class CompletionShape implements ResponseShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
+  alive(): object {
+    return this.envelope.chunk([{ index: 0, text: "", logprobs: null, finish_reason: null }]);
+  }
+
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]> {
     const silent = outcomes.flatMap((_, i) => (this.said[i]!.echoed ? [] : this.echoedIds(i)));
     return this.withTexts(silent, (lookup) => {
