@@ -200,17 +200,18 @@ export class Admission {
 
   /**
    * Whether a running job evaluates a good part of this prompt right now, as when many arrive with one system prompt:
-   * waiting for it costs nobody anything, for those rows come first anyway. A window may have gone past that part by
-   * then, so not there; a state that is replaced is there at the checkpoints only.
+   * waiting for it costs nobody anything, for those rows come first anyway. So of two that are the same one is
+   * evaluated. A window may have gone past that part by then, but for the end of that prompt, which is kept; a state
+   * that is replaced is there at the checkpoints only.
    */
   private isBeingRead(task: Task): boolean {
     const { cache, running, prefixes } = this.o;
-    if (cache.windowed) return false;
     for (const entry of running) {
       const { task: other, sequence, checkpoints } = entry;
       const done = cache.length(sequence);
       if (running.rests(entry) || done >= other.promptTokens - 1) continue;
       const shared = commonPrefix(other.tokens.subarray(0, other.promptTokens), task.tokens, task.reusable);
+      if (cache.windowed && shared < other.promptTokens - 1) continue;
       const common = cache.slots === undefined ? shared : (checkpoints.findLast((at) => at <= shared) ?? 0);
       if (done < common && common - prefixes.longest(task.tokens, common) >= pagePositions) return true;
     }

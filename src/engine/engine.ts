@@ -13,6 +13,7 @@ import { GenerateTask } from "./generate.js";
 import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
 import { type EngineParts, stateOptions } from "./parts.js";
+import type { Known } from "./prefixes.js";
 import type { SharedJob } from "./running.js";
 import { Scheduler } from "./scheduler.js";
 import { ScoreTask } from "./score.js";
@@ -76,8 +77,7 @@ export class Engine {
         if (atOnce !== undefined) resolve(atOnce);
         else if (request.kind === "watch") this.watchers.add(id, emit, settle);
         else if (request.kind === "measure") this.measure(id, request).then(resolve, reject);
-        else
-          this.enter(this.task(request, emit), { id, user: userOf(request), emit, settle }, request.kind !== "score");
+        else this.enter(this.task(request, emit), { id, user: userOf(request), emit, settle }, request.kind);
       } catch (error) {
         reject(asHundredweightError(error));
       }
@@ -129,9 +129,26 @@ export class Engine {
     }
   }
 
-  private enter(task: Task, job: Omit<SharedJob, "kind" | "task">, tellsPrompt: boolean): void {
+  private enter(task: Task, job: Omit<SharedJob, "kind" | "task">, kind: JobRequest["kind"]): void {
+    const known = kind === "generate" ? this.scheduler.known(task) : undefined;
     this.scheduler.submit({ ...job, kind: "shared", task });
-    if (tellsPrompt) job.emit({ kind: "prompt", tokens: task.tokens.slice(0, task.promptTokens) });
+    if (known !== undefined) job.emit(this.prefixEvent(task, known));
+    if (kind !== "score") job.emit({ kind: "prompt", tokens: task.tokens.slice(0, task.promptTokens) });
+  }
+
+  private prefixEvent({ tokens, promptTokens }: Task, { reused, shared: at, length }: Known): JobEvent {
+    const told = { kind: "prefix", tokens: promptTokens, reused } as const;
+    if (at >= promptTokens - 1 || at >= length) return told;
+    const token = tokens[at]!;
+    const text = token < this.parts.tokenizer.size ? this.pieceText(token) : "";
+    return { ...told, differs: { at, token, text, lost: length - at } };
+  }
+
+  private pieceText(token: number): string {
+    const { tokenizer } = this.parts;
+    if (tokenizer.kind === "none") return "";
+    const bytes = tokenizer.pieceBytes(token);
+    return bytes.length === 0 ? tokenizer.piece(token) : Buffer.from(bytes).toString("utf8");
   }
 
   private task(request: JobRequest, emit: Emit): Task {

@@ -9,7 +9,7 @@ import type { Accounts } from "./accounts.js";
 import type { Admission } from "./admission.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, reached } from "./pass.js";
-import { PassClock } from "./pass-clock.js";
+import type { PassClock } from "./pass-clock.js";
 import type { PrefixCache } from "./prefixes.js";
 import { youngest } from "./promises.js";
 import { chooseRows } from "./rows.js";
@@ -25,6 +25,7 @@ export interface ExecutionOptions {
   readonly admission: Admission;
   readonly ledger: Ledger;
   readonly stop: StopSignal;
+  readonly clock: PassClock;
 }
 
 /** A cancel that was announced and never comes must not stop the engine. */
@@ -32,7 +33,6 @@ const mostUnheard = 1000;
 
 export class Execution {
   private readonly o: ExecutionOptions;
-  private readonly clock = new PassClock();
   private unheard = 0;
 
   constructor(options: ExecutionOptions) {
@@ -47,7 +47,7 @@ export class Execution {
       const pass = chooseRows(active, cache, {
         pass: accounts.counts.passes,
         mostRows: parts.info.chunkRows,
-        promptRows: this.clock.promptRows(),
+        promptRows: this.o.clock.promptRows(),
       });
       if (pass === undefined || this.makeRoom(pass)) return pass;
     }
@@ -57,7 +57,7 @@ export class Execution {
     const { parts, cache, prefixes, running, stop, ledger } = this.o;
     const { model, info } = parts;
     const entries = pass.parts.map(({ sequence }) => running.at(sequence));
-    const rowMs = this.clock.rowMs ?? 0;
+    const rowMs = this.o.clock.rowMs ?? 0;
     stop.begin(pass.parts.map(({ rows }, i) => ({ job: entries[i]!.job.id, costMs: rows * rowMs })));
     let error: HundredweightError | undefined;
     const began = performance.now();
@@ -104,7 +104,7 @@ export class Execution {
 
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
     const { cache, prefixes, accounts, parts } = this.o;
-    this.clock.record(pass.rows, pass.decoding, elapsedMs);
+    this.o.clock.record(pass.rows, pass.decoding, elapsedMs);
     accounts.passed(pass, traffic, elapsedMs);
     if (traffic !== undefined) parts.liveDisk?.passed(traffic, elapsedMs);
     for (const [i, part] of pass.parts.entries()) {

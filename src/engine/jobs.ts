@@ -194,6 +194,23 @@ export type JobResult =
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
+  /**
+   * Tells what was there of the prompt's beginning when the job came. `differs`: where it is not what the past that
+   * shares most of it goes on with, so that nothing from there on is there; the token is the prompt's own.
+   */
+  | {
+      readonly kind: "prefix";
+      /** Tokens of the prompt, and how many of them need not be evaluated. */
+      readonly tokens: number;
+      readonly reused: number;
+      readonly differs?: {
+        readonly at: number;
+        readonly token: number;
+        readonly text: string;
+        /** Tokens of that past from there on. */
+        readonly lost: number;
+      };
+    }
   /** The parts of the answer's schema that are not enforced. Comes before everything else. */
   | { readonly kind: "constraint"; readonly leftOut: readonly LeftOut[] }
   /**

@@ -1,20 +1,21 @@
 /**
  * Sequences that are done and kept for their past: a conversation goes on, a system prompt comes again. They hold pages
- * nobody else needs; the least recently used goes first when somebody does, from its end. Where a model's states
- * cannot go back, each also holds a slot, and is a checkpoint: then the one goes first whose loss would cost fewest
- * tokens for how long it lies there.
+ * nobody else needs; the one that is worth least goes first when somebody does, from its end. The worth of one is the
+ * time it would take to evaluate it again, less what others that are kept would give, and it halves with time: a side
+ * request takes the place of other side requests, not of the long conversation beside which it was asked.
+ *
+ * Where a model's states cannot go back, each also holds a slot, and is a checkpoint, which goes as a whole.
  */
-
 import { pagePositions } from "../ops/ops.js";
 import type { StateCache } from "../state/cache.js";
 
 interface Kept {
   readonly sequence: number;
   tokens: Int32Array;
-  /** 0: never, as what was only scored. */
+  /** Milliseconds; 0: never, as what was only scored. */
   usedAt: number;
-  /** `floor` when it was last used: of checkpoints. */
-  base: number;
+  /** Leading tokens shared with each other one, as both were when they met: either may be shorter by now. */
+  readonly shared: Map<Kept, number>;
 }
 
 /** A sequence with tokens; `tokens` may hold more than the sequence has evaluated. */
@@ -29,21 +30,42 @@ export interface Prefix {
   readonly length: number;
 }
 
+/** The part of the beginning of a prompt that is kept. */
+export interface Known {
+  /** Leading tokens that need not be evaluated. */
+  readonly reused: number;
+  /** Leading tokens that are the same as in a past: more than `reused` where a model's states cannot go back. */
+  readonly shared: number;
+  /** Tokens of that past. */
+  readonly length: number;
+}
+
+export interface PrefixOptions {
+  readonly cache: StateCache;
+  /** Sequences that may be kept. */
+  readonly most: number;
+  /** Milliseconds that a token of a prompt takes, as far as it is known. */
+  readonly rowMs?: () => number;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
+}
+
+/** The worth of a past halves after this, and so many times what it took to make it: what is dear is kept longer. */
+const halfLifeMs = 5 * 60_000;
+const timesRebuilt = 20;
+
 export class PrefixCache {
   private readonly cache: StateCache;
   private readonly most: number;
+  private readonly rowMs: () => number;
+  private readonly now: () => number;
   private readonly kept = new Map<number, Kept>();
-  private clock = 0;
-  /**
-   * The worth of the last checkpoint that went: those that lie unused since before are worth that much less than
-   * others.
-   */
-  private floor = 0;
 
-  /** @param most sequences that may be kept */
-  constructor(cache: StateCache, most: number) {
+  constructor({ cache, most, rowMs = () => 1, now = () => performance.now() }: PrefixOptions) {
     this.cache = cache;
     this.most = most;
+    this.rowMs = rowMs;
+    this.now = now;
   }
 
   get size(): number {
@@ -51,7 +73,8 @@ export class PrefixCache {
   }
 
   /**
-   * Keeps a sequence that nobody grows any more. What it makes superfluous goes.
+   * Keeps a sequence that nobody grows any more. What it makes superfluous goes. Where as many are kept as may be, the
+   * one that is worth least goes, be it this one.
    * @param spare it counts as never used: it takes nobody's place and is the first to go
    */
   keep({ sequence, tokens }: Timeline, spare = false): void {
@@ -59,26 +82,28 @@ export class PrefixCache {
     cache.settle(sequence);
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
-    let usedAt = spare ? 0 : ++this.clock;
+    const entry: Kept = { sequence, tokens: own, usedAt: spare ? 0 : this.now(), shared: new Map() };
     for (const old of this.kept.values()) {
       const common = commonPrefix(old.tokens, own);
       if (common === length && cache.rewindTarget(old.sequence, length) === length) {
-        old.usedAt = Math.max(old.usedAt, usedAt);
-        old.base = this.floor;
+        old.usedAt = Math.max(old.usedAt, entry.usedAt);
         cache.release(sequence);
         return;
       }
-      if (common < old.tokens.length || cache.rewindTarget(sequence, common) < common) continue;
-      usedAt = Math.max(usedAt, old.usedAt);
+      if (common < old.tokens.length || cache.rewindTarget(sequence, common) < common) {
+        entry.shared.set(old, common);
+        continue;
+      }
+      entry.usedAt = Math.max(entry.usedAt, old.usedAt);
       this.drop(old);
     }
-    const full = this.kept.size >= this.most;
-    if (length === 0 || (full && usedAt === 0 && this.oldest()!.usedAt > 0)) {
+    if (length === 0) {
       cache.release(sequence);
       return;
     }
-    if (full) this.dropOldest();
-    this.kept.set(sequence, { sequence, tokens: own, usedAt, base: this.floor });
+    for (const [old, common] of entry.shared) old.shared.set(entry, common);
+    this.kept.set(sequence, entry);
+    if (this.kept.size > this.most) this.drop(this.least()!);
   }
 
   /**
@@ -96,13 +121,23 @@ export class PrefixCache {
     if (best === undefined) return { sequence: cache.openSequence(), length: 0 };
     const { from, length } = best;
     const old = this.kept.get(from.sequence);
-    if (old !== undefined) {
-      old.usedAt = ++this.clock;
-      old.base = this.floor;
-    }
+    if (old !== undefined) old.usedAt = this.now();
     const sequence = cache.fork(from.sequence);
     cache.rewind(sequence, length);
     return { sequence, length };
+  }
+
+  /** Finds what is there of `tokens[0, limit)`, in the past that shares most of it. */
+  known(tokens: Int32Array, limit: number, growing: Iterable<Timeline>): Known {
+    const { cache } = this;
+    let [reused, shared, length] = [0, 0, 0];
+    for (const from of [...this.kept.values(), ...growing]) {
+      const past = from.tokens.subarray(0, cache.length(from.sequence));
+      const common = commonPrefix(past, tokens, limit);
+      reused = Math.max(reused, cache.rewindTarget(from.sequence, common));
+      if (common > shared || (common === shared && past.length > length)) [shared, length] = [common, past.length];
+    }
+    return { reused, shared, length };
   }
 
   /** Leading tokens of `tokens[0, limit)` that kept sequences could give. */
@@ -116,21 +151,20 @@ export class PrefixCache {
   }
 
   /**
-   * Gives up the last page of the least recently used one, the whole where going back is not possible: beginnings are
-   * what is asked for again. @returns whether there was one
+   * Gives up the last page of what is worth least, the whole where going back is not possible: beginnings are what is
+   * asked for again. @returns whether there was one
    */
   evict(): boolean {
-    const oldest = this.oldest();
-    if (oldest === undefined) return false;
-    if (this.cache.slots !== undefined) {
-      this.floor = Math.max(this.floor, this.worth(oldest));
-      this.drop(oldest);
+    const least = this.least();
+    if (least === undefined) return false;
+    if (this.cache.slots !== undefined || this.own(least) === 0) {
+      this.drop(least);
       return true;
     }
-    const end = Math.floor((this.cache.length(oldest.sequence) - 1) / pagePositions) * pagePositions;
-    const reached = this.cache.rewind(oldest.sequence, end);
-    if (reached === 0) this.drop(oldest);
-    else oldest.tokens = oldest.tokens.subarray(0, reached);
+    const end = Math.floor((this.cache.length(least.sequence) - 1) / pagePositions) * pagePositions;
+    const reached = this.cache.rewind(least.sequence, end);
+    if (reached === 0) this.drop(least);
+    else least.tokens = least.tokens.subarray(0, reached);
     return true;
   }
 
@@ -141,49 +175,72 @@ export class PrefixCache {
   }
 
   /**
-   * Slots for the marks of a pass, for whose rows there is room. Where no other checkpoint is left to go, some are
-   * not made.
+   * Slots for the marks of a pass, for whose rows there is room. A mark that is worth less than any checkpoint there
+   * is not made: it takes nobody's place.
    */
   makeRoomForMarks(
-    parts: readonly { readonly sequence: number; readonly rows: number; marks: readonly number[] }[],
+    parts: readonly {
+      readonly sequence: number;
+      readonly rows: number;
+      readonly from: number;
+      marks: readonly number[];
+    }[],
   ): void {
     for (;;) {
-      const marked = parts.filter(({ marks }) => marks.length > 0);
-      const marks = marked.reduce((sum, part) => sum + part.marks.length, 0);
-      if (marks === 0 || this.cache.hasRoomFor(parts, marks)) return;
-      if (!this.evict()) marked[0]!.marks = marked[0]!.marks.slice(1);
+      let cheapest:
+        | { readonly part: (typeof parts)[number]; readonly mark: number; readonly worth: number }
+        | undefined;
+      let count = 0;
+      for (const part of parts) {
+        count += part.marks.length;
+        for (const [i, mark] of part.marks.entries()) {
+          const worth = this.rebuildMs(mark - (part.marks[i - 1] ?? part.from));
+          if (worth < (cheapest?.worth ?? Number.POSITIVE_INFINITY)) cheapest = { part, mark, worth };
+        }
+      }
+      if (cheapest === undefined || this.cache.hasRoomFor(parts, count)) return;
+      const least = this.least();
+      if (least !== undefined && this.worth(least) <= cheapest.worth) this.drop(least);
+      else cheapest.part.marks = cheapest.part.marks.filter((mark) => mark !== cheapest.mark);
     }
   }
 
-  private dropOldest(): void {
-    const oldest = this.oldest();
-    if (oldest !== undefined) this.drop(oldest);
-  }
-
-  private oldest(): Kept | undefined {
-    let oldest: Kept | undefined;
+  private least(): Kept | undefined {
+    let found: Kept | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const kept of this.kept.values()) {
       const worth = this.worth(kept);
-      if (worth < least) [oldest, least] = [kept, worth];
+      if (worth < least) [found, least] = [kept, worth];
     }
-    return oldest;
+    return found;
   }
 
-  /** The least worth goes first: without slots what was used longest ago. */
-  private worth({ usedAt, base, tokens }: Kept): number {
-    if (this.cache.slots === undefined || usedAt === 0) return usedAt;
+  private worth(kept: Kept): number {
+    if (kept.usedAt === 0) return 0;
+    const rebuildMs = this.rebuildMs(this.own(kept));
+    return rebuildMs * 2 ** ((kept.usedAt - this.now()) / (halfLifeMs + timesRebuilt * rebuildMs));
+  }
+
+  private rebuildMs(tokens: number): number {
+    return tokens * this.rowMs();
+  }
+
+  /** Tokens that would have to be evaluated again if this one went and all others stayed. */
+  private own({ tokens, shared }: Kept): number {
+    const whole = this.cache.slots !== undefined;
     let left = 0;
-    for (const other of this.kept.values()) {
-      const { length } = other.tokens;
-      if (length < tokens.length && length > left && commonPrefix(other.tokens, tokens) === length) left = length;
+    for (const [other, met] of shared) {
+      const common = Math.min(met, other.tokens.length, tokens.length);
+      // What cannot go back gives nothing but the whole of it.
+      if (!whole || (common === other.tokens.length && common < tokens.length)) left = Math.max(left, common);
     }
-    return base + tokens.length - left;
+    return tokens.length - left;
   }
 
-  private drop({ sequence }: Kept): void {
-    this.kept.delete(sequence);
-    this.cache.release(sequence);
+  private drop(kept: Kept): void {
+    this.kept.delete(kept.sequence);
+    for (const other of kept.shared.keys()) other.shared.delete(kept);
+    this.cache.release(kept.sequence);
   }
 }
 

@@ -13,9 +13,11 @@ import { Admission } from "./admission.js";
 import { Execution } from "./execution.js";
 import type { EngineStatus } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
-import { PrefixCache } from "./prefixes.js";
+import { PassClock } from "./pass-clock.js";
+import { type Known, PrefixCache } from "./prefixes.js";
 import { RunningJobs, type SchedulerJob } from "./running.js";
 import type { StopSignal } from "./stop-signal.js";
+import type { Task } from "./task.js";
 
 export interface SchedulerOptions {
   readonly parts: EngineParts;
@@ -35,6 +37,7 @@ export class Scheduler {
   private readonly running: RunningJobs;
   private readonly admission: Admission;
   private readonly execution: Execution;
+  private readonly prefixes: PrefixCache;
   private loop: Promise<void> | undefined;
   private ended: HundredweightError | undefined;
   /** Sequences are longer than what they hold: whoever comes now, waits. */
@@ -45,11 +48,18 @@ export class Scheduler {
     const { parts, cache, ledger, stop, sequences, keptSequences, queueLimit } = options;
     this.o = options;
     this.accounts = new Accounts(parts.info.passWeightBytes);
-    const prefixes = new PrefixCache(cache, keptSequences);
+    const clock = new PassClock();
+    const prefixes = new PrefixCache({ cache, most: keptSequences, rowMs: () => clock.rowMs ?? 1 });
+    this.prefixes = prefixes;
     this.running = new RunningJobs(cache, prefixes, () => this.admission.open());
     const shared = { parts, cache, prefixes, running: this.running, accounts: this.accounts };
     this.admission = new Admission({ ...shared, sequences, queueLimit });
-    this.execution = new Execution({ ...shared, admission: this.admission, ledger, stop });
+    this.execution = new Execution({ ...shared, admission: this.admission, ledger, stop, clock });
+  }
+
+  /** Says what is there now of the beginning of a task's prompt. */
+  known(task: Task): Known {
+    return this.prefixes.known(task.tokens, task.reusable, this.running);
   }
 
   /** @throws QUEUE_FULL */

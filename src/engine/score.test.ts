@@ -134,7 +134,7 @@ test("spare prefixes go first and push nobody out; one that goes on a conversati
     maxRows: 1024,
     copyPage: () => {},
   });
-  const prefixes = new PrefixCache(cache, 3);
+  const prefixes = new PrefixCache({ cache, most: 3 });
   const keep = (tokens: readonly number[], spare: boolean): void => {
     const sequence = cache.openSequence();
     cache.append(sequence, tokens.length);
@@ -154,6 +154,6 @@ test("spare prefixes go first and push nobody out; one that goes on a conversati
   assert.deepEqual([there([5, 5]), prefixes.size], [false, 3]);
   keep([1, 2, 3, 4], true);
   keep([2], false);
-  // [1, 2, 3, 4] is as old as the conversation it goes on.
-  assert.deepEqual([there([1, 2, 3, 4]), there([4, 5]), there([6]), there([2])], [false, true, true, true]);
+  // [1, 2, 3, 4] was used with the conversation it goes on, and is dear: the older of two small ones goes.
+  assert.deepEqual([there([1, 2, 3, 4]), there([4, 5]), there([6]), there([2])], [true, true, false, true]);
 });
