@@ -189,9 +189,11 @@ export class GenerateTask implements Task {
     const rest = this.stops.push(this.decoder.flush()) + this.stops.flush();
     if (rest !== "") this.context.emit({ kind: "text", text: rest });
     const checked = this.checks && finishReason === "stop";
+    const stopText = this.stops.found;
     this.result = {
       kind: "generate",
       finishReason,
+      ...(stopText !== undefined && { stopText }),
       reusedTokens: this.reused,
       prefillMs: 0,
       prefillRows: this.promptTokens - this.reused,

@@ -169,6 +169,8 @@ export type FinishReason = "stop" | "length";
 export interface GenerateResult {
   readonly kind: "generate";
   readonly finishReason: FinishReason;
+  /** The one of `stop` that ended it. */
+  readonly stopText?: string;
   /** Leading prompt tokens that were still evaluated from before. */
   readonly reusedTokens: number;
   readonly prefillMs: number;

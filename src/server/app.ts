@@ -1,10 +1,12 @@
 /** The routes and what every request passes first. Web-standard: `app.request()` needs no socket. */
-import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
+import { messageRoutes } from "./anthropic/messages.js";
+import { errorBody } from "./error-bodies.js";
 import { asHttpError, HttpError } from "./http/http-error.js";
 import { releaseBody } from "./http/intake.js";
+import { requestIdOf } from "./http/request-id.js";
 import { checkHost, checkKey, checkOrigin } from "./http/security.js";
 import { chatRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
@@ -38,7 +40,8 @@ export function createApp(context: ServerContext): Hono {
     if (releaseBody(c)) idle.collect();
     if (c.req.method === "POST") idle.touch();
     const { headers } = c.res;
-    headers.set("x-request-id", `req_${randomUUID().replaceAll("-", "")}`);
+    // Anthropic's clients look for it under the second name.
+    for (const name of ["x-request-id", "request-id"]) headers.set(name, requestIdOf(c));
     headers.set("x-content-type-options", "nosniff");
     if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
     metrics.requests.add(1, { route: routeLabel(c.req.path), status: String(c.res.status) });
@@ -52,13 +55,14 @@ export function createApp(context: ServerContext): Hono {
   app.onError((error, c) => {
     const failure = asHttpError(error);
     if (failure.code === "internal_error") context.log(`${c.req.path}: ${failure.trace}`);
-    return failure.response();
+    return failure.response(errorBody(failure, c));
   });
 
   healthRoutes(app, context);
   metricRoutes(app, context);
   modelRoutes(app, context);
   chatRoutes(app, context);
+  messageRoutes(app, context);
   completionRoutes(app, context);
   embeddingRoutes(app, context);
   rerankRoutes(app, context);
@@ -86,6 +90,8 @@ const labelled = new Set([
   "/apply-template",
   "/v1/models",
   "/v1/chat/completions",
+  "/v1/messages",
+  "/v1/messages/count_tokens",
   "/v1/completions",
   "/v1/embeddings",
   ...rerankPaths,

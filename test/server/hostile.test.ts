@@ -143,7 +143,8 @@ describe("odd requests", () => {
     const wrong = ["sesam", "sesame1", "SESAME", "", "sesame,sesame", "sesame\u0000", "%73esame"];
     for (const key of wrong) assert.ok((await status(`authorization: Bearer ${key}`)) >= 400, `'${key}'`);
     assert.equal(await status("authorization: Bearer wrong", "authorization: Bearer sesame"), 401);
-    assert.equal(await status("x-api-key: sesame"), 401);
+    assert.equal(await status("x-api-key: wrong", "x-api-key: sesame"), 401);
+    for (const key of wrong) assert.ok((await status(`x-api-key: ${key}`)) >= 400, `'${key}'`);
     assert.equal(await status("authorization: Bearer sesame"), 200);
   });
 

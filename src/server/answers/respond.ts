@@ -1,29 +1,35 @@
 /**
  * From jobs to an HTTP answer, made for models that need minutes: headers go out before anything is computed, and a
- * client is never left in silence. Streams are server-sent events with comments and empty chunks in between; an answer
- * in one piece is JSON after as much white space as the waiting took. What fails after that is an error object under
- * status 200.
+ * client is never left in silence. Streams are what their `Wire` makes of parts, with comments or parts that say
+ * nothing in between; an answer in one piece is JSON after as much white space as the waiting took. What fails after
+ * that is an error object under status 200.
  */
 import type { Context } from "hono";
 import { leftOutText } from "../../sampling/constraint/left-out.js";
-import { asHttpError } from "../http/http-error.js";
+import { asHttpError, type HttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
 import { Outlet } from "./outlet.js";
 import { outgoingOf } from "./parts.js";
+import type { Wire } from "./wire.js";
 
 /** One kind of answer: what is said at which moment. Objects are sent as JSON. */
 export interface ResponseShape {
+  readonly wire: Wire;
+  /** Chunks that go out with the headers. */
+  start?(): readonly object[] | undefined;
   /** Chunks for an event; may need the text worker for the texts of tokens. */
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]>;
   progress(progress: Progress, elapsedMs: number): object | undefined;
-  /** A chunk that says nothing: many clients drop comments unseen and take a long silence for the end. */
-  alive(): object;
+  /** Chunks that say nothing: many clients drop comments unseen and take a long silence for the end. */
+  alive?(): readonly object[] | undefined;
   /** Chunks that end the stream. */
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]>;
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
+  /** Tells of a failure after the headers: the last chunk, or the whole answer. */
+  failure(error: HttpError): object;
 }
 
 interface ResponseOptions {
@@ -94,8 +100,8 @@ class Answer {
   }
 
   get response(): Response {
-    const { stream, warnings } = this.options;
-    const type = stream ? "text/event-stream; charset=utf-8" : "application/json";
+    const { stream, warnings, shape } = this.options;
+    const type = stream ? shape.wire.contentType : "application/json";
     // nginx buffers streams unless told not to.
     const headers = { "content-type": type, "x-accel-buffering": "no", ...warnings.headers() };
     return new Response(this.outlet.body, { headers });
@@ -140,7 +146,7 @@ class Answer {
     const { stream, context, shape } = this.options;
     const { keepAliveMs } = context.config;
     const began = performance.now();
-    if (stream) this.outlet.write(": accepted\n\n");
+    if (stream) this.say("accepted", shape.start?.());
     // Looked at twice as often as needed, so that no silence is longer than the limit by more than half.
     const timer = setInterval(
       () => {
@@ -152,8 +158,8 @@ class Answer {
           if (chunk !== undefined) this.send(chunk);
         }
         if (outlet.silentMs < keepAliveMs / 2) return;
-        outlet.write(stream ? `: ${progressText(this.set.progress, performance.now() - began)}\n\n` : "\n");
-        if (stream) this.send(shape.alive());
+        if (stream) this.say(progressText(this.set.progress, performance.now() - began), shape.alive?.());
+        else outlet.write("\n");
       },
       Math.min(1000, keepAliveMs / 2),
     );
@@ -193,12 +199,12 @@ class Answer {
       this.count(outcomes);
       if (stream) {
         this.sendAll(await shape.last(outcomes));
-        last = "data: [DONE]\n\n";
+        last = shape.wire.end;
       } else last = JSON.stringify(await shape.whole(outcomes));
     } catch (error) {
       if (this.outlet.open) {
-        const failure = this.fail(error);
-        last = stream ? `data: ${JSON.stringify(failure.body)}\n\n` : JSON.stringify(failure.body);
+        const said = shape.failure(this.fail(error));
+        last = stream ? shape.wire.frame(said) : JSON.stringify(said);
       }
     }
     this.outlet.end(last);
@@ -217,7 +223,14 @@ class Answer {
   }
 
   private send(chunk: object): void {
-    this.outlet.write(`data: ${JSON.stringify(chunk)}\n\n`);
+    this.outlet.write(this.options.shape.wire.frame(chunk));
+  }
+
+  /** Something to keep a client awake: people read comments, programs chunks. */
+  private say(comment: string, chunks: readonly object[] = []): void {
+    const text = this.options.shape.wire.comment(comment);
+    if (text !== "") this.outlet.write(text);
+    this.sendAll(chunks);
   }
 
   private count(outcomes: readonly ChoiceOutcome[]): void {

@@ -52,8 +52,9 @@ export class HttpError extends Error {
     return stacks.join("\ncaused by ");
   }
 
-  response(): Response {
-    return Response.json(this.body, { status: this.status, headers: this.headers });
+  /** @param body in the shape of another API */
+  response(body: object = this.body): Response {
+    return Response.json(body, { status: this.status, headers: this.headers });
   }
 }
 

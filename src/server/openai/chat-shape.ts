@@ -1,11 +1,18 @@
 /** Shapes an answer to a conversation, whole and in chunks: thinking, text, tool calls. */
-
-import { customInput } from "../../chat/dialects/custom-input.js";
-import { type ReplyCall, type ReplyEvent, type ReplyFormat, ReplyGatherer, ReplyReader } from "../../chat/reply.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
-import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import type { ChoiceJob, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
-import type { ResponseShape } from "../answers/respond.js";
+import { dataEvents } from "../answers/wire.js";
+import {
+  callsOf,
+  type Ending,
+  type ExchangeShape,
+  type SpokenCall,
+  type SpokenEvent,
+  textOf,
+  type WholeReply,
+} from "../exchange/events.js";
+import type { HttpError } from "../http/http-error.js";
 import type { ServedModel } from "../service/model-service.js";
 import { Envelope, violationsOf } from "./envelope.js";
 import type { CommonInput } from "./fields.js";
@@ -17,72 +24,42 @@ export interface ChatShapeInput extends CommonInput {
 
 /** The state of one choice so far. */
 interface Said {
-  readonly reader: ReplyReader;
-  /** Everything, of an answer in one piece; a stream keeps nothing. */
-  readonly gathered: ReplyGatherer;
-  calls: number;
-  /** The arguments of the call of a custom tool that is being written. */
-  input: string | undefined;
-  readonly warnings: string[];
   started: boolean;
-  reasoningTokens: number;
-  readonly logprobs: TokenLogprobs[];
+  /** The call that is being written is of a custom tool. */
+  custom: boolean;
 }
 
 const kind = { prefix: "chatcmpl", whole: "chat.completion", chunk: "chat.completion.chunk" };
 
-export class ChatShape implements ResponseShape {
+export class ChatShape implements ExchangeShape {
+  readonly wire = dataEvents;
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly input: ChatShapeInput;
-  private readonly custom: ReadonlySet<string>;
   private readonly said: Said[];
 
-  /** @param custom names of tools that take a text instead of arguments */
-  constructor(
-    served: ServedModel,
-    choices: readonly ChoiceJob[],
-    input: ChatShapeInput,
-    format: ReplyFormat,
-    custom: ReadonlySet<string>,
-  ) {
+  constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatShapeInput) {
     this.envelope = new Envelope(kind, served, choices, input);
     this.served = served;
     this.input = input;
-    this.custom = custom;
-    this.said = choices.map(() => ({
-      reader: new ReplyReader(format),
-      gathered: new ReplyGatherer(),
-      calls: 0,
-      input: undefined,
-      warnings: [],
-      started: false,
-      reasoningTokens: 0,
-      logprobs: [],
-    }));
+    this.said = choices.map(() => ({ started: false, custom: false }));
   }
 
-  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
-    if (event.kind === "promptLogprobs") return [];
+  heard(
+    choice: number,
+    events: readonly SpokenEvent[],
+    token: TokenLogprobs | undefined,
+  ): readonly object[] | Promise<readonly object[]> {
     const said = this.said[choice]!;
-    const entry = event.kind === "token" ? event.logprobs : undefined;
-    const spoken = said.reader.push(event.text);
-    if (event.kind === "token" && said.reader.thinks) said.reasoningTokens++;
-    this.note(said, spoken);
-    if (this.input.stream !== true) {
-      said.gathered.add(spoken);
-      if (entry !== undefined) said.logprobs.push(entry);
-      return [];
-    }
-    const deltas = this.deltas(said, spoken);
-    if (entry === undefined) return deltas.map((delta) => this.chunk(choice, said, delta, null));
+    const deltas = events.flatMap((event) => deltaOf(said, event) ?? []);
+    if (token === undefined) return deltas.map((delta) => this.chunk(choice, said, delta, null));
     const make = (lookup: Parameters<typeof chatLogprobs>[1]): readonly object[] => {
-      const logprobs = chatLogprobs([entry], lookup);
+      const logprobs = chatLogprobs([token], lookup);
       // A token that says nothing yet has its probability all the same.
       const first = deltas.length === 0 ? [{ content: "" }] : deltas;
       return first.map((delta, i) => this.chunk(choice, said, delta, i === 0 ? logprobs : null));
     };
-    const pieces = piecesOf(this.served.text).of(idsOf([entry]));
+    const pieces = piecesOf(this.served.text).of(idsOf([token]));
     return pieces instanceof Promise ? pieces.then(make) : make(pieces);
   }
 
@@ -90,100 +67,50 @@ export class ChatShape implements ResponseShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
-  alive(): object {
-    return this.chunk(0, this.said[0]!, { content: "" }, null);
+  alive(): readonly object[] {
+    return [this.chunk(0, this.said[0]!, { content: "" }, null)];
   }
 
-  last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
-    const ends = outcomes.flatMap((outcome, index) => {
-      const said = this.said[index]!;
-      const rest = said.reader.end();
-      this.note(said, rest);
-      const held = this.deltas(said, rest).map((delta) => this.chunk(index, said, delta, null));
-      const delta = said.started ? {} : { role: "assistant", content: "" };
-      const end = { index, delta, logprobs: null, finish_reason: this.reason(outcome, said) };
-      const violations = violationsOf(outcome.result);
-      return [...held, { ...this.envelope.chunk([{ ...end, ...violations }]), ...this.warnings(said) }];
+  end(ends: readonly Ending[]): readonly object[] {
+    const chunks = ends.map((end, index) => {
+      const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
+      const choice = {
+        index,
+        delta,
+        logprobs: null,
+        finish_reason: reasonOf(end),
+        ...violationsOf(end.outcome.result),
+      };
+      return { ...this.envelope.chunk([choice]), ...warningsOf([end]) };
     });
-    return this.envelope.end(ends, outcomes, this.reasoningTokens);
+    return this.envelope.end(chunks, outcomesOf(ends), reasoningOf(ends));
   }
 
-  async whole(outcomes: readonly ChoiceOutcome[]): Promise<object> {
-    const lookup = await piecesOf(this.served.text).of(this.said.flatMap(({ logprobs }) => idsOf(logprobs)));
-    const choices = outcomes.map((outcome, index) => {
-      const said = this.said[index]!;
-      const rest = said.reader.end();
-      this.note(said, rest);
-      said.gathered.add(rest);
-      const { reasoning, content, calls } = said.gathered.reply;
+  async whole(answers: readonly WholeReply[]): Promise<object> {
+    const lookup = await piecesOf(this.served.text).of(answers.flatMap(({ logprobs }) => idsOf(logprobs)));
+    const choices = answers.map((answer, index) => {
+      const { parts } = answer;
+      const [reasoning, content, calls] = [textOf(parts, "reasoning"), textOf(parts, "content"), callsOf(parts)];
       return {
         index,
         message: {
           role: "assistant",
           content: content === "" && calls.length > 0 ? null : content,
           ...(reasoning !== "" && { reasoning_content: reasoning }),
-          ...(calls.length > 0 && { tool_calls: calls.map((call) => this.call(call)) }),
+          ...(calls.length > 0 && { tool_calls: calls.map(callOf) }),
           refusal: null,
         },
-        logprobs: this.input.logprobs === true ? chatLogprobs(said.logprobs, lookup) : null,
-        finish_reason: this.reason(outcome, said),
-        ...violationsOf(outcome.result),
+        logprobs: this.input.logprobs === true ? chatLogprobs(answer.logprobs, lookup) : null,
+        finish_reason: reasonOf(answer),
+        ...violationsOf(answer.outcome.result),
       };
     });
-    const warnings = Object.assign({}, ...this.said.map((said) => this.warnings(said)));
-    return { ...this.envelope.whole(choices, outcomes, this.reasoningTokens), ...warnings };
+    const whole = this.envelope.whole(choices, outcomesOf(answers), reasoningOf(answers));
+    return { ...whole, ...warningsOf(answers) };
   }
 
-  private get reasoningTokens(): number {
-    return this.said.reduce((sum, said) => sum + said.reasoningTokens, 0);
-  }
-
-  /** `length` also inside of a call: its arguments are cut, and nobody mends them. */
-  private reason({ finishReason }: ChoiceOutcome, said: Said): string {
-    return finishReason === "stop" && said.calls > 0 ? "tool_calls" : finishReason;
-  }
-
-  private warnings({ warnings }: Said): object {
-    return warnings.length === 0 ? {} : { warnings };
-  }
-
-  private note(said: Said, events: readonly ReplyEvent[]): void {
-    for (const event of events) {
-      if (event.kind === "call") said.calls++;
-      else if (event.kind === "warning") said.warnings.push(event.text);
-    }
-  }
-
-  private call({ id, name, arguments: text }: ReplyCall): object {
-    return this.custom.has(name)
-      ? { id, type: "custom", custom: { name, input: inputOf(text) } }
-      : { id, type: "function", function: { name, arguments: text } };
-  }
-
-  /** One delta an event; neighbours of a kind were joined by whoever read them. */
-  private deltas(said: Said, events: readonly ReplyEvent[]): object[] {
-    const deltas: object[] = [];
-    const call = (index: number, more: object): void => {
-      deltas.push({ tool_calls: [{ index, ...more }] });
-    };
-    for (const event of events) {
-      if (event.kind === "reasoning") deltas.push({ reasoning_content: event.text });
-      else if (event.kind === "content") deltas.push({ content: event.text });
-      else if (event.kind === "call") {
-        const { index, id, name } = event;
-        const custom = this.custom.has(name);
-        said.input = custom ? "" : undefined;
-        const empty = custom ? { custom: { name, input: "" } } : { function: { name, arguments: "" } };
-        call(index, { id, type: custom ? "custom" : "function", ...empty });
-      } else if (event.kind === "arguments") {
-        if (said.input === undefined) call(event.index, { function: { arguments: event.text } });
-        else said.input += event.text;
-      } else if (event.kind === "callEnd" && said.input !== undefined) {
-        // The text of a custom tool is inside of JSON until it is whole.
-        call(event.index, { custom: { input: inputOf(said.input) } });
-      }
-    }
-    return deltas;
+  failure(error: HttpError): object {
+    return error.body;
   }
 
   private chunk(index: number, said: Said, delta: object, logprobs: object | null): object {
@@ -193,12 +120,50 @@ export class ChatShape implements ResponseShape {
   }
 }
 
-/** The text that a custom tool is given. */
-function inputOf(text: string): string {
-  try {
-    const value = (JSON.parse(text) as Readonly<Record<string, unknown>>)[customInput];
-    return typeof value === "string" ? value : text;
-  } catch {
-    return text;
+/** One delta an event; neighbours of a kind were joined by whoever read them. */
+function deltaOf(said: Said, event: SpokenEvent): object | undefined {
+  const call = (index: number, more: object): object => ({ tool_calls: [{ index, ...more }] });
+  switch (event.kind) {
+    case "reasoning":
+      return { reasoning_content: event.text };
+    case "content":
+      return { content: event.text };
+    case "call": {
+      const { index, id, name, custom } = event;
+      said.custom = custom;
+      const empty = custom ? { custom: { name, input: "" } } : { function: { name, arguments: "" } };
+      return call(index, { id, type: custom ? "custom" : "function", ...empty });
+    }
+    case "arguments":
+      return call(
+        event.index,
+        said.custom ? { custom: { input: event.text } } : { function: { arguments: event.text } },
+      );
+    case "callEnd":
+      return undefined;
   }
+}
+
+function callOf({ id, name, custom, arguments: text }: SpokenCall): object {
+  return custom
+    ? { id, type: "custom", custom: { name, input: text } }
+    : { id, type: "function", function: { name, arguments: text } };
+}
+
+/** `length` also inside of a call: its arguments are cut, and nobody mends them. */
+function reasonOf({ reason }: Ending): string {
+  return reason === "calls" ? "tool_calls" : reason;
+}
+
+function outcomesOf(ends: readonly Ending[]): Ending["outcome"][] {
+  return ends.map(({ outcome }) => outcome);
+}
+
+function reasoningOf(ends: readonly Ending[]): number {
+  return ends.reduce((sum, { reasoningTokens }) => sum + reasoningTokens, 0);
+}
+
+function warningsOf(ends: readonly Ending[]): object {
+  const warnings = ends.flatMap((end) => end.warnings);
+  return warnings.length === 0 ? {} : { warnings };
 }

@@ -2,21 +2,17 @@
 import type { Hono } from "hono";
 import { z } from "zod";
 import { dialectNamed } from "../../chat/dialects/index.js";
-import { type ChatMessage, type Conversation, constraintOfCalls, type ReplyFormat } from "../../chat/index.js";
-import type { GenerateRequest } from "../../link/protocol.js";
-import type { Thinking } from "../../sampling/constraint/thinking.js";
-import type { EncodedChat } from "../../text/index.js";
-import { respond } from "../answers/respond.js";
+import type { ChatMessage } from "../../chat/index.js";
+import { answerExchange } from "../exchange/answer.js";
+import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { ChatShape } from "./chat-shape.js";
-import { checkChoices, choicesOf } from "./choices.js";
 import { constraintOf } from "./constraint.js";
-import { answerFields, bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
-import { fittingChat, warnOfModel } from "./identity.js";
-import { type AskedTools, toolFields, toolsOf } from "./tools.js";
+import { answerFields, bothPaths, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
+import { toolFields, toolsOf } from "./tools.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 
@@ -71,98 +67,69 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    refuseUnsupported(value);
-    if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
-      throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
-    }
-    const asked = toolsOf(value);
-    refuseFormBesideTools(value, asked);
-    const chat = conversationOf(value, asked);
-    const n = value.n ?? 1;
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
-    checkChoices(n, context);
-    const release = context.gate.enter(n);
-    try {
-      const { contextTokens: most } = served.info;
-      const { tokens, reply, shown, thinking, notes } = fittingChat(
-        await served.text.perform({ kind: "encodeChat", chat, most }),
-        most,
-      );
-      for (const note of notes) warnings.add(note);
-      const choices = choicesOf(c, value, served, [tokens], {
-        maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
-        logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
-        shown,
-        thinking: limitOf(value.reasoning_budget ?? value.thinking_budget_tokens, thinking, reply),
-        marks: marksOf(served.info.chatTemplate, thinking, reply),
-        calls: constraintOfCalls(reply, thinking, { ...asked, tools: asked.shapes }),
-      });
-      // The texts are tokens now; an answer that takes hours does not hold them.
-      const { messages: _, tools: __, ...settings } = value;
-      const format = { ...reply, tools: asked.shapes, single: asked.single };
-      const read = value.reasoning_format === "none" ? unsplit(format) : format;
-      const shape = new ChatShape(served, choices, settings, read, asked.custom);
-      const { stream = false, max_time_ms: maxTimeMs } = value;
-      return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
-    } catch (error) {
-      release();
-      throw error;
-    }
+    const exchange = exchangeOf(value);
+    // The texts are tokens by then; an answer that takes hours does not hold them.
+    const { messages: _, tools: __, ...settings } = value;
+    return answerExchange({
+      c,
+      context,
+      exchange,
+      warnings,
+      arrived,
+      shape: (served, choices) => new ChatShape(served, choices, settings),
+    });
   });
 }
 
-/** @throws HttpError 400 for parts that are no text */
-export function conversationOf(
-  input: z.output<z.ZodObject<typeof conversationFields>>,
-  asked: AskedTools = toolsOf(input),
-): Conversation {
-  input.messages.forEach(({ content }, m) => {
-    if (!Array.isArray(content)) return;
-    for (const [i, item] of content.entries()) checkPart(item, `messages[${m}].content[${i}]`);
-  });
-  const { reasoning_effort: effort, chat_template_kwargs: more } = input;
+/** @throws HttpError 400 */
+function exchangeOf(value: z.output<typeof chatSchema>): Exchange {
+  refuseUnsupported(value);
+  if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
+    throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
+  }
   return {
-    messages: input.messages as ChatMessage[],
-    tools: asked.tools,
-    mustCall: asked.mustCall,
-    addGenerationPrompt: input.add_generation_prompt ?? true,
-    continueLast: input.continue_final_message ?? true,
-    dialect: dialectOf(input.tool_dialect),
-    variables: {
-      ...(effort !== undefined && { reasoning_effort: effort }),
-      ...(effort === "none" && { enable_thinking: false }),
-      ...more,
+    ...saidOf(value),
+    model: value.model,
+    format: constraintOf(value),
+    sampling: value,
+    stop: stopsOf(value.stop),
+    maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
+    choices: value.n,
+    logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
+    ignoreEos: value.ignore_eos,
+    stream: value.stream ?? false,
+    maxTimeMs: value.max_time_ms,
+    user: value.user,
+    thinking: {
+      effort: value.reasoning_effort,
+      budget: value.reasoning_budget ?? value.thinking_budget_tokens,
+      inText: value.reasoning_format === "none",
     },
   };
 }
 
-function limitOf(
-  budget: number | undefined,
-  thinking: EncodedChat["thinking"],
-  { thinks: opened }: EncodedChat["reply"],
-): GenerateRequest["thinking"] {
-  return budget === undefined || budget < 0 ? undefined : { ...thinking, budget, opened };
-}
-
-/** The thinking that may come before an answer in a form; undefined when the template knows no thinking. */
-export function marksOf(
-  template: string | undefined,
-  { open, close }: EncodedChat["thinking"],
-  { thinks: opened, dialect }: EncodedChat["reply"],
-): Thinking | undefined {
-  const known = opened || open.some((mark) => template?.includes(mark));
-  return known && dialect.messages === undefined ? { opened, open, close } : undefined;
-}
-
 /**
- * An answer in a form could call nothing, and a call has no such form.
- * @throws HttpError 400
+ * Reads what is said, what may be called, and what of the request the template is told.
+ * @throws HttpError 400 for parts that are no text
  */
-function refuseFormBesideTools(input: z.output<typeof chatSchema>, { shapes }: AskedTools): void {
-  const param = shapes.length === 0 ? undefined : constraintOf(input)?.param;
-  if (param === undefined) return;
-  throw wrongField(param, `${param}: not supported beside tools that may be called`, "unsupported_parameter");
+export function saidOf(
+  input: z.output<z.ZodObject<typeof conversationFields>>,
+): Pick<Exchange, "messages" | "tools" | "toolChoice" | "parallelCalls" | "thinking" | "template"> {
+  input.messages.forEach(({ content }, m) => {
+    if (!Array.isArray(content)) return;
+    for (const [i, item] of content.entries()) checkPart(item, `messages[${m}].content[${i}]`);
+  });
+  return {
+    messages: input.messages as ChatMessage[],
+    ...toolsOf(input),
+    thinking: { effort: input.reasoning_effort },
+    template: {
+      variables: input.chat_template_kwargs,
+      addGenerationPrompt: input.add_generation_prompt,
+      continueLast: input.continue_final_message,
+      dialect: dialectOf(input.tool_dialect),
+    },
+  };
 }
 
 function dialectOf(name: string | undefined): string | undefined {
@@ -186,10 +153,4 @@ function checkPart(item: z.output<typeof part>, param: string): void {
   if (item.type === "text" || item.type === "refusal" || item.type === "thinking") return;
   const what = otherParts[item.type] ?? `parts of type '${item.type.slice(0, 50)}'`;
   throw wrongField(param, `${param}: ${what} are not supported, only text`, "unsupported_content");
-}
-
-/** Everything is text: tags of thinking stay where they are. */
-function unsplit({ dialect, ...format }: ReplyFormat): ReplyFormat {
-  const { messages: _, answer: __, ...plain } = dialect;
-  return { ...format, thinks: false, dialect: { ...plain, thinking: [] } };
 }

@@ -3,6 +3,8 @@ import type { TokenLogprobs } from "../../link/protocol.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
 import type { ResponseShape } from "../answers/respond.js";
+import { dataEvents } from "../answers/wire.js";
+import type { HttpError } from "../http/http-error.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { CompletionInput } from "./completion-input.js";
 import { Envelope, violationsOf } from "./envelope.js";
@@ -23,6 +25,7 @@ interface Said {
 const kind = { prefix: "cmpl", whole: "text_completion", chunk: "text_completion" };
 
 export class CompletionShape implements ResponseShape {
+  readonly wire = dataEvents;
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly choices: readonly ChoiceJob[];
@@ -80,8 +83,8 @@ export class CompletionShape implements ResponseShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
-  alive(): object {
-    return this.envelope.chunk([{ index: 0, text: "", logprobs: null, finish_reason: null }]);
+  alive(): readonly object[] {
+    return [this.envelope.chunk([{ index: 0, text: "", logprobs: null, finish_reason: null }])];
   }
 
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]> {
@@ -111,6 +114,10 @@ export class CompletionShape implements ResponseShape {
       }));
       return this.envelope.whole(choices, outcomes);
     });
+  }
+
+  failure(error: HttpError): object {
+    return error.body;
   }
 
   private withTexts<T>(ids: readonly number[], make: (lookup: Lookup) => T): T | Promise<T> {

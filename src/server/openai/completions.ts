@@ -1,17 +1,19 @@
 /** `/v1/completions`: continues texts or token ids, echoes and scores them. */
 import type { Hono } from "hono";
 import type { z } from "zod";
+import { checkChoices, choicesOf } from "../answers/choices.js";
+import { fitting, userOf, warnOfModel } from "../answers/request.js";
 import { respond } from "../answers/respond.js";
+import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { checkChoices, choicesOf } from "./choices.js";
 import { completionSchema, type promptSchema } from "./completion-input.js";
 import { CompletionShape } from "./completion-shape.js";
-import { bothPaths, maxTokensOf, refuseUnsupported } from "./fields.js";
-import { fitting, warnOfModel } from "./identity.js";
+import { constraintOf } from "./constraint.js";
+import { bothPaths, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
 
 /** OpenAI's default: a completion is not an answer that ends by itself. */
 const defaultMaxTokens = 16;
@@ -33,10 +35,16 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     const release = context.gate.enter(prompts.length * n);
     try {
       const tokens = await encodePrompts(prompts, served, value);
-      const choices = choicesOf(c, value, served, tokens, {
+      const { logprobs } = value;
+      const constraint = constraintOf(value);
+      const choices = choicesOf(tokens, n, {
+        sampling: samplingOf(value, served.info),
         maxTokens: maxTokensOf(value) ?? defaultMaxTokens,
-        logprobs: value.logprobs,
-        promptLogprobs: value.echo === true ? value.logprobs : undefined,
+        stop: stopsOf(value.stop),
+        ignoreEos: value.ignore_eos ?? false,
+        user: userOf(c, value.user),
+        ...(constraint !== undefined && { constraint }),
+        ...(logprobs !== undefined && { logprobs, ...(value.echo === true && { promptLogprobs: logprobs }) }),
       });
       const echoed = value.echo ? await textsOf(prompts, served) : undefined;
       // The texts are tokens now; an answer that takes hours does not hold them.

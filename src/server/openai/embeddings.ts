@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import type { EmbedRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
+import { userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
@@ -11,7 +12,6 @@ import type { ServedModel } from "../service/model-service.js";
 import { promptSchema } from "./completion-input.js";
 import { encodePrompts, promptsOf } from "./completions.js";
 import { bothPaths } from "./fields.js";
-import { userOf, warnOfModel } from "./identity.js";
 
 export const embeddingSchema = z.object({
   model: z.string().max(500).optional(),

@@ -1,8 +1,8 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
+import { samplingFields } from "../answers/sampling.js";
 import { wrongField } from "../http/http-error.js";
 import { constraintFields } from "./constraint.js";
-import { samplingFields } from "./sampling.js";
 
 const most = 2 ** 31 - 1;
 

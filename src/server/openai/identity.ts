@@ -1,11 +1,6 @@
 /** The fields every object of one answer carries. */
 import { randomUUID } from "node:crypto";
-import type { HttpBindings } from "@hono/node-server";
-import type { Context } from "hono";
 import { packageVersion } from "../../package-root.js";
-import { type EncodedChat, type TooLong, tooLongText } from "../../text/index.js";
-import { HttpError } from "../http/http-error.js";
-import type { Warnings } from "../http/validate.js";
 import type { ServedModel } from "../service/model-service.js";
 
 export interface Identity {
@@ -22,36 +17,4 @@ export function identityOf(prefix: string, served: ServedModel): Identity {
     model: served.id,
     system_fingerprint: `hundredweight-${packageVersion()}-${served.info.ops}`,
   };
-}
-
-/** Any name is answered by the one model there is, and the answer says so. */
-export function warnOfModel(asked: string | undefined, served: ServedModel, warnings: Warnings): void {
-  if (asked === undefined || asked === served.id || asked === "") return;
-  warnings.add(`model '${asked.slice(0, 100)}' is not served, '${served.id}' answers`);
-}
-
-/** Those who wait take turns by this name: the address, and the `user` a proxy tells apart. */
-export function userOf(c: Context, user: string | undefined): string {
-  const address = (c.env as Partial<HttpBindings> | undefined)?.incoming?.socket?.remoteAddress ?? "";
-  return user === undefined ? address : `${address}/${user}`;
-}
-
-/** As `fitting`, of a conversation. @throws HttpError 400 */
-export function fittingChat(chat: EncodedChat | TooLong, contextTokens: number): EncodedChat {
-  if ("reply" in chat) {
-    fitting(chat.tokens, contextTokens, "messages");
-    return chat;
-  }
-  throw tooLong(chat, contextTokens, "messages");
-}
-
-/** @throws HttpError 400 with both counts; a prompt is never cut */
-export function fitting(prompt: Int32Array | TooLong, contextTokens: number, param: string): Int32Array {
-  if (prompt instanceof Int32Array && prompt.length <= contextTokens) return prompt;
-  throw tooLong(prompt instanceof Int32Array ? { tokens: prompt.length, about: false } : prompt, contextTokens, param);
-}
-
-function tooLong(long: TooLong, contextTokens: number, param: string): HttpError {
-  const message = `${tooLongText(long, contextTokens, " of this server")}; shorten it or serve with a larger --ctx`;
-  return new HttpError(400, message, { param, code: "context_length_exceeded" });
 }

@@ -6,12 +6,12 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import type { RankRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
+import { fitting, userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { fitting, userOf, warnOfModel } from "./identity.js";
 
 export const rerankPaths = ["/v1/rerank", "/rerank", "/v1/reranking", "/reranking", "/v2/rerank"];
 

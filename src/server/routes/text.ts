@@ -3,10 +3,12 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { bodyOfParts, jsonAnswer, outgoingOf } from "../answers/parts.js";
 import { type PieceCache, piecesOf } from "../answers/pieces.js";
+import { conversationOf } from "../exchange/answer.js";
+import { askedTools } from "../exchange/tools.js";
 import { readJson } from "../http/body.js";
 import { smallBytes } from "../http/untaken.js";
 import { validate, Warnings } from "../http/validate.js";
-import { conversationFields, conversationOf } from "../openai/chat.js";
+import { conversationFields, saidOf } from "../openai/chat.js";
 import type { ServerContext } from "../service/context.js";
 
 export const tokenizeSchema = z.object({
@@ -78,7 +80,9 @@ export function textRoutes(app: Hono, { config, model, untaken }: ServerContext)
   app.post("/apply-template", async (c) => {
     const { value, unknown } = validate(templateSchema, await readJson(c, config));
     warn(unknown).apply(c);
-    const prompt = await model.require().text.perform({ kind: "render", chat: conversationOf(value) });
+    const said = saidOf(value);
+    const chat = conversationOf(said, askedTools(said.tools, said.toolChoice, said.parallelCalls));
+    const prompt = await model.require().text.perform({ kind: "render", chat });
     return jsonAnswer(c, untaken, JSON.stringify({ prompt }));
   });
 }

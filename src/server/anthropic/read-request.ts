@@ -1,0 +1,90 @@
+/** A request of Anthropic's Messages API as an exchange. */
+import type { Constraint } from "../../sampling/constraint/source.js";
+import type { Exchange, ThinkingWish } from "../exchange/exchange.js";
+import type { ExchangeTool, ToolChoice } from "../exchange/tools.js";
+import { wrongField } from "../http/http-error.js";
+import type { Warnings } from "../http/validate.js";
+import { readMessages } from "./read-messages.js";
+import type { ConversationInput, MessagesInput } from "./request.js";
+
+export type Said = Pick<Exchange, "messages" | "tools" | "toolChoice" | "parallelCalls" | "thinking">;
+
+/** @throws HttpError 400 */
+export function exchangeOf(value: MessagesInput, warnings: Warnings): Exchange {
+  const { temperature, top_p, top_k, seed } = value;
+  return {
+    ...saidOf(value, warnings),
+    model: value.model,
+    format: formatOf(value),
+    sampling: { temperature, top_p, top_k, seed },
+    stop: (value.stop_sequences ?? []).filter((text) => text !== ""),
+    maxTokens: value.max_tokens ?? -1,
+    stream: value.stream ?? false,
+    maxTimeMs: value.max_time_ms,
+    user: value.metadata?.user_id?.slice(0, 500),
+  };
+}
+
+/** Reads what is said and what may be called. @throws HttpError 400 */
+export function saidOf(value: ConversationInput, warnings: Warnings): Said {
+  const { messages, referred, leftOut } = readMessages(value);
+  for (const type of leftOut) warnings.add(`blocks of type '${type}' were left out`);
+  const choice = value.tool_choice;
+  return {
+    messages,
+    tools: toolsOf(value, referred),
+    toolChoice: choice && choiceOf(choice),
+    parallelCalls: choice?.disable_parallel_tool_use !== true,
+    thinking: thinkingOf(value),
+  };
+}
+
+/** @throws HttpError 400 for tools that run elsewhere */
+function toolsOf({ tools = [] }: ConversationInput, referred: ReadonlySet<string>): ExchangeTool[] {
+  return tools.flatMap((tool, i) => {
+    const { type, name, description, input_schema: parameters, strict, defer_loading: deferred } = tool;
+    const from = `tools[${i}]`;
+    if (type !== undefined && type !== null && type !== "custom") {
+      const message = `${from}: a tool of type '${type.slice(0, 50)}' is Anthropic's, only tools with an input_schema`;
+      throw wrongField(from, `${message} are supported`, "unsupported_tool");
+    }
+    // One that is held back costs nothing until it is looked for.
+    if (deferred === true && !referred.has(name)) return [];
+    const formFrom = `${from}.input_schema`;
+    return [{ name, description: description ?? undefined, parameters, strict: strict === true, from, formFrom }];
+  });
+}
+
+/** @throws HttpError 400 */
+function choiceOf({ type, name }: NonNullable<ConversationInput["tool_choice"]>): ToolChoice {
+  if (type === "any") return { kind: "required" };
+  if (type !== "tool") return { kind: type };
+  if (name === undefined) throw wrongField("tool_choice.name", "tool_choice.name: is missing");
+  return { kind: "named", name };
+}
+
+function thinkingOf({ thinking, output_config: output }: ConversationInput): ThinkingWish {
+  const effort = effortOf(output?.effort ?? undefined);
+  if (thinking === undefined) return { effort };
+  if (thinking.type === "disabled") return { enabled: false, effort };
+  if (thinking.type === "adaptive") return { effort };
+  return { enabled: true, effort, budget: thinking.budget_tokens ?? undefined };
+}
+
+/** Templates know three words. */
+function effortOf(effort: string | undefined): string | undefined {
+  return effort === "xhigh" || effort === "max" ? "high" : effort;
+}
+
+/** @throws HttpError 400 */
+function formatOf({ output_config: output }: ConversationInput): Constraint | undefined {
+  const format = output?.format ?? undefined;
+  if (format === undefined || format.type === "text") return undefined;
+  const param = "output_config.format";
+  if (format.type !== "json_schema") {
+    throw wrongField(`${param}.type`, `${param}.type: '${format.type.slice(0, 50)}' is not json_schema`);
+  }
+  const { schema } = format as { schema?: unknown };
+  if (schema === undefined) throw wrongField(`${param}.schema`, `${param}.schema: is missing`);
+  return { kind: "json_schema", schema, param };
+}

@@ -1,0 +1,188 @@
+/**
+ * Answers an exchange: conversation to tokens, tokens to jobs, what these say to events, and events to what the API of
+ * the client has for them. `ARCHITECTURE.md` ("The life of a request") says how another API is added.
+ */
+import type { Context } from "hono";
+import { type Conversation, constraintOfCalls, type ReplyFormat } from "../../chat/index.js";
+import type { TokenLogprobs } from "../../link/protocol.js";
+import type { Constraint } from "../../sampling/constraint/source.js";
+import type { EncodedChat } from "../../text/index.js";
+import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
+import { checkChoices, choicesOf } from "../answers/choices.js";
+import { fittingChat, userOf, warnOfModel } from "../answers/request.js";
+import { type ResponseShape, respond } from "../answers/respond.js";
+import { samplingOf } from "../answers/sampling.js";
+import { type HttpError, wrongField } from "../http/http-error.js";
+import type { Warnings } from "../http/validate.js";
+import type { ServerContext } from "../service/context.js";
+import type { ServedModel } from "../service/model-service.js";
+import type { ExchangeShape } from "./events.js";
+import type { Exchange } from "./exchange.js";
+import { SpokenReader } from "./reader.js";
+import { limitOf, marksOf, thinkingVariables } from "./thinking.js";
+import { type AskedTools, askedTools } from "./tools.js";
+
+export interface ExchangeOptions {
+  readonly c: Context;
+  readonly context: ServerContext;
+  readonly exchange: Exchange;
+  /** Told to the client in a header. */
+  readonly warnings: Warnings;
+  /** `performance.now()` when the request came. */
+  readonly arrived: number;
+  /** Called when the prompt is there and fits. The shape must not hold the conversation: an answer may take hours. */
+  readonly shape: (served: ServedModel, choices: readonly ChoiceJob[]) => ExchangeShape;
+}
+
+/**
+ * @throws HttpError while no header is out: 400 for what cannot be done or does not fit, 429 when too many wait, 503
+ *   while no model is ready
+ */
+export async function answerExchange(options: ExchangeOptions): Promise<Response> {
+  const { c, context, exchange, warnings, arrived } = options;
+  const { stream, maxTimeMs, choices: n = 1 } = exchange;
+  const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
+  refuseFormBesideTools(exchange, asked);
+  const served = context.model.require();
+  warnOfModel(exchange.model, served, warnings);
+  checkChoices(n, context);
+  const release = context.gate.enter(n);
+  try {
+    const encoded = await encodedExchange(served, exchange, asked);
+    for (const note of encoded.notes) warnings.add(note);
+    const choices = choicesOf([encoded.tokens], n, {
+      sampling: samplingOf(exchange.sampling, served.info),
+      maxTokens: exchange.maxTokens,
+      stop: exchange.stop,
+      ignoreEos: exchange.ignoreEos ?? false,
+      user: userOf(c, exchange.user),
+      ...readingOf(exchange, encoded, asked, served.info.chatTemplate),
+    });
+    const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
+    const read = exchange.thinking?.inText === true ? unsplit(format) : format;
+    const readers = choices.map(() => new SpokenReader(read, asked.custom, !stream));
+    const shape = new ExchangeResponse(options.shape(served, choices), choices, readers, stream);
+    return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** The tokens of a conversation, and how its reply is read. @throws HttpError 400 for one that does not fit */
+export async function encodedExchange(
+  served: ServedModel,
+  exchange: Pick<Exchange, "messages" | "thinking" | "template">,
+  asked: AskedTools,
+): Promise<EncodedChat> {
+  const { contextTokens: most } = served.info;
+  const chat = conversationOf(exchange, asked);
+  return fittingChat(await served.text.perform({ kind: "encodeChat", chat, most }), most);
+}
+
+export function conversationOf(
+  { messages, thinking = {}, template = {} }: Pick<Exchange, "messages" | "thinking" | "template">,
+  { tools, mustCall }: AskedTools,
+): Conversation {
+  return {
+    messages,
+    tools,
+    mustCall,
+    addGenerationPrompt: template.addGenerationPrompt ?? true,
+    continueLast: template.continueLast ?? true,
+    dialect: template.dialect,
+    variables: { ...thinkingVariables(thinking), ...template.variables },
+  };
+}
+
+/** Tells the engine of the reply: which tokens are shown, how long is thought, which form it has. */
+function readingOf(
+  { thinking: wish = {}, format, logprobs }: Exchange,
+  { reply, shown, thinking: marks }: EncodedChat,
+  asked: AskedTools,
+  template: string | undefined,
+) {
+  const thinking = limitOf(wish, marks, reply);
+  const before = format === undefined ? undefined : marksOf(template, marks, reply);
+  const formed: Constraint | undefined =
+    format === undefined || before === undefined ? format : { ...format, thinking: before };
+  const constraint = formed ?? constraintOfCalls(reply, marks, { ...asked, tools: asked.shapes });
+  return {
+    ...(shown.length > 0 && { shown }),
+    ...(thinking !== undefined && { thinking }),
+    ...(constraint !== undefined && { constraint }),
+    ...(logprobs !== undefined && { logprobs }),
+  };
+}
+
+/**
+ * An answer in a form could call nothing, and a call has no such form.
+ * @throws HttpError 400
+ */
+function refuseFormBesideTools({ format }: Exchange, { shapes }: AskedTools): void {
+  if (shapes.length === 0 || format === undefined) return;
+  const param = format.param ?? "format";
+  throw wrongField(param, `${param}: not supported beside tools that may be called`, "unsupported_parameter");
+}
+
+/** Everything is text: tags of thinking stay where they are. */
+function unsplit({ dialect, ...format }: ReplyFormat): ReplyFormat {
+  const { messages: _, answer: __, ...plain } = dialect;
+  return { ...format, thinks: false, dialect: { ...plain, thinking: [] } };
+}
+
+/** Hands what the jobs say to the shape of an API, as events of answers. */
+class ExchangeResponse implements ResponseShape {
+  private readonly shape: ExchangeShape;
+  private readonly choices: readonly ChoiceJob[];
+  private readonly readers: readonly SpokenReader[];
+  private readonly stream: boolean;
+
+  constructor(shape: ExchangeShape, choices: readonly ChoiceJob[], readers: readonly SpokenReader[], stream: boolean) {
+    this.shape = shape;
+    this.choices = choices;
+    this.readers = readers;
+    this.stream = stream;
+  }
+
+  get wire(): ResponseShape["wire"] {
+    return this.shape.wire;
+  }
+
+  start(): readonly object[] | undefined {
+    return this.shape.start?.();
+  }
+
+  alive(): readonly object[] | undefined {
+    return this.shape.alive?.();
+  }
+
+  chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
+    if (event.kind === "promptLogprobs") return [];
+    const events = this.readers[choice]!.push(event);
+    const token: TokenLogprobs | undefined = event.kind === "token" ? event.logprobs : undefined;
+    return this.stream ? this.shape.heard(choice, events, token) : [];
+  }
+
+  progress(progress: Progress, elapsedMs: number): object | undefined {
+    return this.shape.progress?.(progress, elapsedMs);
+  }
+
+  async last(outcomes: readonly ChoiceOutcome[]): Promise<readonly object[]> {
+    const chunks: object[] = [];
+    for (const [choice, reader] of this.readers.entries()) {
+      chunks.push(...(await this.shape.heard(choice, reader.end(), undefined)));
+    }
+    const ends = outcomes.map((outcome, i) => this.readers[i]!.ended(this.choices[i]!, outcome));
+    return [...chunks, ...this.shape.end(ends)];
+  }
+
+  whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object> {
+    for (const reader of this.readers) reader.end();
+    return this.shape.whole(outcomes.map((outcome, i) => this.readers[i]!.ended(this.choices[i]!, outcome)));
+  }
+
+  failure(error: HttpError): object {
+    return this.shape.failure(error);
+  }
+}
