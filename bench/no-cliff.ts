@@ -87,7 +87,8 @@ const budgets: Budget[] = [
 const beginning = (extent: Extent): Extent => ({ ...extent, bytes: Math.min(extent.bytes, 64 * 2 ** 20) });
 
 const planFor = (budget: Budget): Plan | undefined =>
-  new Planner(description, machine, { contextTokens, ...budget.options }).tryPlan(
+  // What the passes of the point before have shown is part of what is remembered.
+  new Planner(description, knownMachine({ path }).profile, { contextTokens, ...budget.options }).tryPlan(
     budget.options.budgetBytes ?? machine.availableBytes,
   );
 

@@ -87,7 +87,7 @@ Result<int32_t> limit_memory(int32_t growth) {
 }
 
 Result<int32_t> tiles_finished() {
-  return static_cast<int32_t>(finished_tiles.load(std::memory_order_relaxed) & 0x7fffffff);
+  return static_cast<int32_t>(finished_tiles() & 0x7fffffff);
 }
 
 Result<int32_t> threads_reading() { return disk_waits.load(std::memory_order_relaxed); }

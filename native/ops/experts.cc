@@ -84,7 +84,9 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
   const Weight& w = *side.weight;
   const float* bias = side.bias == nullptr ? nullptr : side.bias + wanted.expert * w.rows;
   const uint8_t* const* planes = w.slots == nullptr ? nullptr : wanted.segments + w.slot_segment;
-  return ProductTask{&w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, INTO_STORE, false, planes};
+  ProductTask task = product_task(w, wanted.expert, acts, pick, wanted.rows, out, w.rows, bias, INTO_STORE);
+  task.planes = planes;
+  return task;
 }
 
 // Some experts, whose rows together fit the hidden rows.

@@ -53,7 +53,9 @@ Status matmul(Model& model, Slice<const int32_t> products, int32_t x_handle, int
       bias = vector.data();
     }
     kinds |= transposed ? 1u << ACTS_F32 : kind_bit(w);
-    tasks[i] = ProductTask{&w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, into, transposed, nullptr, heads};
+    tasks[i] = product_task(w, 0, nullptr, nullptr, n, out.data(), out.cols, bias, into);
+    tasks[i].transposed = transposed;
+    tasks[i].heads = heads;
   }
   if (n == 0 || count == 0) return done();
   if (model.cancelled()) return cancelled();

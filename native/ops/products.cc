@@ -26,7 +26,6 @@ void finish(const Kernels& k, const ProductTask& task, float* sums, int64_t stri
 // The activations of one head.
 Acts acts_of(const ProductTask& task, int64_t head) {
   Acts acts = *task.acts;
-  if (task.heads == 1) return acts;
   acts.rows = task.n;
   acts.f32 += head * acts.f32_stride;
   acts.q += head * acts.q_stride;
@@ -39,6 +38,10 @@ Acts acts_of(const ProductTask& task, int64_t head) {
 // Calls use(acts, r0, r1) for the rows of each head among [r0, r1).
 template <class Use>
 void each_head(const ProductTask& task, int64_t r0, int64_t r1, Use use) {
+  if (task.heads == 1) {
+    use(*task.acts, r0, r1);
+    return;
+  }
   const int64_t each = task.weight->rows / task.heads;
   for (int64_t r = r0; r < r1;) {
     const int64_t head = r / each, end = std::min(r1, (head + 1) * each);

@@ -1,5 +1,7 @@
 // Many matrix products in one parallel region: what matmul and experts are made of.
 #pragma once
+#include <type_traits>
+
 #include "ops.h"
 
 namespace hw {
@@ -22,23 +24,42 @@ struct ProductTask {
   float* out;
   int64_t out_stride;
   const float* bias;  // [rows] or null
-  int32_t into = INTO_STORE;
-  bool transposed = false;  // acts are f32
-  const uint8_t* const* planes = nullptr;  // the expert's matrix when it lies apart from the weight: an expert slot
-  int32_t heads = 1;
+  int32_t into;
+  bool transposed;               // acts are f32
+  const uint8_t* const* planes;  // the expert's matrix when it lies apart from the weight: an expert slot; or null
+  int32_t heads;                 // at least 1
 
   // The result waits somewhere else before it meets what is in `out`.
   bool joins() const { return into != INTO_STORE; }
 
   // Set by run_products for each region: rows that take part in it, rows per part, parts before this task.
-  int64_t rows = 0, step = 0, first_part = 0;
+  int64_t rows, step, first_part;
   // Set where this task gates what that one makes and both are in memory: a part is of both, that one's first.
-  const ProductTask* gate = nullptr;
+  const ProductTask* gate;
   // Set by run_products where sums grow piece by piece: those so far [n][sums_stride], `out` unless the task joins.
-  float* sums = nullptr;
-  int64_t sums_stride = 0;
+  float* sums;
+  int64_t sums_stride;
 };
+// A call has an array for as many as there may be: it costs nothing before it is filled.
+static_assert(std::is_trivially_default_constructible<ProductTask>::value, "no values of its own");
 static_assert(sizeof(ProductTask) == kProductTaskBytes, "src/native/boundary.ts");
+
+// A task of plain rows: not transposed, the matrix where its weight has it.
+inline ProductTask product_task(const Weight& weight, int64_t expert, const Acts* acts, const int32_t* pick, int32_t n,
+                                float* out, int64_t out_stride, const float* bias, int32_t into) {
+  ProductTask task = {};
+  task.weight = &weight;
+  task.expert = expert;
+  task.acts = acts;
+  task.pick = pick;
+  task.n = n;
+  task.out = out;
+  task.out_stride = out_stride;
+  task.bias = bias;
+  task.into = into;
+  task.heads = 1;
+  return task;
+}
 
 // Activation rows in every form that `kinds` (bits of 1 << ActKind) names; acts[kind] is filled for those.
 Status prepare_acts(Model& model, ActBuffers& buffers, const float* x, int64_t stride, int32_t rows, int32_t cols,

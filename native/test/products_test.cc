@@ -87,8 +87,8 @@ struct Fixture {
     int32_t cols = static_cast<int32_t>(weight.cols);
     const unsigned kinds = hw::ops::kind_bit(weight);
     HW_TRY(hw::ops::prepare_acts(*model, model->scratch().acts, x.data(), cols, n, cols, kinds, acts));
-    hw::ops::ProductTask task = {&weight, expert, &acts[weight.layout->acts], nullptr, n,
-                                 out->data(), weight.rows, bias.data(), add};
+    hw::ops::ProductTask task = hw::ops::product_task(weight, expert, &acts[weight.layout->acts], nullptr, n,
+                                                      out->data(), weight.rows, bias.data(), add);
     return hw::ops::run_products(*model, &task, 1);
   }
 };
@@ -154,10 +154,11 @@ void a_mix_in_one_call() {
   hw::Acts acts[3];
   const unsigned kinds = 1u << hw::ACTS_Q8_32;
   check(hw::ops::prepare_acts(*f.model, f.model->scratch().acts, f.x.data(), 512, 3, 512, kinds, acts).ok, "acts");
+  const hw::Acts& q8 = acts[hw::ACTS_Q8_32];
   hw::ops::ProductTask tasks[3] = {
-      {&f.streamed, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, a.data(), 100, f.bias.data(), false},
-      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 0, nullptr, 100, nullptr, false},  // no rows
-      {&f.resident, 0, &acts[hw::ACTS_Q8_32], nullptr, 3, b.data(), 100, f.bias.data(), false},
+      hw::ops::product_task(f.streamed, 0, &q8, nullptr, 3, a.data(), 100, f.bias.data(), hw::INTO_STORE),
+      hw::ops::product_task(f.resident, 0, &q8, nullptr, 0, nullptr, 100, nullptr, hw::INTO_STORE),  // no rows
+      hw::ops::product_task(f.resident, 0, &q8, nullptr, 3, b.data(), 100, f.bias.data(), hw::INTO_STORE),
   };
   check(hw::ops::run_products(*f.model, tasks, 3).ok, "streamed and resident products in one call");
   check(a == expected && b == expected, "both are right");

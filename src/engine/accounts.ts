@@ -13,11 +13,11 @@ export class Accounts {
     preemptions: 0,
     recomputedTokens: 0,
   };
-  lastPass: EngineStatus["lastPass"];
   /** Rows of the largest pass. */
   mostRows = 0;
   private readonly passWeightBytes: number;
   private traffic: PassTraffic | undefined;
+  private last: PassShape | undefined;
 
   constructor(passWeightBytes: number) {
     this.passWeightBytes = passWeightBytes;
@@ -34,8 +34,13 @@ export class Accounts {
     this.mostRows = Math.max(this.mostRows, pass.rows);
     this.traffic = traffic;
     const accepted = pass.parts.reduce((sum, part) => sum + part.accepted, 0);
-    const shape = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, acceptedDrafts: accepted };
-    this.lastPass = { ...ledgerEntry(shape, traffic, this.passWeightBytes), elapsedMs };
+    this.last = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, acceptedDrafts: accepted };
+  }
+
+  /** Made when somebody asks. */
+  get lastPass(): EngineStatus["lastPass"] {
+    const { last } = this;
+    return last && { ...ledgerEntry(last, this.traffic, this.passWeightBytes), elapsedMs: last.elapsedMs };
   }
 
   /** One job's part of the pass that is over. */
@@ -50,16 +55,14 @@ export class Accounts {
     this.counts.promptTokens += Math.max(0, ofPrompt(begun.reached) - ofPrompt(reached));
     this.counts.generatedTokens += task.generated - begun.counted;
     begun.counted = task.generated;
-    const shape = { position: from, rows, elapsedMs: this.lastPass?.elapsedMs ?? 0, acceptedDrafts: part.accepted };
+    const shape = { position: from, rows, elapsedMs: this.last?.elapsedMs ?? 0, acceptedDrafts: part.accepted };
     job.emit({ kind: "pass", entry: ledgerEntry(shape, this.traffic, this.passWeightBytes), done, total });
   }
 }
 
-function ledgerEntry(
-  pass: Pick<LedgerEntry, "position" | "rows" | "acceptedDrafts"> & { readonly elapsedMs: number },
-  traffic: PassTraffic | undefined,
-  weightBytes: number,
-): LedgerEntry {
+type PassShape = Pick<LedgerEntry, "position" | "rows" | "acceptedDrafts"> & { readonly elapsedMs: number };
+
+function ledgerEntry(pass: PassShape, traffic: PassTraffic | undefined, weightBytes: number): LedgerEntry {
   const stallMs = traffic?.stallMs ?? 0;
   return {
     position: pass.position,

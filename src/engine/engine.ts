@@ -106,8 +106,11 @@ export class Engine {
   private async shutDown(): Promise<void> {
     await this.scheduler.end(closed());
     this.watchers.end(closed());
-    this.parts.model.backend.setCancelFlag(null);
-    this.parts.model.close();
+    const { model, liveMemory, remember } = this.parts;
+    model.backend.setCancelFlag(null);
+    model.close();
+    const learned = liveMemory?.bytesPerSecond;
+    if (learned !== undefined) remember?.(learned);
   }
 
   /** The result of a request that needs no pass; undefined for the others. */

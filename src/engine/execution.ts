@@ -106,7 +106,10 @@ export class Execution {
     const { cache, prefixes, accounts, parts } = this.o;
     this.o.clock.record(pass.rows, pass.decoding, elapsedMs);
     accounts.passed(pass, traffic, elapsedMs);
-    if (traffic !== undefined) parts.liveDisk?.passed(traffic, elapsedMs);
+    if (traffic !== undefined) {
+      parts.liveDisk?.passed(traffic, elapsedMs);
+      parts.liveMemory?.passed(pass.rows, traffic, elapsedMs);
+    }
     for (const [i, part] of pass.parts.entries()) {
       const { sequence, from, rows, task } = part;
       if (part.drafts > 0) cache.rewind(sequence, reached(part));

@@ -13,6 +13,8 @@ import { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import { createStreamDecoder, createTokenizer, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
+import { LiveMemory } from "../weights/live-memory.js";
+import { rememberModel } from "../weights/probe.js";
 import type { EngineOptions, ModelInfo } from "./options.js";
 import type { EngineParts } from "./parts.js";
 import { recommendedSampling } from "./recommended.js";
@@ -121,6 +123,11 @@ export async function openParts(
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
+      ...(expected !== undefined && {
+        liveMemory: new LiveMemory(expected),
+        remember: (rate) =>
+          rememberModel({ path, ...(options.threads !== undefined && { threads: options.threads }) }, rate),
+      }),
     };
   } catch (error) {
     backend.close();

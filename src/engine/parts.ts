@@ -6,6 +6,7 @@ import type { RowScans } from "../sampling/logprobs.js";
 import type { StateCacheOptions } from "../state/cache.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { LiveDisk } from "../weights/live-disk.js";
+import type { LiveMemory } from "../weights/live-memory.js";
 import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
@@ -28,6 +29,10 @@ export interface EngineParts {
   readonly scans?: RowScans;
   /** Learns the disk's rates while weights are streamed. */
   readonly liveDisk?: LiveDisk;
+  /** Learns how fast products read weights; told about every pass, and asked when the engine closes. */
+  readonly liveMemory?: LiveMemory;
+  /** Keeps what it learned for the next plan. */
+  readonly remember?: (memoryBytesPerSecond: number) => void;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;
   /** The tree of tokens is made at once, not for the first answer that has a constraint. */

@@ -8,9 +8,11 @@ import { loadAddon } from "../native/addon.js";
 import type { MemoryPromise } from "../ops/index.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
+import type { PlannedCompute } from "../weights/live-memory.js";
 import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { defaultChunkRows, defaultContextTokens, defaultLogitRows } from "../weights/plan-defaults.js";
+import { readerShare } from "../weights/plan-predict.js";
 import { summarizePlan } from "../weights/plan-summary.js";
 import { knownMachine, restsOnGuesses } from "../weights/probe.js";
 import { openResidency } from "../weights/residency.js";
@@ -23,7 +25,7 @@ export interface Resources {
   /** Most token rows of a pass. */
   readonly chunkRows: number;
   /** Rate of the disk, and what a pass of one row reads and computes; undefined where nothing is planned. */
-  readonly expected: ExpectedPass | undefined;
+  readonly expected: (ExpectedPass & PlannedCompute) | undefined;
   readonly kvType: KvType;
   /** States of earlier positions that are kept, of models that cannot go back. */
   readonly checkpoints: number;
@@ -103,6 +105,9 @@ export function planResources(
       diskBytesPerSecond: known.profile.diskReadBytesPerSecond,
       streamedBytes: plan.prediction.streamedBytesPerPass,
       computeSeconds: plan.prediction.computeSeconds,
+      memoryBytesPerSecond: known.profile.memoryReadBytesPerSecond,
+      passBytes: plan.prediction.passBytes,
+      readerSeconds: plan.prediction.streamedBytesPerPass * readerShare(known.profile),
     },
     kvType,
     checkpoints: plan.checkpoints,

@@ -71,8 +71,10 @@ interface Counts {
   readonly sequences: number;
 }
 
-function walk(steps: readonly BoundStep[], counts: Counts, wanted: Int32Array): void {
-  for (const { run, rows, hint } of steps) if (!hint || counts.all <= mostExpectedRows) run(counts[rows], wanted);
+function walk(steps: readonly BoundStep[], { all, wanted: asked, sequences }: Counts, wanted: Int32Array): void {
+  // Compared rather than looked up: this runs for every call of every pass.
+  for (const { run, rows, hint } of steps)
+    if (!hint || all <= mostExpectedRows) run(rows === "all" ? all : rows === "wanted" ? asked : sequences, wanted);
 }
 
 /** The last row of each sequence that the pass has rows of. */

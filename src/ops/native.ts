@@ -97,6 +97,40 @@ function slotLayer(layer: SlotLayer): number[] {
   return [kind, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0, 0];
 }
 
+/** As the addon takes products: `productNumbers` each. */
+function productNumbers(products: readonly Product[]): Int32Array {
+  if (products.length > limits.mostProducts)
+    throw new HundredweightError(
+      "NATIVE_ARGUMENT",
+      `${products.length} products in one matmul, at most ${limits.mostProducts}`,
+    );
+  return Int32Array.from(
+    products.flatMap(({ out, weight, bias, add, glu, transposed, heads = 1 }) => [
+      out.id,
+      weight.id,
+      bias?.id ?? 0,
+      ids.into[glu ?? (add ? "add" : "store")],
+      transposed ? 1 : 0,
+      heads,
+    ]),
+  );
+}
+
+/** The numbers of a spec as the addon takes them, always in the same order. */
+const attentionNumbers = (spec: AttentionSpec) => ({
+  heads: spec.heads,
+  scale: spec.scale,
+  window: spec.window,
+  softcap: spec.softcap,
+  sinks: spec.sinks?.id ?? 0,
+  reach: ids.reach[spec.reach ?? "back"],
+  slopes: spec.slopes?.id ?? 0,
+  selection: spec.selection?.id ?? 0,
+  carry: spec.part?.carry.id ?? 0,
+  place: ids.part[spec.part?.place ?? "whole"],
+});
+type AttentionNumbers = ReturnType<typeof attentionNumbers>;
+
 const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
 /** Negative where the gate is bounded after its SiLU; 0: no bounds. */
 function gluLimit(kind: Glu): number {
@@ -115,8 +149,9 @@ export class NativeOps implements Backend {
   /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
   readonly #tables: Int32Array[] = [];
   #blocks = new Int32Array(0);
-  /** Views of one buffer, by number of products: no garbage per call. */
-  readonly #products: readonly Int32Array[];
+  /** Specs are bound once with the model, their numbers with them: reading objects of many shapes costs more. */
+  readonly #products = new WeakMap<readonly Product[], Int32Array>();
+  readonly #attention = new WeakMap<AttentionSpec, AttentionNumbers>();
   readonly #experts = new Int32Array(6);
   readonly #recur = new Int32Array(5);
   #slots = 0;
@@ -135,9 +170,6 @@ export class NativeOps implements Backend {
     this.name = `native/${options.isa ?? addon.isa()}`;
     if (options.placement?.experts !== undefined)
       this.expectExperts = (routing, n, gate) => addon.expectExperts(this.#model, routing.id, n, gate.id);
-    const { mostProducts, productNumbers } = limits;
-    const buffer = new Int32Array(productNumbers * mostProducts);
-    this.#products = Array.from({ length: mostProducts + 1 }, (_, count) => buffer.subarray(0, productNumbers * count));
   }
 
   #promise({ bytes, limitBytes }: MemoryPromise): void {
@@ -267,21 +299,10 @@ export class NativeOps implements Backend {
 
   matmul(products: readonly Product[], x: Tensor, n: number): void {
     this.#checkCancelled();
-    const packed = this.#products[products.length];
-    if (packed === undefined)
-      throw new HundredweightError(
-        "NATIVE_ARGUMENT",
-        `${products.length} products in one matmul, at most ${limits.mostProducts}`,
-      );
-    for (let i = 0; i < products.length; i++) {
-      const { out, weight, bias, add, glu, transposed, heads = 1 } = products[i]!;
-      const at = limits.productNumbers * i;
-      packed[at] = out.id;
-      packed[at + 1] = weight.id;
-      packed[at + 2] = bias?.id ?? 0;
-      packed[at + 3] = ids.into[glu ?? (add ? "add" : "store")];
-      packed[at + 4] = transposed ? 1 : 0;
-      packed[at + 5] = heads;
+    let packed = this.#products.get(products);
+    if (packed === undefined) {
+      packed = productNumbers(products);
+      this.#products.set(products, packed);
     }
     this.#addon.matmul(this.#model, packed, x.id, n);
   }
@@ -296,7 +317,11 @@ export class NativeOps implements Backend {
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     this.#checkCancelled();
-    const { heads, scale, window, softcap, sinks, slopes } = spec;
+    let numbers = this.#attention.get(spec);
+    if (numbers === undefined) {
+      numbers = attentionNumbers(spec);
+      this.#attention.set(spec, numbers);
+    }
     this.#addon.attention(
       this.#model,
       out.id,
@@ -304,16 +329,16 @@ export class NativeOps implements Backend {
       pool.id,
       layer,
       n,
-      heads,
-      scale,
-      window,
-      softcap,
-      sinks === null ? 0 : sinks.id,
-      ids.reach[spec.reach ?? "back"],
-      slopes?.id ?? 0,
-      spec.selection?.id ?? 0,
-      spec.part?.carry.id ?? 0,
-      ids.part[spec.part?.place ?? "whole"],
+      numbers.heads,
+      numbers.scale,
+      numbers.window,
+      numbers.softcap,
+      numbers.sinks,
+      numbers.reach,
+      numbers.slopes,
+      numbers.selection,
+      numbers.carry,
+      numbers.place,
     );
   }
 

@@ -113,7 +113,7 @@ export function predict(input: PredictionInput): Prediction {
 }
 
 /** Seconds by which reading a byte delays products that run on all processors; with one to spare it delays nothing. */
-function readerShare({ diskProcessorSecondsPerByte = 0, threads }: MachineProfile): number {
+export function readerShare({ diskProcessorSecondsPerByte = 0, threads }: MachineProfile): number {
   return threads < availableParallelism() ? 0 : diskProcessorSecondsPerByte / threads;
 }
 

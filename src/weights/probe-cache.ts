@@ -18,11 +18,19 @@ export interface Dated {
   readonly measuredAt: string;
 }
 
+/** Rates that a model's own passes have shown (live-memory.ts). */
+export interface LearnedRates {
+  /** The memory rate with which its plan would have been right. */
+  readonly memoryBytesPerSecond: number;
+}
+
 export interface ProbeCache {
   /** By processor model, instruction set and threads. */
   readonly cpus: Readonly<Record<string, CpuMeasurement & Dated>>;
   /** By device number and mount point. */
   readonly disks: Readonly<Record<string, DiskMeasurement & Dated>>;
+  /** By processor as above, and the model's file. */
+  readonly models: Readonly<Record<string, LearnedRates & Dated>>;
 }
 
 /** 2: disks have a table by size and number of reads. Older files are measured again. */
@@ -42,10 +50,14 @@ export function readCache(path: string): ProbeCache {
   try {
     found = JSON.parse(readTextSync(path));
   } catch {
-    return { cpus: {}, disks: {} };
+    return { cpus: {}, disks: {}, models: {} };
   }
   const file = isObject(found) && found.version === version ? found : {};
-  return { cpus: entriesOf(file.cpus, isCpu), disks: entriesOf(file.disks, isDisk) };
+  return {
+    cpus: entriesOf(file.cpus, isCpu),
+    disks: entriesOf(file.disks, isDisk),
+    models: entriesOf(file.models, (e) => isRate(e.memoryBytesPerSecond)),
+  };
 }
 
 /**
@@ -58,6 +70,7 @@ export function writeCache(path: string, more: Partial<ProbeCache>): string | un
     version,
     cpus: newest({ ...known.cpus, ...more.cpus }),
     disks: newest({ ...known.disks, ...more.disks }),
+    models: newest({ ...known.models, ...more.models }),
   };
   const partial = `${path}.${process.pid}.tmp`;
   try {

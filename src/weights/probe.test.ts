@@ -7,7 +7,7 @@ import { HundredweightError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { defaultMachine } from "./machine.js";
-import { knownMachine, probeMachine, restsOnGuesses } from "./probe.js";
+import { knownMachine, probeMachine, rememberModel, restsOnGuesses } from "./probe.js";
 import { cachePath, readCache, writeCache } from "./probe-cache.js";
 import { type DiskWay, defaultWay, measureDisk, measureDiskOf, type ReadSample } from "./probe-disk.js";
 
@@ -123,10 +123,10 @@ const disk = {
 test("the cache keeps what it is given, merges, and leaves out what makes no sense", () => {
   const path = cachePath();
   assert.ok(path.startsWith(folder));
-  assert.deepEqual(readCache(path), { cpus: {}, disks: {} });
+  assert.deepEqual(readCache(path), { cpus: {}, disks: {}, models: {} });
   assert.equal(writeCache(path, { cpus: { a: cpu } }), undefined);
   assert.equal(writeCache(path, { disks: { b: disk } }), undefined);
-  assert.deepEqual(readCache(path), { cpus: { a: cpu }, disks: { b: disk } });
+  assert.deepEqual(readCache(path), { cpus: { a: cpu }, disks: { b: disk }, models: {} });
   assert.deepEqual(readdirSync(join(path, "..")), ["probe.json"]);
   const broken = [
     { ...disk, bytesPerSecond: -1 },
@@ -143,7 +143,7 @@ test("the cache keeps what it is given, merges, and leaves out what makes no sen
   ];
   const disks = Object.fromEntries([["good", disk], ...broken.map((entry, i) => [`${i}`, entry] as const)]);
   writeFileSync(path, JSON.stringify({ version: 2, cpus: [], disks }));
-  assert.deepEqual(readCache(path), { cpus: {}, disks: { good: disk } });
+  assert.deepEqual(readCache(path), { cpus: {}, disks: { good: disk }, models: {} });
 });
 
 test("a damaged cache, or one of another version, is none; one that cannot be written is said and is no failure", () => {
@@ -162,7 +162,7 @@ test("a damaged cache, or one of another version, is none; one that cannot be wr
     whole.replace('"version": 2', '"version": 1'),
   ]) {
     writeFileSync(path, text);
-    assert.deepEqual(readCache(path), { cpus: {}, disks: {} }, text);
+    assert.deepEqual(readCache(path), { cpus: {}, disks: {}, models: {} }, text);
   }
   assert.equal(writeCache(path, { disks: { b: disk } }), undefined);
   assert.deepEqual(readCache(path).disks, { b: disk });
@@ -314,4 +314,26 @@ test("times rest on guesses until memory is measured, and the disk where it is r
     restsOnGuesses({ cpu, disk }, true),
   ];
   assert.deepEqual(found, [true, false, true, false]);
+});
+
+test("what a model's passes have shown is the next plan's rate, until the machine is measured again", () => {
+  const path = join(folder, "model.bin");
+  writeFileSync(path, "x");
+  const rate = () => knownMachine({ path, threads: 2 }).profile.memoryReadBytesPerSecond;
+  const guess = rate();
+  rememberModel({ path, threads: 2 }, 3e9);
+  assert.equal(rate(), guess, "a machine that nobody measured stays one of guesses");
+  const addon = loadAddon();
+  if (addon === undefined) return;
+  const measure = () => probeMachine({ path, threads: 2, disk: false, refresh: true, seconds: 0.05, addon });
+  const probed = measure().profile.memoryReadBytesPerSecond;
+  assert.equal(rate(), probed);
+  rememberModel({ path, threads: 2 }, 3e9);
+  assert.equal(rate(), 3e9);
+  assert.equal(knownMachine({ threads: 2 }).profile.memoryReadBytesPerSecond, probed, "no other file's");
+  writeFileSync(path, "xy");
+  assert.equal(rate(), probed, "nor another model's of that name");
+  writeFileSync(path, "x");
+  const again = measure().profile.memoryReadBytesPerSecond;
+  assert.equal(rate(), again);
 });

@@ -1,6 +1,7 @@
 /** Measures what the planner has to know of the machine, and remembers it per processor and per disk. */
 import { statSync } from "node:fs";
 import { cpus } from "node:os";
+import { basename } from "node:path";
 import { asHundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
@@ -10,7 +11,7 @@ import { defaultThreads } from "../native/threads.js";
 import { diskInfo } from "./disk-info.js";
 import { defaultMachine, type MachineProfile } from "./machine.js";
 import { memoryLimit } from "./memory-limit.js";
-import { type CpuMeasurement, cachePath, type Dated, readCache, writeCache } from "./probe-cache.js";
+import { type CpuMeasurement, cachePath, type Dated, type LearnedRates, readCache, writeCache } from "./probe-cache.js";
 import { type DiskMeasurement, measureDiskOf } from "./probe-disk.js";
 
 export interface ProbedMachine {
@@ -18,6 +19,8 @@ export interface ProbedMachine {
   readonly profile: MachineProfile;
   readonly cpu: (CpuMeasurement & Dated) | undefined;
   readonly disk: (DiskMeasurement & Dated) | undefined;
+  /** Rates that passes of the same file have shown since the processor was measured: the profile's memory rate then. */
+  readonly learned: (LearnedRates & Dated) | undefined;
   /** Notes on what went wrong: no addon, a folder that cannot be written, a cache that cannot be kept. */
   readonly notes: readonly string[];
 }
@@ -58,12 +61,26 @@ export function knownMachine(options: ProbeOptions = {}): ProbedMachine {
   if (!probeAllowed()) return machineWith(options, undefined, undefined, []);
   const known = readCache(cachePath());
   const device = options.path === undefined ? undefined : deviceKey(options.path);
+  const model = modelKey(options);
   return machineWith(
     options,
     known.cpus[processorKey(options)],
     device === undefined ? undefined : known.disks[device],
     [],
+    model === undefined ? undefined : known.models[model],
   );
+}
+
+/**
+ * Keeps what a model's passes have shown, for the next plan of the same file. Only beside a probe: a machine that
+ * nobody measured stays one of guesses.
+ */
+export function rememberModel(options: ProbeOptions, memoryBytesPerSecond: number): void {
+  const model = modelKey(options);
+  if (!probeAllowed() || model === undefined) return;
+  const file = cachePath();
+  if (readCache(file).cpus[processorKey(options)] === undefined) return;
+  writeCache(file, { models: { [model]: { memoryBytesPerSecond, measuredAt: new Date().toISOString() } } });
 }
 
 /**
@@ -73,7 +90,7 @@ export function knownMachine(options: ProbeOptions = {}): ProbedMachine {
 export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
   const { path, refresh = false, disk: wanted = true, seconds = 3, addon = loadAddon() } = options;
   const file = cachePath();
-  const known = refresh ? { cpus: {}, disks: {} } : readCache(file);
+  const known = refresh ? { cpus: {}, disks: {}, models: {} } : readCache(file);
   const notes: string[] = [];
   if (addon === undefined) return machineWith(options, undefined, undefined, ["nothing is measured without the addon"]);
   const attempt = <T extends object>(measure: () => T): (T & Dated) | undefined => {
@@ -106,7 +123,8 @@ export function probeMachine(options: MeasureOptions = {}): ProbedMachine {
     const failed = writeCache(file, more);
     if (failed !== undefined) notes.push(`not remembered: ${failed}`);
   }
-  return machineWith(options, cpu, disk, notes);
+  const model = modelKey(options);
+  return machineWith(options, cpu, disk, notes, model === undefined ? undefined : known.models[model]);
 }
 
 /** Ways of reading memory, as `doctor` names them. */
@@ -145,11 +163,15 @@ function machineWith(
   cpu: ProbedMachine["cpu"],
   disk: ProbedMachine["disk"],
   notes: readonly string[],
+  remembered?: LearnedRates & Dated,
 ): ProbedMachine {
+  // Measuring again begins anew.
+  const learned =
+    cpu !== undefined && remembered !== undefined && remembered.measuredAt > cpu.measuredAt ? remembered : undefined;
   const profile = defaultMachine({
     ...(threads !== undefined && { threads }),
     ...(cpu !== undefined && {
-      memoryReadBytesPerSecond: cpu.memoryReadBytesPerSecond,
+      memoryReadBytesPerSecond: learned?.memoryBytesPerSecond ?? cpu.memoryReadBytesPerSecond,
       gemmOpsPerSecond: cpu.gemmOpsPerSecond,
     }),
     ...(disk !== undefined && {
@@ -163,12 +185,22 @@ function machineWith(
       diskFirstTouchBytesPerSecond: disk.firstTouchBytesPerSecond,
     }),
   });
-  return { profile, cpu, disk, notes };
+  return { profile, cpu, disk, learned, notes };
 }
 
 function processorKey({ threads = defaultThreads() }: ProbeOptions): string {
   const { cpu, isa } = addonStatus();
   return `${cpu?.model ?? cpus()[0]?.model ?? "unknown"}, ${isa ?? "?"}, ${threads} threads`;
+}
+
+/** A file of another size is another model. */
+function modelKey(options: ProbeOptions): string | undefined {
+  if (options.path === undefined) return undefined;
+  try {
+    return `${processorKey(options)}, ${basename(options.path)} ${statSync(options.path).size}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Numbers of devices are given anew at a restart; together with the mount point a mistake is unlikely. */

@@ -179,14 +179,17 @@ function machineOf(known: ProbedMachine, flags: PlanFlags): MachineProfile {
   };
 }
 
-function sourcesOf({ cpu, disk }: ProbedMachine, flags: PlanFlags): RateSources {
+function sourcesOf({ cpu, disk, learned }: ProbedMachine, flags: PlanFlags): RateSources {
   const source = (given: number | undefined, measured: { readonly measuredAt: string } | undefined) => {
     if (given !== undefined) return "given";
     return measured === undefined ? guessed : `measured on ${measured.measuredAt.slice(0, 10)}`;
   };
   return {
     disk: source(flags.diskRate, disk),
-    memory: source(flags.memoryRate, cpu),
+    memory:
+      flags.memoryRate === undefined && learned !== undefined
+        ? `as this model's passes had it on ${learned.measuredAt.slice(0, 10)}`
+        : source(flags.memoryRate, cpu),
     gemm: source(flags.gemmRate, cpu),
   };
 }
