@@ -5,6 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import { Abilities } from "./abilities.js";
+import { steadyTime, withoutHeaders } from "./changing.js";
 import { begunCall } from "./dialects/begun-call.js";
 import { deriveForm, plainDialect } from "./dialects/derive.js";
 import { headerBegun, headerStyles } from "./dialects/headed.js";
@@ -71,13 +72,13 @@ export function prepareConversation(
   conversation: Conversation,
   texts: TemplateTexts = {},
 ): PreparedConversation {
-  const { messages, tools = [], mustCall } = conversation;
-  checkRoles(messages);
+  const { tools = [], mustCall } = conversation;
+  checkRoles(conversation.messages);
   const notes: string[] = [];
   const source = choose(templates, tools.length > 0, notes);
   const template = loaded(source, texts);
   const dialect = dialectFor(template, conversation);
-  const { before, last } = splitLast(conversation);
+  const { before, last } = splitLast({ ...conversation, messages: withoutHeaders(conversation.messages) });
   const fitted = fit(before, template, dialect, tools);
   const given = tools.length > 0 && template.abilities.tools ? tools : undefined;
   const options: RenderOptions = {
@@ -208,7 +209,7 @@ function splitLast({ messages, continueLast = true, addGenerationPrompt = true }
 
 /** Names that templates ask for without looking whether they are there. */
 function variablesOf({ variables }: Conversation): NonNullable<RenderOptions["variables"]> {
-  const now = new Date();
+  const now = steadyTime();
   return {
     date_string: strftime(now, "%d %b %Y"),
     datetime: strftime(now, "%b %d %Y %H:%M:%S"),

@@ -1,4 +1,5 @@
 /** The chat room: conversations become prompts with the user's parts marked, and replies become their parts. */
+
 export { type AskedCalls, constraintOfCalls } from "./call-constraint.js";
 export {
   type Conversation,
@@ -6,6 +7,7 @@ export {
   type PreparedConversation,
   prepareConversation,
   type ReplyStart,
+  type TemplateTexts,
 } from "./conversation.js";
 export type { Dialect, ToolShape } from "./dialects/index.js";
 export type { ChatMessage, ContentPart, Segment } from "./messages.js";
@@ -20,6 +22,7 @@ export {
   readReply,
 } from "./reply.js";
 export { ReplyText } from "./reply-text.js";
+export { followedBy, type SaidReply, sentBack } from "./said-reply.js";
 export {
   type RenderedChat,
   type RenderOptions,

@@ -1,4 +1,5 @@
 /** Renders a conversation with the chat template of a model file, and tells what in the result a user wrote. */
+import { steadyTime } from "./changing.js";
 import { fitContent } from "./content.js";
 import {
   type Dict,
@@ -46,6 +47,7 @@ export function renderChat(
     asTemplateFault("cannot be rendered", () =>
       template.render(valuesOf(conversation, options), {
         inputLength: lengthOf([conversation, options.tools, options.documents]),
+        environment: { now: steadyTime },
       }),
     );
   const rendered = render(fitContent(messages, source, (sample) => plain(render(sample))));

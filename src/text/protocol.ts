@@ -1,8 +1,9 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
-import type { Conversation, ReplyStart } from "../chat/index.js";
+import type { Conversation, ReplyStart, SaidReply } from "../chat/index.js";
 import type { WireError } from "../process/wire.js";
 import type { LeftOut } from "../sampling/constraint/json/compile.js";
 import type { Constraint } from "../sampling/constraint/source.js";
+import type { KnownTexts } from "./known-texts.js";
 import type { TooLong } from "./prompt.js";
 
 /** A conversation as tokens, and how the reply to it is to be read. */
@@ -19,6 +20,16 @@ export interface EncodedChat {
   };
   /** Lines a person should read. */
   readonly notes: readonly string[];
+  /** The known text with which the prompt begins: `tokens` are those behind it. */
+  readonly known?: number;
+  /** Absent: the template ends turns by no mark that the model knows. */
+  readonly turn?: Turn;
+}
+
+/** Where the last turn of a prompt ends, in characters, and the hash of the text up to there. */
+export interface Turn {
+  readonly at: number;
+  readonly hash: Uint8Array;
 }
 
 export interface PlainText {
@@ -29,8 +40,25 @@ export interface PlainText {
 
 export type TextRequest =
   | { readonly kind: "render"; readonly chat: Conversation }
-  /** `most`: tokens that fit; what is longer is counted only. */
-  | { readonly kind: "encodeChat"; readonly chat: Conversation; readonly most: number }
+  /** `most`: tokens that fit; what is longer is counted only. `known`: texts whose tokens the caller has. */
+  | {
+      readonly kind: "encodeChat";
+      readonly chat: Conversation;
+      readonly most: number;
+      readonly known?: KnownTexts;
+    }
+  /**
+   * Asks for the beginnings of prompts that go on with this conversation and its answer: all of it but the mark at
+   * which the answer's turn ends. `mark`: a text that is nowhere in it.
+   */
+  | {
+      readonly kind: "answered";
+      readonly chat: Conversation;
+      readonly turn: Turn;
+      readonly answer: SaidReply;
+      readonly keepThinking: boolean;
+      readonly mark: string;
+    }
   | ({ readonly kind: "encodePrompt"; readonly most: number } & PlainText)
   /** `cut`: tokens of the document that are read. */
   | {
@@ -59,6 +87,7 @@ export interface Piece {
 export interface TextResults {
   readonly render: string;
   readonly encodeChat: EncodedChat | TooLong;
+  readonly answered: Omit<KnownTexts, "tokens">;
   readonly encodePrompt: Int32Array | TooLong;
   readonly encodePair: Int32Array | TooLong;
   readonly encode: Int32Array;
@@ -96,5 +125,5 @@ export type FromText =
 
 /** Whether a template from a stranger's file runs for it. */
 export function usesTemplate({ kind }: TextRequest): boolean {
-  return kind === "encodeChat" || kind === "render";
+  return kind === "encodeChat" || kind === "render" || kind === "answered";
 }

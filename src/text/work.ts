@@ -1,5 +1,17 @@
 /** The work of a text place: templates and tokenization of one model file. */
-import { type Conversation, chatTemplates, type PreparedConversation, prepareConversation } from "../chat/index.js";
+import { headerStyles } from "../chat/dialects/headed.js";
+import {
+  type Conversation,
+  chatTemplates,
+  followedBy,
+  type PreparedConversation,
+  prepareConversation,
+  type ReplyStart,
+  type SaidReply,
+  type Segment,
+  sentBack,
+  type TemplateTexts,
+} from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import { checkConstraint } from "../sampling/constraint/constraint.js";
@@ -8,8 +20,9 @@ import type { Constraint } from "../sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../sampling/constraint/vocabulary.js";
 import { createTokenizer, encodePair, firstTokens, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
-import { encodePrompt } from "./prompt.js";
-import type { Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
+import { hashesAt, type KnownTexts, lastMark, longestKnown, segmentsFrom } from "./known-texts.js";
+import { encodePrompt, type TooLong } from "./prompt.js";
+import type { EncodedChat, Piece, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
 
 /** A template made a longer text than this try of the request may tokenize. */
 export class RenderedTooLong extends Error {}
@@ -64,12 +77,23 @@ export class TextWork {
       case "render":
         return this.render(request.chat, limits).text;
       case "encodeChat": {
-        const { text, segments, reply, marks, thinking, notes } = this.render(request.chat, limits);
-        const tokens = encodePrompt(tokenizer, text, request.most, () => tokenizer.encodeSegments(segments));
+        const { segments, reply, marks, thinking, notes, text } = this.render(request.chat, limits);
+        const known = request.known && longestKnown(segments, request.known);
+        const tokens = this.encodeBehind(text, segments, request, known);
         if (!(tokens instanceof Int32Array)) return tokens;
         const end = [...tokenizer.encode(thinking.end, { addSpecial: false, parseSpecial: true })];
-        return { tokens, reply, shown: this.controlTokens(marks), thinking: { ...thinking, end }, notes };
+        return {
+          tokens,
+          reply,
+          shown: this.controlTokens(marks),
+          thinking: { ...thinking, end },
+          notes,
+          ...(known !== undefined && { known }),
+          ...turnOf(segments, this.endMarks(reply)),
+        };
       }
+      case "answered":
+        return this.answered(request, limits);
       case "encodePrompt":
         return encodePrompt(tokenizer, request.text, request.most, () => tokenizer.encode(request.text, request));
       case "encodePair": {
@@ -87,6 +111,80 @@ export class TextWork {
       case "pieces":
         return Array.from(this.checked(request.tokens), (id) => this.piece(id));
     }
+  }
+
+  /** The tokens behind a known text, which ends where a control token begins. */
+  private encodeBehind(
+    text: string,
+    segments: readonly Segment[],
+    { known, most }: { readonly known?: KnownTexts; readonly most: number },
+    index: number | undefined,
+  ): Int32Array | TooLong {
+    const { tokenizer } = this;
+    if (known === undefined || index === undefined)
+      return encodePrompt(tokenizer, text, most, () => tokenizer.encodeSegments(segments));
+    const before = known.tokens[index]!;
+    const rest = segmentsFrom(segments, known.lengths[index]!);
+    const encode = () => tokenizer.encodeSegments(rest, true);
+    const tokens = encodePrompt(tokenizer, text.slice(known.lengths[index]), most - before, encode);
+    return "tokens" in tokens ? { ...tokens, tokens: before + tokens.tokens } : tokens;
+  }
+
+  /** @throws Interrupted */
+  private answered(
+    { chat, turn, answer, keepThinking, mark }: Extract<TextRequest, { kind: "answered" }>,
+    { renderMs }: TextLimits,
+  ): TextResults["answered"] {
+    const next = followedBy(answer, mark);
+    const toTools = answer.calls.length > 0;
+    const found = within(renderMs, () =>
+      sentBack(answer).flatMap((message) => {
+        const messages = [...chat.messages, message, ...next];
+        const prepared = this.prepared({ ...chat, messages, mustCall: undefined });
+        if (prepared === undefined) return [];
+        const { segments, text, reply } = prepared;
+        const ends = this.endMarks(reply);
+        const at = lastMark(segments, ends, text.indexOf(mark));
+        const said = text.slice(lastMark(segments, ends, at) + 1, at);
+        if (at <= 0 || !holds(said, answer)) return [];
+        const says = answer.content !== "" || toTools;
+        // The tokens are those of a prompt with all that was thought.
+        const thought = answer.reasoning.trim();
+        const asBefore = toTools || said.includes(thought);
+        const goesOn = turn.at < at && asBefore && hashesAt(segments, [turn.at])[0]!.equals(turn.hash);
+        return goesOn || (keepThinking && says) ? [{ at, hash: hashesAt(segments, [at])[0]! }] : [];
+      }),
+    );
+    const distinct = found.filter(({ hash }, i) => found.findIndex((one) => one.hash.equals(hash)) === i);
+    return {
+      lengths: Int32Array.from(distinct, ({ at }) => at),
+      hashes: Buffer.concat(distinct.map(({ hash }) => hash)),
+    };
+  }
+
+  /** Undefined where the template refuses it. */
+  private prepared(chat: Conversation): PreparedConversation | undefined {
+    try {
+      return prepareConversation(this.templates, chat, this.texts);
+    } catch (error) {
+      if (error instanceof HundredweightError && error.details.fault === undefined) return undefined;
+      throw error;
+    }
+  }
+
+  /** Texts by which an answer's turn ends, for the model and for the template. */
+  private endMarks({ dialect }: ReplyStart): readonly string[] {
+    const { tokenizer } = this;
+    const marks = Array.from(tokenizer.endOfGeneration, (id) => tokenizer.piece(id));
+    const headed = dialect.messages === undefined ? [] : headerStyles[dialect.messages].ends;
+    return [...marks, ...headed].filter((mark) => mark !== "");
+  }
+
+  private get texts(): TemplateTexts {
+    const { tokenizer } = this;
+    const nameOf = (id: number | undefined): string => (id === undefined ? "" : tokenizer.piece(id));
+    const { bos, eos } = tokenizer.special;
+    return { bosToken: nameOf(bos), eosToken: nameOf(eos) };
   }
 
   /** @throws OPTION_INVALID; Interrupted */
@@ -119,10 +217,7 @@ export class TextWork {
   }
 
   private render(chat: Conversation, { renderMs, renderedLength }: TextLimits): PreparedConversation {
-    const { templates, tokenizer } = this;
-    const nameOf = (id: number | undefined): string => (id === undefined ? "" : tokenizer.piece(id));
-    const { bos, eos } = tokenizer.special;
-    const texts = { bosToken: nameOf(bos), eosToken: nameOf(eos) };
+    const { templates, texts } = this;
     const rendered = within(renderMs, () => prepareConversation(templates, chat, texts));
     if (rendered.text.length > renderedLength) throw new RenderedTooLong();
     return rendered;
@@ -145,4 +240,16 @@ export class TextWork {
     this.shown.set(key, found);
     return found;
   }
+}
+
+/** Where the last turn of a prompt ends. */
+function turnOf(segments: readonly Segment[], ends: readonly string[]): Pick<EncodedChat, "turn"> {
+  if (ends.length === 0) return {};
+  const at = Math.max(0, lastMark(segments, ends, Number.POSITIVE_INFINITY));
+  return { turn: { at, hash: hashesAt(segments, [at])[0] ?? hashesAt([], [0])[0]! } };
+}
+
+/** Whether a turn says what an answer says. */
+function holds(turn: string, { content, calls }: SaidReply): boolean {
+  return turn.includes(content.trim()) && calls.every(({ name }) => turn.includes(name));
 }

@@ -74,7 +74,7 @@ export class VocabularyTokenizer implements Tokenizer {
     return out.toArray();
   }
 
-  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[]): Int32Array {
+  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[], goesOn = false): Int32Array {
     // Tokenized as one text, so that merges cross the borders as they did in training; only the recognition of
     // control tokens stops at them. A surrogate pair split by a border is joined first.
     const text = Buffer.from(segments.map((s) => s.text).join(""), "utf8");
@@ -87,7 +87,7 @@ export class VocabularyTokenizer implements Tokenizer {
     }
     const ids = new IdList();
     const { bos } = this.special;
-    const mayAdd = this.addBos && bos !== undefined;
+    const mayAdd = this.addBos && bos !== undefined && !goesOn;
     if (mayAdd) ids.push(bos);
     // If borders split surrogates the lengths do not add up: then everything counts as the user's.
     this.#encode(text, at === text.length ? { exceptIn } : false, ids);

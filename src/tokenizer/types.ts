@@ -35,9 +35,9 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Int32Array;
   /**
    * Template output with the parts a user wrote marked: special tokens are parsed in `template` segments only.
-   * Adds BOS unless the text already begins with it.
+   * Adds BOS unless the text already begins with it, or `goesOn`: then it goes on with a text that has one.
    */
-  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[]): Int32Array;
+  encodeSegments(segments: readonly { readonly text: string; readonly user: boolean }[], goesOn?: boolean): Int32Array;
   /** Exact bytes of one token; control tokens are empty unless `special`. */
   pieceBytes(id: number, special?: boolean): Uint8Array;
   /** The token's text as the vocabulary writes it, for display. */

@@ -26,6 +26,7 @@ interface ServeFlags extends ModelFlags {
   maxBody?: number;
   requestTimeout?: number;
   drainTimeout?: number;
+  keepThinking?: boolean;
   logRequests?: boolean;
   probe?: boolean;
 }
@@ -59,6 +60,7 @@ export function register(program: Command): void {
     .option("--max-body <size>", "largest request (default 4MiB)", (t) => parseBytes(t, "--max-body"))
     .option("--request-timeout <s>", "longest an answer may take (default 0 = for ever)", seconds("--request-timeout"))
     .option("--drain-timeout <s>", "how long answers may go on after SIGTERM (default 30)", seconds("--drain-timeout"))
+    .option("--keep-thinking", "what was thought stays in prompts though the template takes it out of old turns")
     .option("--log-requests", "a line per request on stderr")
     .option(...noProbe);
   addModelOptions(command).action((model: string | undefined, flags: ServeFlags) => serve(model, flags));
@@ -143,6 +145,7 @@ function configOf(flags: ServeFlags): Partial<ServerConfig> {
     ...(flags.maxBody !== undefined && { maxBodyBytes: flags.maxBody }),
     ...(flags.requestTimeout !== undefined && { answerTimeoutMs: flags.requestTimeout * 1000 }),
     ...(flags.drainTimeout !== undefined && { drainTimeoutMs: flags.drainTimeout * 1000 }),
+    ...(flags.keepThinking !== undefined && { keepThinking: flags.keepThinking }),
     ...(flags.logRequests !== undefined && { logRequests: flags.logRequests }),
   };
 }

@@ -8,6 +8,7 @@ import { JobFold } from "../../link/job-fold.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
+import type { PrefixEvent } from "./lost-prefix.js";
 
 export interface ChoiceJob {
   readonly tokens: Int32Array;
@@ -44,6 +45,8 @@ export class AnswerSet {
   private cutBy: Cut | undefined;
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
+  /** Tells what was there of the first choice's prompt; undefined as long as the engine did not say. */
+  prefix: PrefixEvent | undefined;
 
   constructor(
     engine: EngineHandle,
@@ -58,8 +61,10 @@ export class AnswerSet {
     });
     this.jobs = choices.map(({ tokens, request }, choice) =>
       engine.submit({ ...request, kind: "generate", prompt: { kind: "tokens", tokens } }, (event) => {
-        this.sign?.();
+        // What was found of its prompt follows the place of one that waits.
+        if (event.kind !== "queued") this.sign?.();
         this.folds[choice]!.add(event);
+        if (event.kind === "prefix" && choice === 0) this.prefix = event;
         if (event.kind === "token" || event.kind === "text" || event.kind === "promptLogprobs") onEvent(choice, event);
         else if (event.kind === "pass" || event.kind === "queued") onProgress();
       }),

@@ -11,6 +11,7 @@ import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
+import { lostText, prefixHeader, prefixText } from "./lost-prefix.js";
 import { Outlet } from "./outlet.js";
 import { outgoingOf } from "./parts.js";
 import type { Wire } from "./wire.js";
@@ -30,6 +31,8 @@ export interface ResponseShape {
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
   /** Tells of a failure after the headers: the last chunk, or the whole answer. */
   failure(error: HttpError): object;
+  /** Called once, when nothing more comes: with no outcomes when the answer failed. */
+  ended?(outcomes: readonly ChoiceOutcome[]): void;
 }
 
 interface ResponseOptions {
@@ -103,7 +106,13 @@ class Answer {
     const { stream, warnings, shape } = this.options;
     const type = stream ? shape.wire.contentType : "application/json";
     // nginx buffers streams unless told not to.
-    const headers = { "content-type": type, "x-accel-buffering": "no", ...warnings.headers() };
+    const { prefix } = this.set;
+    const headers = {
+      "content-type": type,
+      "x-accel-buffering": "no",
+      ...warnings.headers(),
+      ...(prefix !== undefined && { [prefixHeader]: prefixText(prefix) }),
+    };
     return new Response(this.outlet.body, { headers });
   }
 
@@ -135,6 +144,8 @@ class Answer {
       this.fail(error);
       throw error;
     }
+    const lost = this.set.prefix && lostText(this.set.prefix);
+    if (lost !== undefined) context.log(lost);
     this.keepAlive();
     void this.finish().finally(() => {
       stop();
@@ -192,6 +203,7 @@ class Answer {
   private async finish(): Promise<void> {
     const { stream, shape } = this.options;
     let last = "";
+    let ended: readonly ChoiceOutcome[] = [];
     try {
       const outcomes = await this.set.done().catch((error) => Promise.reject(this.fault ?? error));
       while (this.work !== undefined) await this.work;
@@ -201,12 +213,14 @@ class Answer {
         this.sendAll(await shape.last(outcomes));
         last = shape.wire.end;
       } else last = JSON.stringify(await shape.whole(outcomes));
+      ended = outcomes;
     } catch (error) {
       if (this.outlet.open) {
         const said = shape.failure(this.fail(error));
         last = stream ? shape.wire.frame(said) : JSON.stringify(said);
       }
     }
+    shape.ended?.(ended);
     this.outlet.end(last);
   }
 

@@ -6,7 +6,7 @@ import type { Context } from "hono";
 import { type Conversation, constraintOfCalls, type ReplyFormat } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { Constraint } from "../../sampling/constraint/source.js";
-import type { EncodedChat } from "../../text/index.js";
+import type { EncodedChat, HeardReplies } from "../../text/index.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { fittingChat, userOf, warnOfModel } from "../answers/request.js";
@@ -47,8 +47,10 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   warnOfModel(exchange.model, served, warnings);
   checkChoices(n, context);
   const release = context.gate.enter(n);
+  let kept: HeardReplies | undefined;
   try {
-    const encoded = await encodedExchange(served, exchange, asked);
+    const chat = conversationOf(exchange, asked);
+    const encoded = await encodedChat(served, chat);
     for (const note of encoded.notes) warnings.add(note);
     const choices = choicesOf([encoded.tokens], n, {
       sampling: samplingOf(exchange.sampling, served.info),
@@ -61,9 +63,11 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
     const read = exchange.thinking?.inText === true ? unsplit(format) : format;
     const readers = choices.map(() => new SpokenReader(read, asked.custom, !stream));
-    const shape = new ExchangeResponse(options.shape(served, choices), choices, readers, stream);
+    kept = served.evaluated.begin(chat, encoded, read);
+    const shape = new ExchangeResponse(options.shape(served, choices), choices, readers, stream, kept);
     return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
   } catch (error) {
+    void kept?.ended([]);
     release();
     throw error;
   }
@@ -75,9 +79,12 @@ export async function encodedExchange(
   exchange: Pick<Exchange, "messages" | "thinking" | "template">,
   asked: AskedTools,
 ): Promise<EncodedChat> {
-  const { contextTokens: most } = served.info;
-  const chat = conversationOf(exchange, asked);
-  return fittingChat(await served.text.perform({ kind: "encodeChat", chat, most }), most);
+  return encodedChat(served, conversationOf(exchange, asked));
+}
+
+async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation): Promise<EncodedChat> {
+  const { contextTokens: most } = info;
+  return fittingChat(await evaluated.encode(chat, most), most);
 }
 
 export function conversationOf(
@@ -137,12 +144,20 @@ class ExchangeResponse implements ResponseShape {
   private readonly choices: readonly ChoiceJob[];
   private readonly readers: readonly SpokenReader[];
   private readonly stream: boolean;
+  private readonly kept: HeardReplies | undefined;
 
-  constructor(shape: ExchangeShape, choices: readonly ChoiceJob[], readers: readonly SpokenReader[], stream: boolean) {
+  constructor(
+    shape: ExchangeShape,
+    choices: readonly ChoiceJob[],
+    readers: readonly SpokenReader[],
+    stream: boolean,
+    kept: HeardReplies | undefined,
+  ) {
     this.shape = shape;
     this.choices = choices;
     this.readers = readers;
     this.stream = stream;
+    this.kept = kept;
   }
 
   get wire(): ResponseShape["wire"] {
@@ -159,6 +174,7 @@ class ExchangeResponse implements ResponseShape {
 
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
     if (event.kind === "promptLogprobs") return [];
+    this.kept?.heard(choice, event.kind === "token" ? event.id : undefined, event.text);
     const events = this.readers[choice]!.push(event);
     const token: TokenLogprobs | undefined = event.kind === "token" ? event.logprobs : undefined;
     return this.stream ? this.shape.heard(choice, events, token) : [];
@@ -184,5 +200,10 @@ class ExchangeResponse implements ResponseShape {
 
   failure(error: HttpError): object {
     return this.shape.failure(error);
+  }
+
+  ended(outcomes: readonly ChoiceOutcome[]): void {
+    // A stop text is in the tokens, and not in what the client got.
+    void this.kept?.ended(outcomes.map(({ result }) => result !== undefined && result.stopText === undefined));
   }
 }

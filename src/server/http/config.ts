@@ -21,6 +21,8 @@ export interface ServerConfig {
   readonly modelsFolder: string | undefined;
   /** Folder of what the page keeps. */
   readonly dataFolder: string | undefined;
+  /** Keeps what was thought in prompts though the template takes it out when a user speaks next. */
+  readonly keepThinking: boolean;
 
   readonly maxBodyBytes: number;
   /** Large bodies that arrive or whose text waits, together; one alone may be larger. */
@@ -64,6 +66,7 @@ export const defaultConfig: ServerConfig = {
   alias: undefined,
   modelsFolder: undefined,
   dataFolder: undefined,
+  keepThinking: false,
   maxBodyBytes: 4 * 2 ** 20,
   maxIntakeBytes: 12 * 2 ** 20,
   maxDepth: 64,

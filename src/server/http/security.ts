@@ -51,7 +51,10 @@ export function checkOrigin(config: ServerConfig): MiddlewareHandler {
     else await next();
     c.res.headers.set("access-control-allow-origin", named ? origin : "*");
     c.res.headers.append("vary", "origin");
-    c.res.headers.set("access-control-expose-headers", "x-hundredweight-warnings, x-request-id, retry-after");
+    c.res.headers.set(
+      "access-control-expose-headers",
+      "x-hundredweight-warnings, x-hundredweight-prefix, x-request-id, retry-after",
+    );
   };
 }
 

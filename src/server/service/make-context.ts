@@ -19,8 +19,8 @@ export function makeContext(
   { openEngine, openText }: Openers,
   { draining, ending, log }: Pick<ServerContext, "draining" | "ending" | "log">,
 ): ServerContext {
-  const { alias, textTimeoutMs, maxAnswers, maxIntakeBytes, stallTimeoutMs } = config;
-  const model = new ModelService({ alias, textTimeoutMs, maxIntakeBytes, openEngine, openText });
+  const { alias, textTimeoutMs, maxAnswers, maxIntakeBytes, stallTimeoutMs, keepThinking } = config;
+  const model = new ModelService({ alias, textTimeoutMs, maxIntakeBytes, keepThinking, openEngine, openText });
   const status = new StatusStream(model);
   const gate = new Gate(maxAnswers, draining);
   const untaken = new Untaken({ mostBytes: config.maxUntakenBytes, stallMs: stallTimeoutMs });

@@ -7,7 +7,7 @@ import { asHundredweightError, HundredweightError } from "../../errors.js";
 import type { ResultOf, RunningJob } from "../../link/client.js";
 import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "../../link/protocol.js";
 import { openSupervised } from "../../link/supervisor.js";
-import { openTexts, type TextService } from "../../text/index.js";
+import { EvaluatedTexts, openTexts, type TextService } from "../../text/index.js";
 import { busy, type HttpError } from "../http/http-error.js";
 
 /** The part of an engine that a server needs; `SupervisedEngine` is one. */
@@ -60,6 +60,8 @@ export interface ServedModel {
   readonly info: ModelInfo;
   readonly engine: EngineHandle;
   readonly text: TextService;
+  /** The tokens of conversations that it answered. */
+  readonly evaluated: EvaluatedTexts;
 }
 
 const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
@@ -68,6 +70,7 @@ export interface ModelServiceOptions {
   readonly alias?: string | undefined;
   readonly textTimeoutMs: number;
   readonly maxIntakeBytes: number;
+  readonly keepThinking?: boolean | undefined;
   readonly openEngine?: OpenEngine | undefined;
   readonly openText?: OpenText | undefined;
 }
@@ -155,7 +158,9 @@ export class ModelService {
         if (text.status === "rejected") throw text.reason;
         throw new HundredweightError("CANCELLED", `${path}: another model was chosen meanwhile`);
       }
-      this.served = { id: this.id, info: engine.value.info, engine: engine.value, text: text.value };
+      const { keepThinking } = this.options;
+      const evaluated = new EvaluatedTexts(text.value, { keepThinking });
+      this.served = { id: this.id, info: engine.value.info, engine: engine.value, text: text.value, evaluated };
       this.enter("ready", { error: undefined });
       return this.served;
     } catch (thrown) {

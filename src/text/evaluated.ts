@@ -1,0 +1,205 @@
+/**
+ * Texts whose tokens were evaluated, answers included. A conversation comes back as messages, and what a template makes
+ * of them is tokenized differently from what the model wrote: other pieces for the same letters, other blanks, escapes
+ * and orders in calls. So after an answer the texts that its conversation may be rendered to are kept by their hashes,
+ * with the tokens that were evaluated for it; a prompt that begins with one of them takes those.
+ *
+ * No text is kept, and tokens of one conversation once: those of earlier turns are the beginning of those of later
+ * ones.
+ */
+import { randomUUID } from "node:crypto";
+import type { Conversation, SaidReply } from "../chat/index.js";
+import { type ReplyFormat, ReplyGatherer, ReplyReader } from "../chat/reply.js";
+import type { TextService } from "./client.js";
+import { hashBytes, type KnownTexts } from "./known-texts.js";
+import { chatBytes } from "./limits.js";
+import type { TooLong } from "./prompt.js";
+import type { EncodedChat, Turn } from "./protocol.js";
+
+/** Each is told to a text's place with every prompt. */
+const mostTexts = 256;
+/** Bytes of all tokens that are kept. */
+const mostTokenBytes = 4 * 2 ** 20;
+/** Bytes of the conversations whose answers are being made; what is more is not kept in the end. */
+const mostHeldBytes = 8 * 2 ** 20;
+/** Answers to one prompt that are kept: the client goes on with one of them. */
+const mostChoices = 4;
+/** Longest that a prompt waits for the texts of the answer before it. */
+const mostWaitMs = 1000;
+
+interface Known {
+  readonly length: number;
+  readonly hash: Uint8Array;
+  tokens: Int32Array;
+}
+
+interface Waiting {
+  readonly first: string;
+  readonly messages: number;
+  readonly done: Promise<unknown>;
+}
+
+export interface EvaluatedOptions {
+  /** Keeps what was thought in the prompt though the template takes it out when a user speaks next. Default false. */
+  readonly keepThinking?: boolean | undefined;
+}
+
+export class EvaluatedTexts {
+  private readonly text: TextService;
+  private readonly keepThinking: boolean;
+  /** Least recently used first. */
+  private known: Known[] = [];
+  private readonly waiting = new Set<Waiting>();
+  private heldBytes = 0;
+
+  constructor(text: TextService, { keepThinking = false }: EvaluatedOptions = {}) {
+    this.text = text;
+    this.keepThinking = keepThinking;
+  }
+
+  /** Texts, and bytes of their tokens. */
+  get size(): { readonly texts: number; readonly tokenBytes: number } {
+    const buffers = new Set(this.known.map(({ tokens }) => tokens.buffer));
+    const tokenBytes = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return { texts: this.known.length, tokenBytes };
+  }
+
+  /** As `encodeChat`. @throws what that throws */
+  async encode(chat: Conversation, most: number, signal?: AbortSignal): Promise<EncodedChat | TooLong> {
+    await this.answersBefore(chat);
+    const known = [...this.known].sort((a, b) => a.length - b.length);
+    const request = { kind: "encodeChat", chat, most, ...(known.length > 0 && { known: toldOf(known) }) } as const;
+    const encoded = await this.text.perform(request, signal);
+    if (!("reply" in encoded) || encoded.known === undefined) return encoded;
+    const found = known[encoded.known]!;
+    this.known = [...this.known.filter((one) => one !== found), found];
+    const tokens = new Int32Array(found.tokens.length + encoded.tokens.length);
+    tokens.set(found.tokens);
+    tokens.set(encoded.tokens, found.tokens.length);
+    return { ...encoded, tokens };
+  }
+
+  /**
+   * An answer to this prompt begins; its conversation is held until it ends.
+   * @returns undefined where nothing will be kept of it
+   */
+  begin(chat: Conversation, { tokens, turn }: EncodedChat, format: ReplyFormat): HeardReplies | undefined {
+    const goesOn = chat.continueLast !== false && chat.messages.at(-1)?.role === "assistant";
+    const bytes = chatBytes(chat);
+    if (turn === undefined || goesOn || this.heldBytes + bytes > mostHeldBytes) return undefined;
+    this.heldBytes += bytes;
+    const release = (): void => {
+      this.heldBytes -= bytes;
+    };
+    return new HeardReplies(format, release, (answer, ids) => this.keep(chat, turn, answer, tokens, ids));
+  }
+
+  private async keep(
+    chat: Conversation,
+    turn: Turn,
+    answer: SaidReply,
+    prompt: Int32Array,
+    ids: readonly number[],
+  ): Promise<void> {
+    const { keepThinking } = this;
+    const work = this.text.perform({ kind: "answered", chat, turn, answer, keepThinking, mark: randomUUID() });
+    // Whatever became of it: then the next prompt is tokenized as a whole.
+    const done = work.then(
+      (texts) => this.add(texts, Int32Array.from([...prompt, ...ids])),
+      () => {},
+    );
+    const entry = { first: JSON.stringify(chat.messages[0]), messages: chat.messages.length, done };
+    this.waiting.add(entry);
+    await done;
+    this.waiting.delete(entry);
+  }
+
+  private add({ lengths, hashes }: Omit<KnownTexts, "tokens">, tokens: Int32Array): void {
+    this.share(tokens);
+    for (const [i, length] of lengths.entries()) {
+      const hash = hashes.slice(i * hashBytes, (i + 1) * hashBytes);
+      this.known = this.known.filter((one) => one.length !== length || Buffer.compare(one.hash, hash) !== 0);
+      this.known.push({ length, hash, tokens });
+    }
+    while (this.known.length > mostTexts || this.size.tokenBytes > mostTokenBytes) this.known.shift();
+  }
+
+  /** Texts whose tokens are a beginning of these take them from here. */
+  private share(tokens: Int32Array): void {
+    for (const buffer of new Set(this.known.map((one) => one.tokens.buffer))) {
+      const there = this.known.filter((one) => one.tokens.buffer === buffer);
+      const longest = there.reduce((a, b) => (b.tokens.length > a.tokens.length ? b : a)).tokens;
+      const most = Math.min(longest.length, tokens.length);
+      let common = 0;
+      while (common < most && longest[common] === tokens[common]) common++;
+      for (const one of there) if (one.tokens.length <= common) one.tokens = tokens.subarray(0, one.tokens.length);
+    }
+  }
+
+  /** A client goes on as soon as it has an answer: what is to be kept of that may still be in the making. */
+  private async answersBefore({ messages }: Conversation): Promise<void> {
+    if (this.waiting.size === 0) return;
+    const first = JSON.stringify(messages[0]);
+    const before = [...this.waiting].filter((one) => one.messages < messages.length && one.first === first);
+    if (before.length === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, mostWaitMs);
+    });
+    await Promise.race([Promise.all(before.map(({ done }) => done)), patience]);
+    clearTimeout(timer);
+  }
+}
+
+function toldOf(known: readonly Known[]): KnownTexts {
+  return {
+    lengths: Int32Array.from(known, ({ length }) => length),
+    tokens: Int32Array.from(known, ({ tokens }) => tokens.length),
+    hashes: Buffer.concat(known.map(({ hash }) => hash)),
+  };
+}
+
+/** The answers to one prompt as they are made. */
+export class HeardReplies {
+  private readonly format: ReplyFormat;
+  private readonly release: () => void;
+  private readonly keep: (answer: SaidReply, ids: readonly number[]) => Promise<void>;
+  private readonly made: { readonly reader: ReplyReader; readonly gathered: ReplyGatherer; readonly ids: number[] }[] =
+    [];
+  private over = false;
+
+  constructor(format: ReplyFormat, release: () => void, keep: HeardReplies["keep"]) {
+    this.format = format;
+    this.release = release;
+    this.keep = keep;
+  }
+
+  /** @param id the token that was made; undefined: text that was held back */
+  heard(choice: number, id: number | undefined, text: string): void {
+    if (this.over || choice >= mostChoices) return;
+    while (this.made.length <= choice)
+      this.made.push({ reader: new ReplyReader(this.format), gathered: new ReplyGatherer(), ids: [] });
+    const { reader, gathered, ids } = this.made[choice]!;
+    if (id !== undefined) ids.push(id);
+    gathered.add(reader.push(text));
+  }
+
+  /**
+   * Called once, also for an answer that failed: `whole` says of each choice whether its text is all that was made.
+   * Resolves when what is kept of them is there.
+   */
+  async ended(whole: readonly boolean[]): Promise<void> {
+    if (this.over) return;
+    this.over = true;
+    try {
+      for (const [choice, { reader, gathered, ids }] of this.made.entries()) {
+        gathered.add(reader.end());
+        const { reply } = gathered;
+        // Nobody sends a call back that was cut.
+        if (whole[choice] === true && reply.calls.every((call) => call.whole)) await this.keep(reply, ids);
+      }
+    } finally {
+      this.release();
+    }
+  }
+}
