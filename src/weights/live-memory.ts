@@ -9,7 +9,7 @@ import type { PassTraffic } from "./ledger.js";
 const leastBytes = 256 * 2 ** 20;
 /** The median of the last so many passes counts, when there are enough of them. */
 const keptPasses = 32;
-const leastPasses = 6;
+const leastPasses = 4;
 /** Products of a pass that waits longer than this share hardly meet the plan's picture of it. */
 const mostStall = 0.5;
 
