@@ -13,6 +13,7 @@ import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
 import { modelRoutes } from "./openai/models.js";
 import { rerankPaths, rerankRoutes } from "./openai/rerank.js";
+import { responseRoutes } from "./responses/responses.js";
 import { healthRoutes } from "./routes/health.js";
 import { metricRoutes } from "./routes/metrics.js";
 import { openApiRoutes } from "./routes/openapi.js";
@@ -63,6 +64,7 @@ export function createApp(context: ServerContext): Hono {
   modelRoutes(app, context);
   chatRoutes(app, context);
   messageRoutes(app, context);
+  responseRoutes(app, context);
   completionRoutes(app, context);
   embeddingRoutes(app, context);
   rerankRoutes(app, context);
@@ -92,6 +94,8 @@ const labelled = new Set([
   "/v1/chat/completions",
   "/v1/messages",
   "/v1/messages/count_tokens",
+  "/v1/responses",
+  "/v1/responses/input_tokens",
   "/v1/completions",
   "/v1/embeddings",
   ...rerankPaths,

@@ -43,10 +43,10 @@ export class FakeJob {
     this.emit({ kind: "token", id: 65, text });
   }
 
-  finish(finishReason: "stop" | "length" = "stop"): void {
+  finish(finishReason: "stop" | "length" = "stop", more: Partial<GenerateResult> = {}): void {
     const { made } = this;
     const times = { prefillMs: 1, prefillRows: 1, decodeMs: 1, decodeRows: made };
-    this.settle.resolve({ kind: "generate", finishReason, reusedTokens: 0, ...times });
+    this.settle.resolve({ kind: "generate", finishReason, reusedTokens: 0, ...times, ...more });
   }
 
   fail(error: HundredweightError): void {

@@ -30,7 +30,7 @@ export interface ResponseShape {
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] | Promise<readonly object[]>;
   whole(outcomes: readonly ChoiceOutcome[]): object | Promise<object>;
   /** Tells of a failure after the headers: the last chunk, or the whole answer. */
-  failure(error: HttpError): object;
+  failure(error: HttpError, stream: boolean): object;
   /** Called once, when nothing more comes: with no outcomes when the answer failed. */
   ended?(outcomes: readonly ChoiceOutcome[]): void;
 }
@@ -78,6 +78,7 @@ class Answer {
   private work: Promise<void> | undefined;
   private fault: unknown;
   private progressed = false;
+  private begun = false;
 
   constructor(options: ResponseOptions) {
     this.options = options;
@@ -157,7 +158,8 @@ class Answer {
     const { stream, context, shape } = this.options;
     const { keepAliveMs } = context.config;
     const began = performance.now();
-    if (stream) this.say("accepted", shape.start?.());
+    this.begin();
+    if (stream) this.say("accepted");
     // Looked at twice as often as needed, so that no silence is longer than the limit by more than half.
     const timer = setInterval(
       () => {
@@ -178,6 +180,7 @@ class Answer {
   }
 
   private event(choice: number, event: ChoiceEvent): void {
+    this.begin();
     const handle = (): void | Promise<void> => {
       const chunks = this.options.shape.chunks(choice, event);
       if (chunks instanceof Promise) return chunks.then((made) => this.sendAll(made));
@@ -204,6 +207,7 @@ class Answer {
     const { stream, shape } = this.options;
     let last = "";
     let ended: readonly ChoiceOutcome[] = [];
+    this.begin();
     try {
       const outcomes = await this.set.done().catch((error) => Promise.reject(this.fault ?? error));
       while (this.work !== undefined) await this.work;
@@ -216,7 +220,7 @@ class Answer {
       ended = outcomes;
     } catch (error) {
       if (this.outlet.open) {
-        const said = shape.failure(this.fail(error));
+        const said = shape.failure(this.fail(error), stream);
         last = stream ? shape.wire.frame(said) : JSON.stringify(said);
       }
     }
@@ -234,6 +238,13 @@ class Answer {
 
   private sendAll(chunks: readonly object[]): void {
     if (this.options.stream) for (const chunk of chunks) this.send(chunk);
+  }
+
+  /** Before everything else: a first event may be there before the headers are. */
+  private begin(): void {
+    if (this.begun || !this.options.stream) return;
+    this.begun = true;
+    this.sendAll(this.options.shape.start?.() ?? []);
   }
 
   private send(chunk: object): void {

@@ -24,7 +24,11 @@ export function anthropicFailure(failure: HttpError, c: Context): object {
   const type = kinds[status] ?? (status < 500 ? "invalid_request_error" : "api_error");
   return {
     type: "error",
-    error: { type, message: code === "context_length_exceeded" ? tooLong(message) : message },
+    error: {
+      type,
+      message: code === "context_length_exceeded" ? tooLong(message) : message,
+      details: code === null ? null : { error_code: code },
+    },
     request_id: requestIdOf(c),
   };
 }

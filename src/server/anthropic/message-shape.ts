@@ -7,6 +7,9 @@ import type { HttpError } from "../http/http-error.js";
 import type { ServedModel } from "../service/model-service.js";
 import { theirId } from "./read-messages.js";
 
+/** Calls are the model's own, not of a program that it wrote. */
+const caller = { type: "direct" };
+
 /** The block that is being written. */
 type Open = { readonly kind: "content" | "call" } | { readonly kind: "reasoning"; readonly hash: Hash };
 
@@ -37,7 +40,7 @@ export class MessageShape implements ExchangeShape {
 
   /** At once: clients wait for a first event, not for headers. What the prompt costs is known at the end. */
   start(): readonly object[] {
-    const usage = usageOf({ promptTokens: this.promptTokens, cachedTokens: 0, tokens: 0 });
+    const usage = usageOf({ promptTokens: this.promptTokens, cachedTokens: 0, tokens: 0, reasoningTokens: 0 });
     return [{ type: "message_start", message: { ...this.message([], null, null), usage } }];
   }
 
@@ -57,7 +60,7 @@ export class MessageShape implements ExchangeShape {
     };
     for (const event of events) {
       if (event.kind === "content") {
-        if (this.open?.kind !== "content") begin({ kind: "content" }, { type: "text", text: "" });
+        if (this.open?.kind !== "content") begin({ kind: "content" }, { type: "text", text: "", citations: null });
         delta({ type: "text_delta", text: event.text });
       } else if (event.kind === "reasoning") {
         if (this.open?.kind !== "reasoning") {
@@ -66,7 +69,7 @@ export class MessageShape implements ExchangeShape {
         if (this.open?.kind === "reasoning") this.open.hash.update(event.text);
         if (!this.input.hidden) delta({ type: "thinking_delta", thinking: event.text });
       } else if (event.kind === "call") {
-        begin({ kind: "call" }, { type: "tool_use", id: theirId(event.id), name: event.name, input: {} });
+        begin({ kind: "call" }, { type: "tool_use", id: theirId(event.id), name: event.name, input: {}, caller });
       } else if (event.kind === "arguments") delta({ type: "input_json_delta", partial_json: event.text });
       else out.push(...this.close());
     }
@@ -75,7 +78,7 @@ export class MessageShape implements ExchangeShape {
 
   end([end]: readonly Ending[]): readonly object[] {
     const { stop_reason, stop_sequence } = this.stop(end!);
-    const delta = { stop_reason, stop_sequence, container: null };
+    const delta = { stop_reason, stop_sequence, stop_details: null, container: null };
     const last = { type: "message_delta", delta, usage: usageOf(end!), ...warningsOf(end!) };
     return [...this.close(), last, { type: "message_stop" }];
   }
@@ -96,7 +99,9 @@ export class MessageShape implements ExchangeShape {
       content,
       stop_reason,
       stop_sequence,
+      stop_details: null,
       container: null,
+      diagnostics: null,
     };
   }
 
@@ -114,7 +119,7 @@ export class MessageShape implements ExchangeShape {
 
   private block(part: SpokenPart): object {
     if (part.kind === "call") {
-      return { type: "tool_use", id: theirId(part.id), name: part.name, input: inputOf(part.arguments) };
+      return { type: "tool_use", id: theirId(part.id), name: part.name, input: inputOf(part.arguments), caller };
     }
     if (part.kind === "content") return { type: "text", text: part.text, citations: null };
     const signature = signatureOf(createHash("sha256").update(part.text));
@@ -133,14 +138,21 @@ export class MessageShape implements ExchangeShape {
   }
 }
 
-/** Tokens that were still there from before are counted apart, and nothing is charged for keeping them. */
-function usageOf({ promptTokens, cachedTokens, tokens }: Pick<Ending, "promptTokens" | "cachedTokens" | "tokens">) {
+type Cost = Pick<Ending, "promptTokens" | "cachedTokens" | "tokens" | "reasoningTokens">;
+
+/** Counts tokens that were still there from before apart; nothing is charged for keeping them. */
+function usageOf({ promptTokens, cachedTokens, tokens, reasoningTokens }: Cost): object {
   return {
     input_tokens: promptTokens - cachedTokens,
+    cache_creation: null,
     cache_creation_input_tokens: 0,
     cache_read_input_tokens: cachedTokens,
     output_tokens: tokens,
+    output_tokens_details: { thinking_tokens: reasoningTokens },
     server_tool_use: null,
+    service_tier: "standard",
+    inference_geo: null,
+    speed: null,
   };
 }
 

@@ -1,8 +1,7 @@
 /** `/v1/messages` and `/v1/messages/count_tokens`: Anthropic's Messages API. */
 import type { Hono } from "hono";
-import { fittingChat, warnOfModel } from "../answers/request.js";
-import { answerExchange, conversationOf } from "../exchange/answer.js";
-import { askedTools } from "../exchange/tools.js";
+import { warnOfModel } from "../answers/request.js";
+import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
@@ -40,12 +39,8 @@ export function messageRoutes(app: Hono, context: ServerContext): void {
     const said = saidOf(value, warnings);
     const served = context.model.require();
     warnOfModel(value.model, served, warnings);
-    const chat = conversationOf(said, askedTools(said.tools, said.toolChoice, said.parallelCalls));
-    const { contextTokens: most } = served.info;
-    // What does not fit is counted as well.
-    const made = await served.text.perform({ kind: "encodeChat", chat, most });
+    const counted = await countedExchange(served, said);
     warnings.apply(c);
-    if ("tokens" in made && !("reply" in made)) return c.json({ input_tokens: made.tokens });
-    return c.json({ input_tokens: fittingChat(made, most).tokens.length });
+    return c.json({ input_tokens: counted });
   });
 }

@@ -11,12 +11,11 @@ export type Said = Pick<Exchange, "messages" | "tools" | "toolChoice" | "paralle
 
 /** @throws HttpError 400 */
 export function exchangeOf(value: MessagesInput, warnings: Warnings): Exchange {
-  const { temperature, top_p, top_k, seed } = value;
   return {
     ...saidOf(value, warnings),
     model: value.model,
     format: formatOf(value),
-    sampling: { temperature, top_p, top_k, seed },
+    sampling: value,
     stop: (value.stop_sequences ?? []).filter((text) => text !== ""),
     maxTokens: value.max_tokens ?? -1,
     stream: value.stream ?? false,
@@ -32,24 +31,24 @@ export function saidOf(value: ConversationInput, warnings: Warnings): Said {
   const choice = value.tool_choice;
   return {
     messages,
-    tools: toolsOf(value, referred),
+    tools: toolsOf(value, referred, warnings),
     toolChoice: choice && choiceOf(choice),
     parallelCalls: choice?.disable_parallel_tool_use !== true,
     thinking: thinkingOf(value),
   };
 }
 
-/** @throws HttpError 400 for tools that run elsewhere */
-function toolsOf({ tools = [] }: ConversationInput, referred: ReadonlySet<string>): ExchangeTool[] {
+/** Tools that Anthropic defines have no schema here: offering less is no wrong answer, a choice of them is refused. */
+function toolsOf({ tools = [] }: ConversationInput, referred: ReadonlySet<string>, warnings: Warnings): ExchangeTool[] {
   return tools.flatMap((tool, i) => {
     const { type, name, description, input_schema: parameters, strict, defer_loading: deferred } = tool;
-    const from = `tools[${i}]`;
     if (type !== undefined && type !== null && type !== "custom") {
-      const message = `${from}: a tool of type '${type.slice(0, 50)}' is Anthropic's, only tools with an input_schema`;
-      throw wrongField(from, `${message} are supported`, "unsupported_tool");
+      warnings.add(`tools of type '${type.slice(0, 50)}' are Anthropic's and were left out`);
+      return [];
     }
     // One that is held back costs nothing until it is looked for.
     if (deferred === true && !referred.has(name)) return [];
+    const from = `tools[${i}]`;
     const formFrom = `${from}.input_schema`;
     return [{ name, description: description ?? undefined, parameters, strict: strict === true, from, formFrom }];
   });
@@ -67,7 +66,7 @@ function thinkingOf({ thinking, output_config: output }: ConversationInput): Thi
   const effort = effortOf(output?.effort ?? undefined);
   if (thinking === undefined) return { effort };
   if (thinking.type === "disabled") return { enabled: false, effort };
-  if (thinking.type === "adaptive") return { effort };
+  if (thinking.type !== "enabled") return { effort };
   return { enabled: true, effort, budget: thinking.budget_tokens ?? undefined };
 }
 

@@ -1,5 +1,6 @@
 /** The body of a request to Anthropic's Messages API. */
 import { z } from "zod";
+import { samplingFields } from "../answers/sampling.js";
 
 const most = 2 ** 31 - 1;
 
@@ -41,7 +42,7 @@ export const conversationFields = {
     .optional(),
   thinking: z
     .looseObject({
-      type: z.enum(["enabled", "disabled", "adaptive"]),
+      type: z.enum(["enabled", "disabled", "adaptive", "between_tools"]),
       budget_tokens: z.int().min(0).max(most).nullish(),
       display: z.string().nullish().describe("`omitted`: what is thought is not sent."),
     })
@@ -59,16 +60,15 @@ export const messagesSchema = z.object({
   max_tokens: z.int().min(0).max(most).optional().describe("Left out: until the context is full."),
   stop_sequences: z.array(z.string().max(1000)).max(16).optional(),
   stream: z.boolean().optional(),
-  temperature: z.number().min(0).max(1000).optional(),
-  top_p: z.number().min(0).max(1).optional(),
-  top_k: z.int().min(-1).max(most).optional(),
-  seed: z.int().optional().describe("Ours: the same seed gives the same answer."),
+  ...samplingFields,
   metadata: z.looseObject({ user_id: z.string().nullish() }).optional().describe("Users who wait take turns."),
   max_time_ms: z.int().min(1).max(most).optional().describe("Ours: the answer ends with what it has after this time."),
   // Without effect here, and no reason to warn.
   service_tier: z.string().optional(),
   cache_control: z.unknown().optional(),
   context_management: z.unknown().optional(),
+  inference_geo: z.string().optional(),
+  speed: z.string().optional(),
 });
 
 export const countSchema = z.object({

@@ -73,14 +73,15 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   }
 }
 
-/** The tokens of a conversation, and how its reply is read. @throws HttpError 400 for one that does not fit */
-export async function encodedExchange(
-  served: ServedModel,
-  exchange: Pick<Exchange, "messages" | "thinking" | "template">,
-  asked: AskedTools,
-): Promise<EncodedChat> {
-  return encodedChat(served, conversationOf(exchange, asked));
+/** Counts the tokens of a conversation, also of one that does not fit. @throws HttpError 400 for far too long a text */
+export async function countedExchange(served: ServedModel, exchange: Asking): Promise<number> {
+  const chat = conversationOf(exchange, askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls));
+  const { contextTokens: most } = served.info;
+  const made = await served.evaluated.encode(chat, most);
+  return "tokens" in made && !("reply" in made) ? made.tokens : fittingChat(made, most).tokens.length;
 }
+
+type Asking = Pick<Exchange, "messages" | "thinking" | "template" | "tools" | "toolChoice" | "parallelCalls">;
 
 async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation): Promise<EncodedChat> {
   const { contextTokens: most } = info;
@@ -198,8 +199,8 @@ class ExchangeResponse implements ResponseShape {
     return this.shape.whole(outcomes.map((outcome, i) => this.readers[i]!.ended(this.choices[i]!, outcome)));
   }
 
-  failure(error: HttpError): object {
-    return this.shape.failure(error);
+  failure(error: HttpError, stream: boolean): object {
+    return this.shape.failure(error, stream);
   }
 
   ended(outcomes: readonly ChoiceOutcome[]): void {

@@ -78,7 +78,7 @@ export interface ExchangeShape {
   end(ends: readonly Ending[]): readonly object[];
   whole(answers: readonly WholeReply[]): object | Promise<object>;
   /** A failure after the headers: the last object of a stream, or the one object. */
-  failure(error: HttpError): object;
+  failure(error: HttpError, stream: boolean): object;
 }
 
 type Growing<Part> = Part extends SpokenPart ? { -readonly [K in keyof Part]: Part[K] } : never;

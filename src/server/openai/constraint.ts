@@ -58,8 +58,20 @@ export function constraintOf(input: ConstraintInput): Constraint | undefined {
 
 function ofFormat({ response_format: format }: ConstraintInput): Asked[] {
   const param = "response_format";
-  if (format === undefined || format.type === "text") return [];
-  if (format.type === "json_object") return [{ param, constraint: json(format.schema ?? { type: "object" }, param) }];
+  const constraint = format && formatConstraint(format, param);
+  return constraint === undefined ? [] : [{ param, constraint }];
+}
+
+/**
+ * The constraint of a format as OpenAI's two APIs for conversations have it.
+ * @throws HttpError 400
+ */
+export function formatConstraint(
+  format: NonNullable<ConstraintInput["response_format"]>,
+  param: string,
+): Constraint | undefined {
+  if (format.type === "text") return undefined;
+  if (format.type === "json_object") return { ...json(format.schema ?? { type: "object" }, param), param };
   if (format.type !== "json_schema") {
     throw wrongField(
       `${param}.type`,
@@ -69,7 +81,7 @@ function ofFormat({ response_format: format }: ConstraintInput): Asked[] {
   const described = format.json_schema;
   const given = described?.schema ?? format.schema;
   if (given === undefined) throw wrongField(`${param}.json_schema`, `${param}.json_schema.schema: is missing`);
-  return [{ param, constraint: json(given, param, described?.strict === true) }];
+  return { ...json(given, param, described?.strict === true), param };
 }
 
 function ofLlama({ json_schema: given, grammar }: ConstraintInput): Asked[] {

@@ -1,5 +1,7 @@
 /** `/v1/models`: the one model that is served. */
 import type { Hono } from "hono";
+import { speaksAnthropic } from "../anthropic/failure.js";
+import { anthropicModel, anthropicModels } from "../anthropic/models.js";
 import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import { bothPaths } from "./fields.js";
@@ -30,9 +32,13 @@ export function modelRoutes(app: Hono, { model }: ServerContext): void {
       }),
     };
   };
-  app.on("GET", bothPaths("/models"), (c) => c.json({ object: "list", data: [describe()] }));
+  app.on("GET", bothPaths("/models"), (c) =>
+    c.json(speaksAnthropic(c) ? anthropicModels(model, started) : { object: "list", data: [describe()] }),
+  );
   app.on("GET", bothPaths("/models/:id{.+}"), (c) => {
-    if (c.req.param("id") === model.id) return c.json(describe());
+    if (c.req.param("id") === model.id) {
+      return c.json(speaksAnthropic(c) ? anthropicModel(model, started) : describe());
+    }
     throw new HttpError(404, `this server serves '${model.id}' only`, { param: "model", code: "model_not_found" });
   });
 }

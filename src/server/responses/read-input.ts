@@ -1,0 +1,130 @@
+/** The items of the Responses API as messages: what an assistant thinks, says and calls in a row is one message. */
+import type { ChatMessage } from "../../chat/index.js";
+import { wrongField } from "../http/http-error.js";
+import type { InnerNames } from "./read-tools.js";
+import type { Item } from "./request.js";
+import { unseal } from "./sealed.js";
+
+/** Items that are no message of anybody, and were left out. */
+export interface ReadInput {
+  readonly messages: readonly ChatMessage[];
+  readonly leftOut: ReadonlySet<string>;
+}
+
+/** @throws HttpError 400 for a part that is no text, naming it */
+export function readInput(instructions: string | undefined, items: readonly Item[], names: InnerNames): ReadInput {
+  const reader = new Reader(names);
+  if (instructions !== undefined && instructions !== "") reader.say("system", instructions);
+  items.forEach((item, i) => {
+    reader.item(item, `input[${i}]`);
+  });
+  return reader;
+}
+
+interface Draft {
+  role: string;
+  content: string;
+  reasoning_content?: string;
+  tool_calls?: object[];
+  tool_call_id?: string;
+  [key: string]: unknown;
+}
+
+class Reader implements ReadInput {
+  readonly messages: Draft[] = [];
+  readonly leftOut = new Set<string>();
+  private readonly names: InnerNames;
+
+  constructor(names: InnerNames) {
+    this.names = names;
+  }
+
+  say(role: string, content: string): void {
+    this.messages.push({ role, content });
+  }
+
+  item(item: Item, at: string): void {
+    const { type = "message" } = item;
+    if (type === "message") this.message(item, at);
+    else if (type === "reasoning") this.reasoning(item);
+    else if (type === "function_call" || type === "custom_tool_call") this.call(item, at);
+    else if (type === "function_call_output" || type === "custom_tool_call_output") {
+      const id = textAt(item, "call_id", at);
+      const content = textOf(item.output ?? "", `${at}.output`);
+      this.messages.push({ role: "tool", tool_call_id: id, content });
+    } else this.leftOut.add(type.slice(0, 50));
+  }
+
+  private message(item: Item, at: string): void {
+    const role = textAt(item, "role", at);
+    if (!["user", "assistant", "system", "developer"].includes(role)) {
+      throw wrongField(
+        `${at}.role`,
+        `${at}.role: '${role.slice(0, 50)}' is none of user, assistant, system, developer`,
+      );
+    }
+    const content = textOf(item.content ?? "", `${at}.content`);
+    if (role === "assistant") this.turn(({ tool_calls: calls }) => calls === undefined).content += content;
+    else this.say(role, content);
+  }
+
+  private reasoning(item: Item): void {
+    const texts = (list: unknown): string =>
+      Array.isArray(list) ? list.map((part) => (part as Item)?.text ?? "").join("\n\n") : "";
+    const thought = texts(item.content) || unseal(item.encrypted_content) || texts(item.summary);
+    if (thought === "") return;
+    const turn = this.turn(
+      ({ content, tool_calls: calls, reasoning_content: before }) =>
+        content === "" && calls === undefined && before === undefined,
+    );
+    turn.reasoning_content = thought;
+  }
+
+  private call(item: Item, at: string): void {
+    const id = textAt(item, "call_id", at);
+    const name = this.names.inner(textAt(item, "name", at), item.namespace);
+    const turn = this.turn(() => true);
+    turn.tool_calls ??= [];
+    turn.tool_calls.push(
+      item.type === "custom_tool_call"
+        ? { id, type: "custom", custom: { name, input: String(item.input ?? "") } }
+        : { id, type: "function", function: { name, arguments: String(item.arguments ?? "{}") } },
+    );
+  }
+
+  /** The assistant's turn that goes on, when it can, or a new one. */
+  private turn(goesOn: (turn: Draft) => boolean): Draft {
+    const last = this.messages.at(-1);
+    if (last?.role === "assistant" && goesOn(last)) return last;
+    const turn: Draft = { role: "assistant", content: "" };
+    this.messages.push(turn);
+    return turn;
+  }
+}
+
+/** @throws HttpError 400 */
+function textAt(item: Item, key: string, at: string): string {
+  const value = item[key];
+  if (typeof value === "string") return value;
+  throw wrongField(`${at}.${key}`, `${at}.${key}: is missing`);
+}
+
+const others: Readonly<Record<string, string>> = { input_image: "images", input_file: "files", input_audio: "audio" };
+
+/** @throws HttpError 400 for parts that are no text */
+function textOf(content: unknown, at: string): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) throw wrongField(at, `${at}: a text, or a list of parts`);
+  return content
+    .map((part: Item | null, i) => {
+      const { type, text, refusal } = part ?? {};
+      if (type === "refusal" && typeof refusal === "string") return refusal;
+      const known = type === "input_text" || type === "output_text" || type === "text" || type === "summary_text";
+      if (known && typeof text === "string") return text;
+      const here = `${at}[${i}]`;
+      if (known) throw wrongField(`${here}.text`, `${here}.text: is missing`);
+      const what = others[String(type)] ?? `parts of type '${String(type).slice(0, 50)}'`;
+      throw wrongField(here, `${here}: ${what} are not supported, only text`, "unsupported_content");
+    })
+    .join("");
+}
