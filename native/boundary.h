@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "287a2f98db309479";
+constexpr char kBoundaryVersion[] = "4b905a85555e4654";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -53,7 +53,7 @@ enum LookupBy : int32_t {
   LOOKUP_IDS = 0, LOOKUP_POSITIONS = 1, LOOKUP_FIRST = 2, LOOKUP_GIVEN = 3, LOOKUPS = 4
 };
 enum Score : int32_t {
-  SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1, SCORE_SOFTMAX_SELECTED = 2, SCORES = 3
+  SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1, SCORE_SOFTMAX_SELECTED = 2, SCORE_ROOT_SOFTPLUS = 3, SCORES = 4
 };
 enum Reach : int32_t {
   REACH_BACK = 0, REACH_CHUNK = 1, REACH_SYMMETRIC = 2, REACHES = 3

@@ -81,7 +81,8 @@ struct RopeTable : Object {
   static constexpr Kind kKind = Kind::rope_table;
   RopeTable() : Object(kKind) {}
   int32_t pairs = 0, max_rows = 0;
-  int32_t back = 0;  // angles of positions so far before the rows' own, 0 at least
+  int32_t back = 0;   // angles of positions so far before the rows' own, 0 at least
+  int32_t first = 0;  // values of a head before those that turn
   float magnitude = 1;
   bool interleaved = false;
   uint64_t pass = 0;   // the pass whose positions `angles` holds

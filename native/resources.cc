@@ -287,15 +287,16 @@ Status routing_read(Model& model, int32_t handle, int32_t rows, Slice<int32_t> i
 }
 
 Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double magnitude, bool interleaved,
-                           int32_t max_rows, int32_t back) {
+                           int32_t max_rows, int32_t back, int32_t first) {
   HW_TRY(model.check_open());
-  if (frequencies.length < 1 || frequencies.length > 65536 || max_rows < 1 || back < 0) {
+  if (frequencies.length < 1 || frequencies.length > 65536 || max_rows < 1 || back < 0 || first < 0) {
     return bad_argument("a rope table of %lld pairs and %d rows", static_cast<long long>(frequencies.length), max_rows);
   }
   std::unique_ptr<RopeTable> object(new RopeTable);
   object->pairs = static_cast<int32_t>(frequencies.length);
   object->max_rows = max_rows;
   object->back = back;
+  object->first = first;
   object->magnitude = static_cast<float>(magnitude);
   object->interleaved = interleaved;
   HW_TRY(allocate(model, object->frequencies, Purpose::weights, "rope table", frequencies.length * 8));

@@ -93,7 +93,8 @@ else
 Every architecture the engine runs, beside llama.cpp v0.5.0 (npm node-llama-cpp 3.22.1) on the same random tiny model.
 This page is written by \`node scripts/write-models-page.mjs\`; what is not in the table was not run.
 
-- *KL*: of llama.cpp's distribution to ours, in nats, mean over 40 positions of a prompt of random tokens.
+- *KL*: of llama.cpp's distribution to ours, in nats, mean over 40 positions of a prompt of random tokens (150 where
+  blocks have 128).
 - *greatest*: greatest difference of a log-probability, among tokens with a probability above 1e-6. llama.cpp keeps an
   F16 cache and rounds activations to F16 for F16 weights.
 - *greedy*: llama.cpp goes on greedily for 64 tokens; at how many of them ours is the same, given the same tokens

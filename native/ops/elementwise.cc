@@ -84,7 +84,9 @@ Status rope(Model& model, int32_t x_handle, int32_t n, int32_t heads, int32_t he
   if (heads < 1 || head_dim < 1 || static_cast<int64_t>(heads) * head_dim != x.cols) {
     return bad_argument("%d heads of %d values in %d columns", heads, head_dim, x.cols);
   }
-  if (table.pairs * 2 > head_dim) return bad_argument("%d pairs in a head of %d values", table.pairs, head_dim);
+  if (int64_t{table.first} + table.pairs * 2 > head_dim) {
+    return bad_argument("%d pairs behind %d values in a head of %d values", table.pairs, table.first, head_dim);
+  }
   if (model.pass().count > table.max_rows) {
     return bad_argument("a pass of %d rows, the rope table has room for %d", model.pass().count, table.max_rows);
   }
@@ -93,7 +95,7 @@ Status rope(Model& model, int32_t x_handle, int32_t n, int32_t heads, int32_t he
   over_rows(model, n, x.cols, [&](int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++) {
       for (int32_t h = 0; h < heads; h++) {
-        k.rope(x.row(t) + static_cast<int64_t>(h) * head_dim, table.cos(t), table.sin(t), table.pairs * 2,
+        k.rope(x.row(t) + static_cast<int64_t>(h) * head_dim + table.first, table.cos(t), table.sin(t), table.pairs * 2,
                table.interleaved);
       }
     }

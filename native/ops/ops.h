@@ -62,9 +62,10 @@ Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t lay
 Status select(Model& model, int32_t out, int32_t q, int32_t weights, int32_t pool, int32_t layer, int32_t n);
 
 // --- route.cc, experts.cc
-// The first expert whose logit is not a finite number, in the first row that has one; -1: none.
+// The first expert whose logit is not a finite number, in the first row that has one; -1: none. `table`: the experts of
+// each token, which are taken instead of the best; -2 where it names one that is not there, or one twice.
 Result<int32_t> route(Model& model, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize,
-                      float scale, int32_t bias, int32_t factors, int32_t groups, int32_t groups_used);
+                      float scale, int32_t bias, int32_t factors, int32_t groups, int32_t groups_used, int32_t table);
 // `on_input`: the weight of a pair multiplies what goes into its expert.
 Status experts(Model& model, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
                int32_t kind, float limit, bool on_input);

@@ -26,8 +26,9 @@ struct Router {
   const float* bias;
   const float* factors;  // of each expert's weight, or null
   int32_t groups, groups_used;
+  const float* table;  // the experts of each token [tokens][top_k], or null
 
-  // p[e]: what becomes a weight. All three keep the logits' order.
+  // p[e]: what becomes a weight. All keep the logits' order.
   void scores(const float* logits, float* p) const {
     memcpy(p, logits, static_cast<size_t>(experts) * sizeof(float));
     if (score == SCORE_SOFTMAX) {
@@ -37,6 +38,9 @@ struct Router {
       for (int32_t e = 0; e < experts; e++) p[e] = -p[e];
       kernels.exp_sum(p, 0.0f, experts);
       for (int32_t e = 0; e < experts; e++) p[e] = 1.0f / (1.0f + p[e]);
+    } else if (score == SCORE_ROOT_SOFTPLUS) {
+      apply_act(kernels, ACT_SOFTPLUS, p, experts);
+      for (int32_t e = 0; e < experts; e++) p[e] = sqrtf(p[e]);
     }
   }
 
@@ -77,10 +81,23 @@ struct Router {
     }
   }
 
-  void row(const float* logits, int32_t* ids, float* weights, void* scratch) const {
-    float* p = static_cast<float*>(scratch);
-    float* keys = p + experts;
-    scores(logits, p);
+  // The experts that the table has for a token. False, and the first ones, where it names one that is not there, or one
+  // twice.
+  bool look_up(int64_t token, int32_t* ids) const {
+    const float* const listed = table + token * top_k;
+    for (int32_t rank = 0; rank < top_k; rank++) {
+      bool good = listed[rank] >= 0 && listed[rank] < static_cast<float>(experts);
+      ids[rank] = good ? static_cast<int32_t>(listed[rank]) : 0;
+      for (int32_t before = 0; good && before < rank; before++) good = ids[before] != ids[rank];
+      if (good) continue;
+      for (int32_t i = 0; i < top_k; i++) ids[i] = i;
+      return false;
+    }
+    return true;
+  }
+
+  // The best experts by their scores.
+  void choose(const float* p, float* keys, int32_t* ids) const {
     for (int32_t e = 0; e < experts; e++) {
       float key = bias != nullptr ? p[e] + bias[e] : p[e];
       keys[e] = key == key ? key : -INFINITY;  // a NaN is the worst choice, never a wild index
@@ -92,9 +109,21 @@ struct Router {
         if (keys[e] == keys[e] && (best < 0 || keys[e] > keys[best])) best = e;
       }
       ids[rank] = best;
-      weights[rank] = p[best];
       keys[best] = NAN;  // taken
     }
+  }
+
+  // False where the table is wrong.
+  bool row(const float* logits, int64_t token, int32_t* ids, float* weights, void* scratch) const {
+    float* p = static_cast<float*>(scratch);
+    scores(logits, p);
+    bool good = true;
+    if (table != nullptr) {
+      good = look_up(token, ids);
+    } else {
+      choose(p, p + experts, ids);
+    }
+    for (int32_t rank = 0; rank < top_k; rank++) weights[rank] = p[ids[rank]];
     if (score == SCORE_SOFTMAX_SELECTED) {
       float sum = kernels.exp_sum(weights, kernels.max(weights, top_k), top_k);
       for (int32_t rank = 0; rank < top_k; rank++) weights[rank] /= sum;
@@ -106,8 +135,10 @@ struct Router {
       for (int32_t rank = 0; rank < top_k; rank++) weights[rank] /= sum;
     }
     for (int32_t rank = 0; rank < top_k; rank++) weights[rank] *= scale;
-    if (factors == nullptr) return;
-    for (int32_t rank = 0; rank < top_k; rank++) weights[rank] *= factors[ids[rank]];
+    if (factors != nullptr) {
+      for (int32_t rank = 0; rank < top_k; rank++) weights[rank] *= factors[ids[rank]];
+    }
+    return good;
   }
 };
 
@@ -115,7 +146,7 @@ struct Router {
 
 Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, int32_t n, int32_t score,
                       bool renormalize, float scale, int32_t bias_handle, int32_t factors_handle, int32_t groups,
-                      int32_t groups_used) {
+                      int32_t groups_used, int32_t table_handle) {
   HW_GET(Routing, out, model, out_handle);
   HW_GET(Tensor, logits, model, logits_handle);
   HW_TRY(check_rows(logits, n, "logits"));
@@ -133,8 +164,20 @@ Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, i
       int64_t{groups_used} * (logits.cols / groups) < out.top_k) {
     return bad_argument("%d of %d groups of %d experts", groups_used, groups, logits.cols);
   }
-  Router router{model.kernels(), logits.cols, out.top_k, score, renormalize, scale, bias.value, factors.value, groups,
-                groups_used};
+  const float* table = nullptr;
+  int64_t tokens = 0;
+  if (table_handle != 0) {
+    HW_GET(Vector, listed, model, table_handle);
+    HW_TRY(check_pass_rows(model, n));
+    tokens = listed.length / out.top_k;
+    table = listed.data();
+    for (int32_t t = 0; t < n; t++) {
+      if (model.pass().ids()[t] >= tokens) return bad_argument("a table of experts for %lld tokens", (long long)tokens);
+    }
+  }
+  Router router{model.kernels(), logits.cols, out.top_k, score,       renormalize, scale,
+                bias.value,      factors.value, groups,    groups_used, table};
+  std::atomic<bool> wrong{false};
   std::atomic<int32_t> fault{n};  // the first row with a logit that is not finite
   auto one = [&](int64_t t, int thread) {
     if (!router.finite(logits.row(t))) {
@@ -142,7 +185,10 @@ Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, i
       while (t < before && !fault.compare_exchange_weak(before, static_cast<int32_t>(t))) {
       }
     }
-    router.row(logits.row(t), out.ids() + t * out.top_k, out.weights() + t * out.top_k, model.kernel_scratch(thread));
+    const int64_t token = table == nullptr ? 0 : model.pass().ids()[t], at = t * out.top_k;
+    if (!router.row(logits.row(t), token, out.ids() + at, out.weights() + at, model.kernel_scratch(thread))) {
+      wrong.store(true, std::memory_order_relaxed);
+    }
   };
   if (static_cast<int64_t>(n) * logits.cols * out.top_k < kInlineValues) {
     for (int32_t t = 0; t < n; t++) one(t, 0);
@@ -152,7 +198,7 @@ Result<int32_t> route(Model& model, int32_t out_handle, int32_t logits_handle, i
   out.filled_rows = n;
   out.experts = logits.cols;
   const int32_t t = fault.load();
-  if (t == n) return int32_t{-1};
+  if (t == n) return wrong.load() ? int32_t{-2} : int32_t{-1};
   int32_t e = 0;
   while (e + 1 < logits.cols && std::isfinite(logits.row(t)[e])) e++;
   return e;

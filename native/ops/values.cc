@@ -259,7 +259,10 @@ Status hyper_weights(Model& model, int32_t pre_handle, int32_t mix_handle, int32
       pre.row(t)[i] = scalar_gate(1.0f, __builtin_fmaf(m[i], s[0], b[i])) + eps;
       mix.row(t)[i * (1 + hc)] = 2.0f * scalar_gate(1.0f, __builtin_fmaf(m[hc + i], s[1], b[hc + i]));
     }
-    for (int32_t i = 0; i < hc * hc; i++) comb[i] = __builtin_fmaf(m[2 * hc + i], s[2], b[2 * hc + i]);
+    for (int32_t i = 0; i < hc * hc; i++) {  // rows of x have the destinations of each source side by side
+      const int32_t at = 2 * hc + i % hc * hc + i / hc;
+      comb[i] = __builtin_fmaf(m[at], s[2], b[at]);
+    }
     for (int32_t src = 0; src < hc; src++) {  // softmax over destinations
       float most = comb[src], sum = 0;
       for (int32_t dst = 1; dst < hc; dst++) most = max_f32(comb[dst * hc + src], most);

@@ -54,9 +54,10 @@ const decoders: Readonly<Record<string, DecodeBlock>> = {
 };
 
 /**
- * Decodes one row (or any run of whole blocks); bit-equal to ggml.
+ * Decodes one row (or any run of whole blocks); bit-equal to ggml. Whole numbers of 32 bits, which tables hold, are
+ * exact below 2^24.
  * @shape bytes: of that many blocks, out: [cols]
- * @throws FORMAT_UNSUPPORTED for a type without `acts`, INTERNAL when the lengths do not fit
+ * @throws FORMAT_UNSUPPORTED for any other type without `acts`, INTERNAL when the lengths do not fit
  */
 export function dequantizeRow(dtype: Dtype, bytes: Uint8Array, out: Float32Array): void {
   if (blocksBytes(dtype, out.length) !== bytes.length) {
@@ -75,6 +76,11 @@ export function dequantizeRow(dtype: Dtype, bytes: Uint8Array, out: Float32Array
       // Bit patterns, not numbers: a NaN's payload survives.
       const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
       for (let i = 0; i < out.length; i++) words[i] = readU16(bytes, 2 * i) << 16;
+      return;
+    }
+    case "I32": {
+      const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      for (let i = 0; i < out.length; i++) out[i] = words.getInt32(4 * i, true);
       return;
     }
   }

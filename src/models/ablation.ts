@@ -27,6 +27,8 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     call.verb === "rope" ? { ...call, rope: { ...call.rope, dims: call.headDim }, divisors: null } : call,
   "rope-scaling": (call) =>
     call.verb === "rope" ? { ...call, rope: { ...call.rope, scaling: { kind: "none" } }, divisors: null } : call,
+  // What attention read stays as it was rotated.
+  "rope-back": (call) => (call.verb === "rope" && call.rope.inverse === true ? "input" : call),
   "qk-norm": (call) =>
     call.verb === "headNorm" ||
     call.verb === "centreHeads" ||
@@ -40,6 +42,13 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     call.verb === "attention"
       ? { ...call, sources: call.sources.map((source) => ({ ...source, selection: null })) }
       : call,
+  // Rows of several positions are not seen.
+  blocks(call) {
+    if (call.verb !== "attention") return call;
+    const sources = call.sources.filter(({ state }) => state.every === 1);
+    return { ...call, sources, outputs: sources.length > 1 ? call.outputs : call.outputs.slice(0, 1) };
+  },
+  "block-positions": (call) => (call.verb === "compress" ? { ...call, positions: null } : call),
   // Rows see what comes before them only.
   "both-sides": (call) => reaching(call, (reach) => (seesAhead(reach) ? "all" : reach)),
   alibi: (call) => (call.verb === "attention" ? { ...call, alibi: 0 } : call),
@@ -69,6 +78,8 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     const { groups: _, ...spec } = call.spec;
     return { ...call, spec };
   },
+  // The best experts, not those of a table.
+  table: (call) => (call.verb === "route" ? { ...call, table: null } : call),
   clamp(call) {
     if (call.verb === "glu" && typeof call.act === "object") return { ...call, act: "silu" };
     if (call.verb !== "experts" || typeof call.body.act === "string") return call;
@@ -76,7 +87,14 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
   },
   temperature: (call) => (call.verb === "temper" ? "input" : call),
   sparse: (call) => (call.verb === "sparsify" ? "input" : call),
-  streams: (call) => (call.verb === "matchSize" ? "input" : call),
+  streams(call) {
+    // Where several streams are read as one, the first of them alone.
+    if (call.verb === "blend" && call.streams === 1)
+      return { ...call, verb: "columns", from: [0], heads: 1, inputs: call.inputs.slice(1, 2) };
+    return call.verb === "matchSize" ? "input" : call;
+  },
+  // What streams take up of each other sums to one for those that take, once, and for none that give.
+  even: (call) => (call.verb === "hyperWeights" ? { ...call, iterations: 1 } : call),
   convolution: (call) => (call.verb === "shortConv" ? "input" : call),
   // A factor of one for everything that is remembered.
   decay: (call) =>

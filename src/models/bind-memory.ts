@@ -42,6 +42,7 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
     case "matchSize":
     case "rope":
     case "add":
+    case "shift":
     case "scale":
     case "softcap":
       return { input: call.inputs[0]!, must: true };

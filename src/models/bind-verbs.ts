@@ -54,6 +54,11 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
       const [y, x] = [output(), input(1)];
       return (n) => ops.add(y, x, n);
     }
+    case "shift": {
+      const [x, { by }] = [output(), call];
+      const values = b.made(`${x.cols} of ${by}`, () => new Float32Array(x.cols).fill(by));
+      return (n) => ops.addVector(x, values, n);
+    }
     case "scale": {
       const [x, { factor }] = [output(), call];
       return (n) => ops.scale(x, factor, n);
@@ -176,11 +181,13 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
     }
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];
-      const spec = { ...call.spec, selectionBias: optional(call.selectionBias), factors: optional(call.factors) };
+      const [selectionBias, factors, table] = [call.selectionBias, call.factors, call.table].map(optional);
+      const spec = { ...call.spec, selectionBias: selectionBias!, factors: factors!, table: table! };
       const { router, hint } = call;
       return (n) => {
         const expert = ops.route(routing, scores, n, spec);
         // A guess of what will be asked may be wrong; the question itself comes after it.
+        if (expert < -1) refuseTable(call.table!.tensor.name);
         if (expert >= 0 && !hint) refuseRouter(router, expert);
       };
     }
@@ -199,6 +206,14 @@ function refuseRouter(tensor: string, expert: number): never {
     "MODEL_INVALID",
     `the router '${tensor}' gave no finite number for expert ${expert}: it, or a weight before it, is damaged or overflows; check the file`,
     { tensor, expert },
+  );
+}
+
+function refuseTable(tensor: string): never {
+  throw new HundredweightError(
+    "MODEL_INVALID",
+    `the table '${tensor}' names an expert that is not there, or one twice for the same token: check the file`,
+    { tensor },
   );
 }
 

@@ -154,14 +154,16 @@ class Resolver {
     }
   }
 
-  #inFile({ name, shape }: TensorDeclaration): TensorInfo | undefined {
+  #inFile({ name, shape, ids }: TensorDeclaration): TensorInfo | undefined {
     if (this.#known.has(name)) return this.#known.get(name);
     const before = this.#faults.length;
     const info = this.#checkpoint.tensors.get(name);
     if (info === undefined) this.#faults.push(`tensor '${name}' is missing`);
     else if (!sameShape(info.shape, shape))
       this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
-    else if (info.layout.acts === undefined) {
+    else if (ids !== undefined) {
+      if (info.layout.name !== "I32") this.#faults.push(`tensor '${name}' has type ${info.layout.name}, not I32`);
+    } else if (info.layout.acts === undefined) {
       this.#unsupported++;
       this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
     } else if (info.layout.name === "NVFP4") this.#refuseFactor(name);

@@ -63,6 +63,18 @@ const refused: Readonly<Record<string, readonly TypedValue[]>> = {
   "kda.gate_lower_bound": [u32(0), { type: "f32", value: 1 }],
   "kda.safe_gate": [{ type: "bool", value: false }],
   moe_latent_size: [u32(2 ** 30)],
+  "attention.output_group_count": [u32(0), u32(3), u32(1e6)],
+  "attention.output_lora_rank": [u32(0), u32(1e6)],
+  // Blocks of other sizes than there are, and fewer sizes than layers.
+  "attention.compress_ratios": [array(8, 8, 8, 8), array(4), array(), u32(7), u32(1e6)],
+  "attention.compress_rope_freq_base": [u32(0), { type: "f32", value: -1 }],
+  "hyper_connection.count": [u32(0), u32(1), u32(17)],
+  "hyper_connection.sinkhorn_iterations": [u32(0), u32(1e6)],
+  "hyper_connection.epsilon": [
+    { type: "f32", value: 0 },
+    { type: "f32", value: Number.NaN },
+  ],
+  hash_layer_count: [u32(1e6)],
 };
 
 /** Put in the place of every key: taken, or refused with a code. */

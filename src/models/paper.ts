@@ -8,7 +8,7 @@ import { findArchitecture } from "./registry.js";
 
 /** Keys that GGUF stores as floats even when the value is whole; loaders check the type. */
 const floatKey =
-  /(epsilon|freq_base|freq_base_swa|factor|scale|softcapping|beta_fast|beta_slow|multiplier|alpha|lower_bound)$/;
+  /(epsilon|freq_base(_swa)?|factor|scale|softcapping|beta_(fast|slow)|multiplier|alpha|lower_bound|clamp_(sh)?exp)$/;
 
 /** Hyper-parameters under their keys in a file; those that begin with a slash stand without the architecture's name. */
 export function archMetadata(arch: string, values: TinyMetadata): [string, TypedValue][] {

@@ -141,6 +141,7 @@ export class TensorTable {
       floor: "f32",
       optional,
       fill: { mean, deviation },
+      ...(o.ids !== undefined && { ids: o.ids }),
     });
     const length = shape.reduce((product, size) => product * size, 1);
     return o.each === undefined ? { tensor, length } : { tensor, length: length * o.each, each: o.each };

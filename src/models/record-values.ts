@@ -82,6 +82,9 @@ export abstract class ValueRecorder {
   add(x: Value, y: Value): Value {
     return this.#same({ verb: "add" }, x, y);
   }
+  shift(x: Value, by: number): Value {
+    return this.#same({ verb: "shift", by }, x);
+  }
   scale(x: Value, factor: number): Value {
     return this.#same({ verb: "scale", factor }, x);
   }

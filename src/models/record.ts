@@ -185,10 +185,11 @@ class Recorder extends StateRecorder implements Flow {
 
   // --- experts
 
-  route(scores: Value, { selectionBias = null, factors = null, ...spec }: RouteOptions): Routes {
+  route(scores: Value, { selectionBias = null, factors = null, table = null, ...spec }: RouteOptions): Routes {
     const routes: Routes = { id: ++this.ids, experts: scores.cols, topK: spec.topK };
     const router = this.products.get(scores) ?? fault("a route whose scores are no product");
-    this.call({ verb: "route", routes, spec, selectionBias, factors, router }, [scores], []);
+    if (table !== null && table.length % spec.topK !== 0) fault(`a table of ${table.length} experts`);
+    this.call({ verb: "route", routes, spec, selectionBias, factors, table, router }, [scores], []);
     return routes;
   }
   experts(routes: Routes, x: Value, inner: Part, { weightsInput = false }: ExpertsOptions = {}): Value {

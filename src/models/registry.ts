@@ -9,6 +9,7 @@ import { cohere2 } from "./arch/cohere2.js";
 import { cohere2moe } from "./arch/cohere2moe.js";
 import { commandR } from "./arch/command-r.js";
 import { deepseek2 } from "./arch/deepseek2.js";
+import { deepseek4 } from "./arch/deepseek4.js";
 import { deepseek32 } from "./arch/deepseek32.js";
 import { dots1 } from "./arch/dots1.js";
 import { ernie45 } from "./arch/ernie4-5.js";
@@ -143,6 +144,7 @@ export const decoders: readonly Declaration[] = [
   glmDsa,
   kimiLinear,
   bailingmoe3,
+  deepseek4,
 ];
 
 /** They make vectors or scores. */

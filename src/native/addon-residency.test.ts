@@ -187,7 +187,7 @@ test("experts in slots give what resident experts give, with a gate and without"
       logits,
       wave(n * experts, (i) => Math.sin(3 * i)),
     );
-    addon.route(model, routing, logits, n, 0, true, 1, 0, 0, 1, 1);
+    addon.route(model, routing, logits, n, 0, true, 1, 0, 0, 1, 1, 0);
     addon.experts(model, out, x, routing, n, Int32Array.from([...weights, 0, 0, 0]), kind, 0, false);
     const got = new Float32Array(n * cols);
     addon.tensorRead(model, out, n, got);

@@ -37,7 +37,7 @@ function modelWithAll(threads = 2) {
     stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
     vector: addon.vector(model, new Float32Array(64).fill(1)),
     routing: addon.routing(model, 8, 2),
-    rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8, 0),
+    rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8, 0, 0),
     pool: addon.kvPool(model, Int32Array.of(4, 16, 16, 0), 0, 3, 1),
   };
   addon.seal(model);
@@ -204,10 +204,13 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
   assertWrongCall(() => addon.matchSize(a.model, a.x, a.logits, 1));
   assertWrongCall(() => addon.multiplyVector(a.model, a.logits, a.vector, 1), "a vector wider than the row");
   assertWrongCall(
-    () => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 3, 1),
+    () => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 3, 1, 0),
     "groups that do not divide",
   );
-  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 4, 1), "too few in the groups");
+  assertWrongCall(
+    () => addon.route(a.model, a.routing, a.logits, 1, 0, true, 1, 0, 0, 4, 1, 0),
+    "too few in the groups",
+  );
   assertWrongCall(() => addon.softcap(a.model, a.x, 0, 1));
   assertWrongCall(() => addon.gather(a.model, a.y, a.x, i32(8)));
   assertWrongCall(() => addon.gather(a.model, a.x, a.x, i32(0)));
@@ -314,8 +317,8 @@ test("experts need a routing of theirs; a router of NaNs picks experts that exis
   assertWrongCall(() => addon.experts(a.model, a.y, a.x, a.routing, 1, stack, 0, 0, false), "a routing nobody filled");
   addon.tensorWrite(a.model, a.logits, new Float32Array(32).fill(Number.NaN));
   addon.tensorWrite(a.model, a.x, new Float32Array(512).fill(0.5));
-  for (const score of [0, 1, 2]) {
-    addon.route(a.model, a.routing, a.logits, 8, score, true, 1, 0, 0, 1, 1);
+  for (const score of [0, 1, 2, 3]) {
+    addon.route(a.model, a.routing, a.logits, 8, score, true, 1, 0, 0, 1, 1, 0);
     const [ids, shares] = [new Int32Array(16), new Float32Array(16)];
     addon.routingRead(a.model, a.routing, 8, ids, shares);
     for (let t = 0; t < 8; t++)
@@ -330,8 +333,8 @@ test("experts need a routing of theirs; a router of NaNs picks experts that exis
   assertWrongCall(() =>
     addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0, 0, false),
   );
-  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 3, true, 1, 0, 0, 1, 1));
-  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector, 0, 1, 1));
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 4, true, 1, 0, 0, 1, 1, 0));
+  assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector, 0, 1, 1, 0));
   addon.modelClose(a.model);
 });
 

@@ -137,6 +137,7 @@ export interface NativeAddon {
     interleaved: boolean,
     maxRows: number,
     back: number,
+    first: number,
   ): number;
   /** layers: `kvLayerNumbers` of each. type: of `kvTypes` */
   kvPool(model: number, layers: Int32Array, type: number, pages: number, every: number): number;
@@ -244,6 +245,7 @@ export interface NativeAddon {
     factors: number,
     groups: number,
     groupsUsed: number,
+    table: number,
   ): number;
   /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
   experts(

@@ -26,8 +26,11 @@ export type Pooling = (typeof poolings)[number];
 export const lookups = ["ids", "positions", "first", "given"] as const;
 export type LookupBy = Exclude<(typeof lookups)[number], "given">;
 
-/** A router's scores: softmax over all experts; sigmoid of each; softmax over the selected logits only. */
-export const scores = ["softmax", "sigmoid", "softmax-selected"] as const;
+/**
+ * A router's scores: softmax over all experts; sigmoid of each; softmax over the selected logits only; the root of
+ * each one's softplus.
+ */
+export const scores = ["softmax", "sigmoid", "softmax-selected", "root-softplus"] as const;
 export type Score = (typeof scores)[number];
 
 /** How the window of attention is meant (ops/ops.ts). */

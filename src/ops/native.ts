@@ -249,8 +249,8 @@ export class NativeOps implements Backend {
   ropeTable(spec: RopeSpec, maxRows: number): RopeTable {
     if (spec.frequencies.length * 2 !== spec.dims)
       throw new HundredweightError("INTERNAL", "a rope table needs dims / 2 frequencies");
-    const { frequencies, magnitude, interleaved, back = 0 } = spec;
-    const id = this.#addon.ropeTable(this.#model, frequencies, magnitude, interleaved, maxRows, back);
+    const { frequencies, magnitude, interleaved, back = 0, first = 0 } = spec;
+    const id = this.#addon.ropeTable(this.#model, frequencies, magnitude, interleaved, maxRows, back, first);
     return { id };
   }
 
@@ -406,6 +406,7 @@ export class NativeOps implements Backend {
       spec.factors?.id ?? 0,
       spec.groups?.count ?? 1,
       spec.groups?.used ?? 1,
+      spec.table?.id ?? 0,
     );
   }
 

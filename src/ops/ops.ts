@@ -194,6 +194,8 @@ export interface RopeSpec {
   readonly interleaved: boolean;
   /** Rotates as at the position so far before a row's own, or as at 0; default 0. */
   readonly back?: number;
+  /** Values of a head before those that are rotated; default 0. */
+  readonly first?: number;
 }
 
 export interface RopeTable {
@@ -266,7 +268,6 @@ export interface ExpertGroups {
 
 export interface RouteSpec {
   readonly topK: number;
-  /** softmax over all experts; sigmoid of each; softmax over the selected logits only. */
   readonly score: Score;
   /** Divide the selected weights by their sum. */
   readonly renormalize: boolean;
@@ -278,6 +279,8 @@ export interface RouteSpec {
   readonly factors?: Vector | null;
   /** All experts are one group by default. */
   readonly groups?: ExpertGroups | undefined;
+  /** The experts of each token, best first, which are taken whatever the scores: whole numbers [tokens * topK]. */
+  readonly table?: Vector | null;
 }
 
 export interface ExpertWeights {
@@ -386,7 +389,7 @@ export interface Verbs {
    */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
   /**
-   * Rotates the first `dims` of each head in place by the row's position: angle = position * frequency in double, its
+   * Rotates `dims` values of each head in place by the row's position: angle = position * frequency in double, its
    * cosine and sine rounded to f32, times the magnitude.  @shape x [n, heads * headDim]
    */
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void;
@@ -460,7 +463,8 @@ export interface Verbs {
    * Chooses experts, best first; ties go to the lower id, a NaN is the worst choice. Weights: the scores without the
    * selection bias, for `softmax-selected` softmaxed over the chosen logits; renormalized by max(sum in rank order,
    * 2^-14, the least normal f16); times `scale`.  @shape logits [n, experts]
-   * @returns the first expert whose logit is not a finite number, in the first row that has one; -1: none
+   * @returns the first expert whose logit is not a finite number, in the first row that has one; -1: none; -2: the
+   *   table names an expert that is not there, or one twice, and the first experts were taken
    */
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number;
   /**
@@ -506,8 +510,8 @@ export interface Verbs {
   /**
    * Weights of hyper-connections of h streams from x [n, (2 + h) h]: pre = sigmoid(x s0 + b) + eps [n, h]; mix [n, h
    * (1 + h)], for each destination 2 sigmoid(x s1 + b) and then h weights of the streams: softmax over destinations
-   * of x s2 + b, made doubly stochastic by so many iterations. @shape scale [3], base [(2 + h) h] @source DeepSeek-AI
-   * 2026, mHC
+   * of x s2 + b, made doubly stochastic by so many iterations; x has the destinations of each source side by side.
+   * @shape scale [3], base [(2 + h) h] @source DeepSeek-AI 2026, mHC
    */
   hyperWeights(
     pre: Tensor,

@@ -3,6 +3,7 @@
  * to f32 once on the way out. Arrays are rows of activations.
  */
 import type { ExpertGroups, Glu, RouteSpec } from "./ops.js";
+import { actValue } from "./reference-values.js";
 
 /**
  * out[o + i] = x[i] / sqrt(mean(x²) + eps) * w[i].  @source Zhang & Sennrich 2019, "Root Mean Square Layer
@@ -65,6 +66,7 @@ const leastWeightSum = 6.103515625e-5;
 function probabilitiesOf(logits: Float32Array, { score }: RouteSpec): Float64Array {
   const raw = Float64Array.from(logits);
   if (score === "softmax") return softmax(raw);
+  if (score === "root-softplus") return raw.map((logit) => Math.sqrt(actValue("softplus", logit)));
   return score === "sigmoid" ? raw.map(sigmoid) : raw;
 }
 
@@ -89,18 +91,26 @@ function bestGroups(scores: Float64Array, { count, used }: ExpertGroups): Float6
   return scores.map((score, e) => (kept.has(Math.floor(e / size)) ? score : -Infinity));
 }
 
-/** Chooses the experts of one token row: ids in rank order and their weights.  @shape logits [experts] */
+/** The experts that a table has for a token; undefined where it names one that is not there, or one twice. */
+export function listedExperts(table: Float32Array, token: number, topK: number, experts: number): number[] | undefined {
+  const ids = Array.from(table.subarray(token * topK, (token + 1) * topK));
+  const good = ids.length === topK && ids.every((id, i) => id >= 0 && id < experts && ids.indexOf(id) === i);
+  return good ? ids : undefined;
+}
+
+/**
+ * Chooses the experts of one token row, unless they are given: ids in rank order and their weights.
+ * @shape logits [experts]
+ */
 export function routeRow(
   logits: Float32Array,
   spec: RouteSpec,
   bias: Float32Array | null,
   factors: Float32Array | null = null,
-): { ids: number[]; weights: number[] } {
+  given?: readonly number[],
+): { ids: readonly number[]; weights: number[] } {
   const probabilities = probabilitiesOf(logits, spec);
-  const scores = routeScores(logits, spec, bias);
-  const ids = Array.from(scores.keys())
-    .sort((a, b) => scores[b]! - scores[a]! || a - b)
-    .slice(0, spec.topK);
+  const ids = given ?? bestOf(routeScores(logits, spec, bias), spec.topK);
   let weights = ids.map((e) => probabilities[e]!);
   if (spec.score === "softmax-selected") weights = Array.from(softmax(Float64Array.from(weights)));
   if (spec.renormalize) {
@@ -112,6 +122,11 @@ export function routeRow(
   }
   return { ids, weights: weights.map((w, rank) => w * spec.scale * (factors?.[ids[rank]!] ?? 1)) };
 }
+
+const bestOf = (scores: Float64Array, topK: number): number[] =>
+  Array.from(scores.keys())
+    .sort((a, b) => scores[b]! - scores[a]! || a - b)
+    .slice(0, topK);
 
 /** Rotates one head in place by `position`.  @source Su et al. 2021, "RoFormer" */
 export function ropeHead(

@@ -118,7 +118,7 @@ export function hyperRow(
   const raw = Float64Array.from(x, (v, i) => v * scale[i < h ? 0 : i < 2 * h ? 1 : 2]! + base[i]!);
   for (let i = 0; i < h; i++) pre[i] = sigmoid(raw[i]!) + eps;
   /** [destination, source] */
-  let comb = raw.slice(2 * h);
+  let comb = Float64Array.from({ length: h * h }, (_, i) => raw[2 * h + (i % h) * h + Math.floor(i / h)]!);
   const sums = (along: "sources" | "destinations", values: Float64Array): Float64Array => {
     const out = new Float64Array(h);
     for (let i = 0; i < h * h; i++) out[along === "sources" ? Math.floor(i / h) : i % h]! += values[i]!;

@@ -28,7 +28,7 @@ import {
 } from "./ops.js";
 import { attendHead, attendPart, bestPositions, type Past, positionScores, seenBy } from "./reference-attention.js";
 import { encodeHead, type ReferenceKvPool } from "./reference-kv.js";
-import { gluValue, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
+import { gluValue, listedExperts, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
 import { data, own, ReferenceMemory, type Rope, type Routes, requireThat, row, values } from "./reference-memory.js";
 import type { ReferenceSlotPool } from "./reference-slots.js";
 import {
@@ -126,7 +126,7 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     const { spec } = own<Rope>(table, "spec");
     for (let t = 0; t < n; t++)
       for (let h = 0; h < heads; h++) {
-        const offset = t * x.cols + h * headDim;
+        const offset = t * x.cols + h * headDim + (spec.first ?? 0);
         const position = Math.max(0, this.rows.positions[t]! - (spec.back ?? 0));
         ropeHead(data(x), offset, position, spec.frequencies, spec.magnitude, spec.interleaved);
       }
@@ -272,15 +272,21 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
 
   route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     const { ids, weights } = own<Routes>(out, "ids");
+    const table = values(spec.table ?? null);
+    const first = Array.from({ length: out.topK }, (_, rank) => rank);
     let fault = -1;
+    let wrong = false;
     for (let t = 0; t < n; t++) {
       const row = data(logits).subarray(t * logits.cols, (t + 1) * logits.cols);
       if (fault < 0) fault = row.findIndex((logit) => !Number.isFinite(logit));
-      const chosen = routeRow(row, spec, values(spec.selectionBias), values(spec.factors ?? null));
+      const listed = table === null ? first : listedExperts(table, this.rows.ids[t]!, out.topK, logits.cols);
+      wrong ||= listed === undefined;
+      const given = table === null ? undefined : (listed ?? first);
+      const chosen = routeRow(row, spec, values(spec.selectionBias), values(spec.factors ?? null), given);
       ids.set(chosen.ids, t * out.topK);
       weights.set(chosen.weights, t * out.topK);
     }
-    return fault;
+    return fault < 0 && wrong ? -2 : fault;
   }
 
   experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {

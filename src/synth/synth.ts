@@ -23,6 +23,8 @@ import {
 import type { ModelSpec } from "../models/flow/architecture.js";
 import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
+import { idsType, randomIds } from "./ids.js";
+import { seededWords } from "./random.js";
 import { ranks, rowFactors } from "./router.js";
 import type { SynthShape } from "./shape.js";
 import { type Fill, RandomTensors } from "./values.js";
@@ -77,7 +79,7 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
   let tensorBytes = 0;
   let parameters = 0;
   const tensors = declared.map((tensor, i): SynthTensor => {
-    const dtype = tensor.floor === "f32" ? dtypeByName("F32")! : dtypes[i]!;
+    const dtype = tensor.ids !== undefined ? idsType : tensor.floor === "f32" ? dtypeByName("F32")! : dtypes[i]!;
     const row = blocksBytes(dtype, tensor.shape[0]!)!;
     const bytes = tensor.shape.slice(1).reduce((product, size) => product * size, row);
     tensorBytes += bytes;
@@ -183,12 +185,13 @@ async function checkRoom(path: string, bytes: number): Promise<void> {
 }
 
 function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, options: SynthOptions): TensorSource {
-  const { name, dtype, shape, role, kind, bytes } = tensor;
+  const { name, dtype, shape, role, kind, bytes, ids } = tensor;
   const cols = shape[0]!;
   const { experts, topK, layers } = model.spec.config;
   const fill = fillOf(tensor, layers);
   const skewed = role === "router" && kind === "matrix" && (options.routerSkew ?? 0) !== 0;
   const data = () => {
+    if (ids !== undefined) return randomIds(ids, shape, seededWords(options.seed ?? 1, name));
     if (name === ropeDivisorsTensor) return new Uint8Array(divisors(model.shape, cols).buffer);
     if (skewed) {
       const byRank = rowFactors(experts, topK, options.routerSkew ?? 0);

@@ -11,7 +11,8 @@ import type { TinyMetadata } from "../models/flow/architecture.js";
 import type { Role, TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { findArchitecture } from "../models/registry.js";
-import { seededNormals } from "./random.js";
+import { idsType, randomIds } from "./ids.js";
+import { seededNormals, seededWords } from "./random.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
 
 export interface TinyOptions {
@@ -88,7 +89,8 @@ function roleTypes(dtype: string | Partial<Record<Role, string>>): Record<Role, 
 }
 
 function randomTensor(tensor: TensorDeclaration, type: Dtype, seed: number): TensorSource {
-  const { name, shape, fill } = tensor;
+  const { name, shape, fill, ids } = tensor;
+  if (ids !== undefined) return { name, dtype: idsType, shape, data: randomIds(ids, shape, seededWords(seed, name)) };
   const dtype = tensor.floor === "f32" ? dtypeByName("F32")! : type;
   const [cols, ...others] = shape as [number, ...number[]];
   const rows = others.reduce((a, b) => a * b, 1);

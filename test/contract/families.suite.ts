@@ -129,6 +129,65 @@ export function familiesSuite(
     assert.ok(outside > 0, "groups never mattered");
   });
 
+  withOps("route: experts that a table has for a token, also where they are not the best", async (ops) => {
+    const [experts, topK, tokens] = [6, 2, [3, 0, 2]];
+    const listed = [4, 1, 0, 5, 2, 3, 5, 0];
+    const logits = randomValues(tokens.length * experts, 45, 2);
+    const input = filled(ops, tokens.length, experts, logits);
+    const routing = ops.routing(tokens.length, topK);
+    const [table, beyond, twice] = [listed, listed.with(1, 6), listed.with(6, 0)].map((ids) =>
+      ops.vector(Float32Array.from(ids)),
+    );
+    const spec = { topK, score: "root-softplus", renormalize: true, scale: 2, selectionBias: null } as const;
+    await ops.seal();
+    ops.begin({ ...rowTable({ pools: 0 }, [0, 1, 2]), ids: Int32Array.from(tokens) });
+    assert.equal(ops.route(routing, input, tokens.length, { ...spec, table: table! }), -1);
+    const got = ops.readRouting(routing, tokens.length);
+    for (const [t, token] of tokens.entries()) {
+      const ids = listed.slice(topK * token, topK * (token + 1));
+      const { weights } = routeRow(logits.subarray(t * experts, (t + 1) * experts), spec, null, null, ids);
+      assert.deepEqual(Array.from(got.ids.subarray(t * topK, (t + 1) * topK)), ids);
+      for (const [rank, w] of weights.entries()) near(got.weights[t * topK + rank]!, w, 64 * ulp * w, `row ${t}`);
+    }
+    for (const wrong of [beyond, twice]) {
+      assert.equal(ops.route(routing, input, tokens.length, { ...spec, table: wrong! }), -2);
+      assert.ok(ops.readRouting(routing, tokens.length).ids.every((id) => id >= 0 && id < experts));
+    }
+  });
+
+  withOps("rope of the last values of a head, and back", async (ops) => {
+    const [n, heads, headDim, dims] = [3, 2, 24, 8];
+    const x = randomValues(n * heads * headDim, 46);
+    const frequencies = Float64Array.from({ length: dims / 2 }, (_, i) => 10 ** -i);
+    const common = { dims, magnitude: 1, interleaved: true };
+    const tables = [
+      ops.ropeTable({ ...common, frequencies, first: headDim - dims }, n),
+      ops.ropeTable({ ...common, frequencies: frequencies.map((v) => -v), first: headDim - dims }, n),
+      ops.ropeTable({ ...common, frequencies }, n),
+    ] as const;
+    const [whole, last] = [filled(ops, n, heads * headDim, x), ops.tensor(n, heads * dims)];
+    const isLast = (i: number) => i % headDim >= headDim - dims;
+    ops.write(
+      last,
+      x.filter((_, i) => isLast(i)),
+    );
+    await ops.seal();
+    ops.begin(rowTable({ pools: 0 }, [5, 6, 7]));
+    ops.rope(whole, n, heads, headDim, tables[0]);
+    ops.rope(last, n, heads, dims, tables[2]);
+    const turned = (await ops.read(whole, n)).slice();
+    assert.deepEqual(
+      turned.filter((_, i) => isLast(i)),
+      (await ops.read(last, n)).slice(),
+    );
+    assert.deepEqual(
+      turned.filter((_, i) => !isLast(i)),
+      x.filter((_, i) => !isLast(i)),
+    );
+    ops.rope(whole, n, heads, headDim, tables[1]);
+    for (const [i, v] of (await ops.read(whole, n)).entries()) near(v, x[i]!, 8 * ulp, `value ${i}`);
+  });
+
   for (const dtype of ["F32", "Q8_0"])
     withOps(`experts ${dtype}: weights may multiply what goes in`, async (ops) => {
       const [n, dim, hidden, experts, topK] = [5, 64, 96, 4, 2];

@@ -216,6 +216,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
       ["softmax, scaled", { topK: 3, score: "softmax", renormalize: false, scale: 2.5 }],
       ["sigmoid with selection bias", { topK: 3, score: "sigmoid", renormalize: true, scale: 1, biased: true }],
       ["softmax of the selected", { topK: 3, score: "softmax-selected", renormalize: false, scale: 1 }],
+      ["root of softplus", { topK: 3, score: "root-softplus", renormalize: true, scale: 1.5 }],
     ];
     for (const [title, { biased, ...spec }] of routes)
       withOps(`route: ${title}`, async (ops) => {
@@ -233,9 +234,13 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
         for (let t = 0; t < n; t++) {
           const row = Array.from(logits.subarray(t * experts, (t + 1) * experts));
           const total = row.reduce((s, v) => s + Math.exp(v), 0);
-          const score = row.map((v) =>
-            spec.score === "softmax" ? Math.exp(v) / total : spec.score === "sigmoid" ? 1 / (1 + Math.exp(-v)) : v,
-          );
+          const formulas = {
+            softmax: (v: number) => Math.exp(v) / total,
+            sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
+            "softmax-selected": (v: number) => v,
+            "root-softplus": (v: number) => Math.sqrt(Math.log1p(Math.exp(v))),
+          };
+          const score = row.map(formulas[spec.score]);
           const order = row.map((_, e) => e);
           order.sort((a, b) => score[b]! + (biased ? bias[b]! - bias[a]! : 0) - score[a]! || a - b);
           const ids = order.slice(0, 3);

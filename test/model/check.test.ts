@@ -155,3 +155,14 @@ test("without looking the logits are still refused", async () => {
     await other.close();
   }
 });
+
+test("a table of experts that names one that is not there, or one twice", async () => {
+  const table = "blk.0.ffn_gate_tid2eid.weight";
+  const make = (id: number) =>
+    damaged(`table${id}`, "deepseek4", "flash", "F32", table, (bytes, offset, [cols, rows]) => {
+      for (let row = 0; row < rows!; row++) bytes.writeInt32LE(id, offset + 4 * (row * cols! + 1));
+    });
+  for (const id of [8, -1, 2 ** 30]) await named(await make(id), /the table 'blk\.0\.ffn_gate_tid2eid\.weight' names/);
+  // Some rows have this one already.
+  await named(await make(3), /or one twice for the same token/);
+});

@@ -21,6 +21,7 @@ export const asked: Readonly<Record<string, { readonly parameters: number; reado
   "mistral-large": { parameters: 122.6 },
   "minimax-m2": { parameters: 228.7, gigabytes: 139 },
   "deepseek-v3": { parameters: 671.0, gigabytes: 407 },
+  "deepseek-v4-flash": { parameters: 284.3, gigabytes: 155 },
   "kimi-k2": { parameters: 1026.4, gigabytes: 622 },
 };
 

@@ -11,6 +11,7 @@ import type { Role, TensorDeclaration } from "../../src/models/flow/tensors.js";
 import { findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
 import { randomBlocks } from "../../src/synth/blocks.js";
+import { idsType, randomIds } from "../../src/synth/ids.js";
 import { seededWords } from "../../src/synth/random.js";
 import { tinyTokenizer, tinyTokens } from "../../src/synth/tiny-tokenizer.js";
 
@@ -60,12 +61,14 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
   };
   const model = declareOnPaper(path, spec.arch, metadata, embedding, declaration);
   const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
-    const { shape } = tensor;
+    const { shape, ids } = tensor;
+    const words = seededWords(spec.seed, tensor.name);
+    if (ids !== undefined) return { name: tensor.name, dtype: idsType, shape, data: randomIds(ids, shape, words) };
     const dtype = typeOf(tensor, spec.types);
     const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
     const { mean, deviation } = tensor.fill;
     // By name: a tensor keeps its values when the order of a part's tensors changes.
-    const seed = seededWords(spec.seed, tensor.name)();
+    const seed = words();
     return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
   });
   await writeGguf(path, { metadata, tensors });

@@ -13,9 +13,12 @@ export const mutations = [
   "rope-pairs",
   "rope-dims",
   "rope-scaling",
+  "rope-back",
   "qk-norm",
   "latent-norm",
   "selection",
+  "blocks",
+  "block-positions",
   "window",
   "sinks",
   "softcap",
@@ -25,11 +28,13 @@ export const mutations = [
   "router-norm",
   "selection-bias",
   "groups",
+  "table",
   "shared-expert",
   "clamp",
   "temperature",
   "sparse",
   "streams",
+  "even",
   "positions",
   "token-types",
   "alibi",
@@ -105,6 +110,8 @@ export interface TinyVariant {
   shapes?(dims: 64 | 256): Readonly<Record<string, readonly number[]>>;
   /** Further metadata that changes where a test cuts the model to two layers. */
   readonly shallow?: TinyMetadata;
+  /** Tokens of the prompt on which tests compare it; by default 40. */
+  readonly promptTokens?: number;
   /** Mechanisms of the family that this model does without. */
   readonly lacks?: readonly Mutation[];
 }

@@ -59,6 +59,7 @@ export type Operation =
     }
   | { readonly verb: "glu"; readonly act: Glu }
   | { readonly verb: "add" }
+  | { readonly verb: "shift"; readonly by: number }
   | { readonly verb: "scale"; readonly factor: number }
   | {
       readonly verb: "layerNorm";
@@ -128,9 +129,10 @@ export type Operation =
   | {
       readonly verb: "route";
       readonly routes: Routes;
-      readonly spec: Omit<RouteSpec, "selectionBias" | "factors">;
+      readonly spec: Omit<RouteSpec, "selectionBias" | "factors" | "table">;
       readonly selectionBias: VectorWeight | null;
       readonly factors: VectorWeight | null;
+      readonly table: VectorWeight | null;
       /** Name of the tensor the scores come from. */
       readonly router: string;
     }

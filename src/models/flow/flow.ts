@@ -206,6 +206,8 @@ export interface VectorOptions {
   readonly shape?: readonly number[];
   /** Each value stands for so many neighbours: that of a head for all of its columns. */
   readonly each?: number;
+  /** Its values are whole numbers below this, different along a row. */
+  readonly ids?: number;
 }
 
 export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
@@ -218,11 +220,13 @@ export interface AttentionOptions extends Pick<AttentionSpec, "scale"> {
   readonly alibi?: number;
 }
 
-export interface RouteOptions extends Omit<RouteSpec, "selectionBias" | "factors"> {
+export interface RouteOptions extends Omit<RouteSpec, "selectionBias" | "factors" | "table"> {
   /** Added to the scores for choosing only [experts]. */
   readonly selectionBias?: VectorWeight | null;
   /** Multiplies the weights of each expert at the very end [experts]. */
   readonly factors?: VectorWeight | null;
+  /** The experts of each token, best first, which are taken whatever the scores [tokens][topK]. */
+  readonly table?: VectorWeight | null;
 }
 
 export interface ExpertsOptions {
@@ -366,6 +370,8 @@ export interface Flow {
   /** act(gate) * up */
   glu(gate: Value, up: Value, act: Glu): Value;
   add(x: Value, y: Value): Value;
+  /** x plus one number. */
+  shift(x: Value, by: number): Value;
   scale(x: Value, factor: number): Value;
   layerNorm(x: Value, weight: VectorWeight | null, bias: VectorWeight | null, eps: number): Value;
   act(x: Value, kind: Activation): Value;

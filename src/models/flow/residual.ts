@@ -45,27 +45,39 @@ const repeated = (f: Flow, x: Value, { streams }: Streams): Value =>
 /** Tensors of a site carry its name: `hc_mixer_fn`. */
 export interface HyperResidual extends Streams {
   readonly iterations: HyperOptions["iterations"];
+  /** Added to the weights before they are made even, and to what is read; default that of the norms. */
+  readonly mixEps?: number;
+  /** Says what the end reads: the streams' mean, or their sum by weights that are computed as at a site. */
+  readonly end?: "mean" | "weighted";
+}
+
+/** Weights between 0 and 1 by which streams are read, from all of them: those of `output_hc_fn`. */
+function collapsed(f: Flow, all: Value, { dim, streams: h, eps, mixEps = eps }: HyperResidual): Value {
+  const name = "output_hc";
+  const raw = f.linear(f.norm(all, null, eps), f.matrix(`${name}_fn`, h * dim, h, "router"))[0]!;
+  const scaled = f.multiplyVector(raw, f.vector(`${name}_scale`, 1, "router", { fill: [1, 0.2] }));
+  const moved = f.addVector(scaled, f.vector(`${name}_base`, h, "router", { fill: [0, 0.5] }));
+  return f.blend([all], f.shift(f.act(moved, "sigmoid"), mixEps), 1);
 }
 
 /**
  * Several streams side by side; what a branch reads, and how the streams take up its result and each other, is computed
- * from all of them at each site. At the end their mean is read. @source DeepSeek-AI 2026, manifold-constrained
- * hyper-connections
+ * from all of them at each site. @source DeepSeek-AI 2026, manifold-constrained hyper-connections
  */
 export function hyper(f: Flow, x: Value, o: HyperResidual): Residual {
-  const { dim, streams: h, eps } = o;
+  const { dim, streams: h, eps, iterations, mixEps = eps } = o;
   const writes = new Map<string, Value>();
   return {
     streams: [repeated(f, x, o)],
     read(f, site) {
       const all = this.streams[0]!;
-      if (site === "end") return meanOf(f, parted(f, all, o));
+      if (site === "end") return o.end === "weighted" ? collapsed(f, all, o) : meanOf(f, parted(f, all, o));
       const columns = (2 + h) * h;
       const product = f.matrix(`hc_${site}_fn`, h * dim, columns, "router");
       const raw = f.linear(f.norm(all, null, eps), product)[0]!;
       const scale = f.vector(`hc_${site}_scale`, 3, "router", { fill: [1, 0.2] });
       const base = f.vector(`hc_${site}_base`, columns, "router", { fill: [0, 0.5] });
-      const [read, write] = f.hyperWeights(raw, scale, base, o);
+      const [read, write] = f.hyperWeights(raw, scale, base, { streams: h, iterations, eps: mixEps });
       writes.set(site, write);
       return f.blend([all], read, 1);
     },

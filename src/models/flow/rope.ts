@@ -26,6 +26,10 @@ export interface RopeConfig {
   readonly scaling: RopeScaling;
   /** How values are paired in every kind of file; default: as in the model's other rotations. */
   readonly pairs?: "halves" | "neighbours";
+  /** Values of a head before those that are rotated; default 0. */
+  readonly first?: number;
+  /** Turned the other way: what has been rotated comes back. */
+  readonly inverse?: boolean;
 }
 
 /** Reads the `rope.*` keys. `long`: the family has LongRoPE. */
@@ -88,14 +92,15 @@ function readScaling(m: MetadataReader, long: boolean): RopeScaling {
  * `interleaved` is how the checkpoint pairs values.  @shape divisors [dims / 2] or null
  */
 export function ropeSpec(rope: RopeConfig, interleaved: boolean, divisors: Float32Array | null): RopeSpec {
-  const { dims, base, scaling } = rope;
+  const { dims, base, scaling, first = 0, inverse = false } = rope;
   const frequencies = Float64Array.from(
     { length: dims / 2 },
     (_, i) => base ** ((-2 * i) / dims) / (divisors === null ? 1 : divisors[i]!),
   );
   if (scaling.kind === "linear") for (let i = 0; i < dims / 2; i++) frequencies[i]! /= scaling.factor;
   if (scaling.kind === "yarn") applyYarn(frequencies, dims, base, scaling);
-  return { dims, frequencies, magnitude: ropeMagnitude(scaling), interleaved };
+  if (inverse) for (let i = 0; i < dims / 2; i++) frequencies[i] = -frequencies[i]!;
+  return { dims, frequencies, magnitude: ropeMagnitude(scaling), interleaved, first };
 }
 
 /** Factor of cosines and sines. */

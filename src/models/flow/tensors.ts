@@ -31,6 +31,8 @@ export interface TensorDeclaration {
   readonly optional: boolean;
   /** The parts it is made of where the file has it in another form; undefined: it is a tensor of the file. */
   readonly made?: readonly RowRun[];
+  /** It holds whole numbers below this, different along a row; undefined: numbers as others do. */
+  readonly ids?: number;
   /** How a random model fills it. */
   readonly fill: { readonly mean: number; readonly deviation: number };
 }

@@ -33,6 +33,8 @@ export interface MoeOptions {
   readonly selectionBiasOptional?: boolean;
   readonly shared?: SharedExpert | undefined;
   readonly groups?: ExpertGroups | undefined;
+  /** Experts come from a table of the token ids, of this name and so many rows, whatever their scores. */
+  readonly table?: { readonly name: string; readonly tokens: number } | undefined;
   /** Full local name of a tensor of factors of the weights, one for each expert. */
   readonly factors?: string | undefined;
   /** Weights multiply what goes into experts. */
@@ -50,7 +52,7 @@ export const moe =
     const choose = (f: Flow, x: Value) => {
       const read = o.routerInput?.(f, x) ?? x;
       const scores = f.linear(read, f.matrix("ffn_gate_inp", dim, experts, "router", { bias }))[0]!;
-      const own = { selectionBias: selectionBias(f, o), factors: factors(f, o), groups: o.groups };
+      const own = { selectionBias: selectionBias(f, o), factors: factors(f, o), groups: o.groups, table: table(f, o) };
       return f.route(scores, { topK, score, renormalize, scale, ...own });
     };
     f.foresee(choose);
@@ -85,6 +87,12 @@ function selectionBias(f: Flow, o: MoeOptions): NonNullable<RouteOptions["select
   const fill = { suffix: "", fill: [0, 0.25] } as const;
   return f.vector(o.selectionBias, o.experts, "router", o.selectionBiasOptional ? { ...fill, optional: true } : fill);
 }
+
+const table = (f: Flow, { table, topK, experts }: MoeOptions) => {
+  if (table === undefined) return null;
+  const { name, tokens } = table;
+  return f.vector(name, topK * tokens, "router", { shape: [topK, tokens], ids: experts });
+};
 
 const factors = (f: Flow, { factors: name, experts }: MoeOptions) =>
   name === undefined ? null : f.vector(name, experts, "router", { suffix: "", optional: true, fill: [1, 0.4] });

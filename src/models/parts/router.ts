@@ -15,7 +15,12 @@ export interface RouterConfig {
   readonly leadingDense: number;
 }
 
-const gatings: Readonly<Record<number, RouteSpec["score"]>> = { 1: "softmax", 2: "sigmoid", 3: "softmax-selected" };
+const gatings: Readonly<Record<number, RouteSpec["score"]>> = {
+  1: "softmax",
+  2: "sigmoid",
+  3: "softmax-selected",
+  4: "root-softplus",
+};
 
 /** Keys of the router; `defaults` is what a family does when its files do not say. */
 export function routerConfig(

@@ -3,7 +3,7 @@
  * them without a mechanism. Used by the tests and by the script that writes docs/models.md.
  */
 import { join } from "node:path";
-import { ablations, type Mutation } from "../../../src/models/index.js";
+import { ablations, findArchitecture, type Mutation } from "../../../src/models/index.js";
 import { addonStatus } from "../../../src/native/addon.js";
 import { createOps } from "../../../src/ops/index.js";
 import type { Ops, RouteSpec, Routing, Tensor } from "../../../src/ops/ops.js";
@@ -31,7 +31,7 @@ class RoutingMargin extends ReferenceOps {
   override route(out: Routing, logits: Tensor, n: number, spec: RouteSpec): number {
     const values = this.read(logits, n);
     const bias = spec.selectionBias === null ? null : (spec.selectionBias as unknown as { data: Float32Array }).data;
-    for (let t = 0; t < n; t++) {
+    for (let t = 0; t < n && !spec.table; t++) {
       const scores = routeScores(values.slice(t * logits.cols, (t + 1) * logits.cols), spec, bias);
       const sorted = scores.sort((a, b) => b - a);
       if (spec.topK < sorted.length) this.margin = Math.min(this.margin, sorted[spec.topK - 1]! - sorted[spec.topK]!);
@@ -64,10 +64,11 @@ export interface TinyCase {
 /** Writes the model whose routing is clearest of a few (any, for a dense one) and evaluates it. */
 export async function makeCase(folder: string, arch: string, variant: string, dtype: string): Promise<TinyCase> {
   const path = join(folder, `${arch}-${variant}-${dtype}.gguf`);
+  const { promptTokens: count = promptTokens } = findArchitecture(arch).tiny.find((t) => t.variant === variant)!;
   let best: { seed: number; margin: number; made: TinyCase } | undefined;
   for (const seed of seeds) {
     const { vocab } = await makeTinyModel(path, arch, { variant, dtype, seed });
-    const ids = randomTokens(promptTokens, vocab);
+    const ids = randomTokens(count, vocab);
     const ops = new RoutingMargin();
     const model = await openModel(path, ops);
     const logits = await evaluate(model, ids);
@@ -117,7 +118,7 @@ export function distance(theirs: readonly Float64Array[], logits: readonly Float
 
 /** Asks llama.cpp for its distributions after the prompt, and for the tokens with which it goes on greedily. */
 export async function askPeer(peer: Peer, tiny: TinyCase, folder: string, greedy = 0) {
-  await peer.load({ path: tiny.path, threads: 2, contextTokens: 256, batch: 256, flashAttention: false });
+  await peer.load({ path: tiny.path, threads: 2, contextTokens: 512, batch: 512, flashAttention: false });
   const theirs = await peer.logProbabilities(tiny.ids, join(folder, "peer.f32"));
   const { ids } =
     greedy === 0 ? { ids: [] } : await peer.ask<{ ids: number[] }>("greedy", { ids: tiny.ids, count: greedy });
