@@ -153,6 +153,22 @@ test("only one call when only one was asked for", () => {
   assert.deepEqual([reply.calls.length, reply.content, reply.warnings.length], [1, "", 1]);
 });
 
+test("small models write calls in a fence or bare; other JSON there is text", () => {
+  const call = '{\n  "name": "add",\n  "arguments": {\n    "a": 1\n  }\n}';
+  const fenced = `\`\`\`json\n${call}\n\`\`\``;
+  const added = ["add", { a: 1 }];
+  assert.deepEqual(told(readIn([...`I add.\n${fenced}`], format("hermes"))), ["", "I add.", added]);
+  assert.deepEqual(told(readIn([...`${fenced}\n${fenced}`], format("hermes"))), ["", "", added, added]);
+  assert.deepEqual(told(readIn([...call], format("hermes"))), ["", "", added]);
+  for (const other of ['{"name": "Ada"}', '{"a": 1, "name": "add"}', "[1, 2]", '{"name"']) {
+    const text = `See:\n\`\`\`json\n${other}\n\`\`\`\nSo.`;
+    for (const one of [text, other]) {
+      const reply = readIn([...one], format("hermes"));
+      assert.deepEqual([reply.content, reply.calls, reply.warnings], [one, [], []]);
+    }
+  }
+});
+
 test("a call that the prompt began", () => {
   const begun = '<tool_call>\n{"name": "add", "arguments": ';
   assert.deepEqual(told(readReply(format("hermes", { begun }), '{"a": 1}}\n</tool_call>')), [

@@ -336,7 +336,8 @@ class PlainReader {
           return true;
         }
         if (read === "content") continue;
-        out.warn("what looks like a tool call could not be read; its text is in the content");
+        const common = this.openers.get(found.mark)?.every((form) => form.common === true);
+        if (common !== true) out.warn("what looks like a tool call could not be read; its text is in the content");
         this.say(before.slice(said.length) + input.take(found.mark.length));
         continue;
       }

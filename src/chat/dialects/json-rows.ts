@@ -9,6 +9,13 @@ export const hermesForm: CallForm = {
   separator: "\n",
 };
 
+const named = { is: "object", ...usualKeys, nameFirst: true } as const;
+/** Small models forget the marks: Qwen2.5-Coder writes most of its calls so. */
+const unmarkedForms: readonly CallForm[] = [
+  { call: ["```json\n", named, "\n```"], separator: "\n", common: true },
+  { call: [named], separator: "\n", bare: true },
+];
+
 export const hermes: Dialect = {
   name: "hermes",
   models: "Hermes 2 and 3, Qwen2.5, Qwen3, QwQ, MiMo, Granite 4, Bielik, EXAONE 4, Reka, ERNIE 4.5, SmolLM3",
@@ -17,7 +24,7 @@ export const hermes: Dialect = {
     ["<tool_call>", "'arguments'"],
     ["<tool_call>", "tojson"],
   ],
-  forms: [hermesForm],
+  forms: [hermesForm, ...unmarkedForms],
 };
 
 function listBetween(open: string, close: string, keys = usualKeys as { name: string; arguments: string }): CallForm {

@@ -198,6 +198,7 @@ export class CallReader {
       }
       const key = yield* shortString(input);
       yield* input.skipSpace();
+      if (keys.nameFirst === true && name === undefined && key !== keys.name) return "none";
       if (key === undefined || (yield* input.peek()) !== ":") return broken();
       input.at++;
       yield* input.skipSpace();

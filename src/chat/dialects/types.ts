@@ -10,6 +10,8 @@ export interface ObjectKeys {
   readonly name: string;
   readonly arguments: string;
   readonly id?: string;
+  /** It is a call only when the name of a tool is the first that it says: nothing else tells it from other JSON. */
+  readonly nameFirst?: boolean;
 }
 
 /** A part of a call: text that stands there as it is, or something that differs from call to call. */
@@ -56,6 +58,8 @@ export interface CallForm {
   readonly separator?: string;
   /** Begins with no mark: it counts only at the beginning of the answer. */
   readonly bare?: boolean;
+  /** Its mark stands in other texts as well: what is no call is no fault. */
+  readonly common?: boolean;
   /** A name that means the text for the reader and no call. */
   readonly contentName?: string;
 }
