@@ -5,15 +5,18 @@
  *   node dist/bench/constraint-masks.js VOCAB.gguf [MORE.gguf ...] [--size 262144] [--rounds 5] [--json FILE]
  *
  * The vocabulary is that of the files together, filled up to --size with pieces that two tokens make. Each round
- * compiles each schema anew and walks through its values; the first warms up and is not counted. Prints median, 99th
- * percentile and the longest, in microseconds.
+ * compiles each schema anew and walks through its values; the first warms up and is not counted. Once with the same
+ * strings, numbers and patterns in each round, once with others in each. Prints median, 99th percentile and the
+ * longest, in microseconds.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { openCheckpoint } from "../src/formats/index.js";
 import { Constraints } from "../src/sampling/constraint/constraint.js";
 import type { Constraint } from "../src/sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../src/sampling/constraint/vocabulary.js";
 import { createTokenizer } from "../src/tokenizer/index.js";
-import { maskCases } from "./support/mask-cases.js";
+import { type MaskCase, maskCases, unlike } from "./support/mask-cases.js";
 import { readArguments, saveJson } from "./support/program.js";
 
 const { values, paths } = readArguments("constraint-masks VOCAB.gguf [MORE.gguf ...] [--size 262144] [--rounds 5]", {
@@ -45,18 +48,32 @@ async function piecesOf(files: readonly string[], size: number): Promise<Buffer[
   return [...pieces.values()];
 }
 
-const pieces = await piecesOf(paths, Number(values.size));
-const idOf = new Map(pieces.map((piece, id) => [piece.toString("latin1"), id]));
-const tokenizer: ConstraintTokenizer = {
-  size: pieces.length + 1,
-  pieceBytes: (id) => pieces[id] ?? new Uint8Array(0),
-  piece: (id) => pieces[id]?.toString() ?? "<end>",
-  tokenKind: (id) => (id < pieces.length ? "normal" : "control"),
-  endOfGeneration: new Set([pieces.length]),
-  encode: (text) => Int32Array.from(longestMatch(Buffer.from(text))),
-};
+/** The pieces and the texts that are walked, packed: what a measurement itself keeps would be collected in it. */
+async function prepare(): Promise<{ tokenizer: ConstraintTokenizer; encoded: Map<string, Int32Array> }> {
+  const pieces = await piecesOf(paths, Number(values.size));
+  const idOf = new Map(pieces.map((piece, id) => [piece.toString("latin1"), id]));
+  const encode = (text: string): Int32Array => longestMatch(Buffer.from(text), idOf);
+  const encoded = new Map<string, Int32Array>();
+  for (let number = 0; number <= Number(values.rounds) + 1; number++) {
+    for (const { instances } of number === 0 ? maskCases : unlike(maskCases, number)) {
+      for (const instance of instances) encoded.set(JSON.stringify(instance), encode(JSON.stringify(instance)));
+    }
+  }
+  const bytes = Buffer.concat(pieces);
+  const ends = Int32Array.from(pieces, ({ length }) => length);
+  for (let id = 1; id < ends.length; id++) ends[id]! += ends[id - 1]!;
+  const tokenizer: ConstraintTokenizer = {
+    size: ends.length + 1,
+    pieceBytes: (id) => bytes.subarray(ends[id - 1] ?? 0, ends[id] ?? 0),
+    piece: (id) => (id < ends.length ? bytes.toString("utf8", ends[id - 1] ?? 0, ends[id]) : "<end>"),
+    tokenKind: (id) => (id < ends.length ? "normal" : "control"),
+    endOfGeneration: new Set([ends.length]),
+    encode: () => new Int32Array(0),
+  };
+  return { tokenizer, encoded };
+}
 
-function longestMatch(bytes: Buffer): number[] {
+function longestMatch(bytes: Buffer, idOf: ReadonlyMap<string, number>): Int32Array {
   const ids: number[] = [];
   for (let at = 0; at < bytes.length; ) {
     let length = Math.min(48, bytes.length - at);
@@ -64,49 +81,64 @@ function longestMatch(bytes: Buffer): number[] {
     ids.push(idOf.get(bytes.toString("latin1", at, at + length))!);
     at += length;
   }
-  return ids;
+  return Int32Array.from(ids);
 }
 
+const { tokenizer, encoded } = await prepare();
+// What was made to prepare goes before anything is measured.
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+collect();
 const began = performance.now();
-const { vocabulary } = new Constraints(tokenizer);
+const constraints = new Constraints(tokenizer);
+const { vocabulary } = constraints;
 const { trie, rest } = vocabulary;
 console.log(
   `vocabulary of ${vocabulary.size}: ${trie.nodes} nodes, ${rest.ids.length} tokens beside plain text, ` +
     `${(vocabulary.bytes / 2 ** 20).toFixed(1)} MiB, ${(performance.now() - began).toFixed(0)} ms`,
 );
 
-const masks: number[] = [];
-const again: number[] = [];
-const compiles: number[] = [];
-let slowest = { micros: 0, at: "" };
-const rounds = Number(values.rounds);
-const constraints = new Constraints(tokenizer);
-constraints.vocabulary;
-for (let round = 0; round <= rounds; round++) {
-  for (const { name, schema, instances } of maskCases) {
-    // A name of its own for each round: it is compiled anew.
-    const constraint: Constraint = { kind: "json_schema", schema: { ...schema, $comment: `${round}` } };
-    const start = performance.now();
-    constraints.compile(constraint);
-    if (round > 0) compiles.push(performance.now() - start);
-    for (const pass of [masks, again]) {
-      for (const instance of instances) {
-        const matcher = constraints.matcher(constraint);
-        const text = JSON.stringify(instance);
-        let said = 0;
-        for (const id of [...tokenizer.encode(text), pieces.length]) {
-          const before = performance.now();
-          const { bits } = matcher.allowed();
-          const micros = 1000 * (performance.now() - before);
-          if (round > 0) pass.push(micros);
-          if (round > 0 && micros > slowest.micros) slowest = { micros, at: `${name}: ${text.slice(0, said)}` };
-          if (((bits[id >> 5]! >>> (id & 31)) & 1) === 0)
-            throw new Error(`${name}: refused behind ${text.slice(0, said)}`);
-          if (id < pieces.length) matcher.accept(id);
-          said += pieces[id]?.toString().length ?? 0;
-        }
+interface Times {
+  readonly masks: number[];
+  readonly again: number[];
+  readonly compiles: number[];
+  slowest: { readonly micros: number; readonly at: string };
+}
+
+/** Each round compiles each schema anew, and its values go through it twice. */
+function measure(casesOf: (round: number) => readonly MaskCase[]): Times {
+  const times: Times = { masks: [], again: [], compiles: [], slowest: { micros: 0, at: "" } };
+  for (let round = 0; round <= Number(values.rounds); round++) {
+    for (const { name, schema, instances } of casesOf(round)) {
+      // A name of its own for each round: it is compiled anew.
+      const constraint: Constraint = { kind: "json_schema", schema: { ...schema, $comment: `${round}` } };
+      const start = performance.now();
+      constraints.compile(constraint);
+      if (round > 0) times.compiles.push(performance.now() - start);
+      for (const pass of [times.masks, times.again]) {
+        for (const instance of instances)
+          walk(name, constraint, JSON.stringify(instance), round > 0 ? pass : [], times);
       }
     }
+  }
+  return times;
+}
+
+function walk(name: string, constraint: Constraint, text: string, pass: number[], times: Times): void {
+  const matcher = constraints.matcher(constraint);
+  let said = 0;
+  const end = tokenizer.size - 1;
+  for (const id of [...encoded.get(text)!, end]) {
+    const before = performance.now();
+    const allowed = matcher.allowed();
+    const micros = 1000 * (performance.now() - before);
+    pass.push(micros);
+    if (pass === times.masks && micros > times.slowest.micros) {
+      times.slowest = { micros, at: `${name}: ${text.slice(0, said)}` };
+    }
+    if (!allowed.has(id)) throw new Error(`${name}: refused behind ${text.slice(0, said)}`);
+    if (id < end) matcher.accept(id);
+    said += tokenizer.piece(id).length;
   }
 }
 
@@ -119,11 +151,15 @@ function report(title: string, unit: string, list: number[]): object {
   return figures;
 }
 
+const known = measure(() => maskCases);
+const fresh = measure((round) => unlike(maskCases, 1 + round));
 const document = {
   vocabulary: vocabulary.size,
-  masks: report("masks, each schema new", "us", masks),
-  again: report("masks, met before", "us", again),
-  compile: report("compile", "ms", compiles),
+  masks: report("masks of new schemas, strings and patterns known", "us", known.masks),
+  fresh: report("masks of new schemas, everything new", "us", fresh.masks),
+  again: report("masks met before", "us", known.again),
+  compile: report("compile", "ms", [...known.compiles, ...fresh.compiles]),
 };
-console.log(`slowest: ${slowest.micros.toFixed(0)} us behind ${slowest.at.slice(-200)}`);
+for (const { slowest } of [known, fresh])
+  console.log(`slowest: ${slowest.micros.toFixed(0)} us behind ${slowest.at.slice(-200)}`);
 saveJson(values.json, document);

@@ -173,3 +173,47 @@ export const maskCases: readonly MaskCase[] = [
     ],
   },
 ];
+
+/**
+ * The same cases with lexemes that no schema had before: other keys, lengths, bounds and patterns for each number, also
+ * where a format stood.
+ */
+export function unlike(cases: readonly MaskCase[], number: number): MaskCase[] {
+  const email = `^[a-z.]{1,${60 + number}}@([a-z]{1,${20 + number}}\\.)+[a-z]{2,${8 + number}}$`;
+  const change = (value: Json, inProperties: boolean): Json => {
+    if (Array.isArray(value)) {
+      return value.map((item) => (inProperties && typeof item === "string" ? renamed(item) : change(item, false)));
+    }
+    if (typeof value !== "object" || value === null) return value;
+    const entries = Object.entries(value).map(([key, inner]): [string, Json][] => {
+      if (inProperties) return [[renamed(key), change(inner, false)]];
+      if (typeof inner === "number") return [[key, /^max/.test(key) ? inner + number : inner]];
+      if (key === "format" && inner === "email") return [["pattern", email]];
+      if (key === "pattern") return [[key, (inner as string).replace("{4}", `{4,${4 + number}}`)]];
+      return [[key, change(inner, key === "properties" || key === "required")]];
+    });
+    return Object.fromEntries(entries.flat());
+  };
+  const renamed = (key: string): string => `${key}${number}`;
+  const declared = new Set<string>();
+  const collect = (value: Json): void => {
+    if (typeof value !== "object" || value === null) return;
+    if (!Array.isArray(value) && "properties" in value) {
+      for (const key of Object.keys(value.properties as object)) declared.add(key);
+    }
+    for (const inner of Object.values(value)) collect(inner as Json);
+  };
+  for (const { schema } of cases) collect(schema);
+  const instance = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(instance);
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [declared.has(key) ? renamed(key) : key, instance(inner as Json)]),
+    );
+  };
+  return cases.map(({ name, schema, instances }) => ({
+    name,
+    schema: change(schema, false) as MaskCase["schema"],
+    instances: instances.map(instance),
+  }));
+}

@@ -182,7 +182,7 @@ export class GenerateTask implements Task {
   private forced(allowed: AllowedTokens | undefined): number | undefined {
     const id = this.thinking?.forced;
     if (id === undefined || allowed === undefined) return id;
-    return (allowed.bits[id >> 5]! & (1 << (id & 31))) !== 0 ? id : undefined;
+    return allowed.has(id) ? id : undefined;
   }
 
   private finish(finishReason: FinishReason): void {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
+import type { AllowedTokens } from "./allowed.js";
 import { Candidates } from "./candidates.js";
 import { defaultSampling, SamplerChain, type SamplingSettings } from "./chain.js";
 import type { BreakerVocabulary } from "./dry-breakers.js";
@@ -227,14 +228,14 @@ test("the best allowed tokens are those of a row where no others are possible; a
         if (yes) bits[id >> 5]! |= 1 << (id & 31);
       });
       const ids = Int32Array.from([...row.keys()].filter((id) => may[id]));
-      const allowed = { bits, count: ids.length, ids: few ? ids : undefined };
+      const allowed = allowedTokens(bits, ids.length, few ? ids : undefined);
       const only = row.map((logit, id) => (may[id] ? logit : -Infinity));
       for (const logitBias of [[], [[0, 2.5]]] as const) {
         const given = settings({ topK, topP: 0.9, logitBias, seed });
         const one = chainOf(given, new Candidates(row.length), 10);
         const other = chainOf(given, new Candidates(row.length), 10);
         // Before them a draw with one candidate: it takes a number, too.
-        const single = { bits: Uint32Array.of(1), count: 1, ids: Int32Array.of(0) };
+        const single = allowedTokens(Uint32Array.of(1), 1, Int32Array.of(0));
         assert.equal(one.sample(row, single), 0);
         other.sample(row);
         for (let i = 0; i < 3; i++) assert.equal(one.sample(row, allowed), other.sample(only));
@@ -242,6 +243,10 @@ test("the best allowed tokens are those of a row where no others are possible; a
     }),
   );
 });
+
+function allowedTokens(bits: Uint32Array, count: number, ids: Int32Array | undefined): AllowedTokens {
+  return { bits, count, ids, bytes: 0, has: (id) => (bits[id >> 5]! & (1 << (id & 31))) !== 0 };
+}
 
 test("settings out of range are named", () => {
   const bad: Partial<SamplingSettings>[] = [

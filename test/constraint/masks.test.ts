@@ -4,9 +4,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Constraints } from "../../src/sampling/constraint/constraint.js";
 import type { Matcher } from "../../src/sampling/constraint/matcher.js";
+import { Account, Terms } from "../../src/sampling/constraint/regex/terms.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
 import { buildTrie, packTokens } from "../../src/sampling/constraint/token-trie.js";
 import { makeVocabulary } from "../../src/sampling/constraint/vocabulary.js";
+import { Rng } from "../../src/sampling/rng.js";
+import { diceOf, gbnfOf, randomGrammar, randomSchema } from "./random-schema.js";
 import { bytesTokenizer, endToken } from "./support.js";
 
 const words = [
@@ -98,6 +101,49 @@ test("a mask holds the tokens that may come, each and no other, wherever an answ
   );
 });
 
+test("masks of random schemas and grammars hold what may come, whichever others were met before", () => {
+  const dice = diceOf(new Rng(7));
+  const shared = new Constraints(tokenizer);
+  let masks = 0;
+  for (let n = 0; n < 120; n++) {
+    const constraint: Constraint =
+      dice(4) === 0
+        ? { kind: "gbnf", grammar: gbnfOf(randomGrammar(dice)) }
+        : { kind: "json_schema", schema: randomSchema(dice), options: { order: dice(2) === 0 ? "any" : "declared" } };
+    let matcher: Matcher;
+    try {
+      matcher = shared.matcher(constraint);
+    } catch {
+      continue; // nothing satisfies it
+    }
+    for (let step = 0; step < 10; step++, masks++) {
+      const byHand = allowedByHand(matcher);
+      assert.deepEqual(allowed(matcher), byHand, JSON.stringify(constraint));
+      const may = byHand.filter((id) => id !== endToken);
+      const long = may.filter((id) => id > endToken);
+      const from = long.length > 0 && dice(3) > 0 ? long : may;
+      if (from.length === 0 || !matcher.accept(from[dice(from.length)]!)) break;
+    }
+  }
+  assert.ok(masks > 500);
+});
+
+test("what one grammar makes of terms is not charged to another", () => {
+  const terms = new Terms(new Account(40));
+  terms.literal("abcdefghijkl");
+  assert.throws(() => terms.literal("mnopqrstuvwxyzäöüABCDEFGHIJKLMN"), /more than 40 states/);
+  terms.account = new Account(40);
+  assert.equal(terms.literal("abcdefghijkl").kind, "concat");
+  terms.literal("0123456789");
+});
+
+test("two bounds of a length are one repetition", () => {
+  const terms = new Terms();
+  const both = terms.and([terms.repeat(terms.any, 5, Infinity), terms.repeat(terms.any, 0, 80)]);
+  assert.equal(both, terms.repeat(terms.any, 5, 80));
+  assert.equal(terms.and([terms.repeat(terms.any, 5, 6), terms.repeat(terms.any, 7, 9)]), terms.empty);
+});
+
 test("the tree has every token once, in the order of their bytes, twins together", () => {
   const bytes = fc.array(fc.constantFrom(0, 65, 66, 200, 255), { minLength: 0, maxLength: 5 });
   fc.assert(
@@ -106,10 +152,11 @@ test("the tree has every token once, in the order of their bytes, twins together
       const path: number[] = [];
       const found: [string, number][] = [];
       for (let n = 0; n < trie.nodes; n++) {
-        path.length = trie.depth[n]! - 1;
-        path.push(trie.byte[n]!);
+        path.length = trie.depth(n) - 1;
+        path.push(trie.byte(n));
         for (let t = trie.first[n]!; t < trie.first[n + 1]!; t++) found.push([path.join(), trie.ids[t]!]);
-        assert.ok(trie.skip[n]! > n && (trie.skip[n] === trie.nodes || trie.depth[trie.skip[n]!]! <= trie.depth[n]!));
+        const next = trie.skip(n);
+        assert.ok(next > n && (next === trie.nodes || trie.depth(next) <= trie.depth(n)));
       }
       const expected = tokens.flatMap((token, id): [string, number][] =>
         token.length > 0 ? [[token.join(), id]] : [],

@@ -8,9 +8,9 @@ import type { ShapeConstraint } from "./call-shape.js";
 import type { Guide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
 import { type Begun, begunKey, nothingBegun, readPart } from "./mark-tree.js";
-import { banTokens, onlyEnds } from "./masks.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
 import type { Thinking } from "./thinking.js";
+import { banTokens, onlyEnds } from "./token-sets.js";
 import { longestToken } from "./token-trie.js";
 
 /** Longest header that is looked at, in bytes. */
@@ -151,27 +151,28 @@ export class CallWatch implements Guide {
   /** Without the tokens that end the beginning of a call and go on in a way in which calls do not. */
   private boundary(): AllowedTokens | undefined {
     const { vocabulary } = this.compiled;
-    const { nodes, byte, depth, skip, first, ids } = vocabulary.trie;
+    const { trie } = vocabulary;
+    const { nodes, first, ids } = trie;
     const path: (CallWatch | Matcher)[] = new Array(longestToken + 1);
     const banned: number[] = [];
     path[0] = this;
     for (let n = 0; n < nodes; ) {
-      const at = path[depth[n]! - 1]!;
+      const at = path[trie.depth(n) - 1]!;
       let to: CallWatch | Matcher | undefined;
       if (at instanceof Matcher) {
         to = at.fork();
-        if (!to.acceptBytes(byte.subarray(n, n + 1))) {
-          for (let t = first[n]!; t < first[skip[n]!]!; t++) banned.push(ids[t]!);
+        if (!to.acceptBytes(Uint8Array.of(trie.byte(n)))) {
+          for (let t = first[n]!; t < first[trie.skip(n)]!; t++) banned.push(ids[t]!);
           to = undefined;
         }
       } else {
         const next = at.copy();
-        to = next.readByte(byte[n]!) ?? next;
+        to = next.readByte(trie.byte(n)) ?? next;
         // Marks that begin inside of this token are not looked for: no vocabulary has such a token.
-        if (to === next && !next.goesOnFrom(at, byte[n]!)) to = undefined;
+        if (to === next && !next.goesOnFrom(at, trie.byte(n))) to = undefined;
       }
-      if (to === undefined) n = skip[n]!;
-      else path[depth[n++]!] = to;
+      if (to === undefined) n = trie.skip(n);
+      else path[trie.depth(n++)] = to;
     }
     return banned.length === 0 ? undefined : banTokens(vocabulary, banned);
   }

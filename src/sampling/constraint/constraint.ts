@@ -11,9 +11,11 @@ import { compileProgram, type Program } from "./grammar/program.js";
 import { compileGrammar } from "./grammar-source.js";
 import type { Guide } from "./guide.js";
 import type { LeftOut } from "./json/compile.js";
-import { MaskStore, Masks } from "./masks.js";
+import { LexemeMasks } from "./lexeme-masks.js";
+import { MaskStore } from "./mask-store.js";
+import { Masks } from "./masks.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
-import { Terms } from "./regex/terms.js";
+import { Account, Terms } from "./regex/terms.js";
 import type { Constraint } from "./source.js";
 import { type ConstraintTokenizer, type ConstraintVocabulary, makeVocabulary } from "./vocabulary.js";
 
@@ -28,17 +30,31 @@ export function maskBytes(vocab: number): number {
 export const automatonBytes = 8 * 2 ** 20;
 /** Compiled constraints kept: those that were used last. */
 const mostKept = 32;
+/** The share of lexemes in the bytes of masks: theirs are few, and all grammars have use for them. */
+const shareOfLexemes = 0.25;
+/** Beyond so many bytes of terms and lexemes the next constraint begins with none. */
+const fullLexemes = automatonBytes / 2;
+
+/** Parts that constraints share: strings, numbers and patterns are the same in all of them. */
+interface Shared {
+  readonly lexemes: Lexemes;
+  readonly masks: LexemeMasks;
+}
 
 /** The constraints of a model. */
 export class Constraints {
   private readonly tokenizer: ConstraintTokenizer;
   private readonly store: MaskStore;
+  private readonly storeOfLexemes: MaskStore;
   private readonly kept = new Map<string, CompiledConstraint>();
   private made: ConstraintVocabulary | undefined;
+  private shared: Shared | undefined;
 
   constructor(tokenizer: ConstraintTokenizer) {
     this.tokenizer = tokenizer;
-    this.store = new MaskStore(maskBytes(tokenizer.size));
+    const bytes = maskBytes(tokenizer.size);
+    this.store = new MaskStore(bytes - shareOfLexemes * bytes);
+    this.storeOfLexemes = new MaskStore(shareOfLexemes * bytes);
   }
 
   get vocabulary(): ConstraintVocabulary {
@@ -77,14 +93,36 @@ export class Constraints {
       found = named(param, () => this.make(constraint));
     }
     this.kept.set(key, found);
-    let bytes = [...this.kept.values()].reduce((sum, { automaton }) => sum + automaton.bytes, 0);
     for (const [oldest, compiled] of this.kept) {
-      if (compiled === found || (this.kept.size <= mostKept && bytes <= automatonBytes)) break;
-      bytes -= compiled.automaton.bytes;
+      if (compiled === found || (this.kept.size <= mostKept && this.bytes <= automatonBytes)) break;
       compiled.masks.forget();
       this.kept.delete(oldest);
     }
     return found;
+  }
+
+  /** Bytes of automata, and of what they share. */
+  private get bytes(): number {
+    const shared = new Set<Lexemes>();
+    let bytes = 0;
+    for (const { automaton } of this.kept.values()) {
+      bytes += automaton.bytes;
+      shared.add(automaton.lexemes);
+    }
+    for (const lexemes of shared) bytes += lexemes.bytes;
+    return bytes;
+  }
+
+  private share(): Shared {
+    if (this.shared !== undefined && this.shared.lexemes.bytes > fullLexemes) {
+      this.shared.masks.forget();
+      this.shared = undefined;
+    }
+    if (this.shared === undefined) {
+      const lexemes = new Lexemes(new Terms());
+      this.shared = { lexemes, masks: new LexemeMasks(lexemes, this.vocabulary, this.storeOfLexemes) };
+    }
+    return this.shared;
   }
 
   private make(constraint: Constraint): CompiledConstraint {
@@ -92,23 +130,27 @@ export class Constraints {
     if (vocabulary.trie.nodes === 0) {
       throw new HundredweightError("OPTION_INVALID", "the model file has no vocabulary that a constraint could use");
     }
-    const { program, lexemes, leftOut } = parsed(constraint, this.tokenizer);
-    const automaton = new Automaton(program, lexemes);
-    const masks = new Masks(automaton, vocabulary, this.store);
+    const { lexemes, masks: ofLexemes } = this.share();
+    const account = new Account();
+    const { program, leftOut } = parsed(constraint, this.tokenizer, lexemes, account);
+    const automaton = new Automaton(program, lexemes, account);
+    const masks = new Masks(automaton, ofLexemes, vocabulary, this.store);
     const watched = constraint.kind === "shape" ? constraint.starts : undefined;
     const marks = watched && callMarks(watched, constraint.thinking, this.tokenizer);
     return { automaton, vocabulary, leftOut, masks, marks };
   }
 }
 
+/** @param account pays for the terms */
 function parsed(
   constraint: Constraint,
   tokenizer: ConstraintTokenizer,
-): { readonly program: Program; readonly lexemes: Lexemes; readonly leftOut: readonly LeftOut[] } {
-  const terms = new Terms();
-  const lexemes = new Lexemes(terms);
-  const { grammar, leftOut } = compileGrammar(terms, constraint, tokenizer);
-  return { program: compileProgram(grammar, lexemes), lexemes, leftOut };
+  lexemes: Lexemes,
+  account: Account,
+): { readonly program: Program; readonly leftOut: readonly LeftOut[] } {
+  lexemes.terms.account = account;
+  const { grammar, leftOut } = compileGrammar(lexemes.terms, constraint, tokenizer);
+  return { program: compileProgram(grammar, lexemes), leftOut };
 }
 
 /**
@@ -117,7 +159,7 @@ function parsed(
  * @throws OPTION_INVALID when it cannot
  */
 export function checkConstraint(constraint: Constraint, tokenizer: ConstraintTokenizer): readonly LeftOut[] {
-  return named(constraint.param, () => parsed(constraint, tokenizer).leftOut);
+  return named(constraint.param, () => parsed(constraint, tokenizer, new Lexemes(new Terms()), new Account()).leftOut);
 }
 
 /** Errors name the field that asked. */

@@ -18,7 +18,8 @@ export interface FreeStrings {
 }
 
 /** @param rest the tokens that are not of whole plain characters */
-export function freeStrings({ nodes, byte, depth, skip, first, ids }: TokenTrie): FreeStrings {
+export function freeStrings(rest: TokenTrie): FreeStrings {
+  const { nodes, first, ids } = rest;
   const lexemes = new Lexemes(new Terms());
   const inside = lexemes.step(lexemes.start("json", lexemes.terms.all), 0x22);
   const states = new Int32Array(longestToken + 1);
@@ -26,14 +27,14 @@ export function freeStrings({ nodes, byte, depth, skip, first, ids }: TokenTrie)
   const [found, room, exits, before]: number[][] = [[], [], [], []];
   states[0] = inside;
   for (let n = 0; n < nodes; ) {
-    const level = depth[n]!;
-    const to = lexemes.step(states[level - 1]!, byte[n]!);
+    const level = rest.depth(n);
+    const to = lexemes.step(states[level - 1]!, rest.byte(n));
     if (to < 0 || lexemes.accepts(to)) {
       if (to >= 0) {
         exits!.push(n);
         before!.push(characters[level - 1]!);
       }
-      n = skip[n]!;
+      n = rest.skip(n);
       continue;
     }
     states[level] = to;
@@ -56,6 +57,8 @@ export function freeStrings({ nodes, byte, depth, skip, first, ids }: TokenTrie)
 
 /** The numbers of characters between which a string of any characters has; undefined where not any may come. */
 export function lengthsOf(terms: Terms, term: Term): readonly [least: number, most: number] | undefined {
+  // Which key it was is told behind it.
+  if (term.kind === "concat" && term.parts[1]!.kind === "mark") return lengthsOf(terms, term.parts[0]!);
   if (term === terms.any) return [1, 1];
   return term.kind === "repeat" && term.parts[0] === terms.any ? [term.least, term.most] : undefined;
 }

@@ -136,16 +136,16 @@ export class Matcher implements Guide {
 }
 
 /** Whether some token has all bytes from `from` on, and more. */
-function goesBeyond({ byte, skip, depth, nodes }: TokenTrie, bytes: readonly number[], from: number): boolean {
+function goesBeyond(trie: TokenTrie, bytes: readonly number[], from: number): boolean {
   let wanted = from;
   let level = 1;
-  for (let n = 0; n < nodes && depth[n]! >= level; ) {
-    if (depth[n] !== level || byte[n] !== bytes[wanted]) {
-      n = skip[n]!;
+  for (let n = 0; n < trie.nodes && trie.depth(n) >= level; ) {
+    if (trie.depth(n) !== level || trie.byte(n) !== bytes[wanted]) {
+      n = trie.skip(n);
       continue;
     }
     wanted++;
-    if (wanted === bytes.length) return skip[n]! > n + 1;
+    if (wanted === bytes.length) return trie.skip(n) > n + 1;
     level++;
     n++;
   }

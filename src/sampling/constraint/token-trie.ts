@@ -3,17 +3,22 @@
  * it. Tokens that have the same bytes share a node.
  */
 
-export interface TokenTrie {
+/** Bits of a node's first word beside its byte (the lowest eight) and its depth (the next eleven). */
+export const hasTokens = 1 << 19;
+/** Says that tokens have only printable ASCII characters below it that stand for themselves in a JSON string. */
+export const plainBelow = 1 << 20;
+
+export class TokenTrie {
   readonly nodes: number;
-  /** The byte that leads to a node. @shape [nodes] */
-  readonly byte: Uint8Array;
-  /** Bytes from the root to a node. @shape [nodes] */
-  readonly depth: Uint16Array;
-  /** The first node that is not below a node. @shape [nodes] */
-  readonly skip: Int32Array;
+  /**
+   * Node n: the first word holds its byte, its depth in bytes from the root and the bits above. The second one is the
+   * first node that is not below it. They lie together, as a walk needs both.
+   * @shape [nodes][2]
+   */
+  readonly words: Int32Array;
   /**
    * Tokens of node n are ids[first[n]] to ids[first[n + 1] - 1]; those of it and all below it end before
-   * first[skip[n]].
+   * first[skip(n)].
    * @shape [nodes + 1]
    */
   readonly first: Int32Array;
@@ -21,6 +26,34 @@ export interface TokenTrie {
   readonly ids: Int32Array;
   /** Bytes of the longest token. */
   readonly longest: number;
+
+  constructor(words: Int32Array, first: Int32Array, ids: Int32Array, longest: number) {
+    this.nodes = words.length / 2;
+    this.words = words;
+    this.first = first;
+    this.ids = ids;
+    this.longest = longest;
+  }
+
+  /** Bytes held. */
+  get size(): number {
+    return this.words.byteLength + this.first.byteLength + this.ids.byteLength;
+  }
+
+  /** The byte that leads to a node. */
+  byte(node: number): number {
+    return this.words[2 * node]! & 0xff;
+  }
+
+  /** Bytes from the root to a node. */
+  depth(node: number): number {
+    return (this.words[2 * node]! >> 8) & 0x7ff;
+  }
+
+  /** The first node that is not below a node. */
+  skip(node: number): number {
+    return this.words[2 * node + 1]!;
+  }
 }
 
 /** Bytes of tokens one after the other; token t of `ids` has bytes[offsets[t]] to bytes[offsets[t + 1] - 1]. */
@@ -71,9 +104,7 @@ export function buildTrie(tokens: TokenBytes, wanted?: (place: number) => boolea
     nodes += to - from - shared[i]!;
     longest = Math.max(longest, to - from);
   }
-  const byte = new Uint8Array(nodes);
-  const depth = new Uint16Array(nodes);
-  const skip = new Int32Array(nodes);
+  const words = new Int32Array(2 * nodes);
   const first = new Int32Array(nodes + 1);
   const path = new Int32Array(longest + 1);
   let open = 0; // nodes on the path to the last one
@@ -81,17 +112,29 @@ export function buildTrie(tokens: TokenBytes, wanted?: (place: number) => boolea
   for (let i = 0; i < places.length; i++) {
     const from = offsets[places[i]!]!;
     const length = offsets[places[i]! + 1]! - from;
-    while (open > shared[i]!) skip[path[open--]!] = next;
+    while (open > shared[i]!) words[2 * path[open--]! + 1] = next;
     while (open < length) {
-      byte[next] = bytes[from + open]!;
-      depth[next] = ++open;
+      words[2 * next] = bytes[from + open]! | (++open << 8);
       first[next] = i;
       path[open] = next++;
     }
+    words[2 * (next - 1)]! |= hasTokens;
   }
-  while (open > 0) skip[path[open--]!] = next;
+  while (open > 0) words[2 * path[open--]! + 1] = next;
   first[nodes] = places.length;
-  return { nodes, byte, depth, skip, first, ids: places.map((place) => tokens.ids[place]!), longest };
+  markPlain(words);
+  const ids = places.map((place) => tokens.ids[place]!);
+  return new TokenTrie(words, first, ids, longest);
+}
+
+function markPlain(words: Int32Array): void {
+  // The first byte behind a node that is not plain: the node's subtree may end before it.
+  let other = words.length / 2;
+  for (let n = other - 1; n >= 0; n--) {
+    if (other >= words[2 * n + 1]!) words[2 * n]! |= plainBelow;
+    const byte = words[2 * n]! & 0xff;
+    if (byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c) other = n;
+  }
 }
 
 function sharedBytes({ bytes, offsets }: TokenBytes, a: number, b: number): number {

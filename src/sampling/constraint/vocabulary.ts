@@ -71,13 +71,8 @@ export function makeVocabulary(tokenizer: ConstraintTokenizer): ConstraintVocabu
   const rest = buildTrie(tokens, (place) => lengths[place]! < 0);
   const free = freeStrings(rest);
   const endOfGeneration = Int32Array.from(tokenizer.endOfGeneration);
-  const bytes =
-    trieBytes(trie) + trieBytes(rest) + plain.length * 4 * words + 6 * (free.ids.length + free.exits.length);
+  const bytes = trie.size + rest.size + plain.length * 4 * words + 6 * (free.ids.length + free.exits.length);
   return { size, trie, plain, longestPlain, rest, free, endOfGeneration, isText, tokenizer, bytes };
-}
-
-function trieBytes({ nodes, ids }: TokenTrie): number {
-  return nodes * (1 + 2 + 4 + 4) + 4 + 4 * ids.length;
 }
 
 /** Characters of a piece of plain text; -1 when something else is inside, or a character is not whole. */

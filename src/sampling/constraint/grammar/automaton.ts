@@ -6,6 +6,7 @@
  * @source Earley, An efficient context-free parsing algorithm; Scott and Johnstone, GLL parsing
  */
 import { HundredweightError } from "../../../errors.js";
+import { Account } from "../regex/terms.js";
 import { Containers } from "./containers.js";
 import { attach, type Frame, type Local, localStack, plain, type StackRef } from "./frames.js";
 import type { Lexemes } from "./lexemes.js";
@@ -27,10 +28,12 @@ export interface Configuration {
 const mostConfigurations = 200_000;
 /** Beyond this a constraint is compiled anew for the next answer. */
 const fullConfigurations = 20_000;
+const rowsAtOnce = 32;
 
 export class Automaton {
   readonly start: Configuration;
   readonly lexemes: Lexemes;
+  private readonly account: Account;
   private readonly program: Program;
   private readonly containers: Containers;
   private readonly configurations: Configuration[] = [];
@@ -39,6 +42,10 @@ export class Automaton {
   private readonly frameOf = new Map<string, number>();
   private readonly stacks: Int32Array[] = [];
   private readonly stackOf = new Map<string, number>();
+  private readonly behindOf = new Map<string, number>();
+
+  private rows = new Int32Array(0);
+  private rowsLeft = 0;
 
   // What one step gathers.
   private locals = new Map<number, Local>();
@@ -49,7 +56,9 @@ export class Automaton {
   private readonly work: { point: number; stack: StackRef }[] = [];
   private accepted = false;
 
-  constructor(program: Program, lexemes: Lexemes) {
+  /** @param account pays for what is made of terms and lexemes; default: a new one */
+  constructor(program: Program, lexemes: Lexemes, account: Account = new Account()) {
+    this.account = account;
     this.program = program;
     this.lexemes = lexemes;
     this.containers = new Containers(lexemes, {
@@ -72,12 +81,17 @@ export class Automaton {
 
   /** Whether so much was met that starting anew is better than going on; what runs may still finish. */
   get isFull(): boolean {
-    return this.configurations.length > fullConfigurations || this.lexemes.size > fullConfigurations;
+    return this.configurations.length > fullConfigurations || this.account.states > fullConfigurations;
   }
 
-  /** Memory held, estimated: rows of transitions above all. */
+  /** Memory held, estimated: rows of transitions above all. What its lexemes hold counts with them. */
   get bytes(): number {
-    return 1_500 * this.configurations.length + 1_300 * this.lexemes.size + 300 * this.lexemes.terms.size;
+    return 1_500 * this.configurations.length;
+  }
+
+  /** Charges this one for the terms and lexemes that are made from here on. */
+  pay(): void {
+    this.lexemes.terms.account = this.account;
   }
 
   configuration(number: number): Configuration {
@@ -86,12 +100,22 @@ export class Automaton {
 
   /** @returns the number of the configuration behind a byte; -1 when it cannot follow */
   step(from: Configuration, byte: number): number {
-    from.row ??= new Int32Array(256).fill(-2);
+    from.row ??= this.row();
     const known = from.row[byte]!;
     if (known !== -2) return known;
     const to = this.makeStep(from, byte);
     from.row[byte] = to;
     return to;
+  }
+
+  /** A row that knows nothing yet. Many share a buffer: each one of its own would cost more than it holds. */
+  private row(): Int32Array {
+    if (this.rowsLeft === 0) {
+      this.rows = new Int32Array(256 * rowsAtOnce).fill(-2);
+      this.rowsLeft = rowsAtOnce;
+    }
+    const at = 256 * --this.rowsLeft;
+    return this.rows.subarray(at, at + 256);
   }
 
   /**
@@ -119,8 +143,25 @@ export class Automaton {
     if (other.accepts) this.accepted = true;
   }
 
+  /**
+   * The configuration behind a lexeme that has ended with these marks, by the stack it stood on; -1 = none. What other
+   * lexemes allow, or this one where it goes on, is no part of it.
+   */
+  behind(stack: number, marks: readonly number[]): number {
+    const key = marks.length === 0 ? `${stack}` : `${stack}:${marks.join()}`;
+    let known = this.behindOf.get(key);
+    if (known === undefined) {
+      this.begin();
+      this.resumeAll(stack, marks);
+      known = this.finish();
+      this.behindOf.set(key, known);
+    }
+    return known;
+  }
+
   private makeStep({ states, stacks }: Configuration, byte: number): number {
     const { lexemes } = this;
+    this.pay();
     // Most bytes lead nowhere: nothing is gathered for them.
     let leads = false;
     for (let i = 0; i < states.length; i++) {

@@ -50,7 +50,29 @@ export interface Term {
 const none: readonly Term[] = [];
 const noSet: CodePoints = [];
 
-/** Terms of one grammar. */
+/** Counts what was made for a grammar, where several have the same terms. */
+export class Account {
+  terms = 0;
+  /** States of lexemes. */
+  states = 0;
+  private readonly mostTerms: number;
+
+  /** @param mostTerms one more is OPTION_INVALID */
+  constructor(mostTerms = 400_000) {
+    this.mostTerms = mostTerms;
+  }
+
+  /** @throws OPTION_INVALID */
+  payTerm(): void {
+    if (++this.terms <= this.mostTerms) return;
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `constraint: needs more than ${this.mostTerms} states; make its patterns simpler`,
+    );
+  }
+}
+
+/** Terms of one grammar, or of several that are in use together. */
 export class Terms {
   readonly empty: Term;
   readonly epsilon: Term;
@@ -58,12 +80,12 @@ export class Terms {
   readonly any: Term;
   /** Any text. */
   readonly all: Term;
+  /** The account that pays for the terms that are made. */
+  account: Account;
   private readonly known = new Map<string, Term>();
-  private readonly limit: number;
 
-  /** @param limit most terms; one more is OPTION_INVALID */
-  constructor(limit = 400_000) {
-    this.limit = limit;
+  constructor(account: Account = new Account()) {
+    this.account = account;
     this.empty = this.make("empty", "0", { nullable: false });
     this.epsilon = this.make("epsilon", "1", { nullable: true });
     this.any = this.class(everyCodePoint);
@@ -125,10 +147,24 @@ export class Terms {
     };
     for (const term of terms) add(term);
     if (set !== undefined) parts.add(this.class(set));
+    this.mergeRepeats(parts);
     if (parts.has(this.empty)) return this.empty;
     for (const part of parts) if (part.kind === "not" && parts.has(part.parts[0]!)) return this.empty;
     if (parts.has(this.epsilon)) return [...parts].every((part) => part.nullable) ? this.epsilon : this.empty;
     return this.ofSet("and", parts, this.all);
+  }
+
+  /** Texts of the same characters in two lengths are texts in the lengths that both have. */
+  private mergeRepeats(parts: Set<Term>): void {
+    const merged = new Map<Term, Term>();
+    for (const part of [...parts]) {
+      const item = part.kind === "repeat" ? part.parts[0]! : undefined;
+      if (item?.kind !== "class") continue;
+      const other = merged.get(item) ?? part;
+      parts.delete(part);
+      merged.set(item, this.repeat(item, Math.max(part.least, other.least), Math.min(part.most, other.most)));
+    }
+    for (const term of merged.values()) parts.add(term);
   }
 
   not(term: Term): Term {
@@ -171,6 +207,11 @@ export class Terms {
   /** The term of what may follow when a text begins with `point`. */
   derive(term: Term, point: number): Term {
     if (term.kind === "empty" || term.kind === "epsilon" || term.kind === "mark") return this.empty;
+    return this.deriveClass(term, this.classOf(term, point));
+  }
+
+  /** The number of the class of a code point (see `starts`). */
+  classOf(term: Term, point: number): number {
     const starts = this.starts(term);
     let low = 0;
     let high = starts.length - 1;
@@ -179,7 +220,7 @@ export class Terms {
       if (starts[middle]! <= point) low = middle;
       else high = middle - 1;
     }
-    return this.deriveClass(term, low);
+    return low;
   }
 
   /** The derivative in the class with this number (see `starts`). */
@@ -271,12 +312,7 @@ export class Terms {
   private make(kind: TermKind, key: string, about: Partial<Term> & { readonly nullable: boolean }): Term {
     const known = this.known.get(key);
     if (known !== undefined) return known;
-    if (this.known.size >= this.limit) {
-      throw new HundredweightError(
-        "OPTION_INVALID",
-        `constraint: needs more than ${this.limit} states; make its patterns simpler`,
-      );
-    }
+    this.account.payTerm();
     const { parts = none } = about;
     const term: Term = {
       id: this.known.size,
