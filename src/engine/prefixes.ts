@@ -1,8 +1,9 @@
 /**
  * Sequences that are done and kept for their past: a conversation goes on, a system prompt comes again. They hold pages
  * nobody else needs; the one that is worth least goes first when somebody does, from its end. The worth of one is the
- * time it would take to evaluate it again, less what others that are kept would give, and it halves with time: a side
- * request takes the place of other side requests, not of the long conversation beside which it was asked.
+ * time it would take to evaluate it again, less what others that are kept would give, times how often it was gone on
+ * with, and it halves with time: a side request takes the place of other side requests, not of the long conversation
+ * beside which it was asked.
  *
  * Where a model's states cannot go back, each also holds a slot, and is a checkpoint, which goes as a whole.
  */
@@ -14,6 +15,8 @@ interface Kept {
   tokens: Int32Array;
   /** Milliseconds; 0: never, as what was only scored. */
   usedAt: number;
+  /** Times that a prompt went on with it, or with what it is most of. */
+  goneOn: number;
   /** Leading tokens shared with each other one, as both were when they met: either may be shorter by now. */
   readonly shared: Map<Kept, number>;
 }
@@ -50,6 +53,8 @@ export interface PrefixOptions {
   readonly now?: () => number;
 }
 
+/** A talk that was gone on with before will be again: that counts up to here. */
+const mostGoneOn = 8;
 /** The worth of a past halves after this, and so many times what it took to make it: what is dear is kept longer. */
 const halfLifeMs = 5 * 60_000;
 const timesRebuilt = 20;
@@ -82,7 +87,7 @@ export class PrefixCache {
     cache.settle(sequence);
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
-    const entry: Kept = { sequence, tokens: own, usedAt: spare ? 0 : this.now(), shared: new Map() };
+    const entry: Kept = { sequence, tokens: own, usedAt: spare ? 0 : this.now(), goneOn: 0, shared: new Map() };
     for (const old of this.kept.values()) {
       const common = commonPrefix(old.tokens, own);
       if (common === length && cache.rewindTarget(old.sequence, length) === length) {
@@ -90,6 +95,7 @@ export class PrefixCache {
         cache.release(sequence);
         return;
       }
+      if (common === old.tokens.length && 2 * common >= length) entry.goneOn = Math.max(entry.goneOn, old.goneOn);
       if (common < old.tokens.length || cache.rewindTarget(sequence, common) < common) {
         entry.shared.set(old, common);
         continue;
@@ -121,7 +127,10 @@ export class PrefixCache {
     if (best === undefined) return { sequence: cache.openSequence(), length: 0 };
     const { from, length } = best;
     const old = this.kept.get(from.sequence);
-    if (old !== undefined) old.usedAt = this.now();
+    if (old !== undefined) {
+      old.usedAt = this.now();
+      old.goneOn = Math.min(mostGoneOn, old.goneOn + 1);
+    }
     const sequence = cache.fork(from.sequence);
     cache.rewind(sequence, length);
     return { sequence, length };
@@ -218,7 +227,7 @@ export class PrefixCache {
   private worth(kept: Kept): number {
     if (kept.usedAt === 0) return 0;
     const rebuildMs = this.rebuildMs(this.own(kept));
-    return rebuildMs * 2 ** ((kept.usedAt - this.now()) / (halfLifeMs + timesRebuilt * rebuildMs));
+    return (1 + kept.goneOn) * rebuildMs * 2 ** ((kept.usedAt - this.now()) / (halfLifeMs + timesRebuilt * rebuildMs));
   }
 
   private rebuildMs(tokens: number): number {

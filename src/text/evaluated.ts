@@ -24,8 +24,8 @@ const mostTokenBytes = 4 * 2 ** 20;
 const mostHeldBytes = 8 * 2 ** 20;
 /** Answers to one prompt that are kept: the client goes on with one of them. */
 const mostChoices = 4;
-/** Longest that a prompt waits for the texts of the answer before it. */
-const mostWaitMs = 1000;
+/** Longest that a prompt waits for the texts of the answer before it: its place may have to be started first. */
+const mostWaitMs = 5000;
 
 interface Known {
   readonly length: number;
@@ -34,8 +34,9 @@ interface Known {
 }
 
 interface Waiting {
-  readonly first: string;
   readonly messages: number;
+  /** JSON of the last of them: a client may change the first in every request. */
+  readonly last: string;
   readonly done: Promise<unknown>;
 }
 
@@ -108,7 +109,7 @@ export class EvaluatedTexts {
       (texts) => this.add(texts, Int32Array.from([...prompt, ...ids])),
       () => {},
     );
-    const entry = { first: JSON.stringify(chat.messages[0]), messages: chat.messages.length, done };
+    const entry = { messages: chat.messages.length, last: JSON.stringify(chat.messages.at(-1)), done };
     this.waiting.add(entry);
     await done;
     this.waiting.delete(entry);
@@ -139,8 +140,9 @@ export class EvaluatedTexts {
   /** A client goes on as soon as it has an answer: what is to be kept of that may still be in the making. */
   private async answersBefore({ messages }: Conversation): Promise<void> {
     if (this.waiting.size === 0) return;
-    const first = JSON.stringify(messages[0]);
-    const before = [...this.waiting].filter((one) => one.messages < messages.length && one.first === first);
+    const before = [...this.waiting].filter(
+      (one) => one.messages < messages.length && one.last === JSON.stringify(messages[one.messages - 1]),
+    );
     if (before.length === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {

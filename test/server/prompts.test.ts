@@ -1,94 +1,70 @@
 /** A prompt is read once: answers that come back, and where a prompt leaves what was read before. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { before, describe, it } from "node:test";
-import OpenAI from "openai";
-import type { RunningServer } from "../../src/server/index.js";
-import { agentTokenizer } from "../support/agent-template.js";
-import { writeRandomModel } from "../support/random-model.js";
-import { needsThreads, postJson, serveForTests, testFolder } from "./support.js";
+import { describe, it } from "node:test";
+import type { JobEvent } from "../../src/link/protocol.js";
+import { agentSession, writeAgentModel } from "./agent-session.js";
+import { FakeEngine } from "./fake-engine.js";
+import { needsThreads, postJson, serveFake, serveForTests, testFolder } from "./support.js";
 
-const tool = {
-  type: "function" as const,
-  function: {
-    name: "write",
-    description: "Writes a text.",
-    parameters: { type: "object", properties: { text: { type: "string", maxLength: 40 } }, required: ["text"] },
-  },
-};
-
-describe("prompts that are read once", { skip: needsThreads }, () => {
-  let server: RunningServer;
-  let client: OpenAI;
-  const lines: string[] = [];
-
-  before(async () => {
-    const path = join(testFolder(), "agent.gguf");
-    const overrides = { context_length: 8192, block_count: 2 };
-    await writeRandomModel(path, {
-      arch: "llama",
-      variant: "dense",
-      dims: 64,
-      types: {},
-      seed: 7,
-      tokenizer: agentTokenizer(),
-      overrides,
+describe("where a prompt leaves what is kept", () => {
+  it("is told in a header, if the engine says it soon", async () => {
+    const said: JobEvent[] = [
+      { kind: "prefix", tokens: 2400, reused: 120 },
+      { kind: "prefix", tokens: 2400, reused: 120, differs: { at: 121, token: 5, text: " N\u00f6v\n", lost: 3 } },
+    ];
+    const engine = new FakeEngine((job) => {
+      job.event({ kind: "queued", ahead: 1 });
+      const event = said.shift();
+      if (event !== undefined) job.event(event);
+      job.token("a");
+      job.finish();
     });
-    server = await serveForTests({
-      modelPath: path,
+    const { url } = await serveFake(engine);
+    const headers: (string | null)[] = [];
+    for (const stream of [false, true, true]) {
+      const body = { messages: [{ role: "user", content: "hi" }], stream };
+      const response = await postJson(`${url}/v1/chat/completions`, body);
+      await response.text();
+      headers.push(response.headers.get("x-hundredweight-prefix"));
+    }
+    const differs = '120 of 2400 tokens kept; differs at 121 (" N\\u00f6v\\n")';
+    assert.deepEqual(headers, ["120 of 2400 tokens kept", differs, null]);
+  });
+
+  it("is told in the log where much is lost, by its own token only", { skip: needsThreads }, async () => {
+    const lines: string[] = [];
+    const modelPath = join(testFolder(), "agent.gguf");
+    await writeAgentModel(modelPath, "llama", 8192);
+    const { url } = await serveForTests({
+      modelPath,
       engine: { contextTokens: 8192, sequences: 2 },
       log: (line) => lines.push(line),
     });
-    client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
-  });
-
-  it("calls of a model that writes as it likes come back and are there", async () => {
-    const messages: OpenAI.ChatCompletionMessageParam[] = [
-      { role: "system", content: `You are an agent. ${"Work on files with care. ".repeat(60)}` },
-      { role: "user", content: "Write something." },
-    ];
-    let past = 0;
-    for (let turn = 0; turn < 5; turn++) {
-      const { data, response } = await client.chat.completions
-        .create({
-          model: "agent",
-          messages,
-          tools: [tool],
-          tool_choice: "required",
-          parallel_tool_calls: false,
-          seed: turn,
-          temperature: 1,
-        })
-        .withResponse();
-      const { prompt_tokens: tokens, completion_tokens: made, prompt_tokens_details: details } = data.usage!;
-      const cached = details!.cached_tokens!;
-      // The token that a call ends with was never evaluated.
-      if (turn > 0) assert.ok(cached >= past - 1, `turn ${turn}: ${cached} of ${past}`);
-      assert.match(response.headers.get("x-hundredweight-prefix")!, new RegExp(`^${cached} of ${tokens} tokens kept`));
-      const [call] = data.choices[0]!.message.tool_calls!;
-      messages.push(data.choices[0]!.message, { role: "tool", tool_call_id: call!.id, content: `wrote it, ${turn}` });
-      past = tokens + made;
-    }
-  });
-
-  it("names its own token at which a long prompt leaves another, in a header and in the log", async () => {
-    const ask = async (content: string, stream = false) => {
-      const body = { messages: [{ role: "user", content }], max_tokens: 1, stream };
-      const response = await postJson(`${server.url}/v1/chat/completions`, body);
-      await response.text();
-      return response.headers.get("x-hundredweight-prefix")!;
+    const ask = async (content: string) => {
+      const body = { messages: [{ role: "user", content }], max_tokens: 1 };
+      return (await postJson(`${url}/v1/chat/completions`, body)).text();
     };
-    const long = "one two three ".repeat(500);
-    const first = await ask(`P\u00e9 ${long}`);
-    assert.match(first, /^\d+ of \d+ tokens kept; differs at 1 \("u"\)$/);
-    const logged = lines.length;
-    const second = await ask(`P\u4e16 ${long}`, true);
-    const [, kept, of, at] = /^(\d+) of (\d+) tokens kept; differs at (\d+) \("\\ufffd"\)$/.exec(second) ?? [];
-    assert.equal(kept, at);
-    assert.deepEqual(lines.slice(logged), [
-      `prefix lost at token ${at} of ${of}, which is "\\ufffd": ${Number(of) - Number(kept)} are read again`,
-    ]);
-    assert.match(await ask(`P\u4e16 ${long}`), /^\d+ of \d+ tokens kept$/);
-    assert.equal(lines.length, logged + 1);
+    const long = "one two three ".repeat(300);
+    for (const text of [`P\u00e9 ${long}`, `P\u4e16 ${long}`, `P\u4e16 ${long}`, "something else"]) await ask(text);
+    assert.equal(lines.length, 1);
+    const [, at, of, again] =
+      /^prefix lost at token (\d+) of (\d+), which is "\\ufffd": (\d+) are read again$/.exec(lines[0]!) ?? [];
+    assert.equal(Number(at) + Number(again), Number(of));
   });
+});
+
+describe("an agent's session", { skip: needsThreads }, () => {
+  for (const arch of ["llama", "qwen35"])
+    it(`evaluates nothing twice that matters: ${arch}`, async (t) => {
+      const modelPath = join(testFolder(), `session-${arch}.gguf`);
+      const contextTokens = 12_288;
+      await writeAgentModel(modelPath, arch, contextTokens);
+      const { url } = await serveForTests({ modelPath, engine: { contextTokens, sequences: 2 } });
+      const report = await agentSession({ url, turns: 11, systemLength: 4000, resultLength: 200 });
+      const { promptTokens, evaluatedTokens, againTokens, calls } = report;
+      t.diagnostic(`${promptTokens} tokens of prompts, ${evaluatedTokens} evaluated, ${againTokens} of them again`);
+      assert.equal(calls, 10);
+      assert.ok(againTokens < 0.01 * promptTokens, `${againTokens} of ${promptTokens} tokens were evaluated again`);
+    });
 });

@@ -45,14 +45,14 @@ export class AnswerSet {
   private cutBy: Cut | undefined;
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
-  /** Tells what was there of the first choice's prompt; undefined as long as the engine did not say. */
-  prefix: PrefixEvent | undefined;
 
+  /** @param onPrefix tells what was there of the first choice's prompt */
   constructor(
     engine: EngineHandle,
     choices: readonly ChoiceJob[],
     onEvent: (choice: number, event: ChoiceEvent) => void,
     onProgress: () => void,
+    onPrefix: (prefix: PrefixEvent) => void,
   ) {
     this.folds = choices.map(() => new JobFold());
     this.totalRows = choices.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -64,7 +64,7 @@ export class AnswerSet {
         // What was found of its prompt follows the place of one that waits.
         if (event.kind !== "queued") this.sign?.();
         this.folds[choice]!.add(event);
-        if (event.kind === "prefix" && choice === 0) this.prefix = event;
+        if (event.kind === "prefix" && choice === 0) onPrefix(event);
         if (event.kind === "token" || event.kind === "text" || event.kind === "promptLogprobs") onEvent(choice, event);
         else if (event.kind === "pass" || event.kind === "queued") onProgress();
       }),

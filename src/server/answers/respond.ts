@@ -11,7 +11,7 @@ import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { AnswerSet, type ChoiceEvent, type ChoiceJob, type ChoiceOutcome, type Progress } from "./answer-set.js";
-import { lostText, prefixHeader, prefixText } from "./lost-prefix.js";
+import { lostText, type PrefixEvent, prefixHeader, prefixText } from "./lost-prefix.js";
 import { Outlet } from "./outlet.js";
 import { outgoingOf } from "./parts.js";
 import type { Wire } from "./wire.js";
@@ -79,6 +79,7 @@ class Answer {
   private fault: unknown;
   private progressed = false;
   private begun = false;
+  private prefix: PrefixEvent | undefined;
 
   constructor(options: ResponseOptions) {
     this.options = options;
@@ -89,6 +90,11 @@ class Answer {
       (choice, event) => this.event(choice, event),
       () => {
         this.progressed = true;
+      },
+      (prefix) => {
+        this.prefix = prefix;
+        const lost = lostText(prefix);
+        if (lost !== undefined) context.log(lost);
       },
     );
     const gone = (): void => {
@@ -107,7 +113,7 @@ class Answer {
     const { stream, warnings, shape } = this.options;
     const type = stream ? shape.wire.contentType : "application/json";
     // nginx buffers streams unless told not to.
-    const { prefix } = this.set;
+    const { prefix } = this;
     const headers = {
       "content-type": type,
       "x-accel-buffering": "no",
@@ -145,8 +151,6 @@ class Answer {
       this.fail(error);
       throw error;
     }
-    const lost = this.set.prefix && lostText(this.set.prefix);
-    if (lost !== undefined) context.log(lost);
     this.keepAlive();
     void this.finish().finally(() => {
       stop();
