@@ -70,7 +70,8 @@ for (const kv of commaList(values.kv)) {
     if (added > goal * floor) process.exitCode = 1;
     console.log(
       `${kv.padEnd(5)} ${String(depth).padStart(6)}: ${shallow.toFixed(1)} -> ${deep.toFixed(1)} ms a token, adds ` +
-        `${added.toFixed(1)} (${(bytes / 1e6 / added).toFixed(1)} GB/s, ${(operations / 1e6 / added).toFixed(0)} GFLOP/s); ` +
+        `${added.toFixed(1)} (${(bytes / 1e6 / added).toFixed(1)} GB/s, ` +
+        `${(operations / 1e6 / added).toFixed(0)} GFLOP/s); ` +
         `floor ${floor.toFixed(1)} (${memory > arithmetic ? "memory" : "arithmetic"}), ${(added / floor).toFixed(2)}`,
     );
   }

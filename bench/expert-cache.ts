@@ -103,7 +103,8 @@ for (const text of commaList(values.memory)) {
   };
   points.push(point);
   console.log(
-    `${text}: slots ${sizes.map((n, i) => `${n} of ${point.experts[i]}`).join(", ")}; hits: ours ${share(point.ours)}, ` +
+    `${text}: slots ${sizes.map((n, i) => `${n} of ${point.experts[i]}`).join(", ")}; hits: ours ` +
+      `${share(point.ours)}, ` +
       `LRU ${share(point.lru)}, Belady ${share(point.belady)}; of the misses ${share(point.readAheadOfMisses)} were ` +
       `being read before their router spoke, ${share(point.wastedPerMiss)} more were read for nothing`,
   );

@@ -64,7 +64,8 @@ try {
     const floor = Math.max(memoryMs, arithmeticMs);
     if (ms > goal * floor) process.exitCode = 1;
     console.log(
-      `${String(rows).padStart(4)} rows: ${ms.toFixed(1)} ms (${times.map((t) => t.toFixed(1)).join(", ")}), ${(bytes / 1e6 / ms).toFixed(1)} GB/s; ` +
+      `${String(rows).padStart(4)} rows: ${ms.toFixed(1)} ms ` +
+        `(${times.map((t) => t.toFixed(1)).join(", ")}), ${(bytes / 1e6 / ms).toFixed(1)} GB/s; ` +
         `floor ${floor.toFixed(1)} (${memoryMs > arithmeticMs ? "memory" : "arithmetic"}), ${(ms / floor).toFixed(2)}`,
     );
   }

@@ -193,9 +193,11 @@ for (const budget of values.summary ? [] : budgets) {
   const gib = (bytes: number | undefined): string =>
     bytes === undefined ? "-" : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   console.log(
-    `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} (${(seconds / limit).toFixed(2)}x), planned ${plan?.prediction.secondsPerToken.toFixed(3) ?? "-"}: ` +
+    `${budget.label.padStart(8)}: ${seconds.toFixed(3)} s/token, limit ${limit.toFixed(3)} ` +
+      `(${(seconds / limit).toFixed(2)}x), planned ${plan?.prediction.secondsPerToken.toFixed(3) ?? "-"}: ` +
       `${gib(disk)} at ${D === undefined ? "-" : (D / 1e9).toFixed(2)} GB/s, compute ${compute.toFixed(3)} s` +
-      `${hitRate === undefined ? "" : `, hit rate ${(100 * hitRate).toFixed(1)} %`}; peak charge ${gib(peak)}, limit hit ${hits ?? "-"} times`,
+      `${hitRate === undefined ? "" : `, hit rate ${(100 * hitRate).toFixed(1)} %`}; peak charge ` +
+      `${gib(peak)}, limit hit ${hits ?? "-"} times`,
   );
 }
 const { lines, met } = summarize([...earlier, ...points]);
@@ -212,7 +214,9 @@ if (values.llama) {
       .map((q) => JSON.stringify(q))
       .join("\\n");
     try {
-      const shell = `${group?.enter ?? ""}printf '${script}\\n' | exec '${process.execPath}' '${join(packageRoot(), "test/peer/llama.mjs")}'`;
+      const shell =
+        `${group?.enter ?? ""}printf '${script}\\n' | exec '${process.execPath}' ` +
+        `'${join(packageRoot(), "test/peer/llama.mjs")}'`;
       const { stdout } = await run("sh", ["-c", shell], { timeout: 600_000 });
       const decode = stdout
         .split("\n")
@@ -222,11 +226,13 @@ if (values.llama) {
       const seconds = decode?.ms === undefined ? undefined : decode.ms / 1000 / (decode.tokens ?? 1);
       Object.assign(points[i] as object, { llamaSecondsPerToken: seconds });
       console.log(
-        `llama.cpp ${budget.label.padStart(8)}: ${seconds === undefined ? decode?.error : `${seconds.toFixed(3)} s/token`}`,
+        `llama.cpp ${budget.label.padStart(8)}: ` +
+          `${seconds === undefined ? decode?.error : `${seconds.toFixed(3)} s/token`}`,
       );
     } catch (error) {
       console.log(
-        `llama.cpp ${budget.label.padStart(8)}: ended (${(group?.kills() ?? 0) > 0 ? "killed, out of memory" : (error as Error).message.slice(0, 120)})`,
+        `llama.cpp ${budget.label.padStart(8)}: ended ` +
+          `(${(group?.kills() ?? 0) > 0 ? "killed, out of memory" : (error as Error).message.slice(0, 120)})`,
       );
     }
     group?.close();

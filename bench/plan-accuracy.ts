@@ -96,11 +96,13 @@ async function measure(path: string, budgetBytes: number): Promise<void> {
 
 function print(p: Pair): void {
   const gb = (bytes: number): string => (bytes / 1e9).toFixed(2);
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+  const hits = p.hitRates === undefined ? "" : `, hits ${p.hitRates.map(percent).join(" and ")}`;
   console.log(
     `${p.model.padEnd(18)} ${(p.budgetBytes / 2 ** 30).toFixed(1).padStart(5)} GiB ${p.strategy.padEnd(9)} planned ` +
       `${p.predicted.toFixed(3)} s, measured ${p.measured.toFixed(3)} s: ${ratio(p).toFixed(2)}   (compute ` +
       `${p.predictedCompute.toFixed(3)} and ${p.measuredCompute.toFixed(3)} s, disk ${gb(p.predictedDiskBytes)} and ` +
-      `${gb(p.measuredDiskBytes)} GB${p.hitRates === undefined ? "" : `, hits ${p.hitRates.map((h) => `${(100 * h).toFixed(0)} %`).join(" and ")}`})`,
+      `${gb(p.measuredDiskBytes)} GB${hits})`,
   );
 }
 

@@ -40,7 +40,8 @@ for (const fault of faults.slice(0, 20)) console.log(`FAULT ${fault}`);
 if (report.engineAfter > 0) {
   const engineGrown = report.engineAfter / report.engineBefore - 1;
   console.log(
-    `the engine's process, weights and KV included: ${mb(report.engineBefore)} MB, at the end ${mb(report.engineAfter)} MB: ` +
+    `the engine's process, weights and KV included: ${mb(report.engineBefore)} MB, at the end ` +
+      `${mb(report.engineAfter)} MB: ` +
       `${(100 * engineGrown).toFixed(1)} %`,
   );
 }

@@ -85,7 +85,8 @@ function line(type: string, { machine, work, results }: Comparison): { text: str
     const spread = `${ratioMin.toFixed(2)}-${ratioMax.toFixed(2)}`;
     const rate =
       test === "decode"
-        ? `${((ours.medianTps * work.passWeightBytes) / 1e9).toFixed(1)} of ${machine.ceilings.memoryGBps?.toFixed(1)} GB/s`
+        ? `${((ours.medianTps * work.passWeightBytes) / 1e9).toFixed(1)} of ` +
+          `${machine.ceilings.memoryGBps?.toFixed(1)} GB/s`
         : `${((ours.medianTps * work.promptRowOperations) / 1e9).toFixed(0)} GOP/s`;
     text += `  ${test} ${tps}, ${ratio.toFixed(2)} (${spread})${ratio < goal ? ` BELOW ${goal}` : ""}, ${rate};`;
   }

@@ -75,7 +75,8 @@ function isPathError(error: unknown): error is NodeJS.ErrnoException & { readonl
 
 /** System calls about files; those that start programs and speak to sockets have paths, too. */
 const fileCalls = new Set(
-  "open stat lstat access read write scandir mkdir unlink rmdir rename link symlink readlink realpath copyfile ftruncate".split(
-    " ",
-  ),
+  (
+    "open stat lstat access read write scandir mkdir unlink rmdir rename link symlink readlink realpath " +
+    "copyfile ftruncate"
+  ).split(" "),
 );

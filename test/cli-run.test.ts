@@ -96,7 +96,7 @@ test("run: the text is stdout; the seed repeats it, also in another process and 
   assert.equal(fromStdin.out, first.out);
 });
 
-test("run: piped text is the prompt, beside an argument it comes before it; nothing at all is a usage error", async () => {
+test("run: piped text is the prompt, or comes before an argument; nothing at all is a usage error", async () => {
   const args = ["run", model, ...greedy, "-n", "3", "--json"];
   const promptOf = ({ code, out, err }: { code: number | null; out: string; err: string }) => {
     assert.equal(code, 0, err);

@@ -82,7 +82,8 @@ test("a limit and no --memory: what is planned fits it", { skip: noGroup }, asyn
   }
 });
 
-test("a small limit: most of it is the model's; a larger --memory is refused by name; too small a limit says what to do", {
+test("a small limit: most of it is the model's; a larger --memory is refused by name; too small a limit " +
+  "says what to do", {
   skip: noGroup,
 }, async () => {
   const ended = async (limit: number, ...more: string[]) => {

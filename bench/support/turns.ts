@@ -35,7 +35,8 @@ export function summarizeTurns(turns: readonly Turn[]): string[] {
     const ratios = group.map((turn) => turn.ours / turn[best]);
     return (
       `${key.padEnd(44)} ours ${range(of("ours"), 1)}, ${group[0]?.rival} ${range(of(best), 1)} (${best}), ` +
-      `ratio ${ratio.toFixed(2)} (${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}), ${group.length} turns`
+      `ratio ${ratio.toFixed(2)} (${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}), ` +
+      `${group.length} turns`
     );
   });
 }

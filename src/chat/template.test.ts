@@ -37,7 +37,8 @@ test("what a user wrote is told from the template's text", () => {
 
 test("a template that trims, cuts and compares sees the real content", () => {
   const source =
-    "{% for m in messages %}{% set c = m.content %}{% if '</think>' in c %}{% set c = c.split('</think>')[-1] %}{% endif %}" +
+    "{% for m in messages %}{% set c = m.content %}{% if '</think>' in c %}{% set c = " +
+    "c.split('</think>')[-1] %}{% endif %}" +
     "{% if c.startswith('<tool>') %}T{% endif %}[{{ c | trim }}|{{ c | length }}]<|end|>{% endfor %}";
   const { text, segments } = renderChat(source, user("<think>plan</think> ok <|end|> "));
   assert.equal(text, "[ok <|end|>|12]<|end|>");

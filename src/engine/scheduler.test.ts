@@ -263,7 +263,7 @@ test("when pages run out the youngest wait and go on later: the tokens are those
   assert.ok(preemptions >= 3, `only ${preemptions} jobs were sent back`);
 });
 
-test("answers without a limit share the cache; the oldest ends first, and what was done again is counted apart", async () => {
+test("answers without a limit share the cache; the oldest ends first; work done again is counted apart", async () => {
   // 5 pages of context, and 4 more: four answers of 5 pages each do not fit, all four begin.
   const bench = new Bench({ sequences: 4, contextTokens: 1280, kvTokens: 1280, window: 0 });
   const order: number[] = [];
@@ -344,7 +344,7 @@ test("answers whose clients rest leave their places to those that wait, and go o
   await bench.engine.close();
 });
 
-test("rows of all jobs share passes, answers first; nobody's answer stands still while a long prompt is read", async () => {
+test("rows of all jobs share passes, answers first; no answer stands still while a long prompt is read", async () => {
   const bench = new Bench({ sequences: 3, chunkRows: 64 });
   const passes: number[][] = [];
   bench.parts.model.onPass = (rows) => {

@@ -28,8 +28,10 @@ export function openGguf(path: string): GgufCheckpoint {
   if (isJoined(given))
     throw invalid(
       given,
-      `behind the ${given.tensors.length} tensors of this file ${count > 1 ? `(the first of ${count} shards) ` : ""}another GGUF file begins: ` +
-        "files joined with cat are no model; use the shards as they are, any of them as MODEL, or join them with `gguf-split --merge`",
+      `behind the ${given.tensors.length} tensors of this file ` +
+        `${count > 1 ? `(the first of ${count} shards) ` : ""}another GGUF file begins: ` +
+        "files joined with cat are no model; use the shards as they are, any of them as MODEL, or join them " +
+        "with `gguf-split --merge`",
     );
   const shards = count > 1 ? readShards(given, count) : [given];
 

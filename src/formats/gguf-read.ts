@@ -242,7 +242,8 @@ function place(cursor: Cursor, entry: DirectoryEntry, dataStart: number, alignme
   const end = BigInt(dataStart) + offset + bytes;
   if (end > BigInt(cursor.fileBytes)) {
     throw cursor.invalid(
-      `tensor '${name}' [${shape.join(", ")}] ${dtype.name} ends at byte ${end} but the file has ${cursor.fileBytes}; ` +
+      `tensor '${name}' [${shape.join(", ")}] ${dtype.name} ends at byte ${end} but the file has ` +
+        `${cursor.fileBytes}; ` +
         "it is truncated or damaged, download it again",
       { tensor: name },
     );

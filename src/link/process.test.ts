@@ -48,7 +48,7 @@ const once = (client: Pick<EngineClient, "submit">, q: GenerateRequest, kind: st
   return { job, begun };
 };
 
-test("a process gives what a thread gives, hears a cancel in the middle of a pass, and ends when it is closed", async () => {
+test("a process gives what a thread gives, hears a cancel within a pass, and ends when closed", async () => {
   const [own, thread] = await Promise.all([
     EngineClient.open(path, { ...options, place: "process" }),
     EngineClient.open(path, options),

@@ -15,7 +15,7 @@ import { openSupervised } from "./supervisor.js";
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-watchdog-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test("a beat is told when its thread answers, when tiles are finished, and as reading when only the disk is waited for", () => {
+test("a beat is told when its thread answers, when tiles are finished; waiting for the disk alone is reading", () => {
   const told: boolean[] = [];
   let tiles: number | undefined = 5;
   let reading = false;

@@ -204,7 +204,8 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
 function refuseRouter(tensor: string, expert: number): never {
   throw new HundredweightError(
     "MODEL_INVALID",
-    `the router '${tensor}' gave no finite number for expert ${expert}: it, or a weight before it, is damaged or overflows; check the file`,
+    `the router '${tensor}' gave no finite number for expert ${expert}: it, or a weight before it, is ` +
+      `damaged or overflows; check the file`,
     { tensor, expert },
   );
 }

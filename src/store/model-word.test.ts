@@ -44,14 +44,15 @@ test("run: a path, else a prompt when it reads like one, else an error that says
     assert.throws(() => runTarget(word, undefined), {
       code: "FILE_NOT_FOUND",
       message: new RegExp(
-        `^${word.replace(/[.\\]/g, "\\$&")}: no such file, and nothing is downloaded by name: .*GGUF file.*Hugging Face`,
+        `^${word.replace(/[.\\]/g, "\\$&")}: no such file, and nothing is downloaded by name: .*GGUF ` +
+          `file.*Hugging Face`,
       ),
     });
   // With a prompt beside it the first word can only be a model.
   assert.throws(() => runTarget("Hello", "there"), { code: "FILE_NOT_FOUND" });
 });
 
-test("a name that is clearly a path gets a short answer; a link to nowhere is a path; other commands know no prompts", () => {
+test("what is clearly a path gets a short answer; a link to nowhere is a path; others know no prompts", () => {
   for (const path of [join(folder, "missing.gguf"), "./x", "../x", "~/m", "missing.GGUF"])
     assert.throws(() => modelFile(path), { code: "FILE_NOT_FOUND", message: `${path}: no such file` });
   symlinkSync(join(folder, "nowhere"), join(folder, "dangling"));

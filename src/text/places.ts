@@ -106,7 +106,8 @@ function startThread(): TextPlace {
   const limits = { resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb } };
   const url = entry("worker");
   // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.
-  const program = `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(url.href)}, ${JSON.stringify(url.href)}))`;
+  const program =
+    `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(url.href)}, ` + `${JSON.stringify(url.href)}))`;
   const worker = url.href.endsWith(".js") ? new Worker(url, limits) : new Worker(program, { ...limits, eval: true });
   return {
     pid: undefined,

@@ -18,7 +18,10 @@ export type TooLong =
 /** "the prompt has ..., the context ...": what to say of it. */
 export function tooLongText(long: TooLong, contextTokens: number, whose = ""): string {
   if ("bytes" in long)
-    return `the prompt has ${long.bytes} bytes of text, more than the ${long.mostBytes} that are read for the context${whose} of ${contextTokens} tokens`;
+    return (
+      `the prompt has ${long.bytes} bytes of text, more than the ${long.mostBytes} that are read for ` +
+      `the context${whose} of ${contextTokens} tokens`
+    );
   return `the prompt has ${long.about ? "about " : ""}${long.tokens} tokens, the context${whose} ${contextTokens}`;
 }
 

@@ -129,7 +129,7 @@ test("what is kept for others grows with the limit: of 400 MiB an eighth, from 2
   });
 });
 
-test("what this process holds is in every plan already: it is not taken from the budget as well, a large part is", () => {
+test("what this process holds is in every plan: it is not taken from the budget too, a large part is", () => {
   const held = (mib: number) => `Name:\tnode\nRssAnon:\t${mib * 1024} kB\n`;
   withFiles(small(12 + 60, held(60)), (root) => {
     assert.equal(memoryLimit(root).budgetBytes, 338 * MiB);
@@ -154,7 +154,8 @@ test("a budget above the cgroup's limit is refused, naming both; one below, howe
       assert.throws(() => checkBudget(600 * MiB, limit), {
         code: "MEMORY_BUDGET",
         message:
-          `--memory 600 MiB is more than the memory limit of this cgroup (v${version}) of 400 MiB (others use 12 MiB of it); ` +
+          `--memory 600 MiB is more than the memory limit of this cgroup (v${version}) of 400 MiB (others ` +
+          `use 12 MiB of it); ` +
           "going over that ends the process: give less (338 MiB are free now), or raise the limit",
       });
     });

@@ -85,7 +85,8 @@ export function overCeiling(budgetBytes: number, { ceiling, budgetBytes: free }:
   if (budgetBytes <= bytes) return undefined;
   const others = othersBytes < 2 ** 20 ? "" : ` (others use ${sizeOf(othersBytes)} of it)`;
   return (
-    `--memory ${sizeOf(budgetBytes)} is more than ${name} of ${sizeOf(bytes)}${others}; going over that ends the process: ` +
+    `--memory ${sizeOf(budgetBytes)} is more than ${name} of ${sizeOf(bytes)}${others}; going over that ` +
+    `ends the process: ` +
     `give less (${sizeOf(free)} are free now), or raise the limit`
   );
 }

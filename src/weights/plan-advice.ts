@@ -125,7 +125,8 @@ function adviseLarger(plan: Plan, { model }: Planner): string[] {
   );
   if (asQ8 > 1.1 * weights && asQ8 - weights <= left)
     advice.push(
-      `the same model in Q8_0 (${gib(asQ8)} of weights) still fits, at about ${rate((secondsPerToken * asQ8) / weights)}`,
+      `the same model in Q8_0 (${gib(asQ8)} of weights) still fits, at about ` +
+        `${rate((secondsPerToken * asQ8) / weights)}`,
     );
   // Cache and activations grow with width and depth, weights with depth and the square of width.
   const perContext = plan.bytes.kv + plan.bytes.activations;

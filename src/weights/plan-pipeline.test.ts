@@ -81,7 +81,7 @@ describe("following a pass", () => {
     assert.ok(hidden < 1.02, `the disk decides: ${hidden}`);
   });
 
-  test("a ring that holds less than a call streams makes it wait, though disk and products could hide each other", () => {
+  test("a ring that holds less than a call streams makes it wait, though disk and products could overlap", () => {
     // 0.22 GB at 2 GB/s are 0.11 s, products take 0.15 s.
     const [small, large] = [1, 8].map((n) => pass(0.22e9, n * MiB, MiB / 4, 2e9, 30e9)) as [number, number];
     assert.ok(large < 1.15 * (trunkBytes / 30e9), `${large}`);
@@ -91,7 +91,7 @@ describe("following a pass", () => {
 
 describe("close to the size of the file", () => {
   // The issue's own points: planned 146 ms with a ring of 1 MiB and measured 280 to 390; 8 MiB took 146 to 170.
-  test("8B in 4.87 GiB: the ring holds more than four small tiles, and a small ring is predicted as slow as it is", () => {
+  test("8B in 4.87 GiB: the ring is more than four small tiles; a small ring is predicted as slow as it is", () => {
     const budget = 4.87 * GiB;
     const chosen = plan("llama-3-8b", budget);
     assert.equal(chosen.strategy, "streamed");

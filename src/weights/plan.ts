@@ -87,8 +87,10 @@ export class Planner {
     throw new HundredweightError(
       "MEMORY_BUDGET",
       this.#options.weightsMemoryBytes !== undefined && least === Infinity
-        ? `${mib(this.#options.weightsMemoryBytes)} of weights memory are not enough: the ring or the expert slots do not fit`
-        : `the model cannot run in ${mib(budgetBytes)}${this.#source(budgetBytes)}; the smallest budget that works is ${mib(least)}` +
+        ? `${mib(this.#options.weightsMemoryBytes)} of weights memory are not enough: the ring or the ` +
+            `expert slots do not fit`
+        : `the model cannot run in ${mib(budgetBytes)}${this.#source(budgetBytes)}; the smallest budget ` +
+            `that works is ${mib(least)}` +
             this.#remedy(budgetBytes, least) +
             (this.#options.contextTokens === undefined
               ? ""
@@ -361,12 +363,14 @@ export class Planner {
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
     if (strategy === "experts" && pinnedBytes < trunkBytes)
       notes.push(
-        `not even the trunk fits: ${percent(pinnedBytes / trunkBytes)} of it is pinned, the rest is streamed as in a dense ` +
+        `not even the trunk fits: ${percent(pinnedBytes / trunkBytes)} of it is pinned, the rest is ` +
+          `streamed as in a dense ` +
           "model, and slots hold only the experts of one layer at a time",
       );
     if (this.#options.contextTokens === undefined && contextTokens < description.config.contextTokens)
       notes.push(
-        `context of ${count(contextTokens)} tokens of the ${count(description.config.contextTokens)} it was trained for`,
+        `context of ${count(contextTokens)} tokens of the ${count(description.config.contextTokens)} it was ` +
+          `trained for`,
       );
     if (maxRows < this.#mostRows(contextTokens))
       notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);

@@ -146,7 +146,7 @@ test("the cache keeps what it is given, merges, and leaves out what makes no sen
   assert.deepEqual(readCache(path), { cpus: {}, disks: { good: disk }, models: {} });
 });
 
-test("a damaged cache, or one of another version, is none; one that cannot be written is said and is no failure", () => {
+test("a damaged cache, or one of another version, is none; one that cannot be written is no failure", () => {
   const path = cachePath();
   writeCache(path, { cpus: { a: cpu } });
   const whole = readFileSync(path, "utf8");

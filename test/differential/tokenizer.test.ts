@@ -32,18 +32,23 @@ const interesting = [
   ..." \u0020 \u0020\u0020 \n \r\n \n\n \t \v \u0085 \u00a0 \ufeff \u3000 \u2028 \u200b \u001c \u0000 \u007f"
     .split(" ")
     .map((s) => s || " "),
-  ..."hello World I'm you'LL don't it's x'r\u00e9 \u00e9t\u00e9 \u00c9T\u00c9 stra\u00dfe \u03b1\u03b2\u0393 \u041f\u0440\u0438\u0432\u0435\u0442 \u3053\u3093\u306b\u3061\u306f \u4e16\u754c \ud55c\uad6d\uc5b4 \u0e44\u0e17\u0e22".split(
-    " ",
-  ),
-  ..."\u0928\u092e\u0938\u094d\u0924\u0947 \u0627\u0644\u0639 12 123 1234567 \u0663\u0664 \u00bd \u00b2 \u2167 foo_bar <|im_end|> <s> </s> <unk> <|begin_of_text|> <|endoftext|>".split(
-    " ",
-  ),
-  ..."IMGIMGABCZ <sentinel:12> a/b // ... ?! \u2026 \u3002 \uff0c \u300c\u300d $100 += `~^| \u{1f642} \u{1f469}\u200d\u{1f467} e\u0301 \u0301 \ud800 \u{10ffff}".split(
-    " ",
-  ),
-  ..."\u{2ebf0} \u{323b0} \u{1e6f5} \u0130 \u017f \u212a \u2581 \u2581\u2581 \u0120 \u010a <0x0A> \u3400 \u8c48 \uf900 \u{20000} \ufa6e \u3007 'S ''s _ - \u2013".split(
-    " ",
-  ),
+  ...(
+    "hello World I'm you'LL don't it's x'r\u00e9 \u00e9t\u00e9 \u00c9T\u00c9 stra\u00dfe " +
+    "\u03b1\u03b2\u0393 \u041f\u0440\u0438\u0432\u0435\u0442 \u3053\u3093\u306b\u3061\u306f \u4e16\u754c " +
+    "\ud55c\uad6d\uc5b4 \u0e44\u0e17\u0e22"
+  ).split(" "),
+  ...(
+    "\u0928\u092e\u0938\u094d\u0924\u0947 \u0627\u0644\u0639 12 123 1234567 \u0663\u0664 \u00bd \u00b2 " +
+    "\u2167 foo_bar <|im_end|> <s> </s> <unk> <|begin_of_text|> <|endoftext|>"
+  ).split(" "),
+  ...(
+    "IMGIMGABCZ <sentinel:12> a/b // ... ?! \u2026 \u3002 \uff0c \u300c\u300d $100 += `~^| \u{1f642} " +
+    "\u{1f469}\u200d\u{1f467} e\u0301 \u0301 \ud800 \u{10ffff}"
+  ).split(" "),
+  ...(
+    "\u{2ebf0} \u{323b0} \u{1e6f5} \u0130 \u017f \u212a \u2581 \u2581\u2581 \u0120 \u010a <0x0A> \u3400 " +
+    "\u8c48 \uf900 \u{20000} \ufa6e \u3007 'S ''s _ - \u2013"
+  ).split(" "),
 ];
 const texts = fc.sample(
   fc

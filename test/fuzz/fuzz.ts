@@ -154,7 +154,8 @@ export function describe(summary: FuzzSummary, seed: number): string {
   const { slowest, largest } = summary;
   return [
     `${summary.files} files (seed ${seed}): ${outcomes.join(", ")}`,
-    `slowest ${slowest.ms} ms (file ${slowest.number}), largest growth ${(largest.kib / 1024).toFixed(1)} MiB (file ${largest.number})`,
+    `slowest ${slowest.ms} ms (file ${slowest.number}), largest growth ${(largest.kib / 1024).toFixed(1)} ` +
+      `MiB (file ${largest.number})`,
     ...summary.faults.map(
       ({ number, what }) =>
         `FAULT at file ${number}, rerun: node dist/test/fuzz/run.js --seed ${seed} --from ${number} --count 1\n${what}`,

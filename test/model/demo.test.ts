@@ -63,7 +63,9 @@ describe("the demonstration model in every type against llama.cpp", { skip }, ()
       const toThemselves = kl(flash, plain);
       const loss = kl(exact, q);
       console.log(
-        `  ${type.padEnd(7)} KL to llama.cpp ${toTheirs.toExponential(1)} (its two attention paths ${toThemselves.toExponential(1)}), to our F32 ${loss.toExponential(1)}, llama.cpp's to our F32 ${kl(exact, flash).toExponential(1)}`,
+        `  ${type.padEnd(7)} KL to llama.cpp ${toTheirs.toExponential(1)} (its two attention paths ` +
+          `${toThemselves.toExponential(1)}), to our F32 ${loss.toExponential(1)}, llama.cpp's to our F32 ` +
+          `${kl(exact, flash).toExponential(1)}`,
       );
       assert.ok(toTheirs < (type === "F32" || type === "F16" || type === "BF16" ? 1e-5 : 1e-3));
     });

@@ -85,7 +85,8 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
         `llama.cpp's two attention paths differ by ${toThemselves.toExponential(2)}`,
     );
     console.log(
-      `  KL(exact, ours) ${error.toExponential(2)}, KL(exact, llama.cpp) ${theirError.toExponential(2)}; RMS of the log-probability difference ${rms.toFixed(4)}`,
+      `  KL(exact, ours) ${error.toExponential(2)}, KL(exact, llama.cpp) ${theirError.toExponential(2)}; ` +
+        `RMS of the log-probability difference ${rms.toFixed(4)}`,
     );
     assert.ok(toTheirs <= Math.max(1e-3, 1.25 * toThemselves));
     assert.ok(error <= Math.max(1e-3, 1.25 * theirError));
@@ -105,7 +106,8 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
         const at = choices.findIndex((id, i) => id !== answer.ids[i]);
         const margin = at < 0 ? Infinity : Math.log((answer.top[at]?.[0] ?? 1) / (answer.top[at]?.[1] ?? 1));
         console.log(
-          `  ${JSON.stringify(prompt)}: ${at < 0 ? "64 of 64 equal" : `first difference at ${at}, llama.cpp's margin ${margin.toFixed(4)}`}`,
+          `  ${JSON.stringify(prompt)}: ` +
+            `${at < 0 ? "64 of 64 equal" : `first difference at ${at}, llama.cpp's margin ${margin.toFixed(4)}`}`,
         );
         assert.ok(at < 0 || margin < 4 * rms, `margin ${margin} at token ${at}, 4 x RMS is ${4 * rms}`);
       }
@@ -131,7 +133,8 @@ describe("SmolLM2 against llama.cpp", { skip }, () => {
     }
     const [a, b] = [Math.exp(sumOurs / count), Math.exp(sumTheirs / count)];
     console.log(
-      `  perplexity over ${count} tokens: ours ${a.toFixed(3)}, llama.cpp ${b.toFixed(3)} (${((a / b - 1) * 100).toFixed(3)} %)`,
+      `  perplexity over ${count} tokens: ours ${a.toFixed(3)}, llama.cpp ${b.toFixed(3)} ` +
+        `(${((a / b - 1) * 100).toFixed(3)} %)`,
     );
     assert.ok(Math.abs(a / b - 1) < 0.005);
   });

@@ -115,7 +115,9 @@ function randomPrompts(below: (n: number) => number, dims: number): { ids: Int32
 export function describeCase({ model, kvType, prompts, shared }: Case): string {
   const tensors = Object.entries(model.types).map(([role, type]) => `${role} ${type}`);
   const lengths = prompts.map((ids) => ids.length).join("+");
-  return `${model.arch} ${model.variant} (${tensors.join(", ")}), KV ${kvType}, prompts of ${lengths}, ${shared} shared`;
+  return (
+    `${model.arch} ${model.variant} (${tensors.join(", ")}), KV ${kvType}, prompts of ${lengths}, ` + `${shared} shared`
+  );
 }
 
 export function describeWay({ isa, threads, chunk, batched, logitRows, placement }: Way): string {

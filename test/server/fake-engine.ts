@@ -7,7 +7,8 @@ import type { EngineHandle, EngineWatcher } from "../../src/server/service/model
 
 /** Conversations as lines of plain text; reads strings only, as most templates do. */
 export const plainTemplate =
-  "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
+  "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt " +
+  "%}assistant:{% endif %}";
 
 type FakeGenerate = { readonly id: number; readonly request: GenerateRequest };
 

@@ -10,7 +10,10 @@ const quick = (job: FakeJob): void => {
   job.finish();
 };
 /** Loops for ever (10^15 rounds) when a message says so. */
-const hostile = `${plainTemplate}{% if messages[0].content == 'hang' %}{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}{% set x = c %}{% endfor %}{% endfor %}{% endfor %}{% endif %}{% if messages[0].content == 'raise' %}{{ raise_exception('no such talk') }}{% endif %}`;
+const hostile =
+  `${plainTemplate}{% if messages[0].content == 'hang' %}{% for a in range(100000) %}{% for b ` +
+  `in range(100000) %}{% for c in range(100000) %}{% set x = c %}{% endfor %}{% endfor %}{% endfor %}{% endif ` +
+  `%}{% if messages[0].content == 'raise' %}{{ raise_exception('no such talk') }}{% endif %}`;
 
 describe("templates", { concurrency: 2 }, () => {
   it("ends a template that does not end; meanwhile others are answered", async () => {
@@ -45,7 +48,9 @@ describe("templates", { concurrency: 2 }, () => {
   });
 
   it("ends a template that takes memory without end, and serves on", async () => {
-    const greedy = `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) %}{% for a in range(100000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
+    const greedy =
+      `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) ` +
+      `%}{% for a in range(100000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
     const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 60_000 }, await chatModel(greedy, "greedy"));
     const chat = `${server.url}/v1/chat/completions`;
     const failed = await postJson(chat, { messages: [{ role: "user", content: "grow" }] });

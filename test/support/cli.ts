@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
 const main = new URL(sources ? "../../src/cli/main.ts" : "../../src/cli/main.js", here);
-const program = `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await m.main(process.argv.slice(2)); })`;
+const program =
+  `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await ` +
+  `m.main(process.argv.slice(2)); })`;
 
 export interface Finished {
   readonly code: number | null;

@@ -6,7 +6,8 @@ export const codebookIncludePath = "native/kernels/codebook_grids.inc";
 /** One string literal a book, in lines of 108 characters. */
 export function codebookInclude(): string {
   const lines = [
-    "// Generated from src/formats/codebook-grids.ts by scripts/write-codebooks.mjs: what the entries are is said there.",
+    "// Generated from src/formats/codebook-grids.ts by scripts/write-codebooks.mjs: what the entries are " +
+      "is said there.",
   ];
   for (const [name, text] of Object.entries(packedGrids)) {
     lines.push(`constexpr char k_${name}[] =`);

@@ -19,10 +19,12 @@ const kinds: Readonly<Record<string, (n: number) => string>> = {
   range: (n) =>
     `{{ range(${10 ** Math.min(n + 4, 12)}) | list | length }}{{ range(0, ${10 ** n}) | join(',') | length }}`,
   replace: (n) =>
-    `{% set ns = namespace(s='a') %}{% for i in range(${20 * n}) %}{% set ns.s = ns.s.replace('a', 'a${times(n, "a")}') %}{% endfor %}{{ ns.s | length }}`,
+    `{% set ns = namespace(s='a') %}{% for i in range(${20 * n}) %}{% set ns.s = ns.s.replace('a', ` +
+    `'a${times(n, "a")}') %}{% endfor %}{{ ns.s | length }}`,
   "joined and repeated": (n) =>
     n % 2
-      ? `{% set ns = namespace(s='abcdefgh') %}{% for i in range(${15 + 5 * n}) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | upper | length }}`
+      ? `{% set ns = namespace(s='abcdefgh') %}{% for i in range(${15 + 5 * n}) %}{% set ns.s = ns.s ~ ns.s ` +
+        `%}{% endfor %}{{ ns.s | upper | length }}`
       : `{{ ('abc' * ${10 ** n}) | length }}{{ ([1, 2, 3] * ${10 ** n}) | length }}`,
   macros: (n) => `{% macro m(a) %}{{ m(a ~ '${times(n, "x")}') }}${n % 2 ? "{{ m(a) }}" : ""}{% endmacro %}{{ m('') }}`,
   "deep nesting": (n) =>
@@ -30,9 +32,13 @@ const kinds: Readonly<Record<string, (n: number) => string>> = {
       ? `{{ ${times(10 ** Math.min(5, n), "(")}1${times(10 ** Math.min(5, n), ")")} }}`
       : `${times(1000 * n, "{% if 1 %}")}x${times(1000 * n, "{% endif %}")}`,
   "regular expressions": (n) =>
-    `{% set s = 'a' * ${10_000 * n} %}{{ s.split('a') | length }}{{ (s ~ '!').strip('a') }}{{ s.replace('aa', '(a+)+$') | length }}{% for i in range(99999) %}{{ (s ~ i).split('aab') | length }}{{ (s ~ i).strip('a') | length }}{% endfor %}`,
+    `{% set s = 'a' * ${10_000 * n} %}{{ s.split('a') | length }}{{ (s ~ '!').strip('a') }}{{ ` +
+    `s.replace('aa', '(a+)+$') | length }}{% for i in range(99999) %}{{ (s ~ i).split('aab') | length }}{{ (s ~ ` +
+    `i).strip('a') | length }}{% endfor %}`,
   "sort and group": (n) =>
-    `{% set ns = namespace(l=[]) %}{% for i in range(${10_000 * n}) %}{% set ns.l = ns.l + [{'k': i % ${n}, 'v': 'x' * 50}] %}{% endfor %}{% for i in range(9999) %}{{ ns.l | sort(attribute='k', reverse=true) | groupby('k') | list | length }}{{ ns.l | unique | list | length }}{% endfor %}`,
+    `{% set ns = namespace(l=[]) %}{% for i in range(${10_000 * n}) %}{% set ns.l = ns.l + [{'k': i % ${n}, ` +
+    `'v': 'x' * 50}] %}{% endfor %}{% for i in range(9999) %}{{ ns.l | sort(attribute='k', reverse=true) | ` +
+    `groupby('k') | list | length }}{{ ns.l | unique | list | length }}{% endfor %}`,
   unterminated: (n) =>
     ["{{", "{% if %}", "{% for", "{#", "{{ 'abc", "{% raw %}", "{% macro m(", "{% if 1 %}", "{{ [1, ", "{% set x %}"][
       n - 1
@@ -41,7 +47,8 @@ const kinds: Readonly<Record<string, (n: number) => string>> = {
   literals: (n) =>
     n % 2
       ? `{{ '${times(2 ** 20, "<")}' | length }}`
-      : `{% set l = [${times(2 ** 18, "1, ")}] %}{{ l | tojson | length }}${times(n, "{{ l | sort | join('') | length }}")}`,
+      : `{% set l = [${times(2 ** 18, "1, ")}] %}{{ l | tojson | length ` +
+        `}}${times(n, "{{ l | sort | join('') | length }}")}`,
 };
 /** Harm is done by parsing them. */
 const parsed = new Set(["deep nesting", "unterminated", "literals"]);

@@ -21,6 +21,7 @@ const results = peerTokenize(jobs);
 if (results === undefined) throw new Error("the peer is not installed: node scripts/fetch-peer.mjs");
 rmSync(folder, { recursive: true });
 const provenance =
-  "Ids by llama.cpp v0.5.0 (node-llama-cpp 3.22.1, vocab only, no added tokens) for the vocabularies and texts of test/support/kinds-golden.ts.";
+  "Ids by llama.cpp v0.5.0 (node-llama-cpp 3.22.1, vocab only, no added tokens) for the vocabularies and " +
+  "texts of test/support/kinds-golden.ts.";
 const lines = names.map((name, i) => `${JSON.stringify(name)}: ${JSON.stringify(results[i]!.ids)}`);
 writeFileSync(kindsGoldenPath, `{"provenance": ${JSON.stringify(provenance)},\n"ids": {\n${lines.join(",\n")}\n}}\n`);

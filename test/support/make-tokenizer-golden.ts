@@ -136,9 +136,11 @@ if (results === undefined) throw new Error("the peer is not installed: node scri
 rmSync(folder, { recursive: true });
 const cases = plan.map((entry, i) => ({ ...entry, ids: results[i]!.ids }));
 const provenance =
-  "Ids by llama.cpp v0.5.0 (node-llama-cpp 3.22.1, vocab only, no BOS/EOS) for vocabularies learnt by test/support/make-tokenizer-golden.ts, which wrote this file.";
+  "Ids by llama.cpp v0.5.0 (node-llama-cpp 3.22.1, vocab only, no BOS/EOS) for vocabularies learnt by " +
+  "test/support/make-tokenizer-golden.ts, which wrote this file.";
 const line = (value: unknown) => JSON.stringify(value);
 writeFileSync(
   goldenPath,
-  `{"provenance": ${line(provenance)},\n"vocabularies": ${line(vocabularies)},\n"texts": ${line(texts)},\n"cases": [\n${cases.map(line).join(",\n")}\n]}\n`,
+  `{"provenance": ${line(provenance)},\n"vocabularies": ${line(vocabularies)},\n"texts": ` +
+    `${line(texts)},\n"cases": [\n${cases.map(line).join(",\n")}\n]}\n`,
 );

@@ -85,7 +85,8 @@ test("the template's own limits end it, with the name of what it did", () => {
     ["{% for x in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", /too much text/],
     ["{{ 'x' | center(99999999) }}", /units/],
     [
-      "{{ (1e308 * 10) | filesizeformat }}{{ ('nan' | float) | round }}{% for i in range(100000) %}{{ '%.300f' % 1e-300 }}{% endfor %}",
+      "{{ (1e308 * 10) | filesizeformat }}{{ ('nan' | float) | round }}{% for i in range(100000) %}{{ " +
+        "'%.300f' % 1e-300 }}{% endfor %}",
       /text|steps|longer/,
     ],
     ["{{ ([] * 99999999999999999999) }}{{ ('' * 99999999999999999999) }}{{ raise_exception('done') }}", /done/],

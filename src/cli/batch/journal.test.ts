@@ -79,7 +79,7 @@ test("zeros of a loss of power are cut, with what follows them", async () => {
   }
 });
 
-test("after an editor nothing is lost: byte order mark, CRLF, blank lines, white space, no last line feed", async () => {
+test("after an editor nothing is lost: BOM, CRLF, blank lines, white space, no last line feed", async () => {
   const text = answers.toString();
   const edits = [
     `\ufeff${text}`,

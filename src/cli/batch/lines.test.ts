@@ -23,7 +23,7 @@ async function linesOf(content: Buffer | string, most = 100): Promise<Line[]> {
   }
 }
 
-test("places of lines are those in the file, with CRLF, blank lines, a byte order mark and bytes that are no text", async () => {
+test("places of lines are those in the file, with CRLF, blank lines, a BOM and bytes that are no text", async () => {
   const parts = ["\ufeff{1}\r\n", "\r\n", " \t\n", "two\n", Buffer.from([0xff, 0xc3, 0x0a]), "\n", "last\r"];
   const content = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
   const lines = await linesOf(content);

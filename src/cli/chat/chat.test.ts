@@ -35,15 +35,18 @@ test("a pasted text reaches the line editor as one line, and becomes what it was
   assert.equal(filter.restore("a\u23ceb"), "a\u23ceb", "the next line holds nothing pasted");
 });
 
-test("marks may be cut anywhere; keys pass as they are; what is pasted commands nothing; a line feed at its end sends it", () => {
-  const bytes = "x\u001b[A\u001b[200~1\n2\u001b[31m\u0003\u001b[201~y";
-  const { filter, text } = filtered(...bytes);
-  assert.equal(filter.restore(text), "x\u001b[A1\n2[31my");
-  assert.equal(filtered("\u001b[200~a\nb\n\u001b[201~").text, "a\u23ceb\r");
-  assert.equal(filtered("\u001b[200~one word\u001b[201~").text, "one word");
-  const own = filtered("\u001b[200~sign \u23ce\nis kept\u001b[201~");
-  assert.equal(own.filter.restore(own.text), "sign \u23ce\nis kept");
-});
+test(
+  "marks may be cut anywhere; keys pass as they are; pasted text commands nothing; its last line feed " + "sends it",
+  () => {
+    const bytes = "x\u001b[A\u001b[200~1\n2\u001b[31m\u0003\u001b[201~y";
+    const { filter, text } = filtered(...bytes);
+    assert.equal(filter.restore(text), "x\u001b[A1\n2[31my");
+    assert.equal(filtered("\u001b[200~a\nb\n\u001b[201~").text, "a\u23ceb\r");
+    assert.equal(filtered("\u001b[200~one word\u001b[201~").text, "one word");
+    const own = filtered("\u001b[200~sign \u23ce\nis kept\u001b[201~");
+    assert.equal(own.filter.restore(own.text), "sign \u23ce\nis kept");
+  },
+);
 
 test("an escape that nothing follows is a key", async () => {
   const { filter, text } = filtered("\u001b");

@@ -42,7 +42,8 @@ export async function command(line: string, talk: Conversation, view: View): Pro
       const { usedTokens, contextTokens, list, share } = talk.turns;
       const turns = list.length === 1 ? "1 turn" : `${list.length} turns`;
       printText(
-        `${usedTokens} of ${contextTokens} tokens (${Math.round(100 * share)} %), ${turns}; --ctx sets the size at the start\n`,
+        `${usedTokens} of ${contextTokens} tokens (${Math.round(100 * share)} %), ${turns}; --ctx sets the ` +
+          `size at the start\n`,
       );
       return true;
     }
@@ -103,7 +104,8 @@ function show(talk: Conversation, what: string): void {
     case "info":
       printText(
         `${printable(info.name ?? info.path)}\narchitecture ${printable(info.architecture)}, ${info.ops}\n` +
-          `context ${info.contextTokens} of ${info.trainedContextTokens} tokens, KV ${info.kvType}\nfile ${printable(info.path)}\n`,
+          `context ${info.contextTokens} of ${info.trainedContextTokens} tokens, KV ${info.kvType}\nfile ` +
+          `${printable(info.path)}\n`,
       );
       return;
     case "parameters":

@@ -154,7 +154,8 @@ export class Conversation {
   private leftOut(count: number): void {
     if (count === 0) return;
     this.listener.note(
-      `(the context of ${this.turns.contextTokens} tokens is full: ${count === 1 ? "the oldest turn is" : `the ${count} oldest turns are`} left out)`,
+      `(the context of ${this.turns.contextTokens} tokens is full: ` +
+        `${count === 1 ? "the oldest turn is" : `the ${count} oldest turns are`} left out)`,
     );
   }
 
@@ -164,7 +165,8 @@ export class Conversation {
     if (full) this.listener.note("(the context is full: the answer ends here)");
     if (turns.warns())
       this.listener.note(
-        `(the context is ${Math.round(100 * turns.share)} % full, ${turns.usedTokens} of ${turns.contextTokens} tokens: ` +
+        `(the context is ${Math.round(100 * turns.share)} % full, ${turns.usedTokens} of ` +
+          `${turns.contextTokens} tokens: ` +
           "when it is full the oldest turns are left out; /clear forgets all of them)",
       );
   }

@@ -54,7 +54,8 @@ export function register(program: Command): void {
     .argument(
       "<out>",
       "JSON lines: {id, custom_id, response, error, request_hash}, in the order in which they are finished; " +
-        "an output of the same input is gone on with, any other file is refused; - is standard output, which is never gone on with",
+        "an output of the same input is gone on with, any other file is refused; - is standard output, " +
+        "which is never gone on with",
     )
     .option("--model <file>", "a GGUF file; none = the bundled demonstration model")
     .option("--parallel <n>", "answers made at the same time (default: what the plan allows)", (t) =>

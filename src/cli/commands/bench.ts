@@ -65,7 +65,8 @@ async function writePreset(spec: string, path: string, forced = false): Promise<
   if (bavail * bsize < model.tensorBytes)
     throw new HundredweightError(
       "FILE_IO",
-      `${dirname(path)}: a random ${name} takes ${formatBytes(model.tensorBytes)}, ${formatBytes(bavail * bsize)} are free; ` +
+      `${dirname(path)}: a random ${name} takes ${formatBytes(model.tensorBytes)}, ` +
+        `${formatBytes(bavail * bsize)} are free; ` +
         "set TMPDIR to a folder with room",
     );
   tell(

@@ -91,12 +91,17 @@ function describe(report: Report): string {
     `hundredweight ${report.version}, Node ${report.node}, ${report.platform}`,
     `cpu      ${cpu.model}; ${cpu.physicalCores ?? "?"} physical, ${cpu.logicalCores} logical cores`,
     `features ${cpu.features.join(" ") || "unknown"}`,
-    `addon    ${addon.state}${addon.isa === null ? "" : `; uses ${addon.isa} (can: ${addon.isas.join(", ")})`}${addon.reason === null ? "" : `; ${addon.reason}`}`,
-    `memory   ${formatBytes(memory.totalBytes)}, ${formatBytes(memory.availableBytes)} available; budget for models ${formatBytes(memory.budgetBytes)}`,
+    `addon    ${addon.state}${
+      addon.isa === null ? "" : `; uses ${addon.isa} (can: ` + `${addon.isas.join(", ")})`
+    }${addon.reason === null ? "" : `; ${addon.reason}`}`,
+    `memory   ${formatBytes(memory.totalBytes)}, ${formatBytes(memory.availableBytes)} available; budget ` +
+      `for models ${formatBytes(memory.budgetBytes)}`,
     memory.cgroup === null
       ? "cgroup   no memory limit"
-      : `cgroup   v${memory.cgroup.version} limit ${formatBytes(memory.cgroup.limitBytes)}, ${formatBytes(memory.cgroup.usedBytes)} used`,
-    `disk     ${disk.kind} (${disk.fileSystem ?? "?"} on ${disk.device ?? "?"}), ${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.totalBytes)}`,
+      : `cgroup   v${memory.cgroup.version} limit ${formatBytes(memory.cgroup.limitBytes)}, ` +
+        `${formatBytes(memory.cgroup.usedBytes)} used`,
+    `disk     ${disk.kind} (${disk.fileSystem ?? "?"} on ${disk.device ?? "?"}), ` +
+      `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.totalBytes)}`,
     ...(limits.length === 0 ? [] : [`limits   ${limits.map(([n, b]) => `${n} ${formatBytes(b)}`).join(", ")}`]),
     ...(rates.length === 0 ? ["not measured yet: --probe"] : rates).map((line) => `rates    ${line}`),
     ...measured.notes.map((line) => `note     ${line}`),

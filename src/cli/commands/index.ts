@@ -64,7 +64,8 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: "synth [options] <spec> [out]",
     summary:
-      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
+      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +
+      "says nothing.",
     load: () => import("./synth.js"),
   },
   {

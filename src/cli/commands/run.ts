@@ -156,7 +156,8 @@ export function footer(result: GenerationResult, { strategy, io }: ResidencyInfo
   const { prefillTps, decodeTps } = result.timings;
   process.stderr.write(
     `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
-      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ${result.seed}; ` +
+      `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ` +
+      `${result.seed}; ` +
       `weights ${strategy}, ${io}]\n` +
       streamingLine(result.ledger),
   );
@@ -175,7 +176,8 @@ export function streamingLine(ledger: readonly LedgerEntry[]): string {
   const experts = hits + misses === 0 ? "" : `, experts found ${((100 * hits) / (hits + misses)).toFixed(0)} %`;
   const rate = diskBytes / 1e6 / Math.max(1e-9, stallMs + computeMs);
   return (
-    `[per pass: ${formatBytes(diskBytes)} from disk at ${rate.toFixed(2)} GB/s, ${formatBytes(mean((e) => e.pinnedBytes))} ` +
+    `[per pass: ${formatBytes(diskBytes)} from disk at ${rate.toFixed(2)} GB/s, ` +
+    `${formatBytes(mean((e) => e.pinnedBytes))} ` +
     `from memory, compute ${computeMs.toFixed(0)} ms, waiting ${stallMs.toFixed(0)} ms${experts}]\n`
   );
 }

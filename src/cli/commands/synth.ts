@@ -24,7 +24,8 @@ export function register(program: Command): void {
   const command = program
     .command("synth")
     .description(
-      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and says nothing.",
+      "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +
+        "says nothing.",
     )
     .argument("<spec>", `PRESET[,name=number...], a preset or an architecture: ${Object.keys(presets).join(", ")}`)
     .argument("[out]", "GGUF file to write; with --preset it is the only argument")
@@ -50,7 +51,8 @@ async function synth(first: string, second: string | undefined, flags: SynthFlag
   const model = layOutSynth(parsed.name, shape, flags.quant === undefined ? shape.quant : parseMix(flags.quant));
   if (!flags.json)
     tell(
-      `${parsed.name}: ${(model.parameters / 1e9).toFixed(2)} billion parameters, ${model.quant}, ${formatBytes(model.tensorBytes)}`,
+      `${parsed.name}: ${(model.parameters / 1e9).toFixed(2)} billion parameters, ${model.quant}, ` +
+        `${formatBytes(model.tensorBytes)}`,
     );
   const began = performance.now();
   const progress = new Progress("writing", flags.progress === true);

@@ -72,7 +72,8 @@ export async function probeOnFirstUse(path: string, flags: ProbeFlags): Promise<
 export function busyNote(threads: number, load = loadavg()[0]!): string[] {
   if (load <= threads / 2) return [];
   return [
-    `the machine was busy (load ${load.toFixed(1)}, ${threads} threads): rates may be too low; doctor --probe measures again`,
+    `the machine was busy (load ${load.toFixed(1)}, ${threads} threads): rates may be too low; doctor ` +
+      `--probe measures again`,
   ];
 }
 
@@ -90,7 +91,8 @@ export function probeLines({ cpu, disk, profile }: Pick<ProbedMachine, "cpu" | "
   }
   if (cpu !== undefined)
     lines.push(
-      `memory ${gbs(cpu.memoryReadBytesPerSecond)} (${cpu.loop}), products ${(cpu.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s, ` +
+      `memory ${gbs(cpu.memoryReadBytesPerSecond)} (${cpu.loop}), products ` +
+        `${(cpu.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s, ` +
         `${profile.threads} threads; measured on ${cpu.measuredAt.slice(0, 10)}`,
     );
   return lines;

@@ -149,7 +149,8 @@ function Detail({ tensor, slots }: { readonly tensor: MapTensor; readonly slots:
       <code>{name}</code> <span class="tag">{dtype}</span> <span class="tag">{role}</span> {bytes(tensor.bytes)}
       {experts !== undefined && `, ${experts} experts`} · <strong>{places[place][0]}</strong>
       {place === "split" &&
-        `: ${bytes(pinnedBytes)} (${percent(pinnedBytes / tensor.bytes)}) in memory, ${bytes(tensor.bytes - pinnedBytes)} read at every pass`}
+        `: ${bytes(pinnedBytes)} (${percent(pinnedBytes / tensor.bytes)}) in memory, ` +
+          `${bytes(tensor.bytes - pinnedBytes)} read at every pass`}
       {place === "slots" && slots !== undefined && `: room for ${percent(slots.slots / slots.experts)} of all experts`}
     </>
   );

@@ -262,7 +262,10 @@ class Formula {
         return `<mfrac>${this.#argument()}${this.#argument()}</mfrac>`;
       case "binom":
       case "dbinom":
-        return `<mrow>${mo("(")}<mfrac linethickness="0">${this.#argument()}${this.#argument()}</mfrac>${mo(")")}</mrow>`;
+        return (
+          `<mrow>${mo("(")}<mfrac ` +
+          `linethickness="0">${this.#argument()}${this.#argument()}</mfrac>${mo(")")}</mrow>`
+        );
       case "sqrt": {
         if (!this.#take("[")) return `<msqrt>${this.#argument()}</msqrt>`;
         const degree = row(this.#list(() => this.#peek() === "]"));
