@@ -1,55 +1,130 @@
-/** `/openapi.json`: the requests, made from the schemas that check them. */
+/** `/openapi.json`: requests and answers, made from the schemas that check them and from those that tests hold. */
 import type { Hono } from "hono";
 import { z } from "zod";
 import { packageVersion } from "../../package-root.js";
+import { anthropicRoutes } from "../anthropic/describe.js";
+import {
+  contentAnswer,
+  healthAnswer,
+  promptAnswer,
+  type RouteDescription,
+  readyAnswer,
+  tokensAnswer,
+} from "../http/description.js";
+import {
+  chatAnswer,
+  completionAnswer,
+  embeddingAnswer,
+  modelAnswer,
+  modelsAnswer,
+  rerankAnswer,
+} from "../openai/answers.js";
 import { chatSchema } from "../openai/chat.js";
 import { completionSchema } from "../openai/completion-input.js";
 import { embeddingSchema } from "../openai/embeddings.js";
 import { rerankSchema } from "../openai/rerank.js";
+import { responsesRoutes } from "../responses/describe.js";
 import { detokenizeSchema, templateSchema, tokenizeSchema } from "./text.js";
 
-const posts: readonly (readonly [path: string, summary: string, schema: z.ZodObject])[] = [
-  ["/v1/chat/completions", "Answer a conversation", chatSchema],
-  ["/v1/completions", "Continue a text", completionSchema],
-  ["/v1/embeddings", "Vectors for texts", embeddingSchema],
-  ["/v1/rerank", "How well documents answer a query", rerankSchema],
-  ["/tokenize", "Token ids of a text", tokenizeSchema],
-  ["/detokenize", "Text of token ids", detokenizeSchema],
-  ["/apply-template", "A conversation as the prompt the model sees", templateSchema],
+type Post = readonly [path: string, summary: string, body: z.ZodObject, answer: z.ZodType, how?: object];
+
+const late = { late: true };
+const streamed = { late: true, streams: true };
+
+const posts: readonly Post[] = [
+  ["/v1/chat/completions", "Answer a conversation", chatSchema, chatAnswer, streamed],
+  ["/v1/completions", "Continue a text", completionSchema, completionAnswer, streamed],
+  ["/v1/embeddings", "Vectors for texts", embeddingSchema, embeddingAnswer, late],
+  ["/v1/rerank", "How well documents answer a query", rerankSchema, rerankAnswer, late],
+  ["/tokenize", "Token ids of a text", tokenizeSchema, tokensAnswer],
+  ["/detokenize", "Text of token ids", detokenizeSchema, contentAnswer],
+  ["/apply-template", "A conversation as the prompt the model sees", templateSchema, promptAnswer],
 ];
 
-const gets: readonly (readonly [path: string, summary: string])[] = [
-  ["/v1/models", "The model that is served"],
-  ["/health", "Whether the server lives; needs no key"],
-  ["/ready", "Whether the model can answer: 200, or 503 with the state of its loading"],
+type Get = readonly [path: string, summary: string, answer?: z.ZodType, how?: object];
+
+const gets: readonly Get[] = [
+  ["/v1/models", "The model that is served; with `anthropic-version` as Anthropic lists it", modelsAnswer],
+  ["/v1/models/{id}", "The model by its name", modelAnswer],
+  ["/health", "Whether the server lives; needs no key", healthAnswer, { open: true }],
+  ["/ready", "Whether the model can answer: 200, or 503 with the state of its loading", readyAnswer],
   ["/metrics", "Counters and gauges for Prometheus"],
+  ["/openapi.json", "This document", z.looseObject({ openapi: z.string() })],
+];
+
+const routes: readonly RouteDescription[] = [
+  ...posts.map(
+    ([path, summary, body, answer, how]) => ({ method: "post", path, summary, body, answer, ...how }) as const,
+  ),
+  ...anthropicRoutes,
+  ...responsesRoutes,
+  ...gets.map(
+    ([path, summary, answer, how]) =>
+      ({ method: "get", path, summary, modelless: true, ...(answer !== undefined && { answer }), ...how }) as const,
+  ),
 ];
 
 export function openApi(): object {
-  const content = (schema: object) => ({ "application/json": { schema } });
-  const failure = { description: "OpenAI's error object", content: content({ $ref: "#/components/schemas/Error" }) };
-  const paths: Record<string, object> = {};
-  for (const [path, summary, schema] of posts) {
-    // Unknown fields are taken and named in the header x-hundredweight-warnings.
-    const body = { ...z.toJSONSchema(schema, { io: "input", target: "draft-2020-12" }), additionalProperties: true };
-    delete (body as { $schema?: string }).$schema;
-    paths[path] = {
-      post: {
-        summary,
-        requestBody: { required: true, content: content(body) },
-        responses: { 200: { description: "The answer" }, "4XX": failure, "5XX": failure },
-      },
-    };
-  }
-  for (const [path, summary] of gets) {
-    paths[path] = { get: { summary, responses: { 200: { description: "The answer" } } } };
+  const paths: Record<string, Record<string, object>> = {};
+  for (const route of routes) {
+    paths[route.path] ??= {};
+    paths[route.path]![route.method] = operationOf(route);
   }
   return {
     openapi: "3.1.0",
     info: { title: "hundredweight", version: packageVersion(), license: { name: "Apache-2.0" } },
+    security: [{}, { bearer: [] }, { key: [] }],
     paths,
-    components: { schemas: { Error: errorSchema }, securitySchemes: { key: { type: "http", scheme: "bearer" } } },
+    components: {
+      schemas: { Error: errorSchema, AnthropicError: anthropicErrorSchema },
+      securitySchemes: {
+        bearer: { type: "http", scheme: "bearer" },
+        key: { type: "apiKey", in: "header", name: "x-api-key" },
+      },
+    },
   };
+}
+
+function operationOf(route: RouteDescription): object {
+  const { path, method, summary, body, answer, late: isLate, streams, failure: shape = "Error", open } = route;
+  const reference = { $ref: `#/components/schemas/${shape}` };
+  const failure = { description: "What is wrong", content: json(reference) };
+  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
+  const schema = answer && schemaOf(answer, "output");
+  const content = {
+    ...json(isLate === true && schema !== undefined ? { anyOf: [schema, reference] } : schema),
+    ...(streams === true && { "text/event-stream": { schema: { type: "string" } } }),
+  };
+  const loading = path === "/ready" ? { description: "Its state", content: json(schema) } : failure;
+  return {
+    summary,
+    ...(open === true && { security: [] }),
+    ...(parameters.length > 0 && { parameters }),
+    ...(body !== undefined && { requestBody: { required: true, content: json(schemaOf(body, "input")) } }),
+    responses: {
+      200: { description: "The answer", content: schema === undefined ? { "text/plain": {} } : content },
+      ...(open !== true && { 401: { ...failure, description: "A key is needed" } }),
+      ...((route.modelless !== true || path === "/ready") && {
+        503: { ...loading, description: "The model is not ready, or the server ends" },
+      }),
+      ...(method !== "get" || parameters.length > 0 ? { "4XX": failure, "5XX": failure } : {}),
+    },
+  };
+}
+
+function json(schema: object | undefined): object {
+  return { "application/json": { ...(schema !== undefined && { schema }) } };
+}
+
+function schemaOf(schema: z.ZodType, io: "input" | "output"): object {
+  const { $schema: _, ...made } = z.toJSONSchema(schema, { io, target: "draft-2020-12" });
+  // Unknown fields of a body are taken and named in the header x-hundredweight-warnings.
+  return io === "input" ? { ...made, additionalProperties: true } : made;
 }
 
 const text = { type: ["string", "null"] };
@@ -62,6 +137,19 @@ const errorSchema = {
       required: ["message", "type", "param", "code"],
       properties: { message: { type: "string" }, type: { type: "string" }, param: text, code: text },
     },
+  },
+};
+const anthropicErrorSchema = {
+  type: "object",
+  required: ["type", "error", "request_id"],
+  properties: {
+    type: { const: "error" },
+    error: {
+      type: "object",
+      required: ["type", "message"],
+      properties: { type: { type: "string" }, message: { type: "string" } },
+    },
+    request_id: { type: "string" },
   },
 };
 

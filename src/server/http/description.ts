@@ -1,0 +1,39 @@
+/** How a route is described in `/openapi.json`. Every API lists its own beside its schemas. */
+import { z } from "zod";
+
+export interface RouteDescription {
+  readonly method: "get" | "post" | "delete";
+  /** With its parameters as `{id}`. */
+  readonly path: string;
+  readonly summary: string;
+  /** The schema that checks the body; unknown fields are taken and named in a header. */
+  readonly body?: z.ZodObject;
+  /** What a 200 holds; undefined: a text that is not described. */
+  readonly answer?: z.ZodType;
+  /** Headers go out before the answer is made: a failure after them is an error object under status 200. */
+  readonly late?: boolean;
+  /** With `stream: true` the answer is server-sent events. */
+  readonly streams?: boolean;
+  /** The shape of its failures. Default: OpenAI's. */
+  readonly failure?: "Error" | "AnthropicError";
+  /** Needs no key. */
+  readonly open?: boolean;
+  /** Needs no model that is ready. */
+  readonly modelless?: boolean;
+}
+
+/** Fields may be added to every answer: clients pass over what they do not know. */
+export const count = z.int().min(0);
+const loose = z.looseObject;
+
+export const healthAnswer = loose({ status: z.literal("ok") });
+export const readyAnswer = loose({
+  status: z.string(),
+  model: z.string(),
+  seconds: z.number(),
+  restarts: count,
+  answers: loose({ open: count, limit: count }),
+});
+export const tokensAnswer = loose({ tokens: z.array(z.union([count, loose({ id: count })])), count });
+export const contentAnswer = loose({ content: z.string() });
+export const promptAnswer = loose({ prompt: z.string() });
