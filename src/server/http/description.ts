@@ -8,7 +8,7 @@ export interface RouteDescription {
   readonly summary: string;
   /** The schema that checks the body; unknown fields are taken and named in a header. */
   readonly body?: z.ZodObject;
-  /** What a 200 holds; undefined: a text that is not described. */
+  /** Holds of a 200; undefined: a text that is not described. */
   readonly answer?: z.ZodType;
   /** Headers go out before the answer is made: a failure after them is an error object under status 200. */
   readonly late?: boolean;

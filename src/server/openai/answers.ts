@@ -1,4 +1,4 @@
-/** What OpenAI's routes answer with, for `/openapi.json`. */
+/** Answers of OpenAI's routes, for `/openapi.json`. */
 import { z } from "zod";
 import { count } from "../http/description.js";
 
@@ -42,7 +42,7 @@ export const embeddingAnswer = loose({
   usage: loose({ prompt_tokens: count, total_tokens: count }),
 });
 
-/** Of `/rerank` with `texts` it is a list, as text-embeddings-inference has it. */
+/** With `texts` it is a list, as text-embeddings-inference has it. */
 export const rerankAnswer = loose({
   model: z.string(),
   results: z.array(loose({ index: count, relevance_score: z.number() })),
