@@ -18,7 +18,16 @@ describe("soak", { skip: needsThreads }, () => {
     const report = await soak({ ...options, requests: 400, warmup: 100 });
     t.diagnostic(JSON.stringify(report));
     assert.deepEqual(report.faults, []);
-    for (const kind of ["chat", "stream", "completion", "embedding", "aborted", "oversized"]) {
+    for (const kind of [
+      "chat",
+      "stream",
+      "completion",
+      "embedding",
+      "aborted",
+      "oversized",
+      "otherApi",
+      "otherWrong",
+    ]) {
       assert.ok(Object.keys(report.outcomes[kind] ?? {}).length > 0, `no request of kind ${kind}`);
     }
     // A leak of every request's answer would show; the 5 % of the full run need its length.

@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import * as shapes from "./shapes.js";
+import { OtherDialects } from "./soak-dialects.js";
 import { halfRequest, hostileText, LeftOpen, slowReader, unreadRequest } from "./soak-hostile.js";
 import { anonymousBytes, childrenOf, type MemoryUse } from "./soak-memory.js";
 
@@ -53,6 +54,10 @@ const weights = {
   completion: 10,
   embedding: 6,
   tokenize: 6,
+  otherApi: 36,
+  otherWrong: 6,
+  otherAborted: 5,
+  otherRead: 5,
   wrongField: 5,
   brokenJson: 4,
   deep: 2,
@@ -61,8 +66,8 @@ const weights = {
   aborted: 6,
   abortedStream: 4,
   noHttp: 1,
-  // 6 of 115: 5 % of all.
-  hostile: 6,
+  // 5 % of all.
+  hostile: 8,
   slowReader: 4,
   neverReads: 2,
   halfOpen: 3,
@@ -170,11 +175,16 @@ class Run {
   private state: number;
   private readonly unread = new LeftOpen(16);
   private readonly silent = new LeftOpen(64);
+  private readonly others: OtherDialects;
 
   constructor(url: string, options: SoakOptions) {
     this.url = url;
     this.options = options;
     this.state = options.seed;
+    this.others = new OtherDialects(
+      (path, body, signal) => this.post(path, body, signal),
+      (below) => this.random(below),
+    );
   }
 
   async many(count: number): Promise<void> {
@@ -220,6 +230,9 @@ class Run {
       completion: "200",
       embedding: "200",
       tokenize: "200",
+      otherApi: "200",
+      otherWrong: "400",
+      otherRead: "answered",
       wrongField: "400",
       brokenJson: "400",
       deep: "400",
@@ -240,23 +253,14 @@ class Run {
     });
   }
 
+  private text(): string {
+    const words = [..."king queen cubits and said the lord of hosts".split(" "), "\u00e9t\u00e9", "\u{1f600}"];
+    return Array.from({ length: 1 + this.random(40) }, () => words[this.random(words.length)]).join(" ");
+  }
+
   private conversation(stream: boolean): object {
-    const words = [
-      "king",
-      "queen",
-      "cubits",
-      "and",
-      "said",
-      "the",
-      "lord",
-      "of",
-      "hosts",
-      "\u00e9t\u00e9",
-      "\u{1f600}",
-    ];
-    const text = Array.from({ length: 1 + this.random(40) }, () => words[this.random(words.length)]).join(" ");
     return {
-      messages: [{ role: "user", content: text }],
+      messages: [{ role: "user", content: this.text() }],
       max_tokens: 1 + this.random(8),
       seed: this.random(1000),
       stream,
@@ -307,6 +311,22 @@ class Run {
     const tokens = (await (await this.post("/tokenize", { content })).json()) as { tokens: number[] };
     const answer = await this.post("/detokenize", { tokens: tokens.tokens });
     return ((await answer.json()) as { content: string }).content === content ? String(answer.status) : "another text";
+  }
+
+  private otherApi(): Promise<string> {
+    return this.others.valid(this.text());
+  }
+
+  private otherWrong(): Promise<string> {
+    return this.others.wrong();
+  }
+
+  private otherAborted(): Promise<string> {
+    return this.others.aborted(this.text());
+  }
+
+  private otherRead(): Promise<string> {
+    return this.others.read((path) => fetch(this.url + path));
   }
 
   private async wrongField(): Promise<string> {
