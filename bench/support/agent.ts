@@ -112,6 +112,7 @@ export async function runAgent(model: Model, options: AgentOptions): Promise<Age
     const [ask, meant] = script[turn % script.length]!;
     messages.push({ role: "user", content: ask });
     const names: string[] = [];
+    let result = "";
     for (let round = 0; round < 4; round++) {
       const must = mustCall && round === 0;
       const generation = model.chat(messages, {
@@ -127,7 +128,8 @@ export async function runAgent(model: Model, options: AgentOptions): Promise<Age
       const calls = toolCalls.filter(({ whole }) => whole);
       for (const { name, arguments: json } of calls) onStep(`  ${name} ${json}`);
       if (calls.length === 0) {
-        messages.push({ role: "assistant", content: text });
+        // Who says nothing once says nothing from then on: what the tool answered is the answer.
+        messages.push({ role: "assistant", content: text.trim() === "" ? result : text });
         onStep(`  > ${text.trim().slice(0, 200).replaceAll("\n", " ")}`);
         break;
       }
@@ -139,7 +141,8 @@ export async function runAgent(model: Model, options: AgentOptions): Promise<Age
       messages.push({ role: "assistant", content: text === "" ? null : text, tool_calls: made });
       for (const { id, name, arguments: json } of calls) {
         names.push(name);
-        messages.push({ role: "tool", tool_call_id: id, name, content: tools[name]!(JSON.parse(json)) });
+        result = tools[name]!(JSON.parse(json));
+        messages.push({ role: "tool", tool_call_id: id, name, content: result });
       }
     }
     report.turns++;
