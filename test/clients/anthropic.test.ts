@@ -277,6 +277,29 @@ describe("npm @anthropic-ai/sdk", { skip }, () => {
     await assert.rejects(client.models.retrieve("other"), Anthropic.NotFoundError);
   });
 
+  it("keeps a stream awake with pings, behind a first event", async () => {
+    const slow = await Scripted.start({ keepAliveMs: 30 });
+    slow.says((job) => {
+      setTimeout(() => {
+        job.token("Late.");
+        job.finish();
+      }, 250);
+    });
+    const patient = new Anthropic({ baseURL: slow.server.url, apiKey: "none", maxRetries: 0 });
+    const raw = await patient.messages.create({ ...ask, stream: true }).asResponse();
+    const names = [...(await raw.text()).matchAll(/^event: (.*)$/gm)].map(([, name]) => name);
+    assert.equal(names[0], "message_start");
+    assert.ok(names.filter((name) => name === "ping").length >= 2, String(names));
+    assert.equal(names.at(-1), "message_stop");
+    slow.says((job) => {
+      setTimeout(() => {
+        job.token("Late.");
+        job.finish();
+      }, 150);
+    });
+    assert.equal((await patient.messages.stream(ask).finalMessage()).content[0].text, "Late.");
+  });
+
   it("ends the work when the client leaves, and tells of failures in a stream", async () => {
     scripted.says((job) => job.token("One"));
     const stream = client.messages.stream(ask);

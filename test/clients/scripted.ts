@@ -1,6 +1,6 @@
 /** A server whose model says what a test wrote, for clients of all kinds; and the clients, as they are published. */
 import type { GenerateRequest } from "../../src/link/protocol.js";
-import type { RunningServer } from "../../src/server/index.js";
+import type { RunningServer, ServerConfig } from "../../src/server/index.js";
 import { FakeEngine, type FakeJob } from "../server/fake-engine.js";
 import { chatModel, postJson, serveFake } from "../server/support.js";
 
@@ -26,7 +26,7 @@ export class Scripted {
   readonly engine: FakeEngine;
   private script: Line[] = [];
 
-  static async start(contextTokens = 4096): Promise<Scripted> {
+  static async start(config: Partial<ServerConfig> = {}): Promise<Scripted> {
     const play = (job: FakeJob): void => {
       const line = made.script.shift() ?? "";
       if (typeof line === "function") line(job);
@@ -35,8 +35,8 @@ export class Scripted {
         job.finish();
       }
     };
-    const engine = new FakeEngine(play, { contextTokens, chatTemplate: template });
-    const made: Scripted = new Scripted(await serveFake(engine, {}, await chatModel(template, "scripted")), engine);
+    const engine = new FakeEngine(play, { contextTokens: 4096, chatTemplate: template });
+    const made: Scripted = new Scripted(await serveFake(engine, config, await chatModel(template, "scripted")), engine);
     return made;
   }
 

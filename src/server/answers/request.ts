@@ -34,6 +34,9 @@ export function fitting(prompt: Int32Array | TooLong, contextTokens: number, par
 }
 
 function tooLong(long: TooLong, contextTokens: number, param: string): HttpError {
-  const message = `${tooLongText(long, contextTokens, " of this server")}; shorten it or serve with a larger --ctx`;
+  const what = tooLongText(long, contextTokens, " of this server");
+  // Programs look for OpenAI's words, and shorten the conversation then.
+  const theirs = `this model's maximum context length is ${contextTokens} tokens`;
+  const message = `${what} (${theirs}); shorten it or serve with a larger --ctx`;
   return new HttpError(400, message, { param, code: "context_length_exceeded" });
 }
