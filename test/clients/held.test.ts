@@ -1,4 +1,4 @@
-/** A real model, which knows nothing of tools, behind the newer APIs: calls and forms are held, prefixes are counted. */
+/** A real model, which knows nothing of tools, behind the newer APIs: calls and forms are held, prefixes counted. */
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { Ajv } from "ajv";
