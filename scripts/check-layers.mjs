@@ -10,6 +10,7 @@ const root = resolve(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.
 
 /** Room -> rooms it may import. `*`: all but the command line. Every room may use itself and `common`. */
 const allowed = {
+  batch: [],
   formats: [],
   native: [],
   process: ["native"],
@@ -27,7 +28,19 @@ const allowed = {
   text: ["formats", "tokenizer", "chat", "process", "sampling"],
   library: ["link", "text", "chat", "sampling"],
   store: ["formats", "models", "weights", "engine", "process"],
-  server: ["link", "store", "text", "chat", "tokenizer", "weights", "sampling", "formats", "models", "process"],
+  server: [
+    "batch",
+    "link",
+    "store",
+    "text",
+    "chat",
+    "tokenizer",
+    "weights",
+    "sampling",
+    "formats",
+    "models",
+    "process",
+  ],
   cli: ["*"],
   ".": ["*"],
 };

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
 import { messageRoutes } from "./anthropic/messages.js";
+import { batchRoutes } from "./batches/routes.js";
 import { errorBody } from "./error-bodies.js";
 import { asHttpError, HttpError } from "./http/http-error.js";
 import { releaseBody } from "./http/intake.js";
@@ -21,7 +22,8 @@ import { textRoutes } from "./routes/text.js";
 import type { ServerContext } from "./service/context.js";
 import { mountUi } from "./ui/index.js";
 
-export function createApp(context: ServerContext): Hono {
+/** @param data folder of what clients leave; none: there are no files and batches */
+export function createApp(context: ServerContext, data?: string): Hono {
   const { config, metrics } = context;
   // A slash at the end of a route changes nothing: many clients join a base address and a path that way.
   // `c.req.path` is without it.
@@ -69,6 +71,7 @@ export function createApp(context: ServerContext): Hono {
   embeddingRoutes(app, context);
   rerankRoutes(app, context);
   textRoutes(app, context);
+  if (data !== undefined) batchRoutes(app, context, data);
   openApiRoutes(app);
   mountUi(app, context);
 
@@ -98,6 +101,8 @@ const labelled = new Set([
   "/v1/responses/input_tokens",
   "/v1/completions",
   "/v1/embeddings",
+  "/v1/files",
+  "/v1/batches",
   ...rerankPaths,
 ]);
 

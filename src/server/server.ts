@@ -15,6 +15,7 @@ import type { Untaken } from "./http/untaken.js";
 import type { ServerContext } from "./service/context.js";
 import { makeContext } from "./service/make-context.js";
 import type { OpenEngine, OpenText } from "./service/model-service.js";
+import { defaultDataFolder } from "./ui/conversations.js";
 
 export interface StartOptions {
   readonly config?: Partial<ServerConfig>;
@@ -103,7 +104,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     ending: ender.signal,
     log: options.log ?? (() => {}),
   });
-  const app = createApp(context);
+  const app = createApp(context, config.dataFolder ?? defaultDataFolder());
   const server = await listen(app, config, context.untaken);
   const loaded = context.model.open(options.modelPath, options.engine).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead

@@ -6,11 +6,11 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
+import { type Line, readLines } from "../../batch/lines.js";
+import type { Place } from "../../batch/places.js";
+import { maxLineBytes } from "../../batch/request.js";
 import { fileError, HundredweightError } from "../../errors.js";
 import { nonBlocking } from "../../regular-file.js";
-import { type Line, readLines } from "./lines.js";
-import type { Place } from "./places.js";
-import { maxLineBytes } from "./request.js";
 
 export interface BatchInput {
   readonly name: string;

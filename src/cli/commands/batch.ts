@@ -3,16 +3,17 @@
  */
 import { once, setMaxListeners } from "node:events";
 import type { Command } from "commander";
+import { Journal } from "../../batch/journal.js";
+import { answerLine, defaultsOf, faultOf, type LineAnswer, usualMaxTokens } from "../../batch/line-answer.js";
+import { LineIndex } from "../../batch/line-index.js";
+import type { Line } from "../../batch/lines.js";
+import { type BatchOutput, encodeLine, idOf, standardOutput } from "../../batch/output.js";
+import { inputPlace, outputPlace, refuseSameFile, standard } from "../../batch/places.js";
+import { type BatchRequest, estimateTokens, readRequest } from "../../batch/request.js";
 import { HundredweightError } from "../../errors.js";
-import { type OfflineServer, openOffline } from "../../server/index.js";
+import { openOffline } from "../../server/index.js";
 import { modelFile } from "../../store/model-word.js";
 import { type BatchInput, openInput } from "../batch/input.js";
-import { Journal } from "../batch/journal.js";
-import { LineIndex } from "../batch/line-index.js";
-import type { Line } from "../batch/lines.js";
-import { type BatchOutput, encodeLine, idOf, type OutputLine, standardOutput } from "../batch/output.js";
-import { inputPlace, outputPlace, refuseSameFile, standard } from "../batch/places.js";
-import { type BadLine, type BatchRequest, bodyWith, estimateTokens, readRequest } from "../batch/request.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
@@ -31,18 +32,6 @@ interface BatchFlags extends ModelFlags {
 
 /** Lines given to the engine beyond those it works on, so that it never waits for one. */
 const ahead = 8;
-/** Answers to lines that do not say how long they may be: KV memory is reserved for all of it. */
-const usualMaxTokens = 1024;
-/** Errors that end the batch and not just the line: it can be resumed when the cause is gone. */
-const endsBatch = new Set([
-  "engine_crashed",
-  "model_closed",
-  "model_failed",
-  "cancelled",
-  "model_changed",
-  "server_ending",
-]);
-
 export function register(program: Command): void {
   const command = program
     .command("batch")
@@ -170,7 +159,9 @@ async function answerAll(
     const wrong = faultOf(line.number, request, index);
     const said =
       wrong ??
-      (await answer(server, request as BatchRequest, defaultsOf(request as BatchRequest, flags, line.number), signal));
+      (await answerLine(server.app, request as BatchRequest, defaultsOf(request as BatchRequest, line.number, flags), {
+        signal,
+      }));
     if (fault !== undefined || signal.aborted) return;
     const { bytes, failed } = encodeLine({ ...told, ...said, request_hash: hash.toString("hex") });
     await answers.append(bytes);
@@ -204,53 +195,7 @@ function needsOf(index: LineIndex): BatchNeeds {
   return { typicalTokens: at(0.9), longestTokens: at(1) };
 }
 
-type Said = Pick<OutputLine, "response" | "error">;
-
-/** The answer of a line whose request cannot be sent. */
-function faultOf(line: number, request: BatchRequest | BadLine, index: LineIndex): Said | undefined {
-  if (!("url" in request)) return { response: null, error: { code: "invalid_line", message: request.fault } };
-  const earlier = index.earlierThan(line, request.customId);
-  if (earlier === undefined) return undefined;
-  return {
-    response: null,
-    error: { code: "duplicate_custom_id", message: `custom_id: line ${earlier} has the same one` },
-  };
-}
-
-/** A line that is answered again has the same answer. */
-function defaultsOf({ url, body }: BatchRequest, flags: BatchFlags, line: number): Record<string, unknown> {
-  if (url === "/v1/embeddings") return {};
-  const limited = (body.max_tokens ?? body.max_completion_tokens ?? null) !== null;
-  return { seed: (flags.seed ?? 0) + line, ...(!limited && { max_tokens: flags.maxTokens ?? usualMaxTokens }) };
-}
-
-/** @throws what ends the batch */
-async function answer(
-  { app }: OfflineServer,
-  request: BatchRequest,
-  defaults: Record<string, unknown>,
-  signal: AbortSignal,
-): Promise<Said> {
-  const response = await app.request(`http://127.0.0.1${request.url}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", host: "127.0.0.1" },
-    body: new Uint8Array(bodyWith(request, defaults)),
-    signal,
-  });
-  const said = JSON.parse(await response.text()) as { error?: { code?: string | null; message?: string } };
-  const code = said.error?.code ?? "";
-  if (endsBatch.has(code) || response.status === 503)
-    throw new HundredweightError(
-      code === "model_changed" ? "MODEL_CHANGED" : code === "cancelled" ? "CANCELLED" : "ENGINE_CRASHED",
-      `${said.error?.message ?? "the engine ended"}; the same command goes on from here`,
-    );
-  // What fails after an answer has begun is told under status 200.
-  const status_code = said.error !== undefined && response.status === 200 ? 500 : response.status;
-  const request_id = response.headers.get("x-request-id") ?? "";
-  return { response: { status_code, request_id, body: said }, error: null };
-}
-
-function count(totals: Totals, { response }: Said, failed: boolean): void {
+function count(totals: Totals, { response }: LineAnswer, failed: boolean): void {
   totals.done++;
   if (failed) totals.failed++;
   const usage = (response?.body as { usage?: { prompt_tokens?: number; completion_tokens?: number } } | undefined)

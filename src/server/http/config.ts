@@ -2,6 +2,7 @@
  * The configuration of a server: addresses, keys, limits, patience. Times in milliseconds, sizes in bytes; 0 = no limit
  * where said.
  */
+import { maxContainers, maxDepth } from "../../batch/request.js";
 import { usualUntaken } from "./untaken.js";
 
 export interface ServerConfig {
@@ -25,6 +26,9 @@ export interface ServerConfig {
   readonly keepThinking: boolean;
 
   readonly maxBodyBytes: number;
+  /** One file that a client leaves, and all of them with what batches write. */
+  readonly maxFileBytes: number;
+  readonly maxStoredBytes: number;
   /** Large bodies that arrive or whose text waits, together; one alone may be larger. */
   readonly maxIntakeBytes: number;
   /** Objects and lists inside one another in a body. */
@@ -68,9 +72,11 @@ export const defaultConfig: ServerConfig = {
   dataFolder: undefined,
   keepThinking: false,
   maxBodyBytes: 4 * 2 ** 20,
+  maxFileBytes: 200 * 2 ** 20,
+  maxStoredBytes: 2 * 2 ** 30,
   maxIntakeBytes: 12 * 2 ** 20,
-  maxDepth: 64,
-  maxContainers: 100_000,
+  maxDepth,
+  maxContainers,
   maxAnswers: 64,
   maxChoices: 32,
   maxConnections: 1024,

@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../errors.js";
 import { LineIndex } from "./line-index.js";
 import { type Line, readLines } from "./lines.js";
 

@@ -1,7 +1,7 @@
 /** One process per output: two would double lines. A lock whose process is gone was left by a kill. */
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../errors.js";
 import { writing } from "./write-error.js";
 
 /** A process id. */

@@ -4,7 +4,7 @@
  */
 import { read } from "node:fs";
 import { promisify } from "node:util";
-import { fileError } from "../../errors.js";
+import { fileError } from "../errors.js";
 
 const readAt = promisify(read);
 const chunkBytes = 2 ** 18;

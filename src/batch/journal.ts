@@ -22,8 +22,8 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
-import { HundredweightError } from "../../errors.js";
-import { nonBlocking } from "../../regular-file.js";
+import { HundredweightError } from "../errors.js";
+import { nonBlocking } from "../regular-file.js";
 import type { LineIndex } from "./line-index.js";
 import { isObject, type Line, readLines } from "./lines.js";
 import { takeLock } from "./lock.js";

@@ -1,10 +1,13 @@
 /** Reads a line of the input: a request, or an error that concerns this line only. */
 import { createHash } from "node:crypto";
-import { defaultConfig } from "../../server/index.js";
 import { isObject, isSpace, type Line } from "./lines.js";
 
 /** A longer line is no request: it gets an error line and is never held in memory. */
 export const maxLineBytes = 8 * 2 ** 20;
+
+/** Objects and lists inside one another in a body, and how many of them there may be: as a server takes them. */
+export const maxDepth = 64;
+export const maxContainers = 100_000;
 
 export const batchUrls = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] as const;
 
@@ -40,7 +43,6 @@ const digest = (bytes: Buffer): Buffer => createHash("sha256").update(bytes).dig
 
 function parse(bytes: Buffer, { depth, containers, members }: Shape): BatchRequest | BadLine {
   const bad = (fault: string): BadLine => ({ customId: customIdIn(bytes, members), fault });
-  const { maxDepth, maxContainers } = defaultConfig;
   // One more each: the line around the body.
   if (depth > maxDepth + 1) return bad(`nested deeper than ${maxDepth + 1}`);
   if (containers > maxContainers + 1) return bad(`more than ${maxContainers + 1} objects and lists`);

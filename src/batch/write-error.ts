@@ -1,5 +1,5 @@
 /** Turns the system's error about an output file into one of ours that names the file. */
-import { HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../errors.js";
 
 /** @throws FILE_IO for whatever `act` throws that is not ours */
 export function writing<T>(path: string, act: () => T): T {

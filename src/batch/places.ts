@@ -1,7 +1,7 @@
 /** The two files of a batch. They are told apart by device and inode, so that links are seen through. */
 import { type BigIntStats, fstatSync, statSync } from "node:fs";
-import { fileError, HundredweightError } from "../../errors.js";
-import { checkRegular } from "../../regular-file.js";
+import { fileError, HundredweightError } from "../errors.js";
+import { checkRegular } from "../regular-file.js";
 
 /** Standard input, and standard output. */
 export const standard = "-";

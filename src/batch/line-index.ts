@@ -3,7 +3,7 @@
  * whether its custom_id was there before, whether it is answered, and what it asked.
  */
 import { createHash } from "node:crypto";
-import { HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../errors.js";
 
 /** 0.7 GB of index. */
 const maxLines = 10_000_000;
