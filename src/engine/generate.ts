@@ -4,8 +4,8 @@ import type { AllowedTokens } from "../sampling/allowed.js";
 import type { Candidates } from "../sampling/candidates.js";
 import { SamplerChain, type SamplingSettings } from "../sampling/chain.js";
 import type { Constraints } from "../sampling/constraint/constraint.js";
+import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Guide } from "../sampling/constraint/guide.js";
-import type { LeftOut } from "../sampling/constraint/json/compile.js";
 import { type Violation, validateSchema } from "../sampling/constraint/json/validate.js";
 
 import type { Constraint } from "../sampling/constraint/source.js";

@@ -6,7 +6,7 @@ import type { PoolingName } from "../models/index.js";
 import type { MachineUse } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
-import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Violation } from "../sampling/constraint/json/validate.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";

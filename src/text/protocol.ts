@@ -1,7 +1,7 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
 import type { Conversation, ReplyStart, SaidReply } from "../chat/index.js";
 import type { WireError } from "../process/wire.js";
-import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { KnownTexts } from "./known-texts.js";
 import type { TooLong } from "./prompt.js";

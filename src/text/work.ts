@@ -15,7 +15,7 @@ import {
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
 import { checkConstraint } from "../sampling/constraint/constraint.js";
-import type { LeftOut } from "../sampling/constraint/json/compile.js";
+import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../sampling/constraint/vocabulary.js";
 import { createTokenizer, encodePair, firstTokens, pairTemplate, type Tokenizer } from "../tokenizer/index.js";

@@ -2,8 +2,8 @@
  * Values as Python or Gemma write them, by a JSON Schema: types, lists of values, members and elements are enforced,
  * bounds and patterns are not.
  */
-import { choice, type Grammar, type Node, nothing, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
-import type { LeftOut } from "./json/compile.js";
+import { choice, type Node, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
+import { type CompiledGrammar, RuleBook } from "./grammar/rule-book.js";
 import { isObject, isSchema, type Json, type JsonObject, type Place, SchemaDocument } from "./json/documents.js";
 import type { Term, Terms } from "./regex/terms.js";
 import { spelled } from "./thinking.js";
@@ -26,7 +26,7 @@ export function compileLiterals(
   schema: unknown,
   root: string | undefined,
   tokenizer: ConstraintTokenizer,
-): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+): CompiledGrammar {
   return new LiteralCompiler(terms, style, schema, tokenizer).compile(root);
 }
 
@@ -35,10 +35,8 @@ class LiteralCompiler {
   private readonly style: LiteralStyle;
   private readonly document: SchemaDocument;
   private readonly tokenizer: ConstraintTokenizer;
-  private readonly rules: Node[] = [];
-  private readonly names: string[] = [];
+  private readonly book = new RuleBook();
   private readonly ruleOf = new Map<string, number>();
-  private readonly leftOut: LeftOut[] = [];
 
   constructor(terms: Terms, style: LiteralStyle, schema: unknown, tokenizer: ConstraintTokenizer) {
     this.terms = terms;
@@ -49,25 +47,23 @@ class LiteralCompiler {
     this.rule("any value", () => this.any());
   }
 
-  compile(root: string | undefined): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+  compile(root: string | undefined): CompiledGrammar {
     const { document } = this;
     const place = root === undefined ? document.root : document.resolve(document.root, root);
     const start = place === undefined ? 0 : this.value(place);
-    return { grammar: { rules: this.rules, names: this.names, root: start }, leftOut: this.leftOut };
+    return this.book.close(start);
   }
 
   private rule(name: string, make: () => Node): number {
-    const rule = this.rules.length;
-    this.rules.push(nothing);
-    this.names.push(name);
-    this.rules[rule] = make();
+    const rule = this.book.reserve(name);
+    this.book.write(rule, make());
     return rule;
   }
 
   private value(place: Place): number {
     const known = this.ruleOf.get(place.path);
     if (known !== undefined) return known;
-    this.ruleOf.set(place.path, this.rules.length);
+    this.ruleOf.set(place.path, this.book.size);
     return this.rule(place.path, () => this.node(place));
   }
 
@@ -76,7 +72,7 @@ class LiteralCompiler {
     if (typeof schema === "boolean") return schema ? ruleOf(0) : choice([]);
     const loose = Object.keys(schema).find((key) => !obeyed.has(key) && !(key === "format" || key.startsWith("x-")));
     if (loose !== undefined) {
-      this.leftOut.push({ keyword: loose, path: place.path, reason: `values are ${this.style} literals` });
+      this.book.leaveOut({ keyword: loose, path: place.path, reason: `values are ${this.style} literals` });
     }
     if (typeof schema.$ref === "string") {
       const target = this.document.resolve(place, schema.$ref);

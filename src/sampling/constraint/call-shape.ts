@@ -5,8 +5,9 @@
 import { HundredweightError } from "../../errors.js";
 import { compileLiterals, type LiteralStyle } from "./call-literals.js";
 import { foldRegular } from "./grammar/fold.js";
-import { choice, type Grammar, moved, type Node, nothing, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
-import { compileSchema, type LeftOut, type SchemaGrammar, type SchemaOptions } from "./json/compile.js";
+import { choice, type Grammar, type Node, nothing, repeat, ruleOf, sequence, text } from "./grammar/ir.js";
+import { type CompiledGrammar, RuleBook } from "./grammar/rule-book.js";
+import { compileSchema, type SchemaOptions } from "./json/compile.js";
 import { parseLark } from "./lark.js";
 import { parsePattern } from "./regex/parse.js";
 import type { Term, Terms } from "./regex/terms.js";
@@ -102,14 +103,12 @@ export function compileShape(
   terms: Terms,
   constraint: ShapeConstraint,
   tokenizer: ConstraintTokenizer,
-): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+): CompiledGrammar {
   return new ShapeCompiler(terms, constraint, tokenizer).compile();
 }
 
 class ShapeCompiler {
-  private readonly rules: Node[] = [];
-  private readonly names: string[] = [];
-  private readonly leftOut: LeftOut[] = [];
+  private readonly book = new RuleBook();
   private readonly terms: Terms;
   private readonly constraint: ShapeConstraint;
   private readonly tokenizer: ConstraintTokenizer;
@@ -121,15 +120,9 @@ class ShapeCompiler {
     this.tokenizer = tokenizer;
   }
 
-  compile(): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
-    const root = this.ruleNumber("calls", this.node(this.constraint.shape));
-    return { grammar: foldRegular(this.terms, { rules: this.rules, names: this.names, root }), leftOut: this.leftOut };
-  }
-
-  private rule(name: string, node: Node): Node {
-    this.rules.push(node);
-    this.names.push(name);
-    return ruleOf(this.rules.length - 1);
+  compile(): CompiledGrammar {
+    const { grammar, leftOut } = this.book.close(this.book.add("calls", this.node(this.constraint.shape)));
+    return { grammar: foldRegular(this.terms, grammar), leftOut };
   }
 
   private node(shape: CallShape): Node {
@@ -175,7 +168,7 @@ class ShapeCompiler {
   }
 
   private repeated({ of, separator, min, max = Number.POSITIVE_INFINITY }: CallShape & { is: "repeat" }): Node {
-    const item = this.rule("item", this.node(of));
+    const item = ruleOf(this.book.add("item", this.node(of)));
     if (separator === undefined) return repeat(item, min, max);
     if (max === 0) return nothing;
     const more = sequence(this.node(separator), item);
@@ -184,15 +177,9 @@ class ShapeCompiler {
   }
 
   private entries({ of, separator }: CallShape & { is: "entries" }): Node {
-    const items = of.map(({ key, required, shape }) => ({ rule: this.ruleNumber(key, this.node(shape)), required }));
-    const between = separator === undefined ? undefined : this.ruleNumber("separator", this.node(separator));
+    const items = of.map(({ key, required, shape }) => ({ rule: this.book.add(key, this.node(shape)), required }));
+    const between = separator === undefined ? undefined : this.book.add("separator", this.node(separator));
     return { kind: "entries", entries: { items, ...(between !== undefined && { separator: between }) } };
-  }
-
-  private ruleNumber(name: string, node: Node): number {
-    this.rules.push(node);
-    this.names.push(name);
-    return this.rules.length - 1;
   }
 
   /** A schema that cannot be obeyed, in one tool of many, makes this one's arguments free. */
@@ -207,7 +194,7 @@ class ShapeCompiler {
         throw new HundredweightError("OPTION_INVALID", `${from}: ${error.message}`, details, { cause: error });
       }
       const { keyword = "schema", path = "#" } = error.details as { keyword?: string; path?: string };
-      this.leftOut.push({ keyword, path: `${from}${path}`, reason: error.message });
+      this.book.leaveOut({ keyword, path: `${from}${path}`, reason: error.message });
       return widened();
     }
   }
@@ -219,27 +206,27 @@ class ShapeCompiler {
 
   private json(value: ValueSchema): Node {
     const { grammar, leftOut } = this.schema(value, { order: "any" });
-    this.leftOut.push(...leftOut);
+    this.book.leaveOut(...leftOut);
     return this.adopt(grammar);
   }
 
-  private schema({ schema, root, strict = false, from = "" }: ValueSchema, options: SchemaOptions = {}): SchemaGrammar {
+  private schema(
+    { schema, root, strict = false, from = "" }: ValueSchema,
+    options: SchemaOptions = {},
+  ): CompiledGrammar {
     const asked = { ...options, strict, ...(root !== undefined && { root }) };
     const { grammar, leftOut } = compileSchema(this.terms, schema, asked);
     return { grammar, leftOut: leftOut.map((one) => ({ ...one, path: `${from}${one.path}` })) };
   }
 
   private adopt(grammar: Grammar): Node {
-    const offset = this.rules.length;
-    this.rules.push(...grammar.rules.map((node) => moved(node, offset)));
-    this.names.push(...grammar.names);
-    return ruleOf(grammar.root + offset);
+    return ruleOf(this.book.adopt(grammar));
   }
 
   /** The strings that are allowed, with the characters as they are. */
   private raw({ until, ...value }: CallShape & { is: "raw" }): Node {
     const { grammar, leftOut } = this.schema(value);
-    this.leftOut.push(...leftOut);
+    this.book.leaveOut(...leftOut);
     const strings = stringsOf(grammar.rules[grammar.root]!);
     const free = termWithout(this.terms, until);
     return text(strings.length === 0 ? free : this.terms.and([this.terms.alt(strings), free]));
@@ -254,7 +241,7 @@ class ShapeCompiler {
       const details = { keyword, path, param: from };
       throw new HundredweightError("OPTION_INVALID", `${keyword} at ${path} is not supported: ${reason}`, details);
     }
-    this.leftOut.push(...loose);
+    this.book.leaveOut(...loose);
     return this.adopt(grammar);
   }
 

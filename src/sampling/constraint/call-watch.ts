@@ -5,8 +5,8 @@
 import type { AllowedTokens } from "../allowed.js";
 import type { CallMarks, Meaning } from "./call-marks.js";
 import type { ShapeConstraint } from "./call-shape.js";
+import type { LeftOut } from "./grammar/rule-book.js";
 import type { Guide } from "./guide.js";
-import type { LeftOut } from "./json/compile.js";
 import { type Begun, begunKey, nothingBegun, readPart } from "./mark-tree.js";
 import { type CompiledConstraint, Matcher } from "./matcher.js";
 import type { Thinking } from "./thinking.js";

@@ -3,7 +3,8 @@ import { HundredweightError } from "../../errors.js";
 import { compileShape } from "./call-shape.js";
 import { parseGbnf } from "./gbnf.js";
 import { type Grammar, text } from "./grammar/ir.js";
-import { compileSchema, type LeftOut } from "./json/compile.js";
+import type { CompiledGrammar } from "./grammar/rule-book.js";
+import { compileSchema } from "./json/compile.js";
 import { parseLark } from "./lark.js";
 import { parsePattern } from "./regex/parse.js";
 import type { Terms } from "./regex/terms.js";
@@ -14,11 +15,7 @@ import type { ConstraintTokenizer } from "./vocabulary.js";
 const mostChoices = 10_000;
 
 /** @throws OPTION_INVALID saying what is wrong, and where */
-export function compileGrammar(
-  terms: Terms,
-  constraint: Constraint,
-  tokenizer: ConstraintTokenizer,
-): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+export function compileGrammar(terms: Terms, constraint: Constraint, tokenizer: ConstraintTokenizer): CompiledGrammar {
   const { grammar, leftOut } = compileAnswer(terms, constraint, tokenizer);
   const { thinking } = constraint;
   // Where calls are looked for in a text, whoever looks knows what is thought.
@@ -27,11 +24,7 @@ export function compileGrammar(
   return { grammar: behindThinking(terms, grammar, thinking, tokenizer), leftOut };
 }
 
-function compileAnswer(
-  terms: Terms,
-  constraint: Constraint,
-  tokenizer: ConstraintTokenizer,
-): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+function compileAnswer(terms: Terms, constraint: Constraint, tokenizer: ConstraintTokenizer): CompiledGrammar {
   switch (constraint.kind) {
     case "json_schema":
       return compileSchema(terms, constraint.schema, constraint.options);
@@ -53,7 +46,7 @@ function compileAnswer(
   }
 }
 
-function exact(grammar: Grammar): { readonly grammar: Grammar; readonly leftOut: readonly LeftOut[] } {
+function exact(grammar: Grammar): CompiledGrammar {
   return { grammar, leftOut: [] };
 }
 

@@ -1,6 +1,6 @@
 /** Leads an answer: which tokens may come, and what follows from one that came. */
 import type { AllowedTokens } from "../allowed.js";
-import type { LeftOut } from "./json/compile.js";
+import type { LeftOut } from "./grammar/rule-book.js";
 
 export interface Guide {
   /** The parts of a schema that are not enforced. */

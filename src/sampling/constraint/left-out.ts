@@ -1,5 +1,5 @@
 /** Tells people about the parts of a constraint that are not enforced. */
-import type { LeftOut } from "./json/compile.js";
+import type { LeftOut } from "./grammar/rule-book.js";
 
 /** A warning that names the parts that are not enforced. */
 export function leftOutText(leftOut: readonly LeftOut[]): string {

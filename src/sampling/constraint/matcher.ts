@@ -2,8 +2,8 @@
 import type { AllowedTokens } from "../allowed.js";
 import type { CallMarks } from "./call-marks.js";
 import type { Automaton, Configuration } from "./grammar/automaton.js";
+import type { LeftOut } from "./grammar/rule-book.js";
 import type { Guide } from "./guide.js";
-import type { LeftOut } from "./json/compile.js";
 import type { Masks } from "./masks.js";
 import type { TokenTrie } from "./token-trie.js";
 import type { ConstraintVocabulary } from "./vocabulary.js";

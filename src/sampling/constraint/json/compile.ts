@@ -1,7 +1,8 @@
 /** JSON Schema -> grammar. */
 import { HundredweightError } from "../../../errors.js";
-import type { ArrayShape, ElementWay, Grammar, KeyRegion, Node, ObjectShape, Space, ValueWay } from "../grammar/ir.js";
+import type { ArrayShape, ElementWay, KeyRegion, Node, ObjectShape, Space, ValueWay } from "../grammar/ir.js";
 import type { Encoding } from "../grammar/lexemes.js";
+import { type CompiledGrammar, RuleBook } from "../grammar/rule-book.js";
 import { isAlive } from "../regex/measure.js";
 import type { Term, Terms } from "../regex/terms.js";
 import { type JsonObject, type Place, SchemaDocument } from "./documents.js";
@@ -43,19 +44,6 @@ export interface SchemaOptions {
   readonly root?: string;
 }
 
-/** A keyword that was left out. */
-export interface LeftOut {
-  readonly keyword: string;
-  readonly path: string;
-  readonly reason: string;
-}
-
-export interface SchemaGrammar {
-  readonly grammar: Grammar;
-  /** Answers may break these: they are checked afterwards. */
-  readonly leftOut: readonly LeftOut[];
-}
-
 /** Characters of a schema. */
 export const mostSchemaLength = 1 << 20;
 const mostRules = 20_000;
@@ -66,7 +54,7 @@ const mostUnique = 256;
  * @throws OPTION_INVALID: no schema, too large, or, when strict, something that cannot be said (details: keyword,
  * path)
  */
-export function compileSchema(terms: Terms, schema: unknown, options: SchemaOptions = {}): SchemaGrammar {
+export function compileSchema(terms: Terms, schema: unknown, options: SchemaOptions = {}): CompiledGrammar {
   return new SchemaCompiler(terms, schema, options).compile();
 }
 
@@ -79,13 +67,11 @@ class SchemaCompiler implements KeywordHost {
   private readonly numbers: Numbers;
   private readonly given: SchemaOptions;
   private readonly space: Space;
-  private readonly rules: Node[] = [];
-  private readonly names: string[] = [];
+  private readonly book = new RuleBook(mostRules);
   private readonly ruleOf = new Map<Expression, number>();
   private readonly queue: Expression[] = [];
   private readonly known = new Map<string, Shape>();
   private readonly busy = new Set<string>();
-  private readonly leftOut = new Map<string, LeftOut>();
 
   constructor(terms: Terms, schema: unknown, options: SchemaOptions) {
     if ((JSON.stringify(schema)?.length ?? 0) > mostSchemaLength) {
@@ -100,15 +86,14 @@ class SchemaCompiler implements KeywordHost {
     this.space = spaceOf(terms, options.whiteSpace ?? "bounded");
   }
 
-  compile(): SchemaGrammar {
+  compile(): CompiledGrammar {
     const { strict = false } = this.given;
     try {
       const root = this.rule(this.expressions.schema(this.start));
       for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
-        this.rules[this.ruleOf.get(next)!] = this.define(next);
+        this.book.write(this.ruleOf.get(next)!, this.define(next));
       }
-      const grammar = { rules: this.rules, names: this.names, root };
-      return { grammar, leftOut: [...this.leftOut.values()] };
+      return this.book.close(root);
     } catch (error) {
       if (!(error instanceof Unsupported)) throw error;
       const { keyword, path, reason } = error;
@@ -131,7 +116,7 @@ class SchemaCompiler implements KeywordHost {
   note(fault: Unsupported): void {
     if (this.given.strict === true) throw fault;
     const { keyword, path, reason } = fault;
-    this.leftOut.set(`${keyword} ${path}`, { keyword, path, reason });
+    this.book.leaveOut({ keyword, path, reason });
   }
 
   shapeOf(expression: Expression, exact: boolean): Shape {
@@ -174,12 +159,8 @@ class SchemaCompiler implements KeywordHost {
   private rule(expression: Expression): number {
     const known = this.ruleOf.get(expression);
     if (known !== undefined) return known;
-    if (this.rules.length >= mostRules) {
-      throw new HundredweightError("OPTION_INVALID", `the JSON schema makes more than ${mostRules} rules`);
-    }
-    const rule = this.rules.length;
-    this.rules.push({ kind: "choice", items: [] });
-    this.names.push(expression.kind === "schema" ? expression.place.path : `value ${rule}`);
+    const { book } = this;
+    const rule = book.reserve(expression.kind === "schema" ? expression.place.path : `value ${book.size}`);
     this.ruleOf.set(expression, rule);
     this.queue.push(expression);
     return rule;
