@@ -94,7 +94,7 @@ export function runGenerations(count: number, seed: number, perConstraint = 4): 
   return outcome;
 }
 
-function randomConstraint(dice: Dice): { constraint: Constraint; judge: (text: string) => string | undefined } {
+export function randomConstraint(dice: Dice): { constraint: Constraint; judge: (text: string) => string | undefined } {
   if (dice(3) === 0) {
     const rules = randomGrammar(dice);
     const judge = (text: string) => (recognizes(rules, text) ? undefined : "not of the grammar");
@@ -107,7 +107,7 @@ function randomConstraint(dice: Dice): { constraint: Constraint; judge: (text: s
   return { constraint, judge: (text) => judgeJson(schema, text) };
 }
 
-function randomSettings(dice: Dice): SamplingSettings {
+export function randomSettings(dice: Dice): SamplingSettings {
   const one = <T>(...values: T[]): T => values[dice(values.length)]!;
   return {
     ...defaultSampling,
@@ -179,8 +179,8 @@ const costs = Uint8Array.from(everyByte, (byte) => {
 /** Configurations looked at before the search for an end is given up. */
 const patience = 5_000;
 
-/** A text that completes one, cheapest first; `none` when there is none, `unknown` when none is near. */
-function completion(automaton: Automaton, text: Uint8Array): Buffer | "none" | "unknown" {
+/** Finds a text that completes one, cheapest first; `none` when there is none, `unknown` when none is near. */
+export function completion(automaton: Automaton, text: Uint8Array): Buffer | "none" | "unknown" {
   let start: Configuration = automaton.start;
   for (const byte of text) start = automaton.configuration(automaton.step(start, byte));
   const from = new Map<number, { readonly before: number; readonly byte: number }>();
