@@ -28,5 +28,6 @@ export {
   type RenderOptions,
   renderChat,
 } from "./template.js";
+export { type TemplateAbilities, templateAbilities } from "./template-abilities.js";
 export { chatTemplate, chatTemplates } from "./template-source.js";
 export { toolShapes } from "./tool-shapes.js";

@@ -19,7 +19,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
   try {
     // -V is what the option was called once.
-    await program.parseAsync(argv[0] === "-V" ? ["-v", ...argv.slice(1)] : argv, { from: "user" });
+    const known = argv[0] === "-V" ? ["-v", ...argv.slice(1)] : await inOwnWords(argv);
+    await program.parseAsync(known, { from: "user" });
     return typeof process.exitCode === "number" ? process.exitCode : 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
@@ -37,4 +38,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     const { exitCode } = error.details;
     return typeof exitCode === "number" ? exitCode : error.code === "OPTION_INVALID" ? 2 : 1;
   }
+}
+
+/** `serve` knows llama-server's options too. */
+async function inOwnWords(argv: readonly string[]): Promise<readonly string[]> {
+  if (argv[0] !== "serve") return argv;
+  const { args, notes } = (await import("./options/llama-arguments.js")).ownArguments(argv.slice(1));
+  for (const note of notes) tell(`note: ${note}`);
+  return ["serve", ...args];
 }

@@ -158,7 +158,8 @@ export class GenerateTask implements Task {
       this.finish("length");
       return;
     }
-    const id = this.forced(allowed) ?? sample(parts, chain, row, allowed);
+    const forced = this.forced(allowed);
+    const id = forced ?? sample(parts, chain, row, allowed);
     if (!request.ignoreEos && parts.tokenizer.endOfGeneration.has(id)) {
       this.finish("stop");
       return;
@@ -170,12 +171,19 @@ export class GenerateTask implements Task {
     this.thinking?.accept(written);
     const text = this.stops.push(written);
     if (this.checks) this.said += text;
-    const logprobs: TokenLogprobs | undefined =
-      request.logprobs === undefined ? undefined : topLogprobs(row, id, request.logprobs, this.scans);
+    const logprobs = this.logprobsOf(row, id, forced !== undefined);
     emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
     if (this.stops.found !== undefined || guide?.done === true) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;
+  }
+
+  private logprobsOf(row: Float32Array, id: number, forced: boolean): TokenLogprobs | undefined {
+    const { logprobs, logprobsSampled } = this.request;
+    if (logprobs === undefined) return undefined;
+    if (logprobsSampled !== true) return topLogprobs(row, id, logprobs, this.scans);
+    if (!forced) return this.chain.probabilities(id, logprobs);
+    return { id, logprob: 0, top: logprobs > 0 ? [{ id, logprob: 0 }] : [] };
   }
 
   /** The token that ends thinking, unless the constraint wants another one before it. */

@@ -42,6 +42,8 @@ export interface GenerateRequest {
   readonly constraint?: Constraint;
   /** Report each token's log-probability and that many likeliest ones beside it (0 = its own only). */
   readonly logprobs?: number;
+  /** Those log-probabilities are of what the samplers left, by which a token is chosen. */
+  readonly logprobsSampled?: boolean;
   /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
   readonly promptLogprobs?: number;
   /** The user who asks: users who wait take turns. */

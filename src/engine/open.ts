@@ -1,7 +1,7 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
 import { chatTemplates } from "../chat/template-source.js";
 import { HundredweightError } from "../errors.js";
-import { openCheckpoint } from "../formats/index.js";
+import { fileTypeName, openCheckpoint } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
 import { bindDescription, describeModel, type ModelDescription, withChecks } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
@@ -11,7 +11,7 @@ import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import type { RowScans } from "../sampling/logprobs.js";
-import { createStreamDecoder, createTokenizer, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
+import { createStreamDecoder, createTokenizer, noFim, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
 import { LiveMemory } from "../weights/live-memory.js";
 import { rememberModel } from "../weights/probe.js";
@@ -103,6 +103,7 @@ export async function openParts(
       chatTemplate,
       ...vectorInfo(description),
       samplingDefaults: recommendedSampling(metadata),
+      ...headerFacts(checkpoint),
     };
     const pair = pairTemplate(metadata);
     return {
@@ -133,6 +134,26 @@ export async function openParts(
     backend.close();
     throw error;
   }
+}
+
+/** Longest text and most keys of a header that are told. */
+const mostHeaderText = 1000;
+const mostHeaderKeys = 500;
+
+function headerFacts({ metadata, tensors }: Checkpoint): Pick<ModelInfo, "parameters" | "fileType" | "header"> {
+  let parameters = 0;
+  for (const { shape } of tensors.values()) parameters += shape.reduce((product, size) => product * size, 1);
+  const fileType = metadata.get("general.file_type");
+  const header: Record<string, string | number | boolean> = {};
+  for (const key of metadata.keys()) {
+    if (key.startsWith("tokenizer.") || Object.keys(header).length >= mostHeaderKeys) continue;
+    const value = metadata.get(key);
+    const plain = typeof value === "bigint" ? Number(value) : value;
+    if (typeof plain === "string" ? plain.length <= mostHeaderText : /^(number|boolean)$/.test(typeof plain)) {
+      header[key] = plain as string | number | boolean;
+    }
+  }
+  return { parameters, fileType: typeof fileType === "number" ? fileTypeName(fileType) : undefined, header };
 }
 
 function vectorInfo({ config, program, whole }: ModelDescription): Pick<ModelInfo, "vectors"> {
@@ -194,6 +215,7 @@ function missingTokenizer(error: HundredweightError, vocab: number): Tokenizer {
     size: vocab,
     kind: "none",
     preTokenizer: undefined,
+    fim: noFim,
     special: {
       bos: undefined,
       eos: undefined,

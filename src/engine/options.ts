@@ -124,4 +124,10 @@ export interface ModelInfo {
   readonly vectors?: VectorInfo;
   /** The file's own sampling defaults (general.sampling.*). */
   readonly samplingDefaults: Partial<SamplingSettings>;
+  /** Numbers of all tensors. */
+  readonly parameters: number;
+  /** The mix of types it was made with, where the file says so. */
+  readonly fileType: string | undefined;
+  /** Single values of the file's header, without the tokenizer's and long texts. */
+  readonly header: Readonly<Record<string, string | number | boolean>>;
 }

@@ -7,6 +7,8 @@ export class JobFold {
   /** Rows of the prompt that were read, of all; 0 of 0 before the first. */
   read = 0;
   total = 0;
+  /** Rows of the prompt that were there from before; undefined until the first pass. */
+  cached: number | undefined;
   /** Tokens made. */
   generated = 0;
   /** Milliseconds from the submission to the first token. */
@@ -25,12 +27,15 @@ export class JobFold {
       case "pass":
         // After the first token a pass tells no more of the prompt.
         if (event.total > 0) {
+          this.cached ??= event.entry.position;
           this.read = event.done;
           this.total = event.total;
         }
         return "";
       case "token":
         this.ahead = 0;
+        // It comes before the end of the pass that read the rest of the prompt.
+        this.read = this.total;
         this.generated++;
         this.firstTokenMs ??= performance.now() - this.began;
         return event.text;

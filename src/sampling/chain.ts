@@ -10,6 +10,7 @@ import { draw } from "./draw.js";
 import { Dry } from "./dry.js";
 import { Breakers, type BreakerVocabulary } from "./dry-breakers.js";
 import type { Edits } from "./edits.js";
+import type { TokenLogprobs } from "./logprobs.js";
 import { minP } from "./min-p.js";
 import { Mirostat } from "./mirostat.js";
 import { Penalties } from "./penalties.js";
@@ -127,6 +128,21 @@ export class SamplerChain {
       this.nothingLeft(edits !== undefined, allowed !== undefined);
     for (const step of this.steps) step(candidates);
     return this.mirostat === undefined ? draw(candidates, this.rng) : this.mirostat.sample(candidates, this.rng);
+  }
+
+  /**
+   * The probabilities by which the last choice was made: of what the samplers left.
+   * @param id what was chosen @param count likeliest ones beside it, fewer where fewer are left
+   */
+  probabilities(id: number, count: number): TokenLogprobs {
+    const { candidates } = this;
+    const sum = candidates.softmax();
+    const { ids, weights, size } = candidates;
+    const left = Array.from({ length: size }, (_, i) => i).filter((i) => weights[i]! > 0);
+    left.sort((a, b) => weights[b]! - weights[a]! || ids[a]! - ids[b]!);
+    const entry = (i: number) => ({ id: ids[i]!, logprob: Math.log(weights[i]! / sum) });
+    const own = left.find((i) => ids[i] === id);
+    return { id, logprob: own === undefined ? 0 : entry(own).logprob, top: left.slice(0, count).map(entry) };
   }
 
   /** Every candidate has the probability 0. */

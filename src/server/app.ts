@@ -5,11 +5,16 @@ import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/
 import { messageRoutes } from "./anthropic/messages.js";
 import { batchRoutes } from "./batches/routes.js";
 import { errorBody } from "./error-bodies.js";
+import { allowedMethods } from "./http/allowed-methods.js";
 import { asHttpError, HttpError } from "./http/http-error.js";
 import { releaseBody } from "./http/intake.js";
 import { requestIdOf } from "./http/request-id.js";
 import { checkHost, checkKey, checkOrigin } from "./http/security.js";
-import { chatRoutes } from "./openai/chat.js";
+import { llamaCompletionRoutes } from "./llama/completion.js";
+import { infillRoutes } from "./llama/infill.js";
+import { propsRoutes } from "./llama/props.js";
+import { ollamaRoutes } from "./ollama/index.js";
+import { chatRoutes, countRoutes } from "./openai/chat.js";
 import { completionRoutes } from "./openai/completions.js";
 import { embeddingRoutes } from "./openai/embeddings.js";
 import { modelRoutes } from "./openai/models.js";
@@ -65,19 +70,29 @@ export function createApp(context: ServerContext, data?: string): Hono {
   metricRoutes(app, context);
   modelRoutes(app, context);
   chatRoutes(app, context);
+  countRoutes(app, context);
   messageRoutes(app, context);
   responseRoutes(app, context);
   completionRoutes(app, context);
+  llamaCompletionRoutes(app, context);
+  infillRoutes(app, context);
+  propsRoutes(app, context);
   embeddingRoutes(app, context);
   rerankRoutes(app, context);
   textRoutes(app, context);
   if (data !== undefined) batchRoutes(app, context, data);
   openApiRoutes(app);
-  mountUi(app, context);
+  ollamaRoutes(app, context);
+  if (config.page) mountUi(app, context);
 
+  const methods = allowedMethods(app);
   app.notFound((c) => {
-    if (known(c.req.path) !== undefined) {
-      throw new HttpError(405, `${c.req.path} does not answer ${c.req.method}`, { code: "method_not_allowed" });
+    const allow = methods(c.req.path);
+    if (allow !== undefined) {
+      throw new HttpError(405, `${c.req.path.slice(0, 100)} does not answer ${c.req.method}`, {
+        code: "method_not_allowed",
+        headers: { allow },
+      });
     }
     throw new HttpError(404, `there is no ${c.req.method} ${c.req.path.slice(0, 100)}`, { code: "unknown_url" });
   });
@@ -93,6 +108,13 @@ const labelled = new Set([
   "/tokenize",
   "/detokenize",
   "/apply-template",
+  "/completion",
+  "/infill",
+  "/props",
+  "/slots",
+  "/embedding",
+  ...["version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings"].map((name) => `/api/${name}`),
+  "/v1/chat/completions/input_tokens",
   "/v1/models",
   "/v1/chat/completions",
   "/v1/messages",

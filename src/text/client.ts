@@ -54,6 +54,8 @@ export interface TextOptions {
   readonly shared?: boolean;
   /** Bytes of the texts that wait, together; one alone may be larger. Default 16 MiB. */
   readonly maxWaitingBytes?: number;
+  /** A chat template in place of the file's. */
+  readonly template?: string | undefined;
   /** Ends it, also while it is opened. */
   readonly signal?: AbortSignal;
 }
@@ -98,6 +100,7 @@ export async function openTexts(path: string, options: TextOptions): Promise<Tex
 
 class TextClient implements TextService {
   private readonly path: string;
+  private readonly template: string | undefined;
   private readonly kind: TextPlaceKind;
   private readonly timeoutMs: number;
   private readonly shared: boolean;
@@ -120,6 +123,7 @@ class TextClient implements TextService {
   constructor(path: string, options: TextOptions) {
     const { place, timeoutMs = usualTimeoutMs, shared = false, maxWaitingBytes = usualWaitingBytes } = options;
     this.path = path;
+    this.template = options.template;
     this.kind = place;
     this.timeoutMs = timeoutMs;
     this.shared = shared;
@@ -133,7 +137,7 @@ class TextClient implements TextService {
   async open(): Promise<void> {
     if (this.closed) throw isClosed();
     this.quick = new Lane(this.kind);
-    this.opened = await this.quick.open(this.path).catch((error: Error) => {
+    this.opened = await this.quick.open(this.path, this.template).catch((error: Error) => {
       throw this.closed ? isClosed() : error;
     });
     if (!this.shared || this.opened.templates.length === 0) return;
@@ -247,7 +251,7 @@ class TextClient implements TextService {
 
   private start(): Lane {
     const lane = new Lane(this.kind);
-    lane.open(this.path).then(
+    lane.open(this.path, this.template).then(
       () => this.next(),
       // The file is gone or changed: nothing that waits can be answered.
       (error: Error) => {

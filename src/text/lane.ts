@@ -48,8 +48,8 @@ export class Lane {
   }
 
   /** @throws what opening the file and its vocabulary throws */
-  async open(path: string): Promise<TextInfo> {
-    const answer = await this.ask({ type: "open", path }, openTimeoutMs);
+  async open(path: string, template?: string): Promise<TextInfo> {
+    const answer = await this.ask({ type: "open", path, template }, openTimeoutMs);
     if (answer === "late") throw tookTooLong(undefined, openTimeoutMs);
     if (!("type" in answer)) throw goneError(undefined, answer);
     if (answer.type === "opened") {

@@ -1,5 +1,6 @@
 /** How much text a request may bring, and how long each try of it may take. */
 import type { Conversation } from "../chat/index.js";
+import type { GapText } from "../tokenizer/index.js";
 import type { TextLimits, TextRequest } from "./protocol.js";
 
 /** Bytes of text, whatever the context: all of it is held several times over while a template reads it. */
@@ -18,8 +19,15 @@ export function bytesOf(request: TextRequest): number {
   if ("text" in request) return Buffer.byteLength(request.text);
   if ("tokens" in request) return request.tokens.length;
   if ("query" in request) return Buffer.byteLength(request.query) + Buffer.byteLength(request.document);
+  if (request.kind === "abilities") return 0;
+  if ("gap" in request) return gapBytes(request.gap);
   if ("constraint" in request) return Buffer.byteLength(JSON.stringify(request.constraint));
   return chatBytes(request.chat);
+}
+
+function gapBytes({ prefix, suffix, begun = "", files = [] }: GapText): number {
+  const texts = [prefix, suffix, begun, ...files.flatMap(({ name, text }) => [name, text])];
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 }
 
 /** All strings count, whatever they are called: a template can print each. */

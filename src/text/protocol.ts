@@ -1,8 +1,9 @@
 /** Messages between whoever has texts and the place (a process or a thread) where templates and tokenizer run. */
-import type { Conversation, ReplyStart, SaidReply } from "../chat/index.js";
+import type { Conversation, ReplyStart, SaidReply, TemplateAbilities } from "../chat/index.js";
 import type { WireError } from "../process/wire.js";
 import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";
+import type { FimTokens, GapText } from "../tokenizer/index.js";
 import type { KnownTexts } from "./known-texts.js";
 import type { TooLong } from "./prompt.js";
 
@@ -69,8 +70,12 @@ export type TextRequest =
       readonly cut?: number;
     }
   | ({ readonly kind: "encode" } & PlainText)
-  | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean }
+  /** A text with a gap. */
+  | { readonly kind: "encodeGap"; readonly gap: GapText; readonly most: number }
+  /** `exact`: also the space that encoding puts before some texts. */
+  | { readonly kind: "decode"; readonly tokens: Int32Array; readonly special: boolean; readonly exact?: boolean }
   | { readonly kind: "pieces"; readonly tokens: Int32Array }
+  | { readonly kind: "abilities" }
   /** Whether an answer can be held to it. */
   | { readonly kind: "checkConstraint"; readonly constraint: Constraint };
 
@@ -91,8 +96,10 @@ export interface TextResults {
   readonly encodePrompt: Int32Array | TooLong;
   readonly encodePair: Int32Array | TooLong;
   readonly encode: Int32Array;
+  readonly encodeGap: Int32Array | TooLong;
   readonly decode: string;
   readonly pieces: readonly Piece[];
+  readonly abilities: TemplateAbilities;
   /** The parts that are not enforced. */
   readonly checkConstraint: readonly LeftOut[];
 }
@@ -102,6 +109,9 @@ export interface TextInfo {
   readonly templates: readonly string[];
   readonly bos: number | undefined;
   readonly eos: number | undefined;
+  readonly fim: FimTokens;
+  /** Ids at which an answer ends. */
+  readonly ends: readonly number[];
 }
 
 /** How far one try of a request may go. */
@@ -113,7 +123,8 @@ export interface TextLimits {
 }
 
 export type ToText =
-  | { readonly type: "open"; readonly path: string }
+  /** `template`: a chat template in place of the file's. */
+  | { readonly type: "open"; readonly path: string; readonly template?: string | undefined }
   | { readonly type: "do"; readonly request: TextRequest; readonly limits: TextLimits };
 
 export type FromText =
@@ -125,5 +136,5 @@ export type FromText =
 
 /** Whether a template from a stranger's file runs for it. */
 export function usesTemplate({ kind }: TextRequest): boolean {
-  return kind === "encodeChat" || kind === "render" || kind === "answered";
+  return kind === "encodeChat" || kind === "render" || kind === "answered" || kind === "abilities";
 }

@@ -10,7 +10,7 @@ export function serveTexts(post: (message: FromText) => void): (message: ToText)
   return async (message) => {
     try {
       if (message.type === "open") {
-        work = await TextWork.open(message.path);
+        work = await TextWork.open(message.path, message.template);
         post({ type: "opened", info: work.info });
       } else post({ type: "done", result: work!.perform(message.request, message.limits) });
     } catch (error) {

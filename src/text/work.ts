@@ -10,7 +10,9 @@ import {
   type SaidReply,
   type Segment,
   sentBack,
+  type TemplateAbilities,
   type TemplateTexts,
+  templateAbilities,
 } from "../chat/index.js";
 import { HundredweightError } from "../errors.js";
 import { openCheckpoint } from "../formats/index.js";
@@ -18,7 +20,14 @@ import { checkConstraint } from "../sampling/constraint/constraint.js";
 import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../sampling/constraint/vocabulary.js";
-import { createTokenizer, encodePair, firstTokens, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
+import {
+  createTokenizer,
+  encodeGap,
+  encodePair,
+  firstTokens,
+  pairTemplate,
+  type Tokenizer,
+} from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
 import { hashesAt, type KnownTexts, lastMark, longestKnown, segmentsFrom } from "./known-texts.js";
 import { encodePrompt, type TooLong } from "./prompt.js";
@@ -44,6 +53,7 @@ export class TextWork {
   private readonly tokenizer: Tokenizer;
   private readonly templates: ReadonlyMap<string, string>;
   private readonly pairTemplate: string | undefined;
+  private abilities: TemplateAbilities | undefined;
   /** Ids of control tokens by the marks they are looked for by: those of a few dialects. */
   private readonly shown = new Map<string, readonly number[]>();
 
@@ -59,15 +69,18 @@ export class TextWork {
       templates: [...templates.keys()],
       bos: tokenizer.special.bos,
       eos: tokenizer.special.eos,
+      fim: tokenizer.fim,
+      ends: [...tokenizer.endOfGeneration],
     };
   }
 
   /**
    * The template is not even parsed: that may take for ever too. @throws what opening a file and its tokenizer throws
    */
-  static async open(path: string): Promise<TextWork> {
+  static async open(path: string, template?: string): Promise<TextWork> {
     const { metadata } = await openCheckpoint(path);
-    return new TextWork(createTokenizer(metadata), chatTemplates(metadata), pairTemplate(metadata));
+    const templates = template === undefined ? chatTemplates(metadata) : new Map([["default", template]]);
+    return new TextWork(createTokenizer(metadata), templates, pairTemplate(metadata));
   }
 
   /** @throws TEMPLATE_INVALID, OPTION_INVALID; Interrupted, RenderedTooLong */
@@ -104,8 +117,19 @@ export class TextWork {
       }
       case "encode":
         return tokenizer.encode(request.text, request);
+      case "encodeGap": {
+        const { gap, most } = request;
+        return encodePrompt(tokenizer, gap.prefix + gap.suffix, most, () => encodeGap(tokenizer, gap));
+      }
       case "decode":
-        return tokenizer.decode(this.checked(request.tokens), { special: request.special });
+        return tokenizer.decode(this.checked(request.tokens), {
+          special: request.special,
+          continues: request.exact ?? false,
+        });
+      case "abilities": {
+        this.abilities ??= within(limits.renderMs, () => templateAbilities(this.templates));
+        return this.abilities;
+      }
       case "checkConstraint":
         return this.leftOutOf(request.constraint, limits);
       case "pieces":

@@ -14,11 +14,20 @@ import { readVocabulary } from "./vocab.js";
 import { forEachWord } from "./white-space.js";
 import { WordPieceEncoder } from "./wordpiece.js";
 
+export { encodeGap, type GapText } from "./infill.js";
 export { LongTextEncoder } from "./long-text.js";
 export { encodePair, firstTokens, pairTemplate } from "./pair.js";
 export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
-export type { EncodeOptions, SpecialTokens, StreamDecoder, Tokenizer, TokenKind } from "./types.js";
+export {
+  type EncodeOptions,
+  type FimTokens,
+  noFim,
+  type SpecialTokens,
+  type StreamDecoder,
+  type Tokenizer,
+  type TokenKind,
+} from "./types.js";
 
 export interface TokenizerOptions {
   /**

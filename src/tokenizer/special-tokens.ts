@@ -1,10 +1,11 @@
 /** Which tokens are special: ids from metadata, tokens known by their text, and those that end a generation. */
 import type { Metadata } from "../formats/types.js";
-import type { SpecialTokens } from "./types.js";
+import type { FimTokens, SpecialTokens } from "./types.js";
 import { attributes, findToken, tokenText, type Vocabulary } from "./vocab.js";
 
 export interface Specials {
   readonly tokens: SpecialTokens;
+  readonly fim: FimTokens;
   readonly endOfGeneration: ReadonlySet<number>;
   /**
    * Control tokens that are shown in the output (gpt-oss channel markers). llama.cpp makes them user-defined, which
@@ -127,7 +128,15 @@ export function readSpecials(metadata: Metadata, vocabulary: Vocabulary, default
     separator: ids.get("separator"),
     mask: ids.get("mask"),
   };
-  return { tokens, endOfGeneration: end, shownControl };
+  const fim = {
+    prefix: ids.get("fimPrefix"),
+    suffix: ids.get("fimSuffix"),
+    middle: ids.get("fimMiddle"),
+    pad: ids.get("fimPad"),
+    repository: ids.get("fimRepo"),
+    file: ids.get("fimSeparator"),
+  };
+  return { tokens, fim, endOfGeneration: end, shownControl };
 }
 
 /** Two families use an end text for something else. */

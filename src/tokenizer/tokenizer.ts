@@ -4,7 +4,7 @@ import { IdList } from "./id-list.js";
 import { type ParseSpecial, Partitioner } from "./partition.js";
 import type { Specials } from "./special-tokens.js";
 import { createStreamDecoder } from "./stream-decoder.js";
-import type { EncodeOptions, SpecialTokens, Tokenizer, TokenKind } from "./types.js";
+import type { EncodeOptions, FimTokens, SpecialTokens, Tokenizer, TokenKind } from "./types.js";
 import { attributes, findToken, kindOf, tokenText, type Vocabulary } from "./vocab.js";
 
 /** Raw text without special tokens -> ids. `first`: at the beginning of the text or behind a special token. */
@@ -26,6 +26,8 @@ export interface TokenizerParts {
 
 const none = new Uint8Array(0);
 
+type DecodeOptions = NonNullable<Parameters<Tokenizer["decode"]>[1]>;
+
 export class VocabularyTokenizer implements Tokenizer {
   readonly #parts: TokenizerParts;
   readonly #partitioner: Partitioner;
@@ -44,6 +46,10 @@ export class VocabularyTokenizer implements Tokenizer {
   get preTokenizer(): string | undefined {
     return this.#parts.preTokenizer;
   }
+  get fim(): FimTokens {
+    return this.#parts.specials.fim;
+  }
+
   get special(): SpecialTokens {
     return this.#parts.specials.tokens;
   }
@@ -125,8 +131,8 @@ export class VocabularyTokenizer implements Tokenizer {
     return kindOf(this.#parts.vocabulary.attributes[id] ?? 0);
   }
 
-  decode(ids: ArrayLike<number>, options: { readonly special?: boolean } = {}): string {
-    const decoder = createStreamDecoder(this, { special: options.special ?? false });
+  decode(ids: ArrayLike<number>, { special = false, continues = false }: DecodeOptions = {}): string {
+    const decoder = createStreamDecoder(this, { special, continues });
     const texts: string[] = [];
     for (let i = 0; i < ids.length; i++) texts.push(decoder.push(ids[i]!));
     return texts.join("") + decoder.flush();

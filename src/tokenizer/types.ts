@@ -1,4 +1,5 @@
 /** One interface for every vocabulary kind. Ids are token ids; text is a JavaScript string or UTF-8 bytes. */
+
 export interface EncodeOptions {
   /** Recognise the texts of control tokens (template text only; never for what a user typed). Default false. */
   readonly parseSpecial?: boolean;
@@ -19,12 +20,32 @@ export interface SpecialTokens {
   readonly mask: number | undefined;
 }
 
+/** Tokens that say what a part of the text is; each may be missing. */
+export interface FimTokens {
+  readonly prefix: number | undefined;
+  readonly suffix: number | undefined;
+  readonly middle: number | undefined;
+  readonly pad: number | undefined;
+  readonly repository: number | undefined;
+  readonly file: number | undefined;
+}
+
+export const noFim: FimTokens = {
+  prefix: undefined,
+  suffix: undefined,
+  middle: undefined,
+  pad: undefined,
+  repository: undefined,
+  file: undefined,
+};
+
 export interface Tokenizer {
   readonly size: number;
   /** "bpe" | "spm" | "wordpiece" | "unigram" and the pre-tokenizer's name, for reports. */
   readonly kind: string;
   readonly preTokenizer: string | undefined;
   readonly special: SpecialTokens;
+  readonly fim: FimTokens;
   readonly addBos: boolean;
   /** Something ends each text: EOS, or the separator of WordPiece. */
   readonly addEos: boolean;
@@ -43,7 +64,8 @@ export interface Tokenizer {
   /** The token's text as the vocabulary writes it, for display. */
   piece(id: number): string;
   tokenKind(id: number): TokenKind;
-  decode(ids: ArrayLike<number>, options?: { readonly special?: boolean }): string;
+  /** `continues`: the space that encoding put before a text stays. */
+  decode(ids: ArrayLike<number>, options?: { readonly special?: boolean; readonly continues?: boolean }): string;
   /** Ids at which generation ends. */
   readonly endOfGeneration: ReadonlySet<number>;
   /** Id of a token by its vocabulary text. */

@@ -141,4 +141,7 @@ const fakeInfo: ModelInfo = {
   eosText: "",
   chatTemplate: plainTemplate,
   samplingDefaults: {},
+  parameters: 1,
+  fileType: undefined,
+  header: { "general.architecture": "llama" },
 };

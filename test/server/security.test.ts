@@ -137,19 +137,32 @@ describe("who may use it", { concurrency: 2 }, () => {
       const answer = await from(origin);
       assert.equal(answer.status, 403, origin);
       assert.equal(answer.headers.get("access-control-allow-origin"), null);
-      assert.equal((await from(origin, { method: "OPTIONS" })).status, 403);
+      const asked = await from(origin, { method: "OPTIONS" });
+      assert.equal(asked.headers.get("access-control-allow-origin"), null);
+      assert.equal(asked.headers.get("access-control-allow-methods"), null);
     }
     const open = await serveFake(new FakeEngine(), { corsOrigins: ["https://app.example"], apiKeys: ["k"] });
     const { app: app2 } = open;
     const headers = { host: "localhost", origin: "https://app.example" };
     const preflight = await app2.request("/v1/chat/completions", { method: "OPTIONS", headers });
-    assert.equal(preflight.status, 204);
+    assert.equal(preflight.status, 200);
     assert.equal(preflight.headers.get("access-control-allow-origin"), "https://app.example");
     assert.match(preflight.headers.get("access-control-allow-headers")!, /authorization/);
     const keyless = await app2.request("/v1/models", { headers });
     assert.equal(keyless.status, 401);
     const other = await app2.request("/v1/models", { headers: { ...headers, origin: "https://other.example" } });
     assert.equal(other.status, 403);
+    const { app: app3 } = await serveFake(new FakeEngine(), { corsOrigins: ["localhost"] });
+    const asks = async (origin: string) =>
+      (await app3.request("/health", { headers: { host: "localhost:8471", origin } })).headers.get(
+        "access-control-allow-origin",
+      );
+    for (const origin of ["http://localhost", "https://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:1"]) {
+      assert.equal(await asks(origin), origin);
+    }
+    for (const origin of ["http://notlocalhost", "http://localhost.evil.example", "http://127.0.0.1.evil.example"]) {
+      assert.equal(await asks(origin), null, origin);
+    }
   });
 
   it("speaks TLS", async () => {

@@ -60,7 +60,7 @@ export const chatChunk = z.object({
     z.object({
       index: count,
       delta: z.union([
-        z.object({ role: z.literal("assistant"), content: z.string() }),
+        z.object({ role: z.literal("assistant"), content: z.null() }),
         z.object({ content: z.string() }),
         z.strictObject({}),
       ]),
@@ -115,6 +115,8 @@ export const failure = z.strictObject({
     type: z.string().min(1),
     param: z.string().nullable(),
     code: z.string().nullable(),
+    n_prompt_tokens: count.optional(),
+    n_ctx: count.optional(),
   }),
 });
 

@@ -11,6 +11,7 @@ import type { ModelInfo } from "../../src/link/protocol.js";
 import type { HiddenRows } from "../../src/models/index.js";
 import { type OpsCounters, pagePositions, type RowTable } from "../../src/ops/ops.js";
 import type { StreamDecoder, Tokenizer } from "../../src/tokenizer/types.js";
+import { noFim } from "../../src/tokenizer/types.js";
 
 export const fakeVocab = 260;
 export const fakeDim = 8;
@@ -184,6 +185,7 @@ export const fakeTokenizer: Tokenizer = {
   size: fakeVocab,
   kind: "fake",
   preTokenizer: undefined,
+  fim: noFim,
   special: {
     bos: bosId,
     eos: endId,
@@ -255,6 +257,9 @@ export function fakeParts(options: FakeOptions = {}): EngineParts & { readonly m
     eosText: "",
     chatTemplate: undefined,
     samplingDefaults: {},
+    parameters: 1,
+    fileType: undefined,
+    header: {},
   };
   const { sequences = 1, queueLimit } = options;
   return {

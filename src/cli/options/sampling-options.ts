@@ -7,6 +7,7 @@ import type { Constraint } from "../../sampling/constraint/source.js";
 import {
   type NumericSetting,
   type SamplerName,
+  type SamplingSettings,
   samplerLetters,
   samplerNames,
   samplersOfLetters,
@@ -60,6 +61,24 @@ const aliases: readonly (readonly [flag: string, setting: NumericSetting])[] = [
   ["--typical-p", "typical"],
 ];
 
+/** The samplers' settings alone: for a server, whose requests may say otherwise. */
+export function addSamplingDefaults(command: Command): Command {
+  for (const [flags, setting, help] of numbers) command.addOption(numberOption(flags, setting, help));
+  for (const [flag, setting] of aliases) command.addOption(numberOption(`${flag} <n>`, setting).hideHelp());
+  return command.addOption(samplersOption()).addOption(samplerSequence("--sampling-seq"));
+}
+
+/** Takes what was given of them. */
+export function samplingDefaults(
+  flags: Partial<Record<NumericSetting, number>> & { readonly samplers?: readonly SamplerName[] },
+): Partial<SamplingSettings> {
+  const found: Partial<Record<NumericSetting, number>> = {};
+  for (const [, setting] of numbers) if (flags[setting] !== undefined) found[setting] = flags[setting];
+  // llama.cpp's -1: a seed of its own for every answer.
+  if (found.seed !== undefined && found.seed < 0) delete found.seed;
+  return { ...found, ...(flags.samplers !== undefined && { samplers: flags.samplers }) };
+}
+
 export function addSamplingOptions(command: Command): Command {
   command.option("-n, --max-tokens <n>", "most tokens to generate (default 512, -1 = until the context is full)", (t) =>
     parseInteger(t, "--max-tokens", -1, most),
@@ -72,9 +91,7 @@ export function addSamplingOptions(command: Command): Command {
       "no repetition is seen across this text (repeatable; default \\n : \" *; 'none' = no breakers)",
       collectBreakers,
     )
-    .option("--samplers <names>", `samplers in their order, separated by ; (default ${samplerNames.join(";")})`, (t) =>
-      t.split(";").map((name) => parseChoice(name.trim(), "--samplers", samplerNames)),
-    )
+    .addOption(samplersOption())
     .addOption(samplerSequence("--sampling-seq"))
     .addOption(samplerSequence("--sampler-seq").hideHelp())
     .option("--logit-bias <id=bias>", "add to a token's logit, -inf bans it (repeatable)", collectBias)
@@ -119,6 +136,13 @@ function numberOption(flags: string, setting: NumericSetting, help?: string): Op
   const option = new Option(flags, help).argParser((t) => (whole ? parseInteger : parseNumber)(t, name, min, max));
   option.attributeName = () => setting;
   return option;
+}
+
+function samplersOption(): Option {
+  const help = `samplers in their order, separated by ; (default ${samplerNames.join(";")})`;
+  return new Option("--samplers <names>", help).argParser((t: string) =>
+    t.split(";").map((name) => parseChoice(name.trim(), "--samplers", samplerNames)),
+  );
 }
 
 function samplerSequence(flag: string): Option {

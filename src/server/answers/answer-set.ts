@@ -34,6 +34,8 @@ export interface Progress {
   /** Rows of the prompts read, of all. */
   readonly done: number;
   readonly total: number;
+  /** Those of them that were there from before; undefined until something is known. */
+  readonly cached: number | undefined;
   readonly generated: number;
 }
 
@@ -80,7 +82,9 @@ export class AnswerSet {
     const { folds, totalRows: total } = this;
     const generated = folds.reduce((sum, fold) => sum + fold.generated, 0);
     const done = folds.reduce((sum, fold) => sum + fold.read, 0);
-    return { ahead: generated > 0 ? 0 : folds[0]!.ahead, done, total, generated };
+    const known = folds.filter(({ cached }) => cached !== undefined);
+    const cached = known.length === 0 ? undefined : known.reduce((sum, fold) => sum + fold.cached!, 0);
+    return { ahead: generated > 0 ? 0 : folds[0]!.ahead, done, total, cached, generated };
   }
 
   /** Milliseconds from the construction to the first token of any. */

@@ -8,7 +8,7 @@ import type { ServedModel } from "../service/model-service.js";
 
 /** Any name is answered by the one model there is, and the answer says so. */
 export function warnOfModel(asked: string | undefined, served: ServedModel, warnings: Warnings): void {
-  if (asked === undefined || asked === served.id || asked === "") return;
+  if (asked === undefined || asked === "" || served.names.includes(asked.replace(/:latest$/, ""))) return;
   warnings.add(`model '${asked.slice(0, 100)}' is not served, '${served.id}' answers`);
 }
 
@@ -35,8 +35,16 @@ export function fitting(prompt: Int32Array | TooLong, contextTokens: number, par
 
 function tooLong(long: TooLong, contextTokens: number, param: string): HttpError {
   const what = tooLongText(long, contextTokens, " of this server");
-  // Programs look for OpenAI's words, and shorten the conversation then.
+  // Programs look for OpenAI's words or llama-server's, and shorten the conversation then.
   const theirs = `this model's maximum context length is ${contextTokens} tokens`;
-  const message = `${what} (${theirs}); shorten it or serve with a larger --ctx`;
-  return new HttpError(400, message, { param, code: "context_length_exceeded" });
+  const message =
+    param === "input"
+      ? `the input is too large: ${what}`
+      : `${what} (${theirs}): it exceeds the available context size; shorten it or serve with a larger --ctx`;
+  return new HttpError(400, message, {
+    param,
+    type: "exceed_context_size_error",
+    code: "context_length_exceeded",
+    more: { ...("tokens" in long && { n_prompt_tokens: long.tokens }), n_ctx: contextTokens },
+  });
 }

@@ -77,9 +77,11 @@ class Answer {
   /** Events are worked off in order, also when one waits for the text worker. */
   private work: Promise<void> | undefined;
   private fault: unknown;
-  private progressed = false;
   private begun = false;
   private prefix: PrefixEvent | undefined;
+  private readonly began = performance.now();
+  /** Rows of the prompt of which the client was told. */
+  private told = -1;
 
   constructor(options: ResponseOptions) {
     this.options = options;
@@ -88,9 +90,7 @@ class Answer {
       served.engine,
       choices,
       (choice, event) => this.event(choice, event),
-      () => {
-        this.progressed = true;
-      },
+      () => this.tellProgress(),
       (prefix) => {
         this.prefix = prefix;
         const lost = lostText(prefix);
@@ -160,8 +160,8 @@ class Answer {
 
   private keepAlive(): void {
     const { stream, context, shape } = this.options;
+    const { began } = this;
     const { keepAliveMs } = context.config;
-    const began = performance.now();
     this.begin();
     if (stream) this.say("accepted");
     // Looked at twice as often as needed, so that no silence is longer than the limit by more than half.
@@ -169,11 +169,6 @@ class Answer {
       () => {
         const { outlet } = this;
         if (outlet.full || !outlet.open) return;
-        if (stream && this.progressed) {
-          this.progressed = false;
-          const chunk = shape.progress(this.set.progress, performance.now() - began);
-          if (chunk !== undefined) this.send(chunk);
-        }
         if (outlet.silentMs < keepAliveMs / 2) return;
         if (stream) this.say(progressText(this.set.progress, performance.now() - began), shape.alive?.());
         else outlet.write("\n");
@@ -183,8 +178,23 @@ class Answer {
     this.timers.push(timer);
   }
 
+  /** Tells what was there from before first: the rest is counted from it. */
+  private tellProgress(): void {
+    const { stream, shape } = this.options;
+    if (!stream || this.outlet.full || !this.outlet.open) return;
+    const { progress } = this.set;
+    const { cached, done } = progress;
+    if (cached === undefined || done <= this.told) return;
+    for (const rows of this.told < 0 && cached < done ? [cached, done] : [done]) {
+      const chunk = shape.progress({ ...progress, done: rows }, performance.now() - this.began);
+      if (chunk !== undefined) this.send(chunk);
+    }
+    this.told = done;
+  }
+
   private event(choice: number, event: ChoiceEvent): void {
     this.begin();
+    if (event.kind === "token") this.tellProgress();
     const handle = (): void | Promise<void> => {
       const chunks = this.options.shape.chunks(choice, event);
       if (chunks instanceof Promise) return chunks.then((made) => this.sendAll(made));

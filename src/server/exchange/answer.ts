@@ -12,6 +12,7 @@ import { checkChoices, choicesOf } from "../answers/choices.js";
 import { fittingChat, userOf, warnOfModel } from "../answers/request.js";
 import { type ResponseShape, respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
+import type { RequestDefaults } from "../http/config.js";
 import { type HttpError, wrongField } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
@@ -32,6 +33,8 @@ export interface ExchangeOptions {
   readonly arrived: number;
   /** Called when the prompt is there and fits. The shape must not hold the conversation: an answer may take hours. */
   readonly shape: (served: ServedModel, choices: readonly ChoiceJob[]) => ExchangeShape;
+  /** Makes the prompt. Default: as the chat template has the messages. */
+  readonly encode?: (served: ServedModel, asked: AskedTools) => Promise<EncodedChat>;
 }
 
 /**
@@ -49,8 +52,8 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   const release = context.gate.enter(n);
   let kept: HeardReplies | undefined;
   try {
-    const chat = conversationOf(exchange, asked);
-    const encoded = await encodedChat(served, chat);
+    const chat = conversationOf(exchange, asked, served.defaults);
+    const encoded = await (options.encode?.(served, asked) ?? encodedChat(served, chat));
     for (const note of encoded.notes) warnings.add(note);
     const choices = choicesOf([encoded.tokens], n, {
       sampling: samplingOf(exchange.sampling, served.info),
@@ -58,10 +61,10 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
       stop: exchange.stop,
       ignoreEos: exchange.ignoreEos ?? false,
       user: userOf(c, exchange.user),
-      ...readingOf(exchange, encoded, asked, served.info.chatTemplate),
+      ...readingOf(exchange, served.defaults, encoded, asked, served.info.chatTemplate),
     });
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
-    const read = exchange.thinking?.inText === true ? unsplit(format) : format;
+    const read = (exchange.thinking?.inText ?? served.defaults.reasoningFormat === "none") ? unsplit(format) : format;
     const readers = choices.map(() => new SpokenReader(read, asked.custom, !stream));
     kept = served.evaluated.begin(chat, encoded, read);
     const shape = new ExchangeResponse(options.shape(served, choices), choices, readers, stream, kept);
@@ -75,10 +78,20 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
 
 /** Counts the tokens of a conversation, also of one that does not fit. @throws HttpError 400 for far too long a text */
 export async function countedExchange(served: ServedModel, exchange: Asking): Promise<number> {
-  const chat = conversationOf(exchange, askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls));
+  const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
+  const chat = conversationOf(exchange, asked, served.defaults);
   const { contextTokens: most } = served.info;
   const made = await served.evaluated.encode(chat, most);
   return "tokens" in made && !("reply" in made) ? made.tokens : fittingChat(made, most).tokens.length;
+}
+
+/** The tokens of a conversation, and how its reply is read. @throws HttpError 400 for one that does not fit */
+export async function encodedExchange(
+  served: ServedModel,
+  exchange: Pick<Exchange, "messages" | "thinking" | "template">,
+  asked: AskedTools,
+): Promise<EncodedChat> {
+  return encodedChat(served, conversationOf(exchange, asked, served.defaults));
 }
 
 type Asking = Pick<Exchange, "messages" | "thinking" | "template" | "tools" | "toolChoice" | "parallelCalls">;
@@ -91,6 +104,7 @@ async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation)
 export function conversationOf(
   { messages, thinking = {}, template = {} }: Pick<Exchange, "messages" | "thinking" | "template">,
   { tools, mustCall }: AskedTools,
+  defaults: RequestDefaults,
 ): Conversation {
   return {
     messages,
@@ -99,18 +113,20 @@ export function conversationOf(
     addGenerationPrompt: template.addGenerationPrompt ?? true,
     continueLast: template.continueLast ?? true,
     dialect: template.dialect,
-    variables: { ...thinkingVariables(thinking), ...template.variables },
+    variables: { ...defaults.variables, ...thinkingVariables(thinking), ...template.variables },
   };
 }
 
 /** Tells the engine of the reply: which tokens are shown, how long is thought, which form it has. */
 function readingOf(
   { thinking: wish = {}, format, logprobs }: Exchange,
+  { reasoningBudget }: RequestDefaults,
   { reply, shown, thinking: marks }: EncodedChat,
   asked: AskedTools,
   template: string | undefined,
 ) {
-  const thinking = limitOf(wish, marks, reply);
+  const budget = wish.budget ?? reasoningBudget;
+  const thinking = limitOf({ ...wish, budget }, marks, reply);
   const before = format === undefined ? undefined : marksOf(template, marks, reply);
   const formed: Constraint | undefined =
     format === undefined || before === undefined ? format : { ...format, thinking: before };
@@ -176,6 +192,7 @@ class ExchangeResponse implements ResponseShape {
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
     if (event.kind === "promptLogprobs") return [];
     this.kept?.heard(choice, event.kind === "token" ? event.id : undefined, event.text);
+    if (event.kind === "token") this.shape.made?.(event.id);
     const events = this.readers[choice]!.push(event);
     const token: TokenLogprobs | undefined = event.kind === "token" ? event.logprobs : undefined;
     return this.stream ? this.shape.heard(choice, events, token) : [];

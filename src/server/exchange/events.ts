@@ -64,6 +64,8 @@ export interface ExchangeShape {
   readonly wire: Wire;
   /** Sent with the headers, before anything is computed. Default: a comment alone. */
   start?(): readonly object[];
+  /** A token was made; what it says comes next. */
+  made?(id: number): void;
   /** For the events of a token; `token` when log-probabilities were asked for. */
   heard(
     choice: number,

@@ -3,7 +3,26 @@
  * where said.
  */
 import { maxContainers, maxDepth } from "../../batch/request.js";
+import type { SamplingSettings } from "../../sampling/settings.js";
 import { usualUntaken } from "./untaken.js";
+
+/** Settings of requests that say nothing of them. */
+export interface RequestDefaults {
+  /** In place of the file's recommendations. */
+  readonly sampling: Partial<SamplingSettings>;
+  /** -1 = until the context is full. Default: each route's own. */
+  readonly maxTokens?: number;
+  /** In place of the file's. */
+  readonly chatTemplate?: string;
+  /** Variables of the chat template. */
+  readonly variables: Readonly<Record<string, unknown>>;
+  readonly reasoningFormat?: "auto" | "deepseek" | "none";
+  /** Most tokens of thinking; -1 = no limit. */
+  readonly reasoningBudget?: number;
+  readonly pooling?: "none" | "mean" | "cls" | "last";
+  /** The norm of vectors that becomes 1. */
+  readonly normalize?: number;
+}
 
 export interface ServerConfig {
   readonly host: string;
@@ -13,11 +32,17 @@ export interface ServerConfig {
   readonly apiKeys: readonly string[];
   /** Names accepted in the Host header beside localhost and literal addresses. */
   readonly allowHosts: readonly string[];
-  /** Origins (`https://example.org`, or `*`) whose pages may use the server. None = pages of the server itself only. */
+  /**
+   * Origins (`https://example.org`, `localhost`, or `*`) whose pages may use the server. None = pages of the server
+   * itself only.
+   */
   readonly corsOrigins: readonly string[];
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Name of the model in answers; default: the file's name. */
   readonly alias: string | undefined;
+  /** All its names, and words about it, for the list of models. */
+  readonly aliases: readonly string[];
+  readonly tags: readonly string[];
   /** Folder whose models the page may switch to. */
   readonly modelsFolder: string | undefined;
   /** Folder of what the page keeps. */
@@ -58,6 +83,17 @@ export interface ServerConfig {
   readonly textTimeoutMs: number;
   /** A line per request on stderr; never what was asked or answered. */
   readonly logRequests: boolean;
+  /** Whether `/slots` tells what is being answered. */
+  readonly slots: boolean;
+  /** Whether the page is served. */
+  readonly page: boolean;
+  /** Tokens before and behind the gap that `/infill` reads. */
+  readonly infillTokens: number;
+  /** `/infill` gives the model what follows the gap first. */
+  readonly spmInfill: boolean;
+  /** Every answer holds what was made of its request, as `verbose` in a request asks for. */
+  readonly verboseAnswers: boolean;
+  readonly answers: RequestDefaults;
 }
 
 export const defaultConfig: ServerConfig = {
@@ -68,6 +104,8 @@ export const defaultConfig: ServerConfig = {
   corsOrigins: [],
   tls: undefined,
   alias: undefined,
+  aliases: [],
+  tags: [],
   modelsFolder: undefined,
   dataFolder: undefined,
   keepThinking: false,
@@ -89,4 +127,10 @@ export const defaultConfig: ServerConfig = {
   drainTimeoutMs: 30_000,
   textTimeoutMs: 10_000,
   logRequests: false,
+  slots: true,
+  page: true,
+  infillTokens: 2048,
+  spmInfill: false,
+  verboseAnswers: false,
+  answers: { sampling: {}, variables: {} },
 };

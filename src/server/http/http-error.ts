@@ -9,6 +9,9 @@ export interface ErrorBody {
     /** The field of the request that is wrong. */
     readonly param: string | null;
     readonly code: string | null;
+    /** Counts of a prompt that is too long, as llama-server has them. */
+    readonly n_prompt_tokens?: number;
+    readonly n_ctx?: number;
   };
 }
 
@@ -18,6 +21,7 @@ export class HttpError extends Error {
   readonly param: string | null;
   readonly code: string | null;
   readonly headers: Readonly<Record<string, string>>;
+  private readonly more: object;
 
   constructor(
     status: number,
@@ -27,6 +31,8 @@ export class HttpError extends Error {
       param?: string | null;
       code?: string | null;
       headers?: Record<string, string>;
+      /** Further fields of the error. */
+      more?: object;
       /** A detail for the log, not for the client. */
       cause?: Error;
     } = {},
@@ -38,11 +44,12 @@ export class HttpError extends Error {
     this.param = about.param ?? null;
     this.code = about.code ?? null;
     this.headers = about.headers ?? {};
+    this.more = about.more ?? {};
   }
 
   get body(): ErrorBody {
     const { message, type, param, code } = this;
-    return { error: { message, type, param, code } };
+    return { error: { message, type, param, code, ...this.more } };
   }
 
   /** Stacks of what is behind it: for the log, never for a client. */

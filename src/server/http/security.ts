@@ -1,6 +1,7 @@
 /** Decides who may speak to the server: keys, names in the Host header, web pages of other origins. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
+import type { HttpBindings } from "@hono/node-server";
 import type { Context, MiddlewareHandler } from "hono";
 import type { ServerConfig } from "./config.js";
 import { HttpError } from "./http-error.js";
@@ -41,15 +42,19 @@ export function checkOrigin(config: ServerConfig): MiddlewareHandler {
       await next();
       return;
     }
-    const named = allowed.has(origin.toLowerCase());
-    if (!named && !allowed.has("*")) {
+    const named =
+      allowed.has(origin.toLowerCase()) || allowed.has("*") || (allowed.has("localhost") && isOfThisMachine(origin));
+    if (!named) {
+      // A browser that asks first gets no leave, and no error to show.
+      if (c.req.method === "OPTIONS") return c.body(null, 200, { vary: "origin" });
       throw new HttpError(403, "pages of other origins may not use this server; see --cors", {
         code: "origin_not_allowed",
       });
     }
-    if (c.req.method === "OPTIONS") c.res = new Response(null, { status: 204, headers: preflight });
+    const asks = c.req.method === "OPTIONS";
+    if (asks) c.res = new Response(null, { status: 200 });
     else await next();
-    c.res.headers.set("access-control-allow-origin", named ? origin : "*");
+    say(c, { "Access-Control-Allow-Origin": origin, ...(asks && preflight) });
     c.res.headers.append("vary", "origin");
     c.res.headers.set(
       "access-control-expose-headers",
@@ -59,10 +64,25 @@ export function checkOrigin(config: ServerConfig): MiddlewareHandler {
 }
 
 const preflight = {
-  "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
-  "access-control-allow-headers": "*, authorization",
-  "access-control-max-age": "3600",
+  "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+  // The star does not stand for this one.
+  "Access-Control-Allow-Headers": "*, authorization",
+  "Access-Control-Max-Age": "3600",
 };
+
+/** In the usual spelling where there is a socket: some scripts look for it, though HTTP does not care. */
+function say(c: Context, headers: Readonly<Record<string, string>>): void {
+  const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
+  for (const [name, value] of Object.entries(headers)) {
+    if (outgoing === undefined) c.res.headers.set(name, value);
+    else outgoing.setHeader(name, value);
+  }
+}
+
+/** `--cors localhost`: a page that a server of this machine gave, at any port. */
+function isOfThisMachine(origin: string): boolean {
+  return /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(origin);
+}
 
 function sameOrigin(origin: string, host: string | undefined): boolean {
   try {
@@ -77,10 +97,12 @@ function sameOrigin(origin: string, host: string | undefined): boolean {
  * `Authorization: Bearer KEY`, KEY as the password a browser asks for, or `x-api-key: KEY`; clients that send both
  * need one that fits. `/health` is open.
  */
+const open = new Set(["/health", "/v1/health"]);
+
 export function checkKey(config: ServerConfig): MiddlewareHandler {
   const digests = config.apiKeys.map(digest);
   return async (c, next) => {
-    if (digests.length > 0 && c.req.path !== "/health") {
+    if (digests.length > 0 && !open.has(c.req.path)) {
       const given = givenDigests(c);
       // Every key is compared, in constant time, whichever matches.
       const fits = digests

@@ -2,6 +2,7 @@
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { ChoiceJob, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
+import { generationSettings } from "../answers/told-settings.js";
 import { dataEvents } from "../answers/wire.js";
 import {
   callsOf,
@@ -20,6 +21,7 @@ import { chatLogprobs, idsOf } from "./logprobs.js";
 
 export interface ChatShapeInput extends CommonInput {
   readonly logprobs?: boolean | undefined;
+  readonly verbose?: boolean | undefined;
 }
 
 /** The state of one choice so far. */
@@ -36,13 +38,19 @@ export class ChatShape implements ExchangeShape {
   private readonly envelope: Envelope;
   private readonly served: ServedModel;
   private readonly input: ChatShapeInput;
+  private readonly choices: readonly ChoiceJob[];
   private readonly said: Said[];
 
   constructor(served: ServedModel, choices: readonly ChoiceJob[], input: ChatShapeInput) {
     this.envelope = new Envelope(kind, served, choices, input);
     this.served = served;
     this.input = input;
+    this.choices = choices;
     this.said = choices.map(() => ({ started: false, custom: false }));
+  }
+
+  made(): void {
+    this.envelope.token();
   }
 
   heard(
@@ -52,12 +60,12 @@ export class ChatShape implements ExchangeShape {
   ): readonly object[] | Promise<readonly object[]> {
     const said = this.said[choice]!;
     const deltas = events.flatMap((event) => deltaOf(said, event) ?? []);
-    if (token === undefined) return deltas.map((delta) => this.chunk(choice, said, delta, null));
+    if (token === undefined) return deltas.flatMap((delta) => this.chunk(choice, delta, null));
     const make = (lookup: Parameters<typeof chatLogprobs>[1]): readonly object[] => {
       const logprobs = chatLogprobs([token], lookup);
       // A token that says nothing yet has its probability all the same.
       const first = deltas.length === 0 ? [{ content: "" }] : deltas;
-      return first.map((delta, i) => this.chunk(choice, said, delta, i === 0 ? logprobs : null));
+      return first.flatMap((delta, i) => this.chunk(choice, delta, i === 0 ? logprobs : null));
     };
     const pieces = piecesOf(this.served.text).of(idsOf([token]));
     return pieces instanceof Promise ? pieces.then(make) : make(pieces);
@@ -68,20 +76,19 @@ export class ChatShape implements ExchangeShape {
   }
 
   alive(): readonly object[] {
-    return [this.chunk(0, this.said[0]!, { content: "" }, null)];
+    return this.chunk(0, { content: "" }, null);
   }
 
   end(ends: readonly Ending[]): readonly object[] {
-    const chunks = ends.map((end, index) => {
-      const delta = this.said[index]!.started ? {} : { role: "assistant", content: "" };
+    const chunks = ends.flatMap((end, index) => {
       const choice = {
         index,
-        delta,
+        delta: {},
         logprobs: null,
         finish_reason: reasonOf(end),
         ...violationsOf(end.outcome.result),
       };
-      return { ...this.envelope.chunk([choice]), ...warningsOf([end]) };
+      return [...this.begin(index), { ...this.envelope.chunk([choice]), ...warningsOf([end]) }];
     });
     return this.envelope.end(chunks, outcomesOf(ends), reasoningOf(ends));
   }
@@ -106,17 +113,34 @@ export class ChatShape implements ExchangeShape {
       };
     });
     const whole = this.envelope.whole(choices, outcomesOf(answers), reasoningOf(answers));
-    return { ...whole, ...warningsOf(answers) };
+    return { ...whole, ...warningsOf(answers), ...(await this.verbose()) };
   }
 
   failure(error: HttpError): object {
     return error.body;
   }
 
-  private chunk(index: number, said: Said, delta: object, logprobs: object | null): object {
-    const role = said.started ? {} : { role: "assistant", ...("tool_calls" in delta && { content: null }) };
+  /** Tells what was made of the request, for whoever asks for it as llama-server has it. */
+  private async verbose(): Promise<object> {
+    if (this.input.verbose !== true) return {};
+    const { tokens, request } = this.choices[0]!;
+    const { text } = this.served;
+    const prompt = await text.perform({ kind: "decode", tokens, special: true, exact: true });
+    const told = { stream: false, probabilities: request.logprobs ?? 0, sampled: false, timings: false };
+    return { __verbose: { prompt, generation_settings: generationSettings(request, told, text.info.ends) } };
+  }
+
+  private chunk(index: number, delta: object, logprobs: object | null): readonly object[] {
+    return [...this.begin(index), this.envelope.chunk([{ index, delta, logprobs, finish_reason: null }])];
+  }
+
+  /** Says whose turn it is, in a chunk of its own before all others. */
+  private begin(index: number): readonly object[] {
+    const said = this.said[index]!;
+    if (said.started) return [];
     said.started = true;
-    return this.envelope.chunk([{ index, delta: { ...role, ...delta }, logprobs, finish_reason: null }]);
+    const delta = { role: "assistant", content: null };
+    return [this.envelope.first([{ index, delta, logprobs: null, finish_reason: null }])];
   }
 }
 

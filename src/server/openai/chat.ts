@@ -3,9 +3,11 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { dialectNamed } from "../../chat/dialects/index.js";
 import type { ChatMessage } from "../../chat/index.js";
-import { answerExchange } from "../exchange/answer.js";
+import { warnOfModel } from "../answers/request.js";
+import { answerExchange, countedExchange } from "../exchange/answer.js";
 import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
+import type { RequestDefaults } from "../http/config.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
@@ -55,6 +57,8 @@ export const chatSchema = z.object({
     .max(2 ** 31 - 1)
     .optional()
     .describe("llama.cpp's name of reasoning_budget."),
+  verbose: z.boolean().optional().describe("llama.cpp's: the answer in one piece has `__verbose` with the prompt."),
+  id_slot: z.int().optional(),
   reasoning_format: z
     .enum(["auto", "deepseek", "none"])
     .optional()
@@ -67,9 +71,10 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    const exchange = exchangeOf(value);
+    const exchange = exchangeOf(value, context.config.answers);
     // The texts are tokens by then; an answer that takes hours does not hold them.
-    const { messages: _, tools: __, ...settings } = value;
+    const { messages: _, tools: __, ...asked } = value;
+    const settings = { ...asked, verbose: value.verbose ?? context.config.verboseAnswers };
     return answerExchange({
       c,
       context,
@@ -81,8 +86,22 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
+/** `/chat/completions/input_tokens`: how long the prompt of a conversation is. */
+export function countRoutes(app: Hono, context: ServerContext): void {
+  app.on("POST", bothPaths("/chat/completions/input_tokens"), async (c) => {
+    const warnings = new Warnings();
+    const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
+    warnings.unknown(unknown);
+    const served = context.model.require();
+    warnOfModel(value.model, served, warnings);
+    const count = await countedExchange(served, saidOf(value));
+    warnings.apply(c);
+    return c.json({ object: "response.input_tokens", input_tokens: count });
+  });
+}
+
 /** @throws HttpError 400 */
-function exchangeOf(value: z.output<typeof chatSchema>): Exchange {
+function exchangeOf(value: z.output<typeof chatSchema>, defaults: RequestDefaults): Exchange {
   refuseUnsupported(value);
   if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
     throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
@@ -93,7 +112,7 @@ function exchangeOf(value: z.output<typeof chatSchema>): Exchange {
     format: constraintOf(value),
     sampling: value,
     stop: stopsOf(value.stop),
-    maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? -1,
+    maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? defaults.maxTokens ?? -1,
     choices: value.n,
     logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
     ignoreEos: value.ignore_eos,
@@ -103,7 +122,7 @@ function exchangeOf(value: z.output<typeof chatSchema>): Exchange {
     thinking: {
       effort: value.reasoning_effort,
       budget: value.reasoning_budget ?? value.thinking_budget_tokens,
-      inText: value.reasoning_format === "none",
+      inText: value.reasoning_format === undefined ? undefined : value.reasoning_format === "none",
     },
   };
 }
@@ -115,6 +134,9 @@ function exchangeOf(value: z.output<typeof chatSchema>): Exchange {
 export function saidOf(
   input: z.output<z.ZodObject<typeof conversationFields>>,
 ): Pick<Exchange, "messages" | "tools" | "toolChoice" | "parallelCalls" | "thinking" | "template"> {
+  if (input.add_generation_prompt === true && input.continue_final_message === true) {
+    throw wrongField("continue_final_message", "continue_final_message: not with add_generation_prompt: one of them");
+  }
   input.messages.forEach(({ content }, m) => {
     if (!Array.isArray(content)) return;
     for (const [i, item] of content.entries()) checkPart(item, `messages[${m}].content[${i}]`);

@@ -22,7 +22,7 @@ export const completionSchema = z.object({
   logprobs: z.int().min(0).max(20).optional(),
   echo: z.boolean().optional().describe("The prompt comes first in the text, and in the log-probabilities."),
   best_of: z.int().min(1).optional(),
-  suffix: z.string().optional().describe("Refused."),
+  suffix: z.string().optional().describe("What stands behind the gap that is filled: for models with FIM tokens."),
   parse_special: z.boolean().optional().describe("Control tokens written in a prompt count as such. Default true."),
   add_special: z.boolean().optional().describe("Add BOS and EOS as the model wants. Default true."),
 });

@@ -62,6 +62,7 @@ export class CompletionShape implements ResponseShape {
       said.prompt.push(...event.logprobs);
       return [];
     }
+    if (event.kind === "token") this.envelope.token();
     const entry = event.kind === "token" ? event.logprobs : undefined;
     const { offset } = said;
     said.offset += event.text.length;

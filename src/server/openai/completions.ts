@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import type { z } from "zod";
 import { checkChoices, choicesOf } from "../answers/choices.js";
+import { encodeSuffix } from "../answers/gap.js";
 import { fitting, userOf, warnOfModel } from "../answers/request.js";
 import { respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
@@ -13,20 +14,20 @@ import type { ServedModel } from "../service/model-service.js";
 import { completionSchema, type promptSchema } from "./completion-input.js";
 import { CompletionShape } from "./completion-shape.js";
 import { constraintOf } from "./constraint.js";
-import { bothPaths, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
+import { maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
 
 /** OpenAI's default: a completion is not an answer that ends by itself. */
 const defaultMaxTokens = 16;
 
 export function completionRoutes(app: Hono, context: ServerContext): void {
-  app.on("POST", bothPaths("/completions"), async (c) => {
+  app.post("/v1/completions", async (c) => {
     const arrived = performance.now();
     const warnings = new Warnings();
     const { value, unknown } = validate(completionSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
     refuseUnsupported(value);
     const n = value.n ?? 1;
-    if ((value.suffix ?? "") !== "") throw wrongField("suffix", "suffix: not supported by this server");
+    const { suffix = "" } = value;
     if ((value.best_of ?? n) !== n) throw wrongField("best_of", "best_of: only the value of n is supported");
     const prompts = promptsOf(value.prompt);
     const served = context.model.require();
@@ -34,12 +35,14 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     checkChoices(prompts.length * n, context);
     const release = context.gate.enter(prompts.length * n);
     try {
-      const tokens = await encodePrompts(prompts, served, value);
+      const tokens = await (suffix === ""
+        ? encodePrompts(prompts, served, value)
+        : Promise.all(prompts.map((prompt) => encodeSuffix(textOnly(prompt), suffix, served))));
       const { logprobs } = value;
       const constraint = constraintOf(value);
       const choices = choicesOf(tokens, n, {
         sampling: samplingOf(value, served.info),
-        maxTokens: maxTokensOf(value) ?? defaultMaxTokens,
+        maxTokens: maxTokensOf(value) ?? served.defaults.maxTokens ?? defaultMaxTokens,
         stop: stopsOf(value.stop),
         ignoreEos: value.ignore_eos ?? false,
         user: userOf(c, value.user),
@@ -99,6 +102,12 @@ export async function encodePrompts(
     encoded.push(fitting(tokens, most, param));
   }
   return encoded;
+}
+
+/** @throws HttpError 400 */
+function textOnly(prompt: OnePrompt): string {
+  if (typeof prompt === "string") return prompt;
+  throw wrongField("prompt", "prompt: with a suffix it is a text, not token ids");
 }
 
 function textsOf(prompts: readonly OnePrompt[], served: ServedModel): Promise<string[]> {

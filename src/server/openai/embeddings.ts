@@ -1,21 +1,20 @@
 /** `/v1/embeddings`: one vector for each text, or token list. */
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import { z } from "zod";
+import type { ResultOf } from "../../link/client.js";
 import type { EmbedRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
+import { encodeMixed, mixedPrompt, type OnePrompt, promptsOf } from "../answers/mixed-prompt.js";
 import { userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { promptSchema } from "./completion-input.js";
-import { encodePrompts, promptsOf } from "./completions.js";
-import { bothPaths } from "./fields.js";
 
 export const embeddingSchema = z.object({
   model: z.string().max(500).optional(),
-  input: promptSchema,
+  input: mixedPrompt,
   encoding_format: z.enum(["float", "base64"]).optional(),
   dimensions: z
     .int()
@@ -35,57 +34,111 @@ export const embeddingSchema = z.object({
   user: z.string().max(500).optional(),
 });
 
+export const llamaEmbeddingSchema = embeddingSchema
+  .omit({ input: true })
+  .extend({ input: mixedPrompt.optional(), content: mixedPrompt.optional().describe("llama.cpp's name of input.") });
+
 /** Inputs of one request, as OpenAI has it. */
 const mostInputs = 2048;
 
 export function embeddingRoutes(app: Hono, context: ServerContext): void {
-  app.on("POST", bothPaths("/embeddings"), async (c) => {
+  const { pooling: usual } = context.config.answers;
+  app.post("/v1/embeddings", async (c) => {
     const warnings = new Warnings();
     const { value, unknown } = validate(embeddingSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    const inputs = promptsOf(value.input);
-    if (inputs.length > mostInputs) throw wrongField("input", `input: more than ${mostInputs} texts`);
-    const { encoding_format: format = "float", pooling, dimensions, embd_normalize: normalize } = value;
-    if (pooling === "none" && format === "base64")
-      throw wrongField("encoding_format", "encoding_format: without pooling vectors come as numbers only");
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
-    check(served, dimensions);
-    const release = context.gate.enter(1);
-    try {
-      const tokens = await encodePrompts(inputs, served, { parse_special: false }, "input");
-      const user = userOf(c, value.user);
-      const request = (index: number): EmbedRequest => ({
-        kind: "embed",
-        prompt: { kind: "tokens", tokens: tokens[index]! },
-        ...(pooling !== undefined && { pooling }),
-        ...(dimensions !== undefined && { dimensions }),
-        ...(normalize !== undefined && { normalize }),
-        user,
-      });
-      return respondEach({
-        ...{ c, context, served, warnings, release, request },
-        count: tokens.length,
-        body(results) {
-          const count = results.reduce((sum, result) => sum + result.tokens, 0);
-          context.metrics.promptTokens.add(count);
-          const data = results.map(({ embedding, tokens: rows }, index) => ({
-            object: "embedding",
-            index,
-            embedding: pooling === "none" ? rowsOf(embedding, rows) : written(embedding, format),
-          }));
-          return { object: "list", data, model: served.id, usage: { prompt_tokens: count, total_tokens: count } };
-        },
-      });
-    } catch (error) {
-      release();
-      throw error;
-    }
+    // OpenAI's clients expect one vector for each text: a vector for each token has to be asked for.
+    if (usual === "none" && value.pooling === undefined)
+      throw wrongField("pooling", "pooling: this server was started with 'none', which has to be asked for here");
+    return embed(c, context, value, warnings, openAiShape(value));
+  });
+
+  app.on("POST", ["/embedding", "/embeddings"], async (c) => {
+    const warnings = new Warnings();
+    const { value, unknown } = validate(llamaEmbeddingSchema, await readJson(c, context.config));
+    warnings.unknown(unknown);
+    const { content, input = content, ...rest } = value;
+    if (input === undefined) throw wrongField("content", "content: is missing");
+    const rows = (value.pooling ?? usual) === "none";
+    // Vectors of single tokens are as they are, as llama-server has them.
+    const normalize = rows ? { embd_normalize: value.embd_normalize ?? -1 } : {};
+    return embed(c, context, { ...rest, input, ...normalize }, warnings, llamaShape(rows));
   });
 }
 
+type EmbeddingInput = z.output<typeof embeddingSchema>;
+type Shape = (served: ServedModel, results: readonly ResultOf<EmbedRequest>[], count: number) => object;
+
+async function embed(
+  c: Context,
+  context: ServerContext,
+  value: EmbeddingInput,
+  warnings: Warnings,
+  shape: Shape,
+): Promise<Response> {
+  const inputs = inputsOf(value.input);
+  if (inputs.length > mostInputs) throw wrongField("input", `input: more than ${mostInputs} texts`);
+  const { encoding_format: format = "float", dimensions } = value;
+  const { answers } = context.config;
+  const pooling = value.pooling ?? answers.pooling;
+  const normalize = value.embd_normalize ?? answers.normalize;
+  if (pooling === "none" && format === "base64")
+    throw wrongField("encoding_format", "encoding_format: without pooling vectors come as numbers only");
+  const served = context.model.require();
+  warnOfModel(value.model, served, warnings);
+  checkVectors(served, dimensions);
+  const release = context.gate.enter(1);
+  try {
+    const encode = (one: OnePrompt) => encodeMixed(one, served, { parse_special: false }, "input");
+    const tokens = await Promise.all(inputs.map(encode));
+    const user = userOf(c, value.user);
+    const request = (index: number): EmbedRequest => ({
+      kind: "embed",
+      prompt: { kind: "tokens", tokens: tokens[index]! },
+      ...(pooling !== undefined && { pooling }),
+      ...(dimensions !== undefined && { dimensions }),
+      ...(normalize !== undefined && { normalize }),
+      user,
+    });
+    return respondEach({
+      ...{ c, context, served, warnings, release, request },
+      count: tokens.length,
+      body(results) {
+        const count = results.reduce((sum, result) => sum + result.tokens, 0);
+        context.metrics.promptTokens.add(count);
+        return shape(served, results, count);
+      },
+    });
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function openAiShape({ encoding_format: format = "float", pooling }: EmbeddingInput): Shape {
+  return (served, results, count) => {
+    const data = results.map(({ embedding, tokens: rows }, index) => ({
+      object: "embedding",
+      index,
+      embedding: pooling === "none" ? rowsOf(embedding, rows) : written(embedding, format),
+    }));
+    return { object: "list", data, model: served.id, usage: { prompt_tokens: count, total_tokens: count } };
+  };
+}
+
+/** llama-server's own: a list, and in it lists of vectors, of which there is one unless each token has its own. */
+function llamaShape(rows: boolean): Shape {
+  return (_, results) =>
+    results.map(({ embedding, tokens }, index) => ({ index, embedding: rowsOf(embedding, rows ? tokens : 1) }));
+}
+
+/** A list with a number in it is one input in parts. */
+function inputsOf(input: EmbeddingInput["input"]): readonly OnePrompt[] {
+  return promptsOf(input).prompts;
+}
+
 /** @throws HttpError 400 for what the model cannot do, before anything waits */
-function check({ info }: ServedModel, dimensions: number | undefined): void {
+export function checkVectors({ info }: ServedModel, dimensions: number | undefined): void {
   const { dim, vectors } = info;
   if (dimensions !== undefined && dimensions > dim)
     throw wrongField(

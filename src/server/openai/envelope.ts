@@ -4,7 +4,7 @@ import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.j
 import type { ServedModel } from "../service/model-service.js";
 import type { CommonInput } from "./fields.js";
 import { type Identity, identityOf } from "./identity.js";
-import { promptProgressOf, timingsOf, usageOf } from "./usage.js";
+import { promptProgressOf, RunningTimings, timingsOf, usageOf } from "./usage.js";
 
 /** The `object` fields of an answer in one piece and of a chunk, and what its id begins with. */
 interface ResponseKind {
@@ -18,22 +18,36 @@ export class Envelope {
   private readonly identity: Identity;
   private readonly choices: readonly ChoiceJob[];
   private readonly input: CommonInput;
+  private readonly running: RunningTimings | undefined;
 
   constructor(kind: ResponseKind, served: ServedModel, choices: readonly ChoiceJob[], input: CommonInput) {
     this.kind = kind;
     this.identity = identityOf(kind.prefix, served);
     this.choices = choices;
     this.input = input;
+    this.running = input.timings_per_token === true ? new RunningTimings(choices) : undefined;
+  }
+
+  /** A token was made: chunks tell from now on how fast, where that is wanted. */
+  token(): void {
+    this.running?.token();
   }
 
   chunk(choices: readonly object[]): object {
+    const timings = this.running?.any === true ? { timings: this.running.now } : {};
+    return { ...this.first(choices), ...timings };
+  }
+
+  /** A chunk that says nothing of the answer yet. */
+  first(choices: readonly object[]): object {
     const usage = this.wantsUsage ? { usage: null } : {};
     return { ...this.identity, object: this.kind.chunk, choices, ...usage };
   }
 
   /** A chunk without choices, when progress is wanted and there is no answer yet. */
   progress(progress: Progress, elapsedMs: number): object | undefined {
-    if (this.input.return_progress !== true || progress.generated > 0) return undefined;
+    this.running?.progress(progress);
+    if (this.input.return_progress !== true) return undefined;
     return { ...this.chunk([]), prompt_progress: promptProgressOf(progress, elapsedMs) };
   }
 

@@ -18,6 +18,7 @@ export const answerFields = {
   n_predict: z.int().min(-1).max(most).optional().describe("llama.cpp's name of max_tokens."),
   ...samplingFields,
   ignore_eos: z.boolean().optional().describe("Never let the model end by itself."),
+  timings_per_token: z.boolean().optional().describe("Streams: every chunk has `timings`."),
   return_progress: z.boolean().optional().describe("Streams: chunks with `prompt_progress` while the prompt is read."),
   max_time_ms: z.int().min(1).max(most).optional().describe("The answer ends with what it has after this time."),
   user: z.string().max(500).optional().describe("Users who wait take turns."),

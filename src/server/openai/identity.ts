@@ -15,6 +15,7 @@ export function identityOf(prefix: string, served: ServedModel): Identity {
     id: `${prefix}-${randomUUID().replaceAll("-", "")}`,
     created: Math.floor(Date.now() / 1000),
     model: served.id,
-    system_fingerprint: `hundredweight-${packageVersion()}-${served.info.ops}`,
+    // Clients of llama-server look for the `b` of its builds.
+    system_fingerprint: `b-hundredweight-${packageVersion()}-${served.info.ops}`,
   };
 }

@@ -6,7 +6,7 @@ import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import { bothPaths } from "./fields.js";
 
-export function modelRoutes(app: Hono, { model }: ServerContext): void {
+export function modelRoutes(app: Hono, { model, config }: ServerContext): void {
   const started = Math.floor(Date.now() / 1000);
   const describe = () => {
     const { info } = model;
@@ -16,9 +16,18 @@ export function modelRoutes(app: Hono, { model }: ServerContext): void {
       created: started,
       owned_by: "hundredweight",
       status: model.state.phase,
+      ...(config.aliases.length > 0 && { aliases: config.aliases }),
+      ...(config.tags.length > 0 && { tags: config.tags }),
       ...(info !== undefined && {
         max_model_len: info.contextTokens,
         meta: {
+          n_vocab: info.vocab,
+          n_ctx: info.contextTokens,
+          n_ctx_train: info.trainedContextTokens,
+          n_embd: info.dim,
+          n_params: info.parameters,
+          size: info.weightBytes,
+          ftype: info.fileType ?? null,
           architecture: info.architecture,
           name: info.name ?? null,
           vocab: info.vocab,
@@ -36,7 +45,8 @@ export function modelRoutes(app: Hono, { model }: ServerContext): void {
     c.json(speaksAnthropic(c) ? anthropicModels(model, started) : { object: "list", data: [describe()] }),
   );
   app.on("GET", bothPaths("/models/:id{.+}"), (c) => {
-    if (c.req.param("id") === model.id) {
+    const id = c.req.param("id") ?? "";
+    if (id === model.id || config.aliases.includes(id)) {
       return c.json(speaksAnthropic(c) ? anthropicModel(model, started) : describe());
     }
     throw new HttpError(404, `this server serves '${model.id}' only`, { param: "model", code: "model_not_found" });

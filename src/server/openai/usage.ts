@@ -39,21 +39,72 @@ export function timingsOf(outcomes: readonly ChoiceOutcome[]): object {
   const [outcome] = outcomes;
   if (outcomes.length !== 1 || outcome?.result === undefined) return {};
   const { reusedTokens, prefillMs, prefillRows, decodeMs, decodeRows } = outcome.result;
+  const prompt = { cached: reusedTokens, rows: prefillRows, ms: prefillMs };
+  return { timings: timings(prompt, { tokens: outcome.tokens, rows: decodeRows, ms: decodeMs }) };
+}
+
+/** The first token needs no pass of its own: rates are of the rows behind it. */
+function timings(
+  prompt: { readonly cached: number; readonly rows: number; readonly ms: number },
+  made: { readonly tokens: number; readonly rows: number; readonly ms: number },
+): object {
   const rate = (rows: number, ms: number): number => (ms > 0 ? (rows * 1000) / ms : 0);
+  const each = (rows: number, ms: number): number => (rows > 0 ? ms / rows : 0);
   return {
-    timings: {
-      cache_n: reusedTokens,
-      prompt_n: prefillRows,
-      prompt_ms: prefillMs,
-      prompt_per_second: rate(prefillRows, prefillMs),
-      predicted_n: outcome.tokens,
-      predicted_ms: decodeMs,
-      predicted_per_second: rate(decodeRows, decodeMs),
-    },
+    cache_n: prompt.cached,
+    prompt_n: prompt.rows,
+    prompt_ms: prompt.ms,
+    prompt_per_token_ms: each(prompt.rows, prompt.ms),
+    prompt_per_second: rate(prompt.rows, prompt.ms),
+    predicted_n: made.tokens,
+    predicted_ms: made.ms,
+    predicted_per_token_ms: each(made.rows, made.ms),
+    predicted_per_second: rate(made.rows, made.ms),
   };
 }
 
+/** Timings of a single answer while it is made, for clients that ask for them with every token. */
+export class RunningTimings {
+  private readonly promptTokens: number;
+  private cached = 0;
+  private read = 0;
+  private began: number | undefined;
+  private first: number | undefined;
+  private last = 0;
+  private tokens = 0;
+
+  constructor([choice]: readonly ChoiceJob[]) {
+    this.promptTokens = choice?.tokens.length ?? 0;
+  }
+
+  progress({ cached = 0, done }: Progress): void {
+    this.began ??= performance.now();
+    this.cached = cached;
+    this.read = done;
+    this.last = performance.now();
+  }
+
+  token(): void {
+    this.last = performance.now();
+    this.began ??= this.last;
+    this.first ??= this.last;
+    this.read = this.promptTokens;
+    this.tokens++;
+  }
+
+  /** Whether there is a token. */
+  get any(): boolean {
+    return this.tokens > 0;
+  }
+
+  get now(): object {
+    const { cached, read, tokens, last, began = last, first } = this;
+    const prompt = { cached, rows: read - cached, ms: (first ?? last) - began };
+    return timings(prompt, { tokens, rows: Math.max(0, tokens - 1), ms: last - (first ?? last) });
+  }
+}
+
 /** How far a prompt is read, in llama.cpp's words. */
-export function promptProgressOf({ total, done }: Progress, elapsedMs: number): object {
-  return { total, cache: 0, processed: done, time_ms: Math.round(elapsedMs) };
+export function promptProgressOf({ total, done, cached = 0 }: Progress, elapsedMs: number): object {
+  return { total, cache: cached, processed: done, time_ms: Math.round(elapsedMs) };
 }

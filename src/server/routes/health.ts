@@ -3,7 +3,14 @@ import type { Hono } from "hono";
 import type { ServerContext } from "../service/context.js";
 
 export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext): void {
-  app.get("/health", (c) => c.json({ status: "ok" }));
+  app.on("GET", ["/health", "/v1/health"], (c) => {
+    const { phase } = model.state;
+    // A server whose engine is started again lives.
+    if (phase === "ready" || phase === "restarting" || draining.aborted) return c.json({ status: "ok" });
+    // llama-server's words: clients that start one wait for them to go.
+    const message = phase === "failed" ? "The model could not be loaded" : "Loading model";
+    return c.json({ error: { message, type: "unavailable_error", param: null, code: 503 } }, 503);
+  });
 
   app.get("/ready", (c) => {
     const { phase, since, error, restarts, loadedBytes, totalBytes, silent } = model.state;

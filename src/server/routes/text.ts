@@ -1,6 +1,7 @@
 /** `/tokenize`, `/detokenize`, `/apply-template`, with llama.cpp's fields. */
 import type { Hono } from "hono";
 import { z } from "zod";
+import type { TextService } from "../../text/index.js";
 import { bodyOfParts, jsonAnswer, outgoingOf } from "../answers/parts.js";
 import { type PieceCache, piecesOf } from "../answers/pieces.js";
 import { conversationOf } from "../exchange/answer.js";
@@ -11,21 +12,19 @@ import { validate, Warnings } from "../http/validate.js";
 import { conversationFields, saidOf } from "../openai/chat.js";
 import type { ServerContext } from "../service/context.js";
 
+const id = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+
 export const tokenizeSchema = z.object({
-  content: z.string(),
+  content: z.union([z.string(), z.array(z.union([z.string(), id])).max(100_000)], "a text, or a list of texts and ids"),
   add_special: z.boolean().optional().describe("Add BOS and EOS as the model wants. Default false."),
   parse_special: z.boolean().optional().describe("Control tokens written in the text count as such. Default true."),
   with_pieces: z.boolean().optional().describe("List `{id, piece}`; a piece that is no UTF-8 is a list of bytes."),
 });
 
-export const detokenizeSchema = z.object({
-  tokens: z.array(
-    z
-      .int()
-      .min(0)
-      .max(2 ** 31 - 1),
-  ),
-});
+export const detokenizeSchema = z.object({ tokens: z.array(id) });
 
 const json = { "content-type": "application/json" };
 
@@ -37,17 +36,13 @@ export function textRoutes(app: Hono, { config, model, untaken }: ServerContext)
     warn(unknown).apply(c);
     const { text } = model.require();
     const { content } = value;
+    const contents = typeof content === "string" ? [content] : content;
     // No token is shorter than a byte, an id takes four.
-    const bytes = 4 * content.length;
+    const bytes = contents.reduce<number>((sum, part) => sum + 4 * (typeof part === "string" ? part.length : 1), 0);
     const outgoing = outgoingOf(c);
     const share = bytes > smallBytes ? await untaken.reserve(outgoing, bytes) : untaken.hold(outgoing, bytes);
     try {
-      const tokens = await text.perform({
-        kind: "encode",
-        text: content,
-        addSpecial: value.add_special ?? false,
-        parseSpecial: value.parse_special ?? true,
-      });
+      const tokens = await encodeParts(text, contents, value);
       share.resize(tokens.byteLength);
       const pieces = value.with_pieces === true ? piecesOf(text) : undefined;
       const parts = tokenParts(tokens, pieces);
@@ -81,10 +76,32 @@ export function textRoutes(app: Hono, { config, model, untaken }: ServerContext)
     const { value, unknown } = validate(templateSchema, await readJson(c, config));
     warn(unknown).apply(c);
     const said = saidOf(value);
-    const chat = conversationOf(said, askedTools(said.tools, said.toolChoice, said.parallelCalls));
-    const prompt = await model.require().text.perform({ kind: "render", chat });
+    const { text, defaults } = model.require();
+    const chat = conversationOf(said, askedTools(said.tools, said.toolChoice, said.parallelCalls), defaults);
+    const prompt = await text.perform({ kind: "render", chat });
     return jsonAnswer(c, untaken, JSON.stringify({ prompt }));
   });
+}
+
+/** Texts and ids in one list: BOS comes before a text that is the first. */
+async function encodeParts(
+  text: TextService,
+  parts: readonly (string | number)[],
+  { add_special: special = false, parse_special: parseSpecial = true }: z.output<typeof tokenizeSchema>,
+): Promise<Int32Array> {
+  const found: Int32Array[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (typeof part === "number") found.push(Int32Array.of(part));
+    else found.push(await text.perform({ kind: "encode", text: part, addSpecial: special && i === 0, parseSpecial }));
+  }
+  if (found.length === 1) return found[0]!;
+  const all = new Int32Array(found.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const ids of found) {
+    all.set(ids, at);
+    at += ids.length;
+  }
+  return all;
 }
 
 /** Token ids of a part. */

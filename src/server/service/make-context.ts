@@ -19,8 +19,9 @@ export function makeContext(
   { openEngine, openText }: Openers,
   { draining, ending, log }: Pick<ServerContext, "draining" | "ending" | "log">,
 ): ServerContext {
-  const { alias, textTimeoutMs, maxAnswers, maxIntakeBytes, stallTimeoutMs, keepThinking } = config;
-  const model = new ModelService({ alias, textTimeoutMs, maxIntakeBytes, keepThinking, openEngine, openText });
+  const { alias, aliases, answers, textTimeoutMs, maxAnswers, maxIntakeBytes, stallTimeoutMs, keepThinking } = config;
+  const named = { alias, aliases, answers, keepThinking };
+  const model = new ModelService({ ...named, textTimeoutMs, maxIntakeBytes, openEngine, openText });
   const status = new StatusStream(model);
   const gate = new Gate(maxAnswers, draining);
   const untaken = new Untaken({ mostBytes: config.maxUntakenBytes, stallMs: stallTimeoutMs });

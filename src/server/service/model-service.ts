@@ -8,6 +8,7 @@ import type { ResultOf, RunningJob } from "../../link/client.js";
 import type { EngineOptions, JobEvent, JobRequest, ModelInfo } from "../../link/protocol.js";
 import { openSupervised } from "../../link/supervisor.js";
 import { EvaluatedTexts, openTexts, type TextService } from "../../text/index.js";
+import { defaultConfig, type RequestDefaults } from "../http/config.js";
 import { busy, type HttpError } from "../http/http-error.js";
 
 /** The part of an engine that a server needs; `SupervisedEngine` is one. */
@@ -28,13 +29,18 @@ export interface EngineWatcher {
 }
 
 export type OpenEngine = (path: string, options: EngineOptions, watcher: EngineWatcher) => Promise<EngineHandle>;
-export type OpenText = (path: string, timeoutMs: number, maxWaitingBytes: number) => Promise<TextService>;
+export type OpenText = (
+  path: string,
+  timeoutMs: number,
+  maxWaitingBytes: number,
+  template?: string,
+) => Promise<TextService>;
 
 export const openEngineProcess: OpenEngine = (path, options, watcher) => openSupervised(path, options, watcher);
 
 /** Texts come from several people: one of them must not hold up the others. */
-export const openTextProcess: OpenText = (path, timeoutMs, maxWaitingBytes) =>
-  openTexts(path, { place: "process", timeoutMs, shared: true, maxWaitingBytes });
+export const openTextProcess: OpenText = (path, timeoutMs, maxWaitingBytes, template) =>
+  openTexts(path, { place: "process", timeoutMs, shared: true, maxWaitingBytes, template });
 
 export type ModelPhase = "loading" | "ready" | "restarting" | "failed" | "closed";
 
@@ -57,20 +63,26 @@ export interface ModelState {
 /** A model that is ready. */
 export interface ServedModel {
   readonly id: string;
+  /** All names it is served under. */
+  readonly names: readonly string[];
   readonly info: ModelInfo;
   readonly engine: EngineHandle;
   readonly text: TextService;
   /** The tokens of conversations that it answered. */
   readonly evaluated: EvaluatedTexts;
+  /** Settings of requests that say nothing of them. */
+  readonly defaults: RequestDefaults;
 }
 
 const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
 
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
+  readonly aliases?: readonly string[] | undefined;
   readonly textTimeoutMs: number;
   readonly maxIntakeBytes: number;
   readonly keepThinking?: boolean | undefined;
+  readonly answers?: RequestDefaults | undefined;
   readonly openEngine?: OpenEngine | undefined;
   readonly openText?: OpenText | undefined;
 }
@@ -158,9 +170,17 @@ export class ModelService {
         if (text.status === "rejected") throw text.reason;
         throw new HundredweightError("CANCELLED", `${path}: another model was chosen meanwhile`);
       }
-      const { keepThinking } = this.options;
-      const evaluated = new EvaluatedTexts(text.value, { keepThinking });
-      this.served = { id: this.id, info: engine.value.info, engine: engine.value, text: text.value, evaluated };
+      const { keepThinking, answers: defaults = defaultConfig.answers } = this.options;
+      const names = [this.id, ...(this.options.aliases ?? [])];
+      this.served = {
+        id: this.id,
+        names,
+        info: this.withDefaults(engine.value.info),
+        engine: engine.value,
+        text: text.value,
+        evaluated: new EvaluatedTexts(text.value, { keepThinking }),
+        defaults,
+      };
       this.enter("ready", { error: undefined });
       return this.served;
     } catch (thrown) {
@@ -205,9 +225,15 @@ export class ModelService {
     });
   }
 
+  /** Puts what the server was told in place of what the file says. */
+  private withDefaults(info: ModelInfo): ModelInfo {
+    const { sampling = {}, chatTemplate = info.chatTemplate } = this.options.answers ?? {};
+    return { ...info, chatTemplate, samplingDefaults: { ...info.samplingDefaults, ...sampling } };
+  }
+
   private openText(path: string): Promise<TextService> {
-    const { openText = openTextProcess, textTimeoutMs, maxIntakeBytes } = this.options;
-    return openText(path, textTimeoutMs, maxIntakeBytes);
+    const { openText = openTextProcess, textTimeoutMs, maxIntakeBytes, answers } = this.options;
+    return openText(path, textTimeoutMs, maxIntakeBytes, answers?.chatTemplate);
   }
 
   private async release(): Promise<void> {

@@ -1,0 +1,64 @@
+/** The body of llama-server's `/completion`: its names, and what of them is refused. */
+import { z } from "zod";
+import { mixedPrompt, tokenId } from "../answers/mixed-prompt.js";
+import { samplingFields } from "../answers/sampling.js";
+import { wrongField } from "../http/http-error.js";
+import { answerFields } from "../openai/fields.js";
+
+const most = 2 ** 31 - 1;
+const bias = z.union([z.number().min(-1e6).max(1e6), z.literal(false)]);
+
+const { n, user, model, stream, stop, seed: _, logit_bias: __, ...others } = { ...answerFields, ...samplingFields };
+
+export const llamaFields = {
+  ...others,
+  model,
+  stream,
+  stop,
+  user,
+  n,
+  n_cmpl: n.describe("llama.cpp's name of n."),
+  seed: samplingFields.seed,
+  logit_bias: z
+    .union([z.record(z.string().max(500), bias), z.array(z.tuple([z.union([tokenId, z.string()]), bias])).max(10_000)])
+    .optional()
+    .describe("Token id or text -> bias, false = never; a text stands for each of its tokens."),
+  max_completion_tokens: answerFields.max_tokens,
+  n_probs: z.int().min(0).max(100).optional().describe("Likeliest tokens to report beside each one made."),
+  logprobs: z.int().min(0).max(100).optional().describe("The same."),
+  post_sampling_probs: z.boolean().optional().describe("Probabilities after the samplers, not before."),
+  return_tokens: z.boolean().optional(),
+  timings_per_token: z.boolean().optional(),
+  response_fields: z.array(z.string().max(200)).max(100).optional().describe("Only these; `a/b` is b of a."),
+  t_max_predict_ms: z.int().min(-1).max(most).optional().describe("Like max_time_ms; -1 = no limit."),
+  verbose: z.boolean().optional(),
+  id_slot: z.int().min(-1).max(most).optional().describe("Taken: there are no slots to choose from."),
+  n_keep: z.int().min(-1).max(most).optional().describe("Taken: nothing is ever shifted out of the context."),
+  n_discard: z.int().min(0).max(most).optional().describe("Taken, like n_keep."),
+  n_cache_reuse: z.int().min(0).max(most).optional(),
+  sse_ping_interval: z.int().min(-1).max(most).optional(),
+  backend_sampling: z.boolean().optional(),
+  n_indent: z.int().min(0).max(most).optional().describe("Refused but for 0."),
+  lora: z.array(z.unknown()).optional().describe("Refused but for []."),
+  adaptive_target: z.number().optional().describe("Refused but for numbers below 0."),
+  adaptive_decay: z.number().optional(),
+};
+
+export const llamaCompletionSchema = z.object({
+  ...llamaFields,
+  prompt: mixedPrompt,
+  parse_special: z.boolean().optional().describe("Control tokens written in a prompt count as such. Default true."),
+  add_special: z.boolean().optional().describe("Add BOS as the model wants. Default true."),
+});
+
+export type LlamaInput = z.output<z.ZodObject<typeof llamaFields>>;
+
+/** @throws HttpError 400 for what would change the answer and is not supported */
+export function refuseUnsupported({ n_indent, lora, adaptive_target }: LlamaInput): void {
+  const refuse = (param: string): never => {
+    throw wrongField(param, `${param}: not supported by this server`, "unsupported_parameter");
+  };
+  if ((n_indent ?? 0) > 0) refuse("n_indent");
+  if ((lora?.length ?? 0) > 0) refuse("lora");
+  if ((adaptive_target ?? -1) >= 0) refuse("adaptive_target");
+}
