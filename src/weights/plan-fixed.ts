@@ -13,7 +13,7 @@ const defaultRuntimeBytes = 192 * mebibyte;
 const tokenizerBytesPerToken = 128;
 
 /**
- * Memory that answers in a form take (`sampling/constraint`): the tree of tokens (measured: 30 bytes a token) and
+ * Memory that answers in a form take (`sampling/constraint`): the tree of tokens (measured: 42 bytes a token) and
  * slices of it, masks (`maskBytes` there), automata (`automatonBytes`).
  */
 export function constraintBytes(vocab: number): number {

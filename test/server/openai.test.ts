@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import OpenAI from "openai";
-import type { z } from "zod";
+import { zodResponseFormat } from "openai/helpers/zod";
+import { z } from "zod";
 import type { RunningServer } from "../../src/server/index.js";
 import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, serveForTests, until } from "./support.js";
@@ -281,6 +282,23 @@ describe("npm openai", { skip: needsThreads }, () => {
     assert.equal(tooLong.code, "context_length_exceeded");
     assert.match(tooLong.message, /the prompt has \d{4,} tokens, the context of this server 1024/);
     await assert.rejects(client.completions.create({ model, prompt: "a", suffix: "b" }), /suffix/);
+  });
+
+  it("parses answers by schemas of zod, also streamed", async () => {
+    const format = zodResponseFormat(
+      z.object({
+        name: z.string().max(12),
+        born: z.number().int().nullable(),
+        kind: z.enum(["cat", "dog"]),
+        toys: z.array(z.object({ price: z.number().min(0).max(9), old: z.boolean() })).max(2),
+      }),
+      "pet",
+    );
+    const ask = { model, messages, max_tokens: 300, seed: 5, response_format: format };
+    const parsed = (await client.chat.completions.parse(ask)).choices[0]!.message.parsed!;
+    assert.ok(["cat", "dog"].includes(parsed.kind) && parsed.name.length <= 12 && parsed.toys.length <= 2);
+    const streamed = await client.chat.completions.stream(ask).finalChatCompletion();
+    assert.deepEqual(streamed.choices[0]!.message.parsed, parsed);
   });
 
   it("answers in the form that was asked for, by whichever field", async () => {
