@@ -112,6 +112,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::blend>("blend"),
       bind<ops::stream_scores>("streamScores"),
       bind<ops::hyper_weights>("hyperWeights"),
+      bind<ops::head_dots>("headDots"),
       bind<ops::temper>("temper"),
       bind<ops::centre_heads>("centreHeads"),
       bind<ops::xielu>("xielu"),

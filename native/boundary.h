@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "4b905a85555e4654";
+constexpr char kBoundaryVersion[] = "529b159f81e6954b";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -44,7 +44,7 @@ enum GluKind : int32_t {
 };
 enum Activation : int32_t {
   ACT_SILU = 0, ACT_GELU_TANH = 1, ACT_RELU = 2, ACT_RELU2 = 3, ACT_SIGMOID = 4, ACT_TANH = 5, ACT_EXP = 6,
-  ACT_SOFTPLUS = 7, ACT_KINDS = 8
+  ACT_SOFTPLUS = 7, ACT_ROOT = 8, ACT_KINDS = 9
 };
 enum Pooling : int32_t {
   POOL_MEAN = 0, POOL_FIRST = 1, POOL_LAST = 2, POOL_KINDS = 3

@@ -39,6 +39,7 @@ Status add_vector(Model& model, int32_t x, int32_t vector, int32_t n);
 Status columns(Model& model, int32_t out, int32_t x, int32_t to, int32_t from, int32_t count, int32_t n);
 Status blend(Model& model, int32_t out, Slice<const int32_t> parts, int32_t weights, int32_t streams, int32_t n);
 Status stream_scores(Model& model, int32_t out, Slice<const int32_t> parts, int32_t vector, int32_t n, float eps);
+Status head_dots(Model& model, int32_t out, int32_t x, int32_t y, int32_t n);
 Status hyper_weights(Model& model, int32_t pre, int32_t mix, int32_t x, int32_t scale, int32_t base, int32_t n,
                      int32_t iterations, float eps);
 Status pool(Model& model, int32_t out, int32_t x, int32_t n, int32_t kind);
@@ -58,8 +59,10 @@ Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v,
 Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,
                  float scale, int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes,
                  int32_t selection, int32_t carry, int32_t part);
-// The best positions of each row, ascending, -1 behind them; select.cc.
-Status select(Model& model, int32_t out, int32_t q, int32_t weights, int32_t pool, int32_t layer, int32_t n);
+// The best positions of each row, ascending, -1 behind them; select.cc. Weights 0: ones. `expand`: of a pool whose rows
+// are of several positions, the positions of the best rows, and those behind the last whole one.
+Status select(Model& model, int32_t out, int32_t q, int32_t weights, int32_t pool, int32_t layer, int32_t n,
+              bool expand);
 
 // --- route.cc, experts.cc
 // The first expert whose logit is not a finite number, in the first row that has one; -1: none. `table`: the experts of

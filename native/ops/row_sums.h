@@ -24,5 +24,12 @@ float squares_of(int64_t cols, const V& v) {
   return tree_sum(p);
 }
 
+template <typename V, typename W>
+float dot_of(int64_t cols, const V& v, const W& w) {
+  float p[32] = {0};
+  for (int64_t k = 0; k < cols; k++) p[k % 32] = __builtin_fmaf(w(k), v(k), p[k % 32]);
+  return tree_sum(p);
+}
+
 }  // namespace ops
 }  // namespace hw

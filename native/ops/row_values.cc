@@ -45,6 +45,27 @@ Status temper(Model& model, int32_t x_handle, int32_t n, double scale, double le
   return done();
 }
 
+// out[t, h] = the product of the heads' columns of x and y.
+Status head_dots(Model& model, int32_t out_handle, int32_t x_handle, int32_t y_handle, int32_t n) {
+  HW_GET(Tensor, out, model, out_handle);
+  HW_GET(Tensor, x, model, x_handle);
+  HW_GET(Tensor, y, model, y_handle);
+  HW_TRY(check_rows(out, n, "out"));
+  HW_TRY(check_rows(x, n, "x"));
+  HW_TRY(check_rows(y, n, "y"));
+  if (x.cols != y.cols || x.cols % out.cols != 0 || overlap(out, x, n) || overlap(out, y, n)) {
+    return bad_argument("%d products of rows of %d", out.cols, x.cols);
+  }
+  const int64_t dim = x.cols / out.cols;
+  each_row(model, n, x.cols, [&](int64_t t) {
+    for (int32_t h = 0; h < out.cols; h++) {
+      const float *a = x.row(t) + h * dim, *b = y.row(t) + h * dim;
+      out.row(t)[h] = dot_of(dim, [&](int64_t i) { return a[i]; }, [&](int64_t i) { return b[i]; });
+    }
+  });
+  return done();
+}
+
 // LayerNorm of every head, without weights.
 Status centre_heads(Model& model, int32_t x_handle, int32_t n, int32_t heads, int32_t head_dim, float eps) {
   HW_GET(Tensor, x, model, x_handle);

@@ -19,7 +19,8 @@ namespace {
 
 struct Selection {
   Model& model;
-  const Tensor &q, &weights;
+  const Tensor& q;
+  const Tensor* weights;  // null: ones
   const KvPool& pool;
   const KvLayer& layer;
   int32_t heads;
@@ -40,7 +41,7 @@ struct Selection {
     for (int32_t h = 0; h < heads; h++) {
       float* const dot = dots + h * kPagePositions;
       apply_act(k, ACT_RELU, dot, end);
-      k.axpy(dot, weights.row(t)[h], scores, end);
+      k.axpy(dot, weights == nullptr ? 1.0f : weights->row(t)[h], scores, end);
     }
   }
 
@@ -58,25 +59,45 @@ struct Selection {
     std::copy(order, order + taken, out);
     std::fill(out + taken, out + top_k, -1);
   }
+
+  // The positions of the best of `count` rows of `every` positions, and those from the last whole row to the row's own.
+  static void choose_positions(const float* scores, int32_t* order, int32_t count, int32_t every, int32_t position,
+                               int32_t top_k, int32_t* out) {
+    const int32_t rows = (top_k - every + 1) / every, taken = std::min(count, rows);
+    choose(scores, order, count, rows, out);
+    int32_t end = taken * every;
+    for (int32_t i = taken - 1; i >= 0; i--) {  // from behind: a row's positions never come before it
+      for (int32_t p = every - 1, at = out[i]; p >= 0; p--) out[i * every + p] = at * every + p;
+    }
+    for (int32_t p = count * every; p <= position; p++) out[end++] = p;
+    std::fill(out + end, out + top_k, -1);
+  }
 };
 
 }  // namespace
 
 Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weights_handle, int32_t pool_handle,
-              int32_t layer_index, int32_t n) {
+              int32_t layer_index, int32_t n, bool expand) {
   HW_GET(Routing, out, model, out_handle);
   HW_GET(Tensor, q, model, q_handle);
-  HW_GET(Tensor, weights, model, weights_handle);
   HW_GET(KvPool, pool, model, pool_handle);
   HW_TRY(check_rows(q, n, "q"));
-  HW_TRY(check_rows(weights, n, "weights"));
+  const Tensor* weights = nullptr;
+  if (weights_handle != 0) {
+    HW_GET(Tensor, given, model, weights_handle);
+    HW_TRY(check_rows(given, n, "weights"));
+    weights = &given;
+  }
   HW_TRY(check_pass_rows(model, n));
   Result<const KvLayer*> found = kv_layer(pool, layer_index);
   if (!found.ok) return Status{false};
   const KvLayer& layer = *found.value;
-  if (n > out.rows || layer.heads != 1 || q.cols != static_cast<int64_t>(weights.cols) * layer.dim_k) {
-    return bad_argument("%d index queries of %d columns over %d keys of %d", weights.cols, q.cols, layer.heads,
-                        layer.dim_k);
+  const int32_t heads = weights != nullptr ? weights->cols : q.cols / layer.dim_k;
+  if (n > out.rows || layer.heads != 1 || q.cols != static_cast<int64_t>(heads) * layer.dim_k) {
+    return bad_argument("%d index queries of %d columns over %d keys of %d", heads, q.cols, layer.heads, layer.dim_k);
+  }
+  if (expand && (out.top_k < 2 * pool.every - 1 || (out.top_k - pool.every + 1) % pool.every != 0)) {
+    return bad_argument("%d positions of rows of %d", out.top_k, pool.every);
   }
   int32_t blocks = 0;
   Result<const int32_t*> tables = block_tables(model, pool, &blocks);
@@ -91,7 +112,7 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
     }
   }
   if (n == 0) return done();
-  const Selection selection{model, q, weights, pool, layer, weights.cols};
+  const Selection selection{model, q, weights, pool, layer, heads};
   HW_TRY(model.grow_thread_scratch(selection.scratch_bytes()));
   // Whole pages for each row, so that none is shared between two threads.
   const int64_t pages = std::max(0, most - 1) / kPagePositions + 1, stride = pages * kPagePositions;
@@ -116,13 +137,19 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
     model.pool().parallel_for(rows, [&](int64_t row, int) {
       const int64_t t = first + row;
       if (stopped()) return;
-      Selection::choose(scores + row * stride, order + row * stride, pool.rows_at(pass.positions()[t]), out.top_k,
-                        out.ids() + t * out.top_k);
+      const int32_t position = pass.positions()[t], there = pool.rows_at(position);
+      float* const of_row = scores + row * stride;
+      int32_t *const order_of_row = order + row * stride, *const to = out.ids() + t * out.top_k;
+      if (expand) {
+        Selection::choose_positions(of_row, order_of_row, there, pool.every, position, out.top_k, to);
+      } else {
+        Selection::choose(of_row, order_of_row, there, out.top_k, to);
+      }
     });
     if (stop.load()) return cancelled();
   }
   out.filled_rows = n;
-  out.experts = most;
+  out.experts = expand ? (most + 1) * pool.every : most;
   return done();
 }
 

@@ -19,6 +19,9 @@ namespace {
 constexpr int64_t kMostParts = 256;
 
 // Those that have no kernel; apply_act takes the others.
+// Of numbers that are smaller the root is this one's.
+constexpr float kLeastRoot = 1e-6f;
+
 float act_of(int32_t kind, float x) {
   switch (kind) {
     case ACT_RELU: return max_f32(x, 0.0f);
@@ -28,6 +31,7 @@ float act_of(int32_t kind, float x) {
     }
     case ACT_SIGMOID: return scalar_gate(1.0f, x);
     case ACT_TANH: return scalar_tanh(x);
+    case ACT_ROOT: return x == 0.0f ? 0.0f : copysignf(sqrtf(max_f32(fabsf(x), kLeastRoot)), x);
     // log(1 + e^x) in double, as angles of RoPE are.
     default: return x > 20.0f ? x : static_cast<float>(log1p(exp(static_cast<double>(x))));
   }

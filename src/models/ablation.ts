@@ -35,6 +35,8 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
     (call.verb === "norm" && /_[qk]_norm/.test(call.weight?.tensor.name ?? ""))
       ? "input"
       : call,
+  // The same where streams have norms of heads as well.
+  "attention-norm": (call) => (call.verb === "headNorm" && /attn_[qk]_norm/.test(nameOf(call)) ? "input" : call),
   "latent-norm": (call) =>
     call.verb === "norm" && /attn_(q|kv)_a_norm/.test(call.weight?.tensor.name ?? "") ? "input" : call,
   window: (call) => reaching(call, (reach) => (seesAhead(reach) ? { symmetric: 0 } : "all")),
@@ -80,6 +82,7 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
   },
   // The best experts, not those of a table.
   table: (call) => (call.verb === "route" ? { ...call, table: null } : call),
+  "n-grams": (call) => (call.verb === "lookup" && typeof call.by === "object" ? { ...call, scale: 0 } : call),
   clamp(call) {
     if (call.verb === "glu" && typeof call.act === "object") return { ...call, act: "silu" };
     if (call.verb !== "experts" || typeof call.body.act === "string") return call;
@@ -87,7 +90,12 @@ export const ablations: Readonly<Record<Mutation, Ablation>> = {
   },
   temperature: (call) => (call.verb === "temper" ? "input" : call),
   sparse: (call) => (call.verb === "sparsify" ? "input" : call),
-  streams(call) {
+  streams(call, maker) {
+    // Where gated streams are read as their mean, the first of them alone.
+    if (call.verb === "columns" && call.heads === 1 && maker(call.inputs[0]!)?.verb === "multiply")
+      return call.outputs.every(({ cols }) => cols === call.outputs[0]!.cols)
+        ? { ...call, from: call.from.map(() => 0) }
+        : call;
     // Where several streams are read as one, the first of them alone.
     if (call.verb === "blend" && call.streams === 1)
       return { ...call, verb: "columns", from: [0], heads: 1, inputs: call.inputs.slice(1, 2) };

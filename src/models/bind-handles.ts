@@ -106,8 +106,8 @@ export class Handles {
           ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
         ),
       vector: (weight) => memo(this.#vectors, `${weight.tensor.name} ${weight.each}`, () => ops.vector(spread(weight))),
-      turned: (weight, rows) =>
-        memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows))),
+      turned: (weight, rows, apart) =>
+        memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows, apart))),
       source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),
       kvType: this.#options.kvType,
       made: (name, make) => memo(this.#vectors, name, () => ops.vector(make())),
@@ -179,9 +179,11 @@ export class Handles {
   }
 }
 
-function turned(values: Float32Array, rows: number): Float32Array {
+function turned(values: Float32Array, rows: number, apart: number): Float32Array {
   const cols = values.length / rows;
-  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]!);
+  const out = new Float32Array(((cols - 1) * apart + 1) * rows);
+  for (const [i, value] of values.entries()) out[(i % cols) * apart * rows + Math.floor(i / cols)] = value;
+  return out;
 }
 
 function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {

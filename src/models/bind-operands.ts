@@ -32,8 +32,8 @@ export interface Operands {
   /** `heads`: of products by heads. */
   matrix(weight: Weight, heads?: number): Matrix;
   vector(weight: VectorWeight): Vector;
-  /** The same turned: what a file has as [rows][cols], as [cols][rows]. */
-  turned(weight: VectorWeight, rows: number): Vector;
+  /** The same turned: what a file has as [rows][cols], as [cols][rows], with zeros between where they are `apart`. */
+  turned(weight: VectorWeight, rows: number, apart: number): Vector;
   /** Where a tensor lies. */
   source(weight: Weight | VectorWeight): MatrixSource;
   readonly kvType: KvType;

@@ -90,7 +90,7 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
     }
     case "shortConv": {
       const [out, x, bias, { pool, layer }] = [output(), input(0), optional(call.bias), b.slots(call.state)];
-      const weight = b.turned(call.weight, x.cols);
+      const weight = b.turned(call.weight, x.cols, call.apart);
       return (n) => ops.shortConv(out, x, pool, layer, weight, bias, n);
     }
     case "compress": {
@@ -140,6 +140,10 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
       const { iterations, eps } = call;
       return (n) => ops.hyperWeights(read, write, x, scale, base, n, iterations, eps);
     }
+    case "headDots": {
+      const [out, x, y] = [output(), input(0), input(1)];
+      return (n) => ops.headDots(out, x, y, n);
+    }
     case "temper": {
       const [x, { temperature }] = [output(), call];
       return (n) => ops.temper(x, temperature, n);
@@ -174,10 +178,11 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
     case "attention":
       return bindAttention(call, b);
     case "select": {
-      const [q, weights, routing] = [input(0), input(1), b.routing(call.selection)];
-      const { pool, layer } = b.pool(call.keys);
-      b.space.select(q.rows, b.contextTokens, weights.cols, call.keys.headDimK);
-      return (n) => ops.select(routing, q, weights, pool, layer, n);
+      const [q, routing, { keys, expand }] = [input(0), b.routing(call.selection), call];
+      const weights = call.inputs.length > 1 ? input(1) : null;
+      const { pool, layer } = b.pool(keys);
+      b.space.select(q.rows, b.contextTokens, q.cols / keys.headDimK, keys.headDimK);
+      return (n) => ops.select(routing, q, weights, pool, layer, n, expand);
     }
     case "route": {
       const [routing, scores] = [b.routing(call.routes), input(0)];

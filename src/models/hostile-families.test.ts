@@ -66,7 +66,7 @@ const refused: Readonly<Record<string, readonly TypedValue[]>> = {
   "attention.output_group_count": [u32(0), u32(3), u32(1e6)],
   "attention.output_lora_rank": [u32(0), u32(1e6)],
   // Blocks of other sizes than there are, and fewer sizes than layers.
-  "attention.compress_ratios": [array(8, 8, 8, 8), array(4), array(), u32(7), u32(1e6)],
+  "attention.compress_ratios": [array(7, 7, 7, 7), array(4), array(), u32(7), u32(1e6)],
   "attention.compress_rope_freq_base": [u32(0), { type: "f32", value: -1 }],
   "hyper_connection.count": [u32(0), u32(1), u32(17)],
   "hyper_connection.sinkhorn_iterations": [u32(0), u32(1e6)],
@@ -75,6 +75,15 @@ const refused: Readonly<Record<string, readonly TypedValue[]>> = {
     { type: "f32", value: Number.NaN },
   ],
   hash_layer_count: [u32(1e6)],
+  "hyper_connection.low_rank": [u32(0), u32(1e6)],
+  // Of several layers, of one that is not there, and of one with attention.
+  "ple.layers": [array(0, 1), array(99), array(1)],
+  "ple.ngram_size": [u32(0), u32(1), u32(9)],
+  "ple.heads_per_ngram": [u32(0), u32(1e6), u32(64)],
+  "ple.conv_kernel": [u32(0), u32(1), u32(1e6)],
+  "ple.layer_multipliers": [array(1), array(), u32(3)],
+  "ple.head_offsets": [array(0), array(0, 0, 0, 2 ** 31)],
+  "ple.head_vocab_sizes": [array(9), array(0, 1, 1, 1), array(2 ** 31, 1, 1, 1)],
 };
 
 /** Put in the place of every key: taken, or refused with a code. */

@@ -31,7 +31,9 @@ function typed(key: string, value: TinyMetadata[string]): TypedValue {
   }
 }
 
-function listed(key: string, value: readonly (number | string)[]): TypedValue {
+function listed(key: string, value: readonly (number | string | bigint)[]): TypedValue {
+  if (typeof value[0] === "bigint")
+    return { type: "array", element: "u64", value: BigUint64Array.from(value as readonly bigint[]) };
   if (typeof value[0] === "string")
     return { type: "array", element: "string", value: PackedStrings.from(value as readonly string[]) };
   const numbers = value as readonly number[];

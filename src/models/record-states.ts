@@ -19,6 +19,7 @@ import type {
   ScanInputs,
   ScanOptions,
   Selection,
+  SelectOptions,
   Source,
   State,
   Value,
@@ -100,19 +101,30 @@ export abstract class StateRecorder extends ValueRecorder {
     return this.call(operation, [q], [heads * first.headDimV, ...carry])[0]!;
   }
 
-  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection {
-    if (keys.heads !== 1 || q.cols !== weights.cols * keys.headDimK) fault("index queries that do not fit their keys");
-    const selection: Selection = { id: ++this.ids, topK, every: keys.every };
-    this.call({ verb: "select", selection, keys }, [q, weights], []);
+  select(
+    q: Value,
+    weights: Value | null,
+    keys: PagedState,
+    topK: number,
+    { positions: expand = false }: SelectOptions = {},
+  ): Selection {
+    const { heads, headDimK, every } = keys;
+    const count = weights?.cols ?? q.cols / headDimK;
+    if (heads !== 1 || !Number.isInteger(count) || q.cols !== count * headDimK)
+      fault("index queries that do not fit their keys");
+    // Positions that no key stands for yet are seen besides.
+    const most = expand ? topK * every + every - 1 : topK;
+    const selection: Selection = { id: ++this.ids, topK: most, every: expand ? 1 : every };
+    this.call({ verb: "select", selection, keys, expand }, weights === null ? [q] : [q, weights], []);
     return selection;
   }
 
-  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias: VectorWeight | null = null): Value {
+  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias: VectorWeight | null = null, apart = 1): Value {
     this.#change(tail, [x]);
     const { heads, keys, values } = tail;
-    if (heads !== 1 || values !== x.cols || weight.length !== (keys + 1) * x.cols)
+    if (heads !== 1 || values !== x.cols || weight.length !== (keys / apart + 1) * x.cols)
       fault(`a convolution of ${x.cols} columns with '${weight.tensor.name}'`);
-    return this.call({ verb: "shortConv", state: tail, weight, bias }, [x], [x.cols])[0]!;
+    return this.call({ verb: "shortConv", state: tail, weight, bias, apart }, [x], [x.cols])[0]!;
   }
 
   deltaRule(memory: RecurrentState, { q, k, v, decay, beta }: DeltaInputs, o: Pairing = {}): Value {

@@ -139,6 +139,10 @@ export abstract class ValueRecorder {
     const made = this.call({ verb: "hyperWeights", scale, base, iterations, eps }, [x], [h, h * (1 + h)]);
     return made as [Value, Value];
   }
+  headDots(x: Value, y: Value, heads: number): Value {
+    if (x.cols !== y.cols || x.cols % heads !== 0) fault(`${heads} products of ${x.cols} and ${y.cols} columns`);
+    return this.call({ verb: "headDots" }, [x, y], [heads])[0]!;
+  }
   temper(x: Value, temperature: Temperature): Value {
     return this.#same({ verb: "temper", temperature }, x);
   }

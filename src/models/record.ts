@@ -205,6 +205,8 @@ class Recorder extends StateRecorder implements Flow {
     const branch = this.#branch;
     const place = this.#before.get(branch?.site ?? "") ?? this.#before.get("");
     if (branch === undefined || place === undefined || this.#hints !== undefined) return;
+    // The stream began with a site of another width: nothing there is like what the router reads.
+    if (place.stream.cols !== this.#places.get(branch.site)?.stream.cols) return;
     this.#hints = place.hints;
     this.#foreseen = { routes: route(this, branch.before(this, place.stream)), hints: place.hints };
     this.#hints = undefined;

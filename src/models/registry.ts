@@ -67,6 +67,7 @@ import { qwen2moe } from "./arch/qwen2moe.js";
 import { qwen3 } from "./arch/qwen3.js";
 import { qwen3moe } from "./arch/qwen3moe.js";
 import { qwen3next } from "./arch/qwen3next.js";
+import { qwen4exp } from "./arch/qwen4exp.js";
 import { qwen35 } from "./arch/qwen35.js";
 import { qwen35moe } from "./arch/qwen35moe.js";
 import { seedOss } from "./arch/seed-oss.js";
@@ -145,6 +146,7 @@ export const decoders: readonly Declaration[] = [
   kimiLinear,
   bailingmoe3,
   deepseek4,
+  qwen4exp,
 ];
 
 /** They make vectors or scores. */

@@ -203,8 +203,17 @@ export interface NativeAddon {
     /** One of `attentionParts`. */
     part: number,
   ): void;
-  /** Positions for each row into a routing. weights: [rows, heads] */
-  select(model: number, routing: number, q: number, weights: number, pool: number, layer: number, n: number): void;
+  /** Positions for each row into a routing. weights: [rows, heads], or 0; expand: of the rows of several positions */
+  select(
+    model: number,
+    routing: number,
+    q: number,
+    weights: number,
+    pool: number,
+    layer: number,
+    n: number,
+    expand: boolean,
+  ): void;
   shortConv(
     model: number,
     out: number,
@@ -273,6 +282,7 @@ export interface NativeAddon {
   columns(model: number, out: number, x: number, to: number, from: number, count: number, n: number): void;
   blend(model: number, out: number, parts: Int32Array, weights: number, streams: number, n: number): void;
   streamScores(model: number, out: number, parts: Int32Array, vector: number, n: number, eps: number): void;
+  headDots(model: number, out: number, x: number, y: number, n: number): void;
   hyperWeights(
     model: number,
     pre: number,

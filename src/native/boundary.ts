@@ -15,8 +15,18 @@ export type KvType = (typeof kvTypes)[number];
 export const glus = ["silu", "gelu-tanh", "oai"] as const;
 export type GluKind = (typeof glus)[number];
 
-/** Activations of one value; `relu2` is the square of relu. */
-export const activations = ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh", "exp", "softplus"] as const;
+/** Activations of one value; `relu2` is the square of relu, `root` that of the size with the value's sign. */
+export const activations = [
+  "silu",
+  "gelu-tanh",
+  "relu",
+  "relu2",
+  "sigmoid",
+  "tanh",
+  "exp",
+  "softplus",
+  "root",
+] as const;
 export type Activation = (typeof activations)[number];
 
 export const poolings = ["mean", "first", "last"] as const;

@@ -77,6 +77,7 @@ const functions = {
   blend: true,
   streamScores: true,
   hyperWeights: true,
+  headDots: true,
   temper: true,
   centreHeads: true,
   xielu: true,

@@ -4,22 +4,17 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { machineCounters, modelCounters } from "../native/boundary.js";
+import { NamedNumbers } from "../native/named-numbers.js";
 import {
-  activations,
-  attentionParts,
-  glus,
-  kvTypes,
-  limits,
-  lookups,
-  machineCounters,
-  modelCounters,
-  poolings,
-  productInto,
-  reaches,
-  scores,
-  slotKinds,
-} from "../native/boundary.js";
-import { idsOf, NamedNumbers } from "../native/named-numbers.js";
+  type AttentionNumbers,
+  attentionNumbers,
+  gluId,
+  gluLimit,
+  ids,
+  productNumbers,
+  slotLayer,
+} from "./native-numbers.js";
 import { NativeWeights } from "./native-weights.js";
 import type {
   Activation,
@@ -44,7 +39,6 @@ import type {
   RouteSpec,
   Routing,
   RowTable,
-  SlotLayer,
   SlotPool,
   SlotPoolSpec,
   Temperature,
@@ -52,7 +46,7 @@ import type {
   Vector,
   Xielu,
 } from "./ops.js";
-import { blockRows, slotPoolBytes } from "./paper.js";
+import { slotPoolBytes } from "./paper.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -74,69 +68,7 @@ export interface MemoryPromise {
   readonly limitBytes: number;
 }
 
-const ids = {
-  kvType: idsOf(kvTypes),
-  glu: idsOf(glus),
-  act: idsOf(activations),
-  score: idsOf(scores),
-  reach: idsOf(reaches),
-  pooling: idsOf(poolings),
-  lookup: idsOf(lookups),
-  part: idsOf(attentionParts),
-  into: idsOf(productInto),
-  slot: idsOf(slotKinds),
-};
 const noInts = new Int32Array(0);
-
-/** The numbers of a layer, in the order of `slotLayerNumbers`. */
-function slotLayer(layer: SlotLayer): number[] {
-  const kind = ids.slot[layer.kind];
-  if (layer.kind === "tail") return [kind, 1, layer.rows, layer.columns, 1, 0, 1, 0, 0];
-  if (layer.kind === "block") return [kind, 1, blockRows(layer), layer.columns, 1, 0, 1, 0, layer.every];
-  const { heads, keys, values, keyHeads, pairing, decays, correct } = layer;
-  return [kind, heads, keys, values, keyHeads, pairing === "tiled" ? 1 : 0, decays, correct ? 1 : 0, 0];
-}
-
-/** As the addon takes products: `productNumbers` each. */
-function productNumbers(products: readonly Product[]): Int32Array {
-  if (products.length > limits.mostProducts)
-    throw new HundredweightError(
-      "NATIVE_ARGUMENT",
-      `${products.length} products in one matmul, at most ${limits.mostProducts}`,
-    );
-  return Int32Array.from(
-    products.flatMap(({ out, weight, bias, add, glu, transposed, heads = 1 }) => [
-      out.id,
-      weight.id,
-      bias?.id ?? 0,
-      ids.into[glu ?? (add ? "add" : "store")],
-      transposed ? 1 : 0,
-      heads,
-    ]),
-  );
-}
-
-/** The numbers of a spec as the addon takes them, always in the same order. */
-const attentionNumbers = (spec: AttentionSpec) => ({
-  heads: spec.heads,
-  scale: spec.scale,
-  window: spec.window,
-  softcap: spec.softcap,
-  sinks: spec.sinks?.id ?? 0,
-  reach: ids.reach[spec.reach ?? "back"],
-  slopes: spec.slopes?.id ?? 0,
-  selection: spec.selection?.id ?? 0,
-  carry: spec.part?.carry.id ?? 0,
-  place: ids.part[spec.part?.place ?? "whole"],
-});
-type AttentionNumbers = ReturnType<typeof attentionNumbers>;
-
-const gluId = (kind: Glu): number => ids.glu[typeof kind === "string" ? kind : "silu"];
-/** Negative where the gate is bounded after its SiLU; 0: no bounds. */
-function gluLimit(kind: Glu): number {
-  if (typeof kind === "string") return 0;
-  return kind.clamp === "after" ? -kind.limit : kind.limit;
-}
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -342,9 +274,17 @@ export class NativeOps implements Backend {
     );
   }
 
-  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+  select(
+    out: Routing,
+    q: Tensor,
+    weights: Tensor | null,
+    pool: KvPool,
+    layer: number,
+    n: number,
+    expand = false,
+  ): void {
     this.#checkCancelled();
-    this.#addon.select(this.#model, out.id, q.id, weights.id, pool.id, layer, n);
+    this.#addon.select(this.#model, out.id, q.id, weights?.id ?? 0, pool.id, layer, n, expand);
   }
 
   shortConv(
@@ -487,6 +427,10 @@ export class NativeOps implements Backend {
     eps: number,
   ): void {
     this.#addon.hyperWeights(this.#model, pre.id, mix.id, x.id, scale.id, base.id, n, iterations, eps);
+  }
+
+  headDots(out: Tensor, x: Tensor, y: Tensor, n: number): void {
+    this.#addon.headDots(this.#model, out.id, x.id, y.id, n);
   }
 
   temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {

@@ -412,9 +412,19 @@ export interface Verbs {
   /**
    * The best positions for each row, ascending, -1 behind them: of the row's own and earlier ones, by
    * sum over heads of weight * max(q · key, 0). Of equal scores the earlier position; a NaN is the worst. `pool`'s
-   * layer has one head of keys.  @shape q [n, heads * headDimK], weights [n, heads]
+   * layer has one head of keys. Where its rows are of several positions they are chosen; with `expand` the positions
+   * of those rows, and all behind the last whole row: topK is a whole number of rows and `every - 1` more.
+   * @shape q [n, heads * headDimK], weights [n, heads] or null: ones
    */
-  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void;
+  select(
+    out: Routing,
+    q: Tensor,
+    weights: Tensor | null,
+    pool: KvPool,
+    layer: number,
+    n: number,
+    expand?: boolean,
+  ): void;
   /**
    * Convolution of every column over the rows of its sequence up to its own: out = w_0 x_(t-r) (rounded), then one
    * fma each for w_1 x_(t-r+1) ... w_r x_t, then + bias; rows before the first are zeros. Layer `layer` keeps the
@@ -523,6 +533,11 @@ export interface Verbs {
     iterations: number,
     eps: number,
   ): void;
+  /**
+   * out_h = the sum over the columns of head h of x times y.
+   * @shape x, y [n, heads * dim], out [n, heads]  @error BOUND
+   */
+  headDots(out: Tensor, x: Tensor, y: Tensor, n: number): void;
   /** Every row of x times what its position makes of the temperature; the factor is computed in double. */
   temper(x: Tensor, temperature: Temperature, n: number): void;
   /** LayerNorm of every head in place, without weights.  @shape x [n, heads * headDim]  @error BOUND */

@@ -215,6 +215,7 @@ function describer(
     blend: (out, parts, _weights, _streams, n) => small("blend", 1 + parts.length, out, n),
     streamScores: (_out, parts, _weight, n) => small("scores", parts.length, parts[0]!, n),
     hyperWeights: (_pre, _mix, x, _scale, _base, n) => small("hyper weights", 2, x, n),
+    headDots: (_out, x, _y, n) => small("products of heads", 2, x, n),
     temper: (x, _temperature, n) => small("scale", 2, x, n),
     centreHeads: (x, n) => small("head norm", 2, x, n),
     xielu: (x, _numbers, n) => small("act", 2, x, n),

@@ -40,6 +40,8 @@ export function actValue(kind: Activation, x: number): number {
       return Math.exp(x);
     case "softplus":
       return x > 20 ? x : Math.log1p(Math.exp(x));
+    case "root":
+      return Math.sign(x) * Math.sqrt(Math.max(Math.abs(x), Math.fround(1e-6)));
   }
 }
 

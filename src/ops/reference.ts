@@ -189,18 +189,35 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
   /** Tests listen here. */
   protected readonly bestOf = bestPositions;
 
-  select(out: Routing, q: Tensor, weights: Tensor, pool: KvPool, layer: number, n: number): void {
+  select(
+    out: Routing,
+    q: Tensor,
+    weights: Tensor | null,
+    pool: KvPool,
+    layer: number,
+    n: number,
+    expand = false,
+  ): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
     const { ids, topK } = own<Routes>(out, "ids");
     const { kvHeads, headDimK } = cache.layout[layer]!;
-    requireThat(kvHeads === 1 && q.cols === weights.cols * headDimK, "index queries as wide as the keys");
+    const heads = weights?.cols ?? q.cols / headDimK;
+    requireThat(kvHeads === 1 && q.cols === heads * headDimK, "index queries as wide as the keys");
+    const { every } = cache;
+    const most = expand ? (topK - every + 1) / every : topK;
+    requireThat(Number.isInteger(most) && most > 0, "room for whole rows of positions");
+    const ones = new Float32Array(heads).fill(1);
     for (let t = 0; t < n; t++) {
       this.checkCancelled();
       const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
-      const last = Math.floor((this.rows.positions[t]! + 1) / cache.every) - 1;
-      const best = this.bestOf(positionScores(row(q, t), row(weights, t), past, last), topK);
+      const position = this.rows.positions[t]!;
+      const whole = Math.floor((position + 1) / every);
+      const shares = weights === null ? ones : row(weights, t);
+      const best = this.bestOf(positionScores(row(q, t), shares, past, whole - 1), most);
+      const of = (chosen: number) => Array.from({ length: every }, (_, i) => chosen * every + i);
+      const tail = Array.from({ length: position + 1 - whole * every }, (_, i) => whole * every + i);
       ids.fill(-1, t * topK, (t + 1) * topK);
-      ids.set(best, t * topK);
+      ids.set(expand ? [...best.flatMap(of), ...tail] : best, t * topK);
     }
   }
 
@@ -418,6 +435,16 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
   ): void {
     for (let t = 0; t < n; t++)
       hyperRow(row(pre, t), row(mix, t), row(x, t), values(scale)!, values(base)!, iterations, eps);
+  }
+
+  headDots(out: Tensor, x: Tensor, y: Tensor, n: number): void {
+    const dim = x.cols / out.cols;
+    requireThat(Number.isInteger(dim) && x.cols === y.cols, "heads fill the row");
+    for (let i = 0; i < n * out.cols; i++) {
+      let sum = 0;
+      for (let d = 0; d < dim; d++) sum += data(x)[i * dim + d]! * data(y)[i * dim + d]!;
+      data(out)[i] = sum;
+    }
   }
 
   temper(x: Tensor, { scale, length, offset }: Temperature, n: number): void {

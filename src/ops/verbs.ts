@@ -33,6 +33,7 @@ const names: Readonly<Record<Verb, true>> = {
   blend: true,
   streamScores: true,
   hyperWeights: true,
+  headDots: true,
   temper: true,
   centreHeads: true,
   xielu: true,

@@ -31,6 +31,9 @@ const qwen35 = (arch: string, metadata: TinyMetadata): SynthShape => ({
   pre: "qwen35",
 });
 
+/** Rows of a head of n-grams. */
+const rowsOfHead = 20_000_096n;
+
 /** M: a state space, E: experts, *: attention. */
 const superBlocks = [..."MEMEMEM*EMEMEMEM*EMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEM*EMEMEMEME"];
 
@@ -50,6 +53,64 @@ export const hybrids: Readonly<Record<string, SynthShape>> = {
     expert_shared_feed_forward_length: 512,
     ...deltaNet(16, 32),
   }),
+  // Sizes of the heads' ranges of n-grams are primes about as large; the file's table is padded.
+  "qwen3.8-flash-next": qwen35("qwen4exp", {
+    block_count: 48,
+    embedding_length: 2560,
+    ...attention(24, 2, 256, 64),
+    ...routing(512, 10, 640),
+    expert_shared_feed_forward_length: 640,
+    ...deltaNet(16, 48),
+    "hyper_connection.count": 4,
+    "hyper_connection.low_rank": 320,
+    "attention.indexer.head_count": 4,
+    "attention.indexer.key_length": 128,
+    "attention.indexer.top_k": 2048,
+    "attention.compress_ratios": Array.from({ length: 48 }, (_, i) => (i % 4 === 3 ? 4 : 0)),
+    embedding_length_per_layer_input: 160,
+    "ple.layers": [1],
+    "ple.ngram_size": 3,
+    "ple.heads_per_ngram": 8,
+    "ple.conv_kernel": 4,
+    "ple.eos_token_id": 248044,
+    "ple.layer_multipliers": [0x9e3779b97f4a7c15n, 0xbf58476d1ce4e5b9n, 0x94d049bb133111ebn],
+    "ple.head_offsets": Array.from({ length: 16 }, (_, h) => BigInt(h) * rowsOfHead),
+    "ple.head_vocab_sizes": new Array<bigint>(16).fill(rowsOfHead),
+  }),
+  "ling-3.0-flash": {
+    ...quantized,
+    arch: "bailingmoe3",
+    metadata: {
+      block_count: 42,
+      context_length: 262144,
+      embedding_length: 2560,
+      feed_forward_length: 6144,
+      "attention.head_count": 32,
+      "attention.head_count_kv": Array.from({ length: 42 }, (_, i) => (i % 6 === 5 ? 1 : 0)),
+      "attention.kv_lora_rank": 512,
+      "attention.key_length": 576,
+      "attention.value_length": 512,
+      "attention.key_length_mla": 192,
+      "attention.value_length_mla": 128,
+      "attention.layer_norm_rms_epsilon": 1e-6,
+      "rope.dimension_count": 64,
+      "rope.freq_base": 6e6,
+      leading_dense_block_count: 2,
+      ...routing(512, 8, 768),
+      expert_shared_count: 1,
+      expert_group_count: 8,
+      expert_group_used_count: 4,
+      expert_gating_func: 2,
+      expert_weights_norm: true,
+      expert_weights_scale: 2.5,
+      "kda.head_dim": 128,
+      "kda.gate_lower_bound": -5,
+      "kda.safe_gate": true,
+      "ssm.conv_kernel": 4,
+    },
+    vocab: 157184,
+    pre: "bailingmoe2",
+  },
   "nemotron-3-super": {
     ...quantized,
     arch: "nemotron_h_moe",

@@ -26,6 +26,24 @@ export function familiesSuite(
     }
   });
 
+  withOps("headDots: one product a head", async (ops) => {
+    const [n, heads, dim] = [3, 4, 40];
+    const [x, y] = [randomValues(n * heads * dim, 47), randomValues(n * heads * dim, 48)];
+    const [a, b] = [filled(ops, n, heads * dim, x), filled(ops, n, heads * dim, y)];
+    const [out, odd] = [ops.tensor(n, heads), ops.tensor(n, 7)];
+    await ops.seal();
+    ops.headDots(out, a, b, n);
+    for (const [i, got] of (await ops.read(out, n)).entries()) {
+      let [sum, size] = [0, 0];
+      for (let d = 0; d < dim; d++) {
+        sum += x[i * dim + d]! * y[i * dim + d]!;
+        size += Math.abs(x[i * dim + d]! * y[i * dim + d]!);
+      }
+      near(got, sum, dim * ulp * size, `head ${i}`);
+    }
+    assert.throws(() => ops.headDots(odd, a, b, n));
+  });
+
   withOps("centreHeads: LayerNorm of each", async (ops) => {
     const [n, heads, headDim] = [3, 3, 40];
     const x = randomValues(n * heads * headDim, 32, 3);

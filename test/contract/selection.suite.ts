@@ -116,6 +116,42 @@ export function selectionSuite(withOps: (title: string, body: (ops: Ops) => void
     assert.throws(() => ops.select(routing, q, k, pool, 0, 1));
   });
 
+  withOps("select: positions of the best rows of four, and those behind the last whole row", async (ops) => {
+    const [every, most, last] = [4, 5, 70];
+    const layers = [{ kvHeads: 1, headDimK: indexDim, headDimV: 0, latent: true }] as const;
+    const pool = ops.kvPool({ every, layers, type: "f16", pages: 2 });
+    const [routing, narrow] = [ops.routing(last, every * most + every - 1), ops.routing(last, every * most)];
+    const [k, q] = [ops.tensor(last, indexDim), ops.tensor(last, indexHeads * indexDim)];
+    await ops.seal();
+    const positions = Array.from({ length: last }, (_, p) => p);
+    ops.begin(rowTable({ pools: 1 }, positions, { tables: [[Int32Array.from([1])]] }));
+    ops.write(k, rowsOf(indexK, indexDim, 0, last));
+    ops.write(q, rowsOf(indexQ, indexHeads * indexDim, 0, last));
+    ops.kvStore(pool, 0, k, null, last);
+    ops.select(routing, q, null, pool, 0, last, true);
+    const { ids } = ops.readRouting(routing, last);
+    for (const p of positions) {
+      // The key of a row is that of its last position; without weights all heads count alike.
+      const scores = Array.from({ length: Math.floor((p + 1) / every) }, (_, row) => {
+        let score = 0;
+        for (let h = 0; h < indexHeads; h++) {
+          let product = 0;
+          for (let d = 0; d < indexDim; d++)
+            product += indexQ[(p * indexHeads + h) * indexDim + d]! * indexK[(row * every + 3) * indexDim + d]!;
+          score += Math.max(product, 0);
+        }
+        return score;
+      });
+      const order = scores.map((_, row) => row).sort((a, b) => scores[b]! - scores[a]! || a - b);
+      const best = order.slice(0, most).sort((a, b) => a - b);
+      const expected = best.flatMap((row) => [0, 1, 2, 3].map((i) => row * every + i));
+      for (let i = scores.length * every; i <= p; i++) expected.push(i);
+      const got = [...ids.subarray(p * routing.topK, (p + 1) * routing.topK)];
+      assert.deepEqual(got, [...expected, ...new Array(routing.topK - expected.length).fill(-1)], `position ${p}`);
+    }
+    assert.throws(() => ops.select(narrow, q, null, pool, 0, last, true));
+  });
+
   const make = (ops: Ops, layers = 1, pools = 1): Made & { readonly pool: ReturnType<Ops["kvPool"]> } => {
     const layer = { kvHeads, headDimK: dim, headDimV: dim };
     const pool = ops.kvPool({ layers: Array.from({ length: layers }, () => layer), type: "f16", pages: 5 });

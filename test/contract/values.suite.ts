@@ -37,7 +37,17 @@ export function valuesSuite(withOps: WithOps): void {
 
   withOps("activations", async (ops) => {
     const x = Float32Array.from([...randomValues(95, 4, 3), 0, -0, 1e-30, -40, 40]);
-    for (const kind of ["silu", "gelu-tanh", "relu", "relu2", "sigmoid", "tanh", "exp", "softplus"] as Activation[]) {
+    for (const kind of [
+      "silu",
+      "gelu-tanh",
+      "relu",
+      "relu2",
+      "sigmoid",
+      "tanh",
+      "exp",
+      "softplus",
+      "root",
+    ] as Activation[]) {
       const tensor = filled(ops, 1, x.length, x);
       ops.act(tensor, kind, 1);
       for (const [i, got] of (await ops.read(tensor, 1)).entries()) {

@@ -62,7 +62,7 @@ describe("tiny models", () => {
             ["reference", made.logits],
             ["best", await logitsOf(made, made.ids)],
           ] as const) {
-            const { kl, greatest } = distance(theirs, logits);
+            const { kl, greatest } = distance(made, theirs, logits);
             t.diagnostic(`${kind}: KL ${kl.toExponential(2)}, greatest difference ${greatest.toExponential(2)}`);
             assert.ok(kl >= -1e-9 && kl < 1e-5, `${kind}: KL ${kl}`);
           }

@@ -20,6 +20,9 @@ export const asked: Readonly<Record<string, { readonly parameters: number; reado
   "nemotron-3-super": { parameters: 120.7, gigabytes: 86 },
   "mistral-large": { parameters: 122.6 },
   "minimax-m2": { parameters: 228.7, gigabytes: 139 },
+  // 83 GB and a table of n-grams.
+  "qwen3.8-flash-next": { parameters: 176.9, gigabytes: 83 + 35 },
+  "ling-3.0-flash": { parameters: 124.4, gigabytes: 75 },
   "deepseek-v3": { parameters: 671.0, gigabytes: 407 },
   "deepseek-v4-flash": { parameters: 284.3, gigabytes: 155 },
   "kimi-k2": { parameters: 1026.4, gigabytes: 622 },

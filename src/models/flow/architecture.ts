@@ -15,6 +15,7 @@ export const mutations = [
   "rope-scaling",
   "rope-back",
   "qk-norm",
+  "attention-norm",
   "latent-norm",
   "selection",
   "blocks",
@@ -29,6 +30,7 @@ export const mutations = [
   "selection-bias",
   "groups",
   "table",
+  "n-grams",
   "shared-expert",
   "clamp",
   "temperature",
@@ -94,7 +96,9 @@ export interface VectorConfig {
 export type RopePairs = "neighbours" | "halves" | "interleaved";
 
 /** Metadata of a tiny test model, without the architecture prefix. */
-export type TinyMetadata = Readonly<Record<string, number | string | boolean | readonly number[] | readonly string[]>>;
+export type TinyMetadata = Readonly<
+  Record<string, number | string | boolean | readonly number[] | readonly string[] | readonly bigint[]>
+>;
 
 export interface TinyVariant {
   readonly variant: string;
@@ -112,6 +116,8 @@ export interface TinyVariant {
   readonly shallow?: TinyMetadata;
   /** Tokens of the prompt on which tests compare it; by default 40. */
   readonly promptTokens?: number;
+  /** Positions after which llama.cpp means the same as we do; default: all. */
+  readonly comparable?: (position: number) => boolean;
   /** Mechanisms of the family that this model does without. */
   readonly lacks?: readonly Mutation[];
 }

@@ -83,6 +83,7 @@ export type Operation =
       readonly iterations: number;
       readonly eps: number;
     }
+  | { readonly verb: "headDots" }
   | { readonly verb: "temper"; readonly temperature: Temperature }
   | { readonly verb: "centreHeads"; readonly headDim: number; readonly eps: number }
   | { readonly verb: "xielu"; readonly numbers: Xielu }
@@ -99,6 +100,8 @@ export type Operation =
       readonly state: RecurrentState;
       readonly weight: VectorWeight;
       readonly bias: VectorWeight | null;
+      /** Rows between two taps. */
+      readonly apart: number;
     }
   | {
       readonly verb: "recur";
@@ -125,7 +128,7 @@ export type Operation =
       /** 0: none. */
       readonly alibi: number;
     }
-  | { readonly verb: "select"; readonly selection: Selection; readonly keys: PagedState }
+  | { readonly verb: "select"; readonly selection: Selection; readonly keys: PagedState; readonly expand: boolean }
   | {
       readonly verb: "route";
       readonly routes: Routes;

@@ -269,6 +269,11 @@ export interface KeepRecurrentOptions {
   readonly values: number;
 }
 
+export interface SelectOptions {
+  /** Chooses positions, of keys that stand for several. */
+  readonly positions?: boolean;
+}
+
 /** Blocks of so many rows that are made one. */
 export interface CompressOptions {
   readonly every: number;
@@ -391,6 +396,8 @@ export interface Flow {
   streamScores(parts: readonly Value[], weight: VectorWeight, eps: number): Value;
   /** How streams are read, and how they take up what a branch made of them (ops.ts, `hyperWeights`). */
   hyperWeights(x: Value, scale: VectorWeight, base: VectorWeight, o: HyperOptions): [read: Value, write: Value];
+  /** The sum over each head's columns of x times y: one value a head. */
+  headDots(x: Value, y: Value, heads: number): Value;
   /** x times what grows with the logarithm of each row's position. */
   temper(x: Value, temperature: Temperature): Value;
   /** LayerNorm of every head, without weights. */
@@ -418,14 +425,16 @@ export interface Flow {
   attention(q: Value, sources: readonly (AttendedState | Source)[], options: AttentionOptions): Value;
   /**
    * The best positions of each row among its own and earlier ones, by index queries of several heads, their weights
-   * [rows, heads] and the keys of a state of one head (ops.ts, `select`).
+   * [rows, heads] (null: ones) and the keys of a state of one head (ops.ts, `select`). Of keys that stand for several
+   * positions the best keys are chosen; with `positions` all that those stand for, and what no key stands for yet.
    */
-  select(q: Value, weights: Value, keys: PagedState, topK: number): Selection;
+  select(q: Value, weights: Value | null, keys: PagedState, topK: number, o?: SelectOptions): Selection;
   /**
    * Each column convolved with taps of its own over the rows up to this one, before any activation. `tail`: one head,
-   * taps - 1 keys, x's columns.  @shape weight [columns][taps], the last one for the row itself, as files have it
+   * taps - 1 keys, x's columns. With `apart` taps are of rows so far from each other: (taps - 1) * apart keys.
+   * @shape weight [columns][taps], the last one for the row itself, as files have it
    */
-  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias?: VectorWeight | null): Value;
+  shortConv(x: Value, tail: RecurrentState, weight: VectorWeight, bias?: VectorWeight | null, apart?: number): Value;
   /** M = decay M; M += k (beta (v - Mᵀk))ᵀ; y = Mᵀq, for each head [rows, heads * values] (ops.ts, `recur`). */
   deltaRule(memory: RecurrentState, inputs: DeltaInputs, options?: Pairing): Value;
   /** M = decay M + b (dt x)ᵀ; y = Mᵀc (+ skip x): Mamba-2, lightning attention. `memory`: keys are the state's size. */

@@ -134,6 +134,17 @@ export class MetadataReader {
     return Array.from(value as ArrayLike<unknown>, Number);
   }
 
+  /** An array of at least so many whole numbers that are not negative, of up to 64 bits; the first of them. */
+  wholes(key: string, count: number): bigint[] {
+    const value = this.#checkpoint.metadata.get(this.#full(key));
+    const list = typeof value === "object" ? Array.from(value as ArrayLike<unknown>) : [];
+    const known = list.every((v) => typeof v === "bigint" || Number.isSafeInteger(v));
+    const numbers = known ? list.slice(0, count).map((v) => BigInt(v as number | bigint)) : [];
+    if (numbers.length === count && numbers.every((v) => v >= 0n)) return numbers;
+    this.fault(`metadata '${this.#full(key)}' is not a list of ${count} whole numbers`);
+    return new Array<bigint>(count).fill(1n);
+  }
+
   hasTensor(name: string): boolean {
     return this.#checkpoint.tensors.has(name);
   }

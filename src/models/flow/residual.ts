@@ -92,9 +92,13 @@ export interface GatedResidual extends Streams {
   readonly rank: number;
 }
 
+/** At this site a branch reads the streams side by side, and adds to each of them. */
+export const wholeSite = "whole";
+
 /**
  * Several streams side by side: a branch reads the mean of their gated norms, and each stream takes up as much of the
- * result as an injection gate says. @source Qwen Team 2026, the residual streams of Qwen3.8-Flash-Next
+ * result as an injection gate says. At the end the tensors are `output_hc_*`.
+ * @source Qwen Team 2026, the residual streams of Qwen3.8-Flash-Next
  */
 export function gated(f: Flow, x: Value, o: GatedResidual): Residual {
   const { dim, streams: h, eps, rank } = o;
@@ -102,18 +106,22 @@ export function gated(f: Flow, x: Value, o: GatedResidual): Residual {
   return {
     streams: [repeated(f, x, o)],
     read(f, site) {
-      const weight = f.vector(`hc_${site}_norm`, h * dim, "norm");
+      if (site === wholeSite) return this.streams[0]!;
+      const own = site === "end" ? "output_hc" : `hc_${site}`;
+      // Gates of a random model are about a half.
+      const weight = f.vector(`${own}_norm`, h * dim, "norm", { fill: [2, 0.4] });
       const normed = f.multiplyVector(f.headNorm(this.streams[0]!, null, eps, dim), weight);
-      const low = f.linear(normed, f.matrix(`hc_${site}_down`, h * dim, rank, "router"))[0]!;
-      const gate = f.linear(f.act(f.scale(low, 1 / h), "silu"), f.matrix(`hc_${site}_up`, rank, h * dim, "router"))[0]!;
+      const low = f.linear(normed, f.matrix(`${own}_down`, h * dim, rank, "attention"))[0]!;
+      const gate = f.linear(f.act(f.scale(low, 1 / h), "silu"), f.matrix(`${own}_up`, rank, h * dim, "attention"))[0]!;
       if (site !== "end") {
-        const injection = f.linear(normed, f.matrix(`hc_${site}_inject`, h * dim, h, "router"))[0]!;
+        const injection = f.linear(normed, f.matrix(`${own}_inject`, h * dim, h, "router"))[0]!;
         injections.set(site, f.scale(f.act(f.scale(injection, 1 / h), "sigmoid"), 2));
       }
       return meanOf(f, parted(f, f.multiply(normed, f.act(gate, "sigmoid")), o));
     },
     write(f, site, y) {
-      this.streams = [f.add(this.streams[0]!, f.multiply(repeated(f, y, o), injections.get(site)!))];
+      const taken = site === wholeSite ? y : f.multiply(repeated(f, y, o), injections.get(site)!);
+      this.streams = [f.add(this.streams[0]!, taken)];
     },
   };
 }

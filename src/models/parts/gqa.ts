@@ -1,7 +1,7 @@
 /** Grouped-query attention: h heads of queries over fewer heads of keys and values. */
 
 import type { Temperature } from "../../ops/ops.js";
-import type { Flow, KvState, Part, Reach, Value, VectorWeight, Weight } from "../flow/flow.js";
+import type { Flow, KvState, Part, Reach, Selection, Value, VectorWeight, Weight } from "../flow/flow.js";
 import type { RopeConfig } from "../flow/rope.js";
 import type { Bias } from "../flow/tensors.js";
 
@@ -57,6 +57,8 @@ export interface GqaOptions {
   readonly softcap?: number;
   /** A learned logit per head joins the softmax without a value. */
   readonly sinks?: boolean | "optional";
+  /** Which positions are seen, by the input. */
+  readonly choose?: ((f: Flow, x: Value) => Selection) | undefined;
 }
 
 export const gqa =
@@ -67,7 +69,8 @@ export const gqa =
       o.readFrom === undefined ? projected(f, o, own, x) : queried(f, o, own, x, o.readFrom);
     if (o.keepAs !== undefined) f.share(o.keepAs, past);
     const sinks = { fill: [3, 1] } as const;
-    const mixed = f.attention(query, [past], {
+    const selection = o.choose?.(f, x);
+    const mixed = f.attention(query, [selection === undefined ? past : { state: past, selection }], {
       heads,
       scale: o.scale ?? 1 / Math.sqrt(headDim),
       reach: o.reach ?? (window === 0 ? "all" : { window }),

@@ -9,15 +9,17 @@ export interface ConvolvedOptions {
   readonly bias?: Bias;
   /** Files have the weights with a dimension of one between taps and columns. */
   readonly spaced?: boolean;
+  /** Rows between two taps. Default 1. */
+  readonly apart?: number;
 }
 
 /** Before any activation. A random model's rows before count as much as its own, so that their absence shows. */
 export function convolved(
   f: Flow,
   x: Value,
-  { name = "ssm_conv1d", taps, bias = "none", spaced }: ConvolvedOptions,
+  { name = "ssm_conv1d", taps, bias = "none", spaced, apart = 1 }: ConvolvedOptions,
 ): Value {
-  const tail = f.keep("recurrent", { name, keys: taps - 1, values: x.cols });
+  const tail = f.keep("recurrent", { name, keys: (taps - 1) * apart, values: x.cols });
   const weight = f.vector(name, taps * x.cols, "attention", {
     shape: spaced ? [taps, 1, x.cols] : [taps, x.cols],
     fill: [0.2, 0.6],
@@ -25,7 +27,7 @@ export function convolved(
   const shift = { suffix: "bias", fill: [0, 0.3] } as const;
   const optional = bias === "optional";
   const added = bias === "none" ? null : f.vector(name, x.cols, "attention", optional ? { ...shift, optional } : shift);
-  return f.shortConv(x, tail, weight, added);
+  return f.shortConv(x, tail, weight, added, apart);
 }
 
 /** A mixer that is a convolution between two gates, both products of its input. @source Liquid AI 2025, LFM2 */

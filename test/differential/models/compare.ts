@@ -59,12 +59,16 @@ export interface TinyCase {
   /** The reference's, after each token. */
   readonly logits: readonly Float32Array[];
   readonly windows: number;
+  /** Positions after which llama.cpp means the same. */
+  readonly comparable: (position: number) => boolean;
 }
 
 /** Writes the model whose routing is clearest of a few (any, for a dense one) and evaluates it. */
 export async function makeCase(folder: string, arch: string, variant: string, dtype: string): Promise<TinyCase> {
   const path = join(folder, `${arch}-${variant}-${dtype}.gguf`);
-  const { promptTokens: count = promptTokens } = findArchitecture(arch).tiny.find((t) => t.variant === variant)!;
+  const { promptTokens: count = promptTokens, comparable = () => true } = findArchitecture(arch).tiny.find(
+    (t) => t.variant === variant,
+  )!;
   let best: { seed: number; margin: number; made: TinyCase } | undefined;
   for (const seed of seeds) {
     const { vocab } = await makeTinyModel(path, arch, { variant, dtype, seed });
@@ -73,7 +77,7 @@ export async function makeCase(folder: string, arch: string, variant: string, dt
     const model = await openModel(path, ops);
     const logits = await evaluate(model, ids);
     model.close();
-    const made = { path, vocab, ids, logits, windows: model.config.window };
+    const made = { path, vocab, ids, logits, windows: model.config.window, comparable };
     if (best === undefined || ops.margin > best.margin) best = { seed, margin: ops.margin, made };
     if (best.margin > clearMargin) break;
     if (seed === seeds.at(-1)) await makeTinyModel(path, arch, { variant, dtype, seed: best.seed });
@@ -107,8 +111,13 @@ export interface Distance {
   readonly greatest: number;
 }
 
-export function distance(theirs: readonly Float64Array[], logits: readonly Float32Array[]): Distance {
-  const ours = logits.map(logSoftmax);
+export function distance(
+  { comparable }: Pick<TinyCase, "comparable">,
+  all: readonly Float64Array[],
+  logits: readonly Float32Array[],
+): Distance {
+  const theirs = all.filter((_, t) => comparable(t));
+  const ours = logits.filter((_, t) => comparable(t)).map(logSoftmax);
   let greatest = 0;
   for (const [t, row] of theirs.entries())
     for (let i = 0; i < row.length; i++)
@@ -126,9 +135,11 @@ export async function askPeer(peer: Peer, tiny: TinyCase, folder: string, greedy
   return { theirs, greedy: ids };
 }
 
-/** How many of the tokens that llama.cpp chose greedily we would have chosen there too. */
-export async function agreement(tiny: TinyCase, greedy: readonly number[]): Promise<number> {
+/** How many of the tokens that llama.cpp chose greedily we would have chosen there too, and of how many. */
+export async function agreement(tiny: TinyCase, greedy: readonly number[]): Promise<[same: number, of: number]> {
   const logits = await logitsOf(tiny, [...tiny.ids, ...greedy.slice(0, -1)]);
   const best = (row: Float32Array): number => row.indexOf(row.reduce((a, b) => Math.max(a, b)));
-  return greedy.filter((id, i) => best(logits[tiny.ids.length - 1 + i]!) === id).length;
+  const before = tiny.ids.length - 1;
+  const asked = greedy.map((id, i) => [id, before + i] as const).filter(([, at]) => tiny.comparable(at));
+  return [asked.filter(([id, at]) => best(logits[at]!) === id).length, asked.length];
 }
