@@ -260,7 +260,10 @@ describe("npm @anthropic-ai/sdk", { skip }, () => {
     assert.match(refused.requestID, /^req_/);
     assert.match((await fault({ temperature: -1 })).message, /temperature/);
     const long = await fault({ messages: [{ role: "user", content: "word ".repeat(6000) }] });
-    assert.match(long.message, /prompt is too long: \d+ tokens > 4096 maximum/);
+    const [, tokens] = /prompt is too long: (\d+) tokens > 4096 maximum/.exec(long.message) ?? [];
+    assert.ok(Number(tokens) > 6000, long.message);
+    const longer = await fault({ messages: [{ role: "user", content: "word ".repeat(50_000) }] });
+    assert.match(longer.message, /prompt is too long: the prompt has \d+ bytes of text/);
     assert.equal(long.errorCode, "context_length_exceeded");
     const most = await client.messages.countTokens({
       model: "x",

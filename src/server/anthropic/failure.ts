@@ -35,8 +35,6 @@ export function anthropicFailure(failure: HttpError, c: Context): object {
 
 /** Clients shorten the conversation by themselves when they read these words. */
 function tooLong(message: string): string {
-  const [, tokens, most] = /(\d+) tokens.*?(\d+)/.exec(message) ?? [];
-  return tokens === undefined
-    ? `prompt is too long: ${message}`
-    : `prompt is too long: ${tokens} tokens > ${most} maximum`;
+  const [, tokens, most] = /has (?:about )?(\d+) tokens, \D*(\d+)/.exec(message) ?? [];
+  return `prompt is too long: ${tokens === undefined ? message : `${tokens} tokens > ${most} maximum`}`;
 }
