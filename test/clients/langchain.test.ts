@@ -64,7 +64,10 @@ for (const useResponsesApi of [false, true]) {
     });
 
     it("tells of errors, and ends the work when it leaves", async () => {
-      await assert.rejects(model.invoke("word ".repeat(6000)), (error: Untyped) => error.status === 400);
+      await assert.rejects(model.invoke("word ".repeat(6000)), { name: "ContextOverflowError" });
+      const image = { type: "image_url", image_url: { url: "data:image/png;base64,AA==" } };
+      const wrong = model.invoke([{ role: "user", content: [image] }]);
+      await assert.rejects(wrong, (error: Untyped) => error.status === 400 && /not supported/.test(error.message));
       scripted.says((job) => job.token("One"));
       const leave = new AbortController();
       await assert.rejects(async () => {
