@@ -74,10 +74,7 @@ export class EvaluatedTexts {
     if (!("reply" in encoded) || encoded.known === undefined) return encoded;
     const found = known[encoded.known]!;
     this.known = [...this.known.filter((one) => one !== found), found];
-    const tokens = new Int32Array(found.tokens.length + encoded.tokens.length);
-    tokens.set(found.tokens);
-    tokens.set(encoded.tokens, found.tokens.length);
-    return { ...encoded, tokens };
+    return { ...encoded, tokens: joined(found.tokens, encoded.tokens) };
   }
 
   /**
@@ -106,7 +103,7 @@ export class EvaluatedTexts {
     const work = this.text.perform({ kind: "answered", chat, turn, answer, keepThinking, mark: randomUUID() });
     // Whatever became of it: then the next prompt is tokenized as a whole.
     const done = work.then(
-      (texts) => this.add(texts, Int32Array.from([...prompt, ...ids])),
+      (texts) => this.add(texts, joined(prompt, ids)),
       () => {},
     );
     const entry = { messages: chat.messages.length, last: JSON.stringify(chat.messages.at(-1)), done };
@@ -151,6 +148,13 @@ export class EvaluatedTexts {
     await Promise.race([Promise.all(before.map(({ done }) => done)), patience]);
     clearTimeout(timer);
   }
+}
+
+function joined(first: Int32Array, second: ArrayLike<number>): Int32Array {
+  const both = new Int32Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }
 
 function toldOf(known: readonly Known[]): KnownTexts {

@@ -8,7 +8,7 @@ import type { JobEvent } from "../../link/protocol.js";
 import type { Constraint } from "../../sampling/constraint/source.js";
 import type { Thinking } from "../../sampling/constraint/thinking.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
-import type { EncodedChat } from "../../text/index.js";
+import type { EncodedChat, HeardReplies } from "../../text/index.js";
 import { fitting, fittingChat } from "../answers/request.js";
 import { marksOf } from "../exchange/thinking.js";
 import { HttpError } from "../http/http-error.js";
@@ -38,7 +38,11 @@ export class ModelAnswerMaker implements AnswerMaker {
     try {
       const served = this.#context.model.require();
       const asked = await promptOf(served, request);
-      return await this.#generate(served, asked, request, events, signal);
+      try {
+        return await this.#generate(served, asked, request, events, signal);
+      } finally {
+        void asked.kept?.ended([]);
+      }
     } catch (error) {
       // The page shows a code and a line; it has no use for a status.
       if (error instanceof HttpError) {
@@ -51,7 +55,7 @@ export class ModelAnswerMaker implements AnswerMaker {
 
   async #generate(
     { engine, info }: ServedModel,
-    { tokens, reader, shown = [], constraint }: Asked,
+    { tokens, reader, shown = [], constraint, kept }: Asked,
     { sampling, conversation }: MakerRequest,
     events: MakerEvents,
     signal: AbortSignal,
@@ -61,6 +65,8 @@ export class ModelAnswerMaker implements AnswerMaker {
     const read = (piece: string): string => (reader === undefined ? piece : written.of(reader.push(piece)));
     const onEvent = (event: JobEvent) => {
       const text = fold.add(event);
+      if (event.kind === "token") kept?.heard(0, event.id, event.text);
+      else if (event.kind === "text") kept?.heard(0, undefined, event.text);
       if (event.kind === "queued") events.queued(fold.ahead);
       else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
@@ -91,6 +97,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     try {
       const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
       const { generated: generatedTokens } = fold;
+      void kept?.ended([true]);
       const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
       return { finishReason, stats };
     } finally {
@@ -111,6 +118,8 @@ interface Asked {
   readonly reader?: ReplyReader;
   readonly shown?: readonly number[];
   readonly constraint?: Constraint | undefined;
+  /** Keeps what the answer's conversation is rendered to. */
+  readonly kept?: HeardReplies | undefined;
 }
 
 async function promptOf(served: ServedModel, { messages, form = {} }: MakerRequest): Promise<Asked> {
@@ -132,12 +141,14 @@ async function promptOf(served: ServedModel, { messages, form = {} }: MakerReque
     ...(effort === "none" && { enable_thinking: false }),
   };
   const chat = { messages, tools: given, variables };
-  const made = fittingChat(await text.perform({ kind: "encodeChat", chat, most }), most);
+  const made = fittingChat(await served.evaluated.encode(chat, most), most);
   const tools = toolShapes(given);
-  const reader = new ReplyReader({ ...made.reply, tools, single: false });
+  const format = { ...made.reply, tools, single: false };
+  const reader = new ReplyReader(format);
   const constraint = formOf(form, tools, made, info.chatTemplate);
   if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
-  return { tokens: made.tokens, reader, shown: made.shown, constraint };
+  const kept = served.evaluated.begin(chat, made, format);
+  return { tokens: made.tokens, reader, shown: made.shown, constraint, kept };
 }
 
 /** @throws OPTION_INVALID */
