@@ -7,7 +7,7 @@
  * The vocabulary is that of the files together, filled up to --size with pieces that two tokens make. Each round
  * compiles each schema anew and walks through its values; the first warms up and is not counted. Once with the same
  * strings, numbers and patterns in each round, once with others in each. Prints median, 99th percentile and the
- * longest, in microseconds.
+ * longest, in microseconds; the same of the least of the rounds at each place, as a pause comes once.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -100,6 +100,8 @@ console.log(
 
 interface Times {
   readonly masks: number[];
+  /** Where each round's masks begin in them. */
+  readonly rounds: number[];
   readonly again: number[];
   readonly compiles: number[];
   slowest: { readonly micros: number; readonly at: string };
@@ -107,8 +109,9 @@ interface Times {
 
 /** Each round compiles each schema anew, and its values go through it twice. */
 function measure(casesOf: (round: number) => readonly MaskCase[]): Times {
-  const times: Times = { masks: [], again: [], compiles: [], slowest: { micros: 0, at: "" } };
+  const times: Times = { masks: [], rounds: [], again: [], compiles: [], slowest: { micros: 0, at: "" } };
   for (let round = 0; round <= Number(values.rounds); round++) {
+    if (round > 0) times.rounds.push(times.masks.length);
     for (const { name, schema, instances } of casesOf(round)) {
       // A name of its own for each round: it is compiled anew.
       const constraint: Constraint = { kind: "json_schema", schema: { ...schema, $comment: `${round}` } };
@@ -143,6 +146,7 @@ function walk(name: string, constraint: Constraint, text: string, pass: number[]
 }
 
 function report(title: string, unit: string, list: number[]): object {
+  if (list.length === 0) return {};
   list.sort((a, b) => a - b);
   const at = (share: number): number => list[Math.min(list.length - 1, Math.floor(share * list.length))]!;
   const figures = { count: list.length, median: at(0.5), p90: at(0.9), p99: at(0.99), longest: list.at(-1)! };
@@ -151,12 +155,23 @@ function report(title: string, unit: string, list: number[]): object {
   return figures;
 }
 
+/** The least of the rounds at each place: pauses of the machine and collections of garbage are no part of it. */
+function least({ masks, rounds }: Times): number[] {
+  const size = masks.length / rounds.length;
+  if (rounds.some((from, round) => from !== round * size)) return []; // rounds of different texts
+  return Array.from({ length: size }, (_, place) => Math.min(...rounds.map((from) => masks[from + place]!)));
+}
+
 const known = measure(() => maskCases);
 const fresh = measure((round) => unlike(maskCases, 1 + round));
+// Before reports sort them.
+const [knownLeast, freshLeast] = [least(known), least(fresh)];
 const document = {
   vocabulary: vocabulary.size,
   masks: report("masks of new schemas, strings and patterns known", "us", known.masks),
   fresh: report("masks of new schemas, everything new", "us", fresh.masks),
+  knownLeast: report("  known, the least of the rounds at each place", "us", knownLeast),
+  freshLeast: report("  everything new, the least of the rounds at each place", "us", freshLeast),
   again: report("masks met before", "us", known.again),
   compile: report("compile", "ms", [...known.compiles, ...fresh.compiles]),
 };
