@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { architectures } from "../dist/src/models/index.js";
 import { agreement, askPeer, distance, makeCase, missed } from "../dist/test/differential/models/compare.js";
 import { padded } from "../dist/test/support/markdown.js";
+import { mtpSection } from "../dist/test/support/mtp-page.js";
 import { openPeer } from "../dist/test/support/peer.js";
 import { plansSection } from "../dist/test/support/plans-page.js";
 
@@ -103,5 +104,6 @@ This page is written by \`node scripts/write-models-page.mjs\`; what is not in t
 
 ${table}
 
+${mtpSection()}
 ${plansSection()}`,
   );

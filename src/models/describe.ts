@@ -87,10 +87,9 @@ export function describeModel(
   const resolver = new Resolver(checkpoint);
   for (const tensor of declared) resolver.resolve(tensor);
   const programs = Object.keys(spec.programs).map((name): [string, ProgramDescription] => {
-    const other = new Resolver(checkpoint);
+    const other = new Resolver(checkpoint, resolver);
     const recorded = record(spec, source, name);
     for (const tensor of recorded.tensors) other.resolve(tensor);
-    other.check();
     return [name, { program: recorded.program, rows: spec.programs[name]!.rows ?? "all", tensors: other.found }];
   });
   resolver.check();
@@ -124,16 +123,23 @@ export function withPrograms(description: ModelDescription, names: readonly stri
 
 const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);
 
+/** The tensors of a file as far as they are known, and their faults. */
+interface Seen {
+  readonly faults: string[];
+  /** By name, undefined where something is wrong with it: said once, however many are made of it. */
+  readonly known: Map<string, TensorInfo | undefined>;
+  unsupported: number;
+}
+
 class Resolver {
   readonly found: ModelTensor[] = [];
   readonly #checkpoint: Checkpoint;
-  readonly #faults: string[] = [];
-  /** By name, undefined where something is wrong with it: said once, however many are made of it. */
-  readonly #known = new Map<string, TensorInfo | undefined>();
-  #unsupported = 0;
+  readonly #seen: Seen;
 
-  constructor(checkpoint: Checkpoint) {
+  /** `beside`: what it found out is known here, and the faults of both are told together. */
+  constructor(checkpoint: Checkpoint, beside?: Resolver) {
     this.#checkpoint = checkpoint;
+    this.#seen = beside === undefined ? { faults: [], known: new Map(), unsupported: 0 } : beside.#seen;
   }
 
   resolve(tensor: TensorDeclaration): void {
@@ -145,30 +151,31 @@ class Resolver {
 
   #made(tensor: TensorDeclaration): TensorInfo | undefined {
     try {
-      return madeOf(tensor, (name) => this.#known.get(name)!);
+      return madeOf(tensor, (name) => this.#seen.known.get(name)!);
     } catch (error) {
       if (!(error instanceof PartsUnfit)) throw error;
-      this.#unsupported++;
-      this.#faults.push(`'${tensor.name}' ${error.message}`);
+      this.#seen.unsupported++;
+      this.#seen.faults.push(`'${tensor.name}' ${error.message}`);
       return undefined;
     }
   }
 
   #inFile({ name, shape, ids }: TensorDeclaration): TensorInfo | undefined {
-    if (this.#known.has(name)) return this.#known.get(name);
-    const before = this.#faults.length;
+    const seen = this.#seen.known.get(name);
+    if (this.#seen.known.has(name) && (seen === undefined || sameShape(seen.shape, shape))) return seen;
+    const before = this.#seen.faults.length;
     const info = this.#checkpoint.tensors.get(name);
-    if (info === undefined) this.#faults.push(`tensor '${name}' is missing`);
+    if (info === undefined) this.#seen.faults.push(`tensor '${name}' is missing`);
     else if (!sameShape(info.shape, shape))
-      this.#faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
+      this.#seen.faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
     else if (ids !== undefined) {
-      if (info.layout.name !== "I32") this.#faults.push(`tensor '${name}' has type ${info.layout.name}, not I32`);
+      if (info.layout.name !== "I32") this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, not I32`);
     } else if (info.layout.acts === undefined) {
-      this.#unsupported++;
-      this.#faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
+      this.#seen.unsupported++;
+      this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
     } else if (info.layout.name === "NVFP4") this.#refuseFactor(name);
-    const known = this.#faults.length === before ? info : undefined;
-    this.#known.set(name, known);
+    const known = this.#seen.faults.length === before ? info : undefined;
+    this.#seen.known.set(name, known);
     return known;
   }
 
@@ -176,14 +183,14 @@ class Resolver {
   #refuseFactor(name: string): void {
     const factor = name.replace(/weight$/, "scale");
     if (factor === name || !this.#checkpoint.tensors.has(factor)) return;
-    this.#unsupported++;
-    this.#faults.push(`'${factor}' is to be multiplied with '${name}', which is not supported`);
+    this.#seen.unsupported++;
+    this.#seen.faults.push(`'${factor}' is to be multiplied with '${name}', which is not supported`);
   }
 
   check(): void {
-    if (this.#faults.length === 0) return;
-    const code = this.#unsupported === this.#faults.length ? "FORMAT_UNSUPPORTED" : "MODEL_INVALID";
-    throw modelInvalid(this.#checkpoint.path, this.#faults, code);
+    if (this.#seen.faults.length === 0) return;
+    const code = this.#seen.unsupported === this.#seen.faults.length ? "FORMAT_UNSUPPORTED" : "MODEL_INVALID";
+    throw modelInvalid(this.#checkpoint.path, this.#seen.faults, code);
   }
 }
 

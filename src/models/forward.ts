@@ -47,6 +47,8 @@ export interface HiddenRows {
   readonly wanted: Int32Array;
   /** Slices [k, dim], valid during the call; `first` is the first row's index in `wanted`. */
   readonly onHidden: (hidden: Float32Array, first: number) => void;
+  /** Rows as blocks that guess further tokens go on from them, where the model has those apart. Default `hidden`. */
+  readonly of?: "hidden" | "carried";
 }
 
 /** Further outputs and inputs of a pass, beside its rows. */
@@ -110,7 +112,7 @@ export async function forward(
     }
   }
   if (hidden !== undefined) {
-    const { steps, value } = must(list, "hidden");
+    const { steps, value } = must(list, hidden.of ?? "hidden");
     for (let first = 0; first < hidden.wanted.length; first += value.rows) {
       const slice = hidden.wanted.subarray(first, first + value.rows);
       walk(steps, { ...counts, wanted: slice.length }, slice);

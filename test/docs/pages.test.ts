@@ -8,6 +8,7 @@ import { packageRoot } from "../../src/package-root.js";
 import { asked } from "../support/asked.js";
 import { cliPage } from "../support/cli-page.js";
 import { dialectsPage } from "../support/dialects-page.js";
+import { mtpSection } from "../support/mtp-page.js";
 import { plansHeading, plansRow, plansSection } from "../support/plans-page.js";
 import { sweep, wholeSweeps } from "../support/sweeps.js";
 
@@ -50,6 +51,13 @@ test("docs/models.md has the plans of models people ask about (else: node script
       row,
     );
   }
+});
+
+test("docs/models.md names the families whose files hold blocks that guess further tokens", () => {
+  assert.ok(
+    read("docs/models.md").includes(`\n\n${mtpSection()}\n${plansHeading}`),
+    "node scripts/write-models-page.mjs",
+  );
 });
 
 test("docs/environment.md has every variable that is read, and no other", { skip: noGit }, () => {

@@ -1,7 +1,7 @@
 /**
  * Ling 2 and Ring 2: fused projections, every head of queries and keys normalized, RoPE over a part of each; the
- * first layers dense, then experts in groups with a bias for choosing and a shared expert. The block that guesses
- * further tokens is left out.
+ * first layers dense, then experts in groups with a bias for choosing and a shared expert. A block that guesses
+ * further tokens is a program of its own.
  * @source Ling Team 2025, "Every Activation Boosted: Scaling General Reasoner to 1 Trillion Open Language Foundation"
  */
 
@@ -9,6 +9,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { leadingDenseFfn } from "../parts/leading-dense.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { readGroups, routerConfig, tinyExperts } from "../parts/router.js";
 import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
@@ -26,6 +27,7 @@ export const bailingmoe2 = defineArchitecture({
       sharedHidden: each * m.uint("expert_shared_count", { min: 1, max: 256 }),
       groups: readGroups(m, common),
       rope: readRope(m, common.headDim),
+      mtp: mtpBlocks(m, common.layers),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -38,6 +40,7 @@ export const bailingmoe2 = defineArchitecture({
     },
   ],
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "rope-dims", "qk-norm", "groups", "router-norm", "selection-bias", "shared-expert"],
   tiny: [
     {

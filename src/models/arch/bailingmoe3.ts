@@ -1,7 +1,7 @@
 /**
  * Ling 3: Kimi delta attention with bounded decays in most layers, latent attention with a gate for every head in the
  * others; the first layers dense, then experts in groups with a bias for choosing and a shared one, some of them
- * bounded. A block that guesses the next token but one is left out.
+ * bounded. A block that guesses the next token but one is a program of its own.
  * @source Ling Team 2026, "Ling 3.0"
  */
 import type { Glu } from "../../ops/ops.js";
@@ -10,6 +10,7 @@ import { kda } from "../parts/kda.js";
 import { kdaHybridConfig, kdaHybridMechanisms, tinyKdaHybrid } from "../parts/kda-hybrid.js";
 import { latent } from "../parts/latent.js";
 import { denseOr, moe } from "../parts/moe.js";
+import { blocksOf, mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routed } from "../parts/router.js";
 import { embedTokens, rms, tokenHead } from "../parts/transformer.js";
 
@@ -26,11 +27,14 @@ export const bailingmoe3 = defineArchitecture({
     if (!m.flag("kda.safe_gate", true)) m.fault(`'${m.arch}.kda.safe_gate' is false, which is not supported`);
     if ((m.list("rope.dimension_sections") ?? []).some((size) => size !== 0))
       m.fault(`'${m.arch}.rope.dimension_sections' are not supported`);
+    const mtp = mtpBlocks(m, common.layers);
+    const blocks = blocksOf(common.layers, mtp);
     return {
       ...common,
       bound,
-      limits: m.floats("swiglu_clamp_exp", common.layers, { default: 0 }),
-      sharedLimits: m.floats("swiglu_clamp_shexp", common.layers, { default: 0 }),
+      mtp,
+      limits: m.floats("swiglu_clamp_exp", blocks, { default: 0 }),
+      sharedLimits: m.floats("swiglu_clamp_shexp", blocks, { default: 0 }),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -55,6 +59,7 @@ export const bailingmoe3 = defineArchitecture({
     ];
   },
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "rope-pairs", ...kdaHybridMechanisms, "groups", "clamp"],
   tiny: [
     {

@@ -11,6 +11,7 @@ import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routed, routerConfig } from "../parts/router.js";
 import {
   embedTokens,
@@ -39,6 +40,7 @@ export const cohere2moe = defineArchitecture({
       windowed: windowedLayers(m, 4, "first"),
       rope: readRope(m, common.headDim),
       logitScale: m.float("logit_scale") || 1,
+      mtp: mtpBlocks(m, common.layers),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -52,13 +54,14 @@ export const cohere2moe = defineArchitecture({
         site: "layer",
         before: norm("attn_norm", c),
         part: parallel(
-          gqa({ ...c, rope: local || dense ? c.rope : null, window: local ? c.window : 0 }),
+          gqa({ ...c, rope: local || dense || i >= c.layers ? c.rope : null, window: local ? c.window : 0 }),
           dense ? gatedFfn({ dim: c.dim, hidden: c.hidden, act: "silu" }) : c.sharedHidden === 0 ? experts : halved,
         ),
       },
     ];
   },
   end: (f, x, c) => tokenHead(f, x, c, { scale: c.logitScale, norm: (size) => norm("output_norm", c, size) }),
+  programs: (c, layer) => mtpPrograms(c, layer, { norm, head: { scale: c.logitScale } }),
   mechanisms: ["rope", "window", "multipliers", "shared-expert"],
   tiny: [
     { variant: "moe", tied: true, metadata: (dims) => ({ ...tinyLayerNorm(dims), ...tinyExperts(dims) }) },

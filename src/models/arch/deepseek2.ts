@@ -1,7 +1,7 @@
 /**
  * DeepSeek V2 and V3, and what was built on their shape: latent attention, the first layers dense, then experts in
  * groups and a shared one. V2 weighs experts by softmax, V3 by sigmoid with a bias for choosing; Mistral's queries grow
- * with the logarithm of their position. The block that guesses further tokens is left out.
+ * with the logarithm of their position. A block that guesses further tokens is a program of its own.
  * @source DeepSeek-AI 2024, "DeepSeek-V3 Technical Report"
  */
 
@@ -9,6 +9,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
 import { tinyExpanded, tinyLatent, tinyYarn } from "../parts/latent.js";
 import { latentMoeConfig, latentMoeLayer } from "../parts/latent-moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { tinyExperts } from "../parts/router.js";
 import { readTemperature } from "../parts/temperature.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
@@ -18,7 +19,8 @@ function config(m: MetadataReader) {
   // Early files of GLM-4.7-Flash do not say how experts are scored; all other files without the key are of V2.
   const flash = layers >= 47 && layers <= 48 && vocab === 154_880;
   const score = flash ? "sigmoid" : "softmax";
-  return { ...latentMoeConfig(m, { score, multiplier: "both" }), temperature: readTemperature(m) };
+  const common = latentMoeConfig(m, { score, multiplier: "both" });
+  return { ...common, temperature: readTemperature(m), mtp: mtpBlocks(m, common.layers) };
 }
 
 const sigmoid = { expert_gating_func: 2, expert_weights_norm: true, expert_weights_scale: 1.5 } as const;
@@ -33,6 +35,7 @@ export const deepseek2 = defineArchitecture({
   begin: (f, c) => embedTokens(f, c),
   layer: (c, i) => latentMoeLayer(c, i, { temperature: c.temperature }),
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: [
     "rope",
     "rope-pairs",

@@ -1,6 +1,7 @@
 /**
  * DeepSeek V3.2: V3 in which every layer has an indexer that chooses the positions attention sees. Its heads are
- * rotated in halves where attention's are rotated in neighbours. The block that guesses further tokens is left out.
+ * rotated in halves where attention's are rotated in neighbours. A block that guesses further tokens is a
+ * program of its own.
  * @source DeepSeek-AI 2025, "DeepSeek-V3.2: Pushing the Frontier of Open Large Language Models"
  */
 
@@ -8,6 +9,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { choose, indexerConfig, tinyIndexer } from "../parts/indexer.js";
 import { tinyLatent, tinyYarn } from "../parts/latent.js";
 import { latentMoeConfig, latentMoeLayer } from "../parts/latent-moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { tinyExperts } from "../parts/router.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
 
@@ -17,11 +19,14 @@ export const deepseek32 = defineArchitecture({
   ggufPairs: "interleaved",
   config(m) {
     const common = latentMoeConfig(m, { score: "sigmoid", multiplier: "scores", queryRank: "required" });
-    return { ...common, indexer: indexerConfig(m, { ...common.latent.rope, pairs: "halves" }) };
+    const indexer = indexerConfig(m, { ...common.latent.rope, pairs: "halves" });
+    return { ...common, indexer, mtp: mtpBlocks(m, common.layers) };
   },
   begin: (f, c) => embedTokens(f, c),
   layer: (c, i) => latentMoeLayer(c, i, { choose: (f, x, low) => choose(f, c.indexer, x, low) }),
   end: (f, x, c) => tokenHead(f, x, c),
+  // It sees all positions.
+  programs: (c) => mtpPrograms(c, (i) => latentMoeLayer(c, i)),
   mechanisms: [
     "rope",
     "rope-pairs",

@@ -1,7 +1,7 @@
 /**
  * K-EXAONE: every head of queries and keys is normalized, RoPE in windowed layers only; the first layer dense, then
- * experts with a sigmoid router, a bias for choosing and a shared expert. The block that guesses further tokens is
- * left out.
+ * experts with a sigmoid router, a bias for choosing and a shared expert. A dense block that guesses further tokens
+ * is a program of its own.
  * @source LG AI Research 2026, "K-EXAONE Technical Report"
  */
 
@@ -9,6 +9,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { denseOr, moe } from "../parts/moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routed, routerConfig, tinyExperts } from "../parts/router.js";
 import {
   embedTokens,
@@ -30,6 +31,7 @@ export const exaoneMoe = defineArchitecture({
       window: m.uint("attention.sliding_window", { default: 128 }),
       windowed: windowedLayers(m, 4),
       rope: readRope(m, common.headDim),
+      mtp: mtpBlocks(m, common.layers),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -45,10 +47,11 @@ export const exaoneMoe = defineArchitecture({
     });
     return [
       { site: "mixer", before: rms("attn_norm", c), part: gqa({ ...c, ...attention, ropeDivisors: "rope_freqs" }) },
-      { site: "ffn", before: rms("ffn_norm", c), part: denseOr(i < c.leadingDense, c, experts) },
+      { site: "ffn", before: rms("ffn_norm", c), part: denseOr(i < c.leadingDense || i >= c.layers, c, experts) },
     ];
   },
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "window", "qk-norm", "router-norm", "selection-bias", "shared-expert"],
   tiny: [
     {

@@ -1,6 +1,6 @@
 /**
  * GLM-5: latent attention over positions that an indexer chooses. From 5.2 on only some layers have one, and the others
- * see what the last of them chose. The block that guesses further tokens is left out.
+ * see what the last of them chose. A block that guesses further tokens is a program of its own.
  * @source GLM-5 Team 2026, "GLM-5: from Vibe Coding to Agentic Engineering"
  */
 
@@ -10,6 +10,7 @@ import type { MetadataReader } from "../flow/metadata-reader.js";
 import { choose, indexerConfig, tinyIndexer } from "../parts/indexer.js";
 import { tinyLatent } from "../parts/latent.js";
 import { latentMoeConfig, latentMoeLayer } from "../parts/latent-moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { tinyExperts } from "../parts/router.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
 
@@ -33,6 +34,7 @@ export const glmDsa = defineArchitecture({
       ...common,
       indexer: indexerConfig(m, common.latent.rope),
       choosing: choosing(m, common.layers),
+      mtp: mtpBlocks(m, common.layers),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -42,6 +44,8 @@ export const glmDsa = defineArchitecture({
         c.choosing[i] ? f.share("chosen", choose(f, c.indexer, x, low)) : (f.shared("chosen") as Selection),
     }),
   end: (f, x, c) => tokenHead(f, x, c),
+  // It sees all positions.
+  programs: (c) => mtpPrograms(c, (i) => latentMoeLayer(c, i)),
   mechanisms: ["rope", "rope-pairs", "latent-norm", "selection", "router-norm", "selection-bias", "shared-expert"],
   tiny: [
     { variant: "glm-5", metadata: tiny, optionalTensors: ["exp_probs_b.bias"] },

@@ -1,6 +1,6 @@
 /**
  * Hunyuan 3: Qwen3's attention; the first layers dense, then experts with a sigmoid router, a bias for choosing and a
- * shared expert. The block that guesses further tokens is left out.
+ * shared expert. A block that guesses further tokens is a program of its own.
  * @source Tencent 2026, "Hy3"
  */
 
@@ -8,6 +8,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { leadingDenseFfn } from "../parts/leading-dense.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routerConfig } from "../parts/router.js";
 import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
@@ -24,6 +25,7 @@ export const hyV3 = defineArchitecture({
       // Older files do not count their dense layers; a dense layer has no router.
       leadingDense: m.has("leading_dense_block_count") ? router.leadingDense : 1,
       rope: readRope(m, common.headDim),
+      mtp: mtpBlocks(m, common.layers),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -40,6 +42,7 @@ export const hyV3 = defineArchitecture({
     },
   ],
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "rope-pairs", "qk-norm", "router-norm", "selection-bias", "shared-expert"],
   tiny: [
     {

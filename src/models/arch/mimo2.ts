@@ -1,7 +1,7 @@
 /**
  * MiMo-V2: windowed and full layers with key heads of their own numbers, values narrower than keys and scaled, sinks
  * where the file has them, RoPE over a part of each head; the first layers dense, then experts with a sigmoid router
- * and a bias for choosing. Blocks that guess further tokens are left out.
+ * and a bias for choosing. Blocks that guess further tokens are programs of their own.
  * @source Xiaomi 2025, "MiMo-V2-Flash"
  */
 
@@ -10,6 +10,7 @@ import type { Part } from "../flow/flow.js";
 import { readRope, readWindowedRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { denseOr, moe } from "../parts/moe.js";
+import { blocksOf, mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routed, routerConfig, tinyExperts } from "../parts/router.js";
 import {
   embedTokens,
@@ -27,7 +28,8 @@ export const mimo2 = defineArchitecture({
   families: "MiMo-V2-Flash 309B-A15B, MiMo-V2.5",
   config(m) {
     const common = streamConfig(m, { ffn: "experts" });
-    const perLayer = layerHeads(m, common.layers);
+    const mtp = mtpBlocks(m, common.layers);
+    const perLayer = layerHeads(m, blocksOf(common.layers, mtp));
     const widths = headWidths(m, common.dim, perLayer.heads[0]!);
     const rope = readRope(m, widths.headDim);
     return {
@@ -35,6 +37,7 @@ export const mimo2 = defineArchitecture({
       ...routerConfig(m, common, { score: "sigmoid" }),
       ...widths,
       perLayer,
+      mtp,
       window: m.uint("attention.sliding_window"),
       windowed: windowedLayers(m, 1),
       rope,
@@ -44,7 +47,9 @@ export const mimo2 = defineArchitecture({
   },
   begin: (f, c) => embedTokens(f, c),
   layer(c, i) {
-    const local = c.windowed(i);
+    // Blocks behind the trunk are windowed and dense.
+    const behind = i >= c.layers;
+    const local = behind || c.windowed(i);
     const attention = gqa({
       ...c,
       heads: c.perLayer.heads[i]!,
@@ -67,10 +72,11 @@ export const mimo2 = defineArchitecture({
     });
     return [
       { site: "mixer", before: rms("attn_norm", c), part: c.valueScale === 1 ? attention : scaled },
-      { site: "ffn", before: rms("ffn_norm", c), part: denseOr(i < c.leadingDense, c, experts) },
+      { site: "ffn", before: rms("ffn_norm", c), part: denseOr(behind || i < c.leadingDense, c, experts) },
     ];
   },
-  end: (f, x, c) => tokenHead(f, x, c),
+  end: (f, x, c) => tokenHead(f, x, c, { carried: c.mtp.length > 0 }),
+  programs: (c, layer) => mtpPrograms(c, layer, { carried: true }),
   mechanisms: ["rope", "rope-dims", "window", "sinks", "multipliers", "router-norm", "selection-bias"],
   tiny: [
     {

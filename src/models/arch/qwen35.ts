@@ -1,7 +1,7 @@
 /**
  * Qwen3.5, 3.6 and 3.8 without experts: gated delta nets in three of four layers, attention with a gate for every
  * value in the others. Files have the value heads in an order in which they share key heads by turns. A block that
- * guesses the next token but one is left out.
+ * guesses the next token but one is a program of its own.
  * @source Qwen Team 2026, "Qwen3.5"
  */
 import { defineArchitecture } from "../flow/architecture.js";
@@ -13,32 +13,11 @@ import {
   gatedHybridLayer,
   tinyGatedHybrid,
 } from "../parts/gated-hybrid.js";
+import { mtpBlocks, mtpPrograms, tinyMtp } from "../parts/mtp.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
 
 /** Three sections of the eight pairs a tiny model rotates. */
 export const tinySections = { "rope.dimension_sections": [3, 3, 2, 0] };
-
-/** Tensors of a tiny model's block that guesses a further token: attention, FFN, and what joins row and token. */
-const behind = (dims: 64 | 256): Readonly<Record<string, readonly number[]>> => {
-  const rows = (dims === 64 ? 4 : 8) * 32;
-  const shapes = {
-    attn_norm: [dims],
-    attn_q: [dims, 2 * rows],
-    attn_k: [dims, 64],
-    attn_v: [dims, 64],
-    attn_output: [rows, dims],
-    attn_q_norm: [32],
-    attn_k_norm: [32],
-    post_attention_norm: [dims],
-    ffn_gate: [dims, 2 * dims],
-    ffn_up: [dims, 2 * dims],
-    ffn_down: [2 * dims, dims],
-    "nextn.eh_proj": [2 * dims, dims],
-    "nextn.enorm": [dims],
-    "nextn.hnorm": [dims],
-  };
-  return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [`blk.4.${name}.weight`, shape]));
-};
 
 export const qwen35 = defineArchitecture({
   name: "qwen35",
@@ -46,11 +25,12 @@ export const qwen35 = defineArchitecture({
   config(m) {
     const common = gatedHybridConfig(m, { ffn: "dense" });
     checkSections(m, common.rope);
-    return common;
+    return { ...common, mtp: mtpBlocks(m, common.layers) };
   },
   begin: (f, c) => embedTokens(f, c),
   layer: (c, i) => gatedHybridLayer(c, i, gatedFfn({ ...c, act: "silu" }), { pairing: "tiled" }),
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "rope-dims", "qk-norm", "gate", ...deltaNetMechanisms],
   tiny: [
     {
@@ -72,7 +52,8 @@ export const qwen35 = defineArchitecture({
       variant: "mtp",
       metadata: (dims) => ({ ...tinyGatedHybrid(dims), ...tinySections, block_count: 5, nextn_predict_layers: 1 }),
       shallow: { block_count: 3 },
-      spare: (dims) => behind(dims),
+      shapes: tinyMtp(4),
+      optionalTensors: ["nextn.shared_head_norm.weight"],
     },
   ],
 });

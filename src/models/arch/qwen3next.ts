@@ -7,15 +7,20 @@
 import { defineArchitecture } from "../flow/architecture.js";
 import { deltaNetMechanisms, gatedHybridLayer } from "../parts/gated-hybrid.js";
 import { gatedHybridExperts, gatedHybridMoeConfig, tinyGatedHybridMoe } from "../parts/gated-hybrid-moe.js";
+import { mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { embedTokens, tokenHead } from "../parts/transformer.js";
 
 export const qwen3next = defineArchitecture({
   name: "qwen3next",
   families: "Qwen3-Next-80B-A3B, Qwen3-Coder-Next",
-  config: (m) => gatedHybridMoeConfig(m),
+  config(m) {
+    const common = gatedHybridMoeConfig(m);
+    return { ...common, mtp: mtpBlocks(m, common.layers) };
+  },
   begin: (f, c) => embedTokens(f, c),
   layer: (c, i) => gatedHybridLayer(c, i, gatedHybridExperts(c), { joined: true }),
   end: (f, x, c) => tokenHead(f, x, c),
+  programs: mtpPrograms,
   mechanisms: ["rope", "rope-dims", "qk-norm", "gate", ...deltaNetMechanisms, "router-norm", "shared-expert"],
   tiny: [
     { variant: "moe", metadata: tinyGatedHybridMoe },

@@ -1,7 +1,7 @@
 /**
  * Step 3.5 and 3.7 Flash: windowed and full layers with heads of their own numbers and RoPE of their own, over half
  * as many values in the full ones; a gate for every head; the first layers dense, then experts with a bias for
- * choosing and a shared one, some of them bounded. Blocks that guess further tokens are left out.
+ * choosing and a shared one, some of them bounded. Blocks that guess further tokens are programs of their own.
  * @source StepFun 2026, "Step 3.5 Flash"
  */
 
@@ -10,6 +10,7 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope, readWindowedRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { denseOr, moe } from "../parts/moe.js";
+import { blocksOf, mtpBlocks, mtpPrograms } from "../parts/mtp.js";
 import { routed, routerConfig, tinyExperts } from "../parts/router.js";
 import {
   embedTokens,
@@ -29,7 +30,9 @@ export const step35 = defineArchitecture({
   families: "Step-3.5-Flash 196B-A11B, Step-3.7-Flash",
   config(m) {
     const common = streamConfig(m, { ffn: "experts" });
-    const perLayer = layerHeads(m, common.layers);
+    const mtp = mtpBlocks(m, common.layers);
+    const blocks = blocksOf(common.layers, mtp);
+    const perLayer = layerHeads(m, blocks);
     const widths = headWidths(m, common.dim, perLayer.heads[0]!);
     const rope = readRope(m, widths.headDim);
     if (rope.dims % 4 !== 0) m.fault(`RoPE over half of ${rope.dims} values`);
@@ -38,12 +41,13 @@ export const step35 = defineArchitecture({
       ...routerConfig(m, common, { score: "sigmoid" }),
       ...widths,
       perLayer,
+      mtp,
       window: m.uint("attention.sliding_window"),
       windowed: windowedLayers(m, 1),
       fullRope: { ...rope, dims: rope.dims / 2 },
       localRope: { ...readWindowedRope(m, rope, 10_000), scaling: { kind: "none" as const } },
-      limits: m.floats("swiglu_clamp_exp", common.layers, { default: 0 }),
-      sharedLimits: m.floats("swiglu_clamp_shexp", common.layers, { default: 0 }),
+      limits: m.floats("swiglu_clamp_exp", blocks, { default: 0 }),
+      sharedLimits: m.floats("swiglu_clamp_shexp", blocks, { default: 0 }),
     };
   },
   begin: (f, c) => embedTokens(f, c),
@@ -79,7 +83,8 @@ export const step35 = defineArchitecture({
       { site: "ffn", before: rms("ffn_norm", c), part: denseOr(i < c.leadingDense, c, experts) },
     ];
   },
-  end: (f, x, c) => tokenHead(f, x, c),
+  end: (f, x, c) => tokenHead(f, x, c, { carried: c.mtp.length > 0 }),
+  programs: (c, layer) => mtpPrograms(c, layer, { carried: true }),
   mechanisms: [
     "rope",
     "rope-dims",

@@ -142,8 +142,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   begin(f: Flow, config: C): Residual;
   layer(config: C, i: number): readonly Branch[];
   end(f: Flow, x: Residual, config: C): Outputs;
-  /** Programs the file holds beside the trunk, by name: `mtp0`. */
-  programs?(config: C): Readonly<Record<string, ProgramSpec>>;
+  /** Programs the file holds beside the trunk, by name: `mtp0`. `layer` is the trunk's, of any block. */
+  programs?(config: C, layer: ProgramSpec["layer"]): Readonly<Record<string, ProgramSpec>>;
   /** Configurations of random test models. */
   readonly tiny: readonly TinyVariant[];
   /** Mechanisms whose removal must be noticed by the tests. */
@@ -153,6 +153,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
 /** An architecture with its config type closed over: what the registry holds. */
 export interface Declaration extends Omit<Architecture, "config" | "begin" | "layer" | "end" | "programs"> {
   declare(metadata: MetadataReader): ModelSpec;
+  /** Its files may hold further programs. */
+  readonly hasPrograms: boolean;
 }
 
 /**
@@ -185,13 +187,14 @@ export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): D
   const { config: read, begin, layer, end, programs, ...rest } = a;
   return {
     ...rest,
+    hasPrograms: programs !== undefined,
     declare(metadata) {
       const config = read(metadata);
       return {
         config,
         ggufPairs: a.ggufPairs ?? "halves",
         huggingFace: a.huggingFace ?? {},
-        programs: programs?.(config) ?? {},
+        programs: programs?.(config, (i) => layer(config, i)) ?? {},
         begin: (f) => begin(f, config),
         layer: (i) => layer(config, i),
         end: (f, x) => end(f, x, config),

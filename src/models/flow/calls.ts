@@ -157,6 +157,8 @@ export interface Outputs {
   readonly logits?: Value;
   /** The final normalized state [wanted, dim]. */
   readonly hidden?: Value;
+  /** The state before the last norm, where blocks that guess further tokens go on from that [wanted, dim]. */
+  readonly carried?: Value;
   /** [sequences, dim] */
   readonly pooled?: Value;
   /** [sequences, scores] */

@@ -17,6 +17,8 @@ export class MetadataReader {
   readonly arch: string;
   readonly faults: string[] = [];
   readonly #checkpoint: Checkpoint;
+  /** Numbers of the file's blocks, once somebody has asked. */
+  #blocks: Set<number> | undefined;
 
   /** The context the user asked for; undefined where nobody did. */
   readonly askedContextTokens: number | undefined;
@@ -147,6 +149,14 @@ export class MetadataReader {
 
   hasTensor(name: string): boolean {
     return this.#checkpoint.tensors.has(name);
+  }
+
+  /** Whether anything of this block is in the file. */
+  hasBlock(block: number): boolean {
+    this.#blocks ??= new Set(
+      [...this.#checkpoint.tensors.keys()].map((name) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)),
+    );
+    return this.#blocks.has(block);
   }
 
   /** Rows of a matrix; undefined where the file has none of this name. */

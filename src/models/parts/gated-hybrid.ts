@@ -25,7 +25,9 @@ export interface GatedHybridConfig extends TransformerConfig {
 export function gatedHybridConfig(m: MetadataReader, o: TransformerOptions): GatedHybridConfig {
   const common = transformerConfig(m, o);
   const rope = readRope(m, common.headDim);
-  return { ...common, rope, net: deltaNetConfig(m), recurrent: recurrentLayers(m, common.layers) };
+  const recurrent = recurrentLayers(m, common.layers);
+  // Blocks behind the trunk have attention, whatever the pattern says.
+  return { ...common, rope, net: deltaNetConfig(m), recurrent: (i) => i < common.layers && recurrent(i) };
 }
 
 /** A layer of either kind, its FFN being `ffn`. */

@@ -174,6 +174,10 @@ export interface HeadOptions {
    * Factor of the embedding. Where it is large, a random model's tied table is small and its last norm large instead.
    */
   readonly embedded?: number;
+  /** A head of its own, of this name, where the file has one. */
+  readonly own?: string;
+  /** The rows before the norm are an output too: blocks that guess further tokens go on from them. */
+  readonly carried?: boolean;
 }
 
 /** Norm and head; the head is the token embedding when the file has none. */
@@ -182,11 +186,14 @@ export function tokenHead(f: Flow, x: Residual, c: Width & ModelConfig, o: HeadO
   const norm = o.norm ?? ((size: number) => rms("output_norm", c, size));
   // Logits of deviation 3.3: a distribution far from uniform.
   const size = embedded / scale;
-  const hidden = norm(size)(f, f.pick(x.read(f, "end")));
+  const picked = f.pick(x.read(f, "end"));
+  const hidden = norm(size)(f, picked);
   const options = { or: "token_embd", gain: 3.3 / embedded, orGain: 2.5 / embedded, bias } as const;
-  let logits = f.linear(hidden, f.matrix("output", c.dim, c.vocab, "head", options))[0]!;
+  const name = o.own !== undefined && f.has(`${o.own}.weight`) ? o.own : "output";
+  let logits = f.linear(hidden, f.matrix(name, c.dim, c.vocab, "head", options))[0]!;
   if (scale !== 1) logits = f.scale(logits, scale);
-  return { hidden, logits: softcap === 0 ? logits : f.softcap(logits, softcap) };
+  const carried = o.carried ? { carried: picked } : {};
+  return { hidden, logits: softcap === 0 ? logits : f.softcap(logits, softcap), ...carried };
 }
 
 /** Local GGUF names -> names in a Hugging Face folder of the llama kind. */
