@@ -3,8 +3,6 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { Context, Hono } from "hono";
-import { z } from "zod";
-import { batchUrls } from "../../batch/request.js";
 import { readJson } from "../http/body.js";
 import { HttpError, wrongField } from "../http/http-error.js";
 import { readForm } from "../http/multipart.js";
@@ -15,17 +13,8 @@ import type { ServerContext } from "../service/context.js";
 import { type BatchRecord, batchObject, isUnfinished } from "./batch-record.js";
 import { type FileInTheMaking, FileStore, type StoredFile } from "./file-store.js";
 import { Records } from "./records.js";
+import { batchSchema } from "./request.js";
 import { BatchRunner } from "./runner.js";
-
-export const batchSchema = z.object({
-  input_file_id: z.string(),
-  endpoint: z.enum(batchUrls),
-  completion_window: z.literal("24h").describe("Nothing expires: a slow machine may take longer."),
-  metadata: z
-    .record(z.string().max(64), z.string().max(512))
-    .refine((all) => Object.keys(all).length <= 16, "at most 16 entries")
-    .optional(),
-});
 
 const maxFiles = 1000;
 const maxBatches = 1000;

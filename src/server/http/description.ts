@@ -8,6 +8,8 @@ export interface RouteDescription {
   readonly summary: string;
   /** The schema that checks the body; unknown fields are taken and named in a header. */
   readonly body?: z.ZodObject;
+  /** The body is a form with a file. */
+  readonly form?: boolean;
   /** Holds of a 200; undefined: a text that is not described. */
   readonly answer?: z.ZodType;
   /** Headers go out before the answer is made: a failure after them is an error object under status 200. */

@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { packageVersion } from "../../package-root.js";
 import { anthropicRoutes } from "../anthropic/describe.js";
+import { batchDescriptions } from "../batches/describe.js";
 import {
   contentAnswer,
   healthAnswer,
@@ -58,6 +59,7 @@ const routes: readonly RouteDescription[] = [
   ),
   ...anthropicRoutes,
   ...responsesRoutes,
+  ...batchDescriptions,
   ...gets.map(
     ([path, summary, answer, how]) =>
       ({ method: "get", path, summary, modelless: true, ...(answer !== undefined && { answer }), ...how }) as const,
@@ -86,7 +88,7 @@ export function openApi(): object {
 }
 
 function operationOf(route: RouteDescription): object {
-  const { path, method, summary, body, answer, late: isLate, streams, failure: shape = "Error", open } = route;
+  const { path, method, summary, body, answer, late: isLate, streams, failure: shape = "Error", open, form } = route;
   const reference = { $ref: `#/components/schemas/${shape}` };
   const failure = { description: "What is wrong", content: json(reference) };
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -105,7 +107,7 @@ function operationOf(route: RouteDescription): object {
     summary,
     ...(open === true && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
-    ...(body !== undefined && { requestBody: { required: true, content: json(schemaOf(body, "input")) } }),
+    ...(body !== undefined && { requestBody: { required: true, content: bodyContent(schemaOf(body, "input"), form) } }),
     responses: {
       200: { description: "The answer", content: schema === undefined ? { "text/plain": {} } : content },
       ...(open !== true && { 401: { ...failure, description: "A key is needed" } }),
@@ -115,6 +117,10 @@ function operationOf(route: RouteDescription): object {
       ...(method !== "get" || parameters.length > 0 ? { "4XX": failure, "5XX": failure } : {}),
     },
   };
+}
+
+function bodyContent(schema: object, form = false): object {
+  return form ? { "multipart/form-data": { schema } } : json(schema);
 }
 
 function json(schema: object | undefined): object {
