@@ -154,13 +154,20 @@ class Run {
       appended.push({ sequence: this.#slots[sequence]!, at: rows.length });
       for (let i = 0; i < count + guesses; i++) rows.push({ sequence, position: from + i, guess: i >= count });
     }
+    const ids = Int32Array.from(rows, ({ sequence, position, guess }) =>
+      guess ? (7 * position) % this.#model.config.vocab : this.#case.prompts[sequence]![position]!,
+    );
     const tokens: Int32Array[] = [];
-    for (const [s, slot] of this.#slots.entries()) tokens[slot] = this.#case.prompts[s]!;
+    for (const [s, slot] of this.#slots.entries()) {
+      const prompt = this.#case.prompts[s]!;
+      // What follows a guess sees it, as it does where tokens come from a job.
+      tokens[slot] = new Int32Array(prompt.length + keptRows);
+      tokens[slot].set(prompt);
+      for (const [t, { sequence, position }] of rows.entries()) if (sequence === s) tokens[slot][position] = ids[t]!;
+    }
     const table: RowTable = {
       count: rows.length,
-      ids: Int32Array.from(rows, ({ sequence, position, guess }) =>
-        guess ? (7 * position) % this.#model.config.vocab : this.#case.prompts[sequence]![position]!,
-      ),
+      ids,
       positions: Int32Array.from(rows, ({ position }) => position),
       sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
       blockTables: this.#cache.blockTables,
