@@ -14,7 +14,7 @@ const responseAnswer = loose({
   output: z.array(
     loose({ id: z.string(), type: z.enum(["message", "reasoning", "function_call", "custom_tool_call"]) }),
   ),
-  usage: loose({ input_tokens: count, output_tokens: count, total_tokens: count }).nullable(),
+  usage: loose({ input_tokens: count, output_tokens: count, total_tokens: count }).optional(),
 });
 
 const nullableId = z.string().nullable();

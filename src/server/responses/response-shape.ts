@@ -199,7 +199,6 @@ export class ResponseShape implements ExchangeShape {
       model,
       output: [...this.output],
       ...echo,
-      usage: null,
     };
   }
 
