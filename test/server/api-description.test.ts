@@ -89,6 +89,32 @@ describe("OpenAI's API description", { skip: needsThreads }, () => {
     }
   });
 
+  it("has responses, and every event of their streams", async () => {
+    const tools = [
+      { type: "function", name: "f", parameters: { type: "object", properties: { a: { type: "boolean" } } } },
+      { type: "custom", name: "g", description: "Takes a text." },
+    ];
+    const asks = [
+      { max_output_tokens: 8, seed: 1 },
+      { tools, tool_choice: "required", max_output_tokens: 60, parallel_tool_calls: false, seed: 2 },
+      {
+        tools,
+        tool_choice: { type: "custom", name: "g" },
+        max_output_tokens: 20,
+        seed: 3,
+        reasoning: { summary: "auto" },
+      },
+    ];
+    for (const ask of asks) {
+      const body = { input: "And the king said", ...ask };
+      holds("Response", await post("responses", body));
+      const stream = await postJson(`${server.url}/v1/responses`, { ...body, stream: true });
+      const events = [...(await stream.text()).matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data!));
+      assert.match(events.at(-1).type, /^response\.(completed|incomplete)$/);
+      for (const event of events) holds("ResponseStreamEvent", event);
+    }
+  });
+
   it("has embeddings and models", async () => {
     holds("CreateEmbeddingResponse", await post("embeddings", { input: ["a king", "a queen"] }));
     const get = async (path: string): Promise<unknown> => (await fetch(`${server.url}/v1/${path}`)).json();

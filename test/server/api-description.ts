@@ -15,6 +15,8 @@ export const answerSchemas = [
   "ListModelsResponse",
   "Model",
   "ErrorResponse",
+  "Response",
+  "ResponseStreamEvent",
 ] as const;
 
 export type AnswerSchema = (typeof answerSchemas)[number];

@@ -63,13 +63,19 @@ export function echoOf(value: ResponsesInput): object {
     temperature: value.temperature ?? null,
     text: large ? { format: { type: text?.format?.type ?? "text" } } : { format: { type: "text" }, ...text },
     tool_choice: large ? "auto" : (choice ?? "auto"),
-    tools: large ? [] : tools,
+    tools: large ? [] : tools.map(toolEcho),
     top_logprobs: 0,
     top_p: value.top_p ?? null,
     truncation: "disabled",
     background: false,
     ...(value.user !== undefined && { user: value.user }),
   };
+}
+
+/** Says of a function also what the request left out, as the API does. */
+function toolEcho(tool: Item): Item {
+  if (tool.type !== "function") return tool;
+  return { ...tool, parameters: tool.parameters ?? null, strict: tool.strict ?? false };
 }
 
 export function usageOf({ promptTokens, cachedTokens, tokens, reasoningTokens }: Ending): object {
