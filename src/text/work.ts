@@ -2,6 +2,7 @@
 import { headerStyles } from "../chat/dialects/headed.js";
 import {
   type Conversation,
+  chatMl,
   chatTemplates,
   followedBy,
   type PreparedConversation,
@@ -201,7 +202,10 @@ export class TextWork {
     const { tokenizer } = this;
     const marks = Array.from(tokenizer.endOfGeneration, (id) => tokenizer.piece(id));
     const headed = dialect.messages === undefined ? [] : headerStyles[dialect.messages].ends;
-    return [...marks, ...headed].filter((mark) => mark !== "");
+    const sources = [...this.templates.values(), ...(this.templates.size === 0 ? [chatMl] : [])];
+    const written = (mark: string): boolean =>
+      sources.some((source) => source.includes(mark) || source.includes("eos_token"));
+    return [...marks, ...headed].filter((mark) => mark !== "" && written(mark));
   }
 
   private get texts(): TemplateTexts {

@@ -160,5 +160,10 @@ const anthropicErrorSchema = {
 };
 
 export function openApiRoutes(app: Hono): void {
-  app.get("/openapi.json", (c) => c.json(openApi()));
+  // Made of 30 schemas in 15 to 40 ms, in which nobody else is served: once.
+  let document: string | undefined;
+  app.get("/openapi.json", (c) => {
+    document ??= JSON.stringify(openApi());
+    return c.body(document, 200, { "content-type": "application/json" });
+  });
 }
