@@ -1,8 +1,8 @@
 /**
  * Blocks behind the trunk that guess further tokens, each a program of its own. Its row at position p + 1 reads the
- * token there and what the trunk, or the guess before, made of position p; its logits are of position p + 2. At the
- * first position of a sequence the row before is zeros.
- * @source DeepSeek-AI 2024, "DeepSeek-V3 Technical Report", multi-token prediction
+ * token there and what the trunk, or the guess before, made of position p; its logits are of position p + 2. No row is
+ * before a sequence's first: whoever runs the block gives zeros there, for attention reads every position.
+ * @source DeepSeek-AI 2024, "DeepSeek-V3 Technical Report"; how files have it: llama.cpp, src/models
  */
 import type { ModelConfig, ProgramSpec } from "../flow/architecture.js";
 import type { Flow, Part } from "../flow/flow.js";
