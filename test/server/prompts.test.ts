@@ -67,4 +67,38 @@ describe("an agent's session", { skip: needsThreads }, () => {
       assert.equal(calls, 10);
       assert.ok(againTokens < 0.01 * promptTokens, `${againTokens} of ${promptTokens} tokens were evaluated again`);
     });
+
+  it("goes on in Anthropic's words too: a header in a block of its own, arguments as objects", async () => {
+    const modelPath = join(testFolder(), "agent.gguf");
+    await writeAgentModel(modelPath, "llama", 8192);
+    const { url } = await serveForTests({ modelPath, engine: { contextTokens: 8192, sequences: 1 } });
+    const properties = { text: { type: "string", maxLength: 40 }, amount: { type: "number" } };
+    const schema = { type: "object", properties, required: ["text", "amount"] };
+    const messages: object[] = [{ role: "user", content: "Write." }];
+    for (let turn = 0, past = 0; turn < 4; turn++) {
+      const text = (of: string) => ({ type: "text", text: of });
+      const response = await postJson(`${url}/v1/messages`, {
+        model: "any",
+        max_tokens: 400,
+        system: [text(`x-anthropic-billing-header: cch=0000${turn};`), text("You are an agent. ".repeat(40))],
+        messages,
+        tools: [{ name: "write", description: "Writes.", input_schema: schema }],
+        tool_choice: { type: "any", disable_parallel_tool_use: true },
+        temperature: 1,
+      });
+      const { content, usage } = (await response.json()) as {
+        content: { type: string; id: string }[];
+        usage: { input_tokens: number; cache_read_input_tokens: number; output_tokens: number };
+      };
+      const { input_tokens: fresh, cache_read_input_tokens: cached, output_tokens: made } = usage;
+      assert.ok(cached >= past, `turn ${turn}: ${cached} of ${past}`);
+      past = fresh + cached + made - 1;
+      const results = content.filter(({ type }) => type === "tool_use");
+      assert.equal(results.length, 1);
+      messages.push(
+        { role: "assistant", content },
+        { role: "user", content: results.map(({ id }) => ({ type: "tool_result", tool_use_id: id, content: "done" })) },
+      );
+    }
+  });
 });
