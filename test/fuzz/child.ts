@@ -90,7 +90,7 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
   try {
     const cache = new StateCache({ ...stateOptions(bound, bound.ops), sequences: 1, contextTokens: 300, maxRows: 24 });
     const slot = cache.openSequence();
-    let next = 0;
+    const known: number[] = [];
     // Now and then far enough for a second page.
     for (const rows of long ? [5, 1, ...new Array<number>(12).fill(24)] : [5, 1, 20]) {
       const position = cache.length(slot);
@@ -98,11 +98,16 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
       const of = (f: (i: number) => number) => Int32Array.from({ length: rows }, (_, i) => f(i));
       const table = {
         count: rows,
-        ids: of(() => (ids[next++ % ids.length] ?? d.below(config.vocab)) % config.vocab),
+        ids: of(() => {
+          const id = (ids[known.length % ids.length] ?? d.below(config.vocab)) % config.vocab;
+          known.push(id);
+          return id;
+        }),
         positions: of((i) => position + i),
         sequences: of(() => slot),
         blockTables: cache.blockTables,
         slots: cache.slotTable([slot]),
+        tokens: Array.from({ length: slot + 1 }, () => Int32Array.from(known)),
       };
       const wanted = Int32Array.of(0, ...(rows > 1 ? [rows - 1] : []));
       const logits = description.program.outputs.logits === undefined ? Int32Array.of() : wanted;

@@ -72,8 +72,10 @@ async function measure(order: (trunk: readonly PlanMatrix[]) => readonly PlanMat
       const one = (value: number) => Int32Array.of(value);
       // States are read from one slot and written to the other.
       const slots = Int32Array.of(position === 0 ? -1 : (position + 1) % 2, position % 2, -1);
-      const rows = { count: 1, ids: one(position), positions: one(position), sequences: one(0), blockTables, slots };
-      await bound.forward(rows, one(0), () => {});
+      // Models that look up by earlier tokens find each token's id to be its position.
+      const tokens = [Int32Array.from({ length: position + 1 }, (_, p) => p)];
+      const own = { count: 1, ids: one(position), positions: one(position), sequences: one(0) };
+      await bound.forward({ ...own, blockTables, slots, tokens }, one(0), () => {});
       return ops.traffic!().diskBytes;
     };
     const first = await pass(0);

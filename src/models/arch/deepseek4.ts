@@ -102,7 +102,7 @@ export const deepseek4 = defineArchitecture({
     {
       // Blocks of 128 positions: of two the prompt has one whole.
       variant: "128",
-      metadata: (dims) => tiny(dims, [4, 128, 0]),
+      metadata: (dims) => ({ ...tiny(dims, [4, 128, 0, 4]), block_count: 3 }),
       promptTokens: 150,
       lacks: ["clamp", "even", "selection-bias"],
     },
@@ -140,6 +140,6 @@ const tiny = (dims: 64 | 256, ratios: readonly number[]) => ({
   "hyper_connection.epsilon": 1e-6,
   hash_layer_count: 1,
   expert_gating_func: 4,
-  swiglu_clamp_exp: ratios.map(() => 0.5),
-  swiglu_clamp_shexp: ratios.map(() => 0.5),
+  swiglu_clamp_exp: 0.5,
+  swiglu_clamp_shexp: 0.5,
 });
