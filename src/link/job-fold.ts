@@ -24,6 +24,10 @@ export class JobFold {
       case "prompt":
         this.ahead = 0;
         return "";
+      case "prefix":
+        this.cached ??= event.reused;
+        this.total = event.tokens;
+        return "";
       case "pass":
         // After the first token a pass tells no more of the prompt.
         if (event.total > 0) {

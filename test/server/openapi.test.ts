@@ -23,13 +23,24 @@ const bodies: Readonly<Record<string, object>> = {
   "/tokenize": { content: "hello", with_pieces: true },
   "/detokenize": { tokens: [1, 2] },
   "/apply-template": { messages },
+  "/infill": { input_prefix: "a", input_suffix: "b" },
+  "/completion": { prompt: "hello" },
+  "/completions": { prompt: ["hello", [1, 2]] },
+  "/embedding": { content: "hello" },
+  "/embeddings": { input: "hello" },
+  "/v1/chat/completions/input_tokens": { messages },
+  "/api/chat": { messages, stream: false },
+  "/api/generate": { prompt: "hello", stream: false },
+  "/api/embed": { input: "hello" },
+  "/api/embeddings": { prompt: "hello" },
+  "/api/show": { model: "demo-chat" },
   "/v1/messages": { messages, max_tokens: 5 },
   "/v1/messages/count_tokens": { messages },
   "/v1/responses": { input: "hello" },
   "/v1/responses/input_tokens": { input: "hello" },
 };
 /** They need another model, or files: their own tests hold what they answer. */
-const elsewhere = /^\/v1\/(rerank|files|batches)/;
+const elsewhere = /^\/(infill$|v1\/(rerank|files|batches))/;
 
 describe("the OpenAPI document", () => {
   let server: RunningServer;

@@ -4,9 +4,12 @@ import type { Hono } from "hono";
 /** @returns undefined for a path of no route; paths are without a slash at the end */
 export function allowedMethods(app: Hono): (path: string) => string | undefined {
   const routes = app.routes.filter(({ method, path }) => method !== "ALL" && !path.endsWith("*"));
-  const patterns = routes.map(({ method, path }) => ({ method, pattern: patternOf(path) }));
+  const patterns = routes.map(({ method, path }) => ({ method, path, pattern: patternOf(path) }));
   return (path) => {
-    const found = new Set(patterns.flatMap(({ method, pattern }) => (pattern.test(path) ? [method] : [])));
+    const fitting = patterns.filter(({ pattern }) => pattern.test(path));
+    // A route of this very path goes before one with a name in its place.
+    const own = fitting.filter((route) => route.path === path);
+    const found = new Set((own.length > 0 ? own : fitting).map(({ method }) => method));
     if (found.size === 0) return undefined;
     // Whoever answers GET answers HEAD.
     if (found.has("GET")) found.add("HEAD");

@@ -16,8 +16,10 @@ export interface RouteDescription {
   readonly late?: boolean;
   /** With `stream: true` the answer is server-sent events. */
   readonly streams?: boolean;
+  /** Unless `stream: false` the answer is lines of JSON. */
+  readonly lines?: boolean;
   /** The shape of its failures. Default: OpenAI's. */
-  readonly failure?: "Error" | "AnthropicError";
+  readonly failure?: "Error" | "AnthropicError" | "OllamaError";
   /** Needs no key. */
   readonly open?: boolean;
   /** Needs no model that is ready. */
@@ -29,6 +31,8 @@ export const count = z.int().min(0);
 const loose = z.looseObject;
 
 export const healthAnswer = loose({ status: z.literal("ok") });
+/** Held by `/health` while there is no model, in llama-server's words. */
+export const loadingAnswer = loose({ error: loose({ message: z.string(), type: z.string(), code: z.literal(503) }) });
 export const readyAnswer = loose({
   status: z.string(),
   model: z.string(),

@@ -8,12 +8,12 @@ import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
 import { validate, Warnings } from "../http/validate.js";
 import { constraintOf } from "../openai/constraint.js";
-import { refuseUnsupported as refuseOpenAi, stopsOf } from "../openai/fields.js";
+import { refuseUnsupported, stopsOf } from "../openai/fields.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { biasesOf } from "./biases.js";
 import { LlamaShape } from "./completion-shape.js";
-import { type LlamaInput, llamaCompletionSchema, refuseUnsupported } from "./input.js";
+import { type LlamaInput, llamaCompletionSchema } from "./input.js";
 
 export function llamaCompletionRoutes(app: Hono, context: ServerContext): void {
   app.on("POST", ["/completion", "/completions"], async (c) => {
@@ -47,8 +47,7 @@ export interface LlamaAnswer {
 /** @throws HttpError while no header is out */
 export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
   const { c, context, warnings, arrived, input, count, several, encode } = answer;
-  refuseUnsupported(input);
-  refuseOpenAi({ ...input, logit_bias: undefined });
+  refuseUnsupported({ ...input, logit_bias: undefined });
   const n = input.n_cmpl ?? input.n ?? 1;
   const served = context.model.require();
   warnOfModel(input.model, served, warnings);

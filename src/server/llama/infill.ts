@@ -48,13 +48,12 @@ export function infillRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-/** @throws HttpError 501 as llama-server has it: another model could */
+/** @throws HttpError 400 for a model that cannot */
 function refuseWithoutGap({ text }: ServedModel): void {
   const { prefix, suffix, middle } = text.info.fim;
   const missing = Object.entries({ prefix, suffix, middle }).flatMap(([name, id]) => (id === undefined ? [name] : []));
   if (missing.length === 0) return;
-  throw new HttpError(501, `infill is not supported by this model: it has no token for ${missing.join(", ")}`, {
-    type: "not_supported_error",
+  throw new HttpError(400, `infill is not supported by this model: it has no token for ${missing.join(", ")}`, {
     code: "no_fim_tokens",
   });
 }

@@ -2,7 +2,6 @@
 import { z } from "zod";
 import { mixedPrompt, tokenId } from "../answers/mixed-prompt.js";
 import { samplingFields } from "../answers/sampling.js";
-import { wrongField } from "../http/http-error.js";
 import { answerFields } from "../openai/fields.js";
 
 const most = 2 ** 31 - 1;
@@ -38,9 +37,9 @@ export const llamaFields = {
   n_cache_reuse: z.int().min(0).max(most).optional(),
   sse_ping_interval: z.int().min(-1).max(most).optional(),
   backend_sampling: z.boolean().optional(),
-  n_indent: z.int().min(0).max(most).optional().describe("Refused but for 0."),
-  lora: z.array(z.unknown()).optional().describe("Refused but for []."),
-  adaptive_target: z.number().optional().describe("Refused but for numbers below 0."),
+  n_indent: z.literal(0, "not supported but for 0").optional(),
+  lora: z.array(z.unknown()).max(0, "adapters are not supported").optional(),
+  adaptive_target: z.number().lt(0, "not supported but for numbers below 0, which are off").optional(),
   adaptive_decay: z.number().optional(),
 };
 
@@ -52,13 +51,3 @@ export const llamaCompletionSchema = z.object({
 });
 
 export type LlamaInput = z.output<z.ZodObject<typeof llamaFields>>;
-
-/** @throws HttpError 400 for what would change the answer and is not supported */
-export function refuseUnsupported({ n_indent, lora, adaptive_target }: LlamaInput): void {
-  const refuse = (param: string): never => {
-    throw wrongField(param, `${param}: not supported by this server`, "unsupported_parameter");
-  };
-  if ((n_indent ?? 0) > 0) refuse("n_indent");
-  if ((lora?.length ?? 0) > 0) refuse("lora");
-  if ((adaptive_target ?? -1) >= 0) refuse("adaptive_target");
-}

@@ -7,7 +7,7 @@ import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 
 export function propsRoutes(app: Hono, context: ServerContext): void {
-  const { config, model, status } = context;
+  const { config, model, gate } = context;
   const slots = (): number => model.engineOptions.sequences ?? 1;
 
   app.get("/props", async (c) => {
@@ -49,15 +49,11 @@ export function propsRoutes(app: Hono, context: ServerContext): void {
       fim: Object.values(text.info.fim).every((token) => token !== undefined),
     });
   });
-  app.post("/props", () => {
-    throw unsupported("the settings of a running server are not changed");
-  });
 
   app.get("/slots", (c) => {
     if (!config.slots) throw unsupported("this server does not tell its slots: it was started with --no-slots");
     const { info } = model.require();
-    // The engine says it after every pass only: what was just taken counts as well.
-    const busy = Math.min(slots(), Math.max(status.latest?.running ?? 0, context.gate.count));
+    const busy = Math.min(slots(), gate.count);
     const one = (id: number): object => ({
       id,
       n_ctx: info.contextTokens,

@@ -15,6 +15,8 @@ const usage = loose({
 
 const identity = { id: z.string(), created: count, model: z.string(), system_fingerprint: z.string() };
 
+export const countAnswer = z.looseObject({ input_tokens: z.int().min(0) });
+
 export const chatAnswer = loose({
   ...identity,
   object: z.literal("chat.completion"),

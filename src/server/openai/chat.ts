@@ -147,7 +147,8 @@ export function saidOf(
     thinking: { effort: input.reasoning_effort },
     template: {
       variables: input.chat_template_kwargs,
-      addGenerationPrompt: input.add_generation_prompt,
+      // Going on with an answer is what the other one says no to.
+      addGenerationPrompt: input.continue_final_message === true ? true : input.add_generation_prompt,
       continueLast: input.continue_final_message,
       dialect: dialectOf(input.tool_dialect),
     },

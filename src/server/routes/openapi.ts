@@ -7,11 +7,14 @@ import { batchDescriptions } from "../batches/describe.js";
 import {
   contentAnswer,
   healthAnswer,
+  loadingAnswer,
   promptAnswer,
   type RouteDescription,
   readyAnswer,
   tokensAnswer,
 } from "../http/description.js";
+import { llamaRoutes } from "../llama/describe.js";
+import { ollamaRoutes } from "../ollama/describe.js";
 import {
   chatAnswer,
   completionAnswer,
@@ -60,6 +63,8 @@ const routes: readonly RouteDescription[] = [
   ...anthropicRoutes,
   ...responsesRoutes,
   ...batchDescriptions,
+  ...llamaRoutes,
+  ...ollamaRoutes,
   ...gets.map(
     ([path, summary, answer, how]) =>
       ({ method: "get", path, summary, modelless: true, ...(answer !== undefined && { answer }), ...how }) as const,
@@ -78,7 +83,7 @@ export function openApi(): object {
     security: [{}, { bearer: [] }, { key: [] }],
     paths,
     components: {
-      schemas: { Error: errorSchema, AnthropicError: anthropicErrorSchema },
+      schemas: { Error: errorSchema, AnthropicError: anthropicErrorSchema, OllamaError: ollamaErrorSchema },
       securitySchemes: {
         bearer: { type: "http", scheme: "bearer" },
         key: { type: "apiKey", in: "header", name: "x-api-key" },
@@ -88,7 +93,8 @@ export function openApi(): object {
 }
 
 function operationOf(route: RouteDescription): object {
-  const { path, method, summary, body, answer, late: isLate, streams, failure: shape = "Error", open, form } = route;
+  const { path, method, summary, body, answer, late: isLate, streams, lines, open, form } = route;
+  const { failure: shape = "Error" } = route;
   const reference = { $ref: `#/components/schemas/${shape}` };
   const failure = { description: "What is wrong", content: json(reference) };
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -100,9 +106,15 @@ function operationOf(route: RouteDescription): object {
   const schema = answer && schemaOf(answer, "output");
   const content = {
     ...json(isLate === true && schema !== undefined ? { anyOf: [schema, reference] } : schema),
+    ...(lines === true && { "application/x-ndjson": { schema: { type: "string" } } }),
     ...(streams === true && { "text/event-stream": { schema: { type: "string" } } }),
   };
-  const loading = path === "/ready" ? { description: "Its state", content: json(schema) } : failure;
+  const states: Readonly<Record<string, object | undefined>> = {
+    "/ready": schema,
+    "/health": schemaOf(loadingAnswer, "output"),
+  };
+  const state = states[path];
+  const loading = state === undefined ? failure : { ...failure, content: json(state) };
   return {
     summary,
     ...(open === true && { security: [] }),
@@ -111,7 +123,7 @@ function operationOf(route: RouteDescription): object {
     responses: {
       200: { description: "The answer", content: schema === undefined ? { "text/plain": {} } : content },
       ...(open !== true && { 401: { ...failure, description: "A key is needed" } }),
-      ...((route.modelless !== true || path === "/ready") && {
+      ...((route.modelless !== true || state !== undefined) && {
         503: { ...loading, description: "The model is not ready, or the server ends" },
       }),
       ...(method !== "get" || parameters.length > 0 ? { "4XX": failure, "5XX": failure } : {}),
@@ -130,8 +142,19 @@ function json(schema: object | undefined): object {
 function schemaOf(schema: z.ZodType, io: "input" | "output"): object {
   const { $schema: _, ...made } = z.toJSONSchema(schema, { io, target: "draft-2020-12" });
   // Unknown fields of a body are taken and named in the header x-hundredweight-warnings.
-  return io === "input" ? { ...made, additionalProperties: true } : made;
+  return io === "input" ? { ...nullable(made), additionalProperties: true } : made;
 }
+
+/** `null` counts as left out. */
+function nullable({ properties = {}, required = [], ...others }: Schema): Schema {
+  const written = Object.entries(properties).map(([name, schema]) => {
+    const given = required.includes(name) ? schema : { anyOf: [schema, { type: "null" }] };
+    return [name, given] as const;
+  });
+  return { ...others, properties: Object.fromEntries(written), ...(required.length > 0 && { required }) };
+}
+
+type Schema = { readonly properties?: Readonly<Record<string, unknown>>; readonly required?: readonly string[] };
 
 const text = { type: ["string", "null"] };
 const errorSchema = {
@@ -145,6 +168,7 @@ const errorSchema = {
     },
   },
 };
+const ollamaErrorSchema = { type: "object", required: ["error"], properties: { error: { type: "string" } } };
 const anthropicErrorSchema = {
   type: "object",
   required: ["type", "error", "request_id"],
