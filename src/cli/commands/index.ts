@@ -29,7 +29,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     usage: "serve [options] [model]",
-    summary: "Serve a model to OpenAI clients and as a web page.",
+    summary: "Serve a model to OpenAI, Anthropic, Ollama and llama-server clients and as a web page.",
     load: () => {
       // Loading makes the most garbage there ever is at once.
       holdYoungGeneration();
