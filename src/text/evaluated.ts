@@ -119,13 +119,19 @@ export class EvaluatedTexts {
       this.known = this.known.filter((one) => one.length !== length || Buffer.compare(one.hash, hash) !== 0);
       this.known.push({ length, hash, tokens });
     }
-    while (this.known.length > mostTexts || this.size.tokenBytes > mostTokenBytes) this.known.shift();
+    this.known.splice(0, this.known.length - mostTexts);
+    while (this.size.tokenBytes > mostTokenBytes) this.known.shift();
   }
 
   /** Texts whose tokens are a beginning of these take them from here. */
   private share(tokens: Int32Array): void {
-    for (const buffer of new Set(this.known.map((one) => one.tokens.buffer))) {
-      const there = this.known.filter((one) => one.tokens.buffer === buffer);
+    const groups = new Map<ArrayBufferLike, Known[]>();
+    for (const one of this.known) {
+      const group = groups.get(one.tokens.buffer);
+      if (group === undefined) groups.set(one.tokens.buffer, [one]);
+      else group.push(one);
+    }
+    for (const there of groups.values()) {
       const longest = there.reduce((a, b) => (b.tokens.length > a.tokens.length ? b : a)).tokens;
       const most = Math.min(longest.length, tokens.length);
       let common = 0;
