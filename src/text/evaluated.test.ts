@@ -20,6 +20,14 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const limits = { renderMs: 10_000, renderedLength: 1e7 };
 const most = 1e6;
 
+/** Bytes come as a view of the message that brought them. */
+function inMessage<T>(result: T): T {
+  const { hashes } = result as { hashes: Uint8Array };
+  const message = Buffer.alloc(65_536);
+  message.set(hashes);
+  return { ...result, hashes: message.subarray(0, hashes.length) };
+}
+
 /** A model that writes what it is told, byte by byte: nobody else would tokenize it that way. */
 class Talk {
   readonly evaluated: EvaluatedTexts;
@@ -33,8 +41,8 @@ class Talk {
     const perform = async <Q extends TextRequest>(request: Q): Promise<TextResults[Q["kind"]]> => {
       this.requests++;
       // As between processes.
-      const result = work.perform(structuredClone(request), limits);
-      return structuredClone(result) as TextResults[Q["kind"]];
+      const result = structuredClone(work.perform(structuredClone(request), limits));
+      return (request.kind === "answered" ? inMessage(result) : result) as TextResults[Q["kind"]];
     };
     this.evaluated = new EvaluatedTexts({ perform } as unknown as TextService, { keepThinking });
   }
@@ -95,6 +103,14 @@ const called = (args: unknown, more: object = {}): ChatMessage => ({
   content: null,
   tool_calls: [{ id: "a", type: "function", function: { name: "f", arguments: args } }],
   ...more,
+});
+
+test("what is kept of a text holds no message", async () => {
+  const talk = await Talk.of();
+  await talk.answer(asked, "It is the end of the stream.");
+  const { known } = talk.evaluated as unknown as { known: { hash: Uint8Array }[] };
+  assert.ok(known.length > 0);
+  for (const { hash } of known) assert.equal(hash.buffer.byteLength, hash.length);
 });
 
 describe("what comes back takes the tokens that were evaluated", () => {

@@ -115,7 +115,8 @@ export class EvaluatedTexts {
   private add({ lengths, hashes }: Omit<KnownTexts, "tokens">, tokens: Int32Array): void {
     this.share(tokens);
     for (const [i, length] of lengths.entries()) {
-      const hash = hashes.slice(i * hashBytes, (i + 1) * hashBytes);
+      // A copy: these bytes are a view of the whole message that brought them.
+      const hash = new Uint8Array(hashes.subarray(i * hashBytes, (i + 1) * hashBytes));
       this.known = this.known.filter((one) => one.length !== length || Buffer.compare(one.hash, hash) !== 0);
       this.known.push({ length, hash, tokens });
     }

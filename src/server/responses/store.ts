@@ -27,8 +27,12 @@ export class ResponseStore {
 
   /** @returns whether it is kept: one that is too large is not */
   add(stored: StoredResponse): boolean {
-    const json = Buffer.from(JSON.stringify(stored), "utf8");
-    if (json.length > mostOfOne) return false;
+    const text = JSON.stringify(stored);
+    const length = Buffer.byteLength(text);
+    if (length > mostOfOne) return false;
+    // Memory of its own: a small buffer would be part of a slab, and keep what else was in that.
+    const json = Buffer.allocUnsafeSlow(length);
+    json.write(text);
     const { id, output } = stored.response;
     const items = [...output, ...stored.input].flatMap(({ id: item }) => (typeof item === "string" ? [item] : []));
     this.kept.set(id, { json, items });
