@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { agentTemplate, agentTokenizer } from "../../test/support/agent-template.js";
 import { type ChatMessage, type Conversation, type ReplyFormat, toolShapes } from "../chat/index.js";
+import { type ReplyEvent, ReplyReader } from "../chat/reply.js";
 import { openCheckpoint, type TypedValue, writeGguf } from "../formats/index.js";
 import { createTokenizer, type Tokenizer } from "../tokenizer/index.js";
 import type { TextService } from "./client.js";
@@ -34,6 +35,7 @@ class Talk {
   readonly work: TextWork;
   readonly tokenizer: Tokenizer;
   requests = 0;
+  callId = "";
 
   constructor(work: TextWork, tokenizer: Tokenizer, keepThinking = false) {
     this.work = work;
@@ -77,11 +79,20 @@ class Talk {
   async answer(chat: Conversation, text: string, whole = true): Promise<Int32Array> {
     const encoded = await this.encode(chat);
     const format: ReplyFormat = { ...encoded.reply, tools: toolShapes(chat.tools ?? []), single: false };
-    const making = this.evaluated.begin(chat, encoded, format);
+    const making = this.evaluated.begin(chat, encoded);
+    const reader = new ReplyReader(format);
     const ids = [...Buffer.from(text)].map((byte) => this.byteToken(byte));
-    for (const [i, id] of ids.entries()) making?.heard(0, id, i === ids.length - 1 ? text : "");
+    for (const [i, id] of ids.entries())
+      making?.heard(0, id, this.listen(reader.push(i === ids.length - 1 ? text : "")));
+    making?.heard(0, undefined, this.listen(reader.end()));
     await making?.ended([whole]);
     return Int32Array.from([...encoded.tokens, ...ids]);
+  }
+
+  /** Remembers the id of the last call, which goes to the client. */
+  private listen(events: readonly ReplyEvent[]): readonly ReplyEvent[] {
+    for (const event of events) if (event.kind === "call") this.callId = event.id;
+    return events;
   }
 
   private byteToken(byte: number): number {
@@ -152,6 +163,22 @@ describe("what comes back takes the tokens that were evaluated", () => {
     }
     const other = called('{"b":2.0,"a":"\u00e9 the /","list":[1,2]}');
     assert.ok(!begins((await talk.encode({ ...asked, messages: [...asked.messages, other, ...next] })).tokens, past));
+  });
+
+  test("a call whose id the template writes: it is the one that the client was told", async () => {
+    const talk = await Talk.of(agentTemplate.replace("'}\\n</tool_call>'", "'}</tool_call>' + call.id"));
+    const past = await talk.answer(asked, '<tool_call>\n{"name": "f", "arguments": {}}</tool_call>');
+    const next = [result("the text of the file")];
+    const back = (id: string): Conversation => {
+      const call = { id, type: "function", function: { name: "f", arguments: "{}" } };
+      return {
+        ...asked,
+        messages: [...asked.messages, { role: "assistant", content: null, tool_calls: [call] }, ...next],
+      };
+    };
+    assert.match(talk.callId, /^call_/);
+    assert.ok(begins((await talk.encode(back(talk.callId))).tokens, past));
+    assert.ok(!begins((await talk.encode(back("call_other"))).tokens, past));
   });
 
   test("turn after turn, with one copy of all tokens", async () => {

@@ -9,7 +9,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Conversation, SaidReply } from "../chat/index.js";
-import { type ReplyFormat, ReplyGatherer, ReplyReader } from "../chat/reply.js";
+import { type ReplyEvent, ReplyGatherer } from "../chat/reply.js";
 import type { TextService } from "./client.js";
 import { hashBytes, type KnownTexts } from "./known-texts.js";
 import { chatBytes } from "./limits.js";
@@ -81,7 +81,7 @@ export class EvaluatedTexts {
    * An answer to this prompt begins; its conversation is held until it ends.
    * @returns undefined where nothing will be kept of it
    */
-  begin(chat: Conversation, { tokens, turn }: EncodedChat, format: ReplyFormat): HeardReplies | undefined {
+  begin(chat: Conversation, { tokens, turn }: EncodedChat): HeardReplies | undefined {
     const goesOn = chat.continueLast !== false && chat.messages.at(-1)?.role === "assistant";
     const bytes = chatBytes(chat);
     if (turn === undefined || goesOn || this.heldBytes + bytes > mostHeldBytes) return undefined;
@@ -89,7 +89,7 @@ export class EvaluatedTexts {
     const release = (): void => {
       this.heldBytes -= bytes;
     };
-    return new HeardReplies(format, release, (answer, ids) => this.keep(chat, turn, answer, tokens, ids));
+    return new HeardReplies(release, (answer, ids) => this.keep(chat, turn, answer, tokens, ids));
   }
 
   private async keep(
@@ -172,41 +172,39 @@ function toldOf(known: readonly Known[]): KnownTexts {
   };
 }
 
-/** The answers to one prompt as they are made. */
+/**
+ * The answers to one prompt as they are made. They are heard as the client's reader reads them, whose ids of calls come
+ * back.
+ */
 export class HeardReplies {
-  private readonly format: ReplyFormat;
   private readonly release: () => void;
   private readonly keep: (answer: SaidReply, ids: readonly number[]) => Promise<void>;
-  private readonly made: { readonly reader: ReplyReader; readonly gathered: ReplyGatherer; readonly ids: number[] }[] =
-    [];
+  private readonly made: { readonly gathered: ReplyGatherer; readonly ids: number[] }[] = [];
   private over = false;
 
-  constructor(format: ReplyFormat, release: () => void, keep: HeardReplies["keep"]) {
-    this.format = format;
+  constructor(release: () => void, keep: HeardReplies["keep"]) {
     this.release = release;
     this.keep = keep;
   }
 
   /** @param id the token that was made; undefined: text that was held back */
-  heard(choice: number, id: number | undefined, text: string): void {
+  heard(choice: number, id: number | undefined, events: readonly ReplyEvent[]): void {
     if (this.over || choice >= mostChoices) return;
-    while (this.made.length <= choice)
-      this.made.push({ reader: new ReplyReader(this.format), gathered: new ReplyGatherer(), ids: [] });
-    const { reader, gathered, ids } = this.made[choice]!;
+    while (this.made.length <= choice) this.made.push({ gathered: new ReplyGatherer(), ids: [] });
+    const { gathered, ids } = this.made[choice]!;
     if (id !== undefined) ids.push(id);
-    gathered.add(reader.push(text));
+    gathered.add(events);
   }
 
   /**
-   * Called once, also for an answer that failed: `whole` says of each choice whether its text is all that was made.
-   * Resolves when what is kept of them is there.
+   * Called once, also for an answer that failed, when all was heard: `whole` says of each choice whether its text is
+   * all that was made. Resolves when what is kept of them is there.
    */
   async ended(whole: readonly boolean[]): Promise<void> {
     if (this.over) return;
     this.over = true;
     try {
-      for (const [choice, { reader, gathered, ids }] of this.made.entries()) {
-        gathered.add(reader.end());
+      for (const [choice, { gathered, ids }] of this.made.entries()) {
         const { reply } = gathered;
         // Nobody sends a call back that was cut.
         if (whole[choice] === true && reply.calls.every((call) => call.whole)) await this.keep(reply, ids);

@@ -65,8 +65,10 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
     });
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
     const read = (exchange.thinking?.inText ?? served.defaults.reasoningFormat === "none") ? unsplit(format) : format;
-    const readers = choices.map(() => new SpokenReader(read, asked.custom, !stream));
-    kept = served.evaluated.begin(chat, encoded, read);
+    kept = served.evaluated.begin(chat, encoded);
+    const readers = choices.map(
+      (_, i) => new SpokenReader(read, asked.custom, !stream, (id, events) => kept?.heard(i, id, events)),
+    );
     const shape = new ExchangeResponse(options.shape(served, choices), choices, readers, stream, kept);
     return await respond({ c, context, served, choices, shape, stream, maxTimeMs, warnings, arrived, release });
   } catch (error) {
@@ -191,7 +193,6 @@ class ExchangeResponse implements ResponseShape {
 
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]> {
     if (event.kind === "promptLogprobs") return [];
-    this.kept?.heard(choice, event.kind === "token" ? event.id : undefined, event.text);
     if (event.kind === "token") this.shape.made?.(event.id);
     const events = this.readers[choice]!.push(event);
     const token: TokenLogprobs | undefined = event.kind === "token" ? event.logprobs : undefined;

@@ -8,6 +8,7 @@ import { inputOf } from "./tools.js";
 export class SpokenReader {
   private readonly reader: ReplyReader;
   private readonly custom: ReadonlySet<string>;
+  private readonly hear: ((id: number | undefined, read: readonly ReplyEvent[]) => void) | undefined;
   /** Everything, of an answer in one piece; a stream keeps nothing. */
   private readonly kept: { readonly parts: SpokenParts; readonly logprobs: TokenLogprobs[] } | undefined;
   private readonly warnings: string[] = [];
@@ -19,15 +20,17 @@ export class SpokenReader {
   /**
    * @param custom names of tools that take a text instead of arguments
    * @param keep for an answer in one piece
+   * @param hear is told what the reply is read as, with the token that said it
    */
-  constructor(format: ReplyFormat, custom: ReadonlySet<string>, keep: boolean) {
+  constructor(format: ReplyFormat, custom: ReadonlySet<string>, keep: boolean, hear?: SpokenReader["hear"]) {
     this.reader = new ReplyReader(format);
     this.custom = custom;
+    this.hear = hear;
     this.kept = keep ? { parts: new SpokenParts(), logprobs: [] } : undefined;
   }
 
   push(event: Exclude<ChoiceEvent, { kind: "promptLogprobs" }>): readonly SpokenEvent[] {
-    const events = this.eventsOf(this.reader.push(event.text));
+    const events = this.read(this.reader.push(event.text), event.kind === "token" ? event.id : undefined);
     if (event.kind === "token") {
       if (this.reader.thinks) this.reasoningTokens++;
       if (event.logprobs !== undefined) this.kept?.logprobs.push(event.logprobs);
@@ -37,7 +40,7 @@ export class SpokenReader {
 
   /** The answer is over: what was held back comes now. */
   end(): readonly SpokenEvent[] {
-    return this.eventsOf(this.reader.end());
+    return this.read(this.reader.end(), undefined);
   }
 
   ended({ tokens: prompt }: ChoiceJob, outcome: ChoiceOutcome): WholeReply {
@@ -55,7 +58,8 @@ export class SpokenReader {
     return { ...end, parts: this.kept?.parts.list ?? [], logprobs: this.kept?.logprobs ?? [] };
   }
 
-  private eventsOf(read: readonly ReplyEvent[]): readonly SpokenEvent[] {
+  private read(read: readonly ReplyEvent[], id: number | undefined): readonly SpokenEvent[] {
+    this.hear?.(id, read);
     const events: SpokenEvent[] = [];
     for (const event of read) {
       if (event.kind === "warning") this.warnings.push(event.text);

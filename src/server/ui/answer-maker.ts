@@ -1,6 +1,6 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
 import { constraintOfCalls, type ToolShape, toolShapes } from "../../chat/index.js";
-import { ReplyReader } from "../../chat/reply.js";
+import { type ReplyEvent, ReplyReader } from "../../chat/reply.js";
 import { ReplyText } from "../../chat/reply-text.js";
 import { HundredweightError } from "../../errors.js";
 import { JobFold } from "../../link/job-fold.js";
@@ -62,15 +62,17 @@ export class ModelAnswerMaker implements AnswerMaker {
   ): Promise<MadeAnswer> {
     const fold = new JobFold();
     const written = new ReplyText();
-    const read = (piece: string): string => (reader === undefined ? piece : written.of(reader.push(piece)));
+    const heard = (events: readonly ReplyEvent[], id?: number): string => {
+      kept?.heard(0, id, events);
+      return written.of(events);
+    };
+    const read = (piece: string, id?: number): string => (reader === undefined ? piece : heard(reader.push(piece), id));
     const onEvent = (event: JobEvent) => {
       const text = fold.add(event);
-      if (event.kind === "token") kept?.heard(0, event.id, event.text);
-      else if (event.kind === "text") kept?.heard(0, undefined, event.text);
       if (event.kind === "queued") events.queued(fold.ahead);
       else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
-      else if (event.kind === "token") events.token(read(text));
+      else if (event.kind === "token") events.token(read(text, event.id));
       else if (event.kind === "text") events.text(read(text));
     };
     const { maxTokens, ...given } = sampling;
@@ -94,14 +96,16 @@ export class ModelAnswerMaker implements AnswerMaker {
       each.addEventListener("abort", cancel);
       if (each.aborted) cancel();
     }
+    let whole = false;
     try {
       const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
       const { generated: generatedTokens } = fold;
-      void kept?.ended([true]);
+      whole = true;
       const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
       return { finishReason, stats };
     } finally {
-      if (reader !== undefined) events.text(written.of(reader.end()));
+      if (reader !== undefined) events.text(heard(reader.end()));
+      void kept?.ended([whole]);
       for (const each of signals) each.removeEventListener("abort", cancel);
     }
   }
@@ -147,7 +151,7 @@ async function promptOf(served: ServedModel, { messages, form = {} }: MakerReque
   const reader = new ReplyReader(format);
   const constraint = formOf(form, tools, made, info.chatTemplate);
   if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
-  const kept = served.evaluated.begin(chat, made, format);
+  const kept = served.evaluated.begin(chat, made);
   return { tokens: made.tokens, reader, shown: made.shown, constraint, kept };
 }
 
