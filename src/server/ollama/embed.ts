@@ -56,33 +56,17 @@ async function embed(c: Context, context: ServerContext, warnings: Warnings, ask
   const served = context.model.require();
   warnOfModel(asked.model, served, warnings);
   checkVectors(served, asked.request.dimensions);
-  const release = context.gate.enter(1);
-  try {
-    const tokens = await Promise.all(asked.texts.map((text) => tokensOf(text, served, asked.cut)));
-    const user = userOf(c, undefined);
-    const request = (index: number): EmbedRequest => ({
-      kind: "embed",
-      prompt: { kind: "tokens", tokens: tokens[index]! },
-      ...asked.request,
-      user,
-    });
-    return respondEach({
-      ...{ c, context, served, warnings, release, request },
-      count: tokens.length,
-      body(results) {
-        const count = results.reduce((sum, result) => sum + result.tokens, 0);
-        context.metrics.promptTokens.add(count);
-        return asked.shape(
-          served,
-          results.map(({ embedding }) => [...embedding]),
-          count,
-        );
-      },
-    });
-  } catch (error) {
-    release();
-    throw error;
-  }
+  return respondEach<EmbedRequest>({
+    ...{ c, context, served, warnings },
+    encode: () => Promise.all(asked.texts.map((text) => tokensOf(text, served, asked.cut))),
+    request: { kind: "embed", ...asked.request, user: userOf(c, undefined) },
+    body: (results, tokens) =>
+      asked.shape(
+        served,
+        results.map(({ embedding }) => [...embedding]),
+        tokens,
+      ),
+  });
 }
 
 /** @param cut what is too long loses its end */

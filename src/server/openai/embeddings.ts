@@ -87,32 +87,19 @@ async function embed(
   const served = context.model.require();
   warnOfModel(value.model, served, warnings);
   checkVectors(served, dimensions);
-  const release = context.gate.enter(1);
-  try {
-    const encode = (one: OnePrompt) => encodeMixed(one, served, { parse_special: false }, "input");
-    const tokens = await Promise.all(inputs.map(encode));
-    const user = userOf(c, value.user);
-    const request = (index: number): EmbedRequest => ({
+  return respondEach<EmbedRequest>({
+    ...{ c, context, served, warnings },
+    encode: () =>
+      Promise.all(inputs.map((one: OnePrompt) => encodeMixed(one, served, { parse_special: false }, "input"))),
+    request: {
       kind: "embed",
-      prompt: { kind: "tokens", tokens: tokens[index]! },
       ...(pooling !== undefined && { pooling }),
       ...(dimensions !== undefined && { dimensions }),
       ...(normalize !== undefined && { normalize }),
-      user,
-    });
-    return respondEach({
-      ...{ c, context, served, warnings, release, request },
-      count: tokens.length,
-      body(results) {
-        const count = results.reduce((sum, result) => sum + result.tokens, 0);
-        context.metrics.promptTokens.add(count);
-        return shape(served, results, count);
-      },
-    });
-  } catch (error) {
-    release();
-    throw error;
-  }
+      user: userOf(c, value.user),
+    },
+    body: (results, tokens) => shape(served, results, tokens),
+  });
 }
 
 function openAiShape({ encoding_format: format = "float", pooling }: EmbeddingInput): Shape {

@@ -60,38 +60,24 @@ export function rerankRoutes(app: Hono, context: ServerContext): void {
     const { vectors } = served.info;
     if (vectors?.pooling !== "rank")
       throw wrongField("model", "model: this one is no reranker: its file names no pooling 'rank'");
-    const release = context.gate.enter(1);
-    try {
-      const tokens = await encodePairs(value, documents, served);
-      const user = userOf(c, value.user);
-      const request = (index: number): RankRequest => ({
-        kind: "rank",
-        prompt: { kind: "tokens", tokens: tokens[index]! },
-        user,
-      });
-      return respondEach({
-        ...{ c, context, served, warnings, release, request },
-        count: documents.length,
-        body(results) {
-          const count = results.reduce((sum, result) => sum + result.tokens, 0);
-          context.metrics.promptTokens.add(count);
-          const found = results.map(({ scores }, index) => ({ index, score: scores[0]! }));
-          found.sort((a, b) => b.score - a.score || a.index - b.index);
-          const best = found.slice(0, value.top_n ?? found.length);
-          if (value.texts !== undefined) return shapeOfTexts(best, value, !vectors.softmax);
-          const ranked = best.map(({ index, score }) => ({
-            index,
-            relevance_score: score,
-            ...(value.return_documents && { document: { text: documents[index]! } }),
-          }));
-          const usage = { prompt_tokens: count, total_tokens: count };
-          return { model: served.id, object: "list", usage, results: ranked };
-        },
-      });
-    } catch (error) {
-      release();
-      throw error;
-    }
+    return respondEach<RankRequest>({
+      ...{ c, context, served, warnings },
+      encode: () => encodePairs(value, documents, served),
+      request: { kind: "rank", user: userOf(c, value.user) },
+      body(results, tokens) {
+        const found = results.map(({ scores }, index) => ({ index, score: scores[0]! }));
+        found.sort((a, b) => b.score - a.score || a.index - b.index);
+        const best = found.slice(0, value.top_n ?? found.length);
+        if (value.texts !== undefined) return shapeOfTexts(best, value, !vectors.softmax);
+        const ranked = best.map(({ index, score }) => ({
+          index,
+          relevance_score: score,
+          ...(value.return_documents && { document: { text: documents[index]! } }),
+        }));
+        const usage = { prompt_tokens: tokens, total_tokens: tokens };
+        return { model: served.id, object: "list", usage, results: ranked };
+      },
+    });
   });
 }
 
