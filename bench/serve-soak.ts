@@ -41,8 +41,7 @@ if (report.engineAfter > 0) {
   const engineGrown = report.engineAfter / report.engineBefore - 1;
   console.log(
     `the engine's process, weights and KV included: ${mb(report.engineBefore)} MB, at the end ` +
-      `${mb(report.engineAfter)} MB: ` +
-      `${(100 * engineGrown).toFixed(1)} %`,
+      `${mb(report.engineAfter)} MB: ${(100 * engineGrown).toFixed(1)} %`,
   );
 }
 const kept = grown < 0.05 && Math.max(maxAnonymous, after.anonymous) < 80e6;

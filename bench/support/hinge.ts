@@ -60,8 +60,7 @@ export function summarize(points: readonly HingePoint[]): { lines: string[]; met
       `${key.padEnd(26)} ${range(seconds, 3)} s/token, limit ${of((p) => p.limit).median.toFixed(3)}, ` +
       `of the limit ${range(ratio, 2)}, plan / run ${range(plan, 2)}, ` +
       `${(of((p) => p.diskBytes).median / 1e9).toFixed(2)} GB read, ring ` +
-      `${of((p) => p.ringBytes).median / 2 ** 20} MiB, ` +
-      `${group.length} processes${fits ? "" : "  MISSED"}`
+      `${of((p) => p.ringBytes).median / 2 ** 20} MiB, ${group.length} processes${fits ? "" : "  MISSED"}`
     );
   });
   for (const model of new Set(points.map((p) => p.model))) {

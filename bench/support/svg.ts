@@ -34,8 +34,7 @@ export function chart(title: string, xLabel: string, yLabel: string, lines: read
     text(`x="${(left + width - right) / 2}" y="${height - 16}"`, xLabel, 'text-anchor="middle"'),
     text(`transform="translate(18 ${height / 2}) rotate(-90)"`, yLabel, 'text-anchor="middle"'),
     ...lines.flatMap((l, i) => [
-      `<polyline fill="none" stroke="${l.colour}" stroke-width="2" ` +
-        `${l.dashed ? 'stroke-dasharray="6 4"' : ""} ` +
+      `<polyline fill="none" stroke="${l.colour}" stroke-width="2" ${l.dashed ? 'stroke-dasharray="6 4"' : ""} ` +
         `points="${l.points.map(([a, b]) => `${x(a)},${y(b)}`).join(" ")}"/>`,
       ...l.points.map(([a, b]) => `<circle cx="${x(a)}" cy="${y(b)}" r="3.5" fill="${l.colour}"/>`),
       text(`x="${width - right - 10}" y="${top + 18 * i}"`, l.name, `text-anchor="end" fill="${l.colour}"`),

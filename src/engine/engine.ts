@@ -6,7 +6,7 @@ import { asHundredweightError, HundredweightError } from "../errors.js";
 import { Candidates } from "../sampling/candidates.js";
 import { Constraints } from "../sampling/constraint/constraint.js";
 import { StateCache } from "../state/cache.js";
-import { encodePair } from "../tokenizer/index.js";
+import { encodePair, shownText } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
 import { EmbedTask, RankTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
@@ -143,15 +143,9 @@ export class Engine {
     const told = { kind: "prefix", tokens: promptTokens, reused } as const;
     if (at >= promptTokens - 1 || at >= length) return told;
     const token = tokens[at]!;
-    const text = token < this.parts.tokenizer.size ? this.pieceText(token) : "";
-    return { ...told, differs: { at, token, text, lost: length - at } };
-  }
-
-  private pieceText(token: number): string {
     const { tokenizer } = this.parts;
-    if (tokenizer.kind === "none") return "";
-    const bytes = tokenizer.pieceBytes(token);
-    return bytes.length === 0 ? tokenizer.piece(token) : Buffer.from(bytes).toString("utf8");
+    const text = tokenizer.kind === "none" || token >= tokenizer.size ? "" : shownText(tokenizer, token);
+    return { ...told, differs: { at, token, text, lost: length - at } };
   }
 
   private task(request: JobRequest, emit: Emit): Task {

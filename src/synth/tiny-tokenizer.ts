@@ -4,8 +4,7 @@ import { PackedStrings, type TypedValue } from "../formats/index.js";
 /** Merges in rank order, "Ġ" being the space. */
 export const englishMerges: readonly string[] = (
   "Ġ t|h e|a n|i n|Ġ a|o n|e r|r e|Ġ s|a t|e n|o r|i t|Ġt he|e s|Ġ w|i s|o u|e d|Ġ o|in g|Ġ b|Ġ c|an d|Ġa " +
-  "nd|Ġ m|l l|Ġ f|" +
-  "Ġ d|a r|Ġ p|Ġt o|o m|a l|i c|l e|Ġo f|Ġ in|Ġ h|v e"
+  "nd|Ġ m|l l|Ġ f|Ġ d|a r|Ġ p|Ġt o|o m|a l|i c|l e|Ġo f|Ġ in|Ġ h|v e"
 ).split("|");
 
 const controls = ["<|begin|>", "<|end|>", "<|user|>", "<|assistant|>"];

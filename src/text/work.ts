@@ -27,6 +27,7 @@ import {
   encodePair,
   firstTokens,
   pairTemplate,
+  shownText,
   type Tokenizer,
 } from "../tokenizer/index.js";
 import { within } from "./interrupt.js";
@@ -231,8 +232,7 @@ export class TextWork {
   }
 
   private piece(id: number): Piece {
-    const bytes = [...this.tokenizer.pieceBytes(id)];
-    return { bytes, text: bytes.length === 0 ? this.tokenizer.piece(id) : Buffer.from(bytes).toString("utf8") };
+    return { bytes: [...this.tokenizer.pieceBytes(id)], text: shownText(this.tokenizer, id) };
   }
 
   private checked(tokens: Int32Array): Int32Array {

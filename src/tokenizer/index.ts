@@ -18,6 +18,7 @@ export { encodeGap, type GapText } from "./infill.js";
 export { LongTextEncoder } from "./long-text.js";
 export { encodePair, firstTokens, pairTemplate } from "./pair.js";
 export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
+export { shownText } from "./shown-text.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export {
   type EncodeOptions,

@@ -86,8 +86,7 @@ export function overCeiling(budgetBytes: number, { ceiling, budgetBytes: free }:
   const others = othersBytes < 2 ** 20 ? "" : ` (others use ${sizeOf(othersBytes)} of it)`;
   return (
     `--memory ${sizeOf(budgetBytes)} is more than ${name} of ${sizeOf(bytes)}${others}; going over that ` +
-    `ends the process: ` +
-    `give less (${sizeOf(free)} are free now), or raise the limit`
+    `ends the process: give less (${sizeOf(free)} are free now), or raise the limit`
   );
 }
 

@@ -157,8 +157,7 @@ export function footer(result: GenerationResult, { strategy, io }: ResidencyInfo
   process.stderr.write(
     `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
       `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ` +
-      `${result.seed}; ` +
-      `weights ${strategy}, ${io}]\n` +
+      `${result.seed}; weights ${strategy}, ${io}]\n` +
       streamingLine(result.ledger),
   );
 }
