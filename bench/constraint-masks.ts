@@ -11,7 +11,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { openCheckpoint } from "../src/formats/index.js";
+import { openCheckpoint } from "../src/containers/index.js";
 import { Constraints } from "../src/sampling/constraint/constraint.js";
 import type { Constraint } from "../src/sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../src/sampling/constraint/vocabulary.js";

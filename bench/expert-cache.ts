@@ -11,7 +11,7 @@
  * know the future. Ours is what the slots themselves counted; an expert read ahead counts as missed.
  */
 import { parseBytes } from "../src/cli/options/options.js";
-import { openCheckpoint } from "../src/formats/index.js";
+import { openCheckpoint } from "../src/containers/index.js";
 import { bindModel, describeModel } from "../src/models/index.js";
 import { createOps } from "../src/ops/index.js";
 import type { ExpertWeights, Glu, Routing, Tensor } from "../src/ops/ops.js";

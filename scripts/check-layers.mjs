@@ -12,6 +12,7 @@ const root = resolve(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.
 const allowed = {
   batch: [],
   formats: [],
+  containers: ["formats"],
   native: [],
   process: ["native"],
   tokenizer: ["formats"],
@@ -23,11 +24,11 @@ const allowed = {
   synth: ["formats", "chat", "models", "compress"],
   sampling: ["tokenizer"],
   weights: ["formats", "native", "models", "ops"],
-  engine: ["formats", "models", "ops", "weights", "state", "sampling", "tokenizer", "chat", "native"],
+  engine: ["formats", "containers", "models", "ops", "weights", "state", "sampling", "tokenizer", "chat", "native"],
   link: ["engine", "process"],
-  text: ["formats", "tokenizer", "chat", "process", "sampling"],
+  text: ["formats", "containers", "tokenizer", "chat", "process", "sampling"],
   library: ["link", "text", "chat", "sampling"],
-  store: ["formats", "models", "weights", "engine", "process"],
+  store: ["formats", "containers", "models", "weights", "engine", "process"],
   server: [
     "batch",
     "link",

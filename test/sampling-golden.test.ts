@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openCheckpoint } from "../src/formats/index.js";
+import { openCheckpoint } from "../src/containers/index.js";
 import { packageRoot } from "../src/package-root.js";
 import { Candidates } from "../src/sampling/candidates.js";
 import { Dry, type DrySettings } from "../src/sampling/dry.js";

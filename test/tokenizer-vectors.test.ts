@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { openCheckpoint } from "../src/formats/index.js";
+import { openCheckpoint } from "../src/containers/index.js";
 import { createTokenizer, type Tokenizer } from "../src/tokenizer/index.js";
 import { workMs } from "./support/work.js";
 

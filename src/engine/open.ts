@@ -1,7 +1,8 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
 import { chatTemplates } from "../chat/template-source.js";
+import { openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
-import { fileTypeName, openCheckpoint } from "../formats/index.js";
+import { fileTypeName } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
 import { bindDescription, describeModel, type ModelDescription, withChecks } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Bytes, GgufBuilder } from "../../test/support/gguf-builder.js";
 import { workMs } from "../../test/support/work.js";
+import { openCheckpoint } from "../containers/index.js";
 import { packageRoot } from "../package-root.js";
-import { openCheckpoint } from "./checkpoint.js";
 import { openGguf } from "./gguf-open.js";
 import { onlyExtent } from "./layouts.js";
 import { PackedStrings } from "./metadata.js";
@@ -266,7 +266,7 @@ for (const [what, bytes, code, message] of others) {
 
 test("paths that are no files", async () => {
   await assert.rejects(openCheckpoint(join(folder, "none.gguf")), { code: "FILE_NOT_FOUND" });
-  await assert.rejects(openCheckpoint(folder), { code: "FORMAT_UNSUPPORTED", message: /folder/ });
+  await assert.rejects(openCheckpoint(folder), { code: "FILE_NOT_FOUND", message: /no model in this folder/ });
   await assert.rejects(openCheckpoint("a\0b"), { code: "FILE_NOT_FOUND" });
   await assert.rejects(openCheckpoint(join(save(new Uint8Array(1)), "x")), { code: "FILE_NOT_FOUND" });
   if (existsSync("/dev/zero")) await assert.rejects(openCheckpoint("/dev/zero"), { code: "FILE_NOT_REGULAR" });

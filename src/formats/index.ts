@@ -1,5 +1,4 @@
 /** The formats room: bytes on disk <-> typed descriptions. */
-export { openCheckpoint } from "./checkpoint.js";
 export { limits } from "./cursor.js";
 export { decodeRow } from "./decode-row.js";
 export { dequantizeRow } from "./dequantize.js";

@@ -7,7 +7,16 @@ export interface TensorInfo {
   /** GGUF order: shape[0] varies fastest (the columns of a matrix). */
   readonly shape: readonly number[];
   readonly planes: Planes;
+  /** The container has it as [outputs, inputs] would be transposed: `shape` is of what lies there. */
+  readonly transposed?: true;
+  /** Numbers that follow from the configuration and lie in no file; of a vector. */
+  readonly values?: Float32Array;
+  /** The change of a vector's values on their way to the model. */
+  readonly change?: VectorChange;
 }
+
+/** `plus one`: norms that are stored as their difference from one. `minus exp`: decays stored as logarithms. */
+export type VectorChange = "plus one" | "minus exp";
 
 /** 64-bit integers are numbers when they are safe integers, else bigint. */
 export type MetadataValue = string | number | bigint | boolean | MetadataArray;

@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../containers/index.js";
 import { randomBlocks } from "../synth/blocks.js";
 import { makeTinyModel } from "../synth/tiny.js";
 import { dequantizeRow } from "./dequantize.js";
 import { type Dtype, dtypes } from "./dtypes.js";
-import { openCheckpoint, verifyCheckpoint } from "./index.js";
+import { verifyCheckpoint } from "./index.js";
 import { blockFinder } from "./verify.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-verify-"));

@@ -194,8 +194,12 @@ function memo<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return made;
 }
 
-function source({ name, layout, shape, planes }: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
+function source(info: TensorInfo, kind: "matrix" | "vector"): MatrixSource {
+  const { name, layout, shape, planes, values, change } = info;
   const [cols, rows = 1, experts = 1] = shape as readonly [number, number?, number?];
-  if (kind === "vector") return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes };
+  if (kind === "vector") {
+    const form = { ...(values !== undefined && { values }), ...(change !== undefined && { change }) };
+    return { name, layout, cols: cols * rows * experts, rows: 1, experts: 1, planes, ...form };
+  }
   return { name, layout, cols, rows, experts, planes };
 }

@@ -82,7 +82,11 @@ export function describeModel(
     reader.fault(`'${arch}.block_count' is ${config.layers} but the file has only ${checkpoint.tensors.size} tensors`);
   reader.check();
 
-  const source: TensorSource = { format: checkpoint.format, has: (name) => checkpoint.tensors.has(name) };
+  const source: TensorSource = {
+    format: checkpoint.format,
+    has: (name) => checkpoint.tensors.has(name),
+    transposed: (name) => checkpoint.tensors.get(name)?.transposed === true,
+  };
   const { program, tensors: declared } = record(spec, source);
   const resolver = new Resolver(checkpoint);
   for (const tensor of declared) resolver.resolve(tensor);

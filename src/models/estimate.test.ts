@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { writeRandomModel } from "../../test/support/random-model.js";
-import { openCheckpoint } from "../formats/index.js";
+import { openCheckpoint } from "../containers/index.js";
 import { addonStatus } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import { ReferenceOps } from "../ops/reference.js";

@@ -7,8 +7,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
-import { type Checkpoint, openCheckpoint, TypedMetadata, type TypedValue } from "../formats/index.js";
+import { type Checkpoint, TypedMetadata, type TypedValue } from "../formats/index.js";
 import { makeTinyModel } from "../synth/tiny.js";
 import { architectures, describeModel } from "./index.js";
 

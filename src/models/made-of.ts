@@ -15,7 +15,7 @@ export class PartsUnfit extends Error {}
  */
 export function madeOf(tensor: TensorDeclaration, infoOf: (name: string) => TensorInfo): TensorInfo {
   const { name, shape, kind, made = [] } = tensor;
-  const { layout } = infoOf(made[0]!.tensor.name);
+  const { layout, change } = infoOf(made[0]!.tensor.name);
   if (layout.order === "inputs" && made.length > 1 && shape.length < 3)
     throw new PartsUnfit(`cannot be put together: ${layout.name} has all rows of an input side by side`);
   const planes: Record<string, Extent[]> = Object.fromEntries(layout.planes.map((plane) => [plane.name, []]));
@@ -33,7 +33,7 @@ export function madeOf(tensor: TensorDeclaration, infoOf: (name: string) => Tens
         append(known, extent);
     }
   }
-  return { name, layout, shape, planes };
+  return { name, layout, shape, planes, ...(change !== undefined && { change }) };
 }
 
 /** Rows that lie together whatever is taken, and their bytes in each plane. A vector's values are its rows. */

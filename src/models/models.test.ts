@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { openCheckpoint } from "../containers/index.js";
 import { type ErrorCode, HundredweightError } from "../errors.js";
 import {
   type Checkpoint,
   dtypeByName,
-  openCheckpoint,
   PackedStrings,
   type TensorInfo,
   TypedMetadata,

@@ -7,6 +7,8 @@ export interface TensorSource {
   readonly format: "gguf" | "safetensors";
   /** By full GGUF name; of optional tensors only, or of all. */
   has(name: string): boolean;
+  /** Whether a matrix lies there the other way round. */
+  transposed?(name: string): boolean;
 }
 
 /**
@@ -16,7 +18,7 @@ const vectorFill = [1, 0.2] as const;
 const biasFill = [0, 0.3] as const;
 
 type Suffix = "weight" | "bias";
-type Rest = Omit<TensorDeclaration, "name" | "sources" | "layer">;
+type Rest = Omit<TensorDeclaration, "name" | "layer">;
 
 export class TensorTable {
   /** The layer that is being written; -1 outside. */
@@ -24,11 +26,9 @@ export class TensorTable {
   readonly #found = new Map<string, TensorDeclaration>();
   /** Tensors that others are made of. */
   readonly #parts = new Map<string, TensorDeclaration>();
-  readonly #huggingFace: Readonly<Record<string, string>>;
   readonly #source: TensorSource;
 
-  constructor(huggingFace: Readonly<Record<string, string>>, source: TensorSource) {
-    this.#huggingFace = huggingFace;
+  constructor(source: TensorSource) {
     this.#source = source;
   }
 
@@ -53,9 +53,7 @@ export class TensorTable {
     const name = shared ? local : this.#fullName(local);
     const known = among.get(name);
     if (known !== undefined) return known;
-    const elsewhere = this.#huggingFace[local]?.replace("N", String(this.layer));
-    const sources = elsewhere === undefined ? [name] : [name, elsewhere];
-    const made = { name, sources, layer: shared ? -1 : this.layer, ...rest };
+    const made = { name, layer: shared ? -1 : this.layer, ...rest };
     among.set(name, made);
     return made;
   }
@@ -97,8 +95,10 @@ export class TensorTable {
         fill: { mean: 0, deviation: g / Math.sqrt(cols) },
       }) as const;
     const local = `${name}.weight`;
-    const transposed = from !== undefined && "transpose" in from;
+    const turned = from === undefined && this.#source.transposed?.(this.#fullName(local)) === true;
+    const transposed = turned || (from !== undefined && "transpose" in from);
     const own = (): TensorDeclaration => {
+      if (turned) return this.#declare(local, false, { ...rest(gain), shape: [rows, cols, ...shape.slice(2)] });
       if (from === undefined) return this.#declare(local, false, rest(gain));
       // It is bound as it lies; whoever multiplies with it knows.
       if (transposed) return this.#declare(`${from.transpose}.weight`, false, { ...rest(gain), shape: [rows, cols] });

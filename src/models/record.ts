@@ -37,7 +37,7 @@ export function record(spec: ModelSpec, source: TensorSource, name = "trunk"): R
   const trunk = { ...spec, layers: Array.from({ length: spec.config.layers }, (_, i) => i) };
   const program = name === "trunk" ? trunk : spec.programs[name];
   if (program === undefined) fault(`no program '${name}'`);
-  const tensors = new TensorTable(spec.huggingFace, source);
+  const tensors = new TensorTable(source);
   const neighbours = spec.ggufPairs === "interleaved" || (source.format === "gguf" && spec.ggufPairs === "neighbours");
   const recorder = new Recorder(tensors, neighbours);
   return { program: recorder.run(program), tensors: tensors.list() };

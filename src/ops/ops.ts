@@ -10,6 +10,7 @@
  * for quantized weights the declared activation rounding), ULP(k).
  */
 import type { Layout, Planes } from "../formats/layouts.js";
+import type { VectorChange } from "../formats/types.js";
 import {
   type Activation,
   type GluKind,
@@ -78,6 +79,9 @@ export interface MatrixSource {
   readonly cols: number;
   readonly experts: number;
   readonly planes: Planes;
+  /** Numbers of a vector that lie in no file; or the change of one that is stored in another form. */
+  readonly values?: Float32Array;
+  readonly change?: VectorChange;
 }
 
 /** Key/value pages of a group of layers that forget at the same pace. A page holds 256 positions of all its layers. */

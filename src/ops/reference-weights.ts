@@ -5,6 +5,7 @@ import { decodeRow } from "../formats/decode-row.js";
 import { dequantizeRow } from "../formats/dequantize.js";
 import { dtypeOf } from "../formats/dtypes.js";
 import { checkPlanes, type Slices, segmentsOf, sliceExtents, slicesOf, storedBytes } from "../formats/layouts.js";
+import { changedVector } from "../formats/vector-change.js";
 import { openRegularSync } from "../regular-file.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 
@@ -120,6 +121,7 @@ export class ReferenceMatrix implements Matrix {
  * @throws FORMAT_UNSUPPORTED unless it is blocks; FILE_NOT_FOUND, MODEL_CHANGED
  */
 export function readVector(source: MatrixSource, files: WeightFiles): Float32Array {
+  if (source.values !== undefined) return source.values.slice();
   const dtype = dtypeOf(source.layout);
   if (dtype === undefined)
     throw new HundredweightError("FORMAT_UNSUPPORTED", `${source.name}: a vector cannot be ${source.layout.name}`);
@@ -134,7 +136,7 @@ export function readVector(source: MatrixSource, files: WeightFiles): Float32Arr
   }
   const out = new Float32Array(count);
   dequantizeRow(dtype, stored, out);
-  return out;
+  return changedVector(out, source.change);
 }
 
 /** Double accumulator over f32 values: exact products, so only the sum of doubles and the last rounding err. */

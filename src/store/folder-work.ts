@@ -2,10 +2,11 @@
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
+import { openCheckpoint } from "../containers/index.js";
 import type { EngineOptions } from "../engine/options.js";
 import { planOptions, planResources } from "../engine/resources.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
-import { fileTypeName, openCheckpoint } from "../formats/index.js";
+import { fileTypeName } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
 import { advise } from "../weights/plan-advice.js";

@@ -15,8 +15,8 @@ import {
   type TemplateTexts,
   templateAbilities,
 } from "../chat/index.js";
+import { openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
-import { openCheckpoint } from "../formats/index.js";
 import { checkConstraint } from "../sampling/constraint/constraint.js";
 import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";

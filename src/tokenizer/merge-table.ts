@@ -38,13 +38,15 @@ export class MergeTable {
     this.#slots = new Int32Array(size);
 
     const { bytes, offsets } = merges;
+    const border = bytes.includes(0xff) ? 0xff : 0x20;
     const { pieces, form } = vocabulary;
     let scratch = new Uint8Array(512);
     let joined = -1;
     for (let rank = 0; rank < count; rank++) {
       const [from, to] = [offsets[rank]!, offsets[rank + 1]!];
-      // The left text may itself begin with a space, so the separator is looked for behind its first byte.
-      const space = bytes.indexOf(0x20, from + 1);
+      // The left text may itself begin with a space, so the separator is looked for behind its first byte. Where texts
+      // have spaces in them, it is a byte that no text has.
+      const space = bytes.indexOf(border, from + 1);
       if (space < 0 || space >= to) continue;
       if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
       const leftLength =

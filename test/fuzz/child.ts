@@ -7,9 +7,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { stateOptions } from "../../src/engine/parts.js";
 import { HundredweightError } from "../../src/errors.js";
-import { openCheckpoint } from "../../src/formats/index.js";
 import { describeModel } from "../../src/models/index.js";
 import { requireAddon } from "../../src/native/addon.js";
 import type { KvType } from "../../src/ops/ops.js";

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { describeModel, encoders } from "../../src/models/index.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { seededWords } from "../../src/synth/random.js";

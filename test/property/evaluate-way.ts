@@ -2,8 +2,9 @@
  * Evaluates the prompts of a case one way, through the states of the engine: pages are forgotten, shared and copied,
  * slots are exchanged, and some passes have guesses behind their rows that are refused.
  */
+
+import { openCheckpoint } from "../../src/containers/index.js";
 import { stateOptions } from "../../src/engine/parts.js";
-import { openCheckpoint } from "../../src/formats/index.js";
 import { type BoundModel, describeModel } from "../../src/models/index.js";
 import { keptRows, type RowTable } from "../../src/ops/ops.js";
 import { StateCache } from "../../src/state/cache.js";

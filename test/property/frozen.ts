@@ -6,7 +6,8 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Dtype, dtypes, openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
+import { type Dtype, dtypes } from "../../src/formats/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
 import { placements } from "../support/placements.js";

@@ -3,9 +3,9 @@
  * pages.
  */
 import { setImmediate as turn } from "node:timers/promises";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { Engine } from "../../src/engine/engine.js";
 import type { EngineParts } from "../../src/engine/parts.js";
-import { openCheckpoint } from "../../src/formats/index.js";
 import type { GenerateRequest } from "../../src/link/protocol.js";
 import { describeModel } from "../../src/models/index.js";
 import { defaultSampling } from "../../src/sampling/chain.js";

@@ -1,6 +1,6 @@
 /** Runs a bound model over one sequence, and compares distributions. For tests. */
 
-import { openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { type BoundModel, bindModel, type ModelOptions } from "../../src/models/index.js";
 import { type Ops, pagePositions } from "../../src/ops/ops.js";
 

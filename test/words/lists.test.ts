@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { dtypeByName, openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
+import { dtypeByName } from "../../src/formats/index.js";
 import {
   type Adapter,
   type BoundModel,

@@ -7,8 +7,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { HundredweightError } from "../../src/errors.js";
-import { type Checkpoint, openCheckpoint, TypedMetadata, type TypedValue } from "../../src/formats/index.js";
+import { type Checkpoint, TypedMetadata, type TypedValue } from "../../src/formats/index.js";
 import {
   architectures,
   type BoundProgram,

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { bindDescription, describeModel } from "../../src/models/index.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";

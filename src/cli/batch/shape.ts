@@ -1,5 +1,5 @@
 /** How many answers to make at the same time: as many as bring more tokens a second. */
-import { openCheckpoint } from "../../formats/index.js";
+import { openCheckpoint } from "../../containers/index.js";
 import type { LoadOptions } from "../../library/model.js";
 import { describeModel } from "../../models/index.js";
 import { pagePositions } from "../../ops/ops.js";

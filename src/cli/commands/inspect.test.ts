@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { dtypeByName, openCheckpoint, writeGguf } from "../../formats/index.js";
+import { openCheckpoint } from "../../containers/index.js";
+import { dtypeByName, writeGguf } from "../../formats/index.js";
 import { main } from "../main.js";
 import { type InspectReport, inspect } from "./inspect.js";
 

@@ -2,10 +2,10 @@
  * `inspect MODEL`: what a model file says about itself. Works on any readable file, also a vocabulary without tensors.
  */
 import type { Command } from "commander";
+import { openCheckpoint } from "../../containers/index.js";
 import {
   type Checkpoint,
   fileTypeName,
-  openCheckpoint,
   storedBytes,
   type TensorInfo,
   type VerifyReport,

@@ -1,7 +1,7 @@
 /** `hundredweight perplexity MODEL FILE`: as llama.cpp defines it. */
 import type { Command } from "commander";
+import { openCheckpoint } from "../../containers/index.js";
 import { HundredweightError } from "../../errors.js";
-import { openCheckpoint } from "../../formats/index.js";
 import { load, type Model } from "../../library/model.js";
 import { readTextParts, type TextPart } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";

@@ -3,8 +3,8 @@
  */
 import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
+import { openCheckpoint } from "../../containers/index.js";
 import { HundredweightError } from "../../errors.js";
-import { openCheckpoint } from "../../formats/index.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";

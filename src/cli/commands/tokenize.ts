@@ -1,7 +1,7 @@
 /** `tokenize MODEL [TEXT]`: token ids of a text, or the text of ids. Needs the vocabulary only, not the weights. */
 import type { Command } from "commander";
+import { openCheckpoint } from "../../containers/index.js";
 import { HundredweightError } from "../../errors.js";
-import { openCheckpoint } from "../../formats/index.js";
 import { modelFile } from "../../store/model-word.js";
 import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
 import { parseIds } from "../options/options.js";

@@ -4,13 +4,12 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const ernie45 = defineArchitecture({
   name: "ernie4_5",
   families: "ERNIE 4.5 0.3B",
   ggufPairs: "interleaved",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m, { ffn: "dense" });
     return { ...common, rope: readRope(m, common.headDim) };

@@ -10,7 +10,6 @@ import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import {
   embedTokens,
-  llamaNames,
   rms,
   rmsAfter,
   tinyTransformer,
@@ -25,12 +24,6 @@ const layersOf27B = 62;
 export const gemma3 = defineArchitecture({
   name: "gemma3",
   families: "Gemma 3 270M-27B",
-  huggingFace: {
-    ...llamaNames,
-    "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight",
-    "ffn_norm.weight": "model.layers.N.pre_feedforward_layernorm.weight",
-    "post_ffw_norm.weight": "model.layers.N.post_feedforward_layernorm.weight",
-  },
   config(m) {
     const common = transformerConfig(m);
     const globalRope = readRope(m, common.headDim);

@@ -10,7 +10,6 @@ import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import {
   embedTokens,
-  llamaNames,
   rms,
   tinyTransformer,
   tokenHead,
@@ -21,13 +20,6 @@ import {
 export const gptOss = defineArchitecture({
   name: "gpt-oss",
   families: "gpt-oss-20b, gpt-oss-120b",
-  huggingFace: {
-    ...llamaNames,
-    "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight",
-    "attn_sinks.weight": "model.layers.N.self_attn.sinks",
-    "ffn_gate_inp.weight": "model.layers.N.mlp.router.weight",
-    "ffn_gate_inp.bias": "model.layers.N.mlp.router.bias",
-  },
   config(m) {
     const common = transformerConfig(m, { ffn: "experts" });
     return {

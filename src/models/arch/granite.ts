@@ -8,13 +8,12 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { graniteConfig, graniteHead, tinyGranite } from "../parts/granite.js";
-import { embedTokens, llamaNames, rms } from "../parts/transformer.js";
+import { embedTokens, rms } from "../parts/transformer.js";
 
 export const granite = defineArchitecture({
   name: "granite",
   families: "Granite 3.x 2B, 8B, Granite 4 350M-3B",
   ggufPairs: "neighbours",
-  huggingFace: llamaNames,
   config: (m) => graniteConfig(m, { ffn: "dense" }),
   begin: (f, c) => embedTokens(f, c, { scale: c.embeddingScale, damping: c.branchScale, tinySize: 1 }),
   layer: (c) => [

@@ -8,13 +8,12 @@ import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const llama = defineArchitecture({
   name: "llama",
   families: "Llama 1-3.x, Mistral, Mixtral, SmolLM2, Yi, Vicuna, TinyLlama, DeepSeek-LLM",
   ggufPairs: "neighbours",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
     return {

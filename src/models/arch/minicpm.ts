@@ -9,13 +9,12 @@ import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const minicpm = defineArchitecture({
   name: "minicpm",
   families: "MiniCPM 1B, 2B, MiniCPM-MoE, MiniCPM4",
   ggufPairs: "neighbours",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
     return {

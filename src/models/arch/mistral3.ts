@@ -10,13 +10,12 @@ import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
 import { readTemperature } from "../parts/temperature.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const mistral3 = defineArchitecture({
   name: "mistral3",
   families: "Ministral 3 3B-14B, Devstral 2 123B, Mistral Medium 3.5 128B",
   ggufPairs: "neighbours",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
     return {

@@ -10,7 +10,6 @@ import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
 import {
   embedTokens,
-  llamaNames,
   rms,
   tinyTransformer,
   tokenHead,
@@ -22,11 +21,6 @@ import {
 export const olmo2 = defineArchitecture({
   name: "olmo2",
   families: "OLMo 2, OLMo 3",
-  huggingFace: {
-    ...llamaNames,
-    "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight",
-    "post_ffw_norm.weight": "model.layers.N.post_feedforward_layernorm.weight",
-  },
   config(m) {
     const common = transformerConfig(m, { ffn: "dense" });
     const rope = readRope(m, common.headDim);

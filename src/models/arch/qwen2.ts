@@ -4,12 +4,11 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const qwen2 = defineArchitecture({
   name: "qwen2",
   families: "Qwen2, Qwen2.5, QwQ, DeepSeek-R1-Distill-Qwen",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
     return { ...common, rope: readRope(m, common.headDim) };

@@ -8,13 +8,12 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 import { classify, vectorConfig } from "../parts/vectors.js";
 
 export const qwen3 = defineArchitecture({
   name: "qwen3",
   families: "Qwen3 0.6B-32B, Qwen3 Embedding, Qwen3 Reranker",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m);
     const vectors = vectorConfig(m);

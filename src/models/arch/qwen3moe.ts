@@ -7,12 +7,11 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gqa } from "../parts/gqa.js";
 import { moe } from "../parts/moe.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const qwen3moe = defineArchitecture({
   name: "qwen3moe",
   families: "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder",
-  huggingFace: { ...llamaNames, "ffn_gate_inp.weight": "model.layers.N.mlp.gate.weight" },
   config(m) {
     const common = transformerConfig(m, { ffn: "experts" });
     return {

@@ -7,12 +7,11 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const seedOss = defineArchitecture({
   name: "seed_oss",
   families: "Seed-OSS 36B",
-  huggingFace: { ...llamaNames, "post_attention_norm.weight": "model.layers.N.post_attention_layernorm.weight" },
   config(m) {
     const common = transformerConfig(m, { ffn: "dense" });
     return { ...common, rope: readRope(m, common.headDim) };

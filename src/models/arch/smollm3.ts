@@ -7,13 +7,12 @@ import { defineArchitecture } from "../flow/architecture.js";
 import { readRope } from "../flow/rope.js";
 import { gatedFfn } from "../parts/gated-ffn.js";
 import { gqa } from "../parts/gqa.js";
-import { embedTokens, llamaNames, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
+import { embedTokens, rms, tinyTransformer, tokenHead, transformerConfig } from "../parts/transformer.js";
 
 export const smollm3 = defineArchitecture({
   name: "smollm3",
   families: "SmolLM3 3B",
   ggufPairs: "neighbours",
-  huggingFace: llamaNames,
   config(m) {
     const common = transformerConfig(m, { ffn: "dense" });
     return { ...common, rope: readRope(m, common.headDim) };

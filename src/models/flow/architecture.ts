@@ -135,8 +135,6 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
    * trained.
    */
   readonly ggufPairs?: RopePairs;
-  /** Local GGUF name -> name in a Hugging Face folder, N being the layer. */
-  readonly huggingFace?: Readonly<Record<string, string>>;
   config(metadata: MetadataReader): C;
   /** From the row table to the residual stream. */
   begin(f: Flow, config: C): Residual;
@@ -180,7 +178,6 @@ export interface ModelSpec extends Omit<ProgramSpec, "layers"> {
   readonly config: ModelConfig;
   readonly programs: Readonly<Record<string, ProgramSpec>>;
   readonly ggufPairs: RopePairs;
-  readonly huggingFace: Readonly<Record<string, string>>;
 }
 
 export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): Declaration {
@@ -193,7 +190,6 @@ export function defineArchitecture<C extends ModelConfig>(a: Architecture<C>): D
       return {
         config,
         ggufPairs: a.ggufPairs ?? "halves",
-        huggingFace: a.huggingFace ?? {},
         programs: programs?.(config, (i) => layer(config, i)) ?? {},
         begin: (f) => begin(f, config),
         layer: (i) => layer(config, i),

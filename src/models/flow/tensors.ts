@@ -16,8 +16,6 @@ export interface RowRun {
 export interface TensorDeclaration {
   /** Full GGUF name, `blk.3.attn_q.weight`. */
   readonly name: string;
-  /** Names it goes by, GGUF's first; then that in a Hugging Face folder, where the architecture says it. */
-  readonly sources: readonly string[];
   /** -1 for tensors of the whole model. */
   readonly layer: number;
   /** A vector is small and resident as f32; a matrix stays in the file's type. */

@@ -196,30 +196,6 @@ export function tokenHead(f: Flow, x: Residual, c: Width & ModelConfig, o: HeadO
   return { hidden, logits: softcap === 0 ? logits : f.softcap(logits, softcap), ...carried };
 }
 
-/** Local GGUF names -> names in a Hugging Face folder of the llama kind. */
-export const llamaNames: Readonly<Record<string, string>> = {
-  "token_embd.weight": "model.embed_tokens.weight",
-  "output_norm.weight": "model.norm.weight",
-  "output.weight": "lm_head.weight",
-  "attn_norm.weight": "model.layers.N.input_layernorm.weight",
-  "ffn_norm.weight": "model.layers.N.post_attention_layernorm.weight",
-  ...Object.fromEntries(
-    ["q", "k", "v"].flatMap((name) => [
-      [`attn_${name}.weight`, `model.layers.N.self_attn.${name}_proj.weight`],
-      [`attn_${name}.bias`, `model.layers.N.self_attn.${name}_proj.bias`],
-      [`attn_${name}_norm.weight`, `model.layers.N.self_attn.${name}_norm.weight`],
-    ]),
-  ),
-  "attn_output.weight": "model.layers.N.self_attn.o_proj.weight",
-  "attn_output.bias": "model.layers.N.self_attn.o_proj.bias",
-  ...Object.fromEntries(
-    ["gate", "up", "down"].flatMap((name) => [
-      [`ffn_${name}.weight`, `model.layers.N.mlp.${name}_proj.weight`],
-      [`ffn_${name}.bias`, `model.layers.N.mlp.${name}_proj.bias`],
-    ]),
-  ),
-};
-
 /**
  * Which layers look back `window` positions only. The pattern is a period n (the last layer of each group of n is
  * full, or the first one; 0 = every layer is windowed, 1 = none) or one flag for each layer.

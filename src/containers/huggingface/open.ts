@@ -1,0 +1,93 @@
+/**
+ * A Hugging Face folder as one more container: config.json becomes the metadata a GGUF file of the model would have,
+ * the tensors of its safetensors go by their GGUF names where they lie.
+ */
+import { existsSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { HundredweightError } from "../../errors.js";
+import { dtypeByName } from "../../formats/dtypes.js";
+import { storedBytes } from "../../formats/layouts.js";
+import { TypedMetadata } from "../../formats/metadata.js";
+import { readJsonFile } from "../../formats/small-file.js";
+import type { Checkpoint, TensorInfo } from "../../formats/types.js";
+import { readSafetensorsFolder } from "../safetensors/folder.js";
+import { commonKeys } from "./common-keys.js";
+import { HfConfig, isObject } from "./config.js";
+import { type Family, families } from "./families.js";
+import { MetadataBuilder } from "./metadata.js";
+import { type ComputedVectors, ropeKeys } from "./rope-keys.js";
+import { namedTensors } from "./tensors.js";
+import { tokenizerKeys } from "./tokenizer-keys.js";
+
+const limits = { configBytes: 16 * 2 ** 20 } as const;
+
+/**
+ * Reads configuration, headers and vocabulary, never weights.
+ * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED, ARCHITECTURE_UNKNOWN, MODEL_INVALID,
+ *   TOKENIZER_INVALID
+ */
+export function openHuggingFace(folder: string): Checkpoint {
+  const path = join(folder, "config.json");
+  const json = readJsonFile(path, limits.configBytes);
+  const stored = readSafetensorsFolder(folder);
+  if (json === undefined)
+    throw new HundredweightError("FILE_NOT_FOUND", `${folder}: has no config.json, which says what its tensors are`);
+  const config = new HfConfig(path, json);
+  const family = familyOf(config);
+  const computed: ComputedVectors = new Map();
+  const m = new MetadataBuilder(family.arch);
+  commonKeys(config, m);
+  family.keys?.(config, m);
+  ropeKeys(config, m, headDimOf(config, m), computed);
+  m.text("/general.name", m.has("/general.name") ? undefined : basename(resolve(folder)));
+  tokenizerKeys(folder, config, m);
+  const quantization = config.get("quantization_config", "compression_config");
+  const tensors = namedTensors(
+    folder,
+    stored.tensors,
+    family.names ?? {},
+    isObject(quantization) ? quantization : undefined,
+  );
+  for (const [name, values] of computed) tensors.set(name, computedTensor(name, values));
+  let tensorBytes = 0;
+  for (const tensor of tensors.values()) tensorBytes += storedBytes(tensor.planes);
+  return {
+    path: folder,
+    format: "safetensors",
+    files: stored.files.map(({ path: file, fileBytes }) => ({ path: file, bytes: fileBytes })),
+    metadata: new TypedMetadata(m.values, path),
+    tensors,
+    tensorBytes,
+  };
+}
+
+/** @throws ARCHITECTURE_UNKNOWN */
+function familyOf(config: HfConfig): Family {
+  const type = config.text("model_type");
+  const family = type !== undefined && Object.hasOwn(families, type) ? families[type] : undefined;
+  if (family !== undefined) return family;
+  const known = Object.keys(families).sort().join(", ");
+  throw new HundredweightError(
+    "ARCHITECTURE_UNKNOWN",
+    `${config.path}: model_type '${type?.slice(0, 100) ?? ""}' is not supported in a folder; supported are ${known}`,
+    { name: type },
+  );
+}
+
+function headDimOf(config: HfConfig, m: MetadataBuilder): number | undefined {
+  const own = m.values.get(`${m.arch}.attention.key_length`)?.value;
+  if (typeof own === "number") return own;
+  const [dim, heads] = [
+    config.number("hidden_size", "n_embd", "d_model"),
+    config.number("num_attention_heads", "n_head"),
+  ];
+  return dim === undefined || !heads ? undefined : Math.floor(dim / heads);
+}
+
+function computedTensor(name: string, values: Float32Array): TensorInfo {
+  const layout = dtypeByName("F32")!;
+  return { name, layout, shape: [values.length], planes: { [layout.planes[0]!.name]: [] }, values };
+}
+
+/** Whether a folder looks like one of Hugging Face's. */
+export const isHuggingFace = (folder: string): boolean => existsSync(join(folder, "config.json"));

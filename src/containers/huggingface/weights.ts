@@ -1,0 +1,81 @@
+/**
+ * The weights of a folder: the tensors of each module become a layout with planes. A quantized matrix is several
+ * tensors (`qweight`, `scales`, `qzeros`); how those are one weight is said by a reader of the list below.
+ */
+import { dtypeByName } from "../../formats/dtypes.js";
+import type { JsonObject } from "../../formats/json-reader.js";
+import type { Layout, Planes } from "../../formats/layouts.js";
+import type { StoredTensor } from "../safetensors/header.js";
+
+/** The tensors that a folder has of one module. */
+export interface Module {
+  /** Its full name there. */
+  readonly name: string;
+  /** Tensors by the rest of their names: `weight`, `bias`, `qweight`, `weight.absmax`; empty: the name is all of it. */
+  readonly parts: ReadonlyMap<string, StoredTensor>;
+  /** `quantization_config` of config.json. */
+  readonly quantization: JsonObject | undefined;
+}
+
+/** A weight as plan, ring and kernels know it. */
+export interface ModuleWeight {
+  readonly layout: Layout;
+  /** GGUF order: inputs, outputs, experts. */
+  readonly shape: readonly number[];
+  readonly planes: Planes;
+}
+
+/**
+ * Reads the weight of a module that is stored in one way.
+ * @returns undefined when this module is not stored so
+ * @throws MODEL_INVALID, FORMAT_UNSUPPORTED when it is, and something is wrong
+ */
+export type WeightReader = (module: Module) => ModuleWeight | undefined;
+
+/** The first that knows a module's form reads it. */
+export const weightReaders: readonly WeightReader[] = [];
+
+/** Endings of tensors that are part of a module's weight, beside those of modules without quantization. */
+const partNames =
+  "weight|bias|qweight|qzeros|scales|g_idx|weight_packed|weight_scale|weight_scale_inv|weight_scale_2|" +
+  "weight_zero_point|weight_g_idx|weight_shape|weight_global_scale|input_scale|input_global_scale|SCB|weight_format|" +
+  "weight_orig|weight_mask|compressed|bitmask|row_offsets|shape";
+const moduleName = new RegExp(`^(.+)\\.(weight\\.[^/]+|${partNames})$`);
+/** Stacked experts of gpt-oss have no module each. */
+const stackName = /^(.+\.(?:gate_up_proj|down_proj))_(blocks|scales|bias)$/;
+
+/** A tensor's name as that of its module and the rest. */
+export function splitName(name: string): [module: string, part: string] {
+  const [, module, part] = moduleName.exec(name) ?? stackName.exec(name) ?? [];
+  return module === undefined ? [name, ""] : [module, part!];
+}
+
+const unknown = new Map<string, Layout>();
+
+/** The layout of one tensor's own type; those without kernels can be listed and copied. */
+export function layoutOf({ dtype, bytes, shape }: StoredTensor): Layout {
+  const known = dtypeByName(dtype);
+  if (known !== undefined) return known;
+  let made = unknown.get(dtype);
+  if (made === undefined) {
+    const cell =
+      bytes /
+      Math.max(
+        1,
+        shape.reduce((product, size) => product * size, 1),
+      );
+    made = { id: -1, name: dtype, order: "rows", planes: [{ name: "blocks", rows: 1, cols: 1, bytes: cell }] };
+    unknown.set(dtype, made);
+  }
+  return made;
+}
+
+/** A tensor as it lies. */
+export function plainWeight(tensor: StoredTensor): ModuleWeight {
+  const layout = layoutOf(tensor);
+  const { file, offset, bytes } = tensor;
+  // Convolutions have a dimension of one between taps and columns.
+  const dims = tensor.shape.length === 3 && tensor.shape[1] === 1 ? [tensor.shape[0]!, tensor.shape[2]!] : tensor.shape;
+  const shape = dims.length === 0 ? [1] : dims.toReversed();
+  return { layout, shape, planes: { [layout.planes[0]!.name]: [{ file, offset, bytes }] } };
+}

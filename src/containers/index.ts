@@ -1,0 +1,2 @@
+/** Opens models, whatever they are kept in. */
+export { openCheckpoint } from "./checkpoint.js";
