@@ -1,6 +1,6 @@
 /** The chat room: conversations become prompts with the user's parts marked, and replies become their parts. */
 
-export { type AskedCalls, constraintOfCalls } from "./call-constraint.js";
+export { type AskedCalls, constraintOfAnswer } from "./answer-constraint.js";
 export {
   type Conversation,
   chatMl,

@@ -8,7 +8,7 @@ import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Guide } from "../sampling/constraint/guide.js";
 import { type Violation, validateSchema } from "../sampling/constraint/json/validate.js";
 
-import type { Constraint } from "../sampling/constraint/source.js";
+import type { Constraint, EitherWay } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./jobs.js";
@@ -214,12 +214,16 @@ export class GenerateTask implements Task {
 
 /** Lists where an answer breaks a schema that was not enforced whole. */
 function violationsOf(constraint: Constraint | undefined, text: string): readonly Violation[] | "unknown" {
-  if (constraint?.kind !== "json_schema") return "unknown";
-  // What was thought before is no part of the answer.
-  const { close = [] } = constraint.thinking ?? {};
-  const from = Math.max(0, ...close.map((sign) => (text.includes(sign) ? text.indexOf(sign) + sign.length : 0)));
+  const ways = constraint?.kind === "either" ? constraint.of : constraint === undefined ? [] : [{ constraint }];
+  const way: EitherWay | undefined = ways.find((one) => one.constraint.kind === "json_schema");
+  if (way?.constraint.kind !== "json_schema") return "unknown";
+  // What was thought before is no part of the answer, nor is what begins one.
+  const { begun = "" } = constraint?.kind === "either" ? constraint : {};
+  const before = way.before?.slice(begun.length);
+  const signs = [...(constraint?.thinking?.close ?? []), ...(before ? [before] : [])];
+  const from = Math.max(0, ...signs.map((sign) => (text.includes(sign) ? text.indexOf(sign) + sign.length : 0)));
   try {
-    return validateSchema(constraint.schema, JSON.parse(text.slice(from))) ?? "unknown";
+    return validateSchema(way.constraint.schema, JSON.parse(text.slice(from))) ?? "unknown";
   } catch {
     return "unknown"; // cut by a stop text
   }

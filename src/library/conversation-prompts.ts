@@ -5,7 +5,7 @@
 import {
   type AskedCalls,
   type Conversation,
-  constraintOfCalls,
+  constraintOfAnswer,
   type prepareConversation,
   type ReplyFormat,
   type ReplyStart,
@@ -45,8 +45,8 @@ export interface AskedPrompt {
   readonly thinking?: GenerateRequest["thinking"];
   /** Lines a person should read. */
   readonly notes?: readonly string[];
-  /** The form of the calls. */
-  readonly constraint?: Constraint | undefined;
+  /** Makes the constraint of the answer, where the text for the reader has a form or none. */
+  readonly constraint?: (form: Constraint | undefined) => Constraint | undefined;
 }
 
 /** A conversation as the library takes it. */
@@ -92,7 +92,7 @@ export class ConversationPrompts {
       const templates = new Map(chatTemplate === undefined ? [] : [["default", chatTemplate]]);
       const texts = { bosToken: bosText, eosToken: eosText };
       const { segments, reply, notes, thinking } = place(templates, conversation, texts);
-      const constraint = constraintOfCalls(reply, thinking, asked);
+      const constraint: AskedPrompt["constraint"] = (form) => constraintOfAnswer(reply, thinking, asked, form);
       return () => ({ prompt: { kind: "segments", segments }, reply: { ...reply, tools, single }, notes, constraint });
     }
     return (signal) => this.encode(conversation, asked, place, signal);
@@ -120,7 +120,9 @@ export class ConversationPrompts {
         const { tokens, reply, shown, thinking, notes } = made;
         const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
         const { tools, single } = asked;
-        const constraint = constraintOfCalls(reply, thinking, asked);
+        const knows = thinking.open.some((mark) => this.info.chatTemplate?.includes(mark));
+        const constraint: AskedPrompt["constraint"] = (form) =>
+          constraintOfAnswer(reply, thinking, asked, form, reply.thinks || knows);
         return {
           prompt: { kind: "tokens", tokens },
           reply: { ...reply, tools, single },

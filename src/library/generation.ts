@@ -1,6 +1,5 @@
 /** An answer in the making: its options, its parts as they come, how it went. */
 import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../chat/reply.js";
-import { HundredweightError } from "../errors.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
 import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
@@ -112,9 +111,8 @@ export class Generation implements AsyncIterable<string> {
     }: AskedPrompt): Promise<GenerateResult> => {
       if (reply !== undefined) reader = new ReplyReader(reply);
       add(notes.map((text) => ({ kind: "warning", text })));
-      if (options.constraint !== undefined && asked.constraint !== undefined)
-        throw new HundredweightError("OPTION_INVALID", "constraint: not supported beside tools that may be called");
-      const constraint = options.constraint ?? asked.constraint;
+      const { constraint: form } = options;
+      const constraint = asked.constraint === undefined ? form : asked.constraint(form);
       const request = {
         kind: "generate",
         prompt,

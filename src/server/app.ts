@@ -121,6 +121,7 @@ const labelled = new Set([
   "/v1/messages/count_tokens",
   "/v1/responses",
   "/v1/responses/input_tokens",
+  "/v1/responses/compact",
   "/v1/completions",
   "/v1/embeddings",
   "/v1/files",

@@ -176,7 +176,8 @@ describe("npm @anthropic-ai/sdk", { skip }, () => {
       await client.messages.create({ ...ask, tools, ...more });
       return scripted.prompt();
     };
-    assert.ok(!(await prompted({ tool_choice: { type: "none" } })).includes("get_weather"));
+    assert.ok((await prompted({ tool_choice: { type: "none" } })).includes("get_weather"), "the prompt stays the same");
+    assert.ok(scripted.request.constraint?.kind === "shape" && scripted.request.constraint.never);
     assert.ok((await prompted({ tool_choice: { type: "any" } })).endsWith('<tool_call>\n{"name": "'));
     const named = await prompted({ tool_choice: { type: "tool", name: "add" } });
     assert.ok(named.endsWith('{"name": "add", "arguments": '));

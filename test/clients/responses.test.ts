@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import OpenAI from "openai";
 import { HundredweightError } from "../../src/errors.js";
+import type { FakeJob } from "../server/fake-engine.js";
 import { postJson, until } from "../server/support.js";
 import { call, Scripted, type Untyped } from "./scripted.js";
 
@@ -126,6 +127,82 @@ describe("npm openai, responses", () => {
     );
   });
 
+  it("tells log-probabilities of the text, and of nothing else", async () => {
+    const include = ["message.output_text.logprobs"];
+    const says = (job: FakeJob): void => {
+      const pieces = ["<think>", "so", "</think>", "It", " is", "<", "tool_call>"];
+      for (const [i, text] of [...pieces, '\n{"name": "get_weather", "arguments": {}}\n</tool_call>'].entries()) {
+        job.event({
+          kind: "token",
+          id: 65 + i,
+          text,
+          logprobs: { id: 65 + i, logprob: -i, top: [{ id: 97, logprob: -0.5 }] },
+        });
+      }
+      job.finish();
+    };
+    scripted.says(says, says);
+    const first = await create({ include, top_logprobs: 1, tools: [weather] });
+    assert.equal(scripted.request.logprobs, 1);
+    const [, message] = first.output;
+    const told = message.content[0].logprobs;
+    assert.deepEqual(
+      told.map(({ logprob, top_logprobs: top }: Untyped) => [logprob, top.length, top[0].logprob]),
+      [
+        [-3, 1, -0.5],
+        [-4, 1, -0.5],
+      ],
+    );
+    assert.ok(told.every(({ token, bytes }: Untyped) => Buffer.from(bytes).toString() === token));
+    const stream = client.responses.stream({ model, input, include, top_logprobs: 1, tools: [weather] });
+    const deltas: Untyped[] = [];
+    stream.on("response.output_text.delta", (event: Untyped) => deltas.push(...event.logprobs));
+    const final = await stream.finalResponse();
+    assert.deepEqual([deltas, final.output[1].content[0].logprobs], [told, told]);
+    assert.equal(final.top_logprobs, 1);
+  });
+
+  it("makes a conversation short, and goes on from that", async () => {
+    scripted.says("Rome: sunny, 25 degrees.", "Yes.");
+    const history = [
+      { role: "user", content: "Weather in Rome?" },
+      { type: "function_call", call_id: "call_1", name: "get_weather", arguments: '{"city": "Rome"}' },
+      { type: "function_call_output", call_id: "call_1", output: "sunny, 25" },
+    ];
+    const made = await client.responses.compact({ model, input: history, instructions: "Be brief.", tools: [weather] });
+    const asked = await scripted.prompt();
+    assert.ok(asked.includes("get_weather") && asked.includes("sunny, 25") && asked.includes("Summarize"), asked);
+    assert.deepEqual([made.object, made.output.length], ["response.compaction", 2]);
+    const [said, summary] = made.output;
+    assert.deepEqual([said.role, said.content[0].text, summary.type], ["user", "Weather in Rome?", "compaction"]);
+    assert.ok(!summary.encrypted_content.includes("sunny") && made.usage.output_tokens > 0);
+    const next = await create({ input: [...made.output, { role: "user", content: "Really?" }] });
+    assert.equal(next.output_text, "Yes.");
+    const prompt = await scripted.prompt();
+    assert.ok(/Weather in Rome\?[\s\S]*Summary of[\s\S]*Rome: sunny, 25 degrees\.[\s\S]*Really\?/.test(prompt), prompt);
+    assert.ok(!prompt.includes("get_weather"), "calls and results are in the summary");
+    scripted.says("Twice.");
+    const again = await client.responses.compact({
+      model,
+      input: [...made.output, { role: "user", content: "Really?" }],
+    });
+    assert.deepEqual(
+      again.output.map(({ type, content }: Untyped) => [type, content?.[0].text]),
+      [
+        ["message", "Weather in Rome?"],
+        ["message", "Really?"],
+        ["compaction", undefined],
+      ],
+    );
+    const foreign = [
+      { type: "compaction", encrypted_content: "gAAAA" },
+      { role: "user", content: "Hi" },
+    ];
+    scripted.says("Hello.");
+    const { response } = await client.responses.create({ model, input: foreign }).withResponse();
+    assert.match(response.headers.get("x-hundredweight-warnings") ?? "", /another server/);
+  });
+
   it("makes a round trip with a function, all items sent back", async () => {
     const include = ["reasoning.encrypted_content"];
     const more = { tools: [weather], store: false, include, reasoning: { summary: "auto" } };
@@ -197,11 +274,13 @@ describe("npm openai, responses", () => {
       await create({ tools, tool_choice: choice });
       return scripted.prompt();
     };
-    assert.ok(!(await prompted("none")).includes("get_weather"));
+    assert.ok((await prompted("none")).includes("get_weather"));
     assert.ok((await prompted("required")).endsWith('<tool_call>\n{"name": "'));
     assert.ok((await prompted({ type: "function", name: "other" })).endsWith('{"name": "other", "arguments": '));
     const allowed = { type: "allowed_tools", mode: "auto", tools: [{ type: "function", name: "other" }] };
-    assert.ok(!(await prompted(allowed)).includes("get_weather"));
+    assert.ok((await prompted(allowed)).includes("get_weather"), "which tools are allowed changes no prompt");
+    const { constraint } = scripted.request;
+    assert.ok(constraint?.kind === "shape" && !JSON.stringify(constraint.shape).includes("get_weather"));
     for (const choice of [{ type: "web_search" }, { type: "function", name: "gone" }, { ...allowed, tools: [] }]) {
       await assert.rejects(create({ tools, tool_choice: choice }), OpenAI.BadRequestError, JSON.stringify(choice));
     }

@@ -1,7 +1,7 @@
 /** Where the grammar of calls begins to hold in an answer, and what becomes of schemas that cannot be obeyed. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { constraintOfCalls } from "../../src/chat/call-constraint.js";
+import { constraintOfAnswer } from "../../src/chat/answer-constraint.js";
 import { type Dialect, hermes, type ToolShape } from "../../src/chat/dialects/index.js";
 import { HundredweightError } from "../../src/errors.js";
 import type { Guide } from "../../src/sampling/constraint/guide.js";
@@ -25,7 +25,7 @@ interface Asked {
 }
 
 function guideOf({ dialect = hermes, tools = [weather], pieces, thinks = false, single = false }: Asked): Guide {
-  const constraint = constraintOfCalls({ dialect, begun: "", thinks }, marks, { tools, single });
+  const constraint = constraintOfAnswer({ dialect, begun: "", thinks }, marks, { tools, single });
   return new Judge(pieces).constraints.guide(constraint!);
 }
 
@@ -131,4 +131,41 @@ test("a custom tool's text is held to its grammar, inside of JSON", () => {
   const other = guideOf({ tools: [years] });
   say(other, `${begun}2026`);
   assert.deepEqual([may(other, letter('"')), may(other, letter("1"))], [true, false]);
+});
+
+test("where nothing may be called no token begins a call, and everything else may come", () => {
+  const constraint = constraintOfAnswer({ dialect: hermes, begun: "", thinks: false }, marks, {
+    tools: [],
+    barred: [weather],
+    single: false,
+  });
+  const pieces = ['"get', ' "', 'name": "', 'name":', " ["];
+  const guide = new Judge(pieces).constraints.guide(constraint!);
+  say(guide, `<think>${call}</think>A text with <tool_call> in it.\n<tool_call>\n{"`);
+  assert.deepEqual(
+    [260, 261].map((id) => may(guide, id)),
+    [false, true],
+  );
+  assert.ok(guide.accept(261));
+  assert.deepEqual(
+    [258, 259, 262].map((id) => may(guide, id)),
+    [false, false, true],
+  );
+  assert.deepEqual([may(guide, letter('"')), guide.accepts, guide.done], [false, true, false]);
+  say(guide, " null");
+  assert.ok(may(guide, letter('"')) && may(guide, 258));
+});
+
+test("where nothing may be called a special token that begins one does not come", () => {
+  const form = { call: ["<tool>", { is: "object", name: "name", arguments: "arguments" } as const] };
+  const dialect: Dialect = { name: "x", models: "", signs: [], forms: [form] };
+  const constraint = constraintOfAnswer({ dialect, begun: "", thinks: false }, marks, {
+    tools: [],
+    barred: [weather],
+    single: false,
+  });
+  const guide = new Judge().constraints.guide(constraint!);
+  assert.ok(!may(guide, toolToken) && may(guide, letter("<")));
+  say(guide, "A text.");
+  assert.ok(!may(guide, toolToken));
 });

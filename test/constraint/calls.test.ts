@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Ajv } from "ajv";
-import { constraintOfCalls } from "../../src/chat/call-constraint.js";
+import { constraintOfAnswer } from "../../src/chat/answer-constraint.js";
 import { begunCall } from "../../src/chat/dialects/begun-call.js";
+import { headerBegun, headerStyles } from "../../src/chat/dialects/headed.js";
 import { dialects, type ToolShape, type WrittenCall, writeCalls } from "../../src/chat/dialects/index.js";
 import { type ReplyFormat, readReply } from "../../src/chat/reply.js";
 import type { Guide } from "../../src/sampling/constraint/guide.js";
@@ -68,7 +69,7 @@ for (const dialect of dialects) {
   const [form] = dialect.forms;
   const said = form!.bare === true || dialect.messages !== undefined ? "" : `${prose}\n`;
   const guideOf = (more: { mustCall?: true | string; single?: boolean }, begun = ""): Guide => {
-    const constraint = constraintOfCalls({ dialect, thinks: false, begun }, marks, { tools, single: false, ...more });
+    const constraint = constraintOfAnswer({ dialect, thinks: false, begun }, marks, { tools, single: false, ...more });
     return judge.constraints.guide(constraint!);
   };
 
@@ -90,6 +91,42 @@ for (const dialect of dialects) {
       assert.notEqual(take(armed, wrong.slice(begun.length)), wrong.slice(begun.length), wrong);
       if (from !== "get_weather") assert.notEqual(take(guideOf({}), wrong), wrong, `without being asked for: ${wrong}`);
     }
+  });
+
+  test(`${dialect.name}: beside a form an answer is a call or a text of it`, () => {
+    const written = writeCalls(dialect, dialect.messages === "harmony" ? [weather] : [weather, plot]);
+    const headed = dialect.messages !== undefined;
+    const begun = headed
+      ? headerBegun
+      : form!.contentName !== undefined && typeof form!.call[0] === "string"
+        ? form!.call[0]
+        : "";
+    const text = '{"sum": 3}';
+    const before = headed
+      ? headerStyles[dialect.messages!].answer
+      : form!.contentName !== undefined
+        ? `${form!.contentName}\n`
+        : "";
+    const schema = { type: "object", properties: { sum: { type: "integer" } }, required: ["sum"] };
+    const asked = { tools, single: false };
+    const start = { dialect, thinks: false, begun };
+    const constraint = constraintOfAnswer(start, marks, asked, { kind: "json_schema", schema }, true)!;
+    const guideOfForm = (): Guide => judge.constraints.guide(constraint);
+    const thought = headed
+      ? `${headerStyles[dialect.messages!].thinking}so${headerStyles[dialect.messages!].ends[0]}${headerBegun}`
+      : "<think>so</think>\n";
+    for (const first of begun === "" || headed ? ["", thought] : [""]) {
+      for (const said of [`${first}${before}${text}`, `${first}${written.slice(begun.length)}`]) {
+        const guide = guideOfForm();
+        assert.equal(take(guide, said), said, `${begun}|${said}`);
+        assert.ok(guide.accepts, said);
+      }
+    }
+    const wrong = `${before}{"sum": "three"}`;
+    assert.notEqual(take(guideOfForm(), wrong), wrong);
+    assert.notEqual(take(guideOfForm(), `${before}prose`), `${before}prose`);
+    const other = written.slice(begun.length).replace("get_weather", "get_wether");
+    assert.notEqual(take(guideOfForm(), other), other);
   });
 
   test(`${dialect.name}: an answer that has to be a call is one, and valid`, () => {
@@ -114,7 +151,7 @@ for (const dialect of dialects) {
       const begun = begunCall(dialect, named);
       const mustCall: true | string = named ?? true;
       const asked = { tools, mustCall, single: n % 2 === 0 };
-      const constraint = constraintOfCalls({ dialect, thinks: false, begun }, marks, asked)!;
+      const constraint = constraintOfAnswer({ dialect, thinks: false, begun }, marks, asked)!;
       const text = randomText(constraint, begun, dice, endings);
       if (text === undefined) continue;
       made++;

@@ -260,7 +260,7 @@ describe("npm openai", { skip: needsThreads }, () => {
       [{ top_logprobs: 2 }, "top_logprobs"],
       [{ stop: [1] }, "stop"],
       [{ tools: [{ type: "web_search" }] }, "tools"],
-      [{ tools: [{ type: "function", function: { name: "f" } }], grammar: 'root ::= "a"' }, "grammar"],
+      [{ tools: [{ type: "function", function: { name: "f" } }], grammar: 'root ::= "a' }, "grammar"],
       [{ response_format: { type: "yaml" } }, "response_format.type"],
       [{ response_format: { type: "json_schema", json_schema: {} } }, "response_format.json_schema"],
       [{ response_format: { type: "json_schema", json_schema: { schema: { type: "text" } } } }, "response_format"],

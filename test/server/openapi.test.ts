@@ -38,6 +38,7 @@ const bodies: Readonly<Record<string, object>> = {
   "/v1/messages/count_tokens": { messages },
   "/v1/responses": { input: "hello" },
   "/v1/responses/input_tokens": { input: "hello" },
+  "/v1/responses/compact": { input: "hello" },
 };
 /** They need another model, or files: their own tests hold what they answer. */
 const elsewhere = /^\/(infill$|v1\/(rerank|files|batches))/;

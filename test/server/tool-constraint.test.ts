@@ -100,6 +100,37 @@ describe("calls that have to come", { skip: needsThreads }, () => {
     }
   });
 
+  it("are calls or a text of the form that is asked for beside them", async () => {
+    const schema = {
+      type: "object",
+      properties: { sum: { enum: [1, 2, 3] } },
+      required: ["sum"],
+      additionalProperties: false,
+    };
+    const valid = ajv.compile(schema);
+    const seen = { calls: 0, texts: 0 };
+    for (let seed = 1; seed <= 8; seed++) {
+      const { choices } = await client.chat.completions.create({
+        model,
+        messages,
+        tools,
+        response_format: { type: "json_schema", json_schema: { name: "sum", schema } },
+        temperature: 3,
+        seed,
+        max_tokens: 200,
+      });
+      const { message, finish_reason: reason } = choices[0]!;
+      if (message.tool_calls !== undefined) {
+        seen.calls++;
+        check(reason === "length" ? message.tool_calls.slice(0, -1) : message.tool_calls);
+      } else {
+        seen.texts++;
+        assert.ok(valid(JSON.parse(message.content!)), message.content!);
+      }
+    }
+    assert.ok(seen.calls > 0 && seen.texts > 0, JSON.stringify(seen));
+  });
+
   it("refuse what strict cannot enforce, by tool and keyword, and tell what they leave out otherwise", async () => {
     const loose = { type: "object", properties: { a: { type: "array", items: {}, uniqueItems: true } } };
     const body = (strict: boolean) => ({

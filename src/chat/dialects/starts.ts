@@ -23,6 +23,13 @@ export function startsOfCalls(dialect: Dialect, tools: readonly ToolShape[]): Ca
   return [{ is: "text", opener, sure, named, first }];
 }
 
+/** Where calls would begin that may not: in headers at the recipient, behind which there is no way back. */
+export function startsToBar(dialect: Dialect, tools: readonly ToolShape[]): CallStart[] {
+  if (dialect.messages === undefined) return startsOfCalls(dialect, tools);
+  const named = tools.flatMap(({ name }) => [` to=functions.${name}`, ` to=${name}`]);
+  return [{ is: "text", opener: "", sure: false, named, first: false }];
+}
+
 /** The header of a call, up to its body. */
 function headerOf(dialect: Dialect, tool: string): string {
   const text = begunCall(dialect, tool);

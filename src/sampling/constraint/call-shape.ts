@@ -71,6 +71,8 @@ export interface ShapeConstraint {
   readonly starts?: readonly CallStart[];
   /** Nothing follows the first calls that were found. */
   readonly once?: boolean;
+  /** No call comes: no token that begins one for certain. The shape is not looked at. */
+  readonly never?: boolean;
 }
 
 /** Tells where calls begin in a text. */

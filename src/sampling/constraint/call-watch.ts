@@ -1,6 +1,7 @@
 /**
  * An answer that may hold tool calls: free text, in which nothing is forbidden, until a call begins for certain; then
- * its grammar holds up to its end. Never inside of thinking.
+ * its grammar holds up to its end. Never inside of thinking. Where nothing may be called, the tokens that would begin a
+ * call do not come.
  */
 import type { AllowedTokens } from "../allowed.js";
 import type { CallMarks, Meaning } from "./call-marks.js";
@@ -22,6 +23,7 @@ export class CallWatch implements Guide {
   private readonly compiled: CompiledConstraint;
   private readonly marks: CallMarks;
   private readonly once: boolean;
+  private readonly never: boolean;
   /** Calls are being written. */
   private armed: Matcher | undefined;
   private thinks: boolean;
@@ -32,10 +34,11 @@ export class CallWatch implements Guide {
   private header = "";
   private over = false;
 
-  constructor(compiled: CompiledConstraint, marks: CallMarks, { begun, once, thinking }: WatchOptions) {
+  constructor(compiled: CompiledConstraint, marks: CallMarks, { begun, once, never, thinking }: WatchOptions) {
     this.compiled = compiled;
     this.marks = marks;
     this.once = once === true;
+    this.never = never === true;
     this.thinks = thinking?.opened === true;
     if (begun !== undefined) this.read(Buffer.from(begun));
   }
@@ -55,7 +58,7 @@ export class CallWatch implements Guide {
   allowed(): AllowedTokens | undefined {
     if (this.armed !== undefined) return this.armed.allowed();
     if (this.over) return onlyEnds(this.compiled.vocabulary);
-    if (this.begun.length === 0) return undefined;
+    if (this.begun.length === 0 && !this.never) return undefined;
     const { masks } = this.marks;
     const key = `${begunKey(this.begun)}${this.fresh ? "f" : ""}${this.thinks ? "t" : ""}`;
     if (masks.has(key)) return masks.get(key);
@@ -84,7 +87,7 @@ export class CallWatch implements Guide {
   private read(bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; i++) {
       const matcher = this.readByte(bytes[i]!);
-      if (matcher === undefined) continue;
+      if (matcher === undefined || this.never) continue;
       // A token that goes beyond the beginning of a call, which the mask lets through where the call goes on so.
       if (!matcher.acceptBytes(bytes.subarray(i + 1))) continue;
       this.armed = matcher;
@@ -145,10 +148,15 @@ export class CallWatch implements Guide {
 
   private behind(text: string): Matcher | undefined {
     const matcher = new Matcher(this.compiled);
+    // What would be called does not matter.
+    if (this.never) return matcher;
     return matcher.acceptBytes(Buffer.from(readPart(text))) ? matcher : undefined;
   }
 
-  /** Without the tokens that end the beginning of a call and go on in a way in which calls do not. */
+  /**
+   * Without the tokens that end the beginning of a call and go on in a way in which calls do not; where nothing may be
+   * called, without all that end one.
+   */
   private boundary(): AllowedTokens | undefined {
     const { vocabulary } = this.compiled;
     const { trie } = vocabulary;
@@ -169,26 +177,44 @@ export class CallWatch implements Guide {
         const next = at.copy();
         to = next.readByte(trie.byte(n)) ?? next;
         // Marks that begin inside of this token are not looked for: no vocabulary has such a token.
-        if (to === next && !next.goesOnFrom(at, trie.byte(n))) to = undefined;
+        if (to === next) to = next.goesOnFrom(at, trie.byte(n)) ? next : undefined;
+        else if (this.never) {
+          for (let t = first[n]!; t < first[trie.skip(n)]!; t++) banned.push(ids[t]!);
+          to = undefined;
+        }
       }
       if (to === undefined) n = trie.skip(n);
       else path[trie.depth(n++)] = to;
     }
+    if (this.never) banned.push(...this.controls());
     return banned.length === 0 ? undefined : banTokens(vocabulary, banned);
+  }
+
+  /** Control tokens that would begin a call here. */
+  private controls(): number[] {
+    const { size, tokenizer } = this.compiled.vocabulary;
+    const found: number[] = [];
+    for (let id = 0; id < size; id++) {
+      if (tokenizer.tokenKind(id) !== "control") continue;
+      const next = this.copy();
+      if (Buffer.from(tokenizer.piece(id)).some((byte) => next.readByte(byte) !== undefined)) found.push(id);
+    }
+    return found;
   }
 
   private copy(): CallWatch {
     return Object.assign(Object.create(CallWatch.prototype) as CallWatch, this);
   }
 
-  /** Whether something that was begun before a byte is still begun behind it. */
+  /** Whether something that was begun before a byte is still begun behind it. Where calls are barred it may begin. */
   private goesOnFrom(before: CallWatch, byte: number): boolean {
     const { tree, closers } = this.marks;
-    return (before.thinks ? closers : tree).step(before.begun, byte, false).begun.length > 0;
+    if (this.never && !before.thinks && isBlank(byte)) return true;
+    return (before.thinks ? closers : tree).step(before.begun, byte, this.never).begun.length > 0;
   }
 }
 
-export interface WatchOptions extends Pick<ShapeConstraint, "begun" | "once"> {
+export interface WatchOptions extends Pick<ShapeConstraint, "begun" | "once" | "never"> {
   readonly thinking?: Thinking;
 }
 

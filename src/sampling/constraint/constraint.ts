@@ -9,7 +9,7 @@ import { Automaton } from "./grammar/automaton.js";
 import { Lexemes } from "./grammar/lexemes.js";
 import { compileProgram, type Program } from "./grammar/program.js";
 import type { LeftOut } from "./grammar/rule-book.js";
-import { compileGrammar } from "./grammar-source.js";
+import { compileGrammar, named } from "./grammar-source.js";
 import type { Guide } from "./guide.js";
 import { LexemeMasks } from "./lexeme-masks.js";
 import { MaskStore } from "./mask-store.js";
@@ -72,7 +72,7 @@ export class Constraints {
     const compiled = this.compile(constraint);
     if (compiled.marks !== undefined) return new CallWatch(compiled, compiled.marks, constraint as WatchOptions);
     const matcher = new Matcher(compiled);
-    const { begun = "" } = constraint.kind === "shape" ? constraint : {};
+    const { begun = "" } = constraint.kind === "shape" || constraint.kind === "either" ? constraint : {};
     if (matcher.acceptBytes(Buffer.from(begun))) return matcher;
     throw new HundredweightError("INTERNAL", "constraint: the prompt begins a call in a way that the dialect has not");
   }
@@ -160,15 +160,4 @@ function parsed(
  */
 export function checkConstraint(constraint: Constraint, tokenizer: ConstraintTokenizer): readonly LeftOut[] {
   return named(constraint.param, () => parsed(constraint, tokenizer, new Lexemes(new Terms()), new Account()).leftOut);
-}
-
-/** Errors name the field that asked. */
-function named<T>(param: string | undefined, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    if (param === undefined || !(error instanceof HundredweightError)) throw error;
-    const details = { ...error.details, param };
-    throw new HundredweightError(error.code, `${param}: ${error.message}`, details, { cause: error });
-  }
 }

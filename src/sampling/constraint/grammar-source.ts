@@ -2,14 +2,14 @@
 import { HundredweightError } from "../../errors.js";
 import { compileShape } from "./call-shape.js";
 import { parseGbnf } from "./gbnf.js";
-import { type Grammar, text } from "./grammar/ir.js";
-import type { CompiledGrammar } from "./grammar/rule-book.js";
+import { choice, type Grammar, ruleOf, sequence, text } from "./grammar/ir.js";
+import { type CompiledGrammar, RuleBook } from "./grammar/rule-book.js";
 import { compileSchema } from "./json/compile.js";
 import { parseLark } from "./lark.js";
 import { parsePattern } from "./regex/parse.js";
 import type { Terms } from "./regex/terms.js";
-import type { Constraint } from "./source.js";
-import { behindThinking } from "./thinking.js";
+import type { Constraint, EitherConstraint } from "./source.js";
+import { behindThinking, spelled } from "./thinking.js";
 import type { ConstraintTokenizer } from "./vocabulary.js";
 
 const mostChoices = 10_000;
@@ -36,6 +36,8 @@ function compileAnswer(terms: Terms, constraint: Constraint, tokenizer: Constrai
       return exact(ofTerm(parsePattern(terms, constraint.pattern, { unicodeClasses: true })));
     case "shape":
       return compileShape(terms, constraint, tokenizer);
+    case "either":
+      return compileEither(terms, constraint, tokenizer);
     case "choice": {
       const { choices } = constraint;
       if (choices.length === 0 || choices.length > mostChoices) {
@@ -43,6 +45,27 @@ function compileAnswer(terms: Terms, constraint: Constraint, tokenizer: Constrai
       }
       return exact(ofTerm(terms.alt(choices.map((choice) => terms.literal(choice)))));
     }
+  }
+}
+
+function compileEither(terms: Terms, { of }: EitherConstraint, tokenizer: ConstraintTokenizer): CompiledGrammar {
+  const book = new RuleBook();
+  const ways = of.map(({ before = "", constraint }) => {
+    const { grammar, leftOut } = named(constraint.param, () => compileAnswer(terms, constraint, tokenizer));
+    book.leaveOut(...leftOut);
+    return sequence(spelled(terms, before, tokenizer), ruleOf(book.adopt(grammar)));
+  });
+  return book.close(book.add("answer", choice(ways)));
+}
+
+/** Errors name the field that asked. */
+export function named<T>(param: string | undefined, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (param === undefined || !(error instanceof HundredweightError)) throw error;
+    const details = { ...error.details, param };
+    throw new HundredweightError(error.code, `${param}: ${error.message}`, details, { cause: error });
   }
 }
 

@@ -23,4 +23,19 @@ type ConstraintKind =
   /** The answer is one of these texts. */
   | { readonly kind: "choice"; readonly choices: readonly string[] }
   /** Calls of tools in a dialect. */
-  | ShapeConstraint;
+  | ShapeConstraint
+  /** By one of several constraints: a call or a text in a form, for instance. */
+  | EitherConstraint;
+
+export interface EitherConstraint {
+  readonly kind: "either";
+  readonly of: readonly EitherWay[];
+  /** The beginning of the answer that the prompt holds. */
+  readonly begun?: string;
+}
+
+export interface EitherWay {
+  /** Stands before it; a control token's text may come as the token. */
+  readonly before?: string;
+  readonly constraint: Constraint;
+}

@@ -3,9 +3,8 @@
  * the client has for them. `ARCHITECTURE.md` ("The life of a request") says how another API is added.
  */
 import type { Context } from "hono";
-import { type Conversation, constraintOfCalls, type ReplyFormat } from "../../chat/index.js";
+import { type Conversation, constraintOfAnswer, type ReplyFormat } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
-import type { Constraint } from "../../sampling/constraint/source.js";
 import type { EncodedChat, HeardReplies } from "../../text/index.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
@@ -13,14 +12,14 @@ import { fittingChat, userOf, warnOfModel } from "../answers/request.js";
 import { type ResponseShape, respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import type { RequestDefaults } from "../http/config.js";
-import { type HttpError, wrongField } from "../http/http-error.js";
+import type { HttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { ExchangeShape } from "./events.js";
 import type { Exchange } from "./exchange.js";
 import { SpokenReader } from "./reader.js";
-import { limitOf, marksOf, thinkingVariables } from "./thinking.js";
+import { limitOf, mayThink, thinkingVariables } from "./thinking.js";
 import { type AskedTools, askedTools } from "./tools.js";
 
 export interface ExchangeOptions {
@@ -45,7 +44,6 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   const { c, context, exchange, warnings, arrived } = options;
   const { stream, maxTimeMs, choices: n = 1 } = exchange;
   const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
-  refuseFormBesideTools(exchange, asked);
   const served = context.model.require();
   warnOfModel(exchange.model, served, warnings);
   checkChoices(n, context);
@@ -129,26 +127,14 @@ function readingOf(
 ) {
   const budget = wish.budget ?? reasoningBudget;
   const thinking = limitOf({ ...wish, budget }, marks, reply);
-  const before = format === undefined ? undefined : marksOf(template, marks, reply);
-  const formed: Constraint | undefined =
-    format === undefined || before === undefined ? format : { ...format, thinking: before };
-  const constraint = formed ?? constraintOfCalls(reply, marks, { ...asked, tools: asked.shapes });
+  const calls = { ...asked, tools: asked.shapes };
+  const constraint = constraintOfAnswer(reply, marks, calls, format, mayThink(template, marks, reply));
   return {
     ...(shown.length > 0 && { shown }),
     ...(thinking !== undefined && { thinking }),
     ...(constraint !== undefined && { constraint }),
     ...(logprobs !== undefined && { logprobs }),
   };
-}
-
-/**
- * An answer in a form could call nothing, and a call has no such form.
- * @throws HttpError 400
- */
-function refuseFormBesideTools({ format }: Exchange, { shapes }: AskedTools): void {
-  if (shapes.length === 0 || format === undefined) return;
-  const param = format.param ?? "format";
-  throw wrongField(param, `${param}: not supported beside tools that may be called`, "unsupported_parameter");
 }
 
 /** Everything is text: tags of thinking stay where they are. */

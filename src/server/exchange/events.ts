@@ -8,8 +8,10 @@ import type { Wire } from "../answers/wire.js";
 import type { HttpError } from "../http/http-error.js";
 
 export type SpokenEvent =
-  /** A piece of what was thought, or of the text for the reader. */
-  | { readonly kind: "reasoning" | "content"; readonly text: string }
+  /** A piece of what was thought. */
+  | { readonly kind: "reasoning"; readonly text: string }
+  /** A piece of the text for the reader; `tokens`: those that said it, when log-probabilities were asked for. */
+  | { readonly kind: "content"; readonly text: string; readonly tokens?: readonly TokenLogprobs[] }
   /** A call begins. `id` is what the model gave it, or a new one; `custom`: of a tool that takes a text. */
   | {
       readonly kind: "call";
@@ -24,7 +26,10 @@ export type SpokenEvent =
   | { readonly kind: "callEnd"; readonly index: number; readonly whole: boolean };
 
 /** A part of a whole answer. */
-export type SpokenPart = { readonly kind: "reasoning" | "content"; readonly text: string } | SpokenCall;
+export type SpokenPart =
+  | { readonly kind: "reasoning"; readonly text: string }
+  | { readonly kind: "content"; readonly text: string; readonly tokens?: readonly TokenLogprobs[] }
+  | SpokenCall;
 
 export interface SpokenCall {
   readonly kind: "call";
@@ -83,7 +88,9 @@ export interface ExchangeShape {
   failure(error: HttpError, stream: boolean): object;
 }
 
-type Growing<Part> = Part extends SpokenPart ? { -readonly [K in keyof Part]: Part[K] } : never;
+type Growing<Part> = Part extends SpokenPart
+  ? { -readonly [K in keyof Part]: K extends "tokens" ? TokenLogprobs[] : Part[K] }
+  : never;
 
 /** Joins events to parts. */
 export class SpokenParts {
@@ -103,8 +110,18 @@ export class SpokenParts {
         if (last?.kind === "call") last.arguments += event.text;
       } else if (event.kind === "callEnd") {
         if (last?.kind === "call") last.whole = event.whole;
-      } else if (last?.kind === event.kind) last.text += event.text;
-      else this.parts.push({ kind: event.kind, text: event.text });
+      } else if (event.kind === "reasoning") {
+        if (last?.kind === "reasoning") last.text += event.text;
+        else this.parts.push({ kind: "reasoning", text: event.text });
+      } else {
+        const { text, tokens } = event;
+        if (last?.kind !== "content") {
+          this.parts.push({ kind: "content", text, ...(tokens !== undefined && { tokens: [...tokens] }) });
+          continue;
+        }
+        last.text += text;
+        last.tokens?.push(...(tokens ?? []));
+      }
     }
   }
 }

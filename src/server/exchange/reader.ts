@@ -14,6 +14,8 @@ export class SpokenReader {
   private readonly warnings: string[] = [];
   private calls = 0;
   private reasoningTokens = 0;
+  /** Tokens that nothing was said by yet: what they say may become a text or the mark of a call. */
+  private unsaid: TokenLogprobs[] = [];
   /** The arguments of the call of a custom tool that is being written: its text is inside of JSON until it is whole. */
   private input: string | undefined;
 
@@ -30,11 +32,12 @@ export class SpokenReader {
   }
 
   push(event: Exclude<ChoiceEvent, { kind: "promptLogprobs" }>): readonly SpokenEvent[] {
-    const events = this.read(this.reader.push(event.text), event.kind === "token" ? event.id : undefined);
-    if (event.kind === "token") {
-      if (this.reader.thinks) this.reasoningTokens++;
-      if (event.logprobs !== undefined) this.kept?.logprobs.push(event.logprobs);
+    if (event.kind === "token" && event.logprobs !== undefined) {
+      if (!this.reader.thinks) this.unsaid.push(event.logprobs);
+      this.kept?.logprobs.push(event.logprobs);
     }
+    const events = this.read(this.reader.push(event.text), event.kind === "token" ? event.id : undefined);
+    if (event.kind === "token" && this.reader.thinks) this.reasoningTokens++;
     return events;
   }
 
@@ -63,7 +66,10 @@ export class SpokenReader {
     const events: SpokenEvent[] = [];
     for (const event of read) {
       if (event.kind === "warning") this.warnings.push(event.text);
-      else if (event.kind === "call") {
+      else if (event.kind === "content" && this.unsaid.length > 0) {
+        events.push({ ...event, tokens: this.unsaid });
+        this.unsaid = [];
+      } else if (event.kind === "call") {
         this.calls++;
         const custom = this.custom.has(event.name);
         this.input = custom ? "" : undefined;
@@ -76,6 +82,8 @@ export class SpokenReader {
         events.push(event);
       }
     }
+    // Thinking, calls and marks.
+    if (events.length > 0) this.unsaid = [];
     this.kept?.parts.add(events);
     return events;
   }

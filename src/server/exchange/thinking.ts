@@ -1,6 +1,5 @@
 /** Puts what a request wishes of thinking into the words of templates, engine and constraints. */
 import type { GenerateRequest } from "../../link/protocol.js";
-import type { Thinking } from "../../sampling/constraint/thinking.js";
 import type { EncodedChat } from "../../text/index.js";
 import type { ThinkingWish } from "./exchange.js";
 
@@ -22,12 +21,11 @@ export function limitOf(
   return budget === undefined || budget < 0 ? undefined : { ...thinking, budget, opened };
 }
 
-/** The thinking that may come before an answer in a form; undefined when the template knows no thinking. */
-export function marksOf(
+/** Whether thinking may come before an answer in a form: where the prompt begins it, or the template knows some. */
+export function mayThink(
   template: string | undefined,
-  { open, close }: EncodedChat["thinking"],
-  { thinks: opened, dialect }: EncodedChat["reply"],
-): Thinking | undefined {
-  const known = opened || open.some((mark) => template?.includes(mark));
-  return known && dialect.messages === undefined ? { opened, open, close } : undefined;
+  { open }: EncodedChat["thinking"],
+  { thinks: opened }: EncodedChat["reply"],
+): boolean {
+  return opened || open.some((mark) => template?.includes(mark));
 }

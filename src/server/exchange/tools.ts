@@ -34,10 +34,12 @@ export type ToolChoice =
 
 /** The tools of a request, as the rest of the server needs them. */
 export interface AskedTools {
-  /** For the template, custom tools as functions. */
+  /** For the template, custom tools as functions: all, whichever may be called, so that the prompt stays the same. */
   readonly tools: readonly unknown[];
-  /** For the reader of replies, and the constraint on calls. */
+  /** Those that may be called: for the reader of replies, and the constraint on calls. */
   readonly shapes: readonly ToolShape[];
+  /** The others, where none may be. */
+  readonly barred: readonly ToolShape[] | undefined;
   /** Names of custom tools. */
   readonly custom: ReadonlySet<string>;
   readonly mustCall: true | string | undefined;
@@ -64,8 +66,9 @@ export function askedTools(
   const among = "among" in choice && choice.among !== undefined ? new Set(choice.among) : undefined;
   const given = choice.kind === "none" ? [] : tools.filter(({ name }) => among === undefined || among.has(name));
   return {
-    tools: given.map(asFunction),
+    tools: tools.map(asFunction),
     shapes: given.map(shapeOf),
+    barred: choice.kind === "none" ? tools.map(shapeOf) : undefined,
     custom: new Set(given.filter(({ custom }) => custom !== undefined).map(({ name }) => name)),
     mustCall: choice.kind === "required" ? true : choice.kind === "named" ? choice.name : undefined,
     // A tool that was named is called once.

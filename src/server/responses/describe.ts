@@ -1,7 +1,7 @@
 /** The routes of the Responses API, for `/openapi.json`. */
 import { z } from "zod";
 import { count, type RouteDescription } from "../http/description.js";
-import { countSchema, responsesSchema } from "./request.js";
+import { compactSchema, countSchema, responsesSchema } from "./request.js";
 
 const loose = z.looseObject;
 
@@ -15,6 +15,14 @@ const responseAnswer = loose({
     loose({ id: z.string(), type: z.enum(["message", "reasoning", "function_call", "custom_tool_call"]) }),
   ),
   usage: loose({ input_tokens: count, output_tokens: count, total_tokens: count }).optional(),
+});
+
+const compactAnswer = loose({
+  id: z.string(),
+  object: z.literal("response.compaction"),
+  created_at: count,
+  output: z.array(loose({ id: z.string(), type: z.enum(["message", "compaction"]) })),
+  usage: loose({ input_tokens: count, output_tokens: count, total_tokens: count }),
 });
 
 const nullableId = z.string().nullable();
@@ -34,6 +42,14 @@ export const responsesRoutes: readonly RouteDescription[] = [
     summary: "Tokens of a conversation",
     body: countSchema,
     answer: loose({ object: z.literal("response.input_tokens"), input_tokens: count }),
+  },
+  {
+    method: "post",
+    path: "/v1/responses/compact",
+    summary: "Make a conversation short: what users said, and a summary of the rest",
+    body: compactSchema,
+    answer: compactAnswer,
+    late: true,
   },
   {
     method: "get",

@@ -3,7 +3,7 @@ import type { ChatMessage } from "../../chat/index.js";
 import { wrongField } from "../http/http-error.js";
 import type { InnerNames } from "./read-tools.js";
 import type { Item } from "./request.js";
-import { unseal } from "./sealed.js";
+import { openSummary, summaryHeading, unseal } from "./sealed.js";
 
 /** Items that are no message of anybody, and were left out. */
 export interface ReadInput {
@@ -52,7 +52,15 @@ class Reader implements ReadInput {
       const id = textAt(item, "call_id", at);
       const content = textOf(item.output ?? "", `${at}.output`);
       this.messages.push({ role: "tool", tool_call_id: id, content });
-    } else this.leftOut.add(type.slice(0, 50));
+    } else if (type === "compaction" || type === "compaction_summary") this.summary(item);
+    else this.leftOut.add(type.slice(0, 50));
+  }
+
+  /** One that was made elsewhere cannot be read here. */
+  private summary(item: Item): void {
+    const text = openSummary(item.encrypted_content);
+    if (text === undefined) this.leftOut.add("compaction, made by another server,");
+    else this.say("user", `${summaryHeading}${text}`);
   }
 
   private message(item: Item, at: string): void {

@@ -52,6 +52,7 @@ export function exchangeOf(value: ResponsesInput, said: Said["exchange"]): Excha
     sampling: value,
     stop: [],
     maxTokens: value.max_output_tokens ?? -1,
+    logprobs: logprobsOf(value),
     stream: value.stream ?? false,
     maxTimeMs: value.max_time_ms,
     user: value.user,
@@ -78,6 +79,11 @@ function itemsOf({ input = [] }: ConversationInput, store: ResponseStore): reado
     if (referred > mostReferred) throw wrongField("input", "input: the items that it names are too long together");
     return found;
   });
+}
+
+/** Likeliest tokens to report beside each one; undefined: no log-probabilities. */
+function logprobsOf({ include = [], top_logprobs: top }: ResponsesInput): number | undefined {
+  return include.includes("message.output_text.logprobs") || (top ?? 0) > 0 ? (top ?? 0) : undefined;
 }
 
 const message = { type: "message", role: "user" };
@@ -110,6 +116,4 @@ function refuse(value: ResponsesInput): void {
   if (value.background === true) no("background", "responses that are made in the background are");
   if (value.conversation !== undefined) no("conversation", "conversations are kept by the client, others are");
   if (value.prompt !== undefined) no("prompt", "prompts that are kept at OpenAI's are");
-  const wantsLogprobs = value.include?.includes("message.output_text.logprobs") === true;
-  if ((value.top_logprobs ?? 0) > 0 || wantsLogprobs) no("top_logprobs", "log-probabilities of responses are");
 }

@@ -45,7 +45,11 @@ export const responsesSchema = z.object({
   reasoning_budget: z.int().min(-1).max(most).optional().describe("Ours: most tokens of thinking; it is then ended."),
   stream: z.boolean().optional(),
   store: z.boolean().optional().describe("Default true: kept in memory for later turns, as long as there is room."),
-  include: z.array(z.string()).optional().describe("`reasoning.encrypted_content`; others are left out."),
+  include: z
+    .array(z.string())
+    .optional()
+    .describe("`reasoning.encrypted_content`, `message.output_text.logprobs`; others are left out."),
+  top_logprobs: z.int().min(0).max(20).optional().describe("Likeliest tokens to report beside each one made."),
   user: z.string().max(500).optional().describe("Users who wait take turns."),
   max_time_ms: z.int().min(1).max(most).optional().describe("Ours: the answer ends with what it has after this time."),
   metadata: z.record(z.string(), z.unknown()).optional(),
@@ -53,7 +57,6 @@ export const responsesSchema = z.object({
   background: z.boolean().optional(),
   conversation: z.unknown().optional(),
   prompt: z.unknown().optional(),
-  top_logprobs: z.int().min(0).max(20).optional(),
   // Without effect here, and no reason to warn.
   stream_options: z.unknown().optional(),
   max_tool_calls: z.int().optional(),
@@ -65,6 +68,17 @@ export const responsesSchema = z.object({
 });
 
 export const countSchema = z.object(conversationFields);
+
+export const compactSchema = z.object({
+  ...conversationFields,
+  user: responsesSchema.shape.user,
+  // Without effect here, and no reason to warn.
+  store: z.boolean().optional(),
+  service_tier: z.string().optional(),
+  prompt_cache_key: z.string().optional(),
+  prompt_cache_retention: z.string().optional(),
+  prompt_cache_options: z.unknown().optional(),
+});
 
 export type Item = Readonly<Record<string, unknown>> & { readonly type?: string | undefined };
 export type ConversationInput = z.output<z.ZodObject<typeof conversationFields>>;

@@ -16,7 +16,15 @@ export type ItemStatus = "in_progress" | "completed" | "incomplete";
 
 export const prefixes = { content: "msg", reasoning: "rs", call: "fc", custom: "ctc" } as const;
 
-export function itemOf(part: SpokenPart, id: string, status: ItemStatus, names: InnerNames, form: ReasoningForm): Item {
+/** @param logprobs of the tokens of a text */
+export function itemOf(
+  part: SpokenPart,
+  id: string,
+  status: ItemStatus,
+  names: InnerNames,
+  form: ReasoningForm,
+  logprobs: readonly object[] = [],
+): Item {
   if (part.kind === "call") {
     const called = { id, call_id: part.id, ...names.outer(part.name) };
     return part.custom
@@ -25,7 +33,7 @@ export function itemOf(part: SpokenPart, id: string, status: ItemStatus, names: 
   }
   const done = status !== "in_progress";
   if (part.kind === "content") {
-    return { id, type: "message", status, role: "assistant", content: done ? [textPart(part.text)] : [] };
+    return { id, type: "message", status, role: "assistant", content: done ? [textPart(part.text, logprobs)] : [] };
   }
   return {
     id,
@@ -37,8 +45,8 @@ export function itemOf(part: SpokenPart, id: string, status: ItemStatus, names: 
   };
 }
 
-export function textPart(text: string): object {
-  return { type: "output_text", text, annotations: [], logprobs: [] };
+export function textPart(text: string, logprobs: readonly object[] = []): object {
+  return { type: "output_text", text, annotations: [], logprobs };
 }
 
 /** Tools and instructions are given back up to this length: an answer that takes hours does not hold larger ones. */
@@ -64,7 +72,7 @@ export function echoOf(value: ResponsesInput): object {
     text: large ? { format: { type: text?.format?.type ?? "text" } } : { format: { type: "text" }, ...text },
     tool_choice: large ? "auto" : (choice ?? "auto"),
     tools: large ? [] : tools.map(toolEcho),
-    top_logprobs: 0,
+    top_logprobs: value.top_logprobs ?? 0,
     top_p: value.top_p ?? null,
     truncation: "disabled",
     background: false,

@@ -1,7 +1,10 @@
 /** Shapes an answer as a response: its items, whole and as events that are numbered. */
+import { piecesOf } from "../answers/pieces.js";
 import { namedEvents } from "../answers/wire.js";
 import { type Ending, type ExchangeShape, type SpokenEvent, SpokenParts, type WholeReply } from "../exchange/events.js";
 import type { HttpError } from "../http/http-error.js";
+import { chatLogprobs, idsOf } from "../openai/logprobs.js";
+import type { ServedModel } from "../service/model-service.js";
 import { newId } from "./read-request.js";
 import type { InnerNames } from "./read-tools.js";
 import type { Item } from "./request.js";
@@ -25,7 +28,11 @@ interface Open {
   readonly kind: "content" | "reasoning" | "call";
   readonly id: string;
   readonly parts: SpokenParts;
+  /** Log-probabilities of the tokens of a text, when they were asked for. */
+  readonly logprobs: object[];
 }
+
+type Lookup = Parameters<typeof chatLogprobs>[1];
 
 export class ResponseShape implements ExchangeShape {
   readonly wire = namedEvents;
@@ -34,9 +41,16 @@ export class ResponseShape implements ExchangeShape {
   private readonly output: Item[] = [];
   private open: Open | undefined;
   private sequence = 0;
+  private text: ServedModel["text"] | undefined;
 
   constructor(input: ResponseShapeInput) {
     this.input = input;
+  }
+
+  /** @returns this shape, for the model that answers */
+  for({ text }: ServedModel): ResponseShape {
+    this.text = text;
+    return this;
   }
 
   start(): readonly object[] {
@@ -48,7 +62,12 @@ export class ResponseShape implements ExchangeShape {
     return [this.event("response.in_progress", { response: this.response("in_progress") })];
   }
 
-  heard(_: number, events: readonly SpokenEvent[]): readonly object[] {
+  heard(_: number, events: readonly SpokenEvent[]): readonly object[] | Promise<readonly object[]> {
+    const tokens = events.flatMap((event) => (event.kind === "content" ? (event.tokens ?? []) : []));
+    return this.withTexts(idsOf(tokens), (lookup) => this.tell(events, lookup));
+  }
+
+  private tell(events: readonly SpokenEvent[], lookup: Lookup): readonly object[] {
     const out: object[] = [];
     for (const event of events) {
       const kind = event.kind === "content" || event.kind === "reasoning" ? event.kind : "call";
@@ -58,10 +77,13 @@ export class ResponseShape implements ExchangeShape {
       }
       const { open } = this;
       if (open === undefined) continue;
-      if (event.kind !== "call") open.parts.add([event]);
+      if (event.kind === "content") open.parts.add([{ kind: event.kind, text: event.text }]);
+      else if (event.kind !== "call") open.parts.add([event]);
+      const logprobs = event.kind === "content" ? chatLogprobs(event.tokens ?? [], lookup).content : [];
+      open.logprobs.push(...logprobs);
       if (event.kind === "callEnd") {
         out.push(...this.close(event.whole ? "completed" : "incomplete"));
-      } else if (event.kind !== "call") out.push(this.event(...this.deltaOf(open, event.text)));
+      } else if (event.kind !== "call") out.push(this.event(...this.deltaOf(open, event.text, logprobs)));
     }
     return out;
   }
@@ -72,15 +94,25 @@ export class ResponseShape implements ExchangeShape {
     return [...closing, this.event(`response.${response.status}`, { response })];
   }
 
-  whole([answer]: readonly WholeReply[]): object {
+  whole([answer]: readonly WholeReply[]): object | Promise<object> {
     const { parts, reason } = answer!;
     const { names, reasoning } = this.input;
-    for (const [i, part] of parts.entries()) {
-      const cut = reason === "length" && i === parts.length - 1;
-      const prefix = part.kind === "call" && part.custom ? prefixes.custom : prefixes[part.kind];
-      this.output.push(itemOf(part, newId(prefix), cut ? "incomplete" : "completed", names, reasoning));
-    }
-    return this.finished(answer!);
+    const tokens = parts.flatMap((part) => (part.kind === "content" ? (part.tokens ?? []) : []));
+    return this.withTexts(idsOf(tokens), (lookup) => {
+      for (const [i, part] of parts.entries()) {
+        const status = reason === "length" && i === parts.length - 1 ? "incomplete" : "completed";
+        const prefix = part.kind === "call" && part.custom ? prefixes.custom : prefixes[part.kind];
+        const logprobs = part.kind === "content" ? chatLogprobs(part.tokens ?? [], lookup).content : [];
+        this.output.push(itemOf(part, newId(prefix), status, names, reasoning, logprobs));
+      }
+      return this.finished(answer!);
+    });
+  }
+
+  private withTexts<T>(ids: readonly number[], make: (lookup: Lookup) => T): T | Promise<T> {
+    if (ids.length === 0) return make(noText);
+    const found = piecesOf(this.text!).of(ids);
+    return found instanceof Promise ? found.then(make) : make(found);
   }
 
   failure(error: HttpError, stream: boolean): object {
@@ -103,7 +135,7 @@ export class ResponseShape implements ExchangeShape {
     const custom = event.kind === "call" && event.custom;
     const parts = new SpokenParts();
     parts.add(event.kind === "call" ? [event] : [{ kind: event.kind, text: "" } as SpokenEvent]);
-    const open = { kind, id: newId(custom ? prefixes.custom : prefixes[kind]), parts } as const;
+    const open: Open = { kind, id: newId(custom ? prefixes.custom : prefixes[kind]), parts, logprobs: [] };
     this.open = open;
     const added = this.event("response.output_item.added", {
       output_index: this.output.length,
@@ -118,9 +150,9 @@ export class ResponseShape implements ExchangeShape {
     return [added, this.event("response.content_part.added", { ...this.at(open, "content_index"), part })];
   }
 
-  private deltaOf(open: Open, delta: string): [type: string, more: object] {
+  private deltaOf(open: Open, delta: string, logprobs: readonly object[]): [type: string, more: object] {
     if (open.kind === "content") {
-      return ["response.output_text.delta", { ...this.at(open, "content_index"), delta, logprobs: [] }];
+      return ["response.output_text.delta", { ...this.at(open, "content_index"), delta, logprobs }];
     }
     if (open.kind === "reasoning") {
       return this.input.reasoning.summary
@@ -158,8 +190,8 @@ export class ResponseShape implements ExchangeShape {
     if (part.kind === "content") {
       const at = this.at(open, "content_index");
       return [
-        this.event("response.output_text.done", { ...at, text, logprobs: [] }),
-        this.event("response.content_part.done", { ...at, part: textPart(text) }),
+        this.event("response.output_text.done", { ...at, text, logprobs: open.logprobs }),
+        this.event("response.content_part.done", { ...at, part: textPart(text, open.logprobs) }),
       ];
     }
     if (this.input.reasoning.summary) {
@@ -181,9 +213,9 @@ export class ResponseShape implements ExchangeShape {
     return { item_id: id, output_index: this.output.length, ...(index !== undefined && { [index]: 0 }) };
   }
 
-  private item({ id, parts }: Open, status: ItemStatus): Item {
+  private item({ id, parts, logprobs }: Open, status: ItemStatus): Item {
     const { names, reasoning } = this.input;
-    return itemOf(parts.list[0]!, id, status, names, reasoning);
+    return itemOf(parts.list[0]!, id, status, names, reasoning, logprobs);
   }
 
   private response(status: string): Response & { readonly status: string } {
@@ -216,3 +248,8 @@ export class ResponseShape implements ExchangeShape {
     return this.input.keep(response) ? response : { ...response, store: false };
   }
 }
+
+/** Where no token is told of. */
+const noText: Lookup = () => {
+  throw new Error("no token was looked up");
+};

@@ -8,6 +8,7 @@ import { HttpError, wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import { bothPaths } from "../openai/fields.js";
 import type { ServerContext } from "../service/context.js";
+import { compactRoute } from "./compaction.js";
 import { exchangeOf, newId, type Said, saidOf } from "./read-request.js";
 import { countSchema, type ResponsesInput, responsesSchema } from "./request.js";
 import { echoOf } from "./response-object.js";
@@ -26,7 +27,7 @@ export function responseRoutes(app: Hono, context: ServerContext): void {
     const exchange = exchangeOf(value, said.exchange);
     const shape = shapeOf(value, said, context.model.id, store);
     try {
-      return await answerExchange({ c, context, exchange, warnings, arrived, shape: () => shape });
+      return await answerExchange({ c, context, exchange, warnings, arrived, shape: (served) => shape.for(served) });
     } catch (error) {
       // Clients shorten the conversation by themselves when a stream says so, and give up when a status does.
       const long = error instanceof HttpError && error.code === "context_length_exceeded";
@@ -46,6 +47,8 @@ export function responseRoutes(app: Hono, context: ServerContext): void {
     warnings.apply(c);
     return c.json({ object: "response.input_tokens", input_tokens: counted });
   });
+
+  compactRoute(app, context, store);
 
   const stored = (c: Context): StoredResponse => {
     const id = c.req.param("id") ?? "";

@@ -1,16 +1,15 @@
 /** Answers of the model that is served: template and tokens by the text worker, then a job of the engine. */
-import { constraintOfCalls, type ToolShape, toolShapes } from "../../chat/index.js";
+import { constraintOfAnswer, type ToolShape, toolShapes } from "../../chat/index.js";
 import { type ReplyEvent, ReplyReader } from "../../chat/reply.js";
 import { ReplyText } from "../../chat/reply-text.js";
 import { HundredweightError } from "../../errors.js";
 import { JobFold } from "../../link/job-fold.js";
 import type { JobEvent } from "../../link/protocol.js";
 import type { Constraint } from "../../sampling/constraint/source.js";
-import type { Thinking } from "../../sampling/constraint/thinking.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
 import type { EncodedChat, HeardReplies } from "../../text/index.js";
 import { fitting, fittingChat } from "../answers/request.js";
-import { marksOf } from "../exchange/thinking.js";
+import { mayThink } from "../exchange/thinking.js";
 import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -162,15 +161,13 @@ function formOf(
   { reply, thinking }: EncodedChat,
   template: string | undefined,
 ): Constraint | undefined {
-  if (schema === undefined) return constraintOfCalls(reply, thinking, { tools, single: false });
-  if (tools.length > 0)
-    throw new HundredweightError("OPTION_INVALID", "an answer by a schema can call no tools: remove one of both");
-  return schemaConstraint(schema, marksOf(template, thinking, reply));
+  const form = schema === undefined ? undefined : schemaConstraint(schema);
+  return constraintOfAnswer(reply, thinking, { tools, single: false }, form, mayThink(template, thinking, reply));
 }
 
 /** @throws OPTION_INVALID */
-function schemaConstraint(text: string, thinking?: Thinking): Constraint {
-  return { kind: "json_schema", schema: jsonOf(text, "schema"), param: "schema", ...(thinking && { thinking }) };
+function schemaConstraint(text: string): Constraint {
+  return { kind: "json_schema", schema: jsonOf(text, "schema"), param: "schema" };
 }
 
 /** @throws OPTION_INVALID */
