@@ -10,7 +10,7 @@
  */
 import { measureCeilings } from "../src/cli/reports/ceilings.js";
 import { median } from "../src/cli/reports/statistics.js";
-import { type LoadOptions, load } from "../src/library/model.js";
+import { type LoadOptions, load, type Model } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { commaList, readArguments } from "./support/program.js";
 
@@ -34,6 +34,21 @@ interface Depth {
   readonly operations: number;
 }
 
+/**
+ * The work that one pass adds. The past's own page may be evaluated in part before it, whatever the number of passes.
+ */
+async function attentionWork(model: Model, depth: number): Promise<{ bytes: number; operations: number }> {
+  const after = async (passes: number) => {
+    await model.profile();
+    await model.measure(0, passes, { depth });
+    const entries = (await model.profile()).phases.at(-1)?.entries ?? [];
+    const attention = entries.filter(({ name }) => name.startsWith("attention"));
+    return (key: "bytes" | "operations") => attention.reduce((sum, entry) => sum + entry[key], 0);
+  };
+  const [one, two] = [await after(1), await after(2)];
+  return { bytes: two("bytes") - one("bytes"), operations: two("operations") - one("operations") };
+}
+
 async function measure(depth: number, kvType: LoadOptions["kvType"]): Promise<Depth> {
   const options = { contextTokens: depth + decode + 2, threads, ...(kvType !== undefined && { kvType }) };
   const model = await load(path, { ...options, profile: "times" });
@@ -46,13 +61,8 @@ async function measure(depth: number, kvType: LoadOptions["kvType"]): Promise<De
       shallow.push(a / decode);
       deep.push(b / decode);
     }
-    await model.profile();
-    await model.measure(0, 1, { depth });
-    const entries = (await model.profile()).phases.at(-1)?.entries ?? [];
-    const passes = entries.find(({ name }) => name === "embed")?.calls ?? 1;
-    const attention = entries.filter(({ name }) => name.startsWith("attention"));
-    const total = (key: "bytes" | "operations") => attention.reduce((sum, entry) => sum + entry[key], 0) / passes;
-    return { shallow: median(shallow), deep: median(deep), bytes: total("bytes"), operations: total("operations") };
+    const work = await attentionWork(model, depth);
+    return { shallow: median(shallow), deep: median(deep), ...work };
   } finally {
     await model.close();
   }

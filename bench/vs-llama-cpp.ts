@@ -3,14 +3,17 @@
  * could do at best.
  *
  *   node dist/bench/vs-llama-cpp.js MODEL [--prefill 128,512,2048] [--depth 0,4096,16384] [--rows 1,2,4,8,16]
- *     [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--json FILE] [--llama-bench PROGRAM]
- *     [--append FILE]
+ *     [--prefill-depth 16384] [-n 32] [-r 3] [--threads N] [--all] [--minutes 3] [--no-ceilings] [--no-unmapped]
+ *     [--json FILE] [--llama-bench PROGRAM] [--append FILE]
  *
  * Prefill and decode: a process of llama-bench and one of ours in turn, each with a warm-up of its own. llama-bench is
- * what scripts/build-llama-bench.mjs builds; without it, and for rows and depths, which it or our command does not
- * measure, the library of the npm package node-llama-cpp stands in, whose binding costs it time at every token: such
- * figures are labelled "binding" and are no ratio to quote. --append adds the turns with llama-bench to those of
- * earlier runs and prints medians and spread of all of them.
+ * what scripts/build-llama-bench.mjs builds; without it, and for rows, which it does not measure, the library of the
+ * npm package node-llama-cpp stands in, whose binding costs it time at every token: such figures are labelled "binding"
+ * and are no ratio to quote. --append adds the turns with llama-bench to those of earlier runs and prints medians and
+ * spread of all of them.
+ *
+ * --prefill-depth reads the first of the prompts behind pasts of that length. --no-unmapped leaves llama-bench's second
+ * way of loading out, which halves the time its pasts take.
  *
  * Protocol: docs/benchmarks.md. Without lists: prefill 512, depth 0, rows 1 and 4; --all takes the lists above and 5
  * repetitions. `--prefill none` leaves a part out. When the minutes are over (with --all there is no limit unless
@@ -32,6 +35,7 @@ import { readTurns, summarizeTurns, type Turn } from "./support/turns.js";
 const { values, path } = readArguments("vs-llama-cpp MODEL [--all] [--json FILE] ...; see docs/benchmarks.md", {
   prefill: { type: "string" },
   depth: { type: "string" },
+  "prefill-depth": { type: "string" },
   rows: { type: "string" },
   decode: { type: "string", short: "n", default: "32" },
   repetitions: { type: "string", short: "r" },
@@ -41,6 +45,7 @@ const { values, path } = readArguments("vs-llama-cpp MODEL [--all] [--json FILE]
   "no-ceilings": { type: "boolean", default: false },
   json: { type: "string" },
   "llama-bench": { type: "string" },
+  "no-unmapped": { type: "boolean", default: false },
   append: { type: "string" },
 });
 const program = findLlamaBench(values["llama-bench"]);
@@ -48,6 +53,7 @@ const list = (text: string | undefined, few: number[], all: number[]): number[] 
   text === "none" ? [] : (text?.split(",").map(Number) ?? (values.all ? all : few));
 const prefills = list(values.prefill, [512], [128, 512, 2048]);
 const depths = list(values.depth, [0], [0, 4096, 16384]);
+const prefillDepths = values["prefill-depth"]?.split(",").map(Number) ?? [];
 const rowCounts = list(values.rows, [1, 4], [1, 2, 4, 8, 16]);
 const decode = Number(values.decode);
 const repetitions = Number(values.repetitions ?? (values.all ? 5 : 3));
@@ -59,8 +65,8 @@ const batch = 512;
 type Engine = "ours" | "mmap" | "noMmap";
 type Rival = "llama-bench" | "binding";
 interface Result {
-  readonly test: "prefill" | "decode" | "rows";
-  /** Prompt rows, depth, or sequences. */
+  readonly test: "prefill" | "prefill-at" | "decode" | "rows";
+  /** Prompt rows, the depth at which the first of them are read or tokens decoded, or sequences. */
   readonly size: number;
   /** How llama.cpp is measured: by its own benchmark, or by its library behind the binding. */
   readonly rival: Rival;
@@ -88,13 +94,15 @@ async function compare(
   }
   const rates: Record<Engine, number[]> = { ours: [], mmap: [], noMmap: [] };
   // Processes warm up themselves: with the file in the page cache their first turn counts.
+  const engines = values["no-unmapped"] ? (["ours", "mmap"] as const) : (["ours", "mmap", "noMmap"] as const);
   const first = rival === "llama-bench" && isCached(path, statSync(path).size) ? 1 : 0;
   for (let repetition = first; repetition <= repetitions; repetition++) {
     if (repetition > 1 && performance.now() > deadline) break;
-    for (const engine of ["ours", "mmap", "noMmap"] as const) {
+    for (const engine of engines) {
       const { tokens, ms } = await run[engine]();
       if (repetition > 0) rates[engine].push((1000 * tokens) / ms);
     }
+    if (values["no-unmapped"]) rates.noMmap = [...rates.mmap];
     if (repetition === 0 || rival === "binding") continue;
     const [ours, mmap, noMmap] = (["ours", "mmap", "noMmap"] as const).map((engine) => rates[engine].at(-1) as number);
     const loadAverage = loadavg()[0] as number;
@@ -154,24 +162,26 @@ async function withEngines(contextTokens: number, sequences: number, use: (engin
 
 const ids = (count: number): number[] => Array.from({ length: count }, (_, i) => 100 + ((i * 7919) % 200));
 
-/** Prefill and decode at depth 0, a process each in turn. */
+/** Prefill and decode, a process each in turn. llama-bench computes its past in each of them. */
 async function inTurn(llama: string): Promise<void> {
-  const pair = (prompt: number, count: number) => {
-    const request = { path, threads, batch, prompt, decode: count };
+  const pair = (prompt: number, count: number, depth = 0) => {
+    const request = { path, threads, batch, prompt, decode: count, depth };
     const theirs = (mmap: boolean) => async () => {
-      const { system, ...timing } = await llamaBench(llama, { ...request, mmap, depth: 0 });
+      const { system, ...timing } = await llamaBench(llama, { ...request, mmap });
       llamaSystem = system;
       return timing;
     };
     return { ours: () => ownBench(request), mmap: theirs(true), noMmap: theirs(false) };
   };
   for (const count of prefills) await compare("prefill", count, pair(count, 0), "llama-bench");
-  if (depths.includes(0)) await compare("decode", 0, pair(0, decode), "llama-bench");
+  for (const depth of prefillDepths)
+    await compare("prefill-at", depth, pair(prefills[0] ?? batch, 0, depth), "llama-bench");
+  for (const depth of depths) await compare("decode", depth, pair(0, decode, depth), "llama-bench");
 }
 
 /** The share of prefill and decode that is left to the binding. */
 const boundPrefills = program === undefined ? prefills : [];
-const boundDepths = program === undefined ? depths : depths.filter((depth) => depth > 0);
+const boundDepths = program === undefined ? depths : [];
 
 async function oneSequence({ model, peers }: Engines): Promise<void> {
   for (const count of boundPrefills) {
@@ -234,14 +244,13 @@ async function shape() {
     const one = await entries();
     const attention: { depth: number; bytes: number; operations: number }[] = [];
     for (const depth of depths.filter((d) => d > 0)) {
+      // What one pass adds: the past's own page may be evaluated in part before it.
       await model.measure(0, 1, { depth });
-      const found = await entries();
-      const passes = found.find((entry) => entry.name === "embed")?.calls ?? 1;
-      attention.push({
-        depth,
-        bytes: total(found, "bytes", "attention") / passes,
-        operations: total(found, "operations", "attention") / passes,
-      });
+      const first = await entries();
+      await model.measure(0, 2, { depth });
+      const second = await entries();
+      const added = (key: "bytes" | "operations") => total(second, key, "attention") - total(first, key, "attention");
+      attention.push({ depth, bytes: added("bytes"), operations: added("operations") });
     }
     const rowOperations = total(one, "operations", "matmul") + total(one, "operations", "experts");
     // Rows of a prompt go without the head, all but the last.
@@ -269,6 +278,7 @@ function rooflines(work: Awaited<ReturnType<typeof shape>>, ceilings: Ceilings |
   return results.map((r) => {
     const tps = r.ours.medianTps;
     const name = { test: r.test, size: r.size };
+    if (r.test === "prefill-at") return name;
     if (r.test === "prefill") {
       const gops = (tps * work.promptRowOperations) / 1e9;
       return { ...name, gops, ofInt8: share(gops, int8Gops), ofInt8SixteenBit: share(gops, int8SixteenBitGops) };

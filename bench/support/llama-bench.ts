@@ -54,11 +54,23 @@ export async function llamaBench(program: string, q: LlamaBenchRequest): Promise
   return { tokens: q.prompt + q.decode, ms, system: `${row.build_commit} ${row.backends}` };
 }
 
-/**
- * The same of ours: a process, one warm-up and one run that counts. Past positions need the library, not the command.
- */
-export async function ownBench(q: Omit<LlamaBenchRequest, "mmap" | "depth">): Promise<Timing> {
-  const size = ["-p", q.prompt, "-n", q.decode, "-r", 1, "--threads", q.threads, "--chunk", q.batch, "--json"];
+/** The same of ours: a process, one warm-up and one run that counts. */
+export async function ownBench(q: Omit<LlamaBenchRequest, "mmap">): Promise<Timing> {
+  const size = [
+    "-p",
+    q.prompt,
+    "-n",
+    q.decode,
+    "-d",
+    q.depth,
+    "-r",
+    1,
+    "--threads",
+    q.threads,
+    "--chunk",
+    q.batch,
+    "--json",
+  ];
   const command = [join(packageRoot(), "bin/hundredweight.js"), "bench", q.path, ...size].map(String);
   const { stdout } = await run(process.execPath, command, { maxBuffer: 2 ** 24 });
   const { prefill, decode } = JSON.parse(stdout) as Record<"prefill" | "decode", { medianTps: number } | null>;

@@ -88,7 +88,7 @@ export interface MeasureRequest {
   readonly kind: "measure";
   readonly prompt: number;
   readonly decode: number;
-  /** Default 0. */
+  /** Positions before the prompt and before what is decoded; default 0. */
   readonly depth?: number;
   /** Default 1, at most `EngineOptions.sequences`. */
   readonly rows?: number;

@@ -31,17 +31,21 @@ export async function measure(context: MeasureContext, request: MeasureRequest):
   const tokens = Int32Array.from({ length: Math.max(prompt, decode, rows, pagePositions) }, () =>
     Math.floor(rng.uniform() * vocab),
   );
+  const page = tokens.subarray(0, Math.min(depth, pagePositions));
+  // Kept as a prefix, where prompt and rows find it.
+  const keepPage = async (): Promise<void> => {
+    if (depth === 0) return;
+    await run([new ScoreTask({ emit: () => {}, scans: {} }, page, { from: page.length, output: "logprobs" })]);
+  };
   let prefillMs = 0;
   if (prompt > 0) {
-    const read = new TimedPrompt(tokens.subarray(0, prompt));
+    await keepPage();
+    const read = new TimedPrompt(context, { tokens: tokens.subarray(0, prompt), page, depth });
     await run([read]);
     prefillMs = read.elapsedMs;
   }
   if (decode === 0) return { kind: "measure", prefillMs, decodeMs: 0 };
-  const page = tokens.subarray(0, Math.min(depth, pagePositions));
-  // Kept as a prefix, where the rows find it.
-  if (depth > 0)
-    await run([new ScoreTask({ emit: () => {}, scans: {} }, page, { from: page.length, output: "logprobs" })]);
+  await keepPage();
   const timed = Array.from({ length: rows }, (_, row) => new TimedRow(context, { tokens, page, row, decode, depth }));
   await run(timed);
   const began = Math.max(...timed.map((task) => task.began));
@@ -49,29 +53,44 @@ export async function measure(context: MeasureContext, request: MeasureRequest):
   return { kind: "measure", prefillMs, decodeMs: ended - began };
 }
 
-/** Nothing is taken from earlier jobs, and the last row's logits are made. */
+interface PromptShape {
+  readonly tokens: Int32Array;
+  /** The beginning of the past, as far as it is computed: at most a page. */
+  readonly page: Int32Array;
+  readonly depth: number;
+}
+
+/** A past apart, nothing is taken from earlier jobs, and the last row's logits are made. */
 class TimedPrompt implements Task {
   readonly tokens: Int32Array;
   readonly known: number;
   readonly promptTokens: number;
   readonly mostPositions: number;
-  readonly reusable = 0;
+  readonly reusable: number;
   readonly past: Past = "gone";
   readonly answering = false;
   readonly generated = 0;
   result: JobResult | undefined;
   elapsedMs = 0;
+  private readonly context: MeasureContext;
+  private readonly depth: number;
   private began = 0;
   private seen = false;
 
-  constructor(tokens: Int32Array) {
-    this.tokens = tokens;
-    this.known = tokens.length;
-    this.promptTokens = tokens.length;
-    this.mostPositions = tokens.length;
+  constructor(context: MeasureContext, { tokens, page, depth }: PromptShape) {
+    this.context = context;
+    this.depth = depth;
+    this.reusable = page.length;
+    this.mostPositions = depth + tokens.length;
+    this.tokens = new Int32Array(this.mostPositions);
+    this.tokens.set(page);
+    this.tokens.set(tokens, depth);
+    this.known = this.mostPositions;
+    this.promptTokens = this.mostPositions;
   }
 
-  start(): void {
+  start(_reused: number, sequence: number): void {
+    layOut(this.context, sequence, this.depth);
     this.began = performance.now();
   }
 

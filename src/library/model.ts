@@ -194,7 +194,7 @@ export class Model {
   }
 
   /**
-   * Times a prefill of `prompt` rows from an empty timeline, then `decode` passes with one row for each of `rows`
+   * Times a prefill of `prompt` rows behind `depth` tokens, then `decode` passes with one row for each of `rows`
    * sequences of `depth` tokens. Begins when no other job runs; others wait.
    */
   async measure(

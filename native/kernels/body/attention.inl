@@ -21,11 +21,17 @@ constexpr int kPackedQueries = 8;  // up to here rows are used packed: decode wi
 // Brings packed bytes near that are wanted soon, a line or two at a time: the hardware prefetcher stops at 4 KiB
 // borders and knows nothing of the next page, and one burst of prefetches would fill the miss queue and stall.
 // Non-temporal: a line that is used once need not push another out of the caches.
+// Rows so wide that a block of them fills the first level, and those that are read twice, wait in the second.
 struct Fetch {
   const uint8_t *p, *end;
+  bool second;
   void step() {
     if (p < end) {
-      __builtin_prefetch(p, 0, 0);
+      if (second) {
+        __builtin_prefetch(p, 0, 2);
+      } else {
+        __builtin_prefetch(p, 0, 0);
+      }
       p += 64;
     }
   }
@@ -35,15 +41,15 @@ constexpr int64_t kFetchAhead = 8192;  // bytes
 
 // What lies kFetchAhead behind positions [j, j1) of `rows`, which end at `end`; `then` (or null) follows on them.
 inline Fetch fetch_ahead(const uint8_t* rows, int64_t row_bytes, int32_t j, int32_t j1, int32_t end,
-                         const uint8_t* then, int64_t then_bytes) {
-  const int32_t ahead = (int32_t)((kFetchAhead / row_bytes + 63) & ~63);
+                         const uint8_t* then, int64_t then_bytes, bool second) {
+  const int32_t ahead = second ? 32 : (int32_t)((kFetchAhead / row_bytes + 63) & ~63);
   if (j + ahead < end) {
     const int32_t to = j1 + ahead < end ? j1 + ahead : end;
-    return {rows + (j + ahead) * row_bytes, rows + to * row_bytes};
+    return {rows + (j + ahead) * row_bytes, rows + to * row_bytes, second};
   }
-  if (then == nullptr || j + ahead - end > kPagePositions - 32) return {nullptr, nullptr};
+  if (then == nullptr || j + ahead - end > kPagePositions - 32) return {nullptr, nullptr, second};
   const int32_t from = j + ahead - end, to = from + j1 - j < kPagePositions ? from + j1 - j : kPagePositions;
-  return {then + from * then_bytes, then + to * then_bytes};
+  return {then + from * then_bytes, then + to * then_bytes, second};
 }
 
 // The scales of a head are read in few places each, where no hardware prefetcher looks ahead.

@@ -117,20 +117,27 @@ inline void score_codes(const Query* x, const uint8_t* head, int32_t j, int32_t 
     HW_UNROLL for (int v = 0; v < KV; v++) V::store(x[n].s + j + v * W, score[n * KV + v]);
 }
 
+// The positions of [*j0, *j1) that one of QN queries sees, from the beginning of a tile of `tile` positions on.
+template <int QN>
+inline void seen(const Query* x, int32_t tile, int32_t* j0, int32_t* j1) {
+  int32_t lo = *j1, hi = *j0;
+  for (int i = 0; i < QN; i++) {
+    lo = x[i].k0 < lo ? x[i].k0 : lo;
+    hi = x[i].k1 > hi ? x[i].k1 : hi;
+  }
+  *j0 = (lo < *j0 ? *j0 : lo) & ~(tile - 1);
+  *j1 = hi > *j1 ? *j1 : hi;
+}
+
 // Scores of QN queries at positions [j0, j1) as far as one of them sees them, in whole tiles; j0 is a multiple of 32.
 // What falls outside a query's range is never read. `decoded` holds the floats from j0 on, or is null.
 template <KvType T, int QN, int KV>
 __attribute__((noinline)) void score_block(const Piece& a, const Query* x, int32_t j0, int32_t j1, const float* decoded,
                                            Fetch& fetch) {
   const int32_t dim = a.shape->head_dim_k;
-  int32_t lo = j1, hi = j0;
-  for (int i = 0; i < QN; i++) {
-    lo = x[i].k0 < lo ? x[i].k0 : lo;
-    hi = x[i].k1 > hi ? x[i].k1 : hi;
-  }
-  lo = lo < j0 ? j0 : lo;
-  hi = hi > j1 ? j1 : hi;
-  for (int32_t j = lo & ~(KV * W - 1); j < hi; j += KV * W) {
+  int32_t first = j0, end = j1;
+  seen<QN>(x, KV * W, &first, &end);
+  for (int32_t j = first; j < end; j += KV * W) {
     if constexpr (T != KV_F16) {
       score_codes<T, QN, KV>(x, a.k, j, dim, fetch);
     } else if (decoded != nullptr) {
@@ -156,6 +163,58 @@ inline void score_queries(const Piece& a, const Query* x, int n, int32_t j0, int
   if (n - i == 1) score_block<T, 1, most>(a, x + i, j0, j1, decoded, fetch);
 }
 
+// The `part`-th of the four partials of the same: values [d0, d0 + count), of which `keys` holds the 32 from j0 on. The
+// third waits in `parked`, 32 floats a query.
+template <int QN, int KV>
+__attribute__((noinline)) void score_part(const Query* x, int32_t j0, int32_t j1, const float* decoded, int32_t d0,
+                                          int32_t count, int part, float* parked, Fetch& fetch) {
+  int32_t first = j0, end = j1;
+  seen<QN>(x, KV * W, &first, &end);
+  const float* q[QN];
+  HW_UNROLL for (int n = 0; n < QN; n++) q[n] = x[n].q + d0;
+  for (int32_t j = first; j < end; j += KV * W) {
+    FloatKeys keys[KV];
+    HW_UNROLL for (int v = 0; v < KV; v++) keys[v] = FloatKeys::from(decoded, count, j - j0 + v * W);
+    F a[QN * KV];
+    HW_UNROLL for (int i = 0; i < QN * KV; i++) a[i] = V::zero();
+    Fetch ahead = fetch;
+    dot_values<1, QN, KV>(q, keys, 0, count, 0, a, a, ahead);
+    fetch = ahead;
+    HW_UNROLL for (int n = 0; n < QN; n++)
+      HW_UNROLL for (int v = 0; v < KV; v++) {
+        float* const score = x[n].s + j + v * W;
+        float* const third = parked + n * 32 + j - j0 + v * W;
+        F sum = a[n * KV + v];
+        if (part == 3) sum = V::add(V::load(third), sum);
+        if (part == 1 || part == 3) sum = V::add(V::load(score), sum);
+        V::store(part == 2 ? third : score, sum);
+      }
+  }
+}
+
+// Keys so wide that 32 of them are more than the first level holds: quarter after quarter, each for all queries.
+inline void score_quarters(const Piece& a, const Query* x, int n, int32_t j0, int32_t j1, Fetch& fetch) {
+  constexpr int QN = V::key_queries, KV = V::key_vectors, most = 32 / W;
+  const int32_t dim = a.shape->head_dim_k, each = (dim + 3) / 4;
+  float* const parked = a.decoded + 32 * each;
+  for (int part = 0; part < 4; part++) {
+    const int32_t d0 = part * each, count = dim - d0 < each ? dim - d0 : each;
+    for (int32_t j = j0; j < j1; j += kKeyGroup) {
+      const uint8_t* const halves = a.k + (j * (int64_t)dim + d0 * kKeyGroup) * 2;
+      float* const to = a.decoded + (j - j0) * (int64_t)count;
+      for (int64_t i = 0; i < (int64_t)count * kKeyGroup; i += W) V::store(to + i, V::half_load(halves + 2 * i));
+    }
+    int i = 0;
+    const auto rest = [&] { return parked + 32 * i; };
+    for (; i + QN <= n; i += QN) score_part<QN, KV>(x + i, j0, j1, a.decoded, d0, count, part, rest(), fetch);
+    if (n - i == 3) score_part<3, KV>(x + i, j0, j1, a.decoded, d0, count, part, rest(), fetch);
+    if (n - i == 2) score_part<2, KV>(x + i, j0, j1, a.decoded, d0, count, part, rest(), fetch);
+    if (n - i == 1) score_part<1, most>(x + i, j0, j1, a.decoded, d0, count, part, rest(), fetch);
+  }
+}
+
+constexpr int32_t kWideKeys = 256;  // values: 32 keys of floats fill the first level
+
 template <KvType T>
 inline void all_scores(const Piece& a, const Query* x, int n) {
   const int32_t dim = a.shape->head_dim_k;
@@ -163,8 +222,13 @@ inline void all_scores(const Piece& a, const Query* x, int n) {
   if (a.v != nullptr) fetch_scales<T>(a.v, a.shape->head_dim_v, a.first, a.end);
   for (int32_t j = a.first & ~31, j1; j < a.end; j = j1) {
     j1 = j + a.block < a.end ? j + a.block : a.end;
-    const uint8_t* then = a.v == nullptr ? nullptr : a.v + a.first * v_bytes;
-    Fetch fetch = fetch_ahead(a.k, code_bytes, j, j1, a.end, then, v_bytes);
+    const uint8_t* then = a.v == nullptr ? a.next : a.v + a.first * v_bytes;
+    const int64_t then_bytes = a.v == nullptr ? code_bytes : v_bytes;
+    Fetch fetch = fetch_ahead(a.k, code_bytes, j, j1, a.end, then, then_bytes, a.v == nullptr);
+    if (T == KV_F16 && n > kPackedQueries && dim >= kWideKeys && a.block == 32) {
+      score_quarters(a, x, n, j, j1, fetch);
+      continue;
+    }
     const float* decoded = nullptr;
     if (T == KV_F16 && n > kPackedQueries) {
       // Groups are whole, so what follows the first is one run of halves.

@@ -58,30 +58,41 @@ inline void decode_row(const uint8_t* p, float* out, int32_t dim, int32_t padded
   }
 }
 
-// Values that are the first of turned keys, positions [j0, j1) of a page, j0 a multiple of 16, as rows of `padded`
-// floats.
+// Columns [c0, c1) of values that are the first of turned keys, positions [j0, j1) of a page, j0 a multiple of 16, as
+// rows of `stride` floats; zeros follow the last of `dim` values. c0 is a multiple of 128. Codes are turned as words of
+// four bytes, which gives what the rows of packed values hold.
 template <KvType T>
-inline void decode_latent(const uint8_t* k, int32_t dim_k, int32_t dim, int32_t j0, int32_t j1, float* out,
-                          int32_t padded) {
-  for (int32_t j = j0; j < j1; j += kKeyGroup, out += kKeyGroup * padded) {
-    const uint8_t* group = kv_key_group(T, k, dim_k, j);
-    for (int32_t c = 0; c < padded; c += 16) {
-      float turned[16][kKeyGroup];
-      for (int i = 0; i < 16; i++) {
-        if constexpr (T == KV_F16) {
-          for (int l = 0; l < kKeyGroup; l += W)
-            V::store(turned[i] + l, c + i < dim ? V::half_load(group + ((c + i) * kKeyGroup + l) * 2) : V::zero());
+inline void decode_latent(const uint8_t* k, int32_t dim_k, int32_t dim, int32_t j0, int32_t j1, int32_t c0, int32_t c1,
+                          float* out, int32_t stride) {
+  constexpr int each = T == KV_F16 ? 1 : T == KV_Q8_0 ? 4 : 8;  // values of a word
+  F words[W];
+  alignas(64) uint8_t packed[4 * W];
+  for (int32_t j = j0; j < j1; j += W, out += W * stride) {
+    const uint8_t* const group = kv_key_group(T, k, dim_k, j & ~(kKeyGroup - 1));
+    const int lane = j % kKeyGroup;
+    for (int32_t c = c0; c < c1; c += each * W) {
+      const int32_t there = (dim - c + each - 1) / each;
+      HW_UNROLL for (int i = 0; i < W; i++) {
+        const int64_t at = (int64_t)(c / each + i) * kKeyGroup + lane;
+        if (i >= there) {
+          words[i] = V::zero();
+        } else if constexpr (T == KV_F16) {
+          words[i] = V::half_load(group + at * 2);
         } else {
-          const int32_t d = c + i, word = T == KV_Q8_0 ? d / 4 : d / 32 * 4 + d % 16 / 4;
-          const uint8_t* codes = group + word * kKeyGroup * 4 + d % 4;
-          for (int l = 0; l < kKeyGroup; l++) {
-            const uint8_t code = codes[4 * l];
-            turned[i][l] = (float)(T == KV_Q8_0 ? (int8_t)code : (d % 32 < 16 ? code & 15 : code >> 4) - 8);
-          }
+          words[i] = V::load((const float*)(group + at * 4));
         }
       }
-      for (int l = 0; l < kKeyGroup; l++)
-        for (int i = 0; i < 16; i++) out[l * padded + c + i] = turned[i][l];
+      V::turn(words);
+      const int32_t columns = c1 - c < each * W ? c1 - c : each * W;
+      for (int l = 0; l < W; l++) {
+        float* const row = out + l * stride + c - c0;
+        if constexpr (T == KV_F16) {
+          V::store(row, words[l]);
+        } else {
+          V::store((float*)packed, words[l]);
+          decode_row<T>(packed, row, columns, 0);
+        }
+      }
     }
   }
 }
@@ -154,15 +165,15 @@ inline void value_columns(const Piece& a, const Query* x, const Rows rows, int32
 // The positions [j0, j1) of a block whose rows begin at position `base`.
 template <KvType T, int QN, class Rows>
 __attribute__((noinline)) void value_span(const Piece& a, const Query* x, const Rows rows, int32_t base, int32_t j0,
-                                          int32_t j1, int32_t dim, Fetch& fetch) {
+                                          int32_t j1, int32_t col, int32_t dim, Fetch& fetch) {
   constexpr int each = V::accumulators / QN, DN = each >= 8 ? 8 : each >= 4 ? 4 : 2;
-  if (j0 < j1) value_columns<T, QN, DN>(a, x, rows.from(j0 - base), j0, j1, 0, dim, fetch);
+  if (j0 < j1) value_columns<T, QN, DN>(a, x, rows.from(j0 - base), j0, j1, col, dim, fetch);
 }
 
 // The positions all QN queries share in one tile; each query's own positions before and after them alone.
 template <KvType T, int QN, class Rows>
-inline void value_block(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t dim,
-                        Fetch& fetch) {
+inline void value_block(const Piece& a, const Query* x, const Rows rows, int32_t j0, int32_t j1, int32_t col,
+                        int32_t dim, Fetch& fetch) {
   int32_t lo[QN], hi[QN], from = j0, to = j1;
   for (int n = 0; n < QN; n++) {
     lo[n] = x[n].k0 > j0 ? x[n].k0 : j0;
@@ -171,23 +182,41 @@ inline void value_block(const Piece& a, const Query* x, const Rows rows, int32_t
     to = hi[n] < to ? hi[n] : to;
   }
   if (from >= to) {
-    for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, lo[n], hi[n], dim, fetch);
+    for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, lo[n], hi[n], col, dim, fetch);
     return;
   }
-  for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, lo[n], from, dim, fetch);
-  value_span<T, QN>(a, x, rows, j0, from, to, dim, fetch);
-  for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, to, hi[n], dim, fetch);
+  for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, lo[n], from, col, dim, fetch);
+  value_span<T, QN>(a, x, rows, j0, from, to, col, dim, fetch);
+  for (int n = 0; n < QN; n++) value_span<T, 1>(a, x + n, rows, j0, to, hi[n], col, dim, fetch);
 }
 
 template <KvType T, class Rows>
-inline void value_queries(const Piece& a, const Query* x, int n, const Rows rows, int32_t j0, int32_t j1, int32_t dim,
-                          Fetch& fetch) {
+inline void value_queries(const Piece& a, const Query* x, int n, const Rows rows, int32_t j0, int32_t j1, int32_t col,
+                          int32_t dim, Fetch& fetch) {
   constexpr int QN = V::tile_queries;
   int i = 0;
-  for (; i + QN <= n; i += QN) value_block<T, QN>(a, x + i, rows, j0, j1, dim, fetch);
-  if (n - i == 3) value_block<T, 3 < QN ? 3 : QN>(a, x + i, rows, j0, j1, dim, fetch);
-  if (n - i == 2) value_block<T, 2 < QN ? 2 : QN>(a, x + i, rows, j0, j1, dim, fetch);
-  if (n - i == 1) value_block<T, 1>(a, x + i, rows, j0, j1, dim, fetch);
+  for (; i + QN <= n; i += QN) value_block<T, QN>(a, x + i, rows, j0, j1, col, dim, fetch);
+  if (n - i == 3) value_block<T, 3 < QN ? 3 : QN>(a, x + i, rows, j0, j1, col, dim, fetch);
+  if (n - i == 2) value_block<T, 2 < QN ? 2 : QN>(a, x + i, rows, j0, j1, col, dim, fetch);
+  if (n - i == 1) value_block<T, 1>(a, x + i, rows, j0, j1, col, dim, fetch);
+}
+
+// Values that are the first of their keys, a few columns of a block at a time: they are turned into the first level and
+// stay there until all queries have had them.
+template <KvType T>
+inline void latent_values(const Piece& a, const Query* x, int n) {
+  const int32_t columns = a.vp < 128 ? a.vp : 128;
+  Fetch nothing = {nullptr, nullptr, false};
+  for (int32_t j = a.first, j1; j < a.end; j = j1) {
+    const int32_t base = j & ~31;
+    j1 = base + 32 < a.end ? base + 32 : a.end;
+    for (int32_t c = 0; c < a.vp; c += columns) {
+      const int32_t end = c + columns < a.vp ? c + columns : a.vp;
+      decode_latent<T>(a.k, a.shape->head_dim_k, a.shape->head_dim_v, base, j1, c, end, a.decoded, columns);
+      const FloatRows rows = {a.decoded + (int64_t)(j - base) * columns - c, columns};
+      value_queries<T>(a, x, n, rows, j, j1, c, end, nothing);
+    }
+  }
 }
 
 template <KvType T>
@@ -195,22 +224,19 @@ inline void all_values(const Piece& a, const Query* x, int n) {
   const int32_t dv = a.shape->head_dim_v;
   const int64_t v_bytes = kv_code_bytes(T, dv), k_bytes = kv_code_bytes(T, a.shape->head_dim_k);
   if (a.next != nullptr) fetch_scales<T>(a.next, a.shape->head_dim_k, 0, kPagePositions);
+  if (a.v == nullptr) {
+    latent_values<T>(a, x, n);
+    return;
+  }
   for (int32_t j = a.first, j1; j < a.end; j = j1) {
     j1 = (j & ~31) + a.block < a.end ? (j & ~31) + a.block : a.end;
-    if (a.v == nullptr) {
-      Fetch nothing = {nullptr, nullptr};
-      const int32_t first = j & ~31;
-      decode_latent<T>(a.k, a.shape->head_dim_k, dv, first, j1, a.decoded, a.vp);
-      value_queries<T>(a, x, n, FloatRows{a.decoded + (int64_t)(j - first) * a.vp, a.vp}, j, j1, a.vp, nothing);
-      continue;
-    }
-    Fetch fetch = fetch_ahead(a.v, v_bytes, j, j1, a.end, a.next, k_bytes);
+    Fetch fetch = fetch_ahead(a.v, v_bytes, j, j1, a.end, a.next, k_bytes, false);
     if (n > kPackedQueries || a.vp != dv) {
       for (int32_t i = j; i < j1; i++)
         decode_row<T>(a.v + i * v_bytes, a.decoded + (int64_t)(i - j) * a.vp, dv, a.vp);
-      value_queries<T>(a, x, n, FloatRows{a.decoded, a.vp}, j, j1, a.vp, fetch);
+      value_queries<T>(a, x, n, FloatRows{a.decoded, a.vp}, j, j1, 0, a.vp, fetch);
     } else {
-      value_queries<T>(a, x, n, PackedRows<T>{a.v + j * v_bytes, v_bytes}, j, j1, dv, fetch);
+      value_queries<T>(a, x, n, PackedRows<T>{a.v + j * v_bytes, v_bytes}, j, j1, 0, dv, fetch);
     }
   }
 }

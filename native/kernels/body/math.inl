@@ -5,6 +5,7 @@
 //   min, max                 a < b ? a : b and a > b ? a : b (b when unordered), see float_math.h
 //   pow2(n, t), scale2(p, n, t)   2^n and p * 2^n, from n as a float or from t = n + kRoundMagic
 //   tree_sum, tree_max       the last log2(W) levels of the fixed tree
+//   turn(v)                  W vectors: lane l of v[i] becomes lane i of v[l], whatever the bits mean
 //   dup_n(p, n)              p[0] p[0] p[1] p[1] ... from n <= W / 2 floats
 #include "../kernels.h"
 

@@ -23,6 +23,7 @@ import { Progress } from "../terminal/progress.js";
 interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;
   decode: number;
+  depth: number;
   repetitions: number;
 }
 
@@ -35,6 +36,7 @@ export function register(program: Command): void {
     .argument("<model>", "a GGUF file; or a preset of `synth`, written to TMPDIR and removed again")
     .option("-p, --prompt <rows>", "prompt rows", (t) => parseInteger(t, "--prompt", 0, 2 ** 20), 512)
     .option("-n, --decode <tokens>", "single-row passes", (t) => parseInteger(t, "--decode", 0, 2 ** 20), 128)
+    .option("-d, --depth <tokens>", "a past before both", (t) => parseInteger(t, "--depth", 0, 2 ** 24), 0)
     .option("-r, --repetitions <n>", "runs that count", (t) => parseInteger(t, "--repetitions", 1, 1000), 3);
   addProfileOption(addModelOptions(command)).action((model: string, flags: BenchFlags) => bench(model, flags));
 }
@@ -85,7 +87,7 @@ async function writePreset(spec: string, path: string, forced = false): Promise<
 async function measure(path: string, flags: BenchFlags): Promise<void> {
   await withInterrupt(async (signal) => {
     const began = performance.now();
-    const contextTokens = flags.ctx ?? Math.max(1, flags.prompt, flags.decode);
+    const contextTokens = flags.ctx ?? flags.depth + Math.max(1, flags.prompt, flags.decode);
     const model = await load(path, {
       ...loadOptions(flags),
       ...profileOptions(flags),
@@ -96,10 +98,11 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
     const loadMs = performance.now() - began;
     const prefill: number[] = [];
     const decode: number[] = [];
+    const { depth } = flags;
     try {
       const progress = new Progress("bench", flags.progress);
       for (let run = 0; run <= flags.repetitions; run++) {
-        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal });
+        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal, depth });
         progress.update(run, flags.repetitions);
         if (run === 0) {
           // Warm-up: page cache, frequency, JIT.
@@ -119,6 +122,7 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
         ops: info.ops,
         kvType: info.kvType,
         chunkRows: info.chunkRows,
+        depth,
         threads: flags.threads ?? null,
         weightBytes: info.weightBytes,
         passWeightBytes: info.passWeightBytes,

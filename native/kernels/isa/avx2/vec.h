@@ -77,6 +77,23 @@ struct V {
     return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(x), _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
   }
   static F swap_pairs(F v) { return _mm256_permute_ps(v, 0xB1); }
+  static void turn(F* v) {
+    F a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+      a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+      b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+      b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xEE);
+      b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+      b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
+    }
+    for (int k = 0; k < 4; k++) {
+      v[k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x20);
+      v[4 + k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x31);
+    }
+  }
 
   static F half_load(const uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
   static F half_load_n(const uint8_t* p, int64_t n) {

@@ -66,6 +66,35 @@ struct V {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), x);
   }
   static F swap_pairs(F v) { return _mm512_permute_ps(v, 0xB1); }
+  static void turn(F* v) {
+    F a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+      a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    const auto low = [](F x, F y) {
+      return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)));
+    };
+    const auto high = [](F x, F y) {
+      return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)));
+    };
+    for (int i = 0; i < 16; i += 4) {
+      b[i] = low(a[i], a[i + 2]);
+      b[i + 1] = high(a[i], a[i + 2]);
+      b[i + 2] = low(a[i + 1], a[i + 3]);
+      b[i + 3] = high(a[i + 1], a[i + 3]);
+    }
+    // Quarter L of b[4 g + k] is now column 4 L + k of rows 4 g to 4 g + 3.
+    for (int k = 0; k < 4; k++) {
+      const F even = _mm512_shuffle_f32x4(b[k], b[4 + k], 0x88), odd = _mm512_shuffle_f32x4(b[k], b[4 + k], 0xDD);
+      const F even2 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0x88);
+      const F odd2 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0xDD);
+      v[k] = _mm512_shuffle_f32x4(even, even2, 0x88);
+      v[4 + k] = _mm512_shuffle_f32x4(odd, odd2, 0x88);
+      v[8 + k] = _mm512_shuffle_f32x4(even, even2, 0xDD);
+      v[12 + k] = _mm512_shuffle_f32x4(odd, odd2, 0xDD);
+    }
+  }
 
   static F half_load(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
   static F half_load_n(const uint8_t* p, int64_t n) {

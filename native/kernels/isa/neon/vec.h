@@ -105,6 +105,21 @@ struct V {
     return {vzip1q_f32(v, v), vzip2q_f32(v, v)};
   }
   static F swap_pairs(F v) { return {vrev64q_f32(v.lo), vrev64q_f32(v.hi)}; }
+  // A square of 4 x 4.
+  static void turn4(float32x4_t* x) {
+    const float32x4_t a = vtrn1q_f32(x[0], x[1]), b = vtrn2q_f32(x[0], x[1]);
+    const float32x4_t c = vtrn1q_f32(x[2], x[3]), d = vtrn2q_f32(x[2], x[3]);
+    x[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c));
+    x[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
+    x[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
+    x[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
+  }
+  static void turn(F* v) {
+    float32x4_t a[4], b[4], c[4], d[4];  // the quarters
+    for (int i = 0; i < 4; i++) a[i] = v[i].lo, b[i] = v[i].hi, c[i] = v[4 + i].lo, d[i] = v[4 + i].hi;
+    turn4(a), turn4(b), turn4(c), turn4(d);
+    for (int i = 0; i < 4; i++) v[i] = {a[i], c[i]}, v[4 + i] = {b[i], d[i]};
+  }
 
   static F half_load(const uint8_t* p) {
     const float16x8_t h = vreinterpretq_f16_u8(vld1q_u8(p));
