@@ -11,7 +11,7 @@ import { type Violation, validateSchema } from "../sampling/constraint/json/vali
 import type { Constraint, EitherWay } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, TokenLogprobs } from "./jobs.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, Resume, TokenLogprobs } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { StopStrings } from "./stop-strings.js";
 import type { Task, Wanted } from "./task.js";
@@ -84,6 +84,25 @@ export class GenerateTask implements Task {
     this.checks = this.leftOut.length > 0 && request.constraint?.kind !== "shape";
     if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
     for (const id of prompt) this.chain.accept(id);
+    if (request.resume !== undefined) this.resume(request.resume, prompt);
+  }
+
+  /** Brings everything that follows an answer to where it was behind the tokens that are there. */
+  private resume({ tokens, sampler }: Resume, prompt: Int32Array): void {
+    if (!(Number.isInteger(tokens) && tokens >= 0 && tokens < prompt.length))
+      throw new HundredweightError("OPTION_INVALID", `resume: ${tokens} of ${prompt.length} tokens cannot be an answer`);
+    const texts: string[] = [];
+    for (const id of prompt.subarray(prompt.length - tokens)) {
+      if (this.guide?.accept(id) === false)
+        throw new HundredweightError("OPTION_INVALID", `resume: the constraint refuses token ${id}`);
+      const written = this.decoder.push(id);
+      this.thinking?.accept(written);
+      const text = this.stops.push(written);
+      if (this.checks) this.said += text;
+      texts.push(text);
+    }
+    this.chain.state = sampler;
+    this.context.emit({ kind: "resumed", texts });
   }
 
   private get scans(): RowScans {
@@ -172,7 +191,8 @@ export class GenerateTask implements Task {
     const text = this.stops.push(written);
     if (this.checks) this.said += text;
     const logprobs = this.logprobsOf(row, id, forced !== undefined);
-    emit({ kind: "token", id, text, ...(logprobs !== undefined && { logprobs }) });
+    const sampler = request.resumable === true ? chain.state : undefined;
+    emit({ kind: "token", id, text, ...(logprobs && { logprobs }), ...(sampler && { sampler }) });
     if (this.stops.found !== undefined || guide?.done === true) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;

@@ -5,7 +5,7 @@
 import type { PoolingName } from "../models/index.js";
 import type { MachineUse } from "../ops/ops.js";
 import type { ProfileReport } from "../ops/profiler.js";
-import type { SamplingSettings } from "../sampling/chain.js";
+import type { SamplerState, SamplingSettings } from "../sampling/chain.js";
 import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Violation } from "../sampling/constraint/json/validate.js";
 import type { Constraint } from "../sampling/constraint/source.js";
@@ -13,7 +13,7 @@ import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
 import type { ThinkingLimit } from "./thinking-budget.js";
 
-export type { ProfileReport, TokenLogprobs };
+export type { ProfileReport, SamplerState, TokenLogprobs };
 
 export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
@@ -46,8 +46,18 @@ export interface GenerateRequest {
   readonly logprobsSampled?: boolean;
   /** The same for the prompt's tokens, from the second on: events `promptLogprobs`. */
   readonly promptLogprobs?: number;
+  /** Each token tells the sampler's state behind it, with which `resume` goes on. */
+  readonly resumable?: boolean;
+  /** An answer that goes on where it was cut: its tokens are those of one that never was. */
+  readonly resume?: Resume;
   /** The user who asks: users who wait take turns. */
   readonly user?: string;
+}
+
+export interface Resume {
+  /** So many tokens at the end of the prompt are the beginning of the answer; their texts are told first. */
+  readonly tokens: number;
+  readonly sampler: SamplerState;
 }
 
 /** A vector of a text, or of each of its tokens, from their final normalized hidden states. */
@@ -222,7 +232,16 @@ export type JobEvent =
    * an answer.
    */
   | { readonly kind: "queued"; readonly ahead: number }
-  | { readonly kind: "token"; readonly id: number; readonly text: string; readonly logprobs?: TokenLogprobs }
+  | {
+      readonly kind: "token";
+      readonly id: number;
+      readonly text: string;
+      readonly logprobs?: TokenLogprobs;
+      /** Behind this token; where the request is resumable. */
+      readonly sampler?: SamplerState;
+    }
+  /** The texts of the tokens with which a resumed answer begins. Comes before everything else. */
+  | { readonly kind: "resumed"; readonly texts: readonly string[] }
   /**
    * Log-probabilities of the prompt's tokens at positions `first`, `first` + 1 ...; the first token of a text has none.
    */

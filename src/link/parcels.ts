@@ -11,7 +11,7 @@ export interface Addressed {
 
 export type Parcel =
   | Addressed
-  /** Tokens without log-probabilities, one after the other. */
+  /** Tokens of which nothing but id and text is told, one after the other. */
   | { readonly tokens: readonly number[]; readonly ids: readonly number[]; readonly texts: readonly string[] }
   /** Lines of one pass: `entry` with [job, position, rows, done, total] of each. */
   | { readonly entry: LedgerEntry; readonly lines: readonly number[] };
@@ -58,13 +58,15 @@ export function unpack(parcels: readonly Parcel[], deliver: (job: number, event:
 
 /** Whether one may lie in the columns that another began. */
 function follows(first: JobEvent, next: JobEvent): boolean {
-  if (first.kind === "token") return next.kind === "token" && !first.logprobs && !next.logprobs;
+  if (first.kind === "token") return next.kind === "token" && isPlain(first) && isPlain(next);
   if (first.kind !== "pass" || next.kind !== "pass") return false;
   const [a, b] = [first.entry, next.entry];
   return (Object.keys(a) as (keyof LedgerEntry)[]).every(
     (key) => key === "position" || key === "rows" || a[key] === b[key],
   );
 }
+
+const isPlain = ({ logprobs, sampler }: Extract<JobEvent, { kind: "token" }>): boolean => !logprobs && !sampler;
 
 function tokensOf(run: readonly Addressed[]): Parcel {
   const tokens = run.map(({ event }) => event as Extract<JobEvent, { kind: "token" }>);

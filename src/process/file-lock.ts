@@ -3,7 +3,7 @@
  * more, and nobody has to guess whether a lock was left behind.
  */
 import { constants } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HundredweightError } from "../errors.js";
@@ -35,6 +35,18 @@ export async function withFileLock<T>(path: string, patienceMs: number, work: ()
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Takes a lock for as long as this process lives, or until the file that is returned is closed.
+ * @returns undefined where another process has it @throws what opening the file throws
+ */
+export async function holdFileLock(path: string): Promise<FileHandle | undefined> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const file = await open(path, lockFlags, 0o600);
+  if (tryLock(file.fd)) return file;
+  await file.close();
+  return undefined;
 }
 
 function tryLock(descriptor: number): boolean {

@@ -14,7 +14,7 @@ import type { TokenLogprobs } from "./logprobs.js";
 import { minP } from "./min-p.js";
 import { Mirostat } from "./mirostat.js";
 import { Penalties } from "./penalties.js";
-import { Rng } from "./rng.js";
+import { Rng, type RngState } from "./rng.js";
 import { checkSampling, mostBias, type SamplerName, type SamplingSettings } from "./settings.js";
 import { dynamicTemperature, temperature } from "./temperature.js";
 import { topK } from "./top-k.js";
@@ -32,6 +32,16 @@ export {
 } from "./settings.js";
 
 type Step = (candidates: Candidates) => void;
+
+/**
+ * What a chain remembers besides the tokens it was shown: with both, another chain of the same settings goes on as this
+ * one would have.
+ */
+export interface SamplerState {
+  readonly random: RngState;
+  /** The bound on surprise, in bits, that Mirostat has learned. */
+  readonly mirostat?: number;
+}
 
 export class SamplerChain {
   private readonly settings: SamplingSettings;
@@ -108,6 +118,15 @@ export class SamplerChain {
   accept(id: number): void {
     this.penalties.accept(id);
     this.dry.accept(id);
+  }
+
+  get state(): SamplerState {
+    return { random: this.rng.state, ...(this.mirostat !== undefined && { mirostat: this.mirostat.mu }) };
+  }
+
+  set state({ random, mirostat }: SamplerState) {
+    this.rng.state = random;
+    if (this.mirostat !== undefined && mirostat !== undefined) this.mirostat.mu = mirostat;
   }
 
   /**

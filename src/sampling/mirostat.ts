@@ -16,7 +16,7 @@ export class Mirostat {
   private readonly eta: number;
   private readonly vocab: number;
   /** The bound, in bits. */
-  private mu: number;
+  mu: number;
 
   constructor(version: number, tau: number, eta: number, vocab: number) {
     this.version = version;

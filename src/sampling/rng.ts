@@ -1,3 +1,6 @@
+/** The 128 bits of a generator, as four unsigned integers. */
+export type RngState = readonly [number, number, number, number];
+
 /**
  * xoshiro128** 1.1 (Blackman and Vigna, prng.di.unimi.it), seeded through SplitMix32: 128 bits of state, period 2^128 -
  * 1, 32-bit integer steps only, so that a seed gives the same draws on every machine.
@@ -24,6 +27,19 @@ export class Rng {
     this.b = next();
     this.c = next();
     this.d = next() | 1; // never all zero
+  }
+
+  /** Where the sequence of numbers stands: a generator that is given it goes on with the same ones. */
+  get state(): RngState {
+    return [this.a >>> 0, this.b >>> 0, this.c >>> 0, this.d >>> 0];
+  }
+
+  set state([a, b, c, d]: RngState) {
+    this.a = a;
+    this.b = b;
+    this.c = c;
+    // Never all zero: that would be followed by zeros only.
+    this.d = (a | b | c | d) === 0 ? 1 : d;
   }
 
   /** 32 random bits as an unsigned integer. */

@@ -2,6 +2,7 @@
 import { constraintOfAnswer, type ToolShape, toolShapes } from "../../chat/index.js";
 import { type ReplyEvent, ReplyReader } from "../../chat/reply.js";
 import { ReplyText } from "../../chat/reply-text.js";
+import { splitThinking } from "../../chat/thinking-text.js";
 import { HundredweightError } from "../../errors.js";
 import { JobFold } from "../../link/job-fold.js";
 import type { JobEvent } from "../../link/protocol.js";
@@ -13,7 +14,8 @@ import { mayThink } from "../exchange/thinking.js";
 import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import type { AnswerMaker, MadeAnswer, MakerEvents, MakerRequest } from "./answers.js";
+import type { AnswerMaker, GoOn, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
+import type { AnswerResume } from "./conversation-file.js";
 import type { ConversationForm, ConversationSampling } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
@@ -54,7 +56,7 @@ export class ModelAnswerMaker implements AnswerMaker {
 
   async #generate(
     { engine, info }: ServedModel,
-    { tokens, reader, shown = [], constraint, kept }: Asked,
+    { tokens, reader, shown = [], constraint, kept, resumed }: Asked,
     { sampling, conversation }: MakerRequest,
     events: MakerEvents,
     signal: AbortSignal,
@@ -71,7 +73,9 @@ export class ModelAnswerMaker implements AnswerMaker {
       if (event.kind === "queued") events.queued(fold.ahead);
       else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
-      else if (event.kind === "token") events.token(read(text, event.id));
+      else if (event.kind === "resumed")
+        events.resumed(event.texts.map((piece, i) => read(piece, resumed?.tokens[i])).join(""));
+      else if (event.kind === "token") events.token(read(text, event.id), event.id, event.sampler);
       else if (event.kind === "text") events.text(read(text));
     };
     const { maxTokens, ...given } = sampling;
@@ -85,6 +89,8 @@ export class ModelAnswerMaker implements AnswerMaker {
         ignoreEos: false,
         ...(shown.length > 0 && { shown }),
         ...(constraint !== undefined && { constraint }),
+        resumable: true,
+        ...(resumed !== undefined && { resume: { tokens: resumed.tokens.length, sampler: resumed } }),
         user: `page ${conversation}`,
       },
       onEvent,
@@ -121,13 +127,30 @@ interface Asked {
   readonly reader?: ReplyReader;
   readonly shown?: readonly number[];
   readonly constraint?: Constraint | undefined;
+  /** What the prompt ends with is the beginning of the answer. */
+  readonly resumed?: AnswerResume | undefined;
   /** Keeps what the answer's conversation is rendered to. */
   readonly kept?: HeardReplies | undefined;
 }
 
-async function promptOf(served: ServedModel, { messages, form = {} }: MakerRequest): Promise<Asked> {
+/** @throws HttpError 400 when the context has no room for another token */
+async function promptOf(served: ServedModel, request: MakerRequest): Promise<Asked> {
+  const { goOn } = request;
+  const { contextTokens: most, vocab } = served.info;
+  const resumed = goOn?.resume?.tokens.every((id) => id < vocab) ? goOn.resume : undefined;
+  const asked = await beginningOf(served, resumed === undefined ? request : { ...request, goOn: undefined });
+  if (resumed === undefined) return asked;
+  const tokens = new Int32Array(asked.tokens.length + resumed.tokens.length);
+  tokens.set(asked.tokens);
+  tokens.set(resumed.tokens, asked.tokens.length);
+  fitting(tokens, most - 1, "messages");
+  return { ...asked, resumed, tokens };
+}
+
+async function beginningOf(served: ServedModel, { messages: before, form = {}, goOn }: MakerRequest): Promise<Asked> {
   const { text, info } = served;
   const { contextTokens: most } = info;
+  const messages = goOn === undefined ? before : [...before, beginningAs(goOn)];
   if (info.chatTemplate === undefined) {
     if (form.tools !== undefined)
       throw new HundredweightError("OPTION_INVALID", "tools: the model has no chat template");
@@ -152,6 +175,16 @@ async function promptOf(served: ServedModel, { messages, form = {} }: MakerReque
   if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
   const kept = served.evaluated.begin(chat, made);
   return { tokens: made.tokens, reader, shown: made.shown, constraint, kept };
+}
+
+/** The message that the answer goes on with, where only its text is known. */
+function beginningAs({ content }: GoOn): MakerRequest["messages"][number] {
+  const { thinking, answer } = splitThinking(content);
+  return {
+    role: "assistant",
+    content: answer,
+    ...(thinking !== undefined && thinking !== "" && { reasoning_content: thinking }),
+  };
 }
 
 /** @throws OPTION_INVALID */

@@ -5,8 +5,13 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { HundredweightError } from "../../errors.js";
-import { type AnswerMaker, Answers, type MadeAnswer, type MakerEvents, type MakerRequest } from "./answers.js";
+import { loadAddon } from "../../native/addon.js";
+import type { AnswerMaker, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
+import { Answers } from "./answers.js";
+import type { StoredMessage } from "./conversation-file.js";
 import { ConversationStore } from "./conversations.js";
+import { NextMessages } from "./next-messages.js";
+import { Seats } from "./seats.js";
 import type { Conversation, ConversationEvent, Message } from "./wire.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-answers-"));
@@ -101,7 +106,7 @@ test("an answer is made, told and stored; pages that come at any moment see the 
   maker.events.prompt(3, 5, 1);
   await join();
   for (const word of ["Hel", "lo ", "wor"]) {
-    maker.events.token(word);
+    maker.events.token(word, 1, undefined);
     await join();
   }
   maker.events.text("ld");
@@ -121,14 +126,16 @@ test("an answer is made, told and stored; pages that come at any moment see the 
       content: "Hello world",
       state: "stop",
       model: "by hand",
+      sampling: { topK: 1, seed: answer.sampling!.seed },
       stats,
     },
   );
+  assert.ok(Number.isInteger(answer.sampling!.seed));
   assert.equal(pages[0]!.conversation.title, "Say something");
   assert.equal(maker.open, 0);
   assert.deepEqual(maker.requests[0], {
     conversation: id,
-    sampling: { topK: 1 },
+    sampling: { topK: 1, seed: answer.sampling!.seed! },
     messages: [
       { role: "system", content: "Be brief." },
       { role: "user", content: "Say something" },
@@ -144,7 +151,7 @@ test("edits and new answers are branches; the model gets the branch that is show
   const { store, maker, answers, id } = await start("branches");
   const ask = async (parent: string | null, text: string, reply: string) => {
     const question = await answers.send(id, parent, text);
-    maker.events.token(reply);
+    maker.events.token(reply, 1, undefined);
     maker.finish();
     await answers.drain();
     return { question, leaf: (await store.read(id)).leaf! };
@@ -177,7 +184,7 @@ test("stopped answers keep their words; failures say why; an ending server leave
     maker.events.started(5, undefined);
     maker.events.prompt(4, 5, 2);
     maker.events.prompt(5, 5, 1);
-    for (const text of ["some ", "words"]) maker.events.token(text);
+    for (const text of ["some ", "words"]) maker.events.token(text, 1, undefined);
     end(message);
     await answers.drain();
     return (await store.read(id)).messages.at(-1)!;
@@ -220,7 +227,7 @@ test("wrong places and too many answers are refused, and places are given back",
 test("an answer without end is cut and kept", async () => {
   const { store, maker, answers, id } = await start("endless");
   await answers.send(id, null, "x");
-  for (let i = 0; i < 20; i++) maker.events.token("y".repeat(60_000));
+  for (let i = 0; i < 20; i++) maker.events.token("y".repeat(60_000), 1, undefined);
   await answers.drain();
   const answer = (await store.read(id)).messages.at(-1)!;
   assert.equal(answer.state, "length");
@@ -230,11 +237,166 @@ test("an answer without end is cut and kept", async () => {
 test("what is there is stored while the answer goes on", async () => {
   const { store, maker, answers, id } = await start("midway");
   await answers.send(id, null, "x");
-  maker.events.token("first words");
+  maker.events.token("first words", 1, undefined);
   const stored = async () => (await new ConversationStore(join(folder, "midway")).read(id)).messages.at(-1)!;
   for (let content = ""; content === ""; content = (await stored()).content) await turn();
   assertHas(await stored(), { content: "first words", state: "interrupted" });
   assert.equal((await store.read(id)).messages.at(-1)!.state, "running");
   maker.finish();
   await answers.drain();
+});
+
+const sampler = (n: number) => ({ random: [n, 2, 3, 4] as const });
+
+test("a cut answer goes on with its tokens and its random numbers, in the same message", async () => {
+  const { store, maker, answers, id } = await start("goes-on");
+  await store.update(id, () => ({ sampling: { seed: 9, maxTokens: 5 } }));
+  await answers.send(id, null, "go");
+  const { id: message } = (await store.read(id)).messages.at(-1)!;
+  const read = async () => (await store.read(id)).messages.at(-1) as StoredMessage;
+  maker.events.started(5, undefined);
+  for (const n of [1, 2]) maker.events.token(`w${n} `, n, sampler(n));
+  answers.stop(id, message);
+  await answers.drain();
+  assertHas(await read(), { state: "stopped", resume: { tokens: [1, 2], random: [2, 2, 3, 4] } });
+  assert.ok(!("resume" in answers.snapshot(await store.read(id)).conversation.messages.at(-1)!), "pages need no tokens");
+  await assert.rejects(answers.goOn(id, "01m82799816zt22xyw75xh71y7"), { code: "CONVERSATION_UNKNOWN" });
+
+  await answers.goOn(id, message);
+  await assert.rejects(answers.goOn(id, message), { code: "OPTION_INVALID" });
+  const request = maker.requests.at(-1)!;
+  assert.deepEqual(request.goOn, { content: "w1 w2 ", resume: { tokens: [1, 2], random: [2, 2, 3, 4] } });
+  assert.deepEqual(request.sampling, { seed: 9, maxTokens: 3 });
+  maker.events.started(7, undefined);
+  maker.events.resumed("w1 w2 ");
+  maker.events.token("w3", 3, sampler(3));
+  maker.finish({ finishReason: "length", stats: { ...stats, generatedTokens: 3 } });
+  await answers.drain();
+  const cut = await read();
+  assertHas(cut, { id: message, state: "length", cut: 5, content: "w1 w2 w3" });
+  assert.deepEqual(cut.resume, { tokens: [1, 2, 3], random: [3, 2, 3, 4] });
+  assert.equal(cut.stats!.generatedTokens, 5);
+
+  // As many again; and where it ends by itself nothing is kept to go on with.
+  await answers.goOn(id, message);
+  assert.equal(maker.requests.at(-1)!.sampling.maxTokens, 5);
+  maker.events.token(".", 4, sampler(4));
+  maker.finish();
+  await answers.drain();
+  assert.ok(!("resume" in (await read())));
+  assertHas(await read(), { state: "stop", content: "w1 w2 w3." });
+  await assert.rejects(answers.goOn(id, message), { code: "OPTION_INVALID" });
+});
+
+test("a text goes on where another model wrote it; a full context is told apart from the longest answer", async () => {
+  const { store, maker, answers, id } = await start("text-goes-on");
+  await answers.send(id, null, "go");
+  const { id: message } = (await store.read(id)).messages.at(-1)!;
+  maker.events.token("some", 1, sampler(1));
+  answers.stop(id, message);
+  await answers.drain();
+  await store.update(id, ({ messages }) => ({ messages: messages.map((one) => ({ ...one, model: "another" })) }));
+  await answers.goOn(id, message);
+  assert.deepEqual(maker.requests.at(-1)!.goOn, { content: "some", resume: undefined });
+  maker.events.token(" more", 2, sampler(2));
+  maker.finish({ finishReason: "length", stats });
+  await answers.drain();
+  const ended = (await store.read(id)).messages.at(-1) as StoredMessage;
+  assertHas(ended, { content: "some more", state: "length", cut: "context" });
+  assert.equal(ended.resume, undefined, "the tokens of its beginning are not known");
+});
+
+test("what is written next waits, is changed, dropped, sent when the answer ends, or at once", async () => {
+  const { store, maker, answers, id } = await start("next");
+  const seats = new Seats(join(folder, "next-seats"));
+  const next = new NextMessages(store, answers, seats, assert.fail);
+  const ended = async () => {
+    await answers.drain();
+    await next.end();
+  };
+  await answers.send(id, null, "one");
+  const first = (await store.read(id)).leaf!;
+  await assert.rejects(next.add(id, (await store.read(id)).messages[0]!.id, "x"), { code: "CONVERSATION_UNKNOWN" });
+  const two = await next.add(id, first, "two");
+  const gone = await next.add(id, first, "gone");
+  await next.add(id, first, "three");
+  await next.edit(id, two.id, "two!");
+  await next.drop(id, gone.id);
+  await assert.rejects(next.drop(id, gone.id), { code: "CONVERSATION_UNKNOWN" });
+  assert.deepEqual(
+    (await next.rows()).map(({ content }) => content),
+    [undefined, "two!", "three"],
+  );
+  assert.equal((await store.list())[0]!.waiting, 2);
+  maker.finish();
+  await ended();
+  const texts = async () => (await store.read(id)).messages.map(({ content, role }) => (role === "user" ? content : "-"));
+  assert.deepEqual(await texts(), ["one", "-", "two!", "-"]);
+  // It waits for the new answer now, and is no reason to go on after one that was stopped.
+  const second = (await store.read(id)).leaf!;
+  answers.stop(id, second);
+  await ended();
+  assert.equal((await texts()).length, 4);
+  const [three] = (await store.read(id)).next!;
+  assert.equal(three!.after, second);
+  await next.sendNow(id, three!.id);
+  await next.end();
+  assert.deepEqual((await texts()).slice(4), ["three", "-"]);
+  const four = await next.add(id, (await store.read(id)).leaf!, "four");
+  await next.sendNow(id, four.id);
+  await ended();
+  assert.deepEqual((await texts()).slice(6), ["four", "-"]);
+  assert.equal((await store.read(id)).messages[5]!.state, "stopped");
+  maker.finish();
+  await ended();
+  assert.deepEqual((await store.read(id)).next, []);
+  // Where nothing runs, it is sent.
+  await next.add(id, (await store.read(id)).leaf!, "five");
+  await next.end();
+  assert.deepEqual((await texts()).slice(8), ["five", "-"]);
+  await answers.stopAll();
+  await seats.end();
+});
+
+test("after a restart the interrupted answer goes on and the next message is sent; not where its server lives", async () => {
+  const place = "next-restart";
+  const { store, maker, answers, id } = await start(place);
+  const seats = new Seats(join(folder, "restart-seats"));
+  const next = new NextMessages(store, answers, seats, assert.fail);
+  await answers.send(id, null, "one");
+  maker.events.token("half", 7, sampler(7));
+  await next.add(id, (await store.read(id)).leaf!, "two");
+  maker.fail(new HundredweightError("CANCELLED", "the server ends"));
+  await answers.drain();
+  await next.end();
+
+  const another = async () => {
+    const folderStore = new ConversationStore(join(folder, place));
+    const hand = new HandMaker();
+    const made = new Answers(folderStore, hand);
+    const there = new Seats(join(folder, "restart-seats"));
+    const waits = new NextMessages(folderStore, made, there, assert.fail);
+    await waits.takeOver();
+    return { store: folderStore, maker: hand, answers: made, seats: there, next: waits };
+  };
+  if (loadAddon() !== undefined) {
+    const beside = await another();
+    assert.equal(beside.maker.requests.length, 0, "the first server still lives");
+    await beside.seats.end();
+  }
+  await seats.end();
+  const after = await another();
+  assert.deepEqual(after.maker.requests[0]!.goOn!.resume!.tokens, [7]);
+  after.maker.events.resumed("half");
+  after.maker.events.token(" done", 8, sampler(8));
+  after.maker.finish();
+  await after.answers.drain();
+  await after.next.end();
+  const { messages } = await after.store.read(id);
+  assert.deepEqual(
+    messages.map(({ content }) => content),
+    ["one", "half done", "two", ""],
+  );
+  await after.answers.stopAll();
+  await after.seats.end();
 });

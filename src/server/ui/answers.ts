@@ -2,90 +2,42 @@
  * Answers of the page's conversations. They belong to the server: an answer goes on and is stored whether anybody looks
  * or not, and whoever opens its conversation gets what there is and then what comes.
  */
-import { type CallBlock, splitCalls } from "../../chat/call-text.js";
-import type { ChatMessage } from "../../chat/index.js";
-import { splitThinking } from "../../chat/thinking-text.js";
+import { randomInt } from "node:crypto";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
-import { branchTo } from "./branch.js";
-import { limits } from "./conversation-file.js";
+import type { AnswerMaker, GoOn } from "./answer-maker-types.js";
+import { messagesOf } from "./answer-request.js";
+import { type StoredMessage, shownMessage } from "./conversation-file.js";
 import type { ConversationStore } from "./conversations.js";
 import { newId } from "./ids.js";
-import type {
-  AnswerProgress,
-  AnswerStats,
-  Conversation,
-  ConversationEvent,
-  ConversationForm,
-  ConversationSampling,
-  Message,
-} from "./wire.js";
-
-export interface MakerRequest {
-  readonly conversation: string;
-  readonly messages: readonly ChatMessage[];
-  readonly sampling: ConversationSampling;
-  readonly form?: ConversationForm | undefined;
-}
-
-export interface MakerEvents {
-  queued(ahead: number): void;
-  /** It begins, and how long the prompt will take if nothing of it is cached; undefined where nobody knows. */
-  started(promptTokens: number, expectedSeconds: number | undefined): void;
-  /** After each pass over the prompt: positions there are, of how many, and those this pass added. */
-  prompt(done: number, total: number, rows: number): void;
-  token(text: string): void;
-  /** Text that belongs to no new token. */
-  text(text: string): void;
-}
-
-export interface MadeAnswer {
-  readonly finishReason: "stop" | "length";
-  readonly stats: AnswerStats;
-}
-
-export interface AnswerMaker {
-  /** Name of the model that would answer now. */
-  readonly model: string | undefined;
-  /**
-   * Takes a place among the answers of the server.
-   * @returns gives it back
-   * @throws when there is no model or no place
-   */
-  enter(): () => void;
-  /** Rejects with CANCELLED after `signal`, else with what went wrong. */
-  answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer>;
-}
-
-interface Live {
-  readonly conversation: string;
-  readonly message: Message;
-  readonly abort: AbortController;
-  text: string;
-  progress: AnswerProgress | undefined;
-  /** From its first token on, by the clock of the server: of an answer that is cut nobody else tells. */
-  stats: AnswerStats | undefined;
-  full: boolean;
-}
+import { LiveAnswer } from "./live-answer.js";
+import type { AnswerProgress, Conversation, ConversationEvent, ConversationSampling, Message } from "./wire.js";
 
 type Listener = (event: ConversationEvent) => void;
 
 /** Text that a crash of the server may lose. */
 const storeEveryMs = 2000;
-const tellProgressEveryMs = 250;
 /** Other servers may share the folder. */
 const lookEveryMs = 2000;
 const maxLivePerConversation = 4;
-/** Tokens per second over this long. */
-const rateWindowMs = 4000;
+/** Ends of answers behind which more may come. */
+const cutStates: ReadonlySet<Message["state"]> = new Set(["stopped", "length", "interrupted", "failed"]);
+
+export interface BeginOptions {
+  /** In place of the conversation's own settings of the same names. */
+  readonly sampling?: ConversationSampling | undefined;
+}
 
 export class Answers {
   readonly #store: ConversationStore;
   readonly #maker: AnswerMaker;
   readonly #onRunning: () => void;
-  readonly #live = new Map<string, Live>();
+  readonly #live = new Map<string, LiveAnswer>();
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #ends = new Set<Promise<void>>();
   #looking: NodeJS.Timeout | undefined;
+
+  /** Called when an answer has ended and is stored. */
+  onEnded: (conversation: string, message: Message) => void = () => {};
 
   /** @param onRunning called when an answer begins or ends */
   constructor(store: ConversationStore, maker: AnswerMaker, onRunning: () => void = () => {}) {
@@ -97,6 +49,19 @@ export class Answers {
 
   running(conversation: string): boolean {
     return [...this.#live.values()].some((live) => live.conversation === conversation);
+  }
+
+  /** The answers that are being made, with the conversations they belong to. */
+  get all(): readonly { readonly conversation: string; readonly message: string; readonly progress?: AnswerProgress }[] {
+    return [...this.#live.values()].map(({ conversation, message, progress }) => ({
+      conversation,
+      message: message.id,
+      ...(progress !== undefined && { progress }),
+    }));
+  }
+
+  isLive(message: string): boolean {
+    return this.#live.has(message);
   }
 
   /** Tells everyone who looks at the conversation. */
@@ -133,46 +98,85 @@ export class Answers {
 
   snapshot(conversation: Conversation): Extract<ConversationEvent, { type: "snapshot" }> {
     const progress: Record<string, AnswerProgress> = {};
-    const messages = conversation.messages.map((message) => {
-      const live = this.#live.get(message.id);
-      if (live?.progress !== undefined) progress[message.id] = live.progress;
-      return live === undefined ? message : { ...message, content: live.text };
-    });
+    for (const { id } of conversation.messages) {
+      const of = this.#live.get(id)?.progress;
+      if (of !== undefined) progress[id] = of;
+    }
+    const messages = this.stored(conversation).messages.map(shownMessage);
     return { type: "snapshot", conversation: { ...conversation, messages }, progress };
+  }
+
+  /** As a file would have it now: with what answers that are being made are by now, and what cut ones go on with. */
+  stored(conversation: Conversation): Conversation {
+    const messages = conversation.messages.map((message) => this.#live.get(message.id)?.stored ?? message);
+    return { ...conversation, messages };
   }
 
   /**
    * Adds what a user wrote after `parent` and begins the answer; two messages with one parent are branches.
-   * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT, OPTION_INVALID, FILE_IO
+   * @param also changes the conversation in the same step
+   * @throws CONVERSATION_UNKNOWN, CONVERSATION_LIMIT, OPTION_INVALID, FILE_IO, and what the maker throws for want of
+   * room
    */
-  async send(id: string, parent: string | null, content: string): Promise<Message> {
+  async send(
+    id: string,
+    parent: string | null,
+    content: string,
+    also: (before: Conversation, answer: string) => Partial<Conversation> = () => ({}),
+  ): Promise<Message> {
     const message: Message = { id: newId(), parent, role: "user", content, createdAt: new Date().toISOString() };
-    const leave = this.#maker.enter();
-    const add = (before: Conversation) => {
+    const live = await this.#begin(id, (before) => {
       mustFollow(before, parent, "assistant");
-      this.#mustHaveRoom(id);
+      const answer = this.#newAnswer(before, message.id, {});
       const title =
         before.messages.length === 0 && before.title === "New conversation" ? titleOf(content) : before.title;
-      return { title, messages: [...before.messages, message], leaf: message.id };
-    };
-    const after = await this.#store.update(id, add).catch((error) => {
-      leave();
-      throw error;
+      const messages = [...before.messages, message, answer];
+      return { answer, change: { title, messages, leaf: answer.id, ...also(before, answer.id) } };
     });
-    this.publish(id, { type: "message", message });
-    this.publishSettings(after);
-    await this.#begin(id, message.id, leave);
+    this.#start(live, [message]);
     return message;
   }
 
   /** Begins one more answer to a user's message. @throws as send */
-  begin(id: string, parent: string): Promise<Message> {
-    return this.#begin(id, parent, this.#maker.enter());
+  async begin(id: string, parent: string, { sampling = {} }: BeginOptions = {}): Promise<Message> {
+    const live = await this.#begin(id, (before) => {
+      mustFollow(before, parent, "user");
+      const answer = this.#newAnswer(before, parent, sampling);
+      return { answer, change: { messages: [...before.messages, answer], leaf: answer.id } };
+    });
+    this.#start(live, []);
+    return shownMessage(live.answer.message);
   }
 
-  async #begin(id: string, parent: string, leave: () => void): Promise<Message> {
-    const model = this.#maker.model;
-    const message: Message = {
+  /**
+   * An answer that was cut goes on, in the same message: with the tokens and the random numbers it would have had.
+   * Where another model answers now, or its tokens are not known, its text goes on.
+   * @throws as send
+   */
+  async goOn(id: string, message: string): Promise<Message> {
+    const live = await this.#begin(id, (before) => {
+      const found: StoredMessage | undefined = before.messages.find((one) => one.id === message);
+      if (found === undefined) throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
+      if (!cutStates.has(found.state) || this.#live.has(message))
+        throw new HundredweightError("OPTION_INVALID", "message: only an answer that was cut can go on");
+      const { error: _, cut: __, resume, ...kept } = found;
+      const { model } = this.#maker;
+      const same = resume !== undefined && found.model === model;
+      const answer: StoredMessage = {
+        ...kept,
+        state: "running",
+        ...(model !== undefined && { model }),
+        ...(same && { resume }),
+      };
+      return { answer, change: { messages: before.messages.map((one) => (one.id === message ? answer : one)) } };
+    });
+    this.#start(live, []);
+    return shownMessage(live.answer.message);
+  }
+
+  #newAnswer(before: Conversation, parent: string, sampling: ConversationSampling): Message {
+    const { model } = this.#maker;
+    return {
       id: newId(),
       parent,
       role: "assistant",
@@ -180,35 +184,46 @@ export class Answers {
       createdAt: new Date().toISOString(),
       state: "running",
       ...(model !== undefined && { model }),
+      // A seed that is known can be asked for again.
+      sampling: { seed: randomInt(2 ** 47), ...before.sampling, ...sampling },
     };
-    const live: Live = {
-      conversation: id,
-      message,
-      abort: new AbortController(),
-      text: "",
-      progress: undefined,
-      stats: undefined,
-      full: false,
-    };
+  }
+
+  /** Stores an answer that begins, with a place among those of the server. */
+  async #begin(
+    id: string,
+    change: (before: Conversation) => { readonly answer: StoredMessage; readonly change: Partial<Conversation> },
+  ): Promise<Begun> {
+    const leave = this.#maker.enter();
+    let answer: LiveAnswer | undefined;
     const add = (before: Conversation) => {
-      mustFollow(before, parent, "user");
+      const begun = change(before);
       this.#mustHaveRoom(id);
-      this.#live.set(message.id, live);
-      return { messages: [...before.messages, message], leaf: message.id };
+      const longest = longestOf(before, begun.answer);
+      answer = new LiveAnswer(id, begun.answer, longest, (event) => this.publish(id, event));
+      this.#live.set(begun.answer.id, answer);
+      return begun.change;
     };
-    const conversation = await this.#store.update(id, add).catch((error) => {
-      this.#live.delete(message.id);
+    try {
+      const conversation = await this.#store.update(id, add);
+      return { answer: answer!, conversation, leave };
+    } catch (error) {
+      if (answer !== undefined) this.#live.delete(answer.message.id);
       leave();
       throw error;
-    });
-    this.publish(id, { type: "message", message });
+    }
+  }
+
+  #start({ answer, conversation, leave }: Begun, before: readonly Message[]): void {
+    const { id } = conversation;
+    for (const message of [...before, shownMessage(answer.message)]) this.publish(id, { type: "message", message });
     this.publishSettings(conversation);
-    const end = this.#run(live, conversation).finally(() => {
+    const end = this.#run(answer, conversation).then((ended) => {
       this.#ends.delete(end);
       leave();
+      this.onEnded(id, ended);
     });
     this.#ends.add(end);
-    return message;
   }
 
   publishSettings({ messages: _, ...conversation }: Conversation): void {
@@ -241,33 +256,21 @@ export class Answers {
       throw new HundredweightError("CONVERSATION_LIMIT", `${running} answers are being written here already`);
   }
 
-  async #run(live: Live, conversation: Conversation): Promise<void> {
+  async #run(live: LiveAnswer, conversation: Conversation): Promise<Message> {
     let stored = Promise.resolve();
     let storing = false;
+    let storedText = live.text;
     const timer = setInterval(() => {
-      if (storing || live.text === "") return;
+      if (storing || live.text === storedText) return;
       storing = true;
+      storedText = live.text;
       const done = () => {
         storing = false;
       };
       // A failure is told when the end cannot be written either.
-      stored = this.#write(live, { ...live.message, content: live.text }).then(done, done);
+      stored = this.#write(live).then(done, done);
     }, storeEveryMs);
-    let ended: Message;
-    try {
-      const request = requestOf(conversation, live.message.parent);
-      const made = await this.#maker.answer(request, this.#eventsOf(live), live.abort.signal);
-      ended = { ...live.message, content: live.text, state: made.finishReason, stats: made.stats };
-    } catch (thrown) {
-      const { code, message } = asHundredweightError(thrown);
-      const stopped = live.abort.signal.aborted; // else the server ends
-      const state = live.full ? "length" : code !== "CANCELLED" ? "failed" : stopped ? "stopped" : "interrupted";
-      const stats = live.stats === undefined ? {} : { stats: live.stats };
-      const failure = state === "failed" ? { error: { code, message } } : {};
-      ended = { ...live.message, content: live.text, state, ...failure, ...stats };
-    } finally {
-      clearInterval(timer);
-    }
+    let ended = await this.#made(live, conversation).finally(() => clearInterval(timer));
     await stored;
     try {
       this.publishSettings(await this.#store.finish(live.conversation, ended));
@@ -279,112 +282,66 @@ export class Answers {
     }
     this.#live.delete(live.message.id);
     this.#onRunning();
-    this.publish(live.conversation, { type: "message", message: ended });
+    const shown = shownMessage(ended);
+    this.publish(live.conversation, { type: "message", message: shown });
+    return shown;
   }
 
-  #write(live: Live, message: Message): Promise<Conversation> {
+  /** @returns the answer as it ended */
+  async #made(live: LiveAnswer, conversation: Conversation): Promise<StoredMessage> {
+    const { message } = live;
+    const longest = longestOf(conversation, message);
+    try {
+      const { form } = conversation;
+      const { maxTokens: _, ...sampling } = message.sampling ?? conversation.sampling;
+      const request = {
+        conversation: conversation.id,
+        messages: messagesOf(conversation, message.parent),
+        sampling: { ...sampling, ...(longest !== undefined && { maxTokens: longest }) },
+        ...(form !== undefined && { form }),
+        ...goOnOf(message),
+      };
+      const { finishReason: state, stats } = await this.#maker.answer(request, live.events, live.abort.signal);
+      const { resume, ...ended }: StoredMessage = { ...live.stored, state, stats: live.statsWith(stats) };
+      if (state === "stop") return ended;
+      const { maxTokens } = conversation.sampling;
+      const byLength = longest !== undefined && stats.generatedTokens >= longest;
+      return { ...ended, ...(resume && { resume }), cut: byLength ? (maxTokens ?? longest) : "context" };
+    } catch (thrown) {
+      const { code, message: why } = asHundredweightError(thrown);
+      const stopped = live.abort.signal.aborted; // else the server ends
+      const state = live.full ? "length" : code !== "CANCELLED" ? "failed" : stopped ? "stopped" : "interrupted";
+      const { stats } = live;
+      const failure = state === "failed" ? { error: { code, message: why } } : {};
+      return { ...live.stored, state, ...failure, ...(stats !== undefined && { stats }) };
+    }
+  }
+
+  #write(live: LiveAnswer): Promise<Conversation> {
+    const message = live.stored;
     const replace = (before: Conversation) => ({
       messages: before.messages.map((old) => (old.id === message.id ? message : old)),
     });
     return this.#store.update(live.conversation, replace, { touch: false });
   }
-
-  #eventsOf(live: Live): MakerEvents {
-    const { conversation, message } = live;
-    const append = (text: string) => {
-      if (text === "" || live.full) return;
-      const from = live.text.length;
-      const room = limits.messageCharacters - from;
-      live.text += text.slice(0, room);
-      this.publish(conversation, { type: "delta", id: message.id, from, text: text.slice(0, room) });
-      if (text.length >= room) {
-        live.full = true;
-        live.abort.abort();
-      }
-    };
-    let told = Number.NEGATIVE_INFINITY;
-    const tell = (progress: AnswerProgress, now: number) => {
-      live.progress = progress;
-      if (now - told < tellProgressEveryMs) return;
-      told = now;
-      this.publish(conversation, { type: "progress", id: message.id, progress });
-    };
-    let promptBegan = performance.now();
-    let promptRows = 0;
-    let promptTokens = 0;
-    let cachedTokens = 0;
-    let firstTokenAt = 0;
-    let tokens = 0;
-    const recent: { at: number; tokens: number }[] = [];
-    return {
-      queued: (ahead) => {
-        told = Number.NEGATIVE_INFINITY;
-        promptBegan = performance.now();
-        tell({ phase: "queued", ahead }, promptBegan);
-      },
-      started: (total, expectedSeconds) => {
-        told = Number.NEGATIVE_INFINITY;
-        promptBegan = performance.now();
-        promptTokens = total;
-        const known = expectedSeconds === undefined ? {} : { remainingSeconds: expectedSeconds };
-        tell({ phase: "prompt", done: 0, total, elapsedSeconds: 0, ...known }, promptBegan);
-      },
-      prompt: (done, total, rows) => {
-        const now = performance.now();
-        if (promptRows === 0) cachedTokens = Math.max(0, done - rows);
-        promptRows += rows; // cached positions took no time
-        const elapsedSeconds = (now - promptBegan) / 1000;
-        const remainingSeconds = promptRows > 0 ? ((total - done) * elapsedSeconds) / promptRows : undefined;
-        const known = remainingSeconds === undefined ? {} : { remainingSeconds };
-        told = Number.NEGATIVE_INFINITY;
-        tell({ phase: "prompt", done, total, elapsedSeconds, ...known }, now);
-      },
-      token: (text) => {
-        append(text);
-        const at = performance.now();
-        if (tokens++ === 0) firstTokenAt = at;
-        const [prefillMs, decodeMs] = [firstTokenAt - promptBegan, at - firstTokenAt];
-        live.stats = { promptTokens, cachedTokens, generatedTokens: tokens, prefillMs, decodeMs };
-        recent.push({ at, tokens });
-        while (recent.length > 2 && recent[1]!.at < at - rateWindowMs) recent.shift();
-        const seconds = (at - recent[0]!.at) / 1000;
-        const tokensPerSecond = seconds > 0 ? (tokens - recent[0]!.tokens) / seconds : 0;
-        tell({ phase: "answer", tokens, tokensPerSecond }, at);
-      },
-      text: append,
-    };
-  }
 }
 
-/** Earlier thinking is not repeated to the model: its makers train it without. */
-function requestOf(conversation: Conversation, leaf: string | null): MakerRequest {
-  const messages: ChatMessage[] = [];
-  let called: readonly CallBlock[] = [];
-  for (const { role, content } of branchTo(conversation.messages, leaf)) {
-    if (role === "assistant") {
-      const said = saidOf(splitThinking(content).answer);
-      called = said.calls;
-      messages.push(said.message);
-    } else if (called.length === 0) messages.push({ role, content });
-    // What is written behind a call is its result.
-    else for (const { id, name } of called) messages.push({ role: "tool", tool_call_id: id, name, content });
-  }
-  if (conversation.system !== "") messages.unshift({ role: "system", content: conversation.system });
-  const { sampling, form } = conversation;
-  return { conversation: conversation.id, messages, sampling, ...(form !== undefined && { form }) };
+interface Begun {
+  readonly answer: LiveAnswer;
+  readonly conversation: Conversation;
+  readonly leave: () => void;
 }
 
-function saidOf(answer: string): { readonly message: ChatMessage; readonly calls: readonly CallBlock[] } {
-  const parts = splitCalls(answer);
-  const calls = parts.flatMap((part) => ("call" in part && part.call.whole ? [part.call] : []));
-  if (calls.length === 0) return { message: { role: "assistant", content: answer }, calls };
-  const text = parts.flatMap((part) => ("text" in part ? [part.text] : [])).join("\n\n");
-  const made = calls.map(({ id, name, arguments: json }) => ({
-    id,
-    type: "function",
-    function: { name, arguments: json },
-  }));
-  return { message: { role: "assistant", content: text === "" ? null : text, tool_calls: made }, calls };
+/** Tokens an answer may still have: of one that goes on what is left, or as many again where it had all of them. */
+function longestOf({ sampling }: Conversation, { sampling: own, stats }: Message): number | undefined {
+  const longest = stats === undefined ? (own ?? sampling).maxTokens : sampling.maxTokens;
+  if (longest === undefined) return undefined;
+  const made = stats?.generatedTokens ?? 0;
+  return made < longest ? longest - made : longest;
+}
+
+function goOnOf({ content, resume }: StoredMessage): { readonly goOn?: GoOn } {
+  return content === "" && resume === undefined ? {} : { goOn: { content, resume } };
 }
 
 function mustFollow(conversation: Conversation, parent: string | null, role: Message["role"]): void {

@@ -14,6 +14,12 @@ export function branchTo(messages: readonly Message[], leaf: string | null): Mes
   return branch.reverse();
 }
 
+/** What the model sees of a branch: all of it, or from `seenFrom` on where that is on it. */
+export function seenOf(branch: readonly Message[], seenFrom: string | undefined): readonly Message[] {
+  const from = seenFrom === undefined ? -1 : branch.findIndex(({ id }) => id === seenFrom);
+  return from < 0 ? branch : branch.slice(from);
+}
+
 /** The end of the branch that `id` is on: always the latest child. */
 export function leafUnder(messages: readonly Message[], id: string): string {
   const latest = new Map<string, string>();

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { HundredweightError } from "../../errors.js";
 import { idPattern } from "./ids.js";
-import type { Conversation, ConversationHeader } from "./wire.js";
+import type { Conversation, ConversationHeader, Message } from "./wire.js";
 
 export const limits = {
   /** A whole file, and what an import may be. */
@@ -14,6 +14,8 @@ export const limits = {
   messages: 10_000,
   conversations: 10_000,
   titleCharacters: 200,
+  /** Messages that wait to be sent. */
+  nextMessages: 8,
   systemCharacters: 256 * 1024,
 } as const;
 
@@ -57,12 +59,30 @@ export const formSchema = z.strictObject({
   effort: z.enum(["none", "low", "medium", "high"]).exactOptional(),
 });
 
+const nextSchema = z.object({
+  id,
+  after: id,
+  content: z.string().max(limits.messageCharacters),
+  createdAt: time,
+});
+
 const headerSchema = z.object({ version: z.literal(version), id, title, createdAt: time, updatedAt: time });
 const settingsSchema = z.object({
   system: z.string().max(limits.systemCharacters),
   sampling: samplingSchema,
   form: formSchema.exactOptional(),
   leaf: id.nullable(),
+  seenFrom: id.exactOptional(),
+  next: z.array(nextSchema).max(limits.nextMessages).exactOptional(),
+  seat: z.number().int().min(0).max(1000).exactOptional(),
+});
+
+const word = z.number().int().min(0).max(2 ** 32 - 1);
+/** With what an answer that was cut goes on. */
+const resumeSchema = z.object({
+  tokens: z.array(z.number().int().min(0).max(mostTokens)).max(limits.messageCharacters),
+  random: z.tuple([word, word, word, word]).readonly(),
+  mirostat: z.number().exactOptional(),
 });
 const messageSchema = z.object({
   id,
@@ -82,7 +102,22 @@ const messageSchema = z.object({
       decodeMs: z.number().min(0),
     })
     .exactOptional(),
+  cut: z.union([z.literal("context"), z.number().int().min(1).max(mostTokens)]).exactOptional(),
+  sampling: samplingSchema.exactOptional(),
+  resume: resumeSchema.exactOptional(),
 });
+
+export type AnswerResume = Readonly<z.infer<typeof resumeSchema>>;
+
+/** A message as it is stored: of an answer that was cut the file knows more than pages are told. */
+export interface StoredMessage extends Message {
+  readonly resume?: AnswerResume;
+}
+
+/** @returns what is shown of a message */
+export function shownMessage({ resume: _, ...message }: StoredMessage): Message {
+  return message;
+}
 
 /** A conversation as it is exported and imported: one JSON document. */
 export const conversationSchema = headerSchema.extend(settingsSchema.shape).extend({
@@ -90,9 +125,10 @@ export const conversationSchema = headerSchema.extend(settingsSchema.shape).exte
 });
 
 export function encodeConversation(conversation: Conversation): string {
-  const { id, title, createdAt, updatedAt, system, sampling, form, leaf, messages } = conversation;
-  const lines: object[] = [{ version, id, title, createdAt, updatedAt, messages: messages.length }];
-  lines.push({ system, sampling, ...(form !== undefined && { form }), leaf }, ...messages);
+  const { id, title, createdAt, updatedAt, messages, ...settings } = conversation;
+  const { length: waiting } = settings.next ?? [];
+  const lines: object[] = [{ version, id, title, createdAt, updatedAt, messages: messages.length, waiting }];
+  lines.push(settings, ...messages);
   return `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`;
 }
 
@@ -109,9 +145,15 @@ export function decodeConversation(text: string): Conversation {
   return checkConversation({ ...asObject(header), ...asObject(settings), messages });
 }
 
+/** Counts of the first line: messages, and those that wait to be sent. */
+export interface HeaderCounts {
+  readonly messages: number;
+  readonly waiting: number;
+}
+
 /** Reads the first line of a file. @throws FORMAT_INVALID */
-export function decodeHeader(line: string): ConversationHeader & { messages: number } {
-  const found = headerSchema.extend({ messages: count }).safeParse(parseJson(line));
+export function decodeHeader(line: string): ConversationHeader & HeaderCounts {
+  const found = headerSchema.extend({ messages: count, waiting: count.default(0) }).safeParse(parseJson(line));
   if (!found.success) throw invalid(found.error);
   const { version: _, ...header } = found.data;
   return header;

@@ -9,11 +9,11 @@ import { join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { withFileLock } from "../../process/file-lock.js";
 import { openRegular } from "../../regular-file.js";
-import { decodeConversation, decodeHeader, limits } from "./conversation-file.js";
+import { decodeConversation, decodeHeader, type HeaderCounts, limits } from "./conversation-file.js";
 import { idPattern } from "./ids.js";
 import type { Conversation, ConversationHeader } from "./wire.js";
 
-export type Row = ConversationHeader & { readonly messages: number };
+export type Row = ConversationHeader & HeaderCounts;
 
 /** Which file it is and when it was last changed: another one, or another content, has another stamp. */
 export type Stamp = string;

@@ -12,6 +12,7 @@ import { exportConversation, formSchema, limits, samplingSchema } from "./conver
 import type { ConversationStore } from "./conversations.js";
 import { eventStream } from "./event-stream.js";
 import { idPattern } from "./ids.js";
+import type { NextMessages } from "./next-messages.js";
 import type { ConversationEvent, ConversationRow } from "./wire.js";
 
 const id = z.string().regex(idPattern);
@@ -23,18 +24,22 @@ const createSchema = z.strictObject({
   sampling: samplingSchema.exactOptional(),
   form: formSchema.exactOptional(),
 });
-const updateSchema = createSchema.extend({ leaf: id.exactOptional() });
+const updateSchema = createSchema.extend({ leaf: id.exactOptional(), seenFrom: id.nullable().exactOptional() });
 const sendSchema = z.strictObject({
   parent: id.nullable(),
   content: z.string().min(1).max(limits.messageCharacters),
 });
-const answerSchema = z.strictObject({ parent: id });
-const stopSchema = z.strictObject({ message: id });
+const answerSchema = z.strictObject({ parent: id, sampling: samplingSchema.exactOptional() });
+const messageSchema = z.strictObject({ message: id });
+const content = z.string().min(1).max(limits.messageCharacters);
+const nextSchema = z.strictObject({ after: id, content });
+const contentSchema = z.strictObject({ content });
 
 export function mountConversations(
   app: Hono,
   store: ConversationStore,
   answers: Answers,
+  next: NextMessages,
   { config, ending, untaken }: Pick<ServerContext, "config" | "ending" | "untaken">,
 ): void {
   // A message of the longest text, each character escaped; an import is a whole conversation.
@@ -52,14 +57,14 @@ export function mountConversations(
   app.post("/ui/conversations", async (c) => c.json(await store.create(await body(c, createSchema)), 201));
   app.post("/ui/conversations/import", async (c) => {
     const file = await readJson(c, { ...config, maxBodyBytes: limits.conversationBytes });
-    return c.json(await store.import(file), 201);
+    return c.json(answers.snapshot(await store.import(file)).conversation, 201);
   });
   app.get("/ui/conversations/:id", async (c) => {
     const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
     return json(c, conversation);
   });
   app.get("/ui/conversations/:id/export", async (c) => {
-    const { conversation } = answers.snapshot(await store.read(c.req.param("id")));
+    const conversation = answers.stored(await store.read(c.req.param("id")));
     return jsonAnswer(c, untaken, exportConversation(conversation), {
       "content-type": "application/json; charset=utf-8",
       "content-disposition": `attachment; filename="conversation-${conversation.id}.json"`,
@@ -71,10 +76,15 @@ export function mountConversations(
     const after = await store.update(
       c.req.param("id"),
       ({ messages }) => {
-        if (change.leaf === undefined) return change;
-        if (!messages.some((message) => message.id === change.leaf))
-          throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
-        return { ...change, leaf: leafUnder(messages, change.leaf) };
+        const { leaf, seenFrom, ...others } = change;
+        for (const named of [leaf, seenFrom])
+          if (named && !messages.some((message) => message.id === named))
+            throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
+        return {
+          ...others,
+          ...(leaf !== undefined && { leaf: leafUnder(messages, leaf) }),
+          ...(seenFrom !== undefined && { seenFrom: seenFrom ?? undefined }),
+        };
       },
       { touch },
     );
@@ -94,11 +104,32 @@ export function mountConversations(
     return c.json(await answers.send(c.req.param("id"), parent, content), 201);
   });
   app.post("/ui/conversations/:id/answers", async (c) => {
-    const { parent } = await body(c, answerSchema);
-    return c.json(await answers.begin(c.req.param("id"), parent), 201);
+    const { parent, sampling } = await body(c, answerSchema);
+    return c.json(await answers.begin(c.req.param("id"), parent, { sampling }), 201);
   });
+  app.post("/ui/conversations/:id/continue", async (c) => {
+    const { message } = await body(c, messageSchema);
+    return c.json(await answers.goOn(c.req.param("id"), message), 201);
+  });
+  app.post("/ui/conversations/:id/next", async (c) => {
+    const given = await body(c, nextSchema);
+    return c.json(await next.add(c.req.param("id"), given.after, given.content), 201);
+  });
+  app.patch("/ui/conversations/:id/next/:next", async (c) => {
+    await next.edit(c.req.param("id"), c.req.param("next"), (await body(c, contentSchema)).content);
+    return c.body(null, 204);
+  });
+  app.delete("/ui/conversations/:id/next/:next", async (c) => {
+    await next.drop(c.req.param("id"), c.req.param("next"));
+    return c.body(null, 204);
+  });
+  app.post("/ui/conversations/:id/next/:next/send", async (c) => {
+    await next.sendNow(c.req.param("id"), c.req.param("next"));
+    return c.body(null, 204);
+  });
+  app.get("/ui/queue", async (c) => c.json(await next.rows()));
   app.post("/ui/conversations/:id/stop", async (c) => {
-    const { message } = await body(c, stopSchema);
+    const { message } = await body(c, messageSchema);
     return c.json({ stopped: answers.stop(c.req.param("id"), message) });
   });
   // Answers that are cut when the server ends tell so, too.

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { HundredweightError } from "../../errors.js";
-import { type AnswerMaker, Answers, type MadeAnswer } from "./answers.js";
+import type { AnswerMaker, MadeAnswer } from "./answer-maker-types.js";
+import { Answers } from "./answers.js";
 import { decodeConversation } from "./conversation-file.js";
 import { ConversationFolder } from "./conversation-folder.js";
 import { ConversationStore } from "./conversations.js";
@@ -123,7 +124,7 @@ test("a disk that is full at any of 20 moments loses nothing that was taken", { 
       model: "m",
       enter: () => () => {},
       answer: async (_request, events) => {
-        events.token(`answer ${turn}`);
+        events.token(`answer ${turn}`, 1, undefined);
         return made;
       },
     };

@@ -11,6 +11,8 @@ import { mountConversations } from "./conversation-routes.js";
 import { ConversationStore, defaultDataFolder } from "./conversations.js";
 import { Machine } from "./machine.js";
 import { mountMachine } from "./machine-routes.js";
+import { NextMessages } from "./next-messages.js";
+import { Seats } from "./seats.js";
 import { StaticFiles } from "./static-files.js";
 
 export function mountUi(app: Hono, context: ServerContext): void {
@@ -24,11 +26,20 @@ export function mountUi(app: Hono, context: ServerContext): void {
   const changed = () => {
     for (const listener of listeners) listener();
   };
-  const folder = join(context.config.dataFolder ?? defaultDataFolder(), "conversations");
-  const store = new ConversationStore(folder, { onListed: changed, log: context.log });
-  context.lastly.add(() => store.end());
+  const data = context.config.dataFolder ?? defaultDataFolder();
+  const store = new ConversationStore(join(data, "conversations"), { onListed: changed, log: context.log });
   const answers = new Answers(store, new ModelAnswerMaker(context), changed);
-  mountConversations(ui, store, answers, context);
+  const seats = new Seats(data);
+  const next = new NextMessages(store, answers, seats, context.log);
+  context.model.onChange(({ phase }) => {
+    if (phase === "ready") void next.takeOver();
+  });
+  context.lastly.add(async () => {
+    await next.end();
+    await store.end();
+    await seats.end();
+  });
+  mountConversations(ui, store, answers, next, context);
   mountMachine(ui, context, new Machine(context), (listener) => {
     listeners.add(listener);
     return () => listeners.delete(listener);

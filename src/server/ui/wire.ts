@@ -68,6 +68,19 @@ export interface Message {
   readonly model?: string;
   readonly error?: { readonly code: string; readonly message: string };
   readonly stats?: AnswerStats;
+  /** Of state `length`: the context was full, or so many tokens were the longest answer that was asked for. */
+  readonly cut?: "context" | number;
+  /** The settings it was made with, its seed included. */
+  readonly sampling?: ConversationSampling;
+}
+
+/** What the user wants to say next, while an answer is being written. */
+export interface NextMessage {
+  readonly id: string;
+  /** The answer it follows. */
+  readonly after: string;
+  readonly content: string;
+  readonly createdAt: string;
 }
 
 export interface ConversationHeader {
@@ -83,14 +96,34 @@ export interface Conversation extends ConversationHeader {
   readonly form?: ConversationForm;
   /** The branch that is shown: its last message. */
   readonly leaf: string | null;
+  /** The first message the model sees of a branch it is on; those before it are left out. */
+  readonly seenFrom?: string | undefined;
+  /** Sent one after the other, each when the answer before it has ended. */
+  readonly next?: readonly NextMessage[];
+  /** The server that sends them, by its seat: see seats.ts. */
+  readonly seat?: number;
   readonly messages: readonly Message[];
 }
 
 export interface ConversationRow extends ConversationHeader {
   readonly messages: number;
+  /** Messages that wait to be sent. */
+  readonly waiting: number;
   readonly running: boolean;
   /** Where a message holds what was searched for. */
   readonly excerpt?: string;
+}
+
+/** An answer that is being made, or a message that waits for one. */
+export interface QueueRow {
+  readonly conversation: string;
+  readonly title: string;
+  /** Of an answer; absent for a message that waits. */
+  readonly message?: string;
+  readonly progress?: AnswerProgress;
+  /** Of a message that waits: its beginning. */
+  readonly content?: string;
+  readonly next?: string;
 }
 
 /** The progress of an answer; not stored. */
@@ -105,7 +138,15 @@ export type AnswerProgress =
       /** Undefined until a pass told how long one takes. */
       readonly remainingSeconds?: number;
     }
-  | { readonly phase: "answer"; readonly tokens: number; readonly tokensPerSecond: number };
+  | {
+      readonly phase: "answer";
+      readonly promptTokens: number;
+      readonly tokens: number;
+      readonly tokensPerSecond: number;
+      readonly elapsedSeconds: number;
+      /** Until the longest answer that was asked for; absent where none was. */
+      readonly remainingSeconds?: number;
+    };
 
 /** Events of one conversation, the first always a snapshot. */
 export type ConversationEvent =
