@@ -52,7 +52,7 @@ const common = new Set(["src/errors.ts", "src/package-root.ts", "src/regular-fil
  * the server of plain functions; nothing that needs Node.
  */
 const outside = {
-  web: [/^web\//, /^src\/server\/ui\/(wire|branch)\.ts$/, /^src\/chat\/(thinking|call)-text\.ts$/],
+  web: [/^web\//, /^src\/server\/ui\/(wire|branch|price)\.ts$/, /^src\/chat\/(thinking|call)-text\.ts$/],
   bench: [/^bench\//, /^src\//, /^test\/(support|server)\//],
   test: [/^test\//, /^src\//, /^bench\//, /^web\/src\//],
 };

@@ -90,7 +90,10 @@ export class GenerateTask implements Task {
   /** Brings everything that follows an answer to where it was behind the tokens that are there. */
   private resume({ tokens, sampler }: Resume, prompt: Int32Array): void {
     if (!(Number.isInteger(tokens) && tokens >= 0 && tokens < prompt.length))
-      throw new HundredweightError("OPTION_INVALID", `resume: ${tokens} of ${prompt.length} tokens cannot be an answer`);
+      throw new HundredweightError(
+        "OPTION_INVALID",
+        `resume: ${tokens} of ${prompt.length} tokens cannot be an answer`,
+      );
     const texts: string[] = [];
     for (const id of prompt.subarray(prompt.length - tokens)) {
       if (this.guide?.accept(id) === false)

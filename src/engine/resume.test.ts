@@ -87,7 +87,8 @@ test("what cannot be an answer's beginning is refused", async () => {
     ...(constraint && { constraint }),
   });
   try {
-    for (const tokens of [-1, 0.5, 6, 100]) await assert.rejects(make(client, asked(tokens)), { code: "OPTION_INVALID" });
+    for (const tokens of [-1, 0.5, 6, 100])
+      await assert.rejects(make(client, asked(tokens)), { code: "OPTION_INVALID" });
     const digits = { kind: "regex", pattern: "[0-9]+" } as const;
     await assert.rejects(make(client, asked(3, digits)), { code: "OPTION_INVALID", message: /refuses/ });
   } finally {

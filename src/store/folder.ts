@@ -46,7 +46,7 @@ export class ModelFolder {
 
   /** @param heldBytes what the model in use would give back */
   async plan(id: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
-    return ask<PlanReport>({ kind: "plan", path: await this.path(id), options, heldBytes });
+    return planModel(await this.path(id), options, heldBytes);
   }
 
   async #read(): Promise<FolderListing> {
@@ -66,6 +66,11 @@ export class ModelFolder {
     });
     return { folder: this.#folder, models, cut };
   }
+}
+
+/** The plan of a model file. @param heldBytes what the model in use would give back */
+export function planModel(path: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
+  return ask<PlanReport>({ kind: "plan", path, options, heldBytes });
 }
 
 /** @throws what the worker throws; FILE_IO after the deadline, or when the worker dies */

@@ -11,7 +11,7 @@ import { api, inBrowser, openPage, skipPage, until } from "../support/page.js";
 describe("the tools of the chat", { skip: skipPage }, () => {
   const here = inBrowser();
 
-  it("files of text become part of the message, others are refused", async () => {
+  it("files of text are chips with their tokens and become part of the message; others are refused by name", async () => {
     const { page, faults } = await openPage(here.browser, here.served.url);
     await page.fill(".composer textarea", "Explain:");
     const file = (name: string, content: string | Buffer) => ({
@@ -22,13 +22,25 @@ describe("the tools of the chat", { skip: skipPage }, () => {
     await page.setInputFiles(".attached", [
       file("fence.md", "```\ncode\n```"),
       file("a.py", "x = 1\n"),
+      file("gone.txt", "not this one"),
       file("picture.png", Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 0xff])),
     ]);
-    await page.waitForSelector(".notice.error:has-text('picture.png is not a text')");
+    await page.waitForSelector(".notice.error:has-text('picture.png is a picture: this model reads text only.')");
+    assert.equal(await page.inputValue(".composer textarea"), "Explain:");
+    await until(async () => (await page.locator(".chip:has-text('tokens')").count()) === 3);
+    await page.click("[aria-label='Remove gone.txt']");
+    assert.deepEqual(await page.locator(".chip-name").allInnerTexts(), ["fence.md", "a.py"]);
+    await page.press(".composer textarea", "Enter");
+    await page.waitForSelector(".message.user");
+    assert.equal(await page.locator(".chip").count(), 0);
+    const id = page.url().split("/").at(-1)!;
+    const { messages } = await api<Conversation>(here.served.url, "GET", `/ui/conversations/${id}`);
     assert.equal(
-      await page.inputValue(".composer textarea"),
-      "Explain:\n\nfence.md:\n````md\n```\ncode\n```\n````\n\na.py:\n```py\nx = 1\n```\n",
+      messages[0]!.content,
+      "Explain:\n\nfence.md:\n````md\n```\ncode\n```\n````\n\n\na.py:\n```py\nx = 1\n```\n",
     );
+    await page.keyboard.press("Escape");
+    await page.waitForSelector(".message.assistant:not([data-state=running])");
     assert.deepEqual(faults, []);
     await page.context().close();
   });

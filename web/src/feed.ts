@@ -1,5 +1,5 @@
 /** The server's live state: its model, the plan, the charts' samples. One stream for the whole page. */
-import type { MachineEvent, MemoryNow, PageState, PlanSummary, Sample } from "../../src/server/ui/wire.js";
+import type { MachineEvent, MemoryNow, PageState, PassCosts, PlanSummary, Sample } from "../../src/server/ui/wire.js";
 import { apiKey, events } from "./api.js";
 import { notify } from "./notices.js";
 import { Store } from "./store.js";
@@ -13,6 +13,8 @@ export interface Feed {
   readonly plan: PlanSummary | undefined;
   readonly samples: readonly Sample[];
   readonly memory: MemoryNow | undefined;
+  /** What passes of the model cost. */
+  readonly costs: PassCosts | undefined;
   /** Changes when the list of conversations may have. */
   readonly conversations: number;
 }
@@ -27,6 +29,7 @@ export const feed = new Store<Feed>({
   plan: undefined,
   samples: [],
   memory: undefined,
+  costs: undefined,
   conversations: 0,
 });
 
@@ -55,6 +58,8 @@ function take(before: Feed, event: MachineEvent): Partial<Feed> {
       return { samples: [...before.samples.slice(1 - maxSamples), event.sample] };
     case "memory":
       return { memory: event.memory ?? undefined };
+    case "costs":
+      return { costs: event.costs ?? undefined };
     case "conversations":
       return { conversations: before.conversations + 1 };
   }

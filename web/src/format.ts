@@ -37,6 +37,26 @@ export function about(seconds: number): string {
       : `about ${hours} h ${minutes} min`;
 }
 
+/** "8 s", "2 min 13 s", "1 h 4 min": a time that goes on, or is over. */
+export function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (seconds < 9.95) return `${figures(Math.max(0, seconds))} s`;
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return whole % 60 === 0 ? `${whole / 60} min` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.floor((whole % 3600) / 60);
+  return minutes === 0 ? `${Math.floor(whole / 3600)} h` : `${Math.floor(whole / 3600)} h ${minutes} min`;
+}
+
+/** 1,130 */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** "one token", "12 tokens". */
+export function plural(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
 /** The speed of a model: tokens/s, or s/token when that says more. */
 export function speed(secondsPerToken: number): string {
   return secondsPerToken >= 1 ? `${figures(secondsPerToken)} s/token` : `${figures(1 / secondsPerToken)} tokens/s`;

@@ -1,5 +1,6 @@
 import { render } from "preact";
 import { App } from "./app.js";
+import { startTitle } from "./done/title.js";
 import { startFeed } from "./feed.js";
 import "./styles/theme.css";
 import "./styles/base.css";
@@ -8,4 +9,5 @@ import "./styles/chat.css";
 import "./styles/prose.css";
 
 startFeed();
+startTitle();
 render(<App />, document.getElementById("app")!);

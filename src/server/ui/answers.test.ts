@@ -259,7 +259,10 @@ test("a cut answer goes on with its tokens and its random numbers, in the same m
   answers.stop(id, message);
   await answers.drain();
   assertHas(await read(), { state: "stopped", resume: { tokens: [1, 2], random: [2, 2, 3, 4] } });
-  assert.ok(!("resume" in answers.snapshot(await store.read(id)).conversation.messages.at(-1)!), "pages need no tokens");
+  assert.ok(
+    !("resume" in answers.snapshot(await store.read(id)).conversation.messages.at(-1)!),
+    "pages need no tokens",
+  );
   await assert.rejects(answers.goOn(id, "01m82799816zt22xyw75xh71y7"), { code: "CONVERSATION_UNKNOWN" });
 
   await answers.goOn(id, message);
@@ -330,7 +333,8 @@ test("what is written next waits, is changed, dropped, sent when the answer ends
   assert.equal((await store.list())[0]!.waiting, 2);
   maker.finish();
   await ended();
-  const texts = async () => (await store.read(id)).messages.map(({ content, role }) => (role === "user" ? content : "-"));
+  const texts = async () =>
+    (await store.read(id)).messages.map(({ content, role }) => (role === "user" ? content : "-"));
   assert.deepEqual(await texts(), ["one", "-", "two!", "-"]);
   // It waits for the new answer now, and is no reason to go on after one that was stopped.
   const second = (await store.read(id)).leaf!;

@@ -52,7 +52,11 @@ export class Answers {
   }
 
   /** The answers that are being made, with the conversations they belong to. */
-  get all(): readonly { readonly conversation: string; readonly message: string; readonly progress?: AnswerProgress }[] {
+  get all(): readonly {
+    readonly conversation: string;
+    readonly message: string;
+    readonly progress?: AnswerProgress;
+  }[] {
     return [...this.#live.values()].map(({ conversation, message, progress }) => ({
       conversation,
       message: message.id,
@@ -186,6 +190,7 @@ export class Answers {
       ...(model !== undefined && { model }),
       // A seed that is known can be asked for again.
       sampling: { seed: randomInt(2 ** 47), ...before.sampling, ...sampling },
+      ...(before.seenFrom !== undefined && { seenFrom: before.seenFrom }),
     };
   }
 

@@ -66,7 +66,15 @@ const nextSchema = z.object({
   createdAt: time,
 });
 
-const headerSchema = z.object({ version: z.literal(version), id, title, createdAt: time, updatedAt: time });
+const headerSchema = z.object({
+  version: z.literal(version),
+  id,
+  title,
+  pinned: z.boolean().exactOptional(),
+  folder: z.string().min(1).max(limits.titleCharacters).exactOptional(),
+  createdAt: time,
+  updatedAt: time,
+});
 const settingsSchema = z.object({
   system: z.string().max(limits.systemCharacters),
   sampling: samplingSchema,
@@ -77,7 +85,11 @@ const settingsSchema = z.object({
   seat: z.number().int().min(0).max(1000).exactOptional(),
 });
 
-const word = z.number().int().min(0).max(2 ** 32 - 1);
+const word = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
 /** With what an answer that was cut goes on. */
 const resumeSchema = z.object({
   tokens: z.array(z.number().int().min(0).max(mostTokens)).max(limits.messageCharacters),
@@ -104,6 +116,7 @@ const messageSchema = z.object({
     .exactOptional(),
   cut: z.union([z.literal("context"), z.number().int().min(1).max(mostTokens)]).exactOptional(),
   sampling: samplingSchema.exactOptional(),
+  seenFrom: id.exactOptional(),
   resume: resumeSchema.exactOptional(),
 });
 
@@ -125,9 +138,10 @@ export const conversationSchema = headerSchema.extend(settingsSchema.shape).exte
 });
 
 export function encodeConversation(conversation: Conversation): string {
-  const { id, title, createdAt, updatedAt, messages, ...settings } = conversation;
+  const { id, title, pinned, folder, createdAt, updatedAt, messages, ...settings } = conversation;
   const { length: waiting } = settings.next ?? [];
-  const lines: object[] = [{ version, id, title, createdAt, updatedAt, messages: messages.length, waiting }];
+  const header = { version, id, title, pinned, folder, createdAt, updatedAt };
+  const lines: object[] = [{ ...header, messages: messages.length, waiting }];
   lines.push(settings, ...messages);
   return `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`;
 }

@@ -18,7 +18,7 @@ export type Row = ConversationHeader & HeaderCounts;
 /** Which file it is and when it was last changed: another one, or another content, has another stamp. */
 export type Stamp = string;
 
-/** The first line of a file fits: a title of 200 characters, escaped, takes 1.2 KB. */
+/** The first line of a file fits: a title and a folder of 200 characters, escaped, take 2.4 KB. */
 const headerBytes = 4096;
 /** Files looked at together. */
 const atOnce = 32;

@@ -7,13 +7,14 @@ import { jsonAnswer } from "../answers/parts.js";
 import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
 import type { Answers } from "./answers.js";
-import { leafUnder } from "./branch.js";
+import { branchTo, leafUnder } from "./branch.js";
+import { checked } from "./checked.js";
 import { exportConversation, formSchema, limits, samplingSchema } from "./conversation-file.js";
 import type { ConversationStore } from "./conversations.js";
 import { eventStream } from "./event-stream.js";
-import { idPattern } from "./ids.js";
+import { idPattern, newId } from "./ids.js";
 import type { NextMessages } from "./next-messages.js";
-import type { ConversationEvent, ConversationRow } from "./wire.js";
+import type { Conversation, ConversationEvent, ConversationRow } from "./wire.js";
 
 const id = z.string().regex(idPattern);
 const title = z.string().trim().min(1).max(limits.titleCharacters);
@@ -24,7 +25,12 @@ const createSchema = z.strictObject({
   sampling: samplingSchema.exactOptional(),
   form: formSchema.exactOptional(),
 });
-const updateSchema = createSchema.extend({ leaf: id.exactOptional(), seenFrom: id.nullable().exactOptional() });
+const updateSchema = createSchema.extend({
+  leaf: id.exactOptional(),
+  seenFrom: id.nullable().exactOptional(),
+  pinned: z.boolean().exactOptional(),
+  folder: z.string().trim().max(limits.titleCharacters).exactOptional(),
+});
 const sendSchema = z.strictObject({
   parent: id.nullable(),
   content: z.string().min(1).max(limits.messageCharacters),
@@ -72,16 +78,19 @@ export function mountConversations(
   });
   app.patch("/ui/conversations/:id", async (c) => {
     const change = await body(c, updateSchema);
-    const touch = change.leaf === undefined || Object.keys(change).length > 1;
+    // What only changes how it is shown is no change of the conversation.
+    const shows: ReadonlySet<string> = new Set(["leaf", "pinned", "folder"]);
+    const touch = !Object.keys(change).every((name) => shows.has(name));
     const after = await store.update(
       c.req.param("id"),
       ({ messages }) => {
-        const { leaf, seenFrom, ...others } = change;
+        const { leaf, seenFrom, folder, ...others } = change;
         for (const named of [leaf, seenFrom])
           if (named && !messages.some((message) => message.id === named))
             throw new HundredweightError("CONVERSATION_UNKNOWN", "there is no such message");
         return {
           ...others,
+          ...(folder !== undefined && { folder: folder === "" ? undefined : folder }),
           ...(leaf !== undefined && { leaf: leafUnder(messages, leaf) }),
           ...(seenFrom !== undefined && { seenFrom: seenFrom ?? undefined }),
         };
@@ -91,6 +100,12 @@ export function mountConversations(
     answers.publishSettings(after);
     const { messages: _, ...settings } = after;
     return c.json(settings);
+  });
+  app.post("/ui/conversations/:id/go-on", async (c) => {
+    const { message } = await body(c, messageSchema);
+    const before = await store.read(c.req.param("id"));
+    const fresh = await store.import({ version: 1, ...lastTurn(before, message) });
+    return c.json(answers.snapshot(fresh).conversation, 201);
   });
   app.delete("/ui/conversations/:id", async (c) => {
     const name = c.req.param("id");
@@ -150,10 +165,20 @@ function mergeDeltas(before: ConversationEvent, after: ConversationEvent): Conve
   return { ...before, text: before.text + after.text };
 }
 
-/** @throws OPTION_INVALID naming the field */
-function checked<T>(value: unknown, schema: z.ZodType<T>): T {
-  const found = schema.safeParse(value);
-  if (found.success) return found.data;
-  const first = found.error.issues[0]!;
-  throw new HundredweightError("OPTION_INVALID", `${first.path.join(".") || "body"}: ${first.message}`);
+/** A conversation with the settings of another that begins with the last turn of a branch of it. */
+function lastTurn({ title, system, sampling, form, messages }: Conversation, leaf: string): Conversation {
+  const turn = branchTo(messages, leaf).slice(-2);
+  const now = new Date().toISOString();
+  const first = turn[0]?.role === "user" ? turn : turn.slice(1);
+  return {
+    id: newId(),
+    title,
+    createdAt: now,
+    updatedAt: now,
+    system,
+    sampling,
+    ...(form !== undefined && { form }),
+    messages: first.map((message, i) => (i === 0 ? { ...message, parent: null } : message)),
+    leaf: first.at(-1)?.id ?? null,
+  };
 }

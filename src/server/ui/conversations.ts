@@ -211,7 +211,8 @@ export class ConversationStore {
         for (const message of fresh) this.#ours.add(message.id);
         await this.#store(after);
         this.#unsaved.written(id);
-        if (before.title !== after.title || before.updatedAt !== after.updatedAt) this.#onListed();
+        const listed = ["title", "updatedAt", "pinned", "folder", "next"] as const;
+        if (listed.some((name) => before[name] !== after[name])) this.#onListed();
         return this.#shown(after);
       });
     });

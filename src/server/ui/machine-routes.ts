@@ -1,12 +1,30 @@
 /** The live feed of the page, and models of a folder. */
-import { setTimeout as pause } from "node:timers/promises";
 import type { Hono } from "hono";
-import { ModelFolder } from "../../store/folder.js";
+import { z } from "zod";
+import { ModelFolder, planModel } from "../../store/folder.js";
+import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
+import { checked } from "./checked.js";
+import { limits } from "./conversation-file.js";
 import { eventStream } from "./event-stream.js";
 import { type Machine, sampleEveryMs } from "./machine.js";
+import { ModelChange } from "./model-change.js";
 import { currentPlan, pageState } from "./page-state.js";
 import type { MachineEvent } from "./wire.js";
+
+/** Costs are learned pass by pass; a page has no use for each. */
+const costsEveryMs = 3000;
+
+const tokensSchema = z.strictObject({ content: z.string().max(limits.messageCharacters) });
+const loadSchema = z.strictObject({
+  when: z.enum(["idle", "now", "drained"]).exactOptional(),
+  contextTokens: z
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .exactOptional(),
+});
 
 export function mountMachine(
   app: Hono,
@@ -16,7 +34,12 @@ export function mountMachine(
 ): void {
   const { model, draining, ending } = context;
   const startedAt = new Date().toISOString();
-  const state = (): MachineEvent => ({ type: "state", state: pageState(context, startedAt) });
+  const change = new ModelChange(context);
+  const state = (): MachineEvent => ({
+    type: "state",
+    state: { ...pageState(context, startedAt), ...(change.to !== undefined && { changesTo: change.to }) },
+  });
+  const costs = (): MachineEvent => ({ type: "costs", costs: machine.costs ?? null });
   app.get("/ui/machine/events", (c) =>
     eventStream<MachineEvent>(
       (send) => {
@@ -27,6 +50,7 @@ export function mountMachine(
         tell();
         send({ type: "history", samples: machine.history });
         send({ type: "memory", memory: machine.memory ?? null });
+        send(costs());
         // What has been read is no change of phase: it is looked at.
         let told = 0;
         const loading = setInterval(() => {
@@ -35,8 +59,17 @@ export function mountMachine(
           send(state());
         }, sampleEveryMs);
         draining.addEventListener("abort", tell);
+        let toldCosts = "";
+        const learning = setInterval(() => {
+          const now = JSON.stringify(machine.costs ?? null);
+          if (now === toldCosts) return;
+          toldCosts = now;
+          send(costs());
+        }, costsEveryMs);
         const ends = [
           () => clearInterval(loading),
+          () => clearInterval(learning),
+          change.onChange(tell),
           () => draining.removeEventListener("abort", tell),
           model.onChange(tell),
           machine.subscribe(
@@ -57,18 +90,40 @@ export function mountMachine(
     ),
   );
 
+  app.post("/ui/tokens", async (c) => {
+    const { content } = checked(await readJson(c, context.config), tokensSchema);
+    const { text, info } = model.require();
+    const asked = { kind: "encodePrompt", text: content, addSpecial: false, parseSpecial: false } as const;
+    const found = await text.perform({ ...asked, most: info.contextTokens });
+    // What is far too long is not read to its end.
+    const tokens = found instanceof Int32Array ? found.length : "tokens" in found ? found.tokens : found.bytes / 4;
+    return c.json({ tokens: Math.ceil(tokens) });
+  });
+  app.get("/ui/machine/advice", async (c) => {
+    const { path } = model.state;
+    const { advice } = await planModel(path, model.engineOptions, machine.heldBytes);
+    return c.json({ advice });
+  });
+
   const { modelsFolder } = context.config;
   if (modelsFolder === undefined) return;
   const folder = new ModelFolder(modelsFolder);
   app.get("/ui/models", async (c) => c.json(await folder.list(model.state.path)));
-  app.get("/ui/models/:id/plan", async (c) =>
-    c.json(await folder.plan(c.req.param("id"), model.engineOptions, machine.heldBytes)),
-  );
+  app.get("/ui/models/:id/plan", async (c) => {
+    const context = Number(c.req.query("context") ?? 0);
+    const asked = Number.isInteger(context) && context > 0 ? { contextTokens: context } : {};
+    return c.json(await folder.plan(c.req.param("id"), { ...model.engineOptions, ...asked }, machine.heldBytes));
+  });
   app.post("/ui/models/:id/load", async (c) => {
+    const { when = "drained", contextTokens } = checked(await readJson(c, context.config), loadSchema);
     const path = await folder.path(c.req.param("id"));
+    const options = { ...model.engineOptions, ...(contextTokens !== undefined && { contextTokens }) };
     // Its progress and its end are the page's to watch: `state` events.
-    const drained = Promise.race([context.gate.whenIdle(), pause(context.config.drainTimeoutMs)]);
-    model.open(path, model.engineOptions, drained).catch((error: Error) => context.log(error.message));
+    change.begin(path, options, when);
     return c.json({ loading: true }, 202);
+  });
+  app.delete("/ui/models/change", (c) => {
+    change.cancel();
+    return c.body(null, 204);
   });
 }

@@ -1,7 +1,8 @@
 /** Samples of the engine's status for the page's charts: the last ten minutes, whether anybody looks or not. */
 import type { EngineStatus } from "../../link/protocol.js";
 import type { ServerContext } from "../service/context.js";
-import type { MemoryNow, Sample } from "./wire.js";
+import { PassCostMeter } from "./pass-costs.js";
+import type { MemoryNow, PassCosts, Sample } from "./wire.js";
 
 export const sampleEveryMs = 500;
 const maxSamples = 1200;
@@ -33,11 +34,13 @@ export class Machine {
   #memory: MemoryNow | undefined;
   #memoryAskedAt = 0;
   #asking = false;
+  readonly #costs = new PassCostMeter();
 
   constructor(context: ServerContext) {
     this.#context = context;
     context.status.subscribe((status) => this.#see(status));
     context.model.onChange(() => {
+      this.#costs.reset();
       this.#before = undefined;
       this.#passesSeen = 0;
       this.#memory = undefined;
@@ -57,6 +60,12 @@ export class Machine {
     return now === undefined ? 0 : now.pinnedBytes + now.ringBytes + now.kvTouchedBytes + now.activationTouchedBytes;
   }
 
+  /** What passes of the model cost. */
+  get costs(): PassCosts | undefined {
+    const { info } = this.#context.model;
+    return info === undefined ? undefined : this.#costs.costs(info);
+  }
+
   get memory(): MemoryNow | undefined {
     return this.#memory;
   }
@@ -70,7 +79,9 @@ export class Machine {
   }
 
   /** Passes come faster than statuses with a small model: those between two statuses are not in `seen`. */
-  #see({ passes, lastPass }: EngineStatus): void {
+  #see(status: EngineStatus): void {
+    this.#costs.see(status);
+    const { passes, lastPass } = status;
     if (lastPass === undefined || passes === this.#passesSeen) return;
     this.#passesSeen = passes;
     const seen = this.#seen;

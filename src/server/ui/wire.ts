@@ -72,6 +72,8 @@ export interface Message {
   readonly cut?: "context" | number;
   /** The settings it was made with, its seed included. */
   readonly sampling?: ConversationSampling;
+  /** The first message the model saw, where those before it were left out. */
+  readonly seenFrom?: string;
 }
 
 /** What the user wants to say next, while an answer is being written. */
@@ -86,6 +88,10 @@ export interface NextMessage {
 export interface ConversationHeader {
   readonly id: string;
   readonly title: string;
+  /** Listed before all others. */
+  readonly pinned?: boolean | undefined;
+  /** Listed under this name. */
+  readonly folder?: string | undefined;
   readonly createdAt: string;
   readonly updatedAt: string;
 }
@@ -190,6 +196,17 @@ export type ModelState =
   | { readonly state: "ready"; readonly model: ModelCard }
   | { readonly state: "failed"; readonly name: string; readonly error: string };
 
+/** What passes of the model cost: measured, or planned. */
+export interface PassCosts {
+  /** Rows of a prompt that a pass reads at most. */
+  readonly chunkRows: number;
+  readonly oneRowSeconds: number;
+  /** Of each row, where a pass has many. */
+  readonly rowSeconds: number;
+  /** Nobody has measured what they rest on. */
+  readonly guessed: boolean;
+}
+
 export interface PageState {
   readonly version: string;
   /** When the server was started: another time means another server. */
@@ -199,6 +216,8 @@ export interface PageState {
   readonly model: ModelState;
   /** A folder of models to choose from was given. */
   readonly hasFolder: boolean;
+  /** The model that is opened when the answers that run have ended. */
+  readonly changesTo?: string;
 }
 
 /** One point of the live charts: what happened since the point before. */
@@ -247,5 +266,6 @@ export type MachineEvent =
   | { readonly type: "history"; readonly samples: readonly Sample[] }
   | { readonly type: "sample"; readonly sample: Sample }
   | { readonly type: "memory"; readonly memory: MemoryNow | null }
+  | { readonly type: "costs"; readonly costs: PassCosts | null }
   /** The list of conversations has changed. */
   | { readonly type: "conversations" };

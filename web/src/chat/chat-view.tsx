@@ -1,17 +1,23 @@
 /** A conversation: its messages along the branch that is shown, and where one writes. */
-import type { JSX } from "preact";
+import { Fragment, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { branchTo } from "../../../src/server/ui/branch.js";
+import { readSeconds } from "../../../src/server/ui/price.js";
 import type { Message } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
+import { about } from "../format.js";
 import { IconButton } from "../icons.js";
 import { Lazy } from "../lazy.js";
 import { useStore } from "../store.js";
+import { BarTitle } from "./bar-title.js";
 import { Composer } from "./composer.js";
-import { ContextUse } from "./context-use.js";
+import { tokensOf } from "./context-size.js";
+import { ContextAdvice, ContextUse } from "./context-use.js";
 import { loadMarkdown } from "./markdown-view.js";
 import { copy, MessageView } from "./message-view.js";
-import { draftSettings, opened, stop } from "./open.js";
+import { NextRows } from "./next-rows.js";
+import { change, draftSettings, opened, stop } from "./open.js";
+import { OtherBranches } from "./other-branch.js";
 import { useHidden } from "./use-shown.js";
 import { Welcome } from "./welcome.js";
 
@@ -26,7 +32,11 @@ export function ChatView(): JSX.Element {
   const messages = conversation?.messages ?? [];
   const branch = branchTo(messages, conversation?.leaf ?? null);
   const branches = branchesOf(messages);
-  const running = branch.some((message) => message.state === "running");
+  const last = branch.at(-1);
+  const running = last?.state === "running";
+  const elsewhere = messages.filter((message) => message.state === "running" && !branch.includes(message));
+  const costs = useStore(feed, (f) => f.costs);
+  const used = tokensOf(branch, progress, conversation?.seenFrom);
   const model = state?.model.state === "ready" ? state.model.model : undefined;
   const draining = state?.draining === true;
   const reached = useStore(feed, (f) => f.linked !== false);
@@ -62,8 +72,8 @@ export function ChatView(): JSX.Element {
   return (
     <div class="chat">
       <header class="bar">
-        <h1 class="bar-title">{conversation?.title ?? "New conversation"}</h1>
-        <ContextUse branch={branch} progress={progress} contextTokens={model?.contextTokens} />
+        <BarTitle key={id} id={id} title={conversation?.title ?? "New conversation"} />
+        <ContextUse used={used} contextTokens={model?.contextTokens} />
         {!linked && reached && <span class="badge warn">reconnecting</span>}
         <IconButton
           icon="sliders"
@@ -78,17 +88,38 @@ export function ChatView(): JSX.Element {
             <div class="messages-inner">
               {branch.length === 0 && blocked !== "Loading" && <Welcome state={state} />}
               {branch.slice(hidden).map((message) => (
-                <MessageView
-                  key={message.id}
-                  message={message}
-                  branches={branches.get(message.parent) ?? ""}
-                  progress={progress[message.id]}
-                  isLast={message === branch.at(-1)}
-                />
+                <Fragment key={message.id}>
+                  {message.id === conversation?.seenFrom && <SeenFrom />}
+                  <MessageView
+                    message={message}
+                    branches={branches.get(message.parent) ?? ""}
+                    progress={progress[message.id]}
+                    isLast={message === branch.at(-1)}
+                    answering={running && message.role === "user"}
+                  />
+                </Fragment>
               ))}
             </div>
           </div>
-          <Composer id={id} running={running} blocked={blocked} onEditLast={editLast} />
+          <div class="lines">
+            <OtherBranches running={elsewhere} />
+            <ContextAdvice
+              used={used}
+              branch={branch}
+              seenFrom={conversation?.seenFrom}
+              model={model}
+              contextTokens={model?.contextTokens}
+            />
+            <NextRows next={conversation?.next ?? []} />
+          </div>
+          <Composer
+            id={id}
+            running={running && reached ? last?.id : undefined}
+            blocked={blocked}
+            used={used}
+            contextTokens={model?.contextTokens}
+            onEditLast={editLast}
+          />
         </div>
         {showSettings && (
           <Lazy
@@ -97,11 +128,24 @@ export function ChatView(): JSX.Element {
               settings: conversation ?? draft,
               defaults: model?.sampling ?? {},
               hasTemplate: model?.hasTemplate ?? true,
+              again: costs !== undefined && used !== undefined ? about(readSeconds(costs, used)) : undefined,
               onClose: () => setShowSettings(false),
             }}
           />
         )}
       </div>
+    </div>
+  );
+}
+
+/** Where the model's sight begins. */
+function SeenFrom(): JSX.Element {
+  return (
+    <div class="seen-from">
+      <span>The model sees from here on</span>
+      <button type="button" class="button small" onClick={() => void change({ seenFrom: undefined })}>
+        See all again
+      </button>
     </div>
   );
 }

@@ -1,35 +1,52 @@
-/** Where one writes. Enter sends, Shift+Enter makes a line, Escape stops the answer; files of text are put into it. */
+/**
+ * Where one writes. Enter sends, or lets the message wait while an answer is written; Shift+Enter makes a line, Escape
+ * stops the answer; files of text are sent with it.
+ */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, IconButton } from "../icons.js";
-import { withFiles } from "./attach.js";
-import { send, stop } from "./open.js";
+import { isTouch } from "../touch.js";
+import { type Attached, countTokens, readFiles, withFiles } from "./attach.js";
+import { DraftPrice } from "./draft-price.js";
+import { FileChips } from "./file-chips.js";
+import { send, sendNextTo, stop } from "./open.js";
 
 export interface ComposerProps {
   /** The id of the conversation: another one has another draft. */
   readonly id: string | undefined;
-  readonly running: boolean;
+  /** The answer that is being written. */
+  readonly running: string | undefined;
   /** Why nothing can be sent now. */
   readonly blocked: string | undefined;
+  readonly used: number | undefined;
+  readonly contextTokens: number | undefined;
   readonly onEditLast: () => void;
 }
 
 /** Unsent words by conversation; a reload keeps them. */
-const drafts = {
+export const drafts = {
   name: (id: string | undefined) => `hundredweight.draft.${id ?? "new"}`,
   get: (id: string | undefined) => sessionStorage.getItem(drafts.name(id)) ?? "",
   set: (id: string | undefined, text: string) =>
     text === "" ? sessionStorage.removeItem(drafts.name(id)) : sessionStorage.setItem(drafts.name(id), text),
 };
 
-export function Composer({ id, running, blocked, onEditLast }: ComposerProps): JSX.Element {
+/** Unsent files by conversation; they are as large as they are, and go with the page. */
+const draftFiles = new Map<string | undefined, readonly Attached[]>();
+
+export function Composer(props: ComposerProps): JSX.Element {
+  const { id, running, blocked, used, contextTokens, onEditLast } = props;
   const area = useRef<HTMLTextAreaElement>(null);
   const chooser = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(() => drafts.get(id));
+  const [files, setFiles] = useState<readonly Attached[]>(() => draftFiles.get(id) ?? []);
   const [sending, setSending] = useState(false);
   useEffect(() => {
     setText(drafts.get(id));
-    if (matchMedia("(hover: hover)").matches) area.current?.focus();
+    setFiles(draftFiles.get(id) ?? []);
+    // Whoever writes elsewhere (a title, a search) goes on there.
+    const writes = document.activeElement?.matches("input, textarea, select") === true;
+    if (!writes && matchMedia("(hover: hover)").matches) area.current?.focus();
   }, [id]);
   useLayoutEffect(() => {
     const { current } = area;
@@ -41,24 +58,40 @@ export function Composer({ id, running, blocked, onEditLast }: ComposerProps): J
     setText(now);
     drafts.set(id, now);
   };
+  const hold = (change: (before: readonly Attached[]) => readonly Attached[]) =>
+    setFiles((before) => {
+      const now = change(before);
+      draftFiles.set(id, now);
+      return now;
+    });
+  const isEmpty = text.trim() === "" && files.length === 0;
+  const whole = files.length === 0 ? text : withFiles(text, files);
   const submit = async () => {
-    if (text.trim() === "" || running || sending || blocked !== undefined) return;
+    if (isEmpty || sending || blocked !== undefined) return;
     setSending(true);
     write("");
+    hold(() => []);
     // What could not be sent comes back.
-    if (!(await send(text))) write(text);
+    if (!(await (running === undefined ? send(whole) : sendNextTo(running, whole)))) {
+      write(text);
+      hold(() => files);
+    }
     setSending(false);
     area.current?.focus();
   };
-  const attach = async (files: FileList | null | undefined) => {
-    if (files === null || files === undefined || files.length === 0) return;
-    const now = await withFiles(area.current?.value ?? "", [...files]);
-    write(now);
+  const attach = async (list: FileList | null | undefined) => {
+    if (list === null || list === undefined || list.length === 0) return;
+    const added = await readFiles([...list], whole.length);
+    hold((before) => [...before, ...added]);
     area.current?.focus();
+    for (const file of added) {
+      const tokens = await countTokens(file.content);
+      hold((before) => before.map((one) => (one === file ? { ...one, tokens } : one)));
+    }
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.isComposing) return;
-    if (event.key === "Enter" && !event.shiftKey) {
+    if (event.key === "Enter" && !event.shiftKey && !isTouch()) {
       event.preventDefault();
       void submit();
     } else if (event.key === "ArrowUp" && text === "") {
@@ -66,63 +99,70 @@ export function Composer({ id, running, blocked, onEditLast }: ComposerProps): J
       onEditLast();
     }
   };
+  const waits = running !== undefined;
   return (
-    <form
-      class="composer"
-      onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => {
-        event.preventDefault();
-        void attach(event.dataTransfer?.files);
-      }}
-      onPaste={(event) => {
-        if (event.clipboardData === null || event.clipboardData.files.length === 0) return;
-        event.preventDefault();
-        void attach(event.clipboardData.files);
-      }}
-      onSubmit={(event) => {
-        event.preventDefault();
-        void submit();
-      }}
-    >
-      <IconButton icon="clip" label="Attach text files" class="attach" onClick={() => chooser.current?.click()} />
-      <input
-        ref={chooser}
-        type="file"
-        class="attached"
-        multiple
-        hidden
-        onChange={(event) => {
-          const { files } = event.currentTarget;
-          void attach(files).then(() => {
-            if (chooser.current !== null) chooser.current.value = "";
-          });
+    <>
+      <DraftPrice text={whole} used={used} contextTokens={contextTokens} />
+      <form
+        class="composer"
+        onDragOver={(event) => event.preventDefault()}
+        onDrop={(event) => {
+          event.preventDefault();
+          void attach(event.dataTransfer?.files);
         }}
-      />
-      <textarea
-        ref={area}
-        rows={1}
-        value={text}
-        placeholder={blocked ?? "Write a message"}
-        aria-label="Message"
-        aria-keyshortcuts="Enter"
-        onInput={(event) => write(event.currentTarget.value)}
-        onKeyDown={onKeyDown}
-      />
-      {running ? (
-        <button type="button" class="send stop" aria-label="Stop" title="Stop (Esc)" onClick={() => void stop()}>
-          <Icon name="stop" />
-        </button>
-      ) : (
-        <button
-          type="submit"
-          class="send"
-          aria-label="Send"
-          title="Send (Enter)"
-          disabled={text.trim() === "" || sending || blocked !== undefined}
-        >
-          <Icon name="send" />
-        </button>
-      )}
-    </form>
+        onPaste={(event) => {
+          if (event.clipboardData === null || event.clipboardData.files.length === 0) return;
+          event.preventDefault();
+          void attach(event.clipboardData.files);
+        }}
+        onSubmit={(event) => {
+          event.preventDefault();
+          void submit();
+        }}
+      >
+        <FileChips files={files} onDrop={(file) => hold((before) => before.filter((one) => one !== file))} />
+        <IconButton icon="clip" label="Attach text files" class="attach" onClick={() => chooser.current?.click()} />
+        <input
+          ref={chooser}
+          type="file"
+          class="attached"
+          multiple
+          hidden
+          onChange={(event) => {
+            const { files: list } = event.currentTarget;
+            void attach(list).then(() => {
+              if (chooser.current !== null) chooser.current.value = "";
+            });
+          }}
+        />
+        <textarea
+          ref={area}
+          rows={1}
+          value={text}
+          placeholder={blocked ?? (waits ? "Write what comes next" : "Write a message")}
+          aria-label="Message"
+          aria-keyshortcuts="Enter"
+          enterkeyhint={isTouch() ? "enter" : "send"}
+          onInput={(event) => write(event.currentTarget.value)}
+          onKeyDown={onKeyDown}
+        />
+        {waits && (
+          <button type="button" class="send stop" aria-label="Stop" title="Stop (Esc)" onClick={() => void stop()}>
+            <Icon name="stop" />
+          </button>
+        )}
+        {(!waits || !isEmpty) && (
+          <button
+            type="submit"
+            class="send"
+            aria-label={waits ? "Send next" : "Send"}
+            title={waits ? "Send when the answer has ended (Enter)" : "Send (Enter)"}
+            disabled={isEmpty || sending || blocked !== undefined}
+          >
+            <Icon name="send" />
+          </button>
+        )}
+      </form>
+    </>
   );
 }

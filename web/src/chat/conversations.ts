@@ -1,6 +1,7 @@
 /** The list of conversations, and what is done with them as a whole. */
 import type { Conversation, ConversationRow } from "../../../src/server/ui/wire.js";
 import { download, request } from "../api.js";
+import { isUnseen, markSeen, seen } from "../done/seen.js";
 import { attempt, notify } from "../notices.js";
 import { go, paths, route } from "../router.js";
 import { Store } from "../store.js";
@@ -33,7 +34,13 @@ export function create(settings: Partial<Pick<Conversation, "system" | "sampling
 }
 
 export async function rename(id: string, title: string): Promise<void> {
-  if (title.trim() !== "") await attempt(() => request("PATCH", one(id), { title: title.trim() }));
+  const row = list.value.rows?.find((each) => each.id === id);
+  const wasUnseen = row !== undefined && isUnseen(row, seen.value);
+  if (title.trim() !== "") {
+    const after = await attempt(() => request<Conversation>("PATCH", one(id), { title: title.trim() }));
+    // Another name is no news.
+    if (after !== undefined && !wasUnseen) markSeen(after);
+  }
   await refresh();
 }
 

@@ -26,6 +26,8 @@ function link(href: string, inner: string): string {
 
 const marked = new Marked({
   gfm: true,
+  // Poems and addresses: a line of a model is a line.
+  breaks: true,
   renderer: {
     html: ({ text }) => escapeHtml(text),
     link(token) {

@@ -4,14 +4,14 @@ import { useState } from "preact/hooks";
 import { splitCalls } from "../../../src/chat/call-text.js";
 import { splitThinking } from "../../../src/chat/thinking-text.js";
 import type { AnswerProgress, AnswerStats, Message } from "../../../src/server/ui/wire.js";
-import { duration, figures, percent } from "../format.js";
+import { clock, count, figures, percent, plural } from "../format.js";
 import { IconButton } from "../icons.js";
 import { memo } from "../memo.js";
 import { notify } from "../notices.js";
 import { CallView } from "./call-view.js";
 import { MarkdownView } from "./markdown-view.js";
 import { MessageEditor } from "./message-editor.js";
-import { answerTo, edit, regenerate, showBranch } from "./open.js";
+import { answerTo, edit, goOn, regenerate, showBranch, stop } from "./open.js";
 import { ProgressLine } from "./progress-line.js";
 import { Thinking } from "./thinking.js";
 
@@ -21,10 +21,15 @@ export interface MessageViewProps {
   readonly branches: string;
   readonly progress: AnswerProgress | undefined;
   readonly isLast: boolean;
+  /** The answer at the end of the branch is still being written. */
+  readonly answering: boolean;
 }
 
+/** Ends behind which more may come. */
+const cut: ReadonlySet<Message["state"]> = new Set(["stopped", "length", "interrupted", "failed"]);
+
 export const MessageView = memo(function MessageView(props: MessageViewProps): JSX.Element {
-  const { message, branches, progress, isLast } = props;
+  const { message, branches, progress, isLast, answering } = props;
   const [isEditing, setEditing] = useState(false);
   const isUser = message.role === "user";
   const running = message.state === "running";
@@ -34,7 +39,9 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
         <MessageEditor
           text={message.content}
           onCancel={() => setEditing(false)}
-          onSave={async (text) => {
+          answering={answering}
+          onSave={async (text, stopFirst) => {
+            if (stopFirst) await stop();
             if (text === message.content || (await edit(message, text))) setEditing(false);
           }}
         />
@@ -56,6 +63,11 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
           {isUser && <IconButton icon="edit" label="Edit" class="edit" onClick={() => setEditing(true)} />}
           {!isUser && <IconButton icon="again" label="Answer again" onClick={() => void regenerate(message)} />}
           {isUser && isLast && <IconButton icon="again" label="Answer" onClick={() => void answerTo(message)} />}
+          {!isUser && isLast && cut.has(message.state) && message.cut !== "context" && (
+            <button type="button" class="button small" onClick={() => void goOn(message)}>
+              Continue
+            </button>
+          )}
           {!isUser && <Outcome message={message} />}
         </footer>
       )}
@@ -129,14 +141,19 @@ function Branches({ ids, current }: { readonly ids: readonly string[]; readonly 
   );
 }
 
-const states: Readonly<Record<string, string>> = {
-  stopped: "stopped",
-  length: "cut at the longest length",
-  interrupted: "interrupted when the server ended",
-};
+function endOf({ state, cut: by }: Message): string | undefined {
+  if (state === "length" && by === "context") return "stopped: the context is full";
+  if (state === "length" && typeof by === "number") return `stopped at your longest answer, ${plural(by, "token")}`;
+  const words: Readonly<Record<string, string>> = {
+    stopped: "stopped",
+    length: "cut at the longest length",
+    interrupted: "interrupted when the server ended",
+  };
+  return words[state ?? ""];
+}
 
 function Outcome({ message }: { readonly message: Message }): JSX.Element {
-  const parts = [states[message.state ?? ""], ...(message.stats === undefined ? [] : statsOf(message.stats))];
+  const parts = [endOf(message), ...(message.stats === undefined ? [] : statsOf(message.stats))];
   return (
     <span class="outcome" title={message.model === undefined ? "" : `Answered by ${message.model}`}>
       {parts.filter((part) => part !== undefined).join(" · ")}
@@ -144,14 +161,16 @@ function Outcome({ message }: { readonly message: Message }): JSX.Element {
   );
 }
 
+/** The total first: how long one has waited is what one remembers. */
 function statsOf({ promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs }: AnswerStats): string[] {
-  const parts = [`${generatedTokens.toLocaleString("en-US")} tokens`];
   // The first token comes out of the prompt's last pass.
-  if (generatedTokens > 1 && decodeMs > 0)
-    parts.unshift(`${figures((generatedTokens - 1) / (decodeMs / 1000))} tokens/s`);
+  const rate = generatedTokens > 1 && decodeMs > 0 ? (generatedTokens - 1) / (decodeMs / 1000) : undefined;
   const cached = cachedTokens > 0 ? `, ${percent(cachedTokens / promptTokens)} cached` : "";
-  parts.push(`prompt ${promptTokens.toLocaleString("en-US")} in ${duration(prefillMs)}${cached}`);
-  return parts;
+  return [
+    clock((prefillMs + decodeMs) / 1000),
+    plural(generatedTokens, "token") + (rate === undefined ? "" : ` at ${figures(rate)}/s`),
+    `prompt ${count(promptTokens)} in ${clock(prefillMs / 1000)}${cached}`,
+  ];
 }
 
 export async function copy(text: string): Promise<void> {

@@ -1,5 +1,12 @@
 /** The conversation that is open: a copy of the server's, kept up to date by its events. */
-import type { AnswerProgress, Conversation, ConversationEvent, Message } from "../../../src/server/ui/wire.js";
+import { branchTo } from "../../../src/server/ui/branch.js";
+import type {
+  AnswerProgress,
+  Conversation,
+  ConversationEvent,
+  ConversationSampling,
+  Message,
+} from "../../../src/server/ui/wire.js";
 import { events, request } from "../api.js";
 import { announced, attempt, notify } from "../notices.js";
 import { go, paths } from "../router.js";
@@ -14,7 +21,7 @@ export interface Open {
   readonly linked: boolean;
 }
 
-export type Settings = Pick<Conversation, "system" | "sampling" | "form">;
+export type Settings = Pick<Conversation, "system" | "sampling" | "form" | "seenFrom">;
 
 const nothing: Open = { id: undefined, conversation: undefined, progress: {}, linked: true };
 
@@ -150,8 +157,39 @@ export async function edit(message: Message, content: string): Promise<boolean> 
   );
 }
 
-export async function regenerate(answer: Message): Promise<void> {
-  await attempt(() => request("POST", path("/answers"), { parent: answer.parent }));
+/** @param sampling in place of the conversation's own settings of the same names */
+export async function regenerate(answer: Message, sampling?: ConversationSampling): Promise<void> {
+  await attempt(() =>
+    request("POST", path("/answers"), { parent: answer.parent, ...(sampling !== undefined && { sampling }) }),
+  );
+}
+
+/** An answer that was cut goes on. */
+export async function goOn({ id }: Message): Promise<void> {
+  await attempt(() => request("POST", path("/continue"), { message: id }));
+}
+
+/** Another conversation with the last turn of this one. */
+export async function goOnInNew(leaf: string): Promise<void> {
+  const made = await attempt(() => request<Conversation>("POST", path("/go-on"), { message: leaf }));
+  if (made !== undefined) go(paths.chat(made.id));
+}
+
+/** Lets a message wait until the answer that is being written has ended. @returns whether the server took it */
+export async function sendNextTo(after: string, content: string): Promise<boolean> {
+  return (await attempt(() => request("POST", path("/next"), { after, content }).then(() => true))) === true;
+}
+
+export async function editNext(id: string, content: string): Promise<boolean> {
+  return (await attempt(() => request("PATCH", path(`/next/${id}`), { content }).then(() => true))) === true;
+}
+
+export async function dropNext(id: string): Promise<void> {
+  await attempt(() => request("DELETE", path(`/next/${id}`)));
+}
+
+export async function sendNext(id: string): Promise<void> {
+  await attempt(() => request("POST", path(`/next/${id}/send`)));
 }
 
 /** Answers a user's message that has no answer on this branch. */
@@ -163,10 +201,15 @@ export async function showBranch(id: string): Promise<void> {
   await attempt(() => request("PATCH", path(), { leaf: id }));
 }
 
-export async function stop(): Promise<boolean> {
-  const running = opened.value.conversation?.messages.filter((message) => message.state === "running") ?? [];
-  for (const { id } of running) await attempt(() => request("POST", path("/stop"), { message: id }));
-  return running.length > 0;
+/** Stops the answer of the branch that is shown. */
+export async function stop(): Promise<void> {
+  const { messages = [], leaf = null } = opened.value.conversation ?? {};
+  const running = branchTo(messages, leaf).find((message) => message.state === "running");
+  if (running !== undefined) await stopOne(running.id);
+}
+
+export async function stopOne(message: string): Promise<void> {
+  await attempt(() => request("POST", path("/stop"), { message }));
 }
 
 export async function change(settings: Partial<Settings>): Promise<void> {
@@ -178,5 +221,7 @@ export async function change(settings: Partial<Settings>): Promise<void> {
   opened.set((before) =>
     before.conversation === undefined ? before : { ...before, conversation: { ...before.conversation, ...settings } },
   );
-  await attempt(() => request("PATCH", path(), settings));
+  // What is taken away has to be named.
+  const body = "seenFrom" in settings ? { ...settings, seenFrom: settings.seenFrom ?? null } : settings;
+  await attempt(() => request("PATCH", path(), body));
 }

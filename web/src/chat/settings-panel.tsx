@@ -51,10 +51,13 @@ export interface SettingsPanelProps {
   readonly settings: Settings;
   readonly defaults: ConversationSampling;
   readonly hasTemplate: boolean;
+  /** How long reading the conversation takes; undefined while there is nothing to read. */
+  readonly again: string | undefined;
   readonly onClose: () => void;
 }
 
-export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: SettingsPanelProps): JSX.Element {
+export function SettingsPanel(props: SettingsPanelProps): JSX.Element {
+  const { settings, defaults, hasTemplate, again, onClose } = props;
   const [system, setSystem] = useState(settings.system);
   useEffect(() => setSystem(settings.system), [settings.system]);
   const set = (key: keyof ConversationSampling, value: number | undefined) => {
@@ -85,6 +88,11 @@ export function SettingsPanel({ settings, defaults, hasTemplate, onClose }: Sett
           onInput={(event) => setSystem(event.currentTarget.value)}
           onBlur={() => system !== settings.system && void change({ system })}
         />
+        {system !== settings.system && again !== undefined && (
+          <small class="warn-text" role="status">
+            A change makes the model read the conversation again: {again}.
+          </small>
+        )}
         {!hasTemplate && (
           <small>This model has no chat template: it continues the text, and the system prompt is its beginning.</small>
         )}

@@ -9,7 +9,9 @@ import { useStore } from "../store.js";
 import { Chart } from "./chart.js";
 import { MemoryBar } from "./memory-bar.js";
 import { ModelMapView } from "./model-map.js";
+import { QueueCard } from "./queue-card.js";
 import { nowOf, seriesOf } from "./series.js";
+import { WhySpeed } from "./why-speed.js";
 import "../styles/machine.css";
 
 export function MachineView(): JSX.Element {
@@ -28,7 +30,9 @@ export function MachineView(): JSX.Element {
         )}
       </header>
       <div class="machine-body">
+        {model !== undefined && <WhySpeed />}
         {model === undefined ? <ModelLoading state={state} /> : <Tiles />}
+        <QueueCard />
         <section class="charts" aria-label="Charts of the last minutes">
           <Chart
             title="Generated"

@@ -112,3 +112,33 @@ export function nowOf(samples: readonly Sample[]): Now {
     hitRate: share(hits, hits + sum((s) => s.seen.expertMisses)),
   };
 }
+
+/** What a token of an answer costs. */
+export interface TokenCost {
+  readonly seconds: number;
+  /** Waiting for the disk; undefined where nobody measured. */
+  readonly stallSeconds: number | undefined;
+  readonly diskBytes: number;
+}
+
+/** Samples that are looked at: the last two minutes. */
+const mostSamples = 240;
+/** Rows a pass may have to be one of answers, not of prompts. */
+const fewRows = 4;
+
+/** Of the latest passes that answers were made in; undefined where none was seen. */
+export function tokenCostOf(samples: readonly Sample[]): TokenCost | undefined {
+  let passes = 0;
+  let [compute, stall, disk] = [0, 0, 0];
+  for (let i = samples.length - 1; i >= Math.max(0, samples.length - mostSamples) && passes < 20; i--) {
+    const { seen } = samples[i]!;
+    if (seen.passes === 0 || seen.rows > fewRows * seen.passes) continue;
+    passes += seen.passes;
+    compute += seen.computeMs;
+    stall += seen.stallMs;
+    disk += seen.diskBytes;
+  }
+  if (passes === 0) return undefined;
+  const each = 1000 * passes;
+  return { seconds: (compute + stall) / each, stallSeconds: stall / each, diskBytes: disk / passes };
+}

@@ -1,8 +1,9 @@
 /** Conversations by age, each with a menu. Arrow keys walk, Delete deletes, F2 renames. */
 import type { JSX } from "preact";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationRow } from "../../../src/server/ui/wire.js";
 import { exportFile, list, remove, rename } from "../chat/conversations.js";
+import { isUnseen, markSeen, seen } from "../done/seen.js";
 import { age } from "../format.js";
 import { Icon, IconButton } from "../icons.js";
 import { paths } from "../router.js";
@@ -56,6 +57,10 @@ interface RowProps {
 function Row({ row, current, onDelete }: RowProps): JSX.Element {
   const [isRenaming, setRenaming] = useState(false);
   const [isMenuOpen, setMenuOpen] = useState(false);
+  const unseen = useStore(seen, (s) => !current && isUnseen(row, s));
+  useEffect(() => {
+    if (current && !row.running && !document.hidden) markSeen(row);
+  }, [current, row]);
   if (isRenaming) return <RenameRow row={row} onDone={() => setRenaming(false)} />;
   return (
     <li class="row" data-current={current}>
@@ -70,6 +75,9 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
         onDblClick={() => setRenaming(true)}
       >
         {row.running && <span class="state-dot running" title="An answer is being written" />}
+        {unseen && (
+          <span class="state-dot unread" role="img" aria-label="Finished unseen" title="Finished while you were away" />
+        )}
         <span class="row-words">
           <span class="row-title">{row.title}</span>
           {row.excerpt !== undefined && <span class="row-excerpt faint">{row.excerpt}</span>}
