@@ -1,7 +1,7 @@
 /** Between answers and whoever makes them. */
 import type { ChatMessage } from "../../chat/index.js";
 import type { SamplerState } from "../../link/protocol.js";
-import type { AnswerResume } from "./conversation-file.js";
+import type { StoredResume } from "./conversation-file.js";
 import type { AnswerStats, ConversationForm, ConversationSampling } from "./wire.js";
 
 export interface MakerRequest {
@@ -17,7 +17,7 @@ export interface GoOn {
   /** What there is of it. */
   readonly content: string;
   /** Its tokens and the sampler behind them; absent where another model wrote it, or nobody knows: then the text goes on. */
-  readonly resume?: AnswerResume | undefined;
+  readonly resume?: StoredResume | undefined;
 }
 
 export interface MakerEvents {

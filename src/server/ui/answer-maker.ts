@@ -15,7 +15,7 @@ import { HttpError } from "../http/http-error.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, GoOn, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
-import type { AnswerResume } from "./conversation-file.js";
+import type { StoredResume } from "./conversation-file.js";
 import type { ConversationForm, ConversationSampling } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
@@ -128,7 +128,7 @@ interface Asked {
   readonly shown?: readonly number[];
   readonly constraint?: Constraint | undefined;
   /** What the prompt ends with is the beginning of the answer. */
-  readonly resumed?: AnswerResume | undefined;
+  readonly resumed?: StoredResume | undefined;
   /** Keeps what the answer's conversation is rendered to. */
   readonly kept?: HeardReplies | undefined;
 }

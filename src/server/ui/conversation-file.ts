@@ -120,11 +120,11 @@ const messageSchema = z.object({
   resume: resumeSchema.exactOptional(),
 });
 
-export type AnswerResume = Readonly<z.infer<typeof resumeSchema>>;
+export type StoredResume = Readonly<z.infer<typeof resumeSchema>>;
 
 /** A message as it is stored: of an answer that was cut the file knows more than pages are told. */
 export interface StoredMessage extends Message {
-  readonly resume?: AnswerResume;
+  readonly resume?: StoredResume;
 }
 
 /** @returns what is shown of a message */
