@@ -1,4 +1,4 @@
-/** An answer that was cut and goes on has the tokens of one that never was, whatever draws and penalties it is made by. */
+/** An answer that was cut and goes on has the tokens of one that never was, whatever it is drawn by. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

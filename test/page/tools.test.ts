@@ -11,7 +11,7 @@ import { api, inBrowser, openPage, skipPage, until } from "../support/page.js";
 describe("the tools of the chat", { skip: skipPage }, () => {
   const here = inBrowser();
 
-  it("files of text are chips with their tokens and become part of the message; others are refused by name", async () => {
+  it("files of text are chips with their tokens and go into the message; others are refused by name", async () => {
     const { page, faults } = await openPage(here.browser, here.served.url);
     await page.fill(".composer textarea", "Explain:");
     const file = (name: string, content: string | Buffer) => ({

@@ -13,7 +13,7 @@ export interface Feed {
   readonly plan: PlanSummary | undefined;
   readonly samples: readonly Sample[];
   readonly memory: MemoryNow | undefined;
-  /** What passes of the model cost. */
+  /** The costs of the model's passes. */
   readonly costs: PassCosts | undefined;
   /** Changes when the list of conversations may have. */
   readonly conversations: number;

@@ -14,9 +14,9 @@ export interface MakerRequest {
 
 /** An answer that goes on where it was cut. */
 export interface GoOn {
-  /** What there is of it. */
+  /** The text there is of it. */
   readonly content: string;
-  /** Its tokens and the sampler behind them; absent where another model wrote it, or nobody knows: then the text goes on. */
+  /** Its tokens and the sampler behind them; absent where they are not known: then the text goes on. */
   readonly resume?: StoredResume | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface MakerEvents {
 
 export interface MadeAnswer {
   readonly finishReason: "stop" | "length";
-  /** Of the tokens made now. */
+  /** Counts the tokens made now. */
   readonly stats: AnswerStats;
 }
 

@@ -127,7 +127,7 @@ interface Asked {
   readonly reader?: ReplyReader;
   readonly shown?: readonly number[];
   readonly constraint?: Constraint | undefined;
-  /** What the prompt ends with is the beginning of the answer. */
+  /** The prompt ends with it: the beginning of the answer. */
   readonly resumed?: StoredResume | undefined;
   /** Keeps what the answer's conversation is rendered to. */
   readonly kept?: HeardReplies | undefined;

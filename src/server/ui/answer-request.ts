@@ -1,4 +1,4 @@
-/** What the model is given of a conversation. */
+/** Makes what the model is given of a conversation. */
 import { type CallBlock, splitCalls } from "../../chat/call-text.js";
 import type { ChatMessage } from "../../chat/index.js";
 import { splitThinking } from "../../chat/thinking-text.js";
@@ -6,8 +6,8 @@ import { branchTo, seenOf } from "./branch.js";
 import type { Conversation } from "./wire.js";
 
 /**
- * The branch that ends with `leaf`, from the first message that is not left out. Earlier thinking is not repeated to the
- * model: its makers train it without.
+ * The branch that ends with `leaf`, from the first message that is not left out. Earlier thinking is not repeated to
+ * the model: its makers train it without.
  */
 export function messagesOf(conversation: Conversation, leaf: string | null): ChatMessage[] {
   const messages: ChatMessage[] = [];

@@ -14,7 +14,7 @@ export function branchTo(messages: readonly Message[], leaf: string | null): Mes
   return branch.reverse();
 }
 
-/** What the model sees of a branch: all of it, or from `seenFrom` on where that is on it. */
+/** The part of a branch that the model sees: all of it, or from `seenFrom` on where that is on it. */
 export function seenOf(branch: readonly Message[], seenFrom: string | undefined): readonly Message[] {
   const from = seenFrom === undefined ? -1 : branch.findIndex(({ id }) => id === seenFrom);
   return from < 0 ? branch : branch.slice(from);

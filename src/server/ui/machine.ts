@@ -60,7 +60,7 @@ export class Machine {
     return now === undefined ? 0 : now.pinnedBytes + now.ringBytes + now.kvTouchedBytes + now.activationTouchedBytes;
   }
 
-  /** What passes of the model cost. */
+  /** The costs of the model's passes. */
   get costs(): PassCosts | undefined {
     const { info } = this.#context.model;
     return info === undefined ? undefined : this.#costs.costs(info);

@@ -1,6 +1,6 @@
 /**
- * Messages that are sent when the answer before them has ended, whether a page is open or not. They are stored with their
- * conversation; after a restart an answer that was interrupted goes on, and what waits behind it is sent.
+ * Messages that are sent when the answer before them has ended, whether a page is open or not. They are stored with
+ * their conversation; after a restart an answer that was interrupted goes on, and what waits behind it is sent.
  */
 import { asHundredweightError, HundredweightError } from "../../errors.js";
 import type { Answers } from "./answers.js";
@@ -110,7 +110,7 @@ export class NextMessages {
     else if (state === "stop" || state === "length") this.#send(id, first.after);
   }
 
-  /** What is being made, and what waits for it. */
+  /** Lists what is being made, and what waits for it. */
   async rows(): Promise<QueueRow[]> {
     const rows: QueueRow[] = [];
     const live = this.#answers.all;

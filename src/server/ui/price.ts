@@ -1,4 +1,4 @@
-/** What reading and answering cost in time, from what passes cost. Pure, and used by the page as well. */
+/** Tells how long reading takes, from what passes cost. Pure: the page uses it. */
 import type { PassCosts } from "./wire.js";
 
 /**

@@ -1,7 +1,7 @@
 /**
- * Seats of the servers that use one folder: files, each locked by the server that sits there for as long as it lives. What
- * a server has taken on (messages that wait to be sent) names its seat; when nobody sits there, its server has ended, and
- * whoever comes next takes over.
+ * Seats of the servers that use one folder: files, each locked by the server that sits there for as long as it lives.
+ * A conversation whose messages wait to be sent names the seat of its server; when nobody sits there, that server has
+ * ended, and whoever comes next takes over.
  */
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";

@@ -68,7 +68,7 @@ export interface Message {
   readonly model?: string;
   readonly error?: { readonly code: string; readonly message: string };
   readonly stats?: AnswerStats;
-  /** Of state `length`: the context was full, or so many tokens were the longest answer that was asked for. */
+  /** Why its state is `length`: the context was full, or so many tokens were the longest answer asked for. */
   readonly cut?: "context" | number;
   /** The settings it was made with, its seed included. */
   readonly sampling?: ConversationSampling;
@@ -76,7 +76,7 @@ export interface Message {
   readonly seenFrom?: string;
 }
 
-/** What the user wants to say next, while an answer is being written. */
+/** A message that waits for the end of the answer before it. */
 export interface NextMessage {
   readonly id: string;
   /** The answer it follows. */
@@ -124,10 +124,10 @@ export interface ConversationRow extends ConversationHeader {
 export interface QueueRow {
   readonly conversation: string;
   readonly title: string;
-  /** Of an answer; absent for a message that waits. */
+  /** Names an answer; absent for a message that waits. */
   readonly message?: string;
   readonly progress?: AnswerProgress;
-  /** Of a message that waits: its beginning. */
+  /** The beginning of a message that waits. */
   readonly content?: string;
   readonly next?: string;
 }
@@ -196,12 +196,12 @@ export type ModelState =
   | { readonly state: "ready"; readonly model: ModelCard }
   | { readonly state: "failed"; readonly name: string; readonly error: string };
 
-/** What passes of the model cost: measured, or planned. */
+/** The costs of the model's passes: measured, or planned. */
 export interface PassCosts {
   /** Rows of a prompt that a pass reads at most. */
   readonly chunkRows: number;
   readonly oneRowSeconds: number;
-  /** Of each row, where a pass has many. */
+  /** A row's part of a pass that has many. */
   readonly rowSeconds: number;
   /** Nobody has measured what they rest on. */
   readonly guessed: boolean;

@@ -1,4 +1,4 @@
-/** How much of the context the conversation takes, as far as its answers told; and what can be done when it is nearly full. */
+/** Shows how much of the context a conversation takes, and what can be done when it is nearly full. */
 import type { JSX } from "preact";
 import type { Message, ModelCard } from "../../../src/server/ui/wire.js";
 import { count, percent } from "../format.js";

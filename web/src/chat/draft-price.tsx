@@ -1,4 +1,4 @@
-/** What a long message costs, before it is sent: tokens, time to read, share of the context. */
+/** Tells what a long message costs, before it is sent: tokens, time to read, share of the context. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { readSeconds } from "../../../src/server/ui/price.js";

@@ -5,7 +5,7 @@ import { isTouch } from "../touch.js";
 
 export interface MessageEditorProps {
   readonly text: string;
-  /** What becomes of the old words. */
+  /** Says what becomes of the old words. */
   readonly note?: string;
   readonly action?: string;
   /** Said before it is saved: an answer to the old words is still being written. */

@@ -1,4 +1,4 @@
-/** What waits to be sent: "Next: ...", to be changed, dropped, or sent at once. */
+/** Lists what waits to be sent: "Next: ...", to be changed, dropped, or sent at once. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { NextMessage } from "../../../src/server/ui/wire.js";

@@ -7,7 +7,7 @@ const name = "hundredweight.seen";
 const mostKept = 1000;
 
 interface Seen {
-  /** What changed before the first visit is no news. */
+  /** Changes before the first visit are no news. */
   readonly since: string;
   /** By conversation, the time of the change that was seen. */
   readonly at: Readonly<Record<string, string>>;

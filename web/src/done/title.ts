@@ -13,7 +13,7 @@ import { tell } from "./wanted.js";
 const name = "hundredweight";
 const askEveryMs = 3000;
 
-/** Of the conversation that is open. */
+/** The title that the open conversation gives. */
 function ownTitle(): string {
   const { conversation, progress } = opened.value;
   if (conversation === undefined) return name;

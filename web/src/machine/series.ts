@@ -113,7 +113,7 @@ export function nowOf(samples: readonly Sample[]): Now {
   };
 }
 
-/** What a token of an answer costs. */
+/** The cost of a token of an answer. */
 export interface TokenCost {
   readonly seconds: number;
   /** Waiting for the disk; undefined where nobody measured. */
@@ -126,7 +126,7 @@ const mostSamples = 240;
 /** Rows a pass may have to be one of answers, not of prompts. */
 const fewRows = 4;
 
-/** Of the latest passes that answers were made in; undefined where none was seen. */
+/** The cost in the latest passes that answers were made in; undefined where none was seen. */
 export function tokenCostOf(samples: readonly Sample[]): TokenCost | undefined {
   let passes = 0;
   let [compute, stall, disk] = [0, 0, 0];

@@ -53,7 +53,7 @@ function limitOf({ seconds, stallSeconds, diskBytes }: TokenCost, resident: bool
   return diskBytes > 0 && !resident ? "The disk is the limit." : "Memory and processor are the limit.";
 }
 
-/** What planning again found. It is asked for once for each model. */
+/** Advice that planning again found, asked for once for each model. */
 function useAdvice(): readonly string[] {
   const model = useStore(feed, (f) => (f.state?.model.state === "ready" ? f.state.model.model.name : undefined));
   const [advice, setAdvice] = useState<readonly string[]>([]);
