@@ -34,8 +34,8 @@ export {
 type Step = (candidates: Candidates) => void;
 
 /**
- * Holds what a chain remembers besides the tokens it was shown: with both, another chain of the same settings goes on as
- * this one would have.
+ * Holds what a chain remembers besides the tokens it was shown: with both, another chain of the same settings goes on
+ * as this one would have.
  */
 export interface SamplerState {
   readonly random: RngState;

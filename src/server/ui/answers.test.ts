@@ -362,7 +362,7 @@ test("what is written next waits, is changed, dropped, sent when the answer ends
   await seats.end();
 });
 
-test("after a restart an interrupted answer goes on and the next message is sent; not while its server lives", async () => {
+test("after a restart an interrupted answer goes on, and the next message is sent; not beside its server", async () => {
   const place = "next-restart";
   const { store, maker, answers, id } = await start(place);
   const seats = new Seats(join(folder, "restart-seats"));
