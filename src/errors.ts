@@ -28,6 +28,10 @@ export type ErrorCode =
   | "ENGINE_CRASHED" // the process of the engine ended by itself
   | "QUEUE_FULL" // as many jobs wait as may
   | "ADDRESS_IN_USE" // another program listens on the port
+  | "NETWORK_FAILED" // another computer cannot be reached, breaks off again and again, or answers nonsense
+  | "HUB_REFUSED" // a hub does not give a file: there is none, a token is missing, too many requests
+  | "CHECKSUM_WRONG" // what was fetched is not what was announced; it is deleted
+  | "DISK_FULL" // no room for what is to be fetched
   | "CONVERSATION_UNKNOWN" // no conversation, message or model of this name on the page's server
   | "CONVERSATION_LIMIT" // a conversation too large, or too many of them
   | "INTERNAL"; // a bug of ours

@@ -62,6 +62,26 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./bench.js"),
   },
   {
+    usage: "pull [options] <name>",
+    summary: "Fetch a model from Hugging Face, Ollama or an address; goes on where it was interrupted.",
+    load: () => import("./pull.js"),
+  },
+  {
+    usage: "list [options] [words]",
+    summary: "List the models on this computer: fetched ones, and those of Hugging Face, Ollama, LM Studio, Jan.",
+    load: () => import("./list.js"),
+  },
+  {
+    usage: "find [options] <words...>",
+    summary: "Search for models with GGUF files: on this computer, and on Hugging Face.",
+    load: () => import("./find.js"),
+  },
+  {
+    usage: "rm [options] <name>",
+    summary: "Delete a model that was fetched; models of other programs stay where they are.",
+    load: () => import("./rm.js"),
+  },
+  {
     usage: "synth [options] <spec> [out]",
     summary:
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +

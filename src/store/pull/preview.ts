@@ -1,0 +1,158 @@
+/**
+ * The plan of a model that has not been fetched: its header is read from the hub, a few megabytes, into a file of the
+ * model's size that holds nothing else, and planned as if it lay here.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { openCheckpoint, readGgufFile } from "../../formats/index.js";
+import { describeModel } from "../../models/index.js";
+import { Planner } from "../../weights/plan.js";
+import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
+import { type Patience, Progressed, persist, usualPatience } from "./persist.js";
+import { cutOff, readRange } from "./read-range.js";
+import { RangeReader, type RemoteFile } from "./remote-file.js";
+
+export interface Preview {
+  readonly tag: string;
+  readonly bytes: number;
+  /** Why nothing can be said, or why the model cannot be run at all. */
+  readonly fault?: { readonly code: string; readonly message: string };
+  /** Absent: it does not fit. */
+  readonly strategy?: "resident" | "streamed" | "experts";
+  readonly secondsPerToken?: number;
+  readonly contextTokens?: number;
+  readonly budgetBytes: number;
+  /** The least budget with which it runs. */
+  readonly minimumBudgetBytes?: number;
+  /** The least budget with which all of it is in memory. */
+  readonly wholeFromBytes?: number;
+  /** Rates of this machine have not been measured. */
+  readonly guessed: boolean;
+}
+
+const firstBytes = 2 ** 20;
+/** More than any header has; metadata may take 128 MiB once read. */
+const mostBytes = 160 * 2 ** 20;
+
+export interface PreviewOptions {
+  readonly signal: AbortSignal;
+  readonly patience?: Partial<Patience>;
+  /** Where the model would lie. */
+  readonly folder: string;
+  readonly memoryBytes?: number | undefined;
+}
+
+/** @throws CANCELLED; faults of the network, which a download would meet too */
+export async function preview(
+  model: { readonly tag: string; readonly bytes: number; readonly files: readonly RemoteFile[] },
+  { signal, patience, folder, memoryBytes }: PreviewOptions,
+): Promise<Preview> {
+  const work = mkdtempSync(join(tmpdir(), "hundredweight-header-"));
+  const known = knownMachine({ path: nearest(folder) });
+  const budgetBytes = memoryBytes ?? known.profile.availableBytes;
+  const { tag, bytes } = model;
+  const guessed = known.disk === undefined || known.cpu === undefined;
+  const said = { tag, bytes, budgetBytes, guessed };
+  try {
+    let path: string | undefined;
+    for (const file of model.files) {
+      const made = await fetchHeader(file, work, { ...usualPatience, ...patience }, signal);
+      path ??= made;
+    }
+    return { ...said, ...(await planned(path!, known, budgetBytes)) };
+  } catch (error) {
+    const { code, message } = asHundredweightError(error);
+    if (["CANCELLED", "NETWORK_FAILED", "HUB_REFUSED"].includes(code)) throw error;
+    return { ...said, fault: { code, message: message.replaceAll(`${work}/`, "") } };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+async function planned(path: string, { profile }: ProbedMachine, budgetBytes: number): Promise<Partial<Preview>> {
+  const description = describeModel(await openCheckpoint(path));
+  const planner = new Planner(description, profile, { textProcess: true });
+  const plan = planner.tryPlan(budgetBytes);
+  const minimumBudgetBytes = planner.minimumBudgetBytes();
+  if (plan === undefined) return { minimumBudgetBytes };
+  return {
+    strategy: plan.strategy,
+    secondsPerToken: plan.prediction.secondsPerToken,
+    contextTokens: plan.contextTokens,
+    minimumBudgetBytes,
+    wholeFromBytes: planner.residentBudgetBytes(plan.contextTokens),
+  };
+}
+
+/** The header of a file at its place below `work`; behind it nothing. */
+async function fetchHeader(remote: RemoteFile, work: string, patience: Patience, signal: AbortSignal): Promise<string> {
+  const path = join(work, ...remote.file.split("/"));
+  mkdirSync(dirname(path), { recursive: true });
+  const reader = new RangeReader(remote);
+  const file = await open(path, "w");
+  try {
+    await file.truncate(remote.bytes);
+    let have = 0;
+    for (let most = firstBytes; ; most *= 2) {
+      const to = Math.min(most, remote.bytes, mostBytes);
+      have = await fetchTo(reader, file, have, to, patience, signal);
+      const need = headerBytes(path);
+      if (have >= Math.min(need, remote.bytes)) return path;
+      if (have >= mostBytes)
+        throw new HundredweightError("FORMAT_INVALID", `${remote.file}: its header is longer than ${mostBytes} bytes`);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function fetchTo(
+  reader: RangeReader,
+  file: FileHandle,
+  from: number,
+  to: number,
+  { stallMs, ...patience }: Patience,
+  signal: AbortSignal,
+): Promise<number> {
+  let at = from;
+  const use = async (bytes: Uint8Array): Promise<void> => {
+    for (let done = 0; done < bytes.length; )
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+    at += bytes.length;
+  };
+  const attempt = async (): Promise<void> => {
+    const before = at;
+    try {
+      await readRange(reader, { from: at, to, stallMs, signal, check: () => {}, use });
+      if (at < to) throw cutOff(reader);
+    } catch (error) {
+      throw at > before ? new Progressed(error) : error;
+    }
+  };
+  if (at < to) await persist(attempt, { stallMs, ...patience }, signal);
+  return at;
+}
+
+/** Where the header ends by what is there of it; Infinity: not to be read yet. */
+function headerBytes(path: string): number {
+  try {
+    return readGgufFile(path).dataStart;
+  } catch (error) {
+    // What is no GGUF file does not become one.
+    if (asHundredweightError(error).code === "FORMAT_UNKNOWN") throw error;
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** The store's folder may not be there yet. */
+function nearest(folder: string): string {
+  try {
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  } catch {
+    return tmpdir();
+  }
+}
