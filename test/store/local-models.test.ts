@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
-import { openCheckpoint } from "../../src/formats/index.js";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { packageRoot } from "../../src/package-root.js";
 import { findLocal, localModels } from "../../src/store/local/local-models.js";
 import { modelPlaces, type Surroundings } from "../../src/store/local/places.js";
