@@ -1,10 +1,18 @@
 /** One place and the request it works on: messages become outcomes, and a place that does not answer is ended. */
 
 import type { HundredweightError } from "../errors.js";
+import { collectYoung } from "../process/idle.js";
 import { fromWire } from "../process/wire.js";
 import { endedUnexpectedly, tookTooLong, tookTooMuch } from "./faults.js";
 import { type Gone, startPlace, type TextPlace, type TextPlaceKind } from "./places.js";
-import type { FromText, TextInfo, TextLimits, TextRequest, TextResults } from "./protocol.js";
+import {
+  type FromText,
+  mostIds,
+  type TextInfo,
+  type TextLimits,
+  type TextRequest,
+  type TextResults,
+} from "./protocol.js";
 
 export type Outcome =
   | { readonly kind: "done"; readonly result: TextResults[keyof TextResults] }
@@ -23,12 +31,18 @@ export class Lane {
   private answer: ((outcome: FromText | Gone | "late") => void) | undefined;
   private timer: NodeJS.Timeout | undefined;
   private dead: Gone | undefined;
+  /** A result that comes in parts. */
+  private ids: Int32Array | undefined;
+  private arrived = 0;
   /** Its model is open. */
   ready = false;
 
   constructor(kind: TextPlaceKind) {
     this.place = startPlace(kind);
-    this.place.onMessage((message) => this.settle(message));
+    this.place.onMessage((message) => {
+      if (message.type === "ids") this.gather(message.ids, message.length);
+      else this.settle(message);
+    });
     this.place.onGone((why) => {
       this.dead ??= why;
       this.settle(this.dead);
@@ -72,6 +86,7 @@ export class Lane {
       case "failed":
         return { kind: "failed", error: fromWire(answer.error) };
       case "opened":
+      case "ids":
         return { kind: "gone", why: { memory: false, message: "it answered something else" } };
     }
   }
@@ -94,12 +109,23 @@ export class Lane {
     });
   }
 
+  private gather(ids: Int32Array, length: number): void {
+    this.ids ??= new Int32Array(length);
+    this.ids.set(ids, this.arrived);
+    this.arrived += ids.length;
+    // Each came in buffers of three times its size.
+    if (this.arrived % (8 * mostIds) === 0) collectYoung();
+  }
+
   private settle(outcome: FromText | Gone | "late"): void {
-    const { answer } = this;
+    const { answer, ids } = this;
     this.answer = undefined;
+    this.ids = undefined;
+    this.arrived = 0;
     clearTimeout(this.timer);
     this.place.hold(false);
-    answer?.(outcome);
+    const whole = ids !== undefined && typeof outcome === "object" && "type" in outcome && outcome.type === "done";
+    answer?.(whole ? { type: "done", result: ids } : outcome);
   }
 }
 

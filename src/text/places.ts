@@ -4,6 +4,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { inheritedOptions } from "../process/exec-options.js";
+import { collectYoung } from "../process/idle.js";
+import { bytesOf } from "./limits.js";
 import type { FromText, ToText } from "./protocol.js";
 
 export type TextPlaceKind = "thread" | "process";
@@ -34,6 +36,9 @@ export interface TextPlace {
 export const heapMb = 160;
 /** MiB of the young generation: three times that is held, more would only make collections rarer. */
 const youngMb = 4;
+
+/** From here on what a message leaves behind is not left for later. */
+const largeBytes = 2 ** 20;
 
 /** Nothing else of this process's environment is a template's or a text's business. */
 const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|TEMP|TMP|SystemRoot|NODE_.*|TSX_.*|HUNDREDWEIGHT_DEBUG)$/;
@@ -71,7 +76,10 @@ function startProcess(): TextPlace {
   const place: TextPlace = {
     pid: child.pid,
     post: (message) => {
-      if (child.connected) child.send(message, () => {}); // a failure to send is followed by "exit"
+      if (!child.connected) return;
+      child.send(message, () => {}); // a failure to send is followed by "exit"
+      // It was written twice over on its way.
+      if (message.type === "do" && bytesOf(message.request) >= largeBytes) collectYoung();
     },
     onMessage: (listener) => {
       child.on("message", (message) => listener(message as FromText));

@@ -127,9 +127,14 @@ export type ToText =
   | { readonly type: "open"; readonly path: string; readonly template?: string | undefined }
   | { readonly type: "do"; readonly request: TextRequest; readonly limits: TextLimits };
 
+/** Ids of a message: one of megabytes is held three times over by whoever takes it. */
+export const mostIds = 2 ** 16;
+
 export type FromText =
   | { readonly type: "opened"; readonly info: TextInfo }
   | { readonly type: "done"; readonly result: TextResults[keyof TextResults] }
+  /** Some of many ids, in their order: those of a result that is `length` ids and not in the message behind them. */
+  | { readonly type: "ids"; readonly ids: Int32Array; readonly length: number }
   /** A limit was met and nothing is broken: the same request may be tried with others. */
   | { readonly type: "limited"; readonly by: keyof TextLimits }
   | { readonly type: "failed"; readonly error: WireError };

@@ -1,6 +1,7 @@
 /** Templates and tokens: what a file's template does wrong hits one request, never the server. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { mostIds } from "../../src/text/protocol.js";
 import { FakeEngine, type FakeJob, plainTemplate } from "./fake-engine.js";
 import { chatModel, demoModel, type FailureBody, postJson, serveFake, sseEvents } from "./support.js";
 
@@ -20,6 +21,9 @@ describe("templates", { concurrency: 2 }, () => {
     const path = await chatModel(hostile, "hostile");
     const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 4000 }, path);
     const chat = `${server.url}/v1/chat/completions`;
+    // The code of both APIs is there from now on.
+    assert.equal((await postJson(chat, ask)).status, 200);
+    assert.equal((await postJson(`${server.url}/tokenize`, { content: "and" })).status, 200);
     const ended: string[] = [];
     const note = async (name: string, answer: Promise<Response>): Promise<Response> => {
       const response = await answer;
@@ -45,6 +49,17 @@ describe("templates", { concurrency: 2 }, () => {
     const raised = await postJson(chat, { messages: [{ role: "user", content: "raise" }] });
     assert.equal(raised.status, 400);
     assert.match(((await raised.json()) as FailureBody).error.message, /no such talk/);
+  });
+
+  it("answers with the ids of a text of megabytes, which come in parts, in their order", async () => {
+    const server = await serveFake(new FakeEngine(quick));
+    const words = Array.from({ length: 40_000 }, (_, i) => (i % 7 === 0 ? "king" : "and it came"));
+    const tokens = async (content: string): Promise<number[]> =>
+      ((await (await postJson(`${server.url}/tokenize`, { content })).json()) as { tokens: number[] }).tokens;
+    const [all, king, and] = [await tokens(words.join("\n")), await tokens("\nking"), await tokens("\nand it came")];
+    const expected = [...(await tokens("king")), ...words.slice(1).flatMap((word) => (word === "king" ? king : and))];
+    assert.ok(all.length > 2 * mostIds, `only ${all.length} ids`);
+    assert.deepEqual(all, expected);
   });
 
   it("ends a template that takes memory without end, and serves on", async () => {

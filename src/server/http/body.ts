@@ -1,8 +1,9 @@
 /** Request bodies: read up to a limit, looked over before they are parsed, valid UTF-8, an object. */
 import type { Context } from "hono";
+import { collectYoung } from "../../process/idle.js";
 import type { ServerConfig } from "./config.js";
 import { HttpError } from "./http-error.js";
-import { holdBody, smallBytes } from "./intake.js";
+import { holdBody, passBytes, smallBytes } from "./intake.js";
 
 export type JsonObject = Record<string, unknown>;
 
@@ -15,11 +16,23 @@ export async function readJson(c: Context, config: ServerConfig): Promise<JsonOb
   if (encoding !== "identity") {
     throw new HttpError(415, `content-encoding '${encoding.slice(0, 50)}' is not supported; send the body as it is`);
   }
-  const bytes = await readBytes(c, config).catch((error: unknown) => {
+  let bytes: Uint8Array | undefined = await readBytes(c, config).catch((error: unknown) => {
     if (error instanceof HttpError) throw error;
     // The client left, or promised more than it sent: nobody reads this, and it is no fault of the server's.
     throw new HttpError(400, "the request ended before its body", { code: "body_incomplete" });
   });
+  const { length } = bytes;
+  const value = parsed(bytes, config);
+  bytes = undefined;
+  // Its bytes and its text have become the texts in it.
+  if (length >= largeBytes) collectYoung();
+  return value;
+}
+
+/** From here on a body's garbage is not left for later. */
+const largeBytes = 2 ** 20;
+
+function parsed(bytes: Uint8Array, config: ServerConfig): JsonObject {
   if (bytes.length === 0) throw new HttpError(400, "the request has no body; a JSON object is expected");
   checkShape(bytes, config);
   let value: unknown;
@@ -46,21 +59,26 @@ async function readBytes(c: Context, config: ServerConfig): Promise<Uint8Array> 
   if (sized && Number(declared) <= smallBytes) return new Uint8Array(await c.req.arrayBuffer());
   const reader = c.req.raw.body?.getReader();
   if (reader === undefined) return new Uint8Array();
-  let body = Buffer.alloc(0);
+  // What is not written to is no memory yet: of one that says how long it is nothing has to be copied together.
+  let body = Buffer.alloc(sized ? Number(declared) : 0);
   let bytes = 0;
+  let counted = 0;
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       const need = bytes + part.value.length;
       if (need > limit) throw tooLarge();
+      if (need > counted) {
+        counted = Math.max(need, Math.min(sized ? Number(declared) : limit, 2 * counted), 4096);
+        holdBody(c, counted, config);
+      }
       if (need > body.length) {
         // Copied together at once: a list of a million chunks of one byte each would take a hundred times their size.
-        const room = Math.max(need, Math.min(sized ? Number(declared) : limit, 2 * body.length), 4096);
-        holdBody(c, room, config);
-        const grown = Buffer.alloc(room);
+        const grown = Buffer.alloc(counted);
         body.copy(grown, 0, 0, bytes);
         body = grown;
       }
       body.set(part.value, bytes);
+      passBytes(part.value.length);
       bytes = need;
     }
   } catch (error) {
@@ -76,6 +94,7 @@ async function discard(reader: ReadableStreamDefaultReader<Uint8Array>, limit: n
     let bytes = 0;
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       bytes += part.value.length;
+      passBytes(part.value.length);
       if (bytes > limit) return await reader.cancel();
     }
   } catch {} // the client left

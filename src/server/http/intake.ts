@@ -4,6 +4,7 @@
  * larger.
  */
 import type { Context } from "hono";
+import { collectYoung } from "../../process/idle.js";
 import type { ServerConfig } from "./config.js";
 import { busy, type HttpError } from "./http-error.js";
 
@@ -14,7 +15,7 @@ export const smallBytes = 64 * 1024;
  * outside its heap.
  */
 const garbagePerByte = 3;
-const maxGarbage = 24 * 2 ** 20;
+const maxGarbage = 8 * 2 ** 20;
 
 const held = new WeakMap<Context, number>();
 let all = 0;
@@ -42,6 +43,18 @@ export function releaseBody(c: Context): boolean {
   if (garbage < maxGarbage) return false;
   garbage = 0;
   return true;
+}
+
+/** Bytes that passed through since the last look. */
+let passed = 0;
+const mostPassed = 2 * 2 ** 20;
+
+/** Bytes came from a client, read or thrown away: the buffers they came in are garbage soon. */
+export function passBytes(bytes: number): void {
+  passed += bytes;
+  if (passed < mostPassed) return;
+  passed = 0;
+  collectYoung();
 }
 
 function tooMany(): HttpError {
