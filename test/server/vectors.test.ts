@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { rerankPaths } from "../../src/server/openai/rerank.js";
+import { rerankPaths } from "../../src/server/http/paths.js";
 import { makeTinyModel } from "../../src/synth/tiny.js";
 import { type FailureBody, needsThreads, postJson, serveForTests } from "./support.js";
 

@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { warnOfModel } from "../answers/request.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
+import { bothPaths } from "../http/paths.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { anthropicFailure } from "./failure.js";
@@ -10,10 +11,8 @@ import { MessageShape } from "./message-shape.js";
 import { exchangeOf, saidOf } from "./read-request.js";
 import { countSchema, messagesSchema } from "./request.js";
 
-const paths = (path: string): string[] => [`/v1${path}`, path];
-
 export function messageRoutes(app: Hono, context: ServerContext): void {
-  app.on("POST", paths("/messages"), async (c) => {
+  app.on("POST", bothPaths("/messages"), async (c) => {
     const arrived = performance.now();
     const warnings = new Warnings();
     const { value, unknown } = validate(messagesSchema, await readJson(c, context.config));
@@ -32,7 +31,7 @@ export function messageRoutes(app: Hono, context: ServerContext): void {
     });
   });
 
-  app.on("POST", paths("/messages/count_tokens"), async (c) => {
+  app.on("POST", bothPaths("/messages/count_tokens"), async (c) => {
     const warnings = new Warnings();
     const { value, unknown } = validate(countSchema, await readJson(c, context.config));
     warnings.unknown(unknown);

@@ -3,32 +3,33 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { Context, Hono } from "hono";
+import type { Routes } from "../../batch/line-answer.js";
 import { readJson } from "../http/body.js";
 import { HttpError, wrongField } from "../http/http-error.js";
 import { readForm } from "../http/multipart.js";
+import { bothPaths } from "../http/paths.js";
 import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
-import { bothPaths } from "../openai/fields.js";
 import type { ServerContext } from "../service/context.js";
 import { type BatchRecord, batchObject, isUnfinished } from "./batch-record.js";
 import { type FileInTheMaking, FileStore, type StoredFile } from "./file-store.js";
-import { Records } from "./records.js";
 import { batchSchema } from "./request.js";
 import { BatchRunner } from "./runner.js";
+import { batchRecords } from "./waiting.js";
 
 const maxFiles = 1000;
 const maxBatches = 1000;
 const maxLines = 50_000;
 
-/** @param folder of the server's data */
-export function batchRoutes(app: Hono, context: ServerContext, folder: string): BatchRunner {
+/** @param folder of the server's data; @param routes those of the server, by which lines are answered */
+export function batchRoutes(app: Hono, context: ServerContext, folder: string, routes: Routes): void {
   const { config } = context;
   const files = new FileStore(join(folder, "files"), { maxFiles, maxBytes: config.maxStoredBytes });
-  const records = new Records<BatchRecord>(join(folder, "batches"), "batch_");
+  const records = batchRecords(folder);
   const runner = new BatchRunner({
     records,
     files,
-    routes: app,
+    routes,
     context,
     maxOutputBytes: config.maxStoredBytes,
     maxLines,
@@ -89,7 +90,6 @@ export function batchRoutes(app: Hono, context: ServerContext, folder: string): 
     if (record.status !== "cancelling") runner.cancel(record);
     return c.json(batchObject(record));
   });
-  return runner;
 }
 
 function fileRoutes(

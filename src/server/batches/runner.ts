@@ -60,6 +60,7 @@ export class BatchRunner {
       this.passed.clear();
       this.kick();
     });
+    if (context.model.state.phase === "ready") this.kick();
   }
 
   /** As it is now. */

@@ -6,11 +6,6 @@ import { ollamaEmbedRoutes } from "./embed.js";
 import { ollamaModelRoutes } from "./models.js";
 
 export function ollamaRoutes(app: Hono, context: ServerContext): void {
-  // Programs look for these words; people get the page.
-  app.get("/", async (c, next) => {
-    if (c.req.header("accept")?.includes("text/html") === true) return next();
-    return c.text("Ollama is running");
-  });
   ollamaChatRoutes(app, context);
   ollamaEmbedRoutes(app, context);
   ollamaModelRoutes(app, context);

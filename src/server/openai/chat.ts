@@ -9,11 +9,12 @@ import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
 import type { RequestDefaults } from "../http/config.js";
 import { wrongField } from "../http/http-error.js";
+import { bothPaths } from "../http/paths.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { ChatShape } from "./chat-shape.js";
 import { constraintOf } from "./constraint.js";
-import { answerFields, bothPaths, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
+import { answerFields, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
 import { toolFields, toolsOf } from "./tools.js";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });

@@ -36,11 +36,6 @@ export const answerFields = {
   modalities: z.array(z.string()).optional(),
 };
 
-/** A base URL without `/v1` is the commonest slip in setting up a client, and means the same. */
-export function bothPaths(path: string): string[] {
-  return [`/v1${path}`, path];
-}
-
 export function maxTokensOf({ max_tokens, n_predict }: CommonInput): number | undefined {
   return max_tokens ?? n_predict;
 }

@@ -3,8 +3,8 @@ import type { Hono } from "hono";
 import { speaksAnthropic } from "../anthropic/failure.js";
 import { anthropicModel, anthropicModels } from "../anthropic/models.js";
 import { HttpError } from "../http/http-error.js";
+import { bothPaths } from "../http/paths.js";
 import type { ServerContext } from "../service/context.js";
-import { bothPaths } from "./fields.js";
 
 export function modelRoutes(app: Hono, { model, config }: ServerContext): void {
   const started = Math.floor(Date.now() / 1000);

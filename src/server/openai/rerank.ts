@@ -9,11 +9,10 @@ import { respondEach } from "../answers/each.js";
 import { fitting, userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
+import { rerankPaths } from "../http/paths.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-
-export const rerankPaths = ["/v1/rerank", "/rerank", "/v1/reranking", "/reranking", "/v2/rerank"];
 
 export const rerankSchema = z.object({
   model: z.string().max(500).optional(),

@@ -10,8 +10,8 @@ import { type ExchangeShape, textOf, type WholeReply } from "../exchange/events.
 import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
 import type { HttpError } from "../http/http-error.js";
+import { bothPaths } from "../http/paths.js";
 import { validate, Warnings } from "../http/validate.js";
-import { bothPaths } from "../openai/fields.js";
 import type { ServerContext } from "../service/context.js";
 import { newId, saidOf } from "./read-request.js";
 import { compactSchema, type Item } from "./request.js";
