@@ -113,3 +113,25 @@ test("wrong use is exit code 2, and leaves no file", async () => {
     [],
   );
 });
+
+test("plan --profile: a machine on paper, many models or one, with an accelerator as arithmetic only", async () => {
+  const table = JSON.parse((await runCli(["plan", "--profile", "rtx4090+128g", "--json"])).out);
+  assert.equal(table.profile.arithmeticOnly, true);
+  const rows = new Map(table.models.map((row: { model: string }) => [row.model, row]));
+  const dense = rows.get("mistral-large") as { strategy: string; boundSecondsPerToken: number };
+  assert.equal(dense.strategy, "resident");
+  // 68 GiB, 22 of them on the card: not the 13 tokens a second that a guide has for 50 GB.
+  assert.ok(dense.boundSecondsPerToken > 0.5 && dense.boundSecondsPerToken < 1);
+  assert.equal((rows.get("deepseek-v3") as { strategy: string }).strategy, "experts");
+  const one = await runCli(["plan", "--params", "100B", "--quant", "Q8_0", "--profile", "m2max-32g"]);
+  assert.match(one.out, /^on paper: M2 Max, 32 GiB\n {2}times are bounds from data sheets/);
+  assert.match(one.out, /the rest streamed at every pass[\s\S]*^memory +400\.0 GB\/s +of the data sheet/m);
+  const card = await runCli(["plan", "llama-70b", "--profile", "7950x+rtx4090+64g"]);
+  assert.match(
+    card.out,
+    /with the RTX 4090, arithmetic only .*: 2\d\.\d GiB of weights on it, 1\d\.\d GiB in memory$/m,
+  );
+  const wrong = await runCli(["plan", "llama-70b", "--profile", "zx81"]);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /^error\[OPTION_INVALID\]: --profile: 'zx81'/);
+});

@@ -17,10 +17,13 @@ import type { MachineProfile } from "../../weights/machine.js";
 import { memoryLimit, overCeiling } from "../../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
+import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
+import { type HardwareProfile, parseProfile, profileExamples } from "../../weights/profiles.js";
 import { openResidency } from "../../weights/residency.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
+import { profileDocument, profileHead, profileRows, profileTable } from "../reports/plan-profile.js";
 import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../reports/plan-report.js";
 import { printJson, printText } from "../terminal/output.js";
 
@@ -41,6 +44,7 @@ interface PlanFlags {
   readonly memoryRate?: number;
   readonly gemmRate?: number;
   readonly threads?: number;
+  readonly profile?: HardwareProfile;
   readonly probe?: boolean;
   readonly json?: boolean;
 }
@@ -73,24 +77,47 @@ export function register(program: Command): void {
     .option("--memory-rate <size>", "bytes per second, all threads", rate("--memory-rate"))
     .option("--gemm-rate <n>", "operations per second of products of many rows, e.g. 200GB", rate("--gemm-rate"))
     .option("--threads <n>", "compute threads", count("--threads", 1024))
+    .option(
+      "--profile <name>",
+      `a machine one does not sit at: ${profileExamples}; alone, many models on it`,
+      parseProfile,
+    )
     .option(...noProbe)
     .option("--json", "one JSON document on stdout")
     .action(async (word: string | undefined, given: PlanFlags) => {
+      const { profile } = given;
+      if (profile !== undefined && [word, given.params, given.preset].every((each) => each === undefined)) {
+        const rows = profileRows(profile, { contextTokens: defaultContextTokens, ...optionsOf(given) });
+        if (given.json) printJson({ profile: profileDocument(profile), models: rows });
+        else printText(profileTable(profile, rows));
+        return;
+      }
       const meant = word === undefined ? undefined : modelOrPreset(word, Object.keys(presets));
       if (meant !== undefined && "preset" in meant && given.preset !== undefined) throw onlyOne();
       const model = meant !== undefined && "path" in meant ? meant.path : undefined;
       const flags = meant !== undefined && "preset" in meant ? { ...given, preset: meant.preset } : given;
       const checkpoint = await subject(model, flags);
       const description = describeModel(checkpoint);
-      const options = { ...optionsOf(flags), textProcess: countsTexts(checkpoint) };
-      const known = await ratesFor(description, options, model, flags);
+      // On paper a context that nobody asked for must not take an accelerator's memory.
+      const usual = Math.min(defaultContextTokens, description.config.contextTokens);
+      const options = {
+        ...(profile !== undefined && { contextTokens: usual }),
+        ...optionsOf(flags),
+        textProcess: countsTexts(checkpoint),
+      };
+      const known =
+        profile === undefined
+          ? await ratesFor(description, options, model, flags)
+          : { cpu: undefined, disk: undefined, learned: undefined, notes: [], profile: profile.machine };
       const machine = machineOf(known, flags);
-      const sources = sourcesOf(known, flags);
+      const sources = sourcesOf(known, flags, profile === undefined ? guessed : "of the data sheet");
       const planner = new Planner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
       const ioOf = (made: Plan) =>
         openResidency(planner.model, made, { way: known.disk, stays: (flags.sequences ?? 1) > 1 }).io;
-      const plan = noted(planner.tryPlan(budgetBytes), budgetBytes);
+      const found = planner.tryPlan(budgetBytes);
+      const plan = profile === undefined ? noted(found, budgetBytes) : found;
+      const onPaper = profile && profileDocument(profile, planner, plan);
       const minimumBudgetBytes = planner.minimumBudgetBytes();
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
@@ -98,15 +125,17 @@ export function register(program: Command): void {
         printJson({
           ...planDocument(plan, budgetBytes, minimumBudgetBytes, advice),
           ...(io && { io }),
+          ...(onPaper && { profile: onPaper }),
           machine,
           sources,
         });
         if (plan === undefined) process.exitCode = 1;
         return;
       }
-      const found = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
-      const advice = advise(description, machine, options, found);
-      printText(planTable(checkpoint, planner, found, ioOf(found), minimumBudgetBytes, advice, sources));
+      const made = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
+      const advice = advise(description, machine, options, made);
+      if (profile !== undefined) printText(profileHead(profile, planner, made));
+      printText(planTable(checkpoint, planner, made, ioOf(made), minimumBudgetBytes, advice, sources));
     });
 }
 
@@ -179,10 +208,10 @@ function machineOf(known: ProbedMachine, flags: PlanFlags): MachineProfile {
   };
 }
 
-function sourcesOf({ cpu, disk, learned }: ProbedMachine, flags: PlanFlags): RateSources {
+function sourcesOf({ cpu, disk, learned }: ProbedMachine, flags: PlanFlags, unknown: string): RateSources {
   const source = (given: number | undefined, measured: { readonly measuredAt: string } | undefined) => {
     if (given !== undefined) return "given";
-    return measured === undefined ? guessed : `measured on ${measured.measuredAt.slice(0, 10)}`;
+    return measured === undefined ? unknown : `measured on ${measured.measuredAt.slice(0, 10)}`;
   };
   return {
     disk: source(flags.diskRate, disk),
