@@ -150,6 +150,14 @@ export function sliceExtents(weight: Placed, expert: number, from: number, to: n
   });
 }
 
+/** Adds an extent, and joins extents that follow each other in the file. */
+export function append(extents: Extent[], next: Extent): void {
+  const last = extents.at(-1);
+  if (last?.file === next.file && last.offset + last.bytes === next.offset)
+    extents[extents.length - 1] = { ...last, bytes: last.bytes + next.bytes };
+  else extents.push(next);
+}
+
 /** Bytes of all planes in the files. */
 export function storedBytes(planes: Planes): number {
   let bytes = 0;

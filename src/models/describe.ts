@@ -164,13 +164,14 @@ class Resolver {
     }
   }
 
-  #inFile({ name, shape, ids }: TensorDeclaration): TensorInfo | undefined {
+  #inFile({ name, kind, shape, ids }: TensorDeclaration): TensorInfo | undefined {
     const seen = this.#seen.known.get(name);
-    if (this.#seen.known.has(name) && (seen === undefined || sameShape(seen.shape, shape))) return seen;
+    const fits = (found: readonly number[]) => sameShape(found, shape) || (kind === "vector" && isRow(found, shape));
+    if (this.#seen.known.has(name) && (seen === undefined || fits(seen.shape))) return seen;
     const before = this.#seen.faults.length;
     const info = this.#checkpoint.tensors.get(name);
     if (info === undefined) this.#seen.faults.push(`tensor '${name}' is missing`);
-    else if (!sameShape(info.shape, shape))
+    else if (!fits(info.shape))
       this.#seen.faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
     else if (ids !== undefined) {
       if (info.layout.name !== "I32") this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, not I32`);
@@ -203,6 +204,12 @@ function sameShape(found: readonly number[], expected: readonly number[]): boole
   const length = Math.max(found.length, expected.length);
   for (let i = 0; i < length; i++) if ((found[i] ?? 1) !== (expected[i] ?? 1)) return false;
   return true;
+}
+
+/** A vector's values in their order, without the dimensions that GGUF gives some of them. */
+function isRow(found: readonly number[], expected: readonly number[]): boolean {
+  const product = expected.reduce((all, size) => all * size, 1);
+  return sameShape(found, [product]);
 }
 
 /** More rows than tokens is padding; more tokens than rows would read past the embedding. */

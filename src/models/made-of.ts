@@ -2,7 +2,7 @@
  * Where the bytes of a tensor lie that is made of rows of others: fused projections, experts that are tensors of their
  * own.
  */
-import { type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "../formats/layouts.js";
+import { append, type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "../formats/layouts.js";
 import type { TensorInfo } from "../formats/types.js";
 import type { TensorDeclaration } from "./flow/tensors.js";
 
@@ -58,12 +58,4 @@ function* stretch(planes: Planes, plane: string, start: number, bytes: number): 
     }
     skip = Math.max(0, skip - extent.bytes);
   }
-}
-
-/** Joins extents that follow each other in the file. */
-function append(extents: Extent[], next: Extent): void {
-  const last = extents.at(-1);
-  if (last?.file === next.file && last.offset + last.bytes === next.offset)
-    extents[extents.length - 1] = { ...last, bytes: last.bytes + next.bytes };
-  else extents.push(next);
 }

@@ -13,18 +13,23 @@ const wholes: Readonly<Record<string, readonly string[]>> = {
   "attention.key_length": ["head_dim"],
   "attention.value_length": ["head_dim"],
   vocab_size: ["vocab_size"],
-  expert_count: ["num_local_experts", "num_experts", "n_routed_experts"],
-  expert_used_count: ["num_experts_per_tok", "num_experts_per_token", "moe_topk"],
+  expert_count: ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"],
+  expert_used_count: ["num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"],
   expert_feed_forward_length: ["moe_intermediate_size"],
+  expert_shared_count: ["n_shared_experts", "moe_num_shared_experts"],
+  expert_shared_feed_forward_length: ["shared_expert_intermediate_size"],
+  leading_dense_block_count: ["first_k_dense_replace", "moe_layer_start_index"],
 };
 
 const floats: Readonly<Record<string, readonly string[]>> = {
   "attention.layer_norm_rms_epsilon": ["rms_norm_eps", "norm_eps"],
   "attention.layer_norm_epsilon": ["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"],
+  expert_weights_scale: ["routed_scaling_factor"],
 };
 
 export function commonKeys(c: HfConfig, m: MetadataBuilder): void {
   m.text("/general.name", c.text("_name_or_path"));
   for (const [key, names] of Object.entries(wholes)) m.uint(key, c.number(...names));
   for (const [key, names] of Object.entries(floats)) m.float(key, c.number(...names));
+  m.flag("expert_weights_norm", c.flag("norm_topk_prob"));
 }

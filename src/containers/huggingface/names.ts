@@ -7,7 +7,17 @@
  * The GGUF name without the layer's prefix, and without `.weight` and `.bias`, which are the same on both sides; of a
  * tensor that is no module's (`A_log`), all of its name.
  */
-export type Target = string | PlacedTarget;
+export type Target = string | PlacedTarget | SplitTarget;
+
+/** Rows that follow each other: [first, count]. */
+export type Rows = readonly (readonly [first: number, count: number])[];
+
+/** A fused matrix whose parts are wanted apart: the rows of each, given the number of all. */
+export interface SplitTarget {
+  /** Stored as [inputs, outputs]: the parts are columns there. */
+  readonly transposed?: true;
+  readonly split: (rows: number) => Readonly<Record<string, Rows>>;
+}
 
 export interface PlacedTarget {
   readonly to: string;
@@ -80,6 +90,14 @@ export const layerNames: NameTable = {
   ...gated("mlp.shared_expert", "_shexp"),
   ...gated("mlp.shared_experts", "_shexp"),
   "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+  "mlp.experts.gate_up_proj": "ffn_gate_up_exps.weight",
+  "mlp.experts.down_proj": "ffn_down_exps.weight",
+  eh_proj: "nextn.eh_proj",
+  enorm: "nextn.enorm",
+  hnorm: "nextn.hnorm",
+  "shared_head.norm": "nextn.shared_head_norm",
+  "shared_head.head": "nextn.shared_head_head",
+  embed_tokens: "nextn.embed_tokens",
   "block_sparse_moe.gate": "ffn_gate_inp",
   "block_sparse_moe.experts.E.w1": "ffn_gate_exps",
   "block_sparse_moe.experts.E.w3": "ffn_up_exps",

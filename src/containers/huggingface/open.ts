@@ -13,8 +13,10 @@ import type { Checkpoint, TensorInfo } from "../../formats/types.js";
 import { readSafetensorsFolder } from "../safetensors/folder.js";
 import { commonKeys } from "./common-keys.js";
 import { HfConfig, isObject } from "./config.js";
-import { type Family, families } from "./families.js";
+import { families } from "./families.js";
+import type { Family } from "./family.js";
 import { MetadataBuilder } from "./metadata.js";
+import { poolingKeys } from "./pooling-keys.js";
 import { type ComputedVectors, ropeKeys } from "./rope-keys.js";
 import { namedTensors } from "./tensors.js";
 import { tokenizerKeys } from "./tokenizer-keys.js";
@@ -40,14 +42,13 @@ export function openHuggingFace(folder: string): Checkpoint {
   family.keys?.(config, m);
   ropeKeys(config, m, headDimOf(config, m), computed);
   m.text("/general.name", m.has("/general.name") ? undefined : basename(resolve(folder)));
+  poolingKeys(folder, m);
   tokenizerKeys(folder, config, m);
   const quantization = config.get("quantization_config", "compression_config");
-  const tensors = namedTensors(
-    folder,
-    stored.tensors,
-    family.names ?? {},
-    isObject(quantization) ? quantization : undefined,
-  );
+  const names = typeof family.names === "function" ? family.names(config) : (family.names ?? {});
+  const settings = isObject(quantization) ? quantization : undefined;
+  const tensors = namedTensors(folder, stored.tensors, names, settings);
+  guessingBlocks(config, m, tensors);
   for (const [name, values] of computed) tensors.set(name, computedTensor(name, values));
   let tensorBytes = 0;
   for (const tensor of tensors.values()) tensorBytes += storedBytes(tensor.planes);
@@ -72,6 +73,16 @@ function familyOf(config: HfConfig): Family {
     `${config.path}: model_type '${type?.slice(0, 100) ?? ""}' is not supported in a folder; supported are ${known}`,
     { name: type },
   );
+}
+
+/** Blocks that guess further tokens stand behind the trunk's. config.json does not count them; files may lack them. */
+function guessingBlocks(config: HfConfig, m: MetadataBuilder, tensors: ReadonlyMap<string, TensorInfo>): void {
+  const [layers, behind] = [config.number("num_hidden_layers"), config.number("num_nextn_predict_layers")];
+  if (layers === undefined || !behind) return;
+  const prefix = `blk.${layers}.`;
+  if (![...tensors.keys()].some((name) => name.startsWith(prefix))) return;
+  m.uint("block_count", layers + behind);
+  m.uint("nextn_predict_layers", behind);
 }
 
 function headDimOf(config: HfConfig, m: MetadataBuilder): number | undefined {

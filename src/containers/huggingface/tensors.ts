@@ -1,10 +1,10 @@
 /** The tensors of a folder under their GGUF names: experts stacked, what differs in form said beside each. */
 import { HundredweightError } from "../../errors.js";
 import type { JsonObject } from "../../formats/json-reader.js";
-import type { Extent } from "../../formats/layouts.js";
+import { append, type Extent, sliceExtents, slicesOf } from "../../formats/layouts.js";
 import type { TensorInfo } from "../../formats/types.js";
 import type { StoredTensor } from "../safetensors/header.js";
-import { layerNames, modelNames, type NameTable, type PlacedTarget } from "./names.js";
+import { layerNames, modelNames, type NameTable, type PlacedTarget, type Rows, type SplitTarget } from "./names.js";
 import { type Module, type ModuleWeight, plainWeight, splitName, weightReaders } from "./weights.js";
 
 /** Where the text model's modules are, in models alone and in those of several parts. */
@@ -14,9 +14,11 @@ const layerModule = new RegExp(`^${prefix}(?:encoder\\.)?(?:layers|h|layer|block
 const modelModule = new RegExp(`^${prefix}(.+)$`);
 const expertModule = /^(.*\bexperts)\.(\d{1,6})\.(.+)$/;
 
-interface Place extends PlacedTarget {
-  /** The name, of a layer's tensor with the prefix of its layer. */
-  readonly to: string;
+interface Place extends Omit<PlacedTarget, "to"> {
+  /** The prefix of the layer. */
+  readonly before: string;
+  /** The name behind it; or the rows of several. */
+  readonly to: string | SplitTarget["split"];
   /** Its number among those that are stacked; undefined: it is not. */
   readonly expert: number | undefined;
 }
@@ -38,9 +40,10 @@ function placeOf(module: string, own: NameTable): Place | undefined {
 }
 
 function placed(target: NameTable[string] | undefined, before: string, expert: number | undefined): Place | undefined {
-  if (target === undefined || target === "") return undefined;
-  const { to, ...rest } = typeof target === "string" ? { to: target } : target;
-  return { ...rest, to: before + to, expert };
+  if (target === undefined) return undefined;
+  if (typeof target === "string") return { before, to: target, expert };
+  if ("split" in target) return { ...target, before, to: target.split, expert };
+  return { ...target, before, expert };
 }
 
 /**
@@ -65,7 +68,7 @@ export function namedTensors(
   };
   for (const module of modulesOf(stored, quantization)) {
     const place = placeOf(module.name, own);
-    for (const [part, info] of tensorsOf(module, place)) add(info, `${module.name}.${part}`, place?.expert);
+    for (const [part, info] of tensorsOf(path, module, place)) add(info, `${module.name}.${part}`, place?.expert);
   }
   for (const [name, stack] of stacks) add(stacked(path, name, stack), name);
   return found;
@@ -86,17 +89,66 @@ function* modulesOf(
 }
 
 /** A module's weight and bias; of modules that no table knows, all tensors under their own names. */
-function* tensorsOf(module: Module, place: Place | undefined): Generator<[part: string, info: TensorInfo]> {
-  const weight = place === undefined ? undefined : weightOf(module);
-  for (const [part, tensor] of module.parts) {
-    if (place === undefined) {
-      const { name } = tensor;
-      yield [part, { name, ...plainWeight(tensor) }];
-    } else if (part === "bias") yield [part, { name: `${place.to}.bias`, ...plainWeight(tensor), ...formOf(place) }];
+function* tensorsOf(
+  path: string,
+  module: Module,
+  place: Place | undefined,
+): Generator<[part: string, info: TensorInfo]> {
+  if (place === undefined) {
+    for (const [part, tensor] of module.parts) yield [part, { name: tensor.name, ...plainWeight(tensor) }];
+    return;
   }
-  if (place === undefined || weight === undefined) return;
-  const name = module.parts.has("") ? place.to : `${place.to}.weight`;
-  yield ["weight", { name, ...weight, ...formOf(place) }];
+  const bias = module.parts.get("bias");
+  const found: [part: string, weight: ModuleWeight | undefined][] = [
+    ["weight", weightOf(module)],
+    ["bias", bias && plainWeight(bias)],
+  ];
+  for (const [part, weight] of found) {
+    if (weight === undefined) continue;
+    const ending = part === "weight" && module.parts.has("") ? "" : `.${part}`;
+    const form = part === "weight" ? formOf(place) : {};
+    if (typeof place.to === "string") {
+      yield [part, { name: `${place.before}${place.to}${ending}`, ...weight, ...form }];
+      continue;
+    }
+    const columns = form.transposed === true;
+    const take = columns ? takenColumns : takenRows;
+    for (const [to, runs] of Object.entries(place.to(columns ? weight.shape[0]! : weight.shape.at(-1)!)))
+      yield [part, { name: `${place.before}${to}${ending}`, ...take(path, module.name, weight, runs), ...form }];
+  }
+}
+
+/** Rows of a weight; of a bias its values. */
+function takenRows(path: string, name: string, weight: ModuleWeight, runs: Rows): ModuleWeight {
+  const [cols, rows] = weight.shape.length === 1 ? [1, weight.shape[0]!] : (weight.shape as [number, number]);
+  const { step } = slicesOf(weight.layout, rows, cols);
+  const planes = Object.fromEntries(weight.layout.planes.map((plane): [string, Extent[]] => [plane.name, []]));
+  let taken = 0;
+  for (const [first, count] of runs) {
+    if (![first / step, count / step].every(Number.isInteger) || first + count > rows)
+      throw invalid(path, `'${name}' of ${rows} rows cannot be cut into heads`);
+    const extents = sliceExtents({ ...weight, rows, cols }, 0, first / step, (first + count) / step);
+    for (const [i, plane] of weight.layout.planes.entries()) append(planes[plane.name]!, extents[i]!);
+    taken += count;
+  }
+  return { ...weight, shape: weight.shape.length === 1 ? [taken] : [cols, taken], planes };
+}
+
+/** Columns of a matrix: a few values of each of its rows. */
+function takenColumns(path: string, name: string, weight: ModuleWeight, runs: Rows): ModuleWeight {
+  const [cols, rows] = weight.shape as [number, number];
+  const plane = weight.layout.planes[0]!;
+  const whole = weight.planes[plane.name]![0]!;
+  if (weight.layout.planes.length > 1 || plane.cols !== 1 || runs.flat().some((value) => !Number.isInteger(value)))
+    throw invalid(path, `'${name}' of ${cols} columns of ${weight.layout.name} cannot be cut into heads`);
+  const extents = Array.from({ length: rows }, (_, row) =>
+    runs.map(([first, count]): Extent => {
+      const offset = whole.offset + (row * cols + first) * plane.bytes;
+      return { file: whole.file, offset, bytes: count * plane.bytes };
+    }),
+  ).flat();
+  const taken = runs.reduce((sum, [, count]) => sum + count, 0);
+  return { ...weight, shape: [taken, rows], planes: { [plane.name]: extents } };
 }
 
 function weightOf(module: Module): ModuleWeight | undefined {

@@ -32,7 +32,9 @@ export const gpt2 = defineArchitecture({
     {
       site: "mixer",
       before: layerNorm("attn_norm", c),
-      part: gqa({ ...c, rope: null, fused: true, qkvBias: "required", outputBias: "required" }),
+      // One matrix, unless the container has taken it apart.
+      part: (f, x) =>
+        gqa({ ...c, rope: null, fused: !f.has("attn_q.weight"), qkvBias: "required", outputBias: "required" })(f, x),
     },
     {
       site: "ffn",
