@@ -1,28 +1,94 @@
-/** `hundredweight doctor`: what this machine has and what to do about what it lacks. */
+/**
+ * `hundredweight doctor`: what this machine has and what to do about what it lacks; `doctor MODEL` looks a model over.
+ */
+import { existsSync, statSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { addonStatus } from "../../native/addon.js";
 import { defaultThreads } from "../../native/threads.js";
 import { packageRoot, packageVersion } from "../../package-root.js";
+import { modelFile } from "../../store/model-word.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
+import type { Finding } from "../doctor/model-checks.js";
+import { type Symptom, symptoms } from "../doctor/symptoms.js";
+import { parseBytes } from "../options/options.js";
 import { busyNote, probeLines } from "../options/probe-first.js";
+import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText } from "../terminal/output.js";
+import { printable } from "../terminal/printable.js";
+import { Progress } from "../terminal/progress.js";
 
 export function register(program: Command): void {
   program
     .command("doctor")
-    .description("Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.")
-    .argument("[path]", "where the models lie (default: the current folder)")
+    .description("Show what this machine offers, or look a model over from its container to its first tokens.")
+    .argument("[model]", "a model to look over; or a folder where models lie (default: the current one)")
     .option("--probe", "measure how fast disk and memory are read, a few seconds, and remember it")
+    .option("--no-read", "of a model: do not read its weights")
+    .option("--run", "of a model: evaluate some tokens and look at every number, also of a large one")
+    .option("--memory <size>", "of a model: the memory budget (default: what is free)", (t) =>
+      parseBytes(t, "--memory"),
+    )
+    .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
-    .action((path: string | undefined, flags: { probe?: boolean; json?: boolean }) => {
-      const findings = examine(path ?? process.cwd(), flags.probe === true);
+    .action(async (word: string | undefined, flags: DoctorFlags) => {
+      if (word !== undefined && !isFolderOfModels(word)) return lookOver(modelFile(word), flags);
+      const findings = examine(word ?? process.cwd(), flags.probe === true);
       const report: Report = { ...findings, advice: advise(findings) };
       if (flags.json) printJson(report);
       else printText(describe(report));
     });
+}
+
+interface DoctorFlags {
+  readonly probe?: boolean;
+  readonly read?: boolean;
+  readonly run?: boolean;
+  readonly memory?: number;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+}
+
+/** A folder that is no model itself. */
+function isFolderOfModels(path: string): boolean {
+  const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return folder && !/\.mlpackage\/?$/i.test(path) && !existsSync(join(path, "config.json"));
+}
+
+/** Exit code 1 when something is wrong. */
+async function lookOver(path: string, flags: DoctorFlags): Promise<void> {
+  const { checkModel } = await import("../doctor/model-checks.js");
+  const progress = new Progress("reading", flags.progress);
+  const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
+  const findings = await withInterrupt((signal) =>
+    checkModel(path, {
+      signal,
+      read: flags.read !== false,
+      run: flags.run === true ? true : undefined,
+      memoryBytes: flags.memory,
+      onProgress: (done, total) => progress.update(mebibytes(done), mebibytes(total), "MiB"),
+    }),
+  ).finally(() => progress.end());
+  if (findings.some(({ state }) => state === "fault")) process.exitCode = 1;
+  const named = [...new Set(findings.flatMap(({ symptom }) => (symptom === undefined ? [] : [symptom])))];
+  const answers = named.map((name) => ({ name, ...symptoms[name] }));
+  if (flags.json) printJson({ path, findings, symptoms: answers });
+  else printText(findingsText(path, findings, answers));
+}
+
+const marks = { ok: "ok", warning: "note", fault: "WRONG" } as const;
+
+function findingsText(path: string, findings: readonly Finding[], answers: readonly Symptom[]): string {
+  const width = Math.max(...findings.map(({ check }) => check.length));
+  const lines = findings.map(({ check, state, text }) => {
+    const shown = printable(text.replace(/\s*\n\s*/g, " "));
+    return `${marks[state].padEnd(6)} ${check.padEnd(width)}  ${shown}`;
+  });
+  for (const { words, cause, remedy } of answers) lines.push("", `${words}`, `  why   ${cause}`, `  do    ${remedy}`);
+  return `${printable(path)}\n${lines.join("\n")}\n`;
 }
 
 type Findings = ReturnType<typeof examine>;

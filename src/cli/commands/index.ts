@@ -52,8 +52,8 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./plan.js"),
   },
   {
-    usage: "doctor [options] [path]",
-    summary: "Show what this machine offers: instruction sets, cores, memory and its limits, disk, native addon.",
+    usage: "doctor [options] [model]",
+    summary: "Show what this machine offers, or look a model over from its container to its first tokens.",
     load: () => import("./doctor.js"),
   },
   {
