@@ -12,7 +12,8 @@ namespace ops {
 namespace {
 
 // Columns of a head's values that one thread takes through all rows: with 128 keys they fill half of an L1 cache.
-constexpr int32_t kStrip = 32;
+// A pass of few rows takes a head's columns together, so that memory reads the state in order.
+constexpr int32_t kStrip = 32, kWideStrip = 128, kFewRows = 2;
 constexpr int32_t kConvColumns = 512;
 
 // What a recurrence reads of a row: k, v, decay and beta lie somewhere, side by side when they were kept.
@@ -23,9 +24,9 @@ struct RecurRow {
 // A strip of a head's columns through rows [0, count), from state `from` (null: zeros) into state `to`. `after(i, at,
 // cols)` may copy the strip, keys rows of `cols` values from `at` on, after row i.
 template <typename RowOf, typename After>
-void run_strip(const Kernels& kernels, const SlotLayer& layer, int32_t head, int32_t c0, const float* from, float* to,
-               int32_t count, const float* skip, const RowOf& row_of, const After& after) {
-  const int32_t cols = std::min(kStrip, layer.values - c0), key_head = layer.key_head(head);
+void run_strip(const Kernels& kernels, const SlotLayer& layer, int32_t head, int32_t c0, int32_t strip,
+               const float* from, float* to, int32_t count, const float* skip, const RowOf& row_of, const After& after) {
+  const int32_t cols = std::min(strip, layer.values - c0), key_head = layer.key_head(head);
   const int64_t at = int64_t{head} * layer.keys * layer.values + c0;
   if (from == nullptr) {
     for (int32_t k = 0; k < layer.keys; k++) clear(to + at + int64_t{k} * layer.values, cols);
@@ -111,7 +112,8 @@ Status recur(Model& model, int32_t out_handle, Slice<const int32_t> inputs, int3
   for (int32_t r = 0; r < pool.run_count; r++) {
     if (pool.run(r)->keep >= 0) keep_recur(pool, layer, *pool.run(r), k, v, decay, beta);
   }
-  const int32_t strips = (layer.values + kStrip - 1) / kStrip;
+  const int32_t strip = n <= kFewRows * pool.run_count ? kWideStrip : kStrip;
+  const int32_t strips = (layer.values + strip - 1) / strip;
   auto strip_of_run = [&](const SlotRun& run, int32_t part) {
     const float* from = run.from < 0 ? nullptr : pool.state(run.from, layer);
     float* state = pool.state(run.to, layer);
@@ -129,10 +131,10 @@ Status recur(Model& model, int32_t out_handle, Slice<const int32_t> inputs, int3
         }
       }
     };
-    run_strip(model.kernels(), layer, part / strips, part % strips * kStrip, from, state, run.t1 - run.t0, skip, row_of,
-              copy_marked);
+    run_strip(model.kernels(), layer, part / strips, part % strips * strip, strip, from, state, run.t1 - run.t0, skip,
+              row_of, copy_marked);
   };
-  return over_runs(model, pool, layer.heads * strips, int64_t{layer.keys} * kStrip, strip_of_run);
+  return over_runs(model, pool, layer.heads * strips, int64_t{layer.keys} * strip, strip_of_run);
 }
 
 namespace {
@@ -234,7 +236,8 @@ Status replay(Model& model, int32_t pool_handle, int32_t from, int32_t to, int32
         const float* decay = v + int64_t{layer.heads} * layer.values;
         return RecurRow{nullptr, k, v, decay, decay + int64_t{layer.heads} * layer.decays};
       };
-      run_strip(model.kernels(), layer, head, c0, old, state, rows, nullptr, row_of, [](int32_t, int64_t, int32_t) {});
+      run_strip(model.kernels(), layer, head, c0, kStrip, old, state, rows, nullptr, row_of,
+                [](int32_t, int64_t, int32_t) {});
     });
   }
   return done();

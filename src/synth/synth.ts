@@ -189,7 +189,8 @@ function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, o
   const cols = shape[0]!;
   const { experts, topK, layers } = model.spec.config;
   const fill = fillOf(tensor, layers);
-  const skewed = role === "router" && kind === "matrix" && (options.routerSkew ?? 0) !== 0;
+  // The gate of a shared expert is a router of one row, which prefers nothing.
+  const skewed = role === "router" && kind === "matrix" && shape[1] === experts && (options.routerSkew ?? 0) !== 0;
   const data = () => {
     if (ids !== undefined) return randomIds(ids, shape, seededWords(options.seed ?? 1, name));
     if (name === ropeDivisorsTensor) return new Uint8Array(divisors(model.shape, cols).buffer);

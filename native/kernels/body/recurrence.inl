@@ -17,25 +17,26 @@ inline void recur_columns(const RecurStep& s, int32_t c, int64_t lanes) {
   F d[DN], sum[DN];
   const F beta = V::set(s.beta);
   for (int i = 0; i < DN; i++) d[i] = V::mul(beta, load(s.v + c, i)), sum[i] = V::zero();
-  const float* from = s.from + c;
+  const float* const from = s.from + c;
   float* const to = s.to + c;
+  // The first row of a pass writes to another slot than it reads, whose memory is asked for meanwhile.
+  const bool far = from != to && !s.correct;
   if (s.correct) {
+    // Nothing is stored on this way: a product twice costs less than a state written twice.
     for (int32_t k = 0; k < s.keys; k++) {
       const F decay = V::set(s.decay[k * s.decay_step]), key = V::set(s.k[k]);
       for (int i = 0; i < DN; i++) {
-        const F m = V::mul(decay, load(from + k * s.stride, i));
-        store(to + k * s.stride, i, m);
-        sum[i] = V::fma(key, m, sum[i]);
+        if (from != to && i * W % 16 == 0) __builtin_prefetch(to + k * s.stride + i * W, 1, 2);
+        sum[i] = V::fma(key, V::mul(decay, load(from + k * s.stride, i)), sum[i]);
       }
     }
     for (int i = 0; i < DN; i++) d[i] = V::mul(beta, V::sub(load(s.v + c, i), sum[i])), sum[i] = V::zero();
-    from = to;
   }
   for (int32_t k = 0; k < s.keys; k++) {
     const F decay = V::set(s.decay[k * s.decay_step]), key = V::set(s.k[k]), query = V::set(s.q ? s.q[k] : 0.0f);
     for (int i = 0; i < DN; i++) {
-      const F old = load(from + k * s.stride, i);
-      const F m = V::fma(key, d[i], s.correct ? old : V::mul(decay, old));
+      if (far && i * W % 16 == 0) __builtin_prefetch(to + (k + 8) * s.stride + i * W, 1, 2);
+      const F m = V::fma(key, d[i], V::mul(decay, load(from + k * s.stride, i)));
       store(to + k * s.stride, i, m);
       sum[i] = V::fma(query, m, sum[i]);
     }
@@ -48,8 +49,11 @@ inline void recur_columns(const RecurStep& s, int32_t c, int64_t lanes) {
 }
 
 void recur(const RecurStep* step) {
+  // As wide as the registers allow: a head of 128 columns is then read in order.
+  constexpr int widest = W == 16 ? 8 : 4;
   int32_t c = 0;
-  for (; c + 4 * W <= step->cols; c += 4 * W) recur_columns<4>(*step, c, W);
+  for (; c + widest * W <= step->cols; c += widest * W) recur_columns<widest>(*step, c, W);
+  for (; c + 2 * W <= step->cols; c += 2 * W) recur_columns<2>(*step, c, W);
   for (; c < step->cols; c += W) recur_columns<1>(*step, c, lanes_left(step->cols - c));
 }
 
