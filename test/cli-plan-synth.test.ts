@@ -13,6 +13,14 @@ const path = join(folder, "model.gguf");
 const skip = loadAddon() === undefined && "no addon: nothing is ever measured";
 const spec = "qwen3-30b-a3b,layers=3,dim=256,heads=4,kv-heads=2,expert-hidden=256,vocab=1000";
 
+test("a gate of a shared expert is no router: skew leaves it alone", async () => {
+  const shared = join(folder, "shared.gguf");
+  const size = "qwen3.6-35b-a3b,layers=1,dim=256,expert-hidden=256,vocab=600,experts=16,top-k=4";
+  const made = await runCli(["synth", size, shared, "--router-skew", "0.7", "--json"]);
+  assert.deepEqual([made.code, made.err], [0, ""]);
+  rmSync(shared);
+});
+
 test("synth writes what plan, tokenize and logits read", async () => {
   const made = await runCli(["synth", spec, path, "--experts", "16", "--top-k", "4", "--router-skew", "1", "--json"]);
   assert.equal(made.err, "");
