@@ -25,7 +25,8 @@ struct RecurRow {
 // cols)` may copy the strip, keys rows of `cols` values from `at` on, after row i.
 template <typename RowOf, typename After>
 void run_strip(const Kernels& kernels, const SlotLayer& layer, int32_t head, int32_t c0, int32_t strip,
-               const float* from, float* to, int32_t count, const float* skip, const RowOf& row_of, const After& after) {
+               const float* from, float* to, int32_t count, const float* skip, const RowOf& row_of,
+               const After& after) {
   const int32_t cols = std::min(strip, layer.values - c0), key_head = layer.key_head(head);
   const int64_t at = int64_t{head} * layer.keys * layer.values + c0;
   if (from == nullptr) {
