@@ -1,4 +1,7 @@
-/** axe-core finds nothing wrong (WCAG 2.2 A and AA, best practices) in any view, in both themes, wide and narrow. */
+/**
+ * axe-core finds nothing wrong (WCAG 2.2 A and AA, best practices) in any view, in both themes, wide and narrow; no
+ * colours either where everything is hovered or focused. Selections and edges of fields stand out, and fingers hit.
+ */
 import assert from "node:assert/strict";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,8 +9,10 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
+import { newId } from "../../src/server/ui/ids.js";
+import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { demoModel, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, demoModel, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
 
 const answer = `<think>First, then **second**.</think>
 ## A heading
@@ -73,6 +78,16 @@ describe("the page is accessible", { skip: skipPage }, () => {
       },
     ],
     [
+      "answers side by side",
+      "#/c/",
+      async (page) => {
+        await page.click(".message.assistant:last-of-type [aria-label='Other answers']");
+        await page.click(".menu :text('Side by side')");
+        await page.waitForSelector(".column");
+      },
+    ],
+    ["a full context", "#/c/", (page) => page.waitForSelector(".line.warn")],
+    [
       "a menu",
       "#/",
       async (page) => {
@@ -113,27 +128,131 @@ describe("the page is accessible", { skip: skipPage }, () => {
           await page.goto(`${served.url}/${path}${path === "#/c/" ? id : ""}`);
           await ready(page);
           wrong.push(...(await violations(page)).map((line) => `${name}: ${line}`));
+          const forced = await force(page);
+          for (const states of [["hover"], ["focus", "focus-visible"]]) {
+            await forced(states);
+            const found = await violations(page, ["color-contrast"]);
+            wrong.push(...found.map((line) => `${name}, ${states[0]}: ${line}`));
+          }
         }
         assert.deepEqual(wrong, []);
         assert.deepEqual(faults, []);
         await page.context().close();
       });
+
+  for (const colorScheme of ["light", "dark"] as const)
+    it(`${colorScheme}: what is selected and where one writes stand out, 3 to 1`, async () => {
+      const { page } = await openPage(browser, `${served.url}/#/c/${id}`, { colorScheme });
+      await page.waitForSelector(".row[data-current=true]");
+      await page.click("[aria-label='System prompt and sampler']");
+      await page.waitForSelector(".field input");
+      const ratio = (of: string, property: string, beside: string) =>
+        page.evaluate(`(${contrast})(
+          getComputedStyle(document.querySelector(${JSON.stringify(of)}))[${JSON.stringify(property)}],
+          getComputedStyle(document.querySelector(${JSON.stringify(beside)})).backgroundColor)`);
+      for (const [of, property, beside] of [
+        [".row[data-current=true]", "boxShadow", ".side"],
+        [".views a[aria-current]", "boxShadow", ".side"],
+        [".icon-button[aria-pressed=true]", "boxShadow", "body"],
+        [".composer", "borderTopColor", "body"],
+        [".composer", "borderTopColor", ".composer"],
+        [".search", "borderTopColor", ".side"],
+        [".field input", "borderTopColor", ".panel"],
+        [".field select", "borderTopColor", ".panel"],
+      ] as const) {
+        const found = Number(await ratio(of, property, beside));
+        assert.ok(found >= 3, `${of} ${property} on ${beside}: ${found.toFixed(2)}`);
+      }
+      await page.context().close();
+    });
+
+  it("fingers: everything that is touched is 44 px wide and high, and Enter makes a new line", async () => {
+    const viewport = { width: 390, height: 800 };
+    const { page, faults } = await openPage(browser, served.url, { viewport, hasTouch: true, isMobile: true });
+    await until(async () => (await page.locator(".state-dot.ready").count()) > 0);
+    const small: string[] = [];
+    for (const [name, path, ready] of views) {
+      await page.goto("about:blank");
+      await page.goto(`${served.url}/${path}${path === "#/c/" ? id : ""}`);
+      await ready(page);
+      const found = (await page.evaluate(`(${tooSmall})()`)) as string[];
+      small.push(...found.map((line) => `${name}: ${line}`));
+      const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      assert.ok(Number(wide) <= 0, `${name} is ${wide} px too wide`);
+    }
+    assert.deepEqual(small, []);
+    await page.goto(`${served.url}/#/`);
+    await page.waitForSelector(".welcome h2");
+    await page.fill(".composer textarea", "one");
+    await page.press(".composer textarea", "Enter");
+    assert.equal(await page.inputValue(".composer textarea"), "one\n");
+    assert.deepEqual(faults, []);
+    await page.context().close();
+  });
 });
 
-async function violations(page: Page): Promise<string[]> {
+/** Run in the page: WCAG's contrast of the first colour in each of two values. */
+const contrast = `(one, other) => {
+  const luminance = (value) => {
+    const channels = /rgba?\\(([^)]+)\\)/.exec(value)[1].split(/[ ,]+/).slice(0, 3).map((c) => Number(c) / 255);
+    const [r, g, b] = channels.map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const [a, b] = [luminance(one), luminance(other)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}`;
+
+/** Run in the page: what can be pressed there and is too small; links in running text are not. */
+const tooSmall = `() =>
+  [...document.querySelectorAll("button, a, input, select, textarea, summary")].flatMap((element) => {
+    if (element.closest(".prose") && element.tagName === "A") return [];
+    if (element.matches("[type=file], .skip, summary a")) return [];
+    const { width, height, left, right } = element.getBoundingClientRect();
+    const visible = element.checkVisibility({ visibilityProperty: true });
+    if (!visible || width === 0 || right <= 0 || left >= innerWidth) return [];
+    if (width >= 43.5 && height >= 43.5) return [];
+    const name = element.getAttribute("aria-label") ?? element.textContent.slice(0, 30);
+    return [element.tagName + " " + element.className + " " + name + ": " + width + " x " + height];
+  })`;
+
+/** Puts everything that can be pressed into the states of a pointer or a keyboard, all at once. */
+async function force(page: Page): Promise<(states: readonly string[]) => Promise<void>> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("DOM.enable");
+  await session.send("CSS.enable");
+  const { root } = await session.send("DOM.getDocument", { depth: -1 });
+  const selector = "button, a, input, textarea, select, summary, .row";
+  const { nodeIds } = await session.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector });
+  return async (states) => {
+    const forcedPseudoClasses = [...states];
+    for (const nodeId of nodeIds) await session.send("CSS.forcePseudoState", { nodeId, forcedPseudoClasses });
+    // Colours that fade are looked at where they end.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+}
+
+async function violations(page: Page, rules?: readonly string[]): Promise<string[]> {
   await page.evaluate(axe.source);
-  const options = { resultTypes: ["violations"] };
+  const options = { resultTypes: ["violations"], ...(rules !== undefined && { runOnly: rules }) };
   const { violations: found } = (await page.evaluate(`axe.run(document, ${JSON.stringify(options)})`)) as {
     violations: { id: string; nodes: { target: string[]; failureSummary: string }[] }[];
   };
   return found.flatMap(({ id, nodes }) => nodes.map((node) => `${id} ${node.target}: ${node.failureSummary}`));
 }
 
-function importExample(url: string): Promise<string> {
+async function importExample(url: string): Promise<string> {
   const stats = { promptTokens: 100, cachedTokens: 50, generatedTokens: 20, prefillMs: 300, decodeMs: 900 };
-  return importTurns(url, "An example", [
+  const full = { ...stats, promptTokens: 4000, generatedTokens: 96 };
+  const source = await importTurns(url, "An example", [
     ["Show me what you can write.", answer, { model: "demo", stats }],
     ["x ".repeat(2000), "Half", { state: "failed", error: { code: "ENGINE_CRASHED", message: "it ended" } }],
-    ["And?", "", { state: "stopped" }],
+    ["And?", "First", { state: "length", cut: "context", model: "demo", stats: full, sampling: { seed: 1 } }],
   ]);
+  // Another answer to the last question.
+  const file = await api<Conversation & { version: number }>(url, "GET", `/ui/conversations/${source}/export`);
+  const last = file.messages.at(-1)!;
+  const other = { ...last, id: newId(), content: "Second", sampling: { seed: 2, temperature: 1.2 } };
+  await api(url, "DELETE", `/ui/conversations/${source}`);
+  const messages = [...file.messages, other];
+  return (await api<Conversation>(url, "POST", "/ui/conversations/import", { ...file, messages, leaf: other.id })).id;
 }

@@ -58,6 +58,9 @@ describe("the machine on the page", { skip }, () => {
     await api(here.served.url, "POST", `/ui/conversations/${id}/messages`, { parent: null, content: "And" });
     await until(async () => Number(await textOf(tile(page, "Generated"))) > 0);
     await until(async () => /[KM]iB/.test(await textOf(tile(page, "From disk"))));
+    await page.waitForSelector(".why:has-text('A token takes')");
+    const why = await textOf(page.locator(".why p"));
+    assert.match(why, /^A token takes \S+ s: \S+ s waiting for \S+ [KM]iB from disk, \S+ s computing\. \S.* limit\.$/);
     assert.match(await textOf(page.locator(".memory-kinds")), /Streaming ring1\.\d+ MiB1\.\d+ MiB/);
     assert.deepEqual(faults, []);
     await page.context().close();
@@ -72,8 +75,17 @@ describe("the machine on the page", { skip }, () => {
     await page.waitForSelector(".model-item:has-text('broken.gguf') .failure");
     await page.click(".model-item:has-text('second.gguf') .model-head");
     await page.waitForSelector(".facts:has-text('part in memory, the rest streamed')");
+    // Said before it is opened, and planned again for another context.
+    await page.waitForSelector(".model-item:has-text('second.gguf') .verdict:has-text('streams · about ')");
+    assert.equal(await page.locator(".model-item:has-text('broken.gguf') .verdict").count(), 0);
+    await page.fill(".plan-context input", "64");
+    await page.press(".plan-context input", "Enter");
+    await page.waitForSelector(".facts:has-text('64 tokens')");
+    await page.fill(".plan-context input", "");
+    await page.press(".plan-context input", "Enter");
+    await page.waitForSelector(".facts:has-text('64 tokens')", { state: "detached" });
     await page.click("text=Use this model");
-    const dialog = page.locator("dialog :text-is('Change')");
+    const dialog = page.locator("dialog :text-is('Change now')");
     await Promise.race([dialog.click().catch(() => {}), page.waitForSelector(".notice.done")]);
     await page.waitForSelector(".model-item[data-loaded=true]:has-text('second.gguf')");
     await until(async () => /second/.test(await textOf(page.locator(".model-chip"))));

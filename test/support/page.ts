@@ -99,9 +99,15 @@ export async function until(holds: () => Promise<boolean>, timeoutMs = 60_000): 
 
 /** A request to the server, without the page. */
 export async function api<T>(url: string, method: string, path: string, body?: unknown): Promise<T> {
-  const response = await fetch(url + path, {
-    method,
-    ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  const ask = () =>
+    fetch(url + path, {
+      method,
+      ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+  // A connection that was idle for long may be closed in the moment it is used again.
+  const response = await ask().catch((error: Error & { cause?: { code?: string } }) => {
+    if (error.cause?.code !== "UND_ERR_SOCKET" && error.cause?.code !== "ECONNRESET") throw error;
+    return ask();
   });
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
   return (response.status === 204 ? undefined : await response.json()) as T;

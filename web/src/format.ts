@@ -54,7 +54,7 @@ export function count(value: number): string {
 
 /** "one token", "12 tokens". */
 export function plural(value: number, one: string, many = `${one}s`): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
+  return `${count(value)} ${Math.round(value) === 1 ? one : many}`;
 }
 
 /** The speed of a model: tokens/s, or s/token when that says more. */

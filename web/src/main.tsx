@@ -7,6 +7,7 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/chat.css";
 import "./styles/prose.css";
+import "./styles/touch.css";
 
 startFeed();
 startTitle();

@@ -39,10 +39,9 @@ async function serve(model: string | undefined, flags: ServeFlags): Promise<void
   const failed = server.loaded.then(
     () => {
       const { info } = server.context.model;
-      log(
-        `ready: ${server.context.model.id}, context ${info?.contextTokens} tokens; ` +
-          `OpenAI clients use ${server.url}/v1, the page is ${server.url}/`,
-      );
+      const { id } = server.context.model;
+      log(`ready: ${id}, context ${info?.contextTokens} tokens; clients of OpenAI use ${server.url}/v1`);
+      log(`Open ${server.url}/`);
       return undefined;
     },
     (error: unknown) => error,

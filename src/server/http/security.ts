@@ -113,7 +113,12 @@ export function checkKey(config: ServerConfig): MiddlewareHandler {
         throw new HttpError(401, "a key is needed: Authorization: Bearer KEY, or x-api-key: KEY", {
           type: "authentication_error",
           code: "invalid_api_key",
-          headers: { "www-authenticate": `${browser ? "Basic" : "Bearer"} realm="hundredweight"` },
+          // Some browsers show it beside their two fields.
+          headers: {
+            "www-authenticate": browser
+              ? 'Basic realm="hundredweight: any name; the password is a key given with --api-key"'
+              : 'Bearer realm="hundredweight"',
+          },
         });
       }
     }

@@ -6,18 +6,20 @@ import { readSeconds } from "../../../src/server/ui/price.js";
 import type { Message } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
 import { about } from "../format.js";
-import { IconButton } from "../icons.js";
+import { Icon, IconButton } from "../icons.js";
 import { Lazy } from "../lazy.js";
 import { useStore } from "../store.js";
 import { BarTitle } from "./bar-title.js";
-import { Composer } from "./composer.js";
+import { Composer, putWords } from "./composer.js";
 import { tokensOf } from "./context-size.js";
 import { ContextAdvice, ContextUse } from "./context-use.js";
+import { useFindInAll, useLanding } from "./landing.js";
 import { loadMarkdown } from "./markdown-view.js";
 import { copy, MessageView } from "./message-view.js";
 import { NextRows } from "./next-rows.js";
 import { change, draftSettings, opened, stop } from "./open.js";
 import { OtherBranches } from "./other-branch.js";
+import { repeatsItself } from "./repeats.js";
 import { useHidden } from "./use-shown.js";
 import { Welcome } from "./welcome.js";
 
@@ -52,8 +54,10 @@ export function ChatView(): JSX.Element {
     void loadMarkdown();
     scroller.current?.addEventListener("click", onCodeCopy);
   }, []);
-  const hidden = useHidden(scroller, id, branch.length);
-  useStuckToEnd(scroller, id, branch);
+  const { hidden, showAll } = useHidden(scroller, id, branch.length);
+  useFindInAll(showAll);
+  useLanding(scroller, id, branch, showAll);
+  const { away, toEnd } = useStuckToEnd(scroller, id, branch, last?.content.length ?? 0);
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], .menu") !== null)
@@ -84,9 +88,9 @@ export function ChatView(): JSX.Element {
       </header>
       <div class="chat-body">
         <div class="chat-main">
-          <div class="messages" ref={scroller}>
+          <div class="messages" ref={scroller} tabIndex={-1}>
             <div class="messages-inner">
-              {branch.length === 0 && blocked !== "Loading" && <Welcome state={state} />}
+              {branch.length === 0 && blocked !== "Loading" && <Welcome state={state} onStart={putWords} />}
               {branch.slice(hidden).map((message) => (
                 <Fragment key={message.id}>
                   {message.id === conversation?.seenFrom && <SeenFrom />}
@@ -101,8 +105,21 @@ export function ChatView(): JSX.Element {
               ))}
             </div>
           </div>
+          {away !== undefined && (
+            <button type="button" class="button to-end" onClick={toEnd}>
+              <Icon name="down" /> {away === (last?.content.length ?? 0) ? "To the end" : "New words"}
+            </button>
+          )}
           <div class="lines">
             <OtherBranches running={elsewhere} />
+            {running && repeatsItself(last.content) && (
+              <p class="line warn" role="status">
+                <span>The answer repeats itself.</span>
+                <button type="button" class="button small" onClick={() => void stop()}>
+                  Stop
+                </button>
+              </p>
+            )}
             <ContextAdvice
               used={used}
               branch={branch}
@@ -160,17 +177,31 @@ function branchesOf(messages: readonly Message[]): Map<string | null, string> {
   return found;
 }
 
-/** A reader at the end stays there while the answer grows; one who scrolled up is left alone. */
-function useStuckToEnd(scroller: { current: HTMLDivElement | null }, id: string | undefined, content: unknown): void {
+/**
+ * A reader at the end stays there while the answer grows; one who scrolled up is left alone.
+ * @returns `away`: for one who is far from the end, how long the text was when they left; `toEnd`: goes there
+ */
+function useStuckToEnd(
+  scroller: { current: HTMLDivElement | null },
+  id: string | undefined,
+  content: unknown,
+  length: number,
+): { readonly away: number | undefined; readonly toEnd: () => void } {
   const stuck = useRef(true);
+  const now = useRef(length);
+  now.current = length;
+  const [away, setAway] = useState<number>();
   useEffect(() => {
     stuck.current = true;
+    setAway(undefined);
   }, [id]);
   useEffect(() => {
     const element = scroller.current;
     if (element === null) return;
     const onScroll = () => {
-      stuck.current = element.scrollHeight - element.scrollTop - element.clientHeight < 48;
+      const below = element.scrollHeight - element.scrollTop - element.clientHeight;
+      stuck.current = below < 48;
+      setAway((before) => (below < element.clientHeight / 2 ? undefined : (before ?? now.current)));
     };
     const onResize = new ResizeObserver(() => {
       if (stuck.current) element.scrollTop = element.scrollHeight;
@@ -186,6 +217,12 @@ function useStuckToEnd(scroller: { current: HTMLDivElement | null }, id: string 
     const element = scroller.current;
     if (element !== null && stuck.current) element.scrollTop = element.scrollHeight;
   }, [content]);
+  const toEnd = () => {
+    stuck.current = true;
+    setAway(undefined);
+    scroller.current?.scrollTo({ top: scroller.current.scrollHeight });
+  };
+  return { away, toEnd };
 }
 
 /** Buttons of code blocks are part of rendered markdown, so they are listened to here. */

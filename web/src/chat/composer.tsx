@@ -31,6 +31,15 @@ export const drafts = {
     text === "" ? sessionStorage.removeItem(drafts.name(id)) : sessionStorage.setItem(drafts.name(id), text),
 };
 
+/** Puts words where one writes, in place of those there. */
+export function putWords(text: string): void {
+  const area = document.querySelector<HTMLTextAreaElement>(".composer textarea");
+  if (area === null) return;
+  area.value = text;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+  area.focus();
+}
+
 /** Unsent files by conversation; they are as large as they are, and go with the page. */
 const draftFiles = new Map<string | undefined, readonly Attached[]>();
 

@@ -64,25 +64,53 @@ async function bringBack(file: string): Promise<void> {
   if (conversation !== undefined) go(paths.chat(conversation.id));
 }
 
-export async function exportFile(row: Pick<ConversationRow, "id" | "title">): Promise<void> {
+/** Pins it, or puts it into a folder. */
+export async function file(id: string, where: { readonly pinned?: boolean; readonly folder?: string }): Promise<void> {
+  await attempt(() => request("PATCH", one(id), where));
+  await refresh();
+}
+
+export type ExportForm = "json" | "markdown" | "print";
+
+export async function exportFile(row: Pick<ConversationRow, "id" | "title">, form: ExportForm): Promise<void> {
   const blob = await attempt(() => download(`${one(row.id)}/export`));
   if (blob === undefined) return;
+  if (form === "json") {
+    save(blob, row.title, "json");
+    return;
+  }
+  const forms = await import("./export-forms.js");
+  const conversation = JSON.parse(await blob.text()) as Conversation;
+  if (form === "print") await forms.printConversation(conversation);
+  else save(new Blob([forms.markdownOf(conversation)], { type: "text/markdown" }), row.title, "md");
+}
+
+function save(blob: Blob, title: string, ending: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  const name = row.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
-  link.download = `${name.slice(0, 80) || "conversation"}.json`;
+  const name = title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  link.download = `${name.slice(0, 80) || "conversation"}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-export async function importFile(file: File): Promise<void> {
-  const conversation = await attempt(async () =>
-    request<Conversation>("POST", "/ui/conversations/import", await file.text()).catch((error: Error) => {
-      throw new Error(`${file.name} was not imported: ${error.message}`);
-    }),
-  );
-  if (conversation === undefined) return;
-  notify("done", `Imported “${conversation.title}”.`);
+/** Takes a conversation of this page, or all of a file of ChatGPT or Open WebUI. */
+export async function importFile(given: File): Promise<void> {
+  const done = await attempt(async () => {
+    const refused = (why: string) => new Error(`${given.name} was not imported: ${why}`);
+    const text = await given.text();
+    const { readForeign } = await import("./import-forms.js");
+    const files = readForeign(text) ?? [text];
+    let last: Conversation | undefined;
+    for (const each of files)
+      last = await request<Conversation>("POST", "/ui/conversations/import", each).catch((error: Error) => {
+        throw refused(error.message);
+      });
+    if (last === undefined) throw refused("there is no conversation in it");
+    return { last, count: files.length };
+  });
   await refresh();
-  go(paths.chat(conversation.id));
+  if (done === undefined) return;
+  notify("done", done.count === 1 ? `Imported “${done.last.title}”.` : `Imported ${done.count} conversations.`);
+  go(paths.chat(done.last.id));
 }

@@ -4,15 +4,21 @@ import { useState } from "preact/hooks";
 import { splitCalls } from "../../../src/chat/call-text.js";
 import { splitThinking } from "../../../src/chat/thinking-text.js";
 import type { AnswerProgress, AnswerStats, Message } from "../../../src/server/ui/wire.js";
+import { feed } from "../feed.js";
 import { clock, count, figures, percent, plural } from "../format.js";
 import { IconButton } from "../icons.js";
 import { memo } from "../memo.js";
 import { notify } from "../notices.js";
+import { go, paths } from "../router.js";
+import { Menu, type MenuItem } from "../shell/menu.js";
+import { useStore } from "../store.js";
 import { CallView } from "./call-view.js";
+import { Failure } from "./failure.js";
 import { MarkdownView } from "./markdown-view.js";
 import { MessageEditor } from "./message-editor.js";
-import { answerTo, edit, goOn, regenerate, showBranch, stop } from "./open.js";
+import { answerTo, edit, goOn, opened, regenerate, showBranch, stop } from "./open.js";
 import { ProgressLine } from "./progress-line.js";
+import { SideBySide } from "./side-by-side.js";
 import { Thinking } from "./thinking.js";
 
 export interface MessageViewProps {
@@ -31,6 +37,8 @@ const cut: ReadonlySet<Message["state"]> = new Set(["stopped", "length", "interr
 export const MessageView = memo(function MessageView(props: MessageViewProps): JSX.Element {
   const { message, branches, progress, isLast, answering } = props;
   const [isEditing, setEditing] = useState(false);
+  const [isComparing, setComparing] = useState(false);
+  const count = branches.split(" ").length;
   const isUser = message.role === "user";
   const running = message.state === "running";
   return (
@@ -47,21 +55,19 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
         />
       ) : isUser ? (
         <UserText text={message.content} />
+      ) : isComparing ? (
+        <SideBySide answers={answersOf(branches)} current={message.id} onClose={() => setComparing(false)} />
       ) : (
         <AnswerText message={message} isLast={isLast} />
       )}
-      {message.error !== undefined && (
-        <p class="failure" role="alert">
-          <strong>{message.error.code}</strong> {message.error.message}
-        </p>
-      )}
+      {message.error !== undefined && <Failure error={message.error} />}
       {running && <ProgressLine progress={progress} />}
       {!isEditing && !running && (
         <footer class="message-foot">
           <Branches ids={branches.split(" ")} current={message.id} />
           <IconButton icon="copy" label="Copy" onClick={() => void copy(splitThinking(message.content).answer)} />
           {isUser && <IconButton icon="edit" label="Edit" class="edit" onClick={() => setEditing(true)} />}
-          {!isUser && <IconButton icon="again" label="Answer again" onClick={() => void regenerate(message)} />}
+          {!isUser && <AnswerAgain message={message} onCompare={count > 1 ? () => setComparing(true) : undefined} />}
           {isUser && isLast && <IconButton icon="again" label="Answer" onClick={() => void answerTo(message)} />}
           {!isUser && isLast && cut.has(message.state) && message.cut !== "context" && (
             <button type="button" class="button small" onClick={() => void goOn(message)}>
@@ -74,6 +80,45 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
     </article>
   );
 });
+
+const answersOf = (ids: string): readonly Message[] => {
+  const { messages = [] } = opened.value.conversation ?? {};
+  return messages.filter(({ id }) => ids.includes(id));
+};
+
+/** How much colder or warmer another answer is. */
+const step = 0.4;
+const usualTemperature = 0.8;
+
+interface AnswerAgainProps {
+  readonly message: Message;
+  /** Undefined where there is one answer only. */
+  readonly onCompare: (() => void) | undefined;
+}
+
+function AnswerAgain({ message, onCompare }: AnswerAgainProps): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
+  const defaults = useStore(feed, (f) => (f.state?.model.state === "ready" ? f.state.model.model.sampling : undefined));
+  const hasFolder = useStore(feed, (f) => f.state?.hasFolder === true);
+  const now = message.sampling?.temperature ?? defaults?.temperature ?? usualTemperature;
+  const to = (temperature: number) => Math.round(100 * Math.min(2, Math.max(0, temperature))) / 100;
+  const at = (temperature: number) => () => void regenerate(message, { temperature });
+  const items: MenuItem[] = [
+    { icon: "again", name: `Colder (${to(now - step)})`, run: at(to(now - step)) },
+    { icon: "again", name: `Warmer (${to(now + step)})`, run: at(to(now + step)) },
+  ];
+  if (hasFolder) items.push({ icon: "layers", name: "With another model", run: () => go(paths.models) });
+  if (onCompare !== undefined) items.push({ icon: "columns", name: "Side by side", run: onCompare });
+  return (
+    <>
+      <IconButton icon="again" label="Answer again" onClick={() => void regenerate(message)} />
+      <span class="menu-anchor">
+        <IconButton icon="more" label="Other answers" onClick={() => setOpen(!isOpen)} />
+        {isOpen && <Menu items={items} onClose={() => setOpen(false)} />}
+      </span>
+    </>
+  );
+}
 
 /** A prompt of pages must not push its answer out of sight. */
 const longText = 1500;

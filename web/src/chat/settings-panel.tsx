@@ -3,23 +3,9 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { ConversationForm, ConversationSampling } from "../../../src/server/ui/wire.js";
 import { IconButton } from "../icons.js";
+import { type Field, field, NumberField } from "./number-field.js";
 import { change, type Settings } from "./open.js";
-
-interface Field {
-  readonly key: keyof ConversationSampling;
-  readonly label: string;
-  readonly hint: string;
-  readonly min: number;
-  readonly max: number;
-  readonly step: number;
-}
-
-const field = (
-  key: keyof ConversationSampling,
-  label: string,
-  hint: string,
-  [min, max, step]: readonly [number, number, number],
-): Field => ({ key, label, hint, min, max, step });
+import { SavedPrompts } from "./saved-prompts.js";
 
 const share = [0, 1, 0.01] as const;
 const fields: readonly Field[] = [
@@ -46,6 +32,26 @@ const rarer: readonly Field[] = [
   field("mirostatTau", "Mirostat tau", "surprise to aim at, bits", [0, 100, 0.1]),
   field("mirostatEta", "Mirostat eta", "learning rate", [0, 1, 0.01]),
 ];
+
+interface Preset {
+  readonly name: string;
+  readonly sampling: ConversationSampling;
+}
+
+const presets: readonly Preset[] = [
+  { name: "the model's own", sampling: {} },
+  { name: "exact", sampling: { temperature: 0 } },
+  { name: "careful", sampling: { temperature: 0.3, topP: 0.9 } },
+  { name: "lively", sampling: { temperature: 1.1, topK: 0, topP: 1, minP: 0.05 } },
+];
+
+/** The name of the preset these settings are; "" for any others. Seed and length belong to none. */
+function presetOf({ seed: _, maxTokens: __, ...sampling }: ConversationSampling): string {
+  const keys = Object.keys(sampling) as (keyof typeof sampling)[];
+  const same = (preset: Preset) =>
+    keys.length === Object.keys(preset.sampling).length && keys.every((key) => preset.sampling[key] === sampling[key]);
+  return presets.find(same)?.name ?? "";
+}
 
 export interface SettingsPanelProps {
   readonly settings: Settings;
@@ -97,6 +103,32 @@ export function SettingsPanel(props: SettingsPanelProps): JSX.Element {
           <small>This model has no chat template: it continues the text, and the system prompt is its beginning.</small>
         )}
       </label>
+      <SavedPrompts
+        prompt={system}
+        onChoose={(text) => {
+          setSystem(text);
+          void change({ system: text });
+        }}
+      />
+      <div class="field">
+        <label for="field-preset">Preset</label>
+        <select
+          id="field-preset"
+          value={presetOf(settings.sampling)}
+          onChange={(event) => {
+            const preset = presets.find(({ name }) => name === event.currentTarget.value);
+            if (preset === undefined) return;
+            const { seed, maxTokens } = settings.sampling;
+            const kept = { ...(seed !== undefined && { seed }), ...(maxTokens !== undefined && { maxTokens }) };
+            void change({ sampling: { ...preset.sampling, ...kept } });
+          }}
+        >
+          {presets.map(({ name }) => (
+            <option key={name}>{name}</option>
+          ))}
+          <option value="">of your own</option>
+        </select>
+      </div>
       <FormFields form={settings.form ?? {}} onChange={(form) => void change({ form })} />
       {fields.map(row)}
       <details class="rarer" open={rarer.some(({ key }) => settings.sampling[key] !== undefined)}>
@@ -175,44 +207,5 @@ function JsonField({ label, value, onChange }: JsonFieldProps): JSX.Element {
       />
       {fault !== "" && <small role="alert">No JSON: {fault}</small>}
     </label>
-  );
-}
-
-interface NumberFieldProps {
-  readonly field: Field;
-  readonly value: number | undefined;
-  readonly fallback: number | undefined;
-  readonly onChange: (value: number | undefined) => void;
-}
-
-function NumberField({ field, value, fallback, onChange }: NumberFieldProps): JSX.Element {
-  const { label, hint, min, max, step } = field;
-  const id = `field-${field.key}`;
-  // What is being typed is nobody else's to overwrite.
-  const [draft, setDraft] = useState<string>();
-  return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      <input
-        id={id}
-        type="number"
-        inputMode="decimal"
-        min={min}
-        max={max}
-        step={step}
-        value={draft ?? (value === undefined ? "" : String(value))}
-        placeholder={fallback === undefined ? "" : String(fallback)}
-        aria-describedby={`${id}-hint`}
-        onInput={(event) => setDraft(event.currentTarget.value)}
-        onBlur={(event) => event.currentTarget.checkValidity() && setDraft(undefined)}
-        onChange={(event) => {
-          const { value: text, valueAsNumber } = event.currentTarget;
-          if (text === "") onChange(undefined);
-          else if (event.currentTarget.checkValidity()) onChange(valueAsNumber);
-          else event.currentTarget.reportValidity();
-        }}
-      />
-      <small id={`${id}-hint`}>{hint}</small>
-    </div>
   );
 }

@@ -20,9 +20,13 @@ const whenIdle = (work: () => void): (() => void) => {
 
 /**
  * Keeps what is in view where it is when messages come above it.
- * @returns how many of `total` messages are not shown yet
+ * @returns how many of `total` messages are not shown yet, and shows them
  */
-export function useHidden(scroller: RefObject<HTMLElement | null>, id: string | undefined, total: number): number {
+export function useHidden(
+  scroller: RefObject<HTMLElement | null>,
+  id: string | undefined,
+  total: number,
+): { readonly hidden: number; readonly showAll: () => void } {
   const [{ of, shown }, set] = useState({ of: id, shown: atOnce });
   const height = useRef<number | undefined>(undefined);
   const now = of === id ? shown : atOnce;
@@ -41,5 +45,8 @@ export function useHidden(scroller: RefObject<HTMLElement | null>, id: string | 
     element.scrollTop += element.scrollHeight - height.current;
     height.current = undefined;
   }, [now]);
-  return Math.max(0, total - now);
+  return {
+    hidden: Math.max(0, total - now),
+    showAll: () => set({ of: id, shown: Number.POSITIVE_INFINITY }),
+  };
 }

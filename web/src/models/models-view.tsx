@@ -7,6 +7,7 @@ import { feed } from "../feed.js";
 import { bytes, figures, parameters, percent, speed } from "../format.js";
 import { MemoryBar } from "../machine/memory-bar.js";
 import { ModelMapView } from "../machine/model-map.js";
+import { WithCode } from "../machine/with-code.js";
 import { attempt, notify } from "../notices.js";
 import { Dialog } from "../shell/dialog.js";
 import { ModelLoading } from "../shell/model-loading.js";
@@ -30,6 +31,14 @@ export function ModelsView(): JSX.Element {
       </header>
       <div class="models-body">
         {state !== undefined && state.model.state !== "ready" && <ModelLoading state={state} />}
+        {state?.changesTo !== undefined && (
+          <p class="line" role="status">
+            <span>{state.changesTo} is loaded when the answers that run have ended.</span>
+            <button type="button" class="button small" onClick={() => void keepModel()}>
+              Cancel
+            </button>
+          </p>
+        )}
         {hasFolder === false && (
           <p class="hint">
             Start the server with <code>--models DIR</code> to choose among the GGUF files of a folder here.
@@ -61,6 +70,7 @@ interface ModelItemProps {
 
 function ModelItem({ model, isOpen, onToggle }: ModelItemProps): JSX.Element {
   const facts = [
+    model.name,
     model.architecture,
     model.parameters === undefined ? undefined : parameters(model.parameters),
     model.fileType,
@@ -71,11 +81,11 @@ function ModelItem({ model, isOpen, onToggle }: ModelItemProps): JSX.Element {
   return (
     <li class="model-item card" data-loaded={model.loaded}>
       <button type="button" class="model-head" aria-expanded={isOpen} onClick={onToggle}>
-        <strong>{model.name ?? model.file}</strong>
+        <strong>{model.file}</strong>
         {model.loaded && <span class="badge">in use</span>}
         {model.fault !== undefined && <span class="badge warn">cannot be run</span>}
         <span class="faint">{facts.filter((fact) => fact !== undefined).join(" · ")}</span>
-        {model.name !== undefined && <span class="faint file">{model.file}</span>}
+        {model.fault === undefined && <Verdict model={model} />}
       </button>
       {isOpen &&
         (model.fault === undefined ? <ModelPlan model={model} /> : <p class="failure">{model.fault.message}</p>)}
@@ -83,36 +93,104 @@ function ModelItem({ model, isOpen, onToggle }: ModelItemProps): JSX.Element {
   );
 }
 
+const keepModel = () => attempt(() => request("DELETE", "/ui/models/change"));
+
+/** Plans are made one after the other: each reads a header and thinks for a moment. */
+let planning: Promise<unknown> = Promise.resolve();
+
+function planOf(id: string, contextTokens?: number): Promise<PlanReport> {
+  const query = contextTokens === undefined ? "" : `?context=${contextTokens}`;
+  const asked = planning.then(() => request<PlanReport>("GET", `/ui/models/${id}/plan${query}`));
+  planning = asked.catch(() => {});
+  return asked;
+}
+
+/** Says in a few words whether it fits, and how fast it is. */
+function Verdict({ model }: { readonly model: FolderModel }): JSX.Element | null {
+  const [words, setWords] = useState<string>();
+  useEffect(() => {
+    let isWanted = true;
+    planOf(model.id).then(
+      (report) => isWanted && setWords(verdictOf(report)),
+      () => {}, // opening the card says why
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [model.id]);
+  return words === undefined ? null : <span class="verdict">{words}</span>;
+}
+
+const isMisfit = ({ plan, minimumBudgetBytes, advice }: PlanReport): boolean =>
+  plan === undefined && (minimumBudgetBytes !== undefined || advice.length > 0);
+
+/** Undefined where nothing was planned: the plain TypeScript implementation takes what there is. */
+function verdictOf(report: PlanReport): string | undefined {
+  const { plan, minimumBudgetBytes } = report;
+  if (isMisfit(report))
+    return minimumBudgetBytes === undefined ? "does not fit" : `does not fit: from ${bytes(minimumBudgetBytes)}`;
+  if (plan === undefined) return undefined;
+  const fits = plan.strategy === "resident" ? "fits" : "streams";
+  return `${fits} · about ${speed(plan.secondsPerToken)}`;
+}
+
 function ModelPlan({ model }: { readonly model: FolderModel }): JSX.Element {
   const [report, setReport] = useState<PlanReport>();
   const [failure, setFailure] = useState<string>();
   const [asking, setAsking] = useState(false);
+  const [context, setContext] = useState<number>();
   const busy = useStore(feed, (f) => {
     const last = f.samples.at(-1);
     return last === undefined ? 0 : last.running + last.waiting;
   });
   useEffect(() => {
-    const asked = request<PlanReport>("GET", `/ui/models/${model.id}/plan`);
-    asked.then(setReport, (error: Error) => setFailure(error.message));
-  }, [model.id]);
+    let isWanted = true;
+    planOf(model.id, context).then(
+      (found) => isWanted && setReport(found),
+      (error: Error) => isWanted && setFailure(error.message),
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [model.id, context]);
   if (failure !== undefined) return <p class="failure">{failure}</p>;
   if (report === undefined) return <p class="faint">Planning…</p>;
   const { plan, advice } = report;
   const notes = [...(plan?.notes ?? []), ...advice];
-  const load = async () => {
+  const load = async (when: "idle" | "now") => {
     setAsking(false);
-    const done = await attempt(() => request("POST", `/ui/models/${model.id}/load`, {}).then(() => true));
-    if (done) notify("done", `Loading ${model.name ?? model.file}.`);
+    const body = { when, ...(context !== undefined && { contextTokens: context }) };
+    const done = await attempt(() => request("POST", `/ui/models/${model.id}/load`, body).then(() => true));
+    if (done) notify("done", when === "idle" ? `${model.file} is loaded later.` : `Loading ${model.file}.`);
   };
   return (
     <div class="model-plan">
-      {plan === undefined ? <Misfit report={report} /> : <PlanFacts plan={plan} />}
+      <label class="plan-context">
+        Context
+        <input
+          type="number"
+          min={1}
+          max={model.contextTokens ?? 2 ** 24}
+          step={1}
+          placeholder={plan === undefined ? "tokens" : String(plan.contextTokens)}
+          onChange={(event) => {
+            const { value, valueAsNumber } = event.currentTarget;
+            if (event.currentTarget.checkValidity()) setContext(value === "" ? undefined : valueAsNumber);
+            else event.currentTarget.reportValidity();
+          }}
+        />
+        tokens
+      </label>
+      {isMisfit(report) && <Misfit report={report} />}
+      {plan !== undefined && <PlanFacts plan={plan} />}
       {plan !== undefined && <MemoryBar plan={plan} />}
       {plan !== undefined && <ModelMapView map={plan.map} />}
       {notes.length > 0 && (
         <ul class="notes">
           {notes.map((note) => (
-            <li key={note}>{note}</li>
+            <li key={note}>
+              <WithCode text={note} />
+            </li>
           ))}
         </ul>
       )}
@@ -120,8 +198,8 @@ function ModelPlan({ model }: { readonly model: FolderModel }): JSX.Element {
         <button
           type="button"
           class="button primary"
-          disabled={plan === undefined}
-          onClick={() => (busy > 0 ? setAsking(true) : void load())}
+          disabled={isMisfit(report)}
+          onClick={() => (busy > 0 ? setAsking(true) : void load("now"))}
         >
           Use this model
         </button>
@@ -130,15 +208,18 @@ function ModelPlan({ model }: { readonly model: FolderModel }): JSX.Element {
         <Dialog label="Change the model" onClose={() => setAsking(false)}>
           <h2>Answers are being written</h2>
           <p class="faint">
-            {busy === 1 ? "One request runs or waits" : `${busy} requests run or wait`}; the server lets them finish for
-            a while and ends what is left.
+            {busy === 1 ? "One request runs or waits." : `${busy} requests run or wait.`} Changed now, they end with
+            what they have; the page's answers can go on with the other model.
           </p>
           <div class="dialog-foot">
-            <button type="button" class="button" onClick={() => setAsking(false)}>
-              Keep the model
+            <button type="button" class="button primary" onClick={() => void load("idle")}>
+              Change when it is done
             </button>
-            <button type="button" class="button primary" onClick={() => void load()}>
-              Change
+            <button type="button" class="button" onClick={() => void load("now")}>
+              Change now
+            </button>
+            <button type="button" class="button" onClick={() => setAsking(false)}>
+              Cancel
             </button>
           </div>
         </Dialog>

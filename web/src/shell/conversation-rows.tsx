@@ -2,17 +2,18 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationRow } from "../../../src/server/ui/wire.js";
-import { exportFile, list, remove, rename } from "../chat/conversations.js";
+import { exportFile, file, list, remove, rename } from "../chat/conversations.js";
 import { isUnseen, markSeen, seen } from "../done/seen.js";
 import { age } from "../format.js";
-import { Icon, IconButton } from "../icons.js";
+import { IconButton } from "../icons.js";
 import { paths } from "../router.js";
 import { useStore } from "../store.js";
+import { Menu } from "./menu.js";
 
 export function ConversationRows({ current }: { readonly current: string | undefined }): JSX.Element {
   const { rows, search } = useStore(list);
   const groups = new Map<string, ConversationRow[]>();
-  for (const row of rows ?? []) groups.set(age(row.updatedAt), [...(groups.get(age(row.updatedAt)) ?? []), row]);
+  for (const row of sorted(rows ?? [])) groups.set(groupOf(row), [...(groups.get(groupOf(row)) ?? []), row]);
   return (
     <div class="rows">
       {rows?.length === 0 && <p class="faint rows-empty">{search === "" ? "Nothing here yet." : "Nothing found."}</p>}
@@ -28,6 +29,16 @@ export function ConversationRows({ current }: { readonly current: string | undef
       ))}
     </div>
   );
+}
+
+const groupOf = ({ pinned, folder, updatedAt }: ConversationRow): string =>
+  pinned === true ? "Pinned" : (folder ?? age(updatedAt));
+
+/** Pinned ones, then folders by name, then the others as they came: by age. */
+function sorted(rows: readonly ConversationRow[]): readonly ConversationRow[] {
+  const rank = ({ pinned, folder }: ConversationRow) => (pinned === true ? 0 : folder !== undefined ? 1 : 2);
+  const name = ({ pinned, folder = "" }: ConversationRow) => (pinned === true ? "" : folder);
+  return [...rows].sort((a, b) => rank(a) - rank(b) || name(a).localeCompare(name(b)));
 }
 
 /** The keyboard goes on at the row that takes its place. */
@@ -56,12 +67,34 @@ interface RowProps {
 
 function Row({ row, current, onDelete }: RowProps): JSX.Element {
   const [isRenaming, setRenaming] = useState(false);
+  const [isFiling, setFiling] = useState(false);
   const [isMenuOpen, setMenuOpen] = useState(false);
   const unseen = useStore(seen, (s) => !current && isUnseen(row, s));
   useEffect(() => {
     if (current && !row.running && !document.hidden) markSeen(row);
   }, [current, row]);
-  if (isRenaming) return <RenameRow row={row} onDone={() => setRenaming(false)} />;
+  if (isRenaming)
+    return (
+      <FieldRow
+        label="Title"
+        value={row.title}
+        onDone={(title) => {
+          setRenaming(false);
+          if (title !== undefined && title !== row.title) void rename(row.id, title);
+        }}
+      />
+    );
+  if (isFiling)
+    return (
+      <FieldRow
+        label="Folder, empty: none"
+        value={row.folder ?? ""}
+        onDone={(folder) => {
+          setFiling(false);
+          if (folder !== undefined && folder !== (row.folder ?? "")) void file(row.id, { folder });
+        }}
+      />
+    );
   return (
     <li class="row" data-current={current}>
       <a
@@ -90,68 +123,36 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
         onClick={() => setMenuOpen(!isMenuOpen)}
       />
       {isMenuOpen && (
-        <RowMenu
+        <Menu
           onClose={() => setMenuOpen(false)}
-          onRename={() => setRenaming(true)}
-          onExport={() => void exportFile(row)}
-          onDelete={onDelete}
+          items={[
+            {
+              icon: "pin",
+              name: row.pinned === true ? "Unpin" : "Pin",
+              run: () => void file(row.id, { pinned: row.pinned !== true }),
+            },
+            { icon: "folder", name: "Folder", run: () => setFiling(true) },
+            { icon: "edit", name: "Rename", run: () => setRenaming(true) },
+            { icon: "download", name: "Export", run: () => void exportFile(row, "json") },
+            { icon: "download", name: "As Markdown", run: () => void exportFile(row, "markdown") },
+            { icon: "print", name: "Print", run: () => void exportFile(row, "print") },
+            { icon: "trash", name: "Delete", danger: true, run: onDelete },
+          ]}
         />
       )}
     </li>
   );
 }
 
-interface RowMenuProps {
-  readonly onClose: () => void;
-  readonly onRename: () => void;
-  readonly onExport: () => void;
-  readonly onDelete: () => void;
+interface FieldRowProps {
+  readonly label: string;
+  readonly value: string;
+  /** Given undefined where it is left as it was. */
+  readonly onDone: (value: string | undefined) => void;
 }
 
-function RowMenu({ onClose, onRename, onExport, onDelete }: RowMenuProps): JSX.Element {
-  const menu = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => {
-    const opener = document.activeElement;
-    menu.current?.querySelector("button")?.focus();
-    const onDown = (event: PointerEvent) => {
-      if (!menu.current?.contains(event.target as Node)) onClose();
-    };
-    document.addEventListener("pointerdown", onDown);
-    return () => {
-      document.removeEventListener("pointerdown", onDown);
-      if (menu.current?.contains(document.activeElement)) (opener as HTMLElement | null)?.focus();
-    };
-  }, []);
-  const onKeyDown = (event: KeyboardEvent) => {
-    event.stopPropagation();
-    const items = [...menu.current!.querySelectorAll("button")];
-    const at = items.indexOf(document.activeElement as HTMLButtonElement);
-    if (event.key === "Escape" || event.key === "Tab") onClose();
-    else if (event.key === "ArrowDown") items[(at + 1) % items.length]?.focus();
-    else if (event.key === "ArrowUp") items.at(at - 1)?.focus();
-    else return;
-    event.preventDefault();
-  };
-  const run = (work: () => void) => () => {
-    onClose();
-    work();
-  };
-  return (
-    <div class="menu" role="menu" ref={menu} onKeyDown={onKeyDown}>
-      <button type="button" role="menuitem" onClick={run(onRename)}>
-        <Icon name="edit" /> Rename
-      </button>
-      <button type="button" role="menuitem" onClick={run(onExport)}>
-        <Icon name="download" /> Export
-      </button>
-      <button type="button" role="menuitem" class="danger" onClick={run(onDelete)}>
-        <Icon name="trash" /> Delete
-      </button>
-    </div>
-  );
-}
-
-function RenameRow({ row, onDone }: { readonly row: ConversationRow; readonly onDone: () => void }): JSX.Element {
+/** A field in place of a row. */
+function FieldRow({ label, value, onDone }: FieldRowProps): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
   const saved = useRef(false);
   // Before the next key comes.
@@ -159,19 +160,19 @@ function RenameRow({ row, onDone }: { readonly row: ConversationRow; readonly on
     input.current?.focus();
     input.current?.select();
   }, []);
-  const save = (title: string | undefined) => {
+  const save = (wanted: string | undefined) => {
     if (saved.current) return;
     saved.current = true;
-    onDone();
-    if (title !== undefined && title !== row.title) void rename(row.id, title);
+    onDone(wanted);
   };
   return (
     <li class="row renaming">
       <input
         ref={input}
-        aria-label="Title"
+        aria-label={label}
+        placeholder={label}
         maxLength={200}
-        defaultValue={row.title}
+        defaultValue={value}
         onBlur={(event) => save(event.currentTarget.value)}
         onKeyDown={(event) => {
           event.stopPropagation();

@@ -19,7 +19,7 @@ export function KeyDialog(): JSX.Element {
         <h2>This server asks for a key</h2>
         <p class="faint">
           {apiKey.get() === undefined
-            ? "It is one of those given with --api-key. This tab forgets it when it is closed."
+            ? "Whoever started it chose one with --api-key, and can tell you. This tab forgets it when it is closed."
             : "The server does not know the key that was given."}
         </p>
         <input
