@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { median } from "../../src/cli/reports/statistics.js";
 import { packageRoot } from "../../src/package-root.js";
 
 const run = promisify(execFile);
@@ -23,6 +24,10 @@ export interface LlamaBenchRequest {
   readonly decode: number;
   /** Positions computed before, which do not count. */
   readonly depth: number;
+  /** Of an encoder: no logits are wanted. */
+  readonly embeddings?: boolean;
+  /** The median of so many runs; default 1. */
+  readonly repetitions?: number;
 }
 
 /** The part of llama-bench's output that is read here. */
@@ -43,14 +48,15 @@ export function findLlamaBench(given: string | undefined): string | undefined {
   return undefined;
 }
 
-/** One warm-up and one run that counts, flash attention on. */
+/** One warm-up and the runs that count, flash attention on. */
 export async function llamaBench(program: string, q: LlamaBenchRequest): Promise<Timing & { system: string }> {
   const size = ["-p", q.prompt, "-n", q.decode, "-d", q.depth, "-b", q.batch, "-ub", q.batch];
-  const how = ["-t", q.threads, "-lm", q.mmap ? "mmap" : "none", "-fa", "on", "-r", 1, "-o", "json"];
-  const { stdout } = await run(program, ["-m", q.path, ...size, ...how].map(String), { maxBuffer: 2 ** 24 });
+  const how = ["-t", q.threads, "-lm", q.mmap ? "mmap" : "none", "-fa", "on"];
+  const what = ["-r", q.repetitions ?? 1, "-embd", q.embeddings ? 1 : 0, "-o", "json"];
+  const { stdout } = await run(program, ["-m", q.path, ...size, ...how, ...what].map(String), { maxBuffer: 2 ** 24 });
   const row = (JSON.parse(stdout) as Row[]).find((r) => r.n_prompt === q.prompt && r.n_gen === q.decode);
   if (row === undefined) throw new Error(`llama-bench measured something else: ${stdout.slice(0, 300)}`);
-  const ms = (row.samples_ns[0] as number) / 1e6;
+  const ms = median(row.samples_ns) / 1e6;
   return { tokens: q.prompt + q.decode, ms, system: `${row.build_commit} ${row.backends}` };
 }
 

@@ -102,7 +102,8 @@ static void gemm_float(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_
           const int count = base + (i < longer);
           const FloatTileFn tile = kFloatTiles<kTileType>[count];
           for (int quad = 0; quad < quads; quad++) {
-            float* at = park + (t * kRows + 4 * quad) * 32;
+            // What one chunk completes is summed at once, out of the same few lines of the first level.
+            float* at = park + (cols <= kChunk ? 0 : (t * kRows + 4 * quad) * 32);
             for (int pass = 0; pass < 32; pass += kLanes) {
               const int offset = pass * (kUnpack ? 4 : kSize);
               const uint8_t* wp[4];
@@ -122,16 +123,15 @@ static void gemm_float(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_
                 tile(wp, xp, 1, at + pass, k0 == 0 && kc == 0);
               }
             }
+            if (cols - k0 > kChunk) continue;
+            for (int j = 0; j < count; j++, at += kRows * 32) {
+              alignas(16) float four[4];
+              f_reduce4(at, 32, four);
+              float* const to = out + (n0 + t + j) * out_stride + r0 + 4 * quad;
+              for (int r = 0; r < 4 && 4 * quad + r < valid; r++) to[r] = four[r];
+            }
           }
           t += count;
-        }
-      }
-      for (int t = 0; t < nn; t++) {
-        float* to = out + (n0 + t) * out_stride + r0;
-        for (int quad = 0; quad < quads; quad++) {
-          alignas(16) float four[4];
-          f_reduce4(park + (t * kRows + 4 * quad) * 32, 32, four);
-          for (int r = 0; r < 4 && 4 * quad + r < valid; r++) to[4 * quad + r] = four[r];
         }
       }
     }
