@@ -24,7 +24,7 @@ export interface LlamaBenchRequest {
   readonly decode: number;
   /** Positions computed before, which do not count. */
   readonly depth: number;
-  /** Of an encoder: no logits are wanted. */
+  /** Vectors are wanted, no logits: the model is an encoder. */
   readonly embeddings?: boolean;
   /** The median of so many runs; default 1. */
   readonly repetitions?: number;
