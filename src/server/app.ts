@@ -92,7 +92,7 @@ const labelled = new Set([
   "/props",
   "/slots",
   "/embedding",
-  ...["version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings"].map((name) => `/api/${name}`),
+  ...["version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings", "pull"].map((name) => `/api/${name}`),
   "/v1/chat/completions/input_tokens",
   "/v1/models",
   "/v1/chat/completions",

@@ -12,11 +12,13 @@ import { describeModel } from "../models/index.js";
 import { advise } from "../weights/plan-advice.js";
 import { knownMachine } from "../weights/probe.js";
 import type { FolderModel, PlanReport } from "./listing.js";
+import { localModels } from "./local/local-models.js";
+import { type LocalModel, nameOf } from "./local/types.js";
 
 export interface FoundFile {
   readonly id: string;
   readonly path: string;
-  /** Relative to the folder, with slashes. */
+  /** Relative to the folder, with slashes; of a model of this computer its name. */
   readonly file: string;
   readonly bytes: number;
   readonly shards: number;
@@ -80,6 +82,17 @@ export async function findModels(folder: string): Promise<Found> {
   };
   await visit(folder, 0);
   return { files: files.map((file) => ({ ...file, bytes: file.bytes + (later.get(file.path) ?? 0) })), cut };
+}
+
+/** The models of this computer, under the names by which every command takes them. */
+export function findLocalModels(models: readonly LocalModel[] = localModels()): Found {
+  const files = models.slice(0, maxFiles).map((model): FoundFile => {
+    const file = nameOf(model);
+    const { path, bytes } = model;
+    const id = createHash("sha256").update(`${file}\n${path}`).digest("base64url").slice(0, 16);
+    return { id, path, file, bytes, shards: model.files.length, modifiedAt: new Date(model.modifiedMs).toISOString() };
+  });
+  return { files, cut: models.length > maxFiles };
 }
 
 /** Reads the facts of a header, or why the model cannot be run. Never throws for what is in the file. */

@@ -2,10 +2,11 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { EngineOptions } from "../engine/options.js";
 import { toWire } from "../process/wire.js";
-import { findModels, planFile, readFacts } from "./folder-work.js";
+import { findLocalModels, findModels, planFile, readFacts } from "./folder-work.js";
 
 export type FolderQuestion =
   | { readonly kind: "find"; readonly folder: string }
+  | { readonly kind: "local" }
   | { readonly kind: "facts"; readonly paths: readonly string[] }
   | { readonly kind: "plan"; readonly path: string; readonly options: EngineOptions; readonly heldBytes: number };
 
@@ -13,6 +14,8 @@ async function answer(question: FolderQuestion): Promise<unknown> {
   switch (question.kind) {
     case "find":
       return findModels(question.folder);
+    case "local":
+      return findLocalModels();
     case "facts": {
       const facts = [];
       for (const path of question.paths) facts.push(await readFacts(path));

@@ -1,4 +1,4 @@
-/** Models of a folder, by ids. Headers are read in a worker, with a deadline: the server goes on whatever they hold. */
+/** Models of a folder or of this computer, by ids. Headers are read in a worker, with a deadline: the server goes on whatever they hold. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -14,13 +14,14 @@ const deadlineMs = 60_000;
 const heapMb = 1024;
 
 export class ModelFolder {
-  readonly #folder: string;
+  readonly #folder: string | undefined;
   /** Facts from headers, by path, size and time of the file. */
   #facts = new Map<string, ModelFacts>();
   #listing: Promise<FolderListing> | undefined;
   #files: readonly FoundFile[] = [];
 
-  constructor(folder: string) {
+  /** @param folder none: all models of this computer, whichever program keeps them */
+  constructor(folder?: string) {
     this.#folder = folder;
   }
 
@@ -33,6 +34,23 @@ export class ModelFolder {
     const { models, ...listing } = await this.#listing;
     const id = this.#files.find((file) => file.path === loaded)?.id;
     return { ...listing, models: models.map((model) => ({ ...model, loaded: model.id === id })) };
+  }
+
+  /** The name under which a path was listed, for paths whose file's name tells nothing. */
+  nameOf(path: string): string | undefined {
+    const file = this.#files.find((each) => each.path === path)?.file;
+    return file === undefined ? undefined : listedName(file);
+  }
+
+  /** The model that a client names as it is listed, with or without Ollama's tag for the newest. */
+  async named(word: string): Promise<(FolderModel & { readonly path: string }) | undefined> {
+    const { models } = await this.list("");
+    const same = (name: string): boolean => name.toLowerCase() === word.toLowerCase();
+    const found =
+      models.find(({ file }) => same(file) || same(listedName(file)) || same(`${listedName(file)}:latest`)) ??
+      models.find(({ file }) => same(file.replace(/:latest$/, "")));
+    const path = this.#files.find(({ id }) => id === found?.id)?.path;
+    return found === undefined || path === undefined ? undefined : { ...found, path };
   }
 
   /** @throws FILE_NOT_FOUND when the folder holds no such model */
@@ -50,7 +68,9 @@ export class ModelFolder {
   }
 
   async #read(): Promise<FolderListing> {
-    const { files, cut } = await ask<Found>({ kind: "find", folder: this.#folder });
+    const { files, cut } = await ask<Found>(
+      this.#folder === undefined ? { kind: "local" } : { kind: "find", folder: this.#folder },
+    );
     const nameOf = (file: FoundFile) => `${file.path} ${file.bytes} ${file.modifiedAt}`;
     const fresh = files.filter((file) => !this.#facts.has(nameOf(file)));
     const facts = fresh.length === 0 ? [] : await ask<ModelFacts[]>({ kind: "facts", paths: fresh.map((f) => f.path) });
@@ -64,7 +84,7 @@ export class ModelFolder {
       const { path: _, ...shown } = file;
       return { ...shown, ...this.#facts.get(nameOf(file)), loaded: false };
     });
-    return { folder: this.#folder, models, cut };
+    return { folder: this.#folder ?? "this computer", models, cut };
   }
 }
 
@@ -72,6 +92,9 @@ export class ModelFolder {
 export function planModel(path: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
   return ask<PlanReport>({ kind: "plan", path, options, heldBytes });
 }
+
+/** A file's name in a list of names: without its ending, of a split model without its number. */
+export const listedName = (file: string): string => file.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "");
 
 /** @throws what the worker throws; FILE_IO after the deadline, or when the worker dies */
 function ask<T>(question: FolderQuestion): Promise<T> {

@@ -154,7 +154,7 @@ describe("npm ollama", { skip }, () => {
         () => assert.fail(),
         (error) => error,
       );
-    assert.equal((await fails(client.pull({ model: "x" }))).status_code, 501);
+    assert.equal((await fails(client.pull({ model: "https://example.org/x.gguf" }))).status_code, 400);
     for (const work of [
       client.delete({ model }),
       client.copy({ source: "a", destination: "b" }),

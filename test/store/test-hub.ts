@@ -41,6 +41,8 @@ export class TestHub {
   readonly repos = new Map<string, Map<string, Buffer>>();
   /** The hash that is announced, where it is not the true one. */
   readonly announced = new Map<string, string>();
+  /** Ollama's registry: `library/model:tag` -> bytes. */
+  readonly registry = new Map<string, Buffer>();
   gated = false;
   token: string | undefined;
   readonly commit = "c0ffee".padEnd(40, "0");
@@ -100,6 +102,22 @@ export class TestHub {
       const words = (url.searchParams.get("search") ?? "").toLowerCase();
       const found = [...this.repos.keys()].filter((repo) => repo.toLowerCase().includes(words));
       return json(found.map((id) => ({ id, downloads: 12345, likes: 6, gated: false })));
+    }
+    const [, model = "", what, last = ""] = /^\/v2\/([^/]+\/[^/]+)\/(manifests|blobs)\/(.+)$/.exec(url.pathname) ?? [];
+    if (what === "manifests") {
+      const bytes = this.registry.get(`${model}:${last}`);
+      if (bytes === undefined) return refuse(404, "");
+      const layer = { digest: `sha256:${sha256(bytes)}`, size: bytes.length };
+      const template = {
+        mediaType: "application/vnd.ollama.image.template",
+        digest: `sha256:${"0".repeat(64)}`,
+        size: 3,
+      };
+      return json({ layers: [template, { ...layer, mediaType: "application/vnd.ollama.image.model" }] });
+    }
+    if (what === "blobs") {
+      const bytes = [...this.registry.values()].find((each) => last === `sha256:${sha256(each)}`);
+      return bytes === undefined ? refuse(404, "") : this.#body("hub", bytes, request, response);
     }
     const [, repo = "", kind, rest = ""] =
       /^\/api\/models\/([^/]+\/[^/]+)\/(revision|tree)\/(.*)$/.exec(url.pathname) ??

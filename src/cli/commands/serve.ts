@@ -1,7 +1,7 @@
 /** `hundredweight serve [MODEL]`: the server, until it is told to end. */
 import type { Command } from "commander";
 import { type RunningServer, startServer } from "../../server/index.js";
-import { modelFile } from "../../store/model-word.js";
+import { namedModel } from "../../store/model-word.js";
 import { loadOptions } from "../options/model-options.js";
 import { measureUnknown, probeOnFirstUse } from "../options/probe-first.js";
 import { addServeOptions, configOf, type ServeFlags } from "../options/serve-options.js";
@@ -11,13 +11,13 @@ export function register(program: Command): void {
   const command = program
     .command("serve")
     .description("Serve a model to OpenAI, Anthropic, Ollama and llama-server clients and as a web page.")
-    .argument("[model]", "a GGUF file; none = the bundled demonstration model");
+    .argument("[model]", "a path or a name as `list` shows it; none = the bundled demonstration model");
   addServeOptions(command).action((model: string | undefined, flags: ServeFlags) => serve(model, flags));
 }
 
 async function serve(model: string | undefined, flags: ServeFlags): Promise<void> {
-  const modelPath = modelFile(model);
-  const config = configOf(flags);
+  const { path: modelPath, name } = namedModel(model);
+  const config = { ...configOf(flags), ...(name !== undefined && { modelName: { path: modelPath, name } }) };
   // The page shows plans of all models of a folder: better that they rest on what was measured.
   if (flags.models !== undefined) await measureUnknown(modelPath, flags);
   else await probeOnFirstUse(modelPath, flags);

@@ -17,7 +17,7 @@ export interface ServeFlags extends ModelFlags, Partial<Record<NumericSetting, n
   tags?: string;
   parallel?: number;
   kvTokens?: number;
-  models?: string;
+  models?: string | true;
   data?: string;
   apiKey?: string[];
   apiKeyFile?: string;
@@ -68,7 +68,7 @@ export function addServeOptions(command: Command): Command {
     )
     .option("--alias <names>", "name of the model in answers, or several with commas (default: its file)")
     .option("--tags <words>", "what the list of models says of it, with commas")
-    .option("--models <folder>", "folder whose models the page can switch to")
+    .option("--models [folder]", "models that can be switched to: of a folder, without one all on this computer")
     .option("--data <folder>", "where the page keeps conversations")
     .option("--api-key <key>", "key that clients must send (repeatable; or env HUNDREDWEIGHT_API_KEY)", several)
     .option("--api-key-file <file>", "file of keys, one a line")
@@ -141,7 +141,8 @@ export function configOf(flags: ServeFlags): Partial<ServerConfig> {
     ...(flags.port !== undefined && { port: flags.port }),
     ...(flags.alias !== undefined && aliasesOf(flags.alias)),
     ...(flags.tags !== undefined && { tags: words(flags.tags) }),
-    ...(flags.models !== undefined && { modelsFolder: flags.models }),
+    ...(flags.models === true && { computerModels: true }),
+    ...(typeof flags.models === "string" && { modelsFolder: flags.models }),
     ...(flags.data !== undefined && { dataFolder: flags.data }),
     ...(flags.allowHost !== undefined && { allowHosts: flags.allowHost }),
     ...(flags.cors !== undefined && { corsOrigins: flags.cors }),

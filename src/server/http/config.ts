@@ -43,8 +43,12 @@ export interface ServerConfig {
   /** All its names, and words about it, for the list of models. */
   readonly aliases: readonly string[];
   readonly tags: readonly string[];
-  /** Folder whose models the page may switch to. */
+  /** Folder whose models may be switched to. */
   readonly modelsFolder: string | undefined;
+  /** All models of this computer may be switched to. */
+  readonly computerModels: boolean;
+  /** The name of the model that is served first, where its file's name tells nothing. */
+  readonly modelName: { readonly path: string; readonly name: string } | undefined;
   /** Folder of what the page keeps. */
   readonly dataFolder: string | undefined;
   /** Keeps what was thought in prompts though the template takes it out when a user speaks next. */
@@ -107,6 +111,8 @@ export const defaultConfig: ServerConfig = {
   aliases: [],
   tags: [],
   modelsFolder: undefined,
+  computerModels: false,
+  modelName: undefined,
   dataFolder: undefined,
   keepThinking: false,
   maxBodyBytes: 4 * 2 ** 20,

@@ -93,6 +93,10 @@ const known: Readonly<Partial<Record<ErrorCode | "QUEUE_FULL" | "ENGINE_CRASHED"
   CANCELLED: [503, "cancelled"],
   MODEL_CHANGED: [500, "model_changed"],
   MEMORY_BUDGET: [500, "memory_budget"],
+  HUB_REFUSED: [404, "hub_refused"],
+  NETWORK_FAILED: [502, "network_failed"],
+  CHECKSUM_WRONG: [502, "checksum_wrong"],
+  DISK_FULL: [507, "disk_full"],
 };
 
 export function asHttpError(thrown: unknown): HttpError {

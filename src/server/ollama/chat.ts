@@ -11,6 +11,7 @@ import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
+import { changeTo } from "./chosen.js";
 import { renderGoTemplate } from "./go-template.js";
 import { messagesOf, toolsOf, wishesOf } from "./read-messages.js";
 import { chatSchema, type GenerateInput, generateSchema, mostTokens, samplingInput, stopTexts } from "./request.js";
@@ -22,6 +23,7 @@ export function ollamaChatRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
+    await changeTo(value.model, context);
     const { messages = [], options } = value;
     const model = value.model ?? context.model.id;
     if (messages.length === 0) return loaded(c, context, model, value.keep_alive, arrived, { ...asMessage(nothing) });
@@ -45,6 +47,7 @@ export function ollamaChatRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(generateSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
+    await changeTo(value.model, context);
     const { options, prompt = "", system } = value;
     const model = value.model ?? context.model.id;
     if (prompt === "" && (value.suffix ?? "") === "") {

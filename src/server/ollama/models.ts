@@ -1,9 +1,11 @@
-/** Tells of models as Ollama's API does: of the one that is served. */
+/** Tells of models as Ollama's API does: of the one that is served, and of those that can be changed to. */
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { basename } from "node:path";
 import type { Hono } from "hono";
 import { mergeSampling } from "../../sampling/settings.js";
+import { listedName } from "../../store/folder.js";
+import type { FolderModel } from "../../store/listing.js";
 import { samplingSettings } from "../answers/told-settings.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
@@ -22,9 +24,12 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
   const { model } = context;
   app.get("/api/version", (c) => c.json({ version: apiVersion }));
 
-  app.get("/api/tags", (c) => {
+  app.get("/api/tags", async (c) => {
     const served = model.state.phase === "ready" ? [model.require()] : [];
-    return c.json({ models: served.flatMap((one) => namesOf(one).map((name) => entryOf(one, name))) });
+    const own = served.flatMap((one) => namesOf(one).map((name) => entryOf(one, name)));
+    const { models = [] } = (await context.models?.list(model.state.path)) ?? {};
+    const others = models.filter(({ loaded, fault }) => !loaded && fault === undefined).map(listedEntry);
+    return c.json({ models: [...own, ...others] });
   });
 
   app.get("/api/ps", (c) => {
@@ -46,7 +51,11 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
     if (name === undefined) throw wrongField("model", "model: is missing");
     const served = model.require();
     const { info } = served;
-    if (![...served.names, ...namesOf(served)].includes(name)) throw notFound(name, served.id);
+    if (![...served.names, ...namesOf(served)].includes(name)) {
+      const found = await context.models?.named(name);
+      if (found === undefined) throw notFound(name, served.id);
+      return c.json(listedFacts(found));
+    }
     const { architecture } = info;
     return c.json({
       modelfile: `# The file that this server was started with\nFROM ${basename(info.path)}\n`,
@@ -65,9 +74,6 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
   });
 
   const off = "is off: models are the business of whoever starts the server";
-  app.post("/api/pull", () => {
-    throw notOffered("pull: this server fetches no models yet; give it a file: hundredweight serve MODEL.gguf");
-  });
   for (const what of ["push", "create", "copy"]) {
     app.post(`/api/${what}`, () => {
       throw notOffered(`${what} ${off}`);
@@ -81,9 +87,46 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
+const tagged = (name: string): string => (name.includes(":") ? name : `${name}:latest`);
+
 /** A name without a tag is that of the newest. */
 function namesOf({ names }: ServedModel): string[] {
-  return [...new Set(names)].map((name) => (name.includes(":") ? name : `${name}:latest`));
+  return [...new Set(names)].map(tagged);
+}
+
+/** A model that is not loaded, by what its header says. */
+function listedEntry(model: FolderModel): object {
+  const name = tagged(listedName(model.file));
+  const digest = createHash("sha256").update(`${model.id}\n${model.bytes}\n${model.modifiedAt}`).digest("hex");
+  return { name, model: name, modified_at: model.modifiedAt, size: model.bytes, digest, details: listedDetails(model) };
+}
+
+function listedDetails({ architecture = "unknown", parameters = 0, fileType = "unknown" }: FolderModel): object {
+  return {
+    parent_model: "",
+    format: "gguf",
+    family: architecture,
+    families: [architecture],
+    parameter_size: sizeText(parameters),
+    quantization_level: fileType,
+  };
+}
+
+function listedFacts(model: FolderModel): object {
+  const { architecture = "unknown", parameters = 0, contextTokens } = model;
+  return {
+    modelfile: `FROM ${listedName(model.file)}\n`,
+    parameters: "",
+    template: "",
+    details: listedDetails(model),
+    model_info: {
+      "general.architecture": architecture,
+      "general.parameter_count": parameters,
+      ...(contextTokens !== undefined && { [`${architecture}.context_length`]: contextTokens }),
+    },
+    capabilities: ["completion"],
+    modified_at: model.modifiedAt,
+  };
 }
 
 function entryOf(served: ServedModel, name: string): object {

@@ -123,6 +123,13 @@ export const showSchema = z.object({
   verbose: z.boolean().optional(),
 });
 
+export const pullSchema = z.object({
+  model: z.string().max(500).optional().describe("llama3.2:1b, or hf.co/org/name:Q4_K_M."),
+  name: z.string().max(500).optional(),
+  stream: z.boolean().optional().describe("Default true."),
+  insecure: z.boolean().optional().describe("Taken: certificates are always looked at."),
+});
+
 export type ChatInput = z.output<typeof chatSchema>;
 export type GenerateInput = z.output<typeof generateSchema>;
 export type Options = z.output<typeof options>;

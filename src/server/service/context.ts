@@ -1,5 +1,6 @@
 /** Everything a route needs, made once when the server starts. */
 
+import type { ModelFolder } from "../../store/folder.js";
 import type { ServerConfig } from "../http/config.js";
 import type { Gate } from "../http/gate.js";
 import type { Untaken } from "../http/untaken.js";
@@ -11,6 +12,8 @@ export interface ServerContext {
   readonly config: ServerConfig;
   /** The model: `require()` for answers, `state` for its phase, `open()` to switch. */
   readonly model: ModelService;
+  /** Models that can be switched to; undefined: only one is served. */
+  readonly models: ModelFolder | undefined;
   readonly metrics: Metrics;
   /** The engine's status, pass by pass. */
   readonly status: StatusStream;

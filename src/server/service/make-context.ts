@@ -1,5 +1,6 @@
 /** The parts of a server, put together: the same with a socket and without. */
 
+import { ModelFolder } from "../../store/folder.js";
 import type { ServerConfig } from "../http/config.js";
 import { Gate } from "../http/gate.js";
 import { Untaken } from "../http/untaken.js";
@@ -21,10 +22,14 @@ export function makeContext(
 ): ServerContext {
   const { alias, aliases, answers, textTimeoutMs, maxAnswers, maxIntakeBytes, stallTimeoutMs, keepThinking } = config;
   const named = { alias, aliases, answers, keepThinking };
-  const model = new ModelService({ ...named, textTimeoutMs, maxIntakeBytes, openEngine, openText });
+  const listed = config.computerModels || config.modelsFolder !== undefined;
+  const models = listed ? new ModelFolder(config.computerModels ? undefined : config.modelsFolder) : undefined;
+  const first = config.modelName;
+  const nameOf = (path: string) => (path === first?.path ? first.name : models?.nameOf(path));
+  const model = new ModelService({ ...named, nameOf, textTimeoutMs, maxIntakeBytes, openEngine, openText });
   const status = new StatusStream(model);
   const gate = new Gate(maxAnswers, draining);
   const untaken = new Untaken({ mostBytes: config.maxUntakenBytes, stallMs: stallTimeoutMs });
   const lastly = new Set<() => Promise<void>>();
-  return { config, model, metrics: new Metrics(), status, gate, untaken, draining, ending, lastly, log };
+  return { config, model, models, metrics: new Metrics(), status, gate, untaken, draining, ending, lastly, log };
 }

@@ -79,6 +79,8 @@ const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
   readonly aliases?: readonly string[] | undefined;
+  /** A name for a path whose file's name tells nothing. */
+  readonly nameOf?: ((path: string) => string | undefined) | undefined;
   readonly textTimeoutMs: number;
   readonly maxIntakeBytes: number;
   readonly keepThinking?: boolean | undefined;
@@ -113,7 +115,9 @@ export class ModelService {
 
   /** The name in answers; known before the model is loaded. */
   get id(): string {
-    return this.options.alias ?? modelId(this.current.path);
+    const { path } = this.current;
+    const named = /\.gguf$/i.test(path) ? undefined : this.options.nameOf?.(path);
+    return this.options.alias ?? named ?? modelId(path);
   }
 
   /** Facts of the model that is open, also while its engine restarts. */

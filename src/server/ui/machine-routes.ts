@@ -1,7 +1,7 @@
 /** The live feed of the page, and models of a folder. */
 import type { Hono } from "hono";
 import { z } from "zod";
-import { ModelFolder, planModel } from "../../store/folder.js";
+import { planModel } from "../../store/folder.js";
 import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
 import { checked } from "./checked.js";
@@ -105,9 +105,8 @@ export function mountMachine(
     return c.json({ advice });
   });
 
-  const { modelsFolder } = context.config;
-  if (modelsFolder === undefined) return;
-  const folder = new ModelFolder(modelsFolder);
+  const folder = context.models;
+  if (folder === undefined) return;
   app.get("/ui/models", async (c) => c.json(await folder.list(model.state.path)));
   app.get("/ui/models/:id/plan", async (c) => {
     const context = Number(c.req.query("context") ?? 0);

@@ -8,7 +8,7 @@ import type { ModelState, PageState, PlanSummary } from "./wire.js";
 const version = packageVersion();
 
 export function pageState({ model, config, draining }: ServerContext, startedAt: string): PageState {
-  const hasFolder = config.modelsFolder !== undefined;
+  const hasFolder = config.computerModels || config.modelsFolder !== undefined;
   return { version, startedAt, draining: draining.aborted, model: modelState(model), hasFolder };
 }
 
