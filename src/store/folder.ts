@@ -1,4 +1,7 @@
-/** Models of a folder or of this computer, by ids. Headers are read in a worker, with a deadline: the server goes on whatever they hold. */
+/**
+ * Models of a folder or of this computer, by ids. Headers are read in a worker, with a deadline: the server goes on
+ * whatever they hold.
+ */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";

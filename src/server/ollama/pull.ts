@@ -36,7 +36,7 @@ export function ollamaPullRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-/** Whoever has a key, or sits at this computer: a fetched model takes its disk. */
+/** Lets in those who have a key, or sit at this computer: a fetched model takes its disk. @throws HttpError 403 */
 function checkPuller(c: Context, { config }: ServerContext): void {
   if (config.apiKeys.length > 0) return; // it has been asked for
   const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
@@ -78,7 +78,7 @@ async function pullTelling(word: string, signal: AbortSignal, tell: (line: objec
   tell({ status: "success" });
 }
 
-/** What goes wrong after the first line is a line. */
+/** Lines as they are told. After the first one a failure is a line, too. */
 function linesOf(work: (tell: (line: object) => void) => Promise<void>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   return new ReadableStream<Uint8Array>({
