@@ -64,6 +64,21 @@ await until(async () => {
   return messages.length === 2 && messages[1].state !== "running";
 });
 await shot(await view(chat, `c/${id}`, { width: 1180, height: 830 }), "chat.png");
+await api(chat.url, "PATCH", `/ui/conversations/${id}`, { sampling: { seed: 4, maxTokens: 300 } });
+await api(chat.url, "POST", `/ui/conversations/${id}/answers`, {
+  parent: (await api(chat.url, "GET", `/ui/conversations/${id}`)).messages[0].id,
+  sampling: { temperature: 0.8 },
+});
+await until(async () => {
+  const { messages } = await api(chat.url, "GET", `/ui/conversations/${id}`);
+  return messages.length === 3 && messages[2].state !== "running";
+});
+const beside = await view(chat, `c/${id}`, { width: 1180, height: 830 });
+await beside.click("[aria-label='Other answers']");
+await beside.click(".menu :text('Side by side')");
+await beside.waitForSelector(".column >> nth=1");
+await beside.evaluate("document.querySelector('.messages').scrollTop = 0");
+await shot(beside, "side-by-side.png");
 await shot(await view(chat, `c/${id}`, { width: 360, height: 720, colorScheme: "dark" }), "narrow.png");
 const models = await view(chat, "models", { width: 1180, height: 1210 });
 await models.click(".model-list button >> nth=-2");
@@ -81,6 +96,21 @@ async function atWork(served, maxTokens) {
 
 const streamed = await serve(streamedModel, "--memory", "700MiB", "--ctx", "3072", "--parallel", "1");
 const machine = await atWork(streamed, 2800);
+const [{ id: busy, leaf }] = await Promise.all(
+  (await api(streamed.url, "GET", "/ui/conversations")).map(({ id }) =>
+    api(streamed.url, "GET", `/ui/conversations/${id}`),
+  ),
+);
+const next = "And how much is a stone of it?";
+await api(streamed.url, "POST", `/ui/conversations/${busy}/next`, { after: leaf, content: next });
+const draft = "Compare it with the other units of weight that merchants used, one by one. ".repeat(12);
+const waiting = await view(streamed, `c/${busy}`, { width: 1180, height: 620 });
+await waiting.fill(".composer textarea", draft);
+await waiting.waitForSelector(".price");
+await shot(waiting, "waiting.png");
+const narrow = await view(streamed, `c/${busy}`, { width: 390, height: 720, colorScheme: "dark" });
+await narrow.waitForSelector(".next li");
+await shot(narrow, "waiting-narrow.png");
 await machine.screenshot({ path: out("machine.png") });
 await machine.setViewportSize({ width: 1200, height: 760 });
 await machine.hover(".map-bars .bar-split >> nth=30");
@@ -94,10 +124,10 @@ const { name, shape } = parseSpec(
 await writeSynth(experts, layOutSynth(name, { ...shape, routerSkew: 0.6 }));
 const mixed = await serve(experts, "--memory", "420MiB", "--ctx", "8192", "--parallel", "1");
 const slots = await atWork(mixed, 6000);
-await slots.setViewportSize({ width: 1180, height: 1240 });
+await slots.setViewportSize({ width: 1180, height: 1500 });
 await slots.hover(".map-bars .bar-slots >> nth=4");
 await pause(0.5);
-await shot(slots, "experts.png", { clip: { x: 264, y: 56, width: 916, height: 1180 } });
+await shot(slots, "experts.png", { clip: { x: 264, y: 56, width: 916, height: 1440 } });
 mixed.stop();
 await browser.close();
 rmSync(made, { recursive: true });

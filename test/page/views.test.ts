@@ -126,6 +126,8 @@ describe("the machine on the page", { skip }, () => {
       await page.waitForSelector(".lazy", { state: "detached" });
       const wide = await page.locator("main").evaluate((main) => main.scrollWidth - main.clientWidth);
       assert.ok(wide <= 0, `${view} is ${wide} px too wide`);
+      const high = await page.locator("main").evaluate((main) => main.scrollHeight - main.clientHeight);
+      assert.ok(high <= 0, `${view} is ${high} px too high`);
     }
     assert.equal(await page.locator(".side").isVisible(), false);
     await page.click(".side-toggle");

@@ -41,7 +41,9 @@ export function useLanding(
       const element = scroller.current?.querySelectorAll<HTMLElement>(".message")[at];
       if (element === undefined) return;
       mark(scroller.current!, words);
-      element.scrollIntoView({ block: "center" });
+      const { top, height } = element.getBoundingClientRect();
+      const box = scroller.current!.getBoundingClientRect();
+      scroller.current!.scrollTop += top - box.top - Math.max(0, (box.height - height) / 2);
     }, 60);
     return () => clearTimeout(timer);
   }, [place, branch.length > 0]);
