@@ -8,6 +8,7 @@ import { after, afterEach, beforeEach, test } from "node:test";
 import { HundredweightError } from "../../src/errors.js";
 import { packageRoot } from "../../src/package-root.js";
 import type { Surroundings } from "../../src/store/local/places.js";
+import { modelFile } from "../../src/store/model-word.js";
 import { type Pulled, type PullOptions, pull } from "../../src/store/pull/pull.js";
 import { sha256, TestHub } from "./test-hub.js";
 
@@ -157,6 +158,33 @@ test("a file that changes is begun again, one that goes on changing is an error"
   const pulled = await fetchIt(plain, { onNote: (note) => notes.push(note), connections: 1 });
   assert.equal(sha256(readFileSync(pulled.path)), sha256(other));
   assert.deepEqual(notes, ["large.gguf changed on the server: beginning again"]);
+  hub.faults.restless = true;
+  rmSync(join(home, "models"), { recursive: true });
+  for (const word of [plain, "org/large"])
+    await assert.rejects(fetchIt(word), refused("MODEL_CHANGED", /it changes on the server while it is fetched/));
+  assert.equal(existsSync(ofLarge()), false);
+});
+
+test("a repository without GGUF files is fetched as a folder", async () => {
+  const files: Record<string, Buffer> = {
+    "config.json": Buffer.from('{"model_type":"llama"}'),
+    "tokenizer.json": Buffer.from("{}".padEnd(5000)),
+    "model-00001-of-00002.safetensors": randomBytes(3000),
+    "model-00002-of-00002.safetensors": randomBytes(4000),
+    "model.safetensors.index.json": Buffer.from("{}"),
+  };
+  for (const [path, bytes] of Object.entries(files)) hub.add("org/folder", path, bytes);
+  hub.add("org/folder", "pytorch_model.bin", randomBytes(2000));
+  hub.add("org/folder", ".gitattributes", Buffer.from("x"));
+  const pulled = await fetchIt("org/folder");
+  assert.equal(pulled.path, join(home, "models", "org", "folder"));
+  assert.deepEqual(readdirSync(pulled.path).sort(), [".hundredweight", ...Object.keys(files)].sort());
+  for (const [path, bytes] of Object.entries(files)) assert.deepEqual(readFileSync(join(pulled.path, path)), bytes);
+  assert.equal(modelFile("org/folder", system), pulled.path);
+  // A small file that was changed here is fetched again.
+  writeFileSync(join(pulled.path, "config.json"), '{"model_type":"qwen2"}');
+  await fetchIt("org/folder");
+  assert.deepEqual(readFileSync(join(pulled.path, "config.json")), files["config.json"]);
 });
 
 test("gated and missing repositories are explained", async () => {

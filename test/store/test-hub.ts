@@ -24,6 +24,8 @@ export interface Faults {
   /** Another ETag, and other bytes, after so many answers. */
   changeAfter?: number;
   changeTo?: Buffer;
+  /** Another ETag at every answer. */
+  restless?: boolean;
   /** Bytes a second. */
   rate?: number;
   /** Sends headers and nothing more. */
@@ -169,7 +171,7 @@ export class TestHub {
     const changed = faults.changeAfter !== undefined && this.#bodies >= faults.changeAfter;
     this.#bodies++;
     const bytes = changed ? (faults.changeTo ?? whole) : whole;
-    const etag = changed ? '"second"' : `"${sha256(whole).slice(0, 16)}"`;
+    const etag = faults.restless ? `"${this.#bodies}"` : changed ? '"second"' : `"${sha256(whole).slice(0, 16)}"`;
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     if (first === undefined || faults.ranges === "ignored") {
       response.writeHead(200, { etag, "content-length": String(bytes.length) });
