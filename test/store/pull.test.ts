@@ -5,11 +5,14 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, beforeEach, test } from "node:test";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { HundredweightError } from "../../src/errors.js";
 import { packageRoot } from "../../src/package-root.js";
 import type { Surroundings } from "../../src/store/local/places.js";
 import { modelFile } from "../../src/store/model-word.js";
+import type { Preview } from "../../src/store/pull/preview.js";
 import { type Pulled, type PullOptions, pull } from "../../src/store/pull/pull.js";
+import { readFixture, writeFolder } from "../huggingface/folder.js";
 import { sha256, TestHub } from "./test-hub.js";
 
 const demo = readFileSync(join(packageRoot(), "models", "demo.gguf"));
@@ -282,4 +285,20 @@ test("stopped and gone on", async () => {
   hub.requests.length = 0;
   assert.equal(sha256(readFileSync((await fetchIt("org/large")).path)), sha256(large));
   assert.equal(hub.requests.filter(({ server }) => server === "cdn").length, 3);
+});
+
+test("the plan of a folder of safetensors comes from its headers", async () => {
+  const folder = mkdtempSync(join(root, "folder-"));
+  const made = writeFolder(folder, readFixture("llama"), "F32", 2);
+  for (const path of readdirSync(made)) hub.add("org/real", path, readFileSync(join(made, path)));
+  let plan: Preview | undefined;
+  const pulled = await fetchIt("org/real", {
+    noPlan: false,
+    onPlan: (_, plans) => {
+      plan = plans[0];
+    },
+  });
+  assert.equal(plan!.fault, undefined);
+  assert.equal(plan!.strategy, "resident");
+  assert.ok((await openCheckpoint(pulled.path)).tensors.size > 0);
 });

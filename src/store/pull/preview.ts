@@ -2,7 +2,7 @@
  * The plan of a model that has not been fetched: its header is read from the hub, a few megabytes, into a file of the
  * model's size that holds nothing else, and planned as if it lay here.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,6 +15,7 @@ import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
 import { type Patience, Progressed, persist, usualPatience } from "./persist.js";
 import { cutOff, readRange } from "./read-range.js";
 import { RangeReader, type RemoteFile } from "./remote-file.js";
+import type { RemoteModel } from "./source.js";
 
 export interface Preview {
   readonly tag: string;
@@ -48,7 +49,7 @@ export interface PreviewOptions {
 
 /** @throws CANCELLED; faults of the network, which a download would meet too */
 export async function preview(
-  model: { readonly tag: string; readonly bytes: number; readonly files: readonly RemoteFile[] },
+  model: Pick<RemoteModel, "tag" | "bytes" | "files"> & { readonly folder?: boolean },
   { signal, patience, folder, memoryBytes }: PreviewOptions,
 ): Promise<Preview> {
   const work = mkdtempSync(join(tmpdir(), "hundredweight-header-"));
@@ -63,7 +64,7 @@ export async function preview(
       const made = await fetchHeader(file, work, { ...usualPatience, ...patience }, signal);
       path ??= made;
     }
-    return { ...said, ...(await planned(path!, known, budgetBytes)) };
+    return { ...said, ...(await planned(model.folder === true ? work : path!, known, budgetBytes)) };
   } catch (error) {
     const { code, message } = asHundredweightError(error);
     if (["CANCELLED", "NETWORK_FAILED", "HUB_REFUSED"].includes(code)) throw error;
@@ -100,7 +101,7 @@ async function fetchHeader(remote: RemoteFile, work: string, patience: Patience,
     for (let most = firstBytes; ; most *= 2) {
       const to = Math.min(most, remote.bytes, mostBytes);
       have = await fetchTo(reader, file, have, to, patience, signal);
-      const need = headerBytes(path);
+      const need = neededBytes(path, remote.bytes);
       if (have >= Math.min(need, remote.bytes)) return path;
       if (have >= mostBytes)
         throw new HundredweightError("FORMAT_INVALID", `${remote.file}: its header is longer than ${mostBytes} bytes`);
@@ -135,6 +136,21 @@ async function fetchTo(
   };
   if (at < to) await persist(attempt, { stallMs, ...patience }, signal);
   return at;
+}
+
+/** How much of a file a plan needs: headers of weights, all of the small files beside them. */
+function neededBytes(path: string, bytes: number): number {
+  if (/\.gguf$/i.test(path)) return headerBytes(path);
+  if (!/\.safetensors$/i.test(path)) return bytes;
+  // Eight bytes say how long the header behind them is.
+  const fd = openSync(path, "r");
+  try {
+    const length = Buffer.alloc(8);
+    readSync(fd, length, 0, 8, 0);
+    return 8 + Number(length.readBigUInt64LE());
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Where the header ends by what is there of it; Infinity: not to be read yet. */

@@ -126,7 +126,6 @@ export async function pull(word: string, options: PullOptions): Promise<Pulled |
 
 /** The chosen model's plan, and of one that is streamed those of the next smaller ones beside it. */
 async function plansFor(model: RemoteModel, options: Parameters<typeof preview>[1]): Promise<Preview[]> {
-  if (model.folder) return [];
   const plans = [await preview(model, options)];
   const [own] = plans as [Preview];
   if (own.fault !== undefined || own.strategy === "resident") return plans;
