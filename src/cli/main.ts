@@ -2,11 +2,13 @@
 import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
+import { mark } from "../process/marks.js";
 import { registerCommands } from "./commands/index.js";
 import { printError, tell, watchStandardStreams } from "./terminal/output.js";
 
 /** @returns 0 ok, 1 failed, 2 usage, 130 and 143 stopped by a signal */
 export async function main(argv: readonly string[]): Promise<number> {
+  mark("run: program loaded");
   watchStandardStreams();
   const program = new Command("hundredweight")
     .description("Runs very large language models on the computer you already have.")

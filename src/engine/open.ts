@@ -11,6 +11,7 @@ import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
+import { mark } from "../process/marks.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import { createStreamDecoder, createTokenizer, noFim, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
@@ -38,10 +39,14 @@ export async function openParts(
       "OPTION_INVALID",
       `sequences: ${sequences} is not a whole number from 1 to ${mostSequences}`,
     );
+  mark("engine: told what to open");
   const checkpoint = await openCheckpoint(path);
+  mark("engine: header read");
   const description = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
   const { config } = description;
+  mark("engine: model described");
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab, options.textProcess !== undefined);
+  mark("engine: vocabulary made");
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
   const planned = planResources(description, options, path, chatTemplate);
   const {
@@ -57,6 +62,7 @@ export async function openParts(
     expected,
   } = planned;
   onPlanned?.(loadBytes);
+  mark("engine: planned");
   const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
   const backend = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
@@ -68,6 +74,7 @@ export async function openParts(
   });
   try {
     if (stop !== undefined) backend.setCancelFlag(stop);
+    mark("engine: addon and threads there");
     const ops = profiler === undefined ? backend : profiledOps(backend, profiler);
     const model = await bindDescription(description, ops, {
       contextTokens,
@@ -80,6 +87,7 @@ export async function openParts(
       ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
       ...(options.check && { rewrite: withChecks }),
     });
+    mark("engine: bound");
     const { metadata } = checkpoint;
     const info: ModelInfo = {
       path,

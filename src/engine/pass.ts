@@ -1,6 +1,7 @@
 /** One pass for many jobs: which rows, their table, and whose the logits are. */
 import type { PassExtras } from "../models/index.js";
 import { pagePositions, type RowTable } from "../ops/ops.js";
+import { mark } from "../process/marks.js";
 import type { StateCache } from "../state/cache.js";
 import type { EngineModel } from "./parts.js";
 import type { RowKind, Task, Wanted } from "./task.js";
@@ -57,6 +58,7 @@ export class Pass {
   async run(model: EngineModel, cache: StateCache, vocab: number, dim: number): Promise<void> {
     const logits = this.wanting("logits");
     const hidden = this.wanting("hidden");
+    mark("engine: first pass begins");
     await model.forward(
       this.table(cache),
       logits,
@@ -66,6 +68,7 @@ export class Pass {
         : { wanted: hidden, onHidden: (values, first) => this.hand(values, dim, hidden, first) },
       this.ofTexts(),
     );
+    mark("engine: first pass done");
   }
 
   /** Asks for what is made of whole texts, each by its last row. A model makes vectors or scores, not both. */

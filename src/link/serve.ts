@@ -4,6 +4,7 @@ import { Engine } from "../engine/engine.js";
 import type { EngineParts } from "../engine/parts.js";
 import { StopSignal } from "../engine/stop-signal.js";
 import { HundredweightError } from "../errors.js";
+import { mark } from "../process/marks.js";
 import { toWire } from "../process/wire.js";
 import { type Addressed, pack } from "./parcels.js";
 import type { EngineOptions, FromEngine, JobEvent, ToEngine } from "./protocol.js";
@@ -84,6 +85,7 @@ export function serveEngine(port: Port, openParts: OpenParts): void {
         void open(message.path, message.options, message.stop);
         return;
       case "submit": {
+        mark(`engine: told to ${message.request.kind}`);
         const { job } = message;
         if (engine === undefined) {
           port.post({

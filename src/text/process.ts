@@ -4,6 +4,7 @@
  * is never deaf for longer.
  */
 import { IdleCollector } from "../process/idle.js";
+import { mark } from "../process/marks.js";
 import { boundOwnMemory, limitOwnMemory, trimOwnMemory } from "../process/own-memory.js";
 import type { FromText, ToText } from "./protocol.js";
 import { serveTexts } from "./serve.js";
@@ -19,10 +20,12 @@ const orphaned = (): void => {
 process.on("disconnect", orphaned);
 if (!process.connected) orphaned();
 
+mark("texts: program loaded");
 boundOwnMemory();
 const idle = new IdleCollector(trimOwnMemory);
 const send = (message: FromText): void => {
   // The heap's limit does not count what lies outside it, and is looked at after a large string was made, not before.
+  mark(`texts: ${message.type}`);
   if (message.type === "opened") limitOwnMemory(growthBytes);
   // Whoever started this process may die between the question and the message: `disconnect` says so right after.
   if (process.connected) process.send?.(message, undefined, {}, () => {});

@@ -215,7 +215,8 @@ export class Planner {
       const resident = this.#resident(space);
       if (resident !== undefined && (any || best === undefined || resident.cost < best.cost)) best = resident;
       if (best !== undefined && any) return best;
-      if (resident !== undefined) continue; // without a ring
+      // Nothing streams in passes of fewer rows either, and they cost no less.
+      if (resident !== undefined) break;
       for (const ring of this.#rings()) {
         const smaller = best !== undefined && ring.bytes < best.ring.bytes;
         const toBeat = (best?.cost ?? Infinity) / (smaller ? worthSmaller : 1);

@@ -4,6 +4,7 @@ import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import { load, type Model } from "../../library/model.js";
 import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
+import { mark } from "../../process/marks.js";
 import { runTarget } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
@@ -69,6 +70,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     await probeOnFirstUse(target.path, flags);
     const before = memoryBefore();
     const began = performance.now();
+    mark("run: options read, probe looked up");
     const opened = await load(target.path, {
       ...loadOptions(flags),
       ...profileOptions(flags),
@@ -77,6 +79,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
       signal,
     });
     const loadMs = performance.now() - began;
+    mark("run: model open");
     try {
       warnAboutContext(opened);
       const result = await answer(opened, typed ?? (await input.text(signal)), flags, signal);
