@@ -71,6 +71,7 @@ test("plan without a file: table, advice, too little memory", async () => {
     /^ {2}expert slots +\d/m,
     /^decode +\d/m,
     /^advice: \+\d+ GiB: /m,
+    /^about [\d.]+ tokens\/s: a 300-token answer takes \d+ (s|min)[^\n]*\n$/m,
   ])
     assert.match(table.out, line);
   const little = await runCli(["plan", "--preset", "llama-70b", "--memory", "300MiB"]);

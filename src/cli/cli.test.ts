@@ -9,6 +9,7 @@ import { main } from "./main.js";
 import { parseCpuList } from "./options/model-options.js";
 import { parseBytes } from "./options/options.js";
 import { memoryDocument } from "./reports/memory-report.js";
+import { answerTime } from "./reports/plan-report.js";
 import { formatBytes } from "./terminal/output.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-cli-"));
@@ -114,6 +115,21 @@ test("help of every command, on stdout, exit code 0", async () => {
     assert.match(out, new RegExp(`Usage: hundredweight ${name}`));
     assert.equal(err, "");
   }
+});
+
+test("the name alone begins with three commands, and is wrong use", async () => {
+  const { code, out, err } = await cli();
+  assert.equal(code, 2);
+  assert.equal(err, "");
+  assert.equal(out.match(/^ {2}hundredweight (chat|plan|serve) /gm)?.length, 3);
+  assert.ok(out.split("\n").length < 12 && out.split("\n").every((line) => line.length <= 80), out);
+});
+
+test("a plan says how long a page takes", () => {
+  assert.equal(answerTime(1 / 2.3), "about 2.3 tokens/s: a 300-token answer takes 2 min 10 s");
+  assert.equal(answerTime(1 / 35), "about 35 tokens/s: a 300-token answer takes 9 s");
+  assert.equal(answerTime(13.3), "about a token in 13 s: a 300-token answer takes 1 h 6 min");
+  assert.equal(answerTime(1e-4), "about 10000 tokens/s: a 300-token answer takes 1 s");
 });
 
 test("doctor prints one JSON document", async () => {

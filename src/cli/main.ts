@@ -4,7 +4,17 @@ import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
 import { mark } from "../process/marks.js";
 import { registerCommands } from "./commands/index.js";
-import { printError, tell, watchStandardStreams } from "./terminal/output.js";
+import { printError, printText, tell, watchStandardStreams } from "./terminal/output.js";
+
+/** For who types the name alone: three commands, not all of them. */
+const firstSteps = `hundredweight runs large language models on the computer you already have.
+
+  hundredweight chat model.gguf    talk to a model; without a file: a small one
+  hundredweight plan model.gguf    before loading: does it fit, how fast is it
+  hundredweight serve model.gguf   for clients of OpenAI and others, and a page
+
+hundredweight --help lists all commands.
+`;
 
 /** @returns 0 ok, 1 failed, 2 usage, 130 and 143 stopped by a signal */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -17,6 +27,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     .configureOutput({ outputError: () => {} })
     .showHelpAfterError(false)
     .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` });
+  if (argv.length === 0) {
+    printText(firstSteps);
+    return 2;
+  }
   await registerCommands(program, argv);
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
   try {
@@ -27,7 +41,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (thrown) {
     if (thrown instanceof CommanderError) {
       if (thrown.exitCode === 0) return 0;
-      if (thrown.code === "commander.help") return argv.length === 0 ? 2 : 0;
+      if (thrown.code === "commander.help") return 0;
       const command = program.commands.find((c) => c.name() === argv[0])?.name();
       const help = ["hundredweight", ...(command === undefined ? [] : [command]), "--help"].join(" ");
       printError("OPTION_INVALID", `${thrown.message.replace(/^error: /, "")}; see \`${help}\``);

@@ -2,6 +2,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
+import type { GenerationResult } from "../../library/generation.js";
 import { load, type Model } from "../../library/model.js";
 import { modelFile } from "../../store/model-word.js";
 import { command as slashCommand, type View } from "../chat/commands.js";
@@ -10,6 +11,7 @@ import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { readTools } from "../options/tools-file.js";
+import { coloured, showsColour } from "../terminal/colour.js";
 import { MessageLines } from "../terminal/message-lines.js";
 import { tell } from "../terminal/output.js";
 import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
@@ -168,7 +170,14 @@ class Dialogue {
     const result = await (this.talk.wanted === undefined ? this.talk.say(text) : this.talk.give(text));
     this.endLine();
     if (result !== undefined && this.view.verbose) footer(result, this.talk.model.info.residency, true);
+    else if (result !== undefined) this.tellSpeed(result);
     return true;
+  }
+
+  private tellSpeed({ tokens, timings }: GenerationResult): void {
+    if (process.stderr.isTTY !== true || tokens.length < 2) return;
+    const text = `[${tokens.length} tokens, ${timings.decodeTps.toFixed(1)}/s]`;
+    process.stderr.write(`${coloured("dim", text, showsColour(process.stderr))}\n`);
   }
 
   private endLine(): void {

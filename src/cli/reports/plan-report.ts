@@ -7,6 +7,7 @@ import { textProcessBytes } from "../../weights/plan-fixed.js";
 import type { Residency } from "../../weights/residency.js";
 import { formatBytes } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
+import { duration } from "../terminal/progress.js";
 
 /** Where each rate comes from: given, measured on a day, or guessed. */
 export interface RateSources {
@@ -134,7 +135,20 @@ export function planTable(
     );
   for (const note of plan.notes) lines.push(`note: ${printable(note)}`);
   for (const line of advice) lines.push(`advice: ${printable(line)}`);
+  lines.push(answerTime(p.secondsPerToken));
   return `${lines.join("\n")}\n`;
+}
+
+/** Tokens of an answer that people can imagine: a page. */
+const usualAnswer = 300;
+
+/** Says what the rate means to who waits for it. */
+export function answerTime(secondsPerToken: number): string {
+  const rate = 1 / secondsPerToken;
+  const digits = rate < 10 ? 1 : 0;
+  const said = rate < 0.1 ? `a token in ${duration(1000 * secondsPerToken)}` : `${rate.toFixed(digits)} tokens/s`;
+  const takes = duration(1000 * Math.max(1, usualAnswer * secondsPerToken));
+  return `about ${said}: a ${usualAnswer}-token answer takes ${takes}`;
 }
 
 /** Whether a process for texts runs beside the engine of `run` and `chat`. */

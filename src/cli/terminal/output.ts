@@ -1,4 +1,5 @@
 /** Writes to stdout and stderr, and handles their end. Everything but a model's text passes here. */
+import { coloured, showsColour } from "./colour.js";
 import { printable, printableJson, printableLines } from "./printable.js";
 
 let watching = false;
@@ -38,7 +39,8 @@ export function tell(text: string): void {
 
 /** Always one line: messages that quote several lines of a template are joined. */
 export function printError(code: string, message: string): void {
-  tell(`error[${code}]: ${printable(message.replace(/\s*\n\s*/g, " "))}`);
+  const label = coloured("red", `error[${code}]:`, showsColour(process.stderr));
+  process.stderr.write(`${label} ${printable(message.replace(/\s*\n\s*/g, " "))}\n`);
 }
 
 export function warn(message: string): void {

@@ -40,7 +40,8 @@ export class Progress {
   }
 }
 
-function duration(ms: number): string {
+/** A time for people: `2 min 10 s`. */
+export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
