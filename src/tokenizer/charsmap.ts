@@ -44,8 +44,8 @@ export class Charsmap {
     if (count > 0) this.#check();
   }
 
-  /** Bytes of the longest key that `text` has at `at`, or 0; `from` and `to` are its replacement. */
-  match(text: Uint8Array, at: number): number {
+  /** Bytes of the longest key that `text` has at `at`, or of the first; or 0. `from` and `to` are its replacement. */
+  match(text: Uint8Array, at: number, which: "longest" | "first" = "longest"): number {
     const units = this.#units;
     let place = this.#root;
     let length = 0;
@@ -59,6 +59,7 @@ export class Charsmap {
       if ((unit & keyEnds) === 0) continue;
       length = i + 1 - at;
       value = units[place]! & 0x7fffffff;
+      if (which === "first") break;
     }
     if (length === 0) return 0;
     this.from = value;

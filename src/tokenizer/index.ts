@@ -3,6 +3,7 @@ import { HundredweightError } from "../errors.js";
 import type { Metadata } from "../formats/types.js";
 import { BpeEncoder } from "./bpe.js";
 import { Charsmap } from "./charsmap.js";
+import { createPipeline, pipelineKey } from "./pipeline.js";
 import { type PreTokenizer, preTokenizer } from "./pretokenize.js";
 import { applyStripRules, readSpecials, type SpecialDefaults } from "./special-tokens.js";
 import { SpmEncoder } from "./spm.js";
@@ -44,6 +45,8 @@ export interface TokenizerOptions {
  *   vocabulary; MODEL_INVALID for metadata of a wrong type
  */
 export function createTokenizer(metadata: Metadata, { lateMerges = false }: TokenizerOptions = {}): Tokenizer {
+  const pipeline = metadata.string(pipelineKey);
+  if (pipeline !== undefined) return createPipeline(metadata, pipeline);
   const model = metadata.string("tokenizer.ggml.model");
   switch (model) {
     case "gpt2":

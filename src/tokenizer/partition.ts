@@ -173,7 +173,7 @@ export class Partitioner {
 }
 
 /** Where a user wrote: sorted ranges, searched by halving. */
-class UserRanges {
+export class UserRanges {
   readonly #ranges: readonly number[];
   readonly #always: boolean;
 

@@ -109,6 +109,9 @@ export function readSpecials(metadata: Metadata, vocabulary: Vocabulary, default
     attributesOf[id]! |= attributes.control;
   }
   for (const name of ["eos", "eot", "eom"]) addIfDefined(end, ids.get(name));
+  // A Hugging Face folder may name several.
+  const several = metadata.numbers("tokenizer.huggingface.eos_token_ids") ?? [];
+  for (let i = 0; i < several.length; i++) if (inRange(several[i])) end.add(several[i]!);
 
   const shownControl = new Set<number>();
   for (const text of ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"]) {

@@ -132,7 +132,7 @@ export class SpmEncoder {
 const guarded = 2;
 const unused = 1;
 
-function rankByScore(scores: Float32Array): Int32Array {
+function rankByScore(scores: Float64Array): Int32Array {
   const distinct = Float32Array.from(new Set(scores)).sort().reverse();
   const rankOf = new Map<number, number>();
   distinct.forEach((score, rank) => {

@@ -7,8 +7,11 @@ import { createStreamDecoder } from "./stream-decoder.js";
 import type { EncodeOptions, FimTokens, SpecialTokens, Tokenizer, TokenKind } from "./types.js";
 import { attributes, findToken, kindOf, tokenText, type Vocabulary } from "./vocab.js";
 
-/** Raw text without special tokens -> ids. `first`: at the beginning of the text or behind a special token. */
-export type EncodeText = (text: Uint8Array, first: boolean, out: IdList) => void;
+/**
+ * Raw text without special tokens -> ids. `first`: at the beginning of the text or behind a special token; `start`: at
+ * the beginning alone.
+ */
+export type EncodeText = (text: Uint8Array, first: boolean, out: IdList, start: boolean) => void;
 
 export interface TokenizerParts {
   readonly kind: "bpe" | "spm" | "wordpiece" | "unigram";
@@ -22,6 +25,8 @@ export interface TokenizerParts {
   readonly ending?: number | undefined;
   readonly addSpacePrefix: boolean;
   readonly encodeText: EncodeText;
+  /** Finds the special tokens. Default: as llama.cpp does. */
+  readonly partitioner?: Pick<Partitioner, "partition">;
 }
 
 const none = new Uint8Array(0);
@@ -30,11 +35,11 @@ type DecodeOptions = NonNullable<Parameters<Tokenizer["decode"]>[1]>;
 
 export class VocabularyTokenizer implements Tokenizer {
   readonly #parts: TokenizerParts;
-  readonly #partitioner: Partitioner;
+  readonly #partitioner: Pick<Partitioner, "partition">;
 
   constructor(parts: TokenizerParts) {
     this.#parts = parts;
-    this.#partitioner = new Partitioner(parts.vocabulary);
+    this.#partitioner = parts.partitioner ?? new Partitioner(parts.vocabulary);
   }
 
   get size(): number {
@@ -105,7 +110,7 @@ export class VocabularyTokenizer implements Tokenizer {
     let first = true;
     for (const { from, to, id } of this.#partitioner.partition(text, parse)) {
       if (id >= 0) out.push(id);
-      else this.#parts.encodeText(text.subarray(from, to), first, out);
+      else this.#parts.encodeText(text.subarray(from, to), first, out, from === 0);
       first = id >= 0;
     }
   }

@@ -18,8 +18,11 @@ const noPiece = -1;
 /** More than this is given back when a text is done. */
 const maxKept = 1 << 16;
 
+/** A text on its way to the encoder: `bytes[0, length)` after `run`. */
+export type NormalizedText = Pick<UnigramNormalizer, "bytes" | "length" | "run" | "release">;
+
 export class UnigramEncoder {
-  readonly #normalizer: UnigramNormalizer;
+  readonly #normalizer: NormalizedText;
   readonly #trie: PieceTrie;
   /** The score of each piece; 0 for a user-defined one, above every logarithm of a probability. @shape [size] */
   readonly #scores: Float64Array;
@@ -35,7 +38,7 @@ export class UnigramEncoder {
   #reached = 0;
 
   /** @throws TOKENIZER_INVALID */
-  constructor(metadata: Metadata, vocabulary: Vocabulary, unknown: number | undefined, normalizer: UnigramNormalizer) {
+  constructor(metadata: Metadata, vocabulary: Vocabulary, unknown: number | undefined, normalizer: NormalizedText) {
     this.#normalizer = normalizer;
     this.#unknown = unknown;
     const bits = vocabulary.attributes;
@@ -46,7 +49,9 @@ export class UnigramEncoder {
     for (let id = 0; id < scores.length; id++) {
       if (bits[id]! & attributes.normal) lowest = Math.min(lowest, scores[id]!);
     }
-    this.#unknownScore = Math.fround((Number.isFinite(lowest) ? lowest : 0) - unknownPenalty);
+    const least = (Number.isFinite(lowest) ? lowest : 0) - unknownPenalty;
+    // Files of single precision are of programs that compute so.
+    this.#unknownScore = scores.every((score) => Math.fround(score) === score) ? Math.fround(least) : least;
     this.#scores = Float64Array.from(scores, (score, id) => (bits[id]! & attributes.user ? 0 : score));
     const inText = attributes.normal | attributes.user;
     const isUsed = (id: number) => (bits[id]! & inText) !== 0 && !isHidden(bits[id]!);

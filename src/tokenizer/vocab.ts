@@ -96,11 +96,11 @@ function readAttributes(metadata: Metadata, size: number): Uint8Array {
  * @shape [size]
  * @throws TOKENIZER_INVALID when there are fewer than tokens, or one is not a number
  */
-export function readScores(metadata: Metadata, size: number): Float32Array {
+export function readScores(metadata: Metadata, size: number): Float64Array {
   const scores = metadata.numbers("tokenizer.ggml.scores");
-  if (scores === undefined) return new Float32Array(size);
+  if (scores === undefined) return new Float64Array(size);
   if (scores.length < size) throw invalid(`tokenizer.ggml.scores has ${scores.length} entries for ${size} tokens`);
-  const out = Float32Array.from({ length: size }, (_, id) => scores[id]!);
+  const out = Float64Array.from({ length: size }, (_, id) => scores[id]!);
   const bad = out.findIndex((s) => Number.isNaN(s));
   if (bad >= 0) throw invalid(`tokenizer.ggml.scores: the score of token ${bad} is not a number`);
   return out;

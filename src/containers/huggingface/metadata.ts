@@ -48,6 +48,11 @@ export class MetadataBuilder {
     if (values !== undefined) this.#array(key, "f32", Float32Array.from(values));
   }
 
+  /** Where single precision would round. */
+  doubles(key: string, values: Float64Array | undefined): void {
+    if (values !== undefined) this.#array(key, "f64", values);
+  }
+
   flags(key: string, values: readonly boolean[] | undefined): void {
     if (values !== undefined) this.#array(key, "bool", values);
   }
@@ -66,7 +71,7 @@ export class MetadataBuilder {
     this.#set(key, { type: "array", element: "string", value });
   }
 
-  #array(key: string, element: "u32" | "i32" | "f32" | "bool" | "u8", value: MetadataArray): void {
+  #array(key: string, element: "u32" | "i32" | "f32" | "f64" | "bool" | "u8", value: MetadataArray): void {
     this.#set(key, { type: "array", element, value });
   }
 }

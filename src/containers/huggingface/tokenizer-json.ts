@@ -34,6 +34,8 @@ export interface TokenizerJson {
   readonly settings: JsonObject;
   /** Texts by id, those of added tokens among them; ids that nobody has are empty. */
   readonly tokens: PackedStrings;
+  /** Ids below are the model's own, what is added comes behind or is among them. */
+  readonly modelTokens: number;
   /** Scores of Unigram. @shape [tokens] */
   readonly scores: Float64Array | undefined;
   /**
@@ -69,13 +71,17 @@ export function readTokenizerJson(path: string): TokenizerJson {
     } else reader.skip();
   });
   reader.end();
+  const modelTokens = model.tokens.size;
   for (const { id, content } of added) model.tokens.add(Buffer.from(content), id);
   const tokens = model.tokens.pack();
   const { kind, settings, merges } = model;
   const scores = model.scores === undefined ? undefined : new Float64Array(tokens.length);
   scores?.set(model.scores!.slice(0, tokens.length));
-  return { path, kind, settings, tokens, scores, merges: withSpaces(merges?.pack()), added, parts };
+  return { path, kind, settings, tokens, modelTokens, scores, merges: withSpaces(merges?.pack()), added, parts };
 }
+
+/** Bytes of a reader are its own: the next string may take their place. */
+const copied = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes);
 
 /** Stands between the texts of a merge: no byte of UTF-8. */
 const mergeBorder = 0xff;
@@ -125,7 +131,7 @@ class ModelReader {
   /** text -> id */
   #readIds(): void {
     this.#reader.objectBytes((text) => {
-      const copy = text.slice();
+      const copy = copied(text);
       this.tokens.add(copy, this.#reader.number());
     });
   }
@@ -150,7 +156,7 @@ class ModelReader {
     const reader = this.#reader;
     reader.array((rank) => {
       if (reader.kind() === "string") {
-        const text = reader.stringBytes().slice();
+        const text = copied(reader.stringBytes());
         const space = text.indexOf(0x20, 1);
         if (space < 0) throw reader.invalid(`merge ${rank} has no space`);
         text[space] = mergeBorder;
@@ -158,7 +164,7 @@ class ModelReader {
         return;
       }
       const pair: Uint8Array[] = [];
-      reader.array(() => pair.push(reader.stringBytes().slice()));
+      reader.array(() => pair.push(copied(reader.stringBytes())));
       if (pair.length !== 2) throw reader.invalid(`merge ${rank} is no pair`);
       merges.add(Buffer.concat([pair[0]!, Uint8Array.of(mergeBorder), pair[1]!]), rank);
     });
@@ -200,7 +206,7 @@ class TextsById {
   /** By number: where its text begins + 1, and its length. */
   #starts = new Float64Array(1024);
   #lengths = new Uint32Array(1024);
-  #size = 0;
+  size = 0;
 
   constructor(path: string, most: number) {
     this.#path = path;
@@ -221,14 +227,14 @@ class TextsById {
     this.#starts[id] = this.#used + 1;
     this.#lengths[id] = text.length;
     this.#used += text.length;
-    this.#size = Math.max(this.#size, id + 1);
+    this.size = Math.max(this.size, id + 1);
   }
 
   pack(): PackedStrings {
-    const offsets = new Uint32Array(this.#size + 1);
-    for (let id = 0; id < this.#size; id++) offsets[id + 1] = offsets[id]! + this.#lengths[id]!;
-    const bytes = new Uint8Array(offsets[this.#size]!);
-    for (let id = 0; id < this.#size; id++) {
+    const offsets = new Uint32Array(this.size + 1);
+    for (let id = 0; id < this.size; id++) offsets[id + 1] = offsets[id]! + this.#lengths[id]!;
+    const bytes = new Uint8Array(offsets[this.size]!);
+    for (let id = 0; id < this.size; id++) {
       const from = this.#starts[id]! - 1;
       if (from >= 0) bytes.set(this.#bytes.subarray(from, from + this.#lengths[id]!), offsets[id]!);
     }

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonObject, JsonValue } from "../../formats/json-reader.js";
+import { PackedStrings } from "../../formats/metadata.js";
 import { readJsonFile, readSmallFile } from "../../formats/small-file.js";
 import { type HfConfig, isObject } from "./config.js";
 import type { MetadataBuilder } from "./metadata.js";
@@ -21,13 +22,17 @@ export function tokenizerKeys(folder: string, config: HfConfig, m: MetadataBuild
   const settings = readJsonFile(join(folder, "tokenizer_config.json"), limits.settingsBytes) ?? {};
   const generation = readJsonFile(join(folder, "generation_config.json"), limits.settingsBytes) ?? {};
   const path = join(folder, "tokenizer.json");
-  if (existsSync(path)) {
-    const json = readTokenizerJson(path);
-    vocabularyKeys(json, m);
-    specialKeys(json, { settings, generation, config: config.json }, m);
-  }
+  if (existsSync(path)) tokenizerFileKeys(path, { settings, generation, config: config.json }, m);
   templateKeys(folder, settings, m);
   samplingKeys(generation, m);
+}
+
+/** The keys of a tokenizer.json.  @throws FORMAT_INVALID, TOKENIZER_INVALID, FILE_* */
+export function tokenizerFileKeys(path: string, sources: Sources, m: MetadataBuilder): void {
+  const json = readTokenizerJson(path);
+  vocabularyKeys(json, m);
+  pipelineKey(json, m);
+  specialKeys(json, sources, m);
 }
 
 function vocabularyKeys(json: TokenizerJson, m: MetadataBuilder): void {
@@ -37,22 +42,44 @@ function vocabularyKeys(json: TokenizerJson, m: MetadataBuilder): void {
     "/tokenizer.ggml.model",
     { BPE: byteLevel ? "gpt2" : "llama", WordPiece: "bert", Unigram: "t5" }[kind] ?? kind,
   );
-  m.strings("/tokenizer.ggml.tokens", tokens);
+  m.strings("/tokenizer.ggml.tokens", kind === "WordPiece" ? withWordStarts(json) : tokens);
   m.ints("/tokenizer.ggml.token_type", tokenTypes(json));
-  m.floats("/tokenizer.ggml.scores", json.scores);
+  m.doubles("/tokenizer.ggml.scores", json.scores);
   m.strings("/tokenizer.ggml.merges", json.merges);
-  if (byteLevel) m.text("/tokenizer.ggml.pre", preName(json.parts.pre_tokenizer) ?? "unnamed");
+  m.text("/tokenizer.ggml.pre", byteLevel ? preName(json.parts.pre_tokenizer) : undefined);
+}
+
+/**
+ * All of tokenizer.json but vocabulary and merges, for the tokenizer that runs it as it stands. A GGUF file has no such
+ * key: there the names above stand for it.
+ */
+function pipelineKey({ kind, settings, added, parts }: TokenizerJson, m: MetadataBuilder): void {
+  m.text("/tokenizer.huggingface.pipeline", JSON.stringify({ kind, settings, added, ...parts }));
+}
+
+/** Files of GGUF mark the beginning of a word by "\u2581", and not what goes on. */
+function withWordStarts({ tokens, settings, added, modelTokens }: TokenizerJson): PackedStrings {
+  const goesOn = typeof settings.continuing_subword_prefix === "string" ? settings.continuing_subword_prefix : "##";
+  const whole = new Set(added.flatMap(({ id, special }) => (special || id >= modelTokens ? [id] : [])));
+  return PackedStrings.from(
+    tokens.decode().map((text, id) => {
+      if (whole.has(id) || text === "") return text;
+      return text.startsWith(goesOn) ? text.slice(goesOn.length) : `\u2581${text}`;
+    }),
+  );
 }
 
 /** Ids that nobody has are unused; bytes are those of byte fallback. */
-function tokenTypes({ tokens, added, settings }: TokenizerJson): Uint8Array {
+function tokenTypes({ tokens, added, settings, kind, modelTokens }: TokenizerJson): Uint8Array {
   const out = new Uint8Array(tokens.length).fill(types.normal);
   for (let id = 0; id < tokens.length; id++) {
     const text = tokens.at(id);
     if (text.length === 0) out[id] = types.unused;
     else if (settings.byte_fallback === true && isByteToken(text)) out[id] = types.byte;
   }
-  for (const { id, special } of added) out[id] = special ? types.control : types.user;
+  // A piece of Unigram keeps its score when it is added as well.
+  for (const { id, special } of added)
+    if (special || kind !== "Unigram" || id >= modelTokens) out[id] = special ? types.control : types.user;
   const { unk_id: unknownId, unk_token: unknown } = settings;
   if (typeof unknownId === "number" && unknownId < out.length) out[unknownId] = types.unknown;
   if (typeof unknown === "string") {
@@ -74,7 +101,8 @@ function idOf(tokens: TokenizerJson["tokens"], text: string): number | undefined
   return undefined;
 }
 
-interface Sources {
+/** The other files that name special tokens. */
+export interface Sources {
   readonly settings: JsonObject;
   readonly generation: JsonObject;
   readonly config: JsonObject;
