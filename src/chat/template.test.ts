@@ -193,3 +193,12 @@ test("no content beside tool calls is the empty text, unless the template tells 
     assert.equal(renderChat(tells, talk(content)).text, "weather?;CALL;42;");
   }
 });
+
+test("tools are there as one text as well, for templates that know no list", () => {
+  const source = "{% for m in messages %}{{ m.content }}{% endfor %}[{{ functions }}]";
+  const said = [{ role: "user", content: "Hi" }];
+  assert.equal(renderChat(source, said).text, "Hi[]");
+  const tools = [{ type: "function", function: { name: "f" } }];
+  assert.equal(renderChat(source, said, { tools }).text, `Hi[${JSON.stringify(tools, null, 2)}]`);
+  assert.equal(renderChat(source, said, { tools, variables: { functions: "mine" } }).text, "Hi[mine]");
+});

@@ -91,6 +91,10 @@ function valuesOf(messages: readonly ChatMessage[], options: RenderOptions): Dic
   set("eos_token", options.eosToken ?? "");
   set("messages", fromJs(messages.map(messageOf), "person"));
   if (options.tools !== undefined) set("tools", fromJs(options.tools, "person"));
+  // FireFunction's template wants the tools as one text, and has it where there are none.
+  const { tools = [] } = options;
+  if (!values.has("functions"))
+    set("functions", fromJs(tools.length > 0 ? JSON.stringify(tools, null, 2) : "", "person"));
   if (options.documents !== undefined) set("documents", fromJs(options.documents, "person"));
   return values;
 }

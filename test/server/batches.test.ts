@@ -182,7 +182,7 @@ describe("files and batches", () => {
       for (const path of [`/v1/files/${id}`, `/v1/files/${id}/content`, `/v1/batches/${id}`])
         assert.equal((await fetch(url + path)).status, 404, path);
     }
-    await assert.rejects(client.batches.create({ ...night, input_file_id: "file-x" }), { status: 400 });
+    await assert.rejects(client.batches.create({ ...night, input_file_id: "file-x" }), { status: 404 });
     const empty = (await client.files.list()).data.find(({ bytes }) => bytes === 0)!;
     const { id } = await client.batches.create({ ...night, input_file_id: empty.id });
     const batch = await ended(client, id);
@@ -197,7 +197,7 @@ describe("files and batches", () => {
     assert.equal((await ended(one, id)).status, "completed");
     await assert.rejects(two.files.retrieve(file.id), { status: 404 });
     await assert.rejects(two.batches.retrieve(id), { status: 404 });
-    await assert.rejects(two.batches.create({ ...night, input_file_id: file.id }), { status: 400 });
+    await assert.rejects(two.batches.create({ ...night, input_file_id: file.id }), { status: 404 });
     assert.deepEqual([(await two.files.list()).data, (await two.batches.list()).data], [[], []]);
     await assert.rejects(clientOf(url, "three").files.list(), { status: 401 });
   });

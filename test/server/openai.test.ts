@@ -257,7 +257,7 @@ describe("npm openai", { skip: needsThreads }, () => {
       [{ max_tokens: 1.5 }, "max_tokens"],
       [{ logit_bias: { word: 1 } }, "logit_bias"],
       [{ logit_bias: { "9999999": 1 } }, "logit_bias"],
-      [{ top_logprobs: 2 }, "top_logprobs"],
+      [{ top_logprobs: 21 }, "top_logprobs"],
       [{ stop: [1] }, "stop"],
       [{ tools: [{ type: "web_search" }] }, "tools"],
       [{ tools: [{ type: "function", function: { name: "f" } }], grammar: 'root ::= "a' }, "grammar"],

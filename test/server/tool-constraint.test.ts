@@ -152,7 +152,7 @@ describe("calls that have to come", { skip: needsThreads }, () => {
       custom: { name: "p", format: { type: "grammar", syntax: "ebnf", definition: "" } },
     };
     const wrong = await postJson(`${server.url}/v1/chat/completions`, { messages, tools: [custom] });
-    assert.equal(((await wrong.json()) as FailureBody).error.param, "tools[0].custom.format");
+    assert.equal(((await wrong.json()) as FailureBody).error.param, "tools[0].custom.format.syntax");
   });
 
   it("follow the grammar of a custom tool", async () => {

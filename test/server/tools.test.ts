@@ -247,7 +247,6 @@ describe("tools", () => {
       [part({ type: "file", file: {} }), "messages[0].content[0]", /files/],
       [{ tools: [{ type: "web_search" }] }, "tools[0].type", /./],
       [{ tools: [{ type: "function", function: { name: "a b" } }] }, "tools[0].function.name", /letters/],
-      [{ tools: [weather, weather] }, "tools[1]", /before/],
       [{ tool_choice: "required" }, "tool_choice", /no tools/],
       [{ tools: [add], tool_choice: { type: "function", function: { name: "other" } } }, "tool_choice", /'other'/],
       [{ functions: [{ name: "f" }] }, "functions", /tools/],
@@ -259,6 +258,14 @@ describe("tools", () => {
       assert.ok(String(error.param).startsWith(param), `${param}: ${error.param} ${error.message}`);
       assert.match(error.message, message);
     }
+  });
+
+  it("takes the first of several tools of one name, and says so", async () => {
+    script = [call("add", { a: 1 })];
+    const other = { type: "function", function: { name: "add", description: "Another one." } };
+    const answer = await postJson(`${server.url}/v1/chat/completions`, { messages, tools: [add, other] });
+    assert.match(answer.headers.get("x-hundredweight-warnings") ?? "", /several tools 'add'/);
+    assert.ok(!(await prompt()).includes("Another one."));
   });
 
   it("shows the prompt with tools in it", async () => {

@@ -1,24 +1,21 @@
 /** Prompts as llama-server takes them: texts, ids, and both in one list. */
 import { z } from "zod";
 import { wrongField } from "../http/http-error.js";
+import { marked } from "../http/served-limits.js";
 import type { ServedModel } from "../service/model-service.js";
 import { fitting } from "./request.js";
+import { tokenId } from "./token-id.js";
 
-/** One of the vocabulary; whether it is in it is told when the model is known. */
-export const tokenId = z
-  .int()
-  .min(0)
-  .max(2 ** 31 - 1);
 const object = z.strictObject({ prompt_string: z.string() });
-const oneText = z.union([z.string(), object, z.array(z.union([tokenId, z.string()])).min(1)]);
+const inParts = z
+  .array(z.union([tokenId, z.string()]))
+  .min(1)
+  .meta(marked({ limits: { maxItems: "context" } }));
+const oneText = z.union([z.string(), object, inParts]);
 
 /** A text, ids, both in one list; or a list of such prompts. */
 export const mixedPrompt = z.union(
-  [
-    z.string(),
-    object,
-    z.array(z.union([tokenId, z.string(), object, z.array(z.union([tokenId, z.string()])).min(1)])).min(1),
-  ],
+  [z.string(), object, inParts, z.array(z.union([z.string(), object, inParts])).min(1)],
   "a text, a list of token ids and texts, or a list of such prompts",
 );
 
@@ -28,12 +25,8 @@ export type OnePrompt = z.output<typeof oneText>;
 export function promptsOf(prompt: z.output<typeof mixedPrompt>): { prompts: readonly OnePrompt[]; several: boolean } {
   if (!Array.isArray(prompt)) return { prompts: [prompt], several: false };
   // With a number in it, it is one text in parts; without one it is a list of prompts.
-  const inParts = prompt.some((part) => typeof part === "number");
-  if (!inParts) return { prompts: prompt as readonly OnePrompt[], several: true };
-  if (prompt.every((part) => typeof part === "number" || typeof part === "string")) {
-    return { prompts: [prompt as (string | number)[]], several: false };
-  }
-  throw wrongField("prompt", "prompt: ids beside a prompt of its own; put them into a list");
+  const several = !prompt.some((part) => typeof part === "number");
+  return { prompts: several ? (prompt as readonly OnePrompt[]) : [prompt as (string | number)[]], several };
 }
 
 interface TextOptions {

@@ -11,6 +11,8 @@ import {
   samplingRanges,
 } from "../../sampling/settings.js";
 import { wrongField } from "../http/http-error.js";
+import { marked } from "../http/served-limits.js";
+import { tokenId } from "./token-id.js";
 
 /** Request field -> setting; several names of one thing are all taken, the first one given counts. */
 const numeric = {
@@ -62,8 +64,8 @@ export const samplingFields = {
   logit_bias: z
     .union(
       [
-        z.record(z.string().regex(/^\d{1,9}$/), bias),
-        z.array(z.tuple([z.int().min(0), z.union([bias, z.literal(false)])])),
+        z.record(z.string().regex(/^[0-9]{1,9}$/), bias).meta(marked({ tokenKeys: true })),
+        z.array(z.tuple([tokenId, z.union([bias, z.literal(false)])])),
       ],
       "an object of token ids and numbers, or a list of pairs of them",
     )

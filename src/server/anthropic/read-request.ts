@@ -2,14 +2,12 @@
 import type { Constraint } from "../../sampling/constraint/source.js";
 import type { Exchange, ThinkingWish } from "../exchange/exchange.js";
 import type { ExchangeTool, ToolChoice } from "../exchange/tools.js";
-import { wrongField } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
 import { readMessages } from "./read-messages.js";
 import type { ConversationInput, MessagesInput } from "./request.js";
 
 export type Said = Pick<Exchange, "messages" | "tools" | "toolChoice" | "parallelCalls" | "thinking">;
 
-/** @throws HttpError 400 */
 export function exchangeOf(value: MessagesInput, warnings: Warnings): Exchange {
   return {
     ...saidOf(value, warnings),
@@ -24,7 +22,7 @@ export function exchangeOf(value: MessagesInput, warnings: Warnings): Exchange {
   };
 }
 
-/** Reads what is said and what may be called. @throws HttpError 400 */
+/** Reads what is said and what may be called. */
 export function saidOf(value: ConversationInput, warnings: Warnings): Said {
   const { messages, referred, leftOut } = readMessages(value);
   for (const type of leftOut) warnings.add(`blocks of type '${type}' were left out`);
@@ -54,12 +52,9 @@ function toolsOf({ tools = [] }: ConversationInput, referred: ReadonlySet<string
   });
 }
 
-/** @throws HttpError 400 */
-function choiceOf({ type, name }: NonNullable<ConversationInput["tool_choice"]>): ToolChoice {
-  if (type === "any") return { kind: "required" };
-  if (type !== "tool") return { kind: type };
-  if (name === undefined) throw wrongField("tool_choice.name", "tool_choice.name: is missing");
-  return { kind: "named", name };
+function choiceOf(choice: NonNullable<ConversationInput["tool_choice"]>): ToolChoice {
+  if (choice.type === "tool") return { kind: "named", name: choice.name };
+  return { kind: choice.type === "any" ? "required" : choice.type };
 }
 
 function thinkingOf({ thinking, output_config: output }: ConversationInput): ThinkingWish {
@@ -75,15 +70,8 @@ function effortOf(effort: string | undefined): string | undefined {
   return effort === "xhigh" || effort === "max" ? "high" : effort;
 }
 
-/** @throws HttpError 400 */
 function formatOf({ output_config: output }: ConversationInput): Constraint | undefined {
   const format = output?.format ?? undefined;
-  if (format === undefined || format.type === "text") return undefined;
-  const param = "output_config.format";
-  if (format.type !== "json_schema") {
-    throw wrongField(`${param}.type`, `${param}.type: '${format.type.slice(0, 50)}' is not json_schema`);
-  }
-  const { schema } = format as { schema?: unknown };
-  if (schema === undefined) throw wrongField(`${param}.schema`, `${param}.schema: is missing`);
-  return { kind: "json_schema", schema, param };
+  if (format?.type !== "json_schema") return undefined;
+  return { kind: "json_schema", schema: format.schema, param: "output_config.format" };
 }

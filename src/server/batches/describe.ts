@@ -41,14 +41,17 @@ const batchAnswer = loose({
 const listOf = (one: z.ZodType) =>
   loose({ object: z.literal("list"), data: z.array(one), first_id: id, last_id: id, has_more: z.boolean() });
 
-const form = z.object({ file: z.string().describe("The lines."), purpose: z.literal("batch") });
+const form = z.object({
+  file: z.string().meta({ format: "binary" }).describe("The lines."),
+  purpose: z.literal("batch"),
+});
 const deleted = loose({ id: z.string(), object: z.literal("file"), deleted: z.literal(true) });
 
 type Row = readonly [
   method: RouteDescription["method"],
   path: string,
   summary: string,
-  answer?: z.ZodType,
+  answer?: z.ZodType | undefined,
   how?: object,
 ];
 
@@ -57,7 +60,7 @@ const rows: readonly Row[] = [
   ["get", "/v1/files", "The files that are there, newest first", listOf(fileAnswer)],
   ["get", "/v1/files/{id}", "A file", fileAnswer],
   ["delete", "/v1/files/{id}", "Delete a file", deleted],
-  ["get", "/v1/files/{id}/content", "What is in a file"],
+  ["get", "/v1/files/{id}/content", "What is in a file", undefined, { bytes: "application/octet-stream" }],
   ["post", "/v1/batches", "Have a file answered, line by line", batchAnswer, { body: batchSchema }],
   ["get", "/v1/batches", "The batches that are there, newest first", listOf(batchAnswer)],
   ["get", "/v1/batches/{id}", "How far a batch is", batchAnswer],

@@ -52,9 +52,10 @@ export function batchRoutes(app: Hono, context: ServerContext, folder: string, r
     warnings.unknown(unknown);
     const owner = own(c);
     const input = files.get(value.input_file_id, owner);
-    if (input === undefined) throw wrongField("input_file_id", "input_file_id: there is no such file");
-    if (input.purpose !== "batch")
-      throw wrongField("input_file_id", "input_file_id: the file's purpose is not 'batch'");
+    if (input?.purpose !== "batch") {
+      const what = input === undefined ? "there is no such file" : "the file's purpose is not 'batch'";
+      throw new HttpError(404, `input_file_id: ${what}`, { param: "input_file_id", code: "not_found" });
+    }
     if (records.list().length >= maxBatches)
       throw new HttpError(413, `there are ${maxBatches} batches already`, { code: "too_many_batches" });
     const record: BatchRecord = {

@@ -20,7 +20,7 @@ import type { ExchangeShape } from "./events.js";
 import type { Exchange } from "./exchange.js";
 import { SpokenReader } from "./reader.js";
 import { limitOf, mayThink, thinkingVariables } from "./thinking.js";
-import { type AskedTools, askedTools } from "./tools.js";
+import { type AskedTools, askedTools, repeatedNames } from "./tools.js";
 
 export interface ExchangeOptions {
   readonly c: Context;
@@ -44,6 +44,7 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   const { c, context, exchange, warnings, arrived } = options;
   const { stream, maxTimeMs, choices: n = 1 } = exchange;
   const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
+  for (const name of repeatedNames(exchange.tools)) warnings.add(`there are several tools '${name}': the first counts`);
   const served = context.model.require();
   warnOfModel(exchange.model, served, warnings);
   checkChoices(n, context);

@@ -46,16 +46,23 @@ export interface AskedTools {
   readonly single: boolean;
 }
 
-/** @throws HttpError 400 for a choice of what is not there, and for two tools of one name */
+/** Names that tools have which have another's: calls name one tool. */
+export function repeatedNames(tools: readonly ExchangeTool[]): readonly string[] {
+  const names = tools.map(({ name }) => name);
+  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
+}
+
+/**
+ * Reads tools and choice; the first of several tools of one name is meant.
+ * @throws HttpError 400 for a choice of what is not there
+ */
 export function askedTools(
-  tools: readonly ExchangeTool[],
+  all: readonly ExchangeTool[],
   choice: ToolChoice = { kind: "auto" },
   parallel = true,
 ): AskedTools {
-  const names = tools.map(({ name }) => name);
-  tools.forEach(({ name, from }, i) => {
-    if (names.indexOf(name) !== i) throw wrongField(from, `${from}: there is a tool '${name}' before`);
-  });
+  const names = all.map(({ name }) => name);
+  const tools = all.filter(({ name }, i) => names.indexOf(name) === i);
   const asks = choice.kind === "required" || choice.kind === "named" || (choice.kind === "auto" && choice.among);
   if (tools.length === 0 && asks) throw wrongField("tool_choice", "tool_choice: there are no tools to choose from");
   const listed = "among" in choice ? choice.among : choice.kind === "named" ? [choice.name] : [];

@@ -1,5 +1,6 @@
 /** How a route is described in `/openapi.json`. Every API lists its own beside its schemas. */
 import { z } from "zod";
+import type { ServedLimits } from "./served-limits.js";
 
 export interface RouteDescription {
   readonly method: "get" | "post" | "delete";
@@ -12,6 +13,8 @@ export interface RouteDescription {
   readonly form?: boolean;
   /** Holds of a 200; undefined: a text that is not described. */
   readonly answer?: z.ZodType;
+  /** The type of an answer that is not described. Default: `text/plain`. */
+  readonly bytes?: string;
   /** Headers go out before the answer is made: a failure after them is an error object under status 200. */
   readonly late?: boolean;
   /** With `stream: true` the answer is server-sent events. */
@@ -24,7 +27,12 @@ export interface RouteDescription {
   readonly open?: boolean;
   /** Needs no model that is ready. */
   readonly modelless?: boolean;
+  /** Whether this model can; left out where it cannot. Default: every model can. */
+  readonly needs?: (limits: ServedLimits) => boolean;
 }
+
+export const makesVectors = ({ ranks }: ServedLimits): boolean => !ranks;
+export const fillsGaps = ({ gap }: ServedLimits): boolean => gap > 0;
 
 /** Fields may be added to every answer: clients pass over what they do not know. */
 export const count = z.int().min(0);

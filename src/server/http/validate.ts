@@ -15,12 +15,52 @@ export function validate<S extends z.ZodObject>(
   const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
   const parsed = schema.safeParse(given);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    const param = pathText(issue.path);
-    throw wrongField(param, `${param}: ${issue.message}`, "invalid_value");
+    const { path, message } = deepest(parsed.error.issues[0]!);
+    const param = pathText(path);
+    const code = !message.includes("not supported")
+      ? "invalid_value"
+      : /content\[\d+\]/.test(param)
+        ? "unsupported_content"
+        : "unsupported_parameter";
+    throw wrongField(param, `${param}: ${message}`, code);
   }
   const unknown = Object.keys(given).filter((key) => !Object.hasOwn(schema.shape, key));
   return { value: parsed.data, unknown };
+}
+
+interface Wrong {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** Tells what is wrong: where several forms are possible, the one that fits furthest says it. */
+function deepest(issue: z.core.$ZodIssue): Wrong {
+  const { path, message } = issue;
+  if (issue.code === "unrecognized_keys") {
+    return { path: [...path, issue.keys[0]!.slice(0, 50)], message: "not supported by this server" };
+  }
+  if (issue.code !== "invalid_union") return { path, message };
+  // A kind that is not there is the fault of the whole.
+  if ("note" in issue && message.includes("not supported")) return { path: path.slice(0, -1), message };
+  const inner = issue.errors.flatMap(([first]) => (first === undefined ? [] : [deepest(first)]));
+  const most = Math.max(0, ...inner.map((one) => one.path.length));
+  const deep = inner.filter((one) => one.path.length === most);
+  // Of another type is what every form but one is.
+  const found = deep.find((one) => one.path.at(-1) !== "type") ?? deep[0];
+  return most < 1 || found === undefined
+    ? { path, message }
+    : { path: [...path, ...found.path], message: found.message };
+}
+
+/** Says of an object of many kinds that none of them has this `type`. */
+export function otherKind(what: (type: string) => string): { error: z.core.$ZodErrorMap } {
+  return {
+    error: ({ code, input }) => {
+      const { type } = (input ?? {}) as { readonly type?: unknown };
+      if (code !== "invalid_union") return undefined;
+      return typeof type === "string" ? what(type.slice(0, 50)) : "a type is needed";
+    },
+  };
 }
 
 /** ["messages", 0, "role"] -> `messages[0].role` */

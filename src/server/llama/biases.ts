@@ -2,17 +2,17 @@
 import type { ServedModel } from "../service/model-service.js";
 import type { LlamaInput } from "./input.js";
 
-/** Biases by id: a text counts as each of its tokens. */
+/** Biases by id: a text counts as each of its tokens, and digits that are no id as nothing, as in llama-server. */
 export async function biasesOf(
   given: LlamaInput["logit_bias"],
-  { text }: ServedModel,
+  { text, info }: ServedModel,
 ): Promise<[number, number | false][] | undefined> {
   if (given === undefined) return undefined;
   const pairs = Array.isArray(given) ? given : Object.entries(given);
   const found: [number, number | false][] = [];
   for (const [token, value] of pairs) {
     if (typeof token === "number" || /^\d{1,9}$/.test(token)) {
-      found.push([Number(token), value]);
+      if (Number(token) < info.vocab) found.push([Number(token), value]);
       continue;
     }
     const request = { kind: "encode", text: token, addSpecial: false, parseSpecial: false } as const;

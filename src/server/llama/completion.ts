@@ -8,7 +8,7 @@ import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
 import { validate, Warnings } from "../http/validate.js";
 import { constraintOf } from "../openai/constraint.js";
-import { refuseUnsupported, stopsOf } from "../openai/fields.js";
+import { stopsOf } from "../openai/fields.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { biasesOf } from "./biases.js";
@@ -47,7 +47,6 @@ export interface LlamaAnswer {
 /** @throws HttpError while no header is out */
 export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
   const { c, context, warnings, arrived, input, count, several, encode } = answer;
-  refuseUnsupported({ ...input, logit_bias: undefined });
   const n = input.n_cmpl ?? input.n ?? 1;
   const served = context.model.require();
   warnOfModel(input.model, served, warnings);

@@ -1,6 +1,6 @@
 /** llama-server's routes, for `/openapi.json`. */
 import { z } from "zod";
-import { count, type RouteDescription } from "../http/description.js";
+import { count, fillsGaps, makesVectors, type RouteDescription } from "../http/description.js";
 import { countAnswer } from "../openai/answers.js";
 import { chatSchema } from "../openai/chat.js";
 import { llamaEmbeddingSchema } from "../openai/embeddings.js";
@@ -36,6 +36,7 @@ export const llamaRoutes: readonly RouteDescription[] = [
     path: "/infill",
     summary: "Fill a gap in a text",
     body: infillSchema,
+    needs: fillsGaps,
     answer: completionAnswer,
     streams: true,
   },
@@ -46,6 +47,7 @@ export const llamaRoutes: readonly RouteDescription[] = [
         path,
         summary: "Vectors for texts, as llama-server has them",
         body: llamaEmbeddingSchema,
+        needs: makesVectors,
         answer: embeddings,
       }) as const,
   ),

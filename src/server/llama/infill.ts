@@ -3,24 +3,29 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { fitting } from "../answers/request.js";
 import { readJson } from "../http/body.js";
+import { ruled } from "../http/field-rules.js";
 import { HttpError } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
+import { oneForm } from "../openai/constraint.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import { answerLlama } from "./completion.js";
 import { llamaFields } from "./input.js";
 
-export const infillSchema = z.object({
-  ...llamaFields,
-  input_prefix: z.string().describe("What stands before the gap."),
-  input_suffix: z.string().describe("What stands behind it."),
-  input_extra: z
-    .array(z.object({ filename: z.string().max(1000).optional(), text: z.string() }), "a list of {filename, text}")
-    .max(1000)
-    .optional()
-    .describe("Other files, those that matter most last; as much of them as fits."),
-  prompt: z.string().optional().describe("What the answer begins with; it is not repeated."),
-});
+export const infillSchema = ruled(
+  z.object({
+    ...llamaFields,
+    input_prefix: z.string().describe("What stands before the gap."),
+    input_suffix: z.string().describe("What stands behind it."),
+    input_extra: z
+      .array(z.object({ filename: z.string().max(1000).optional(), text: z.string() }), "a list of {filename, text}")
+      .max(1000)
+      .optional()
+      .describe("Other files, those that matter most last; as much of them as fits."),
+    prompt: z.string().optional().describe("What the answer begins with; it is not repeated."),
+  }),
+  oneForm,
+);
 
 export function infillRoutes(app: Hono, context: ServerContext): void {
   const { infillTokens, spmInfill } = context.config;

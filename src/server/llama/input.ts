@@ -1,7 +1,11 @@
 /** The body of llama-server's `/completion`: its names, and what of them is refused. */
 import { z } from "zod";
-import { mixedPrompt, tokenId } from "../answers/mixed-prompt.js";
+import { mixedPrompt } from "../answers/mixed-prompt.js";
 import { samplingFields } from "../answers/sampling.js";
+import { tokenId } from "../answers/token-id.js";
+import { ruled } from "../http/field-rules.js";
+import { marked, unlisted } from "../http/served-limits.js";
+import { oneForm } from "../openai/constraint.js";
 import { answerFields } from "../openai/fields.js";
 
 const most = 2 ** 31 - 1;
@@ -15,7 +19,7 @@ export const llamaFields = {
   stream,
   stop,
   user,
-  n,
+  n: n.meta(unlisted),
   n_cmpl: n.describe("llama.cpp's name of n."),
   seed: samplingFields.seed,
   logit_bias: z
@@ -43,11 +47,14 @@ export const llamaFields = {
   adaptive_decay: z.number().optional(),
 };
 
-export const llamaCompletionSchema = z.object({
-  ...llamaFields,
-  prompt: mixedPrompt,
-  parse_special: z.boolean().optional().describe("Control tokens written in a prompt count as such. Default true."),
-  add_special: z.boolean().optional().describe("Add BOS as the model wants. Default true."),
-});
+export const llamaCompletionSchema = ruled(
+  z.object({
+    ...llamaFields,
+    prompt: mixedPrompt,
+    parse_special: z.boolean().optional().describe("Control tokens written in a prompt count as such. Default true."),
+    add_special: z.boolean().optional().describe("Add BOS as the model wants. Default true."),
+  }),
+  oneForm,
+).meta(marked({ askedRoughly: ["prompt", "n_cmpl"] }));
 
 export type LlamaInput = z.output<z.ZodObject<typeof llamaFields>>;

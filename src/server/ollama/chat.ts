@@ -50,6 +50,7 @@ export function ollamaChatRoutes(app: Hono, context: ServerContext): void {
     await changeTo(value.model, context);
     const { options, prompt = "", system } = value;
     const model = value.model ?? context.model.id;
+    checkIds(value, context.model.require());
     if (prompt === "" && (value.suffix ?? "") === "") {
       return loaded(c, context, model, value.keep_alive, arrived, asResponse(nothing));
     }
@@ -72,12 +73,17 @@ export function ollamaChatRoutes(app: Hono, context: ServerContext): void {
 
 const nothing = { content: "" };
 
+/** @throws HttpError 400 */
+function checkIds({ context = [] }: GenerateInput, { info: { vocab, contextTokens: most } }: ServedModel): void {
+  const wrong = context.find((id) => id >= vocab);
+  if (wrong !== undefined) throw wrongField("context", `context: token ${wrong} is not in the vocabulary of ${vocab}`);
+  fitting(Int32Array.from(context), most, "context");
+}
+
 /** A gap, a text as it is, one in a template of the request's, or a turn of a conversation. */
 async function encodeGenerate(value: GenerateInput, exchange: Exchange, served: ServedModel, asked: AskedTools) {
   const { prompt = "", suffix = "", system = "", raw, template, context = [] } = value;
-  const { contextTokens: most, vocab } = served.info;
-  const wrong = context.find((id) => id >= vocab);
-  if (wrong !== undefined) throw wrongField("context", `context: token ${wrong} is not in the vocabulary of ${vocab}`);
+  const { contextTokens: most } = served.info;
   const behind = (tokens: Int32Array): Int32Array => {
     if (context.length === 0) return tokens;
     // The earlier part begins the text already.

@@ -1,6 +1,6 @@
 /** Ollama's routes, for `/openapi.json`. */
 import { z } from "zod";
-import { count, type RouteDescription } from "../http/description.js";
+import { count, makesVectors, type RouteDescription } from "../http/description.js";
 import { chatSchema, embeddingsSchema, embedSchema, generateSchema, showSchema } from "./request.js";
 
 const loose = z.looseObject;
@@ -33,6 +33,7 @@ export const ollamaRoutes: readonly RouteDescription[] = [
     path: "/api/embed",
     summary: "Vectors for texts, as Ollama's API",
     body: embedSchema,
+    needs: makesVectors,
     answer: loose({ embeddings: z.array(z.array(z.number())), prompt_eval_count: count }),
   },
   {
@@ -40,6 +41,7 @@ export const ollamaRoutes: readonly RouteDescription[] = [
     path: "/api/embeddings",
     summary: "A vector for a text, as Ollama's older API",
     body: embeddingsSchema,
+    needs: makesVectors,
     answer: loose({ embedding: z.array(z.number()) }),
   },
   {

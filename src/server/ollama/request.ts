@@ -2,6 +2,10 @@
 import { z } from "zod";
 import { samplingRanges } from "../../sampling/settings.js";
 import type { SamplingInput } from "../answers/sampling.js";
+import { tokenId } from "../answers/token-id.js";
+import { toolName } from "../exchange/tool-name.js";
+import { needsOne, ruled } from "../http/field-rules.js";
+import { marked } from "../http/served-limits.js";
 
 const most = 2 ** 31 - 1;
 const whole = z.int().min(-most).max(most);
@@ -36,7 +40,7 @@ const options = z.looseObject({
 });
 
 const keepAlive = z
-  .union([z.number(), z.string().regex(/^(-?\d+|-?(\d+(\.\d+)?(ns|us|ms|s|m|h))+)$/, "seconds, or like 5m")])
+  .union([z.number(), z.string().regex(/^(-?[0-9]+|-?([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$/, "seconds, or like 5m")])
   .describe("Taken: the model of this server stays.");
 
 const schema = z.union([z.record(z.string(), z.unknown()), z.literal("json"), z.literal("")], "json, or a JSON schema");
@@ -81,7 +85,7 @@ const message = z.looseObject({
 const tool = z.looseObject({
   type: z.literal("function").optional(),
   function: z.looseObject({
-    name: z.string().regex(/^[\w.:-]{1,128}$/, "a name has up to 128 letters, digits and _ . : -"),
+    name: toolName,
     description: z.string().nullish(),
     parameters: z.record(z.string(), z.unknown()).nullish(),
   }),
@@ -89,21 +93,26 @@ const tool = z.looseObject({
 
 export const chatSchema = z.object({
   ...answerFields,
-  messages: z.array(message, "a list of messages").max(10_000).optional().describe("None: the model is loaded."),
+  messages: z.array(message, "a list of messages").optional().describe("None: the model is loaded."),
   tools: z.array(tool, "a list of tools").max(1024).optional(),
 });
 
 export const generateSchema = z.object({
   ...answerFields,
   prompt: z.string().optional().describe("None: the model is loaded."),
-  suffix: z.string().optional().describe("What stands behind the gap that is filled: for models with FIM tokens."),
+  suffix: z
+    .string()
+    .meta(marked({ limits: { maxLength: "gap" } }))
+    .optional()
+    .describe("What stands behind the gap that is filled: for models with FIM tokens."),
   system: z.string().optional(),
   template: z.string().optional().describe("Go's `{{ .System }}`, `{{ .Prompt }}`, `{{ if }}`, `{{ else }}`; no more."),
   raw: z.boolean().optional().describe("The prompt as it is, without a template."),
   images,
   context: z
-    .array(z.int().min(0).max(most))
+    .array(tokenId)
     .max(1_000_000)
+    .meta(marked({ limits: { maxItems: "context" } }))
     .optional()
     .describe("Token ids of an earlier answer, which this one goes on from."),
 });
@@ -112,16 +121,24 @@ export const embedSchema = z.object({
   ...commonFields,
   input: z.union([z.string(), z.array(z.string()).max(2048)], "a text or a list of texts"),
   truncate: z.boolean().optional().describe("true: what is too long is cut. Default: it is refused."),
-  dimensions: z.int().min(1).max(most).optional(),
+  dimensions: z
+    .int()
+    .min(1)
+    .max(most)
+    .meta(marked({ limits: { maximum: "dimensions" } }))
+    .optional(),
 });
 
 export const embeddingsSchema = z.object({ ...commonFields, prompt: z.string() });
 
-export const showSchema = z.object({
-  model: z.string().max(500).optional(),
-  name: z.string().max(500).optional(),
-  verbose: z.boolean().optional(),
-});
+export const showSchema = ruled(
+  z.object({
+    model: z.string().max(500).optional(),
+    name: z.string().max(500).optional(),
+    verbose: z.boolean().optional(),
+  }),
+  needsOne("is missing", "model", "name"),
+);
 
 export const pullSchema = z.object({
   model: z.string().max(500).optional().describe("llama3.2:1b, or hf.co/org/name:Q4_K_M."),

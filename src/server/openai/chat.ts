@@ -1,23 +1,43 @@
 /** `/v1/chat/completions`. */
 import type { Hono } from "hono";
 import { z } from "zod";
-import { dialectNamed } from "../../chat/dialects/index.js";
+import { dialectNamed, dialects } from "../../chat/dialects/index.js";
 import type { ChatMessage } from "../../chat/index.js";
 import { warnOfModel } from "../answers/request.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
 import type { RequestDefaults } from "../http/config.js";
-import { wrongField } from "../http/http-error.js";
+import { rule, ruled } from "../http/field-rules.js";
 import { bothPaths } from "../http/paths.js";
-import { validate, Warnings } from "../http/validate.js";
+import { marked } from "../http/served-limits.js";
+import { otherKind, validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { ChatShape } from "./chat-shape.js";
-import { constraintOf } from "./constraint.js";
-import { answerFields, maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
-import { toolFields, toolsOf } from "./tools.js";
+import { constraintOf, oneForm } from "./constraint.js";
+import { answerFields, maxTokensOf, stopsOf } from "./fields.js";
+import { someTool, toolFields, toolsOf } from "./tools.js";
 
-const part = z.looseObject({ type: z.string(), text: z.string().optional() });
+const otherParts: Readonly<Record<string, string>> = {
+  image_url: "images",
+  image: "images",
+  input_image: "images",
+  input_audio: "audio",
+  audio: "audio",
+  video_url: "videos",
+  file: "files",
+  input_file: "files",
+};
+
+const part = z.discriminatedUnion(
+  "type",
+  [
+    z.looseObject({ type: z.literal("text"), text: z.string("is missing") }),
+    z.looseObject({ type: z.literal("refusal"), refusal: z.string("is missing") }),
+    z.looseObject({ type: z.literal("thinking") }),
+  ],
+  otherKind((type) => `${otherParts[type] ?? `parts of type '${type}'`} are not supported, only text`),
+);
 
 export const messageSchema = z.looseObject({
   role: z
@@ -36,16 +56,29 @@ export const conversationFields = {
     .boolean()
     .optional()
     .describe("Default true: a last message of the assistant is gone on with, not answered."),
-  tool_dialect: z.string().max(50).optional().describe("How the model writes calls, by its name in docs/dialects.md."),
+  tool_dialect: z
+    .string()
+    .max(50)
+    .refine((name) => dialectNamed(name) !== undefined, "there is no dialect of this name")
+    .meta(marked({ names: () => [...new Set(dialects.map(({ name }) => name))] }))
+    .optional()
+    .describe("How the model writes calls, by its name in docs/dialects.md."),
   ...toolFields,
 };
 
-export const chatSchema = z.object({
+/** Going on with an answer is what beginning one says no to. */
+export const oneEnd = rule("continue_final_message", "not with add_generation_prompt: one of them", {
+  anyOf: ["continue_final_message", "add_generation_prompt"].map((field) => ({
+    properties: { [field]: { enum: [null, false] } },
+  })),
+});
+
+const chatObject = z.object({
   ...answerFields,
   ...conversationFields,
   max_completion_tokens: answerFields.max_tokens,
   logprobs: z.boolean().optional(),
-  top_logprobs: z.int().min(0).max(20).optional(),
+  top_logprobs: z.int().min(0).max(20).optional().describe("More than 0 asks for `logprobs`."),
   reasoning_budget: z
     .int()
     .min(-1)
@@ -66,6 +99,23 @@ export const chatSchema = z.object({
     .describe("What is thought goes into `reasoning_content` (default); none: it stays in the content, with its tags."),
 });
 
+export const chatSchema = ruled(chatObject, oneForm, oneEnd, someTool);
+
+function wantsLogprobs({ logprobs, top_logprobs: top = 0 }: z.output<typeof chatSchema>): boolean {
+  return logprobs === true || top > 0;
+}
+
+/** Templates know texts: a refusal is one, and thinking that a client gives back in parts is not said again. */
+function withTexts<M extends z.output<typeof messageSchema>>(message: M): M {
+  const { content } = message;
+  if (!Array.isArray(content) || content.every(({ type }) => type === "text")) return message;
+  const texts = content.flatMap((one) => {
+    if (one.type === "thinking") return [];
+    return [one.type === "text" ? one : { type: "text", text: one.refusal }];
+  });
+  return { ...message, content: texts };
+}
+
 export function chatRoutes(app: Hono, context: ServerContext): void {
   app.on("POST", bothPaths("/chat/completions"), async (c) => {
     const arrived = performance.now();
@@ -75,7 +125,8 @@ export function chatRoutes(app: Hono, context: ServerContext): void {
     const exchange = exchangeOf(value, context.config.answers);
     // The texts are tokens by then; an answer that takes hours does not hold them.
     const { messages: _, tools: __, ...asked } = value;
-    const settings = { ...asked, verbose: value.verbose ?? context.config.verboseAnswers };
+    const verbose = value.verbose ?? context.config.verboseAnswers;
+    const settings = { ...asked, verbose, logprobs: wantsLogprobs(value) };
     return answerExchange({
       c,
       context,
@@ -101,12 +152,7 @@ export function countRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-/** @throws HttpError 400 */
 function exchangeOf(value: z.output<typeof chatSchema>, defaults: RequestDefaults): Exchange {
-  refuseUnsupported(value);
-  if ((value.top_logprobs ?? 0) > 0 && value.logprobs !== true) {
-    throw wrongField("top_logprobs", "top_logprobs: needs logprobs: true");
-  }
   return {
     ...saidOf(value),
     model: value.model,
@@ -115,7 +161,7 @@ function exchangeOf(value: z.output<typeof chatSchema>, defaults: RequestDefault
     stop: stopsOf(value.stop),
     maxTokens: value.max_completion_tokens ?? maxTokensOf(value) ?? defaults.maxTokens ?? -1,
     choices: value.n,
-    logprobs: value.logprobs === true ? (value.top_logprobs ?? 0) : undefined,
+    logprobs: wantsLogprobs(value) ? (value.top_logprobs ?? 0) : undefined,
     ignoreEos: value.ignore_eos,
     stream: value.stream ?? false,
     maxTimeMs: value.max_time_ms,
@@ -128,22 +174,12 @@ function exchangeOf(value: z.output<typeof chatSchema>, defaults: RequestDefault
   };
 }
 
-/**
- * Reads what is said, what may be called, and what of the request the template is told.
- * @throws HttpError 400 for parts that are no text
- */
+/** Reads what is said, what may be called, and what of the request the template is told. */
 export function saidOf(
   input: z.output<z.ZodObject<typeof conversationFields>>,
 ): Pick<Exchange, "messages" | "tools" | "toolChoice" | "parallelCalls" | "thinking" | "template"> {
-  if (input.add_generation_prompt === true && input.continue_final_message === true) {
-    throw wrongField("continue_final_message", "continue_final_message: not with add_generation_prompt: one of them");
-  }
-  input.messages.forEach(({ content }, m) => {
-    if (!Array.isArray(content)) return;
-    for (const [i, item] of content.entries()) checkPart(item, `messages[${m}].content[${i}]`);
-  });
   return {
-    messages: input.messages as ChatMessage[],
+    messages: input.messages.map(withTexts) as ChatMessage[],
     ...toolsOf(input),
     thinking: { effort: input.reasoning_effort },
     template: {
@@ -151,30 +187,7 @@ export function saidOf(
       // Going on with an answer is what the other one says no to.
       addGenerationPrompt: input.continue_final_message === true ? true : input.add_generation_prompt,
       continueLast: input.continue_final_message,
-      dialect: dialectOf(input.tool_dialect),
+      dialect: input.tool_dialect,
     },
   };
-}
-
-function dialectOf(name: string | undefined): string | undefined {
-  if (name === undefined || dialectNamed(name) !== undefined) return name;
-  throw wrongField("tool_dialect", `tool_dialect: there is no dialect '${name}'`);
-}
-
-const otherParts: Readonly<Record<string, string>> = {
-  image_url: "images",
-  image: "images",
-  input_image: "images",
-  input_audio: "audio",
-  audio: "audio",
-  video_url: "videos",
-  file: "files",
-  input_file: "files",
-};
-
-function checkPart(item: z.output<typeof part>, param: string): void {
-  if (item.type === "text" && item.text === undefined) throw wrongField(`${param}.text`, `${param}.text: is missing`);
-  if (item.type === "text" || item.type === "refusal" || item.type === "thinking") return;
-  const what = otherParts[item.type] ?? `parts of type '${item.type.slice(0, 50)}'`;
-  throw wrongField(param, `${param}: ${what} are not supported, only text`, "unsupported_content");
 }

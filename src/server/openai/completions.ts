@@ -14,7 +14,7 @@ import type { ServedModel } from "../service/model-service.js";
 import { completionSchema, type promptSchema } from "./completion-input.js";
 import { CompletionShape } from "./completion-shape.js";
 import { constraintOf } from "./constraint.js";
-import { maxTokensOf, refuseUnsupported, stopsOf } from "./fields.js";
+import { maxTokensOf, stopsOf } from "./fields.js";
 
 /** OpenAI's default: a completion is not an answer that ends by itself. */
 const defaultMaxTokens = 16;
@@ -25,10 +25,8 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(completionSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    refuseUnsupported(value);
     const n = value.n ?? 1;
     const { suffix = "" } = value;
-    if ((value.best_of ?? n) !== n) throw wrongField("best_of", "best_of: only the value of n is supported");
     const prompts = promptsOf(value.prompt);
     const served = context.model.require();
     warnOfModel(value.model, served, warnings);

@@ -7,18 +7,21 @@ import { respondEach } from "../answers/each.js";
 import { encodeMixed, mixedPrompt, type OnePrompt, promptsOf } from "../answers/mixed-prompt.js";
 import { userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
+import { needsOne, rule, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
+import { marked } from "../http/served-limits.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 
-export const embeddingSchema = z.object({
+const embeddingObject = z.object({
   model: z.string().max(500).optional(),
   input: mixedPrompt,
   encoding_format: z.enum(["float", "base64"]).optional(),
   dimensions: z
     .int()
     .min(1)
+    .meta(marked({ limits: { maximum: "dimensions" } }))
     .optional()
     .describe("The first so many numbers, normalized behind the cut; at most the model's own number."),
   pooling: z
@@ -34,9 +37,22 @@ export const embeddingSchema = z.object({
   user: z.string().max(500).optional(),
 });
 
-export const llamaEmbeddingSchema = embeddingSchema
-  .omit({ input: true })
-  .extend({ input: mixedPrompt.optional(), content: mixedPrompt.optional().describe("llama.cpp's name of input.") });
+const rowsAsNumbers = rule("encoding_format", "without pooling vectors come as numbers only", {
+  anyOf: [
+    { properties: { pooling: { enum: [null, "mean", "cls", "last"] } } },
+    { properties: { encoding_format: { enum: [null, "float"] } } },
+  ],
+});
+
+export const embeddingSchema = ruled(embeddingObject, rowsAsNumbers);
+
+export const llamaEmbeddingSchema = ruled(
+  embeddingObject
+    .omit({ input: true })
+    .extend({ input: mixedPrompt.optional(), content: mixedPrompt.optional().describe("llama.cpp's name of input.") }),
+  rowsAsNumbers,
+  needsOne("is missing", "content", "input"),
+);
 
 /** Inputs of one request, as OpenAI has it. */
 const mostInputs = 2048;

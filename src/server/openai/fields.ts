@@ -1,7 +1,7 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
 import { samplingFields } from "../answers/sampling.js";
-import { wrongField } from "../http/http-error.js";
+import { marked } from "../http/served-limits.js";
 import { constraintFields } from "./constraint.js";
 
 const most = 2 ** 31 - 1;
@@ -10,7 +10,13 @@ export const answerFields = {
   model: z.string().max(500).optional().describe("Taken as it is: the one model of the server answers."),
   stream: z.boolean().optional(),
   stream_options: z.looseObject({ include_usage: z.boolean().optional() }).optional(),
-  n: z.int().min(1).max(1000).optional().describe("Answers to each prompt; answer i has the seed + i."),
+  n: z
+    .int()
+    .min(1)
+    .max(1000)
+    .meta(marked({ limits: { maximum: "answers" } }))
+    .optional()
+    .describe("Answers to each prompt; answer i has the seed + i."),
   stop: z
     .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)], "a text or a list of up to 16 texts")
     .optional(),
@@ -30,10 +36,10 @@ export const answerFields = {
   prompt_cache_key: z.string().optional(),
   cache_prompt: z.boolean().optional(),
   ...constraintFields,
-  // Refused unless they ask for nothing: see `refuseUnsupported`.
-  functions: z.array(z.unknown()).optional(),
-  function_call: z.unknown().optional(),
-  modalities: z.array(z.string()).optional(),
+  // Refused unless they ask for nothing: an answer that ignored them would be wrong in silence.
+  functions: z.array(z.unknown()).max(0, "are what `tools` is now; they are not supported").optional(),
+  function_call: z.enum(["none", "auto"], "is what `tool_choice` is now; it is not supported").optional(),
+  modalities: z.array(z.literal("text", "only text is made, other kinds are not supported")).optional(),
 };
 
 export function maxTokensOf({ max_tokens, n_predict }: CommonInput): number | undefined {
@@ -41,21 +47,6 @@ export function maxTokensOf({ max_tokens, n_predict }: CommonInput): number | un
 }
 
 export type CommonInput = z.output<z.ZodObject<typeof answerFields>>;
-
-/**
- * A field that changes an answer's meaning and is not supported is an error, never silently left out.
- * @throws HttpError 400
- */
-export function refuseUnsupported(input: CommonInput): void {
-  const refuse = (param: string, what: string): never => {
-    throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
-  };
-  if ((input.functions?.length ?? 0) > 0) refuse("functions", "are what `tools` is now; they are");
-  if (!["none", "auto", undefined].includes(input.function_call as string | undefined)) {
-    refuse("function_call", "is what `tool_choice` is now; it is");
-  }
-  if (input.modalities?.some((m) => m !== "text")) refuse("modalities", "only text is made, other kinds are");
-}
 
 export function stopsOf(stop: CommonInput["stop"]): string[] {
   return (typeof stop === "string" ? [stop] : (stop ?? [])).filter((text) => text !== "");

@@ -8,22 +8,28 @@ import type { RankRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
 import { fitting, userOf, warnOfModel } from "../answers/request.js";
 import { readJson } from "../http/body.js";
+import { atMostOne, needsOne, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
 import { rerankPaths } from "../http/paths.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 
-export const rerankSchema = z.object({
+/** Cohere's limit. */
+const mostDocuments = 10_000;
+
+const rerankObject = z.object({
   model: z.string().max(500).optional(),
   query: z.string(),
   documents: z
     .array(z.union([z.string(), z.looseObject({ text: z.string() })], "a text or an object with a `text`"))
     .min(1)
+    .max(mostDocuments)
     .optional(),
   texts: z
     .array(z.string())
     .min(1)
+    .max(mostDocuments)
     .optional()
     .describe("Instead of documents: the answer is a list of `{index, score}`."),
   top_n: z.int().min(1).optional().describe("The best so many. Default: all."),
@@ -38,10 +44,13 @@ export const rerankSchema = z.object({
   user: z.string().max(500).optional(),
 });
 
-type RerankInput = z.output<typeof rerankSchema>;
+export const rerankSchema = ruled(
+  rerankObject,
+  needsOne("give one of `documents` and `texts`", "documents", "texts"),
+  atMostOne("is there already: give one of them", { texts: false, documents: false }),
+);
 
-/** Cohere's limit. */
-const mostDocuments = 10_000;
+type RerankInput = z.output<typeof rerankSchema>;
 
 interface Scored {
   readonly index: number;
@@ -80,13 +89,8 @@ export function rerankRoutes(app: Hono, context: ServerContext): void {
   });
 }
 
-/** @throws HttpError 400 */
-function documentsOf({ documents, texts }: RerankInput): string[] {
-  if ((documents === undefined) === (texts === undefined))
-    throw wrongField("documents", "documents: give one of `documents` and `texts`");
-  const all = texts ?? documents!.map((document) => (typeof document === "string" ? document : document.text));
-  if (all.length > mostDocuments) throw wrongField("documents", `documents: more than ${mostDocuments}`);
-  return all;
+function documentsOf({ documents = [], texts }: RerankInput): string[] {
+  return texts ?? documents.map((document) => (typeof document === "string" ? document : document.text));
 }
 
 /** @throws HttpError 400 with both counts for a pair that is too long */

@@ -1,15 +1,45 @@
 /** Reads what a request to Chat Completions says of tools: which there are, which may or must be called. */
 import { z } from "zod";
 import type { Exchange } from "../exchange/exchange.js";
+import { toolName } from "../exchange/tool-name.js";
 import type { ExchangeTool, ToolChoice } from "../exchange/tools.js";
-import { wrongField } from "../http/http-error.js";
+import { given, rule, unless } from "../http/field-rules.js";
+import { otherKind } from "../http/validate.js";
 
-const name = z.string().regex(/^[\w.:-]{1,128}$/, "a name has up to 128 letters, digits and _ . : -");
+const grammars = [
+  { syntax: z.literal("lark"), definition: z.string().meta({ format: "lark" }) },
+  { syntax: z.literal("regex"), definition: z.string().meta({ format: "regular-expression" }) },
+] as const;
+const [lark, regex] = grammars;
+const badSyntax = "the syntax is lark or regex";
+
+/** The text of a custom tool: any, or one of a grammar. */
+export const textFormat = z.discriminatedUnion(
+  "type",
+  [
+    z.looseObject({ type: z.literal("text") }),
+    z.discriminatedUnion(
+      "syntax",
+      [z.looseObject({ type: z.literal("grammar"), ...lark }), z.looseObject({ type: z.literal("grammar"), ...regex })],
+      badSyntax,
+    ),
+  ],
+  otherKind((type) => `'${type}' is none of text, grammar`),
+);
+
+/** The same in Chat Completions, which has a field for the grammar; the other form is taken, too. */
+const chatFormat = z.union([
+  textFormat,
+  z.looseObject({
+    type: z.literal("grammar"),
+    grammar: z.discriminatedUnion("syntax", [z.looseObject(lark), z.looseObject(regex)], badSyntax),
+  }),
+]);
 
 const functionTool = z.looseObject({
   type: z.literal("function"),
   function: z.looseObject({
-    name,
+    name: toolName,
     description: z.string().optional(),
     parameters: z.record(z.string(), z.unknown()).nullish(),
     strict: z.boolean().nullish(),
@@ -19,9 +49,9 @@ const functionTool = z.looseObject({
 const customTool = z.looseObject({
   type: z.literal("custom"),
   custom: z.looseObject({
-    name,
+    name: toolName,
     description: z.string().optional(),
-    format: z.looseObject({ type: z.string() }).nullish(),
+    format: chatFormat.nullish(),
   }),
 });
 
@@ -52,9 +82,15 @@ export const toolFields = {
   parallel_tool_calls: z.boolean().optional().describe("Default true; false: at most one call an answer."),
 };
 
+/** A choice of tools needs some. */
+export const someTool = rule(
+  "tool_choice",
+  "there are no tools to choose from",
+  unless("tool_choice", { enum: ["none", "auto"] }, given("tools", { type: "array", minItems: 1 })),
+);
+
 type ToolInput = z.output<z.ZodObject<typeof toolFields>>;
 
-/** @throws HttpError 400 for a grammar in a language that is not known */
 export function toolsOf({
   tools = [],
   tool_choice: choice,
@@ -70,7 +106,7 @@ function toolOf(tool: Tool, index: number): ExchangeTool {
   if (tool.type === "custom") {
     const { name: called, description, format } = tool.custom;
     const formFrom = `${from}.custom.format`;
-    return { name: called, description, custom: { grammar: grammarOf(format, formFrom) }, from, formFrom };
+    return { name: called, description, custom: { grammar: grammarOf(format) }, from, formFrom };
   }
   const { name: called, description, parameters, strict, ...more } = tool.function;
   const formFrom = `${from}.function.parameters`;
@@ -88,18 +124,12 @@ function chosen(choice: NonNullable<ToolInput["tool_choice"]>): ToolChoice {
   return { kind: mode, among: tools.map(nameOf) };
 }
 
-type Format = Readonly<Record<string, unknown>>;
-
-/**
- * The grammar of a custom tool's text; Chat Completions has it in a field `grammar`, Responses beside the type.
- * @throws HttpError 400 for a grammar in a language that is not known
- */
+/** The grammar of a custom tool's text. */
 export function grammarOf(
-  format: Format | null | undefined,
-  from: string,
+  format: z.output<typeof chatFormat> | null | undefined,
 ): NonNullable<ExchangeTool["custom"]>["grammar"] {
   if (format?.type !== "grammar") return undefined;
-  const { syntax, definition } = (format.grammar ?? format) as Format;
-  if (syntax !== "lark" && syntax !== "regex") throw wrongField(from, `${from}: the syntax is lark or regex`);
-  return { syntax, definition: typeof definition === "string" ? definition : "" };
+  const given = "syntax" in format ? format : format.grammar;
+  const { syntax, definition } = given as { readonly syntax: "lark" | "regex"; readonly definition: string };
+  return { syntax, definition };
 }

@@ -29,10 +29,10 @@ export function saidOf(value: ConversationInput, store: ResponseStore, warnings:
   for (const type of leftOut) warnings.add(`tools of type '${type}' run elsewhere and were left out`);
   const input = itemsOf(value, store);
   const said = readInput(value.instructions, [...before, ...input], names);
-  if (said.messages.length === 0) throw wrongField("input", "input: is missing");
   for (const type of said.leftOut) warnings.add(`items of type '${type}' were left out`);
   const exchange = {
-    messages: said.messages,
+    // Of items that say nothing an empty message is left.
+    messages: said.messages.length === 0 ? [{ role: "user", content: "" }] : said.messages,
     tools,
     toolChoice: choice && choiceOf(choice, names),
     parallelCalls: value.parallel_tool_calls,
@@ -41,9 +41,7 @@ export function saidOf(value: ConversationInput, store: ResponseStore, warnings:
   return { exchange, names, input };
 }
 
-/** @throws HttpError 400 */
 export function exchangeOf(value: ResponsesInput, said: Said["exchange"]): Exchange {
-  refuse(value);
   return {
     ...said,
     thinking: { ...said.thinking, budget: value.reasoning_budget },
@@ -92,28 +90,10 @@ export function newId(prefix: string): string {
   return `${prefix}_${randomUUID().replaceAll("-", "")}`;
 }
 
-/** @throws HttpError 400 */
 function formatOf({ text }: ResponsesInput): Constraint | undefined {
   const format = text?.format ?? undefined;
   if (format === undefined) return undefined;
-  const { schema, strict } = format as { schema?: unknown; strict?: unknown };
-  const readable = typeof schema === "boolean" || (typeof schema === "object" && schema !== null);
-  if (format.type === "json_schema" && !readable) {
-    throw wrongField("text.format.schema", "text.format.schema: a JSON schema is needed: an object, true or false");
-  }
-  const described = { schema: schema as object, strict: strict === true };
-  return formatConstraint({ type: format.type, json_schema: described as never }, "text.format");
-}
-
-/**
- * A field that changes an answer's meaning and is not supported is an error, never silently left out.
- * @throws HttpError 400
- */
-function refuse(value: ResponsesInput): void {
-  const no = (param: string, what: string): never => {
-    throw wrongField(param, `${param}: ${what} not supported by this server`, "unsupported_parameter");
-  };
-  if (value.background === true) no("background", "responses that are made in the background are");
-  if (value.conversation !== undefined) no("conversation", "conversations are kept by the client, others are");
-  if (value.prompt !== undefined) no("prompt", "prompts that are kept at OpenAI's are");
+  if (format.type !== "json_schema") return formatConstraint({ type: format.type }, "text.format");
+  const { type, schema, strict } = format;
+  return formatConstraint({ type, json_schema: { schema, strict: strict === true } }, "text.format");
 }

@@ -8,11 +8,13 @@ import {
   contentAnswer,
   healthAnswer,
   loadingAnswer,
+  makesVectors,
   promptAnswer,
   type RouteDescription,
   readyAnswer,
   tokensAnswer,
 } from "../http/description.js";
+import { type ServedLimits, writeMarks } from "../http/served-limits.js";
 import { llamaRoutes } from "../llama/describe.js";
 import { ollamaRoutes } from "../ollama/describe.js";
 import {
@@ -28,18 +30,21 @@ import { completionSchema } from "../openai/completion-input.js";
 import { embeddingSchema } from "../openai/embeddings.js";
 import { rerankSchema } from "../openai/rerank.js";
 import { responsesRoutes } from "../responses/describe.js";
+import type { ServerContext } from "../service/context.js";
+import { servedLimits } from "../service/limits.js";
 import { detokenizeSchema, templateSchema, tokenizeSchema } from "./text.js";
 
 type Post = readonly [path: string, summary: string, body: z.ZodObject, answer: z.ZodType, how?: object];
 
 const late = { late: true };
+const ranks = (limits: ServedLimits): boolean => limits.ranks;
 const streamed = { late: true, streams: true };
 
 const posts: readonly Post[] = [
   ["/v1/chat/completions", "Answer a conversation", chatSchema, chatAnswer, streamed],
   ["/v1/completions", "Continue a text", completionSchema, completionAnswer, streamed],
-  ["/v1/embeddings", "Vectors for texts", embeddingSchema, embeddingAnswer, late],
-  ["/v1/rerank", "How well documents answer a query", rerankSchema, rerankAnswer, late],
+  ["/v1/embeddings", "Vectors for texts", embeddingSchema, embeddingAnswer, { ...late, needs: makesVectors }],
+  ["/v1/rerank", "How well documents answer a query", rerankSchema, rerankAnswer, { ...late, needs: ranks }],
   ["/tokenize", "Token ids of a text", tokenizeSchema, tokensAnswer],
   ["/detokenize", "Text of token ids", detokenizeSchema, contentAnswer],
   ["/apply-template", "A conversation as the prompt the model sees", templateSchema, promptAnswer],
@@ -71,11 +76,13 @@ const routes: readonly RouteDescription[] = [
   ),
 ];
 
-export function openApi(): object {
+/** @param limits of the model that is served; without them routes and fields are told as for a model that can all */
+export function openApi(limits?: ServedLimits): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
+    if (limits !== undefined && route.needs?.(limits) === false) continue;
     paths[route.path] ??= {};
-    paths[route.path]![route.method] = operationOf(route);
+    paths[route.path]![route.method] = operationOf(route, limits);
   }
   return {
     openapi: "3.1.0",
@@ -92,7 +99,7 @@ export function openApi(): object {
   };
 }
 
-function operationOf(route: RouteDescription): object {
+function operationOf(route: RouteDescription, limits: ServedLimits | undefined): object {
   const { path, method, summary, body, answer, late: isLate, streams, lines, open, form } = route;
   const { failure: shape = "Error" } = route;
   const reference = { $ref: `#/components/schemas/${shape}` };
@@ -119,9 +126,14 @@ function operationOf(route: RouteDescription): object {
     summary,
     ...(open === true && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
-    ...(body !== undefined && { requestBody: { required: true, content: bodyContent(schemaOf(body, "input"), form) } }),
+    ...(body !== undefined && {
+      requestBody: { required: true, content: bodyContent(schemaOf(body, "input", limits), form) },
+    }),
     responses: {
-      200: { description: "The answer", content: schema === undefined ? { "text/plain": {} } : content },
+      200: {
+        description: "The answer",
+        content: schema === undefined ? { [route.bytes ?? "text/plain"]: {} } : content,
+      },
       ...(open !== true && { 401: { ...failure, description: "A key is needed" } }),
       ...((route.modelless !== true || state !== undefined) && {
         503: { ...loading, description: "The model is not ready, or the server ends" },
@@ -139,15 +151,21 @@ function json(schema: object | undefined): object {
   return { "application/json": { ...(schema !== undefined && { schema }) } };
 }
 
-function schemaOf(schema: z.ZodType, io: "input" | "output"): object {
-  const { $schema: _, ...made } = z.toJSONSchema(schema, { io, target: "draft-2020-12" });
+function schemaOf(schema: z.ZodType, io: "input" | "output", limits?: ServedLimits): object {
+  const { $schema: _, ...made } = z.toJSONSchema(schema, {
+    io,
+    target: "draft-2020-12",
+    unrepresentable: "any",
+    override: ({ jsonSchema }) => writeMarks(jsonSchema as Record<string, unknown>, limits),
+  });
   // Unknown fields of a body are taken and named in the header x-hundredweight-warnings.
   return io === "input" ? { ...nullable(made), additionalProperties: true } : made;
 }
 
 /** `null` counts as left out. */
 function nullable({ properties = {}, required = [], ...others }: Schema): Schema {
-  const written = Object.entries(properties).map(([name, schema]) => {
+  const listed = Object.entries(properties).filter(([, schema]) => !(schema as { unlisted?: boolean }).unlisted);
+  const written = listed.map(([name, schema]) => {
     const given = required.includes(name) ? schema : { anyOf: [schema, { type: "null" }] };
     return [name, given] as const;
   });
@@ -183,11 +201,15 @@ const anthropicErrorSchema = {
   },
 };
 
-export function openApiRoutes(app: Hono): void {
-  // Made of 30 schemas in 15 to 40 ms, in which nobody else is served: once.
+export function openApiRoutes(app: Hono, context: ServerContext): void {
+  // Made of 30 schemas in 15 to 40 ms, in which nobody else is served: once for a model.
   let document: string | undefined;
+  let made: string | undefined;
   app.get("/openapi.json", (c) => {
-    document ??= JSON.stringify(openApi());
+    const limits = servedLimits(context);
+    const key = JSON.stringify(limits ?? null);
+    if (document === undefined || made !== key) document = JSON.stringify(openApi(limits));
+    made = key;
     return c.body(document, 200, { "content-type": "application/json" });
   });
 }

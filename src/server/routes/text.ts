@@ -4,31 +4,32 @@ import { z } from "zod";
 import type { TextService } from "../../text/index.js";
 import { bodyOfParts, jsonAnswer, outgoingOf } from "../answers/parts.js";
 import { type PieceCache, piecesOf } from "../answers/pieces.js";
+import { tokenId } from "../answers/token-id.js";
 import { conversationOf } from "../exchange/answer.js";
 import { askedTools } from "../exchange/tools.js";
 import { readJson } from "../http/body.js";
+import { ruled } from "../http/field-rules.js";
 import { smallBytes } from "../http/untaken.js";
 import { validate, Warnings } from "../http/validate.js";
-import { conversationFields, saidOf } from "../openai/chat.js";
+import { conversationFields, oneEnd, saidOf } from "../openai/chat.js";
+import { someTool } from "../openai/tools.js";
 import type { ServerContext } from "../service/context.js";
 
-const id = z
-  .int()
-  .min(0)
-  .max(2 ** 31 - 1);
-
 export const tokenizeSchema = z.object({
-  content: z.union([z.string(), z.array(z.union([z.string(), id])).max(100_000)], "a text, or a list of texts and ids"),
+  content: z.union(
+    [z.string(), z.array(z.union([z.string(), tokenId])).max(100_000)],
+    "a text, or a list of texts and ids",
+  ),
   add_special: z.boolean().optional().describe("Add BOS and EOS as the model wants. Default false."),
   parse_special: z.boolean().optional().describe("Control tokens written in the text count as such. Default true."),
   with_pieces: z.boolean().optional().describe("List `{id, piece}`; a piece that is no UTF-8 is a list of bytes."),
 });
 
-export const detokenizeSchema = z.object({ tokens: z.array(id) });
+export const detokenizeSchema = z.object({ tokens: z.array(tokenId) });
 
 const json = { "content-type": "application/json" };
 
-export const templateSchema = z.object(conversationFields);
+export const templateSchema = ruled(z.object(conversationFields), oneEnd, someTool);
 
 export function textRoutes(app: Hono, { config, model, untaken }: ServerContext): void {
   app.post("/tokenize", async (c) => {
