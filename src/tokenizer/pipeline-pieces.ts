@@ -130,7 +130,9 @@ function wordPieces(parts: ModelParts): PieceEncoder {
     let whole = characters(piece) <= most;
     for (let at = 0; at < word.length && whole; ) {
       let [end, longest] = [at, -1];
-      for (let i = at, node = trie.next(0, word[i]!); node !== 0; ) {
+      // Within a word the character that marks beginnings is itself, which no such vocabulary writes.
+      const marked = at > 0 && word[at] === 0xe2 && word[at + 1] === 0x96 && word[at + 2] === 0x81;
+      for (let i = at, node = marked ? 0 : trie.next(0, word[i]!); node !== 0; ) {
         i++;
         if (trie.piece(node) >= 0) [end, longest] = [i, trie.piece(node)];
         node = i < word.length ? trie.next(node, word[i]!) : 0;

@@ -1,6 +1,6 @@
 /**
  * Damaged folders: every file of one with bytes changed, cut short or doubled. Whatever is in them, opening and
- * describing ends with a model or an error of ours, soon. HUNDREDWEIGHT_DAMAGES=20000 makes many.
+ * describing ends with a model or an error of ours, soon. HUNDREDWEIGHT_FUZZ_FILES=20000 makes many.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { packageRoot } from "../../src/package-root.js";
 import { createTokenizer } from "../../src/tokenizer/index.js";
 import { readFixture, writeFolder } from "./folder.js";
 
-const tries = Number(process.env.HUNDREDWEIGHT_DAMAGES ?? 300);
+const tries = Number(process.env.HUNDREDWEIGHT_FUZZ_FILES ?? 300);
 const mostMs = 10_000;
 
 function random(seed: number): (below: number) => number {
