@@ -64,7 +64,7 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
   });
 
   it("Enter while an answer runs makes the next message, which is sent with the page closed", async () => {
-    const { id } = await begin(slow.url, { maxTokens: 160 });
+    const { id } = await begin(slow.url, { maxTokens: 440 });
     const { page, faults } = await openPage(browser, `${slow.url}/#/c/${id}`);
     await say(page, "And it came");
     await page.waitForSelector(".message.assistant[data-state=running]");
