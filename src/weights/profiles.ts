@@ -1,6 +1,6 @@
 /**
- * Machines one does not sit at: what their data sheets say. A plan for one of them is arithmetic, and its times are
- * bounds from below: no machine reads memory as fast as its data sheet.
+ * Machines one does not sit at: their nominal figures. A plan for one of them is arithmetic, and its times are bounds
+ * from below: no machine reads memory as fast as its data sheet says.
  */
 import { HundredweightError } from "../errors.js";
 import type { MachineProfile } from "./machine.js";
@@ -35,7 +35,7 @@ export interface Accelerator {
 const wideCore = 95 * GB;
 const narrowCore = 45 * GB;
 
-/** @source data sheets of the makers; disks: PCIe 4.0 x4, Apple's own */
+/** Nominal figures (channels times rate; disks: PCIe 4.0 x4, Apple's own), neither measured nor looked up again. */
 const processors: Readonly<Record<string, Processor>> = {
   "7950x": {
     ...{ name: "Ryzen 9 7950X", cores: 16, memoryBytesPerSecond: 83.2 * GB, gemmOpsPerSecond: 16 * wideCore },
@@ -70,7 +70,7 @@ const processors: Readonly<Record<string, Processor>> = {
 };
 
 const bus4 = 25 * GB;
-/** @source data sheets of the makers; what copies reach of PCIe 4.0 x16 and 5.0 x16: four fifths */
+/** Nominal figures, not measured; what copies reach of PCIe 4.0 x16 and 5.0 x16: four fifths, assumed. */
 const accelerators: Readonly<Record<string, Accelerator>> = {
   rtx4090: { name: "RTX 4090", memoryBytes: 24 * GiB, memoryBytesPerSecond: 1008 * GB, busBytesPerSecond: bus4 },
   rtx4080: { name: "RTX 4080", memoryBytes: 16 * GiB, memoryBytesPerSecond: 716.8 * GB, busBytesPerSecond: bus4 },
