@@ -61,7 +61,8 @@ struct File : Object {
 
 struct WeightObject : Object {
   static constexpr Kind kKind = Kind::weight;
-  WeightObject() : Object(kKind), weight() {}
+  WeightObject() : Object(kKind), layout(), weight() {}
+  Layout layout;  // of several planes
   Weight weight;
   MappedSegments segments;
 };

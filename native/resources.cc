@@ -50,16 +50,21 @@ Result<int64_t> file_bytes(Model& model, int32_t handle) {
   return file.data.bytes();
 }
 
-Result<int32_t> weight(Model& model, int32_t layout_id, int64_t rows, int64_t cols, int64_t experts,
+Result<int32_t> weight(Model& model, Slice<const double> layout_numbers, int64_t rows, int64_t cols, int64_t experts,
                        Slice<const double> extents) {
   HW_TRY(model.check_open());
-  const Layout* layout = layout_of(layout_id);
-  if (layout == nullptr) return bad_argument("layout %d has no kernels", layout_id);
+  std::unique_ptr<WeightObject> object(new WeightObject);
+  const Layout* layout = &object->layout;
+  if (layout_numbers.length == 1) {
+    layout = layout_of(static_cast<int32_t>(std::max(-1.0, std::min(layout_numbers.data[0], 1e9))));
+    if (layout == nullptr) return bad_argument("type %g has no kernels", layout_numbers.data[0]);
+  } else if (!describe_layout(layout_numbers.data, layout_numbers.length, &object->layout)) {
+    return bad_argument("%lld numbers describe no layout", static_cast<long long>(layout_numbers.length));
+  }
   if (rows < 1 || cols < 1 || experts < 1 || rows > kLargestDim || cols > kLargestDim || experts > kLargestDim) {
     return bad_argument("a weight of %lld x %lld x %lld values", static_cast<long long>(experts),
                         static_cast<long long>(rows), static_cast<long long>(cols));
   }
-  std::unique_ptr<WeightObject> object(new WeightObject);
   Weight& w = object->weight;
   if (!w.shape(layout, rows, cols, experts)) {
     return bad_argument("%lld x %lld values are not whole slices of %s", static_cast<long long>(rows),

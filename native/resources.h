@@ -10,7 +10,7 @@ Result<int32_t> file_open_unmapped(Model& model, const char* path, bool direct);
 Result<int64_t> file_bytes(Model& model, int32_t file);
 // extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, of a plain matrix of its
 // segments.
-Result<int32_t> weight(Model& model, int32_t layout, int64_t rows, int64_t cols, int64_t experts,
+Result<int32_t> weight(Model& model, Slice<const double> layout, int64_t rows, int64_t cols, int64_t experts,
                        Slice<const double> extents);
 // Before it is placed: products take it by heads, so rows of two of them may not be packed together.
 Status weight_heads(Model& model, int32_t weight, int32_t heads);

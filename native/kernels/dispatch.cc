@@ -105,7 +105,7 @@ const Isa kIsas[] = {
 #endif
     {"avx512", cpu_has_avx512,
      {fill_avx512_matvec_q32, fill_avx512_matvec_k, fill_avx512_matvec_grid, fill_avx512_matvec_float,
-      fill_avx512_gemm, fill_avx512_gemm_float, fill_avx512_float, fill_avx512_attention}},
+      fill_avx512_units, fill_avx512_gemm, fill_avx512_gemm_float, fill_avx512_float, fill_avx512_attention}},
 #elif defined(__aarch64__)
     {"neon", cpu_has_neon_dotprod,
      {fill_neon_matvec_q32, fill_neon_matvec_k, fill_neon_matvec_grid, fill_neon_matvec_float, fill_neon_quantize,

@@ -55,8 +55,9 @@ typedef void (*MatmulFn)(const uint8_t* w, int64_t row_bytes, int32_t rows, int3
 
 struct Layout;
 struct UnitGrid;
+// `scratch` as for MatmulFn.
 typedef void (*UnitsFn)(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
-                        const int32_t* pick, int32_t n, float* out, int64_t out_stride);
+                        const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch);
 typedef void (*UnitValuesFn)(const Layout& layout, const UnitGrid& grid, int64_t row, int64_t c0, int64_t c1,
                              float* out);
 
@@ -203,6 +204,7 @@ void fill_avx512_matvec_q32(Kernels*);
 void fill_avx512_matvec_k(Kernels*);
 void fill_avx512_matvec_grid(Kernels*);
 void fill_avx512_matvec_float(Kernels*);
+void fill_avx512_units(Kernels*);
 void fill_avx512_gemm(Kernels*);
 void fill_avx512_gemm_float(Kernels*);
 void fill_avx512_float(Kernels*);

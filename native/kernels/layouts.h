@@ -8,7 +8,7 @@
 namespace hw {
 
 struct Layout {
-  int32_t id;
+  int32_t id;  // of a type of blocks; -1: described
   const char* name;
   bool by_inputs;  // some inputs of all rows are contiguous; else some rows of all inputs
   ActKind acts;
@@ -17,10 +17,15 @@ struct Layout {
   // The type whose kernels multiply it (kernels.h); null: layouts of several planes.
   const DtypeInfo* blocks;
   UnitKind units;  // of those: which kernels
+  LayoutForm form;
 };
 
-const Layout* layout_of(int32_t id);       // null for one without kernels
+const Layout* layout_of(int32_t id);           // of a type of blocks; null for one without kernels
+const Layout* layout_named(const char* name);  // any of layouts(), or null
+// Types of blocks, and one of each kind of several planes.
 const Layout* layouts(int* count);
+// From LAYOUT_NUMBERS, then LAYOUT_PLANE_NUMBERS for each plane. False: nothing that kernels can take.
+bool describe_layout(const double* numbers, int64_t count, Layout* out);
 
 // What a matrix is cut into where part of it is in memory.
 struct Slices {

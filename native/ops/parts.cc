@@ -30,6 +30,23 @@ int64_t step_for_matvec(Model& model, const ProductTask& task) {
   return std::max<int64_t>(16, bytes / row_bytes / 16 * 16);
 }
 
+// Layouts of several planes. By inputs a part is some rows of every row of words: long runs, or each is a page of its
+// own.
+constexpr int64_t kRunRowsLow = 256, kRunRowsHigh = 2048, kPartsOfRuns = 4;
+constexpr int32_t kFewUnitRows = 8;  // from then on kernels work on panels
+
+int64_t step_for_gemm(int threads, int64_t rows, int64_t parts);
+
+int64_t step_for_units(Model& model, const ProductTask& task) {
+  const int threads = model.pool().threads();
+  if (task.weight->layout->by_inputs) {
+    const int64_t share = round_up(parts_of(task.rows, threads * kPartsOfRuns), 64);
+    return std::min(std::max(share, kRunRowsLow), kRunRowsHigh);
+  }
+  if (task.n > kFewUnitRows) return std::max<int64_t>(64, step_for_gemm(threads, task.rows, 4));
+  return step_for_matvec(model, task);
+}
+
 int64_t step_for_gemm(int threads, int64_t rows, int64_t parts) {
   return std::min(std::max(round_up(parts_of(rows, threads * parts), kGemmRows), kGemmRows), kGemmRowsHigh);
 }
@@ -82,8 +99,10 @@ void choose_steps(Model& model, ProductTask* tasks, int32_t count) {
     if (task.rows == 0) continue;
     if (gemm) task.step = even;
     else if (uses_gemm(model.kernels(), task)) task.step = std::max<int64_t>(64, step_for_gemm(threads, task.rows, 4));
+    else if (task.weight->layout->blocks == nullptr) task.step = step_for_units(model, task);
     else task.step = step_for_matvec(model, task);
-    if (!task.joins()) continue;
+    // By inputs results wait in memory of their own.
+    if (!task.joins() || task.weight->layout->by_inputs) continue;
     // A gate is as wide as the widest matrices, where short parts would cost more than a large piece of scratch.
     int64_t rows = task.into == INTO_ADD ? kAddRows : kGluRows;
     int64_t most = std::max(kAddValues / task.n, std::min(rows, model.thread_scratch_bytes() / 4 / task.n)) & ~15;

@@ -55,7 +55,7 @@ void zero(float* sums, int64_t stride, int32_t n, int64_t rows) {
 }
 
 // Rows [r0, r1) of a task whose weight comes by inputs: those of the piece are added to the sums so far.
-void run_inputs(Model& model, const ProductTask& task, const Piece& piece, int64_t r0, int64_t r1) {
+void run_inputs(Model& model, const ProductTask& task, const Piece& piece, int64_t r0, int64_t r1, int thread) {
   const Kernels& k = model.kernels();
   const Weight& w = *task.weight;
   const Layout& layout = *w.layout;
@@ -63,7 +63,8 @@ void run_inputs(Model& model, const ProductTask& task, const Piece& piece, int64
   if (piece.from == 0) zero(sums, task.sums_stride, task.n, r1 - r0);
   const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
   each_head(task, r0, r1, [&](const Acts& acts, int64_t a, int64_t b) {
-    k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, sums + a - r0, task.sums_stride);
+    k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, sums + a - r0, task.sums_stride,
+                          model.kernel_scratch(thread));
   });
   if (piece.to == w.slices.count) finish(k, task, sums, task.sums_stride, r0, r1);
 }
@@ -74,7 +75,7 @@ void run_part(Model& model, const ProductTask& task, const Piece& piece, bool pa
   const Weight& w = *task.weight;
   const Layout& layout = *w.layout;
   if (layout.by_inputs) {
-    run_inputs(model, task, piece, r0, r1);
+    run_inputs(model, task, piece, r0, r1, thread);
     return;
   }
   const Kernels& k = model.kernels();
@@ -94,7 +95,8 @@ void run_part(Model& model, const ProductTask& task, const Piece& piece, bool pa
     zero(out, stride, task.n, rows);
     const UnitGrid grid = unit_grid(layout, w.slices, w.rows, w.cols, piece);
     each_head(task, r0, r1, [&](const Acts& acts, int64_t a, int64_t b) {
-      k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, out + a - r0, stride);
+      k.units[layout.units](layout, grid, a, b, acts, task.pick, task.n, out + a - r0, stride,
+                            model.kernel_scratch(thread));
     });
   }
   finish(k, task, out, stride, r0, r1);

@@ -16,7 +16,8 @@ using namespace io_test;
 namespace {
 
 const int32_t* no_flag = nullptr;
-constexpr int32_t kInt4Rows64 = 1001, kInt4Inputs64 = 1004;  // src/formats/int4.ts
+const hw::Layout* const kRows64 = hw::layout_named("packed4_g64_asym");
+const hw::Layout* const kInputs64 = hw::layout_named("gptq4_g64_v2");
 
 struct Model {
   std::vector<std::unique_ptr<hw::Weight>> weights;
@@ -24,12 +25,12 @@ struct Model {
   int64_t end = 0;
 
   hw::Weight* add(int64_t rows, int64_t row_bytes, int64_t experts = 1) {
-    return add(hw::F32, rows, row_bytes / 4, experts, false);
+    return add(hw::layout_of(hw::F32), rows, row_bytes / 4, experts, false);
   }
   // Planes one after the other; scattered: so are their experts.
-  hw::Weight* add(int32_t layout, int64_t rows, int64_t cols, int64_t experts, bool scattered) {
+  hw::Weight* add(const hw::Layout* layout, int64_t rows, int64_t cols, int64_t experts, bool scattered) {
     hw::Weight* w = new hw::Weight;
-    check(w->shape(hw::layout_of(layout), rows, cols, experts), "a shape");
+    check(w->shape(layout, rows, cols, experts), "a shape");
     for (int32_t p = 0; p < w->layout->planes; p++) {
       for (int64_t e = 0; e < (scattered ? experts : 1); e++) {
         hw::PlaneExtent extent;
@@ -63,9 +64,9 @@ struct RingModel : Model {
     for (auto& shape : shapes) add(shape[0], shape[1]);
     for (size_t i = 0; i < weights.size(); i++) pinned.push_back(shapes[i][2]);
     // Three planes, in the order of rows (by eights) and of inputs (by 64).
-    add(kInt4Rows64, 800, 512, 1, false);
+    add(kRows64, 800, 512, 1, false);
     pinned.push_back(3);
-    add(kInt4Inputs64, 720, 1024, 1, false);
+    add(kInputs64, 720, 1024, 1, false);
     pinned.push_back(0);
     for (size_t i = 0; i < weights.size(); i++) tiles_of(weights[i].get(), pinned[i], i < 5 ? 250000 : 60000, &program);
     source.reset(new TestFile(end));  // the last row ends the file
@@ -235,7 +236,7 @@ struct SlotModel : Model {
       int64_t row = g == 2 ? 720 : 500;
       if (g < 2) groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
       // Two matrices, of three planes and of one.
-      else groups.push_back({add(kInt4Inputs64, 64, 448, kExperts, true), add(40, row, kExperts)});
+      else groups.push_back({add(kInputs64, 64, 448, kExperts, true), add(40, row, kExperts)});
     }
     source.reset(new TestFile(end));
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { dtypeByName, dtypes } from "./dtypes.js";
-import { int4Layouts } from "./int4.js";
 import {
   checkPlanes,
   type Extent,
@@ -15,6 +14,7 @@ import {
   slicesOf,
   storedBytes,
 } from "./layouts.js";
+import { planeLayouts } from "./plane-layouts.js";
 
 /** Cells of random size: every slice must be contiguous in every plane, whatever they are. */
 const layouts: fc.Arbitrary<Layout> = fc
@@ -46,7 +46,7 @@ const layouts: fc.Arbitrary<Layout> = fc
   }));
 
 test("segments of a plain matrix: what lies together, the same in all planes", () => {
-  const layout = int4Layouts.find(({ name }) => name === "INT4_ROWS_32")!;
+  const layout = planeLayouts.find(({ name }) => name === "PACKED4_G64_ASYM")!;
   const [rows, cols] = [64, 128];
   const { count, planeBytes } = slicesOf(layout, rows, cols);
   const cut = (shares: readonly number[], i: number): Extent[] =>

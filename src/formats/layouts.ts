@@ -9,9 +9,41 @@ import { HundredweightError } from "../errors.js";
 export const actKinds = ["f32", "q8_32", "q8_256"] as const;
 export type Acts = (typeof actKinds)[number];
 
-/** Families of layouts of several planes; what they compute is in native/kernels/units.h. */
-export const unitKinds = ["int4", "int4-act-order"] as const;
+/**
+ * Families of layouts of several planes; what they compute is in native/kernels/units.h. Of `integers` 32 inputs share
+ * a scale, of `integers-scattered` each input has the scale that an index names; `floats` meet plain activations.
+ */
+export const unitKinds = ["integers", "integers-scattered", "floats"] as const;
 export type Units = (typeof unitKinds)[number];
+
+/** Kinds of codes, the bits of a value: a number, or an entry of a code book. */
+export const codeKinds = ["unsigned", "signed", "e2m1", "e4m3", "e5m2", "nf4", "fp4"] as const;
+
+/**
+ * How codes lie in bytes. `linear`: inputs of a row follow each other, low bits first; in the order of inputs so many
+ * words of 32 bits hold 32 inputs of a row, a word apart by all rows. `awq`: a word holds eight rows of one input, the
+ * rows 0, 2, 4, 6, 1, 3, 5, 7. `high-first`: two inputs in a byte, the first in its upper half.
+ */
+export const packings = ["linear", "awq", "high-first"] as const;
+
+/** `e8m0`: a power of two, 2^(e - 128). `nested`: an index into a table that has a scale itself (bitsandbytes). */
+export const scaleKinds = ["f32", "f16", "bf16", "e8m0", "nested"] as const;
+
+/** Kinds of offsets, which are subtracted from codes: a constant, or codes of rows, low bits first, or AWQ's. */
+export const offsetKinds = ["constant", "linear", "awq"] as const;
+
+/** The form of a layout of several planes: all that a kernel has to know beside where its cells are. */
+export interface Form {
+  readonly codes: (typeof codeKinds)[number];
+  readonly bits: number;
+  readonly packing: (typeof packings)[number];
+  readonly scales: (typeof scaleKinds)[number];
+  readonly offsets: (typeof offsetKinds)[number];
+  /** The constant offset; else what is added to a stored one, which then keeps its lowest `bits`. */
+  readonly addend: number;
+  /** Multiplied with a scale; of nested scales what is added to each. */
+  readonly factor: number;
+}
 
 /** A cell holds the plane's share of `rows` output rows x `cols` inputs; 0: of all there are. */
 export interface PlaneLayout {
@@ -19,8 +51,13 @@ export interface PlaneLayout {
   readonly rows: number;
   readonly cols: number;
   readonly bytes: number;
-  /** Every slice needs all of it, so it is in memory as long as the matrix is used. These planes come last. */
+  /**
+   * Every slice needs all of it, so it is in memory as long as the matrix is used. These planes come last. Its last
+   * cells may hold less than others.
+   */
   readonly whole?: true;
+  /** Cells run on over the ends of rows; only of whole planes of one row. */
+  readonly flat?: true;
 }
 
 export interface Layout {
@@ -35,8 +72,9 @@ export interface Layout {
   readonly planes: readonly PlaneLayout[];
   /** Undefined: can be listed and copied, not computed with. */
   readonly acts?: Acts;
-  /** The family of a layout of several planes. */
+  /** The family of a layout of several planes, and how it is to be read. */
   readonly units?: Units;
+  readonly form?: Form;
 }
 
 /** Where bytes are. `offset` is absolute in the file. */
@@ -76,15 +114,21 @@ export const unitInputs = 32;
 /** Cells along an axis of so many rows or inputs; a fraction when they are not whole ones. */
 export const cellsOf = (all: number, each: number): number => (each === 0 ? 1 : all / each);
 
-const planeSize = (plane: PlaneLayout, rows: number, cols: number): number =>
-  cellsOf(rows, plane.rows) * cellsOf(cols, plane.cols) * plane.bytes;
+/** A fraction when the shape is not whole cells. */
+function planeSize(plane: PlaneLayout, rows: number, cols: number): number {
+  if (plane.flat) return Math.ceil((rows * cols) / plane.cols) * plane.bytes;
+  const [tall, wide] = [cellsOf(rows, plane.rows), cellsOf(cols, plane.cols)];
+  if (plane.whole) return Math.ceil(tall) * Math.ceil(wide) * plane.bytes;
+  return Number.isInteger(tall) && Number.isInteger(wide) ? tall * wide * plane.bytes : Number.NaN;
+}
 
-/** Bytes of one matrix; undefined when its shape is not whole cells of every plane. */
+/** Bytes of one matrix; undefined when its shape is not whole cells of every plane, or whole units of integers. */
 export function layoutBytes(layout: Layout, rows: number, cols: number): number | undefined {
+  if (layout.form !== undefined && layout.acts === "q8_32" && cols % unitInputs !== 0) return undefined;
   let bytes = 0;
   for (const plane of layout.planes) {
-    if (!Number.isInteger(cellsOf(rows, plane.rows)) || !Number.isInteger(cellsOf(cols, plane.cols))) return undefined;
     bytes += planeSize(plane, rows, cols);
+    if (Number.isNaN(bytes)) return undefined;
   }
   return bytes;
 }

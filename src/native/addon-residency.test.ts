@@ -20,9 +20,10 @@ const offset = 96;
 function unmapped(direct = true) {
   const model = addon.modelOpen(2, null, null);
   const file = addon.fileOpenUnmapped(model, path, direct);
-  const plain = () => addon.weight(model, 0, rows, cols, 1, Float64Array.of(0, file, offset, 4 * rows * cols));
+  const plain = () =>
+    addon.weight(model, Float64Array.of(0), rows, cols, 1, Float64Array.of(0, file, offset, 4 * rows * cols));
   const stacked = (r = rows, c = cols) =>
-    addon.weight(model, 0, r, c, experts, Float64Array.of(0, file, offset, 4 * r * c * experts));
+    addon.weight(model, Float64Array.of(0), r, c, experts, Float64Array.of(0, file, offset, 4 * r * c * experts));
   return { model, file, plain, stacked };
 }
 
@@ -123,7 +124,7 @@ test("wrong placements are refused, and leave the model as it was", { skip: skip
   const mapped = addon.modelOpen(1, null, null);
   const known = addon.weight(
     mapped,
-    0,
+    Float64Array.of(0),
     rows,
     cols,
     1,
@@ -204,7 +205,14 @@ test("experts in slots give what resident experts give, with a gate and without"
     const resident = addon.modelOpen(1, null, null);
     const file = addon.fileOpen(resident, path);
     const same = () =>
-      addon.weight(resident, 0, 64, cols, experts, Float64Array.of(0, file, offset, 256 * cols * experts));
+      addon.weight(
+        resident,
+        Float64Array.of(0),
+        64,
+        cols,
+        experts,
+        Float64Array.of(0, file, offset, 256 * cols * experts),
+      );
     assert.deepEqual(got, run(resident, [gated ? same() : 0, same(), same()], kind), `gated: ${gated}`);
   }
 });

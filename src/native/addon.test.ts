@@ -33,8 +33,8 @@ function modelWithAll(threads = 2) {
     y: addon.tensor(model, 8, 64),
     z: addon.tensor(model, 8, 64),
     logits: addon.tensor(model, 8, 4),
-    plain: addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes)),
-    stacked: addon.weight(model, 0, 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
+    plain: addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, file, 0, bytes)),
+    stacked: addon.weight(model, Float64Array.of(0), 64, 64, 4, Float64Array.of(0, file, 0, 4 * bytes)),
     vector: addon.vector(model, new Float32Array(64).fill(1)),
     routing: addon.routing(model, 8, 2),
     rope: addon.ropeTable(model, new Float64Array(8).fill(0.1), 1, false, 8, 0, 0),
@@ -89,28 +89,51 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   );
   const file = addon.fileOpen(model, weights);
   assert.equal(addon.fileBytes(model, file), 64 * 64 * 4 * 4);
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 5, Float64Array.of(0, file, 0, 5 * bytes)), "beyond the file");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, -4, bytes)));
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, bytes)));
   assertWrongCall(
-    () => addon.weight(model, 0, 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 5, Float64Array.of(0, file, 0, 5 * bytes)),
+    "beyond the file",
+  );
+  assertWrongCall(() => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, file, -4, bytes)));
+  assertWrongCall(() =>
+    addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, file, 2 ** 53 - 1, bytes)),
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 2 ** 30, 2 ** 30, 2 ** 30, Float64Array.of(0, file, 0, 2 ** 30)),
     "overflow",
   );
-  assertWrongCall(() => addon.weight(model, 12, 1, 100, 1, Float64Array.of(0, file, 0, 1)), "a part of a block");
   assertWrongCall(
-    () => addon.weight(model, 4, 1, 256, 1, Float64Array.of(0, file, 0, 1)),
+    () => addon.weight(model, Float64Array.of(12), 1, 100, 1, Float64Array.of(0, file, 0, 1)),
+    "a part of a block",
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(4), 1, 256, 1, Float64Array.of(0, file, 0, 1)),
     "a type that ggml took back",
   );
-  assertWrongCall(() => addon.weight(model, -1, 1, 256, 1, Float64Array.of(0, file, 0, 1)));
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 2, Float64Array.of(0, file, 0, bytes)), "an expert is missing");
+  assertWrongCall(() => addon.weight(model, Float64Array.of(-1), 1, 256, 1, Float64Array.of(0, file, 0, 1)));
   assertWrongCall(
-    () => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0, bytes, 0, file, 0, bytes)),
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 2, Float64Array.of(0, file, 0, bytes)),
+    "an expert is missing",
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, file, 0, bytes, 0, file, 0, bytes)),
     "one too many",
   );
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(1, file, 0, bytes)), "no such plane");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, file, 0)), "a part of an extent");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, Number.NaN, 0, bytes)), "no number");
-  assertWrongCall(() => addon.weight(model, 0, 64, 64, 1, Float64Array.of(0, 1e300, 0, bytes)), "beyond any handle");
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(1, file, 0, bytes)),
+    "no such plane",
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, file, 0)),
+    "a part of an extent",
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, Number.NaN, 0, bytes)),
+    "no number",
+  );
+  assertWrongCall(
+    () => addon.weight(model, Float64Array.of(0), 64, 64, 1, Float64Array.of(0, 1e300, 0, bytes)),
+    "beyond any handle",
+  );
   assert.equal(
     codeOf(() => addon.fileOpen(model, join(folder, "absent"))),
     "FILE_NOT_FOUND",
@@ -429,7 +452,7 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   const model = addon.modelOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
   const weight = addon.weight(
     model,
-    1,
+    Float64Array.of(1),
     rows,
     4096,
     1,

@@ -94,8 +94,18 @@ export interface NativeAddon {
   /** The same without a mapping: its weights are pinned, streamed, in expert slots, or read a row at a time. */
   fileOpenUnmapped(model: number, path: string, direct: boolean): number;
   fileBytes(model: number, file: number): number;
-  /** extents: [plane, file, offset, bytes] each; of a plane in ascending order of experts, or of segments. */
-  weight(model: number, layoutId: number, rows: number, cols: number, experts: number, extents: Float64Array): number;
+  /**
+   * layout: its numbers (ops/native-layout.ts). extents: [plane, file, offset, bytes] each; of a plane in ascending
+   * order of experts, or of segments.
+   */
+  weight(
+    model: number,
+    layout: Float64Array,
+    rows: number,
+    cols: number,
+    experts: number,
+    extents: Float64Array,
+  ): number;
   /** Before it is placed: products will take it by heads. */
   weightHeads(model: number, weight: number, heads: number): void;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */

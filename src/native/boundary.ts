@@ -1,6 +1,6 @@
 /**
- * The boundary table: all that TypeScript and C++ agree on beside the types of weights (formats/dtypes.ts,
- * formats/int4.ts). Every list, number and name stands here once. native/boundary.h and boundary-version.ts are
+ * The boundary table: all that TypeScript and C++ agree on beside the types of weights (formats/dtypes.ts and
+ * plane-layouts.ts). Every list, number and name stands here once; native/boundary.h and boundary-version.ts are
  * generated from these tables:
  *   npx tsc -p tsconfig.json && node scripts/write-boundary.mjs
  * A test compares them, and a binary of other tables is not loaded. Ids are places in a list.
@@ -107,6 +107,24 @@ export const space = {
 } as const;
 
 // --- lists of numbers that are passed at once, by name
+
+/**
+ * A layout of several planes. Then for each plane, in their order: `layoutPlaneNumbers`. A type of blocks is its id
+ * alone.
+ */
+export const layoutNumbers = [
+  "inputs",
+  "acts",
+  "units",
+  "codes",
+  "bits",
+  "packing",
+  "scales",
+  "offsets",
+  "addend",
+  "factor",
+] as const;
+export const layoutPlaneNumbers = ["rows", "cols", "bytes", "whole", "flat"] as const;
 
 /** Sizes that `seal` is told: token rows, (tables), bytes of a thread's own, bytes of each buffer, most experts. */
 export const spaceBuffers = [

@@ -4,6 +4,7 @@ import { checkPlanes, type Extent } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { expertPolicyNumbers, ioEngines, residencyCounters } from "../native/boundary.js";
 import { idsOf, NamedNumbers } from "../native/named-numbers.js";
+import { describeLayout } from "./native-layout.js";
 import type { Matrix, MatrixSource } from "./ops.js";
 import type { WeightPlacement, WeightTraffic } from "./placement.js";
 
@@ -35,7 +36,8 @@ export class NativeWeights {
         return [i, file, extent.offset, extent.bytes];
       }),
     );
-    const id = this.#addon.weight(this.#model, layout.id, rows, cols, experts, Float64Array.from(extents));
+    const numbers = describeLayout(layout);
+    const id = this.#addon.weight(this.#model, numbers, rows, cols, experts, Float64Array.from(extents));
     if (heads > 1) this.#addon.weightHeads(this.#model, id, heads);
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);

@@ -83,7 +83,7 @@ export class ReferenceMatrix implements Matrix {
       const rows = this.#rowsOf(end - slice);
       const first = this.#rowsOf(slice);
       for (let i = 0; i < rows; i++) {
-        decodeRow(this.layout, stored, rows, i, values);
+        decodeRow(this.layout, stored, rows, i, values, first);
         use(first + i, values);
       }
     }
@@ -98,7 +98,7 @@ export class ReferenceMatrix implements Matrix {
     }
     const { step } = this.#slices;
     const slice = Math.floor(row / step);
-    decodeRow(this.layout, this.#read(expert, slice, slice + 1), step, row % step, out);
+    decodeRow(this.layout, this.#read(expert, slice, slice + 1), step, row % step, out, slice * step);
   }
 
   /** Rows of that many slices. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { int4Layouts } from "../formats/int4.js";
 import { type Extent, expertPlaneBytes, sliceExtents, slicesOf } from "../formats/layouts.js";
+import { planeLayouts } from "../formats/plane-layouts.js";
 import type { PlanMatrix } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { edgeBytes, pinnedEdgeBytes, type Ring, tileProgram } from "./plan-tiles.js";
@@ -9,8 +9,8 @@ import { edgeBytes, pinnedEdgeBytes, type Ring, tileProgram } from "./plan-tiles
 const page = 4096;
 
 /** Layouts of several planes as a plan would see them: every plane in a file of its own. */
-const trunk = int4Layouts.map((layout, i): PlanMatrix => {
-  const [rows, cols] = [1024 + 8 * i, 2048];
+const trunk = planeLayouts.map((layout, i): PlanMatrix => {
+  const [rows, cols] = [256 + 32 * (i % 8), 8192];
   const slices = slicesOf(layout, rows, cols);
   const extent = (p: number): Extent => ({
     file: `plane ${p}`,

@@ -203,7 +203,7 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   const model = addon.modelOpen(3, null, null);
   const weight = addon.weight(
     model,
-    0,
+    Float64Array.of(0),
     rows,
     cols,
     1,

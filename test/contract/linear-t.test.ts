@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { dtypes } from "../../src/formats/dtypes.js";
-import { int4Layouts } from "../../src/formats/int4.js";
 import { type Layout, slicesOf } from "../../src/formats/layouts.js";
+import { planeLayouts } from "../../src/formats/plane-layouts.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";
@@ -27,12 +27,12 @@ const folder = mkdtempSync(join(tmpdir(), "hundredweight-linear-t-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 let files = 0;
 
-const layouts: readonly Layout[] = [...dtypes.filter((d) => d.acts !== undefined), ...int4Layouts];
+const layouts: readonly Layout[] = [...dtypes.filter((d) => d.acts !== undefined), ...planeLayouts];
 const ulp = 2 ** -23;
 
 function weightsOf(layout: Layout, rows: number, cols: number, experts = 1): Weights {
   const path = join(folder, String(files++));
-  if (int4Layouts.includes(layout)) return planeWeights(path, layout, { rows, cols, experts }, 8);
+  if (planeLayouts.includes(layout)) return planeWeights(path, layout, { rows, cols, experts }, 8);
   return weightFile(path, layout.name, { rows, cols, experts }, 8);
 }
 

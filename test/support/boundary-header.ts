@@ -1,8 +1,17 @@
 /** The boundary table as C++, and its version: what scripts/write-boundary.mjs writes and a test compares. */
 import { createHash } from "node:crypto";
 import { dtypes } from "../../src/formats/dtypes.js";
-import { int4Layouts } from "../../src/formats/int4.js";
-import { actKinds, type Layout, unitInputs, unitKinds } from "../../src/formats/layouts.js";
+import {
+  actKinds,
+  codeKinds,
+  type Layout,
+  offsetKinds,
+  packings,
+  scaleKinds,
+  unitInputs,
+  unitKinds,
+} from "../../src/formats/layouts.js";
+import { planeLayouts } from "../../src/formats/plane-layouts.js";
 import {
   activations,
   attentionParts,
@@ -11,6 +20,8 @@ import {
   ioEngines,
   kvLayerNumbers,
   kvTypes,
+  layoutNumbers,
+  layoutPlaneNumbers,
   limits,
   lookups,
   machineCounters,
@@ -91,25 +102,45 @@ function dtypeTable(): string[] {
 }
 
 function layoutTable(): string[] {
-  const rows = int4Layouts.flatMap((layout) => {
-    const planes = layout.planes.map((p) => `{"${p.name}", ${p.rows}, ${p.cols}, ${p.bytes}, ${p.whole ?? false}}`);
-    const head = `${layout.id}, "${layout.name.toLowerCase()}", ${layout.order === "inputs"}, ${actsOf(layout)}`;
-    return [`    {${head}, UNITS_${upper(layout.units!)}, ${planes.length},`, `     {${planes.join(",\n      ")}}},`];
+  const rows = planeLayouts.flatMap((layout) => {
+    const { name, order, units, planes } = layout;
+    const form = layout.form!;
+    const cells = planes.map(
+      (p) => `{"${p.name}", ${p.rows}, ${p.cols}, ${p.bytes}, ${p.whole ?? false}, ${p.flat ?? false}}`,
+    );
+    const names = [form.codes, form.packing, form.scales, form.offsets].map(upper);
+    const kinds = `CODES_${names[0]}, ${form.bits}, PACKING_${names[1]}, SCALES_${names[2]}, OFFSETS_${names[3]}`;
+    return [
+      `    {"${name.toLowerCase()}", ${order === "inputs"}, ${actsOf(layout)}, UNITS_${upper(units!)},`,
+      `     {${kinds}, ${form.addend}, ${hexFloat(form.factor)}f}, ${planes.length},`,
+      `     {${cells.join(",\n      ")}}},`,
+    ];
   });
   return [
-    "// Layouts of several planes. A cell of a plane holds its share of `rows` output rows x `cols` inputs; 0: of all. Whole",
-    "// planes are needed by every slice and come last.",
+    "// How a layout of several planes is to be read (src/formats/layouts.ts).",
+    "struct LayoutForm {",
+    "  CodeKind codes;",
+    "  int32_t bits;",
+    "  Packing packing;",
+    "  ScaleKind scales;",
+    "  OffsetKind offsets;",
+    "  int32_t addend;",
+    "  float factor;",
+    "};",
+    "// A cell of a plane holds its share of `rows` output rows x `cols` inputs; 0: of all. Whole planes are needed by every",
+    "// slice and come last; the cells of flat ones run on over the ends of rows.",
     "struct PlaneLayout {",
     "  const char* name;",
     "  int32_t rows, cols, bytes;",
-    "  bool whole;",
+    "  bool whole, flat;",
     "};",
+    "// Layouts of several planes are described where they are used; these are one of each kind that kernels tell apart.",
     "struct PlanesInfo {",
-    "  int32_t id;",
     "  const char* name;",
     "  bool by_inputs;  // some inputs of all rows are contiguous; else some rows of all inputs",
     "  ActKind acts;",
     "  UnitKind units;",
+    "  LayoutForm form;",
     "  int32_t planes;",
     "  PlaneLayout plane[kMostPlanes];",
     "};",
@@ -119,6 +150,12 @@ function layoutTable(): string[] {
   ];
 }
 
+/** A positive f32 as C++ writes it exactly: -0.0217 would be rounded again. */
+function hexFloat(value: number): string {
+  const exponent = Math.floor(Math.log2(value));
+  return `0x${(value / 2 ** exponent).toString(16)}p${exponent}`;
+}
+
 function body(): string {
   return [
     ...constants("int32_t", { ...limits, unitInputs }),
@@ -126,6 +163,10 @@ function body(): string {
     "",
     ...enumeration("ActKind", "ACTS", actKinds, "ACT_FORMS"),
     ...enumeration("UnitKind", "UNITS", unitKinds, "UNIT_KINDS"),
+    ...enumeration("CodeKind", "CODES", codeKinds, "CODE_KINDS"),
+    ...enumeration("Packing", "PACKING", packings, "PACKINGS"),
+    ...enumeration("ScaleKind", "SCALES", scaleKinds, "SCALE_KINDS"),
+    ...enumeration("OffsetKind", "OFFSETS", offsetKinds, "OFFSET_KINDS"),
     ...enumeration("KvType", "KV", kvTypes, "KV_TYPES"),
     ...enumeration("GluKind", "GLU", glus, "GLU_KINDS"),
     ...enumeration("Activation", "ACT", activations, "ACT_KINDS"),
@@ -139,6 +180,8 @@ function body(): string {
     "",
     "// Numbers that are passed at once.",
     ...enumeration("SpaceBuffer", "SPACE", spaceBuffers, "SPACE_NUMBERS"),
+    ...enumeration("LayoutNumber", "LAYOUT", layoutNumbers, "LAYOUT_NUMBERS"),
+    ...enumeration("LayoutPlaneNumber", "LAYOUT_PLANE", layoutPlaneNumbers, "LAYOUT_PLANE_NUMBERS"),
     ...enumeration("KvLayerNumber", "KV_LAYER", kvLayerNumbers, "KV_LAYER_NUMBERS"),
     ...enumeration("SlotKind", "SLOT_OF", slotKinds, "SLOT_KINDS"),
     ...enumeration("SlotLayerNumber", "SLOT", slotLayerNumbers, "SLOT_NUMBERS"),
@@ -160,7 +203,7 @@ export const boundaryVersion = createHash("sha256").update(body()).digest("hex")
 
 export function boundaryHeader(): string {
   return `// Generated by scripts/write-boundary.mjs from src/native/boundary.ts, where the words are explained,
-// src/formats/dtypes.ts and src/formats/int4.ts. No functions: files of an instruction set include it.
+// src/formats/dtypes.ts and src/formats/plane-layouts.ts. No functions: files of an instruction set include it.
 #pragma once
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /** Random weights in layouts of several planes, every plane in a file of its own, and what their bytes mean. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { decodeRow } from "../../src/formats/decode-row.js";
-import { toF16, writeU16 } from "../../src/formats/float16.js";
+import { toBf16, toF16, writeU16 } from "../../src/formats/float16.js";
 import { cellsOf, type Extent, expertPlaneBytes, type Layout, slicesOf } from "../../src/formats/layouts.js";
 import type { MatrixSource } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
@@ -23,26 +23,12 @@ export function planeWeights(
   { rows, cols, experts = 1, scattered = false }: { rows: number; cols: number; experts?: number; scattered?: boolean },
   seed: number,
 ): PlaneWeights {
-  const words = seededWords(seed, layout.name);
+  const fill = planeFiller(layout, cols, seed);
   const slices = slicesOf(layout, rows, cols);
   const values = new Float32Array(experts * rows * cols);
   const stored: Uint8Array[][] = [];
   for (let e = 0; e < experts; e++) {
-    const planes = layout.planes.map((plane, p) => {
-      const out = new Uint8Array(expertPlaneBytes(slices, p));
-      if (plane.name === "index") {
-        const groups = cols / layout.planes[1]!.cols;
-        const index = Uint32Array.from({ length: cols }, () => words() % groups);
-        out.set(new Uint8Array(index.buffer));
-        return out;
-      }
-      for (let i = 0; i < out.length; i++) out[i] = words();
-      // Scales as small as sums of products of this length want them, of either sign.
-      if (plane.name === "scales")
-        for (let i = 0; i < out.length; i += 2)
-          writeU16(out, i, toF16((((words() % 1000) - 500) / 500) * (0.1 / Math.sqrt(cols))));
-      return out;
-    });
+    const planes = layout.planes.map((_, p) => fill(p, expertPlaneBytes(slices, p)));
     stored.push(planes);
     for (let r = 0; r < rows; r++)
       decodeRow(layout, planes, rows, r, values.subarray((e * rows + r) * cols, (e * rows + r + 1) * cols));
@@ -73,6 +59,48 @@ export function planeWeights(
     }),
   );
   return { source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes }, values };
+}
+
+/** Makes planes, by their place in the layout, whose values products of so many inputs can take. */
+export function planeFiller(layout: Layout, cols: number, seed: number): (plane: number, bytes: number) => Uint8Array {
+  const words = seededWords(seed, layout.name);
+  return (p, bytes) => {
+    const { name } = layout.planes[p]!;
+    const out = new Uint8Array(bytes);
+    if (name === "index") {
+      const groups = Math.ceil(cols / layout.planes[1]!.cols);
+      const index = Uint32Array.from({ length: cols }, () => words() % groups);
+      out.set(new Uint8Array(index.buffer));
+      return out;
+    }
+    for (let i = 0; i < out.length; i++) out[i] = words();
+    if (layout.form === undefined) return out;
+    if (name === "values") for (let i = 0; i < out.length; i++) out[i] = finiteCode(layout, out[i]!);
+    else if (name !== "offsets") fillScales(layout, name, out, words, 0.1 / Math.sqrt(cols));
+    return out;
+  };
+}
+
+/** FP8 has codes that are no numbers. */
+function finiteCode({ form }: Layout, code: number): number {
+  if (form!.codes === "e4m3" && (code & 127) === 127) return code - 1;
+  return form!.codes === "e5m2" && (code & 127) >= 124 ? code - 64 : code;
+}
+
+/** Scales of about `size`, of either sign where they have one: as small as sums of products want them. */
+function fillScales(layout: Layout, plane: string, out: Uint8Array, words: () => number, size: number): void {
+  const view = new DataView(out.buffer);
+  const { scales, codes } = layout.form!;
+  const largest = { e4m3: 1 / 448, e5m2: 1 / 57344 }[codes as string] ?? (codes === "nf4" || codes === "fp4" ? 5 : 1);
+  const next = () => (((words() % 1000) - 500) / 500) * size * largest;
+  if (plane !== "scales") {
+    // Nested: 256 numbers up to one, and what they are multiplied with.
+    const most = plane === "nested table" ? 1 : size * largest;
+    for (let i = 0; i < out.length; i += 4) view.setFloat32(i, ((words() % 1000) / 500 - 1) * most, true);
+  } else if (scales === "f32") for (let i = 0; i < out.length; i += 4) view.setFloat32(i, next(), true);
+  else if (scales === "f16") for (let i = 0; i < out.length; i += 2) writeU16(out, i, toF16(next()));
+  else if (scales === "bf16") for (let i = 0; i < out.length; i += 2) writeU16(out, i, toBf16(next()));
+  else if (scales === "e8m0") for (let i = 0; i < out.length; i++) out[i] = 114 + (words() % 6);
 }
 
 /** The same matrix with the cells of every plane in the other order: what lies by rows by inputs. */

@@ -21,15 +21,15 @@ constexpr size_t kTailFloats = static_cast<size_t>(kGroup + kRows) * 32;  // zer
 static_assert((kParkFloats + kPanelFloats + kTailFloats) * sizeof(float) <= kScratchBytes, "scratch");
 
 // 4 weight rows times T token rows, residues [0, kLanes) of every 32 values. w 4 pointers, x T pointers,
-// park [T][kRows][32].
-template <Dtype D, int T>
+// park [T][Rows][32].
+template <Dtype D, int T, int Rows = kRows>
 static void float_tile(const uint8_t* const* w, const float* const* x, int blocks, float* park, bool first) {
   constexpr int kSize = D == F32 ? 4 : 2;
   F acc[4][T];
 #pragma GCC unroll 8
   for (int t = 0; t < T; t++) {
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) acc[r][t] = first ? f_zero() : f_load(park + (t * kRows + r) * 32);
+    for (int r = 0; r < 4; r++) acc[r][t] = first ? f_zero() : f_load(park + (t * Rows + r) * 32);
   }
   for (int64_t k = 0; k < 32 * static_cast<int64_t>(blocks); k += 32) {
     F v[4];
@@ -45,16 +45,17 @@ static void float_tile(const uint8_t* const* w, const float* const* x, int block
 #pragma GCC unroll 8
   for (int t = 0; t < T; t++) {
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) f_store(park + (t * kRows + r) * 32, acc[r][t]);
+    for (int r = 0; r < 4; r++) f_store(park + (t * Rows + r) * 32, acc[r][t]);
   }
 }
 
 typedef void (*FloatTileFn)(const uint8_t* const* w, const float* const* x, int blocks, float* park, bool first);
 
-template <Dtype D>
-static const FloatTileFn kFloatTiles[] = {nullptr,          float_tile<D, 1>, float_tile<D, 2>, float_tile<D, 3>,
+template <Dtype D, int Rows = kRows>
+static const FloatTileFn kFloatTiles[] = {
+    nullptr,          float_tile<D, 1, Rows>, float_tile<D, 2, Rows>, float_tile<D, 3, Rows>,
 #if HW_GEMM_TILE > 3
-                                          float_tile<D, 4>, float_tile<D, 5>, float_tile<D, 6>,
+    float_tile<D, 4, Rows>, float_tile<D, 5, Rows>, float_tile<D, 6, Rows>,
 #endif
 };
 

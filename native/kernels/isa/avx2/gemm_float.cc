@@ -1,9 +1,10 @@
-// Many-row matmul of F32, F16 and BF16 weights; the algorithm is in body/gemm_float.inl.
+// Many-row matmul of F32, F16 and BF16 weights; the algorithm is in body/gemm_float.inl. Floats of several planes with
+// few rows and many: body/units_floats.inl.
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../kernels.h"
+#include "../../unit_cells.h"
 
 namespace hw {
 
@@ -60,12 +61,136 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 
 #include "../../body/gemm_float.inl"
 
+#define HW_UNIT_FEW 2
+constexpr int kUnitRows = kRows, kUnitGroup = kGroup, kUnitChunk = kChunk, kUnitFew = HW_UNIT_FEW;
+
+// Even numbers of 32, then odd ones.
+inline void f_pairs(const float* x, float* out) {
+  for (int i = 0; i < 16; i++) {
+    out[i] = x[2 * i];
+    out[16 + i] = x[2 * i + 1];
+  }
+}
+
+inline float lanes_tree(F v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+// Of pairs the last step is that of the even sums and the odd ones.
+inline float f_tree(const F* p, bool pairs) {
+  if (pairs) return lanes_tree(_mm256_add_ps(p[0], p[1])) + lanes_tree(_mm256_add_ps(p[2], p[3]));
+  return lanes_tree(_mm256_add_ps(_mm256_add_ps(p[0], p[2]), _mm256_add_ps(p[1], p[3])));
+}
+
+inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p + 6144), _MM_HINT_T1);
+}
+
+inline __m128i sixteen(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+inline void halves_to_floats(__m256i h, F scale, F* v) {
+  v[0] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(h)), scale);
+  v[1] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)), scale);
+}
+
+struct CodesE4M3 {
+  static constexpr int kBytes = 32;
+  static constexpr bool kPairs = false;
+  typedef __m256i Bad;
+  static Bad good() { return _mm256_setzero_si256(); }
+  static bool is_bad(Bad bad) { return _mm256_movemask_epi8(bad) != 0; }
+  struct Scaled {
+    F scale;
+    explicit Scaled(float s) : scale(_mm256_set1_ps(s * 256.0f)) {}
+  };
+  // The code as a half of a 256th of its value.
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad* bad) {
+    for (int i = 0; i < 2; i++) {
+      const __m256i h = _mm256_slli_epi16(_mm256_cvtepi8_epi16(sixteen(p + 16 * i)), 7);
+      const __m256i size = _mm256_or_si256(h, _mm256_set1_epi16(static_cast<int16_t>(0xc000)));
+      *bad = _mm256_or_si256(*bad, _mm256_cmpeq_epi16(size, _mm256_set1_epi16(static_cast<int16_t>(0xff80))));
+      halves_to_floats(_mm256_and_si256(h, _mm256_set1_epi16(static_cast<int16_t>(0xbfff))), s.scale, v + 2 * i);
+    }
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[4];
+    Bad bad = good();
+    load(p, s, v, &bad);
+    for (int i = 0; i < 4; i++) _mm256_storeu_ps(out + 8 * i, v[i]);
+    for (int i = 0; is_bad(bad) && i < 32; i++) {
+      if ((p[i] & 127) == 127) out[i] = __builtin_nanf("");
+    }
+  }
+};
+
+struct CodesE5M2 {
+  static constexpr int kBytes = 32;
+  static constexpr bool kPairs = false;
+  struct Bad {};
+  static Bad good() { return {}; }
+  static bool is_bad(Bad) { return false; }
+  struct Scaled {
+    F scale;
+    explicit Scaled(float s) : scale(_mm256_set1_ps(s)) {}
+  };
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
+    for (int i = 0; i < 2; i++) {
+      halves_to_floats(_mm256_slli_epi16(_mm256_cvtepu8_epi16(sixteen(p + 16 * i)), 8), s.scale, v + 2 * i);
+    }
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[4];
+    load(p, s, v, nullptr);
+    for (int i = 0; i < 4; i++) _mm256_storeu_ps(out + 8 * i, v[i]);
+  }
+};
+
+// Sixteen values are two registers: they are scaled once a block, and codes are places in them.
+template <bool kFp4>
+struct CodesBook {
+  static constexpr int kBytes = 16;
+  static constexpr bool kPairs = true;
+  struct Bad {};
+  static Bad good() { return {}; }
+  static bool is_bad(Bad) { return false; }
+  struct Scaled {
+    F low, high;
+    explicit Scaled(float s)
+        : low(_mm256_mul_ps(_mm256_set1_ps(s), _mm256_load_ps(kFp4 ? kFP4 : kNF4))),
+          high(_mm256_mul_ps(_mm256_set1_ps(s), _mm256_load_ps((kFp4 ? kFP4 : kNF4) + 8))) {}
+  };
+  // Three bits of a place count, the fourth says which half.
+  static inline F values_at(__m256i places, const Scaled& s) {
+    const F half = _mm256_castsi256_ps(_mm256_slli_epi32(places, 28));
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(s.low, places), _mm256_permutevar8x32_ps(s.high, places), half);
+  }
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
+    for (int i = 0; i < 2; i++) {
+      const __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * i)));
+      v[i] = values_at(_mm256_srli_epi32(pairs, 4), s);
+      v[2 + i] = values_at(pairs, s);
+    }
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[4];
+    load(p, s, v, nullptr);
+    for (int i = 0; i < 2; i++) {
+      const F a = _mm256_unpacklo_ps(v[i], v[2 + i]), b = _mm256_unpackhi_ps(v[i], v[2 + i]);
+      _mm256_storeu_ps(out + 16 * i, _mm256_permute2f128_ps(a, b, 0x20));
+      _mm256_storeu_ps(out + 16 * i + 8, _mm256_permute2f128_ps(a, b, 0x31));
+    }
+  }
+};
+
+#include "../../body/units_floats.inl"
+
 }  // namespace
 
 void fill_avx2_gemm_float(Kernels* k) {
   set_float<F32>(k, 5);
   set_float<F16>(k, 5);
   set_float<BF16>(k, 5);
+  k->units[UNITS_FLOATS] = units_floats;
 }
 
 }  // namespace hw

@@ -1,152 +1,127 @@
-// Layouts of several planes on AVX2: lanes are eight output rows, which is how a word of eight inputs lies when inputs
-// come in order; in the order of rows the same words are gathered. AVX-VNNI and AVX-512 use the same.
+// Layouts of several planes on AVX2: eight output rows in a register. Products of codes of up to four bits are summed
+// in 16 bits: eight of at most 2 * 15 * 127 fit. Of eight bits the size of a code meets the activation with its sign.
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../units.h"
+#include "../../unit_cells.h"
 
 namespace hw {
+
 namespace {
 
-constexpr int kLanes = 8, kTokens = 32;  // token rows whose activations are put into order at a time
+#define HW_FEW_TOKENS 4
+#define HW_UNITS_TILE 4
+constexpr int kFewTokens = HW_FEW_TOKENS, kTile = HW_UNITS_TILE, kLanes = 8, kPanelPairs = 1;
+constexpr bool kSignedBytes = true;
 
-inline __m256i eight_words(const uint8_t* at, int64_t stride) {
-  if (stride == 4) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-  int32_t words[kLanes];
-  for (int i = 0; i < kLanes; i++) __builtin_memcpy(&words[i], at + i * stride, 4);
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words));
+typedef __m256i V;
+typedef __m256 F;
+
+alignas(32) const int32_t kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+inline __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirst + 8 - n)); }
+
+inline V v_load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline void v_store(void* p, V v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+inline V v_set32(int x) { return _mm256_set1_epi32(x); }
+inline V v_and(V a, V b) { return _mm256_and_si256(a, b); }
+inline V v_or(V a, V b) { return _mm256_or_si256(a, b); }
+inline V v_xor(V a, V b) { return _mm256_xor_si256(a, b); }
+inline V v_add8(V a, V b) { return _mm256_add_epi8(a, b); }
+inline V v_add32(V a, V b) { return _mm256_add_epi32(a, b); }
+inline V v_sub32(V a, V b) { return _mm256_sub_epi32(a, b); }
+inline V v_mul32(V a, V b) { return _mm256_mullo_epi32(a, b); }
+template <int N> inline V v_srl(V a) { return _mm256_srli_epi32(a, N); }
+template <int N> inline V v_sll(V a) { return _mm256_slli_epi32(a, N); }
+inline V v_four(const void* p) { return _mm256_set1_epi32(*static_cast<const int32_t*>(p)); }
+inline V v_table(const int8_t* t) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t)));
+}
+inline V v_lut(V table, V index) { return _mm256_shuffle_epi8(table, index); }
+inline V v_byte(V q, int i, bool with_sign) {
+  const V up = _mm256_sll_epi32(q, _mm_cvtsi32_si128(24 - 8 * i));
+  return with_sign ? _mm256_srai_epi32(up, 24) : _mm256_srli_epi32(up, 24);
+}
+template <bool kWide>
+inline V v_dot(V sum, V w, V a) {
+  if (!kWide) return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, a));
+  const V pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+template <bool kWide>
+inline V v_total(V sum) {
+  return kWide ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+inline V v_plus(V s, V a, V b) { return _mm256_add_epi32(s, _mm256_madd_epi16(a, b)); }
+
+inline V v_words(const uint8_t* p, int valid) {
+  return valid == kLanes ? v_load(p) : _mm256_maskload_epi32(reinterpret_cast<const int*>(p), first(valid));
+}
+inline V v_nibbles(const uint8_t* p, int, bool awq) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  const V plain = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+  const V mixed = _mm256_setr_epi32(0, 16, 4, 20, 8, 24, 12, 28);
+  return _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(word), awq ? mixed : plain), _mm256_set1_epi32(15));
+}
+inline V v_awq(const uint8_t* p, int64_t stride, int) {
+  int32_t words[4];
+  for (int i = 0; i < 4; i++) __builtin_memcpy(&words[i], p + i * stride, 4);
+  // Byte b of the four inputs side by side.
+  const __m128i bytes = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)),
+                                         _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m128i nibble = _mm_set1_epi8(15);
+  const V both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_and_si128(bytes, nibble)),
+                                         _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble), 1);
+  // Rows 0, 1, ... are nibbles 0, 4, 1, 5, 2, 6, 3, 7: low ones of even, high ones of odd number.
+  return _mm256_permutevar8x32_epi32(both, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+inline void v_quads(const uint8_t* const* rows, int64_t o, V* q) {
+  const auto both = [&](int i) {
+    const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + o));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low),
+                                   _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[4 + i] + o)), 1);
+  };
+  const V r0 = both(0), r1 = both(1), r2 = both(2), r3 = both(3);
+  const V a = _mm256_unpacklo_epi32(r0, r1), b = _mm256_unpacklo_epi32(r2, r3);
+  const V c = _mm256_unpackhi_epi32(r0, r1), d = _mm256_unpackhi_epi32(r2, r3);
+  q[0] = _mm256_unpacklo_epi64(a, b);
+  q[1] = _mm256_unpackhi_epi64(a, b);
+  q[2] = _mm256_unpacklo_epi64(c, d);
+  q[3] = _mm256_unpackhi_epi64(c, d);
 }
 
-inline __m256 eight_halves(const uint8_t* at, int64_t stride) {
-  uint16_t halves[kLanes];
-  for (int i = 0; i < kLanes; i++) __builtin_memcpy(&halves[i], at + i * stride, 2);
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
+inline F f_load(const float* p) { return _mm256_loadu_ps(p); }
+inline void f_store(float* p, F v) { _mm256_storeu_ps(p, v); }
+inline F f_load_n(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+inline void f_store_n(float* p, F v, int n) { _mm256_maskstore_ps(p, first(n), v); }
+inline F f_halves(const uint8_t* p, int n) {
+  alignas(16) uint16_t halves[8] = {};
+  __builtin_memcpy(halves, p, static_cast<size_t>(2 * n));
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves)));
+}
+inline F f_set(const float* p) { return _mm256_broadcast_ss(p); }
+inline F f_mul(F a, F b) { return _mm256_mul_ps(a, b); }
+inline F f_fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+inline F f_of(V v) { return _mm256_cvtepi32_ps(v); }
+inline F f_zero() { return _mm256_setzero_ps(); }
+
+inline void order16(const int8_t* from, uint8_t* to, const uint8_t* table) {
+  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  const __m128i places = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8(x, places));
+}
+inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 
-// 32 activations of a unit: of each 16 the even ones, then the odd ones, as the nibbles of two words hold them.
-inline void order(const int8_t* a, int32_t* out) {
-  const __m256i shuffle =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
-  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_shuffle_epi8(x, shuffle));
-}
-
-struct Ordered {
-  int32_t quads[8];
-  int32_t sum;
-  float d;
-};
-
-void units_int4(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
-                const int32_t* pick, int32_t n, float* out, int64_t out_stride) {
-  enum { kWords, kScales, kOffsets };
-  const int64_t group = layout.plane[kScales].cols;
-  const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-  const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-  Ordered ordered[kTokens];
-  for (int64_t unit = 0; unit < grid.inputs; unit += kUnitInputs) {
-    const int64_t block = (grid.first_input + unit) / kUnitInputs;
-    for (int32_t t0 = 0; t0 < n; t0 += kTokens) {
-      const int32_t count = n - t0 < kTokens ? n - t0 : kTokens;
-      for (int32_t t = 0; t < count; t++) {
-        const int64_t row = pick != nullptr ? pick[t0 + t] : t0 + t;
-        order(acts.q + row * acts.q_stride + block * kUnitInputs, ordered[t].quads);
-        const int16_t* const sums = acts.sums + row * acts.sums_stride + 2 * block;
-        ordered[t].sum = sums[0] + sums[1];
-        ordered[t].d = acts.d[row * acts.d_stride + block];
-      }
-      for (int64_t r = r0; r < r1; r += kLanes) {
-        const int64_t down = r - grid.first_row;
-        // Quads of nibbles in the order of `order`: words 0 and 1 even, then odd, words 2 and 3 the same.
-        __m256i q[8];
-        for (int w = 0; w < 4; w++) {
-          const uint8_t* const at =
-              grid.at[kWords] + down * grid.row_stride[kWords] + (unit / 8 + w) * grid.input_stride[kWords];
-          const __m256i words = eight_words(at, grid.row_stride[kWords]);
-          const int base = w / 2 * 4 + w % 2;
-          q[base] = _mm256_and_si256(words, nibble);
-          q[base + 2] = _mm256_and_si256(_mm256_srli_epi16(words, 4), nibble);
-        }
-        const int64_t across = unit / group;
-        const __m256 scale =
-            eight_halves(grid.at[kScales] + down * grid.row_stride[kScales] + across * grid.input_stride[kScales],
-                         grid.row_stride[kScales]);
-        int32_t packed;
-        __builtin_memcpy(
-            &packed, grid.at[kOffsets] + down / 8 * grid.row_stride[kOffsets] + across * grid.input_stride[kOffsets],
-            4);
-        const __m256i offset =
-            _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(packed), shifts), _mm256_set1_epi32(15));
-        for (int32_t t = 0; t < count; t++) {
-          const Ordered& a = ordered[t];
-          // Eight products of at most 2 * 15 * 127 fit 16 bits.
-          __m256i sum = _mm256_maddubs_epi16(q[0], _mm256_set1_epi32(a.quads[0]));
-          for (int i = 1; i < 8; i++)
-            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(q[i], _mm256_set1_epi32(a.quads[i])));
-          const __m256i isum =
-              _mm256_sub_epi32(_mm256_madd_epi16(sum, ones), _mm256_mullo_epi32(offset, _mm256_set1_epi32(a.sum)));
-          float* const to = out + (t0 + t) * out_stride + r - r0;
-          const __m256 d = _mm256_mul_ps(scale, _mm256_set1_ps(a.d));
-          _mm256_storeu_ps(to, _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum), _mm256_loadu_ps(to)));
-        }
-      }
-    }
-  }
-}
-
-// Each input has a scale and an offset of its own: they are put beside its values once for all token rows.
-void units_int4_act_order(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
-                          const int32_t* pick, int32_t n, float* out, int64_t out_stride) {
-  enum { kWords, kScales, kOffsets, kIndex };
-  const int64_t last = grid.all_inputs / layout.plane[kScales].cols - 1;
-  const __m256i nibble = _mm256_set1_epi32(15), shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-  int64_t group[kUnitInputs];
-  __m256i value[kUnitInputs];
-  __m256 scale[kUnitInputs];
-  for (int64_t unit = 0; unit < grid.inputs; unit += kUnitInputs) {
-    const int64_t first = grid.first_input + unit;
-    for (int i = 0; i < kUnitInputs; i++) {
-      uint32_t named;
-      __builtin_memcpy(&named, grid.at[kIndex] + (first + i) * grid.input_stride[kIndex], 4);
-      group[i] = named < last ? named : last;
-    }
-    for (int64_t r = r0; r < r1; r += kLanes) {
-      const int64_t down = r - grid.first_row;
-      for (int i = 0; i < kUnitInputs; i++) {
-        const uint8_t* const at = grid.at[kWords] + down * grid.row_stride[kWords];
-        const __m256i words = eight_words(at + (unit + i) / 8 * grid.input_stride[kWords], grid.row_stride[kWords]);
-        const __m256i q = _mm256_and_si256(_mm256_srl_epi32(words, _mm_cvtsi32_si128(4 * (i % 8))), nibble);
-        const uint8_t* const offsets = grid.at[kOffsets] + down / 8 * grid.row_stride[kOffsets];
-        int32_t packed;
-        __builtin_memcpy(&packed, offsets + group[i] * grid.input_stride[kOffsets], 4);
-        const __m256i offset = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(packed), shifts), nibble);
-        value[i] = _mm256_sub_epi32(q, offset);
-        const uint8_t* const scales = grid.at[kScales] + down * grid.row_stride[kScales];
-        scale[i] = eight_halves(scales + group[i] * grid.input_stride[kScales], grid.row_stride[kScales]);
-      }
-      for (int32_t t = 0; t < n; t++) {
-        const int64_t row = pick != nullptr ? pick[t] : t;
-        const int8_t* const a = acts.q + row * acts.q_stride + first;
-        const __m256 d = _mm256_set1_ps(acts.d[row * acts.d_stride + first / kUnitInputs]);
-        float* const to = out + t * out_stride + r - r0;
-        __m256 acc = _mm256_loadu_ps(to);
-        for (int i = 0; i < kUnitInputs; i++) {
-          // The upper halves of the activation are zero, so this is one product a lane.
-          const __m256i product = _mm256_madd_epi16(value[i], _mm256_set1_epi32(static_cast<uint16_t>(a[i])));
-          acc = _mm256_fmadd_ps(_mm256_mul_ps(scale[i], d), _mm256_cvtepi32_ps(product), acc);
-        }
-        _mm256_storeu_ps(to, acc);
-      }
-    }
-  }
-}
+#include "../../body/units_integers.inl"
 
 }  // namespace
 
 void fill_avx2_units(Kernels* k) {
-  k->units[UNITS_INT4] = units_int4;
-  k->units[UNITS_INT4_ACT_ORDER] = units_int4_act_order;
+  k->units[UNITS_INTEGERS] = units_integers;
+  k->units[UNITS_INTEGERS_SCATTERED] = units_scattered;
 }
 
 }  // namespace hw

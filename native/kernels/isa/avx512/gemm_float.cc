@@ -1,9 +1,10 @@
-// Many-row matmul of F32, F16 and BF16 weights; the algorithm is in body/gemm_float.inl.
+// Many-row matmul of F32, F16 and BF16 weights; the algorithm is in body/gemm_float.inl. Floats of several planes with
+// few rows and many: body/units_floats.inl.
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../kernels.h"
+#include "../../unit_cells.h"
 
 namespace hw {
 
@@ -52,12 +53,130 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 
 #include "../../body/gemm_float.inl"
 
+// Half as many weight rows as above for twice as many token rows: decoding costs more than converting.
+#define HW_UNIT_FEW 4
+constexpr int kUnitRows = 32, kUnitGroup = 48, kUnitChunk = 1024, kUnitFew = HW_UNIT_FEW;
+
+// Even numbers of 32, then odd ones.
+inline void f_pairs(const float* x, float* out) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const F a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+  _mm512_storeu_ps(out, _mm512_permutex2var_ps(a, even, b));
+  _mm512_storeu_ps(out + 16, _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b));
+}
+
+inline float lanes_tree(F v) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+// Of pairs the last step is that of the even sums and the odd ones.
+inline float f_tree(const F* p, bool pairs) {
+  return pairs ? lanes_tree(p[0]) + lanes_tree(p[1]) : lanes_tree(_mm512_add_ps(p[0], p[1]));
+}
+
+inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p + 6144), _MM_HINT_T1);
+}
+
+inline __m512i thirty_two(const uint8_t* p) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void halves_to_floats(__m512i h, F* v) {
+  v[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(h));
+  v[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+}
+
+struct CodesE4M3 {
+  static constexpr int kBytes = 32;
+  static constexpr bool kPairs = false;
+  typedef __mmask32 Bad;
+  static Bad good() { return 0; }
+  static bool is_bad(Bad bad) { return bad != 0; }
+  struct Scaled {
+    F scale;
+    explicit Scaled(float s) : scale(_mm512_set1_ps(s * 256.0f)) {}
+  };
+  // The code as a half of a 256th of its value.
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad* bad) {
+    const __m512i h = _mm512_slli_epi16(
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 7);
+    *bad |= _mm512_cmpeq_epi16_mask(_mm512_or_si512(h, _mm512_set1_epi16(static_cast<int16_t>(0xc000))),
+                                    _mm512_set1_epi16(static_cast<int16_t>(0xff80)));
+    halves_to_floats(_mm512_and_si512(h, _mm512_set1_epi16(static_cast<int16_t>(0xbfff))), v);
+    v[0] = _mm512_mul_ps(v[0], s.scale);
+    v[1] = _mm512_mul_ps(v[1], s.scale);
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[2];
+    Bad bad = 0;
+    load(p, s, v, &bad);
+    const F nan = _mm512_set1_ps(__builtin_nanf(""));
+    _mm512_storeu_ps(out, _mm512_mask_mov_ps(v[0], static_cast<__mmask16>(bad), nan));
+    _mm512_storeu_ps(out + 16, _mm512_mask_mov_ps(v[1], static_cast<__mmask16>(bad >> 16), nan));
+  }
+};
+
+struct CodesE5M2 {
+  static constexpr int kBytes = 32;
+  static constexpr bool kPairs = false;
+  struct Bad {};
+  static Bad good() { return {}; }
+  static bool is_bad(Bad) { return false; }
+  struct Scaled {
+    F scale;
+    explicit Scaled(float s) : scale(_mm512_set1_ps(s)) {}
+  };
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
+    halves_to_floats(_mm512_slli_epi16(thirty_two(p), 8), v);
+    v[0] = _mm512_mul_ps(v[0], s.scale);
+    v[1] = _mm512_mul_ps(v[1], s.scale);
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[2];
+    load(p, s, v, nullptr);
+    _mm512_storeu_ps(out, v[0]);
+    _mm512_storeu_ps(out + 16, v[1]);
+  }
+};
+
+// Sixteen values are a register: they are scaled once a block, and codes are places in it.
+template <bool kFp4>
+struct CodesBook {
+  static constexpr int kBytes = 16;
+  static constexpr bool kPairs = true;
+  struct Bad {};
+  static Bad good() { return {}; }
+  static bool is_bad(Bad) { return false; }
+  struct Scaled {
+    F values;
+    explicit Scaled(float s) : values(_mm512_mul_ps(_mm512_set1_ps(s), _mm512_load_ps(kFp4 ? kFP4 : kNF4))) {}
+  };
+  static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
+    // Four bits of each place count.
+    const __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    v[0] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), s.values);
+    v[1] = _mm512_permutexvar_ps(pairs, s.values);
+  }
+  static inline void store(const uint8_t* p, const Scaled& s, float* out) {
+    F v[2];
+    load(p, s, v, nullptr);
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    _mm512_storeu_ps(out, _mm512_permutex2var_ps(v[0], low, v[1]));
+    _mm512_storeu_ps(out + 16, _mm512_permutex2var_ps(v[0], _mm512_add_epi32(low, _mm512_set1_epi32(8)), v[1]));
+  }
+};
+
+#include "../../body/units_floats.inl"
+
 }  // namespace
 
 void fill_avx512_gemm_float(Kernels* k) {
   set_float<F32>(k, 3);
   set_float<F16>(k, 3);
   set_float<BF16>(k, 3);
+  k->units[UNITS_FLOATS] = units_floats;
 }
 
 }  // namespace hw
