@@ -4,8 +4,9 @@ import type { JsonObject } from "../../formats/json-reader.js";
 import { append, type Extent, sliceExtents, slicesOf } from "../../formats/layouts.js";
 import type { TensorInfo } from "../../formats/types.js";
 import type { StoredTensor } from "../safetensors/header.js";
+import type { Module, ModuleWeight } from "./module-weight.js";
 import { layerNames, modelNames, type NameTable, type PlacedTarget, type Rows, type SplitTarget } from "./names.js";
-import { type Module, type ModuleWeight, plainWeight, splitName, weightReaders } from "./weights.js";
+import { plainWeight, splitName, weightReaders } from "./weights.js";
 
 /** Where the text model's modules are, in models alone and in those of several parts. */
 const prefix =

@@ -3,37 +3,13 @@
  * tensors (`qweight`, `scales`, `qzeros`); how those are one weight is said by a reader of the list below.
  */
 import { dtypeByName } from "../../formats/dtypes.js";
-import type { JsonObject } from "../../formats/json-reader.js";
-import type { Layout, Planes } from "../../formats/layouts.js";
+import type { Layout } from "../../formats/layouts.js";
 import type { StoredTensor } from "../safetensors/header.js";
-
-/** The tensors that a folder has of one module. */
-export interface Module {
-  /** Its full name there. */
-  readonly name: string;
-  /** Tensors by the rest of their names: `weight`, `bias`, `qweight`, `weight.absmax`; empty: the name is all of it. */
-  readonly parts: ReadonlyMap<string, StoredTensor>;
-  /** `quantization_config` of config.json. */
-  readonly quantization: JsonObject | undefined;
-}
-
-/** A weight as plan, ring and kernels know it. */
-export interface ModuleWeight {
-  readonly layout: Layout;
-  /** GGUF order: inputs, outputs, experts. */
-  readonly shape: readonly number[];
-  readonly planes: Planes;
-}
-
-/**
- * Reads the weight of a module that is stored in one way.
- * @returns undefined when this module is not stored so
- * @throws MODEL_INVALID, FORMAT_UNSUPPORTED when it is, and something is wrong
- */
-export type WeightReader = (module: Module) => ModuleWeight | undefined;
+import type { ModuleWeight, WeightReader } from "./module-weight.js";
+import { quantizedReaders } from "./quantized-weights.js";
 
 /** The first that knows a module's form reads it. */
-export const weightReaders: readonly WeightReader[] = [];
+export const weightReaders: readonly WeightReader[] = quantizedReaders;
 
 /** Endings of tensors that are part of a module's weight, beside those of modules without quantization. */
 const partNames =
