@@ -75,7 +75,8 @@ struct Opened {
   int32_t weight(int32_t rows, int32_t experts) {
     const double bytes = 4.0 * rows * kCols * experts;
     const double extent[] = {0, static_cast<double>(file), kOffset, bytes};
-    hw::Result<int32_t> made = hw::weight(*model, hw::F32, rows, kCols, experts, {extent, 4});
+    const double type = hw::F32;
+    hw::Result<int32_t> made = hw::weight(*model, {&type, 1}, rows, kCols, experts, {extent, 4});
     check(made.ok, "a weight");
     return made.value;
   }

@@ -128,6 +128,8 @@ describe("the page is accessible", { skip: skipPage }, () => {
           await page.goto(`${served.url}/${path}${path === "#/c/" ? id : ""}`);
           await ready(page);
           wrong.push(...(await violations(page)).map((line) => `${name}: ${line}`));
+          // The colours of states are the same at every width.
+          if (width !== 1100) continue;
           const forced = await force(page);
           for (const states of [["hover"], ["focus", "focus-visible"]]) {
             await forced(states);

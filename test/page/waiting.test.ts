@@ -72,8 +72,10 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
     await page.waitForSelector(".message.assistant[data-state=running]");
     // The answer that runs is a long one, the next one short.
     await api(slow.url, "PATCH", `/ui/conversations/${id}`, { sampling: { ...sampling, maxTokens: 5 } });
-    await say(page, "not this");
-    await say(page, "to pass");
+    for (const words of ["not this", "to pass"]) {
+      await say(page, words);
+      await page.waitForSelector(`.next li:has-text('${words}')`);
+    }
     await page.click(".next li:has-text('not this') :text-is('Drop')");
     await until(async () => (await page.locator(".next li").count()) === 1);
     await page.click(".next :text-is('Edit')");
