@@ -3,7 +3,7 @@
  * round every step to f32 as it does, so the bytes are equal: the reciprocal of the unrounded scale is what values
  * meet.
  */
-import { fp4Values, mxfp4Scale } from "../formats/codebooks.js";
+import { e2m1Values, mxfp4Scale } from "../formats/codebooks.js";
 import { f16Table, toF16, writeU16 } from "../formats/float16.js";
 import { fitIq4, packIq4 } from "./quantize-fit.js";
 
@@ -104,7 +104,7 @@ export function nearestFp4(v: number, d: number): number {
   let best = 0;
   let error = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 16; i++) {
-    const distance = abs(fround(fround(fp4Values[i]! * d) - v));
+    const distance = abs(fround(fround(e2m1Values[i]! * d) - v));
     if (distance < error) {
       error = distance;
       best = i;

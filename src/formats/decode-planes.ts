@@ -1,10 +1,9 @@
 /** One row of a layout of several planes, value by value: the plain twin of native/kernels/scalar_units.cc. */
 import { HundredweightError } from "../errors.js";
+import { e2m1Values } from "./codebooks.js";
 import { f16Table, fromBf16, readU16 } from "./float16.js";
 import { cellsOf, type Form, type Layout, type PlaneLayout } from "./layouts.js";
 
-/** E2M1, doubled, so that all are whole numbers; the scale's exponent is one less. */
-const e2m1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 /** Entries of bitsandbytes' code books as its quantizer writes them, in f32. */
 export const nf4Values = Float32Array.of(
   -1,
@@ -30,6 +29,8 @@ export const fp4Values = Float32Array.from([...fp4Twelfths, ...fp4Twelfths.map((
 /** Output row 8 c + j of AWQ is in this nibble of word c. */
 const awqNibble = [0, 4, 1, 5, 2, 6, 3, 7];
 
+let halvesOfOneByte: Float32Array | undefined;
+
 /** E4M3 and E5M2 by code; E4M3 has no infinities, and one NaN of each sign. */
 export const fp8Values = {
   e4m3: Float32Array.from({ length: 256 }, (_, code) => {
@@ -38,7 +39,9 @@ export const fp8Values = {
     return sign * (exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10));
   }),
   get e5m2() {
-    return f16Table().filter((_, half) => (half & 255) === 0);
+    // Made once, and not before it is asked for: a row's decoder asks for every row.
+    halvesOfOneByte ??= f16Table().filter((_, half) => (half & 255) === 0);
+    return halvesOfOneByte;
   },
 };
 
@@ -153,7 +156,7 @@ export function decodePlanes(from: StoredRows, row: number, out: Float32Array): 
         : form.codes === "e4m3" || form.codes === "e5m2"
           ? fp8Values[form.codes]
           : form.codes === "e2m1"
-            ? e2m1
+            ? e2m1Values
             : undefined;
   for (let i = 0; i < cols; i++) {
     let input = i;

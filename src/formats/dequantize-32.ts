@@ -3,7 +3,7 @@
  * bit for bit: products of an f32 and a small integer are exact in double, so only a product that is added to needs
  * `fround`.
  */
-import { fp4Values, iq4Values, mxfp4Scale, nvfp4Scale } from "./codebooks.js";
+import { e2m1Values, iq4Values, mxfp4Scale, nvfp4Scale } from "./codebooks.js";
 import { f16Table, readU16 } from "./float16.js";
 
 /** Decodes the block at `b[at]` to `y[o..]`. */
@@ -72,8 +72,8 @@ export const decodeMxfp4: DecodeBlock = (b, at, y, o) => {
   const d = mxfp4Scale(b[at]!);
   for (let i = 0; i < 16; i++) {
     const q = b[at + 1 + i]!;
-    y[o + i] = fp4Values[q & 15]! * d;
-    y[o + 16 + i] = fp4Values[q >> 4]! * d;
+    y[o + i] = e2m1Values[q & 15]! * d;
+    y[o + 16 + i] = e2m1Values[q >> 4]! * d;
   }
 };
 
@@ -83,8 +83,8 @@ export const decodeNvfp4: DecodeBlock = (b, at, y, o) => {
     const d = nvfp4Scale(b[at + s]!);
     for (let i = 0; i < 8; i++) {
       const q = b[at + 4 + 8 * s + i]!;
-      y[o + 16 * s + i] = fp4Values[q & 15]! * d;
-      y[o + 16 * s + 8 + i] = fp4Values[q >> 4]! * d;
+      y[o + 16 * s + i] = e2m1Values[q & 15]! * d;
+      y[o + 16 * s + 8 + i] = e2m1Values[q >> 4]! * d;
     }
   }
 };

@@ -7,7 +7,7 @@
  * half a step (-8..7), which the random sign of the scale makes up for; the others get the offset that centres them.
  */
 import { HundredweightError } from "../errors.js";
-import { fp4Values, gridOf, iq4Values, nvfp4Scale } from "../formats/codebooks.js";
+import { e2m1Values, gridOf, iq4Values, nvfp4Scale } from "../formats/codebooks.js";
 import { f16Table, toBf16, toF16, writeU16 } from "../formats/float16.js";
 import type { Dtype } from "../formats/index.js";
 import { seededNormals, seededWords } from "./random.js";
@@ -143,7 +143,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
   TQ1_0: symmetric(Math.sqrt(2 / 3), 52),
   // Four scales of four significant bits: as with MXFP4 the two around d are mixed.
   NVFP4: {
-    unit: Math.sqrt(meanSquareOf(fp4Values)),
+    unit: Math.sqrt(meanSquareOf(e2m1Values)),
     write(b, at, d, words) {
       let code = 0;
       while (code < 125 && nvfp4Scale(code + 1) < d) code++;
@@ -153,7 +153,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
   },
   // Only powers of two: the two around d are mixed so that the mean square is right.
   MXFP4: {
-    unit: Math.sqrt(meanSquareOf(fp4Values)),
+    unit: Math.sqrt(meanSquareOf(e2m1Values)),
     write(b, at, d, words) {
       const exponent = Math.floor(Math.log2(d));
       const share = ((d / 2 ** exponent) ** 2 - 1) / 3;
