@@ -35,6 +35,8 @@ const escapes: Readonly<Record<string, number>> = {
   t: 9,
 };
 
+const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+
 export class JsonReader {
   readonly #bytes: Buffer;
   readonly #where: string;
@@ -78,17 +80,9 @@ export class JsonReader {
    * Calls `each` with every key; it has to take the value. Keys may come twice: only the caller knows what that means.
    */
   object(each: (key: string) => void): void {
-    this.#open(0x7b, "an object");
-    if (this.#peek() !== 0x7d) {
-      for (;;) {
-        const key = this.string();
-        this.#take(0x3a, "':'");
-        each(key);
-        if (this.#peek() !== 0x2c) break;
-        this.#at++;
-      }
-    }
-    this.#close(0x7d, "'}'");
+    this.objectBytes((key) => {
+      each(utf8(key));
+    });
   }
 
   /** Calls `each` for every element; it has to take it. */
@@ -120,8 +114,7 @@ export class JsonReader {
   }
 
   string(): string {
-    const bytes = this.stringBytes();
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+    return utf8(this.stringBytes());
   }
 
   /** UTF-8 of a string, valid until the next call; half a surrogate pair is U+FFFD. */
