@@ -3,6 +3,7 @@ import { fp4Values, nf4Values } from "../../formats/decode-planes.js";
 import { type JsonObject, JsonReader } from "../../formats/json-reader.js";
 import { bnb4Layout } from "../../formats/plane-layouts.js";
 import type { StoredTensor } from "../safetensors/header.js";
+import { isObject } from "./config.js";
 import {
   invalid,
   type Module,
@@ -58,8 +59,8 @@ function readState(module: Module, tensor: StoredTensor): JsonObject {
   const reader = new JsonReader(smallTensor(module, tensor, limits.stateBytes), `${tensor.file}: '${tensor.name}'`);
   const state = reader.value();
   reader.end();
-  if (typeof state !== "object" || state === null || Array.isArray(state)) throw invalid(module, "has no quant_state");
-  return state as JsonObject;
+  if (!isObject(state)) throw invalid(module, "has no quant_state");
+  return state;
 }
 
 /** Kernels know the library's code books; a file may hold another. */

@@ -6,7 +6,7 @@ import type { HfConfig } from "./config.js";
 import type { Family } from "./family.js";
 import { encoderFamilies } from "./family-encoders.js";
 import { graniteKeys, latentKeys, windowKeys, withinWindow } from "./family-keys.js";
-import { headsFirst, plusOne, turned } from "./family-names.js";
+import { graniteExperts, headsFirst, plusOne, turned } from "./family-names.js";
 import { recurrentFamilies } from "./family-recurrent.js";
 import type { MetadataBuilder } from "./metadata.js";
 import { ropeParameters } from "./rope-keys.js";
@@ -32,12 +32,6 @@ const gemma3: Family = {
   arch: "gemma3",
   names: plusOne({ ...gemmaNorms, ...normsAround, ...headNorms }),
   keys: gemma2Keys,
-};
-
-const graniteExperts = {
-  "block_sparse_moe.input_linear": "ffn_gate_up_exps",
-  "block_sparse_moe.output_linear": "ffn_down_exps",
-  "block_sparse_moe.router.layer": "ffn_gate_inp",
 };
 
 /** Families of decoders that keep keys and values alone. */

@@ -24,6 +24,13 @@ export const stateSpaceNames = (module: string): NameTable => ({
   [`${module}.dt_bias`]: "ssm_dt.bias",
 });
 
+/** Routed experts of Granite, with attention alone or beside a mixer. */
+export const graniteExperts: NameTable = {
+  "block_sparse_moe.input_linear": "ffn_gate_up_exps",
+  "block_sparse_moe.output_linear": "ffn_down_exps",
+  "block_sparse_moe.router.layer": "ffn_gate_inp",
+};
+
 /** Queries, keys and values of a group of heads side by side: so many heads of queries, one of keys, one of values. */
 export function headsFirst(groups: number, queries: number): SplitTarget {
   return {

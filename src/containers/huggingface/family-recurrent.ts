@@ -2,19 +2,29 @@
 import type { HfConfig } from "./config.js";
 import type { Family } from "./family.js";
 import { attendingLayers, graniteKeys } from "./family-keys.js";
-import { halves, plusOne, stateSpaceNames } from "./family-names.js";
+import { graniteExperts, halves, plusOne, stateSpaceNames } from "./family-names.js";
 import type { MetadataBuilder } from "./metadata.js";
 import type { NameTable } from "./names.js";
 
-const taps = "ssm.conv_kernel";
+/** How config.json names the sizes of a recurrent mixer. */
+interface StateSpaceNames {
+  readonly taps: string;
+  readonly state: string;
+  readonly groups: string;
+  readonly heads: string;
+  readonly headDim: string;
+  /** The width of all heads together, where a file may say it. */
+  readonly inner?: string;
+}
 
-function mambaKeys(c: HfConfig, m: MetadataBuilder): void {
-  const heads = c.whole("mamba_n_heads");
-  m.uint(taps, c.number("mamba_d_conv"));
-  m.uint("ssm.state_size", c.number("mamba_d_state"));
-  m.uint("ssm.group_count", c.number("mamba_n_groups"));
+function stateSpaceKeys(c: HfConfig, m: MetadataBuilder, names: StateSpaceNames): void {
+  const heads = c.whole(names.heads);
+  m.uint("ssm.conv_kernel", c.number(names.taps));
+  m.uint("ssm.state_size", c.number(names.state));
+  m.uint("ssm.group_count", c.number(names.groups));
   m.uint("ssm.time_step_rank", heads);
-  m.uint("ssm.inner_size", c.number("mamba_d_ssm") ?? heads * c.whole("mamba_d_head"));
+  const inner = names.inner === undefined ? undefined : c.number(names.inner);
+  m.uint("ssm.inner_size", inner ?? heads * c.whole(names.headDim));
 }
 
 /** Without routed experts the FFN that every row takes is the only one. */
@@ -22,9 +32,7 @@ const graniteHybridNames = (c: HfConfig): NameTable => {
   const suffix = (c.number("num_local_experts") ?? 0) > 0 ? "_shexp" : "";
   return {
     ...stateSpaceNames("mamba"),
-    "block_sparse_moe.input_linear": "ffn_gate_up_exps",
-    "block_sparse_moe.output_linear": "ffn_down_exps",
-    "block_sparse_moe.router.layer": "ffn_gate_inp",
+    ...graniteExperts,
     "shared_mlp.input_linear": halves(`ffn_gate${suffix}`, `ffn_up${suffix}`),
     "shared_mlp.output_linear": `ffn_down${suffix}`,
   };
@@ -44,12 +52,13 @@ export const recurrentFamilies: Readonly<Record<string, Family>> = {
     arch: "mamba2",
     names: { ...stateSpaceNames("mixer"), norm: "attn_norm", norm_f: "output_norm" },
     keys: (c, m) => {
-      const heads = c.whole("num_heads");
-      m.uint(taps, c.number("conv_kernel"));
-      m.uint("ssm.state_size", c.number("state_size"));
-      m.uint("ssm.group_count", c.number("n_groups"));
-      m.uint("ssm.time_step_rank", heads);
-      m.uint("ssm.inner_size", heads * c.whole("head_dim"));
+      stateSpaceKeys(c, m, {
+        taps: "conv_kernel",
+        state: "state_size",
+        groups: "n_groups",
+        heads: "num_heads",
+        headDim: "head_dim",
+      });
       m.float("attention.layer_norm_rms_epsilon", c.number("layer_norm_epsilon"));
       // Nothing limits it.
       m.uint("context_length", 2 ** 20);
@@ -60,7 +69,14 @@ export const recurrentFamilies: Readonly<Record<string, Family>> = {
     names: graniteHybridNames,
     keys: (c, m) => {
       graniteKeys(c, m);
-      mambaKeys(c, m);
+      stateSpaceKeys(c, m, {
+        taps: "mamba_d_conv",
+        state: "mamba_d_state",
+        groups: "mamba_n_groups",
+        heads: "mamba_n_heads",
+        headDim: "mamba_d_head",
+        inner: "mamba_d_ssm",
+      });
       attendingLayers(c, m);
       m.uint("expert_shared_feed_forward_length", c.number("shared_intermediate_size"));
       m.flag("rope.scaling.finetuned", c.text("position_embedding_type") === "rope");
@@ -104,12 +120,13 @@ export const recurrentFamilies: Readonly<Record<string, Family>> = {
       "linear_attn.dt_bias": "ssm_dt.bias",
     },
     keys: (c, m) => {
-      const heads = c.whole("linear_num_value_heads");
-      m.uint(taps, c.number("linear_conv_kernel_dim"));
-      m.uint("ssm.state_size", c.number("linear_key_head_dim"));
-      m.uint("ssm.group_count", c.number("linear_num_key_heads"));
-      m.uint("ssm.time_step_rank", heads);
-      m.uint("ssm.inner_size", heads * c.whole("linear_value_head_dim"));
+      stateSpaceKeys(c, m, {
+        taps: "linear_conv_kernel_dim",
+        state: "linear_key_head_dim",
+        groups: "linear_num_key_heads",
+        heads: "linear_num_value_heads",
+        headDim: "linear_value_head_dim",
+      });
       m.uint("full_attention_interval", c.number("full_attention_interval"));
       const kinds = c.texts("layer_types");
       if (kinds !== undefined)

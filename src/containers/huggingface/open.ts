@@ -2,7 +2,6 @@
  * A Hugging Face folder as one more container: config.json becomes the metadata a GGUF file of the model would have,
  * the tensors of its safetensors go by their GGUF names where they lie.
  */
-import { existsSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { dtypeByName } from "../../formats/dtypes.js";
@@ -99,6 +98,3 @@ function computedTensor(name: string, values: Float32Array): TensorInfo {
   const layout = dtypeByName("F32")!;
   return { name, layout, shape: [values.length], planes: { [layout.planes[0]!.name]: [] }, values };
 }
-
-/** Whether a folder looks like one of Hugging Face's. */
-export const isHuggingFace = (folder: string): boolean => existsSync(join(folder, "config.json"));
