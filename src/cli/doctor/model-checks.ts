@@ -13,7 +13,7 @@ import { createTokenizer, type Tokenizer } from "../../tokenizer/index.js";
 import { Planner } from "../../weights/plan.js";
 import { knownMachine } from "../../weights/probe.js";
 import { countsTexts } from "../reports/plan-report.js";
-import { formatBytes } from "../terminal/output.js";
+import { formatBytes, formatRate } from "../terminal/output.js";
 import type { SymptomName } from "./symptoms.js";
 
 export interface Finding {
@@ -207,9 +207,7 @@ function checkPlan(
     const least = formatBytes(planner.minimumBudgetBytes());
     say("memory", "fault", `it does not run in ${formatBytes(budget)}: at least ${least} are needed`, "memory");
   } else {
-    const { secondsPerToken } = plan.prediction;
-    const rate =
-      secondsPerToken >= 1 ? `${secondsPerToken.toFixed(1)} s a token` : `${(1 / secondsPerToken).toFixed(1)} tokens/s`;
+    const rate = formatRate(plan.prediction.secondsPerToken);
     const whole = formatBytes(planner.residentBudgetBytes(plan.contextTokens));
     if (plan.strategy === "resident") say("memory", "ok", `all of it fits into ${formatBytes(budget)}; about ${rate}`);
     else

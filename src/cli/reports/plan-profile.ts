@@ -5,7 +5,7 @@ import { layOutSynth, synthCheckpoint } from "../../synth/synth.js";
 import { type AcceleratorBound, acceleratorBound } from "../../weights/accelerator-bound.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import type { HardwareProfile } from "../../weights/profiles.js";
-import { formatBytes } from "../terminal/output.js";
+import { formatBytes, formatRate } from "../terminal/output.js";
 
 /** Models people ask about, from small to large. */
 const shown = [
@@ -32,9 +32,6 @@ export function profileDocument(profile: HardwareProfile, planner?: Planner, pla
   return { word, description, accelerator, arithmeticOnly: accelerator !== undefined, notes, ...(bound && { bound }) };
 }
 
-const rate = (seconds: number): string =>
-  seconds >= 1 ? `${seconds.toFixed(1)} s a token` : `${(1 / seconds).toFixed(1)} tokens/s`;
-
 /** The lines above the table of a plan. */
 export function profileHead(profile: HardwareProfile, planner: Planner, plan: Plan): string {
   const { description, accelerator, notes } = profile;
@@ -45,8 +42,8 @@ export function profileHead(profile: HardwareProfile, planner: Planner, plan: Pl
       `  with the ${accelerator.name}, arithmetic only (hundredweight computes on the processor today): ` +
         `${formatBytes(bound.acceleratorBytes)} of weights on it, ${formatBytes(bound.memoryBytes)} in memory` +
         `${bound.diskBytes > 0 ? `, ${formatBytes(bound.diskBytes)} on the disk` : ""}`,
-      `    at best ${rate(bound.secondsPerToken)}; copying the part in memory over the bus, as some programs do: ` +
-        rate(bound.secondsCopied),
+      `    at best ${formatRate(bound.secondsPerToken)}; ` +
+        `copying the part in memory over the bus, as some programs do: ${formatRate(bound.secondsCopied)}`,
       "  the table below is without it:",
     );
   return `${lines.join("\n")}\n\n`;
@@ -89,8 +86,10 @@ export function profileTable(
     row.quant,
     formatBytes(row.weightBytes),
     row.strategy ?? "does not fit",
-    row.secondsPerToken === undefined ? `needs ${formatBytes(row.minimumBudgetBytes ?? 0)}` : rate(row.secondsPerToken),
-    ...(withBound ? [row.boundSecondsPerToken === undefined ? "" : rate(row.boundSecondsPerToken)] : []),
+    row.secondsPerToken === undefined
+      ? `needs ${formatBytes(row.minimumBudgetBytes ?? 0)}`
+      : formatRate(row.secondsPerToken),
+    ...(withBound ? [row.boundSecondsPerToken === undefined ? "" : formatRate(row.boundSecondsPerToken)] : []),
   ]);
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>

@@ -2,7 +2,7 @@
 import { nameOf } from "../../store/local/types.js";
 import type { Preview } from "../../store/pull/preview.js";
 import type { RemoteModel } from "../../store/pull/source.js";
-import { formatBytes } from "../terminal/output.js";
+import { formatBytes, formatRate } from "../terminal/output.js";
 
 /** `org/name:Q4_K_M: 18.5 GiB; on this machine 3.4 s a token ...`, then what else there is. */
 export function previewLines(model: RemoteModel, plans: readonly Preview[]): string[] {
@@ -23,7 +23,6 @@ function sentence({ fault, strategy, secondsPerToken, ...plan }: Preview): strin
   if (strategy === undefined || secondsPerToken === undefined)
     return `does not run ${budget}: it needs at least ${formatBytes(plan.minimumBudgetBytes ?? 0)}`;
   const whole = plan.wholeFromBytes === undefined ? "" : `; fits whole from ${formatBytes(plan.wholeFromBytes)}`;
-  const rate =
-    secondsPerToken >= 1 ? `${secondsPerToken.toFixed(1)} s a token` : `${(1 / secondsPerToken).toFixed(1)} tokens/s`;
+  const rate = formatRate(secondsPerToken);
   return `on this machine ${rate}, ${strategy === "resident" ? `all of it ${budget}` : `streamed ${budget}${whole}`}`;
 }

@@ -47,6 +47,13 @@ export function warn(message: string): void {
   tell(`warning: ${printable(message)}`);
 }
 
+/** A rate for people: 3.4 s a token, or 12.5 tokens/s. */
+export function formatRate(secondsPerToken: number): string {
+  return secondsPerToken >= 1
+    ? `${secondsPerToken.toFixed(1)} s a token`
+    : `${(1 / secondsPerToken).toFixed(1)} tokens/s`;
+}
+
 /** Bytes for people: 1.2 GiB. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
