@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "blocks.h"
 #include "half.h"
 #include "units.h"
 
@@ -13,9 +14,6 @@ enum { kValuesPlane, kScalesPlane, kOffsetsPlane, kNestedScalesPlane = 2, kNeste
 
 // Output row 8 c + j of AWQ is in nibble kAwqNibble[j] of word c.
 constexpr uint8_t kAwqNibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-
-// E2M1 doubled, as kValuesMXFP4 (blocks.h).
-constexpr int8_t kE2M1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 // The code books of bitsandbytes (formats/decode-planes.ts).
 alignas(64) constexpr float kNF4[16] = {
@@ -110,7 +108,9 @@ struct UnitCells {
   int32_t whole(int64_t row, int64_t input, int64_t group_input) const {
     const uint8_t q = code(row, input);
     const CodeKind codes = layout.form.codes;
-    const int32_t value = codes == CODES_SIGNED ? static_cast<int8_t>(q) : codes == CODES_E2M1 ? kE2M1[q & 15] : q;
+    const int32_t value = codes == CODES_SIGNED ? static_cast<int8_t>(q)
+                          : codes == CODES_E2M1 ? kValuesMXFP4[q & 15]
+                                                : q;
     return value - offset(row, group_input);
   }
 

@@ -180,7 +180,7 @@ struct RowWords : Source {
     split_words<Bits>(word, q);
     as_wanted<Bits, kSignedCodes>(q);
     if constexpr (kBook) {
-      const V table = v_add8(v_table(kE2M1), v_set32(kBookMoved * 0x01010101));
+      const V table = v_add8(v_table(kValuesMXFP4), v_set32(kBookMoved * 0x01010101));
 #pragma GCC unroll 8
       for (int i = 0; i < kCodesOfUnit; i++) q[i] = v_lut(table, q[i]);
     }
@@ -472,7 +472,7 @@ template <class S>
 static void scattered(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
                       const int32_t* pick, int32_t n, float* out, int64_t out_stride, void*) {
   const S source(layout, grid);
-  const int32_t others = layout.form.offsets == OFFSETS_CONSTANT ? 2 : 3, index = layout.planes > others ? others : -1;
+  const int32_t index = index_plane(layout);
   for (int64_t unit = grid.first_input; unit < grid.first_input + grid.inputs; unit += kUnitInputs) {
     int64_t group[kUnitInputs];
     for (int i = 0; i < kUnitInputs; i++) group[i] = source.cells.group_input(unit + i, index);
