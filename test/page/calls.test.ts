@@ -5,7 +5,7 @@ import type { Browser } from "playwright-core";
 import { callClosing, callOpening } from "../../src/chat/call-text.js";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, launchBeside, openPage, type Served, serve, skipPage } from "../support/page.js";
+import { api, launchBeside, openPage, type Served, say, serve, skipPage } from "../support/page.js";
 
 describe("calls and forms on the page", { skip: skipPage }, () => {
   let browser: Browser;
@@ -49,8 +49,7 @@ describe("calls and forms on the page", { skip: skipPage }, () => {
     await schema.fill('{"enum": ["yes", "no"]}');
     await schema.blur();
     await page.waitForSelector(".panel [role=alert]", { state: "detached" });
-    await page.fill(".composer textarea", "Is it?");
-    await page.press(".composer textarea", "Enter");
+    await say(page, "Is it?");
     await page.waitForSelector(".message.assistant:last-of-type:not([data-state=running])");
     const stored = await api<Conversation>(served.url, "GET", `/ui/conversations/${id}`);
     assert.deepEqual(stored.form, { effort: "low", schema: '{"enum": ["yes", "no"]}' });

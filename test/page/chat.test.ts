@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
-import { api, launchBeside, type Opened, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, launchBeside, type Opened, openPage, type Served, say, serve, skipPage, until } from "../support/page.js";
 
 describe("the chat of the page", { skip: skipPage }, () => {
   let browser: Browser;
@@ -18,12 +18,7 @@ describe("the chat of the page", { skip: skipPage }, () => {
     await Promise.all([served?.stop(), slow?.stop()]);
   });
 
-  const composer = ".composer textarea";
   const ended = ".message.assistant:last-of-type:not([data-state=running])";
-  const say = async (page: Page, text: string) => {
-    await page.fill(composer, text);
-    await page.press(composer, "Enter");
-  };
   /** A conversation whose answers are the same in every run. */
   const begin = (url: string, maxTokens: number) =>
     api<Conversation>(url, "POST", "/ui/conversations", { sampling: { seed: 7, temperature: 0.5, maxTokens } });
@@ -208,8 +203,7 @@ describe("the page of a server with a key", { skip: skipPage }, () => {
       await page.click("[aria-label='System prompt and sampler']");
       await page.fill("#field-maxTokens", "5");
       await page.press("#field-maxTokens", "Enter");
-      await page.fill(".composer textarea", "In the beginning");
-      await page.press(".composer textarea", "Enter");
+      await say(page, "In the beginning");
       await page.waitForSelector(".outcome:has-text('5 tokens')");
       await page.click(".views a:has-text('Machine')");
       await page.waitForSelector(".chart canvas");

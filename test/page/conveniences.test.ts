@@ -12,7 +12,7 @@ import { readForeign } from "../../web/src/chat/import-forms.js";
 import { repeatsItself } from "../../web/src/chat/repeats.js";
 import { tokenCostOf } from "../../web/src/machine/series.js";
 import { importTurns, type Turn } from "../support/conversation.js";
-import { api, demoModel, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
+import { api, demoModel, inBrowser, openPage, say, serve, skipPage, until } from "../support/page.js";
 
 describe("conveniences of the page", { skip: skipPage }, () => {
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-conveniences-"));
@@ -29,8 +29,7 @@ describe("conveniences of the page", { skip: skipPage }, () => {
     const sampling = { seed: 7, maxTokens: 4 };
     const { id } = await api<Conversation>(here.served.url, "POST", "/ui/conversations", { sampling });
     const { page, faults } = await openPage(here.browser, `${here.served.url}/#/c/${id}`);
-    await page.fill(".composer textarea", "And");
-    await page.press(".composer textarea", "Enter");
+    await say(page, "And");
     await page.waitForSelector(".outcome:has-text('4 tokens')");
     await page.click("[aria-label='Other answers']");
     await page.click(".menu :text('Colder (0.4)')");

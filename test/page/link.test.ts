@@ -4,7 +4,7 @@ import { after, before, describe, it, type TestContext } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { type Link, openLink } from "../support/link.js";
-import { api, launch, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, launch, openPage, type Served, say, serve, skipPage, until } from "../support/page.js";
 
 const portOf = ({ url }: Served) => Number(new URL(url).port);
 
@@ -23,8 +23,7 @@ describe("the page and its line to the server", { skip: skipPage }, () => {
     const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { sampling });
     const { page } = await openPage(browser, `${link.url}/#/c/${id}`);
     t.after(() => page.context().close());
-    await page.fill(".composer textarea", "And it came to pass");
-    await page.press(".composer textarea", "Enter");
+    await say(page, "And it came to pass");
     await page.waitForSelector(".message.assistant[data-state=running] .prose");
     return { page, link, id };
   }

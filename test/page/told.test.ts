@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, say, serve, skipPage, until } from "../support/page.js";
 
 const setHidden = (page: Page, hidden: boolean) =>
   page.evaluate(`Object.defineProperty(document, "hidden", { value: ${hidden}, configurable: true });
@@ -25,8 +25,7 @@ describe("being told", { skip: skipPage }, () => {
       constructor(title, options) { window.told = title + ": " + options.body; }
     };`);
     await page.goto(`${url}/#/c/${id}`);
-    await page.fill(".composer textarea", "And it came to pass in those days. ".repeat(8));
-    await page.press(".composer textarea", "Enter");
+    await say(page, "And it came to pass in those days. ".repeat(8));
     await page.waitForSelector(".message.assistant[data-state=running]");
     assert.equal(await page.locator(".tell-me").count(), 0);
     // As if 30 s were over.

@@ -4,21 +4,16 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import type { Conversation, ConversationSampling, Message } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import { api, composer, launchBeside, openPage, type Served, say, serve, skipPage, until } from "../support/page.js";
 
-const composer = ".composer textarea";
 const sampling: ConversationSampling = { seed: 7, temperature: 0.9 };
 
 const begin = (url: string, more: ConversationSampling) =>
   api<Conversation>(url, "POST", "/ui/conversations", { sampling: { ...sampling, ...more } });
 const read = (url: string, id: string) => api<Conversation>(url, "GET", `/ui/conversations/${id}`);
-const say = async (page: Page, text: string) => {
-  await page.fill(composer, text);
-  await page.press(composer, "Enter");
-};
 const ended = async (url: string, id: string, at = 1): Promise<Message> => {
   await until(async () => ((await read(url, id)).messages[at]?.state ?? "running") !== "running");
   return (await read(url, id)).messages[at]!;

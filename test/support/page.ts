@@ -113,6 +113,15 @@ export async function api<T>(url: string, method: string, path: string, body?: u
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
+/** The field in which a person writes. */
+export const composer = ".composer textarea";
+
+/** Writes a message and sends it. */
+export async function say(page: Page, text: string): Promise<void> {
+  await page.fill(composer, text);
+  await page.press(composer, "Enter");
+}
+
 /** A browser and a server for the tests of the `describe` in which it is called; there once they run. */
 export function inBrowser(start: () => Promise<Served> = serve): {
   readonly browser: Browser;
