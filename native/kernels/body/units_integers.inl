@@ -7,13 +7,13 @@
 //   kSignedBytes            the dot product takes signed codes where they have eight bits, else unsigned ones
 //   v_load v_store v_set32 v_and v_or v_xor v_add32 v_mul32 v_srl<N> v_sll<N> v_srlv v_four v_lut v_table
 //   v_words(p, valid)       32-bit words of that many neighbours, the rest zero
-//   v_quads(rows, o, q)     16 bytes at rows[lane] + o, word i of each in q[i]
+//   v_load_quads(rows, o, q)  16 bytes at rows[lane] + o, word i of each in q[i]
 //   v_awq(p, stride, valid) nibbles of four inputs, `stride` bytes apart, of kLanes rows, a byte each in every lane
 //   v_dot<kWide>(s, w, a)   s + products of four codes; v_total<kWide>(s): the sums as 32-bit integers
 //   v_plus(s, a, b)         s + a * b, a in 16 signed bits, b in both halves of a lane
 //   f_load f_store f_load_n f_store_n f_halves f_set f_mul f_fma f_of f_zero
 //   order16(from, to, table)  16 bytes in another order
-//   prefetch(p)
+//   v_prefetch(p)
 
 constexpr int kCodesOfUnit = 8;  // V, four codes a lane
 
@@ -136,7 +136,7 @@ struct InputWords : Source {
   // What the next unit's first word begins with, for as many rows.
   inline void fetch(int64_t r, int64_t unit) const {
     const uint8_t* at = grid.at[kValuesPlane] + 4 * ((unit - grid.first_input) / 32 * Bits * grid.all_rows + r);
-    for (int w = 0; w < Bits; w++) prefetch(at + 4 * w * grid.all_rows);
+    for (int w = 0; w < Bits; w++) v_prefetch(at + 4 * w * grid.all_rows);
   }
 };
 
@@ -157,7 +157,7 @@ struct InputAwq : Source {
     const int64_t stride = grid.input_stride[kValuesPlane];
     const uint8_t* at = grid.at[kValuesPlane] + (unit - grid.first_input) * stride + r / 2;
     // A line is eight lanes' worth of a call: others fetch the rest.
-    if (r % 128 == 0) for (int i = 0; i < 32; i++) prefetch(at + i * stride);
+    if (r % 128 == 0) for (int i = 0; i < 32; i++) v_prefetch(at + i * stride);
   }
 };
 
@@ -175,8 +175,8 @@ struct RowWords : Source {
       rows[i] = grid.at[kValuesPlane] + row * grid.row_stride[kValuesPlane];
     }
     V word[8];
-    v_quads(rows, unit / 32 * 4 * Bits, word);
-    if (Bits == 8) v_quads(rows, unit / 32 * 4 * Bits + 16, word + 4);
+    v_load_quads(rows, unit / 32 * 4 * Bits, word);
+    if (Bits == 8) v_load_quads(rows, unit / 32 * 4 * Bits + 16, word + 4);
     split_words<Bits>(word, q);
     as_wanted<Bits, kSignedCodes>(q);
     if constexpr (kBook) {

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "../../unit_cells.h"
+#include "panel.inl"
 
 namespace hw {
 
@@ -14,28 +15,10 @@ namespace {
 constexpr int kFewTokens = HW_FEW_TOKENS, kTile = HW_UNITS_TILE, kLanes = 16, kPanelPairs = 2;
 constexpr bool kSignedBytes = false;
 
-typedef __m512i V;
-typedef __m512 F;
-
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
-inline V v_load(const void* p) { return _mm512_loadu_si512(p); }
-inline void v_store(void* p, V v) { _mm512_storeu_si512(p, v); }
-inline V v_set32(int x) { return _mm512_set1_epi32(x); }
-inline V v_and(V a, V b) { return _mm512_and_si512(a, b); }
-inline V v_or(V a, V b) { return _mm512_or_si512(a, b); }
-inline V v_xor(V a, V b) { return _mm512_xor_si512(a, b); }
-inline V v_add8(V a, V b) { return _mm512_add_epi8(a, b); }
-inline V v_add32(V a, V b) { return _mm512_add_epi32(a, b); }
 inline V v_sub32(V a, V b) { return _mm512_sub_epi32(a, b); }
 inline V v_mul32(V a, V b) { return _mm512_mullo_epi32(a, b); }
-template <int N> inline V v_srl(V a) { return _mm512_srli_epi32(a, N); }
-template <int N> inline V v_sll(V a) { return _mm512_slli_epi32(a, N); }
-inline V v_four(const void* p) { return _mm512_set1_epi32(*static_cast<const int32_t*>(p)); }
-inline V v_table(const int8_t* t) {
-  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t)));
-}
-inline V v_lut(V table, V index) { return _mm512_shuffle_epi8(table, index); }
 inline V v_byte(V q, int i, bool) {
   return _mm512_and_si512(_mm512_srl_epi32(q, _mm_cvtsi32_si128(8 * i)), _mm512_set1_epi32(255));
 }
@@ -91,43 +74,14 @@ inline V v_awq(const uint8_t* p, int64_t stride, int valid) {
   return _mm512_permutex2var_epi8(low, _mm512_loadu_si512(kAwqPlaces.at), high);
 }
 
-inline V four_rows(const uint8_t* const* rows, int i, int64_t o) {
-  const auto at = [&](int r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + o)); };
-  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(at(i)), at(4 + i), 1);
-  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(at(8 + i)), at(12 + i), 1);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-// 128-bit lane l of register i holds row 4 l + i, so the transpose within lanes leaves the rows in order.
-inline void v_quads(const uint8_t* const* rows, int64_t o, V* q) {
-  const V r0 = four_rows(rows, 0, o), r1 = four_rows(rows, 1, o);
-  const V r2 = four_rows(rows, 2, o), r3 = four_rows(rows, 3, o);
-  const V a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpacklo_epi32(r2, r3);
-  const V c = _mm512_unpackhi_epi32(r0, r1), d = _mm512_unpackhi_epi32(r2, r3);
-  q[0] = _mm512_unpacklo_epi64(a, b);
-  q[1] = _mm512_unpackhi_epi64(a, b);
-  q[2] = _mm512_unpacklo_epi64(c, d);
-  q[3] = _mm512_unpackhi_epi64(c, d);
-}
-
-inline F f_load(const float* p) { return _mm512_loadu_ps(p); }
-inline void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
 inline F f_load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
 inline void f_store_n(float* p, F v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
 inline F f_halves(const uint8_t* p, int n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p)); }
-inline F f_set(const float* p) { return _mm512_set1_ps(*p); }
-inline F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
-inline F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-inline F f_of(V v) { return _mm512_cvtepi32_ps(v); }
-inline F f_zero() { return _mm512_setzero_ps(); }
 
 inline void order16(const int8_t* from, uint8_t* to, const uint8_t* table) {
   const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   const __m128i places = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8(x, places));
-}
-// (Without the attribute GCC 12 takes a function that only prefetches for one without effects.)
-inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 
 #include "../../body/units_integers.inl"
