@@ -10,8 +10,9 @@
  */
 import { measureCeilings } from "../src/cli/reports/ceilings.js";
 import { median } from "../src/cli/reports/statistics.js";
-import { type LoadOptions, load, type Model } from "../src/library/model.js";
+import { type LoadOptions, load } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
+import { type AttentionWork, attentionWork } from "./support/attention-work.js";
 import { commaList, readArguments } from "./support/program.js";
 
 const { values, path } = readArguments("attention-depth MODEL [--depth 16384] [--kv f16] ...", {
@@ -25,28 +26,10 @@ const decode = Number(values.decode);
 const threads = Number(values.threads ?? defaultThreads());
 const goal = 1.3;
 
-interface Depth {
+interface Depth extends AttentionWork {
   /** Milliseconds a token without and with the past. */
   readonly shallow: number;
   readonly deep: number;
-  /** Milliseconds of attention for one token. */
-  readonly bytes: number;
-  readonly operations: number;
-}
-
-/**
- * The work that one pass adds. The past's own page may be evaluated in part before it, whatever the number of passes.
- */
-async function attentionWork(model: Model, depth: number): Promise<{ bytes: number; operations: number }> {
-  const after = async (passes: number) => {
-    await model.profile();
-    await model.measure(0, passes, { depth });
-    const entries = (await model.profile()).phases.at(-1)?.entries ?? [];
-    const attention = entries.filter(({ name }) => name.startsWith("attention"));
-    return (key: "bytes" | "operations") => attention.reduce((sum, entry) => sum + entry[key], 0);
-  };
-  const [one, two] = [await after(1), await after(2)];
-  return { bytes: two("bytes") - one("bytes"), operations: two("operations") - one("operations") };
 }
 
 async function measure(depth: number, kvType: LoadOptions["kvType"]): Promise<Depth> {

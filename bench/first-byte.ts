@@ -7,20 +7,16 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { median } from "../src/cli/reports/statistics.js";
 import { packageRoot } from "../src/package-root.js";
+import { readArguments } from "./support/program.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    runs: { type: "string", default: "11" },
-    prompt: { type: "string", default: "And the king said" },
-    template: { type: "boolean", default: false },
-    program: { type: "string", default: join(packageRoot(), "bin/hundredweight.js") },
-  },
+const { values, path: model } = readArguments("first-byte MODEL [--runs 11] [--template] [--prompt TEXT]", {
+  runs: { type: "string", default: "11" },
+  prompt: { type: "string", default: "And the king said" },
+  template: { type: "boolean", default: false },
+  program: { type: "string", default: join(packageRoot(), "bin/hundredweight.js") },
 });
-const [model] = positionals;
-if (model === undefined) throw new Error("name a model");
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-first-byte-"));
 const args = ["run", model, values.prompt, "-n", "1", "--no-probe", ...(values.template ? [] : ["--raw"])];
 
@@ -52,7 +48,6 @@ async function bare(): Promise<number> {
   return performance.now() - began;
 }
 
-const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]!;
 try {
   const runs: ReadonlyMap<string, number>[] = [];
   const bares: number[] = [];

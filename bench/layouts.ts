@@ -6,12 +6,12 @@
  *   node dist/bench/layouts.js [--layouts GPTQ4_G128,AWQ4_G128] [--rows 1,4,16,512] [--mb 96] [--outputs 4096]
  *     [--cols 4096] [--turns 15] [--threads N] [--isa NAME] [--folder DIR] [--json FILE]
  *
- * `of memory` is the rate beside that of plain reading in the same run. Ratios: of the time a byte to Q4_K's, and of
- * the operations to those of Q4_K (integers) or BF16 (floats).
+ * Ratios: of the time a byte to Q4_K's, and of the operations to those of Q4_K (integers) or BF16 (floats).
  */
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { median } from "../src/cli/reports/statistics.js";
 import { dtypeByName } from "../src/formats/dtypes.js";
 import { expertPlaneBytes, type Layout, slicesOf } from "../src/formats/layouts.js";
 import {
@@ -141,8 +141,6 @@ function seconds({ ops, matrices, x, out }: Subject, n: number): { seconds: numb
   for (const weight of used) ops.matmul([{ out, weight, bias: null, add: false }], x, n);
   return { seconds: Number(process.hrtime.bigint() - start) / 1e9, matrices: used.length };
 }
-
-const median = (of: number[]) => of.sort((a, b) => a - b)[of.length >> 1]!;
 
 const status = addonStatus();
 if (status.state !== "loaded") throw new Error(`no addon: ${status.reason}`);

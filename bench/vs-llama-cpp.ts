@@ -28,6 +28,7 @@ import { load, type Model } from "../src/library/model.js";
 import { defaultThreads } from "../src/native/threads.js";
 import { isCached } from "../src/weights/page-cache.js";
 import { openPeer, type Peer } from "../test/support/peer.js";
+import { type AttentionWork, attentionWork } from "./support/attention-work.js";
 import { findLlamaBench, llamaBench, ownBench } from "./support/llama-bench.js";
 import { readArguments, saveJson } from "./support/program.js";
 import { readTurns, summarizeTurns, type Turn } from "./support/turns.js";
@@ -237,24 +238,15 @@ async function shape() {
   const model = await load(path, { contextTokens, threads, chunkRows: batch, profile: "times" });
   ops = model.info.ops;
   try {
-    const entries = async () => (await model.profile()).phases.at(-1)?.entries ?? [];
-    const total = (all: Awaited<ReturnType<typeof entries>>, key: "bytes" | "operations", name: string): number =>
-      all.filter((entry) => entry.name.startsWith(name)).reduce((sum, entry) => sum + entry[key], 0);
     await model.measure(0, 1);
-    const one = await entries();
-    const attention: { depth: number; bytes: number; operations: number }[] = [];
-    for (const depth of depths.filter((d) => d > 0)) {
-      // What one pass adds: the past's own page may be evaluated in part before it.
-      await model.measure(0, 1, { depth });
-      const first = await entries();
-      await model.measure(0, 2, { depth });
-      const second = await entries();
-      const added = (key: "bytes" | "operations") => total(second, key, "attention") - total(first, key, "attention");
-      attention.push({ depth, bytes: added("bytes"), operations: added("operations") });
-    }
-    const rowOperations = total(one, "operations", "matmul") + total(one, "operations", "experts");
+    const one = (await model.profile()).phases.at(-1)?.entries ?? [];
+    const total = (name: string): number =>
+      one.filter((entry) => entry.name.startsWith(name)).reduce((sum, entry) => sum + entry.operations, 0);
+    const attention: ({ depth: number } & AttentionWork)[] = [];
+    for (const depth of depths.filter((d) => d > 0)) attention.push({ depth, ...(await attentionWork(model, depth)) });
+    const rowOperations = total("matmul") + total("experts");
     // Rows of a prompt go without the head, all but the last.
-    const head = total(one, "operations", "matmul output") + total(one, "operations", "matmul token_embd");
+    const head = total("matmul output") + total("matmul token_embd");
     return {
       rowOperations,
       promptRowOperations: rowOperations - head,
