@@ -6,7 +6,7 @@ import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
 import { MergeTable } from "./merge-table.js";
 import { PieceTrie } from "./piece-trie.js";
 import { type Step, unsupported } from "./pipeline-steps.js";
-import { encodedLength } from "./unicode.js";
+import { encodedLength, utf8Length } from "./unicode.js";
 import { UnigramEncoder } from "./unigram.js";
 import { findToken, isHidden, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
@@ -104,8 +104,6 @@ function bytePairs(parts: ModelParts): PieceEncoder {
     cache.store(text, 0, text.length, out, first);
   };
 }
-
-const utf8Length = (lead: number): number => (lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
 
 /** Tokens of the 256 bytes; undefined unless the model falls back on them and has all. */
 function fallbackOf({ vocabulary, settings }: ModelParts): Int32Array | undefined {
