@@ -88,6 +88,13 @@ test("many parts, by addresses of every kind, to the same bytes", async () => {
   await assert.rejects(fetchIt(plain, { sha256: "0".repeat(64) }), refused("CHECKSUM_WRONG", /0{64} was announced/));
 });
 
+test("a file that a repository of a longer name has already", async () => {
+  hub.add("org/large-copy", "large.gguf", large);
+  const copy = await fetchIt("org/large-copy");
+  assert.equal((await fetchIt("org/large")).path, copy.path);
+  assert.equal(modelFile("org/large", system), copy.path);
+});
+
 test("connections that are cut, again and again", async () => {
   hub.faults.cutAfter = 200_000;
   const pulled = await fetchIt("org/large");

@@ -24,6 +24,9 @@ export function stemOf(file: string): string {
   return name.replace(shardName, "").replace(/\.gguf$/i, "");
 }
 
+/** Tells the models of a repository apart: the quantization, else the file's own name. */
+export const tagOf = (file: string): string => quantOf(file) ?? stemOf(file);
+
 /** Files beside a model that are none by themselves: projectors of images, statistics, small models that guess. */
 export function isCompanion(file: string): boolean {
   const name = file.slice(file.lastIndexOf("/") + 1).toLowerCase();

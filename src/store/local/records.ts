@@ -5,7 +5,7 @@
  */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { isCompanion, quantOf, stemOf } from "./quant-names.js";
+import { isCompanion, stemOf, tagOf } from "./quant-names.js";
 import { plainModels, readSmall } from "./scan-files.js";
 import type { LocalFile, LocalModel } from "./types.js";
 import { entriesOf, fileStats, foldersOf, walk } from "./walk.js";
@@ -13,6 +13,13 @@ import { entriesOf, fileStats, foldersOf, walk } from "./walk.js";
 /** Beside the files of a repository: records, and what is being fetched. */
 export const workName = ".hundredweight";
 const maxRecord = 4 << 20;
+
+/** Begins the names of what stands beside a file of a repository while it is fetched. @param folder the repository's */
+export const workPath = (folder: string, file: string): string => join(folder, workName, file.replaceAll("/", "%"));
+
+/** The file that names a model: the first that is one by itself. */
+export const firstFile = <T extends { readonly file: string }>(files: readonly T[]): T =>
+  files.find(({ file }) => !isCompanion(file)) ?? files[0]!;
 
 export interface ModelRecord {
   readonly version: 1;
@@ -96,7 +103,7 @@ function repositoryModels(folder: string, inside: string): OwnModel[] {
   const known = new Set(recorded.flatMap(({ files }) => files.map(({ path }) => path)));
   const others = plainModels("hundredweight", walk(base, 3), (file) => ({
     repo: inside,
-    tag: quantOf(file) ?? stemOf(file),
+    tag: tagOf(file),
   }));
   return [...recorded, ...others.filter(({ path }) => !known.has(path))];
 }
@@ -113,7 +120,7 @@ function recordedModel(base: string, record: ModelRecord): LocalModel | undefine
     modifiedMs = Math.max(modifiedMs, stats.mtimeMs);
     files.push({ path, bytes, ...(sha256 !== undefined && { sha256 }) });
   }
-  const first = record.files.find(({ file }) => !isCompanion(file)) ?? record.files[0]!;
+  const first = firstFile(record.files);
   const bytes = files.reduce((sum, each) => sum + each.bytes, 0);
   const path = folder === true ? base : files[record.files.indexOf(first)]!.path;
   const aliases = folder === true ? record.aliases : [...record.aliases, stemOf(first.file)];

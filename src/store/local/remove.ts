@@ -1,7 +1,7 @@
 /** Deletes models that `pull` fetched. */
 import { rmdirSync, rmSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
-import { type OwnModel, workName } from "./records.js";
+import { type OwnModel, workPath } from "./records.js";
 
 export interface Removed {
   readonly files: readonly string[];
@@ -21,7 +21,7 @@ export function removeOwn(model: OwnModel, models: readonly OwnModel[], folder: 
   for (const { path } of removed) {
     rmSync(path, { force: true });
     const [org = "", name = "", ...rest] = relative(folder, path).split(sep);
-    const work = join(folder, org, name, workName, rest.join("%"));
+    const work = workPath(join(folder, org, name), rest.join("/"));
     for (const ending of ["lock", "part", "journal"]) rmSync(`${work}.${ending}`, { force: true });
     tidy(`${work}.lock`, folder);
     tidy(path, folder);

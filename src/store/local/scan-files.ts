@@ -2,7 +2,7 @@
 import { closeSync, readSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { openRegularSync } from "../../regular-file.js";
-import { isCompanion, quantOf, stemOf } from "./quant-names.js";
+import { isCompanion, stemOf, tagOf } from "./quant-names.js";
 import type { LocalModel, PlaceKind } from "./types.js";
 import { fileStats, ggufSets, type WalkedFile, walk } from "./walk.js";
 
@@ -30,7 +30,7 @@ export function plainModels(
 export function lmStudioModels(folder: string): LocalModel[] {
   return plainModels("lm-studio", walk(folder, 4), (file) => {
     const parts = file.split("/");
-    const quant = quantOf(file) ?? stemOf(file);
+    const quant = tagOf(file);
     return parts.length < 3 ? { repo: stemOf(file), tag: "" } : { repo: parts.slice(0, 2).join("/"), tag: quant };
   });
 }

@@ -4,10 +4,10 @@
  */
 import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { isCompanion, quantOf, stemOf } from "./quant-names.js";
-import { readSmall } from "./scan-files.js";
+import { tagOf } from "./quant-names.js";
+import { plainModels, readSmall } from "./scan-files.js";
 import type { LocalFile, LocalModel } from "./types.js";
-import { foldersOf, ggufSets, type WalkedFile, walk } from "./walk.js";
+import { foldersOf, walk } from "./walk.js";
 
 export function huggingFaceModels(folder: string): LocalModel[] {
   return foldersOf(folder).flatMap((name) => {
@@ -35,31 +35,25 @@ function modelsOf(repo: string, folder: string): LocalModel[] {
 
 function snapshotModels(repo: string, snapshot: string): LocalModel[] {
   const files = walk(snapshot, 4);
-  const models = ggufSets(files.filter(({ file }) => !isCompanion(file))).map((shards): LocalModel => {
-    const first = shards[0]!;
-    return {
-      ...{ repo, tag: quantOf(first.file) ?? stemOf(first.file), aliases: [stemOf(first.file)] },
-      ...{ place: "hugging-face", path: first.path },
-      ...summed(shards),
-    };
-  });
+  const models = plainModels("hugging-face", files, (file) => ({ repo, tag: tagOf(file) })).map(
+    (model): LocalModel => ({ ...model, files: model.files.map(withHash) }),
+  );
   const names = new Set(files.map(({ file }) => file));
   const weights = files.filter(({ file }) => /^[^/]+\.safetensors$/.test(file));
   if (!names.has("config.json") || weights.length === 0) return models;
   // The whole folder is a model: what lies beside the weights says how they are read.
   const kept = files.filter(({ file }) => !/\.gguf$/i.test(file));
-  return [...models, { repo, tag: "", aliases: [], place: "hugging-face", path: snapshot, ...summed(kept) }];
+  const folder: LocalModel = {
+    ...{ repo, tag: "", aliases: [], place: "hugging-face", path: snapshot, files: kept.map(withHash) },
+    bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0),
+    modifiedMs: Math.max(...kept.map(({ modifiedMs }) => modifiedMs)),
+  };
+  return [...models, folder];
 }
 
-function summed(files: readonly WalkedFile[]): Pick<LocalModel, "files" | "bytes" | "modifiedMs"> {
-  return {
-    files: files.map(({ path, bytes }): LocalFile => {
-      const sha256 = blobHash(path);
-      return { path, bytes, ...(sha256 !== undefined && { sha256 }) };
-    }),
-    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-    modifiedMs: Math.max(...files.map(({ modifiedMs }) => modifiedMs)),
-  };
+function withHash({ path, bytes }: Pick<LocalFile, "path" | "bytes">): LocalFile {
+  const sha256 = blobHash(path);
+  return { path, bytes, ...(sha256 !== undefined && { sha256 }) };
 }
 
 /** Blobs of large files are named by their SHA-256, those of small ones by git's hash. */

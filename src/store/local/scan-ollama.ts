@@ -15,16 +15,10 @@ export interface OllamaLayer {
   readonly bytes: number;
 }
 
-/** The layers of a manifest; undefined for what is none. */
-export function layersOf(text: string): OllamaLayer[] | undefined {
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const { layers } = (found ?? {}) as { readonly layers?: unknown };
-  if (!Array.isArray(layers)) return undefined;
+/** The layers of a manifest; none of what is none. */
+export function layersOf(manifest: unknown): OllamaLayer[] {
+  const { layers } = (manifest ?? {}) as { readonly layers?: unknown };
+  if (!Array.isArray(layers)) return [];
   return layers.flatMap((layer: unknown): OllamaLayer[] => {
     const { mediaType, digest, size } = (layer ?? {}) as Record<string, unknown>;
     const [, sha256] = /^sha256:([0-9a-f]{64})$/.exec(String(digest)) ?? [];
@@ -37,6 +31,14 @@ export function layersOf(text: string): OllamaLayer[] | undefined {
 export const modelLayerOf = (layers: readonly OllamaLayer[]): OllamaLayer | undefined =>
   layers.find(({ mediaType }) => mediaType === modelLayer);
 
+function readManifest(path: string): unknown {
+  try {
+    return JSON.parse(readSmall(path, maxManifest) ?? "");
+  } catch {
+    return undefined;
+  }
+}
+
 export function ollamaModels(folder: string): LocalModel[] {
   return walk(join(folder, "manifests"), 5).flatMap((found) => modelOf(folder, found));
 }
@@ -45,7 +47,7 @@ function modelOf(folder: string, { file, path, modifiedMs }: WalkedFile): LocalM
   const [host = "", ...rest] = file.split("/");
   if (rest.length < 2) return [];
   const tag = rest.pop()!;
-  const layer = modelLayerOf(layersOf(readSmall(path, maxManifest) ?? "") ?? []);
+  const layer = modelLayerOf(layersOf(readManifest(path)));
   if (layer === undefined) return [];
   const blob = join(folder, "blobs", `sha256-${layer.sha256}`);
   // One that is still being fetched is shorter, or has another name.

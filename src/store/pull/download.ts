@@ -7,12 +7,13 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { withFileLock } from "../../process/file-lock.js";
-import { workName } from "../local/records.js";
+import { workPath } from "../local/records.js";
 import { FollowingHash } from "./following-hash.js";
 import { PartJournal } from "./journal.js";
 import { cancelled, type Patience, Progressed, persist, usualPatience } from "./persist.js";
 import { cutOff, NoRanges, readRange } from "./read-range.js";
 import { type OpenedRange, RangeReader, type RemoteFile } from "./remote-file.js";
+import { writeAll } from "./write-all.js";
 
 export interface DownloadOptions extends Partial<Patience> {
   readonly signal: AbortSignal;
@@ -40,7 +41,7 @@ class Changed extends Error {}
  */
 export async function download(remote: RemoteFile, folder: string, options: DownloadOptions): Promise<string> {
   const path = join(folder, ...remote.file.split("/"));
-  const work = join(folder, workName, remote.file.replaceAll("/", "%"));
+  const work = workPath(folder, remote.file);
   mkdirSync(dirname(path), { recursive: true });
   mkdirSync(dirname(work), { recursive: true });
   let begun = false;
@@ -261,11 +262,5 @@ class Download {
 
   #tell(): void {
     this.#options.onProgress?.(this.#durable + this.#flying);
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
   }
 }

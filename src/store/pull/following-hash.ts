@@ -1,7 +1,7 @@
 /** The hash of a file while its parts come in any order. */
-import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { HundredweightError } from "../../errors.js";
+import { announcedHash } from "./hash-file.js";
 import type { PartJournal } from "./journal.js";
 import type { RemoteFile } from "./remote-file.js";
 
@@ -12,23 +12,20 @@ export class FollowingHash {
   readonly #file: FileHandle;
   readonly #bytes: number;
   readonly #journal: PartJournal;
-  readonly #expected: string | undefined;
-  readonly #hash: Hash | undefined;
+  readonly #announced: ReturnType<typeof announcedHash>;
   #at = 0;
   #chain: Promise<void> = Promise.resolve();
 
-  constructor(file: FileHandle, journal: PartJournal, { bytes, sha256, gitSha1 }: RemoteFile) {
+  constructor(file: FileHandle, journal: PartJournal, remote: RemoteFile) {
     this.#file = file;
-    this.#bytes = bytes;
+    this.#bytes = remote.bytes;
     this.#journal = journal;
-    this.#expected = sha256 ?? gitSha1;
-    if (sha256 !== undefined) this.#hash = createHash("sha256");
-    else if (gitSha1 !== undefined) this.#hash = createHash("sha1").update(`blob ${bytes}\0`);
+    this.#announced = announcedHash(remote);
   }
 
   /** A part has been added. */
   advance(): void {
-    if (this.#hash === undefined) return;
+    if (this.#announced === undefined) return;
     // A failure is told by `fault`.
     this.#chain = this.#chain.then(() => this.#follow());
     this.#chain.catch(() => {});
@@ -44,7 +41,7 @@ export class FollowingHash {
       const most = Math.min(hashBytes, end - this.#at);
       const { bytesRead } = await this.#file.read(buffer, 0, most, this.#at);
       if (bytesRead === 0) throw new HundredweightError("FILE_IO", "the file became shorter while it was fetched");
-      this.#hash!.update(buffer.subarray(0, bytesRead));
+      this.#announced!.hash.update(buffer.subarray(0, bytesRead));
       this.#at += bytesRead;
     }
   }
@@ -53,10 +50,11 @@ export class FollowingHash {
   async fault(): Promise<string | undefined> {
     this.advance();
     await this.#chain;
-    if (this.#hash === undefined) return undefined;
-    const found = this.#hash.digest("hex");
-    if (found === this.#expected) return undefined;
-    const name = this.#expected!.length === 64 ? "SHA-256" : "git hash";
-    return `its ${name} is ${found}, and ${this.#expected} was announced`;
+    if (this.#announced === undefined) return undefined;
+    const { hash, expected } = this.#announced;
+    const found = hash.digest("hex");
+    if (found === expected) return undefined;
+    const name = expected.length === 64 ? "SHA-256" : "git hash";
+    return `its ${name} is ${found}, and ${expected} was announced`;
   }
 }

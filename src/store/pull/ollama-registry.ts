@@ -43,7 +43,7 @@ export async function ollamaFile(name: OllamaName, system: Surroundings, signal:
     if (response.status === 404) throw new HundredweightError("HUB_REFUSED", `${shown}: Ollama has no such model`);
     throw refusal(response, asked);
   }
-  const layer = modelLayerOf(layersOf(JSON.stringify(await readJson(response, at, mostManifest))) ?? []);
+  const layer = modelLayerOf(layersOf(await readJson(response, at, mostManifest)));
   if (layer === undefined)
     throw new HundredweightError("HUB_REFUSED", `${shown}: has no GGUF file; models in other forms are not read`);
   return {

@@ -16,6 +16,7 @@ import { type Patience, Progressed, persist, usualPatience } from "./persist.js"
 import { cutOff, readRange } from "./read-range.js";
 import { RangeReader, type RemoteFile } from "./remote-file.js";
 import type { RemoteModel } from "./source.js";
+import { writeAll } from "./write-all.js";
 
 export interface Preview {
   readonly tag: string;
@@ -121,8 +122,7 @@ async function fetchTo(
 ): Promise<number> {
   let at = from;
   const use = async (bytes: Uint8Array): Promise<void> => {
-    for (let done = 0; done < bytes.length; )
-      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+    await writeAll(file, bytes, at);
     at += bytes.length;
   };
   const attempt = async (): Promise<void> => {

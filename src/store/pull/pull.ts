@@ -1,11 +1,11 @@
 /** Fetches a model into the store: what it is, what it would do here, then its files, then its record. */
 import { mkdirSync, statfsSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { fileByHash, localModels } from "../local/local-models.js";
 import { modelPlaces, ownFolder, type Surroundings, thisSystem } from "../local/places.js";
-import { isCompanion, stemOf } from "../local/quant-names.js";
-import { type ModelRecord, recordPath, workName, writeRecord } from "../local/records.js";
+import { stemOf } from "../local/quant-names.js";
+import { firstFile, type ModelRecord, recordPath, workPath, writeRecord } from "../local/records.js";
 import type { LocalModel } from "../local/types.js";
 import { download } from "./download.js";
 import { hasHash } from "./hash-file.js";
@@ -84,7 +84,7 @@ export async function pull(word: string, options: PullOptions): Promise<Pulled |
     if (path !== undefined) found.set(file, path);
   }
   // A model lies in one place: of one that is partly elsewhere all is fetched.
-  const own = (path: string): boolean => path.startsWith(folder);
+  const own = (path: string): boolean => path.startsWith(`${folder}${sep}`);
   const elsewhere = model.files.every((file) => found.has(file)) || [...found.values()].every(own);
   if (!elsewhere) for (const [file, path] of found) if (!own(path)) found.delete(file);
   checkSpace(folder, model, found);
@@ -116,7 +116,7 @@ export async function pull(word: string, options: PullOptions): Promise<Pulled |
   };
   const name = model.folder ? "folder" : stemOf(model.files[0]!.file);
   writeRecord(recordPath({ folder: store, inside: model.inside }, name), record);
-  const first = files.find(({ file }) => !isCompanion(file)) ?? files[0]!;
+  const first = firstFile(files);
   const path = model.folder
     ? folder
     : (found.get(model.files[files.indexOf(first)]!) ?? join(folder, ...first.file.split("/")));
@@ -155,7 +155,7 @@ async function alreadyHere(
 
 /** Bytes of a part-file that the disk holds already. */
 function alreadyThere(folder: string, { file, bytes }: RemoteFile): number {
-  const part = statSync(join(folder, workName, `${file.replaceAll("/", "%")}.part`), { throwIfNoEntry: false });
+  const part = statSync(`${workPath(folder, file)}.part`, { throwIfNoEntry: false });
   return part === undefined ? 0 : Math.min(bytes, part.blocks * 512);
 }
 

@@ -1,6 +1,6 @@
 /** Which files of a repository are the model that was asked for. */
 import { HundredweightError } from "../../errors.js";
-import { isCompanion, preferred, quantOf, stemOf } from "../local/quant-names.js";
+import { isCompanion, preferred, stemOf, tagOf } from "../local/quant-names.js";
 import { ggufSets } from "../local/walk.js";
 import type { HubFile } from "./hub.js";
 
@@ -23,7 +23,7 @@ export function modelsOf(files: readonly HubFile[]): RepoModel[] {
     .sort((a, b) => (a.path < b.path ? -1 : 1));
   const sets = ggufSets(named).map((set): RepoModel => {
     const kept = set.map(({ file: _, ...rest }): HubFile => rest);
-    return { tag: quantOf(kept[0]!.path) ?? stemOf(kept[0]!.path), files: kept, bytes: bytesOf(kept), folder: false };
+    return { tag: tagOf(kept[0]!.path), files: kept, bytes: bytesOf(kept), folder: false };
   });
   if (sets.length > 0) return sets;
   const folder = folderFiles(files);
