@@ -44,7 +44,7 @@ const { values } = readArguments(
 
 /** The part of vs-llama-cpp's output that is read here. */
 interface Comparison {
-  readonly machine: { readonly cpu: string; readonly threads: number; readonly ceilings: { memoryGBps?: number } };
+  readonly machine: { readonly cpu: string; readonly threads: number; readonly ceilings?: { memoryGBps?: number } };
   readonly work: { readonly passWeightBytes: number; readonly promptRowOperations: number };
   readonly results: readonly {
     readonly test: "prefill" | "decode";
@@ -86,7 +86,7 @@ function line(type: string, { machine, work, results }: Comparison): { text: str
     const rate =
       test === "decode"
         ? `${((ours.medianTps * work.passWeightBytes) / 1e9).toFixed(1)} of ` +
-          `${machine.ceilings.memoryGBps?.toFixed(1)} GB/s`
+          `${machine.ceilings?.memoryGBps?.toFixed(1) ?? "?"} GB/s`
         : `${((ours.medianTps * work.promptRowOperations) / 1e9).toFixed(0)} GOP/s`;
     text += `  ${test} ${tps}, ${ratio.toFixed(2)} (${spread})${ratio < goal ? ` BELOW ${goal}` : ""}, ${rate};`;
   }
