@@ -70,7 +70,7 @@ test("plan without a file: table, advice, too little memory", async () => {
     /^budget +16\.0 GiB +works from \d/m,
     /^ {2}expert slots +\d/m,
     /^decode +\d/m,
-    /^advice: \+\d+ GiB: /m,
+    /^advice: `--memory \d+(\.\d)?GiB`/m,
     /^about [\d.]+ tokens\/s: a 300-token answer takes \d+ (s|min)[^\n]*\n$/m,
   ])
     assert.match(table.out, line);

@@ -4,7 +4,8 @@ import { asHundredweightError } from "../errors.js";
 import { packageVersion } from "../package-root.js";
 import { mark } from "../process/marks.js";
 import { registerCommands } from "./commands/index.js";
-import { printError, printText, tell, watchStandardStreams } from "./terminal/output.js";
+import { helpOutput, helpShape } from "./terminal/help.js";
+import { note, printError, printText, tell, watchStandardStreams } from "./terminal/output.js";
 
 /** For who types the name alone: three commands, not all of them. */
 const firstSteps = `hundredweight runs large language models on the computer you already have.
@@ -24,15 +25,15 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description("Runs very large language models on the computer you already have.")
     .version(packageVersion(), "-v, --version", "show the version")
     .exitOverride()
-    .configureOutput({ outputError: () => {} })
+    .configureOutput(helpOutput)
     .showHelpAfterError(false)
-    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` });
+    .configureHelp(helpShape);
   if (argv.length === 0) {
     printText(firstSteps);
     return 2;
   }
   await registerCommands(program, argv);
-  for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} });
+  for (const command of program.commands) command.exitOverride();
   try {
     // -V is what the option was called once.
     const known = argv[0] === "-V" ? ["-v", ...argv.slice(1)] : await inOwnWords(argv);
@@ -60,6 +61,6 @@ export async function main(argv: readonly string[]): Promise<number> {
 async function inOwnWords(argv: readonly string[]): Promise<readonly string[]> {
   if (argv[0] !== "serve") return argv;
   const { args, notes } = (await import("./options/llama-arguments.js")).ownArguments(argv.slice(1));
-  for (const note of notes) tell(`note: ${note}`);
+  for (const text of notes) note(text);
   return ["serve", ...args];
 }

@@ -1,7 +1,8 @@
 /** The library: load a model, generate text from it. */
 import type { ChatMessage } from "../chat/index.js";
 import { EngineClient } from "../link/client.js";
-import type { EngineOptions, MemoryReport, ModelInfo, ProfileReport, Prompt } from "../link/protocol.js";
+import { watchLoading } from "../link/loading.js";
+import type { EngineOptions, EngineStatus, MemoryReport, ModelInfo, ProfileReport, Prompt } from "../link/protocol.js";
 import type { OpenParts } from "../link/serve.js";
 import type { TextPlaceKind } from "../text/index.js";
 import { type AskedConversation, ConversationPrompts, OpeningTexts } from "./conversation-prompts.js";
@@ -16,6 +17,8 @@ export interface LoadOptions extends EngineOptions {
    * stroke may take this process with it. `process` is started at once, takes some 40 MB, and harms nobody else.
    */
   readonly text?: TextPlaceKind;
+  /** Called a few times a second while weights are read into memory. */
+  readonly onLoading?: (loadedBytes: number, totalBytes: number) => void;
 }
 
 /** Options of `chat`: those of any answer, and what belongs to a conversation. */
@@ -65,12 +68,18 @@ export class Model {
 
   /** @internal Tests pass `inProcess` parts of their own. */
   static async load(path: string, options: LoadOptions = {}, inProcess?: OpenParts): Promise<Model> {
-    const { signal, text = "thread", ...rest } = options;
+    const { signal, text = "thread", onLoading, ...rest } = options;
+    let endLoading = (): void => {};
+    // The engine's thread tells how much it will read, and is busy then.
+    const begun = (_: number, totalBytes: number): void => {
+      if (onLoading !== undefined) endLoading = watchLoading(totalBytes, onLoading);
+    };
+    const hooks = { onLoading: begun, ...(signal !== undefined && { signal }) };
     const engine: EngineOptions = text === "process" ? { ...rest, textProcess: "templates" } : rest;
     // Beside the engine, which reads weights meanwhile.
     const texts = text === "process" && inProcess === undefined ? new OpeningTexts(path, text) : undefined;
     try {
-      const client = await EngineClient.open(path, engine, inProcess, signal === undefined ? {} : { signal });
+      const client = await EngineClient.open(path, engine, inProcess, hooks).finally(() => endLoading());
       // The engine that runs templates is loaded where they run.
       const place = inProcess === undefined ? text : (await import("../chat/index.js")).prepareConversation;
       return new Model(client, new ConversationPrompts(client.info, place, texts));
@@ -217,6 +226,15 @@ export class Model {
   /** Bytes the engine allocated, by purpose. */
   async memory(): Promise<MemoryReport> {
     return (await this.client.submit({ kind: "memory" }).result).memory;
+  }
+
+  /** Calls back when something changed, at most 20 times a second. @returns stops it */
+  watch(onStatus: (status: EngineStatus) => void): () => void {
+    const job = this.client.submit({ kind: "watch" }, (event) => {
+      if (event.kind === "status") onStatus(event.status);
+    });
+    job.result.catch(() => {}); // ends with the engine, or when it is told to
+    return () => job.cancel();
   }
 
   /** Stops what runs and frees everything. */

@@ -9,16 +9,15 @@ import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, trimOwnMemory, usableAddon } from "../process/own-memory.js";
 import { requestClose, requestStop } from "./cancel.js";
 import { Heartbeat } from "./heartbeat.js";
+import { watchLoading } from "./loading.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import { startWorker } from "./transports.js";
 
-/** Progress of loading comes this often. */
-const progressMs = 200;
 /** Steps of niceness. With 3 the 99th percentile of /health was that of 0, with 10 that of 5. */
 const givesWay = 5;
 
 const words = makeCancelWords();
-let loading: NodeJS.Timeout | undefined;
+let endLoading: (() => void) | undefined;
 let closed = false;
 
 // The terminal's signals go to both; how to end is for the other one to say. When it is gone there is nothing to save,
@@ -65,8 +64,14 @@ process.on("message", (message: ToEngine) => {
 engine.onMessage((message) => {
   if (message.type === "pong") return beat.pong();
   if (message.type === "done" || message.type === "failed") beat.end(message.job);
-  if (message.type === "loading") watchLoading(message.totalBytes);
-  else clearInterval(loading);
+  // Opening blocks the engine's thread, so what it has read is seen from here.
+  endLoading?.();
+  endLoading =
+    message.type === "loading"
+      ? watchLoading(message.totalBytes, (loadedBytes, totalBytes) =>
+          send({ type: "loading", loadedBytes, totalBytes }),
+        )
+      : undefined;
   closed ||= message.type === "closed";
   send(message);
   if (message.type === "closed") engine.closed();
@@ -79,12 +84,3 @@ engine.onGone((error) => {
   }
   if (process.connected) process.disconnect();
 });
-
-/** Opening blocks the engine's thread, so what it has read is seen from here: as memory that filled. */
-function watchLoading(totalBytes: number): void {
-  const before = process.memoryUsage.rss();
-  loading = setInterval(() => {
-    const loadedBytes = Math.max(0, Math.min(totalBytes, process.memoryUsage.rss() - before));
-    send({ type: "loading", loadedBytes, totalBytes });
-  }, progressMs);
-}

@@ -12,6 +12,8 @@ export interface OfflineOptions {
   readonly modelPath: string;
   readonly engine?: EngineOptions;
   readonly config?: Partial<ServerConfig>;
+  /** Called a few times a second while weights are read into memory. */
+  readonly onLoading?: (loadedBytes: number, totalBytes: number) => void;
   /** @internal Tests bring engines and texts of their own. */
   readonly openEngine?: OpenEngine;
   readonly openText?: OpenText;
@@ -24,6 +26,8 @@ export interface OfflineServer {
   close(): Promise<void>;
 }
 
+const lookEveryMs = 200;
+
 /** @throws whatever opening the model throws */
 export async function openOffline(options: OfflineOptions): Promise<OfflineServer> {
   const config: ServerConfig = { ...defaultConfig, ...options.config };
@@ -35,13 +39,16 @@ export async function openOffline(options: OfflineOptions): Promise<OfflineServe
     ending: ender.signal,
     log: () => {},
   });
-  await context.model.open(options.modelPath, options.engine);
+  const { model } = context;
+  const { onLoading } = options;
+  const looking = setInterval(() => onLoading?.(model.state.loadedBytes, model.state.totalBytes), lookEveryMs).unref();
+  await model.open(options.modelPath, options.engine).finally(() => clearInterval(looking));
   return {
     context,
     app: createApp(context),
     close: async () => {
       ender.abort();
-      await context.model.close();
+      await model.close();
     },
   };
 }

@@ -16,7 +16,12 @@ const minSpeedup = 1.25;
 const gib = (bytes: number) =>
   bytes < 0.95 * gibibyte ? `${Math.round(bytes / 2 ** 20)} MiB` : `${(bytes / gibibyte).toFixed(1)} GiB`;
 const tokens = (count: number) => count.toLocaleString("en-US");
-const times = (factor: number) => `${factor.toFixed(factor < 10 ? 1 : 0)}x`;
+/** Gains: `5.6x`, and `+9 %` below half as much again. */
+const times = (factor: number) =>
+  factor < 1.5 ? `+${Math.round(100 * (factor - 1))} %` : `${factor.toFixed(factor < 10 ? 1 : 0)}x`;
+/** A size as options take it, never less than is meant. */
+const sizeOption = (bytes: number) =>
+  bytes < gibibyte ? `${Math.ceil(bytes / 2 ** 20)}MiB` : `${Math.ceil((10 * bytes) / gibibyte) / 10}GiB`;
 const rate = (secondsPerToken: number) =>
   secondsPerToken >= 1 ? `${secondsPerToken.toFixed(1)} s/token` : `${(1 / secondsPerToken).toFixed(1)} tokens/s`;
 const perToken = (plan: Plan) => rate(plan.prediction.secondsPerToken);
@@ -40,19 +45,21 @@ export function advise(
     const more = planner.tryPlan(budgetBytes + extra * gibibyte);
     if (options.weightsMemoryBytes !== undefined || more === undefined || speedup(more) < minSpeedup) continue;
     if (more.strategy === "resident") break;
-    advice.push(`+${extra} GiB: ${times(speedup(more))} (${perToken(more)})`);
+    advice.push(`${budgetOption(more.budgetBytes, machine)}: ${times(speedup(more))} (${perToken(more)})`);
     break;
   }
   const all = options.weightsMemoryBytes === undefined ? planner.tryPlan(resident) : undefined;
   if (all?.strategy === "resident")
-    advice.push(`everything in memory from ${gib(resident)}: ${times(speedup(all))} (${perToken(all)})`);
+    advice.push(`${budgetOption(resident, machine)}: everything in memory, ${times(speedup(all))} (${perToken(all)})`);
 
   const quantizable = description.states.every((kv) => kv.headDimK % 32 === 0 && kv.headDimV % 32 === 0);
   if (kvType === "f16" && quantizable) {
     const smaller = new Planner(description, machine, { ...fixed, kvType: "q8_0" }).tryPlan(budgetBytes);
     const saved = smaller === undefined ? 0 : plan.bytes.kv - smaller.bytes.kv;
     if (smaller !== undefined && saved > gibibyte / 16 && speedup(smaller) >= 1.05)
-      advice.push(`KV q8_0: +${gib(saved)} for weights, ${times(speedup(smaller))} (changes answers a little)`);
+      advice.push(
+        `\`--kv q8_0\`: ${gib(saved)} more weights in memory, ${times(speedup(smaller))} (changes answers a little)`,
+      );
   }
   const faster = new Planner(
     description,
@@ -66,6 +73,12 @@ export function advise(
   if (faster !== undefined && speedup(faster) >= minSpeedup)
     advice.push(`a disk twice as fast: ${times(speedup(faster))} (${perToken(faster)})`);
   return advice;
+}
+
+/** The option that gives so much; what the machine does not have free says so. */
+function budgetOption(bytes: number, { availableBytes }: MachineProfile): string {
+  const option = `\`--memory ${sizeOption(bytes)}\``;
+  return bytes <= availableBytes ? option : `${option}, ${gib(bytes - availableBytes)} more than is free here`;
 }
 
 /** A larger model by less than this is the same model. */
@@ -97,7 +110,9 @@ function adviseWithRoom(
   if (longest > contextTokens) {
     const kv = resident({ contextTokens: longest })!.bytes.kv;
     const what = longest === trained ? "all it was trained for" : "the longest that does";
-    advice.push(`a context of ${tokens(longest)} tokens still fits (${what}): ${gib(kv)} of KV cache`);
+    advice.push(
+      `\`--ctx ${longest}\`: a context of ${tokens(longest)} tokens still fits (${what}), ${gib(kv)} of KV cache`,
+    );
   } else if (longest < trained) {
     advice.push(`a context longer than ${tokens(longest)} tokens would push weights out of memory`);
   }
@@ -107,7 +122,10 @@ function adviseWithRoom(
     return found !== undefined && found.kvTokens >= sequences * contextTokens;
   });
   if (atOnce > before)
-    advice.push(`${atOnce} conversations at once still fit, each of ${tokens(contextTokens)} tokens`);
+    advice.push(
+      `\`serve --parallel ${atOnce}\`: ${atOnce} conversations at once still fit, ` +
+        `each of ${tokens(contextTokens)} tokens`,
+    );
   return [...advice, ...adviseLarger(plan, new Planner(description, machine, fixed))];
 }
 

@@ -316,9 +316,9 @@ describe("plan", () => {
     const options: PlanOptions = { contextTokens: 8192 };
     const plan = new Planner(models.dense, machine, options).plan(10 * GiB);
     const advice = advise(models.dense, machine, options, plan).join("\n");
-    assert.match(advice, /^\+\d+ GiB: \d\.\dx \(\d\.\d s\/token\)$/m);
-    assert.match(advice, /^everything in memory from \d+\.\d GiB: \d\.\dx/m);
-    assert.match(advice, /^KV q8_0: \+1\.0 GiB for weights, 1\.\dx/m);
+    assert.match(advice, /^`--memory \d+(\.\d)?GiB`.*: \d\.\dx \(\d\.\d s\/token\)$/m);
+    assert.match(advice, /^`--memory \d+(\.\d)?GiB`.*: everything in memory, \d\.\dx/m);
+    assert.match(advice, /^`--kv q8_0`: 1\.0 GiB more weights in memory, (\+\d+ %|\d\.\dx)/m);
     assert.match(advice, /^a disk twice as fast: 2\.0x/m);
   });
 
@@ -348,11 +348,11 @@ describe("plan", () => {
       assert.ok(resident(description, options, budget));
       const lines = advised(description, options, budget);
       // Each line is what planning with it says, and a step more is too much.
-      const context = number(lines, /^a context of ([\d,]+) tokens still fits/);
+      const context = number(lines, /^`--ctx \d+`: a context of ([\d,]+) tokens still fits/);
       assert.ok(resident(description, { contextTokens: context }, budget));
       if (context < description.config.contextTokens)
         assert.equal(resident(description, { contextTokens: context + 512 }, budget), undefined);
-      const sequences = number(lines, /^(\d+) conversations at once/);
+      const sequences = number(lines, /^`serve --parallel \d+`: (\d+) conversations at once/);
       assert.equal(resident(description, { ...options, sequences }, budget)!.kvTokens, sequences * 4096);
       const more = resident(description, { ...options, sequences: sequences + 1 }, budget);
       assert.ok(sequences === 64 || more === undefined || more.kvTokens < (sequences + 1) * 4096);

@@ -11,7 +11,7 @@ import { type BatchOutput, encodeLine, idOf, standardOutput } from "../../batch/
 import { inputPlace, outputPlace, refuseSameFile, standard } from "../../batch/places.js";
 import { type BatchRequest, estimateTokens, readRequest } from "../../batch/request.js";
 import { HundredweightError } from "../../errors.js";
-import { openOffline } from "../../server/index.js";
+import { type OfflineServer, openOffline } from "../../server/index.js";
 import { modelFile } from "../../store/model-word.js";
 import { type BatchInput, openInput } from "../batch/input.js";
 import { type BatchNeeds, batchShape } from "../batch/shape.js";
@@ -19,8 +19,9 @@ import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-
 import { parseInteger } from "../options/options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { printJson } from "../terminal/output.js";
-import { Progress } from "../terminal/progress.js";
+import { whileLoading } from "../terminal/loading.js";
+import { printJson, tell } from "../terminal/output.js";
+import { TokenProgress, type TokensDone } from "../terminal/token-progress.js";
 
 interface BatchFlags extends ModelFlags {
   model?: string;
@@ -113,10 +114,10 @@ function report(result: Totals & { lines: number; resumed: number; seconds: numb
     return;
   }
   const { done, failed, resumed, generatedTokens, seconds } = result;
-  process.stderr.write(
+  tell(
     `${done} lines answered${failed > 0 ? `, ${failed} of them with errors` : ""}` +
       `${resumed > 0 ? `, ${resumed} were there` : ""}; ` +
-      `${(generatedTokens / Math.max(seconds, 1e-3)).toFixed(1)} tokens/s in ${seconds.toFixed(1)} s\n`,
+      `${(generatedTokens / Math.max(seconds, 1e-3)).toFixed(1)} tokens/s in ${seconds.toFixed(1)} s`,
   );
 }
 
@@ -140,13 +141,16 @@ async function answerAll(
   const left = index.lines - index.done;
   const shape = await batchShape(path, options, needsOf(index), flags.parallel);
   const sequences = Math.min(shape.sequences, left);
-  const server = await openOffline({
-    modelPath: path,
-    engine: { ...options, ...shape, sequences },
-    // Who writes a batch is not hurried, and asks for as much as he likes; how many lines run at once is bounded here.
-    config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, maxIntakeBytes: Infinity, textTimeoutMs: 60_000 },
-  });
-  const progress = new Progress("batch", flags.progress);
+  const server = await whileLoading(flags.progress, (onLoading) =>
+    openOffline({
+      modelPath: path,
+      engine: { ...options, ...shape, sequences },
+      // Who writes a batch is not hurried and asks for as much as he likes; how many lines run at once is bounded here.
+      config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, maxIntakeBytes: Infinity, textTimeoutMs: 60_000 },
+      onLoading,
+    }),
+  );
+  const progress = new TokenProgress("", () => tokensDone(server, totals, left), { forced: flags.progress });
   const running = new Set<Promise<void>>();
   setMaxListeners(0, signal);
   const aborted = once(signal, "abort");
@@ -166,7 +170,6 @@ async function answerAll(
     const { bytes, failed } = encodeLine({ ...told, ...said, request_hash: hash.toString("hex") });
     await answers.append(bytes);
     count(totals, said, failed);
-    progress.update(totals.done, left, `${totals.generatedTokens} tokens`);
   };
   try {
     for await (const line of input.lines()) {
@@ -187,6 +190,14 @@ async function answerAll(
     progress.end();
     await server.close();
   }
+}
+
+/** Lines that are left take as many tokens as the mean of those that are done. */
+function tokensDone({ context }: OfflineServer, { done, generatedTokens }: Totals, total: number): TokensDone {
+  // Beyond what lines that are done have told, the engine counts what it makes for the others.
+  const tokens = Math.max(generatedTokens, context.status.latest?.generatedTokens ?? 0);
+  const expected = done === 0 ? undefined : (generatedTokens / done) * total;
+  return { done, total, tokens, ...(expected !== undefined && { tokensLeft: Math.max(0, expected - tokens) }) };
 }
 
 function needsOf(index: LineIndex): BatchNeeds {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { load } from "../../library/model.js";
+import type { Model } from "../../library/model.js";
 import { modelOrPreset } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
@@ -17,8 +17,10 @@ import {
 } from "../reports/profile-report.js";
 import { type Rates, summarizeRates } from "../reports/statistics.js";
 import { withInterrupt } from "../terminal/interrupt.js";
+import { loadShown } from "../terminal/loading.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
+import { TokenProgress } from "../terminal/token-progress.js";
 
 interface BenchFlags extends ModelFlags, ProfileFlags {
   prompt: number;
@@ -74,12 +76,11 @@ async function writePreset(spec: string, path: string, forced = false): Promise<
   tell(
     `${name}: a random model of that shape, ${model.quant}, ${formatBytes(model.tensorBytes)}, is written to ${path}`,
   );
-  const progress = new Progress("writing", forced);
-  const mebibyte = 2 ** 20;
+  const progress = new Progress("writing", { forced, bytes: true });
   await withInterrupt((signal) =>
     writeSynth(path, model, {
       signal,
-      onProgress: (done, total) => progress.update(Math.floor(done / mebibyte), Math.floor(total / mebibyte), "MiB"),
+      onProgress: (done, total) => progress.update(done, total),
     }),
   ).finally(() => progress.end());
 }
@@ -88,22 +89,17 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
   await withInterrupt(async (signal) => {
     const began = performance.now();
     const contextTokens = flags.ctx ?? flags.depth + Math.max(1, flags.prompt, flags.decode);
-    const model = await load(path, {
-      ...loadOptions(flags),
-      ...profileOptions(flags),
-      contextTokens,
-      logitRows: 1,
-      stays: true,
-    });
+    const options = { ...loadOptions(flags), ...profileOptions(flags), contextTokens, logitRows: 1, stays: true };
+    const model = await loadShown(path, options, flags.progress);
     const loadMs = performance.now() - began;
     const prefill: number[] = [];
     const decode: number[] = [];
     const { depth } = flags;
     try {
-      const progress = new Progress("bench", flags.progress);
+      const progress = new BenchProgress(model, flags);
       for (let run = 0; run <= flags.repetitions; run++) {
         const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal, depth });
-        progress.update(run, flags.repetitions);
+        progress.ran();
         if (run === 0) {
           // Warm-up: page cache, frequency, JIT.
           if (flags.profile !== undefined) await model.profile();
@@ -141,6 +137,40 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
       await model.close();
     }
   });
+}
+
+/** Tokens of all runs, the warm-up included; a run takes as long as the mean of those before it. */
+class BenchProgress {
+  readonly end: () => void;
+  private runs = 0;
+  /** Tokens of the run that is on, by the engine's counters. */
+  private counted = 0;
+  private before = 0;
+
+  constructor(model: Model, { prompt, decode, repetitions, progress: forced }: BenchFlags) {
+    const perRun = prompt + decode;
+    const total = repetitions + 1;
+    const unwatch = model.watch(({ promptTokens, generatedTokens }) => {
+      this.counted = promptTokens + generatedTokens;
+    });
+    const progress = new TokenProgress(
+      "",
+      () => {
+        const tokens = this.runs * perRun + Math.min(perRun, this.counted - this.before);
+        return { done: this.runs, total, tokens, tokensLeft: this.runs === 0 ? undefined : total * perRun - tokens };
+      },
+      { forced },
+    );
+    this.end = () => {
+      progress.end();
+      unwatch();
+    };
+  }
+
+  ran(): void {
+    this.runs++;
+    this.before = this.counted;
+  }
 }
 
 function print(document: {

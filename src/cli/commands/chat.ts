@@ -3,7 +3,7 @@ import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { GenerationResult } from "../../library/generation.js";
-import { load, type Model } from "../../library/model.js";
+import type { Model } from "../../library/model.js";
 import { modelFile } from "../../store/model-word.js";
 import { command as slashCommand, type View } from "../chat/commands.js";
 import { Conversation } from "../chat/conversation.js";
@@ -12,6 +12,7 @@ import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { readTools } from "../options/tools-file.js";
 import { coloured, showsColour } from "../terminal/colour.js";
+import { loadShown } from "../terminal/loading.js";
 import { MessageLines } from "../terminal/message-lines.js";
 import { tell } from "../terminal/output.js";
 import { PasteFilter, pasteOff, pasteOn } from "../terminal/paste.js";
@@ -48,11 +49,8 @@ export function register(program: Command): void {
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   const file = modelFile(path);
   await probeOnFirstUse(file, flags);
-  const model = await load(file, {
-    ...loadOptions(flags),
-    stays: true,
-    ...(flags.raw !== true && { text: "process" }),
-  });
+  const options = { ...loadOptions(flags), stays: true, ...(flags.raw !== true && { text: "process" as const }) };
+  const model = await loadShown(file, options, flags.progress);
   try {
     warnAboutContext(model);
     // The demonstration model has no template: it goes on with what it is told.

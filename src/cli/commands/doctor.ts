@@ -17,9 +17,10 @@ import { type Symptom, symptoms } from "../doctor/symptoms.js";
 import { parseBytes } from "../options/options.js";
 import { busyNote, probeLines } from "../options/probe-first.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { formatBytes, printJson, printText } from "../terminal/output.js";
+import { formatBytes, printColoured, printJson, prose, standardOutput } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
 import { Progress } from "../terminal/progress.js";
+import { type Cell, table } from "../terminal/table.js";
 
 export function register(program: Command): void {
   program
@@ -39,7 +40,7 @@ export function register(program: Command): void {
       const findings = examine(word ?? process.cwd(), flags.probe === true);
       const report: Report = { ...findings, advice: advise(findings) };
       if (flags.json) printJson(report);
-      else printText(describe(report));
+      else printColoured(describe(report));
     });
 }
 
@@ -61,34 +62,46 @@ function isFolderOfModels(path: string): boolean {
 /** Exit code 1 when something is wrong. */
 async function lookOver(path: string, flags: DoctorFlags): Promise<void> {
   const { checkModel } = await import("../doctor/model-checks.js");
-  const progress = new Progress("reading", flags.progress);
-  const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
+  const progress = new Progress("reading", { forced: flags.progress, bytes: true });
   const findings = await withInterrupt((signal) =>
     checkModel(path, {
       signal,
       read: flags.read !== false,
       run: flags.run === true ? true : undefined,
       memoryBytes: flags.memory,
-      onProgress: (done, total) => progress.update(mebibytes(done), mebibytes(total), "MiB"),
+      onProgress: (done, total) => progress.update(done, total),
     }),
   ).finally(() => progress.end());
   if (findings.some(({ state }) => state === "fault")) process.exitCode = 1;
   const named = [...new Set(findings.flatMap(({ symptom }) => (symptom === undefined ? [] : [symptom])))];
   const answers = named.map((name) => ({ name, ...symptoms[name] }));
   if (flags.json) printJson({ path, findings, symptoms: answers });
-  else printText(findingsText(path, findings, answers));
+  else printColoured(findingsText(path, findings, answers));
 }
 
 const marks = { ok: "ok", warning: "note", fault: "WRONG" } as const;
+const markColours = { ok: "green", warning: "orange", fault: "red" } as const;
 
 function findingsText(path: string, findings: readonly Finding[], answers: readonly Symptom[]): string {
-  const width = Math.max(...findings.map(({ check }) => check.length));
-  const lines = findings.map(({ check, state, text }) => {
-    const shown = printable(text.replace(/\s*\n\s*/g, " "));
-    return `${marks[state].padEnd(6)} ${check.padEnd(width)}  ${shown}`;
+  const shape = standardOutput();
+  const rows = findings.map(({ check, state, text }) => [
+    { text: marks[state], colour: markColours[state] },
+    check,
+    text.replace(/\s*\n\s*/g, " "),
+  ]);
+  const checks = table([{ least: 5 }, {}, { wrap: true }], rows, shape);
+  const answered = answers.map(({ words, cause, remedy }) => {
+    const reasons = table(
+      [{ least: 4 }, { wrap: true }],
+      [
+        ["why", cause],
+        ["do", remedy],
+      ],
+      { indent: 2, ...shape },
+    );
+    return `\n${prose(words)}\n${reasons}`;
   });
-  for (const { words, cause, remedy } of answers) lines.push("", `${words}`, `  why   ${cause}`, `  do    ${remedy}`);
-  return `${printable(path)}\n${lines.join("\n")}\n`;
+  return `${printable(path)}\n${checks}${answered.join("")}`;
 }
 
 type Findings = ReturnType<typeof examine>;
@@ -153,25 +166,39 @@ function describe(report: Report): string {
     disk: measured.disk ?? undefined,
     profile: measured.profile,
   });
-  const lines = [
-    `hundredweight ${report.version}, Node ${report.node}, ${report.platform}`,
-    `cpu      ${cpu.model}; ${cpu.physicalCores ?? "?"} physical, ${cpu.logicalCores} logical cores`,
-    `features ${cpu.features.join(" ") || "unknown"}`,
-    `addon    ${addon.state}${
-      addon.isa === null ? "" : `; uses ${addon.isa} (can: ` + `${addon.isas.join(", ")})`
-    }${addon.reason === null ? "" : `; ${addon.reason}`}`,
-    `memory   ${formatBytes(memory.totalBytes)}, ${formatBytes(memory.availableBytes)} available; budget ` +
-      `for models ${formatBytes(memory.budgetBytes)}`,
-    memory.cgroup === null
-      ? "cgroup   no memory limit"
-      : `cgroup   v${memory.cgroup.version} limit ${formatBytes(memory.cgroup.limitBytes)}, ` +
-        `${formatBytes(memory.cgroup.usedBytes)} used`,
-    `disk     ${disk.kind} (${disk.fileSystem ?? "?"} on ${disk.device ?? "?"}), ` +
-      `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.totalBytes)}`,
-    ...(limits.length === 0 ? [] : [`limits   ${limits.map(([n, b]) => `${n} ${formatBytes(b)}`).join(", ")}`]),
-    ...(rates.length === 0 ? ["not measured yet: --probe"] : rates).map((line) => `rates    ${line}`),
-    ...measured.notes.map((line) => `note     ${line}`),
-    ...report.advice.map((line) => `advice   ${line}`),
+  const rows: [string, Cell][] = [
+    ["cpu", `${cpu.model}; ${cpu.physicalCores ?? "?"} physical, ${cpu.logicalCores} logical cores`],
+    ["features", cpu.features.join(" ") || "unknown"],
+    [
+      "addon",
+      `${addon.state}${
+        addon.isa === null ? "" : `; uses ${addon.isa} (can: ${addon.isas.join(", ")})`
+      }${addon.reason === null ? "" : `; ${addon.reason}`}`,
+    ],
+    [
+      "memory",
+      `${formatBytes(memory.totalBytes)}, ${formatBytes(memory.availableBytes)} available; budget ` +
+        `for models ${formatBytes(memory.budgetBytes)}`,
+    ],
+    [
+      "cgroup",
+      memory.cgroup === null
+        ? "no memory limit"
+        : `v${memory.cgroup.version} limit ${formatBytes(memory.cgroup.limitBytes)}, ` +
+          `${formatBytes(memory.cgroup.usedBytes)} used`,
+    ],
+    [
+      "disk",
+      `${disk.kind} (${disk.fileSystem ?? "?"} on ${disk.device ?? "?"}), ` +
+        `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.totalBytes)}`,
+    ],
+    ...(limits.length === 0
+      ? []
+      : [["limits", limits.map(([n, b]) => `${n} ${formatBytes(b)}`).join(", ")] as [string, Cell]]),
+    ...(rates.length === 0 ? ["not measured yet: --probe"] : rates).map((line): [string, Cell] => ["rates", line]),
+    ...measured.notes.map((line): [string, Cell] => ["note", { text: line, colour: "dim" }]),
+    ...report.advice.map((line): [string, Cell] => ["advice", { text: line, colour: "orange" }]),
   ];
-  return `${lines.join("\n")}\n`;
+  const head = `hundredweight ${report.version}, Node ${report.node}, ${report.platform}\n`;
+  return head + table([{}, { wrap: true }], rows, standardOutput());
 }

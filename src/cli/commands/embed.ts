@@ -1,12 +1,13 @@
 /** `hundredweight embed MODEL [FILES...]`: a line of JSON with a vector for each text. */
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { type EmbedOptions, load, type Model } from "../../library/model.js";
+import type { EmbedOptions, Model } from "../../library/model.js";
 import { modelFile } from "../../store/model-word.js";
 import { type InputText, inputTexts } from "../embed/input.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseChoice, parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
+import { loadShown } from "../terminal/loading.js";
 import { tell } from "../terminal/output.js";
 
 interface EmbedFlags extends ModelFlags {
@@ -58,7 +59,7 @@ async function run(path: string, files: readonly string[], flags: EmbedFlags): P
   const { parallel: sequences = 16, whole = false, jsonl = false, prefix = "" } = flags;
   if (whole && jsonl) throw new HundredweightError("OPTION_INVALID", "give one of --whole and --jsonl");
   await withInterrupt(async (signal) => {
-    const model = await load(modelFile(path), { ...loadOptions(flags), sequences, signal });
+    const model = await loadShown(modelFile(path), { ...loadOptions(flags), sequences, signal }, flags.progress);
     try {
       const began = performance.now();
       const texts = inputTexts(files, { whole, jsonl, prefix });

@@ -5,8 +5,8 @@ import { nameOf } from "../../store/local/types.js";
 import { Hub } from "../../store/pull/hub.js";
 import { parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { formatBytes, printJson, printText } from "../terminal/output.js";
-import { printable } from "../terminal/printable.js";
+import { formatBytes, printColoured, printJson, printText, standardOutput } from "../terminal/output.js";
+import { table } from "../terminal/table.js";
 
 interface FindFlags {
   readonly limit?: number;
@@ -28,9 +28,15 @@ export function register(program: Command): void {
         printJson({ here: here.map((model) => ({ name: nameOf(model), path: model.path, bytes: model.bytes })), hub });
         return;
       }
-      const lines = here.map((model) => `${printable(nameOf(model))}  ${formatBytes(model.bytes)}, on this computer`);
-      for (const { repo, downloads, gated } of hub)
-        lines.push(`${printable(repo)}  ${downloads.toLocaleString("en")} downloads${gated ? ", gated" : ""}`);
-      printText(lines.length === 0 ? "nothing found\n" : `${lines.join("\n")}\n`);
+      const rows = [
+        ...here.map((model) => [nameOf(model), formatBytes(model.bytes), "on this computer"]),
+        ...hub.map(({ repo, downloads, gated }) => [
+          repo,
+          downloads.toLocaleString("en"),
+          gated ? "downloads, gated" : "downloads",
+        ]),
+      ];
+      if (rows.length === 0) printText("nothing found\n");
+      else printColoured(table([{ cut: "start" }, { align: "right" }, {}], rows, standardOutput()));
     });
 }

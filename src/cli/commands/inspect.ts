@@ -12,10 +12,12 @@ import {
   verifyCheckpoint,
 } from "../../formats/index.js";
 import { modelFile } from "../../store/model-word.js";
+import { columnsOf, cut } from "../terminal/columns.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { printJson, printText } from "../terminal/output.js";
+import { printColoured, printJson, printText, standardOutput } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
 import { Progress } from "../terminal/progress.js";
+import { type Cell, type Column, type TableOptions, table } from "../terminal/table.js";
 
 interface InspectOptions {
   readonly json?: boolean;
@@ -40,7 +42,7 @@ export function register(program: Command): void {
       const report = inspect(checkpoint, options.arrays === true);
       const verified = options.verify ? await verify(checkpoint, options.progress === true) : undefined;
       if (options.json) printJson({ ...report, ...(verified !== undefined && { verified }) });
-      else if (verified === undefined) printText(`${describe(report, options.tensors === true)}\n`);
+      else if (verified === undefined) printColoured(describe(report, options.tensors === true, standardOutput()));
       else printText(`${verifiedText(verified)}\n`);
     });
 }
@@ -48,15 +50,14 @@ export function register(program: Command): void {
 type Verified = VerifyReport & { readonly seconds: number };
 
 async function verify(checkpoint: Checkpoint, forced: boolean): Promise<Verified> {
-  const progress = new Progress("verifying", forced);
-  const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
+  const progress = new Progress("verifying", { forced, bytes: true });
   const began = performance.now();
   try {
     const report = await withInterrupt((signal) =>
       verifyCheckpoint(checkpoint, {
         signal,
         onProgress: (done, total, bad) =>
-          progress.update(mebibytes(done), mebibytes(total), `MiB${bad === 0 ? "" : `, ${bad} bad blocks`}`),
+          progress.update(done, total, { facts: bad === 0 ? [] : [`${bad} bad blocks`] }),
       }),
     );
     if (report.badBlocks > 0) process.exitCode = 1;
@@ -180,52 +181,58 @@ function plain(value: unknown, wholeArrays: boolean): unknown {
   return whole ? kept : ({ length: array.length, first: kept } satisfies CutArray);
 }
 
-function describe(report: InspectReport, listTensors: boolean): string {
-  const lines: string[] = [];
-  const field = (name: string, value: string) => lines.push(`${name.padEnd(14)}${value}`);
-  field("file", printable(report.path));
-  for (const file of report.files.length > 1 ? report.files : [])
-    field("", `${printable(file.path)} ${size(file.bytes)}`);
-  field("format", `${report.format}${report.version === null ? "" : ` version ${report.version}`}`);
-  field("architecture", printable(report.architecture ?? "not given"));
-  if (report.name !== null) field("name", printable(report.name));
-  if (report.fileType !== null) field("file type", report.fileType);
+function describe(report: InspectReport, listTensors: boolean, shape: TableOptions): string {
   const bits = report.bitsPerWeight === null ? "" : `, ${report.bitsPerWeight.toFixed(2)} bits per weight`;
-  field("parameters", `${report.parameters.toLocaleString("en")}${bits}`);
-  field("tensors", `${report.tensors.length}, ${size(report.tensorBytes)}`);
-  if (report.tensors.length > 0) lines.push("", "type           tensors      parameters           bytes");
-  for (const [name, total] of Object.entries(report.dtypes).sort((a, b) => b[1].bytes - a[1].bytes)) {
-    const columns = [name.padEnd(10), right(total.tensors, 12), right(total.parameters, 16), right(total.bytes, 16)];
-    lines.push(columns.join(""));
-  }
-  lines.push("", "metadata");
-  for (const [key, value] of Object.entries(report.metadata)) lines.push(`  ${printable(key)} = ${brief(value)}`);
+  const files = report.files.length > 1 ? report.files : [];
+  const facts: Cell[][] = [
+    ["file", report.path],
+    ...files.map((file) => ["", `${file.path} ${size(file.bytes)}`]),
+    ["format", `${report.format}${report.version === null ? "" : ` version ${report.version}`}`],
+    ["architecture", report.architecture ?? "not given"],
+    ...(report.name === null ? [] : [["name", report.name]]),
+    ...(report.fileType === null ? [] : [["file type", report.fileType]]),
+    ["parameters", `${report.parameters.toLocaleString("en")}${bits}`],
+    ["tensors", `${report.tensors.length}, ${size(report.tensorBytes)}`],
+  ];
+  const parts = [table([{ least: 12 }, {}], facts, shape)];
+  const types = Object.entries(report.dtypes)
+    .sort((a, b) => b[1].bytes - a[1].bytes)
+    .map(([name, total]) => [
+      name,
+      ...[total.tensors, total.parameters, total.bytes].map((n) => n.toLocaleString("en")),
+    ]);
+  const numbers = ["tensors", "parameters", "bytes"].map((title): Column => ({ title, align: "right" }));
+  if (types.length > 0) parts.push(table([{ title: "type" }, ...numbers], types, shape));
+  const keys = Object.entries(report.metadata).map(([key, value]) => metadataLine(key, value, shape.edge));
+  parts.push(`metadata\n${keys.join("")}`);
   if (listTensors) {
-    lines.push("", "offset           bytes            type      shape                  name");
-    for (const t of report.tensors) {
-      const shape = `[${t.shape.join(", ")}]`;
-      lines.push(
-        `${String(t.offset).padEnd(17)}${String(t.bytes).padEnd(17)}${t.dtype.padEnd(10)}${shape.padEnd(23)}${printable(t.name)}`,
-      );
-    }
+    const columns: Column[] = [
+      { title: "offset", align: "right" },
+      { title: "bytes", align: "right" },
+      { title: "type" },
+      { title: "shape" },
+      { title: "name", cut: "end" },
+    ];
+    const rows = report.tensors.map((t) => [`${t.offset}`, `${t.bytes}`, t.dtype, `[${t.shape.join(", ")}]`, t.name]);
+    parts.push(table(columns, rows, shape));
   }
-  return lines.join("\n");
+  return parts.join("\n");
 }
 
-const right = (count: number, width: number) => count.toLocaleString("en").padStart(width);
+/** Columns of a value in files and pipes. */
+const valueColumns = 160;
+/** A long key leaves so much to its value. */
+const leastColumns = 16;
 
-function brief(value: unknown): string {
-  if (typeof value === "object" && value !== null && "first" in value) {
-    const cut = value as CutArray;
-    return `${shorten(JSON.stringify(cut.first), 100)} ... ${cut.length.toLocaleString("en")} in all`;
-  }
-  return shorten(JSON.stringify(value), 160);
-}
-
-/** Strings of a file are foreign: no control character of theirs reaches the terminal. */
-function shorten(json: string, length: number): string {
-  const text = printable(json);
-  return text.length > length ? `${text.slice(0, length)}...` : text;
+/** A value loses its end at the edge, and a list still tells how long it is. */
+function metadataLine(key: string, value: unknown, edge: number | undefined): string {
+  const head = `  ${printable(key)} = `;
+  const list = typeof value === "object" && value !== null && "first" in value ? (value as CutArray) : undefined;
+  const tail = list === undefined ? "" : ` ${list.length.toLocaleString("en")} in all`;
+  const text = printable(JSON.stringify(list === undefined ? value : list.first));
+  const whole = list === undefined ? text : `${text} ...`;
+  const room = edge === undefined ? valueColumns : edge - columnsOf(head) - columnsOf(tail);
+  return `${head}${cut(whole, Math.max(leastColumns, room))}${tail}\n`;
 }
 
 function size(bytes: number): string {

@@ -3,8 +3,9 @@ import type { Command } from "commander";
 import { localModels } from "../../store/local/local-models.js";
 import { modelPlaces } from "../../store/local/places.js";
 import { type LocalModel, nameOf } from "../../store/local/types.js";
-import { formatBytes, printJson, printText } from "../terminal/output.js";
+import { formatBytes, printColoured, printJson, standardOutput } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
+import { table } from "../terminal/table.js";
 
 export function register(program: Command): void {
   program
@@ -17,7 +18,7 @@ export function register(program: Command): void {
       const wanted = words?.toLowerCase() ?? "";
       const models = localModels(places).filter((model) => nameOf(model).toLowerCase().includes(wanted));
       if (flags.json) printJson({ models: models.map(document), places });
-      else printText(table(models, places[0]!.folder));
+      else printColoured(listing(models, places[0]!.folder));
     });
 }
 
@@ -27,18 +28,12 @@ function document(model: LocalModel): Record<string, unknown> {
   return { name: nameOf(model), aliases, place, path, bytes, files, modifiedAt };
 }
 
-function table(models: readonly LocalModel[], folder: string): string {
+function listing(models: readonly LocalModel[], folder: string): string {
   if (models.length === 0)
     return `no models; \`hundredweight pull org/name:Q4_K_M\` fetches one to ${printable(folder)}\n`;
-  const rows = models.map((model) => [
-    printable(nameOf(model)),
-    formatBytes(model.bytes),
-    model.place,
-    printable(model.path),
-  ]);
-  const head = ["name", "size", "kept by", "path"];
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
-  const line = (row: readonly string[]): string =>
-    row.map((cell, i) => (i === 1 ? cell.padStart(widths[i]!) : i === 3 ? cell : cell.padEnd(widths[i]!))).join("  ");
-  return `${[head, ...rows].map(line).join("\n")}\n`;
+  return table(
+    [{ title: "name" }, { title: "size", align: "right" }, { title: "kept by" }, { title: "path", cut: "start" }],
+    models.map((model) => [nameOf(model), formatBytes(model.bytes), model.place, model.path]),
+    standardOutput(),
+  );
 }

@@ -3,12 +3,12 @@ import { closeSync, writeSync } from "node:fs";
 import { endianness } from "node:os";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
-import { load } from "../../library/model.js";
 import { openOutputSync } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseIds } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
+import { loadShown } from "../terminal/loading.js";
 import { printJson } from "../terminal/output.js";
 
 interface LogitsFlags extends ModelFlags {
@@ -36,7 +36,7 @@ async function logits(path: string, flags: LogitsFlags): Promise<void> {
   await withInterrupt(async () => {
     const logitRows = flags.all ? 64 : 1;
     const contextTokens = flags.ctx ?? tokens.length;
-    const model = await load(modelFile(path), { ...loadOptions(flags), contextTokens, logitRows });
+    const model = await loadShown(modelFile(path), { ...loadOptions(flags), contextTokens, logitRows }, flags.progress);
     try {
       const from = flags.all ? 0 : tokens.length - 1;
       const rows = tokens.length - from;

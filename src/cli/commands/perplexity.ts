@@ -2,13 +2,14 @@
 import type { Command } from "commander";
 import { openCheckpoint } from "../../containers/index.js";
 import { HundredweightError } from "../../errors.js";
-import { load, type Model } from "../../library/model.js";
+import type { Model } from "../../library/model.js";
 import { readTextParts, type TextPart } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
 import { createTokenizer, LongTextEncoder, type Tokenizer } from "../../tokenizer/index.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
+import { loadShown } from "../terminal/loading.js";
 import { printJson, printText } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 
@@ -45,17 +46,13 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
     const options = loadOptions(flags);
     const source = new TokenSource(modelFile(path), file);
     await source.open();
-    const model = await load(modelFile(path), {
-      logitRows: 64,
-      chunkRows: Math.min(512, contextTokens),
-      ...options,
-      contextTokens,
-    });
+    const shape = { logitRows: 64, chunkRows: Math.min(512, contextTokens), ...options, contextTokens };
+    const model = await loadShown(modelFile(path), shape, flags.progress);
     try {
-      const progress = new Progress("perplexity", flags.progress);
+      const progress = new Progress("perplexity", { forced: flags.progress });
       const result = await perplexity(model, source.ids(), contextTokens, flags.chunks, signal, (chunk, running) => {
         const chunks = Math.max(chunk, Math.floor(source.expectedTokens / contextTokens));
-        progress.update(chunk, Math.min(flags.chunks ?? chunks, chunks), `perplexity ${running.toFixed(4)}`);
+        progress.update(chunk, Math.min(flags.chunks ?? chunks, chunks), { facts: [`${running.toFixed(4)} so far`] });
       });
       progress.end();
       if (flags.json) printJson(result);

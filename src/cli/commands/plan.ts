@@ -25,7 +25,7 @@ import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
 import { profileDocument, profileHead, profileRows, profileTable } from "../reports/plan-profile.js";
 import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../reports/plan-report.js";
-import { printJson, printText } from "../terminal/output.js";
+import { printColoured, printJson } from "../terminal/output.js";
 
 interface PlanFlags {
   readonly params?: number;
@@ -89,7 +89,7 @@ export function register(program: Command): void {
       if (profile !== undefined && [word, given.params, given.preset].every((each) => each === undefined)) {
         const rows = profileRows(profile, { contextTokens: defaultContextTokens, ...optionsOf(given) });
         if (given.json) printJson({ profile: profileDocument(profile), models: rows });
-        else printText(profileTable(profile, rows));
+        else printColoured(profileTable(profile, rows));
         return;
       }
       const meant = word === undefined ? undefined : modelOrPreset(word, Object.keys(presets));
@@ -134,8 +134,8 @@ export function register(program: Command): void {
       }
       const made = plan ?? planner.plan(budgetBytes); // throws MEMORY_BUDGET
       const advice = advise(description, machine, options, made);
-      if (profile !== undefined) printText(profileHead(profile, planner, made));
-      printText(planTable(checkpoint, planner, made, ioOf(made), minimumBudgetBytes, advice, sources));
+      if (profile !== undefined) printColoured(profileHead(profile, planner, made));
+      printColoured(planTable(checkpoint, planner, made, ioOf(made), minimumBudgetBytes, advice, sources));
     });
 }
 

@@ -9,7 +9,7 @@ import type { RemoteModel } from "../../store/pull/source.js";
 import { parseBytes, parseInteger } from "../options/options.js";
 import { previewLines } from "../reports/preview-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { formatBytes, note, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 
 interface PullFlags {
@@ -41,14 +41,13 @@ export function register(program: Command): void {
 
 async function run(word: string, flags: PullFlags): Promise<void> {
   let seen: { model: RemoteModel; plans: readonly Preview[] } | undefined;
-  const shown = new Progress("fetching", flags.progress);
+  const shown = new Progress("fetching", { forced: flags.progress, bytes: true });
   const began = performance.now();
   let first: number | undefined;
   const onProgress = ({ file, doneBytes, totalBytes }: PullProgress): void => {
     first ??= doneBytes;
     const rate = (doneBytes - first) / 1e6 / Math.max(1e-3, (performance.now() - began) / 1000);
-    const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
-    shown.update(mebibytes(doneBytes), mebibytes(totalBytes), `MiB, ${rate.toFixed(1)} MB/s, ${file.file}`);
+    shown.update(doneBytes, totalBytes, { facts: [`${rate.toFixed(1)} MB/s`, file.file] });
   };
   const done = await withInterrupt((signal) =>
     pull(word, {
@@ -66,9 +65,9 @@ async function run(word: string, flags: PullFlags): Promise<void> {
         else if (flags.json !== true) for (const line of lines) tell(line);
       },
       onProgress,
-      onNote: (note) => {
+      onNote: (text) => {
         shown.end();
-        tell(`note: ${note}`);
+        note(text);
       },
     }),
   ).finally(() => shown.end());

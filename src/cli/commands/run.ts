@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
-import { load, type Model } from "../../library/model.js";
+import type { Model } from "../../library/model.js";
 import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { mark } from "../../process/marks.js";
 import { runTarget } from "../../store/model-word.js";
@@ -20,7 +20,8 @@ import {
   profileTable,
 } from "../reports/profile-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { formatBytes, printJson, tell, warn } from "../terminal/output.js";
+import { loadShown } from "../terminal/loading.js";
+import { formatBytes, note, printJson, warn } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 import { PromptInput } from "../terminal/prompt-input.js";
 import { ReplyPrinter } from "../terminal/reply-printer.js";
@@ -61,7 +62,7 @@ export function register(program: Command): void {
 
 async function run(model: string | undefined, prompt: string | undefined, flags: RunFlags): Promise<void> {
   const target = runTarget(model, prompt);
-  if (target.note !== undefined) tell(`note: ${target.note}`);
+  if (target.note !== undefined) note(target.note);
   const argument = target.prompt === "-" ? undefined : target.prompt;
   const input = new PromptInput({ argument, wait: flags.stdin === true || target.prompt === "-" });
   await withInterrupt(async (signal) => {
@@ -71,13 +72,17 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
     const before = memoryBefore();
     const began = performance.now();
     mark("run: options read, probe looked up");
-    const opened = await load(target.path, {
-      ...loadOptions(flags),
-      ...profileOptions(flags),
-      ...(flags.check && { check: true }),
-      ...(flags.raw !== true && { text: "process" }),
-      signal,
-    });
+    const opened = await loadShown(
+      target.path,
+      {
+        ...loadOptions(flags),
+        ...profileOptions(flags),
+        ...(flags.check && { check: true }),
+        ...(flags.raw !== true && { text: "process" }),
+        signal,
+      },
+      flags.progress,
+    );
     const loadMs = performance.now() - began;
     mark("run: model open");
     try {
@@ -102,7 +107,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
 }
 
 async function answer(model: Model, text: string, flags: RunFlags, signal: AbortSignal): Promise<GenerationResult> {
-  const progress = new Progress("prompt", flags.progress);
+  const progress = new Progress("prompt", { forced: flags.progress });
   const options = {
     ...generateOptions(flags),
     signal,

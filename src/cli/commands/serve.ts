@@ -6,6 +6,7 @@ import { loadOptions } from "../options/model-options.js";
 import { measureUnknown, probeOnFirstUse } from "../options/probe-first.js";
 import { addServeOptions, configOf, type ServeFlags } from "../options/serve-options.js";
 import { tell } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
 
 export function register(program: Command): void {
   const command = program
@@ -21,7 +22,9 @@ async function serve(model: string | undefined, flags: ServeFlags): Promise<void
   // The page shows plans of all models of a folder: better that they rest on what was measured.
   if (flags.models !== undefined) await measureUnknown(modelPath, flags);
   else await probeOnFirstUse(modelPath, flags);
+  const loading = new Progress("loading", { bytes: true });
   const log = (line: string): void => {
+    loading.end();
     tell(line);
   };
   const server = await startServer({
@@ -36,16 +39,22 @@ async function serve(model: string | undefined, flags: ServeFlags): Promise<void
   });
   const ended = endOnSignal(server, log);
   log(`listening on ${server.url}, loading ${modelPath}`);
-  const failed = server.loaded.then(
-    () => {
-      const { info } = server.context.model;
-      const { id } = server.context.model;
-      log(`ready: ${id}, context ${info?.contextTokens} tokens; clients of OpenAI use ${server.url}/v1`);
-      log(`Open ${server.url}/`);
-      return undefined;
-    },
-    (error: unknown) => error,
-  );
+  const shown = setInterval(() => {
+    const { loadedBytes, totalBytes } = server.context.model.state;
+    if (totalBytes > 0) loading.update(loadedBytes, totalBytes);
+  }, 200).unref();
+  const failed = server.loaded
+    .finally(() => clearInterval(shown))
+    .then(
+      () => {
+        const { info } = server.context.model;
+        const { id } = server.context.model;
+        log(`ready: ${id}, context ${info?.contextTokens} tokens; clients of OpenAI use ${server.url}/v1`);
+        log(`Open ${server.url}/`);
+        return undefined;
+      },
+      (error: unknown) => error,
+    );
   const failure = await Promise.race([ended.then(() => undefined), failed]);
   if (failure !== undefined) {
     await server.stop(0);

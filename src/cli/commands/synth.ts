@@ -55,14 +55,13 @@ async function synth(first: string, second: string | undefined, flags: SynthFlag
         `${formatBytes(model.tensorBytes)}`,
     );
   const began = performance.now();
-  const progress = new Progress("writing", flags.progress === true);
-  const mebibyte = 2 ** 20;
+  const progress = new Progress("writing", { forced: flags.progress, bytes: true });
   const bytes = await withInterrupt((signal) =>
     writeSynth(path, model, {
       signal,
       ...(flags.seed !== undefined && { seed: flags.seed }),
       ...(flags.routerSkew !== undefined && { routerSkew: flags.routerSkew }),
-      onProgress: (done, total) => progress.update(Math.floor(done / mebibyte), Math.floor(total / mebibyte), "MiB"),
+      onProgress: (done, total) => progress.update(done, total),
     }),
   ).finally(() => progress.end());
   const seconds = (performance.now() - began) / 1000;

@@ -5,7 +5,9 @@ import { layOutSynth, synthCheckpoint } from "../../synth/synth.js";
 import { type AcceleratorBound, acceleratorBound } from "../../weights/accelerator-bound.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import type { HardwareProfile } from "../../weights/profiles.js";
-import { formatBytes, formatRate } from "../terminal/output.js";
+import { formatBytes, formatRate, prose, standardOutput } from "../terminal/output.js";
+import { type Cell, type Column, type TableOptions, table } from "../terminal/table.js";
+import { strategyColours } from "./plan-report.js";
 
 /** Models people ask about, from small to large. */
 const shown = [
@@ -46,7 +48,7 @@ export function profileHead(profile: HardwareProfile, planner: Planner, plan: Pl
         `copying the part in memory over the bus, as some programs do: ${formatRate(bound.secondsCopied)}`,
       "  the table below is without it:",
     );
-  return `${lines.join("\n")}\n\n`;
+  return `${prose(lines.join("\n"))}\n\n`;
 }
 
 export interface ProfileRow {
@@ -78,26 +80,30 @@ export function profileRows(profile: HardwareProfile, options: PlanOptions): Pro
 export function profileTable(
   { description, accelerator, notes }: HardwareProfile,
   rows: readonly ProfileRow[],
+  shape: TableOptions = standardOutput(),
 ): string {
   const withBound = rows.some(({ boundSecondsPerToken }) => boundSecondsPerToken !== undefined);
-  const head = ["model", "mix", "weights", "", "at best", ...(withBound ? [`with the ${accelerator!.name}`] : [])];
-  const cells = rows.map((row) => [
+  const columns: Column[] = [
+    { title: "model" },
+    { title: "mix" },
+    { title: "weights", align: "right" },
+    {},
+    { title: "at best" },
+    ...(withBound ? [{ title: `with the ${accelerator!.name}` }] : []),
+  ];
+  const cells = rows.map((row): Cell[] => [
     row.model,
     row.quant,
     formatBytes(row.weightBytes),
-    row.strategy ?? "does not fit",
+    row.strategy === undefined
+      ? { text: "does not fit", colour: "red" }
+      : { text: row.strategy, colour: strategyColours[row.strategy] },
     row.secondsPerToken === undefined
       ? `needs ${formatBytes(row.minimumBudgetBytes ?? 0)}`
       : formatRate(row.secondsPerToken),
     ...(withBound ? [row.boundSecondsPerToken === undefined ? "" : formatRate(row.boundSecondsPerToken)] : []),
   ]);
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)));
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, i) => (i === 2 ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
-      .join("  ")
-      .trimEnd();
   const above = [`on paper: ${description}`, ...notes.map((note) => `  ${note}`)];
   if (withBound) above.push("  the last column is arithmetic only: hundredweight computes on the processor today");
-  return `${[...above, "", line(head), ...cells.map(line)].join("\n")}\n`;
+  return `${prose(above.join("\n"))}\n\n${table(columns, cells, shape)}`;
 }

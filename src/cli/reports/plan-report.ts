@@ -5,9 +5,12 @@ import type { Checkpoint } from "../../formats/types.js";
 import type { Plan, Planner } from "../../weights/plan.js";
 import { textProcessBytes } from "../../weights/plan-fixed.js";
 import type { Residency } from "../../weights/residency.js";
-import { formatBytes } from "../terminal/output.js";
+import { type Colour, coloured } from "../terminal/colour.js";
+import { formatBytes, standardOutput } from "../terminal/output.js";
 import { printable } from "../terminal/printable.js";
 import { duration } from "../terminal/progress.js";
+import { type Cell, type TableOptions, table } from "../terminal/table.js";
+import { wrap } from "../terminal/wrap.js";
 
 /** Where each rate comes from: given, measured on a day, or guessed. */
 export interface RateSources {
@@ -57,6 +60,12 @@ export function planDocument(
   };
 }
 
+const unmeasured =
+  "times rest on guessed rates and may be wrong several times over; `hundredweight doctor --probe` measures";
+
+/** As on the page: green for memory, orange for the disk. */
+export const strategyColours = { resident: "green", streamed: "orange", experts: "orange" } as const;
+
 const strategies = {
   resident: "everything in memory",
   streamed: "part of the weights in memory, the rest streamed at every pass",
@@ -78,28 +87,26 @@ export function planTable(
   minimum: number,
   advice: readonly string[],
   sources: RateSources,
+  shape: TableOptions = standardOutput(),
 ): string {
   const { bytes, prediction: p } = plan;
-  const lines: string[] = [];
-  const row = (name: string, value: string, remark = "") =>
-    lines.push(`${name.padEnd(18)}${value.padStart(12)}${remark === "" ? "" : `   ${remark}`}`);
+  const rows: Cell[][] = [];
+  const row = (name: string, value: string, remark = "", colour: Colour = "bold") =>
+    rows.push([{ text: name, colour }, value, { text: remark, colour: "dim" }]);
   const seconds = (s: number) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(1)} s`);
   const gbs = (rate: number) => `${(rate / 1e9).toFixed(1)} GB/s`;
-  lines.push(
-    `${printable(checkpoint.path)}: ${formatBytes(checkpoint.tensorBytes)} of weights; ${strategies[plan.strategy]}`,
-    "",
-  );
   row("reads", io, ways[io]);
   row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
-  row("  pinned", formatBytes(bytes.pinned));
+  row("  pinned", formatBytes(bytes.pinned), "", "green");
   for (const c of plan.slotClasses)
     row(
       "  expert slots",
       formatBytes(c.slots * c.slotBytes),
       `${c.slots} of ${c.experts}, ${formatBytes(c.slotBytes)} each`,
+      "green",
     );
   if (bytes.ring > 0)
-    row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`);
+    row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`, "orange");
   row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
   row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
   row("  tokenizer", formatBytes(bytes.tokenizer));
@@ -111,13 +118,14 @@ export function planTable(
     countsTexts(checkpoint) ? `${formatBytes(texts)} of it for a process of templates and texts` : "",
   );
   row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
-  lines.push("");
+  rows.push([]);
   row("used per token", formatBytes(p.passBytes));
   if (p.streamedBytesPerPass > 0)
     row(
       "  from disk",
       formatBytes(p.streamedBytesPerPass),
       plan.slotClasses.length === 0 ? "" : `${Math.round(100 * p.expertHitRate)} % of experts found in slots`,
+      "orange",
     );
   row(
     "decode",
@@ -129,13 +137,22 @@ export function planTable(
   row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);
   row("products", `${(machine.gemmOpsPerSecond / 1e9).toFixed(0)} GOP/s`, sources.gemm);
   const counts = [sources.memory, sources.gemm, ...(p.streamedBytesPerPass > 0 ? [sources.disk] : [])];
-  if (counts.includes(guessed))
-    lines.push(
-      "note: times rest on guessed rates and may be wrong several times over; `hundredweight doctor --probe` measures",
-    );
-  for (const note of plan.notes) lines.push(`note: ${printable(note)}`);
-  for (const line of advice) lines.push(`advice: ${printable(line)}`);
-  lines.push(answerTime(p.secondsPerToken));
+  const { edge, colours = false } = shape;
+  const heading = `${checkpoint.path}: ${formatBytes(checkpoint.tensorBytes)} of weights; `;
+  const held = strategies[plan.strategy];
+  const first = wrap(printable(heading + held), edge);
+  // The end of the sentence in its colour, where it lies on one line.
+  const [before, after] = first.endsWith(held) ? [first.slice(0, -held.length), held] : [first, ""];
+  const lines = [before + coloured(strategyColours[plan.strategy], after, colours), ""];
+  lines.push(table([{ least: 16 }, { align: "right", least: 12 }, { wrap: true }], rows, shape).trimEnd());
+  const say = (label: string, text: string, colour: Colour) => {
+    const wrapped = wrap(`${label}: ${printable(text)}`, edge, { hanging: 2 });
+    lines.push(coloured(colour, `${label}:`, colours) + wrapped.slice(label.length + 1));
+  };
+  if (counts.includes(guessed)) say("note", unmeasured, "dim");
+  for (const note of plan.notes) say("note", note, "dim");
+  for (const line of advice) say("advice", line, "cyan");
+  lines.push(wrap(answerTime(p.secondsPerToken), edge));
   return `${lines.join("\n")}\n`;
 }
 

@@ -9,6 +9,7 @@ import type { ProfileKind } from "../../link/protocol.js";
 import { defaultThreads } from "../../native/threads.js";
 import type { PhaseProfile, ProfileEntry, ProfileReport, TraceEvent } from "../../ops/profiler.js";
 import { checkOutputPath, openOutputSync } from "../../regular-file.js";
+import { type Column, table } from "../terminal/table.js";
 import { type Ceilings, measureCeilings } from "./ceilings.js";
 
 export interface ProfileFlags {
@@ -139,7 +140,7 @@ export function profileTable({ ceilings, phases, droppedEvents }: ProfileDocumen
       ...rates(entry, phase, ceilings),
     ]);
     rows.push(["(outside all of these)", "", per(phase.untimedMs), share(phase.untimedMs), "", ""]);
-    lines.push(...columns([["operation", "calls", "ms/pass", "share", "rate", "of ceiling"], ...rows]), "");
+    lines.push(table(columns, rows, { indent: 2 }));
   }
   if (ceilings === undefined)
     lines.push("ceilings unknown: node scripts/build-native.mjs --tests builds what measures them");
@@ -159,6 +160,10 @@ export function profileTable({ ceilings, phases, droppedEvents }: ProfileDocumen
   return `${lines.join("\n")}\n`;
 }
 
+const columns = ["operation", "calls", "ms/pass", "share", "rate", "of ceiling"].map(
+  (title, i): Column => ({ title, align: i === 0 ? "left" : "right" }),
+);
+
 /** Few rows are bound by bytes, many by arithmetic: the rate that matters, and its share of the ceiling. */
 function rates(entry: ProfileEntry, phase: PhaseProfile, ceilings: Ceilings | undefined): [string, string] {
   const { ms, bytes, operations, arithmetic } = entry;
@@ -174,11 +179,4 @@ function rates(entry: ProfileEntry, phase: PhaseProfile, ceilings: Ceilings | un
       ? undefined // activations stay in the cache
       : ceilings?.memoryGBps;
   return [text, ceiling === undefined ? "" : `${((100 * value) / ceiling).toFixed(0)} %`];
-}
-
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) =>
-    `  ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ")}`.trimEnd(),
-  );
 }

@@ -1,6 +1,7 @@
 /** Writes to stdout and stderr, and handles their end. Everything but a model's text passes here. */
-import { coloured, showsColour } from "./colour.js";
+import { betweenColours, type Colour, coloured, showsColour } from "./colour.js";
 import { printable, printableJson, printableLines } from "./printable.js";
+import { proseColumns, wrap } from "./wrap.js";
 
 let watching = false;
 
@@ -32,19 +33,52 @@ export function printText(text: string): void {
   process.stdout.write(printableLines(text));
 }
 
-/** A line, or lines of ours, on stderr; what is foreign in it cannot act on a terminal. */
-export function tell(text: string): void {
-  process.stderr.write(`${printableLines(text)}\n`);
+/** A text in colours of ours, whose foreign parts are printable already: whatever else it holds cannot act. */
+export function printColoured(text: string): void {
+  process.stdout.write(betweenColours(text).map(printableLines).join("\x1b"));
 }
 
-/** Always one line: messages that quote several lines of a template are joined. */
+/** Facts of standard output: where lines end on a terminal, and whether it shows colours. */
+export function standardOutput(): { readonly edge: number | undefined; readonly colours: boolean } {
+  const { isTTY, columns } = process.stdout;
+  return { edge: isTTY ? columns || 80 : undefined, colours: showsColour(process.stdout) };
+}
+
+/** Prose for stdout, wrapped where that is a terminal. */
+export function prose(text: string, hanging = 0): string {
+  return wrap(printableLines(text), proseColumns(process.stdout), { hanging });
+}
+
+/** A line, or lines of ours, on stderr; what is foreign in it cannot act on a terminal. */
+export function tell(text: string): void {
+  process.stderr.write(`${wrap(printableLines(text), proseColumns(process.stderr))}\n`);
+}
+
+/** A hint, dim where there are colours. */
+export function hint(text: string): void {
+  const wrapped = wrap(printableLines(text), proseColumns(process.stderr));
+  const colours = showsColour(process.stderr);
+  const lines = wrapped.split("\n").map((line) => coloured("dim", line, colours));
+  process.stderr.write(`${lines.join("\n")}\n`);
+}
+
+/** Always one line in files and pipes: messages that quote several lines of a template are joined. */
 export function printError(code: string, message: string): void {
-  const label = coloured("red", `error[${code}]:`, showsColour(process.stderr));
-  process.stderr.write(`${label} ${printable(message.replace(/\s*\n\s*/g, " "))}\n`);
+  labelled(`error[${code}]:`, "red", message);
 }
 
 export function warn(message: string): void {
-  tell(`warning: ${printable(message)}`);
+  labelled("warning:", "orange", message);
+}
+
+export function note(message: string): void {
+  labelled("note:", "dim", message);
+}
+
+function labelled(label: string, colour: Colour, message: string): void {
+  const line = printable(message.replace(/\s*\n\s*/g, " "));
+  const wrapped = wrap(`${label} ${line}`, proseColumns(process.stderr), { hanging: 2 });
+  process.stderr.write(`${coloured(colour, label, showsColour(process.stderr))}${wrapped.slice(label.length)}\n`);
 }
 
 /** A rate for people: 3.4 s a token, or 12.5 tokens/s. */

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { HundredweightError } from "../../errors.js";
 import { MessageLines } from "./message-lines.js";
-import { tell, warn } from "./output.js";
+import { note as tellNote, warn } from "./output.js";
 import { PasteFilter, pasteOff, pasteOn } from "./paste.js";
 
 /** No prompt can be longer. */
@@ -99,7 +99,7 @@ export class PromptInput {
     const onAbort = (): void => this.close();
     signal?.addEventListener("abort", onAbort, { once: true });
     const note = setTimeout(() => {
-      if (this.bytes === 0 && this.waits) tell("note: waiting for the prompt on standard input");
+      if (this.bytes === 0 && this.waits) tellNote("waiting for the prompt on standard input");
     }, this.left(sayAfterMs));
     try {
       const patience = this.source === "socket" ? "socket" : "pipe";

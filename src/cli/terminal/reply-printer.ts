@@ -3,6 +3,7 @@
  * standard error, so that a pipe gets the answer alone.
  */
 import type { ReplyEvent } from "../../chat/index.js";
+import { note } from "./output.js";
 import { forTerminal, printable } from "./printable.js";
 
 export interface ReplyOutput {
@@ -17,7 +18,7 @@ export interface ReplyOutput {
 const standard: ReplyOutput = {
   text: (text) => void process.stdout.write(forTerminal(text)),
   aside: (text) => void process.stderr.write(forTerminal(text, process.stderr.isTTY)),
-  note: (text) => void process.stderr.write(`note: ${printable(text)}\n`),
+  note,
 };
 
 export class ReplyPrinter {

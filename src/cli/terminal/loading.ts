@@ -1,0 +1,25 @@
+/** `loading 310 of 977 MiB`, where a terminal is and a model takes longer than a moment. */
+import { type LoadOptions, load, type Model } from "../../library/model.js";
+import { Progress } from "./progress.js";
+
+/** Smaller ones are there at once. */
+const delayMs = 500;
+
+/** Loads a model and shows how far that is. @throws what loading throws */
+export function loadShown(path: string, options: LoadOptions, forced: boolean | undefined): Promise<Model> {
+  return whileLoading(forced, (onLoading) => load(path, { ...options, onLoading }));
+}
+
+export async function whileLoading<T>(
+  forced: boolean | undefined,
+  work: (onLoading: (loadedBytes: number, totalBytes: number) => void) => Promise<T>,
+): Promise<T> {
+  const progress = new Progress("loading", { forced, delayMs, bytes: true });
+  try {
+    return await work((loadedBytes, totalBytes) => {
+      if (totalBytes > 0) progress.update(loadedBytes, totalBytes);
+    });
+  } finally {
+    progress.end();
+  }
+}
