@@ -6,6 +6,7 @@ import { packageRoot } from "../package-root.js";
 import type { CpuInfo, NativeAddon } from "./addon.types.js";
 import { boundaryVersion } from "./boundary-version.js";
 import { missingFunctions } from "./functions.js";
+import { prebuiltBinaries } from "./prebuilt.js";
 
 export interface AddonStatus {
   /**
@@ -22,37 +23,47 @@ export interface AddonStatus {
 
 let loaded: { readonly addon: NativeAddon | undefined; readonly status: AddonStatus } | undefined;
 
-/** HUNDREDWEIGHT_NATIVE is `off` or the path of another build. */
-function load(): NonNullable<typeof loaded> {
+type Loaded = NonNullable<typeof loaded>;
+
+/**
+ * HUNDREDWEIGHT_NATIVE is `off` or the path of another build. Without it what was built here goes first, since who
+ * built it wants it, and then what was installed for this platform.
+ */
+function load(): Loaded {
   const wanted = process.env.HUNDREDWEIGHT_NATIVE;
-  if (wanted === "off")
-    return {
-      addon: undefined,
-      status: { state: "off", path: undefined, reason: "switched off by HUNDREDWEIGHT_NATIVE=off" },
-    };
-  const path = wanted ? resolve(wanted) : join(packageRoot(), "build", "native", "hundredweight.node");
-  if (!existsSync(path)) return { addon: undefined, status: { state: "missing", path, reason: `${path} is missing` } };
+  if (wanted === "off") return unusable("off", undefined, "switched off by HUNDREDWEIGHT_NATIVE=off");
+  const own = wanted ? resolve(wanted) : join(packageRoot(), "build", "native", "hundredweight.node");
+  if (wanted || existsSync(own)) return open(own);
+  let first: Loaded | undefined;
+  for (const path of prebuiltBinaries()) {
+    const result = open(path);
+    if (result.addon !== undefined) return result;
+    first ??= result;
+  }
+  return first ?? open(own);
+}
+
+function unusable(state: AddonStatus["state"], path: string | undefined, reason: string): Loaded {
+  return { addon: undefined, status: { state, path, reason } };
+}
+
+function open(path: string): Loaded {
+  if (!existsSync(path)) return unusable("missing", path, `${path} is missing`);
   try {
     const module = { exports: {} };
     process.dlopen(module, path); // unlike require, never runs a file that is no addon as JavaScript
     const lacks = missingFunctions(module.exports);
-    if (lacks.length > 0) {
-      const reason = `${path} is of another version of this program: it lacks ${lacks.slice(0, 3).join(", ")}`;
-      return { addon: undefined, status: { state: "outdated", path, reason } };
-    }
+    const foreign = `${path} is of another version of this program`;
+    if (lacks.length > 0) return unusable("outdated", path, `${foreign}: it lacks ${lacks.slice(0, 3).join(", ")}`);
     const addon = module.exports as NativeAddon;
-    if (addon.boundary() !== boundaryVersion) {
-      const reason = `${path} is of another version of this program: its tables differ`;
-      return { addon: undefined, status: { state: "outdated", path, reason } };
-    }
+    if (addon.boundary() !== boundaryVersion) return unusable("outdated", path, `${foreign}: its tables differ`);
     addon.setErrorClass(HundredweightError);
     const status: AddonStatus = { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };
     return { addon, status };
   } catch (error) {
     // A wrong HUNDREDWEIGHT_ISA is the user's mistake, not a reason to run something else.
     if (error instanceof HundredweightError && error.code === "OPTION_INVALID") throw error;
-    const reason = error instanceof Error ? error.message.split("\n")[0]! : String(error);
-    return { addon: undefined, status: { state: "failed", path, reason } };
+    return unusable("failed", path, error instanceof Error ? error.message.split("\n")[0]! : String(error));
   }
 }
 
