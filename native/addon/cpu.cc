@@ -23,20 +23,27 @@ void read_features(CpuInfo* info) {
   auto add = [info](bool has, const char* name) {
     if (has && info->feature_count < 32) info->features[info->feature_count++] = name;
   };
-  add(__builtin_cpu_supports("avx"), "avx");
-  add(__builtin_cpu_supports("avx2"), "avx2");
-  add(__builtin_cpu_supports("fma"), "fma");
-  add(__builtin_cpu_supports("bmi2"), "bmi2");
-  add(__builtin_cpu_supports("avx512f"), "avx512f");
-  add(__builtin_cpu_supports("avx512bw"), "avx512bw");
-  add(__builtin_cpu_supports("avx512dq"), "avx512dq");
-  add(__builtin_cpu_supports("avx512vl"), "avx512vl");
-  add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
-  add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
+  // Asked directly: what __builtin_cpu_supports reads is part of some compilers' runtimes only.
+  unsigned leaf1[4] = {}, leaf7[4] = {};
+  __get_cpuid(1, &leaf1[0], &leaf1[1], &leaf1[2], &leaf1[3]);
+  __get_cpuid_count(7, 0, &leaf7[0], &leaf7[1], &leaf7[2], &leaf7[3]);
+  unsigned saved = 0, high = 0;  // registers that the system saves
+  if ((leaf1[2] & (1u << 27)) != 0) __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  const bool avx = (saved & 0x06) == 0x06 && (leaf1[2] & (1u << 28)) != 0, avx512 = avx && (saved & 0xe6) == 0xe6;
+  add(avx, "avx");
+  add(avx && (leaf7[1] & (1u << 5)) != 0, "avx2");
+  add(avx && (leaf1[2] & (1u << 12)) != 0, "fma");
+  add((leaf7[1] & (1u << 8)) != 0, "bmi2");
+  add(avx512 && (leaf7[1] & (1u << 16)) != 0, "avx512f");
+  add(avx512 && (leaf7[1] & (1u << 30)) != 0, "avx512bw");
+  add(avx512 && (leaf7[1] & (1u << 17)) != 0, "avx512dq");
+  add(avx512 && (leaf7[1] & (1u << 31)) != 0, "avx512vl");
+  add(avx512 && (leaf7[2] & (1u << 11)) != 0, "avx512vnni");
+  add(avx512 && (leaf7[2] & (1u << 1)) != 0, "avx512vbmi");
   unsigned a, b, c, d;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
-    add((a & (1u << 4)) != 0, "avxvnni");
-    add((a & (1u << 5)) != 0, "avx512bf16");
+    add(avx && (a & (1u << 4)) != 0, "avxvnni");
+    add(avx512 && (a & (1u << 5)) != 0, "avx512bf16");
   }
 }
 

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Resolve, prebuiltBinaries, prebuiltPackage, prebuiltPlatforms } from "./prebuilt.js";
+import { prebuiltBinaries, prebuiltPackage, prebuiltPlatforms, type Resolve } from "./prebuilt.js";
 
 const installed =
   (...platforms: string[]): Resolve =>
   (specifier) =>
-    platforms.some((name) => specifier === `@hundredweight/${name}/hundredweight.node`) ? `/at/${specifier}` : undefined;
+    platforms.some((name) => specifier === `@hundredweight/${name}/hundredweight.node`)
+      ? `/at/${specifier}`
+      : undefined;
 const at = (name: string) => `/at/@hundredweight/${name}/hundredweight.node`;
 
 test("the package of this platform, and on Linux that of musl after that of glibc", () => {

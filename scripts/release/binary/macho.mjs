@@ -1,8 +1,16 @@
-// What a bundle of macOS offers and asks for: Mach-O, 64 bits (mach-o/loader.h, nlist.h; signatures: cs_blobs.h of xnu).
+// What a bundle of macOS offers and asks for: Mach-O, 64 bits (mach-o/loader.h and nlist.h; signatures: xnu's
+// cs_blobs.h).
 import { createHash } from "node:crypto";
 
-const machines = { 0x01000007: "x86_64", 0x0100000c: "aarch64" };
-const LC = { symtab: 0x2, loadDylib: 0xc, rpath: 0x8000001c, signature: 0x1d, buildVersion: 0x32, weakDylib: 0x80000018 };
+const machines = { 16777223: "x86_64", 16777228: "aarch64" };
+const LC = {
+  symtab: 0x2,
+  loadDylib: 0xc,
+  rpath: 0x8000001c,
+  signature: 0x1d,
+  buildVersion: 0x32,
+  weakDylib: 0x80000018,
+};
 
 const cString = (bytes, at) => bytes.toString("latin1", at, bytes.indexOf(0, at));
 

@@ -1,6 +1,6 @@
 // What a DLL of Windows offers and asks for: PE32+ (the Microsoft "PE Format" page, sections "Optional Header Data
 // Directories", ".edata", ".idata", "Delay-Load Import Tables").
-const machines = { 0x8664: "x86_64", 0xaa64: "aarch64" };
+const machines = { 34404: "x86_64", 43620: "aarch64" };
 
 /** { machine, exports[], imports[{ name, library, delayed }], libraries[], timestamp } */
 export function readPe(bytes) {
