@@ -21,6 +21,7 @@ const allowed = {
   state: ["ops"],
   models: ["formats", "ops"],
   compress: ["formats"],
+  convert: ["formats", "containers", "models", "ops", "compress", "process"],
   synth: ["formats", "chat", "models", "compress"],
   sampling: ["tokenizer"],
   weights: ["formats", "native", "models", "ops"],

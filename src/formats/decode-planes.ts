@@ -26,9 +26,6 @@ export const nf4Values = Float32Array.of(
 const fp4Twelfths = [0, 0.0625, 8, 12, 4, 6, 2, 3];
 export const fp4Values = Float32Array.from([...fp4Twelfths, ...fp4Twelfths.map((n) => -n)], (n) => n / 12);
 
-/** Output row 8 c + j of AWQ is in this nibble of word c. */
-const awqNibble = [0, 4, 1, 5, 2, 6, 3, 7];
-
 let halvesOfOneByte: Float32Array | undefined;
 
 /** E4M3 and E5M2 by code; E4M3 has no infinities, and one NaN of each sign. */
@@ -44,6 +41,9 @@ export const fp8Values = {
     return halvesOfOneByte;
   },
 };
+
+/** Output row 8 c + j of AWQ is in this nibble of word c. */
+export const awqNibble = [0, 4, 1, 5, 2, 6, 3, 7];
 
 const u32 = (bytes: Uint8Array, at: number) => readU16(bytes, at) + 65536 * readU16(bytes, at + 2);
 const f32 = (bytes: Uint8Array, at: number) => new DataView(bytes.buffer, bytes.byteOffset).getFloat32(at, true);
@@ -103,7 +103,8 @@ function codeOf(from: StoredRows, form: Form, row: number, input: number): numbe
   return code;
 }
 
-function scaleOf(from: StoredRows, form: Form, row: number, input: number): number {
+/** The scale that a row has for an input. */
+export function scaleOf(from: StoredRows, form: Form, row: number, input: number): number {
   const { layout, stored } = from;
   const at = cellAt(from, layout.planes[1]!, row, input);
   const bytes = stored[1]!;
@@ -124,7 +125,8 @@ function scaleOf(from: StoredRows, form: Form, row: number, input: number): numb
   }
 }
 
-function offsetOf(from: StoredRows, form: Form, row: number, input: number): number {
+/** The number that is subtracted from its code. */
+export function offsetOf(from: StoredRows, form: Form, row: number, input: number): number {
   if (form.offsets === "constant") return form.addend;
   const plane = from.layout.planes[2]!;
   const bytes = from.stored[2]!;

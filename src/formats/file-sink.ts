@@ -53,6 +53,44 @@ export class FileSink {
     return new FileSink(path, await open(path, flags), false, new ArrayBuffer(2 * bufferedPieceBytes));
   }
 
+  /**
+   * Goes on with a file of which the first `from` bytes are right; what is behind them is written again. It is made
+   * where it is missing.
+   */
+  static async resume(path: string, from: number, direct: boolean): Promise<FileSink> {
+    await (await open(path, constants.O_RDWR | constants.O_CREAT, 0o666)).close();
+    const sink = await FileSink.#existing(path, direct);
+    const start = Math.floor(from / block) * block;
+    sink.#position = start;
+    const plain = await open(path, "r");
+    try {
+      const { bytesRead } = await plain.read(sink.#pieces[0], 0, from - start, start);
+      sink.#used = bytesRead;
+    } finally {
+      await plain.close();
+    }
+    return sink;
+  }
+
+  static async #existing(path: string, direct: boolean): Promise<FileSink> {
+    const memory = direct && constants.O_DIRECT !== undefined ? pageAligned(2 * directPieceBytes) : undefined;
+    if (memory !== undefined) {
+      const file = await open(path, constants.O_RDWR | constants.O_DIRECT).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EINVAL") throw error;
+        return undefined;
+      });
+      if (file !== undefined) return new FileSink(path, file, true, memory);
+    }
+    return new FileSink(path, await open(path, "r+"), false, new ArrayBuffer(2 * bufferedPieceBytes));
+  }
+
+  /** The bytes of a resumed file, from its beginning, that are on the disk: waits for them. */
+  async durable(): Promise<number> {
+    await this.#underway;
+    await this.#file.datasync();
+    return this.#position!;
+  }
+
   /** Takes the bytes over before it returns. */
   async write(chunk: Uint8Array): Promise<void> {
     for (let from = 0; from < chunk.length; ) {
@@ -69,6 +107,7 @@ export class FileSink {
   async end(sync: boolean): Promise<void> {
     await this.#underway;
     const length = (this.#position ?? 0) + this.#used;
+    const known = this.#position !== undefined;
     const padded = this.#direct && this.#used % block !== 0;
     if (padded) {
       const end = Math.ceil(this.#used / block) * block;
@@ -77,7 +116,8 @@ export class FileSink {
     }
     await this.#flush();
     await this.#underway;
-    if (padded) await this.#file.truncate(length);
+    // A file that was gone on with may have been longer.
+    if (known) await this.#file.truncate(length);
     if (sync) await this.#file.datasync();
   }
 

@@ -42,3 +42,10 @@ const names: Readonly<Record<number, string>> = {
 export function fileTypeName(fileType: number): string | undefined {
   return names[fileType];
 }
+
+/** The number of a file whose matrices are mostly of one type; undefined where there is none for it. */
+export function fileTypeNumber(dtype: string): number | undefined {
+  const wanted = dtype === "MXFP4" ? "MXFP4_MOE" : dtype;
+  const found = Object.entries(names).find(([, name]) => name === wanted);
+  return found === undefined ? undefined : Number(found[0]);
+}

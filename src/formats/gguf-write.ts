@@ -10,7 +10,7 @@ import { ByteSink, encodeValue } from "./gguf-encode.js";
 import { defaultAlignment } from "./gguf-read.js";
 import type { TypedValue } from "./metadata.js";
 
-type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /** A tensor to write. The chunks of `data` together are exactly its bytes; a callback is called when its turn comes. */
 export interface TensorSource {
@@ -44,7 +44,7 @@ export interface WriteOptions {
  *   a callback throws
  */
 export async function writeGguf(path: string, content: GgufContent, options: WriteOptions = {}): Promise<number> {
-  const plan = planFile(path, content);
+  const plan = planGguf(path, content);
   const target = await realpath(path).catch(() => path);
   // A device such as /dev/null is written to; renaming over it would replace it.
   const found = await stat(target).catch(() => undefined);
@@ -68,17 +68,19 @@ export async function writeGguf(path: string, content: GgufContent, options: Wri
   }
 }
 
-async function io<T>(path: string, action: () => Promise<T>): Promise<T> {
+/** @param kept what became of the bytes that were written @throws FILE_IO for what the system says of writing */
+export async function io<T>(path: string, action: () => Promise<T>, kept = "nothing was kept"): Promise<T> {
   try {
     return await action();
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const why = code === "ENOSPC" ? "the disk is full" : message;
-    throw new HundredweightError("FILE_IO", `${path}: writing failed: ${why}; nothing was kept`, { code }, { cause });
+    throw new HundredweightError("FILE_IO", `${path}: writing failed: ${why}; ${kept}`, { code }, { cause });
   }
 }
 
-interface Plan {
+/** Where everything of a file comes to lie. */
+export interface GgufPlan {
   /** Header, metadata and directory, padded to the data section. */
   readonly head: Uint8Array;
   readonly alignment: number;
@@ -86,7 +88,8 @@ interface Plan {
   readonly totalBytes: number;
 }
 
-function planFile(path: string, content: GgufContent): Plan {
+/** @param path begins the error messages @throws MODEL_INVALID (what GGUF cannot express) */
+export function planGguf(path: string, content: GgufContent): GgufPlan {
   const invalid = (message: string) =>
     new HundredweightError("MODEL_INVALID", `${path}: cannot be written: ${message}`);
   const metadata = new Map<string, TypedValue>();
@@ -147,9 +150,9 @@ function planFile(path: string, content: GgufContent): Plan {
   return { head: sink.take(), alignment, tensors, totalBytes: offset };
 }
 
-const padded = (bytes: number, alignment: number) => Math.ceil(bytes / alignment) * alignment;
+export const padded = (bytes: number, alignment: number) => Math.ceil(bytes / alignment) * alignment;
 
-async function writeContent(path: string, file: FileSink, plan: Plan, options: WriteOptions): Promise<number> {
+async function writeContent(path: string, file: FileSink, plan: GgufPlan, options: WriteOptions): Promise<number> {
   const write = (bytes: Uint8Array) => io(path, () => file.write(bytes));
   await write(plan.head);
   let done = 0;
@@ -172,7 +175,7 @@ async function writeContent(path: string, file: FileSink, plan: Plan, options: W
   return plan.head.length + done;
 }
 
-function chunksOf(source: TensorSource): Chunks {
+export function chunksOf(source: TensorSource): Chunks {
   const data = typeof source.data === "function" ? source.data() : source.data;
   return data instanceof Uint8Array ? [data] : data;
 }

@@ -11,6 +11,8 @@ export interface TensorInfo {
   readonly transposed?: true;
   /** Numbers that follow from the configuration and lie in no file; of a vector. */
   readonly values?: Float32Array;
+  /** A GGUF file has it as part of the tensor of this name, behind the parts before it. */
+  readonly joined?: string;
   /** The change of a vector's values on their way to the model. */
   readonly change?: VectorChange;
 }

@@ -5,8 +5,6 @@
  * Matrices have deviation ~ 1 / sqrt(columns), so products keep the size of their input; the two that write to the
  * residual stream are smaller by sqrt(2 * layers), so the stream grows by a factor of about sqrt(2) over any depth.
  */
-import { statfs } from "node:fs/promises";
-import { dirname } from "node:path";
 import { type Mix, mixFileType, mixTypes } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
 import {
@@ -20,6 +18,7 @@ import {
   type TypedValue,
   writeGguf,
 } from "../formats/index.js";
+import { checkRoom } from "../formats/room.js";
 import type { ModelSpec } from "../models/flow/architecture.js";
 import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
@@ -164,25 +163,6 @@ export async function writeSynth(
 
 /** A small model will be read soon and may stay in the page cache. */
 const directFrom = 256 * 2 ** 20;
-
-/** Header and padding come to a few megabytes; a disk as full as that should not be written to. */
-const headerRoom = 64 * 2 ** 20;
-
-async function checkRoom(path: string, bytes: number): Promise<void> {
-  const found = await statfs(dirname(path)).catch((cause: NodeJS.ErrnoException) => {
-    throw new HundredweightError("FILE_IO", `${dirname(path)}: ${cause.message}`, { code: cause.code }, { cause });
-  });
-  const neededBytes = bytes + headerRoom;
-  const freeBytes = found.bavail * found.bsize;
-  // Devices such as /dev/null take anything.
-  if (freeBytes >= neededBytes || path.startsWith("/dev/")) return;
-  const gb = (value: number) => `${(value / 1e9).toFixed(2)} GB`;
-  throw new HundredweightError(
-    "FILE_IO",
-    `${path}: the model needs ${gb(neededBytes)}, the disk has ${gb(freeBytes)} free; nothing was written`,
-    { neededBytes, freeBytes },
-  );
-}
 
 function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, options: SynthOptions): TensorSource {
   const { name, dtype, shape, role, kind, bytes, ids } = tensor;

@@ -89,6 +89,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./synth.js"),
   },
   {
+    usage: "convert [options] <in> <out>",
+    summary: "Write a model in another container; a conversion that was interrupted goes on where it was.",
+    load: () => import("./convert.js"),
+  },
+  {
     usage: "inspect [options] <model>",
     summary: "Show metadata, tensors and sizes of a model file.",
     load: () => import("./inspect.js"),

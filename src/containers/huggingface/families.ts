@@ -123,7 +123,11 @@ const attentionFamilies: Readonly<Record<string, Family>> = {
   ernie4_5_moe: {
     arch: "ernie4_5-moe",
     names: { "mlp.moe_statics.e_score_correction_bias": "exp_probs_b.bias" },
-    keys: (c, m) => m.uint("interleave_moe_layer_step", c.number("moe_layer_interval")),
+    keys: (c, m) => {
+      m.uint("interleave_moe_layer_step", c.number("moe_layer_interval"));
+      const [width, shared] = [c.number("moe_intermediate_size"), c.number("moe_num_shared_experts")];
+      m.uint("expert_shared_feed_forward_length", width && shared && width * shared);
+    },
   },
   hunyuan_v1_dense: {
     arch: "hunyuan-dense",
@@ -139,6 +143,7 @@ const attentionFamilies: Readonly<Record<string, Family>> = {
     names: { "block_sparse_moe.e_score_correction_bias": "exp_probs_b.bias" },
     keys: (c, m) => {
       m.uint("rope.dimension_count", c.number("rotary_dim"));
+      m.uint("expert_feed_forward_length", c.number("intermediate_size"));
       sigmoidRouter(m);
     },
   },

@@ -29,6 +29,8 @@ export function latentKeys(c: HfConfig, m: MetadataBuilder): void {
   const [rank, turned] = [c.whole("kv_lora_rank"), c.whole("qk_rope_head_dim")];
   m.uint("attention.q_lora_rank", c.number("q_lora_rank"));
   m.uint("attention.kv_lora_rank", rank);
+  // One vector is kept of all heads.
+  m.uint("attention.head_count_kv", 1);
   m.uint("attention.key_length", rank + turned);
   m.uint("attention.value_length", rank);
   m.uint("attention.key_length_mla", c.whole("qk_nope_head_dim") + turned);

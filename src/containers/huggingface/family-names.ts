@@ -34,6 +34,7 @@ export const graniteExperts: NameTable = {
 /** Queries, keys and values of a group of heads side by side: so many heads of queries, one of keys, one of values. */
 export function headsFirst(groups: number, queries: number): SplitTarget {
   return {
+    joined: "attn_qkv",
     split(rows) {
       const head = rows / (groups * (queries + 2));
       const runs = (first: number, count: number): Rows =>

@@ -16,6 +16,8 @@ export type Rows = readonly (readonly [first: number, count: number])[];
 export interface SplitTarget {
   /** Stored as [inputs, outputs]: the parts are columns there. */
   readonly transposed?: true;
+  /** The name under which a GGUF file has the parts as one again, in this order. */
+  readonly joined?: string;
   readonly split: (rows: number) => Readonly<Record<string, Rows>>;
 }
 

@@ -20,6 +20,7 @@ interface Place extends Omit<PlacedTarget, "to"> {
   readonly before: string;
   /** The name behind it; or the rows of several. */
   readonly to: string | SplitTarget["split"];
+  readonly joined?: string;
   /** Its number among those that are stacked; undefined: it is not. */
   readonly expert: number | undefined;
 }
@@ -43,7 +44,10 @@ function placeOf(module: string, own: NameTable): Place | undefined {
 function placed(target: NameTable[string] | undefined, before: string, expert: number | undefined): Place | undefined {
   if (target === undefined) return undefined;
   if (typeof target === "string") return { before, to: target, expert };
-  if ("split" in target) return { ...target, before, to: target.split, expert };
+  if ("split" in target) {
+    const { split: to, ...rest } = target;
+    return { ...rest, before, to, expert };
+  }
   return { ...target, before, expert };
 }
 
@@ -114,8 +118,11 @@ function* tensorsOf(
     }
     const columns = form.transposed === true;
     const take = columns ? takenColumns : takenRows;
-    for (const [to, runs] of Object.entries(place.to(columns ? weight.shape[0]! : weight.shape.at(-1)!)))
-      yield [part, { name: `${place.before}${to}${ending}`, ...take(path, module.name, weight, runs), ...form }];
+    const joined = place.joined === undefined ? {} : { joined: `${place.before}${place.joined}${ending}` };
+    for (const [to, runs] of Object.entries(place.to(columns ? weight.shape[0]! : weight.shape.at(-1)!))) {
+      const name = `${place.before}${to}${ending}`;
+      yield [part, { name, ...take(path, module.name, weight, runs), ...form, ...joined }];
+    }
   }
 }
 

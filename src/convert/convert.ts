@@ -1,0 +1,79 @@
+/** A model in one container becomes the same model in another, in little memory whatever its size. */
+import { realpathSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { openCheckpoint } from "../containers/index.js";
+import { HundredweightError } from "../errors.js";
+import type { Checkpoint } from "../formats/types.js";
+import { describeModel } from "../models/index.js";
+import { WeightFiles } from "../ops/reference-weights.js";
+import { ggufFile } from "./gguf-file.js";
+import type { MadeTensor } from "./gguf-tensors.js";
+import { type Written, writeResumable } from "./resumable-file.js";
+import { typeChoice, type WishedType } from "./type-choice.js";
+
+export interface ConvertOptions {
+  /** The type of matrices; default `keep`. Norms, biases and routers are F32. */
+  readonly type?: WishedType;
+  /** The type of matrices that no type holds exactly; without it they are refused. */
+  readonly inexact?: Exclude<WishedType, "keep">;
+  readonly signal?: AbortSignal;
+  readonly onPlan?: (plan: ConvertPlan) => void;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** The conversion as it is said before anything is written. */
+export interface ConvertPlan {
+  readonly architecture: string;
+  readonly tensors: readonly MadeTensor[];
+  /** Tensors of the source that the model does not use. */
+  readonly leftOut: readonly string[];
+  readonly bytes: number;
+}
+
+export interface Converted extends Written {
+  readonly path: string;
+}
+
+/**
+ * Writes `to` whole or not at all; a run that was killed goes on where it was when it is started again.
+ * @param from whatever can be opened as a model
+ * @param to a name that ends in `.gguf`
+ * @throws what opening and describing the model throws; OPTION_INVALID; FORMAT_UNSUPPORTED where values would be
+ *   rounded and nobody has said they may; FILE_IO, FILE_NOT_REGULAR, CANCELLED
+ */
+export async function convertModel(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
+  if (!/\.gguf$/i.test(to))
+    throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf`);
+  const checkpoint = await openCheckpoint(from);
+  refuseSelf(checkpoint, to);
+  const files = new WeightFiles();
+  try {
+    const description = describeModel(checkpoint);
+    const choice = typeChoice(options.type ?? "keep", options.inexact);
+    const { file, model } = ggufFile(to, checkpoint, description, choice, files);
+    const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
+    options.onPlan?.({ architecture: description.arch, ...model, bytes });
+    const identity = JSON.stringify([sourceIdentity(checkpoint), options.type ?? "keep", options.inexact]);
+    return { path: to, ...(await writeResumable({ ...file, identity }, options)) };
+  } finally {
+    files.close();
+  }
+}
+
+/** Other files under the same names are another source. */
+function sourceIdentity({ files }: Checkpoint): unknown[] {
+  return files.map(({ path, bytes }) => [resolve(path), bytes, statSync(path).mtimeMs]);
+}
+
+/** @throws OPTION_INVALID where the result would replace what is read */
+function refuseSelf({ files }: Checkpoint, to: string): void {
+  const real = (path: string): string => {
+    try {
+      return realpathSync(path);
+    } catch {
+      return resolve(path);
+    }
+  };
+  if (files.some(({ path }) => real(path) === real(to)))
+    throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is to be converted`);
+}

@@ -1,0 +1,59 @@
+/** Which type a matrix gets in the file that is written. */
+import { HundredweightError } from "../errors.js";
+import { blocksBytes, type Dtype, dtypeByName, dtypeOf } from "../formats/dtypes.js";
+import type { TensorInfo } from "../formats/types.js";
+
+/** `keep`: the type it has, or another that holds the same values. */
+export const wishedTypes = ["keep", "f32", "f16", "bf16", "q8_0"] as const;
+export type WishedType = (typeof wishedTypes)[number];
+
+export interface ChosenType {
+  readonly dtype: Dtype;
+  /** Values are rounded to it. */
+  readonly rounded: boolean;
+}
+
+export interface TypeChoice {
+  /**
+   * @param exact finds the type that holds the same values, if there is one
+   * @throws FORMAT_UNSUPPORTED when values would be rounded that nobody has said may be
+   */
+  of(info: TensorInfo, exact: () => Dtype | undefined): ChosenType;
+}
+
+/** Types that hold all values of others. */
+const within: Readonly<Record<string, readonly string[]>> = {
+  F32: ["F32", "F16", "BF16"],
+  F16: ["F16"],
+  BF16: ["BF16"],
+};
+
+/**
+ * @param type of every matrix
+ * @param inexact the type of those whose values none holds, under `keep`; undefined: they are refused
+ */
+export function typeChoice(type: WishedType, inexact: Exclude<WishedType, "keep"> | undefined): TypeChoice {
+  const asked = (wish: Exclude<WishedType, "keep">, info: TensorInfo): ChosenType => {
+    const wanted = dtypeByName(wish.toUpperCase())!;
+    const inputs = info.transposed ? info.shape[1]! : info.shape[0]!;
+    // As llama.cpp's converter does with rows that are not whole blocks.
+    const dtype = blocksBytes(wanted, inputs) === undefined ? dtypeByName("F16")! : wanted;
+    const exact = info.layout === dtype || (within[dtype.name]?.includes(info.layout.name) ?? false);
+    return { dtype, rounded: !exact };
+  };
+  return {
+    of(info, exact) {
+      if (type !== "keep") return asked(type, info);
+      const found = exact();
+      if (found !== undefined) return { dtype: found, rounded: false };
+      if (inexact !== undefined) return asked(inexact, info);
+      const own = dtypeOf(info.layout) === undefined ? info.layout.name : `${info.layout.name}, turned round`;
+      throw new HundredweightError(
+        "FORMAT_UNSUPPORTED",
+        `tensor '${info.name}' is of ${own}, whose values no type of GGUF holds exactly; ` +
+          "use --inexact q8_0 (or f16, bf16, f32) to have such matrices rounded to that",
+        { tensor: info.name, layout: info.layout.name },
+      );
+    },
+  };
+}
