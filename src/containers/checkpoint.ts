@@ -2,11 +2,11 @@
 import { openGguf } from "../formats/gguf-open.js";
 import type { Checkpoint } from "../formats/types.js";
 import { openHuggingFace } from "./huggingface/open.js";
-import { modelFolderOf } from "./safetensors/folder.js";
+import { modelFolderOf } from "./model-folder/model-folder.js";
 
 /**
  * Reads the description of a model, never its weights. `path` is a GGUF file or any shard of a split one, or a Hugging
- * Face folder, its config.json, its index or any of its safetensors.
+ * Face folder, its config.json, its index, any of its safetensors, or a PyTorch checkpoint in it.
  * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_UNKNOWN, FORMAT_UNSUPPORTED, FORMAT_INVALID, MODEL_CHANGED; of a folder also
  *   ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_INVALID
  */

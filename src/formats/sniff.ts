@@ -18,7 +18,11 @@ const magics: readonly { bytes: readonly number[]; code: ErrorCode; text: string
   { bytes: text("ggml"), code: "FORMAT_UNSUPPORTED", text: "an old 'ggml' file from before GGUF; get a GGUF of it" },
   { bytes: text("ggmf"), code: "FORMAT_UNSUPPORTED", text: "an old 'ggmf' file from before GGUF; get a GGUF of it" },
   { bytes: text("ggjt"), code: "FORMAT_UNSUPPORTED", text: "an old 'ggjt' file from before GGUF; get a GGUF of it" },
-  { bytes: text("PK\x03\x04"), code: "FORMAT_UNKNOWN", text: `a zip archive (a PyTorch checkpoint?); ${convert}` },
+  {
+    bytes: text("PK\x03\x04"),
+    code: "FORMAT_UNKNOWN",
+    text: "a zip archive; a PyTorch checkpoint is read where config.json lies beside it",
+  },
   { bytes: [0x80, 0x02], code: "FORMAT_UNKNOWN", text: `a Python pickle (a PyTorch checkpoint?); ${convert}` },
   { bytes: [0x1f, 0x8b], code: "FORMAT_UNKNOWN", text: "gzip data; unpack it first" },
   { bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a], code: "FORMAT_UNKNOWN", text: "xz data; unpack it first" },

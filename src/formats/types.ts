@@ -57,10 +57,13 @@ export interface Metadata {
   packedStrings(key: string): { readonly bytes: Uint8Array; readonly offsets: Uint32Array } | undefined;
 }
 
+/** The kind of files that a model is kept in. */
+export type ContainerFormat = "gguf" | "safetensors" | "pytorch" | "offload" | "onnx";
+
 /** An opened model: any container, logical tensors under GGUF names. */
 export interface Checkpoint {
   readonly path: string;
-  readonly format: "gguf" | "safetensors";
+  readonly format: ContainerFormat;
   /** Version of the container, where it has one. */
   readonly formatVersion?: number;
   readonly files: readonly { readonly path: string; readonly bytes: number }[];

@@ -1,10 +1,11 @@
 /** The tensors that a model's functions name, in the order in which they name them. */
+import type { ContainerFormat } from "../formats/types.js";
 import type { From, MatrixOptions, VectorOptions, VectorWeight, Weight } from "./flow/flow.js";
 import { layerPrefix, type Role, type RowRun, type TensorDeclaration } from "./flow/tensors.js";
 
 /** Where the tensors are to come from: a file, or paper. */
 export interface TensorSource {
-  readonly format: "gguf" | "safetensors";
+  readonly format: ContainerFormat;
   /** By full GGUF name; of optional tensors only, or of all. */
   has(name: string): boolean;
   /** Whether a matrix lies there the other way round. */

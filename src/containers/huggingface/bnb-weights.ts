@@ -1,9 +1,8 @@
 /** bitsandbytes' 4-bit weights: what the file says of them lies beside each as JSON in a tensor of bytes. */
 import { fp4Values, nf4Values } from "../../formats/decode-planes.js";
-import { type JsonObject, JsonReader } from "../../formats/json-reader.js";
+import { isObject, type JsonObject, JsonReader } from "../../formats/json-reader.js";
 import { bnb4Layout } from "../../formats/plane-layouts.js";
-import type { StoredTensor } from "../safetensors/header.js";
-import { isObject } from "./config.js";
+import type { StoredTensor } from "../stored/stored.js";
 import {
   invalid,
   type Module,

@@ -3,7 +3,7 @@
  * parts has the text model's under `text_config`.
  */
 import { HundredweightError } from "../../errors.js";
-import type { JsonObject, JsonValue } from "../../formats/json-reader.js";
+import { isObject, type JsonObject, type JsonValue } from "../../formats/json-reader.js";
 
 export class HfConfig {
   readonly path: string;
@@ -76,8 +76,4 @@ export class HfConfig {
     const shown = value === undefined ? "missing" : JSON.stringify(value)?.slice(0, 60);
     return this.invalid(`'${keys[0]}' is ${shown}, expected ${expected}`);
   }
-}
-
-export function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

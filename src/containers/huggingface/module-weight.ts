@@ -3,7 +3,7 @@ import { HundredweightError } from "../../errors.js";
 import { Cursor } from "../../formats/cursor.js";
 import type { JsonObject } from "../../formats/json-reader.js";
 import { type Layout, layoutBytes, type Planes } from "../../formats/layouts.js";
-import type { StoredTensor } from "../safetensors/header.js";
+import type { StoredTensor } from "../stored/stored.js";
 
 /** The tensors that a folder has of one module. */
 export interface Module {
@@ -21,6 +21,8 @@ export interface ModuleWeight {
   /** GGUF order: inputs, outputs, experts. */
   readonly shape: readonly number[];
   readonly planes: Planes;
+  /** The tensor is the transpose of what lies there, whatever its family says. */
+  readonly turned?: true;
 }
 
 /**
@@ -62,7 +64,8 @@ export function weightOf(
     throw invalid(module, `of ${rows} x ${cols} values is not whole groups of ${layout.name}`);
   for (const [i, plane] of layout.planes.entries()) {
     const expected = layoutBytes({ ...layout, planes: [plane] }, rows, cols)! * experts;
-    const { name, bytes, shape: dims } = tensors[i]!;
+    const { name, bytes, shape: dims, turned } = tensors[i]!;
+    if (turned) throw unsupported(module, `has a transposed '${name}'`);
     if (bytes !== expected)
       throw invalid(
         module,

@@ -1,17 +1,18 @@
 /**
  * A Hugging Face folder as one more container: config.json becomes the metadata a GGUF file of the model would have,
- * the tensors of its safetensors go by their GGUF names where they lie.
+ * its tensors go by their GGUF names where they lie.
  */
 import { basename, join, resolve } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { dtypeByName } from "../../formats/dtypes.js";
+import { isObject } from "../../formats/json-reader.js";
 import { storedBytes } from "../../formats/layouts.js";
 import { TypedMetadata } from "../../formats/metadata.js";
 import { readJsonFile } from "../../formats/small-file.js";
 import type { Checkpoint, TensorInfo } from "../../formats/types.js";
-import { readSafetensorsFolder } from "../safetensors/folder.js";
+import { type ModelFolder, readStoredFolder } from "../model-folder/model-folder.js";
 import { commonKeys } from "./common-keys.js";
-import { HfConfig, isObject } from "./config.js";
+import { HfConfig } from "./config.js";
 import { families } from "./families.js";
 import type { Family } from "./family.js";
 import { MetadataBuilder } from "./metadata.js";
@@ -27,12 +28,16 @@ const limits = { configBytes: 16 * 2 ** 20 } as const;
  * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, FORMAT_UNSUPPORTED, ARCHITECTURE_UNKNOWN, MODEL_INVALID,
  *   TOKENIZER_INVALID
  */
-export function openHuggingFace(folder: string): Checkpoint {
+export function openHuggingFace(model: ModelFolder): Checkpoint {
+  const { folder } = model;
   const path = join(folder, "config.json");
   const json = readJsonFile(path, limits.configBytes);
-  const stored = readSafetensorsFolder(folder);
+  const stored = readStoredFolder(model);
   if (json === undefined)
-    throw new HundredweightError("FILE_NOT_FOUND", `${folder}: has no config.json, which says what its tensors are`);
+    throw new HundredweightError(
+      "FILE_NOT_FOUND",
+      `${folder}: has no config.json, which says what its tensors are; put that of the model there, and its tokenizer`,
+    );
   const config = new HfConfig(path, json);
   const family = familyOf(config);
   const computed: ComputedVectors = new Map();
@@ -53,7 +58,7 @@ export function openHuggingFace(folder: string): Checkpoint {
   for (const tensor of tensors.values()) tensorBytes += storedBytes(tensor.planes);
   return {
     path: folder,
-    format: "safetensors",
+    format: stored.format,
     files: stored.files.map(({ path: file, fileBytes }) => ({ path: file, bytes: fileBytes })),
     metadata: new TypedMetadata(m.values, path),
     tensors,

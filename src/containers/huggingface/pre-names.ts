@@ -3,7 +3,7 @@
  * has no name.
  */
 import type { JsonObject } from "../../formats/json-reader.js";
-import { isObject } from "./config.js";
+import { isObject } from "../../formats/json-reader.js";
 
 const contraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const rest = " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";

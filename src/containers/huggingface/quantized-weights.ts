@@ -13,7 +13,7 @@ import {
   mxfp4Layout,
   packedLayout,
 } from "../../formats/plane-layouts.js";
-import type { StoredTensor } from "../safetensors/header.js";
+import type { StoredTensor } from "../stored/stored.js";
 import { bnb4Weight } from "./bnb-weights.js";
 import {
   invalid,

@@ -3,7 +3,8 @@
  * one set for each kind of layer.
  */
 import type { JsonObject } from "../../formats/json-reader.js";
-import { type HfConfig, isObject } from "./config.js";
+import { isObject } from "../../formats/json-reader.js";
+import type { HfConfig } from "./config.js";
 import type { MetadataBuilder } from "./metadata.js";
 
 /** Vectors of divisors that a GGUF file would hold, by name; their values follow from the configuration. */

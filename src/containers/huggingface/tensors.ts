@@ -3,7 +3,7 @@ import { HundredweightError } from "../../errors.js";
 import type { JsonObject } from "../../formats/json-reader.js";
 import { append, type Extent, sliceExtents, slicesOf } from "../../formats/layouts.js";
 import type { TensorInfo } from "../../formats/types.js";
-import type { StoredTensor } from "../safetensors/header.js";
+import type { StoredTensor } from "../stored/stored.js";
 import type { Module, ModuleWeight } from "./module-weight.js";
 import { layerNames, modelNames, type NameTable, type PlacedTarget, type Rows, type SplitTarget } from "./names.js";
 import { plainWeight, splitName, weightReaders } from "./weights.js";
@@ -76,7 +76,19 @@ export function namedTensors(
     for (const [part, info] of tensorsOf(path, module, place)) add(info, `${module.name}.${part}`, place?.expert);
   }
   for (const [name, stack] of stacks) add(stacked(path, name, stack), name);
+  // A view of the embeddings is no second matrix.
+  if (sameBytes(found.get("output.weight"), found.get("token_embd.weight"))) found.delete("output.weight");
   return found;
+}
+
+function sameBytes(a: TensorInfo | undefined, b: TensorInfo | undefined): boolean {
+  if (a === undefined || b === undefined || a.layout !== b.layout) return false;
+  const place = ({ planes }: TensorInfo): string =>
+    Object.values(planes)
+      .flat()
+      .map(({ file, offset, bytes }) => `${offset} ${bytes} ${file}`)
+      .join("\n");
+  return a.transposed === b.transposed && place(a) === place(b);
 }
 
 function* modulesOf(
@@ -100,18 +112,22 @@ function* tensorsOf(
   place: Place | undefined,
 ): Generator<[part: string, info: TensorInfo]> {
   if (place === undefined) {
-    for (const [part, tensor] of module.parts) yield [part, { name: tensor.name, ...plainWeight(tensor) }];
+    for (const [part, tensor] of module.parts) {
+      const { turned: _, ...weight } = plainWeight(tensor);
+      yield [part, { name: tensor.name, ...weight }];
+    }
     return;
   }
   const bias = module.parts.get("bias");
-  const found: [part: string, weight: ModuleWeight | undefined][] = [
+  const parts: [part: string, weight: ModuleWeight | undefined][] = [
     ["weight", weightOf(module)],
     ["bias", bias && plainWeight(bias)],
   ];
-  for (const [part, weight] of found) {
-    if (weight === undefined) continue;
+  for (const [part, found] of parts) {
+    if (found === undefined) continue;
     const ending = part === "weight" && module.parts.has("") ? "" : `.${part}`;
-    const form = part === "weight" ? formOf(place) : {};
+    const { turned, ...weight } = found;
+    const form = part === "weight" ? formOf(place, turned === true) : {};
     if (typeof place.to === "string") {
       yield [part, { name: `${place.before}${place.to}${ending}`, ...weight, ...form }];
       continue;
@@ -168,8 +184,9 @@ function weightOf(module: Module): ModuleWeight | undefined {
   return plain === undefined ? undefined : plainWeight(plain);
 }
 
-function formOf({ transposed, change }: Place): Pick<TensorInfo, "transposed" | "change"> {
-  return { ...(transposed && { transposed }), ...(change !== undefined && { change }) };
+/** @param turned what lies there is the transpose of what the folder calls it */
+function formOf({ transposed, change }: Place, turned: boolean): Pick<TensorInfo, "transposed" | "change"> {
+  return { ...((transposed === true) !== turned && { transposed: true }), ...(change !== undefined && { change }) };
 }
 
 /** Experts that are tensors of their own as one, in the order of their numbers. */

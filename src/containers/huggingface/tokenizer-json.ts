@@ -3,10 +3,9 @@
  * post-processor, decoder, added tokens) as JSON.
  */
 import { HundredweightError } from "../../errors.js";
-import { type JsonObject, JsonReader, type JsonValue } from "../../formats/json-reader.js";
+import { isObject, type JsonObject, JsonReader, type JsonValue } from "../../formats/json-reader.js";
 import { PackedStrings } from "../../formats/metadata.js";
 import { readSmallFile } from "../../formats/small-file.js";
-import { isObject } from "./config.js";
 
 const limits = {
   fileBytes: 256 * 2 ** 20,

@@ -2,9 +2,10 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonObject, JsonValue } from "../../formats/json-reader.js";
+import { isObject } from "../../formats/json-reader.js";
 import { PackedStrings } from "../../formats/metadata.js";
 import { readJsonFile, readSmallFile } from "../../formats/small-file.js";
-import { type HfConfig, isObject } from "./config.js";
+import type { HfConfig } from "./config.js";
 import type { MetadataBuilder } from "./metadata.js";
 import { preName, stepsOf } from "./pre-names.js";
 import { readTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";

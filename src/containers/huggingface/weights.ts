@@ -4,7 +4,7 @@
  */
 import { dtypeByName } from "../../formats/dtypes.js";
 import type { Layout } from "../../formats/layouts.js";
-import type { StoredTensor } from "../safetensors/header.js";
+import type { StoredTensor } from "../stored/stored.js";
 import type { ModuleWeight, WeightReader } from "./module-weight.js";
 import { quantizedReaders } from "./quantized-weights.js";
 
@@ -53,5 +53,6 @@ export function plainWeight(tensor: StoredTensor): ModuleWeight {
   // Convolutions have a dimension of one between taps and columns.
   const dims = tensor.shape.length === 3 && tensor.shape[1] === 1 ? [tensor.shape[0]!, tensor.shape[2]!] : tensor.shape;
   const shape = dims.length === 0 ? [1] : dims.toReversed();
-  return { layout, shape, planes: { [layout.planes[0]!.name]: [{ file, offset, bytes }] } };
+  const planes = { [layout.planes[0]!.name]: [{ file, offset, bytes }] };
+  return { layout, shape, planes, ...(tensor.turned && { turned: true }) };
 }

@@ -7,6 +7,8 @@ import { HundredweightError } from "../../errors.js";
 import { Cursor } from "../../formats/cursor.js";
 import { JsonReader } from "../../formats/json-reader.js";
 import { sniff } from "../../formats/sniff.js";
+import type { WeightFile } from "../stored/shards.js";
+import type { StoredTensor } from "../stored/stored.js";
 
 /** Bits of an element of each type. */
 const elementBits: Readonly<Record<string, number>> = {
@@ -41,26 +43,10 @@ const limits = {
   dims: 8,
 } as const;
 
-/** A tensor as it lies in a file. */
-export interface StoredTensor {
-  readonly name: string;
-  /** `F32`, `BF16`, `I32`, `F8_E4M3` ... */
-  readonly dtype: string;
-  /** As the file has it: the last dimension varies fastest. */
-  readonly shape: readonly number[];
-  readonly file: string;
-  /** Absolute in the file. */
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-export interface SafetensorsFile {
-  readonly path: string;
-  readonly fileBytes: number;
+/** Its tensors are in the order of their bytes. */
+export interface SafetensorsFile extends WeightFile {
   /** `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** In the order of their bytes. */
-  readonly tensors: readonly StoredTensor[];
 }
 
 /**

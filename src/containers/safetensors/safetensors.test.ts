@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { HundredweightError } from "../../errors.js";
-import { modelFolderOf, readSafetensorsFolder } from "./folder.js";
+import { modelFolderOf, readStoredFolder } from "../model-folder/model-folder.js";
 import { readSafetensors } from "./header.js";
 
 let folder = "";
@@ -20,6 +20,8 @@ function file(header: unknown, dataBytes: number, { length, pad = 0 }: { length?
   prefix.writeBigUInt64LE(length ?? BigInt(text.length));
   return Buffer.concat([prefix, text, Buffer.alloc(dataBytes, 7)]);
 }
+
+const readFolder = (path: string) => readStoredFolder({ folder: path });
 
 let number = 0;
 function write(bytes: Uint8Array): string {
@@ -123,10 +125,10 @@ describe("folder", () => {
 
   test("shards by their index, a single file, a second copy beside it", () => {
     const map = { weight_map: { a: "x-1.safetensors", b: "x-2.safetensors" } };
-    const sharded = readSafetensorsFolder(shards(map, { "x-1.safetensors": one("a"), "x-2.safetensors": one("b") }));
+    const sharded = readFolder(shards(map, { "x-1.safetensors": one("a"), "x-2.safetensors": one("b") }));
     assert.deepEqual([...sharded.tensors.keys()].sort(), ["a", "b"]);
     const copy = shards(undefined, { "model.safetensors": one("a"), "consolidated.safetensors": one("c") });
-    assert.deepEqual([...readSafetensorsFolder(copy).tensors.keys()], ["a"]);
+    assert.deepEqual([...readFolder(copy).tensors.keys()], ["a"]);
   });
 
   const bad: [string, unknown, Record<string, Buffer>, RegExp, string?][] = [
@@ -155,7 +157,7 @@ describe("folder", () => {
     ],
     ["an index of nothing", { metadata: {} }, {}, /no 'weight_map'/],
     ["a folder of nothing", undefined, {}, /no model in this folder/, "FILE_NOT_FOUND"],
-    ["PyTorch files", undefined, { "pytorch_model.bin": Buffer.alloc(1) }, /PyTorch checkpoint/, "FILE_NOT_FOUND"],
+    ["a PyTorch file of nothing", undefined, { "pytorch_model.bin": Buffer.alloc(1) }, /no PyTorch/, "FORMAT_UNKNOWN"],
     [
       "files that nothing joins",
       undefined,
@@ -168,7 +170,7 @@ describe("folder", () => {
     test(`refuses ${what}`, () => {
       const path = shards(index, files);
       assert.throws(
-        () => readSafetensorsFolder(path),
+        () => readFolder(path),
         (error: HundredweightError) => {
           assert.match(error.message, message);
           assert.equal(error.code, code);
@@ -180,9 +182,9 @@ describe("folder", () => {
   test("links to blobs are followed, and any file of a folder names it", () => {
     const path = shards(undefined, { "config.json": Buffer.from("{}") });
     symlinkSync(write(one("a")), join(path, "model.safetensors"));
-    assert.deepEqual([...readSafetensorsFolder(path).tensors.keys()], ["a"]);
+    assert.deepEqual([...readFolder(path).tensors.keys()], ["a"]);
     for (const name of ["", "/", "/config.json", "/model.safetensors"])
-      assert.equal(modelFolderOf(path + name)?.replace(/\/$/, ""), path);
+      assert.equal(modelFolderOf(path + name)?.folder.replace(/\/$/, ""), path);
     assert.equal(modelFolderOf(join(path, "other.gguf")), undefined);
   });
 });

@@ -1,0 +1,76 @@
+/** The weights of a folder, whatever they are kept in: safetensors, PyTorch checkpoints, an offloaded model. */
+import { existsSync, readdirSync, type Stats, statSync } from "node:fs";
+import { join } from "node:path";
+import { HundredweightError } from "../../errors.js";
+import { readOffloadFolder } from "../offload/folder.js";
+import { readPytorchFile, readPytorchFolder } from "../pytorch/folder.js";
+import { readSafetensorsFolder } from "../safetensors/folder.js";
+import type { StoredFolder } from "../stored/stored.js";
+
+/** A model's folder as a path names it. */
+export interface ModelFolder {
+  readonly folder: string;
+  /** The checkpoint that was named, where a folder may hold others. */
+  readonly file?: string;
+}
+
+/**
+ * Reads the headers of a folder's weights; safetensors come before other copies.
+ * @throws FILE_NOT_FOUND (no weights, or a shard is missing), FORMAT_INVALID, FORMAT_UNSUPPORTED, FORMAT_UNKNOWN,
+ *   FILE_IO, MODEL_CHANGED
+ */
+export function readStoredFolder({ folder, file }: ModelFolder): StoredFolder {
+  if (file !== undefined) return readPytorchFile(file);
+  const names = readdirSync(folder).sort();
+  const offloaded = names.some((name) => name.endsWith(".dat"));
+  const readers = [readSafetensorsFolder, readPytorchFolder];
+  // Safetensors beside files of an offloaded model are those that its index points into.
+  for (const read of offloaded ? [readOffloadFolder, ...readers] : [...readers, readOffloadFolder]) {
+    const found = read(folder, names);
+    if (found !== undefined) return found;
+  }
+  throw nothingThere(folder, names);
+}
+
+function nothingThere(folder: string, names: readonly string[]): HundredweightError {
+  const has = (ending: RegExp) => names.filter((name) => ending.test(name));
+  const [gguf, bins, tensors] = [has(/\.gguf$/i), has(/\.(bin|pth?)$/i), has(/\.safetensors$/)];
+  const hint =
+    gguf.length > 0
+      ? `name a GGUF file in it, such as ${join(folder, gguf[0]!)}`
+      : tensors.length > 1
+        ? `there are ${tensors.length} safetensors files and no model.safetensors.index.json that joins them`
+        : bins.length > 1
+          ? `there are ${bins.length} PyTorch checkpoints and no pytorch_model.bin.index.json that joins them; name one`
+          : "a model's folder holds config.json and model.safetensors, pytorch_model.bin, or what accelerate offloaded";
+  return new HundredweightError("FILE_NOT_FOUND", `${folder}: no model in this folder: ${hint}`, { path: folder });
+}
+
+const described = /^(config\.json|index\.json|.*\.safetensors(\.index\.json)?|.*\.bin\.index\.json)$/;
+const pytorch = /\.(bin|pth?)$/;
+
+/**
+ * The folder of a model that a path names: itself, or that of its config.json, weights or index.
+ * @returns undefined when the path names something else
+ */
+export function modelFolderOf(path: string): ModelFolder | undefined {
+  const found = kindOf(path);
+  if (found === undefined) return undefined;
+  if (found.isDirectory()) return { folder: path };
+  const name = path.replace(/^.*[/\\]/, "");
+  if (!described.test(name) && !pytorch.test(name)) return undefined;
+  const folder = path.slice(0, path.length - name.length) || ".";
+  if (!existsSync(join(folder, "config.json"))) return undefined;
+  // A shard is named for its folder; any other checkpoint for itself.
+  const whole = described.test(name) || existsSync(join(folder, "pytorch_model.bin.index.json"));
+  return whole ? { folder } : { folder, file: path };
+}
+
+/** Whatever the system refuses is said by whoever opens it. */
+function kindOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
