@@ -73,7 +73,9 @@ export function quantizeRow(dtype: Dtype, x: Float32Array, out: Uint8Array): voi
   if (encode === undefined) {
     throw new HundredweightError("FORMAT_UNSUPPORTED", `tensors of type ${dtype.name} cannot be made`);
   }
-  const bad = x.findIndex((v) => !Number.isFinite(v));
+  let bad = -1;
+  // The difference of infinities, and of what is no number, is none.
+  for (let i = 0; i < x.length && bad < 0; i++) if (x[i]! - x[i]! !== 0) bad = i;
   if (bad >= 0) {
     throw new HundredweightError("MODEL_INVALID", `value ${bad} of a row is ${x[bad]}; ${dtype.name} cannot hold it`);
   }

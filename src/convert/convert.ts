@@ -8,17 +8,15 @@ import { describeModel } from "../models/index.js";
 import { WeightFiles } from "../ops/reference-weights.js";
 import { ggufFile } from "./gguf-file.js";
 import type { MadeTensor } from "./gguf-tensors.js";
-import { type Written, writeResumable } from "./resumable-file.js";
+import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
 import { typeChoice, type WishedType } from "./type-choice.js";
 
-export interface ConvertOptions {
+export interface ConvertOptions extends WriteOptions {
   /** The type of matrices; default `keep`. Norms, biases and routers are F32. */
   readonly type?: WishedType;
   /** The type of matrices that no type holds exactly; without it they are refused. */
   readonly inexact?: Exclude<WishedType, "keep">;
-  readonly signal?: AbortSignal;
   readonly onPlan?: (plan: ConvertPlan) => void;
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 /** The conversion as it is said before anything is written. */

@@ -1,6 +1,7 @@
 /**
  * Types of GGUF that hold every value of a layout of several planes exactly, and the repacking into them. A block of 32
- * has one scale in f16 there, and codes less 8 (Q4_0), codes and a minimum (Q4_1), or whole numbers of 8 bits (Q8_0).
+ * has one scale in f16 there, and codes less 8 (Q4_0) or 16 (Q5_0), codes and a minimum (Q4_1), or whole numbers of 8
+ * bits (Q8_0).
  */
 import { offsetOf, type StoredRows, scaleOf } from "../formats/decode-planes.js";
 import { type Dtype, dtypeByName, dtypeOf } from "../formats/dtypes.js";
@@ -31,7 +32,7 @@ export function exactType(matrix: StoredMatrix): Dtype | undefined {
   if (layout === mxfp4Layout) return dtypeByName("MXFP4");
   const group = layout.planes[1]!.cols || matrix.cols;
   if (group % unitInputs !== 0 || layout.planes.some(({ name }) => name === "index")) return undefined;
-  let candidates = ["Q4_0", "Q4_1", "Q8_0"];
+  let candidates = ["Q4_0", "Q4_1", "Q5_0", "Q8_0"];
   for (let expert = 0; expert < matrix.experts && candidates.length > 0; expert++)
     candidates = stillExact(matrix, form, expert, group, candidates);
   return candidates.length === 0 ? undefined : dtypeByName(candidates[0]!);
@@ -57,6 +58,7 @@ function stillExact(
       left = left.filter((name) => {
         if (name === "Q4_0") return least >= -8 && most <= 7;
         if (name === "Q4_1") return high - low <= 15 && isHalf(-scale * offset);
+        if (name === "Q5_0") return least >= -16 && most <= 15;
         return least >= -128 && most <= 127;
       });
     }
@@ -91,7 +93,8 @@ export function repacker(matrix: StoredMatrix, run: StoredRun, dtype: Dtype): Re
       else if (dtype.name === "Q4_1") {
         writeU16(out, to + 2, offset === 0 ? 0 : toF16(-scale * offset));
         packHalves(codes, 0, out, to + 4);
-      } else for (let i = 0; i < unitInputs; i++) out[to + 2 + i] = codes[i]! - offset;
+      } else if (dtype.name === "Q5_0") packFifths(codes, 16 - offset, out, to + 2);
+      else for (let i = 0; i < unitInputs; i++) out[to + 2 + i] = codes[i]! - offset;
     }
   };
 }
@@ -99,4 +102,14 @@ export function repacker(matrix: StoredMatrix, run: StoredRun, dtype: Dtype): Re
 /** The first 16 codes in the lower halves of bytes, the others in the upper ones. */
 function packHalves(codes: Uint8Array, plus: number, out: Uint8Array, at: number): void {
   for (let i = 0; i < 16; i++) out[at + i] = (codes[i]! + plus) | ((codes[i + 16]! + plus) << 4);
+}
+
+/** The fifth bits of all codes in a word, then the others as above. */
+function packFifths(codes: Uint8Array, plus: number, out: Uint8Array, at: number): void {
+  for (let i = 0; i < 4; i++) out[at + i] = 0;
+  for (let i = 0; i < unitInputs; i++) out[at + (i >> 3)]! |= ((codes[i]! + plus) >> 4) << (i & 7);
+  for (let i = 0; i < 16; i++) {
+    const [low, high] = [codes[i]! + plus, codes[i + 16]! + plus];
+    out[at + 4 + i] = (low & 15) | ((high & 15) << 4);
+  }
 }

@@ -38,6 +38,8 @@ export interface WriteOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each part of a piece. */
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+  /** @internal Bytes between two lines of the journal, which make the disk write what it holds back. */
+  readonly lineBytes?: number | undefined;
 }
 
 export interface Written {
@@ -48,8 +50,7 @@ export interface Written {
 
 /** A smaller file will be read soon and may stay in the page cache. */
 const directFrom = 256 * 2 ** 20;
-/** A journal's line makes the disk write what it holds back. */
-const lineBytes = 64 * 2 ** 20;
+const usualLineBytes = 64 * 2 ** 20;
 const kept = "what is written stays, the same command goes on from there";
 
 /**
@@ -85,7 +86,7 @@ async function writePieces(
   file: ResumableFile,
   partial: string,
   journal: Journal,
-  { signal, onProgress }: WriteOptions,
+  { signal, onProgress, lineBytes = usualLineBytes }: WriteOptions,
 ): Promise<Written> {
   const { path, head, pieces, tail } = file;
   const ends = [head.length];
