@@ -1,7 +1,11 @@
-// Writes docs/cli.md from what the commands say of themselves; a test compares. Needs the build: node
-// scripts/write-cli-page.mjs
-import { writeFileSync } from "node:fs";
+// Writes docs/cli.md and the manual page man/hundredweight.1 from what the commands say of themselves; tests compare.
+// Needs the build: node scripts/write-cli-page.mjs
+import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const { cliPage } = await import(new URL("../dist/test/support/cli-page.js", import.meta.url).href);
-writeFileSync(fileURLToPath(new URL("../docs/cli.md", import.meta.url)), await cliPage());
+const pathOf = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+const support = (name) => import(new URL(`../dist/test/support/${name}.js`, import.meta.url).href);
+const [{ cliPage }, { manPage }] = await Promise.all([support("cli-page"), support("man-page")]);
+mkdirSync(pathOf("man"), { recursive: true });
+writeFileSync(pathOf("docs/cli.md"), await cliPage());
+writeFileSync(pathOf("man/hundredweight.1"), await manPage());

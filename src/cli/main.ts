@@ -1,13 +1,13 @@
 /** `hundredweight <command>`: parses the command line, prints errors as one line, returns the exit code. */
 import { Command, CommanderError } from "commander";
 import { asHundredweightError } from "../errors.js";
-import { packageVersion } from "../package-root.js";
 import { mark } from "../process/marks.js";
 import { registerCommands } from "./commands/index.js";
 import { helpOutput, helpShape } from "./terminal/help.js";
 import { note, printError, printText, tell, watchStandardStreams } from "./terminal/output.js";
+import { versionText } from "./version.js";
 
-/** For who types the name alone: three commands, not all of them. */
+/** For who calls the name alone without a terminal: three commands, not all of them. */
 const firstSteps = `hundredweight runs large language models on the computer you already have.
 
   hundredweight chat model.gguf    talk to a model; without a file: a small one
@@ -23,12 +23,17 @@ export async function main(argv: readonly string[]): Promise<number> {
   watchStandardStreams();
   const program = new Command("hundredweight")
     .description("Runs very large language models on the computer you already have.")
-    .version(packageVersion(), "-v, --version", "show the version")
+    .option("-v, --version", "show the version, the addon and its instruction set")
+    .on("option:version", () => {
+      printText(versionText());
+      throw new CommanderError(0, "commander.version", "");
+    })
     .exitOverride()
     .configureOutput(helpOutput)
     .showHelpAfterError(false)
     .configureHelp(helpShape);
   if (argv.length === 0) {
+    if (process.stdout.isTTY === true) return greeted();
     printText(firstSteps);
     return 2;
   }
@@ -55,6 +60,13 @@ export async function main(argv: readonly string[]): Promise<number> {
     const { exitCode } = error.details;
     return typeof exitCode === "number" ? exitCode : error.code === "OPTION_INVALID" ? 2 : 1;
   }
+}
+
+/** For who sits at a terminal: what this machine can run. */
+async function greeted(): Promise<number> {
+  (await import("../link/transports.js")).prewarm();
+  await (await import("./greeting/here.js")).greetHere();
+  return 0;
 }
 
 /** `serve` knows llama-server's options too. */

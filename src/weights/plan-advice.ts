@@ -78,7 +78,7 @@ export function advise(
 /** The option that gives so much; what the machine does not have free says so. */
 function budgetOption(bytes: number, { availableBytes }: MachineProfile): string {
   const option = `\`--memory ${sizeOption(bytes)}\``;
-  return bytes <= availableBytes ? option : `${option}, ${gib(bytes - availableBytes)} more than is free here`;
+  return bytes <= availableBytes ? option : `${option}, ${gib(bytes - availableBytes)} more than is free`;
 }
 
 /** A larger model by less than this is the same model. */

@@ -8,6 +8,7 @@ import { packageRoot } from "../../src/package-root.js";
 import { asked } from "../support/asked.js";
 import { cliPage } from "../support/cli-page.js";
 import { dialectsPage } from "../support/dialects-page.js";
+import { manPage } from "../support/man-page.js";
 import { mtpSection } from "../support/mtp-page.js";
 import { plansHeading, plansRow, plansSection } from "../support/plans-page.js";
 import { sweep, wholeSweeps } from "../support/sweeps.js";
@@ -21,6 +22,10 @@ const sources = (): string[] =>
   execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" })
     .split("\n")
     .filter((path) => /^(src|native|scripts|bench|test|bin|web|\.ci)\//.test(path) && existsSync(join(root, path)));
+
+test("man/hundredweight.1 is what the commands say of themselves (else: node scripts/write-cli-page.mjs)", async () => {
+  assert.equal(read("man/hundredweight.1"), await manPage());
+});
 
 test("docs/cli.md is what the commands say of themselves (else: node scripts/write-cli-page.mjs)", async () => {
   assert.equal(read("docs/cli.md"), await cliPage());

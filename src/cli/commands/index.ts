@@ -113,6 +113,14 @@ export const commands: readonly CommandEntry[] = [
     summary: "Perplexity of a text: chunks of --ctx tokens (default 512), BOS first, the second half of each scored.",
     load: () => import("./perplexity.js"),
   },
+  {
+    usage: "completion [options] <shell>",
+    summary: "Write the script that completes commands and options in a shell.",
+    load: async () => {
+      const { registerFor } = await import("./completion.js");
+      return { register: (program) => registerFor(program, commands) };
+    },
+  },
 ];
 
 /** Registers the commands that are among the arguments with all they have, the others by name. */

@@ -7,7 +7,8 @@ import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import type { HardwareProfile } from "../../weights/profiles.js";
 import { formatBytes, formatRate, prose, standardOutput } from "../terminal/output.js";
 import { type Cell, type Column, type TableOptions, table } from "../terminal/table.js";
-import { strategyColours } from "./plan-report.js";
+import { wrap } from "../terminal/wrap.js";
+import { strategyColours } from "./strategy-colours.js";
 
 /** Models people ask about, from small to large. */
 const shown = [
@@ -84,12 +85,12 @@ export function profileTable(
 ): string {
   const withBound = rows.some(({ boundSecondsPerToken }) => boundSecondsPerToken !== undefined);
   const columns: Column[] = [
-    { title: "model" },
+    { title: "model", cut: "end" },
     { title: "mix" },
     { title: "weights", align: "right" },
     {},
     { title: "at best" },
-    ...(withBound ? [{ title: `with the ${accelerator!.name}` }] : []),
+    ...(withBound ? [{ title: accelerator!.name }] : []),
   ];
   const cells = rows.map((row): Cell[] => [
     row.model,
@@ -105,5 +106,5 @@ export function profileTable(
   ]);
   const above = [`on paper: ${description}`, ...notes.map((note) => `  ${note}`)];
   if (withBound) above.push("  the last column is arithmetic only: hundredweight computes on the processor today");
-  return `${prose(above.join("\n"))}\n\n${table(columns, cells, shape)}`;
+  return `${wrap(above.join("\n"), shape.edge)}\n\n${table(columns, cells, shape)}`;
 }

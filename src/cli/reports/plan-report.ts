@@ -11,6 +11,7 @@ import { printable } from "../terminal/printable.js";
 import { duration } from "../terminal/progress.js";
 import { type Cell, type TableOptions, table } from "../terminal/table.js";
 import { wrap } from "../terminal/wrap.js";
+import { strategyColours } from "./strategy-colours.js";
 
 /** Where each rate comes from: given, measured on a day, or guessed. */
 export interface RateSources {
@@ -62,9 +63,6 @@ export function planDocument(
 
 const unmeasured =
   "times rest on guessed rates and may be wrong several times over; `hundredweight doctor --probe` measures";
-
-/** As on the page: green for memory, orange for the disk. */
-export const strategyColours = { resident: "green", streamed: "orange", experts: "orange" } as const;
 
 const strategies = {
   resident: "everything in memory",
