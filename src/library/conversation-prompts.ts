@@ -15,7 +15,14 @@ import { toolShapes } from "../chat/tool-shapes.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import type { GenerateRequest, ModelInfo, Prompt } from "../link/protocol.js";
 import type { Constraint } from "../sampling/constraint/source.js";
-import { openTexts, type TextPlaceKind, type TextService, tooLongText } from "../text/index.js";
+import {
+  EvaluatedTexts,
+  type HeardReplies,
+  openTexts,
+  type TextPlaceKind,
+  type TextService,
+  tooLongText,
+} from "../text/index.js";
 
 /**
  * A place that is being opened while its model is, and perhaps for nothing: only then is it known whether there is a
@@ -47,6 +54,8 @@ export interface AskedPrompt {
   readonly notes?: readonly string[];
   /** Makes the constraint of the answer, where the text for the reader has a form or none. */
   readonly constraint?: (form: Constraint | undefined) => Constraint | undefined;
+  /** Is told what is answered, so that the tokens of the answer are found when the conversation comes back. */
+  readonly heard?: HeardReplies;
 }
 
 /** A conversation as the library takes it. */
@@ -61,6 +70,8 @@ export class ConversationPrompts {
   private readonly info: ModelInfo;
   private readonly place: TextPlaceKind | typeof prepareConversation;
   private texts: OpeningTexts | undefined;
+  /** Tokens of the conversations that were answered; made with the first one. */
+  private evaluated: EvaluatedTexts | undefined;
 
   /**
    * @param place or the function itself, in this thread
@@ -115,7 +126,8 @@ export class ConversationPrompts {
     try {
       const service = await unlessAborted(texts.service, signal);
       const { parallelCalls: _, reasoningBudget: budget, ...chat } = conversation;
-      const made = await service.perform({ kind: "encodeChat", chat, most }, signal);
+      this.evaluated ??= new EvaluatedTexts(service);
+      const made = await this.evaluated.encode(chat, most, signal);
       if ("reply" in made) {
         const { tokens, reply, shown, thinking, notes } = made;
         const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
@@ -123,6 +135,7 @@ export class ConversationPrompts {
         const knows = thinking.open.some((mark) => this.info.chatTemplate?.includes(mark));
         const constraint: AskedPrompt["constraint"] = (form) =>
           constraintOfAnswer(reply, thinking, asked, form, reply.thinks || knows);
+        const heard = this.evaluated.begin(chat, made);
         return {
           prompt: { kind: "tokens", tokens },
           reply: { ...reply, tools, single },
@@ -130,6 +143,7 @@ export class ConversationPrompts {
           notes,
           constraint,
           ...limit,
+          ...(heard !== undefined && { heard }),
         };
       }
       throw new HundredweightError(

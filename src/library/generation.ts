@@ -83,6 +83,7 @@ export class Generation implements AsyncIterable<string> {
     const fold = new JobFold();
     const gathered = new ReplyGatherer();
     let reader: ReplyReader | undefined;
+    let heard: AskedPrompt["heard"];
     const add = (events: readonly ReplyEvent[]): void => {
       if (events.length === 0) return;
       gathered.add(events);
@@ -98,8 +99,10 @@ export class Generation implements AsyncIterable<string> {
         ledger.push(event.entry);
         if (event.total > 0) options.onProgress?.(fold.read, fold.total);
       }
-      if (piece === "") return;
-      add(reader === undefined ? [{ kind: "content", text: piece }] : reader.push(piece));
+      const said = saidBy(reader, piece);
+      if (event.kind === "token") heard?.heard(0, event.id, said);
+      else heard?.heard(0, undefined, said);
+      add(said);
     };
     const submit = async ({
       prompt,
@@ -110,6 +113,7 @@ export class Generation implements AsyncIterable<string> {
       ...asked
     }: AskedPrompt): Promise<GenerateResult> => {
       if (reply !== undefined) reader = new ReplyReader(reply);
+      heard = asked.heard;
       add(notes.map((text) => ({ kind: "warning", text })));
       const { constraint: form } = options;
       const constraint = asked.constraint === undefined ? form : asked.constraint(form);
@@ -126,11 +130,17 @@ export class Generation implements AsyncIterable<string> {
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();
+      let done: GenerateResult | undefined;
       try {
-        return await this.job.result;
+        done = await this.job.result;
+        return done;
       } finally {
         // Of an answer that was broken off, too, what was held back is said.
-        if (reader !== undefined) add(reader.end());
+        const rest = reader?.end() ?? [];
+        heard?.heard(0, undefined, rest);
+        add(rest);
+        // A stop text is in the tokens and not in the answer.
+        void heard?.ended([done !== undefined && done.stopText === undefined]);
       }
     };
     const abort = (): void => this.cancel();
@@ -200,6 +210,11 @@ export class Generation implements AsyncIterable<string> {
       }
     }
   }
+}
+
+function saidBy(reader: ReplyReader | undefined, piece: string): readonly ReplyEvent[] {
+  if (piece === "") return [];
+  return reader?.push(piece) ?? [{ kind: "content", text: piece }];
 }
 
 function replyOf(gathered: ReplyGatherer): Pick<GenerationResult, "text" | "reasoning" | "toolCalls" | "warnings"> {
