@@ -106,7 +106,9 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   });
   const app = createApp(context, config.dataFolder ?? defaultDataFolder());
   const server = await listen(app, config, context.untaken);
-  const loaded = context.model.open(options.modelPath, options.engine).then(() => {});
+  // Its name is the one by which it will be listed.
+  const listed = context.models?.learn().catch(() => {});
+  const loaded = context.model.open(options.modelPath, options.engine, listed).then(() => {});
   loaded.catch(() => {}); // the caller may look at /ready instead
   return new RunningServer(server, app, context, loaded, [drainer, ender]);
 }

@@ -14,6 +14,8 @@ import { knownMachine } from "../weights/probe.js";
 import type { FolderModel, PlanReport } from "./listing.js";
 import { localModels } from "./local/local-models.js";
 import { type LocalModel, nameOf } from "./local/types.js";
+import type { PullPlan } from "./pull/preview-types.js";
+import { pull } from "./pull/pull.js";
 
 export interface FoundFile {
   readonly id: string;
@@ -155,6 +157,23 @@ export async function planFile(path: string, options: EngineOptions, heldBytes: 
       ...(Number.isFinite(minimumBudgetBytes) && { minimumBudgetBytes: minimumBudgetBytes! }),
     };
   }
+}
+
+/** The plan of a model that a hub has, by its header. Whoever asks ends the worker when it takes too long. */
+export async function planRemote(
+  word: string,
+  budget: { readonly memoryBytes?: number; readonly heldBytes: number },
+): Promise<PullPlan> {
+  let found: PullPlan | undefined;
+  await pull(word, {
+    signal: new AbortController().signal,
+    onlyPlan: true,
+    ...budget,
+    onPlan: (model, plans) => {
+      found = { name: nameOf(model), bytes: model.bytes, files: model.files.length, plans };
+    },
+  });
+  return found!;
 }
 
 function faultOf(error: unknown): { readonly code: string; readonly message: string } {

@@ -2,13 +2,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { EngineOptions } from "../engine/options.js";
 import { toWire } from "../process/wire.js";
-import { findLocalModels, findModels, planFile, readFacts } from "./folder-work.js";
+import { findLocalModels, findModels, planFile, planRemote, readFacts } from "./folder-work.js";
 
 export type FolderQuestion =
   | { readonly kind: "find"; readonly folder: string }
   | { readonly kind: "local" }
   | { readonly kind: "facts"; readonly paths: readonly string[] }
-  | { readonly kind: "plan"; readonly path: string; readonly options: EngineOptions; readonly heldBytes: number };
+  | { readonly kind: "plan"; readonly path: string; readonly options: EngineOptions; readonly heldBytes: number }
+  | { readonly kind: "preview"; readonly word: string; readonly memoryBytes?: number; readonly heldBytes: number };
 
 async function answer(question: FolderQuestion): Promise<unknown> {
   switch (question.kind) {
@@ -23,6 +24,8 @@ async function answer(question: FolderQuestion): Promise<unknown> {
     }
     case "plan":
       return planFile(question.path, question.options, question.heldBytes);
+    case "preview":
+      return planRemote(question.word, question);
   }
 }
 

@@ -12,8 +12,11 @@ import { fromWire } from "../process/wire.js";
 import type { Found, FoundFile, ModelFacts } from "./folder-work.js";
 import type { FolderQuestion } from "./folder-worker.js";
 import type { FolderListing, FolderModel, PlanReport } from "./listing.js";
+import type { PullPlan } from "./pull/preview-types.js";
 
 const deadlineMs = 60_000;
+/** A name is looked for in what was listed so long ago: clients send names of no model with every request. */
+const staleMs = 5000;
 const heapMb = 1024;
 
 export class ModelFolder {
@@ -22,6 +25,7 @@ export class ModelFolder {
   #facts = new Map<string, ModelFacts>();
   #listing: Promise<FolderListing> | undefined;
   #files: readonly FoundFile[] = [];
+  #listed: { readonly models: readonly FolderModel[]; readonly at: number } | undefined;
 
   /** @param folder none: all models of this computer, whichever program keeps them */
   constructor(folder?: string) {
@@ -39,7 +43,12 @@ export class ModelFolder {
     return { ...listing, models: models.map((model) => ({ ...model, loaded: model.id === id })) };
   }
 
-  /** The name under which a path was listed, for paths whose file's name tells nothing. */
+  /** Looks what is there, without reading a header: names are known then. @throws FILE_NOT_FOUND, FILE_IO */
+  async learn(): Promise<void> {
+    this.#files = (await this.#find()).files;
+  }
+
+  /** The name under which a path is listed; undefined before anything was, and for others. */
   nameOf(path: string): string | undefined {
     const file = this.#files.find((each) => each.path === path)?.file;
     return file === undefined ? undefined : listedName(file);
@@ -47,13 +56,19 @@ export class ModelFolder {
 
   /** The model that a client names as it is listed, with or without Ollama's tag for the newest. */
   async named(word: string): Promise<(FolderModel & { readonly path: string }) | undefined> {
-    const { models } = await this.list("");
+    const fresh = this.#listed !== undefined && performance.now() - this.#listed.at < staleMs;
+    const models = fresh ? this.#listed!.models : (await this.list("")).models;
     const same = (name: string): boolean => name.toLowerCase() === word.toLowerCase();
     const found =
       models.find(({ file }) => same(file) || same(listedName(file)) || same(`${listedName(file)}:latest`)) ??
       models.find(({ file }) => same(file.replace(/:latest$/, "")));
     const path = this.#files.find(({ id }) => id === found?.id)?.path;
     return found === undefined || path === undefined ? undefined : { ...found, path };
+  }
+
+  /** Another model is there: the next name is looked for anew. */
+  forget(): void {
+    this.#listed = undefined;
   }
 
   /** @throws FILE_NOT_FOUND when the folder holds no such model */
@@ -70,10 +85,12 @@ export class ModelFolder {
     return planModel(await this.path(id), options, heldBytes);
   }
 
+  #find(): Promise<Found> {
+    return ask<Found>(this.#folder === undefined ? { kind: "local" } : { kind: "find", folder: this.#folder });
+  }
+
   async #read(): Promise<FolderListing> {
-    const { files, cut } = await ask<Found>(
-      this.#folder === undefined ? { kind: "local" } : { kind: "find", folder: this.#folder },
-    );
+    const { files, cut } = await this.#find();
     const nameOf = (file: FoundFile) => `${file.path} ${file.bytes} ${file.modifiedAt}`;
     const fresh = files.filter((file) => !this.#facts.has(nameOf(file)));
     const facts = fresh.length === 0 ? [] : await ask<ModelFacts[]>({ kind: "facts", paths: fresh.map((f) => f.path) });
@@ -87,6 +104,7 @@ export class ModelFolder {
       const { path: _, ...shown } = file;
       return { ...shown, ...this.#facts.get(nameOf(file)), loaded: false };
     });
+    this.#listed = { models, at: performance.now() };
     return { folder: this.#folder ?? "this computer", models, cut };
   }
 }
@@ -94,6 +112,14 @@ export class ModelFolder {
 /** The plan of a model file. @param heldBytes what the model in use would give back */
 export function planModel(path: string, options: EngineOptions, heldBytes: number): Promise<PlanReport> {
   return ask<PlanReport>({ kind: "plan", path, options, heldBytes });
+}
+
+/**
+ * The plan of a model that a hub has.
+ * @throws HUB_REFUSED, NETWORK_FAILED, OPTION_INVALID; FILE_IO after the deadline
+ */
+export function planPull(word: string, { memoryBytes }: EngineOptions, heldBytes: number): Promise<PullPlan> {
+  return ask<PullPlan>({ kind: "preview", word, heldBytes, ...(memoryBytes !== undefined && { memoryBytes }) });
 }
 
 /** A file's name in a list of names: without its ending, of a split model without its number. */

@@ -53,14 +53,14 @@ const names = async (): Promise<string[]> => {
 };
 
 test("what is pulled is listed, shown, and answers when it is named", async () => {
-  assert.deepEqual(await names(), ["first:latest"]);
+  assert.deepEqual(await names(), ["me/first:first"]);
   const told = await lines({ model: "tiny" });
   assert.deepEqual(told[0], { status: "pulling manifest" });
   assert.deepEqual(told.at(-1), { status: "success" });
   const moving = told.filter(({ digest }) => digest === `sha256:${sha256(demo)}`);
   assert.deepEqual([moving.at(-1)!.completed, moving.at(-1)!.total], [demo.length, demo.length]);
   assert.deepEqual(readFileSync(join(models, "ollama.com", "library", "tiny-latest.gguf")), demo);
-  assert.deepEqual(await names(), ["first:latest", "tiny:latest"]);
+  assert.deepEqual(await names(), ["me/first:first", "tiny:latest"]);
 
   const json = async (path: string, body: object) =>
     (await (await postJson(server.url + path, body)).json()) as Record<string, Record<string, unknown>>;

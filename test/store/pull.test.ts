@@ -10,7 +10,7 @@ import { HundredweightError } from "../../src/errors.js";
 import { packageRoot } from "../../src/package-root.js";
 import type { Surroundings } from "../../src/store/local/places.js";
 import { modelFile } from "../../src/store/model-word.js";
-import type { Preview } from "../../src/store/pull/preview.js";
+import type { Preview } from "../../src/store/pull/preview-types.js";
 import { type Pulled, type PullOptions, pull } from "../../src/store/pull/pull.js";
 import { readFixture, writeFolder } from "../huggingface/folder.js";
 import { sha256, TestHub } from "./test-hub.js";

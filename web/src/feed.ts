@@ -1,5 +1,13 @@
 /** The server's live state: its model, the plan, the charts' samples. One stream for the whole page. */
-import type { MachineEvent, MemoryNow, PageState, PassCosts, PlanSummary, Sample } from "../../src/server/ui/wire.js";
+import type {
+  MachineEvent,
+  MemoryNow,
+  PageState,
+  PassCosts,
+  PlanSummary,
+  PullState,
+  Sample,
+} from "../../src/server/ui/wire.js";
 import { apiKey, events } from "./api.js";
 import { notify } from "./notices.js";
 import { Store } from "./store.js";
@@ -15,6 +23,8 @@ export interface Feed {
   readonly memory: MemoryNow | undefined;
   /** The costs of the model's passes. */
   readonly costs: PassCosts | undefined;
+  /** Models that are fetched. */
+  readonly pulls: readonly PullState[];
   /** Changes when the list of conversations may have. */
   readonly conversations: number;
 }
@@ -30,6 +40,7 @@ export const feed = new Store<Feed>({
   samples: [],
   memory: undefined,
   costs: undefined,
+  pulls: [],
   conversations: 0,
 });
 
@@ -60,6 +71,8 @@ function take(before: Feed, event: MachineEvent): Partial<Feed> {
       return { memory: event.memory ?? undefined };
     case "costs":
       return { costs: event.costs ?? undefined };
+    case "pulls":
+      return { pulls: event.pulls };
     case "conversations":
       return { conversations: before.conversations + 1 };
   }

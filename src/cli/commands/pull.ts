@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import { nameOf } from "../../store/local/types.js";
 import { checkAlias } from "../../store/pull/names.js";
-import type { Preview } from "../../store/pull/preview.js";
+import type { Preview } from "../../store/pull/preview-types.js";
 import { type PullProgress, pull } from "../../store/pull/pull.js";
 import type { RemoteModel } from "../../store/pull/source.js";
 import { parseBytes, parseInteger } from "../options/options.js";

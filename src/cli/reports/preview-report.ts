@@ -1,6 +1,7 @@
 /** The plan of a model that is about to be fetched, a few lines. */
+
 import { nameOf } from "../../store/local/types.js";
-import type { Preview } from "../../store/pull/preview.js";
+import type { Preview } from "../../store/pull/preview-types.js";
 import type { RemoteModel } from "../../store/pull/source.js";
 import { formatBytes, formatRate } from "../terminal/output.js";
 

@@ -4,11 +4,31 @@ import type { Context } from "hono";
 import { type EncodedChat, type TooLong, tooLongText } from "../../text/index.js";
 import { HttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
+import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
+import { changeTo, isNamed } from "../service/named-model.js";
+
+/**
+ * The model that answers a request, which may name another one than is served: that is opened where the server may
+ * change models.
+ * @throws HttpError 503 while no model is ready, whatever opening one throws
+ */
+export async function servedFor(
+  c: Context,
+  context: ServerContext,
+  name: string | undefined,
+  warnings: Warnings,
+): Promise<ServedModel> {
+  // Lines of a batch come without a socket. They wait for places nobody wants, so they never take the model away.
+  if ((c.env as Partial<HttpBindings> | undefined)?.incoming !== undefined) await changeTo(name, context);
+  const served = context.model.require();
+  warnOfModel(name, served, warnings);
+  return served;
+}
 
 /** Any name is answered by the one model there is, and the answer says so. */
 export function warnOfModel(asked: string | undefined, served: ServedModel, warnings: Warnings): void {
-  if (asked === undefined || asked === "" || served.names.includes(asked.replace(/:latest$/, ""))) return;
+  if (asked === undefined || asked === "" || isNamed(served, asked)) return;
   warnings.add(`model '${asked.slice(0, 100)}' is not served, '${served.id}' answers`);
 }
 

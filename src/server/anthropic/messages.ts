@@ -1,6 +1,6 @@
 /** `/v1/messages` and `/v1/messages/count_tokens`: Anthropic's Messages API. */
 import type { Hono } from "hono";
-import { warnOfModel } from "../answers/request.js";
+import { servedFor } from "../answers/request.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
 import { bothPaths } from "../http/paths.js";
@@ -36,8 +36,7 @@ export function messageRoutes(app: Hono, context: ServerContext): void {
     const { value, unknown } = validate(countSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
     const said = saidOf(value, warnings);
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
+    const served = await servedFor(c, context, value.model, warnings);
     const counted = await countedExchange(served, said);
     warnings.apply(c);
     return c.json({ input_tokens: counted });

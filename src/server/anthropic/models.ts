@@ -1,16 +1,21 @@
-/** The model that is served, as Anthropic's clients list models. */
-import type { ModelService } from "../service/model-service.js";
+/** Models as Anthropic's clients list them. */
+export interface ListedModel {
+  readonly id: string;
+  readonly name: string | undefined;
+  /** Undefined: it is chosen when the model is loaded. */
+  readonly contextTokens: number | undefined;
+  /** Seconds since 1970. */
+  readonly started: number;
+}
 
-/** @param started seconds since 1970 */
-export function anthropicModel({ id, info }: ModelService, started: number): object {
-  const context = info?.contextTokens ?? null;
+export function anthropicModel({ id, name = id, contextTokens, started }: ListedModel): object {
   return {
     type: "model",
     id,
-    display_name: info?.name ?? id,
+    display_name: name,
     created_at: new Date(started * 1000).toISOString(),
-    max_input_tokens: context,
-    max_tokens: context,
+    max_input_tokens: contextTokens ?? null,
+    max_tokens: contextTokens ?? null,
     capabilities: null,
     lifecycle: "active",
     line: null,
@@ -19,7 +24,7 @@ export function anthropicModel({ id, info }: ModelService, started: number): obj
   };
 }
 
-export function anthropicModels(model: ModelService, started: number): object {
-  const { id } = model;
-  return { data: [anthropicModel(model, started)], has_more: false, first_id: id, last_id: id };
+export function anthropicList(models: readonly ListedModel[]): object {
+  const data = models.map(anthropicModel);
+  return { data, has_more: false, first_id: models[0]?.id ?? null, last_id: models.at(-1)?.id ?? null };
 }

@@ -8,7 +8,7 @@ import type { TokenLogprobs } from "../../link/protocol.js";
 import type { EncodedChat, HeardReplies } from "../../text/index.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
-import { fittingChat, userOf, warnOfModel } from "../answers/request.js";
+import { fittingChat, servedFor, userOf } from "../answers/request.js";
 import { type ResponseShape, respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import type { RequestDefaults } from "../http/config.js";
@@ -45,8 +45,7 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   const { stream, maxTimeMs, choices: n = 1 } = exchange;
   const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
   for (const name of repeatedNames(exchange.tools)) warnings.add(`there are several tools '${name}': the first counts`);
-  const served = context.model.require();
-  warnOfModel(exchange.model, served, warnings);
+  const served = await servedFor(c, context, exchange.model, warnings);
   checkChoices(n, context);
   const release = context.gate.enter(n);
   let kept: HeardReplies | undefined;

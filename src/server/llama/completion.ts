@@ -2,7 +2,7 @@
 import type { Context, Hono } from "hono";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { encodeMixed, promptsOf } from "../answers/mixed-prompt.js";
-import { userOf, warnOfModel } from "../answers/request.js";
+import { servedFor, userOf } from "../answers/request.js";
 import { respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
@@ -48,8 +48,7 @@ export interface LlamaAnswer {
 export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
   const { c, context, warnings, arrived, input, count, several, encode } = answer;
   const n = input.n_cmpl ?? input.n ?? 1;
-  const served = context.model.require();
-  warnOfModel(input.model, served, warnings);
+  const served = await servedFor(c, context, input.model, warnings);
   checkChoices(count * n, context);
   const release = context.gate.enter(count * n);
   try {

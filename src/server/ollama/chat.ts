@@ -11,7 +11,7 @@ import { wrongField } from "../http/http-error.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
-import { changeTo } from "./chosen.js";
+import { changeTo } from "../service/named-model.js";
 import { renderGoTemplate } from "./go-template.js";
 import { messagesOf, toolsOf, wishesOf } from "./read-messages.js";
 import { chatSchema, type GenerateInput, generateSchema, mostTokens, samplingInput, stopTexts } from "./request.js";

@@ -3,7 +3,7 @@ import type { Context, Hono } from "hono";
 import type { EmbedRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
 import { encodeMixed } from "../answers/mixed-prompt.js";
-import { userOf, warnOfModel } from "../answers/request.js";
+import { servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { validate, Warnings } from "../http/validate.js";
 import { checkVectors } from "../openai/embeddings.js";
@@ -53,8 +53,7 @@ export function ollamaEmbedRoutes(app: Hono, context: ServerContext): void {
 }
 
 async function embed(c: Context, context: ServerContext, warnings: Warnings, asked: Asked): Promise<Response> {
-  const served = context.model.require();
-  warnOfModel(asked.model, served, warnings);
+  const served = await servedFor(c, context, asked.model, warnings);
   checkVectors(served, asked.request.dimensions);
   return respondEach<EmbedRequest>({
     ...{ c, context, served, warnings },

@@ -12,6 +12,7 @@ import { wrongField } from "../http/http-error.js";
 import { validate } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
+import { isNamed, otherModels } from "../service/named-model.js";
 import { notFound, notOffered } from "./failure.js";
 import { showSchema } from "./request.js";
 
@@ -27,8 +28,7 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
   app.get("/api/tags", async (c) => {
     const served = model.state.phase === "ready" ? [model.require()] : [];
     const own = served.flatMap((one) => namesOf(one).map((name) => entryOf(one, name)));
-    const { models = [] } = (await context.models?.list(model.state.path)) ?? {};
-    const others = models.filter(({ loaded, fault }) => !loaded && fault === undefined).map(listedEntry);
+    const others = (await otherModels(context)).map(listedEntry);
     return c.json({ models: [...own, ...others] });
   });
 
@@ -51,7 +51,7 @@ export function ollamaModelRoutes(app: Hono, context: ServerContext): void {
     if (name === undefined) throw wrongField("model", "model: is missing");
     const served = model.require();
     const { info } = served;
-    if (![...served.names, ...namesOf(served)].includes(name)) {
+    if (!isNamed(served, name)) {
       const found = await context.models?.named(name);
       if (found === undefined) throw notFound(name, served.id);
       return c.json(listedFacts(found));

@@ -3,7 +3,7 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { dialectNamed, dialects } from "../../chat/dialects/index.js";
 import type { ChatMessage } from "../../chat/index.js";
-import { warnOfModel } from "../answers/request.js";
+import { servedFor } from "../answers/request.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import type { Exchange } from "../exchange/exchange.js";
 import { readJson } from "../http/body.js";
@@ -144,8 +144,7 @@ export function countRoutes(app: Hono, context: ServerContext): void {
     const warnings = new Warnings();
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
+    const served = await servedFor(c, context, value.model, warnings);
     const count = await countedExchange(served, saidOf(value));
     warnings.apply(c);
     return c.json({ object: "response.input_tokens", input_tokens: count });

@@ -3,7 +3,7 @@ import type { Hono } from "hono";
 import type { z } from "zod";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { encodeSuffix } from "../answers/gap.js";
-import { fitting, userOf, warnOfModel } from "../answers/request.js";
+import { fitting, servedFor, userOf } from "../answers/request.js";
 import { respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
@@ -28,8 +28,7 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
     const n = value.n ?? 1;
     const { suffix = "" } = value;
     const prompts = promptsOf(value.prompt);
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
+    const served = await servedFor(c, context, value.model, warnings);
     checkChoices(prompts.length * n, context);
     const release = context.gate.enter(prompts.length * n);
     try {

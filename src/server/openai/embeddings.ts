@@ -5,7 +5,7 @@ import type { ResultOf } from "../../link/client.js";
 import type { EmbedRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
 import { encodeMixed, mixedPrompt, type OnePrompt, promptsOf } from "../answers/mixed-prompt.js";
-import { userOf, warnOfModel } from "../answers/request.js";
+import { servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { needsOne, rule, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
@@ -100,8 +100,7 @@ async function embed(
   const normalize = value.embd_normalize ?? answers.normalize;
   if (pooling === "none" && format === "base64")
     throw wrongField("encoding_format", "encoding_format: without pooling vectors come as numbers only");
-  const served = context.model.require();
-  warnOfModel(value.model, served, warnings);
+  const served = await servedFor(c, context, value.model, warnings);
   checkVectors(served, dimensions);
   return respondEach<EmbedRequest>({
     ...{ c, context, served, warnings },

@@ -6,7 +6,7 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import type { RankRequest } from "../../link/protocol.js";
 import { respondEach } from "../answers/each.js";
-import { fitting, userOf, warnOfModel } from "../answers/request.js";
+import { fitting, servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { atMostOne, needsOne, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
@@ -63,8 +63,7 @@ export function rerankRoutes(app: Hono, context: ServerContext): void {
     const { value, unknown } = validate(rerankSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
     const documents = documentsOf(value);
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
+    const served = await servedFor(c, context, value.model, warnings);
     const { vectors } = served.info;
     if (vectors?.pooling !== "rank")
       throw wrongField("model", "model: this one is no reranker: its file names no pooling 'rank'");

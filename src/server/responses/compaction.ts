@@ -4,6 +4,7 @@
  */
 import type { Hono } from "hono";
 import type { ChatMessage } from "../../chat/index.js";
+import { servedFor } from "../answers/request.js";
 import { namedEvents } from "../answers/wire.js";
 import { answerExchange } from "../exchange/answer.js";
 import { type ExchangeShape, textOf, type WholeReply } from "../exchange/events.js";
@@ -35,7 +36,7 @@ export function compactRoute(app: Hono, context: ServerContext, store: ResponseS
     const warnings = new Warnings();
     const { value, unknown } = validate(compactSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
-    const { contextTokens } = context.model.require().info;
+    const { contextTokens } = (await servedFor(c, context, value.model, warnings)).info;
     const { exchange: said } = saidOf(value, store, warnings);
     const exchange: Exchange = {
       ...said,

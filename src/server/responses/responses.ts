@@ -1,6 +1,6 @@
 /** `/v1/responses`: OpenAI's Responses API, with what it stores. */
 import type { Context, Hono } from "hono";
-import { warnOfModel } from "../answers/request.js";
+import { servedFor } from "../answers/request.js";
 import { namedEvents } from "../answers/wire.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
@@ -41,8 +41,7 @@ export function responseRoutes(app: Hono, context: ServerContext): void {
     const { value, unknown } = validate(countSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
     const { exchange } = saidOf(value, store, warnings);
-    const served = context.model.require();
-    warnOfModel(value.model, served, warnings);
+    const served = await servedFor(c, context, value.model, warnings);
     const counted = await countedExchange(served, exchange);
     warnings.apply(c);
     return c.json({ object: "response.input_tokens", input_tokens: counted });

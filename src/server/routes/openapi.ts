@@ -53,8 +53,12 @@ const posts: readonly Post[] = [
 type Get = readonly [path: string, summary: string, answer?: z.ZodType, how?: object];
 
 const gets: readonly Get[] = [
-  ["/v1/models", "The model that is served; with `anthropic-version` as Anthropic lists it", modelsAnswer],
-  ["/v1/models/{id}", "The model by its name", modelAnswer],
+  [
+    "/v1/models",
+    "The model that is served, then those a request may change to; with `anthropic-version` as Anthropic lists them",
+    modelsAnswer,
+  ],
+  ["/v1/models/{id}", "A model by its name", modelAnswer],
   ["/health", "Whether the server lives; needs no key", healthAnswer, { open: true }],
   ["/ready", "Whether the model can answer: 200, or 503 with the state of its loading", readyAnswer],
   ["/metrics", "Counters and gauges for Prometheus"],

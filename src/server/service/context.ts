@@ -6,6 +6,7 @@ import type { Gate } from "../http/gate.js";
 import type { Untaken } from "../http/untaken.js";
 import type { Metrics } from "./metrics.js";
 import type { ModelService } from "./model-service.js";
+import type { Pulls } from "./pulls.js";
 import type { StatusStream } from "./status.js";
 
 export interface ServerContext {
@@ -14,6 +15,7 @@ export interface ServerContext {
   readonly model: ModelService;
   /** Models that can be switched to; undefined: only one is served. */
   readonly models: ModelFolder | undefined;
+  readonly pulls: Pulls;
   readonly metrics: Metrics;
   /** The engine's status, pass by pass. */
   readonly status: StatusStream;

@@ -7,6 +7,7 @@ import { Untaken } from "../http/untaken.js";
 import type { ServerContext } from "./context.js";
 import { Metrics } from "./metrics.js";
 import { ModelService, type OpenEngine, type OpenText } from "./model-service.js";
+import { Pulls } from "./pulls.js";
 import { StatusStream } from "./status.js";
 
 export interface Openers {
@@ -31,5 +32,16 @@ export function makeContext(
   const gate = new Gate(maxAnswers, draining);
   const untaken = new Untaken({ mostBytes: config.maxUntakenBytes, stallMs: stallTimeoutMs });
   const lastly = new Set<() => Promise<void>>();
-  return { config, model, models, metrics: new Metrics(), status, gate, untaken, draining, ending, lastly, log };
+  const own = {
+    config,
+    model,
+    models,
+    pulls: new Pulls(models),
+    metrics: new Metrics(),
+    status,
+    gate,
+    untaken,
+    lastly,
+  };
+  return { ...own, draining, ending, log };
 }

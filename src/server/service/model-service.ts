@@ -79,7 +79,7 @@ const nothingLoaded = { loadedBytes: 0, totalBytes: 0, silent: false };
 export interface ModelServiceOptions {
   readonly alias?: string | undefined;
   readonly aliases?: readonly string[] | undefined;
-  /** A name for a path whose file's name tells nothing. */
+  /** The name under which a path is listed among others; else it is the file's. */
   readonly nameOf?: ((path: string) => string | undefined) | undefined;
   readonly textTimeoutMs: number;
   readonly maxIntakeBytes: number;
@@ -116,8 +116,7 @@ export class ModelService {
   /** The name in answers; known before the model is loaded. */
   get id(): string {
     const { path } = this.current;
-    const named = /\.gguf$/i.test(path) ? undefined : this.options.nameOf?.(path);
-    return this.options.alias ?? named ?? modelId(path);
+    return this.options.alias ?? this.options.nameOf?.(path) ?? modelId(path);
   }
 
   /** Facts of the model that is open, also while its engine restarts. */

@@ -4,13 +4,16 @@ import { z } from "zod";
 import { planModel } from "../../store/folder.js";
 import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
+import { mayPull } from "../service/pulls.js";
 import { checked } from "./checked.js";
 import { limits } from "./conversation-file.js";
 import { eventStream } from "./event-stream.js";
 import { type Machine, sampleEveryMs } from "./machine.js";
 import { ModelChange } from "./model-change.js";
+import { PagePulls } from "./page-pulls.js";
 import { currentPlan, pageState } from "./page-state.js";
-import type { MachineEvent } from "./wire.js";
+import { mountPulls } from "./pull-routes.js";
+import type { MachineEvent, ModelChoice } from "./wire.js";
 
 /** Costs are learned pass by pass; a page has no use for each. */
 const costsEveryMs = 3000;
@@ -35,10 +38,12 @@ export function mountMachine(
   const { model, draining, ending } = context;
   const startedAt = new Date().toISOString();
   const change = new ModelChange(context);
+  const pulls = new PagePulls(context.pulls, draining);
   const state = (): MachineEvent => ({
     type: "state",
     state: { ...pageState(context, startedAt), ...(change.to !== undefined && { changesTo: change.to }) },
   });
+  const fetched = (): MachineEvent => ({ type: "pulls", pulls: pulls.states });
   const costs = (): MachineEvent => ({ type: "costs", costs: machine.costs ?? null });
   app.get("/ui/machine/events", (c) =>
     eventStream<MachineEvent>(
@@ -51,6 +56,7 @@ export function mountMachine(
         send({ type: "history", samples: machine.history });
         send({ type: "memory", memory: machine.memory ?? null });
         send(costs());
+        send(fetched());
         // What has been read is no change of phase: it is looked at.
         let told = 0;
         const loading = setInterval(() => {
@@ -70,6 +76,7 @@ export function mountMachine(
           () => clearInterval(loading),
           () => clearInterval(learning),
           change.onChange(tell),
+          pulls.onChange(() => send(fetched())),
           () => draining.removeEventListener("abort", tell),
           model.onChange(tell),
           machine.subscribe(
@@ -83,7 +90,8 @@ export function mountMachine(
         };
       },
       {
-        merge: (before, after) => (before.type === after.type && after.type === "conversations" ? after : undefined),
+        merge: (before, after) =>
+          before.type === after.type && ["conversations", "pulls"].includes(after.type) ? after : undefined,
         // A server that drains says so.
         signal: AbortSignal.any([c.req.raw.signal, ending]),
       },
@@ -107,7 +115,11 @@ export function mountMachine(
 
   const folder = context.models;
   if (folder === undefined) return;
-  app.get("/ui/models", async (c) => c.json(await folder.list(model.state.path)));
+  app.get("/ui/models", async (c) => {
+    const listing = await folder.list(model.state.path);
+    const choice: ModelChoice = { ...listing, mayPull: context.config.computerModels && mayPull(c, context.config) };
+    return c.json(choice);
+  });
   app.get("/ui/models/:id/plan", async (c) => {
     const context = Number(c.req.query("context") ?? 0);
     const asked = Number.isInteger(context) && context > 0 ? { contextTokens: context } : {};
@@ -121,6 +133,7 @@ export function mountMachine(
     change.begin(path, options, when);
     return c.json({ loading: true }, 202);
   });
+  if (context.config.computerModels) mountPulls(app, context, pulls, () => machine.heldBytes);
   app.delete("/ui/models/change", (c) => {
     change.cancel();
     return c.body(null, 204);

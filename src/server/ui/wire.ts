@@ -3,9 +3,11 @@
  * are compiled against this file.
  */
 
+import type { FolderListing } from "../../store/listing.js";
 import type { PlanSummary } from "../../weights/plan-summary-types.js";
 
 export type { FolderListing, FolderModel, PlanReport } from "../../store/listing.js";
+export type { PullPlan } from "../../store/pull/preview-types.js";
 export type { MapTensor, ModelMap, PlanBytes, PlanSummary, TensorPlace } from "../../weights/plan-summary-types.js";
 
 export type Role = "user" | "assistant";
@@ -220,6 +222,27 @@ export interface PageState {
   readonly changesTo?: string;
 }
 
+/** Models to choose from, for one client. */
+export interface ModelChoice extends FolderListing {
+  /** This client may have models fetched, and they will be among these. */
+  readonly mayPull: boolean;
+}
+
+/** A model that is being fetched, or was a moment ago. */
+export interface PullState {
+  readonly id: string;
+  /** As it was asked for. */
+  readonly word: string;
+  readonly phase: "running" | "done" | "failed" | "cancelled";
+  /** 0 of 0 while nobody knows. */
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** The rate of the last seconds; absent before. */
+  readonly bytesPerSecond?: number;
+  /** Why it failed, or a word about what goes on. */
+  readonly note?: string;
+}
+
 /** One point of the live charts: what happened since the point before. */
 export interface Sample {
   /** Milliseconds since 1970. */
@@ -267,5 +290,7 @@ export type MachineEvent =
   | { readonly type: "sample"; readonly sample: Sample }
   | { readonly type: "memory"; readonly memory: MemoryNow | null }
   | { readonly type: "costs"; readonly costs: PassCosts | null }
+  /** All that are fetched. */
+  | { readonly type: "pulls"; readonly pulls: readonly PullState[] }
   /** The list of conversations has changed. */
   | { readonly type: "conversations" };

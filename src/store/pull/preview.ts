@@ -13,28 +13,11 @@ import { describeModel } from "../../models/index.js";
 import { Planner } from "../../weights/plan.js";
 import { knownMachine, type ProbedMachine } from "../../weights/probe.js";
 import { type Patience, Progressed, persist, usualPatience } from "./persist.js";
+import type { Preview } from "./preview-types.js";
 import { cutOff, readRange } from "./read-range.js";
 import { RangeReader, type RemoteFile } from "./remote-file.js";
 import type { RemoteModel } from "./source.js";
 import { writeAll } from "./write-all.js";
-
-export interface Preview {
-  readonly tag: string;
-  readonly bytes: number;
-  /** Why nothing can be said, or why the model cannot be run at all. */
-  readonly fault?: { readonly code: string; readonly message: string };
-  /** Absent: it does not fit. */
-  readonly strategy?: "resident" | "streamed" | "experts";
-  readonly secondsPerToken?: number;
-  readonly contextTokens?: number;
-  readonly budgetBytes: number;
-  /** The least budget with which it runs. */
-  readonly minimumBudgetBytes?: number;
-  /** The least budget with which all of it is in memory. */
-  readonly wholeFromBytes?: number;
-  /** Rates of this machine have not been measured. */
-  readonly guessed: boolean;
-}
 
 const firstBytes = 2 ** 20;
 /** More than any header has; metadata may take 128 MiB once read. */
@@ -46,16 +29,18 @@ export interface PreviewOptions {
   /** Where the model would lie. */
   readonly folder: string;
   readonly memoryBytes?: number | undefined;
+  /** Memory that is taken now and will be free then. */
+  readonly heldBytes?: number | undefined;
 }
 
 /** @throws CANCELLED; faults of the network, which a download would meet too */
 export async function preview(
   model: Pick<RemoteModel, "tag" | "bytes" | "files"> & { readonly folder?: boolean },
-  { signal, patience, folder, memoryBytes }: PreviewOptions,
+  { signal, patience, folder, memoryBytes, heldBytes = 0 }: PreviewOptions,
 ): Promise<Preview> {
   const work = mkdtempSync(join(tmpdir(), "hundredweight-header-"));
   const known = knownMachine({ path: nearest(folder) });
-  const budgetBytes = memoryBytes ?? known.profile.availableBytes;
+  const budgetBytes = memoryBytes ?? known.profile.availableBytes + heldBytes;
   const { tag, bytes } = model;
   const guessed = known.disk === undefined || known.cpu === undefined;
   const said = { tag, bytes, budgetBytes, guessed };

@@ -10,7 +10,8 @@ import type { LocalModel } from "../local/types.js";
 import { download } from "./download.js";
 import { hasHash } from "./hash-file.js";
 import type { Patience } from "./persist.js";
-import { type Preview, preview } from "./preview.js";
+import { preview } from "./preview.js";
+import type { Preview } from "./preview-types.js";
 import type { RemoteFile } from "./remote-file.js";
 import { findRemote, type RemoteModel } from "./source.js";
 
@@ -26,6 +27,8 @@ export interface PullOptions {
   readonly sha256?: string | undefined;
   /** For the plan. */
   readonly memoryBytes?: number | undefined;
+  /** For the plan: memory that is taken now and will be free then. */
+  readonly heldBytes?: number | undefined;
   /** Nothing is fetched but headers. */
   readonly onlyPlan?: boolean | undefined;
   /** No header is read before. */
@@ -71,7 +74,10 @@ export async function pull(word: string, options: PullOptions): Promise<Pulled |
   if (options.noPlan !== true || options.onlyPlan === true)
     options.onPlan?.(
       model,
-      await plansFor(model, { signal, folder: store, memoryBytes: options.memoryBytes, ...(patience && { patience }) }),
+      await plansFor(model, {
+        ...{ signal, folder: store, memoryBytes: options.memoryBytes, heldBytes: options.heldBytes },
+        ...(patience && { patience }),
+      }),
     );
   if (options.onlyPlan === true) return undefined;
 

@@ -1,7 +1,7 @@
 /** Models of the folder the server was given: what each would need, and a button that changes to it. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { FolderListing, FolderModel, PlanReport, PlanSummary } from "../../../src/server/ui/wire.js";
+import type { FolderModel, ModelChoice, PlanReport, PlanSummary } from "../../../src/server/ui/wire.js";
 import { request } from "../api.js";
 import { feed } from "../feed.js";
 import { bytes, figures, parameters, percent, speed } from "../format.js";
@@ -12,17 +12,19 @@ import { attempt, notify } from "../notices.js";
 import { Dialog } from "../shell/dialog.js";
 import { ModelLoading } from "../shell/model-loading.js";
 import { useStore } from "../store.js";
+import { PullCard } from "./pull-card.js";
 import "../styles/machine.css";
 import "../styles/models.css";
 
 export function ModelsView(): JSX.Element {
   const state = useStore(feed, (f) => f.state);
-  const [listing, setListing] = useState<FolderListing>();
+  const [listing, setListing] = useState<ModelChoice>();
   const [chosen, setChosen] = useState<string>();
   const hasFolder = state?.hasFolder;
+  const fetched = useStore(feed, (f) => f.pulls.filter(({ phase }) => phase === "done").length);
   useEffect(() => {
-    if (hasFolder === true) void attempt(() => request<FolderListing>("GET", "/ui/models")).then(setListing);
-  }, [hasFolder, state?.model]);
+    if (hasFolder === true) void attempt(() => request<ModelChoice>("GET", "/ui/models")).then(setListing);
+  }, [hasFolder, state?.model, fetched]);
   return (
     <div class="models">
       <header class="bar">
@@ -41,11 +43,13 @@ export function ModelsView(): JSX.Element {
         )}
         {hasFolder === false && (
           <p class="hint">
-            Start the server with <code>--models DIR</code> to choose among the GGUF files of a folder here.
+            Start the server with <code>--models</code> to choose among the models of this computer here, or with
+            <code>--models DIR</code> among the GGUF files of a folder.
           </p>
         )}
+        {listing?.mayPull === true && <PullCard />}
         {hasFolder === true && listing === undefined && <p class="faint">Reading the folder…</p>}
-        {listing?.models.length === 0 && <p class="hint">There is no GGUF file in this folder.</p>}
+        {listing?.models.length === 0 && <p class="hint">There is no model here yet.</p>}
         <ul class="model-list">
           {listing?.models.map((model) => (
             <ModelItem
