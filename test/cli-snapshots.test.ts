@@ -1,171 +1,27 @@
 /**
- * Views of the command line at 80 and 120 columns, as files of test/golden/terminal. They hold our own words, so they
- * are renewed by hand: HUNDREDWEIGHT_RENEW_TERMINAL=1 writes what is shown now, to be read before it is kept.
+ * Views of the command line at 80 and 120 columns are the files of test/golden/terminal. They hold our own words: after
+ * a change `node scripts/write-terminal-views.mjs` writes them, to be read before they are kept.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type GreetingFacts, greet } from "../src/cli/greeting/greeting.js";
-import { main } from "../src/cli/main.js";
-import { type ProfileRow, profileTable } from "../src/cli/reports/plan-profile.js";
 import { columnsOf } from "../src/cli/terminal/columns.js";
 import { packageRoot } from "../src/package-root.js";
-import type { LocalModel } from "../src/store/local/types.js";
-import { parseProfile } from "../src/weights/profiles.js";
+import { greeting, known, terminalView, viewNames } from "./support/terminal-views.js";
 
-const folder = join(packageRoot(), "test/golden/terminal");
-
-/** Compares a view with its file; no line of it is longer than the terminal. */
-function compare(name: string, columns: number, shown: string): void {
-  for (const line of shown.split("\n")) assert.ok(columnsOf(line) <= columns, `${name}: ${line}`);
-  const path = join(folder, `${name}-${columns}.txt`);
-  if (process.env.HUNDREDWEIGHT_RENEW_TERMINAL === "1") {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(path, shown);
-  }
-  assert.equal(shown, readFileSync(path, "utf8"), `${name} at ${columns} columns`);
-}
-
-const gib = 2 ** 30;
-const model = (repo: string, tag: string, bytes: number): LocalModel => ({
-  repo,
-  tag,
-  aliases: [],
-  place: "hugging-face",
-  path: "/models/one.gguf",
-  files: [],
-  bytes,
-  modifiedMs: 0,
-});
-
-const known: GreetingFacts = {
-  version: "0.1.0",
-  machine: "8 threads, avx512 kernels, 27.2 GiB of memory for models, disk 3.4 GB/s",
-  guessed: false,
-  sizes: [
-    () => ({ name: "8B", weightBytes: 4.6 * gib, strategy: "resident", secondsPerToken: 0.12, minimumBudgetBytes: 0 }),
-    () => ({ name: "70B", weightBytes: 39.3 * gib, strategy: "streamed", secondsPerToken: 4.2, minimumBudgetBytes: 0 }),
-    () => ({
-      name: "120B, 5B a token",
-      weightBytes: 67 * gib,
-      strategy: "experts",
-      secondsPerToken: 0.4,
-      minimumBudgetBytes: 0,
-    }),
-    () => ({ name: "671B, 37B a token", weightBytes: 380 * gib, minimumBudgetBytes: 31 * gib }),
-  ],
-  line: async () => "And it came to pass in the days of the king, that the word was with him, and the people heard it.",
-  models: () => [
-    model("Qwen/Qwen3-8B-GGUF", "Q4_K_M", 4.7 * gib),
-    model("\u30e2\u30c7\u30eb/\u5927\u304d\u306a\u8a00\u8a9e", "Q8_0", 12 * gib),
-    model("an-organisation/a-model-with-a-name-that-is-longer-than-any-terminal-likes-to-show-it-GGUF", "Q6_K", gib),
-    model("a", "F16", 1),
-    model("b", "F16", 1),
-    model("c", "F16", 1),
-    model("d", "F16", 1),
-  ],
-};
-
-const unknown: GreetingFacts = {
-  ...known,
-  machine: "2 threads, no native addon (build/native/hundredweight.node is missing), 3.1 GiB of memory for models",
-  guessed: true,
-  line: async () => undefined,
-  models: () => [],
-};
-
-async function greeting(facts: GreetingFacts, edge: number, colours = false): Promise<string> {
-  let text = "";
-  await greet(
-    facts,
-    (part) => {
-      text += part;
-    },
-    { edge, colours },
-  );
-  return text;
-}
-
-test("the greeting", async () => {
-  for (const columns of [80, 120]) {
-    compare("greeting", columns, await greeting(known, columns));
-    compare("greeting-empty", columns, await greeting(unknown, columns));
-    const painted = await greeting(known, columns, true);
-    assert.notEqual(painted, await greeting(known, columns));
-    assert.equal(painted.replace(/\x1b\[\d+m/g, ""), await greeting(known, columns));
-  }
-});
-
-/** Runs a command in this process as if both streams were a terminal of so many columns. */
-async function view(columns: number, ...args: string[]): Promise<string> {
-  let shown = "";
-  const streams = [process.stdout, process.stderr];
-  const kept = streams.map(({ write, isTTY, columns: before }) => ({ write, isTTY, columns: before }));
-  const { FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE } = process.env;
-  Object.assign(process.env, { NO_COLOR: "1", HUNDREDWEIGHT_PROBE: "off" });
-  delete process.env.FORCE_COLOR;
-  for (const [i, stream] of streams.entries()) {
-    const write = ((chunk: string | Uint8Array, ...rest: never[]) => {
-      // The test runner writes bytes.
-      if (typeof chunk !== "string") return kept[i]!.write.call(stream, chunk, ...rest);
-      shown += chunk;
-      return true;
-    }) as typeof stream.write;
-    Object.assign(stream, { write, isTTY: true, columns });
-  }
-  try {
-    await main(args);
-  } finally {
-    for (const [i, stream] of streams.entries()) Object.assign(stream, kept[i]);
-    for (const [name, value] of Object.entries({ FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE }))
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-  }
-  process.exitCode = 0;
-  return shown.replaceAll(packageRoot(), ".");
-}
-
-const views: Readonly<Record<string, readonly string[]>> = {
-  help: ["--help"],
-  "help-list": ["list", "--help"],
-  plan: ["plan", "llama-1b", "--profile", "7950x-64g", "--memory", "700MiB", "--kv", "f16"],
-  inspect: ["inspect", join(packageRoot(), "models/demo.gguf"), "--tensors"],
-  error: ["run", "llama3.2:no-such-model", "a prompt"],
-};
-
-test("plans of many models", () => {
-  const profile = parseProfile("7950x+rtx4080+64g");
-  const rows: readonly ProfileRow[] = [
-    {
-      model: "qwen3-30b-a3b",
-      quant: "Q4_K_M",
-      weightBytes: 17.3 * gib,
-      strategy: "resident",
-      secondsPerToken: 0.0356,
-      boundSecondsPerToken: 0.0019,
-    },
-    {
-      model: "command-a",
-      quant: "Q4_K_M",
-      weightBytes: 62.5 * gib,
-      strategy: "streamed",
-      secondsPerToken: 1,
-      boundSecondsPerToken: 0.588,
-    },
-    {
-      model: "deepseek-v4-flash",
-      quant: "MXFP4_MOE",
-      weightBytes: 144.5 * gib,
-      strategy: "experts",
-      secondsPerToken: 0.333,
-    },
-    { model: "kimi-k2", quant: "Q4_K_M", weightBytes: 577.9 * gib, minimumBudgetBytes: 9 * gib },
-  ];
-  for (const columns of [80, 120]) compare("profile", columns, profileTable(profile, rows, { edge: columns }));
-});
-
-test("help, plans, inspect and errors end at the edge", async () => {
+test("views are as they were, and no line is longer than the terminal", async () => {
   for (const columns of [80, 120])
-    for (const [name, args] of Object.entries(views)) compare(name, columns, await view(columns, ...args));
+    for (const name of viewNames) {
+      const shown = await terminalView(name, columns);
+      for (const line of shown.split("\n")) assert.ok(columnsOf(line) <= columns, `${name}: ${line}`);
+      const path = join(packageRoot(), `test/golden/terminal/${name}-${columns}.txt`);
+      assert.equal(shown, readFileSync(path, "utf8"), `${name} at ${columns} columns`);
+    }
+});
+
+test("colours add nothing but colours", async () => {
+  const painted = await greeting(known, 80, true);
+  assert.notEqual(painted, await greeting(known, 80));
+  assert.equal(painted.replace(/\x1b\[\d+m/g, ""), await greeting(known, 80));
 });
