@@ -65,6 +65,7 @@ struct WeightObject : Object {
   Layout layout;  // of several planes
   Weight weight;
   MappedSegments segments;
+  Buffer held;  // its bytes, where they lie in no file as they are needed
 };
 
 struct Routing : Object {
@@ -146,7 +147,7 @@ struct Scratch {
   Buffer expert_rows;      // hidden rows and outputs of experts
   Buffer expert_order;     // (row, rank) pairs by expert
   Buffer products;         // their matrix products
-  Buffer sums;             // of products with weights that come by inputs
+  Buffer sums;             // of products with weights that come by inputs; rows within a pair and what it adds
   Buffer blocks;           // attention blocks of a pass
   Buffer selection;        // scores of positions, and their order
   std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory

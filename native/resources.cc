@@ -132,6 +132,46 @@ Result<int32_t> weight(Model& model, Slice<const double> layout_numbers, int64_t
   return model.add(object.release());
 }
 
+Result<int32_t> weight_held(Model& model, int32_t dtype, int64_t rows, int64_t cols, int64_t experts) {
+  HW_TRY(model.check_open());
+  const Layout* layout = layout_of(dtype);
+  if (layout == nullptr) return bad_argument("type %d has no kernels", dtype);
+  if (rows < 1 || cols < 1 || experts < 1 || rows > kLargestDim || cols > kLargestDim || experts > kLargestDim) {
+    return bad_argument("a weight of %lld x %lld x %lld values", static_cast<long long>(experts),
+                        static_cast<long long>(rows), static_cast<long long>(cols));
+  }
+  std::unique_ptr<WeightObject> object(new WeightObject);
+  Weight& w = object->weight;
+  if (!w.shape(layout, rows, cols, experts)) {
+    return bad_argument("%lld x %lld values are not whole slices of %s", static_cast<long long>(rows),
+                        static_cast<long long>(cols), layout->name);
+  }
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(experts, w.expert_bytes(), &bytes)) {
+    return bad_argument("%lld experts", static_cast<long long>(experts));
+  }
+  if (!object->held.allocate(&model.counters(), Purpose::weights, static_cast<size_t>(bytes))) {
+    return fail("MEMORY_BUDGET", "no memory for a weight of %lld bytes", static_cast<long long>(bytes));
+  }
+  PlaneExtent extent;
+  extent.base = object->held.as<uint8_t>();
+  w.planes[0].extents.push_back(extent);
+  w.resident = w.slices.count;
+  return model.add(object.release());
+}
+
+Status weight_fill(Model& model, int32_t handle, int64_t offset, Slice<const uint8_t> bytes) {
+  HW_TRY(model.check_open());
+  HW_GET(WeightObject, object, model, handle);
+  const int64_t held = object.held.bytes() == 0 ? 0 : object.weight.bytes();
+  if (offset < 0 || offset > held || bytes.length > held - offset) {
+    return bad_argument("bytes %lld + %lld of a weight that holds %lld", static_cast<long long>(offset),
+                        static_cast<long long>(bytes.length), static_cast<long long>(held));
+  }
+  if (bytes.length > 0) memcpy(object.held.as<uint8_t>() + offset, bytes.data, static_cast<size_t>(bytes.length));
+  return done();
+}
+
 Status weight_heads(Model& model, int32_t handle, int32_t heads) {
   HW_TRY(model.check_open());
   HW_GET(WeightObject, object, model, handle);

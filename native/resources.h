@@ -12,6 +12,9 @@ Result<int64_t> file_bytes(Model& model, int32_t file);
 // segments.
 Result<int32_t> weight(Model& model, Slice<const double> layout, int64_t rows, int64_t cols, int64_t experts,
                        Slice<const double> extents);
+// A weight in memory of its own, zeroes until it is filled; of layouts of blocks.
+Result<int32_t> weight_held(Model& model, int32_t dtype, int64_t rows, int64_t cols, int64_t experts);
+Status weight_fill(Model& model, int32_t weight, int64_t offset, Slice<const uint8_t> bytes);
 // Before it is placed: products take it by heads, so rows of two of them may not be packed together.
 Status weight_heads(Model& model, int32_t weight, int32_t heads);
 Status weight_read(Model& model, int32_t weight, int64_t expert, int64_t row0, int64_t count, Slice<float> out);

@@ -13,6 +13,9 @@ export type ErrorCode =
   | "ARCHITECTURE_UNKNOWN" // general.architecture without a declaration
   | "MODEL_INVALID" // missing tensors, wrong shapes or types, missing metadata
   | "MODEL_CHANGED" // the file changed or shrank while it was in use
+  | "ADAPTER_INVALID" // no adapter, or a damaged one
+  | "ADAPTER_UNSUPPORTED" // an adapter that is more than pairs beside products, or of something that has none
+  | "ADAPTER_MISFIT" // an adapter of another model: architecture, tensors, shapes
   | "TOKENIZER_UNSUPPORTED" // unknown tokenizer model or pre-tokenizer
   | "TOKENIZER_INVALID" // vocabulary does not fit the model or is damaged
   | "TEMPLATE_INVALID" // chat template cannot be parsed or rendered

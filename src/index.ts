@@ -19,6 +19,7 @@ export {
   type RerankOptions,
 } from "./library/model.js";
 export type {
+  AdapterOption,
   EngineOptions,
   FinishReason,
   IoMode,

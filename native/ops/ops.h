@@ -54,6 +54,12 @@ Status match_size(Model& model, int32_t x, int32_t like, int32_t n);
 // --- matmul.cc
 Status matmul(Model& model, Slice<const int32_t> products, int32_t x, int32_t n);
 
+// --- low_rank.cc
+// Columns [first, first + rows of b) of out: out = b (a x) for all n rows; or, where some rows are named, ascending,
+// out = fma(factor, b (a x), out) for those alone. x 0: a has a row for each token id.
+Status low_rank(Model& model, int32_t out, int32_t first, int32_t x, int32_t a, int32_t b, int32_t n,
+                Slice<const int32_t> rows, Slice<const float> factors);
+
 // --- kv.cc, attention.cc, attention_selected.cc
 Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
 Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,

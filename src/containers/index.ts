@@ -1,2 +1,3 @@
-/** Opens models, whatever they are kept in. */
+/** Opens models and adapters, whatever they are kept in. */
+export { openAdapter } from "./adapter/open.js";
 export { openCheckpoint } from "./checkpoint.js";

@@ -8,7 +8,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Accounts } from "./accounts.js";
 import { checkpointsOf } from "./checkpoints.js";
 import type { EngineParts } from "./parts.js";
-import { commonPrefix, type Prefix, type PrefixCache } from "./prefixes.js";
+import { commonPast, type Prefix, type PrefixCache } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
 import { FairQueue } from "./queue.js";
 import { type Begun, type Running, type RunningJobs, type SchedulerJob, tasksOf } from "./running.js";
@@ -108,7 +108,7 @@ export class Admission {
     const { job, sequence, task, begun } = entry;
     const { running, prefixes, accounts } = this.o;
     running.remove(entry);
-    prefixes.keep({ sequence, tokens: task.tokens });
+    prefixes.keep({ sequence, tokens: task.tokens, adapters: task.adapters });
     this.sentBack.set(job.id, begun);
     this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < begun.seniority);
     accounts.counts.preemptions++;
@@ -127,7 +127,7 @@ export class Admission {
       this.door = "prefix";
       return false;
     }
-    const opened = tasks.map((task) => prefixes.open(task.tokens, task.reusable, running));
+    const opened = tasks.map((task) => prefixes.open(task, task.reusable, running));
     const whole = new Map(opened.map(({ sequence }, i) => [sequence, tasks[i]!.mostPositions]));
     const wishes = new Map(opened.map(({ sequence }, i) => [sequence, promised(tasks[i]!)]));
     for (const entry of running) wishes.set(entry.sequence, promised(entry.task));
@@ -160,7 +160,8 @@ export class Admission {
       const begun = before ?? { seniority: ++this.begins, counted: 0, reached: length };
       const servedIn = accounts.counts.passes;
       const checkpoints = this.checkpoints(task);
-      return { job, task, sequence, tokens: task.tokens, begun, checkpoints, overtaken: 0, servedIn };
+      const { tokens, adapters } = task;
+      return { job, task, sequence, tokens, adapters, begun, checkpoints, overtaken: 0, servedIn };
     });
     for (const entry of entries) running.add(entry);
     if (before !== undefined) return;
@@ -210,10 +211,11 @@ export class Admission {
       const { task: other, sequence, checkpoints } = entry;
       const done = cache.length(sequence);
       if (running.rests(entry) || done >= other.promptTokens - 1) continue;
-      const shared = commonPrefix(other.tokens.subarray(0, other.promptTokens), task.tokens, task.reusable);
+      const prompt = other.tokens.subarray(0, other.promptTokens);
+      const shared = commonPast({ tokens: prompt, adapters: other.adapters }, task, task.reusable);
       if (cache.windowed && shared < other.promptTokens - 1) continue;
       const common = cache.slots === undefined ? shared : (checkpoints.findLast((at) => at <= shared) ?? 0);
-      if (done < common && common - prefixes.longest(task.tokens, common) >= pagePositions) return true;
+      if (done < common && common - prefixes.longest(task, common) >= pagePositions) return true;
     }
     return false;
   }

@@ -10,7 +10,7 @@ import { encodePair, shownText } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
 import { EmbedTask, RankTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
-import type { JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
+import type { AdapterScales, JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
 import { measure } from "./measure.js";
 import { type EngineParts, stateOptions } from "./parts.js";
 import type { Known } from "./prefixes.js";
@@ -77,7 +77,7 @@ export class Engine {
         if (atOnce !== undefined) resolve(atOnce);
         else if (request.kind === "watch") this.watchers.add(id, emit, settle);
         else if (request.kind === "measure") this.measure(id, request).then(resolve, reject);
-        else this.enter(this.task(request, emit), { id, user: userOf(request), emit, settle }, request.kind);
+        else this.enter(this.adapted(request, emit), { id, user: userOf(request), emit, settle }, request.kind);
       } catch (error) {
         reject(asHundredweightError(error));
       }
@@ -146,6 +146,15 @@ export class Engine {
     const { tokenizer } = this.parts;
     const text = tokenizer.kind === "none" || token >= tokenizer.size ? "" : shownText(tokenizer, token);
     return { ...told, differs: { at, token, text, lost: length - at } };
+  }
+
+  private adapted(request: JobRequest, emit: Emit): Task {
+    const task = this.task(request, emit);
+    const { adapters = [] } = this.parts.info;
+    const given = "adapters" in request ? request.adapters : undefined;
+    const scales = scalesOf(given ?? adapters.map(({ scale }) => scale), adapters.length);
+    if (scales !== undefined) task.adapters = scales;
+    return task;
   }
 
   private task(request: JobRequest, emit: Emit): Task {
@@ -244,6 +253,16 @@ export class Engine {
       ...(machine !== undefined && { machine }),
     };
   }
+}
+
+/** Undefined where no adapter counts, however that was said.  @throws OPTION_INVALID */
+function scalesOf(scales: AdapterScales, adapters: number): AdapterScales | undefined {
+  if (scales.length > adapters)
+    throw new HundredweightError("OPTION_INVALID", `${scales.length} scales of adapters, the model has ${adapters}`);
+  if (!scales.every(Number.isFinite)) throw new HundredweightError("OPTION_INVALID", "a scale that is no number");
+  const rounded = scales.map(Math.fround);
+  const count = rounded.findLastIndex((scale) => scale !== 0) + 1;
+  return count === 0 ? undefined : rounded.slice(0, count);
 }
 
 function userOf(request: JobRequest): string {

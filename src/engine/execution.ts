@@ -115,14 +115,14 @@ export class Execution {
       if (part.drafts > 0) cache.rewind(sequence, reached(part));
       for (const position of part.marks)
         if (cache.canFork(sequence, position))
-          prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens });
+          prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens, adapters: task.adapters });
       cache.settle(sequence);
       task.passed();
       accounts.served(part, entries[i]!);
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
       const promptEnds = from + rows === task.promptTokens && task.result === undefined;
       if (cache.windowed && promptEnds && task.past === "kept")
-        prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens });
+        prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens, adapters: task.adapters });
     }
   }
 }

@@ -25,7 +25,14 @@ export type Prompt =
   | { readonly kind: "pair"; readonly query: string; readonly document: string }
   | { readonly kind: "tokens"; readonly tokens: Int32Array };
 
-export interface GenerateRequest {
+/** A request for some of the model's adapters. */
+export interface Adapted {
+  /** How much each counts, by its number; those that are missing do not. Default: as the engine was opened. */
+  readonly adapters?: AdapterScales;
+}
+export type AdapterScales = readonly number[];
+
+export interface GenerateRequest extends Adapted {
   readonly kind: "generate";
   readonly prompt: Prompt;
   readonly sampling: SamplingSettings;
@@ -61,7 +68,7 @@ export interface Resume {
 }
 
 /** A vector of a text, or of each of its tokens, from their final normalized hidden states. */
-export interface EmbedRequest {
+export interface EmbedRequest extends Adapted {
   readonly kind: "embed";
   readonly prompt: Prompt;
   /** Default: the file's own, else the mean. */
@@ -74,13 +81,13 @@ export interface EmbedRequest {
 }
 
 /** Scores of a text or of a pair of texts, by the classification head of a reranker. */
-export interface RankRequest {
+export interface RankRequest extends Adapted {
   readonly kind: "rank";
   readonly prompt: Prompt;
   readonly user?: string;
 }
 
-export interface ScoreRequest {
+export interface ScoreRequest extends Adapted {
   readonly kind: "score";
   readonly tokens: Int32Array;
   /** First position whose row is wanted. */

@@ -1,10 +1,11 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
 import { chatTemplates } from "../chat/template-source.js";
-import { openCheckpoint } from "../containers/index.js";
+import { openAdapter, openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
+import type { Adapter } from "../formats/adapter.js";
 import { fileTypeName } from "../formats/index.js";
 import type { Checkpoint } from "../formats/types.js";
-import { bindDescription, describeModel, type ModelDescription, withChecks } from "../models/index.js";
+import { bindDescription, describeModel, type ModelDescription, withAdapters, withChecks } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import type { Backend } from "../ops/ops.js";
@@ -42,7 +43,12 @@ export async function openParts(
   mark("engine: told what to open");
   const checkpoint = await openCheckpoint(path);
   mark("engine: header read");
-  const description = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
+  const adapters = openAdapters(checkpoint, options.adapters);
+  const plain = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
+  const description = withAdapters(
+    plain,
+    adapters.map(({ adapter }) => adapter),
+  );
   const { config } = description;
   mark("engine: model described");
   const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab, options.textProcess !== undefined);
@@ -110,6 +116,7 @@ export async function openParts(
       bosText: textOf(tokenizer, tokenizer.special.bos),
       eosText: textOf(tokenizer, tokenizer.special.eos),
       chatTemplate,
+      ...(adapters.length > 0 && { adapters: adapters.map(adapterInfo) }),
       ...vectorInfo(description),
       samplingDefaults: recommendedSampling(metadata),
       ...headerFacts(checkpoint),
@@ -143,6 +150,31 @@ export async function openParts(
     backend.close();
     throw error;
   }
+}
+
+interface OpenAdapter {
+  readonly adapter: Adapter;
+  readonly scale: number;
+}
+
+/** More would make every pass longer; nobody has as many in use at once. */
+const mostAdapters = 64;
+
+/** @throws what openAdapter throws; OPTION_INVALID */
+function openAdapters(checkpoint: Checkpoint, options: EngineOptions["adapters"] = []): OpenAdapter[] {
+  if (options.length > mostAdapters)
+    throw new HundredweightError("OPTION_INVALID", `${options.length} adapters, at most ${mostAdapters} are taken`);
+  return options.map(({ path, scale = 1 }) => {
+    if (!Number.isFinite(scale))
+      throw new HundredweightError("OPTION_INVALID", `the scale of the adapter ${path} is ${scale}, expected a number`);
+    return { adapter: openAdapter(path, checkpoint), scale };
+  });
+}
+
+function adapterInfo({ adapter: { path, pairs }, scale }: OpenAdapter) {
+  const matrices = [...pairs.values()].flatMap(({ a, b }) => [a, b]);
+  const bytes = matrices.reduce((sum, { extents }) => sum + extents.reduce((all, extent) => all + extent.bytes, 0), 0);
+  return { path, scale, bytes };
 }
 
 /** Longest text and most keys of a header that are told. */

@@ -9,7 +9,17 @@ export type { IoMode };
 /** Every way of reading weights, for those who parse options. */
 export const ioModes = ["auto", "mmap", "direct", "buffered"] as const satisfies readonly IoMode[];
 
+/** An adapter beside the model. */
+export interface AdapterOption {
+  /** A GGUF file, or a folder of PEFT. */
+  readonly path: string;
+  /** How much it counts where a request does not say; default 1. */
+  readonly scale?: number;
+}
+
 export interface EngineOptions {
+  /** Adapters, in the order in which they are added; their number there is how requests name them. */
+  readonly adapters?: readonly AdapterOption[];
   /** Positions a sequence may reach; default: what the model was trained for, at most 4096. */
   readonly contextTokens?: number;
   /** Most token rows of a pass. Default 512. */
@@ -120,6 +130,8 @@ export interface ModelInfo {
   readonly bosText: string;
   readonly eosText: string;
   readonly chatTemplate: string | undefined;
+  /** Adapters, by their number; absent where there are none. */
+  readonly adapters?: readonly { readonly path: string; readonly scale: number; readonly bytes: number }[];
   /** Absent: it makes text, and its file says nothing of vectors. */
   readonly vectors?: VectorInfo;
   /** The file's own sampling defaults (general.sampling.*). */

@@ -108,7 +108,8 @@ export class Pass {
     const slots = cache.slotTable(this.parts.map(({ sequence }) => sequence));
     const marks = cache.markTable(this.parts);
     const tokens = this.parts.map(({ task }) => task.tokens);
-    return { count: this.rows, ids, positions, sequences, blockTables, slots, marks, tokens };
+    const adapters = this.parts.map(({ task }) => task.adapters);
+    return { count: this.rows, ids, positions, sequences, blockTables, slots, marks, tokens, adapters };
   }
 
   private hand(values: Float32Array, width: number, wanted: Int32Array, first: number): void {

@@ -71,7 +71,7 @@ describe("what goes first", () => {
       cache.append(sequence, tokens.length);
       prefixes.keep({ sequence, tokens });
     };
-    const there = (tokens: Int32Array): number => prefixes.longest(tokens, tokens.length);
+    const there = (tokens: Int32Array): number => prefixes.longest({ tokens }, tokens.length);
     return { clock, keep, there, prefixes };
   };
 

@@ -9,10 +9,13 @@
  */
 import { pagePositions } from "../ops/ops.js";
 import type { StateCache } from "../state/cache.js";
+import type { AdapterScales } from "./jobs.js";
 
 interface Kept {
   readonly sequence: number;
   tokens: Int32Array;
+  /** The adapters it was made with: it is no past of rows with others. */
+  readonly adapters: AdapterScales | undefined;
   /** Milliseconds; 0: never, as what was only scored. */
   usedAt: number;
   /** Times that a prompt went on with it, or with what it is most of. */
@@ -25,7 +28,12 @@ interface Kept {
 export interface Timeline {
   readonly sequence: number;
   readonly tokens: Int32Array;
+  /** Absent: none. */
+  readonly adapters?: AdapterScales | undefined;
 }
+
+/** Tokens that are to be evaluated, and by which adapters. */
+export type Asked = Omit<Timeline, "sequence">;
 
 export interface Prefix {
   readonly sequence: number;
@@ -82,14 +90,15 @@ export class PrefixCache {
    * one that is worth least goes, be it this one.
    * @param spare it counts as never used: it takes nobody's place and is the first to go
    */
-  keep({ sequence, tokens }: Timeline, spare = false): void {
+  keep({ sequence, tokens, adapters }: Timeline, spare = false): void {
     const { cache } = this;
     cache.settle(sequence);
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
-    const entry: Kept = { sequence, tokens: own, usedAt: spare ? 0 : this.now(), goneOn: 0, shared: new Map() };
+    const usedAt = spare ? 0 : this.now();
+    const entry: Kept = { sequence, tokens: own, adapters, usedAt, goneOn: 0, shared: new Map() };
     for (const old of this.kept.values()) {
-      const common = commonPrefix(old.tokens, own);
+      const common = commonPast(old, entry);
       if (common === length && cache.rewindTarget(old.sequence, length) === length) {
         old.usedAt = Math.max(old.usedAt, entry.usedAt);
         cache.release(sequence);
@@ -113,15 +122,15 @@ export class PrefixCache {
   }
 
   /**
-   * A sequence that begins with as many of `tokens[0, limit)` as any that is kept or still grows.
+   * A sequence that begins with as many of the asked tokens before `limit` as any that is kept or still grows.
    * @returns an open sequence of the caller's own, of that length; a new one when nothing is there
    */
-  open(tokens: Int32Array, limit: number, growing: Iterable<Timeline>): Prefix {
+  open(asked: Asked, limit: number, growing: Iterable<Timeline>): Prefix {
     const { cache } = this;
     let best: { readonly from: Timeline; readonly length: number } | undefined;
     for (const from of [...this.kept.values(), ...growing]) {
       const end = Math.min(limit, cache.length(from.sequence));
-      const length = cache.rewindTarget(from.sequence, commonPrefix(from.tokens, tokens, end));
+      const length = cache.rewindTarget(from.sequence, commonPast(from, asked, end));
       if (length > (best?.length ?? 0)) best = { from, length };
     }
     if (best === undefined) return { sequence: cache.openSequence(), length: 0 };
@@ -136,24 +145,24 @@ export class PrefixCache {
     return { sequence, length };
   }
 
-  /** Finds what is there of `tokens[0, limit)`, in the past that shares most of it. */
-  known(tokens: Int32Array, limit: number, growing: Iterable<Timeline>): Known {
+  /** Finds what is there of the asked tokens before `limit`, in the past that shares most of it. */
+  known(asked: Asked, limit: number, growing: Iterable<Timeline>): Known {
     const { cache } = this;
     let [reused, shared, length] = [0, 0, 0];
     for (const from of [...this.kept.values(), ...growing]) {
       const past = from.tokens.subarray(0, cache.length(from.sequence));
-      const common = commonPrefix(past, tokens, limit);
+      const common = commonPast({ tokens: past, adapters: from.adapters }, asked, limit);
       reused = Math.max(reused, cache.rewindTarget(from.sequence, common));
       if (common > shared || (common === shared && past.length > length)) [shared, length] = [common, past.length];
     }
     return { reused, shared, length };
   }
 
-  /** Leading tokens of `tokens[0, limit)` that kept sequences could give. */
-  longest(tokens: Int32Array, limit: number): number {
+  /** Leading tokens of those asked before `limit` that kept sequences could give. */
+  longest(asked: Asked, limit: number): number {
     let most = 0;
     for (const kept of this.kept.values()) {
-      const common = commonPrefix(kept.tokens, tokens, limit);
+      const common = commonPast(kept, asked, limit);
       if (common > most) most = Math.max(most, this.cache.rewindTarget(kept.sequence, common));
     }
     return most;
@@ -251,6 +260,13 @@ export class PrefixCache {
     for (const other of kept.shared.keys()) other.shared.delete(kept);
     this.cache.release(kept.sequence);
   }
+}
+
+/** How many leading tokens two timelines share: none where they were made with different adapters. */
+export function commonPast(a: Asked, b: Asked, end?: number): number {
+  const [x, y] = [a.adapters ?? [], b.adapters ?? []];
+  if (x.length !== y.length || x.some((scale, i) => scale !== y[i])) return 0;
+  return commonPrefix(a.tokens, b.tokens, end);
 }
 
 /** How many leading tokens two lists share. */

@@ -1,7 +1,7 @@
 /** Jobs as they were submitted, and those of them that run. */
 import { HundredweightError } from "../errors.js";
 import type { StateCache } from "../state/cache.js";
-import type { JobEvent, JobResult } from "./jobs.js";
+import type { AdapterScales, JobEvent, JobResult } from "./jobs.js";
 import type { PrefixCache } from "./prefixes.js";
 import type { Task } from "./task.js";
 
@@ -49,6 +49,7 @@ export interface Running {
   readonly task: Task;
   readonly sequence: number;
   readonly tokens: Int32Array;
+  readonly adapters: AdapterScales | undefined;
   readonly begun: Begun;
   /** Positions of its prompt whose past is to be kept, of models that cannot go back; ascending. */
   readonly checkpoints: readonly number[];
@@ -107,10 +108,12 @@ export class RunningJobs {
   finish(entry: Running, outcome: JobResult | HundredweightError): void {
     const { job } = entry;
     if (!this.bySequence.has(entry.sequence)) return;
-    for (const { sequence, tokens, task } of outcome instanceof HundredweightError ? this.of(job.id) : [entry]) {
+    for (const { sequence, tokens, adapters, task } of outcome instanceof HundredweightError
+      ? this.of(job.id)
+      : [entry]) {
       this.bySequence.delete(sequence);
       if (task.past === "gone") this.cache.release(sequence);
-      else this.prefixes.keep({ sequence, tokens }, task.past === "spare");
+      else this.prefixes.keep({ sequence, tokens, adapters }, task.past === "spare");
     }
     this.onFreed();
     if (this.of(job.id).length > 0) return;

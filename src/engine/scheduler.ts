@@ -59,7 +59,7 @@ export class Scheduler {
 
   /** Says what is there now of the beginning of a task's prompt. */
   known(task: Task): Known {
-    return this.prefixes.known(task.tokens, task.reusable, this.running);
+    return this.prefixes.known(task, task.reusable, this.running);
   }
 
   /** @throws QUEUE_FULL */

@@ -141,7 +141,7 @@ test("spare prefixes go first and push nobody out; one that goes on a conversati
     prefixes.keep({ sequence, tokens: Int32Array.from(tokens) }, spare);
   };
   const there = (tokens: readonly number[]): boolean =>
-    prefixes.longest(Int32Array.from(tokens), tokens.length) === tokens.length;
+    prefixes.longest({ tokens: Int32Array.from(tokens) }, tokens.length) === tokens.length;
   keep([1, 2, 3], false);
   keep([9, 9], true);
   keep([8, 8], true);

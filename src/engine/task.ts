@@ -1,6 +1,6 @@
 /** A job as the scheduler sees it: tokens to be evaluated in order, and what becomes of the rows. */
 import { keptRows } from "../ops/ops.js";
-import type { JobResult } from "./jobs.js";
+import type { AdapterScales, JobResult } from "./jobs.js";
 
 /**
  * A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. The last row
@@ -30,6 +30,8 @@ export interface Task {
    */
   readonly drafts?: number;
   readonly promptTokens: number;
+  /** The adapters of its rows, told before it is submitted; absent: none. */
+  adapters?: AdapterScales;
   /** Positions the timeline may reach. */
   readonly mostPositions: number;
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */

@@ -20,6 +20,8 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly ignoreEos?: boolean;
   /** The form the answer has to have: JSON by a schema, a grammar, a pattern, a choice. */
   readonly constraint?: Constraint;
+  /** How much each of the model's adapters counts, by its number. Default: as the model was loaded. */
+  readonly adapters?: readonly number[];
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;
   /** Called after each pass of the prompt with the rows done and their number. */
@@ -127,6 +129,7 @@ export class Generation implements AsyncIterable<string> {
         ...(shown !== undefined && shown.length > 0 && { shown }),
         ...(thinking !== undefined && { thinking }),
         ...(constraint !== undefined && { constraint }),
+        ...(options.adapters !== undefined && { adapters: options.adapters }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();

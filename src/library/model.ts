@@ -31,6 +31,8 @@ export interface EmbedOptions {
   readonly normalize?: number;
   /** Only the first so many numbers, normalized behind the cut. */
   readonly dimensions?: number;
+  /** How much each of the model's adapters counts, by its number. Default: as the model was loaded. */
+  readonly adapters?: readonly number[];
   readonly signal?: AbortSignal;
 }
 

@@ -14,6 +14,7 @@ import {
 import { WorkingSpace } from "../ops/working-space.js";
 import type { Places } from "./bind-memory.js";
 import type { Operands } from "./bind-operands.js";
+import { AdapterRows } from "./chosen-rows.js";
 import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
 import type { Ids, PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
 import { ropeSpec } from "./flow/rope.js";
@@ -77,9 +78,15 @@ export class Handles {
 
   /**
    * Operands for the calls of one program. `rowsOf`: rows that a value may have; `rowsBy` takes up what passes look
-   * tables up by.
+   * tables up by, `chosen` the rows that adapters are for.
    */
-  operands(arena: Arena, places: Places, rowsOf: (value: Value) => number, rowsBy: Map<Ids, Int32Array>): Operands {
+  operands(
+    arena: Arena,
+    places: Places,
+    rowsOf: (value: Value) => number,
+    rowsBy: Map<Ids, Int32Array>,
+    chosen: Map<string, AdapterRows>,
+  ): Operands {
     const ops = this.#ops;
     const { maxRows, contextTokens } = this.#options;
     const values = ({ tensor }: VectorWeight) => ops.loadVector(source(this.#info(tensor.name), "vector"));
@@ -101,10 +108,10 @@ export class Handles {
       rowsBy: (ids) => memo(rowsBy, ids, () => new Int32Array(maxRows)),
       tensor: (value) => tensor(value, 1),
       headsOf: tensor,
-      matrix: ({ tensor: { name }, source: own }, heads = 1) =>
-        memo(this.#matrices, own?.name ?? name, () =>
-          ops.matrix({ ...(own ?? source(this.#info(name), "matrix")), heads }),
-        ),
+      matrix: ({ tensor: { name } }, heads = 1) =>
+        memo(this.#matrices, name, () => ops.matrix({ ...source(this.#info(name), "matrix"), heads })),
+      ownMatrix: (own) => memo(this.#matrices, own.name, () => ops.matrix(own)),
+      adapterRows: (slot, set) => memo(chosen, `${slot} ${set}`, () => new AdapterRows(slot, set, maxRows)),
       vector: (weight) => memo(this.#vectors, `${weight.tensor.name} ${weight.each}`, () => ops.vector(spread(weight))),
       turned: (weight, rows, apart) =>
         memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows, apart))),

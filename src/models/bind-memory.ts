@@ -48,6 +48,8 @@ function inPlace(call: ListedCall): { readonly input: Value; readonly must: bool
       return { input: call.inputs[0]!, must: true };
     case "linear":
       return call.into ? { input: call.inputs[1]!, must: true } : undefined;
+    case "lowRank":
+      return call.adapter === null ? undefined : { input: call.inputs.at(-1)!, must: true };
     case "norm":
     case "layerNorm":
     case "glu":

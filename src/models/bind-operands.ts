@@ -12,8 +12,19 @@ import type {
   Vector,
 } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
+import type { AdapterRows } from "./chosen-rows.js";
 import type { CallOf } from "./flow/calls.js";
-import type { Ids, PagedState, RecurrentState, Routes, Selection, Value, VectorWeight, Weight } from "./flow/flow.js";
+import type {
+  Ids,
+  PagedState,
+  RecurrentState,
+  Routes,
+  RowSet,
+  Selection,
+  Value,
+  VectorWeight,
+  Weight,
+} from "./flow/flow.js";
 
 /** A step over the first `n` rows, or over the `wanted` ones where the end picks them. */
 export type Step = (n: number, wanted: Int32Array) => void;
@@ -31,6 +42,10 @@ export interface Operands {
   headsOf(value: Value, heads: number): Tensor;
   /** `heads`: of products by heads. */
   matrix(weight: Weight, heads?: number): Matrix;
+  /** One that is no tensor of the file. */
+  ownMatrix(source: MatrixSource): Matrix;
+  /** The rows that an adapter is for, filled by each pass. */
+  adapterRows(slot: number, set: RowSet): AdapterRows;
   vector(weight: VectorWeight): Vector;
   /** The same turned: what a file has as [rows][cols], as [cols][rows], with zeros between where they are `apart`. */
   turned(weight: VectorWeight, rows: number, apart: number): Vector;

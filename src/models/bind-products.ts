@@ -62,6 +62,23 @@ export function bindHeadLinear(call: CallOf<"headLinear">, b: Operands): Step {
   return (n) => ops.matmul(products, x, n);
 }
 
+export function bindLowRank(call: CallOf<"lowRank">, b: Operands): Step {
+  const { ops, space } = b;
+  const { first, adapter } = call;
+  const out = b.tensor(call.outputs[0]!);
+  const x = call.inputs.length > (adapter === null ? 0 : 1) ? b.tensor(call.inputs[0]!) : null;
+  const pair = { a: b.ownMatrix(call.pair.a), b: b.ownMatrix(call.pair.b) };
+  const kinds = [pair.a.layout.acts!, pair.b.layout.acts!] as const;
+  space.lowRank(out.rows, [x?.cols ?? 0, pair.b.cols, pair.b.rows], kinds, adapter !== null);
+  if (adapter === null) return (n) => ops.lowRank(out, first, x, pair, null, n);
+  const chosen = b.adapterRows(adapter.slot, call.outputs[0]!.rows);
+  const { scale } = adapter;
+  return (n) => {
+    const rows = chosen.of(scale);
+    if (rows !== null) ops.lowRank(out, first, x, pair, rows, n);
+  };
+}
+
 export function bindExperts(call: CallOf<"experts">, b: Operands): Step {
   const { ops, space } = b;
   const [x, out, routing] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!), b.routing(call.routes)];

@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import type { AttentionSpec, Tensor, Vector } from "../ops/ops.js";
 import type { ListedCall } from "./bind-memory.js";
 import type { Operands, Step } from "./bind-operands.js";
-import { bindExperts, bindGated, bindHeadLinear, bindLinear } from "./bind-products.js";
+import { bindExperts, bindGated, bindHeadLinear, bindLinear, bindLowRank } from "./bind-products.js";
 import type { CallOf, SeenState } from "./flow/calls.js";
 import type { Reach, VectorWeight } from "./flow/flow.js";
 
@@ -32,6 +32,8 @@ export function bindCall(call: Exclude<ListedCall, CallOf<"check">>, b: Operands
       return bindLinear(call, b);
     case "gated":
       return bindGated(call, b);
+    case "lowRank":
+      return bindLowRank(call, b);
     case "headLinear":
       return bindHeadLinear(call, b);
     case "norm": {

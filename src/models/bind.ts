@@ -11,6 +11,7 @@ import { Handles, type KvGroup, type StateOptions } from "./bind-handles.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall } from "./bind-verbs.js";
 import { bindCheck } from "./check.js";
+import type { AdapterRows } from "./chosen-rows.js";
 import { describeModel, type ModelDescription, type ProgramDescription, withPrograms } from "./describe.js";
 import type { ModelConfig } from "./flow/architecture.js";
 import type { OutputName, Program } from "./flow/calls.js";
@@ -183,7 +184,8 @@ function bindList(
   rowsOf: (value: Value) => number,
 ): BoundList {
   const rowsBy = new Map<Ids, Int32Array>();
-  const operands = handles.operands(arena, places, rowsOf, rowsBy);
+  const chosen = new Map<string, AdapterRows>();
+  const operands = handles.operands(arena, places, rowsOf, rowsBy, chosen);
   const steps = new Map(
     places.calls.map((call): [ListedCall, BoundStep | undefined] => {
       const run = call.verb === "check" ? bindCheck(call, operands) : bindCall(call, operands);
@@ -207,6 +209,7 @@ function bindList(
     view,
     logitValues: undefined,
     rowsBy,
+    chosen: [...chosen.values()],
   };
 }
 

@@ -33,6 +33,9 @@ export interface ProgramDescription {
 
 export interface ModelDescription {
   readonly arch: string;
+  readonly format: Checkpoint["format"];
+  /** Rows of queries and keys are in another order in GGUF than in folders. */
+  readonly permutes: boolean;
   readonly config: ModelConfig;
   /** The trunk. */
   readonly program: Program;
@@ -112,7 +115,9 @@ export function describeModel(
   const whole = program.calls.some(
     (call) => call.verb === "attention" && call.sources.some(({ reach }) => seesAhead(reach)),
   );
-  const found = { arch, config, program, programs: others, states, slotLayers, tensors };
+  const { format } = checkpoint;
+  const permutes = spec.ggufPairs === "neighbours";
+  const found = { arch, format, permutes, config, program, programs: others, states, slotLayers, tensors };
   return { ...found, unusedTensors, tied, whole, weightBytes, warnings };
 }
 

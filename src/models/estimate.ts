@@ -16,16 +16,19 @@ export interface MemoryEstimate {
   readonly slotBytes: number;
   /** Norms, biases and other small tensors, resident as f32 whatever the file has. */
   readonly vectorBytes: number;
+  /** Matrices of adapters. */
+  readonly adapterBytes: number;
 }
 
 /** @throws OPTION_INVALID for options out of range, or a KV type the head size does not fit */
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
   const ops = paperOps();
   const { space } = bindPrograms(description, ops, options);
-  const { activationBytes, vectorBytes, ropes, pools, slotPools } = ops.record;
+  const { activationBytes, vectorBytes, heldBytes, ropes, pools, slotPools } = ops.record;
   return {
     activationBytes,
     vectorBytes,
+    adapterBytes: heldBytes,
     ropeBytes: ropes.reduce((total, { pairs, maxRows }) => total + 8 * pairs * (maxRows + 1), 0),
     scratchBytes: space.totalBytes(threads),
     kvBytes: pools.reduce((total, { pages, pageBytes }) => total + pages * pageBytes, 0),

@@ -6,6 +6,7 @@
 import { HundredweightError } from "../errors.js";
 import type { Ops, RowTable, Tensor } from "../ops/ops.js";
 import type { Step } from "./bind-operands.js";
+import type { AdapterRows } from "./chosen-rows.js";
 import type { OutputName } from "./flow/calls.js";
 import type { Ids, RowSet } from "./flow/flow.js";
 
@@ -34,6 +35,8 @@ export interface BoundList {
   readonly view: ((x: Tensor) => Float32Array) | undefined;
   /** Table rows that each pass is asked for, by what makes them. */
   readonly rowsBy: ReadonlyMap<Ids, Int32Array>;
+  /** Rows that adapters are for. */
+  readonly chosen: readonly AdapterRows[];
   /**
    * Logits where JavaScript reads them [slice * vocab]: their own memory, or a copy. Found by the first pass that wants
    * some.
@@ -100,6 +103,11 @@ export async function forward(
   for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, extras, rows.count * tensor.cols));
   const ends = lastRowsOf(rows);
   const counts = { all: rows.count, wanted: 0, sequences: ends.length };
+  for (const own of list.chosen) if (own.set !== "wanted") own.fill(rows, own.set === "all" ? null : ends);
+  const choose = (of: Int32Array): void => {
+    for (const own of list.chosen) if (own.set === "wanted") own.fill(rows, of);
+  };
+  choose(wanted);
   walk(list.layers, counts, wanted);
   if (wanted.length > 0) {
     const { steps, value } = must(list, "logits");
@@ -107,6 +115,7 @@ export async function forward(
     const { array, own } = list.logitValues;
     for (let first = 0; first < wanted.length; first += value.rows) {
       const slice = wanted.subarray(first, first + value.rows);
+      choose(slice);
       walk(steps, { ...counts, wanted: slice.length }, slice);
       onLogits(own ? array.subarray(0, slice.length * value.cols) : await ops.read(value, slice.length, array), first);
     }
@@ -115,6 +124,7 @@ export async function forward(
     const { steps, value } = must(list, hidden.of ?? "hidden");
     for (let first = 0; first < hidden.wanted.length; first += value.rows) {
       const slice = hidden.wanted.subarray(first, first + value.rows);
+      choose(slice);
       walk(steps, { ...counts, wanted: slice.length }, slice);
       hidden.onHidden(await ops.read(value, slice.length), first);
     }
@@ -125,8 +135,8 @@ export async function forward(
       if (name.startsWith("stream")) streams.push((await ops.read(value, rows.count)).slice());
     extras.onStreams(streams);
   }
-  if (extras.onPooled !== undefined) extras.onPooled(await ofTexts(list, "pooled", counts, ends, extras));
-  if (extras.onRank !== undefined) extras.onRank(await ofTexts(list, "rank", counts, ends, extras));
+  if (extras.onPooled !== undefined) extras.onPooled(await ofTexts(list, "pooled", counts, ends, extras, choose));
+  if (extras.onRank !== undefined) extras.onRank(await ofTexts(list, "rank", counts, ends, extras, choose));
 }
 
 /** Rows of an output that pools the rows of each sequence, or of one that is made of last rows alone. */
@@ -136,6 +146,7 @@ async function ofTexts(
   counts: Counts,
   ends: Int32Array,
   { lastRows = ends }: PassExtras,
+  choose: (of: Int32Array) => void,
 ): Promise<Float32Array> {
   const { steps, value, rows } = must(list, name);
   const all = new Float32Array(lastRows.length * value.cols);
@@ -150,6 +161,7 @@ async function ofTexts(
   }
   for (let first = 0; first < lastRows.length; first += value.rows) {
     const slice = lastRows.subarray(first, first + value.rows);
+    choose(slice);
     walk(steps, { ...counts, wanted: slice.length }, slice);
     all.set(await list.ops.read(value, slice.length), first * value.cols);
   }

@@ -1,6 +1,7 @@
 /** Model definitions: what architectures exist, what a file holds, and the forward pass. */
 
 export { type Ablation, ablate, ablations } from "./ablation.js";
+export { withAdapters } from "./adapt.js";
 export {
   type BoundModel,
   type BoundProgram,
@@ -24,4 +25,4 @@ export {
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
 export { architectures, decoders, encoders, findArchitecture } from "./registry.js";
-export { type Adapter, withAdapters, withTaps } from "./rewrite.js";
+export { withTaps } from "./rewrite.js";

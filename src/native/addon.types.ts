@@ -106,6 +106,9 @@ export interface NativeAddon {
     experts: number,
     extents: Float64Array,
   ): number;
+  /** A weight in memory of its own, zeroes until it is filled, in pieces of any length. */
+  weightHeld(model: number, dtype: number, rows: number, cols: number, experts: number): number;
+  weightFill(model: number, weight: number, offset: number, bytes: Uint8Array): void;
   /** Before it is placed: products will take it by heads. */
   weightHeads(model: number, weight: number, heads: number): void;
   /** Dequantizes rows [row0, row0 + count) of an expert into out. */
@@ -187,6 +190,18 @@ export interface NativeAddon {
    * heads: 1, or so many matrices that the rows are.
    */
   matmul(model: number, products: Int32Array, x: number, n: number): void;
+  /** x 0: rows of a by token id; no `rows`: out = B A x for all n, else added with `factors`. */
+  lowRank(
+    model: number,
+    out: number,
+    first: number,
+    x: number,
+    a: number,
+    b: number,
+    n: number,
+    rows: Int32Array,
+    factors: Float32Array,
+  ): void;
   rope(model: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   /** v: 0 for a latent layer */
   kvStore(model: number, pool: number, layer: number, k: number, v: number, n: number): void;

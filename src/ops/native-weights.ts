@@ -1,6 +1,7 @@
 /** Weights of the native implementation: files, matrices, and where a placement puts them. */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes, type Extent } from "../formats/layouts.js";
+import { dtypeOf } from "../formats/dtypes.js";
+import { checkPlanes, type Extent, layoutBytes } from "../formats/layouts.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { expertPolicyNumbers, ioEngines, residencyCounters } from "../native/boundary.js";
 import { idsOf, NamedNumbers } from "../native/named-numbers.js";
@@ -10,6 +11,8 @@ import type { WeightPlacement, WeightTraffic } from "./placement.js";
 
 const engineIds = idsOf(ioEngines);
 const defaultDepth = 8;
+/** Bytes that are held pass through JavaScript in pieces of this size. */
+const heldPieceBytes = 2 ** 20;
 
 export class NativeWeights {
   readonly #addon: NativeAddon;
@@ -27,6 +30,7 @@ export class NativeWeights {
   }
 
   matrix(source: MatrixSource): Matrix {
+    if (source.held !== undefined) return this.#held(source, source.held);
     checkPlanes(source);
     const { name, layout, rows, cols, experts, planes, heads = 1 } = source;
     const extents = layout.planes.flatMap((plane, i) =>
@@ -42,6 +46,21 @@ export class NativeWeights {
     const matrix = { id, name, layout, rows, cols, experts };
     this.#matrices.set(name, matrix);
     return matrix;
+  }
+
+  #held({ name, layout, rows, cols, experts }: MatrixSource, fill: NonNullable<MatrixSource["held"]>): Matrix {
+    const dtype = dtypeOf(layout);
+    const bytes = layoutBytes(layout, rows, cols);
+    if (dtype === undefined || bytes === undefined)
+      throw new HundredweightError("INTERNAL", `'${name}' of ${layout.name} cannot be held`);
+    const id = this.#addon.weightHeld(this.#model, dtype.id, rows, cols, experts);
+    const piece = new Uint8Array(Math.min(heldPieceBytes, bytes * experts));
+    for (let at = 0; at < bytes * experts; at += piece.length) {
+      const part = piece.subarray(0, bytes * experts - at);
+      fill(at, part);
+      this.#addon.weightFill(this.#model, id, at, part);
+    }
+    return { id, name, layout, rows, cols, experts };
   }
 
   #checkEnd(name: string, file: number, { file: path, offset, bytes }: Extent): void {

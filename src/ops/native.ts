@@ -21,11 +21,13 @@ import type {
   Arena,
   AttentionSpec,
   Backend,
+  ChosenRows,
   ExpertWeights,
   Glu,
   KvPool,
   KvPoolSpec,
   LookupBy,
+  LowRankPair,
   MachineUse,
   Matrix,
   MatrixSource,
@@ -69,6 +71,7 @@ export interface MemoryPromise {
 }
 
 const noInts = new Int32Array(0);
+const everyRow: ChosenRows = { rows: noInts, factors: new Float32Array(0) };
 
 export class NativeOps implements Backend {
   readonly name: string;
@@ -237,6 +240,19 @@ export class NativeOps implements Backend {
       this.#products.set(products, packed);
     }
     this.#addon.matmul(this.#model, packed, x.id, n);
+  }
+
+  lowRank(
+    out: Tensor,
+    first: number,
+    x: Tensor | null,
+    { a, b }: LowRankPair<Matrix>,
+    chosen: ChosenRows | null,
+    n: number,
+  ): void {
+    this.#checkCancelled();
+    const { rows, factors } = chosen ?? everyRow;
+    this.#addon.lowRank(this.#model, out.id, first, x?.id ?? 0, a.id, b.id, n, rows, factors);
   }
 
   rope(x: Tensor, n: number, heads: number, headDim: number, table: RopeTable): void {

@@ -21,6 +21,8 @@ import {
   type ReachKind,
   type Score,
 } from "../native/boundary.js";
+import type { MachineUse, OpsCounters } from "./counters.js";
+import type { ChosenRows, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -32,6 +34,8 @@ export {
   type LookupBy,
   type Pooling,
 } from "../native/boundary.js";
+export type { MachineUse, OpsCounters } from "./counters.js";
+export type { ChosenRows, LowRankPair } from "./pairs.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
@@ -79,6 +83,11 @@ export interface MatrixSource {
   readonly cols: number;
   readonly experts: number;
   readonly planes: Planes;
+  /**
+   * Fills a piece of the matrix as it is to lie in memory, where it stays: of pairs, whose rows may have another order
+   * than in their file. Planes are empty then.
+   */
+  readonly held?: (offset: number, into: Uint8Array) => void;
   /** Numbers of a vector that lie in no file; or the change of one that is stored in another form. */
   readonly values?: Float32Array;
   readonly change?: VectorChange;
@@ -183,6 +192,8 @@ export interface RowTable {
    * [sequences * 3]. Absent without a pool of slots.
    */
   readonly slots?: Int32Array | undefined;
+  /** Per sequence: the scale of each adapter, by its number; absent or 0 where it is not meant. */
+  readonly adapters?: readonly (readonly number[] | undefined)[] | undefined;
   /** Rows after which a state is written to another slot besides, ascending: [row, slot] each. */
   readonly marks?: Int32Array | undefined;
 }
@@ -322,26 +333,6 @@ export interface Product {
   readonly heads?: number;
 }
 
-/** The machine that models of a process share. */
-export interface MachineUse {
-  /** Compute threads, and how many models run on these. */
-  readonly threads: number;
-  readonly models: number;
-  /** Bytes of all models of the process: reserved now, the most ever, and promised. */
-  readonly chargedBytes: number;
-  readonly peakBytes: number;
-  readonly promisedBytes: number;
-}
-
-export interface OpsCounters {
-  /** Bytes allocated by purpose and the number of allocations since the start; both stand still after `seal()`. */
-  readonly activationBytes: number;
-  readonly kvBytes: number;
-  readonly scratchBytes: number;
-  readonly weightBytes: number;
-  readonly allocations: number;
-}
-
 /** Makes the handles that verbs work on; nothing is made after `seal`. */
 export interface OpsMemory {
   /** e.g. `reference`, `native/avx2`. Part of every snapshot's fingerprint. */
@@ -392,6 +383,19 @@ export interface Verbs {
    * @shape x [n, cols]  @error BOUND
    */
   matmul(products: readonly Product[], x: Tensor, n: number): void;
+  /**
+   * Adds to columns [first, first + rows of B) of the chosen rows, which are not none: out = fma(factor, B (A x), out);
+   * other rows are not touched. Without a choice out = B (A x). `x` null: A has a row for each token id.
+   * @shape x [n, cols]; out not x  @error BOUND
+   */
+  lowRank(
+    out: Tensor,
+    first: number,
+    x: Tensor | null,
+    pair: LowRankPair<Matrix>,
+    chosen: ChosenRows | null,
+    n: number,
+  ): void;
   /**
    * Rotates `dims` values of each head in place by the row's position: angle = position * frequency in double, its
    * cosine and sine rounded to f32, times the magnitude.  @shape x [n, heads * headDim]

@@ -3,7 +3,7 @@
  * real will take. Their verbs refuse.
  */
 import { HundredweightError } from "../errors.js";
-import { checkPlanes } from "../formats/layouts.js";
+import { checkPlanes, layoutBytes } from "../formats/layouts.js";
 import {
   type KvLayer,
   type KvPool,
@@ -20,6 +20,8 @@ export interface PaperRecord {
   /** Bytes of tensors, arenas and routings. */
   readonly activationBytes: number;
   readonly vectorBytes: number;
+  /** Matrices of pairs. */
+  readonly heldBytes: number;
   readonly ropes: readonly { readonly pairs: number; readonly maxRows: number }[];
   readonly pools: readonly KvPool[];
   /** Pools of states that are replaced: slots and places for inputs. */
@@ -76,6 +78,7 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
   const record = {
     activationBytes: 0,
     vectorBytes: 0,
+    heldBytes: 0,
     ropes: [] as { pairs: number; maxRows: number }[],
     pools: [] as KvPool[],
     slotPools: [] as SlotPool[],
@@ -103,8 +106,9 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
       return { id: ++ids, length: values.length };
     },
     matrix(source) {
-      checkPlanes(source);
       const { name, layout, rows, cols, experts } = source;
+      if (source.held === undefined) checkPlanes(source);
+      else record.heldBytes += experts * layoutBytes(layout, rows, cols)!;
       return { id: ++ids, name, layout, rows, cols, experts };
     },
     loadVector(source) {

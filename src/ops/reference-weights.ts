@@ -58,7 +58,7 @@ export class ReferenceMatrix implements Matrix {
   readonly #segments: readonly number[];
 
   constructor(id: number, source: MatrixSource, files: WeightFiles) {
-    checkPlanes(source);
+    if (source.held === undefined) checkPlanes(source);
     this.id = id;
     this.name = source.name;
     this.layout = source.layout;
@@ -68,7 +68,7 @@ export class ReferenceMatrix implements Matrix {
     this.#source = source;
     this.#files = files;
     this.#slices = slicesOf(source.layout, source.rows, source.cols);
-    this.#segments = source.experts === 1 ? segmentsOf(source) : [0, this.#slices.count];
+    this.#segments = source.experts === 1 && source.held === undefined ? segmentsOf(source) : [0, this.#slices.count];
   }
 
   /** Calls `use` with each decoded row of an expert.  @shape values [cols], valid during the call */
@@ -108,6 +108,13 @@ export class ReferenceMatrix implements Matrix {
   }
 
   #read(expert: number, from: number, to: number): Uint8Array[] {
+    const { held } = this.#source;
+    if (held !== undefined) {
+      const { count, bytes } = this.#slices;
+      const stored = new Uint8Array((to - from) * bytes);
+      held((expert * count + from) * bytes, stored);
+      return [stored];
+    }
     return sliceExtents(this.#source, expert, from, to).map(({ file, offset, bytes }) => {
       const stored = new Uint8Array(bytes);
       this.#files.read(file, offset, stored);

@@ -7,10 +7,12 @@ import {
   type Activation,
   type AttentionSpec,
   type Backend,
+  type ChosenRows,
   type ExpertWeights,
   type Glu,
   type KvPool,
   type LookupBy,
+  type LowRankPair,
   type Matrix,
   type Pooling,
   type Product,
@@ -101,6 +103,37 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
         }
       });
     }
+  }
+
+  lowRank(
+    out: Tensor,
+    first: number,
+    x: Tensor | null,
+    { a, b }: LowRankPair<Matrix>,
+    chosen: ChosenRows | null,
+    n: number,
+  ): void {
+    const rank = b.cols;
+    requireThat((x === null ? a.cols : a.rows) === rank, `the ranks of ${a.name} and ${b.name}`);
+    requireThat(x === null || x.cols === a.cols, `shapes of the pair with ${a.name}`);
+    requireThat(first >= 0 && first + b.rows <= out.cols, `the columns of ${b.name}`);
+    const rows = chosen?.rows ?? Int32Array.from({ length: n }, (_, t) => t);
+    const low = new Float32Array(rows.length * rank);
+    const inward = own<ReferenceMatrix>(a, "forEachRow");
+    for (const [i, t] of rows.entries())
+      if (x === null) inward.row(0, this.rows.ids[t]!, low.subarray(i * rank, (i + 1) * rank));
+    if (x !== null)
+      inward.forEachRow(0, (row, w) => {
+        for (const [i, t] of rows.entries()) low[i * rank + row] = dot(w, data(x), t * x.cols, x.cols);
+      });
+    own<ReferenceMatrix>(b, "forEachRow").forEachRow(0, (row, w) => {
+      if ((row & 63) === 0) this.checkCancelled();
+      for (const [i, t] of rows.entries()) {
+        const at = t * out.cols + first + row;
+        const value = dot(w, low, i * rank, rank);
+        data(out)[at] = chosen === null ? value : data(out)[at]! + chosen.factors[i]! * value;
+      }
+    });
   }
 
   #linearT({ out, weight, bias, add, heads = 1 }: Product, x: Tensor, n: number): void {

@@ -9,6 +9,7 @@ const names: Readonly<Record<Verb, true>> = {
   rmsNorm: true,
   headNorm: true,
   matmul: true,
+  lowRank: true,
   rope: true,
   kvStore: true,
   attention: true,

@@ -9,6 +9,9 @@ import { NamedNumbers } from "../native/named-numbers.js";
 
 const { attentionQueries, attentionSplitItems } = limits;
 
+/** Rows of a pair that wait for their place at a time (native/ops/low_rank.cc). */
+const pairRows = space.gluRows / 8;
+
 const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
 export class WorkingSpace {
@@ -52,6 +55,18 @@ export class WorkingSpace {
     const { addValues, addRows, gluRows, gluValues } = space;
     const waiting = { store: 0, add: addRows * rows, glu: Math.min(gluRows * rows, gluValues) }[into];
     if (into !== "store") this.#grow("thread", roundUp(4 * Math.max(addValues, 16 * rows, waiting), 4096));
+  }
+
+  /** A pair over [rows, cols] that makes `outs` columns by way of `rank`, and `adds` them to what is there or not. */
+  lowRank(
+    rows: number,
+    [cols, rank, outs]: readonly [number, number, number],
+    kinds: readonly [Acts, Acts],
+    adds: boolean,
+  ): void {
+    this.linear(rows, cols, [kinds[0]], "store");
+    this.linear(rows, rank, [kinds[1]], "store");
+    this.#grow("sums", 4 * (rows * rank + (adds ? Math.min(rows, pairRows) * outs : 0)));
   }
 
   attention(rows: number, headDimK: number, headDimV: number): void {

@@ -77,6 +77,7 @@ export class FixedMemory {
     const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
     const bytes = {
       vectors: estimate.vectorBytes + this.#edgeBytes,
+      adapters: estimate.adapterBytes,
       kv: estimate.kvBytes + estimate.slotBytes,
       activations:
         estimate.activationBytes +

@@ -298,7 +298,7 @@ export class Planner {
     const { contextTokens, kvTokens, maxRows } = space;
     const { strategy, pinned, ring, slotClasses } = weights;
     const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
-    const { vectors, kv, activations, tokenizer, constraints, runtime } = fixed;
+    const { vectors, adapters, kv, activations, tokenizer, constraints, runtime } = fixed;
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
     const expertsResident = strategy === "resident";
     const prediction = this.#predict(space, {
@@ -309,7 +309,7 @@ export class Planner {
       pinned,
     });
     const bytes: PlanBytes = {
-      pinned: vectors + pinnedBytes + (expertsResident ? expertBytes : 0),
+      pinned: vectors + adapters + pinnedBytes + (expertsResident ? expertBytes : 0),
       expertSlots: slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0),
       ring: ring.bytes,
       kv,

@@ -25,6 +25,7 @@ import {
   type Weights,
   weightFile,
 } from "./fixture.js";
+import { lowRankSuite } from "./low-rank.suite.js";
 import { productsSuite } from "./products.suite.js";
 import { selectionSuite } from "./selection.suite.js";
 import { slotsSuite } from "./slots.suite.js";
@@ -409,6 +410,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
 
     attentionSuite(withOps);
     productsSuite(weights, withOps);
+    lowRankSuite(weights, withOps);
     selectionSuite(withOps);
     valuesSuite(withOps);
     familiesSuite(withOps, weights);

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openCheckpoint } from "../../src/containers/index.js";
+import type { Adapter, AdapterPair, PairMatrix } from "../../src/formats/adapter.js";
 import { dtypeByName } from "../../src/formats/index.js";
 import {
-  type Adapter,
   type BoundModel,
   bindDescription,
   describeModel,
@@ -18,7 +18,7 @@ import {
 } from "../../src/models/index.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
-import type { Backend, MatrixSource, Ops } from "../../src/ops/ops.js";
+import type { Backend, Ops } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
 import { randomTokens } from "../support/evaluate.js";
 import { randomModelVocab, writeRandomModel } from "../support/random-model.js";
@@ -112,44 +112,60 @@ for (const [arch, variant] of [
   });
 
 /** A matrix of f32 in a file of its own. */
-function matrix(name: string, rows: number, cols: number, value: (i: number) => number): MatrixSource {
+function matrix(name: string, rows: number, cols: number, value: (i: number) => number): PairMatrix {
   const path = join(folder, `${name}.bin`);
   const values = Float32Array.from({ length: rows * cols }, (_, i) => value(i));
   writeFileSync(path, values);
-  const planes = { blocks: [{ file: path, offset: 0, bytes: values.byteLength }] };
-  return { name, layout: dtypeByName("F32")!, rows, cols, experts: 1, planes };
+  const extents = [{ file: path, offset: 0, bytes: values.byteLength }];
+  return { name, layout: dtypeByName("F32")!, rows, cols, experts: 1, extents };
 }
 
-test("adapters of zeros change no bit; others change what the pair adds", { skip }, async () => {
+test("adapters of zeros change no bit; others change what the pair adds, in the rows they are for", {
+  skip,
+}, async () => {
   // Without quantized weights nothing is rounded but sums.
   const description = await describe("llama", "dense", "F32");
-  const tensors = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.2.attn_output.weight"];
+  const tensors = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "blk.2.attn_output.weight", "token_embd.weight"];
   const shapeOf = (name: string) => description.tensors.find((tensor) => tensor.name === name)!.shape;
-  const pairs = (size: number): Adapter[] =>
-    tensors.map((tensor, i) => {
+  const adapter = (size: number): Adapter => {
+    const pairs = tensors.map((tensor, i): [string, AdapterPair] => {
       const [cols, rows] = shapeOf(tensor) as [number, number];
       const wave = (k: number): number => Math.fround(0.1 * Math.sin(k + i));
-      return {
-        tensor,
-        a: matrix(`a${i}-${size}`, 4, cols, wave),
-        b: matrix(`b${i}-${size}`, rows, 4, (k) => size * wave(3 * k)),
-        scale: 0.5,
-      };
+      const [a, b] = tensor.startsWith("token") ? [`t${i}-${size}`, cols] : [`a${i}-${size}`, rows];
+      const low = tensor.startsWith("token") ? matrix(a, rows, 4, wave) : matrix(a, 4, cols, wave);
+      return [tensor, { a: low, b: matrix(`b${i}-${size}`, b, 4, (k) => size * wave(3 * k)), scale: 0.5 }];
     });
-  const run = async (make: () => Ops, adapters: readonly Adapter[]) => {
-    const model = await bind(description, make(), { rewrite: (program) => withAdapters(program, adapters) });
-    const logits = await logitsOf(model, prompts);
-    model.close();
-    return logits;
+    return { path: "an adapter", format: "gguf", architecture: "llama", pairs: new Map(pairs) };
   };
-  const plain = await run(native, []);
-  assert.deepEqual(await run(native, pairs(0)), plain);
-  const changed = await run(native, pairs(1));
-  const reference = await run(() => new ReferenceOps(), pairs(1));
+  const run = async (make: () => Ops, adapters: readonly Adapter[], scales: readonly number[][]) => {
+    const model = await bind(withAdapters(description, adapters), make(), {});
+    const rows = { ...table(model, prompts), adapters: scales };
+    const logits: Float32Array[] = [];
+    const wanted = Int32Array.from({ length: rows.count }, (_, t) => t);
+    await model.forward(rows, wanted, (values) => logits.push(values.slice()));
+    model.close();
+    const all = Float32Array.from(logits.flatMap((slice) => [...slice]));
+    const vocab = all.length / rows.count;
+    return prompts.map((_, s) => {
+      const of = [...rows.sequences.keys()].filter((t) => rows.sequences[t] === s);
+      return all.slice(of[0]! * vocab, (of.at(-1)! + 1) * vocab);
+    });
+  };
+  const plain = await run(native, [], []);
+  const everywhere = prompts.map(() => [1]);
+  assert.deepEqual(await run(native, [adapter(0)], everywhere), plain);
+  const changed = await run(native, [adapter(1)], everywhere);
+  const reference = await run(() => new ReferenceOps(), [adapter(1)], everywhere);
   const largest = (a: Float32Array, b: Float32Array) =>
     a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
-  const difference = largest(changed, plain);
-  assert.ok(difference > 100 * largest(changed, reference), `${difference} against ${largest(changed, reference)}`);
+  for (const [s, rows] of changed.entries()) {
+    const difference = largest(rows, plain[s]!);
+    assert.ok(difference > 100 * largest(rows, reference[s]!), `${difference} in ${s}`);
+  }
+  // For one prompt alone: the other's bits are those of the model without.
+  assert.ok(prompts.length > 1);
+  const one = await run(native, [adapter(1)], [[1], ...prompts.slice(1).map(() => [])]);
+  assert.deepEqual(one, [changed[0], ...plain.slice(1)]);
 });
 
 test("taps hear what goes into products: the sums are those of the reference", { skip }, async () => {

@@ -3,10 +3,11 @@
  */
 import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
-import { openCheckpoint } from "../../containers/index.js";
+import { openAdapter, openCheckpoint } from "../../containers/index.js";
+import type { AdapterOption } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/types.js";
-import { describeModel, type ModelDescription } from "../../models/index.js";
+import { describeModel, type ModelDescription, withAdapters } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
 import { modelOrPreset } from "../../store/model-word.js";
@@ -21,6 +22,7 @@ import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { type HardwareProfile, parseProfile, profileExamples } from "../../weights/profiles.js";
 import { openResidency } from "../../weights/residency.js";
+import { loraOption } from "../options/model-options.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
 import { profileDocument, profileHead, profileRows, profileTable } from "../reports/plan-profile.js";
@@ -44,6 +46,7 @@ interface PlanFlags {
   readonly memoryRate?: number;
   readonly gemmRate?: number;
   readonly threads?: number;
+  readonly lora?: AdapterOption[];
   readonly profile?: HardwareProfile;
   readonly probe?: boolean;
   readonly json?: boolean;
@@ -77,6 +80,7 @@ export function register(program: Command): void {
     .option("--memory-rate <size>", "bytes per second, all threads", rate("--memory-rate"))
     .option("--gemm-rate <n>", "operations per second of products of many rows, e.g. 200GB", rate("--gemm-rate"))
     .option("--threads <n>", "compute threads", count("--threads", 1024))
+    .option(...loraOption)
     .option(
       "--profile <name>",
       `a machine one does not sit at: ${profileExamples}; alone, many models on it`,
@@ -97,7 +101,8 @@ export function register(program: Command): void {
       const model = meant !== undefined && "path" in meant ? meant.path : undefined;
       const flags = meant !== undefined && "preset" in meant ? { ...given, preset: meant.preset } : given;
       const checkpoint = await subject(model, flags);
-      const description = describeModel(checkpoint);
+      const adapters = (flags.lora ?? []).map(({ path }) => openAdapter(path, checkpoint));
+      const description = withAdapters(describeModel(checkpoint), adapters);
       // On paper a context that nobody asked for must not take an accelerator's memory.
       const usual = Math.min(defaultContextTokens, description.config.contextTokens);
       const options = {

@@ -1,10 +1,11 @@
 /** Options of every command that loads a model, and how they become engine options. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { type IoMode, ioModes } from "../../engine/options.js";
+import { type AdapterOption, type IoMode, ioModes } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
-import { parseBytes, parseChoice, parseInteger } from "./options.js";
+import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
 
 export interface ModelFlags {
   ctx?: number;
@@ -14,6 +15,7 @@ export interface ModelFlags {
   cpuList?: number[];
   chunk?: number;
   io?: IoMode;
+  lora?: AdapterOption[];
   ring?: number;
   checkpoints?: number;
   weightsMemory?: number;
@@ -25,6 +27,13 @@ export interface ModelFlags {
 /** Four tiles of 256 KiB: the least a ring works with. */
 const leastRing = 2 ** 20;
 
+/** Once for each adapter. */
+export const loraOption = [
+  "--lora <file[:scale]>",
+  "an adapter: a GGUF file or a folder of PEFT; several are added in their order",
+  (text: string, before: AdapterOption[] = []): AdapterOption[] => [...before, parseAdapter(text)],
+] as const;
+
 export function addModelOptions(command: Command): Command {
   return command
     .option("--ctx <tokens>", "context: prompt and answer together", (t) => parseInteger(t, "--ctx", 1, 2 ** 27))
@@ -34,6 +43,7 @@ export function addModelOptions(command: Command): Command {
     .option("--cpu-list <list>", "bind threads to CPUs, e.g. 0-3,6", parseCpuList)
     .option("--chunk <rows>", "most token rows of a pass", (t) => parseInteger(t, "--chunk", 1, 65536))
     .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) => parseChoice(t, "--io", ioModes))
+    .option(...loraOption)
     .option("--ring <size>", "streaming buffer", (t) => atLeast(t, "--ring", leastRing))
     .option("--checkpoints <size>", "memory for states of earlier positions, of models that cannot go back", (t) =>
       parseBytes(t, "--checkpoints"),
@@ -55,11 +65,19 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
     ...(flags.cpuList !== undefined && { cpuList: flags.cpuList }),
     ...(flags.chunk !== undefined && { chunkRows: flags.chunk }),
     ...(flags.io !== undefined && { io: flags.io }),
+    ...(flags.lora !== undefined && { adapters: flags.lora }),
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
     ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ops !== undefined && { ops: flags.ops }),
   };
+}
+
+/** `adapter.gguf:0.5`. A path that is there is taken whole, whatever it ends with. */
+export function parseAdapter(text: string): AdapterOption {
+  const [, path, scale] = /^(.+):([-+\d.eE]+)$/.exec(text) ?? [];
+  if (path === undefined || existsSync(text)) return { path: text };
+  return { path, scale: parseNumber(scale!, "--lora", -1e6, 1e6) };
 }
 
 /** `0-3,6` -> [0, 1, 2, 3, 6]. */

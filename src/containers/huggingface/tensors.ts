@@ -15,7 +15,7 @@ const layerModule = new RegExp(`^${prefix}(?:encoder\\.)?(?:layers|h|layer|block
 const modelModule = new RegExp(`^${prefix}(.+)$`);
 const expertModule = /^(.*\bexperts)\.(\d{1,6})\.(.+)$/;
 
-interface Place extends Omit<PlacedTarget, "to"> {
+export interface Place extends Omit<PlacedTarget, "to"> {
   /** The prefix of the layer. */
   readonly before: string;
   /** The name behind it; or the rows of several. */
@@ -26,7 +26,7 @@ interface Place extends Omit<PlacedTarget, "to"> {
 }
 
 /** The entry of a module in the tables; undefined for one that no table knows. */
-function placeOf(module: string, own: NameTable): Place | undefined {
+export function placeOf(module: string, own: NameTable): Place | undefined {
   const [, layer, inLayer] = layerModule.exec(module) ?? [];
   if (inLayer === undefined) {
     const [, name] = modelModule.exec(module) ?? [];

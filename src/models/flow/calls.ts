@@ -1,5 +1,14 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
-import type { Activation, Glu, Pooling, RouteSpec, SlotLayer, Temperature, Xielu } from "../../ops/ops.js";
+import type {
+  Activation,
+  Glu,
+  MatrixSource,
+  Pooling,
+  RouteSpec,
+  SlotLayer,
+  Temperature,
+  Xielu,
+} from "../../ops/ops.js";
 import type {
   AttendedState,
   PagedState,
@@ -40,6 +49,18 @@ export type Operation =
   | { readonly verb: "lookup"; readonly table: Weight; readonly scale: number; readonly by: RowsBy }
   | { readonly verb: "pick" }
   | { readonly verb: "linear"; readonly weights: readonly Weight[]; readonly into: boolean }
+  /**
+   * A pair of matrices; beside what was made before it for the rows of passes that an adapter is for, or in its place.
+   * Inputs: x, none where rows are looked up by token id; then what it is added to.
+   */
+  | {
+      readonly verb: "lowRank";
+      readonly pair: { readonly a: MatrixSource; readonly b: MatrixSource };
+      /** The first column of what it is added to. */
+      readonly first: number;
+      /** Null: the rows are B (A x) alone. */
+      readonly adapter: { readonly slot: number; readonly scale: number } | null;
+    }
   | { readonly verb: "headLinear"; readonly weight: Weight; readonly heads: number; readonly along: "inputs" | "rows" }
   | { readonly verb: "norm"; readonly weight: VectorWeight | null; readonly eps: number }
   | {

@@ -10,7 +10,6 @@ import type {
   AttentionSpec,
   Glu,
   LookupBy,
-  MatrixSource,
   Pooling,
   RouteSpec,
   Temperature,
@@ -40,8 +39,6 @@ export interface Weight {
   /** The file has it the other way round. */
   readonly transposed: boolean;
   readonly bias: VectorWeight | null;
-  /** Where it lies when it is no tensor of the model's own file: an adapter's. */
-  readonly source?: MatrixSource;
 }
 
 /** A small tensor, resident as f32. */

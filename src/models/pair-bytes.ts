@@ -1,0 +1,89 @@
+/** The bytes of a pair's matrices in the order in which a model needs their rows. */
+import type { PairMatrix } from "../formats/adapter.js";
+import { dtypeOf } from "../formats/dtypes.js";
+import { append, type Extent } from "../formats/layouts.js";
+import type { MatrixSource } from "../ops/ops.js";
+import { WeightFiles } from "../ops/reference-weights.js";
+
+/** Row i of the result is row `from(i)`. Rows that stay together are read together. */
+export function takeRows(matrix: PairMatrix, count: number, from: (row: number) => number): PairMatrix {
+  const each = rowBytes(matrix);
+  const extents: Extent[] = [];
+  for (let row = 0; row < count; row++)
+    for (const extent of stretch(matrix.extents, from(row) * each, each)) append(extents, extent);
+  return { ...matrix, rows: count, extents };
+}
+
+function rowBytes({ layout, cols }: PairMatrix): number {
+  const { blockValues, blockBytes } = dtypeOf(layout)!;
+  return (cols / blockValues) * blockBytes;
+}
+
+/** Bytes [start, start + bytes) of what lies in these extents. */
+function* stretch(extents: readonly Extent[], start: number, bytes: number): Generator<Extent> {
+  let [skip, left] = [start, bytes];
+  for (const extent of extents) {
+    const taken = Math.min(left, extent.bytes - skip);
+    if (taken > 0) {
+      yield { file: extent.file, offset: extent.offset + skip, bytes: taken };
+      left -= taken;
+    }
+    if (left === 0) return;
+    skip = Math.max(0, skip - extent.bytes);
+  }
+}
+
+/** @param name under which the model knows it: the same name, the same matrix */
+export function pairSource(name: string, matrix: PairMatrix): MatrixSource {
+  const { layout, rows, cols, experts } = matrix;
+  const held = matrix.turned ? turnedBytes(matrix) : plainBytes(matrix);
+  return { name, layout, rows, cols, experts, planes: {}, held };
+}
+
+function plainBytes({ extents }: PairMatrix): NonNullable<MatrixSource["held"]> {
+  const starts: number[] = [];
+  let all = 0;
+  for (const { bytes } of extents) {
+    starts.push(all);
+    all += bytes;
+  }
+  return (offset, into) =>
+    withFiles((files) => {
+      let i = starts.findLastIndex((start) => start <= offset);
+      for (let done = 0; done < into.length; i++) {
+        const { file, offset: at, bytes } = extents[i]!;
+        const skip = offset + done - starts[i]!;
+        const part = into.subarray(done, done + Math.min(into.length - done, bytes - skip));
+        files.read(file, at + skip, part);
+        done += part.length;
+      }
+    });
+}
+
+/** Row by row of what is needed, it is column by column of what is there: some columns of all rows at a time. */
+function turnedBytes({ layout, rows, cols, extents }: PairMatrix): NonNullable<MatrixSource["held"]> {
+  const { blockBytes: size } = dtypeOf(layout)!;
+  const { file, offset: start } = extents[0]!;
+  return (offset, into) =>
+    withFiles((files) => {
+      const [first, last] = [Math.floor(offset / size / cols), Math.ceil((offset + into.length) / size / cols)];
+      const stored = new Uint8Array((last - first) * size);
+      for (let c = 0; c < cols; c++) {
+        files.read(file, start + (c * rows + first) * size, stored);
+        for (let row = first; row < last; row++) {
+          const at = (row * cols + c) * size - offset;
+          if (at < 0 || at + size > into.length) continue;
+          into.set(stored.subarray((row - first) * size, (row - first + 1) * size), at);
+        }
+      }
+    });
+}
+
+function withFiles(use: (files: WeightFiles) => void): void {
+  const files = new WeightFiles();
+  try {
+    use(files);
+  } finally {
+    files.close();
+  }
+}

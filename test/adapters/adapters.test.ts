@@ -1,0 +1,85 @@
+/**
+ * Adapters of PEFT beside models of transformers: logits are those of the two libraries, alone and together; rows
+ * without an adapter have the bits of a model without, whatever their neighbours have.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openAdapter, openCheckpoint } from "../../src/containers/index.js";
+import { type BoundModel, bindDescription, describeModel, withAdapters } from "../../src/models/index.js";
+import { bestOps } from "../differential/models/compare.js";
+import { readFixture, writeFolder } from "../huggingface/folder.js";
+import { meanKl } from "../support/evaluate.js";
+import { adapterFixtures, expectedLogits, readAdapterFixture, type Which, writePeft } from "./fixture.js";
+
+const fresh = { contextTokens: 256, maxRows: 128, sequences: 4, kvType: "f16", maxLogitRows: 128 } as const;
+
+async function openAdapted(path: string, adapters: readonly string[]): Promise<BoundModel> {
+  const checkpoint = await openCheckpoint(path);
+  const opened = adapters.map((adapter) => openAdapter(adapter, checkpoint));
+  return bindDescription(withAdapters(describeModel(checkpoint), opened), bestOps(), fresh);
+}
+
+/** The same tokens as several sequences, each with its own adapters. @shape [sequences][ids][vocab] */
+async function logitsOf(model: BoundModel, ids: readonly number[], adapters: readonly (readonly number[])[]) {
+  const count = ids.length * adapters.length;
+  const rows = {
+    count,
+    ids: Int32Array.from({ length: count }, (_, t) => ids[t % ids.length]!),
+    positions: Int32Array.from({ length: count }, (_, t) => t % ids.length),
+    sequences: Int32Array.from({ length: count }, (_, t) => Math.floor(t / ids.length)),
+    blockTables: model.kvGroups.map(() => adapters.map((_, s) => Int32Array.of(s))),
+    tokens: adapters.map(() => Int32Array.from(ids)),
+    slots: Int32Array.from(adapters.flatMap((_, s) => [-1, s, -1])),
+    adapters,
+  };
+  const out: Float32Array[] = [];
+  const { vocab } = model.config;
+  await model.forward(
+    rows,
+    Int32Array.from({ length: count }, (_, t) => t),
+    (values, first) => {
+      for (let i = 0; i * vocab < values.length; i++) out[first + i] = values.slice(i * vocab, (i + 1) * vocab);
+    },
+  );
+  return adapters.map((_, s) => out.slice(s * ids.length, (s + 1) * ids.length));
+}
+
+describe("adapters of PEFT beside models of transformers", () => {
+  let folder = "";
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "hundredweight-adapters-"));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  for (const name of adapterFixtures()) {
+    test(`${name}: KL to transformers and PEFT below 1e-6; rows without have the base's bits`, async (t) => {
+      const [base, fixture] = [readFixture(name), readAdapterFixture(name)];
+      const path = writeFolder(join(folder, name), base);
+      const paths = (["a", "b"] as const).map((w) => writePeft(join(folder, `${name}-${w}`), fixture, w));
+      const plain = await openAdapted(path, []);
+      const [expected] = await logitsOf(plain, base.ids, [[]]);
+      plain.close();
+      const model = await openAdapted(path, paths);
+      const sets: Readonly<Record<Which, readonly number[]>> = { a: [1], b: [0, 1], ab: [1, 1] };
+      // All share a pass, and the base is among them.
+      const found = await logitsOf(model, base.ids, [...Object.values(sets), []]);
+      for (const [i, which] of (Object.keys(sets) as Which[]).entries()) {
+        const rows = found[i]!.slice(-fixture.rows[0]);
+        const kl = meanKl(expectedLogits(fixture, which, "values"), rows);
+        const rounded = meanKl(expectedLogits(fixture, which, "rounded"), rows);
+        t.diagnostic(`${which}: KL ${kl.toExponential(2)}, beside a cache of F16 ${rounded.toExponential(2)}`);
+        assert.ok(kl >= -1e-9 && kl < 1e-6, `${which}: KL ${kl}`);
+        assert.ok(rounded >= -1e-9 && rounded < 1e-8, `${which}: KL ${rounded}`);
+        // It matters which adapter it is.
+        assert.ok(meanKl(expectedLogits(fixture, which, "values"), expected!.slice(-fixture.rows[0])) > 0.01, which);
+      }
+      assert.deepEqual(found[3], expected);
+      // Neighbours change nothing.
+      assert.deepEqual(await logitsOf(model, base.ids, [sets.ab]), [found[2]]);
+      model.close();
+    });
+  }
+});
