@@ -3,6 +3,7 @@
  *
  *   node dist/bench/no-cliff.js MODEL [--weights 100,95,90,75,50,25] [--memory 115%,103%,10GiB] [-n 8] [--ctx 512]
  *                               [--append FILE] [--summary] [--json FILE] [--svg FILE] [--llama] [--margin 1GiB]
+ *                               [--peak]
  *
  * --weights are percent of the model's weight bytes given to pinned weights and ring; --memory are whole budgets, sizes
  * or percent of the file. Each point is one process of `hundredweight run`, from a cold page cache, in a memory cgroup
@@ -12,12 +13,12 @@
  * waiting. Beside it stands what a plan with the remembered rates says. --append adds the points to those of earlier
  * processes, so that a machine can be asked in slices; --summary measures nothing and says what they come to. Exit code
  * 1: a point above 1.25 times its limit, a plan off by more than a quarter, or ids that differ (the medians over the
- * processes of each point). Expert models: the limit uses the bytes the ledger says were read, so it is the limit at
- * the measured hit rate. --llama runs llama.cpp (mmap) in the same cgroups; its repacking cannot be switched off here:
- * see its system line.
+ * processes of each point); with --peak also a process that was charged more than its budget. Expert models: the limit
+ * uses the bytes the ledger says were read, so it is the limit at the measured hit rate. --llama runs llama.cpp (mmap)
+ * in the same cgroups; its repacking cannot be switched off here: see its system line.
  */
 import { execFile } from "node:child_process";
-import { statSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
@@ -51,15 +52,17 @@ const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--
   append: { type: "string" },
   summary: { type: "boolean", default: false },
   llama: { type: "boolean", default: false },
+  peak: { type: "boolean", default: false },
 });
 const run = promisify(execFile);
 const addon = requireAddon();
 const contextTokens = Number(values.ctx);
-const description = describeModel(await openCheckpoint(path));
+const checkpoint = await openCheckpoint(path);
+const description = describeModel(checkpoint);
 const machine = knownMachine({ path }).profile;
 const model = new Planner(description, machine).model;
 const weightBytes = model.trunkBytes + model.expertBytes;
-const fileBytes = statSync(path).size;
+const fileBytes = checkpoint.files.reduce((sum, { bytes }) => sum + bytes, 0);
 
 interface Budget {
   readonly label: string;
@@ -132,7 +135,7 @@ for (const budget of values.summary ? [] : budgets) {
   const plan = planFor(budget);
   diskRate(plan);
   const before = diskRate(plan);
-  const cache = dropFromCache(path);
+  const [cache] = checkpoint.files.map((file) => dropFromCache(file.path));
   const group = memoryGroup(
     `ours-${points.length}`,
     budget.options.budgetBytes === undefined
@@ -190,6 +193,10 @@ for (const budget of values.summary ? [] : budgets) {
     unaccountedBytes: answer.memory.unaccountedBytes,
     peakRssBytes: answer.memory.peakRssBytes,
   });
+  if (values.peak && budget.options.budgetBytes !== undefined && (peak ?? 0) > budget.bytes) {
+    console.log(`${budget.label}: charged ${peak} bytes, more than the budget of ${budget.bytes}`);
+    process.exitCode = 1;
+  }
   saveJson(values.append, { points: [...earlier, ...points] });
   const gib = (bytes: number | undefined): string =>
     bytes === undefined ? "-" : `${(bytes / 2 ** 30).toFixed(2)} GiB`;

@@ -22,7 +22,7 @@ const allowed = {
   models: ["formats", "ops"],
   compress: ["formats"],
   convert: ["formats", "containers", "models", "ops", "compress", "process"],
-  synth: ["formats", "chat", "models", "compress"],
+  synth: ["formats", "containers", "chat", "models", "compress"],
   sampling: ["tokenizer"],
   weights: ["formats", "native", "models", "ops"],
   engine: [

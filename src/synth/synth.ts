@@ -190,7 +190,8 @@ function source(tensor: SynthTensor, model: SynthModel, random: RandomTensors, o
 /** These add to the residual stream. */
 const residual = /^(attn_output|ffn_down|ffn_down_exps)\./;
 
-function fillOf({ name, role, kind, fill }: TensorDeclaration, layers: number): Fill {
+/** Values of a tensor, matrices that add to the residual stream smaller. */
+export function fillOf({ name, role, kind, fill }: TensorDeclaration, layers: number): Fill {
   // A bias of the router would prefer experts by itself.
   if (role === "router" && kind === "vector") return { mean: 0, deviation: 0.01 };
   const factor = residual.test(localName(name)) ? 1 / Math.sqrt(2 * layers) : 1;
