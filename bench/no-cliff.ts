@@ -158,8 +158,6 @@ for (const budget of values.summary ? [] : budgets) {
     "--temperature",
     "0",
     "--ignore-eos",
-    "--draft",
-    "off",
     "--json",
     ...budget.flags,
   ];

@@ -14,6 +14,10 @@ Result<int32_t> open_unmapped(Model& model, const Text& path, bool direct) {
   return file_open_unmapped(model, path.data, direct);
 }
 
+Status split_threads(Model& model, int32_t one_row, int32_t many_rows) {
+  return model.split_threads(one_row, many_rows);
+}
+
 template <auto fn>
 napi_property_descriptor bind(const char* name) {
   return napi_property_descriptor{name, nullptr, &napi::callback<fn>, nullptr, nullptr, nullptr,
@@ -50,6 +54,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),
       bind<model_open>("modelOpen"),
+      bind<split_threads>("modelThreads"),
       bind<model_close>("modelClose"),
       bind<model_set_cancel>("modelSetCancel"),
       bind<counters>("modelCounters"),

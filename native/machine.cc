@@ -21,16 +21,18 @@ std::vector<std::weak_ptr<Machine>>& machines() {
 
 }  // namespace
 
-Result<std::shared_ptr<Machine>> Machine::lease(int threads, const int32_t* cpus, int cpu_count) {
+Result<std::shared_ptr<Machine>> Machine::lease(int threads, const int32_t* cpus, int cpu_count, int nodes) {
   if (threads < 1 || threads > kMaxThreads)
     return bad_argument("threads must be 1 to %d, got %d", kMaxThreads, threads);
+  if (nodes < 0 || (nodes > 0 && (cpu_count < nodes || threads < nodes)))
+    return bad_argument("%d memory nodes with %d threads on %d CPUs", nodes, threads, cpu_count);
   std::lock_guard<std::mutex> lock(machines_mutex());
   auto& list = machines();
   list.erase(std::remove_if(list.begin(), list.end(), [](const std::weak_ptr<Machine>& m) { return m.expired(); }),
              list.end());
   for (const std::weak_ptr<Machine>& open : list) {
     std::shared_ptr<Machine> machine = open.lock();
-    if (machine != nullptr && machine->pool_->threads() == threads &&
+    if (machine != nullptr && machine->pool_->threads() == threads && machine->nodes_ == nodes &&
         std::equal(machine->cpus_.begin(), machine->cpus_.end(), cpus, cpus + cpu_count)) {
       return machine;
     }
@@ -38,7 +40,8 @@ Result<std::shared_ptr<Machine>> Machine::lease(int threads, const int32_t* cpus
   std::shared_ptr<Machine> machine(new (std::nothrow) Machine);
   if (machine == nullptr) return fail("MEMORY_BUDGET", "no memory for a native machine");
   machine->cpus_.assign(cpus, cpus + cpu_count);
-  machine->pool_ = Pool::open(threads, cpus, cpu_count);
+  machine->nodes_ = nodes;
+  machine->pool_ = Pool::open(threads, cpus, cpu_count, nodes);
   if (machine->pool_ == nullptr) return fail("INTERNAL", "the system refused to start %d threads", threads);
   list.push_back(machine);
   return machine;

@@ -13,14 +13,17 @@ namespace hw {
 
 class Machine {
  public:
-  // The machine with these threads: the one that others lease, or a new one. Another number of threads or other CPUs
-  // are another machine, since both were asked for.
-  static Result<std::shared_ptr<Machine>> lease(int threads, const int32_t* cpus, int cpu_count);
+  // The machine with these threads: the one that others lease, or a new one. Another number of threads, other CPUs
+  // or nodes are another machine, since all were asked for.
+  static Result<std::shared_ptr<Machine>> lease(int threads, const int32_t* cpus, int cpu_count, int nodes);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
   Pool& pool() { return *pool_; }
+  // CPU i is of memory node i % nodes; 0: memory is where it happens to be (threads/nodes.h).
+  int nodes() const { return nodes_; }
+  const std::vector<int32_t>& cpus() const { return cpus_; }
   // The reader of this kind and depth that others use, or a new one. Null when the system refuses a thread.
   std::shared_ptr<Reader> reader(IoEngine engine, int depth);
 
@@ -33,6 +36,7 @@ class Machine {
   Machine() = default;
   Pool* pool_ = nullptr;
   std::vector<int32_t> cpus_;
+  int nodes_ = 0;
   std::vector<OpenReader> readers_;
 };
 

@@ -11,12 +11,14 @@ Pass::~Pass() {
   for (Buffer* table : tables) delete table;
 }
 
-Result<Model*> Model::open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels) {
-  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, cpus, cpu_count);
+Result<Model*> Model::open(int threads, const int32_t* cpus, int cpu_count, int nodes,
+                           const Kernels* kernels) {
+  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, cpus, cpu_count, nodes);
   if (!machine.ok) return Status{false};
   Model* model = new (std::nothrow) Model;
   if (model == nullptr) return fail("MEMORY_BUDGET", "no memory for a native model");
   model->kernels_ = kernels;
+  model->active_ = model->one_row_ = model->many_rows_ = threads;
   model->machine_ = std::move(machine.value);
   if (cpu_count > 0) model->bound_.reset(new (std::nothrow) BoundCaller(cpus[0]));
   if (!model->grow(model->scratch_.kernel, static_cast<int64_t>(threads) * kScratchBytes).ok) {
@@ -44,8 +46,18 @@ Status Model::grow(Buffer& buffer, int64_t bytes) {
 Status Model::grow_thread_scratch(int64_t bytes) {
   if (bytes <= scratch_.thread_bytes) return done();
   bytes = (bytes + 4095) & ~int64_t{4095};
-  HW_TRY(grow(scratch_.thread, bytes * pool().threads()));
+  HW_TRY(grow(scratch_.thread, bytes * machine_->pool().threads()));
   scratch_.thread_bytes = bytes;
+  return done();
+}
+
+Status Model::split_threads(int one_row, int many_rows) {
+  const int most = machine_->pool().threads();
+  if (one_row < 1 || one_row > most || many_rows < 1 || many_rows > most) {
+    return bad_argument("%d and %d of %d threads", one_row, many_rows, most);
+  }
+  one_row_ = one_row;
+  many_rows_ = many_rows;
   return done();
 }
 

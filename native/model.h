@@ -14,6 +14,7 @@
 #include "memory.h"
 #include "slice.h"
 #include "tensor.h"
+#include "threads/nodes.h"
 #include "threads/pool.h"
 
 namespace hw {
@@ -150,6 +151,7 @@ struct Scratch {
   Buffer sums;             // of products with weights that come by inputs; rows within a pair and what it adds
   Buffer blocks;           // attention blocks of a pass
   Buffer selection;        // scores of positions, and their order
+  std::vector<Segment> segments;  // of a region of products
   std::vector<ExpertSlots::Wanted> wanted, ready;  // experts of a layer, those of them that are in memory
 };
 
@@ -157,13 +159,17 @@ struct Residency;
 
 class Model {
  public:
-  static Result<Model*> open(int threads, const int32_t* cpus, int cpu_count, const Kernels* kernels);
+  static Result<Model*> open(int threads, const int32_t* cpus, int cpu_count, int nodes, const Kernels* kernels);
   ~Model();
 
   Machine& machine() { return *machine_; }
   // Models that share the machine.
   int models_of_machine() const { return static_cast<int>(machine_.use_count()); }
-  Pool& pool() { return machine_->pool(); }
+  // The threads that compute now.
+  Team pool() { return Team(machine_->pool(), active_); }
+  // From the next pass on so many compute passes of one row, and of more; all of them until then.
+  Status split_threads(int one_row, int many_rows);
+  void choose_threads(int64_t rows) { active_ = rows == 1 ? one_row_ : many_rows_; }
   const Kernels& kernels() const { return *kernels_; }
   Counters& counters() { return counters_; }
   Scratch& scratch() { return scratch_; }
@@ -237,6 +243,7 @@ class Model {
   int64_t memory_bytes_ = 0;
   int32_t pool_count_ = 0;
   bool sealed_ = false, named_ = false;
+  int active_ = 1, one_row_ = 1, many_rows_ = 1;
   const int32_t* cancel_ = nullptr;
 };
 

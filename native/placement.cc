@@ -232,10 +232,46 @@ class Placing {
       held_[i].base = at + fill.offset % kPage;
       at += page_up(fill.offset + fill.bytes) - page_down(fill.offset);
     }
+    if (model_.machine().nodes() > 0) place_on_nodes(fills);
     HW_TRY(fill_memory(*made_->reader, fills.data(), fills.size(), *model_.cancel_flag(), kFillRequest,
                        &made_->bytes_read));
     join_segments(fills);
     return check_indices();
+  }
+
+  // Rows go to the node whose threads multiply with them; what all threads read is dealt out in stripes.
+  void place_on_nodes(const std::vector<Fill>& fills) {
+    constexpr int64_t kStripe = 2 << 20;  // a huge page
+    const int nodes = model_.machine().nodes();
+    std::vector<NodeBytes> ranges;
+    for (const Pin& pin : pins_) {
+      const Weight& w = *pin.weight;
+      if (w.layout->by_inputs || w.planes[0].extents.size() > 1) continue;
+      for (size_t i = pin.first; i < pin.end; i++) {
+        const int32_t plane = static_cast<int32_t>(i - pin.first);
+        const int64_t slices = spots_[pin.weight].pinned, rows = slices * w.slices.step;
+        const int64_t slice_bytes = w.slices.plane_bytes[plane];
+        for (int64_t expert = 0; expert < w.experts; expert++) {
+          uint8_t* const base = held_[i].base + expert * slices * slice_bytes;
+          for (int node = 0; node < nodes; node++) {
+            const int64_t from = node_rows(rows, node, nodes) / w.slices.step * slice_bytes;
+            const int64_t to = node_rows(rows, node + 1, nodes) / w.slices.step * slice_bytes;
+            ranges.push_back(NodeBytes{base + from, to - from, node});
+          }
+        }
+      }
+    }
+    const auto stop = [this] { return model_.cancelled(); };
+    touch_on_nodes(ranges.data(), ranges.size(), model_.machine().cpus().data(), nodes, stop);
+    ranges.clear();
+    for (const Fill& fill : fills) {
+      const int64_t bytes = page_up(fill.offset + fill.bytes) - page_down(fill.offset);
+      for (int64_t at = 0; at < bytes; at += kStripe) {
+        const int node = static_cast<int>(at / kStripe % nodes);
+        ranges.push_back(NodeBytes{fill.memory + at, std::min(kStripe, bytes - at), node});
+      }
+    }
+    touch_on_nodes(ranges.data(), ranges.size(), model_.machine().cpus().data(), nodes, stop);
   }
 
   // What follows on a first segment moves up to it: each was read behind the pages of the one before.

@@ -17,7 +17,7 @@ Status promise(Model& model, int64_t bytes, int64_t limit) {
 Status machine_counters(Model& model, Slice<double> out) {
   if (out.length != MACHINE_COUNTERS) return bad_argument("counters of a machine are %d numbers", MACHINE_COUNTERS);
   const Account& account = Account::of_process();
-  out.data[MACHINE_THREADS] = model.pool().threads();
+  out.data[MACHINE_THREADS] = model.machine().pool().threads();
   out.data[MACHINE_MODELS] = model.models_of_machine();
   out.data[MACHINE_CHARGED_BYTES] = static_cast<double>(account.charged.load());
   out.data[MACHINE_PEAK_BYTES] = static_cast<double>(account.peak.load());

@@ -26,6 +26,7 @@ struct Environment {
 // --- environment.cc
 Status set_error_class(Environment& environment, napi_value constructor);
 Result<int32_t> model_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
+                           int32_t nodes,
                           Nullable<Text> isa);
 Status model_close(Environment& environment, int32_t handle);
 Status model_set_cancel(Environment& environment, int32_t handle, napi_value flag);

@@ -73,12 +73,12 @@ Status set_error_class(Environment& environment, napi_value constructor) {
 }
 
 Result<int32_t> model_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
-                          Nullable<Text> isa) {
+                           int32_t nodes, Nullable<Text> isa) {
   Result<const Kernels*> kernels = kernels_by_name(isa);
   if (!kernels.ok) return Status{false};
   const int32_t* list = cpus.present ? cpus.value.data : nullptr;
   int count = cpus.present ? static_cast<int>(cpus.value.length) : 0;
-  Result<Model*> model = Model::open(threads, list, count, kernels.value);
+  Result<Model*> model = Model::open(threads, list, count, nodes, kernels.value);
   if (!model.ok) return Status{false};
   environment.models.push_back(OpenModel{model.value, nullptr, {}});
   return static_cast<int32_t>(environment.models.size());

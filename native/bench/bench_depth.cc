@@ -58,7 +58,7 @@ void read(hw::Model& model, const hw::KvPool& pool) {
 }
 
 void bench(const Shape& s, int type, int threads) {
-  std::unique_ptr<hw::Model> model(value(hw::Model::open(threads, nullptr, 0, &hw::kernels())));
+  std::unique_ptr<hw::Model> model(value(hw::Model::open(threads, nullptr, 0, 0, &hw::kernels())));
   std::vector<int32_t> layers, ids(static_cast<size_t>(s.sequences)), positions, sequences, table;
   for (int32_t i = 0; i < s.layers; i++) layers.insert(layers.end(), {s.kv_heads, s.dim, s.dim});
   int32_t blocks = (s.longest + hw::kPagePositions - 1) / hw::kPagePositions, pages = 0;

@@ -75,6 +75,7 @@ Status begin(Model& model, int32_t count, Slice<const int32_t> ids, Slice<const 
              Slice<const int32_t> blocks_per_sequence) {
   Pass& pass = model.pass();
   pass.count = 0;
+  model.choose_threads(count);
   model.pool().wake();
   HW_TRY(model.check_files());
   if (count < 0 || ids.length < count || positions.length < count || sequences.length < count || sequence_count < 0) {

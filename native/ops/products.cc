@@ -119,9 +119,65 @@ int64_t rows_of(const Weight& w, int64_t slices) {
   return w.layout->by_inputs ? (slices > 0 ? w.rows : 0) : slices * w.slices.step;
 }
 
+int64_t parts_of(int64_t rows, int64_t step) { return (rows + step - 1) / step; }
+
+// Which rows of which task a part of a region is. Where there are memory nodes, the rows of a node lie side by side.
+class Cuts {
+ public:
+  struct Rows {
+    int32_t task;
+    int64_t from, to;
+  };
+
+  Cuts(Model& model, ProductTask* tasks, int32_t count)
+      : tasks_(tasks), count_(count), segments_(model.scratch().segments) {
+    const int nodes = model.machine().nodes();
+    segments_.clear();
+    for (int node = 0; node < std::max(1, nodes); node++) {
+      for (int32_t i = 0; i < count; i++) {
+        ProductTask& task = tasks[i];
+        if (nodes < 2) {
+          task.first_part = parts_;
+          parts_ += task.rows == 0 ? 0 : parts_of(task.rows, task.step);
+          continue;
+        }
+        const int64_t row = node_rows(task.rows, node, nodes), end = node_rows(task.rows, node + 1, nodes);
+        if (row == end) continue;
+        segments_.push_back(Segment{i, row, end, parts_});
+        parts_ += parts_of(end - row, task.step);
+      }
+    }
+  }
+
+  int64_t parts() const { return parts_; }
+
+  Rows rows(int64_t part) const {
+    if (segments_.empty()) {
+      const ProductTask& task = last_before(tasks_, tasks_ + count_, part);
+      const int64_t from = (part - task.first_part) * task.step;
+      return Rows{static_cast<int32_t>(&task - tasks_), from, std::min(task.rows, from + task.step)};
+    }
+    const Segment& segment = last_before(segments_.data(), segments_.data() + segments_.size(), part);
+    const int64_t step = tasks_[segment.task].step, from = segment.row + (part - segment.first_part) * step;
+    return Rows{segment.task, from, std::min(segment.end, from + step)};
+  }
+
+ private:
+  // The last whose first part is not after `part`.
+  template <class Item>
+  static const Item& last_before(const Item* begin, const Item* end, int64_t part) {
+    return std::upper_bound(begin, end, part, [](int64_t p, const Item& item) { return p < item.first_part; })[-1];
+  }
+
+  const ProductTask* const tasks_;
+  const int32_t count_;
+  std::vector<Segment>& segments_;  // the model's: nothing is allocated once it has grown
+  int64_t parts_ = 0;
+};
+
 // The slices of all tasks that are in memory: one region.
 Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
-  int64_t parts = 0, work = 0, bytes = 0;
+  int64_t work = 0, bytes = 0;
   for (int32_t i = 0; i < count; i++) {
     tasks[i].rows = tasks[i].n == 0 || tasks[i].transposed ? 0 : rows_of(*tasks[i].weight, resident(tasks[i]));
     // What it makes is made with the parts of the task behind it.
@@ -130,15 +186,14 @@ Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
   choose_steps(model, tasks, count);
   for (int32_t i = 0; i < count; i++) {
     ProductTask& task = tasks[i];
-    task.first_part = parts;
     if (task.rows == 0) continue;
-    parts += (task.rows + task.step - 1) / task.step;
     int64_t held = resident(task) * task.weight->slices.bytes;
     if (task.gate != nullptr) held += resident(*task.gate) * task.gate->weight->slices.bytes;
     bytes += held;
     work += held * task.n;
   }
   model.count_memory_bytes(bytes);
+  const Cuts cuts(model, tasks, count);
   std::atomic<bool> stop(false);
   auto part = [&](int64_t index, int thread) {
     if (stop.load(std::memory_order_relaxed)) return;
@@ -146,27 +201,18 @@ Status run_resident(Model& model, ProductTask* tasks, int32_t count) {
       stop.store(true, std::memory_order_relaxed);
       return;
     }
-    // The last task whose first part is not after index.
-    int32_t low = 0, high = count - 1;
-    while (low < high) {
-      int32_t middle = (low + high + 1) / 2;
-      if (tasks[middle].first_part <= index) {
-        low = middle;
-      } else {
-        high = middle - 1;
-      }
-    }
-    const ProductTask& task = tasks[low];
-    int64_t r0 = (index - task.first_part) * task.step, r1 = std::min(task.rows, r0 + task.step);
+    const Cuts::Rows rows = cuts.rows(index);
+    const ProductTask& task = tasks[rows.task];
     for (const ProductTask* one : {task.gate, &task}) {
       if (one == nullptr) continue;
-      run_part(model, *one, resident_piece(*one), one->planes == nullptr && one->weight->packed, r0, r1, thread);
+      run_part(model, *one, resident_piece(*one), one->planes == nullptr && one->weight->packed, rows.from,
+               rows.to, thread);
     }
   };
   if (work < kInlineValues) {
-    for (int64_t i = 0; i < parts; i++) part(i, 0);
+    for (int64_t i = 0; i < cuts.parts(); i++) part(i, 0);
   } else {
-    model.pool().parallel_for(parts, part);
+    model.pool().parallel_for(cuts.parts(), part);
   }
   return stop.load() ? cancelled() : done();
 }

@@ -69,7 +69,7 @@ struct Opened {
   int32_t file = 0;
 
   explicit Opened(const WeightFile& source) {
-    model.reset(hw::Model::open(2, nullptr, 0, &hw::kernels()).value);
+    model.reset(hw::Model::open(2, nullptr, 0, 0, &hw::kernels()).value);
     file = hw::file_open_unmapped(*model, source.path.c_str(), true).value;
   }
   int32_t weight(int32_t rows, int32_t experts) {

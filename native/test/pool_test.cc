@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "../threads/nodes.h"
 #include "../threads/pool.h"
 
 namespace {
@@ -161,6 +162,41 @@ void bound_threads() {
   check(other != nullptr, "a CPU that does not exist leaves threads unbound");
 }
 
+// Regions of fewer threads in between: the others rest, and come back when a region is theirs again.
+void fewer_threads() {
+  std::unique_ptr<hw::Pool> pool(hw::Pool::open(4, nullptr, 0));
+  for (int round = 0; round < 300; round++) {
+    const int active = 1 + (round / 20) % 4;
+    std::vector<int> runs(50, 0);
+    std::atomic<int> foreign{0};
+    pool->parallel_for(active, 50, [&](int64_t part, int thread) {
+      runs[static_cast<size_t>(part)]++;
+      if (thread >= active) foreign++;
+    });
+    for (int r : runs) check(r == 1, "part of a region of fewer threads", r, active);
+    check(foreign.load() == 0, "threads that should rest", foreign.load(), active);
+    if (round % 30 == 29) usleep(300);
+  }
+}
+
+// On pretended memory nodes every part still runs once, and the first share is that of the first node's first thread.
+void parts_by_node() {
+  for (int nodes = 1; nodes <= 4; nodes++) {
+    for (int threads = nodes; threads <= 6; threads++) {
+      const int32_t cpus[] = {0};
+      std::unique_ptr<hw::Pool> pool(hw::Pool::open(threads, cpus, 1, nodes));
+      std::vector<std::atomic<int>> runs(97);
+      for (int active = nodes; active <= threads; active++) {
+        for (auto& r : runs) r.store(0);
+        pool->parallel_for(active, 97, [&](int64_t part, int) { runs[static_cast<size_t>(part)]++; });
+        for (auto& r : runs) check(r.load() == 1, "part of a region over nodes", r.load(), nodes);
+      }
+    }
+  }
+  check(hw::node_rows(1000, 0, 2) == 0 && hw::node_rows(1000, 2, 2) == 1000, "all rows are of a node");
+  check(hw::node_rows(1000, 1, 2) == 448, "whole strips", static_cast<int>(hw::node_rows(1000, 1, 2)));
+}
+
 void refuses() {
   check(hw::Pool::open(0, nullptr, 0) == nullptr, "no threads");
   check(hw::Pool::open(hw::kMaxThreads + 1, nullptr, 0) == nullptr, "too many threads");
@@ -215,6 +251,8 @@ int main() {
   pools_at_once();
   callers_take_turns();
   bound_threads();
+  fewer_threads();
+  parts_by_node();
   refuses();
   hand_over(2, 0, 0, "spinning");
   hand_over(2, 300, 0, "asleep");

@@ -62,7 +62,7 @@ struct Fixture {
   int32_t n;
 
   Fixture(int threads, hw::Dtype dtype, int64_t rows, int64_t cols, int64_t experts, int32_t tokens) : n(tokens) {
-    model.reset(hw::Model::open(threads, nullptr, 0, &hw::kernels()).value);
+    model.reset(hw::Model::open(threads, nullptr, 0, 0, &hw::kernels()).value);
     const hw::DtypeInfo& info = *hw::dtype_info(dtype);
     check(resident.shape(hw::layout_of(dtype), rows, cols, experts), "a shape");
     bytes.resize(static_cast<size_t>(resident.bytes()));

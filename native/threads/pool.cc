@@ -72,11 +72,13 @@ struct Pool::Worker {
   pthread_t handle;
 };
 
-Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count) {
+Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count, int nodes) {
   if (threads < 1 || threads > kMaxThreads) return nullptr;
   Pool* pool = new (std::nothrow) Pool;
   if (pool == nullptr) return nullptr;
   pool->threads_ = threads;
+  pool->nodes_ = nodes > 1 && nodes <= threads ? nodes : 1;
+  pool->active_.store(threads);
   pool->state_.store(kClosed);
   pool->workers_ = new (std::nothrow) Worker[threads];
   if (pool->workers_ == nullptr) {
@@ -112,6 +114,7 @@ Pool::~Pool() {
     stop_.store(true);
   }
   wake_.notify_all();
+  called_up_.notify_all();
   for (int i = 0; i < started_; i++) pthread_join(workers_[i].handle, nullptr);
   delete[] workers_;
 }
@@ -173,18 +176,37 @@ void* Pool::main(void* pointer) {
   return nullptr;
 }
 
-void Pool::run(int64_t parts, Task task, const void* context) {
+// Which share of the parts is a thread's: those of the first node come first.
+int Pool::share_of(int thread, int active) const {
+  if (nodes_ == 1) return thread;
+  const int node = thread % nodes_;
+  int before = 0;
+  for (int other = 0; other < node; other++) before += (active - other + nodes_ - 1) / nodes_;
+  return before + thread / nodes_;
+}
+
+void Pool::run(int active, int64_t parts, Task task, const void* context) {
   // Claims are 32-bit; longer loops run as several regions (nothing in a model comes near).
   constexpr int64_t kLargest = int64_t{1} << 31;
   if (parts > kLargest) parts = kLargest;
   Turn turn(*this);
   task_ = task;
   context_ = context;
+  if (active > threads_) active = threads_;
   for (int i = 0; i < threads_; i++) {
-    uint64_t front = static_cast<uint64_t>(parts) * i / threads_;
-    uint64_t back = static_cast<uint64_t>(parts) * (i + 1) / threads_;
+    const uint64_t share = i < active ? static_cast<uint64_t>(share_of(i, active)) : 0;
+    uint64_t front = static_cast<uint64_t>(parts) * share / active;
+    uint64_t back = i < active ? static_cast<uint64_t>(parts) * (share + 1) / active : front;
     claims_[i].range.store(front << 32 | back, std::memory_order_relaxed);
   }
+  const bool more = active > active_.load(std::memory_order_relaxed);
+  if (more) {
+    std::lock_guard<std::mutex> lock(mutex_);  // those that rest look at the number under it
+    active_.store(active, std::memory_order_relaxed);
+  } else {
+    active_.store(active, std::memory_order_relaxed);
+  }
+  if (more) called_up_.notify_all();
   uint64_t epoch = epoch_of(state_.load(std::memory_order_relaxed)) + 1;
   state_.store(epoch << 32, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) > 0) {
@@ -214,10 +236,12 @@ void Pool::wake() {
 void Pool::work(int thread) {
   uint32_t seen = 0;
   for (;;) {
-    if (!wait_for_region(seen)) return;
+    if (!wait_for_region(thread, seen)) return;
     uint64_t state = state_.load(std::memory_order_acquire);
     seen = epoch_of(state);
     bool joined = false;
+    // Set before the region opened; one that opens now is met in the next round.
+    if (thread >= active_.load(std::memory_order_relaxed)) continue;
     while (!joined && (state & kClosed) == 0 && epoch_of(state) == seen) {
       joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire);
     }
@@ -231,8 +255,19 @@ void Pool::work(int thread) {
   }
 }
 
+// Sleeps as long as regions are of fewer threads. Returns false when the pool shuts down.
+bool Pool::rest(int thread) {
+  if (thread < active_.load(std::memory_order_relaxed)) return true;
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (thread >= active_.load(std::memory_order_relaxed) && !stop_.load(std::memory_order_relaxed)) {
+    called_up_.wait(lock);
+  }
+  return !stop_.load(std::memory_order_relaxed);
+}
+
 // Returns false when the pool shuts down.
-bool Pool::wait_for_region(uint32_t seen) {
+bool Pool::wait_for_region(int thread, uint32_t seen) {
+  if (!rest(thread)) return false;
   auto ready = [&] {
     return epoch_of(state_.load(std::memory_order_acquire)) != seen || stop_.load(std::memory_order_relaxed);
   };
@@ -252,9 +287,13 @@ bool Pool::wait_for_region(uint32_t seen) {
 void Pool::drain(int thread) {
   uint32_t part;
   while (take(thread, &part)) task_(context_, part, thread);
-  for (int i = 1; i < threads_; i++) {
-    int victim = thread + i < threads_ ? thread + i : thread + i - threads_;
-    while (steal(victim, &part)) task_(context_, part, thread);
+  // Of the own node first: what the others left lies there.
+  for (int foreign = 0; foreign < (nodes_ > 1 ? 2 : 1); foreign++) {
+    for (int i = 1; i < threads_; i++) {
+      const int victim = thread + i < threads_ ? thread + i : thread + i - threads_;
+      if (nodes_ > 1 && ((victim - thread) % nodes_ != 0) != (foreign == 1)) continue;
+      while (steal(victim, &part)) task_(context_, part, thread);
+    }
   }
 }
 

@@ -16,8 +16,9 @@ namespace hw {
 class Pool {
  public:
   // cpus: worker i is bound to cpus[i % cpu_count], a caller binds itself to the first (BoundCaller); none = not bound.
-  // Null when the system refuses a thread.
-  static Pool* open(int threads, const int32_t* cpus, int cpu_count);
+  // nodes: thread i is on memory node i % nodes, and threads of a node get a contiguous run of a region's parts; 0 and
+  // 1 are the same here. Null when the system refuses a thread.
+  static Pool* open(int threads, const int32_t* cpus, int cpu_count, int nodes = 0);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -29,12 +30,18 @@ class Pool {
   // in which they came: one engine that computes all the time leaves every other region to the next one.
   template <typename Body>
   void parallel_for(int64_t parts, const Body& body) {
-    if (parts <= 1 || threads_ == 1) {
+    parallel_for(threads_, parts, body);
+  }
+
+  // The same by the first `active` threads; the others sleep until a region is theirs, too.
+  template <typename Body>
+  void parallel_for(int active, int64_t parts, const Body& body) {
+    if (parts <= 1 || active <= 1) {
       for (int64_t part = 0; part < parts; part++) body(part, 0);
       return;
     }
     run(
-        parts,
+        active, parts,
         [](const void* context, int64_t part, int thread) { (*static_cast<const Body*>(context))(part, thread); },
         &body);
   }
@@ -51,12 +58,14 @@ class Pool {
   struct Worker;
 
   Pool() = default;
-  void run(int64_t parts, Task task, const void* context);
+  void run(int active, int64_t parts, Task task, const void* context);
+  int share_of(int thread, int active) const;
   void work(int thread);
   void drain(int thread);
   bool take(int thread, uint32_t* part);
   bool steal(int victim, uint32_t* part);
-  bool wait_for_region(uint32_t seen);
+  bool wait_for_region(int thread, uint32_t seen);
+  bool rest(int thread);
   static void* main(void* worker);
 
   // Whose region runs: callers draw a ticket and wait until it is called.
@@ -74,7 +83,7 @@ class Pool {
   std::mutex turn_mutex_;
   std::condition_variable turn_changed_;
 
-  int threads_ = 1;
+  int threads_ = 1, nodes_ = 1;
   Worker* workers_ = nullptr;  // [threads - 1]
   int started_ = 0;
 
@@ -84,13 +93,30 @@ class Pool {
   Task task_ = nullptr;
   const void* context_ = nullptr;
   Claim claims_[kMaxThreads];
+  std::atomic<int> active_{1};  // threads of the region
 
   alignas(64) std::atomic<int> sleepers_{0};
   uint32_t wakes_ = 0;  // calls of wake that found a sleeper; under the mutex
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
-  std::condition_variable wake_, finished_;
+  std::condition_variable wake_, finished_, called_up_;
+};
+
+// Of a pool, so many threads as compute for somebody now.
+class Team {
+ public:
+  Team(Pool& pool, int threads) : pool_(pool), threads_(threads) {}
+  int threads() const { return threads_; }
+  template <typename Body>
+  void parallel_for(int64_t parts, const Body& body) const {
+    pool_.parallel_for(threads_, parts, body);
+  }
+  void wake() const { pool_.wake(); }
+
+ private:
+  Pool& pool_;
+  const int threads_;
 };
 
 // Binds the calling thread to a CPU as long as any such object of its lives; where that is refused it stays as it was.

@@ -14,6 +14,12 @@ function entriesOf(folder, below = "") {
     });
 }
 
+/** Bytes of all files below `folder`. */
+export function folderBytes(folder) {
+  const files = readdirSync(folder, { recursive: true }).map((name) => lstatSync(join(folder, String(name))));
+  return files.reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0);
+}
+
 const isExecutable = (path) => (lstatSync(path).mode & 0o100) !== 0;
 
 /** 1980-01-01, the first day that zip knows. */

@@ -22,7 +22,7 @@ const nodeApi = new Set(
 /** The one that Node looks for, and the one by which it learns the version of Node-API; nothing else is offered. */
 const entryPoints = new Set(["napi_register_module_v1", "node_api_module_get_api_version_v1"]);
 /** What linkers of C runtimes add. */
-const runtimeExports = /^(_?_mh_bundle_header|_init|_fini|_edata|_end|__bss_start)$/;
+const runtimeExports = /^(_?_mh_(bundle|dylib)_header|__dso_handle|_init|_fini|_edata|_end|__bss_start)$/;
 
 const isNewer = (version, limit) => {
   const [a, b] = [version, limit].map((text) => text.split(".").map(Number));
@@ -89,7 +89,7 @@ function checkVersions(platform, read, say) {
 }
 
 function checkMachO(platform, read, say, facts) {
-  say(read.bundle, "is no bundle");
+  say(read.kind !== "other", "is neither a bundle nor a library");
   say(!isNewer(read.system ?? "99", `${platform.newestSystem}`), `wants macOS ${read.system}`);
   facts.system = read.system;
   if (platform.signed) {

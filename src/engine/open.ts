@@ -21,7 +21,7 @@ import { rememberModel } from "../weights/probe.js";
 import type { EngineOptions, ModelInfo } from "./options.js";
 import type { EngineParts } from "./parts.js";
 import { recommendedSampling } from "./recommended.js";
-import { logitRowsOf, planResources } from "./resources.js";
+import { logitRowsOf, plannedThreads, planResources } from "./resources.js";
 import { mostSequences } from "./stop-signal.js";
 
 /**
@@ -73,7 +73,9 @@ export async function openParts(
   const backend = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
+    ...(options.threadsBatch !== undefined && { threadsBatch: options.threadsBatch }),
     ...(options.cpuList !== undefined && { cpuList: options.cpuList }),
+    ...(options.numa !== undefined && { numa: options.numa }),
     ...(options.isa !== undefined && { isa: options.isa }),
     ...(placement !== undefined && { placement }),
     ...(promise !== undefined && { promise }),
@@ -138,13 +140,11 @@ export async function openParts(
       sequences,
       stays: options.stays ?? sequences > 1,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
-      ...(options.drafts !== undefined && { drafts: options.drafts }),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
       ...(expected !== undefined && {
         liveMemory: new LiveMemory(expected),
-        remember: (rate) =>
-          rememberModel({ path, ...(options.threads !== undefined && { threads: options.threads }) }, rate),
+        remember: (rate) => rememberModel({ path, ...plannedThreads(options) }, rate),
       }),
     };
   } catch (error) {

@@ -1,11 +1,13 @@
 /** Options an engine is opened with, and facts of its model once it is open. */
 import type { PoolingName } from "../models/index.js";
+import { type NumaMode, numaModes } from "../native/threads.js";
 import type { KvType } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
-import type { DraftMode } from "./drafts/drafter.js";
 
 export type { IoMode };
+
+export { type NumaMode, numaModes };
 
 /** Every way of reading weights, for those who parse options. */
 export const ioModes = ["auto", "mmap", "direct", "buffered"] as const satisfies readonly IoMode[];
@@ -28,7 +30,14 @@ export interface EngineOptions {
   readonly kvType?: KvType;
   /** Default: one per physical core. */
   readonly threads?: number;
+  /** Threads of passes of more than one token row: prompts, and several answers at once. Default: `threads`. */
+  readonly threadsBatch?: number;
   readonly cpuList?: readonly number[];
+  /**
+   * Threads on the CPUs of all memory nodes, each node with the weight rows its threads read (`distribute`), or on one
+   * (`isolate`). `numactl`: where the program was put, as without it.
+   */
+  readonly numa?: NumaMode;
   /** Instruction set of the kernels; default: the best this CPU has. */
   readonly isa?: string;
   /** `reference` = plain TypeScript, slow, the oracle. Default: native, or reference where the addon is missing. */
@@ -63,11 +72,6 @@ export interface EngineOptions {
   readonly kvTokens?: number;
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
   readonly queueLimit?: number;
-  /**
-   * Guesses of the next tokens, checked in the pass of the newest one: as many as pay (`auto`, default), none, or
-   * always so many where there are any. They change no token.
-   */
-  readonly drafts?: DraftMode;
   /**
    * Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else.
    */

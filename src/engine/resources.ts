@@ -5,6 +5,7 @@ import { ownTemplate } from "../chat/own-template.js";
 import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
+import { threadLayout } from "../native/threads.js";
 import type { MemoryPromise } from "../ops/index.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
@@ -45,6 +46,13 @@ const referenceCheckpoints = 4;
 /** A pass that makes a token for every sequence reads the head once. */
 export function logitRowsOf({ logitRows, sequences = 1 }: EngineOptions): number {
   return logitRows ?? Math.max(defaultLogitRows, sequences);
+}
+
+/** Absent: as many as the machine has by default. Every thread needs working space, whichever passes it is for. */
+export function plannedThreads(options: EngineOptions): { readonly threads?: number } {
+  const { threads, threadsBatch, numa } = options;
+  if (threads === undefined && threadsBatch === undefined && (numa === undefined || numa === "numactl")) return {};
+  return { threads: threadLayout(options).most };
 }
 
 /** The engine's options that the planner needs. @param chatTemplate of the file */
@@ -89,7 +97,7 @@ export function planResources(
   const addon = loadAddon();
   if (options.ops === "reference" || addon === undefined) return referenceResources(description, options, kvType);
   const shared = options.memoryOf === "process" ? options.memoryBytes : undefined;
-  const known = knownMachine({ path, ...(options.threads !== undefined && { threads: options.threads }) });
+  const known = knownMachine({ path, ...plannedThreads(options) });
   const left = shared === undefined ? options : { ...options, memoryBytes: leftOf(shared, addon.promisedBytes()) };
   const planner = new Planner(description, known.profile, planOptions(left, chatTemplate));
   const plan = planner.plan();

@@ -18,7 +18,7 @@ writeFileSync(path, new Uint8Array(values.buffer));
 const offset = 96;
 
 function unmapped(direct = true) {
-  const model = addon.modelOpen(2, null, null);
+  const model = addon.modelOpen(2, null, 0, null);
   const file = addon.fileOpenUnmapped(model, path, direct);
   const plain = () =>
     addon.weight(model, Float64Array.of(0), rows, cols, 1, Float64Array.of(0, file, offset, 4 * rows * cols));
@@ -121,7 +121,7 @@ test("wrong placements are refused, and leave the model as it was", { skip: skip
   assertWrongCall(() => place({}), "placed twice");
   addon.modelClose(model);
 
-  const mapped = addon.modelOpen(1, null, null);
+  const mapped = addon.modelOpen(1, null, 0, null);
   const known = addon.weight(
     mapped,
     Float64Array.of(0),
@@ -202,7 +202,7 @@ test("experts in slots give what resident experts give, with a gate and without"
     const group = gated ? [3, down, gate, up] : [2, down, up]; // any order
     addon.place(model, { ...nothing, groups: Int32Array.from(group), classes: i32(2, 1, 0) });
     const got = run(model, [gate, up, down], kind);
-    const resident = addon.modelOpen(1, null, null);
+    const resident = addon.modelOpen(1, null, 0, null);
     const file = addon.fileOpen(resident, path);
     const same = () =>
       addon.weight(

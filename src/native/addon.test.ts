@@ -24,7 +24,7 @@ const bytes = 64 * 64 * 4;
 
 /** A model with one of everything; f32 weight [64, 64] with 4 experts and [64, 64] plain. */
 function modelWithAll(threads = 2) {
-  const model = addon.modelOpen(threads, null, null);
+  const model = addon.modelOpen(threads, null, 0, null);
   const file = addon.fileOpen(model, weights);
   const all = {
     model,
@@ -71,7 +71,7 @@ test("handles: wrong kind, wrong model, closed model", { skip: skipAddon }, () =
 });
 
 test("creation refuses impossible shapes, and everything after seal", { skip: skipAddon }, () => {
-  const model = addon.modelOpen(1, null, null);
+  const model = addon.modelOpen(1, null, 0, null);
   assertWrongCall(() => addon.tensor(model, 0, 4));
   assertWrongCall(() => addon.tensor(model, 2 ** 31, 4));
   assertWrongCall(() => addon.vector(model, new Float32Array(0)));
@@ -148,10 +148,10 @@ test("creation refuses impossible shapes, and everything after seal", { skip: sk
   assertWrongCall(() => addon.seal(model));
   addon.modelClose(model);
   assert.equal(
-    codeOf(() => addon.modelOpen(1, null, "vax")),
+    codeOf(() => addon.modelOpen(1, null, 0, "vax")),
     "OPTION_INVALID",
   );
-  assertWrongCall(() => addon.modelOpen(0, null, null));
+  assertWrongCall(() => addon.modelOpen(0, null, 0, null));
 });
 
 test("the row table is checked: positions, sequences, pages", { skip: skipAddon }, () => {
@@ -265,7 +265,7 @@ test("verbs refuse shapes, rows and aliases that do not fit", { skip: skipAddon 
 });
 
 test("slots: wrong pools, places that are read and written, states of other passes", { skip: skipAddon }, () => {
-  const model = addon.modelOpen(2, null, null);
+  const model = addon.modelOpen(2, null, 0, null);
   const delta = [1, 2, 8, 4, 1, 0, 1, 1, 0];
   const tail = [0, 1, 3, 16, 1, 0, 1, 0, 0];
   for (const wrong of [
@@ -449,7 +449,7 @@ test("another thread's flag interrupts a running matmul", { skip: skipAddon, tim
   const rows = 4096;
   const file = join(folder, "large.bin");
   writeFileSync(file, new Uint8Array(rows * 4096 * 2)); // f16 zeros
-  const model = addon.modelOpen(1, null, "scalar"); // slow on purpose: seconds without the flag
+  const model = addon.modelOpen(1, null, 0, "scalar"); // slow on purpose: seconds without the flag
   const weight = addon.weight(
     model,
     Float64Array.of(1),
@@ -482,7 +482,7 @@ test("a worker that is terminated releases its models", { skip: skipAddon, timeo
   const source = `
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = require(workerData);
-    const model = addon.modelOpen(3, null, null);
+    const model = addon.modelOpen(3, null, 0, null);
     addon.kvPool(model, Int32Array.of(8, 64, 64, 0), 0, 64, 1);
     addon.tensor(model, 1024, 1024);
     addon.seal(model);
@@ -546,7 +546,7 @@ test("a thread that ends with views of its tensors leaves nothing that crashes",
     const module = { exports: {} };
     process.dlopen(module, workerData.path);
     const addon = module.exports;
-    const model = addon.modelOpen(1, null, null);
+    const model = addon.modelOpen(1, null, 0, null);
     globalThis.view = addon.tensorView(model, addon.tensor(model, 64, 4096));
     globalThis.view[5] = 1;
     parentPort.postMessage(globalThis.view.length);

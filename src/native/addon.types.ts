@@ -73,7 +73,11 @@ export interface NativeAddon {
   threadsReading(): number;
 
   // --- model: owns files, weights, tensors; all is released with it. Models of one machine share threads, readers
-  modelOpen(threads: number, cpuList: Int32Array | null, isa: string | null): number;
+  // cpuList: thread i is bound to CPU i of it, in turn. nodes: thread i is on memory node i modulo `nodes`; 0: memory
+  // is where it happens to be.
+  modelOpen(threads: number, cpuList: Int32Array | null, nodes: number, isa: string | null): number;
+  /** How many of its threads compute passes of one row, and of more. Until then all compute all. */
+  modelThreads(model: number, oneRow: number, manyRows: number): void;
   modelClose(model: number): void;
   /** The flag must lie in a SharedArrayBuffer: it is read while this thread is inside a call. */
   modelSetCancel(model: number, flag: Int32Array | null): void;

@@ -15,6 +15,7 @@ const functions = {
   tilesFinished: true,
   threadsReading: true,
   modelOpen: true,
+  modelThreads: true,
   modelClose: true,
   modelSetCancel: true,
   modelCounters: true,

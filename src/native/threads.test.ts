@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cpuQuota, defaultThreads, parseCpuRanges, type ReadText } from "./threads.js";
+import { cpuQuota, defaultThreads as defaultThreadsOf } from "./threads.js";
+import { parseCpuRanges, type ReadText } from "./topology.js";
+
+const defaultThreads = (read?: ReadText) => defaultThreadsOf(read, {});
 
 const system =
   (files: Record<string, string>): ReadText =>
@@ -71,6 +74,12 @@ test("cgroup v1 quota, also where only the container's own root is mounted", () 
   });
   assert.equal(cpuQuota(unlimited), undefined);
   assert.equal(defaultThreads(unlimited), 4);
+});
+
+test("OMP_NUM_THREADS says how many, and what is no number says nothing", () => {
+  const read = machine(8, "0-15");
+  const wanted = (OMP_NUM_THREADS: string) => defaultThreadsOf(read, { OMP_NUM_THREADS });
+  assert.deepEqual(["3", " 5 ", "4,2", "0", "", "many"].map(wanted), [3, 5, 4, 8, 8, 8]);
 });
 
 test("this machine", () => {

@@ -1,58 +1,98 @@
 /**
- * How many compute threads to start by default: one per physical core this process may use, at most its cgroup's CPU
- * quota. A second hyper-thread of a core adds nothing to memory-bound kernels and halves what the first one gets.
+ * How many compute threads to start, and on which CPUs. By default one per physical core this process may use, at most
+ * its cgroup's CPU quota: a second hyper-thread of a core adds nothing to memory-bound kernels and halves what the
+ * first one gets.
  */
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { HundredweightError } from "../errors.js";
+import {
+  allowedCpus,
+  currentCpu,
+  fastCpus,
+  fromSystem,
+  memoryNodes,
+  oneCpuPerCore,
+  type ReadText,
+} from "./topology.js";
 
-/** Contents of a system file, undefined when it cannot be read. */
-export type ReadText = (path: string) => string | undefined;
-
-const fromSystem: ReadText = (path) => {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-};
-
-export function defaultThreads(read: ReadText = fromSystem): number {
+/** @param environment OMP_NUM_THREADS is honoured, as programs are that use OpenMP: its first number */
+export function defaultThreads(
+  read: ReadText = fromSystem,
+  environment: { readonly OMP_NUM_THREADS?: string | undefined } = process.env,
+): number {
+  const wanted = /^\s*(\d{1,4})\s*(?:,|$)/.exec(environment.OMP_NUM_THREADS ?? "");
+  if (wanted !== null && Number(wanted[1]) > 0) return Number(wanted[1]);
   const cpus = allowedCpus(read);
-  const cores = cpus === undefined ? availableParallelism() : countCores(cpus, read);
+  const cores = cpus === undefined ? availableParallelism() : oneCpuPerCore(fastCpus(cpus, read), read).length;
   // A quota of 1.5 CPUs runs one thread at full speed and would stall the second half of the time.
   const quota = Math.max(1, Math.floor(cpuQuota(read) ?? Infinity));
   return Math.max(1, Math.min(cores, quota));
 }
 
-/** `0-2,8` -> [0, 1, 2, 8]; undefined when it is not such a list. */
-export function parseCpuRanges(text: string): number[] | undefined {
-  const cpus: number[] = [];
-  for (const part of text.trim().split(",")) {
-    const match = /^(\d+)(?:-(\d+))?$/.exec(part.trim());
-    if (!match) return undefined;
-    const first = Number(match[1]);
-    const last = Number(match[2] ?? match[1]);
-    if (last - first > 65536) return undefined;
-    for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
-  }
-  return cpus;
+/** As llama.cpp names them: over all memory nodes, on the one we are on, or where numactl has put us. */
+export const numaModes = ["distribute", "isolate", "numactl"] as const;
+export type NumaMode = (typeof numaModes)[number];
+
+export interface ThreadOptions {
+  /** Default: one per physical core. */
+  readonly threads?: number | undefined;
+  /** Threads of passes of more than one token row: prompts, and several answers at once. Default: `threads`. */
+  readonly threadsBatch?: number | undefined;
+  /** CPUs that the threads are bound to, in turn. */
+  readonly cpuList?: readonly number[] | undefined;
+  readonly numa?: NumaMode | undefined;
 }
 
-/** CPUs of the affinity mask (taskset, cpusets of a container). */
-function allowedCpus(read: ReadText): number[] | undefined {
-  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(read("/proc/self/status") ?? "");
-  return list === null ? undefined : parseCpuRanges(list[1]!);
+export interface ThreadLayout {
+  readonly threads: number;
+  readonly threadsBatch: number;
+  /** Both: as many are started. */
+  readonly most: number;
+  /** Thread i is bound to CPU i of these, in turn; empty: not bound. */
+  readonly cpuList: readonly number[];
+  /**
+   * Thread i is on node i modulo `nodes`, and what the threads of a node read is put into its memory. 0: memory is
+   * where it happens to be.
+   */
+  readonly nodes: number;
 }
 
-function countCores(cpus: readonly number[], read: ReadText): number {
-  const cores = new Set<string>();
-  for (const cpu of cpus) {
-    const folder = `/sys/devices/system/cpu/cpu${cpu}/topology`;
-    const core = read(`${folder}/core_id`)?.trim();
-    // Without a topology (some virtual machines) every CPU counts.
-    cores.add(core === undefined ? `cpu${cpu}` : `${read(`${folder}/physical_package_id`)?.trim()}/${core}`);
+/** @throws OPTION_INVALID */
+export function threadLayout(options: ThreadOptions, read: ReadText = fromSystem): ThreadLayout {
+  const { cpuList = [], numa } = options;
+  for (const [name, value] of [
+    ["threads", options.threads],
+    ["threadsBatch", options.threadsBatch],
+  ] as const) {
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1))
+      throw new HundredweightError("OPTION_INVALID", `${name} must be a whole number of at least 1, not ${value}`);
   }
-  return cores.size;
+  const layout = (threads: number, placed: readonly number[], nodes: number): ThreadLayout => {
+    const threadsBatch = options.threadsBatch ?? threads;
+    return { threads, threadsBatch, most: Math.max(threads, threadsBatch), cpuList: placed, nodes };
+  };
+  if (numa === undefined || numa === "numactl")
+    return layout(options.threads ?? (cpuList.length || defaultThreads(read)), cpuList, 0);
+  if (cpuList.length > 0)
+    throw new HundredweightError("OPTION_INVALID", `numa ${numa} chooses CPUs itself: leave the list of CPUs away`);
+  const all = memoryNodes(read);
+  if (all.length === 0)
+    throw new HundredweightError("OPTION_INVALID", `numa ${numa}: this system does not tell its memory nodes`);
+  const here = currentCpu(read);
+  const mine = all.find(({ cpus }) => here !== undefined && cpus.includes(here)) ?? all[0]!;
+  const used = numa === "isolate" ? [mine] : all;
+  const cores = Math.max(1, Math.min(...used.map((node) => node.cores)));
+  const quota = Math.max(1, Math.floor(cpuQuota(read) ?? Infinity));
+  // As many on each node: a node's share of the rows is its share of the threads.
+  const even = Math.max(used.length, Math.floor(Math.min(cores * used.length, quota) / used.length) * used.length);
+  const chosen = layout(options.threads ?? even, [], used.length);
+  if (Math.min(chosen.threads, chosen.threadsBatch) < used.length)
+    throw new HundredweightError("OPTION_INVALID", `numa ${numa}: ${used.length} nodes want as many threads at least`);
+  const placed = Array.from({ length: chosen.most }, (_, i) => {
+    const { cpus } = used[i % used.length]!;
+    return cpus[Math.floor(i / used.length) % cpus.length]!;
+  });
+  return { ...chosen, cpuList: placed };
 }
 
 /** CPUs' worth of time per period that this process's cgroup and those above it leave; undefined = no limit. */

@@ -2,18 +2,17 @@
 import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import { limits } from "../native/boundary.js";
-import { defaultThreads } from "../native/threads.js";
+import { type ThreadLayout, type ThreadOptions, threadLayout } from "../native/threads.js";
 import { type MemoryPromise, NativeOps } from "./native.js";
 import type { Backend, WeightPlacement } from "./ops.js";
 import { ReferenceOps } from "./reference.js";
 
-export interface OpsOptions {
+/** Threads are of the native implementation. */
+export interface OpsOptions extends ThreadOptions {
   /** `auto` (the default): the addon when there is one, else the reference with one warning on stderr. */
   readonly kind?: "auto" | "native" | "reference";
-  /** Compute threads of the native implementation. */
-  readonly threads?: number;
-  /** CPUs that the threads are bound to, in turn. */
-  readonly cpuList?: readonly number[];
+  /** Instead of what follows from the options and this machine: tests of machines one does not sit at. */
+  readonly layout?: ThreadLayout;
   /** Instruction set; by default HUNDREDWEIGHT_ISA or the best that passed its self-check. */
   readonly isa?: string;
   /** Where the native implementation keeps weights; they are mapped without one. */
@@ -41,16 +40,22 @@ export function createOps(options: OpsOptions = {}): Backend {
     }
     return new ReferenceOps();
   }
-  const threads = options.threads ?? (options.cpuList?.length || defaultThreads());
-  if (!Number.isInteger(threads) || threads < 1)
-    throw new HundredweightError("OPTION_INVALID", `threads must be a whole number of at least 1, not ${threads}`);
   return new NativeOps(addon, {
-    threads: Math.min(threads, limits.maxThreads),
-    cpuList: options.cpuList?.length ? Int32Array.from(options.cpuList) : null,
+    threads: atMost(limits.maxThreads, options.layout ?? threadLayout(options)),
     isa: options.isa ?? null,
     ...(options.placement !== undefined && { placement: options.placement }),
     ...(options.promise !== undefined && { promise: options.promise }),
   });
+}
+
+function atMost(limit: number, layout: ThreadLayout): ThreadLayout {
+  const { threads, threadsBatch, most } = layout;
+  return {
+    ...layout,
+    threads: Math.min(threads, limit),
+    threadsBatch: Math.min(threadsBatch, limit),
+    most: Math.min(most, limit),
+  };
 }
 
 export type { MemoryPromise } from "./native.js";

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { addon, skipAddon } from "../../test/support/addon.js";
@@ -21,14 +21,28 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 interface Variant {
   readonly threads: number;
   readonly isa: string;
+  /** Passes of one row run on as many of the threads. */
+  readonly oneRow?: number;
+  /** As if the CPUs were of so many memory nodes. */
+  readonly nodes?: number;
 }
 const isas = addonStatus().isas ?? [];
-const variants: Variant[] = isas.flatMap((isa) => [1, 2, 3].map((threads) => ({ threads, isa })));
-const label = ({ threads, isa }: Variant) => `${isa}, ${threads} threads`;
+const best = addonStatus().isa ?? "scalar";
+const variants: Variant[] = [
+  ...isas.flatMap((isa) => [1, 2, 3].map((threads) => ({ threads, isa }))),
+  { isa: best, threads: 3, oneRow: 2 },
+  { isa: best, threads: 4, nodes: 2 },
+  { isa: best, threads: 5, nodes: 4, oneRow: 3 },
+];
+const label = ({ threads, isa, oneRow = threads, nodes = 0 }: Variant) =>
+  `${isa}, ${threads} threads, ${oneRow} of them for one row, ${nodes} nodes`;
 
 /** Runs `body` on fresh ops and closes them. */
 function using<T>(variant: Variant, body: (ops: NativeOps) => T): T {
-  const ops = new NativeOps(addon, { ...variant, cpuList: null });
+  const { isa, threads, oneRow = threads, nodes = 0 } = variant;
+  const cpuList = Array.from({ length: nodes }, (_, i) => i % availableParallelism());
+  const layout = { threads: oneRow, threadsBatch: threads, most: threads, cpuList, nodes };
+  const ops = new NativeOps(addon, { isa, threads: layout });
   try {
     return body(ops);
   } finally {

@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { machineCounters, modelCounters } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
+import type { ThreadLayout } from "../native/threads.js";
 import {
   type AttentionNumbers,
   attentionNumbers,
@@ -54,8 +55,7 @@ import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
 
 export interface NativeOpsOptions {
-  readonly threads: number;
-  readonly cpuList: Int32Array | null;
+  readonly threads: ThreadLayout;
   /** Null: the best that passed its self-check. */
   readonly isa: string | null;
   /** Where weights are kept; they are mapped without one. */
@@ -98,8 +98,10 @@ export class NativeOps implements Backend {
 
   constructor(addon: NativeAddon, options: NativeOpsOptions) {
     this.#addon = addon;
-    this.#threads = options.threads;
-    this.#model = addon.modelOpen(options.threads, options.cpuList, options.isa);
+    const { threads, threadsBatch, most, cpuList, nodes } = options.threads;
+    this.#threads = most;
+    this.#model = addon.modelOpen(most, cpuList.length > 0 ? Int32Array.from(cpuList) : null, nodes, options.isa);
+    if (threads !== threadsBatch) addon.modelThreads(this.#model, threads, threadsBatch);
     if (options.promise !== undefined) this.#promise(options.promise);
     this.#weights = new NativeWeights(addon, this.#model, options.placement);
     this.name = `native/${options.isa ?? addon.isa()}`;

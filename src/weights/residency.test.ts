@@ -200,7 +200,7 @@ test("a mapped file that shrinks inside a product does not end the process", { s
   const path = join(folder, "shrinking.bin");
   const [rows, cols] = [4096, 256];
   appendFileSync(path, new Uint8Array(rows * cols * 4));
-  const model = addon.modelOpen(3, null, null);
+  const model = addon.modelOpen(3, null, 0, null);
   const weight = addon.weight(
     model,
     Float64Array.of(0),

@@ -2,7 +2,9 @@
  * Where the weights of a model lie, at random. Placement decides speed, never bits: every strategy that holds weights
  * otherwise than whole in memory is one more entry here, and the property tests it with everything else.
  */
+import { availableParallelism } from "node:os";
 import { type BoundModel, bindDescription, type ModelDescription, type ModelOptions } from "../../src/models/index.js";
+import type { ThreadLayout } from "../../src/native/threads.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Backend } from "../../src/ops/ops.js";
 import type { PlacedExperts, WeightPlacement } from "../../src/ops/placement.js";
@@ -105,11 +107,24 @@ export async function bindPlaced(
   below: Below,
 ): Promise<BoundModel & { readonly backend: Backend }> {
   const placed = placement.place(planModel(description), below);
-  const ops = createOps({ kind: "native", isa, threads, ...(placed !== undefined && { placement: placed }) });
+  const layout = layoutOf(threads);
+  const ops = createOps({
+    kind: "native",
+    isa,
+    ...(layout === undefined ? { threads } : { layout }),
+    ...(placed !== undefined && { placement: placed }),
+  });
   try {
     return { ...(await bindDescription(description, ops, options)), backend: ops };
   } catch (error) {
     ops.close();
     throw error;
   }
+}
+
+/** Three threads stand for a machine of two memory nodes, on which passes of one row take two of them. */
+function layoutOf(threads: number): ThreadLayout | undefined {
+  if (threads !== 3) return undefined;
+  const cpuList = [0, availableParallelism() > 1 ? 1 : 0, 0];
+  return { threads: 2, threadsBatch: 3, most: 3, cpuList, nodes: 2 };
 }

@@ -14,7 +14,7 @@ const LC = {
 
 const cString = (bytes, at) => bytes.toString("latin1", at, bytes.indexOf(0, at));
 
-/** { machine, bundle, exports[], imports[{ name }], libraries[], paths[], system, signature? } */
+/** { machine, kind, exports[], imports[{ name }], libraries[], paths[], system, signature? } */
 export function readMachO(bytes) {
   if (bytes.readUInt32LE(0) !== 0xfeedfacf) throw new Error("no 64-bit Mach-O file");
   const found = { exports: [], imports: [], libraries: [], paths: [] };
@@ -35,7 +35,7 @@ export function readMachO(bytes) {
   return {
     format: "macho",
     machine: machines[bytes.readUInt32LE(4)] ?? "?",
-    bundle: bytes.readUInt32LE(12) === 8,
+    kind: { 6: "library", 8: "bundle" }[bytes.readUInt32LE(12)] ?? "other",
     ...found,
     exports: found.exports.sort(),
   };

@@ -49,18 +49,28 @@ const list = (names: string, option: string): LlamaOption => ({
       .flatMap((part) => [option, part]),
 });
 
+/** `0x5` -> `0,2`, what is no mask as it is: --cpu-list says that it is no list. */
+function cpusOfMask(mask: string): string {
+  if (!/^(0x)?[0-9a-f]{1,256}$/i.test(mask)) return mask;
+  const bits = BigInt(`0x${mask.replace(/^0x/i, "")}`);
+  const cpus = Array.from({ length: bits.toString(2).length }, (_, cpu) => cpu);
+  return cpus.filter((cpu) => (bits >> BigInt(cpu)) & 1n).join(",");
+}
+
 const noGpu = "everything is computed on the processor";
 const batched = "answers of several requests always share passes";
-const threads = "one set of threads computes everything, see --threads and --cpu-list";
+const threads = "one set of threads computes everything, see --threads, --threads-batch and --cpu-list";
 const ownCache = "prompts are kept by their tokens in one cache for all, see docs/server.md";
-const noDraft = "tokens are guessed from the text so far, as many as pay: see --draft";
+const noDraft = "answers are the same without a draft model, and none is used";
 const noTools = "the server runs no tools of its own";
 const ownLog = "the log is lines on stderr, see --log-requests";
 
 /** `-c`, `-np`, `-kvu`, `-b` and `-ub` depend on each other: see llama-arguments.ts. */
 export const llamaOptions: readonly LlamaOption[] = [
   value("-t", "--threads"),
-  value("--draft-n --draft-max --spec-draft-n-max", "--draft"),
+  value("-tb", "--threads-batch"),
+  value("-Cr --cpu-range", "--cpu-list"),
+  { names: ["-C", "--cpu-mask"], takes: 1, becomes: (mask) => ["--cpu-list", cpusOfMask(mask)] },
   value("-n --predict --n-predict", "--max-tokens"),
   value("-s", "--seed"),
   value("--samplers", "--samplers"),
@@ -91,12 +101,8 @@ export const llamaOptions: readonly LlamaOption[] = [
   ...none("weights that are read into memory are locked as far as the system lets us", 0, "--mlock"),
   ...none("weights are laid out when they are read, and only where it helps", 0, "--repack -nr --no-repack"),
   ...none("see --io", 1, "-lm --load-mode -lzm --lazy-mode"),
-  ...none(threads, 1, "-tb --threads-batch --threads-http --prio --prio-batch --poll --poll-batch --numa"),
-  ...none(
-    threads,
-    1,
-    `-C --cpu-mask -Cb --cpu-mask-batch -Cr --cpu-range -Crb --cpu-range-batch --cpu-strict --cpu-strict-batch`,
-  ),
+  ...none(threads, 1, "--threads-http --prio --prio-batch --poll --poll-batch"),
+  ...none(threads, 1, `-Cb --cpu-mask-batch -Crb --cpu-range-batch --cpu-strict --cpu-strict-batch`),
   ...none(
     ownCache,
     1,
@@ -109,8 +115,8 @@ export const llamaOptions: readonly LlamaOption[] = [
   ...none(
     noDraft,
     1,
-    `-md --model-draft --spec-draft-model --spec-type --spec-draft-n-min --spec-draft-ngl -ngld
-    --gpu-layers-draft --n-gpu-layers-draft --draft-min --draft-n-min --draft-p-min
+    `-md --model-draft --spec-draft-model --spec-type --spec-draft-n-max --spec-draft-n-min --spec-draft-ngl -ngld
+    --gpu-layers-draft --n-gpu-layers-draft --draft --draft-n --draft-max --draft-min --draft-n-min --draft-p-min
     --spec-draft-p-min --spec-draft-p-split --draft-p-split -hfd --hf-repo-draft -devd --device-draft
     -ctkd --cache-type-k-draft -ctvd --cache-type-v-draft -td --threads-draft -tbd --threads-batch-draft
     --spec-synth-len --spec-synth-rates -lcs --lookup-cache-static -lcd --lookup-cache-dynamic`,

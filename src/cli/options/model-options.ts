@@ -1,9 +1,7 @@
 /** Options of every command that loads a model, and how they become engine options. */
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import type { DraftMode } from "../../engine/drafts/drafter.js";
-import { type AdapterOption, type IoMode, ioModes } from "../../engine/options.js";
-import { mostAnswerRows } from "../../engine/task.js";
+import { type AdapterOption, type IoMode, ioModes, type NumaMode, numaModes } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
@@ -14,13 +12,14 @@ export interface ModelFlags {
   kv?: KvType;
   memory?: number;
   threads?: number;
+  threadsBatch?: number;
+  numa?: NumaMode;
   cpuList?: number[];
   chunk?: number;
   io?: IoMode;
   lora?: AdapterOption[];
   ring?: number;
   checkpoints?: number;
-  draft?: DraftMode;
   weightsMemory?: number;
   ops?: "native" | "reference";
   progress?: boolean;
@@ -43,6 +42,12 @@ export function addModelOptions(command: Command): Command {
     .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) => parseChoice(t, "--kv", kvTypes))
     .option("--memory <size>", "memory budget, e.g. 10GiB (default: what is free)", (t) => atLeast(t, "--memory", 1))
     .option("--threads <n>", "compute threads (default: physical cores)", (t) => parseInteger(t, "--threads", 1, 1024))
+    .option("--threads-batch <n>", "compute threads of passes of several rows (default: --threads)", (t) =>
+      parseInteger(t, "--threads-batch", 1, 1024),
+    )
+    .option("--numa <mode>", "threads and weights by memory node: distribute, isolate, numactl", (t) =>
+      parseChoice(t, "--numa", numaModes),
+    )
     .option("--cpu-list <list>", "bind threads to CPUs, e.g. 0-3,6", parseCpuList)
     .option("--chunk <rows>", "most token rows of a pass", (t) => parseInteger(t, "--chunk", 1, 65536))
     .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) => parseChoice(t, "--io", ioModes))
@@ -51,7 +56,6 @@ export function addModelOptions(command: Command): Command {
     .option("--checkpoints <size>", "memory for states of earlier positions, of models that cannot go back", (t) =>
       parseBytes(t, "--checkpoints"),
     )
-    .option("--draft <rows>", "guess tokens ahead: auto, off, or always so many (default: auto)", parseDraft)
     .option("--weights-memory <size>", "pinned weights and ring only (tests)", (t) => atLeast(t, "--weights-memory", 1))
     .option("--ops <kind>", "native, or reference: plain TypeScript, slow", (t) =>
       parseChoice(t, "--ops", ["native", "reference"]),
@@ -66,13 +70,14 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
     ...(flags.kv !== undefined && { kvType: flags.kv }),
     ...(flags.memory !== undefined && { memoryBytes: flags.memory }),
     ...(flags.threads !== undefined && { threads: flags.threads }),
+    ...(flags.threadsBatch !== undefined && { threadsBatch: flags.threadsBatch }),
+    ...(flags.numa !== undefined && { numa: flags.numa }),
     ...(flags.cpuList !== undefined && { cpuList: flags.cpuList }),
     ...(flags.chunk !== undefined && { chunkRows: flags.chunk }),
     ...(flags.io !== undefined && { io: flags.io }),
     ...(flags.lora !== undefined && { adapters: flags.lora }),
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
     ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
-    ...(flags.draft !== undefined && { drafts: flags.draft }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ops !== undefined && { ops: flags.ops }),
   };
@@ -84,9 +89,6 @@ export function parseAdapter(text: string): AdapterOption {
   if (path === undefined || existsSync(text)) return { path: text };
   return { path, scale: parseNumber(scale!, "--lora", -1e6, 1e6) };
 }
-
-const parseDraft = (text: string): DraftMode =>
-  text === "auto" || text === "off" ? text : parseInteger(text, "--draft", 0, mostAnswerRows - 1);
 
 /** `0-3,6` -> [0, 1, 2, 3, 6]. */
 export function parseCpuList(text: string): number[] {
