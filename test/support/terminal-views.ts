@@ -3,7 +3,11 @@ import { join } from "node:path";
 import { type GreetingFacts, greet } from "../../src/cli/greeting/greeting.js";
 import { main } from "../../src/cli/main.js";
 import { type ProfileRow, profileTable } from "../../src/cli/reports/plan-profile.js";
+import { ServerFacts } from "../../src/cli/top/server-feed.js";
+import type { SystemFigures } from "../../src/cli/top/system.js";
+import { topView } from "../../src/cli/top/view.js";
 import { packageRoot } from "../../src/package-root.js";
+import type { PlanSummary, Sample } from "../../src/server/index.js";
 import type { LocalModel } from "../../src/store/local/types.js";
 import { parseProfile } from "../../src/weights/profiles.js";
 
@@ -131,12 +135,100 @@ const profileRowsShown: readonly ProfileRow[] = [
   { model: "kimi-k2", quant: "Q4_K_M", weightBytes: 577.9 * gib, minimumBudgetBytes: 9 * gib },
 ];
 
-export const viewNames = ["greeting", "greeting-empty", "profile", ...Object.keys(views)];
+const second = (index: number, streamed: boolean): Sample => {
+  const tokens = streamed ? 1 + (index % 3) : 0;
+  const seen = { passes: 1, rows: 3, diskBytes: 1.2e9, pinnedBytes: 4e9, stallMs: 320, computeMs: 110 };
+  return {
+    time: 500 * index,
+    seconds: 0.5,
+    running: 3,
+    waiting: 2,
+    kvTokensUsed: 1130,
+    kvTokens: 4096,
+    passes: streamed ? 1 : 0,
+    generatedTokens: tokens,
+    promptTokens: index < 6 ? 40 : 0,
+    cachedTokens: 0,
+    seen: streamed
+      ? { ...seen, expertHits: 90, expertMisses: 6 }
+      : { ...seen, passes: 0, rows: 0, diskBytes: 0, stallMs: 0, computeMs: 0, expertHits: 0, expertMisses: 0 },
+  };
+};
+
+function served(): ServerFacts {
+  const facts = new ServerFacts();
+  const model = {
+    name: "qwen3-30b-a3b-Q4_K_M",
+    architecture: "qwen3moe",
+    weightBytes: 17.3 * gib,
+    contextTokens: 4096,
+    trainedContextTokens: 40960,
+    kvType: "f16",
+    ops: "native/avx512",
+    hasTemplate: true,
+    sampling: {},
+  };
+  const state = { version: "0.1.0", startedAt: new Date(0).toISOString(), draining: false, hasFolder: false };
+  facts.hear({ type: "state", state: { ...state, model: { state: "ready", model } } });
+  facts.hear({ type: "history", samples: Array.from({ length: 40 }, (_, i) => second(i, true)) });
+  facts.hear({ type: "sample", sample: second(40, true) });
+  facts.plan = { strategy: "experts", io: "direct", budgetBytes: 8 * gib } as PlanSummary;
+  facts.memory = {
+    serverRssBytes: 90e6,
+    kvBytes: 0.4 * gib,
+    kvTouchedBytes: 0.11 * gib,
+    activationBytes: 60e6,
+    activationTouchedBytes: 41e6,
+    pinnedBytes: 6.9 * gib,
+    slotBytes: 5.2 * gib,
+    ringBytes: 0.125 * gib,
+    lockedBytes: 6.9 * gib,
+  };
+  return facts;
+}
+
+const system: SystemFigures = {
+  pids: [1, 2, 3],
+  rssBytes: 7.4 * gib,
+  anonymousBytes: 7.2 * gib,
+  fileBytes: 0.2 * gib,
+  lockedBytes: 6.9 * gib,
+  threads: 33,
+  busyThreads: 2,
+  processors: 1.7,
+  diskBytesPerSecond: 2.38e9,
+  majorFaultsPerSecond: 0,
+  machine: {
+    totalBytes: 16 * gib,
+    availableBytes: 4 * gib,
+    cachedBytes: 3 * gib,
+    busyMs: 0,
+    allMs: 1,
+    processors: 4,
+    busyShare: 0.43,
+  },
+};
+
+function topOf(name: string, columns: number, colours = false): string {
+  const url = "http://127.0.0.1:8471";
+  const shape = { columns, colours, now: 723_000 };
+  if (name === "top") return `${topView({ url, facts: served(), system }, shape).join("\n")}\n`;
+  const facts = new ServerFacts();
+  const loading = { state: "loading", name: "llama-70b-Q4_K_M", seconds: 9, restarting: false } as const;
+  const bytes = { loadedBytes: 310 * 2 ** 20, totalBytes: 977 * 2 ** 20 };
+  const state = { version: "0.1.0", startedAt: new Date(0).toISOString(), draining: false, hasFolder: false };
+  facts.hear({ type: "state", state: { ...state, model: { ...loading, ...bytes } } });
+  const trouble = "the server has ended; it is asked again";
+  return `${topView({ url, facts, system: undefined, trouble }, shape).join("\n")}\n`;
+}
+
+export const viewNames = ["greeting", "greeting-empty", "profile", "top", "top-loading", ...Object.keys(views)];
 
 /** @returns what a terminal of so many columns shows, colours apart */
 export function terminalView(name: string, columns: number): Promise<string> | string {
   if (name === "greeting") return greeting(known, columns);
   if (name === "greeting-empty") return greeting(unknown, columns);
   if (name === "profile") return profileTable(profile, profileRowsShown, { edge: columns });
+  if (name.startsWith("top")) return topOf(name, columns);
   return view(columns, ...views[name]!);
 }

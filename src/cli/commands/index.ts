@@ -37,6 +37,11 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    usage: "top [options] [url]",
+    summary: "Watch a running server: tokens, disk, waiting, KV cache, queue, memory by kind, experts; q ends.",
+    load: () => import("./top.js"),
+  },
+  {
     usage: "batch [options] <in> <out>",
     summary: "Answer a file of OpenAI batch lines, many at a time; goes on where it was interrupted.",
     load: () => import("./batch.js"),
