@@ -158,6 +158,8 @@ for (const budget of values.summary ? [] : budgets) {
     "--temperature",
     "0",
     "--ignore-eos",
+    "--draft",
+    "off",
     "--json",
     ...budget.flags,
   ];

@@ -74,7 +74,7 @@ async function measure(path: string, budgetBytes: number): Promise<void> {
   const plan = await hundredweight<PlanDocument>("plan", ...options);
   const { ledger } = await hundredweight<{ ledger: LedgerEntry[] }>(
     ...["run", ...options.slice(0, 1), "The", ...options.slice(1)],
-    ...["--raw", "-n", values.tokens, "--temperature", "0", "--ignore-eos", "--no-probe"],
+    ...["--raw", "-n", values.tokens, "--temperature", "0", "--ignore-eos", "--no-probe", "--draft", "off"],
   );
   const measured = medianDecodePass(ledger, 3);
   const pair: Pair = {

@@ -34,7 +34,8 @@ export class Accounts {
     this.mostRows = Math.max(this.mostRows, pass.rows);
     this.traffic = traffic;
     const accepted = pass.parts.reduce((sum, part) => sum + part.accepted, 0);
-    this.last = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, acceptedDrafts: accepted };
+    const drafts = pass.parts.reduce((sum, part) => sum + part.drafts, 0);
+    this.last = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, drafts, acceptedDrafts: accepted };
   }
 
   /** Made when somebody asks. */
@@ -55,12 +56,18 @@ export class Accounts {
     this.counts.promptTokens += Math.max(0, ofPrompt(begun.reached) - ofPrompt(reached));
     this.counts.generatedTokens += task.generated - begun.counted;
     begun.counted = task.generated;
-    const shape = { position: from, rows, elapsedMs: this.last?.elapsedMs ?? 0, acceptedDrafts: part.accepted };
+    const shape = {
+      position: from,
+      rows,
+      elapsedMs: this.last?.elapsedMs ?? 0,
+      drafts: part.drafts,
+      acceptedDrafts: part.accepted,
+    };
     job.emit({ kind: "pass", entry: ledgerEntry(shape, this.traffic, this.passWeightBytes), done, total });
   }
 }
 
-type PassShape = Pick<LedgerEntry, "position" | "rows" | "acceptedDrafts"> & { readonly elapsedMs: number };
+type PassShape = Pick<LedgerEntry, "position" | "rows" | "drafts" | "acceptedDrafts"> & { readonly elapsedMs: number };
 
 function ledgerEntry(pass: PassShape, traffic: PassTraffic | undefined, weightBytes: number): LedgerEntry {
   const stallMs = traffic?.stallMs ?? 0;
@@ -73,6 +80,7 @@ function ledgerEntry(pass: PassShape, traffic: PassTraffic | undefined, weightBy
     computeMs: Math.max(0, pass.elapsedMs - stallMs),
     expertHits: traffic?.expertHits ?? 0,
     expertMisses: traffic?.expertMisses ?? 0,
+    drafts: pass.drafts,
     acceptedDrafts: pass.acceptedDrafts,
   };
 }

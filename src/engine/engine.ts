@@ -8,6 +8,7 @@ import { Constraints } from "../sampling/constraint/constraint.js";
 import { StateCache } from "../state/cache.js";
 import { encodePair, shownText } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
+import { Acceptance } from "./drafts/acceptance.js";
 import { EmbedTask, RankTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
 import type { AdapterScales, JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
@@ -31,6 +32,7 @@ export class Engine {
   private readonly cache: StateCache;
   private readonly candidates: Candidates;
   private readonly constraints: Constraints;
+  private readonly acceptance = new Acceptance();
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
   private closing: Promise<void> | undefined;
@@ -158,11 +160,14 @@ export class Engine {
   }
 
   private task(request: JobRequest, emit: Emit): Task {
-    const { parts, candidates, constraints } = this;
+    const { parts, candidates, constraints, acceptance } = this;
     switch (request.kind) {
-      case "generate":
+      case "generate": {
         this.checkMakesText();
-        return new GenerateTask({ parts, candidates, constraints, emit }, this.prompt(request.prompt), request);
+        checkIds(request.prediction ?? [], parts.info.vocab);
+        const context = { parts, candidates, constraints, acceptance, emit, drafts: parts.drafts ?? "auto" };
+        return new GenerateTask(context, this.prompt(request.prompt), request);
+      }
       case "embed":
         return new EmbedTask(this.prompt(request.prompt), parts.info, request);
       case "rank":
@@ -270,7 +275,7 @@ function userOf(request: JobRequest): string {
 }
 
 /** @throws OPTION_INVALID */
-function checkIds(tokens: Int32Array, vocab: number): void {
+function checkIds(tokens: Iterable<number>, vocab: number): void {
   for (const id of tokens) {
     if (id < 0 || id >= vocab) {
       throw new HundredweightError("OPTION_INVALID", `token ${id} is not in the vocabulary of ${vocab}`, { id, vocab });

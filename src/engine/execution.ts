@@ -7,6 +7,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import type { Accounts } from "./accounts.js";
 import type { Admission } from "./admission.js";
+import { PassCosts } from "./drafts/pass-costs.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, reached } from "./pass.js";
 import type { PassClock } from "./pass-clock.js";
@@ -33,6 +34,7 @@ const mostUnheard = 1000;
 
 export class Execution {
   private readonly o: ExecutionOptions;
+  private readonly costs = new PassCosts();
   private unheard = 0;
 
   constructor(options: ExecutionOptions) {
@@ -48,6 +50,7 @@ export class Execution {
         pass: accounts.counts.passes,
         mostRows: parts.info.chunkRows,
         promptRows: this.o.clock.promptRows(),
+        passMs: (plain) => this.costs.from(plain, this.o.clock.rowMs),
       });
       if (pass === undefined || this.makeRoom(pass)) return pass;
     }
@@ -105,6 +108,7 @@ export class Execution {
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
     const { cache, prefixes, accounts, parts } = this.o;
     this.o.clock.record(pass.rows, pass.decoding, elapsedMs);
+    if (pass.rows === pass.decoding) this.costs.record(pass.rows, elapsedMs, traffic?.stallMs ?? 0);
     accounts.passed(pass, traffic, elapsedMs);
     if (traffic !== undefined) {
       parts.liveDisk?.passed(traffic, elapsedMs);
@@ -117,7 +121,7 @@ export class Execution {
         if (cache.canFork(sequence, position))
           prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens, adapters: task.adapters });
       cache.settle(sequence);
-      task.passed();
+      task.passed(part.drafts, part.accepted);
       accounts.served(part, entries[i]!);
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
       const promptEnds = from + rows === task.promptTokens && task.result === undefined;

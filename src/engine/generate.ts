@@ -11,14 +11,13 @@ import { type Violation, validateSchema } from "../sampling/constraint/json/vali
 import type { Constraint, EitherWay } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
+import type { Acceptance } from "./drafts/acceptance.js";
+import { Drafter, type DraftMode } from "./drafts/drafter.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, Resume, TokenLogprobs } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { StopStrings } from "./stop-strings.js";
-import type { Task, Wanted } from "./task.js";
+import { mostAnswerRows, type Task, type Wanted } from "./task.js";
 import { ThinkingBudget } from "./thinking-budget.js";
-
-/** Rows of a pass for text that has to come: more would make those of others wait. */
-const mostForced = 8;
 
 export interface TaskContext {
   readonly parts: EngineParts;
@@ -26,6 +25,10 @@ export interface TaskContext {
   readonly candidates: Candidates;
   readonly constraints: Constraints;
   readonly emit: (event: JobEvent) => void;
+  /** How answers are guessed ahead, where the request does not say. */
+  readonly drafts: DraftMode;
+  /** How often guesses were right so far. */
+  readonly acceptance: Acceptance;
 }
 
 export class GenerateTask implements Task {
@@ -51,7 +54,8 @@ export class GenerateTask implements Task {
   private next: number;
   private readonly ofPrompt: TokenLogprobs[] = [];
   generated = 0;
-  /** Text that has to come next, in tokens behind the known ones: checked in the pass of the newest token. */
+  private readonly drafter: Drafter;
+  /** Guesses of what comes next, in tokens behind the known ones: checked in the pass of the newest token. */
   drafts = 0;
   private reused = 0;
   private began = 0;
@@ -83,6 +87,9 @@ export class GenerateTask implements Task {
     // What calls break is seen by whoever reads them.
     this.checks = this.leftOut.length > 0 && request.constraint?.kind !== "shape";
     if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
+    const prediction = request.prediction ?? [];
+    const mode = request.drafts ?? context.drafts;
+    this.drafter = new Drafter({ mode, acceptance: context.acceptance, guide: this.guide, prediction, prompt });
     for (const id of prompt) this.chain.accept(id);
     if (request.resume !== undefined) this.resume(request.resume, prompt);
   }
@@ -141,21 +148,27 @@ export class GenerateTask implements Task {
     this.choose(row);
   }
 
-  passed(): void {
+  get odds(): readonly number[] | undefined {
+    return this.drafter.odds;
+  }
+
+  passed(tried: number, accepted: number): void {
     this.flushPrompt();
+    this.drafter.learn(tried, accepted);
     if (this.prefilled === 0 && this.next >= this.promptTokens) this.prefilled = performance.now();
     if (this.result === undefined) {
-      this.drafts = this.answering && this.guide !== undefined ? this.guess(this.guide) : 0;
+      this.drafts = this.answering ? this.guess() : 0;
       return;
     }
+    const drafts = this.drafter.counts;
+    if (Object.keys(drafts).length > 0) this.result = { ...this.result, drafts };
     this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };
     this.result = { ...this.result, prefillMs: this.prefilled - this.began };
   }
 
   /** @returns how many tokens it wrote behind the known ones */
-  private guess(guide: Guide): number {
-    const room = Math.min(mostForced, this.mostPositions - this.known);
-    const ids = room > 0 ? guide.forced(room) : [];
+  private guess(): number {
+    const ids = this.drafter.propose(Math.min(mostAnswerRows - 1, this.mostPositions - this.known));
     this.tokens.set(ids, this.known);
     return ids.length;
   }
@@ -199,6 +212,7 @@ export class GenerateTask implements Task {
     if (this.stops.found !== undefined || guide?.done === true) this.finish("stop");
     else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;
+    this.drafter.accept(id);
   }
 
   private logprobsOf(row: Float32Array, id: number, forced: boolean): TokenLogprobs | undefined {

@@ -11,9 +11,10 @@ import type { Violation } from "../sampling/constraint/json/validate.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
+import type { DraftCounts, DraftMode } from "./drafts/drafter.js";
 import type { ThinkingLimit } from "./thinking-budget.js";
 
-export type { ProfileReport, SamplerState, TokenLogprobs };
+export type { DraftCounts, DraftMode, ProfileReport, SamplerState, TokenLogprobs };
 
 export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
@@ -57,6 +58,10 @@ export interface GenerateRequest extends Adapted {
   readonly resumable?: boolean;
   /** An answer that goes on where it was cut: its tokens are those of one that never was. */
   readonly resume?: Resume;
+  /** Guesses ahead of the answer, checked a pass; default: the engine's. They change the time it takes, no token. */
+  readonly drafts?: DraftMode;
+  /** Tokens that are expected as the answer, or most of it: a file that is to be edited. Tried as drafts. */
+  readonly prediction?: readonly number[];
   /** The user who asks: users who wait take turns. */
   readonly user?: string;
 }
@@ -138,6 +143,8 @@ export interface LedgerEntry {
   readonly computeMs: number;
   readonly expertHits: number;
   readonly expertMisses: number;
+  /** Guesses among its rows, and how many of them were right. */
+  readonly drafts: number;
   readonly acceptedDrafts: number;
 }
 
@@ -196,6 +203,8 @@ export interface GenerateResult {
   readonly prefillRows: number;
   readonly decodeMs: number;
   readonly decodeRows: number;
+  /** Guesses that were evaluated; absent: there were none. */
+  readonly drafts?: DraftCounts;
   /** For a schema that could not be enforced whole: where the finished answer breaks it, or that nobody knows. */
   readonly violations?: readonly Violation[] | "unknown";
 }

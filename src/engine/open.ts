@@ -140,6 +140,7 @@ export async function openParts(
       sequences,
       stays: options.stays ?? sequences > 1,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
+      ...(options.drafts !== undefined && { drafts: options.drafts }),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
       ...(expected !== undefined && {

@@ -4,6 +4,7 @@ import { type NumaMode, numaModes } from "../native/threads.js";
 import type { KvType } from "../ops/ops.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
+import type { DraftMode } from "./drafts/drafter.js";
 
 export type { IoMode };
 
@@ -72,6 +73,11 @@ export interface EngineOptions {
   readonly kvTokens?: number;
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
   readonly queueLimit?: number;
+  /**
+   * Guesses of the next tokens, checked in the pass of the newest one: as many as pay (`auto`, default), none, or
+   * always so many where there are any. They change no token.
+   */
+  readonly drafts?: DraftMode;
   /**
    * Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else.
    */

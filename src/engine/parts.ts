@@ -7,6 +7,7 @@ import type { StateCacheOptions } from "../state/cache.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
 import type { LiveDisk } from "../weights/live-disk.js";
 import type { LiveMemory } from "../weights/live-memory.js";
+import type { DraftMode } from "./drafts/drafter.js";
 import type { ModelInfo } from "./options.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
@@ -40,6 +41,8 @@ export interface EngineParts {
   /** Jobs that may wait; default: any number. */
   readonly queueLimit?: number;
   readonly profiler?: Profiler;
+  /** Guesses ahead of answers that do not say themselves; default `auto`. */
+  readonly drafts?: DraftMode;
 }
 
 /** Tells a cache what it has to know of the model whose states it keeps. */

@@ -184,7 +184,7 @@ test("rows are chosen by what they are for: the last row of a prompt is not an a
     entry(90, 90, false), // nothing to do
     entry(60, 59, true, 90), // more guesses than a step may have
   ];
-  const pass = chooseRows(entries, cache, { pass: 3, mostRows: 64, promptRows: 16 })!;
+  const pass = chooseRows(entries, cache, { pass: 3, mostRows: 64, promptRows: 16, passMs: () => undefined })!;
   const shown = pass.parts.map(({ sequence, kind, rows, drafts }) => [sequence, kind, rows, drafts]);
   assert.deepEqual(shown, [
     [0, "answer", 6, 5],
@@ -200,7 +200,7 @@ test("rows are chosen by what they are for: the last row of a prompt is not an a
   );
   // A pass too small for all: whoever waited longest, and guesses only where rows are left.
   entries[2]!.servedIn = 1;
-  const small = chooseRows(entries, cache, { pass: 4, mostRows: 2, promptRows: 16 })!;
+  const small = chooseRows(entries, cache, { pass: 4, mostRows: 2, promptRows: 16, passMs: () => undefined })!;
   assert.deepEqual(
     small.parts.map(({ sequence, rows }) => [sequence, rows]),
     [

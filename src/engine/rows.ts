@@ -1,10 +1,11 @@
 /** Chooses the rows of the next pass: answers in the making first, then as many prompt rows as those can bear. */
 import type { StateCache } from "../state/cache.js";
+import { chooseDrafts, type DraftLimits } from "./drafts/choose.js";
 import { Pass } from "./pass.js";
 import type { Running } from "./running.js";
 import { mostAnswerRows, type RowKind } from "./task.js";
 
-export interface RowLimits {
+export interface RowLimits extends Pick<DraftLimits, "passMs"> {
   /** Passes so far. */
   readonly pass: number;
   readonly mostRows: number;
@@ -27,14 +28,14 @@ export function chooseRows(entries: readonly Running[], cache: StateCache, limit
   // In a pass too small for all, those that have waited longest.
   const answers = entries.filter((e) => kind(e) === "answer").sort((a, b) => a.servedIn - b.servedIn);
   const served = answers.slice(0, limits.mostRows);
-  let guesses = limits.mostRows - served.length;
-  for (const entry of served) {
-    const drafts = Math.min(draftsOf(entry), guesses);
-    guesses -= drafts;
-    place(entry, "answer", 1, drafts);
-  }
-  const decoding = pass.rows;
   const prompts = entries.filter((e) => left(e) > 0 && kind(e) === "prompt");
+  const drafts = chooseDrafts(served.map(oddsOf), {
+    most: limits.mostRows - served.length,
+    // Beside rows of a prompt one more costs arithmetic, and always does.
+    passMs: prompts.length > 0 ? () => undefined : limits.passMs,
+  });
+  for (const [i, entry] of served.entries()) place(entry, "answer", 1, drafts[i]!);
+  const decoding = pass.rows;
   // The shortest first, but whoever waits gets nearer to the front with every row of another.
   prompts.sort((a, b) => left(a) - a.overtaken - (left(b) - b.overtaken));
   const most = Math.min(limits.mostRows, pass.rows + (answers.length > 0 ? limits.promptRows : limits.mostRows));
@@ -52,6 +53,8 @@ function kindOfNext({ task }: Running, left: number): RowKind {
   return task.answering && left === 1 ? "answer" : "prompt";
 }
 
-function draftsOf({ task }: Running): number {
-  return Math.min(task.drafts ?? 0, mostAnswerRows - 1, task.mostPositions - task.known);
+/** The odds of its drafts, as many as a pass may have of them. */
+function oddsOf({ task }: Running): readonly number[] {
+  const drafts = Math.min(task.drafts ?? 0, mostAnswerRows - 1, task.mostPositions - task.known);
+  return task.odds?.slice(0, drafts) ?? new Array<number>(drafts).fill(1);
 }

@@ -29,6 +29,8 @@ export interface Task {
    * none.
    */
   readonly drafts?: number;
+  /** The probability that each of the drafts is right where those before it are. Absent: they are certain. */
+  readonly odds?: readonly number[] | undefined;
   readonly promptTokens: number;
   /** The adapters of its rows, told before it is submitted; absent: none. */
   adapters?: AdapterScales;
@@ -56,8 +58,8 @@ export interface Task {
    * @throws what ends the task
    */
   take(position: number, row: Float32Array): void;
-  /** A pass with rows of the task is over. */
-  passed(): void;
+  /** A pass with rows of the task is over, `tried` drafts and `accepted` right ones among them. */
+  passed(tried: number, accepted: number): void;
 }
 
 /**

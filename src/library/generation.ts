@@ -2,7 +2,7 @@
 import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../chat/reply.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
-import type { FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
+import type { DraftCounts, DraftMode, FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
 import { leftOutText } from "../sampling/constraint/left-out.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
@@ -22,6 +22,10 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly constraint?: Constraint;
   /** How much each of the model's adapters counts, by its number. Default: as the model was loaded. */
   readonly adapters?: readonly number[];
+  /** Guesses ahead of the answer; default: as the model was opened. They change the time it takes, no token. */
+  readonly drafts?: DraftMode;
+  /** Tokens the answer is expected to have, or most of them: tried as drafts. */
+  readonly prediction?: readonly number[];
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;
   /** Called after each pass of the prompt with the rows done and their number. */
@@ -53,6 +57,8 @@ export interface GenerationResult {
   readonly reusedTokens: number;
   readonly seed: number;
   readonly timings: GenerationTimings;
+  /** Guesses that were evaluated, by their source; absent: there were none. */
+  readonly drafts?: DraftCounts;
   /** One entry per pass. */
   readonly ledger: readonly LedgerEntry[];
 }
@@ -130,6 +136,8 @@ export class Generation implements AsyncIterable<string> {
         ...(thinking !== undefined && { thinking }),
         ...(constraint !== undefined && { constraint }),
         ...(options.adapters !== undefined && { adapters: options.adapters }),
+        ...(options.drafts !== undefined && { drafts: options.drafts }),
+        ...(options.prediction !== undefined && { prediction: options.prediction }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();
@@ -159,6 +167,7 @@ export class Generation implements AsyncIterable<string> {
         finishReason: done.finishReason,
         reusedTokens: done.reusedTokens,
         seed: sampling.seed,
+        ...(done.drafts !== undefined && { drafts: done.drafts }),
         timings: {
           prefillMs: done.prefillMs,
           prefillTps: perSecond(done.prefillRows, done.prefillMs),

@@ -51,6 +51,7 @@ test("tokens and lines of one pass are one parcel each", () => {
     computeMs: 2,
     expertHits: 0,
     expertMisses: 0,
+    drafts: 0,
     acceptedDrafts: 0,
   };
   const jobs = Array.from({ length: 16 }, (_, job) => job);

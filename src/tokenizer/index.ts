@@ -5,6 +5,7 @@ import { BpeEncoder } from "./bpe.js";
 import { Charsmap } from "./charsmap.js";
 import { createPipeline, pipelineKey } from "./pipeline.js";
 import { type PreTokenizer, preTokenizer } from "./pretokenize.js";
+import { createSentencePiece, sentencePieceKey } from "./sentencepiece.js";
 import { applyStripRules, readSpecials, type SpecialDefaults } from "./special-tokens.js";
 import { SpmEncoder } from "./spm.js";
 import { type EncodeText, VocabularyTokenizer } from "./tokenizer.js";
@@ -47,6 +48,8 @@ export interface TokenizerOptions {
 export function createTokenizer(metadata: Metadata, { lateMerges = false }: TokenizerOptions = {}): Tokenizer {
   const pipeline = metadata.string(pipelineKey);
   if (pipeline !== undefined) return createPipeline(metadata, pipeline);
+  const sentencePiece = metadata.string(sentencePieceKey);
+  if (sentencePiece !== undefined) return createSentencePiece(metadata, sentencePiece);
   const model = metadata.string("tokenizer.ggml.model");
   switch (model) {
     case "gpt2":

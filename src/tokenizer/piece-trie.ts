@@ -145,3 +145,17 @@ class RangeSorter {
     order.set(this.#scratch.subarray(0, high - low), low);
   }
 }
+
+/** The longest symbol that a text has at a place. @returns its bytes, or 0 */
+export function symbolAt(symbols: PieceTrie, text: Uint8Array, at: number): number {
+  let longest = 0;
+  for (
+    let i = at, node = symbols.next(0, text[i]!);
+    node !== 0;
+    node = i < text.length ? symbols.next(node, text[i]!) : 0
+  ) {
+    i++;
+    if (symbols.piece(node) >= 0) longest = i - at;
+  }
+  return longest;
+}

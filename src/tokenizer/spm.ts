@@ -132,7 +132,8 @@ export class SpmEncoder {
 const guarded = 2;
 const unused = 1;
 
-function rankByScore(scores: Float64Array): Int32Array {
+/** Order of the tokens by falling score, equal scores equal. */
+export function rankByScore(scores: Float64Array): Int32Array {
   const distinct = Float32Array.from(new Set(scores)).sort().reverse();
   const rankOf = new Map<number, number>();
   distinct.forEach((score, rank) => {
@@ -145,7 +146,8 @@ function isSpace(text: Uint8Array, at: number): boolean {
   return text[at] === 0xe2 && text[at + 1] === 0x96 && text[at + 2] === 0x81;
 }
 
-function wordsApart(vocabulary: Vocabulary): boolean {
+/** Whether no token has "▁" behind another character, so that merges never cross the beginning of a word. */
+export function wordsApart(vocabulary: Vocabulary): boolean {
   for (let id = 0; id < vocabulary.size; id++) {
     const text = vocabulary.pieces.at(id);
     for (let at = 3; at + 2 < text.length; at++) {

@@ -6,7 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { openCheckpoint } from "../../src/containers/index.js";
 import { Engine } from "../../src/engine/engine.js";
 import type { EngineParts } from "../../src/engine/parts.js";
-import type { GenerateRequest } from "../../src/link/protocol.js";
+import type { GenerateRequest, GenerateResult } from "../../src/link/protocol.js";
 import { describeModel } from "../../src/models/index.js";
 import { defaultSampling } from "../../src/sampling/chain.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
@@ -60,6 +60,7 @@ async function withEngine<T>(
   }
 }
 
+/** An answer without any guesses: what all others are compared with. */
 function requestOf(c: Case, s: number): GenerateRequest {
   const tokens = c.prompts[s]!;
   // Greedy, plain and with everything that looks back.
@@ -75,6 +76,7 @@ function requestOf(c: Case, s: number): GenerateRequest {
     maxTokens: constrained(c, s) ? constrainedTokens : maxTokens,
     stop: [],
     ignoreEos: true,
+    drafts: "off",
     ...(constrained(c, s) && { constraint: { kind: "json_schema", schema } }),
   };
 }
@@ -98,11 +100,17 @@ function constrained(c: Case, s: number): boolean {
   return c.seed % c.prompts.length === s;
 }
 
-async function answer(engine: Engine, id: number, request: GenerateRequest): Promise<number[]> {
+async function answer(
+  engine: Engine,
+  id: number,
+  request: GenerateRequest,
+  onResult: (result: GenerateResult) => void = () => {},
+): Promise<number[]> {
   const ids: number[] = [];
-  await engine.submit(id, request, (event) => {
+  const result = await engine.submit(id, request, (event) => {
     if (event.kind === "token") ids.push(event.id);
   });
+  if (result.kind === "generate") onResult(result);
   return ids;
 }
 
@@ -125,19 +133,43 @@ export async function answersAlone(path: string, c: Case, isa: string): Promise<
   return answers;
 }
 
-/** Every prompt twice, in one engine. */
-export async function answersServed(path: string, c: Case, way: Way, index: number): Promise<Answers> {
+/**
+ * Guesses ahead of it, few or many: look-ups alone, or with a prediction that is the answer but for tokens here and
+ * there.
+ */
+function guessed(request: GenerateRequest, answer: readonly number[], below: (n: number) => number): GenerateRequest {
+  const drafts = (["auto", 1, 3, 16, 31] as const)[below(5)]!;
+  const wrong = 2 + below(12);
+  const prediction = answer.map((id) => (below(wrong) === 0 ? (id + 1) % 256 : id));
+  return { ...request, drafts, ...(below(4) > 0 && { prediction }) };
+}
+
+/** Every prompt twice, in one engine. @param expected the answers without guesses */
+export async function answersServed(
+  path: string,
+  c: Case,
+  way: Way,
+  index: number,
+  expected: Answers,
+): Promise<{ readonly answers: Answers; readonly right: number; readonly wrong: number }> {
   const words = seededWords(c.seed, `serve ${index}`);
   const below = (n: number): number => words() % n;
   const chunkRows = way.chunk === "random" ? chunkSizes[below(chunkSizes.length)]! : way.chunk;
   // One context is the least; pages for all of them the most.
   const shape = { sequences: 1 + below(5), kvTokens: contextTokens * (1 + below(3)), chunkRows };
-  return withEngine(path, c, way, shape, words, async (engine) => {
+  let [right, wrong] = [0, 0];
+  const count = ({ drafts = {} }: GenerateResult): void => {
+    for (const { tried, right: good } of [drafts.lookup, drafts.prediction].filter((one) => one !== undefined)) {
+      right += good;
+      wrong += tried - good;
+    }
+  };
+  const answers = await withEngine(path, c, way, shape, words, async (engine) => {
     let id = 0;
     const running: Promise<number[]>[] = [];
     for (const s of [...c.prompts.keys(), ...c.prompts.keys()]) {
       const job = ++id;
-      running.push(answer(engine, job, requestOf(c, s)));
+      running.push(answer(engine, job, guessed(requestOf(c, s), expected[s]!, below), count));
       if (below(3) === 0) {
         const victim = ++id;
         answer(engine, victim, requestOf(c, below(c.prompts.length))).catch(() => {});
@@ -151,6 +183,7 @@ export async function answersServed(path: string, c: Case, way: Way, index: numb
     }
     return Promise.all(running);
   });
+  return { answers, right, wrong };
 }
 
 async function later(turns: number, act: () => void): Promise<void> {

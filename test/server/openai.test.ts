@@ -46,6 +46,29 @@ describe("npm openai", { skip: needsThreads }, () => {
     assert.notEqual(other.choices[0]!.message.content, first.choices[0]!.message.content);
   });
 
+  it("takes a prediction: the answer is the same, and the tokens that were right are counted", async () => {
+    const drafting = await serveForTests({ modelPath: await chatModel(), engine: { threads: 1, drafts: 8 } });
+    try {
+      const { chat } = new OpenAI({ baseURL: `${drafting.url}/v1`, apiKey: "none", maxRetries: 0 });
+      const ask = { model, messages, max_tokens: 24, seed: 7, temperature: 0.8 };
+      const plain = shapes.chatCompletion.parse(await client.chat.completions.create(ask));
+      const text = plain.choices[0]!.message.content!;
+      for (const content of [text, [{ type: "text" as const, text }]]) {
+        const prediction = { type: "content" as const, content };
+        const guessed = await chat.completions.create({ ...ask, prediction });
+        const { choices, usage } = shapes.chatCompletion.parse(guessed);
+        assert.equal(choices[0]!.message.content, text);
+        assert.ok(usage.completion_tokens_details.accepted_prediction_tokens > 12, JSON.stringify(usage));
+        const { timings } = guessed as unknown as { timings: { draft_n: number; draft_n_accepted: number } };
+        assert.ok(timings.draft_n >= timings.draft_n_accepted && timings.draft_n_accepted > 12);
+      }
+      const metrics = await (await fetch(`${drafting.url}/metrics`)).text();
+      assert.match(metrics, /hundredweight_accepted_draft_tokens_total\{source="prediction"\} [1-9]/);
+    } finally {
+      await drafting.stop();
+    }
+  });
+
   it("streams the same answer, with usage at the end", async () => {
     const ask = { model, messages, max_tokens: 12, seed: 7, temperature: 0.8 };
     const whole = await client.chat.completions.create(ask);

@@ -14,7 +14,11 @@ export const usage = z.object({
   completion_tokens: count,
   total_tokens: count,
   prompt_tokens_details: z.object({ cached_tokens: count }),
-  completion_tokens_details: z.object({ reasoning_tokens: count }),
+  completion_tokens_details: z.object({
+    reasoning_tokens: count,
+    accepted_prediction_tokens: count,
+    rejected_prediction_tokens: count,
+  }),
 });
 
 const tokenLogprob = z.object({

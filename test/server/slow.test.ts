@@ -9,7 +9,7 @@ import { type FailureBody, postJson, serveFake, sseEvents, until } from "./suppo
 
 const ask = { messages: [{ role: "user", content: "hello" }] };
 const pass = { position: 0, rows: 4, diskBytes: 0, pinnedBytes: 0, stallMs: 0, computeMs: 0 };
-const entry = { ...pass, expertHits: 0, expertMisses: 0, acceptedDrafts: 0 };
+const entry = { ...pass, expertHits: 0, expertMisses: 0, drafts: 0, acceptedDrafts: 0 };
 
 async function started(
   config: object = {},

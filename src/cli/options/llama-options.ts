@@ -61,13 +61,14 @@ const noGpu = "everything is computed on the processor";
 const batched = "answers of several requests always share passes";
 const threads = "one set of threads computes everything, see --threads, --threads-batch and --cpu-list";
 const ownCache = "prompts are kept by their tokens in one cache for all, see docs/server.md";
-const noDraft = "answers are the same without a draft model, and none is used";
+const noDraft = "tokens are guessed from the text so far, as many as pay: see --draft";
 const noTools = "the server runs no tools of its own";
 const ownLog = "the log is lines on stderr, see --log-requests";
 
 /** `-c`, `-np`, `-kvu`, `-b` and `-ub` depend on each other: see llama-arguments.ts. */
 export const llamaOptions: readonly LlamaOption[] = [
   value("-t", "--threads"),
+  value("--draft-n --draft-max --spec-draft-n-max", "--draft"),
   value("-tb", "--threads-batch"),
   value("-Cr --cpu-range", "--cpu-list"),
   { names: ["-C", "--cpu-mask"], takes: 1, becomes: (mask) => ["--cpu-list", cpusOfMask(mask)] },
@@ -115,8 +116,8 @@ export const llamaOptions: readonly LlamaOption[] = [
   ...none(
     noDraft,
     1,
-    `-md --model-draft --spec-draft-model --spec-type --spec-draft-n-max --spec-draft-n-min --spec-draft-ngl -ngld
-    --gpu-layers-draft --n-gpu-layers-draft --draft --draft-n --draft-max --draft-min --draft-n-min --draft-p-min
+    `-md --model-draft --spec-draft-model --spec-type --spec-draft-n-min --spec-draft-ngl -ngld
+    --gpu-layers-draft --n-gpu-layers-draft --draft-min --draft-n-min --draft-p-min
     --spec-draft-p-min --spec-draft-p-split --draft-p-split -hfd --hf-repo-draft -devd --device-draft
     -ctkd --cache-type-k-draft -ctvd --cache-type-v-draft -td --threads-draft -tbd --threads-batch-draft
     --spec-synth-len --spec-synth-rates -lcs --lookup-cache-static -lcd --lookup-cache-dynamic`,

@@ -1,7 +1,9 @@
 /** Options of every command that loads a model, and how they become engine options. */
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import type { DraftMode } from "../../engine/drafts/drafter.js";
 import { type AdapterOption, type IoMode, ioModes, type NumaMode, numaModes } from "../../engine/options.js";
+import { mostAnswerRows } from "../../engine/task.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
@@ -20,6 +22,7 @@ export interface ModelFlags {
   lora?: AdapterOption[];
   ring?: number;
   checkpoints?: number;
+  draft?: DraftMode;
   weightsMemory?: number;
   ops?: "native" | "reference";
   progress?: boolean;
@@ -56,6 +59,7 @@ export function addModelOptions(command: Command): Command {
     .option("--checkpoints <size>", "memory for states of earlier positions, of models that cannot go back", (t) =>
       parseBytes(t, "--checkpoints"),
     )
+    .option("--draft <rows>", "guess tokens ahead: auto, off, or always so many (default: auto)", parseDraft)
     .option("--weights-memory <size>", "pinned weights and ring only (tests)", (t) => atLeast(t, "--weights-memory", 1))
     .option("--ops <kind>", "native, or reference: plain TypeScript, slow", (t) =>
       parseChoice(t, "--ops", ["native", "reference"]),
@@ -78,6 +82,7 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
     ...(flags.lora !== undefined && { adapters: flags.lora }),
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
     ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
+    ...(flags.draft !== undefined && { drafts: flags.draft }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ops !== undefined && { ops: flags.ops }),
   };
@@ -89,6 +94,9 @@ export function parseAdapter(text: string): AdapterOption {
   if (path === undefined || existsSync(text)) return { path: text };
   return { path, scale: parseNumber(scale!, "--lora", -1e6, 1e6) };
 }
+
+const parseDraft = (text: string): DraftMode =>
+  text === "auto" || text === "off" ? text : parseInteger(text, "--draft", 0, mostAnswerRows - 1);
 
 /** `0-3,6` -> [0, 1, 2, 3, 6]. */
 export function parseCpuList(text: string): number[] {

@@ -8,6 +8,7 @@ import { readJsonFile, readSmallFile } from "../../formats/small-file.js";
 import type { HfConfig } from "./config.js";
 import type { MetadataBuilder } from "./metadata.js";
 import { preName, stepsOf } from "./pre-names.js";
+import { sentencePieceKeys } from "./sentencepiece-keys.js";
 import { readTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 const limits = { settingsBytes: 64 * 2 ** 20, templateBytes: 4 * 2 ** 20 } as const;
@@ -23,7 +24,9 @@ export function tokenizerKeys(folder: string, config: HfConfig, m: MetadataBuild
   const settings = readJsonFile(join(folder, "tokenizer_config.json"), limits.settingsBytes) ?? {};
   const generation = readJsonFile(join(folder, "generation_config.json"), limits.settingsBytes) ?? {};
   const path = join(folder, "tokenizer.json");
-  if (existsSync(path)) tokenizerFileKeys(path, { settings, generation, config: config.json }, m);
+  const sources = { settings, generation, config: config.json };
+  if (existsSync(path)) tokenizerFileKeys(path, sources, m);
+  else if (existsSync(join(folder, "tokenizer.model"))) sentencePieceFileKeys(folder, sources, m);
   templateKeys(folder, settings, m);
   samplingKeys(generation, m);
 }
@@ -33,7 +36,18 @@ export function tokenizerFileKeys(path: string, sources: Sources, m: MetadataBui
   const json = readTokenizerJson(path);
   vocabularyKeys(json, m);
   pipelineKey(json, m);
-  specialKeys(json, sources, m);
+  specialKeys(json.tokens, json.parts.post_processor, sources, m);
+}
+
+/** The keys of a tokenizer.model. Ids of special tokens are those of the model where the folder says no others. */
+function sentencePieceFileKeys(folder: string, sources: Sources, m: MetadataBuilder): void {
+  const { tokens, model } = sentencePieceKeys(folder, sources.settings, m);
+  const { bos, eos, pad, unknown } = model;
+  const ids = { bos, eos, pad, unk: unknown };
+  specialKeys(tokens, undefined, sources, m, ids);
+  // Of the families that come so, those that make text were trained with BOS.
+  const usual = model.kind === "bpe" && bos >= 0;
+  if (!m.has("/tokenizer.ggml.add_bos_token")) m.flag("/tokenizer.ggml.add_bos_token", usual);
 }
 
 function vocabularyKeys(json: TokenizerJson, m: MetadataBuilder): void {
@@ -125,19 +139,22 @@ const specialNames = {
  * answer.
  */
 function specialKeys(
-  { tokens, parts }: TokenizerJson,
+  tokens: TokenizerJson["tokens"],
+  processor: JsonObject | null | undefined,
   { settings, generation, config }: Sources,
   m: MetadataBuilder,
+  own: Readonly<Record<string, number>> = {},
 ): void {
   for (const [name, key] of Object.entries(specialNames)) {
     const text = textOf(settings[`${name}_token`]);
     const ids = [generation, config].map((from) => from[`${name}_token_id`]).flatMap(numbersOf);
-    const id = (text === undefined ? undefined : idOf(tokens, text)) ?? ids[0];
+    const id =
+      (text === undefined ? undefined : idOf(tokens, text)) ?? ids[0] ?? (own[name]! >= 0 ? own[name] : undefined);
     m.uint(`/tokenizer.ggml.${key}_token_id`, id);
     if (name === "eos" && ids.some((other) => other !== id)) m.uints("/tokenizer.huggingface.eos_token_ids", ids);
   }
   const flag = (key: string) => (typeof settings[key] === "boolean" ? (settings[key] as boolean) : undefined);
-  const around = templateEnds(parts.post_processor);
+  const around = templateEnds(processor ?? null);
   m.flag("/tokenizer.ggml.add_bos_token", flag("add_bos_token") ?? around?.before);
   m.flag("/tokenizer.ggml.add_eos_token", flag("add_eos_token") ?? around?.after);
 }

@@ -282,6 +282,10 @@ class Answer {
       metrics.promptTokens.add(tokens.length);
       metrics.cachedTokens.add(result?.reusedTokens ?? 0);
       metrics.generatedTokens.add(made);
+      for (const [source, { tried, right }] of Object.entries(result?.drafts ?? {})) {
+        metrics.draftTokens.add(tried, { source });
+        metrics.acceptedDraftTokens.add(right, { source });
+      }
       if (result !== undefined && result.decodeRows > 0) {
         metrics.tokenSeconds.observe(result.decodeMs / 1000 / result.decodeRows);
       }

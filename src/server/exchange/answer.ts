@@ -53,12 +53,14 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
     const chat = conversationOf(exchange, asked, served.defaults);
     const encoded = await (options.encode?.(served, asked) ?? encodedChat(served, chat));
     for (const note of encoded.notes) warnings.add(note);
+    const prediction = await predictionOf(served, exchange.prediction);
     const choices = choicesOf([encoded.tokens], n, {
       sampling: samplingOf(exchange.sampling, served.info),
       maxTokens: exchange.maxTokens,
       stop: exchange.stop,
       ignoreEos: exchange.ignoreEos ?? false,
       user: userOf(c, exchange.user),
+      ...(prediction !== undefined && { prediction }),
       ...readingOf(exchange, served.defaults, encoded, asked, served.info.chatTemplate),
     });
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
@@ -99,6 +101,14 @@ type Asking = Pick<Exchange, "messages" | "thinking" | "template" | "tools" | "t
 async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation): Promise<EncodedChat> {
   const { contextTokens: most } = info;
   return fittingChat(await evaluated.encode(chat, most), most);
+}
+
+/** The tokens of an expected answer; undefined where none is, and where it is too long to be one. */
+async function predictionOf({ info, text }: ServedModel, prediction = ""): Promise<number[] | undefined> {
+  if (prediction === "") return undefined;
+  const most = info.contextTokens;
+  const made = await text.perform({ kind: "encode", text: prediction, addSpecial: false, parseSpecial: false, most });
+  return made instanceof Int32Array ? [...made] : undefined;
 }
 
 export function conversationOf(

@@ -29,6 +29,8 @@ export interface Exchange {
   readonly maxTokens: number;
   /** Answers that are wanted; answer i has the seed + i. Default 1. */
   readonly choices?: number | undefined;
+  /** The answer that is expected, or most of it: tried as drafts, changes no token. */
+  readonly prediction?: string | undefined;
   /** Likeliest tokens to report beside each one made; undefined = no log-probabilities. */
   readonly logprobs?: number | undefined;
   readonly ignoreEos?: boolean | undefined;

@@ -10,7 +10,11 @@ const usage = loose({
   completion_tokens: count,
   total_tokens: count,
   prompt_tokens_details: loose({ cached_tokens: count }),
-  completion_tokens_details: loose({ reasoning_tokens: count }),
+  completion_tokens_details: loose({
+    reasoning_tokens: count,
+    accepted_prediction_tokens: count,
+    rejected_prediction_tokens: count,
+  }),
 });
 
 const identity = { id: z.string(), created: count, model: z.string(), system_fingerprint: z.string() };

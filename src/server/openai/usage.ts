@@ -1,4 +1,5 @@
 /** Reports the cost of an answer: OpenAI's `usage`, and llama.cpp's `timings` beside it. */
+import type { DraftCounts } from "../../link/protocol.js";
 import type { ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 
 export interface Usage {
@@ -6,7 +7,13 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number; readonly audio_tokens: 0 };
-  readonly completion_tokens_details: { readonly reasoning_tokens: number; readonly audio_tokens: 0 };
+  readonly completion_tokens_details: {
+    readonly reasoning_tokens: number;
+    readonly audio_tokens: 0;
+    /** Tokens of the request's prediction that were tried. */
+    readonly accepted_prediction_tokens: number;
+    readonly rejected_prediction_tokens: number;
+  };
 }
 
 /** @param n choices of each prompt: a prompt counts once */
@@ -19,8 +26,12 @@ export function usageOf(
   let prompt = 0;
   let cached = 0;
   let completion = 0;
+  let [tried, right] = [0, 0];
   choices.forEach(({ tokens }, i) => {
     completion += outcomes[i]!.tokens;
+    const { prediction } = outcomes[i]!.result?.drafts ?? {};
+    tried += prediction?.tried ?? 0;
+    right += prediction?.right ?? 0;
     if (i % n !== 0) return;
     prompt += tokens.length;
     cached += outcomes[i]!.result?.reusedTokens ?? 0;
@@ -30,7 +41,12 @@ export function usageOf(
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: cached, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: reasoning, audio_tokens: 0 },
+    completion_tokens_details: {
+      reasoning_tokens: reasoning,
+      audio_tokens: 0,
+      accepted_prediction_tokens: right,
+      rejected_prediction_tokens: tried - right,
+    },
   };
 }
 
@@ -38,9 +54,19 @@ export function usageOf(
 export function timingsOf(outcomes: readonly ChoiceOutcome[]): object {
   const [outcome] = outcomes;
   if (outcomes.length !== 1 || outcome?.result === undefined) return {};
-  const { reusedTokens, prefillMs, prefillRows, decodeMs, decodeRows } = outcome.result;
+  const { reusedTokens, prefillMs, prefillRows, decodeMs, decodeRows, drafts } = outcome.result;
   const prompt = { cached: reusedTokens, rows: prefillRows, ms: prefillMs };
-  return { timings: timings(prompt, { tokens: outcome.tokens, rows: decodeRows, ms: decodeMs }) };
+  const made = timings(prompt, { tokens: outcome.tokens, rows: decodeRows, ms: decodeMs });
+  return { timings: { ...made, ...(drafts !== undefined && draftTimings(drafts)) } };
+}
+
+/** Guesses of all kinds together, in llama.cpp's words. */
+function draftTimings(drafts: DraftCounts): object {
+  const counts = Object.values(drafts);
+  return {
+    draft_n: counts.reduce((sum, { tried }) => sum + tried, 0),
+    draft_n_accepted: counts.reduce((sum, { right }) => sum + right, 0),
+  };
 }
 
 /** The first token needs no pass of its own: rates are of the rows behind it. */

@@ -108,6 +108,12 @@ export class Metrics {
     new Counter("hundredweight_cached_tokens_total", "Of those, tokens that were evaluated before."),
   );
   readonly generatedTokens = this.add(new Counter("hundredweight_generated_tokens_total", "Tokens of answers."));
+  readonly draftTokens = this.add(
+    new Counter("hundredweight_draft_tokens_total", "Guesses of the next tokens that were evaluated, by their source."),
+  );
+  readonly acceptedDraftTokens = this.add(
+    new Counter("hundredweight_accepted_draft_tokens_total", "Of those, guesses that were right."),
+  );
   readonly aborted = this.add(new Counter("hundredweight_aborted_total", "Answers whose client went away."));
   readonly failures = this.add(new Counter("hundredweight_failures_total", "Answers that failed, by code."));
 

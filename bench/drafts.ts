@@ -1,0 +1,94 @@
+/**
+ * The gain of guessing tokens ahead on a real model: kinds of prompts without and with drafts, in turn, greedy. The
+ * tokens have to be equal. Prints tokens a pass, how many guesses were right, and the ratio of the speeds.
+ *
+ *   node dist/bench/drafts.js MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200] [--kinds edit,chat]
+ *       [--json FILE]
+ *
+ * --memory: a size, or a share of the file that has to stream.
+ */
+import { statSync } from "node:fs";
+import { parseBytes } from "../src/cli/options/options.js";
+import { median } from "../src/cli/reports/statistics.js";
+import type { DraftMode } from "../src/engine/drafts/drafter.js";
+import { load } from "../src/library/model.js";
+import { draftPrompts } from "./support/draft-prompts.js";
+import { commaList, readArguments, saveJson } from "./support/program.js";
+
+const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200]", {
+  memory: { type: "string" },
+  draft: { type: "string", default: "auto" },
+  repetitions: { type: "string", short: "r", default: "1" },
+  tokens: { type: "string", short: "n", default: "200" },
+  kinds: { type: "string", default: Object.keys(draftPrompts).join(",") },
+  json: { type: "string" },
+});
+const share = /^(\d+)%$/.exec(values.memory ?? "")?.[1];
+const weights = share === undefined ? undefined : Math.round((statSync(path).size * Number(share)) / 100);
+const memory = share === undefined && values.memory !== undefined ? parseBytes(values.memory, "--memory") : undefined;
+const drafts: DraftMode = values.draft === "auto" ? "auto" : Number(values.draft);
+
+interface Answer {
+  readonly tokens: readonly number[];
+  readonly tps: number;
+  /** Tokens of a pass. */
+  readonly perPass: number;
+  readonly tried: number;
+  readonly right: number;
+}
+
+const model = await load(path, {
+  contextTokens: 4096,
+  ...(memory !== undefined && { memoryBytes: memory }),
+  ...(weights !== undefined && { weightsMemoryBytes: weights, io: "direct" as const }),
+});
+
+async function answer(kind: string, mode: DraftMode): Promise<Answer> {
+  const messages = [{ role: "user" as const, content: draftPrompts[kind]! }];
+  const made = model.chat(messages, { temperature: 0, maxTokens: Number(values.tokens), drafts: mode });
+  const { tokens, timings, ledger, promptTokens } = await made.result();
+  const passes = ledger.filter(({ position }) => position >= promptTokens.length);
+  const sum = (of: (pass: (typeof passes)[number]) => number): number =>
+    passes.reduce((all, pass) => all + of(pass), 0);
+  const [tried, right] = [sum((pass) => pass.drafts), sum((pass) => pass.acceptedDrafts)];
+  return { tokens, tps: timings.decodeTps, perPass: (passes.length + right) / passes.length, tried, right };
+}
+
+const results: object[] = [];
+try {
+  // What is touched for the first time costs more.
+  await answer("chat", "off");
+  for (const kind of commaList(values.kinds)) {
+    const [plain, guessed]: [Answer[], Answer[]] = [[], []];
+    for (let i = 0; i < Number(values.repetitions); i++) {
+      plain.push(await answer(kind, "off"));
+      guessed.push(await answer(kind, drafts));
+    }
+    const same = [...plain, ...guessed].every(({ tokens }) => tokens.join() === plain[0]!.tokens.join());
+    const ratios = guessed.map(({ tps }, i) => tps / plain[i]!.tps);
+    const of = (answers: readonly Answer[], what: (one: Answer) => number): number => median(answers.map(what));
+    const result = {
+      kind,
+      tokens: plain[0]!.tokens.length,
+      same,
+      plainTps: of(plain, ({ tps }) => tps),
+      draftedTps: of(guessed, ({ tps }) => tps),
+      ratio: median(ratios),
+      ratioMin: Math.min(...ratios),
+      ratioMax: Math.max(...ratios),
+      tokensPerPass: of(guessed, ({ perPass }) => perPass),
+      acceptance: of(guessed, ({ tried, right }) => (tried === 0 ? 0 : right / tried)),
+    };
+    results.push(result);
+    console.log(
+      `${kind.padEnd(8)} ${result.tokens} tokens, ${same ? "equal" : "DIFFERENT"}: ${result.plainTps.toFixed(2)} -> ` +
+        `${result.draftedTps.toFixed(2)} tok/s, ${result.ratio.toFixed(2)} (${result.ratioMin.toFixed(2)}-` +
+        `${result.ratioMax.toFixed(2)}); ${result.tokensPerPass.toFixed(2)} tokens a pass, ` +
+        `${(100 * result.acceptance).toFixed(0)} % of the guesses right`,
+    );
+    if (!same) process.exitCode = 1;
+  }
+} finally {
+  await model.close();
+}
+saveJson(values.json, { model: path, memory: values.memory, drafts: values.draft, results });

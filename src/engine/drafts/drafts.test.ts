@@ -1,0 +1,96 @@
+/** Guesses, how sure they are, and when they are worth their rows. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Acceptance } from "./acceptance.js";
+import { chooseDrafts } from "./choose.js";
+import { LookupDrafter } from "./lookup.js";
+import { PassCosts } from "./pass-costs.js";
+
+test("a prediction is followed from its first token, left where the answer leaves it, and found again", () => {
+  const prediction = [10, 11, 12, 13, 14, 15, 16, 17];
+  const drafter = new LookupDrafter(new Acceptance(), [1, 2, 3], prediction);
+  drafter.accept(10);
+  assert.deepEqual(drafter.propose(3), { ids: [11, 12, 13], odds: drafter.propose(3).odds, predicted: true });
+  for (const id of [11, 99, 13]) drafter.accept(id);
+  assert.deepEqual(drafter.propose(9).ids, [], "nothing agrees behind a changed token");
+  drafter.accept(14);
+  assert.deepEqual(drafter.propose(9).ids, [15, 16, 17], "a prediction ends where it ends");
+});
+
+test("a text is guessed from where it stood before; one that repeats goes on repeating", () => {
+  const drafter = new LookupDrafter(new Acceptance(), [5, 6, 7, 8, 9, 1, 2, 5, 6]);
+  const { ids, odds, predicted } = drafter.propose(4);
+  assert.deepEqual([ids, predicted], [[7, 8, 9, 1], false]);
+  assert.ok(
+    odds.every((p, i) => p > 0 && p < 1 && (i === 0 || p >= odds[i - 1]!)),
+    "a longer agreement is surer",
+  );
+  const rhythm = new LookupDrafter(new Acceptance(), [1, 2, 1, 2, 1]);
+  assert.deepEqual(rhythm.propose(5).ids, [2, 1, 2, 1, 2]);
+});
+
+test("odds follow what came true, in this answer more than in others", () => {
+  const all = new Acceptance();
+  const before = all.odds(3);
+  const one = new Acceptance(all);
+  for (let i = 0; i < 40; i++) one.learn(3, false);
+  assert.ok(one.odds(3) < 0.05 && all.odds(3) < before / 3);
+  assert.equal(one.odds(9), all.odds(9), "other lengths are not touched");
+  const next = new Acceptance(all);
+  for (let i = 0; i < 6; i++) next.learn(3, true);
+  assert.ok(next.odds(3) > 0.5, "a text of another kind is noticed");
+});
+
+/** Passes of 1 row cost 100 ms; what more rows cost is told. */
+const costsOf = (more: (rows: number) => number) => () => (rows: number) => (rows === 1 ? 100 : more(rows));
+
+test("drafts are taken as far as they pay", () => {
+  const odds = [0.9, 0.9, 0.9, 0.5, 0.1];
+  const choose = (more: (rows: number) => number, most = 20): number[] =>
+    chooseDrafts([odds], { most, passMs: costsOf(more) });
+  assert.deepEqual(
+    choose(() => 100),
+    [5],
+    "free rows",
+  );
+  assert.deepEqual(
+    choose((rows) => 100 * rows),
+    [0],
+    "a row costs a pass",
+  );
+  assert.deepEqual(
+    choose((rows) => 100 + 40 * (rows - 1)),
+    [3],
+  );
+  assert.deepEqual(
+    choose(() => 100, 2),
+    [2],
+    "no more than there is room for",
+  );
+  assert.deepEqual(
+    choose((rows) => (rows < 5 ? 230 : 232)),
+    [5],
+    "a step is worth it as a whole",
+  );
+  // What is certain is taken whatever it costs, and where nothing is known of costs.
+  assert.deepEqual(chooseDrafts([[1, 1, 0.9], []], { most: 9, passMs: () => undefined }), [2, 0]);
+  // Of two answers the likelier guesses come first.
+  const two = chooseDrafts([[0.95, 0.9], [0.4]], { most: 9, passMs: () => (rows) => 100 + 30 * rows });
+  assert.deepEqual(two, [2, 0]);
+});
+
+test("costs: rows are free while the disk takes as long, measured passes correct what was expected", () => {
+  const costs = new PassCosts();
+  assert.equal(costs.from(1, 20), undefined, "nothing was measured");
+  costs.record(1, 500, 400);
+  const streamed = costs.from(1, 20)!;
+  assert.deepEqual([1, 8, 21, 41].map(streamed), [500, 500, 500, 900]);
+  costs.record(9, 750, 500);
+  const corrected = costs.from(1, 20)!;
+  assert.deepEqual([1, 5, 9].map(corrected), [500, 625, 750]);
+  assert.equal(corrected(41), 1350);
+  assert.equal(costs.from(2, 20), undefined, "two answers at once were not measured");
+  // Old figures are forgotten: then a pass without drafts is measured again.
+  for (let i = 0; i < 200; i++) costs.record(9, 750, 500);
+  assert.equal(costs.from(1, 20), undefined);
+});
