@@ -6,6 +6,7 @@ import { HundredweightError } from "../errors.js";
 import type { Checkpoint } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
 import { WeightFiles } from "../ops/reference-weights.js";
+import { aprModelFile } from "./apr-file.js";
 import { ggufFile } from "./gguf-file.js";
 import type { MadeTensor } from "./gguf-tensors.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
@@ -35,20 +36,22 @@ export interface Converted extends Written {
 /**
  * Writes `to` whole or not at all; a run that was killed goes on where it was when it is started again.
  * @param from whatever can be opened as a model
- * @param to a name that ends in `.gguf`
+ * @param to a name that ends in `.gguf` or `.apr`
  * @throws what opening and describing the model throws; OPTION_INVALID; FORMAT_UNSUPPORTED where values would be
  *   rounded and nobody has said they may; FILE_IO, FILE_NOT_REGULAR, CANCELLED
  */
 export async function convertModel(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
-  if (!/\.gguf$/i.test(to))
-    throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf`);
+  const kind = /\.(gguf|apr)$/i.exec(to)?.[1]?.toLowerCase();
+  if (kind === undefined)
+    throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf or .apr`);
   const checkpoint = await openCheckpoint(from);
   refuseSelf(checkpoint, to);
   const files = new WeightFiles();
   try {
     const description = describeModel(checkpoint);
     const choice = typeChoice(options.type ?? "keep", options.inexact);
-    const { file, model } = ggufFile(to, checkpoint, description, choice, files);
+    const make = kind === "apr" ? aprModelFile : ggufFile;
+    const { file, model } = make(to, checkpoint, description, choice, files);
     const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
     options.onPlan?.({ architecture: description.arch, ...model, bytes });
     const identity = JSON.stringify([sourceIdentity(checkpoint), options.type ?? "keep", options.inexact]);

@@ -58,7 +58,7 @@ export interface Metadata {
 }
 
 /** The kind of files that a model is kept in. */
-export type ContainerFormat = "gguf" | "safetensors" | "pytorch" | "offload" | "onnx";
+export type ContainerFormat = "gguf" | "safetensors" | "pytorch" | "offload" | "onnx" | "apr";
 
 /** An opened model: any container, logical tensors under GGUF names. */
 export interface Checkpoint {

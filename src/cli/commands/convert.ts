@@ -19,8 +19,11 @@ export function register(program: Command): void {
   program
     .command("convert")
     .description("Write a model in another container; a conversion that was interrupted goes on where it was.")
-    .argument("<in>", "GGUF file, or any shard of a split one; a Hugging Face folder; a name in the store")
-    .argument("<out>", "the file to write: a name that ends in .gguf")
+    .argument(
+      "<in>",
+      "GGUF file, or any shard of a split one; a Hugging Face folder; an .apr file; a name in the store",
+    )
+    .argument("<out>", "the file to write: a name that ends in .gguf or .apr")
     .option(
       "--type <type>",
       `type of the matrices: ${wishedTypes.join(", ")} (default: keep, the type they have or one with the same values)`,

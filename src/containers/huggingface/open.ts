@@ -9,8 +9,9 @@ import { isObject } from "../../formats/json-reader.js";
 import { storedBytes } from "../../formats/layouts.js";
 import { TypedMetadata } from "../../formats/metadata.js";
 import { readJsonFile } from "../../formats/small-file.js";
-import type { Checkpoint, TensorInfo } from "../../formats/types.js";
+import type { Checkpoint, ContainerFormat, TensorInfo } from "../../formats/types.js";
 import { type ModelFolder, readStoredFolder } from "../model-folder/model-folder.js";
+import type { StoredFolder } from "../stored/stored.js";
 import { commonKeys } from "./common-keys.js";
 import { HfConfig } from "./config.js";
 import { families } from "./families.js";
@@ -38,29 +39,49 @@ export function openHuggingFace(model: ModelFolder): Checkpoint {
       "FILE_NOT_FOUND",
       `${folder}: has no config.json, which says what its tensors are; put that of the model there, and its tokenizer`,
     );
-  const config = new HfConfig(path, json);
+  return modelOf(new HfConfig(path, json), stored, folder, (config, m) => {
+    poolingKeys(folder, m);
+    tokenizerKeys(folder, config, m);
+  });
+}
+
+/** Tensors with the format of the container they lie in. */
+export interface StoredModel extends Omit<StoredFolder, "format"> {
+  readonly format: ContainerFormat;
+}
+
+/**
+ * The model of a configuration and stored tensors.
+ * @param more adds the keys that stand elsewhere, such as those of the tokenizer
+ * @throws ARCHITECTURE_UNKNOWN, MODEL_INVALID, FORMAT_UNSUPPORTED, what `more` throws
+ */
+export function modelOf(
+  config: HfConfig,
+  stored: StoredModel,
+  place: string,
+  more: (config: HfConfig, m: MetadataBuilder) => void,
+): Checkpoint {
   const family = familyOf(config);
   const computed: ComputedVectors = new Map();
   const m = new MetadataBuilder(family.arch);
   commonKeys(config, m);
   family.keys?.(config, m);
   ropeKeys(config, m, headDimOf(config, m), computed);
-  m.text("/general.name", m.has("/general.name") ? undefined : basename(resolve(folder)));
-  poolingKeys(folder, m);
-  tokenizerKeys(folder, config, m);
+  m.text("/general.name", m.has("/general.name") ? undefined : basename(resolve(place)));
+  more(config, m);
   const quantization = config.get("quantization_config", "compression_config");
   const names = typeof family.names === "function" ? family.names(config) : (family.names ?? {});
   const settings = isObject(quantization) ? quantization : undefined;
-  const tensors = namedTensors(folder, stored.tensors, names, settings);
+  const tensors = namedTensors(place, stored.tensors, names, settings);
   guessingBlocks(config, m, tensors);
   for (const [name, values] of computed) tensors.set(name, computedTensor(name, values));
   let tensorBytes = 0;
   for (const tensor of tensors.values()) tensorBytes += storedBytes(tensor.planes);
   return {
-    path: folder,
+    path: place,
     format: stored.format,
     files: stored.files.map(({ path: file, fileBytes }) => ({ path: file, bytes: fileBytes })),
-    metadata: new TypedMetadata(m.values, path),
+    metadata: new TypedMetadata(m.values, config.path),
     tensors,
     tensorBytes,
   };
