@@ -17,7 +17,7 @@ const unknownPenalty = 10;
  * The score of a user-defined piece in SentencePiece 0.2.3, by its bytes: a bonus over any way through others. Found by
  * comparing ids, where ties and their rounding decide.
  */
-const symbolScore = (bytes: number): number => 0.1 * bytes - 0.1;
+const symbolScore = (bytes: number): number => Math.fround(0.1 * bytes - 0.1);
 /** Marks a character without a piece of its own. */
 const noPiece = -1;
 /** More than this is given back when a text is done. */
