@@ -56,14 +56,18 @@ describe("the page and its line to the server", { skip: skipPage }, () => {
     const served = await serve({ slow: true });
     t.after(() => served.stop());
     const { page, link, id } = await watched(t, served);
+    const stops = page.locator(".composer .stop");
+    assert.equal(await stops.count(), 1);
     link.lead(undefined);
     await until(async () => /does not answer/.test((await outage(page)) ?? ""));
+    await until(async () => (await stops.count()) === 0);
     const early = await words(page);
     await until(async () => (await stored(served, id)).content.length > early.length + 40);
     link.lead(portOf(served));
     await page.evaluate(`dispatchEvent(new Event("online"))`);
     await until(async () => (await outage(page)) === "");
     await until(async () => (await words(page)).length > early.length + 40);
+    await until(async () => (await stops.count()) === 1);
   });
 
   it("after a sleep its connections are dead without a word: it makes new ones", async (t) => {

@@ -62,12 +62,12 @@ export function ChatView(): JSX.Element {
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], .menu") !== null)
         return;
-      if (running) void stop();
-      else setShowSettings(false);
+      if (running && reached) void stop();
+      else if (!running) setShowSettings(false);
     };
     document.addEventListener("keydown", onKeyDown);
     return () => document.removeEventListener("keydown", onKeyDown);
-  }, [running]);
+  }, [running, reached]);
 
   const editLast = () => {
     const buttons = scroller.current?.querySelectorAll<HTMLButtonElement>(".message.user .edit");
@@ -111,8 +111,8 @@ export function ChatView(): JSX.Element {
             </button>
           )}
           <div class="lines">
-            <OtherBranches running={elsewhere} />
-            {running && repeatsItself(last.content) && (
+            <OtherBranches running={elsewhere} reached={reached} />
+            {running && reached && repeatsItself(last.content) && (
               <p class="line warn" role="status">
                 <span>The answer repeats itself.</span>
                 <button type="button" class="button small" onClick={() => void stop()}>

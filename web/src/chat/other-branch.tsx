@@ -3,7 +3,13 @@ import type { JSX } from "preact";
 import type { Message } from "../../../src/server/ui/wire.js";
 import { showBranch, stopOne } from "./open.js";
 
-export function OtherBranches({ running }: { readonly running: readonly Message[] }): JSX.Element {
+interface OtherBranchesProps {
+  readonly running: readonly Message[];
+  /** Whether the server hears. */
+  readonly reached: boolean;
+}
+
+export function OtherBranches({ running, reached }: OtherBranchesProps): JSX.Element {
   return (
     <>
       {running.map(({ id }) => (
@@ -12,9 +18,11 @@ export function OtherBranches({ running }: { readonly running: readonly Message[
           <button type="button" class="button small" onClick={() => void showBranch(id)}>
             Show
           </button>
-          <button type="button" class="button small" onClick={() => void stopOne(id)}>
-            Stop
-          </button>
+          {reached && (
+            <button type="button" class="button small" onClick={() => void stopOne(id)}>
+              Stop
+            </button>
+          )}
         </p>
       ))}
     </>
