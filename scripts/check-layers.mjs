@@ -1,6 +1,6 @@
 // Imports point one way (ARCHITECTURE.md). Refused are: an import from a room that is not on the importing one's list;
-// of the files directly in src/ any but `errors`, `package-root` and `regular-file`; circles of files (an import of
-// types counts) and of folders, but for those that stand below; what the page, bench and tests may not see.
+// of the files directly in src/ any but those named in `common`; circles of files (an import of types counts) and of
+// folders, but for those that stand below; what the page, bench and tests may not see.
 //   node scripts/check-layers.mjs [ROOT]       another checkout: for tests
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
@@ -59,13 +59,18 @@ const allowed = {
   ".": ["*"],
 };
 /** Files directly in src/ that rooms may use. */
-const common = new Set(["src/errors.ts", "src/package-root.ts", "src/regular-file.ts"]);
+const common = new Set(["src/errors.ts", "src/json-object.ts", "src/package-root.ts", "src/regular-file.ts"]);
 /**
  * Beside src/: what each may import. The page sees the server's wire types and what it shares with
  * the server of plain functions; nothing that needs Node.
  */
 const outside = {
-  web: [/^web\//, /^src\/server\/ui\/(wire|branch|price)\.ts$/, /^src\/chat\/(thinking|call)-text\.ts$/],
+  web: [
+    /^web\//,
+    /^src\/server\/ui\/(wire|branch|price|ids)\.ts$/,
+    /^src\/chat\/(thinking|call)-text\.ts$/,
+    /^src\/json-object\.ts$/,
+  ],
   bench: [/^bench\//, /^src\//, /^test\/(support|server)\//],
   test: [/^test\//, /^src\//, /^bench\//, /^web\/src\//],
 };

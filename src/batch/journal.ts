@@ -23,9 +23,10 @@ import {
 import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { HundredweightError } from "../errors.js";
+import { isObject } from "../json-object.js";
 import { nonBlocking } from "../regular-file.js";
 import type { LineIndex } from "./line-index.js";
-import { isObject, type Line, readLines } from "./lines.js";
+import { type Line, readLines } from "./lines.js";
 import { takeLock } from "./lock.js";
 import { type BatchOutput, isFailure, maxAnswerBytes } from "./output.js";
 import type { Place } from "./places.js";

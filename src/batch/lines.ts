@@ -75,7 +75,3 @@ export async function* readLines(fd: number, name: string, most: number): AsyncG
 export const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === lineFeed;
 
 const isBlank = (bytes: Buffer | undefined): boolean => bytes?.every(isSpace) ?? false;
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

@@ -1,6 +1,7 @@
 /** Reads a line of the input: a request, or an error that concerns this line only. */
 import { createHash } from "node:crypto";
-import { isObject, isSpace, type Line } from "./lines.js";
+import { isObject } from "../json-object.js";
+import { isSpace, type Line } from "./lines.js";
 
 /** A longer line is no request: it gets an error line and is never held in memory. */
 export const maxLineBytes = 8 * 2 ** 20;

@@ -4,9 +4,9 @@
  * errors for others.
  */
 import { createHash } from "node:crypto";
+import { isObject } from "../json-object.js";
 import { Dict, fromJs, readJson } from "./jinja/index.js";
 import type { ChatMessage } from "./messages.js";
-import { isObject } from "./tool-shapes.js";
 
 export interface HistoryWants {
   /**

@@ -2,8 +2,8 @@
  * An answer as it comes back in the next request of its conversation. Clients send it in several ways: with or without
  * what was thought, trimmed, arguments as they were or read and written anew, in their order or sorted.
  */
+import { isObject } from "../json-object.js";
 import type { ChatMessage } from "./messages.js";
-import { isObject } from "./tool-shapes.js";
 
 export interface SaidCall {
   readonly id: string;

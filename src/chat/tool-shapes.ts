@@ -1,4 +1,5 @@
 /** Takes of OpenAI's descriptions of tools what the reader of replies needs. */
+import { isObject } from "../json-object.js";
 import type { ToolShape } from "./dialects/types.js";
 
 /** @param tools as in OpenAI's API; what has no name is left out */
@@ -32,10 +33,6 @@ export function describedTools(tools: readonly unknown[]): unknown[] {
     };
     return { ...tool, function: { ...inner, description: inner.description ?? "", ...described } };
   });
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function member(value: unknown, key: string): unknown {

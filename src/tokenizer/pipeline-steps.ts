@@ -1,10 +1,8 @@
 /** Steps of tokenizer.json as JSON, and what is said of those that are not known. */
 import { HundredweightError } from "../errors.js";
+import { isObject } from "../json-object.js";
 
 export type Step = Readonly<Record<string, unknown>>;
-
-export const isStep = (value: unknown): value is Step =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** The steps of a sequence, those of nested ones in their place. */
 export function flattened(step: Step | null, list: string, depth = 0): Step[] {
@@ -12,7 +10,7 @@ export function flattened(step: Step | null, list: string, depth = 0): Step[] {
   if (step.type !== "Sequence") return [step];
   const inner = step[list];
   if (!Array.isArray(inner) || depth > 8) throw unsupported("a sequence", "without steps");
-  return inner.filter(isStep).flatMap((each) => flattened(each, list, depth + 1));
+  return inner.filter(isObject).flatMap((each) => flattened(each, list, depth + 1));
 }
 
 export function unsupported(what: string, which: unknown): HundredweightError {

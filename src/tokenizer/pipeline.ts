@@ -2,13 +2,15 @@
  * The tokenizer that a tokenizer.json describes, step by step as the library of that format runs it: added tokens,
  * normalizer, pre-tokenizer, model, post-processor. Its ids are those of PyPI `tokenizers`.
  */
+import { piecesAround, type TemplatePiece } from "../formats/template-pieces.js";
 import type { Metadata } from "../formats/types.js";
+import { isObject } from "../json-object.js";
 import type { IdList } from "./id-list.js";
 import { type Added, AddedPartitioner, AddedTokens } from "./pipeline-added.js";
 import { cuttingOf } from "./pipeline-cut.js";
 import { normalizerOf } from "./pipeline-normalize.js";
 import { pieceEncoder } from "./pipeline-pieces.js";
-import { flattened, isStep, type Step, unsupported } from "./pipeline-steps.js";
+import { flattened, type Step, unsupported } from "./pipeline-steps.js";
 import { applyStripRules, readSpecials } from "./special-tokens.js";
 import { VocabularyTokenizer } from "./tokenizer.js";
 import type { Tokenizer } from "./types.js";
@@ -107,14 +109,13 @@ function endsOf(processor: Step | null): Ends | undefined {
 }
 
 function templateEnds(step: Step): Ends {
-  const ids: { before: number[]; after: number[] } = { before: [], after: [] };
-  let place: "before" | "after" = "before";
-  for (const piece of Array.isArray(step.single) ? step.single.filter(isStep) : []) {
-    if (piece.Sequence !== undefined) place = "after";
-    const name = isStep(piece.SpecialToken) ? String(piece.SpecialToken.id) : undefined;
-    const token = isStep(step.special_tokens) && name !== undefined ? step.special_tokens[name] : undefined;
-    if (isStep(token) && Array.isArray(token.ids)) ids[place].push(...(token.ids as number[]));
-  }
-  if (ids.before.length > 1 || ids.after.length > 1) throw unsupported("a template of", "several tokens at one end");
-  return { before: ids.before[0], after: ids.after[0] };
+  const { before = [], after = [] } = piecesAround(step.single) ?? {};
+  const idsOf = (piece: TemplatePiece): number[] => {
+    const name = isObject(piece.SpecialToken) ? String(piece.SpecialToken.id) : undefined;
+    const token = isObject(step.special_tokens) && name !== undefined ? step.special_tokens[name] : undefined;
+    return isObject(token) && Array.isArray(token.ids) ? (token.ids as number[]) : [];
+  };
+  const ends = { before: before.flatMap(idsOf), after: after.flatMap(idsOf) };
+  if (ends.before.length > 1 || ends.after.length > 1) throw unsupported("a template of", "several tokens at one end");
+  return { before: ends.before[0], after: ends.after[0] };
 }

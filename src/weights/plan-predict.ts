@@ -22,6 +22,10 @@ export interface Prediction {
   /** Token rows of a prefill chunk. */
   readonly chunkRows: number;
   readonly prefillTokensPerSecond: number;
+  /** The least a pass of many rows takes, however few those are: it reads all that is not in memory. */
+  readonly promptPassSeconds: number;
+  /** The same when nothing has been read before. */
+  readonly firstPromptPassSeconds: number;
 }
 
 export interface PredictionInput {
@@ -173,7 +177,14 @@ function prefill(input: PredictionInput, passBytes: number, trunkRate: number) {
         firstThat(maxRows, (n) => secondsOf(n + 1) > latencySeconds),
       );
   }
-  return { chunkRows: rows, prefillTokensPerSecond: rows / secondsOf(rows) };
+  const { disk } = timesOf(maxRows);
+  const slower = machine.diskReadBytesPerSecond / machine.diskFirstTouchBytesPerSecond;
+  return {
+    chunkRows: rows,
+    prefillTokensPerSecond: rows / secondsOf(rows),
+    promptPassSeconds: Math.max(readSeconds, disk),
+    firstPromptPassSeconds: Math.max(readSeconds, disk * slower),
+  };
 }
 
 /** The smallest number in [1, most] for which `holds`, `most` when there is none. */

@@ -63,6 +63,9 @@ export interface PlanSummary {
   readonly streamedBytesPerPass: number;
   readonly secondsPerToken: number;
   readonly prefillTokensPerSecond: number;
+  /** The least a pass of a prompt takes, and the first one of all, which reads what was never read before. */
+  readonly promptPassSeconds: number;
+  readonly firstPromptPassSeconds: number;
   readonly expertHitRate: number;
   /** Nobody has measured what the times rest on: they may be wrong several times over. */
   readonly guessed: boolean;

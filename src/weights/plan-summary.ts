@@ -17,6 +17,7 @@ export function summarizePlan(
 ): PlanSummary {
   const { strategy, budgetBytes, bytes, contextTokens, prediction, notes } = plan;
   const { passBytes, streamedBytesPerPass, secondsPerToken, prefillTokensPerSecond, expertHitRate } = prediction;
+  const { promptPassSeconds, firstPromptPassSeconds } = prediction;
   return {
     strategy,
     io,
@@ -27,6 +28,8 @@ export function summarizePlan(
     streamedBytesPerPass,
     secondsPerToken,
     prefillTokensPerSecond,
+    promptPassSeconds,
+    firstPromptPassSeconds,
     expertHitRate,
     guessed,
     notes,

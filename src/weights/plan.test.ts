@@ -47,6 +47,8 @@ function check(description: ModelDescription, plan: Plan): void {
   const sum = Object.values(plan.bytes).reduce((a, b) => a + b, 0);
   assert.equal(plan.totalBytes, sum);
   assert.ok(sum <= plan.budgetBytes, `${sum} of ${plan.budgetBytes}`);
+  const { promptPassSeconds, firstPromptPassSeconds } = plan.prediction;
+  assert.ok(promptPassSeconds > 0 && firstPromptPassSeconds >= promptPassSeconds);
   for (const bytes of Object.values(plan.bytes)) assert.ok(Number.isSafeInteger(bytes) && bytes >= 0);
 
   // Order of consumption: as the declaration lists them, the head last; no expert, no untied embedding.

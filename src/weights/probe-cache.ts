@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
+import { isObject } from "../json-object.js";
 import { readTextSync } from "../regular-file.js";
 import type { DiskMeasurement } from "./probe-disk.js";
 
@@ -99,9 +100,6 @@ function entriesOf<T>(value: unknown, valid: (entry: Record<string, unknown>) =>
     if (isObject(entry) && typeof entry.measuredAt === "string" && valid(entry)) found[key] = entry as T & Dated;
   return found;
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 /** From a floppy disk to a hundred times today's fastest memory. */
 const isRate = (value: unknown) => typeof value === "number" && value >= 1e3 && value <= 1e15;
 /** At most a second of processor time for a megabyte. */

@@ -93,6 +93,30 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
     assert.deepEqual(next, []);
   });
 
+  it("Enter while a message is on its way makes the next one, also of a conversation that is being made", async () => {
+    const { page, faults } = await openPage(browser, slow.url);
+    await page.route("**/ui/conversations/*/messages", async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await route.continue();
+    });
+    await say(page, "first of all");
+    await say(page, "second");
+    await page.fill(composer, "third");
+    await page.waitForSelector(".next li:has-text('second')");
+    assert.equal(await page.inputValue(composer), "third");
+    await page.press(composer, "Enter");
+    await page.waitForSelector(".next li:has-text('third')");
+    const id = /#\/c\/(\w+)/.exec(page.url())![1]!;
+    const { messages, next } = await read(slow.url, id);
+    assert.deepEqual(
+      [messages[0]!.content, ...next!.map(({ content }) => content)],
+      ["first of all", "second", "third"],
+    );
+    assert.deepEqual(faults, []);
+    await page.context().close();
+    await api(slow.url, "DELETE", `/ui/conversations/${id}`);
+  });
+
   it("editing while an answer runs asks, and an answer that nobody sees is named", async () => {
     const { id } = await begin(slow.url, { maxTokens: 400 });
     const { page, faults } = await openPage(browser, `${slow.url}/#/c/${id}`);

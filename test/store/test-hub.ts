@@ -199,9 +199,12 @@ export class TestHub {
     const step = faults.rate === undefined ? 1 << 16 : Math.max(1, Math.floor(faults.rate / 100));
     for (let at = 0; at < most && !response.destroyed; at += step) {
       if (!response.write(bytes.subarray(at, Math.min(most, at + step))))
-        await new Promise((resolve) => {
-          response.once("drain", resolve);
-          response.once("close", resolve);
+        await new Promise<void>((resolve) => {
+          const go = (): void => {
+            response.off("drain", go).off("close", go);
+            resolve();
+          };
+          response.on("drain", go).on("close", go);
         });
       if (faults.rate !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
     }

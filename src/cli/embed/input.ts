@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileError, HundredweightError } from "../../errors.js";
+import { isObject } from "../../json-object.js";
 
 export interface InputText {
   readonly text: string | readonly number[];
@@ -73,8 +74,7 @@ function parsed(line: string, prefix: string, fault: (message: string) => Hundre
   } catch {
     throw fault("is no JSON");
   }
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  const { text, input, id } = (isObject ? value : { text: value }) as Record<string, unknown>;
+  const { text, input, id }: Readonly<Record<string, unknown>> = isObject(value) ? value : { text: value };
   const given = text ?? input;
   const own = id === undefined ? {} : { id };
   if (typeof given === "string") return { text: prefix + given, ...own };

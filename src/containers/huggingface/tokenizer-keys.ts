@@ -5,6 +5,7 @@ import type { JsonObject, JsonValue } from "../../formats/json-reader.js";
 import { isObject } from "../../formats/json-reader.js";
 import { PackedStrings } from "../../formats/metadata.js";
 import { readJsonFile, readSmallFile } from "../../formats/small-file.js";
+import { piecesAround } from "../../formats/template-pieces.js";
 import type { HfConfig } from "./config.js";
 import type { MetadataBuilder } from "./metadata.js";
 import { preName, stepsOf } from "./pre-names.js";
@@ -162,9 +163,8 @@ function specialKeys(
 /** Whether a text gets a token before it, and one behind it. */
 function templateEnds(processor: JsonObject | null): { before: boolean; after: boolean } | undefined {
   const template = stepsOf(processor).find(({ type }) => type === "TemplateProcessing");
-  if (template === undefined || !Array.isArray(template.single)) return undefined;
-  const texts = template.single.map((piece) => isObject(piece) && piece.Sequence !== undefined);
-  return { before: texts[0] === false, after: texts.at(-1) === false };
+  const around = piecesAround(template?.single);
+  return around && { before: around.before.length > 0, after: around.after.length > 0 };
 }
 
 /** A token is its text, or an object that holds it. */

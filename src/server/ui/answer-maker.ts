@@ -16,7 +16,9 @@ import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, GoOn, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
 import type { StoredResume } from "./conversation-file.js";
-import type { ConversationForm, ConversationSampling } from "./wire.js";
+import { plannedCosts } from "./pass-costs.js";
+import { readSeconds } from "./price.js";
+import type { ConversationForm, ConversationSampling, PassCosts } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
   readonly #context: ServerContext;
@@ -116,9 +118,10 @@ export class ModelAnswerMaker implements AnswerMaker {
   }
 }
 
-function expectedSeconds({ residency }: ServedModel["info"], promptTokens: number): number | undefined {
-  const rate = residency.plan?.prefillTokensPerSecond;
-  return rate === undefined ? undefined : promptTokens / rate;
+function expectedSeconds(info: ServedModel["info"], promptTokens: number): number | undefined {
+  if (info.residency.plan === undefined) return undefined;
+  const { firstPassSeconds: _, ...costs } = plannedCosts(info);
+  return readSeconds(costs as PassCosts, promptTokens);
 }
 
 interface Asked {

@@ -10,7 +10,14 @@ import { type StoredMessage, shownMessage } from "./conversation-file.js";
 import type { ConversationStore } from "./conversations.js";
 import { newId } from "./ids.js";
 import { LiveAnswer } from "./live-answer.js";
-import type { AnswerProgress, Conversation, ConversationEvent, ConversationSampling, Message } from "./wire.js";
+import type {
+  AnswerProgress,
+  Conversation,
+  ConversationEvent,
+  ConversationSampling,
+  Message,
+  SentMessage,
+} from "./wire.js";
 
 type Listener = (event: ConversationEvent) => void;
 
@@ -127,7 +134,7 @@ export class Answers {
     parent: string | null,
     content: string,
     also: (before: Conversation, answer: string) => Partial<Conversation> = () => ({}),
-  ): Promise<Message> {
+  ): Promise<SentMessage> {
     const message: Message = { id: newId(), parent, role: "user", content, createdAt: new Date().toISOString() };
     const live = await this.#begin(id, (before) => {
       mustFollow(before, parent, "assistant");
@@ -138,7 +145,7 @@ export class Answers {
       return { answer, change: { title, messages, leaf: answer.id, ...also(before, answer.id) } };
     });
     this.#start(live, [message]);
-    return message;
+    return { ...message, answer: live.answer.message.id };
   }
 
   /** Begins one more answer to a user's message. @throws as send */

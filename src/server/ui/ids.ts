@@ -1,5 +1,4 @@
-/** Names of conversations and messages: made here, never taken from a request as a path. */
-import { randomBytes } from "node:crypto";
+/** Names of conversations and messages: made here and on the page, never taken from a request as a path. */
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -7,7 +6,7 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 export function newId(now: number = Date.now()): string {
   let id = "";
   for (let shift = 45; shift >= 0; shift -= 5) id += alphabet[Math.floor(now / 2 ** shift) % 32]!;
-  for (const byte of randomBytes(16)) id += alphabet[byte % 32]!;
+  for (const byte of crypto.getRandomValues(new Uint8Array(16))) id += alphabet[byte % 32]!;
   return id;
 }
 

@@ -6,39 +6,69 @@ import type { PassCosts } from "./wire.js";
 const share = 0.25;
 /** Rows from which a pass tells what a row costs: smaller ones are read, not computed. */
 const manyRows = 32;
+/** A pass that waited for the disk so long, of its time, tells what reading takes. */
+const stalledShare = 0.1;
 
 export class PassCostMeter {
   #oneRow: number | undefined;
-  /** Seconds a row of passes of many rows. */
+  /** Seconds of computing a row takes in passes of many rows. */
   #row: number | undefined;
+  /** Seconds of passes of many rows that waited for the disk. */
+  #pass: number | undefined;
+  /** Many rows have been read: what the next pass wants from the disk has been read before. */
+  #hasRead = false;
   #passes = 0;
 
   /** Another model is open. */
   reset(): void {
     this.#oneRow = undefined;
     this.#row = undefined;
+    this.#pass = undefined;
+    this.#hasRead = false;
     this.#passes = 0;
   }
 
   see({ passes, lastPass }: EngineStatus): void {
     if (lastPass === undefined || passes === this.#passes) return;
     this.#passes = passes;
-    const { rows, elapsedMs } = lastPass;
+    const { rows, elapsedMs, stallMs } = lastPass;
     const seconds = elapsedMs / 1000;
     if (rows === 1) this.#oneRow = mixed(this.#oneRow, seconds);
-    else if (rows >= manyRows) this.#row = mixed(this.#row, seconds / rows);
+    if (rows < manyRows) return;
+    this.#row = mixed(this.#row, (seconds - stallMs / 1000) / rows);
+    // The first of all reads slower than any other one.
+    if (this.#hasRead && stallMs > stalledShare * elapsedMs) this.#pass = mixed(this.#pass, seconds);
+    this.#hasRead = true;
   }
 
   /** Undefined where nothing was measured and nothing planned. */
-  costs({ chunkRows, residency }: ModelInfo): PassCosts | undefined {
-    const { plan, predictedSecondsPerToken } = residency;
-    const planned = plan === undefined ? undefined : 1 / plan.prefillTokensPerSecond;
-    const oneRowSeconds = this.#oneRow ?? plan?.secondsPerToken ?? predictedSecondsPerToken;
-    const rowSeconds = this.#row ?? planned ?? this.#oneRow;
+  costs(info: ModelInfo): PassCosts | undefined {
+    const { plan } = info.residency;
+    const planned = plannedCosts(info);
+    const oneRowSeconds = this.#oneRow ?? planned.oneRowSeconds;
+    const rowSeconds = this.#row ?? planned.rowSeconds ?? this.#oneRow;
     if (oneRowSeconds === undefined || rowSeconds === undefined) return undefined;
     const guessed = (this.#oneRow === undefined || this.#row === undefined) && plan?.guessed !== false;
-    return { chunkRows, oneRowSeconds, rowSeconds, guessed };
+    const passSeconds = this.#pass ?? planned.passSeconds ?? oneRowSeconds;
+    const { chunkRows, firstPassSeconds } = planned;
+    const first = this.#hasRead || firstPassSeconds === undefined ? {} : { firstPassSeconds };
+    return { chunkRows, oneRowSeconds, rowSeconds, passSeconds, ...first, guessed };
   }
+}
+
+/** What the plan says of passes; where nothing was planned not all of it. */
+export function plannedCosts({ chunkRows, residency }: ModelInfo): Pick<PassCosts, "chunkRows"> & Partial<PassCosts> {
+  const { plan, predictedSecondsPerToken } = residency;
+  const oneRowSeconds = plan?.secondsPerToken ?? predictedSecondsPerToken;
+  const { prefillTokensPerSecond, promptPassSeconds, firstPromptPassSeconds, guessed } = plan ?? {};
+  return {
+    chunkRows,
+    ...(oneRowSeconds !== undefined && { oneRowSeconds }),
+    ...(prefillTokensPerSecond !== undefined && { rowSeconds: 1 / prefillTokensPerSecond }),
+    ...(promptPassSeconds !== undefined && { passSeconds: promptPassSeconds }),
+    ...(firstPromptPassSeconds !== undefined && { firstPassSeconds: firstPromptPassSeconds }),
+    ...(guessed !== undefined && { guessed }),
+  };
 }
 
 function mixed(before: number | undefined, now: number): number {

@@ -203,8 +203,12 @@ export interface PassCosts {
   /** Rows of a prompt that a pass reads at most. */
   readonly chunkRows: number;
   readonly oneRowSeconds: number;
-  /** A row's part of a pass that has many. */
+  /** A row's part of a pass that has many, as far as it computes. */
   readonly rowSeconds: number;
+  /** The least a pass of many rows takes: it reads what is not in memory. */
+  readonly passSeconds: number;
+  /** The same of the next pass, when it is the first of all. */
+  readonly firstPassSeconds?: number;
   /** Nobody has measured what they rest on. */
   readonly guessed: boolean;
 }
@@ -220,6 +224,11 @@ export interface PageState {
   readonly hasFolder: boolean;
   /** The model that is opened when the answers that run have ended. */
   readonly changesTo?: string;
+}
+
+/** What was sent, and the answer to it that is being written. */
+export interface SentMessage extends Message {
+  readonly answer: string;
 }
 
 /** Models to choose from, for one client. */

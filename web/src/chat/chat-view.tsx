@@ -120,13 +120,7 @@ export function ChatView(): JSX.Element {
                 </button>
               </p>
             )}
-            <ContextAdvice
-              used={used}
-              branch={branch}
-              seenFrom={conversation?.seenFrom}
-              model={model}
-              contextTokens={model?.contextTokens}
-            />
+            <ContextAdvice used={used} branch={branch} seenFrom={conversation?.seenFrom} model={model} />
             <NextRows next={conversation?.next ?? []} />
           </div>
           <Composer

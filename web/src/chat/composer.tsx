@@ -9,7 +9,7 @@ import { isTouch } from "../touch.js";
 import { type Attached, countTokens, readFiles, withFiles } from "./attach.js";
 import { DraftPrice } from "./draft-price.js";
 import { FileChips } from "./file-chips.js";
-import { send, sendNextTo, stop } from "./open.js";
+import { opened, send, sendNextTo, stop } from "./open.js";
 
 export interface ComposerProps {
   /** The id of the conversation: another one has another draft. */
@@ -43,15 +43,45 @@ export function putWords(text: string): void {
 /** Unsent files by conversation; they are as large as they are, and go with the page. */
 const draftFiles = new Map<string | undefined, readonly Attached[]>();
 
+/** What is on its way to the server, or was and is not seen here yet. */
+interface Underway {
+  /** The answer that it waits for or that is written to it. */
+  readonly answer: Promise<string | undefined>;
+  isSent: boolean;
+}
+
+/** Sends it, behind the answer that is written or is about to be; undefined where it was not taken. */
+async function sendAfter(
+  underway: Underway | undefined,
+  running: string | undefined,
+  content: string,
+): Promise<string | undefined> {
+  const wasSent = underway?.isSent === true;
+  const before = await underway?.answer;
+  const isSeen = opened.value.conversation?.messages.some(({ id }) => id === before) === true;
+  const after = before !== undefined && !(wasSent && isSeen) ? before : running;
+  return after === undefined ? send(content) : sendNextTo(after, content);
+}
+
 export function Composer(props: ComposerProps): JSX.Element {
   const { id, running, blocked, used, contextTokens, onEditLast } = props;
   const area = useRef<HTMLTextAreaElement>(null);
   const chooser = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(() => drafts.get(id));
   const [files, setFiles] = useState<readonly Attached[]>(() => draftFiles.get(id) ?? []);
-  const [sending, setSending] = useState(false);
+  const underway = useRef<Underway | undefined>(undefined);
+  const shown = useRef(id);
   useEffect(() => {
-    setText(drafts.get(id));
+    const isMade = shown.current === undefined && underway.current?.isSent === false;
+    shown.current = id;
+    if (isMade) {
+      // The conversation was made for what is on its way: what is written meanwhile stays.
+      drafts.set(undefined, "");
+      drafts.set(id, text);
+    } else {
+      underway.current = undefined;
+      setText(drafts.get(id));
+    }
     setFiles(draftFiles.get(id) ?? []);
     // Whoever writes elsewhere (a title, a search) goes on there.
     const writes = document.activeElement?.matches("input, textarea, select") === true;
@@ -76,16 +106,23 @@ export function Composer(props: ComposerProps): JSX.Element {
   const isEmpty = text.trim() === "" && files.length === 0;
   const whole = files.length === 0 ? text : withFiles(text, files);
   const submit = async () => {
-    if (isEmpty || sending || blocked !== undefined) return;
-    setSending(true);
+    if (isEmpty || blocked !== undefined) return;
+    const mine: Underway = { answer: sendAfter(underway.current, running, whole), isSent: false };
+    underway.current = mine;
     write("");
     hold(() => []);
-    // What could not be sent comes back.
-    if (!(await (running === undefined ? send(whole) : sendNextTo(running, whole)))) {
-      write(text);
-      hold(() => files);
+    const answer = await mine.answer;
+    mine.isSent = true;
+    // What could not be sent comes back, before what was written since.
+    if (answer === undefined) {
+      if (underway.current === mine) underway.current = undefined;
+      setText((since) => {
+        const now = since === "" ? text : `${text}\n${since}`;
+        drafts.set(opened.value.id, now);
+        return now;
+      });
+      hold((since) => [...files, ...since]);
     }
-    setSending(false);
     area.current?.focus();
   };
   const attach = async (list: FileList | null | undefined) => {
@@ -166,7 +203,7 @@ export function Composer(props: ComposerProps): JSX.Element {
             class="send"
             aria-label={waits ? "Send next" : "Send"}
             title={waits ? "Send when the answer has ended (Enter)" : "Send (Enter)"}
-            disabled={isEmpty || sending || blocked !== undefined}
+            disabled={isEmpty || blocked !== undefined}
           >
             <Icon name="send" />
           </button>

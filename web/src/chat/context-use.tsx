@@ -27,7 +27,8 @@ export function ContextUse({ used, contextTokens }: ContextUseProps): JSX.Elemen
   );
 }
 
-export interface ContextAdviceProps extends ContextUseProps {
+export interface ContextAdviceProps {
+  readonly used: number | undefined;
   readonly branch: readonly Message[];
   readonly seenFrom: string | undefined;
   readonly model: ModelCard | undefined;

@@ -1,14 +1,9 @@
 /** Conversations of other programs as files of this one. Files may be anybody's: what makes no sense is left out. */
+import { isObject } from "../../../src/json-object.js";
+import { newId } from "../../../src/server/ui/ids.js";
 import type { Conversation, Message } from "../../../src/server/ui/wire.js";
 
-const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
-
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(26)), (byte) => alphabet[byte % 32]).join("");
-}
-
 type Fields = Readonly<Record<string, unknown>>;
-const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 interface Node {
@@ -28,21 +23,21 @@ export function readForeign(text: string): string[] | undefined {
     return undefined; // the server says what is wrong with it
   }
   const all = Array.isArray(value) ? value : [value];
-  const found = all.flatMap((each) => (isFields(each) ? (ofChatGpt(each) ?? ofOpenWebUi(each) ?? []) : []));
+  const found = all.flatMap((each) => (isObject(each) ? (ofChatGpt(each) ?? ofOpenWebUi(each) ?? []) : []));
   return found.length === 0 ? undefined : found.map((each) => JSON.stringify(each));
 }
 
 /** ChatGPT's conversations.json: a tree of nodes, some of which hold no words. */
 function ofChatGpt({ title, mapping, current_node: current, create_time: created }: Fields): Conversation | undefined {
-  if (!isFields(mapping)) return undefined;
+  if (!isObject(mapping)) return undefined;
   const nodes = new Map<string, Node>();
   for (const [id, node] of Object.entries(mapping)) {
-    if (!isFields(node)) continue;
-    const message = isFields(node.message) ? node.message : {};
-    const author = isFields(message.author) ? message.author : {};
-    const content = isFields(message.content) ? message.content : {};
+    if (!isObject(node)) continue;
+    const message = isObject(node.message) ? node.message : {};
+    const author = isObject(message.author) ? message.author : {};
+    const content = isObject(message.content) ? message.content : {};
     const parts = Array.isArray(content.parts) ? content.parts.map(textOf) : [];
-    const metadata = isFields(message.metadata) ? message.metadata : {};
+    const metadata = isObject(message.metadata) ? message.metadata : {};
     nodes.set(id, {
       parent: typeof node.parent === "string" ? node.parent : null,
       role: content.content_type === "text" ? textOf(author.role) : "",
@@ -56,12 +51,12 @@ function ofChatGpt({ title, mapping, current_node: current, create_time: created
 
 /** Open WebUI's export: the tree of a chat is its history. */
 function ofOpenWebUi(chat: Fields): Conversation | undefined {
-  const inner = isFields(chat.chat) ? chat.chat : chat;
-  const history = isFields(inner.history) ? inner.history : undefined;
-  if (history === undefined || !isFields(history.messages)) return undefined;
+  const inner = isObject(chat.chat) ? chat.chat : chat;
+  const history = isObject(inner.history) ? inner.history : undefined;
+  if (history === undefined || !isObject(history.messages)) return undefined;
   const nodes = new Map<string, Node>();
   for (const [id, node] of Object.entries(history.messages)) {
-    if (!isFields(node)) continue;
+    if (!isObject(node)) continue;
     nodes.set(id, {
       parent: typeof node.parentId === "string" ? node.parentId : null,
       role: textOf(node.role),

@@ -12,6 +12,7 @@ import { notify } from "../notices.js";
 import { go, paths } from "../router.js";
 import { Menu, type MenuItem } from "../shell/menu.js";
 import { useStore } from "../store.js";
+import { answerRate } from "./answer-rate.js";
 import { CallView } from "./call-view.js";
 import { Failure } from "./failure.js";
 import { MarkdownView } from "./markdown-view.js";
@@ -207,9 +208,9 @@ function Outcome({ message }: { readonly message: Message }): JSX.Element {
 }
 
 /** The total first: how long one has waited is what one remembers. */
-function statsOf({ promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs }: AnswerStats): string[] {
-  // The first token comes out of the prompt's last pass.
-  const rate = generatedTokens > 1 && decodeMs > 0 ? (generatedTokens - 1) / (decodeMs / 1000) : undefined;
+function statsOf(stats: AnswerStats): string[] {
+  const { promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs } = stats;
+  const rate = answerRate(stats);
   const cached = cachedTokens > 0 ? `, ${percent(cachedTokens / promptTokens)} cached` : "";
   return [
     clock((prefillMs + decodeMs) / 1000),

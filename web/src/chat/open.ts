@@ -6,6 +6,7 @@ import type {
   ConversationEvent,
   ConversationSampling,
   Message,
+  SentMessage,
 } from "../../../src/server/ui/wire.js";
 import { events, request } from "../api.js";
 import { announced, attempt, notify } from "../notices.js";
@@ -133,8 +134,8 @@ function announcement(message: Message): string {
 
 const path = (tail = "") => `/ui/conversations/${opened.value.id}${tail}`;
 
-/** @returns whether the server took it */
-export async function send(content: string): Promise<boolean> {
+/** @returns the answer that is written to it; undefined where the server did not take it */
+export async function send(content: string): Promise<string | undefined> {
   const sent = await attempt(async () => {
     if (opened.value.id === undefined) {
       const conversation = await create(draftSettings.value);
@@ -143,10 +144,9 @@ export async function send(content: string): Promise<boolean> {
       open(conversation.id);
     }
     const parent = opened.value.conversation?.leaf ?? null;
-    await request("POST", path("/messages"), { parent, content });
-    return true;
+    return request<SentMessage>("POST", path("/messages"), { parent, content });
   });
-  return sent === true;
+  return sent?.answer;
 }
 
 /** A branch beside `message`: the same place in the tree, other words. */
@@ -175,9 +175,9 @@ export async function goOnInNew(leaf: string): Promise<void> {
   if (made !== undefined) go(paths.chat(made.id));
 }
 
-/** Lets a message wait until the answer that is being written has ended. @returns whether the server took it */
-export async function sendNextTo(after: string, content: string): Promise<boolean> {
-  return (await attempt(() => request("POST", path("/next"), { after, content }).then(() => true))) === true;
+/** Lets a message wait until the answer `after` has ended. @returns that; undefined where the server did not take it */
+export function sendNextTo(after: string, content: string): Promise<string | undefined> {
+  return attempt(() => request("POST", path("/next"), { after, content }).then(() => after));
 }
 
 export async function editNext(id: string, content: string): Promise<boolean> {

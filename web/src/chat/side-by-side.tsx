@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { splitThinking } from "../../../src/chat/thinking-text.js";
 import type { Message } from "../../../src/server/ui/wire.js";
 import { figures } from "../format.js";
+import { answerRate } from "./answer-rate.js";
 import { MarkdownView } from "./markdown-view.js";
 import { showBranch } from "./open.js";
 
@@ -38,8 +39,8 @@ function madeBy({ model, sampling = {}, stats }: Message): string {
   const parts = [model];
   for (const [name, value] of Object.entries(chosen)) parts.push(`${words(name)} ${value}`);
   if (seed !== undefined) parts.push(`seed ${seed}`);
-  if (stats !== undefined && stats.generatedTokens > 1 && stats.decodeMs > 0)
-    parts.push(`${figures((1000 * (stats.generatedTokens - 1)) / stats.decodeMs)} tokens/s`);
+  const rate = stats && answerRate(stats);
+  if (rate !== undefined) parts.push(`${figures(rate)} tokens/s`);
   return parts.filter((part) => part !== undefined).join(" · ");
 }
 

@@ -1,6 +1,6 @@
 /** Conversations by age, each with a menu. Arrow keys walk, Delete deletes, F2 renames. */
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { ConversationRow } from "../../../src/server/ui/wire.js";
 import { exportFile, file, list, remove, rename } from "../chat/conversations.js";
 import { isUnseen, markSeen, seen } from "../done/seen.js";
@@ -8,6 +8,7 @@ import { age } from "../format.js";
 import { IconButton } from "../icons.js";
 import { paths } from "../router.js";
 import { useStore } from "../store.js";
+import { InlineField, type InlineFieldProps } from "./inline-field.js";
 import { Menu } from "./menu.js";
 
 export function ConversationRows({ current }: { readonly current: string | undefined }): JSX.Element {
@@ -80,7 +81,7 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
         value={row.title}
         onDone={(title) => {
           setRenaming(false);
-          if (title !== undefined && title !== row.title) void rename(row.id, title);
+          if (title !== undefined) void rename(row.id, title);
         }}
       />
     );
@@ -91,7 +92,7 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
         value={row.folder ?? ""}
         onDone={(folder) => {
           setFiling(false);
-          if (folder !== undefined && folder !== (row.folder ?? "")) void file(row.id, { folder });
+          if (folder !== undefined) void file(row.id, { folder });
         }}
       />
     );
@@ -144,42 +145,11 @@ function Row({ row, current, onDelete }: RowProps): JSX.Element {
   );
 }
 
-interface FieldRowProps {
-  readonly label: string;
-  readonly value: string;
-  /** Given undefined where it is left as it was. */
-  readonly onDone: (value: string | undefined) => void;
-}
-
 /** A field in place of a row. */
-function FieldRow({ label, value, onDone }: FieldRowProps): JSX.Element {
-  const input = useRef<HTMLInputElement>(null);
-  const saved = useRef(false);
-  // Before the next key comes.
-  useLayoutEffect(() => {
-    input.current?.focus();
-    input.current?.select();
-  }, []);
-  const save = (wanted: string | undefined) => {
-    if (saved.current) return;
-    saved.current = true;
-    onDone(wanted);
-  };
+function FieldRow(props: Pick<InlineFieldProps, "label" | "value" | "onDone">): JSX.Element {
   return (
     <li class="row renaming">
-      <input
-        ref={input}
-        aria-label={label}
-        placeholder={label}
-        maxLength={200}
-        defaultValue={value}
-        onBlur={(event) => save(event.currentTarget.value)}
-        onKeyDown={(event) => {
-          event.stopPropagation();
-          if (event.key === "Enter") save(event.currentTarget.value);
-          else if (event.key === "Escape") save(undefined);
-        }}
-      />
+      <InlineField {...props} placeholder={props.label} />
     </li>
   );
 }
