@@ -106,7 +106,8 @@ export function Composer(props: ComposerProps): JSX.Element {
   const isEmpty = text.trim() === "" && files.length === 0;
   const whole = files.length === 0 ? text : withFiles(text, files);
   const submit = async () => {
-    if (isEmpty || blocked !== undefined) return;
+    // Behind what is on its way it waits for whatever that waits for.
+    if (isEmpty || (blocked !== undefined && underway.current === undefined)) return;
     const mine: Underway = { answer: sendAfter(underway.current, running, whole), isSent: false };
     underway.current = mine;
     write("");
