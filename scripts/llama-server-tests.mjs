@@ -68,7 +68,7 @@ if (values.page) writeFileSync(join(root, "docs/llama-server-tests.md"), pageOf(
 for (const test of unexplained) console.log(`NO REASON ${test}`);
 if (unexplained.length > 0) process.exitCode = 1;
 
-/** File of tests -> what passed and what did not, by the reports that pytest wrote; a later one stands for its tests. */
+/** File of tests -> what passed and what did not, by the reports that pytest wrote; of a test the last one counts. */
 function readReports(paths) {
   const states = new Map();
   for (const path of paths) {

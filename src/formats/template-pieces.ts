@@ -1,4 +1,4 @@
-/** What tokenizer.json's TemplateProcessing puts around one text. */
+/** Reads what tokenizer.json's TemplateProcessing puts around one text. */
 import { isObject } from "../json-object.js";
 
 export type TemplatePiece = Readonly<Record<string, unknown>>;

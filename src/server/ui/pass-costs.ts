@@ -56,7 +56,7 @@ export class PassCostMeter {
   }
 }
 
-/** What the plan says of passes; where nothing was planned not all of it. */
+/** The costs by the plan; where nothing was planned not all of them. */
 export function plannedCosts({ chunkRows, residency }: ModelInfo): Pick<PassCosts, "chunkRows"> & Partial<PassCosts> {
   const { plan, predictedSecondsPerToken } = residency;
   const oneRowSeconds = plan?.secondsPerToken ?? predictedSecondsPerToken;

@@ -226,7 +226,7 @@ export interface PageState {
   readonly changesTo?: string;
 }
 
-/** What was sent, and the answer to it that is being written. */
+/** A message that was sent, and the answer to it that is being written. */
 export interface SentMessage extends Message {
   readonly answer: string;
 }

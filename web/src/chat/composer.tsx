@@ -43,7 +43,7 @@ export function putWords(text: string): void {
 /** Unsent files by conversation; they are as large as they are, and go with the page. */
 const draftFiles = new Map<string | undefined, readonly Attached[]>();
 
-/** What is on its way to the server, or was and is not seen here yet. */
+/** A message on its way to the server, or one whose answer is not seen here yet. */
 interface Underway {
   /** The answer that it waits for or that is written to it. */
   readonly answer: Promise<string | undefined>;
