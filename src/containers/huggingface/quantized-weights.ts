@@ -115,7 +115,7 @@ const packedIntegers: WeightReader = (module) => {
   const [rows, groups] = twoDims(module, scales);
   const [, wide] = twoDims(module, words);
   const weights = groupConfig(module);
-  const bits = numberOf(weights, "num_bits") ?? 4;
+  const bits = words.bits ?? numberOf(weights, "num_bits") ?? 4;
   if (bits !== 4 && bits !== 8) throw unsupported(module, `has values of ${bits} bits`);
   const cols = (wide * 32) / bits;
   const zeros = module.parts.get("weight_zero_point");

@@ -1,8 +1,9 @@
-/** The weights of a folder, whatever they are kept in: safetensors, PyTorch checkpoints, an offloaded model. */
+/** The weights of a folder, whatever they are kept in: safetensors, PyTorch checkpoints, an offloaded model, ONNX. */
 import { existsSync, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { readOffloadFolder } from "../offload/folder.js";
+import { readOnnxFile } from "../onnx/folder.js";
 import { readPytorchFile, readPytorchFolder } from "../pytorch/folder.js";
 import { readSafetensorsFolder } from "../safetensors/folder.js";
 import type { StoredFolder } from "../stored/stored.js";
@@ -20,7 +21,7 @@ export interface ModelFolder {
  *   FILE_IO, MODEL_CHANGED
  */
 export function readStoredFolder({ folder, file }: ModelFolder): StoredFolder {
-  if (file !== undefined) return readPytorchFile(file);
+  if (file !== undefined) return file.endsWith(".onnx") ? readOnnxFile(file) : readPytorchFile(file);
   const names = readdirSync(folder).sort();
   const offloaded = names.some((name) => name.endsWith(".dat"));
   const readers = [readSafetensorsFolder, readPytorchFolder];
@@ -29,6 +30,9 @@ export function readStoredFolder({ folder, file }: ModelFolder): StoredFolder {
     const found = read(folder, names);
     if (found !== undefined) return found;
   }
+  const graphs = names.filter((name) => name.endsWith(".onnx"));
+  const graph = graphs.includes("model.onnx") ? "model.onnx" : graphs.length === 1 ? graphs[0] : undefined;
+  if (graph !== undefined) return readOnnxFile(join(folder, graph));
   throw nothingThere(folder, names);
 }
 
@@ -47,7 +51,7 @@ function nothingThere(folder: string, names: readonly string[]): HundredweightEr
 }
 
 const described = /^(config\.json|index\.json|.*\.safetensors(\.index\.json)?|.*\.bin\.index\.json)$/;
-const pytorch = /\.(bin|pth?)$/;
+const single = /\.(bin|pth?|onnx)$/;
 
 /**
  * The folder of a model that a path names: itself, or that of its config.json, weights or index.
@@ -58,11 +62,15 @@ export function modelFolderOf(path: string): ModelFolder | undefined {
   if (found === undefined) return undefined;
   if (found.isDirectory()) return { folder: path };
   const name = path.replace(/^.*[/\\]/, "");
-  if (!described.test(name) && !pytorch.test(name)) return undefined;
-  const folder = path.slice(0, path.length - name.length) || ".";
+  if (!described.test(name) && !single.test(name)) return undefined;
+  const own = path.slice(0, path.length - name.length) || ".";
+  // Repositories keep ONNX files in a folder of their own beside config.json.
+  const above = name.endsWith(".onnx") && !existsSync(join(own, "config.json"));
+  const folder = above ? join(own, "..") : own;
   if (!existsSync(join(folder, "config.json"))) return undefined;
   // A shard is named for its folder; any other checkpoint for itself.
-  const whole = described.test(name) || existsSync(join(folder, "pytorch_model.bin.index.json"));
+  const whole =
+    described.test(name) || (name.endsWith(".bin") && existsSync(join(folder, "pytorch_model.bin.index.json")));
   return whole ? { folder } : { folder, file: path };
 }
 

@@ -14,6 +14,8 @@ export interface StoredTensor {
   readonly bytes: number;
   /** The tensor is the transpose of what lies there; of matrices. */
   readonly turned?: true;
+  /** Bits of a packed code, where the container says it. */
+  readonly bits?: number;
 }
 
 export interface StoredFile {
@@ -23,7 +25,7 @@ export interface StoredFile {
 
 /** The weights of a folder: one file, or shards that an index names. */
 export interface StoredFolder {
-  readonly format: "safetensors" | "pytorch" | "offload";
+  readonly format: "safetensors" | "pytorch" | "offload" | "onnx";
   readonly files: readonly StoredFile[];
   /** By name, over all files. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
