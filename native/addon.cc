@@ -44,6 +44,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<trim_memory>("trimMemory"),
       bind<limit_memory>("limitMemory"),
       bind<lock_file>("lockFile"),
+      bind<memory_state_of_system>("memoryState"),
       bind<tiles_finished>("tilesFinished"),
       bind<threads_reading>("threadsReading"),
       bind<dequantize>("dequantize"),
@@ -138,4 +139,9 @@ napi_value init(napi_env env, napi_value exports) {
 
 }  // namespace hw
 
-NAPI_MODULE_INIT() { return hw::init(env, exports); }
+NAPI_MODULE_INIT() {
+#if defined(_WIN32)
+  if (!hw::host_has_node_api()) return exports;  // refused as lacking everything (src/native/addon.ts)
+#endif
+  return hw::init(env, exports);
+}

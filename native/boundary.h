@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "3e1ff38f6233ef55";
+constexpr char kBoundaryVersion[] = "857e490a79b73718";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -112,6 +112,10 @@ enum ModelCounter : int32_t {
 enum MachineCounter : int32_t {
   MACHINE_THREADS = 0, MACHINE_MODELS = 1, MACHINE_CHARGED_BYTES = 2, MACHINE_PEAK_BYTES = 3,
   MACHINE_PROMISED_BYTES = 4, MACHINE_COUNTERS = 5
+};
+enum MemoryStateNumber : int32_t {
+  MEMORY_TOTAL_BYTES = 0, MEMORY_AVAILABLE_BYTES = 1, MEMORY_COMMIT_LIMIT_BYTES = 2, MEMORY_COMMIT_LEFT_BYTES = 3,
+  MEMORY_JOB_LIMIT_BYTES = 4, MEMORY_JOB_LEFT_BYTES = 5, MEMORY_OWN_BYTES = 6, MEMORY_PRESSURE = 7, MEMORY_STATES = 8
 };
 enum ResidencyCounter : int32_t {
   RESIDENCY_BYTES_READ = 0, RESIDENCY_STALL_NS = 1, RESIDENCY_TILES = 2, RESIDENCY_EXPERT_HITS = 3,

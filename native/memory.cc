@@ -1,13 +1,16 @@
 #include "memory.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include <new>
+
+#include "system/pages.h"
 
 namespace hw {
 
 // From here on the kernel's zero pages are cheaper than memset, and untouched capacity costs nothing.
 static constexpr size_t kMapFrom = 256 * 1024;
+static constexpr std::align_val_t kAlign{64};
 
 Account& Account::of_process() {
   static Account* account = new Account;
@@ -45,26 +48,16 @@ bool Buffer::allocate(Counters* counters, Purpose purpose, size_t bytes, bool hu
   bytes = (bytes + 63) & ~static_cast<size_t>(63);
   if (!counters->charge(static_cast<int64_t>(bytes))) return false;
   if (bytes >= kMapFrom) {
-    void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) {
-      counters->refund(static_cast<int64_t>(bytes));
-      return false;
-    }
-#ifdef MADV_HUGEPAGE
-    if (huge_pages) madvise(p, bytes, MADV_HUGEPAGE);
-#else
-    (void)huge_pages;
-#endif
-    data_ = p;
+    data_ = map_lazy_pages(bytes, huge_pages);
     mapped_ = true;
   } else {
-    if (posix_memalign(&data_, 64, bytes) != 0) {
-      data_ = nullptr;
-      counters->refund(static_cast<int64_t>(bytes));
-      return false;
-    }
-    memset(data_, 0, bytes);
+    data_ = ::operator new(bytes, kAlign, std::nothrow);
+    if (data_ != nullptr) memset(data_, 0, bytes);
     mapped_ = false;
+  }
+  if (data_ == nullptr) {
+    counters->refund(static_cast<int64_t>(bytes));
+    return false;
   }
   bytes_ = bytes;
   counters_ = counters;
@@ -77,9 +70,9 @@ bool Buffer::allocate(Counters* counters, Purpose purpose, size_t bytes, bool hu
 void Buffer::reset() {
   if (data_ == nullptr) return;
   if (mapped_) {
-    munmap(data_, bytes_);
+    unmap_pages(static_cast<uint8_t*>(data_), bytes_);
   } else {
-    free(data_);
+    ::operator delete(data_, kAlign);
   }
   counters_->bytes[static_cast<int>(purpose_)] -= static_cast<int64_t>(bytes_);
   counters_->refund(static_cast<int64_t>(bytes_));

@@ -7,15 +7,18 @@
 //     --whole                                sanitizes the kernels of instruction sets, too (minutes of compiling);
 //                                            --run tests all of their sweep instead of a part
 //     --target=aarch64                       cross-compiles the tests only, into build/native-aarch64; --run uses qemu
+//     --target PLATFORM-ARCH[-musl]          the addon for another system by zig (native-targets.mjs), into
+//       --out FILE.node                      build/native-TARGET, copied to FILE.node; --tests: the test programs, too
 //     --only=pool_test,io_test               these programs of native/test and not the addon
 //     --kernels                              only native/kernels and the programs that test it
 //     --out=FOLDER  --jobs=N  --verbose
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { findZig, isOfPlatform, targetNames, zigTarget } from "./native-targets.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
@@ -38,22 +41,41 @@ function giveUp(reason) {
   console.warn(`hundredweight: native addon not built (${reason}); the slow TypeScript ops will run instead`);
   process.exit(0);
 }
-if (process.platform === "win32") giveUp("Windows is not supported yet");
-
-const cross = options.target !== "" && options.target !== process.arch.replace("arm64", "aarch64");
-const cpu = options.target || process.arch.replace("arm64", "aarch64").replace("x64", "x86_64");
+// On Windows zig is the compiler, as for any other target.
+if (process.platform === "win32" && options.target === "") options.target = `win32-${process.arch}`;
+const zig = /-/.test(options.target) ? findZig() : undefined;
+const target = zig && zigTarget(options.target, zig);
+if (/-/.test(options.target) && target === undefined) {
+  if (options.target === `${process.platform}-${process.arch}` && zig === undefined)
+    giveUp("no zig: pip install ziglang");
+  console.error(
+    zig
+      ? `--target is one of ${targetNames.join(", ")}`
+      : "--target needs zig: pip install ziglang, or HUNDREDWEIGHT_ZIG",
+  );
+  process.exit(2);
+}
+const platform = target?.platform ?? process.platform;
+const cross =
+  target === undefined && options.target !== "" && options.target !== process.arch.replace("arm64", "aarch64");
+const cpu = target?.cpu ?? (options.target || process.arch.replace("arm64", "aarch64").replace("x64", "x86_64"));
 const works = (compiler) => spawnSync(compiler, ["--version"], { stdio: "ignore" }).status === 0;
 const candidates = cross
   ? [process.env.CXX_TARGET, `${options.target}-linux-gnu-g++`]
   : [process.env.CXX, "c++", "g++", "clang++"];
-const compiler = candidates.find((name) => name && works(name));
+const [compiler, ...compilerArgs] = target?.compiler ?? [candidates.find((name) => name && works(name))];
 if (!compiler) giveUp(`no C++ compiler: ${cross ? candidates[1] : "install g++ or clang++, or set CXX"}`);
 const headers = join("node_modules", "node-api-headers", "include");
 if (!cross && !existsSync(headers)) giveUp("the npm package node-api-headers is missing: run npm install");
 
 const sanitizers = options.sanitize.split(",").filter(Boolean);
 const suffix = sanitizers.includes("thread") ? "-tsan" : sanitizers.length > 0 ? "-asan" : cross ? `-${cpu}` : "";
-const out = options.out ?? join("build", `native${suffix}`);
+const copyTo = target && options.out?.endsWith(".node") ? options.out : undefined;
+const own = options.target === `${process.platform}-${process.arch}` && process.platform === "win32";
+const out =
+  copyTo === undefined && options.out !== undefined
+    ? options.out
+    : join("build", target && !own ? `native-${options.target}` : `native${suffix}`);
 for (const folder of [out, join("build", "native")]) mkdirSync(join(folder, "obj"), { recursive: true });
 
 const isaFlags = {
@@ -66,19 +88,24 @@ const isaCpu = { avx2: "x86_64", avxvnni: "x86_64", avx512: "x86_64", neon: "aar
 const common = "-std=c++17 -O3 -fPIC -ffp-contract=off -fno-exceptions -fno-rtti -fvisibility=hidden -pthread".split(
   " ",
 );
+common.push(...(target?.flags ?? []));
 common.push("-Wall", "-Wextra", "-Inative", `-I${headers}`, "-DNODE_GYP_MODULE_NAME=hundredweight");
 const sanitize = ["-fno-omit-frame-pointer", "-g1", "-O1", `-fsanitize=${sanitizers.join(",")}`];
 sanitize.push("-fno-sanitize-recover=all");
 // GCC 11 and binutils 2.36 know AVX-VNNI; without them those CPUs run the AVX2 kernels.
-const vnni = spawnSync(compiler, ["-mavxvnni", "-x", "c++", "-c", "-", "-o", "/dev/null"], {
-  input: '__asm__("{vex} vpdpbusd %ymm0, %ymm0, %ymm0");',
-});
-if (cpu === "x86_64" && vnni.status !== 0) {
+const vnni = () =>
+  spawnSync(compiler, ["-mavxvnni", "-x", "c++", "-c", "-", "-o", "/dev/null"], {
+    input: '__asm__("{vex} vpdpbusd %ymm0, %ymm0, %ymm0");',
+  });
+if (cpu === "x86_64" && target === undefined && vnni().status !== 0) {
   isaCpu.avxvnni = "none";
   common.push("-DHW_NO_AVXVNNI");
 }
-const compilerId = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout.split("\n")[0];
-const isClang = /clang/i.test(compilerId);
+const compilerId = [
+  ...compilerArgs.slice(-2),
+  spawnSync(compiler, [...compilerArgs, "--version"], { encoding: "utf8" }).stdout.split("\n")[0],
+].join(" ");
+const isClang = target !== undefined || /clang/i.test(compilerId);
 
 function isaOf(source) {
   return /[\\/]isa[\\/]([^\\/]+)[\\/]/.exec(source)?.[1];
@@ -111,6 +138,7 @@ function listSources(folder) {
     .map((name) => join(folder, String(name)))
     .filter((name) => name.endsWith(".cc"))
     .filter((name) => isaOf(name) === undefined || isaCpu[isaOf(name)] === cpu)
+    .filter((name) => isOfPlatform(name, platform))
     .sort();
 }
 
@@ -123,7 +151,9 @@ const withAddon = !cross && !options.kernels && only === undefined;
 const sources = listSources(options.kernels ? join("native", "kernels") : "native")
   .filter((name) => ![...programFolders, fuzzFolder].some((folder) => name.startsWith(folder + sep)))
   .filter((name) => withAddon || !isAddon(name));
-const wantedFolders = !withAddon ? programFolders.slice(0, 1) : options.tests || options.run ? programFolders : [];
+// Benchmarks are for the machine they are built on.
+const testFolders = target ? programFolders.slice(0, 1) : programFolders;
+const wantedFolders = !withAddon ? programFolders.slice(0, 1) : options.tests || options.run ? testFolders : [];
 const programs = wantedFolders
   .flatMap(listSources)
   .filter((name) => !options.kernels || kernelPrograms.includes(basename(name, ".cc")))
@@ -187,6 +217,7 @@ function compile(source) {
   console.log(`  c++ ${source}`);
   const depfile = object.replace(/o$/, "d");
   return produce(object, compiler, (partial) => [
+    ...compilerArgs,
     ...flagsOf(source),
     "-MMD",
     "-MF",
@@ -203,6 +234,7 @@ function compile(source) {
 // An inline function compiled for AVX-512 and merged by the linker into the scalar path would be an illegal
 // instruction on older CPUs: an ISA object may export its fill function and nothing else.
 function checkExports(object) {
+  if (target && target.objects !== "elf") return true; // nm of other systems' objects is not to be had everywhere
   const nm = spawnSync(cross ? `${cpu}-linux-gnu-nm` : "nm", ["-g", "--defined-only", object], { encoding: "utf8" });
   if (nm.error || nm.status !== 0) return true;
   const symbols = nm.stdout.split("\n").filter((line) => /^\S* [A-Zuvw] /.test(line));
@@ -212,28 +244,36 @@ function checkExports(object) {
 }
 
 const linkFlags = ["-pthread", ...(sanitizers.length > 0 ? [`-fsanitize=${sanitizers.join(",")}`] : [])];
-const staticRuntime = isClang || sanitizers.length > 0 ? [] : ["-static-libstdc++", "-static-libgcc"];
+const staticRuntime =
+  target !== undefined ? [] : isClang || sanitizers.length > 0 ? [] : ["-static-libstdc++", "-static-libgcc"];
 
 function linkAddon() {
-  const target = join(out, "hundredweight.node");
+  const addon = join(out, "hundredweight.node");
   const objects = sources.map(objectOf);
-  if (existsSync(target) && objects.every((o) => statSync(o).mtimeMs < statSync(target).mtimeMs)) return true;
+  if (existsSync(addon) && objects.every((o) => statSync(o).mtimeMs < statSync(addon).mtimeMs)) return true;
   const shared =
-    process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,--exclude-libs,ALL"];
-  return produce(target, compiler, (partial) => [...shared, ...linkFlags, ...staticRuntime, ...objects, "-o", partial]);
+    target?.link ??
+    (platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,--exclude-libs,ALL"]);
+  const flags = [...compilerArgs, ...shared, ...linkFlags, ...staticRuntime];
+  return produce(addon, compiler, (partial) => [...flags, ...objects, "-o", partial]);
 }
 
 function linkProgram(source) {
-  const target = join(out, basename(source, ".cc"));
+  const program = join(out, basename(source, ".cc") + (target?.exe ?? ""));
   const objects = [objectOf(source), ...sources.filter((name) => !isAddon(name)).map(objectOf)];
-  if (existsSync(target) && objects.every((o) => statSync(o).mtimeMs < statSync(target).mtimeMs)) return true;
+  if (existsSync(program) && objects.every((o) => statSync(o).mtimeMs < statSync(program).mtimeMs)) return true;
   const fixed = cross ? ["-static"] : staticRuntime; // one file that runs under an emulator
-  return produce(target, compiler, (partial) => [...linkFlags, ...fixed, ...objects, "-o", partial]);
+  const flags = [...compilerArgs, ...linkFlags, ...fixed];
+  return produce(program, compiler, (partial) => [...flags, ...objects, "-o", partial]);
 }
 
 let ok = await inParallel([...sources, ...programs], compile);
 if (sanitizers.length === 0) ok = sources.filter(isaOf).map(objectOf).filter(existsSync).every(checkExports) && ok;
 if (ok && withAddon) ok = await linkAddon();
+if (ok && copyTo !== undefined) {
+  mkdirSync(dirname(copyTo), { recursive: true });
+  copyFileSync(join(out, "hundredweight.node"), copyTo);
+}
 if (ok) ok = await inParallel(programs, linkProgram);
 // The oldest server core with the instructions isa/neon may use, so that a newer one does not slip in.
 const cores = { aarch64: "neoverse-n1" };

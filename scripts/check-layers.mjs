@@ -59,7 +59,9 @@ const allowed = {
   ".": ["*"],
 };
 /** Files directly in src/ that rooms may use. */
-const common = new Set(["src/errors.ts", "src/json-object.ts", "src/package-root.ts", "src/regular-file.ts"]);
+const commonRooms = ["errors", "json-object", "package-root", "regular-file", "replace-file", "user-folders"];
+const common = new Set(commonRooms.map((name) => `src/${name}.ts`));
+const commonNames = commonRooms.join(", ");
 /**
  * Beside src/: what each may import. The page sees the server's wire types and what it shares with
  * the server of plain functions; nothing that needs Node.
@@ -127,7 +129,7 @@ function checkSource(file, target) {
   if (wanted === room || common.has(target)) return;
   // The file `index` belongs to nobody's room: it is what the outside sees.
   if (wanted === "." && room !== "cli") {
-    faults.push(`${file}: of src/ itself rooms may import errors, package-root and regular-file only, not ${target}`);
+    faults.push(`${file}: of src/ itself rooms may import ${commonNames} only, not ${target}`);
   } else if (!rules.includes(wanted) && !(rules.includes("*") && (wanted !== "cli" || room === "."))) {
     faults.push(`${file}: '${room}' must not import '${wanted}' (${target})`);
   }

@@ -23,6 +23,9 @@ struct Environment {
   void close(OpenModel& open, bool ending = false);
 };
 
+// --- host_windows.cc: false when a function of Node-API that is used here is missing in this program.
+bool host_has_node_api();
+
 // --- environment.cc
 Status set_error_class(Environment& environment, napi_value constructor);
 Result<int32_t> model_open(Environment& environment, int32_t threads, Nullable<Slice<const int32_t>> cpus,
@@ -45,6 +48,8 @@ Status bound_malloc(int32_t map_from, int32_t trim_from);
 Result<int32_t> limit_memory(int32_t growth);
 // Gives free pages of malloc's arenas, of all threads, back to the system. 1 when there were any; 0 without glibc.
 Result<int32_t> trim_memory();
+// By MemoryState of the boundary.
+Status memory_state_of_system(Slice<double> out);
 // 1: locked until the descriptor is closed; 0: another one holds it; -1: this file system has no locks.
 Result<int32_t> lock_file(int32_t descriptor);
 // Of all models of the process: tiles finished, modulo 2^31; threads that wait for the disk.

@@ -1,15 +1,12 @@
 // What a plan has to know of this machine: how fast all threads read memory, and multiply.
 #include <string.h>
-#include <time.h>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include <algorithm>
 #include <memory>
 
 #include "../io/pinned.h"
+#include "../system/pages.h"
+#include "../system/thread.h"
 #include "../threads/pool.h"
 #include "addon.h"
 
@@ -32,11 +29,7 @@ constexpr int64_t kAhead = 2048;
 
 typedef uint64_t Lane __attribute__((vector_size(16)));
 
-double now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
+double now() { return 1e-9 * static_cast<double>(monotonic_nanoseconds()); }
 
 enum class Loop { plain, prefetch, prefetch_once };
 
@@ -74,11 +67,7 @@ Status rates_of(Pool& pool, int64_t bytes, bool huge_pages, double seconds, doub
   if (!memory.allocate(bytes)) {
     return fail("MEMORY_BUDGET", "no %lld bytes of memory to measure with", static_cast<long long>(bytes));
   }
-#ifdef MADV_NOHUGEPAGE
-  if (!huge_pages) madvise(memory.data(), static_cast<size_t>(memory.bytes()), MADV_NOHUGEPAGE);
-#else
-  (void)huge_pages;
-#endif
+  if (!huge_pages) advise_small_pages(memory.data(), static_cast<size_t>(memory.bytes()));
   // Untouched pages would all be one page of zeroes.
   double began = now();
   int64_t there = 0;

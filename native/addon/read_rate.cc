@@ -1,10 +1,9 @@
 // How fast a file can be read, by the reader that streams weights.
-#include <time.h>
-
 #include <algorithm>
 #include <memory>
 
 #include "../io/pinned.h"
+#include "../system/thread.h"
 #include "addon.h"
 
 namespace hw {
@@ -12,11 +11,7 @@ namespace hw {
 namespace {
 constexpr int64_t kLargestRequest = int64_t{64} << 20;
 
-double now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
+double now() { return 1e-9 * static_cast<double>(monotonic_nanoseconds()); }
 }  // namespace
 
 // out: by ReadRate. Extents are [offset, bytes] each, read in order.
@@ -52,7 +47,7 @@ Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, i
   HW_TRY(fill_memory(*reader, fills.data(), fills.size(), nullptr, place_bytes));
   out.data[READ_SECONDS] = now() - began;
   out.data[READ_BYTES] = static_cast<double>(reader->bytes_read());
-  out.data[READ_DIRECT] = file.direct_fd() >= 0 ? 1 : 0;
+  out.data[READ_DIRECT] = file.direct_handle() != kNoFile ? 1 : 0;
   return done();
 }
 

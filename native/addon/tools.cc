@@ -1,25 +1,17 @@
 // What tests and `doctor` ask for without a model.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#if !defined(_WIN32)
-#include <sys/file.h>
-#endif
 
 #include <algorithm>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
-#if defined(__linux__)
-#include <stdio.h>
-#include <sys/resource.h>
-#include <unistd.h>
-#endif
 
 #include "addon.h"
 #include "cpu.h"
 #include "../io/liveness.h"
+#include "../system/limits.h"
 
 namespace hw {
 
@@ -56,35 +48,7 @@ Result<int32_t> trim_memory() {
 #endif
 }
 
-/*
- * RLIMIT_DATA counts private writable mappings, heaps of V8 included: what goes beyond it is refused, not killed. An
- * abort for want of memory is expected then, so no core of it is kept.
- */
-Result<int32_t> limit_memory(int32_t growth) {
-#if defined(__linux__)
-  long pages[6] = {0};
-  FILE* file = fopen("/proc/self/statm", "re");
-  if (file == nullptr) return int32_t{0};
-  const int found =
-      fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4], &pages[5]);
-  fclose(file);
-  if (found != 6) return int32_t{0};
-  rlimit data{};
-  if (getrlimit(RLIMIT_DATA, &data) != 0) return int32_t{0};
-  const rlim_t wanted =
-      static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + static_cast<rlim_t>(growth);
-  if (data.rlim_cur == RLIM_INFINITY || wanted < data.rlim_cur) data.rlim_cur = wanted;
-  rlimit core{};
-  if (getrlimit(RLIMIT_CORE, &core) == 0) {
-    core.rlim_cur = 0;
-    setrlimit(RLIMIT_CORE, &core);
-  }
-  return static_cast<int32_t>(setrlimit(RLIMIT_DATA, &data) == 0);
-#else
-  (void)growth;
-  return int32_t{0};
-#endif
-}
+Result<int32_t> limit_memory(int32_t growth) { return limit_own_memory(growth); }
 
 Result<int32_t> tiles_finished() {
   return static_cast<int32_t>(finished_tiles() & 0x7fffffff);
@@ -92,14 +56,20 @@ Result<int32_t> tiles_finished() {
 
 Result<int32_t> threads_reading() { return disk_waits.load(std::memory_order_relaxed); }
 
-Result<int32_t> lock_file(int32_t descriptor) {
-#if defined(_WIN32)
-  (void)descriptor;
-  return int32_t{-1};
-#else
-  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return int32_t{1};
-  return errno == EWOULDBLOCK || errno == EINTR ? int32_t{0} : int32_t{-1};
-#endif
+Result<int32_t> lock_file(int32_t descriptor) { return lock_descriptor(descriptor); }
+
+Status memory_state_of_system(Slice<double> out) {
+  if (out.length != MEMORY_STATES) return bad_argument("a memory state is %d numbers", MEMORY_STATES);
+  const MemoryState state = memory_state();
+  out.data[MEMORY_TOTAL_BYTES] = state.total;
+  out.data[MEMORY_AVAILABLE_BYTES] = state.available;
+  out.data[MEMORY_COMMIT_LIMIT_BYTES] = state.commit_limit;
+  out.data[MEMORY_COMMIT_LEFT_BYTES] = state.commit_left;
+  out.data[MEMORY_JOB_LIMIT_BYTES] = state.job_limit;
+  out.data[MEMORY_JOB_LEFT_BYTES] = state.job_left;
+  out.data[MEMORY_OWN_BYTES] = state.own;
+  out.data[MEMORY_PRESSURE] = state.pressure;
+  return done();
 }
 
 Result<const char*> isa() {
@@ -138,7 +108,8 @@ Result<napi_value> cpu_info(Environment& environment) {
   napi_create_object(env, &result);
   napi_set_named_property(env, result, "model", napi::to_value(env, static_cast<const char*>(info.model)));
   napi_set_named_property(env, result, "features", strings(env, info.features, info.feature_count));
-  napi_set_named_property(env, result, "physicalCores", napi::to_value(env, static_cast<int32_t>(info.physical_cores)));
+  napi_set_named_property(env, result, "physicalCores", napi::to_value(env, static_cast<int32_t>(info.cores.physical)));
+  napi_set_named_property(env, result, "fastestCores", napi::to_value(env, static_cast<int32_t>(info.cores.fastest)));
   const char* note = kernels_note();
   if (note != nullptr) napi_set_named_property(env, result, "note", napi::to_value(env, note));
   return result;

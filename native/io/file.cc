@@ -1,88 +1,52 @@
 #include "file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace hw {
 
-namespace {
-
-#if defined(__APPLE__)
-int64_t seconds_of(const struct stat& s) { return s.st_mtimespec.tv_sec; }
-int64_t nanoseconds_of(const struct stat& s) { return s.st_mtimespec.tv_nsec; }
-#else
-int64_t seconds_of(const struct stat& s) { return s.st_mtim.tv_sec; }
-int64_t nanoseconds_of(const struct stat& s) { return s.st_mtim.tv_nsec; }
-#endif
-
-int open_direct(const char* path) {
-#if defined(__linux__)
-  return ::open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-#elif defined(__APPLE__)
-  int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (fd >= 0 && fcntl(fd, F_NOCACHE, 1) == 0) return fd;
-  if (fd >= 0) close(fd);
-  return -1;
-#else
-  (void)path;
-  return -1;
-#endif
-}
-
-}  // namespace
-
 DataFile::~DataFile() {
-  if (fd_ >= 0) close(fd_);
-  if (direct_fd_ >= 0) close(direct_fd_);
+  if (handle_ != kNoFile) close_file(handle_);
+  if (direct_ != kNoFile) close_file(direct_);
 }
 
 Status DataFile::open(const char* path, IoMode mode) {
   path_ = path;
-  // O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused below. Without effect on files.
-  fd_ = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd_ < 0) {
-    int error = errno;
-    const char* code = error == ENOENT || error == ENOTDIR ? "FILE_NOT_FOUND" : "FILE_IO";
-    return fail(code, "cannot open %.300s: %s", path, strerror(error));
+  int error = 0;
+  handle_ = open_file(path, &error);
+  char why[240];
+  if (handle_ == kNoFile) {
+    describe_file_error(error, why, sizeof why);
+    return fail(is_missing(error) ? "FILE_NOT_FOUND" : "FILE_IO", "cannot open %.300s: %s", path, why);
   }
-  struct stat info;
-  if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) return fail("FILE_IO", "%.300s is not a regular file", path);
-  bytes_ = info.st_size;
-  seconds_ = seconds_of(info);
-  nanoseconds_ = nanoseconds_of(info);
-  inode_ = info.st_ino;
-  device_ = info.st_dev;
+  if (identify_file(handle_, &opened_) != 0 || !opened_.regular) {
+    return fail("FILE_IO", "%.300s is not a regular file", path);
+  }
+  bytes_ = opened_.bytes;
   if (mode == IoMode::direct) {
-    direct_fd_ = open_direct(path);
-    struct stat other;
+    direct_ = open_file_direct(path);
+    FileIdentity other;
     // Between the two opens another file may have taken the name.
-    if (direct_fd_ >= 0 &&
-        (fstat(direct_fd_, &other) != 0 || other.st_ino != info.st_ino || other.st_dev != info.st_dev)) {
+    if (direct_ != kNoFile && (identify_file(direct_, &other) != 0 || !other.same_file(opened_))) {
       return fail("MODEL_CHANGED", "%.300s was replaced while it was opened", path);
     }
   }
   return done();
 }
 
-void DataFile::no_readahead() const {
-#if defined(POSIX_FADV_RANDOM)
-  posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM);
-#endif
-}
+void DataFile::no_readahead() const { stop_readahead(handle_); }
 
 Status DataFile::check_unchanged() const {
-  struct stat info;
-  if (fstat(fd_, &info) != 0) return fail("FILE_IO", "cannot look at %.300s: %s", path(), strerror(errno));
-  if (info.st_size != bytes_) {
-    return fail("MODEL_CHANGED", "%.300s had %lld bytes when it was opened and has %lld now; load the model again",
-                path(), static_cast<long long>(bytes_), static_cast<long long>(info.st_size));
+  FileIdentity now;
+  if (int error = identify_file(handle_, &now); error != 0) {
+    char why[240];
+    describe_file_error(error, why, sizeof why);
+    return fail("FILE_IO", "cannot look at %.300s: %s", path(), why);
   }
-  if (seconds_of(info) != seconds_ || nanoseconds_of(info) != nanoseconds_ || info.st_ino != inode_ ||
-      info.st_dev != device_) {
+  if (now.bytes != bytes_) {
+    return fail("MODEL_CHANGED", "%.300s had %lld bytes when it was opened and has %lld now; load the model again",
+                path(), static_cast<long long>(bytes_), static_cast<long long>(now.bytes));
+  }
+  if (!now.same_time(opened_) || !now.same_file(opened_)) {
     return fail("MODEL_CHANGED", "%.300s was written to while it was in use; load the model again", path());
   }
   return done();
@@ -91,11 +55,11 @@ Status DataFile::check_unchanged() const {
 Status DataFile::read_small(int64_t offset, int64_t bytes, uint8_t* out) const {
   int64_t got = 0;
   while (got < bytes) {
-    ssize_t n = pread(fd_, out + got, static_cast<size_t>(bytes - got), offset + got);
-    if (n < 0 && errno == EINTR) continue;
+    const int64_t n = read_file_at(handle_, offset + got, bytes - got, out + got);
+    if (n < 0 && is_interrupted(static_cast<int>(-n))) continue;
     if (n <= 0) {
       IoFailure failure;
-      explain(n < 0 ? errno : 0, offset, bytes, got, &failure);
+      explain(static_cast<int>(-n), offset, bytes, got, &failure);
       return failure.raise();
     }
     got += n;
@@ -115,8 +79,10 @@ void DataFile::explain(int error, int64_t offset, int64_t wanted, int64_t got, I
     snprintf(out->message, sizeof out->message, "%.300s: read %lld of %lld bytes at offset %lld", path(),
              static_cast<long long>(got), static_cast<long long>(wanted), static_cast<long long>(offset));
   } else {
-    snprintf(out->message, sizeof out->message, "%.300s: reading %lld bytes at offset %lld failed: %s", path(),
-             static_cast<long long>(wanted), static_cast<long long>(offset), strerror(error));
+    char why[120];
+    describe_file_error(error, why, sizeof why);
+    snprintf(out->message, sizeof out->message, "%.300s: reading %lld bytes at offset %lld failed: %.100s", path(),
+             static_cast<long long>(wanted), static_cast<long long>(offset), why);
   }
 }
 

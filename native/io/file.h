@@ -1,4 +1,4 @@
-// A file weights are read from: two descriptors (direct and buffered) and the identity it had when it was opened.
+// A file weights are read from: two handles (direct and buffered) and the identity it had when it was opened.
 #pragma once
 #include <stdint.h>
 
@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../error.h"
+#include "file_system.h"
 
 namespace hw {
 
@@ -34,28 +35,28 @@ class DataFile {
   Status open(const char* path, IoMode mode);
   // No readahead: bulk reads say what they want, and what comes unasked would stay in the page cache.
   void no_readahead() const;
-  // MODEL_CHANGED when size, time of modification or inode differ from what they were at open().
+  // MODEL_CHANGED when size, time of modification or identity differ from what they were at open().
   Status check_unchanged() const;
   // Reads a few rows through the page cache.
   Status read_small(int64_t offset, int64_t bytes, uint8_t* out) const;
 
   const char* path() const { return path_.c_str(); }
   int64_t bytes() const { return bytes_; }
-  int fd() const { return fd_; }
-  // The descriptor for bulk reads, -1: buffered.
-  int direct_fd() const { return refused_.load(std::memory_order_relaxed) ? -1 : direct_fd_; }
+  FileHandle handle() const { return handle_; }
+  // The one for bulk reads; kNoFile: buffered.
+  FileHandle direct_handle() const { return refused_.load(std::memory_order_relaxed) ? kNoFile : direct_; }
   // Some file systems accept the flag and refuse the reads.
   void refuse_direct() { refused_.store(true, std::memory_order_relaxed); }
 
-  // Why a bulk read that got `got` bytes at `offset` failed; error 0: the file ended.
+  // Why a bulk read that got `got` bytes at `offset` failed; error 0: the file ended, else the system's number.
   void explain(int error, int64_t offset, int64_t wanted, int64_t got, IoFailure* out) const;
 
  private:
   std::string path_;
-  int fd_ = -1, direct_fd_ = -1;
+  FileHandle handle_ = kNoFile, direct_ = kNoFile;
   std::atomic<bool> refused_{false};
-  int64_t bytes_ = 0, seconds_ = 0, nanoseconds_ = 0;
-  uint64_t inode_ = 0, device_ = 0;
+  FileIdentity opened_;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace hw

@@ -1,60 +1,46 @@
 #include "pinned.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <chrono>
 
-namespace hw {
+#include "../system/pages.h"
 
-namespace {
-constexpr int64_t kHugePage = 2 << 20;
-}
+namespace hw {
 
 bool PinnedMemory::allocate(int64_t bytes) {
   if (bytes <= 0) return bytes == 0;
   bytes = page_up(bytes);
   // Small rings and tests need no huge page.
-  int64_t align = bytes >= kHugePage ? kHugePage : kPage;
-  int64_t whole = bytes + align;
+  const size_t align = bytes >= static_cast<int64_t>(kHugePage) ? kHugePage : static_cast<size_t>(kPage);
   if (counters_ != nullptr && !counters_->charge(bytes)) return false;
-  void* p = mmap(nullptr, static_cast<size_t>(whole), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) {
+  data_ = map_kept_pages(static_cast<size_t>(bytes), align);
+  if (data_ == nullptr) {
     if (counters_ != nullptr) counters_->refund(bytes);
     return false;
   }
-  uint8_t* start = static_cast<uint8_t*>(p);
-  uint8_t* first = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(align) - 1) &
-                                              ~static_cast<uintptr_t>(align - 1));
-  if (first > start) munmap(start, static_cast<size_t>(first - start));
-  if (start + whole > first + bytes) munmap(first + bytes, static_cast<size_t>(start + whole - (first + bytes)));
-#ifdef MADV_HUGEPAGE
-  if (align == kHugePage) madvise(first, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-#endif
-#ifdef MADV_DONTDUMP
-  madvise(first, static_cast<size_t>(bytes), MADV_DONTDUMP);
-#endif
-  data_ = first;
   bytes_ = bytes;
   return true;
 }
 
 PinnedMemory::~PinnedMemory() {
   if (data_ == nullptr) return;
-  munmap(data_, static_cast<size_t>(bytes_));
+  if (locked_) unlock_pages(data_, static_cast<size_t>(bytes_));
+  unmap_pages(data_, static_cast<size_t>(bytes_));
   if (counters_ != nullptr) counters_->refund(bytes_);
 }
 
 void PinnedMemory::give_back(int64_t kept) {
   kept = page_up(kept);
   if (data_ == nullptr || kept >= bytes_) return;
-  munmap(data_ + kept, static_cast<size_t>(bytes_ - kept));
+  const size_t rest = static_cast<size_t>(bytes_ - kept);
+  if (locked_) unlock_pages(data_ + kept, rest);
+  if (!give_back_pages(data_ + kept, rest)) return;
   if (counters_ != nullptr) counters_->refund(bytes_ - kept);
   bytes_ = kept;
 }
 
 bool PinnedMemory::lock() {
-  if (!locked_ && data_ != nullptr) locked_ = mlock(data_, static_cast<size_t>(bytes_)) == 0;
+  if (!locked_ && data_ != nullptr) locked_ = lock_pages(data_, static_cast<size_t>(bytes_));
   return locked_;
 }
 

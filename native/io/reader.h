@@ -1,4 +1,5 @@
-// Bulk reads in the background, several in flight: io_uring where the kernel allows it, else threads that pread. What
+// Bulk reads in the background, several in flight: a queue of the system (io_uring, overlapped reads of
+// Windows) where it has one, else threads that wait for one read each. What
 // to read next comes from feeds (the ring, expert slots, the filling of pinned memory), asked in order of urgency.
 // Nobody spins: idle threads sleep until kick().
 #pragma once
@@ -44,7 +45,7 @@ struct Feed {
 // Somebody waits for what the feed asks for, or may later.
 enum class Urgency : int { now, ahead };
 
-// Tests only: returns an errno for reads that shall fail, 0 for others. Called by reader threads.
+// Tests only: returns the number of a system's error for reads that shall fail, 0 for others. Called by reader threads.
 typedef int (*ReadFault)(const ReadJob& job);
 void set_read_fault(ReadFault fault);
 
@@ -88,13 +89,16 @@ class Reader {
   explicit Reader(int depth) : capacity_(std::min(kMostDepth, kSpare * depth)), depth_(depth) {}
   // False also when enough are in flight; a read that ends makes room, and its thread asks again.
   bool take(Taken* out);
-  // Accounts for `result` (bytes or -errno) of a read of what was still missing. True: `taken` is finished, its feed
+  // Accounts for `result` (bytes, or minus the number of an error) of a read of what was still missing. True: `taken`
+  // is finished, its feed
   // knows; false: read on at taken->got.
   bool progress(Taken* taken, bool direct, int64_t result);
   // What is to be read next of it.
-  static int descriptor(const Taken& taken, bool* direct);
+  static FileHandle source(const Taken& taken, bool* direct);
   static int injected_fault(const ReadJob& job);
 
+  // A read of more than this is cut: Linux transfers at most 2^31 - 4096 bytes at once.
+  static constexpr int64_t kMostAtOnce = int64_t{1} << 30;
   const int capacity_;
   std::atomic<bool> stop_{false};
 

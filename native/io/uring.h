@@ -11,19 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "file_system.h"
+
 namespace hw {
 
 class Uring {
  public:
+  static constexpr const char* kName = "io_uring";
   Uring() = default;
   Uring(const Uring&) = delete;
   Uring& operator=(const Uring&) = delete;
   ~Uring();
 
   // False where the kernel has no io_uring, lacks plain reads (before 5.6) or a sandbox forbids it.
-  bool open(unsigned entries);
-  // Queues a read; submitted by the next wait(). At most `entries` - 2 may be under way.
-  void read(int fd, void* memory, uint32_t bytes, int64_t offset, uint64_t tag);
+  bool open(unsigned reads);
+  // Queues a read; submitted by the next wait().
+  void read(FileHandle file, void* memory, uint32_t bytes, int64_t offset, uint64_t tag);
   // Submits, then sleeps until something has completed or wake() was called.
   void wait();
   // The next completion, if there is one.

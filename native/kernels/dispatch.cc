@@ -14,6 +14,8 @@
 #endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+extern "C" __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long feature);
 #endif
 
 namespace hw {
@@ -79,6 +81,8 @@ bool cpu_has_neon_dotprod() {
   return (getauxval(AT_HWCAP) & bits) == bits;
 #elif defined(__APPLE__)
   return true;  // from the first M1 on
+#elif defined(_WIN32)
+  return IsProcessorFeaturePresent(43) != 0;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE; those have half floats, too
 #else
   return false;  // no way known here to ask
 #endif

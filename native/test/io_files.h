@@ -1,15 +1,14 @@
 // Files for the tests of io/: every byte tells its place.
 #pragma once
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <string>
 #include <vector>
 
 #include "../io/file.h"
+#include "system.h"
 
 namespace io_test {
 
@@ -44,15 +43,12 @@ inline bool same(const uint8_t* data, int64_t offset, int64_t bytes) {
 struct TestFile {
   std::string path;
   explicit TestFile(int64_t bytes) {
-    const char* folder = getenv("TMPDIR");
-    path = std::string(folder != nullptr ? folder : "/tmp") + "/hundredweight-io-XXXXXX";
-    int fd = mkstemp(&path[0]);
     std::vector<uint8_t> content(static_cast<size_t>(bytes));
     for (int64_t i = 0; i < bytes; i++) content[static_cast<size_t>(i)] = byte_at(i);
-    check(fd >= 0 && write(fd, content.data(), content.size()) == bytes && fsync(fd) == 0, "a test file is written");
-    close(fd);
+    path = test_system::write_temporary("io", content.data(), content.size());
+    check(!path.empty(), "a test file is written");
   }
-  ~TestFile() { unlink(path.c_str()); }
+  ~TestFile() { test_system::remove_file(path); }
 };
 
 }  // namespace io_test

@@ -1,5 +1,5 @@
 // What the kernel test programs share: memory that faults one byte past its end, canaries in front, bit comparison,
-// counting, and the line that reruns a failure. Plain POSIX, no framework.
+// counting, and the line that reruns a failure. No framework.
 #pragma once
 #include <math.h>
 #include <stdarg.h>
@@ -7,12 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "kernels/kernels.h"
 #include "kernels/sample.h"
+#include "system.h"
 
 namespace hw {
 
@@ -20,18 +19,17 @@ namespace hw {
 class Guarded {
  public:
   explicit Guarded(size_t bytes) : bytes_(bytes) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t page = test_system::page_bytes();
     mapped_ = (bytes + kFront + page - 1) / page * page + page;
-    void* m = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED || mprotect((uint8_t*)m + mapped_ - page, page, PROT_NONE) != 0) {
+    base_ = test_system::map_guarded(mapped_);
+    if (base_ == nullptr) {
       perror("guard page");
       exit(2);
     }
-    base_ = (uint8_t*)m;
     data_ = base_ + mapped_ - page - bytes;
     memset(data_ - kFront, 0xA5, kFront);
   }
-  ~Guarded() { munmap(base_, mapped_); }
+  ~Guarded() { test_system::unmap_guarded(base_, mapped_); }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 

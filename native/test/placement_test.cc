@@ -2,7 +2,6 @@
 // file through pinned memory, ring and slots, for models that come and go on one machine.
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cmath>
@@ -16,6 +15,7 @@
 #include "../ops/ops.h"
 #include "../residency.h"
 #include "../resources.h"
+#include "system.h"
 
 namespace {
 
@@ -35,16 +35,12 @@ float value_at(int64_t i) { return std::sin(static_cast<float>(i)); }
 struct WeightFile {
   std::string path;
   WeightFile() {
-    const char* folder = getenv("TMPDIR");
-    path = std::string(folder != nullptr ? folder : "/tmp") + "/hundredweight-placed-XXXXXX";
-    const int fd = mkstemp(&path[0]);
     std::vector<float> values(kOffset / 4 + int64_t{kRows} * kCols * kExperts);
     for (size_t i = 0; i < values.size(); i++) values[i] = value_at(static_cast<int64_t>(i) - kOffset / 4);
-    const size_t bytes = values.size() * sizeof(float);
-    check(fd >= 0 && write(fd, values.data(), bytes) == static_cast<ssize_t>(bytes), "a file of weights");
-    close(fd);
+    path = test_system::write_temporary("placed", values.data(), values.size() * sizeof(float));
+    check(!path.empty(), "a file of weights");
   }
-  ~WeightFile() { unlink(path.c_str()); }
+  ~WeightFile() { test_system::remove_file(path); }
 };
 
 template <typename T>

@@ -2,16 +2,16 @@
 // pools come and go. Meant to run plain and under the thread sanitizer.
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "../system/thread.h"
 #include "../threads/nodes.h"
 #include "../threads/pool.h"
+#include "system.h"
 
 namespace {
 
@@ -24,9 +24,7 @@ void check(bool ok, const char* what, long long a = 0, long long b = 0) {
 }
 
 double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  return 1e-9 * static_cast<double>(hw::monotonic_nanoseconds());
 }
 
 // Plain (not atomic) counters: a part that ran twice at once, or a result that is not visible, is a data race.
@@ -70,11 +68,11 @@ void sleeps_and_wakes() {
   std::unique_ptr<hw::Pool> pool(hw::Pool::open(3, nullptr, 0));
   for (int i = 0; i < 60; i++) {
     std::vector<int> runs(7, 0);
-    usleep(static_cast<useconds_t>(i % 5 * 40));
+    test_system::sleep_microseconds(i % 5 * 40);
     if (i % 2 == 1) pool->wake();
-    if (i % 6 == 1) usleep(200);  // woken for nothing: asleep again
+    if (i % 6 == 1) test_system::sleep_microseconds(200);  // woken for nothing: asleep again
     pool->parallel_for(7, [&](int64_t part, int) {
-      if (part == 3) usleep(200);
+      if (part == 3) test_system::sleep_microseconds(200);
       runs[static_cast<size_t>(part)]++;
     });
     for (int r : runs) check(r == 1, "part after a pause", r);
@@ -93,9 +91,9 @@ void balances() {
     by[static_cast<size_t>(part)] = thread;
     if (part >= 20) return;
     if (thread == 1) helped = true;
-    usleep(2000);
+    test_system::sleep_microseconds(2000);
     if (part == 0) {
-      for (int ms = 0; ms < 120000 && !helped; ms++) usleep(1000);
+      for (int ms = 0; ms < 120000 && !helped; ms++) test_system::sleep_microseconds(1000);
     }
   });
   double elapsed = seconds() - start;
@@ -139,7 +137,7 @@ void callers_take_turns() {
         runs[static_cast<size_t>(part)]++;
         if (over.fetch_add(1) + 1 == parts) owner.store(0);
       });
-      if (region % 50 == 49) usleep(300);  // long enough to fall asleep
+      if (region % 50 == 49) test_system::sleep_microseconds(300);  // long enough to fall asleep
     }
     for (int64_t part = 0; part < parts; part++) faults += runs[static_cast<size_t>(part)] != regions;
   };
@@ -213,7 +211,7 @@ void hand_over(int threads, useconds_t pause, int ahead, const char* name) {
   double least = 1, sum = 0;
   const int rounds = 200;
   for (int i = 0; i < rounds; i++) {
-    if (pause != 0) usleep(pause);
+    if (pause != 0) test_system::sleep_microseconds(pause);
     if (ahead > 0) {
       const double until = seconds() + 1e-6 * ahead;
       pool->wake();

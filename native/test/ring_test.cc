@@ -141,7 +141,7 @@ int refuse_offset(const hw::ReadJob& job) {
 }
 std::atomic<bool> blocked{false};
 int block(const hw::ReadJob&) {
-  while (blocked.load()) usleep(1000);
+  while (blocked.load()) test_system::sleep_microseconds(1000);
   return 0;
 }
 
@@ -172,7 +172,7 @@ void failures_and_cancelling() {
     hw::set_read_fault(nullptr);
 
     // Two passes: what had been read ahead is still good.
-    check(truncate(m.source->path.c_str(), m.weights[2]->file_offset(0, 0, 0) + 1000) == 0, "truncate");
+    check(test_system::truncate_file(m.source->path, m.weights[2]->file_offset(0, 0, 0) + 1000), "truncate");
     hw::Status status = hw::done();
     for (size_t i = 0; i < 2 * m.weights.size() && status.ok; i++) {
       status = m.read(i % m.weights.size(), m.pinned[i % m.weights.size()], 1000);
@@ -318,7 +318,7 @@ void settle(SlotModel& m) {
   for (int ms = 0; m.watched.asked_in_vain < before + 2; ms++) {
     if (ms == 120000) return check(false, "the reader comes to rest");
     m.reader->kick();
-    usleep(1000);
+    test_system::sleep_microseconds(1000);
   }
 }
 
@@ -361,7 +361,7 @@ void guesses_are_read_ahead() {
       int32_t a = (i * 5) % 12, b = (i * 7 + 1) % 12, c = (i * 11 + 3) % 12;
       const int32_t guess[] = {a, i % 2 == 0 ? b : c};
       m.slots->expect((i + 1) % 3, guess, 1, 2);
-      if (i % 7 == 0) usleep(300);
+      if (i % 7 == 0) test_system::sleep_microseconds(300);
       if (a != b) check(m.layer(i % 3, {a, b}, i % 5 != 4, i % 9 == 8).ok, "many guesses", i);
     }
     // Nothing true for that long: no rank is trusted any more.

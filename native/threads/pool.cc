@@ -1,11 +1,8 @@
 #include "pool.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <time.h>
-
 #include <new>
+
+#include "../system/thread.h"
 
 namespace hw {
 
@@ -20,12 +17,6 @@ uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
 constexpr int64_t kSpinNanoseconds = 50000;
 // From here on a spinning thread offers its CPU: on a busy machine the one it waits for may sit on the same.
 constexpr int64_t kYieldNanoseconds = 4000;
-
-int64_t now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<int64_t>(t.tv_sec) * 1000000000 + t.tv_nsec;
-}
 
 void pause() {
 #if defined(__x86_64__)
@@ -44,24 +35,12 @@ bool spin(const Ready& ready) {
       if (ready()) return true;
       pause();
     }
-    int64_t t = now();
+    int64_t t = monotonic_nanoseconds();
     if (start == 0) start = t;
     if (t - start > kSpinNanoseconds) return false;
-    if (t - start > kYieldNanoseconds) sched_yield();
+    if (t - start > kYieldNanoseconds) yield_thread();
   }
 }
-
-#if defined(__linux__)
-bool bind_to(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
-  CPU_SET(cpu, &set);
-  return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
-}
-#else
-bool bind_to(int) { return false; }
-#endif
 
 }  // namespace
 
@@ -69,7 +48,7 @@ struct Pool::Worker {
   Pool* pool;
   int thread;
   int cpu;  // -1: not bound
-  pthread_t handle;
+  SystemThread system;
 };
 
 Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count, int nodes) {
@@ -85,22 +64,15 @@ Pool* Pool::open(int threads, const int32_t* cpus, int cpu_count, int nodes) {
     delete pool;
     return nullptr;
   }
-  // Workers must not run the signal handlers of the program that loaded us.
-  sigset_t all, before;
-  sigfillset(&all);
-  // A blocked fault kills the process whatever the handler: mapped files that shrink are handled (io/mapping).
-  for (int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) sigdelset(&all, fault);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   bool ok = true;
   for (int i = 1; i < threads && ok; i++) {
     Worker& worker = pool->workers_[i - 1];
     worker.pool = pool;
     worker.thread = i;
     worker.cpu = cpu_count > 0 ? cpus[i % cpu_count] : -1;
-    ok = pthread_create(&worker.handle, nullptr, &Pool::main, &worker) == 0;
+    ok = worker.system.start(&Pool::main, &worker);
     if (ok) pool->started_++;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!ok) {
     delete pool;
     return nullptr;
@@ -115,39 +87,31 @@ Pool::~Pool() {
   }
   wake_.notify_all();
   called_up_.notify_all();
-  for (int i = 0; i < started_; i++) pthread_join(workers_[i].handle, nullptr);
+  for (int i = 0; i < started_; i++) workers_[i].system.join();
   delete[] workers_;
 }
 
 namespace {
 
-#if defined(__linux__)
 struct CallerMask {
   int bound = 0;
   bool known = false;
-  cpu_set_t before;
+  Affinity before;
 };
 thread_local CallerMask caller_mask;
-#endif
 
 }  // namespace
 
 BoundCaller::BoundCaller(int cpu) {
-#if defined(__linux__)
   CallerMask& mask = caller_mask;
   if (mask.bound++ > 0) return;
-  mask.known = pthread_getaffinity_np(pthread_self(), sizeof mask.before, &mask.before) == 0;
-  if (mask.known) bind_to(cpu);
-#else
-  (void)cpu;
-#endif
+  mask.known = mask.before.read();
+  if (mask.known) bind_thread(cpu);
 }
 
 BoundCaller::~BoundCaller() {
-#if defined(__linux__)
   CallerMask& mask = caller_mask;
-  if (--mask.bound == 0 && mask.known) pthread_setaffinity_np(pthread_self(), sizeof mask.before, &mask.before);
-#endif
+  if (--mask.bound == 0 && mask.known) mask.before.restore();
 }
 
 Pool::Turn::Turn(Pool& pool) : pool_(pool), ticket_(pool.next_ticket_.fetch_add(1, std::memory_order_relaxed)) {
@@ -166,14 +130,11 @@ Pool::Turn::~Turn() {
   pool_.turn_changed_.notify_all();
 }
 
-void* Pool::main(void* pointer) {
+void Pool::main(void* pointer) {
   Worker* worker = static_cast<Worker*>(pointer);
-#if defined(__linux__)
-  pthread_setname_np(pthread_self(), "hundredweight");
-#endif
-  if (worker->cpu >= 0) bind_to(worker->cpu);
+  name_thread("hundredweight");
+  if (worker->cpu >= 0) bind_thread(worker->cpu);
   worker->pool->work(worker->thread);
-  return nullptr;
 }
 
 // Which share of the parts is a thread's: those of the first node come first.

@@ -66,7 +66,7 @@ class Pool {
   bool steal(int victim, uint32_t* part);
   bool wait_for_region(int thread, uint32_t seen);
   bool rest(int thread);
-  static void* main(void* worker);
+  static void main(void* worker);
 
   // Whose region runs: callers draw a ticket and wait until it is called.
   class Turn {

@@ -1,8 +1,9 @@
 /** Writes GGUF version 3, streaming: a tensor's bytes come from a callback and pass through one small buffer. */
 import { randomBytes } from "node:crypto";
-import { realpath, rename, stat, unlink } from "node:fs/promises";
+import { realpath, stat, unlink } from "node:fs/promises";
 import { asHundredweightError, HundredweightError } from "../errors.js";
 import { checkOutput } from "../regular-file.js";
+import { replaceFile } from "../replace-file.js";
 import { limits } from "./cursor.js";
 import { blocksBytes, type Dtype } from "./dtypes.js";
 import { FileSink } from "./file-sink.js";
@@ -59,7 +60,7 @@ export async function writeGguf(path: string, content: GgufContent, options: Wri
     await io(path, () => file.end(!device));
     closed = true;
     await io(path, () => file.close());
-    if (!device) await io(path, () => rename(temporary, target));
+    if (!device) await io(path, () => replaceFile(temporary, target));
     return bytes;
   } catch (error) {
     if (!closed) await file.close().catch(() => {});

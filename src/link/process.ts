@@ -7,6 +7,7 @@ import { getPriority, setPriority } from "node:os";
 import { makeCancelWords } from "../engine/stop-signal.js";
 import { IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, trimOwnMemory, usableAddon } from "../process/own-memory.js";
+import { sharedSignals } from "../process/signals.js";
 import { requestClose, requestStop } from "./cancel.js";
 import { Heartbeat } from "./heartbeat.js";
 import { watchLoading } from "./loading.js";
@@ -22,7 +23,7 @@ let closed = false;
 
 // The terminal's signals go to both; how to end is for the other one to say. When it is gone there is nothing to save,
 // and a pass must not be waited for. It may be gone already.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+for (const signal of sharedSignals) process.on(signal, () => {});
 const orphaned = (): void => {
   if (!closed) process.kill(process.pid, "SIGKILL");
 };

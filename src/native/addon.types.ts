@@ -3,6 +3,8 @@ export interface CpuInfo {
   readonly model: string;
   readonly features: readonly string[];
   readonly physicalCores: number;
+  /** Those of the fastest kind, where the system tells kinds apart (Windows, macOS); else all. */
+  readonly fastestCores: number;
   readonly note?: string;
 }
 
@@ -59,7 +61,7 @@ export interface NativeAddon {
   trimMemory(): number;
   /**
    * Lets private memory of this process grow by `growthBytes` more: what goes beyond fails to be allocated, and no
-   * core is written of the abort that follows. 1 when the system does so; 0 where it cannot (only Linux can).
+   * core is written of the abort that follows. 1 when the system does so (Linux, Windows), else 0.
    */
   limitMemory(growthBytes: number): number;
   /**
@@ -67,6 +69,8 @@ export interface NativeAddon {
    * gone. Never waits: 1 it is locked, 0 somebody else holds it, -1 its file system has no locks.
    */
   lockFile(descriptor: number): number;
+  /** By `memoryStates`. */
+  memoryState(out: Float64Array): void;
   /** Tiles all models of this process have finished, modulo 2^31: whether an engine in another thread gets on. */
   tilesFinished(): number;
   /** Threads of this process that wait for a read from the disk now. */

@@ -178,6 +178,21 @@ export const modelCounters = ["activationBytes", "kvBytes", "scratchBytes", "wei
 /** Threads and the models that share them; of the process: bytes reserved now, the most ever, promised. */
 export const machineCounters = ["threads", "models", "chargedBytes", "peakBytes", "promisedBytes"] as const;
 
+/**
+ * Memory as the system states it, in bytes; negative where it says nothing. What all programs together may commit is
+ * Windows' (memory and page files), as are jobs; `pressure` is macOS's: 1 normal, 2 warning, 4 critical.
+ */
+export const memoryStates = [
+  "totalBytes",
+  "availableBytes",
+  "commitLimitBytes",
+  "commitLeftBytes",
+  "jobLimitBytes",
+  "jobLeftBytes",
+  "ownBytes",
+  "pressure",
+] as const;
+
 /** Counters of a model's weights since it was opened; bytes that are held. */
 export const residencyCounters = [
   "bytesRead",

@@ -12,6 +12,7 @@ const functions = {
   trimMemory: true,
   limitMemory: true,
   lockFile: true,
+  memoryState: true,
   tilesFinished: true,
   threadsReading: true,
   modelOpen: true,

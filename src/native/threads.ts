@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from "node:os";
 import { HundredweightError } from "../errors.js";
+import { addonStatus } from "./addon.js";
 import {
   allowedCpus,
   currentCpu,
@@ -15,18 +16,43 @@ import {
   type ReadText,
 } from "./topology.js";
 
-/** @param environment OMP_NUM_THREADS is honoured, as programs are that use OpenMP: its first number */
+/**
+ * @param environment OMP_NUM_THREADS is honoured, as programs are that use OpenMP: its first number
+ * @param known cores as the addon counts them, where the system has no files that tell
+ */
 export function defaultThreads(
   read: ReadText = fromSystem,
   environment: { readonly OMP_NUM_THREADS?: string | undefined } = process.env,
+  known: () => CoreCount | undefined = coresOfAddon,
 ): number {
   const wanted = /^\s*(\d{1,4})\s*(?:,|$)/.exec(environment.OMP_NUM_THREADS ?? "");
   if (wanted !== null && Number(wanted[1]) > 0) return Number(wanted[1]);
   const cpus = allowedCpus(read);
-  const cores = cpus === undefined ? availableParallelism() : oneCpuPerCore(fastCpus(cpus, read), read).length;
+  const cores = cpus === undefined ? coresElsewhere(known()) : oneCpuPerCore(fastCpus(cpus, read), read).length;
   // A quota of 1.5 CPUs runs one thread at full speed and would stall the second half of the time.
   const quota = Math.max(1, Math.floor(cpuQuota(read) ?? Infinity));
   return Math.max(1, Math.min(cores, quota));
+}
+
+export interface CoreCount {
+  readonly physicalCores: number;
+  readonly fastestCores: number;
+}
+
+/**
+ * On Windows and macOS the addon counts cores. Of two kinds the fast ones are enough where they are half of all or
+ * more: every region waits for its slowest thread.
+ */
+function coresElsewhere(known: CoreCount | undefined): number {
+  if (known === undefined) return availableParallelism();
+  const { physicalCores, fastestCores } = known;
+  const cores = 2 * fastestCores >= physicalCores ? fastestCores : physicalCores;
+  return Math.min(cores, availableParallelism());
+}
+
+function coresOfAddon(): CoreCount | undefined {
+  if (process.platform === "linux") return undefined; // without /proc its topology is missing, too
+  return addonStatus().cpu;
 }
 
 /** As llama.cpp names them: over all memory nodes, on the one we are on, or where numactl has put us. */

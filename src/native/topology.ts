@@ -7,7 +7,9 @@ import { readFileSync } from "node:fs";
 /** Contents of a system file, undefined when it cannot be read. */
 export type ReadText = (path: string) => string | undefined;
 
+/** Only Linux has such files, whatever lies at these places elsewhere. */
 export const fromSystem: ReadText = (path) => {
+  if (process.platform !== "linux") return undefined;
   try {
     return readFileSync(path, "utf8");
   } catch {

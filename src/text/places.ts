@@ -41,7 +41,11 @@ const youngMb = 4;
 const largeBytes = 2 ** 20;
 
 /** Nothing else of this process's environment is a template's or a text's business. */
-const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|TEMP|TMP|SystemRoot|NODE_.*|TSX_.*|HUNDREDWEIGHT_(DEBUG|MARKS))$/;
+const passedOn = new RegExp(
+  "^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|TEMP|TMP|SystemRoot|SystemDrive|windir|USERPROFILE|NODE_.*|TSX_.*|" +
+    "HUNDREDWEIGHT_(DEBUG|MARKS))$",
+  process.platform === "win32" ? "i" : "", // Windows writes Path, or PATH
+);
 
 const alive = new Set<TextPlace>();
 let watchingExit = false;

@@ -6,6 +6,7 @@
 import { IdleCollector } from "../process/idle.js";
 import { mark } from "../process/marks.js";
 import { boundOwnMemory, limitOwnMemory, trimOwnMemory } from "../process/own-memory.js";
+import { sharedSignals } from "../process/signals.js";
 import type { FromText, ToText } from "./protocol.js";
 import { serveTexts } from "./serve.js";
 
@@ -13,7 +14,7 @@ import { serveTexts } from "./serve.js";
 const growthBytes = 176 * 2 ** 20;
 
 // The terminal's signals go to both; when to end is for the other one to say.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+for (const signal of sharedSignals) process.on(signal, () => {});
 const orphaned = (): void => {
   process.kill(process.pid, "SIGKILL");
 };

@@ -16,16 +16,16 @@ export interface DiskInfo {
 const inMemory = new Set(["tmpfs", "ramfs"]);
 const overNetwork = new Set(["nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "fuse.sshfs", "ceph", "glusterfs"]);
 
-export function diskInfo(path: string, root = "/"): DiskInfo {
+export function diskInfo(path: string, root?: string): DiskInfo {
   const real = existsSync(path) ? realpathSync(path) : path;
   const stats = statfsSync(existsSync(real) ? real : dirname(real));
-  const mount = findMount(real, read(join(root, "proc/self/mountinfo")) ?? "");
+  const mount = mountOf(real, root);
   return {
     path: real,
     fileSystem: mount?.fileSystem,
     mountPoint: mount?.point,
     device: mount?.source,
-    kind: mount === undefined ? "unknown" : kindOf(mount, root),
+    kind: mount === undefined ? "unknown" : kindOf(mount, root ?? "/"),
     freeBytes: stats.bavail * stats.bsize,
     totalBytes: stats.blocks * stats.bsize,
   };
@@ -36,6 +36,11 @@ interface Mount {
   readonly numbers: string;
   readonly fileSystem: string;
   readonly source: string;
+}
+
+/** Only Linux has such a table. */
+function mountOf(path: string, root = process.platform === "linux" ? "/" : undefined): Mount | undefined {
+  return root === undefined ? undefined : findMount(path, read(join(root, "proc/self/mountinfo")) ?? "");
 }
 
 /** The longest mount point that holds the path; of equal ones the later, which covers the earlier. */

@@ -1,6 +1,6 @@
 /** Notices that the memory limit was lowered while a model runs, and makes room before the system does it by force. */
 import { HundredweightError } from "../errors.js";
-import { type MemoryLimit, memoryLimit } from "./memory-limit.js";
+import { type Limited, memoryLimit } from "./memory-limit.js";
 
 /** Reading the limits takes some tenths of a millisecond. */
 const everyMs = 500;
@@ -9,6 +9,15 @@ const scarceBytes = 64 * 2 ** 20;
 /** Bytes a pass may still touch for the first time: KV pages, scratch, garbage of JavaScript. */
 const leastBytes = 16 * 2 ** 20;
 
+/** The limit of the cgroup (Linux) or the job (Windows); on macOS, memory that is critical has no room left. */
+function limitNow(): Limited | undefined {
+  const { cgroup, job, pressure, totalBytes } = memoryLimit();
+  if (pressure === undefined) return cgroup ?? job;
+  return pressure >= 4
+    ? { limitBytes: totalBytes - 1, usedBytes: totalBytes - leastBytes - 1 }
+    : { limitBytes: totalBytes, usedBytes: 0 };
+}
+
 /**
  * To be called before each pass. A limit that was never lowered is left alone: whoever plans a budget close to it knows
  * why. v1 refuses to lower a limit below what cannot be reclaimed; v2 kills, whatever the process does: nothing helps
@@ -16,7 +25,7 @@ const leastBytes = 16 * 2 ** 20;
  * @throws MEMORY_BUDGET when too little is left after giving back; the next pass looks again
  */
 export function watchLimit(
-  read: () => MemoryLimit["cgroup"] = () => memoryLimit().cgroup,
+  read: () => Limited | undefined = limitNow,
   now: () => number = () => performance.now(),
 ): (shrink: () => void) => void {
   let limitBytes = read()?.limitBytes ?? Infinity;

@@ -1,8 +1,12 @@
-/** How much memory this process may really use: the machine, the cgroup it runs in (v1 or v2), its own limits. */
+/**
+ * How much memory this process may really use: the machine, the cgroup it runs in (v1 or v2), its own limits; on
+ * Windows what may be committed and the job it belongs to.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { HundredweightError } from "../errors.js";
+import { type MemoryState, memoryState } from "../native/memory-state.js";
 
 export interface MemoryLimit {
   /** Bytes the machine has. */
@@ -15,6 +19,12 @@ export interface MemoryLimit {
   readonly cgroup:
     | { readonly version: 1 | 2; readonly path: string; readonly limitBytes: number; readonly usedBytes: number }
     | undefined;
+  /** Memory and page files together, which all programs may commit (Windows). */
+  readonly commit: Limited | undefined;
+  /** The limit of the job this process belongs to (Windows), and what this process uses of it. */
+  readonly job: Limited | undefined;
+  /** How scarce memory is, as macOS says it: 1 normal, 2 warning, 4 critical; undefined elsewhere. */
+  readonly pressure: number | undefined;
   /** The process's own limits, each Infinity when there is none. */
   readonly process: ProcessLimits;
   /** The tightest ceiling there is, whatever is in use: machine, cgroups, the process's own limits. */
@@ -23,6 +33,11 @@ export interface MemoryLimit {
   readonly marginBytes: number;
   /** Bytes left for a model, with what this process holds already: the smallest of all, less the margin. */
   readonly budgetBytes: number;
+}
+
+export interface Limited {
+  readonly limitBytes: number;
+  readonly usedBytes: number;
 }
 
 export interface Ceiling {
@@ -57,26 +72,28 @@ const marginLeastShare = 1 / 8;
  */
 const ownMost = 96 * 2 ** 20;
 
-export function memoryLimit(root = "/"): MemoryLimit {
-  const totalBytes = totalmem();
-  const info = read(join(root, "proc/meminfo")) ?? "";
+/** Where Linux's files about the system are; other systems have none, whatever lies at these places. */
+const linuxRoot = process.platform === "linux" ? "/" : undefined;
+
+export function memoryLimit(root: string | undefined = linuxRoot, state: MemoryState = memoryState()): MemoryLimit {
+  const totalBytes = state.totalBytes ?? totalmem();
+  const info = read(at(root, "proc/meminfo")) ?? "";
   const kib = /^MemAvailable:\s+(\d+) kB/m.exec(info)?.[1];
-  const availableBytes = kib === undefined ? process.availableMemory() : Number(kib) * 1024;
+  const availableBytes = kib === undefined ? (state.availableBytes ?? process.availableMemory()) : Number(kib) * 1024;
   const cgroup = cgroupLimit(root);
   const own = processLimits(root);
-  const held = Math.min(ownMost, ownBytes(root));
-  const ceiling = lowest(totalBytes, availableBytes, cgroup, own, held);
-  const free = Math.min(
-    availableBytes + held,
-    own.leftBytes,
-    cgroup === undefined
-      ? Infinity
-      : Math.max(0, cgroup.limitBytes - cgroup.usedBytes + Math.min(held, cgroup.usedBytes)),
-  );
+  const commit = limited(state.commitLimitBytes, state.commitLeftBytes);
+  const job = limited(state.jobLimitBytes, state.jobLeftBytes);
+  const held = Math.min(ownMost, state.ownBytes ?? ownBytes(root));
+  const ceiling = lowest({ totalBytes, availableBytes, cgroup, commit, job, process: own }, held);
+  const left = (limit: Limited | undefined): number =>
+    limit === undefined ? Infinity : Math.max(0, limit.limitBytes - limit.usedBytes + Math.min(held, limit.usedBytes));
+  const free = Math.min(availableBytes + held, own.leftBytes, left(cgroup), left(commit), left(job));
   const least = Math.min(marginLeast, ceiling.bytes * marginLeastShare);
   const marginBytes = Math.floor(Math.max(least, free * marginShare));
   const budgetBytes = Math.max(0, Math.floor(free - marginBytes));
-  return { totalBytes, availableBytes, cgroup, process: own, ceiling, marginBytes, budgetBytes };
+  const { pressure } = state;
+  return { totalBytes, availableBytes, cgroup, commit, job, pressure, process: own, ceiling, marginBytes, budgetBytes };
 }
 
 /** Why a budget cannot be kept here, whatever is free now: the system would end the process. Undefined: it can. */
@@ -103,13 +120,9 @@ export function sizeOf(bytes: number): string {
   return bytes < 10 * 2 ** 30 ? `${Math.floor(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
-function lowest(
-  totalBytes: number,
-  availableBytes: number,
-  cgroup: MemoryLimit["cgroup"],
-  own: ProcessLimits,
-  held: number,
-): Ceiling {
+type Limits = Pick<MemoryLimit, "totalBytes" | "availableBytes" | "cgroup" | "commit" | "job" | "process">;
+
+function lowest({ totalBytes, availableBytes, cgroup, commit, job, process: own }: Limits, held: number): Ceiling {
   const others = (used: number) => Math.max(0, used - held);
   const found: Ceiling[] = [
     { bytes: totalBytes, name: "this machine's memory", othersBytes: others(totalBytes - availableBytes) },
@@ -122,17 +135,34 @@ function lowest(
       name: `the memory limit of this cgroup (v${cgroup.version})`,
       othersBytes: others(cgroup.usedBytes),
     });
+  if (commit !== undefined)
+    found.push({
+      bytes: commit.limitBytes,
+      name: "what this system may commit (memory and page files)",
+      othersBytes: others(commit.usedBytes),
+    });
+  if (job !== undefined)
+    found.push({
+      bytes: job.limitBytes,
+      name: "the memory limit of this process's job",
+      othersBytes: others(job.usedBytes),
+    });
   return found.reduce((least, ceiling) => (ceiling.bytes < least.bytes ? ceiling : least));
 }
 
-/** Memory of this process that is no file's. */
-function ownBytes(root: string): number {
-  return 1024 * Number(/^RssAnon:\s+(\d+) kB/m.exec(read(join(root, "proc/self/status")) ?? "")?.[1] ?? 0);
+function limited(limitBytes: number | undefined, leftBytes: number | undefined): Limited | undefined {
+  if (limitBytes === undefined || leftBytes === undefined) return undefined;
+  return { limitBytes, usedBytes: Math.max(0, limitBytes - leftBytes) };
 }
 
-function processLimits(root: string): ProcessLimits {
-  const limits = read(join(root, "proc/self/limits")) ?? "";
-  const status = read(join(root, "proc/self/status")) ?? "";
+/** Memory of this process that is no file's. */
+function ownBytes(root: string | undefined): number {
+  return 1024 * Number(/^RssAnon:\s+(\d+) kB/m.exec(read(at(root, "proc/self/status")) ?? "")?.[1] ?? 0);
+}
+
+function processLimits(root: string | undefined): ProcessLimits {
+  const limits = read(at(root, "proc/self/limits")) ?? "";
+  const status = read(at(root, "proc/self/status")) ?? "";
   // The soft limit is the one that counts; "unlimited" is no number.
   const soft = (name: string) => Number(new RegExp(`^${name}\\s+(\\d+)\\s`, "m").exec(limits)?.[1] ?? Infinity);
   const used = (name: string) => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0);
@@ -142,9 +172,10 @@ function processLimits(root: string): ProcessLimits {
   return { addressSpaceBytes, dataBytes, lockedBytes: soft("Max locked memory"), leftBytes: Math.max(0, left) };
 }
 
-function cgroupLimit(root: string): MemoryLimit["cgroup"] {
-  const lines = (read(join(root, "proc/self/cgroup")) ?? "").split("\n");
+function cgroupLimit(root: string | undefined): MemoryLimit["cgroup"] {
+  const lines = (read(at(root, "proc/self/cgroup")) ?? "").split("\n");
   const v1 = lines.map((line) => /^\d+:[^:]*\bmemory\b[^:]*:(.*)$/.exec(line)?.[1]).find((path) => path !== undefined);
+  if (root === undefined) return undefined;
   if (v1 !== undefined) {
     return tightest(1, join(root, "sys/fs/cgroup/memory"), v1, "memory.limit_in_bytes", "memory.usage_in_bytes");
   }
@@ -186,7 +217,11 @@ function droppable(version: 1 | 2, folder: string): number {
   return value("active_file") + value("inactive_file");
 }
 
-function read(path: string): string | undefined {
+const at = (root: string | undefined, path: string): string | undefined =>
+  root === undefined ? undefined : join(root, path);
+
+function read(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
   try {
     return readFileSync(path, "utf8");
   } catch {

@@ -1,9 +1,10 @@
 /** Earlier measurements, in the user's cache folder: rates of processors and of disks, each with its date. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { isObject } from "../json-object.js";
 import { readTextSync } from "../regular-file.js";
+import { replaceFileSync } from "../replace-file.js";
+import { cacheFolder, thisUser } from "../user-folders.js";
 import type { DiskMeasurement } from "./probe-disk.js";
 
 export interface CpuMeasurement {
@@ -39,10 +40,8 @@ const version = 2;
 /** Containers mount new devices all the time: the oldest entries go. */
 const maxEntries = 64;
 
-/** A relative XDG_CACHE_HOME is to be ignored (XDG Base Directory Specification). */
 export function cachePath(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env.XDG_CACHE_HOME;
-  return join(base && isAbsolute(base) ? base : join(homedir(), ".cache"), "hundredweight", "probe.json");
+  return join(cacheFolder(thisUser(env)), "probe.json");
 }
 
 /** Empty when there is none, when it is damaged or of another version; entries that make no sense are left out. */
@@ -77,7 +76,7 @@ export function writeCache(path: string, more: Partial<ProbeCache>): string | un
   try {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(partial, `${JSON.stringify(document, undefined, 2)}\n`);
-    renameSync(partial, path);
+    replaceFileSync(partial, path);
     return undefined;
   } catch (error) {
     try {

@@ -12,6 +12,7 @@ import { modelFile } from "../../store/model-word.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
+import { capabilities, capabilitiesText } from "../doctor/capabilities.js";
 import type { Finding } from "../doctor/model-checks.js";
 import { type Symptom, symptoms } from "../doctor/symptoms.js";
 import { parseBytes } from "../options/options.js";
@@ -27,6 +28,7 @@ export function register(program: Command): void {
     .command("doctor")
     .description("Show what this machine offers, or look a model over from its container to its first tokens.")
     .argument("[model]", "a model to look over; or a folder where models lie (default: the current one)")
+    .option("--capabilities", "what works on this system, and by what means; no model")
     .option("--probe", "measure how fast disk and memory are read, a few seconds, and remember it")
     .option("--no-read", "of a model: do not read its weights")
     .option("--run", "of a model: evaluate some tokens and look at every number, also of a large one")
@@ -36,6 +38,12 @@ export function register(program: Command): void {
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
     .action(async (word: string | undefined, flags: DoctorFlags) => {
+      if (flags.capabilities) {
+        const found = capabilities();
+        if (flags.json) printJson({ platform: `${process.platform}-${process.arch}`, capabilities: found });
+        else printText(capabilitiesText(found));
+        return;
+      }
       if (word !== undefined && !isFolderOfModels(word)) return lookOver(modelFile(word), flags);
       const findings = examine(word ?? process.cwd(), flags.probe === true);
       const report: Report = { ...findings, advice: advise(findings) };
@@ -45,6 +53,7 @@ export function register(program: Command): void {
 }
 
 interface DoctorFlags {
+  readonly capabilities?: boolean;
   readonly probe?: boolean;
   readonly read?: boolean;
   readonly run?: boolean;
@@ -180,6 +189,15 @@ function describe(report: Report): string {
       `${formatBytes(memory.totalBytes)}, ${formatBytes(memory.availableBytes)} available; budget ` +
         `for models ${formatBytes(memory.budgetBytes)}`,
     ],
+    ...(memory.commit === undefined
+      ? []
+      : [
+          ["commit", `${formatBytes(memory.commit.usedBytes)} of ${formatBytes(memory.commit.limitBytes)}`] as [
+            string,
+            Cell,
+          ],
+        ]),
+    ...(memory.job === undefined ? [] : [["job", `limit ${formatBytes(memory.job.limitBytes)}`] as [string, Cell]]),
     [
       "cgroup",
       memory.cgroup === null

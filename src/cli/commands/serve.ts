@@ -1,5 +1,6 @@
 /** `hundredweight serve [MODEL]`: the server, until it is told to end. */
 import type { Command } from "commander";
+import { endingSignals } from "../../process/signals.js";
 import { type RunningServer, startServer } from "../../server/index.js";
 import { namedModel } from "../../store/model-word.js";
 import { loadOptions } from "../options/model-options.js";
@@ -76,12 +77,10 @@ function endOnSignal(server: RunningServer, log: (line: string) => void): Promis
       const { gate } = server.context;
       if (gate.count > 0) log(`ending: ${gate.count} answers are finished first; again ends at once`);
       void server.stop().finally(() => {
-        process.off("SIGINT", onSignal);
-        process.off("SIGTERM", onSignal);
+        for (const signal of endingSignals) process.off(signal, onSignal);
         resolve();
       });
     };
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
+    for (const signal of endingSignals) process.on(signal, onSignal);
   });
 }

@@ -52,6 +52,7 @@ export function memoryDocument(
 
 /** Resident pages of mapped files; -1 where the system does not say (only Linux does). */
 function mappedResidentBytes(): number {
+  if (process.platform !== "linux") return -1;
   try {
     const kib = /^RssFile:\s+(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
     return kib === undefined ? -1 : Number(kib) * 1024;

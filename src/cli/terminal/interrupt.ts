@@ -5,6 +5,7 @@
  */
 import { constants } from "node:os";
 import { HundredweightError } from "../../errors.js";
+import { endingSignals } from "../../process/signals.js";
 
 const graceMs = 700;
 
@@ -27,8 +28,7 @@ export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>
     controller.abort();
     timer = setTimeout(leave, graceMs);
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  for (const signal of endingSignals) process.on(signal, onSignal);
   try {
     const result = await work(controller.signal);
     if (stopped !== undefined) throw stopped;
@@ -39,7 +39,6 @@ export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>
     throw stopped !== undefined && ended ? stopped : error;
   } finally {
     clearTimeout(timer);
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
+    for (const signal of endingSignals) process.off(signal, onSignal);
   }
 }

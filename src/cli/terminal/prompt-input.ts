@@ -6,6 +6,7 @@ import { fstatSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { HundredweightError } from "../../errors.js";
+import { interruptSelf } from "../../process/signals.js";
 import { MessageLines } from "./message-lines.js";
 import { note as tellNote, warn } from "./output.js";
 import { PasteFilter, pasteOff, pasteOn } from "./paste.js";
@@ -169,7 +170,7 @@ async function ask(signal?: AbortSignal): Promise<string> {
   const onAbort = (): void => lines.close();
   signal?.addEventListener("abort", onAbort, { once: true });
   // In raw mode Ctrl-C is a key.
-  lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  lines.on("SIGINT", interruptSelf);
   try {
     lines.setPrompt("prompt> ");
     lines.prompt();

@@ -1,5 +1,6 @@
 /** Files that clients leave and batches write: their bytes beside a record, bounded in number and size. */
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import { replaceFileSync } from "../../replace-file.js";
 import { HttpError } from "../http/http-error.js";
 import { Records } from "./records.js";
 
@@ -83,7 +84,7 @@ export class FileStore {
       keep: (about) => {
         const length = bytes;
         close();
-        renameSync(fresh, this.pathOf({ id }));
+        replaceFileSync(fresh, this.pathOf({ id }));
         return this.record(id, length, about);
       },
       drop: () => {
@@ -97,7 +98,7 @@ export class FileStore {
   /** Takes a file over that was written elsewhere in this folder's file system. */
   adopt(id: string, path: string, about: FileAbout): StoredFile {
     const to = this.pathOf({ id });
-    if (existsSync(path)) renameSync(path, to);
+    if (existsSync(path)) replaceFileSync(path, to);
     return this.record(id, statSync(to).size, about);
   }
 

@@ -3,8 +3,9 @@
  * request says is compared with their pattern before it is a part of a path.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { replaceFileSync } from "../../replace-file.js";
 
 /** A record is a few hundred bytes and what its owner says beside. */
 const maxBytes = 64 * 1024;
@@ -49,7 +50,7 @@ export class Records<T extends { readonly id: string }> {
     const path = this.pathOf(record.id, ".json");
     const fresh = `${path}.${randomBytes(4).toString("hex")}.new`;
     writeFileSync(fresh, JSON.stringify(record), { mode: 0o600 });
-    renameSync(fresh, path);
+    replaceFileSync(fresh, path);
   }
 
   remove(id: string): void {

@@ -4,11 +4,12 @@
  * alone.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { withFileLock } from "../../process/file-lock.js";
 import { openRegular } from "../../regular-file.js";
+import { replaceFile } from "../../replace-file.js";
 import { decodeConversation, decodeHeader, type HeaderCounts, limits } from "./conversation-file.js";
 import { idPattern } from "./ids.js";
 import type { Conversation, ConversationHeader } from "./wire.js";
@@ -152,7 +153,7 @@ export class ConversationFolder {
       } finally {
         await file.close();
       }
-      await rename(beside, path);
+      await replaceFile(beside, path);
     } catch (error) {
       await rm(beside, { force: true }).catch(() => {});
       throw ioError(error);

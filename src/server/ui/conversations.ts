@@ -3,9 +3,8 @@
  * is replaced, under a lock, and read again when somebody else has changed it, so that changes join and none is lost.
  * Conversations in use are in memory; so are answers that could not be written, until they can.
  */
-import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
 import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { dataFolder, thisUser } from "../../user-folders.js";
 import { checkConversation, encodeConversation, limits } from "./conversation-file.js";
 import { ConversationFolder, type Row, type Stamp } from "./conversation-folder.js";
 import { idPattern, newId } from "./ids.js";
@@ -22,11 +21,7 @@ const maxSearchMs = 1000;
 const minSearched = 2;
 const excerptCharacters = 60;
 
-/** Where the XDG Base Directory Specification puts a user's data; a relative XDG_DATA_HOME is to be ignored. */
-export function defaultDataFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const base = env.XDG_DATA_HOME;
-  return join(base && isAbsolute(base) ? base : join(homedir(), ".local", "share"), "hundredweight");
-}
+export const defaultDataFolder = (env: NodeJS.ProcessEnv = process.env): string => dataFolder(thisUser(env));
 
 interface Held {
   /** As in the file, with what could not be written yet. */

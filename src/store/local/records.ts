@@ -3,8 +3,9 @@
  * (commit, hashes, other names) stands in a record for each model, `org/name/.hundredweight/<file>.json`; files without
  * a record are models too. A record may also name files of another program, so that nothing is fetched twice.
  */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
+import { replaceFileSync } from "../../replace-file.js";
 import { isCompanion, stemOf, tagOf } from "./quant-names.js";
 import { plainModels, readSmall } from "./scan-files.js";
 import type { LocalFile, LocalModel } from "./types.js";
@@ -54,7 +55,7 @@ export function writeRecord(path: string, record: ModelRecord): void {
   const beside = `${path}.${process.pid}.new`;
   try {
     writeFileSync(beside, `${JSON.stringify(record, undefined, 1)}\n`);
-    renameSync(beside, path);
+    replaceFileSync(beside, path);
   } finally {
     rmSync(beside, { force: true });
   }

@@ -2,11 +2,12 @@
  * Fetches one file: parts by several connections at once, into a file of the final size beside the final one, with a
  * journal of what is durable. The hash follows the parts; only what has the right one gets the final name.
  */
-import { constants, mkdirSync, renameSync, rmSync } from "node:fs";
+import { constants, mkdirSync, rmSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { withFileLock } from "../../process/file-lock.js";
+import { replaceFileSync } from "../../replace-file.js";
 import { workPath } from "../local/records.js";
 import { FollowingHash } from "./following-hash.js";
 import { PartJournal } from "./journal.js";
@@ -49,7 +50,7 @@ export async function download(remote: RemoteFile, folder: string, options: Down
     return await withFileLock(`${work}.lock`, lockPatienceMs, async () => {
       begun = true;
       await downloadPart(remote, work, options);
-      renameSync(`${work}.part`, path);
+      replaceFileSync(`${work}.part`, path);
       await syncFolder(dirname(path));
       rmSync(`${work}.journal`, { force: true });
       return path;

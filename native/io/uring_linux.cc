@@ -35,10 +35,11 @@ T* at(void* memory, uint32_t offset) {
 
 }  // namespace
 
-bool Uring::open(unsigned entries) {
+bool Uring::open(unsigned reads) {
   io_uring_params params;
   memset(&params, 0, sizeof params);
-  fd_ = setup(entries, &params);
+  // Two more than reads: the wake-up and its renewal.
+  fd_ = setup(reads + 2, &params);
   if (fd_ < 0 || !can_read()) return false;
   event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   sq_bytes_ = params.sq_off.array + params.sq_entries * sizeof(unsigned);
@@ -87,10 +88,10 @@ io_uring_sqe* Uring::next_entry() {
   return entry;
 }
 
-void Uring::read(int fd, void* memory, uint32_t bytes, int64_t offset, uint64_t tag) {
+void Uring::read(FileHandle file, void* memory, uint32_t bytes, int64_t offset, uint64_t tag) {
   io_uring_sqe* entry = next_entry();
   entry->opcode = IORING_OP_READ;
-  entry->fd = fd;
+  entry->fd = static_cast<int>(file);
   entry->addr = reinterpret_cast<uint64_t>(memory);
   entry->len = bytes;
   entry->off = static_cast<uint64_t>(offset);
