@@ -243,7 +243,12 @@ function checkExports(object) {
   return false;
 }
 
-const linkFlags = ["-pthread", ...(sanitizers.length > 0 ? [`-fsanitize=${sanitizers.join(",")}`] : [])];
+// zig builds its C++ library with the level of the link; without one it would be slow and checked.
+const linkFlags = [
+  ...(target ? ["-O3"] : []),
+  "-pthread",
+  ...(sanitizers.length > 0 ? [`-fsanitize=${sanitizers.join(",")}`] : []),
+];
 const staticRuntime =
   target !== undefined ? [] : isClang || sanitizers.length > 0 ? [] : ["-static-libstdc++", "-static-libgcc"];
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <initializer_list>
 #include <new>
 
 #include "thread.h"

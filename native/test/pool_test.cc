@@ -203,7 +203,7 @@ void refuses() {
 // From the caller's start of a region until every thread is inside, and back. Each part waits for the others, so none
 // can be stolen. The least of many rounds, so that other programs do not show; needs as many CPUs as threads.
 // `ahead` microseconds before the region the workers are woken.
-void hand_over(int threads, useconds_t pause, int ahead, const char* name) {
+void hand_over(int threads, int64_t pause, int ahead, const char* name) {
   if (static_cast<int>(std::thread::hardware_concurrency()) < threads) return;
   const int32_t cpus[] = {0, 1, 2, 3};  // a busy machine would put both threads on one CPU
   hw::BoundCaller bound(cpus[0]);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { test } from "node:test";
 import { cpuQuota, defaultThreads as defaultThreadsOf } from "./threads.js";
 import { parseCpuRanges, type ReadText } from "./topology.js";
@@ -85,4 +86,18 @@ test("OMP_NUM_THREADS says how many, and what is no number says nothing", () => 
 test("this machine", () => {
   const threads = defaultThreads();
   assert.ok(Number.isInteger(threads) && threads >= 1);
+});
+
+test("without Linux's files cores are what the addon counts, the fast ones where they are half or more", () => {
+  const none = system({});
+  const all = availableParallelism();
+  const counted = (physicalCores: number, fastestCores: number) =>
+    defaultThreadsOf(none, {}, () => ({ physicalCores, fastestCores }));
+  assert.equal(counted(1, 1), 1);
+  assert.equal(counted(12, 8), Math.min(8, all));
+  assert.equal(counted(10, 2), Math.min(10, all));
+  assert.equal(
+    defaultThreadsOf(none, {}, () => undefined),
+    all,
+  );
 });

@@ -7,7 +7,7 @@ const MiB = 2 ** 20;
 test("a lowered limit: first what can be spared is given back, then passes end", () => {
   let [limit, used, time, shrinks] = [1000, 900, 0, 0];
   const watch = watchLimit(
-    () => ({ version: 1, path: "", limitBytes: limit * MiB, usedBytes: used * MiB }),
+    () => ({ limitBytes: limit * MiB, usedBytes: used * MiB }),
     () => time,
   );
   const pass = () => {

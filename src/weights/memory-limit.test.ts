@@ -164,3 +164,20 @@ test("a budget above the cgroup's limit is refused, naming both; one below, howe
     assert.throws(() => checkBudget(2 ** 50, memoryLimit(root)), /more than this machine's memory of/),
   );
 });
+
+test("Windows: what may be committed and the job's limit count, whichever leaves least", () => {
+  const state = { totalBytes: 16 * GiB, availableBytes: 12 * GiB, ownBytes: 0.05 * GiB };
+  const roomy = memoryLimit("/nowhere", { ...state, commitLimitBytes: 24 * GiB, commitLeftBytes: 20 * GiB });
+  assert.equal(roomy.budgetBytes, Math.floor(12.05 * GiB * (15 / 16)));
+  assert.equal(roomy.ceiling.name, "this machine's memory");
+  const committed = memoryLimit("/nowhere", { ...state, commitLimitBytes: 16 * GiB, commitLeftBytes: 4 * GiB });
+  assert.equal(committed.budgetBytes, Math.floor(4.05 * GiB) - committed.marginBytes);
+  const inJob = memoryLimit("/nowhere", { ...state, jobLimitBytes: 2 * GiB, jobLeftBytes: 1.95 * GiB });
+  assert.deepEqual(inJob.job, { limitBytes: 2 * GiB, usedBytes: 2 * GiB - 1.95 * GiB });
+  assert.equal(inJob.ceiling.name, "the memory limit of this process's job");
+  assert.ok(inJob.budgetBytes <= 2 * GiB);
+  assert.throws(() => checkBudget(3 * GiB, inJob), {
+    code: "MEMORY_BUDGET",
+    message: /this process's job of 2048 MiB/,
+  });
+});

@@ -12,7 +12,7 @@ import { modelFile } from "../../store/model-word.js";
 import { diskInfo } from "../../weights/disk-info.js";
 import { memoryLimit } from "../../weights/memory-limit.js";
 import { knownMachine, probeMachine } from "../../weights/probe.js";
-import { capabilities, capabilitiesText } from "../doctor/capabilities.js";
+import { capabilities, capabilityRows } from "../doctor/capabilities.js";
 import type { Finding } from "../doctor/model-checks.js";
 import { type Symptom, symptoms } from "../doctor/symptoms.js";
 import { parseBytes } from "../options/options.js";
@@ -41,7 +41,7 @@ export function register(program: Command): void {
       if (flags.capabilities) {
         const found = capabilities();
         if (flags.json) printJson({ platform: `${process.platform}-${process.arch}`, capabilities: found });
-        else printText(capabilitiesText(found));
+        else printColoured(table([{}, {}, { wrap: true }], capabilityRows(found), standardOutput()));
         return;
       }
       if (word !== undefined && !isFolderOfModels(word)) return lookOver(modelFile(word), flags);

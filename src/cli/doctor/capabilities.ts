@@ -166,15 +166,13 @@ export function capabilities(
   });
 }
 
-export function capabilitiesText(all: readonly Capability[]): string {
-  const width = Math.max(...all.map(({ name }) => name.length));
-  return all
-    .map(({ name, available, by, note }) => {
-      const how = by === null ? "this system has none" : note === undefined ? by : `${by}; ${note}`;
-      return `${available ? "yes" : "no "}  ${name.padEnd(width)}  ${how}\n`;
-    })
-    .join("");
-}
+/** Rows of a table: whether it is there, the feature, its means. */
+export const capabilityRows = (all: readonly Capability[]): string[][] =>
+  all.map(({ name, available, by, note }) => [
+    available ? "yes" : "no",
+    name,
+    by === null ? "this system has none" : note === undefined ? by : `${by}; ${note}`,
+  ]);
 
 function hugePages(): boolean | string {
   const path = "/sys/kernel/mm/transparent_hugepage/enabled";

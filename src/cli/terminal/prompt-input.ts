@@ -113,7 +113,8 @@ export class PromptInput {
       await this.ended;
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "stopped by the caller");
       if (this.failure !== undefined) throw this.failure;
-      return Buffer.concat(this.chunks).toString("utf8");
+      // Lines as a model was taught them, whatever system wrote the text.
+      return Buffer.concat(this.chunks).toString("utf8").replaceAll("\r\n", "\n");
     } finally {
       clearTimeout(note);
       signal?.removeEventListener("abort", onAbort);
