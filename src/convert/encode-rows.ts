@@ -47,10 +47,11 @@ export function* matrixBytes(
   const { cols, rows, experts } = matrix;
   const bytes = rowBytesOf(info.name, dtype, cols);
   const together = Math.max(1, Math.floor(pieceBytes / bytes));
+  const repacks = dtypeOf(info.layout) === undefined && exactType(matrix) === dtype;
   for (let expert = 0; expert < experts; expert++)
     for (let first = 0; first < rows; first += matrix.run) {
       const run = matrix.read(expert, first);
-      const write = rowWriter(matrix, run, dtype, bytes);
+      const write = repacks ? repacker(matrix, run, dtype) : rowWriter(matrix, run, dtype, bytes);
       const end = first + Math.min(matrix.run, rows - first);
       for (let from = first; from < end; from += together) {
         const count = Math.min(together, end - from);
@@ -75,7 +76,6 @@ function rowWriter(
       const from = (row - run.first) * bytes;
       out.set(run.stored[0]!.subarray(from, from + bytes), at);
     };
-  if (dtypeOf(info.layout) === undefined && exactType(matrix) === dtype) return repacker(matrix, run, dtype);
   const values = new Float32Array(cols);
   return (row, out, at) => {
     matrix.decode(run, row, values);

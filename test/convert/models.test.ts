@@ -79,4 +79,29 @@ describe("folders as GGUF files", () => {
       assert.ok(kl >= -1e-9 && kl < 1e-6, `llama.cpp: KL ${kl}`);
     });
   }
+
+  test("BF16 in two shards: the same bits, whatever the type holds; F16 and Q8_0 near them", async (t) => {
+    const fixture = readFixture("qwen3_moe");
+    const source = writeModelFolder(join(folder, "shards"), fixture, "BF16", 2);
+    const rowsOf = async (path: string) => {
+      const model = await openModel(path, bestOps());
+      try {
+        return (await evaluate(model, fixture.ids)).map((row) => row.slice());
+      } finally {
+        model.close();
+      }
+    };
+    const expected = await rowsOf(source);
+    // Values of BF16 are all in F32. Each step of F16 or of eight bits is far smaller than a wrong row.
+    const most = { keep: 0, f32: 0, f16: 1e-6, q8_0: 1e-2 } as const;
+    for (const [type, kl] of Object.entries(most)) {
+      const path = join(folder, `shards-${type}.gguf`);
+      await convertModel(source, path, { type: type as keyof typeof most });
+      const found = await rowsOf(path);
+      if (kl === 0) assert.deepEqual(found, expected);
+      const distance = meanKl(expected, found);
+      t.diagnostic(`${type}: KL ${distance.toExponential(2)}`);
+      assert.ok(distance >= -1e-9 && distance <= kl + 1e-9, `${type}: KL ${distance}`);
+    }
+  });
 });
