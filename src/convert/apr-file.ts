@@ -3,7 +3,7 @@
  * beside them all metadata of the GGUF file, so that nothing is lost on the way back.
  */
 import { crc32 } from "node:zlib";
-import { aprAlignment, aprFlags, aprHeaderBytes, aprMagic } from "../containers/apr/header.js";
+import { aprAlignment, aprHeaderBytes, aprMagic, aprRowMajor } from "../containers/apr/header.js";
 import { aprGgufKey, aprVocabularyKeys } from "../containers/apr/open.js";
 import { HundredweightError } from "../errors.js";
 import { blocksBytes } from "../formats/dtypes.js";
@@ -76,7 +76,7 @@ export function aprFile(
   const view = new DataView(head.buffer);
   head.set(aprMagic);
   head[4] = 2;
-  view.setUint16(6, aprFlags.rowMajor, true);
+  view.setUint16(6, aprRowMajor, true);
   view.setUint32(8, tensors.length, true);
   view.setBigUint64(12, BigInt(aprHeaderBytes), true);
   view.setUint32(20, json.length, true);

@@ -1,6 +1,6 @@
 /** The metadata of the GGUF file that is written, under the names that llama.cpp reads. */
 import { fileTypeNumber } from "../formats/file-types.js";
-import { PackedStrings, TypedMetadata, type TypedValue } from "../formats/metadata.js";
+import { TypedMetadata, type TypedValue } from "../formats/metadata.js";
 import type { Checkpoint } from "../formats/types.js";
 import type { MadeTensor } from "./gguf-tensors.js";
 import { tokenizerMetadata } from "./tokenizer-metadata.js";
@@ -52,10 +52,3 @@ function mostOf(tensors: readonly MadeTensor[]): string {
   }
   return [...sizes].sort(([, a], [, b]) => b - a)[0]?.[0] ?? "F32";
 }
-
-/** Texts as an array of strings. */
-export const texts = (value: PackedStrings | readonly string[]): TypedValue => ({
-  type: "array",
-  element: "string",
-  value: value instanceof PackedStrings ? value : PackedStrings.from(value),
-});

@@ -15,8 +15,8 @@ export const aprMagic = Buffer.from("APR\0");
 export const aprHeaderBytes = 64;
 /** Everything but the footer begins on a multiple of this. */
 export const aprAlignment = 64;
-/** Bits of the flags. */
-export const aprFlags = { quantized: 0x20, hasVocabulary: 0x200, rowMajor: 0x400 } as const;
+/** The flag of files that lie row by row, which every writer sets. */
+export const aprRowMajor = 0x400;
 
 const limits = { metadataBytes: 16 * 2 ** 20, tensors: 2 ** 17, nameBytes: 256, dims: 8 } as const;
 
