@@ -49,6 +49,9 @@ function run(command, args, options = {}) {
 const report = join(folder, "report.xml");
 if (values.report === undefined) await runTests();
 
+const late = "**the server was not there within 60 s: the machine had other work; to be run again**";
+const unknown = "**no reason is known**";
+
 // A line for each file of tests, and the names of what failed.
 const files = readReports(values.report ?? [report]);
 const failed = [];
@@ -77,14 +80,15 @@ function readReports(paths) {
       const file = plain(/classname="([^"]*)"/.exec(attributes)?.[1] ?? "").replace(/^unit\./, "");
       const name = plain(/name="([^"]*)"/.exec(attributes.replace(/classname="[^"]*"/, ""))?.[1] ?? "");
       const state = rest === undefined ? "passed" : /<skipped/.test(rest) ? "skipped" : "failed";
-      states.set(`${file}\n${name}`, { file, name, state });
+      const isLate = state === "failed" && rest.includes("Server did not start within");
+      states.set(`${file}\n${name}`, { file, name, state, isLate });
     }
   }
   const found = new Map();
-  for (const { file, name, state } of states.values()) {
+  for (const { file, name, state, isLate } of states.values()) {
     const tests = found.get(file) ?? { passed: [], others: [] };
     if (state === "passed") tests.passed.push(name);
-    else tests.others.push({ name, state });
+    else tests.others.push({ name, state, isLate });
     found.set(file, tests);
   }
   return found;
@@ -108,7 +112,7 @@ function pageOf(all) {
       grouped.set(key, (grouped.get(key) ?? 0) + 1);
     };
     for (const name of passed) row(name);
-    for (const { name } of others) row(name, reasonOf(`${file}::${name}`) ?? "**no reason is known**");
+    for (const { name, isLate } of others) row(name, reasonOf(`${file}::${name}`) ?? (isLate ? late : unknown));
     for (const [key, cases] of grouped) {
       const [test, reason] = key.split("\n");
       rows.push(`| \`${test}\` | ${reason === "" ? cases : `0 of ${cases}`} | ${reason} |`);
@@ -118,8 +122,8 @@ function pageOf(all) {
   return `# llama.cpp's server tests, one by one
 
 Written by \`node scripts/llama-server-tests.mjs --page\`; what stands in for their models is told in
-[clients.md](clients.md#llamacpps-server-tests). ${good} cases pass, ${bad} do not; each of those has its reason, or the
-script fails.
+[clients.md](clients.md#llamacpps-server-tests). ${good} cases pass, ${bad} do not. Of each of those stands why, and the
+script fails where its list has no reason.
 ${rows.join("\n")}
 `;
 }
