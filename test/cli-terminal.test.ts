@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { loadAddon } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
 import { makeTinyModel } from "../src/synth/tiny.js";
 import { finish, runCli } from "./support/cli.js";
@@ -51,6 +52,21 @@ async function typed(keys: string): Promise<{ code: number | null; document: str
   const { code } = await finish(child);
   return { code, document: readFileSync(path, "utf8") };
 }
+
+test("the name alone greets: sizes of models, a line written now, what to type next", { skip }, async () => {
+  const words = [process.execPath, join(packageRoot(), "bin/hundredweight.js")];
+  const env = { ...process.env, HUNDREDWEIGHT_PROBE: "off", HUNDREDWEIGHT_MODELS: folder };
+  const child = spawn("script", ["-qefc", `stty cols 80; ${words.join(" ")}`, "/dev/null"], { env });
+  const { code, out } = await finish(child);
+  assert.equal(code, 0);
+  const shown = out.replace(/\x1b\[\d+m/g, "").replaceAll("\r", "");
+  assert.match(shown, /^hundredweight \d+\.\d+\.\d+\n/);
+  for (const size of ["8B", "32B", "70B", "120B, 5B a token"]) assert.match(shown, new RegExp(`^  ${size} .*GiB`, "m"));
+  assert.match(shown, /\nType next\n {2}hundredweight chat/);
+  if (loadAddon() !== undefined)
+    assert.match(shown, /says\n {2}(In the beginning|And it came|The wisdom of|Behold|And the king)/);
+  for (const line of shown.split("\n")) assert.ok(line.length <= 80, line);
+});
 
 test("a typed line is the prompt", { skip }, async () => {
   const { code, document } = await typed("the cat and the dog\r");

@@ -18,8 +18,9 @@ import {
 import { type Rates, summarizeRates } from "../reports/statistics.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { loadShown } from "../terminal/loading.js";
-import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { formatBytes, printColoured, printJson, printText, standardOutput, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
+import { type Cell, table } from "../terminal/table.js";
 import { TokenProgress } from "../terminal/token-progress.js";
 
 interface BenchFlags extends ModelFlags, ProfileFlags {
@@ -97,18 +98,21 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
     const { depth } = flags;
     try {
       const progress = new BenchProgress(model, flags);
-      for (let run = 0; run <= flags.repetitions; run++) {
-        const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal, depth });
-        progress.ran();
-        if (run === 0) {
-          // Warm-up: page cache, frequency, JIT.
-          if (flags.profile !== undefined) await model.profile();
-          continue;
+      try {
+        for (let run = 0; run <= flags.repetitions; run++) {
+          const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal, depth });
+          progress.ran();
+          if (run === 0) {
+            // Warm-up: page cache, frequency, JIT.
+            if (flags.profile !== undefined) await model.profile();
+            continue;
+          }
+          if (flags.prompt > 0) prefill.push((1000 * flags.prompt) / prefillMs);
+          if (flags.decode > 0) decode.push((1000 * flags.decode) / decodeMs);
         }
-        if (flags.prompt > 0) prefill.push((1000 * flags.prompt) / prefillMs);
-        if (flags.decode > 0) decode.push((1000 * flags.decode) / decodeMs);
+      } finally {
+        progress.end();
       }
-      progress.end();
       const { info } = model;
       const profile = await finishProfile(model, flags, flags.threads);
       const decodeSeries = series(flags.decode, decode);
@@ -179,14 +183,17 @@ function print(document: {
   decode: Series | null;
   decodeGBps: number | null;
 }): void {
-  const line = (name: string, s: Series | null, note = ""): void => {
-    if (s === null) return;
-    const spread = `${s.minTps.toFixed(1)}-${s.maxTps.toFixed(1)}`;
-    printText(`${name.padEnd(8)} ${s.tokens} tokens  ${s.medianTps.toFixed(1)} tok/s (${spread})${note}\n`);
+  const row = (name: string, s: Series | null, note = ""): Cell[][] => {
+    if (s === null) return [];
+    const spread = `(${s.minTps.toFixed(1)}-${s.maxTps.toFixed(1)})`;
+    return [[name, `${s.tokens} tokens`, `${s.medianTps.toFixed(1)} tok/s`, spread, { text: note, colour: "dim" }]];
   };
+  const rows = [
+    ...row("prefill", document.prefill),
+    ...row("decode", document.decode, `${document.decodeGBps?.toFixed(2)} GB/s of weights`),
+  ];
   printText(`${document.ops}\n`);
-  line("prefill", document.prefill);
-  line("decode", document.decode, `  ${document.decodeGBps?.toFixed(2)} GB/s of weights`);
+  printColoured(table([{}, { align: "right" }, { align: "right" }, {}, {}], rows, standardOutput()));
 }
 
 function series(tokens: number, runs: readonly number[]): Series | null {

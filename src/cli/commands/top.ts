@@ -13,7 +13,7 @@ import { topView } from "../top/view.js";
 
 interface TopFlags {
   readonly apiKey?: string;
-  readonly interval: number;
+  readonly interval?: number;
   readonly json?: boolean;
 }
 
@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .description("Watch a running server: tokens, disk, waiting, KV cache, queue, memory by kind, experts; q ends.")
     .argument("[url]", `address of the server (default: ${usualUrl})`)
     .option("--api-key <key>", "where the server wants one")
-    .option("--interval <seconds>", "between two views", (t) => parseNumber(t, "--interval", 0.1, 3600), 1)
+    .option("--interval <seconds>", "between two views (default 1)", (t) => parseNumber(t, "--interval", 0.1, 3600))
     .option("--json", "one JSON document on stdout, of some seconds")
     .action((url: string | undefined, flags: TopFlags) => top(serverUrl(url ?? usualUrl), flags));
 }
@@ -52,7 +52,7 @@ async function top(url: URL, flags: TopFlags): Promise<void> {
     const where = { url: url.origin, key, signal: AbortSignal.any([signal, ended.signal]) };
     const live = flags.json !== true && process.stdout.isTTY === true && process.env.TERM !== "dumb";
     if (!live) return once(where, facts, watch, flags.json === true).finally(() => ended.abort());
-    await new Live(where.url, facts, watch, flags.interval * 1000, ended).run(where);
+    await new Live(where.url, facts, watch, 1000 * (flags.interval ?? 1), ended).run(where);
   });
 }
 

@@ -54,14 +54,6 @@ export function tell(text: string): void {
   process.stderr.write(`${wrap(printableLines(text), proseColumns(process.stderr))}\n`);
 }
 
-/** A hint, dim where there are colours. */
-export function hint(text: string): void {
-  const wrapped = wrap(printableLines(text), proseColumns(process.stderr));
-  const colours = showsColour(process.stderr);
-  const lines = wrapped.split("\n").map((line) => coloured("dim", line, colours));
-  process.stderr.write(`${lines.join("\n")}\n`);
-}
-
 /** Always one line in files and pipes: messages that quote several lines of a template are joined. */
 export function printError(code: string, message: string): void {
   labelled(`error[${code}]:`, "red", message);
