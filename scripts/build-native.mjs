@@ -82,7 +82,8 @@ const isaFlags = {
   avx2: ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
   avxvnni: ["-mavx2", "-mfma", "-mf16c", "-mbmi2", "-mavxvnni"],
   avx512: "-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi".split(" "),
-  neon: ["-march=armv8.2-a+dotprod+fp16"],
+  // zig takes processors and no architectures.
+  neon: [target ? "-mcpu=generic+v8_2a+dotprod+fullfp16" : "-march=armv8.2-a+dotprod+fp16"],
 };
 const isaCpu = { avx2: "x86_64", avxvnni: "x86_64", avx512: "x86_64", neon: "aarch64" };
 const common = "-std=c++17 -O3 -fPIC -ffp-contract=off -fno-exceptions -fno-rtti -fvisibility=hidden -pthread".split(

@@ -51,8 +51,9 @@ export function zigTarget(name, zig) {
   const [platform, arch] = name.split("-");
   const windows = platform === "win32";
   const link = {
-    linux: ["-shared", "-Wl,--exclude-libs,ALL", "-s"],
-    darwin: ["-bundle", "-undefined", "dynamic_lookup", "-s"],
+    linux: ["-shared", "-s"],
+    // zig 0.17 crashes on -bundle.
+    darwin: ["-dynamiclib", "-undefined", "dynamic_lookup", "-s"],
     win32: ["-shared", "-s"],
   };
   return {
