@@ -48,6 +48,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<tiles_finished>("tilesFinished"),
       bind<threads_reading>("threadsReading"),
       bind<dequantize>("dequantize"),
+      bind<encode>("encode"),
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),
       bind<sum_of_exp>("sumOfExp"),

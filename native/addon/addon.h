@@ -59,6 +59,16 @@ Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, c
 Status dot(int32_t dtype, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, Slice<const float> x, int32_t n,
            Slice<float> out, const Nullable<Text>& isa, const Text& kernel);
 
+// Bytes of a row of `rows` rows, all of which are within `available` bytes.
+Result<int64_t> row_bytes_within(int32_t dtype, int64_t rows, int64_t cols, int64_t available);
+
+// --- encode.cc
+// Rows of type `from` as rows of type `to`, weighed by the importance of their columns where it is given. Returns the
+// index of the first value that is not finite, or -1; then all of `out` is written.
+Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
+                      const Nullable<Slice<const float>>& importance, Slice<uint8_t> out, int32_t threads,
+                      const Nullable<Text>& isa);
+
 // --- best.cc
 // The `count` largest logits that are not marked, as a heap with the worst on top: the lower logit, of equal ones the
 // higher id. Returns how many there are, or -1 - i when logit i is not a finite number.

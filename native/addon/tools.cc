@@ -115,9 +115,6 @@ Result<napi_value> cpu_info(Environment& environment) {
   return result;
 }
 
-namespace {
-
-// Bytes of `rows` rows, checked against what is there.
 Result<int64_t> row_bytes_within(int32_t dtype, int64_t rows, int64_t cols, int64_t available) {
   const DtypeInfo* info = dtype_info(dtype);
   if (info == nullptr) return bad_argument("tensor type %d has no kernels", dtype);
@@ -129,8 +126,6 @@ Result<int64_t> row_bytes_within(int32_t dtype, int64_t rows, int64_t cols, int6
   if (row_bytes > available / rows) return bad_argument("the bytes are fewer than the shape needs");
   return row_bytes;
 }
-
-}  // namespace
 
 Status dequantize(int32_t dtype, Slice<const uint8_t> bytes, Slice<float> out, const Nullable<Text>& isa) {
   Result<const Kernels*> found = kernels_by_name(isa);

@@ -68,7 +68,7 @@ function lowType(mix: CodebookMix, { layers, heads, kvHeads, experts }: MixModel
 }
 
 function middleType(mix: CodebookMix, model: MixModel, { kind, index, count }: MixPlace): string {
-  const { layers, heads, kvHeads, experts } = model;
+  const { layers, heads, kvHeads, experts, weighed = false } = model;
   const base = codebookBases[mix];
   const eighth = Math.floor(count / 8);
   const xxs = mix === "IQ3_XXS";
@@ -78,7 +78,7 @@ function middleType(mix: CodebookMix, model: MixModel, { kind, index, count }: M
       // A model of 80 layers under grouped queries is taken for a 70B, whose values are shared by eight heads.
       if (layers === 80 && heads !== kvHeads) return "Q5_K";
       if (mix === "IQ3_M" || heads / kvHeads >= 4) return "Q4_K";
-      return xxs ? "IQ3_S" : base;
+      return xxs && !weighed ? "IQ3_S" : base;
     case "key":
     case "query":
       if (experts === 8 && kind === "key") return "Q8_0";
@@ -87,7 +87,7 @@ function middleType(mix: CodebookMix, model: MixModel, { kind, index, count }: M
       if (experts === 8) return "Q5_K";
       return xxs ? "IQ3_S" : mix === "IQ3_M" ? "Q4_K" : base;
     case "down":
-      if (xxs) return index < eighth ? "Q4_K" : "Q3_K";
+      if (xxs && !weighed) return index < eighth ? "Q4_K" : "Q3_K";
       return mix === "IQ3_M" && (index < eighth || (experts === 8 && moreBits(index, count))) ? "Q4_K" : base;
     case "gate":
     case "up":

@@ -10,6 +10,10 @@ export interface MixModel {
   readonly heads: number;
   readonly kvHeads: number;
   readonly experts: number;
+  /** An importance matrix is there. */
+  readonly weighed?: boolean;
+  /** Falcon's own rules. */
+  readonly falcon?: boolean;
 }
 
 export interface MixTensor {
@@ -51,8 +55,15 @@ function kindOf(name: string, tied: boolean): MixKind {
 
 const layerOf = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
 
-/** The place of each tensor, by name. */
-export function mixPlaces(model: MixModel, tensors: readonly MixTensor[]): Map<string, MixPlace> {
+/**
+ * The place of each tensor, by name.
+ * @param counts which of them move the counters on; those whose type is given by name do not
+ */
+export function mixPlaces(
+  model: MixModel,
+  tensors: readonly MixTensor[],
+  counts: (name: string) => boolean = () => true,
+): Map<string, MixPlace> {
   const names = tensors.map(({ name }) => name);
   const tied = !names.includes("output.weight");
   const values = names.filter((name) => kindOf(name, tied) === "value").length;
@@ -61,7 +72,7 @@ export function mixPlaces(model: MixModel, tensors: readonly MixTensor[]): Map<s
   for (const name of names.toSorted((a, b) => layerOf(a) - layerOf(b) || (a < b ? -1 : 1))) {
     const kind = kindOf(name, tied);
     const before = seen.get(kind) ?? 0;
-    seen.set(kind, before + 1);
+    if (counts(name)) seen.set(kind, before + 1);
     const ffn = kind === "gate" || kind === "up" || kind === "down";
     const index = ffn && model.experts > 1 ? layerOf(name) : before;
     places.set(name, { kind, index, count: kind === "value" ? values : model.layers, before });

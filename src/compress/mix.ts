@@ -1,6 +1,6 @@
 /**
- * Quantization mixes: which type each tensor gets, as llama-quantize decides it without an importance matrix.
- * Only mixes whose types all have kernels here.
+ * Quantization mixes: which type each tensor gets, as llama-quantize decides it. Only mixes whose types all have
+ * kernels here.
  * @source llama.cpp, src/llama-quant.cpp; written down in docs/formats.md
  */
 import { HundredweightError } from "../errors.js";
@@ -53,7 +53,11 @@ export function mixFileType(mix: Mix): number {
 }
 
 /** Small products that stay as the converter left them, and tables that are read by row. */
-const kept32 = /_norm\.weight$|ffn_gate_inp|tid2eid|ssm_conv1d|shortconv\.conv|position_embd|token_types/;
+const kept32 = new RegExp(
+  "_norm\\.weight$|ffn_gate_inp|tid2eid|ssm_conv1d|shortconv\\.conv|position_embd|token_types|attn_rel_b\\.weight|" +
+    "time_mix_(first|w[012]|v[012]|a[012]|g[12]|decay_w[12]|lerp_fused)\\.weight|sam\\.(pos_embd|neck\\.|net_)|" +
+    "\\.rel_pos|\\.patch_embd|\\.patch_merger|a\\.rvq\\.codebook|mm\\.a\\.code_embd",
+);
 const kept16 = /altup|laurel|per_layer_model_proj|indexer\.[qk]_proj/;
 
 /** Norms, routers, biases and everything else small stays as the converter left it. */
@@ -63,12 +67,19 @@ export function isQuantizable({ name, shape }: MixTensor): boolean {
 
 const isMatrix = ({ name, shape }: MixTensor) => name.endsWith(".weight") && shape.slice(1).some((size) => size > 1);
 
+/** The type of what no rule names. */
+export const mixBase = (mix: Mix): Dtype => named(bases[mix]);
+
+/** The type that the rules of a mix give a tensor in its place, whether its rows fit or not. */
+export const mixType = (mix: Mix, model: MixModel, tensor: MixTensor, place: MixPlace): Dtype =>
+  named(chosen(mix, model, tensor, place));
+
 /** The types that the tensors of a whole model get, in their order. */
 export function mixTypes(mix: Mix, model: MixModel, tensors: readonly MixTensor[]): Dtype[] {
   const places = mixPlaces(model, tensors.filter(isQuantizable));
   return tensors.map((tensor) => {
     const place = places.get(tensor.name);
-    if (place !== undefined) return fitting(named(chosen(mix, model, tensor, place)), tensor.shape[0]!);
+    if (place !== undefined) return fittingType(mixType(mix, model, tensor, place), tensor.shape[0]!);
     const isHalf = isMatrix(tensor) && kept16.test(tensor.name) && mix !== "F32";
     return named(isHalf ? (mix === "F16" ? "F16" : "BF16") : "F32");
   });
@@ -77,7 +88,7 @@ export function mixTypes(mix: Mix, model: MixModel, tensors: readonly MixTensor[
 function chosen(mix: Mix, model: MixModel, tensor: MixTensor, place: MixPlace): string {
   const base = bases[mix];
   if (base === "F32" || base === "F16" || base === "BF16") return base;
-  if (place.kind === "head") return headType(mix, tensor.shape[0]!);
+  if (place.kind === "head") return model.falcon ? "Q8_0" : headType(mix, tensor.shape[0]!);
   if (mix === "MXFP4_MOE") return (tensor.shape[2] ?? 1) > 1 ? "MXFP4" : "Q8_0";
   if (isCodebookMix(mix)) return codebookType(mix, model, place);
   switch (place.kind) {
@@ -88,7 +99,7 @@ function chosen(mix: Mix, model: MixModel, tensor: MixTensor, place: MixPlace): 
     case "output":
       return outputType(mix, model);
     case "down":
-      return downType(mix, place);
+      return downType(mix, model, place);
     default:
       return base;
   }
@@ -134,39 +145,48 @@ function valueType(mix: Mix, { layers, heads, kvHeads, experts }: MixModel, { in
 
 const fiveBitsWith8Experts: readonly Mix[] = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ4_NL", "IQ4_XS"];
 
-function outputType(mix: Mix, { experts }: MixModel): string {
+function outputType(mix: Mix, { experts, falcon }: MixModel): string {
+  if (falcon) return mix === "Q3_K_L" ? "Q4_K" : bases[mix];
   if (experts === 8 && fiveBitsWith8Experts.includes(mix)) return "Q5_K";
   if (experts === 8) return bases[mix];
   const types: Partial<Record<Mix, string>> = { Q2_K: "Q3_K", Q3_K_M: "Q4_K", Q3_K_L: "Q5_K" };
   return types[mix] ?? bases[mix];
 }
 
-function downType(mix: Mix, { index, count }: MixPlace): string {
+function downType(mix: Mix, { weighed, falcon }: MixModel, { index, count }: MixPlace): string {
   const first = (share: number) => index < Math.floor(count / share);
+  const more = moreBits(index, count);
   switch (mix) {
+    // Four and five bits without a smallest value can lose the first layers even with an importance matrix.
+    case "Q4_0":
+      return weighed && first(8) ? "Q4_1" : "Q4_0";
+    case "Q5_0":
+      return weighed && first(8) ? "Q5_1" : "Q5_0";
     case "Q2_K":
       return "Q3_K";
     case "Q2_K_S":
       return first(8) ? "Q4_K" : "Q2_K";
     case "Q3_K_M":
-      return first(16) ? "Q5_K" : "Q4_K";
+      return first(16) ? "Q5_K" : falcon && !more ? "Q3_K" : "Q4_K";
     case "Q3_K_L":
-      return "Q5_K";
+      return falcon ? "Q4_K" : "Q5_K";
     case "Q4_K_S":
-      return first(8) ? "Q5_K" : "Q4_K";
+      return first(8) && !falcon ? "Q5_K" : "Q4_K";
     case "Q4_K_M":
+      if (falcon) return first(16) ? "Q6_K" : more ? "Q5_K" : "Q4_K";
+      return more ? "Q6_K" : "Q4_K";
     case "Q5_K_M":
-      return moreBits(index, count) ? "Q6_K" : bases[mix];
+      return more ? "Q6_K" : "Q5_K";
     case "IQ4_NL":
     case "IQ4_XS":
-      return first(8) ? "Q5_K" : bases[mix];
+      return first(8) && !weighed ? "Q5_K" : bases[mix];
     default:
       return bases[mix];
   }
 }
 
 /** Rows that are no whole number of blocks get a type of blocks of 32, or F16. */
-function fitting(type: Dtype, cols: number): Dtype {
+export function fittingType(type: Dtype, cols: number): Dtype {
   if (blocksBytes(type, cols) !== undefined) return type;
   const smaller: Readonly<Record<string, string>> = {
     IQ1_S: "IQ4_NL",

@@ -364,6 +364,21 @@ export interface NativeAddon {
   bestLogits(row: Float32Array, marks: Uint8Array | null, count: number, ids: Int32Array, logits: Float64Array): number;
   /** Sum of e^(logit - max) of a row; max is its largest. Relative error about 1e-13. No model. */
   sumOfExp(row: Float32Array, max: number): number;
+  /**
+   * Rows of one type as rows of another, weighed by a value a column where it is given; llama.cpp's bytes. No model.
+   * @returns the index of the first value that is not finite, or -1: only then all of `out` is written
+   */
+  encode(
+    fromId: number,
+    bytes: Uint8Array,
+    toId: number,
+    rows: number,
+    cols: number,
+    importance: Float32Array | null,
+    out: Uint8Array,
+    threads: number,
+    isa: string | null,
+  ): number;
   /** For tests and tools, one call each: no model. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */

@@ -97,6 +97,7 @@ const functions = {
   bestLogits: true,
   sumOfExp: true,
   dequantize: true,
+  encode: true,
   dot: true,
 } satisfies Record<keyof NativeAddon, true>;
 

@@ -87,6 +87,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./rm.js"),
   },
   {
+    usage: "quantize [options] <in> <out> [type]",
+    summary: "Write a GGUF model in other types: llama-quantize's mixes, types a tensor, and bytes.",
+    load: () => import("./quantize.js"),
+  },
+  {
     usage: "synth [options] <spec> [out]",
     summary:
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +

@@ -1,0 +1,19 @@
+// All encoders, for whatever instruction set the including file is compiled for.
+#include "../../kernels/blocks.h"
+#include "../../kernels/half.h"
+#include "../encode.h"
+#include "../grids.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// Vectors wider than the registers are passed in memory; nothing outside this object sees them.
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+#include "lanes.inl"
+#include "search.inl"
+#include "blocks_k.inl"
+#include "blocks_32.inl"
+#include "blocks_few.inl"
+#include "blocks_grid.inl"
+#include "blocks_iq1.inl"
+#include "encode_rows.inl"

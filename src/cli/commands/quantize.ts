@@ -1,0 +1,160 @@
+/** `quantize IN OUT TYPE`: a GGUF file in other types, as llama-quantize makes it. */
+import { existsSync, realpathSync } from "node:fs";
+import type { Command } from "commander";
+import { readImportance } from "../../compress/importance.js";
+import { mixes, parseMix } from "../../compress/mix.js";
+import { planQuantize, type QuantizePlan, type QuantizeWishes, writeQuantized } from "../../compress/quantize-model.js";
+import { parseType } from "../../compress/type-plan.js";
+import { HundredweightError } from "../../errors.js";
+import { type Dtype, type GgufCheckpoint, openGguf } from "../../formats/index.js";
+import { requireAddon } from "../../native/addon.js";
+import { defaultThreads } from "../../native/threads.js";
+import { modelFile } from "../../store/model-word.js";
+import { parseChoice, parseInteger } from "../options/options.js";
+import { planDocumentOf, planTextOf } from "../reports/quantize-report.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
+
+interface QuantizeFlags {
+  readonly imatrix?: string;
+  readonly tensorType: readonly { readonly pattern: RegExp; readonly dtype: Dtype }[];
+  readonly outputTensorType?: Dtype;
+  readonly tokenEmbeddingType?: Dtype;
+  readonly leaveOutputTensor?: boolean;
+  readonly pure?: boolean;
+  readonly requantize?: boolean;
+  readonly allowRequantize?: boolean;
+  readonly keepSplit?: boolean;
+  readonly dryRun?: boolean;
+  readonly quality: string;
+  readonly threads?: number;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const type = (option: string) => (text: string) => parseType(text, option);
+  program
+    .command("quantize")
+    .description("Write a GGUF model in other types: llama-quantize's mixes, types a tensor, and bytes.")
+    .argument("<in>", "a GGUF file or any shard of a split one, in F32, F16 or BF16")
+    .argument("<out>", "GGUF file to write; with --dry-run it can be left out")
+    .argument("[type]", `a mix or a type: ${mixes.join(", ")}`)
+    .option("--imatrix <file>", "importance of the columns, GGUF or .dat, as llama-imatrix or `calibrate` writes it")
+    .option(
+      "--tensor-type <regex=type>",
+      "the type of tensors whose name has a match; the first of several options that matches decides",
+      namedType,
+      [],
+    )
+    .option("--output-tensor-type <type>", "the type of output.weight", type("--output-tensor-type"))
+    .option("--token-embedding-type <type>", "the type of the token embedding", type("--token-embedding-type"))
+    .option("--leave-output-tensor", "output.weight stays as it is")
+    .option("--pure", "all of one type, without the rules of the mix")
+    .option("--requantize", "take a model that is quantized already; the damage of both adds up")
+    .option("--allow-requantize", "the same as --requantize")
+    .option("--keep-split", "as many files as the model has")
+    .option("--dry-run", "write nothing: types, exact size, and how the result would run on this machine")
+    .option(
+      "--quality <name>",
+      "stock: llama.cpp's searches, byte for byte",
+      (t) => parseChoice(t, "--quality", ["stock"]),
+      "stock",
+    )
+    .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
+    .option("--progress", "show progress also when stderr is no terminal")
+    .option("--json", "one JSON document on stdout")
+    .action((from: string, to: string, mix: string | undefined, flags: QuantizeFlags) =>
+      quantize(from, to, mix, flags),
+    );
+}
+
+/** `attn_v=q6_k`; the name of the type is behind the last equals sign. */
+function namedType(text: string, before: QuantizeFlags["tensorType"]): QuantizeFlags["tensorType"] {
+  const at = text.lastIndexOf("=");
+  if (at < 1) throw new HundredweightError("OPTION_INVALID", `--tensor-type: '${text}' is not regex=type`);
+  const dtype = parseType(text.slice(at + 1), "--tensor-type");
+  try {
+    return [...before, { pattern: new RegExp(text.slice(0, at).toLowerCase()), dtype }];
+  } catch (cause) {
+    const message = `--tensor-type: '${text.slice(0, at)}' is no regular expression`;
+    throw new HundredweightError("OPTION_INVALID", message, {}, { cause });
+  }
+}
+
+async function quantize(word: string, second: string, third: string | undefined, flags: QuantizeFlags): Promise<void> {
+  if (third === undefined && !flags.dryRun)
+    throw new HundredweightError("OPTION_INVALID", "give IN, OUT and a type: quantize model.gguf small.gguf Q4_K_M");
+  const [to, mix] = third === undefined ? [undefined, parseMix(second)] : [second, parseMix(third)];
+  const checkpoint = openGguf(modelFile(word));
+  const importance = flags.imatrix === undefined ? undefined : readImportance(flags.imatrix);
+  const wishes: QuantizeWishes = {
+    mix,
+    named: flags.tensorType,
+    ...(importance && { importance }),
+    ...(flags.outputTensorType && { output: flags.outputTensorType }),
+    ...(flags.tokenEmbeddingType && { embedding: flags.tokenEmbeddingType }),
+    ...(flags.leaveOutputTensor && { keepOutput: true }),
+    pure: flags.pure === true,
+    requantize: flags.requantize === true || flags.allowRequantize === true,
+    keepSplit: flags.keepSplit === true,
+  };
+  const plan = planQuantize(checkpoint, wishes);
+  if (flags.dryRun) {
+    if (flags.json) printJson(planDocumentOf(checkpoint, plan));
+    else printText(planTextOf(checkpoint, plan));
+    return;
+  }
+  refuseLacking(plan);
+  requireAddon();
+  refuseSelf(checkpoint, to!);
+  if (!flags.json) for (const line of remarks(plan)) tell(line);
+  const began = performance.now();
+  const progress = new Progress("quantizing", flags.progress === true);
+  const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
+  const written = await withInterrupt((signal) =>
+    writeQuantized(to!, plan, {
+      threads: flags.threads ?? defaultThreads(),
+      signal,
+      onProgress: (done, total, tensor) => progress.update(mebibytes(done), mebibytes(total), `MiB, ${tensor}`),
+    }),
+  ).finally(() => progress.end());
+  const seconds = (performance.now() - began) / 1000;
+  if (flags.json) return printJson({ ...planDocumentOf(checkpoint, plan), files: written, seconds });
+  for (const { path, bytes } of written) printText(`${path}: ${formatBytes(bytes)}\n`);
+  const bits = (8 * plan.bytes) / plan.values;
+  printText(`${formatBytes(plan.sourceBytes)} became ${formatBytes(plan.bytes)} (${bits.toFixed(2)} bits a value) `);
+  printText(`in ${seconds.toFixed(1)} s\n`);
+}
+
+function refuseSelf({ files }: GgufCheckpoint, to: string): void {
+  if (!existsSync(to) || !files.some(({ path }) => realpathSync(path) === realpathSync(to))) return;
+  throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
+}
+
+function refuseLacking({ lacking, tensors }: QuantizePlan): void {
+  const [first] = lacking;
+  if (first === undefined) return;
+  const type = tensors.find(({ tensor }) => tensor.name === first)!.to.name;
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    `'${first}' in ${type} is of no use without importance, and so are ${lacking.length - 1} others; ` +
+      "give --imatrix FILE with an entry for each of them, or take IQ3_S, Q3_K or more",
+    { tensors: lacking },
+  );
+}
+
+function remarks({ tensors, unweighed }: QuantizePlan): string[] {
+  const unfit = tensors.filter((planned) => planned.unfit !== undefined);
+  const lines: string[] = [];
+  const [first] = unfit;
+  if (first !== undefined)
+    lines.push(
+      `${unfit.length} of ${tensors.length} tensors have rows that are no whole number of blocks, as ` +
+        `'${first.tensor.name}' with ${first.tensor.shape[0]} values: ${first.to.name} instead of ${first.unfit!.name}`,
+    );
+  if (unweighed.length > 0)
+    lines.push(`the importance matrix says nothing of ${unweighed.length} matrices, as '${unweighed[0]}'`);
+  return lines;
+}
