@@ -20,7 +20,7 @@ const allowed = {
   ops: ["formats", "native"],
   state: ["ops"],
   models: ["formats", "ops"],
-  compress: ["formats", "native"],
+  compress: ["formats", "native", "models", "ops"],
   convert: ["formats", "containers", "models", "ops", "compress", "process"],
   synth: ["formats", "containers", "chat", "models", "compress"],
   sampling: ["tokenizer"],

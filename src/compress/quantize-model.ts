@@ -41,7 +41,7 @@ export interface QuantizePlan {
   readonly sourceBytes: number;
   /** Bytes of all tensors, without padding and metadata. */
   readonly bytes: number;
-  /** Matrices to encode for which the importance matrix says nothing. */
+  /** Matrices of the layers to encode for which the importance matrix says nothing. */
   readonly unweighed: readonly string[];
   /** Those whose type would be of no use without importance, and that have none. */
   readonly lacking: readonly string[];
@@ -61,7 +61,7 @@ export function planQuantize(checkpoint: GgufCheckpoint, wishes: QuantizeWishes)
   const tensors = types.map((type): PlannedTensor => {
     const columns = importance === undefined ? undefined : columnsFor(importance, type);
     if (type.from !== type.to && columns === undefined) {
-      if (importance !== undefined && !isTable(type.tensor.name)) unweighed.push(type.tensor.name);
+      if (importance !== undefined && isInLayers(type.tensor.name)) unweighed.push(type.tensor.name);
       if (needsImportance(type.tensor.name, type.to, mix)) lacking.push(type.tensor.name);
     }
     const [cols = 1, ...rest] = type.tensor.shape;
@@ -85,6 +85,8 @@ export function planQuantize(checkpoint: GgufCheckpoint, wishes: QuantizeWishes)
   };
 }
 
+/** Importance is of matrices of the layers; tables and heads have none. */
+const isInLayers = (name: string) => name.startsWith("blk.");
 const isTable = (name: string) => /^(per_layer_)?token_embd\.weight$/.test(name);
 
 /** Blocks in order and by name, as llama-quantize writes them; with the shards kept, in the order of the files. */

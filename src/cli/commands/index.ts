@@ -92,6 +92,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./quantize.js"),
   },
   {
+    usage: "calibrate [options] <model> <texts...>",
+    summary: "Find which columns of each matrix matter for a text: the importance matrix that `quantize` takes.",
+    load: () => import("./calibrate.js"),
+  },
+  {
     usage: "synth [options] <spec> [out]",
     summary:
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +

@@ -69,7 +69,7 @@ async function run(path: string, file: string, flags: PerplexityFlags): Promise<
 }
 
 /** Ids of a file's text, which may be larger than memory. */
-class TokenSource {
+export class TokenSource {
   readonly #model: string;
   readonly #parts: ReturnType<typeof readTextParts>;
   #tokenizer: Tokenizer | undefined;
@@ -160,7 +160,8 @@ export async function perplexity(
   );
 }
 
-function* withBos(ids: Iterable<Int32Array>, bos: number | undefined): Generator<Int32Array> {
+/** The ids of a text, behind BOS where it has none. */
+export function* withBos(ids: Iterable<Int32Array>, bos: number | undefined): Generator<Int32Array> {
   let begun = false;
   for (const piece of ids) {
     if (!begun && piece.length > 0) {

@@ -111,13 +111,12 @@ async function quantize(word: string, second: string, third: string | undefined,
   refuseSelf(checkpoint, to!);
   if (!flags.json) for (const line of remarks(plan)) tell(line);
   const began = performance.now();
-  const progress = new Progress("quantizing", flags.progress === true);
-  const mebibytes = (bytes: number) => Math.floor(bytes / 2 ** 20);
+  const progress = new Progress("quantizing", { forced: flags.progress, bytes: true });
   const written = await withInterrupt((signal) =>
     writeQuantized(to!, plan, {
       threads: flags.threads ?? defaultThreads(),
       signal,
-      onProgress: (done, total, tensor) => progress.update(mebibytes(done), mebibytes(total), `MiB, ${tensor}`),
+      onProgress: (done, total, tensor) => progress.update(done, total, { facts: [tensor] }),
     }),
   ).finally(() => progress.end());
   const seconds = (performance.now() - began) / 1000;
