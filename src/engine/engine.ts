@@ -36,11 +36,14 @@ export class Engine {
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
   private closing: Promise<void> | undefined;
+  /** How much each adapter counts where a request does not say. */
+  private scales: AdapterScales;
 
   constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
     const { info, model, scans, sequences = 1 } = parts;
     const kept = keptSequences(sequences, model.slots?.slots);
     this.parts = parts;
+    this.scales = (info.adapters ?? []).map(({ scale }) => scale);
     this.candidates = new Candidates(info.vocab, scans?.bestLogits);
     this.constraints = new Constraints(parts.tokenizer);
     if (parts.stays === true) this.constraints.prepare();
@@ -125,6 +128,12 @@ export class Engine {
         return { kind: "detokenize", text: tokenizer.decode(request.tokens, { special: request.special }) };
       case "memory":
         return { kind: "memory", memory: this.memory() };
+      case "adapters":
+        if (request.scales !== undefined) {
+          checkScales(request.scales, this.scales.length);
+          this.scales = this.scales.map((_, i) => request.scales![i] ?? 0);
+        }
+        return { kind: "adapters", scales: this.scales };
       case "profile":
         if (profiler === undefined)
           throw new HundredweightError("OPTION_INVALID", "profiling was not asked for when the model was opened");
@@ -152,9 +161,9 @@ export class Engine {
 
   private adapted(request: JobRequest, emit: Emit): Task {
     const task = this.task(request, emit);
-    const { adapters = [] } = this.parts.info;
     const given = "adapters" in request ? request.adapters : undefined;
-    const scales = scalesOf(given ?? adapters.map(({ scale }) => scale), adapters.length);
+    if (given !== undefined) checkScales(given, this.scales.length);
+    const scales = countedScales(given ?? this.scales);
     if (scales !== undefined) task.adapters = scales;
     return task;
   }
@@ -260,11 +269,16 @@ export class Engine {
   }
 }
 
-/** Undefined where no adapter counts, however that was said.  @throws OPTION_INVALID */
-function scalesOf(scales: AdapterScales, adapters: number): AdapterScales | undefined {
+/** @throws OPTION_INVALID */
+function checkScales(scales: AdapterScales, adapters: number): void {
   if (scales.length > adapters)
     throw new HundredweightError("OPTION_INVALID", `${scales.length} scales of adapters, the model has ${adapters}`);
-  if (!scales.every(Number.isFinite)) throw new HundredweightError("OPTION_INVALID", "a scale that is no number");
+  if (!scales.every(Number.isFinite))
+    throw new HundredweightError("OPTION_INVALID", "the scale of an adapter is no number");
+}
+
+/** The same for the same sum, however it was said; undefined where no adapter counts. */
+function countedScales(scales: AdapterScales): AdapterScales | undefined {
   const rounded = scales.map(Math.fround);
   const count = rounded.findLastIndex((scale) => scale !== 0) + 1;
   return count === 0 ? undefined : rounded.slice(0, count);

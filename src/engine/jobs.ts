@@ -127,6 +127,8 @@ export type JobRequest =
   | { readonly kind: "tokenize"; readonly prompt: Prompt }
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "memory" }
+  /** Sets how much each adapter counts where a request does not say; asks for it where nothing is given. */
+  | { readonly kind: "adapters"; readonly scales?: AdapterScales }
   /** Asks for the profile since the last request of this kind. */
   | { readonly kind: "profile" };
 
@@ -220,6 +222,7 @@ export type JobResult =
   | { readonly kind: "tokenize"; readonly tokens: Int32Array }
   | { readonly kind: "detokenize"; readonly text: string }
   | { readonly kind: "memory"; readonly memory: MemoryReport }
+  | { readonly kind: "adapters"; readonly scales: AdapterScales }
   | { readonly kind: "profile"; readonly profile: ProfileReport };
 
 export type JobEvent =

@@ -83,7 +83,10 @@ class Fitting {
     const { architecture } = adapter;
     if (architecture !== undefined && architecture !== model.arch)
       throw this.#misfit(`is an adapter for '${architecture}', the model is '${model.arch}'`);
-    this.#rotated = model.permutes && adapter.format !== model.format ? rotatedValues(model.program) : new Map();
+    this.#rotated =
+      model.permutes && (adapter.format === "gguf") !== (model.format === "gguf")
+        ? rotatedValues(model.program)
+        : new Map();
   }
 
   /** The pairs of a product, for the outputs they are for. */

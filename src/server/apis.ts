@@ -62,6 +62,10 @@ export function laterApis(app: Hono, context: ServerContext, data: string | unde
       async () => (await import("./llama/props.js")).propsRoutes,
     ),
     api(
+      [["GET", "/lora-adapters"], posts("/lora-adapters")],
+      async () => (await import("./llama/lora-adapters.js")).loraRoutes,
+    ),
+    api(
       [posts("/v1/embeddings", "/embedding", "/embeddings")],
       async () => (await import("./openai/embeddings.js")).embeddingRoutes,
     ),

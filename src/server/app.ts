@@ -91,6 +91,7 @@ const labelled = new Set([
   "/infill",
   "/props",
   "/slots",
+  "/lora-adapters",
   "/embedding",
   ...["version", "tags", "ps", "show", "chat", "generate", "embed", "embeddings", "pull"].map((name) => `/api/${name}`),
   "/v1/chat/completions/input_tokens",

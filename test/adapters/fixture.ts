@@ -95,3 +95,28 @@ export async function writeGgufAdapter(
   });
   return path;
 }
+
+/** An adapter for the first layers of a small GGUF model, that changes what it says. */
+export async function demoAdapter(
+  path: string,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  seed: number,
+): Promise<string> {
+  const names = ["token_embd", "output", ...["attn_q", "attn_v", "ffn_down"].map((name) => `blk.0.${name}`)];
+  const rank = 4;
+  const pairs = names.flatMap((local): GgufPair[] => {
+    const name = `${local}.weight`;
+    const shape = tensors.get(name)?.shape;
+    if (shape === undefined) return [];
+    const [cols, rows] = shape as [number, number];
+    const values = (what: string, count: number): Float32Array =>
+      valuesOf(`${seed} ${what} ${name}`, count, 0, 1.5 / Math.sqrt(what === "a" ? cols : rank));
+    const table = local === "token_embd";
+    const a = table
+      ? { rows: rows, cols: rank, values: values("a", rows * rank) }
+      : { rows: rank, cols, values: values("a", rank * cols) };
+    const out = table ? cols : rows;
+    return [{ name, a, b: { rows: out, cols: rank, values: values("b", out * rank) } }];
+  });
+  return writeGgufAdapter(path, "llama", 2 * rank, pairs);
+}

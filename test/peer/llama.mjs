@@ -1,6 +1,6 @@
 // llama.cpp behind a line protocol, the oracle and the rival of every comparison. Run by test/support/peer.ts.
 // One JSON request a line on stdin, one JSON answer a line on stdout: {"id", "ok", ...} or {"id", "error"}.
-//   load {path, threads, contextTokens, batch, sequences, mmap, flashAttention, swaFull}   -> {system, vocab}
+//   load {path, threads, contextTokens, batch, sequences, mmap, flashAttention, swaFull, lora}   -> {system, vocab}
 //   tokenize {text, special}                   -> {ids}
 //   logits {ids, from, out}                    writes f32 probabilities [n, vocab] of positions from.. to the file
 //   score {ids, from}                          -> {logProbabilities} of ids[from..]
@@ -72,6 +72,7 @@ const handlers = {
         swaFullCache: q.swaFull ?? true,
         ignoreMemorySafetyChecks: true,
         failedCreationRemedy: false,
+        ...(q.lora && { lora: { adapters: q.lora } }),
       });
       sequences = Array.from({ length: q.sequences ?? 1 }, () => context.getSequence());
     }

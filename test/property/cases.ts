@@ -4,6 +4,7 @@ import type { Role } from "../../src/models/index.js";
 import type { KvType } from "../../src/ops/ops.js";
 import { seededWords } from "../../src/synth/random.js";
 import { type Placement, placements } from "../support/placements.js";
+import { adapterSets } from "../support/random-adapters.js";
 import { type RandomModelSpec, randomModelVocab, shallow } from "../support/random-model.js";
 import { textVariants } from "../support/variants.js";
 
@@ -29,6 +30,8 @@ export interface Case {
   /** Leading tokens that all prompts have in common: evaluated once and forked when sequences are batched. */
   readonly shared: number;
   readonly ways: readonly Way[];
+  /** Two random adapters beside the model, for all sequences alike or for each its own. */
+  readonly adapters?: "alike" | "each" | "none";
   /** Rows see rows after them: a pass must hold no others. */
   readonly whole?: boolean;
 }
@@ -72,6 +75,7 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       logitRows: pick([1, 5, 16, 64]),
       placement: below(2) === 0 ? placements[0]! : pick(placements),
     }));
+  const kvType = below(3) > 0 ? "f16" : pick(["q8_0", "q4_0"] as const);
   return {
     seed: seed * 1000 + number,
     model: {
@@ -88,7 +92,8 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
         },
       }),
     },
-    kvType: below(3) > 0 ? "f16" : pick(["q8_0", "q4_0"]),
+    kvType,
+    adapters: below(3) > 0 ? "none" : prompts.shared > 0 ? "alike" : "each",
     prompts: prompts.ids,
     shared: prompts.shared,
     ways,
@@ -111,12 +116,17 @@ function randomPrompts(below: (n: number) => number, dims: number): { ids: Int32
   return { ids, shared };
 }
 
+/** The adapters of a sequence. What shares its beginning has the same. */
+export const adaptersOf = ({ adapters = "none", seed }: Case, sequence: number): readonly number[] =>
+  adapters === "none" ? [] : adapterSets[(seed + (adapters === "each" ? sequence : 0)) % adapterSets.length]!;
+
 /** The text that describes a failing case. */
-export function describeCase({ model, kvType, prompts, shared }: Case): string {
+export function describeCase({ model, kvType, prompts, shared, adapters = "none" }: Case): string {
   const tensors = Object.entries(model.types).map(([role, type]) => `${role} ${type}`);
   const lengths = prompts.map((ids) => ids.length).join("+");
   return (
-    `${model.arch} ${model.variant} (${tensors.join(", ")}), KV ${kvType}, prompts of ${lengths}, ` + `${shared} shared`
+    `${model.arch} ${model.variant} (${tensors.join(", ")}), KV ${kvType}, prompts of ${lengths}, ` +
+    `${shared} shared${adapters === "none" ? "" : ", adapters"}`
   );
 }
 

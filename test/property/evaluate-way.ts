@@ -5,12 +5,13 @@
 
 import { openCheckpoint } from "../../src/containers/index.js";
 import { stateOptions } from "../../src/engine/parts.js";
-import { type BoundModel, describeModel } from "../../src/models/index.js";
+import { type BoundModel, describeModel, withAdapters } from "../../src/models/index.js";
 import { keptRows, type RowTable } from "../../src/ops/ops.js";
 import { StateCache } from "../../src/state/cache.js";
 import { seededWords } from "../../src/synth/random.js";
 import { bindPlaced, placements } from "../support/placements.js";
-import { type Case, chunkSizes, type Way } from "./cases.js";
+import { randomAdapters } from "../support/random-adapters.js";
+import { adaptersOf, type Case, chunkSizes, type Way } from "./cases.js";
 
 /** Logits by sequence and position, bits of f32 rows [vocab]. Rows a way does not ask for are absent. */
 export type Logits = readonly (readonly (Uint32Array | undefined)[])[];
@@ -53,8 +54,11 @@ async function evaluate(
   // Forks begin at a checkpoint of the first sequence, which keeps it beside the slots that sequences run in.
   const checkpoints = c.shared > 0 ? 1 : 0;
   const options = { contextTokens, maxRows, sequences, checkpoints, kvType: c.kvType, maxLogitRows: way.logitRows };
+  const description = describeModel(await openCheckpoint(path), c.model.find);
   const model = await bindPlaced(
-    describeModel(await openCheckpoint(path), c.model.find),
+    (c.adapters ?? "none") !== "none"
+      ? withAdapters(description, randomAdapters(path, description, c.seed))
+      : description,
     way,
     options,
     (n) => words() % n,
@@ -159,6 +163,8 @@ class Run {
       guess ? (7 * position) % this.#model.config.vocab : this.#case.prompts[sequence]![position]!,
     );
     const tokens: Int32Array[] = [];
+    const adapters: (readonly number[])[] = [];
+    for (const [s, slot] of this.#slots.entries()) adapters[slot] = adaptersOf(this.#case, s);
     for (const [s, slot] of this.#slots.entries()) {
       const prompt = this.#case.prompts[s]!;
       // What follows a guess sees it, as it does where tokens come from a job.
@@ -173,6 +179,7 @@ class Run {
       sequences: Int32Array.from(rows, ({ sequence }) => this.#slots[sequence]!),
       blockTables: this.#cache.blockTables,
       tokens,
+      adapters,
       slots: this.#cache.slotTable(this.#case.prompts.map((_, s) => s)),
       marks: this.#cache.markTable(appended),
     };

@@ -14,7 +14,7 @@ import { after, test } from "node:test";
 import { addonStatus } from "../../src/native/addon.js";
 import { placements } from "../support/placements.js";
 import { firstArchitectures, writeRandomModel } from "../support/random-model.js";
-import { type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
+import { adaptersOf, type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { firstDifference } from "./difference.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
 import { answersAlone, answersServed, longAnswers } from "./serve-way.js";
@@ -47,6 +47,17 @@ function checkSane(logits: Logits): void {
     }
 }
 
+/** Sequences without adapters have the bits of a model without; others have others. */
+async function checkAdapted(c: Case, expected: Logits, seen: Set<string>): Promise<void> {
+  const plain = await evaluateReference(path, { ...c, adapters: "none" }, best);
+  for (const [s, rows] of expected.entries()) {
+    const changed = firstDifference([plain[s]!], [rows]) !== undefined;
+    const sum = adaptersOf(c, s).join("+") || "none";
+    assert.equal(changed, sum !== "none", `sequence ${s} with the adapters ${sum}`);
+    seen.add(`adapters ${sum}`);
+  }
+}
+
 async function runCase(number: number, seen: Set<string>): Promise<number> {
   const c = makeCase(seed, number, isas);
   const rerun = `rerun: HUNDREDWEIGHT_SEED=${seed} HUNDREDWEIGHT_CASE=${number} node scripts/test.mjs invariance`;
@@ -55,6 +66,7 @@ async function runCase(number: number, seen: Set<string>): Promise<number> {
     await writeRandomModel(path, c.model);
     const expected = await evaluateReference(path, c, best);
     checkSane(expected);
+    if (c.adapters !== "none") await checkAdapted(c, expected, seen);
     for (const [index, way] of c.ways.entries()) {
       const difference = firstDifference(expected, await evaluateWay(path, c, way, index));
       assert.equal(difference, undefined, describeWay(way));
@@ -94,7 +106,17 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
   // A generator that stops making something would leave the property empty there.
   for (const isa of isas) assert.ok(seen.has(`isa ${isa}`), isa);
   for (const { name } of placements) assert.ok(seen.has(`placement ${name}`), name);
-  for (const what of ["threads 1", "threads 2", "threads 3", "batched true", "fork", "kv f16", "kv q8_0", "kv q4_0"])
+  for (const what of [
+    "threads 1",
+    "threads 2",
+    "threads 3",
+    "batched true",
+    "fork",
+    "kv f16",
+    "kv q8_0",
+    "kv q4_0",
+    "adapters 1",
+  ])
     assert.ok(seen.has(what), what);
   const models = [...seen].filter((s) => s.startsWith("model ")).length;
   const types = [...seen].filter((s) => s.startsWith("type ")).length;

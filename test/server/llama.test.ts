@@ -57,7 +57,7 @@ describe("llama-server's options", () => {
 
   it("are refused where an answer would be another one", () => {
     for (const line of [
-      "--lora a.gguf",
+      "--control-vector a.gguf",
       "-mm p.gguf",
       "--rope-scale 2",
       "-ctk f16 -ctv q8_0",

@@ -16,6 +16,7 @@ export interface PeerLoad {
   readonly mmap?: boolean;
   readonly flashAttention?: boolean;
   readonly vocabOnly?: boolean;
+  readonly lora?: readonly { readonly filePath: string; readonly scale: number }[];
 }
 
 export class Peer {

@@ -40,7 +40,7 @@ function peftFolderOf(path: string): string | undefined {
 
 /** The names that modules of the base have; of a GGUF file those of each family that it may have been made of. */
 function tablesOf({ path, format, metadata }: Checkpoint): NameTable[] {
-  if (format === "safetensors") {
+  if (format !== "gguf") {
     const config = new HfConfig(path, readJsonFile(join(path, "config.json"), configBytes) ?? {});
     const type = config.text("model_type");
     const family = type !== undefined && Object.hasOwn(families, type) ? families[type] : undefined;

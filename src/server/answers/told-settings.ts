@@ -49,7 +49,7 @@ export function generationSettings(
   told: ToldSettings,
   ends: readonly number[],
 ): object {
-  const { sampling, maxTokens, stop, ignoreEos, constraint } = request;
+  const { sampling, maxTokens, stop, ignoreEos, constraint, adapters } = request;
   const banned = ignoreEos ? ends.map((token) => [token, -Infinity] as const) : [];
   const biases = [...sampling.logitBias, ...banned];
   return {
@@ -76,6 +76,6 @@ export function generationSettings(
     timings_per_token: told.timings,
     post_sampling_probs: told.sampled,
     backend_sampling: false,
-    lora: [],
+    lora: (adapters ?? []).map((scale, id) => ({ id, scale })),
   };
 }

@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import { type Conversation, constraintOfAnswer, type ReplyFormat } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
 import type { EncodedChat, HeardReplies } from "../../text/index.js";
+import { adaptersOf } from "../answers/adapters.js";
 import type { ChoiceEvent, ChoiceJob, ChoiceOutcome, Progress } from "../answers/answer-set.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { fittingChat, servedFor, userOf } from "../answers/request.js";
@@ -54,6 +55,7 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
     const encoded = await (options.encode?.(served, asked) ?? encodedChat(served, chat));
     for (const note of encoded.notes) warnings.add(note);
     const prediction = await predictionOf(served, exchange.prediction);
+    const adapters = adaptersOf(exchange.adapters, served);
     const choices = choicesOf([encoded.tokens], n, {
       sampling: samplingOf(exchange.sampling, served.info),
       maxTokens: exchange.maxTokens,
@@ -61,6 +63,7 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
       ignoreEos: exchange.ignoreEos ?? false,
       user: userOf(c, exchange.user),
       ...(prediction !== undefined && { prediction }),
+      ...(adapters !== undefined && { adapters }),
       ...readingOf(exchange, served.defaults, encoded, asked, served.info.chatTemplate),
     });
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };

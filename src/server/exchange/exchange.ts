@@ -4,6 +4,7 @@
  */
 import type { ChatMessage } from "../../chat/index.js";
 import type { Constraint } from "../../sampling/constraint/source.js";
+import type { AskedAdapters } from "../answers/adapters.js";
 import type { SamplingInput } from "../answers/sampling.js";
 import type { ExchangeTool, ToolChoice } from "./tools.js";
 
@@ -34,6 +35,8 @@ export interface Exchange {
   /** Likeliest tokens to report beside each one made; undefined = no log-probabilities. */
   readonly logprobs?: number | undefined;
   readonly ignoreEos?: boolean | undefined;
+  /** Adapters by number, with their scales; default: as the server has them set. */
+  readonly adapters?: AskedAdapters | undefined;
   readonly stream: boolean;
   readonly maxTimeMs?: number | undefined;
   /** Users who wait take turns. */

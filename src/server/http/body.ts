@@ -12,6 +12,15 @@ export type JsonObject = Record<string, unknown>;
  *   in UTF-8
  */
 export async function readJson(c: Context, config: ServerConfig): Promise<JsonObject> {
+  const value = await readValue(c, config);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new HttpError(400, "the body is not a JSON object", { code: "invalid_json" });
+  }
+  return value as JsonObject;
+}
+
+/** The same of any JSON value. */
+export async function readValue(c: Context, config: ServerConfig): Promise<unknown> {
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding !== "identity") {
     throw new HttpError(415, `content-encoding '${encoding.slice(0, 50)}' is not supported; send the body as it is`);
@@ -32,20 +41,15 @@ export async function readJson(c: Context, config: ServerConfig): Promise<JsonOb
 /** From here on a body's garbage is not left for later. */
 const largeBytes = 2 ** 20;
 
-function parsed(bytes: Uint8Array, config: ServerConfig): JsonObject {
+function parsed(bytes: Uint8Array, config: ServerConfig): unknown {
   if (bytes.length === 0) throw new HttpError(400, "the request has no body; a JSON object is expected");
   checkShape(bytes, config);
-  let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     const why = error instanceof TypeError ? "it is not valid UTF-8" : (error as Error).message.slice(0, 200);
     throw new HttpError(400, `the body is not JSON: ${why}`, { code: "invalid_json" });
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new HttpError(400, "the body is not a JSON object", { code: "invalid_json" });
-  }
-  return value as JsonObject;
 }
 
 async function readBytes(c: Context, config: ServerConfig): Promise<Uint8Array> {

@@ -1,5 +1,6 @@
 /** `/completion` and `/completions` as llama-server has them, and what `/infill` shares with them. */
 import type { Context, Hono } from "hono";
+import { adaptersOf } from "../answers/adapters.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { encodeMixed, promptsOf } from "../answers/mixed-prompt.js";
 import { servedFor, userOf } from "../answers/request.js";
@@ -54,6 +55,7 @@ export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
   try {
     const tokens = await encode(served);
     const constraint = constraintOf(input);
+    const adapters = adaptersOf(input.lora, served);
     const probabilities = input.n_probs ?? input.logprobs ?? 0;
     const sampled = input.post_sampling_probs === true;
     const choices = choicesOf(tokens, n, {
@@ -63,6 +65,7 @@ export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
       ignoreEos: input.ignore_eos ?? false,
       user: userOf(c, input.user),
       ...(constraint !== undefined && { constraint }),
+      ...(adapters !== undefined && { adapters }),
       ...(probabilities > 0 && { logprobs: probabilities, ...(sampled && { logprobsSampled: true }) }),
     });
     const { stream = false } = input;

@@ -70,4 +70,16 @@ export const llamaRoutes: readonly RouteDescription[] = [
     summary: "What is being answered",
     answer: z.array(loose({ id: count, n_ctx: count, is_processing: z.boolean() })),
   },
+  {
+    method: "get",
+    path: "/lora-adapters",
+    summary: "Adapters, and how much each counts where a request does not say",
+    answer: z.array(loose({ id: count, path: z.string(), scale: z.number() })),
+  },
+  {
+    method: "post",
+    path: "/lora-adapters",
+    summary: "Set how much adapters count where a request does not say; those that are not named do not",
+    answer: loose({ success: z.literal(true) }),
+  },
 ];

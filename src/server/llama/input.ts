@@ -42,7 +42,6 @@ export const llamaFields = {
   sse_ping_interval: z.int().min(-1).max(most).optional(),
   backend_sampling: z.boolean().optional(),
   n_indent: z.literal(0, "not supported but for 0").optional(),
-  lora: z.array(z.unknown()).max(0, "adapters are not supported").optional(),
   adaptive_target: z.number().lt(0, "not supported but for numbers below 0, which are off").optional(),
   adaptive_decay: z.number().optional(),
 };

@@ -173,6 +173,7 @@ function exchangeOf(value: z.output<typeof chatSchema>, defaults: RequestDefault
     prediction: predictionOf(value),
     logprobs: wantsLogprobs(value) ? (value.top_logprobs ?? 0) : undefined,
     ignoreEos: value.ignore_eos,
+    adapters: value.lora,
     stream: value.stream ?? false,
     maxTimeMs: value.max_time_ms,
     user: value.user,

@@ -1,6 +1,7 @@
 /** `/v1/completions`: continues texts or token ids, echoes and scores them. */
 import type { Hono } from "hono";
 import type { z } from "zod";
+import { adaptersOf } from "../answers/adapters.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { encodeSuffix } from "../answers/gap.js";
 import { fitting, servedFor, userOf } from "../answers/request.js";
@@ -37,6 +38,7 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
         : Promise.all(prompts.map((prompt) => encodeSuffix(textOnly(prompt), suffix, served))));
       const { logprobs } = value;
       const constraint = constraintOf(value);
+      const adapters = adaptersOf(value.lora, served);
       const choices = choicesOf(tokens, n, {
         sampling: samplingOf(value, served.info),
         maxTokens: maxTokensOf(value) ?? served.defaults.maxTokens ?? defaultMaxTokens,
@@ -44,6 +46,7 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
         ignoreEos: value.ignore_eos ?? false,
         user: userOf(c, value.user),
         ...(constraint !== undefined && { constraint }),
+        ...(adapters !== undefined && { adapters }),
         ...(logprobs !== undefined && { logprobs, ...(value.echo === true && { promptLogprobs: logprobs }) }),
       });
       const echoed = value.echo ? await textsOf(prompts, served) : undefined;

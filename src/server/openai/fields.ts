@@ -1,5 +1,6 @@
 /** Fields that chat and text completions share. */
 import { z } from "zod";
+import { loraField } from "../answers/adapters.js";
 import { samplingFields } from "../answers/sampling.js";
 import { marked } from "../http/served-limits.js";
 import { constraintFields } from "./constraint.js";
@@ -27,6 +28,7 @@ export const answerFields = {
   timings_per_token: z.boolean().optional().describe("Streams: every chunk has `timings`."),
   return_progress: z.boolean().optional().describe("Streams: chunks with `prompt_progress` while the prompt is read."),
   max_time_ms: z.int().min(1).max(most).optional().describe("The answer ends with what it has after this time."),
+  lora: loraField,
   user: z.string().max(500).optional().describe("Users who wait take turns."),
   // Without effect here, and no reason to warn.
   metadata: z.record(z.string(), z.unknown()).optional(),
