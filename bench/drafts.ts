@@ -3,7 +3,7 @@
  * tokens have to be equal. Prints tokens a pass, how many guesses were right, and the ratio of the speeds.
  *
  *   node dist/bench/drafts.js MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200] [--kinds edit,chat]
- *       [--json FILE]
+ *       [--draft-model SMALL.gguf] [--json FILE]
  *
  * --memory: a size, or a share of the file that has to stream.
  */
@@ -18,6 +18,7 @@ import { commaList, readArguments, saveJson } from "./support/program.js";
 const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200]", {
   memory: { type: "string" },
   draft: { type: "string", default: "auto" },
+  "draft-model": { type: "string" },
   repetitions: { type: "string", short: "r", default: "1" },
   tokens: { type: "string", short: "n", default: "200" },
   kinds: { type: "string", default: Object.keys(draftPrompts).join(",") },
@@ -39,6 +40,7 @@ interface Answer {
 
 const model = await load(path, {
   contextTokens: 4096,
+  ...(values["draft-model"] !== undefined && { draftModel: values["draft-model"] }),
   ...(memory !== undefined && { memoryBytes: memory }),
   ...(weights !== undefined && { weightsMemoryBytes: weights, io: "direct" as const }),
 });
@@ -91,4 +93,10 @@ try {
 } finally {
   await model.close();
 }
-saveJson(values.json, { model: path, memory: values.memory, drafts: values.draft, results });
+saveJson(values.json, {
+  model: path,
+  memory: values.memory,
+  drafts: values.draft,
+  draftModel: values["draft-model"],
+  results,
+});

@@ -8,7 +8,8 @@ import { Constraints } from "../sampling/constraint/constraint.js";
 import { StateCache } from "../state/cache.js";
 import { encodePair, shownText } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
-import { Acceptance } from "./drafts/acceptance.js";
+import { DraftModel } from "./draft-model.js";
+import { LearnedOdds } from "./drafts/drafter.js";
 import { EmbedTask, RankTask } from "./embed.js";
 import { GenerateTask } from "./generate.js";
 import type { AdapterScales, JobEvent, JobRequest, JobResult, MeasureRequest, MemoryReport, Prompt } from "./jobs.js";
@@ -32,7 +33,7 @@ export class Engine {
   private readonly cache: StateCache;
   private readonly candidates: Candidates;
   private readonly constraints: Constraints;
-  private readonly acceptance = new Acceptance();
+  private readonly learned = new LearnedOdds();
   private readonly scheduler: Scheduler;
   private readonly watchers = new Watchers(() => this.scheduler.status());
   private closing: Promise<void> | undefined;
@@ -61,6 +62,9 @@ export class Engine {
       cache: this.cache,
       ledger: new Ledger(() => model.backend.traffic?.()),
       stop,
+      ...(parts.draftModel !== undefined && {
+        draftModel: new DraftModel(parts.draftModel, parts.tokenizer, sequences),
+      }),
       sequences,
       keptSequences: kept,
       queueLimit: parts.queueLimit ?? Number.POSITIVE_INFINITY,
@@ -114,6 +118,7 @@ export class Engine {
     const { model, liveMemory, remember } = this.parts;
     model.backend.setCancelFlag(null);
     model.close();
+    this.parts.draftModel?.model.close();
     const learned = liveMemory?.bytesPerSecond;
     if (learned !== undefined) remember?.(learned);
   }
@@ -169,12 +174,12 @@ export class Engine {
   }
 
   private task(request: JobRequest, emit: Emit): Task {
-    const { parts, candidates, constraints, acceptance } = this;
+    const { parts, candidates, constraints, learned } = this;
     switch (request.kind) {
       case "generate": {
         this.checkMakesText();
         checkIds(request.prediction ?? [], parts.info.vocab);
-        const context = { parts, candidates, constraints, acceptance, emit, drafts: parts.drafts ?? "auto" };
+        const context = { parts, candidates, constraints, learned, emit, drafts: parts.drafts ?? "auto" };
         return new GenerateTask(context, this.prompt(request.prompt), request);
       }
       case "embed":

@@ -7,7 +7,9 @@ import type { StateCache } from "../state/cache.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import type { Accounts } from "./accounts.js";
 import type { Admission } from "./admission.js";
+import type { DraftModel, Pays } from "./draft-model.js";
 import { PassCosts } from "./drafts/pass-costs.js";
+import { GenerateTask } from "./generate.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, reached } from "./pass.js";
 import type { PassClock } from "./pass-clock.js";
@@ -27,6 +29,7 @@ export interface ExecutionOptions {
   readonly ledger: Ledger;
   readonly stop: StopSignal;
   readonly clock: PassClock;
+  readonly draftModel?: DraftModel | undefined;
 }
 
 /** A cancel that was announced and never comes must not stop the engine. */
@@ -39,6 +42,35 @@ export class Execution {
 
   constructor(options: ExecutionOptions) {
     this.o = options;
+  }
+
+  /** Lets a small model guess what the answers in the making go on with. A stop ends it: then there are no guesses. */
+  async guess(): Promise<void> {
+    const { draftModel, running, cache } = this.o;
+    if (draftModel === undefined) return;
+    const active = [...running].filter((entry) => !running.rests(entry));
+    const answers = active.filter(
+      ({ task, sequence }) =>
+        task instanceof GenerateTask && task.answering && task.known - cache.length(sequence) === 1,
+    );
+    // Beside rows of a prompt guesses do not pay.
+    const pays = answers.length < active.length ? () => false : this.paying(draftModel, answers.length);
+    try {
+      await draftModel.guess(
+        answers.map(({ task }) => task as GenerateTask),
+        pays,
+      );
+    } catch (error) {
+      if (asHundredweightError(error).code !== "CANCELLED") throw error;
+    }
+  }
+
+  /** Each of so many answers may have one guess more. */
+  private paying({ passMs = 0 }: DraftModel, answers: number): Pays {
+    const msOf = this.costs.from(answers, this.o.clock.rowMs);
+    if (msOf === undefined) return () => false;
+    const ms = (guesses: number): number => msOf(answers * (1 + guesses)) + guesses * passMs;
+    return (guesses, expected, gain) => (expected + gain) / ms(guesses + 1) > expected / ms(guesses);
   }
 
   /** The rows of the next pass, for which there are pages; undefined when there is nothing to do. */

@@ -11,8 +11,8 @@ import { type Violation, validateSchema } from "../sampling/constraint/json/vali
 import type { Constraint, EitherWay } from "../sampling/constraint/source.js";
 import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { StreamDecoder } from "../tokenizer/types.js";
-import type { Acceptance } from "./drafts/acceptance.js";
-import { Drafter, type DraftMode } from "./drafts/drafter.js";
+import type { Guessed } from "./draft-model.js";
+import { Drafter, type DraftMode, type LearnedOdds } from "./drafts/drafter.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, Resume, TokenLogprobs } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { StopStrings } from "./stop-strings.js";
@@ -28,10 +28,10 @@ export interface TaskContext {
   /** How answers are guessed ahead, where the request does not say. */
   readonly drafts: DraftMode;
   /** How often guesses were right so far. */
-  readonly acceptance: Acceptance;
+  readonly learned: LearnedOdds;
 }
 
-export class GenerateTask implements Task {
+export class GenerateTask implements Task, Guessed {
   readonly tokens: Int32Array;
   known: number;
   readonly promptTokens: number;
@@ -89,7 +89,7 @@ export class GenerateTask implements Task {
     if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
     const prediction = request.prediction ?? [];
     const mode = request.drafts ?? context.drafts;
-    this.drafter = new Drafter({ mode, acceptance: context.acceptance, guide: this.guide, prediction, prompt });
+    this.drafter = new Drafter({ mode, learned: context.learned, guide: this.guide, prediction, prompt });
     for (const id of prompt) this.chain.accept(id);
     if (request.resume !== undefined) this.resume(request.resume, prompt);
   }
@@ -164,6 +164,31 @@ export class GenerateTask implements Task {
     if (Object.keys(drafts).length > 0) this.result = { ...this.result, drafts };
     this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };
     this.result = { ...this.result, prefillMs: this.prefilled - this.began };
+  }
+
+  wants(): number {
+    const room = Math.min(mostAnswerRows - 1, this.mostPositions - this.known);
+    return this.drafter.wants(room, this.drafts);
+  }
+
+  get always(): boolean {
+    return this.drafter.always;
+  }
+
+  get hope(): number {
+    return this.drafter.hope;
+  }
+
+  oddsOf(certainty: number): number {
+    return this.drafter.oddsOf(certainty);
+  }
+
+  /** Guesses of a small model take the place of others. */
+  offer(ids: readonly number[], certainty: readonly number[]): void {
+    if (ids.length === 0) return;
+    this.tokens.set(ids, this.known);
+    this.drafts = ids.length;
+    this.drafter.offer(certainty);
   }
 
   /** @returns how many tokens it wrote behind the known ones */

@@ -41,6 +41,7 @@ export async function openParts(
       `sequences: ${sequences} is not a whole number from 1 to ${mostSequences}`,
     );
   mark("engine: told what to open");
+  if (options.draftModel !== undefined) return openWithDrafts(path, options, onPlanned, stop);
   const checkpoint = await openCheckpoint(path);
   mark("engine: header read");
   const adapters = openAdapters(checkpoint, options.adapters);
@@ -177,6 +178,30 @@ function adapterInfo({ adapter: { path, pairs }, scale }: OpenAdapter) {
   const matrices = [...pairs.values()].flatMap(({ a, b }) => [a, b]);
   const bytes = matrices.reduce((sum, { extents }) => sum + extents.reduce((all, extent) => all + extent.bytes, 0), 0);
   return { path, scale, bytes };
+}
+
+/** The small model is opened first and has what it needs; the large one has what is left of the budget. */
+async function openWithDrafts(
+  path: string,
+  { draftModel, ...options }: EngineOptions,
+  onPlanned: ((loadBytes: number) => void) | undefined,
+  stop: Int32Array | undefined,
+): Promise<EngineParts> {
+  const { contextTokens, threads, cpuList, isa, ops, sequences, kvType, memoryBytes, io, stays } = options;
+  const small = {
+    ...{ contextTokens, threads, cpuList, isa, ops, sequences, kvType, io, stays },
+    ...(memoryBytes !== undefined && { memoryBytes, memoryOf: "process" }),
+  };
+  const given = Object.fromEntries(Object.entries(small).filter(([, value]) => value !== undefined));
+  const draft = await openParts(draftModel!, given as EngineOptions, undefined, stop);
+  try {
+    const budget = memoryBytes ?? draft.info.residency.budgetBytes;
+    const parts = await openParts(path, { ...options, memoryBytes: budget, memoryOf: "process" }, onPlanned, stop);
+    return { ...parts, draftModel: draft };
+  } catch (error) {
+    draft.model.close();
+    throw error;
+  }
 }
 
 /** Longest text and most keys of a header that are told. */

@@ -78,6 +78,8 @@ export interface EngineOptions {
    * always so many where there are any. They change no token.
    */
   readonly drafts?: DraftMode;
+  /** The file of a small model with the same vocabulary that guesses for this one, within the same budget. */
+  readonly draftModel?: string;
   /**
    * Where the engine lives, for the client: a thread of its own (default) or a process, whose end harms nobody else.
    */

@@ -43,6 +43,8 @@ export interface EngineParts {
   readonly profiler?: Profiler;
   /** Guesses ahead of answers that do not say themselves; default `auto`. */
   readonly drafts?: DraftMode;
+  /** A small model that guesses for this one. */
+  readonly draftModel?: EngineParts;
 }
 
 /** Tells a cache what it has to know of the model whose states it keeps. */

@@ -10,6 +10,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Ledger } from "../weights/ledger.js";
 import { Accounts } from "./accounts.js";
 import { Admission } from "./admission.js";
+import type { DraftModel } from "./draft-model.js";
 import { Execution } from "./execution.js";
 import type { EngineStatus } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
@@ -24,6 +25,8 @@ export interface SchedulerOptions {
   readonly cache: StateCache;
   readonly ledger: Ledger;
   readonly stop: StopSignal;
+  /** Guesses for answers. */
+  readonly draftModel?: DraftModel;
   /** Jobs that run at the same time. */
   readonly sequences: number;
   readonly keptSequences: number;
@@ -54,7 +57,14 @@ export class Scheduler {
     this.running = new RunningJobs(cache, prefixes, () => this.admission.open());
     const shared = { parts, cache, prefixes, running: this.running, accounts: this.accounts };
     this.admission = new Admission({ ...shared, sequences, queueLimit });
-    this.execution = new Execution({ ...shared, admission: this.admission, ledger, stop, clock });
+    this.execution = new Execution({
+      ...shared,
+      admission: this.admission,
+      ledger,
+      stop,
+      clock,
+      draftModel: options.draftModel,
+    });
   }
 
   /** Says what is there now of the beginning of a task's prompt. */
@@ -152,6 +162,7 @@ export class Scheduler {
   /** @returns whether there was something to do */
   private async step(): Promise<boolean> {
     this.admission.admit();
+    await this.execution.guess();
     const pass = this.execution.plan();
     if (pass === undefined) return false;
     this.inPass = true;

@@ -68,6 +68,7 @@ const ownLog = "the log is lines on stderr, see --log-requests";
 /** `-c`, `-np`, `-kvu`, `-b` and `-ub` depend on each other: see llama-arguments.ts. */
 export const llamaOptions: readonly LlamaOption[] = [
   value("-t", "--threads"),
+  value("-md --model-draft --spec-draft-model", "--draft-model"),
   value("--draft-n --draft-max --spec-draft-n-max", "--draft"),
   value("-tb", "--threads-batch"),
   value("-Cr --cpu-range", "--cpu-list"),
@@ -116,7 +117,7 @@ export const llamaOptions: readonly LlamaOption[] = [
   ...none(
     noDraft,
     1,
-    `-md --model-draft --spec-draft-model --spec-type --spec-draft-n-min --spec-draft-ngl -ngld
+    `--spec-type --spec-draft-n-min --spec-draft-ngl -ngld
     --gpu-layers-draft --n-gpu-layers-draft --draft-min --draft-n-min --draft-p-min
     --spec-draft-p-min --spec-draft-p-split --draft-p-split -hfd --hf-repo-draft -devd --device-draft
     -ctkd --cache-type-k-draft -ctvd --cache-type-v-draft -td --threads-draft -tbd --threads-batch-draft

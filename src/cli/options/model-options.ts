@@ -7,6 +7,7 @@ import { mostAnswerRows } from "../../engine/task.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
+import { modelFile } from "../../store/model-word.js";
 import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
 
 export interface ModelFlags {
@@ -23,6 +24,7 @@ export interface ModelFlags {
   ring?: number;
   checkpoints?: number;
   draft?: DraftMode;
+  draftModel?: string;
   weightsMemory?: number;
   ops?: "native" | "reference";
   progress?: boolean;
@@ -60,6 +62,7 @@ export function addModelOptions(command: Command): Command {
       parseBytes(t, "--checkpoints"),
     )
     .option("--draft <rows>", "guess tokens ahead: auto, off, or always so many (default: auto)", parseDraft)
+    .option("--draft-model <model>", "a small model of the same vocabulary that guesses for this one")
     .option("--weights-memory <size>", "pinned weights and ring only (tests)", (t) => atLeast(t, "--weights-memory", 1))
     .option("--ops <kind>", "native, or reference: plain TypeScript, slow", (t) =>
       parseChoice(t, "--ops", ["native", "reference"]),
@@ -83,6 +86,7 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
     ...(flags.ring !== undefined && { ringBytes: flags.ring }),
     ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
     ...(flags.draft !== undefined && { drafts: flags.draft }),
+    ...(flags.draftModel !== undefined && { draftModel: modelFile(flags.draftModel) }),
     ...(flags.weightsMemory !== undefined && { weightsMemoryBytes: flags.weightsMemory }),
     ...(flags.ops !== undefined && { ops: flags.ops }),
   };

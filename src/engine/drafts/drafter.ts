@@ -1,13 +1,13 @@
 /** The drafts of one answer: text that has to come where a constraint says so, else what look-ups find. */
 import type { Guide } from "../../sampling/constraint/guide.js";
-import { Acceptance } from "./acceptance.js";
+import { Acceptance, agreement, certainty } from "./acceptance.js";
 import { LookupDrafter } from "./lookup.js";
 
 /** As many drafts as pay, none, or always so many where there are any. */
 export type DraftMode = "auto" | "off" | number;
 
-/** Where drafts come from: the constraint, the caller's prediction, or an earlier place in the text. */
-export type DraftSource = "forced" | "prediction" | "lookup";
+/** Where drafts come from: the constraint, the caller's prediction, an earlier place in the text, a small model. */
+export type DraftSource = "forced" | "prediction" | "lookup" | "model";
 
 /** Drafts that were evaluated, and how many of them were right. */
 export interface DraftCount {
@@ -22,10 +22,22 @@ const mostForced = 8;
 /** A longer guess is rarely right to its end. */
 const mostLookedUp = 31;
 
+/** The shares that all answers of an engine learn together. */
+export class LearnedOdds {
+  readonly lookup = new Acceptance(agreement);
+  readonly model = new Acceptance(certainty);
+}
+
+/** A small model is not asked where the text itself foretells this many tokens. */
+const plentiful = 3;
+/** The small model's first guesses of an answer count as so many tried ones, of which so many were right. */
+const firstHope = { tried: 4, right: 3 };
+const mostOfModel = 15;
+
 export interface DrafterOptions {
   readonly mode: DraftMode;
   /** The shares that earlier answers of this engine had. */
-  readonly acceptance: Acceptance;
+  readonly learned: LearnedOdds;
   readonly guide: Guide | undefined;
   /** Tokens the caller expects as the answer. */
   readonly prediction: readonly number[];
@@ -39,11 +51,15 @@ export class Drafter {
   private lookup: LookupDrafter | undefined;
   private source: DraftSource = "lookup";
   private readonly counted = new Map<DraftSource, DraftCount>();
+  private readonly certain: Acceptance;
+  private certainty: readonly number[] = [];
+  private hoped = firstHope;
   /** The probability that each of the last drafts is right; undefined: they are certain, or have to be tried. */
   odds: readonly number[] | undefined;
 
   constructor(options: DrafterOptions) {
     this.o = options;
+    this.certain = new Acceptance(certainty, options.learned.model);
   }
 
   accept(id: number): void {
@@ -75,7 +91,49 @@ export class Drafter {
     const { source } = this;
     const before = this.counted.get(source) ?? { tried: 0, right: 0 };
     this.counted.set(source, { tried: before.tried + tried, right: before.right + right });
-    if (source !== "forced") this.lookup?.learn(tried, right);
+    if (source === "model") this.learnOfModel(tried, right);
+    else if (source !== "forced") this.lookup?.learn(tried, right);
+  }
+
+  /** Most guesses of a small model that are of use now. @param room those an answer may have */
+  wants(room: number, drafts: number): number {
+    const { mode } = this.o;
+    if (mode === "off" || (drafts > 0 && this.source === "forced")) return 0;
+    if (mode !== "auto") return drafts > 0 ? 0 : Math.min(room, mode);
+    let [all, expected] = [1, 1];
+    for (const p of this.odds ?? []) {
+      all *= p;
+      expected += all;
+    }
+    // What was not tried is not known for ever.
+    this.hoped = { tried: 0.995 * (this.hoped.tried - 4) + 4, right: 0.995 * (this.hoped.right - 3) + 3 };
+    return expected >= plentiful ? 0 : Math.min(room, mostOfModel);
+  }
+
+  /** Takes a small model's guesses in place of those there are. */
+  offer(certainty: readonly number[]): void {
+    this.source = "model";
+    this.certainty = certainty;
+    this.odds = this.o.mode === "auto" ? certainty.map((p) => this.oddsOf(p)) : undefined;
+  }
+
+  oddsOf(certainty: number): number {
+    return this.certain.odds(certainty);
+  }
+
+  /** The share of a small model's guesses that were right lately. */
+  get hope(): number {
+    return this.hoped.right / this.hoped.tried;
+  }
+
+  get always(): boolean {
+    return this.o.mode !== "auto";
+  }
+
+  private learnOfModel(tried: number, right: number): void {
+    const judged = Math.min(tried, right + 1);
+    for (let i = 0; i < judged; i++) this.certain.learn(this.certainty[i]!, i < right);
+    this.hoped = { tried: 0.95 * this.hoped.tried + judged, right: 0.95 * this.hoped.right + Math.min(right, judged) };
   }
 
   /** Drafts so far, by where they came from. */
@@ -85,8 +143,8 @@ export class Drafter {
 
   private looked(): LookupDrafter {
     if (this.lookup === undefined) {
-      const { acceptance, prompt, prediction } = this.o;
-      this.lookup = new LookupDrafter(new Acceptance(acceptance), prompt, prediction);
+      const { learned, prompt, prediction } = this.o;
+      this.lookup = new LookupDrafter(new Acceptance(agreement, learned.lookup), prompt, prediction);
       for (const id of this.answer.splice(0)) this.lookup.accept(id);
     }
     return this.lookup;

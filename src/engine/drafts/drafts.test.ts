@@ -1,14 +1,14 @@
 /** Guesses, how sure they are, and when they are worth their rows. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Acceptance } from "./acceptance.js";
+import { Acceptance, agreement } from "./acceptance.js";
 import { chooseDrafts } from "./choose.js";
 import { LookupDrafter } from "./lookup.js";
 import { PassCosts } from "./pass-costs.js";
 
 test("a prediction is followed from its first token, left where the answer leaves it, and found again", () => {
   const prediction = [10, 11, 12, 13, 14, 15, 16, 17];
-  const drafter = new LookupDrafter(new Acceptance(), [1, 2, 3], prediction);
+  const drafter = new LookupDrafter(new Acceptance(agreement), [1, 2, 3], prediction);
   drafter.accept(10);
   assert.deepEqual(drafter.propose(3), { ids: [11, 12, 13], odds: drafter.propose(3).odds, predicted: true });
   for (const id of [11, 99, 13]) drafter.accept(id);
@@ -18,25 +18,25 @@ test("a prediction is followed from its first token, left where the answer leave
 });
 
 test("a text is guessed from where it stood before; one that repeats goes on repeating", () => {
-  const drafter = new LookupDrafter(new Acceptance(), [5, 6, 7, 8, 9, 1, 2, 5, 6]);
+  const drafter = new LookupDrafter(new Acceptance(agreement), [5, 6, 7, 8, 9, 1, 2, 5, 6]);
   const { ids, odds, predicted } = drafter.propose(4);
   assert.deepEqual([ids, predicted], [[7, 8, 9, 1], false]);
   assert.ok(
     odds.every((p, i) => p > 0 && p < 1 && (i === 0 || p >= odds[i - 1]!)),
     "a longer agreement is surer",
   );
-  const rhythm = new LookupDrafter(new Acceptance(), [1, 2, 1, 2, 1]);
+  const rhythm = new LookupDrafter(new Acceptance(agreement), [1, 2, 1, 2, 1]);
   assert.deepEqual(rhythm.propose(5).ids, [2, 1, 2, 1, 2]);
 });
 
 test("odds follow what came true, in this answer more than in others", () => {
-  const all = new Acceptance();
+  const all = new Acceptance(agreement);
   const before = all.odds(3);
-  const one = new Acceptance(all);
+  const one = new Acceptance(agreement, all);
   for (let i = 0; i < 40; i++) one.learn(3, false);
   assert.ok(one.odds(3) < 0.05 && all.odds(3) < before / 3);
   assert.equal(one.odds(9), all.odds(9), "other lengths are not touched");
-  const next = new Acceptance(all);
+  const next = new Acceptance(agreement, all);
   for (let i = 0; i < 6; i++) next.learn(3, true);
   assert.ok(next.odds(3) > 0.5, "a text of another kind is noticed");
 });
