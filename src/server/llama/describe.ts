@@ -76,10 +76,4 @@ export const llamaRoutes: readonly RouteDescription[] = [
     summary: "Adapters, and how much each counts where a request does not say",
     answer: z.array(loose({ id: count, path: z.string(), scale: z.number() })),
   },
-  {
-    method: "post",
-    path: "/lora-adapters",
-    summary: "Set how much adapters count where a request does not say; those that are not named do not",
-    answer: loose({ success: z.literal(true) }),
-  },
 ];
