@@ -71,7 +71,7 @@ Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int6
   if (encode_part == nullptr) return bad_argument("tensor type %d has no encoder", to);
   if (importance.present && importance.value.length != cols) return bad_argument("importance has one value a column");
   if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
-  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, nullptr, 0, 1);
+  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, nullptr, 0, 0);
   if (!machine.ok) return Status{false};
 
   int64_t part_rows = kPartValues / cols;

@@ -61,7 +61,7 @@ test("run: a path, else a prompt when it reads like one, else an error that says
 });
 
 test("what is clearly a path gets a short answer; a link to nowhere is a path; others know no prompts", () => {
-  for (const path of [join(folder, "missing.gguf"), "./x", "../x", "~/m", "missing.GGUF"])
+  for (const path of [join(folder, "missing.gguf"), "./x", "../no-such-file", "~/m", "missing.GGUF"])
     assert.throws(() => modelFile(path), { code: "FILE_NOT_FOUND", message: `${path}: no such file` });
   symlinkSync(join(folder, "nowhere"), join(folder, "dangling"));
   assert.equal(modelFile(join(folder, "dangling")), join(folder, "dangling"));
