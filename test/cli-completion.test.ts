@@ -113,8 +113,10 @@ test("words behind a colon are taken for choices where they are some, and nowher
     ),
   );
   assert.deepEqual([...new Set(found)].sort(), [
+    "--folder bf16 f16 f32",
     "--io auto mmap direct",
     "--kv f16 q8_0 q4_0",
+    "--numa distribute isolate numactl",
     "--pooling none mean cls",
     "--quant F32 F16 BF16",
   ]);
