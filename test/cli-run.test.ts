@@ -28,6 +28,8 @@ test("run --json: exactly the fields of the contract, consistent with each other
     "12",
     "--chunk",
     "4",
+    "--draft",
+    "off",
     "--json",
   ]);
   assert.equal(code, 0, err);
@@ -66,6 +68,7 @@ test("run --json: exactly the fields of the contract, consistent with each other
       "computeMs",
       "expertHits",
       "expertMisses",
+      "drafts",
       "acceptedDrafts",
     ]);
     if (i > 0) assert.equal(entry.position, document.ledger[i - 1].position + document.ledger[i - 1].rows);
