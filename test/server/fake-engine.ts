@@ -80,6 +80,10 @@ export class FakeEngine implements EngineHandle {
       const embedded = { kind: "embed", embedding: vector, tokens: 1 } as unknown as ResultOf<Q>;
       return { result: Promise.resolve(embedded), cancel: () => {}, pause: () => {}, resume: () => {} };
     }
+    if (request.kind === "adapters") {
+      const none = { kind: "adapters", scales: [] } as unknown as ResultOf<Q>;
+      return { result: Promise.resolve(none), cancel: () => {}, pause: () => {}, resume: () => {} };
+    }
     if (request.kind !== "generate") {
       const result = new Promise<never>(() => {});
       return { result, cancel: () => {}, pause: () => {}, resume: () => {} };

@@ -32,8 +32,8 @@ export function register(program: Command): void {
         ...here.map((model) => [nameOf(model), formatBytes(model.bytes), "on this computer"]),
         ...hub.map(({ repo, downloads, gated }) => [
           repo,
-          downloads.toLocaleString("en"),
-          gated ? "downloads, gated" : "downloads",
+          `${downloads.toLocaleString("en")} downloads`,
+          gated ? "gated" : "",
         ]),
       ];
       if (rows.length === 0) printText("nothing found\n");
