@@ -120,7 +120,9 @@ class Fitting {
     for (const { tensor: stored, from, count } of tensor.made ?? []) {
       const pair = this.#pair(stored.name);
       if (pair !== undefined) {
-        this.#checkShape(stored.name, pair, cols, stored.shape[1] ?? 1);
+        // Matrices that are stacked are cut by rows of the stack.
+        const rows = stored.shape.slice(1).reduce((product, size) => product * size, 1);
+        this.#checkShape(stored.name, pair, cols, rows);
         const b = takeRows(pair.b, count, (row) => from + row);
         parts.push({ first, name: `${stored.name} ${from} ${count}`, pair: { ...pair, b } });
       }

@@ -17,7 +17,8 @@ export function randomAdapters(path: string, { program, arch, format }: ModelDes
     if (call.verb === "linear" && !call.hint)
       for (const { tensor, cols, rows } of call.weights)
         if (tensor.made !== undefined)
-          for (const { tensor: part } of tensor.made) products.set(part.name, [cols, part.shape[1] ?? 1]);
+          for (const { tensor: part } of tensor.made)
+            products.set(part.name, [cols, part.shape.slice(1).reduce((product, size) => product * size, 1)]);
         else if (tensor.name !== "token_embd.weight") products.set(tensor.name, [cols, rows]);
     // Of a table rows are looked up: the first half has as many.
     if (call.verb === "lookup" && call.by === "ids") products.set(call.table.tensor.name, [call.table.rows, 0]);
