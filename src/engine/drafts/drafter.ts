@@ -33,6 +33,8 @@ const plentiful = 3;
 /** The small model's first guesses of an answer count as so many tried ones, of which so many were right. */
 const firstHope = { tried: 4, right: 3 };
 const mostOfModel = 15;
+/** A little nearer to what it was at first. */
+const faded = (now: number, first: number): number => first + 0.995 * (now - first);
 
 export interface DrafterOptions {
   readonly mode: DraftMode;
@@ -106,7 +108,7 @@ export class Drafter {
       expected += all;
     }
     // What was not tried is not known for ever.
-    this.hoped = { tried: 0.995 * (this.hoped.tried - 4) + 4, right: 0.995 * (this.hoped.right - 3) + 3 };
+    this.hoped = { tried: faded(this.hoped.tried, firstHope.tried), right: faded(this.hoped.right, firstHope.right) };
     return expected >= plentiful ? 0 : Math.min(room, mostOfModel);
   }
 
