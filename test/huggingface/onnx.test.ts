@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { openCheckpoint } from "../../src/containers/index.js";
 import type { HundredweightError } from "../../src/errors.js";
-import { bestOps } from "../differential/models/compare.js";
-import { evaluate, meanKl, openModel } from "../support/evaluate.js";
+import { meanKl } from "../support/evaluate.js";
 import { type Entry, entriesOf, readFixture, safetensorsBytes, writeFolder } from "./folder.js";
+import { logitsOf } from "./logits.js";
 import { packQuantized } from "./quantize.js";
 
 const fixture = readFixture("llama");
@@ -138,15 +138,7 @@ function written(folder: string, way: Way, { genai = false, apart = false, input
   return [onnx, packed];
 }
 
-async function logits(path: string): Promise<Float32Array[]> {
-  const model = await openModel(path, bestOps());
-  try {
-    assert.deepEqual(model.unusedTensors, []);
-    return (await evaluate(model, fixture.ids)).map((row) => row.slice());
-  } finally {
-    model.close();
-  }
-}
+const logits = (path: string): Promise<Float32Array[]> => logitsOf(path, fixture.ids);
 
 describe("ONNX", () => {
   let folder = "";

@@ -12,9 +12,9 @@ import { readPytorch } from "../../src/containers/pytorch/state-dict.js";
 import { pytorchBytes } from "../../src/containers/pytorch/write.js";
 import type { HundredweightError } from "../../src/errors.js";
 import { packageRoot } from "../../src/package-root.js";
-import { bestOps } from "../differential/models/compare.js";
-import { evaluate, meanKl, openModel } from "../support/evaluate.js";
+import { meanKl } from "../support/evaluate.js";
 import { type Entry, entriesOf, readFixture, writeFolder } from "./folder.js";
+import { logitsOf } from "./logits.js";
 
 let folder = "";
 before(() => {
@@ -173,15 +173,7 @@ describe("a model", () => {
   const source = ({ bytes, ...rest }: Entry) => ({ ...rest, bytes: bytes.length, data: () => [bytes] });
   const torchFile = (entries: readonly Entry[]) => Buffer.concat([...pytorchBytes(entries.map(source))]);
 
-  async function logits(path: string): Promise<Float32Array[]> {
-    const model = await openModel(path, bestOps());
-    try {
-      assert.deepEqual(model.unusedTensors, []);
-      return (await evaluate(model, fixture.ids)).map((row) => row.slice());
-    } finally {
-      model.close();
-    }
-  }
+  const logits = (path: string): Promise<Float32Array[]> => logitsOf(path, fixture.ids);
 
   function torchFolder(name: string, files: Readonly<Record<string, Buffer>>): string {
     const at = join(folder, name);

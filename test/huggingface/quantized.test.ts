@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { bestOps } from "../differential/models/compare.js";
-import { evaluate, meanKl, openModel } from "../support/evaluate.js";
+import { meanKl, openModel } from "../support/evaluate.js";
 import { type Entry, readFixture, safetensorsBytes, storedBytes, valuesOf } from "./folder.js";
+import { logitsOf } from "./logits.js";
 import { awq, bnb4, fp8, gptq, llmInt8, packQuantized, type Quantized, type Values } from "./quantize.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-quantized-"));
@@ -140,15 +141,7 @@ function both(quantize: Case["quantize"]): [quantized: Entry[], plain: Entry[]] 
   return [quantized, plain];
 }
 
-async function logits(path: string): Promise<Float32Array[]> {
-  const model = await openModel(path, bestOps());
-  try {
-    assert.deepEqual(model.unusedTensors, []);
-    return (await evaluate(model, fixture.ids)).map((row) => row.slice());
-  } finally {
-    model.close();
-  }
-}
+const logits = (path: string): Promise<Float32Array[]> => logitsOf(path, fixture.ids);
 
 for (const [name, { config, quantize, most }] of Object.entries(cases))
   test(`${name}: the logits of the values it stands for`, async (t) => {
