@@ -16,9 +16,9 @@ import { convertModel } from "../../src/convert/index.js";
 import { writeResumable } from "../../src/convert/resumable-file.js";
 import { HundredweightError } from "../../src/errors.js";
 import { makeTinyModel } from "../../src/synth/tiny.js";
-import { bestOps } from "../differential/models/compare.js";
 import { entriesOf, readFixture, writeFolder } from "../huggingface/folder.js";
-import { evaluate, openModel, randomTokens } from "../support/evaluate.js";
+import { randomTokens } from "../support/evaluate.js";
+import { logitsOf } from "../support/logits-of.js";
 import { wholeSweeps } from "../support/sweeps.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-apr-"));
@@ -28,16 +28,6 @@ async function write(name: string, metadata: string, tensors: readonly AprTensor
   const path = join(folder, name);
   await writeResumable({ ...aprFile(path, metadata, tensors), identity: name });
   return path;
-}
-
-async function logits(path: string, ids: readonly number[]): Promise<Float32Array[]> {
-  const model = await openModel(path, bestOps());
-  try {
-    assert.deepEqual(model.unusedTensors, []);
-    return (await evaluate(model, ids)).map((row) => row.slice());
-  } finally {
-    model.close();
-  }
 }
 
 const nibbles = Buffer.from("10325476 98badcfe".repeat(2).replaceAll(" ", ""), "hex");
@@ -86,9 +76,9 @@ for (const dtype of ["Q4_K", "Q6_K"])
       readFileSync(first).readUInt32LE(readFileSync(first).length - 4),
     );
     const ids = randomTokens(20, vocab);
-    const expected = await logits(source, ids);
-    assert.deepEqual(await logits(first, ids), expected);
-    assert.deepEqual(await logits(between, ids), expected);
+    const expected = await logitsOf(source, ids);
+    assert.deepEqual(await logitsOf(first, ids), expected);
+    assert.deepEqual(await logitsOf(between, ids), expected);
     const [a, b] = [await openCheckpoint(source), await openCheckpoint(first)];
     assert.deepEqual(b.metadata.rawStrings("tokenizer.ggml.tokens"), a.metadata.rawStrings("tokenizer.ggml.tokens"));
   });
@@ -108,8 +98,8 @@ test("names of Hugging Face and keys of other programs: the logits of the folder
     ({ name, shape, bytes }): AprTensor => ({ name, type: 0, shape, bytes: bytes.length, data: () => [bytes] }),
   );
   const path = await write("names.apr", JSON.stringify(metadata), tensors);
-  const expected = await logits(writeFolder(join(folder, "names"), fixture), fixture.ids);
-  assert.deepEqual(await logits(path, fixture.ids), expected);
+  const expected = await logitsOf(writeFolder(join(folder, "names"), fixture), fixture.ids);
+  assert.deepEqual(await logitsOf(path, fixture.ids), expected);
 });
 
 test("what cannot be read is said with what to do", async () => {

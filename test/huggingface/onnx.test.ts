@@ -10,8 +10,8 @@ import { after, before, describe, test } from "node:test";
 import { openCheckpoint } from "../../src/containers/index.js";
 import type { HundredweightError } from "../../src/errors.js";
 import { meanKl } from "../support/evaluate.js";
+import { logitsOf } from "../support/logits-of.js";
 import { type Entry, entriesOf, readFixture, safetensorsBytes, writeFolder } from "./folder.js";
-import { logitsOf } from "./logits.js";
 import { packQuantized } from "./quantize.js";
 
 const fixture = readFixture("llama");

@@ -13,8 +13,8 @@ import { pytorchBytes } from "../../src/containers/pytorch/write.js";
 import type { HundredweightError } from "../../src/errors.js";
 import { packageRoot } from "../../src/package-root.js";
 import { meanKl } from "../support/evaluate.js";
+import { logitsOf } from "../support/logits-of.js";
 import { type Entry, entriesOf, readFixture, writeFolder } from "./folder.js";
-import { logitsOf } from "./logits.js";
 
 let folder = "";
 before(() => {

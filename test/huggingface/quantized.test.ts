@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { bestOps } from "../differential/models/compare.js";
 import { meanKl, openModel } from "../support/evaluate.js";
+import { logitsOf } from "../support/logits-of.js";
 import { type Entry, readFixture, safetensorsBytes, storedBytes, valuesOf } from "./folder.js";
-import { logitsOf } from "./logits.js";
 import { awq, bnb4, fp8, gptq, llmInt8, packQuantized, type Quantized, type Values } from "./quantize.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-quantized-"));
