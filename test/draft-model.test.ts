@@ -1,9 +1,10 @@
 /** A small model guesses for a large one: fewer passes, the same tokens, one budget. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../src/containers/index.js";
 import type { GenerateOptions } from "../src/library/generation.js";
 import { load, type Model } from "../src/library/model.js";
 import { packageRoot } from "../src/package-root.js";
@@ -57,6 +58,18 @@ test("both models are within the budget", { skip: skipAddon }, async () => {
   });
   assert.equal(report.machine?.models, 2);
   assert.ok(report.machine.promisedBytes <= memoryBytes, JSON.stringify(report.machine));
+});
+
+test("a small model whose numbers are broken costs no answer and no token", { skip: skipAddon }, async () => {
+  const broken = join(folder, "broken.gguf");
+  const bytes = readFileSync(demo);
+  const { planes } = (await openCheckpoint(demo)).tensors.get("output_norm.weight")!;
+  bytes.writeFloatLE(Number.NaN, planes.values?.[0]?.offset ?? planes.blocks![0]!.offset);
+  writeFileSync(broken, bytes);
+  const plain = await withModel({ drafts: "off" }, answers);
+  const beside = await withModel({ draftModel: broken, drafts: 4, sequences: 3 }, answers);
+  assert.deepEqual(beside.tokens, plain.tokens);
+  assert.equal(beside.right, 0);
 });
 
 test("a model of another vocabulary is refused", { skip: skipAddon }, async () => {

@@ -109,7 +109,8 @@ export class DraftModel {
     let entry = this.tasks.get(answer);
     if (entry === undefined) {
       const idOf = (id: number): number => (this.isShared(id) ? id : 0);
-      const task = new DraftTask(this.parts.info.contextTokens, idOf, (certainty) => answer.oddsOf(certainty));
+      const { info, scans = {} } = this.parts;
+      const task = new DraftTask(info.contextTokens, idOf, (certainty) => answer.oddsOf(certainty), scans);
       entry = { task, sequence: this.cache.openSequence() };
       this.tasks.set(answer, entry);
     }
@@ -141,6 +142,8 @@ export class DraftModel {
     for (const { sequence, rows } of pass.parts) this.cache.append(sequence, rows);
     try {
       await pass.run(model, this.cache, info.vocab, info.dim);
+      const faulty = pass.parts.find(({ fault }) => fault !== undefined);
+      if (faulty !== undefined) throw faulty.fault;
     } catch (error) {
       for (const { sequence, from } of pass.parts) this.cache.rewind(sequence, from);
       throw error;

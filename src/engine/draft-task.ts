@@ -1,4 +1,5 @@
 /** An answer as the small model sees it: the decided tokens, and its own guesses behind them. */
+import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
 import type { JobResult } from "./jobs.js";
 import type { Task, Wanted } from "./task.js";
 
@@ -22,13 +23,20 @@ export class DraftTask implements Task {
   private decided = 0;
   private readonly idOf: (id: number) => number;
   private readonly oddsOf: (certainty: number) => number;
+  private readonly scans: RowScans;
 
   /**
    * @param idOf what stands for a token of the large model
    * @param oddsOf how often guesses of that probability are right
    */
-  constructor(contextTokens: number, idOf: (id: number) => number, oddsOf: (certainty: number) => number) {
+  constructor(
+    contextTokens: number,
+    idOf: (id: number) => number,
+    oddsOf: (certainty: number) => number,
+    scans: RowScans,
+  ) {
     this.oddsOf = oddsOf;
+    this.scans = scans;
     this.tokens = new Int32Array(contextTokens);
     this.mostPositions = contextTokens;
     this.idOf = idOf;
@@ -67,17 +75,18 @@ export class DraftTask implements Task {
     return position === this.known - 1 ? "logits" : "nothing";
   }
 
-  /** The likeliest token is the guess. */
+  /**
+   * The likeliest token is the guess.
+   * @throws MODEL_INVALID when a logit is not finite
+   */
   take(_position: number, row: Float32Array): void {
-    let best = 0;
-    for (let id = 1; id < row.length; id++) if (row[id]! > row[best]!) best = id;
-    let sum = 0;
-    for (const value of row) sum += Math.exp(value - row[best]!);
+    const { id, logprob } = topLogprobs(row, 0, 1, this.scans).top[0]!;
     this.current = true;
     if (this.known === this.tokens.length) return;
-    this.tokens[this.known++] = best;
-    this.certainty.push(1 / sum);
-    this.all *= this.oddsOf(1 / sum);
+    this.tokens[this.known++] = id;
+    const certainty = Math.exp(logprob);
+    this.certainty.push(certainty);
+    this.all *= this.oddsOf(certainty);
     this.expected += this.all;
   }
 

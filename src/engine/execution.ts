@@ -39,15 +39,20 @@ export class Execution {
   private readonly o: ExecutionOptions;
   private readonly costs = new PassCosts();
   private unheard = 0;
+  /** The small model failed once and is asked no more: it may cost time, never an answer. */
+  private leftOut = false;
 
   constructor(options: ExecutionOptions) {
     this.o = options;
   }
 
-  /** Lets a small model guess what the answers in the making go on with. A stop ends it: then there are no guesses. */
+  /**
+   * Lets a small model guess what the answers in the making go on with. A stop ends it: then there are no guesses. A
+   * model that fails is left out from then on.
+   */
   async guess(): Promise<void> {
     const { draftModel, running, cache } = this.o;
-    if (draftModel === undefined) return;
+    if (draftModel === undefined || this.leftOut) return;
     const active = [...running].filter((entry) => !running.rests(entry));
     const answers = active.filter(
       ({ task, sequence }) =>
@@ -61,7 +66,10 @@ export class Execution {
         pays,
       );
     } catch (error) {
-      if (asHundredweightError(error).code !== "CANCELLED") throw error;
+      const { code, message } = asHundredweightError(error);
+      if (code === "CANCELLED") return;
+      this.leftOut = true;
+      process.emitWarning(`the small model guesses no more: ${message.replace(/\p{Cc}/gu, "?")}`, { code });
     }
   }
 
