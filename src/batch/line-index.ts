@@ -21,6 +21,8 @@ export class LineIndex {
   /** Lines that are not blank, and those among them that are answered. */
   lines = 0;
   done = 0;
+  /** Positions of the longest line, answered or not: what depends on it is the same when a batch is gone on with. */
+  longestTokens = 0;
   #records = Buffer.alloc(0);
   #states = new Uint8Array(0);
   #tokens = new Float64Array(0);
@@ -42,6 +44,7 @@ export class LineIndex {
     id.copy(this.#records, number * recordBytes);
     hash.copy(this.#records, number * recordBytes + idBytes);
     this.#tokens[number] = tokens ?? Number.NaN;
+    if (tokens !== undefined) this.longestTokens = Math.max(this.longestTokens, tokens);
     this.#states[number] = present;
     if (customId === null) return;
     const place = this.#placeOf(id);

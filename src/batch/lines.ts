@@ -2,7 +2,7 @@
  * Lines of a file of any size, counted in its own bytes: what an editor did to line ends, blank lines and the first
  * bytes moves nothing.
  */
-import { read } from "node:fs";
+import { read, readSync } from "node:fs";
 import { promisify } from "node:util";
 import { fileError } from "../errors.js";
 
@@ -69,6 +69,20 @@ export async function* readLines(fd: number, name: string, most: number): AsyncG
     const line = take(position, false);
     if (!isBlank(line.bytes)) yield line;
   }
+}
+
+/** A line that `readLines` gave, read again. @throws FILE_IO */
+export function lineAt(fd: number, name: string, number: number, start: number, length: number): Line {
+  let bytes = Buffer.alloc(length);
+  try {
+    for (let at = 0, got = 1; at < length && got > 0; at += got) got = readSync(fd, bytes, at, length - at, start + at);
+  } catch (error) {
+    throw fileError(name, error);
+  }
+  const ended = bytes.at(-1) === lineFeed;
+  if (ended) bytes = bytes.subarray(0, -1);
+  if (start === 0 && bytes.subarray(0, 3).equals(byteOrderMark)) bytes = bytes.subarray(3);
+  return { number, bytes, start, end: start + length, ended };
 }
 
 /** White space of JSON. */

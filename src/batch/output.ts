@@ -22,6 +22,8 @@ export function isFailure({ response, error }: Pick<OutputLine, "response" | "er
 export interface BatchOutput {
   /** @throws FILE_IO */
   append(line: Buffer): void | Promise<void>;
+  /** Makes what was appended as durable as it gets. @throws FILE_IO */
+  flush(): Promise<void>;
   /** Everything is written afterwards. @throws FILE_IO */
   close(): Promise<void>;
 }
@@ -31,7 +33,8 @@ export const standardOutput: BatchOutput = {
   append: async (line) => {
     if (!process.stdout.write(line)) await once(process.stdout, "drain");
   },
-  close: () => new Promise((resolve) => process.stdout.write("", () => resolve())),
+  flush: () => new Promise((resolve) => process.stdout.write("", () => resolve())),
+  close: () => standardOutput.flush(),
 };
 
 /** One line of the file, with its line feed. What is too long to be read again becomes an error. */

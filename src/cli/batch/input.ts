@@ -6,18 +6,12 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
-import { type Line, readLines } from "../../batch/lines.js";
+import type { BatchInput } from "../../batch/job-queue.js";
+import { lineAt, readLines } from "../../batch/lines.js";
 import type { Place } from "../../batch/places.js";
 import { maxLineBytes } from "../../batch/request.js";
 import { fileError, HundredweightError } from "../../errors.js";
 import { nonBlocking } from "../../regular-file.js";
-
-export interface BatchInput {
-  readonly name: string;
-  /** From the first, as often as wanted. @throws FILE_IO */
-  lines(): AsyncGenerator<Line>;
-  close(): void;
-}
 
 /** A pipe is read to its end first. @throws FILE_NOT_FOUND, FILE_IO, CANCELLED */
 export async function openInput({ name, path, found }: Place, signal: AbortSignal): Promise<BatchInput> {
@@ -26,6 +20,7 @@ export async function openInput({ name, path, found }: Place, signal: AbortSigna
   return {
     name,
     lines: () => readLines(kept.fd, name, maxLineBytes),
+    lineAt: (number, start, bytes) => lineAt(kept.fd, name, number, start, bytes),
     close: () => {
       closeSync(kept.fd);
       kept.end();

@@ -1,4 +1,5 @@
 /** How many answers to make at the same time: as many as bring more tokens a second. */
+import type { LineIndex } from "../../batch/line-index.js";
 import { openCheckpoint } from "../../containers/index.js";
 import type { LoadOptions } from "../../library/model.js";
 import { describeModel } from "../../models/index.js";
@@ -17,6 +18,13 @@ export interface BatchShape {
 export interface BatchNeeds {
   readonly typicalTokens: number;
   readonly longestTokens: number;
+}
+
+/** Needs of the lines that are left; the longest of all, so that a batch that is gone on with has the same context. */
+export function needsOf(index: LineIndex): BatchNeeds {
+  const needs = index.tokensLeft();
+  const typicalTokens = needs[Math.min(needs.length - 1, Math.floor(0.9 * needs.length))] ?? 1;
+  return { typicalTokens, longestTokens: index.longestTokens };
 }
 
 /** A line may turn out longer than it looks. */

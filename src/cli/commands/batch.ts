@@ -1,38 +1,35 @@
 /**
  * `hundredweight batch IN.jsonl OUT.jsonl`: OpenAI batch lines in and out, many at once on one pass over the weights.
  */
-import { once, setMaxListeners } from "node:events";
 import type { Command } from "commander";
+import { beginningOf, Cut } from "../../batch/cut.js";
+import { type BatchInput, type BatchTotals, OpenBatch } from "../../batch/job-queue.js";
 import { Journal } from "../../batch/journal.js";
-import { answerLine, defaultsOf, faultOf, type LineAnswer, usualMaxTokens } from "../../batch/line-answer.js";
+import { usualMaxTokens } from "../../batch/line-answer.js";
 import { LineIndex } from "../../batch/line-index.js";
-import type { Line } from "../../batch/lines.js";
-import { type BatchOutput, encodeLine, idOf, standardOutput } from "../../batch/output.js";
-import { inputPlace, outputPlace, refuseSameFile, standard } from "../../batch/places.js";
-import { type BatchRequest, estimateTokens, readRequest } from "../../batch/request.js";
+import { mergeAnswers } from "../../batch/merge.js";
+import { standardOutput } from "../../batch/output.js";
+import { inputPlace, outputPlace, type Place, refuseSameFile, standard } from "../../batch/places.js";
+import { estimateTokens, readRequest } from "../../batch/request.js";
+import { parseShard, partLines, type Shard } from "../../batch/shard.js";
 import { HundredweightError } from "../../errors.js";
-import { type OfflineServer, openOffline } from "../../server/index.js";
 import { modelFile } from "../../store/model-word.js";
-import { type BatchInput, openInput } from "../batch/input.js";
-import { type BatchNeeds, batchShape } from "../batch/shape.js";
-import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { openInput } from "../batch/input.js";
+import { type EngineFlags, LocalQueue } from "../batch/local-queue.js";
+import { addModelOptions } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { whileLoading } from "../terminal/loading.js";
 import { printJson, tell } from "../terminal/output.js";
-import { TokenProgress, type TokensDone } from "../terminal/token-progress.js";
 
-interface BatchFlags extends ModelFlags {
+interface BatchFlags extends EngineFlags {
   model?: string;
-  parallel?: number;
-  maxTokens?: number;
-  seed?: number;
   probe?: boolean;
+  shard?: Shard;
+  merge?: string[];
+  reproducible?: boolean;
 }
 
-/** Lines given to the engine beyond those it works on, so that it never waits for one. */
-const ahead = 8;
 export function register(program: Command): void {
   const command = program
     .command("batch")
@@ -57,58 +54,145 @@ export function register(program: Command): void {
     .option("--seed <n>", "of lines without one: this plus the line's number (default 0)", (t) =>
       parseInteger(t, "--seed", 0),
     )
+    .option(
+      "--shard <i/n>",
+      "answer the part of machine I of N, counted from 0; every machine has an output",
+      parseShard,
+    )
+    .option("--merge <files...>", "answer nothing: write what these outputs hold, in the order of the input, to <out>")
+    .option(
+      "--reproducible",
+      "leave out times and random names, and sort: the same model writes the same bytes anywhere",
+    )
     .option(...noProbe);
   addModelOptions(command).action((input: string, output: string, flags: BatchFlags) => batch(input, output, flags));
 }
 
 async function batch(input: string, output: string, flags: BatchFlags): Promise<void> {
-  const path = modelFile(flags.model);
   if (output === standard && flags.json === true)
     throw new HundredweightError(
       "OPTION_INVALID",
       "--json and the answers both want standard output; name an output file",
     );
+  if (output === standard && (flags.merge !== undefined || flags.reproducible === true))
+    throw new HundredweightError("OPTION_INVALID", "what is sorted goes to a file; name an output file");
   // What is read is looked at before what is written is touched.
   const [from, to] = [inputPlace(input), outputPlace(output)];
   refuseSameFile(from, to);
+  const path = flags.merge === undefined ? modelFile(flags.model) : "";
   await withInterrupt(async (signal) => {
     const asked = await openInput(from, signal);
     try {
-      const index = await survey(asked, flags.maxTokens ?? usualMaxTokens, signal);
-      const journal = to.path === undefined ? undefined : await Journal.open(to, index);
-      const resumed = index.done;
-      const answers = journal ?? standardOutput;
-      try {
-        const began = performance.now();
-        const totals = { done: 0, failed: 0, promptTokens: 0, generatedTokens: 0 };
-        if (index.lines > resumed) {
-          await probeOnFirstUse(path, flags);
-          await answerAll(asked, path, answers, index, flags, signal, totals);
-        }
-        report({ lines: index.lines, resumed, ...totals, seconds: (performance.now() - began) / 1000 }, flags);
-        if (totals.failed + (journal?.failed ?? 0) > 0) process.exitCode = 1;
-      } finally {
-        await answers.close();
-      }
+      const survey = await readAll(asked, flags.maxTokens ?? usualMaxTokens, signal);
+      if (flags.merge !== undefined) await merge(survey, flags.merge, to, flags);
+      else await answer(asked, survey, path, to, flags, signal);
     } finally {
       asked.close();
     }
   });
 }
 
-/** @throws OPTION_INVALID for more lines than can be kept track of */
-async function survey(input: BatchInput, maxTokens: number, signal: AbortSignal): Promise<LineIndex> {
-  const index = new LineIndex();
-  for await (const line of input.lines()) {
-    signal.throwIfAborted();
-    const { request, hash } = readRequest(line);
-    const tokens = "url" in request ? estimateTokens(request, maxTokens) : undefined;
-    index.add(line.number, request.customId, hash, tokens);
-  }
-  return index;
+interface Survey {
+  readonly index: LineIndex;
+  readonly cut: Cut;
+  readonly lastLine: number;
 }
 
-function report(result: Totals & { lines: number; resumed: number; seconds: number }, flags: BatchFlags): void {
+/** @throws OPTION_INVALID for more lines than can be kept track of */
+async function readAll(input: BatchInput, maxTokens: number, signal: AbortSignal): Promise<Survey> {
+  const index = new LineIndex();
+  const cut = new Cut();
+  let lastLine = 0;
+  for await (const line of input.lines()) {
+    signal.throwIfAborted();
+    lastLine = line.number;
+    const { request, hash } = readRequest(line);
+    const known = "url" in request;
+    index.add(line.number, request.customId, hash, known ? estimateTokens(request, maxTokens) : undefined);
+    // Shards are the same whatever a machine's options are.
+    if (known && index.earlierThan(line.number, request.customId) === undefined)
+      cut.add(line, beginningOf(request), estimateTokens(request, usualMaxTokens));
+  }
+  return { index, cut, lastLine };
+}
+
+async function answer(
+  input: BatchInput,
+  { index, cut, lastLine }: Survey,
+  path: string,
+  to: Place,
+  flags: BatchFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const { shard } = flags;
+  const shards = shard === undefined ? undefined : partLines(cut, shard.count, lastLine);
+  const isOurs = (line: number): boolean => shards === undefined || shards[line] === shard?.index;
+  const journal = to.path === undefined ? undefined : await Journal.open(to, index);
+  const answers = journal ?? standardOutput;
+  let ended = false;
+  const began = performance.now();
+  try {
+    const all = count(lastLine, (line) => index.has(line) && isOurs(line));
+    const left = count(lastLine, (line) => index.has(line) && isOurs(line) && !index.isDone(line));
+    const open = new OpenBatch({
+      input,
+      index,
+      answers,
+      signal,
+      isOurs,
+      left,
+      reproducible: flags.reproducible === true,
+    });
+    if (left > 0) {
+      await probeOnFirstUse(path, flags);
+      await new LocalQueue(path, flags).answerAll(open);
+    }
+    report({ lines: all, resumed: all - left, ...open.totals, seconds: (performance.now() - began) / 1000 }, flags);
+    if (open.totals.failed + (journal?.failed ?? 0) > 0) process.exitCode = 1;
+    ended = !signal.aborted;
+  } finally {
+    await answers.close();
+  }
+  if (ended && flags.reproducible === true) await mergeAnswers(index, lastLine, [], fileAt(to));
+}
+
+function count(lastLine: number, matches: (line: number) => boolean): number {
+  let found = 0;
+  for (let line = 1; line <= lastLine; line++) if (matches(line)) found++;
+  return found;
+}
+
+/** The output as it is now. @throws FILE_IO */
+function fileAt({ path }: Place): Place & { readonly path: string } {
+  const found = outputPlace(path!);
+  return { ...found, path: path! };
+}
+
+async function merge(
+  { index, lastLine }: Survey,
+  files: readonly string[],
+  to: Place,
+  flags: BatchFlags,
+): Promise<void> {
+  const sources = files.map(inputPlace);
+  const pipe = sources.find(({ found }) => found?.isFile() !== true);
+  if (pipe !== undefined)
+    throw new HundredweightError("OPTION_INVALID", `--merge: ${pipe.name} is no file; files of answers are merged`);
+  const result = await mergeAnswers(index, lastLine, sources, fileAt(to));
+  const missing = index.lines - result.done;
+  if (flags.json) printJson({ lines: index.lines, ...result, missing });
+  else {
+    const { done, failed, doubled } = result;
+    tell(
+      `${done} of ${index.lines} lines answered${failed > 0 ? `, ${failed} of them with errors` : ""}` +
+        `${doubled > 0 ? `, ${doubled} were there twice` : ""}` +
+        `${missing > 0 ? `; ${missing} are missing, \`batch\` with the same two files answers them` : ""}`,
+    );
+  }
+  if (missing > 0 || result.failed > 0) process.exitCode = 1;
+}
+
+function report(result: BatchTotals & { lines: number; resumed: number; seconds: number }, flags: BatchFlags): void {
   if (flags.json) {
     printJson(result);
     return;
@@ -119,98 +203,4 @@ function report(result: Totals & { lines: number; resumed: number; seconds: numb
       `${resumed > 0 ? `, ${resumed} were there` : ""}; ` +
       `${(generatedTokens / Math.max(seconds, 1e-3)).toFixed(1)} tokens/s in ${seconds.toFixed(1)} s`,
   );
-}
-
-interface Totals {
-  done: number;
-  failed: number;
-  promptTokens: number;
-  generatedTokens: number;
-}
-
-async function answerAll(
-  input: BatchInput,
-  path: string,
-  answers: BatchOutput,
-  index: LineIndex,
-  flags: BatchFlags,
-  signal: AbortSignal,
-  totals: Totals,
-): Promise<void> {
-  const options = loadOptions(flags);
-  const left = index.lines - index.done;
-  const shape = await batchShape(path, options, needsOf(index), flags.parallel);
-  const sequences = Math.min(shape.sequences, left);
-  const server = await whileLoading(flags.progress, (onLoading) =>
-    openOffline({
-      modelPath: path,
-      engine: { ...options, ...shape, sequences },
-      // Who writes a batch is not hurried and asks for as much as he likes; how many lines run at once is bounded here.
-      config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, maxIntakeBytes: Infinity, textTimeoutMs: 60_000 },
-      onLoading,
-    }),
-  );
-  const progress = new TokenProgress("", () => tokensDone(server, totals, left), { forced: flags.progress });
-  const running = new Set<Promise<void>>();
-  setMaxListeners(0, signal);
-  const aborted = once(signal, "abort");
-  let fault: unknown;
-  const step = async (line: Line): Promise<void> => {
-    const { request, hash } = readRequest(line);
-    if (!index.hasHash(line.number, hash))
-      throw new HundredweightError("FILE_IO", `${input.name}: line ${line.number} changed while it was in use`);
-    const told = { id: idOf(line.number), custom_id: request.customId };
-    const wrong = faultOf(line.number, request, index);
-    const said =
-      wrong ??
-      (await answerLine(server.app, request as BatchRequest, defaultsOf(request as BatchRequest, line.number, flags), {
-        signal,
-      }));
-    if (fault !== undefined || signal.aborted) return;
-    const { bytes, failed } = encodeLine({ ...told, ...said, request_hash: hash.toString("hex") });
-    await answers.append(bytes);
-    count(totals, said, failed);
-  };
-  try {
-    for await (const line of input.lines()) {
-      if (!index.has(line.number)) break; // the file has grown
-      if (index.isDone(line.number)) continue;
-      while (running.size >= sequences + ahead && !signal.aborted) await Promise.race([...running, aborted]);
-      if (fault !== undefined || signal.aborted) break;
-      const job = step(line).catch((error: unknown) => {
-        fault ??= error;
-      });
-      running.add(job);
-      void job.finally(() => running.delete(job));
-    }
-    // What is interrupted may never be answered; closing the server ends it.
-    await Promise.race([Promise.all(running), aborted]);
-    if (fault !== undefined && !signal.aborted) throw fault;
-  } finally {
-    progress.end();
-    await server.close();
-  }
-}
-
-/** Lines that are left take as many tokens as the mean of those that are done. */
-function tokensDone({ context }: OfflineServer, { done, generatedTokens }: Totals, total: number): TokensDone {
-  // Beyond what lines that are done have told, the engine counts what it makes for the others.
-  const tokens = Math.max(generatedTokens, context.status.latest?.generatedTokens ?? 0);
-  const expected = done === 0 ? undefined : (generatedTokens / done) * total;
-  return { done, total, tokens, ...(expected !== undefined && { tokensLeft: Math.max(0, expected - tokens) }) };
-}
-
-function needsOf(index: LineIndex): BatchNeeds {
-  const needs = index.tokensLeft();
-  const at = (share: number): number => needs[Math.min(needs.length - 1, Math.floor(share * needs.length))] ?? 1;
-  return { typicalTokens: at(0.9), longestTokens: at(1) };
-}
-
-function count(totals: Totals, { response }: LineAnswer, failed: boolean): void {
-  totals.done++;
-  if (failed) totals.failed++;
-  const usage = (response?.body as { usage?: { prompt_tokens?: number; completion_tokens?: number } } | undefined)
-    ?.usage;
-  totals.promptTokens += usage?.prompt_tokens ?? 0;
-  totals.generatedTokens += usage?.completion_tokens ?? 0;
 }
