@@ -1,5 +1,6 @@
 // Builds, then runs every test file of dist with node:test. Node 20 knows no globs, so the list is made here.
 //   node scripts/test.mjs [--no-build] [substring ...]   only files whose path contains a substring
+//   --ran FILE     writes the names of tests that ran there, for scripts/check-coverage.mjs
 //   --sweeps       the long sweeps as a whole, of which an ordinary run takes a part (npm run test:sweeps)
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -9,6 +10,8 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
 const args = process.argv.slice(2);
+const ranAt = args.indexOf("--ran");
+const [, ranFile] = ranAt < 0 ? [] : args.splice(ranAt, 2);
 const filters = args.filter((a) => !a.startsWith("--"));
 
 if (!args.includes("--no-build")) {
@@ -35,5 +38,12 @@ const env = { HUNDREDWEIGHT_PROBE: "off", ...process.env };
 if (args.includes("--sweeps")) env.HUNDREDWEIGHT_SWEEPS = "whole";
 // A file that hangs is a failure with a name, and the files after it run.
 const limits = ["--test-concurrency=2", `--test-timeout=${env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7_200_000 : 900_000}`];
-const run = spawnSync(process.execPath, ["--test", ...limits, ...files], { stdio: "inherit", env });
+const reporters =
+  ranFile === undefined
+    ? []
+    : [
+        ...[`--test-reporter=${process.stdout.isTTY ? "spec" : "tap"}`, "--test-reporter-destination=stdout"],
+        ...["--test-reporter=./scripts/lib-ran-reporter.mjs", `--test-reporter-destination=${ranFile}`],
+      ];
+const run = spawnSync(process.execPath, ["--test", ...limits, ...reporters, ...files], { stdio: "inherit", env });
 process.exit(run.status ?? 1);

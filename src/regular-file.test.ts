@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { writeTrace } from "./cli/reports/profile-report.js";
+import { writeTraces } from "./cli/reports/profile-report.js";
 import { openCheckpoint } from "./containers/index.js";
 import { asHundredweightError, type ErrorCode, type HundredweightError } from "./errors.js";
 import { writeGguf } from "./formats/gguf-write.js";
@@ -49,10 +49,10 @@ describe("files a person named", { skip, timeout: 60_000 }, () => {
     // A terminal, or memory: a device that keeps or does something is not written over.
     assert.equal((await faultOf(() => openOutputSync("/dev/zero"))).code, "FILE_NOT_REGULAR");
     const one = { metadata: new Map(), tensors: [] } as const;
-    const report = { trace: [] } as unknown as ProfileReport;
+    const report = { trace: [], cycles: [] } as unknown as ProfileReport;
     for (const path of [at("pipe.gguf"), at("socket"), "/dev/zero"]) {
       assert.equal((await faultOf(() => writeGguf(path, one))).code, "FILE_NOT_REGULAR", path);
-      assert.equal((await faultOf(() => writeTrace(path, report))).code, "FILE_NOT_REGULAR", path);
+      assert.equal((await faultOf(() => writeTraces(path, report))).code, "FILE_NOT_REGULAR", path);
     }
     socket.close();
   });

@@ -70,7 +70,8 @@ export async function openParts(
   } = planned;
   onPlanned?.(loadBytes);
   mark("engine: planned");
-  const profiler = options.profile === undefined ? undefined : new Profiler(options.profile === "trace");
+  const { profile, profileSchedule } = options;
+  const profiler = profile === undefined ? undefined : new Profiler(profile === "trace", undefined, profileSchedule);
   const backend = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),

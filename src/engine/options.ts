@@ -2,6 +2,7 @@
 import type { PoolingName } from "../models/index.js";
 import { type NumaMode, numaModes } from "../native/threads.js";
 import type { KvType } from "../ops/ops.js";
+import type { ProfileSchedule } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
 import type { DraftMode } from "./drafts/drafter.js";
@@ -93,6 +94,8 @@ export interface EngineOptions {
   readonly check?: boolean;
   /** Puts a clock around every operation; the `profile` job asks for the result. */
   readonly profile?: ProfileKind;
+  /** Which passes a profile tells; without it all. */
+  readonly profileSchedule?: ProfileSchedule;
 }
 
 /** A profile gathers sums per kind of call, or every call as well. */

@@ -9,7 +9,7 @@ import { openParts } from "../engine/open.js";
 import type { EngineOptions } from "../engine/options.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { makeTinyModel } from "../synth/tiny.js";
-import { type ProfileReport, Profiler } from "./profiler.js";
+import { activeCycle, type ProfileReport, Profiler } from "./profiler.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-profile-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -76,7 +76,7 @@ test("times of the operations add up to less than the wall, and the trace is the
       }
     }
     const next = await ask(engine, { kind: "profile" });
-    assert.deepEqual(next.profile, { phases: [], trace: [], droppedEvents: 0 });
+    assert.deepEqual(next.profile, { phases: [], trace: [], cycles: [], droppedEvents: 0 });
   });
 });
 
@@ -137,4 +137,33 @@ test("time between jobs is nobody's; a full trace is counted", () => {
   ]);
   assert.equal(trace.length, 200_000);
   assert.equal(droppedEvents, 3);
+});
+
+test("a schedule of 1 wait, 1 warm-up, 3 active, twice: ten passes are two traces, of passes 2 to 4 and 7 to 9", () => {
+  const schedule = { wait: 1, warmup: 1, active: 3, repeat: 2 };
+  const told = (steps: number, each = schedule): (number | undefined)[] =>
+    Array.from({ length: steps }, (_, step) => activeCycle(each, step));
+  const none = undefined;
+  assert.deepEqual(told(13), [none, none, 0, 0, 0, none, none, 1, 1, 1, none, none, none]);
+  assert.equal(activeCycle({ ...schedule, repeat: 0 }, 5 * 1000 + 2), 1000);
+  assert.deepEqual(told(4, { wait: 0, warmup: 0, active: 1, repeat: 3 }), [0, 1, 2, none]);
+
+  let now = 0;
+  const profiler = new Profiler(true, () => now, schedule);
+  const work = { name: "x", kernel: true, arithmetic: "none", bytes: 1, operations: 2 } as const;
+  for (let round = 0; round < 2; round++) {
+    for (let step = 0; step < 10; step++) {
+      profiler.pass("decode", step + 1);
+      const began = now;
+      now++;
+      profiler.add(work, began);
+    }
+    const { phases, trace, cycles, droppedEvents } = profiler.take();
+    const rows = (from: number, to?: number): number[] => trace.slice(from, to).map((event) => event.rows);
+    assert.deepEqual(cycles, [0, 6]);
+    assert.deepEqual(rows(0, 6), [3, 3, 4, 4, 5, 5]);
+    assert.deepEqual(rows(6), [8, 8, 9, 9, 10, 10]);
+    assert.deepEqual([phases[0]!.passes, phases[0]!.wallMs, phases[0]!.entries[0]!.calls], [6, 6, 6]);
+    assert.equal(droppedEvents, 0);
+  }
 });

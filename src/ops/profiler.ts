@@ -55,6 +55,8 @@ export interface ProfileReport {
   readonly phases: readonly PhaseProfile[];
   /** In order of their start; empty when only times were asked for. */
   readonly trace: readonly TraceEvent[];
+  /** Index of the first event of each cycle of the schedule that was traced; without a schedule all is one. */
+  readonly cycles: readonly number[];
   /** Calls that came after the trace was full. */
   readonly droppedEvents: number;
 }
@@ -64,6 +66,26 @@ interface Phase {
   rows: number;
   wallMs: number;
   readonly entries: Map<string, { -readonly [K in keyof ProfileEntry]: ProfileEntry[K] }>;
+}
+
+/**
+ * Which passes are told: `wait` are not, nor are `warmup`, then `active` are; so `repeat` times, or for ever when that
+ * is 0.
+ * @source torch.profiler.schedule
+ */
+export interface ProfileSchedule {
+  readonly wait: number;
+  readonly warmup: number;
+  readonly active: number;
+  readonly repeat: number;
+}
+
+/** @returns the cycle, counted from 0, whose active pass is number `step` (from 0); undefined for any other pass */
+export function activeCycle({ wait, warmup, active, repeat }: ProfileSchedule, step: number): number | undefined {
+  const length = wait + warmup + active;
+  const cycle = Math.floor(step / length);
+  if (repeat > 0 && cycle >= repeat) return undefined;
+  return step % length >= wait + warmup ? cycle : undefined;
 }
 
 /** About 100 bytes each; a 1B model makes 300 a pass. */
@@ -80,17 +102,24 @@ export class Profiler {
   private passEvent = 0;
   private trace: TraceEvent[] = [];
   private dropped = 0;
+  private readonly schedule: ProfileSchedule | undefined;
+  private step = 0;
+  /** The cycle that the pass which runs is told in. */
+  private cycle: number | undefined;
+  private cycles: number[] = [];
 
   /** @param now milliseconds of a clock that never goes back */
-  constructor(traced: boolean, now: () => number = () => performance.now()) {
+  constructor(traced: boolean, now: () => number = () => performance.now(), schedule?: ProfileSchedule) {
     this.traced = traced;
     this.now = now;
+    this.schedule = schedule;
     this.origin = now();
   }
 
   /** Begins a pass, and with it the stretch of time that is accounted to its phase. */
   pass(phase: ProfilePhase, rows: number): void {
     this.pause();
+    if (!this.begins()) return;
     let current = this.phases.get(phase);
     if (current === undefined) {
       current = { passes: 0, rows: 0, wallMs: 0, entries: new Map() };
@@ -103,6 +132,15 @@ export class Profiler {
     this.passRows = rows;
     // Its end is not known yet: the place is kept, so that the calls inside follow it.
     this.passEvent = this.record(phase, this.began, 0, rows, 0, 0, () => `${rows} rows`);
+  }
+
+  /** Counts a pass.  @returns whether it is told */
+  private begins(): boolean {
+    if (this.schedule === undefined) return true;
+    const before = this.cycle;
+    this.cycle = activeCycle(this.schedule, this.step++);
+    if (this.cycle !== undefined && this.cycle !== before) this.cycles.push(this.trace.length);
+    return this.cycle !== undefined;
   }
 
   /** Ends the stretch: what happens until the next pass is nobody's. */
@@ -125,6 +163,7 @@ export class Profiler {
    * @param shape asked for a trace only: made for every call, shapes would be most of what a profile costs
    */
   add(work: Work, start: number, shape?: () => string): void {
+    if (this.schedule !== undefined && this.cycle === undefined) return;
     const ms = this.now() - start;
     this.record(work.name, start, ms, this.passRows, work.bytes, work.operations, shape);
     const entries = this.current?.entries;
@@ -149,7 +188,7 @@ export class Profiler {
     return result;
   }
 
-  /** Returns what was gathered since the last time. */
+  /** Returns what was gathered since the last time; the schedule begins anew. */
   take(): ProfileReport {
     this.pause();
     const phases = [...this.phases].map(([phase, { passes, rows, wallMs, entries }]) => ({
@@ -159,10 +198,14 @@ export class Profiler {
       wallMs,
       entries: [...entries.values()].sort((a, b) => b.ms - a.ms),
     }));
-    const report = { phases, trace: this.trace, droppedEvents: this.dropped };
+    const cycles = this.schedule === undefined && this.trace.length > 0 ? [0] : this.cycles;
+    const report = { phases, trace: this.trace, cycles, droppedEvents: this.dropped };
     this.phases = new Map();
     this.trace = [];
     this.dropped = 0;
+    this.step = 0;
+    this.cycle = undefined;
+    this.cycles = [];
     return report;
   }
 

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Model } from "../../library/model.js";
+import { joulesBetween, readEnergy } from "../../process/energy.js";
 import { modelOrPreset } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
@@ -15,7 +16,7 @@ import {
   profileOptions,
   profileTable,
 } from "../reports/profile-report.js";
-import { type Rates, summarizeRates } from "../reports/statistics.js";
+import { median, type Rates, summarizeRates } from "../reports/statistics.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { loadShown } from "../terminal/loading.js";
 import { formatBytes, printColoured, printJson, printText, standardOutput, tell } from "../terminal/output.js";
@@ -95,18 +96,22 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
     const loadMs = performance.now() - began;
     const prefill: number[] = [];
     const decode: number[] = [];
+    const joules: number[] = [];
     const { depth } = flags;
     try {
       const progress = new BenchProgress(model, flags);
       try {
         for (let run = 0; run <= flags.repetitions; run++) {
+          const energy = readEnergy();
           const { prefillMs, decodeMs } = await model.measure(flags.prompt, flags.decode, { signal, depth });
+          const used = joulesBetween(energy, readEnergy());
           progress.ran();
           if (run === 0) {
             // Warm-up: page cache, frequency, JIT.
             if (flags.profile !== undefined) await model.profile();
             continue;
           }
+          if (used !== undefined) joules.push(used);
           if (flags.prompt > 0) prefill.push((1000 * flags.prompt) / prefillMs);
           if (flags.decode > 0) decode.push((1000 * flags.decode) / decodeMs);
         }
@@ -130,6 +135,8 @@ async function measure(path: string, flags: BenchFlags): Promise<void> {
         prefill: series(flags.prompt, prefill),
         decode: decodeSeries,
         decodeGBps: decodeSeries === null ? null : (decodeSeries.medianTps * info.passWeightBytes) / 1e9,
+        // Of a run, prefill and decode together; null where the system does not let it be read.
+        joulesPerRun: joules.length === 0 ? null : median(joules),
         ...(profile !== undefined && { profile }),
       };
       if (flags.json) printJson(document);
@@ -182,6 +189,7 @@ function print(document: {
   prefill: Series | null;
   decode: Series | null;
   decodeGBps: number | null;
+  joulesPerRun: number | null;
 }): void {
   const row = (name: string, s: Series | null, note = ""): Cell[][] => {
     if (s === null) return [];
@@ -194,6 +202,7 @@ function print(document: {
   ];
   printText(`${document.ops}\n`);
   printColoured(table([{}, { align: "right" }, { align: "right" }, {}, {}], rows, standardOutput()));
+  if (document.joulesPerRun !== null) printText(`${document.joulesPerRun.toFixed(1)} J of the processor a run\n`);
 }
 
 function series(tokens: number, runs: readonly number[]): Series | null {

@@ -1,7 +1,19 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { Command } from "commander";
 import type { ProfileReport } from "../../ops/profiler.js";
-import { profileDocument, profileTable, traceDocument } from "./profile-report.js";
+import {
+  addProfileOption,
+  type ProfileFlags,
+  profileDocument,
+  profileOptions,
+  profileTable,
+  traceDocument,
+  writeTraces,
+} from "./profile-report.js";
 
 const entry = { kernel: true, arithmetic: "int8", calls: 4, ms: 4, bytes: 40e6, operations: 80e6 } as const;
 const report: ProfileReport = {
@@ -21,6 +33,7 @@ const report: ProfileReport = {
     { name: "decode", startUs: 0, durationUs: 5000, rows: 1, bytes: 0, operations: 0, shape: "1 rows" },
     { name: "rope", startUs: 10, durationUs: 20, rows: 1, bytes: 2e6, operations: 0, shape: "[1, 64]" },
   ],
+  cycles: [0],
   droppedEvents: 3,
 };
 
@@ -60,4 +73,31 @@ test("the trace has what the trace event format asks of complete events", () => 
     ],
   );
   assert.deepEqual(complete[1]!.args, { rows: 1, shape: "[1, 64]", bytes: 2e6, GBps: 100 });
+});
+
+test("a schedule's cycles are a trace each; its words are checked", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hw-traces-"));
+  try {
+    const path = join(folder, "t.json");
+    const eventsOf = (name: string): string[] =>
+      (JSON.parse(readFileSync(join(folder, name), "utf8")) as { traceEvents: { name: string }[] }).traceEvents
+        .slice(1)
+        .map(({ name }) => name);
+    writeTraces(path, report);
+    assert.deepEqual(eventsOf("t.json"), ["decode", "rope"]);
+    writeTraces(path, { ...report, cycles: [0, 1] });
+    assert.deepEqual([eventsOf("t.1.json"), eventsOf("t.2.json")], [["decode"], ["rope"]]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  const parsed = (...args: string[]): ProfileFlags =>
+    addProfileOption(new Command().exitOverride()).parse(args, { from: "user" }).opts();
+  const flags = parsed("--profile", "--profile-schedule", "wait=1,warmup=1, active=3,repeat=2");
+  assert.deepEqual(profileOptions(flags), {
+    profile: "times",
+    profileSchedule: { wait: 1, warmup: 1, active: 3, repeat: 2 },
+  });
+  for (const wrong of ["wait=1", "active=0", "active=-1", "active=3,toString=1", "active=9999999", ""])
+    assert.throws(() => parsed("--profile-schedule", wrong), { code: "OPTION_INVALID" }, wrong);
+  assert.throws(() => profileOptions(parsed("--profile-schedule", "active=1")), { code: "OPTION_INVALID" });
 });

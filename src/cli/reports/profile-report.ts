@@ -7,7 +7,7 @@ import { fileError, HundredweightError } from "../../errors.js";
 import type { Model } from "../../library/model.js";
 import type { ProfileKind } from "../../link/protocol.js";
 import { defaultThreads } from "../../native/threads.js";
-import type { PhaseProfile, ProfileEntry, ProfileReport, TraceEvent } from "../../ops/profiler.js";
+import type { PhaseProfile, ProfileEntry, ProfileReport, ProfileSchedule, TraceEvent } from "../../ops/profiler.js";
 import { checkOutputPath, openOutputSync } from "../../regular-file.js";
 import { type Column, table } from "../terminal/table.js";
 import { type Ceilings, measureCeilings } from "./ceilings.js";
@@ -15,10 +15,36 @@ import { type Ceilings, measureCeilings } from "./ceilings.js";
 export interface ProfileFlags {
   /** True: the table only. */
   profile?: string | true;
+  profileSchedule?: ProfileSchedule;
 }
 
 export function addProfileOption(command: Command): Command {
-  return command.option("--profile [file]", "time per operation; FILE.json gets a Perfetto trace", traceFile);
+  return command
+    .option("--profile [file]", "time per operation; FILE.json gets a Perfetto trace", traceFile)
+    .option(
+      "--profile-schedule <list>",
+      "passes that are told, as torch.profiler.schedule: wait=1,warmup=1,active=3,repeat=2; a trace for each cycle",
+      schedule,
+    );
+}
+
+/** Repetitions and passes of a schedule beyond this are a mistake. */
+const mostSteps = 1_000_000;
+
+function schedule(text: string): ProfileSchedule {
+  const given: Record<string, number> = { wait: 0, warmup: 0, active: 0, repeat: 0 };
+  for (const part of text.split(",")) {
+    const [, name = "", value = ""] = /^\s*(\w+)=(\d+)\s*$/.exec(part) ?? [];
+    if (!Object.hasOwn(given, name) || Number(value) > mostSteps)
+      throw new HundredweightError(
+        "OPTION_INVALID",
+        `--profile-schedule: '${part.slice(0, 50)}' is not one of wait=, warmup=, active=, repeat= and a number`,
+      );
+    given[name] = Number(value);
+  }
+  const { wait, warmup, active, repeat } = given as unknown as ProfileSchedule;
+  if (active === 0) throw new HundredweightError("OPTION_INVALID", "--profile-schedule: active= is at least 1");
+  return { wait, warmup, active, repeat };
 }
 
 /** The value is optional, so `--profile MODEL` would take the model for the file, and write over it. */
@@ -34,9 +60,19 @@ function traceFile(text: string): string {
   );
 }
 
-export function profileOptions({ profile }: ProfileFlags): { readonly profile?: ProfileKind } {
-  if (profile === undefined) return {};
-  return { profile: profile === true ? "times" : "trace" };
+/** @throws OPTION_INVALID for a schedule without a profile */
+export function profileOptions({ profile, profileSchedule }: ProfileFlags): {
+  readonly profile?: ProfileKind;
+  readonly profileSchedule?: ProfileSchedule;
+} {
+  if (profile === undefined) {
+    if (profileSchedule === undefined) return {};
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      "--profile-schedule says which passes --profile tells: give that too",
+    );
+  }
+  return { profile: profile === true ? "times" : "trace", ...(profileSchedule && { profileSchedule }) };
 }
 
 /**
@@ -50,7 +86,7 @@ export async function finishProfile(
 ): Promise<ProfileDocument | undefined> {
   if (profile === undefined) return undefined;
   const report = await model.profile();
-  if (profile !== true) writeTrace(profile, report);
+  if (profile !== true) writeTraces(profile, report);
   return profileDocument(report, await measureCeilings(threads));
 }
 
@@ -82,11 +118,21 @@ export function profileDocument(report: ProfileReport, ceilings: Ceilings | unde
   return { ceilings, phases, droppedEvents: report.droppedEvents };
 }
 
-/** @throws FILE_NOT_REGULAR, FILE_IO */
-export function writeTrace(path: string, report: ProfileReport): void {
+/**
+ * One file for each cycle of the schedule: `trace.json`, or `trace.1.json`, `trace.2.json` when there are several.
+ * @throws FILE_NOT_REGULAR, FILE_IO
+ */
+export function writeTraces(path: string, { trace, cycles }: ProfileReport): void {
+  if (cycles.length < 2) writeTrace(path, trace);
+  else
+    for (const [i, from] of cycles.entries())
+      writeTrace(path.replace(/(\.json)?$/, `.${i + 1}.json`), trace.slice(from, cycles[i + 1]));
+}
+
+function writeTrace(path: string, trace: readonly TraceEvent[]): void {
   const fd = openOutputSync(path);
   try {
-    writeFileSync(fd, JSON.stringify(traceDocument(report.trace)));
+    writeFileSync(fd, JSON.stringify(traceDocument(trace)));
   } catch (error) {
     throw fileError(path, error);
   } finally {
