@@ -23,6 +23,7 @@ import {
   type BoundStep,
   forward,
   type HiddenRows,
+  moreLogits,
   type PassExtras,
 } from "./forward.js";
 import { stageOf } from "./stage.js";
@@ -59,6 +60,15 @@ export interface BoundProgram {
     onLogits: (logits: Float32Array, first: number) => void,
     hidden?: HiddenRows,
     extras?: PassExtras,
+  ): Promise<void>;
+  /**
+   * Logits of rows of the last pass of `forward`, in slices as there: what compares models makes them in turn. They
+   * stay until more are made.
+   */
+  moreLogits(
+    rows: RowTable,
+    wanted: Int32Array,
+    onLogits: (logits: Float32Array, first: number) => void,
   ): Promise<void>;
 }
 
@@ -106,6 +116,10 @@ export async function bindDescription(
         checkRows(rows, wanted, config.vocab, options);
         if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
         await forward(list, rows, wanted, onLogits, hidden, extras);
+      },
+      async moreLogits(rows, wanted, onLogits) {
+        checkRows(rows, wanted, config.vocab, options);
+        await moreLogits(list, rows, wanted, onLogits);
       },
     }),
   );

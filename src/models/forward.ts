@@ -109,17 +109,7 @@ export async function forward(
   };
   choose(wanted);
   walk(list.layers, counts, wanted);
-  if (wanted.length > 0) {
-    const { steps, value } = must(list, "logits");
-    list.logitValues ??= logitValues(list, value);
-    const { array, own } = list.logitValues;
-    for (let first = 0; first < wanted.length; first += value.rows) {
-      const slice = wanted.subarray(first, first + value.rows);
-      choose(slice);
-      walk(steps, { ...counts, wanted: slice.length }, slice);
-      onLogits(own ? array.subarray(0, slice.length * value.cols) : await ops.read(value, slice.length, array), first);
-    }
-  }
+  if (wanted.length > 0) await logits(list, counts, wanted, onLogits, choose);
   if (hidden !== undefined) {
     const { steps, value } = must(list, hidden.of ?? "hidden");
     for (let first = 0; first < hidden.wanted.length; first += value.rows) {
@@ -137,6 +127,43 @@ export async function forward(
   }
   if (extras.onPooled !== undefined) extras.onPooled(await ofTexts(list, "pooled", counts, ends, extras, choose));
   if (extras.onRank !== undefined) extras.onRank(await ofTexts(list, "rank", counts, ends, extras, choose));
+}
+
+/**
+ * Logits of further rows of the last pass, whose final rows are still in the arena: nobody has made another since.
+ * @param rows the table of that pass
+ */
+export async function moreLogits(
+  list: BoundList,
+  rows: RowTable,
+  wanted: Int32Array,
+  onLogits: (logits: Float32Array, first: number) => void,
+): Promise<void> {
+  const counts = { all: rows.count, wanted: 0, sequences: lastRowsOf(rows).length };
+  await logits(list, counts, wanted, onLogits, (of) => {
+    for (const own of list.chosen) if (own.set === "wanted") own.fill(rows, of);
+  });
+}
+
+async function logits(
+  list: BoundList,
+  counts: Counts,
+  wanted: Int32Array,
+  onLogits: (logits: Float32Array, first: number) => void,
+  choose: (of: Int32Array) => void,
+): Promise<void> {
+  const { steps, value } = must(list, "logits");
+  list.logitValues ??= logitValues(list, value);
+  const { array, own } = list.logitValues;
+  for (let first = 0; first < wanted.length; first += value.rows) {
+    const slice = wanted.subarray(first, first + value.rows);
+    choose(slice);
+    walk(steps, { ...counts, wanted: slice.length }, slice);
+    onLogits(
+      own ? array.subarray(0, slice.length * value.cols) : await list.ops.read(value, slice.length, array),
+      first,
+    );
+  }
 }
 
 /** Rows of an output that pools the rows of each sequence, or of one that is made of last rows alone. */

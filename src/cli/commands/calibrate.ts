@@ -79,7 +79,11 @@ async function run(word: string, texts: readonly string[], flags: CalibrateFlags
 }
 
 /** Each chunk begins with BOS where the model adds one, in the place of its first token. */
-function* chunksOf(sources: readonly TokenSource[], length: number, bos: number | undefined): Generator<Int32Array> {
+export function* chunksOf(
+  sources: readonly TokenSource[],
+  length: number,
+  bos: number | undefined,
+): Generator<Int32Array> {
   for (const source of sources) {
     let chunk = new Int32Array(length);
     let filled = 0;

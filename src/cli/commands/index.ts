@@ -97,6 +97,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./calibrate.js"),
   },
   {
+    usage: "quality [options] <reference> <words...>",
+    summary: "Compare models with a reference over texts: perplexity, KL divergence a token, the same likeliest token.",
+    load: () => import("./quality.js"),
+  },
+  {
     usage: "synth [options] <spec> [out]",
     summary:
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +
