@@ -346,7 +346,10 @@ class Placing {
     }
     Residency& residency = *made_;
     model_.keep_residency(std::move(made_));
-    if (residency.slots != nullptr) residency.reader->add(residency.slots.get(), Urgency::now);
+    if (residency.slots != nullptr) {
+      residency.reader->add(residency.slots.get(), Urgency::now);
+      residency.reader->add(&residency.slots->filling(), Urgency::idle);
+    }
     if (residency.ring != nullptr) {
       residency.reader->add(residency.ring.get());
       residency.ring->start();

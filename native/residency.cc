@@ -45,6 +45,7 @@ Status residency_counters(Model& model, Slice<double> out) {
     set(RESIDENCY_EXPERT_BYTES_READ, slots.bytes);
     set(RESIDENCY_EXPERTS_READ_AHEAD, slots.ahead);
     set(RESIDENCY_EXPERTS_READ_FOR_NOTHING, slots.wasted);
+    set(RESIDENCY_SLOT_BYTES_FILLED, slots.filled_bytes);
     set(RESIDENCY_SLOT_BYTES, residency.slots->slot_bytes());
     set(RESIDENCY_STAGING_BYTES, residency.slots->staging_bytes());
     locked += locked_bytes(residency.slots->slot_memory()) + locked_bytes(residency.slots->staging_memory());

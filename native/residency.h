@@ -15,7 +15,10 @@ struct Residency {
   // Reads of others go on; those into what follows end first.
   ~Residency() {
     if (reader == nullptr) return;
-    if (slots != nullptr) reader->remove(slots.get());
+    if (slots != nullptr) {
+      reader->remove(&slots->filling());
+      reader->remove(slots.get());
+    }
     if (ring != nullptr) reader->remove(ring.get());
   }
 

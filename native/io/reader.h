@@ -42,8 +42,8 @@ struct Feed {
   std::atomic<int64_t>* account = nullptr;
 };
 
-// Somebody waits for what the feed asks for, or may later.
-enum class Urgency : int { now, ahead };
+// Somebody waits for what the feed asks for, or may later; idle: only what the disk has time for.
+enum class Urgency : int { now, ahead, idle };
 
 // Tests only: returns the number of a system's error for reads that shall fail, 0 for others. Called by reader threads.
 typedef int (*ReadFault)(const ReadJob& job);

@@ -22,7 +22,7 @@ Status read_policy(Slice<const double> numbers, SlotPolicy* out) {
   const auto share = [&](PolicyNumber which) { return n[which] >= 0 && n[which] <= 1; };
   if (!(n[POLICY_HALF_LIFE_PASSES] > 0 && n[POLICY_HALF_LIFE_PASSES] <= 1e9) || !share(POLICY_LEAST_RIGHT) ||
       !share(POLICY_TRUST) || !whole(POLICY_OLD_SHARE, 1) || !whole(POLICY_MOST_SCANNED, 1) ||
-      !whole(POLICY_EVICTING_ROWS, 0) || !whole(POLICY_SLOTS_PER_GUESS, 0)) {
+      !whole(POLICY_EVICTING_ROWS, 0) || !whole(POLICY_SLOTS_PER_GUESS, 0) || !whole(POLICY_FILLING_READS, 0)) {
     return bad_argument("a policy of expert slots out of range");
   }
   out->half_life_passes = static_cast<float>(n[POLICY_HALF_LIFE_PASSES]);
@@ -32,6 +32,7 @@ Status read_policy(Slice<const double> numbers, SlotPolicy* out) {
   out->most_scanned = static_cast<int32_t>(n[POLICY_MOST_SCANNED]);
   out->evicting_rows = static_cast<int32_t>(n[POLICY_EVICTING_ROWS]);
   out->slots_per_guess = static_cast<int32_t>(n[POLICY_SLOTS_PER_GUESS]);
+  out->filling_reads = static_cast<int32_t>(n[POLICY_FILLING_READS]);
   return done();
 }
 
@@ -63,6 +64,7 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
   rank_of_.resize(static_cast<size_t>(most), -1);
   for (Guesses* guesses : {&open_, &coming_}) guesses->list.reserve(static_cast<size_t>(most));
   guess_loads_.reserve(most_segments * static_cast<size_t>(most));
+  fill_loads_.reserve(most_segments);
   std::fill(right_, right_ + kRanks, 1.0f);
   uses_.resize(slot_of_.size(), 0);
   last_pass_.resize(slot_of_.size(), 0);
@@ -208,7 +210,7 @@ void ExpertSlots::forget(Slot& slot) {
   }
   slot.group = slot.expert = -1;
   slot.state = State::empty;
-  slot.guessed = slot.ahead = false;
+  slot.guessed = slot.ahead = slot.filling = false;
   slot.failure = nullptr;
 }
 
@@ -255,6 +257,7 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
     group_ = group_index;
     pass_ = pass;
     evict_ = evict;
+    used_ = Clock::now();
     items_.clear();
     given_ = loaded_from_ = 0;
     loads_.erase(loads_.begin(), loads_.begin() + static_cast<ptrdiff_t>(loads_taken_));
@@ -273,7 +276,7 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
         Slot& slot = slots_[static_cast<size_t>(item.slot)];
         slot.wanted = true;
         touch(slot, item.slot);
-        if (slot.ahead) {
+        if (slot.ahead || expect_of_filling(slot, item.slot)) {
           slot.ahead = false;
           stats_.misses++;
           stats_.ahead++;
@@ -325,7 +328,13 @@ void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if ((job.tag & kGuessTag) != 0) guess_reads_--;
-    Slot& slot = slots_[static_cast<size_t>(job.tag & ~kGuessTag)];
+    if ((job.tag & kFillTag) != 0) {
+      fill_reads_--;
+      stats_.filled_bytes += job.bytes;
+      // Whoever needs it will be told; there is no use in going on.
+      if (failure != nullptr) fill_at_ = INT64_MAX;
+    }
+    Slot& slot = slots_[static_cast<size_t>(job.tag & ~(kGuessTag | kFillTag))];
     if (failure != nullptr) slot.failure = std::make_shared<IoFailure>(*failure);
     if (--slot.pending > 0) return;
     if (slot.broken) {
@@ -333,6 +342,7 @@ void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {
       forget(slot);
     }
     slot.state = slot.group < 0 ? State::empty : State::ready;
+    slot.filling = false;
     // Nobody may find what was not read; whoever waits for it is told.
     if (slot.failure != nullptr && !slot.wanted) forget(slot);
   }
@@ -408,6 +418,7 @@ void ExpertSlots::end() {
   }
   items_.clear();
   given_ = loaded_from_ = 0;
+  used_ = Clock::now();
 }
 
 }  // namespace hw

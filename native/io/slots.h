@@ -8,10 +8,14 @@
 // read while the disk has nothing else to do, into slots nobody is likelier to want; a guess that proves wrong loses
 // its reads that have not begun and its slot is the next to go. How often guesses of a rank were right decides whether
 // that rank is read ahead at all.
+//
+// Filling: slots that nobody has used yet get experts from the moment the model is open, while the disk has nothing
+// else to do: those of all layers in turn. Nothing is evicted for it, and a miss takes over what it waits for.
 #pragma once
 #include <stdint.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -30,12 +34,13 @@ struct SlotStats {
   int64_t stall_ns = 0;          // next() waited
   int64_t ahead = 0;             // misses whose reading had begun before the router spoke
   int64_t wasted = 0;            // experts read for nothing
+  int64_t filled_bytes = 0;      // of filling; not of misses
 };
 
 // How slots decide: numbers of a plan (PolicyNumber; src/native/boundary.ts says what each does).
 struct SlotPolicy {
   float half_life_passes, least_right, trust;
-  int32_t old_share, most_scanned, evicting_rows, slots_per_guess;
+  int32_t old_share, most_scanned, evicting_rows, slots_per_guess, filling_reads;
 };
 // NATIVE_ARGUMENT unless all of them are there and in range.
 Status read_policy(Slice<const double> numbers, SlotPolicy* out);
@@ -84,7 +89,16 @@ class ExpertSlots : public Feed {
   bool take(ReadJob* job) override;
   void finished(const ReadJob& job, const IoFailure* failure) override;
 
+  // What fills free slots: a feed of its own, since it waits for all others.
+  Feed& filling() { return filling_; }
+
  private:
+  struct Filling : public Feed {
+    ExpertSlots& slots;
+    explicit Filling(ExpertSlots& of) : slots(of) {}
+    bool take(ReadJob* job) override { return slots.take_filling(job); }
+    void finished(const ReadJob& job, const IoFailure* failure) override { slots.finished(job, failure); }
+  };
   enum class State : uint8_t { empty, reading, ready };
   struct Class {
     int64_t segments[kMostExpertSegments] = {};  // room for each plane and the pages around it
@@ -92,6 +106,7 @@ class ExpertSlots : public Feed {
     int32_t slots = 0, first = 0;
     int32_t oldest = -1, newest = -1;  // list by last use
     int32_t groups = 0;
+    bool full = false;  // filling has found no free slot
   };
   struct Slot {
     uint8_t* memory = nullptr;
@@ -101,6 +116,7 @@ class ExpertSlots : public Feed {
     bool wanted = false;  // by the call under way
     bool guessed = false; // an open guess names it
     bool ahead = false;   // read because of a guess and not used yet
+    bool filling = false; // read because it was free, and not there yet
     bool broken = false;  // reads under way bring a part nobody will ask for
     int32_t pending = 0;  // reads to come
     int32_t older = -1, newer = -1;
@@ -132,7 +148,10 @@ class ExpertSlots : public Feed {
   };
 
   static constexpr int32_t kRanks = 16;  // later ranks count as the last
-  static constexpr uint64_t kGuessTag = uint64_t{1} << 32;  // in a read's tag beside the slot
+  // In a read's tag beside the slot.
+  static constexpr uint64_t kGuessTag = uint64_t{1} << 32, kFillTag = uint64_t{1} << 33;
+  // A disk that nobody asked for so long has nothing else to do.
+  static constexpr std::chrono::milliseconds kRest{100};
   struct Guess {
     int32_t expert, rank;
   };
@@ -157,6 +176,10 @@ class ExpertSlots : public Feed {
   bool load_more();
   ReadJob job_of(const Load& load, uint64_t flags) const;
   bool load_guess();
+  bool take_filling(ReadJob* job);
+  bool load_filling();
+  int32_t free_slot(const Class& size_class) const;
+  bool expect_of_filling(Slot& slot, int32_t index);
   void open_guesses();
   void close_guesses(int32_t group, const std::vector<Wanted>& wanted);
   void forget(Slot& slot);
@@ -190,6 +213,13 @@ class ExpertSlots : public Feed {
   int32_t guess_reads_ = 0;        // under way
   std::vector<int32_t> rank_of_;   // by expert, -1 between calls
   float right_[kRanks];            // share of guesses that came true, lately
+
+  Filling filling_{*this};
+  std::vector<Load> fill_loads_;  // of one expert, as loads_
+  size_t fill_loads_taken_ = 0;
+  int32_t fill_reads_ = 0;        // under way
+  int64_t fill_at_ = 0;           // experts of all layers in turn: these were looked at
+  std::chrono::steady_clock::time_point used_;  // when a layer began or ended
 };
 
 }  // namespace hw

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "../io/ring.h"
 #include "../io/slots.h"
@@ -220,7 +222,8 @@ struct Watched : hw::Feed {
 
 // As plans have it: half-life, least share of right guesses, its average; where to look, rows that evict, slots for a
 // guess.
-constexpr hw::SlotPolicy policy = {64, 0.5f, 1.0f / 64, 8, 256, 16, 4};
+constexpr hw::SlotPolicy policy = {64, 0.5f, 1.0f / 64, 8, 256, 16, 4, 0};
+constexpr hw::SlotPolicy fills = {64, 0.5f, 1.0f / 64, 8, 256, 16, 4, 2};
 
 struct SlotModel : Model {
   static constexpr int kExperts = 12, kGroups = 3;
@@ -231,7 +234,8 @@ struct SlotModel : Model {
   std::unique_ptr<hw::ExpertSlots> slots;
   uint64_t pass = 0;
 
-  SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging) {
+  SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging,
+            const hw::SlotPolicy& policy = ::policy) {
     for (int g = 0; g < kGroups; g++) {
       int64_t row = g == 2 ? 720 : 500;
       if (g < 2) groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
@@ -245,8 +249,18 @@ struct SlotModel : Model {
     check(slots->open(groups, {{slots_a, {0, 1}}, {slots_b, {2}}}, staging).ok, "slots");
     watched.inner = slots.get();
     reader->add(&watched);
+    reader->add(&slots->filling(), hw::Urgency::idle);
   }
   ~SlotModel() { reader.reset(); }
+
+  // Waits until nothing more is filled.  @returns bytes
+  int64_t settled() const {
+    for (int64_t before = -1;; std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
+      const int64_t now = slots->stats().filled_bytes;
+      if (now == before && now > 0) return now;
+      before = now;
+    }
+  }
 
   // Experts of a layer; true when each came once with its bytes.
   hw::Status layer(int32_t group, const std::vector<int32_t>& experts, bool evict, bool stop_early = false) {
@@ -278,6 +292,39 @@ struct SlotModel : Model {
     return status;
   }
 };
+
+void free_slots_fill() {
+  for (hw::IoEngine engine : {hw::IoEngine::uring, hw::IoEngine::threads}) {
+    {
+      // Two layers share six slots: the first three experts of each. The third layer has three of its own.
+      SlotModel m(engine, 6, 3, 0, fills);
+      m.settled();
+      for (int group = 0; group < 3; group++) check(m.layer(group, {0, 1, 2}, true).ok, "filled ones", group);
+      check(m.slots->stats().hits == 9 && m.slots->stats().misses == 0, "all are hits", m.slots->stats().misses);
+      check(m.layer(0, {5}, true).ok && m.slots->stats().misses == 1, "a miss finds room");
+    }
+    // Wanted while they are being filled, in passes of all kinds: every expert once, with its bytes.
+    for (int round = 0; round < 20; round++) {
+      SlotModel m(engine, 10, 5, round % 2 == 0 ? 0 : 200000, fills);
+      for (int i = 0; i < 12; i++) {
+        m.pass++;
+        const int32_t a = (i * 5 + round) % 12, b = (i * 7 + 1) % 12;
+        if (a != b) check(m.layer(i % 3, {a, b}, i % 4 != 3, i % 5 == 4).ok, "while it fills", i);
+        const int32_t guess[] = {(a + 1) % 12, b};
+        m.slots->expect((i + 1) % 3, guess, 1, 2);
+      }
+    }
+    {
+      // A disk that fails ends filling; a miss is told.
+      hw::set_read_fault([](const hw::ReadJob&) { return 5; });
+      SlotModel m(engine, 6, 3, 0, fills);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      check(!m.layer(0, {0}, true).ok, "a miss fails");
+      hw::set_read_fault(nullptr);
+      check(m.layer(0, {0, 4}, true).ok, "and works again");
+    }
+  }
+}
 
 const std::vector<int32_t> kAll = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
@@ -411,6 +458,7 @@ int main() {
   failures_and_cancelling();
   refusals();
   experts_come_from_slots();
+  free_slots_fill();
   prefill_does_not_evict();
   guesses_are_read_ahead();
   a_failed_expert();

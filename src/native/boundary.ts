@@ -205,6 +205,8 @@ export const residencyCounters = [
   /** Misses whose reading had begun before the router spoke. */
   "expertsReadAhead",
   "expertsReadForNothing",
+  /** Bytes of experts that were read into free slots before anybody asked for them. */
+  "slotBytesFilled",
   "pinnedBytes",
   "ringBytes",
   "slotBytes",
@@ -244,5 +246,7 @@ export const expertPolicyNumbers = [
   "trust",
   /** Slots a class needs for each guess. */
   "slotsPerGuess",
+  /** Reads under way that fill free slots while passes run; 0: slots fill by what is missed alone. */
+  "fillingReads",
 ] as const;
 export type ExpertPolicy = Readonly<Record<(typeof expertPolicyNumbers)[number], number>>;

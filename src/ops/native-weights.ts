@@ -134,6 +134,7 @@ export class NativeWeights {
       expertMisses: stats.get("expertMisses"),
       expertsAhead: stats.get("expertsReadAhead"),
       expertsWasted: stats.get("expertsReadForNothing"),
+      filledBytes: stats.get("slotBytesFilled"),
       // Products find experts in their slots; those read for the purpose did not lie in memory.
       memoryBytes: stats.get("bytesUsedFromMemory") - stats.get("expertBytesRead"),
       pinnedBytes: stats.get("pinnedBytes"),

@@ -70,6 +70,8 @@ export interface WeightTraffic {
   readonly expertsAhead: number;
   /** Experts read because of a guess that was wrong. */
   readonly expertsWasted: number;
+  /** Read into free slots before anybody asked for them; not in `diskBytes`. */
+  readonly filledBytes: number;
   /** Weight bytes used that were in memory: mapped, pinned or found in slots. */
   readonly memoryBytes: number;
   readonly pinnedBytes: number;

@@ -11,7 +11,8 @@ const page = 4096;
 /**
  * How slots decide (native/boundary.ts says what each number does). Uses count for some 64 passes, a conversation's
  * taste; of the eighth that was used longest ago the least used goes; passes of more than 16 rows are prompts, which
- * touch nearly every expert; guesses are worth their reads while half of them come true (decision 0012).
+ * touch nearly every expert; guesses are worth their reads while half of them come true (decision 0012). Two reads at a
+ * time fill free slots while passes run: they use what is left of the disk and are soon out of a miss's way.
  */
 export const expertPolicy: ExpertPolicy = {
   halfLifePasses: 64,
@@ -21,6 +22,7 @@ export const expertPolicy: ExpertPolicy = {
   leastRight: 0.5,
   trust: 1 / 64,
   slotsPerGuess: 4,
+  fillingReads: 2,
 };
 
 export interface SlotClass {

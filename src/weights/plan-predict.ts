@@ -19,6 +19,10 @@ export interface Prediction {
   readonly secondsPerToken: number;
   /** The same when nothing has been read before. */
   readonly firstPassSeconds: number;
+  /** As long as no expert is in its slot; the same as `secondsPerToken` without slots. */
+  readonly coldSecondsPerToken: number;
+  /** From load on, until free slots are filled by a disk that nobody else uses; 0 without slots. */
+  readonly settledAfterSeconds: number;
   /** Token rows of a prefill chunk. */
   readonly chunkRows: number;
   readonly prefillTokensPerSecond: number;
@@ -104,6 +108,13 @@ export function predict(input: PredictionInput): Prediction {
           readByteSeconds: readerShare(machine),
         });
   const secondsPerToken = Math.max(readSeconds, computeSeconds, followed);
+  const slotBytes = input.expertsResident ? 0 : input.slotClasses.reduce((sum, c) => sum + c.slots * c.slotBytes, 0);
+  const unread = slotBytes === 0 ? 0 : chosenBytes - missed.oneRow;
+  const coldSecondsPerToken = Math.max(
+    followed,
+    computeSeconds + unread * arriving,
+    trunkStreamedBytes / trunkRate + (missed.oneRow + unread) / expertRate(input, usualDepth) + idle,
+  );
   const slower = machine.diskReadBytesPerSecond / machine.diskFirstTouchBytesPerSecond;
   return {
     passBytes,
@@ -111,6 +122,8 @@ export function predict(input: PredictionInput): Prediction {
     expertHitRate: chosenBytes === 0 ? 1 : 1 - missed.oneRow / chosenBytes,
     computeSeconds,
     secondsPerToken,
+    coldSecondsPerToken: slotBytes === 0 ? secondsPerToken : coldSecondsPerToken,
+    settledAfterSeconds: slotBytes === 0 ? 0 : slotBytes / expertRate(input, usualDepth),
     firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
     ...prefill(input, passBytes, trunkRate),
   };

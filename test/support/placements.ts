@@ -84,6 +84,7 @@ function slots({ expertLayers }: PlanModel, below: Below): PlacedExperts | undef
       leastRight: below(3) / 2,
       trust: below(5) / 4,
       slotsPerGuess: below(6),
+      fillingReads: 2,
     },
   };
 }

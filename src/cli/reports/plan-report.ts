@@ -130,6 +130,12 @@ export function planTable(
     `${seconds(p.secondsPerToken)}`,
     `a token (compute alone ${seconds(p.computeSeconds)}, first ${seconds(p.firstPassSeconds)})`,
   );
+  if (p.settledAfterSeconds > 0)
+    row(
+      "  from cold",
+      `${seconds(p.coldSecondsPerToken)}`,
+      `a token; slots fill by themselves within ${seconds(p.settledAfterSeconds)} of a disk that does nothing else`,
+    );
   row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
   row("disk", gbs(machine.diskReadBytesPerSecond), sources.disk);
   row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);

@@ -80,11 +80,14 @@ const routes: readonly RouteDescription[] = [
   ),
 ];
 
-/** @param limits of the model that is served; without them routes and fields are told as for a model that can all */
-export function openApi(limits?: ServedLimits): object {
+/**
+ * @param limits of the model that is served; without them routes and fields are told as for a model that can all, or,
+ *   while one is loading, routes that not every model has are left out
+ */
+export function openApi(limits?: ServedLimits, loading = false): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
-    if (limits !== undefined && route.needs?.(limits) === false) continue;
+    if (route.needs !== undefined && (limits === undefined ? loading : !route.needs(limits))) continue;
     paths[route.path] ??= {};
     paths[route.path]![route.method] = operationOf(route, limits);
   }
@@ -212,7 +215,7 @@ export function openApiRoutes(app: Hono, context: ServerContext): void {
   app.get("/openapi.json", (c) => {
     const limits = servedLimits(context);
     const key = JSON.stringify(limits ?? null);
-    if (document === undefined || made !== key) document = JSON.stringify(openApi(limits));
+    if (document === undefined || made !== key) document = JSON.stringify(openApi(limits, limits === undefined));
     made = key;
     return c.body(document, 200, { "content-type": "application/json" });
   });
