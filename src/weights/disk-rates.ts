@@ -44,21 +44,32 @@ export function diskRate({ diskReadBytesPerSecond, diskTable }: DiskProfile, byt
 /** Another way has to be this much faster than the usual one: virtual disks are noisy. */
 export const worthwhile = 1.1;
 
+/** The cell whose rate stands for a disk. */
+export interface DiskCell {
+  readonly requestBytes: number;
+  readonly depth: number;
+  readonly rate: number;
+}
+
+/** A plan asks for rates a hundred thousand times, of one table. */
+const fastest = new WeakMap<DiskTable, DiskCell>();
+
 /**
  * The usual size and depth unless another is faster by more than noise; the whole table's rates are shares of this
  * one's.
  */
-export function fastestCell({ requestBytes, depths, bytesPerSecond }: DiskTable): {
-  readonly requestBytes: number;
-  readonly depth: number;
-  readonly rate: number;
-} {
+export function fastestCell(table: DiskTable): DiskCell {
+  const known = fastest.get(table);
+  if (known !== undefined) return known;
+  const { requestBytes, depths, bytesPerSecond } = table;
   const cells = requestBytes.flatMap((size, i) =>
     depths.map((depth, j) => ({ requestBytes: size, depth, rate: bytesPerSecond[i]![j]! })),
   );
   const best = cells.reduce((a, b) => (b.rate > a.rate ? b : a));
   const usual = cells.find((cell) => cell.requestBytes === usualRequestBytes && cell.depth === usualDepth);
-  return usual === undefined || best.rate > worthwhile * usual.rate ? best : usual;
+  const found = usual === undefined || best.rate > worthwhile * usual.rate ? best : usual;
+  fastest.set(table, found);
+  return found;
 }
 
 /** The fewest reads of this size, at most `most`, that are about as fast as any number of them. */
