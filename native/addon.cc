@@ -85,6 +85,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
       bind<slot_pool>("slotPool"),
+      bind<unit_read>("unitRead"),
+      bind<unit_write>("unitWrite"),
       bind<place>("place"),
       bind<reader_depth>("readerDepth"),
       bind<residency_shrink>("residencyShrink"),

@@ -8,6 +8,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/units.h"
+#include "ops/slots.h"
 
 namespace hw {
 
@@ -406,6 +407,48 @@ Status kv_copy_page(Model& model, int32_t handle, int32_t from, int32_t to) {
     return bad_argument("pages %d and %d of a pool of %d", from, to, pool.pages);
   }
   if (from != to) memcpy(pool.page(to), pool.page(from), static_cast<size_t>(pool.page_bytes));
+  return done();
+}
+
+namespace {
+
+// The bytes of a page or of a slot: `pool` is a pool of either.
+Result<Slice<uint8_t>> unit_bytes(Model& model, int32_t pool, int32_t unit) {
+  const int64_t handles = static_cast<int64_t>(model.objects().size());
+  if (pool >= 1 && pool <= handles && model.objects()[pool - 1]->kind == Kind::slot_pool) {
+    HW_GET(SlotPool, slots, model, pool);
+    if (unit < 0 || unit >= slots.slots) return bad_argument("slot %d of a pool of %d", unit, slots.slots);
+    const int64_t bytes = slots.slot_values * static_cast<int64_t>(sizeof(float));
+    return Slice<uint8_t>{slots.memory.as<uint8_t>() + unit * bytes, bytes};
+  }
+  HW_GET(KvPool, pages, model, pool);
+  if (unit < 0 || unit >= pages.pages) return bad_argument("page %d of a pool of %d", unit, pages.pages);
+  return Slice<uint8_t>{pages.page(unit), pages.page_bytes};
+}
+
+Result<uint8_t*> unit_range(Model& model, int32_t pool, int32_t unit, int64_t offset, int64_t length) {
+  const Result<Slice<uint8_t>> found = unit_bytes(model, pool, unit);
+  if (!found.ok) return Status{false};
+  if (offset < 0 || offset > found.value.length || length > found.value.length - offset) {
+    return bad_argument("bytes %lld to %lld of %lld", static_cast<long long>(offset),
+                        static_cast<long long>(offset + length), static_cast<long long>(found.value.length));
+  }
+  return found.value.data + offset;
+}
+
+}  // namespace
+
+Status unit_read(Model& model, int32_t pool, int32_t unit, int64_t offset, Slice<uint8_t> out) {
+  const Result<uint8_t*> from = unit_range(model, pool, unit, offset, out.length);
+  if (!from.ok) return Status{false};
+  if (out.length > 0) memcpy(out.data, from.value, static_cast<size_t>(out.length));
+  return done();
+}
+
+Status unit_write(Model& model, int32_t pool, int32_t unit, int64_t offset, Slice<const uint8_t> bytes) {
+  const Result<uint8_t*> to = unit_range(model, pool, unit, offset, bytes.length);
+  if (!to.ok) return Status{false};
+  if (bytes.length > 0) memcpy(to.value, bytes.data, static_cast<size_t>(bytes.length));
   return done();
 }
 

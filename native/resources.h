@@ -40,6 +40,9 @@ Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double
 Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages, int32_t every);
 Result<int64_t> kv_page_bytes(Model& model, int32_t pool);
 Status kv_copy_page(Model& model, int32_t pool, int32_t from, int32_t to);
+// Bytes of a page or a slot of `pool`, from `offset` on.
+Status unit_read(Model& model, int32_t pool, int32_t unit, int64_t offset, Slice<uint8_t> out);
+Status unit_write(Model& model, int32_t pool, int32_t unit, int64_t offset, Slice<const uint8_t> bytes);
 // All working space that verbs will use (model.h).
 Status name_space(Model& model, Slice<const double> buffers, Slice<const int32_t> tables);
 Status seal(Model& model);

@@ -34,7 +34,7 @@ if (files.length === 0) {
   process.exit(1);
 }
 // Plans of guessed rates are the same on every machine; the user's cache is neither read nor written.
-const env = { HUNDREDWEIGHT_PROBE: "off", ...process.env };
+const env = { HUNDREDWEIGHT_PROBE: "off", HUNDREDWEIGHT_PREFIX_STORE: "off", ...process.env };
 if (args.includes("--sweeps")) env.HUNDREDWEIGHT_SWEEPS = "whole";
 // A file that hangs is a failure with a name, and the files after it run.
 const limits = ["--test-concurrency=2", `--test-timeout=${env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7_200_000 : 900_000}`];

@@ -8,6 +8,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Accounts } from "./accounts.js";
 import { checkpointsOf } from "./checkpoints.js";
 import type { EngineParts } from "./parts.js";
+import type { PastKeeper } from "./past.js";
 import { commonPast, type Prefix, type PrefixCache } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
 import { FairQueue } from "./queue.js";
@@ -23,6 +24,7 @@ export interface AdmissionOptions {
   /** Sequences that run at the same time. */
   readonly sequences: number;
   readonly queueLimit: number;
+  readonly past?: PastKeeper | undefined;
 }
 
 /** Events about places in the queue come at most this often. */
@@ -79,6 +81,11 @@ export class Admission {
     return this.queue.find((job) => job.id === id);
   }
 
+  /** The job that starts next. */
+  get next(): SchedulerJob | undefined {
+    return this.queue.find(({ id }) => !this.o.running.paused.has(id));
+  }
+
   /** Takes out a job that waits. */
   leave(job: SchedulerJob): void {
     this.queue.remove(job);
@@ -96,7 +103,7 @@ export class Admission {
     this.door = "shut";
     const before = this.queue.size;
     for (;;) {
-      const job = this.queue.find(({ id }) => !this.o.running.paused.has(id));
+      const job = this.next;
       if (job === undefined || !this.tryStart(job)) break;
       this.queue.serve(job);
     }
@@ -123,7 +130,7 @@ export class Admission {
     const [first] = running;
     if (first?.job.kind === "apart") return false;
     while (running.size > (apart ? 0 : sequences - tasks.length)) if (!this.giveWay()) return false;
-    if (tasks.some((task) => this.isBeingRead(task))) {
+    if (tasks.some((task) => this.isBeingRead(task) || this.o.past?.wants(task))) {
       this.door = "prefix";
       return false;
     }

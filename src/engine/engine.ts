@@ -50,8 +50,8 @@ export class Engine {
     if (parts.stays === true) this.constraints.prepare();
     this.cache = new StateCache({
       ...stateOptions(model, model.backend),
-      // One more for the time in which a sequence is copied.
-      sequences: sequences + kept + 1,
+      // One more for the time in which a sequence is copied, one for a past that is read.
+      sequences: sequences + kept + (parts.past === undefined ? 1 : 2),
       growing: sequences,
       contextTokens: info.contextTokens,
       maxRows: info.chunkRows,

@@ -12,6 +12,7 @@ import { PassCosts } from "./drafts/pass-costs.js";
 import { GenerateTask } from "./generate.js";
 import type { EngineParts } from "./parts.js";
 import { type Pass, reached } from "./pass.js";
+import type { PastKeeper } from "./past.js";
 import type { PassClock } from "./pass-clock.js";
 import type { PrefixCache } from "./prefixes.js";
 import { youngest } from "./promises.js";
@@ -30,6 +31,7 @@ export interface ExecutionOptions {
   readonly stop: StopSignal;
   readonly clock: PassClock;
   readonly draftModel?: DraftModel | undefined;
+  readonly past?: PastKeeper | undefined;
 }
 
 /** A cancel that was announced and never comes must not stop the engine. */
@@ -146,7 +148,7 @@ export class Execution {
   }
 
   private record(pass: Pass, entries: readonly Running[], traffic: PassTraffic | undefined, elapsedMs: number): void {
-    const { cache, prefixes, accounts, parts } = this.o;
+    const { cache, prefixes, accounts, parts, past } = this.o;
     this.o.clock.record(pass.rows, pass.decoding, elapsedMs);
     if (pass.rows === pass.decoding) this.costs.record(pass.rows, elapsedMs, traffic?.stallMs ?? 0);
     accounts.passed(pass, traffic, elapsedMs);
@@ -158,12 +160,16 @@ export class Execution {
       const { sequence, from, rows, task } = part;
       if (part.drafts > 0) cache.rewind(sequence, reached(part));
       for (const position of part.marks)
-        if (cache.canFork(sequence, position))
-          prefixes.keep({ sequence: cache.fork(sequence, position), tokens: task.tokens, adapters: task.adapters });
+        if (cache.canFork(sequence, position)) {
+          const checkpoint = cache.fork(sequence, position);
+          past?.checkpoint(task, checkpoint, position);
+          prefixes.keep({ sequence: checkpoint, tokens: task.tokens, adapters: task.adapters });
+        }
       cache.settle(sequence);
       task.passed(part.drafts, part.accepted);
       accounts.served(part, entries[i]!);
       // A window forgets: a later prompt with the same beginning could not go back to it from the end of the answer.
+      past?.read(task, sequence, from, from + rows);
       const promptEnds = from + rows === task.promptTokens && task.result === undefined;
       if (cache.windowed && promptEnds && task.past === "kept")
         prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens, adapters: task.adapters });

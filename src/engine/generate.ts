@@ -123,6 +123,10 @@ export class GenerateTask implements Task, Guessed {
     return this.next;
   }
 
+  get scope(): string | undefined {
+    return this.request.scope;
+  }
+
   get answering(): boolean {
     return this.generated > 0;
   }

@@ -10,6 +10,7 @@ import { loadAddon } from "../native/addon.js";
 import { createOps } from "../ops/index.js";
 import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
+import { type Fingerprint, fingerprintOf } from "../past/fingerprint.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import { mark } from "../process/marks.js";
@@ -20,6 +21,7 @@ import { LiveMemory } from "../weights/live-memory.js";
 import { rememberModel } from "../weights/probe.js";
 import type { EngineOptions, ModelInfo } from "./options.js";
 import type { EngineParts } from "./parts.js";
+import type { PastParts } from "./past.js";
 import { recommendedSampling } from "./recommended.js";
 import { logitRowsOf, plannedThreads, planResources } from "./resources.js";
 import { mostSequences } from "./stop-signal.js";
@@ -143,6 +145,7 @@ export async function openParts(
       stays: options.stays ?? sequences > 1,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(options.drafts !== undefined && { drafts: options.drafts }),
+      past: pastParts(backend, checkpoint, description, adapters, kvType, options),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
       ...(expected !== undefined && {
@@ -154,6 +157,30 @@ export async function openParts(
     backend.close();
     throw error;
   }
+}
+
+/** Fingerprints are made of what was opened, when somebody asks. */
+function pastParts(
+  backend: Backend,
+  { files }: Checkpoint,
+  description: ModelDescription,
+  adapters: readonly OpenAdapter[],
+  kvType: string,
+  { pastStore }: EngineOptions,
+): PastParts {
+  const pairs = adapters.flatMap(({ adapter }) => [...adapter.pairs.values()]);
+  const adapterExtents = pairs.flatMap(({ a, b }) => [...a.extents, ...b.extents]);
+  const ops = backend.name.split("/")[0]!;
+  let made: Fingerprint | undefined;
+  return {
+    units: backend,
+    fingerprint: () => {
+      made ??= fingerprintOf({ description, files, adapterExtents, kvType, ops });
+      return made;
+    },
+    ...(pastStore !== undefined && { store: pastStore }),
+    warn: (text) => process.stderr.write(`warning: ${text}\n`),
+  };
 }
 
 interface OpenAdapter {

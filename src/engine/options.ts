@@ -75,6 +75,11 @@ export interface EngineOptions {
   /** Jobs that may wait; one more fails with QUEUE_FULL. Default: no limit. */
   readonly queueLimit?: number;
   /**
+   * A folder in which pasts outlive the process: prompts that begin alike are not read again. Default: none. Its bytes
+   * are at most the smaller of 10 GiB and a tenth of what is free, unless `budgetBytes` says otherwise.
+   */
+  readonly pastStore?: { readonly folder: string; readonly budgetBytes?: number };
+  /**
    * Guesses of the next tokens, checked in the pass of the newest one: as many as pay (`auto`, default), none, or
    * always so many where there are any. They change no token.
    */

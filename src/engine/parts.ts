@@ -9,6 +9,7 @@ import type { LiveDisk } from "../weights/live-disk.js";
 import type { LiveMemory } from "../weights/live-memory.js";
 import type { DraftMode } from "./drafts/drafter.js";
 import type { ModelInfo } from "./options.js";
+import type { PastParts } from "./past.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine">;
@@ -43,6 +44,8 @@ export interface EngineParts {
   readonly profiler?: Profiler;
   /** Guesses ahead of answers that do not say themselves; default `auto`. */
   readonly drafts?: DraftMode;
+  /** Moves pasts out of the cache and back; absent: none outlives the engine. */
+  readonly past?: PastParts;
   /** A small model that guesses for this one. */
   readonly draftModel?: EngineParts;
 }

@@ -59,6 +59,8 @@ export interface PrefixOptions {
   readonly rowMs?: () => number;
   /** Milliseconds of a clock that never goes back. */
   readonly now?: () => number;
+  /** Asks others who hold pages without need to give them back.  @returns whether there were any */
+  readonly spare?: () => boolean;
 }
 
 /** A talk that was gone on with before will be again: that counts up to here. */
@@ -72,13 +74,15 @@ export class PrefixCache {
   private readonly most: number;
   private readonly rowMs: () => number;
   private readonly now: () => number;
+  private readonly spare: () => boolean;
   private readonly kept = new Map<number, Kept>();
 
-  constructor({ cache, most, rowMs = () => 1, now = () => performance.now() }: PrefixOptions) {
+  constructor({ cache, most, rowMs = () => 1, now = () => performance.now(), spare }: PrefixOptions) {
     this.cache = cache;
     this.most = most;
     this.rowMs = rowMs;
     this.now = now;
+    this.spare = spare ?? (() => false);
   }
 
   get size(): number {
@@ -188,7 +192,7 @@ export class PrefixCache {
 
   /** Gives up as much as these rows need.  @returns whether that was enough */
   makeRoom(parts: readonly { readonly sequence: number; readonly rows: number }[]): boolean {
-    while (!this.cache.hasRoomFor(parts)) if (!this.evict()) return false;
+    while (!this.cache.hasRoomFor(parts)) if (!this.spare() && !this.evict()) return false;
     return true;
   }
 
@@ -217,6 +221,7 @@ export class PrefixCache {
         }
       }
       if (cheapest === undefined || this.cache.hasRoomFor(parts, count)) return;
+      if (this.spare()) continue;
       const least = this.least();
       if (least !== undefined && this.worth(least) <= cheapest.worth) this.drop(least);
       else cheapest.part.marks = cheapest.part.marks.filter((mark) => mark !== cheapest.mark);

@@ -67,12 +67,22 @@ export class RunningJobs {
   private readonly cache: StateCache;
   private readonly prefixes: PrefixCache;
   private readonly onFreed: () => void;
+  private readonly onEnded: (entry: Running) => void;
 
-  /** @param onFreed a sequence has ended: there is room for another */
-  constructor(cache: StateCache, prefixes: PrefixCache, onFreed: () => void) {
+  /**
+   * @param onFreed a sequence has ended: there is room for another
+   * @param onEnded told of one before it becomes a prefix
+   */
+  constructor(
+    cache: StateCache,
+    prefixes: PrefixCache,
+    onFreed: () => void,
+    onEnded: (entry: Running) => void = () => {},
+  ) {
     this.cache = cache;
     this.prefixes = prefixes;
     this.onFreed = onFreed;
+    this.onEnded = onEnded;
   }
 
   get size(): number {
@@ -108,10 +118,10 @@ export class RunningJobs {
   finish(entry: Running, outcome: JobResult | HundredweightError): void {
     const { job } = entry;
     if (!this.bySequence.has(entry.sequence)) return;
-    for (const { sequence, tokens, adapters, task } of outcome instanceof HundredweightError
-      ? this.of(job.id)
-      : [entry]) {
+    for (const ended of outcome instanceof HundredweightError ? this.of(job.id) : [entry]) {
+      const { sequence, tokens, adapters, task } = ended;
       this.bySequence.delete(sequence);
+      this.onEnded(ended);
       if (task.past === "gone") this.cache.release(sequence);
       else this.prefixes.keep({ sequence, tokens, adapters }, task.past === "spare");
     }

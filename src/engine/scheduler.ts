@@ -15,8 +15,9 @@ import { Execution } from "./execution.js";
 import type { EngineStatus } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { PassClock } from "./pass-clock.js";
+import { PastKeeper } from "./past.js";
 import { type Known, PrefixCache } from "./prefixes.js";
-import { RunningJobs, type SchedulerJob } from "./running.js";
+import { RunningJobs, type SchedulerJob, tasksOf } from "./running.js";
 import type { StopSignal } from "./stop-signal.js";
 import type { Task } from "./task.js";
 
@@ -41,6 +42,7 @@ export class Scheduler {
   private readonly admission: Admission;
   private readonly execution: Execution;
   private readonly prefixes: PrefixCache;
+  private readonly past: PastKeeper | undefined;
   private loop: Promise<void> | undefined;
   private ended: HundredweightError | undefined;
   /** Sequences are longer than what they hold: whoever comes now, waits. */
@@ -52,10 +54,26 @@ export class Scheduler {
     this.o = options;
     this.accounts = new Accounts(parts.info.passWeightBytes);
     const clock = new PassClock();
-    const prefixes = new PrefixCache({ cache, most: keptSequences, rowMs: () => clock.rowMs ?? 1 });
+    const rowMs = () => clock.rowMs ?? 1;
+    const prefixes = new PrefixCache({ cache, most: keptSequences, rowMs, spare: () => this.past?.spare() ?? false });
     this.prefixes = prefixes;
-    this.running = new RunningJobs(cache, prefixes, () => this.admission.open());
-    const shared = { parts, cache, prefixes, running: this.running, accounts: this.accounts };
+    this.running = new RunningJobs(
+      cache,
+      prefixes,
+      () => this.admission.open(),
+      ({ task, sequence }) => this.past?.ended(task, sequence),
+    );
+    this.past =
+      parts.past &&
+      new PastKeeper({
+        parts: parts.past,
+        ...{ cache, prefixes, rowMs },
+        model: parts.model,
+        growing: this.running,
+        name: parts.info.name ?? parts.info.path,
+      });
+    const { past } = this;
+    const shared = { parts, cache, prefixes, running: this.running, accounts: this.accounts, past };
     this.admission = new Admission({ ...shared, sequences, queueLimit });
     this.execution = new Execution({
       ...shared,
@@ -69,7 +87,8 @@ export class Scheduler {
 
   /** Says what is there now of the beginning of a task's prompt. */
   known(task: Task): Known {
-    return this.prefixes.known(task, task.reusable, this.running);
+    const known = this.prefixes.known(task, task.reusable, this.running);
+    return this.past?.known(task, known) ?? known;
   }
 
   /** @throws QUEUE_FULL */
@@ -117,6 +136,7 @@ export class Scheduler {
     this.o.stop.stop();
     await this.loop;
     this.running.finishAll(error);
+    await this.past?.close();
   }
 
   /** Rows of the largest pass. */
@@ -147,6 +167,7 @@ export class Scheduler {
   private async run(): Promise<void> {
     // Jobs that arrive together share the first pass too.
     await yieldToEvents();
+    this.past?.busy();
     try {
       while (this.ended === undefined && (await this.step())) {
         this.o.onChange();
@@ -155,12 +176,16 @@ export class Scheduler {
     } catch (error) {
       this.running.finishAll(asHundredweightError(error));
     }
+    this.past?.idle();
     this.o.parts.profiler?.pause();
     this.loop = undefined;
   }
 
   /** @returns whether there was something to do */
   private async step(): Promise<boolean> {
+    const { past } = this;
+    const next = past && this.admission.next;
+    if (next !== undefined) for (const task of tasksOf(next)) await past?.bring(task);
     this.admission.admit();
     await this.execution.guess();
     const pass = this.execution.plan();
@@ -172,6 +197,7 @@ export class Scheduler {
       this.inPass = false;
       for (const late of this.afterPass.splice(0)) late();
     }
+    await past?.between(this.accounts.lastPass?.elapsedMs ?? 0);
     return true;
   }
 }

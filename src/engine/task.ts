@@ -34,6 +34,8 @@ export interface Task {
   readonly promptTokens: number;
   /** The adapters of its rows, told before it is submitted; absent: none. */
   adapters?: AdapterScales;
+  /** Whose past it becomes on the disk; absent: everybody's. */
+  readonly scope?: string | undefined;
   /** Positions the timeline may reach. */
   readonly mostPositions: number;
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */

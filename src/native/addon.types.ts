@@ -166,6 +166,9 @@ export interface NativeAddon {
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
   /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */
   slotPool(model: number, layers: Int32Array, slots: number, keeps: number): number;
+  /** Bytes of a page or a slot of either kind of pool, from `offset` on. */
+  unitRead(model: number, pool: number, unit: number, offset: number, out: Uint8Array): void;
+  unitWrite(model: number, pool: number, unit: number, offset: number, bytes: Uint8Array): void;
   /**
    * All working space that verbs will use: `spaceBuffers`, and entries of each pool's block table. Without it verbs
    * take what they need.

@@ -49,6 +49,8 @@ const functions = {
   kvPageBytes: true,
   kvCopyPage: true,
   slotPool: true,
+  unitRead: true,
+  unitWrite: true,
   beginSlots: true,
   shortConv: true,
   recur: true,

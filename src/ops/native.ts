@@ -513,6 +513,14 @@ export class NativeOps implements Backend {
     return { ids, weights };
   }
 
+  readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void {
+    this.#addon.unitRead(this.#model, pool.id, unit, offset, into);
+  }
+
+  writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, bytes: Uint8Array): void {
+    this.#addon.unitWrite(this.#model, pool.id, unit, offset, bytes);
+  }
+
   kvCopyPage(pool: KvPool, from: number, to: number): void {
     this.#addon.kvCopyPage(this.#model, pool.id, from, to);
   }

@@ -589,6 +589,12 @@ export interface Backend extends Ops {
    */
   setCancelFlag(flag: Int32Array | null): void;
   counters(): OpsCounters;
+  /**
+   * Copies bytes of a page or a slot, from `offset` on, out or in. The same bytes in a pool of the same layers and type
+   * are the same past.
+   */
+  readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void;
+  writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, bytes: Uint8Array): void;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;
   /** Reads in flight from now on, of weights that are streamed; absent where nothing is. */

@@ -52,6 +52,12 @@ export function requireThat(condition: boolean, what: string): asserts condition
   if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
 }
 
+/** Of a page the bytes themselves, of a slot a copy. */
+function unitBytes(pool: KvPool | SlotPool, unit: number): Uint8Array {
+  if (pool instanceof ReferenceSlotPool) return pool.bytes(unit);
+  return new Uint8Array(own<ReferenceKvPool>(pool as KvPool, "layout").page(unit).buffer);
+}
+
 export abstract class ReferenceMemory {
   readonly name = "reference";
   readonly #kept: StoredType | undefined;
@@ -160,6 +166,19 @@ export abstract class ReferenceMemory {
 
   kvCopyPage(pool: KvPool, from: number, to: number): void {
     own<ReferenceKvPool>(pool, "layout").copyPage(from, to);
+  }
+
+  readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void {
+    const bytes = unitBytes(pool, unit);
+    requireThat(offset >= 0 && offset + into.length <= bytes.length, `bytes ${offset} of a unit of ${bytes.length}`);
+    into.set(bytes.subarray(offset, offset + into.length));
+  }
+
+  writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, from: Uint8Array): void {
+    const bytes = unitBytes(pool, unit);
+    requireThat(offset >= 0 && offset + from.length <= bytes.length, `bytes ${offset} of a unit of ${bytes.length}`);
+    bytes.set(from, offset);
+    if (pool instanceof ReferenceSlotPool) pool.setBytes(unit, bytes);
   }
 
   setCancelFlag(flag: Int32Array | null): void {

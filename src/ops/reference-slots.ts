@@ -129,6 +129,28 @@ export class ReferenceSlotPool implements SlotPool {
     return states[layer];
   }
 
+  /** The bytes of a slot, layer after layer: a copy. */
+  bytes(slot: number): Uint8Array {
+    const bytes = new Uint8Array(this.slotBytes);
+    let at = 0;
+    for (const layer of this.layers.keys()) {
+      const { buffer } = this.#state(slot, layer);
+      bytes.set(new Uint8Array(buffer), at);
+      at += buffer.byteLength;
+    }
+    return bytes;
+  }
+
+  /** Gives a slot other bytes. */
+  setBytes(slot: number, bytes: Uint8Array): void {
+    let at = 0;
+    for (const layer of this.layers.keys()) {
+      const own = new Uint8Array(this.#state(slot, layer).buffer);
+      own.set(bytes.subarray(at, at + own.length));
+      at += own.length;
+    }
+  }
+
   /** The state of slot `to` as it is before its first row: that of `from`, or zeros. */
   #begin(from: number, to: number, layer: number): Float32Array {
     const state = this.#state(to, layer);

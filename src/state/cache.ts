@@ -226,6 +226,34 @@ export class StateCache {
     this.open[sequence] = 0;
   }
 
+  /** Whether there is room for the past of so many positions beside all that is held. */
+  canClaim(length: number): boolean {
+    return this.open.includes(0) && length <= this.contextTokens && this.kinds.every((kind) => kind.canClaim(length));
+  }
+
+  /**
+   * A sequence with a past of `length` positions that was evaluated elsewhere: the caller fills in the bytes of the
+   * units that `snapshot` names before anybody reads them.
+   * @throws CONTEXT_EXCEEDED where `canClaim` says no
+   */
+  claim(length: number): number {
+    if (!this.canClaim(length))
+      throw new HundredweightError("CONTEXT_EXCEEDED", `the KV cache has no room for a past of ${length} positions`);
+    const sequence = this.openSequence();
+    for (const kind of this.kinds) kind.claim(sequence, length);
+    this.lengths[sequence] = length;
+    return sequence;
+  }
+
+  /**
+   * Keeps units of a kind as they are, whatever becomes of their sequence: full pages are written by nobody while
+   * somebody holds them.  @returns gives them back
+   */
+  hold(kind: number, units: readonly number[]): () => void {
+    this.kinds[kind]!.retain(units);
+    return () => this.kinds[kind]!.release(units);
+  }
+
   snapshot(sequence: number): StateSnapshot {
     const length = this.length(sequence);
     return { length, kinds: this.kinds.map((kind) => kind.snapshot(sequence, length)) };

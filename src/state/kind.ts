@@ -42,6 +42,13 @@ export interface StateKind {
    * @param lengthOf a sequence
    */
   canGrow(positions: ReadonlyMap<number, number>, lengthOf: (sequence: number) => number): boolean;
+  /** Whether there is room for the past of so many positions, beside all that is held. */
+  canClaim(length: number): boolean;
+  /** Takes for an empty sequence what a past of `length` positions holds; the caller fills in its bytes. */
+  claim(sequence: number, length: number): void;
+  /** Takes a further hold on units of a sequence, which keeps them as they are. */
+  retain(units: Iterable<number>): void;
+  release(units: Iterable<number>): void;
   /** The units that a sequence holds. */
   snapshot(sequence: number, length: number): UnitSnapshot;
   /** Units that are free, all there are, the most that were ever in use. */

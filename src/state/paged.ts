@@ -134,6 +134,29 @@ export class PagedState implements StateKind {
     return pages + shared.size <= this.allocator.count;
   }
 
+  canClaim(length: number): boolean {
+    return Math.ceil(length / this.positions) - this.firstSeen(length) <= this.allocator.free;
+  }
+
+  claim(sequence: number, length: number): void {
+    const first = this.firstSeen(length);
+    this.firstBlock[sequence] = first;
+    for (let b = first; b * this.positions < length; b++) this.tables[sequence]![b] = this.allocator.take();
+  }
+
+  retain(units: Iterable<number>): void {
+    for (const unit of units) this.allocator.retain(unit);
+  }
+
+  release(units: Iterable<number>): void {
+    for (const unit of units) this.allocator.release(unit);
+  }
+
+  /** The first block that a row at `position` sees. */
+  firstSeen(position: number): number {
+    return this.window === 0 ? 0 : Math.floor(Math.max(0, position - this.window + 1) / this.positions);
+  }
+
   snapshot(sequence: number, length: number): UnitSnapshot {
     const blocks = Math.ceil(length / this.positions);
     return { kind: "pages", units: Array.from(this.tables[sequence]!.subarray(0, blocks)) };

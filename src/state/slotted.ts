@@ -158,6 +158,22 @@ export class SlottedState implements StateKind {
     return 2 * positions.size <= this.slots.count;
   }
 
+  canClaim(length: number): boolean {
+    return length === 0 || this.slots.free > 0;
+  }
+
+  claim(sequence: number, length: number): void {
+    if (length > 0) this.current[sequence] = this.slots.take();
+  }
+
+  retain(units: Iterable<number>): void {
+    for (const unit of units) this.slots.retain(unit);
+  }
+
+  release(units: Iterable<number>): void {
+    for (const unit of units) this.slots.release(unit);
+  }
+
   snapshot(sequence: number): UnitSnapshot {
     return { kind: "slot", units: [this.current[sequence]!] };
   }

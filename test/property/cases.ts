@@ -19,6 +19,8 @@ export interface Way {
   /** Most rows of a logits slice. */
   readonly logitRows: number;
   readonly placement: Placement;
+  /** Now and then what a sequence holds goes into a file and comes back in other pages and slots. */
+  readonly restores?: boolean;
 }
 
 export interface Case {
@@ -74,6 +76,7 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       batched: prompts.ids.length > 1 && (i === 0 || below(2) === 0),
       logitRows: pick([1, 5, 16, 64]),
       placement: below(2) === 0 ? placements[0]! : pick(placements),
+      restores: (number + i) % 3 === 0,
     }));
   const kvType = below(3) > 0 ? "f16" : pick(["q8_0", "q4_0"] as const);
   return {
@@ -130,7 +133,7 @@ export function describeCase({ model, kvType, prompts, shared, adapters = "none"
   );
 }
 
-export function describeWay({ isa, threads, chunk, batched, logitRows, placement }: Way): string {
+export function describeWay({ isa, threads, chunk, batched, logitRows, placement, restores }: Way): string {
   const passes = `${batched ? "batched" : "alone"}, chunk ${chunk}, logits by ${logitRows}`;
-  return `${isa}, ${threads} threads, ${passes}, weights ${placement.name}`;
+  return `${isa}, ${threads} threads, ${passes}, weights ${placement.name}${restores ? ", restored from files" : ""}`;
 }

@@ -3,10 +3,13 @@
  * slots are exchanged, and some passes have guesses behind their rows that are refused.
  */
 
+import assert from "node:assert/strict";
 import { openCheckpoint } from "../../src/containers/index.js";
 import { stateOptions } from "../../src/engine/parts.js";
 import { type BoundModel, describeModel, withAdapters } from "../../src/models/index.js";
-import { keptRows, type RowTable } from "../../src/ops/ops.js";
+import { type Backend, keptRows, type RowTable } from "../../src/ops/ops.js";
+import { PastMemory } from "../../src/past/memory.js";
+import { RecordFile, sliceBytes, writeRecord } from "../../src/past/record.js";
 import { StateCache } from "../../src/state/cache.js";
 import { seededWords } from "../../src/synth/random.js";
 import { bindPlaced, placements } from "../support/placements.js";
@@ -66,11 +69,15 @@ async function evaluate(
   try {
     const cache = new StateCache({
       ...stateOptions(model, model.ops),
-      sequences,
+      // One more for what comes back from a file.
+      sequences: sequences + 1,
+      growing: sequences,
       contextTokens,
       maxRows,
     });
-    const run = new Run(model, cache, c, { wants, guesses });
+    const chosen = seededWords(c.seed, "restores");
+    const restores = (): boolean => way.restores === true && chosen() % 3 === 0;
+    const run = new Run(model, cache, c, { wants, guesses, restores }, `${path}.past`);
     const chunk = (): number => (way.chunk === "random" ? chunkSizes[words() % chunkSizes.length]! : way.chunk);
     if (way.batched) await run.together(chunk, words);
     else await run.alone(chunk);
@@ -85,7 +92,12 @@ interface Choices {
   readonly wants: () => boolean;
   /** How many guesses follow the rows of a sequence in a pass. */
   readonly guesses: () => number;
+  /** Whether a sequence goes into a file and comes back behind a pass. */
+  readonly restores: () => boolean;
 }
+
+/** Each costs a wait for the disk. */
+const mostRestores = 2;
 
 class Run {
   readonly logits: (Uint32Array | undefined)[][];
@@ -93,15 +105,20 @@ class Run {
   readonly #cache: StateCache;
   readonly #case: Case;
   readonly #choices: Choices;
+  readonly #memory: PastMemory;
+  readonly #file: string;
+  restored = 0;
   /** Cache slot of each prompt. */
   readonly #slots: number[] = [];
 
-  constructor(model: BoundModel, cache: StateCache, c: Case, choices: Choices) {
+  constructor(model: BoundModel, cache: StateCache, c: Case, choices: Choices, file: string) {
     this.logits = c.prompts.map(() => []);
     this.#model = model;
     this.#cache = cache;
     this.#case = c;
     this.#choices = choices;
+    this.#memory = new PastMemory(model.ops as Backend, cache, model.kvGroups, model.slots);
+    this.#file = file;
   }
 
   async alone(chunk: () => number): Promise<void> {
@@ -193,5 +210,37 @@ class Run {
     });
     for (const [t, { sequence, guess, position }] of rows.entries())
       if (guess && !rows[t - 1]!.guess) this.#cache.rewind(this.#slots[sequence]!, position);
+    for (const [sequence] of parts) if (this.#choices.restores()) await this.#restore(sequence);
+  }
+
+  /** What a sequence holds, by way of a file, in other units. */
+  async #restore(sequence: number): Promise<void> {
+    const [cache, memory, path] = [this.#cache, this.#memory, this.#file];
+    const old = this.#slots[sequence]!;
+    cache.settle(old);
+    if (this.restored === mostRestores || !cache.canClaim(cache.length(old))) return;
+    this.restored++;
+    const from = memory.units(old);
+    const units = from.map(({ kind, block, bytes }) => ({ kind, block, bytes }));
+    await writeRecord({
+      temporary: `${path}.tmp`,
+      path,
+      header: { units },
+      read: (index, offset, into) => memory.read(from[index]!, offset, into),
+    });
+    const fresh = cache.claim(cache.length(old));
+    const to = memory.units(fresh);
+    const file = await RecordFile.open(path);
+    await file.read((index, offset, bytes) => {
+      const { kind, block } = file.header.units[index]!;
+      // Pages that were kept behind a window without need are not asked for again.
+      const target = to.find((unit) => unit.kind === kind && unit.block === block);
+      if (target !== undefined) memory.write(target, offset, bytes);
+    }, Buffer.alloc(sliceBytes));
+    await file.close();
+    // Row tables are by sequence: it gets its number back.
+    cache.release(old);
+    assert.equal(cache.fork(fresh), old);
+    cache.release(fresh);
   }
 }

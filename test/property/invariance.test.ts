@@ -116,6 +116,7 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
     "kv q8_0",
     "kv q4_0",
     "adapters 1",
+    "restores true",
   ])
     assert.ok(seen.has(what), what);
   const models = [...seen].filter((s) => s.startsWith("model ")).length;

@@ -6,11 +6,12 @@ import type { Line } from "../../batch/lines.js";
 import type { BatchRequest } from "../../batch/request.js";
 import { type OfflineServer, openOffline } from "../../server/index.js";
 import { loadOptions, type ModelFlags } from "../options/model-options.js";
+import { type PastFlags, pastOptions } from "../options/past-options.js";
 import { whileLoading } from "../terminal/loading.js";
 import { TokenProgress, type TokensDone } from "../terminal/token-progress.js";
 import { type BatchShape, batchShape, needsOf } from "./shape.js";
 
-export interface EngineFlags extends ModelFlags {
+export interface EngineFlags extends ModelFlags, PastFlags {
   parallel?: number;
   maxTokens?: number;
   seed?: number;
@@ -73,11 +74,11 @@ export class LocalQueue implements JobQueue {
 }
 
 /** An engine for lines of batches. @throws whatever opening the model throws */
-export function openBatchEngine(path: string, flags: ModelFlags, shape: BatchShape): Promise<OfflineServer> {
+export function openBatchEngine(path: string, flags: ModelFlags & PastFlags, shape: BatchShape): Promise<OfflineServer> {
   return whileLoading(flags.progress, (onLoading) =>
     openOffline({
       modelPath: path,
-      engine: { ...loadOptions(flags), ...shape },
+      engine: { ...loadOptions(flags), ...pastOptions(flags), ...shape },
       // Who writes a batch is not hurried and asks for as much as he likes; how many lines run at once is bounded here.
       config: { maxAnswers: 1e6, maxBodyBytes: 2 ** 26, maxIntakeBytes: Infinity, textTimeoutMs: 60_000 },
       onLoading,

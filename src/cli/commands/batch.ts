@@ -18,6 +18,7 @@ import { openInput } from "../batch/input.js";
 import { type EngineFlags, LocalQueue } from "../batch/local-queue.js";
 import { addModelOptions } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
+import { noPrefixStore } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson, tell } from "../terminal/output.js";
@@ -64,6 +65,7 @@ export function register(program: Command): void {
       "--reproducible",
       "leave out times and random names, and sort: the same model writes the same bytes anywhere",
     )
+    .option(...noPrefixStore)
     .option(...noProbe);
   addModelOptions(command).action((input: string, output: string, flags: BatchFlags) => batch(input, output, flags));
 }

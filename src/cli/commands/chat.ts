@@ -8,6 +8,7 @@ import { modelFile } from "../../store/model-word.js";
 import { command as slashCommand, type View } from "../chat/commands.js";
 import { Conversation } from "../chat/conversation.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
+import { noPrefixStore, type PastFlags, pastOptions } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { readTools } from "../options/tools-file.js";
@@ -20,7 +21,7 @@ import { printable } from "../terminal/printable.js";
 import { ReplyPrinter } from "../terminal/reply-printer.js";
 import { footer, warnAboutContext } from "./run.js";
 
-interface ChatFlags extends ModelFlags, SamplingFlags {
+interface ChatFlags extends ModelFlags, SamplingFlags, PastFlags {
   raw?: boolean;
   system?: string;
   tools?: unknown[];
@@ -39,6 +40,7 @@ export function register(program: Command): void {
       readTools,
     )
     .option("--raw", "no chat template: what you type is continued")
+    .option(...noPrefixStore)
     .option(...noProbe);
   addModelOptions(addSamplingOptions(command)).action((model: string | undefined, flags: ChatFlags) => {
     if (flags.json) throw new HundredweightError("OPTION_INVALID", "--json: chat is for people; use run");
@@ -49,7 +51,7 @@ export function register(program: Command): void {
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   const file = modelFile(path);
   await probeOnFirstUse(file, flags);
-  const options = { ...loadOptions(flags), stays: true, ...(flags.raw !== true && { text: "process" as const }) };
+  const options = { ...loadOptions(flags), ...pastOptions(flags), stays: true, ...(flags.raw !== true && { text: "process" as const }) };
   const model = await loadShown(file, options, flags.progress);
   try {
     warnAboutContext(model);

@@ -8,6 +8,7 @@ import { mark } from "../../process/marks.js";
 import { runTarget } from "../../store/model-word.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
+import { noPrefixStore, type PastFlags, pastOptions } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { readTools } from "../options/tools-file.js";
@@ -26,7 +27,7 @@ import { Progress } from "../terminal/progress.js";
 import { PromptInput } from "../terminal/prompt-input.js";
 import { ReplyPrinter } from "../terminal/reply-printer.js";
 
-export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags {
+export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags, PastFlags {
   raw?: boolean;
   stdin?: boolean;
   system?: string;
@@ -54,6 +55,7 @@ export function register(program: Command): void {
       parseInteger(t, "--reasoning-budget", 0),
     )
     .option("--check", "look at every number and name the first that is not finite: layer, verb, tensor (slow)")
+    .option(...noPrefixStore)
     .option(...noProbe);
   addProfileOption(addModelOptions(addSamplingOptions(command))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
@@ -76,6 +78,7 @@ async function run(model: string | undefined, prompt: string | undefined, flags:
       target.path,
       {
         ...loadOptions(flags),
+        ...pastOptions(flags),
         ...profileOptions(flags),
         ...(flags.check && { check: true }),
         ...(flags.raw !== true && { text: "process" }),

@@ -4,6 +4,7 @@ import { endingSignals } from "../../process/signals.js";
 import { type RunningServer, startServer } from "../../server/index.js";
 import { namedModel } from "../../store/model-word.js";
 import { loadOptions } from "../options/model-options.js";
+import { pastOptions } from "../options/past-options.js";
 import { measureUnknown, probeOnFirstUse } from "../options/probe-first.js";
 import { addServeOptions, configOf, type ServeFlags } from "../options/serve-options.js";
 import { tell } from "../terminal/output.js";
@@ -33,6 +34,7 @@ async function serve(model: string | undefined, flags: ServeFlags): Promise<void
     config,
     engine: {
       ...loadOptions(flags),
+      ...pastOptions(flags),
       sequences: flags.parallel ?? 4,
       ...(flags.kvTokens !== undefined && { kvTokens: flags.kvTokens }),
     },

@@ -7,10 +7,11 @@ import { defaultConfig, type ServerConfig } from "../../server/index.js";
 import { llamaTemplate } from "./llama-templates.js";
 import { addModelOptions, type ModelFlags } from "./model-options.js";
 import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
+import { noPrefixStore, type PastFlags } from "./past-options.js";
 import { noProbe } from "./probe-first.js";
 import { addSamplingDefaults, samplingDefaults } from "./sampling-options.js";
 
-export interface ServeFlags extends ModelFlags, Partial<Record<NumericSetting, number>> {
+export interface ServeFlags extends ModelFlags, PastFlags, Partial<Record<NumericSetting, number>> {
   host?: string;
   port?: number;
   alias?: string;
@@ -90,6 +91,7 @@ export function addServeOptions(command: Command): Command {
     .option("--log-requests", "a line per request on stderr")
     .option("--no-slots", "do not tell at /slots what is being answered")
     .option("--no-page", "do not serve the page")
+    .option(...noPrefixStore)
     .option(...noProbe);
   addAnswerOptions(command);
   addSamplingDefaults(command);

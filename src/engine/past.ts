@@ -1,0 +1,180 @@
+/**
+ * The engine's side of pasts that outlive the process: before a job starts, what a store has of its prompt's beginning
+ * becomes a kept prefix; while it runs, what is worth it goes the other way. Which tokens come depends on none of it.
+ */
+import { PastChain } from "../past/chain.js";
+import type { Fingerprint } from "../past/fingerprint.js";
+import { PastMemory } from "../past/memory.js";
+import { PastStore } from "../past/store.js";
+import { type Backend, pagePositions } from "../ops/ops.js";
+import type { StateCache } from "../state/cache.js";
+import type { EngineModel } from "./parts.js";
+import type { Known, PrefixCache, Timeline } from "./prefixes.js";
+import type { Task } from "./task.js";
+
+/** The parts of an engine by which pasts are told apart and moved. */
+export interface PastParts {
+  readonly units: Pick<Backend, "readUnit" | "writeUnit">;
+  /** Made when it is first asked for. */
+  readonly fingerprint: () => Fingerprint;
+  /** Absent: no past is kept on the disk. */
+  readonly store?: { readonly folder: string; readonly budgetBytes?: number };
+  /** Told once when nothing can be written. */
+  readonly warn?: (text: string) => void;
+}
+
+export interface PastKeeperOptions {
+  readonly parts: PastParts;
+  readonly model: EngineModel;
+  readonly cache: StateCache;
+  readonly prefixes: PrefixCache;
+  /** Sequences that grow now. */
+  readonly growing: Iterable<Timeline>;
+  readonly name: string;
+  readonly rowMs: () => number;
+}
+
+/** A past that saves less is not worth the files. */
+const leastGain = pagePositions;
+/** The beginnings of long prompts are kept while they are read. */
+const tokensBetween = 8192;
+/** What waits to be written may hold up the end of the program for so long. */
+const mostClosingMs = 5000;
+
+export class PastKeeper {
+  private readonly o: PastKeeperOptions;
+  private readonly chains = new WeakMap<Task, PastChain>();
+  /** Jobs for which the store was asked. */
+  private readonly asked = new WeakSet<Task>();
+  private made: PastStore | undefined;
+  private lost = false;
+
+  constructor(options: PastKeeperOptions) {
+    this.o = options;
+  }
+
+  /** Says what a store has beyond what is known. */
+  known(task: Task, known: Known): Known {
+    const offered = this.offer(task, known.reused);
+    if (offered === 0) return known;
+    return { reused: offered, shared: Math.max(known.shared, offered), length: Math.max(known.length, offered) };
+  }
+
+  /** Whether a task waits for what a store has of its prompt. */
+  wants(task: Task): boolean {
+    if (this.asked.has(task)) return false;
+    const { prefixes, growing } = this.o;
+    if (this.offer(task, prefixes.known(task, task.reusable, growing).reused) > 0) return true;
+    this.asked.add(task);
+    return false;
+  }
+
+  /** Reads what a store has of a prompt; it is a kept prefix then. Asked once a task. */
+  async bring(task: Task): Promise<void> {
+    const { prefixes, growing } = this.o;
+    if (!this.wants(task)) return;
+    this.asked.add(task);
+    const { reused } = prefixes.known(task, task.reusable, growing);
+    const length = this.offer(task, reused);
+    if (!this.makeRoom(length)) return;
+    const { tokens, adapters } = task;
+    const found = await this.store!.restore(this.chainOf(task), task.reusable, reused + leastGain);
+    if (found !== undefined) prefixes.keep({ sequence: found.sequence, tokens, adapters });
+  }
+
+  /** Positions of the prompt that the store has, where they are worth reading; else 0. */
+  private offer(task: Task, reused: number): number {
+    if (task.past !== "kept" || task.reusable < reused + leastGain || this.store === undefined) return 0;
+    const offered = this.store.offer(this.chainOf(task), task.reusable);
+    return offered >= reused + leastGain ? offered : 0;
+  }
+
+  /** Pages of what is only kept are given up for a past that is asked for, where that is enough. */
+  private makeRoom(length: number): boolean {
+    const { cache, prefixes, growing } = this.o;
+    let pages = Math.ceil(length / pagePositions);
+    for (const { sequence } of growing) pages += Math.ceil(cache.length(sequence) / pagePositions) + 1;
+    if (pages > cache.usage().pages) return false;
+    while (!cache.canClaim(length)) if (!this.spare() && !prefixes.evict()) return false;
+    return true;
+  }
+
+  /** A pass has brought a prompt so far: at its end, and every few thousand tokens, its pages are worth keeping. */
+  read(task: Task, sequence: number, from: number, to: number): void {
+    if (task.past !== "kept" || this.store === undefined) return;
+    const ends = from < task.promptTokens && to >= task.promptTokens;
+    const crossed = to <= task.promptTokens && Math.floor(from / tokensBetween) < Math.floor(to / tokensBetween);
+    if (ends || crossed) this.keep(task, sequence, Math.min(to, task.promptTokens));
+  }
+
+  /** A checkpoint of a prompt: a sequence of that length. */
+  checkpoint(task: Task, sequence: number, position: number): void {
+    if (task.past !== "kept" || position < leastGain || this.store === undefined) return;
+    this.keep(task, sequence, position);
+    this.store.keepState(this.chainOf(task), sequence, position);
+  }
+
+  /** An answer is done, and what it says is the past of what comes next. */
+  ended(task: Task, sequence: number): void {
+    if (task.past === "kept" && task.generated > 0) this.keep(task, sequence, this.o.cache.length(sequence));
+  }
+
+  private keep(task: Task, sequence: number, length: number): void {
+    if (length >= leastGain) this.store?.keepPages(this.chainOf(task), sequence, length);
+  }
+
+  /** Others need pages: what waits to be written gives back its own. @returns whether there was any */
+  spare(): boolean {
+    return this.made?.spare() ?? false;
+  }
+
+  /** Between two passes. */
+  async between(passMs: number): Promise<void> {
+    await this.made?.between(passMs);
+  }
+
+  idle(): void {
+    this.made?.idle();
+  }
+
+  busy(): void {
+    this.made?.busy();
+  }
+
+  close(): Promise<void> {
+    return this.made?.close(mostClosingMs) ?? Promise.resolve();
+  }
+
+  private chainOf(task: Task): PastChain {
+    let chain = this.chains.get(task);
+    if (chain === undefined) {
+      const { adapters, scope } = task;
+      chain = new PastChain({ fingerprint: this.o.parts.fingerprint().strict, adapters, scope }, task.tokens);
+      this.chains.set(task, chain);
+    }
+    return chain;
+  }
+
+  private get store(): PastStore | undefined {
+    const { parts, model, cache, name, rowMs } = this.o;
+    if (parts.store === undefined || this.lost) return undefined;
+    if (this.made !== undefined) return this.made;
+    let fingerprint: string;
+    try {
+      fingerprint = parts.fingerprint().strict;
+    } catch {
+      this.lost = true; // files of the model are gone: passes will say so
+      return undefined;
+    }
+    this.made = new PastStore({
+      folder: parts.store.folder,
+      budgetBytes: parts.store.budgetBytes,
+      fingerprint,
+      model: name,
+      memory: new PastMemory(parts.units, cache, model.kvGroups, model.slots),
+      rowMs,
+      warn: parts.warn ?? (() => {}),
+    });
+    return this.made;
+  }
+}
