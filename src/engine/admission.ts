@@ -185,13 +185,17 @@ export class Admission {
   }
 
   /** Positions of a task's prompt whose past is worth a slot. */
-  private checkpoints({ tokens, promptTokens, past }: Task): readonly number[] {
-    const { cache, parts } = this.o;
-    if (cache.slots === undefined || past !== "kept") return [];
-    const { tokenizer } = parts;
+  private checkpoints(task: Task): readonly number[] {
+    const { slots } = this.o.cache;
+    return slots === undefined || task.past !== "kept" ? [] : this.turns(task, slots.count - 2 * this.o.sequences);
+  }
+
+  /** Positions of a prompt where later ones may begin to differ. @param checkpoints how many there is room for */
+  turns({ tokens, promptTokens }: Task, checkpoints = 1): readonly number[] {
+    const { tokenizer } = this.o.parts;
     const known = tokenizer.kind === "none" ? 0 : tokenizer.size;
     const isControl = (token: number): boolean => token < known && tokenizer.tokenKind(token) === "control";
-    return checkpointsOf({ tokens, promptTokens, isControl, checkpoints: cache.slots.count - 2 * this.o.sequences });
+    return checkpointsOf({ tokens, promptTokens, isControl, checkpoints });
   }
 
   /**

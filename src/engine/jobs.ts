@@ -64,7 +64,7 @@ export interface GenerateRequest extends Adapted {
   readonly prediction?: readonly number[];
   /** The user who asks: users who wait take turns. */
   readonly user?: string;
-  /** Whose pasts on the disk it may go on with and add to; default: those of nobody in particular. */
+  /** The name of those whose pasts on the disk it may go on with and add to; default: those of nobody in particular. */
   readonly scope?: string;
 }
 

@@ -2,6 +2,7 @@
 import type { BoundModel } from "../models/index.js";
 import { type Backend, type KvPool, keptRows, type SlotPool } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
+import type { PastParts } from "../past/parts.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StateCacheOptions } from "../state/cache.js";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/types.js";
@@ -9,7 +10,6 @@ import type { LiveDisk } from "../weights/live-disk.js";
 import type { LiveMemory } from "../weights/live-memory.js";
 import type { DraftMode } from "./drafts/drafter.js";
 import type { ModelInfo } from "./options.js";
-import type { PastParts } from "./past.js";
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine">;

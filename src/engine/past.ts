@@ -2,26 +2,16 @@
  * The engine's side of pasts that outlive the process: before a job starts, what a store has of its prompt's beginning
  * becomes a kept prefix; while it runs, what is worth it goes the other way. Which tokens come depends on none of it.
  */
+
+import { pagePositions } from "../ops/ops.js";
 import { PastChain } from "../past/chain.js";
-import type { Fingerprint } from "../past/fingerprint.js";
 import { PastMemory } from "../past/memory.js";
+import type { PastParts } from "../past/parts.js";
 import { PastStore } from "../past/store.js";
-import { type Backend, pagePositions } from "../ops/ops.js";
 import type { StateCache } from "../state/cache.js";
 import type { EngineModel } from "./parts.js";
 import type { Known, PrefixCache, Timeline } from "./prefixes.js";
 import type { Task } from "./task.js";
-
-/** The parts of an engine by which pasts are told apart and moved. */
-export interface PastParts {
-  readonly units: Pick<Backend, "readUnit" | "writeUnit">;
-  /** Made when it is first asked for. */
-  readonly fingerprint: () => Fingerprint;
-  /** Absent: no past is kept on the disk. */
-  readonly store?: { readonly folder: string; readonly budgetBytes?: number };
-  /** Told once when nothing can be written. */
-  readonly warn?: (text: string) => void;
-}
 
 export interface PastKeeperOptions {
   readonly parts: PastParts;
@@ -32,18 +22,21 @@ export interface PastKeeperOptions {
   readonly growing: Iterable<Timeline>;
   readonly name: string;
   readonly rowMs: () => number;
+  /** Positions of a task's prompt where the next one may begin to differ. */
+  readonly turns: (task: Task) => readonly number[];
 }
 
 /** A past that saves less is not worth the files. */
 const leastGain = pagePositions;
 /** The beginnings of long prompts are kept while they are read. */
 const tokensBetween = 8192;
-/** What waits to be written may hold up the end of the program for so long. */
+/** Files that wait to be written may hold up the end of the program for so long. */
 const mostClosingMs = 5000;
 
 export class PastKeeper {
   private readonly o: PastKeeperOptions;
   private readonly chains = new WeakMap<Task, PastChain>();
+  private readonly turns = new WeakMap<Task, readonly number[]>();
   /** Jobs for which the store was asked. */
   private readonly asked = new WeakSet<Task>();
   private made: PastStore | undefined;
@@ -92,9 +85,8 @@ export class PastKeeper {
   /** Pages of what is only kept are given up for a past that is asked for, where that is enough. */
   private makeRoom(length: number): boolean {
     const { cache, prefixes, growing } = this.o;
-    let pages = Math.ceil(length / pagePositions);
-    for (const { sequence } of growing) pages += Math.ceil(cache.length(sequence) / pagePositions) + 1;
-    if (pages > cache.usage().pages) return false;
+    const beside = Array.from(growing, ({ sequence }) => sequence);
+    if (!cache.couldClaim(length, beside)) return false;
     while (!cache.canClaim(length)) if (!this.spare() && !prefixes.evict()) return false;
     return true;
   }
@@ -105,6 +97,14 @@ export class PastKeeper {
     const ends = from < task.promptTokens && to >= task.promptTokens;
     const crossed = to <= task.promptTokens && Math.floor(from / tokensBetween) < Math.floor(to / tokensBetween);
     if (ends || crossed) this.keep(task, sequence, Math.min(to, task.promptTokens));
+    // Behind a window the past of every row of this pass is still there, and will not be for long.
+    const { cache } = this.o;
+    if (!cache.windowed || cache.slots !== undefined || from >= task.promptTokens) return;
+    const turns = this.turns.get(task) ?? this.o.turns(task);
+    this.turns.set(task, turns);
+    for (const at of turns)
+      if (at > from && at <= to && at >= leastGain && cache.rewindTarget(sequence, at) === at)
+        this.store.keepState(this.chainOf(task), sequence, at);
   }
 
   /** A checkpoint of a prompt: a sequence of that length. */

@@ -71,6 +71,7 @@ export class Scheduler {
         model: parts.model,
         growing: this.running,
         name: parts.info.name ?? parts.info.path,
+        turns: (task) => this.admission.turns(task),
       });
     const { past } = this;
     const shared = { parts, cache, prefixes, running: this.running, accounts: this.accounts, past };

@@ -34,7 +34,7 @@ export interface Task {
   readonly promptTokens: number;
   /** The adapters of its rows, told before it is submitted; absent: none. */
   adapters?: AdapterScales;
-  /** Whose past it becomes on the disk; absent: everybody's. */
+  /** The name of those whose past it becomes on the disk; absent: everybody's. */
   readonly scope?: string | undefined;
   /** Positions the timeline may reach. */
   readonly mostPositions: number;

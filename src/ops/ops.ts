@@ -24,6 +24,7 @@ import {
 import type { MachineUse, OpsCounters } from "./counters.js";
 import type { ChosenRows, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
+import type { UnitBytes } from "./unit-bytes.js";
 import type { WorkingSpace } from "./working-space.js";
 
 export {
@@ -577,7 +578,7 @@ export interface Verbs {
 export type Ops = OpsMemory & Verbs;
 
 /** An implementation, with what its owner needs beside the verbs. */
-export interface Backend extends Ops {
+export interface Backend extends Ops, UnitBytes {
   /**
    * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there.
    * Empty after `close`. Absent where memory is elsewhere.
@@ -589,12 +590,6 @@ export interface Backend extends Ops {
    */
   setCancelFlag(flag: Int32Array | null): void;
   counters(): OpsCounters;
-  /**
-   * Copies bytes of a page or a slot, from `offset` on, out or in. The same bytes in a pool of the same layers and type
-   * are the same past.
-   */
-  readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void;
-  writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, bytes: Uint8Array): void;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;
   /** Reads in flight from now on, of weights that are streamed; absent where nothing is. */

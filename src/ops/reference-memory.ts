@@ -52,7 +52,7 @@ export function requireThat(condition: boolean, what: string): asserts condition
   if (!condition) throw new HundredweightError("INTERNAL", `ops: ${what}`);
 }
 
-/** Of a page the bytes themselves, of a slot a copy. */
+/** The bytes of a page themselves, of a slot a copy. */
 function unitBytes(pool: KvPool | SlotPool, unit: number): Uint8Array {
   if (pool instanceof ReferenceSlotPool) return pool.bytes(unit);
   return new Uint8Array(own<ReferenceKvPool>(pool as KvPool, "layout").page(unit).buffer);

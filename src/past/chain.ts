@@ -7,11 +7,11 @@ import { pagePositions } from "../ops/ops.js";
 
 /** The things besides tokens that a past follows from. */
 export interface PastRoot {
-  /** Of weights, adapters, KV types, program and numeric version: fingerprint.ts. */
+  /** Stands for weights, adapters, KV types, program and numeric version: fingerprint.ts. */
   readonly fingerprint: string;
   /** The scales of adapters; absent: none counts. */
   readonly adapters?: readonly number[] | undefined;
-  /** Whose it is: pasts of different scopes are never mixed. Default: everybody's. */
+  /** The name of its owner: pasts of different scopes are never mixed. Default: everybody's. */
   readonly scope?: string | undefined;
 }
 

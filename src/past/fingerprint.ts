@@ -1,8 +1,8 @@
 /**
- * What a past follows from besides tokens: the program with all its numbers (rope factors, scales, adapters), the types
- * and places of the weights and samples of their bytes, KV types, numeric version, implementation. Two models that
- * differ in any of it have different fingerprints. Whole files are not read: of every tensor a few hundred bytes are,
- * and the times of the files count where a store lies beside other models' pasts.
+ * Tells what a past follows from besides tokens: the program with all its numbers (rope factors, scales, adapters), the
+ * types and places of the weights and samples of their bytes, KV types, numeric version, implementation. Two models
+ * that differ in any of it have different fingerprints. Whole files are not read: of every tensor a few hundred bytes
+ * are, and the times of the files count where a store lies beside other models' pasts.
  */
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
@@ -19,7 +19,7 @@ export interface Fingerprint {
 
 export interface Fingerprinted {
   readonly description: ModelDescription;
-  /** Of the model and its adapters. */
+  /** The files of the model. */
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
   /** Where adapters' numbers lie. */
   readonly adapterExtents: readonly Extent[];
@@ -68,7 +68,10 @@ class Samples {
     const chosen = each ? extents : extents.slice(extents.length >> 1, (extents.length >> 1) + 1);
     for (const { file, offset, bytes } of chosen) {
       let descriptor = this.files.get(file);
-      if (descriptor === undefined) this.files.set(file, (descriptor = openSync(file, "r")));
+      if (descriptor === undefined) {
+        descriptor = openSync(file, "r");
+        this.files.set(file, descriptor);
+      }
       const length = Math.min(sampleBytes, bytes);
       const read = readSync(descriptor, this.buffer, 0, length, offset + Math.floor((bytes - length) / 2));
       this.hash.update(this.buffer.subarray(0, read)).update(`${bytes} `);

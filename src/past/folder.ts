@@ -1,9 +1,18 @@
 /**
- * The folder of a store: one folder a model, by its fingerprint, in it a file for each page and each state. What is
- * worth least goes when the budget is full: the seconds it would take to evaluate it again for each of its bytes, halved
+ * The folder of a store: one folder a model, by its fingerprint, in it a file for each page and each state. The least
+ * worthy goes when the budget is full: the seconds it would take to evaluate it again for each of its bytes, halved
  * with age. Of one past the end goes first, for without its beginning the rest is worth nothing.
  */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statfsSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFileSync } from "../replace-file.js";
@@ -95,9 +104,8 @@ export class PastFolder {
     }
   }
 
-  /** These were of use: they stay longer. */
-  used(names: readonly string[]): void {
-    const at = this.now();
+  /** These were of use: they stay longer. Of one past all get the same time, so that its end goes first. */
+  used(names: readonly string[], at = this.now()): void {
     for (const name of names) {
       const entry = this.entries.get(name);
       if (entry !== undefined) entry.usedMs = at;
@@ -111,9 +119,11 @@ export class PastFolder {
     unlinkQuietly(this.path(name));
   }
 
-  added(name: string, bytes: number): void {
-    this.entries.set(name, { bytes, usedMs: this.now() });
+  /** Written now, of a past that was used at that time. */
+  added(name: string, bytes: number, at: number): void {
+    this.entries.set(name, { bytes, usedMs: at });
     if (this.total !== undefined) this.total += bytes;
+    this.used([name], at);
   }
 
   /**

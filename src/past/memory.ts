@@ -1,5 +1,6 @@
 /** The memory of a model's states as files see it: kinds in the order of the cache, units of known bytes. */
-import { type Backend, type KvPool, pagePositions, type SlotPool } from "../ops/ops.js";
+import { type KvPool, pagePositions, type SlotPool } from "../ops/ops.js";
+import type { UnitBytes } from "../ops/unit-bytes.js";
 import type { StateCache } from "../state/cache.js";
 import type { RecordUnit } from "./record.js";
 
@@ -21,10 +22,10 @@ export interface PastUnit extends RecordUnit {
 export class PastMemory {
   readonly cache: StateCache;
   readonly kinds: readonly PastKind[];
-  private readonly backend: Pick<Backend, "readUnit" | "writeUnit">;
+  private readonly backend: UnitBytes;
 
   constructor(
-    backend: Pick<Backend, "readUnit" | "writeUnit">,
+    backend: UnitBytes,
     cache: StateCache,
     groups: readonly { readonly pool: KvPool; readonly window: number; readonly every?: number }[],
     slots: SlotPool | undefined,
@@ -44,9 +45,11 @@ export class PastMemory {
 
   /** All units that a sequence holds. */
   units(sequence: number): PastUnit[] {
-    return this.cache.snapshot(sequence).kinds.flatMap(({ units }, kind) =>
-      units.flatMap((unit, block) => (unit < 0 ? [] : [{ kind, block, unit, bytes: this.kinds[kind]!.bytes }])),
-    );
+    return this.cache
+      .snapshot(sequence)
+      .kinds.flatMap(({ units }, kind) =>
+        units.flatMap((unit, block) => (unit < 0 ? [] : [{ kind, block, unit, bytes: this.kinds[kind]!.bytes }])),
+      );
   }
 
   read({ kind, unit }: PastUnit, offset: number, into: Uint8Array): void {
@@ -63,8 +66,30 @@ export class PastMemory {
     return window === 0 || positions === undefined ? 0 : Math.floor(Math.max(0, position - window + 1) / positions);
   }
 
-  /** Whether more than whole pages of 256 positions has to be there to go on: slots, or rows of several positions. */
+  /**
+   * Whether more than whole pages of 256 positions has to be there to go on: slots, rows of several positions, what a
+   * window still shows.
+   */
   get stateful(): boolean {
-    return this.kinds.some(({ positions }) => positions !== pagePositions);
+    return this.kinds.some(({ positions, window }) => positions !== pagePositions || window > 0);
+  }
+
+  /** Whether a unit is a page that has a file of its own, of a past of so many positions; else a state holds it. */
+  isWhole({ kind, block }: PastUnit, length: number): boolean {
+    const { positions, window } = this.kinds[kind]!;
+    return positions !== undefined && window === 0 && (block + 1) * positions <= length;
+  }
+
+  /** The units of a state of so many positions; the sequence may be longer. */
+  stateUnits(sequence: number, length: number): PastUnit[] {
+    return this.units(sequence).filter((unit) => {
+      const { positions } = this.kinds[unit.kind]!;
+      if (positions === undefined) return true;
+      return (
+        unit.block >= this.firstSeen(unit.kind, length) &&
+        unit.block * positions < length &&
+        !this.isWhole(unit, length)
+      );
+    });
   }
 }

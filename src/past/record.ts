@@ -180,7 +180,13 @@ export class RecordFile {
     const payload = payloadOf(this.header);
     let [unit, inUnit] = [0, 0];
     for (let at = 0, slice = 0; at < payload; slice++) {
-      const bytes = await readAll(this.path, this.file, this.headBytes + at, Math.min(sliceBytes, payload - at), buffer);
+      const bytes = await readAll(
+        this.path,
+        this.file,
+        this.headBytes + at,
+        Math.min(sliceBytes, payload - at),
+        buffer,
+      );
       if (crc32(bytes) !== this.sums.readUInt32LE(4 * slice)) throw damaged(this.path, `is damaged in MiB ${slice}`);
       for (let done = 0; done < bytes.length; ) {
         const part = Math.min(this.header.units[unit]!.bytes - inUnit, bytes.length - done);

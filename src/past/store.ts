@@ -23,6 +23,8 @@ interface Item {
   readonly name: string;
   readonly units: readonly PastUnit[];
   readonly header: RecordHeader;
+  /** When its past was used, milliseconds since 1970. */
+  readonly at: number;
   release: (() => void) | undefined;
 }
 
@@ -31,6 +33,8 @@ const readers = 4;
 /** The part of the time of passes in which the disk is written, and the most of it at once. */
 const writingShare = 1 / 16;
 const mostWritingMs = 200;
+/** A state has to save more time than this rate would take for its bytes. */
+const stateBytesPerMs = 2e5;
 /** Bytes of pages that wait to be written: more would hold the cache for long. */
 const mostWaitingBytes = 4 * 2 ** 30;
 
@@ -45,6 +49,8 @@ export class PastStore {
   private wake: (() => void) | undefined;
   private used: (() => void) | undefined;
   private failed = false;
+  /** Positions of states of each timeline, ascending. */
+  private readonly noted = new WeakMap<PastChain, number[]>();
 
   constructor(options: PastStoreOptions) {
     this.o = options;
@@ -75,10 +81,9 @@ export class PastStore {
   private namesAt(chain: PastChain, position: number): string[] {
     const { memory } = this.o;
     const names = memory.stateful ? [stateName(chain, position)] : [];
-    for (const [kind, { positions }] of memory.kinds.entries()) {
-      if (positions === undefined) continue;
-      for (let b = memory.firstSeen(kind, position); (b + 1) * positions <= position; b++)
-        names.push(pageName(chain, kind, (b + 1) * positions));
+    for (const [kind, { positions, window }] of memory.kinds.entries()) {
+      if (positions === undefined || window > 0) continue;
+      for (let end = positions; end <= position; end += positions) names.push(pageName(chain, kind, end));
     }
     return names;
   }
@@ -87,7 +92,11 @@ export class PastStore {
    * Reads what is there into the cache, for which there has to be room.
    * @returns a sequence of the caller's own; undefined when nothing of use could be read
    */
-  async restore(chain: PastChain, limit: number, least: number): Promise<{ sequence: number; length: number } | undefined> {
+  async restore(
+    chain: PastChain,
+    limit: number,
+    least: number,
+  ): Promise<{ sequence: number; length: number } | undefined> {
     const { memory } = this.o;
     for (let length = this.offer(chain, limit); length >= least; length = this.offer(chain, limit)) {
       if (!memory.cache.canClaim(length)) return undefined;
@@ -119,8 +128,7 @@ export class PastStore {
           if (unit === undefined || unit.bytes !== bytes) throw new HundredweightError("FORMAT_INVALID", name);
           return unit;
         });
-        if (!sameTokens(file.header.tokens, chain, name, length))
-          throw new HundredweightError("FORMAT_INVALID", name);
+        if (!sameTokens(file.header.tokens, chain, name, length)) throw new HundredweightError("FORMAT_INVALID", name);
         await file.read((index, offset, bytes) => this.o.memory.write(targets[index]!, offset, bytes), buffer);
         for (const unit of targets) filled.add(unit);
       } finally {
@@ -145,29 +153,40 @@ export class PastStore {
   keepPages(chain: PastChain, sequence: number, length: number): void {
     if (this.failed) return;
     const { memory } = this.o;
+    const [at, there]: [number, string[]] = [Date.now(), []];
     for (const unit of memory.units(sequence)) {
-      const { positions } = memory.kinds[unit.kind]!;
-      if (positions === undefined || (unit.block + 1) * positions > length) continue;
+      if (!memory.isWhole(unit, length)) continue;
+      const positions = memory.kinds[unit.kind]!.positions!;
       const end = (unit.block + 1) * positions;
-      this.note(pageName(chain, unit.kind, end), [unit], tokensOf(chain, end - positions, end));
+      const name = pageName(chain, unit.kind, end);
+      if (this.folder.has(name)) there.push(name);
+      else this.note(name, [unit], tokensOf(chain, end - positions, end), at);
     }
+    this.folder.used(there, at);
     this.kick();
   }
 
-  /** Notes what is needed at the end of a sequence besides whole pages: its slot, pages that are begun. */
+  /**
+   * Notes what is needed at a position besides whole pages: the slot, pages that are begun, those of windows.
+   * @param sequence of that length, or longer where its states can go back
+   */
   keepState(chain: PastChain, sequence: number, length: number): void {
-    const { memory } = this.o;
+    const { memory, rowMs } = this.o;
     if (this.failed || length === 0 || !memory.stateful) return;
-    const units = memory.units(sequence).filter(({ kind, block }) => {
-      const { positions } = memory.kinds[kind]!;
-      return positions === undefined || (block + 1) * positions > length;
-    });
+    const units = memory.stateUnits(sequence, length);
+    const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
+    const known = (at: number): boolean =>
+      this.folder.has(stateName(chain, at)) || this.waiting.has(stateName(chain, at));
+    const before = this.noted.get(chain)?.findLast((at) => at < length && known(at)) ?? 0;
+    // Read again sooner than written.
+    if ((length - before) * rowMs() < bytes / stateBytesPerMs) return;
+    this.noted.set(chain, [...(this.noted.get(chain) ?? []), length]);
     const from = Math.floor(length / pagePositions) * pagePositions;
-    if (units.length > 0) this.note(stateName(chain, length), units, tokensOf(chain, from, length), true);
+    if (units.length > 0) this.note(stateName(chain, length), units, tokensOf(chain, from, length), Date.now(), true);
     this.kick();
   }
 
-  private note(name: string, units: readonly PastUnit[], tokens: string, first = false): void {
+  private note(name: string, units: readonly PastUnit[], tokens: string, at: number, first = false): void {
     if (this.waiting.has(name) || this.folder.has(name)) return;
     const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     const waitingBytes = this.queue.reduce((sum, item) => sum + recordBytes(item.header), 0);
@@ -175,7 +194,10 @@ export class PastStore {
     const { cache } = this.o.memory;
     const holds = units.map(({ kind, unit }) => cache.hold(kind, [unit]));
     const header = { units: units.map(({ kind, block, bytes }) => ({ kind, block, bytes })), tokens };
-    const item: Item = { name, units, header, release: () => holds.forEach((drop) => drop()) };
+    const item: Item = { name, units, header, at, release: undefined };
+    item.release = () => {
+      for (const drop of holds) drop();
+    };
     if (first) this.queue.unshift(item);
     else this.queue.push(item);
     this.waiting.add(name);
@@ -263,9 +285,12 @@ export class PastStore {
         // Given back meanwhile: what is read now is thrown away.
         if (item.release !== undefined) memory.read(item.units[index]!, offset, into);
       },
-      pace: async (elapsedMs) => item.release !== undefined && (await this.pace(elapsedMs), item.release !== undefined),
+      pace: async (elapsedMs) => {
+        if (item.release !== undefined) await this.pace(elapsedMs);
+        return item.release !== undefined;
+      },
     });
-    if (whole && item.release !== undefined) folder.added(item.name, bytes);
+    if (whole && item.release !== undefined) folder.added(item.name, bytes, item.at);
   }
 
   private async pace(elapsedMs: number): Promise<void> {

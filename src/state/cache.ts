@@ -231,6 +231,11 @@ export class StateCache {
     return this.open.includes(0) && length <= this.contextTokens && this.kinds.every((kind) => kind.canClaim(length));
   }
 
+  /** Whether there would be, were all others but these sequences released. */
+  couldClaim(length: number, beside: readonly number[]): boolean {
+    return length <= this.contextTokens && this.kinds.every((kind) => kind.couldClaim(length, beside));
+  }
+
   /**
    * A sequence with a past of `length` positions that was evaluated elsewhere: the caller fills in the bytes of the
    * units that `snapshot` names before anybody reads them.

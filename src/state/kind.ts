@@ -44,6 +44,8 @@ export interface StateKind {
   canGrow(positions: ReadonlyMap<number, number>, lengthOf: (sequence: number) => number): boolean;
   /** Whether there is room for the past of so many positions, beside all that is held. */
   canClaim(length: number): boolean;
+  /** The same where every sequence but these were released, which may each take one unit more meanwhile. */
+  couldClaim(length: number, beside: readonly number[]): boolean;
   /** Takes for an empty sequence what a past of `length` positions holds; the caller fills in its bytes. */
   claim(sequence: number, length: number): void;
   /** Takes a further hold on units of a sequence, which keeps them as they are. */

@@ -138,6 +138,12 @@ export class PagedState implements StateKind {
     return Math.ceil(length / this.positions) - this.firstSeen(length) <= this.allocator.free;
   }
 
+  couldClaim(length: number, beside: readonly number[]): boolean {
+    const held = new Set(beside.flatMap((sequence) => [...this.tables[sequence]!].filter((page) => page >= 0)));
+    const wanted = Math.ceil(length / this.positions) - this.firstSeen(length);
+    return wanted + held.size + beside.length <= this.allocator.count;
+  }
+
   claim(sequence: number, length: number): void {
     const first = this.firstSeen(length);
     this.firstBlock[sequence] = first;

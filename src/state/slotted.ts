@@ -162,6 +162,10 @@ export class SlottedState implements StateKind {
     return length === 0 || this.slots.free > 0;
   }
 
+  couldClaim(_length: number, beside: readonly number[]): boolean {
+    return 1 + 2 * beside.length <= this.slots.count;
+  }
+
   claim(sequence: number, length: number): void {
     if (length > 0) this.current[sequence] = this.slots.take();
   }

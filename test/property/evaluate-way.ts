@@ -213,7 +213,7 @@ class Run {
     for (const [sequence] of parts) if (this.#choices.restores()) await this.#restore(sequence);
   }
 
-  /** What a sequence holds, by way of a file, in other units. */
+  /** Moves what a sequence holds by way of a file into other units. */
   async #restore(sequence: number): Promise<void> {
     const [cache, memory, path] = [this.#cache, this.#memory, this.#file];
     const old = this.#slots[sequence]!;

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { dtypes } from "../../src/formats/index.js";
 import { addonStatus } from "../../src/native/addon.js";
+import { numericVersion } from "../../src/ops/numeric-version.js";
 import { firstDifference } from "./difference.js";
 import { evaluateWay } from "./evaluate-way.js";
 import { freeze, frozenModels, frozenWays, readFrozen } from "./frozen.js";
@@ -48,6 +49,10 @@ test("logits of the frozen models are those of the golden file, whichever way th
   }
   assert.equal(faults.length, 0, `numeric version ${golden.numericVersion}\n${faults.join("\n")}`);
   t.diagnostic(`${models.length} models, ${ways} ways`);
+});
+
+test("pasts on the disk are of the numbers that are frozen", () => {
+  assert.equal(numericVersion, readFrozen().numericVersion, "src/ops/numeric-version.ts");
 });
 
 test("every tensor type with kernels is frozen", { skip }, () => {

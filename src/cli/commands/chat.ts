@@ -51,7 +51,12 @@ export function register(program: Command): void {
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   const file = modelFile(path);
   await probeOnFirstUse(file, flags);
-  const options = { ...loadOptions(flags), ...pastOptions(flags), stays: true, ...(flags.raw !== true && { text: "process" as const }) };
+  const options = {
+    ...loadOptions(flags),
+    ...pastOptions(flags),
+    stays: true,
+    ...(flags.raw !== true && { text: "process" as const }),
+  };
   const model = await loadShown(file, options, flags.progress);
   try {
     warnAboutContext(model);

@@ -2,6 +2,7 @@
  * Answers an exchange: conversation to tokens, tokens to jobs, what these say to events, and events to what the API of
  * the client has for them. `ARCHITECTURE.md` ("The life of a request") says how another API is added.
  */
+
 import type { Context } from "hono";
 import { type Conversation, constraintOfAnswer, type ReplyFormat } from "../../chat/index.js";
 import type { TokenLogprobs } from "../../link/protocol.js";
@@ -14,6 +15,7 @@ import { type ResponseShape, respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import type { RequestDefaults } from "../http/config.js";
 import type { HttpError } from "../http/http-error.js";
+import { ownerOf } from "../http/security.js";
 import type { Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -62,6 +64,7 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
       stop: exchange.stop,
       ignoreEos: exchange.ignoreEos ?? false,
       user: userOf(c, exchange.user),
+      scope: ownerOf(c, context.config),
       ...(prediction !== undefined && { prediction }),
       ...(adapters !== undefined && { adapters }),
       ...readingOf(exchange, served.defaults, encoded, asked, served.info.chatTemplate),

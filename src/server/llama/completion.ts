@@ -1,4 +1,5 @@
 /** `/completion` and `/completions` as llama-server has them, and what `/infill` shares with them. */
+
 import type { Context, Hono } from "hono";
 import { adaptersOf } from "../answers/adapters.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
@@ -7,6 +8,7 @@ import { servedFor, userOf } from "../answers/request.js";
 import { respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import { constraintOf } from "../openai/constraint.js";
 import { stopsOf } from "../openai/fields.js";
@@ -64,6 +66,7 @@ export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
       stop: stopsOf(input.stop),
       ignoreEos: input.ignore_eos ?? false,
       user: userOf(c, input.user),
+      scope: ownerOf(c, context.config),
       ...(constraint !== undefined && { constraint }),
       ...(adapters !== undefined && { adapters }),
       ...(probabilities > 0 && { logprobs: probabilities, ...(sampled && { logprobsSampled: true }) }),

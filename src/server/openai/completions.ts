@@ -1,4 +1,5 @@
 /** `/v1/completions`: continues texts or token ids, echoes and scores them. */
+
 import type { Hono } from "hono";
 import type { z } from "zod";
 import { adaptersOf } from "../answers/adapters.js";
@@ -9,6 +10,7 @@ import { respond } from "../answers/respond.js";
 import { samplingOf } from "../answers/sampling.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -45,6 +47,7 @@ export function completionRoutes(app: Hono, context: ServerContext): void {
         stop: stopsOf(value.stop),
         ignoreEos: value.ignore_eos ?? false,
         user: userOf(c, value.user),
+        scope: ownerOf(c, context.config),
         ...(constraint !== undefined && { constraint }),
         ...(adapters !== undefined && { adapters }),
         ...(logprobs !== undefined && { logprobs, ...(value.echo === true && { promptLogprobs: logprobs }) }),

@@ -94,6 +94,8 @@ export class ModelAnswerMaker implements AnswerMaker {
         resumable: true,
         ...(resumed !== undefined && { resume: { tokens: resumed.tokens.length, sampler: resumed } }),
         user: `page ${conversation}`,
+        // Conversations of the page are of all who have a key.
+        ...(this.#context.config.apiKeys.length > 0 && { scope: "page" }),
       },
       onEvent,
     );
