@@ -74,7 +74,11 @@ export class LocalQueue implements JobQueue {
 }
 
 /** An engine for lines of batches. @throws whatever opening the model throws */
-export function openBatchEngine(path: string, flags: ModelFlags & PastFlags, shape: BatchShape): Promise<OfflineServer> {
+export function openBatchEngine(
+  path: string,
+  flags: ModelFlags & PastFlags,
+  shape: BatchShape,
+): Promise<OfflineServer> {
   return whileLoading(flags.progress, (onLoading) =>
     openOffline({
       modelPath: path,
