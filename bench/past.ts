@@ -1,6 +1,6 @@
 /**
- * A long prompt before and after a restart: prefill without a past, then with the one on the disk. Files of the past are
- * taken out of the page cache before. Prints seconds to the first token, their parts and their limit.
+ * A long prompt before and after a restart: prefill without a past, then with the one on the disk. Files of the past
+ * are taken out of the page cache before. Prints seconds to the first token, their parts and their limit.
  *
  *   node dist/bench/past.js MODEL.gguf [--tokens 8000] [--weights 50%] [--folder FOLDER] [--keep] [--json FILE]
  *
