@@ -11,6 +11,7 @@ const root = resolve(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.
 /** Room -> rooms it may import. `*`: all but the command line. Every room may use itself and `common`. */
 const allowed = {
   batch: [],
+  fleet: ["batch"],
   formats: [],
   containers: ["formats"],
   native: [],

@@ -34,6 +34,8 @@ export type ErrorCode =
   | "NETWORK_FAILED" // another computer cannot be reached, breaks off again and again, or answers nonsense
   | "HUB_REFUSED" // a hub does not give a file: there is none, a token is missing, too many requests
   | "CHECKSUM_WRONG" // what was fetched is not what was announced; it is deleted
+  | "QUEUE_REFUSED" // a queue that lets nobody in, or takes no work
+  | "QUEUE_MISMATCH" // a batch that wants another model or other options than a machine has
   | "DISK_FULL" // no room for what is to be fetched
   | "CONVERSATION_UNKNOWN" // no conversation, message or model of this name on the page's server
   | "CONVERSATION_LIMIT" // a conversation too large, or too many of them

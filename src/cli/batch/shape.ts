@@ -28,7 +28,7 @@ export function needsOf(index: LineIndex): BatchNeeds {
 }
 
 /** A line may turn out longer than it looks. */
-const usualContext = defaultContextTokens;
+export const usualContext = defaultContextTokens;
 
 const mostSequences = 64;
 /** Twice as many answers at once must be worth it. */

@@ -2,20 +2,19 @@
  * `hundredweight batch IN.jsonl OUT.jsonl`: OpenAI batch lines in and out, many at once on one pass over the weights.
  */
 import type { Command } from "commander";
-import { beginningOf, Cut } from "../../batch/cut.js";
 import { type BatchInput, type BatchTotals, OpenBatch } from "../../batch/job-queue.js";
 import { Journal } from "../../batch/journal.js";
 import { usualMaxTokens } from "../../batch/line-answer.js";
-import { LineIndex } from "../../batch/line-index.js";
 import { mergeAnswers } from "../../batch/merge.js";
 import { standardOutput } from "../../batch/output.js";
 import { inputPlace, outputPlace, type Place, refuseSameFile, standard } from "../../batch/places.js";
-import { estimateTokens, readRequest } from "../../batch/request.js";
 import { parseShard, partLines, type Shard } from "../../batch/shard.js";
+import { readAll, type Survey } from "../../batch/survey.js";
 import { HundredweightError } from "../../errors.js";
 import { modelFile } from "../../store/model-word.js";
+import { answerByFleet, checkFleetFlags, type FleetFlags } from "../batch/fleet-batch.js";
 import { openInput } from "../batch/input.js";
-import { type EngineFlags, LocalQueue } from "../batch/local-queue.js";
+import { LocalQueue } from "../batch/local-queue.js";
 import { addModelOptions } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
 import { noPrefixStore } from "../options/past-options.js";
@@ -23,7 +22,7 @@ import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson, tell } from "../terminal/output.js";
 
-interface BatchFlags extends EngineFlags {
+interface BatchFlags extends FleetFlags {
   model?: string;
   probe?: boolean;
   shard?: Shard;
@@ -62,6 +61,15 @@ export function register(program: Command): void {
     )
     .option("--merge <files...>", "answer nothing: write what these outputs hold, in the order of the input, to <out>")
     .option(
+      "--queue [url]",
+      "give the lines to machines that run `work`: redis://user:password@host:port/database, rediss:// with TLS; " +
+        "default HUNDREDWEIGHT_QUEUE",
+    )
+    .option("--priority <n>", "before other batches of the queue: 1 first, 9 last (default 5)", (t) =>
+      parseInteger(t, "--priority", 1, 9),
+    )
+    .option("--cancel", "take back what the queue has of this batch; answers that are there are kept")
+    .option(
       "--reproducible",
       "leave out times and random names, and sort: the same model writes the same bytes anywhere",
     )
@@ -78,6 +86,7 @@ async function batch(input: string, output: string, flags: BatchFlags): Promise<
     );
   if (output === standard && (flags.merge !== undefined || flags.reproducible === true))
     throw new HundredweightError("OPTION_INVALID", "what is sorted goes to a file; name an output file");
+  checkFleetFlags(flags, flags.shard);
   // What is read is looked at before what is written is touched.
   const [from, to] = [inputPlace(input), outputPlace(output)];
   refuseSameFile(from, to);
@@ -94,33 +103,9 @@ async function batch(input: string, output: string, flags: BatchFlags): Promise<
   });
 }
 
-interface Survey {
-  readonly index: LineIndex;
-  readonly cut: Cut;
-  readonly lastLine: number;
-}
-
-/** @throws OPTION_INVALID for more lines than can be kept track of */
-async function readAll(input: BatchInput, maxTokens: number, signal: AbortSignal): Promise<Survey> {
-  const index = new LineIndex();
-  const cut = new Cut();
-  let lastLine = 0;
-  for await (const line of input.lines()) {
-    signal.throwIfAborted();
-    lastLine = line.number;
-    const { request, hash } = readRequest(line);
-    const known = "url" in request;
-    index.add(line.number, request.customId, hash, known ? estimateTokens(request, maxTokens) : undefined);
-    // Shards are the same whatever a machine's options are.
-    if (known && index.earlierThan(line.number, request.customId) === undefined)
-      cut.add(line, beginningOf(request), estimateTokens(request, usualMaxTokens));
-  }
-  return { index, cut, lastLine };
-}
-
 async function answer(
   input: BatchInput,
-  { index, cut, lastLine }: Survey,
+  { index, cut, lastLine, digest }: Survey,
   path: string,
   to: Place,
   flags: BatchFlags,
@@ -145,13 +130,15 @@ async function answer(
       left,
       reproducible: flags.reproducible === true,
     });
-    if (left > 0) {
+    if (flags.queue !== undefined && (left > 0 || flags.cancel))
+      await answerByFleet(open, { cut, digest, path, to }, flags);
+    else if (left > 0) {
       await probeOnFirstUse(path, flags);
       await new LocalQueue(path, flags).answerAll(open);
     }
     report({ lines: all, resumed: all - left, ...open.totals, seconds: (performance.now() - began) / 1000 }, flags);
     if (open.totals.failed + (journal?.failed ?? 0) > 0) process.exitCode = 1;
-    ended = !signal.aborted;
+    ended = !signal.aborted && open.totals.done === left;
   } finally {
     await answers.close();
   }

@@ -47,6 +47,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./batch.js"),
   },
   {
+    usage: "work [options] [model]",
+    summary: "Answer lines of batches that others submit to a queue (`batch --queue`), for as long as it runs.",
+    load: () => import("./work.js"),
+  },
+  {
     usage: "embed [options] <model> [files...]",
     summary: "Write a vector for each text, a line of JSON each: lines of files or of standard input are texts.",
     load: () => import("./embed.js"),

@@ -11,6 +11,8 @@ export interface TokensDone {
   readonly tokens: number;
   /** Tokens still to be made; undefined while nobody knows. */
   readonly tokensLeft?: number | undefined;
+  /** Told before the tokens. */
+  readonly facts?: readonly string[];
 }
 
 /** Looks at the work a few times a second, so that a line stands there before the first part is done. */
@@ -32,13 +34,13 @@ export class TokenProgress {
   }
 
   show(): void {
-    const { done, total, tokens, tokensLeft } = this.look();
+    const { done, total, tokens, tokensLeft, facts: more = [] } = this.look();
     const at = this.clock();
     this.seen.push({ at, tokens });
     while (this.seen.length > 2 && at - this.seen[1]!.at >= rateMs) this.seen.shift();
     const since = this.seen[0]!;
     const perMs = at > since.at ? (tokens - since.tokens) / (at - since.at) : 0;
-    const facts = [`${tokens.toLocaleString("en")} tokens`];
+    const facts = [...more, `${tokens.toLocaleString("en")} tokens`];
     if (perMs > 0) facts.push(`${figures(1000 * perMs)}/s`);
     const leftMs = tokensLeft === undefined || perMs <= 0 ? Number.NaN : tokensLeft / perMs;
     this.progress.update(done, total, { facts, leftMs });

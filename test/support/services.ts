@@ -1,0 +1,75 @@
+/** Programs of others that a fleet stands on: a test that cannot find one is skipped, and says so aloud. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { connect, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** False: it is there. A text says why tests are skipped. */
+export function missing(program: string): string | false {
+  const found = spawnSync(program, ["--version"], { stdio: "ignore" });
+  if (found.error === undefined) return false;
+  return `SKIPPED ALOUD: ${program} is not installed (Debian's package has its name)`;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Waits until somebody listens. */
+export async function listening(port: number): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.on("error", () => resolve(false));
+    });
+    if (open) return;
+    await sleep(25);
+  }
+  throw new Error(`nobody listens on ${port}`);
+}
+
+/** A program that is ended with the tests. */
+export class Service {
+  readonly #command: readonly string[];
+  readonly #port: number;
+  #child: ChildProcess | undefined;
+  output = "";
+
+  constructor(port: number, command: readonly string[]) {
+    this.#port = port;
+    this.#command = command;
+  }
+
+  async start(): Promise<void> {
+    const [file, ...args] = this.#command;
+    this.#child = spawn(file!, args, { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.on("data", (chunk) => {
+        this.output += chunk;
+      });
+    await listening(this.#port);
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    child.kill(signal);
+    await ended;
+  }
+}
+
+/** @param more words of its command line */
+export async function redisServer(folder: string, ...more: string[]): Promise<{ port: number; service: Service }> {
+  const port = await freePort();
+  const words = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, ...more];
+  const service = new Service(port, ["redis-server", ...words]);
+  await service.start();
+  return { port, service };
+}
