@@ -54,13 +54,17 @@ describe("who may use it", { concurrency: 2 }, () => {
     }
   });
 
-  it("wants the key on every route but /health", async () => {
+  it("wants the key on every route but /health, and for more than the status of /ready", async () => {
     const server = await serveFake(new FakeEngine(quick), { apiKeys: ["first-key", "second"] });
     for (const route of ["/health", "/health/"]) {
       const open = await fetch(server.url + route);
       assert.deepEqual([open.status, await open.json()], [200, { status: "ok" }]);
     }
-    const routes = ["/", "/ready", "/metrics", "/openapi.json", "/v1/models", "/nothing", "//health", "/HEALTH"];
+    const ready = await fetch(`${server.url}/ready`, { headers: { authorization: "Bearer wrong" } });
+    assert.deepEqual([ready.status, await ready.json()], [200, { status: "ready" }]);
+    const known = await fetch(`${server.url}/ready`, { headers: { authorization: "Bearer second" } });
+    assert.ok("answers" in ((await known.json()) as object));
+    const routes = ["/", "/metrics", "/openapi.json", "/v1/models", "/nothing", "//health", "/HEALTH"];
     for (const route of routes) {
       for (const authorization of [
         "",
@@ -79,7 +83,7 @@ describe("who may use it", { concurrency: 2 }, () => {
       assert.equal((await postJson(server.url + route, ask)).status, 401, route);
     }
     for (const authorization of ["Bearer first-key", "bearer second", `Basic ${btoa("anyone:first-key")}`]) {
-      assert.equal((await fetch(`${server.url}/ready`, { headers: { authorization } })).status, 200, authorization);
+      assert.equal((await fetch(`${server.url}/metrics`, { headers: { authorization } })).status, 200, authorization);
     }
     // Anthropic's clients send it under another name, some beside an `Authorization` that is for somebody else.
     for (const headers of [
@@ -87,7 +91,7 @@ describe("who may use it", { concurrency: 2 }, () => {
       { "x-api-key": "first-key", authorization: "Bearer wrong" },
       { "x-api-key": "wrong", authorization: "Bearer second" },
     ])
-      assert.equal((await fetch(`${server.url}/ready`, { headers })).status, 200, JSON.stringify(headers));
+      assert.equal((await fetch(`${server.url}/metrics`, { headers })).status, 200, JSON.stringify(headers));
     for (const key of ["", "wrong", "first-ke", "first-key, second"])
       assert.equal((await fetch(`${server.url}/v1/models`, { headers: { "x-api-key": key } })).status, 401, key);
     const browser = await fetch(server.url, { headers: { accept: "text/html" } });

@@ -4,8 +4,8 @@ import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** False: it is there. A text says why tests are skipped. */
-export function missing(program: string): string | false {
-  const found = spawnSync(program, ["--version"], { stdio: "ignore" });
+export function missing(program: string, version = "--version"): string | false {
+  const found = spawnSync(program, [version], { stdio: "ignore" });
   if (found.error === undefined) return false;
   return `SKIPPED ALOUD: ${program} is not installed (Debian's package has its name)`;
 }

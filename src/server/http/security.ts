@@ -95,9 +95,9 @@ function sameOrigin(origin: string, host: string | undefined): boolean {
 
 /**
  * `Authorization: Bearer KEY`, KEY as the password a browser asks for, or `x-api-key: KEY`; clients that send both
- * need one that fits. `/health` is open.
+ * need one that fits. `/health` is open, and so is the one word of `/ready`: proxies and Kubernetes ask without a key.
  */
-const open = new Set(["/health", "/v1/health"]);
+const open = new Set(["/health", "/v1/health", "/ready"]);
 
 export function checkKey(config: ServerConfig): MiddlewareHandler {
   const digests = config.apiKeys.map(digest);

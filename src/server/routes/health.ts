@@ -1,8 +1,9 @@
 /** Whether the server lives, and whether it can answer. */
 import type { Hono } from "hono";
+import { ownerOf } from "../http/security.js";
 import type { ServerContext } from "../service/context.js";
 
-export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext): void {
+export function healthRoutes(app: Hono, { model, draining, gate, config }: ServerContext): void {
   app.on("GET", ["/health", "/v1/health"], (c) => {
     const { phase } = model.state;
     // A server whose engine is started again lives.
@@ -15,6 +16,8 @@ export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext
   app.get("/ready", (c) => {
     const { phase, since, error, restarts, loadedBytes, totalBytes, silent } = model.state;
     const status = draining.aborted ? "draining" : phase === "ready" && silent ? "silent" : phase;
+    const code = status === "ready" ? 200 : 503;
+    if (config.apiKeys.length > 0 && ownerOf(c, config) === "") return c.json({ status }, code);
     return c.json(
       {
         status,
@@ -25,7 +28,7 @@ export function healthRoutes(app: Hono, { model, draining, gate }: ServerContext
         ...(totalBytes > 0 && { loaded: { bytes: loadedBytes, of: totalBytes } }),
         answers: { open: gate.count, limit: gate.limit },
       },
-      status === "ready" ? 200 : 503,
+      code,
     );
   });
 }

@@ -1,0 +1,169 @@
+/** Replicas behind nginx and Caddy as deploy/ configures them; the test plays the engines. */
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { packageRoot } from "../src/package-root.js";
+import type { RunningServer } from "../src/server/index.js";
+import { FakeEngine, type FakeJob } from "./server/fake-engine.js";
+import { postJson, serveFake, until } from "./server/support.js";
+import { freePort, missing, Service } from "./support/services.js";
+
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-replicas-"));
+const services: Service[] = [];
+after(async () => {
+  // nginx has workers that outlive a kill.
+  for (const service of services) await service.stop("SIGTERM");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Replica {
+  readonly server: RunningServer;
+  readonly engine: FakeEngine;
+}
+
+/** Answers at once, unless it is to be played by the test. */
+const play = (job: FakeJob): void => {
+  if (isSlow(job)) return;
+  job.token("quick");
+  job.finish();
+};
+const isSlow = ({ request }: FakeJob): boolean => request.maxTokens === 60;
+
+async function replica(): Promise<Replica> {
+  const engine = new FakeEngine(play);
+  const config = { keepAliveMs: 400, drainTimeoutMs: 5000 };
+  return { engine, server: await serveFake(engine, config) };
+}
+
+/** The file in deploy/, with replicas and times of a test. */
+function configured(name: string, port: number, replicas: readonly Replica[]): string {
+  let text = readFileSync(join(packageRoot(), "deploy", name), "utf8").replaceAll("8080", String(port));
+  for (const [i, { server }] of replicas.entries())
+    text = text.replaceAll(`replica-${i + 1}:8471`, new URL(server.url).host);
+  // Shortened: an hour is what stands there. Without a word for so long an answer would be cut.
+  return text.replaceAll("1h;", "2s;").replaceAll("health_interval 2s", "health_interval 200ms");
+}
+
+const proxies: Record<string, (port: number, replicas: readonly Replica[]) => Promise<void>> = {
+  async nginx(port, replicas) {
+    const path = join(folder, "nginx.conf");
+    mkdirSync(join(folder, "temp"), { recursive: true });
+    const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+      (kind) => `${kind}_temp_path ${folder}/temp/${kind};`,
+    );
+    writeFileSync(join(folder, "site.conf"), configured("nginx.conf", port, replicas));
+    writeFileSync(
+      path,
+      `${process.getuid?.() === 0 ? "user root;" : ""} daemon off; pid ${folder}/pid; error_log stderr;\n` +
+        `events {}\nhttp { access_log off; ${temp.join(" ")} include ${folder}/site.conf; }\n`,
+    );
+    await begin(port, "nginx", "-p", folder, "-e", "stderr", "-c", path);
+  },
+  async caddy(port, replicas) {
+    const path = join(folder, "Caddyfile");
+    writeFileSync(path, `{\n\tadmin off\n}\n${configured("Caddyfile", port, replicas)}`);
+    await begin(port, "caddy", "run", "--config", path, "--adapter", "caddyfile");
+  },
+};
+
+async function begin(port: number, ...command: string[]): Promise<void> {
+  const service = new Service(port, command);
+  services.push(service);
+  await service.start().catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${service.output}`);
+  });
+}
+
+const quick = { messages: [{ role: "user", content: "hello" }] };
+const slow = { ...quick, max_tokens: 60, stream: true };
+
+for (const [name, start] of Object.entries(proxies)) {
+  const found = name === "caddy" ? missing("caddy", "version") : missing("nginx", "-v");
+  describe(`behind ${name}`, { skip: found }, () => {
+    it("streams, is patient, hears who leaves, and goes round a replica that drains or is gone", async () => {
+      const replicas = [await replica(), await replica()];
+      const port = await freePort();
+      await start(port, replicas);
+      const chat = `http://127.0.0.1:${port}/v1/chat/completions`;
+      const slowJob = (): FakeJob | undefined =>
+        replicas.flatMap(({ engine }) => engine.jobs).find((job) => isSlow(job) && !job.cancelled && !over.has(job));
+      const over = new Set<FakeJob>();
+      const statusOf = async (headers: Record<string, string> = {}): Promise<number> => {
+        const response = await postJson(chat, quick, { headers });
+        await response.text();
+        return response.status;
+      };
+      while ((await statusOf()) !== 200) await sleep(50);
+
+      // Tokens as they come, and a silence that is longer than what a proxy bears.
+      const streamed = await postJson(chat, slow);
+      await until(() => slowJob() !== undefined, "a job");
+      const job = slowJob()!;
+      const reader = streamed.body!.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      const readTo = async (what: string): Promise<void> => {
+        while (!text.includes(what)) {
+          const part = await reader.read();
+          if (part.done) throw new Error(`ended without ${what}: ${text}`);
+          text += part.value;
+        }
+      };
+      job.token("first");
+      await readTo("first");
+      await sleep(3000);
+      job.token("second");
+      await readTo("second");
+      job.finish();
+      over.add(job);
+      await readTo("[DONE]");
+
+      // An answer in one piece is alive as well.
+      const whole = postJson(chat, { ...slow, stream: false });
+      await until(() => slowJob() !== undefined, "a job");
+      const patient = slowJob()!;
+      await sleep(2500);
+      patient.token("patient");
+      patient.finish();
+      over.add(patient);
+      assert.match(await (await whole).text(), /patient/);
+
+      // Who leaves frees the engine.
+      const leaver = new AbortController();
+      await postJson(chat, slow, { signal: leaver.signal });
+      await until(() => slowJob() !== undefined, "a job");
+      const left = slowJob()!;
+      leaver.abort();
+      await until(() => left.cancelled, "the end of an answer that nobody reads");
+
+      // One beginning, one replica; without it and with others, all of them.
+      const count = (): number[] => replicas.map(({ engine }) => engine.jobs.length);
+      const before = count();
+      for (let i = 0; i < 6; i++) assert.equal(await statusOf({ "x-prefix-hash": "a1" }), 200);
+      const sticky = count().map((jobs, i) => jobs - before[i]!);
+      assert.deepEqual([...sticky].sort(), [0, 6]);
+      for (let i = 0; i < 16; i++) await statusOf({ "x-prefix-hash": `b${i}` });
+      assert.ok(
+        count().every((jobs, i) => jobs > before[i]! + sticky[i]!),
+        "hashes are spread",
+      );
+
+      // A replica drains: what it answers ends, what is new goes to the other.
+      const last = await postJson(chat, slow);
+      await until(() => slowJob() !== undefined, "a job");
+      const running = slowJob()!;
+      const drained = replicas.findIndex(({ engine }) => engine.jobs.includes(running));
+      const stopped = replicas[drained]!.server.stop();
+      if (name === "caddy") await sleep(600); // its look at /ready; nginx asks the other one by itself
+      for (let i = 0; i < 4; i++) assert.equal(await statusOf({ "x-prefix-hash": `c${i}` }), 200);
+      running.token("whole");
+      running.finish();
+      assert.match(await last.text(), /whole[\s\S]*\[DONE\]/);
+      await stopped;
+      // And now it is gone.
+      for (let i = 0; i < 4; i++) assert.equal(await statusOf(), 200);
+    });
+  });
+}
