@@ -32,7 +32,7 @@ int64_t step_for_matvec(Model& model, const ProductTask& task) {
 
 // Layouts of several planes. By inputs a part is some rows of every row of words: long runs, or each is a page of its
 // own.
-constexpr int64_t kRunRowsLow = 256, kRunRowsHigh = 2048, kPartsOfRuns = 4;
+constexpr int64_t kRunRowsLow = 256, kRunRowsHigh = 2048, kPartsOfRuns = 2;
 constexpr int32_t kFewUnitRows = 8;  // from then on kernels work on panels
 
 int64_t step_for_gemm(int threads, int64_t rows, int64_t parts);

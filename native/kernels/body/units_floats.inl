@@ -12,11 +12,13 @@
 //     store(p, scaled, out)            the same as floats in the order of inputs, NaNs included
 //   f_tree(p)                          the tree of 32 partial sums, in the order of `load`
 //   f_pairs(x, out)                    32 floats in the order of `load`
+//   kUnitSums                          registers of sums of a walk, of all its rows
+//   kUnitAhead                         bytes between a fetch and its use, of all rows of a walk
 //   prefetch(p)
 
 // The scales of a row: those of its first `cols` inputs lie one after the other.
 struct RowScales {
-  const LayoutForm& form;
+  LayoutForm form;
   const uint8_t* at;
   int64_t bytes;
   // Of nested scales.
@@ -24,6 +26,7 @@ struct RowScales {
   const uint8_t* outer;
   int64_t first;  // of the row, counted over the whole matrix
 
+  RowScales() = default;
   RowScales(const Layout& layout, const UnitGrid& grid, int64_t row) : form(layout.form) {
     const PlaneLayout& p = layout.plane[kScalesPlane];
     const int64_t down = p.rows == 0 ? 0 : (p.whole ? row : row - grid.first_row) / p.rows;
@@ -43,39 +46,67 @@ struct RowScales {
   }
 };
 
-template <class C, int T>
-static void floats_row(const uint8_t* w, const RowScales& scales, int64_t block, int64_t whole, const float* const* x,
-                       const float* weight_tail, const float* const* x_tail, float* out, int64_t out_stride) {
+// R weight rows side by side: a row's sums are chains of additions, each of which waits for the one before.
+template <class C, int T, int R>
+static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* scales, int64_t block, int64_t whole,
+                        const float* const* x, const float (*weight_tail)[32], const float* const* x_tail, float* out,
+                        int64_t out_stride) {
   constexpr int kVectors = 32 / kLanes;
-  F p[T][kVectors];
-  typename C::Bad bad = C::good();
+  F p[R][T][kVectors];
+  typename C::Bad bad[R];
 #pragma GCC unroll 4
-  for (int t = 0; t < T; t++) {
+  for (int r = 0; r < R; r++) {
+    bad[r] = C::good();
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; i++) p[t][i] = f_zero();
+    for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; i++) p[r][t][i] = f_zero();
+    }
   }
+  // What is read next of these rows, and of those behind them.
+  const int64_t ahead = row_bytes < kUnitAhead / R ? row_bytes : kUnitAhead / R;
+  const int64_t turn = row_bytes - ahead, behind = ahead + (R - 1) * row_bytes;
+  int64_t at = 0;
   for (int64_t k = 0, b = 0; k < whole; b++) {
     const int64_t end = k + block < whole ? k + block : whole;
-    const typename C::Scaled scaled(scales(b));
-    for (; k < end; k += 32, w += C::kBytes) {
-      prefetch(w);
-      F v[kVectors];
-      C::load(w, scaled, v, &bad);
+    typename C::Scaled scaled[R];
 #pragma GCC unroll 4
-      for (int t = 0; t < T; t++) {
+    for (int r = 0; r < R; r++) scaled[r] = typename C::Scaled(scales[r](b));
+    for (; k < end; k += 32, at += C::kBytes) {
+      if (at % 64 == 0) {
+        const uint8_t* const far = w + at + (at < turn ? ahead : behind);
 #pragma GCC unroll 4
-        for (int i = 0; i < kVectors; i++) p[t][i] = f_fma(v[i], f_load(x[t] + k + kLanes * i), p[t][i]);
+        for (int r = 0; r < R; r++) prefetch(far + r * row_bytes);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        F v[kVectors];
+        C::load(w + r * row_bytes + at, scaled[r], v, &bad[r]);
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+          for (int i = 0; i < kVectors; i++) p[r][t][i] = f_fma(v[i], f_load(x[t] + k + kLanes * i), p[r][t][i]);
+        }
       }
     }
   }
 #pragma GCC unroll 4
-  for (int t = 0; t < T; t++) {
+  for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
-    for (int i = 0; x_tail != nullptr && i < kVectors; i++) {
-      p[t][i] = f_fma(f_load(weight_tail + kLanes * i), f_load(x_tail[t] + kLanes * i), p[t][i]);
+    for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+      for (int i = 0; x_tail != nullptr && i < kVectors; i++) {
+        p[r][t][i] = f_fma(f_load(weight_tail[r] + kLanes * i), f_load(x_tail[t] + kLanes * i), p[r][t][i]);
+      }
+      out[t * out_stride + r] = C::is_bad(bad[r]) ? __builtin_nanf("") : f_tree(p[r][t], C::kPairs);
     }
-    out[t * out_stride] = C::is_bad(bad) ? __builtin_nanf("") : f_tree(p[t], C::kPairs);
   }
+}
+
+// Rows of a walk: as many sums as registers hold beside the codes of a block.
+constexpr int unit_rows_of(int tokens) {
+  const int sums = tokens * 32 / kLanes;
+  return 4 * sums <= kUnitSums ? 4 : 2 * sums <= kUnitSums ? 2 : 1;
 }
 
 // The last cols % 32 values of a row behind `from`, zero-padded, in the order of a walk.
@@ -87,13 +118,16 @@ static void weight_tail(const UnitCells& cells, int64_t r, int64_t from, int64_t
   else for (int i = 0; i < 32; i++) out[i] = plain[i];
 }
 
+template <int N>
+using Number = std::integral_constant<int, N>;
+
 template <class C>
 static void floats_few(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
                        const int32_t* pick, int32_t t0, int32_t n, float* out, int64_t out_stride, float* memory) {
   const UnitCells cells = {layout, grid};
   const int64_t cols = grid.all_inputs, whole = cols & ~int64_t{31};
   const int64_t group = layout.plane[kScalesPlane].cols, block = group == 0 ? cols : group;
-  alignas(64) float tails[kUnitFew][32] = {}, tail[32];
+  alignas(64) float tails[kUnitFew][32] = {}, tail[4][32];
   const float *x[kUnitFew], *x_tail[kUnitFew];
   for (int32_t t = 0; t < n; t++) {
     const float* const row = acts.f32 + (pick != nullptr ? pick[t0 + t] : t0 + t) * acts.f32_stride;
@@ -109,22 +143,33 @@ static void floats_few(const Layout& layout, const UnitGrid& grid, int64_t r0, i
     else for (int i = 0; i < 32; i++) tails[t][i] = plain[i];
     x_tail[t] = tails[t];
   }
-  for (int64_t r = r0; r < r1; r++) {
-    const uint8_t* const w = grid.at[kValuesPlane] + (r - grid.first_row) * grid.row_stride[kValuesPlane];
-    const RowScales scales(layout, grid, r);
-    if (whole < cols) weight_tail<C>(cells, r, whole, cols, tail);
-    const float* const* const last = whole < cols ? x_tail : nullptr;
-    float* const to = out + r - r0;
-    switch (n) {
-      case 1: floats_row<C, 1>(w, scales, block, whole, x, tail, last, to, out_stride); break;
-      case 2: floats_row<C, 2>(w, scales, block, whole, x, tail, last, to, out_stride); break;
-#if HW_UNIT_FEW > 2
-      case 3: floats_row<C, 3>(w, scales, block, whole, x, tail, last, to, out_stride); break;
-      default: floats_row<C, 4>(w, scales, block, whole, x, tail, last, to, out_stride); break;
-#else
-      default: break;
-#endif
+  const float* const* const last = whole < cols ? x_tail : nullptr;
+  const int64_t row_bytes = grid.row_stride[kValuesPlane];
+  const auto rows = [&](int64_t r, auto tokens, auto count) {
+    constexpr int T = decltype(tokens)::value, R = decltype(count)::value;
+    RowScales scales[R];
+    for (int i = 0; i < R; i++) {
+      scales[i] = RowScales(layout, grid, r + i);
+      if (whole < cols) weight_tail<C>(cells, r + i, whole, cols, tail[i]);
     }
+    floats_rows<C, T, R>(grid.at[kValuesPlane] + (r - grid.first_row) * row_bytes, row_bytes, scales, block, whole, x,
+                         tail, last, out + r - r0, out_stride);
+  };
+  const auto all = [&](auto tokens) {
+    constexpr int R = unit_rows_of(decltype(tokens)::value);
+    int64_t r = r0;
+    for (; r + R <= r1; r += R) rows(r, tokens, Number<R>());
+    for (; r < r1; r++) rows(r, tokens, Number<1>());
+  };
+  switch (n) {
+    case 1: all(Number<1>()); break;
+    case 2: all(Number<2>()); break;
+#if HW_UNIT_FEW > 2
+    case 3: all(Number<3>()); break;
+    default: all(Number<4>()); break;
+#else
+    default: break;
+#endif
   }
 }
 

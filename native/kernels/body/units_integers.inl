@@ -8,6 +8,9 @@
 //   v_load v_store v_set32 v_and v_or v_xor v_add32 v_mul32 v_srl<N> v_sll<N> v_srlv v_four v_lut v_table
 //   v_words(p, valid)       32-bit words of that many neighbours, the rest zero
 //   v_load_quads(rows, o, q)  16 bytes at rows[lane] + o, word i of each in q[i]
+//   v_zip8_low v_zip8_high v_zip16_low v_zip16_high   of 128-bit lanes
+//   f_load_lanes(p, step) f_store_lanes(p, step, v)   four floats in each 128-bit lane, `step` floats apart
+//   f_zip_low f_zip_high f_evens f_odds               (a0 b0 a1 b1), (a2 b2 a3 b3), (a0 a2 b0 b2), (a1 a3 b1 b3)
 //   v_awq(p, stride, valid) nibbles of four inputs, `stride` bytes apart, of kLanes rows, a byte each in every lane
 //   v_dot<kWide>(s, w, a)   s + products of four codes; v_total<kWide>(s): the sums as 32-bit integers
 //   v_plus(s, a, b)         s + a * b, a in 16 signed bits, b in both halves of a lane
@@ -88,31 +91,82 @@ struct Source {
   const Layout& layout;
   const UnitGrid& grid;
   UnitCells cells;
-  Source(const Layout& l, const UnitGrid& g) : layout(l), grid(g), cells{l, g} {}
+  Source(const Layout& l, const UnitGrid& g)
+      : layout(l), grid(g), cells{l, g}, rows_(l.plane[kScalesPlane].rows == 1 && !l.plane[kScalesPlane].flat),
+        offsets_(l.form.offsets != OFFSETS_CONSTANT && l.by_inputs && !l.plane[kOffsetsPlane].flat &&
+                 l.plane[kOffsetsPlane].cols == l.plane[kScalesPlane].cols &&
+                 l.plane[kOffsetsPlane].bytes * 8 == l.plane[kOffsetsPlane].rows * l.form.bits) {}
 
   // Scales and negated offsets, the latter in 16 bits, of the group of an input.
-  inline void group_of(int64_t r, int valid, int64_t input, int32_t moved, F* scale, V* offset) const {
+  inline __attribute__((always_inline)) void group_of(int64_t r, int valid, int64_t input, int32_t moved, F* scale,
+                                                      V* offset) const {
     const LayoutForm& form = layout.form;
-    if (layout.by_inputs && form.scales == SCALES_F16) {
-      *scale = f_halves(cells.cell(kScalesPlane, r, input), valid);
+    if (input < from_ || input >= to_) look_up(input);
+    const int64_t stride = grid.row_stride[kScalesPlane];
+    const uint8_t* const at = rows_ ? scales_ + r * stride : nullptr;
+    if (rows_ && layout.by_inputs && form.scales == SCALES_F16) {
+      *scale = f_halves(at, valid);
+    } else if (rows_ && form.scales == SCALES_F16) {
+      alignas(32) uint16_t s[kLanes] = {};
+      for (int i = 0; i < valid; i++) s[i] = load_as<uint16_t>(at + i * stride);
+      *scale = f_halves(reinterpret_cast<const uint8_t*>(s), kLanes);
     } else {
       alignas(64) float s[kLanes] = {};
-      for (int i = 0; i < valid; i++) s[i] = cells.scale(r + i, input);
+      if (rows_ && form.scales == SCALES_BF16) {
+        for (int i = 0; i < valid; i++) s[i] = bf16_to_float(load_as<uint16_t>(at + i * stride));
+      } else if (rows_ && form.scales == SCALES_E8M0) {
+        for (int i = 0; i < valid; i++) s[i] = e8m0_half_to_float(at[i * stride]);
+      } else if (rows_ && form.scales == SCALES_F32) {
+        for (int i = 0; i < valid; i++) s[i] = load_as<float>(at + i * stride) * form.factor;
+      } else {
+        for (int i = 0; i < valid; i++) s[i] = cells.scale(r + i, input);
+      }
       *scale = f_load(s);
     }
     if (form.offsets == OFFSETS_CONSTANT) {
       *offset = v_set32(-(form.addend + moved) & 0xffff);
       return;
     }
-    if (layout.by_inputs && form.bits == 4 && r % 8 == 0 && valid % 8 == 0) {
-      const V stored = v_nibbles(cells.cell(kOffsetsPlane, r, input), valid, form.offsets == OFFSETS_AWQ);
+    if (offsets_ && form.bits == 4 && r % 8 == 0 && valid % 8 == 0) {
+      const V stored = v_nibbles(zeros_ + r / 2, valid, form.offsets == OFFSETS_AWQ);
       const V z = v_and(v_add32(stored, v_set32(form.addend)), v_set32(15));
       *offset = v_and(v_sub32(v_set32(0), z), v_set32(0xffff));
       return;
     }
     alignas(64) int32_t o[kLanes] = {};
-    for (int i = 0; i < valid; i++) o[i] = -(cells.offset(r + i, input) + moved) & 0xffff;
+    if (offsets_ && form.offsets != OFFSETS_AWQ && 8 % form.bits == 0) {
+      const int32_t mask = (1 << form.bits) - 1;
+      for (int i = 0; i < valid; i++) {
+        const int64_t bit = (r + i) * form.bits;
+        const int32_t z = ((zeros_[bit / 8] >> bit % 8) + form.addend) & mask;
+        o[i] = -(z + moved) & 0xffff;
+      }
+    } else {
+      for (int i = 0; i < valid; i++) o[i] = -(cells.offset(r + i, input) + moved) & 0xffff;
+    }
     *offset = v_load(o);
+  }
+
+ protected:
+  const bool rows_;     // the scales of rows follow each other by a stride
+  const bool offsets_;  // the offsets of rows follow each other bit by bit
+  // Of row 0, for the group of inputs [from_, to_): divisions that are not made again for each run of rows.
+  mutable int64_t from_ = 0, to_ = 0;
+  mutable const uint8_t *scales_ = nullptr, *zeros_ = nullptr;
+
+  const uint8_t* row_0(int plane, int64_t input) const {
+    const PlaneLayout& p = layout.plane[plane];
+    const int64_t across = p.whole ? input : input - grid.first_input;
+    const int64_t first = p.whole || p.rows == 0 ? 0 : grid.first_row / p.rows;
+    return grid.at[plane] + (p.cols == 0 ? 0 : across / p.cols * grid.input_stride[plane]) -
+           first * grid.row_stride[plane];
+  }
+  void look_up(int64_t input) const {
+    const int64_t group = layout.plane[kScalesPlane].cols;
+    from_ = group == 0 ? 0 : input / group * group;
+    to_ = group == 0 ? INT64_MAX : from_ + group;
+    if (rows_) scales_ = row_0(kScalesPlane, input);
+    if (offsets_) zeros_ = row_0(kOffsetsPlane, input);
   }
 };
 
@@ -144,6 +198,11 @@ struct InputAwq : Source {
   static constexpr bool kWide = false;
   static constexpr Order kOrder = order_of<8>();
   using Source::Source;
+  // Whether runs of kAwqRows go the way of units_awq.inl.
+  inline bool wide(int64_t r) const { return r % 8 == 0 && offsets_ && layout.form.offsets == OFFSETS_AWQ; }
+  inline const uint8_t* values(int64_t r, int64_t input) const {
+    return grid.at[kValuesPlane] + (input - grid.first_input) * grid.input_stride[kValuesPlane] + r / 2;
+  }
   inline __attribute__((always_inline)) void codes(int64_t r, int valid, int64_t unit, V* q) const {
     const int64_t stride = grid.input_stride[kValuesPlane];
     const uint8_t* at = grid.at[kValuesPlane] + (unit - grid.first_input) * stride + r / 2;
@@ -153,12 +212,9 @@ struct InputAwq : Source {
   inline void group(int64_t r, int valid, int64_t input, F* scale, V* offset) const {
     group_of(r, valid, input, 0, scale, offset);
   }
-  inline void fetch(int64_t r, int64_t unit) const {
-    const int64_t stride = grid.input_stride[kValuesPlane];
-    const uint8_t* at = grid.at[kValuesPlane] + (unit - grid.first_input) * stride + r / 2;
-    // A line is eight lanes' worth of a call: others fetch the rest.
-    if (r % 128 == 0) for (int i = 0; i < 32; i++) v_prefetch(at + i * stride);
-  }
+  // Of rows from `r` on, of the group that was asked for last.
+  inline const uint8_t* zeros(int64_t r) const { return zeros_ + r / 2; }
+  inline void fetch(int64_t, int64_t) const {}
 };
 
 // In the order of rows; kBook: codes are entries of E2M1, made unsigned by 12 or signed as they are.
@@ -283,6 +339,8 @@ static inline int64_t span_end(const Layout& layout, int64_t input, int64_t end,
   return to;
 }
 
+#include "units_awq.inl"
+
 template <class S>
 static void few(const S& source, int64_t r0, int64_t r1, const Acts& acts, const int32_t* pick, int32_t t0, int32_t n,
                 float* out, int64_t out_stride, uint8_t* scratch) {
@@ -301,7 +359,11 @@ static void few(const S& source, int64_t r0, int64_t r1, const Acts& acts, const
         to = span_end(source.layout, input, end, 32 * kSpan);
         // The units behind these, which are read when the rows have been gone through.
         const int64_t ahead = to < end ? to - input : 0;
-        for (int64_t r = r0; r < r1; r += kLanes) {
+        int64_t r = r0;
+        if constexpr (std::is_same_v<S, InputAwq>) {
+          r = awq_rows(source, r0, r1, input, (input - first) / 32, (to - first) / 32, n, packed, out, out_stride);
+        }
+        for (; r < r1; r += kLanes) {
           for (int64_t i = 0; i < ahead && to + i < end; i += 32) source.fetch(r, to + i);
           span(r, input, to);
         }

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <type_traits>
+
 #include "../../unit_cells.h"
 
 namespace hw {
@@ -63,6 +65,7 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 
 #define HW_UNIT_FEW 2
 constexpr int kUnitRows = kRows, kUnitGroup = kGroup, kUnitChunk = kChunk, kUnitFew = HW_UNIT_FEW;
+constexpr int kUnitSums = 8, kUnitAhead = 8192;
 
 // Even numbers of 32, then odd ones.
 inline void f_pairs(const float* x, float* out) {
@@ -84,7 +87,7 @@ inline float f_tree(const F* p, bool pairs) {
 }
 
 inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p + 6144), _MM_HINT_T1);
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 
 inline __m128i sixteen(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
@@ -101,6 +104,7 @@ struct CodesE4M3 {
   static bool is_bad(Bad bad) { return _mm256_movemask_epi8(bad) != 0; }
   struct Scaled {
     F scale;
+    Scaled() = default;
     explicit Scaled(float s) : scale(_mm256_set1_ps(s * 256.0f)) {}
   };
   // The code as a half of a 256th of its value.
@@ -131,6 +135,7 @@ struct CodesE5M2 {
   static bool is_bad(Bad) { return false; }
   struct Scaled {
     F scale;
+    Scaled() = default;
     explicit Scaled(float s) : scale(_mm256_set1_ps(s)) {}
   };
   static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
@@ -155,6 +160,7 @@ struct CodesBook {
   static bool is_bad(Bad) { return false; }
   struct Scaled {
     F low, high;
+    Scaled() = default;
     explicit Scaled(float s)
         : low(_mm256_mul_ps(_mm256_set1_ps(s), _mm256_load_ps(kFp4 ? kFP4 : kNF4))),
           high(_mm256_mul_ps(_mm256_set1_ps(s), _mm256_load_ps((kFp4 ? kFP4 : kNF4) + 8))) {}

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <type_traits>
+
 #include "../../unit_cells.h"
 #include "../../body/panel_avx2.inl"
 
@@ -13,6 +15,7 @@ namespace {
 
 #define HW_FEW_TOKENS 4
 #define HW_UNITS_TILE 4
+constexpr int kAwqTokens = 1;
 constexpr int kFewTokens = HW_FEW_TOKENS, kTile = HW_UNITS_TILE, kLanes = 8, kPanelPairs = 1;
 constexpr bool kSignedBytes = true;
 
@@ -58,6 +61,22 @@ inline V v_awq(const uint8_t* p, int64_t stride, int) {
                                          _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble), 1);
   // Rows 0, 1, ... are nibbles 0, 4, 1, 5, 2, 6, 3, 7: low ones of even, high ones of odd number.
   return _mm256_permutevar8x32_epi32(both, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+
+inline V v_zip8_low(V a, V b) { return _mm256_unpacklo_epi8(a, b); }
+inline V v_zip8_high(V a, V b) { return _mm256_unpackhi_epi8(a, b); }
+inline V v_zip16_low(V a, V b) { return _mm256_unpacklo_epi16(a, b); }
+inline V v_zip16_high(V a, V b) { return _mm256_unpackhi_epi16(a, b); }
+inline F f_zip_low(F a, F b) { return _mm256_unpacklo_ps(a, b); }
+inline F f_zip_high(F a, F b) { return _mm256_unpackhi_ps(a, b); }
+inline F f_evens(F a, F b) { return _mm256_shuffle_ps(a, b, 0x88); }
+inline F f_odds(F a, F b) { return _mm256_shuffle_ps(a, b, 0xdd); }
+inline F f_load_lanes(const float* p, int step) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+}
+inline void f_store_lanes(float* p, int step, F v) {
+  _mm_storeu_ps(p, _mm256_castps256_ps128(v));
+  _mm_storeu_ps(p + step, _mm256_extractf128_ps(v, 1));
 }
 
 inline F f_load_n(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }

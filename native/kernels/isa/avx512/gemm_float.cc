@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <type_traits>
+
 #include "../../unit_cells.h"
 
 namespace hw {
@@ -56,6 +58,7 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 // Half as many weight rows as above for twice as many token rows: decoding costs more than converting.
 #define HW_UNIT_FEW 4
 constexpr int kUnitRows = 32, kUnitGroup = 48, kUnitChunk = 1024, kUnitFew = HW_UNIT_FEW;
+constexpr int kUnitSums = 16, kUnitAhead = 8192;
 
 // Even numbers of 32, then odd ones.
 inline void f_pairs(const float* x, float* out) {
@@ -77,7 +80,7 @@ inline float f_tree(const F* p, bool pairs) {
 }
 
 inline __attribute__((always_inline)) void prefetch(const uint8_t* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p + 6144), _MM_HINT_T1);
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
 }
 
 inline __m512i thirty_two(const uint8_t* p) {
@@ -96,6 +99,7 @@ struct CodesE4M3 {
   static bool is_bad(Bad bad) { return bad != 0; }
   struct Scaled {
     F scale;
+    Scaled() = default;
     explicit Scaled(float s) : scale(_mm512_set1_ps(s * 256.0f)) {}
   };
   // The code as a half of a 256th of its value.
@@ -126,6 +130,7 @@ struct CodesE5M2 {
   static bool is_bad(Bad) { return false; }
   struct Scaled {
     F scale;
+    Scaled() = default;
     explicit Scaled(float s) : scale(_mm512_set1_ps(s)) {}
   };
   static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {
@@ -151,6 +156,7 @@ struct CodesBook {
   static bool is_bad(Bad) { return false; }
   struct Scaled {
     F values;
+    Scaled() = default;
     explicit Scaled(float s) : values(_mm512_mul_ps(_mm512_set1_ps(s), _mm512_load_ps(kFp4 ? kFP4 : kNF4))) {}
   };
   static inline void load(const uint8_t* p, const Scaled& s, F* v, Bad*) {

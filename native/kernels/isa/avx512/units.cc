@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <type_traits>
+
 #include "../../unit_cells.h"
 #include "panel.inl"
 
@@ -12,6 +14,7 @@ namespace {
 
 #define HW_FEW_TOKENS 8
 #define HW_UNITS_TILE 6
+constexpr int kAwqTokens = 2;
 constexpr int kFewTokens = HW_FEW_TOKENS, kTile = HW_UNITS_TILE, kLanes = 16, kPanelPairs = 2;
 constexpr bool kSignedBytes = false;
 
@@ -72,6 +75,27 @@ inline V v_awq(const uint8_t* p, int64_t stride, int valid) {
   const V low = _mm512_castsi256_si512(_mm256_and_si256(all, nibble));
   const V high = _mm512_castsi256_si512(_mm256_and_si256(_mm256_srli_epi16(all, 4), nibble));
   return _mm512_permutex2var_epi8(low, _mm512_loadu_si512(kAwqPlaces.at), high);
+}
+
+inline V v_zip8_low(V a, V b) { return _mm512_unpacklo_epi8(a, b); }
+inline V v_zip8_high(V a, V b) { return _mm512_unpackhi_epi8(a, b); }
+inline V v_zip16_low(V a, V b) { return _mm512_unpacklo_epi16(a, b); }
+inline V v_zip16_high(V a, V b) { return _mm512_unpackhi_epi16(a, b); }
+inline F f_zip_low(F a, F b) { return _mm512_unpacklo_ps(a, b); }
+inline F f_zip_high(F a, F b) { return _mm512_unpackhi_ps(a, b); }
+inline F f_evens(F a, F b) { return _mm512_shuffle_ps(a, b, 0x88); }
+inline F f_odds(F a, F b) { return _mm512_shuffle_ps(a, b, 0xdd); }
+inline F f_load_lanes(const float* p, int step) {
+  const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+  p += 2 * step;
+  const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+inline void f_store_lanes(float* p, int step, F v) {
+  _mm_storeu_ps(p, _mm512_castps512_ps128(v));
+  _mm_storeu_ps(p + step, _mm512_extractf32x4_ps(v, 1));
+  _mm_storeu_ps(p + 2 * step, _mm512_extractf32x4_ps(v, 2));
+  _mm_storeu_ps(p + 3 * step, _mm512_extractf32x4_ps(v, 3));
 }
 
 inline F f_load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
