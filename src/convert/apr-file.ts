@@ -11,10 +11,10 @@ import { ByteSink } from "../formats/gguf-encode.js";
 import { PackedStrings, TypedMetadata, type TypedValue } from "../formats/metadata.js";
 import type { Checkpoint } from "../formats/types.js";
 import { findArchitecture, type ModelDescription } from "../models/index.js";
-import type { WeightFiles } from "../ops/reference-weights.js";
 import { ggufMetadata } from "./gguf-metadata.js";
 import { ggufTensors, type MadeModel } from "./gguf-tensors.js";
 import type { FilePiece, ResumableFile } from "./resumable-file.js";
+import type { Sources } from "./stored-matrix.js";
 import type { TypeChoice } from "./type-choice.js";
 
 /** Types that programs for this format read: F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, BF16. */
@@ -33,7 +33,7 @@ export function aprModelFile(
   checkpoint: Checkpoint,
   description: ModelDescription,
   choice: TypeChoice,
-  files: WeightFiles,
+  files: Sources,
 ): { readonly file: Omit<ResumableFile, "identity">; readonly model: MadeModel } {
   const model = ggufTensors(checkpoint, description, choice, files);
   const tensors = model.tensors.map(({ name, dtype, shape, data }): AprTensor => {

@@ -1,15 +1,16 @@
 /** A model in one container becomes the same model in another, in little memory whatever its size. */
 import { realpathSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { openCheckpoint } from "../containers/index.js";
+import { openAdapter, openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
 import type { Checkpoint } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
-import { WeightFiles } from "../ops/reference-weights.js";
 import { aprModelFile } from "./apr-file.js";
 import { ggufFile } from "./gguf-file.js";
 import type { MadeTensor } from "./gguf-tensors.js";
+import { type MergedAdapter, mergedPairs } from "./merged-pairs.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
+import { Sources } from "./stored-matrix.js";
 import { typeChoice, type WishedType } from "./type-choice.js";
 
 export interface ConvertOptions extends WriteOptions {
@@ -17,6 +18,8 @@ export interface ConvertOptions extends WriteOptions {
   readonly type?: WishedType;
   /** The type of matrices that no type holds exactly; without it they are refused. */
   readonly inexact?: Exclude<WishedType, "keep">;
+  /** Adapters that become part of the matrices, which are F32, F16 or BF16 then. */
+  readonly merge?: readonly { readonly path: string; readonly scale?: number }[];
   readonly onPlan?: (plan: ConvertPlan) => void;
 }
 
@@ -46,15 +49,19 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
     throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf or .apr`);
   const checkpoint = await openCheckpoint(from);
   refuseSelf(checkpoint, to);
-  const files = new WeightFiles();
+  const description = describeModel(checkpoint);
+  const adapters = (options.merge ?? []).map(({ path, scale = 1 }) => ({
+    adapter: openAdapter(path, checkpoint),
+    scale,
+  }));
+  const files = new Sources(mergedPairs(description, adapters));
   try {
-    const description = describeModel(checkpoint);
     const choice = typeChoice(options.type ?? "keep", options.inexact);
     const make = kind === "apr" ? aprModelFile : ggufFile;
     const { file, model } = make(to, checkpoint, description, choice, files);
     const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
     options.onPlan?.({ architecture: description.arch, ...model, bytes });
-    const identity = JSON.stringify([sourceIdentity(checkpoint), options.type ?? "keep", options.inexact]);
+    const identity = JSON.stringify([sourceIdentity(checkpoint), options.type ?? "keep", options.inexact, ...adapters.map(adapterIdentity)]);
     return { path: to, ...(await writeResumable({ ...file, identity }, options)) };
   } finally {
     files.close();
@@ -64,6 +71,11 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
 /** Other files under the same names are another source. */
 function sourceIdentity({ files }: Checkpoint): unknown[] {
   return files.map(({ path, bytes }) => [resolve(path), bytes, statSync(path).mtimeMs]);
+}
+
+function adapterIdentity({ adapter, scale }: MergedAdapter): unknown[] {
+  const files = new Set([...adapter.pairs.values()].flatMap(({ a, b }) => [...a.extents, ...b.extents]).map(({ file }) => file));
+  return [scale, ...[...files].map((file) => [resolve(file), statSync(file).size, statSync(file).mtimeMs])];
 }
 
 /** @throws OPTION_INVALID where the result would replace what is read */

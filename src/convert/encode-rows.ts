@@ -4,10 +4,9 @@ import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, dtypeOf } from "../formats/dtypes.js";
 import type { TensorInfo } from "../formats/types.js";
 import { changedVector } from "../formats/vector-change.js";
-import type { WeightFiles } from "../ops/reference-weights.js";
 import { exactType, repacker } from "./exact-types.js";
 import { folderRow, type Rotated } from "./rotated-rows.js";
-import { StoredMatrix, type StoredRun, storedPieces } from "./stored-matrix.js";
+import { type Sources, StoredMatrix, type StoredRun, storedPieces } from "./stored-matrix.js";
 
 /** Bytes that are handed on at once, about. */
 const pieceBytes = 4 * 2 ** 20;
@@ -40,9 +39,10 @@ export function* matrixBytes(
   info: TensorInfo,
   dtype: Dtype,
   rotated: Rotated | undefined,
-  files: WeightFiles,
+  files: Sources,
 ): Generator<Uint8Array> {
-  if (info.layout === dtype && rotated === undefined) return yield* storedPieces(info, files);
+  const change = files.changes.get(info.name);
+  if (info.layout === dtype && rotated === undefined && change === undefined) return yield* storedPieces(info, files);
   const matrix = new StoredMatrix(info, files, rotated?.headDim);
   const { cols, rows, experts } = matrix;
   const bytes = rowBytesOf(info.name, dtype, cols);
@@ -51,7 +51,7 @@ export function* matrixBytes(
   for (let expert = 0; expert < experts; expert++)
     for (let first = 0; first < rows; first += matrix.run) {
       const run = matrix.read(expert, first);
-      const write = repacks ? repacker(matrix, run, dtype) : rowWriter(matrix, run, dtype, bytes);
+      const write = repacks ? repacker(matrix, run, dtype) : rowWriter(matrix, run, dtype, bytes, change !== undefined);
       const end = first + Math.min(matrix.run, rows - first);
       for (let from = first; from < end; from += together) {
         const count = Math.min(together, end - from);
@@ -61,17 +61,19 @@ export function* matrixBytes(
         yield out;
       }
     }
+  change?.release();
 }
 
-/** Writes one stored row as a row of the type. */
+/** Writes one stored row as a row of the type; `changed`: it is not what is stored. */
 function rowWriter(
   matrix: StoredMatrix,
   run: StoredRun,
   dtype: Dtype,
   bytes: number,
+  changed: boolean,
 ): (row: number, out: Uint8Array, at: number) => void {
   const { info, cols } = matrix;
-  if (info.layout === dtype)
+  if (info.layout === dtype && !changed)
     return (row, out, at) => {
       const from = (row - run.first) * bytes;
       out.set(run.stored[0]!.subarray(from, from + bytes), at);
@@ -84,7 +86,7 @@ function rowWriter(
 }
 
 /** A matrix that lies the other way round, [inputs][outputs]: columns become rows. */
-export function* turnedBytesOf(info: TensorInfo, dtype: Dtype, files: WeightFiles): Generator<Uint8Array> {
+export function* turnedBytesOf(info: TensorInfo, dtype: Dtype, files: Sources): Generator<Uint8Array> {
   const matrix = new StoredMatrix(info, files);
   const { cols: outputs, rows: inputs, experts } = matrix;
   const bytes = rowBytesOf(info.name, dtype, inputs);
@@ -117,14 +119,14 @@ export function* turnedBytesOf(info: TensorInfo, dtype: Dtype, files: WeightFile
 }
 
 /** A vector's values in F32, in the order of GGUF. */
-export function vectorBytes(info: TensorInfo, rotated: Rotated | undefined, files: WeightFiles): Uint8Array {
+export function vectorBytes(info: TensorInfo, rotated: Rotated | undefined, files: Sources): Uint8Array {
   const values = info.values?.slice() ?? storedVector(info, files);
   changedVector(values, info.change);
   const out = rotated === undefined ? values : values.map((_, i) => values[folderRow(rotated, i)]!);
   return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
 }
 
-function storedVector(info: TensorInfo, files: WeightFiles): Float32Array {
+function storedVector(info: TensorInfo, files: Sources): Float32Array {
   const matrix = new StoredMatrix(info, files);
   const out = new Float32Array(matrix.cols * matrix.rows * matrix.experts);
   for (let expert = 0, at = 0; expert < matrix.experts; expert++)

@@ -2,10 +2,10 @@
 import { padded, planGguf } from "../formats/gguf-write.js";
 import type { Checkpoint } from "../formats/types.js";
 import type { ModelDescription } from "../models/index.js";
-import type { WeightFiles } from "../ops/reference-weights.js";
 import { ggufMetadata } from "./gguf-metadata.js";
 import { ggufTensors, type MadeModel } from "./gguf-tensors.js";
 import type { ResumableFile } from "./resumable-file.js";
+import type { Sources } from "./stored-matrix.js";
 import type { TypeChoice } from "./type-choice.js";
 
 /** @throws MODEL_INVALID, FORMAT_UNSUPPORTED, TOKENIZER_INVALID */
@@ -14,7 +14,7 @@ export function ggufFile(
   checkpoint: Checkpoint,
   description: ModelDescription,
   choice: TypeChoice,
-  files: WeightFiles,
+  files: Sources,
 ): { readonly file: Omit<ResumableFile, "identity">; readonly model: MadeModel } {
   const model = ggufTensors(checkpoint, description, choice, files);
   const metadata = ggufMetadata(checkpoint, model.tensors, description.config.vocab);

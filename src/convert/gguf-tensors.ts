@@ -4,11 +4,10 @@ import { type Dtype, dtypeByName, dtypeOf } from "../formats/dtypes.js";
 import { type Extent, expertPlaneBytes, slicesOf } from "../formats/layouts.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { ModelDescription } from "../models/index.js";
-import type { WeightFiles } from "../ops/reference-weights.js";
 import { matrixBytes, rowBytesOf, turnedBytesOf, vectorBytes } from "./encode-rows.js";
 import { exactType } from "./exact-types.js";
 import { type Rotated, rotatedRows } from "./rotated-rows.js";
-import { StoredMatrix } from "./stored-matrix.js";
+import { type Sources, StoredMatrix } from "./stored-matrix.js";
 import type { TypeChoice } from "./type-choice.js";
 import { usedTensors } from "./used-tensors.js";
 
@@ -41,7 +40,7 @@ export function ggufTensors(
   checkpoint: Checkpoint,
   description: ModelDescription,
   choice: TypeChoice,
-  files: WeightFiles,
+  files: Sources,
 ): MadeModel {
   const rotated = rotatedRows(checkpoint, description);
   const joined = new Map<string, TensorInfo[]>();
@@ -72,7 +71,7 @@ function vectorTensor(
   info: TensorInfo,
   shape: readonly number[],
   rotated: Rotated | undefined,
-  files: WeightFiles,
+  files: Sources,
 ): MadeTensor {
   const changes = [
     ...(info.change === undefined ? [] : [info.change]),
@@ -87,24 +86,28 @@ function matrixTensor(
   info: TensorInfo,
   rotated: Rotated | undefined,
   choice: TypeChoice,
-  files: WeightFiles,
+  files: Sources,
 ): MadeTensor {
   if (info.transposed) return turnedTensor(info.name, info, choice, files);
-  const { dtype, rounded } = choice.of(info, () => exactType(new StoredMatrix(info, files)));
-  const changes = rotated === undefined ? [] : ["pairs side by side"];
+  const merged = files.changes.has(info.name);
+  const { dtype, rounded } = merged
+    ? choice.changed(info)
+    : choice.of(info, () => exactType(new StoredMatrix(info, files)));
+  const changes = [...(merged ? ["merged"] : []), ...(rotated === undefined ? [] : ["pairs side by side"])];
   const data = () => matrixBytes(info, dtype, rotated, files);
   return { name: info.name, dtype, shape: info.shape, from: [info], changes, rounded, data };
 }
 
-function turnedTensor(name: string, info: TensorInfo, choice: TypeChoice, files: WeightFiles): MadeTensor {
+function turnedTensor(name: string, info: TensorInfo, choice: TypeChoice, files: Sources): MadeTensor {
   // Blocks run along inputs: those that lie the other way round are others.
   const plain = () => (dtypeOf(info.layout)?.blockValues === 1 ? dtypeOf(info.layout) : undefined);
-  const { dtype, rounded } = choice.of(info, plain);
+  const merged = files.changes.has(info.name);
+  const { dtype, rounded } = merged ? choice.changed(info) : choice.of(info, plain);
   const [outputs = 1, inputs = 1, ...rest] = info.shape;
   rowBytesOf(name, dtype, inputs);
   const data = () => turnedBytesOf(info, dtype, files);
   const shape = [inputs, outputs, ...rest];
-  return { name, dtype, shape, from: [info], changes: ["turned round"], rounded, data };
+  return { name, dtype, shape, from: [info], changes: [...(merged ? ["merged"] : []), "turned round"], rounded, data };
 }
 
 /** Parts that are one tensor of a GGUF file again: their rows, or values, one after the other. */
@@ -113,7 +116,7 @@ function joinedTensor(
   infos: readonly TensorInfo[],
   vector: boolean,
   choice: TypeChoice,
-  files: WeightFiles,
+  files: Sources,
 ): MadeTensor {
   const parts = infos.map((info) =>
     vector ? vectorTensor(info, info.shape, undefined, files) : matrixTensor(info, undefined, choice, files),
@@ -136,7 +139,9 @@ function absorbs({ metadata }: Checkpoint): boolean {
   return metadata.get(`${metadata.string("general.architecture")}.attention.key_length_mla`) !== undefined;
 }
 
-function absorbed(checkpoint: Checkpoint, info: TensorInfo, choice: TypeChoice, files: WeightFiles): MadeTensor[] {
+function absorbed(checkpoint: Checkpoint, info: TensorInfo, choice: TypeChoice, files: Sources): MadeTensor[] {
+  if (files.changes.has(info.name))
+    throw new HundredweightError("ADAPTER_UNSUPPORTED", `'${info.name}' is taken apart, which adapters are not`);
   const { metadata } = checkpoint;
   const number = (key: string) => metadata.number(`${metadata.string("general.architecture")}.${key}`)!;
   const values = number("attention.value_length_mla");

@@ -3,10 +3,22 @@ import { decodeRow } from "../formats/decode-row.js";
 import { dtypeOf } from "../formats/dtypes.js";
 import { type Extent, expertPlaneBytes, type Slices, slicesOf } from "../formats/layouts.js";
 import type { TensorInfo } from "../formats/types.js";
-import type { WeightFiles } from "../ops/reference-weights.js";
+import { WeightFiles } from "../ops/reference-weights.js";
+import type { MatrixChange } from "./merged-pairs.js";
 
 /** Bytes that are read at once, about. */
 const runBytes = 4 * 2 ** 20;
+
+/** What the tensors of a conversion are read from. */
+export class Sources extends WeightFiles {
+  /** What adapters add, by the name of the tensor. */
+  readonly changes: ReadonlyMap<string, MatrixChange>;
+
+  constructor(changes: ReadonlyMap<string, MatrixChange> = new Map()) {
+    super();
+    this.changes = changes;
+  }
+}
 
 /** Rows of one expert in memory: plane by plane, in the order of the layout. */
 export interface StoredRun {
@@ -24,12 +36,12 @@ export class StoredMatrix {
   readonly experts: number;
   /** Rows that are read together. */
   readonly run: number;
-  readonly #files: WeightFiles;
+  readonly #files: Sources;
   readonly #slices: Slices;
   #kept: { readonly expert: number; readonly run: StoredRun } | undefined;
 
   /** @param whole rows that have to be read together, a divisor of all: those of a head */
-  constructor(info: TensorInfo, files: WeightFiles, whole = 1) {
+  constructor(info: TensorInfo, files: Sources, whole = 1) {
     this.info = info;
     this.#files = files;
     const [cols = 1, rows = 1, ...rest] = info.shape;
@@ -71,8 +83,15 @@ export class StoredMatrix {
     return this.#bytes(this.info.planes[name] ?? [], expert * bytes, bytes);
   }
 
-  /** One row of a run.  @shape out [cols] */
-  decode({ stored, first, count }: StoredRun, row: number, out: Float32Array): void {
+  /** One row of a run, with what adapters add to it.  @shape out [cols] */
+  decode(run: StoredRun, row: number, out: Float32Array): void {
+    this.#decode(run, row, out);
+    const change = this.#files.changes.get(this.info.name);
+    if (this.info.transposed) change?.addToInput(row, out);
+    else change?.addToRow(row, out);
+  }
+
+  #decode({ stored, first, count }: StoredRun, row: number, out: Float32Array): void {
     const { layout } = this.info;
     const dtype = dtypeOf(layout);
     if (dtype !== undefined) decodeRow(layout, stored, count, row - first, out);
@@ -98,7 +117,7 @@ export class StoredMatrix {
 }
 
 /** The bytes of a tensor as they lie, in pieces. */
-export function* storedPieces(info: TensorInfo, files: WeightFiles): Generator<Uint8Array> {
+export function* storedPieces(info: TensorInfo, files: Sources): Generator<Uint8Array> {
   for (const { file, offset, bytes } of Object.values(info.planes).flat())
     for (let at = 0; at < bytes; at += runBytes) {
       const piece = new Uint8Array(Math.min(runBytes, bytes - at));

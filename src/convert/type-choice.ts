@@ -19,6 +19,11 @@ export interface TypeChoice {
    * @throws FORMAT_UNSUPPORTED when values would be rounded that nobody has said may be
    */
   of(info: TensorInfo, exact: () => Dtype | undefined): ChosenType;
+  /**
+   * For a matrix that adapters were merged into: F32, F16 or BF16.
+   * @throws FORMAT_UNSUPPORTED where it was quantized and nobody has said of which of them it may be, OPTION_INVALID
+   */
+  changed(info: TensorInfo): ChosenType;
 }
 
 /** Types that hold all values of others. */
@@ -42,6 +47,16 @@ export function typeChoice(type: WishedType, inexact: Exclude<WishedType, "keep"
     return { dtype, rounded: !exact };
   };
   return {
+    changed(info) {
+      const wish = type === "keep" ? (inexact ?? info.layout.name.toLowerCase()) : type;
+      if (wish === "f32" || wish === "f16" || wish === "bf16") return { ...asked(wish, info), rounded: wish !== "f32" };
+      throw new HundredweightError(
+        type === "keep" ? "FORMAT_UNSUPPORTED" : "OPTION_INVALID",
+        `tensor '${info.name}' is changed by an adapter, and ${wish.toUpperCase()} would round that away in part: ` +
+          "use --type f32, f16 or bf16, and quantize the result",
+        { tensor: info.name },
+      );
+    },
     of(info, exact) {
       if (type !== "keep") return asked(type, info);
       const found = exact();

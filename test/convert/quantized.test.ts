@@ -8,9 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type ConvertOptions, convertModel } from "../../src/convert/index.js";
-import { StoredMatrix } from "../../src/convert/stored-matrix.js";
+import { Sources, StoredMatrix } from "../../src/convert/stored-matrix.js";
 import { openGguf } from "../../src/formats/gguf-open.js";
-import { WeightFiles } from "../../src/ops/reference-weights.js";
 import { type Entry, readFixture, safetensorsBytes, storedBytes, valuesOf } from "../huggingface/folder.js";
 import { awq, bnb4, fp8, gptq, llmInt8, packQuantized, type Quantized, type Values } from "../huggingface/quantize.js";
 import { writeByteTokenizer } from "./fixture-folder.js";
@@ -126,7 +125,7 @@ async function converted(
   const out = `${path}.gguf`;
   await convertModel(path, out, options);
   const { tensors } = openGguf(out);
-  const files = new WeightFiles();
+  const files = new Sources();
   const types = new Set<string>();
   for (const [name, expected] of values) {
     const matrix = new StoredMatrix(tensors.get(name)!, files);

@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { type ConvertPlan, convertModel, type WishedType, wishedTypes } from "../../convert/index.js";
 import { HundredweightError } from "../../errors.js";
 import { modelFile } from "../../store/model-word.js";
+import type { AdapterOption } from "../../engine/options.js";
+import { parseAdapter } from "../options/model-options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
@@ -10,6 +12,7 @@ import { Progress } from "../terminal/progress.js";
 interface ConvertFlags {
   readonly type?: WishedType;
   readonly inexact?: Exclude<WishedType, "keep">;
+  readonly mergeLora?: readonly AdapterOption[];
   readonly verbose?: boolean;
   readonly progress?: boolean;
   readonly json?: boolean;
@@ -36,6 +39,11 @@ export function register(program: Command): void {
         wishedTypes.filter((type) => type !== "keep"),
       ),
     )
+    .option(
+      "--merge-lora <file[:scale]>",
+      "make an adapter part of the matrices, which then are f32, f16 or bf16; several times: one after the other",
+      (text: string, before: AdapterOption[] = []): AdapterOption[] => [...before, parseAdapter(text)],
+    )
     .option("--verbose", "say of every tensor what it is made of")
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
@@ -57,6 +65,7 @@ async function run(from: string, to: string, flags: ConvertFlags): Promise<void>
       signal,
       ...(flags.type !== undefined && { type: flags.type }),
       ...(flags.inexact !== undefined && { inexact: flags.inexact }),
+      ...(flags.mergeLora !== undefined && { merge: flags.mergeLora }),
       onPlan: (made) => {
         plan = made;
         if (flags.json !== true) for (const line of planLines(made, flags.verbose === true)) tell(line);

@@ -1,0 +1,162 @@
+/**
+ * Adapters as changes of the matrices they are beside: W + scale * B A. Which matrix, and which of its rows, follows
+ * from the calls of the model with its adapters, so what run time adds is what is merged.
+ */
+import { HundredweightError } from "../errors.js";
+import type { Adapter } from "../formats/adapter.js";
+import { decodeRow } from "../formats/decode-row.js";
+import { layoutBytes } from "../formats/layouts.js";
+import { type ModelDescription, withAdapters } from "../models/index.js";
+import type { MatrixSource } from "../ops/ops.js";
+
+type CallOf<V> = Extract<ModelDescription["program"]["calls"][number], { readonly verb: V }>;
+type LowRank = CallOf<"lowRank">;
+
+export interface MergedAdapter {
+  readonly adapter: Adapter;
+  /** What the pairs of the adapter are multiplied with. */
+  readonly scale: number;
+}
+
+/** Rows [first, first + count) of a stored matrix get rows of B from `from` on, times A. */
+interface Change {
+  readonly first: number;
+  readonly count: number;
+  readonly from: number;
+  readonly pair: LowRank["pair"];
+  readonly scale: number;
+  /** Of a table of embeddings: A has a row for each of its rows, and B a row for each column. */
+  readonly table: boolean;
+}
+
+/** The changes of one matrix, one after the other in the order of the adapters. */
+export class MatrixChange {
+  readonly #changes: Change[] = [];
+  #halves: readonly (readonly [a: Half, b: Half])[] | undefined;
+
+  push(change: Change): void {
+    this.#changes.push(change);
+  }
+
+  /** To a row as its container has it, [inputs]. Sums are taken in double precision and rounded once. */
+  addToRow(row: number, values: Float32Array): void {
+    const sums = Float64Array.from(values);
+    for (const [{ first, count, from, scale, table }, [a, b]] of this.#pairs()) {
+      if (row < first || row >= first + count) continue;
+      if (table) {
+        for (let c = 0; c < sums.length; c++)
+          for (let k = 0; k < b.cols; k++) sums[c]! += scale * b.at(c, k) * a.at(row, k);
+        continue;
+      }
+      for (let k = 0; k < a.rows; k++) {
+        const factor = scale * b.at(row - first + from, k);
+        const at = k * a.cols;
+        for (let c = 0; c < sums.length; c++) sums[c]! += factor * a.values[at + c]!;
+      }
+    }
+    values.set(sums);
+  }
+
+  /** To a row of a matrix that lies the other way round: one input of all outputs. */
+  addToInput(input: number, values: Float32Array): void {
+    const sums = Float64Array.from(values);
+    for (const [{ first, count, from, scale }, [a, b]] of this.#pairs())
+      for (let k = 0; k < a.rows; k++) {
+        const factor = scale * a.at(k, input);
+        for (let i = 0; i < count; i++) sums[first + i]! += factor * b.at(from + i, k);
+      }
+    values.set(sums);
+  }
+
+  *#pairs(): Generator<[Change, readonly [Half, Half]]> {
+    this.#halves ??= this.#changes.map(({ pair }) => [new Half(pair.a), new Half(pair.b)] as const);
+    for (const [i, change] of this.#changes.entries()) yield [change, this.#halves[i]!];
+  }
+
+  /** Forgets the numbers of the pairs until they are needed again. */
+  release(): void {
+    this.#halves = undefined;
+  }
+}
+
+/** A matrix of a pair in memory. */
+class Half {
+  readonly rows: number;
+  readonly cols: number;
+  readonly values: Float32Array;
+
+  constructor({ layout, rows, cols, held }: MatrixSource) {
+    const stored = new Uint8Array(layoutBytes(layout, rows, cols)!);
+    held!(0, stored);
+    [this.rows, this.cols, this.values] = [rows, cols, new Float32Array(rows * cols)];
+    for (let row = 0; row < rows; row++)
+      decodeRow(layout, [stored], rows, row, this.values.subarray(row * cols, (row + 1) * cols));
+  }
+
+  at(row: number, col: number): number {
+    return this.values[row * this.cols + col]!;
+  }
+}
+
+/**
+ * @returns by the name of the stored tensor
+ * @throws ADAPTER_MISFIT, ADAPTER_UNSUPPORTED; also where one matrix is read in two ways, of which only one is adapted
+ */
+export function mergedPairs(
+  description: ModelDescription,
+  adapters: readonly MergedAdapter[],
+): ReadonlyMap<string, MatrixChange> {
+  const changes = new Map<string, MatrixChange>();
+  if (adapters.length === 0) return changes;
+  const { program } = withAdapters(
+    description,
+    adapters.map(({ adapter }) => adapter),
+  );
+  const following = new Map<unknown, LowRank>();
+  for (const call of program.calls) if (call.verb === "lowRank") following.set(call.inputs.at(-1)!, call);
+  const tied = program.calls.some(
+    (call) => call.verb === "linear" && call.weights.some(({ tensor }) => tensor.name === "token_embd.weight"),
+  );
+  const add = (name: string, change: Change): void => {
+    let known = changes.get(name);
+    if (known === undefined) changes.set(name, (known = new MatrixChange()));
+    known.push(change);
+  };
+  for (const call of program.calls) {
+    const outputs = call.verb === "linear" ? call.outputs : call.verb === "lookup" ? call.outputs.slice(0, 1) : [];
+    for (const [i, output] of outputs.entries()) {
+      for (let pair = following.get(output); pair !== undefined; pair = following.get(pair.outputs[0]!)) {
+        if (pair.adapter === null) break;
+        const scale = pair.adapter.scale * adapters[pair.adapter.slot]!.scale;
+        const { tensor } = call.verb === "linear" ? call.weights[i]! : (call as CallOf<"lookup">).table;
+        if (tied && tensor.name === "token_embd.weight") throw bothWays(adapters[pair.adapter.slot]!.adapter.path);
+        if (call.verb === "lookup") {
+          // Run time adds to rows that were multiplied already.
+          const own = scale / call.scale;
+          add(tensor.name, { first: 0, count: pair.pair.a.rows, from: 0, pair: pair.pair, scale: own, table: true });
+          continue;
+        }
+        let start = 0;
+        for (const run of tensor.made ?? [{ tensor, from: 0, count: pair.first + pair.pair.b.rows }]) {
+          const [low, high] = [
+            Math.max(pair.first, start),
+            Math.min(pair.first + pair.pair.b.rows, start + run.count),
+          ];
+          const place = { first: run.from + low - start, count: high - low, from: low - pair.first };
+          if (high > low) add(run.tensor.name, { ...place, pair: pair.pair, scale, table: false });
+          start += run.count;
+        }
+      }
+    }
+  }
+  return changes;
+}
+
+function bothWays(path: string): HundredweightError {
+  return new HundredweightError(
+    "ADAPTER_UNSUPPORTED",
+    `${path}: adapts the embedding or the head of a model in which both are one matrix, which merging would ` +
+      "change for both; use it with --lora",
+    { path },
+  );
+}
