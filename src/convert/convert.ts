@@ -61,7 +61,12 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
     const { file, model } = make(to, checkpoint, description, choice, files);
     const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
     options.onPlan?.({ architecture: description.arch, ...model, bytes });
-    const identity = JSON.stringify([sourceIdentity(checkpoint), options.type ?? "keep", options.inexact, ...adapters.map(adapterIdentity)]);
+    const identity = JSON.stringify([
+      sourceIdentity(checkpoint),
+      options.type ?? "keep",
+      options.inexact,
+      ...adapters.map(adapterIdentity),
+    ]);
     return { path: to, ...(await writeResumable({ ...file, identity }, options)) };
   } finally {
     files.close();
@@ -74,7 +79,9 @@ function sourceIdentity({ files }: Checkpoint): unknown[] {
 }
 
 function adapterIdentity({ adapter, scale }: MergedAdapter): unknown[] {
-  const files = new Set([...adapter.pairs.values()].flatMap(({ a, b }) => [...a.extents, ...b.extents]).map(({ file }) => file));
+  const files = new Set(
+    [...adapter.pairs.values()].flatMap(({ a, b }) => [...a.extents, ...b.extents]).map(({ file }) => file),
+  );
   return [scale, ...[...files].map((file) => [resolve(file), statSync(file).size, statSync(file).mtimeMs])];
 }
 

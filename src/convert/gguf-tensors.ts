@@ -82,12 +82,7 @@ function vectorTensor(
   return { name: info.name, dtype: f32, shape, from: [info], changes, rounded: false, data };
 }
 
-function matrixTensor(
-  info: TensorInfo,
-  rotated: Rotated | undefined,
-  choice: TypeChoice,
-  files: Sources,
-): MadeTensor {
+function matrixTensor(info: TensorInfo, rotated: Rotated | undefined, choice: TypeChoice, files: Sources): MadeTensor {
   if (info.transposed) return turnedTensor(info.name, info, choice, files);
   const merged = files.changes.has(info.name);
   const { dtype, rounded } = merged

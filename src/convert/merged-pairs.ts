@@ -118,9 +118,9 @@ export function mergedPairs(
     (call) => call.verb === "linear" && call.weights.some(({ tensor }) => tensor.name === "token_embd.weight"),
   );
   const add = (name: string, change: Change): void => {
-    let known = changes.get(name);
-    if (known === undefined) changes.set(name, (known = new MatrixChange()));
+    const known = changes.get(name) ?? new MatrixChange();
     known.push(change);
+    changes.set(name, known);
   };
   for (const call of program.calls) {
     const outputs = call.verb === "linear" ? call.outputs : call.verb === "lookup" ? call.outputs.slice(0, 1) : [];
@@ -138,10 +138,7 @@ export function mergedPairs(
         }
         let start = 0;
         for (const run of tensor.made ?? [{ tensor, from: 0, count: pair.first + pair.pair.b.rows }]) {
-          const [low, high] = [
-            Math.max(pair.first, start),
-            Math.min(pair.first + pair.pair.b.rows, start + run.count),
-          ];
+          const [low, high] = [Math.max(pair.first, start), Math.min(pair.first + pair.pair.b.rows, start + run.count)];
           const place = { first: run.from + low - start, count: high - low, from: low - pair.first };
           if (high > low) add(run.tensor.name, { ...place, pair: pair.pair, scale, table: false });
           start += run.count;

@@ -1,9 +1,9 @@
 /** `convert IN OUT`: the same model in another container. */
 import type { Command } from "commander";
 import { type ConvertPlan, convertModel, type WishedType, wishedTypes } from "../../convert/index.js";
+import type { AdapterOption } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import { modelFile } from "../../store/model-word.js";
-import type { AdapterOption } from "../../engine/options.js";
 import { parseAdapter } from "../options/model-options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
