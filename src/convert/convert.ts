@@ -10,6 +10,7 @@ import { ggufFile } from "./gguf-file.js";
 import type { MadeTensor } from "./gguf-tensors.js";
 import { type MergedAdapter, mergedPairs } from "./merged-pairs.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
+import { safetensorsFile } from "./safetensors-file.js";
 import { Sources } from "./stored-matrix.js";
 import { typeChoice, type WishedType } from "./type-choice.js";
 
@@ -26,10 +27,16 @@ export interface ConvertOptions extends WriteOptions {
 /** The conversion as it is said before anything is written. */
 export interface ConvertPlan {
   readonly architecture: string;
-  readonly tensors: readonly MadeTensor[];
+  readonly tensors: readonly PlannedTensor[];
   /** Tensors of the source that the model does not use. */
   readonly leftOut: readonly string[];
   readonly bytes: number;
+}
+
+/** A tensor of the result, and what it is made of. */
+export interface PlannedTensor extends Pick<MadeTensor, "name" | "shape" | "changes" | "rounded"> {
+  readonly dtype: { readonly name: string };
+  readonly from: readonly { readonly name: string; readonly layout: { readonly name: string } }[];
 }
 
 export interface Converted extends Written {
@@ -39,14 +46,14 @@ export interface Converted extends Written {
 /**
  * Writes `to` whole or not at all; a run that was killed goes on where it was when it is started again.
  * @param from whatever can be opened as a model
- * @param to a name that ends in `.gguf` or `.apr`
+ * @param to a name that ends in `.gguf`, `.apr` or `.safetensors`; beside the last, what else a folder holds is put
  * @throws what opening and describing the model throws; OPTION_INVALID; FORMAT_UNSUPPORTED where values would be
  *   rounded and nobody has said they may; FILE_IO, FILE_NOT_REGULAR, CANCELLED
  */
 export async function convertModel(from: string, to: string, options: ConvertOptions = {}): Promise<Converted> {
-  const kind = /\.(gguf|apr)$/i.exec(to)?.[1]?.toLowerCase();
+  const kind = /\.(gguf|apr|safetensors)$/i.exec(to)?.[1]?.toLowerCase();
   if (kind === undefined)
-    throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf or .apr`);
+    throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf, .apr or .safetensors`);
   const checkpoint = await openCheckpoint(from);
   refuseSelf(checkpoint, to);
   const description = describeModel(checkpoint);
@@ -57,7 +64,7 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
   const files = new Sources(mergedPairs(description, adapters));
   try {
     const choice = typeChoice(options.type ?? "keep", options.inexact);
-    const make = kind === "apr" ? aprModelFile : ggufFile;
+    const make = kind === "apr" ? aprModelFile : kind === "gguf" ? ggufFile : safetensorsFile;
     const { file, model } = make(to, checkpoint, description, choice, files);
     const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
     options.onPlan?.({ architecture: description.arch, ...model, bytes });

@@ -38,6 +38,20 @@ export class MatrixChange {
     this.#changes.push(change);
   }
 
+  /** Those of a part whose outputs are these runs of a fused matrix, one after the other. */
+  placed(runs: readonly (readonly [first: number, count: number])[], into: MatrixChange): void {
+    for (const change of this.#changes) {
+      let start = 0;
+      for (const [first, count] of runs) {
+        const low = Math.max(change.first, start);
+        const high = Math.min(change.first + change.count, start + count);
+        const moved = { first: first + low - start, count: high - low, from: change.from + low - change.first };
+        if (high > low) into.push({ ...change, ...moved });
+        start += count;
+      }
+    }
+  }
+
   /** To a row as its container has it, [inputs]. Sums are taken in double precision and rounded once. */
   addToRow(row: number, values: Float32Array): void {
     const sums = Float64Array.from(values);

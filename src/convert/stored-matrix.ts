@@ -12,11 +12,11 @@ const runBytes = 4 * 2 ** 20;
 /** What the tensors of a conversion are read from. */
 export class Sources extends WeightFiles {
   /** What adapters add, by the name of the tensor. */
-  readonly changes: ReadonlyMap<string, MatrixChange>;
+  readonly changes: Map<string, MatrixChange>;
 
   constructor(changes: ReadonlyMap<string, MatrixChange> = new Map()) {
     super();
-    this.changes = changes;
+    this.changes = new Map(changes);
   }
 }
 

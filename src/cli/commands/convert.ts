@@ -26,7 +26,7 @@ export function register(program: Command): void {
       "<in>",
       "GGUF file, or any shard of a split one; a Hugging Face folder; an .apr file; a name in the store",
     )
-    .argument("<out>", "the file to write: a name that ends in .gguf or .apr")
+    .argument("<out>", "the file to write: a name that ends in .gguf, .apr or .safetensors")
     .option(
       "--type <type>",
       `type of the matrices: ${wishedTypes.join(", ")} (default: keep, the type they have or one with the same values)`,

@@ -91,7 +91,7 @@ function sameBytes(a: TensorInfo | undefined, b: TensorInfo | undefined): boolea
   return a.transposed === b.transposed && place(a) === place(b);
 }
 
-function* modulesOf(
+export function* modulesOf(
   stored: ReadonlyMap<string, StoredTensor>,
   quantization: JsonObject | undefined,
 ): Generator<Module> {
@@ -175,7 +175,7 @@ function takenColumns(path: string, name: string, weight: ModuleWeight, runs: Ro
   return { ...weight, shape: [taken, rows], planes: { [plane.name]: extents } };
 }
 
-function weightOf(module: Module): ModuleWeight | undefined {
+export function weightOf(module: Module): ModuleWeight | undefined {
   for (const read of weightReaders) {
     const weight = read(module);
     if (weight !== undefined) return weight;
@@ -185,7 +185,7 @@ function weightOf(module: Module): ModuleWeight | undefined {
 }
 
 /** @param turned what lies there is the transpose of what the folder calls it */
-function formOf({ transposed, change }: Place, turned: boolean): Pick<TensorInfo, "transposed" | "change"> {
+export function formOf({ transposed, change }: Place, turned: boolean): Pick<TensorInfo, "transposed" | "change"> {
   return { ...((transposed === true) !== turned && { transposed: true }), ...(change !== undefined && { change }) };
 }
 

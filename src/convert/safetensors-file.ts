@@ -1,0 +1,227 @@
+/**
+ * A folder's model as plain matrices in one safetensors file, under the folder's own names, with what else the folder
+ * holds beside it: config.json without its quantization, tokenizer, templates.
+ */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type FolderModel, type FolderModule, readFolderModel } from "../containers/index.js";
+import { HundredweightError } from "../errors.js";
+import { dtypeByName } from "../formats/dtypes.js";
+import type { Checkpoint, TensorInfo } from "../formats/types.js";
+import type { ModelDescription } from "../models/index.js";
+import { replaceFileSync } from "../replace-file.js";
+import type { PlannedTensor } from "./convert.js";
+import { matrixBytes, turnedBytesOf } from "./encode-rows.js";
+import { MatrixChange } from "./merged-pairs.js";
+import type { FilePiece, ResumableFile } from "./resumable-file.js";
+import { type Sources, storedPieces } from "./stored-matrix.js";
+import type { ChosenType, TypeChoice } from "./type-choice.js";
+
+/** A tensor of the file. */
+interface FolderTensor extends PlannedTensor {
+  /** By the names of safetensors. */
+  readonly stored: string;
+  readonly cellBytes: number;
+  readonly bytes: number;
+  readonly data: () => Iterable<Uint8Array>;
+}
+
+const floats = new Set(["F32", "F16", "BF16"]);
+
+/** @throws FORMAT_UNSUPPORTED for a source that is no folder, and what folders keep in no plain form; OPTION_INVALID */
+export function safetensorsFile(
+  path: string,
+  checkpoint: Checkpoint,
+  _description: ModelDescription,
+  choice: TypeChoice,
+  files: Sources,
+): {
+  readonly file: Omit<ResumableFile, "identity">;
+  readonly model: { readonly tensors: readonly PlannedTensor[]; readonly leftOut: readonly string[] };
+} {
+  const model = readFolderModel(checkpoint.path);
+  if (model === undefined)
+    throw unsupported(`${checkpoint.path}: only a folder of Hugging Face has the names that a safetensors file needs`);
+  const adapted = new Set(files.changes.keys());
+  const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted)]);
+  const [left] = adapted;
+  if (left !== undefined) throw unsupported(`'${left}' is adapted, and lies in the folder in a form that takes none`);
+  // Wide cells first, so that each tensor begins at a multiple of its cells; the order of the library's own writer.
+  const ordered = tensors.toSorted((a, b) => b.cellBytes - a.cellBytes || (a.name < b.name ? -1 : 1));
+  writeBeside(path, model, tensors);
+  return { file: { path, head: headOf(ordered), pieces: ordered.map(pieceOf) }, model: { tensors, leftOut: [] } };
+}
+
+function* tensorsOf(
+  module: FolderModule,
+  choice: TypeChoice,
+  files: Sources,
+  adapted: Set<string>,
+): Generator<FolderTensor> {
+  const { name, parts, weight } = module;
+  const plain = parts.get("weight") ?? parts.get("");
+  const quantized = weight !== undefined && !floats.has(weight.layout.name);
+  for (const [part, tensor] of parts) {
+    const full = part === "" ? name : `${name}.${part}`;
+    if (quantized && part !== "bias") continue;
+    if (weight !== undefined && tensor === plain) {
+      yield matrixOf(full, module, choice, files, adapted);
+      continue;
+    }
+    const layout = dtypeByName(tensor.dtype);
+    const shape = tensor.turned ? tensor.shape.toReversed() : tensor.shape;
+    const cells = shape.reduce((product, size) => product * size, 1);
+    const extent = { file: tensor.file, offset: tensor.offset, bytes: tensor.bytes };
+    const inner = shape.at(-1) ?? 1;
+    const dims = [inner, inner === 0 ? 0 : cells / inner];
+    const info = { name: full, layout: layout ?? dtypeByName("F32")!, shape: dims, planes: { blocks: [extent] } };
+    const from = [{ name: full, layout: { name: tensor.dtype } }];
+    const copied = { name: full, shape: shape.toReversed(), from, changes: [] };
+    if (layout !== undefined && floats.has(tensor.dtype) && cells > 0 && tensor.turned !== true) {
+      const { dtype, rounded } = floatType(choice, info);
+      const bytes = cells * dtype.blockBytes;
+      const data = () => matrixBytes(info, dtype, undefined, files);
+      yield { ...copied, dtype, rounded, stored: dtype.name, cellBytes: dtype.blockBytes, bytes, data };
+      continue;
+    }
+    if (tensor.turned) throw unsupported(`'${full}' is kept as the transpose of what it is`);
+    const data = () => storedPieces(info, files);
+    const cellBytes = cells === 0 ? 1 : tensor.bytes / cells;
+    yield {
+      ...copied,
+      dtype: { name: tensor.dtype },
+      rounded: false,
+      stored: tensor.dtype,
+      cellBytes,
+      bytes: tensor.bytes,
+      data,
+    };
+  }
+  if (quantized) yield matrixOf(`${name}.weight`, module, choice, files, adapted);
+}
+
+/** A module's matrix, decoded where it was quantized, with what adapters add to it. */
+function matrixOf(
+  full: string,
+  module: FolderModule,
+  choice: TypeChoice,
+  files: Sources,
+  adapted: Set<string>,
+): FolderTensor {
+  const weight = module.weight!;
+  const plain = module.parts.get("weight") ?? module.parts.get("");
+  const quantized = !floats.has(weight.layout.name);
+  if (quantized && weight.shape.length > 2) throw unsupported(`'${full}' holds quantized experts in one tensor`);
+  const { turned, ...rest } = weight;
+  const own = quantized || plain === undefined ? weight.shape.toReversed() : plain.shape;
+  const shape = turned ? own.toReversed() : own;
+  const info: TensorInfo = { name: full, ...rest, ...(module.transposed && { transposed: true as const }) };
+  const change = changeOf(module, files, own, adapted);
+  if (change !== undefined) files.changes.set(full, change);
+  const { dtype, rounded } = change !== undefined ? choice.changed(info) : floatType(choice, info);
+  const cells = shape.reduce((product, size) => product * size, 1);
+  const done = [...(quantized ? ["decoded"] : []), ...(change === undefined ? [] : ["merged"])];
+  const data = () => (turned ? turnedBytesOf(info, dtype, files) : matrixBytes(info, dtype, undefined, files));
+  return {
+    name: full,
+    dtype,
+    shape: shape.toReversed(),
+    from: [{ name: full, layout: weight.layout }],
+    changes: done,
+    rounded: rounded || (quantized && dtype.name !== "F32"),
+    stored: dtype.name,
+    cellBytes: dtype.blockBytes,
+    bytes: cells * dtype.blockBytes,
+    data,
+  };
+}
+
+/** What adapters add to a module: to all of it, or to the parts that a GGUF file has of it. */
+function changeOf(
+  { place }: FolderModule,
+  files: Sources,
+  shape: readonly number[],
+  adapted: Set<string>,
+): MatrixChange | undefined {
+  if (place === undefined || place.expert !== undefined) return undefined;
+  const take = (to: string): MatrixChange | undefined => {
+    const name = `${place.before}${to}.weight`;
+    return adapted.delete(name) ? files.changes.get(name) : undefined;
+  };
+  if (typeof place.to === "string") return take(place.to);
+  const made = new MatrixChange();
+  let some = false;
+  for (const [to, runs] of Object.entries(place.to(place.transposed === true ? shape.at(-1)! : shape[0]!))) {
+    const part = take(to);
+    some ||= part !== undefined;
+    part?.placed(runs, made);
+  }
+  return some ? made : undefined;
+}
+
+/** @throws OPTION_INVALID for a type that is none of floats, FORMAT_UNSUPPORTED for quantized matrices under `keep` */
+function floatType(choice: TypeChoice, info: TensorInfo): ChosenType {
+  const found = choice.of(info, () => (floats.has(info.layout.name) ? dtypeByName(info.layout.name) : undefined));
+  if (floats.has(found.dtype.name)) return found;
+  throw new HundredweightError("OPTION_INVALID", "matrices in a safetensors file are f32, f16 or bf16");
+}
+
+function headOf(tensors: readonly FolderTensor[]): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
+  let at = 0;
+  for (const { name, stored, shape, bytes } of tensors) {
+    header[name] = { dtype: stored, shape: shape.toReversed(), data_offsets: [at, at + bytes] };
+    at += bytes;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const head = Buffer.alloc(8 + Math.ceil(text.length / 8) * 8, 0x20);
+  head.writeBigUInt64LE(BigInt(head.length - 8));
+  text.copy(head, 8);
+  return head;
+}
+
+const pieceOf = ({ name, bytes, data }: FolderTensor): FilePiece => ({ name, bytes, padding: 0, data });
+
+/** What programs read beside the weights. */
+const besides =
+  /^(tokenizer.*\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|generation_config\.json|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json)|modules\.json)$/;
+
+/**
+ * config.json, and copies of the other files.
+ * @throws OPTION_INVALID where the folder holds another model
+ */
+function writeBeside(path: string, { folder, config }: FolderModel, tensors: readonly FolderTensor[]): void {
+  const to = dirname(path);
+  mkdirSync(to, { recursive: true });
+  if (realpathSync(to) === realpathSync(folder))
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `${path}: the folder of the model itself; name a file in another one`,
+    );
+  const text = `${JSON.stringify(plainConfig(config, tensors), null, 2)}\n`;
+  const target = join(to, "config.json");
+  if (existsSync(target) && readFileSync(target, "utf8") !== text)
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      `${target}: belongs to another model; name a file in another folder`,
+    );
+  writeFileSync(`${target}.partial`, text);
+  replaceFileSync(`${target}.partial`, target);
+  for (const name of readdirSync(folder)) if (besides.test(name)) copyFileSync(join(folder, name), join(to, name));
+}
+
+const torchNames: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+
+/** Without quantization, and of the type that most of the bytes have. */
+function plainConfig(config: object, tensors: readonly FolderTensor[]): Record<string, unknown> {
+  const sums = new Map<string, number>();
+  for (const { stored, bytes } of tensors) if (floats.has(stored)) sums.set(stored, (sums.get(stored) ?? 0) + bytes);
+  const [type] = [...sums].sort(([, a], [, b]) => b - a)[0] ?? ["F32"];
+  const { quantization_config: _, compression_config: __, ...rest } = config as Record<string, unknown>;
+  const key = "torch_dtype" in rest ? "torch_dtype" : "dtype";
+  return { ...rest, [key]: torchNames[type] };
+}
+
+function unsupported(what: string): HundredweightError {
+  return new HundredweightError("FORMAT_UNSUPPORTED", what);
+}
