@@ -128,7 +128,7 @@ function matrixOf(
     shape: shape.toReversed(),
     from: [{ name: full, layout: weight.layout }],
     changes: done,
-    rounded: rounded || (quantized && dtype.name !== "F32"),
+    rounded: dtype.name !== "F32" && (rounded || quantized),
     stored: dtype.name,
     cellBytes: dtype.blockBytes,
     bytes: cells * dtype.blockBytes,
