@@ -81,8 +81,9 @@ struct Source {
                  l.plane[kOffsetsPlane].bytes * 8 == l.plane[kOffsetsPlane].rows * l.form.bits) {}
 
   // Scales and negated offsets, the latter in 16 bits, of the group of an input.
-  inline __attribute__((always_inline)) void group_of(int64_t r, int valid, int64_t input, int32_t moved, F* scale,
-                                                      V* offset) const {
+  // Not inlined: the walk of scattered groups has it once for each input of a unit.
+  __attribute__((noinline)) void group_of(int64_t r, int valid, int64_t input, int32_t moved, F* scale,
+                                          V* offset) const {
     const LayoutForm& form = layout.form;
     if (input < from_ || input >= to_) look_up(input);
     const int64_t stride = grid.row_stride[kScalesPlane];
