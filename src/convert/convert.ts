@@ -7,8 +7,8 @@ import type { Checkpoint } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
 import { aprModelFile } from "./apr-file.js";
 import { ggufFile } from "./gguf-file.js";
-import type { MadeTensor } from "./gguf-tensors.js";
 import { type MergedAdapter, mergedPairs } from "./merged-pairs.js";
+import { type PlannedTensor, sourceIdentity } from "./planned.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
 import { safetensorsFile } from "./safetensors-file.js";
 import { Sources } from "./stored-matrix.js";
@@ -31,12 +31,6 @@ export interface ConvertPlan {
   /** Tensors of the source that the model does not use. */
   readonly leftOut: readonly string[];
   readonly bytes: number;
-}
-
-/** A tensor of the result, and what it is made of. */
-export interface PlannedTensor extends Pick<MadeTensor, "name" | "shape" | "changes" | "rounded"> {
-  readonly dtype: { readonly name: string };
-  readonly from: readonly { readonly name: string; readonly layout: { readonly name: string } }[];
 }
 
 export interface Converted extends Written {
@@ -78,11 +72,6 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
   } finally {
     files.close();
   }
-}
-
-/** Other files under the same names are another source. */
-function sourceIdentity({ files }: Checkpoint): unknown[] {
-  return files.map(({ path, bytes }) => [resolve(path), bytes, statSync(path).mtimeMs]);
 }
 
 function adapterIdentity({ adapter, scale }: MergedAdapter): unknown[] {

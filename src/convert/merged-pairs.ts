@@ -14,7 +14,7 @@ type LowRank = CallOf<"lowRank">;
 
 export interface MergedAdapter {
   readonly adapter: Adapter;
-  /** What the pairs of the adapter are multiplied with. */
+  /** The factor of the pairs of the adapter. */
   readonly scale: number;
 }
 
@@ -25,7 +25,7 @@ interface Change {
   readonly from: number;
   readonly pair: LowRank["pair"];
   readonly scale: number;
-  /** Of a table of embeddings: A has a row for each of its rows, and B a row for each column. */
+  /** It is a table of embeddings: A has a row for each of its rows, and B a row for each column. */
   readonly table: boolean;
 }
 

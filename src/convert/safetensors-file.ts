@@ -10,9 +10,9 @@ import { dtypeByName } from "../formats/dtypes.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import type { ModelDescription } from "../models/index.js";
 import { replaceFileSync } from "../replace-file.js";
-import type { PlannedTensor } from "./convert.js";
 import { matrixBytes, turnedBytesOf } from "./encode-rows.js";
 import { MatrixChange } from "./merged-pairs.js";
+import type { PlannedTensor } from "./planned.js";
 import type { FilePiece, ResumableFile } from "./resumable-file.js";
 import { type Sources, storedPieces } from "./stored-matrix.js";
 import type { ChosenType, TypeChoice } from "./type-choice.js";
@@ -136,7 +136,7 @@ function matrixOf(
   };
 }
 
-/** What adapters add to a module: to all of it, or to the parts that a GGUF file has of it. */
+/** The change of a module by adapters: to all of it, or to the parts that a GGUF file has of it. */
 function changeOf(
   { place }: FolderModule,
   files: Sources,
@@ -182,9 +182,11 @@ function headOf(tensors: readonly FolderTensor[]): Uint8Array {
 
 const pieceOf = ({ name, bytes, data }: FolderTensor): FilePiece => ({ name, bytes, padding: 0, data });
 
-/** What programs read beside the weights. */
-const besides =
-  /^(tokenizer.*\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|generation_config\.json|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json)|modules\.json)$/;
+/** Names of files that programs read beside the weights. */
+const besides = new RegExp(
+  "^(tokenizer.*\\.json|tokenizer\\.model|special_tokens_map\\.json|added_tokens\\.json|" +
+    "generation_config\\.json|vocab\\.(json|txt)|merges\\.txt|chat_template\\.(jinja|json)|modules\\.json)$",
+);
 
 /**
  * config.json, and copies of the other files.

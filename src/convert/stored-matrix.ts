@@ -9,9 +9,9 @@ import type { MatrixChange } from "./merged-pairs.js";
 /** Bytes that are read at once, about. */
 const runBytes = 4 * 2 ** 20;
 
-/** What the tensors of a conversion are read from. */
+/** The files that the tensors of a conversion are read from. */
 export class Sources extends WeightFiles {
-  /** What adapters add, by the name of the tensor. */
+  /** Changes by adapters, by the name of the tensor. */
   readonly changes: Map<string, MatrixChange>;
 
   constructor(changes: ReadonlyMap<string, MatrixChange> = new Map()) {
