@@ -80,10 +80,12 @@ async function begin(port: number, ...command: string[]): Promise<void> {
 const quick = { messages: [{ role: "user", content: "hello" }] };
 const slow = { ...quick, max_tokens: 60, stream: true };
 
-for (const [name, start] of Object.entries(proxies)) {
-  const found = name === "caddy" ? missing("caddy", "version") : missing("nginx", "-v");
-  describe(`behind ${name}`, { skip: found }, () => {
-    it("streams, is patient, hears who leaves, and goes round a replica that drains or is gone", async () => {
+describe("replicas are streamed, patient, heard when clients leave, and gone round when they end", {
+  concurrency: 2,
+}, () => {
+  for (const [name, start] of Object.entries(proxies)) {
+    const found = name === "caddy" ? missing("caddy", "version") : missing("nginx", "-v");
+    it(`behind ${name}`, { skip: found }, async () => {
       const replicas = [await replica(), await replica()];
       const port = await freePort();
       await start(port, replicas);
@@ -113,7 +115,7 @@ for (const [name, start] of Object.entries(proxies)) {
       };
       job.token("first");
       await readTo("first");
-      await sleep(3000);
+      await sleep(2500);
       job.token("second");
       await readTo("second");
       job.finish();
@@ -165,5 +167,5 @@ for (const [name, start] of Object.entries(proxies)) {
       // And now it is gone.
       for (let i = 0; i < 4; i++) assert.equal(await statusOf(), 200);
     });
-  });
-}
+  }
+});

@@ -26,6 +26,11 @@ import {
 
 const tickMs = 150;
 const heartbeatMs = 2000;
+/** In the first moments machines come, and what they do is not known: they are looked at more often. */
+const youngMs = 30_000;
+const youngHeartbeatMs = 300;
+/** Machines that are counted with before they have said that they are there. */
+const firstMachines = 4;
 /** A command that submits a batch has it for so long after its last word. */
 const ownerMs = 20_000;
 /** Requests in the queue at most, as long as all machines have some. */
@@ -61,6 +66,7 @@ export class FleetQueue implements JobQueue {
   #saidAt = Number.NEGATIVE_INFINITY;
   #said = "";
   #began = performance.now();
+  readonly #started = performance.now();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -160,7 +166,8 @@ export class FleetQueue implements JobQueue {
 
   async #heartbeat(): Promise<void> {
     const now = performance.now();
-    if (now - this.#saidAt < heartbeatMs) return;
+    const young = now - this.#started < youngMs;
+    if (now - this.#saidAt < (young ? youngHeartbeatMs : heartbeatMs)) return;
     const { connection, run, cancel, note } = this.#options;
     const { redis } = connection;
     const record: RunRecord = {
@@ -284,7 +291,8 @@ export class FleetQueue implements JobQueue {
 
   async #fill(batch: OpenBatch, bundleer: Bundleer, stages: ReadonlyMap<string, BundleStage>): Promise<void> {
     const { run, settings } = this.#options;
-    const machines = Math.max(1, this.view.machines.length);
+    const { costPerSecond } = this.view;
+    const machines = Math.max(costPerSecond === undefined ? firstMachines : 1, this.view.machines.length);
     let [bundles, lines, bytes] = [0, 0, 0];
     const counted = (bundle: Bundle, waiting: boolean): void => {
       for (const { text } of bundle.lines) bytes += text.length;
@@ -293,9 +301,8 @@ export class FleetQueue implements JobQueue {
       lines += bundle.lines.length;
     };
     for (const [id, bundle] of this.#out.bundles) counted(bundle, stages.get(id) === "waiting");
-    const { costPerSecond } = this.view;
     const mostBytes = Math.max(this.#windowBytes, 2 * machines * this.#bundleBytes);
-    while ((bundles < 2 * machines + 2 || lines < this.view.lanes) && bytes < mostBytes && !bundleer.ended) {
+    while ((bundles < 2 * machines + 2 || lines < 2 * this.view.lanes) && bytes < mostBytes && !bundleer.ended) {
       const next = bundleer.next({ machines, costPerSecond });
       if (next.length === 0) return;
       const bundle: Bundle = {

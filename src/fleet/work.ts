@@ -62,7 +62,7 @@ export class FleetWorker {
     note(`waiting for work at ${connection.address.shown}`);
     while (!stopping.aborted && !this.#idledOut()) {
       const run = await this.#nextRun();
-      if (run === undefined) await pause(500, stopping);
+      if (run === undefined) await pause(200, stopping);
       else await this.#serve(run, stopping, ending);
     }
     return this.#done;
