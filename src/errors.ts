@@ -39,6 +39,7 @@ export type ErrorCode =
   | "DISK_FULL" // no room for what is to be fetched
   | "CONVERSATION_UNKNOWN" // no conversation, message or model of this name on the page's server
   | "CONVERSATION_LIMIT" // a conversation too large, or too many of them
+  | "SESSION_MISFIT" // a session of another model, adapter or KV type
   | "INTERNAL"; // a bug of ours
 
 export class HundredweightError extends Error {

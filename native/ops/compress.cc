@@ -50,7 +50,7 @@ struct Strip {
       for (int32_t i = 0; i < (overlaps() ? 3 : 1); i++) reset(sums(i));
       return;
     }
-    count = static_cast<int32_t>(from[0]);
+    count = from[0] >= 0 && from[0] < static_cast<float>(layer.every) ? static_cast<int32_t>(from[0]) : 0;
     copy_sums(from, state);
   }
   // The state as it is now, into a slot. One strip says how many rows have come.

@@ -85,6 +85,8 @@ export class Engine {
         const atOnce = this.answer(request);
         if (atOnce !== undefined) resolve(atOnce);
         else if (request.kind === "watch") this.watchers.add(id, emit, settle);
+        else if (request.kind === "saveSession" || request.kind === "loadSession")
+          this.session(request).then(resolve, (error) => reject(asHundredweightError(error)));
         else if (request.kind === "measure") this.measure(id, request).then(resolve, reject);
         else this.enter(this.adapted(request, emit), { id, user: userOf(request), emit, settle }, request.kind);
       } catch (error) {
@@ -146,6 +148,23 @@ export class Engine {
       default:
         return undefined;
     }
+  }
+
+  private async session(
+    request: Extract<JobRequest, { readonly kind: "saveSession" | "loadSession" }>,
+  ): Promise<JobResult> {
+    const { past } = this.scheduler;
+    const { parts } = this;
+    if (past === undefined || parts.past === undefined)
+      throw new HundredweightError("OPTION_INVALID", "this engine keeps no sessions");
+    const { architecture, kvType, vocab } = parts.info;
+    if (request.adapters !== undefined) checkScales(request.adapters, this.scales.length);
+    const adapters = countedScales(request.adapters ?? this.scales);
+    const model = { fingerprint: parts.past.fingerprint().content, architecture, kvType, adapters };
+    const { path } = request;
+    if (request.kind === "loadSession") return { kind: "loadSession", ...(await past.loadSession(path, model, vocab)) };
+    checkIds(request.tokens, vocab);
+    return { kind: "saveSession", positions: await past.saveSession(path, model, request) };
   }
 
   private enter(task: Task, job: Omit<SharedJob, "kind" | "task">, kind: JobRequest["kind"]): void {

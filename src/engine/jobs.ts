@@ -129,6 +129,15 @@ export type JobRequest =
   | { readonly kind: "tokenize"; readonly prompt: Prompt }
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "memory" }
+  /** Writes a session: tokens, what was evaluated of their beginning, and what its owner keeps as JSON. */
+  | (Adapted & {
+      readonly kind: "saveSession";
+      readonly path: string;
+      readonly tokens: Int32Array;
+      readonly about: string;
+    })
+  /** Reads one: what it holds is a past that prompts go on with. */
+  | (Adapted & { readonly kind: "loadSession"; readonly path: string })
   /** Sets how much each adapter counts where a request does not say; asks for it where nothing is given. */
   | { readonly kind: "adapters"; readonly scales?: AdapterScales }
   /** Asks for the profile since the last request of this kind. */
@@ -224,6 +233,9 @@ export type JobResult =
   | { readonly kind: "tokenize"; readonly tokens: Int32Array }
   | { readonly kind: "detokenize"; readonly text: string }
   | { readonly kind: "memory"; readonly memory: MemoryReport }
+  /** Positions that need not be evaluated again. */
+  | { readonly kind: "saveSession"; readonly positions: number }
+  | { readonly kind: "loadSession"; readonly tokens: Int32Array; readonly about: string; readonly positions: number }
   | { readonly kind: "adapters"; readonly scales: AdapterScales }
   | { readonly kind: "profile"; readonly profile: ProfileReport };
 

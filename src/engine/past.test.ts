@@ -14,7 +14,7 @@ import { writeRandomModel } from "../../test/support/random-model.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { seededWords } from "../synth/random.js";
 import { Engine } from "./engine.js";
-import type { GenerateRequest, JobEvent } from "./jobs.js";
+import type { GenerateRequest, JobEvent, SamplerState } from "./jobs.js";
 import { openParts } from "./open.js";
 import type { EngineOptions } from "./options.js";
 
@@ -228,4 +228,67 @@ test("killed at any moment, the store is readable and no token is another", asyn
     }
     assert.equal(readdirSync(join(store, readdirSync(store)[0]!)).filter((name) => name.startsWith("tmp-")).length, 0);
   }
+});
+
+test("a session that was saved goes on in another engine as if nothing had been between", async () => {
+  for (const [arch, variant] of [
+    ["llama", "dense"],
+    ["gemma3", "dense"],
+    ["deepseek2", "v2-lite"],
+    ["qwen35", "dense"],
+  ] as const) {
+    const path = await modelOf(arch, variant);
+    const file = join(folder, `${arch}.session`);
+    const options: EngineOptions = { contextTokens: 2048, chunkRows: 128, threads: 1, checkpointBytes: 2 ** 22 };
+    const sampled = { ...defaultSampling, seed: 9, temperature: 1.2, mirostat: 2 as const };
+    const ask = async (engine: Engine, id: number, more: Partial<GenerateRequest>) => {
+      const ids: number[] = [];
+      let sampler: SamplerState | undefined;
+      const result = await engine.submit(id, request({ sampling: sampled, resumable: true, ...more }), (e) => {
+        if (e.kind !== "token") return;
+        ids.push(e.id);
+        if (e.sampler !== undefined) sampler = e.sampler;
+      });
+      assert.ok(result.kind === "generate");
+      return { ids, sampler: sampler!, reused: result.reusedTokens };
+    };
+    const one = new Engine(await openParts(path, options));
+    const whole = await ask(one, 1, { maxTokens: 84 });
+    await one.close();
+    const two = new Engine(await openParts(path, options));
+    const first = await ask(two, 1, { maxTokens: 20 });
+    const tokens = Int32Array.of(...prompt, ...first.ids);
+    const saved = await two.submit(2, { kind: "saveSession", path: file, tokens, about: "mine" });
+    await two.close();
+    assert.ok(saved.kind === "saveSession" && saved.positions === tokens.length - 1, arch);
+    const three = new Engine(await openParts(path, options));
+    const loaded = await three.submit(1, { kind: "loadSession", path: file });
+    assert.ok(loaded.kind === "loadSession" && loaded.about === "mine" && loaded.positions === tokens.length - 1);
+    assert.deepEqual(loaded.tokens, tokens);
+    const rest = await ask(three, 2, {
+      prompt: { kind: "tokens", tokens },
+      maxTokens: 64,
+      resume: { tokens: first.ids.length, sampler: first.sampler },
+    });
+    await three.close();
+    assert.equal(rest.reused, tokens.length - 1);
+    assert.deepEqual([...first.ids, ...rest.ids], whole.ids, arch);
+  }
+  const file = join(folder, "llama.session");
+  for (const [path, more] of [
+    [await modelOf("gemma3", "dense"), {}],
+    [await modelOf("llama", "dense"), { kvType: "q8_0" }],
+    [await modelOf("llama", "tied-biased"), {}],
+  ] as const) {
+    const other = new Engine(await openParts(path, { contextTokens: 2048, threads: 1, ...more }));
+    await assert.rejects(other.submit(1, { kind: "loadSession", path: file }), { code: "SESSION_MISFIT" });
+    const damaged = readFileSync(file);
+    damaged[damaged.length >> 1]! ^= 4;
+    writeFileSync(`${file}.damaged`, damaged);
+    await other.close();
+  }
+  const same = new Engine(await openParts(await modelOf("llama", "dense"), { contextTokens: 2048, threads: 1 }));
+  await assert.rejects(same.submit(1, { kind: "loadSession", path: `${file}.damaged` }), { code: "FORMAT_INVALID" });
+  await assert.rejects(same.submit(1, { kind: "loadSession", path: `${file}.none` }), { code: "FILE_NOT_FOUND" });
+  await same.close();
 });

@@ -7,6 +7,7 @@ import { pagePositions } from "../ops/ops.js";
 import { PastChain } from "../past/chain.js";
 import { PastMemory } from "../past/memory.js";
 import type { PastParts } from "../past/parts.js";
+import { loadSession, type SessionModel, type SessionText, saveSession } from "../past/session.js";
 import { PastStore } from "../past/store.js";
 import type { StateCache } from "../state/cache.js";
 import type { EngineModel } from "./parts.js";
@@ -91,6 +92,34 @@ export class PastKeeper {
     return true;
   }
 
+  /** Writes what is kept of the beginning of a text. @throws FILE_IO */
+  async saveSession(path: string, model: SessionModel, text: SessionText): Promise<number> {
+    const { cache, prefixes } = this.o;
+    const { adapters } = model;
+    const found = prefixes.open({ tokens: text.tokens, adapters }, text.tokens.length, []);
+    try {
+      await saveSession(this.memory, path, model, text, found.sequence);
+      return found.length;
+    } finally {
+      cache.release(found.sequence);
+    }
+  }
+
+  /** Reads one; what it holds is a kept prefix then. @throws what loadSession throws */
+  async loadSession(path: string, model: SessionModel, vocab: number): Promise<SessionText & { positions: number }> {
+    const { cache, prefixes } = this.o;
+    const makeRoom = (length: number): boolean => this.makeRoom(length);
+    const { sequence, tokens, about } = await loadSession(this.memory, path, model, vocab, makeRoom);
+    const positions = sequence === undefined ? 0 : cache.length(sequence);
+    if (sequence !== undefined) prefixes.keep({ sequence, tokens, adapters: model.adapters });
+    return { tokens, about, positions };
+  }
+
+  private get memory(): PastMemory {
+    const { parts, model, cache } = this.o;
+    return new PastMemory(parts.units, cache, model.kvGroups, model.slots);
+  }
+
   /** A pass has brought a prompt so far: at its end, and every few thousand tokens, its pages are worth keeping. */
   read(task: Task, sequence: number, from: number, to: number): void {
     if (task.past !== "kept" || this.store === undefined) return;
@@ -156,7 +185,7 @@ export class PastKeeper {
   }
 
   private get store(): PastStore | undefined {
-    const { parts, model, cache, name, rowMs } = this.o;
+    const { parts, name, rowMs } = this.o;
     if (parts.store === undefined || this.lost) return undefined;
     if (this.made !== undefined) return this.made;
     let fingerprint: string;
@@ -171,7 +200,7 @@ export class PastKeeper {
       budgetBytes: parts.store.budgetBytes,
       fingerprint,
       model: name,
-      memory: new PastMemory(parts.units, cache, model.kvGroups, model.slots),
+      memory: this.memory,
       rowMs,
       warn: parts.warn ?? (() => {}),
     });

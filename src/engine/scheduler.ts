@@ -42,7 +42,8 @@ export class Scheduler {
   private readonly admission: Admission;
   private readonly execution: Execution;
   private readonly prefixes: PrefixCache;
-  private readonly past: PastKeeper | undefined;
+  /** Moves pasts out of the cache and back; absent where the parts say nothing of it. */
+  readonly past: PastKeeper | undefined;
   private loop: Promise<void> | undefined;
   private ended: HundredweightError | undefined;
   /** Sequences are longer than what they hold: whoever comes now, waits. */

@@ -2,7 +2,16 @@
 import { type ReplyCall, type ReplyEvent, ReplyGatherer, ReplyReader } from "../chat/reply.js";
 import type { EngineClient, RunningJob } from "../link/client.js";
 import { JobFold } from "../link/job-fold.js";
-import type { DraftCounts, DraftMode, FinishReason, GenerateResult, JobEvent, LedgerEntry } from "../link/protocol.js";
+import type {
+  DraftCounts,
+  DraftMode,
+  FinishReason,
+  GenerateResult,
+  JobEvent,
+  LedgerEntry,
+  Resume,
+  SamplerState,
+} from "../link/protocol.js";
 import { leftOutText } from "../sampling/constraint/left-out.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import { mergeSampling, type SamplingSettings } from "../sampling/settings.js";
@@ -26,6 +35,10 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly drafts?: DraftMode;
   /** Tokens the answer is expected to have, or most of them: tried as drafts. */
   readonly prediction?: readonly number[];
+  /** The result tells the sampler's state, with which `resume` goes on. */
+  readonly resumable?: boolean;
+  /** The prompt ends with so many tokens of an answer, which goes on as if it had never been cut. */
+  readonly resume?: Resume;
   /** Ends the generation with CANCELLED. */
   readonly signal?: AbortSignal;
   /** Called after each pass of the prompt with the rows done and their number. */
@@ -59,6 +72,8 @@ export interface GenerationResult {
   readonly timings: GenerationTimings;
   /** Guesses that were evaluated, by their source; absent: there were none. */
   readonly drafts?: DraftCounts;
+  /** The state behind the last token, where the answer is resumable and has one. */
+  readonly sampler?: SamplerState;
   /** One entry per pass. */
   readonly ledger: readonly LedgerEntry[];
 }
@@ -88,6 +103,7 @@ export class Generation implements AsyncIterable<string> {
     const tokens: number[] = [];
     const ledger: LedgerEntry[] = [];
     let promptTokens: number[] = [];
+    let sampler: SamplerState | undefined;
     const fold = new JobFold();
     const gathered = new ReplyGatherer();
     let reader: ReplyReader | undefined;
@@ -100,6 +116,7 @@ export class Generation implements AsyncIterable<string> {
     };
     const onEvent = (event: JobEvent): void => {
       const piece = fold.add(event);
+      if (event.kind === "token" && event.sampler !== undefined) sampler = event.sampler;
       if (event.kind === "prompt") promptTokens = [...event.tokens];
       else if (event.kind === "token") tokens.push(event.id);
       else if (event.kind === "constraint") add([{ kind: "warning", text: leftOutText(event.leftOut) }]);
@@ -138,6 +155,8 @@ export class Generation implements AsyncIterable<string> {
         ...(options.adapters !== undefined && { adapters: options.adapters }),
         ...(options.drafts !== undefined && { drafts: options.drafts }),
         ...(options.prediction !== undefined && { prediction: options.prediction }),
+        ...(options.resumable === true && { resumable: true }),
+        ...(options.resume !== undefined && { resume: options.resume }),
       } as const;
       this.job = client.submit(request, onEvent);
       if (this.ender.signal.aborted) this.job.cancel();
@@ -168,6 +187,7 @@ export class Generation implements AsyncIterable<string> {
         reusedTokens: done.reusedTokens,
         seed: sampling.seed,
         ...(done.drafts !== undefined && { drafts: done.drafts }),
+        ...(sampler !== undefined && { sampler }),
         timings: {
           prefillMs: done.prefillMs,
           prefillTps: perSecond(done.prefillRows, done.prefillMs),

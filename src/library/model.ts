@@ -230,6 +230,25 @@ export class Model {
     return (await this.client.submit({ kind: "memory" }).result).memory;
   }
 
+  /**
+   * Writes tokens and what was evaluated of their beginning into a file, with a text of the caller's beside it.
+   * @returns positions that need not be evaluated again
+   * @throws FILE_IO
+   */
+  async saveSession(path: string, tokens: ArrayLike<number>, about = ""): Promise<number> {
+    const job = this.client.submit({ kind: "saveSession", path, tokens: Int32Array.from(tokens), about });
+    return (await job.result).positions;
+  }
+
+  /**
+   * Reads such a file: what begins with its tokens goes on from there.
+   * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, SESSION_MISFIT when model, adapters or KV type are others
+   */
+  async loadSession(path: string): Promise<{ tokens: number[]; about: string; positions: number }> {
+    const { tokens, about, positions } = await this.client.submit({ kind: "loadSession", path }).result;
+    return { tokens: [...tokens], about, positions };
+  }
+
   /** Calls back when something changed, at most 20 times a second. @returns stops it */
   watch(onStatus: (status: EngineStatus) => void): () => void {
     const job = this.client.submit({ kind: "watch" }, (event) => {

@@ -11,6 +11,7 @@ import { parseInteger } from "../options/options.js";
 import { noPrefixStore, type PastFlags, pastOptions } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { SessionFile, sessionOption } from "../options/session-file.js";
 import { readTools } from "../options/tools-file.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
 import {
@@ -29,6 +30,7 @@ import { ReplyPrinter } from "../terminal/reply-printer.js";
 
 export interface RunFlags extends ModelFlags, SamplingFlags, ProfileFlags, PastFlags {
   raw?: boolean;
+  session?: string;
   stdin?: boolean;
   system?: string;
   tools?: unknown[];
@@ -46,6 +48,7 @@ export function register(program: Command): void {
     .argument("[model]", "a GGUF file; none = the bundled demonstration model")
     .argument("[prompt]", "the prompt; text piped in comes before it, and alone is the prompt")
     .option("--raw", "continue the prompt as it is, without chat template")
+    .option(...sessionOption)
     .option("--stdin", "wait for standard input however long it takes, also beside a prompt")
     .option("--system <text>", "system message for the chat template")
     .option("--tools <file>", "tools the model may call: a JSON list as OpenAI's API has it", readTools)
@@ -117,12 +120,15 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
     onProgress: (done: number, total: number) => progress.update(done, total),
   };
   let generation: Generation;
+  const session = flags.session === undefined ? undefined : new SessionFile(model, flags.session);
+  if (session !== undefined && flags.raw !== true)
+    throw new HundredweightError("OPTION_INVALID", "--session keeps a text: it needs --raw");
   if (flags.raw || model.info.chatTemplate === undefined) {
     for (const name of ["system", "tools", "continue"] as const) {
       if (flags[name] === undefined) continue;
       throw new HundredweightError("OPTION_INVALID", `--${name} needs a chat template, and none is applied`);
     }
-    generation = model.generate(text, options);
+    generation = session === undefined ? model.generate(text, options) : await session.generate(text, options);
   } else {
     const system = flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }];
     const begun = flags.continue === undefined ? [] : [{ role: "assistant" as const, content: flags.continue }];
@@ -143,7 +149,9 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
     progress.end();
     printer.end();
   }
-  return generation.result();
+  const result = await generation.result();
+  await session?.save(result);
+  return result;
 }
 
 /** The JSON of DESIGN section 6. */
