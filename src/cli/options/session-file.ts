@@ -9,7 +9,7 @@ export const sessionOption = [
   "with --raw: go on with the text of this file when it is there, and keep the text in it",
 ] as const;
 
-/** The part that the command keeps beside the tokens: how many at the end are an answer, and the sampler behind them. */
+/** The part that is kept beside the tokens: how many at the end are an answer, and the sampler behind them. */
 interface About {
   readonly answer: number;
   readonly sampler?: SamplerState;
