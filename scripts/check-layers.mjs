@@ -42,7 +42,7 @@ const allowed = {
     "process",
   ],
   link: ["engine", "process"],
-  quality: ["formats", "native", "models", "ops", "weights", "engine", "sampling"],
+  quality: ["formats", "compress", "native", "models", "ops", "weights", "engine", "sampling"],
   text: ["formats", "containers", "tokenizer", "chat", "process", "sampling"],
   library: ["link", "text", "chat", "sampling"],
   store: ["formats", "containers", "models", "weights", "engine", "process"],

@@ -6,7 +6,7 @@ export { blocksBytes, type Dtype, dtypeById, dtypeByName, dtypeOf, dtypes } from
 export { fileTypeName } from "./file-types.js";
 export { type GgufCheckpoint, openGguf } from "./gguf-open.js";
 export { type GgufFile, readGgufFile } from "./gguf-read.js";
-export { type GgufContent, type TensorSource, type WriteOptions, writeGguf } from "./gguf-write.js";
+export { type GgufContent, planGguf, type TensorSource, type WriteOptions, writeGguf } from "./gguf-write.js";
 export {
   type Acts,
   checkPlanes,

@@ -25,4 +25,4 @@ export {
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
 export { architectures, decoders, encoders, findArchitecture } from "./registry.js";
-export { withTaps } from "./rewrite.js";
+export { withStreamTaps, withTaps } from "./rewrite.js";

@@ -1,4 +1,5 @@
 /** Lists made of lists, such as with somebody who listens to what goes into products. */
+import { HundredweightError } from "../errors.js";
 import type { Call, Program, Tap } from "./flow/calls.js";
 
 /** Every call may become several; the places of layers follow. */
@@ -21,4 +22,28 @@ export function withTaps(program: Program, tap: Tap): Program {
     const routes = call.verb === "linear" ? null : call.routes;
     return [{ verb: "tap", tap, weights, routes, inputs: [call.inputs[0]!], outputs: [], hint: false }, call];
   });
+}
+
+/**
+ * `hear` is told the residual stream where each layer begins, and behind the last one, [rows, cols].
+ * @throws OPTION_INVALID for a model with several streams
+ */
+export function withStreamTaps(program: Program, hear: (layer: number, rows: Float32Array) => void): Program {
+  const calls: Call[] = [];
+  const layers: number[] = [];
+  let done = 0;
+  for (const [layer, start] of program.layers.entries()) {
+    const [stream, ...others] = program.streams[layer]!;
+    if (stream === undefined || others.length > 0)
+      throw new HundredweightError("OPTION_INVALID", "the layers of this model have several streams between them");
+    calls.push(...program.calls.slice(done, start));
+    done = start;
+    const tap: Tap = (_, rows) => hear(layer, rows);
+    const heard: Call = { verb: "tap", tap, weights: [], routes: null, inputs: [stream], outputs: [], hint: false };
+    // The last one belongs to what every pass does; the end is for the rows that are asked for.
+    const isEnd = layer === program.layers.length - 1;
+    layers.push(calls.length + (isEnd ? 1 : 0));
+    calls.push(heard);
+  }
+  return { ...program, calls: [...calls, ...program.calls.slice(done)], layers };
 }

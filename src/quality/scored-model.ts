@@ -4,7 +4,13 @@ import type { EngineOptions } from "../engine/options.js";
 import { planOptions, planResources } from "../engine/resources.js";
 import { HundredweightError } from "../errors.js";
 import type { Checkpoint } from "../formats/index.js";
-import { type BoundModel, bindDescription, describeModel, type ModelDescription } from "../models/index.js";
+import {
+  type BoundModel,
+  bindDescription,
+  describeModel,
+  type ModelDescription,
+  type ModelOptions,
+} from "../models/index.js";
 import { createOps } from "../ops/index.js";
 import { type Backend, pagePositions, type RowTable } from "../ops/ops.js";
 import { Planner } from "../weights/plan.js";
@@ -20,6 +26,8 @@ export interface ScoringOptions {
   readonly threads?: number;
   readonly ops?: "native" | "reference";
   readonly io?: EngineOptions["io"];
+  /** Changes what a pass does, as for those who listen to it. */
+  readonly rewrite?: ModelOptions["rewrite"];
   /** Weights memory of each model; tests only. */
   readonly weightsMemoryBytes?: number;
   readonly ringBytes?: number;
@@ -93,6 +101,7 @@ export class ScoredModel {
         kvType: planned.kvType,
         maxLogitRows: most,
         ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
+        ...(options.rewrite !== undefined && { rewrite: options.rewrite }),
       });
       const { plannedBytes } = planned.residency;
       return new ScoredModel(checkpoint, backend, model, { maxRows, logitRows: most, plannedBytes });

@@ -107,6 +107,16 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./quality.js"),
   },
   {
+    usage: "mix [options] <in> <out>",
+    summary: "Quantize a model to a size, the type of every tensor by what its errors do to the model.",
+    load: () => import("./mix.js"),
+  },
+  {
+    usage: "prune [options] <in> <out>",
+    summary: "Write a model without the layers that change least of what goes through them.",
+    load: () => import("./prune.js"),
+  },
+  {
     usage: "synth [options] <spec> [out]",
     summary:
       "Write a random model of a real shape, to try a machine before the download. It loads everywhere and " +

@@ -1,0 +1,96 @@
+/** `prune IN OUT --layers N`: a model without the parts that matter least to a text. */
+import { existsSync, realpathSync } from "node:fs";
+import type { Command } from "commander";
+import { HundredweightError } from "../../errors.js";
+import { openGguf } from "../../formats/index.js";
+import { blockInfluence } from "../../quality/prune/influence.js";
+import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
+import { writePruned } from "../../quality/prune/write.js";
+import { modelFile } from "../../store/model-word.js";
+import { createTokenizer } from "../../tokenizer/index.js";
+import { parseBytes, parseInteger } from "../options/options.js";
+import { withInterrupt } from "../terminal/interrupt.js";
+import { formatBytes, printJson, printText } from "../terminal/output.js";
+import { Progress } from "../terminal/progress.js";
+import { chunksOf } from "./calibrate.js";
+import { TokenSource } from "./perplexity.js";
+
+interface PruneFlags {
+  readonly layers: number;
+  readonly text: readonly string[];
+  readonly chunks: number;
+  readonly memory?: number;
+  readonly threads?: number;
+  readonly dryRun?: boolean;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("prune")
+    .description(
+      "Write a GGUF model without the layers that change least of what goes through them (block influence), as " +
+        "llama.cpp loads it. The file is smaller and faster and much worse: compare it with `quality`.",
+    )
+    .argument("<in>", "a GGUF file")
+    .argument("<out>", "GGUF file to write")
+    .requiredOption("--layers <n>", "layers to leave out", (t) => parseInteger(t, "--layers", 1))
+    .option(
+      "--text <file>",
+      "a text to look at layers with, several times for several",
+      (t, before: string[]) => [...before, t],
+      [],
+    )
+    .option("--chunks <n>", "chunks of 512 tokens of each text", (t) => parseInteger(t, "--chunks", 1), 8)
+    .option("--memory <size>", "memory budget (default: what is free)", (t) => parseBytes(t, "--memory"))
+    .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
+    .option("--dry-run", "write nothing: which layers would go")
+    .option("--progress", "show progress also when stderr is no terminal")
+    .option("--json", "one JSON document on stdout")
+    .action((from: string, to: string, flags: PruneFlags) => withInterrupt((signal) => run(from, to, flags, signal)));
+}
+
+const chunkTokens = 512;
+
+async function run(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
+  if (flags.text.length === 0)
+    throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the layers with");
+  const checkpoint = openGguf(modelFile(word));
+  if (existsSync(to) && checkpoint.files.some(({ path }) => realpathSync(path) === realpathSync(to)))
+    throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
+  const chunks = await chunksFrom(checkpoint, flags);
+  const progress = new Progress("pruning", { forced: flags.progress });
+  const influence = await blockInfluence(checkpoint, chunks, {
+    chunkTokens,
+    signal,
+    ...(flags.memory !== undefined && { memoryBytes: flags.memory }),
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+    onChunk: (done) => progress.update(done, chunks.length, { facts: ["chunks"] }),
+  }).finally(() => progress.end());
+  const dropped = leastInfluential(influence, flags.layers);
+  const pruned = withoutLayers(checkpoint, dropped);
+  const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
+  if (flags.json)
+    return printJson({ path: to, dropped, influence: [...influence], ...(bytes !== undefined && { bytes }) });
+  for (const [layer, value] of influence.entries())
+    printText(
+      `layer ${String(layer).padStart(3)}  influence ${value.toFixed(5)}${dropped.includes(layer) ? "  goes" : ""}\n`,
+    );
+  if (bytes !== undefined) printText(`${to}: ${influence.length - dropped.length} layers, ${formatBytes(bytes)}\n`);
+}
+
+async function chunksFrom(checkpoint: ReturnType<typeof openGguf>, flags: PruneFlags): Promise<Int32Array[]> {
+  const { addBos, special } = createTokenizer(checkpoint.metadata);
+  const all: Int32Array[] = [];
+  for (const name of flags.text) {
+    const source = new TokenSource(checkpoint.path, name);
+    await source.open();
+    let count = 0;
+    for (const chunk of chunksOf([source], chunkTokens, addBos ? special.bos : undefined)) {
+      all.push(chunk);
+      if (++count === flags.chunks) break;
+    }
+  }
+  return all;
+}
