@@ -10,11 +10,22 @@
 //     --target PLATFORM-ARCH[-musl]          the addon for another system by zig (native-targets.mjs), into
 //       --out FILE.node                      build/native-TARGET, copied to FILE.node; --tests: the test programs, too
 //     --only=pool_test,io_test               these programs of native/test and not the addon
+//     --addon                                the addon, too, where --only or --target=aarch64 leaves it out
 //     --kernels                              only native/kernels and the programs that test it
 //     --out=FOLDER  --jobs=N  --verbose
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -28,6 +39,7 @@ const { values: options } = parseArgs({
     run: { type: "boolean", default: false },
     kernels: { type: "boolean", default: false },
     whole: { type: "boolean", default: false },
+    addon: { type: "boolean", default: false },
     only: { type: "string" },
     verbose: { type: "boolean", default: false },
     sanitize: { type: "string", default: "" },
@@ -66,7 +78,8 @@ const candidates = cross
 const [compiler, ...compilerArgs] = target?.compiler ?? [candidates.find((name) => name && works(name))];
 if (!compiler) giveUp(`no C++ compiler: ${cross ? candidates[1] : "install g++ or clang++, or set CXX"}`);
 const headers = join("node_modules", "node-api-headers", "include");
-if (!cross && !existsSync(headers)) giveUp("the npm package node-api-headers is missing: run npm install");
+if ((!cross || options.addon) && !existsSync(headers))
+  giveUp("the npm package node-api-headers is missing: run npm install");
 
 const sanitizers = options.sanitize.split(",").filter(Boolean);
 const suffix = sanitizers.includes("thread") ? "-tsan" : sanitizers.length > 0 ? "-asan" : cross ? `-${cpu}` : "";
@@ -148,13 +161,14 @@ const fuzzFolder = join("native", "fuzz");
 const isAddon = (name) => name.startsWith(join("native", "addon"));
 const kernelPrograms = ["kernel_test", "float_test", "attention_test"];
 const only = options.only?.split(",");
-const withAddon = !cross && !options.kernels && only === undefined;
+const withAddon = options.addon || (!cross && !options.kernels && only === undefined);
 const sources = listSources(options.kernels ? join("native", "kernels") : "native")
   .filter((name) => ![...programFolders, fuzzFolder].some((folder) => name.startsWith(folder + sep)))
   .filter((name) => withAddon || !isAddon(name));
 // Benchmarks are for the machine they are built on.
 const testFolders = target ? programFolders.slice(0, 1) : programFolders;
-const wantedFolders = !withAddon ? programFolders.slice(0, 1) : options.tests || options.run ? testFolders : [];
+const wantedFolders =
+  only !== undefined || !withAddon ? programFolders.slice(0, 1) : options.tests || options.run ? testFolders : [];
 const programs = wantedFolders
   .flatMap(listSources)
   .filter((name) => !options.kernels || kernelPrograms.includes(basename(name, ".cc")))
@@ -244,9 +258,10 @@ function checkExports(object) {
   return false;
 }
 
-// zig builds its C++ library with the level of the link; without one it would be slow and checked.
+// zig builds its C and C++ libraries with the flags of the link, minutes for each set: so programs have those of the
+// addon. Without a level they would be slow and checked.
 const linkFlags = [
-  ...(target ? ["-O3"] : []),
+  ...(target ? ["-O3", "-s"] : []),
   "-pthread",
   ...(sanitizers.length > 0 ? [`-fsanitize=${sanitizers.join(",")}`] : []),
 ];
@@ -273,7 +288,21 @@ function linkProgram(source) {
   return produce(program, compiler, (partial) => [...flags, ...objects, "-o", partial]);
 }
 
-let ok = await inParallel([...sources, ...programs], compile);
+/**
+ * zig compiles its C++ library one file at a time when something is linked for a target for the first time, which takes
+ * as long as our sources do: it does so beside them.
+ */
+async function warmLibraries() {
+  const addon = join(out, "hundredweight.node");
+  if (target === undefined || existsSync(addon)) return;
+  const source = join(out, "obj", "nothing.cc");
+  writeFileSync(source, "");
+  const library = join(out, "obj", "nothing.node");
+  await start(compiler, [...compilerArgs, ...target.link, ...linkFlags, source, "-o", library]);
+}
+
+const [compiled] = await Promise.all([inParallel([...sources, ...programs], compile), warmLibraries()]);
+let ok = compiled;
 if (sanitizers.length === 0) ok = sources.filter(isaOf).map(objectOf).filter(existsSync).every(checkExports) && ok;
 if (ok && withAddon) ok = await linkAddon();
 if (ok && copyTo !== undefined) {

@@ -51,10 +51,10 @@ export function zigTarget(name, zig) {
   const [platform, arch] = name.split("-");
   const windows = platform === "win32";
   const link = {
-    linux: ["-shared", "-s"],
+    linux: ["-shared"],
     // zig 0.17 crashes on -bundle.
-    darwin: ["-dynamiclib", "-undefined", "dynamic_lookup", "-s"],
-    win32: ["-shared", "-s"],
+    darwin: ["-dynamiclib", "-undefined", "dynamic_lookup"],
+    win32: ["-shared"],
   };
   return {
     platform,

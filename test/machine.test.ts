@@ -1,4 +1,4 @@
-/** Two models in one process: one pool of threads, one reader, one budget; each says what it says alone. */
+/** Two models in one process: one pool of threads, one reader, one budget; each as it is alone. Bound threads. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { HundredweightError } from "../src/errors.js";
 import { type LoadOptions, load, type Model } from "../src/library/model.js";
 import { requireAddon } from "../src/native/addon.js";
+import { allowedCpus } from "../src/native/topology.js";
 import { createOps } from "../src/ops/index.js";
 import { makeTinyModel } from "../src/synth/tiny.js";
 import { skipAddon } from "./support/addon.js";
@@ -129,4 +130,21 @@ test("other threads are another machine; a promise is kept by whoever allocates"
   assert.equal(after.machine!().models, 1);
   assert.equal(after.machine!().promisedBytes, 0);
   after.close();
+});
+
+test("compute threads run on the CPUs they were given, each on its own", { skip: skipAddon }, async (t) => {
+  const allowed = allowedCpus() ?? [];
+  if (allowed.length < 2) return t.skip("fewer than two CPUs, or a system that does not tell");
+  const cpus = allowed.slice(-2);
+  const path = join(folder, "bound.gguf");
+  await makeTinyModel(path, "llama");
+  const model = await load(path, { threads: 3, cpuList: cpus, contextTokens: 64 });
+  for await (const _ of model.generate([1, 2, 3, 4], { maxTokens: 8, ignoreEos: true })) void _;
+  // The thread that asks computes, too; it is bound while it does and free again afterwards.
+  const lists = readdirSync("/proc/self/task")
+    .filter((id) => commOf(id) === "hundredweight")
+    .map((id) => /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/self/task/${id}/status`, "utf8"))?.[1]);
+  for (const cpu of cpus) assert.ok(lists.includes(String(cpu)), `${lists}`);
+  assert.deepEqual(allowedCpus(), allowed);
+  await model.close();
 });

@@ -19,6 +19,8 @@ const Encoders& encoders_for(const char* isa) {
 #if defined(__x86_64__)
   if (strcmp(isa, "avx512") == 0) return tables.avx512;
   if (strcmp(isa, "avx2") == 0 || strcmp(isa, "avxvnni") == 0) return tables.avx2;
+#else
+  (void)isa;
 #endif
   return tables.portable;
 }

@@ -153,7 +153,7 @@ const char* check_units(const Kernels& k, const Kernels& reference, Workspace& s
   return nullptr;
 }
 
-constexpr int kHeadDim = 64, kKeys = 70;
+constexpr int kHeadDim = 64;
 
 bool same(const float* a, const float* b, int n) { return memcmp(a, b, static_cast<size_t>(n) * sizeof(float)) == 0; }
 

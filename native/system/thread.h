@@ -34,7 +34,7 @@ class Affinity {
 
  private:
   static constexpr int kWords = 16;
-  uint64_t words_[kWords] = {};  // 1,024 CPUs; on Windows a mask and its group
+  [[maybe_unused]] uint64_t words_[kWords] = {};  // 1,024 CPUs; on Windows a mask and its group; none on macOS
 };
 
 }  // namespace hw

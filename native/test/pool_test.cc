@@ -173,7 +173,7 @@ void fewer_threads() {
     });
     for (int r : runs) check(r == 1, "part of a region of fewer threads", r, active);
     check(foreign.load() == 0, "threads that should rest", foreign.load(), active);
-    if (round % 30 == 29) usleep(300);
+    if (round % 30 == 29) test_system::sleep_microseconds(300);
   }
 }
 

@@ -24,6 +24,12 @@ const entryPoints = new Set(["napi_register_module_v1", "node_api_module_get_api
 /** What linkers of C runtimes add. */
 const runtimeExports = /^(_?_mh_(bundle|dylib)_header|__dso_handle|_init|_fini|_edata|_end|__bss_start)$/;
 
+/**
+ * Operators new and delete, which zig's linker for macOS cannot hide: weak there, in every C++ library, and whoever's
+ * are taken all of them are malloc's.
+ */
+const weakOperators = /^_Z(n[aw]|d[al]P)/;
+
 const isNewer = (version, limit) => {
   const [a, b] = [version, limit].map((text) => text.split(".").map(Number));
   for (let i = 0; i < Math.max(a.length, b.length); i++)
@@ -38,7 +44,10 @@ export function checkBinary(platform, bytes) {
   const say = (holds, fault) => holds || faults.push(fault);
   say(read.machine === platform.machine, `is for ${read.machine}, not ${platform.machine}`);
   say(read.exports.includes("napi_register_module_v1"), "does not offer napi_register_module_v1");
-  const foreign = read.exports.filter((name) => !entryPoints.has(name) && !runtimeExports.test(name));
+  const isMacho = platform.format === "macho";
+  const expected = (name) =>
+    entryPoints.has(name) || runtimeExports.test(name) || (isMacho && weakOperators.test(name));
+  const foreign = read.exports.filter((name) => !expected(name));
   say(foreign.length === 0, `offers ${foreign.length} more names: ${foreign.slice(0, 5).join(", ")}`);
   const wanted = read.imports.map(({ name }) => name).filter((name) => /^(napi|node_api)_/.test(name));
   const unknown = wanted.filter((name) => !nodeApi.has(name));
@@ -50,9 +59,13 @@ export function checkBinary(platform, bytes) {
   );
   say(libraries.length === 0, `needs libraries that not every system has: ${libraries.join(", ")}`);
   say((read.paths ?? []).length === 0, `looks for libraries in ${read.paths?.join(", ")}`);
-  // What no library is named for has to be in the process: C++ or the compiler's runtime would not be.
+  // What no library is named for has to be in the process: C++ or the compiler's runtime would not be. Unwinding is the
+  // system's own on macOS.
   const runtime = read.imports.filter(
-    ({ name, weak }) => !weak && /^_?(_Z(?!TH)|__cxa_(?!finalize|atexit|thread_atexit)|_Unwind_|__gxx)/.test(name),
+    ({ name, weak }) =>
+      !weak &&
+      /^_?(_Z(?!TH)|__cxa_(?!finalize|atexit|thread_atexit)|_Unwind_|__gxx)/.test(name) &&
+      !(isMacho && /^_?_Unwind_/.test(name)),
   );
   say(
     runtime.length === 0,
@@ -68,7 +81,7 @@ export function checkBinary(platform, bytes) {
     libraries: read.libraries,
   };
   if (platform.newestSymbols !== undefined) facts.newest = checkVersions(platform, read, say);
-  if (platform.format === "macho") checkMachO(platform, read, say, facts);
+  if (isMacho) checkMachO(platform, read, say, facts);
   if (platform.format === "pe") checkPe(read, wanted, say);
   return { faults, facts };
 }

@@ -132,11 +132,11 @@ test("what is kept for others grows with the limit: of 400 MiB an eighth, from 2
 test("what this process holds is in every plan: it is not taken from the budget too, a large part is", () => {
   const held = (mib: number) => `Name:\tnode\nRssAnon:\t${mib * 1024} kB\n`;
   withFiles(small(12 + 60, held(60)), (root) => {
-    assert.equal(memoryLimit(root).budgetBytes, 338 * MiB);
-    assert.equal(memoryLimit(root).ceiling.othersBytes, 12 * MiB);
+    assert.equal(memoryLimit(root, {}).budgetBytes, 338 * MiB);
+    assert.equal(memoryLimit(root, {}).ceiling.othersBytes, 12 * MiB);
   });
   withFiles(small(12 + 200, held(200)), (root) =>
-    assert.equal(memoryLimit(root).ceiling.othersBytes, (212 - 96) * MiB),
+    assert.equal(memoryLimit(root, {}).ceiling.othersBytes, (212 - 96) * MiB),
   );
 });
 

@@ -1,12 +1,17 @@
 /**
- * Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so.
+ * Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so,
+ * what is shipped (dist/app, few files) with HUNDREDWEIGHT_TEST_CLI=bundle, where opening a file takes long.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
-const main = new URL(sources ? "../../src/cli/main.ts" : "../../src/cli/main.js", here);
+const bundled = !sources && process.env.HUNDREDWEIGHT_TEST_CLI === "bundle";
+const main = new URL(
+  bundled ? "../../app/cli/main.js" : sources ? "../../src/cli/main.ts" : "../../src/cli/main.js",
+  here,
+);
 const program =
   `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await ` +
   `m.main(process.argv.slice(2)); })`;

@@ -1,14 +1,19 @@
 /** Views of the command line at 80 and 120 columns; `scripts/write-terminal-views.mjs` writes them to files. */
 import { join } from "node:path";
+import { capabilities, capabilityRows, type System } from "../../src/cli/doctor/capabilities.js";
 import { type GreetingFacts, greet } from "../../src/cli/greeting/greeting.js";
 import { main } from "../../src/cli/main.js";
 import { type ProfileRow, profileTable } from "../../src/cli/reports/plan-profile.js";
+import { table } from "../../src/cli/terminal/table.js";
 import { ServerFacts } from "../../src/cli/top/server-feed.js";
 import type { SystemFigures } from "../../src/cli/top/system.js";
 import { topView } from "../../src/cli/top/view.js";
+import type { AddonStatus } from "../../src/native/addon.js";
+import type { CpuInfo } from "../../src/native/addon.types.js";
 import { packageRoot } from "../../src/package-root.js";
 import type { PlanSummary, Sample } from "../../src/server/index.js";
 import type { LocalModel } from "../../src/store/local/types.js";
+import { memoryLimit } from "../../src/weights/memory-limit.js";
 import { parseProfile } from "../../src/weights/profiles.js";
 
 const gib = 2 ** 30;
@@ -222,11 +227,31 @@ function topOf(name: string, columns: number, colours = false): string {
   return `${topView({ url, facts, system: undefined, trouble }, shape).join("\n")}\n`;
 }
 
-export const viewNames = ["greeting", "greeting-empty", "profile", "top", "top-loading", ...Object.keys(views)];
+/** The table of `doctor --capabilities` on a system: with an addon that finds so many cores, on Windows without one. */
+function capabilitiesOn(system: System, columns: number): string {
+  const cpu = { name: "eight", physicalCores: 8, fastestCores: 6, features: [] } as unknown as CpuInfo;
+  const addon: AddonStatus =
+    system === "windows"
+      ? { state: "missing", path: undefined, reason: "not built" }
+      : { state: "loaded", path: "a.node", isa: "neon", isas: ["scalar", "neon"], cpu };
+  const memory = memoryLimit();
+  const locked = { ...memory, process: { ...memory.process, lockedBytes: 8 * 2 ** 20 } };
+  return table([{}, {}, { wrap: true }], capabilityRows(capabilities({ system, addon, memory: locked })), {
+    edge: columns,
+    colours: false,
+  });
+}
+
+export const viewNames = [
+  ...["greeting", "greeting-empty", "profile", "top", "top-loading", "capabilities-windows", "capabilities-macos"],
+  ...Object.keys(views),
+];
 
 /** @returns what a terminal of so many columns shows, colours apart */
 export function terminalView(name: string, columns: number): Promise<string> | string {
   if (name === "greeting") return greeting(known, columns);
+  if (name === "capabilities-windows") return capabilitiesOn("windows", columns);
+  if (name === "capabilities-macos") return capabilitiesOn("macos", columns);
   if (name === "greeting-empty") return greeting(unknown, columns);
   if (name === "profile") return profileTable(profile, profileRowsShown, { edge: columns });
   if (name.startsWith("top")) return topOf(name, columns);

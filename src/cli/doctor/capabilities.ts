@@ -120,7 +120,7 @@ export const features: readonly Feature[] = [
     by: {
       linux: "when the cgroup's limit is lowered",
       windows: "when the job's limit is lowered",
-      macos: "when kern.memorystatus_vm_pressure_level is critical",
+      macos: "when the system calls its memory critical",
     },
     here: native,
   },

@@ -153,7 +153,8 @@ function sourceOf(): Source {
   if (process.stdin.isTTY) return "terminal";
   try {
     const stat = fstatSync(0);
-    if (stat.isFIFO()) return "pipe";
+    // Node denies on Windows that anything is a pipe; the mode says so there, too.
+    if ((stat.mode & 0o170000) === 0o010000) return "pipe";
     if (stat.isSocket()) return "socket";
     return stat.isFile() || stat.isDirectory() ? "file" : "other";
   } catch {
