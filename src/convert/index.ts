@@ -1,3 +1,4 @@
 /** The convert room: a model in one container becomes the same model in another. */
 export { type Converted, type ConvertOptions, type ConvertPlan, convertModel } from "./convert.js";
+export { type QuantizedFolder, quantizeFolder } from "./quantized-folder.js";
 export { type WishedType, wishedTypes } from "./type-choice.js";

@@ -18,12 +18,20 @@ import { type Sources, storedPieces } from "./stored-matrix.js";
 import type { ChosenType, TypeChoice } from "./type-choice.js";
 
 /** A tensor of the file. */
-interface FolderTensor extends PlannedTensor {
+export interface FolderTensor extends PlannedTensor {
   /** By the names of safetensors. */
   readonly stored: string;
   readonly cellBytes: number;
   readonly bytes: number;
   readonly data: () => Iterable<Uint8Array>;
+}
+
+/** Makes other tensors of some matrices. */
+export interface MatrixWriter {
+  /** `quantization_config` of config.json. */
+  readonly quantization: Readonly<Record<string, unknown>>;
+  /** The tensors of a matrix; undefined: it stays as it is. */
+  readonly write: (name: string, module: FolderModule, info: TensorInfo) => FolderTensor[] | undefined;
 }
 
 const floats = new Set(["F32", "F16", "BF16"]);
@@ -32,9 +40,10 @@ const floats = new Set(["F32", "F16", "BF16"]);
 export function safetensorsFile(
   path: string,
   checkpoint: Checkpoint,
-  _description: ModelDescription,
+  _description: ModelDescription | undefined,
   choice: TypeChoice,
   files: Sources,
+  writer?: MatrixWriter,
 ): {
   readonly file: Omit<ResumableFile, "identity">;
   readonly model: { readonly tensors: readonly PlannedTensor[]; readonly leftOut: readonly string[] };
@@ -43,12 +52,12 @@ export function safetensorsFile(
   if (model === undefined)
     throw unsupported(`${checkpoint.path}: only a folder of Hugging Face has the names that a safetensors file needs`);
   const adapted = new Set(files.changes.keys());
-  const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted)]);
+  const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted, writer)]);
   const [left] = adapted;
   if (left !== undefined) throw unsupported(`'${left}' is adapted, and lies in the folder in a form that takes none`);
   // Wide cells first, so that each tensor begins at a multiple of its cells; the order of the library's own writer.
   const ordered = tensors.toSorted((a, b) => b.cellBytes - a.cellBytes || (a.name < b.name ? -1 : 1));
-  writeBeside(path, model, tensors);
+  writeBeside(path, model, tensors, writer?.quantization);
   return { file: { path, head: headOf(ordered), pieces: ordered.map(pieceOf) }, model: { tensors, leftOut: [] } };
 }
 
@@ -57,6 +66,7 @@ function* tensorsOf(
   choice: TypeChoice,
   files: Sources,
   adapted: Set<string>,
+  writer: MatrixWriter | undefined,
 ): Generator<FolderTensor> {
   const { name, parts, weight } = module;
   const plain = parts.get("weight") ?? parts.get("");
@@ -65,6 +75,11 @@ function* tensorsOf(
     const full = part === "" ? name : `${name}.${part}`;
     if (quantized && part !== "bias") continue;
     if (weight !== undefined && tensor === plain) {
+      const made = writer?.write(full, module, { name: full, ...weight });
+      if (made !== undefined) {
+        yield* made;
+        continue;
+      }
       yield matrixOf(full, module, choice, files, adapted);
       continue;
     }
@@ -192,7 +207,12 @@ const besides = new RegExp(
  * config.json, and copies of the other files.
  * @throws OPTION_INVALID where the folder holds another model
  */
-function writeBeside(path: string, { folder, config }: FolderModel, tensors: readonly FolderTensor[]): void {
+function writeBeside(
+  path: string,
+  { folder, config }: FolderModel,
+  tensors: readonly FolderTensor[],
+  quantization: Readonly<Record<string, unknown>> | undefined,
+): void {
   const to = dirname(path);
   mkdirSync(to, { recursive: true });
   if (realpathSync(to) === realpathSync(folder))
@@ -200,7 +220,9 @@ function writeBeside(path: string, { folder, config }: FolderModel, tensors: rea
       "OPTION_INVALID",
       `${path}: the folder of the model itself; name a file in another one`,
     );
-  const text = `${JSON.stringify(plainConfig(config, tensors), null, 2)}\n`;
+  const said = { ...plainConfig(config, tensors), ...(quantization && { quantization_config: quantization }) };
+  // Python tells 6 from 6.0, and refuses the first.
+  const text = `${JSON.stringify(said, null, 2).replace(/("llm_int8_threshold": 6),/, "$1.0,")}\n`;
   const target = join(to, "config.json");
   if (existsSync(target) && readFileSync(target, "utf8") !== text)
     throw new HundredweightError(
@@ -217,7 +239,9 @@ const torchNames: Readonly<Record<string, string>> = { F32: "float32", F16: "flo
 /** Without quantization, and of the type that most of the bytes have. */
 function plainConfig(config: object, tensors: readonly FolderTensor[]): Record<string, unknown> {
   const sums = new Map<string, number>();
-  for (const { stored, bytes } of tensors) if (floats.has(stored)) sums.set(stored, (sums.get(stored) ?? 0) + bytes);
+  for (const { stored, bytes, changes } of tensors)
+    if (floats.has(stored) && !changes.includes("nf4") && !changes.includes("fp4"))
+      sums.set(stored, (sums.get(stored) ?? 0) + bytes);
   const [type] = [...sums].sort(([, a], [, b]) => b - a)[0] ?? ["F32"];
   const { quantization_config: _, compression_config: __, ...rest } = config as Record<string, unknown>;
   const key = "torch_dtype" in rest ? "torch_dtype" : "dtype";

@@ -5,6 +5,7 @@ import { readImportance } from "../../compress/importance.js";
 import { mixes, parseMix } from "../../compress/mix.js";
 import { planQuantize, type QuantizePlan, type QuantizeWishes, writeQuantized } from "../../compress/quantize-model.js";
 import { parseType } from "../../compress/type-plan.js";
+import { quantizeFolder } from "../../convert/index.js";
 import { HundredweightError } from "../../errors.js";
 import { type Dtype, type GgufCheckpoint, openGguf } from "../../formats/index.js";
 import { requireAddon } from "../../native/addon.js";
@@ -28,6 +29,8 @@ interface QuantizeFlags {
   readonly keepSplit?: boolean;
   readonly dryRun?: boolean;
   readonly quality: string;
+  readonly method?: "nf4" | "fp4";
+  readonly doubleQuant?: boolean;
   readonly threads?: number;
   readonly progress?: boolean;
   readonly json?: boolean;
@@ -62,6 +65,10 @@ export function register(program: Command): void {
       (t) => parseChoice(t, "--quality", ["stock"]),
       "stock",
     )
+    .option("--method <name>", "instead of a type: a Hugging Face folder for transformers, nf4 or fp4", (t) =>
+      parseChoice(t, "--method", ["nf4", "fp4"] as const),
+    )
+    .option("--double-quant", "with --method: scales are quantized as well")
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
@@ -84,6 +91,7 @@ function namedType(text: string, before: QuantizeFlags["tensorType"]): QuantizeF
 }
 
 async function quantize(word: string, second: string, third: string | undefined, flags: QuantizeFlags): Promise<void> {
+  if (flags.method !== undefined) return toFolder(word, second, third, flags.method, flags);
   if (third === undefined && !flags.dryRun)
     throw new HundredweightError("OPTION_INVALID", "give IN, OUT and a type: quantize model.gguf small.gguf Q4_K_M");
   const [to, mix] = third === undefined ? [undefined, parseMix(second)] : [second, parseMix(third)];
@@ -125,6 +133,30 @@ async function quantize(word: string, second: string, third: string | undefined,
   const bits = (8 * plan.bytes) / plan.values;
   printText(`${formatBytes(plan.sourceBytes)} became ${formatBytes(plan.bytes)} (${bits.toFixed(2)} bits a value) `);
   printText(`in ${seconds.toFixed(1)} s\n`);
+}
+
+/** IN is a folder of plain matrices, OUT the folder to make. */
+async function toFolder(
+  word: string,
+  to: string,
+  third: string | undefined,
+  codes: "nf4" | "fp4",
+  flags: QuantizeFlags,
+): Promise<void> {
+  if (third !== undefined) throw new HundredweightError("OPTION_INVALID", "--method takes the place of a type");
+  const began = performance.now();
+  const progress = new Progress("quantizing", { forced: flags.progress, bytes: true });
+  const done = await withInterrupt((signal) =>
+    quantizeFolder(modelFile(word), to, {
+      codes,
+      double: flags.doubleQuant === true,
+      signal,
+      onProgress: (bytes, total) => progress.update(bytes, total),
+    }),
+  ).finally(() => progress.end());
+  const seconds = (performance.now() - began) / 1000;
+  if (flags.json) return printJson({ ...done, seconds });
+  printText(`${to}: ${done.matrices} matrices, ${formatBytes(done.bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
 function refuseSelf({ files }: GgufCheckpoint, to: string): void {
