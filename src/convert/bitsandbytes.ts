@@ -97,7 +97,7 @@ export function nestedScales(scales: Float32Array, mean?: number): NestedScales 
   return { codes: Uint8Array.from(codes, (value) => order[placeOf(clamped(value), middles)]!), outer, offset };
 }
 
-/** What the file says of a matrix, as Python writes it. */
+/** The description of a matrix beside it, as Python writes it. */
 export function bookState(
   { codes, double }: BookOptions,
   dtype: string,

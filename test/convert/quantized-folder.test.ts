@@ -56,7 +56,7 @@ describe("4 bits of bitsandbytes", () => {
     ["nf4", true],
     ["fp4", true],
   ] as const)
-    test(`a folder in ${codes}${double ? ", double" : ""} has the logits of the folder that it decodes to`, async () => {
+    test(`a folder in ${codes}${double ? ", double" : ""} runs as what it decodes to`, async () => {
       const base = readFixture("qwen3");
       const name = `${codes}-${double}`;
       const source = writeModelFolder(join(folder, `${name}-source`), base, "BF16");
