@@ -103,17 +103,23 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     usage: "quality [options] <reference> <words...>",
-    summary: "Compare models with a reference over texts: perplexity, KL divergence a token, the same likeliest token.",
+    summary:
+      "Compare models with a reference over texts: perplexity, KL divergence a token, how often the likeliest token " +
+      "is the same, by text. As llama-perplexity --kl-divergence, with nothing stored.",
     load: () => import("./quality.js"),
   },
   {
     usage: "mix [options] <in> <out>",
-    summary: "Quantize a model to a size, the type of every tensor by what its errors do to the model.",
+    summary:
+      "Quantize a model to a size: the type of every tensor is chosen by what its errors do to the model, measured " +
+      "over texts. The result is compared with llama-quantize's mix of that size; the better of both is written.",
     load: () => import("./mix.js"),
   },
   {
     usage: "prune [options] <in> <out>",
-    summary: "Write a model without the layers that change least of what goes through them.",
+    summary:
+      "Write a GGUF model without the layers that change least of what goes through them (block influence), as " +
+      "llama.cpp loads it. The file is smaller and faster and much worse: compare it with `quality`.",
     load: () => import("./prune.js"),
   },
   {
