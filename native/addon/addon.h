@@ -68,6 +68,19 @@ Result<int64_t> row_bytes_within(int32_t dtype, int64_t rows, int64_t cols, int6
 Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
                       const Nullable<Slice<const float>>& importance, Slice<uint8_t> out, int32_t threads,
                       const Nullable<Text>& isa);
+// The same with error feedback: a factor of make_factor, of blocks of `block` columns in the order of `order`.
+Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
+                                    Slice<const float> importance, Slice<const float> factor, int64_t block,
+                                    Slice<const int32_t> order, Slice<uint8_t> out, int32_t threads,
+                                    const Nullable<Text>& isa);
+
+// --- moments.cc
+// Adds x'x to `sums`: tiles of blocks of `block` columns (encode/feedback.h).
+Status add_moments(Slice<const float> x, int64_t rows, int64_t cols, int64_t block, Slice<float> sums,
+                   int32_t threads, const Nullable<Text>& isa);
+// What encode_with_feedback takes, of such sums: off-diagonals times 1 - shrink, `damp` means more on the diagonal.
+Status make_factor(Slice<const float> sums, int64_t block, Slice<const int32_t> order, double shrink, double damp,
+                   Slice<float> factor, int32_t threads, const Nullable<Text>& isa);
 
 // --- best.cc
 // The `count` largest logits that are not marked, as a heap with the worst on top: the lower logit, of equal ones the

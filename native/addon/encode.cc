@@ -1,9 +1,10 @@
 // Rows of one tensor type into rows of another, over the threads of the machine.
-#include "../encode/encode.h"
-
 #include <string.h>
 
 #include <atomic>
+#include <vector>
+
+#include "../encode/feedback.h"
 
 #include "../kernels/half.h"
 #include "../machine.h"
@@ -55,6 +56,58 @@ EncodePart encoder_of(int32_t dtype, const char* isa) {
 
 // Values of a part: enough for sixteen blocks and few enough for the cache of a core.
 constexpr int64_t kPartValues = 65536;
+// Columns of the largest factor.
+constexpr int64_t kMostFactored = 65536;
+
+struct Source {
+  int32_t dtype;
+  const uint8_t* bytes;
+  int64_t row_bytes, rows, cols, part_rows;
+};
+
+// Calls body(x, first, count, scratch) with the values of each part of rows, over the threads.
+template <typename Body>
+Result<double> each_part(const Source& from, int64_t scratch_floats, int32_t threads, const Kernels& k,
+                         const Body& body) {
+  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, nullptr, 0, 0);
+  if (!machine.ok) return Status{false};
+  // Scratch begins at whole cache lines.
+  const int64_t values = (from.part_rows * from.cols + 15) / 16 * 16, each = values + scratch_floats;
+  Counters counters;
+  Buffer scratch;
+  if (!scratch.allocate(&counters, Purpose::scratch, static_cast<size_t>(each * threads) * sizeof(float)))
+    return fail("MEMORY_BUDGET", "no memory for %lld values a thread", static_cast<long long>(each));
+  std::atomic<int64_t> bad{INT64_MAX};
+  machine.value->pool().parallel_for((from.rows + from.part_rows - 1) / from.part_rows, [&](int64_t part, int thread) {
+    const int64_t first = part * from.part_rows;
+    const int64_t count = first + from.part_rows < from.rows ? from.part_rows : from.rows - first;
+    float* x = scratch.as<float>() + thread * each;
+    for (int64_t r = 0; r < count; r++)
+      k.dequantize[from.dtype](from.bytes + (first + r) * from.row_bytes, x + r * from.cols, from.cols);
+    if (!all_finite(x, count * from.cols)) {
+      const int64_t at = first * from.cols + first_not_finite(x, count * from.cols);
+      int64_t seen = bad.load(std::memory_order_relaxed);
+      while (at < seen && !bad.compare_exchange_weak(seen, at)) {
+      }
+      return;
+    }
+    body(x, first, count, x + values);
+  });
+  const int64_t found = bad.load();
+  return found == INT64_MAX ? -1.0 : static_cast<double>(found);
+}
+
+// Every column once, and within its chunk.
+Status check_order(Slice<const int32_t> order, int64_t chunk) {
+  std::vector<bool> seen(static_cast<size_t>(order.length));
+  for (int64_t j = 0; j < order.length; j++) {
+    const int64_t from = order.data[j];
+    if (from < 0 || from / chunk != j / chunk || from >= order.length || seen[static_cast<size_t>(from)])
+      return bad_argument("the order must hold each column of a chunk of %lld once", static_cast<long long>(chunk));
+    seen[static_cast<size_t>(from)] = true;
+  }
+  return done();
+}
 
 }  // namespace
 
@@ -71,35 +124,43 @@ Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int6
   if (encode_part == nullptr) return bad_argument("tensor type %d has no encoder", to);
   if (importance.present && importance.value.length != cols) return bad_argument("importance has one value a column");
   if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
-  Result<std::shared_ptr<Machine>> machine = Machine::lease(threads, nullptr, 0, 0);
-  if (!machine.ok) return Status{false};
-
   int64_t part_rows = kPartValues / cols;
   part_rows = part_rows < 8 ? 8 : part_rows / 8 * 8;
-  if (part_rows > rows) part_rows = rows;
-  Counters counters;
-  Buffer scratch;
-  if (!scratch.allocate(&counters, Purpose::scratch, static_cast<size_t>(part_rows * cols * threads) * sizeof(float)))
-    return fail("MEMORY_BUDGET", "no memory for %lld values a thread", static_cast<long long>(part_rows * cols));
-  std::atomic<int64_t> bad{INT64_MAX};
-  const Kernels& k = *kernels.value;
-  machine.value->pool().parallel_for((rows + part_rows - 1) / part_rows, [&](int64_t part, int thread) {
-    const int64_t first = part * part_rows, count = first + part_rows < rows ? part_rows : rows - first;
-    float* x = scratch.as<float>() + thread * part_rows * cols;
-    for (int64_t r = 0; r < count; r++)
-      k.dequantize[from](bytes.data + (first + r) * from_bytes.value, x + r * cols, cols);
-    if (!all_finite(x, count * cols)) {
-      const int64_t at = first * cols + first_not_finite(x, count * cols);
-      int64_t seen = bad.load(std::memory_order_relaxed);
-      while (at < seen && !bad.compare_exchange_weak(seen, at)) {
-      }
-      return;
-    }
-    encode_part({x, count, cols, importance.present ? importance.value.data : nullptr,
-                 out.data + first * to_bytes.value});
-  });
-  const int64_t found = bad.load();
-  return found == INT64_MAX ? -1.0 : static_cast<double>(found);
+  return each_part(
+      {from, bytes.data, from_bytes.value, rows, cols, part_rows < rows ? part_rows : rows}, 0, threads,
+      *kernels.value, [&](const float* x, int64_t first, int64_t count, float*) {
+        encode_part({x, count, cols, importance.present ? importance.value.data : nullptr,
+                     out.data + first * to_bytes.value});
+      });
+}
+
+Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
+                                    Slice<const float> importance, Slice<const float> factor, int64_t block,
+                                    Slice<const int32_t> order, Slice<uint8_t> out, int32_t threads,
+                                    const Nullable<Text>& isa) {
+  Result<const Kernels*> kernels = kernels_by_name(isa);
+  if (!kernels.ok) return Status{false};
+  Result<int64_t> from_bytes = row_bytes_within(from, rows, cols, bytes.length);
+  if (!from_bytes.ok) return Status{false};
+  Result<int64_t> to_bytes = row_bytes_within(to, rows, cols, out.length);
+  if (!to_bytes.ok) return Status{false};
+  const auto encode_part = encoders_for(kernels.value->isa).feedback[to];
+  if (encode_part == nullptr) return bad_argument("tensor type %d has no encoder with feedback", to);
+  const int64_t chunk = feedback_chunk(to);
+  if (block < chunk || block % chunk != 0 || cols % block != 0 || block > kMostFactored)
+    return bad_argument("blocks of %lld columns", static_cast<long long>(block));
+  if (importance.length != cols || order.length != cols || factor.length != cols * block)
+    return bad_argument("importance, order and factor must fit the columns");
+  HW_TRY(check_order(order, chunk));
+  if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
+  int64_t part_rows = kPartValues / cols / kFeedbackRows * kFeedbackRows;
+  part_rows = part_rows < kFeedbackRows ? kFeedbackRows : part_rows;
+  return each_part({from, bytes.data, from_bytes.value, rows, cols, part_rows < rows ? part_rows : rows},
+                   feedback_scratch(block), threads, *kernels.value,
+                   [&](const float* x, int64_t first, int64_t count, float* scratch) {
+                     encode_part({{x, count, cols, importance.data, out.data + first * to_bytes.value},
+                                  factor.data, block, order.data, scratch});
+                   });
 }
 
 }  // namespace hw

@@ -382,6 +382,54 @@ export interface NativeAddon {
     threads: number,
     isa: string | null,
   ): number;
+  /**
+   * The same with error feedback: what a column's code gets wrong the columns behind it in `order` take over.
+   * @param factor of `makeFactor`, blocks of `block` columns; `order` leaves columns within their super-block of 256,
+   *   or within 32 of a smaller type
+   */
+  encodeWithFeedback(
+    fromId: number,
+    bytes: Uint8Array,
+    toId: number,
+    rows: number,
+    cols: number,
+    importance: Float32Array,
+    factor: Float32Array,
+    block: number,
+    order: Int32Array,
+    out: Uint8Array,
+    threads: number,
+    isa: string | null,
+  ): number;
+  /**
+   * Adds x'x to sums, in F32: rows of one call in registers, then the sum.
+   * @shape x: [rows, cols]; sums: for each block of columns the tiles [32, 32] on and above the diagonal, by row
+   */
+  addMoments(
+    x: Float32Array,
+    rows: number,
+    cols: number,
+    block: number,
+    sums: Float32Array,
+    threads: number,
+    isa: string | null,
+  ): void;
+  /**
+   * What feedback takes of each column's error: of sums with off-diagonals times 1 - shrink and `damp` means more on
+   * the diagonal. In F64.
+   * @shape factor: [cols / block][block / 16][block][16], columns as `order` has them; what an error weighs is on the
+   *   diagonal
+   */
+  makeFactor(
+    sums: Float32Array,
+    block: number,
+    order: Int32Array,
+    shrink: number,
+    damp: number,
+    factor: Float32Array,
+    threads: number,
+    isa: string | null,
+  ): void;
   /** For tests and tools, one call each: no model. */
   dequantize(dtypeId: number, bytes: Uint8Array, out: Float32Array, isa: string | null): void;
   /** out[t * rows + r]; x is [n, cols]. kernel: "matvec" | "gemm" */

@@ -100,6 +100,9 @@ const functions = {
   sumOfExp: true,
   dequantize: true,
   encode: true,
+  encodeWithFeedback: true,
+  addMoments: true,
+  makeFactor: true,
   dot: true,
 } satisfies Record<keyof NativeAddon, true>;
 

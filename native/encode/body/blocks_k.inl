@@ -99,6 +99,27 @@ inline void pack_nibbles(const uint8_t* codes, uint8_t* out) {
   }
 }
 
+// Bit `bit` of the codes: of value 32 j + l at bit j of byte l.
+inline void pack_high_bits(const uint8_t* codes, int bit, uint8_t* out) {
+  for (int l = 0; l < 32; l++) {
+    int high = 0;
+    for (int j = 0; j < 8; j++) high |= (codes[32 * j + l] >> bit & 1) << j;
+    out[l] = static_cast<uint8_t>(high);
+  }
+}
+
+inline void pack_six_bits(const uint8_t* codes, uint8_t* low, uint8_t* high) {
+  for (int half = 0; half < 2; half++) {
+    const uint8_t* c = codes + 128 * half;
+    for (int l = 0; l < 32; l++) {
+      low[64 * half + l] = static_cast<uint8_t>((c[l] & 15) | (c[l + 64] & 15) << 4);
+      low[64 * half + 32 + l] = static_cast<uint8_t>((c[l + 32] & 15) | (c[l + 96] & 15) << 4);
+      high[32 * half + l] =
+          static_cast<uint8_t>(c[l] >> 4 | c[l + 32] >> 4 << 2 | c[l + 64] >> 4 << 4 | c[l + 96] >> 4 << 6);
+    }
+  }
+}
+
 // Nearest codes under the scales as stored; where a scale became zero, those of the search.
 inline void codes_with_min(const float* x, int n, int nmax, float d, float m, float code_scale, float code_min,
                            uint8_t* codes) {
@@ -247,11 +268,7 @@ inline void encode_q5_k(const SuperBatch& batch, uint8_t* out) {
     }
     pack_pairs(fit, b, block[b].scales, codes, batch.x[b], 31);
     pack_nibbles(codes, block[b].qs);
-    for (int l = 0; l < 32; l++) {
-      int high = 0;
-      for (int j = 0; j < 8; j++) high |= (codes[32 * j + l] >> 4) << j;
-      block[b].qh[l] = static_cast<uint8_t>(high);
-    }
+    pack_high_bits(codes, 4, block[b].qh);
     block[b].d = fit.d[b];
     block[b].dmin = fit.dmin[b];
   }
@@ -331,11 +348,7 @@ inline void encode_q3_k(const SuperBatch& batch, uint8_t* out) {
         signed_codes(batch.x[b] + 16 * j, 16, 4, scale, weighed ? fit.code_scale[j][b] : 0.0f, codes + 16 * j);
       }
     }
-    for (int l = 0; l < 32; l++) {
-      int high = 0;
-      for (int j = 0; j < 8; j++) high |= (codes[32 * j + l] >> 2) << j;
-      block[b].hmask[l] = static_cast<uint8_t>(high);
-    }
+    pack_high_bits(codes, 2, block[b].hmask);
     for (int i = 0; i < kSuper; i++) codes[i] &= 3;
     pack_two_bits(codes, block[b].qs);
     block[b].d = d[b];
@@ -365,15 +378,7 @@ inline void encode_q6_k(const SuperBatch& batch, uint8_t* out) {
       block[b].scales[j] = s;
       signed_codes(batch.x[b] + 16 * j, 16, 32, d * static_cast<float>(s), fit.code_scale[j][b], codes + 16 * j);
     }
-    for (int half = 0; half < 2; half++) {
-      const uint8_t* c = codes + 128 * half;
-      for (int l = 0; l < 32; l++) {
-        block[b].ql[64 * half + l] = static_cast<uint8_t>((c[l] & 15) | (c[l + 64] & 15) << 4);
-        block[b].ql[64 * half + 32 + l] = static_cast<uint8_t>((c[l + 32] & 15) | (c[l + 96] & 15) << 4);
-        block[b].qh[32 * half + l] =
-            static_cast<uint8_t>(c[l] >> 4 | c[l + 32] >> 4 << 2 | c[l + 64] >> 4 << 4 | c[l + 96] >> 4 << 6);
-      }
-    }
+    pack_six_bits(codes, block[b].ql, block[b].qh);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "../../kernels/blocks.h"
 #include "../../kernels/half.h"
 #include "../encode.h"
+#include "../feedback.h"
 #include "../grids.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -17,3 +18,7 @@
 #include "blocks_grid.inl"
 #include "blocks_iq1.inl"
 #include "encode_rows.inl"
+#include "feedback.inl"
+#include "feedback_forms.inl"
+#include "moments.inl"
+#include "fill.inl"
