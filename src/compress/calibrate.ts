@@ -6,6 +6,8 @@ import { writeFile } from "node:fs/promises";
 import { HundredweightError } from "../errors.js";
 import { dtypeByName, PackedStrings, type TensorSource, writeGguf } from "../formats/index.js";
 import { bindDescription, type ModelDescription, withTaps } from "../models/index.js";
+import { MomentGatherer } from "./gather-moments.js";
+import type { MomentSums } from "./moments.js";
 import { createOps } from "../ops/index.js";
 import { pagePositions } from "../ops/ops.js";
 
@@ -24,12 +26,16 @@ export interface CalibrateOptions {
   /** Chunks of one pass, for which the weights are read once. Default 1. */
   readonly together?: number;
   readonly maxChunks?: number;
+  /** Bytes that moments may take in memory; without it none are gathered. */
+  readonly momentBytes?: number;
   readonly signal?: AbortSignal;
   readonly onChunk?: (chunks: number) => void;
 }
 
 export interface Calibration {
   readonly sums: ReadonlyMap<string, ColumnSums>;
+  /** By the first matrix of each input; also of the head, which importance files say nothing of. */
+  readonly moments?: ReadonlyMap<string, MomentSums>;
   readonly chunks: number;
   readonly chunkTokens: number;
 }
@@ -46,14 +52,22 @@ export async function calibrate(
   const { chunkTokens, together = 1, signal } = options;
   const sums = new Map<string, ColumnSums>();
   const shapes = new Map(description.tensors.map(({ name, shape }) => [name, shape]));
+  const gatherer =
+    options.momentBytes === undefined ? undefined : new MomentGatherer(shapes, options.momentBytes, options.threads);
   const ops = createOps({ kind: "native", ...(options.threads !== undefined && { threads: options.threads }) });
   const model = await bindDescription(description, ops, {
     contextTokens: Math.ceil(chunkTokens / pagePositions) * pagePositions,
     maxRows: chunkTokens * together,
-    maxLogitRows: 1,
+    maxLogitRows: gatherer === undefined ? 1 : headRows,
     sequences: together,
     kvType: "f16",
-    rewrite: (program) => withTaps(program, (tensors, rows, chosen) => add(sums, shapes, tensors, rows, chosen)),
+    rewrite: (program) => {
+      gatherer?.planFor(program);
+      return withTaps(program, (tensors, rows, chosen) => {
+        add(sums, shapes, tensors, rows, chosen);
+        gatherer?.add(tensors, rows);
+      });
+    },
   });
   let done = 0;
   try {
@@ -61,7 +75,7 @@ export async function calibrate(
     const evaluate = async (): Promise<void> => {
       if (group.length === 0) return;
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "calibrating was cancelled");
-      await pass(model, group);
+      await pass(model, group, gatherer);
       done += group.length;
       group.length = 0;
       options.onChunk?.(done);
@@ -80,12 +94,15 @@ export async function calibrate(
       "OPTION_INVALID",
       `the text has no whole chunk of ${chunkTokens} tokens; take more text`,
     );
-  return { sums, chunks: done, chunkTokens };
+  return { sums, chunks: done, chunkTokens, ...(gatherer && { moments: gatherer.sums }) };
 }
 
 type Bound = Awaited<ReturnType<typeof bindDescription>>;
 
-async function pass(model: Bound, chunks: readonly Int32Array[]): Promise<void> {
+/** Rows of the final hidden state that are made at once. */
+const headRows = 64;
+
+async function pass(model: Bound, chunks: readonly Int32Array[], gatherer: MomentGatherer | undefined): Promise<void> {
   const length = chunks[0]!.length;
   const count = length * chunks.length;
   const pages = Math.ceil(length / pagePositions);
@@ -107,6 +124,13 @@ async function pass(model: Bound, chunks: readonly Int32Array[]): Promise<void> 
     },
     Int32Array.of(count - 1),
     () => {},
+    // What goes into the head is no call that can be listened to: it is made only where it is asked for.
+    gatherer?.head === undefined
+      ? undefined
+      : {
+          wanted: Int32Array.from({ length: count }, (_, i) => i),
+          onHidden: (rows) => gatherer.add([gatherer.head!], rows),
+        },
   );
 }
 

@@ -3,6 +3,8 @@ import type { FileHandle } from "node:fs/promises";
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, onlyExtent, type TensorInfo } from "../formats/index.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import type { Factors } from "./feedback.js";
+import type { MomentEntry } from "./moments.js";
 
 /** Source bytes of a piece; at least one row. */
 const pieceBytes = 8 << 20;
@@ -13,11 +15,15 @@ export interface EncodeJob {
   readonly to: Dtype;
   /** A value a column, of each matrix of a stack one after the other. */
   readonly importance: Float32Array | undefined;
+  /** Moments of what goes in: codes are chosen with error feedback. */
+  readonly moments?: MomentEntry | undefined;
 }
 
 export interface EncodeMeans {
-  readonly addon: Pick<NativeAddon, "encode">;
+  readonly addon: Pick<NativeAddon, "encode" | "encodeWithFeedback">;
   readonly threads: number;
+  /** For jobs with moments. */
+  readonly factors?: Factors | undefined;
   open(path: string): Promise<FileHandle>;
 }
 
@@ -71,7 +77,25 @@ export async function* encodeTensor(job: EncodeJob, means: EncodeMeans): AsyncGe
     }
     const out = new Uint8Array(piece.rows * blocksBytes(to, cols)!);
     const columns = importance?.subarray(piece.matrix * cols, (piece.matrix + 1) * cols) ?? null;
-    const bad = means.addon.encode(from.id, bytes, to.id, piece.rows, cols, columns, out, means.threads, null);
+    const feedback = job.moments && means.factors?.of(job.moments, piece.matrix, to);
+    const { addon, threads } = means;
+    const bad =
+      feedback === undefined
+        ? addon.encode(from.id, bytes, to.id, piece.rows, cols, columns, out, threads, null)
+        : addon.encodeWithFeedback(
+            from.id,
+            bytes,
+            to.id,
+            piece.rows,
+            cols,
+            columns ?? feedback.importance,
+            feedback.factor,
+            feedback.block,
+            feedback.order,
+            out,
+            threads,
+            null,
+          );
     if (bad >= 0) {
       const row = piece.at / rowBytes + Math.floor(bad / cols);
       throw new HundredweightError(

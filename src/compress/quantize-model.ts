@@ -11,12 +11,16 @@ import {
 } from "../formats/index.js";
 import { requireAddon } from "../native/addon.js";
 import { type EncodeMeans, encodeTensor } from "./encode-tensor.js";
+import { Factors, feedbackBytes, takesFeedback } from "./feedback.js";
 import type { Importance } from "./importance.js";
 import { mixFileType } from "./mix.js";
+import type { MomentEntry, Moments } from "./moments.js";
 import { mixModelOf, needsImportance, type PlannedType, planTypes, type TypeWishes } from "./type-plan.js";
 
 export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
   readonly importance?: Importance;
+  /** What goes into the matrices: their codes are chosen with error feedback. */
+  readonly moments?: Moments;
   /** Types of blocks may become other such types. */
   readonly requantize?: boolean;
   /** As many files as the model has. */
@@ -26,6 +30,7 @@ export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
 export interface PlannedTensor extends PlannedType {
   readonly bytes: number;
   readonly importance: Float32Array | undefined;
+  readonly moments?: MomentEntry | undefined;
 }
 
 export interface PlannedFile {
@@ -45,6 +50,9 @@ export interface QuantizePlan {
   readonly unweighed: readonly string[];
   /** Those whose type would be of no use without importance, and that have none. */
   readonly lacking: readonly string[];
+  /** Whose codes are chosen with error feedback, and the bytes that it takes in memory at most. */
+  readonly moments?: Moments | undefined;
+  readonly feedbackBytes: number;
 }
 
 /**
@@ -65,7 +73,13 @@ export function planQuantize(checkpoint: GgufCheckpoint, wishes: QuantizeWishes)
       if (needsImportance(type.tensor.name, type.to, mix)) lacking.push(type.tensor.name);
     }
     const [cols = 1, ...rest] = type.tensor.shape;
-    return { ...type, bytes: rest.reduce((a, b) => a * b, blocksBytes(type.to, cols)!), importance: columns };
+    const moments = wishes.moments && type.from !== type.to ? momentsFor(wishes.moments, type) : undefined;
+    return {
+      ...type,
+      bytes: rest.reduce((a, b) => a * b, blocksBytes(type.to, cols)!),
+      importance: columns,
+      ...(moments && { moments }),
+    };
   });
   const shardOf = new Map(checkpoint.shards.flatMap(({ tensors: t }, i) => t.map(({ name }) => [name, i] as const)));
   const shards = wishes.keepSplit && checkpoint.shards.length > 1 ? checkpoint.shards.length : 1;
@@ -82,6 +96,8 @@ export function planQuantize(checkpoint: GgufCheckpoint, wishes: QuantizeWishes)
     bytes: sum(({ bytes }) => bytes),
     unweighed,
     lacking,
+    moments: wishes.moments,
+    feedbackBytes: tensors.reduce((most, { moments }) => Math.max(most, moments ? feedbackBytes(moments) : 0), 0),
   };
 }
 
@@ -117,6 +133,19 @@ function columnsFor(importance: Importance, { tensor }: PlannedType): Float32Arr
   throw new HundredweightError(
     "OPTION_INVALID",
     `${importance.path}: has ${columns.length} values for '${tensor.name}', which needs ${wanted}: ` +
+      "it was made from another model",
+  );
+}
+
+/** @throws OPTION_INVALID where there are other columns than the matrix has */
+function momentsFor({ path, entries }: Moments, { tensor, to }: PlannedType): MomentEntry | undefined {
+  const entry = entries.get(tensor.name);
+  if (entry === undefined || !takesFeedback(to) || entry.block % Math.max(32, to.blockValues) !== 0) return undefined;
+  const matrices = tensor.shape.slice(2).reduce((a, b) => a * b, 1);
+  if (entry.cols === tensor.shape[0] && (entry.rows.length === 1 || entry.rows.length === matrices)) return entry;
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    `${path}: has moments of ${entry.cols} columns for '${tensor.name}' with ${tensor.shape[0]}: ` +
       "it was made from another model",
   );
 }
@@ -172,9 +201,11 @@ const directFrom = 256 * 2 ** 20;
  */
 export async function writeQuantized(path: string, plan: QuantizePlan, options: QuantizeOptions) {
   const handles = new Map<string, Promise<FileHandle>>();
+  const addon = requireAddon();
   const means: EncodeMeans = {
-    addon: requireAddon(),
+    addon,
     threads: options.threads,
+    ...(plan.moments && { factors: new Factors(addon, plan.moments, options.threads) }),
     open: (from) => {
       const known = handles.get(from) ?? open(from, "r");
       handles.set(from, known);

@@ -1,13 +1,14 @@
 /** `calibrate MODEL TEXT...`: the importance matrix that llama-imatrix makes. */
 import type { Command } from "commander";
 import { calibrate, writeImportance } from "../../compress/calibrate.js";
+import { momentsPath, writeMoments } from "../../compress/moments.js";
 import { openCheckpoint } from "../../containers/index.js";
 import { describeModel } from "../../models/index.js";
 import { modelFile } from "../../store/model-word.js";
 import { createTokenizer } from "../../tokenizer/index.js";
-import { parseInteger } from "../options/options.js";
+import { parseBytes, parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
-import { printJson, printText } from "../terminal/output.js";
+import { formatBytes, printJson, printText } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 import { TokenSource, withBos } from "./perplexity.js";
 
@@ -16,6 +17,8 @@ interface CalibrateFlags {
   readonly ctx: number;
   readonly chunks?: number;
   readonly together: number;
+  readonly moments: boolean;
+  readonly momentsMemory: number;
   readonly threads?: number;
   readonly progress?: boolean;
   readonly json?: boolean;
@@ -36,6 +39,13 @@ export function register(program: Command): void {
       "chunks for which the weights are read once; each takes memory for its activations",
       (t) => parseInteger(t, "--together", 1, 64),
       1,
+    )
+    .option("--no-moments", "do not gather the moments of inputs, which `quantize --quality best` takes")
+    .option(
+      "--moments-memory <size>",
+      "memory for moments; where it is too little they are of fewer columns together",
+      (t) => parseBytes(t, "--moments-memory"),
+      2 ** 31,
     )
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--progress", "show progress also when stderr is no terminal")
@@ -59,6 +69,7 @@ async function run(word: string, texts: readonly string[], flags: CalibrateFlags
       signal,
       ...(flags.chunks !== undefined && { maxChunks: flags.chunks }),
       ...(flags.threads !== undefined && { threads: flags.threads }),
+      ...(flags.moments && { momentBytes: flags.momentsMemory }),
       onChunk: (chunks) => {
         const expected = sources.reduce((sum, source) => sum + Math.floor(source.expectedTokens / flags.ctx), 0);
         progress.update(chunks, Math.min(flags.chunks ?? Infinity, Math.max(chunks, expected)), { facts: ["chunks"] });
@@ -66,14 +77,18 @@ async function run(word: string, texts: readonly string[], flags: CalibrateFlags
     }),
   ).finally(() => progress.end());
   await writeImportance(flags.out, found, texts);
+  const moments = found.moments && { path: momentsPath(flags.out), inputs: found.moments.size };
+  const momentBytes = found.moments && (await writeMoments(moments!.path, found.moments, found));
   const seconds = (performance.now() - began) / 1000;
   const tokens = found.chunks * found.chunkTokens;
   const unused = [...found.sums].filter(([, { rows }]) => rows.includes(0)).map(([name]) => name);
   if (flags.json)
-    printJson({ path: flags.out, matrices: found.sums.size, chunks: found.chunks, tokens, unused, seconds });
+    printJson({ path: flags.out, matrices: found.sums.size, chunks: found.chunks, tokens, unused, seconds, moments });
   else {
     printText(`${flags.out}: ${found.sums.size} matrices, ${tokens} tokens in ${found.chunks} chunks, `);
     printText(`${seconds.toFixed(1)} s\n`);
+    if (moments !== undefined)
+      printText(`${moments.path}: moments of ${moments.inputs} inputs, ${formatBytes(momentBytes!)}\n`);
     if (unused.length > 0) printText(`${unused.length} stacks have experts that no token took, as ${unused[0]}\n`);
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
 import { readImportance } from "../../compress/importance.js";
+import { type Moments, momentsPath, openMoments } from "../../compress/moments.js";
 import { mixes, parseMix } from "../../compress/mix.js";
 import { planQuantize, type QuantizePlan, type QuantizeWishes, writeQuantized } from "../../compress/quantize-model.js";
 import { parseType } from "../../compress/type-plan.js";
@@ -28,7 +29,8 @@ interface QuantizeFlags {
   readonly allowRequantize?: boolean;
   readonly keepSplit?: boolean;
   readonly dryRun?: boolean;
-  readonly quality: string;
+  readonly quality?: string;
+  readonly moments?: string;
   readonly method?: "nf4" | "fp4";
   readonly doubleQuant?: boolean;
   readonly threads?: number;
@@ -59,11 +61,11 @@ export function register(program: Command): void {
     .option("--allow-requantize", "the same as --requantize")
     .option("--keep-split", "as many files as the model has")
     .option("--dry-run", "write nothing: types, exact size, and how the result would run on this machine")
+    .option("--moments <file>", "moments of inputs, as `calibrate` writes them; found beside --imatrix")
     .option(
       "--quality <name>",
-      "stock: llama.cpp's searches, byte for byte",
-      (t) => parseChoice(t, "--quality", ["stock"]),
-      "stock",
+      "stock: llama.cpp's searches, byte for byte; best: codes chosen with error feedback (default with moments)",
+      (t) => parseChoice(t, "--quality", ["stock", "best"]),
     )
     .option("--method <name>", "instead of a type: a Hugging Face folder for transformers, nf4 or fp4", (t) =>
       parseChoice(t, "--method", ["nf4", "fp4"] as const),
@@ -97,8 +99,10 @@ async function quantize(word: string, second: string, third: string | undefined,
   const [to, mix] = third === undefined ? [undefined, parseMix(second)] : [second, parseMix(third)];
   const checkpoint = openGguf(modelFile(word));
   const importance = flags.imatrix === undefined ? undefined : readImportance(flags.imatrix);
+  const moments = momentsFor(flags);
   const wishes: QuantizeWishes = {
     mix,
+    ...(moments && { moments }),
     named: flags.tensorType,
     ...(importance && { importance }),
     ...(flags.outputTensorType && { output: flags.outputTensorType }),
@@ -159,6 +163,20 @@ async function toFolder(
   printText(`${to}: ${done.matrices} matrices, ${formatBytes(done.bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
+/** @throws OPTION_INVALID for `best` without any */
+function momentsFor({ quality, moments, imatrix }: QuantizeFlags): Moments | undefined {
+  if (quality === "stock") return undefined;
+  const beside = imatrix === undefined ? undefined : momentsPath(imatrix);
+  const path = moments ?? (beside !== undefined && existsSync(beside) ? beside : undefined);
+  if (path !== undefined) return openMoments(path);
+  if (quality === undefined) return undefined;
+  throw new HundredweightError(
+    "OPTION_INVALID",
+    "--quality best needs the moments of a calibration: calibrate MODEL TEXT -o model.imatrix.gguf, then " +
+      "--imatrix model.imatrix.gguf",
+  );
+}
+
 function refuseSelf({ files }: GgufCheckpoint, to: string): void {
   if (!existsSync(to) || !files.some(({ path }) => realpathSync(path) === realpathSync(to))) return;
   throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
@@ -176,7 +194,7 @@ function refuseLacking({ lacking, tensors }: QuantizePlan): void {
   );
 }
 
-function remarks({ tensors, unweighed }: QuantizePlan): string[] {
+function remarks({ tensors, unweighed, moments, feedbackBytes }: QuantizePlan): string[] {
   const unfit = tensors.filter((planned) => planned.unfit !== undefined);
   const lines: string[] = [];
   const [first] = unfit;
@@ -185,6 +203,14 @@ function remarks({ tensors, unweighed }: QuantizePlan): string[] {
       `${unfit.length} of ${tensors.length} tensors have rows that are no whole number of blocks, as ` +
         `'${first.tensor.name}' with ${first.tensor.shape[0]} values: ${first.to.name} instead of ${first.unfit!.name}`,
     );
+  if (moments !== undefined) {
+    const changed = tensors.filter(({ from, to }) => from !== to);
+    const fed = changed.filter((planned) => planned.moments !== undefined);
+    lines.push(
+      `error feedback by ${moments.path} for ${fed.length} of ${changed.length} tensors, in at most ` +
+        `${formatBytes(feedbackBytes)} (--quality stock for llama-quantize's bytes)`,
+    );
+  }
   if (unweighed.length > 0)
     lines.push(`the importance matrix says nothing of ${unweighed.length} matrices, as '${unweighed[0]}'`);
   return lines;

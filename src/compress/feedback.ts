@@ -1,0 +1,104 @@
+/** What error feedback needs for a matrix: the order of its columns, and the factor of its moments. */
+import { HundredweightError } from "../errors.js";
+import type { Dtype } from "../formats/index.js";
+import type { NativeAddon } from "../native/addon.types.js";
+import { type MomentEntry, type Moments, momentTile, momentValues } from "./moments.js";
+
+/** As encodeWithFeedback of the addon takes it. */
+export interface Feedback {
+  readonly factor: Float32Array;
+  readonly block: number;
+  readonly order: Int32Array;
+  /** The mean square of each column's input. */
+  readonly importance: Float32Array;
+}
+
+/** Means of the diagonal that are added to it, so that columns without inputs have a factor. */
+const damp = 0.01;
+
+/**
+ * How far off-diagonals are taken back. Sums over few tokens say more of these tokens than of the model: a tenth when
+ * there are many times more tokens than columns, everything where there are less than half as many.
+ */
+export function shrinkFor(rows: number, block: number): number {
+  return rows <= 0 ? 1 : Math.min(1, 0.1 + (0.4 * block) / rows);
+}
+
+const types: readonly string[] = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS".split(" ");
+
+/** Types whose codes are chosen one after the other. */
+export const takesFeedback = (dtype: Dtype): boolean => types.includes(dtype.name);
+
+const chunkOf = (dtype: Dtype): number => Math.max(32, dtype.blockValues);
+
+/** Bytes that lie in memory for one matrix: sums, factor, and what factoring takes. */
+export function feedbackBytes({ cols, block }: MomentEntry): number {
+  return 4 * (cols / block) * momentValues(block) + 4 * cols * block + 8 * block * (block + 65);
+}
+
+/** One after the other; matrices that share their inputs and come after one another share the factor. */
+export class Factors {
+  readonly #addon: Pick<NativeAddon, "makeFactor">;
+  readonly #threads: number;
+  readonly #moments: Moments;
+  #made: { readonly key: string; readonly feedback: Feedback } | undefined;
+
+  constructor(addon: Pick<NativeAddon, "makeFactor">, moments: Moments, threads: number) {
+    this.#addon = addon;
+    this.#moments = moments;
+    this.#threads = threads;
+  }
+
+  /**
+   * @param matrix of a stack whose matrices may have inputs of their own
+   * @returns undefined where nothing is known of the inputs
+   * @throws FORMAT_INVALID for sums that are no finite numbers
+   */
+  of(entry: MomentEntry, matrix: number, dtype: Dtype): Feedback | undefined {
+    const own = entry.rows.length > 1 ? matrix : 0;
+    const rows = entry.rows[own] ?? 0;
+    if (rows === 0) return undefined;
+    const chunk = chunkOf(dtype);
+    const key = `${entry.input} ${own} ${chunk}`;
+    if (this.#made?.key === key) return this.#made.feedback;
+    // Two factors never lie in memory at the same time.
+    this.#made = undefined;
+    const { cols, block } = entry;
+    const sums = this.#moments.read(entry, own);
+    const importance = diagonalOf(sums, cols, block, rows);
+    const order = orderOf(importance, chunk);
+    const factor = new Float32Array(cols * block);
+    try {
+      this.#addon.makeFactor(sums, block, order, shrinkFor(rows, block), damp, factor, this.#threads, null);
+    } catch (cause) {
+      throw new HundredweightError(
+        "FORMAT_INVALID",
+        `${this.#moments.path}: the moments of '${entry.input}' are of no use: ${(cause as Error).message}`,
+        {},
+        { cause },
+      );
+    }
+    this.#made = { key, feedback: { factor, block, order, importance } };
+    return this.#made.feedback;
+  }
+}
+
+/** Mean squares. @throws nothing: what is not finite is found where the factor is made */
+export function diagonalOf(sums: Float32Array, cols: number, block: number, rows: number): Float32Array {
+  const tiles = block / momentTile;
+  return Float32Array.from({ length: cols }, (_, column) => {
+    const inBlock = column % block;
+    const p = Math.floor(inBlock / momentTile);
+    const tile = p * tiles - (p * (p - 1)) / 2;
+    const at = Math.floor(column / block) * momentValues(block) + tile * momentTile ** 2;
+    return sums[at + (inBlock % momentTile) * (momentTile + 1)]! / rows;
+  });
+}
+
+/** The largest first, within each chunk; equal ones as they stand. */
+function orderOf(importance: Float32Array, chunk: number): Int32Array {
+  const order = Int32Array.from(importance, (_, i) => i);
+  for (let at = 0; at < order.length; at += chunk)
+    order.subarray(at, at + chunk).sort((i, j) => importance[j]! - importance[i]! || i - j);
+  return order;
+}
