@@ -1,12 +1,14 @@
 /** Importance gathered from a model, written and read back, and used by the files that are quantized with it. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type Calibration, calibrate, writeImportance } from "../src/compress/calibrate.js";
+import { diagonalOf } from "../src/compress/feedback.js";
 import { readImportance } from "../src/compress/importance.js";
-import { planQuantize } from "../src/compress/quantize-model.js";
+import { momentsPath, openMoments, writeMoments } from "../src/compress/moments.js";
+import { planQuantize, writeQuantized } from "../src/compress/quantize-model.js";
 import { openCheckpoint } from "../src/containers/index.js";
 import { openGguf } from "../src/formats/index.js";
 import { describeModel } from "../src/models/index.js";
@@ -29,6 +31,8 @@ const chunks = Array.from({ length: 5 }, (_, i) => Int32Array.from(ids.slice(48 
 const gather = async (path: string, together = 1): Promise<Calibration> =>
   calibrate(describeModel(await openCheckpoint(path)), chunks, { chunkTokens: 48, together, threads: 2 });
 const values = ({ sums }: Calibration) => [...sums].map(([name, { squares, rows }]) => [name, [...squares], [...rows]]);
+
+const readNothing = { path: "none", datasets: [], chunks: 0 };
 
 describe("calibration", { skip: skipAddon }, () => {
   test("sums of all products of the layers, the same however many chunks a pass has", async () => {
@@ -58,12 +62,49 @@ describe("calibration", { skip: skipAddon }, () => {
       rows.reduce((a, b) => a + b, 0),
       2 * 240,
     );
+    const down = sums.get("blk.0.ffn_down_exps.weight")!;
+    assert.deepEqual([...down.rows], [...rows]);
     const cols = squares.length / rows.length;
     for (const [e, count] of rows.entries())
       assert.equal(
         squares.subarray(e * cols, (e + 1) * cols).some((v) => v > 0),
         count > 0,
       );
+  });
+
+  test("moments have the importance on their diagonal, also those of experts and of the head", async () => {
+    for (const variant of ["dense", "moe"]) {
+      const path = await model(variant);
+      const found = await calibrate(describeModel(await openCheckpoint(path)), chunks, {
+        chunkTokens: 48,
+        threads: 2,
+        momentBytes: 2 ** 24,
+      });
+      const to = momentsPath(join(folder, `${variant}.imatrix.gguf`));
+      await writeMoments(to, found.moments!, found);
+      const moments = openMoments(to);
+      assert.equal(moments.entries.get("blk.0.attn_q.weight"), moments.entries.get("blk.0.attn_v.weight"));
+      assert.ok(moments.entries.has("output.weight") || moments.entries.has("token_embd.weight"));
+      for (const [name, { squares, rows }] of found.sums) {
+        const entry = moments.entries.get(name)!;
+        const shared = entry.rows.length < rows.length;
+        assert.deepEqual(entry.rows, shared ? [240] : [...rows], name);
+        for (let matrix = 0; matrix < entry.rows.length && !shared; matrix++) {
+          const diagonal = diagonalOf(moments.read(entry, matrix), entry.cols, entry.block, 1);
+          for (const [i, value] of diagonal.entries()) {
+            const wanted = squares[matrix * entry.cols + i]!;
+            assert.ok(Math.abs(value - wanted) <= 1e-5 * wanted, `${name} ${matrix} ${i}: ${value}, ${wanted}`);
+          }
+        }
+      }
+      const best = { mix: "Q4_0", moments, importance: { ...readNothing, columns: new Map() } } as const;
+      const plan = planQuantize(openGguf(path), best);
+      assert.ok(plan.feedbackBytes > 0 && plan.tensors.some(({ moments: entry }) => entry !== undefined));
+      const files = [1, 2].map((threads) => join(folder, `${variant}-${threads}.gguf`));
+      for (const [i, file] of files.entries()) await writeQuantized(file, plan, { threads: i + 1 });
+      assert.equal(Buffer.compare(readFileSync(files[0]!), readFileSync(files[1]!)), 0);
+      assert.throws(() => openMoments(path), { code: "FORMAT_INVALID" });
+    }
   });
 
   test("a text without a whole chunk is refused", async () => {

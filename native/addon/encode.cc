@@ -97,13 +97,27 @@ Result<double> each_part(const Source& from, int64_t scratch_floats, int32_t thr
   return found == INT64_MAX ? -1.0 : static_cast<double>(found);
 }
 
-// Every column once, and within its chunk.
-Status check_order(Slice<const int32_t> order, int64_t chunk) {
+// Values that share a code or signs stay side by side.
+int64_t group_of(int32_t dtype) {
+  switch (dtype) {
+    case IQ2_XXS:
+    case IQ2_XS:
+    case IQ2_S:
+    case IQ3_XXS:
+    case IQ3_S: return 8;
+    default: return 1;
+  }
+}
+
+// Every column once, and within its chunk and group.
+Status check_order(Slice<const int32_t> order, int64_t chunk, int64_t group) {
   std::vector<bool> seen(static_cast<size_t>(order.length));
   for (int64_t j = 0; j < order.length; j++) {
     const int64_t from = order.data[j];
     if (from < 0 || from / chunk != j / chunk || from >= order.length || seen[static_cast<size_t>(from)])
       return bad_argument("the order must hold each column of a chunk of %lld once", static_cast<long long>(chunk));
+    if (from % group != j % group || (j % group != 0 && from != order.data[j - 1] + 1))
+      return bad_argument("groups of %lld columns stay together", static_cast<long long>(group));
     seen[static_cast<size_t>(from)] = true;
   }
   return done();
@@ -151,7 +165,7 @@ Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, in
     return bad_argument("blocks of %lld columns", static_cast<long long>(block));
   if (importance.length != cols || order.length != cols || factor.length != cols * block)
     return bad_argument("importance, order and factor must fit the columns");
-  HW_TRY(check_order(order, chunk));
+  HW_TRY(check_order(order, chunk, group_of(to)));
   if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
   int64_t part_rows = kPartValues / cols / kFeedbackRows * kFeedbackRows;
   part_rows = part_rows < kFeedbackRows ? kFeedbackRows : part_rows;

@@ -15,6 +15,7 @@ struct Made {
   std::vector<uint16_t> around;
   std::vector<int8_t> odd, entries;
   std::vector<uint8_t> tiles;
+  std::vector<float> decoded;
 };
 
 // `shift` takes a value of the decoder's table to its letter. `shells`: so many different distances are neighbours.
@@ -25,12 +26,14 @@ void make(const Table& table, int count, int values, int shift, int shells, Made
   const int points = 1 << (bits * values), mask = (1 << bits) - 1;
   made->entry_of.assign(static_cast<size_t>(points), INT32_MIN);
   made->entries.resize(static_cast<size_t>(count * values));
+  made->decoded.resize(static_cast<size_t>(count * values));
   for (int e = 0; e < count; e++) {
     int point = 0;
     for (int k = 0; k < values; k++) {
       const int letter = static_cast<int>(table.entry[e] >> (8 * k) & 255) >> shift;
       point |= letter << (bits * k);
       made->entries[static_cast<size_t>(e * values + k)] = static_cast<int8_t>(2 * letter + 1);
+      made->decoded[static_cast<size_t>(e * values + k)] = static_cast<float>(table.entry[e] >> (8 * k) & 255);
     }
     made->entry_of[static_cast<size_t>(point)] = e;
   }
@@ -82,6 +85,8 @@ void make(const Table& table, int count, int values, int shift, int shells, Made
   g.odd = made->odd.data();
   g.tiles = made->tiles.data();
   g.entries = made->entries.data();
+  g.decoded = made->decoded.data();
+  g.count = count;
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ struct Grid {
   const uint8_t* tiles;
   // Entry -> its odd numbers, [entry][values].
   const int8_t* entries;
+  // Entry -> its magnitudes as decoders have them, [entry][values].
+  const float* decoded;
+  int count;
 };
 
 // Made when it is first asked for, by one thread; null when there is no memory. It stays.

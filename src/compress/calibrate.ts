@@ -6,10 +6,11 @@ import { writeFile } from "node:fs/promises";
 import { HundredweightError } from "../errors.js";
 import { dtypeByName, PackedStrings, type TensorSource, writeGguf } from "../formats/index.js";
 import { bindDescription, type ModelDescription, withTaps } from "../models/index.js";
-import { MomentGatherer } from "./gather-moments.js";
-import type { MomentSums } from "./moments.js";
 import { createOps } from "../ops/index.js";
 import { pagePositions } from "../ops/ops.js";
+import { ExpertHidden } from "./expert-hidden.js";
+import { MomentGatherer } from "./gather-moments.js";
+import type { MomentSums } from "./moments.js";
 
 /** Sums of squares of the columns of a matrix, and how many rows they are of; of each matrix of a stack. */
 export interface ColumnSums {
@@ -54,6 +55,7 @@ export async function calibrate(
   const shapes = new Map(description.tensors.map(({ name, shape }) => [name, shape]));
   const gatherer =
     options.momentBytes === undefined ? undefined : new MomentGatherer(shapes, options.momentBytes, options.threads);
+  const hidden = new ExpertHidden(new Map(description.tensors.map(({ name, info }) => [name, info])));
   const ops = createOps({ kind: "native", ...(options.threads !== undefined && { threads: options.threads }) });
   const model = await bindDescription(description, ops, {
     contextTokens: Math.ceil(chunkTokens / pagePositions) * pagePositions,
@@ -63,9 +65,15 @@ export async function calibrate(
     kvType: "f16",
     rewrite: (program) => {
       gatherer?.planFor(program);
-      return withTaps(program, (tensors, rows, chosen) => {
+      return withTaps(program, (tensors, rows, chosen, body) => {
         add(sums, shapes, tensors, rows, chosen);
         gatherer?.add(tensors, rows);
+        if (body === null || chosen === null) return;
+        const { name } = body.down.tensor;
+        hidden.each(body, rows, chosen, (expert, values) => {
+          addExpert(sums, shapes, name, expert, values);
+          gatherer?.addExpert(name, expert, values);
+        });
       });
     },
   });
@@ -88,6 +96,7 @@ export async function calibrate(
     await evaluate();
   } finally {
     model.close();
+    hidden.close();
   }
   if (done === 0)
     throw new HundredweightError(
@@ -157,6 +166,20 @@ function add(
       for (let k = 0; k < each; k++) addRow(into, chosen![row * each + k]!, rows, row * cols!, cols!);
     }
   }
+}
+
+/** Rows that go into one matrix of a stack. */
+function addExpert(
+  sums: Map<string, ColumnSums>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  name: string,
+  expert: number,
+  rows: Float32Array,
+): void {
+  const [cols, , stack = 1] = shapes.get(name)!;
+  const into = sums.get(name) ?? { squares: new Float64Array(stack * cols!), rows: new Float64Array(stack) };
+  sums.set(name, into);
+  for (let at = 0; at < rows.length; at += cols!) addRow(into, expert, rows, at, cols!);
 }
 
 function addRow({ squares, rows }: ColumnSums, matrix: number, x: Float32Array, from: number, cols: number): void {

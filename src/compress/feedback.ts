@@ -1,4 +1,4 @@
-/** What error feedback needs for a matrix: the order of its columns, and the factor of its moments. */
+/** The needs of error feedback for a matrix: the order of its columns, and the factor of its moments. */
 import { HundredweightError } from "../errors.js";
 import type { Dtype } from "../formats/index.js";
 import type { NativeAddon } from "../native/addon.types.js";
@@ -24,10 +24,16 @@ export function shrinkFor(rows: number, block: number): number {
   return rows <= 0 ? 1 : Math.min(1, 0.1 + (0.4 * block) / rows);
 }
 
-const types: readonly string[] = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS".split(" ");
+/** Columns that stay side by side: values that share a code or signs. */
+const groups: Readonly<Record<string, 1 | 8>> = {
+  ...Object.fromEntries(
+    "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS".split(" ").map((name) => [name, 1] as const),
+  ),
+  ...Object.fromEntries("IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S".split(" ").map((name) => [name, 8] as const)),
+};
 
 /** Types whose codes are chosen one after the other. */
-export const takesFeedback = (dtype: Dtype): boolean => types.includes(dtype.name);
+export const takesFeedback = (dtype: Dtype): boolean => groups[dtype.name] !== undefined;
 
 const chunkOf = (dtype: Dtype): number => Math.max(32, dtype.blockValues);
 
@@ -59,14 +65,15 @@ export class Factors {
     const rows = entry.rows[own] ?? 0;
     if (rows === 0) return undefined;
     const chunk = chunkOf(dtype);
-    const key = `${entry.input} ${own} ${chunk}`;
+    const group = groups[dtype.name] ?? 1;
+    const key = `${entry.input} ${own} ${chunk} ${group}`;
     if (this.#made?.key === key) return this.#made.feedback;
     // Two factors never lie in memory at the same time.
     this.#made = undefined;
     const { cols, block } = entry;
     const sums = this.#moments.read(entry, own);
     const importance = diagonalOf(sums, cols, block, rows);
-    const order = orderOf(importance, chunk);
+    const order = feedbackOrder(importance, chunk, group);
     const factor = new Float32Array(cols * block);
     try {
       this.#addon.makeFactor(sums, block, order, shrinkFor(rows, block), damp, factor, this.#threads, null);
@@ -95,10 +102,15 @@ export function diagonalOf(sums: Float32Array, cols: number, block: number, rows
   });
 }
 
-/** The largest first, within each chunk; equal ones as they stand. */
-function orderOf(importance: Float32Array, chunk: number): Int32Array {
-  const order = Int32Array.from(importance, (_, i) => i);
-  for (let at = 0; at < order.length; at += chunk)
-    order.subarray(at, at + chunk).sort((i, j) => importance[j]! - importance[i]! || i - j);
+/** The most important first, within each chunk; of groups the sum counts, and equal ones stay as they stand. */
+export function feedbackOrder(importance: Float32Array, chunk: number, group: number): Int32Array {
+  const order = new Int32Array(importance.length);
+  const weight = (first: number) => importance.subarray(first, first + group).reduce((a, b) => a + b, 0);
+  for (let at = 0; at < order.length; at += chunk) {
+    const firsts = Array.from({ length: chunk / group }, (_, k) => at + k * group);
+    const weights = new Map(firsts.map((first) => [first, weight(first)]));
+    firsts.sort((i, j) => weights.get(j)! - weights.get(i)! || i - j);
+    for (const [k, first] of firsts.entries()) for (let i = 0; i < group; i++) order[at + k * group + i] = first + i;
+  }
   return order;
 }

@@ -42,27 +42,45 @@ export class MomentGatherer {
       if (call.verb === "linear") return [call.weights[0]!];
       return call.verb === "experts" ? [call.body.up] : [];
     });
-    const cols = inputs.map(({ tensor }) => this.#shapes.get(tensor.name)?.[0] ?? 0).filter((n) => n % momentTile === 0);
+    const cols = inputs
+      .map(({ tensor }) => this.#shapes.get(tensor.name)?.[0] ?? 0)
+      .filter((n) => n % momentTile === 0);
     const bytes = (width: number) =>
       cols.reduce((sum, n) => sum + 4 * (n / momentBlock(n, width)!) * momentValues(momentBlock(n, width)!), 0);
     this.#width = Math.min(this.#width, widths.find((width) => bytes(width) <= this.#bytes) ?? 256);
   }
 
-  /** Rows that go into all of these matrices. */
+  /** Rows that go into all of these matrices; of experts into any of them. */
   add(tensors: readonly string[], rows: Float32Array): void {
-    const [input] = tensors;
-    const cols = this.#shapes.get(input!)?.[0];
-    const block = cols === undefined ? undefined : momentBlock(cols, this.#width);
-    if (cols === undefined || block === undefined || rows.length === 0) return;
-    let entry = this.#sums.get(input!);
-    if (entry === undefined) {
-      const sums = [new Float32Array((cols / block) * momentValues(block))];
-      entry = { cols, block, sums, rows: new Float64Array(1), tensors: new Set() };
-      this.#sums.set(input!, entry);
-    }
+    const entry = this.#entry(tensors[0]!, 1);
+    if (entry === undefined) return;
     for (const tensor of tensors) entry.tensors.add(tensor);
+    this.#addTo(entry, 0, rows);
+  }
+
+  /** Rows that go into one matrix of a stack. */
+  addExpert(tensor: string, expert: number, rows: Float32Array): void {
+    const entry = this.#entry(tensor, this.#shapes.get(tensor)?.[2] ?? 1);
+    if (entry === undefined) return;
+    entry.tensors.add(tensor);
+    this.#addTo(entry, expert, rows);
+  }
+
+  #entry(input: string, matrices: number): MomentSums | undefined {
+    const known = this.#sums.get(input);
+    const cols = this.#shapes.get(input)?.[0];
+    const block = cols === undefined ? undefined : momentBlock(cols, this.#width);
+    if (known !== undefined || cols === undefined || block === undefined) return known;
+    const sums = Array.from({ length: matrices }, () => new Float32Array((cols / block) * momentValues(block)));
+    const entry = { cols, block, sums, rows: new Float64Array(matrices), tensors: new Set<string>() };
+    this.#sums.set(input, entry);
+    return entry;
+  }
+
+  #addTo({ cols, block, sums, rows: counts }: MomentSums, matrix: number, rows: Float32Array): void {
     const count = rows.length / cols;
-    entry.rows[0]! += count;
-    this.#addon.addMoments(rows, count, cols, block, entry.sums[0]!, this.#threads, null);
+    if (count === 0) return;
+    counts[matrix]! += count;
+    this.#addon.addMoments(rows, count, cols, block, sums[matrix]!, this.#threads, null);
   }
 }

@@ -110,7 +110,8 @@ export interface Moments {
   read(entry: MomentEntry, matrix: number): Float32Array;
 }
 
-const invalid = (path: string, what: string) => new HundredweightError("FORMAT_INVALID", `${path}: no moments: ${what}`);
+const invalid = (path: string, what: string) =>
+  new HundredweightError("FORMAT_INVALID", `${path}: no moments: ${what}`);
 
 /** Reads what there is; sums are read when they are asked for. @throws FILE_*, FORMAT_INVALID */
 export function openMoments(path: string): Moments {

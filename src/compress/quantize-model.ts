@@ -19,7 +19,7 @@ import { mixModelOf, needsImportance, type PlannedType, planTypes, type TypeWish
 
 export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
   readonly importance?: Importance;
-  /** What goes into the matrices: their codes are chosen with error feedback. */
+  /** Moments of a calibration: codes are chosen with error feedback where they have an entry. */
   readonly moments?: Moments;
   /** Types of blocks may become other such types. */
   readonly requantize?: boolean;
@@ -50,7 +50,7 @@ export interface QuantizePlan {
   readonly unweighed: readonly string[];
   /** Those whose type would be of no use without importance, and that have none. */
   readonly lacking: readonly string[];
-  /** Whose codes are chosen with error feedback, and the bytes that it takes in memory at most. */
+  /** Those of the wishes; `feedbackBytes` is what error feedback takes in memory at most. */
   readonly moments?: Moments | undefined;
   readonly feedbackBytes: number;
 }

@@ -22,7 +22,7 @@ export {
   poolings,
   type VectorConfig,
 } from "./flow/architecture.js";
-export type { Program } from "./flow/calls.js";
+export type { ExpertBody, Program } from "./flow/calls.js";
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
 export { architectures, decoders, encoders, findArchitecture } from "./registry.js";

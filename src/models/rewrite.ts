@@ -20,7 +20,8 @@ export function withTaps(program: Program, tap: Tap): Program {
     if (call.hint || (call.verb !== "linear" && call.verb !== "experts")) return [call];
     const weights = call.verb === "linear" ? call.weights : [call.body.gate, call.body.up].filter((w) => w !== null);
     const routes = call.verb === "linear" ? null : call.routes;
-    return [{ verb: "tap", tap, weights, routes, inputs: [call.inputs[0]!], outputs: [], hint: false }, call];
+    const body = call.verb === "experts" && !call.weightsInput ? call.body : null;
+    return [{ verb: "tap", tap, weights, routes, body, inputs: [call.inputs[0]!], outputs: [], hint: false }, call];
   });
 }
 

@@ -415,8 +415,8 @@ export interface NativeAddon {
     isa: string | null,
   ): void;
   /**
-   * What feedback takes of each column's error: of sums with off-diagonals times 1 - shrink and `damp` means more on
-   * the diagonal. In F64.
+   * Factors sums, which says what columns take over of each other's errors. Off-diagonals count 1 - shrink, `damp`
+   * means are added to the diagonal. In F64.
    * @shape factor: [cols / block][block / 16][block][16], columns as `order` has them; what an error weighs is on the
    *   diagonal
    */

@@ -20,5 +20,6 @@
 #include "encode_rows.inl"
 #include "feedback.inl"
 #include "feedback_forms.inl"
+#include "feedback_grid.inl"
 #include "moments.inl"
 #include "fill.inl"

@@ -84,8 +84,8 @@ inline F pass(const Chunk& chunk, const F* a, const F* b, const float* factor, i
 }
 
 template <typename Form>
-inline void begin_chunk(const FeedbackRows& job, const float* const* x, int64_t block, int64_t first, const float* factor,
-                        const F* e, Chunk* chunk, float* natural) {
+inline void begin_chunk(const FeedbackRows& job, const float* const* x, int64_t block, int64_t first,
+                        const float* factor, const F* e, Chunk* chunk, float* natural) {
   const int64_t column = block * job.block + first;
   chunk->first = static_cast<int>(first);
   for (int k = 0; k < Form::kChunk; k++) {
@@ -105,7 +105,7 @@ inline void begin_chunk(const FeedbackRows& job, const float* const* x, int64_t 
 
 // Under the scales of the plain search, and those times each factor: whichever loses least.
 template <typename Form>
-inline void code_chunk(const Chunk& chunk, const float* factor, int64_t n, F* e, uint8_t (*blocks)[Form::kBytes]) {
+inline void choose_codes(const Chunk& chunk, const float* factor, int64_t n, F* e, uint8_t (*blocks)[Form::kBytes]) {
   constexpr int kSubs = Form::kChunk / Form::kSub;
   F least = F{}, best[kSuper];
   uint8_t codes[kSuper][16], kept[kSuper][16];
@@ -158,7 +158,7 @@ void with_feedback(const FeedbackRows& job) {
         const int64_t column = block * job.block + first;
         begin_chunk<Form>(job, x, block, first, factor, e, &chunk, natural);
         Form::encode({natural, kFeedbackRows, Form::kChunk, rows.w + column, blocks[0]});
-        code_chunk<Form>(chunk, factor, job.block, e, blocks);
+        Form::code(chunk, factor, job.block, e, blocks);
         for (int lane = 0; lane < count; lane++)
           __builtin_memcpy(rows.out + (row + lane) * row_bytes + column / Form::kChunk * Form::kBytes, blocks[lane],
                            Form::kBytes);

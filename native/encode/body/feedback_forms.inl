@@ -7,14 +7,17 @@ constexpr float kScales[] = {1.0f, 0.96f, 1.04f};
 
 inline void scale_half(uint16_t* d, int trial) { *d = to_half(half_to_float(*d) * kScales[trial]); }
 
-template <int kTypeBytes, int kSubValues, int kLowest, int kHighest, int kBlock = kSuper>
+template <typename Form, int kTypeBytes, int kSubValues, int kLowest, int kHighest, int kBlock = kSuper>
 struct Scalar {
   static constexpr int kBytes = kTypeBytes, kSub = kSubValues, kLow = kLowest, kHigh = kHighest, kChunk = kBlock;
   static constexpr int kTrials = 1;
   static constexpr bool kUneven = false;
+  static void code(const Chunk& chunk, const float* factor, int64_t n, F* e, uint8_t (*blocks)[kTypeBytes]) {
+    choose_codes<Form>(chunk, factor, n, e, blocks);
+  }
 };
 
-struct Form4_0 : Scalar<18, 32, -8, 7, 32> {
+struct Form4_0 : Scalar<Form4_0, 18, 32, -8, 7, 32> {
   static void encode(const EncodeRows& rows) { encode_small<encode_q4_0, 32, 18>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     a[0] = half_to_float(((const BlockQ4_0*)from)->d);
@@ -24,7 +27,7 @@ struct Form4_0 : Scalar<18, 32, -8, 7, 32> {
   static void put(const uint8_t* codes, uint8_t* to) { nibbles_of_32(codes, ((BlockQ4_0*)to)->qs); }
 };
 
-struct Form5_0 : Scalar<22, 32, -16, 15, 32> {
+struct Form5_0 : Scalar<Form5_0, 22, 32, -16, 15, 32> {
   static void encode(const EncodeRows& rows) { encode_small<encode_q5_0, 32, 22>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     a[0] = half_to_float(((const BlockQ5_0*)from)->d);
@@ -37,7 +40,7 @@ struct Form5_0 : Scalar<22, 32, -16, 15, 32> {
   }
 };
 
-struct Form8_0 : Scalar<34, 32, -127, 127, 32> {
+struct Form8_0 : Scalar<Form8_0, 34, 32, -127, 127, 32> {
   static void encode(const EncodeRows& rows) { encode_small<encode_q8_0, 32, 34>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     a[0] = half_to_float(((const BlockQ8_0*)from)->d);
@@ -49,7 +52,7 @@ struct Form8_0 : Scalar<34, 32, -127, 127, 32> {
   }
 };
 
-struct Form4_1 : Scalar<20, 32, 0, 15, 32> {
+struct Form4_1 : Scalar<Form4_1, 20, 32, 0, 15, 32> {
   static void encode(const EncodeRows& rows) { encode_small<encode_q4_1, 32, 20>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     a[0] = half_to_float(((const BlockQ4_1*)from)->d);
@@ -59,7 +62,7 @@ struct Form4_1 : Scalar<20, 32, 0, 15, 32> {
   static void put(const uint8_t* codes, uint8_t* to) { nibbles_of_32(codes, ((BlockQ4_1*)to)->qs); }
 };
 
-struct Form5_1 : Scalar<24, 32, 0, 31, 32> {
+struct Form5_1 : Scalar<Form5_1, 24, 32, 0, 31, 32> {
   static void encode(const EncodeRows& rows) { encode_small<encode_q5_1, 32, 24>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     a[0] = half_to_float(((const BlockQ5_1*)from)->d);
@@ -72,7 +75,7 @@ struct Form5_1 : Scalar<24, 32, 0, 31, 32> {
   }
 };
 
-struct Form4NL : Scalar<18, 32, 0, 15, 32> {
+struct Form4NL : Scalar<Form4NL, 18, 32, 0, 15, 32> {
   static constexpr bool kUneven = true;
   static void encode(const EncodeRows& rows) { encode_small<encode_iq4_nl, 32, 18>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
@@ -83,7 +86,7 @@ struct Form4NL : Scalar<18, 32, 0, 15, 32> {
   static void put(const uint8_t* codes, uint8_t* to) { nibbles_of_32(codes, ((BlockIQ4_NL*)to)->qs); }
 };
 
-struct Form4XS : Scalar<136, 32, 0, 15> {
+struct Form4XS : Scalar<Form4XS, 136, 32, 0, 15> {
   static constexpr bool kUneven = true;
   static void encode(const EncodeRows& rows) { encode_super<encode_iq4_xs, 136>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
@@ -100,7 +103,7 @@ struct Form4XS : Scalar<136, 32, 0, 15> {
   }
 };
 
-struct Form2K : Scalar<84, 16, 0, 3> {
+struct Form2K : Scalar<Form2K, 84, 16, 0, 3> {
   static void encode(const EncodeRows& rows) { encode_super<encode_q2_k, 84>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     const BlockQ2_K& block = *(const BlockQ2_K*)from;
@@ -123,7 +126,7 @@ inline void steps_of_pairs(const uint8_t* scales, uint16_t d, uint16_t dmin, flo
   }
 }
 
-struct Form4K : Scalar<144, 32, 0, 15> {
+struct Form4K : Scalar<Form4K, 144, 32, 0, 15> {
   static void encode(const EncodeRows& rows) { encode_super<encode_q4_k, 144>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     const BlockQ4_K& block = *(const BlockQ4_K*)from;
@@ -133,7 +136,7 @@ struct Form4K : Scalar<144, 32, 0, 15> {
   static void put(const uint8_t* codes, uint8_t* to) { pack_nibbles(codes, ((BlockQ4_K*)to)->qs); }
 };
 
-struct Form5K : Scalar<176, 32, 0, 31> {
+struct Form5K : Scalar<Form5K, 176, 32, 0, 31> {
   static void encode(const EncodeRows& rows) { encode_super<encode_q5_k, 176>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     const BlockQ5_K& block = *(const BlockQ5_K*)from;
@@ -146,7 +149,7 @@ struct Form5K : Scalar<176, 32, 0, 31> {
   }
 };
 
-struct Form3K : Scalar<110, 16, -4, 3> {
+struct Form3K : Scalar<Form3K, 110, 16, -4, 3> {
   static void encode(const EncodeRows& rows) { encode_super<encode_q3_k, 110>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     const BlockQ3_K& block = *(const BlockQ3_K*)from;
@@ -165,7 +168,7 @@ struct Form3K : Scalar<110, 16, -4, 3> {
   }
 };
 
-struct Form6K : Scalar<210, 16, -32, 31> {
+struct Form6K : Scalar<Form6K, 210, 16, -32, 31> {
   static void encode(const EncodeRows& rows) { encode_super<encode_q6_k, 210>(rows); }
   static void steps(const uint8_t* from, float* a, float* b) {
     const BlockQ6_K& block = *(const BlockQ6_K*)from;

@@ -39,6 +39,11 @@ static void fill_encoders(Encoders* e) {
   e->feedback[Q5_K] = with_feedback<Form5K>;
   e->feedback[Q6_K] = with_feedback<Form6K>;
   e->feedback[IQ4_XS] = with_feedback<Form4XS>;
+  e->feedback[IQ2_XXS] = with_feedback<FormI2XXS>;
+  e->feedback[IQ2_XS] = with_feedback<FormI2XS>;
+  e->feedback[IQ2_S] = with_feedback<FormI2S>;
+  e->feedback[IQ3_XXS] = with_feedback<FormI3XXS>;
+  e->feedback[IQ3_S] = with_feedback<FormI3S>;
   e->add_tile = add_tile;
   e->take_away = take_away;
 }

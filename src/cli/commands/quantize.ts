@@ -2,8 +2,8 @@
 import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
 import { readImportance } from "../../compress/importance.js";
-import { type Moments, momentsPath, openMoments } from "../../compress/moments.js";
 import { mixes, parseMix } from "../../compress/mix.js";
+import { type Moments, momentsPath, openMoments } from "../../compress/moments.js";
 import { planQuantize, type QuantizePlan, type QuantizeWishes, writeQuantized } from "../../compress/quantize-model.js";
 import { parseType } from "../../compress/type-plan.js";
 import { quantizeFolder } from "../../convert/index.js";

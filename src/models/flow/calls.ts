@@ -34,9 +34,15 @@ export interface ExpertBody {
 }
 
 /**
- * Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row.
+ * Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row
+ * and what they do with it; null where rows are weighed before.
  */
-export type Tap = (tensors: readonly string[], rows: Float32Array, chosen: Int32Array | null) => void;
+export type Tap = (
+  tensors: readonly string[],
+  rows: Float32Array,
+  chosen: Int32Array | null,
+  body: ExpertBody | null,
+) => void;
 
 /** A source of an attention, with everything said. */
 export interface SeenState {
@@ -111,7 +117,13 @@ export type Operation =
   | { readonly verb: "sparsify"; readonly deviations: number }
   | { readonly verb: "matchSize" }
   | { readonly verb: "pool"; readonly kind: Pooling }
-  | { readonly verb: "tap"; readonly tap: Tap; readonly weights: readonly Weight[]; readonly routes: Routes | null }
+  | {
+      readonly verb: "tap";
+      readonly tap: Tap;
+      readonly weights: readonly Weight[];
+      readonly routes: Routes | null;
+      readonly body: ExpertBody | null;
+    }
   /** Looks at what a call made; `place` says which layer it is of. */
   | { readonly verb: "check"; readonly of: Call; readonly place: string }
   | { readonly verb: "softcap"; readonly cap: number }
