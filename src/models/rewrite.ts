@@ -40,7 +40,16 @@ export function withStreamTaps(program: Program, hear: (layer: number, rows: Flo
     calls.push(...program.calls.slice(done, start));
     done = start;
     const tap: Tap = (_, rows) => hear(layer, rows);
-    const heard: Call = { verb: "tap", tap, weights: [], routes: null, inputs: [stream], outputs: [], hint: false };
+    const heard: Call = {
+      verb: "tap",
+      tap,
+      weights: [],
+      routes: null,
+      body: null,
+      inputs: [stream],
+      outputs: [],
+      hint: false,
+    };
     // The last one belongs to what every pass does; the end is for the rows that are asked for.
     const isEnd = layer === program.layers.length - 1;
     layers.push(calls.length + (isEnd ? 1 : 0));
