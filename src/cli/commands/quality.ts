@@ -5,12 +5,12 @@ import { isApr } from "../../containers/apr/header.js";
 import { openCheckpoint } from "../../containers/index.js";
 import { modelFolderOf } from "../../containers/model-folder/model-folder.js";
 import { type IoMode, ioModes } from "../../engine/options.js";
-import { HundredweightError } from "../../errors.js";
+import { fileError, HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/index.js";
 import { compareModels, type Domain, type Quality } from "../../quality/quality.js";
 import { isReferenceFile, ReferenceReader, ReferenceWriter } from "../../quality/reference-file.js";
 import { ScoredModel } from "../../quality/scored-model.js";
-import { openRegularSync } from "../../regular-file.js";
+import { checkOutputPath, openOutputSync, openRegularSync } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
 import { createTokenizer } from "../../tokenizer/index.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
@@ -74,6 +74,8 @@ async function run(word: string, words: readonly string[], flags: QualityFlags):
   const models = words.filter((name) => !isText(name)).map((name) => modelFile(name));
   const texts = words.filter(isText);
   const stored = isStored(word);
+  // Before the models run for it.
+  if (flags.svg !== undefined) checkOutputPath(flags.svg);
   if (texts.length === 0) throw new HundredweightError("OPTION_INVALID", "give a text to compare the models over");
   if (models.length === 0 && (stored || flags.saveLogits === undefined))
     throw new HundredweightError("OPTION_INVALID", "give a model to compare with the reference");
@@ -95,7 +97,7 @@ async function run(word: string, words: readonly string[], flags: QualityFlags):
       chunkTokens,
       ...(reader !== undefined && { top: reader.shape.top, meanTail: reader.meanTail }),
     };
-    if (flags.svg !== undefined) writeFileSync(flags.svg, qualitySvg(about, found));
+    if (flags.svg !== undefined) writeText(flags.svg, qualitySvg(about, found));
     if (flags.json) printJson(qualityDocument(about, found));
     else printText(qualityText(about, found));
   } finally {
@@ -182,6 +184,18 @@ function subjectOf({ path, tensors, files, tensorBytes }: Checkpoint): Subject {
   let values = 0;
   for (const { shape } of tensors.values()) values += shape.reduce((product, size) => product * size, 1);
   return { path, bytes: files.reduce((sum, file) => sum + file.bytes, 0), bitsPerValue: (8 * tensorBytes) / values };
+}
+
+/** @throws FILE_NOT_REGULAR, FILE_IO */
+function writeText(path: string, text: string): void {
+  const file = openOutputSync(path);
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw fileError(path, error);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** @throws OPTION_INVALID */
