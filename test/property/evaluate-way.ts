@@ -210,6 +210,8 @@ class Run {
     });
     for (const [t, { sequence, guess, position }] of rows.entries())
       if (guess && !rows[t - 1]!.guess) this.#cache.rewind(this.#slots[sequence]!, position);
+    // A state inside of the pass, which forks may begin at, is not what a sequence holds at its end.
+    if (marks.length > 0) return;
     for (const [sequence] of parts) if (this.#choices.restores()) await this.#restore(sequence);
   }
 
