@@ -36,14 +36,15 @@ test("packages install without compiler, scripts, cache and network, and answer"
   script("packages.mjs", "--native", native!, "--out", packages!, "--platforms", here);
   console.log(script("try-install.mjs", "--packages", packages!, "--json", figures!));
   const { archives, npx } = JSON.parse(readFileSync(figures!, "utf8"));
-  // Nothing but the program and its binary: no dependency that a registry would be asked for.
+  // Nothing but the program and its binary. npm looks up packages that a queue would need, and installs none of them.
   assert.deepEqual(archives.packages, ["@hundredweight", "hundredweight"]);
-  assert.deepEqual(npx.notHere, []);
+  assert.deepEqual(npx.notHere, ["bullmq", "ioredis"]);
   assert.equal(npx.text, archives.text);
   assert.ok(archives.installedBytes < 40e6, `${archives.installedBytes} bytes installed`);
   const about = JSON.parse(readFileSync(join(packages!, "staged/hundredweight/package.json"), "utf8"));
   assert.deepEqual(about.optionalDependencies, { [`@hundredweight/${here}`]: about.version });
   assert.equal(about.dependencies, undefined);
+  for (const name of npx.notHere) assert.equal(about.peerDependenciesMeta[name].optional, true);
   // The developer's build stays at home: it would be taken first.
   assert.equal(existsSync(join(packages!, "staged/hundredweight/build")), false);
   assert.ok(statSync(join(packages!, "staged/hundredweight/dist/src/index.d.ts")).isFile());

@@ -41,12 +41,13 @@ const loose = z.looseObject;
 export const healthAnswer = loose({ status: z.literal("ok") });
 /** Held by `/health` while there is no model, in llama-server's words. */
 export const loadingAnswer = loose({ error: loose({ message: z.string(), type: z.string(), code: z.literal(503) }) });
+/** Without a key the status alone. */
 export const readyAnswer = loose({
   status: z.string(),
-  model: z.string(),
-  seconds: z.number(),
-  restarts: count,
-  answers: loose({ open: count, limit: count }),
+  model: z.string().optional(),
+  seconds: z.number().optional(),
+  restarts: count.optional(),
+  answers: loose({ open: count, limit: count }).optional(),
 });
 export const tokensAnswer = loose({ tokens: z.array(z.union([count, loose({ id: count })])), count });
 export const contentAnswer = loose({ content: z.string() });

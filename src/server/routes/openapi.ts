@@ -60,7 +60,12 @@ const gets: readonly Get[] = [
   ],
   ["/v1/models/{id}", "A model by its name", modelAnswer],
   ["/health", "Whether the server lives; needs no key", healthAnswer, { open: true }],
-  ["/ready", "Whether the model can answer: 200, or 503 with the state of its loading", readyAnswer],
+  [
+    "/ready",
+    "Whether the model can answer: 200, or 503; with a key also the state of its loading",
+    readyAnswer,
+    { open: true },
+  ],
   ["/metrics", "Counters and gauges for Prometheus"],
   ["/openapi.json", "This document", z.looseObject({ openapi: z.string() })],
 ];
