@@ -57,23 +57,27 @@ export class PastKeeper {
   /** Whether a task waits for what a store has of its prompt. */
   wants(task: Task): boolean {
     if (this.asked.has(task)) return false;
-    const { prefixes, growing } = this.o;
-    if (this.offer(task, prefixes.known(task, task.reusable, growing).reused) > 0) return true;
+    if (this.offered(task).length > 0) return true;
     this.asked.add(task);
     return false;
   }
 
   /** Reads what a store has of a prompt; it is a kept prefix then. Asked once a task. */
   async bring(task: Task): Promise<void> {
-    const { prefixes, growing } = this.o;
-    if (!this.wants(task)) return;
+    if (this.asked.has(task)) return;
     this.asked.add(task);
-    const { reused } = prefixes.known(task, task.reusable, growing);
-    const length = this.offer(task, reused);
-    if (!this.makeRoom(length)) return;
+    const { reused, length } = this.offered(task);
+    if (length === 0 || !this.makeRoom(length)) return;
     const { tokens, adapters } = task;
     const found = await this.store!.restore(this.chainOf(task), task.reusable, reused + leastGain);
-    if (found !== undefined) prefixes.keep({ sequence: found.sequence, tokens, adapters });
+    if (found !== undefined) this.o.prefixes.keep({ sequence: found.sequence, tokens, adapters });
+  }
+
+  /** Positions that are known without the store, and those that it has. */
+  private offered(task: Task): { readonly reused: number; readonly length: number } {
+    const { prefixes, growing } = this.o;
+    const { reused } = prefixes.known(task, task.reusable, growing);
+    return { reused, length: this.offer(task, reused) };
   }
 
   /** Positions of the prompt that the store has, where they are worth reading; else 0. */

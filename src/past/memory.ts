@@ -2,6 +2,7 @@
 import { type KvPool, pagePositions, type SlotPool } from "../ops/ops.js";
 import type { UnitBytes } from "../ops/unit-bytes.js";
 import type { StateCache } from "../state/cache.js";
+import { firstSeenBlock } from "../state/paged.js";
 import type { RecordUnit } from "./record.js";
 
 /** One kind of state: pages of a group, or slots. */
@@ -63,7 +64,7 @@ export class PastMemory {
   /** The first block of a kind that a row at `position` sees. */
   firstSeen(kind: number, position: number): number {
     const { window, positions } = this.kinds[kind]!;
-    return window === 0 || positions === undefined ? 0 : Math.floor(Math.max(0, position - window + 1) / positions);
+    return positions === undefined ? 0 : firstSeenBlock(position, window, positions);
   }
 
   /**

@@ -32,6 +32,10 @@ export interface RecordUnit {
   readonly bytes: number;
 }
 
+/** The part of units that a header says. */
+export const recordUnits = (units: readonly RecordUnit[]): RecordUnit[] =>
+  units.map(({ kind, block, bytes }) => ({ kind, block, bytes }));
+
 export interface RecordHeader {
   readonly units: readonly RecordUnit[];
   readonly [key: string]: unknown;

@@ -4,7 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { PastMemory } from "./memory.js";
-import { RecordFile, sliceBytes, writeRecord } from "./record.js";
+import { RecordFile, recordUnits, sliceBytes, writeRecord } from "./record.js";
 
 /** The things that have to be the same for a session to go on. */
 export interface SessionModel {
@@ -35,7 +35,7 @@ export async function saveSession(
 ): Promise<void> {
   const units = memory.units(sequence);
   const header = {
-    units: units.map(({ kind, block, bytes }) => ({ kind, block, bytes })),
+    units: recordUnits(units),
     model,
     length: memory.cache.length(sequence),
     tokens: Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength).toString("base64"),

@@ -8,7 +8,7 @@ import { pagePositions } from "../ops/ops.js";
 import type { PastChain } from "./chain.js";
 import { PastFolder, type PastFolderOptions } from "./folder.js";
 import type { PastMemory, PastUnit } from "./memory.js";
-import { RecordFile, type RecordHeader, recordBytes, sliceBytes, writeRecord } from "./record.js";
+import { RecordFile, type RecordHeader, recordBytes, recordUnits, sliceBytes, writeRecord } from "./record.js";
 
 export interface PastStoreOptions extends PastFolderOptions {
   readonly memory: PastMemory;
@@ -23,6 +23,8 @@ interface Item {
   readonly name: string;
   readonly units: readonly PastUnit[];
   readonly header: RecordHeader;
+  /** Bytes of the file. */
+  readonly bytes: number;
   /** When its past was used, milliseconds since 1970. */
   readonly at: number;
   release: (() => void) | undefined;
@@ -189,12 +191,12 @@ export class PastStore {
   private note(name: string, units: readonly PastUnit[], tokens: string, at: number, first = false): void {
     if (this.waiting.has(name) || this.folder.has(name)) return;
     const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
-    const waitingBytes = this.queue.reduce((sum, item) => sum + recordBytes(item.header), 0);
+    const waitingBytes = this.queue.reduce((sum, item) => sum + item.bytes, 0);
     if (waitingBytes + bytes > mostWaitingBytes) return;
     const { cache } = this.o.memory;
     const holds = units.map(({ kind, unit }) => cache.hold(kind, [unit]));
-    const header = { units: units.map(({ kind, block, bytes }) => ({ kind, block, bytes })), tokens };
-    const item: Item = { name, units, header, at, release: undefined };
+    const header = { units: recordUnits(units), tokens };
+    const item: Item = { name, units, header, bytes: recordBytes(header), at, release: undefined };
     item.release = () => {
       for (const drop of holds) drop();
     };
@@ -275,8 +277,7 @@ export class PastStore {
   private async write(item: Item): Promise<void> {
     const { folder } = this;
     const { memory, rowMs } = this.o;
-    const bytes = recordBytes(item.header);
-    if (!folder.makeRoom(bytes, rowMs())) return;
+    if (!folder.makeRoom(item.bytes, rowMs())) return;
     const whole = await writeRecord({
       temporary: folder.temporary(),
       path: folder.path(item.name),
@@ -290,7 +291,7 @@ export class PastStore {
         return item.release !== undefined;
       },
     });
-    if (whole && item.release !== undefined) folder.added(item.name, bytes, item.at);
+    if (whole && item.release !== undefined) folder.added(item.name, item.bytes, item.at);
   }
 
   private async pace(elapsedMs: number): Promise<void> {

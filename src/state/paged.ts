@@ -24,6 +24,11 @@ export interface PagedOptions {
   copyPage(from: number, to: number): void;
 }
 
+/** The first block of so many positions that a row at `position` sees, which looks back `window`; 0 = at all. */
+export function firstSeenBlock(position: number, window: number, positions: number): number {
+  return window === 0 ? 0 : Math.floor(Math.max(0, position - window + 1) / positions);
+}
+
 export class PagedState implements StateKind {
   readonly window: number;
   readonly every: number;
@@ -160,7 +165,7 @@ export class PagedState implements StateKind {
 
   /** The first block that a row at `position` sees. */
   firstSeen(position: number): number {
-    return this.window === 0 ? 0 : Math.floor(Math.max(0, position - this.window + 1) / this.positions);
+    return firstSeenBlock(position, this.window, this.positions);
   }
 
   snapshot(sequence: number, length: number): UnitSnapshot {

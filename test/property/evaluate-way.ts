@@ -9,7 +9,7 @@ import { stateOptions } from "../../src/engine/parts.js";
 import { type BoundModel, describeModel, withAdapters } from "../../src/models/index.js";
 import { type Backend, keptRows, type RowTable } from "../../src/ops/ops.js";
 import { PastMemory } from "../../src/past/memory.js";
-import { RecordFile, sliceBytes, writeRecord } from "../../src/past/record.js";
+import { RecordFile, recordUnits, sliceBytes, writeRecord } from "../../src/past/record.js";
 import { StateCache } from "../../src/state/cache.js";
 import { seededWords } from "../../src/synth/random.js";
 import { bindPlaced, placements } from "../support/placements.js";
@@ -223,11 +223,10 @@ class Run {
     if (this.restored === mostRestores || !cache.canClaim(cache.length(old))) return;
     this.restored++;
     const from = memory.units(old);
-    const units = from.map(({ kind, block, bytes }) => ({ kind, block, bytes }));
     await writeRecord({
       temporary: `${path}.tmp`,
       path,
-      header: { units },
+      header: { units: recordUnits(from) },
       read: (index, offset, into) => memory.read(from[index]!, offset, into),
     });
     const fresh = cache.claim(cache.length(old));
