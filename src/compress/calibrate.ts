@@ -5,7 +5,7 @@
 import { writeFile } from "node:fs/promises";
 import { HundredweightError } from "../errors.js";
 import { dtypeByName, PackedStrings, type TensorSource, writeGguf } from "../formats/index.js";
-import { bindDescription, type ModelDescription, withTaps } from "../models/index.js";
+import { bindDescription, chunkRows, type ModelDescription, withTaps } from "../models/index.js";
 import { createOps } from "../ops/index.js";
 import { pagePositions } from "../ops/ops.js";
 import { ExpertHidden } from "./expert-hidden.js";
@@ -112,25 +112,9 @@ type Bound = Awaited<ReturnType<typeof bindDescription>>;
 const headRows = 64;
 
 async function pass(model: Bound, chunks: readonly Int32Array[], gatherer: MomentGatherer | undefined): Promise<void> {
-  const length = chunks[0]!.length;
-  const count = length * chunks.length;
-  const pages = Math.ceil(length / pagePositions);
-  const each = (of: (chunk: number, i: number) => number) =>
-    Int32Array.from({ length: count }, (_, row) => of(Math.floor(row / length), row % length));
+  const count = chunks[0]!.length * chunks.length;
   await model.forward(
-    {
-      count,
-      ids: each((chunk, i) => chunks[chunk]![i]!),
-      positions: each((_, i) => i),
-      sequences: each((chunk) => chunk),
-      blockTables: model.kvGroups.map(({ every }) => {
-        const own = Math.ceil(pages / every);
-        return chunks.map((_, s) => Int32Array.from({ length: own }, (_, page) => s * own + page));
-      }),
-      tokens: chunks.map((chunk) => chunk),
-      // Every sequence begins from nothing in a slot of its own.
-      slots: Int32Array.from(chunks.flatMap((_, s) => [-1, s, -1])),
-    },
+    chunkRows(chunks, 0, count, model.kvGroups),
     Int32Array.of(count - 1),
     () => {},
     // What goes into the head is no call that can be listened to: it is made only where it is asked for.
@@ -156,9 +140,7 @@ function add(
   for (const name of tensors.filter(isLayers)) {
     const [cols, , stack = 1] = shapes.get(name)!;
     const matrices = chosen === null ? 1 : stack;
-    const known = sums.get(name);
-    const into = known ?? { squares: new Float64Array(matrices * cols!), rows: new Float64Array(matrices) };
-    sums.set(name, into);
+    const into = sumsOf(sums, name, matrices, cols!);
     const count = rows.length / cols!;
     const each = chosen === null ? 0 : chosen.length / count;
     for (let row = 0; row < count; row++) {
@@ -166,6 +148,14 @@ function add(
       for (let k = 0; k < each; k++) addRow(into, chosen![row * each + k]!, rows, row * cols!, cols!);
     }
   }
+}
+
+function sumsOf(sums: Map<string, ColumnSums>, name: string, matrices: number, cols: number): ColumnSums {
+  const known = sums.get(name);
+  if (known !== undefined) return known;
+  const made = { squares: new Float64Array(matrices * cols), rows: new Float64Array(matrices) };
+  sums.set(name, made);
+  return made;
 }
 
 /** Rows that go into one matrix of a stack. */
@@ -177,8 +167,7 @@ function addExpert(
   rows: Float32Array,
 ): void {
   const [cols, , stack = 1] = shapes.get(name)!;
-  const into = sums.get(name) ?? { squares: new Float64Array(stack * cols!), rows: new Float64Array(stack) };
-  sums.set(name, into);
+  const into = sumsOf(sums, name, stack, cols!);
   for (let at = 0; at < rows.length; at += cols!) addRow(into, expert, rows, at, cols!);
 }
 

@@ -1,10 +1,10 @@
 /** The rows of one tensor in another type, some megabytes at a time. */
-import type { FileHandle } from "node:fs/promises";
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, onlyExtent, type TensorInfo } from "../formats/index.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import type { Factors } from "./feedback.js";
 import type { MomentEntry } from "./moments.js";
+import type { SourceFiles } from "./source-files.js";
 
 /** Source bytes of a piece; at least one row. */
 const pieceBytes = 8 << 20;
@@ -24,7 +24,7 @@ export interface EncodeMeans {
   readonly threads: number;
   /** For jobs with moments. */
   readonly factors?: Factors | undefined;
-  open(path: string): Promise<FileHandle>;
+  readonly files: SourceFiles;
 }
 
 interface Piece {
@@ -51,14 +51,9 @@ export async function* encodeTensor(job: EncodeJob, means: EncodeMeans): AsyncGe
   const matrices = tensor.shape.slice(2).reduce((product, size) => product * size, 1);
   const rowBytes = blocksBytes(from, cols)!;
   const { file: path, offset } = onlyExtent(tensor);
-  const file = await means.open(path);
   const read = async (piece: Piece): Promise<Uint8Array> => {
     const bytes = new Uint8Array(piece.rows * rowBytes);
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesRead } = await file.read(bytes, done, bytes.length - done, offset + piece.at + done);
-      if (bytesRead === 0) throw new HundredweightError("MODEL_CHANGED", `${path}: became shorter while it was read`);
-      done += bytesRead;
-    }
+    await means.files.read(path, offset + piece.at, bytes);
     return bytes;
   };
   const pieces = [...piecesOf(rows, matrices, rowBytes)];

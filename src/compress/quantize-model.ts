@@ -1,5 +1,5 @@
 /** A GGUF model in other types: what llama-quantize writes, byte for byte, in little memory whatever its size. */
-import { type FileHandle, open } from "node:fs/promises";
+
 import { HundredweightError } from "../errors.js";
 import {
   blocksBytes,
@@ -15,6 +15,7 @@ import { Factors, feedbackBytes, takesFeedback } from "./feedback.js";
 import type { Importance } from "./importance.js";
 import { mixFileType } from "./mix.js";
 import type { MomentEntry, Moments } from "./moments.js";
+import { SourceFiles } from "./source-files.js";
 import { mixModelOf, needsImportance, type PlannedType, planTypes, type TypeWishes } from "./type-plan.js";
 
 export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
@@ -200,17 +201,13 @@ const directFrom = 256 * 2 ** 20;
  * @throws NATIVE_UNAVAILABLE, MODEL_INVALID for values that are no numbers, FILE_IO, CANCELLED
  */
 export async function writeQuantized(path: string, plan: QuantizePlan, options: QuantizeOptions) {
-  const handles = new Map<string, Promise<FileHandle>>();
+  const files = new SourceFiles();
   const addon = requireAddon();
   const means: EncodeMeans = {
     addon,
     threads: options.threads,
     ...(plan.moments && { factors: new Factors(addon, plan.moments, options.threads) }),
-    open: (from) => {
-      const known = handles.get(from) ?? open(from, "r");
-      handles.set(from, known);
-      return known;
-    },
+    files,
   };
   let done = 0;
   const sources = ({ tensors }: PlannedFile): TensorSource[] =>
@@ -240,7 +237,7 @@ export async function writeQuantized(path: string, plan: QuantizePlan, options: 
     }
     return written;
   } finally {
-    for (const handle of handles.values()) await (await handle.catch(() => undefined))?.close();
+    await files.close();
   }
 }
 

@@ -11,6 +11,7 @@ export {
   type ModelOptions,
 } from "./bind.js";
 export { withChecks } from "./check.js";
+export { chunkRows } from "./chunk-rows.js";
 export { describeModel, type KeptState, type ModelDescription, type ModelTensor, withPrograms } from "./describe.js";
 export { estimateMemory, type MemoryEstimate } from "./estimate.js";
 export {

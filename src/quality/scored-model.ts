@@ -7,6 +7,7 @@ import type { Checkpoint } from "../formats/index.js";
 import {
   type BoundModel,
   bindDescription,
+  chunkRows,
   describeModel,
   type ModelDescription,
   type ModelOptions,
@@ -116,24 +117,7 @@ export class ScoredModel {
    * evaluated.
    */
   async pass(chunks: readonly Int32Array[], from: number, to: number): Promise<void> {
-    const length = chunks[0]!.length;
-    const count = to - from;
-    const each = (of: (chunk: number, i: number) => number) =>
-      Int32Array.from({ length: count }, (_, row) => of(Math.floor((from + row) / length), (from + row) % length));
-    const pages = Math.ceil(length / pagePositions);
-    this.rows = {
-      count,
-      ids: each((chunk, i) => chunks[chunk]![i]!),
-      positions: each((_, i) => i),
-      sequences: each((chunk) => chunk),
-      blockTables: this.model.kvGroups.map(({ every }) => {
-        const own = Math.ceil(pages / every);
-        return chunks.map((_, s) => Int32Array.from({ length: own }, (_, page) => s * own + page));
-      }),
-      tokens: [...chunks],
-      // A sequence begins from nothing in a slot of its own, and goes on from there.
-      slots: Int32Array.from(chunks.flatMap((_, s) => [s * length < from ? s : -1, s, -1])),
-    };
+    this.rows = chunkRows(chunks, from, to, this.model.kvGroups);
     await this.model.forward(this.rows, new Int32Array(0), () => {});
   }
 

@@ -1,6 +1,7 @@
 /** Types that each tensor of a model may have: their bytes, and how far its rows are from themselves then. */
-import { type FileHandle, open } from "node:fs/promises";
+
 import type { PlannedTensor } from "../../compress/quantize-model.js";
+import { SourceFiles } from "../../compress/source-files.js";
 import { needsImportance } from "../../compress/type-plan.js";
 import { HundredweightError } from "../../errors.js";
 import { blocksBytes, type Dtype, dtypeByName, onlyExtent } from "../../formats/index.js";
@@ -48,28 +49,25 @@ export async function measureCandidates(
   types: readonly string[],
   { threads, signal, onTensor }: ErrorOptions,
 ): Promise<Choice[]> {
-  const handles = new Map<string, FileHandle>();
+  const files = new SourceFiles();
   const found: Choice[] = [];
   try {
     for (const planned of tensors) {
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "the search was cancelled");
-      const path = onlyExtent(planned.tensor).file;
-      const file = handles.get(path) ?? (await open(path, "r"));
-      handles.set(path, file);
-      const all = await errorsOf(planned, types, file, threads);
+      const all = await errorsOf(planned, types, files, threads);
       found.push({ planned, candidates: hullOf(all), all });
       onTensor?.(found.length, tensors.length);
     }
     return found;
   } finally {
-    for (const file of handles.values()) await file.close();
+    await files.close();
   }
 }
 
 async function errorsOf(
   planned: PlannedTensor,
   types: readonly string[],
-  file: FileHandle,
+  files: SourceFiles,
   threads: number,
 ): Promise<Candidate[]> {
   const { tensor, from, importance } = planned;
@@ -77,15 +75,14 @@ async function errorsOf(
   const total = rest.reduce((product, size) => product * size, 1);
   const rowsOfMatrix = rest[0] ?? 1;
   const addon = requireAddon();
-  const { offset } = onlyExtent(tensor);
+  const { file, offset } = onlyExtent(tensor);
   const rowBytes = blocksBytes(from, cols)!;
   const count = Math.min(sampledRows, total);
   const samples: { readonly values: Float32Array; readonly weights: Float32Array | null }[] = [];
   for (let i = 0; i < count; i++) {
     const row = Math.floor(((i + 0.5) * total) / count);
     const bytes = new Uint8Array(rowBytes);
-    const { bytesRead } = await file.read(bytes, 0, rowBytes, offset + row * rowBytes);
-    if (bytesRead < rowBytes) throw new HundredweightError("MODEL_CHANGED", `${tensor.name}: the file became shorter`);
+    await files.read(file, offset + row * rowBytes, bytes);
     const values = new Float32Array(cols);
     addon.dequantize(from.id, bytes, values, null);
     const matrix = Math.floor(row / rowsOfMatrix);

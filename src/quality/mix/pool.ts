@@ -3,9 +3,9 @@
  * opened like any other model, and nothing is written for it but what no trial before it had.
  */
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { encodeTensor } from "../../compress/encode-tensor.js";
 import type { PlannedTensor } from "../../compress/quantize-model.js";
+import { SourceFiles } from "../../compress/source-files.js";
 import { HundredweightError } from "../../errors.js";
 import { type Checkpoint, type Dtype, onlyExtent, type TensorInfo } from "../../formats/index.js";
 import { requireAddon } from "../../native/addon.js";
@@ -24,7 +24,7 @@ export class EncodedPool {
   private readonly threads: number;
   private readonly file: number;
   private readonly known = new Map<string, TensorInfo>();
-  private readonly handles = new Map<string, Promise<FileHandle>>();
+  private readonly sources = new SourceFiles();
   private end = 0;
 
   /** @throws FILE_IO */
@@ -55,7 +55,7 @@ export class EncodedPool {
 
   /** Nothing is kept. */
   async close(): Promise<void> {
-    for (const handle of this.handles.values()) await (await handle.catch(() => undefined))?.close();
+    await this.sources.close();
     closeSync(this.file);
     rmSync(this.path, { force: true });
   }
@@ -68,7 +68,7 @@ export class EncodedPool {
     if (known !== undefined) return known;
     const offset = this.end;
     let bytes = 0;
-    const means = { addon: requireAddon(), threads: this.threads, open: (path: string) => this.opened(path) };
+    const means = { addon: requireAddon(), threads: this.threads, files: this.sources };
     for await (const piece of encodeTensor({ tensor, from, to: dtype, importance }, means)) {
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "the search was cancelled");
       this.write(piece, offset + bytes);
@@ -78,12 +78,6 @@ export class EncodedPool {
     const info = { ...tensor, layout: dtype, planes: { blocks: [{ file: this.path, offset, bytes }] } };
     this.known.set(key, info);
     return info;
-  }
-
-  private opened(path: string): Promise<FileHandle> {
-    const known = this.handles.get(path) ?? open(path, "r");
-    this.handles.set(path, known);
-    return known;
   }
 
   private write(bytes: Uint8Array, at: number): void {
