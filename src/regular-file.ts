@@ -2,7 +2,17 @@
  * Opening a file that a person named, so that nobody waits for ever: a named pipe blocks whoever opens it until its
  * other end is opened, a device may never end. Every room opens such files here.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type Stats, statSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { fileError, HundredweightError } from "./errors.js";
 
@@ -102,6 +112,16 @@ export function openOutputSync(path: string): number {
     const { O_WRONLY, O_CREAT, O_TRUNC } = constants;
     return openSync(path, O_WRONLY | O_CREAT | O_TRUNC | nonBlocking, 0o666);
   });
+}
+
+/** Writes a text over what an output holds. @throws FILE_NOT_FOUND (no such folder), FILE_NOT_REGULAR, FILE_IO */
+export function writeOutputSync(path: string, text: string): void {
+  const fd = openOutputSync(path);
+  try {
+    asFileError(path, () => writeFileSync(fd, text));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /**

@@ -5,7 +5,6 @@ import { momentsPath, writeMoments } from "../../compress/moments.js";
 import { openCheckpoint } from "../../containers/index.js";
 import { describeModel } from "../../models/index.js";
 import { modelFile } from "../../store/model-word.js";
-import { createTokenizer } from "../../tokenizer/index.js";
 import { parseBytes, parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText } from "../terminal/output.js";
@@ -56,14 +55,12 @@ export function register(program: Command): void {
 async function run(word: string, texts: readonly string[], flags: CalibrateFlags): Promise<void> {
   const path = modelFile(word);
   const checkpoint = await openCheckpoint(path);
-  const tokenizer = createTokenizer(checkpoint.metadata);
-  const { bos } = tokenizer.special;
   const sources = texts.map((text) => new TokenSource(path, text));
   for (const source of sources) await source.open();
   const began = performance.now();
   const progress = new Progress("calibrating", { forced: flags.progress });
   const found = await withInterrupt((signal) =>
-    calibrate(describeModel(checkpoint), chunksOf(sources, flags.ctx, tokenizer.addBos ? bos : undefined), {
+    calibrate(describeModel(checkpoint), chunksOf(sources, flags.ctx), {
       chunkTokens: flags.ctx,
       together: flags.together,
       signal,
@@ -94,12 +91,9 @@ async function run(word: string, texts: readonly string[], flags: CalibrateFlags
 }
 
 /** Each chunk begins with BOS where the model adds one, in the place of its first token. */
-export function* chunksOf(
-  sources: readonly TokenSource[],
-  length: number,
-  bos: number | undefined,
-): Generator<Int32Array> {
+export function* chunksOf(sources: readonly TokenSource[], length: number): Generator<Int32Array> {
   for (const source of sources) {
+    const { bos } = source;
     let chunk = new Int32Array(length);
     let filled = 0;
     for (const piece of withBos(source.ids(), bos))

@@ -26,7 +26,6 @@ import {
 import { type Assignment, solve } from "../../quality/mix/solve.js";
 import type { Domain, ModelQuality } from "../../quality/quality.js";
 import { modelFile } from "../../store/model-word.js";
-import { createTokenizer } from "../../tokenizer/index.js";
 import { knownMachine } from "../../weights/probe.js";
 import { parseBytes, parseInteger, parseNumber } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
@@ -149,13 +148,12 @@ async function run(word: string, to: string, flags: MixFlags, signal: AbortSigna
 
 /** First chunks for the search, those behind them for the end. */
 async function textsOf(checkpoint: GgufCheckpoint, { text, chunks, verify }: MixFlags): Promise<Texts> {
-  const { addBos, special } = createTokenizer(checkpoint.metadata);
   const texts: Texts = { search: [], verify: [] };
   for (const name of text) {
     const source = new TokenSource(checkpoint.path, name);
     await source.open();
     const all: Int32Array[] = [];
-    for (const chunk of chunksOf([source], chunkTokens, addBos ? special.bos : undefined)) {
+    for (const chunk of chunksOf([source], chunkTokens)) {
       all.push(chunk);
       if (all.length === chunks + verify) break;
     }
@@ -285,7 +283,8 @@ async function finish(to: string, flags: MixFlags, all: Finish): Promise<void> {
   const rivals = rivalsOf(presets, goal.fileBytes);
   const base = rivals[0] ?? presets.at(-1)!;
   const plan = planWith(checkpoint, { ...wishes, mix: base.mix }, choices, found);
-  let written: QuantizePlan = plan;
+  const plans: QuantizePlan[] = [plan, ...rivals.map((rival) => rival.plan)];
+  let best = 0;
   const rows: { name: string; bytes: number; quality?: ModelQuality }[] = [
     { name: "mix", bytes: fileBytes(plan) },
     ...rivals.map(({ mix, bytes }) => ({ name: mix as string, bytes })),
@@ -293,16 +292,14 @@ async function finish(to: string, flags: MixFlags, all: Finish): Promise<void> {
   if (texts.verify.length > 0) {
     const typed = (from: QuantizePlan) =>
       from.tensors.filter(({ tensor }) => isQuantizable(tensor)).map((planned) => ({ planned, dtype: planned.to }));
-    const plans = [plan, ...rivals.map((rival) => rival.plan)];
     const models = [];
     for (const one of plans) models.push(await pool.modelOf(typed(one), signal));
     const { all: quality } = await judge.compare(models, texts.verify);
     for (const [i, row] of rows.entries()) row.quality = quality.models[i]!;
-    const best = quality.models.reduce((at, model, i, own) => (model.kl.mean < own[at]!.kl.mean ? i : at), 0);
-    written = plans[best]!;
+    best = quality.models.reduce((at, model, i, own) => (model.kl.mean < own[at]!.kl.mean ? i : at), 0);
   }
   const outlook = goal.fit && planOf(futureModel(checkpoint, choices, found), goal.fit);
-  const winner = rows[[plan, ...rivals.map((rival) => rival.plan)].indexOf(written)]!;
+  const winner = rows[best]!;
   if (flags.json)
     printJson({
       bytes: winner.bytes,
@@ -318,7 +315,7 @@ async function finish(to: string, flags: MixFlags, all: Finish): Promise<void> {
       printText(`${outlook.strategy}, ${outlook.prediction.secondsPerToken.toPrecision(3)} s a token expected\n`);
   }
   if (flags.dryRun) return;
-  await writeQuantized(to, written, { threads, signal });
+  await writeQuantized(to, plans[best]!, { threads, signal });
   if (winner.name !== "mix") tell(`${winner.name} is nearer to the model than what was found: it was written`);
   if (!flags.json) printText(`${to}: ${winner.name}, ${formatBytes(winner.bytes)}\n`);
 }

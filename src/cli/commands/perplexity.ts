@@ -91,6 +91,12 @@ export class TokenSource {
     this.#tokenizer = createTokenizer((await openCheckpoint(this.#model)).metadata);
   }
 
+  /** The token that chunks begin with, where the model adds one. */
+  get bos(): number | undefined {
+    const { addBos, special } = this.#tokenizer!;
+    return addBos ? special.bos : undefined;
+  }
+
   /** An estimate for the whole text. */
   get expectedTokens(): number {
     return this.#share === undefined ? 0 : this.#tokens / Math.max(1e-9, this.#share);

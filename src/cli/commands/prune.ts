@@ -7,7 +7,6 @@ import { blockInfluence } from "../../quality/prune/influence.js";
 import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
 import { writePruned } from "../../quality/prune/write.js";
 import { modelFile } from "../../store/model-word.js";
-import { createTokenizer } from "../../tokenizer/index.js";
 import { parseBytes, parseInteger } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText } from "../terminal/output.js";
@@ -81,13 +80,12 @@ async function run(word: string, to: string, flags: PruneFlags, signal: AbortSig
 }
 
 async function chunksFrom(checkpoint: ReturnType<typeof openGguf>, flags: PruneFlags): Promise<Int32Array[]> {
-  const { addBos, special } = createTokenizer(checkpoint.metadata);
   const all: Int32Array[] = [];
   for (const name of flags.text) {
     const source = new TokenSource(checkpoint.path, name);
     await source.open();
     let count = 0;
-    for (const chunk of chunksOf([source], chunkTokens, addBos ? special.bos : undefined)) {
+    for (const chunk of chunksOf([source], chunkTokens)) {
       all.push(chunk);
       if (++count === flags.chunks) break;
     }

@@ -1,18 +1,17 @@
 /** `quality A B... TEXT...`: how far models are from a reference, over texts. */
-import { closeSync, readSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, readSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { isApr } from "../../containers/apr/header.js";
 import { openCheckpoint } from "../../containers/index.js";
 import { modelFolderOf } from "../../containers/model-folder/model-folder.js";
 import { type IoMode, ioModes } from "../../engine/options.js";
-import { fileError, HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/index.js";
 import { compareModels, type Domain, type Quality } from "../../quality/quality.js";
 import { isReferenceFile, ReferenceReader, ReferenceWriter } from "../../quality/reference-file.js";
 import { ScoredModel } from "../../quality/scored-model.js";
-import { checkOutputPath, openOutputSync, openRegularSync } from "../../regular-file.js";
+import { checkOutputPath, openRegularSync, writeOutputSync } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
-import { createTokenizer } from "../../tokenizer/index.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { qualityDocument, qualitySvg, qualityText, type Subject } from "../reports/quality-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
@@ -97,7 +96,7 @@ async function run(word: string, words: readonly string[], flags: QualityFlags):
       chunkTokens,
       ...(reader !== undefined && { top: reader.shape.top, meanTail: reader.meanTail }),
     };
-    if (flags.svg !== undefined) writeText(flags.svg, qualitySvg(about, found));
+    if (flags.svg !== undefined) writeOutputSync(flags.svg, qualitySvg(about, found));
     if (flags.json) printJson(qualityDocument(about, found));
     else printText(qualityText(about, found));
   } finally {
@@ -166,14 +165,13 @@ async function domainsOf(
   texts: readonly string[],
   chunkTokens: number,
 ): Promise<ExpectedDomain[]> {
-  const { special, addBos } = createTokenizer(checkpoint.metadata);
   const domains: ExpectedDomain[] = [];
   for (const name of texts) {
     const source = new TokenSource(checkpoint.path, name);
     await source.open();
     domains.push({
       name,
-      chunks: chunksOf([source], chunkTokens, addBos ? special.bos : undefined),
+      chunks: chunksOf([source], chunkTokens),
       expectedChunks: () => Math.floor(source.expectedTokens / chunkTokens),
     });
   }
@@ -184,18 +182,6 @@ function subjectOf({ path, tensors, files, tensorBytes }: Checkpoint): Subject {
   let values = 0;
   for (const { shape } of tensors.values()) values += shape.reduce((product, size) => product * size, 1);
   return { path, bytes: files.reduce((sum, file) => sum + file.bytes, 0), bitsPerValue: (8 * tensorBytes) / values };
-}
-
-/** @throws FILE_NOT_REGULAR, FILE_IO */
-function writeText(path: string, text: string): void {
-  const file = openOutputSync(path);
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw fileError(path, error);
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** @throws OPTION_INVALID */

@@ -1,14 +1,13 @@
 /**
  * `--profile [FILE]` of run and bench: a table of times per operation, and a trace for Perfetto or chrome://tracing.
  */
-import { closeSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { fileError, HundredweightError } from "../../errors.js";
+import { HundredweightError } from "../../errors.js";
 import type { Model } from "../../library/model.js";
 import type { ProfileKind } from "../../link/protocol.js";
 import { defaultThreads } from "../../native/threads.js";
 import type { PhaseProfile, ProfileEntry, ProfileReport, ProfileSchedule, TraceEvent } from "../../ops/profiler.js";
-import { checkOutputPath, openOutputSync } from "../../regular-file.js";
+import { checkOutputPath, writeOutputSync } from "../../regular-file.js";
 import { type Column, table } from "../terminal/table.js";
 import { type Ceilings, measureCeilings } from "./ceilings.js";
 
@@ -130,14 +129,7 @@ export function writeTraces(path: string, { trace, cycles }: ProfileReport): voi
 }
 
 function writeTrace(path: string, trace: readonly TraceEvent[]): void {
-  const fd = openOutputSync(path);
-  try {
-    writeFileSync(fd, JSON.stringify(traceDocument(trace)));
-  } catch (error) {
-    throw fileError(path, error);
-  } finally {
-    closeSync(fd);
-  }
+  writeOutputSync(path, JSON.stringify(traceDocument(trace)));
 }
 
 /**
