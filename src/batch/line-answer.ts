@@ -9,6 +9,9 @@ export type LineAnswer = Pick<OutputLine, "response" | "error">;
 /** Answers to lines that do not say how long they may be: KV memory is reserved for all of it. */
 export const usualMaxTokens = 1024;
 
+/** Lines given to an engine beyond those it works on, so that it never waits for one. */
+export const linesAhead = 8;
+
 /** Errors that end the batch and not just the line: it can be resumed when the cause is gone. */
 const endsBatch = new Set([
   "engine_crashed",

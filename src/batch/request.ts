@@ -40,6 +40,12 @@ export function readRequest({ bytes, start, end }: Line): ReadLine {
   return { request: parse(bytes, shape), hash: digest(shape.compact) };
 }
 
+/** A line that came as a text and not out of a file. */
+export function readRequestText(number: number, text: string): ReadLine {
+  const bytes = Buffer.from(text);
+  return readRequest({ number, bytes, start: 0, end: bytes.length, ended: true });
+}
+
 const digest = (bytes: Buffer): Buffer => createHash("sha256").update(bytes).digest().subarray(0, 16);
 
 function parse(bytes: Buffer, { depth, containers, members }: Shape): BatchRequest | BadLine {

@@ -3,9 +3,9 @@
  * engine is a process of its own, and texts are handled in another.
  */
 import type { Job, Worker } from "bullmq";
-import { defaultsOf, type LineAnswer } from "../batch/line-answer.js";
+import { defaultsOf, type LineAnswer, linesAhead } from "../batch/line-answer.js";
 import { maxAnswerBytes } from "../batch/output.js";
-import { type BatchRequest, readRequest } from "../batch/request.js";
+import { type BatchRequest, readRequestText } from "../batch/request.js";
 import { Lanes } from "./lanes.js";
 import { mostDeaths } from "./outstanding.js";
 import { prefix, type QueueConnection, reasonOf } from "./redis.js";
@@ -20,8 +20,6 @@ import {
   wireVersion,
 } from "./wire.js";
 
-/** Lines given to an engine beyond those it works on, so that it never waits for one. */
-const linesAhead = 8;
 /** Seconds in which the queue is asked once whether there is something. */
 const waitSeconds = 1;
 
@@ -199,8 +197,7 @@ export class BundleWorker {
     { seed, maxTokens }: Bundle,
     signal: AbortSignal,
   ): Promise<{ readonly said: BundleAnswer; readonly bytes: number }> {
-    const line = Buffer.from(text);
-    const { request, hash } = readRequest({ number, bytes: line, start: 0, end: line.length, ended: true });
+    const { request, hash } = readRequestText(number, text);
     const { response, error }: LineAnswer =
       "url" in request
         ? await this.#options.engine.answer(request, defaultsOf(request, number, { seed, maxTokens }), signal)

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cut } from "../batch/cut.js";
 import type { JobQueue, OpenBatch } from "../batch/job-queue.js";
-import { readRequest } from "../batch/request.js";
+import { readRequestText } from "../batch/request.js";
 import { HundredweightError } from "../errors.js";
 import { Bundleer, usualBundleBytes } from "./bundles.js";
 import { FleetView, presentMachines, queueSeconds } from "./machines.js";
@@ -251,8 +251,7 @@ export class FleetQueue implements JobQueue {
     for (const { number, hash, response, error } of answers) {
       const text = texts.get(number);
       if (text === undefined || !batch.isLeft(number)) continue;
-      const bytes = Buffer.from(text);
-      const asked = readRequest({ number, bytes, start: 0, end: bytes.length, ended: true });
+      const asked = readRequestText(number, text);
       // An answer is never taken for that of another question.
       if (asked.hash.toString("hex") !== hash || !batch.index.hasHash(number, asked.hash)) continue;
       await batch.deliver({ number, ...asked }, { response, error });
@@ -266,8 +265,7 @@ export class FleetQueue implements JobQueue {
       if (!batch.isLeft(line.number)) continue;
       if (failures < mostFailures) await this.#give(batch, { ...bundle, lines: [line], failures, reason });
       else {
-        const bytes = Buffer.from(line.text);
-        const asked = readRequest({ number: line.number, bytes, start: 0, end: bytes.length, ended: true });
+        const asked = readRequestText(line.number, line.text);
         const message = `given up after ${failures} failures, the last: ${reason}`;
         await batch.deliver(
           { number: line.number, ...asked },

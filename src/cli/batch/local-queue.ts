@@ -1,7 +1,7 @@
 /** Answers the lines of a batch in this process, as many at a time as pay. */
 import { once, setMaxListeners } from "node:events";
 import type { BatchTotals, JobQueue, OpenBatch } from "../../batch/job-queue.js";
-import { answerLine, defaultsOf } from "../../batch/line-answer.js";
+import { answerLine, defaultsOf, linesAhead } from "../../batch/line-answer.js";
 import type { Line } from "../../batch/lines.js";
 import type { BatchRequest } from "../../batch/request.js";
 import { type OfflineServer, openOffline } from "../../server/index.js";
@@ -16,9 +16,6 @@ export interface EngineFlags extends ModelFlags, PastFlags {
   maxTokens?: number;
   seed?: number;
 }
-
-/** Lines given to the engine beyond those it works on, so that it never waits for one. */
-export const linesAhead = 8;
 
 export class LocalQueue implements JobQueue {
   readonly #path: string;
