@@ -18,7 +18,7 @@ import {
 } from "./bitsandbytes.js";
 import { sourceIdentity } from "./planned.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
-import { type FolderTensor, type MatrixWriter, safetensorsFile } from "./safetensors-file.js";
+import { type FolderTensor, type MatrixWriter, safetensorsFile, torchNames } from "./safetensors-file.js";
 import { Sources, StoredMatrix } from "./stored-matrix.js";
 import { typeChoice } from "./type-choice.js";
 
@@ -27,8 +27,6 @@ export interface QuantizedFolder extends Written {
   /** Matrices that were quantized. */
   readonly matrices: number;
 }
-
-const torchNames: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
 /**
  * @param from a folder of plain matrices @param to the folder to make

@@ -234,7 +234,8 @@ function writeBeside(
   for (const name of readdirSync(folder)) if (besides.test(name)) copyFileSync(join(folder, name), join(to, name));
 }
 
-const torchNames: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+/** Names of PyTorch for what matrices are in. */
+export const torchNames: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
 /** Without quantization, and of the type that most of the bytes have. */
 function plainConfig(config: object, tensors: readonly FolderTensor[]): Record<string, unknown> {
