@@ -136,8 +136,13 @@ struct Matrix {
 struct MatmulTest {
   Report& report;
   SampleRng& rng;
+  int64_t cell_count;  // of the output: the most tokens times the most rows and a gap
   Guarded scratch{kScratchBytes};
-  Guarded out{static_cast<size_t>(kMaxTokens) * (kMaxRows + 3) * 4};
+  Guarded out;
+
+  MatmulTest(Report& r, SampleRng& random, int tokens = kMaxTokens, int rows = kMaxRows)
+      : report(r), rng(random), cell_count(static_cast<int64_t>(tokens) * (rows + 3)),
+        out(static_cast<size_t>(cell_count) * 4) {}
 
   // The last `rows` rows of a matrix as `fn` takes them: packed ones have a place of their own, up to a guard page,
   // too.
@@ -162,11 +167,11 @@ struct MatmulTest {
     const int64_t stride = rows + 3;
     const uint32_t canary = 0x7fc0beef;
     uint32_t* cells = out.as<uint32_t>();
-    for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) cells[i] = canary;
+    for (int64_t i = 0; i < cell_count; i++) cells[i] = canary;
     memset(scratch.as<void>(), 0xff, 4096);
     Weights weights(m, rows, !strcmp(slot, "packed"));
     fn(weights.w, weights.row_bytes, rows, m.cols, &a.acts, pick, n, out.as<float>(), stride, scratch.as<void>());
-    for (int64_t i = 0; i < kMaxTokens * (kMaxRows + 3); i++) {
+    for (int64_t i = 0; i < cell_count; i++) {
       const int64_t t = i / stride, r = i % stride;
       const bool written = t < n && r < rows;
       const float got = out.as<float>()[i];
@@ -255,6 +260,27 @@ struct MatmulTest {
     }
   }
 };
+
+// Many token rows of short float rows: kernels turn the weights around (body/gemm_float_strips.inl).
+void test_float_strips(Report& report, SampleRng& rng, const DtypeInfo& info, const Isas& isas) {
+  constexpr int kRows = 85, kTokens = 103;
+  const int row_counts[] = {15, 16, 24, 33, 48, 63, 64, 65, 85}, token_counts[] = {95, 96, 97, 101, 103};
+  const int widths[] = {32, 384, 768, 800, 1024, 1056};
+  MatmulTest test(report, rng, kTokens, kRows);
+  const int one = test.drawn(widths);
+  for (int cols : widths) {
+    if (!report.whole && cols != one && cols != 32) continue;
+    test.shape(info, isas, kRows, cols, kTokens, [&](const char* slot, const char* isa, MatmulFn fn, Matrix& m,
+                                                    TestActs& a, const float* expected) {
+      if (strcmp(slot, "gemm") != 0) return;
+      int32_t pick[kTokens];
+      for (int32_t& p : pick) p = static_cast<int32_t>(rng.below(kTokens));
+      for (int rows : row_counts)
+        test.call(slot, isa, fn, m, a, expected, rows, rng.below(2) ? pick : nullptr, test.drawn(token_counts));
+      for (int n : token_counts) test.call(slot, isa, fn, m, a, expected, test.drawn(row_counts), nullptr, n);
+    });
+  }
+}
 
 // Packing loses no byte, and single rows come back out of a strip.
 void test_packing(Report& report, SampleRng& rng, const DtypeInfo& info) {
@@ -371,6 +397,7 @@ int main(int argc, char** argv) {
   const DtypeInfo* infos = dtype_infos(&count);
   for (int i = 0; i < count; i++) {
     matmul.run(infos[i], isas);
+    if (infos[i].block == 1) test_float_strips(report, rng, infos[i], isas);
     test_packing(report, rng, infos[i]);
     test_dequantize(report, rng, infos[i], isas);
     if (options.vectors) test_vectors(report, *isas.scalar, infos[i], options.vectors);

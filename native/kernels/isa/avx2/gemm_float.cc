@@ -63,6 +63,43 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 
 #include "../../body/gemm_float.inl"
 
+#define HW_STRIP_VECTORS 2
+constexpr int kStripVectors = HW_STRIP_VECTORS, kStripColumns = 768;
+
+inline F f_all(float x) { return _mm256_set1_ps(x); }
+inline F f_add(F a, F b) { return _mm256_add_ps(a, b); }
+inline void f_store_some(float* p, F v, int n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane), v);
+}
+template <Dtype D>
+inline F f_floats(const uint8_t* p) {
+  if (D == F32) return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return D == F16 ? _mm256_cvtph_ps(h) : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+// Pairs of rows, then of pairs, inside halves of vectors; then the halves change places.
+inline void f_transpose(F* v) {
+  F a[8];
+  for (int i = 0; i < 8; i += 4) {
+    const __m256d low0 = _mm256_castps_pd(_mm256_unpacklo_ps(v[i], v[i + 1]));
+    const __m256d high0 = _mm256_castps_pd(_mm256_unpackhi_ps(v[i], v[i + 1]));
+    const __m256d low1 = _mm256_castps_pd(_mm256_unpacklo_ps(v[i + 2], v[i + 3]));
+    const __m256d high1 = _mm256_castps_pd(_mm256_unpackhi_ps(v[i + 2], v[i + 3]));
+    a[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(low0, low1));
+    a[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low0, low1));
+    a[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high0, high1));
+    a[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high0, high1));
+  }
+  for (int i = 0; i < 4; i++) {
+    v[i] = _mm256_permute2f128_ps(a[i], a[4 + i], 0x20);
+    v[4 + i] = _mm256_permute2f128_ps(a[i], a[4 + i], 0x31);
+  }
+}
+
+#include "../../body/gemm_float_strips.inl"
+
 #define HW_UNIT_FEW 2
 constexpr int kUnitRows = kRows, kUnitGroup = kGroup, kUnitChunk = kChunk, kUnitFew = HW_UNIT_FEW;
 constexpr int kUnitSums = 8, kUnitAhead = 8192;
@@ -196,6 +233,7 @@ void fill_avx2_gemm_float(Kernels* k) {
   set_float<F32>(k, 5);
   set_float<F16>(k, 5);
   set_float<BF16>(k, 5);
+  set_strips(k);
   k->units[UNITS_FLOATS] = units_floats;
 }
 

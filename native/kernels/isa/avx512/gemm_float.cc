@@ -55,6 +55,47 @@ inline void f_reduce4(const float* p, int stride, float* out) {
 
 #include "../../body/gemm_float.inl"
 
+#define HW_STRIP_VECTORS 4
+constexpr int kStripVectors = HW_STRIP_VECTORS, kStripColumns = 1024;
+
+inline F f_all(float x) { return _mm512_set1_ps(x); }
+inline F f_add(F a, F b) { return _mm512_add_ps(a, b); }
+inline void f_store_some(float* p, F v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+template <Dtype D>
+inline F f_floats(const uint8_t* p) {
+  return f_weights<D>(p);
+}
+
+// Pairs of rows, then of pairs, inside quarters of vectors; then the quarters change places.
+inline void f_transpose(F* v) {
+  F a[16];
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d low0 = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+    const __m512d high0 = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+    const __m512d low1 = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+    const __m512d high1 = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+    a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low0, low1));
+    a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low0, low1));
+    a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high0, high1));
+    a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
+  }
+  F b[16];
+  for (int i = 0; i < 4; i++) {
+    for (int half = 0; half < 16; half += 8) {
+      b[half + i] = _mm512_shuffle_f32x4(a[half + i], a[half + 4 + i], 0x88);
+      b[half + 4 + i] = _mm512_shuffle_f32x4(a[half + i], a[half + 4 + i], 0xdd);
+    }
+  }
+  for (int i = 0; i < 8; i++) {
+    v[i] = _mm512_shuffle_f32x4(b[i], b[8 + i], 0x88);
+    v[8 + i] = _mm512_shuffle_f32x4(b[i], b[8 + i], 0xdd);
+  }
+}
+
+#include "../../body/gemm_float_strips.inl"
+
 // Half as many weight rows as above for twice as many token rows: decoding costs more than converting.
 #define HW_UNIT_FEW 4
 constexpr int kUnitRows = 32, kUnitGroup = 48, kUnitChunk = 1024, kUnitFew = HW_UNIT_FEW;
@@ -182,6 +223,7 @@ void fill_avx512_gemm_float(Kernels* k) {
   set_float<F32>(k, 3);
   set_float<F16>(k, 3);
   set_float<BF16>(k, 3);
+  set_strips(k);
   k->units[UNITS_FLOATS] = units_floats;
 }
 
