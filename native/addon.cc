@@ -50,6 +50,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<dequantize>("dequantize"),
       bind<encode>("encode"),
       bind<encode_with_feedback>("encodeWithFeedback"),
+      bind<encode_integers>("encodeIntegers"),
+      bind<repair_columns>("repairColumns"),
       bind<add_moments>("addMoments"),
       bind<make_factor>("makeFactor"),
       bind<dot>("dot"),

@@ -74,6 +74,21 @@ Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, in
                                     Slice<const int32_t> order, Slice<uint8_t> out, int32_t threads,
                                     const Nullable<Text>& isa);
 
+// --- integers.cc
+// Rows as integers of `bits` bits under scales of groups of columns in `order`, with error feedback where a factor is
+// given. Codes as the columns stand; scales and offsets group by group. Returns what encode returns.
+Result<double> encode_integers(int32_t from, Slice<const uint8_t> bytes, int64_t rows, int64_t cols, int32_t bits,
+                               int64_t group, bool symmetric, int32_t trials,
+                               const Nullable<Slice<const float>>& multipliers, Slice<const float> weights,
+                               const Nullable<Slice<const float>>& factor, int64_t block, Slice<const int32_t> order,
+                               Slice<uint8_t> codes, Slice<float> scales, Slice<uint8_t> offsets,
+                               Slice<double> errors, int32_t threads, const Nullable<Text>& isa);
+// Rows with some columns at zero and the others changed so that the outputs change least. Returns what encode returns.
+Result<double> repair_columns(int32_t from, Slice<const uint8_t> bytes, int64_t rows, int64_t cols,
+                              Slice<const float> factor, int64_t block, Slice<const int32_t> order,
+                              const Nullable<Slice<const uint8_t>>& dropped, Slice<float> out, Slice<double> errors,
+                              int32_t threads, const Nullable<Text>& isa);
+
 // --- moments.cc
 // Adds x'x to `sums`: tiles of blocks of `block` columns (encode/feedback.h).
 Status add_moments(Slice<const float> x, int64_t rows, int64_t cols, int64_t block, Slice<float> sums,

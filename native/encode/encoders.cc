@@ -9,9 +9,12 @@ const Encoders& encoders_for(const char* isa) {
     Encoders portable = {}, avx2 = {}, avx512 = {};
     Tables() {
       fill_portable_encode(&portable);
+      fill_portable_integers(&portable);
 #if defined(__x86_64__)
       fill_avx2_encode(&avx2);
+      fill_avx2_integers(&avx2);
       fill_avx512_encode(&avx512);
+      fill_avx512_integers(&avx512);
 #endif
     }
   };

@@ -30,6 +30,9 @@ int64_t feedback_chunk(int32_t dtype);
 // Floats that feedback needs as scratch.
 inline int64_t feedback_scratch(int64_t block) { return kFeedbackRows * (block + 8 * 256); }
 
+// Floats that integers and repaired columns need as scratch.
+inline int64_t integer_scratch(int64_t cols) { return kFeedbackRows * 4 * cols; }
+
 // Adds x'x to `sums`; `panels`: room for rows * cols floats.
 void add_moments(const Encoders& e, Pool& pool, const float* x, int64_t rows, int64_t cols, int64_t block,
                  float* panels, float* sums);

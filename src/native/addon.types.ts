@@ -402,6 +402,58 @@ export interface NativeAddon {
     isa: string | null,
   ): number;
   /**
+   * Rows as integers: value = scale * (code - offset), a scale (that an F16 holds) and an offset for each `group`
+   * columns in their `order`. With a factor errors are handed on, without one each code is for itself.
+   * @param trials grids that are tried for each group by what they lose; 1: the one that spans its values
+   * @param multipliers of columns, before anything else
+   * @param weights what an error of a column weighs, in the order of `order`
+   * @shape codes: [rows, cols], as the columns stand; scales, offsets: [rows, cols / group], in the order of `order`;
+   *   errors: [rows], weighed squares, as the factor weighs them where there is one
+   * @returns the index of the first value that is not finite, or -1: only then all outputs are written
+   */
+  encodeIntegers(
+    fromId: number,
+    bytes: Uint8Array,
+    rows: number,
+    cols: number,
+    bits: number,
+    group: number,
+    symmetric: boolean,
+    trials: number,
+    multipliers: Float32Array | null,
+    weights: Float32Array,
+    factor: Float32Array | null,
+    block: number,
+    order: Int32Array,
+    codes: Uint8Array,
+    scales: Float32Array,
+    offsets: Uint8Array,
+    errors: Float64Array,
+    threads: number,
+    isa: string | null,
+  ): number;
+  /**
+   * Rows without some of their columns: those become zero, and columns behind them in `order` take over what that
+   * changes (all of it where the dropped ones come first: least squares).
+   * @param dropped [cols] in the order of `order`; null: of each four columns the two that cost a row least
+   * @shape out: [rows, cols], as the columns stand; errors: [rows], as the factor weighs them
+   * @returns the index of the first value that is not finite, or -1: only then all of `out` is written
+   */
+  repairColumns(
+    fromId: number,
+    bytes: Uint8Array,
+    rows: number,
+    cols: number,
+    factor: Float32Array,
+    block: number,
+    order: Int32Array,
+    dropped: Uint8Array | null,
+    out: Float32Array,
+    errors: Float64Array,
+    threads: number,
+    isa: string | null,
+  ): number;
+  /**
    * Adds x'x to sums, in F32: rows of one call in registers, then the sum.
    * @shape x: [rows, cols]; sums: for each block of columns the tiles [32, 32] on and above the diagonal, by row
    */

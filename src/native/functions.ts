@@ -101,6 +101,8 @@ const functions = {
   dequantize: true,
   encode: true,
   encodeWithFeedback: true,
+  encodeIntegers: true,
+  repairColumns: true,
   addMoments: true,
   makeFactor: true,
   dot: true,

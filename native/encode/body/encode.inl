@@ -18,6 +18,7 @@
 #include "blocks_grid.inl"
 #include "blocks_iq1.inl"
 #include "encode_rows.inl"
+#include "take_over.inl"
 #include "feedback.inl"
 #include "feedback_forms.inl"
 #include "feedback_grid.inl"

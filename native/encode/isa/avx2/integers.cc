@@ -1,0 +1,7 @@
+#include "../../body/integers.inl"
+
+namespace hw {
+
+void fill_avx2_integers(Encoders* e) { fill_integers(e); }
+
+}  // namespace hw
