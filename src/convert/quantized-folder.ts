@@ -1,26 +1,24 @@
 /**
- * `quantize IN OUT --method nf4`: a folder whose layers' matrices are bitsandbytes' 4 bits, as transformers saves it.
- * Embeddings, norms, biases and the head stay as they are, which is what transformers does.
+ * `quantize IN OUT --method nf4`: a folder whose layers' matrices are quantized in another library's form, as that
+ * library saves it. Embeddings, norms, biases, routers and the head stay as they are.
  */
 import { join } from "node:path";
-import { openCheckpoint } from "../containers/index.js";
-import { HundredweightError } from "../errors.js";
-import { fp4Values, nf4Values } from "../formats/decode-planes.js";
-import type { TensorInfo } from "../formats/types.js";
-import {
-  type BookOptions,
-  bookBlock,
-  bookCodes,
-  bookScales,
-  bookState,
-  dynamicMap,
-  nestedScales,
-} from "./bitsandbytes.js";
+import { type FolderModule, openCheckpoint } from "../containers/index.js";
+import { dtypeOf } from "../formats/dtypes.js";
+import type { Checkpoint, TensorInfo } from "../formats/types.js";
+import { type AwqOptions, awqMethod } from "./awq-folder.js";
+import type { BookOptions } from "./bitsandbytes.js";
+import { bookQuantization, bookTensors } from "./book-folder.js";
+import { type FolderMethod, folderUnsupported, linearMatrices, namesOf, partsOf } from "./folder-method.js";
+import { type GptqOptions, gptqMethod } from "./gptq-folder.js";
+import { type Int8Options, int8Method } from "./int8-folder.js";
 import { sourceIdentity } from "./planned.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
 import { type FolderTensor, type MatrixWriter, safetensorsFile, torchNames } from "./safetensors-file.js";
-import { Sources, StoredMatrix } from "./stored-matrix.js";
+import { Sources } from "./stored-matrix.js";
 import { typeChoice } from "./type-choice.js";
+
+export type FolderQuantization = BookOptions | GptqOptions | AwqOptions | Int8Options;
 
 export interface QuantizedFolder extends Written {
   readonly folder: string;
@@ -30,140 +28,103 @@ export interface QuantizedFolder extends Written {
 
 /**
  * @param from a folder of plain matrices @param to the folder to make
- * @throws what opening a model throws; FORMAT_UNSUPPORTED for experts and for matrices that are quantized already or
- *   lie the other way round; OPTION_INVALID, FILE_IO, CANCELLED
+ * @throws what opening a model throws; FORMAT_UNSUPPORTED for matrices that are quantized already, lie the other way
+ *   round, or have a shape that the form does not take; OPTION_INVALID, FILE_IO, CANCELLED
  */
 export async function quantizeFolder(
   from: string,
   to: string,
-  options: BookOptions & WriteOptions,
+  options: FolderQuantization & WriteOptions & Pick<GptqOptions, "onMatrix">,
 ): Promise<QuantizedFolder> {
   const checkpoint = await openCheckpoint(from);
   const files = new Sources();
+  const method = methodOf(checkpoint, options, files);
+  const linear = method.experts ? linearMatrices(checkpoint) : undefined;
   let matrices = 0;
   const writer: MatrixWriter = {
-    quantization: quantizationOf(options),
+    quantization: method.quantization,
     write: (full, module, info) => {
-      const { place } = module;
-      if (place === undefined || !place.before.startsWith("blk.") || info.shape.length !== 2) return undefined;
-      if (place.expert !== undefined || /\bexperts\b/.test(full)) throw unsupported(full, "an expert");
-      if (module.transposed) throw unsupported(full, "kept as the transpose of a linear layer");
-      if (!Object.hasOwn(torchNames, info.layout.name)) throw unsupported(full, `of ${info.layout.name} already`);
+      if (info.shape.length === 1) return vectorOf(full, module, "weight", info, method);
+      const names = namesOf(module, info.shape[1] ?? 1);
+      if (!isMatrix(full, module, info, method, linear, names)) return undefined;
       matrices++;
-      return bookTensors(full, info, options, files);
+      return method.tensors({
+        module: full.replace(/\.weight$/, ""),
+        info,
+        names,
+        parts: partsOf(module, info.shape[1] ?? 1),
+        expert: module.place?.expert,
+      });
     },
+    bias: (full, module, info) => vectorOf(full, module, "bias", info, method)?.[0],
   };
   try {
     const path = join(to, "model.safetensors");
     const { file } = safetensorsFile(path, checkpoint, undefined, typeChoice("keep", undefined), files, writer);
-    const identity = JSON.stringify([sourceIdentity(checkpoint), options.codes, options.double]);
+    const identity = JSON.stringify([sourceIdentity(checkpoint), method.identity]);
     return { folder: to, matrices, ...(await writeResumable({ ...file, identity }, options)) };
   } finally {
     files.close();
   }
 }
 
-/** Values of some rows that are whole blocks together, one run after the other. */
-function* runsOf(info: TensorInfo, files: Sources): Generator<Float32Array> {
-  const matrix = new StoredMatrix(info, files);
-  const { rows, cols } = matrix;
-  let together = bookBlock;
-  while (together % 2 === 0 && ((together / 2) * cols) % bookBlock === 0) together /= 2;
-  for (let row = 0; row < rows; row += together) {
-    const count = Math.min(together, rows - row);
-    const values = new Float32Array(count * cols);
-    for (let i = 0; i < count; i++) {
-      const first = row + i - ((row + i) % matrix.run);
-      matrix.decode(matrix.read(0, first), row + i, values.subarray(i * cols, (i + 1) * cols));
-    }
-    yield values;
-  }
-}
-
-function scalesOf(info: TensorInfo, files: Sources): Float32Array {
-  const [cols, rows] = info.shape as [number, number];
-  const out = new Float32Array(Math.ceil((rows * cols) / bookBlock));
-  let at = 0;
-  for (const values of runsOf(info, files)) {
-    const scales = bookScales(values);
-    out.set(scales, at);
-    at += scales.length;
-  }
-  return out;
-}
-
-const bytesOf = (values: Float32Array): Uint8Array =>
-  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-
-/** The tensors of one matrix. The offset of nested scales stands in one of them, so those are read first. */
-function bookTensors(full: string, info: TensorInfo, options: BookOptions, files: Sources): FolderTensor[] {
-  const [cols, rows] = info.shape as [number, number];
-  const { codes, double } = options;
-  if ((rows * cols) % 2 !== 0) throw unsupported(full, "of an odd number of values");
-  const blocks = Math.ceil((rows * cols) / bookBlock);
-  const part = (
-    ending: string,
-    stored: "U8" | "F32",
-    shape: readonly number[],
-    data: () => Iterable<Uint8Array>,
-  ): FolderTensor => {
-    const cellBytes = stored === "U8" ? 1 : 4;
-    const bytes = cellBytes * shape.reduce((product, size) => product * size, 1);
-    const from = [{ name: full, layout: info.layout }];
-    const name = `${full}${ending}`;
-    const dtype = { name: stored };
-    return {
-      name,
-      dtype,
-      stored,
-      cellBytes,
-      bytes,
-      shape: shape.toReversed(),
-      from,
-      changes: [codes],
-      rounded: true,
-      data,
-    };
-  };
-  function* pairs(): Generator<Uint8Array> {
-    for (const values of runsOf(info, files)) yield bookCodes(values, codes);
-  }
-  const book = Float32Array.from(codes === "nf4" ? nf4Values : fp4Values);
-  const nested = double ? nestedScales(scalesOf(info, files)) : undefined;
-  const state = bookState(options, torchNames[info.layout.name]!, [rows, cols], nested?.offset ?? 0);
-  const out = [
-    part("", "U8", [(rows * cols) / 2, 1], pairs),
-    part(".quant_map", "F32", [16], () => [bytesOf(book)]),
-    part(`.quant_state.bitsandbytes__${codes}`, "U8", [state.length], () => [state]),
-  ];
-  if (nested === undefined) return [...out, part(".absmax", "F32", [blocks], () => [bytesOf(scalesOf(info, files))])];
+/** A vector that a method changes. @param info of one dimension */
+function vectorOf(
+  full: string,
+  module: FolderModule,
+  ending: "weight" | "bias",
+  info: TensorInfo,
+  { vector }: FolderMethod,
+): FolderTensor[] | undefined {
+  const change = ending === "weight" ? module.place?.change : undefined;
+  const [length] = info.shape as [number];
+  const data = vector?.([...partsOf(module, length, ending).keys()], { ...info, ...(change && { change }) });
+  if (data === undefined) return undefined;
+  const dtype = dtypeOf(info.layout)!;
   return [
-    ...out,
-    part(".absmax", "U8", [blocks], () => [nested.codes]),
-    part(".nested_absmax", "F32", [nested.outer.length], () => [bytesOf(nested.outer)]),
-    part(".nested_quant_map", "F32", [256], () => [bytesOf(dynamicMap)]),
+    {
+      name: full,
+      dtype,
+      stored: dtype.name,
+      cellBytes: dtype.blockBytes,
+      bytes: length * dtype.blockBytes,
+      shape: [length],
+      from: [{ name: full, layout: info.layout }],
+      changes: ["divided"],
+      rounded: true,
+      data: () => [data()],
+    },
   ];
 }
 
-/** As transformers writes it. */
-function quantizationOf({ codes, double }: BookOptions): Record<string, unknown> {
-  return {
-    _load_in_4bit: true,
-    _load_in_8bit: false,
-    bnb_4bit_compute_dtype: "float32",
-    bnb_4bit_quant_storage: "uint8",
-    bnb_4bit_quant_type: codes,
-    bnb_4bit_use_double_quant: double,
-    llm_int8_enable_fp32_cpu_offload: false,
-    llm_int8_has_fp16_weight: false,
-    llm_int8_skip_modules: null,
-    llm_int8_threshold: 6,
-    load_in_4bit: true,
-    load_in_8bit: false,
-    quant_method: "bitsandbytes",
-  };
+function methodOf(checkpoint: Checkpoint, options: FolderQuantization, files: Sources): FolderMethod {
+  if ("codes" in options)
+    return {
+      quantization: bookQuantization(options),
+      identity: [options.codes, options.double],
+      experts: false,
+      tensors: ({ module, info }) => bookTensors(`${module}.weight`, info, options, files),
+    };
+  if (options.method === "gptq") return gptqMethod(checkpoint, options, files);
+  return options.method === "awq" ? awqMethod(checkpoint, options, files) : int8Method(options, files);
 }
 
-function unsupported(name: string, what: string): HundredweightError {
-  return new HundredweightError("FORMAT_UNSUPPORTED", `'${name}' is ${what}, which is not quantized to a folder`);
+/** @throws FORMAT_UNSUPPORTED for a matrix that ought to be quantized and cannot be */
+function isMatrix(
+  full: string,
+  { place, transposed }: FolderModule,
+  info: TensorInfo,
+  method: FolderMethod,
+  linear: ReadonlySet<string> | undefined,
+  names: readonly string[],
+): boolean {
+  if (place === undefined || !place.before.startsWith("blk.")) return false;
+  const own = place.expert !== undefined && info.shape.length === 2;
+  if (linear !== undefined && !names.some((name) => linear.has(name))) return false;
+  if (linear === undefined && info.shape.length !== 2) return false;
+  if ((place.expert !== undefined || /\bexperts\b/.test(full)) && !(method.experts && own))
+    throw folderUnsupported(full, "an expert");
+  if (transposed) throw folderUnsupported(full, "kept as the transpose of a linear layer");
+  if (!Object.hasOwn(torchNames, info.layout.name)) throw folderUnsupported(full, `of ${info.layout.name} already`);
+  return true;
 }

@@ -23,6 +23,10 @@ export interface FolderTensor extends PlannedTensor {
   readonly stored: string;
   readonly cellBytes: number;
   readonly bytes: number;
+  /** Made at once with others of this name, so it lies beside them; a multiple of four bytes. */
+  readonly together?: string;
+  /** Part of a quantized matrix. */
+  readonly part?: true;
   readonly data: () => Iterable<Uint8Array>;
 }
 
@@ -32,6 +36,8 @@ export interface MatrixWriter {
   readonly quantization: Readonly<Record<string, unknown>>;
   /** The tensors of a matrix; undefined: it stays as it is. */
   readonly write: (name: string, module: FolderModule, info: TensorInfo) => FolderTensor[] | undefined;
+  /** The same for a module's bias. */
+  readonly bias?: (name: string, module: FolderModule, info: TensorInfo) => FolderTensor | undefined;
 }
 
 const floats = new Set(["F32", "F16", "BF16"]);
@@ -56,7 +62,12 @@ export function safetensorsFile(
   const [left] = adapted;
   if (left !== undefined) throw unsupported(`'${left}' is adapted, and lies in the folder in a form that takes none`);
   // Wide cells first, so that each tensor begins at a multiple of its cells; the order of the library's own writer.
-  const ordered = tensors.toSorted((a, b) => b.cellBytes - a.cellBytes || (a.name < b.name ? -1 : 1));
+  // What is made together lies together, before the other cells of four bytes.
+  const rank = ({ together, cellBytes }: FolderTensor) => (together === undefined ? cellBytes : 5);
+  const ordered = tensors.toSorted(
+    (a, b) =>
+      rank(b) - rank(a) || (a.together !== undefined && b.together !== undefined ? 0 : a.name < b.name ? -1 : 1),
+  );
   writeBeside(path, model, tensors, writer?.quantization);
   return { file: { path, head: headOf(ordered), pieces: ordered.map(pieceOf) }, model: { tensors, leftOut: [] } };
 }
@@ -90,6 +101,11 @@ function* tensorsOf(
     const inner = shape.at(-1) ?? 1;
     const dims = [inner, inner === 0 ? 0 : cells / inner];
     const info = { name: full, layout: layout ?? dtypeByName("F32")!, shape: dims, planes: { blocks: [extent] } };
+    const bias = part === "bias" && shape.length === 1 ? writer?.bias?.(full, module, { ...info, shape }) : undefined;
+    if (bias !== undefined) {
+      yield bias;
+      continue;
+    }
     const from = [{ name: full, layout: { name: tensor.dtype } }];
     const copied = { name: full, shape: shape.toReversed(), from, changes: [] };
     if (layout !== undefined && floats.has(tensor.dtype) && cells > 0 && tensor.turned !== true) {
@@ -240,9 +256,8 @@ export const torchNames: Readonly<Record<string, string>> = { F32: "float32", F1
 /** Without quantization, and of the type that most of the bytes have. */
 function plainConfig(config: object, tensors: readonly FolderTensor[]): Record<string, unknown> {
   const sums = new Map<string, number>();
-  for (const { stored, bytes, changes } of tensors)
-    if (floats.has(stored) && !changes.includes("nf4") && !changes.includes("fp4"))
-      sums.set(stored, (sums.get(stored) ?? 0) + bytes);
+  for (const { stored, bytes, part } of tensors)
+    if (floats.has(stored) && part !== true) sums.set(stored, (sums.get(stored) ?? 0) + bytes);
   const [type] = [...sums].sort(([, a], [, b]) => b - a)[0] ?? ["F32"];
   const { quantization_config: _, compression_config: __, ...rest } = config as Record<string, unknown>;
   const key = "torch_dtype" in rest ? "torch_dtype" : "dtype";

@@ -12,13 +12,14 @@ import { type Dtype, type GgufCheckpoint, openGguf } from "../../formats/index.j
 import { requireAddon } from "../../native/addon.js";
 import { defaultThreads } from "../../native/threads.js";
 import { modelFile } from "../../store/model-word.js";
+import { type FolderFlags, folderQuantization, withFolderOptions } from "../options/folder-method.js";
 import { parseChoice, parseInteger } from "../options/options.js";
 import { planDocumentOf, planTextOf } from "../reports/quantize-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
 
-interface QuantizeFlags {
+interface QuantizeFlags extends FolderFlags {
   readonly imatrix?: string;
   readonly tensorType: readonly { readonly pattern: RegExp; readonly dtype: Dtype }[];
   readonly outputTensorType?: Dtype;
@@ -30,17 +31,13 @@ interface QuantizeFlags {
   readonly keepSplit?: boolean;
   readonly dryRun?: boolean;
   readonly quality?: string;
-  readonly moments?: string;
-  readonly method?: "nf4" | "fp4";
-  readonly doubleQuant?: boolean;
-  readonly threads?: number;
   readonly progress?: boolean;
   readonly json?: boolean;
 }
 
 export function register(program: Command): void {
   const type = (option: string) => (text: string) => parseType(text, option);
-  program
+  const command = program
     .command("quantize")
     .description("Write a GGUF model in other types: llama-quantize's mixes, types a tensor, and bytes.")
     .argument("<in>", "a GGUF file or any shard of a split one, in F32, F16 or BF16")
@@ -67,16 +64,13 @@ export function register(program: Command): void {
       "stock: llama.cpp's searches, byte for byte; best: codes chosen with error feedback (default with moments)",
       (t) => parseChoice(t, "--quality", ["stock", "best"]),
     )
-    .option("--method <name>", "instead of a type: a Hugging Face folder for transformers, nf4 or fp4", (t) =>
-      parseChoice(t, "--method", ["nf4", "fp4"] as const),
-    )
-    .option("--double-quant", "with --method: scales are quantized as well")
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
     .action((from: string, to: string, mix: string | undefined, flags: QuantizeFlags) =>
       quantize(from, to, mix, flags),
     );
+  withFolderOptions(command);
 }
 
 /** `attn_v=q6_k`; the name of the type is behind the last equals sign. */
@@ -93,7 +87,7 @@ function namedType(text: string, before: QuantizeFlags["tensorType"]): QuantizeF
 }
 
 async function quantize(word: string, second: string, third: string | undefined, flags: QuantizeFlags): Promise<void> {
-  if (flags.method !== undefined) return toFolder(word, second, third, flags.method, flags);
+  if (flags.method !== undefined) return toFolder(word, second, third, flags);
   if (third === undefined && !flags.dryRun)
     throw new HundredweightError("OPTION_INVALID", "give IN, OUT and a type: quantize model.gguf small.gguf Q4_K_M");
   const [to, mix] = third === undefined ? [undefined, parseMix(second)] : [second, parseMix(third)];
@@ -140,26 +134,26 @@ async function quantize(word: string, second: string, third: string | undefined,
 }
 
 /** IN is a folder of plain matrices, OUT the folder to make. */
-async function toFolder(
-  word: string,
-  to: string,
-  third: string | undefined,
-  codes: "nf4" | "fp4",
-  flags: QuantizeFlags,
-): Promise<void> {
+async function toFolder(word: string, to: string, third: string | undefined, flags: QuantizeFlags): Promise<void> {
   if (third !== undefined) throw new HundredweightError("OPTION_INVALID", "--method takes the place of a type");
+  const quantization = folderQuantization(flags);
   const began = performance.now();
   const progress = new Progress("quantizing", { forced: flags.progress, bytes: true });
+  const plain: string[] = [];
   const done = await withInterrupt((signal) =>
     quantizeFolder(modelFile(word), to, {
-      codes,
-      double: flags.doubleQuant === true,
+      ...quantization,
       signal,
       onProgress: (bytes, total) => progress.update(bytes, total),
+      onMatrix: (name, _, fed) => fed || plain.push(name),
     }),
   ).finally(() => progress.end());
   const seconds = (performance.now() - began) / 1000;
-  if (flags.json) return printJson({ ...done, seconds });
+  if (flags.json) return printJson({ ...done, withoutMoments: plain.length, seconds });
+  if (flags.moments !== undefined && plain.length > 0)
+    tell(
+      `${flags.moments} says nothing of ${plain.length} matrices, as '${plain[0]}': their codes are the nearest ones`,
+    );
   printText(`${to}: ${done.matrices} matrices, ${formatBytes(done.bytes)} in ${seconds.toFixed(1)} s\n`);
 }
 
