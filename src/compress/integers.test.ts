@@ -137,6 +137,72 @@ describe("integers", { skip: addon === undefined ? "the addon is not built" : fa
     }
   });
 
+  test("columns that are left out are made good as least squares has it", () => {
+    const { entry, moments } = momentsOf(inputs);
+    const gone = Array.from({ length: 48 }, (_, i) => (i * 5 + 3) % cols);
+    const order = Int32Array.from([
+      ...gone,
+      ...Array.from({ length: cols }, (_, i) => i).filter((i) => !gone.includes(i)),
+    ]);
+    const factor = new Float32Array(cols * cols);
+    addon!.makeFactor(moments.read(entry, 0), cols, order, 0, 1e-4, factor, 2, null);
+    const dropped = Uint8Array.from({ length: cols }, (_, place) => (place < gone.length ? 1 : 0));
+    const repair = (mask: Uint8Array | null, isa: string | null = null) => {
+      const [out, errors] = [new Float32Array(rows * cols), new Float64Array(rows)];
+      const bad = addon!.repairColumns(
+        f32.id,
+        bytesOf(weight),
+        rows,
+        cols,
+        factor,
+        cols,
+        order,
+        mask,
+        out,
+        errors,
+        2,
+        isa,
+      );
+      assert.equal(bad, -1);
+      return { out, errors };
+    };
+    const { out } = repair(dropped);
+    for (const isa of addon!.isas()) assert.deepEqual(repair(dropped, isa).out, out, isa);
+    const lost = Float64Array.from(out, (value, i) => value - weight[i]!);
+    const cut = Float64Array.from(weight, (value, i) => (gone.includes(i % cols) ? -value : 0));
+    const outputs = (d: Float64Array, r: number, t: number) => {
+      let y = 0;
+      for (let j = 0; j < cols; j++) y += d[r * cols + j]! * inputs[t * cols + j]!;
+      return y;
+    };
+    let [error, plain] = [0, 0];
+    for (let r = 0; r < rows; r++) {
+      for (const column of gone) assert.equal(out[r * cols + column], 0);
+      const off = Array.from({ length: tokens }, (_, t) => outputs(lost, r, t));
+      error += off.reduce((sum, y) => sum + y * y, 0);
+      plain += Array.from({ length: tokens }, (_, t) => outputs(cut, r, t) ** 2).reduce((a, b) => a + b, 0);
+      // What is left is at right angles to every column that stays.
+      for (let j = 0; j < cols; j += 3) {
+        if (gone.includes(j)) continue;
+        let [along, a, b] = [0, 0, 0];
+        for (let t = 0; t < tokens; t++) {
+          along += off[t]! * inputs[t * cols + j]!;
+          a += off[t]! ** 2;
+          b += inputs[t * cols + j]! ** 2;
+        }
+        assert.ok(Math.abs(along) <= 0.01 * Math.sqrt(a * b), `${r} ${j}: ${along / Math.sqrt(a * b)}`);
+      }
+    }
+    assert.ok(error < 0.6 * plain, `${error} ${plain}`);
+    // Two of each four, where nothing says which.
+    const sparse = repair(null).out;
+    for (let r = 0; r < rows; r++)
+      for (let place = 0; place < cols; place += 4) {
+        const four = [0, 1, 2, 3].map((k) => sparse[r * cols + order[place + k]!]!);
+        assert.equal(four.filter((value) => value === 0).length, 2);
+      }
+  });
+
   test("whatever finite values come, scales are finite and codes within their bits", () => {
     const count = process.env.HUNDREDWEIGHT_SWEEPS === "whole" ? 20000 : 480;
     const next = uniform(23);
