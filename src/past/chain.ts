@@ -38,6 +38,19 @@ export class PastChain {
     return (rest.length === 0 ? whole : sha256(whole, rest)).toString("hex").slice(0, nameLength);
   }
 
+  /**
+   * The name of the tokens in [from, to), behind what stands before `from`, a multiple of 256. Its first half is that
+   * of what stands before: blocks that begin at the same place of the same past share it.
+   */
+  block(from: number, to: number): string {
+    return this.before(from) + this.at(to).slice(0, nameLength / 2);
+  }
+
+  /** The half of the names of blocks that begin at `from`, a multiple of 256. */
+  before(from: number): string {
+    return this.at(from).slice(0, nameLength / 2);
+  }
+
   private bytes(from: number, to: number): Uint8Array {
     const part = this.tokens.subarray(from, to);
     return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);

@@ -34,7 +34,7 @@ const sampleBytes = 512;
 /** @throws FILE_IO and what node:fs throws when a file is gone */
 export function fingerprintOf({ description, files, adapterExtents, kvType, ops }: Fingerprinted): Fingerprint {
   const hash = createHash("sha256");
-  hash.update(`past 1, numbers ${numericVersion}, ${ops}, ${kvType}, ${description.arch}\n`);
+  hash.update(`past 2, numbers ${numericVersion}, ${ops}, ${kvType}, ${description.arch}\n`);
   const { config, program, states, slotLayers, tensors } = description;
   new Structure(hash).add([config, program, states, slotLayers]);
   for (const { bytes } of files) hash.update(`${bytes} `);

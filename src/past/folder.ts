@@ -49,6 +49,8 @@ export class PastFolder {
   private readonly o: PastFolderOptions;
   private readonly own: string;
   private readonly entries = new Map<string, Entry>();
+  /** Names of pages by what stands before them. */
+  private readonly behind = new Map<string, Set<string>>();
   private readonly now: () => number;
   private looked = Number.NEGATIVE_INFINITY;
   private changedMs = -1;
@@ -88,6 +90,35 @@ export class PastFolder {
     return [...found].sort((a, b) => b - a);
   }
 
+  /** Pages with this between `p` and the second half of their hash, but for the end; last used ones come first. */
+  pagesBehind(beginning: string): string[] {
+    this.look();
+    const found = [...(this.behind.get(beginning) ?? [])];
+    return found.sort((a, b) => this.entries.get(b)!.usedMs - this.entries.get(a)!.usedMs);
+  }
+
+  private clear(): void {
+    this.entries.clear();
+    this.behind.clear();
+  }
+
+  private put(name: string, entry: Entry): void {
+    this.entries.set(name, entry);
+    if (!name.startsWith("p")) return;
+    const beginning = beginningOf(name);
+    const known = this.behind.get(beginning);
+    if (known === undefined) this.behind.set(beginning, new Set([name]));
+    else known.add(name);
+  }
+
+  private drop(name: string): void {
+    this.entries.delete(name);
+    const beginning = beginningOf(name);
+    const known = this.behind.get(beginning);
+    known?.delete(name);
+    if (known?.size === 0) this.behind.delete(beginning);
+  }
+
   /** Looks what is there: other programs write and clear up as well. */
   private look(): void {
     if (this.now() - this.looked < freshMs) return;
@@ -97,10 +128,10 @@ export class PastFolder {
       if (mtimeMs === this.changedMs) return;
       this.changedMs = mtimeMs;
       const found = entriesOf(this.own, this.entries);
-      this.entries.clear();
-      for (const [name, entry] of found) this.entries.set(name, entry);
+      this.clear();
+      for (const [name, entry] of found) this.put(name, entry);
     } catch {
-      this.entries.clear(); // there is none yet
+      this.clear(); // there is none yet
     }
   }
 
@@ -113,15 +144,17 @@ export class PastFolder {
     }
   }
 
-  /** Removes a file that is not what it should be. */
+  /** Removes a file that is not what it should be, or of no more use. */
   remove(name: string): void {
-    this.entries.delete(name);
+    const entry = this.entries.get(name);
+    if (entry !== undefined && this.total !== undefined) this.total -= entry.bytes;
+    this.drop(name);
     unlinkQuietly(this.path(name));
   }
 
   /** Written now, of a past that was used at that time. */
   added(name: string, bytes: number, at: number): void {
-    this.entries.set(name, { bytes, usedMs: at });
+    this.put(name, { bytes, usedMs: at });
     if (this.total !== undefined) this.total += bytes;
     this.used([name], at);
   }
@@ -169,8 +202,10 @@ export class PastFolder {
       const rowMs = rowMsOf(folder);
       for (const [name, { bytes, usedMs }] of entriesOf(folder, new Map(), now)) {
         const positions = Number(fileName.exec(name)![1]);
-        // Pages are alike; a state saves what lies between it and the one before, which nobody knows here.
-        const worth = (rowMs * 256 * 2 ** ((usedMs - now) / halfLifeMs)) / Math.max(1, bytes);
+        // Of a page that is begun its rows count; a state saves what lies between it and the one before, which nobody
+        // knows here.
+        const rows = (name.startsWith("p") && positions % 256) || 256;
+        const worth = (rowMs * rows * 2 ** ((usedMs - now) / halfLifeMs)) / Math.max(1, bytes);
         all.push({ path: join(folder, name), name, own: folder === this.own, bytes, worth, positions });
         this.total += bytes;
       }
@@ -179,11 +214,14 @@ export class PastFolder {
     for (const { path, name, own, bytes } of all) {
       if (this.total <= most) return;
       unlinkQuietly(path);
-      if (own) this.entries.delete(name);
+      if (own) this.drop(name);
       this.total -= bytes;
     }
   }
 }
+
+/** The kind of a page and the half of its hash that it shares with others behind the same past. */
+const beginningOf = (name: string): string => name.slice(name.indexOf("-"), -20);
 
 /** Files of a model's folder; what was left half-written long ago is removed. */
 function entriesOf(folder: string, known: ReadonlyMap<string, Entry>, now = Date.now()): [string, Entry][] {

@@ -10,7 +10,7 @@
  * A file is written under another name, made safe on the disk and then renamed: under its own name it is whole or not
  * there. Whoever reads one checks each MiB before it counts.
  */
-import { constants } from "node:fs";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { fileError, HundredweightError } from "../errors.js";
@@ -205,6 +205,27 @@ export class RecordFile {
 
   close(): Promise<void> {
     return this.file.close();
+  }
+}
+
+/** Headers of pages are shorter. */
+const mostShortHeader = alignment - fixedBytes;
+
+/** The header of a file of one page, at once; undefined where there is none. Units are not looked at. */
+export function shortHeader(path: string): RecordHeader | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(path, "r");
+    const head = Buffer.alloc(alignment);
+    const bytes = head.subarray(0, readSync(file, head, 0, alignment, 0));
+    const length = bytes.length < fixedBytes ? 0 : bytes.readUInt32LE(8);
+    if (length > mostShortHeader || magic.compare(bytes, 0, magic.length) !== 0) return undefined;
+    const json = bytes.subarray(fixedBytes, fixedBytes + length);
+    return crc32(json) === bytes.readUInt32LE(12) ? parsedHeader(path, json) : undefined;
+  } catch {
+    return undefined; // gone, or damaged
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 

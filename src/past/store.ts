@@ -1,13 +1,15 @@
 /**
- * Pasts that outlive the process: whole pages of 256 positions and, where a model needs more to go on, its state at
+ * Pasts that outlive the process: pages of 256 positions and, where a model needs more to go on, its state at
  * checkpoints. Each file is written once, in the time that passes leave, and read back with every byte checked; what is
  * not what it should be is removed and evaluated again.
  */
 import { HundredweightError } from "../errors.js";
 import { pagePositions } from "../ops/ops.js";
 import type { PastChain } from "./chain.js";
+import { type FoundPast, PastFinder } from "./finder.js";
 import { PastFolder, type PastFolderOptions } from "./folder.js";
 import type { PastMemory, PastUnit } from "./memory.js";
+import { endOf, pageName, pagesFrom, sameTokens, stateName, tokensOf } from "./names.js";
 import { RecordFile, type RecordHeader, recordBytes, recordUnits, sliceBytes, writeRecord } from "./record.js";
 
 export interface PastStoreOptions extends PastFolderOptions {
@@ -27,7 +29,18 @@ interface Item {
   readonly bytes: number;
   /** When its past was used, milliseconds since 1970. */
   readonly at: number;
+  /** Absent: a state. */
+  readonly page: NotedPage | undefined;
   release: (() => void) | undefined;
+}
+
+/** A page that is to be written. */
+interface NotedPage {
+  readonly chain: PastChain;
+  /** Its first position. */
+  readonly from: number;
+  /** All its rows are there. */
+  readonly whole: boolean;
 }
 
 /** Files that are read at the same time. */
@@ -43,6 +56,7 @@ const mostWaitingBytes = 4 * 2 ** 30;
 export class PastStore {
   private readonly o: PastStoreOptions;
   private readonly folder: PastFolder;
+  private readonly finder: PastFinder;
   private readonly queue: Item[] = [];
   private readonly waiting = new Set<string>();
   private worker: Promise<void> | undefined;
@@ -57,37 +71,12 @@ export class PastStore {
   constructor(options: PastStoreOptions) {
     this.o = options;
     this.folder = new PastFolder(options);
+    this.finder = new PastFinder(this.folder, options.memory);
   }
 
-  /** The furthest position up to `limit` from which something that begins like this could go on. */
+  /** The furthest position up to `limit` from which something that begins like this could go on; 0: none. */
   offer(chain: PastChain, limit: number): number {
-    const { memory } = this.o;
-    // Pages of kinds that never forget have to be there from the beginning on.
-    let whole = limit;
-    for (const [kind, { window, positions }] of memory.kinds.entries()) {
-      if (window !== 0 || positions === undefined) continue;
-      let reached = 0;
-      while (reached + positions <= whole && this.folder.has(pageName(chain, kind, reached + positions)))
-        reached += positions;
-      if (positions === pagePositions) whole = Math.min(whole, reached + pagePositions - 1);
-      else whole = Math.min(whole, reached + positions - 1);
-    }
-    // States may lie anywhere, pages alone end at multiples of 256.
-    const ends = memory.stateful
-      ? this.folder.statesUpTo(whole)
-      : Array.from({ length: Math.floor(whole / pagePositions) }, (_, i) => (i + 1) * pagePositions).reverse();
-    return ends.find((at) => this.namesAt(chain, at).every((name) => this.folder.has(name))) ?? 0;
-  }
-
-  /** Files that a past of so many positions is made of: its state, then pages by position. */
-  private namesAt(chain: PastChain, position: number): string[] {
-    const { memory } = this.o;
-    const names = memory.stateful ? [stateName(chain, position)] : [];
-    for (const [kind, { positions, window }] of memory.kinds.entries()) {
-      if (positions === undefined || window > 0) continue;
-      for (let end = positions; end <= position; end += positions) names.push(pageName(chain, kind, end));
-    }
-    return names;
+    return this.finder.find(chain, limit)?.length ?? 0;
   }
 
   /**
@@ -100,26 +89,26 @@ export class PastStore {
     least: number,
   ): Promise<{ sequence: number; length: number } | undefined> {
     const { memory } = this.o;
-    for (let length = this.offer(chain, limit); length >= least; length = this.offer(chain, limit)) {
-      if (!memory.cache.canClaim(length)) return undefined;
+    for (;;) {
+      const found = this.finder.find(chain, limit);
+      if (found === undefined || found.length < least || !memory.cache.canClaim(found.length)) return undefined;
+      const { length, names } = found;
       const sequence = memory.cache.claim(length);
-      const bad = await this.fill(chain, sequence, length).catch(() => this.namesAt(chain, length));
+      const bad = await this.fill(chain, sequence, found).catch(() => names);
       if (bad.length === 0) {
-        this.folder.used(this.namesAt(chain, length));
+        this.folder.used(names);
         return { sequence, length };
       }
       memory.cache.release(sequence);
       // What is damaged or gone is not offered again.
       for (const name of bad) this.folder.remove(name);
     }
-    return undefined;
   }
 
   /** @returns names of files that are not what they should be */
-  private async fill(chain: PastChain, sequence: number, length: number): Promise<string[]> {
+  private async fill(chain: PastChain, sequence: number, { length, names }: FoundPast): Promise<readonly string[]> {
     const units = this.o.memory.units(sequence);
     const byPlace = new Map(units.map((unit) => [`${unit.kind} ${unit.block}`, unit]));
-    const names = this.namesAt(chain, length);
     const bad: string[] = [];
     const filled = new Set<PastUnit>();
     const one = async (name: string, buffer: Buffer): Promise<void> => {
@@ -151,21 +140,36 @@ export class PastStore {
     return bad;
   }
 
-  /** Notes all whole pages of a sequence before `length`: they are written when there is time. */
+  /**
+   * Notes all pages of a sequence before `length`: they are written when there is time. The last one may be only begun,
+   * unless states hold such pages.
+   */
   keepPages(chain: PastChain, sequence: number, length: number): void {
     if (this.failed) return;
     const { memory } = this.o;
     const [at, there]: [number, string[]] = [Date.now(), []];
     for (const unit of memory.units(sequence)) {
-      if (!memory.isWhole(unit, length)) continue;
-      const positions = memory.kinds[unit.kind]!.positions!;
-      const end = (unit.block + 1) * positions;
-      const name = pageName(chain, unit.kind, end);
-      if (this.folder.has(name)) there.push(name);
-      else this.note(name, [unit], tokensOf(chain, end - positions, end), at);
+      const positions = memory.kinds[unit.kind]!.positions ?? 0;
+      const from = unit.block * positions;
+      const end = Math.min(from + positions, length);
+      const whole = memory.isWhole(unit, length);
+      if (!whole && !this.worthBegun(chain, unit, from, end)) continue;
+      const name = pageName(chain, unit.kind, from, end);
+      if (this.folder.has(name)) {
+        there.push(name);
+        this.forgetBegun(name, unit.kind, { chain, from });
+      } else this.note(name, [unit], tokensOf(chain, from, end), at, { from, whole, chain });
     }
     this.folder.used(there, at);
     this.kick();
+  }
+
+  /** Whether a page of which the rows in [from, end) are there is read sooner than these are evaluated. */
+  private worthBegun(chain: PastChain, { bytes }: PastUnit, from: number, end: number): boolean {
+    const { memory, rowMs } = this.o;
+    if (memory.stateful || (end - from) * rowMs() <= bytes / stateBytesPerMs) return false;
+    // A page that goes on with an answer has them too.
+    return (this.finder.find(chain, end)?.length ?? 0) < end;
   }
 
   /**
@@ -184,11 +188,11 @@ export class PastStore {
     if ((length - before) * rowMs() < bytes / stateBytesPerMs) return;
     this.noted.set(chain, [...(this.noted.get(chain) ?? []), length]);
     const from = Math.floor(length / pagePositions) * pagePositions;
-    if (units.length > 0) this.note(stateName(chain, length), units, tokensOf(chain, from, length), Date.now(), true);
+    if (units.length > 0) this.note(stateName(chain, length), units, tokensOf(chain, from, length), Date.now());
     this.kick();
   }
 
-  private note(name: string, units: readonly PastUnit[], tokens: string, at: number, first = false): void {
+  private note(name: string, units: readonly PastUnit[], tokens: string, at: number, page?: NotedPage): void {
     if (this.waiting.has(name) || this.folder.has(name)) return;
     const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     const waitingBytes = this.queue.reduce((sum, item) => sum + item.bytes, 0);
@@ -196,20 +200,32 @@ export class PastStore {
     const { cache } = this.o.memory;
     const holds = units.map(({ kind, unit }) => cache.hold(kind, [unit]));
     const header = { units: recordUnits(units), tokens };
-    const item: Item = { name, units, header, bytes: recordBytes(header), at, release: undefined };
+    const item: Item = { name, units, header, bytes: recordBytes(header), at, page, release: undefined };
     item.release = () => {
       for (const drop of holds) drop();
     };
-    if (first) this.queue.unshift(item);
+    if (page !== undefined)
+      for (const other of this.queue.filter((old) => supersedes(name, units[0]!.kind, page, old.name)))
+        this.drop(other);
+    // States are few, and what comes behind them is worth nothing without.
+    if (page === undefined) this.queue.unshift(item);
     else this.queue.push(item);
     this.waiting.add(name);
   }
 
-  /** Gives back what waits to be written: others need the room.  @returns whether there was anything */
+  /**
+   * Gives back what waits to be written, for others need the room: pages that are begun first, of which a copy is made
+   * for whoever goes on with them.  @returns whether there was anything
+   */
   spare(): boolean {
     const held = this.queue.filter(({ release }) => release !== undefined);
-    for (const item of held) this.drop(item);
+    const begun = held.filter(({ page }) => page?.whole === false);
+    for (const item of begun.length > 0 ? begun : held) this.drop(item);
     return held.length > 0;
+  }
+
+  private spareAll(): void {
+    while (this.spare());
   }
 
   private drop(item: Item): void {
@@ -253,10 +269,10 @@ export class PastStore {
   /** Writes what waits for at most so long, and gives up the rest. */
   async close(mostMs: number): Promise<void> {
     this.idle();
-    const timer = setTimeout(() => this.spare(), mostMs);
+    const timer = setTimeout(() => this.spareAll(), mostMs);
     while (this.worker !== undefined) await this.worker;
     clearTimeout(timer);
-    this.spare();
+    this.spareAll();
   }
 
   private async work(): Promise<void> {
@@ -266,7 +282,7 @@ export class PastStore {
         await this.write(item);
       } catch (error) {
         this.failed = true;
-        this.spare();
+        this.spareAll();
         const { code, message } = error as NodeJS.ErrnoException;
         this.o.warn(`pasts are not kept on the disk any more (${code ?? "error"}: ${message})`);
       }
@@ -291,7 +307,16 @@ export class PastStore {
         return item.release !== undefined;
       },
     });
-    if (whole && item.release !== undefined) folder.added(item.name, item.bytes, item.at);
+    if (!whole || item.release === undefined) return;
+    folder.added(item.name, item.bytes, item.at);
+    if (item.page !== undefined) this.forgetBegun(item.name, item.units[0]!.kind, item.page);
+  }
+
+  /** A page is there: files of the same one when fewer of its rows were there are of no use. */
+  private forgetBegun(name: string, kind: number, page: Pick<NotedPage, "chain" | "from">): void {
+    for (const item of this.queue.filter((old) => supersedes(name, kind, page, old.name))) this.drop(item);
+    for (const other of this.folder.pagesBehind(pagesFrom(page.chain, kind, page.from)))
+      if (supersedes(name, kind, page, other)) this.folder.remove(other);
   }
 
   private async pace(elapsedMs: number): Promise<void> {
@@ -306,18 +331,8 @@ export class PastStore {
   }
 }
 
-const pageName = (chain: PastChain, kind: number, end: number): string => `p${end}-${kind}-${chain.at(end)}`;
-const stateName = (chain: PastChain, position: number): string => `s${position}-0-${chain.at(position)}`;
-
-function tokensOf({ tokens }: PastChain, from: number, to: number): string {
-  const part = tokens.subarray(from, to);
-  return Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString("base64");
-}
-
-/** The file is of these tokens, not only of this name. */
-function sameTokens(told: unknown, chain: PastChain, name: string, length: number): boolean {
-  const end = Number(/\d+/.exec(name)![0]);
-  const span = typeof told === "string" ? Buffer.from(told, "base64").length / 4 : -1;
-  const from = name.startsWith("p") ? end - span : Math.floor(length / pagePositions) * pagePositions;
-  return span >= 0 && from >= 0 && told === tokensOf(chain, from, end);
+/** Whether the other file is the same page as it was when fewer of its rows were there. */
+function supersedes(name: string, kind: number, page: Pick<NotedPage, "chain" | "from">, other: string): boolean {
+  const end = endOf(other);
+  return end > page.from && end < endOf(name) && other === pageName(page.chain, kind, page.from, end);
 }
