@@ -8,6 +8,7 @@ import { loadAddon } from "../native/addon.js";
 import { threadLayout } from "../native/threads.js";
 import type { MemoryPromise } from "../ops/index.js";
 import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
+import { pastBufferBytes } from "../past/buffers.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import type { PlannedCompute } from "../weights/live-memory.js";
 import { checkBudget } from "../weights/memory-limit.js";
@@ -59,13 +60,14 @@ export function plannedThreads(options: EngineOptions): { readonly threads?: num
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
   const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes } = options;
-  const { textProcess = false, check = false } = options;
+  const { textProcess = false, check = false, pastStore } = options;
   return {
     kvType,
     ...(contextTokens !== undefined && { contextTokens }),
     ...(chunkRows !== undefined && { rows: chunkRows }),
     logitRows: logitRowsOf(options),
     ...(check && { check }),
+    ...(pastStore !== undefined && { pastBytes: pastBufferBytes }),
     textProcess: textProcess === "templates" ? isForeign(chatTemplate) : textProcess,
     ...(sequences !== undefined && { sequences }),
     ...(kvTokens !== undefined && { kvTokens }),

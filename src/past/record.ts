@@ -74,6 +74,8 @@ export interface RecordWriting {
   readonly path: string;
   readonly header: RecordHeader;
   readonly read: ReadUnit;
+  /** Of `sliceBytes`, for this file; absent: one is made. */
+  readonly buffer?: Buffer;
   /** Told after each slice how long it took: may wait, or end the writing by returning false. */
   readonly pace?: (elapsedMs: number) => boolean | Promise<boolean>;
 }
@@ -82,7 +84,14 @@ export interface RecordWriting {
  * Writes a file that only its owner may read.  @returns whether it was written; false: `pace` ended it
  * @throws what the system says: ENOSPC, EACCES ...
  */
-export async function writeRecord({ temporary, path, header, read, pace }: RecordWriting): Promise<boolean> {
+export async function writeRecord({
+  temporary,
+  path,
+  header,
+  read,
+  pace,
+  buffer: given,
+}: RecordWriting): Promise<boolean> {
   // Each write waits for the disk where the system has that, so that its time says what the disk gives.
   const { O_WRONLY, O_CREAT, O_TRUNC, O_DSYNC = 0 } = constants;
   const file = await open(temporary, O_WRONLY | O_CREAT | O_TRUNC | (pace === undefined ? 0 : O_DSYNC), 0o600);
@@ -91,7 +100,7 @@ export async function writeRecord({ temporary, path, header, read, pace }: Recor
     await writeAll(file, head, 0);
     const payload = payloadOf(header);
     const sums = Buffer.alloc(4 * slicesOf(payload) + 4);
-    const buffer = Buffer.allocUnsafe(Math.min(sliceBytes, payload));
+    const buffer = given ?? Buffer.allocUnsafe(Math.min(sliceBytes, payload));
     let [at, unit, inUnit] = [0, 0, 0];
     for (let slice = 0; at < payload; slice++) {
       const length = Math.min(sliceBytes, payload - at);

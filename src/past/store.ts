@@ -5,12 +5,13 @@
  */
 import { HundredweightError } from "../errors.js";
 import { pagePositions } from "../ops/ops.js";
+import { PastBuffers, pastReaders } from "./buffers.js";
 import type { PastChain } from "./chain.js";
 import { type FoundPast, PastFinder } from "./finder.js";
 import { PastFolder, type PastFolderOptions } from "./folder.js";
 import type { PastMemory, PastUnit } from "./memory.js";
 import { endOf, pageName, pagesFrom, sameTokens, stateName, tokensOf } from "./names.js";
-import { RecordFile, type RecordHeader, recordBytes, recordUnits, sliceBytes, writeRecord } from "./record.js";
+import { RecordFile, type RecordHeader, recordBytes, recordUnits, writeRecord } from "./record.js";
 
 export interface PastStoreOptions extends PastFolderOptions {
   readonly memory: PastMemory;
@@ -43,8 +44,6 @@ interface NotedPage {
   readonly whole: boolean;
 }
 
-/** Files that are read at the same time. */
-const readers = 4;
 /** The part of the time of passes in which the disk is written, and the most of it at once. */
 const writingShare = 1 / 16;
 const mostWritingMs = 200;
@@ -57,6 +56,7 @@ export class PastStore {
   private readonly o: PastStoreOptions;
   private readonly folder: PastFolder;
   private readonly finder: PastFinder;
+  private readonly buffers = new PastBuffers();
   private readonly queue: Item[] = [];
   private readonly waiting = new Set<string>();
   private worker: Promise<void> | undefined;
@@ -128,8 +128,8 @@ export class PastStore {
     };
     let next = 0;
     await Promise.all(
-      Array.from({ length: Math.min(readers, names.length) }, async () => {
-        const buffer = Buffer.allocUnsafe(sliceBytes);
+      Array.from({ length: Math.min(pastReaders, names.length) }, async (_, reader) => {
+        const buffer = this.buffers.at(reader);
         while (next < names.length && bad.length === 0) {
           const name = names[next++]!;
           await one(name, buffer).catch(() => bad.push(name));
@@ -298,6 +298,7 @@ export class PastStore {
       temporary: folder.temporary(),
       path: folder.path(item.name),
       header: item.header,
+      buffer: this.buffers.at(pastReaders),
       read: (index, offset, into) => {
         // Given back meanwhile: what is read now is thrown away.
         if (item.release !== undefined) memory.read(item.units[index]!, offset, into);

@@ -74,7 +74,7 @@ export class FixedMemory {
     const estimate = this.#estimate(contextTokens, kvTokens, maxRows);
     const { tables, description } = this.#model;
     const { vocab } = description.config;
-    const { runtimeBytes = defaultRuntimeBytes, textProcess = false } = this.#options;
+    const { runtimeBytes = defaultRuntimeBytes, textProcess = false, pastBytes = 0 } = this.#options;
     const bytes = {
       vectors: estimate.vectorBytes + this.#edgeBytes,
       adapters: estimate.adapterBytes,
@@ -86,6 +86,7 @@ export class FixedMemory {
         maxRows * tables.reduce((sum, { slices }) => sum + slices.bytes, 0),
       tokenizer: tokenizerBytesPerToken * vocab,
       constraints: constraintBytes(vocab),
+      pasts: pastBytes,
       runtime: runtimeBytes + (textProcess ? textProcessBytes(vocab) : 0),
     };
     return { ...bytes, total: sumOf(bytes) };

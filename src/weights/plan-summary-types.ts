@@ -39,6 +39,8 @@ export interface PlanBytes {
   readonly tokenizer: number;
   /** Tree of tokens, masks and automata of answers in a form. Made for the first of them. */
   readonly constraints: number;
+  /** Buffers through which pasts go to the disk and come back. */
+  readonly pasts: number;
   readonly runtime: number;
 }
 

@@ -33,6 +33,8 @@ export interface PlanOptions {
   readonly weightsMemoryBytes?: number;
   /** A process for templates and texts runs beside the engine. */
   readonly textProcess?: boolean;
+  /** Buffers through which pasts go to the disk and come back; absent: none do. */
+  readonly pastBytes?: number;
   /** Every value is looked at as it is made, and none is merged into the next. */
   readonly check?: boolean;
   /** The process without a model, and what it may take beyond what is counted. */

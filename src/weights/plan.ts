@@ -298,7 +298,7 @@ export class Planner {
     const { contextTokens, kvTokens, maxRows } = space;
     const { strategy, pinned, ring, slotClasses } = weights;
     const fixed = this.#fixed.bytes(contextTokens, kvTokens, maxRows);
-    const { vectors, adapters, kv, activations, tokenizer, constraints, runtime } = fixed;
+    const { vectors, adapters, kv, activations, tokenizer, constraints, pasts, runtime } = fixed;
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
     const expertsResident = strategy === "resident";
     const prediction = this.#predict(space, {
@@ -316,6 +316,7 @@ export class Planner {
       activations,
       tokenizer,
       constraints,
+      pasts,
       runtime,
     };
     const more = expertsResident ? this.#moreCheckpoints(space.budget, sumOf(bytes)) : 0;

@@ -28,7 +28,12 @@ export class LocalQueue implements JobQueue {
 
   async answerAll(batch: OpenBatch): Promise<void> {
     const { signal } = batch;
-    const shape = await batchShape(this.#path, loadOptions(this.#flags), needsOf(batch.index), this.#flags.parallel);
+    const shape = await batchShape(
+      this.#path,
+      { ...loadOptions(this.#flags), ...pastOptions(this.#flags) },
+      needsOf(batch.index),
+      this.#flags.parallel,
+    );
     const sequences = Math.min(shape.sequences, batch.left);
     const server = await openBatchEngine(this.#path, this.#flags, { ...shape, sequences });
     const progress = new TokenProgress("", () => tokensDone(server, batch.totals, batch.left), {

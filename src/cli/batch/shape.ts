@@ -4,6 +4,7 @@ import { openCheckpoint } from "../../containers/index.js";
 import type { LoadOptions } from "../../library/model.js";
 import { describeModel } from "../../models/index.js";
 import { pagePositions } from "../../ops/ops.js";
+import { pastBufferBytes } from "../../past/buffers.js";
 import { Planner } from "../../weights/plan.js";
 import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine } from "../../weights/probe.js";
@@ -64,6 +65,7 @@ export async function batchShape(
       logitRows: Math.max(16, sequences),
       contextTokens,
       textProcess: true, // as the engine of a batch counts it: else the KV chosen here would not fit there
+      ...(options.pastStore !== undefined && { pastBytes: pastBufferBytes }),
       ...(kvType !== undefined && { kvType }),
       ...(chunkRows !== undefined && { rows: chunkRows }),
       ...(memoryBytes !== undefined && { budgetBytes: memoryBytes }),

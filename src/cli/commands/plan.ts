@@ -10,6 +10,7 @@ import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription, withAdapters } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
 import { type KvType, kvTypes } from "../../ops/ops.js";
+import { pastBufferBytes } from "../../past/buffers.js";
 import { modelOrPreset } from "../../store/model-word.js";
 import { parseSpec, presets } from "../../synth/presets.js";
 import { representativeShape } from "../../synth/representative.js";
@@ -24,6 +25,7 @@ import { type HardwareProfile, parseProfile, profileExamples } from "../../weigh
 import { openResidency } from "../../weights/residency.js";
 import { loraOption } from "../options/model-options.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
+import { pastOptions } from "../options/past-options.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
 import { profileDocument, profileHead, profileRows, profileTable } from "../reports/plan-profile.js";
 import { countsTexts, guessed, planDocument, planTable, type RateSources } from "../reports/plan-report.js";
@@ -109,6 +111,7 @@ export function register(program: Command): void {
         ...(profile !== undefined && { contextTokens: usual }),
         ...optionsOf(flags),
         textProcess: countsTexts(checkpoint),
+        ...(pastOptions({}).pastStore !== undefined && { pastBytes: pastBufferBytes }),
       };
       const known =
         profile === undefined

@@ -42,6 +42,7 @@ export function planDocument(
     activationBytes: bytes.activations,
     tokenizerBytes: bytes.tokenizer,
     constraintBytes: bytes.constraints,
+    pastBufferBytes: bytes.pasts,
     runtimeBytes: bytes.runtime,
     contextTokens: plan.contextTokens,
     kvType: plan.kvType,
@@ -109,6 +110,7 @@ export function planTable(
   row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
   row("  tokenizer", formatBytes(bytes.tokenizer));
   row("  constraints", formatBytes(bytes.constraints), "for answers held to a schema or a grammar");
+  if (bytes.pasts > 0) row("  pasts", formatBytes(bytes.pasts), "buffers between the KV cache and the disk");
   const texts = textProcessBytes(model.description.config.vocab);
   row(
     "  runtime",

@@ -11,6 +11,7 @@ const kinds: readonly (readonly [kind: keyof PlanBytes, name: string, color: str
   ["activations", "Activations", "--activations"],
   ["tokenizer", "Tokenizer", "--tokenizer"],
   ["constraints", "Schemas and grammars", "--constraints"],
+  ["pasts", "Buffers of read prompts", "--pasts"],
   ["runtime", "Runtime", "--runtime"],
 ];
 
