@@ -135,6 +135,8 @@ export type JobRequest =
       readonly path: string;
       readonly tokens: Int32Array;
       readonly about: string;
+      /** Which texts have these tokens, for whoever renders the conversation again. */
+      readonly texts?: string;
     })
   /** Reads one: what it holds is a past that prompts go on with. */
   | (Adapted & { readonly kind: "loadSession"; readonly path: string })
@@ -235,7 +237,13 @@ export type JobResult =
   | { readonly kind: "memory"; readonly memory: MemoryReport }
   /** Positions that need not be evaluated again. */
   | { readonly kind: "saveSession"; readonly positions: number }
-  | { readonly kind: "loadSession"; readonly tokens: Int32Array; readonly about: string; readonly positions: number }
+  | {
+      readonly kind: "loadSession";
+      readonly tokens: Int32Array;
+      readonly about: string;
+      readonly texts?: string | undefined;
+      readonly positions: number;
+    }
   | { readonly kind: "adapters"; readonly scales: AdapterScales }
   | { readonly kind: "profile"; readonly profile: ProfileReport };
 

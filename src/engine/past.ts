@@ -113,10 +113,10 @@ export class PastKeeper {
   async loadSession(path: string, model: SessionModel, vocab: number): Promise<SessionText & { positions: number }> {
     const { cache, prefixes } = this.o;
     const makeRoom = (length: number): boolean => this.makeRoom(length);
-    const { sequence, tokens, about } = await loadSession(this.memory, path, model, vocab, makeRoom);
+    const { sequence, tokens, about, texts } = await loadSession(this.memory, path, model, vocab, makeRoom);
     const positions = sequence === undefined ? 0 : cache.length(sequence);
     if (sequence !== undefined) prefixes.keep({ sequence, tokens, adapters: model.adapters });
-    return { tokens, about, positions };
+    return { tokens, about, texts, positions };
   }
 
   private get memory(): PastMemory {

@@ -109,6 +109,20 @@ export class ConversationPrompts {
     return (signal) => this.encode(conversation, asked, place, signal);
   }
 
+  /** Which texts have these tokens, or a beginning of them; undefined: none that is known. */
+  async textsOf(tokens: Int32Array): Promise<string | undefined> {
+    return this.evaluated?.told(tokens);
+  }
+
+  /** The same, as another process told it. */
+  async remember(texts: string, tokens: Int32Array): Promise<void> {
+    const { place, info } = this;
+    if (typeof place === "function" || info.chatTemplate === undefined || info.chatTemplate === ownTemplate) return;
+    this.texts ??= new OpeningTexts(info.path, place);
+    this.evaluated ??= new EvaluatedTexts(await this.texts.service);
+    this.evaluated.remember(texts, tokens);
+  }
+
   close(): void {
     this.texts?.close();
     this.texts = undefined;

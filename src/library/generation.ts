@@ -92,11 +92,16 @@ export class Generation implements AsyncIterable<string> {
   private wake: (() => void) | undefined;
   private ended = false;
 
-  /** @internal @param promptOf makes the prompt, in a moment or at once */
+  /**
+   * @internal
+   * @param promptOf makes the prompt, in a moment or at once
+   * @param begun tokens to go on with instead, an answer's beginning behind its prompt
+   */
   constructor(
     client: EngineClient,
     promptOf: (signal: AbortSignal) => AskedPrompt | Promise<AskedPrompt>,
     options: GenerateOptions,
+    begun?: readonly number[],
   ) {
     const sampling = mergeSampling(options, client.info.samplingDefaults);
     this.seed = sampling.seed;
@@ -115,6 +120,7 @@ export class Generation implements AsyncIterable<string> {
       this.wake?.();
     };
     const onEvent = (event: JobEvent): void => {
+      if (event.kind === "resumed") readAgain(event.texts);
       const piece = fold.add(event);
       if (event.kind === "token" && event.sampler !== undefined) sampler = event.sampler;
       if (event.kind === "prompt") promptTokens = [...event.tokens];
@@ -128,6 +134,11 @@ export class Generation implements AsyncIterable<string> {
       if (event.kind === "token") heard?.heard(0, event.id, said);
       else heard?.heard(0, undefined, said);
       add(said);
+    };
+    // What was said before is not said again, but where in the reply it ended has to be known.
+    const readAgain = (texts: readonly string[]): void => {
+      const ids = begun?.slice(begun.length - texts.length) ?? [];
+      for (const [i, text] of texts.entries()) heard?.heard(0, ids[i], saidBy(reader, text));
     };
     const submit = async ({
       prompt,
@@ -144,7 +155,7 @@ export class Generation implements AsyncIterable<string> {
       const constraint = asked.constraint === undefined ? form : asked.constraint(form);
       const request = {
         kind: "generate",
-        prompt,
+        prompt: begun === undefined ? prompt : ({ kind: "tokens", tokens: Int32Array.from(begun) } as const),
         sampling,
         maxTokens: options.maxTokens ?? defaultMaxTokens,
         stop: options.stop ?? [],

@@ -22,7 +22,13 @@ export interface LoadOptions extends EngineOptions {
 }
 
 /** Options of `chat`: those of any answer, and what belongs to a conversation. */
-export interface ChatOptions extends GenerateOptions, Omit<AskedConversation, "messages" | "addGenerationPrompt"> {}
+export interface ChatOptions extends GenerateOptions, Omit<AskedConversation, "messages" | "addGenerationPrompt"> {
+  /**
+   * The prompt's tokens and those of the beginning of its answer, which goes on (`resume`): instead of what the
+   * template makes of the messages. The reply is the rest.
+   */
+  readonly begun?: readonly number[];
+}
 
 export interface EmbedOptions {
   /** How tokens become one vector; `none`: a vector for each. Default: what the file says, else the mean. */
@@ -107,9 +113,10 @@ export class Model {
    * the assistant is gone on with.
    */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
-    const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, ...generate } = options;
+    const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, begun, ...generate } =
+      options;
     const asked = { messages, tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget };
-    return new Generation(this.client, this.prompts.of(asked), generate);
+    return new Generation(this.client, this.prompts.of(asked), generate, begun);
   }
 
   /**
@@ -231,12 +238,18 @@ export class Model {
   }
 
   /**
-   * Writes tokens and what was evaluated of their beginning into a file, with a text of the caller's beside it.
+   * Writes tokens and what was evaluated of their beginning into a file, with a text of the caller's beside it. Tokens
+   * of conversations are found again when their messages come back.
    * @returns positions that need not be evaluated again
    * @throws FILE_IO
    */
   async saveSession(path: string, tokens: ArrayLike<number>, about = ""): Promise<number> {
-    const job = this.client.submit({ kind: "saveSession", path, tokens: Int32Array.from(tokens), about });
+    const ids = Int32Array.from(tokens);
+    const texts = await this.prompts.textsOf(ids);
+    const job = this.client.submit({
+      ...{ kind: "saveSession", path, tokens: ids, about },
+      ...(texts !== undefined && { texts }),
+    });
     return (await job.result).positions;
   }
 
@@ -245,7 +258,8 @@ export class Model {
    * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, SESSION_MISFIT when model, adapters or KV type are others
    */
   async loadSession(path: string): Promise<{ tokens: number[]; about: string; positions: number }> {
-    const { tokens, about, positions } = await this.client.submit({ kind: "loadSession", path }).result;
+    const { tokens, about, texts, positions } = await this.client.submit({ kind: "loadSession", path }).result;
+    if (texts !== undefined) await this.prompts.remember(texts, tokens);
     return { tokens: [...tokens], about, positions };
   }
 

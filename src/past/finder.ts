@@ -1,4 +1,4 @@
-/** What the files of a store have of a prompt's beginning: which position is the furthest, and which files it takes. */
+/** Finds what the files of a store have of a prompt's beginning: the furthest position, and the files it takes. */
 import { pagePositions } from "../ops/ops.js";
 import type { PastChain } from "./chain.js";
 import type { PastFolder } from "./folder.js";

@@ -74,7 +74,7 @@ export interface RecordWriting {
   readonly path: string;
   readonly header: RecordHeader;
   readonly read: ReadUnit;
-  /** Of `sliceBytes`, for this file; absent: one is made. */
+  /** Memory of `sliceBytes` for this file; absent: some is made. */
   readonly buffer?: Buffer;
   /** Told after each slice how long it took: may wait, or end the writing by returning false. */
   readonly pace?: (elapsedMs: number) => boolean | Promise<boolean>;

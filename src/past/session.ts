@@ -19,6 +19,8 @@ export interface SessionText {
   readonly tokens: Int32Array;
   /** Whatever its owner keeps, as JSON. */
   readonly about: string;
+  /** Which texts have these tokens, for whoever renders a conversation again. */
+  readonly texts?: string | undefined;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function saveSession(
   memory: PastMemory,
   path: string,
   model: SessionModel,
-  { tokens, about }: SessionText,
+  { tokens, about, texts }: SessionText,
   sequence: number,
 ): Promise<void> {
   const units = memory.units(sequence);
@@ -40,6 +42,7 @@ export async function saveSession(
     length: memory.cache.length(sequence),
     tokens: Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength).toString("base64"),
     about,
+    ...(texts !== undefined && { texts }),
   };
   try {
     const read = (index: number, offset: number, into: Uint8Array) => memory.read(units[index]!, offset, into);
@@ -70,8 +73,8 @@ export async function loadSession(
   const file = await RecordFile.open(path);
   let sequence: number | undefined;
   try {
-    const { length, tokens: told, about, units, model: owner } = file.header;
-    if (typeof told !== "string" || typeof about !== "string" || typeof length !== "number")
+    const { length, tokens: told, about, texts, units, model: owner } = file.header;
+    if (typeof told !== "string" || typeof about !== "string" || typeof length !== "number" || !isText(texts))
       throw new HundredweightError("FORMAT_INVALID", `${path}: is no session`, { path });
     checkModel(path, owner, model);
     const bytes = new Uint8Array(Buffer.from(told, "base64"));
@@ -79,7 +82,7 @@ export async function loadSession(
     const sound = Number.isSafeInteger(length) && length >= 0 && length <= tokens.length;
     if (!sound || tokens.some((id) => id < 0 || id >= vocab))
       throw new HundredweightError("FORMAT_INVALID", `${path}: holds tokens that are none of the model's`, { path });
-    if (length === 0 || !makeRoom(length)) return { tokens, about, sequence };
+    if (length === 0 || !makeRoom(length)) return { tokens, about, texts, sequence };
     sequence = memory.cache.claim(length);
     const targets = new Map(memory.units(sequence).map((unit) => [`${unit.kind} ${unit.block}`, unit]));
     const found = units.map(({ kind, block, bytes: size }) => {
@@ -93,7 +96,7 @@ export async function loadSession(
       const target = found[index];
       if (target !== undefined) memory.write(target, offset, part);
     }, Buffer.allocUnsafe(sliceBytes));
-    return { tokens, about, sequence };
+    return { tokens, about, texts, sequence };
   } catch (error) {
     if (sequence !== undefined) memory.cache.release(sequence);
     throw error;
@@ -101,6 +104,8 @@ export async function loadSession(
     await file.close();
   }
 }
+
+const isText = (value: unknown): value is string | undefined => value === undefined || typeof value === "string";
 
 /** @throws SESSION_MISFIT */
 function checkModel(path: string, told: unknown, model: SessionModel): void {

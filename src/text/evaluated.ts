@@ -92,6 +92,24 @@ export class EvaluatedTexts {
     return new HeardReplies(release, (answer, ids) => this.keep(chat, turn, answer, tokens, ids));
   }
 
+  /** Which texts have these tokens or a beginning of them, as JSON for `remember`; undefined: none. */
+  async told(tokens: Int32Array): Promise<string | undefined> {
+    await Promise.all(Array.from(this.waiting, ({ done }) => done));
+    const mine = this.known.filter((one) => one.tokens.every((token, i) => token === tokens[i]));
+    if (mine.length === 0) return undefined;
+    const texts = mine.map(({ length, tokens: own, hash }): ToldText => [length, own.length, hashText(hash)]);
+    return JSON.stringify(texts);
+  }
+
+  /** Takes what another process told of these tokens; what makes no sense is left out. */
+  remember(told: string, tokens: Int32Array): void {
+    for (const [length, count, text] of readTold(told)) {
+      const hash = Buffer.from(text, "base64");
+      if (hash.length !== hashBytes || length < 1 || count > tokens.length) continue;
+      this.add({ lengths: Int32Array.of(length), hashes: hash }, tokens.subarray(0, count));
+    }
+  }
+
   private async keep(
     chat: Conversation,
     turn: Turn,
@@ -155,6 +173,25 @@ export class EvaluatedTexts {
     await Promise.race([Promise.all(before.map(({ done }) => done)), patience]);
     clearTimeout(timer);
   }
+}
+
+/** Characters, tokens, hash. */
+type ToldText = readonly [length: number, tokens: number, hash: string];
+
+const hashText = (hash: Uint8Array): string => Buffer.from(hash).toString("base64");
+
+function readTold(text: string): readonly ToldText[] {
+  let told: unknown;
+  try {
+    told = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(told)) return [];
+  const count = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  return told.slice(-mostTexts).filter((one): one is ToldText => {
+    return Array.isArray(one) && count(one[0]) && one[0] < 2 ** 31 && count(one[1]) && typeof one[2] === "string";
+  });
 }
 
 function joined(first: Int32Array, second: ArrayLike<number>): Int32Array {

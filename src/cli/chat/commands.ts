@@ -12,6 +12,8 @@ export const help = `/help, /?                      this list
 /show info|parameters|system|template
 /ctx                           how full the context is
 /clear                         forget the conversation
+/save FILE                     keep the conversation in a file
+/load FILE                     go on with one that was kept
 /regen                         answer the last message again
 /bye, /exit, /quit             leave (also Ctrl-D, or Ctrl-C twice)
 """                            begins and ends a message of several lines; so does \\ at the end of a line
@@ -53,6 +55,10 @@ export async function command(line: string, talk: Conversation, view: View): Pro
     case "regen":
       if (!(await talk.again())) printText("there is no message to answer again\n");
       return true;
+    case "save":
+    case "load":
+      await keep(talk, name, unquoted(rest.trim()));
+      return true;
     case "set":
       await set(talk, view, rest);
       return true;
@@ -62,6 +68,22 @@ export async function command(line: string, talk: Conversation, view: View): Pro
     default:
       printText(`unknown command /${printable(name)}; /help lists them\n`);
       return true;
+  }
+}
+
+/** A path may be quoted. */
+async function keep(talk: Conversation, name: "save" | "load", path: string): Promise<void> {
+  if (path === "") return printText(`/${name} FILE\n`);
+  try {
+    if (name === "save") await talk.save(path);
+    else await talk.load(path);
+    const { list, usedTokens } = talk.turns;
+    const turns = list.length === 1 ? "1 turn" : `${list.length} turns`;
+    printText(`${turns} of ${usedTokens} tokens ${name === "save" ? "kept in" : "read from"} ${printable(path)}\n`);
+  } catch (error) {
+    const { code, message } = asHundredweightError(error);
+    if (code === "ENGINE_CLOSED" || code === "INTERNAL") throw error;
+    printText(`${printable(message)}\n`);
   }
 }
 

@@ -1,9 +1,10 @@
 /** A conversation: what was said, what is set, and the answers; nothing of terminals and lines. */
-import type { ChatMessage, ReplyCall, ReplyEvent } from "../../chat/index.js";
+import type { ReplyCall, ReplyEvent } from "../../chat/index.js";
 import { asHundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import type { Model } from "../../library/model.js";
 import { generateOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { messagesOf, noteAnswer, noteResult, readSaved, savedText } from "./saved.js";
 import { type Turn, Turns } from "./turns.js";
 
 /** Marks of the template around a message, about. */
@@ -27,6 +28,8 @@ export class Conversation {
   /** Calls of the last answer whose results are not given yet, and the turn that they are of. */
   private calls: readonly ReplyCall[] = [];
   private readonly tools: readonly unknown[] | undefined;
+  /** Those of the last prompt and its answer. */
+  private tokens: readonly number[] = [];
 
   constructor(
     model: Model,
@@ -65,6 +68,27 @@ export class Conversation {
     return this.answer(this.turns.add(text));
   }
 
+  /** Keeps the conversation in a file.  @returns positions that need not be evaluated again  @throws FILE_IO */
+  async save(path: string): Promise<number> {
+    const { raw, said, turns, calls, model } = this;
+    const saved = { raw, system: said, turns: turns.list, calls };
+    return model.saveSession(path, turns.list.length === 0 ? [] : this.tokens, savedText(saved));
+  }
+
+  /**
+   * Goes on with the conversation of a file instead of this one.
+   * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, SESSION_MISFIT; this one stays then
+   */
+  async load(path: string): Promise<void> {
+    const { tokens, about } = await this.model.loadSession(path);
+    const { system, turns, calls } = readSaved(path, about, this.raw);
+    await this.setSystem(system);
+    this.turns.clear();
+    this.turns.list.push(...turns);
+    this.calls = calls;
+    this.tokens = tokens;
+  }
+
   /** The tool whose result comes next; undefined: none was called. */
   get wanted(): string | undefined {
     return this.turns.list.length === 0 ? undefined : this.calls[0]?.name;
@@ -76,7 +100,7 @@ export class Conversation {
     const turn = this.turns.list.at(-1);
     if (call === undefined || turn === undefined) return undefined;
     this.calls = rest;
-    turn.steps = [...turn.steps, { role: "tool", tool_call_id: call.id, name: call.name, content: result }];
+    noteResult(turn, call, result);
     return rest.length > 0 ? undefined : this.answer(turn);
   }
 
@@ -108,8 +132,8 @@ export class Conversation {
           if (event.kind === "content") text += event.text;
         }
         const result = await generation.result();
-        if (result.toolCalls.length > 0) this.called(turn, text, result.toolCalls);
-        else turn.answer = text;
+        this.calls = noteAnswer(turn, text, result);
+        this.tokens = [...result.promptTokens, ...result.tokens];
         turns.evaluated(turn, result.promptTokens.length + result.tokens.length);
         this.tellContext(result);
         return result;
@@ -133,16 +157,6 @@ export class Conversation {
         this.answering = undefined;
       }
     }
-  }
-
-  private called(turn: Turn, text: string, calls: readonly ReplyCall[]): void {
-    this.calls = calls;
-    const made = calls.map(({ id, name, arguments: json }) => ({
-      id,
-      type: "function",
-      function: { name, arguments: json },
-    }));
-    turn.steps = [...turn.steps, { role: "assistant", content: text === "" ? null : text, tool_calls: made }];
   }
 
   private async count(text: string): Promise<number> {
@@ -176,12 +190,6 @@ export class Conversation {
     const { list } = this.turns;
     if (this.raw)
       return this.model.generate(list.map(({ user, answer = "" }) => `${user}${answer}`).join("\n"), options);
-    const system: ChatMessage[] = this.said === undefined ? [] : [{ role: "system", content: this.said }];
-    const messages = list.flatMap(({ user, steps, answer }): ChatMessage[] => [
-      { role: "user", content: user },
-      ...steps,
-      ...(answer === undefined ? [] : [{ role: "assistant" as const, content: answer }]),
-    ]);
-    return this.model.chat([...system, ...messages], { ...options, tools: this.tools });
+    return this.model.chat(messagesOf(this.said, list), { ...options, tools: this.tools });
   }
 }

@@ -1,4 +1,5 @@
 /** `hundredweight chat [MODEL]`: a conversation on the terminal. */
+import { existsSync } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
@@ -11,6 +12,7 @@ import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-
 import { noPrefixStore, type PastFlags, pastOptions } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { sessionOption } from "../options/session-file.js";
 import { readTools } from "../options/tools-file.js";
 import { coloured, showsColour } from "../terminal/colour.js";
 import { loadShown } from "../terminal/loading.js";
@@ -25,6 +27,7 @@ interface ChatFlags extends ModelFlags, SamplingFlags, PastFlags {
   raw?: boolean;
   system?: string;
   tools?: unknown[];
+  session?: string;
   probe?: boolean;
 }
 
@@ -39,6 +42,7 @@ export function register(program: Command): void {
       "tools the model may call: a JSON list as OpenAI's API has it; type a call's result behind it",
       readTools,
     )
+    .option(...sessionOption)
     .option("--raw", "no chat template: what you type is continued")
     .option(...noPrefixStore)
     .option(...noProbe);
@@ -111,6 +115,8 @@ class Dialogue {
     process.on("SIGINT", onSignal);
     if (this.paste !== undefined) process.stdout.write(pasteOn);
     try {
+      const { session } = this.flags;
+      if (session !== undefined && existsSync(session)) await this.talk.load(session);
       if (this.flags.system !== undefined) await this.talk.setSystem(this.flags.system);
       this.prompt();
       let open = true;
@@ -123,6 +129,7 @@ class Dialogue {
       }
       const rest = this.message.end();
       if (open && rest !== undefined) await this.handle(rest);
+      if (session !== undefined) await this.talk.save(session);
     } finally {
       this.talk.stop();
       process.off("SIGINT", onSignal);

@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
-import type { Model } from "../../library/model.js";
+import type { ChatOptions, Model } from "../../library/model.js";
 import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { mark } from "../../process/marks.js";
 import { runTarget } from "../../store/model-word.js";
+import { ChatSession } from "../chat/chat-session.js";
 import { addModelOptions, loadOptions, type ModelFlags } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
 import { noPrefixStore, type PastFlags, pastOptions } from "../options/past-options.js";
@@ -120,24 +121,36 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
     onProgress: (done: number, total: number) => progress.update(done, total),
   };
   let generation: Generation;
-  const session = flags.session === undefined ? undefined : new SessionFile(model, flags.session);
-  if (session !== undefined && flags.raw !== true)
-    throw new HundredweightError("OPTION_INVALID", "--session keeps a text: it needs --raw");
+  let session: SessionFile | ChatSession | undefined;
   if (flags.raw || model.info.chatTemplate === undefined) {
     for (const name of ["system", "tools", "continue"] as const) {
       if (flags[name] === undefined) continue;
       throw new HundredweightError("OPTION_INVALID", `--${name} needs a chat template, and none is applied`);
     }
-    generation = session === undefined ? model.generate(text, options) : await session.generate(text, options);
+    if (flags.session === undefined) generation = model.generate(text, options);
+    else {
+      const kept = new SessionFile(model, flags.session);
+      session = kept;
+      generation = await kept.generate(text, options);
+    }
   } else {
+    const chat: ChatOptions = {
+      ...options,
+      ...(flags.tools !== undefined && { tools: flags.tools }),
+      ...(flags.reasoningBudget !== undefined && { reasoningBudget: flags.reasoningBudget }),
+      ...(flags.thinking === false && { variables: { enable_thinking: false } }),
+    };
     const system = flags.system === undefined ? [] : [{ role: "system" as const, content: flags.system }];
     const begun = flags.continue === undefined ? [] : [{ role: "assistant" as const, content: flags.continue }];
-    generation = model.chat([...system, { role: "user", content: text }, ...begun], {
-      ...options,
-      tools: flags.tools,
-      reasoningBudget: flags.reasoningBudget,
-      ...(flags.thinking === false && { variables: { enable_thinking: false } }),
-    });
+    if (flags.session === undefined)
+      generation = model.chat([...system, { role: "user", content: text }, ...begun], chat);
+    else {
+      if (flags.continue !== undefined)
+        throw new HundredweightError("OPTION_INVALID", "--continue: with --session an empty prompt goes on");
+      const kept = new ChatSession(model, flags.session);
+      session = kept;
+      generation = await kept.generate(text, flags.system, chat);
+    }
   }
   const printer = new ReplyPrinter();
   try {

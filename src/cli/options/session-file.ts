@@ -6,7 +6,7 @@ import type { SamplerState } from "../../sampling/chain.js";
 
 export const sessionOption = [
   "--session <file>",
-  "with --raw: go on with the text of this file when it is there, and keep the text in it",
+  "go on with the conversation (--raw: text) of this file when it is there, and keep it there in the end",
 ] as const;
 
 /** The part that is kept beside the tokens: how many at the end are an answer, and the sampler behind them. */
