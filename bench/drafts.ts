@@ -3,9 +3,10 @@
  * tokens have to be equal. Prints tokens a pass, how many guesses were right, and the ratio of the speeds.
  *
  *   node dist/bench/drafts.js MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200] [--kinds edit,chat]
- *       [--draft-model SMALL.gguf] [--json FILE]
+ *       [--draft-model SMALL.gguf] [--least 0.97] [--json FILE]
  *
- * --memory: a size, or a share of the file that has to stream.
+ * --memory: a size, or a share of the file that has to stream. Pairs are taken in alternating order; of several the
+ * 95 % interval of the ratio is told. --least: exit code 1 where it begins below.
  */
 import { statSync } from "node:fs";
 import { parseBytes } from "../src/cli/options/options.js";
@@ -13,6 +14,7 @@ import { median } from "../src/cli/reports/statistics.js";
 import type { DraftMode } from "../src/engine/drafts/drafter.js";
 import { load } from "../src/library/model.js";
 import { draftPrompts } from "./support/draft-prompts.js";
+import { ratioInterval } from "./support/pairs.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 
 const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200]", {
@@ -22,6 +24,7 @@ const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draf
   repetitions: { type: "string", short: "r", default: "1" },
   tokens: { type: "string", short: "n", default: "200" },
   kinds: { type: "string", default: Object.keys(draftPrompts).join(",") },
+  least: { type: "string" },
   json: { type: "string" },
 });
 const share = /^(\d+)%$/.exec(values.memory ?? "")?.[1];
@@ -63,8 +66,10 @@ try {
   for (const kind of commaList(values.kinds)) {
     const [plain, guessed]: [Answer[], Answer[]] = [[], []];
     for (let i = 0; i < Number(values.repetitions); i++) {
+      const guessesFirst = i % 2 === 1;
+      if (guessesFirst) guessed.push(await answer(kind, drafts));
       plain.push(await answer(kind, "off"));
-      guessed.push(await answer(kind, drafts));
+      if (!guessesFirst) guessed.push(await answer(kind, drafts));
     }
     const same = [...plain, ...guessed].every(({ tokens }) => tokens.join() === plain[0]!.tokens.join());
     const ratios = guessed.map(({ tps }, i) => tps / plain[i]!.tps);
@@ -76,6 +81,7 @@ try {
       plainTps: of(plain, ({ tps }) => tps),
       draftedTps: of(guessed, ({ tps }) => tps),
       ratio: median(ratios),
+      ...(ratios.length > 4 && { interval: ratioInterval(ratios) }),
       ratioMin: Math.min(...ratios),
       ratioMax: Math.max(...ratios),
       tokensPerPass: of(guessed, ({ perPass }) => perPass),
@@ -88,6 +94,13 @@ try {
         `${result.ratioMax.toFixed(2)}); ${result.tokensPerPass.toFixed(2)} tokens a pass, ` +
         `${(100 * result.acceptance).toFixed(0)} % of the guesses right`,
     );
+    if (result.interval !== undefined) {
+      const { low, high } = result.interval;
+      console.log(
+        `         95 % interval of the ratio ${low.toFixed(3)} to ${high.toFixed(3)}, ${ratios.length} pairs`,
+      );
+      if (values.least !== undefined && low < Number(values.least)) process.exitCode = 1;
+    }
     if (!same) process.exitCode = 1;
   }
 } finally {
