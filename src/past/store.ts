@@ -308,7 +308,9 @@ export class PastStore {
         return item.release !== undefined;
       },
     });
-    if (!whole || item.release === undefined) return;
+    if (!whole) return;
+    // Given up in the last moment: more of the page is there, or soon will be.
+    if (item.release === undefined) return folder.remove(item.name);
     folder.added(item.name, item.bytes, item.at);
     if (item.page !== undefined) this.forgetBegun(item.name, item.units[0]!.kind, item.page);
   }
