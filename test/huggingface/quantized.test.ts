@@ -3,10 +3,11 @@
  * Where activations stay f32 (FP8, NF4, FP4) the logits are the same bits; where they meet integers, near.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../../src/containers/index.js";
 import { bestOps } from "../differential/models/compare.js";
 import { meanKl, openModel } from "../support/evaluate.js";
 import { logitsOf } from "../support/logits-of.js";
@@ -181,4 +182,21 @@ test("tensors that do not fit each other are refused by name", async () => {
     [broken("marlin", (e) => e, { ...config, checkpoint_format: "marlin" }), "FORMAT_UNSUPPORTED"],
   ];
   for (const [path, code] of paths) await assert.rejects(openModel(path, bestOps()), { code });
+});
+
+test("opening a folder reads of its weights no more than what says how they lie", {
+  skip: process.platform !== "linux",
+}, async () => {
+  const { config, quantize } = cases["GPTQ 4 bits in act-order"]!;
+  const [quantized] = both(quantize);
+  const pad = { name: "model.unused.weight", dtype: "F32", shape: [2 ** 20], bytes: new Uint8Array(2 ** 22) };
+  const path = write("wide", [...quantized, pad], config);
+  const modules = quantized.filter(({ name }) => name.endsWith(".g_idx"));
+  const read = (): number => Number(/^rchar: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))![1]);
+  const before = read();
+  await openCheckpoint(path);
+  const took = read() - before;
+  const indices = modules.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  // A window of a mebibyte for the header, and the small files of the folder.
+  assert.ok(took < 2 ** 21 + indices, `${took} bytes for ${modules.length} indices of ${indices} bytes together`);
 });

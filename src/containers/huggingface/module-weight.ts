@@ -87,7 +87,8 @@ export function smallTensor(
   mostBytes: number,
 ): Uint8Array {
   if (bytes > mostBytes) throw invalid(module, `: '${name}' has ${bytes} bytes, at most ${mostBytes} are read`);
-  const cursor = new Cursor(file);
+  // A folder has one for each of thousands of experts: no more is read than it holds, or the page cache fills up.
+  const cursor = new Cursor(file, bytes);
   try {
     cursor.seek(offset);
     return cursor.bytes(bytes, name);
