@@ -1,8 +1,8 @@
 /** The work of the folder worker: finds model files, reads their headers, plans one. Files may be anybody's. */
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
-import { openCheckpoint } from "../containers/index.js";
+import { basename, join, relative, resolve, sep } from "node:path";
+import { openCheckpoint, weightNames } from "../containers/index.js";
 import type { EngineOptions } from "../engine/options.js";
 import { planOptions, planResources } from "../engine/resources.js";
 import { asHundredweightError, HundredweightError } from "../errors.js";
@@ -40,18 +40,39 @@ const maxEntries = 20_000;
 const maxFiles = 500;
 const shardName = /-(\d{5})-of-(\d{5})(\.gguf)$/i;
 
-/** GGUF files below a folder, of a split model the first; folders that are links are not entered. */
+const idOf = (file: string): string => createHash("sha256").update(file).digest("base64url").slice(0, 16);
+
+/** A folder as one model, where it holds a configuration and weights. @param names of its files */
+async function folderModel(at: string, file: string, names: readonly string[]): Promise<FoundFile | undefined> {
+  const weights = weightNames(names);
+  if (weights.length === 0) return undefined;
+  const infos = await Promise.all(weights.map((name) => stat(join(at, name)).catch(() => undefined)));
+  const there = infos.flatMap((info) => (info?.isFile() === true ? [info] : []));
+  if (there.length < weights.length) return undefined;
+  const modifiedAt = new Date(Math.max(...there.map(({ mtimeMs }) => mtimeMs))).toISOString();
+  const bytes = there.reduce((sum, { size }) => sum + size, 0);
+  return { id: idOf(file), path: at, file, bytes, shards: there.length, modifiedAt };
+}
+
+/**
+ * GGUF files below a folder, of a split model the first, and folders that are models by themselves; folders that are
+ * links are not entered.
+ */
 export async function findModels(folder: string): Promise<Found> {
   const files: FoundFile[] = [];
   const later = new Map<string, number>();
   let entries = 0;
   let cut = false;
+  const slashed = (path: string) => relative(folder, path).split(sep).join("/");
   const visit = async (inside: string, depth: number): Promise<void> => {
     const found = await readdir(inside, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
       if (depth > 0) return []; // not ours to read
       const code = error.code === "ENOENT" ? "FILE_NOT_FOUND" : "FILE_IO";
       throw new HundredweightError(code, `${folder}: ${error.message}`);
     });
+    const own = found.flatMap((entry) => (entry.isDirectory() ? [] : [entry.name]));
+    const whole = await folderModel(inside, slashed(inside) || basename(resolve(folder)), own);
+    if (whole !== undefined) files.push(whole);
     for (const entry of found.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       if (++entries > maxEntries || files.length >= maxFiles) {
         cut = true;
@@ -71,9 +92,9 @@ export async function findModels(folder: string): Promise<Found> {
         later.set(first, (later.get(first) ?? 0) + info.size);
         continue;
       }
-      const file = relative(folder, path).split(sep).join("/");
+      const file = slashed(path);
       files.push({
-        id: createHash("sha256").update(file).digest("base64url").slice(0, 16),
+        id: idOf(file),
         path,
         file,
         bytes: info.size,

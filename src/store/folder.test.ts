@@ -20,6 +20,15 @@ copyFileSync(demo, join(folder, "sub", "cut.GGUF"));
 truncateSync(join(folder, "sub", "cut.GGUF"), 5000);
 writeFileSync(join(folder, "sub", "junk.gguf"), "this is not a model");
 writeFileSync(join(folder, "notes.txt"), "hello");
+// Folders that are models: their weights count, not what lies beside them.
+for (const [name, file] of [
+  ["torch", "pytorch_model.bin"],
+  ["graph", "model.onnx"],
+] as const) {
+  mkdirSync(join(folder, name));
+  writeFileSync(join(folder, name, "config.json"), "{}");
+  writeFileSync(join(folder, name, file), Buffer.alloc(20));
+}
 // Two of three files of a split model.
 writeFileSync(join(folder, "split-00001-of-00003.gguf"), Buffer.alloc(100));
 writeFileSync(join(folder, "split-00002-of-00003.gguf"), Buffer.alloc(50));
@@ -34,13 +43,16 @@ test("models are found; links to files are followed, those to folders are not", 
     files.map(({ file, shards }) => [file, shards]),
     [
       ["good.gguf", 1],
+      ["graph", 1],
       ["linked.gguf", 1],
       ["split-00001-of-00003.gguf", 3],
       ["sub/cut.GGUF", 1],
       ["sub/junk.gguf", 1],
+      ["torch", 1],
     ],
   );
-  assert.equal(files[2]!.bytes, 150);
+  assert.equal(files[3]!.bytes, 150);
+  assert.equal(files[1]!.bytes, 20);
   await assert.rejects(findModels(join(folder, "absent")), { code: "FILE_NOT_FOUND" });
 });
 

@@ -38,6 +38,18 @@ for (const commit of ["aaa", "bbb"]) {
   symlinkSync(`../../blobs/${hash}`, join(home, repo, "snapshots", commit, "Qwen3-8B-Q4_K_M.gguf"));
 }
 symlinkSync("../../blobs/none", join(home, repo, "snapshots", "bbb", "Qwen3-8B-Q8_0.gguf"));
+// Of folders of weights all kinds that open; a configuration alone, and checkpoints that nothing joins, are none.
+const hub = ".cache/huggingface/hub";
+const folders: Record<string, readonly string[]> = {
+  tensors: ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+  torch: ["pytorch_model.bin", "optimizer.pt"],
+  shards: ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+  graph: ["onnx/model_q4.onnx", "onnx/model_q4.onnx_data", "onnx/model_q4f16.onnx"],
+  nothing: ["README.md"],
+  several: ["a.pth", "b.pth"],
+};
+for (const [name, files] of Object.entries(folders))
+  for (const file of ["config.json", ...files]) write(`${hub}/models--org--${name}/snapshots/ccc/${file}`, file);
 // Ollama's: a model, one whose blob is not whole, one of another form.
 const manifest = (digest: string, size: number, mediaType = "application/vnd.ollama.image.model"): string =>
   JSON.stringify({ schemaVersion: 2, config: {}, layers: [{ mediaType, digest: `sha256:${digest}`, size }] });
@@ -73,6 +85,11 @@ test("models of every program are found, by names of their own", () => {
   assert.deepEqual(models.map((model) => `${model.place} ${nameOf(model)}`).sort(), [
     "gpt4all orca-mini.Q4_0",
     "hugging-face Qwen/Qwen3-8B-GGUF:Q4_K_M",
+    "hugging-face org/graph:model_q4",
+    "hugging-face org/graph:model_q4f16",
+    "hugging-face org/shards",
+    "hugging-face org/tensors",
+    "hugging-face org/torch",
     "jan imported",
     "jan janhq/Jan-v1",
     "lm-studio big/model:Q2_K",
@@ -85,6 +102,18 @@ test("models of every program are found, by names of their own", () => {
   const split = models.find(({ repo }) => repo === "big/model")!;
   assert.equal(split.files.length, 2);
   assert.equal(split.bytes, 2 * bytes);
+});
+
+test("a folder of weights is one model; a graph is one with its tensors", () => {
+  const found = (name: string) => models.find((model) => nameOf(model) === name)!;
+  const base = join(home, hub, "models--org--graph", "snapshots", "ccc");
+  assert.equal(found("org/graph:model_q4").path, join(base, "onnx", "model_q4.onnx"));
+  assert.deepEqual(
+    found("org/graph:model_q4").files.map(({ path }) => path),
+    [join(base, "onnx", "model_q4.onnx"), join(base, "onnx", "model_q4.onnx_data")],
+  );
+  assert.equal(found("org/torch").path, join(home, hub, "models--org--torch", "snapshots", "ccc"));
+  assert.equal(findLocal("org/graph:MODEL_Q4", models)?.path, found("org/graph:model_q4").path);
 });
 
 test("every name opens what it names", async () => {

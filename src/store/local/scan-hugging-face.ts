@@ -4,10 +4,11 @@
  */
 import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { graphData, weightNames } from "../../containers/index.js";
 import { tagOf } from "./quant-names.js";
 import { plainModels, readSmall } from "./scan-files.js";
 import type { LocalFile, LocalModel } from "./types.js";
-import { foldersOf, walk } from "./walk.js";
+import { foldersOf, type WalkedFile, walk } from "./walk.js";
 
 export function huggingFaceModels(folder: string): LocalModel[] {
   return foldersOf(folder).flatMap((name) => {
@@ -38,17 +39,45 @@ function snapshotModels(repo: string, snapshot: string): LocalModel[] {
   const models = plainModels("hugging-face", files, (file) => ({ repo, tag: tagOf(file) })).map(
     (model): LocalModel => ({ ...model, files: model.files.map(withHash) }),
   );
-  const names = new Set(files.map(({ file }) => file));
-  const weights = files.filter(({ file }) => /^[^/]+\.safetensors$/.test(file));
-  if (!names.has("config.json") || weights.length === 0) return models;
-  // The whole folder is a model: what lies beside the weights says how they are read.
-  const kept = files.filter(({ file }) => !/\.gguf$/i.test(file));
-  const folder: LocalModel = {
-    ...{ repo, tag: "", aliases: [], place: "hugging-face", path: snapshot, files: kept.map(withHash) },
-    bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0),
-    modifiedMs: Math.max(...kept.map(({ modifiedMs }) => modifiedMs)),
+  const folder = folderModel("hugging-face", repo, "", snapshot, files);
+  // Repositories keep ONNX files in a folder of their own: each is a model, with the configuration above it.
+  const graphs = files.filter(({ file }) => /^onnx\/[^/]+\.onnx$/.test(file));
+  const exported = files.some(({ file }) => file === "config.json") ? graphs : [];
+  const withGraphs = exported.map((graph): LocalModel => {
+    const own = files.filter(({ file }) => file === graph.file || graphData(graph.file, file));
+    const tag = graph.file.slice("onnx/".length, -".onnx".length);
+    return modelOf({ repo, tag, place: "hugging-face", path: graph.path }, own);
+  });
+  return [...models, ...(folder === undefined ? [] : [folder]), ...withGraphs];
+}
+
+function modelOf(
+  { repo, tag, place, path }: Pick<LocalModel, "repo" | "tag" | "place" | "path">,
+  files: readonly WalkedFile[],
+): LocalModel {
+  return {
+    ...{ repo, tag, aliases: [], place, path, files: files.map(withHash) },
+    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+    modifiedMs: Math.max(...files.map(({ modifiedMs }) => modifiedMs)),
   };
-  return [...models, folder];
+}
+
+/**
+ * A folder that is a model with all that lies in it but GGUF files: what is beside the weights says how they are read.
+ * @param files all below `folder`
+ * @returns undefined when its own files are no model
+ */
+export function folderModel(
+  place: LocalModel["place"],
+  repo: string,
+  tag: string,
+  folder: string,
+  files: readonly WalkedFile[],
+): LocalModel | undefined {
+  const weights = weightNames(files.flatMap(({ file }) => (file.includes("/") ? [] : [file])));
+  if (weights.length === 0) return undefined;
+  const kept = files.filter(({ file }) => !/\.gguf$/i.test(file) && !file.startsWith("onnx/"));
+  return modelOf({ repo, tag, place, path: folder }, kept);
 }
 
 function withHash({ path, bytes }: Pick<LocalFile, "path" | "bytes">): LocalFile {
