@@ -74,11 +74,17 @@ export function planeFiller(layout: Layout, cols: number, seed: number): (plane:
       return out;
     }
     for (let i = 0; i < out.length; i++) out[i] = words();
+    if (layout.name === "BF16") fillNumbers(out, words, 0.1 / Math.sqrt(cols));
     if (layout.form === undefined) return out;
     if (name === "values") for (let i = 0; i < out.length; i++) out[i] = finiteCode(layout, out[i]!);
     else if (name !== "offsets") fillScales(layout, name, out, words, 0.1 / Math.sqrt(cols));
     return out;
   };
+}
+
+/** Numbers of about `size`: what the smallest ones cost, and those that are no numbers, is no matter of speed. */
+function fillNumbers(out: Uint8Array, words: () => number, size: number): void {
+  for (let i = 0; i < out.length; i += 2) writeU16(out, i, toBf16(((words() % 1000) / 500 - 1) * size));
 }
 
 /** FP8 has codes that are no numbers. */
