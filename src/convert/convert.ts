@@ -50,7 +50,7 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
     throw new HundredweightError("OPTION_INVALID", `${to}: the name of the result ends in .gguf, .apr or .safetensors`);
   const checkpoint = await openCheckpoint(from);
   refuseSelf(checkpoint, to);
-  const description = describeModel(checkpoint);
+  const description = describeModel(checkpoint, undefined, { readOnly: true });
   const adapters = (options.merge ?? []).map(({ path, scale = 1 }) => ({
     adapter: openAdapter(path, checkpoint),
     scale,

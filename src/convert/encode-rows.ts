@@ -1,7 +1,7 @@
 /** The bytes of a tensor in another type or order of rows than it is stored in, a few rows at a time. */
 import { quantizeRow } from "../compress/quantize.js";
 import { HundredweightError } from "../errors.js";
-import { blocksBytes, type Dtype, dtypeOf } from "../formats/dtypes.js";
+import { blocksBytes, type Dtype } from "../formats/dtypes.js";
 import type { TensorInfo } from "../formats/types.js";
 import { changedVector } from "../formats/vector-change.js";
 import { exactType, repacker } from "./exact-types.js";
@@ -47,7 +47,7 @@ export function* matrixBytes(
   const { cols, rows, experts } = matrix;
   const bytes = rowBytesOf(info.name, dtype, cols);
   const together = Math.max(1, Math.floor(pieceBytes / bytes));
-  const repacks = dtypeOf(info.layout) === undefined && exactType(matrix) === dtype;
+  const repacks = info.layout.form !== undefined && exactType(matrix) === dtype;
   for (let expert = 0; expert < experts; expert++)
     for (let first = 0; first < rows; first += matrix.run) {
       const run = matrix.read(expert, first);

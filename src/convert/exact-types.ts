@@ -27,6 +27,7 @@ export function exactType(matrix: StoredMatrix): Dtype | undefined {
   const { layout } = matrix.info;
   const own = dtypeOf(layout);
   if (own !== undefined) return own;
+  if (layout.folded !== undefined) return dtypeByName(layout.folded.values);
   const { form } = layout;
   if (form === undefined || layout.units === "floats" || matrix.cols % unitInputs !== 0) return undefined;
   if (layout === mxfp4Layout) return dtypeByName("MXFP4");

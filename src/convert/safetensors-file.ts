@@ -159,7 +159,7 @@ function matrixOf(
     shape: shape.toReversed(),
     from: [{ name: full, layout: weight.layout }],
     changes: done,
-    rounded: dtype.name !== "F32" && (rounded || quantized),
+    rounded: dtype.name !== "F32" && (rounded || (quantized && weight.layout.folded === undefined)),
     stored: dtype.name,
     cellBytes: dtype.blockBytes,
     bytes: cells * dtype.blockBytes,
@@ -192,7 +192,8 @@ function changeOf(
 
 /** @throws OPTION_INVALID for a type that is none of floats, FORMAT_UNSUPPORTED for quantized matrices under `keep` */
 function floatType(choice: TypeChoice, info: TensorInfo): ChosenType {
-  const found = choice.of(info, () => (floats.has(info.layout.name) ? dtypeByName(info.layout.name) : undefined));
+  const held = info.layout.folded?.values ?? info.layout.name;
+  const found = choice.of(info, () => (floats.has(held) ? dtypeByName(held) : undefined));
   if (floats.has(found.dtype.name)) return found;
   throw new HundredweightError("OPTION_INVALID", "matrices in a safetensors file are f32, f16 or bf16");
 }

@@ -43,12 +43,13 @@ export function typeChoice(type: WishedType, inexact: Exclude<WishedType, "keep"
     const inputs = info.transposed ? info.shape[1]! : info.shape[0]!;
     // As llama.cpp's converter does with rows that are not whole blocks.
     const dtype = blocksBytes(wanted, inputs) === undefined ? dtypeByName("F16")! : wanted;
-    const exact = info.layout === dtype || (within[dtype.name]?.includes(info.layout.name) ?? false);
+    const held = info.layout.folded?.values ?? info.layout.name;
+    const exact = info.layout === dtype || (within[dtype.name]?.includes(held) ?? false);
     return { dtype, rounded: !exact };
   };
   return {
     changed(info) {
-      const wish = type === "keep" ? (inexact ?? info.layout.name.toLowerCase()) : type;
+      const wish = type === "keep" ? (inexact ?? (info.layout.folded?.values ?? info.layout.name).toLowerCase()) : type;
       if (wish === "f32" || wish === "f16" || wish === "bf16") return { ...asked(wish, info), rounded: wish !== "f32" };
       throw new HundredweightError(
         type === "keep" ? "FORMAT_UNSUPPORTED" : "OPTION_INVALID",

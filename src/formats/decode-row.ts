@@ -3,6 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { decodePlanes } from "./decode-planes.js";
 import { dequantizeRow } from "./dequantize.js";
 import { dtypeOf } from "./dtypes.js";
+import { decodeFolded } from "./folded-layouts.js";
 import type { Layout } from "./layouts.js";
 
 /**
@@ -24,5 +25,6 @@ export function decodeRow(
     const bytes = stored[0]!.length / rows;
     dequantizeRow(dtype, stored[0]!.subarray(row * bytes, (row + 1) * bytes), out);
   } else if (layout.form !== undefined) decodePlanes({ layout, stored, rows, first, cols: out.length }, row, out);
+  else if (layout.folded !== undefined) decodeFolded(layout, stored, rows, row, out);
   else throw new HundredweightError("FORMAT_UNSUPPORTED", `weights of layout ${layout.name} cannot be decoded`);
 }

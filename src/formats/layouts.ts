@@ -75,6 +75,8 @@ export interface Layout {
   /** The family of a layout of several planes, and how it is to be read. */
   readonly units?: Units;
   readonly form?: Form;
+  /** The types of values and mask of a pruned matrix (folded-layouts.ts); without a mask it is two of each four. */
+  readonly folded?: { readonly values: string; readonly mask?: string };
 }
 
 /** Where bytes are. `offset` is absolute in the file. */

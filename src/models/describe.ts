@@ -60,6 +60,8 @@ export interface ModelDescription {
 export interface AskedOf {
   /** The context asked for; undefined where the model's own counts. */
   readonly contextTokens?: number | undefined;
+  /** Weights are only read: matrices will do that have no kernels, where their values are known. */
+  readonly readOnly?: boolean;
 }
 
 /**
@@ -91,10 +93,10 @@ export function describeModel(
     transposed: (name) => checkpoint.tensors.get(name)?.transposed === true,
   };
   const { program, tensors: declared } = record(spec, source);
-  const resolver = new Resolver(checkpoint);
+  const resolver = new Resolver(checkpoint, undefined, asked.readOnly);
   for (const tensor of declared) resolver.resolve(tensor);
   const programs = Object.keys(spec.programs).map((name): [string, ProgramDescription] => {
-    const other = new Resolver(checkpoint, resolver);
+    const other = new Resolver(checkpoint, resolver, asked.readOnly);
     const recorded = record(spec, source, name);
     for (const tensor of recorded.tensors) other.resolve(tensor);
     return [name, { program: recorded.program, rows: spec.programs[name]!.rows ?? "all", tensors: other.found }];
@@ -144,10 +146,12 @@ class Resolver {
   readonly found: ModelTensor[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #seen: Seen;
+  readonly #readOnly: boolean;
 
   /** `beside`: what it found out is known here, and the faults of both are told together. */
-  constructor(checkpoint: Checkpoint, beside?: Resolver) {
+  constructor(checkpoint: Checkpoint, beside?: Resolver, readOnly = false) {
     this.#checkpoint = checkpoint;
+    this.#readOnly = readOnly;
     this.#seen = beside === undefined ? { faults: [], known: new Map(), unsupported: 0 } : beside.#seen;
   }
 
@@ -180,9 +184,10 @@ class Resolver {
       this.#seen.faults.push(`tensor '${name}' is [${info.shape.join(", ")}], expected [${shape.join(", ")}]`);
     else if (ids !== undefined) {
       if (info.layout.name !== "I32") this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, not I32`);
-    } else if (info.layout.acts === undefined) {
+    } else if (info.layout.acts === undefined && !(this.#readOnly && info.layout.folded !== undefined)) {
       this.#seen.unsupported++;
-      this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels`);
+      const what = info.layout.folded === undefined ? "" : "; `hundredweight convert` writes it as a plain matrix";
+      this.#seen.faults.push(`tensor '${name}' has type ${info.layout.name}, which has no kernels${what}`);
     } else if (info.layout.name === "NVFP4") this.#refuseFactor(name);
     const known = this.#seen.faults.length === before ? info : undefined;
     this.#seen.known.set(name, known);

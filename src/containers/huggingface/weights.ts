@@ -6,10 +6,11 @@ import { dtypeByName } from "../../formats/dtypes.js";
 import type { Layout } from "../../formats/layouts.js";
 import type { StoredTensor } from "../stored/stored.js";
 import type { ModuleWeight, WeightReader } from "./module-weight.js";
+import { prunedReaders } from "./pruned-weights.js";
 import { quantizedReaders } from "./quantized-weights.js";
 
 /** The first that knows a module's form reads it. */
-export const weightReaders: readonly WeightReader[] = quantizedReaders;
+export const weightReaders: readonly WeightReader[] = [...quantizedReaders, ...prunedReaders];
 
 /** Endings of tensors that are part of a module's weight, beside those of modules without quantization. */
 const partNames =
@@ -17,12 +18,14 @@ const partNames =
   "weight_zero_point|weight_g_idx|weight_shape|weight_global_scale|input_scale|input_global_scale|SCB|weight_format|" +
   "weight_orig|weight_mask|compressed|bitmask|row_offsets|shape";
 const moduleName = new RegExp(`^(.+)\\.(weight\\.[^/]+|${partNames})$`);
+/** compressed-tensors' sparse-bitmask keeps the ending of the weight. */
+const sparseName = /^(.+)\.(weight\.(?:compressed|bitmask|row_offsets|shape))$/;
 /** Stacked experts of gpt-oss have no module each. */
 const stackName = /^(.+\.(?:gate_up_proj|down_proj))_(blocks|scales|bias)$/;
 
 /** A tensor's name as that of its module and the rest. */
 export function splitName(name: string): [module: string, part: string] {
-  const [, module, part] = moduleName.exec(name) ?? stackName.exec(name) ?? [];
+  const [, module, part] = sparseName.exec(name) ?? moduleName.exec(name) ?? stackName.exec(name) ?? [];
   return module === undefined ? [name, ""] : [module, part!];
 }
 
