@@ -1,8 +1,10 @@
 /** `prune IN OUT --layers N`: a model without the parts that matter least to a text. */
 import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
+import { openMoments } from "../../compress/moments.js";
 import { HundredweightError } from "../../errors.js";
 import { openGguf } from "../../formats/index.js";
+import { withoutChannels } from "../../quality/prune/channels.js";
 import { blockInfluence } from "../../quality/prune/influence.js";
 import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
 import { writePruned } from "../../quality/prune/write.js";
@@ -15,7 +17,10 @@ import { chunksOf } from "./calibrate.js";
 import { TokenSource } from "./perplexity.js";
 
 interface PruneFlags {
-  readonly layers: number;
+  readonly layers?: number;
+  readonly ffn?: number;
+  readonly moments?: string;
+  readonly repair: boolean;
   readonly text: readonly string[];
   readonly chunks: number;
   readonly memory?: number;
@@ -29,12 +34,18 @@ export function register(program: Command): void {
   program
     .command("prune")
     .description(
-      "Write a GGUF model without the layers that change least of what goes through them (block influence), as " +
-        "llama.cpp loads it. The file is smaller and faster and much worse: compare it with `quality`.",
+      "Write a GGUF model without the layers that change least of what goes through them (block influence), or " +
+        "without channels of feed-forward nets, as llama.cpp loads it. The file is smaller and faster and much " +
+        "worse: compare it with `quality`.",
     )
     .argument("<in>", "a GGUF file")
     .argument("<out>", "GGUF file to write")
-    .requiredOption("--layers <n>", "layers to leave out", (t) => parseInteger(t, "--layers", 1))
+    .option("--layers <n>", "layers to leave out", (t) => parseInteger(t, "--layers", 1))
+    .option("--ffn <n>", "channels of each feed-forward net that stay, instead of --layers", (t) =>
+      parseInteger(t, "--ffn", 32),
+    )
+    .option("--moments <file>", "with --ffn: moments of inputs, as `calibrate` writes them")
+    .option("--no-repair", "with --ffn: the matrix behind is not fitted to what is left")
     .option(
       "--text <file>",
       "a text to look at layers with, several times for several",
@@ -53,6 +64,9 @@ export function register(program: Command): void {
 const chunkTokens = 512;
 
 async function run(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
+  if ((flags.layers === undefined) === (flags.ffn === undefined))
+    throw new HundredweightError("OPTION_INVALID", "give one of --layers and --ffn");
+  if (flags.ffn !== undefined) return cutChannels(word, to, flags.ffn, flags, signal);
   if (flags.text.length === 0)
     throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the layers with");
   const checkpoint = openGguf(modelFile(word));
@@ -67,7 +81,7 @@ async function run(word: string, to: string, flags: PruneFlags, signal: AbortSig
     ...(flags.threads !== undefined && { threads: flags.threads }),
     onChunk: (done) => progress.update(done, chunks.length, { facts: ["chunks"] }),
   }).finally(() => progress.end());
-  const dropped = leastInfluential(influence, flags.layers);
+  const dropped = leastInfluential(influence, flags.layers!);
   const pruned = withoutLayers(checkpoint, dropped);
   const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
   if (flags.json)
@@ -77,6 +91,28 @@ async function run(word: string, to: string, flags: PruneFlags, signal: AbortSig
       `layer ${String(layer).padStart(3)}  influence ${value.toFixed(5)}${dropped.includes(layer) ? "  goes" : ""}\n`,
     );
   if (bytes !== undefined) printText(`${to}: ${influence.length - dropped.length} layers, ${formatBytes(bytes)}\n`);
+}
+
+/** Channels instead of layers. */
+async function cutChannels(
+  word: string,
+  to: string,
+  keep: number,
+  flags: PruneFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  if (flags.moments === undefined)
+    throw new HundredweightError("OPTION_INVALID", "--ffn needs --moments FILE, as `calibrate` writes it");
+  const checkpoint = openGguf(modelFile(word));
+  if (existsSync(to) && checkpoint.files.some(({ path }) => realpathSync(path) === realpathSync(to)))
+    throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
+  const pruned = await withoutChannels(checkpoint, openMoments(flags.moments), keep, {
+    repair: flags.repair,
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+  });
+  const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
+  if (flags.json) return printJson({ path: to, channels: keep, ...(bytes !== undefined && { bytes }) });
+  if (bytes !== undefined) printText(`${to}: ${keep} channels in each layer, ${formatBytes(bytes)}\n`);
 }
 
 async function chunksFrom(checkpoint: ReturnType<typeof openGguf>, flags: PruneFlags): Promise<Int32Array[]> {

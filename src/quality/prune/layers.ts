@@ -4,11 +4,17 @@ import type { GgufCheckpoint, TensorInfo, TypedValue } from "../../formats/index
 import { type Checkpoint, TypedMetadata } from "../../formats/index.js";
 import { describeModel } from "../../models/index.js";
 
+/** Name in the new file, and tensor of the old one; `data`: its bytes, where they are others. */
+export interface PrunedTensor {
+  readonly name: string;
+  readonly tensor: TensorInfo;
+  readonly data?: () => AsyncGenerator<Uint8Array>;
+}
+
 /** A model as it is to be written. */
 export interface Pruned {
   readonly metadata: Map<string, TypedValue>;
-  /** Name in the new file and tensor of the old one. */
-  readonly tensors: readonly { readonly name: string; readonly tensor: TensorInfo }[];
+  readonly tensors: readonly PrunedTensor[];
 }
 
 const layerOf = (name: string): number | undefined => {
