@@ -12,10 +12,9 @@ import { startServer } from "../src/server/index.js";
 import { agentSession, writeAgentModel } from "../test/server/agent-session.js";
 import { readArguments } from "./support/program.js";
 
-const { values, paths } = readArguments("agent-session [llama|qwen35 ...] [--turns 30] [--system 20000]", {
-  turns: { type: "string", default: "30" },
-  system: { type: "string", default: "20000" },
-});
+const usage = "agent-session [llama|qwen35 ...] [--turns 30] [--system 20000]";
+const options = { turns: { type: "string", default: "30" }, system: { type: "string", default: "20000" } } as const;
+const { values, paths } = readArguments(usage, options, 0);
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-session-"));
 try {
   for (const arch of paths.length > 0 ? paths : ["llama", "qwen35"]) {

@@ -230,6 +230,11 @@ describe("slow answers", { concurrency: 4 }, () => {
     const { chat } = await started({ answerTimeoutMs: 400 });
     const nothing = (await (await postJson(chat, ask)).json()) as FailureBody;
     assert.equal(nothing.error.code, "deadline_exceeded");
+    // Who gives an answer a time of its own gets what there is, though it is nothing.
+    const own = await postJson(chat, { ...ask, max_time_ms: 20 });
+    assert.equal(own.status, 200);
+    const [choice] = shapes.chatCompletion.parse(await own.json()).choices;
+    assert.deepEqual([choice!.message.content, choice!.finish_reason], ["", "length"]);
   });
 
   it("lets running answers end when it is told to stop", async () => {

@@ -165,6 +165,9 @@ describe("templates", { concurrency: 2 }, () => {
     assert.equal(special.tokens[0], 0);
     const wrong = (await post("/detokenize", { tokens: [5, 99_999] })) as FailureBody;
     assert.match(wrong.error.message, /99999/);
+    const unknown = await postJson(`${server.url}/tokenize`, { content: ["a", 99_999] });
+    assert.equal(unknown.status, 400);
+    assert.match(((await unknown.json()) as FailureBody).error.message, /99999/);
   });
 
   it("tells what is thought from what is said, whole, streamed, and not when asked not to", async () => {

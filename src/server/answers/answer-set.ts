@@ -17,8 +17,11 @@ export interface ChoiceJob {
 
 export type ChoiceEvent = Extract<JobEvent, { kind: "token" | "text" | "promptLogprobs" }>;
 
-/** Why answers end before they are done: they keep what they have. */
-export type Cut = "deadline" | "shutdown";
+/**
+ * Why answers end before they are done: they keep what they have. `asked` is the time that the request gave them, in
+ * which no token at all may be made; `deadline` is the server's.
+ */
+export type Cut = "asked" | "deadline" | "shutdown";
 
 export interface ChoiceOutcome {
   readonly finishReason: FinishReason;
@@ -138,13 +141,13 @@ export class AnswerSet {
     } catch (thrown) {
       const { cutBy } = this;
       if (cutBy === undefined || asHundredweightError(thrown).code !== "CANCELLED") throw asHttpError(thrown);
-      if (this.progress.generated === 0) throw nothingYet(cutBy);
+      if (this.progress.generated === 0 && cutBy !== "asked") throw nothingYet(cutBy);
       return { finishReason: "length", tokens: this.folds[choice]!.generated, result: undefined };
     }
   }
 }
 
-function nothingYet(cut: Cut): HttpError {
+function nothingYet(cut: Exclude<Cut, "asked">): HttpError {
   return cut === "shutdown"
     ? busy(503, "the server ended before the first token", "server_ending", 5)
     : new HttpError(504, "the time for this answer ended before the first token", { code: "deadline_exceeded" });

@@ -133,11 +133,12 @@ class Answer {
     context.ending.addEventListener("abort", onEnding, { once: true });
     if (signal.aborted) onAbort();
     if (context.ending.aborted) onEnding();
-    const limit = Math.min(answerTimeoutMs > 0 ? answerTimeoutMs : Infinity, maxTimeMs ?? Infinity);
+    const own = maxTimeMs ?? Infinity;
+    const limit = Math.min(answerTimeoutMs > 0 ? answerTimeoutMs : Infinity, own);
     if (limit !== Infinity) {
       // A timer of more than 2^31 ms fires at once.
       const left = Math.min(2 ** 31 - 1, Math.max(0, limit - (performance.now() - arrived)));
-      this.timers.push(setTimeout(() => this.set.cut("deadline"), left));
+      this.timers.push(setTimeout(() => this.set.cut(limit === own ? "asked" : "deadline"), left));
     }
     const stop = (): void => {
       for (const timer of this.timers) clearTimeout(timer);

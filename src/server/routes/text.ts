@@ -9,6 +9,7 @@ import { conversationOf } from "../exchange/answer.js";
 import { askedTools } from "../exchange/tools.js";
 import { readJson } from "../http/body.js";
 import { ruled } from "../http/field-rules.js";
+import { wrongField } from "../http/http-error.js";
 import { smallBytes } from "../http/untaken.js";
 import { validate, Warnings } from "../http/validate.js";
 import { conversationFields, oneEnd, saidOf } from "../openai/chat.js";
@@ -35,9 +36,13 @@ export function textRoutes(app: Hono, { config, model, untaken }: ServerContext)
   app.post("/tokenize", async (c) => {
     const { value, unknown } = validate(tokenizeSchema, await readJson(c, config));
     warn(unknown).apply(c);
-    const { text } = model.require();
+    const { text, info } = model.require();
     const { content } = value;
     const contents = typeof content === "string" ? [content] : content;
+    const wrong = contents.find((part) => typeof part === "number" && part >= info.vocab);
+    if (wrong !== undefined) {
+      throw wrongField("content", `content: token ${wrong} is not in the vocabulary of ${info.vocab}`);
+    }
     // No token is shorter than a byte, an id takes four.
     const bytes = contents.reduce<number>((sum, part) => sum + 4 * (typeof part === "string" ? part.length : 1), 0);
     const outgoing = outgoingOf(c);
