@@ -11,10 +11,11 @@ import type { NativeAddon } from "../native/addon.types.js";
 const youngBytes = 8 * 2 ** 20;
 /**
  * How much the old generation may grow over what a full collection left, in percent. V8 lets it grow fourfold; what an
- * answer holds for some seconds becomes old and is garbage then. With 30 a request cost a millisecond more, for 10 MB
- * less.
+ * answer holds for some seconds becomes old and is garbage then. With 30 a request cost a millisecond more, for 5 MB
+ * less; with 100 the collections were asked for where large bodies ended, and each held everybody up for 50 ms, where
+ * those that V8 begins by itself, in steps and beside the program, take 8.
  */
-const oldGrowth = 100;
+const oldGrowth = 50;
 /**
  * Blocks from here on are mappings of their own, and as much free memory at an arena's end is given back. Bodies of
  * megabytes make glibc raise both to twice their size, and each of V8's helper threads keeps an arena as large as its

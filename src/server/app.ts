@@ -1,6 +1,6 @@
 /** The routes and what every request passes first. Web-standard: `app.request()` needs no socket. */
 import { Hono } from "hono";
-import { IdleCollector } from "../process/idle.js";
+import { collectYoung, IdleCollector } from "../process/idle.js";
 import { boundOwnMemory, boundYoungGeneration, trimOwnMemory } from "../process/own-memory.js";
 import { laterApis } from "./apis.js";
 import { errorBody } from "./error-bodies.js";
@@ -36,7 +36,7 @@ export function createApp(context: ServerContext, data?: string): Hono {
     boundYoungGeneration();
     await next();
     // What waited is tokens now, or was refused.
-    if (releaseBody(c)) idle.collect();
+    if (releaseBody(c)) collectYoung();
     if (c.req.method === "POST") idle.touch();
     const { headers } = c.res;
     // Anthropic's clients look for it under the second name.
