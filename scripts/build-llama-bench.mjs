@@ -1,7 +1,9 @@
 // Builds llama-bench, llama.cpp's own benchmark, from the source that the npm package node-llama-cpp carries as a git
 // bundle, with flags for this processor. bench/vs-llama-cpp compares with it: the package's own library is built for
 // every processor and is reached through a binding whose time counts against it.
-//   node scripts/build-llama-bench.mjs [--folder DIR] [--jobs N] [--refresh]
+//   node scripts/build-llama-bench.mjs [--target llama-quantize] [--folder DIR] [--jobs N] [--refresh]
+// Other targets of its build can be named: bench/quantize-speed compares with llama-quantize, and what llama-perplexity
+// says of a file is compared with `quality`.
 // Default folder: .peer/llama.cpp, which git ignores. Prints the path of the program.
 // Exit code 0: it is there. 3: cmake, git or the package is missing; the message says which. 1: the build failed.
 import { spawnSync } from "node:child_process";
@@ -15,6 +17,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const packageFolder = join(root, ".peer/node_modules/node-llama-cpp");
 const { values } = parseArgs({
   options: {
+    target: { type: "string", default: "llama-bench" },
     folder: { type: "string", default: join(root, ".peer/llama.cpp") },
     jobs: { type: "string", default: String(availableParallelism()) },
     refresh: { type: "boolean", default: false },
@@ -23,7 +26,7 @@ const { values } = parseArgs({
 const folder = resolve(values.folder);
 const source = join(folder, "source");
 const build = join(folder, "build");
-const program = join(build, "bin", process.platform === "win32" ? "llama-bench.exe" : "llama-bench");
+const program = join(build, "bin", process.platform === "win32" ? `${values.target}.exe` : values.target);
 
 function missing(what) {
   console.error(`build-llama-bench: ${what}`);
@@ -78,7 +81,7 @@ if (!existsSync(program)) {
   off.push("LLAMA_BUILD_APP", "LLAMA_BUILD_UI", "LLAMA_USE_PREBUILT_UI", "LLAMA_OPENSSL");
   const settings = [...off.map((name) => `-D${name}=OFF`), "-DGGML_NATIVE=ON", "-DCMAKE_BUILD_TYPE=Release"];
   run("cmake", ["-S", source, "-B", build, ...generator, ...settings]);
-  run("cmake", ["--build", build, "--config", "Release", "--target", "llama-bench", "--parallel", values.jobs]);
+  run("cmake", ["--build", build, "--config", "Release", "--target", values.target, "--parallel", values.jobs]);
 }
 if (!existsSync(program)) {
   console.error(`build-llama-bench: the build ended without ${program}`);

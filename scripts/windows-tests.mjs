@@ -44,7 +44,7 @@ export const namedTests = {
     "failures are one line and an exit code",
   ],
   "dist/src/cli/commands/perplexity.test.js": ["figures do not depend on how the ids come in pieces"],
-  "dist/src/compress/quantize-model.test.js": [
+  "dist/test/convert/quantize-model.test.js": [
     "types, sizes and metadata are those of the plan; the same bytes for any number of threads",
     "matrices of a stack have their own importance",
     "shards are kept or joined, and the tensors are the same",

@@ -8,8 +8,9 @@ import { type Calibration, calibrate, writeImportance } from "../src/compress/ca
 import { diagonalOf } from "../src/compress/feedback.js";
 import { readImportance } from "../src/compress/importance.js";
 import { momentsPath, openMoments, writeMoments } from "../src/compress/moments.js";
-import { planQuantize, writeQuantized } from "../src/compress/quantize-model.js";
+import { planQuantize } from "../src/compress/quantize-model.js";
 import { openCheckpoint } from "../src/containers/index.js";
+import { writeQuantized } from "../src/convert/index.js";
 import { openGguf } from "../src/formats/index.js";
 import { describeModel } from "../src/models/index.js";
 import { skipAddon } from "./support/addon.js";

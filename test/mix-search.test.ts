@@ -4,9 +4,12 @@ import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { calibrate } from "../src/compress/calibrate.js";
 import { isQuantizable } from "../src/compress/mix.js";
-import { writeQuantized } from "../src/compress/quantize-model.js";
+import { openMoments, writeMoments } from "../src/compress/moments.js";
+import { writeQuantized } from "../src/convert/index.js";
 import { dtypeByName, openGguf } from "../src/formats/index.js";
+import { describeModel } from "../src/models/index.js";
 import {
   type Candidate,
   type Choice,
@@ -78,13 +81,21 @@ describe("a search", { skip: skipAddon }, () => {
     const types = { attention: "F16", ffn: "F16", embedding: "F16", head: "F16" };
     await writeRandomModel(path, { arch: "llama", variant: "dense", dims: 256, types, seed: 4 });
     const checkpoint = openGguf(path);
-    const presets = presetsOf(checkpoint, {});
-    const tensors = presets[0]!.plan.tensors.filter(({ tensor }) => isQuantizable(tensor));
-    const choices = await measureCandidates(tensors, searchedTypes, { threads: 2 });
-    for (const { candidates } of choices) assert.ok(candidates.length > 3 && candidates.at(-1)!.error === 0);
     const chunks = [Int32Array.from(randomTokens(48, randomModelVocab, 3))];
     const options = { chunkTokens: 48, threads: 2 };
-    const pool = new EncodedPool(join(folder, "trials"), checkpoint, 2);
+    const calibration = [11, 12, 13].map((seed) => Int32Array.from(randomTokens(48, randomModelVocab, seed)));
+    const found = await calibrate(describeModel(checkpoint), calibration, { ...options, momentBytes: 2 ** 24 });
+    const momentsFile = join(folder, "model.moments.gguf");
+    await writeMoments(momentsFile, found.moments!, found);
+    // Whatever is looked at has error feedback: errors, trials, presets, the result.
+    const wishes = { moments: openMoments(momentsFile) };
+    const presets = presetsOf(checkpoint, wishes);
+    const tensors = presets[0]!.plan.tensors.filter(({ tensor }) => isQuantizable(tensor));
+    const choices = await measureCandidates(tensors, searchedTypes, { threads: 2, wishes });
+    for (const { candidates } of choices) assert.ok(candidates.length > 3 && candidates.at(-1)!.error === 0);
+    const plain = await measureCandidates(tensors.slice(0, 3), searchedTypes, { threads: 2 });
+    for (const { candidates } of plain) assert.ok(candidates.length > 3 && candidates.at(-1)!.error === 0);
+    const pool = new EncodedPool(join(folder, "trials"), checkpoint, 2, wishes);
     const judge = new Judge(checkpoint, options);
     const domains = [{ name: "text", chunks }];
     const search = { checkpoint, choices, pool, judge, domains };
@@ -96,7 +107,7 @@ describe("a search", { skip: skipAddon }, () => {
     const predicted = solve(choices, weights, budget)!;
     const best = await improve(search, weights, [predicted], budget, 1);
     assert.ok(bytesOf(best.assignment) <= budget);
-    const plan = planWith(checkpoint, { mix: "Q4_K_M" }, choices, best.assignment);
+    const plan = planWith(checkpoint, { mix: "Q4_K_M", ...wishes }, choices, best.assignment);
     const to = join(folder, "out.gguf");
     await writeQuantized(to, plan, { threads: 2 });
     assert.equal(statSync(to).size, fileBytes(plan));

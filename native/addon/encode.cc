@@ -58,28 +58,42 @@ Status check_order(Slice<const int32_t> order, int64_t chunk, int64_t group) {
   return done();
 }
 
-}  // namespace
+// What both encoders ask of their arguments.
+struct Request {
+  const Kernels* kernels;
+  int64_t from_bytes, to_bytes;  // of a row
+};
 
-Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
-                      const Nullable<Slice<const float>>& importance, Slice<uint8_t> out, int32_t threads,
-                      const Nullable<Text>& isa) {
+Result<Request> check_request(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
+                              Slice<uint8_t> out, int32_t threads, const Nullable<Text>& isa) {
   Result<const Kernels*> kernels = kernels_by_name(isa);
   if (!kernels.ok) return Status{false};
   Result<int64_t> from_bytes = row_bytes_within(from, rows, cols, bytes.length);
   if (!from_bytes.ok) return Status{false};
   Result<int64_t> to_bytes = row_bytes_within(to, rows, cols, out.length);
   if (!to_bytes.ok) return Status{false};
-  const EncodePart encode_part = encoder_of(to, kernels.value->isa);
+  if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
+  return Request{kernels.value, from_bytes.value, to_bytes.value};
+}
+
+}  // namespace
+
+Result<double> encode(int32_t from, Slice<const uint8_t> bytes, int32_t to, int64_t rows, int64_t cols,
+                      const Nullable<Slice<const float>>& importance, Slice<uint8_t> out, int32_t threads,
+                      const Nullable<Text>& isa) {
+  Result<Request> request = check_request(from, bytes, to, rows, cols, out, threads, isa);
+  if (!request.ok) return Status{false};
+  const Request& r = request.value;
+  const EncodePart encode_part = encoder_of(to, r.kernels->isa);
   if (encode_part == nullptr) return bad_argument("tensor type %d has no encoder", to);
   if (importance.present && importance.value.length != cols) return bad_argument("importance has one value a column");
-  if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
   int64_t part_rows = kPartValues / cols;
   part_rows = part_rows < 8 ? 8 : part_rows / 8 * 8;
   return each_part(
-      {from, bytes.data, from_bytes.value, rows, cols, part_rows < rows ? part_rows : rows}, 0, threads,
-      *kernels.value, [&](const float* x, int64_t first, int64_t count, float*) {
+      {from, bytes.data, r.from_bytes, rows, cols, part_rows < rows ? part_rows : rows}, 0, threads,
+      *r.kernels, [&](const float* x, int64_t first, int64_t count, float*) {
         encode_part({x, count, cols, importance.present ? importance.value.data : nullptr,
-                     out.data + first * to_bytes.value});
+                     out.data + first * r.to_bytes});
       });
 }
 
@@ -87,13 +101,10 @@ Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, in
                                     Slice<const float> importance, Slice<const float> factor, int64_t block,
                                     Slice<const int32_t> order, Slice<uint8_t> out, int32_t threads,
                                     const Nullable<Text>& isa) {
-  Result<const Kernels*> kernels = kernels_by_name(isa);
-  if (!kernels.ok) return Status{false};
-  Result<int64_t> from_bytes = row_bytes_within(from, rows, cols, bytes.length);
-  if (!from_bytes.ok) return Status{false};
-  Result<int64_t> to_bytes = row_bytes_within(to, rows, cols, out.length);
-  if (!to_bytes.ok) return Status{false};
-  const auto encode_part = encoders_for(kernels.value->isa).feedback[to];
+  Result<Request> request = check_request(from, bytes, to, rows, cols, out, threads, isa);
+  if (!request.ok) return Status{false};
+  const Request& r = request.value;
+  const auto encode_part = encoders_for(r.kernels->isa).feedback[to];
   if (encode_part == nullptr) return bad_argument("tensor type %d has no encoder with feedback", to);
   const int64_t chunk = feedback_chunk(to);
   if (block < chunk || block % chunk != 0 || cols % block != 0 || block > kMostFactored)
@@ -101,13 +112,12 @@ Result<double> encode_with_feedback(int32_t from, Slice<const uint8_t> bytes, in
   if (importance.length != cols || order.length != cols || factor.length != cols * block)
     return bad_argument("importance, order and factor must fit the columns");
   HW_TRY(check_order(order, chunk, group_of(to)));
-  if (threads < 1 || threads > kMaxThreads) return bad_argument("%d threads", threads);
   int64_t part_rows = kPartValues / cols / kFeedbackRows * kFeedbackRows;
   part_rows = part_rows < kFeedbackRows ? kFeedbackRows : part_rows;
-  return each_part({from, bytes.data, from_bytes.value, rows, cols, part_rows < rows ? part_rows : rows},
-                   feedback_scratch(block), threads, *kernels.value,
+  return each_part({from, bytes.data, r.from_bytes, rows, cols, part_rows < rows ? part_rows : rows},
+                   feedback_scratch(block), threads, *r.kernels,
                    [&](const float* x, int64_t first, int64_t count, float* scratch) {
-                     encode_part({{x, count, cols, importance.data, out.data + first * to_bytes.value},
+                     encode_part({{x, count, cols, importance.data, out.data + first * r.to_bytes},
                                   factor.data, block, order.data, scratch});
                    });
 }

@@ -1,9 +1,10 @@
 /** The rows of one tensor in another type, some megabytes at a time. */
 import { HundredweightError } from "../errors.js";
 import { blocksBytes, type Dtype, onlyExtent, type TensorInfo } from "../formats/index.js";
+import { requireAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
-import type { Factors } from "./feedback.js";
-import type { MomentEntry } from "./moments.js";
+import { Factors, type MomentUse } from "./feedback.js";
+import type { Moments } from "./moments.js";
 import type { SourceFiles } from "./source-files.js";
 
 /** Source bytes of a piece; at least one row. */
@@ -16,7 +17,7 @@ export interface EncodeJob {
   /** A value a column, of each matrix of a stack one after the other. */
   readonly importance: Float32Array | undefined;
   /** Moments of what goes in: codes are chosen with error feedback. */
-  readonly moments?: MomentEntry | undefined;
+  readonly moments?: MomentUse | undefined;
 }
 
 export interface EncodeMeans {
@@ -25,6 +26,17 @@ export interface EncodeMeans {
   /** For jobs with moments. */
   readonly factors?: Factors | undefined;
   readonly files: SourceFiles;
+}
+
+/** @param uses of the moments, by all jobs to come @throws NATIVE_UNAVAILABLE */
+export function encodeMeans(
+  files: SourceFiles,
+  threads: number,
+  moments?: Moments,
+  uses: readonly MomentUse[] = [],
+): EncodeMeans {
+  const addon = requireAddon();
+  return { addon, threads, files, ...(moments && { factors: new Factors(addon, moments, threads, uses) }) };
 }
 
 interface Piece {

@@ -11,6 +11,9 @@ export interface Feedback {
   readonly order: Int32Array;
   /** The mean square of each column's input. */
   readonly importance: Float32Array;
+  /** The sums that the factor was made of, and how far their off-diagonals were taken back. */
+  readonly sums: Float32Array;
+  readonly shrink: number;
 }
 
 /** Means of the diagonal that are added to it, so that columns without inputs have a factor. */
@@ -37,9 +40,34 @@ export const takesFeedback = (dtype: Dtype): boolean => groups[dtype.name] !== u
 
 const chunkOf = (dtype: Dtype): number => Math.max(32, dtype.blockValues);
 
+/** Moments as one matrix takes them: of blocks that divide those of the entry. */
+export interface MomentUse {
+  readonly entry: MomentEntry;
+  /** Columns of a block. */
+  readonly block: number;
+}
+
 /** Bytes that lie in memory for one matrix: sums, factor, and what factoring takes. */
-export function feedbackBytes({ cols, block }: MomentEntry): number {
+export function feedbackBytes({ entry: { cols }, block }: MomentUse): number {
   return 4 * (cols / block) * momentValues(block) + 4 * cols * block + 8 * block * (block + 65);
+}
+
+/** The memory of feedback where nobody says it; not the machine's, since the bytes of a file follow from it. */
+export const usualFeedbackBytes = 6 * 2 ** 30;
+
+/**
+ * The widest blocks that take at most `bytes`; the narrowest there are where all take more.
+ * @returns undefined where the type has no feedback, or its super-blocks do not fit the blocks
+ */
+export function momentUse(entry: MomentEntry, dtype: Dtype, bytes: number): MomentUse | undefined {
+  const chunk = chunkOf(dtype);
+  if (!takesFeedback(dtype) || entry.block % chunk !== 0) return undefined;
+  const parts = entry.block / chunk;
+  for (let part = 1; part < parts; part++) {
+    const use = { entry, block: entry.block / part };
+    if (parts % part === 0 && feedbackBytes(use) <= bytes) return use;
+  }
+  return { entry, block: chunk };
 }
 
 /** One after the other; matrices that share their inputs and come after one another share the factor. */
@@ -48,35 +76,56 @@ export class Factors {
   readonly #threads: number;
   readonly #moments: Moments;
   #made: { readonly key: string; readonly feedback: Feedback } | undefined;
+  // Used again and again: memory that waits to be collected would come on top of what was promised.
+  #sums = new Float32Array(0);
+  #factor = new Float32Array(0);
 
-  constructor(addon: Pick<NativeAddon, "makeFactor">, moments: Moments, threads: number) {
+  /** @param most of all uses to come */
+  constructor(
+    addon: Pick<NativeAddon, "makeFactor">,
+    moments: Moments,
+    threads: number,
+    most: Iterable<MomentUse> = [],
+  ) {
     this.#addon = addon;
     this.#moments = moments;
     this.#threads = threads;
+    let [sums, factor] = [0, 0];
+    for (const use of most) {
+      sums = Math.max(sums, sumsOf(use));
+      factor = Math.max(factor, use.entry.cols * use.block);
+    }
+    this.#sums = new Float32Array(sums);
+    this.#factor = new Float32Array(factor);
   }
 
   /**
+   * Good until the next call.
    * @param matrix of a stack whose matrices may have inputs of their own
    * @returns undefined where nothing is known of the inputs
    * @throws FORMAT_INVALID for sums that are no finite numbers
    */
-  of(entry: MomentEntry, matrix: number, dtype: Dtype): Feedback | undefined {
+  of(use: MomentUse, matrix: number, dtype: Dtype): Feedback | undefined {
+    const { entry, block } = use;
+    const { cols } = entry;
     const own = entry.rows.length > 1 ? matrix : 0;
     const rows = entry.rows[own] ?? 0;
     if (rows === 0) return undefined;
     const chunk = chunkOf(dtype);
     const group = groups[dtype.name] ?? 1;
-    const key = `${entry.input} ${own} ${chunk} ${group}`;
+    const key = `${entry.input} ${own} ${block} ${chunk} ${group}`;
     if (this.#made?.key === key) return this.#made.feedback;
-    // Two factors never lie in memory at the same time.
     this.#made = undefined;
-    const { cols, block } = entry;
-    const sums = this.#moments.read(entry, own);
+    if (this.#sums.length < sumsOf(use)) this.#sums = new Float32Array(sumsOf(use));
+    if (this.#factor.length < cols * block) this.#factor = new Float32Array(cols * block);
+    const sums = this.#sums.subarray(0, sumsOf(use));
+    const factor = this.#factor.subarray(0, cols * block);
+    this.#moments.readInto(entry, own, block, sums);
     const importance = diagonalOf(sums, cols, block, rows);
     const order = feedbackOrder(importance, chunk, group);
-    const factor = new Float32Array(cols * block);
+    const shrink = shrinkFor(rows, block);
     try {
-      this.#addon.makeFactor(sums, block, order, shrinkFor(rows, block), damp, factor, this.#threads, null);
+      this.#addon.makeFactor(sums, block, order, shrink, damp, factor, this.#threads, null);
     } catch (cause) {
       throw new HundredweightError(
         "FORMAT_INVALID",
@@ -85,10 +134,12 @@ export class Factors {
         { cause },
       );
     }
-    this.#made = { key, feedback: { factor, block, order, importance } };
+    this.#made = { key, feedback: { factor, block, order, importance, sums, shrink } };
     return this.#made.feedback;
   }
 }
+
+const sumsOf = ({ entry: { cols }, block }: MomentUse): number => (cols / block) * momentValues(block);
 
 /** Mean squares. @throws nothing: what is not finite is found where the factor is made */
 export function diagonalOf(sums: Float32Array, cols: number, block: number, rows: number): Float32Array {

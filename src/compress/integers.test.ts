@@ -34,7 +34,14 @@ function momentsOf(x: Float32Array, block = cols): { readonly entry: MomentEntry
   const sums = new Float32Array((cols / block) * momentValues(block));
   addon!.addMoments(x, x.length / cols, cols, block, sums, 2, null);
   const entry = { input: "in", cols, block, rows: [x.length / cols] };
-  const moments = { path: "moments", chunks: 1, chunkTokens: 1, entries: new Map([["w", entry]]), read: () => sums };
+  const moments = {
+    path: "moments",
+    chunks: 1,
+    chunkTokens: 1,
+    entries: new Map([["w", entry]]),
+    read: () => sums,
+    readInto: (_e: MomentEntry, _m: number, _b: number, into: Float32Array) => into.set(sums),
+  };
   return { entry, moments };
 }
 

@@ -106,7 +106,13 @@ export interface Moments {
   readonly chunkTokens: number;
   /** By the name of a matrix. */
   readonly entries: ReadonlyMap<string, MomentEntry>;
-  /** @throws FORMAT_INVALID for a file that became shorter */
+  /**
+   * The sums of a matrix, of blocks of `block` columns, which divide those of the entry.
+   * @param into [cols / block][momentValues(block)], or more
+   * @throws FORMAT_INVALID for a file that became shorter
+   */
+  readInto(entry: MomentEntry, matrix: number, block: number, into: Float32Array): void;
+  /** The sums of a matrix as they lie in the file. @throws FORMAT_INVALID for a file that became shorter */
   read(entry: MomentEntry, matrix: number): Float32Array;
 }
 
@@ -125,14 +131,17 @@ export function openMoments(path: string): Moments {
     throw invalid(path, "its metadata does not say of which matrices");
   const known = new Map<string, MomentEntry>();
   for (const input of new Set(inputs)) known.set(input, entryOf(path, input, tensors));
+  const readInto: Moments["readInto"] = (entry, matrix, block, into) =>
+    readBlocks(path, tensors.get(`${entry.input}.moments`)!, entry, matrix, block, into);
   return {
     path,
     chunks,
     chunkTokens,
     entries: new Map(names.map((name, i) => [name, known.get(inputs[i]!)!])),
-    read: ({ input, cols, block }, matrix) => {
-      const values = new Float32Array((cols / block) * momentValues(block));
-      readInto(path, tensors.get(`${input}.moments`)!, matrix * values.length, values);
+    readInto,
+    read: (entry, matrix) => {
+      const values = new Float32Array((entry.cols / entry.block) * momentValues(entry.block));
+      readInto(entry, matrix, entry.block, values);
       return values;
     },
   };
@@ -148,25 +157,54 @@ function entryOf(path: string, input: string, tensors: ReadonlyMap<string, Tenso
   if (values !== momentTile ** 2 || triangle !== (tiles * (tiles + 1)) / 2 || (counts.shape[0] ?? 1) !== matrices)
     throw invalid(path, `'${input}' has shapes ${sums.shape.join(" x ")} and ${counts.shape.join(" x ")}`);
   const rows = new Float32Array(matrices);
-  readInto(path, counts, 0, rows);
+  const file = openRegularSync(path);
+  try {
+    readPart(path, file, counts, 0, rows);
+  } finally {
+    closeSync(file);
+  }
   for (const count of rows)
     if (!(count >= 0 && count < 2 ** 53)) throw invalid(path, `'${input}' was summed over ${count} rows`);
   return { input, cols: block * blocks, block, rows: [...rows] };
 }
 
-function readInto(path: string, tensor: TensorInfo, first: number, values: Float32Array): void {
-  const { offset, bytes } = onlyExtent(tensor);
+/** The tiles of each row that lie within a narrower block, which are together. */
+function readBlocks(
+  path: string,
+  tensor: TensorInfo,
+  { cols, block: wide }: MomentEntry,
+  matrix: number,
+  block: number,
+  into: Float32Array,
+): void {
   const file = openRegularSync(path);
   try {
-    const into = new Uint8Array(values.buffer);
-    const from = 4 * first;
-    for (let done = 0; done < into.length; ) {
-      const most = Math.min(into.length - done, 1 << 30);
-      const read = from + done + most > bytes ? 0 : readSync(file, into, done, most, offset + from + done);
-      if (read === 0) throw invalid(path, `'${tensor.name}' is cut short`);
-      done += read;
+    const [all, own, tile] = [wide / momentTile, block / momentTile, momentTile ** 2];
+    let to = 0;
+    const read = (first: number, count: number): void => {
+      readPart(path, file, tensor, first, into.subarray(to, to + count));
+      to += count;
+    };
+    for (let at = 0; at < cols / wide; at++) {
+      const first = (matrix * (cols / wide) + at) * momentValues(wide);
+      if (own === all) read(first, momentValues(wide));
+      else
+        for (let row = 0; row < all; row++)
+          read(first + (row * all - (row * (row - 1)) / 2) * tile, (own - (row % own)) * tile);
     }
   } finally {
     closeSync(file);
+  }
+}
+
+function readPart(path: string, file: number, tensor: TensorInfo, first: number, values: Float32Array): void {
+  const { offset, bytes } = onlyExtent(tensor);
+  const into = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const from = 4 * first;
+  for (let done = 0; done < into.length; ) {
+    const most = Math.min(into.length - done, 1 << 30);
+    const read = from + done + most > bytes ? 0 : readSync(file, into, done, most, offset + from + done);
+    if (read === 0) throw invalid(path, `'${tensor.name}' is cut short`);
+    done += read;
   }
 }

@@ -1,27 +1,26 @@
-/** A GGUF model in other types: what llama-quantize writes, byte for byte, in little memory whatever its size. */
+/** A GGUF model in other types, as it is planned: what llama-quantize writes. */
 
 import { HundredweightError } from "../errors.js";
 import {
   blocksBytes,
+  type Dtype,
   type GgufCheckpoint,
   onlyExtent,
-  type TensorSource,
+  type TensorInfo,
   type TypedValue,
-  writeGguf,
 } from "../formats/index.js";
-import { requireAddon } from "../native/addon.js";
-import { type EncodeMeans, encodeTensor } from "./encode-tensor.js";
-import { Factors, feedbackBytes, takesFeedback } from "./feedback.js";
+import { feedbackBytes, type MomentUse, momentUse, usualFeedbackBytes } from "./feedback.js";
 import type { Importance } from "./importance.js";
 import { mixFileType } from "./mix.js";
-import type { MomentEntry, Moments } from "./moments.js";
-import { SourceFiles } from "./source-files.js";
+import type { Moments } from "./moments.js";
 import { mixModelOf, needsImportance, type PlannedType, planTypes, type TypeWishes } from "./type-plan.js";
 
 export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
   readonly importance?: Importance;
   /** Moments of a calibration: codes are chosen with error feedback where they have an entry. */
   readonly moments?: Moments;
+  /** Bytes that feedback may take for a matrix; where it is too little, moments are of fewer columns together. */
+  readonly feedbackBytes?: number;
   /** Types of blocks may become other such types. */
   readonly requantize?: boolean;
   /** As many files as the model has. */
@@ -31,7 +30,7 @@ export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
 export interface PlannedTensor extends PlannedType {
   readonly bytes: number;
   readonly importance: Float32Array | undefined;
-  readonly moments?: MomentEntry | undefined;
+  readonly moments?: MomentUse | undefined;
 }
 
 export interface PlannedFile {
@@ -74,7 +73,7 @@ export function planQuantize(checkpoint: GgufCheckpoint, wishes: QuantizeWishes)
       if (needsImportance(type.tensor.name, type.to, mix)) lacking.push(type.tensor.name);
     }
     const [cols = 1, ...rest] = type.tensor.shape;
-    const moments = wishes.moments && type.from !== type.to ? momentsFor(wishes.moments, type) : undefined;
+    const moments = type.from === type.to ? undefined : momentsFor(wishes, type.tensor, type.to);
     return {
       ...type,
       bytes: rest.reduce((a, b) => a * b, blocksBytes(type.to, cols)!),
@@ -138,15 +137,23 @@ function columnsFor(importance: Importance, { tensor }: PlannedType): Float32Arr
   );
 }
 
-/** @throws OPTION_INVALID where there are other columns than the matrix has */
-function momentsFor({ path, entries }: Moments, { tensor, to }: PlannedType): MomentEntry | undefined {
-  const entry = entries.get(tensor.name);
-  if (entry === undefined || !takesFeedback(to) || entry.block % Math.max(32, to.blockValues) !== 0) return undefined;
+/**
+ * The moments of a calibration as a matrix takes them.
+ * @throws OPTION_INVALID where there are other columns than the matrix has
+ */
+export function momentsFor(
+  { moments, feedbackBytes: bytes = usualFeedbackBytes }: Pick<QuantizeWishes, "moments" | "feedbackBytes">,
+  tensor: TensorInfo,
+  to: Dtype,
+): MomentUse | undefined {
+  const entry = moments?.entries.get(tensor.name);
+  if (moments === undefined || entry === undefined) return undefined;
   const matrices = tensor.shape.slice(2).reduce((a, b) => a * b, 1);
-  if (entry.cols === tensor.shape[0] && (entry.rows.length === 1 || entry.rows.length === matrices)) return entry;
+  if (entry.cols === tensor.shape[0] && (entry.rows.length === 1 || entry.rows.length === matrices))
+    return momentUse(entry, to, bytes);
   throw new HundredweightError(
     "OPTION_INVALID",
-    `${path}: has moments of ${entry.cols} columns for '${tensor.name}' with ${tensor.shape[0]}: ` +
+    `${moments.path}: has moments of ${entry.cols} columns for '${tensor.name}' with ${tensor.shape[0]}: ` +
       "it was made from another model",
   );
 }
@@ -184,68 +191,6 @@ function metadataOf(checkpoint: GgufCheckpoint, wishes: QuantizeWishes, shards: 
     put("split.tensors.count", { type: "i32", value: checkpoint.tensors.size });
   }
   return metadata;
-}
-
-export interface QuantizeOptions {
-  readonly threads: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (doneBytes: number, totalBytes: number, tensor: string) => void;
-}
-
-/** Larger files should not push everything else out of the page cache. */
-const directFrom = 256 * 2 ** 20;
-
-/**
- * Writes the files of a plan, each whole or not at all.
- * @returns their paths and bytes
- * @throws NATIVE_UNAVAILABLE, MODEL_INVALID for values that are no numbers, FILE_IO, CANCELLED
- */
-export async function writeQuantized(path: string, plan: QuantizePlan, options: QuantizeOptions) {
-  const files = new SourceFiles();
-  const addon = requireAddon();
-  const means: EncodeMeans = {
-    addon,
-    threads: options.threads,
-    ...(plan.moments && { factors: new Factors(addon, plan.moments, options.threads) }),
-    files,
-  };
-  let done = 0;
-  const sources = ({ tensors }: PlannedFile): TensorSource[] =>
-    tensors.map((planned) => ({
-      name: planned.tensor.name,
-      dtype: planned.to,
-      shape: withoutOnes(planned.tensor.shape),
-      data: async function* () {
-        for await (const bytes of encodeTensor(planned, means)) {
-          if (options.signal?.aborted) throw new HundredweightError("CANCELLED", `${path}: quantizing was cancelled`);
-          yield bytes;
-          done += bytes.length;
-          options.onProgress?.(done, plan.bytes, planned.tensor.name);
-        }
-      },
-    }));
-  try {
-    const written: { path: string; bytes: number }[] = [];
-    for (const [i, file] of plan.files.entries()) {
-      const to = plan.files.length === 1 ? path : shardPath(path, i, plan.files.length);
-      const bytes = await writeGguf(
-        to,
-        { metadata: file.metadata, tensors: sources(file) },
-        { direct: plan.bytes > directFrom, ...(options.signal && { signal: options.signal }) },
-      );
-      written.push({ path: to, bytes });
-    }
-    return written;
-  } finally {
-    await files.close();
-  }
-}
-
-/** As ggml counts dimensions. */
-function withoutOnes(shape: readonly number[]): readonly number[] {
-  let length = shape.length;
-  while (length > 1 && shape[length - 1] === 1) length--;
-  return shape.slice(0, length);
 }
 
 export function shardPath(path: string, shard: number, shards: number): string {

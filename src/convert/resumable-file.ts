@@ -21,7 +21,7 @@ export interface FilePiece {
   /** Zeros behind it. */
   readonly padding: number;
   /** Together exactly its bytes; called when its turn comes. */
-  readonly data: () => Iterable<Uint8Array>;
+  readonly data: () => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
 export interface ResumableFile {
@@ -38,7 +38,9 @@ export interface WriteOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each part of a piece. */
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
-  /** @internal Bytes between two lines of the journal, which make the disk write what it holds back. */
+  /** Called before the first piece is made, with the number of pieces that an earlier run had written. */
+  readonly onResume?: ((pieces: number) => void) | undefined;
+  /** Bytes between two lines of the journal, which make the disk write what it holds back. */
   readonly lineBytes?: number | undefined;
 }
 
@@ -86,7 +88,7 @@ async function writePieces(
   file: ResumableFile,
   partial: string,
   journal: Journal,
-  { signal, onProgress, lineBytes = usualLineBytes }: WriteOptions,
+  { signal, onProgress, onResume, lineBytes = usualLineBytes }: WriteOptions,
 ): Promise<Written> {
   const { path, head, pieces, tail } = file;
   const ends = [head.length];
@@ -108,11 +110,12 @@ async function writePieces(
   };
   try {
     if (first === undefined) await write(head);
+    else onResume?.(first);
     let noted = from;
     for (let p = first ?? 0; p < pieces.length; p++) {
       const piece = pieces[p]!;
       let got = 0;
-      for (const chunk of piece.data()) {
+      for await (const chunk of piece.data()) {
         got += chunk.length;
         if (got > piece.bytes) break;
         await write(chunk);

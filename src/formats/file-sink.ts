@@ -86,6 +86,8 @@ export class FileSink {
 
   /** The bytes of a resumed file, from its beginning, that are on the disk: waits for them. */
   async durable(): Promise<number> {
+    // Direct writing keeps what is no whole block yet.
+    if (!this.#direct) await this.#flush();
     await this.#underway;
     await this.#file.datasync();
     return this.#position!;

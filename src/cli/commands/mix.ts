@@ -1,15 +1,23 @@
 /** `mix IN OUT --bytes SIZE`: the types that leave a model nearest to itself in so many bytes. */
-import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { readImportance } from "../../compress/importance.js";
 import { isQuantizable } from "../../compress/mix.js";
-import { type QuantizePlan, writeQuantized } from "../../compress/quantize-model.js";
+import type { QuantizePlan } from "../../compress/quantize-model.js";
+import { writeQuantized } from "../../convert/index.js";
 import { HundredweightError } from "../../errors.js";
 import { type GgufCheckpoint, openGguf } from "../../formats/index.js";
 import { defaultThreads } from "../../native/threads.js";
 import { type Choice, measureCandidates, searchedTypes } from "../../quality/mix/candidates.js";
 import { Judge } from "../../quality/mix/judge.js";
-import { type Fit, fileBytes, futureModel, isFit, mostBytes, planOf } from "../../quality/mix/outlook.js";
+import {
+  type Fit,
+  fileBytes,
+  fitsWith,
+  fittingBytes,
+  futureModel,
+  planOf,
+  solveFitting,
+} from "../../quality/mix/outlook.js";
 import { EncodedPool } from "../../quality/mix/pool.js";
 import {
   assignmentOf,
@@ -17,17 +25,20 @@ import {
   type MixSearch,
   measureGroups,
   type Preset,
+  parseSensitivities,
   planWith,
   presetsOf,
   rivalsOf,
   type Sensitivities,
   weightsBy,
 } from "../../quality/mix/search.js";
-import { type Assignment, solve } from "../../quality/mix/solve.js";
+import type { Assignment } from "../../quality/mix/solve.js";
 import type { Domain, ModelQuality } from "../../quality/quality.js";
+import { checkOutputPath, readTextSync, writeOutputSync } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
 import { knownMachine } from "../../weights/probe.js";
-import { parseBytes, parseInteger, parseNumber } from "../options/options.js";
+import { momentsOf } from "../options/moments-option.js";
+import { parseBytes, parseChoice, parseInteger, parseNumber } from "../options/options.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
@@ -40,6 +51,8 @@ interface MixFlags {
   readonly fitsMemory?: number | true;
   readonly memory?: number;
   readonly imatrix?: string;
+  readonly moments?: string;
+  readonly quality?: string;
   readonly text: readonly string[];
   readonly chunks: number;
   readonly verify: number;
@@ -71,6 +84,12 @@ export function register(program: Command): void {
       parseBytes(t, "--memory"),
     )
     .option("--imatrix <file>", "importance of the columns, as `calibrate` writes it")
+    .option("--moments <file>", "moments of inputs, as `calibrate` writes them; found beside --imatrix")
+    .option(
+      "--quality <name>",
+      "best: all files that are compared have codes chosen with error feedback (default with moments); stock: none",
+      (t) => parseChoice(t, "--quality", ["stock", "best"]),
+    )
     .option(
       "--text <file>",
       "a text to measure by, several times for several; without any, weights alone decide",
@@ -109,8 +128,11 @@ async function run(word: string, to: string, flags: MixFlags, signal: AbortSigna
   const goals = [flags.bytes, flags.bpw, flags.fitsMemory].filter((goal) => goal !== undefined);
   if (goals.length !== 1) throw new HundredweightError("OPTION_INVALID", "give one of --bytes, --bpw, --fits-memory");
   const checkpoint = openGguf(modelFile(word));
+  // Before hours go by for it.
+  if (flags.sensitivity !== undefined) checkOutputPath(flags.sensitivity);
   const importance = flags.imatrix === undefined ? undefined : readImportance(flags.imatrix);
-  const wishes = importance === undefined ? {} : { importance };
+  const moments = momentsOf(flags);
+  const wishes = { ...(importance && { importance }), ...(moments && { moments }) };
   const presets = presetsOf(checkpoint, wishes);
   const threads = flags.threads ?? defaultThreads();
   const progress = new Progress("mix", { forced: flags.progress });
@@ -119,23 +141,25 @@ async function run(word: string, to: string, flags: MixFlags, signal: AbortSigna
   const tensors = presets[0]!.plan.tensors.filter(({ tensor }) => isQuantizable(tensor));
   const choices = await measureCandidates(tensors, searchedTypes, {
     threads,
+    wishes,
     signal,
     onTensor: (done, total) => onStep("tensors", done, total),
   });
   const memory = flags.memory ?? knownMachine({ path: checkpoint.path }).profile.availableBytes;
   const options = { chunkTokens, threads, memoryBytes: memory, signal };
-  const pool = new EncodedPool(`${to}.trials`, checkpoint, threads);
+  const pool = new EncodedPool(`${to}.trials`, checkpoint, threads, wishes);
   try {
+    const goal = goalOf(checkpoint, choices, presets[0]!, flags, memory);
     const search: MixSearch = {
       checkpoint,
       choices,
       pool,
       judge: new Judge(checkpoint, options),
       domains: texts.search,
+      fits: goal.fit && fitsWith(checkpoint, choices, goal.fit),
       signal,
       onStep,
     };
-    const goal = goalOf(checkpoint, choices, presets[0]!, flags, memory);
     const weights = await weightsFor(search, goal.bits, flags);
     const found = await assign(search, weights, goal, presets, flags.rounds);
     progress.end();
@@ -204,16 +228,7 @@ function goalOf(
     machine: profile,
     ...(typeof flags.fitsMemory === "number" && { secondsPerToken: flags.fitsMemory }),
   };
-  const weights = choices.map(() => 1);
-  const range = {
-    least: choices.reduce((sum, { candidates }) => sum + candidates[0]!.bytes, 0),
-    most: choices.reduce((sum, { candidates }) => sum + candidates.at(-1)!.bytes, 0),
-  };
-  const fits = (bytes: number): boolean => {
-    const assignment = solve(choices, weights, bytes);
-    return assignment !== undefined && isFit(planOf(futureModel(checkpoint, choices, assignment), fit), fit);
-  };
-  const bytes = mostBytes(range, fits);
+  const bytes = fittingBytes(checkpoint, choices, fit);
   if (bytes !== undefined) return of(bytes, fit);
   const wish =
     typeof flags.fitsMemory === "number" ? `is streamed at ${flags.fitsMemory} s a token` : "stays in memory";
@@ -229,14 +244,13 @@ async function weightsFor(search: MixSearch, bits: number, { sensitivity, text }
   let known: Sensitivities | undefined;
   if (sensitivity !== undefined)
     try {
-      known = JSON.parse(readFileSync(sensitivity, "utf8")) as Sensitivities;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
-        throw new HundredweightError("FORMAT_INVALID", `${sensitivity}: no sensitivities`, {}, { cause });
+      known = parseSensitivities(sensitivity, readTextSync(sensitivity));
+    } catch (error) {
+      if ((error as HundredweightError).code !== "FILE_NOT_FOUND") throw error;
     }
   const measured = known ?? (await measureGroups(search, bits));
   if (sensitivity !== undefined && known === undefined)
-    writeFileSync(sensitivity, `${JSON.stringify(measured, null, 1)}\n`);
+    writeOutputSync(sensitivity, `${JSON.stringify(measured, null, 1)}\n`);
   return weightsBy(search.choices, measured);
 }
 
@@ -247,7 +261,8 @@ async function assign(
   presets: readonly Preset[],
   rounds: number,
 ): Promise<Assignment> {
-  const predicted = solve(search.choices, weights, goal.tensorBytes);
+  const { fits = () => true } = search;
+  const predicted = solveFitting(search.choices, weights, goal.tensorBytes, fits);
   if (predicted === undefined) {
     const least = search.choices.reduce((sum, { candidates }) => sum + candidates[0]!.bytes, 0);
     throw new HundredweightError(
@@ -257,11 +272,21 @@ async function assign(
     );
   }
   if (search.domains.length === 0) return predicted;
-  const starts = rivalsOf(presets, goal.fileBytes).flatMap((preset) => {
+  const starts = rivals(search, presets, goal).flatMap((preset) => {
     const assignment = assignmentOf(search.choices, preset);
     return assignment === undefined ? [] : [assignment];
   });
   return (await improve(search, weights, [predicted, ...starts], goal.tensorBytes, rounds)).assignment;
+}
+
+/** Presets that the result is compared with: of no more bytes, and as fit where that was asked for. */
+function rivals({ choices, fits }: MixSearch, presets: readonly Preset[], goal: Goal): Preset[] {
+  const found = rivalsOf(presets, goal.fileBytes);
+  if (fits === undefined) return found;
+  return found.filter((preset) => {
+    const assignment = assignmentOf(choices, preset);
+    return assignment !== undefined && fits(assignment);
+  });
 }
 
 interface Finish {
@@ -280,14 +305,14 @@ interface Finish {
 async function finish(to: string, flags: MixFlags, all: Finish): Promise<void> {
   const { search, texts, presets, found, goal, wishes, checkpoint, threads, signal } = all;
   const { choices, pool, judge } = search;
-  const rivals = rivalsOf(presets, goal.fileBytes);
-  const base = rivals[0] ?? presets.at(-1)!;
+  const compared = rivals(search, presets, goal);
+  const base = compared[0] ?? presets.at(-1)!;
   const plan = planWith(checkpoint, { ...wishes, mix: base.mix }, choices, found);
-  const plans: QuantizePlan[] = [plan, ...rivals.map((rival) => rival.plan)];
+  const plans: QuantizePlan[] = [plan, ...compared.map((rival) => rival.plan)];
   let best = 0;
   const rows: { name: string; bytes: number; quality?: ModelQuality }[] = [
     { name: "mix", bytes: fileBytes(plan) },
-    ...rivals.map(({ mix, bytes }) => ({ name: mix as string, bytes })),
+    ...compared.map(({ mix, bytes }) => ({ name: mix as string, bytes })),
   ];
   if (texts.verify.length > 0) {
     const typed = (from: QuantizePlan) =>

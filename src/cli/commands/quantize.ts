@@ -3,17 +3,17 @@ import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
 import { readImportance } from "../../compress/importance.js";
 import { mixes, parseMix } from "../../compress/mix.js";
-import { type Moments, momentsPath, openMoments } from "../../compress/moments.js";
-import { planQuantize, type QuantizePlan, type QuantizeWishes, writeQuantized } from "../../compress/quantize-model.js";
+import { planQuantize, type QuantizePlan, type QuantizeWishes } from "../../compress/quantize-model.js";
 import { parseType } from "../../compress/type-plan.js";
-import { quantizeFolder } from "../../convert/index.js";
+import { quantizeFolder, writeQuantized } from "../../convert/index.js";
 import { HundredweightError } from "../../errors.js";
 import { type Dtype, type GgufCheckpoint, openGguf } from "../../formats/index.js";
 import { requireAddon } from "../../native/addon.js";
 import { defaultThreads } from "../../native/threads.js";
 import { modelFile } from "../../store/model-word.js";
 import { type FolderFlags, folderQuantization, withFolderOptions } from "../options/folder-method.js";
-import { parseChoice, parseInteger } from "../options/options.js";
+import { momentsOf } from "../options/moments-option.js";
+import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { planDocumentOf, planTextOf } from "../reports/quantize-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
@@ -31,6 +31,7 @@ interface QuantizeFlags extends FolderFlags {
   readonly keepSplit?: boolean;
   readonly dryRun?: boolean;
   readonly quality?: string;
+  readonly memory?: number;
   readonly progress?: boolean;
   readonly json?: boolean;
 }
@@ -64,6 +65,12 @@ export function register(program: Command): void {
       "stock: llama.cpp's searches, byte for byte; best: codes chosen with error feedback (default with moments)",
       (t) => parseChoice(t, "--quality", ["stock", "best"]),
     )
+    .option(
+      "--memory <size>",
+      "memory that error feedback may take; with less, fewer columns are seen together, so the bytes follow from it " +
+        "(default: 6GiB)",
+      (t) => parseBytes(t, "--memory"),
+    )
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
@@ -93,10 +100,11 @@ async function quantize(word: string, second: string, third: string | undefined,
   const [to, mix] = third === undefined ? [undefined, parseMix(second)] : [second, parseMix(third)];
   const checkpoint = openGguf(modelFile(word));
   const importance = flags.imatrix === undefined ? undefined : readImportance(flags.imatrix);
-  const moments = momentsFor(flags);
+  const moments = momentsOf(flags);
   const wishes: QuantizeWishes = {
     mix,
     ...(moments && { moments }),
+    ...(flags.memory !== undefined && { feedbackBytes: flags.memory }),
     named: flags.tensorType,
     ...(importance && { importance }),
     ...(flags.outputTensorType && { output: flags.outputTensorType }),
@@ -122,12 +130,19 @@ async function quantize(word: string, second: string, third: string | undefined,
     writeQuantized(to!, plan, {
       threads: flags.threads ?? defaultThreads(),
       signal,
-      onProgress: (done, total, tensor) => progress.update(done, total, { facts: [tensor] }),
+      onProgress: ({ tensor, bytes, totalBytes, work, totalWork }) =>
+        progress.update(bytes, totalBytes, {
+          facts: [tensor],
+          leftMs: ((performance.now() - began) * (totalWork - work)) / work,
+        }),
     }),
   ).finally(() => progress.end());
   const seconds = (performance.now() - began) / 1000;
   if (flags.json) return printJson({ ...planDocumentOf(checkpoint, plan), files: written, seconds });
-  for (const { path, bytes } of written) printText(`${path}: ${formatBytes(bytes)}\n`);
+  for (const { path, bytes, resumedBytes } of written) {
+    const kept = resumedBytes === 0 ? "" : `, ${formatBytes(resumedBytes)} of it written before`;
+    printText(`${path}: ${formatBytes(bytes)}${kept}\n`);
+  }
   const bits = (8 * plan.bytes) / plan.values;
   printText(`${formatBytes(plan.sourceBytes)} became ${formatBytes(plan.bytes)} (${bits.toFixed(2)} bits a value) `);
   printText(`in ${seconds.toFixed(1)} s\n`);
@@ -155,20 +170,6 @@ async function toFolder(word: string, to: string, third: string | undefined, fla
       `${flags.moments} says nothing of ${plain.length} matrices, as '${plain[0]}': their codes are the nearest ones`,
     );
   printText(`${to}: ${done.matrices} matrices, ${formatBytes(done.bytes)} in ${seconds.toFixed(1)} s\n`);
-}
-
-/** @throws OPTION_INVALID for `best` without any */
-function momentsFor({ quality, moments, imatrix }: QuantizeFlags): Moments | undefined {
-  if (quality === "stock") return undefined;
-  const beside = imatrix === undefined ? undefined : momentsPath(imatrix);
-  const path = moments ?? (beside !== undefined && existsSync(beside) ? beside : undefined);
-  if (path !== undefined) return openMoments(path);
-  if (quality === undefined) return undefined;
-  throw new HundredweightError(
-    "OPTION_INVALID",
-    "--quality best needs the moments of a calibration: calibrate MODEL TEXT -o model.imatrix.gguf, then " +
-      "--imatrix model.imatrix.gguf",
-  );
 }
 
 function refuseSelf({ files }: GgufCheckpoint, to: string): void {

@@ -5,7 +5,7 @@ import { describeModel } from "../../models/index.js";
 import type { MachineProfile } from "../../weights/machine.js";
 import { type Plan, Planner } from "../../weights/plan.js";
 import type { Choice } from "./candidates.js";
-import type { Assignment } from "./solve.js";
+import { type Assignment, solve } from "./solve.js";
 
 /** Bytes of the files of a plan. */
 export function fileBytes({ files }: QuantizePlan): number {
@@ -70,4 +70,40 @@ export function mostBytes(
     else high = middle;
   }
   return low;
+}
+
+/** Whether a model with these candidates would run as it was asked for. */
+export const fitsWith =
+  (checkpoint: Checkpoint, choices: readonly Choice[], fit: Fit) =>
+  (assignment: Assignment): boolean =>
+    isFit(planOf(futureModel(checkpoint, choices, assignment), fit), fit);
+
+/** The most bytes of tensors with which a model fits, all errors at one price. @returns undefined where none do */
+export function fittingBytes(checkpoint: Checkpoint, choices: readonly Choice[], fit: Fit): number | undefined {
+  const fits = fitsWith(checkpoint, choices, fit);
+  const weights = choices.map(() => 1);
+  const sum = (at: 0 | -1): number => choices.reduce((bytes, { candidates }) => bytes + candidates.at(at)!.bytes, 0);
+  return mostBytes({ least: sum(0), most: sum(-1) }, (bytes) => {
+    const assignment = solve(choices, weights, bytes);
+    return assignment !== undefined && fits(assignment);
+  });
+}
+
+/** The share of a size that did not fit by which the next attempt is smaller. */
+const less = 0.005;
+
+/**
+ * The types of least damage that fit: what a plan keeps in memory depends on the tensors, not on their sum alone.
+ * @returns undefined where none do
+ */
+export function solveFitting(
+  choices: readonly Choice[],
+  weights: readonly number[],
+  bytes: number,
+  fits: (assignment: Assignment) => boolean,
+): Assignment | undefined {
+  for (let most = bytes; ; most *= 1 - less) {
+    const assignment = solve(choices, weights, most);
+    if (assignment === undefined || fits(assignment)) return assignment;
+  }
 }

@@ -4,7 +4,8 @@
  */
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { encodeTensor } from "../../compress/encode-tensor.js";
-import type { PlannedTensor } from "../../compress/quantize-model.js";
+import { Factors } from "../../compress/feedback.js";
+import { momentsFor, type PlannedTensor, type QuantizeWishes } from "../../compress/quantize-model.js";
 import { SourceFiles } from "../../compress/source-files.js";
 import { HundredweightError } from "../../errors.js";
 import { type Checkpoint, type Dtype, onlyExtent, type TensorInfo } from "../../formats/index.js";
@@ -12,6 +13,8 @@ import { requireAddon } from "../../native/addon.js";
 
 /** Where a tensor may lie, so that it can be read directly. */
 const alignment = 4096;
+
+type FeedbackWishes = Pick<QuantizeWishes, "moments" | "feedbackBytes">;
 
 export interface TypedTensor {
   readonly planned: PlannedTensor;
@@ -22,16 +25,20 @@ export class EncodedPool {
   readonly path: string;
   private readonly checkpoint: Checkpoint;
   private readonly threads: number;
+  private readonly wishes: FeedbackWishes;
+  private readonly factors: Factors | undefined;
   private readonly file: number;
   private readonly known = new Map<string, TensorInfo>();
   private readonly sources = new SourceFiles();
   private end = 0;
 
-  /** @throws FILE_IO */
-  constructor(path: string, checkpoint: Checkpoint, threads: number) {
+  /** @param wishes moments, as the result will be written with them @throws FILE_IO */
+  constructor(path: string, checkpoint: Checkpoint, threads: number, wishes: FeedbackWishes = {}) {
     this.path = path;
     this.checkpoint = checkpoint;
     this.threads = threads;
+    this.wishes = wishes;
+    this.factors = wishes.moments && new Factors(requireAddon(), wishes.moments, threads);
     this.file = this.io(() => openSync(path, "w"));
   }
 
@@ -68,8 +75,9 @@ export class EncodedPool {
     if (known !== undefined) return known;
     const offset = this.end;
     let bytes = 0;
-    const means = { addon: requireAddon(), threads: this.threads, files: this.sources };
-    for await (const piece of encodeTensor({ tensor, from, to: dtype, importance }, means)) {
+    const means = { addon: requireAddon(), threads: this.threads, factors: this.factors, files: this.sources };
+    const moments = momentsFor(this.wishes, tensor, dtype);
+    for await (const piece of encodeTensor({ tensor, from, to: dtype, importance, moments }, means)) {
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "the search was cancelled");
       this.write(piece, offset + bytes);
       bytes += piece.length;

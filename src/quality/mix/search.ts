@@ -48,6 +48,23 @@ export interface Sensitivities {
   readonly groups: readonly { readonly name: string; readonly kl: number }[];
 }
 
+/** @throws FORMAT_INVALID for a text that no `mix` has written */
+export function parseSensitivities(path: string, text: string): Sensitivities {
+  const invalid = (cause?: unknown) =>
+    new HundredweightError("FORMAT_INVALID", `${path}: no sensitivities of groups`, { path }, { cause });
+  let found: Partial<Sensitivities> | null;
+  try {
+    found = JSON.parse(text) as Partial<Sensitivities> | null;
+  } catch (cause) {
+    throw invalid(cause);
+  }
+  const { bits, groups } = found ?? {};
+  if (typeof bits !== "number" || !Array.isArray(groups)) throw invalid();
+  for (const group of groups as Partial<Sensitivities["groups"][number]>[])
+    if (typeof group?.name !== "string" || typeof group.kl !== "number") throw invalid();
+  return { bits, groups };
+}
+
 export interface MixSearch {
   readonly checkpoint: Checkpoint;
   readonly choices: readonly Choice[];
@@ -55,6 +72,8 @@ export interface MixSearch {
   readonly judge: Judge;
   /** Texts that trials are judged by. */
   readonly domains: readonly Domain[];
+  /** Whether a file may be of these types; absent: all of the size may. */
+  readonly fits?: ((assignment: Assignment) => boolean) | undefined;
   readonly signal?: AbortSignal;
   readonly onStep?: (what: string, done: number, total: number) => void;
 }
@@ -119,7 +138,7 @@ export async function improve(
   budget: number,
   rounds: number,
 ): Promise<Trial> {
-  const { choices, judge, domains, onStep } = search;
+  const { choices, judge, domains, onStep, fits = () => true } = search;
   const groups = groupsOf(choices);
   const rng = new Rng(7);
   const measure = async (assignments: readonly Assignment[]): Promise<Trial[]> => {
@@ -132,12 +151,14 @@ export async function improve(
   for (let round = 0; round < rounds; round++) {
     const spread = firstSpread * 0.8 ** round;
     const tried = Array.from({ length: trialsOfRound }, () => changed(groups, centre, spread, rng));
-    const assignments = tried.map((own) => solve(choices, own, budget)!);
-    const found = await measure(assignments);
-    const winner = found.reduce(better);
-    if (winner.kl < best.kl) {
+    const solved = tried
+      .map((own) => ({ own, assignment: solve(choices, own, budget)! }))
+      .filter(({ assignment }) => fits(assignment));
+    const found = await measure(solved.map(({ assignment }) => assignment));
+    const winner = found.reduce(better, best);
+    if (winner !== best) {
       best = winner;
-      centre = tried[found.indexOf(winner)]!;
+      centre = solved[found.indexOf(winner)]!.own;
     }
     onStep?.("trials of the same size", round + 1, rounds);
   }

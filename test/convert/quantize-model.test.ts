@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { toF16 } from "../formats/float16.js";
-import { type Dtype, dtypeByName, openGguf, storedBytes, type TypedValue, writeGguf } from "../formats/index.js";
-import { loadAddon } from "../native/addon.js";
-import { uniform } from "./encode-cases.js";
-import type { Importance } from "./importance.js";
-import { parseMix } from "./mix.js";
-import { planQuantize, type QuantizeWishes, shardPath, writeQuantized } from "./quantize-model.js";
+import { uniform } from "../../src/compress/encode-cases.js";
+import type { Importance } from "../../src/compress/importance.js";
+import { parseMix } from "../../src/compress/mix.js";
+import { momentTile, momentValues, openMoments, writeMoments } from "../../src/compress/moments.js";
+import { planQuantize, type QuantizeWishes, shardPath } from "../../src/compress/quantize-model.js";
+import { writeQuantized } from "../../src/convert/index.js";
+import { toF16 } from "../../src/formats/float16.js";
+import { type Dtype, dtypeByName, openGguf, storedBytes, type TypedValue, writeGguf } from "../../src/formats/index.js";
+import { loadAddon } from "../../src/native/addon.js";
 
 const folder = mkdtempSync(join(tmpdir(), "quantize-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -164,4 +166,91 @@ describe("quantized files", { skip }, () => {
       [],
     );
   });
+
+  test("with feedback a run goes on at its tensor, and the file is that of an undisturbed one", async () => {
+    const moments = await momentsOf512();
+    const wishes = wish("Q4_K_S", { importance, moments });
+    const whole = await made(path, wishes, 1, "whole.gguf");
+    assert.notEqual(Buffer.compare(whole, await made(path, wish("Q4_K_S", { importance }), 1, "stock.gguf")), 0);
+    const to = join(folder, "stopped.gguf");
+    for (const stopAt of ["blk.0.ffn_norm.weight", "blk.1.attn_v.weight"]) {
+      const stop = new AbortController();
+      const run = writeQuantized(to, planQuantize(openGguf(path), wishes), {
+        threads: 2,
+        signal: stop.signal,
+        onProgress: ({ tensor: name, work, totalWork, bytes, totalBytes }) => {
+          assert.ok(work <= totalWork && bytes <= totalBytes);
+          if (name === stopAt) stop.abort();
+        },
+      });
+      await assert.rejects(run, { code: "CANCELLED" });
+      assert.equal(existsSync(to), false);
+    }
+    const seen = new Set<string>();
+    const [file] = await writeQuantized(to, planQuantize(openGguf(path), wishes), {
+      threads: 1,
+      onProgress: ({ tensor: name }) => seen.add(name),
+    });
+    assert.ok(file!.resumedBytes > 0 && !seen.has("blk.0.attn_v.weight") && seen.has("blk.1.ffn_down.weight"));
+    assert.equal(Buffer.compare(readFileSync(to), whole), 0);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.startsWith("stopped")),
+      ["stopped.gguf"],
+    );
+  });
+
+  test("less memory means narrower blocks of the same moments, and another file", async () => {
+    const moments = await momentsOf512();
+    const plan = planQuantize(openGguf(path), wish("Q4_K_S", { moments }));
+    const use = plan.tensors.find(({ tensor: t }) => t.name === "blk.0.attn_v.weight")!.moments!;
+    assert.equal(use.block, 512);
+    const least = planQuantize(openGguf(path), wish("Q4_K_S", { moments, feedbackBytes: plan.feedbackBytes - 1 }));
+    assert.ok(least.feedbackBytes < plan.feedbackBytes);
+    const [wide, narrow] = [new Float32Array(momentValues(512)), new Float32Array(2 * momentValues(256))];
+    moments.readInto(use.entry, 0, 512, wide);
+    moments.readInto(use.entry, 0, 256, narrow);
+    for (const [i, j] of [
+      [0, 0],
+      [3, 40],
+      [255, 17],
+      [256, 256],
+      [300, 511],
+      [480, 257],
+    ] as const)
+      assert.equal(
+        momentIn(narrow.subarray(i < 256 ? 0 : momentValues(256)), 256, i % 256, j % 256),
+        momentIn(wide, 512, i, j),
+      );
+    const files = [plan, least].map((_, k) => join(folder, `memory-${k}.gguf`));
+    await writeQuantized(files[0]!, plan, { threads: 1 });
+    await writeQuantized(files[1]!, least, { threads: 1 });
+    const [a, b] = files.map((file) => readFileSync(file));
+    assert.equal(a!.length, b!.length);
+    assert.notEqual(Buffer.compare(a!, b!), 0);
+  });
 });
+
+const momentIn = (sums: Float32Array, block: number, i: number, j: number): number => {
+  const [a, b] = [Math.min(i, j), Math.max(i, j)];
+  const [p, q, tiles] = [Math.floor(a / momentTile), Math.floor(b / momentTile), block / momentTile];
+  const tile = p * tiles - (p * (p - 1)) / 2 + q - p;
+  const [row, column] = p === q ? [i % momentTile, j % momentTile] : [a % momentTile, b % momentTile];
+  return sums[(tile * momentTile + row) * momentTile + column]!;
+};
+
+/** Moments of what goes into the values of both layers: 512 columns that go together. */
+async function momentsOf512() {
+  const [cols, tokens] = [512, 600];
+  const x = new Float32Array(tokens * cols);
+  for (let t = 0; t < tokens; t++) {
+    const hidden = Float32Array.from({ length: 8 }, () => next() - 0.5);
+    for (let j = 0; j < cols; j++) x[t * cols + j] = hidden[j % 8]! + hidden[(j * 3) % 8]! + (next() - 0.5) / 4;
+  }
+  const sums = new Float32Array(momentValues(cols));
+  loadAddon()!.addMoments(x, tokens, cols, cols, sums, 1, null);
+  const to = join(folder, "test.moments.gguf");
+  const tensors = new Set(["blk.0.attn_v.weight", "blk.1.attn_v.weight", "blk.0.ffn_down.weight"]);
+  const input = { cols, block: cols, sums: [sums], rows: Float64Array.of(tokens), tensors };
+  await writeMoments(to, new Map([["blk.0.attn_v.weight", input]]), { chunks: 1, chunkTokens: tokens });
+  return openMoments(to);
+}
