@@ -10,7 +10,7 @@ const root = resolve(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.
 
 /** Room -> rooms it may import. `*`: all but the command line. Every room may use itself and `common`. */
 const allowed = {
-  batch: [],
+  batch: ["process"],
   fleet: ["batch"],
   formats: [],
   containers: ["formats"],
@@ -21,7 +21,7 @@ const allowed = {
   ops: ["formats", "native"],
   state: ["ops"],
   models: ["formats", "ops"],
-  past: ["formats", "models", "ops", "state"],
+  past: ["formats", "models", "ops", "process", "state"],
   compress: ["formats", "native", "models", "ops"],
   convert: ["formats", "containers", "models", "ops", "compress", "process"],
   synth: ["formats", "containers", "chat", "models", "compress"],

@@ -2,6 +2,7 @@
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { HundredweightError } from "../errors.js";
+import { isAlive } from "../process/alive.js";
 import { writing } from "./write-error.js";
 
 /** A process id. */
@@ -45,12 +46,3 @@ function ownerOf(lock: string): number {
 }
 
 const output = (lock: string): string => lock.slice(0, -".lock".length);
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}

@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { isAlive } from "../process/alive.js";
 import { replaceFileSync } from "../replace-file.js";
 
 export interface PastFolderOptions {
@@ -249,15 +250,6 @@ function entriesOf(folder: string, known: ReadonlyMap<string, Entry>, now = Date
     }
   }
   return found;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 function rowMsOf(folder: string): number {
