@@ -1,57 +1,21 @@
 /**
- * Measures what a queue costs: machines that only wait, in processes of their own, on a real Redis.
- *   node dist/bench/fleet.js machines [MACHINES] [SECONDS]   so many against one
+ * Measures what a queue costs, on a real Redis.
+ *   node dist/bench/fleet.js machines [MACHINES] [SECONDS]   machines that only wait against one, and where time went
  *   node dist/bench/fleet.js overhead [SECONDS]              bundles of about a minute against no queue at all
+ *   node dist/bench/fleet.js shards [LINES]                  the bundled model: two machines, two shards, one machine
  */
-import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { submitTo, testBatch, textLine, WaitingEngine, workerOn } from "../test/support/fleet-batch.js";
 import { missing, redisServer } from "../test/support/services.js";
-
-/** Lines that each machine answers at a time. */
-const lanes = 8;
-const msPerToken = 20;
+import { compareShards } from "./fleet/shards.js";
+import { tokensPerSecond, waitingWorker, withWaitingMachines } from "./fleet/waiting.js";
 
 const [, , what = "machines", first, second] = process.argv;
 
 if (what === "worker") {
-  const worker = await workerOn(first!, () => new WaitingEngine(lanes, msPerToken));
-  process.on("SIGTERM", worker.stop);
-  await worker.ended;
+  await waitingWorker(first!);
   process.exit();
-}
-
-const lines = (tokens: number): string[] => {
-  const list: string[] = [];
-  let left = tokens;
-  // Answers of very different lengths, as they are; a seed of our own.
-  for (let i = 0; left > 0; i++) {
-    const length = Math.min(left, 10 + ((i * 7919) % 91));
-    list.push(textLine(`c${i}`, `${"prompt ".repeat(20)}${i}`, length));
-    left -= length;
-  }
-  return list;
-};
-
-/** @returns seconds from the first line given to the last answer */
-async function withQueue(url: string, machines: number, tokens: number): Promise<number> {
-  const open = await testBatch(lines(tokens));
-  const workers = Array.from({ length: machines }, () =>
-    fork(fileURLToPath(import.meta.url), ["worker", url], { stdio: "ignore" }),
-  );
-  // Machines are there before: their start is no cost of the queue.
-  await new Promise((resolve) => setTimeout(resolve, 4000));
-  const { queue, connection } = await submitTo(url, open);
-  const began = performance.now();
-  await queue.answerAll(open.batch);
-  const seconds = (performance.now() - began) / 1000;
-  connection.close();
-  for (const worker of workers) worker.kill("SIGTERM");
-  await Promise.all(workers.map((worker) => new Promise((resolve) => worker.on("exit", resolve))));
-  return seconds;
 }
 
 const skipped = missing("redis-server");
@@ -59,23 +23,21 @@ if (skipped !== false) throw new Error(skipped);
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-fleet-bench-"));
 const { port, service } = await redisServer(folder);
 const url = `redis://127.0.0.1:${port}`;
-const tokensPerSecond = (lanes * 1000) / msPerToken;
 try {
   if (what === "machines") {
-    const [machines, seconds] = [Number(first ?? 8), Number(second ?? 60)];
-    const tokens = tokensPerSecond * seconds;
-    const one = await withQueue(url, 1, tokens);
-    const many = await withQueue(url, machines, tokens);
-    console.log(
-      `one machine ${one.toFixed(1)} s, ${machines} machines ${many.toFixed(1)} s: ${(one / many).toFixed(2)}x`,
-    );
+    const [machines, seconds] = [Number(first ?? 8), Number(second ?? 160)];
+    const one = await withWaitingMachines(url, 1, tokensPerSecond * seconds);
+    const many = await withWaitingMachines(url, machines, tokensPerSecond * seconds);
+    const ratio = (one.seconds / many.seconds).toFixed(2);
+    console.log(`one machine ${one.seconds.toFixed(1)} s, ${machines} ${many.seconds.toFixed(1)} s: ${ratio}x`);
+    console.log(`of the ${machines}: ${many.where}`);
+  } else if (what === "shards") {
+    await compareShards(url, folder, Number(first ?? 900));
   } else {
     const seconds = Number(first ?? 180);
-    const queued = await withQueue(url, 1, tokensPerSecond * seconds);
-    console.log(
-      `alone ${seconds} s of waiting, through the queue ${queued.toFixed(1)} s: ` +
-        `${(100 * (queued / seconds - 1)).toFixed(1)} % more`,
-    );
+    const queued = await withWaitingMachines(url, 1, tokensPerSecond * seconds);
+    const more = (100 * (queued.seconds / seconds - 1)).toFixed(1);
+    console.log(`alone ${seconds} s of waiting, through the queue ${queued.seconds.toFixed(1)} s: ${more} % more`);
   }
 } finally {
   await service.stop();
