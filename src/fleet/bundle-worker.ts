@@ -36,6 +36,16 @@ export interface LineEngine {
 interface Held {
   readonly controller: AbortController;
   readonly run: string;
+  readonly job: Job;
+  /** Lines that the engine has or had. */
+  readonly begun: Set<number>;
+  readonly lines: readonly BundleLine[];
+}
+
+interface RunningLine {
+  readonly held: Held;
+  readonly line: number;
+  readonly controller: AbortController;
 }
 
 /** Why work on a bundle was broken off. `lost`: it is another machine's by now. */
@@ -63,6 +73,8 @@ export class BundleWorker {
   readonly #worker: Worker;
   readonly #lanes: Lanes;
   readonly #held = new Map<string, Held>();
+  /** Lines that the engine has, in the order in which it got them. */
+  readonly #running = new Set<RunningLine>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #renewal: NodeJS.Timeout;
   #renewing = false;
@@ -92,6 +104,16 @@ export class BundleWorker {
     return this.#held.size;
   }
 
+  /** Lines that are here and that the engine has not come to. */
+  get ahead(): number {
+    return Math.max(0, this.#lanes.waiting + this.#lanes.running - this.#options.engine.lanes);
+  }
+
+  /** Lines that would be begun at once if they were here. */
+  get free(): number {
+    return Math.max(0, this.#options.engine.lanes - this.#lanes.waiting - this.#lanes.running);
+  }
+
   /** Looks after bundles of machines that are silent. */
   async start(): Promise<void> {
     await this.#worker.waitUntilReady();
@@ -117,6 +139,24 @@ export class BundleWorker {
   /** Breaks off bundles. What is answered is given back. */
   stop(why: Break, which: (held: { readonly run: string }) => boolean = () => true): void {
     for (const held of this.#held.values()) if (which(held)) held.controller.abort(why);
+  }
+
+  /** Gives what the engine has not come to to others, who have nothing. */
+  async share(run: string): Promise<void> {
+    const { engine } = this.#options;
+    this.#lanes.most = engine.lanes;
+    // The engine comes to lines in their order.
+    for (const { held, line, controller } of [...this.#running].slice(engine.lanes)) {
+      if (held.run !== run) continue;
+      held.begun.delete(line);
+      controller.abort();
+    }
+    for (const held of [...this.#held.values()]) {
+      const left = held.lines.filter(({ number }) => !held.begun.has(number)).map(({ number }) => number);
+      if (held.run !== run || left.length === 0) continue;
+      this.#lanes.drop(held);
+      await held.job.updateProgress({ left });
+    }
   }
 
   /** Resolves when nothing is held. */
@@ -150,10 +190,13 @@ export class BundleWorker {
       await this.#give(job, { answers: [], left: "failed", reason: "it is no bundle that this version reads" });
       return;
     }
-    const controller = new AbortController();
-    this.#held.set(id, { controller, run: bundle.run });
+    // At the end of a batch lines that wait here are lines that others could answer.
+    this.#lanes.most = this.#options.engine.lanes + (bundle.late ? 0 : linesAhead);
+    const { run, lines } = bundle;
+    const held: Held = { controller: new AbortController(), run, job, begun: new Set(), lines };
+    this.#held.set(id, held);
     try {
-      const result = await this.#answerLines(bundle, controller.signal);
+      const result = await this.#answerLines(bundle, held);
       if (result !== undefined) await this.#give(job, result);
     } finally {
       this.#held.delete(id);
@@ -162,34 +205,42 @@ export class BundleWorker {
   }
 
   /** Undefined: the bundle is not ours any more. */
-  async #answerLines(bundle: Bundle, signal: AbortSignal): Promise<Omit<BundleResult, "v" | "machine"> | undefined> {
+  async #answerLines(bundle: Bundle, held: Held): Promise<Omit<BundleResult, "v" | "machine"> | undefined> {
+    const { signal } = held.controller;
     const answers: BundleAnswer[] = [];
     const guilty: number[] = [];
     let bytes = 0;
     let reason: string | undefined;
     const one = async (line: BundleLine): Promise<void> => {
       if (signal.aborted || this.fault !== undefined || bytes > fullBytes) return;
+      held.begun.add(line.number);
+      const controller = new AbortController();
+      const running = { held, line: line.number, controller };
+      this.#running.add(running);
       try {
-        const answer = await this.#answerLine(line, bundle, signal);
-        if (signal.aborted) return;
+        const answer = await this.#answerLine(line, bundle, AbortSignal.any([signal, controller.signal]));
+        if (signal.aborted || controller.signal.aborted) return;
         answers.push(answer.said);
         bytes += answer.bytes;
         this.done++;
         this.cost += line.cost;
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted || controller.signal.aborted) return;
         this.fault ??= error as Error;
         reason ??= reasonOf(error);
         guilty.push(line.number);
+      } finally {
+        this.#running.delete(running);
       }
     };
     // Who has failed before is looked at alone: nobody else is to suffer.
     const alone = bundle.failures > 0;
-    await Promise.all(bundle.lines.map((line) => this.#lanes.run(() => one(line), alone)));
+    await Promise.all(bundle.lines.map((line) => this.#lanes.run(() => one(line), { alone, owner: held })));
     if (answers.length === bundle.lines.length) return { answers };
     if (signal.aborted) return signal.reason === "lost" ? undefined : { answers, left: signal.reason as LeftReason };
     if (reason !== undefined) return { answers, left: "failed", guilty, reason };
-    return { answers, left: this.fault === undefined ? "full" : "drained" };
+    if (this.fault !== undefined) return { answers, left: "drained" };
+    return { answers, left: held.begun.size < bundle.lines.length && bytes <= fullBytes ? "shared" : "full" };
   }
 
   async #answerLine(

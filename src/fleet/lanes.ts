@@ -3,11 +3,14 @@
 interface Waiting {
   readonly alone: boolean;
   readonly begin: () => void;
+  /** Ends it without having begun. */
+  readonly drop: () => void;
+  readonly owner: object;
 }
 
 export class Lanes {
-  readonly #most: number;
-  readonly #waiting: Waiting[] = [];
+  #most: number;
+  #waiting: Waiting[] = [];
   #running = 0;
   #alone = false;
   #busySince = 0;
@@ -17,6 +20,22 @@ export class Lanes {
   /** @param most lines at a time */
   constructor(most: number) {
     this.#most = most;
+  }
+
+  /** Lines that wait. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Lines that run. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Lines at a time from now on; what runs is not ended. */
+  set most(most: number) {
+    this.#most = most;
+    this.#pump();
   }
 
   /** Whether another line would be begun at once. */
@@ -36,8 +55,16 @@ export class Lanes {
     });
   }
 
-  run<T>(line: () => Promise<T>, alone: boolean): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+  /** Takes lines of an owner off the list, as many as have not begun: their `run` resolves with undefined. */
+  drop(owner: object): void {
+    const dropped = this.#waiting.filter((each) => each.owner === owner);
+    this.#waiting = this.#waiting.filter((each) => each.owner !== owner);
+    for (const each of dropped) each.drop();
+    this.#pump();
+  }
+
+  run<T>(line: () => Promise<T>, { alone, owner }: { alone: boolean; owner: object }): Promise<T | undefined> {
+    return new Promise<T | undefined>((resolve, reject) => {
       const begin = (): void => {
         if (this.#running++ === 0) this.#busySince = performance.now();
         if (alone) this.#alone = true;
@@ -49,7 +76,7 @@ export class Lanes {
             this.#pump();
           });
       };
-      this.#waiting.push({ alone, begin });
+      this.#waiting.push({ alone, begin, drop: () => resolve(undefined), owner });
       this.#pump();
     });
   }

@@ -74,6 +74,11 @@ export class FleetView {
     return this.machines.reduce((sum, { lanes }) => sum + lanes, 0);
   }
 
+  /** Whether some have lines that wait, and others have none. */
+  get areUneven(): boolean {
+    return this.machines.some(({ ahead = 0 }) => ahead > 0) && this.machines.some(({ free = 0 }) => free > 0);
+  }
+
   /** The median of the machines; undefined while none has done anything. */
   get costPerSecond(): number | undefined {
     const rates = this.machines

@@ -2,13 +2,19 @@
 import type { Job, JobsOptions, Queue } from "bullmq";
 import type { QueueConnection } from "./redis.js";
 import { prefix } from "./redis.js";
-import { type Bundle, readBundle } from "./wire.js";
+import { type Bundle, type BundleLine, readBundle, readShared } from "./wire.js";
 
 /** A bundle is taken from a machine that is silent, and given to another, so often. */
 export const mostDeaths = 5;
 
 /** Where a bundle is. `lost`: Redis forgot it, in a restart without its file. */
 export type BundleStage = "waiting" | "taken" | "answered" | "failed" | "lost";
+
+export interface BundlePlace {
+  readonly stage: BundleStage;
+  /** Lines that the machine which has it gives to others. */
+  readonly shared: readonly number[];
+}
 
 export class Outstanding {
   readonly bundles = new Map<string, Bundle>();
@@ -55,21 +61,34 @@ export class Outstanding {
   }
 
   /** Where each bundle is; one question to Redis, however many there are. */
-  async stages(): Promise<Map<string, BundleStage>> {
+  async places(): Promise<Map<string, BundlePlace>> {
     const ids = [...this.bundles.keys()];
     const asked = this.#connection.redis.pipeline();
-    for (const id of ids) asked.hmget(this.#key(id), "timestamp", "processedOn", "finishedOn", "failedReason");
+    for (const id of ids)
+      asked.hmget(this.#key(id), "timestamp", "processedOn", "finishedOn", "failedReason", "progress");
     const answers = (await asked.exec()) ?? [];
     return new Map(
-      ids.map((id, i): [string, BundleStage] => {
+      ids.map((id, i): [string, BundlePlace] => {
         const [error, fields] = answers[i] ?? [];
         if (error || !Array.isArray(fields)) throw error ?? new Error("no answer");
-        const [timestamp, processedOn, finishedOn, failedReason] = fields as (string | null)[];
-        if (timestamp === null) return [id, "lost"];
-        if (finishedOn !== null) return [id, failedReason === null ? "answered" : "failed"];
-        return [id, processedOn === null ? "waiting" : "taken"];
+        const [timestamp, processedOn, finishedOn, failedReason, progress] = fields as (string | null)[];
+        const shared = readShared(progress);
+        if (timestamp === null) return [id, { stage: "lost", shared }];
+        if (finishedOn !== null) return [id, { stage: failedReason === null ? "answered" : "failed", shared }];
+        return [id, { stage: processedOn === null ? "waiting" : "taken", shared }];
       }),
     );
+  }
+
+  /** Takes lines out of a bundle that its machine has given to others. @returns them */
+  part(id: string, shared: readonly number[]): BundleLine[] {
+    const bundle = this.bundles.get(id);
+    if (bundle === undefined || shared.length === 0) return [];
+    const numbers = new Set(shared);
+    const parted = bundle.lines.filter(({ number }) => numbers.has(number));
+    if (parted.length > 0)
+      this.bundles.set(id, { ...bundle, lines: bundle.lines.filter(({ number }) => !numbers.has(number)) });
+    return parted;
   }
 
   /** Reads what a machine said, or why BullMQ gave the bundle up. */

@@ -47,7 +47,8 @@ export async function connectQueue(address: QueueAddress, { note }: ConnectOptio
     maxRetriesPerRequest: null,
     ...(address.username !== undefined && { username: address.username }),
     ...(address.password !== undefined && { password: address.password }),
-    ...(address.tls && { tls: { servername: address.host } }),
+    // Node takes the name to be proved from the host, also where that is an IP address.
+    ...(address.tls && { tls: {} }),
   };
   await tryOnce(new ioredis.Redis({ ...usual, retryStrategy: () => null }), address);
   const redis = new ioredis.Redis({
@@ -109,7 +110,31 @@ function connectError(address: QueueAddress, error: unknown): HundredweightError
     );
   if (/^(READONLY|MISCONF|OOM|ERR|LOADING)/.test(reason))
     return new HundredweightError("QUEUE_REFUSED", `${address.shown} takes no work: ${reason}`);
-  return new HundredweightError("NETWORK_FAILED", `the queue at ${address.shown} cannot be reached: ${reason}`);
+  return new HundredweightError(
+    "NETWORK_FAILED",
+    `the queue at ${address.shown} cannot be reached: ${reason}${tlsAdvice(address, error)}`,
+  );
+}
+
+/** Codes of OpenSSL for a certificate that nobody vouches for. */
+const untrusted = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "CERT_SIGNATURE_FAILURE",
+]);
+
+function tlsAdvice({ tls }: QueueAddress, error: unknown): string {
+  const { code = "" } = error as NodeJS.ErrnoException;
+  if (untrusted.has(code)) return "; NODE_EXTRA_CA_CERTS=FILE names a certificate to trust";
+  // Redis without TLS waits for the end of a line, and one with TLS hangs up.
+  if (tls && /ETIMEDOUT|WRONG_VERSION/.test(code))
+    return "; if it speaks no TLS there, the address begins with redis://";
+  if (!tls && (code === "ECONNRESET" || code === "EPIPE" || /closed/i.test(reasonOf(error))))
+    return "; if it speaks TLS there, the address begins with rediss://";
+  return "";
 }
 
 /** An error in words that hold nothing secret: what was sent is no part of them. */

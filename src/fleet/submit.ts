@@ -10,7 +10,7 @@ import { readRequestText } from "../batch/request.js";
 import { HundredweightError } from "../errors.js";
 import { Bundleer, usualBundleBytes } from "./bundles.js";
 import { FleetView, presentMachines, queueSeconds } from "./machines.js";
-import { type BundleStage, mostDeaths, Outstanding } from "./outstanding.js";
+import { type BundlePlace, mostDeaths, Outstanding } from "./outstanding.js";
 import { type QueueConnection, reasonOf } from "./redis.js";
 import {
   type Bundle,
@@ -26,9 +26,9 @@ import {
 
 const tickMs = 150;
 const heartbeatMs = 2000;
-/** In the first moments machines come, and what they do is not known: they are looked at more often. */
+/** In the first moments machines come, and in the last ones they end: they are looked at more often. */
 const youngMs = 30_000;
-const youngHeartbeatMs = 300;
+const oftenMs = 300;
 /** Machines that are counted with before they have said that they are there. */
 const firstMachines = 4;
 /** A command that submits a batch has it for so long after its last word. */
@@ -65,6 +65,11 @@ export class FleetQueue implements JobQueue {
   readonly #settled = new Set<string>();
   #saidAt = Number.NEGATIVE_INFINITY;
   #said = "";
+  /** All lines are with the queue. */
+  #ending = false;
+  /** Seconds by Redis's clock: the last heartbeat, and when machines were last asked for what they have not begun. */
+  #saidTime = 0;
+  #askedAt = 0;
   #began = performance.now();
   readonly #started = performance.now();
 
@@ -117,13 +122,13 @@ export class FleetQueue implements JobQueue {
     while (!batch.signal.aborted) {
       try {
         await this.#heartbeat();
-        const stages = await this.#out.stages();
-        await this.#take(batch, stages);
+        const places = await this.#out.places();
+        await this.#take(batch, places);
         if (cancel) {
-          if (await this.#takeBack(stages)) return;
+          if (await this.#takeBack(places)) return;
         } else {
           if (batch.totals.done >= batch.left) return;
-          await this.#fill(batch, bundleer, stages);
+          await this.#fill(batch, bundleer, places);
         }
         this.#said = "";
       } catch (error) {
@@ -166,15 +171,17 @@ export class FleetQueue implements JobQueue {
 
   async #heartbeat(): Promise<void> {
     const now = performance.now();
-    const young = now - this.#started < youngMs;
-    if (now - this.#saidAt < (young ? youngHeartbeatMs : heartbeatMs)) return;
+    const often = this.#ending || now - this.#started < youngMs;
+    if (now - this.#saidAt < (often ? oftenMs : heartbeatMs)) return;
     const { connection, run, cancel, note } = this.#options;
     const { redis } = connection;
+    const at = await queueSeconds(redis);
     const record: RunRecord = {
       ...run,
       v: wireVersion,
       queue: this.#queue,
-      at: await queueSeconds(redis),
+      at,
+      ...(this.#askedAt > 0 && { asked: this.#askedAt }),
       ...(cancel && { cancelled: true }),
     };
     await redis.set(ownerKey(run.id), run.host, "PX", ownerMs);
@@ -190,6 +197,7 @@ export class FleetQueue implements JobQueue {
       note(`no machine has this model yet${others}: hundredweight work --queue ${connection.address.shown} MODEL`);
     }
     this.#saidAt = now;
+    this.#saidTime = at;
   }
 
   #count(): string {
@@ -197,11 +205,14 @@ export class FleetQueue implements JobQueue {
     return length === 1 ? "1 machine" : `${length} machines`;
   }
 
-  async #take(batch: OpenBatch, stages: ReadonlyMap<string, BundleStage>): Promise<void> {
+  async #take(batch: OpenBatch, places: ReadonlyMap<string, BundlePlace>): Promise<void> {
     const over: string[] = [];
-    for (const [id, stage] of stages) {
+    for (const [id, { stage, shared }] of places) {
+      const parted = this.#out.part(id, shared);
       const bundle = this.#out.bundles.get(id);
-      if (bundle === undefined || stage === "waiting" || stage === "taken") continue;
+      if (bundle === undefined) continue;
+      for (const line of parted) await this.#again(batch, { ...bundle, late: true }, [line]);
+      if (stage === "waiting" || stage === "taken") continue;
       if (stage === "lost") {
         this.#out.forget(id);
         if (!this.#settled.delete(id)) await this.#again(batch, bundle, bundle.lines);
@@ -287,7 +298,7 @@ export class FleetQueue implements JobQueue {
     await this.#out.give(bundle);
   }
 
-  async #fill(batch: OpenBatch, bundleer: Bundleer, stages: ReadonlyMap<string, BundleStage>): Promise<void> {
+  async #fill(batch: OpenBatch, bundleer: Bundleer, places: ReadonlyMap<string, BundlePlace>): Promise<void> {
     const { run, settings } = this.#options;
     const { costPerSecond } = this.view;
     const machines = Math.max(costPerSecond === undefined ? firstMachines : 1, this.view.machines.length);
@@ -298,18 +309,19 @@ export class FleetQueue implements JobQueue {
       bundles++;
       lines += bundle.lines.length;
     };
-    for (const [id, bundle] of this.#out.bundles) counted(bundle, stages.get(id) === "waiting");
+    for (const [id, bundle] of this.#out.bundles) counted(bundle, places.get(id)?.stage === "waiting");
     const mostBytes = Math.max(this.#windowBytes, 2 * machines * this.#bundleBytes);
     while ((bundles < 2 * machines + 2 || lines < 2 * this.view.lanes) && bytes < mostBytes && !bundleer.ended) {
-      const next = bundleer.next({ machines, costPerSecond });
-      if (next.length === 0) return;
+      const next = bundleer.next({ machines, costPerSecond, lanes: this.view.lanes });
+      if (next.lines.length === 0) break;
       const bundle: Bundle = {
         v: wireVersion,
         run: run.id,
         ...settings,
         failures: 0,
         reason: "",
-        lines: next.map(({ number, start, bytes: length, cost }) => {
+        ...(next.late && { late: true }),
+        lines: next.lines.map(({ number, start, bytes: length, cost }) => {
           const asked = batch.asked(batch.input.lineAt(number, start, length));
           return { number, text: asked.line.bytes!.toString("utf8"), cost };
         }),
@@ -317,12 +329,14 @@ export class FleetQueue implements JobQueue {
       counted(bundle, true);
       await this.#give(batch, bundle);
     }
+    this.#ending = bundleer.ended;
+    if (this.#ending && bundles === 0 && this.view.areUneven) this.#askedAt = this.#saidTime;
   }
 
   /** @returns whether nothing of the batch is left in the queue */
-  async #takeBack(stages: ReadonlyMap<string, BundleStage>): Promise<boolean> {
+  async #takeBack(places: ReadonlyMap<string, BundlePlace>): Promise<boolean> {
     const late = performance.now() - this.#began > cancelMs;
-    for (const [id, stage] of stages) if (stage === "waiting" || late) await this.#out.remove(id);
+    for (const [id, { stage }] of places) if (stage === "waiting" || late) await this.#out.remove(id);
     return this.#out.bundles.size === 0 || late;
   }
 

@@ -64,6 +64,8 @@ export interface RunRecord {
   /** Seconds by Redis's clock: when the submitting command was last there. */
   readonly at: number;
   readonly cancelled?: true;
+  /** When machines were last asked for lines they have not begun, since others have none. */
+  readonly asked?: number;
 }
 
 export interface MachineRecord {
@@ -77,6 +79,10 @@ export interface MachineRecord {
   readonly tokens: number;
   readonly cost: number;
   readonly busyMs: number;
+  /** Lines that it has, and that its engine has not come to. */
+  readonly ahead?: number;
+  /** More lines that it would begin at once. */
+  readonly free?: number;
   readonly at: number;
 }
 
@@ -99,6 +105,8 @@ export interface Bundle {
   /** Times that its lines failed; such a bundle is answered while nothing else is. */
   readonly failures: number;
   readonly reason: string;
+  /** One of the last of its batch: who takes it keeps no lines ahead of those that run. */
+  readonly late?: boolean;
 }
 
 export interface BundleAnswer extends LineAnswer {
@@ -108,7 +116,7 @@ export interface BundleAnswer extends LineAnswer {
 }
 
 /** Why lines of a bundle have no answer. `failed`: those in `guilty` ran when the engine ended. */
-export type LeftReason = "drained" | "full" | "cancelled" | "failed";
+export type LeftReason = "drained" | "full" | "cancelled" | "failed" | "shared";
 
 export interface BundleResult {
   readonly v: number;
@@ -168,6 +176,16 @@ export function readBundle(value: unknown): Bundle | undefined {
       isObject(line) && isCount(line.number) && typeof line.text === "string" && Number.isFinite(line.cost),
   );
   return known && whole ? (value as unknown as Bundle) : undefined;
+}
+
+/** Lines of a bundle that its machine has given to others while it works on. */
+export function readShared(progress: string | null | undefined): readonly number[] {
+  try {
+    const value: unknown = JSON.parse(progress ?? "");
+    return isObject(value) && Array.isArray(value.left) && value.left.every(isCount) ? value.left : [];
+  } catch {
+    return [];
+  }
 }
 
 export function readResult(text: string | null | undefined): BundleResult | undefined {

@@ -114,6 +114,7 @@ export class FleetWorker {
     });
     let queue = true;
     let beating = false;
+    const heard = new Map(Object.entries({ [run.id]: run.asked ?? 0 }));
     const beat = async (): Promise<void> => {
       if (beating) return;
       beating = true;
@@ -122,6 +123,10 @@ export class FleetWorker {
         const runs = await openRuns(connection.redis);
         const cancelled = new Set(runs.filter((each) => each.cancelled).map(({ id }) => id));
         worker.stop("cancelled", (held) => cancelled.has(held.run));
+        for (const { id, asked = 0 } of runs) {
+          if (asked > (heard.get(id) ?? 0)) await worker.share(id);
+          heard.set(id, asked);
+        }
         // Another queue has its turn when this one is empty.
         queue = runs.some((each) => each.queue === run.queue && !each.cancelled);
       } catch {
@@ -182,6 +187,8 @@ export class FleetWorker {
       tokens: this.#done.tokens + engine.tokens,
       cost: this.#cost + worker.cost,
       busyMs: this.#busyMs + worker.busyMs,
+      ahead: worker.ahead,
+      free: worker.free,
       at: await queueSeconds(redis),
     };
     await redis.hset(machinesKey, this.#id, JSON.stringify(record));
