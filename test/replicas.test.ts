@@ -1,19 +1,23 @@
 /** Replicas behind nginx and Caddy as deploy/ configures them; the test plays the engines. */
 import assert from "node:assert/strict";
+import { type ChildProcess, fork } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { packageRoot } from "../src/package-root.js";
 import type { RunningServer } from "../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./server/fake-engine.js";
-import { postJson, serveFake, until } from "./server/support.js";
+import { chatModel, postJson, serveFake, until } from "./server/support.js";
 import { freePort, missing, Service } from "./support/services.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-replicas-"));
 const services: Service[] = [];
+const children = new Set<ChildProcess>();
 after(async () => {
+  for (const child of children) child.kill("SIGKILL");
   // nginx has workers that outlive a kill.
   for (const service of services) await service.stop("SIGTERM");
   rmSync(folder, { recursive: true, force: true });
@@ -39,32 +43,37 @@ async function replica(): Promise<Replica> {
 }
 
 /** The file in deploy/, with replicas and times of a test. */
-function configured(name: string, port: number, replicas: readonly Replica[]): string {
+function configured(name: string, port: number, hosts: readonly string[]): string {
   let text = readFileSync(join(packageRoot(), "deploy", name), "utf8").replaceAll("8080", String(port));
-  for (const [i, { server }] of replicas.entries())
-    text = text.replaceAll(`replica-${i + 1}:8471`, new URL(server.url).host);
+  for (const [i, host] of hosts.entries()) text = text.replaceAll(`replica-${i + 1}:8471`, host);
   // Shortened: an hour is what stands there. Without a word for so long an answer would be cut.
-  return text.replaceAll("1h;", "2s;").replaceAll("health_interval 2s", "health_interval 200ms");
+  return text
+    .replaceAll("1h;", "2s;")
+    .replaceAll("health_interval 2s", "health_interval 200ms")
+    .replace(/fail_(timeout=|duration )5s/g, "fail_$11s");
 }
 
-const proxies: Record<string, (port: number, replicas: readonly Replica[]) => Promise<void>> = {
-  async nginx(port, replicas) {
-    const path = join(folder, "nginx.conf");
-    mkdirSync(join(folder, "temp"), { recursive: true });
+const hostOf = (url: string): string => new URL(url).host;
+
+const proxies: Record<string, (port: number, hosts: readonly string[]) => Promise<void>> = {
+  async nginx(port, hosts) {
+    const own = mkdtempSync(join(folder, "nginx-"));
+    const path = join(own, "nginx.conf");
+    mkdirSync(join(own, "temp"), { recursive: true });
     const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
-      (kind) => `${kind}_temp_path ${folder}/temp/${kind};`,
+      (kind) => `${kind}_temp_path ${own}/temp/${kind};`,
     );
-    writeFileSync(join(folder, "site.conf"), configured("nginx.conf", port, replicas));
+    writeFileSync(join(own, "site.conf"), configured("nginx.conf", port, hosts));
     writeFileSync(
       path,
-      `${process.getuid?.() === 0 ? "user root;" : ""} daemon off; pid ${folder}/pid; error_log stderr;\n` +
-        `events {}\nhttp { access_log off; ${temp.join(" ")} include ${folder}/site.conf; }\n`,
+      `${process.getuid?.() === 0 ? "user root;" : ""} daemon off; pid ${own}/pid; error_log stderr;\n` +
+        `events {}\nhttp { access_log off; ${temp.join(" ")} include ${own}/site.conf; }\n`,
     );
-    await begin(port, "nginx", "-p", folder, "-e", "stderr", "-c", path);
+    await begin(port, "nginx", "-p", own, "-e", "stderr", "-c", path);
   },
-  async caddy(port, replicas) {
-    const path = join(folder, "Caddyfile");
-    writeFileSync(path, `{\n\tadmin off\n}\n${configured("Caddyfile", port, replicas)}`);
+  async caddy(port, hosts) {
+    const path = join(folder, `Caddyfile-${port}`);
+    writeFileSync(path, `{\n\tadmin off\n}\n${configured("Caddyfile", port, hosts)}`);
     await begin(port, "caddy", "run", "--config", path, "--adapter", "caddyfile");
   },
 };
@@ -75,6 +84,19 @@ async function begin(port: number, ...command: string[]): Promise<void> {
   await service.start().catch((error: unknown) => {
     throw new Error(`${String(error)}: ${service.output}`);
   });
+}
+
+async function startVictim(port: number): Promise<ChildProcess> {
+  const data = mkdtempSync(join(folder, "data-"));
+  const child = fork(fileURLToPath(new URL("support/replica-child.js", import.meta.url)), [
+    ...[await chatModel(), String(port), data],
+  ]);
+  children.add(child);
+  await new Promise<void>((resolve, reject) => {
+    child.once("message", () => resolve());
+    child.once("exit", (code) => reject(new Error(`the replica ended: ${code}`)));
+  });
+  return child;
 }
 
 const quick = { messages: [{ role: "user", content: "hello" }] };
@@ -88,7 +110,10 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
     it(`behind ${name}`, { skip: found }, async () => {
       const replicas = [await replica(), await replica()];
       const port = await freePort();
-      await start(port, replicas);
+      await start(
+        port,
+        replicas.map(({ server }) => hostOf(server.url)),
+      );
       const chat = `http://127.0.0.1:${port}/v1/chat/completions`;
       const slowJob = (): FakeJob | undefined =>
         replicas.flatMap(({ engine }) => engine.jobs).find((job) => isSlow(job) && !job.cancelled && !over.has(job));
@@ -166,6 +191,53 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
       await stopped;
       // And now it is gone.
       for (let i = 0; i < 4; i++) assert.equal(await statusOf(), 200);
+    });
+
+    it(`behind ${name}, when one is killed and comes back`, { skip: found }, async () => {
+      const lives = await replica();
+      const childPort = await freePort();
+      const victim = await startVictim(childPort);
+      const port = await freePort();
+      await start(port, [hostOf(lives.server.url), `127.0.0.1:${childPort}`]);
+      const chat = `http://127.0.0.1:${port}/v1/chat/completions`;
+      const ask = async (i: number): Promise<string> => {
+        const response = await postJson(chat, quick, { headers: { "x-prefix-hash": `k${i}` } });
+        const text = await response.text();
+        // Caddy cannot send a body twice: a request that was on its way to a replica that dies is answered 502.
+        if (response.status === 502) lost++;
+        else assert.equal(response.status, 200, text);
+        return text;
+      };
+      // The victim's answers are told by their word.
+      const isVictims = (text: string): boolean => text.includes("begun");
+      let [mine, lost] = [0, 0];
+      while (!isVictims(await ask(mine))) mine++;
+      const broken = await postJson(chat, slow, { headers: { "x-prefix-hash": `k${mine}` } });
+      const reader = broken.body!.getReader();
+      assert.match(new TextDecoder().decode((await reader.read()).value), /data: /);
+      const killed = new Promise((resolve) => victim.on("exit", resolve));
+      victim.kill("SIGKILL");
+      await killed;
+      const began = performance.now();
+      // An answer that has begun cannot be saved: its reader hears that it is over, at once.
+      let rest = "";
+      try {
+        for (let part = await reader.read(); !part.done; part = await reader.read())
+          rest += new TextDecoder().decode(part.value);
+      } catch {
+        rest += "broken off";
+      }
+      assert.ok(!rest.includes("[DONE]"), rest);
+      assert.ok(performance.now() - began < 2000);
+      // Nobody else notices: also what was meant for the dead one is answered.
+      for (let i = 0; i <= mine + 4; i++) assert.ok(!isVictims(await ask(i)));
+      await startVictim(childPort);
+      const end = performance.now() + 10_000;
+      while (!isVictims(await ask(mine))) {
+        assert.ok(performance.now() < end, "the one that came back is not asked");
+        await sleep(100);
+      }
+      assert.ok(lost <= (name === "caddy" ? 1 : 0), `${lost} requests were lost`);
     });
   }
 });
