@@ -1,4 +1,4 @@
-/** Machines whose passes are timed waits: what is lost to the queue, and whether at the start, between or at the end. */
+/** Machines whose passes are timed waits: what is lost to the queue, at the start, between and at the end. */
 import { type ChildProcess, fork } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
