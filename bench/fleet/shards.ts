@@ -5,12 +5,16 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { packageRoot } from "../../src/package-root.js";
 
-const usual = ["--threads", "1", "--no-probe", "--parallel", "8", "--no-prefix-store"];
+const usual = ["--threads", "1", "--no-probe", "--parallel", "8"];
 
 /** A command on a core of its own. */
 function pinned(core: number, ...args: string[]): ChildProcess {
   const command = [process.execPath, join(packageRoot(), "bin", "hundredweight.js"), ...args];
-  return spawn("taskset", ["-c", String(core), ...command], { stdio: ["ignore", "ignore", "pipe"] });
+  return spawn("taskset", ["-c", String(core), ...command], {
+    stdio: ["ignore", "ignore", "pipe"],
+    // What one way has read is not to help the next one.
+    env: { ...process.env, HUNDREDWEIGHT_PREFIX_STORE: "off" },
+  });
 }
 
 function ended(child: ChildProcess): Promise<void> {
