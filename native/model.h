@@ -97,7 +97,8 @@ struct RopeTable : Object {
 
 struct KvLayer {
   int32_t heads, dim_k, dim_v;
-  bool latent;  // values are the first dim_v of the keys
+  bool latent;    // values are the first dim_v of the keys
+  bool hadamard;  // keys, values and queries go through kernels/hadamard.h
   int64_t row_bytes_k, row_bytes_v;
   int64_t offset_k, offset_v;  // of [heads][256][dim] in a page
 };
@@ -108,7 +109,7 @@ struct KvPool : Object {
   static constexpr Kind kKind = Kind::kv_pool;
   KvPool() : Object(kKind) {}
   int32_t index = 0;  // creation order: which block tables of begin() are its
-  KvType type = KV_F16;
+  KvType keys = KV_F16, values = KV_F16;  // of a latent layer the values are of the keys' type
   int32_t pages = 0;
   int32_t every = 1;  // so many positions make one row, at the last of them
   int64_t page_bytes = 0;

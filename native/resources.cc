@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/hadamard.h"
 #include "kernels/packed.h"
 #include "kernels/units.h"
 #include "ops/slots.h"
@@ -351,9 +352,12 @@ Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double
   return model.add(object.release());
 }
 
-Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages, int32_t every) {
+Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys, int32_t values, bool hadamard,
+                        int32_t pages, int32_t every) {
   HW_TRY(model.check_open());
-  if (type < 0 || type >= KV_TYPES) return bad_argument("KV type %d", type);
+  if (keys < 0 || keys >= KV_TYPES || values < 0 || values >= KV_TYPES) {
+    return bad_argument("KV types %d and %d", keys, values);
+  }
   if (every < 1 || every > kMostEvery) return bad_argument("a row for every %d positions", every);
   constexpr int64_t kNumbers = KV_LAYER_NUMBERS;
   if (layers.length < kNumbers || layers.length % kNumbers != 0 || layers.length > kNumbers * 65536 || pages < 1) {
@@ -364,7 +368,7 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type,
   for (int64_t i = 0; i < layers.length; i += kNumbers) {
     const int32_t* numbers = layers.data + i;
     KvLayer layer = {numbers[KV_LAYER_HEADS],       numbers[KV_LAYER_KEYS], numbers[KV_LAYER_VALUES],
-                     numbers[KV_LAYER_LATENT] != 0, 0, 0, 0, 0};
+                     numbers[KV_LAYER_LATENT] != 0, false, 0, 0, 0, 0};
     if (layer.latent && layer.dim_v > layer.dim_k) {
       return bad_argument("%d values of keys of %d", layer.dim_v, layer.dim_k);
     }
@@ -373,10 +377,19 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type,
         layer.dim_v > kMaxHeadDim) {
       return bad_argument("a KV layer of %d heads of %d and %d values", layer.heads, layer.dim_k, layer.dim_v);
     }
-    const DtypeInfo& stored = *dtype_info(type == KV_F16 ? F16 : type == KV_Q8_0 ? Q8_0 : Q4_0);
-    layer.row_bytes_k = layer.dim_k / stored.block * stored.bytes;
-    layer.row_bytes_v = layer.latent ? 0 : layer.dim_v / stored.block * stored.bytes;
-    if (layer.dim_k % stored.block != 0 || layer.dim_v % stored.block != 0) {
+    auto stored = [](int32_t type) { return *dtype_info(type == KV_F16 ? F16 : type == KV_Q8_0 ? Q8_0 : Q4_0); };
+    const DtypeInfo of_keys = stored(keys), of_values = stored(layer.latent ? keys : values);
+    layer.row_bytes_k = layer.dim_k / of_keys.block * of_keys.bytes;
+    layer.row_bytes_v = layer.latent ? 0 : layer.dim_v / of_values.block * of_values.bytes;
+    // Rows that attention does not read stay as they are.
+    layer.hadamard = hadamard && layer.dim_v > 0;
+    const int32_t rest = layer.latent ? layer.dim_k - layer.dim_v : layer.dim_k;
+    if (layer.hadamard && !(fits_hadamard(layer.dim_v) && (rest == 0 || fits_hadamard(rest)))) {
+      return fail("OPTION_INVALID",
+                  "this model's heads of %d and %d values have no Hadamard matrix (powers of two): leave out '+h'",
+                  layer.dim_k, layer.dim_v);
+    }
+    if (layer.dim_k % of_keys.block != 0 || layer.dim_v % of_values.block != 0) {
       return fail("OPTION_INVALID",
                   "this model's heads of %d and %d values do not fit a quantized KV cache (multiples of 32): use f16",
                   layer.dim_k, layer.dim_v);
@@ -386,7 +399,8 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type,
     offset = layer.offset_v + layer.heads * kPagePositions * layer.row_bytes_v;
     pool->layers.push_back(layer);
   }
-  pool->type = static_cast<KvType>(type);
+  pool->keys = static_cast<KvType>(keys);
+  pool->values = static_cast<KvType>(values);
   pool->pages = pages;
   pool->every = every;
   pool->page_bytes = offset;

@@ -37,7 +37,8 @@ Result<int32_t> routing(Model& model, int32_t rows, int32_t top_k);
 Status routing_read(Model& model, int32_t routing, int32_t rows, Slice<int32_t> ids, Slice<float> weights);
 Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double magnitude, bool interleaved,
                            int32_t max_rows, int32_t back, int32_t first);
-Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t type, int32_t pages, int32_t every);
+Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys, int32_t values, bool hadamard,
+                        int32_t pages, int32_t every);
 Result<int64_t> kv_page_bytes(Model& model, int32_t pool);
 Status kv_copy_page(Model& model, int32_t pool, int32_t from, int32_t to);
 // Bytes of a page or a slot of `pool`, from `offset` on.

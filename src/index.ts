@@ -27,7 +27,7 @@ export type {
   MemoryReport,
   ModelInfo,
 } from "./link/protocol.js";
-export type { KvType } from "./ops/ops.js";
+export type { KvCacheType, KvType } from "./ops/ops.js";
 export { defaultSampling, type SamplingSettings } from "./sampling/chain.js";
 export type { SchemaOptions } from "./sampling/constraint/json/compile.js";
 export type { Constraint } from "./sampling/constraint/source.js";

@@ -94,7 +94,8 @@ test("zsh completes commands, options and their values", { skip: missing("zsh") 
         `${name} ${word}`,
       );
   }
-  assert.ok(called("run").includes("--kv[type of the KV cache\\: f16, q8_0, q4_0]:type:(f16 q8_0 q4_0)"));
+  const kinds = "keys\\:values apart (q8_0\\:q4_0), +h behind for a Hadamard rotation\\: f16, q8_0, q4_0";
+  assert.ok(called("run").includes(`--kv[type of the KV cache, ${kinds}]:type:(f16 q8_0 q4_0)`));
 });
 
 test("PowerShell's script names every command, option and choice", () => {

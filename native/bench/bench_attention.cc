@@ -73,7 +73,7 @@ void bench(const Kernels& k, int type, int32_t dim, int32_t rows, int32_t heads,
     const double t = now();
     for (int64_t pass = 0; pass < passes; pass++)
       for (int64_t i = first; i < first + slice; i++)
-        k.attn_piece[type](&piece, &acts, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0, k1,
+        k.attn_piece[type][type](&piece, &acts, rows, heads, kv + 2 * i * page, kv + (2 * i + 1) * page, k0, k1,
                            i + 1 < first + slice ? kv + (2 * i + 2) * page : nullptr, m, l, o, scratch);
     seconds[n] = now() - t;
   }

@@ -87,7 +87,7 @@ struct AttnPiece {
 //   q      [rows][heads][head_dim_k]: the f32 plane for f16, the others for q8_0 and q4_0
 //   k0/k1  [rows]
 //   m, l   [rows][heads]; o [rows][heads][head_dim_v]
-//   v      null: the values of a position are the first head_dim_v of its key (latent attention)
+//   v      null: the values of a position are the first head_dim_v of its key (latent attention), of the same type
 //   next   null, or what is read first in the call that follows: fetched ahead
 typedef void (*AttnPieceFn)(const AttnPiece* p, const Acts* q, int32_t rows, int32_t heads, const void* k,
                             const void* v, const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l,
@@ -149,7 +149,8 @@ struct Kernels {
   float (*exp_sum)(float* x, float max, int64_t n);
 
   // --- attention: concern "attention"
-  AttnPieceFn attn_piece[KV_TYPES];
+  // By the type of the keys, then by that of the values.
+  AttnPieceFn attn_piece[KV_TYPES][KV_TYPES];
   AttnScoresFn attn_scores[KV_TYPES];
   // Folds a piece of n queries into another, o [n][dim]: M = max(m, mp), a = exp(m - M), b = exp(mp - M),
   // l = fma(b, lp, l * a), o = fma(b, op, o * a), m = M

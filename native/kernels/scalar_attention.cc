@@ -69,15 +69,15 @@ void add_value(float e, const uint8_t* v, int32_t dim, int32_t position, float* 
   }
 }
 
-template <KvType T>
+template <KvType K, KvType V>
 void piece_one(const AttnPiece* a, const Acts* q, int64_t row, int64_t head, const uint8_t* k, const uint8_t* v,
                int32_t k0, int32_t k1, float* m, float* l, float* o) {
   const int32_t dim = a->head_dim_k;
   float s[kPagePositions], p[32];
   for (int i = 0; i < 32; i++) p[i] = -__builtin_inff();
   for (int32_t j = k0; j < k1; j++) {
-    const float dot = T == KV_F16 ? score_f16(q->f32 + row * q->f32_stride + head * dim, k, dim, j)
-                                  : score_codes<T>(q->q + row * q->q_stride + head * dim,
+    const float dot = K == KV_F16 ? score_f16(q->f32 + row * q->f32_stride + head * dim, k, dim, j)
+                                  : score_codes<K>(q->q + row * q->q_stride + head * dim,
                                                    q->d + row * q->d_stride + head * (dim / 32), k, dim, j);
     s[j] = dot * a->scale;
     if (a->softcap > 0.0f) s[j] = scalar_softcap(s[j], a->softcap);
@@ -94,20 +94,21 @@ void piece_one(const AttnPiece* a, const Acts* q, int64_t row, int64_t head, con
   for (int32_t d = 0; d < a->head_dim_v; d++) o[d] = 0.0f;
   for (int32_t j = k0; j < k1; j++) {
     if (v != nullptr) {
-      add_value<T>(s[j], v, a->head_dim_v, j, o);
+      add_value<V>(s[j], v, a->head_dim_v, j, o);
     } else {
-      add_latent<T>(s[j], k, dim, a->head_dim_v, j, o);
+      add_latent<K>(s[j], k, dim, a->head_dim_v, j, o);
     }
   }
 }
 
-template <KvType T>
+template <KvType K, KvType V>
 void attn_piece(const AttnPiece* a, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                 const int32_t* k0, const int32_t* k1, const void*, float* m, float* l, float* o, void*) {
   for (int32_t r = 0; r < rows; r++)
     for (int32_t h = 0; h < heads; h++) {
       const int64_t i = (int64_t)r * heads + h;
-      piece_one<T>(a, q, r, h, (const uint8_t*)k, (const uint8_t*)v, k0[r], k1[r], m + i, l + i, o + i * a->head_dim_v);
+      piece_one<K, V>(a, q, r, h, (const uint8_t*)k, (const uint8_t*)v, k0[r], k1[r], m + i, l + i,
+                      o + i * a->head_dim_v);
     }
 }
 
@@ -135,12 +136,19 @@ void kv_store(const float* x, void* out, int32_t head_dim) {
   encode(x, (uint8_t*)out, head_dim);
 }
 
+template <KvType K>
+void fill_pieces(AttnPieceFn* of_values) {
+  of_values[KV_F16] = attn_piece<K, KV_F16>;
+  of_values[KV_Q8_0] = attn_piece<K, KV_Q8_0>;
+  of_values[KV_Q4_0] = attn_piece<K, KV_Q4_0>;
+}
+
 }  // namespace
 
 void fill_scalar_attention(Kernels* k) {
-  k->attn_piece[KV_F16] = attn_piece<KV_F16>;
-  k->attn_piece[KV_Q8_0] = attn_piece<KV_Q8_0>;
-  k->attn_piece[KV_Q4_0] = attn_piece<KV_Q4_0>;
+  fill_pieces<KV_F16>(k->attn_piece[KV_F16]);
+  fill_pieces<KV_Q8_0>(k->attn_piece[KV_Q8_0]);
+  fill_pieces<KV_Q4_0>(k->attn_piece[KV_Q4_0]);
   k->attn_scores[KV_F16] = attn_scores<KV_F16>;
   k->attn_scores[KV_Q8_0] = attn_scores<KV_Q8_0>;
   k->attn_scores[KV_Q4_0] = attn_scores<KV_Q4_0>;

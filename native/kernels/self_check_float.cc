@@ -79,15 +79,15 @@ const char* check_recurrence(const Kernels& k, const Kernels& r, Buffers& b) {
   return memcmp(b.got, b.want, sizeof b.got) != 0 ? "conv" : nullptr;
 }
 
-const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvType type, int dim) {
-  const int64_t bytes = kv_row_bytes(type, dim);
+const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvType type, KvType values, int dim) {
   for (int j = 0; j < kKeys; j++) {
     for (const bool key : {true, false}) {
       b.x[j % dim] += 0.25f;
-      k.kv_store[type](b.x, b.row[0], dim);
-      r.kv_store[type](b.x, b.row[1], dim);
-      if (memcmp(b.row[0], b.row[1], (size_t)bytes) != 0) return "kv_store";
-      key ? kv_place_key(type, b.row[1], b.k, j, dim) : kv_place_value(type, b.row[1], b.v, j, dim);
+      const KvType own = key ? type : values;
+      k.kv_store[own](b.x, b.row[0], dim);
+      r.kv_store[own](b.x, b.row[1], dim);
+      if (memcmp(b.row[0], b.row[1], (size_t)kv_row_bytes(own, dim)) != 0) return "kv_store";
+      key ? kv_place_key(own, b.row[1], b.k, j, dim) : kv_place_value(own, b.row[1], b.v, j, dim);
     }
   }
   float slopes[kHeads];
@@ -104,15 +104,16 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
     for (int t = 0; t < 2; t++) {
       float* m = b.result[t];
       memset(m, 0, sizeof b.result[t]);
-      (t ? r : k).attn_piece[type](&piece, &q, rows, kHeads, b.k, b.v, k0, k1, nullptr, m, m + n, m + 2 * n, b.scratch);
+      (t ? r : k).attn_piece[type][values](&piece, &q, rows, kHeads, b.k, b.v, k0, k1, nullptr, m, m + n, m + 2 * n,
+                                           b.scratch);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece";
     const AttnPiece first = {dim, latent, 0.1f, 0.0f};
     for (int t = 0; t < 2; t++) {
       float* m = b.result[t];
       memset(m, 0, sizeof b.result[t]);
-      (t ? r : k).attn_piece[type](&first, &q, rows, kHeads, b.k, nullptr, k0, k1, nullptr, m, m + n, m + 2 * n,
-                                   b.scratch);
+      (t ? r : k).attn_piece[type][type](&first, &q, rows, kHeads, b.k, nullptr, k0, k1, nullptr, m, m + n, m + 2 * n,
+                                         b.scratch);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece latent";
     for (int t = 0; t < 2; t++) {
@@ -143,8 +144,9 @@ const char* self_check_float(const Kernels& k, const Kernels& reference) {
   for (float& q : b->q) q = rng.uniform() * 3;
   const char* slot = check_float(k, reference, *b);
   if (!slot) slot = check_recurrence(k, reference, *b);
-  if (!slot) slot = check_attention(k, reference, *b, KV_F16, kN);
-  for (int t = 0; t < KV_TYPES && !slot; t++) slot = check_attention(k, reference, *b, (KvType)t, kBlockDim);
+  if (!slot) slot = check_attention(k, reference, *b, KV_F16, KV_F16, kN);
+  for (int t = 0; t < KV_TYPES * KV_TYPES && !slot; t++)
+    slot = check_attention(k, reference, *b, (KvType)(t / KV_TYPES), (KvType)(t % KV_TYPES), kBlockDim);
   free(memory);
   return slot;
 }

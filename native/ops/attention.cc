@@ -87,7 +87,7 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
 
   int32_t group = heads / layer.heads, run_heads = std::min(group, kAttentionQueries);
   int32_t runs = (group + run_heads - 1) / run_heads;
-  const Ending ending = {out, carry, part, sinks.value, heads, layer.dim_v};
+  const Ending ending = {out, carry, part, sinks.value, heads, layer.dim_v, layer.hadamard};
   const AttnPiece spec = {layer.dim_k, layer.dim_v, scale, softcap};
   Attention a{model, q, pool, layer, spec, heads, window, reach, slopes.value, ending, run_heads, runs,
               nullptr, 0, {false}};
@@ -111,7 +111,7 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
   a.blocks = blocks;
   a.items = static_cast<int64_t>(count.value) * layer.heads * runs;
   int threads = model.pool().threads();
-  HW_TRY(model.grow_thread_scratch(walk_scratch_bytes(layer.dim_k, layer.dim_v)));
+  HW_TRY(model.grow_thread_scratch(walk_scratch_bytes(layer)));
   int32_t first_span = first_page / kSpanPages, end_span = (end_page - 1) / kSpanPages + 1;
   if (threads > 1 && a.items < kAttentionSplitItems * threads && end_span - first_span > 1) {
     const int64_t bytes = std::max(kAttentionPiecesBytes, 2 * a.items * walk_piece_bytes(layer.dim_v));

@@ -19,9 +19,10 @@ struct Places {
 
 Places places_of(const KvPool& pool, const KvLayer& layer) {
   auto lines = [](int64_t bytes) { return (bytes + 63) & ~int64_t{63}; };
-  const int64_t values = layer.latent ? 0 : kv_head_bytes(pool.type, layer.dim_v);
-  return Places{walk_piece_bytes(layer.dim_v), lines(query_bytes(1, int64_t{kAttentionQueries} * layer.dim_k)),
-                lines(kv_head_bytes(pool.type, layer.dim_k)), lines(values)};
+  const int64_t values = layer.latent ? 0 : kv_head_bytes(pool.values, layer.dim_v);
+  const int64_t queries = mixed_bytes(layer) + query_bytes(1, int64_t{kAttentionQueries} * layer.dim_k);
+  return Places{walk_piece_bytes(layer.dim_v), lines(queries), lines(kv_head_bytes(pool.keys, layer.dim_k)),
+                lines(values)};
 }
 
 }  // namespace
@@ -41,15 +42,12 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
     const int32_t t = static_cast<int32_t>(index / each), rest = static_cast<int32_t>(index % each);
     const int32_t kv_head = rest / runs, first = rest % runs * run_heads, group = heads / layer.heads;
     const int32_t head0 = kv_head * group + first, count = std::min(run_heads, group - first);
-    const int32_t cols = count * layer.dim_k;
     const int32_t* table = tables.value + static_cast<int64_t>(pass.sequences()[t]) * blocks_per_sequence;
     uint8_t* memory = static_cast<uint8_t*>(model.thread_scratch(thread));
     const Piece sums = piece_at(reinterpret_cast<float*>(memory), kAttentionQueries);
     const Piece piece = piece_at(reinterpret_cast<float*>(memory + places.piece), kAttentionQueries);
     memory += 2 * places.piece;
-    const float* x = q.row(t) + static_cast<int64_t>(head0) * layer.dim_k;
-    const Acts queries = pool.type == KV_F16 ? Acts{ACTS_F32, 1, cols, x, nullptr, nullptr, nullptr, q.cols, 0, 0, 0}
-                                             : quantize_queries(model.kernels(), x, q.cols, 1, cols, memory);
+    const Acts queries = queries_at(t, 1, head0, count, memory);
     uint8_t *keys = memory + places.queries, *values = layer.latent ? nullptr : keys + places.keys;
     const int32_t* chosen = selection.ids() + static_cast<int64_t>(t) * selection.top_k;
     const int32_t there = pool.rows_at(pass.positions()[t]);
@@ -67,15 +65,16 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
         const uint8_t* const at = pool.page(page);
         const int32_t slot = position % kPagePositions;
         const uint8_t* const k = at + layer.offset_k + kv_head * kPagePositions * layer.row_bytes_k;
-        kv_move_key(pool.type, k, slot, keys, gathered, layer.dim_k);
+        kv_move_key(pool.keys, k, slot, keys, gathered, layer.dim_k);
         if (values == nullptr) continue;
         const uint8_t* const v = at + layer.offset_v + kv_head * kPagePositions * layer.row_bytes_v;
-        kv_move_value(pool.type, v, slot, values, gathered, layer.dim_v);
+        kv_move_value(pool.values, v, slot, values, gathered, layer.dim_v);
       }
       const int32_t k0 = 0;
       const Piece& to = begins ? sums : piece;
-      model.kernels().attn_piece[pool.type](&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m,
-                                            to.l, to.o, model.kernel_scratch(thread));
+      const AttnPieceFn compute = model.kernels().attn_piece[pool.keys][layer.latent ? pool.keys : pool.values];
+      compute(&spec, &queries, 1, count, keys, values, &k0, &gathered, nullptr, to.m, to.l, to.o,
+              model.kernel_scratch(thread));
       if (!begins) model.kernels().attn_fold(piece.m, piece.l, piece.o, count, layer.dim_v, sums.m, sums.l, sums.o);
     }
     for (int32_t h = 0; h < count && there == 0; h++) ending.leave_nothing(model.kernels(), t, head0 + h);

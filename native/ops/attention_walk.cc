@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "../kernels/hadamard.h"
 #include "../kernels/queries.h"
 
 namespace hw {
@@ -14,11 +15,27 @@ Piece Attention::thread_piece(int thread, int which) const {
 
 // The item's queries as the kernels want them: rows of the tensor, for quantized keys quantized here.
 Acts Attention::queries_of(const Item& item, int thread) const {
-  int32_t cols = item.heads * layer.dim_k;
-  const float* x = q.row(item.block->t0) + static_cast<int64_t>(item.head0) * layer.dim_k;
-  if (pool.type == KV_F16) return Acts{ACTS_F32, item.rows, cols, x, nullptr, nullptr, nullptr, q.cols, 0, 0, 0};
   uint8_t* memory = static_cast<uint8_t*>(model.thread_scratch(thread)) + 3 * walk_piece_bytes(layer.dim_v);
-  return quantize_queries(model.kernels(), x, q.cols, item.rows, cols, memory);
+  return queries_at(item.block->t0, item.rows, item.head0, item.heads, memory);
+}
+
+Acts Attention::queries_at(int32_t t, int32_t rows, int32_t head0, int32_t count, uint8_t* memory) const {
+  const int32_t cols = count * layer.dim_k;
+  const float* x = q.row(t) + static_cast<int64_t>(head0) * layer.dim_k;
+  int64_t stride = q.cols;
+  if (layer.hadamard) {
+    float* const mixed = reinterpret_cast<float*>(memory);
+    for (int32_t r = 0; r < rows; r++) {
+      float* const to = mixed + static_cast<int64_t>(r) * cols;
+      memcpy(to, x + r * stride, static_cast<size_t>(cols) * sizeof(float));
+      for (int32_t h = 0; h < count; h++) mix_key(layer, to + static_cast<int64_t>(h) * layer.dim_k);
+    }
+    x = mixed;
+    stride = cols;
+    memory += mixed_bytes(layer);
+  }
+  if (pool.keys == KV_F16) return Acts{ACTS_F32, rows, cols, x, nullptr, nullptr, nullptr, stride, 0, 0, 0};
+  return quantize_queries(model.kernels(), x, stride, rows, cols, memory);
 }
 
 const uint8_t* Attention::keys(const Item& item, int32_t page) const {
@@ -96,9 +113,9 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
       own.at = at + r0;
     }
     if (layer.latent) v = nullptr;
-    model.kernels().attn_piece[pool.type](&own, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
-                                         page + 1 < end ? keys(item, page + 1) : next, result.m, result.l, result.o,
-                                         model.kernel_scratch(thread));
+    const AttnPieceFn compute = model.kernels().attn_piece[pool.keys][layer.latent ? pool.keys : pool.values];
+    compute(&own, &part, r1 - r0, item.heads, keys(item, page), v, k0 + r0, k1 + r0,
+            page + 1 < end ? keys(item, page + 1) : next, result.m, result.l, result.o, model.kernel_scratch(thread));
     for (int32_t r = r0; r < r1 && !direct; r++) fold(item, piece, r, r0, is_first(r), to);
   }
 }
@@ -156,6 +173,7 @@ void Ending::divide(const Kernels& k, int32_t head, float m, float l, float* o) 
     k.scale(o, a, dim);
   }
   k.scale(o, 1.0f / l, dim);
+  if (hadamard) hw::hadamard(o, dim);
 }
 
 void Attention::finish(const Item& item, const Piece& sums) const {

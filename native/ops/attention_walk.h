@@ -38,12 +38,18 @@ struct Piece {
 inline Piece piece_at(float* memory, int64_t queries) { return Piece{memory, memory + queries, memory + 2 * queries}; }
 inline int64_t piece_floats(int64_t queries, int64_t dim_v) { return (queries * (2 + dim_v) + 15) & ~int64_t{15}; }
 
-// Scratch of a thread: three pieces of kAttentionQueries, then the item's queries as ACTS_Q8_32.
+// Bytes of kAttentionQueries mixed queries; 0 where they stay as they are.
+inline int64_t mixed_bytes(const KvLayer& layer) {
+  return layer.hadamard ? int64_t{kAttentionQueries} * layer.dim_k * static_cast<int64_t>(sizeof(float)) : 0;
+}
+
+// Scratch of a thread: three pieces of kAttentionQueries, then the item's queries, mixed and as ACTS_Q8_32.
 inline int64_t walk_piece_bytes(int64_t dim_v) {
   return piece_floats(kAttentionQueries, dim_v) * static_cast<int64_t>(sizeof(float));
 }
-inline int64_t walk_scratch_bytes(int64_t dim_k, int64_t dim_v) {
-  return 3 * walk_piece_bytes(dim_v) + kAttentionQueries * (dim_k + 64 + dim_k / 4);
+inline int64_t walk_scratch_bytes(const KvLayer& layer) {
+  const int64_t dim = layer.dim_k;
+  return 3 * walk_piece_bytes(layer.dim_v) + mixed_bytes(layer) + kAttentionQueries * (dim + 64 + dim / 4);
 }
 
 // Where a query's sums go. An attention over several sources is a call for each: the first leaves o as it is in `out`,
@@ -54,6 +60,7 @@ struct Ending {
   int32_t part;
   const float* sinks;
   int32_t heads, dim;
+  bool hadamard;  // what was mixed is undone at the very end
   void leave(const Kernels& kernels, int32_t row, int32_t head, float m, float l, const float* o) const;
   // The same of a query that sees nothing here.
   void leave_nothing(const Kernels& kernels, int32_t row, int32_t head) const;
@@ -117,6 +124,8 @@ struct Attention {
 
  private:
   Acts queries_of(const Item& item, int thread) const;
+  // `rows` token rows of `count` heads from row t and head `head0` on; `memory` is of mixed_bytes and query_bytes.
+  Acts queries_at(int32_t t, int32_t rows, int32_t head0, int32_t count, uint8_t* memory) const;
   const uint8_t* keys(const Item& item, int32_t page) const;
   const uint8_t* first_keys(int64_t index) const;
   int32_t visible(const Block& block, int32_t page, int32_t* r0, int32_t* k0, int32_t* k1) const;

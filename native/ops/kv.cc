@@ -1,5 +1,6 @@
 #include "kv.h"
 
+#include "../kernels/hadamard.h"
 #include "../kernels/kv_page.h"
 #include "ops.h"
 
@@ -18,6 +19,14 @@ Result<const int32_t*> block_tables(Model& model, const KvPool& pool, int32_t* b
   if (pool.index >= pass.pool_count) return bad_argument("the pass has no block tables for KV pool %d", pool.index);
   *blocks = pass.blocks_of_table[pool.index];
   return static_cast<const int32_t*>(pass.tables[pool.index]->as<int32_t>());
+}
+
+void mix_key(const KvLayer& layer, float* x) {
+  if (layer.latent) {
+    hadamard_latent(x, layer.dim_k, layer.dim_v);
+  } else {
+    hadamard(x, layer.dim_k);
+  }
 }
 
 Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t k_handle, int32_t v_handle, int32_t n) {
@@ -53,13 +62,26 @@ Status kv_store(Model& model, int32_t pool_handle, int32_t layer_index, int32_t 
     int64_t entry = static_cast<int64_t>(pass.sequences()[t]) * blocks + pool.block_of(position);
     uint8_t* page = pool.page(tables.value[entry]);
     alignas(64) uint8_t encoded[2 * kMaxHeadDim];
+    alignas(64) float mixed[kMaxHeadDim];
     for (int32_t h = 0; h < layer.heads; h++) {
-      kernels.kv_store[pool.type](k.row(t) + static_cast<int64_t>(h) * layer.dim_k, encoded, layer.dim_k);
-      kv_place_key(pool.type, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot,
+      const float* key = k.row(t) + static_cast<int64_t>(h) * layer.dim_k;
+      if (layer.hadamard) {
+        memcpy(mixed, key, static_cast<size_t>(layer.dim_k) * sizeof(float));
+        mix_key(layer, mixed);
+        key = mixed;
+      }
+      kernels.kv_store[pool.keys](key, encoded, layer.dim_k);
+      kv_place_key(pool.keys, encoded, page + layer.offset_k + h * kPagePositions * layer.row_bytes_k, slot,
                    layer.dim_k);
       if (v == nullptr) continue;
-      kernels.kv_store[pool.type](v->row(t) + static_cast<int64_t>(h) * layer.dim_v, encoded, layer.dim_v);
-      kv_place_value(pool.type, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot,
+      const float* value = v->row(t) + static_cast<int64_t>(h) * layer.dim_v;
+      if (layer.hadamard) {
+        memcpy(mixed, value, static_cast<size_t>(layer.dim_v) * sizeof(float));
+        hadamard(mixed, layer.dim_v);
+        value = mixed;
+      }
+      kernels.kv_store[pool.values](value, encoded, layer.dim_v);
+      kv_place_value(pool.values, encoded, page + layer.offset_v + h * kPagePositions * layer.row_bytes_v, slot,
                      layer.dim_v);
     }
   };

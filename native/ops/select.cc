@@ -32,11 +32,11 @@ struct Selection {
     const Kernels& k = model.kernels();
     float* const dots = static_cast<float*>(model.thread_scratch(thread));
     uint8_t* const memory = reinterpret_cast<uint8_t*>(dots) + dots_bytes();
-    const Acts queries = pool.type == KV_F16
+    const Acts queries = pool.keys == KV_F16
                              ? Acts{ACTS_F32, 1, q.cols, q.row(t), nullptr, nullptr, nullptr, q.cols, 0, 0, 0}
                              : quantize_queries(k, q.row(t), q.cols, 1, q.cols, memory);
     const uint8_t* const keys = page + layer.offset_k;
-    k.attn_scores[pool.type](&queries, heads, layer.dim_k, keys, end, dots, model.kernel_scratch(thread));
+    k.attn_scores[pool.keys](&queries, heads, layer.dim_k, keys, end, dots, model.kernel_scratch(thread));
     std::fill(scores, scores + end, 0.0f);
     for (int32_t h = 0; h < heads; h++) {
       float* const dot = dots + h * kPagePositions;

@@ -16,7 +16,7 @@ const char* const kTypeNames[KV_TYPES] = {"f16", "q8_0", "q4_0"};
 // what lies behind the last position is arbitrary always.
 struct Case {
   AttnPiece piece;
-  KvType type;
+  KvType type, values;
   int32_t rows, heads, last;  // no key at `last` or later
   int64_t stride;
   int32_t k0[32], k1[32], at[32];
@@ -24,16 +24,17 @@ struct Case {
   Guarded q, k, v;
   std::vector<uint8_t> k_rows, v_rows;  // what was placed in k and v, row after row
 
-  Case(SampleRng& rng, KvType t, int32_t dk, int32_t dv, int32_t r, int32_t h, bool causal, bool special)
+  Case(SampleRng& rng, KvType t, KvType tv, int32_t dk, int32_t dv, int32_t r, int32_t h, bool causal, bool special)
       : piece{dk, dv, 1.0f / sqrtf((float)dk), rng.below(3) == 0 ? 20.0f : 0.0f},
         type(t),
+        values(tv),
         rows(r),
         heads(h),
         last(ranges(rng, causal)),
         stride((int64_t)h * dk + rng.below(3)),
         q((size_t)((r - 1) * stride + (int64_t)h * dk) * 4),
         k((size_t)kv_head_bytes(t, dk)),
-        v((size_t)kv_head_bytes(t, dv)) {
+        v((size_t)kv_head_bytes(tv, dv)) {
     for (size_t i = 0; i < q.bytes() / 4; i++)
       q.as<float>()[i] = sample_float(rng, special && rng.below(50) == 0 ? 3 : 0);
     fill(rng, k.as<uint8_t>(), k_rows, true, special);
@@ -61,18 +62,19 @@ struct Case {
 
   void fill(SampleRng& rng, uint8_t* head, std::vector<uint8_t>& rows, bool keys, bool special) {
     const int32_t dim = keys ? piece.head_dim_k : piece.head_dim_v;
-    const int64_t bytes = kv_row_bytes(type, dim);
-    const int block = type == KV_Q8_0 ? 34 : type == KV_Q4_0 ? 18 : 2;
+    const KvType own = keys ? type : values;
+    const int64_t bytes = kv_row_bytes(own, dim);
+    const int block = own == KV_Q8_0 ? 34 : own == KV_Q4_0 ? 18 : 2;
     rows.resize((size_t)(kPagePositions * bytes));
     for (int32_t j = 0; j < kPagePositions; j++) {
       uint8_t* row = rows.data() + j * bytes;
       for (int64_t i = 0; i < bytes; i++) row[i] = (uint8_t)(rng.next() >> 32);
       for (int64_t i = 0; i < bytes && j < last; i += block) {
         if (special && rng.below(500) == 0) continue;  // whatever half the random bytes are
-        const float scale = type == KV_Q8_0 ? 0.02f : type == KV_Q4_0 ? 0.3f : 2.0f;
+        const float scale = own == KV_Q8_0 ? 0.02f : own == KV_Q4_0 ? 0.3f : 2.0f;
         kv_put_u16(row + i, float_to_half(rng.uniform() * scale));
       }
-      (keys ? kv_place_key : kv_place_value)(type, row, head, j, dim);
+      (keys ? kv_place_key : kv_place_value)(own, row, head, j, dim);
     }
   }
 
@@ -106,7 +108,8 @@ void run_piece(const Kernels& scalar, const Kernels& kernels, Case& c, Result& o
   // Stale scratch must not matter.
   memset(scratch(), 0xFF, kScratchBytes);
   const Acts q = c.queries(scalar, 0, 0, c.rows);
-  kernels.attn_piece[c.type](&c.piece, &q, c.rows, c.heads, c.k.as<void>(), c.v.as<void>(), c.k0, c.k1, nullptr,
+  const AttnPieceFn compute = kernels.attn_piece[c.type][c.values];
+  compute(&c.piece, &q, c.rows, c.heads, c.k.as<void>(), c.v.as<void>(), c.k0, c.k1, nullptr,
                              out.m.as<float>(), out.l.as<float>(), out.o.as<float>(), scratch());
 }
 
@@ -115,8 +118,8 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
   run_piece(*isas.scalar, *isas.scalar, c, want);
   const int64_t n = c.results(), dv = c.piece.head_dim_v;
   char what[96];
-  snprintf(what, sizeof what, "attn %s dk=%d dv=%d rows=%d heads=%d last=%d", kTypeNames[c.type], c.piece.head_dim_k,
-           c.piece.head_dim_v, c.rows, c.heads, c.last);
+  snprintf(what, sizeof what, "attn %s:%s dk=%d dv=%d rows=%d heads=%d last=%d", kTypeNames[c.type],
+           kTypeNames[c.values], c.piece.head_dim_k, c.piece.head_dim_v, c.rows, c.heads, c.last);
   for (int i = 0; i < isas.count; i++) {
     const Kernels& k = *isas.others[i];
     Result got(c);
@@ -131,7 +134,8 @@ void same_bits(Report& r, const Isas& isas, Case& c) {
     const Acts q = c.queries(*isas.scalar, row, head, 1);
     AttnPiece piece = c.piece;
     if (piece.slopes) piece.slopes += head, piece.at += row;
-    k.attn_piece[c.type](&piece, &q, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, nullptr, &m, &l, o,
+    const AttnPieceFn compute = k.attn_piece[c.type][c.values];
+    compute(&piece, &q, 1, 1, c.k.as<void>(), c.v.as<void>(), c.k0 + row, c.k1 + row, nullptr, &m, &l, o,
                          scratch());
     r.same(&m, want.m.as<float>() + n - 1, 1, what, "alone", 1);
     r.same(&l, want.l.as<float>() + n - 1, 1, what, "alone", 1);
@@ -147,12 +151,14 @@ void meaning(Report& r, const Kernels& scalar, Case& c) {
   Result got(c);
   run_piece(scalar, scalar, c, got);
   const int32_t dk = c.piece.head_dim_k, dv = c.piece.head_dim_v;
-  void (*decode)(const uint8_t*, float*, int32_t) =
-      c.type == KV_F16 ? kv_decode_f16 : c.type == KV_Q8_0 ? kv_decode_q8_0 : kv_decode_q4_0;
+  auto decode = [](KvType type, const std::vector<uint8_t>& rows, int32_t j, float* to, int32_t dim) {
+    (type == KV_F16 ? kv_decode_f16 : type == KV_Q8_0 ? kv_decode_q8_0 : kv_decode_q4_0)(
+        rows.data() + j * kv_row_bytes(type, dim), to + (int64_t)j * dim, dim);
+  };
   float *k = (float*)malloc((size_t)dk * c.last * 4), *v = (float*)malloc((size_t)dv * c.last * 4);
   for (int32_t j = 0; j < c.last; j++) {
-    decode(c.k_rows.data() + j * kv_row_bytes(c.type, dk), k + (int64_t)j * dk, dk);
-    decode(c.v_rows.data() + j * kv_row_bytes(c.type, dv), v + (int64_t)j * dv, dv);
+    decode(c.type, c.k_rows, j, k, dk);
+    decode(c.values, c.v_rows, j, v, dv);
   }
   for (int64_t i = 0; i < c.results(); i++) {
     const int32_t row = (int32_t)(i / c.heads), head = (int32_t)(i % c.heads), n = c.k1[row] - c.k0[row];
@@ -283,18 +289,20 @@ int run(int argc, char** argv) {
       for (int n = 0; n < (t == KV_F16 ? 4 : 10); n++) {
         const int32_t* s = shapes[rng.below(n == 0 ? 11 : 8)];
         const int32_t dv = rng.below(2) ? d : dims[rng.below(24)];
-        Case c(rng, (KvType)t, d, t == KV_F16 ? dv : (dv + 31) / 32 * 32, s[0], s[1], rng.below(2) == 0, n % 2 == 1);
+        const KvType values = (KvType)((t + n) % KV_TYPES);
+        const int32_t fitting = values == KV_F16 ? dv : (dv + 31) / 32 * 32;
+        Case c(rng, (KvType)t, values, d, fitting, s[0], s[1], rng.below(2) == 0, n / 2 % 2 == 1);
         same_bits(r, isas, c);
-        if (n % 2 == 0 && n < 4) meaning(r, *isas.scalar, c);
+        if (n / 2 % 2 == 0 && n < 5) meaning(r, *isas.scalar, c);
       }
     }
     // More queries than one group holds, and the widest head.
-    Case many(rng, (KvType)t, 64, 64, 17, 5, true, false);
-    Case wide(rng, (KvType)t, kMaxHeadDim, kMaxHeadDim, 6, 4, false, false);
+    Case many(rng, (KvType)t, (KvType)t, 64, 64, 17, 5, true, false);
+    Case wide(rng, (KvType)t, (KvType)t, kMaxHeadDim, kMaxHeadDim, 6, 4, false, false);
     same_bits(r, isas, many);
     same_bits(r, isas, wide);
   }
-  Case odd(rng, KV_F16, kMaxHeadDim - 1, kMaxHeadDim - 1, 6, 4, true, false);
+  Case odd(rng, KV_F16, KV_F16, kMaxHeadDim - 1, kMaxHeadDim - 1, 6, 4, true, false);
   same_bits(r, isas, odd);
   return r.finish();
 }

@@ -1,7 +1,7 @@
 /** Options an engine is opened with, and facts of its model once it is open. */
 import type { PoolingName } from "../models/index.js";
 import { type NumaMode, numaModes } from "../native/threads.js";
-import type { KvType } from "../ops/ops.js";
+import type { KvCacheType } from "../ops/ops.js";
 import type { ProfileSchedule } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
@@ -29,7 +29,7 @@ export interface EngineOptions {
   readonly contextTokens?: number;
   /** Most token rows of a pass. Default 512. */
   readonly chunkRows?: number;
-  readonly kvType?: KvType;
+  readonly kvType?: KvCacheType;
   /** Default: one per physical core. */
   readonly threads?: number;
   /** Threads of passes of more than one token row: prompts, and several answers at once. Default: `threads`. */
@@ -145,7 +145,7 @@ export interface ModelInfo {
   readonly trainedContextTokens: number;
   readonly contextTokens: number;
   readonly chunkRows: number;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
   /** Bytes of all tensors, and of those a pass of one row reads at most. */
   readonly weightBytes: number;
   readonly passWeightBytes: number;

@@ -7,7 +7,8 @@ import type { ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { threadLayout } from "../native/threads.js";
 import type { MemoryPromise } from "../ops/index.js";
-import { type KvType, pagePositions, type WeightPlacement } from "../ops/ops.js";
+import { kvCacheType, kvForm, kvPositionBytes } from "../ops/kv-form.js";
+import { type KvCacheType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import { pastBufferBytes } from "../past/buffers.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import type { PlannedCompute } from "../weights/live-memory.js";
@@ -28,7 +29,7 @@ export interface Resources {
   readonly chunkRows: number;
   /** Rate of the disk, and what a pass of one row reads and computes; undefined where nothing is planned. */
   readonly expected: (ExpectedPass & PlannedCompute) | undefined;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
   /** States of earlier positions that are kept, of models that cannot go back. */
   readonly checkpoints: number;
   /** Undefined: files are mapped. */
@@ -56,9 +57,13 @@ export function plannedThreads(options: EngineOptions): { readonly threads?: num
   return { threads: threadLayout(options).most };
 }
 
+/** In the one way in which it is written: names of pasts follow from it.  @throws OPTION_INVALID */
+const kvTypeOf = ({ kvType = "f16" }: EngineOptions): KvCacheType => kvCacheType(kvForm(kvType));
+
 /** The engine's options that the planner needs. @param chatTemplate of the file */
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
-  const { kvType = "f16", contextTokens, chunkRows, sequences, kvTokens } = options;
+  const { contextTokens, chunkRows, sequences, kvTokens } = options;
+  const kvType = kvTypeOf(options);
   const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes } = options;
   const { textProcess = false, check = false, pastStore } = options;
   return {
@@ -94,7 +99,7 @@ export function planResources(
   path: string,
   chatTemplate?: string,
 ): Resources {
-  const kvType = options.kvType ?? "f16";
+  const kvType = kvTypeOf(options);
   if (options.memoryBytes !== undefined) checkBudget(options.memoryBytes);
   const addon = loadAddon();
   if (options.ops === "reference" || addon === undefined) return referenceResources(description, options, kvType);
@@ -149,7 +154,7 @@ function leftOf(budgetBytes: number, promisedBytes: number): number {
 }
 
 /** The reference reads rows as it needs them and holds none. */
-function referenceResources(description: ModelDescription, options: EngineOptions, kvType: KvType): Resources {
+function referenceResources(description: ModelDescription, options: EngineOptions, kvType: KvCacheType): Resources {
   const contextTokens = options.contextTokens ?? Math.min(description.config.contextTokens, defaultContextTokens);
   const budgetBytes = options.memoryBytes ?? totalmem();
   const kvTokens = Math.max(contextTokens, options.kvTokens ?? (options.sequences ?? 1) * contextTokens);
@@ -182,12 +187,12 @@ function referenceResources(description: ModelDescription, options: EngineOption
   };
 }
 
-function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvType): number {
-  const bytesPerValue = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 }[kvType];
+function kvCacheBytes(description: ModelDescription, contextTokens: number, kvType: KvCacheType): number {
   let bytes = 0;
   for (const { kind, window, every, heads, headDimK, headDimV } of description.states) {
     const positions = window === 0 ? contextTokens : Math.min(contextTokens, window + 2 * pagePositions);
-    bytes += (positions / every) * heads * (headDimK + (kind === "kv" ? headDimV : 0)) * bytesPerValue;
+    const layer = { kvHeads: heads, headDimK, headDimV, latent: kind !== "kv" };
+    bytes += (positions / every) * kvPositionBytes(kvType, layer);
   }
   return bytes;
 }

@@ -3,8 +3,8 @@ import { HundredweightError } from "../errors.js";
 import type { TensorInfo } from "../formats/types.js";
 import {
   type Arena,
+  type KvCacheType,
   type KvPool,
-  type KvType,
   type MatrixSource,
   type Ops,
   pagePositions,
@@ -39,7 +39,7 @@ export interface StateOptions {
   readonly kvTokens?: number;
   /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
   readonly checkpoints?: number;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
 }
 
 /** Hands out handles; what has the same name, place or numbers is one. */

@@ -1,7 +1,7 @@
 /** Says what calls are bound to, and what a bound call is. */
 import type {
+  KvCacheType,
   KvPool,
-  KvType,
   Matrix,
   MatrixSource,
   Ops,
@@ -51,7 +51,7 @@ export interface Operands {
   turned(weight: VectorWeight, rows: number, apart: number): Vector;
   /** Where a tensor lies. */
   source(weight: Weight | VectorWeight): MatrixSource;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
   /** Numbers that are no tensor's; the same name, the same numbers. */
   made(name: string, make: () => Float32Array): Vector;
   routing(choice: Routes | Selection): Routing;

@@ -1,5 +1,6 @@
 /** Each verb call with its operands resolved: a closure over handles, and the working space it asks for. */
 import { HundredweightError } from "../errors.js";
+import { kvForm } from "../ops/kv-form.js";
 import type { AttentionSpec, Tensor, Vector } from "../ops/ops.js";
 import type { ListedCall } from "./bind-memory.js";
 import type { Operands, Step } from "./bind-operands.js";
@@ -258,12 +259,13 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
   const { ops } = b;
   const [q, out] = [b.tensor(call.inputs[0]!), b.tensor(call.outputs[0]!)];
   const carry = call.outputs[1] === undefined ? undefined : b.tensor(call.outputs[1]);
+  const mixed = kvForm(b.kvType).hadamard;
   const steps = call.sources.map((source, i): Step => {
     const place = i === 0 ? "first" : i < call.sources.length - 1 ? "next" : "last";
     const { pool, layer } = b.pool(source.state);
     const spec = { ...seen(call, source, b), ...(carry !== undefined && { part: { carry, place } as const }) };
-    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV);
-    else b.space.selected(spec.headDimK, spec.headDimV);
+    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV, mixed);
+    else b.space.selected(spec.headDimK, spec.headDimV, mixed);
     return (n) => ops.attention(out, q, pool, layer, n, spec);
   });
   if (steps.length === 1) return steps[0]!;

@@ -3,10 +3,11 @@
  * what probably made it so. Every value is read back, so it is far slower, and the bits are the same.
  */
 import { HundredweightError } from "../errors.js";
+import { hadamard, kvForm, mixKey } from "../ops/kv-form.js";
 import { ReferenceMatrix, readVector, WeightFiles } from "../ops/reference-weights.js";
 import type { Operands, Step } from "./bind-operands.js";
 import { type Call, type CallOf, type Program, weightsOf } from "./flow/calls.js";
-import type { VectorWeight, Weight } from "./flow/flow.js";
+import type { PagedState, VectorWeight, Weight } from "./flow/flow.js";
 import { rewrite } from "./rewrite.js";
 
 /**
@@ -40,11 +41,13 @@ const mostKept = { f16: 65504, q8_0: 127 * 65504, q4_0: 8 * 65504 } as const;
 
 export function bindCheck(call: CallOf<"check">, b: Operands): Step {
   const { of, place, inputs } = call;
-  const most = of.verb === "keep" ? mostKept[b.kvType] : Number.MAX_VALUE;
+  const form = kvForm(b.kvType);
   return (n) => {
     for (const [i, value] of inputs.entries()) {
       const rows = b.ops.read(b.tensor(value), n);
       if (rows instanceof Promise) throw new HundredweightError("INTERNAL", "checks need Ops that answer at once");
+      const most = of.verb !== "keep" ? Number.MAX_VALUE : mostKept[i === 0 ? form.keys : form.values];
+      if (of.verb === "keep" && form.hadamard) mixRows(rows, i === 0 ? of.state.headDimK : of.state.headDimV, of.state);
       const at = rows.findIndex((v) => !(Math.abs(v) <= most));
       if (at < 0) continue;
       const found = { row: Math.floor(at / value.cols), column: at % value.cols, value: rows[at]! };
@@ -58,6 +61,16 @@ export function bindCheck(call: CallOf<"check">, b: Operands): Step {
       );
     }
   };
+}
+
+/** Keys or values as they are kept. */
+function mixRows(rows: Float32Array, length: number, { kind, heads, headDimK, headDimV }: PagedState): void {
+  const layer = { kvHeads: heads, headDimK, headDimV, latent: kind !== "kv" };
+  if (headDimV === 0) return;
+  for (let at = 0; at < rows.length; at += length) {
+    if (length === headDimK) mixKey(rows.subarray(at, at + length), layer);
+    else hadamard(rows, at, length);
+  }
 }
 
 const shown = (value: number): string => (Number.isFinite(value) ? value.toExponential(2) : String(value));

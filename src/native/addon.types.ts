@@ -160,8 +160,16 @@ export interface NativeAddon {
     back: number,
     first: number,
   ): number;
-  /** layers: `kvLayerNumbers` of each. type: of `kvTypes` */
-  kvPool(model: number, layers: Int32Array, type: number, pages: number, every: number): number;
+  /** layers: `kvLayerNumbers` of each. keys, values: of `kvTypes` */
+  kvPool(
+    model: number,
+    layers: Int32Array,
+    keys: number,
+    values: number,
+    hadamard: boolean,
+    pages: number,
+    every: number,
+  ): number;
   kvPageBytes(model: number, pool: number): number;
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
   /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */

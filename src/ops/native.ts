@@ -7,6 +7,7 @@ import type { NativeAddon } from "../native/addon.types.js";
 import { machineCounters, modelCounters } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
 import type { ThreadLayout } from "../native/threads.js";
+import { kvForm } from "./kv-form.js";
 import {
   type AttentionNumbers,
   attentionNumbers,
@@ -160,10 +161,13 @@ export class NativeOps implements Backend {
       layer.headDimV,
       layer.latent ? 1 : 0,
     ]);
+    const form = kvForm(spec.type);
     const id = this.#addon.kvPool(
       this.#model,
       Int32Array.from(layers),
-      ids.kvType[spec.type],
+      ids.kvType[form.keys],
+      ids.kvType[form.values],
+      form.hadamard,
       spec.pages,
       spec.every ?? 1,
     );

@@ -14,7 +14,6 @@ import type { VectorChange } from "../formats/types.js";
 import {
   type Activation,
   type GluKind,
-  type KvType,
   type LookupBy,
   limits,
   type Pooling,
@@ -22,8 +21,10 @@ import {
   type Score,
 } from "../native/boundary.js";
 import type { MachineUse, OpsCounters } from "./counters.js";
+import type { KvCacheType } from "./kv-form.js";
 import type { ChosenRows, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
+import type { RopeSpec, RopeTable } from "./rope-spec.js";
 import type { UnitBytes } from "./unit-bytes.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -36,8 +37,10 @@ export {
   type Pooling,
 } from "../native/boundary.js";
 export type { MachineUse, OpsCounters } from "./counters.js";
+export type { KvCacheType } from "./kv-form.js";
 export type { ChosenRows, LowRankPair } from "./pairs.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
+export type { RopeSpec, RopeTable } from "./rope-spec.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
 export interface Tensor {
@@ -116,7 +119,7 @@ export interface KvPoolSpec {
   /** So many positions make one row, stored at the last of them; default 1: a row for each. */
   readonly every?: number;
   readonly layers: readonly KvLayer[];
-  readonly type: KvType;
+  readonly type: KvCacheType;
   readonly pages: number;
 }
 
@@ -197,25 +200,6 @@ export interface RowTable {
   readonly adapters?: readonly (readonly number[] | undefined)[] | undefined;
   /** Rows after which a state is written to another slot besides, ascending: [row, slot] each. */
   readonly marks?: Int32Array | undefined;
-}
-
-export interface RopeSpec {
-  /** Rotated values of a head (<= headDim); the rest pass through. */
-  readonly dims: number;
-  /** Angle per position of each pair, f64 [dims / 2]: everything that scales frequencies is already in here. */
-  readonly frequencies: Float64Array;
-  /** Multiplies cos and sin (YaRN, LongRoPE); 1 otherwise. */
-  readonly magnitude: number;
-  /** Pairs (2i, 2i+1) when true, (i, i + dims/2) when false. */
-  readonly interleaved: boolean;
-  /** Rotates as at the position so far before a row's own, or as at 0; default 0. */
-  readonly back?: number;
-  /** Values of a head before those that are rotated; default 0. */
-  readonly first?: number;
-}
-
-export interface RopeTable {
-  readonly id: number;
 }
 
 export type Glu = GluKind | ClampedSilu;

@@ -4,16 +4,8 @@
  */
 import { HundredweightError } from "../errors.js";
 import { checkPlanes, layoutBytes } from "../formats/layouts.js";
-import {
-  type KvLayer,
-  type KvPool,
-  type KvType,
-  keptRows,
-  type Ops,
-  pagePositions,
-  type SlotLayer,
-  type SlotPool,
-} from "./ops.js";
+import { kvPositionBytes } from "./kv-form.js";
+import { type KvPool, keptRows, type Ops, pagePositions, type SlotLayer, type SlotPool } from "./ops.js";
 import { mapVerbs } from "./verbs.js";
 
 export interface PaperRecord {
@@ -26,23 +18,6 @@ export interface PaperRecord {
   readonly pools: readonly KvPool[];
   /** Pools of states that are replaced: slots and places for inputs. */
   readonly slotPools: readonly SlotPool[];
-}
-
-/** Bytes of one position of one head.  @throws OPTION_INVALID when the type needs whole blocks of 32 */
-export function kvHeadBytes(type: KvType, values: number): number {
-  if (type === "f16") return 2 * values;
-  if (values % 32 !== 0)
-    throw new HundredweightError(
-      "OPTION_INVALID",
-      `this model's heads of ${values} values do not fit a quantized KV cache (multiples of 32): use f16`,
-    );
-  return (values / 32) * (type === "q8_0" ? 34 : 18);
-}
-
-/** Bytes of one position of a layer.  @throws OPTION_INVALID */
-export function kvPositionBytes(type: KvType, { kvHeads, headDimK, headDimV, latent = false }: KvLayer): number {
-  const values = kvHeadBytes(type, headDimV);
-  return kvHeads * (kvHeadBytes(type, headDimK) + (latent ? 0 : values));
 }
 
 /** Rows of a block's state: how many rows have come; largest gates, sums of weights and of values of each half. */

@@ -3,6 +3,7 @@
  * nothing for it; handles are the inner ones.
  */
 import { slicesOf } from "../formats/layouts.js";
+import { kvPositionBytes } from "./kv-form.js";
 import type {
   KvPool,
   KvPoolSpec,
@@ -16,7 +17,7 @@ import type {
   Tensor,
   Verbs,
 } from "./ops.js";
-import { kvPositionBytes, slotFloats } from "./paper.js";
+import { slotFloats } from "./paper.js";
 import type { Arithmetic, Profiler, Work } from "./profiler.js";
 import { wrapOps } from "./verbs.js";
 

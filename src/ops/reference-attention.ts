@@ -47,7 +47,7 @@ function eachRow(
   const row = new Float32Array(values);
   for (const [i, position] of positions.entries()) {
     const slot = kvHead * pagePositions + (position % pagePositions);
-    decodeHead(cache.type, pageOf(position), start + slot * bytes, values, row);
+    decodeHead(cache.typeOf(layout, what), pageOf(position), start + slot * bytes, values, row);
     use(row, i);
   }
 }

@@ -1,7 +1,8 @@
 /** The KV cache of the reference: pages of 256 positions in the real storage types, made on first touch. */
 import { HundredweightError } from "../errors.js";
 import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
-import { type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
+import { isMixed, kvForm } from "./kv-form.js";
+import { type KvLayer, type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
 
 /** The storage types of the engine, and one that loses nothing: what other engines are held to. */
 export type StoredType = KvType | "f32";
@@ -74,10 +75,9 @@ export function decodeHead(type: StoredType, bytes: DataView, at: number, values
   }
 }
 
-interface LayerLayout {
-  readonly kvHeads: number;
-  readonly headDimK: number;
-  readonly headDimV: number;
+interface LayerLayout extends KvLayer {
+  /** Its heads go through Hadamard matrices. */
+  readonly mixed: boolean;
   /** Offsets in a page of the layer's keys and values: [kvHeads][256][head row]. */
   readonly keys: number;
   readonly values: number;
@@ -90,30 +90,41 @@ export class ReferenceKvPool implements KvPool {
   readonly pages: number;
   readonly layers: number;
   readonly pageBytes: number;
-  readonly type: StoredType;
+  readonly keyType: StoredType;
+  readonly valueType: StoredType;
   readonly every: number;
   readonly layout: readonly LayerLayout[];
   readonly #pages: (DataView | undefined)[];
 
-  constructor(id: number, spec: Omit<KvPoolSpec, "type"> & { readonly type: StoredType }) {
+  /** @param kept how it is stored instead of as the specification says: as nothing but numbers */
+  constructor(id: number, spec: KvPoolSpec, kept?: StoredType) {
+    const form = kvForm(spec.type);
     this.id = id;
     this.pages = spec.pages;
     this.layers = spec.layers.length;
-    this.type = spec.type;
+    this.keyType = kept ?? form.keys;
+    this.valueType = kept ?? form.values;
     this.every = spec.every ?? 1;
     let offset = 0;
-    this.layout = spec.layers.map(({ kvHeads, headDimK, headDimV, latent = false }) => {
-      const keyBytes = headBytes(spec.type, headDimK);
+    this.layout = spec.layers.map((layer) => {
+      const { kvHeads, headDimK, headDimV, latent = false } = layer;
+      const keyBytes = headBytes(this.keyType, headDimK);
       // Values of a latent layer are read where its keys lie.
-      const valueBytes = latent ? keyBytes : headBytes(spec.type, headDimV);
+      const valueBytes = latent ? keyBytes : headBytes(this.valueType, headDimV);
       const keys = offset;
       const after = keys + kvHeads * pagePositions * keyBytes;
       const values = latent ? keys : after;
       offset = latent ? after : values + kvHeads * pagePositions * valueBytes;
-      return { kvHeads, headDimK, headDimV, keys, values, keyBytes, valueBytes };
+      const mixed = kept === undefined && isMixed(form, layer);
+      return { kvHeads, headDimK, headDimV, latent, mixed, keys, values, keyBytes, valueBytes };
     });
     this.pageBytes = offset;
     this.#pages = new Array(spec.pages);
+  }
+
+  /** The type of a layer's keys, or of its values. */
+  typeOf(layer: LayerLayout, what: "keys" | "values"): StoredType {
+    return what === "keys" || layer.latent ? this.keyType : this.valueType;
   }
 
   page(index: number): DataView {

@@ -124,7 +124,7 @@ export abstract class ReferenceMemory {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const pool = new ReferenceKvPool(this.#allocations + 1, { ...spec, type: this.#kept ?? spec.type });
+    const pool = new ReferenceKvPool(this.#allocations + 1, spec, this.#kept);
     this.#allocate(pool.pageBytes * pool.pages, "kv");
     this.pools.push(pool);
     return pool;

@@ -3,6 +3,8 @@
  * compiler or prebuilt binary exists. Sums are doubles, activations meet quantized weights unrounded, weights are
  * decoded row by row and never held.
  */
+
+import { hadamard, mixKey } from "./kv-form.js";
 import {
   type Activation,
   type AttentionSpec,
@@ -173,7 +175,8 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
 
   kvStore(pool: KvPool, layer: number, k: Tensor, v: Tensor | null, n: number): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
-    const { kvHeads, headDimK, headDimV, keys, values: valueStart, keyBytes, valueBytes } = cache.layout[layer]!;
+    const layout = cache.layout[layer]!;
+    const { kvHeads, headDimK, headDimV, mixed, keys, values: valueStart, keyBytes, valueBytes } = layout;
     for (let t = 0; t < n; t++) {
       const position = this.rows.positions[t]!;
       if ((position + 1) % cache.every !== 0) continue;
@@ -182,15 +185,20 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
       const slot = index % pagePositions;
       for (let h = 0; h < kvHeads; h++) {
         const row = h * pagePositions + slot;
-        encodeHead(cache.type, data(k), t * k.cols + h * headDimK, headDimK, page, keys + row * keyBytes);
+        const key = data(k).slice(t * k.cols + h * headDimK, t * k.cols + (h + 1) * headDimK);
+        if (mixed) mixKey(key, layout);
+        encodeHead(cache.keyType, key, 0, headDimK, page, keys + row * keyBytes);
         if (v === null) continue;
-        encodeHead(cache.type, data(v), t * v.cols + h * headDimV, headDimV, page, valueStart + row * valueBytes);
+        const value = data(v).slice(t * v.cols + h * headDimV, t * v.cols + (h + 1) * headDimV);
+        if (mixed) hadamard(value, 0, headDimV);
+        encodeHead(cache.valueType, value, 0, headDimV, page, valueStart + row * valueBytes);
       }
     }
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, n: number, spec: AttentionSpec): void {
     const cache = own<ReferenceKvPool>(pool, "layout");
+    const layout = cache.layout[layer]!;
     const [sinks, slopes] = [values(spec.sinks), values(spec.slopes ?? null)];
     const chosen = spec.selection ? own<Routes>(spec.selection, "ids") : null;
     requireThat(chosen === null || spec.window === 0, "positions are chosen among all before a row");
@@ -208,13 +216,15 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
       const own = blocks ? Math.floor((position + 1) / cache.every) - 1 : position;
       const seen = chosen === null ? seenBy(own, last, spec) : chosenOf(chosen, t);
       for (let h = 0; h < spec.heads; h++) {
-        const query = data(q).subarray(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
+        const query = data(q).slice(t * q.cols + h * spec.headDimK, t * q.cols + (h + 1) * spec.headDimK);
+        if (layout.mixed) mixKey(query, layout);
         const result = data(out).subarray(t * out.cols + h * spec.headDimV, t * out.cols + (h + 1) * spec.headDimV);
         const kvHead = Math.floor(h / (spec.heads / spec.kvHeads));
         const [sink, slope] = [sinks?.[h] ?? -Infinity, slopes?.[h] ?? 0];
         const head = { index: h, kvHead, position, sink, slope };
         if (spec.part === undefined) attendHead(result, query, past, head, seen, spec);
         else attendPart(result, row(spec.part.carry, t), query, past, head, seen, spec);
+        if (layout.mixed && (spec.part === undefined || spec.part.place === "last")) hadamard(result, 0, spec.headDimV);
       }
     }
   }

@@ -69,19 +69,22 @@ export class WorkingSpace {
     this.#grow("sums", 4 * (rows * rank + (adds ? Math.min(rows, pairRows) * outs : 0)));
   }
 
-  attention(rows: number, headDimK: number, headDimV: number): void {
+  attention(rows: number, headDimK: number, headDimV: number, mixed: boolean): void {
     const pieceBytes = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
     this.#grow("blocks", rows * space.attentionBlockBytes);
-    const queries = attentionQueries * (headDimK + 64 + Math.floor(headDimK / 4));
+    const queries = attentionQueries * ((mixed ? 5 : 1) * headDimK + 64 + Math.floor(headDimK / 4));
     this.#grow("thread", roundUp(3 * pieceBytes + queries, 4096));
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
   }
 
   /** Attention over chosen positions: a page of keys and one of values of a head lie beside the pieces. */
-  selected(headDimK: number, headDimV: number): void {
+  selected(headDimK: number, headDimV: number, mixed: boolean): void {
     const piece = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
     const page = (values: number): number => roundUp(2 * limits.pagePositions * values, 64);
-    const queries = roundUp(attentionQueries * headDimK + 64 + Math.floor((attentionQueries * headDimK) / 4), 64);
+    const queries = roundUp(
+      (mixed ? 5 : 1) * attentionQueries * headDimK + 64 + Math.floor((attentionQueries * headDimK) / 4),
+      64,
+    );
     this.#grow("thread", roundUp(2 * piece + queries + page(headDimK) + page(headDimV), 4096));
   }
 

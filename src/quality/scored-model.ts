@@ -13,7 +13,7 @@ import {
   type ModelOptions,
 } from "../models/index.js";
 import { createOps } from "../ops/index.js";
-import { type Backend, pagePositions, type RowTable } from "../ops/ops.js";
+import { type Backend, type KvCacheType, pagePositions, type RowTable } from "../ops/ops.js";
 import { Planner } from "../weights/plan.js";
 import { knownMachine } from "../weights/probe.js";
 
@@ -24,6 +24,8 @@ export interface ScoringOptions {
   readonly together?: number;
   /** The budget of all models together. Default: what is free. */
   readonly memoryBytes?: number;
+  /** The KV cache of each model, in their order; default f16. */
+  readonly kvTypes?: readonly KvCacheType[];
   readonly threads?: number;
   readonly ops?: "native" | "reference";
   readonly io?: EngineOptions["io"];
@@ -64,7 +66,7 @@ export class ScoredModel {
    * @throws what opening a model throws; MEMORY_BUDGET
    */
   static async openAll(checkpoints: readonly Checkpoint[], options: ScoringOptions): Promise<ScoredModel[]> {
-    const wanted = checkpoints.map((checkpoint) => new Wanted(checkpoint, options));
+    const wanted = checkpoints.map((checkpoint, i) => new Wanted(checkpoint, options, options.kvTypes?.[i]));
     const budget = options.memoryBytes ?? knownMachine({ path: checkpoints[0]!.path }).profile.availableBytes;
     const shares = sharesOf(wanted, budget);
     const opened: ScoredModel[] = [];
@@ -152,7 +154,7 @@ class Wanted {
   readonly residentBytes: number;
   private readonly planner: Planner;
 
-  constructor(checkpoint: Checkpoint, options: ScoringOptions) {
+  constructor(checkpoint: Checkpoint, options: ScoringOptions, kvType: KvCacheType = "f16") {
     const { chunkTokens, together = 1, threads, ops, io, weightsMemoryBytes, ringBytes } = options;
     // Sequences lie one behind the other, on whole pages each.
     const positions = together * Math.ceil(chunkTokens / pagePositions) * pagePositions;
@@ -166,6 +168,7 @@ class Wanted {
       chunkRows: together * chunkTokens,
       sequences: together,
       logitRows,
+      kvType,
       ...(threads !== undefined && { threads }),
       ...(ops !== undefined && { ops }),
       ...(io !== undefined && { io }),

@@ -1,5 +1,5 @@
 /** Questions to the planner, and its answers. */
-import type { ExpertPolicy, KvType } from "../ops/ops.js";
+import type { ExpertPolicy, KvCacheType } from "../ops/ops.js";
 import type { SlotClass } from "./plan-experts.js";
 import type { PlanMatrix } from "./plan-model.js";
 import type { Prediction } from "./plan-predict.js";
@@ -14,7 +14,7 @@ export interface PlanOptions {
   /** Default: what fits. */
   readonly contextTokens?: number;
   /** Never chosen by a budget: it changes numbers. Default f16. */
-  readonly kvType?: KvType;
+  readonly kvType?: KvCacheType;
   /** Most token rows of a pass; a small budget may take fewer, which changes speed only. Default 512. */
   readonly rows?: number;
   readonly sequences?: number;
@@ -50,7 +50,7 @@ export interface Plan {
   readonly contextTokens: number;
   /** Positions that sequences share, at least one context. */
   readonly kvTokens: number;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
   /** States of earlier positions that are kept; 0 for a model whose states can go back. */
   readonly checkpoints: number;
   /** Capacity of a pass in token rows; prefill uses `prediction.chunkRows` of it. */

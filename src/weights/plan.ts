@@ -4,7 +4,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
-import type { KvType } from "../ops/ops.js";
+import type { KvCacheType } from "../ops/ops.js";
 import type { MachineProfile } from "./machine.js";
 import { sizeOf } from "./memory-limit.js";
 import { defaultChunkRows, defaultContextTokens } from "./plan-defaults.js";
@@ -74,7 +74,7 @@ export class Planner {
     this.#fixed = new FixedMemory(this.model, machine.threads, options);
   }
 
-  get #kvType(): KvType {
+  get #kvType(): KvCacheType {
     return this.#options.kvType ?? "f16";
   }
 

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { quantizeRow } from "../../src/compress/quantize.js";
 import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
-import type { AttentionSpec, KvType, Ops } from "../../src/ops/ops.js";
+import type { KvType } from "../../src/native/boundary.js";
+import { hadamard, kvForm } from "../../src/ops/kv-form.js";
+import type { AttentionSpec, KvCacheType, Ops } from "../../src/ops/ops.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 
 type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap" | "reach"> & {
@@ -31,7 +33,7 @@ function expected(
   keys: Float32Array[],
   values: Float32Array[],
   position: number,
-  spec: Shape & { scale: number; type: KvType },
+  spec: Shape & { scale: number; keyType: KvType },
   sink: number,
   slope: number,
 ): { out: number[]; bound: number } {
@@ -40,7 +42,7 @@ function expected(
   const scores: number[] = [];
   let scoreError = 0;
   // Codes of quantized keys meet the query as they meet an activation: in 8 bits a block.
-  const roundings = activationError(dtypeByName(spec.type)!, query);
+  const roundings = activationError(dtypeByName(spec.keyType)!, query);
   for (let p = first; p <= position; p++) {
     let score = 0;
     let magnitude = 0;
@@ -83,7 +85,7 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
     sinks: false,
     total: 275,
   };
-  const cases: [string, KvType, Partial<Shape>][] = [
+  const cases: [string, KvCacheType, Partial<Shape>][] = [
     ["f16, grouped queries, three pages", "f16", { total: 530 }],
     ["f16, one kv head, wide heads", "f16", { heads: 3, kvHeads: 1, headDimK: 128, headDimV: 64 }],
     ["f16, head size 80", "f16", { headDimK: 80, headDimV: 80 }],
@@ -97,10 +99,20 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
     ["q8_0, ALiBi and a window", "q8_0", { alibi: true, window: 40 }],
     ["q8_0", "q8_0", {}],
     ["q4_0", "q4_0", { sinks: true }],
+    ["q8_0:q4_0", "q8_0:q4_0", { total: 530 }],
+    ["q4_0:f16, head size of values 80", "q4_0:f16", { headDimV: 80 }],
+    ["f16:q8_0, head size of keys 80", "f16:q8_0", { headDimK: 80, headDimV: 64 }],
+    ["f16:q4_0, many queries", "f16:q4_0", { heads: 12, kvHeads: 1 }],
+    ["q8_0:f16, window", "q8_0:f16", { window: 40 }],
+    ["q4_0:q8_0, ALiBi", "q4_0:q8_0", { alibi: true }],
+    ["f16, Hadamard", "f16+h", { headDimK: 16, headDimV: 128 }],
+    ["q4_0, Hadamard, sinks", "q4_0+h", { sinks: true, headDimK: 128, headDimV: 64 }],
+    ["q8_0:q4_0, Hadamard, window", "q8_0:q4_0+h", { window: 40 }],
   ];
   for (const [title, type, change] of cases)
     withOps(`attention: ${title}`, async (ops) => {
-      const spec = { ...plain, ...change, type, scale: 1 / Math.sqrt(change.headDimK ?? 32) };
+      const { keys: keyType, values: valueType, hadamard: isMixed } = kvForm(type);
+      const spec = { ...plain, ...change, keyType, scale: 1 / Math.sqrt(change.headDimK ?? 32) };
       const [heads, kvHeads, dk, dv] = [spec.heads, spec.kvHeads, spec.headDimK, spec.headDimV];
       const layer = { kvHeads, headDimK: dk, headDimV: dv };
       const pool = ops.kvPool({ layers: [layer, layer], type, pages: 7 });
@@ -150,20 +162,26 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
       };
       const whole = await run(total > 512 ? [256, 256, total - 512] : [256, total - 256]);
 
-      const headsOf = (all: Float32Array, width: number, h: number) =>
+      const mix = <T extends Float32Array | Float64Array>(head: T): T => {
+        if (isMixed) hadamard(head, 0, head.length);
+        return head;
+      };
+      const headsOf = (own: KvType, all: Float32Array, width: number, h: number) =>
         Array.from({ length: total }, (_, p) =>
-          cached(type, all.slice((p * kvHeads + h) * width, (p * kvHeads + h + 1) * width)),
+          cached(own, mix(all.slice((p * kvHeads + h) * width, (p * kvHeads + h + 1) * width))),
         );
-      const keys = Array.from({ length: kvHeads }, (_, h) => headsOf(allK, dk, h));
-      const values = Array.from({ length: kvHeads }, (_, h) => headsOf(allV, dv, h));
+      const keys = Array.from({ length: kvHeads }, (_, h) => headsOf(keyType, allK, dk, h));
+      const values = Array.from({ length: kvHeads }, (_, h) => headsOf(valueType, allV, dv, h));
+      // What is mixed back takes a share of every value's error, and adds roundings of its own.
+      const spread = isMixed ? Math.sqrt(dv) * (1 + 8 * ulp) : 1;
       for (const p of [0, 1, 15, 16, 39, 40, 200, 255, 256, 257, 299, 300, 511, 512, 529].filter((at) => at < total))
         for (let h = 0; h < heads; h++) {
           const kv = Math.floor(h / (heads / kvHeads));
-          const query = allQ.slice((p * heads + h) * dk, (p * heads + h + 1) * dk);
+          const query = mix(allQ.slice((p * heads + h) * dk, (p * heads + h + 1) * dk));
           const sink = spec.sinks ? sinkValues[h]! : -Infinity;
           const want = expected(query, keys[kv]!, values[kv]!, p, spec, sink, falls[h]!);
-          want.out.forEach((e, d) => {
-            near(whole[p]![h * dv + d]!, e, want.bound, `position ${p}, head ${h}, value ${d}`);
+          mix(Float64Array.from(want.out)).forEach((e, d) => {
+            near(whole[p]![h * dv + d]!, e, spread * want.bound, `position ${p}, head ${h}, value ${d}`);
           });
         }
 
@@ -221,6 +239,33 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
         assert.deepEqual(await ops.read(out, 1), apart.slice((total - 1) * heads * dv));
       },
     );
+
+  for (const type of ["f16+h", "q8_0:f16+h"] as const)
+    withOps(`attention: a latent layer sees the same through Hadamard matrices, ${type}`, async (ops) => {
+      const [heads, total, dk, dv] = [5, 40, 96, 64];
+      const layers = [{ kvHeads: 1, headDimK: dk, headDimV: dv, latent: true }];
+      const pools = [ops.kvPool({ layers, type: "f16", pages: 1 }), ops.kvPool({ layers, type, pages: 1 })];
+      const row = filled(ops, total, dk, randomValues(total * dk, 41));
+      const [q, out] = [
+        filled(ops, total, heads * dk, randomValues(total * heads * dk, 42)),
+        ops.tensor(total, 5 * dv),
+      ];
+      await ops.seal();
+      const spec = { ...plain, heads, kvHeads: 1, headDimK: dk, headDimV: dv, scale: 1 / Math.sqrt(dk), sinks: null };
+      const positions = Array.from({ length: total }, (_, p) => p);
+      ops.begin(rowTable({ pools: 2 }, positions, { tables: [[Int32Array.of(0)], [Int32Array.of(0)]] }));
+      const [plainly, mixed] = await Promise.all(
+        pools.map(async (pool) => {
+          ops.kvStore(pool, 0, row, null, total);
+          ops.attention(out, q, pool, 0, total, spec);
+          return (await ops.read(out, total)).slice();
+        }),
+      );
+      // Of values up to 1: half a step of 1/127 of the largest, of keys as well, or some 2^-11.
+      const bound = type === "f16+h" ? 0.004 : 0.04;
+      for (const [i, value] of plainly!.entries()) near(mixed![i]!, value, bound, `value ${i}`);
+      assert.notDeepEqual(mixed, plainly);
+    });
 
   withOps("kvCopyPage copies every layer", async (ops) => {
     const layer = { kvHeads: 1, headDimK: 32, headDimV: 32 };

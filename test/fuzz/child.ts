@@ -12,7 +12,7 @@ import { stateOptions } from "../../src/engine/parts.js";
 import { HundredweightError } from "../../src/errors.js";
 import { describeModel } from "../../src/models/index.js";
 import { requireAddon } from "../../src/native/addon.js";
-import type { KvType } from "../../src/ops/ops.js";
+import type { KvCacheType } from "../../src/ops/ops.js";
 import { StateCache } from "../../src/state/cache.js";
 import { createStreamDecoder, createTokenizer, type Tokenizer } from "../../src/tokenizer/index.js";
 import { bindPlaced, placements } from "../support/placements.js";
@@ -84,7 +84,7 @@ async function use(path: string, d: Dice, isas: string[]): Promise<void> {
   const isa = d.pick(d.one(8) ? isas : isas.slice(-2));
   const long = isa !== "scalar" && d.one(32);
   const way = { isa, threads: d.one(16) ? 2 : 1, placement: d.one(3) ? d.pick(placements) : placements[0]! };
-  const kvType = d.pick<KvType>(["f16", "f16", "q8_0", "q4_0"]);
+  const kvType = d.pick<KvCacheType>(["f16", "f16", "q8_0", "q4_0"]);
   const options = { contextTokens: 300, maxRows: 24, sequences: 1, kvType, maxLogitRows: 3 };
   const bound = await bindPlaced(description, way, options, (n) => d.below(n));
   try {

@@ -1,7 +1,7 @@
 /** Seeded cases of the invariance property: a random model, prompts, and several ways to evaluate them. */
 import { dtypes } from "../../src/formats/index.js";
 import type { Role } from "../../src/models/index.js";
-import type { KvType } from "../../src/ops/ops.js";
+import { type KvCacheType, kvCacheTypes } from "../../src/ops/kv-form.js";
 import { seededWords } from "../../src/synth/random.js";
 import { type Placement, placements } from "../support/placements.js";
 import { adapterSets } from "../support/random-adapters.js";
@@ -26,7 +26,7 @@ export interface Way {
 export interface Case {
   readonly seed: number;
   readonly model: RandomModelSpec;
-  readonly kvType: KvType;
+  readonly kvType: KvCacheType;
   /** Token ids of each sequence. */
   readonly prompts: readonly Int32Array[];
   /** Leading tokens that all prompts have in common: evaluated once and forked when sequences are batched. */
@@ -78,7 +78,7 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       placement: below(2) === 0 ? placements[0]! : pick(placements),
       restores: (number + i) % 3 === 0,
     }));
-  const kvType = below(3) > 0 ? "f16" : pick(["q8_0", "q4_0"] as const);
+  const kvType = below(2) > 0 ? "f16" : pick(kvCacheTypes);
   return {
     seed: seed * 1000 + number,
     model: {

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCheckpoint } from "../../src/containers/index.js";
 import { type Dtype, dtypes } from "../../src/formats/index.js";
-import type { KvType } from "../../src/ops/ops.js";
+import type { KvCacheType } from "../../src/ops/ops.js";
 import { packageRoot } from "../../src/package-root.js";
 import { placements } from "../support/placements.js";
 import {
@@ -51,7 +51,7 @@ export const readFrozen = (): Frozen => JSON.parse(readFileSync(frozenPath, "utf
 
 /** Every variant meets four types, so that every type is met. */
 const typesOfVariant = 4;
-const kvTypes: readonly KvType[] = ["f16", "q8_0", "q4_0"];
+const kvTypes: readonly KvCacheType[] = ["f16", "q8_0", "q4_0"];
 
 /** Types that got kernels after the first sixteen: one model each, so that the others stay what they were. */
 const laterTypes = "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ3_S IQ2_S IQ1_M TQ1_0 TQ2_0 NVFP4 Q1_0 Q2_0".split(" ");

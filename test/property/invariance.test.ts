@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { addonStatus } from "../../src/native/addon.js";
+import { kvCacheTypes } from "../../src/ops/kv-form.js";
 import { placements } from "../support/placements.js";
 import { firstArchitectures, writeRandomModel } from "../support/random-model.js";
 import { adaptersOf, type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
@@ -112,9 +113,7 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
     "threads 3",
     "batched true",
     "fork",
-    "kv f16",
-    "kv q8_0",
-    "kv q4_0",
+    ...kvCacheTypes.map((type) => `kv ${type}`),
     "adapters 1",
     "restores true",
   ])

@@ -53,13 +53,10 @@ inline Fetch fetch_ahead(const uint8_t* rows, int64_t row_bytes, int32_t j, int3
 }
 
 // The scales of a head are read in few places each, where no hardware prefetcher looks ahead.
-template <KvType T>
-inline void fetch_scales(const uint8_t* head, int32_t dim, int32_t first, int32_t end) {
-  if constexpr (T != KV_F16) {
-    for (int32_t b = 0; b < dim / 32; b++)
-      for (const uint8_t *p = kv_scales(T, head, dim, b) + 2 * first, *to = kv_scales(T, head, dim, b) + 2 * end;
-           p < to; p += 64)
-        __builtin_prefetch(p, 0, 2);
+inline void fetch_scales(KvType type, const uint8_t* head, int32_t dim, int32_t first, int32_t end) {
+  for (int32_t b = 0; type != KV_F16 && b < dim / 32; b++) {
+    const uint8_t* const scales = kv_scales(type, head, dim, b);
+    for (const uint8_t *p = scales + 2 * first, *to = scales + 2 * end; p < to; p += 64) __builtin_prefetch(p, 0, 2);
   }
 }
 
@@ -87,6 +84,7 @@ alignas(64) constexpr float kRamp[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1
 // What one call knows; the steps work on up to kMaxQueries of its queries at a time.
 struct Piece {
   const AttnPiece* shape;
+  KvType keys, values;  // their types
   const uint8_t *k, *v, *next;
   int32_t vp;                // head_dim_v padded to 16
   int32_t block, first, end; // positions worked on at a time, a multiple of 32; positions some query needs
@@ -134,7 +132,7 @@ inline void softmax_query(const AttnPiece* a, const Query& x, float* m, float* l
 
 // Scratch, in floats: decoded rows, then per query scores, and padded copies of o where the head is not a multiple of
 // 16. At kMaxHeadDim rows take 256 KiB and a query 1 KiB, or 9 where it must be padded: 28 queries still fit.
-template <KvType T>
+template <KvType K, KvType VT>
 void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t heads, const void* k, const void* v,
                 const int32_t* k0, const int32_t* k1, const void* next, float* m, float* l, float* o, void* scratch) {
   const int32_t dk = shape->head_dim_k, dv = shape->head_dim_v, vp = (dv + 15) & ~15, widest = dk > vp ? dk : vp;
@@ -145,7 +143,7 @@ void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t hea
   const int64_t per_query = kPagePositions + (vp != dv ? vp : 0);
   const int64_t fit = ((int64_t)(kScratchBytes / sizeof(float)) - (pool - decoded)) / per_query;
   const int32_t step = fit > kMaxQueries ? kMaxQueries : (int32_t)fit & ~3;
-  Piece a = {shape, (const uint8_t*)k, (const uint8_t*)v, (const uint8_t*)next, vp, block, 0, 0, decoded};
+  Piece a = {shape, K, VT, (const uint8_t*)k, (const uint8_t*)v, (const uint8_t*)next, vp, block, 0, 0, decoded};
 
   const int64_t total = (int64_t)rows * heads;
   for (int64_t c = 0; c < total; c += step) {
@@ -155,7 +153,7 @@ void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t hea
     for (int i = 0; i < n; i++) {
       const int64_t r = (c + i) / heads, h = (c + i) % heads;
       x[i].s = pool + (int64_t)i * kPagePositions;
-      if constexpr (T == KV_F16) {
+      if constexpr (K == KV_F16) {
         x[i].q = q->f32 + r * q->f32_stride + h * dk;
       } else {
         x[i].codes = q->q + r * q->q_stride + h * dk;
@@ -171,9 +169,9 @@ void attn_piece(const AttnPiece* shape, const Acts* q, int32_t rows, int32_t hea
       a.first = k0[r] < a.first ? k0[r] : a.first;
       a.end = k1[r] > a.end ? k1[r] : a.end;
     }
-    all_scores<T>(a, x, n);
+    all_scores<K>(a, x, n);
     for (int i = 0; i < n; i++) softmax_query(shape, x[i], m + c + i, l + c + i);
-    all_values<T>(a, x, n);
+    all_values<VT>(a, x, n);
     if (vp != dv)
       for (int i = 0; i < n; i++)
         for (int32_t d = 0; d < dv; d++) o[(c + i) * dv + d] = x[i].o[d];
@@ -186,7 +184,7 @@ void attn_scores(const Acts* q, int32_t heads, int32_t dim, const void* k, int32
   int32_t block = 4096 / dim & ~31;
   block = block < 32 ? 32 : block > 64 ? 64 : block;
   // No values follow: the keys themselves are what is near.
-  Piece a = {&shape, (const uint8_t*)k, (const uint8_t*)k, nullptr, dim, block, 0, end, (float*)scratch};
+  Piece a = {&shape, T, T, (const uint8_t*)k, (const uint8_t*)k, nullptr, dim, block, 0, end, (float*)scratch};
   for (int32_t h = 0; h < heads; h += kMaxQueries) {
     const int n = heads - h < kMaxQueries ? heads - h : kMaxQueries;
     Query x[kMaxQueries];
@@ -237,10 +235,17 @@ void kv_store_f16(const float* x, void* out, int32_t head_dim) {
 void kv_store_q8_0(const float* x, void* out, int32_t head_dim) { kv_encode_q8_0(x, (uint8_t*)out, head_dim); }
 void kv_store_q4_0(const float* x, void* out, int32_t head_dim) { kv_encode_q4_0(x, (uint8_t*)out, head_dim); }
 
+template <KvType K>
+void fill_pieces(AttnPieceFn* of_values) {
+  of_values[KV_F16] = attn_piece<K, KV_F16>;
+  of_values[KV_Q8_0] = attn_piece<K, KV_Q8_0>;
+  of_values[KV_Q4_0] = attn_piece<K, KV_Q4_0>;
+}
+
 inline void fill_attention(Kernels* k) {
-  k->attn_piece[KV_F16] = attn_piece<KV_F16>;
-  k->attn_piece[KV_Q8_0] = attn_piece<KV_Q8_0>;
-  k->attn_piece[KV_Q4_0] = attn_piece<KV_Q4_0>;
+  fill_pieces<KV_F16>(k->attn_piece[KV_F16]);
+  fill_pieces<KV_Q8_0>(k->attn_piece[KV_Q8_0]);
+  fill_pieces<KV_Q4_0>(k->attn_piece[KV_Q4_0]);
   k->attn_scores[KV_F16] = attn_scores<KV_F16>;
   k->attn_scores[KV_Q8_0] = attn_scores<KV_Q8_0>;
   k->attn_scores[KV_Q4_0] = attn_scores<KV_Q4_0>;

@@ -215,11 +215,12 @@ inline void score_quarters(const Piece& a, const Query* x, int n, int32_t j0, in
 
 constexpr int32_t kWideKeys = 256;  // values: 32 keys of floats fill the first level
 
+// One for the keys' type, whatever the values are.
 template <KvType T>
-inline void all_scores(const Piece& a, const Query* x, int n) {
+__attribute__((noinline)) void all_scores(const Piece& a, const Query* x, int n) {
   const int32_t dim = a.shape->head_dim_k;
-  const int64_t code_bytes = kv_code_bytes(T, dim), v_bytes = kv_code_bytes(T, a.shape->head_dim_v);
-  if (a.v != nullptr) fetch_scales<T>(a.v, a.shape->head_dim_v, a.first, a.end);
+  const int64_t code_bytes = kv_code_bytes(T, dim), v_bytes = kv_code_bytes(a.values, a.shape->head_dim_v);
+  if (a.v != nullptr) fetch_scales(a.values, a.v, a.shape->head_dim_v, a.first, a.end);
   for (int32_t j = a.first & ~31, j1; j < a.end; j = j1) {
     j1 = j + a.block < a.end ? j + a.block : a.end;
     const uint8_t* then = a.v == nullptr ? a.next : a.v + a.first * v_bytes;

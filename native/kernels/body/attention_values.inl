@@ -219,11 +219,12 @@ inline void latent_values(const Piece& a, const Query* x, int n) {
   }
 }
 
+// One for the values' type, whatever the keys are.
 template <KvType T>
-inline void all_values(const Piece& a, const Query* x, int n) {
+__attribute__((noinline)) void all_values(const Piece& a, const Query* x, int n) {
   const int32_t dv = a.shape->head_dim_v;
-  const int64_t v_bytes = kv_code_bytes(T, dv), k_bytes = kv_code_bytes(T, a.shape->head_dim_k);
-  if (a.next != nullptr) fetch_scales<T>(a.next, a.shape->head_dim_k, 0, kPagePositions);
+  const int64_t v_bytes = kv_code_bytes(T, dv), k_bytes = kv_code_bytes(a.keys, a.shape->head_dim_k);
+  if (a.next != nullptr) fetch_scales(a.keys, a.next, a.shape->head_dim_k, 0, kPagePositions);
   if (a.v == nullptr) {
     latent_values<T>(a, x, n);
     return;

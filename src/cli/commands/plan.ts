@@ -9,7 +9,7 @@ import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription, withAdapters } from "../../models/index.js";
 import { loadAddon } from "../../native/addon.js";
-import { type KvType, kvTypes } from "../../ops/ops.js";
+import type { KvCacheType } from "../../ops/ops.js";
 import { pastBufferBytes } from "../../past/buffers.js";
 import { modelOrPreset } from "../../store/model-word.js";
 import { parseSpec, presets } from "../../synth/presets.js";
@@ -23,8 +23,9 @@ import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { type HardwareProfile, parseProfile, profileExamples } from "../../weights/profiles.js";
 import { openResidency } from "../../weights/residency.js";
+import { kvOption } from "../options/kv-option.js";
 import { loraOption } from "../options/model-options.js";
-import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
+import { parseBytes, parseInteger } from "../options/options.js";
 import { pastOptions } from "../options/past-options.js";
 import { measureFirst, noProbe } from "../options/probe-first.js";
 import { profileDocument, profileHead, profileRows, profileTable } from "../reports/plan-profile.js";
@@ -41,7 +42,7 @@ interface PlanFlags {
   readonly ring?: number;
   readonly checkpoints?: number;
   readonly ctx?: number;
-  readonly kv?: KvType;
+  readonly kv?: KvCacheType;
   readonly rows?: number;
   readonly sequences?: number;
   readonly diskRate?: number;
@@ -75,7 +76,7 @@ export function register(program: Command): void {
     .option("--ring <size>", "streaming buffer", size("--ring"))
     .option("--checkpoints <size>", "memory for states of earlier positions", size("--checkpoints"))
     .option("--ctx <tokens>", "context (default: what fits)", count("--ctx", 2 ** 27))
-    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) => parseChoice(t, "--kv", kvTypes))
+    .option(...kvOption)
     .option("--rows <n>", "most token rows of a pass", count("--rows", 65536))
     .option("--sequences <n>", "conversations held at once", count("--sequences", 1024))
     .option("--disk-rate <size>", "bytes per second, e.g. 2.5GB", rate("--disk-rate"))

@@ -7,11 +7,13 @@ import { modelFolderOf } from "../../containers/model-folder/model-folder.js";
 import { type IoMode, ioModes } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/index.js";
+import type { KvCacheType } from "../../ops/kv-form.js";
 import { compareModels, type Domain, type Quality } from "../../quality/quality.js";
 import { isReferenceFile, ReferenceReader, ReferenceWriter } from "../../quality/reference-file.js";
 import { ScoredModel } from "../../quality/scored-model.js";
 import { checkOutputPath, openRegularSync, writeOutputSync } from "../../regular-file.js";
 import { modelFile } from "../../store/model-word.js";
+import { parseKv } from "../options/kv-option.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
 import { qualityDocument, qualitySvg, qualityText, type Subject } from "../reports/quality-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
@@ -25,6 +27,7 @@ interface QualityFlags {
   readonly chunks?: number;
   readonly together: number;
   readonly memory?: number;
+  readonly kv?: readonly KvCacheType[];
   readonly threads?: number;
   readonly io?: IoMode;
   readonly saveLogits?: string;
@@ -59,6 +62,11 @@ export function register(program: Command): void {
     .option("--memory <size>", "memory budget of all models together (default: what is free)", (t) =>
       parseBytes(t, "--memory"),
     )
+    .option(
+      "--kv <types>",
+      "each model with each of these KV caches, e.g. q8_0,q8_0:q4_0,q4_0+h; without a model the reference itself",
+      (text) => text.split(",").map((type) => parseKv(type)),
+    )
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--io <mode>", "how weights are read: auto, mmap, direct, buffered", (t) => parseChoice(t, "--io", ioModes))
     .option("--save-logits <file>", "write what the reference says of the texts, to stand for it later")
@@ -70,26 +78,30 @@ export function register(program: Command): void {
 }
 
 async function run(word: string, words: readonly string[], flags: QualityFlags): Promise<void> {
-  const models = words.filter((name) => !isText(name)).map((name) => modelFile(name));
+  const named = words.filter((name) => !isText(name)).map((name) => modelFile(name));
   const texts = words.filter(isText);
   const stored = isStored(word);
   // Before the models run for it.
   if (flags.svg !== undefined) checkOutputPath(flags.svg);
   if (texts.length === 0) throw new HundredweightError("OPTION_INVALID", "give a text to compare the models over");
+  // The reference under other caches is a model to compare.
+  const models = named.length === 0 && flags.kv !== undefined && !stored ? [modelFile(word)] : named;
   if (models.length === 0 && (stored || flags.saveLogits === undefined))
     throw new HundredweightError("OPTION_INVALID", "give a model to compare with the reference");
-  const paths = stored ? models : [modelFile(word), ...models];
+  const compared = models.flatMap((path) => (flags.kv ?? [undefined]).map((kv) => ({ path, kv })));
+  const opened = stored ? compared : [{ path: modelFile(word), kv: undefined }, ...compared];
   const checkpoints: Checkpoint[] = [];
-  for (const path of paths) checkpoints.push(await openCheckpoint(path));
+  for (const { path } of opened) checkpoints.push(await openCheckpoint(path));
+  const kvTypes = opened.map(({ kv = "f16" }) => kv);
   checkVocabularies(checkpoints);
   const reader = stored ? new ReferenceReader(word) : undefined;
   try {
     const chunkTokens = reader?.shape.chunkTokens ?? flags.ctx;
     const domains = await domainsOf(checkpoints[0]!, texts, chunkTokens);
     const found = await withInterrupt((signal) =>
-      measure(checkpoints, reader, domains, { ...flags, chunkTokens }, signal),
+      measure(checkpoints, reader, domains, { ...flags, chunkTokens, kvTypes }, signal),
     );
-    const subjects = checkpoints.map(subjectOf);
+    const subjects = checkpoints.map((checkpoint, i) => subjectOf(checkpoint, opened[i]!.kv));
     const about = {
       reference: reader === undefined ? subjects[0]! : { path: word },
       models: reader === undefined ? subjects.slice(1) : subjects,
@@ -108,13 +120,14 @@ async function measure(
   checkpoints: readonly Checkpoint[],
   reader: ReferenceReader | undefined,
   domains: readonly ExpectedDomain[],
-  flags: QualityFlags & { readonly chunkTokens: number },
+  flags: QualityFlags & { readonly chunkTokens: number; readonly kvTypes: readonly KvCacheType[] },
   signal: AbortSignal,
 ): Promise<Quality> {
-  const { chunkTokens, together, chunks, memory, threads, io, saveLogits } = flags;
+  const { chunkTokens, together, chunks, memory, kvTypes, threads, io, saveLogits } = flags;
   const opened = await ScoredModel.openAll(checkpoints, {
     chunkTokens,
     together,
+    kvTypes,
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(threads !== undefined && { threads }),
     ...(io !== undefined && { io }),
@@ -178,10 +191,11 @@ async function domainsOf(
   return domains;
 }
 
-function subjectOf({ path, tensors, files, tensorBytes }: Checkpoint): Subject {
+function subjectOf({ path, tensors, files, tensorBytes }: Checkpoint, kv: KvCacheType | undefined): Subject {
   let values = 0;
   for (const { shape } of tensors.values()) values += shape.reduce((product, size) => product * size, 1);
-  return { path, bytes: files.reduce((sum, file) => sum + file.bytes, 0), bitsPerValue: (8 * tensorBytes) / values };
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  return { path, bytes, bitsPerValue: (8 * tensorBytes) / values, ...(kv !== undefined && { kv }) };
 }
 
 /** @throws OPTION_INVALID */

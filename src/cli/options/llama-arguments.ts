@@ -1,5 +1,6 @@
 /** A command line of llama-server as one of `serve`: the same names, obeyed or explained. */
 import { HundredweightError } from "../../errors.js";
+import { parseKv } from "./kv-option.js";
 import { type LlamaOption, llamaOptions } from "./llama-options.js";
 import { parseInteger } from "./options.js";
 
@@ -97,10 +98,8 @@ function argsOf({ model, context, parallel, unified, batch, pass, keys, values }
   const rows = [batch, pass].flatMap((text) => (text === undefined ? [] : [parseInteger(text, "--batch-size", 1)]));
   if (rows.length > 0) args.push("--chunk", String(Math.min(65536, ...rows)));
   if (keys !== undefined || values !== undefined) {
-    if (keys !== undefined && values !== undefined && keys !== values) {
-      throw new HundredweightError("OPTION_INVALID", `-ctk ${keys} -ctv ${values}: keys and values have one type here`);
-    }
-    args.push("--kv", (keys ?? values)!);
+    // What is not named is f16 in llama-server.
+    args.push("--kv", parseKv(`${keys ?? "f16"}:${values ?? "f16"}`, "-ctk, -ctv"));
   }
   return args;
 }

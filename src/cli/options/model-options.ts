@@ -6,13 +6,14 @@ import { type AdapterOption, type IoMode, ioModes, type NumaMode, numaModes } fr
 import { mostAnswerRows } from "../../engine/task.js";
 import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
-import { type KvType, kvTypes } from "../../ops/ops.js";
+import type { KvCacheType } from "../../ops/ops.js";
 import { modelFile } from "../../store/model-word.js";
+import { kvOption } from "./kv-option.js";
 import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
 
 export interface ModelFlags {
   ctx?: number;
-  kv?: KvType;
+  kv?: KvCacheType;
   memory?: number;
   threads?: number;
   threadsBatch?: number;
@@ -44,7 +45,7 @@ export const loraOption = [
 export function addModelOptions(command: Command): Command {
   return command
     .option("--ctx <tokens>", "context: prompt and answer together", (t) => parseInteger(t, "--ctx", 1, 2 ** 27))
-    .option("--kv <type>", "type of the KV cache: f16, q8_0, q4_0", (t) => parseChoice(t, "--kv", kvTypes))
+    .option(...kvOption)
     .option("--memory <size>", "memory budget, e.g. 10GiB (default: what is free)", (t) => atLeast(t, "--memory", 1))
     .option("--threads <n>", "compute threads (default: physical cores)", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--threads-batch <n>", "compute threads of passes of several rows (default: --threads)", (t) =>

@@ -9,7 +9,11 @@ export interface Subject {
   /** The size of its files, and bits of a value of its tensors; absent where only logits are there. */
   readonly bytes?: number;
   readonly bitsPerValue?: number;
+  /** The type of its KV cache, where it was chosen. */
+  readonly kv?: string;
 }
+
+const nameOf = ({ path, kv }: Subject): string => (kv === undefined ? basename(path) : `${basename(path)}, KV ${kv}`);
 
 export interface About {
   readonly reference: Subject;
@@ -23,7 +27,10 @@ export interface About {
 export function qualityDocument({ models, ...about }: About, { domains, all }: Quality) {
   const of = ({ models: found, ...rest }: DomainQuality) => ({
     ...rest,
-    models: found.map((quality, i) => ({ path: models[i]!.path, ...quality })),
+    models: found.map((quality, i) => {
+      const { path, kv } = models[i]!;
+      return { path, ...(kv !== undefined && { kv }), ...quality };
+    }),
   });
   return { ...about, models, domains: domains.map(of), all: of(all) };
 }
@@ -48,7 +55,7 @@ function domainText({ models, reference }: About, domain: DomainQuality): string
     bitsPerValue === undefined ? "" : bitsPerValue.toFixed(2),
   ];
   const first = [basename(reference.path), ...size(reference), "", "", "", "", "", own.perplexity.toFixed(4)];
-  const rows = domain.models.map((found, i) => [basename(models[i]!.path), ...size(models[i]!), ...cellsOf(found, i)]);
+  const rows = domain.models.map((found, i) => [nameOf(models[i]!), ...size(models[i]!), ...cellsOf(found, i)]);
   const right = (label: string) => ({ title: label, align: "right" as const });
   const columns = [
     { title: "model", cut: "start" as const },
