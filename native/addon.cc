@@ -14,6 +14,10 @@ Result<int32_t> open_unmapped(Model& model, const Text& path, bool direct) {
   return file_open_unmapped(model, path.data, direct);
 }
 
+Status cold_file(Model& model, int32_t pool, const Text& path, int32_t places) {
+  return kv_cold_file(model, pool, path.data, places);
+}
+
 Status split_threads(Model& model, int32_t one_row, int32_t many_rows) {
   return model.split_threads(one_row, many_rows);
 }
@@ -87,6 +91,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<routing_read>("routingRead"),
       bind<rope_table>("ropeTable"),
       bind<kv_pool>("kvPool"),
+      bind<cold_file>("kvColdFile"),
+      bind<kv_frame>("kvFrame"),
       bind<kv_page_bytes>("kvPageBytes"),
       bind<kv_copy_page>("kvCopyPage"),
       bind<slot_pool>("slotPool"),

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <vector>
 
+#include "cold_pages.h"
 #include "io/liveness.h"
 #include "error.h"
 #include "io/mapping.h"
@@ -101,6 +102,8 @@ struct KvLayer {
   bool hadamard;  // keys, values and queries go through kernels/hadamard.h
   int64_t row_bytes_k, row_bytes_v;
   int64_t offset_k, offset_v;  // of [heads][256][dim] in a page
+  // Values lie behind keys: all of the layer's in a page.
+  int64_t bytes() const { return offset_v - offset_k + heads * int64_t{kPagePositions} * row_bytes_v; }
 };
 
 constexpr int32_t kMostEvery = 65536;
@@ -115,7 +118,13 @@ struct KvPool : Object {
   int64_t page_bytes = 0;
   std::vector<KvLayer> layers;
   Buffer memory;
-  uint8_t* page(int64_t id) const { return memory.as<uint8_t>() + id * page_bytes; }
+  std::unique_ptr<ColdPages> cold;  // null: every page has its place in memory
+  bool in_memory(int32_t id) const { return cold == nullptr || cold->has_frame(id); }
+  // It must be in memory.
+  uint8_t* page(int32_t id) const {
+    const int64_t frame = cold == nullptr ? id : cold->frame_of[static_cast<size_t>(id)];
+    return memory.as<uint8_t>() + frame * page_bytes;
+  }
   // Rows that are there once a position is, and the block of pages that this position is in.
   int32_t rows_at(int32_t position) const { return every == 1 ? position + 1 : (position + 1) / every; }
   int32_t block_of(int32_t position) const { return position / every / kPagePositions; }

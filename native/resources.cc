@@ -353,14 +353,15 @@ Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double
 }
 
 Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys, int32_t values, bool hadamard,
-                        int32_t pages, int32_t every) {
+                        int32_t pages, int32_t frames, int32_t every) {
   HW_TRY(model.check_open());
   if (keys < 0 || keys >= KV_TYPES || values < 0 || values >= KV_TYPES) {
     return bad_argument("KV types %d and %d", keys, values);
   }
   if (every < 1 || every > kMostEvery) return bad_argument("a row for every %d positions", every);
   constexpr int64_t kNumbers = KV_LAYER_NUMBERS;
-  if (layers.length < kNumbers || layers.length % kNumbers != 0 || layers.length > kNumbers * 65536 || pages < 1) {
+  if (layers.length < kNumbers || layers.length % kNumbers != 0 || layers.length > kNumbers * 65536 || pages < 1 ||
+      frames < 1 || frames > pages) {
     return bad_argument("a KV pool of %lld layer values and %d pages", static_cast<long long>(layers.length), pages);
   }
   std::unique_ptr<KvPool> pool(new KvPool);
@@ -405,7 +406,14 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys,
   pool->every = every;
   pool->page_bytes = offset;
   if (offset > kLargestAllocation / pages) return no_memory("KV pool", offset);
-  HW_TRY(allocate(model, pool->memory, Purpose::kv, "KV pool", offset * pages, true));
+  HW_TRY(allocate(model, pool->memory, Purpose::kv, "KV pool", offset * frames, true));
+  if (frames < pages) {
+    pool->cold.reset(new ColdPages);
+    pool->cold->frame_of.assign(static_cast<size_t>(pages), ColdPages::kNone);
+    pool->cold->serial.assign(static_cast<size_t>(pages), 0);
+    for (int32_t frame = frames - 1; frame >= 0; frame--) pool->cold->free.push_back(frame);
+    pool->cold->stride = page_up(offset);
+  }
   pool->index = model.next_pool();
   return model.add(pool.release());
 }
@@ -415,11 +423,54 @@ Result<int64_t> kv_page_bytes(Model& model, int32_t handle) {
   return pool.page_bytes;
 }
 
+Status kv_cold_file(Model& model, int32_t handle, const char* path, int32_t places) {
+  HW_TRY(model.check_open());
+  HW_GET(KvPool, pool, model, handle);
+  if (pool.cold == nullptr || pool.cold->staging != nullptr || places < 1) {
+    return bad_argument("a file and %d places for pages that are all in memory", places);
+  }
+  ColdPages& cold = *pool.cold;
+  HW_TRY(cold.file.open(path, IoMode::direct));
+  cold.file.no_readahead();
+  if (cold.file.bytes() < pool.pages * cold.stride) {
+    return bad_argument("%lld bytes for pages of %lld", static_cast<long long>(cold.file.bytes()),
+                        static_cast<long long>(pool.pages * cold.stride));
+  }
+  cold.reader = model.machine().reader(IoEngine::automatic, Reader::kDefaultDepth);
+  if (cold.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");
+  int64_t largest = 0;
+  for (const KvLayer& layer : pool.layers) largest = std::max(largest, layer.bytes());
+  cold.staging.reset(new Staging(*cold.reader, cold.file, model.cancel_flag()));
+  if (cold.staging->open(&model.counters(), places, largest)) return done();
+  cold.staging.reset();
+  return no_memory("parts of KV pages", places * Staging::place_bytes(largest));
+}
+
+Status kv_frame(Model& model, int32_t handle, int32_t page, bool wanted) {
+  HW_GET(KvPool, pool, model, handle);
+  if (pool.cold == nullptr || page < 0 || page >= pool.pages || pool.cold->has_frame(page) == wanted) {
+    return bad_argument("a frame for page %d", page);
+  }
+  ColdPages& cold = *pool.cold;
+  int32_t& frame = cold.frame_of[static_cast<size_t>(page)];
+  if (!wanted) {
+    cold.free.push_back(frame);
+    frame = ColdPages::kNone;
+    cold.serial[static_cast<size_t>(page)] = ++cold.last_serial;
+    return done();
+  }
+  if (cold.free.empty()) return fail("MEMORY_BUDGET", "all frames of the KV cache are taken");
+  frame = cold.free.back();
+  cold.free.pop_back();
+  return done();
+}
+
 Status kv_copy_page(Model& model, int32_t handle, int32_t from, int32_t to) {
   HW_GET(KvPool, pool, model, handle);
   if (from < 0 || from >= pool.pages || to < 0 || to >= pool.pages) {
     return bad_argument("pages %d and %d of a pool of %d", from, to, pool.pages);
   }
+  if (!pool.in_memory(from) || !pool.in_memory(to)) return bad_argument("pages %d and %d are on the disk", from, to);
   if (from != to) memcpy(pool.page(to), pool.page(from), static_cast<size_t>(pool.page_bytes));
   return done();
 }
@@ -437,6 +488,7 @@ Result<Slice<uint8_t>> unit_bytes(Model& model, int32_t pool, int32_t unit) {
   }
   HW_GET(KvPool, pages, model, pool);
   if (unit < 0 || unit >= pages.pages) return bad_argument("page %d of a pool of %d", unit, pages.pages);
+  if (!pages.in_memory(unit)) return bad_argument("page %d is on the disk", unit);
   return Slice<uint8_t>{pages.page(unit), pages.page_bytes};
 }
 

@@ -38,7 +38,12 @@ Status routing_read(Model& model, int32_t routing, int32_t rows, Slice<int32_t> 
 Result<int32_t> rope_table(Model& model, Slice<const double> frequencies, double magnitude, bool interleaved,
                            int32_t max_rows, int32_t back, int32_t first);
 Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys, int32_t values, bool hadamard,
-                        int32_t pages, int32_t every);
+                        int32_t pages, int32_t frames, int32_t every);
+// For a pool of fewer frames than pages: where the others lie, page after page at multiples of the disk's; `places`
+// parts of pages are read at a time. Opens the file; its owner may remove its name then. FILE_IO, MEMORY_BUDGET.
+Status kv_cold_file(Model& model, int32_t pool, const char* path, int32_t places);
+// A page gets a frame whose bytes may be anything, or gives it back. MEMORY_BUDGET when all frames are taken.
+Status kv_frame(Model& model, int32_t pool, int32_t page, bool wanted);
 Result<int64_t> kv_page_bytes(Model& model, int32_t pool);
 Status kv_copy_page(Model& model, int32_t pool, int32_t from, int32_t to);
 // Bytes of a page or a slot of `pool`, from `offset` on.

@@ -72,7 +72,7 @@ void bench(const Shape& s, int type, int threads) {
   }
   int32_t rows = std::max(s.sequences, hw::kPagePositions);
   const hw::Slice<const int32_t> shape{layers.data(), static_cast<int64_t>(layers.size())};
-  int32_t pool = value(hw::kv_pool(*model, shape, type, type, false, pages, 1));
+  int32_t pool = value(hw::kv_pool(*model, shape, type, type, false, pages, pages, 1));
   int32_t q = value(hw::tensor(*model, rows, s.heads * s.dim)), out = value(hw::tensor(*model, rows, s.heads * s.dim));
   int32_t kv = value(hw::tensor(*model, rows, s.kv_heads * s.dim));
   check(hw::seal(*model));

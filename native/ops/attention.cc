@@ -102,6 +102,7 @@ Status attention(Model& model, int32_t out_handle, int32_t q_handle, int32_t poo
   Result<int32_t> count = make_blocks(a, n, blocks);
   if (!count.ok) return Status{false};
 
+  if (a.sees_cold(blocks, count.value)) return a.run_cold(blocks, count.value);
   int32_t first_page = blocks[0].first_page, end_page = 0, rows = 0;
   for (int32_t b = 0; b < count.value; b++) {
     first_page = std::min(first_page, blocks[b].first_page);

@@ -58,7 +58,7 @@ Status Attention::run_selected(const Routing& selection, int32_t n) {
       for (; gathered < kPagePositions && i < selection.top_k && chosen[i] >= 0; gathered++, i++) {
         const int32_t position = chosen[i];
         const int32_t page = position >= there ? -1 : table[position / kPagePositions];
-        if (page < 0) {
+        if (page < 0 || !pool.in_memory(page)) {
           wrong.store(t, std::memory_order_relaxed);
           return;
         }

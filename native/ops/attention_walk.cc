@@ -39,7 +39,15 @@ Acts Attention::queries_at(int32_t t, int32_t rows, int32_t head0, int32_t count
 }
 
 const uint8_t* Attention::keys(const Item& item, int32_t page) const {
-  return pool.page(item.block->table[page]) + layer.offset_k + item.kv_head * kPagePositions * layer.row_bytes_k;
+  const uint8_t* const bytes = layer_of(*item.block, page);
+  return bytes == nullptr ? nullptr : bytes + item.kv_head * kPagePositions * layer.row_bytes_k;
+}
+
+const uint8_t* Attention::layer_of(const Block& block, int32_t page) const {
+  const int32_t id = block.table[page];
+  if (pool.in_memory(id)) return pool.page(id) + layer.offset_k;
+  const int64_t at = int64_t{page} - staged_first;
+  return at < 0 || at >= static_cast<int64_t>(staged.size()) ? nullptr : staged[static_cast<size_t>(at)];
 }
 
 // Rows [*r0, return) of the block see keys [k0[r], k1[r]) of the page.
@@ -104,8 +112,8 @@ void Attention::compute_span(const Item& item, const Acts& queries, int32_t span
     part.q += r0 * part.q_stride;
     part.d += r0 * part.d_stride;
     part.sums += r0 * part.sums_stride;
-    const uint8_t* v =
-        pool.page(block.table[page]) + layer.offset_v + item.kv_head * kPagePositions * layer.row_bytes_v;
+    const uint8_t* v = layer_of(block, page) + (layer.offset_v - layer.offset_k) +
+                       item.kv_head * kPagePositions * layer.row_bytes_v;
     AttnPiece own = spec;
     if (slopes != nullptr) {
       for (int32_t r = r0; r < r1; r++) at[r] = model.pass().positions()[block.t0 + r] - page * kPagePositions;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "kv.h"
 #include "ops.h"
@@ -82,6 +83,9 @@ struct Attention {
   const Block* blocks = nullptr;
   int64_t items = 0;
   std::atomic<bool> stop{false};
+  // Parts of the pages [staged_first, ...) of the blocks' sequence that have no frame; null where they have one.
+  int32_t staged_first = 0;
+  std::vector<const uint8_t*> staged = {};
 
   struct Item {
     const Block* block;
@@ -121,8 +125,15 @@ struct Attention {
   void walk(int64_t index, int thread);
   // Few items: spans on any thread in waves, then each item's folds.
   void walk_split(int32_t first_span, int32_t end_span, int64_t most_queries);
+  // Where pages are on the disk, `all` blocks of the pass: attention_cold.cc.
+  bool sees_cold(const Block* all, int32_t count) const;
+  Status run_cold(const Block* all, int32_t count);
 
  private:
+  Status walk_staged(const std::vector<StagedPart>& parts, size_t* at);
+  Status stage(int32_t first, int32_t end, const std::vector<StagedPart>& parts, size_t* at);
+  // The layer's bytes of a page, null for one that is not there now.
+  const uint8_t* layer_of(const Block& block, int32_t page) const;
   Acts queries_of(const Item& item, int thread) const;
   // `rows` token rows of `count` heads from row t and head `head0` on; `memory` is of mixed_bytes and query_bytes.
   Acts queries_at(int32_t t, int32_t rows, int32_t head0, int32_t count, uint8_t* memory) const;

@@ -1,5 +1,7 @@
 #include "kv.h"
 
+#include <string.h>
+
 #include "../kernels/hadamard.h"
 #include "../kernels/kv_page.h"
 #include "ops.h"

@@ -63,6 +63,9 @@ Status check_row_table(int32_t count, const int32_t* positions, const int32_t* s
       if (block >= blocks[p]) return bad_argument("position %d is beyond the block table", positions[t]);
       int32_t page = tables.items[p].data[static_cast<int64_t>(sequences[t]) * blocks[p] + block];
       if (page < 0) return bad_argument("position %d of row %d has no KV page", positions[t], t);
+      if (page < pools[static_cast<size_t>(p)]->pages && !pools[static_cast<size_t>(p)]->in_memory(page)) {
+        return bad_argument("position %d of row %d is written to a page on the disk", positions[t], t);
+      }
     }
   }
   return done();

@@ -109,6 +109,7 @@ Status select(Model& model, int32_t out_handle, int32_t q_handle, int32_t weight
     const int32_t* table = tables.value + static_cast<int64_t>(pass.sequences()[t]) * blocks;
     for (int32_t page = 0; page <= pool.block_of(pass.positions()[t]); page++) {
       if (table[page] < 0) return bad_argument("row %d chooses among positions that are forgotten", t);
+      if (!pool.in_memory(table[page])) return bad_argument("row %d chooses among positions on the disk", t);
     }
   }
   if (n == 0) return done();

@@ -30,6 +30,8 @@ export interface EngineOptions {
   /** Most token rows of a pass. Default 512. */
   readonly chunkRows?: number;
   readonly kvType?: KvCacheType;
+  /** Memory for the KV cache; of a longer context the rest lies on the disk. Default: all of it is in memory. */
+  readonly kvMemoryBytes?: number;
   /** Default: one per physical core. */
   readonly threads?: number;
   /** Threads of passes of more than one token row: prompts, and several answers at once. Default: `threads`. */

@@ -1,6 +1,7 @@
 /** Decides before anything is opened what a model gets: context, rows of a pass, and where its weights lie. */
 
 import { totalmem } from "node:os";
+import { join, resolve } from "node:path";
 import { ownTemplate } from "../chat/own-template.js";
 import { HundredweightError } from "../errors.js";
 import type { ModelDescription } from "../models/index.js";
@@ -10,6 +11,7 @@ import type { MemoryPromise } from "../ops/index.js";
 import { kvCacheType, kvForm, kvPositionBytes } from "../ops/kv-form.js";
 import { type KvCacheType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import { pastBufferBytes } from "../past/buffers.js";
+import { cacheFolder } from "../user-folders.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import type { PlannedCompute } from "../weights/live-memory.js";
 import { checkBudget } from "../weights/memory-limit.js";
@@ -30,6 +32,8 @@ export interface Resources {
   /** Rate of the disk, and what a pass of one row reads and computes; undefined where nothing is planned. */
   readonly expected: (ExpectedPass & PlannedCompute) | undefined;
   readonly kvType: KvCacheType;
+  /** Memory for pages, and where the others lie; undefined: all are in memory. */
+  readonly kvMemory: { readonly bytes: number; readonly folder: string } | undefined;
   /** States of earlier positions that are kept, of models that cannot go back. */
   readonly checkpoints: number;
   /** Undefined: files are mapped. */
@@ -60,11 +64,17 @@ export function plannedThreads(options: EngineOptions): { readonly threads?: num
 /** In the one way in which it is written: names of pasts follow from it.  @throws OPTION_INVALID */
 const kvTypeOf = ({ kvType = "f16" }: EngineOptions): KvCacheType => kvCacheType(kvForm(kvType));
 
+/** Folder of what a KV cache has on the disk: HUNDREDWEIGHT_KV_FOLDER, else in the user's cache folder. */
+function kvFolder(): string {
+  const told = process.env.HUNDREDWEIGHT_KV_FOLDER ?? "";
+  return told === "" ? join(cacheFolder(), "kv") : resolve(told);
+}
+
 /** The engine's options that the planner needs. @param chatTemplate of the file */
 export function planOptions(options: EngineOptions, chatTemplate?: string): PlanOptions {
   const { contextTokens, chunkRows, sequences, kvTokens } = options;
   const kvType = kvTypeOf(options);
-  const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes } = options;
+  const { memoryBytes, ringBytes, weightsMemoryBytes, checkpointBytes, kvMemoryBytes } = options;
   const { textProcess = false, check = false, pastStore } = options;
   return {
     kvType,
@@ -80,6 +90,7 @@ export function planOptions(options: EngineOptions, chatTemplate?: string): Plan
     ...(ringBytes !== undefined && { ringBytes }),
     ...(weightsMemoryBytes !== undefined && { weightsMemoryBytes }),
     ...(checkpointBytes !== undefined && { checkpointBytes }),
+    ...(kvMemoryBytes !== undefined && { kvMemoryBytes }),
   };
 }
 
@@ -125,6 +136,7 @@ export function planResources(
       readerSeconds: plan.prediction.streamedBytesPerPass * readerShare(known.profile),
     },
     kvType,
+    kvMemory: options.kvMemoryBytes === undefined ? undefined : { bytes: options.kvMemoryBytes, folder: kvFolder() },
     checkpoints: plan.checkpoints,
     placement,
     // Weights of mapped files are the page cache's.
@@ -155,6 +167,8 @@ function leftOf(budgetBytes: number, promisedBytes: number): number {
 
 /** The reference reads rows as it needs them and holds none. */
 function referenceResources(description: ModelDescription, options: EngineOptions, kvType: KvCacheType): Resources {
+  if (options.kvMemoryBytes !== undefined)
+    throw new HundredweightError("OPTION_INVALID", "--kv-memory: the reference implementation holds all of its cache");
   const contextTokens = options.contextTokens ?? Math.min(description.config.contextTokens, defaultContextTokens);
   const budgetBytes = options.memoryBytes ?? totalmem();
   const kvTokens = Math.max(contextTokens, options.kvTokens ?? (options.sequences ?? 1) * contextTokens);
@@ -178,6 +192,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     chunkRows,
     expected: undefined,
     kvType,
+    kvMemory: undefined,
     checkpoints: referenceCheckpoints,
     placement: undefined,
     promise: undefined,

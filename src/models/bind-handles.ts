@@ -1,6 +1,7 @@
 /** Holds what all programs of a model are bound to: weights, states, memory, and the working space they need. */
 import { HundredweightError } from "../errors.js";
 import type { TensorInfo } from "../formats/types.js";
+import { framesOf } from "../ops/cold-sizes.js";
 import {
   type Arena,
   type KvCacheType,
@@ -40,6 +41,11 @@ export interface StateOptions {
   /** States of earlier positions that are kept beside those in use, of recurrent models; default 0. */
   readonly checkpoints?: number;
   readonly kvType: KvCacheType;
+  /**
+   * Memory for pages, `least` for tests; those that find no room lie in a file in the folder. Default: all of them are
+   * in memory.
+   */
+  readonly kvMemory?: { readonly bytes: number | "least"; readonly folder: string };
 }
 
 /** Hands out handles; what has the same name, place or numbers is one. */
@@ -51,6 +57,8 @@ export class Handles {
   readonly #options: StateOptions;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
   readonly #states = new Map<PagedState, ReturnType<Operands["pool"]>>();
+  /** States of pools that are partly on the disk. */
+  readonly #cold = new Set<PagedState>();
   readonly #slotLayers = new Map<RecurrentState, number>();
   readonly #routings = new Map<string, ReturnType<Operands["routing"]>>();
   readonly #ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
@@ -117,6 +125,7 @@ export class Handles {
         memo(this.#vectors, `${weight.tensor.name} turned`, () => ops.vector(turned(values(weight), rows, apart))),
       source: ({ tensor }) => source(this.#info(tensor.name), tensor.kind),
       kvType: this.#options.kvType,
+      cold: (state) => this.#cold.has(state),
       made: (name, make) => memo(this.#vectors, name, () => ops.vector(make())),
       routing: (choice) =>
         memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
@@ -143,7 +152,8 @@ export class Handles {
     const windows = new Map(programs.flatMap((program) => [...windowsOf(program)]));
     const groups = new Map<string, PagedState[]>();
     for (const [state, window] of windows) memo(groups, `${window} ${state.every}`, () => []).push(state);
-    for (const members of groups.values()) {
+    const type = this.#options.kvType;
+    const pools = [...groups.values()].map((members) => {
       const [window, { every }] = [windows.get(members[0]!)!, members[0]!];
       const layers = members.map(({ kind, heads, headDimK, headDimV }) => ({
         kvHeads: heads,
@@ -151,10 +161,20 @@ export class Handles {
         headDimV,
         latent: kind !== "kv",
       }));
-      const pages = this.#pages(window, pagePositions * every);
-      const pool = this.#ops.kvPool({ every, layers, type: this.#options.kvType, pages });
+      const ofPage = pagePositions * every;
+      const pages = this.#pages(window, ofPage);
+      const written = Math.ceil(this.#options.maxRows / ofPage) + this.#options.sequences;
+      return { members, window, every, layers, type, pages, written };
+    });
+    const { kvMemory } = this.#options;
+    const frames = kvMemory === undefined ? [] : framesOf(pools, kvMemory.bytes);
+    if (frames.some((n) => n !== undefined)) checkCold(programs);
+    for (const [i, { members, window, every, layers, pages }] of pools.entries()) {
+      const cold = frames[i] === undefined ? {} : { cold: { frames: frames[i], folder: kvMemory!.folder } };
+      const pool = this.#ops.kvPool({ every, layers, type, pages, ...cold });
       this.kvGroups.push({ pool, window, every });
       for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
+      if (frames[i] !== undefined) for (const state of members) this.#cold.add(state);
     }
   }
 
@@ -184,6 +204,15 @@ export class Handles {
     const kept = Math.ceil((window + maxRows + ofPage) / ofPage);
     return window === 0 ? all : Math.min(all, sequences * (Math.min(context, kept) + 1));
   }
+}
+
+/** @throws OPTION_INVALID for a model that reads single positions: of each a page would have to be read */
+function checkCold(programs: readonly Program[]): void {
+  if (programs.some(({ calls }) => calls.some(({ verb }) => verb === "select")))
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      "this model chooses the positions it attends, all over its KV cache: that has to be in memory (no --kv-memory)",
+    );
 }
 
 function turned(values: Float32Array, rows: number, apart: number): Float32Array {

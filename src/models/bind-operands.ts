@@ -52,6 +52,8 @@ export interface Operands {
   /** Where a tensor lies. */
   source(weight: Weight | VectorWeight): MatrixSource;
   readonly kvType: KvCacheType;
+  /** Whether pages of a state may be on the disk. */
+  cold(state: PagedState): boolean;
   /** Numbers that are no tensor's; the same name, the same numbers. */
   made(name: string, make: () => Float32Array): Vector;
   routing(choice: Routes | Selection): Routing;

@@ -264,7 +264,7 @@ function bindAttention(call: CallOf<"attention">, b: Operands): Step {
     const place = i === 0 ? "first" : i < call.sources.length - 1 ? "next" : "last";
     const { pool, layer } = b.pool(source.state);
     const spec = { ...seen(call, source, b), ...(carry !== undefined && { part: { carry, place } as const }) };
-    if (source.selection === null) b.space.attention(q.rows, spec.headDimK, spec.headDimV, mixed);
+    if (source.selection === null) b.space.attention(q.rows, spec, mixed, b.cold(source.state));
     else b.space.selected(spec.headDimK, spec.headDimV, mixed);
     return (n) => ops.attention(out, q, pool, layer, n, spec);
   });

@@ -12,6 +12,8 @@ export interface MemoryEstimate {
   readonly scratchBytes: number;
   /** Pages, of states that keep something of every position. */
   readonly kvBytes: number;
+  /** Pages that are on the disk beside them. */
+  readonly coldBytes: number;
   /** Slots and places for inputs, of states that are replaced. */
   readonly slotBytes: number;
   /** Norms, biases and other small tensors, resident as f32 whatever the file has. */
@@ -24,14 +26,15 @@ export interface MemoryEstimate {
 export function estimateMemory(description: ModelDescription, options: ModelOptions, threads: number): MemoryEstimate {
   const ops = paperOps();
   const { space } = bindPrograms(description, ops, options);
-  const { activationBytes, vectorBytes, heldBytes, ropes, pools, slotPools } = ops.record;
+  const { activationBytes, vectorBytes, heldBytes, ropes, kvBytes, coldBytes, slotPools } = ops.record;
   return {
     activationBytes,
     vectorBytes,
     adapterBytes: heldBytes,
     ropeBytes: ropes.reduce((total, { pairs, maxRows }) => total + 8 * pairs * (maxRows + 1), 0),
     scratchBytes: space.totalBytes(threads),
-    kvBytes: pools.reduce((total, { pages, pageBytes }) => total + pages * pageBytes, 0),
+    kvBytes,
+    coldBytes,
     slotBytes: slotPools.reduce((sum, p) => sum + p.slots * p.slotBytes + p.keeps * p.keepBytes, 0),
   };
 }

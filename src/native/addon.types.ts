@@ -168,8 +168,13 @@ export interface NativeAddon {
     values: number,
     hadamard: boolean,
     pages: number,
+    frames: number,
     every: number,
   ): number;
+  /** Where pages without a frame lie, and how many parts of them are read at a time. */
+  kvColdFile(model: number, pool: number, path: string, places: number): void;
+  /** A page gets a frame, or gives it back. */
+  kvFrame(model: number, pool: number, page: number, wanted: boolean): void;
   kvPageBytes(model: number, pool: number): number;
   kvCopyPage(model: number, pool: number, from: number, to: number): void;
   /** A pool of states that are replaced; at most one. layers: `slotLayerNumbers` of each. */

@@ -7,6 +7,8 @@ import type { NativeAddon } from "../native/addon.types.js";
 import { machineCounters, modelCounters } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
 import type { ThreadLayout } from "../native/threads.js";
+import { ColdPages } from "./cold-pages.js";
+import { stagedParts } from "./cold-sizes.js";
 import { kvForm } from "./kv-form.js";
 import {
   type AttentionNumbers,
@@ -85,6 +87,9 @@ export class NativeOps implements Backend {
   /** Per pool, in creation order: [sequences * blocks] page ids of the pass, grown when a pass needs more. */
   readonly #tables: Int32Array[] = [];
   #blocks = new Int32Array(0);
+  /** Pools that are partly on the disk, by handle, and with their place among the tables. */
+  readonly #cold = new Map<number, ColdPages>();
+  readonly #coldTables: [number, ColdPages][] = [];
   /** Specs are bound once with the model, their numbers with them: reading objects of many shapes costs more. */
   readonly #products = new WeakMap<readonly Product[], Int32Array>();
   readonly #attention = new WeakMap<AttentionSpec, AttentionNumbers>();
@@ -169,16 +174,21 @@ export class NativeOps implements Backend {
       ids.kvType[form.values],
       form.hadamard,
       spec.pages,
+      spec.cold?.frames ?? spec.pages,
       spec.every ?? 1,
     );
+    const pageBytes = this.#addon.kvPageBytes(this.#model, id);
+    if (spec.cold !== undefined) this.#openCold(id, pageBytes, spec);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
-    return {
-      id,
-      pages: spec.pages,
-      layers: spec.layers.length,
-      pageBytes: this.#addon.kvPageBytes(this.#model, id),
-    };
+    return { id, pages: spec.pages, layers: spec.layers.length, pageBytes };
+  }
+
+  #openCold(pool: number, pageBytes: number, spec: KvPoolSpec): void {
+    const { pages, every = 1, cold } = spec;
+    const of = { addon: this.#addon, model: this.#model, pool, pages, every, pageBytes, ...cold! };
+    this.#cold.set(pool, new ColdPages({ ...of, places: stagedParts(spec).places }));
+    this.#coldTables.push([this.#tables.length, this.#cold.get(pool)!]);
   }
 
   slotPool({ layers, slots, keeps }: SlotPoolSpec): SlotPool {
@@ -220,6 +230,10 @@ export class NativeOps implements Backend {
       flat.fill(-1, 0, sequences * blocks);
       for (let s = 0; s < Math.min(sequences, tables.length); s++) flat.set(tables[s]!, s * blocks);
     });
+    for (const [pool, pages] of this.#coldTables) {
+      const blocks = this.#blocks[pool]!;
+      pages.begin(rows, this.#tables[pool]!.subarray(0, sequences * blocks), blocks);
+    }
     const { count, ids, positions, sequences: of } = rows;
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
     if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
@@ -518,15 +532,20 @@ export class NativeOps implements Backend {
   }
 
   readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void {
-    this.#addon.unitRead(this.#model, pool.id, unit, offset, into);
+    const cold = this.#cold.get(pool.id);
+    if (cold === undefined) this.#addon.unitRead(this.#model, pool.id, unit, offset, into);
+    else cold.read(unit, offset, into);
   }
 
   writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, bytes: Uint8Array): void {
+    this.#cold.get(pool.id)?.beforeWrite(unit, offset > 0);
     this.#addon.unitWrite(this.#model, pool.id, unit, offset, bytes);
   }
 
   kvCopyPage(pool: KvPool, from: number, to: number): void {
-    this.#addon.kvCopyPage(this.#model, pool.id, from, to);
+    const cold = this.#cold.get(pool.id);
+    if (cold === undefined) this.#addon.kvCopyPage(this.#model, pool.id, from, to);
+    else cold.copy(from, to);
   }
 
   /** A flag in ordinary memory is looked at between calls only; in shared memory also inside them. */
@@ -560,7 +579,9 @@ export class NativeOps implements Backend {
   }
 
   close(): void {
-    if (!this.#closed) this.#addon.modelClose(this.#model);
+    if (this.#closed) return;
     this.#closed = true;
+    this.#addon.modelClose(this.#model);
+    for (const pages of this.#cold.values()) pages.close();
   }
 }

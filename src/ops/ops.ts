@@ -121,6 +121,8 @@ export interface KvPoolSpec {
   readonly layers: readonly KvLayer[];
   readonly type: KvCacheType;
   readonly pages: number;
+  /** Pages in memory, where they are fewer; the others lie in a file in the folder. */
+  readonly cold?: { readonly frames: number; readonly folder: string };
 }
 
 export const { pagePositions, keptRows } = limits;

@@ -4,8 +4,9 @@
  */
 import { HundredweightError } from "../errors.js";
 import { checkPlanes, layoutBytes } from "../formats/layouts.js";
+import { stagedParts } from "./cold-sizes.js";
 import { kvPositionBytes } from "./kv-form.js";
-import { type KvPool, keptRows, type Ops, pagePositions, type SlotLayer, type SlotPool } from "./ops.js";
+import { keptRows, type Ops, pagePositions, type SlotLayer, type SlotPool } from "./ops.js";
 import { mapVerbs } from "./verbs.js";
 
 export interface PaperRecord {
@@ -15,7 +16,9 @@ export interface PaperRecord {
   /** Matrices of pairs. */
   readonly heldBytes: number;
   readonly ropes: readonly { readonly pairs: number; readonly maxRows: number }[];
-  readonly pools: readonly KvPool[];
+  /** Bytes of pages in memory, and of what is read of the others; and bytes of those. */
+  readonly kvBytes: number;
+  readonly coldBytes: number;
   /** Pools of states that are replaced: slots and places for inputs. */
   readonly slotPools: readonly SlotPool[];
 }
@@ -55,7 +58,8 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
     vectorBytes: 0,
     heldBytes: 0,
     ropes: [] as { pairs: number; maxRows: number }[],
-    pools: [] as KvPool[],
+    kvBytes: 0,
+    coldBytes: 0,
     slotPools: [] as SlotPool[],
   };
   let ids = 0;
@@ -96,9 +100,10 @@ export function paperOps(): Ops & { readonly record: PaperRecord } {
       let position = 0;
       for (const layer of spec.layers) position += kvPositionBytes(spec.type, layer);
       const pageBytes = position * pagePositions;
-      const pool = { id: ++ids, pages: spec.pages, layers: spec.layers.length, pageBytes };
-      record.pools.push(pool);
-      return pool;
+      const frames = spec.cold?.frames ?? spec.pages;
+      record.kvBytes += frames * pageBytes + (spec.cold === undefined ? 0 : stagedParts(spec).bytes);
+      record.coldBytes += (spec.pages - frames) * pageBytes;
+      return { id: ++ids, pages: spec.pages, layers: spec.layers.length, pageBytes };
     },
     slotPool({ layers, slots, keeps }) {
       const pool = { id: ++ids, slots, keeps, ...slotPoolBytes(layers) };

@@ -14,12 +14,22 @@ const pairRows = space.gluRows / 8;
 
 const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
+/** Heads of an attention (ops.ts). */
+interface AttentionHeads {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDimK: number;
+  readonly headDimV: number;
+}
+
 export class WorkingSpace {
   readonly #bytes = new Map<SpaceBuffer, number>(spaceBuffers.map((name) => [name, 0]));
   readonly #rows: number;
   readonly #tables: readonly number[];
   /** Pieces of attention are per thread, and only where there are several. */
   #pieceBytes = 0;
+  /** Sums of attention that wait for the disk. */
+  #waitingBytes = 0;
 
   /** For passes of up to `maxRows` rows; `blocks`: entries of each pool's block table. */
   constructor(maxRows: number, blocks: readonly number[]) {
@@ -69,12 +79,18 @@ export class WorkingSpace {
     this.#grow("sums", 4 * (rows * rank + (adds ? Math.min(rows, pairRows) * outs : 0)));
   }
 
-  attention(rows: number, headDimK: number, headDimV: number, mixed: boolean): void {
+  /** @param cold where pages may be on the disk the sums of all heads wait for what is read */
+  attention(rows: number, { heads, kvHeads, headDimK, headDimV }: AttentionHeads, mixed: boolean, cold: boolean): void {
     const pieceBytes = roundUp(attentionQueries * (2 + headDimV), 16) * 4;
     this.#grow("blocks", rows * space.attentionBlockBytes);
     const queries = attentionQueries * ((mixed ? 5 : 1) * headDimK + 64 + Math.floor(headDimK / 4));
     this.#grow("thread", roundUp(3 * pieceBytes + queries, 4096));
     this.#pieceBytes = Math.max(this.#pieceBytes, pieceBytes);
+    if (!cold) return;
+    const runHeads = Math.min(heads / kvHeads, attentionQueries);
+    const runs = Math.ceil(heads / kvHeads / runHeads);
+    const blocks = Math.ceil(rows / Math.max(1, Math.floor(attentionQueries / runHeads)));
+    this.#waitingBytes = Math.max(this.#waitingBytes, blocks * kvHeads * runs * pieceBytes);
   }
 
   /** Attention over chosen positions: a page of keys and one of values of a head lie beside the pieces. */
@@ -133,8 +149,9 @@ export class WorkingSpace {
   }
 
   #pieces(threads: number): number {
-    if (threads === 1 || this.#pieceBytes === 0) return 0;
-    return Math.max(space.attentionPiecesBytes, 2 * attentionSplitItems * threads * this.#pieceBytes);
+    if (threads === 1 || this.#pieceBytes === 0) return this.#waitingBytes;
+    const split = 2 * attentionSplitItems * threads * this.#pieceBytes;
+    return Math.max(space.attentionPiecesBytes, split, this.#waitingBytes);
   }
 
   /** All of it, for a plan: what the kernels have of their own included. */

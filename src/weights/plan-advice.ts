@@ -2,6 +2,7 @@
  * Advises what would help: more memory, a smaller cache, a faster disk; and of a model that fits, what else would. Each
  * is worked out by planning again.
  */
+import { HundredweightError } from "../errors.js";
 import { dtypeByName, layoutBytes } from "../formats/index.js";
 import type { ModelDescription } from "../models/index.js";
 import type { MachineProfile } from "./machine.js";
@@ -59,6 +60,15 @@ export function advise(
     if (smaller !== undefined && saved > gibibyte / 16 && speedup(smaller) >= 1.05)
       advice.push(
         `\`--kv q8_0\`: ${gib(saved)} more weights in memory, ${times(speedup(smaller))} (changes answers a little)`,
+      );
+  }
+  if (options.kvMemoryBytes === undefined && plan.bytes.kv > gibibyte / 2) {
+    const kvMemoryBytes = Math.ceil(plan.bytes.kv / 4 / 2 ** 20) * 2 ** 20;
+    const smaller = tryOrNot(() => new Planner(description, machine, { ...fixed, kvMemoryBytes }).tryPlan(budgetBytes));
+    if (smaller !== undefined && speedup(smaller) >= 1.05)
+      advice.push(
+        `\`--kv-memory ${kvMemoryBytes / 2 ** 20}MiB\`: ${gib(plan.bytes.kv - smaller.bytes.kv)} more weights in ` +
+          `memory, ${times(speedup(smaller))} as long as a text is short; of a long one the rest is read from the disk`,
       );
   }
   const faster = new Planner(
@@ -169,5 +179,15 @@ function largest(from: number, to: number, step: number, works: (n: number) => b
     if (middle <= low || middle >= high) return low;
     if (works(middle)) low = middle;
     else high = middle;
+  }
+}
+
+/** Some models need all of their KV cache in memory. */
+function tryOrNot(make: () => Plan | undefined): Plan | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof HundredweightError && error.code === "OPTION_INVALID") return undefined;
+    throw error;
   }
 }

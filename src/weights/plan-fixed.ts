@@ -66,7 +66,13 @@ export class FixedMemory {
 
   /** Bytes of one position, all layers: what a token more takes. */
   kvBytesPerToken(contextTokens: number, kvTokens: number, maxRows: number): number {
-    return this.#estimate(contextTokens, kvTokens, maxRows).kvBytes / kvTokens;
+    const { kvBytes, coldBytes } = this.#estimate(contextTokens, kvTokens, maxRows);
+    return (kvBytes + coldBytes) / kvTokens;
+  }
+
+  /** Bytes of a full KV cache that are on the disk. */
+  kvColdBytes(contextTokens: number, kvTokens: number, maxRows: number): number {
+    return this.#estimate(contextTokens, kvTokens, maxRows).coldBytes;
   }
 
   /** By purpose, and all of it. */
@@ -93,7 +99,7 @@ export class FixedMemory {
   }
 
   #estimate(contextTokens: number, kvTokens: number, maxRows: number): MemoryEstimate {
-    const { sequences = 1, logitRows = defaultLogitRows, check = false } = this.#options;
+    const { sequences = 1, logitRows = defaultLogitRows, check = false, kvMemoryBytes } = this.#options;
     const key = `${contextTokens} ${kvTokens} ${maxRows}`;
     const known =
       this.#estimates.get(key) ??
@@ -106,6 +112,7 @@ export class FixedMemory {
           sequences,
           checkpoints: this.checkpoints,
           kvType: this.#options.kvType ?? "f16",
+          ...(kvMemoryBytes !== undefined && { kvMemory: { bytes: kvMemoryBytes, folder: "" } }),
           maxLogitRows: Math.min(logitRows, maxRows),
           ...(check && { rewrite: withChecks }),
         },

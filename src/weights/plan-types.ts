@@ -15,6 +15,8 @@ export interface PlanOptions {
   readonly contextTokens?: number;
   /** Never chosen by a budget: it changes numbers. Default f16. */
   readonly kvType?: KvCacheType;
+  /** Memory for the KV cache; what finds no room there lies on the disk. Default: all of it is in memory. */
+  readonly kvMemoryBytes?: number;
   /** Most token rows of a pass; a small budget may take fewer, which changes speed only. Default 512. */
   readonly rows?: number;
   readonly sequences?: number;
@@ -51,6 +53,8 @@ export interface Plan {
   /** Positions that sequences share, at least one context. */
   readonly kvTokens: number;
   readonly kvType: KvCacheType;
+  /** Bytes of the KV cache that are on the disk when it is full. */
+  readonly kvColdBytes: number;
   /** States of earlier positions that are kept; 0 for a model whose states can go back. */
   readonly checkpoints: number;
   /** Capacity of a pass in token rows; prefill uses `prediction.chunkRows` of it. */

@@ -136,6 +136,7 @@ export class Planner {
       contextTokens,
       kvTokens,
       kvType: this.#kvType,
+      kvColdBytes: this.#fixed.kvColdBytes(contextTokens, kvTokens, maxRows),
       checkpoints,
       maxRows,
       matrices: trunk,
@@ -359,7 +360,7 @@ export class Planner {
     });
   }
 
-  #notes({ strategy, pinned, maxRows, bytes, contextTokens }: Choice): string[] {
+  #notes({ strategy, pinned, maxRows, bytes, contextTokens, kvTokens, prediction }: Choice): string[] {
     const { trunk, trunkBytes, description } = this.model;
     const notes: string[] = [];
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
@@ -376,6 +377,17 @@ export class Planner {
       );
     if (maxRows < this.#mostRows(contextTokens))
       notes.push(`passes of at most ${maxRows} token rows, to leave memory to weights`);
+    const cold = this.#fixed.kvColdBytes(contextTokens, kvTokens, maxRows);
+    if (cold > 0) {
+      const perToken = this.#fixed.kvBytesPerToken(contextTokens, kvTokens, maxRows);
+      const read = (cold * contextTokens) / kvTokens;
+      const full = (prediction.streamedBytesPerPass + read) / this.machine.diskReadBytesPerSecond;
+      notes.push(
+        `about ${count(Math.floor((kvTokens * perToken - cold) / perToken))} positions of the KV cache are in ` +
+          `memory, the others on the disk: at the end of a full context a token reads ${sizeOf(Math.round(read))} of ` +
+          `them and takes at least ${Math.max(full, prediction.computeSeconds).toFixed(2)} s`,
+      );
+    }
     if (bytes.kv > bytes.pinned + bytes.expertSlots) notes.push("the KV cache takes more than the weights in memory");
     return notes;
   }

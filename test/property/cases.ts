@@ -21,6 +21,8 @@ export interface Way {
   readonly placement: Placement;
   /** Now and then what a sequence holds goes into a file and comes back in other pages and slots. */
   readonly restores?: boolean;
+  /** Only as many pages are in memory as a pass writes; the others lie on the disk. */
+  readonly cold?: boolean;
 }
 
 export interface Case {
@@ -77,6 +79,7 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       logitRows: pick([1, 5, 16, 64]),
       placement: below(2) === 0 ? placements[0]! : pick(placements),
       restores: (number + i) % 3 === 0,
+      cold: (number + i) % 2 === 0,
     }));
   const kvType = below(2) > 0 ? "f16" : pick(kvCacheTypes);
   return {
@@ -133,7 +136,8 @@ export function describeCase({ model, kvType, prompts, shared, adapters = "none"
   );
 }
 
-export function describeWay({ isa, threads, chunk, batched, logitRows, placement, restores }: Way): string {
+export function describeWay({ isa, threads, chunk, batched, logitRows, placement, restores, cold }: Way): string {
   const passes = `${batched ? "batched" : "alone"}, chunk ${chunk}, logits by ${logitRows}`;
-  return `${isa}, ${threads} threads, ${passes}, weights ${placement.name}${restores ? ", restored from files" : ""}`;
+  const pages = `${restores ? ", restored from files" : ""}${cold ? ", pages on the disk" : ""}`;
+  return `${isa}, ${threads} threads, ${passes}, weights ${placement.name}${pages}`;
 }

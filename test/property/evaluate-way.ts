@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { openCheckpoint } from "../../src/containers/index.js";
 import { stateOptions } from "../../src/engine/parts.js";
 import { type BoundModel, describeModel, withAdapters } from "../../src/models/index.js";
@@ -12,6 +13,7 @@ import { PastMemory } from "../../src/past/memory.js";
 import { RecordFile, recordUnits, sliceBytes, writeRecord } from "../../src/past/record.js";
 import { StateCache } from "../../src/state/cache.js";
 import { seededWords } from "../../src/synth/random.js";
+import { leastKvMemory } from "../support/cold-memory.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { randomAdapters } from "../support/random-adapters.js";
 import { adaptersOf, type Case, chunkSizes, type Way } from "./cases.js";
@@ -56,8 +58,10 @@ async function evaluate(
   const sequences = c.prompts.length;
   // Forks begin at a checkpoint of the first sequence, which keeps it beside the slots that sequences run in.
   const checkpoints = c.shared > 0 ? 1 : 0;
-  const options = { contextTokens, maxRows, sequences, checkpoints, kvType: c.kvType, maxLogitRows: way.logitRows };
   const description = describeModel(await openCheckpoint(path), c.model.find);
+  const plain = { contextTokens, maxRows, sequences, checkpoints, kvType: c.kvType, maxLogitRows: way.logitRows };
+  const kvMemory = way.cold ? leastKvMemory(description, plain, dirname(path)) : undefined;
+  const options = { ...plain, ...(kvMemory !== undefined && { kvMemory }) };
   const model = await bindPlaced(
     (c.adapters ?? "none") !== "none"
       ? withAdapters(description, randomAdapters(path, description, c.seed))

@@ -116,6 +116,7 @@ test("logits have the same bits whichever way they are computed", { skip }, asyn
     ...kvCacheTypes.map((type) => `kv ${type}`),
     "adapters 1",
     "restores true",
+    "cold true",
   ])
     assert.ok(seen.has(what), what);
   const models = [...seen].filter((s) => s.startsWith("model ")).length;

@@ -23,7 +23,7 @@ import { defaultContextTokens } from "../../weights/plan-defaults.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { type HardwareProfile, parseProfile, profileExamples } from "../../weights/profiles.js";
 import { openResidency } from "../../weights/residency.js";
-import { kvOption } from "../options/kv-option.js";
+import { kvMemoryOption, kvOption } from "../options/kv-option.js";
 import { loraOption } from "../options/model-options.js";
 import { parseBytes, parseInteger } from "../options/options.js";
 import { pastOptions } from "../options/past-options.js";
@@ -43,6 +43,7 @@ interface PlanFlags {
   readonly checkpoints?: number;
   readonly ctx?: number;
   readonly kv?: KvCacheType;
+  readonly kvMemory?: number;
   readonly rows?: number;
   readonly sequences?: number;
   readonly diskRate?: number;
@@ -77,6 +78,7 @@ export function register(program: Command): void {
     .option("--checkpoints <size>", "memory for states of earlier positions", size("--checkpoints"))
     .option("--ctx <tokens>", "context (default: what fits)", count("--ctx", 2 ** 27))
     .option(...kvOption)
+    .option(...kvMemoryOption)
     .option("--rows <n>", "most token rows of a pass", count("--rows", 65536))
     .option("--sequences <n>", "conversations held at once", count("--sequences", 1024))
     .option("--disk-rate <size>", "bytes per second, e.g. 2.5GB", rate("--disk-rate"))
@@ -240,6 +242,7 @@ function optionsOf(flags: PlanFlags): PlanOptions {
     ...(flags.checkpoints !== undefined && { checkpointBytes: flags.checkpoints }),
     ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
     ...(flags.kv !== undefined && { kvType: flags.kv }),
+    ...(flags.kvMemory !== undefined && { kvMemoryBytes: flags.kvMemory }),
     ...(flags.rows !== undefined && { rows: flags.rows }),
     ...(flags.sequences !== undefined && { sequences: flags.sequences }),
   };

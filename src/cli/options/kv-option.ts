@@ -1,6 +1,7 @@
 /** `--kv`: how the KV cache is stored. */
 import { HundredweightError } from "../../errors.js";
 import { type KvCacheType, kvCacheType, kvForm } from "../../ops/kv-form.js";
+import { parseBytes } from "./options.js";
 
 /** The type in the one way in which it is written.  @throws OPTION_INVALID */
 export function parseKv(text: string, option = "--kv"): KvCacheType {
@@ -10,6 +11,12 @@ export function parseKv(text: string, option = "--kv"): KvCacheType {
     throw new HundredweightError("OPTION_INVALID", `${option}: ${(error as Error).message}`);
   }
 }
+
+export const kvMemoryOption = [
+  "--kv-memory <size>",
+  "memory for the KV cache; what finds no room lies on the disk (default: all of it is in memory)",
+  (text: string): number => parseBytes(text, "--kv-memory"),
+] as const;
 
 export const kvOption = [
   "--kv <type>",

@@ -8,12 +8,13 @@ import { HundredweightError } from "../../errors.js";
 import type { LoadOptions } from "../../library/model.js";
 import type { KvCacheType } from "../../ops/ops.js";
 import { modelFile } from "../../store/model-word.js";
-import { kvOption } from "./kv-option.js";
+import { kvMemoryOption, kvOption } from "./kv-option.js";
 import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
 
 export interface ModelFlags {
   ctx?: number;
   kv?: KvCacheType;
+  kvMemory?: number;
   memory?: number;
   threads?: number;
   threadsBatch?: number;
@@ -46,6 +47,7 @@ export function addModelOptions(command: Command): Command {
   return command
     .option("--ctx <tokens>", "context: prompt and answer together", (t) => parseInteger(t, "--ctx", 1, 2 ** 27))
     .option(...kvOption)
+    .option(...kvMemoryOption)
     .option("--memory <size>", "memory budget, e.g. 10GiB (default: what is free)", (t) => atLeast(t, "--memory", 1))
     .option("--threads <n>", "compute threads (default: physical cores)", (t) => parseInteger(t, "--threads", 1, 1024))
     .option("--threads-batch <n>", "compute threads of passes of several rows (default: --threads)", (t) =>
@@ -76,6 +78,7 @@ export function loadOptions(flags: ModelFlags): LoadOptions {
   return {
     ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
     ...(flags.kv !== undefined && { kvType: flags.kv }),
+    ...(flags.kvMemory !== undefined && { kvMemoryBytes: flags.kvMemory }),
     ...(flags.memory !== undefined && { memoryBytes: flags.memory }),
     ...(flags.threads !== undefined && { threads: flags.threads }),
     ...(flags.threadsBatch !== undefined && { threadsBatch: flags.threadsBatch }),

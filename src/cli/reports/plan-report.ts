@@ -39,6 +39,7 @@ export function planDocument(
     expertSlotBytes: bytes.expertSlots,
     ringBytes: bytes.ring,
     kvBytes: bytes.kv,
+    kvColdBytes: plan.kvColdBytes,
     activationBytes: bytes.activations,
     tokenizerBytes: bytes.tokenizer,
     constraintBytes: bytes.constraints,
@@ -106,7 +107,8 @@ export function planTable(
     );
   if (bytes.ring > 0)
     row("  ring", formatBytes(bytes.ring), `${plan.ring.slots} tiles of ${formatBytes(plan.ring.slotBytes)}`, "orange");
-  row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}`);
+  const cold = plan.kvColdBytes === 0 ? "" : `, and ${formatBytes(plan.kvColdBytes)} on the disk`;
+  row("  KV cache", formatBytes(bytes.kv), `${plan.contextTokens} tokens, ${plan.kvType}${cold}`);
   row("  activations", formatBytes(bytes.activations), `passes of up to ${plan.maxRows} rows`);
   row("  tokenizer", formatBytes(bytes.tokenizer));
   row("  constraints", formatBytes(bytes.constraints), "for answers held to a schema or a grammar");
