@@ -81,9 +81,11 @@ async function view(columns: number, ...args: string[]): Promise<string> {
   let shown = "";
   const streams = [process.stdout, process.stderr];
   const kept = streams.map(({ write, isTTY, columns: before }) => ({ write, isTTY, columns: before }));
-  const { FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE } = process.env;
+  const { FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE, HUNDREDWEIGHT_PREFIX_STORE } = process.env;
   Object.assign(process.env, { NO_COLOR: "1", HUNDREDWEIGHT_PROBE: "off" });
   delete process.env.FORCE_COLOR;
+  // What a person sees who has set nothing; a plan on paper writes nothing there.
+  delete process.env.HUNDREDWEIGHT_PREFIX_STORE;
   for (const [i, stream] of streams.entries()) {
     const write = ((chunk: string | Uint8Array, ...rest: never[]) => {
       // The test runner writes bytes.
@@ -97,7 +99,8 @@ async function view(columns: number, ...args: string[]): Promise<string> {
     await main(args);
   } finally {
     for (const [i, stream] of streams.entries()) Object.assign(stream, kept[i]);
-    for (const [name, value] of Object.entries({ FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE }))
+    const before = { FORCE_COLOR, NO_COLOR, HUNDREDWEIGHT_PROBE, HUNDREDWEIGHT_PREFIX_STORE };
+    for (const [name, value] of Object.entries(before))
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
   }
