@@ -31,6 +31,8 @@ describe("llama-server's options", () => {
     assert.deepEqual(own("-c 0 -np -1"), []);
     assert.deepEqual(own("-b 64 -ub 32"), ["--infill-tokens", "64", "--chunk", "32"]);
     assert.deepEqual(own("-ctk q8_0 -ctv q8_0"), ["--kv", "q8_0"]);
+    assert.deepEqual(own("-ctk q8_0 -ctv q4_0"), ["--kv", "q8_0:q4_0"]);
+    assert.deepEqual(own("-ctv q8_0"), ["--kv", "f16:q8_0"]);
     assert.deepEqual(own("--no-mmap --no-slots --no-webui"), ["--io", "direct", "--no-slots", "--no-page"]);
     assert.deepEqual(own("-n 5 --temp 0 --cors-origins a,b"), [
       "--max-tokens",
@@ -60,7 +62,7 @@ describe("llama-server's options", () => {
       "--control-vector a.gguf",
       "-mm p.gguf",
       "--rope-scale 2",
-      "-ctk f16 -ctv q8_0",
+      "-ctk f16 -ctv iq4_nl",
       "-hf a/b",
       "-t",
       "-np 0",
