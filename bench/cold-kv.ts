@@ -55,7 +55,8 @@ for (const kv of commaList(values.kv)) {
     console.log(
       `${kv.padEnd(10)} ${depth} positions, ${formatBytes(bytes)} of keys and values, ${formatBytes(kvMemoryBytes)} ` +
         `of memory: ${inMemory.toFixed(1)} ms a token in memory, ${onDisk.toFixed(1)} with the rest on the disk; ` +
-        `limit ${limit.toFixed(1)} (${formatBytes(read)} at ${(rate / 1e9).toFixed(1)} GB/s), ${(onDisk / limit).toFixed(2)}`,
+        `limit ${limit.toFixed(1)} (${formatBytes(read)} at ${(rate / 1e9).toFixed(1)} GB/s), ` +
+        (onDisk / limit).toFixed(2),
     );
   } finally {
     await whole.close();

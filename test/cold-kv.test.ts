@@ -39,7 +39,11 @@ async function logitsOf(path: string, kvType: KvCacheType, { threads, chunk }: W
   const plain = { contextTokens: 2304, maxRows: chunk, sequences: 1, maxLogitRows: 64, kvType };
   const memory = cold ? { kvMemory: { bytes: "least", folder } as const } : {};
   if (cold) {
-    const { kvBytes, coldBytes } = estimateMemory(describeModel(await openCheckpoint(path)), { ...plain, ...memory }, 1);
+    const { kvBytes, coldBytes } = estimateMemory(
+      describeModel(await openCheckpoint(path)),
+      { ...plain, ...memory },
+      1,
+    );
     assert.ok(coldBytes > 0 && kvBytes > 0, "all of it is in memory");
   }
   const model = await openModel(path, createOps({ kind: "native", threads }), { ...plain, ...memory });

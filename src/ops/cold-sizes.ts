@@ -33,7 +33,8 @@ export interface PoolSize {
 }
 
 /**
- * Frames of each pool for all of them to take so much memory, or as few as work; undefined where a pool's pages are all in memory.
+ * Frames of each pool for all of them to take so much memory, or as few as work; undefined where a pool's pages are all
+ * in memory.
  * @throws OPTION_INVALID when that is less than a pass needs
  */
 export function framesOf(pools: readonly PoolSize[], memoryBytes: number | "least"): (number | undefined)[] {
