@@ -119,9 +119,10 @@ streamed.stop();
 
 const experts = join(made, "experts.gguf");
 const { name, shape } = parseSpec(
-  "qwen3moe,layers=16,dim=512,heads=8,kv-heads=2,head-dim=64,vocab=8192,experts=64,top-k=8,expert-hidden=640,context=8192",
+  "qwen3moe,layers=16,dim=512,heads=8,kv-heads=2,head-dim=64,vocab=8192,experts=64,top-k=8,expert-hidden=640," +
+    "context=8192",
 );
-await writeSynth(experts, layOutSynth(name, { ...shape, routerSkew: 0.6 }));
+await writeSynth(experts, layOutSynth(name, shape), { routerSkew: 0.6 });
 const mixed = await serve(experts, "--memory", "420MiB", "--ctx", "8192", "--parallel", "1");
 const slots = await atWork(mixed, 6000);
 await slots.setViewportSize({ width: 1180, height: 1500 });

@@ -101,6 +101,8 @@ export interface ScoreRequest extends Adapted {
   readonly from: number;
   /** Whole rows, or the natural logarithm of the probability of the token that follows. */
   readonly output: "logits" | "logprobs";
+  /** Beside each log-probability so many of the likeliest tokens: events `promptLogprobs` in place of `logprobs`. */
+  readonly alternatives?: number;
 }
 
 /**

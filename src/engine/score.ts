@@ -1,6 +1,6 @@
 /** Logits and log-probabilities of given tokens. */
 import { checkLogits } from "../sampling/candidates.js";
-import { type RowScans, topLogprobs } from "../sampling/logprobs.js";
+import { type RowScans, type TokenLogprobs, topLogprobs } from "../sampling/logprobs.js";
 import type { JobEvent, JobResult, ScoreRequest } from "./jobs.js";
 import type { Task, Wanted } from "./task.js";
 
@@ -30,12 +30,18 @@ export class ScoreTask implements Task {
   private rows = new Float32Array(0);
   private filled = 0;
   private first = 0;
-  private readonly logprobs: number[] = [];
+  private readonly logprobs: TokenLogprobs[] = [];
+  private readonly alternatives: number | undefined;
   private began = 0;
 
   /** Rows from position `from` on; of a number outside the text, the last one. */
-  constructor(context: ScoreContext, tokens: Int32Array, { from, output }: Pick<ScoreRequest, "from" | "output">) {
+  constructor(
+    context: ScoreContext,
+    tokens: Int32Array,
+    { from, output, alternatives }: Pick<ScoreRequest, "from" | "output" | "alternatives">,
+  ) {
     this.context = context;
+    this.alternatives = alternatives;
     this.output = output;
     this.tokens = tokens;
     this.known = tokens.length;
@@ -64,13 +70,17 @@ export class ScoreTask implements Task {
       checkLogits(row);
       this.hold(row);
     } else if (this.next < this.known)
-      this.logprobs.push(topLogprobs(row, this.tokens[this.next]!, 0, this.context.scans).logprob);
+      this.logprobs.push(topLogprobs(row, this.tokens[this.next]!, this.alternatives ?? 0, this.context.scans));
   }
 
   passed(): void {
     this.sendRows();
-    const values = Float64Array.from(this.logprobs.splice(0));
-    if (values.length > 0) this.context.emit({ kind: "logprobs", position: this.first, values });
+    const logprobs = this.logprobs.splice(0);
+    if (logprobs.length > 0) {
+      const { first: position } = this;
+      if (this.alternatives !== undefined) this.context.emit({ kind: "promptLogprobs", first: position + 1, logprobs });
+      else this.context.emit({ kind: "logprobs", position, values: Float64Array.from(logprobs, (p) => p.logprob) });
+    }
     if (this.next === this.known) this.result = { kind: "score", computeMs: performance.now() - this.began };
   }
 

@@ -7,10 +7,10 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { newId } from "../../src/server/ui/ids.js";
 import type { Conversation } from "../../src/server/ui/wire.js";
+import { violations } from "../support/axe.js";
 import { importTurns } from "../support/conversation.js";
 import { api, demoModel, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
 
@@ -117,30 +117,40 @@ describe("the page is accessible", { skip: skipPage }, () => {
       },
     ],
   ];
-  for (const colorScheme of ["light", "dark"] as const)
-    for (const width of [1100, 360])
-      it(`${colorScheme}, ${width} px`, async () => {
-        const { page, faults } = await openPage(browser, served.url, { colorScheme, viewport: { width, height: 800 } });
-        await until(async () => (await page.locator(".state-dot.ready").count()) > 0);
-        const wrong: string[] = [];
-        for (const [name, path, ready] of views) {
-          await page.goto("about:blank");
-          await page.goto(`${served.url}/${path}${path === "#/c/" ? id : ""}`);
-          await ready(page);
-          wrong.push(...(await violations(page)).map((line) => `${name}: ${line}`));
-          // The colours of states are the same at every width.
-          if (width !== 1100) continue;
-          const forced = await force(page);
+  // What is not a colour is the same in both themes: it is looked at in one, and the theme is changed under the page.
+  for (const [width, first, second] of [
+    [1100, "light", "dark"],
+    [360, "dark", "light"],
+  ] as const)
+    it(`${width} px, ${first} and then ${second}`, async () => {
+      const viewport = { width, height: 800 };
+      const { page, faults } = await openPage(browser, served.url, { colorScheme: first, viewport });
+      await until(async () => (await page.locator(".state-dot.ready").count()) > 0);
+      const wrong: string[] = [];
+      for (const [name, path, ready] of views) {
+        await page.emulateMedia({ colorScheme: first });
+        await page.goto("about:blank");
+        await page.goto(`${served.url}/${path}${path === "#/c/" ? id : ""}`);
+        await ready(page);
+        // The colours of states are the same at every width.
+        const forced = width === 1100 ? await force(page) : undefined;
+        for (const colorScheme of [first, second]) {
+          await page.emulateMedia({ colorScheme });
+          const all = await violations(page, colorScheme === first ? undefined : ["color-contrast"]);
+          wrong.push(...all.map((line) => `${name}, ${colorScheme}: ${line}`));
+          if (forced === undefined) continue;
           for (const states of [["hover"], ["focus", "focus-visible"]]) {
             await forced(states);
             const found = await violations(page, ["color-contrast"]);
-            wrong.push(...found.map((line) => `${name}, ${states[0]}: ${line}`));
+            wrong.push(...found.map((line) => `${name}, ${colorScheme}, ${states[0]}: ${line}`));
           }
+          await forced([]);
         }
-        assert.deepEqual(wrong, []);
-        assert.deepEqual(faults, []);
-        await page.context().close();
-      });
+      }
+      assert.deepEqual(wrong, []);
+      assert.deepEqual(faults, []);
+      await page.context().close();
+    });
 
   for (const colorScheme of ["light", "dark"] as const)
     it(`${colorScheme}: what is selected and where one writes stand out, 3 to 1`, async () => {
@@ -231,15 +241,6 @@ async function force(page: Page): Promise<(states: readonly string[]) => Promise
     // Colours that fade are looked at where they end.
     await new Promise((resolve) => setTimeout(resolve, 50));
   };
-}
-
-async function violations(page: Page, rules?: readonly string[]): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const options = { resultTypes: ["violations"], ...(rules !== undefined && { runOnly: rules }) };
-  const { violations: found } = (await page.evaluate(`axe.run(document, ${JSON.stringify(options)})`)) as {
-    violations: { id: string; nodes: { target: string[]; failureSummary: string }[] }[];
-  };
-  return found.flatMap(({ id, nodes }) => nodes.map((node) => `${id} ${node.target}: ${node.failureSummary}`));
 }
 
 async function importExample(url: string): Promise<string> {

@@ -126,7 +126,7 @@ function expectedSeconds(info: ServedModel["info"], promptTokens: number): numbe
   return readSeconds(costs as PassCosts, promptTokens);
 }
 
-interface Asked {
+export interface Asked {
   readonly tokens: Int32Array;
   /** Undefined: the answer is one text. */
   readonly reader?: ReplyReader;
@@ -139,7 +139,7 @@ interface Asked {
 }
 
 /** @throws HttpError 400 when the context has no room for another token */
-async function promptOf(served: ServedModel, request: MakerRequest): Promise<Asked> {
+export async function promptOf(served: ServedModel, request: MakerRequest): Promise<Asked> {
   const { goOn } = request;
   const { contextTokens: most, vocab } = served.info;
   const resumed = goOn?.resume?.tokens.every((id) => id < vocab) ? goOn.resume : undefined;

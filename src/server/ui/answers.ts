@@ -315,7 +315,7 @@ export class Answers {
       };
       const { finishReason: state, stats } = await this.#maker.answer(request, live.events, live.abort.signal);
       const { resume, ...ended }: StoredMessage = { ...live.stored, state, stats: live.statsWith(stats) };
-      if (state === "stop") return ended;
+      if (state === "stop") return { ...ended, ...(resume && { tokens: resume.tokens }) };
       const { maxTokens } = conversation.sampling;
       const byLength = longest !== undefined && stats.generatedTokens >= longest;
       return { ...ended, ...(resume && { resume }), cut: byLength ? (maxTokens ?? longest) : "context" };

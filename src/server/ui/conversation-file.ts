@@ -118,6 +118,7 @@ const messageSchema = z.object({
   sampling: samplingSchema.exactOptional(),
   seenFrom: id.exactOptional(),
   resume: resumeSchema.exactOptional(),
+  tokens: resumeSchema.shape.tokens.exactOptional(),
 });
 
 export type StoredResume = Readonly<z.infer<typeof resumeSchema>>;
@@ -125,10 +126,12 @@ export type StoredResume = Readonly<z.infer<typeof resumeSchema>>;
 /** A message as it is stored: of an answer that was cut the file knows more than pages are told. */
 export interface StoredMessage extends Message {
   readonly resume?: StoredResume;
+  /** The tokens of an answer that ended by itself: what is asked of them later is asked of these. */
+  readonly tokens?: readonly number[];
 }
 
 /** @returns what is shown of a message */
-export function shownMessage({ resume: _, ...message }: StoredMessage): Message {
+export function shownMessage({ resume: _, tokens: __, ...message }: StoredMessage): Message {
   return message;
 }
 

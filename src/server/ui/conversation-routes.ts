@@ -6,6 +6,7 @@ import { HundredweightError } from "../../errors.js";
 import { jsonAnswer } from "../answers/parts.js";
 import { readJson } from "../http/body.js";
 import type { ServerContext } from "../service/context.js";
+import { alternativesOf } from "./alternatives.js";
 import type { Answers } from "./answers.js";
 import { branchTo, leafUnder } from "./branch.js";
 import { checked } from "./checked.js";
@@ -46,8 +47,9 @@ export function mountConversations(
   store: ConversationStore,
   answers: Answers,
   next: NextMessages,
-  { config, ending, untaken }: Pick<ServerContext, "config" | "ending" | "untaken">,
+  context: ServerContext,
 ): void {
+  const { config, ending, untaken } = context;
   // A message of the longest text, each character escaped; an import is a whole conversation.
   const bounds = { ...config, maxBodyBytes: Math.max(config.maxBodyBytes, 6 * limits.messageCharacters + 4096) };
   const body = async <T>(c: Context, schema: z.ZodType<T>): Promise<T> => checked(await readJson(c, bounds), schema);
@@ -125,6 +127,11 @@ export function mountConversations(
   app.post("/ui/conversations/:id/continue", async (c) => {
     const { message } = await body(c, messageSchema);
     return c.json(await answers.goOn(c.req.param("id"), message), 201);
+  });
+  app.post("/ui/conversations/:id/alternatives", async (c) => {
+    const { message } = await body(c, messageSchema);
+    const conversation = answers.stored(await store.read(c.req.param("id")));
+    return json(c, await alternativesOf(context, conversation, message, c.req.raw.signal));
   });
   app.post("/ui/conversations/:id/next", async (c) => {
     const given = await body(c, nextSchema);

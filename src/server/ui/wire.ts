@@ -78,6 +78,18 @@ export interface Message {
   readonly seenFrom?: string;
 }
 
+/** A token, and how likely the model found it there before sampling changed anything. */
+export interface WeighedToken {
+  readonly text: string;
+  readonly probability: number;
+}
+
+/** A token of an answer. */
+export interface ChosenToken extends WeighedToken {
+  /** The likeliest tokens at its place, the first one first. */
+  readonly likeliest: readonly WeighedToken[];
+}
+
 /** A message that waits for the end of the answer before it. */
 export interface NextMessage {
   readonly id: string;

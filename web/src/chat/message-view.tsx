@@ -12,6 +12,7 @@ import { notify } from "../notices.js";
 import { go, paths } from "../router.js";
 import { Menu, type MenuItem } from "../shell/menu.js";
 import { useStore } from "../store.js";
+import { Alternatives } from "./alternatives.js";
 import { answerRate } from "./answer-rate.js";
 import { CallView } from "./call-view.js";
 import { Failure } from "./failure.js";
@@ -39,6 +40,7 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
   const { message, branches, progress, isLast, answering } = props;
   const [isEditing, setEditing] = useState(false);
   const [isComparing, setComparing] = useState(false);
+  const [isWeighing, setWeighing] = useState(false);
   const count = branches.split(" ").length;
   const isUser = message.role === "user";
   const running = message.state === "running";
@@ -58,6 +60,8 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
         <UserText text={message.content} />
       ) : isComparing ? (
         <SideBySide answers={answersOf(branches)} current={message.id} onClose={() => setComparing(false)} />
+      ) : isWeighing && !running ? (
+        <Alternatives message={message} onClose={() => setWeighing(false)} />
       ) : (
         <AnswerText message={message} isLast={isLast} />
       )}
@@ -68,7 +72,13 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): J
           <Branches ids={branches.split(" ")} current={message.id} />
           <IconButton icon="copy" label="Copy" onClick={() => void copy(splitThinking(message.content).answer)} />
           {isUser && <IconButton icon="edit" label="Edit" class="edit" onClick={() => setEditing(true)} />}
-          {!isUser && <AnswerAgain message={message} onCompare={count > 1 ? () => setComparing(true) : undefined} />}
+          {!isUser && (
+            <AnswerAgain
+              message={message}
+              onCompare={count > 1 ? () => setComparing(true) : undefined}
+              onWeigh={message.stats === undefined ? undefined : () => setWeighing(true)}
+            />
+          )}
           {isUser && isLast && <IconButton icon="again" label="Answer" onClick={() => void answerTo(message)} />}
           {!isUser && isLast && cut.has(message.state) && message.cut !== "context" && (
             <button type="button" class="button small" onClick={() => void goOn(message)}>
@@ -95,9 +105,11 @@ interface AnswerAgainProps {
   readonly message: Message;
   /** Undefined where there is one answer only. */
   readonly onCompare: (() => void) | undefined;
+  /** Undefined where its tokens cannot be known: it was not made here. */
+  readonly onWeigh: (() => void) | undefined;
 }
 
-function AnswerAgain({ message, onCompare }: AnswerAgainProps): JSX.Element {
+function AnswerAgain({ message, onCompare, onWeigh }: AnswerAgainProps): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   const defaults = useStore(feed, (f) => (f.state?.model.state === "ready" ? f.state.model.model.sampling : undefined));
   const hasFolder = useStore(feed, (f) => f.state?.hasFolder === true);
@@ -110,6 +122,7 @@ function AnswerAgain({ message, onCompare }: AnswerAgainProps): JSX.Element {
   ];
   if (hasFolder) items.push({ icon: "layers", name: "With another model", run: () => go(paths.models) });
   if (onCompare !== undefined) items.push({ icon: "columns", name: "Side by side", run: onCompare });
+  if (onWeigh !== undefined) items.push({ icon: "sliders", name: "Words and alternatives", run: onWeigh });
   return (
     <>
       <IconButton icon="again" label="Answer again" onClick={() => void regenerate(message)} />

@@ -1,0 +1,131 @@
+/**
+ * How near the page's estimates are: seconds to read a prompt and seconds a token, told before each of three answers,
+ * beside what the answer took. Three ways: in memory, streamed from the disk, and experts in slots (a model made here).
+ *   node dist/bench/page-estimates.js MODEL.gguf [--memory 50%] [--tokens 48]
+ * Measure first, on a quiet machine: hundredweight doctor --probe.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { packageRoot } from "../src/package-root.js";
+import { readSeconds } from "../src/server/ui/price.js";
+import type { AnswerStats, Conversation, MachineEvent, PassCosts } from "../src/server/ui/wire.js";
+import { parseSpec } from "../src/synth/presets.js";
+import { layOutSynth, writeSynth } from "../src/synth/synth.js";
+import { dropFromCache } from "./support/cold.js";
+import { readArguments } from "./support/program.js";
+
+const usage = "page-estimates MODEL.gguf [--memory 50%] [--tokens 48]";
+const { values, path: model } = readArguments(usage, {
+  memory: { type: "string", default: "50%" },
+  tokens: { type: "string", default: "48" },
+});
+const folder = mkdtempSync(join(tmpdir(), "hundredweight-estimates-"));
+
+async function serve(path: string, options: readonly string[]): Promise<{ url: string; stop: () => Promise<void> }> {
+  const command = [join(packageRoot(), "bin/hundredweight.js"), "serve", path, "--port", "0", "--parallel", "1"];
+  const data = mkdtempSync(join(folder, "data-"));
+  const child = spawn(process.execPath, [...command, "--data", data, "--no-prefix-store", ...options], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let said = "";
+  child.stderr.on("data", (chunk) => {
+    said += chunk;
+  });
+  while (!/ready: /.test(said)) {
+    if (child.exitCode !== null) throw new Error(said);
+    await sleep(50);
+  }
+  const stop = async (): Promise<void> => {
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  };
+  return { url: /listening on (\S+),/.exec(said)![1]!, stop };
+}
+
+async function ask<T>(url: string, path: string, body?: unknown): Promise<T> {
+  const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  return (await (await fetch(url + path, body === undefined ? {} : init)).json()) as T;
+}
+
+/** The costs that the page is told when it is opened. */
+async function toldCosts(url: string): Promise<PassCosts> {
+  const stopped = new AbortController();
+  const response = await fetch(`${url}/ui/machine/events`, { signal: stopped.signal });
+  let text = "";
+  for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    const events = text.split("\n\n").slice(0, -1);
+    for (const event of events.map((each) => /^data: (.*)$/m.exec(each)?.[1]).filter((data) => data !== undefined)) {
+      const said = JSON.parse(event) as MachineEvent;
+      if (said.type !== "costs" || said.costs === null) continue;
+      stopped.abort();
+      return said.costs;
+    }
+  }
+  throw new Error("the server told no costs");
+}
+
+/** A text that no answer before it began with. */
+const promptOf = (turn: number): string =>
+  Array.from({ length: 60 }, (_, i) => `Entry ${turn * 100 + i}: the merchant weighed ${i * 7 + turn} stones.`).join(
+    " ",
+  );
+
+async function answered(url: string, turn: number): Promise<AnswerStats> {
+  const sampling = { temperature: 0, maxTokens: Number(values.tokens) };
+  const { id } = await ask<Conversation>(url, "/ui/conversations", { sampling });
+  await ask(url, `/ui/conversations/${id}/messages`, { parent: null, content: promptOf(turn) });
+  for (;;) {
+    const { messages } = await ask<Conversation>(url, `/ui/conversations/${id}`);
+    const answer = messages.at(-1)!;
+    if (answer.state === "failed") throw new Error(answer.error?.message);
+    if (answer.state !== "running") return answer.stats!;
+    await sleep(100);
+  }
+}
+
+const percent = (told: number, took: number): string => {
+  const off = Math.round(100 * (told / took - 1));
+  return `${told.toFixed(3)} told, ${took.toFixed(3)} took: ${off > 0 ? "+" : ""}${off} %`;
+};
+
+async function measure(name: string, path: string, options: readonly string[]): Promise<void> {
+  dropFromCache(path);
+  const { url, stop } = await serve(path, options);
+  try {
+    for (let turn = 0; turn < 3; turn++) {
+      const costs = await toldCosts(url);
+      const { promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs } = await answered(url, turn);
+      const read = promptTokens - cachedTokens;
+      console.log(
+        `${name}, answer ${turn + 1}: ${read} tokens read in s ` +
+          `${percent(readSeconds(costs, read), prefillMs / 1000)}; ` +
+          `s a token ${percent(costs.oneRowSeconds, decodeMs / 1000 / Math.max(1, generatedTokens - 1))}`,
+      );
+    }
+  } finally {
+    await stop();
+  }
+}
+
+try {
+  await measure("in memory", model, ["--ctx", "4096"]);
+  await measure("streamed", model, ["--ctx", "4096", "--weights-memory", shareOf(model, values.memory)]);
+  const experts = join(folder, "experts.gguf");
+  const { name, shape } = parseSpec(
+    "qwen3moe,layers=16,dim=512,heads=8,kv-heads=2,head-dim=64,vocab=8192,experts=64,top-k=8,expert-hidden=640,context=8192",
+  );
+  await writeSynth(experts, layOutSynth(name, shape), { routerSkew: 0.6 });
+  await measure("experts", experts, ["--memory", "420MiB", "--ctx", "4096"]);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** A share of a file's bytes, as an option has it. */
+function shareOf(path: string, share: string): string {
+  return `${Math.round((statSync(path).size * Number.parseFloat(share)) / 100 / 2 ** 20)}MiB`;
+}
