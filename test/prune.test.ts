@@ -16,6 +16,8 @@ import { compareModels } from "../src/quality/quality.js";
 import { ScoredModel } from "../src/quality/scored-model.js";
 import { skipAddon } from "./support/addon.js";
 import { randomTokens } from "./support/evaluate.js";
+import { logitsOf } from "./support/logits-of.js";
+import { openPeer } from "./support/peer.js";
 import { randomModelVocab, writeRandomModel } from "./support/random-model.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-prune-"));
@@ -111,5 +113,25 @@ describe("pruning layers", { skip: skipAddon }, () => {
     for (const model of opened) model.close();
     assert.ok(all.models[0]!.kl.mean < 1e-9, `${all.models[0]!.kl.mean}`);
     await assert.rejects(withoutChannels(checkpoint, moments, hidden), { code: "OPTION_INVALID" });
+  });
+
+  test("llama.cpp reads a file with fewer channels", async (t) => {
+    const peer = openPeer();
+    if (peer === undefined) return t.diagnostic("llama.cpp is not installed: run scripts/fetch-peer.mjs");
+    try {
+      const path = join(folder, "channels-true.gguf");
+      const ids = [...chunks[0]!.subarray(0, 24)];
+      await peer.load({ path, threads: 2, contextTokens: 256, batch: 256, flashAttention: false });
+      const theirs = await peer.logProbabilities(ids, join(folder, "peer.f32"));
+      const ours = await logitsOf(path, ids);
+      for (const [i, row] of ours.entries()) {
+        const top = row.reduce((a, b) => Math.max(a, b));
+        const total = Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0)) + top;
+        const kl = row.reduce((sum, x, j) => sum + Math.exp(x - total) * (x - total - theirs[i]![j]!), 0);
+        assert.ok(kl < 1e-5, `row ${i}: ${kl}`);
+      }
+    } finally {
+      peer.close();
+    }
   });
 });
