@@ -46,7 +46,7 @@ describe("the demonstration model in every type against llama.cpp", { skip }, ()
 
   const types = dtypes.filter((d) => d.acts !== undefined).map((d) => d.name);
   const others = types.filter((t) => t !== "F32");
-  for (const type of ["F32", ...sweep(others, 4)]) {
+  for (const type of ["F32", ...sweep(others, 8)]) {
     test(type, async () => {
       const path = join(folder, "model.gguf");
       await rewriteModel(demo, path, type);
