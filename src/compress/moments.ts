@@ -119,6 +119,19 @@ export interface Moments {
 const invalid = (path: string, what: string) =>
   new HundredweightError("FORMAT_INVALID", `${path}: no moments: ${what}`);
 
+/** An error for a matrix of other columns than those that moments were summed over. */
+export function misfitMoments(
+  { path }: Pick<Moments, "path">,
+  { cols }: MomentEntry,
+  name: string,
+  own: number | undefined,
+): HundredweightError {
+  return new HundredweightError(
+    "OPTION_INVALID",
+    `${path}: has moments of ${cols} columns for '${name}' with ${own}: it was made from another model`,
+  );
+}
+
 /** Reads what there is; sums are read when they are asked for. @throws FILE_*, FORMAT_INVALID */
 export function openMoments(path: string): Moments {
   const { metadata, tensors } = openGguf(path);

@@ -12,7 +12,7 @@ import {
 import { feedbackBytes, type MomentUse, momentUse, usualFeedbackBytes } from "./feedback.js";
 import type { Importance } from "./importance.js";
 import { mixFileType } from "./mix.js";
-import type { Moments } from "./moments.js";
+import { type Moments, misfitMoments } from "./moments.js";
 import { mixModelOf, needsImportance, type PlannedType, planTypes, type TypeWishes } from "./type-plan.js";
 
 export interface QuantizeWishes extends Omit<TypeWishes, "weighed"> {
@@ -151,11 +151,7 @@ export function momentsFor(
   const matrices = tensor.shape.slice(2).reduce((a, b) => a * b, 1);
   if (entry.cols === tensor.shape[0] && (entry.rows.length === 1 || entry.rows.length === matrices))
     return momentUse(entry, to, bytes);
-  throw new HundredweightError(
-    "OPTION_INVALID",
-    `${moments.path}: has moments of ${entry.cols} columns for '${tensor.name}' with ${tensor.shape[0]}: ` +
-      "it was made from another model",
-  );
+  throw misfitMoments(moments, entry, tensor.name, tensor.shape[0]);
 }
 
 const splitKeys: readonly string[] = ["split.no", "split.count", "split.tensors.count"];

@@ -2,17 +2,17 @@
 import { plainColumns } from "../compress/integer-columns.js";
 import { IntegerEncoder } from "../compress/integers.js";
 import type { Moments } from "../compress/moments.js";
-import { HundredweightError } from "../errors.js";
 import { dtypeOf } from "../formats/dtypes.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
 import { encodeRow } from "./encode-rows.js";
 import { type FolderMatrix, type FolderMethod, folderUnsupported, linearMatrices } from "./folder-method.js";
+import { entryOf, integerRuns, madeOnce, noWholeGroups, partOf } from "./folder-parts.js";
 import { Folds, floatsOf } from "./folds.js";
-import { entryOf, momentsIdentity, partOf, usualTrials } from "./gptq-folder.js";
+import { usualTrials } from "./gptq-folder.js";
 import { AwqPlanes } from "./packed-integers.js";
+import { fileIdentity } from "./planned.js";
 import type { Sources } from "./stored-matrix.js";
-import { StoredMatrix } from "./stored-matrix.js";
 
 export interface AwqOptions {
   readonly method: "awq";
@@ -34,15 +34,7 @@ export function awqMethod(checkpoint: Checkpoint, options: AwqOptions, files: So
   const trials = options.trials ?? usualTrials;
   const description = describeModel(checkpoint);
   const folds = new Folds(description, linearMatrices(checkpoint), moments, { bits, group, symmetric }, files, encoder);
-  let last: { readonly module: string; readonly planes: AwqPlanes } | undefined;
-  const make = (matrix: FolderMatrix, wide: number): AwqPlanes => {
-    if (last?.module === matrix.module) return last.planes;
-    last = undefined;
-    const planes = quantized(matrix, wide);
-    last = { module: matrix.module, planes };
-    return planes;
-  };
-  const quantized = (matrix: FolderMatrix, wide: number): AwqPlanes => {
+  const make = madeOnce((matrix, wide): AwqPlanes => {
     const { module, info, names } = matrix;
     const [cols, rows] = info.shape as [number, number];
     const known = entryOf(moments, matrix) === undefined ? undefined : names.find((name) => moments.entries.has(name));
@@ -52,28 +44,18 @@ export function awqMethod(checkpoint: Checkpoint, options: AwqOptions, files: So
     const weights = squares?.map((w, i) => w / (multipliers?.[i] ?? 1) ** 2) ?? plain.weights;
     const divisors = rowDivisors(matrix, rows, folds);
     const planes = new AwqPlanes(rows, cols, cols / wide);
-    const stored = new StoredMatrix(info, files);
+    const form = { bits, group: wide, symmetric, trials } as const;
+    const groups = cols / wide;
     let error = 0;
-    for (let first = 0; first < rows; first += stored.run) {
-      const { stored: bytes, count } = stored.read(0, first);
-      const source = {
-        name: `${module}.weight`,
-        dtype: dtypeOf(info.layout)!,
-        bytes: bytes[0]!,
-        rows: count,
-        cols,
-        first,
-      };
-      const form = { bits, group: wide, symmetric, trials } as const;
-      const made = encoder.encode(source, form, { ...plain, weights }, multipliers);
-      const groups = cols / wide;
-      const scales = made.scales.map((scale, i) => scale / divisors[first + Math.floor(i / groups)]!);
-      planes.add(first, made.codes, scales, made.offsets);
-      error = made.errors.reduce((sum, one) => sum + one, error);
+    const matrixOf = { name: `${module}.weight`, info };
+    for (const run of integerRuns(encoder, matrixOf, files, form, { ...plain, weights }, multipliers)) {
+      const scales = run.scales.map((scale, i) => scale / divisors[run.first + Math.floor(i / groups)]!);
+      planes.add(run.first, run.codes, scales, run.offsets);
+      error = run.errors.reduce((sum, one) => sum + one, error);
     }
     options.onMatrix?.(`${module}.weight`, error, squares !== undefined);
     return planes;
-  };
+  });
   return {
     quantization: {
       quant_method: "awq",
@@ -83,17 +65,13 @@ export function awqMethod(checkpoint: Checkpoint, options: AwqOptions, files: So
       version: "gemm",
       modules_to_not_convert: null,
     },
-    identity: ["awq", group, symmetric, trials, momentsIdentity(moments)],
+    identity: ["awq", group, symmetric, trials, fileIdentity(moments.path)],
     experts: true,
     tensors: (matrix) => {
       const { module, info } = matrix;
       const [cols, rows] = info.shape as [number, number];
       const wide = group === 0 ? cols : group;
-      if (cols % wide !== 0)
-        throw new HundredweightError(
-          "OPTION_INVALID",
-          `'${module}' has rows of ${cols} values, no whole groups of ${wide}; take --group-size 32, 64 or -1`,
-        );
+      if (cols % wide !== 0) throw noWholeGroups(module, cols, wide);
       if (rows % 8 !== 0) throw folderUnsupported(`${module}.weight`, `of ${rows} rows, no whole words of eight`);
       const part = (name: string, type: "I32" | "F16", shape: number[], of: (planes: AwqPlanes) => ArrayBufferView) =>
         partOf(matrix, name, type, shape, () => of(make(matrix, wide)));

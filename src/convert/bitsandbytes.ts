@@ -109,3 +109,23 @@ export function bookState(
   if (double) fields.push('"nested_blocksize": 256', '"nested_dtype": "float32"', `"nested_offset": ${offset}`);
   return Buffer.from(`{${fields.join(", ")}}`);
 }
+
+/** The `quantization_config` of the library, as transformers writes it. @param own what a form says of itself */
+export function bitsandbytesConfig(own: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return {
+    _load_in_4bit: false,
+    _load_in_8bit: false,
+    bnb_4bit_compute_dtype: "float32",
+    bnb_4bit_quant_storage: "uint8",
+    bnb_4bit_quant_type: "fp4",
+    bnb_4bit_use_double_quant: false,
+    llm_int8_enable_fp32_cpu_offload: false,
+    llm_int8_has_fp16_weight: false,
+    llm_int8_skip_modules: null,
+    llm_int8_threshold: 6,
+    load_in_4bit: false,
+    load_in_8bit: false,
+    quant_method: "bitsandbytes",
+    ...own,
+  };
+}

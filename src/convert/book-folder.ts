@@ -3,6 +3,7 @@ import { fp4Values, nf4Values } from "../formats/decode-planes.js";
 import type { TensorInfo } from "../formats/types.js";
 import {
   type BookOptions,
+  bitsandbytesConfig,
   bookBlock,
   bookCodes,
   bookScales,
@@ -97,21 +98,11 @@ export function bookTensors(full: string, info: TensorInfo, options: BookOptions
   ];
 }
 
-/** As transformers writes it. */
 export function bookQuantization({ codes, double }: BookOptions): Record<string, unknown> {
-  return {
+  return bitsandbytesConfig({
     _load_in_4bit: true,
-    _load_in_8bit: false,
-    bnb_4bit_compute_dtype: "float32",
-    bnb_4bit_quant_storage: "uint8",
     bnb_4bit_quant_type: codes,
     bnb_4bit_use_double_quant: double,
-    llm_int8_enable_fp32_cpu_offload: false,
-    llm_int8_has_fp16_weight: false,
-    llm_int8_skip_modules: null,
-    llm_int8_threshold: 6,
     load_in_4bit: true,
-    load_in_8bit: false,
-    quant_method: "bitsandbytes",
-  };
+  });
 }

@@ -1,5 +1,5 @@
 /** A model in one container becomes the same model in another, in little memory whatever its size. */
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { openAdapter, openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
@@ -8,7 +8,7 @@ import { describeModel } from "../models/index.js";
 import { aprModelFile } from "./apr-file.js";
 import { ggufFile } from "./gguf-file.js";
 import { type MergedAdapter, mergedPairs } from "./merged-pairs.js";
-import { type PlannedTensor, sourceIdentity } from "./planned.js";
+import { fileIdentity, type PlannedTensor, sourceIdentity } from "./planned.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
 import { safetensorsFile } from "./safetensors-file.js";
 import { Sources } from "./stored-matrix.js";
@@ -78,7 +78,7 @@ function adapterIdentity({ adapter, scale }: MergedAdapter): unknown[] {
   const files = new Set(
     [...adapter.pairs.values()].flatMap(({ a, b }) => [...a.extents, ...b.extents]).map(({ file }) => file),
   );
-  return [scale, ...[...files].map((file) => [resolve(file), statSync(file).size, statSync(file).mtimeMs])];
+  return [scale, ...[...files].map(fileIdentity)];
 }
 
 /** @throws OPTION_INVALID where the result would replace what is read */

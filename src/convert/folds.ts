@@ -9,12 +9,12 @@ import { diagonalOf } from "../compress/feedback.js";
 import { plainColumns } from "../compress/integer-columns.js";
 import type { IntegerEncoder } from "../compress/integers.js";
 import type { Moments } from "../compress/moments.js";
-import { dtypeOf } from "../formats/dtypes.js";
 import { f16Table, fromBf16, toBf16, toF16 } from "../formats/float16.js";
 import type { TensorInfo } from "../formats/types.js";
 import type { ModelDescription } from "../models/index.js";
 import { vectorBytes } from "./encode-rows.js";
-import { type Sources, StoredMatrix } from "./stored-matrix.js";
+import { integerRuns } from "./folder-parts.js";
+import type { Sources } from "./stored-matrix.js";
 
 type Call = ModelDescription["program"]["calls"][number];
 type Value = Call["outputs"][number];
@@ -114,19 +114,14 @@ export class Folds {
 
   #loss(name: string, squares: Float32Array, scales: Float32Array): number {
     const info = this.#infos.get(name)!;
-    const [cols, rows] = info.shape as [number, number];
+    const cols = info.shape[0]!;
     const { bits, symmetric } = this.#options;
     const group = this.#options.group === 0 ? cols : this.#options.group;
-    const matrix = new StoredMatrix(info, this.#files);
     const columns = { ...plainColumns(cols, group), weights: squares.map((w, i) => w / scales[i]! ** 2) };
     const form = { bits, group, symmetric, trials: 1 };
     let loss = 0;
-    for (let first = 0; first < rows; first += matrix.run) {
-      const { stored, count } = matrix.read(0, first);
-      const source = { name, dtype: dtypeOf(info.layout)!, bytes: stored[0]!, rows: count, cols, first };
-      const { errors } = this.#encoder.encode(source, form, columns, scales);
+    for (const { errors } of integerRuns(this.#encoder, { name, info }, this.#files, form, columns, scales))
       for (const error of errors) loss += error;
-    }
     return loss;
   }
 }

@@ -7,11 +7,11 @@
 import { plainColumns } from "../compress/integer-columns.js";
 import { IntegerEncoder, notFinite } from "../compress/integers.js";
 import { HundredweightError } from "../errors.js";
-import { dtypeOf } from "../formats/dtypes.js";
 import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
 import type { TensorInfo } from "../formats/types.js";
+import { bitsandbytesConfig } from "./bitsandbytes.js";
 import { type FolderMatrix, type FolderMethod, folderUnsupported } from "./folder-method.js";
-import { partOf } from "./gptq-folder.js";
+import { integerRuns, partOf } from "./folder-parts.js";
 import type { FolderTensor } from "./safetensors-file.js";
 import { type Sources, StoredMatrix } from "./stored-matrix.js";
 
@@ -30,7 +30,8 @@ export interface Int8Options {
 export function int8Method(options: Int8Options, files: Sources): FolderMethod {
   const { per, group, symmetric } = options;
   return {
-    quantization: per === "row" ? llmInt8 : packedConfig(options),
+    quantization:
+      per === "row" ? bitsandbytesConfig({ _load_in_8bit: true, load_in_8bit: true }) : packedConfig(options),
     identity: ["int8", per, group, symmetric],
     experts: per !== "row",
     tensors: (matrix) => (per === "row" ? rowTensors(matrix, files) : packedTensors(matrix, options, files)),
@@ -86,22 +87,6 @@ function rowTensors(matrix: FolderMatrix, files: Sources): FolderTensor[] {
   const apart = ({ together: _, ...tensor }: FolderTensor): FolderTensor => tensor;
   return [{ ...apart(weight), data: codes }, apart(scales), apart(format)];
 }
-
-const llmInt8 = {
-  _load_in_4bit: false,
-  _load_in_8bit: true,
-  bnb_4bit_compute_dtype: "float32",
-  bnb_4bit_quant_storage: "uint8",
-  bnb_4bit_quant_type: "fp4",
-  bnb_4bit_use_double_quant: false,
-  llm_int8_enable_fp32_cpu_offload: false,
-  llm_int8_has_fp16_weight: false,
-  llm_int8_skip_modules: null,
-  llm_int8_threshold: 6,
-  load_in_4bit: false,
-  load_in_8bit: true,
-  quant_method: "bitsandbytes",
-};
 
 /** A whole tensor's scale is that of each of its rows: its form is `channel`. */
 function packedConfig({ per, group, symmetric }: Int8Options): Record<string, unknown> {
@@ -198,21 +183,10 @@ function packed({ module, info }: FolderMatrix, wide: number, options: Int8Optio
     return out;
   }
   const encoder = new IntegerEncoder(options.threads);
-  const stored = new StoredMatrix(info, files);
   const form = { bits: 8, group: wide, symmetric: options.symmetric, trials: 1 } as const;
-  for (let first = 0; first < rows; first += stored.run) {
-    const { stored: bytes, count } = stored.read(0, first);
-    const source = {
-      name: `${module}.weight`,
-      dtype: dtypeOf(info.layout)!,
-      bytes: bytes[0]!,
-      rows: count,
-      cols,
-      first,
-    };
-    const made = encoder.encode(source, form, plainColumns(cols, wide));
-    put(first, made.codes, made.scales, made.offsets);
-  }
+  const matrix = { name: `${module}.weight`, info };
+  for (const run of integerRuns(encoder, matrix, files, form, plainColumns(cols, wide)))
+    put(run.first, run.codes, run.scales, run.offsets);
   return out;
 }
 

@@ -10,6 +10,12 @@ export interface PlannedTensor extends Pick<MadeTensor, "name" | "shape" | "chan
   readonly from: readonly { readonly name: string; readonly layout: { readonly name: string } }[];
 }
 
+/** A file under the same name that was written since is another one. */
+export function fileIdentity(path: string): unknown[] {
+  const { size, mtimeMs } = statSync(path);
+  return [resolve(path), size, mtimeMs];
+}
+
 /** Other files under the same names are another source. */
 export function sourceIdentity({ files }: Checkpoint): unknown[] {
   return files.map(({ path, bytes }) => [resolve(path), bytes, statSync(path).mtimeMs]);

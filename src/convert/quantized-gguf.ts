@@ -3,7 +3,6 @@
  * are those of a run that was not.
  */
 import { rmSync, statSync } from "node:fs";
-import { resolve } from "node:path";
 import { crc32 } from "node:zlib";
 import { type EncodeMeans, encodeMeans, encodeTensor } from "../compress/encode-tensor.js";
 import { type PlannedFile, type PlannedTensor, type QuantizePlan, shardPath } from "../compress/quantize-model.js";
@@ -11,6 +10,7 @@ import { SourceFiles } from "../compress/source-files.js";
 import { HundredweightError } from "../errors.js";
 import { padded, planGguf, type TensorSource, writeGguf } from "../formats/gguf-write.js";
 import { onlyExtent } from "../formats/index.js";
+import { fileIdentity } from "./planned.js";
 import { type FilePiece, writeResumable } from "./resumable-file.js";
 
 export interface QuantizeProgress {
@@ -115,16 +115,12 @@ function removeUnfinished(path: string): void {
 
 /** Everything that the bytes follow from beside names, types and metadata. */
 function identityOf({ moments }: QuantizePlan, { tensors }: PlannedFile): string {
-  const stamp = (path: string): unknown[] => {
-    const { size, mtimeMs } = statSync(path);
-    return [resolve(path), size, mtimeMs];
-  };
   const files = new Set(tensors.map(({ tensor }) => onlyExtent(tensor).file));
   const columns = tensors.map(({ importance, moments: use }) => [
     importance && crc32(new Uint8Array(importance.buffer, importance.byteOffset, importance.byteLength)),
     use?.block,
   ]);
-  return JSON.stringify([[...files].map(stamp), moments && stamp(moments.path), columns]);
+  return JSON.stringify([[...files].map(fileIdentity), moments && fileIdentity(moments.path), columns]);
 }
 
 /** How far it is, by what tensors take: with feedback that is little like their bytes. */
