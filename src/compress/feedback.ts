@@ -124,18 +124,47 @@ export class Factors {
     const importance = diagonalOf(sums, cols, block, rows);
     const order = feedbackOrder(importance, chunk, group);
     const shrink = shrinkFor(rows, block);
-    try {
-      this.#addon.makeFactor(sums, block, order, shrink, damp, factor, this.#threads, null);
-    } catch (cause) {
-      throw new HundredweightError(
-        "FORMAT_INVALID",
-        `${this.#moments.path}: the moments of '${entry.input}' are of no use: ${(cause as Error).message}`,
-        {},
-        { cause },
-      );
-    }
+    fillFactor(
+      this.#addon,
+      this.#moments,
+      { input: entry.input, sums, block, order, shrink, damp, factor },
+      this.#threads,
+    );
     this.#made = { key, feedback: { factor, block, order, importance, sums, shrink } };
     return this.#made.feedback;
+  }
+}
+
+/** The sums that a factor is made of, and how. */
+export interface FactorJob {
+  readonly input: string;
+  readonly sums: Float32Array;
+  readonly block: number;
+  readonly order: Int32Array;
+  /** How far off-diagonals are taken back, from 0 to 1. */
+  readonly shrink: number;
+  /** Means of the diagonal that are added to it. */
+  readonly damp: number;
+  /** [cols][block], filled. */
+  readonly factor: Float32Array;
+}
+
+/** @throws FORMAT_INVALID for sums that are no finite numbers */
+export function fillFactor(
+  addon: Pick<NativeAddon, "makeFactor">,
+  { path }: Pick<Moments, "path">,
+  { input, sums, block, order, shrink, damp, factor }: FactorJob,
+  threads: number,
+): void {
+  try {
+    addon.makeFactor(sums, block, order, shrink, damp, factor, threads, null);
+  } catch (cause) {
+    throw new HundredweightError(
+      "FORMAT_INVALID",
+      `${path}: the moments of '${input}' are of no use: ${(cause as Error).message}`,
+      {},
+      { cause },
+    );
   }
 }
 

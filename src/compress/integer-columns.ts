@@ -5,7 +5,7 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
-import { diagonalOf, shrinkFor } from "./feedback.js";
+import { diagonalOf, fillFactor, shrinkFor } from "./feedback.js";
 import type { MomentEntry, Moments } from "./moments.js";
 
 export interface IntegerColumns {
@@ -113,17 +113,12 @@ export class ColumnFactors {
     const importance = diagonalOf(sums, cols, block, rows);
     const { order, groups } = integerOrder(importance, block, wishes);
     const factor = new Float32Array(cols * block);
-    try {
-      const taken = shrink ?? shrinkFor(rows, block);
-      this.#addon.makeFactor(sums, block, order, taken, damp, factor, this.#threads, null);
-    } catch (cause) {
-      throw new HundredweightError(
-        "FORMAT_INVALID",
-        `${this.#moments.path}: the moments of '${entry.input}' are of no use: ${(cause as Error).message}`,
-        {},
-        { cause },
-      );
-    }
+    fillFactor(
+      this.#addon,
+      this.#moments,
+      { input: entry.input, sums, block, order, shrink: shrink ?? shrinkFor(rows, block), damp, factor },
+      this.#threads,
+    );
     const weights = Float32Array.from(order, (column) => importance[column]!);
     const columns = { order, weights, factor, block, groups };
     this.#made = { key, columns };

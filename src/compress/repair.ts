@@ -3,7 +3,7 @@ import { type Dtype, dtypeByName } from "../formats/index.js";
 import { requireAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { defaultThreads } from "../native/threads.js";
-import { diagonalOf, shrinkFor } from "./feedback.js";
+import { diagonalOf, fillFactor, shrinkFor } from "./feedback.js";
 import { notFinite, type StoredRows } from "./integers.js";
 import type { MomentEntry, Moments } from "./moments.js";
 
@@ -40,7 +40,13 @@ export class ColumnRepair {
     const dropped = Uint8Array.from(order, (column) => 1 - stays[column]!);
     const factor = new Float32Array(cols * block);
     const shrink = shrinkFor(entry.rows[0]!, block);
-    this.#addon.makeFactor(this.#moments.read(entry, 0), block, order, shrink, damp, factor, this.#threads, null);
+    const sums = this.#moments.read(entry, 0);
+    fillFactor(
+      this.#addon,
+      this.#moments,
+      { input: entry.input, sums, block, order, shrink, damp, factor },
+      this.#threads,
+    );
     return (source) => {
       const { name, dtype, bytes, rows, first } = source;
       const out = new Float32Array(rows * cols);

@@ -1,10 +1,12 @@
 /** Types that each tensor of a model may have: their bytes, and how far its rows are from themselves then. */
 
+import { Factors } from "../../compress/feedback.js";
 import type { PlannedTensor } from "../../compress/quantize-model.js";
 import { SourceFiles } from "../../compress/source-files.js";
 import { needsImportance } from "../../compress/type-plan.js";
 import { HundredweightError } from "../../errors.js";
 import { blocksBytes, type Dtype, dtypeByName } from "../../formats/index.js";
+import { requireAddon } from "../../native/addon.js";
 import { type ErrorMeans, errorsOf } from "./errors.js";
 
 /** One type of a tensor. */
@@ -30,7 +32,7 @@ export const searchedTypes: readonly string[] = [
   ...["Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0"],
 ];
 
-export interface ErrorOptions extends ErrorMeans {
+export interface ErrorOptions extends Omit<ErrorMeans, "factors"> {
   readonly signal?: AbortSignal | undefined;
   readonly onTensor?: (done: number, total: number) => void;
 }
@@ -47,11 +49,13 @@ export async function measureCandidates(
   options: ErrorOptions,
 ): Promise<Choice[]> {
   const files = new SourceFiles();
+  const moments = options.wishes?.moments;
+  const factors = moments && new Factors(requireAddon(), moments, options.threads);
   const found: Choice[] = [];
   try {
     for (const planned of tensors) {
       if (options.signal?.aborted) throw new HundredweightError("CANCELLED", "the search was cancelled");
-      const all = await candidatesOf(planned, types, files, options);
+      const all = await candidatesOf(planned, types, files, { ...options, factors });
       found.push({ planned, candidates: hullOf(all), all });
       options.onTensor?.(found.length, tensors.length);
     }

@@ -3,7 +3,7 @@
  * weighted squares that is lost, sum w (x - y)^2 / sum w x^2; with moments H of the inputs, with error feedback,
  * tr(E H E') / tr(X H X').
  */
-import { Factors, type MomentUse } from "../../compress/feedback.js";
+import type { Factors, Feedback, MomentUse } from "../../compress/feedback.js";
 import { momentTile, momentValues } from "../../compress/moments.js";
 import { momentsFor, type PlannedTensor, type QuantizeWishes } from "../../compress/quantize-model.js";
 import type { SourceFiles } from "../../compress/source-files.js";
@@ -15,6 +15,8 @@ export interface ErrorMeans {
   readonly threads: number;
   /** Moments, as the file will be written with them. */
   readonly wishes?: Pick<QuantizeWishes, "moments" | "feedbackBytes">;
+  /** Those of the moments. */
+  readonly factors?: Factors | undefined;
 }
 
 /** Rows of a tensor that are encoded, and with moments from how many matrices of a stack. */
@@ -43,20 +45,12 @@ export async function errorsOf(
   const samples = await samplesOf(planned, files, uses.some((use) => use) ? sampledMatrices : matrices);
   const [lost, all] = [types.map(() => 0), types.map(() => 0)];
   const cols = tensor.shape[0]!;
-  const factors =
-    means.wishes?.moments &&
-    new Factors(
-      requireAddon(),
-      means.wishes.moments,
-      means.threads,
-      uses.flatMap((u) => u ?? []),
-    );
   // Types of one kind share the order of columns, and so the factor.
   const inTurn = types.map((_, i) => i).sort((a, b) => types[a]!.blockValues - types[b]!.blockValues);
   for (const sample of samples) {
     const weights = importance?.subarray(sample.matrix * cols, (sample.matrix + 1) * cols) ?? null;
     for (const i of inTurn) {
-      const found = measure(tensor, sample, types[i]!, weights, uses[i], factors, means.threads);
+      const found = measure(tensor, sample, types[i]!, weights, uses[i], means);
       lost[i]! += found.lost;
       all[i]! += found.all;
     }
@@ -102,8 +96,7 @@ function measure(
   dtype: Dtype,
   weights: Float32Array | null,
   use: MomentUse | undefined,
-  factors: Factors | undefined,
-  threads: number,
+  { factors, threads }: ErrorMeans,
 ): { readonly lost: number; readonly all: number } {
   const addon = requireAddon();
   const cols = tensor.shape[0]!;
@@ -124,11 +117,8 @@ function measure(
   addon.dequantize(dtype.id, out, back, null);
   for (let i = 0; i < back.length; i++) back[i] = values[i]! - back[i]!;
   if (feedback !== undefined) {
-    const { sums, block, shrink } = feedback;
-    return {
-      lost: formOf(back, rows, cols, sums, block, shrink),
-      all: formOf(values, rows, cols, sums, block, shrink),
-    };
+    const [lost, all] = formsOf([back, values], rows, cols, feedback) as [number, number];
+    return { lost, all };
   }
   let [lost, all] = [0, 0];
   for (let i = 0; i < back.length; i++) {
@@ -139,28 +129,28 @@ function measure(
   return { lost, all };
 }
 
-/** tr(X H X') of rows, H of blocks with off-diagonals times 1 - shrink. */
-function formOf(
-  x: Float32Array,
+/** tr(X H X') of each X, rows of values; H of blocks with off-diagonals times 1 - shrink. */
+function formsOf(
+  all: readonly Float32Array[],
   rows: number,
   cols: number,
-  sums: Float32Array,
-  block: number,
-  shrink: number,
-): number {
+  { sums, block, shrink }: Pick<Feedback, "sums" | "block" | "shrink">,
+): number[] {
   const addon = requireAddon();
   const f32 = dtypeByName("F32")!.id;
   const part = new Float32Array(rows * block);
   const product = new Float32Array(rows * block);
   const square = new Float32Array(block * block);
-  let form = 0;
+  const forms = all.map(() => 0);
   for (let first = 0; first < cols; first += block) {
     expand(sums.subarray((first / block) * momentValues(block)), block, 1 - shrink, square);
-    for (let r = 0; r < rows; r++) part.set(x.subarray(r * cols + first, r * cols + first + block), r * block);
-    addon.dot(f32, new Uint8Array(square.buffer), block, block, part, rows, product, null, "gemm");
-    for (let i = 0; i < part.length; i++) form += part[i]! * product[i]!;
+    for (const [k, x] of all.entries()) {
+      for (let r = 0; r < rows; r++) part.set(x.subarray(r * cols + first, r * cols + first + block), r * block);
+      addon.dot(f32, new Uint8Array(square.buffer), block, block, part, rows, product, null, "gemm");
+      for (let i = 0; i < part.length; i++) forms[k]! += part[i]! * product[i]!;
+    }
   }
-  return form;
+  return forms;
 }
 
 function expand(sums: Float32Array, block: number, share: number, square: Float32Array): void {

@@ -3,13 +3,11 @@
  * opened like any other model, and nothing is written for it but what no trial before it had.
  */
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
-import { encodeTensor } from "../../compress/encode-tensor.js";
-import { Factors } from "../../compress/feedback.js";
+import { type EncodeMeans, encodeMeans, encodeTensor } from "../../compress/encode-tensor.js";
 import { momentsFor, type PlannedTensor, type QuantizeWishes } from "../../compress/quantize-model.js";
 import { SourceFiles } from "../../compress/source-files.js";
 import { HundredweightError } from "../../errors.js";
 import { type Checkpoint, type Dtype, onlyExtent, type TensorInfo } from "../../formats/index.js";
-import { requireAddon } from "../../native/addon.js";
 
 /** Where a tensor may lie, so that it can be read directly. */
 const alignment = 4096;
@@ -24,9 +22,8 @@ export interface TypedTensor {
 export class EncodedPool {
   readonly path: string;
   private readonly checkpoint: Checkpoint;
-  private readonly threads: number;
   private readonly wishes: FeedbackWishes;
-  private readonly factors: Factors | undefined;
+  private readonly means: EncodeMeans;
   private readonly file: number;
   private readonly known = new Map<string, TensorInfo>();
   private readonly sources = new SourceFiles();
@@ -36,9 +33,8 @@ export class EncodedPool {
   constructor(path: string, checkpoint: Checkpoint, threads: number, wishes: FeedbackWishes = {}) {
     this.path = path;
     this.checkpoint = checkpoint;
-    this.threads = threads;
     this.wishes = wishes;
-    this.factors = wishes.moments && new Factors(requireAddon(), wishes.moments, threads);
+    this.means = encodeMeans(this.sources, threads, wishes.moments);
     this.file = this.io(() => openSync(path, "w"));
   }
 
@@ -75,9 +71,8 @@ export class EncodedPool {
     if (known !== undefined) return known;
     const offset = this.end;
     let bytes = 0;
-    const means = { addon: requireAddon(), threads: this.threads, factors: this.factors, files: this.sources };
     const moments = momentsFor(this.wishes, tensor, dtype);
-    for await (const piece of encodeTensor({ tensor, from, to: dtype, importance, moments }, means)) {
+    for await (const piece of encodeTensor({ tensor, from, to: dtype, importance, moments }, this.means)) {
       if (signal?.aborted) throw new HundredweightError("CANCELLED", "the search was cancelled");
       this.write(piece, offset + bytes);
       bytes += piece.length;
