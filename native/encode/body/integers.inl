@@ -72,7 +72,7 @@ inline Grid find_grid(const F* v, const float* w, int64_t n, int bits, bool symm
   const F below = full > 0.0f ? to_float(nearest(-low / full)) : F{};
   const F zero = symmetric ? spread(middle) : below > most ? spread(most) : below;
   Grid best = {};
-  F least = {};
+  F least = {}, fitted = {};
   // Symmetric grids have a step more on one side; the first of several trials does without it.
   const float first = trials > 1 && symmetric ? most / (most - 1.0f) : 1.0f;
   for (int trial = 0; trial < trials + (trials > 1 ? 2 : 0); trial++) {
@@ -82,14 +82,13 @@ inline Grid find_grid(const F* v, const float* w, int64_t n, int bits, bool symm
           trials == 1 ? 1.0f : first - (first - kLeastShare[bits]) * static_cast<float>(trial) / (trials - 1);
       grid.scale = as_halves(full * share);
     } else {
-      F fitted;
-      grid_error(v, w, n, best, &fitted);
       grid.scale = as_halves(fitted > 0.0f ? fitted : best.scale);
     }
-    F fitted;
-    const F error = grid_error(v, w, n, grid, &fitted);
+    F fits;
+    const F error = grid_error(v, w, n, grid, &fits);
     const I better = trial == 0 ? I{} - 1 : error < least;
     least = better ? error : least;
+    fitted = better ? fits : fitted;
     best.scale = better ? grid.scale : best.scale;
     best.zero = grid.zero;
     best.most = most;
