@@ -1,5 +1,4 @@
 /** `prune IN OUT --layers N`: a model without the parts that matter least to a text. */
-import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
 import { openMoments } from "../../compress/moments.js";
 import { HundredweightError } from "../../errors.js";
@@ -10,6 +9,7 @@ import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
 import { writePruned } from "../../quality/prune/write.js";
 import { modelFile } from "../../store/model-word.js";
 import { parseBytes, parseInteger } from "../options/options.js";
+import { refuseSelf } from "../options/own-input.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText } from "../terminal/output.js";
 import { Progress } from "../terminal/progress.js";
@@ -70,8 +70,7 @@ async function run(word: string, to: string, flags: PruneFlags, signal: AbortSig
   if (flags.text.length === 0)
     throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the layers with");
   const checkpoint = openGguf(modelFile(word));
-  if (existsSync(to) && checkpoint.files.some(({ path }) => realpathSync(path) === realpathSync(to)))
-    throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
+  refuseSelf(checkpoint, to);
   const chunks = await chunksFrom(checkpoint, flags);
   const progress = new Progress("pruning", { forced: flags.progress });
   const influence = await blockInfluence(checkpoint, chunks, {
@@ -104,8 +103,7 @@ async function cutChannels(
   if (flags.moments === undefined)
     throw new HundredweightError("OPTION_INVALID", "--ffn needs --moments FILE, as `calibrate` writes it");
   const checkpoint = openGguf(modelFile(word));
-  if (existsSync(to) && checkpoint.files.some(({ path }) => realpathSync(path) === realpathSync(to)))
-    throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
+  refuseSelf(checkpoint, to);
   const pruned = await withoutChannels(checkpoint, openMoments(flags.moments), keep, {
     repair: flags.repair,
     ...(flags.threads !== undefined && { threads: flags.threads }),

@@ -1,5 +1,4 @@
 /** `quantize IN OUT TYPE`: a GGUF file in other types, as llama-quantize makes it. */
-import { existsSync, realpathSync } from "node:fs";
 import type { Command } from "commander";
 import { readImportance } from "../../compress/importance.js";
 import { mixes, parseMix } from "../../compress/mix.js";
@@ -7,13 +6,14 @@ import { planQuantize, type QuantizePlan, type QuantizeWishes } from "../../comp
 import { parseType } from "../../compress/type-plan.js";
 import { quantizeFolder, writeQuantized } from "../../convert/index.js";
 import { HundredweightError } from "../../errors.js";
-import { type Dtype, type GgufCheckpoint, openGguf } from "../../formats/index.js";
+import { type Dtype, openGguf } from "../../formats/index.js";
 import { requireAddon } from "../../native/addon.js";
 import { defaultThreads } from "../../native/threads.js";
 import { modelFile } from "../../store/model-word.js";
 import { type FolderFlags, folderQuantization, withFolderOptions } from "../options/folder-method.js";
 import { momentsOf } from "../options/moments-option.js";
 import { parseBytes, parseChoice, parseInteger } from "../options/options.js";
+import { refuseSelf } from "../options/own-input.js";
 import { planDocumentOf, planTextOf } from "../reports/quantize-report.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { formatBytes, printJson, printText, tell } from "../terminal/output.js";
@@ -170,11 +170,6 @@ async function toFolder(word: string, to: string, third: string | undefined, fla
       `${flags.moments} says nothing of ${plain.length} matrices, as '${plain[0]}': their codes are the nearest ones`,
     );
   printText(`${to}: ${done.matrices} matrices, ${formatBytes(done.bytes)} in ${seconds.toFixed(1)} s\n`);
-}
-
-function refuseSelf({ files }: GgufCheckpoint, to: string): void {
-  if (!existsSync(to) || !files.some(({ path }) => realpathSync(path) === realpathSync(to))) return;
-  throw new HundredweightError("OPTION_INVALID", `${to}: is the model that is read; write another file`);
 }
 
 function refuseLacking({ lacking, tensors }: QuantizePlan): void {
