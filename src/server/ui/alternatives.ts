@@ -4,6 +4,7 @@
  */
 import { HundredweightError } from "../../errors.js";
 import type { TokenLogprobs } from "../../sampling/logprobs.js";
+import { cancelOn } from "../answers/cancel-on.js";
 import { piecesOf } from "../answers/pieces.js";
 import type { ServerContext } from "../service/context.js";
 import { promptOf } from "./answer-maker.js";
@@ -54,16 +55,11 @@ export async function alternativesOf(
         if (event.kind === "promptLogprobs") found.push(...event.logprobs);
       },
     );
-    const signals = [signal, context.ending];
-    const cancel = (): void => job.cancel();
-    for (const each of signals) {
-      each.addEventListener("abort", cancel);
-      if (each.aborted) cancel();
-    }
+    const release = cancelOn(job, [signal, context.ending]);
     try {
       await job.result;
     } finally {
-      for (const each of signals) each.removeEventListener("abort", cancel);
+      release();
     }
     const piece = await piecesOf(served.text).of(found.flatMap(({ id, top }) => [id, ...top.map((one) => one.id)]));
     const weighed = (one: { readonly id: number; readonly logprob: number }) => ({

@@ -9,6 +9,7 @@ import type { JobEvent } from "../../link/protocol.js";
 import type { Constraint } from "../../sampling/constraint/source.js";
 import { defaultSampling, mergeSampling } from "../../sampling/settings.js";
 import type { EncodedChat, HeardReplies } from "../../text/index.js";
+import { cancelOn } from "../answers/cancel-on.js";
 import { fitting, fittingChat } from "../answers/request.js";
 import { mayThink } from "../exchange/thinking.js";
 import { HttpError } from "../http/http-error.js";
@@ -99,12 +100,7 @@ export class ModelAnswerMaker implements AnswerMaker {
       },
       onEvent,
     );
-    const cancel = () => job.cancel();
-    const signals = [signal, this.#context.ending];
-    for (const each of signals) {
-      each.addEventListener("abort", cancel);
-      if (each.aborted) cancel();
-    }
+    const release = cancelOn(job, [signal, this.#context.ending]);
     let whole = false;
     try {
       const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
@@ -115,7 +111,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     } finally {
       if (reader !== undefined) events.text(heard(reader.end()));
       void kept?.ended([whole]);
-      for (const each of signals) each.removeEventListener("abort", cancel);
+      release();
     }
   }
 }
