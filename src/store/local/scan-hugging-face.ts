@@ -39,24 +39,24 @@ function snapshotModels(repo: string, snapshot: string): LocalModel[] {
   const models = plainModels("hugging-face", files, (file) => ({ repo, tag: tagOf(file) })).map(
     (model): LocalModel => ({ ...model, files: model.files.map(withHash) }),
   );
-  const folder = folderModel("hugging-face", repo, "", snapshot, files);
+  const folder = folderModel(repo, snapshot, files);
   // Repositories keep ONNX files in a folder of their own: each is a model, with the configuration above it.
   const graphs = files.filter(({ file }) => /^onnx\/[^/]+\.onnx$/.test(file));
   const exported = files.some(({ file }) => file === "config.json") ? graphs : [];
   const withGraphs = exported.map((graph): LocalModel => {
     const own = files.filter(({ file }) => file === graph.file || graphData(graph.file, file));
     const tag = graph.file.slice("onnx/".length, -".onnx".length);
-    return modelOf({ repo, tag, place: "hugging-face", path: graph.path }, own);
+    return modelOf({ repo, tag, path: graph.path }, own);
   });
   return [...models, ...(folder === undefined ? [] : [folder]), ...withGraphs];
 }
 
 function modelOf(
-  { repo, tag, place, path }: Pick<LocalModel, "repo" | "tag" | "place" | "path">,
+  { repo, tag, path }: Pick<LocalModel, "repo" | "tag" | "path">,
   files: readonly WalkedFile[],
 ): LocalModel {
   return {
-    ...{ repo, tag, aliases: [], place, path, files: files.map(withHash) },
+    ...{ repo, tag, aliases: [], place: "hugging-face", path, files: files.map(withHash) },
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
     modifiedMs: Math.max(...files.map(({ modifiedMs }) => modifiedMs)),
   };
@@ -67,17 +67,11 @@ function modelOf(
  * @param files all below `folder`
  * @returns undefined when its own files are no model
  */
-export function folderModel(
-  place: LocalModel["place"],
-  repo: string,
-  tag: string,
-  folder: string,
-  files: readonly WalkedFile[],
-): LocalModel | undefined {
+function folderModel(repo: string, folder: string, files: readonly WalkedFile[]): LocalModel | undefined {
   const weights = weightNames(files.flatMap(({ file }) => (file.includes("/") ? [] : [file])));
   if (weights.length === 0) return undefined;
   const kept = files.filter(({ file }) => !/\.gguf$/i.test(file) && !file.startsWith("onnx/"));
-  return modelOf({ repo, tag, place, path: folder }, kept);
+  return modelOf({ repo, tag: "", path: folder }, kept);
 }
 
 function withHash({ path, bytes }: Pick<LocalFile, "path" | "bytes">): LocalFile {
