@@ -21,7 +21,7 @@ import { median } from "../src/cli/reports/statistics.js";
 import { feedbackBytes, feedbackOrder, momentUse, usualFeedbackBytes } from "../src/compress/feedback.js";
 import { mixBase, parseMix } from "../src/compress/mix.js";
 import { momentValues } from "../src/compress/moments.js";
-import { blocksBytes, dtypeByName } from "../src/formats/index.js";
+import { blocksBytes, type Dtype, dtypeByName } from "../src/formats/index.js";
 import { requireAddon } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
 import { Rng } from "../src/sampling/rng.js";
@@ -80,84 +80,75 @@ async function besideLlama(folder: string): Promise<{ readonly document: object;
 }
 
 /** Columns and rows of the matrices of a layer, those with the same input together. */
-const shapes: Readonly<Record<string, { readonly layers: number; readonly inputs: readonly (readonly number[])[] }>> = {
-  "8b": {
-    layers: 32,
-    inputs: [
-      [4096, 4096 + 2048],
-      [4096, 4096],
-      [4096, 2 * 14336],
-      [14336, 4096],
-    ],
-  },
-  "32b": {
-    layers: 64,
-    inputs: [
-      [5120, 5120 + 2048],
-      [5120, 5120],
-      [5120, 2 * 27648],
-      [27648, 5120],
-    ],
-  },
-  "100b": {
-    layers: 88,
-    inputs: [
-      [12288, 12288 + 2048],
-      [12288, 12288],
-      [12288, 2 * 28672],
-      [28672, 12288],
-    ],
-  },
+const inputsOf = (dim: number, keysAndValues: number, hidden: number): readonly (readonly [number, number])[] => [
+  [dim, dim + keysAndValues],
+  [dim, dim],
+  [dim, 2 * hidden],
+  [hidden, dim],
+];
+const shapes: Readonly<Record<string, { readonly layers: number; readonly inputs: ReturnType<typeof inputsOf> }>> = {
+  "8b": { layers: 32, inputs: inputsOf(4096, 2048, 14336) },
+  "32b": { layers: 64, inputs: inputsOf(5120, 2048, 27648) },
+  "100b": { layers: 88, inputs: inputsOf(12288, 2048, 28672) },
 };
 const sampledRows = 64;
+
+interface InputCost {
+  /** Seconds for the factor of an input. */
+  readonly factoring: number;
+  /** Seconds for a row of a matrix that has it. */
+  readonly perRow: number;
+  /** Memory for both. */
+  readonly bytes: number;
+}
+
+/** One block of an input is measured, and counted as often as there are blocks. */
+function costOf(cols: number, dtype: Dtype): InputCost {
+  const addon = requireAddon();
+  const rng = new Rng(5);
+  const f32 = dtypeByName("F32")!.id;
+  // As `calibrate` gathers them in its usual memory: blocks of at most 4,096 columns in models of this size.
+  const widest = [4096, 2048, 1024].find((width) => cols % width === 0) ?? 256;
+  const use = momentUse({ input: "random", cols, block: widest, rows: [1e5] }, dtype, usualFeedbackBytes)!;
+  const { block } = use;
+  const sums = new Float32Array(momentValues(block));
+  const x = Float32Array.from({ length: 256 * block }, () => rng.uniform() - 0.5);
+  addon.addMoments(x, 256, block, block, sums, threads, null);
+  const importance = new Float32Array(block).fill(1);
+  const order = feedbackOrder(importance, dtype.blockValues, 1);
+  const factor = new Float32Array(block * block);
+  let began = performance.now();
+  addon.makeFactor(sums, block, order, 0.1, 0.01, factor, threads, null);
+  const factoring = ((performance.now() - began) / 1000) * (cols / block);
+  const rows = Float32Array.from({ length: sampledRows * block }, () => (rng.uniform() - 0.5) / 20);
+  const out = new Uint8Array(sampledRows * blocksBytes(dtype, block)!);
+  const encode = () =>
+    addon.encodeWithFeedback(
+      ...([f32, new Uint8Array(rows.buffer), dtype.id, sampledRows, block, importance, factor] as const),
+      ...([block, order, out, threads, null] as const),
+    );
+  encode();
+  began = performance.now();
+  encode();
+  const perRow = (((performance.now() - began) / 1000) * (cols / block)) / sampledRows;
+  return { factoring, perRow, bytes: feedbackBytes(use) };
+}
 
 /** Hours for all layers, of which a part of one is measured. */
 function hoursOf(word: string, mix: string): { readonly hours: number; readonly bytes: number } {
   const shape = shapes[word];
   if (shape === undefined) throw new Error(`--hours: ${word} is none of ${Object.keys(shapes).join(", ")}`);
-  const addon = requireAddon();
-  const rng = new Rng(5);
   const dtype = mixBase(parseMix(mix));
-  const f32 = dtypeByName("F32")!.id;
-  let layer = 0;
-  let bytes = 0;
-  const known = new Map<number, { readonly factoring: number; readonly perRow: number }>();
-  for (const [cols, rows] of shape.inputs as readonly (readonly [number, number])[]) {
-    let measured = known.get(cols);
-    if (measured === undefined) {
-      // As `calibrate` gathers them in its usual memory: blocks of at most 4,096 columns in models of this size.
-      const widest =
-        [4096, 2048, 1024].map((width) => Math.floor(width / 256) * 256).find((w) => cols % w === 0) ?? 256;
-      const entry = { input: "random", cols, block: widest, rows: [1e5] };
-      const use = momentUse(entry, dtype, usualFeedbackBytes)!;
-      bytes = Math.max(bytes, feedbackBytes(use));
-      const { block } = use;
-      const one = new Float32Array(momentValues(block));
-      const x = Float32Array.from({ length: 256 * block }, () => rng.uniform() - 0.5);
-      addon.addMoments(x, 256, block, block, one, threads, null);
-      const importance = new Float32Array(block).fill(1);
-      const order = feedbackOrder(importance, dtype.blockValues, 1);
-      const factor = new Float32Array(block * block);
-      let began = performance.now();
-      addon.makeFactor(one, block, order, 0.1, 0.01, factor, threads, null);
-      const factoring = ((performance.now() - began) / 1000) * (cols / block);
-      const values64 = Float32Array.from({ length: sampledRows * block }, () => (rng.uniform() - 0.5) / 20);
-      const out = new Uint8Array(sampledRows * blocksBytes(dtype, block)!);
-      const encode = () =>
-        addon.encodeWithFeedback(
-          ...([f32, new Uint8Array(values64.buffer), dtype.id, sampledRows, block, importance, factor] as const),
-          ...([block, order, out, threads, null] as const),
-        );
-      encode();
-      began = performance.now();
-      encode();
-      const perRow = (((performance.now() - began) / 1000) * (cols / block)) / sampledRows;
-      measured = { factoring, perRow };
-      known.set(cols, measured);
-    }
-    layer += measured.factoring + rows * measured.perRow;
-  }
-  return { hours: (layer * shape.layers) / 3600, bytes };
+  const widths = [...new Set(shape.inputs.map(([cols]) => cols))];
+  const costs = new Map(widths.map((cols) => [cols, costOf(cols, dtype)]));
+  const layer = shape.inputs.reduce((sum, [cols, rows]) => {
+    const { factoring, perRow } = costs.get(cols)!;
+    return sum + factoring + rows * perRow;
+  }, 0);
+  return {
+    hours: (layer * shape.layers) / 3600,
+    bytes: Math.max(...[...costs.values()].map(({ bytes }) => bytes)),
+  };
 }
 
 const folder = mkdtempSync(join(values.folder, "quantize-speed-"));
