@@ -153,12 +153,13 @@ export class PastStore {
       const from = unit.block * positions;
       const end = Math.min(from + positions, length);
       const whole = memory.isWhole(unit, length);
-      if (!whole && !this.worthBegun(chain, unit, from, end)) continue;
       const name = pageName(chain, unit.kind, from, end);
       if (this.folder.has(name)) {
         there.push(name);
         this.forgetBegun(name, unit.kind, { chain, from });
-      } else this.note(name, [unit], tokensOf(chain, from, end), at, { from, whole, chain });
+      } else if (whole || this.worthBegun(chain, unit, from, end)) {
+        this.note(name, [unit], tokensOf(chain, from, end), at, { from, whole, chain });
+      }
     }
     this.folder.used(there, at);
     this.kick();
