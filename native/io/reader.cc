@@ -40,7 +40,11 @@ void Reader::remove(Feed* feed) {
 }
 
 void Reader::set_depth(int depth) {
-  depth_.store(std::min(std::max(depth, 1), capacity_), std::memory_order_relaxed);
+  {
+    // A read that is being handed out now was allowed by the old depth: none is after this returns.
+    std::lock_guard<std::mutex> lock(feeds_mutex_);
+    depth_.store(std::min(std::max(depth, 1), capacity_), std::memory_order_relaxed);
+  }
   kick();
 }
 

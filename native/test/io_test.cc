@@ -118,7 +118,9 @@ void failures_are_reported() {
 struct Counting : hw::Feed {
   hw::DataFile* file = nullptr;
   hw::PinnedMemory memory;
-  std::atomic<int> under_way{0}, most{0}, done{0};
+  // All guarded by `mutex`; `older` of those under way were begun before most_in() looked.
+  int under_way = 0, older = 0, most = 0, done = 0;
+  bool old[16] = {};
   std::mutex mutex;
   std::vector<uint64_t> free;
   bool take(hw::ReadJob* job) override {
@@ -126,15 +128,38 @@ struct Counting : hw::Feed {
     check(!free.empty(), "room for a read");
     *job = hw::widened(file, 0, 4096, memory.data() + hw::kPage * static_cast<int64_t>(free.back()), free.back());
     free.pop_back();
-    int now = under_way.fetch_add(1) + 1;
-    most.store(std::max(most.load(), now));
+    most = std::max(most, ++under_way);
     return true;
   }
   void finished(const hw::ReadJob& job, const hw::IoFailure*) override {
     std::lock_guard<std::mutex> lock(mutex);
     free.push_back(job.tag);
-    under_way.fetch_sub(1);
-    done.fetch_add(1);
+    if (old[job.tag]) older--;
+    old[job.tag] = false;
+    under_way--;
+    done++;
+  }
+  // The most that are under way at once while the next `reads` end. What an earlier depth left under way ends first,
+  // however long the system keeps its threads waiting.
+  int most_in(int reads) {
+    std::unique_lock<std::mutex> lock(mutex);
+    std::fill(old, old + 16, true);
+    for (uint64_t page : free) old[page] = false;
+    older = under_way;
+    wait(lock, [&] { return older == 0; });
+    most = under_way;
+    wait(lock, [&, end = done + reads] { return done >= end; });
+    return most;
+  }
+
+ private:
+  template <typename Holds>
+  static void wait(std::unique_lock<std::mutex>& lock, Holds holds) {
+    while (!holds()) {
+      lock.unlock();
+      test_system::sleep_microseconds(1000);
+      lock.lock();
+    }
   }
 };
 
@@ -149,32 +174,25 @@ void the_depth_can_be_changed() {
     check(feed.memory.allocate(16 * hw::kPage), "memory");
     for (uint64_t page = 0; page < 16; page++) feed.free.push_back(page);
     std::unique_ptr<hw::Reader> reader(hw::Reader::open(engine, 4));
-    auto most_in = [&](int reads) {
-      // What the old depth left under way ends first.
-      int begun = feed.done.load();
-      while (feed.done.load() < begun + 16) test_system::sleep_microseconds(1000);
-      feed.most.store(0);
-      begun = feed.done.load();
-      while (feed.done.load() < begun + reads) test_system::sleep_microseconds(1000);
-      return feed.most.load();
-    };
     if (engine == hw::IoEngine::threads) hw::set_read_fault(wait_a_millisecond);
     reader->add(&feed);
-    int first = most_in(300);
+    int first = feed.most_in(300);
     check(first <= 4 && (engine != hw::IoEngine::threads || first == 4), "as opened", first);
     reader->set_depth(1);
     check(reader->depth() == 1, "depth", reader->depth());
-    check(most_in(50) == 1, "one at a time");
+    int narrow = feed.most_in(50);
+    check(narrow == 1, "one at a time", narrow);
     reader->set_depth(100);
     check(reader->depth() == 8, "no more than there is room for", reader->depth());
-    int wide = most_in(300);
+    int wide = feed.most_in(300);
     check(wide <= 8 && wide > 4, "more than it was opened with", wide);
     reader->set_depth(0);
-    check(reader->depth() == 1 && most_in(50) == 1, "never none", reader->depth());
+    int least = feed.most_in(50);
+    check(reader->depth() == 1 && least == 1, "never none", least);
     reader->remove(&feed);
     reader.reset();
     hw::set_read_fault(nullptr);
-    check(feed.under_way.load() == 0, "all ended", feed.under_way.load());
+    check(feed.under_way == 0, "all ended", feed.under_way);
   }
 }
 
