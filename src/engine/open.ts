@@ -54,7 +54,7 @@ export async function openParts(
   );
   const { config } = description;
   mark("engine: model described");
-  const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab, options.textProcess !== undefined);
+  const { tokenizer, fault } = tokenizerOf(checkpoint, config.vocab);
   mark("engine: vocabulary made");
   const chatTemplate = chatTemplates(checkpoint.metadata).get("default");
   const planned = planResources(description, options, path, chatTemplate);
@@ -282,14 +282,10 @@ function liveDiskOf(backend: Backend, placement: WeightPlacement | undefined, ex
  * A file without a tokenizer, or with one that is not known, still gives logits of token ids: the error waits until
  * text is asked for. A vocabulary larger than the embedding is refused here.
  */
-function tokenizerOf(
-  checkpoint: Checkpoint,
-  vocab: number,
-  lateMerges: boolean,
-): { tokenizer: Tokenizer; fault: string | undefined } {
+function tokenizerOf(checkpoint: Checkpoint, vocab: number): { tokenizer: Tokenizer; fault: string | undefined } {
   let tokenizer: Tokenizer;
   try {
-    tokenizer = createTokenizer(checkpoint.metadata, { lateMerges });
+    tokenizer = createTokenizer(checkpoint.metadata);
   } catch (error) {
     const absent = checkpoint.metadata.get("tokenizer.ggml.model") === undefined;
     if (!(error instanceof HundredweightError) || !(absent || error.code === "TOKENIZER_UNSUPPORTED")) throw error;

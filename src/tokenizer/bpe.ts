@@ -1,26 +1,31 @@
 /** Byte-pair encoding ("gpt2" models): pre-tokenize, then merge inside each piece by rank. */
 import type { Metadata } from "../formats/types.js";
-import { mappedCodePoint } from "./byte-map.js";
+import { mapBytes, mappedCodePoint } from "./byte-map.js";
 import type { IdList } from "./id-list.js";
 import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
-import { MergeTable } from "./merge-table.js";
+import { BytePairs, MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
 import { attributes, findToken, isHidden, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
 
 const none = new Uint8Array(0);
+/** Texts of fewer bytes than this, together, are merged by a table of the merges that they could need. */
+const fewBytes = 4096;
+/** How often such a table is made anew for another text before the whole one is. */
+const fewTables = 4;
 
 export class BpeEncoder {
+  readonly #metadata: Metadata;
   readonly #vocabulary: Vocabulary;
   readonly #pre: PreTokenizer;
-  /** undefined: the file has no merges, token ids are the ranks. */
-  readonly #merges: MergeTable | undefined;
+  /** The texts for which the table of merges was made so far; undefined: it is whole. */
+  #few: { readonly pairs: BytePairs; bytes: number; tables: number } | undefined;
   readonly #cache = new WordCache();
   readonly #list = new SymbolList();
-  readonly #merger: Merger;
+  #merger: Merger;
   /** Number of the text of each single byte, -1 when no token or merge has it. */
-  readonly #byteSymbols: Int32Array;
+  #byteSymbols: Int32Array;
   /** 1: a token that a person's text never becomes. @shape [size] */
   readonly #hidden: Uint8Array;
   /** Token emitted for one byte of a text that is no token; -1: nothing, as llama.cpp. */
@@ -31,25 +36,56 @@ export class BpeEncoder {
   #text: Uint8Array = none;
   #end = 0;
 
-  /** @throws TOKENIZER_INVALID where an encoder cannot be made, without the work of making it */
-  static check(metadata: Metadata, pre: PreTokenizer): void {
-    if (!ranksAreIds(metadata, pre)) MergeTable.check(metadata);
-  }
-
+  /** @throws TOKENIZER_INVALID without merges where the vocabulary needs them */
   constructor(metadata: Metadata, vocabulary: Vocabulary, pre: PreTokenizer) {
+    this.#metadata = metadata;
     this.#vocabulary = vocabulary;
     this.#pre = pre;
-    const merges = ranksAreIds(metadata, pre) ? undefined : new MergeTable(metadata, vocabulary);
-    this.#merges = merges;
-    vocabulary.pieces.trim();
-    const one = new Uint8Array(1);
-    this.#byteSymbols = Int32Array.from({ length: 256 }, (_, byte) => {
-      one[0] = byte;
-      return vocabulary.pieces.find(one, 0, 1);
-    });
     this.#hidden = vocabulary.attributes.map((bits) => (isHidden(bits) ? 1 : 0));
     this.#fallback = Array.from({ length: 256 }, (_, byte) => fallbackOf(vocabulary, byte));
-    this.#merger = merges === undefined ? this.#mergerByIds() : this.#mergerBy(merges);
+    this.#byteSymbols = this.#singleBytes();
+    if (ranksAreIds(metadata, pre)) {
+      this.#merger = this.#mergerByIds();
+      vocabulary.pieces.trim();
+      return;
+    }
+    MergeTable.check(metadata);
+    this.#few = { pairs: new BytePairs(), bytes: 0, tables: 0 };
+    this.#merger = { rank: () => -1, merge: () => {} };
+  }
+
+  /** Merging may have given single bytes numbers that are no tokens. */
+  #singleBytes(): Int32Array {
+    const one = new Uint8Array(1);
+    return Int32Array.from({ length: 256 }, (_, byte) => {
+      one[0] = byte;
+      return this.#vocabulary.pieces.find(one, 0, 1);
+    });
+  }
+
+  /**
+   * The table of merges is as much work as the rest of a vocabulary, and the prompt of a `run` needs few of them: they
+   * are picked for the first short texts, and the table becomes whole with the first longer one.
+   */
+  #prepare(text: Uint8Array): void {
+    if (this.#few === undefined) return;
+    const { pairs } = this.#few;
+    this.#few.bytes += text.length;
+    if (this.#few.bytes <= fewBytes) {
+      if (!pairs.add(this.#vocabulary.form === "bytes" ? Buffer.from(mapBytes(text)) : text)) return;
+      if (++this.#few.tables <= fewTables) {
+        this.#use(new MergeTable(this.#metadata, this.#vocabulary, pairs));
+        return;
+      }
+    }
+    this.#few = undefined;
+    this.#use(new MergeTable(this.#metadata, this.#vocabulary));
+    this.#vocabulary.pieces.trim();
+  }
+
+  #use(merges: MergeTable): void {
+    this.#merger = this.#mergerBy(merges);
+    this.#byteSymbols = this.#singleBytes();
   }
 
   #mergerBy(merges: MergeTable): Merger {
@@ -81,13 +117,10 @@ export class BpeEncoder {
     };
   }
 
-  get memoryBytes(): number {
-    return this.#merges?.memoryBytes ?? 0;
-  }
-
   /** Appends the ids of raw UTF-8 text without special tokens. */
   encode(text: Uint8Array, out: IdList): void {
     const raw = this.#pre.traits.escapedSpaces ? escapeSpaces(text) : text;
+    this.#prepare(raw);
     const points = codePoints(raw);
     let at = 0;
     let from = 0;

@@ -32,20 +32,12 @@ export {
   type TokenKind,
 } from "./types.js";
 
-export interface TokenizerOptions {
-  /**
-   * The table of merges is made when the first text is encoded: it is half of the work, and where ids become text
-   * nobody needs it.
-   */
-  readonly lateMerges?: boolean;
-}
-
 /**
  * Builds the tokenizer that a model file describes.
  * @throws TOKENIZER_UNSUPPORTED for a kind or pre-tokenizer that is not known; TOKENIZER_INVALID for a damaged
  *   vocabulary; MODEL_INVALID for metadata of a wrong type
  */
-export function createTokenizer(metadata: Metadata, { lateMerges = false }: TokenizerOptions = {}): Tokenizer {
+export function createTokenizer(metadata: Metadata): Tokenizer {
   const pipeline = metadata.string(pipelineKey);
   if (pipeline !== undefined) return createPipeline(metadata, pipeline);
   const sentencePiece = metadata.string(sentencePieceKey);
@@ -53,20 +45,15 @@ export function createTokenizer(metadata: Metadata, { lateMerges = false }: Toke
   const model = metadata.string("tokenizer.ggml.model");
   switch (model) {
     case "gpt2":
-      return createBpe(
-        metadata,
-        metadata.string("tokenizer.ggml.pre") || "default",
-        { bos: 11, eos: 11 },
-        { late: lateMerges },
-      );
+      return createBpe(metadata, metadata.string("tokenizer.ggml.pre") || "default", { bos: 11, eos: 11 });
     case "gemma4":
-      return createBpe(metadata, "gemma4", {}, { late: lateMerges });
+      return createBpe(metadata, "gemma4", {});
     case "whitespace":
       return createBpe(
         metadata,
         metadata.string("tokenizer.ggml.pre") || "whitespace",
         { bos: 11, eos: 11 },
-        { late: lateMerges, words: true },
+        { words: true },
       );
     case "llama":
       return createSpm(metadata);
@@ -89,7 +76,7 @@ function createBpe(
   metadata: Metadata,
   preName: string,
   defaults: SpecialDefaults,
-  { late, words = false }: { readonly late: boolean; readonly words?: boolean },
+  { words = false }: { readonly words?: boolean } = {},
 ): Tokenizer {
   const pre = withTraitsOf(metadata, preTokenizer(preName));
   const { traits } = pre;
@@ -97,13 +84,7 @@ function createBpe(
   const { bos: _, ...withoutBos } = defaults;
   const specials = readSpecials(metadata, vocabulary, traits.noBos ? withoutBos : defaults);
   applyStripRules(metadata, vocabulary);
-  BpeEncoder.check(metadata, pre);
-  let made: BpeEncoder | undefined;
-  const encoder = (): BpeEncoder => {
-    made ??= new BpeEncoder(metadata, vocabulary, pre);
-    return made;
-  };
-  if (!late) encoder();
+  const encoder = new BpeEncoder(metadata, vocabulary, pre);
   const addBos = metadata.boolean("tokenizer.ggml.add_bos_token") ?? traits.addBos ?? false;
   const lowercase = metadata.boolean("tokenizer.ggml.normalizer.lowercase") ?? traits.lowercase ?? true;
   return new VocabularyTokenizer({
@@ -117,8 +98,8 @@ function createBpe(
     // The prefix is a SentencePiece rule; for BPE the key only means that decoding strips a space.
     addSpacePrefix: metadata.boolean("tokenizer.ggml.add_space_prefix") ?? false,
     encodeText: words
-      ? (text, _first, out) => forEachWord(text, lowercase, (word) => encoder().encode(word, out))
-      : (text, _first, out) => encoder().encode(text, out),
+      ? (text, _first, out) => forEachWord(text, lowercase, (word) => encoder.encode(word, out))
+      : (text, _first, out) => encoder.encode(text, out),
   });
 }
 

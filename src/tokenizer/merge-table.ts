@@ -4,6 +4,29 @@ import { unmapInto } from "./byte-map.js";
 import { maxRank } from "./merge-heap.js";
 import { invalid, type Vocabulary } from "./vocab.js";
 
+/**
+ * Pairs of neighbouring bytes that texts have, as the vocabulary writes them. A merge joins two texts inside of a
+ * longer one, so its border is one of these.
+ */
+export class BytePairs {
+  readonly #seen = new Uint8Array(1 << 16);
+
+  has(left: number, right: number): boolean {
+    return this.#seen[(left << 8) | right] === 1;
+  }
+
+  /** @returns whether there was a new one */
+  add(text: Uint8Array): boolean {
+    let added = false;
+    for (let i = 1; i < text.length; i++) {
+      const at = (text[i - 1]! << 8) | text[i]!;
+      if (this.#seen[at] === 0) added = true;
+      this.#seen[at] = 1;
+    }
+    return added;
+  }
+}
+
 export class MergeTable {
   /** By rank: numbers of the two texts in the vocabulary's piece table, and of the joined one. */
   readonly #left: Int32Array;
@@ -25,14 +48,16 @@ export class MergeTable {
   /**
    * Texts that are no tokens (a damaged or trimmed vocabulary) get numbers after the tokens: they can be merged
    * further but not emitted, exactly as llama.cpp, which merges texts.
+   * @param wanted pairs of neighbouring bytes: only merges at such a border are taken; absent: all of them
    * @throws TOKENIZER_INVALID as `check`
    */
-  constructor(metadata: Metadata, vocabulary: Vocabulary) {
+  constructor(metadata: Metadata, vocabulary: Vocabulary, wanted?: BytePairs) {
     const merges = MergeTable.check(metadata);
     const count = merges.offsets.length - 1;
-    this.#left = new Int32Array(count).fill(-1);
-    this.#right = new Int32Array(count).fill(-1);
-    this.#joined = new Int32Array(count).fill(-1);
+    // Read where a slot names them only.
+    this.#left = new Int32Array(count);
+    this.#right = new Int32Array(count);
+    this.#joined = new Int32Array(count);
     let size = 64;
     while (size < 2 * count) size *= 2;
     this.#slots = new Int32Array(size);
@@ -46,8 +71,9 @@ export class MergeTable {
       const [from, to] = [offsets[rank]!, offsets[rank + 1]!];
       // The left text may itself begin with a space, so the separator is looked for behind its first byte. Where texts
       // have spaces in them, it is a byte that no text has.
-      const space = bytes.indexOf(border, from + 1);
-      if (space < 0 || space >= to) continue;
+      let space = from + 1;
+      while (space < to && bytes[space] !== border) space++;
+      if (space >= to || (wanted !== undefined && !wanted.has(bytes[space - 1]!, bytes[space + 1]!))) continue;
       if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
       const leftLength =
         form === "bytes" ? unmapInto(bytes, from, space, scratch, 0) : copy(bytes, from, space, scratch, 0);
@@ -78,10 +104,6 @@ export class MergeTable {
 
   joined(rank: number): number {
     return this.#joined[rank]!;
-  }
-
-  get memoryBytes(): number {
-    return 3 * this.#left.byteLength + this.#slots.byteLength;
   }
 
   /** The slot of the pair, or the free one where it would be. */

@@ -36,6 +36,20 @@ for (const { vocabulary, pre, special, ids } of golden.cases) {
   });
 }
 
+// A short first text is merged by the merges that it may need, the fifth and a long one by all of them.
+test("ids do not depend on what was encoded before", () => {
+  const few = golden.texts.filter((text) => Buffer.byteLength(text) < 1000);
+  for (const pre of ["gpt-2", "llama-bpe", "qwen2", "glm4"]) {
+    const whole = make(bpe, pre);
+    whole.encode("x".repeat(5000));
+    for (const [i, text] of few.entries()) {
+      const fresh = make(bpe, pre);
+      for (const one of [text, few[(i + 1) % few.length]!, ` ${text}`])
+        assert.deepEqual(fresh.encode(one), whole.encode(one), JSON.stringify([pre, one]));
+    }
+  }
+});
+
 test("every known pre-tokenizer loads, an unknown one is named", () => {
   for (const name of preTokenizerNames) assert.equal(make(bpe, name).preTokenizer, name);
   assert.ok(preTokenizerNames.length > 80);
