@@ -65,12 +65,13 @@ export async function calibrate(
     kvType: "f16",
     rewrite: (program) => {
       gatherer?.planFor(program);
-      return withTaps(program, (tensors, rows, chosen, body) => {
-        add(sums, shapes, tensors, rows, chosen);
+      return withTaps(program, (tensors, rows, experts) => {
+        add(sums, shapes, tensors, rows, experts?.ids ?? null);
         gatherer?.add(tensors, rows);
-        if (body === null || chosen === null) return;
-        const { name } = body.down.tensor;
-        hidden.each(body, rows, chosen, (expert, values) => {
+        // Moments of rows that are weighed before would be of other inputs than those of the importance file.
+        if (experts === null || experts.weightsInput) return;
+        const { name } = experts.body.down.tensor;
+        hidden.each(experts, rows, ({ expert, hidden: values }) => {
           addExpert(sums, shapes, name, expert, values);
           gatherer?.addExpert(name, expert, values);
         });

@@ -232,14 +232,14 @@ function bindReach(reach: Reach): Pick<AttentionSpec, "window" | "reach"> {
   return "chunk" in reach ? { window: reach.chunk, reach: "chunk" } : { window: reach.symmetric, reach: "symmetric" };
 }
 
-function bindTap({ tap, weights, routes, body, inputs }: CallOf<"tap">, b: Operands): Step {
+function bindTap({ tap, weights, routes, experts, inputs }: CallOf<"tap">, b: Operands): Step {
   const names = weights.map(({ tensor }) => tensor.name);
   const x = b.tensor(inputs[0]!);
   const routing = routes === null ? null : b.routing(routes);
   return (n) => {
     const rows = b.ops.read(x, n);
     if (rows instanceof Promise) throw new HundredweightError("INTERNAL", "taps need Ops that answer at once");
-    tap(names, rows, routing === null ? null : b.ops.readRouting(routing, n).ids, body);
+    tap(names, rows, routing === null || experts === null ? null : { ...b.ops.readRouting(routing, n), ...experts });
   };
 }
 

@@ -23,8 +23,15 @@ export {
   poolings,
   type VectorConfig,
 } from "./flow/architecture.js";
-export type { ExpertBody, Program } from "./flow/calls.js";
+export type { ExpertBody, HeardExperts, Program } from "./flow/calls.js";
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
 export { architectures, decoders, encoders, findArchitecture } from "./registry.js";
-export { withStreamTaps, withTaps } from "./rewrite.js";
+export {
+  type ExpertLayer,
+  type ExpertListener,
+  expertLayers,
+  withExpertTaps,
+  withStreamTaps,
+  withTaps,
+} from "./rewrite.js";

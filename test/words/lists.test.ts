@@ -181,7 +181,7 @@ test("taps hear what goes into products: the sums are those of the reference", {
             const sum = squares.get(name) ?? new Float64Array(cols);
             for (const [i, v] of rows.entries()) sum[i % cols] = sum[i % cols]! + v * v;
             squares.set(name, sum);
-            for (const id of experts ?? []) chosen.set(`${name} ${id}`, (chosen.get(`${name} ${id}`) ?? 0) + 1);
+            for (const id of experts?.ids ?? []) chosen.set(`${name} ${id}`, (chosen.get(`${name} ${id}`) ?? 0) + 1);
           }
         }),
     });

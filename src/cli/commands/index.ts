@@ -118,9 +118,9 @@ export const commands: readonly CommandEntry[] = [
   {
     usage: "prune [options] <in> <out>",
     summary:
-      "Write a GGUF model without the layers that change least of what goes through them (block influence), or " +
-      "without channels of feed-forward nets, as llama.cpp loads it. The file is smaller and faster and much " +
-      "worse: compare it with `quality`.",
+      "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
+      "without the experts that add least to their layer (REAP), or without channels of feed-forward nets, as " +
+      "llama.cpp loads it. The file is smaller and much worse: compare it with `quality`.",
     load: () => import("./prune.js"),
   },
   {

@@ -1,9 +1,10 @@
-/** `prune IN OUT --layers N`: a model without the parts that matter least to a text. */
+/** `prune IN OUT --layers N | --experts N | --ffn N`: a model without the parts that matter least to a text. */
 import type { Command } from "commander";
 import { openMoments } from "../../compress/moments.js";
 import { HundredweightError } from "../../errors.js";
 import { openGguf } from "../../formats/index.js";
 import { withoutChannels } from "../../quality/prune/channels.js";
+import { type PrunedExperts, pruneExperts } from "../../quality/prune/experts/prune.js";
 import { blockInfluence } from "../../quality/prune/influence.js";
 import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
 import { writePruned } from "../../quality/prune/write.js";
@@ -19,6 +20,7 @@ import { TokenSource } from "./perplexity.js";
 interface PruneFlags {
   readonly layers?: number;
   readonly ffn?: number;
+  readonly experts?: number;
   readonly moments?: string;
   readonly repair: boolean;
   readonly text: readonly string[];
@@ -34,9 +36,9 @@ export function register(program: Command): void {
   program
     .command("prune")
     .description(
-      "Write a GGUF model without the layers that change least of what goes through them (block influence), or " +
-        "without channels of feed-forward nets, as llama.cpp loads it. The file is smaller and faster and much " +
-        "worse: compare it with `quality`.",
+      "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
+        "without the experts that add least to their layer (REAP), or without channels of feed-forward nets, as " +
+        "llama.cpp loads it. The file is smaller and much worse: compare it with `quality`.",
     )
     .argument("<in>", "a GGUF file")
     .argument("<out>", "GGUF file to write")
@@ -44,18 +46,21 @@ export function register(program: Command): void {
     .option("--ffn <n>", "channels of each feed-forward net that stay, instead of --layers", (t) =>
       parseInteger(t, "--ffn", 32),
     )
+    .option("--experts <n>", "experts of each layer that stay, instead of --layers", (t) =>
+      parseInteger(t, "--experts", 1, 4096),
+    )
     .option("--moments <file>", "with --ffn: moments of inputs, as `calibrate` writes them")
-    .option("--no-repair", "with --ffn: the matrix behind is not fitted to what is left")
+    .option("--no-repair", "with --ffn, --experts: last matrices are not fitted to what is left")
     .option(
       "--text <file>",
-      "a text to look at layers with, several times for several",
+      "a text to look at layers or experts with, several times for several",
       (t, before: string[]) => [...before, t],
       [],
     )
     .option("--chunks <n>", "chunks of 512 tokens of each text", (t) => parseInteger(t, "--chunks", 1), 8)
     .option("--memory <size>", "memory budget (default: what is free)", (t) => parseBytes(t, "--memory"))
     .option("--threads <n>", "compute threads", (t) => parseInteger(t, "--threads", 1, 1024))
-    .option("--dry-run", "write nothing: which layers would go")
+    .option("--dry-run", "write nothing: which layers or experts would go")
     .option("--progress", "show progress also when stderr is no terminal")
     .option("--json", "one JSON document on stdout")
     .action((from: string, to: string, flags: PruneFlags) => withInterrupt((signal) => run(from, to, flags, signal)));
@@ -64,22 +69,30 @@ export function register(program: Command): void {
 const chunkTokens = 512;
 
 async function run(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
-  if ((flags.layers === undefined) === (flags.ffn === undefined))
-    throw new HundredweightError("OPTION_INVALID", "give one of --layers and --ffn");
+  if ([flags.layers, flags.ffn, flags.experts].filter((given) => given !== undefined).length !== 1)
+    throw new HundredweightError("OPTION_INVALID", "give one of --layers, --experts and --ffn");
   if (flags.ffn !== undefined) return cutChannels(word, to, flags.ffn, flags, signal);
   if (flags.text.length === 0)
-    throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the layers with");
+    throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the model with");
   const checkpoint = openGguf(modelFile(word));
   refuseSelf(checkpoint, to);
   const chunks = await chunksFrom(checkpoint, flags);
   const progress = new Progress("pruning", { forced: flags.progress });
-  const influence = await blockInfluence(checkpoint, chunks, {
+  const visiting = {
     chunkTokens,
     signal,
     ...(flags.memory !== undefined && { memoryBytes: flags.memory }),
     ...(flags.threads !== undefined && { threads: flags.threads }),
-    onChunk: (done) => progress.update(done, chunks.length, { facts: ["chunks"] }),
-  }).finally(() => progress.end());
+    onChunk: (done: number) => progress.update(done, chunks.length, { facts: ["chunks"] }),
+  };
+  if (flags.experts !== undefined) {
+    const options = { ...visiting, keep: flags.experts, repair: flags.repair };
+    const found = await pruneExperts(checkpoint, chunks, flags.dryRun ? undefined : to, options).finally(() =>
+      progress.end(),
+    );
+    return tellExperts(to, found, flags);
+  }
+  const influence = await blockInfluence(checkpoint, chunks, visiting).finally(() => progress.end());
   const dropped = leastInfluential(influence, flags.layers!);
   const pruned = withoutLayers(checkpoint, dropped);
   const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
@@ -90,6 +103,28 @@ async function run(word: string, to: string, flags: PruneFlags, signal: AbortSig
       `layer ${String(layer).padStart(3)}  influence ${value.toFixed(5)}${dropped.includes(layer) ? "  goes" : ""}\n`,
     );
   if (bytes !== undefined) printText(`${to}: ${influence.length - dropped.length} layers, ${formatBytes(bytes)}\n`);
+}
+
+function tellExperts(to: string, { saliency, kept, blocks, bytes }: PrunedExperts, flags: PruneFlags): void {
+  const layers = saliency.map(({ layer, scores, tokens }) => ({
+    layer,
+    kept: [...kept.get(layer)!],
+    scores: [...scores],
+    tokens: [...tokens],
+  }));
+  if (flags.json) {
+    printJson({ path: to, layers, guessingBlocksDropped: blocks, ...(bytes !== undefined && { bytes }) });
+    return;
+  }
+  for (const { layer, kept: stays, scores, tokens } of layers) {
+    const goes = [...scores.keys()].filter((expert) => !stays.includes(expert));
+    const sum = (of: readonly number[]) => of.reduce((total, expert) => total + tokens[expert]!, 0);
+    const share = sum(goes) / Math.max(1, sum([...scores.keys()]));
+    const percent = (100 * share).toFixed(1);
+    printText(`layer ${String(layer).padStart(3)}  ${percent} % of the choices go, with ${goes.join(" ")}\n`);
+  }
+  if (blocks > 0) printText(`${blocks} block(s) that guess further tokens are left out\n`);
+  if (bytes !== undefined) printText(`${to}: ${flags.experts} experts in each layer, ${formatBytes(bytes)}\n`);
 }
 
 /** Channels instead of layers. */

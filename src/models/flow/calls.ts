@@ -33,16 +33,17 @@ export interface ExpertBody {
   readonly act: Glu | Activation;
 }
 
-/**
- * Hears what goes into products: rows [n, cols] in the order of the pass, for experts with those chosen for each row
- * and what they do with it; null where rows are weighed before.
- */
-export type Tap = (
-  tensors: readonly string[],
-  rows: Float32Array,
-  chosen: Int32Array | null,
-  body: ExpertBody | null,
-) => void;
+/** The experts that the rows of a tap chose, best first [rows][topK], and what they do. */
+export interface HeardExperts {
+  readonly ids: Int32Array;
+  readonly weights: Float32Array;
+  readonly body: ExpertBody;
+  /** Weights multiply what goes into experts. */
+  readonly weightsInput: boolean;
+}
+
+/** Hears what goes into products: rows [n, cols] in the order of the pass, and of experts how they are chosen. */
+export type Tap = (tensors: readonly string[], rows: Float32Array, experts: HeardExperts | null) => void;
 
 /** A source of an attention, with everything said. */
 export interface SeenState {
@@ -122,7 +123,7 @@ export type Operation =
       readonly tap: Tap;
       readonly weights: readonly Weight[];
       readonly routes: Routes | null;
-      readonly body: ExpertBody | null;
+      readonly experts: Pick<HeardExperts, "body" | "weightsInput"> | null;
     }
   /** Looks at what a call made; `place` says which layer it is of. */
   | { readonly verb: "check"; readonly of: Call; readonly place: string }

@@ -6,13 +6,13 @@ import { HundredweightError } from "../../errors.js";
 import {
   decodeRow,
   dtypeOf,
-  type Extent,
   type GgufCheckpoint,
   onlyExtent,
   type TensorInfo,
   type TypedValue,
 } from "../../formats/index.js";
 import type { Pruned } from "./layers.js";
+import { lastOf } from "./rows.js";
 
 export interface ChannelOptions {
   readonly threads?: number;
@@ -57,7 +57,7 @@ export async function withoutChannels(
     const kept = await keptChannels(down, repair.squares(entry), keep);
     for (const part of ["up.weight", "gate.weight", "up.bias", "gate.bias"]) {
       const tensor = checkpoint.tensors.get(name(part));
-      if (tensor !== undefined) changed.set(tensor.name, { name: tensor.name, tensor: withRows(tensor, kept) });
+      if (tensor !== undefined) changed.set(tensor.name, { name: tensor.name, tensor: lastOf(tensor, kept) });
     }
     const shape = [keep, down.shape[1] ?? 1];
     const data = () => downBytes(down, kept, options.repair === false ? undefined : repair.for(entry, kept));
@@ -83,14 +83,6 @@ async function keptChannels(down: TensorInfo, squares: Float32Array, keep: numbe
   const score = (channel: number) => weights[channel]! * squares[channel]!;
   const order = [...squares.keys()].sort((a, b) => score(b) - score(a) || a - b);
   return Int32Array.from(order.slice(0, keep)).sort();
-}
-
-/** Rows of a matrix, values of a vector: their bytes lie where they did. */
-function withRows(tensor: TensorInfo, kept: Int32Array): TensorInfo {
-  const { file, offset, bytes } = onlyExtent(tensor);
-  const each = bytes / tensor.shape.at(-1)!;
-  const blocks = Array.from(kept, (row): Extent => ({ file, offset: offset + row * each, bytes: each }));
-  return { ...tensor, shape: [...tensor.shape.slice(0, -1), kept.length], planes: { blocks } };
 }
 
 /** Bytes of some rows of a matrix, one part after the other. */

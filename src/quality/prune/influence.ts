@@ -2,10 +2,9 @@
  * How much each layer changes what goes through it: one minus the cosine of the residual stream before and behind it.
  * @source Men et al. 2024, "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect"
  */
-import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/index.js";
 import { withStreamTaps } from "../../models/index.js";
-import { ScoredModel, type ScoringOptions } from "../scored-model.js";
+import { type VisitOptions, visit } from "./visit.js";
 
 /**
  * @param chunks ids, each of `chunkTokens`
@@ -15,11 +14,10 @@ import { ScoredModel, type ScoringOptions } from "../scored-model.js";
 export async function blockInfluence(
   checkpoint: Checkpoint,
   chunks: Iterable<Int32Array>,
-  options: ScoringOptions & { readonly signal?: AbortSignal; readonly onChunk?: (chunks: number) => void },
+  options: VisitOptions,
 ): Promise<Float64Array> {
   let before: Float32Array = new Float32Array(0);
   let cols = 0;
-  let tokens = 0;
   const sums: number[] = [];
   const hear = (layer: number, rows: Float32Array): void => {
     if (layer > 0) sums[layer - 1] = (sums[layer - 1] ?? 0) + cosineDistances(before, rows, cols);
@@ -29,21 +27,7 @@ export async function blockInfluence(
     cols = program.streams[0]![0]!.cols;
     return withStreamTaps(program, hear);
   };
-  const [model] = await ScoredModel.openAll([checkpoint], { ...options, rewrite });
-  let done = 0;
-  try {
-    for (const chunk of chunks) {
-      await new Promise(setImmediate);
-      if (options.signal?.aborted) throw new HundredweightError("CANCELLED", "pruning was cancelled");
-      for (let from = 0; from < chunk.length; from += model!.maxRows)
-        await model!.pass([chunk], from, Math.min(chunk.length, from + model!.maxRows));
-      tokens += chunk.length;
-      options.onChunk?.(++done);
-    }
-  } finally {
-    model!.close();
-  }
-  if (tokens === 0) throw new HundredweightError("OPTION_INVALID", "the text has no whole chunk; take more text");
+  const tokens = await visit(checkpoint, chunks, { ...options, rewrite });
   return Float64Array.from(sums, (sum) => sum / tokens);
 }
 

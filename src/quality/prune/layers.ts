@@ -51,6 +51,7 @@ export function withoutLayers(checkpoint: GgufCheckpoint, dropped: readonly numb
     metadata.set(`${arch}.${key}`, { ...value, value: of(Number(value.value)) } as TypedValue);
   };
   count("block_count", () => kept.length);
+  count("nextn_predict_layers", (guessing) => kept.filter((layer) => layer >= layers - guessing).length);
   count("leading_dense_block_count", (dense) => kept.filter((layer) => layer < dense).length);
   const tensors = [...checkpoint.tensors.values()].flatMap((tensor) => {
     const layer = layerOf(tensor.name);
