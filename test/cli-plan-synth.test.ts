@@ -33,7 +33,17 @@ test("synth writes what plan, tokenize and logits read", async () => {
   const document = JSON.parse(plan.out);
   assert.equal(document.strategy, "resident");
   assert.equal(document.contextTokens, 1024);
-  const purposes = ["pinned", "expertSlot", "ring", "kv", "activation", "tokenizer", "constraint", "runtime"];
+  const purposes = [
+    "pinned",
+    "adapter",
+    "expertSlot",
+    "ring",
+    "kv",
+    "activation",
+    "tokenizer",
+    "constraint",
+    "runtime",
+  ];
   assert.equal(
     document.totalBytes,
     purposes.reduce((sum, name) => sum + document[`${name}Bytes`], 0),

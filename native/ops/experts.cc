@@ -6,44 +6,28 @@
 
 #include <algorithm>
 
-#include "products.h"
+#include "expert_pairs.h"
 
 namespace hw {
 namespace ops {
 
 namespace {
 
-// Hidden rows of a wave: every pair of a small pass, at least one row per token row of a large one.
-int64_t wave_pairs(int64_t rows, int64_t top_k) { return std::max(rows, std::min(rows * top_k, kExpertWavePairs)); }
-
-struct Shapes {
-  int64_t rows, top_k, experts, dim, hidden;
-  int64_t weighed;  // columns of the rows that weights multiply; 0: they multiply what comes out
-  int64_t pairs() const { return rows * top_k; }
-};
-
-struct Layout {
-  // i32: position of each pair in the order by expert; token row of each position; first position of each expert
-  int32_t *position, *token, *first;
-  int32_t* identity;  // 0, 1, 2, ...: a pick list of consecutive rows from any start
-  ProductTask* tasks;
-  float *gate, *up;  // [wave_pairs][hidden]
-  float* y;          // [pairs][dim], in order by expert
-  float* weighed;    // [pairs][cols] where weights multiply what goes in
-};
-
-Status make_room(Model& model, const Shapes& s, Layout* layout) {
+Status make_room(Model& model, const ExpertShapes& s, const ExpertPairs& pairs, ExpertLayout* layout) {
   Scratch& scratch = model.scratch();
-  HW_TRY(model.grow(scratch.expert_order, (3 * s.pairs() + s.experts + 1) * static_cast<int64_t>(sizeof(int32_t))));
+  const int64_t order_bytes = (3 * s.pairs() + s.experts + 1) * static_cast<int64_t>(sizeof(int32_t));
+  HW_TRY(model.grow(scratch.expert_order, order_bytes + pairs.order_bytes(s)));
   int64_t active = std::min(s.experts, s.pairs());
-  HW_TRY(model.grow(scratch.products, 2 * active * static_cast<int64_t>(sizeof(ProductTask))));
-  int64_t hidden_rows = wave_pairs(s.rows, s.top_k);
+  const int64_t tasks = std::max(2 * active, pairs.tasks(active));
+  HW_TRY(model.grow(scratch.products, tasks * static_cast<int64_t>(sizeof(ProductTask))));
+  int64_t hidden_rows = s.wave_pairs();
   int64_t floats = 2 * hidden_rows * s.hidden + s.pairs() * (s.dim + s.weighed);
   HW_TRY(model.grow(scratch.expert_rows, floats * static_cast<int64_t>(sizeof(float))));
   layout->position = scratch.expert_order.as<int32_t>();
   layout->token = layout->position + s.pairs();
   layout->first = layout->token + s.pairs();
   layout->identity = layout->first + s.experts + 1;
+  layout->chosen = layout->identity + s.pairs();
   layout->tasks = scratch.products.as<ProductTask>();
   layout->gate = scratch.expert_rows.as<float>();
   layout->up = layout->gate + hidden_rows * s.hidden;
@@ -53,7 +37,7 @@ Status make_room(Model& model, const Shapes& s, Layout* layout) {
 }
 
 // Counting sort; within an expert pairs stay in token order.
-void order_by_expert(const Shapes& s, const int32_t* ids, const Layout& layout) {
+void order_by_expert(const ExpertShapes& s, const int32_t* ids, const ExpertLayout& layout) {
   memset(layout.first, 0, static_cast<size_t>(s.experts + 1) * sizeof(int32_t));
   for (int64_t pair = 0; pair < s.pairs(); pair++) layout.first[ids[pair] + 1]++;
   for (int64_t e = 0; e < s.experts; e++) layout.first[e + 1] += layout.first[e];
@@ -79,6 +63,15 @@ struct Side {
   const float* bias;  // [experts][rows] or null
 };
 
+// What is the same for all waves of a call.
+struct Call {
+  Side sides[EXPERT_SIDES];
+  const Acts* x_acts;
+  Hidden made;
+  ExpertPairs pairs;
+  unsigned hidden_kinds;  // forms of the hidden rows, as bits
+};
+
 ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const Acts* acts, const int32_t* pick,
                     float* out) {
   const Weight& w = *side.weight;
@@ -90,15 +83,15 @@ ProductTask task_of(const Side& side, const ExpertSlots::Wanted& wanted, const A
 }
 
 // Some experts, whose rows together fit the hidden rows.
-Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                const ExpertSlots::Wanted* wave, size_t size, Hidden made) {
+Status run_wave(Model& model, const ExpertShapes& s, const ExpertLayout& layout, const Call& call,
+                const ExpertSlots::Wanted* wave, size_t size) {
   const Kernels& k = model.kernels();
   // Without a gate the hidden rows are where the gate's would be.
-  const Side &gate = sides[0], &up = sides[1], &down = sides[2];
+  const Side &gate = call.sides[SIDE_GATE], &up = call.sides[SIDE_UP], &down = call.sides[SIDE_DOWN];
   bool gated = gate.weight != nullptr;
   int32_t pairs = 0, count = 0;
-  const Acts* gate_acts = gated ? &x_acts[gate.weight->layout->acts] : nullptr;
-  const Acts* up_acts = &x_acts[up.weight->layout->acts];
+  const Acts* gate_acts = gated ? &call.x_acts[gate.weight->layout->acts] : nullptr;
+  const Acts* up_acts = &call.x_acts[up.weight->layout->acts];
   for (size_t i = 0; i < size; i++) {
     const int32_t* rows = layout.token + layout.first[wave[i].expert];
     int64_t at = pairs * s.hidden;
@@ -107,22 +100,28 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
     pairs += wave[i].rows;
   }
   HW_TRY(run_products(model, layout.tasks, count));
+  if (gated) HW_TRY(call.pairs.add(model, s, layout, SIDE_GATE, call.x_acts, wave, size, layout.gate, s.hidden));
+  float* const up_rows = gated ? layout.up : layout.gate;
+  HW_TRY(call.pairs.add(model, s, layout, SIDE_UP, call.x_acts, wave, size, up_rows, s.hidden));
 
-  ActKind down_kind = down.weight->layout->acts;
-  Acts hidden;
-  describe_acts(model.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), down_kind,
-                &hidden);
+  Acts hidden[3];
+  for (ActKind kind : {ACTS_F32, ACTS_Q8_32, ACTS_Q8_256}) {
+    describe_acts(model.scratch().hidden_acts, layout.gate, s.hidden, pairs, static_cast<int32_t>(s.hidden), kind,
+                  &hidden[kind]);
+  }
   constexpr int64_t kStep = 1024;  // columns of a part; a multiple of every block
   int64_t pieces = (s.hidden + kStep - 1) / kStep;
   auto part = [&](int64_t index, int) {
     int64_t row = index / pieces, c0 = index % pieces * kStep, c1 = std::min(s.hidden, c0 + kStep);
     int64_t at = row * s.hidden + c0;
     if (gated) {
-      apply_glu(k, made.kind, made.limit, layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
+      apply_glu(k, call.made.kind, call.made.limit, layout.gate + at, layout.up + at, layout.gate + at, c1 - c0);
     } else {
-      apply_act(k, made.kind, layout.gate + at, c1 - c0);
+      apply_act(k, call.made.kind, layout.gate + at, c1 - c0);
     }
-    quantize_range(k, hidden, row, c0, c1);
+    for (const Acts& acts : hidden) {
+      if ((call.hidden_kinds & (1u << acts.kind)) != 0) quantize_range(k, acts, row, c0, c1);
+    }
   };
   if (pairs * s.hidden < kInlineValues / 4) {
     for (int64_t i = 0; i < pairs * pieces; i++) part(i, 0);
@@ -133,27 +132,27 @@ Status run_wave(Model& model, const Shapes& s, const Layout& layout, const Side 
   count = pairs = 0;
   for (size_t i = 0; i < size; i++) {
     float* y = layout.y + layout.first[wave[i].expert] * s.dim;
-    layout.tasks[count++] = task_of(down, wave[i], &hidden, layout.identity + pairs, y);
+    layout.tasks[count++] = task_of(down, wave[i], &hidden[down.weight->layout->acts], layout.identity + pairs, y);
     pairs += wave[i].rows;
   }
-  return run_products(model, layout.tasks, count);
+  HW_TRY(run_products(model, layout.tasks, count));
+  return call.pairs.add(model, s, layout, SIDE_DOWN, hidden, wave, size, layout.y, s.dim);
 }
 
 // As many experts at a time as the hidden rows have room for.
-Status run_waves(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                 const std::vector<ExpertSlots::Wanted>& wanted, Hidden made) {
-  int64_t room = wave_pairs(s.rows, s.top_k);
+Status run_waves(Model& model, const ExpertShapes& s, const ExpertLayout& layout, const Call& call,
+                 const std::vector<ExpertSlots::Wanted>& wanted) {
+  int64_t room = s.wave_pairs();
   for (size_t first = 0, end = 0; first < wanted.size(); first = end) {
     int64_t pairs = 0;
     while (end < wanted.size() && pairs + wanted[end].rows <= room) pairs += wanted[end++].rows;
-    HW_TRY(run_wave(model, s, layout, sides, x_acts, wanted.data() + first, end - first, made));
+    HW_TRY(run_wave(model, s, layout, call, wanted.data() + first, end - first));
   }
   return done();
 }
 
-Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side sides[3], const Acts* x_acts,
-                 Hidden made) {
-  const Weight& up = *sides[1].weight;
+Status run_slots(Model& model, const ExpertShapes& s, const ExpertLayout& layout, const Call& call) {
+  const Weight& up = *call.sides[SIDE_UP].weight;
   ExpertSlots& slots = *up.slots;
   std::vector<ExpertSlots::Wanted>& ready = model.scratch().ready;
   // More token rows touch so many experts that those of other layers must be kept from their haste.
@@ -163,7 +162,7 @@ Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side
   for (;;) {
     status = slots.next(&ready);
     if (!status.ok || ready.empty()) break;
-    status = run_waves(model, s, layout, sides, x_acts, ready, made);
+    status = run_waves(model, s, layout, call, ready);
     slots.release(ready);
     if (!status.ok) break;
   }
@@ -172,7 +171,8 @@ Status run_slots(Model& model, const Shapes& s, const Layout& layout, const Side
 }
 
 // A row of x for each pair, times its weight; products find them by pair instead of by token row.
-const float* weigh_rows(Model& model, const Shapes& s, const Layout& layout, const Tensor& x, const float* weights) {
+const float* weigh_rows(Model& model, const ExpertShapes& s, const ExpertLayout& layout, const Tensor& x,
+                        const float* weights) {
   const Kernels& k = model.kernels();
   float* to = layout.weighed;
   for (int64_t pair = 0; pair < s.pairs(); pair++) {
@@ -184,7 +184,7 @@ const float* weigh_rows(Model& model, const Shapes& s, const Layout& layout, con
 }
 
 // Without weights the rows of all ranks count alike.
-void combine(Model& model, const Shapes& s, const Layout& layout, const float* weights, Tensor& out) {
+void combine(Model& model, const ExpertShapes& s, const ExpertLayout& layout, const float* weights, Tensor& out) {
   const Kernels& k = model.kernels();
   constexpr int64_t kStep = 1024;
   int64_t pieces = (s.dim + kStep - 1) / kStep;
@@ -239,7 +239,8 @@ Status check_weights(const Weight& gate, const Weight& up, const Weight& down, c
 }  // namespace
 
 Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routing_handle, int32_t n,
-               Slice<const int32_t> weights, int32_t kind, float limit, bool on_input) {
+               Slice<const int32_t> weights, int32_t kind, float limit, bool on_input,
+               Slice<const int32_t> pair_numbers, Slice<const float> factors) {
   HW_GET(Tensor, out, model, out_handle);
   HW_GET(Tensor, x, model, x_handle);
   HW_GET(Routing, routing, model, routing_handle);
@@ -266,21 +267,31 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
   if (n == 0) return done();
   if (model.cancelled()) return cancelled();
 
-  Shapes s = {n, routing.top_k, gate.weight.experts, out.cols, gate.weight.rows, on_input ? x.cols : 0};
-  Layout layout;
-  HW_TRY(make_room(model, s, &layout));
+  ExpertShapes s = {n, routing.top_k, gate.weight.experts, out.cols, gate.weight.rows, on_input ? x.cols : 0};
+  const ExpertPairs pairs = {pair_numbers, factors};
+  HW_TRY(pairs.check(model, s, x.cols, gated));
+  unsigned kinds[EXPERT_SIDES];
+  for (int32_t side = 0; side < EXPERT_SIDES; side++) {
+    Result<int32_t> found = pairs.kinds(model, side);
+    if (!found.ok) return Status{false};
+    kinds[side] = static_cast<unsigned>(found.value);
+  }
+  ExpertLayout layout;
+  HW_TRY(make_room(model, s, pairs, &layout));
   order_by_expert(s, routing.ids(), layout);
   const float* rows = x.data();
   if (on_input) rows = weigh_rows(model, s, layout, x, routing.weights());
   Acts x_acts[3];
   HW_TRY(prepare_acts(model, model.scratch().acts, rows, x.cols, static_cast<int32_t>(on_input ? s.pairs() : n), x.cols,
-                      kind_bit(gate.weight) | kind_bit(up.weight), x_acts));
-  const Hidden made = {kind, limit};
-  int64_t room = wave_pairs(s.rows, s.top_k);
-  HW_TRY(reserve_acts(model, model.scratch().hidden_acts, room, s.hidden, kind_bit(down.weight)));
-  const Side sides[3] = {{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr},
-                         {&up.weight, up_bias.value},
-                         {&down.weight, down_bias.value}};
+                      kind_bit(gate.weight) | kind_bit(up.weight) | kinds[SIDE_GATE] | kinds[SIDE_UP], x_acts));
+  const Call call = {{{gated ? &gate.weight : nullptr, gated ? gate_bias.value : nullptr},
+                      {&up.weight, up_bias.value},
+                      {&down.weight, down_bias.value}},
+                     x_acts,
+                     {kind, limit},
+                     pairs,
+                     kind_bit(down.weight) | kinds[SIDE_DOWN]};
+  HW_TRY(reserve_acts(model, model.scratch().hidden_acts, s.wave_pairs(), s.hidden, call.hidden_kinds));
   std::vector<ExpertSlots::Wanted>& wanted = model.scratch().wanted;
   wanted.clear();
   for (int64_t e = 0; e < s.experts; e++) {
@@ -288,9 +299,9 @@ Status experts(Model& model, int32_t out_handle, int32_t x_handle, int32_t routi
     if (rows > 0) wanted.push_back(ExpertSlots::Wanted{static_cast<int32_t>(e), rows, {}});
   }
   if (up.weight.slots != nullptr) {
-    HW_TRY(run_slots(model, s, layout, sides, x_acts, made));
+    HW_TRY(run_slots(model, s, layout, call));
   } else {
-    HW_TRY(run_waves(model, s, layout, sides, x_acts, wanted, made));
+    HW_TRY(run_waves(model, s, layout, call, wanted));
   }
   combine(model, s, layout, on_input ? nullptr : routing.weights(), out);
   return done();

@@ -75,9 +75,10 @@ Status select(Model& model, int32_t out, int32_t q, int32_t weights, int32_t poo
 // each token, which are taken instead of the best; -2 where it names one that is not there, or one twice.
 Result<int32_t> route(Model& model, int32_t out, int32_t logits, int32_t n, int32_t score, bool renormalize,
                       float scale, int32_t bias, int32_t factors, int32_t groups, int32_t groups_used, int32_t table);
-// `on_input`: the weight of a pair multiplies what goes into its expert.
+// `on_input`: the weight of a pair multiplies what goes into its expert. `pairs`: matrices beside those of the experts,
+// with factors for each row (expert_pairs.h).
 Status experts(Model& model, int32_t out, int32_t x, int32_t routing, int32_t n, Slice<const int32_t> weights,
-               int32_t kind, float limit, bool on_input);
+               int32_t kind, float limit, bool on_input, Slice<const int32_t> pairs, Slice<const float> factors);
 // The experts of `gate` that a call to come will probably want: read ahead where they lie in slots.
 Status expect_experts(Model& model, int32_t routing, int32_t n, int32_t gate);
 

@@ -61,7 +61,6 @@ export function* matrixBytes(
         yield out;
       }
     }
-  change?.release();
 }
 
 /** Writes one stored row as a row of the type; `changed`: it is not what is stored. */

@@ -11,6 +11,7 @@ import type { MatrixSource } from "../ops/ops.js";
 
 type CallOf<V> = Extract<ModelDescription["program"]["calls"][number], { readonly verb: V }>;
 type LowRank = CallOf<"lowRank">;
+type Weight = CallOf<"experts">["body"]["up"];
 
 export interface MergedAdapter {
   readonly adapter: Adapter;
@@ -18,12 +19,18 @@ export interface MergedAdapter {
   readonly scale: number;
 }
 
-/** Rows [first, first + count) of a stored matrix get rows of B from `from` on, times A. */
+/**
+ * Rows [first, first + count) of a stored matrix get rows of B from `from` on, times `rank` rows of A from `low` on. Of
+ * stacks rows are those of all matrices one after the other.
+ */
 interface Change {
   readonly first: number;
   readonly count: number;
   readonly from: number;
-  readonly pair: LowRank["pair"];
+  readonly low: number;
+  readonly rank: number;
+  readonly a: () => Half;
+  readonly b: () => Half;
   readonly scale: number;
   /** It is a table of embeddings: A has a row for each of its rows, and B a row for each column. */
   readonly table: boolean;
@@ -32,10 +39,27 @@ interface Change {
 /** The changes of one matrix, one after the other in the order of the adapters. */
 export class MatrixChange {
   readonly #changes: Change[] = [];
-  #halves: readonly (readonly [a: Half, b: Half])[] | undefined;
+  /** It is of a tensor that is made of rows of another, which has a change of its own. */
+  readonly derived: boolean;
+
+  constructor(derived = false) {
+    this.derived = derived;
+  }
 
   push(change: Change): void {
     this.#changes.push(change);
+  }
+
+  /** Those of rows [first, first + count) as a matrix of their own. */
+  part(first: number, count: number): MatrixChange {
+    const made = new MatrixChange();
+    for (const change of this.#changes) {
+      const low = Math.max(change.first, first);
+      const high = Math.min(change.first + change.count, first + count);
+      const moved = { first: low - first, count: high - low, from: change.from + low - change.first };
+      if (high > low) made.push({ ...change, ...moved });
+    }
+    return made;
   }
 
   /** Those of a part whose outputs are these runs of a fused matrix, one after the other. */
@@ -55,16 +79,17 @@ export class MatrixChange {
   /** To a row as its container has it, [inputs]. Sums are taken in double precision and rounded once. */
   addToRow(row: number, values: Float32Array): void {
     const sums = Float64Array.from(values);
-    for (const [{ first, count, from, scale, table }, [a, b]] of this.#pairs()) {
+    for (const { first, count, from, low, rank, scale, table, ...halves } of this.#changes) {
       if (row < first || row >= first + count) continue;
+      const [a, b] = [halves.a(), halves.b()];
       if (table) {
         for (let c = 0; c < sums.length; c++)
           for (let k = 0; k < b.cols; k++) sums[c]! += scale * b.at(c, k) * a.at(row, k);
         continue;
       }
-      for (let k = 0; k < a.rows; k++) {
+      for (let k = 0; k < rank; k++) {
         const factor = scale * b.at(row - first + from, k);
-        const at = k * a.cols;
+        const at = (low + k) * a.cols;
         for (let c = 0; c < sums.length; c++) sums[c]! += factor * a.values[at + c]!;
       }
     }
@@ -74,41 +99,52 @@ export class MatrixChange {
   /** To a row of a matrix that lies the other way round: one input of all outputs. */
   addToInput(input: number, values: Float32Array): void {
     const sums = Float64Array.from(values);
-    for (const [{ first, count, from, scale }, [a, b]] of this.#pairs())
-      for (let k = 0; k < a.rows; k++) {
+    for (const { first, count, from, rank, scale, ...halves } of this.#changes) {
+      const [a, b] = [halves.a(), halves.b()];
+      for (let k = 0; k < rank; k++) {
         const factor = scale * a.at(k, input);
         for (let i = 0; i < count; i++) sums[first + i]! += factor * b.at(from + i, k);
       }
+    }
     values.set(sums);
-  }
-
-  *#pairs(): Generator<[Change, readonly [Half, Half]]> {
-    this.#halves ??= this.#changes.map(({ pair }) => [new Half(pair.a), new Half(pair.b)] as const);
-    for (const [i, change] of this.#changes.entries()) yield [change, this.#halves[i]!];
-  }
-
-  /** Forgets the numbers of the pairs until they are needed again. */
-  release(): void {
-    this.#halves = undefined;
   }
 }
 
-/** A matrix of a pair in memory. */
+/** A matrix of a pair in memory, or a stack of them: rows of all one after the other. */
 class Half {
-  readonly rows: number;
   readonly cols: number;
   readonly values: Float32Array;
 
-  constructor({ layout, rows, cols, held }: MatrixSource) {
+  constructor({ layout, rows: each, cols, experts, held }: MatrixSource) {
+    const rows = each * experts;
     const stored = new Uint8Array(layoutBytes(layout, rows, cols)!);
     held!(0, stored);
-    [this.rows, this.cols, this.values] = [rows, cols, new Float32Array(rows * cols)];
+    [this.cols, this.values] = [cols, new Float32Array(rows * cols)];
     for (let row = 0; row < rows; row++)
       decodeRow(layout, [stored], rows, row, this.values.subarray(row * cols, (row + 1) * cols));
   }
 
   at(row: number, col: number): number {
     return this.values[row * this.cols + col]!;
+  }
+}
+
+/** The halves that were read last: of the modules of a layer's experts the same ones are needed over and over. */
+class Halves {
+  readonly #kept = new Map<MatrixSource, Half>();
+  readonly #most: number;
+
+  constructor(adapters: number) {
+    // Both halves of what goes into an expert twice and out of it once.
+    this.#most = 6 * adapters;
+  }
+
+  of(source: MatrixSource): Half {
+    const half = this.#kept.get(source) ?? new Half(source);
+    this.#kept.delete(source);
+    this.#kept.set(source, half);
+    if (this.#kept.size > this.#most) this.#kept.delete(this.#kept.keys().next().value!);
+    return half;
   }
 }
 
@@ -131,12 +167,20 @@ export function mergedPairs(
   const tied = program.calls.some(
     (call) => call.verb === "linear" && call.weights.some(({ tensor }) => tensor.name === "token_embd.weight"),
   );
-  const add = (name: string, change: Change): void => {
-    const known = changes.get(name) ?? new MatrixChange();
+  const halves = new Halves(adapters.length);
+  const valuesOf = ({ a, b }: LowRank["pair"]) => ({ a: () => halves.of(a), b: () => halves.of(b), rank: a.rows });
+  const add = (name: string, change: Change, derived = false): void => {
+    const known = changes.get(name) ?? new MatrixChange(derived);
     known.push(change);
     changes.set(name, known);
   };
   for (const call of program.calls) {
+    if (call.verb === "experts")
+      for (const own of call.pairs ?? []) {
+        const weight = call.body[own.side]!;
+        const scale = own.adapter.scale * adapters[own.adapter.slot]!.scale;
+        addExperts(weight, { ...valuesOf(own.pair), scale, table: false }, add);
+      }
     const outputs = call.verb === "linear" ? call.outputs : call.verb === "lookup" ? call.outputs.slice(0, 1) : [];
     for (const [i, output] of outputs.entries()) {
       for (let pair = following.get(output); pair !== undefined; pair = following.get(pair.outputs[0]!)) {
@@ -147,20 +191,41 @@ export function mergedPairs(
         if (call.verb === "lookup") {
           // Run time adds to rows that were multiplied already.
           const own = scale / call.scale;
-          add(tensor.name, { first: 0, count: pair.pair.a.rows, from: 0, pair: pair.pair, scale: own, table: true });
+          const table = { first: 0, count: pair.pair.a.rows, from: 0, low: 0, table: true };
+          add(tensor.name, { ...table, ...valuesOf(pair.pair), scale: own });
           continue;
         }
         let start = 0;
         for (const run of tensor.made ?? [{ tensor, from: 0, count: pair.first + pair.pair.b.rows }]) {
           const [low, high] = [Math.max(pair.first, start), Math.min(pair.first + pair.pair.b.rows, start + run.count)];
-          const place = { first: run.from + low - start, count: high - low, from: low - pair.first };
-          if (high > low) add(run.tensor.name, { ...place, pair: pair.pair, scale, table: false });
+          const place = { first: run.from + low - start, count: high - low, from: low - pair.first, low: 0 };
+          if (high > low) add(run.tensor.name, { ...place, ...valuesOf(pair.pair), scale, table: false });
           start += run.count;
         }
       }
     }
   }
   return changes;
+}
+
+/** The changes of a stack of experts; of one that is made of rows of another both, since either may be written. */
+function addExperts(
+  { tensor, rows, experts }: Weight,
+  values: Omit<Change, "first" | "count" | "from" | "low">,
+  add: (name: string, change: Change, derived: boolean) => void,
+): void {
+  const whole = [{ tensor, from: 0, count: rows * experts }];
+  for (const [made, runs] of [[false, tensor.made ?? whole] as const, [true, tensor.made && whole] as const]) {
+    let start = 0;
+    for (const run of runs ?? []) {
+      for (let expert = Math.floor(start / rows); expert * rows < start + run.count; expert++) {
+        const [low, high] = [Math.max(expert * rows, start), Math.min((expert + 1) * rows, start + run.count)];
+        const place = { first: run.from + low - start, count: high - low, from: low, low: expert * values.rank };
+        add(run.tensor.name, { ...values, ...place }, made);
+      }
+      start += run.count;
+    }
+  }
 }
 
 function bothWays(path: string): HundredweightError {

@@ -57,7 +57,7 @@ export function safetensorsFile(
   const model = readFolderModel(checkpoint.path);
   if (model === undefined)
     throw unsupported(`${checkpoint.path}: only a folder of Hugging Face has the names that a safetensors file needs`);
-  const adapted = new Set(files.changes.keys());
+  const adapted = new Set([...files.changes].filter(([, { derived }]) => !derived).map(([name]) => name));
   const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted, writer)]);
   const [left] = adapted;
   if (left !== undefined) throw unsupported(`'${left}' is adapted, and lies in the folder in a form that takes none`);
@@ -174,12 +174,17 @@ function changeOf(
   shape: readonly number[],
   adapted: Set<string>,
 ): MatrixChange | undefined {
-  if (place === undefined || place.expert !== undefined) return undefined;
+  if (place === undefined) return undefined;
   const take = (to: string): MatrixChange | undefined => {
-    const name = `${place.before}${to}.weight`;
-    return adapted.delete(name) ? files.changes.get(name) : undefined;
+    const name = `${place.before}${to}${to.endsWith(".weight") ? "" : ".weight"}`;
+    adapted.delete(name);
+    return files.changes.get(name);
   };
-  if (typeof place.to === "string") return take(place.to);
+  if (typeof place.to === "string") {
+    const found = take(place.to);
+    return place.expert === undefined ? found : found?.part(place.expert * shape[0]!, shape[0]!);
+  }
+  if (place.expert !== undefined) return undefined;
   const made = new MatrixChange();
   let some = false;
   for (const [to, runs] of Object.entries(place.to(place.transposed === true ? shape.at(-1)! : shape[0]!))) {

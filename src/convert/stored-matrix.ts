@@ -1,4 +1,5 @@
 /** A stored weight as rows that can be read a few at a time, whatever its layout and however many files it lies in. */
+import { HundredweightError } from "../errors.js";
 import { decodeRow } from "../formats/decode-row.js";
 import { dtypeOf } from "../formats/dtypes.js";
 import { type Extent, expertPlaneBytes, type Slices, slicesOf } from "../formats/layouts.js";
@@ -22,6 +23,7 @@ export class Sources extends WeightFiles {
 
 /** Rows of one expert in memory: plane by plane, in the order of the layout. */
 export interface StoredRun {
+  readonly expert: number;
   readonly stored: readonly Uint8Array[];
   /** The first row, and how many; in the order of inputs all of them. */
   readonly first: number;
@@ -71,7 +73,7 @@ export class StoredMatrix {
       const bytes = whole ? this.#slices.wholePlaneBytes[i]! : (to - from) * each;
       return this.#bytes(this.info.planes[name] ?? [], start, bytes);
     });
-    const run = { stored, first, count };
+    const run = { expert, stored, first, count };
     if (layout.order === "inputs") this.#kept = { expert, run };
     return run;
   }
@@ -87,8 +89,10 @@ export class StoredMatrix {
   decode(run: StoredRun, row: number, out: Float32Array): void {
     this.#decode(run, row, out);
     const change = this.#files.changes.get(this.info.name);
-    if (this.info.transposed) change?.addToInput(row, out);
-    else change?.addToRow(row, out);
+    if (change === undefined) return;
+    if (!this.info.transposed) change.addToRow(run.expert * this.rows + row, out);
+    else if (this.experts === 1) change.addToInput(row, out);
+    else throw new HundredweightError("ADAPTER_UNSUPPORTED", `'${this.info.name}' is a stack that lies turned round`);
   }
 
   #decode({ stored, first, count }: StoredRun, row: number, out: Float32Array): void {

@@ -142,7 +142,7 @@ export function planResources(
     // Weights of mapped files are the page cache's.
     promise: { bytes: plan.totalBytes, limitBytes: shared ?? 0 },
     plan,
-    loadBytes: placement === undefined ? 0 : plan.bytes.pinned,
+    loadBytes: placement === undefined ? 0 : plan.bytes.pinned + plan.bytes.adapters,
     residency: {
       strategy: plan.strategy,
       io,

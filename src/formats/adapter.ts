@@ -13,6 +13,8 @@ export interface PairMatrix {
   readonly extents: readonly Extent[];
   /** It lies there as [cols, rows], and is needed as [rows, cols]; of types whose values stand alone. */
   readonly turned?: true;
+  /** It lies there as [rows, cols, experts]: of each row the values of all experts by turns; of such types as well. */
+  readonly byTurns?: true;
 }
 
 /**

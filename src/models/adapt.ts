@@ -4,11 +4,12 @@
  */
 import { HundredweightError } from "../errors.js";
 import type { Adapter, AdapterPair, PairMatrix } from "../formats/adapter.js";
+import { type ExpertSide, expertSides } from "../ops/pairs.js";
 import type { ModelDescription } from "./describe.js";
-import type { Call, CallOf, Program } from "./flow/calls.js";
+import type { AdaptedExperts, Call, CallOf, Program } from "./flow/calls.js";
 import type { Value, Weight } from "./flow/flow.js";
 import { storedTensors } from "./flow/tensors.js";
-import { pairSource, takeRows } from "./pair-bytes.js";
+import { pairSource, takeExpertRows, takeRows } from "./pair-bytes.js";
 import { rewrite } from "./rewrite.js";
 
 /** A pair for some outputs of a product. */
@@ -49,6 +50,10 @@ export function withAdapters(description: ModelDescription, adapters: readonly A
         return parts.length === 0 ? made : follow(made, calls, parts, call.inputs[0]!);
       });
       return [{ ...call, outputs }, ...calls];
+    }
+    if (call.verb === "experts") {
+      const pairs = fitted.flatMap((f) => f.expertsOf(call));
+      return [pairs.length === 0 ? call : { ...call, pairs }];
     }
     if (call.verb === "lookup" && call.by === "ids") {
       const made = call.outputs[0]!;
@@ -99,6 +104,36 @@ class Fitting {
     const parts = runs.length > 0 || this.#pair(called) === undefined ? runs : [this.#whole(called, weight)];
     const rotated = this.#rotated.get(made);
     return rotated === undefined ? parts : parts.map((part) => this.#turned(part, weight, rotated));
+  }
+
+  /** The pairs beside the matrices of experts. */
+  expertsOf({ body }: CallOf<"experts">): AdaptedExperts[] {
+    return expertSides.flatMap((side): AdaptedExperts[] => {
+      const weight = body[side];
+      const found = weight && this.#expertPair(side, weight);
+      if (!found) return [];
+      const { name, pair } = found;
+      const { a, b, scale } = pair;
+      const label = `adapter ${this.#slot}: ${name}`;
+      const sources = { a: pairSource(`${label} a`, a), b: pairSource(`${label} ${side} b`, b) };
+      return [{ side, pair: sources, adapter: { slot: this.#slot, scale } }];
+    });
+  }
+
+  /** By the name of the matrix, or its half of the pair of gate and up together. */
+  #expertPair(side: ExpertSide, weight: Weight): { readonly name: string; readonly pair: AdapterPair } | undefined {
+    const { cols, rows, experts } = weight;
+    const { name } = weight.tensor;
+    const own = this.#pair(name);
+    if (own !== undefined) {
+      this.#checkShape(name, own, cols, rows, experts);
+      return { name, pair: own };
+    }
+    const fused = name.replace(/_(gate|up)_exps\.weight$/, "_gate_up_exps.weight");
+    const both = fused === name ? undefined : this.#pair(fused);
+    if (both === undefined) return undefined;
+    this.#checkShape(fused, both, cols, 2 * rows, experts);
+    return { name: fused, pair: { ...both, b: takeExpertRows(both.b, side === "gate" ? 0 : rows, rows) } };
   }
 
   #pair(name: string): AdapterPair | undefined {
@@ -155,10 +190,11 @@ class Fitting {
     return [{ first: 0, name, pair: { ...pair, scale: pair.scale * scale } }];
   }
 
-  #checkShape(name: string, { a, b }: AdapterPair, cols: number, rows: number): void {
-    const shown = ({ cols: c, rows: r, experts }: PairMatrix) => `[${experts === 1 ? [c, r] : [c, r, experts]}]`;
-    if (a.experts !== 1 || b.experts !== 1 || a.cols !== cols || b.rows !== rows)
-      throw this.#misfit(`'${name}' of ${cols} x ${rows} cannot have the pair ${shown(a)} and ${shown(b)}`);
+  #checkShape(name: string, { a, b }: AdapterPair, cols: number, rows: number, experts = 1): void {
+    const shown = ({ cols: c, rows: r, experts: e }: PairMatrix) => `[${e === 1 ? [c, r] : [c, r, e]}]`;
+    const size = `${experts === 1 ? "" : `${experts} x `}${cols} x ${rows}`;
+    if (a.experts !== experts || b.experts !== experts || a.cols !== cols || b.rows !== rows)
+      throw this.#misfit(`'${name}' of ${size} cannot have the pair ${shown(a)} and ${shown(b)}`);
     if (a.rows !== b.cols)
       throw new HundredweightError(
         "ADAPTER_INVALID",

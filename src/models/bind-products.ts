@@ -1,6 +1,6 @@
 /** Calls that multiply with weights, with their operands resolved. */
 import type { Acts } from "../formats/layouts.js";
-import type { ExpertWeights, Matrix, Product, Vector } from "../ops/ops.js";
+import type { ExpertPair, ExpertSide, ExpertWeights, Matrix, Product, Vector } from "../ops/ops.js";
 import type { GatedProduct } from "./bind-memory.js";
 import type { Operands, Step } from "./bind-operands.js";
 import type { CallOf } from "./flow/calls.js";
@@ -94,7 +94,24 @@ export function bindExperts(call: CallOf<"experts">, b: Operands): Step {
   };
   const inward = weights.gate === null ? [weights.up] : [weights.gate, weights.up];
   const weighed = call.weightsInput ? x.cols : 0;
-  space.linear(x.rows * (call.weightsInput ? routing.topK : 1), x.cols, actsOf(inward), "store");
-  space.experts(x.rows, routing.topK, up.experts, down.rows, up.rows, actsOf([weights.down]), weighed);
-  return (n) => ops.experts(out, x, routing, n, weights, act);
+  const adapted = (call.pairs ?? []).map(({ side, pair, adapter }) => ({
+    side,
+    pair: { a: b.ownMatrix(pair.a), b: b.ownMatrix(pair.b) },
+    rows: b.adapterRows(adapter.slot, call.outputs[0]!.rows),
+    scale: adapter.scale,
+  }));
+  const inputs = (side: ExpertSide) => actsOf(adapted.filter((own) => own.side === side).map(({ pair }) => pair.a));
+  const xRows = x.rows * (call.weightsInput ? routing.topK : 1);
+  space.linear(xRows, x.cols, [...actsOf(inward), ...inputs("gate"), ...inputs("up")], "store");
+  const shapes = { topK: routing.topK, experts: up.experts, dim: down.rows, hidden: up.rows, weighed };
+  space.experts(x.rows, shapes, [...actsOf([weights.down]), ...inputs("down")]);
+  space.expertPairs(x.rows, shapes, adapted);
+  if (adapted.length === 0) return (n) => ops.experts(out, x, routing, n, weights, act);
+  return (n) => {
+    const pairs = adapted.flatMap(({ side, pair, rows, scale }): ExpertPair<Matrix>[] => {
+      const factors = rows.factors(scale, n);
+      return factors === null ? [] : [{ side, pair, factors }];
+    });
+    ops.experts(out, x, routing, n, weights, act, pairs);
+  };
 }

@@ -10,6 +10,7 @@ export class AdapterRows {
   #count = 0;
   /** By the scale of a pair. */
   readonly #chosen = new Map<number, ChosenRows>();
+  readonly #factors = new Map<number, Float32Array>();
 
   /** @param slot number of the adapter among those of the model @param most rows of the set */
   constructor(slot: number, set: RowSet, most: number) {
@@ -23,6 +24,7 @@ export class AdapterRows {
   fill({ count, sequences, adapters }: RowTable, of: Int32Array | null): void {
     this.#count = 0;
     this.#chosen.clear();
+    this.#factors.clear();
     const rows = of?.length ?? count;
     for (let i = 0; i < rows; i++) {
       const scale = adapters?.[sequences[of === null ? i : of[i]!]!]?.[this.slot] ?? 0;
@@ -42,6 +44,18 @@ export class AdapterRows {
     for (let i = 0; i < factors.length; i++) factors[i] = factors[i]! * Math.fround(scale);
     const made = { rows, factors };
     this.#chosen.set(scale, made);
+    return made;
+  }
+
+  /** The factor of each of `count` rows, 0 where the adapter is not for it.  @returns null when it is for none */
+  factors(scale: number, count: number): Float32Array | null {
+    const chosen = this.of(scale);
+    if (chosen === null) return null;
+    const known = this.#factors.get(scale);
+    if (known?.length === count) return known;
+    const made = new Float32Array(count);
+    for (const [i, row] of chosen.rows.entries()) made[row] = chosen.factors[i]!;
+    this.#factors.set(scale, made);
     return made;
   }
 }

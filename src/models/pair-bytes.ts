@@ -14,6 +14,19 @@ export function takeRows(matrix: PairMatrix, count: number, from: (row: number) 
   return { ...matrix, rows: count, extents };
 }
 
+/** Rows [first, first + count) of every expert. */
+export function takeExpertRows(matrix: PairMatrix, first: number, count: number): PairMatrix {
+  const { rows, experts, byTurns } = matrix;
+  const each = rowBytes(matrix);
+  const extents: Extent[] = [];
+  const take = (row: number, stride: number): void => {
+    for (const extent of stretch(matrix.extents, row * stride, count * stride)) append(extents, extent);
+  };
+  if (byTurns) take(first, each * experts);
+  else for (let expert = 0; expert < experts; expert++) take(expert * rows + first, each);
+  return { ...matrix, rows: count, extents };
+}
+
 function rowBytes({ layout, cols }: PairMatrix): number {
   const { blockValues, blockBytes } = dtypeOf(layout)!;
   return (cols / blockValues) * blockBytes;
@@ -36,7 +49,7 @@ function* stretch(extents: readonly Extent[], start: number, bytes: number): Gen
 /** @param name under which the model knows it: the same name, the same matrix */
 export function pairSource(name: string, matrix: PairMatrix): MatrixSource {
   const { layout, rows, cols, experts } = matrix;
-  const held = matrix.turned ? turnedBytes(matrix) : plainBytes(matrix);
+  const held = matrix.turned ? turnedBytes(matrix) : matrix.byTurns ? sortedBytes(matrix) : plainBytes(matrix);
   return { name, layout, rows, cols, experts, planes: {}, held };
 }
 
@@ -58,6 +71,30 @@ function plainBytes({ extents }: PairMatrix): NonNullable<MatrixSource["held"]> 
         done += part.length;
       }
     });
+}
+
+/**
+ * Experts one after the other, of what has them by turns. All of it is in memory from the first piece to the last:
+ * each piece takes values of every row.
+ */
+function sortedBytes(matrix: PairMatrix): NonNullable<MatrixSource["held"]> {
+  const { layout, rows, cols, experts } = matrix;
+  const { blockBytes: size } = dtypeOf(layout)!;
+  const total = rows * cols * experts * size;
+  const read = plainBytes(matrix);
+  let stored: Uint8Array | undefined;
+  return (offset, into) => {
+    if (stored === undefined) {
+      stored = new Uint8Array(total);
+      read(0, stored);
+    }
+    for (let at = offset; at < offset + into.length; at++) {
+      const cell = Math.floor(at / size);
+      const [expert, row, col] = [Math.floor(cell / cols / rows), Math.floor(cell / cols) % rows, cell % cols];
+      into[at - offset] = stored[((row * cols + col) * experts + expert) * size + (at % size)]!;
+    }
+    if (offset + into.length === total) stored = undefined;
+  };
 }
 
 /** Row by row of what is needed, it is column by column of what is there: some columns of all rows at a time. */

@@ -189,7 +189,8 @@ test("experts in slots give what resident experts give, with a gate and without"
       wave(n * experts, (i) => Math.sin(3 * i)),
     );
     addon.route(model, routing, logits, n, 0, true, 1, 0, 0, 1, 1, 0);
-    addon.experts(model, out, x, routing, n, Int32Array.from([...weights, 0, 0, 0]), kind, 0, false);
+    const all = Int32Array.from([...weights, 0, 0, 0]);
+    addon.experts(model, out, x, routing, n, all, kind, 0, false, new Int32Array(0), new Float32Array(0));
     const got = new Float32Array(n * cols);
     addon.tensorRead(model, out, n, got);
     addon.modelClose(model);

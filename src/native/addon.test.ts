@@ -338,7 +338,9 @@ test("slots: wrong pools, places that are read and written, states of other pass
 test("experts need a routing of theirs; a router of NaNs picks experts that exist", { skip: skipAddon }, () => {
   const a = modelWithAll();
   const stack = i32(a.stacked, a.stacked, a.stacked, 0, 0, 0);
-  assertWrongCall(() => addon.experts(a.model, a.y, a.x, a.routing, 1, stack, 0, 0, false), "a routing nobody filled");
+  const run = (weights: Int32Array, n = 8, out = a.y) =>
+    addon.experts(a.model, out, a.x, a.routing, n, weights, 0, 0, false, i32(), new Float32Array(0));
+  assertWrongCall(() => run(stack, 1), "a routing nobody filled");
   addon.tensorWrite(a.model, a.logits, new Float32Array(32).fill(Number.NaN));
   addon.tensorWrite(a.model, a.x, new Float32Array(512).fill(0.5));
   for (const score of [0, 1, 2, 3]) {
@@ -347,16 +349,11 @@ test("experts need a routing of theirs; a router of NaNs picks experts that exis
     addon.routingRead(a.model, a.routing, 8, ids, shares);
     for (let t = 0; t < 8; t++)
       assert.deepEqual([...ids.subarray(2 * t, 2 * t + 2)], [0, 1], "ties and NaNs: lowest ids");
-    addon.experts(a.model, a.y, a.x, a.routing, 8, stack, 0, 0, false);
+    run(stack);
   }
-  assertWrongCall(
-    () => addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.plain, a.plain, a.plain, 0, 0, 0), 0, 0, false),
-    "ids beyond",
-  );
-  assertWrongCall(() => addon.experts(a.model, a.x, a.x, a.routing, 8, stack, 0, 0, false));
-  assertWrongCall(() =>
-    addon.experts(a.model, a.y, a.x, a.routing, 8, i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0), 0, 0, false),
-  );
+  assertWrongCall(() => run(i32(a.plain, a.plain, a.plain, 0, 0, 0)), "ids beyond");
+  assertWrongCall(() => run(stack, 8, a.x));
+  assertWrongCall(() => run(i32(a.stacked, a.stacked, a.stacked, a.vector, 0, 0)));
   assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 4, true, 1, 0, 0, 1, 1, 0));
   assertWrongCall(() => addon.route(a.model, a.routing, a.logits, 8, 0, true, 1, a.vector, 0, 1, 1, 0));
   addon.modelClose(a.model);

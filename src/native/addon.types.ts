@@ -305,7 +305,10 @@ export interface NativeAddon {
     groupsUsed: number,
     table: number,
   ): number;
-  /** weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0] */
+  /**
+   * weights: [gate, up, down, gateBias or 0, upBias or 0, downBias or 0]; pairs beside them: [side, a, b] * count, side
+   * 0 gate, 1 up, 2 down; factors: [count][n], 0 for rows that a pair is not for
+   */
   experts(
     model: number,
     out: number,
@@ -316,6 +319,8 @@ export interface NativeAddon {
     kind: number,
     limit: number,
     weightsInput: boolean,
+    pairs: Int32Array,
+    factors: Float32Array,
   ): void;
   /** Experts of the matrix `gate` that the next layer will probably want. Reads ahead what is missing of slots. */
   expectExperts(model: number, routing: number, n: number, gate: number): void;

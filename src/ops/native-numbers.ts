@@ -14,7 +14,8 @@ import {
   slotKinds,
 } from "../native/boundary.js";
 import { idsOf } from "../native/named-numbers.js";
-import type { AttentionSpec, Glu, Product, SlotLayer } from "./ops.js";
+import type { AttentionSpec, ExpertPair, ExpertWeights, Glu, Matrix, Product, SlotLayer } from "./ops.js";
+import { expertSides } from "./pairs.js";
 import { blockRows } from "./paper.js";
 
 export const ids = {
@@ -29,6 +30,27 @@ export const ids = {
   into: idsOf(productInto),
   slot: idsOf(slotKinds),
 };
+
+/** [gate or 0, up, down, and their biases or 0] */
+export function expertNumbers(into: Int32Array, { gate, up, down, ...biases }: ExpertWeights): Int32Array {
+  const { gateBias, upBias, downBias } = biases;
+  for (const [i, own] of [gate, up, down, gateBias, upBias, downBias].entries()) into[i] = own?.id ?? 0;
+  return into;
+}
+
+const [noPairs, noFactors] = [new Int32Array(0), new Float32Array(0)];
+
+/** Pairs beside experts as [side, a, b] each, and their factors for `n` rows one after the other. */
+export function pairNumbers(
+  pairs: readonly ExpertPair<Matrix>[],
+  n: number,
+): [numbers: Int32Array, factors: Float32Array] {
+  if (pairs.length === 0) return [noPairs, noFactors];
+  const numbers = Int32Array.from(pairs.flatMap(({ side, pair: { a, b } }) => [expertSides.indexOf(side), a.id, b.id]));
+  const factors = new Float32Array(pairs.length * n);
+  for (const [i, own] of pairs.entries()) factors.set(own.factors.subarray(0, n), i * n);
+  return [numbers, factors];
+}
 
 /** The numbers of a layer, in the order of `slotLayerNumbers`. */
 export function slotLayer(layer: SlotLayer): number[] {

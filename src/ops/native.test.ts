@@ -243,7 +243,8 @@ function runExperts(variant: Variant, shape: MoeShape, x: Float32Array, logits: 
     const space = new WorkingSpace(n, []);
     const kinds = [shape.gate, shape.up].map(({ layout }) => layout.acts!);
     space.linear(n, moeDim, kinds, "store");
-    space.experts(n, topK, moeExperts, moeDim, moeHidden, [shape.down.layout.acts!]);
+    const shapes = { topK, experts: moeExperts, dim: moeDim, hidden: moeHidden };
+    space.experts(n, shapes, [shape.down.layout.acts!]);
     ops.seal(space);
     const { allocations } = ops.counters();
     const spec = { topK, score: "softmax", renormalize: true, scale: 1.5, selectionBias: null } as const;

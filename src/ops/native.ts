@@ -13,9 +13,11 @@ import { kvForm } from "./kv-form.js";
 import {
   type AttentionNumbers,
   attentionNumbers,
+  expertNumbers,
   gluId,
   gluLimit,
   ids,
+  pairNumbers,
   productNumbers,
   slotLayer,
 } from "./native-numbers.js";
@@ -26,6 +28,7 @@ import type {
   AttentionSpec,
   Backend,
   ChosenRows,
+  ExpertPair,
   ExpertWeights,
   Glu,
   KvPool,
@@ -386,25 +389,27 @@ export class NativeOps implements Backend {
     );
   }
 
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {
+  experts(
+    out: Tensor,
+    x: Tensor,
+    routing: Routing,
+    n: number,
+    weights: ExpertWeights,
+    kind: Glu | Activation,
+    pairs: readonly ExpertPair<Matrix>[] = [],
+  ): void {
     this.#checkCancelled();
-    const packed = this.#experts;
-    packed[0] = weights.gate?.id ?? 0;
-    packed[1] = weights.up.id;
-    packed[2] = weights.down.id;
-    packed[3] = weights.gateBias?.id ?? 0;
-    packed[4] = weights.upBias?.id ?? 0;
-    packed[5] = weights.downBias?.id ?? 0;
     this.#addon.experts(
       this.#model,
       out.id,
       x.id,
       routing.id,
       n,
-      packed,
+      expertNumbers(this.#experts, weights),
       weights.gate === null ? ids.act[kind as Activation] : gluId(kind as Glu),
       weights.gate === null ? 0 : gluLimit(kind as Glu),
       weights.weightsInput ?? false,
+      ...pairNumbers(pairs, n),
     );
   }
 

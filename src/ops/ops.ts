@@ -22,7 +22,7 @@ import {
 } from "../native/boundary.js";
 import type { MachineUse, OpsCounters } from "./counters.js";
 import type { KvCacheType } from "./kv-form.js";
-import type { ChosenRows, LowRankPair } from "./pairs.js";
+import type { ChosenRows, ExpertPair, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
 import type { RopeSpec, RopeTable } from "./rope-spec.js";
 import type { UnitBytes } from "./unit-bytes.js";
@@ -38,7 +38,7 @@ export {
 } from "../native/boundary.js";
 export type { MachineUse, OpsCounters } from "./counters.js";
 export type { KvCacheType } from "./kv-form.js";
-export type { ChosenRows, LowRankPair } from "./pairs.js";
+export type { ChosenRows, ExpertPair, ExpertSide, LowRankPair } from "./pairs.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
 export type { RopeSpec, RopeTable } from "./rope-spec.js";
 
@@ -475,10 +475,19 @@ export interface Verbs {
   /**
    * out[t] = sum over ranks, in rank order, of weight * (down · glu(gate · x, up · x)): the first rank is multiplied,
    * the others are added with one fma each, whatever order they are computed in. `routing` is what `route` left. With
-   * `weightsInput` x is multiplied by the weight, and results by 1.
+   * `weightsInput` x is multiplied by the weight, and results by 1. `pairs` are added right behind the products they
+   * are beside (and their biases), in their order: y = fma(factor, B (A x), y) for rows whose factor is not 0.
    * @shape x [n, dim], out [n, dim] (overwritten, not x)
    */
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void;
+  experts(
+    out: Tensor,
+    x: Tensor,
+    routing: Routing,
+    n: number,
+    weights: ExpertWeights,
+    kind: Glu | Activation,
+    pairs?: readonly ExpertPair<Matrix>[],
+  ): void;
   /**
    * Hint: `routing` names the experts of `gate`'s layer that a call of `experts` after the next one will probably want.
    * Absent where experts are not read from a disk. Changes no number.

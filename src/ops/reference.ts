@@ -10,6 +10,8 @@ import {
   type AttentionSpec,
   type Backend,
   type ChosenRows,
+  type ExpertPair,
+  type ExpertSide,
   type ExpertWeights,
   type Glu,
   type KvPool,
@@ -349,7 +351,15 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     return fault < 0 && wrong ? -2 : fault;
   }
 
-  experts(out: Tensor, x: Tensor, routing: Routing, n: number, weights: ExpertWeights, kind: Glu | Activation): void {
+  experts(
+    out: Tensor,
+    x: Tensor,
+    routing: Routing,
+    n: number,
+    weights: ExpertWeights,
+    kind: Glu | Activation,
+    pairs: readonly ExpertPair<Matrix>[] = [],
+  ): void {
     const { ids, weights: share } = own<Routes>(routing, "ids");
     const { gate, up, down } = weights;
     const hidden = up.rows;
@@ -360,32 +370,40 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
       // Slots (row * topK + rank) that chose this expert: its weights are read once for all of them.
       const chosen = Array.from({ length: slots }, (_, slot) => slot).filter((slot) => ids[slot] === expert);
       if (chosen.length === 0) continue;
-      const product = (
-        matrix: Matrix,
-        bias: Vector | null,
-        from: Float32Array,
-        to: Float32Array,
-        perToken: boolean,
-      ) => {
+      const product = (side: ExpertSide, matrix: Matrix, bias: Vector | null, from: Float32Array, to: Float32Array) => {
+        const perToken = side !== "down";
         const b = values(bias);
         const weighed = perToken && weights.weightsInput;
+        const at = (slot: number): number => (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
         own<ReferenceMatrix>(matrix, "forEachRow").forEachRow(expert, (row, w) => {
           if ((row & 63) === 0) this.checkCancelled();
           for (const slot of chosen) {
-            const input = (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
             const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
-            const product = dot(w, from, input, matrix.cols) * (weighed ? share[slot]! : 1);
+            const product = dot(w, from, at(slot), matrix.cols) * (weighed ? share[slot]! : 1);
             to[slot * matrix.rows + row] = product + constant;
           }
         });
+        for (const { pair, factors } of pairs.filter((own) => own.side === side)) {
+          const { rows: rank } = pair.a;
+          const low = new Float32Array(slots * rank);
+          own<ReferenceMatrix>(pair.a, "forEachRow").forEachRow(expert, (row, w) => {
+            for (const slot of chosen)
+              low[slot * rank + row] = dot(w, from, at(slot), matrix.cols) * (weighed ? share[slot]! : 1);
+          });
+          own<ReferenceMatrix>(pair.b, "forEachRow").forEachRow(expert, (row, w) => {
+            for (const slot of chosen)
+              to[slot * matrix.rows + row]! +=
+                factors[Math.floor(slot / routing.topK)]! * dot(w, low, slot * rank, rank);
+          });
+        }
       };
-      if (gate !== null) product(gate, weights.gateBias, data(x), gateOut, true);
-      product(up, weights.upBias, data(x), upOut, true);
+      if (gate !== null) product("gate", gate, weights.gateBias, data(x), gateOut);
+      product("up", up, weights.upBias, data(x), upOut);
       for (const slot of chosen)
         for (let i = slot * hidden; i < (slot + 1) * hidden; i++)
           gateOut[i] =
             gate === null ? actValue(kind as Activation, upOut[i]!) : gluValue(kind as Glu, gateOut[i]!, upOut[i]!);
-      product(down, weights.downBias, gateOut, downOut, false);
+      product("down", down, weights.downBias, gateOut, downOut);
     }
     const y = data(out);
     for (let t = 0; t < n; t++)

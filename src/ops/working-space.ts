@@ -3,9 +3,10 @@
  * buffer is as large as the largest of them. `seal` is given the sum, and a verb that wants more than was named is an
  * error.
  */
-import type { Acts } from "../formats/layouts.js";
+import type { Acts, Layout } from "../formats/layouts.js";
 import { limits, type SpaceBuffer, space, spaceBuffers } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
+import { type ExpertPair, expertSides } from "./pairs.js";
 
 const { attentionQueries, attentionSplitItems } = limits;
 
@@ -21,6 +22,27 @@ interface AttentionHeads {
   readonly headDimK: number;
   readonly headDimV: number;
 }
+
+/** The second matrix of a pair. */
+interface PairShape {
+  readonly rows: number;
+  readonly cols: number;
+  readonly layout: Layout;
+}
+
+/** Experts of `hidden` between `dim` columns. */
+interface ExpertShapes {
+  readonly topK: number;
+  readonly experts: number;
+  readonly dim: number;
+  readonly hidden: number;
+  /** Columns of rows that weights multiply on their way in. */
+  readonly weighed?: number;
+}
+
+const wavePairs = (rows: number, topK: number): number => Math.max(rows, Math.min(rows * topK, space.expertWavePairs));
+
+const expertOrderBytes = (rows: number, { topK, experts }: ExpertShapes): number => 4 * (3 * rows * topK + experts + 1);
 
 export class WorkingSpace {
   readonly #bytes = new Map<SpaceBuffer, number>(spaceBuffers.map((name) => [name, 0]));
@@ -114,25 +136,32 @@ export class WorkingSpace {
   }
 
   /**
-   * Experts of `hidden` between `dim` columns; `kinds`: of the product that leads out. `weighed`: columns of rows
-   * that weights multiply on their way in.
+   * Experts; `kinds`: of the products that hidden rows go into.
    */
-  experts(
-    rows: number,
-    topK: number,
-    experts: number,
-    dim: number,
-    hidden: number,
-    kinds: readonly Acts[],
-    weighed = 0,
-  ): void {
+  experts(rows: number, shapes: ExpertShapes, kinds: readonly Acts[]): void {
+    const { topK, experts, dim, hidden, weighed = 0 } = shapes;
     const pairs = rows * topK;
-    const wave = Math.max(rows, Math.min(pairs, space.expertWavePairs));
-    this.#grow("expert order", 4 * (3 * pairs + experts + 1));
+    const wave = wavePairs(rows, topK);
+    this.#grow("expert order", expertOrderBytes(rows, shapes));
     this.#grow("expert products", 2 * Math.min(experts, pairs) * space.productTaskBytes);
     this.#grow("expert rows", 4 * (2 * wave * hidden + pairs * (dim + weighed)));
     this.#acts("hidden ", wave, hidden, kinds);
     this.#bytes.set("experts", Math.max(this.#bytes.get("experts")!, experts));
+  }
+
+  /** Pairs beside the matrices of experts (native/ops/expert_pairs.cc). */
+  expertPairs(rows: number, shapes: ExpertShapes, pairs: readonly Omit<ExpertPair<PairShape>, "factors">[]): void {
+    const { topK, experts } = shapes;
+    const wave = wavePairs(rows, topK);
+    for (const side of expertSides) {
+      const own = pairs.filter((each) => each.side === side).map(({ pair }) => pair);
+      if (own.length === 0) continue;
+      this.#grow("expert order", expertOrderBytes(rows, shapes) + 16 * own.length * wave);
+      this.#grow("expert products", own.length * Math.min(experts, rows * topK) * space.productTaskBytes);
+      const ranks = own.reduce((sum, { b }) => sum + b.cols, 0);
+      this.#grow("sums", 4 * (wave * ranks + Math.min(wave, pairRows) * own[0]!.b.rows));
+      for (const { b } of own) this.#acts("hidden ", Math.min(wave, pairRows), b.cols, [b.layout.acts!]);
+    }
   }
 
   /**

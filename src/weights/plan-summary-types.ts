@@ -29,8 +29,10 @@ export interface ModelMap {
 
 /** Every byte of a plan by purpose. */
 export interface PlanBytes {
-  /** Pinned rows of matrices, adapters, and the small tensors that are always resident; mapped weights as well. */
+  /** Pinned rows of matrices, and the small tensors that are always resident; mapped weights as well. */
   readonly pinned: number;
+  /** Pairs of adapters. */
+  readonly adapters: number;
   readonly expertSlots: number;
   readonly ring: number;
   readonly kv: number;

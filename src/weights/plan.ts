@@ -310,7 +310,8 @@ export class Planner {
       pinned,
     });
     const bytes: PlanBytes = {
-      pinned: vectors + adapters + pinnedBytes + (expertsResident ? expertBytes : 0),
+      pinned: vectors + pinnedBytes + (expertsResident ? expertBytes : 0),
+      adapters,
       expertSlots: slotClasses.reduce((total, c) => total + c.slots * c.slotBytes, 0),
       ring: ring.bytes,
       kv,

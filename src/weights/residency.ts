@@ -41,7 +41,7 @@ export interface ResidencyChoice {
  */
 export function openResidency(model: PlanModel, plan: Plan, choice: ResidencyChoice = {}): Residency {
   const { io = "auto", way, stays = false } = choice;
-  const heldBytes = plan.bytes.pinned + plan.bytes.ring + plan.bytes.expertSlots;
+  const heldBytes = plan.bytes.pinned + plan.bytes.adapters + plan.bytes.ring + plan.bytes.expertSlots;
   const mapped = plan.strategy === "resident" && !stays && mappedIsBest(model);
   const mode = io !== "auto" ? io : mapped ? "mmap" : (way?.mode ?? "direct");
   if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };

@@ -7,7 +7,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { readSafetensors } from "../../src/containers/safetensors/header.js";
 import { readFixture, writeFolder } from "../huggingface/folder.js";
+import { runCli } from "../support/cli.js";
 import { meanKl } from "../support/evaluate.js";
 import { logitsOf, openAdapted } from "./adapted.js";
 import { adapterFixtures, expectedLogits, readAdapterFixture, type Which, writePeft } from "./fixture.js";
@@ -47,4 +49,18 @@ describe("adapters of PEFT beside models of transformers", () => {
       model.close();
     });
   }
+
+  test("a plan has a line for what they take", async () => {
+    const path = writeFolder(join(folder, "planned"), readFixture("qwen3_moe"));
+    const adapter = writePeft(join(folder, "planned-a"), readAdapterFixture("qwen3_moe"), "a");
+    const { tensors } = readSafetensors(join(adapter, "adapter_model.safetensors"));
+    const plan = async (...more: string[]) => (await runCli(["plan", path, "--no-probe", ...more])).out;
+    const [without, beside] = [JSON.parse(await plan("--json")), JSON.parse(await plan("--json", "--lora", adapter))];
+    assert.equal(without.adapterBytes, 0);
+    const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+    assert.equal(beside.adapterBytes, bytes);
+    assert.equal(beside.pinnedBytes, without.pinnedBytes);
+    assert.ok(beside.totalBytes >= without.totalBytes + bytes);
+    assert.match(await plan("--lora", adapter), /^ {2}adapters +\d/m);
+  });
 });

@@ -17,11 +17,12 @@ import { openPeer, type Peer } from "../support/peer.js";
 import { logitsOf, openAdapted } from "./adapted.js";
 import { expectedLogits, type GgufPair, readAdapterFixture, writeGgufAdapter, writePeft } from "./fixture.js";
 
-function valuesOf({ rows, cols, extents, turned }: PairMatrix): Float32Array {
+function valuesOf({ rows, cols, experts, extents, turned }: PairMatrix): Float32Array {
   const bytes = Buffer.concat(
     extents.map(({ file, offset, bytes }) => readFileSync(file).subarray(offset, offset + bytes)),
   );
   const stored = new Float32Array(new Uint8Array(bytes).buffer);
+  if (experts > 1) assert.equal(stored.length, rows * cols * experts);
   if (!turned) return stored;
   return Float32Array.from({ length: rows * cols }, (_, i) => stored[(i % cols) * rows + Math.floor(i / cols)]!);
 }
@@ -50,7 +51,7 @@ describe("adapters and models of different containers", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  for (const name of ["llama", "qwen3", "phi3", "gpt2", "gptneox"])
+  for (const name of ["llama", "qwen3", "phi3", "gpt2", "gptneox", "mixtral"])
     test(`${name}: PEFT beside a GGUF file, a GGUF adapter beside either`, async (t) => {
       const [base, fixture] = [readFixture(name), readAdapterFixture(name)];
       const source = writeModelFolder(join(folder, `base-${name.length}${name[0]}`), base);
@@ -59,9 +60,10 @@ describe("adapters and models of different containers", () => {
       const peft = (["a", "b"] as const).map((which) => writePeft(join(folder, `${name}-${which}`), fixture, which));
       // What convert_lora_to_gguf.py would make of "a".
       const { pairs } = openAdapter(peft[0]!, await openCheckpoint(source));
-      const headDim = (base.config.head_dim as number | undefined) ?? 16;
+      const headDim = (base.config.head_dim as number | null | undefined) ?? 16;
+      const paired = name === "llama" || name === "mixtral";
       const made = [...pairs].map(([tensor, { a, b }]): GgufPair => {
-        const turns = name === "llama" && /attn_[qk]\.weight$/.test(tensor);
+        const turns = paired && /attn_[qk]\.weight$/.test(tensor);
         const high = turns ? byTurns(valuesOf(b), b.rows, headDim) : valuesOf(b);
         return { name: tensor, a: { ...a, values: valuesOf(a) }, b: { ...b, values: high } };
       });
@@ -86,7 +88,7 @@ describe("adapters and models of different containers", () => {
       }
       if (peer === undefined) return t.diagnostic("llama.cpp is not installed: run scripts/fetch-peer.mjs");
       // llama.cpp multiplies with fused projections as they are: a pair of a part has no tensor there.
-      if (name !== "llama" && name !== "qwen3") return;
+      if (!paired && name !== "qwen3") return;
       const lora = [{ filePath: adapter, scale: 1 }];
       await peer.load({ path: gguf, threads: 2, contextTokens: 512, batch: 512, flashAttention: false, lora });
       const theirs = await peer.logProbabilities(base.ids, join(folder, "peer.f32"));

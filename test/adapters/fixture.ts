@@ -57,13 +57,21 @@ export function writePeft(
   return at;
 }
 
+interface GgufHalf {
+  readonly rows: number;
+  readonly cols: number;
+  /** 1 where none is given. */
+  readonly experts?: number;
+  readonly values: Float32Array;
+}
+
 /** A pair of a GGUF adapter, of f32. */
 export interface GgufPair {
   /** `blk.0.attn_q.weight` */
   readonly name: string;
-  /** [rank, cols] and [rows, rank]; of token_embd [tokens, rank] and [dim, rank]. */
-  readonly a: { readonly rows: number; readonly cols: number; readonly values: Float32Array };
-  readonly b: { readonly rows: number; readonly cols: number; readonly values: Float32Array };
+  /** [rank, cols] and [rows, rank], of each expert; of token_embd [tokens, rank] and [dim, rank]. */
+  readonly a: GgufHalf;
+  readonly b: GgufHalf;
 }
 
 /** As convert_lora_to_gguf.py of llama.cpp writes it. */
@@ -85,10 +93,10 @@ export async function writeGgufAdapter(
       ...metadata,
     ]),
     tensors: pairs.flatMap(({ name, a, b }) =>
-      [a, b].map(({ rows, cols, values }, i) => ({
+      [a, b].map(({ rows, cols, experts = 1, values }, i) => ({
         name: `${name}.lora_${"ab"[i]}`,
         dtype,
-        shape: [cols, rows],
+        shape: experts === 1 ? [cols, rows] : [cols, rows, experts],
         data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       })),
     ),

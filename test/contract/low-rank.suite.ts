@@ -6,7 +6,7 @@ import type { MatrixSource, Ops } from "../../src/ops/ops.js";
 import { filled, near, randomValues, type Weights } from "./fixture.js";
 
 /** The same matrix, put together when it is bound. */
-function held(source: MatrixSource): MatrixSource {
+export function held(source: MatrixSource): MatrixSource {
   const { file, offset } = source.planes.blocks![0]!;
   const fill = (at: number, into: Uint8Array): void => {
     const fd = openSync(file, "r");

@@ -12,6 +12,7 @@ import { sliceExtents, slicesOf } from "../../src/formats/layouts.js";
 import type { Backend, Glu, RouteSpec } from "../../src/ops/ops.js";
 import { WorkingSpace } from "../../src/ops/working-space.js";
 import { attentionSuite } from "./attention.suite.js";
+import { expertPairsSuite } from "./expert-pairs.suite.js";
 import { familiesSuite } from "./families.suite.js";
 import {
   computable,
@@ -411,6 +412,7 @@ export function opsSuite(name: string, makeOps: () => Backend): void {
     attentionSuite(withOps);
     productsSuite(weights, withOps);
     lowRankSuite(weights, withOps);
+    expertPairsSuite(weights, withOps);
     selectionSuite(withOps);
     valuesSuite(withOps);
     familiesSuite(withOps, weights);

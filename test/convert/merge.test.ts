@@ -25,7 +25,7 @@ describe("adapters merged into a model", () => {
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  for (const name of ["llama", "qwen3", "phi3", "gpt2", "gptneox"])
+  for (const name of ["llama", "qwen3", "phi3", "gpt2", "gptneox", "qwen3_moe", "granitemoe", "mixtral"])
     test(`${name}: adapters merged are what they are at run time`, async (t) => {
       const [base, fixture] = [readFixture(name), readAdapterFixture(name)];
       const source = writeModelFolder(join(folder, name), base);

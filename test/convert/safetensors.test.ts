@@ -43,7 +43,7 @@ describe("folders of plain matrices", () => {
       );
     });
 
-  for (const name of ["llama", "phi3", "gpt2", "gptneox"])
+  for (const name of ["llama", "phi3", "gpt2", "gptneox", "qwen3_moe", "granitemoe", "mixtral"])
     test(`${name}: an adapter merged is the adapter at run time`, async () => {
       const base = readFixture(name);
       const source = writeModelFolder(join(folder, `${name}-base`), base);

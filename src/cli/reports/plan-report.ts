@@ -36,6 +36,7 @@ export function planDocument(
     budgetBytes,
     totalBytes: plan.totalBytes,
     pinnedBytes: bytes.pinned,
+    adapterBytes: bytes.adapters,
     expertSlotBytes: bytes.expertSlots,
     ringBytes: bytes.ring,
     kvBytes: bytes.kv,
@@ -98,6 +99,7 @@ export function planTable(
   row("reads", io, ways[io]);
   row("budget", formatBytes(plan.budgetBytes), `works from ${formatBytes(minimum)}`);
   row("  pinned", formatBytes(bytes.pinned), "", "green");
+  if (bytes.adapters > 0) row("  adapters", formatBytes(bytes.adapters), "", "green");
   for (const c of plan.slotClasses)
     row(
       "  expert slots",

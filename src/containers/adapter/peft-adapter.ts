@@ -13,7 +13,8 @@ import { placeOf } from "../huggingface/tensors.js";
 import { readSafetensors } from "../safetensors/header.js";
 import type { StoredTensor } from "../stored/stored.js";
 import { invalid, unsupported } from "./gguf-adapter.js";
-import { readPeftConfig, type ScaleOf } from "./peft-config.js";
+import { type PeftConfig, readPeftConfig } from "./peft-config.js";
+import { type Halves, stackedPair, withParameters } from "./peft-parameters.js";
 
 export const peftConfigName = "adapter_config.json";
 const weightsName = "adapter_model.safetensors";
@@ -30,33 +31,30 @@ export function openPeftAdapter(folder: string, tables: readonly NameTable[]): A
   const path = join(folder, weightsName);
   if (!existsSync(path) && existsSync(join(folder, "adapter_model.bin")))
     throw unsupported(folder, "holds adapter_model.bin, which is not read; save the adapter with safetensors");
-  const { scaleOf } = readPeftConfig(configPath, json);
-  const modules = modulesOf(path, readSafetensors(path).tensors);
+  const config = readPeftConfig(configPath, json);
+  const modules = withParameters(path, modulesOf(path, readSafetensors(path).tensors), config);
   const own = tables.find((table) => [...modules.keys()].every((name) => placeOf(name, table) !== undefined));
   const pairs = new Map<string, AdapterPair>();
   const experts = new Map<string, Map<number, AdapterPair>>();
   for (const [name, halves] of modules) {
     const place = placeOf(name, own ?? tables[0]!);
     if (place === undefined) throw unsupported(path, `adapts '${name}', a module that is not known`);
-    const pair = pairOf(path, name, halves, scaleOf);
+    const pair = pairOf(path, name, halves, config);
     const target = (to: string): string => `${place.before}${to}${to.endsWith(".weight") ? "" : ".weight"}`;
+    const add = (to: string, part: AdapterPair): void => {
+      if (place.expert === undefined) pairs.set(to, part);
+      else experts.set(to, (experts.get(to) ?? new Map()).set(place.expert, part));
+    };
     if (typeof place.to === "string") {
-      const to = target(place.to);
-      if (place.expert === undefined) pairs.set(to, pair);
-      else experts.set(to, (experts.get(to) ?? new Map()).set(place.expert, pair));
+      add(target(place.to), pair);
       continue;
     }
+    if (pair.b.experts > 1) throw unsupported(path, `adapts '${name}', stacked matrices that are cut into parts`);
     for (const [to, runs] of Object.entries(place.to(pair.b.rows)))
-      pairs.set(target(to), { ...pair, b: rowsOf(path, pair.b, runs) });
+      add(target(to), { ...pair, b: rowsOf(path, pair.b, runs) });
   }
   for (const [to, found] of experts) pairs.set(to, stacked(path, to, found));
   return { path: folder, format: "safetensors", architecture: undefined, pairs };
-}
-
-interface Halves {
-  a?: StoredTensor;
-  b?: StoredTensor;
-  embedding?: true;
 }
 
 /** `base_model.model.NAME.lora_A.weight`; older versions have the adapter's name behind `lora_A`. */
@@ -81,10 +79,11 @@ function modulesOf(path: string, tensors: readonly StoredTensor[]): Map<string, 
   return modules;
 }
 
-function pairOf(path: string, name: string, { a, b, embedding }: Halves, scaleOf: ScaleOf): AdapterPair {
+function pairOf(path: string, name: string, { a, b, embedding, parameter }: Halves, config: PeftConfig): AdapterPair {
   if (a === undefined || b === undefined) throw invalid(path, `has only one half of the pair of '${name}'`);
   const [low, high] = [matrixOf(path, a), matrixOf(path, b)];
-  const scale = scaleOf(name, high.cols);
+  if (parameter !== undefined) return stackedPair(path, parameter, low, high, config);
+  const scale = config.scaleOf(name, high.cols);
   // It has a column for each token: rows are looked up.
   return embedding
     ? { a: { ...low, rows: low.cols, cols: low.rows, turned: true }, b: high, scale }

@@ -19,7 +19,6 @@ const refused = [
   "velora_config",
   "monteclora_config",
   "layer_replication",
-  "target_parameters",
   "megatron_config",
 ] as const;
 /** Ways to begin that change the weights of the base as well. */
@@ -28,6 +27,16 @@ const changesBase = /^(pissa|olora|corda|loftq|lora_ga)/i;
 /** The scale of a pair from what a module is called and its rank. */
 export type ScaleOf = (module: string, rank: number) => number;
 
+export interface PeftConfig {
+  readonly scaleOf: ScaleOf;
+  /** The rank that is said of a module or parameter. */
+  readonly rankOf: (name: string) => number;
+  /** Parameters that have pairs of their own, by the ends of their names. */
+  readonly parameters: readonly string[];
+  /** Halves of stacked matrices lie as [rank * experts, inputs] and [outputs, rank * experts]. */
+  readonly stacksInputsFirst: boolean;
+}
+
 const isNothing = (value: JsonValue | undefined): boolean =>
   value === undefined ||
   value === null ||
@@ -35,7 +44,7 @@ const isNothing = (value: JsonValue | undefined): boolean =>
   (Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0);
 
 /** @throws ADAPTER_INVALID, ADAPTER_UNSUPPORTED */
-export function readPeftConfig(path: string, json: JsonObject): { readonly scaleOf: ScaleOf } {
+export function readPeftConfig(path: string, json: JsonObject): PeftConfig {
   if (json.peft_type !== "LORA")
     throw unsupported(path, `peft_type is '${shown(json.peft_type)}'; only LORA is supported`);
   for (const key of refused)
@@ -59,7 +68,25 @@ export function readPeftConfig(path: string, json: JsonObject): { readonly scale
       if (said !== found) throw invalid(path, `says that '${module}' has rank ${said}, and the pair has ${found}`);
       return (alphas(module) ?? alpha) / (root ? Math.sqrt(found) : found);
     },
+    rankOf: (name) => ranks(name) ?? rank,
+    parameters: parametersOf(path, json.target_parameters),
+    stacksInputsFirst: isFrom(json.peft_version, 0, 20),
   };
+}
+
+function parametersOf(path: string, value: JsonValue | undefined): string[] {
+  if (isNothing(value)) return [];
+  if (!Array.isArray(value)) throw invalid(path, `'target_parameters' is ${shown(value)}, expected names`);
+  return value.map((name) => {
+    if (typeof name === "string") return name;
+    throw invalid(path, `'target_parameters' has ${shown(name)}, expected names`);
+  });
+}
+
+/** Whether a version is this one or later; one that is missing is earlier. */
+function isFrom(version: JsonValue | undefined, major: number, minor: number): boolean {
+  const [, first, second] = /^(\d{1,6})\.(\d{1,6})/.exec(typeof version === "string" ? version : "") ?? [];
+  return Number(first) > major || (Number(first) === major && Number(second) >= minor);
 }
 
 const shown = (value: JsonValue | undefined): string =>
@@ -80,7 +107,8 @@ function patternOf(path: string, key: string, json: JsonObject): (module: string
   if (!isObject(given)) throw invalid(path, `'${key}' is ${shown(given)}, expected names and numbers`);
   const entries = Object.entries(given).map(([name, value]): [string, boolean, number] => {
     const whole = name.startsWith("^");
-    const plain = name.replace(/^\^/, "").replace(/\\\./g, ".");
+    // PEFT itself writes `.*\.NAME` for experts that it put together.
+    const plain = name.replace(/^(\^|\.\*\\\.)/, "").replace(/\\\./g, ".");
     if (!/^[\w.]+$/.test(plain)) throw unsupported(path, `'${key}' has the pattern '${name.slice(0, 80)}'`);
     return [plain, whole, numberOf(path, `${key}.${name}`, value)];
   });

@@ -94,6 +94,8 @@ export const layerNames: NameTable = {
   "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
   "mlp.experts.gate_up_proj": "ffn_gate_up_exps.weight",
   "mlp.experts.down_proj": "ffn_down_exps.weight",
+  "block_sparse_moe.experts.gate_up_proj": "ffn_gate_up_exps.weight",
+  "block_sparse_moe.experts.down_proj": "ffn_down_exps.weight",
   eh_proj: "nextn.eh_proj",
   enorm: "nextn.enorm",
   hnorm: "nextn.hnorm",

@@ -1,6 +1,7 @@
 /** A model as a list of verb calls with their operands: what a flow records, and everything else reads. */
 import type {
   Activation,
+  ExpertSide,
   Glu,
   MatrixSource,
   Pooling,
@@ -31,6 +32,13 @@ export interface ExpertBody {
   readonly up: Weight;
   readonly down: Weight;
   readonly act: Glu | Activation;
+}
+
+/** The pairs of one of the matrices of all experts of a layer. */
+export interface AdaptedExperts {
+  readonly side: ExpertSide;
+  readonly pair: { readonly a: MatrixSource; readonly b: MatrixSource };
+  readonly adapter: { readonly slot: number; readonly scale: number };
 }
 
 /** The experts that the rows of a tap chose, best first [rows][topK], and what they do. */
@@ -173,7 +181,14 @@ export type Operation =
       /** Name of the tensor the scores come from. */
       readonly router: string;
     }
-  | { readonly verb: "experts"; readonly routes: Routes; readonly body: ExpertBody; readonly weightsInput: boolean }
+  | {
+      readonly verb: "experts";
+      readonly routes: Routes;
+      readonly body: ExpertBody;
+      readonly weightsInput: boolean;
+      /** Pairs beside the matrices of the experts, in the order in which they are added. */
+      readonly pairs?: readonly AdaptedExperts[];
+    }
   | { readonly verb: "expect"; readonly routes: Routes; readonly first: Weight };
 
 export type Call = Operation & {

@@ -5,6 +5,7 @@ import { bytes } from "../format.js";
 
 const kinds: readonly (readonly [kind: keyof PlanBytes, name: string, color: string])[] = [
   ["pinned", "Weights in memory", "--pinned"],
+  ["adapters", "Adapters", "--adapters"],
   ["expertSlots", "Expert slots", "--slots"],
   ["ring", "Streaming ring", "--streamed"],
   ["kv", "KV cache", "--kv"],
