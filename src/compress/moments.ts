@@ -24,6 +24,19 @@ export function momentValues(block: number): number {
   return ((tiles * (tiles + 1)) / 2) * momentTile ** 2;
 }
 
+/** One block as a whole square, with off-diagonals times `share` [block][block]. */
+export function fillSquare(sums: Float32Array, block: number, share: number, square: Float32Array): void {
+  const tiles = block / momentTile;
+  let from = 0;
+  for (let p = 0; p < tiles; p++)
+    for (let q = p; q < tiles; q++)
+      for (let a = 0; a < momentTile; a++)
+        for (let b = 0; b < momentTile; b++, from++) {
+          const [i, j] = [p * momentTile + a, q * momentTile + b];
+          square[i * block + j] = square[j * block + i] = sums[from]! * (i === j ? 1 : share);
+        }
+}
+
 /** The sums of one input; of each matrix of a stack where its matrices have inputs of their own. */
 export interface MomentSums {
   readonly cols: number;

@@ -11,7 +11,7 @@ import { type Role, storedTensors, type TensorDeclaration } from "./flow/tensors
 import { madeOf, PartsUnfit } from "./made-of.js";
 import { vectorConfig } from "./parts/vectors.js";
 import { record } from "./record.js";
-import type { TensorSource } from "./record-tensors.js";
+import { factorSuffixes, type TensorSource } from "./record-tensors.js";
 import { findArchitecture } from "./registry.js";
 import { unusedWarnings } from "./unused.js";
 
@@ -91,6 +91,7 @@ export function describeModel(
     format: checkpoint.format,
     has: (name) => checkpoint.tensors.has(name),
     transposed: (name) => checkpoint.tensors.get(name)?.transposed === true,
+    rank: (name) => rankOf(checkpoint, name),
   };
   const { program, tensors: declared } = record(spec, source);
   const resolver = new Resolver(checkpoint, undefined, asked.readOnly);
@@ -130,6 +131,13 @@ export function withPrograms(description: ModelDescription, names: readonly stri
     for (const tensor of description.programs.get(name)?.tensors ?? [])
       if (!found.has(tensor.name)) found.set(tensor.name, tensor);
   return { ...description, tensors: [...found.values()] };
+}
+
+/** @returns undefined where the matrix itself is there, or no factors are */
+function rankOf({ tensors }: Checkpoint, name: string): number | undefined {
+  if (tensors.has(name)) return undefined;
+  const first = tensors.get(`${name}.${factorSuffixes.first}`);
+  return first === undefined ? undefined : (first.shape[1] ?? 1);
 }
 
 const namesInFile = (tensor: TensorDeclaration): string[] => storedTensors(tensor).map(({ name }) => name);

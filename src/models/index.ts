@@ -26,6 +26,7 @@ export {
 export type { ExpertBody, HeardExperts, Program } from "./flow/calls.js";
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
+export { factorSuffixes } from "./record-tensors.js";
 export { architectures, decoders, encoders, findArchitecture } from "./registry.js";
 export {
   type ExpertLayer,

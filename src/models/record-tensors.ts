@@ -10,6 +10,8 @@ export interface TensorSource {
   has(name: string): boolean;
   /** Whether a matrix lies there the other way round. */
   transposed?(name: string): boolean;
+  /** The rank of a matrix of which only the factors are there. */
+  rank?(name: string): number | undefined;
 }
 
 /**
@@ -17,6 +19,9 @@ export interface TensorSource {
  */
 const vectorFill = [1, 0.2] as const;
 const biasFill = [0, 0.3] as const;
+
+/** Names of the factors of a matrix, behind its own: those that GGUF has for the pairs of adapters. */
+export const factorSuffixes = { first: "lora_a", second: "lora_b" } as const;
 
 type Suffix = "weight" | "bias";
 type Rest = Omit<TensorDeclaration, "name" | "layer">;
@@ -42,7 +47,8 @@ export class TensorTable {
   }
 
   has(name: string): boolean {
-    return this.#source.has(this.#fullName(name));
+    const full = this.#fullName(name);
+    return this.#source.has(full) || this.#source.rank?.(full) !== undefined;
   }
 
   /** One declaration for each name; the first says what it is. */
@@ -96,6 +102,18 @@ export class TensorTable {
         fill: { mean: 0, deviation: g / Math.sqrt(cols) },
       }) as const;
     const local = `${name}.weight`;
+    const rank = from === undefined && experts === 1 ? this.#source.rank?.(this.#fullName(local)) : undefined;
+    if (rank !== undefined) {
+      const factor = (suffix: string, shape: readonly [number, number]): Omit<Weight, "bias"> => {
+        const fill = { mean: 0, deviation: gain / Math.sqrt(shape[0]) };
+        const tensor = this.#declare(`${local}.${suffix}`, false, { ...rest(gain), shape, fill });
+        return { tensor, cols: shape[0], rows: shape[1], experts, transposed: false };
+      };
+      const first = { ...factor(factorSuffixes.first, [cols, rank]), bias: null };
+      const second = factor(factorSuffixes.second, [rank, rows]);
+      const added = bias === "none" ? null : this.#bias(name, rows, experts, role, bias === "optional", from);
+      return { ...second, bias: added, first };
+    }
     const turned = from === undefined && this.#source.transposed?.(this.#fullName(local)) === true;
     const transposed = turned || (from !== undefined && "transpose" in from);
     const own = (): TensorDeclaration => {

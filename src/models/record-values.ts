@@ -11,6 +11,16 @@ export function fault(message: string): never {
   throw new HundredweightError("INTERNAL", `a model that is not well formed: ${message}`);
 }
 
+/** @throws FORMAT_UNSUPPORTED for a matrix of which the file has the factors only, where that will not do */
+export function refuseFactors({ tensor, first }: Weight): void {
+  if (first === undefined) return;
+  const name = tensor.name.slice(0, tensor.name.lastIndexOf("."));
+  throw new HundredweightError(
+    "FORMAT_UNSUPPORTED",
+    `'${name}' is there as two factors, which can be multiplied with rows only: this model needs it whole`,
+  );
+}
+
 export abstract class ValueRecorder {
   protected ids = 0;
   /** Names of the tensors whose products they are. */
@@ -42,7 +52,27 @@ export abstract class ValueRecorder {
     return this.call(operation, [x, ...others], [x.cols])[0]!;
   }
 
+  /** Weights that lie side by side are one call; factors are products of their own, in the order of their use. */
   linear(x: Value, ...weights: readonly Weight[]): Value[] {
+    const outputs: Value[] = [];
+    let plain: Weight[] = [];
+    const flush = (): void => {
+      if (plain.length > 0) outputs.push(...this.#linear(x, plain));
+      plain = [];
+    };
+    for (const weight of weights) {
+      const { first, ...second } = weight;
+      if (first === undefined) plain.push(weight);
+      else {
+        flush();
+        outputs.push(...this.#linear(this.#linear(x, [first])[0]!, [second]));
+      }
+    }
+    flush();
+    return outputs;
+  }
+
+  #linear(x: Value, weights: readonly Weight[]): Value[] {
     for (const { cols, tensor } of weights)
       if (cols !== x.cols) fault(`'${tensor.name}' takes ${cols} columns, not ${x.cols}`);
     const outputs = this.call(
@@ -54,6 +84,7 @@ export abstract class ValueRecorder {
     return outputs;
   }
   headLinear(x: Value, weight: Weight, { heads, along }: { heads: number; along: "inputs" | "rows" }): Value {
+    refuseFactors(weight);
     const { cols, rows, transposed, tensor } = weight;
     const [needed, made] = along === "inputs" ? [heads * cols, rows] : [rows, heads * cols];
     if (x.cols !== needed || rows % heads !== 0 || transposed)

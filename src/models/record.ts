@@ -22,7 +22,7 @@ import type { Role, TensorDeclaration } from "./flow/tensors.js";
 import { ExpertRecorder } from "./record-experts.js";
 import { StateRecorder } from "./record-states.js";
 import { type TensorSource, TensorTable } from "./record-tensors.js";
-import { fault } from "./record-values.js";
+import { fault, refuseFactors } from "./record-values.js";
 
 export interface Recording {
   readonly program: Program;
@@ -161,6 +161,7 @@ class Recorder extends StateRecorder implements Flow {
   // --- rows
 
   lookup(table: Weight, scale = 1, by: RowsBy = "ids"): Value {
+    refuseFactors(table);
     if (table.transposed) fault(`'${table.tensor.name}' lies the other way round`);
     return this.call({ verb: "lookup", table, scale, by }, [], [table.cols])[0]!;
   }

@@ -7,6 +7,9 @@
  *
  * KL is then that of the likeliest tokens and one that stands for the others. It misses what is moved among those, so
  * it is never more than the exact one; the same model still gets exactly 0.
+ *
+ * With `seed` in the header rows are draws (draws.ts): every position but a chunk's last has one, `top` is how many
+ * draws, the ids are those that were drawn, and the likeliest id, as f64, stands in the place of the tail.
  */
 import { closeSync, readSync, rmSync, writeSync } from "node:fs";
 import { endianness } from "node:os";
@@ -15,20 +18,30 @@ import { loadAddon } from "../native/addon.js";
 import { openOutputSync, openRegularSync } from "../regular-file.js";
 import { replaceFileSync } from "../replace-file.js";
 import { topLogprobs } from "../sampling/logprobs.js";
+import { Rng } from "../sampling/rng.js";
 import { type Divergence, nllOf, normalize, type ReferenceRow } from "./divergence.js";
+import { DrawnRow, drawTokens } from "./draws.js";
 
 const magic = "HWTLOGITS1\n";
 
 export interface ReferenceShape {
   readonly vocab: number;
   readonly chunkTokens: number;
-  /** Logits of a token that are kept. */
+  /** Logits of a token that are kept, or how many tokens are drawn. */
   readonly top: number;
+  /** Rows are draws: by this seed. */
+  readonly seed?: number;
 }
 
-const scoredOf = (chunkTokens: number) => chunkTokens - 1 - Math.floor(chunkTokens / 2);
+/** Positions of a chunk without a row, at its beginning. */
+const unscored = (chunkTokens: number) => Math.floor(chunkTokens / 2);
+const rowsOf = ({ chunkTokens, seed }: ReferenceShape) =>
+  chunkTokens - 1 - (seed === undefined ? unscored(chunkTokens) : 0);
+const chunkBytes = (shape: ReferenceShape) => 4 * shape.chunkTokens + rowsOf(shape) * rowBytes(shape.top);
 const rowBytes = (top: number) => 24 + 8 * top;
 const leastTail = 1e-12;
+/** Draws of a row. */
+export const mostDraws = 4096;
 
 function refuseBigEndian(): void {
   if (endianness() === "BE")
@@ -39,6 +52,7 @@ export class ReferenceWriter {
   private readonly path: string;
   private readonly shape: ReferenceShape;
   private readonly part: string;
+  private readonly rng: Rng;
   private readonly file: number;
   private readonly buffer: Uint8Array;
   private readonly view: DataView;
@@ -53,7 +67,8 @@ export class ReferenceWriter {
     this.shape = shape;
     this.part = `${path}.part`;
     this.file = openOutputSync(this.part);
-    this.buffer = new Uint8Array(4 * shape.chunkTokens + scoredOf(shape.chunkTokens) * rowBytes(shape.top));
+    this.rng = new Rng(shape.seed ?? 0);
+    this.buffer = new Uint8Array(chunkBytes(shape));
     this.view = new DataView(this.buffer.buffer);
     const header = Buffer.from(JSON.stringify(shape));
     this.write(
@@ -73,25 +88,31 @@ export class ReferenceWriter {
 
   /** @throws FILE_IO, MODEL_INVALID for a logit that is not finite */
   row(logits: Float32Array, next: number): void {
-    const { top, chunkTokens } = this.shape;
-    const scored = scoredOf(chunkTokens);
+    const { top, seed } = this.shape;
+    const scored = rowsOf(this.shape);
     if (this.rows % scored === 0) {
       this.at = 0;
       for (const id of this.chunks[this.rows / scored]!) this.i32(id);
     }
     const own = normalize(logits);
-    const best = topLogprobs(logits, next, top, loadAddon() ?? {}).top;
     const sum = own.max + own.logSum;
     this.f64(sum);
     this.f64(nllOf(logits, next, own));
-    this.f64(
-      tailOf(
-        best.map(({ id }) => logits[id]!),
-        sum,
-      ),
-    );
-    for (const { id } of best) this.i32(id);
-    for (const { id } of best) {
+    let ids: readonly number[] | Int32Array;
+    if (seed === undefined) {
+      ids = topLogprobs(logits, next, top, loadAddon() ?? {}).top.map(({ id }) => id);
+      this.f64(
+        tailOf(
+          ids.map((id) => logits[id]!),
+          sum,
+        ),
+      );
+    } else {
+      ids = drawTokens(logits, sum, top, this.rng);
+      this.f64(own.best);
+    }
+    for (const id of ids) this.i32(id);
+    for (const id of ids) {
       this.view.setFloat32(this.at, logits[id]!, true);
       this.at += 4;
     }
@@ -172,8 +193,7 @@ export class ReferenceReader {
       this.shape = this.shapeOf(Buffer.from(header).toString("utf8"));
       this.position = begin.length + length;
       this.vocab = this.shape.vocab;
-      const { chunkTokens, top } = this.shape;
-      this.buffer = new Uint8Array(4 * chunkTokens + scoredOf(chunkTokens) * rowBytes(top));
+      this.buffer = new Uint8Array(chunkBytes(this.shape));
       this.view = new DataView(this.buffer.buffer);
     } catch (error) {
       closeSync(this.file);
@@ -197,9 +217,13 @@ export class ReferenceReader {
    * @throws OPTION_INVALID for another text than it was made of, FORMAT_INVALID
    */
   next(): ReferenceRow {
-    const { vocab, top, chunkTokens } = this.shape;
-    const scored = scoredOf(chunkTokens);
-    if (this.rows % scored === 0) this.readChunk(this.chunks[this.rows / scored]!);
+    const { vocab, top, chunkTokens, seed } = this.shape;
+    const scored = chunkTokens - 1 - unscored(chunkTokens);
+    if (this.rows % scored === 0) {
+      this.readChunk(this.chunks[this.rows / scored]!);
+      // Draws are there of positions that nobody scores.
+      if (seed !== undefined) this.at += unscored(chunkTokens) * rowBytes(top);
+    }
     this.rows++;
     const [logSum, nll, tail] = [this.f64(), this.f64(), this.f64()];
     const ids = new Int32Array(top);
@@ -209,6 +233,10 @@ export class ReferenceReader {
     this.at += 8 * top;
     const sound = [logSum, nll, tail].every(Number.isFinite) && ids.every((id) => id >= 0 && id < vocab);
     if (!sound || !logits.every(Number.isFinite)) throw this.invalid("a row has values that no model makes");
+    if (seed !== undefined) {
+      if (!(Number.isInteger(tail) && tail >= 0 && tail < vocab)) throw this.invalid("a row has no likeliest token");
+      return new DrawnRow(tail, ids, logits, logSum, nll);
+    }
     this.tails += tail;
     this.all++;
     return new StoredRow(ids, logits, logSum, nll, tail);
@@ -243,11 +271,13 @@ export class ReferenceReader {
 
   private shapeOf(text: string): ReferenceShape {
     try {
-      const { vocab, chunkTokens, top } = JSON.parse(text) as Partial<ReferenceShape>;
+      const { vocab, chunkTokens, top, seed } = JSON.parse(text) as Partial<ReferenceShape>;
       const whole = (value: unknown, least: number, most: number): value is number =>
         Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
-      if (whole(vocab, 1, 2 ** 24) && whole(chunkTokens, 4, 2 ** 16) && whole(top, 1, vocab))
-        return { vocab, chunkTokens, top };
+      const most = seed === undefined ? vocab : mostDraws;
+      const seeded = seed === undefined || whole(seed, 0, 2 ** 53 - 1);
+      if (whole(vocab, 1, 2 ** 24) && whole(chunkTokens, 4, 2 ** 16) && whole(top, 1, most ?? 0) && seeded)
+        return { vocab, chunkTokens, top, ...(seed !== undefined && { seed }) };
     } catch {
       // Told below.
     }

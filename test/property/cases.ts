@@ -48,6 +48,9 @@ const types = dtypes.filter((d) => d.acts !== undefined);
 const combinations = types.flatMap((dtype) => textVariants.map((variant) => ({ dtype, ...variant })));
 export const combinationCount = combinations.length;
 
+/** Architectures whose models may have factors in the place of matrices. */
+const factorized: readonly string[] = ["llama", "qwen2", "qwen3", "gemma3"];
+
 /** Multiply-adds a case may cost in the scalar kernels, which do about 10^9 a second. */
 const scalarBudget = 4e7;
 
@@ -90,6 +93,7 @@ export function makeCase(seed: number, number: number, isas: readonly string[]):
       dims,
       types: mixed,
       seed: number + 1,
+      ...(factorized.includes(arch) && number % 3 === 0 && { rank: 32 }),
       // Wide models get few layers: one windowed, one full where there are both.
       ...(dims === 256 && {
         overrides: {
@@ -130,6 +134,7 @@ export const adaptersOf = ({ adapters = "none", seed }: Case, sequence: number):
 export function describeCase({ model, kvType, prompts, shared, adapters = "none" }: Case): string {
   const tensors = Object.entries(model.types).map(([role, type]) => `${role} ${type}`);
   const lengths = prompts.map((ids) => ids.length).join("+");
+  if (model.rank !== undefined) tensors.push("factors");
   return (
     `${model.arch} ${model.variant} (${tensors.join(", ")}), KV ${kvType}, prompts of ${lengths}, ` +
     `${shared} shared${adapters === "none" ? "" : ", adapters"}`

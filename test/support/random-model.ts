@@ -8,7 +8,7 @@ import { quantizeRow } from "../../src/compress/quantize.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import type { Declaration, TinyMetadata } from "../../src/models/flow/architecture.js";
 import type { Role, TensorDeclaration } from "../../src/models/flow/tensors.js";
-import { findArchitecture } from "../../src/models/index.js";
+import { factorSuffixes, findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
 import { randomBlocks } from "../../src/synth/blocks.js";
 import { idsType, randomIds } from "../../src/synth/ids.js";
@@ -26,6 +26,8 @@ export interface RandomModelSpec {
   readonly find?: (name: string) => Declaration;
   /** Replaces the variant's metadata, without the architecture prefix. */
   readonly overrides?: TinyMetadata;
+  /** Rank of factors that stand for the matrices of feed-forward nets and behind attention; none: they are whole. */
+  readonly rank?: number;
   /** Default: the tiny byte-level vocabulary. */
   readonly tokenizer?: readonly [string, TypedValue][];
 }
@@ -60,18 +62,33 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
     shapes: variant.shapes?.(spec.dims),
   };
   const model = declareOnPaper(path, spec.arch, metadata, embedding, declaration);
-  const tensors = paperTensors(model, variant.tied ?? false, variant.optionalTensors).map((tensor) => {
-    const { shape, ids } = tensor;
-    const words = seededWords(spec.seed, tensor.name);
-    if (ids !== undefined) return { name: tensor.name, dtype: idsType, shape, data: randomIds(ids, shape, words) };
-    const dtype = typeOf(tensor, spec.types);
-    const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
-    const { mean, deviation } = tensor.fill;
-    // By name: a tensor keeps its values when the order of a part's tensors changes.
-    const seed = words();
-    return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
-  });
+  const declared = paperTensors(model, variant.tied ?? false, variant.optionalTensors);
+  const tensors = declared
+    .flatMap((tensor) => factorsOf(tensor, spec.rank))
+    .map((tensor) => {
+      const { shape, ids } = tensor;
+      const words = seededWords(spec.seed, tensor.name);
+      if (ids !== undefined) return { name: tensor.name, dtype: idsType, shape, data: randomIds(ids, shape, words) };
+      const dtype = typeOf(tensor, spec.types);
+      const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
+      const { mean, deviation } = tensor.fill;
+      // By name: a tensor keeps its values when the order of a part's tensors changes.
+      const seed = words();
+      return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
+    });
   await writeGguf(path, { metadata, tensors });
+}
+
+/** A matrix, or the factors that a file has in its place. */
+function factorsOf(tensor: TensorDeclaration, rank: number | undefined): TensorDeclaration[] {
+  const [cols, rows, ...others] = tensor.shape;
+  if (rank === undefined || others.length > 0 || !/\.(ffn_up|ffn_down|attn_output)\.weight$/.test(tensor.name))
+    return [tensor];
+  const factor = (suffix: string, shape: readonly number[]): TensorDeclaration => {
+    const fill = { mean: 0, deviation: 1 / Math.sqrt(shape[0]!) };
+    return { ...tensor, name: `${tensor.name}.${suffix}`, shape, fill };
+  };
+  return [factor(factorSuffixes.first, [cols!, rank]), factor(factorSuffixes.second, [rank, rows!])];
 }
 
 /**

@@ -116,6 +116,20 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./mix.js"),
   },
   {
+    usage: "teach [options] <model> <text> <out>",
+    summary:
+      "Write what a model says of every token of a text as some tokens drawn by their probability: unbiased, and a " +
+      "thousandth of the logits. For students; `quality` takes the file as a reference.",
+    load: () => import("./teach.js"),
+  },
+  {
+    usage: "factorize [options] <in> <out>",
+    summary:
+      "Write a GGUF model in which matrices are two factors (whitened SVD). It runs here, not in llama.cpp. Fewer " +
+      "bits lose less at equal bytes: compare with `quality`.",
+    load: () => import("./factorize.js"),
+  },
+  {
     usage: "prune [options] <in> <out>",
     summary:
       "Write a GGUF model without the layers that change least of what goes through them (block influence), " +

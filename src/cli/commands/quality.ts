@@ -44,7 +44,7 @@ export function register(program: Command): void {
       "Compare models with a reference over texts: perplexity, KL divergence a token, how often the likeliest token " +
         "is the same, by text. As llama-perplexity --kl-divergence, with nothing stored.",
     )
-    .argument("<reference>", "the model they are judged by, or what --save-logits wrote of it")
+    .argument("<reference>", "the model they are judged by, or what --save-logits or `teach` wrote of it")
     .argument("<words...>", "models, and UTF-8 texts; each text is a domain of its own")
     .option(
       "--ctx <tokens>",
@@ -106,7 +106,7 @@ async function run(word: string, words: readonly string[], flags: QualityFlags):
       reference: reader === undefined ? subjects[0]! : { path: word },
       models: reader === undefined ? subjects.slice(1) : subjects,
       chunkTokens,
-      ...(reader !== undefined && { top: reader.shape.top, meanTail: reader.meanTail }),
+      ...(reader !== undefined && storedFacts(reader)),
     };
     if (flags.svg !== undefined) writeOutputSync(flags.svg, qualitySvg(about, found));
     if (flags.json) printJson(qualityDocument(about, found));
@@ -167,6 +167,10 @@ async function measure(
     progress.end();
     for (const model of opened) model.close();
   }
+}
+
+function storedFacts({ shape: { top, seed }, meanTail }: ReferenceReader) {
+  return seed === undefined ? { top, meanTail } : { draws: top };
 }
 
 interface ExpectedDomain extends Domain {

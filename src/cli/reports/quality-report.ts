@@ -22,6 +22,8 @@ export interface About {
   /** Logits a token that were stored, and the mean mass of the others. */
   readonly top?: number;
   readonly meanTail?: number;
+  /** Tokens drawn of each row of the reference, where those are known. */
+  readonly draws?: number;
 }
 
 export function qualityDocument({ models, ...about }: About, { domains, all }: Quality) {
@@ -36,13 +38,15 @@ export function qualityDocument({ models, ...about }: About, { domains, all }: Q
 }
 
 export function qualityText(about: About, { domains, all }: Quality): string {
-  const { reference, chunkTokens, top, meanTail } = about;
+  const { reference, chunkTokens, top, meanTail, draws } = about;
   const parts = [`reference ${reference.path}, chunks of ${chunkTokens} tokens, KL in nats a token [95 % of means]\n`];
   if (top !== undefined && meanTail !== undefined)
     parts.push(
       `of stored logits, ${top} a token: the others, ${(100 * meanTail).toFixed(3)} % of the mass, count as one ` +
         "token, so KL is at most the exact one\n",
     );
+  if (draws !== undefined)
+    parts.push(`of ${draws} draws a token: means of KL are unbiased, its median and 99 % say nothing\n`);
   for (const domain of domains.length > 1 ? [...domains, all] : domains) parts.push("\n", domainText(about, domain));
   return parts.join("");
 }

@@ -39,6 +39,8 @@ export interface Weight {
   /** The file has it the other way round. */
   readonly transposed: boolean;
   readonly bias: VectorWeight | null;
+  /** Factors of a matrix that the file does not have: rows go through this one first. */
+  readonly first?: Weight;
 }
 
 /** A small tensor, resident as f32. */

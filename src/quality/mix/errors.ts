@@ -4,7 +4,7 @@
  * tr(E H E') / tr(X H X').
  */
 import type { Factors, Feedback, MomentUse } from "../../compress/feedback.js";
-import { momentTile, momentValues } from "../../compress/moments.js";
+import { fillSquare, momentValues } from "../../compress/moments.js";
 import { momentsFor, type PlannedTensor, type QuantizeWishes } from "../../compress/quantize-model.js";
 import type { SourceFiles } from "../../compress/source-files.js";
 import { HundredweightError } from "../../errors.js";
@@ -143,7 +143,7 @@ function formsOf(
   const square = new Float32Array(block * block);
   const forms = all.map(() => 0);
   for (let first = 0; first < cols; first += block) {
-    expand(sums.subarray((first / block) * momentValues(block)), block, 1 - shrink, square);
+    fillSquare(sums.subarray((first / block) * momentValues(block)), block, 1 - shrink, square);
     for (const [k, x] of all.entries()) {
       for (let r = 0; r < rows; r++) part.set(x.subarray(r * cols + first, r * cols + first + block), r * block);
       addon.dot(f32, new Uint8Array(square.buffer), block, block, part, rows, product, null, "gemm");
@@ -151,16 +151,4 @@ function formsOf(
     }
   }
   return forms;
-}
-
-function expand(sums: Float32Array, block: number, share: number, square: Float32Array): void {
-  const tiles = block / momentTile;
-  let from = 0;
-  for (let p = 0; p < tiles; p++)
-    for (let q = p; q < tiles; q++)
-      for (let a = 0; a < momentTile; a++)
-        for (let b = 0; b < momentTile; b++, from++) {
-          const [i, j] = [p * momentTile + a, q * momentTile + b];
-          square[i * block + j] = square[j * block + i] = sums[from]! * (i === j ? 1 : share);
-        }
 }
