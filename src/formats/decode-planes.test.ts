@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../package-root.js";
-import { fp4Values, nf4Values } from "./decode-planes.js";
+import { fp4Values, fp8Values, nf4Values } from "./decode-planes.js";
 import { decodeRow } from "./decode-row.js";
 import type { Layout } from "./layouts.js";
-import { bnb4Layout, llmInt8Layout } from "./plane-layouts.js";
+import { bnb4Layout, fp8Layout, llmInt8Layout } from "./plane-layouts.js";
 
 interface Matrix {
   readonly rows: number;
@@ -64,4 +64,34 @@ test("LLM.int8(): the values of bitsandbytes", () => {
   // It multiplies with a reciprocal that is rounded, and may round the result to halves.
   for (const [i, expected] of floats(int8.dequantized).entries())
     assert.ok(Math.abs(got[i]! - expected) <= Math.abs(expected) * 2 ** -11 + 2 ** -25, `${i}: ${got[i]}, ${expected}`);
+});
+
+test("every code of FP8, by the definition of its type", () => {
+  const codes = Uint8Array.from({ length: 256 }, (_, code) => code);
+  for (const [type, fractionBits, bias] of [
+    ["e4m3", 3, 7],
+    ["e5m2", 2, 15],
+  ] as const) {
+    const got = new Float32Array(256);
+    const one = new Uint8Array(Float32Array.of(1).buffer);
+    decodeRow(fp8Layout({ codes: type, by: "tensor", scales: "f32" }), [codes, one], 1, 0, got);
+    for (let code = 0; code < 256; code++) {
+      const fraction = code & (2 ** fractionBits - 1);
+      const exponent = (code & 127) >> fractionBits;
+      const most = 2 ** (7 - fractionBits) - 1;
+      const size =
+        exponent === 0
+          ? fraction * 2 ** (1 - bias - fractionBits)
+          : type === "e5m2" && exponent === most
+            ? fraction === 0
+              ? Number.POSITIVE_INFINITY
+              : Number.NaN
+            : type === "e4m3" && (code & 127) === 127
+              ? Number.NaN
+              : (1 + fraction / 2 ** fractionBits) * 2 ** (exponent - bias);
+      const want = code & 128 ? -size : size;
+      assert.ok(Number.isNaN(want) ? Number.isNaN(got[code]) : got[code] === want, `${type} ${code}: ${got[code]}`);
+      assert.ok(Object.is(fp8Values[type][code], got[code]) || Number.isNaN(want) || want === 0);
+    }
+  }
 });

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { packageRoot } from "../package-root.js";
 import { dequantizeRow } from "./dequantize.js";
 import { dtypeByName, dtypes } from "./dtypes.js";
+import { toBf16, toF16 } from "./float16.js";
 
 const computable = dtypes.filter((d) => d.acts !== undefined);
 const vectors = process.env.HUNDREDWEIGHT_VECTORS;
@@ -73,6 +74,21 @@ test("every 16-bit pattern of F16 and BF16", () => {
   dequantizeRow(dtypeByName("BF16")!, bytes, out);
   const words = new Uint32Array(out.buffer);
   for (let h = 0; h < 65536; h++) assert.equal(words[h], h * 65536);
+});
+
+test("every number of F16 and BF16 is written as it was read", () => {
+  const bytes = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
+  const out = new Float32Array(65536);
+  for (const [name, write] of [
+    ["F16", toF16],
+    ["BF16", toBf16],
+  ] as const) {
+    dequantizeRow(dtypeByName(name)!, bytes, out);
+    const isNaNCode = (h: number) => (name === "F16" ? (h & 0x7fff) > 0x7c00 : (h & 0x7fff) > 0x7f80);
+    for (let h = 0; h < 65536; h++)
+      if (Number.isNaN(out[h])) assert.ok(isNaNCode(write(out[h]!)), `${name} ${h}`);
+      else assert.equal(write(out[h]!), h, `${name} ${h}`);
+  }
 });
 
 test("wrong lengths and listed-only types are refused", () => {

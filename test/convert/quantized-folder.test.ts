@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { bookCodes, bookScales, bookState, dynamicMap, nestedScales } from "../../src/convert/bitsandbytes.js";
 import { convertModel, quantizeFolder } from "../../src/convert/index.js";
+import { fp4Values, nf4Values } from "../../src/formats/decode-planes.js";
 import { packageRoot } from "../../src/package-root.js";
 import { logitsOf, openAdapted } from "../adapters/adapted.js";
 import { readFixture } from "../huggingface/folder.js";
@@ -76,6 +77,30 @@ describe("4 bits of bitsandbytes", () => {
       assert.deepEqual(logits[0], logits[1]);
       assert.notDeepEqual(logits[0], logits[2]);
     });
+
+  test("NF4 and FP4 are off by half of their widest gap at most", () => {
+    const values = Float32Array.from({ length: 64 * 4096 }, (_, i) =>
+      Math.fround(Math.sin(i * 12.9898) * (1 + (i % 7))),
+    );
+    const scales = bookScales(values);
+    for (const [codes, book] of [
+      ["nf4", nf4Values],
+      ["fp4", fp4Values],
+    ] as const) {
+      const sorted = [...new Set(book.map((v) => v + 0))].sort((a, b) => a - b);
+      const gap = Math.max(...sorted.slice(1).map((v, i) => v - sorted[i]!));
+      const stored = bookCodes(values, codes);
+      let most = 0;
+      for (let i = 0; i < values.length; i++) {
+        const code = i % 2 === 0 ? stored[i >> 1]! >> 4 : stored[i >> 1]! & 15;
+        const scale = scales[Math.floor(i / 64)]!;
+        most = Math.max(most, Math.abs(book[code]! * scale - values[i]!) / scale);
+      }
+      // Between -1 and -0.6962 the values of NF4 are farthest apart: 0.1519 of the largest value.
+      if (codes === "nf4") assert.ok(Math.abs(gap / 2 - 0.1519) < 1e-4);
+      assert.ok(most <= gap / 2 + 1e-6 && most > 0.4 * gap, `${codes}: ${most} of ${gap / 2}`);
+    }
+  });
 
   test("experts and what is quantized already are refused by name", async () => {
     const moe = writeModelFolder(join(folder, "moe"), readFixture("mixtral"));

@@ -1,18 +1,39 @@
 /** A conversion that is killed goes on where it was, and its bytes are those of one that was not. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { convertModel } from "../../src/convert/index.js";
+import { writeSynthFolder } from "../../src/synth/folder/write.js";
 import { parseSpec } from "../../src/synth/presets.js";
 import { layOutSynth, writeSynth } from "../../src/synth/synth.js";
 import { wholeSweeps } from "../support/sweeps.js";
 
 const child = fileURLToPath(new URL("kill-child.js", import.meta.url));
 const kills = wholeSweeps ? 10 : 3;
+const folderKills = wholeSweeps ? 10 : 2;
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return hash.digest("hex");
+}
 
 describe("resuming", () => {
   let folder = "";
@@ -45,6 +66,34 @@ describe("resuming", () => {
     assert.ok(done.resumedBytes > whole.length / 2, `${done.resumedBytes} of ${whole.length}`);
     assert.ok(readFileSync(out).equals(whole));
     assert.deepEqual([`${out}.partial`, `${out}.journal`].filter(existsSync), []);
+  });
+
+  test(`a quantized folder as safetensors, killed ${folderKills} times: the same bytes, in little memory`, async () => {
+    // Its matrices lie in the order of inputs: each is in memory whole while its turn lasts.
+    const shapeOf = wholeSweeps
+      ? "llama-1b"
+      : "llama-1b,layers=1,dim=256,hidden=1024,heads=4,kv-heads=4,head-dim=64,vocab=2048";
+    const { name, shape } = parseSpec(shapeOf);
+    const quantized = join(folder, "gptq");
+    await writeSynthFolder(quantized, layOutSynth(name, shape), "gptq");
+    const [wanted, out] = [join(folder, "wanted", "model.safetensors"), join(folder, "out", "model.safetensors")];
+    const run = (to: string, killAt: number) =>
+      spawnSync(process.execPath, [child, quantized, to, "f32", String(killAt)], { encoding: "utf8" });
+    const { status, stdout, stderr } = run(wanted, Number.POSITIVE_INFINITY);
+    assert.equal(status, 0, stderr);
+    const size = statSync(wanted).size;
+    for (let kill = 1; kill <= folderKills; kill++) {
+      assert.equal(run(out, Math.floor((kill * size) / (folderKills + 1))).signal, "SIGKILL");
+      assert.ok(!existsSync(out));
+    }
+    const last = run(out, Number.POSITIVE_INFINITY);
+    assert.equal(last.status, 0, last.stderr);
+    assert.deepEqual(await hashOf(out), await hashOf(wanted));
+    assert.deepEqual(readdirSync(join(folder, "out")).sort(), readdirSync(join(folder, "wanted")).sort());
+    for (const peak of [stdout, last.stdout]) assert.ok(Number(peak) * 1024 < 2 * 2 ** 30, `a peak of ${peak} KiB`);
+    // Small models prove little about memory but this: it is that of the process, and of a matrix.
+    if (!wholeSweeps) assert.ok(Number(stdout) < 400 * 1024, `a peak of ${stdout} KiB`);
+    rmSync(quantized, { recursive: true });
   });
 
   test("a conversion of another source, or into another type, begins anew", async () => {
