@@ -113,6 +113,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<ops::low_rank>("lowRank"),
       bind<ops::rope>("rope"),
       bind<ops::kv_store>("kvStore"),
+      bind<ops::kv_turn>("kvTurn"),
+      bind<ops::kv_copy_rows>("kvCopyRows"),
       bind<ops::attention>("attention"),
       bind<ops::select>("select"),
       bind<ops::glu>("glu"),

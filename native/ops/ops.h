@@ -62,6 +62,11 @@ Status low_rank(Model& model, int32_t out, int32_t first, int32_t x, int32_t a, 
 
 // --- kv.cc, attention.cc, attention_selected.cc
 Status kv_store(Model& model, int32_t pool, int32_t layer, int32_t k, int32_t v, int32_t n);
+// Keys of rows [from, to) of a page of a layer, turned by these angles and stored again; between passes.
+Status kv_turn(Model& model, int32_t pool, int32_t layer, int32_t page, int32_t from, int32_t to,
+               Slice<const double> cosines, Slice<const double> sines, bool interleaved, int32_t first);
+// The first rows of a page to another one, all layers.
+Status kv_copy_rows(Model& model, int32_t pool, int32_t from, int32_t to, int32_t rows);
 Status attention(Model& model, int32_t out, int32_t q, int32_t pool, int32_t layer, int32_t n, int32_t heads,
                  float scale, int32_t window, float softcap, int32_t sinks, int32_t reach, int32_t slopes,
                  int32_t selection, int32_t carry, int32_t part);

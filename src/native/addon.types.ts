@@ -229,6 +229,21 @@ export interface NativeAddon {
   rope(model: number, x: number, n: number, heads: number, headDim: number, table: number): void;
   /** v: 0 for a latent layer */
   kvStore(model: number, pool: number, layer: number, k: number, v: number, n: number): void;
+  /** Keys of rows [from, to) of a page, turned by angles [pairs] behind `first` values of each head, stored again. */
+  kvTurn(
+    model: number,
+    pool: number,
+    layer: number,
+    page: number,
+    from: number,
+    to: number,
+    cosines: Float64Array,
+    sines: Float64Array,
+    interleaved: boolean,
+    first: number,
+  ): void;
+  /** The first rows of a page, all layers. */
+  kvCopyRows(model: number, pool: number, from: number, to: number, rows: number): void;
   attention(
     model: number,
     out: number,

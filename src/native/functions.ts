@@ -68,6 +68,8 @@ const functions = {
   lowRank: true,
   rope: true,
   kvStore: true,
+  kvTurn: true,
+  kvCopyRows: true,
   attention: true,
   select: true,
   glu: true,

@@ -101,6 +101,12 @@ export class ColdPages {
     if (this.#hot[page] === 0) this.#admit(page, keeps, () => this.#hot.indexOf(1));
   }
 
+  /** Gives these pages frames, with the bytes they have; no more of them than rows of a pass are stored in. */
+  bring(pages: readonly number[]): void {
+    const victim = (): number => this.#hot.findIndex((hot, page) => hot === 1 && !pages.includes(page));
+    for (const page of pages) if (this.#hot[page] === 0) this.#admit(page, true, victim);
+  }
+
   /** Bytes of a page, wherever they are.  @throws FILE_IO */
   read(page: number, offset: number, into: Uint8Array): void {
     const { addon, model, pool } = this.#of;

@@ -31,6 +31,7 @@ import type {
   ExpertPair,
   ExpertWeights,
   Glu,
+  KeyTurn,
   KvPool,
   KvPoolSpec,
   LookupBy,
@@ -545,6 +546,17 @@ export class NativeOps implements Backend {
   writeUnit(pool: KvPool | SlotPool, unit: number, offset: number, bytes: Uint8Array): void {
     this.#cold.get(pool.id)?.beforeWrite(unit, offset > 0);
     this.#addon.unitWrite(this.#model, pool.id, unit, offset, bytes);
+  }
+
+  kvTurn(pool: KvPool, layer: number, page: number, [from, to]: readonly [number, number], turn: KeyTurn): void {
+    const { cosines, sines, interleaved, first } = turn;
+    this.#cold.get(pool.id)?.beforeWrite(page, true);
+    this.#addon.kvTurn(this.#model, pool.id, layer, page, from, to, cosines, sines, interleaved, first);
+  }
+
+  kvCopyRows(pool: KvPool, from: number, to: number, rows: number): void {
+    this.#cold.get(pool.id)?.bring([from, to]);
+    this.#addon.kvCopyRows(this.#model, pool.id, from, to, rows);
   }
 
   kvCopyPage(pool: KvPool, from: number, to: number): void {

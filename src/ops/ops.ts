@@ -24,7 +24,7 @@ import type { MachineUse, OpsCounters } from "./counters.js";
 import type { KvCacheType } from "./kv-form.js";
 import type { ChosenRows, ExpertPair, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
-import type { RopeSpec, RopeTable } from "./rope-spec.js";
+import type { KeyTurn, RopeSpec, RopeTable } from "./rope-spec.js";
 import type { UnitBytes } from "./unit-bytes.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -40,7 +40,7 @@ export type { MachineUse, OpsCounters } from "./counters.js";
 export type { KvCacheType } from "./kv-form.js";
 export type { ChosenRows, ExpertPair, ExpertSide, LowRankPair } from "./pairs.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
-export type { RopeSpec, RopeTable } from "./rope-spec.js";
+export type { KeyTurn, RopeSpec, RopeTable } from "./rope-spec.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
 export interface Tensor {
@@ -584,6 +584,13 @@ export interface Backend extends Ops, UnitBytes {
    * flag is in shared memory, before the next one otherwise.
    */
   setCancelFlag(flag: Int32Array | null): void;
+  /**
+   * Turns the keys of rows [from, to) of a page of one layer, between passes: each is decoded, turned in double and
+   * stored once more in its type; values stay. Layers of pools with a row a position and without `+h` only.
+   */
+  kvTurn(pool: KvPool, layer: number, page: number, rows: readonly [from: number, to: number], turn: KeyTurn): void;
+  /** Copies the first `rows` rows of a page, all layers. */
+  kvCopyRows(pool: KvPool, from: number, to: number, rows: number): void;
   counters(): OpsCounters;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;

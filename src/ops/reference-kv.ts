@@ -2,7 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import { f16Table, roundHalfEven, toF16 } from "../formats/float16.js";
 import { isMixed, kvForm } from "./kv-form.js";
-import { type KvLayer, type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
+import { type KeyTurn, type KvLayer, type KvPool, type KvPoolSpec, type KvType, pagePositions } from "./ops.js";
 
 /** The storage types of the engine, and one that loses nothing: what other engines are held to. */
 export type StoredType = KvType | "f32";
@@ -136,5 +136,44 @@ export class ReferenceKvPool implements KvPool {
 
   copyPage(from: number, to: number): void {
     new Uint8Array(this.page(to).buffer).set(new Uint8Array(this.page(from).buffer));
+  }
+
+  copyRows(from: number, to: number, rows: number): void {
+    const [source, target] = [from, to].map((page) => new Uint8Array(this.page(page).buffer)) as [
+      Uint8Array,
+      Uint8Array,
+    ];
+    for (const { kvHeads, keys, values, keyBytes, valueBytes } of this.layout)
+      for (const [start, bytes] of [[keys, keyBytes] as const, [values, valueBytes] as const])
+        for (let h = 0; h < kvHeads; h++) {
+          const at = start + h * pagePositions * bytes;
+          target.set(source.subarray(at, at + rows * bytes), at);
+        }
+  }
+}
+
+/** Keys of a page of a layer go to other positions: turned in double, and stored once more. */
+export function turnKeys(
+  pool: ReferenceKvPool,
+  layer: number,
+  page: number,
+  [from, to]: readonly [number, number],
+  turn: KeyTurn,
+): void {
+  const { kvHeads, headDimK, keys, keyBytes } = pool.layout[layer]!;
+  const { cosines, sines, interleaved, first } = turn;
+  const [bytes, pairs] = [pool.page(page), cosines.length];
+  const key = new Float32Array(headDimK);
+  for (let row = 0; row < kvHeads * pagePositions; row++) {
+    if (row % pagePositions < from || row % pagePositions >= to) continue;
+    decodeHead(pool.keyType, bytes, keys + row * keyBytes, headDimK, key);
+    for (let i = 0; i < pairs; i++) {
+      const a = first + (interleaved ? 2 * i : i);
+      const b = interleaved ? a + 1 : a + pairs;
+      const [xa, xb] = [key[a]!, key[b]!];
+      key[a] = xa * cosines[i]! - xb * sines[i]!;
+      key[b] = xa * sines[i]! + xb * cosines[i]!;
+    }
+    encodeHead(pool.keyType, key, 0, headDimK, bytes, keys + row * keyBytes);
   }
 }

@@ -2,6 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import type {
   Arena,
+  KeyTurn,
   KvPool,
   KvPoolSpec,
   Matrix,
@@ -16,7 +17,7 @@ import type {
   Tensor,
   Vector,
 } from "./ops.js";
-import { ReferenceKvPool, type StoredType } from "./reference-kv.js";
+import { ReferenceKvPool, type StoredType, turnKeys } from "./reference-kv.js";
 import { ReferenceSlotPool } from "./reference-slots.js";
 import { ReferenceMatrix, readVector, WeightFiles } from "./reference-weights.js";
 
@@ -166,6 +167,16 @@ export abstract class ReferenceMemory {
 
   kvCopyPage(pool: KvPool, from: number, to: number): void {
     own<ReferenceKvPool>(pool, "layout").copyPage(from, to);
+  }
+
+  kvTurn(pool: KvPool, layer: number, page: number, rows: readonly [number, number], turn: KeyTurn): void {
+    const cache = own<ReferenceKvPool>(pool, "layout");
+    requireThat(cache.every === 1 && !cache.layout[layer]!.mixed, "keys that cannot be turned");
+    turnKeys(cache, layer, page, rows, turn);
+  }
+
+  kvCopyRows(pool: KvPool, from: number, to: number, rows: number): void {
+    own<ReferenceKvPool>(pool, "layout").copyRows(from, to, rows);
   }
 
   readUnit(pool: KvPool | SlotPool, unit: number, offset: number, into: Uint8Array): void {

@@ -5,7 +5,8 @@ import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
 import type { KvType } from "../../src/native/boundary.js";
 import { hadamard, kvForm } from "../../src/ops/kv-form.js";
-import type { AttentionSpec, KvCacheType, Ops } from "../../src/ops/ops.js";
+import type { AttentionSpec, Backend, KvCacheType, Tensor } from "../../src/ops/ops.js";
+import { keyTurn } from "../../src/ops/rope-spec.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 
 type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap" | "reach"> & {
@@ -74,7 +75,7 @@ function expected(
   return { out, bound: (Math.expm1(2 * scoreError) + (scores.length + 32) * ulp) * largest };
 }
 
-export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void | Promise<void>) => void): void {
+export function attentionSuite(withOps: (title: string, body: (ops: Backend) => void | Promise<void>) => void): void {
   const plain: Shape = {
     heads: 4,
     kvHeads: 2,
@@ -266,6 +267,67 @@ export function attentionSuite(withOps: (title: string, body: (ops: Ops) => void
       for (const [i, value] of plainly!.entries()) near(mixed![i]!, value, bound, `value ${i}`);
       assert.notDeepEqual(mixed, plainly);
     });
+
+  for (const type of ["f16", "q8_0", "q4_0"] as const)
+    for (const interleaved of [false, true])
+      withOps(
+        `kvTurn: keys as if they were stored turned, ${type}${interleaved ? ", neighbours" : ""}`,
+        async (ops) => {
+          const [kvHeads, dk, dv, total] = [2, 64, 32, 40];
+          const pool = ops.kvPool({ layers: [{ kvHeads, headDimK: dk, headDimV: dv }], type, pages: 3 });
+          const [from, to, pairs, first] = [5, 37, 12, interleaved ? 0 : 40];
+          const frequencies = Float64Array.from({ length: pairs }, (_, i) => 0.3 * 0.6 ** i);
+          const spec = { dims: 2 * pairs, frequencies, magnitude: 1, interleaved, first };
+          const turn = keyTurn(spec, -512);
+          const keys = randomValues(total * kvHeads * dk, 21);
+          const turned = keys.slice();
+          for (let head = 0; head < total * kvHeads; head++) {
+            if (head < from * kvHeads || head >= to * kvHeads) continue;
+            const x = cached(type, keys.slice(head * dk, (head + 1) * dk));
+            for (let i = 0; i < pairs; i++) {
+              const a = first + (interleaved ? 2 * i : i);
+              const b = a + (interleaved ? 1 : pairs);
+              const [xa, xb, cos, sin] = [
+                x[a]!,
+                x[b]!,
+                Math.cos(-512 * frequencies[i]!),
+                Math.sin(-512 * frequencies[i]!),
+              ];
+              x[a] = xa * cos - xb * sin;
+              x[b] = xa * sin + xb * cos;
+            }
+            turned.set(x, head * dk);
+          }
+          const [k, wanted] = [filled(ops, total, kvHeads * dk, keys), filled(ops, total, kvHeads * dk, turned)];
+          const v = filled(ops, total, kvHeads * dv, randomValues(total * kvHeads * dv, 22));
+          const q = filled(ops, total, 4 * dk, randomValues(total * 4 * dk, 23));
+          const out = ops.tensor(total, 4 * dv);
+          await ops.seal();
+          const shape = { ...plain, heads: 4, kvHeads, headDimK: dk, headDimV: dv, scale: 0.3, sinks: null };
+          const positions = Array.from({ length: total }, (_, p) => p);
+          const attend = async (page: number, stored?: Tensor): Promise<Float32Array> => {
+            ops.begin(rowTable({ pools: 1 }, positions, { tables: [[Int32Array.of(page)]] }));
+            if (stored !== undefined) ops.kvStore(pool, 0, stored, v, total);
+            ops.attention(out, q, pool, 0, total, shape);
+            return (await ops.read(out, total)).slice();
+          };
+          const before = await attend(0, k);
+          ops.kvTurn(pool, 0, 0, [from, to], turn);
+          const found = await attend(0);
+          assert.deepEqual(found, await attend(1, wanted));
+          assert.notDeepEqual(found, before);
+          // Rows of a page in the place of others, keys and values.
+          ops.write(k, randomValues(total * kvHeads * dk, 24));
+          ops.write(v, randomValues(total * kvHeads * dv, 25));
+          const other = await attend(2, k);
+          ops.kvCopyRows(pool, 0, 2, 3);
+          const mixed = await attend(2);
+          assert.deepEqual(mixed.slice(0, 3 * 4 * dv), found.slice(0, 3 * 4 * dv));
+          assert.notDeepEqual(mixed, other);
+          ops.kvCopyRows(pool, 0, 2, total);
+          assert.deepEqual(await attend(2), found);
+        },
+      );
 
   withOps("kvCopyPage copies every layer", async (ops) => {
     const layer = { kvHeads: 1, headDimK: 32, headDimV: 32 };
