@@ -2,6 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import type { TensorInfo } from "../formats/types.js";
 import { framesOf } from "../ops/cold-sizes.js";
+import { kvForm } from "../ops/kv-form.js";
 import {
   type Arena,
   type KvCacheType,
@@ -9,6 +10,8 @@ import {
   type MatrixSource,
   type Ops,
   pagePositions,
+  type RopeSpec,
+  type RopeTable,
   type SlotPool,
   type Tensor,
 } from "../ops/ops.js";
@@ -16,9 +19,10 @@ import { WorkingSpace } from "../ops/working-space.js";
 import type { Places } from "./bind-memory.js";
 import type { Operands } from "./bind-operands.js";
 import { AdapterRows } from "./chosen-rows.js";
-import { type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
+import { type CallOf, type Program, slotLayersOf, windowsOf } from "./flow/calls.js";
 import type { Ids, PagedState, RecurrentState, Value, VectorWeight } from "./flow/flow.js";
 import { ropeSpec } from "./flow/rope.js";
+import { keyTurnsOf } from "./key-turns.js";
 
 export interface KvGroup {
   readonly pool: KvPool;
@@ -48,6 +52,16 @@ export interface StateOptions {
   readonly kvMemory?: { readonly bytes: number | "least"; readonly folder: string };
 }
 
+/** For every group and layer in it the rotation of its keys; null: they know no position. */
+export interface GroupTurns {
+  readonly groups: readonly (readonly (RopeSpec | null)[])[];
+  /** Why keys cannot go to other positions; undefined: they can. */
+  readonly fault: string | undefined;
+}
+
+const ropeName = ({ rope, interleaved, divisors, back }: CallOf<"rope">): string =>
+  JSON.stringify([rope, interleaved, divisors?.tensor.name, back]);
+
 /** Hands out handles; what has the same name, place or numbers is one. */
 export class Handles {
   readonly kvGroups: KvGroup[] = [];
@@ -61,7 +75,7 @@ export class Handles {
   readonly #cold = new Set<PagedState>();
   readonly #slotLayers = new Map<RecurrentState, number>();
   readonly #routings = new Map<string, ReturnType<Operands["routing"]>>();
-  readonly #ropes = new Map<string, ReturnType<Operands["ropeTable"]>>();
+  readonly #ropes = new Map<string, { readonly spec: RopeSpec; readonly table: RopeTable }>();
   readonly #matrices = new Map<string, ReturnType<Operands["matrix"]>>();
   readonly #vectors = new Map<string, ReturnType<Operands["vector"]>>();
   readonly #views = new Map<string, Tensor>();
@@ -129,13 +143,30 @@ export class Handles {
       made: (name, make) => memo(this.#vectors, name, () => ops.vector(make())),
       routing: (choice) =>
         memo(this.#routings, `${places.routingOf.get(choice)} ${choice.topK}`, () => ops.routing(maxRows, choice.topK)),
-      ropeTable: ({ rope, interleaved, divisors, back }) =>
-        memo(this.#ropes, JSON.stringify([rope, interleaved, divisors?.tensor.name, back]), () =>
-          ops.ropeTable({ ...ropeSpec(rope, interleaved, divisors && values(divisors)), back }, maxRows),
-        ),
+      ropeTable: (call) =>
+        memo(this.#ropes, ropeName(call), () => {
+          const { rope, interleaved, divisors, back } = call;
+          const spec = { ...ropeSpec(rope, interleaved, divisors && values(divisors)), back };
+          return { spec, table: ops.ropeTable(spec, maxRows) };
+        }).table,
       pool: (state) => this.#states.get(state)!,
       slots: (state) => ({ pool: this.slots!, layer: this.#slotLayers.get(state)! }),
     };
+  }
+
+  /** How a program that has been bound turns the keys of each group's layers, or why they cannot move. */
+  turnsOf(program: Program): GroupTurns {
+    const { turns, fault } = keyTurnsOf(program);
+    const hadamard = kvForm(this.#options.kvType).hadamard;
+    if (fault !== undefined || hadamard)
+      return { groups: [], fault: fault ?? "keys that go through a Hadamard matrix ('+h') cannot be turned" };
+    const groups = this.kvGroups.map((): (RopeSpec | null)[] => []);
+    for (const [state, { pool, layer }] of this.#states) {
+      const turned = turns.get(state) ?? null;
+      const spec = turned && { ...this.#ropes.get(ropeName(turned.rope))!.spec, first: turned.first };
+      groups[this.kvGroups.findIndex((group) => group.pool === pool)]![layer] = spec;
+    }
+    return { groups, fault };
   }
 
   #info(name: string): TensorInfo {

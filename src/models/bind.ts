@@ -7,7 +7,7 @@ import type { Checkpoint } from "../formats/types.js";
 import type { Arena, Ops, RowTable, SlotPool, Tensor } from "../ops/ops.js";
 import type { WorkingSpace } from "../ops/working-space.js";
 import { type Ablation, ablate } from "./ablation.js";
-import { Handles, type KvGroup, type StateOptions } from "./bind-handles.js";
+import { type GroupTurns, Handles, type KvGroup, type StateOptions } from "./bind-handles.js";
 import { type ListedCall, type Places, placeValues } from "./bind-memory.js";
 import { bindCall } from "./bind-verbs.js";
 import { bindCheck } from "./check.js";
@@ -28,7 +28,7 @@ import {
 } from "./forward.js";
 import { stageOf } from "./stage.js";
 
-export type { KvGroup } from "./bind-handles.js";
+export type { GroupTurns, KvGroup } from "./bind-handles.js";
 
 export interface ModelOptions extends StateOptions {
   /** Most rows of one pass whose logits are wanted. */
@@ -79,6 +79,8 @@ export interface BoundModel extends BoundProgram {
   readonly description: ModelDescription;
   /** In pool creation order = order of RowTable.blockTables. */
   readonly kvGroups: readonly KvGroup[];
+  /** How stored keys go to other positions, by group and layer. */
+  readonly turns: GroupTurns;
   /** The pool of states that are replaced; undefined when the model has none. */
   readonly slots: SlotPool | undefined;
   readonly tensorsUsed: number;
@@ -108,7 +110,7 @@ export async function bindDescription(
   options: ModelOptions,
 ): Promise<BoundModel> {
   const { config } = description;
-  const { lists, space, kvGroups, slots } = bindPrograms(description, ops, options);
+  const { lists, space, kvGroups, slots, turns } = bindPrograms(description, ops, options);
   await ops.seal(space);
   const bound = lists.map(
     (list): BoundProgram => ({
@@ -131,6 +133,7 @@ export async function bindDescription(
     ops,
     description,
     kvGroups,
+    turns,
     slots,
     programs: new Map(others.map((name, i) => [name, bound[i + 1]!])),
     tensorsUsed: description.tensors.length,
@@ -153,6 +156,7 @@ export function bindPrograms(
   readonly space: WorkingSpace;
   readonly kvGroups: readonly KvGroup[];
   readonly slots: SlotPool | undefined;
+  readonly turns: GroupTurns;
 } {
   checkOptions(options);
   const names = [...(options.program === undefined ? [] : [options.program]), ...(options.programs ?? [])];
@@ -170,7 +174,8 @@ export function bindPrograms(
   // One program runs after the other: their values lie in the same memory.
   const arena = ops.arena(Math.max(...placed.map(({ floats }) => floats)));
   const lists = programs.map((program, i) => bindList(program, placed[i]!, handles, options.view, ops, arena, rowsOf));
-  return { lists, space: handles.space, kvGroups: handles.kvGroups, slots: handles.slots };
+  const { space, kvGroups, slots } = handles;
+  return { lists, space, kvGroups, slots, turns: handles.turnsOf(first) };
 }
 
 /** The list as the options want it. */

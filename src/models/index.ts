@@ -7,6 +7,7 @@ export {
   type BoundProgram,
   bindDescription,
   bindModel,
+  type GroupTurns,
   type KvGroup,
   type ModelOptions,
 } from "./bind.js";

@@ -6,7 +6,7 @@
 import { HundredweightError } from "../errors.js";
 import { pagePositions } from "../ops/ops.js";
 import type { Growth, GrowthUse, StateKind, UnitSnapshot } from "./kind.js";
-import { PagedState } from "./paged.js";
+import { type MovedBytes, PagedState } from "./paged.js";
 import { type Replay, SlottedState } from "./slotted.js";
 
 export interface PagedShape {
@@ -37,6 +37,8 @@ export interface StateCacheOptions {
   readonly maxRows: number;
   /** Copies a page of a group with all its layers. */
   copyPage(group: number, from: number, to: number): void;
+  /** The bytes of a group's pages that go to other positions; absent: nothing is left out of sequences. */
+  moved?(group: number): MovedBytes;
   /** Absent: there are no slots. */
   replay?(replay: Replay): void;
 }
@@ -54,6 +56,7 @@ export class StateCache {
   private readonly paged: readonly PagedState[];
   private readonly slotted: SlottedState | undefined;
   private readonly kinds: readonly StateKind[];
+  private readonly moved: StateCacheOptions["moved"];
   private readonly lengths: Int32Array;
   private readonly open: Uint8Array;
 
@@ -71,6 +74,7 @@ export class StateCache {
           copyPage: (from, to) => options.copyPage(group, from, to),
         }),
     );
+    this.moved = options.moved?.bind(options);
     const replay = options.replay ?? noReplay;
     this.slotted = slots === undefined ? undefined : new SlottedState({ ...slots, sequences, replay });
     this.kinds = this.slotted === undefined ? this.paged : [...this.paged, this.slotted];
@@ -217,6 +221,29 @@ export class StateCache {
     for (const kind of this.kinds) kind.fork(sequence, copy, position, this.lengths[sequence]!);
     this.lengths[copy] = position;
     return copy;
+  }
+
+  /** Whether `leaveOut` finds pages for the copies it makes. */
+  hasRoomToLeaveOut(sequence: number, from: number, count: number): boolean {
+    const length = this.length(sequence);
+    return this.paged.every((kind) => kind.hasRoomToMoveDown(sequence, { from, count, length }));
+  }
+
+  /**
+   * Takes positions [from, from + count) out of a sequence, as many as whole pages: what follows moves down, into pages
+   * of its own, and its keys are turned. It is no past of its tokens then, and may only grow and be released.
+   * @throws CONTEXT_EXCEEDED without room; INTERNAL for states that have no positions; what `moved` throws, and then
+   *   the sequence is good for nothing but `release`
+   */
+  leaveOut(sequence: number, from: number, count: number): void {
+    const { moved } = this;
+    const gap = { from, count, length: this.length(sequence) };
+    const sound = from >= 0 && count > 0 && count % pagePositions === 0 && from + count <= gap.length;
+    if (this.slotted !== undefined || moved === undefined || !sound)
+      throw new HundredweightError("INTERNAL", `${count} positions from ${from} on cannot be left out`, gap);
+    for (const [group, kind] of this.paged.entries()) kind.moveDown(sequence, gap, moved(group));
+    for (const kind of this.paged) kind.close(sequence, gap);
+    this.lengths[sequence] = gap.length - count;
   }
 
   /** Closes the sequence and gives all it holds back. */

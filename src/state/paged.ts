@@ -24,6 +24,21 @@ export interface PagedOptions {
   copyPage(from: number, to: number): void;
 }
 
+/** Positions [from, from + count) of a sequence of `length` that go; as many as whole pages. */
+export interface Gap {
+  readonly from: number;
+  readonly count: number;
+  readonly length: number;
+}
+
+/** The bytes of pages that go to other positions. */
+export interface MovedBytes {
+  /** Turns the keys of rows [from, to) of a page by so many positions. */
+  turnPage(page: number, rows: readonly [from: number, to: number], by: number): void;
+  /** Copies the first rows of a page. */
+  copyRows(from: number, to: number, rows: number): void;
+}
+
 /** The first block of so many positions that a row at `position` sees, which looks back `window`; 0 = at all. */
 export function firstSeenBlock(position: number, window: number, positions: number): number {
   return window === 0 ? 0 : Math.floor(Math.max(0, position - window + 1) / positions);
@@ -161,6 +176,53 @@ export class PagedState implements StateKind {
 
   release(units: Iterable<number>): void {
     for (const unit of units) this.allocator.release(unit);
+  }
+
+  /** Whether there are pages for the copies that `moveDown` makes. */
+  hasRoomToMoveDown(sequence: number, gap: Gap): boolean {
+    let wanted = 0;
+    for (const b of this.moving(sequence, gap)) if (this.allocator.holders(this.tables[sequence]![b]!) > 1) wanted++;
+    return wanted <= this.allocator.free;
+  }
+
+  /**
+   * Makes the pages behind a gap this sequence's own and has their keys turned. Where the gap begins within a page,
+   * rows before it come to stand before those that take their page's place.
+   */
+  moveDown(sequence: number, gap: Gap, bytes: MovedBytes): void {
+    const { allocator, positions } = this;
+    const table = this.tables[sequence]!;
+    const [first, blocks] = [Math.floor(gap.from / positions), gap.count / positions];
+    for (const b of this.moving(sequence, gap)) {
+      const page = table[b]!;
+      if (allocator.holders(page) > 1) {
+        table[b] = allocator.take();
+        allocator.release(page);
+        this.copyPage(page, table[b]!);
+      }
+      const kept = b === first + blocks ? gap.from % positions : 0;
+      const rows = Math.min(positions, gap.length - b * positions);
+      bytes.turnPage(table[b]!, [kept, rows], -gap.count);
+      if (kept > 0 && table[first]! >= 0) bytes.copyRows(table[first]!, table[b]!, kept);
+    }
+  }
+
+  /** Gives back the pages of a gap behind which all has moved: the others close up. */
+  close(sequence: number, { from, count, length }: Gap): void {
+    const table = this.tables[sequence]!;
+    const [first, blocks] = [Math.floor(from / this.positions), count / this.positions];
+    const [end, old] = [Math.ceil(length / this.positions), this.firstBlock[sequence]!];
+    for (let b = Math.max(first, old); b < first + blocks; b++) this.allocator.release(table[b]!);
+    table.copyWithin(first, first + blocks, end);
+    table.fill(-1, end - blocks, end);
+    if (old > first) this.firstBlock[sequence] = Math.max(first, old - blocks);
+  }
+
+  /** Blocks behind a gap that are there. */
+  private *moving(sequence: number, { from, count, length }: Gap): Iterable<number> {
+    const { positions } = this;
+    const first = Math.floor(from / positions) + count / positions;
+    for (let b = Math.max(first, this.firstBlock[sequence]!); b * positions < length; b++) yield b;
   }
 
   /** The first block that a row at `position` sees. */
