@@ -27,7 +27,10 @@ export const reasons = [
   [/^test_completion::test_cache_vs_nocache_prompt/, "skipped by its authors"],
   [/^test_completion::test_completion_stream_vs|first_token/, "headers go out at once, before the first token"],
   [/^test_completion::/, words],
-  [/^test_ctx_shift::test_ctx_shift_enabled/, "nothing is shifted: an answer without its beginning is another one"],
+  [
+    /^test_ctx_shift::test_ctx_shift_enabled/,
+    "a prompt longer than the context is refused, also where answers may go on behind it",
+  ],
   [/^test_ctx_shift::/, "an answer may have one token more, which is not evaluated"],
   [/^test_infill::test_with_qwen_model/, "skipped by its authors as slow"],
   [/^test_infill::/, "the words of a seed, by another order of the prompt (decision 0044)"],

@@ -251,3 +251,18 @@ test("chat: commands, answers, template errors", async () => {
   assert.match(missing.out, /unknown command \/nope/);
   assert.match(missing.out, /no message to answer/);
 });
+
+test("run --when-full: an answer goes on behind its context and says so; what cannot be shifted is refused", async () => {
+  const long = ["run", model, "the cat and the dog", ...greedy, "--ctx", "64", "-n", "150"];
+  const { code, out, err } = await runCli([...long, "--when-full", "reread", "--keep", "4", "--json"]);
+  assert.equal(code, 0, err);
+  assert.equal(JSON.parse(out).tokens.length, 150);
+  assert.match(err, /the context was full: 30 tokens behind the first 4 were left out, .*read again \(30 in all\)/);
+  const refused = async (reason: RegExp, ...options: string[]): Promise<void> => {
+    const ended = await runCli([...long, ...options]);
+    assert.equal(ended.code, 2, ended.err);
+    assert.match(ended.err, reason);
+  };
+  await refused(/OPTION_INVALID.*256 tokens at least: a context of 64 .*too short/s, "--context-shift");
+  await refused(/no session/, "--when-full", "shift", "--session", join(folder, "none"));
+});

@@ -115,11 +115,25 @@ export class Admission {
     const { job, sequence, task, begun } = entry;
     const { running, prefixes, accounts } = this.o;
     running.remove(entry);
-    prefixes.keep({ sequence, tokens: task.tokens, adapters: task.adapters });
+    if (task.past === "gone") this.o.cache.release(sequence);
+    else prefixes.keep({ sequence, tokens: task.tokens, adapters: task.adapters }, task.past === "spare");
+    begun.reached += task.rolling?.restart() ?? 0;
     this.sentBack.set(job.id, begun);
     this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < begun.seniority);
     accounts.counts.preemptions++;
     if (this.door === "open") this.door = "shut"; // until somebody ends or comes
+  }
+
+  /** Tokens of a timeline are left out, and what remains is read again, as far as it is not there: `Roll`. */
+  reread(entry: Running): void {
+    const { sequence, task, tokens, adapters, begun } = entry;
+    const { running, prefixes } = this.o;
+    running.remove(entry);
+    prefixes.keep({ sequence, tokens, adapters }, task.past === "spare");
+    task.rolling!.left();
+    begun.reached -= task.rolling!.roll.discard;
+    const opened = prefixes.open(task, task.reusable, running.pasts());
+    running.add({ ...entry, sequence: opened.sequence, checkpoints: [] });
   }
 
   /** @returns whether it left the queue */
@@ -134,7 +148,7 @@ export class Admission {
       this.door = "prefix";
       return false;
     }
-    const opened = tasks.map((task) => prefixes.open(task, task.reusable, running));
+    const opened = tasks.map((task) => prefixes.open(task, task.reusable, running.pasts()));
     const whole = new Map(opened.map(({ sequence }, i) => [sequence, tasks[i]!.mostPositions]));
     const wishes = new Map(opened.map(({ sequence }, i) => [sequence, promised(tasks[i]!)]));
     for (const entry of running) wishes.set(entry.sequence, promised(entry.task));

@@ -22,6 +22,7 @@ import { ScoreTask } from "./score.js";
 import { cancelled, StopSignal } from "./stop-signal.js";
 import type { Task } from "./task.js";
 import { Watchers } from "./watchers.js";
+import { checkShift } from "./when-full.js";
 
 type Emit = (event: JobEvent) => void;
 
@@ -43,6 +44,7 @@ export class Engine {
   constructor(parts: EngineParts, stop: StopSignal = new StopSignal()) {
     const { info, model, scans, sequences = 1 } = parts;
     const kept = keptSequences(sequences, model.slots?.slots);
+    if (parts.whenFull?.how === "shift") checkShift({ fault: model.turns?.fault });
     this.parts = parts;
     this.scales = (info.adapters ?? []).map(({ scale }) => scale);
     this.candidates = new Candidates(info.vocab, scans?.bestLogits);
@@ -198,7 +200,8 @@ export class Engine {
       case "generate": {
         this.checkMakesText();
         checkIds(request.prediction ?? [], parts.info.vocab);
-        const context = { parts, candidates, constraints, learned, emit, drafts: parts.drafts ?? "auto" };
+        const whenFull = parts.whenFull ?? ({ how: "stop" } as const);
+        const context = { parts, candidates, constraints, learned, emit, drafts: parts.drafts ?? "auto", whenFull };
         return new GenerateTask(context, this.prompt(request.prompt), request);
       }
       case "embed":

@@ -19,6 +19,7 @@ import { youngest } from "./promises.js";
 import { chooseRows } from "./rows.js";
 import type { Running, RunningJobs } from "./running.js";
 import type { StopSignal } from "./stop-signal.js";
+import type { Rolling } from "./task.js";
 
 export interface ExecutionOptions {
   readonly parts: EngineParts;
@@ -81,6 +82,39 @@ export class Execution {
     if (msOf === undefined) return () => false;
     const ms = (guesses: number): number => msOf(answers * (1 + guesses)) + guesses * passMs;
     return (guesses, expected, gain) => (expected + gain) / ms(guesses + 1) > expected / ms(guesses);
+  }
+
+  /** Lets answers go on that have filled their contexts: `Roll`. */
+  roll(): void {
+    const { running, cache, admission } = this.o;
+    for (const entry of [...running]) {
+      const { task, sequence } = entry;
+      // One that was sent back for another's sake is no longer there.
+      if (task.rolling?.full !== true || running.rests(entry) || !running.has(entry)) continue;
+      if (cache.length(sequence) < task.known) continue;
+      if (task.rolling.roll.how === "reread") admission.reread(entry);
+      else this.shift(entry, task.rolling);
+    }
+  }
+
+  private shift(entry: Running, rolling: Rolling): void {
+    const { running, cache, admission, prefixes } = this.o;
+    const { keep, discard } = rolling.roll;
+    while (!cache.hasRoomToLeaveOut(entry.sequence, keep, discard)) {
+      if (prefixes.giveUp()) continue;
+      const victim = youngest(running, running.rests);
+      if (victim === undefined || running.size === 1) break; // then the cache says what is wrong
+      admission.sendBack(victim);
+      if (victim === entry) return;
+    }
+    // From here on it is no past of its tokens, however this ends.
+    rolling.left();
+    entry.begun.reached -= discard;
+    try {
+      cache.leaveOut(entry.sequence, keep, discard);
+    } catch (error) {
+      running.finish(entry, asHundredweightError(error));
+    }
   }
 
   /** The rows of the next pass, for which there are pages; undefined when there is nothing to do. */

@@ -16,8 +16,9 @@ import { Drafter, type DraftMode, type LearnedOdds } from "./drafts/drafter.js";
 import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, Resume, TokenLogprobs } from "./jobs.js";
 import type { EngineParts } from "./parts.js";
 import { StopStrings } from "./stop-strings.js";
-import { mostAnswerRows, type Task, type Wanted } from "./task.js";
+import { mostAnswerRows, type Past, type Rolling, type Task, type Wanted } from "./task.js";
 import { ThinkingBudget } from "./thinking-budget.js";
+import { type RolledContext, RollingTokens, rollOf, type WhenFull } from "./when-full.js";
 
 export interface TaskContext {
   readonly parts: EngineParts;
@@ -27,6 +28,8 @@ export interface TaskContext {
   readonly emit: (event: JobEvent) => void;
   /** How answers are guessed ahead, where the request does not say. */
   readonly drafts: DraftMode;
+  /** The way of answers that have filled the context. */
+  readonly whenFull: WhenFull;
   /** How often guesses were right so far. */
   readonly learned: LearnedOdds;
 }
@@ -34,13 +37,18 @@ export interface TaskContext {
 export class GenerateTask implements Task, Guessed {
   readonly tokens: Int32Array;
   known: number;
-  readonly promptTokens: number;
+  /** Tokens of the prompt that are at the beginning of `tokens`. */
+  promptTokens: number;
   readonly mostPositions: number;
-  readonly past = "kept";
+  readonly rolling: Rolling | undefined;
   result: GenerateResult | undefined;
   private readonly context: TaskContext;
   private readonly request: GenerateRequest;
+  /** Tokens of the prompt. */
+  private readonly asked: number;
   private readonly limit: number;
+  /** Absent: it ends with its context. */
+  private readonly rolled: RollingTokens | undefined;
   private readonly chain: SamplerChain;
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
@@ -64,16 +72,25 @@ export class GenerateTask implements Task, Guessed {
   /** @throws OPTION_INVALID for sampling settings out of range, a constraint that cannot be obeyed */
   constructor(context: TaskContext, prompt: Int32Array, request: GenerateRequest) {
     const { parts, candidates } = context;
-    const { contextTokens } = parts.info;
+    const { contextTokens, trainedContextTokens } = parts.info;
     const { endOfGeneration } = parts.tokenizer;
     this.context = context;
     this.request = request;
     this.promptTokens = prompt.length;
-    this.limit = request.maxTokens < 0 ? Number.POSITIVE_INFINITY : request.maxTokens;
+    this.asked = prompt.length;
+    const rolls = (request.whenFull?.how ?? context.whenFull.how) !== "stop";
+    // What goes on behind its context may go on for ever.
+    const most = rolls ? Math.max(contextTokens, trainedContextTokens) : Number.POSITIVE_INFINITY;
+    this.limit = request.maxTokens < 0 ? most : request.maxTokens;
     // The last token of an answer is not evaluated.
-    this.mostPositions = Math.min(contextTokens, prompt.length + Math.max(0, this.limit - 1));
+    const positions = prompt.length + Math.max(0, this.limit - 1);
+    this.mostPositions = Math.min(contextTokens, positions);
     this.tokens = new Int32Array(this.mostPositions);
     this.tokens.set(prompt);
+    const roll =
+      positions > contextTokens ? rollOf({ ...context.whenFull, ...request.whenFull }, this.rolls()) : undefined;
+    this.rolled = roll && new RollingTokens(roll, this.tokens, prompt);
+    this.rolling = this.rolled && this.rollingOf(this.rolled);
     this.known = prompt.length;
     // The last row is always evaluated: its logits are not kept.
     this.next = request.promptLogprobs === undefined ? prompt.length - 1 : 0;
@@ -115,12 +132,58 @@ export class GenerateTask implements Task, Guessed {
     this.context.emit({ kind: "resumed", texts });
   }
 
+  private rolls(): RolledContext {
+    const { model, info } = this.context.parts;
+    const windows = model.kvGroups.map(({ window }) => window);
+    const { contextTokens } = info;
+    const fault = model.turns === undefined ? "nothing is known of its keys" : model.turns.fault;
+    return { contextTokens, promptTokens: this.asked, windows, fault };
+  }
+
+  private rollingOf(rolled: RollingTokens): Rolling {
+    const { roll } = rolled;
+    let told = 0;
+    const took = (positions: number): void => {
+      this.next += positions;
+      this.known = rolled.known;
+      this.promptTokens = rolled.times === 0 ? this.asked : Math.min(this.asked, roll.keep);
+      this.drafts = 0;
+    };
+    return {
+      roll,
+      get full() {
+        return rolled.full;
+      },
+      left: () => {
+        rolled.go();
+        took(-roll.discard);
+        if (rolled.times <= told) return;
+        told = rolled.times;
+        this.context.emit({ kind: "rolled", ...roll, leftOut: rolled.leftOut });
+      },
+      // Only what was moved cannot be read again as it is now.
+      restart: () => {
+        if (roll.how === "reread") return 0;
+        const { leftOut } = rolled;
+        rolled.restart();
+        took(leftOut);
+        return leftOut;
+      },
+    };
+  }
+
+  /** Moved keys are no past of their tokens; what was read again is, but of a text that nobody will send. */
+  get past(): Past {
+    if (this.rolled === undefined || this.rolled.times === 0) return "kept";
+    return this.rolled.roll.how === "shift" ? "gone" : "spare";
+  }
+
   private get scans(): RowScans {
     return this.context.parts.scans ?? {};
   }
 
   get reusable(): number {
-    return this.next;
+    return Math.min(this.next, this.known);
   }
 
   get scope(): string | undefined {
@@ -239,7 +302,11 @@ export class GenerateTask implements Task, Guessed {
     const sampler = request.resumable === true ? chain.state : undefined;
     emit({ kind: "token", id, text, ...(logprobs && { logprobs }), ...(sampler && { sampler }) });
     if (this.stops.found !== undefined || guide?.done === true) this.finish("stop");
-    else if (this.generated >= this.limit || this.known >= this.mostPositions) this.finish("length");
+    else if (this.generated >= this.limit) this.finish("length");
+    else if (this.rolled !== undefined) {
+      this.rolled.push(id);
+      this.known = this.rolled.known;
+    } else if (this.known >= this.mostPositions) this.finish("length");
     else this.tokens[this.known++] = id;
     this.drafter.accept(id);
   }
@@ -270,9 +337,10 @@ export class GenerateTask implements Task, Guessed {
       ...(stopText !== undefined && { stopText }),
       reusedTokens: this.reused,
       prefillMs: 0,
-      prefillRows: this.promptTokens - this.reused,
+      prefillRows: this.asked - this.reused,
       decodeMs: 0,
-      decodeRows: this.known - this.promptTokens,
+      decodeRows: this.known + (this.rolled?.leftOut ?? 0) - this.asked,
+      ...(this.rolled !== undefined && this.rolled.times > 0 && { leftOut: this.rolled.leftOut }),
       ...(checked && { violations: violationsOf(this.request.constraint, this.said + rest) }),
     };
   }

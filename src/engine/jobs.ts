@@ -13,8 +13,9 @@ import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
 import type { DraftCounts, DraftMode } from "./drafts/drafter.js";
 import type { ThinkingLimit } from "./thinking-budget.js";
+import type { Roll, WhenFull } from "./when-full.js";
 
-export type { DraftCounts, DraftMode, ProfileReport, SamplerState, TokenLogprobs };
+export type { DraftCounts, DraftMode, ProfileReport, SamplerState, TokenLogprobs, WhenFull };
 
 export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }
@@ -37,7 +38,7 @@ export interface GenerateRequest extends Adapted {
   readonly kind: "generate";
   readonly prompt: Prompt;
   readonly sampling: SamplingSettings;
-  /** -1 = until the context is full. */
+  /** -1 = until the context is full; where it goes on then, as many as the model was trained for. */
   readonly maxTokens: number;
   readonly stop: readonly string[];
   /** Bans the end-of-generation tokens. */
@@ -60,6 +61,8 @@ export interface GenerateRequest extends Adapted {
   readonly resume?: Resume;
   /** Guesses ahead of the answer, checked a pass; default: the engine's. They change the time it takes, no token. */
   readonly drafts?: DraftMode;
+  /** Its way when the context is full; what is not said is the engine's. */
+  readonly whenFull?: Partial<WhenFull>;
   /** Tokens that are expected as the answer, or most of it: a file that is to be edited. Tried as drafts. */
   readonly prediction?: readonly number[];
   /** The user who asks: users who wait take turns. */
@@ -222,6 +225,8 @@ export interface GenerateResult {
   readonly decodeRows: number;
   /** Guesses that were evaluated; absent: there were none. */
   readonly drafts?: DraftCounts;
+  /** Tokens that were left out of the full context; absent: none. */
+  readonly leftOut?: number;
   /** For a schema that could not be enforced whole: where the finished answer breaks it, or that nobody knows. */
   readonly violations?: readonly Violation[] | "unknown";
 }
@@ -248,6 +253,13 @@ export type JobResult =
     }
   | { readonly kind: "adapters"; readonly scales: AdapterScales }
   | { readonly kind: "profile"; readonly profile: ProfileReport };
+
+/** The context was full, and the answer goes on without `discard` of its tokens behind the first `keep`. */
+export interface RolledEvent extends Roll {
+  readonly kind: "rolled";
+  /** Tokens that were left out so far. */
+  readonly leftOut: number;
+}
 
 export type JobEvent =
   | { readonly kind: "prompt"; readonly tokens: Int32Array }
@@ -290,6 +302,7 @@ export type JobEvent =
    */
   | { readonly kind: "promptLogprobs"; readonly first: number; readonly logprobs: readonly TokenLogprobs[] }
   | { readonly kind: "status"; readonly status: EngineStatus }
+  | RolledEvent
   /** Text that belongs to no new token: what was held back when generation ended. */
   | { readonly kind: "text"; readonly text: string }
   /** `total`: tokens of the prompt while it is read for the first token; otherwise 0. */

@@ -138,6 +138,7 @@ export async function openParts(
       model: {
         backend,
         kvGroups: model.kvGroups,
+        turns: model.turns,
         slots: model.slots,
         forward: model.forward,
         close: () => backend.close(),
@@ -147,6 +148,7 @@ export async function openParts(
       stays: options.stays ?? sequences > 1,
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(options.drafts !== undefined && { drafts: options.drafts }),
+      ...(options.whenFull !== undefined && { whenFull: options.whenFull }),
       past: pastParts(backend, checkpoint, description, adapters, kvType, options),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),

@@ -6,6 +6,7 @@ import type { ProfileSchedule } from "../ops/profiler.js";
 import type { SamplingSettings } from "../sampling/chain.js";
 import type { IoMode, PlanSummary, Strategy } from "../weights/plan-summary-types.js";
 import type { DraftMode } from "./drafts/drafter.js";
+import type { WhenFull } from "./when-full.js";
 
 export type { IoMode };
 
@@ -86,6 +87,11 @@ export interface EngineOptions {
    * always so many where there are any. They change no token.
    */
   readonly drafts?: DraftMode;
+  /**
+   * The way of answers that have filled the context: they end (default), or go on without tokens behind those that
+   * are kept. A shift is an approximation.
+   */
+  readonly whenFull?: WhenFull;
   /** The file of a small model with the same vocabulary that guesses for this one, within the same budget. */
   readonly draftModel?: string;
   /**

@@ -1,7 +1,8 @@
 /** The things an engine is made of; tests bring others. */
-import type { BoundModel } from "../models/index.js";
-import { type Backend, type KvPool, keptRows, type SlotPool } from "../ops/ops.js";
+import type { BoundModel, GroupTurns } from "../models/index.js";
+import { type Backend, type KeyTurn, type KvPool, keptRows, type RopeSpec, type SlotPool } from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
+import { keyTurn } from "../ops/rope-spec.js";
 import type { PastParts } from "../past/parts.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StateCacheOptions } from "../state/cache.js";
@@ -10,10 +11,17 @@ import type { LiveDisk } from "../weights/live-disk.js";
 import type { LiveMemory } from "../weights/live-memory.js";
 import type { DraftMode } from "./drafts/drafter.js";
 import type { ModelInfo } from "./options.js";
+import type { WhenFull } from "./when-full.js";
+
+/** The part of a backend that takes keys to other positions. */
+type MovingOps = Partial<Pick<Backend, "kvTurn" | "kvCopyRows">>;
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
-  readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine">;
+  readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine"> &
+    MovingOps;
   readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number; readonly every?: number }[];
+  /** How stored keys go to other positions; absent: they stay where they are. */
+  readonly turns?: GroupTurns;
   /** The pool of states that are replaced; undefined when there are none. */
   readonly slots: SlotPool | undefined;
   close(): void;
@@ -44,6 +52,8 @@ export interface EngineParts {
   readonly profiler?: Profiler;
   /** Guesses ahead of answers that do not say themselves; default `auto`. */
   readonly drafts?: DraftMode;
+  /** The way of answers that have filled the context, where they do not say; default: they end. */
+  readonly whenFull?: WhenFull;
   /** Moves pasts out of the cache and back; absent: none outlives the engine. */
   readonly past?: PastParts;
   /** A small model that guesses for this one. */
@@ -52,13 +62,40 @@ export interface EngineParts {
 
 /** Tells a cache what it has to know of the model whose states it keeps. */
 export function stateOptions(
-  { kvGroups, slots }: Pick<EngineModel, "kvGroups" | "slots">,
-  ops: Pick<Backend, "kvCopyPage" | "replay">,
-): Pick<StateCacheOptions, "groups" | "slots" | "copyPage" | "replay"> {
+  { kvGroups, slots, turns }: Pick<EngineModel, "kvGroups" | "slots" | "turns">,
+  ops: Pick<Backend, "kvCopyPage" | "replay"> & MovingOps,
+): Pick<StateCacheOptions, "groups" | "slots" | "copyPage" | "moved" | "replay"> {
   return {
     groups: kvGroups.map(({ pool, window, every }) => ({ pages: pool.pages, window, every })),
     slots: slots && { slots: slots.slots, keeps: slots.keeps, keptRows },
     copyPage: (group, from, to) => ops.kvCopyPage(kvGroups[group]!.pool, from, to),
+    ...(turns !== undefined && turns.fault === undefined && { moved: mover(kvGroups, turns, ops) }),
     replay: ({ from, to, keep, rows }) => ops.replay(slots!, from, to, keep, rows),
+  };
+}
+
+/** Turns all layers of a page; angles are computed once for as many positions. */
+function mover(
+  kvGroups: EngineModel["kvGroups"],
+  { groups }: GroupTurns,
+  ops: MovingOps,
+): NonNullable<StateCacheOptions["moved"]> {
+  const made = new Map<RopeSpec, { readonly by: number; readonly turn: KeyTurn }>();
+  const turnOf = (spec: RopeSpec, by: number): KeyTurn => {
+    const known = made.get(spec);
+    if (known?.by === by) return known.turn;
+    const turn = keyTurn(spec, by);
+    made.set(spec, { by, turn });
+    return turn;
+  };
+  return (group) => {
+    const { pool } = kvGroups[group]!;
+    return {
+      turnPage(page, rows, by) {
+        for (const [layer, spec] of groups[group]!.entries())
+          if (spec !== null) ops.kvTurn?.(pool, layer, page, rows, turnOf(spec, by));
+      },
+      copyRows: (from, to, rows) => ops.kvCopyRows?.(pool, from, to, rows),
+    };
   };
 }

@@ -19,8 +19,8 @@ export interface PastKeeperOptions {
   readonly model: EngineModel;
   readonly cache: StateCache;
   readonly prefixes: PrefixCache;
-  /** Sequences that grow now. */
-  readonly growing: Iterable<Timeline>;
+  /** Sequences that grow now, and those of them that are pasts. */
+  readonly growing: Iterable<Timeline> & { pasts(): Iterable<Timeline> };
   readonly name: string;
   readonly rowMs: () => number;
   /** Positions of a task's prompt where the next one may begin to differ. */
@@ -76,7 +76,7 @@ export class PastKeeper {
   /** Positions that are known without the store, and those that it has. */
   private offered(task: Task): { readonly reused: number; readonly length: number } {
     const { prefixes, growing } = this.o;
-    const { reused } = prefixes.known(task, task.reusable, growing);
+    const { reused } = prefixes.known(task, task.reusable, growing.pasts());
     return { reused, length: this.offer(task, reused) };
   }
 

@@ -190,9 +190,14 @@ export class PrefixCache {
     return true;
   }
 
+  /** Gives up a page that is only kept, if there is one. */
+  giveUp(): boolean {
+    return this.spare() || this.evict();
+  }
+
   /** Gives up as much as these rows need.  @returns whether that was enough */
   makeRoom(parts: readonly { readonly sequence: number; readonly rows: number }[]): boolean {
-    while (!this.cache.hasRoomFor(parts)) if (!this.spare() && !this.evict()) return false;
+    while (!this.cache.hasRoomFor(parts)) if (!this.giveUp()) return false;
     return true;
   }
 

@@ -93,6 +93,11 @@ export class RunningJobs {
     return this.bySequence.values();
   }
 
+  /** Those whose past is that of their tokens: others may go on with it. */
+  *pasts(): IterableIterator<Running> {
+    for (const entry of this) if (entry.task.past !== "gone") yield entry;
+  }
+
   /** The sequences of a job. */
   of(id: number): Running[] {
     return [...this].filter(({ job }) => job.id === id);
@@ -102,6 +107,10 @@ export class RunningJobs {
     const entry = this.bySequence.get(sequence);
     if (entry === undefined) throw new HundredweightError("INTERNAL", `nobody runs in sequence ${sequence}`);
     return entry;
+  }
+
+  has({ sequence, job }: Running): boolean {
+    return this.bySequence.get(sequence)?.job === job;
   }
 
   readonly rests = ({ job }: Running): boolean => this.paused.has(job.id);

@@ -89,7 +89,7 @@ export class Scheduler {
 
   /** Says what is there now of the beginning of a task's prompt. */
   known(task: Task): Known {
-    const known = this.prefixes.known(task, task.reusable, this.running);
+    const known = this.prefixes.known(task, task.reusable, this.running.pasts());
     return this.past?.known(task, known) ?? known;
   }
 
@@ -189,6 +189,7 @@ export class Scheduler {
     const next = past && this.admission.next;
     if (next !== undefined) for (const task of tasksOf(next)) await past?.bring(task);
     this.admission.admit();
+    this.execution.roll();
     await this.execution.guess();
     const pass = this.execution.plan();
     if (pass === undefined) return false;

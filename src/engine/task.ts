@@ -1,6 +1,7 @@
 /** A job as the scheduler sees it: tokens to be evaluated in order, and what becomes of the rows. */
 import { keptRows } from "../ops/ops.js";
 import type { AdapterScales, JobResult } from "./jobs.js";
+import type { Roll } from "./when-full.js";
 
 /**
  * A row gives a task its logits [vocab], its final hidden state [dim], or nothing: it is only evaluated. The last row
@@ -19,6 +20,17 @@ export type RowKind = "prompt" | "answer" | "draft";
  * else needs its place; `gone`: what it holds is no past of its tokens.
  */
 export type Past = "kept" | "spare" | "gone";
+
+/** A timeline that outgrows its context: whoever runs it leaves tokens out when it is full. */
+export interface Rolling {
+  readonly roll: Roll;
+  /** Every position is decided, and a token that has none. */
+  readonly full: boolean;
+  /** [keep, keep + discard) is no longer in `tokens`; `known` is less. */
+  left(): void;
+  /** Evaluation begins with the first token of all. @returns positions that came back */
+  restart(): number;
+}
 
 export interface Task {
   /** Tokens of the timeline; the first `known` of them are decided. */
@@ -41,6 +53,8 @@ export interface Task {
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */
   readonly reusable: number;
   readonly past: Past;
+  /** Absent: it ends with its context. */
+  readonly rolling?: Rolling | undefined;
   /** All its rows have to be in one pass: they see each other. Default false. */
   readonly whole?: boolean;
   /** Whether an answer is in the making: the row of the newest token is not one of a prompt. */

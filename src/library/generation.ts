@@ -10,7 +10,9 @@ import type {
   JobEvent,
   LedgerEntry,
   Resume,
+  RolledEvent,
   SamplerState,
+  WhenFull,
 } from "../link/protocol.js";
 import { leftOutText } from "../sampling/constraint/left-out.js";
 import type { Constraint } from "../sampling/constraint/source.js";
@@ -21,7 +23,10 @@ import type { AskedPrompt } from "./conversation-prompts.js";
 export const defaultMaxTokens = 512;
 
 export interface GenerateOptions extends Partial<SamplingSettings> {
-  /** Most tokens to generate; default 512, -1 = until the context is full. */
+  /**
+   * Most tokens to generate; default 512, -1 = until the context is full, or where `whenFull` lets it go on, as many
+   * as the model was trained for.
+   */
   readonly maxTokens?: number;
   /** Texts that end the answer; they are not part of it. */
   readonly stop?: readonly string[];
@@ -33,6 +38,10 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly adapters?: readonly number[];
   /** Guesses ahead of the answer; default: as the model was opened. They change the time it takes, no token. */
   readonly drafts?: DraftMode;
+  /** The way of the answer when the context is full; default: as the model was opened. */
+  readonly whenFull?: Partial<WhenFull>;
+  /** Called when the context was full and the answer went on without some of its tokens. */
+  readonly onRolled?: (rolled: RolledEvent) => void;
   /** Tokens the answer is expected to have, or most of them: tried as drafts. */
   readonly prediction?: readonly number[];
   /** The result tells the sampler's state, with which `resume` goes on. */
@@ -125,6 +134,7 @@ export class Generation implements AsyncIterable<string> {
       if (event.kind === "token" && event.sampler !== undefined) sampler = event.sampler;
       if (event.kind === "prompt") promptTokens = [...event.tokens];
       else if (event.kind === "token") tokens.push(event.id);
+      else if (event.kind === "rolled") options.onRolled?.(event);
       else if (event.kind === "constraint") add([{ kind: "warning", text: leftOutText(event.leftOut) }]);
       else if (event.kind === "pass") {
         ledger.push(event.entry);
@@ -165,6 +175,7 @@ export class Generation implements AsyncIterable<string> {
         ...(constraint !== undefined && { constraint }),
         ...(options.adapters !== undefined && { adapters: options.adapters }),
         ...(options.drafts !== undefined && { drafts: options.drafts }),
+        ...(options.whenFull !== undefined && { whenFull: options.whenFull }),
         ...(options.prediction !== undefined && { prediction: options.prediction }),
         ...(options.resumable === true && { resumable: true }),
         ...(options.resume !== undefined && { resume: options.resume }),

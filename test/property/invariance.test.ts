@@ -11,14 +11,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { openCheckpoint } from "../../src/containers/index.js";
+import { describeModel } from "../../src/models/index.js";
+import { keyTurnsOf } from "../../src/models/key-turns.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { kvCacheTypes } from "../../src/ops/kv-form.js";
 import { placements } from "../support/placements.js";
 import { firstArchitectures, writeRandomModel } from "../support/random-model.js";
+import { wholeSweeps } from "../support/sweeps.js";
 import { adaptersOf, type Case, combinationCount, describeCase, describeWay, makeCase } from "./cases.js";
 import { firstDifference } from "./difference.js";
 import { evaluateReference, evaluateWay, type Logits } from "./evaluate-way.js";
-import { answersAlone, answersServed, longAnswers } from "./serve-way.js";
+import { answersAlone, answersServed, longAnswers, shiftedAnswers } from "./serve-way.js";
 
 const status = addonStatus();
 const isas = status.isas ?? [];
@@ -170,6 +174,42 @@ test("an answer is the same when it was sent back in the middle and evaluated ag
     sentBack += squeezed.sentBack;
   }
   t.diagnostic(`${seen.size} variants, ${sentBack} times sent back`);
+});
+
+test("an answer that its context was shifted under is the same however it is computed", { skip }, async (t) => {
+  // With windows and two rotations, and of latent vectors; all that can be shifted in a sweep.
+  const chosen = ["gemma3 dense", "deepseek2 v3"];
+  const seen = new Set<string>();
+  for (let number = 0; number < combinationCount && only === undefined; number++) {
+    const c = makeCase(seed, number, isas);
+    const variant = `${c.model.arch} ${c.model.variant}`;
+    if (seen.has(variant) || c.model.dims !== 64 || !(wholeSweeps || chosen.includes(variant))) continue;
+    await writeRandomModel(path, c.model);
+    if (keyTurnsOf(describeModel(await openCheckpoint(path)).program).fault !== undefined) continue;
+    seen.add(variant);
+    const kvType = (["f16", "q8_0", "q4_0"] as const)[seen.size % 3]!;
+    const plain = { isa: best, chunk: 64, batched: true, logitRows: 16 };
+    const alone = await shiftedAnswers(
+      path,
+      { ...c, kvType },
+      { ...plain, threads: 1, placement: placements[0]! },
+      false,
+    );
+    const other = {
+      ...plain,
+      isa: isas.at(-2) ?? best,
+      threads: 3,
+      placement: wholeSweeps ? placements[seen.size % placements.length]! : placements[0]!,
+    };
+    const together = await shiftedAnswers(path, { ...c, kvType }, other, true);
+    assert.deepEqual(
+      alone.map((ids) => ids.length),
+      [900, 660, 660],
+    );
+    for (const [s, ids] of together.entries())
+      assert.deepEqual(ids, alone[s], `${describeCase({ ...c, kvType })}, ${describeWay(other)}`);
+  }
+  t.diagnostic(`${seen.size} variants`);
 });
 
 test("the comparison sees one changed token and one changed KV type", { skip }, async () => {

@@ -2,6 +2,7 @@
  * Answers to the prompts of a case through the engine: alone, or with jobs that come, pause, are cancelled and share
  * pages.
  */
+import { dirname } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { openCheckpoint } from "../../src/containers/index.js";
 import { Engine } from "../../src/engine/engine.js";
@@ -12,6 +13,7 @@ import { defaultSampling } from "../../src/sampling/chain.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
 import { seededWords } from "../../src/synth/random.js";
 import { createTokenizer } from "../../src/tokenizer/index.js";
+import { leastKvMemory } from "../support/cold-memory.js";
 import { fakeParts } from "../support/fake-model.js";
 import { bindPlaced, placements } from "../support/placements.js";
 import { type Case, chunkSizes, type Way } from "./cases.js";
@@ -26,6 +28,8 @@ interface Shape {
   readonly sequences: number;
   readonly kvTokens: number;
   readonly chunkRows: number;
+  /** As few pages in memory as can be. */
+  readonly cold?: boolean;
 }
 
 async function withEngine<T>(
@@ -37,11 +41,14 @@ async function withEngine<T>(
   use: (engine: Engine) => Promise<T>,
   guessed = false,
 ): Promise<T> {
-  const { sequences, kvTokens, chunkRows } = shape;
-  const options = { contextTokens, kvTokens, maxRows: chunkRows, sequences, kvType: c.kvType };
+  const { sequences, kvTokens, chunkRows, cold = false } = shape;
+  const plain = { contextTokens, kvTokens, maxRows: chunkRows, sequences, kvType: c.kvType };
   const maxLogitRows = Math.min(way.logitRows, chunkRows);
   const checkpoint = await openCheckpoint(path);
   const description = describeModel(checkpoint);
+  const least = { ...plain, maxLogitRows };
+  const kvMemory = cold ? leastKvMemory(description, least, dirname(path)) : undefined;
+  const options = { ...plain, ...(kvMemory !== undefined && { kvMemory }) };
   const tokenizer = createTokenizer(checkpoint.metadata);
   const model = await bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
   const { vocab, dim } = model.config;
@@ -232,4 +239,26 @@ export async function longAnswers(
   const answers: number[][] = [];
   for (const s of prompts.keys()) answers.push(await inEngine((engine) => make(s, engine)));
   return { answers, sentBack: 0 };
+}
+
+/**
+ * Answers that go on behind their context by a shift: each by an engine of its own, or all in one that has pages for
+ * two of them, few of which are in memory, and guesses.
+ */
+export async function shiftedAnswers(path: string, c: Case, way: Way, together: boolean): Promise<Answers> {
+  const prompts = [0, 1, 2].map((s) => Int32Array.from({ length: 30 + 10 * s }, (_, i) => (7 * i + s) % 256));
+  const kvTokens = (together ? 2 : 1) * contextTokens;
+  const shape = { sequences: together ? 3 : 1, kvTokens, chunkRows: together ? 40 : 64, cold: together };
+  const make = (s: number, engine: Engine): Promise<number[]> => {
+    const { constraint: _, ...request } = requestOf({ ...c, prompts }, s);
+    const whenFull = { how: "shift", keep: [40, 0, 300][s]! } as const;
+    const most = s === 0 ? 900 : 660;
+    return answer(engine, s + 1, { ...request, maxTokens: most, whenFull, drafts: together ? 2 : "off" });
+  };
+  const words = seededWords(c.seed, "shifted");
+  const inEngine = <T>(use: (engine: Engine) => Promise<T>): Promise<T> => withEngine(path, c, way, shape, words, use);
+  if (together) return inEngine((engine) => Promise.all(prompts.map((_, s) => make(s, engine))));
+  const answers: number[][] = [];
+  for (const s of prompts.keys()) answers.push(await inEngine((engine) => make(s, engine)));
+  return answers;
 }

@@ -306,3 +306,32 @@ describe("texts with a gap", { skip: needsThreads }, () => {
     }
   });
 });
+
+describe("a server whose answers go on behind their contexts", { skip: needsThreads }, () => {
+  let server: RunningServer;
+  before(async () => {
+    const answers = { sampling: { seed: 42, temperature: 0 }, variables: {}, maxTokens: 8 };
+    const whenFull = { how: "reread" } as const;
+    const engine = { threads: 1, sequences: 1, contextTokens: 64, chunkRows: 16, whenFull };
+    server = await serveForTests({ modelPath: await chatModel(), engine, config: { answers, tags: [] } });
+  });
+
+  it("tells it in streams, and in the end", async () => {
+    const asked = { prompt: [1, 2, 3], n_predict: 90, ignore_eos: true, n_keep: 2, n_discard: 20 };
+    const whole = (await (await postJson(`${server.url}/completion`, asked)).json()) as Any;
+    assert.deepEqual([whole.truncated, whole.stop_type, whole.tokens_predicted], [true, "limit", 90]);
+    assert.deepEqual([whole.generation_settings.n_keep, whole.generation_settings.n_discard], [2, 20]);
+    const chunksOf = async (path: string, body: object): Promise<Any[]> =>
+      sseEvents(await (await postJson(server.url + path, { ...body, stream: true })).text())
+        .filter((event) => event.startsWith("data: {"))
+        .map((event) => JSON.parse(event.slice(6)) as Any);
+    const told = (chunks: Any[]): Any[] => chunks.flatMap((chunk) => chunk.context_rolled ?? []);
+    const streamed = await chunksOf("/completion", asked);
+    assert.equal(streamed.map(({ content }) => content).join(""), whole.content);
+    const first = { how: "reread", n_keep: 2, n_discard: 20, left_out: 20 };
+    assert.deepEqual(told(streamed), [first, { ...first, left_out: 40 }]);
+    const messages = [{ role: "user", content: "go on" }];
+    const chat = await chunksOf("/v1/chat/completions", { messages, max_tokens: 90, ignore_eos: true });
+    assert.ok(told(chat).length > 0 && told(chat)[0].how === "reread");
+  });
+});

@@ -41,6 +41,8 @@ export interface FakeOptions {
 export class FakeModel implements EngineModel {
   readonly kvGroups: EngineModel["kvGroups"];
   readonly slots: EngineModel["slots"];
+  /** Ids are stored, which are the same at every position. */
+  readonly turns: NonNullable<EngineModel["turns"]>;
   passes = 0;
   rows = 0;
   /** Row tables of the passes that were begun, if somebody wants them. */
@@ -65,6 +67,8 @@ export class FakeModel implements EngineModel {
       { pool: pool(1, window === 0 ? all : Math.min(all, sequences * (kept + 1))), window },
     ];
     const { recurrent } = options;
+    const fault = recurrent === undefined ? undefined : "it is recurrent";
+    this.turns = { groups: this.kvGroups.map(() => [null]), fault };
     this.slots =
       recurrent === undefined
         ? undefined
@@ -76,6 +80,10 @@ export class FakeModel implements EngineModel {
     kvCopyPage: (pool: { id: number }, from: number, to: number): void => {
       const memory = this.memory[pool.id]!;
       memory.copyWithin(to * pagePositions, from * pagePositions, (from + 1) * pagePositions);
+    },
+    kvCopyRows: (pool: { id: number }, from: number, to: number, rows: number): void => {
+      const memory = this.memory[pool.id]!;
+      memory.copyWithin(to * pagePositions, from * pagePositions, from * pagePositions + rows);
     },
     replay: (_pool: unknown, from: number, to: number, keep: number, rows: number): void => {
       this.seen[to] = [...(from < 0 ? [] : this.seen[from]!), ...this.kept[keep]!.slice(0, rows)];

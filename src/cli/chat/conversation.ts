@@ -4,6 +4,7 @@ import { asHundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import type { Model } from "../../library/model.js";
 import { generateOptions, type SamplingFlags } from "../options/sampling-options.js";
+import { tellRolled } from "../options/when-full-option.js";
 import { messagesOf, noteAnswer, noteResult, readSaved, savedText } from "./saved.js";
 import { type Turn, Turns } from "./turns.js";
 
@@ -186,7 +187,7 @@ export class Conversation {
   }
 
   private generation(signal: AbortSignal): Generation {
-    const options = { ...generateOptions(this.flags), signal };
+    const options = { ...generateOptions(this.flags), signal, onRolled: tellRolled };
     const { list } = this.turns;
     if (this.raw)
       return this.model.generate(list.map(({ user, answer = "" }) => `${user}${answer}`).join("\n"), options);

@@ -14,6 +14,7 @@ import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { sessionOption } from "../options/session-file.js";
 import { readTools } from "../options/tools-file.js";
+import { addWhenFullOptions } from "../options/when-full-option.js";
 import { coloured, showsColour } from "../terminal/colour.js";
 import { loadShown } from "../terminal/loading.js";
 import { MessageLines } from "../terminal/message-lines.js";
@@ -46,10 +47,12 @@ export function register(program: Command): void {
     .option("--raw", "no chat template: what you type is continued")
     .option(...noPrefixStore)
     .option(...noProbe);
-  addModelOptions(addSamplingOptions(command)).action((model: string | undefined, flags: ChatFlags) => {
-    if (flags.json) throw new HundredweightError("OPTION_INVALID", "--json: chat is for people; use run");
-    return chat(model, flags);
-  });
+  addModelOptions(addWhenFullOptions(addSamplingOptions(command))).action(
+    (model: string | undefined, flags: ChatFlags) => {
+      if (flags.json) throw new HundredweightError("OPTION_INVALID", "--json: chat is for people; use run");
+      return chat(model, flags);
+    },
+  );
 }
 
 async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {

@@ -14,6 +14,7 @@ import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
 import { addSamplingOptions, generateOptions, type SamplingFlags } from "../options/sampling-options.js";
 import { SessionFile, sessionOption } from "../options/session-file.js";
 import { readTools } from "../options/tools-file.js";
+import { addWhenFullOptions, tellRolled, whenFullOption } from "../options/when-full-option.js";
 import { type MemoryDocument, memoryBefore, memoryDocument } from "../reports/memory-report.js";
 import {
   addProfileOption,
@@ -61,12 +62,17 @@ export function register(program: Command): void {
     .option("--check", "look at every number and name the first that is not finite: layer, verb, tensor (slow)")
     .option(...noPrefixStore)
     .option(...noProbe);
-  addProfileOption(addModelOptions(addSamplingOptions(command))).action(
+  addProfileOption(addModelOptions(addWhenFullOptions(addSamplingOptions(command)))).action(
     (model: string | undefined, prompt: string | undefined, flags: RunFlags) => run(model, prompt, flags),
   );
 }
 
 async function run(model: string | undefined, prompt: string | undefined, flags: RunFlags): Promise<void> {
+  if (flags.session !== undefined && (whenFullOption(flags)?.how ?? "stop") !== "stop")
+    throw new HundredweightError(
+      "OPTION_INVALID",
+      "--session and --when-full: an answer that outgrew its context is no session, which begins with its first token",
+    );
   const target = runTarget(model, prompt);
   if (target.note !== undefined) note(target.note);
   const argument = target.prompt === "-" ? undefined : target.prompt;
@@ -118,6 +124,7 @@ async function answer(model: Model, text: string, flags: RunFlags, signal: Abort
   const options = {
     ...generateOptions(flags),
     signal,
+    onRolled: tellRolled,
     onProgress: (done: number, total: number) => progress.update(done, total),
   };
   let generation: Generation;

@@ -82,6 +82,8 @@ export const llamaOptions: readonly LlamaOption[] = [
   value("--models-dir", "--models"),
   value("-to --timeout", "--request-timeout"),
   list("--cors-origins", "--cors"),
+  flag("--context-shift", "--when-full", "shift"),
+  flag("--no-context-shift", "--when-full", "stop"),
   flag("--no-mmap", "--io", "direct"),
   flag("--mmap"),
   flag("--no-slots", "--no-slots"),
@@ -109,10 +111,9 @@ export const llamaOptions: readonly LlamaOption[] = [
     ownCache,
     1,
     `-cram --cache-ram --cache-reuse -ctxcp --ctx-checkpoints --swa-checkpoints -cms --checkpoint-min-step
-    -sps --slot-prompt-similarity --keep -dt --defrag-thold`,
+    -sps --slot-prompt-similarity -dt --defrag-thold`,
   ),
   ...none(ownCache, 0, "--cache-prompt --no-cache-prompt --cache-idle-slots --no-cache-idle-slots --swa-full"),
-  ...none("an answer ends where the context ends: nothing is shifted", 0, "--context-shift --no-context-shift"),
   ...none("slots are not kept in files", 1, "--slot-save-path"),
   ...none(
     noDraft,

@@ -10,8 +10,9 @@ import type { KvCacheType } from "../../ops/ops.js";
 import { modelFile } from "../../store/model-word.js";
 import { kvMemoryOption, kvOption } from "./kv-option.js";
 import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js";
+import { type WhenFullFlags, whenFullOption } from "./when-full-option.js";
 
-export interface ModelFlags {
+export interface ModelFlags extends WhenFullFlags {
   ctx?: number;
   kv?: KvCacheType;
   kvMemory?: number;
@@ -75,7 +76,9 @@ export function addModelOptions(command: Command): Command {
 }
 
 export function loadOptions(flags: ModelFlags): LoadOptions {
+  const whenFull = whenFullOption(flags);
   return {
+    ...(whenFull !== undefined && { whenFull }),
     ...(flags.ctx !== undefined && { contextTokens: flags.ctx }),
     ...(flags.kv !== undefined && { kvType: flags.kv }),
     ...(flags.kvMemory !== undefined && { kvMemoryBytes: flags.kvMemory }),

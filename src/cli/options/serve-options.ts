@@ -10,6 +10,7 @@ import { parseBytes, parseChoice, parseInteger, parseNumber } from "./options.js
 import { noPrefixStore, type PastFlags } from "./past-options.js";
 import { noProbe } from "./probe-first.js";
 import { addSamplingDefaults, samplingDefaults } from "./sampling-options.js";
+import { addWhenFullOptions } from "./when-full-option.js";
 
 export interface ServeFlags extends ModelFlags, PastFlags, Partial<Record<NumericSetting, number>> {
   host?: string;
@@ -95,7 +96,7 @@ export function addServeOptions(command: Command): Command {
     .option(...noProbe);
   addAnswerOptions(command);
   addSamplingDefaults(command);
-  return addModelOptions(command).addHelpText(
+  return addModelOptions(addWhenFullOptions(command)).addHelpText(
     "after",
     "\nThe names of llama-server's options work as well (-m -c -np -ngl -fa ...): see docs/clients.md.",
   );

@@ -5,7 +5,7 @@
 import { asHundredweightError } from "../../errors.js";
 import type { RunningJob } from "../../link/client.js";
 import { JobFold } from "../../link/job-fold.js";
-import type { FinishReason, GenerateRequest, GenerateResult, JobEvent } from "../../link/protocol.js";
+import type { FinishReason, GenerateRequest, GenerateResult, JobEvent, RolledEvent } from "../../link/protocol.js";
 import { asHttpError, busy, HttpError } from "../http/http-error.js";
 import type { EngineHandle } from "../service/model-service.js";
 import type { PrefixEvent } from "./lost-prefix.js";
@@ -51,13 +51,17 @@ export class AnswerSet {
   private sign: (() => void) | undefined;
   private readonly signed: Promise<void>;
 
-  /** @param onPrefix tells what was there of the first choice's prompt */
+  /**
+   * @param onPrefix tells what was there of the first choice's prompt
+   * @param onRolled tells that an answer went on behind its context
+   */
   constructor(
     engine: EngineHandle,
     choices: readonly ChoiceJob[],
     onEvent: (choice: number, event: ChoiceEvent) => void,
     onProgress: () => void,
     onPrefix: (prefix: PrefixEvent) => void,
+    onRolled: (choice: number, event: RolledEvent) => void,
   ) {
     this.folds = choices.map(() => new JobFold());
     this.totalRows = choices.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -70,6 +74,7 @@ export class AnswerSet {
         if (event.kind !== "queued") this.sign?.();
         this.folds[choice]!.add(event);
         if (event.kind === "prefix" && choice === 0) onPrefix(event);
+        if (event.kind === "rolled") onRolled(choice, event);
         if (event.kind === "token" || event.kind === "text" || event.kind === "promptLogprobs") onEvent(choice, event);
         else if (event.kind === "pass" || event.kind === "queued") onProgress();
       }),

@@ -5,6 +5,7 @@
  * that is an error object under status 200.
  */
 import type { Context } from "hono";
+import type { RolledEvent } from "../../link/protocol.js";
 import { leftOutText } from "../../sampling/constraint/left-out.js";
 import { asHttpError, type HttpError } from "../http/http-error.js";
 import type { Warnings } from "../http/validate.js";
@@ -24,6 +25,8 @@ export interface ResponseShape {
   /** Chunks for an event; may need the text worker for the texts of tokens. */
   chunks(choice: number, event: ChoiceEvent): readonly object[] | Promise<readonly object[]>;
   progress(progress: Progress, elapsedMs: number): object | undefined;
+  /** The context was full and the answer went on: chunks without text that have these fields. */
+  rolled?(choice: number, fields: object): readonly object[];
   /** Chunks that say nothing: many clients drop comments unseen and take a long silence for the end. */
   alive?(): readonly object[] | undefined;
   /** Chunks that end the stream. */
@@ -96,6 +99,7 @@ class Answer {
         const lost = lostText(prefix);
         if (lost !== undefined) context.log(lost);
       },
+      (choice, event) => this.tellRolled(choice, event),
     );
     const gone = (): void => {
       context.metrics.aborted.add();
@@ -191,6 +195,16 @@ class Answer {
       if (chunk !== undefined) this.send(chunk);
     }
     this.told = done;
+  }
+
+  private tellRolled(choice: number, { how, keep, discard, leftOut }: RolledEvent): void {
+    const { context, stream, shape } = this.options;
+    context.log(`a context was full: ${how}, ${discard} tokens behind the first ${keep} left out, ${leftOut} in all`);
+    const told = { how, n_keep: keep, n_discard: discard, left_out: leftOut };
+    const chunk = stream ? shape.rolled?.(choice, { context_rolled: told }) : undefined;
+    if (chunk === undefined) return;
+    if (this.work === undefined) this.sendAll(chunk);
+    else this.queue(this.work.then(() => this.sendAll(chunk)));
   }
 
   private event(choice: number, event: ChoiceEvent): void {

@@ -49,7 +49,7 @@ export function generationSettings(
   told: ToldSettings,
   ends: readonly number[],
 ): object {
-  const { sampling, maxTokens, stop, ignoreEos, constraint, adapters } = request;
+  const { sampling, maxTokens, stop, ignoreEos, constraint, adapters, whenFull = {} } = request;
   const banned = ignoreEos ? ends.map((token) => [token, -Infinity] as const) : [];
   const biases = [...sampling.logitBias, ...banned];
   return {
@@ -57,8 +57,8 @@ export function generationSettings(
     stop,
     max_tokens: maxTokens,
     n_predict: maxTokens,
-    n_keep: 0,
-    n_discard: 0,
+    n_keep: whenFull.keep ?? 0,
+    n_discard: whenFull.discard ?? 0,
     ignore_eos: ignoreEos,
     stream: told.stream,
     // JSON has no infinity: null is a token that never comes.

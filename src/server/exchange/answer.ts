@@ -205,6 +205,10 @@ class ExchangeResponse implements ResponseShape {
     return this.shape.progress?.(progress, elapsedMs);
   }
 
+  rolled(choice: number, fields: object): readonly object[] {
+    return this.shape.rolled?.(choice, fields) ?? [];
+  }
+
   async last(outcomes: readonly ChoiceOutcome[]): Promise<readonly object[]> {
     const chunks: object[] = [];
     for (const [choice, reader] of this.readers.entries()) {

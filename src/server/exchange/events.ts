@@ -81,6 +81,8 @@ export interface ExchangeShape {
   progress?(progress: Progress, elapsedMs: number): object | undefined;
   /** Sent where nothing was said for a while: many clients pass over comments. */
   alive?(): readonly object[];
+  /** The context was full and the answer went on: chunks that have these fields. */
+  rolled?(choice: number, fields: object): readonly object[];
   /** The end of the stream, for all choices at once. */
   end(ends: readonly Ending[]): readonly object[];
   whole(answers: readonly WholeReply[]): object | Promise<object>;

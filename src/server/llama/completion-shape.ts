@@ -87,6 +87,10 @@ export class LlamaShape implements ResponseShape {
     return { ...this.partial(0, "", []), ...more, prompt_progress: promptProgressOf(progress, elapsedMs) };
   }
 
+  rolled(choice: number, fields: object): readonly object[] {
+    return [{ ...this.partial(choice, "", []), ...fields }];
+  }
+
   last(outcomes: readonly ChoiceOutcome[]): readonly object[] {
     // What was sent already is not repeated.
     return outcomes.map((outcome, choice) => this.final(choice, outcome, "", []));
@@ -144,8 +148,7 @@ export class LlamaShape implements ResponseShape {
       generation_settings: generationSettings(request, input, served.text.info.ends),
       prompt: input.prompts[Math.floor(choice / each)],
       has_new_line: newLine,
-      // The context ended before the answer.
-      truncated: outcome.finishReason === "length" && outcome.result !== undefined && outcome.tokens < limit,
+      truncated: isTruncated(outcome, limit),
       stop_type: stopType(outcome),
       stopping_word: outcome.result?.stopText ?? "",
       tokens_cached: prompt.length + Math.max(0, outcome.tokens - 1),
@@ -188,4 +191,9 @@ export class LlamaShape implements ResponseShape {
 function stopType({ finishReason, result }: ChoiceOutcome): "eos" | "word" | "limit" {
   if (finishReason === "length") return "limit";
   return result?.stopText === undefined ? "eos" : "word";
+}
+
+/** Whether the context ended before the answer, or the answer went on without some of it. */
+function isTruncated({ finishReason, result, tokens }: ChoiceOutcome, limit: number): boolean {
+  return result?.leftOut !== undefined || (finishReason === "length" && result !== undefined && tokens < limit);
 }

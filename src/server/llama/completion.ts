@@ -1,6 +1,7 @@
 /** `/completion` and `/completions` as llama-server has them, and what `/infill` shares with them. */
 
 import type { Context, Hono } from "hono";
+import type { GenerateRequest } from "../../link/protocol.js";
 import { adaptersOf } from "../answers/adapters.js";
 import { checkChoices, choicesOf } from "../answers/choices.js";
 import { encodeMixed, promptsOf } from "../answers/mixed-prompt.js";
@@ -67,6 +68,7 @@ export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
       ignoreEos: input.ignore_eos ?? false,
       user: userOf(c, input.user),
       scope: ownerOf(c, context.config),
+      ...keptOf(input),
       ...(constraint !== undefined && { constraint }),
       ...(adapters !== undefined && { adapters }),
       ...(probabilities > 0 && { logprobs: probabilities, ...(sampled && { logprobsSampled: true }) }),
@@ -90,4 +92,10 @@ export async function answerLlama(answer: LlamaAnswer): Promise<Response> {
     release();
     throw error;
   }
+}
+
+/** The tokens that stay of a full context; whether it goes on is the server's to say. */
+function keptOf({ n_keep: keep, n_discard: discard }: LlamaInput): Pick<GenerateRequest, "whenFull"> {
+  if (keep === undefined && discard === undefined) return {};
+  return { whenFull: { ...(keep !== undefined && { keep }), ...(discard !== undefined && { discard }) } };
 }

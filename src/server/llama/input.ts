@@ -36,8 +36,13 @@ export const llamaFields = {
   t_max_predict_ms: z.int().min(-1).max(most).optional().describe("Like max_time_ms; -1 = no limit."),
   verbose: z.boolean().optional(),
   id_slot: z.int().min(-1).max(most).optional().describe("Taken: there are no slots to choose from."),
-  n_keep: z.int().min(-1).max(most).optional().describe("Taken: nothing is ever shifted out of the context."),
-  n_discard: z.int().min(0).max(most).optional().describe("Taken, like n_keep."),
+  n_keep: z
+    .int()
+    .min(-1)
+    .max(most)
+    .optional()
+    .describe("First tokens that stay when the context is full (--when-full)."),
+  n_discard: z.int().min(0).max(most).optional().describe("Tokens behind them that go then; 0: half of the others."),
   n_cache_reuse: z.int().min(0).max(most).optional(),
   sse_ping_interval: z.int().min(-1).max(most).optional(),
   backend_sampling: z.boolean().optional(),

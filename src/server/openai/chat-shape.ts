@@ -75,6 +75,10 @@ export class ChatShape implements ExchangeShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
+  rolled(choice: number, fields: object): readonly object[] {
+    return this.chunk(choice, { content: "" }, null).map((chunk) => ({ ...chunk, ...fields }));
+  }
+
   alive(): readonly object[] {
     return this.chunk(0, { content: "" }, null);
   }

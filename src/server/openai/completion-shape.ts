@@ -84,6 +84,10 @@ export class CompletionShape implements ResponseShape {
     return this.envelope.progress(progress, elapsedMs);
   }
 
+  rolled(index: number, fields: object): readonly object[] {
+    return [{ ...this.envelope.chunk([{ index, text: "", logprobs: null, finish_reason: null }]), ...fields }];
+  }
+
   alive(): readonly object[] {
     return [this.envelope.chunk([{ index: 0, text: "", logprobs: null, finish_reason: null }])];
   }
