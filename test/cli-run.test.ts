@@ -252,7 +252,7 @@ test("chat: commands, answers, template errors", async () => {
   assert.match(missing.out, /no message to answer/);
 });
 
-test("run --when-full: an answer goes on behind its context and says so; what cannot be shifted is refused", async () => {
+test("run --when-full: an answer goes on behind its context and says so, or is refused", async () => {
   const long = ["run", model, "the cat and the dog", ...greedy, "--ctx", "64", "-n", "150"];
   const { code, out, err } = await runCli([...long, "--when-full", "reread", "--keep", "4", "--json"]);
   assert.equal(code, 0, err);

@@ -1,8 +1,16 @@
 /** The things an engine is made of; tests bring others. */
 import type { BoundModel, GroupTurns } from "../models/index.js";
-import { type Backend, type KeyTurn, type KvPool, keptRows, type RopeSpec, type SlotPool } from "../ops/ops.js";
+import { keyTurn } from "../ops/moving-keys.js";
+import {
+  type Backend,
+  type KeyTurn,
+  type KvPool,
+  keptRows,
+  type MovingKeys,
+  type RopeSpec,
+  type SlotPool,
+} from "../ops/ops.js";
 import type { Profiler } from "../ops/profiler.js";
-import { keyTurn } from "../ops/rope-spec.js";
 import type { PastParts } from "../past/parts.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import type { StateCacheOptions } from "../state/cache.js";
@@ -14,7 +22,7 @@ import type { ModelInfo } from "./options.js";
 import type { WhenFull } from "./when-full.js";
 
 /** The part of a backend that takes keys to other positions. */
-type MovingOps = Partial<Pick<Backend, "kvTurn" | "kvCopyRows">>;
+type MovingOps = Partial<MovingKeys>;
 
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine"> &

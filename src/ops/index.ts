@@ -3,8 +3,9 @@ import { HundredweightError } from "../errors.js";
 import { addonStatus, loadAddon } from "../native/addon.js";
 import { limits } from "../native/boundary.js";
 import { type ThreadLayout, type ThreadOptions, threadLayout } from "../native/threads.js";
-import { type MemoryPromise, NativeOps } from "./native.js";
+import { NativeOps } from "./native.js";
 import type { Backend, WeightPlacement } from "./ops.js";
+import type { MemoryPromise } from "./placement.js";
 import { ReferenceOps } from "./reference.js";
 
 /** Threads are of the native implementation. */
@@ -58,5 +59,5 @@ function atMost(limit: number, layout: ThreadLayout): ThreadLayout {
   };
 }
 
-export type { MemoryPromise } from "./native.js";
 export type * from "./ops.js";
+export type { MemoryPromise } from "./placement.js";

@@ -57,7 +57,7 @@ import type {
   Xielu,
 } from "./ops.js";
 import { slotPoolBytes } from "./paper.js";
-import type { WeightPlacement, WeightTraffic } from "./placement.js";
+import type { MemoryPromise, WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -68,13 +68,6 @@ export interface NativeOpsOptions {
   /** Where weights are kept; they are mapped without one. */
   readonly placement?: WeightPlacement;
   readonly promise?: MemoryPromise;
-}
-
-/** Memory a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */
-export interface MemoryPromise {
-  readonly bytes: number;
-  /** Bytes of all models of the process together; 0: each has its own. */
-  readonly limitBytes: number;
 }
 
 const noInts = new Int32Array(0);

@@ -22,9 +22,10 @@ import {
 } from "../native/boundary.js";
 import type { MachineUse, OpsCounters } from "./counters.js";
 import type { KvCacheType } from "./kv-form.js";
+import type { MovingKeys } from "./moving-keys.js";
 import type { ChosenRows, ExpertPair, LowRankPair } from "./pairs.js";
 import type { WeightTraffic } from "./placement.js";
-import type { KeyTurn, RopeSpec, RopeTable } from "./rope-spec.js";
+import type { RopeSpec, RopeTable } from "./rope-spec.js";
 import type { UnitBytes } from "./unit-bytes.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -38,9 +39,10 @@ export {
 } from "../native/boundary.js";
 export type { MachineUse, OpsCounters } from "./counters.js";
 export type { KvCacheType } from "./kv-form.js";
+export type { KeyTurn, MovingKeys } from "./moving-keys.js";
 export type { ChosenRows, ExpertPair, ExpertSide, LowRankPair } from "./pairs.js";
 export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
-export type { KeyTurn, RopeSpec, RopeTable } from "./rope-spec.js";
+export type { RopeSpec, RopeTable } from "./rope-spec.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
 export interface Tensor {
@@ -573,7 +575,7 @@ export interface Verbs {
 export type Ops = OpsMemory & Verbs;
 
 /** An implementation, with what its owner needs beside the verbs. */
-export interface Backend extends Ops, UnitBytes {
+export interface Backend extends Ops, UnitBytes, MovingKeys {
   /**
    * The tensor's own memory [rows * cols], where JavaScript can see it: what is written to the tensor shows there.
    * Empty after `close`. Absent where memory is elsewhere.
@@ -584,13 +586,6 @@ export interface Backend extends Ops, UnitBytes {
    * flag is in shared memory, before the next one otherwise.
    */
   setCancelFlag(flag: Int32Array | null): void;
-  /**
-   * Turns the keys of rows [from, to) of a page of one layer, between passes: each is decoded, turned in double and
-   * stored once more in its type; values stay. Layers of pools with a row a position and without `+h` only.
-   */
-  kvTurn(pool: KvPool, layer: number, page: number, rows: readonly [from: number, to: number], turn: KeyTurn): void;
-  /** Copies the first `rows` rows of a page, all layers. */
-  kvCopyRows(pool: KvPool, from: number, to: number, rows: number): void;
   counters(): OpsCounters;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;

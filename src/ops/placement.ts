@@ -81,3 +81,10 @@ export interface WeightTraffic {
   /** The locked part of those three. */
   readonly lockedBytes: number;
 }
+
+/** Memory a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */
+export interface MemoryPromise {
+  readonly bytes: number;
+  /** Bytes of all models of the process together; 0: each has its own. */
+  readonly limitBytes: number;
+}

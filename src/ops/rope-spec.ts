@@ -18,23 +18,3 @@ export interface RopeSpec {
 export interface RopeTable {
   readonly id: number;
 }
-
-/** By which angles stored keys are turned that go to other positions; cosines and sines [pairs] in double. */
-export interface KeyTurn {
-  readonly cosines: Float64Array;
-  readonly sines: Float64Array;
-  /** As in the rotation that made them. */
-  readonly interleaved: boolean;
-  /** Values of a head before those that are turned. */
-  readonly first: number;
-}
-
-/** The angles from a position to the one `by` behind it: keys have their magnitude already. */
-export function keyTurn({ frequencies, interleaved, first = 0 }: RopeSpec, by: number): KeyTurn {
-  return {
-    cosines: frequencies.map((frequency) => Math.cos(by * frequency)),
-    sines: frequencies.map((frequency) => Math.sin(by * frequency)),
-    interleaved,
-    first,
-  };
-}

@@ -5,8 +5,8 @@ import { dequantizeRow } from "../../src/formats/dequantize.js";
 import { blocksBytes, dtypeByName } from "../../src/formats/dtypes.js";
 import type { KvType } from "../../src/native/boundary.js";
 import { hadamard, kvForm } from "../../src/ops/kv-form.js";
+import { keyTurn } from "../../src/ops/moving-keys.js";
 import type { AttentionSpec, Backend, KvCacheType, Tensor } from "../../src/ops/ops.js";
-import { keyTurn } from "../../src/ops/rope-spec.js";
 import { activationError, filled, near, randomValues, rowTable, ulp } from "./fixture.js";
 
 type Shape = Pick<AttentionSpec, "heads" | "kvHeads" | "headDimK" | "headDimV" | "window" | "softcap" | "reach"> & {
