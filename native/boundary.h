@@ -5,7 +5,7 @@
 
 namespace hw {
 
-constexpr char kBoundaryVersion[] = "226414a7f92e090d";
+constexpr char kBoundaryVersion[] = "b73c2907d5547fba";
 
 constexpr int32_t kPagePositions = 256;
 constexpr int32_t kMaxHeadDim = 2048;
@@ -47,7 +47,7 @@ enum ScaleKind : int32_t {
   SCALES_F32 = 0, SCALES_F16 = 1, SCALES_BF16 = 2, SCALES_E8M0 = 3, SCALES_NESTED = 4, SCALE_KINDS = 5
 };
 enum OffsetKind : int32_t {
-  OFFSETS_CONSTANT = 0, OFFSETS_LINEAR = 1, OFFSETS_AWQ = 2, OFFSET_KINDS = 3
+  OFFSETS_CONSTANT = 0, OFFSETS_LINEAR = 1, OFFSETS_AWQ = 2, OFFSETS_GROUPS = 3, OFFSET_KINDS = 4
 };
 enum KvType : int32_t {
   KV_F16 = 0, KV_Q8_0 = 1, KV_Q4_0 = 2, KV_TYPES = 3
@@ -230,6 +230,11 @@ constexpr PlanesInfo kPlaneLayouts[] = {
       {"scales", 1, 32, 2, false, false},
       {"offsets", 8, 32, 4, false, false},
       {"index", 0, 1, 4, true, false}}},
+    {"packed4_g32_zeros_ragged_f32", false, ACTS_Q8_32, UNITS_INTEGERS,
+     {CODES_UNSIGNED, 4, PACKING_LINEAR, SCALES_F32, OFFSETS_GROUPS, 0, 0x1p0f}, 3,
+     {{"values", 1, 8, 4, false, false},
+      {"scales", 1, 32, 4, false, false},
+      {"offsets", 1, 64, 1, true, false}}},
     {"gptq4_g64_v2", true, ACTS_Q8_32, UNITS_INTEGERS,
      {CODES_UNSIGNED, 4, PACKING_LINEAR, SCALES_F16, OFFSETS_LINEAR, 0, 0x1p0f}, 3,
      {{"values", 1, 8, 4, false, false},

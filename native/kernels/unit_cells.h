@@ -98,6 +98,8 @@ struct UnitCells {
     const LayoutForm& form = layout.form;
     if (form.offsets == OFFSETS_CONSTANT) return form.addend;
     const uint8_t* const at = cell(kOffsetsPlane, row, input);
+    const int32_t group = layout.plane[kScalesPlane].cols;
+    if (form.offsets == OFFSETS_GROUPS) return bits_at(at, group == 0 ? 0 : input / group * form.bits % 8, form.bits);
     const int32_t stored = form.offsets == OFFSETS_AWQ
                                ? static_cast<int32_t>(load_as<uint32_t>(at) >> 4 * kAwqNibble[row % 8] & 15)
                                : bits_at(at, row % layout.plane[kOffsetsPlane].rows * form.bits, form.bits);

@@ -132,10 +132,13 @@ export function offsetOf(from: StoredRows, form: Form, row: number, input: numbe
   const bytes = from.stored[2]!;
   const { bits } = form;
   const at = 8 * cellAt(from, plane, row, input);
+  const group = from.layout.planes[1]!.cols;
   const stored =
-    form.offsets === "awq"
-      ? bitsAt(bytes, at + 4 * awqNibble[row & 7]!, 4)
-      : bitsAt(bytes, at + bits * (row % plane.rows), bits);
+    form.offsets === "groups"
+      ? bitsAt(bytes, at + (group === 0 ? 0 : (Math.floor(input / group) * bits) % 8), bits)
+      : form.offsets === "awq"
+        ? bitsAt(bytes, at + 4 * awqNibble[row & 7]!, 4)
+        : bitsAt(bytes, at + bits * (row % plane.rows), bits);
   return (stored + form.addend) & (2 ** bits - 1);
 }
 

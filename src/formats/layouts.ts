@@ -29,8 +29,11 @@ export const packings = ["linear", "awq", "high-first"] as const;
 /** `e8m0`: a power of two, 2^(e - 128). `nested`: an index into a table that has a scale itself (bitsandbytes). */
 export const scaleKinds = ["f32", "f16", "bf16", "e8m0", "nested"] as const;
 
-/** Kinds of offsets, which are subtracted from codes: a constant, or codes of rows, low bits first, or AWQ's. */
-export const offsetKinds = ["constant", "linear", "awq"] as const;
+/**
+ * Kinds of offsets, which are subtracted from codes: a constant, or codes of rows, low bits first, or AWQ's; or codes
+ * of the groups of a row, low bits first.
+ */
+export const offsetKinds = ["constant", "linear", "awq", "groups"] as const;
 
 /** The form of a layout of several planes: all that a kernel has to know beside where its cells are. */
 export interface Form {

@@ -33,6 +33,8 @@ interface Integers {
   readonly packing?: Form["packing"];
   readonly scales?: Form["scales"];
   readonly offsets?: Form["offsets"];
+  /** Offsets of groups do not fill the last byte of a row. */
+  readonly ragged?: boolean;
   readonly addend?: number;
   readonly factor?: number;
 }
@@ -55,7 +57,10 @@ function integers(o: Integers): Layout {
     values,
     { name: "scales", rows: 1, cols: group, bytes: scaleBytes[scales], ...scattered },
   ];
-  if (offsets !== "constant") planes.push({ name: "offsets", rows: codes, cols: group, bytes, ...scattered });
+  // Of a row the codes of its groups fill whole bytes: where the last one is half empty, rows are not whole cells.
+  if (offsets === "groups")
+    planes.push({ name: "offsets", rows: 1, cols: (group * 8) / bits, bytes: 1, ...(o.ragged && { whole: true }) });
+  else if (offsets !== "constant") planes.push({ name: "offsets", rows: codes, cols: group, bytes, ...scattered });
   if (actOrder) planes.push({ name: "index", rows: 0, cols: 1, bytes: 4, whole: true });
   // A unit of 32 inputs has one scale where groups are whole units.
   const scaled = !actOrder && group % 32 === 0;
@@ -104,19 +109,28 @@ export function awqLayout(group: number, scales: Scales = "f16"): Layout {
   return integers({ name, order: "inputs", bits: 4, group, packing: "awq", scales, offsets: "awq" });
 }
 
-/** compressed-tensors' pack-quantized: codes packed along inputs in the order of rows; offsets packed along rows. */
+/**
+ * compressed-tensors' pack-quantized: codes packed along inputs in the order of rows; offsets packed along rows. ONNX's
+ * MatMulNBits has the same codes.
+ * @param offsets ONNX's: packed along the groups of a row, which fill whole bytes, or leave the last one half empty
+ */
 export function packedLayout(o: {
   readonly bits: 4 | 8;
   readonly group: number;
   readonly symmetric: boolean;
   readonly scales: Scales;
   readonly actOrder?: boolean;
+  readonly offsets?: "of groups" | "of groups, ragged";
 }): Layout {
   const { bits, group, symmetric, scales, actOrder = false } = o;
-  const name = `PACKED${bits}_${groupName(group)}${symmetric ? "" : "_ASYM"}${ending(actOrder, scales)}`;
+  const kind = symmetric ? "" : { rows: "_ASYM", "of groups": "_ZEROS", "of groups, ragged": "_ZEROS_RAGGED" };
+  const named = kind === "" ? "" : kind[o.offsets ?? "rows"];
+  const name = `PACKED${bits}_${groupName(group)}${named}${ending(actOrder, scales)}`;
   const offsets = symmetric
     ? ({ offsets: "constant", addend: 2 ** (bits - 1) } as const)
-    : ({ offsets: "linear" } as const);
+    : o.offsets !== undefined
+      ? ({ offsets: "groups", ragged: o.offsets === "of groups, ragged" } as const)
+      : ({ offsets: "linear" } as const);
   return integers({ name, order: "rows", bits, group, actOrder, scales, ...offsets });
 }
 
@@ -214,6 +228,7 @@ export const planeLayouts: readonly Layout[] = [
   packedLayout({ bits: 4, group: 128, symmetric: true, scales: "bf16" }),
   packedLayout({ bits: 8, group: 0, symmetric: true, scales: "f32" }),
   packedLayout({ bits: 4, group: 32, symmetric: false, scales: "f16", actOrder: true }),
+  packedLayout({ bits: 4, group: 32, symmetric: false, scales: "f32", offsets: "of groups, ragged" }),
   gptqLayout({ bits: 4, group: 64, format: 2 }),
   gptqLayout({ bits: 4, group: 128, format: 1 }),
   gptqLayout({ bits: 4, group: 0, format: 1 }),

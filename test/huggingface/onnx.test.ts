@@ -76,16 +76,37 @@ function transposed({ name, dtype, shape, bytes: own }: Entry): Entry {
   return { name, dtype, shape: [cols, rows], bytes: new Uint8Array(to.buffer) };
 }
 
+/** Offsets that compressed-tensors packs along rows [rows / 8 or 4, blocks], packed along the blocks of each row. */
+function alongRows({ name, shape, bytes: words }: Entry, rows: number, bits: number): Entry {
+  const [blocks, each] = [shape[1]!, 32 / bits];
+  const view = new DataView(words.buffer, words.byteOffset, words.length);
+  const wide = Math.ceil((blocks * bits) / 8);
+  const out = new Uint8Array(rows * wide);
+  for (let r = 0; r < rows; r++)
+    for (let b = 0; b < blocks; b++) {
+      const word = view.getUint32(4 * (Math.floor(r / each) * blocks + b), true);
+      out[r * wide + Math.floor((b * bits) / 8)]! |=
+        ((word >>> (bits * (r % each))) & (2 ** bits - 1)) << ((b * bits) % 8);
+    }
+  return { name, dtype: "U8", shape: [rows * wide], bytes: out };
+}
+
 interface Options {
   /** onnxruntime-genai's names instead of those of exports. */
   readonly genai?: boolean;
   /** Bytes in a second file. */
   readonly apart?: boolean;
+  /** Offsets of blocks, as whole numbers packed along each row, or of the type of what is multiplied. */
+  readonly zeros?: "codes" | "F32";
   readonly inputs?: readonly string[];
 }
 
 /** Writes the fixture as ONNX, and the same values as a plain folder.  @returns both paths */
-function written(folder: string, way: Way, { genai = false, apart = false, inputs = [] }: Options = {}): string[] {
+function written(
+  folder: string,
+  way: Way,
+  { genai = false, apart = false, zeros, inputs = [] }: Options = {},
+): string[] {
   const [graph, plain]: [Buffer[], Entry[]] = [[], []];
   const data: Uint8Array[] = [];
   let at = 0;
@@ -111,11 +132,18 @@ function written(folder: string, way: Way, { genai = false, apart = false, input
     }
     const [rows, cols] = entry.shape as [number, number];
     const values = new Float32Array(entry.bytes.buffer, entry.bytes.byteOffset, rows * cols);
-    const { entries } = packQuantized({ name: moduleOf(entry.name), rows, cols, values }, way, 32, true);
+    const matrix = { name: moduleOf(entry.name), rows, cols, values };
+    const { entries } = packQuantized(matrix, way, 32, zeros === undefined);
     plain.push(...entries);
     const [words, scales] = entries as [Entry, Entry];
     add({ ...words, name: `${path}_Q`, dtype: "U8", shape: [rows, cols / 32, 4 * way] });
     add({ ...scales, name: `${path}_s`, shape: [(rows * cols) / 32] });
+    if (zeros !== undefined) {
+      const zero = { ...alongRows(entries[3]!, rows, way), name: `${path}_z` };
+      const wide = new Uint8Array(4 * zero.bytes.length);
+      add(zeros === "codes" ? zero : { ...zero, dtype: "F32", bytes: wide });
+      inputs = [`${path}_z`];
+    }
     graph.push(
       node("MatMulNBits", `${path}_Q${way}`, ["x", `${path}_Q`, `${path}_s`, ...inputs], {
         K: cols,
@@ -125,13 +153,13 @@ function written(folder: string, way: Way, { genai = false, apart = false, input
       }),
     );
   }
-  const name = `${way}-${genai}-${apart}-${inputs.length}`;
+  const name = `${way}-${genai}-${apart}-${zeros}-${inputs.length}`;
   const [onnx, packed] = [join(folder, name), join(folder, `${name} packed`)];
   for (const path of [onnx, packed]) mkdirSync(path);
   writeFileSync(join(onnx, "config.json"), JSON.stringify(fixture.config));
   writeFileSync(join(onnx, "model.onnx"), modelFile(...graph));
   if (apart) writeFileSync(join(onnx, "model.onnx_data"), Buffer.concat(data));
-  const weights = { num_bits: way, type: "int", symmetric: true };
+  const weights = { num_bits: way, type: "int", symmetric: zeros === undefined };
   const quantization_config = { quant_method: "compressed-tensors", config_groups: { group_0: { weights } } };
   writeFileSync(join(packed, "config.json"), JSON.stringify({ ...fixture.config, quantization_config }));
   writeFileSync(join(packed, "model.safetensors"), safetensorsBytes(plain));
@@ -151,6 +179,8 @@ describe("ONNX", () => {
     [4, {}],
     [4, { genai: true, apart: true }],
     [8, { apart: true }],
+    [4, { zeros: "codes", apart: true }],
+    [8, { zeros: "codes" }],
   ] as const)
     test(`MatMulNBits of ${way} bits ${JSON.stringify(options)}: the bits of packed words`, async () => {
       const [onnx, packed] = written(folder, way, options) as [string, string];
@@ -174,12 +204,14 @@ describe("ONNX", () => {
     return true;
   };
 
-  test("zero points are refused by the name of the weight", async () => {
-    const [onnx] = written(folder, 4, { inputs: ["zeros"] }) as [string];
+  test("zero points that are no whole numbers, or missing, are refused by the name of the weight", async () => {
+    const floats = written(folder, 4, { zeros: "F32" })[0]!;
     await assert.rejects(
-      openCheckpoint(onnx),
-      refusal(/'model\.layers\.0\..+_proj' has zero_points/, "FORMAT_UNSUPPORTED"),
+      openCheckpoint(floats),
+      refusal(/'model\.layers\.0\..+_proj' has zero_points of F32/, "FORMAT_UNSUPPORTED"),
     );
+    const missing = written(folder, 4, { inputs: ["zeros"] })[0]!;
+    await assert.rejects(openCheckpoint(missing), refusal(/_proj' has no zero_points 'zeros'/, "FORMAT_INVALID"));
   });
 
   const w: Entry = { name: "model.norm.weight", dtype: "F32", shape: [2], bytes: new Uint8Array(8) };

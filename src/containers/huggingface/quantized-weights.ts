@@ -120,8 +120,12 @@ const packedIntegers: WeightReader = (module) => {
   const cols = (wide * 32) / bits;
   const zeros = module.parts.get("weight_zero_point");
   const index = module.parts.get("weight_g_idx");
+  // ONNX's lie along the groups of a row.
+  const ragged = (groups * bits) % 8 !== 0;
+  const offsets = words.bits === undefined ? {} : ({ offsets: ragged ? "of groups, ragged" : "of groups" } as const);
   const layout = packedLayout({
     bits,
+    ...offsets,
     group: groupOf(module, cols, groups),
     symmetric: zeros === undefined,
     scales: scalesOf(module, scales),

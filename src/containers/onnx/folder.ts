@@ -77,7 +77,6 @@ function weightOf(
   }
   if (node.kind !== "MatMulNBits") throw refuse(`is an input of ${node.kind}`);
   const [, , scaleName, zeros, index, bias] = node.inputs;
-  if (zeros) throw refuse("has zero_points (quantize with is_symmetric=True)");
   if (index) throw refuse("has a g_idx");
   const number = (key: string, otherwise = 0): number => node.attributes.get(key) ?? otherwise;
   const [cols, rows, bits, block] = [number("K"), number("N"), number("bits", 4), number("block_size")];
@@ -95,6 +94,17 @@ function weightOf(
     ["weight_packed", { ...words, dtype: "I32", shape: [rows, (cols * bits) / 32], bits }],
     ["weight_scale", { ...scales, shape: [rows, cols / block] }],
   ];
+  if (zeros) {
+    const zero = graph.initializers.get(zeros);
+    if (zero === undefined) throw invalidFile(graph.path, `weight '${module}' has no zero_points '${zeros}'`);
+    const stored = storedAt(graph, files, zero);
+    if (stored.dtype !== "U8") throw refuse(`has zero_points of ${stored.dtype} (quantize with integer ones)`);
+    // The codes of a row's blocks fill whole bytes.
+    const each = Math.ceil(((cols / block) * bits) / 8);
+    if (stored.bytes !== rows * each)
+      throw invalidFile(graph.path, `'${zeros}' has ${stored.bytes} bytes; ${rows} rows of ${each} are needed`);
+    found.push(["weight_zero_point", { ...stored, shape: [rows, each] }]);
+  }
   const offset = bias === undefined ? undefined : graph.initializers.get(bias);
   if (offset !== undefined) found.push(["bias", storedAt(graph, files, offset)]);
   return found;
