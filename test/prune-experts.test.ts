@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { solveRidge } from "../src/compress/ridge.js";
+import { fitRidge, solveRidge } from "../src/compress/ridge.js";
 import { openGguf } from "../src/formats/index.js";
 import { describeModel, type ExpertListener, expertLayers, withExpertTaps } from "../src/models/index.js";
 import { gluValue } from "../src/ops/reference-math.js";
@@ -190,6 +190,23 @@ describe("pruning experts", { skip: skipAddon }, () => {
         for (let j = 0; j < n; j++) sum += square[i * n + j]! * found[row * n + j]!;
         assert.ok(Math.abs(sum - right[row * n + i]!) < 2e-3, `${row} ${i}: ${sum} ${right[row * n + i]}`);
       }
+    for (const rows of [9, 40]) {
+      const inputs = Float32Array.from(base.subarray(0, rows * n));
+      const wanted = Float32Array.from({ length: rows * 2 }, (_, i) => Math.cos(5 * i));
+      const made = fitRidge(inputs, n, wanted, 0.3);
+      const ridge = (0.3 * inputs.reduce((sum, value) => sum + value * value, 0)) / n;
+      // No small change makes it better: the slope along every value is nothing.
+      for (const [at, value] of made.entries()) {
+        let slope = ridge * value;
+        for (let t = 0; t < rows; t++) {
+          const x = inputs.subarray(t * n, (t + 1) * n);
+          const first = Math.floor(at / n) * n;
+          const off = x.reduce((sum, v, i) => sum + v * made[first + i]!, 0) - wanted[t * 2 + first / n]!;
+          slope += off * x[at % n]!;
+        }
+        assert.ok(Math.abs(slope) < 2e-3, `${rows} rows, value ${at}: ${slope}`);
+      }
+    }
     assert.deepEqual(solveRidge(new Float32Array(4), 2, new Float32Array(2), 0), new Float32Array(2));
   });
 });

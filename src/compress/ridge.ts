@@ -67,3 +67,21 @@ export function solveRidge(square: Float32Array, n: number, right: Float32Array,
   }
   return x;
 }
+
+/**
+ * The matrix that makes `wanted` of `inputs` with the least squares of its errors and, weighed by the ridge, of itself.
+ * The system that is solved has as many columns as there are inputs or columns, whichever are fewer.
+ * @param share the ridge, in means of the diagonal of X'X
+ * @shape inputs [rows][cols], wanted [rows][dim]; returns [dim][cols]
+ */
+export function fitRidge(inputs: Float32Array, cols: number, wanted: Float32Array, share: number): Float32Array {
+  const rows = inputs.length / cols;
+  const dim = wanted.length / rows;
+  const squares = inputs.reduce((sum, value) => sum + value * value, 0);
+  if (!(squares > 0)) return new Float32Array(dim * cols);
+  const ridge = (share * squares) / cols;
+  const [across, goal] = [turned(inputs, cols), turned(wanted, dim)];
+  // Y'X (X'X + r)^-1 = Y' (XX' + r)^-1 X.
+  if (rows < cols) return timesRows(across, rows, solveRidge(timesRows(inputs, cols, inputs), rows, goal, ridge));
+  return solveRidge(timesRows(across, rows, across), cols, timesRows(across, rows, goal), ridge);
+}

@@ -3,7 +3,7 @@
  * after the other. What goes into the layer is that of the whole model.
  */
 import type { ExpertHidden } from "../../../compress/expert-hidden.js";
-import { solveRidge, timesRows, turned } from "../../../compress/ridge.js";
+import { fitRidge, timesRows } from "../../../compress/ridge.js";
 import { type Checkpoint, type Dtype, dtypeByName, dtypeOf } from "../../../formats/index.js";
 import {
   describeModel,
@@ -197,13 +197,7 @@ function fit(values: Float32Array, inputs: Float32Array, missing: Float32Array, 
   const dim = values.length / cols;
   const wanted = new Float32Array(rows.length * dim);
   for (const [k, row] of rows.entries()) wanted.set(missing.subarray(row * dim, (row + 1) * dim), k * dim);
-  const across = turned(inputs, cols);
-  const square = timesRows(across, rows.length, across);
-  let trace = 0;
-  for (let i = 0; i < cols; i++) trace += square[i * cols + i]!;
-  if (!(trace > 0)) return;
-  const ridge = (trace / cols) * (leastRidge + (ridgeOfFew * cols) / rows.length);
-  const change = solveRidge(square, cols, timesRows(across, rows.length, turned(wanted, dim)), ridge);
+  const change = fitRidge(inputs, cols, wanted, leastRidge + (ridgeOfFew * cols) / rows.length);
   for (let i = 0; i < values.length; i++) values[i]! += change[i]!;
   const made = timesRows(change, cols, inputs);
   for (const [k, row] of rows.entries()) for (let i = 0; i < dim; i++) missing[row * dim + i]! -= made[k * dim + i]!;
