@@ -138,8 +138,11 @@ export function attentionSuite(withOps: (title: string, body: (ops: Backend) => 
       const tables = [[Int32Array.from([5, 0, 3]), Int32Array.from([2, 6, -1])]];
       const pass = async (positions: number[], sequences: number[]) => {
         const n = positions.length;
-        const take = (all: Float32Array, cols: number) =>
-          Float32Array.from(positions.flatMap((p) => Array.from(all.subarray(p * cols, (p + 1) * cols))));
+        const take = (all: Float32Array, cols: number) => {
+          const rows = new Float32Array(n * cols);
+          for (const [i, p] of positions.entries()) rows.set(all.subarray(p * cols, (p + 1) * cols), i * cols);
+          return rows;
+        };
         ops.begin(rowTable({ pools: 1 }, positions, { sequences, tables }));
         ops.write(k, take(allK, kvHeads * dk));
         ops.write(v, take(allV, kvHeads * dv));

@@ -24,9 +24,19 @@ export function normals(seed: number): () => number {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
+/** Every implementation is asked about the same numbers. */
+const drawn = new Map<string, Float32Array>();
+
 export function randomValues(count: number, seed: number, deviation = 1): Float32Array {
-  const next = normals(seed);
-  return Float32Array.from({ length: count }, () => deviation * next());
+  const key = `${count} ${seed} ${deviation}`;
+  let values = drawn.get(key);
+  if (values === undefined) {
+    const next = normals(seed);
+    values = new Float32Array(count);
+    for (let i = 0; i < count; i++) values[i] = deviation * next();
+    drawn.set(key, values);
+  }
+  return values.slice();
 }
 
 export interface Weights {
@@ -84,14 +94,19 @@ export function weightFile(
  */
 export function activationError({ acts }: Layout, x: Float32Array): Float64Array {
   const block = acts === "q8_32" ? 32 : 256;
-  return Float64Array.from(x, (value, i) => {
-    if (acts === "f32") return 0;
-    const start = i - (i % block);
+  const errors = new Float64Array(x.length);
+  if (acts === "f32") return errors;
+  for (let start = 0; start < x.length; start += block) {
+    const end = Math.min(start + block, x.length);
     let max = 0;
-    for (const v of x.subarray(start, start + block)) max = Math.max(max, Math.abs(v));
+    for (let i = start; i < end; i++) max = Math.max(max, Math.abs(x[i]!));
     const step = max / 127;
-    return acts === "q8_32" ? step / 2 + (Math.abs(value) + step) * 2 ** -11 : step / 2 + Math.abs(value) * ulp * 4;
-  });
+    for (let i = start; i < end; i++) {
+      const size = Math.abs(x[i]!);
+      errors[i] = step / 2 + (acts === "q8_32" ? (size + step) * 2 ** -11 : size * ulp * 4);
+    }
+  }
+  return errors;
 }
 
 /** A product in double precision, and the declared bound of its error (ops.ts, BOUND). */

@@ -16,7 +16,7 @@ import type { Ops } from "../../src/ops/ops.js";
 import type { WeightPlacement } from "../../src/ops/placement.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
 import { expertPolicy } from "../../src/weights/plan-experts.js";
-import { inOtherOrder, placedInTiles, planeWeights } from "../support/plane-weights.js";
+import { inOtherOrder, type PlaneWeights, placedInTiles, planeWeights } from "../support/plane-weights.js";
 import { filled, product, randomValues } from "./fixture.js";
 
 const status = addonStatus();
@@ -41,7 +41,7 @@ interface Way {
 }
 
 /** Two products of one weight, plain and added to what is there, for each number of rows. */
-async function products(ops: Ops, weights: ReturnType<typeof planeWeights>, counts: readonly number[]) {
+async function products(ops: Ops, weights: Pick<PlaneWeights, "source">, counts: readonly number[]) {
   const most = Math.max(...counts);
   const weight = ops.matrix(weights.source);
   const x = filled(ops, most, cols, randomValues(most * cols, 5));
@@ -117,7 +117,7 @@ for (const layout of planeLayouts)
           const placement = placedInTiles(source, 1, 2);
           for (const way of [{}, { placement }]) {
             const ops = createOps({ kind: "native", isa, ...way });
-            const got = await products(ops, { source, values: weights.values }, counts);
+            const got = await products(ops, { source }, counts);
             for (const [k, values] of got.entries())
               assert.deepEqual(bitsOf(values), bitsOf(expected[k]!), `${isa} ${k}`);
           }
@@ -131,10 +131,11 @@ for (const layout of planeLayouts)
         { rows: hidden, cols: dim },
         { rows: dim, cols: hidden },
       ];
+      const stacksOf = (scattered: boolean) =>
+        shapes.map((shape, i) => planeWeights(newPath(), layout, { ...shape, experts, scattered }, 10 + i));
+      const [together, apart] = [stacksOf(false), stacksOf(true)];
       const run = async (n: number, scattered: boolean, placement: "mapped" | "pinned" | "slots", isa: string) => {
-        const stacks = shapes.map((shape, i) =>
-          planeWeights(newPath(), layout, { ...shape, experts, scattered }, 10 + i),
-        );
+        const stacks = scattered ? apart : together;
         const names = stacks.map(({ source }) => source.name);
         const pins = new Map(stacks.map(({ source: s }) => [s.name, slicesOf(layout, s.rows, s.cols).count]));
         const base = { io: "direct", packed: true, tiles: [], ringBytes: 0, lock: false } as const;

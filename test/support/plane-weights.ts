@@ -25,14 +25,18 @@ export function planeWeights(
 ): PlaneWeights {
   const fill = planeFiller(layout, cols, seed);
   const slices = slicesOf(layout, rows, cols);
-  const values = new Float32Array(experts * rows * cols);
-  const stored: Uint8Array[][] = [];
-  for (let e = 0; e < experts; e++) {
-    const planes = layout.planes.map((_, p) => fill(p, expertPlaneBytes(slices, p)));
-    stored.push(planes);
-    for (let r = 0; r < rows; r++)
-      decodeRow(layout, planes, rows, r, values.subarray((e * rows + r) * cols, (e * rows + r + 1) * cols));
-  }
+  const stored = Array.from({ length: experts }, () =>
+    layout.planes.map((_, p) => fill(p, expertPlaneBytes(slices, p))),
+  );
+  // Decoding takes longer than all else, and most tests compare bits with bits.
+  let values: Float32Array | undefined;
+  const decoded = () => {
+    const out = new Float32Array(experts * rows * cols);
+    for (const [e, of] of stored.entries())
+      for (let r = 0; r < rows; r++)
+        decodeRow(layout, of, rows, r, out.subarray((e * rows + r) * cols, (e * rows + r + 1) * cols));
+    return out;
+  };
   const planes = Object.fromEntries(
     layout.planes.map(({ name }, p) => {
       const file = `${path}.${name}`;
@@ -58,7 +62,13 @@ export function planeWeights(
       return [name, extents];
     }),
   );
-  return { source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes }, values };
+  return {
+    source: { name: `${layout.name} ${seed}`, layout, rows, cols, experts, planes },
+    get values() {
+      values ??= decoded();
+      return values;
+    },
+  };
 }
 
 /** Makes planes, by their place in the layout, whose values products of so many inputs can take. */
