@@ -3,7 +3,7 @@
 //   --ran FILE     writes the names of tests that ran there, for scripts/check-coverage.mjs
 //   --sweeps       the long sweeps as a whole, of which an ordinary run takes a part (npm run test:sweeps)
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -36,6 +36,15 @@ if (files.length === 0) {
 // Plans of guessed rates are the same on every machine; the user's cache is neither read nor written.
 const env = { HUNDREDWEIGHT_PROBE: "off", HUNDREDWEIGHT_PREFIX_STORE: "off", ...process.env };
 if (args.includes("--sweeps")) env.HUNDREDWEIGHT_SWEEPS = "whole";
+// What tests start as processes is what is shipped: a program of few files is there in half of the time. Without a
+// build it may be older than what was compiled since.
+const programs = join(root, "dist/app");
+const newest = (folder) =>
+  Math.max(...readdirSync(folder, { recursive: true }).map((name) => statSync(join(folder, String(name))).mtimeMs));
+if (env.HUNDREDWEIGHT_PROGRAMS === undefined) {
+  if (existsSync(programs) && newest(programs) >= newest("dist/src")) env.HUNDREDWEIGHT_PROGRAMS = programs;
+  else console.log("dist/app is older than dist/src: tests start the programs of dist/src");
+}
 // A file that hangs is a failure with a name, and the files after it run.
 const limits = ["--test-concurrency=2", `--test-timeout=${env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7_200_000 : 900_000}`];
 const reporters =

@@ -103,7 +103,7 @@ const env = {
   NODE_SKIP_PLATFORM_CHECK: "1",
   HUNDREDWEIGHT_PROBE: "off",
   // A process of dist's hundreds of files takes three seconds there, one of the shipped program's few files one.
-  HUNDREDWEIGHT_TEST_CLI: "bundle",
+  HUNDREDWEIGHT_PROGRAMS: windowsPath(join(root, "dist/app")),
   HUNDREDWEIGHT_NATIVE: windowsPath(join(root, build, "hundredweight.node")),
 };
 

@@ -1,11 +1,11 @@
 /** Where an engine can live: in this thread, in a thread of its own, in a process of its own. */
 import { type ChildProcess, fork } from "node:child_process";
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
 import { inheritedOptions } from "../process/exec-options.js";
+import { programUrl } from "../process/programs.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
 import type { OpenParts } from "./serve.js";
 
@@ -56,8 +56,8 @@ let spare: Worker | undefined;
 
 /** Starts the thread of the next engine, which loads its code meanwhile. It keeps nobody alive. */
 export function prewarm(): void {
-  const url = new URL("../link/worker.js", import.meta.url);
-  if (spare !== undefined || !existsSync(fileURLToPath(url))) return;
+  const url = programUrl("link/worker");
+  if (spare !== undefined || url.href.endsWith(".ts")) return;
   spare = new Worker(url, { resourceLimits });
   spare.unref();
 }
@@ -72,8 +72,8 @@ export interface WorkerData {
  * TypeScript sources that run without a build have no thread of their own: a loader of theirs does not reach into it.
  */
 export async function startWorker(data?: WorkerData): Promise<Transport> {
-  const url = new URL("../link/worker.js", import.meta.url);
-  if (existsSync(fileURLToPath(url))) {
+  const url = programUrl("link/worker");
+  if (url.href.endsWith(".js")) {
     const worker = spare ?? new Worker(url, { resourceLimits, workerData: data });
     spare = undefined;
     worker.ref();
@@ -100,9 +100,7 @@ function overWorker(worker: Worker): Transport {
 
 /** A fault of its code, or the system's answer to too little memory, ends this process's jobs and nothing else. */
 export function startProcess(): Transport {
-  const built = new URL("../link/process.js", import.meta.url);
-  const url = existsSync(fileURLToPath(built)) ? built : new URL("../link/process.ts", import.meta.url);
-  const child = fork(fileURLToPath(url), [], {
+  const child = fork(fileURLToPath(programUrl("link/process")), [], {
     serialization: "advanced",
     execArgv: inheritedOptions(process.execArgv),
     stdio: ["ignore", "inherit", "inherit", "ipc"],

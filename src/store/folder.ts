@@ -2,11 +2,10 @@
  * Models of a folder or of this computer, by ids. Headers are read in a worker, with a deadline: the server goes on
  * whatever they hold.
  */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { EngineOptions } from "../engine/options.js";
 import { HundredweightError } from "../errors.js";
+import { programUrl } from "../process/programs.js";
 import type { WireError } from "../process/wire.js";
 import { fromWire } from "../process/wire.js";
 import type { Found, FoundFile, ModelFacts } from "./folder-work.js";
@@ -146,10 +145,10 @@ function ask<T>(question: FolderQuestion): Promise<T> {
 
 function spawn(question: FolderQuestion): Worker {
   const options = { workerData: question, resourceLimits: { maxOldGenerationSizeMb: heapMb } };
-  const built = new URL("../store/folder-worker.js", import.meta.url);
-  if (existsSync(fileURLToPath(built))) return new Worker(built, options);
+  const url = programUrl("store/folder-worker");
+  if (url.href.endsWith(".js")) return new Worker(url, options);
   // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.
-  const source = new URL("../store/folder-worker.ts", import.meta.url).href;
-  const program = `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(source)}, ${JSON.stringify(source)}))`;
+  const source = JSON.stringify(url.href);
+  const program = `import("tsx/esm/api").then((m) => m.tsImport(${source}, ${source}))`;
   return new Worker(program, { ...options, eval: true });
 }

@@ -1,10 +1,10 @@
 /** Where texts can be handled: in a thread of this process, or in a process of their own. */
 import { fork } from "node:child_process";
-import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { inheritedOptions } from "../process/exec-options.js";
 import { collectYoung } from "../process/idle.js";
+import { programUrl } from "../process/programs.js";
 import { bytesOf } from "./limits.js";
 import type { FromText, ToText } from "./protocol.js";
 
@@ -58,7 +58,7 @@ export function startPlace(kind: TextPlaceKind): TextPlace {
 
 function startProcess(): TextPlace {
   const debugging = process.env.HUNDREDWEIGHT_DEBUG !== undefined;
-  const child = fork(fileURLToPath(entry("process")), [], {
+  const child = fork(fileURLToPath(programUrl("text/process")), [], {
     serialization: "advanced",
     execArgv: [
       ...inheritedOptions(process.execArgv).filter((option) => !/^--(max-(old|semi)|expose)/.test(option)),
@@ -116,7 +116,7 @@ function endOf(code: number | null, signal: NodeJS.Signals | null): Gone {
 
 function startThread(): TextPlace {
   const limits = { resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb } };
-  const url = entry("worker");
+  const url = programUrl("text/worker");
   // TypeScript sources run directly (tests): the loader that runs them here is asked to run them there too.
   const program =
     `import("tsx/esm/api").then((m) => m.tsImport(${JSON.stringify(url.href)}, ` + `${JSON.stringify(url.href)}))`;
@@ -141,9 +141,4 @@ function startThread(): TextPlace {
     hold: (held) => (held ? worker.ref() : worker.unref()),
     end: () => void worker.terminate(),
   };
-}
-
-function entry(name: "process" | "worker"): URL {
-  const built = new URL(`../text/${name}.js`, import.meta.url);
-  return existsSync(fileURLToPath(built)) ? built : new URL(`../text/${name}.ts`, import.meta.url);
 }

@@ -1,17 +1,18 @@
 /**
- * Runs the command line as a process of its own: the built one from dist, the sources through tsx when tests run so,
- * what is shipped (dist/app, few files) with HUNDREDWEIGHT_TEST_CLI=bundle, where opening a file takes long.
+ * Runs the command line as a process of its own: what is shipped (dist/app, few files) where HUNDREDWEIGHT_PROGRAMS
+ * names it, as scripts/test.mjs does; else the built one from dist/src, or the sources through tsx when tests run so.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
-const bundled = !sources && process.env.HUNDREDWEIGHT_TEST_CLI === "bundle";
-const main = new URL(
-  bundled ? "../../app/cli/main.js" : sources ? "../../src/cli/main.ts" : "../../src/cli/main.js",
-  here,
-);
+const programs = sources ? undefined : process.env.HUNDREDWEIGHT_PROGRAMS;
+const main =
+  programs === undefined
+    ? new URL(`../../src/cli/main.${sources ? "ts" : "js"}`, here)
+    : pathToFileURL(join(programs, "cli/main.js"));
 const program =
   `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await ` +
   `m.main(process.argv.slice(2)); })`;
