@@ -23,11 +23,11 @@ let model;
 let context;
 let sequences = [];
 
-const wholeText = { contextSize: 1024, batchSize: 1024, threads: 2, ignoreMemorySafetyChecks: true };
+const wholeText = { contextSize: 1024, batchSize: 1024, threads: 1, ignoreMemorySafetyChecks: true };
 
 /** What the context of a model of its own leaves behind after each text. */
 async function vectorsOf(q, open) {
-  llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
+  llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 1 });
   const own = await llama.loadModel({
     modelPath: q.path,
     checkTensors: false,
@@ -54,7 +54,7 @@ const handlers = {
       build: "never",
       skipDownload: true,
       logLevel: "error",
-      maxThreads: q.threads ?? 2,
+      maxThreads: q.threads ?? 1,
     });
     model = await llama.loadModel({
       modelPath: q.path,
@@ -67,7 +67,7 @@ const handlers = {
         contextSize: q.contextTokens ?? 2048,
         batchSize: q.batch ?? 512,
         sequences: q.sequences ?? 1,
-        threads: q.threads ?? 2,
+        threads: q.threads ?? 1,
         flashAttention: q.flashAttention ?? true,
         swaFullCache: q.swaFull ?? true,
         ignoreMemorySafetyChecks: true,
@@ -159,11 +159,11 @@ const handlers = {
     return { ms: performance.now() - started };
   },
   async embed(q) {
-    llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 2 });
+    llama ??= await getLlama({ gpu: false, build: "never", skipDownload: true, logLevel: "error", maxThreads: 1 });
     const own = await llama.loadModel({ modelPath: q.path, checkTensors: false });
     const embedding = await own.createEmbeddingContext({
       contextSize: 512,
-      threads: 2,
+      threads: 1,
       ignoreMemorySafetyChecks: true,
     });
     const tokens = embedding.calculateInputLength(q.ids);
