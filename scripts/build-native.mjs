@@ -126,11 +126,12 @@ function isaOf(source) {
 }
 
 /**
- * The kernels of instruction sets are sanitized on request only. They take minutes to compile then, they share nothing
- * but their arguments, and kernel_test puts guard pages around all that they read and write.
+ * The kernels of instruction sets and what quantizes are sanitized on request only. They take minutes to compile then,
+ * they share nothing but their arguments, and kernel_test puts guard pages around all that kernels read and write.
  */
+const isPure = (source) => isaOf(source) !== undefined || source.startsWith(join("native", "encode") + sep);
 const isSanitized = (source) =>
-  sanitizers.length > 0 && (isaOf(source) === undefined || (options.whole && !sanitizers.includes("thread")));
+  sanitizers.length > 0 && (!isPure(source) || (options.whole && !sanitizers.includes("thread")));
 
 function flagsOf(source) {
   const flags = [...common];
