@@ -2,7 +2,7 @@
  * Damaged files against the address- and undefined-behaviour-sanitized addon: opened, tokenized with, bound, run. Each
  * is a success or one of our errors, within 10 s and 512 MiB; never another exception, a crash, a report or a hang.
  * About 30 s of CPU, and 40 s more for the first build of the addon.
- *   HUNDREDWEIGHT_FUZZ_FILES=100000   more files (default 1600, and 20000 in a whole sweep)
+ *   HUNDREDWEIGHT_FUZZ_FILES=100000   more files (default 1200, and 20000 in a whole sweep)
  *   HUNDREDWEIGHT_SEED=7              other files
  * node dist/test/fuzz/run.js runs the same by hand.
  */
@@ -19,7 +19,7 @@ import { damagedModel } from "./damage.js";
 import { describe as describeSummary, fuzz } from "./fuzz.js";
 
 const seed = Number(process.env.HUNDREDWEIGHT_SEED ?? 1);
-const count = Number(process.env.HUNDREDWEIGHT_FUZZ_FILES ?? (wholeSweeps ? 20_000 : 1_600));
+const count = Number(process.env.HUNDREDWEIGHT_FUZZ_FILES ?? (wholeSweeps ? 20_000 : 1_200));
 const preload = addressSanitizerLibrary();
 const reason =
   process.platform !== "linux"

@@ -66,7 +66,11 @@ describe("templates", { concurrency: 2 }, () => {
     const greedy =
       `${plainTemplate}{% if messages[0].content == 'grow' %}{% set ns = namespace(all=[]) ` +
       `%}{% for a in range(100000) %}{% set ns.all = ns.all + [a] %}{% endfor %}{% endif %}`;
-    const server = await serveFake(new FakeEngine(quick), { textTimeoutMs: 60_000 }, await chatModel(greedy, "greedy"));
+    const server = await serveFake(
+      new FakeEngine(quick),
+      { textTimeoutMs: 300_000 },
+      await chatModel(greedy, "greedy"),
+    );
     const chat = `${server.url}/v1/chat/completions`;
     const failed = await postJson(chat, { messages: [{ role: "user", content: "grow" }] });
     const { error } = (await failed.json()) as FailureBody;

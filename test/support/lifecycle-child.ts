@@ -5,6 +5,7 @@
  */
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { type LoadOptions, load, type Model } from "../../src/index.js";
+import { wholeSweeps } from "./sweeps.js";
 
 const [scenario, path, residency] = (isMainThread ? process.argv.slice(2) : workerData) as [string, string, string];
 
@@ -14,6 +15,8 @@ const optionsOf = (where: string): LoadOptions => ({
   threads: 2,
   ...(where === "streamed" && { io: "direct", ringBytes: 1 << 20, weightsMemoryBytes: 3 << 20 }),
 });
+/** How often what has to work again and again is done. */
+const times = wholeSweeps ? 20 : 8;
 const residencies = ["mapped", "streamed"];
 async function open(where = residency): Promise<Model> {
   const model = await load(path, optionsOf(where));
@@ -94,15 +97,15 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     await generating(await open());
     void Promise.reject(new Error("thrown on purpose"));
   },
-  "20 engines one after the other": async () => {
-    for (let i = 0; i < 20; i++) {
+  "engines one after the other": async () => {
+    for (let i = 0; i < times; i++) {
       const model = await open(residencies[i % 2]);
       await model.generate("the cat", { maxTokens: 2 }).result();
       await model.close();
     }
   },
-  "20 workers terminated while generating": async () => {
-    for (let i = 0; i < 20; i++) {
+  "workers terminated while generating": async () => {
+    for (let i = 0; i < times; i++) {
       const worker = new Worker(new URL(import.meta.url), {
         workerData: ["endless", path, residencies[i % 2]],
       });

@@ -66,7 +66,7 @@ for (const { declaration, whole = false } of wordsArchitectures) {
   });
 
   test(`${name}: the same bits whichever way they are computed`, { skip }, async () => {
-    const prompts = [60, 23].map((n, s) => Int32Array.from(randomTokens(n, randomModelVocab, 11 + s)));
+    const prompts = [61, 23].map((n, s) => Int32Array.from(randomTokens(n, randomModelVocab, 11 + s)));
     const shared = whole ? 0 : 15;
     prompts[1]!.set(prompts[0]!.subarray(0, shared));
     for (const [dtype, dims] of [
@@ -81,8 +81,9 @@ for (const { declaration, whole = false } of wordsArchitectures) {
       await writeRandomModel(path, model);
       const c: Case = { seed: 4, model, kvType: dims === 64 ? "f16" : "q8_0", prompts, shared, ways: [], whole };
       const expected = await evaluateReference(path, c, best);
+      // Plain loops take their time: one type and one way.
       for (const [index, isa] of isas.entries())
-        for (const way of waysOf(isa, index, whole)) {
+        for (const way of waysOf(isa, index, whole).slice(0, isa === "scalar" ? 1 : undefined)) {
           if (isa === "scalar" && dims === 256) continue;
           const difference = firstDifference(expected, await evaluateWay(path, c, way, index));
           assert.equal(difference, undefined, `${dtype}, ${isa}, ${way.placement.name}, chunk ${way.chunk}`);
@@ -99,7 +100,8 @@ function waysOf(isa: string, index: number, whole: boolean): Way[] {
     {
       isa,
       threads: 2,
-      chunk: whole ? 600 : 1,
+      // Prompts of odd numbers of tokens end with one row.
+      chunk: whole ? 600 : 2,
       batched: false,
       logitRows: 64,
       placement: index % 2 ? packed! : buffered!,
