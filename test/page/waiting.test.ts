@@ -60,7 +60,7 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
 
   it("Enter while an answer runs makes the next message, which is sent with the page closed", async () => {
     // So hot that it does not end by itself before there was time to write.
-    const endless = { temperature: 5, topK: 0, topP: 1, minP: 0, maxTokens: 440 };
+    const endless = { temperature: 5, topK: 0, topP: 1, minP: 0, maxTokens: 240 };
     const { id } = await begin(slow.url, endless);
     const { page, faults } = await openPage(browser, `${slow.url}/#/c/${id}`);
     await say(page, "And it came");
