@@ -28,7 +28,7 @@ export class BytePairs {
 }
 
 export class MergeTable {
-  /** By rank: numbers of the two texts in the vocabulary's piece table, and of the joined one. */
+  /** By rank among those taken: numbers of the two texts in the vocabulary's piece table, and of the joined one. */
   readonly #left: Int32Array;
   readonly #right: Int32Array;
   readonly #joined: Int32Array;
@@ -52,8 +52,10 @@ export class MergeTable {
    * @throws TOKENIZER_INVALID as `check`
    */
   constructor(metadata: Metadata, vocabulary: Vocabulary, wanted?: BytePairs) {
-    const merges = MergeTable.check(metadata);
-    const count = merges.offsets.length - 1;
+    const { bytes, offsets } = MergeTable.check(metadata);
+    const border = bytes.includes(0xff) ? 0xff : 0x20;
+    const chosen = wanted === undefined ? undefined : mergesAt(bytes, offsets, border, wanted);
+    const count = chosen?.length ?? offsets.length - 1;
     // Read where a slot names them only.
     this.#left = new Int32Array(count);
     this.#right = new Int32Array(count);
@@ -62,18 +64,14 @@ export class MergeTable {
     while (size < 2 * count) size *= 2;
     this.#slots = new Int32Array(size);
 
-    const { bytes, offsets } = merges;
-    const border = bytes.includes(0xff) ? 0xff : 0x20;
     const { pieces, form } = vocabulary;
     let scratch = new Uint8Array(512);
     let joined = -1;
     for (let rank = 0; rank < count; rank++) {
-      const [from, to] = [offsets[rank]!, offsets[rank + 1]!];
-      // The left text may itself begin with a space, so the separator is looked for behind its first byte. Where texts
-      // have spaces in them, it is a byte that no text has.
-      let space = from + 1;
-      while (space < to && bytes[space] !== border) space++;
-      if (space >= to || (wanted !== undefined && !wanted.has(bytes[space - 1]!, bytes[space + 1]!))) continue;
+      const at = chosen === undefined ? rank : chosen[rank]!;
+      const [from, to] = [offsets[at]!, offsets[at + 1]!];
+      const space = borderOf(bytes, from, to, border);
+      if (space >= to) continue;
       if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
       const leftLength =
         form === "bytes" ? unmapInto(bytes, from, space, scratch, 0) : copy(bytes, from, space, scratch, 0);
@@ -117,6 +115,27 @@ export class MergeTable {
       if (rank < 0 || (this.#left[rank] === left && this.#right[rank] === right)) return s;
     }
   }
+}
+
+/**
+ * Where the two texts of a merge meet. The left one may itself begin with a space, so the separator is looked for
+ * behind its first byte; where texts have spaces in them, it is a byte that no text has.  @returns `to`: nowhere
+ */
+function borderOf(bytes: Uint8Array, from: number, to: number, border: number): number {
+  let at = from + 1;
+  while (at < to && bytes[at] !== border) at++;
+  return at;
+}
+
+/** The merges whose border is wanted, in their order. */
+function mergesAt(bytes: Uint8Array, offsets: ArrayLike<number>, border: number, wanted: BytePairs): number[] {
+  const found: number[] = [];
+  for (let at = 0; at < offsets.length - 1; at++) {
+    const to = offsets[at + 1]!;
+    const space = borderOf(bytes, offsets[at]!, to, border);
+    if (space < to && wanted.has(bytes[space - 1]!, bytes[space + 1]!)) found.push(at);
+  }
+  return found;
 }
 
 function copy(bytes: Uint8Array, from: number, to: number, out: Uint8Array, at: number): number {
