@@ -102,6 +102,8 @@ const env = {
   WINEDEBUG: "-all",
   NODE_SKIP_PLATFORM_CHECK: "1",
   HUNDREDWEIGHT_PROBE: "off",
+  // As in scripts/test.mjs: plans without what the prefix store reads into.
+  HUNDREDWEIGHT_PREFIX_STORE: "off",
   // A process of dist's hundreds of files takes three seconds there, one of the shipped program's few files one.
   HUNDREDWEIGHT_PROGRAMS: windowsPath(join(root, "dist/app")),
   HUNDREDWEIGHT_NATIVE: windowsPath(join(root, build, "hundredweight.node")),
