@@ -4,7 +4,7 @@
  */
 import { closeSync, readSync } from "node:fs";
 import { HundredweightError } from "../errors.js";
-import { blocksBytes, dtypeOf, type TensorInfo } from "../formats/index.js";
+import { blocksBytes, dtypeOf, extentsWithin, type TensorInfo } from "../formats/index.js";
 import type { ExpertBody, HeardExperts } from "../models/index.js";
 import { requireAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
@@ -155,14 +155,10 @@ export class ExpertHidden {
   /** Bytes [from, from + length) of a tensor, whatever it is put together of. */
   #read(info: TensorInfo, from: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length);
-    let [skip, filled] = [from, 0];
-    for (const { file, offset, bytes: all } of info.planes.blocks ?? []) {
-      const taken = Math.min(length - filled, all - skip);
-      if (taken > 0) {
-        this.#fill(file, offset + skip, bytes.subarray(filled, filled + taken));
-        filled += taken;
-      }
-      skip = Math.max(0, skip - all);
+    let filled = 0;
+    for (const part of extentsWithin(info.planes.blocks ?? [], from, length)) {
+      this.#fill(part.file, part.offset, bytes.subarray(filled, filled + part.bytes));
+      filled += part.bytes;
     }
     return bytes;
   }

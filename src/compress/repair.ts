@@ -1,8 +1,8 @@
 /** Matrices without some of their columns, the others changed so that outputs change least. */
-import { type Dtype, dtypeByName } from "../formats/index.js";
 import { requireAddon } from "../native/addon.js";
 import type { NativeAddon } from "../native/addon.types.js";
 import { defaultThreads } from "../native/threads.js";
+import { encodeValues } from "./encode-values.js";
 import { diagonalOf, fillFactor, shrinkFor } from "./feedback.js";
 import { notFinite, type StoredRows } from "./integers.js";
 import type { MomentEntry, Moments } from "./moments.js";
@@ -67,16 +67,8 @@ export class ColumnRepair {
       ] as const;
       const bad = this.#addon.repairColumns(...args);
       if (bad >= 0) throw notFinite(name, first + Math.floor(bad / cols), bad % cols);
-      return this.#encoded(dtype, keptColumns(out, cols, kept), rows);
+      return encodeValues(dtype, keptColumns(out, cols, kept), kept.length, this.#threads).bytes;
     };
-  }
-
-  #encoded(dtype: Dtype, values: Float32Array, rows: number): Uint8Array {
-    const cols = values.length / rows;
-    const out = new Uint8Array(values.length * dtype.blockBytes);
-    const bytes = new Uint8Array(values.buffer);
-    this.#addon.encode(dtypeByName("F32")!.id, bytes, dtype.id, rows, cols, null, out, this.#threads, null);
-    return out;
   }
 }
 

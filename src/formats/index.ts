@@ -9,9 +9,11 @@ export { type GgufFile, readGgufFile } from "./gguf-read.js";
 export { type GgufContent, planGguf, type TensorSource, type WriteOptions, writeGguf } from "./gguf-write.js";
 export {
   type Acts,
+  append,
   checkPlanes,
   type Extent,
   expertPlaneBytes,
+  extentsWithin,
   type Layout,
   layoutBytes,
   onlyExtent,

@@ -199,6 +199,20 @@ export function sliceExtents(weight: Placed, expert: number, from: number, to: n
   });
 }
 
+/** Where bytes [start, start + bytes) of what these extents hold, one after the other, lie in the files. */
+export function* extentsWithin(extents: readonly Extent[], start: number, bytes: number): Generator<Extent> {
+  let [skip, left] = [start, bytes];
+  for (const extent of extents) {
+    const taken = Math.min(left, extent.bytes - skip);
+    if (taken > 0) {
+      yield { file: extent.file, offset: extent.offset + skip, bytes: taken };
+      left -= taken;
+    }
+    if (left === 0) return;
+    skip = Math.max(0, skip - extent.bytes);
+  }
+}
+
 /** Adds an extent, and joins extents that follow each other in the file. */
 export function append(extents: Extent[], next: Extent): void {
   const last = extents.at(-1);

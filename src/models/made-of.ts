@@ -2,7 +2,7 @@
  * Where the bytes of a tensor lie that is made of rows of others: fused projections, experts that are tensors of their
  * own.
  */
-import { append, type Extent, layoutBytes, type Planes, type Slices, slicesOf } from "../formats/layouts.js";
+import { append, type Extent, extentsWithin, layoutBytes, type Slices, slicesOf } from "../formats/layouts.js";
 import type { TensorInfo } from "../formats/types.js";
 import type { TensorDeclaration } from "./flow/tensors.js";
 
@@ -29,7 +29,7 @@ export function madeOf(tensor: TensorDeclaration, infoOf: (name: string) => Tens
     for (const [i, plane] of layout.planes.entries()) {
       const each = planeBytes[i]!;
       const known = planes[plane.name]!;
-      for (const extent of stretch(info.planes, plane.name, (from / unit) * each, (count / unit) * each))
+      for (const extent of extentsWithin(info.planes[plane.name] ?? [], (from / unit) * each, (count / unit) * each))
         append(known, extent);
     }
   }
@@ -45,17 +45,4 @@ function unitsOf(info: TensorInfo, kind: TensorDeclaration["kind"]): { unit: num
   const slices: Slices = slicesOf(layout, rows, cols);
   if (layout.order === "rows") return { unit: slices.step, planeBytes: slices.planeBytes };
   return { unit: rows, planeBytes: slices.planeBytes.map((bytes) => bytes * slices.count) };
-}
-
-/** Bytes [start, start + bytes) of a plane. */
-function* stretch(planes: Planes, plane: string, start: number, bytes: number): Generator<Extent> {
-  let [skip, left] = [start, bytes];
-  for (const extent of planes[plane] ?? []) {
-    const taken = Math.min(left, extent.bytes - skip);
-    if (taken > 0) {
-      yield { file: extent.file, offset: extent.offset + skip, bytes: taken };
-      left -= taken;
-    }
-    skip = Math.max(0, skip - extent.bytes);
-  }
 }

@@ -1,7 +1,7 @@
 /** The bytes of a pair's matrices in the order in which a model needs their rows. */
 import type { PairMatrix } from "../formats/adapter.js";
 import { dtypeOf } from "../formats/dtypes.js";
-import { append, type Extent } from "../formats/layouts.js";
+import { append, type Extent, extentsWithin } from "../formats/layouts.js";
 import type { MatrixSource } from "../ops/ops.js";
 import { WeightFiles } from "../ops/reference-weights.js";
 
@@ -10,7 +10,7 @@ export function takeRows(matrix: PairMatrix, count: number, from: (row: number) 
   const each = rowBytes(matrix);
   const extents: Extent[] = [];
   for (let row = 0; row < count; row++)
-    for (const extent of stretch(matrix.extents, from(row) * each, each)) append(extents, extent);
+    for (const extent of extentsWithin(matrix.extents, from(row) * each, each)) append(extents, extent);
   return { ...matrix, rows: count, extents };
 }
 
@@ -20,7 +20,7 @@ export function takeExpertRows(matrix: PairMatrix, first: number, count: number)
   const each = rowBytes(matrix);
   const extents: Extent[] = [];
   const take = (row: number, stride: number): void => {
-    for (const extent of stretch(matrix.extents, row * stride, count * stride)) append(extents, extent);
+    for (const extent of extentsWithin(matrix.extents, row * stride, count * stride)) append(extents, extent);
   };
   if (byTurns) take(first, each * experts);
   else for (let expert = 0; expert < experts; expert++) take(expert * rows + first, each);
@@ -30,20 +30,6 @@ export function takeExpertRows(matrix: PairMatrix, first: number, count: number)
 function rowBytes({ layout, cols }: PairMatrix): number {
   const { blockValues, blockBytes } = dtypeOf(layout)!;
   return (cols / blockValues) * blockBytes;
-}
-
-/** Bytes [start, start + bytes) of what lies in these extents. */
-function* stretch(extents: readonly Extent[], start: number, bytes: number): Generator<Extent> {
-  let [skip, left] = [start, bytes];
-  for (const extent of extents) {
-    const taken = Math.min(left, extent.bytes - skip);
-    if (taken > 0) {
-      yield { file: extent.file, offset: extent.offset + skip, bytes: taken };
-      left -= taken;
-    }
-    if (left === 0) return;
-    skip = Math.max(0, skip - extent.bytes);
-  }
 }
 
 /** @param name under which the model knows it: the same name, the same matrix */

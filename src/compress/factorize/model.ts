@@ -15,6 +15,7 @@ import {
 import { describeModel, factorSuffixes } from "../../models/index.js";
 import { requireAddon } from "../../native/addon.js";
 import { defaultThreads } from "../../native/threads.js";
+import { encodeValues } from "../encode-values.js";
 import { type Moments, misfitMoments } from "../moments.js";
 import { SourceFiles } from "../source-files.js";
 import { type Factors, factorsOf } from "./factors.js";
@@ -167,7 +168,7 @@ function contentOf(
     const own = dtypeOf(tensor.layout);
     if (own === undefined) throw refuse(`'${tensor.name}' is of ${tensor.layout.name}; convert the model first`);
     const rank = ranks.get(tensor.name);
-    if (rank === undefined) return [{ ...tensor, dtype: own, data: () => copied(tensor, making!.files) }];
+    if (rank === undefined) return [{ ...tensor, dtype: own, data: () => making!.files.pieces([onlyExtent(tensor)]) }];
     const dtype = type ?? (own.blockValues === 1 ? own : dtypeByName("F16")!);
     const [cols, rows] = tensor.shape as [number, number];
     for (const width of [cols, rank])
@@ -190,15 +191,6 @@ function contentOf(
   return { metadata, tensors };
 }
 
-async function* copied(tensor: TensorInfo, files: SourceFiles): AsyncGenerator<Uint8Array> {
-  const { file, offset, bytes } = onlyExtent(tensor);
-  for (let done = 0; done < bytes; done += 8 << 20) {
-    const piece = new Uint8Array(Math.min(8 << 20, bytes - done));
-    await files.read(file, offset + done, piece);
-    yield piece;
-  }
-}
-
 async function valuesOf(tensor: TensorInfo, files: SourceFiles): Promise<Float32Array> {
   const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
   const { file, offset, bytes } = onlyExtent(tensor);
@@ -211,10 +203,7 @@ async function valuesOf(tensor: TensorInfo, files: SourceFiles): Promise<Float32
 }
 
 function encoded(name: string, values: Float32Array, cols: number, dtype: Dtype, threads: number): Uint8Array {
-  const rows = values.length / cols;
-  const out = new Uint8Array(rows * blocksBytes(dtype, cols)!);
-  const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const bad = requireAddon().encode(dtypeByName("F32")!.id, raw, dtype.id, rows, cols, null, out, threads, null);
+  const { bytes, bad } = encodeValues(dtype, values, cols, threads);
   if (bad >= 0) throw new HundredweightError("MODEL_INVALID", `factors of '${name}' are beyond what a float holds`);
-  return out;
+  return bytes;
 }

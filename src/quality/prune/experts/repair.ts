@@ -2,9 +2,10 @@
  * The last matrices of the experts that stay, fitted to what the layer said with all of them: least squares, one expert
  * after the other. What goes into the layer is that of the whole model.
  */
+import { encodeValues } from "../../../compress/encode-values.js";
 import type { ExpertHidden } from "../../../compress/expert-hidden.js";
 import { fitRidge, timesRows } from "../../../compress/ridge.js";
-import { type Checkpoint, type Dtype, dtypeByName, dtypeOf } from "../../../formats/index.js";
+import { type Checkpoint, type Dtype, dtypeOf } from "../../../formats/index.js";
 import {
   describeModel,
   type ExpertLayer,
@@ -12,7 +13,6 @@ import {
   type ModelDescription,
   withExpertTaps,
 } from "../../../models/index.js";
-import { requireAddon } from "../../../native/addon.js";
 import { defaultThreads } from "../../../native/threads.js";
 import type { RouteSpec } from "../../../ops/ops.js";
 import { routeRow } from "../../../ops/reference-math.js";
@@ -79,7 +79,8 @@ export class ExpertRepair {
     const found = this.#layers.find((one) => one.layer === layer)!;
     const dtype = typeOf(this.#description, found.call.body.down.tensor.name);
     const threads = this.#options.threads ?? defaultThreads();
-    for (const values of this.#fitted(found, heard)) yield encoded(dtype, values, found.call.body.down.cols, threads);
+    for (const values of this.#fitted(found, heard))
+      yield encodeValues(dtype, values, found.call.body.down.cols, threads).bytes;
   }
 
   /** Reads the text for as many layers as memory is for, beginning with this one. */
@@ -211,11 +212,3 @@ const pick = (values: Float32Array, kept: Int32Array): Float32Array => Float32Ar
 
 const typeOf = ({ tensors }: ModelDescription, name: string): Dtype =>
   dtypeOf(tensors.find((tensor) => tensor.name === name)!.info.layout)!;
-
-function encoded(dtype: Dtype, values: Float32Array, cols: number, threads: number): Uint8Array {
-  const out = new Uint8Array(values.length * dtype.blockBytes);
-  const bytes = new Uint8Array(values.buffer);
-  const f32 = dtypeByName("F32")!;
-  requireAddon().encode(f32.id, bytes, dtype.id, values.length / cols, cols, null, out, threads, null);
-  return out;
-}
