@@ -11,6 +11,7 @@ import { packageRoot } from "../src/package-root.js";
 import type { RunningServer } from "../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./server/fake-engine.js";
 import { chatModel, postJson, serveFake, until } from "./server/support.js";
+import { exited } from "./support/cli.js";
 import { freePort, missing, Service } from "./support/services.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-replicas-"));
@@ -220,9 +221,8 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
       const broken = await postJson(chat, slow, { headers: { "x-prefix-hash": `k${mine}` } });
       const reader = broken.body!.getReader();
       assert.match(new TextDecoder().decode((await reader.read()).value), /data: /);
-      const killed = new Promise((resolve) => victim.on("exit", resolve));
       victim.kill("SIGKILL");
-      await killed;
+      await exited(victim);
       const began = performance.now();
       // An answer that has begun cannot be saved: its reader hears that it is over, at once.
       let rest = "";

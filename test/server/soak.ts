@@ -6,6 +6,7 @@ import { fork } from "node:child_process";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { exited } from "../support/cli.js";
 import * as shapes from "./shapes.js";
 import { OtherDialects } from "./soak-dialects.js";
 import { halfRequest, hostileText, LeftOpen, slowReader, unreadRequest } from "./soak-hostile.js";
@@ -133,7 +134,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   } finally {
     if (died === undefined) {
       child.send("stop");
-      await new Promise((resolve) => child.once("exit", resolve));
+      await exited(child);
     }
   }
 }

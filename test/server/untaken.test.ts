@@ -4,6 +4,7 @@ import { fork } from "node:child_process";
 import { connect, type Socket } from "node:net";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { exited } from "../support/cli.js";
 import { FakeEngine } from "./fake-engine.js";
 import { anonymousBytes } from "./soak-memory.js";
 import { chatModel, needsThreads, postJson, serveFake, testFolder, until } from "./support.js";
@@ -82,7 +83,7 @@ describe("answers that nobody takes", () => {
       assert.ok(grown < 200, `${grown.toFixed(0)} MB`);
     } finally {
       child.send("stop");
-      await new Promise((resolve) => child.once("exit", resolve));
+      await exited(child);
     }
   });
 

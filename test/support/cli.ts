@@ -64,6 +64,12 @@ export async function finish(child: ChildProcess): Promise<Finished> {
   return { code, signal, out, err: err.replace(/^warning: the native addon [^\n]*\n/, "") };
 }
 
+/** Resolves when a process has ended, also one that ended before somebody asked. */
+export async function exited(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise((resolve) => child.once("exit", resolve));
+}
+
 export async function runCli(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): Promise<Finished> {
   const child = startCli(args, env);
   child.stdin?.end(input);

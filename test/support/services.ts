@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { exited } from "./cli.js";
 
 /** False: it is there. A text says why tests are skipped. */
 export function missing(program: string, version = "--version"): string | false {
@@ -58,10 +59,8 @@ export class Service {
 
   async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.on("exit", resolve));
-    child.kill(signal);
-    await ended;
+    child?.kill(signal);
+    if (child !== undefined) await exited(child);
   }
 }
 
