@@ -412,7 +412,7 @@ Result<int32_t> kv_pool(Model& model, Slice<const int32_t> layers, int32_t keys,
     pool->cold->frame_of.assign(static_cast<size_t>(pages), ColdPages::kNone);
     pool->cold->serial.assign(static_cast<size_t>(pages), 0);
     for (int32_t frame = frames - 1; frame >= 0; frame--) pool->cold->free.push_back(frame);
-    pool->cold->stride = page_up(offset);
+    for (const KvLayer& layer : pool->layers) pool->cold->add_layer(layer.bytes(), pages);
   }
   pool->index = model.next_pool();
   return model.add(pool.release());
@@ -432,9 +432,9 @@ Status kv_cold_file(Model& model, int32_t handle, const char* path, int32_t plac
   ColdPages& cold = *pool.cold;
   HW_TRY(cold.file.open(path, IoMode::direct));
   cold.file.no_readahead();
-  if (cold.file.bytes() < pool.pages * cold.stride) {
+  if (cold.file.bytes() < cold.file_bytes) {
     return bad_argument("%lld bytes for pages of %lld", static_cast<long long>(cold.file.bytes()),
-                        static_cast<long long>(pool.pages * cold.stride));
+                        static_cast<long long>(cold.file_bytes));
   }
   cold.reader = model.machine().reader(IoEngine::automatic, Reader::kDefaultDepth);
   if (cold.reader == nullptr) return fail("INTERNAL", "the system refused a thread that reads");

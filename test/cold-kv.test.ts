@@ -116,7 +116,7 @@ test("the file has no name, is its owner's alone, and a read that fails is an er
   );
 });
 
-/** Pages without a model, of three bytes each. */
+/** Pages without a model, of two layers with one and two bytes. */
 function createCold({ folder: at = folder, write }: { folder?: string; write?: () => number }) {
   const frames = new Map<number, Uint8Array>();
   const addon = {
@@ -129,7 +129,7 @@ function createCold({ folder: at = folder, write }: { folder?: string; write?: (
       frames.get(page)!.set(bytes, offset),
     kvCopyPage: (_m: number, _p: number, from: number, to: number) => frames.get(to)!.set(frames.get(from)!),
   } as unknown as NativeAddon;
-  const shape = { pages: 6, frames: 2, pageBytes: 3, every: 1, places: 8 };
+  const shape = { pages: 6, frames: 2, partBytes: [1, 2], every: 1, places: 8 };
   const pages = new ColdPages({ addon, model: 0, pool: 0, ...shape, folder: at, ...(write && { write }) });
   return { pages, frames };
 }

@@ -58,7 +58,7 @@ Status Staging::want(const StagedPart* parts, size_t count, size_t now, const ui
   for (size_t i = 0; i < now;) {
     Place* place = find(wanted_[i].key);
     if (place != nullptr && place->state == State::ready) {
-      out[i++] = memory_of(static_cast<size_t>(place - places_.data())) + place->part.offset % kPage;
+      out[i++] = memory_of(static_cast<size_t>(place - places_.data()));
       continue;
     }
     if (place != nullptr && place->state == State::failed) {
@@ -80,27 +80,51 @@ Status Staging::want(const StagedPart* parts, size_t count, size_t now, const ui
 
 bool Staging::take(ReadJob* job) {
   std::lock_guard<std::mutex> lock(mutex_);
-  size_t free = 0;
-  while (free < places_.size() && places_[free].state != State::free) free++;
-  if (free == places_.size()) return false;
-  for (const StagedPart& part : wanted_) {
-    if (find(part.key) != nullptr) continue;
-    places_[free].state = State::reading;
-    places_[free].part = part;
-    *job = widened(&file_, part.offset, part.bytes, memory_of(free), free);
-    return true;
+  size_t first = 0;
+  while (first < wanted_.size() && find(wanted_[first].key) != nullptr) first++;
+  if (first == wanted_.size()) return false;
+  // Neighbours in the file, whose places are neighbours too.
+  const size_t most = std::min(wanted_.size() - first, static_cast<size_t>(std::max<int64_t>(1, kMostAtOnce / bytes_)));
+  size_t run = 1;
+  while (run < most && wanted_[first + run].offset == wanted_[first + run - 1].offset + bytes_ &&
+         find(wanted_[first + run].key) == nullptr)
+    run++;
+  size_t free;
+  const size_t place = free_places(run, &free);
+  if (free == 0) return false;
+  run = std::min(run, free);
+  for (size_t i = 0; i < run; i++) {
+    places_[place + i].state = State::reading;
+    places_[place + i].part = wanted_[first + i];
   }
-  return false;
+  const StagedPart& last = wanted_[first + run - 1];
+  const int64_t offset = wanted_[first].offset, needed = last.offset + last.bytes - offset;
+  *job = ReadJob{&file_, offset, page_up(needed), needed, memory_of(place), place};
+  return true;
+}
+
+size_t Staging::free_places(size_t most, size_t* count) const {
+  size_t best = 0;
+  *count = 0;
+  for (size_t at = 0, run = 0; at < places_.size() && *count < most; at++) {
+    run = places_[at].state == State::free ? run + 1 : 0;
+    if (run <= *count) continue;
+    best = at + 1 - run;
+    *count = run;
+  }
+  return best;
 }
 
 void Staging::finished(const ReadJob& job, const IoFailure* failure) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    Place& place = places_[static_cast<size_t>(job.tag)];
-    place.state = failure == nullptr ? State::ready : State::failed;
-    if (failure != nullptr) place.failure = *failure;
-    // Nobody wants it any more: its place is for others.
-    if (!is_wanted(place.part.key)) {
+    const size_t first = static_cast<size_t>(job.tag), run = static_cast<size_t>((job.bytes + bytes_ - 1) / bytes_);
+    for (size_t i = first; i < first + run; i++) {
+      Place& place = places_[i];
+      place.state = failure == nullptr ? State::ready : State::failed;
+      if (failure != nullptr) place.failure = *failure;
+      // Nobody wants it any more: its place is for others.
+      if (is_wanted(place.part.key)) continue;
       place.state = State::free;
       reader_.kick();
     }

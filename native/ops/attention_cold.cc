@@ -55,7 +55,7 @@ Status Attention::run_cold(const Block* all, int32_t count) {
         const int32_t id = all[b].table[page];
         if (pool.in_memory(id)) continue;
         const int64_t serial = pool.cold->serial[static_cast<size_t>(id)];
-        parts.push_back({serial * layers + l % layers, id * pool.cold->stride + of.offset_k, of.bytes()});
+        parts.push_back({serial * layers + l % layers, pool.cold->part_at(l % layers, id), of.bytes()});
       }
       b = end;
     }

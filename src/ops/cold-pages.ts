@@ -8,12 +8,11 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, readSync, rmSync, writeS
 import { join } from "node:path";
 import { HundredweightError } from "../errors.js";
 import type { NativeAddon } from "../native/addon.types.js";
+import { type ColdLayer, coldLayers } from "./cold-sizes.js";
 import { pagePositions, type RowTable } from "./ops.js";
 
 /** Bytes that are copied at a time on their way to the file and back. */
 const sliceBytes = 2 ** 20;
-/** Pages lie at multiples of what the disk reads. */
-const diskPage = 4096;
 
 export interface ColdPool {
   readonly addon: NativeAddon;
@@ -21,7 +20,8 @@ export interface ColdPool {
   readonly pool: number;
   readonly pages: number;
   readonly frames: number;
-  readonly pageBytes: number;
+  /** Bytes of each layer's part of a page; the parts follow each other in it. */
+  readonly partBytes: readonly number[];
   readonly every: number;
   /** Where the file lies: as long as the process it has no name there, where the system allows that. */
   readonly folder: string;
@@ -33,7 +33,8 @@ export interface ColdPool {
 
 export class ColdPages {
   readonly #of: ColdPool;
-  readonly #stride: number;
+  readonly #pageBytes: number;
+  readonly #layers: readonly ColdLayer[];
   readonly #path: string;
   readonly #file: number;
   /** 1 for pages that have a frame. */
@@ -44,9 +45,10 @@ export class ColdPages {
 
   /** @throws FILE_IO */
   constructor(of: ColdPool) {
-    const { addon, model, pool, pages, pageBytes, folder, places } = of;
+    const { addon, model, pool, pages, partBytes, folder, places } = of;
     this.#of = of;
-    this.#stride = Math.ceil(pageBytes / diskPage) * diskPage;
+    this.#pageBytes = partBytes.reduce((sum, bytes) => sum + bytes, 0);
+    this.#layers = coldLayers(partBytes, pages);
     this.#hot = new Uint8Array(pages);
     this.#path = join(folder, `${process.pid}-${randomBytes(8).toString("hex")}.kv`);
     this.#file = this.#open(folder);
@@ -64,7 +66,8 @@ export class ColdPages {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const file = openSync(this.#path, "wx+", 0o600);
       // As long as it may become, and empty: blocks are taken as pages are written.
-      ftruncateSync(file, this.#stride * this.#of.pages);
+      const { base, stride } = this.#layers.at(-1)!;
+      ftruncateSync(file, base + stride * this.#of.pages);
       return file;
     } catch (cause) {
       throw this.#failure("made", cause);
@@ -156,9 +159,9 @@ export class ColdPages {
 
   /** Writes a page and gives its frame back. */
   #park(page: number): void {
-    const { addon, model, pool, pageBytes } = this.#of;
-    for (let offset = 0; offset < pageBytes; offset += sliceBytes) {
-      const bytes = this.#slice.subarray(0, Math.min(sliceBytes, pageBytes - offset));
+    const { addon, model, pool } = this.#of;
+    for (let offset = 0; offset < this.#pageBytes; offset += sliceBytes) {
+      const bytes = this.#slice.subarray(0, Math.min(sliceBytes, this.#pageBytes - offset));
       addon.unitRead(model, pool, page, offset, bytes);
       this.#writeFile(page, offset, bytes);
     }
@@ -168,19 +171,28 @@ export class ColdPages {
   }
 
   #fetch(from: number, to: number): void {
-    const { addon, model, pool, pageBytes } = this.#of;
-    for (let offset = 0; offset < pageBytes; offset += sliceBytes) {
-      const bytes = this.#slice.subarray(0, Math.min(sliceBytes, pageBytes - offset));
+    const { addon, model, pool } = this.#of;
+    for (let offset = 0; offset < this.#pageBytes; offset += sliceBytes) {
+      const bytes = this.#slice.subarray(0, Math.min(sliceBytes, this.#pageBytes - offset));
       this.#readFile(from, offset, bytes);
       addon.unitWrite(model, pool, to, offset, bytes);
+    }
+  }
+
+  /** Where bytes of a page lie in the file: `length` of them, `at` behind the first that is asked for. */
+  *#pieces(page: number, offset: number, bytes: number): Generator<{ at: number; place: number; length: number }> {
+    for (const { offset: first, bytes: all, base, stride } of this.#layers) {
+      const from = Math.max(first, offset);
+      const length = Math.min(first + all, offset + bytes) - from;
+      if (length > 0) yield { at: from - offset, place: base + page * stride + from - first, length };
     }
   }
 
   #writeFile(page: number, offset: number, bytes: Uint8Array): void {
     const write = this.#of.write ?? writeSync;
     try {
-      for (let done = 0; done < bytes.length; )
-        done += write(this.#file, bytes, done, bytes.length - done, page * this.#stride + offset + done);
+      for (const { at, place, length } of this.#pieces(page, offset, bytes.length))
+        for (let done = 0; done < length; ) done += write(this.#file, bytes, at + done, length - done, place + done);
     } catch (cause) {
       throw this.#failure("written", cause);
     }
@@ -188,11 +200,12 @@ export class ColdPages {
 
   #readFile(page: number, offset: number, into: Uint8Array): void {
     try {
-      for (let done = 0; done < into.length; ) {
-        const got = readSync(this.#file, into, done, into.length - done, page * this.#stride + offset + done);
-        if (got === 0) throw new Error("it ends too soon");
-        done += got;
-      }
+      for (const { at, place, length } of this.#pieces(page, offset, into.length))
+        for (let done = 0; done < length; ) {
+          const got = readSync(this.#file, into, at + done, length - done, place + done);
+          if (got === 0) throw new Error("it ends too soon");
+          done += got;
+        }
     } catch (cause) {
       throw this.#failure("read", cause);
     }

@@ -11,13 +11,44 @@ const stagedBytes = 16 * mebibyte;
 const leastPlaces = 8;
 const mostPlaces = 64;
 
+/** A layer's part of every page. */
+export interface ColdLayer {
+  /** Where it begins in a page, and its length. */
+  readonly offset: number;
+  readonly bytes: number;
+  /** Where the part of page 0 begins in the file, and how far it is from there to the next page's. */
+  readonly base: number;
+  readonly stride: number;
+}
+
+/**
+ * The file of pages: layer after layer, in each the parts of all pages in their order, so that neighbours are one read
+ * (native/cold_pages.h counts in the same way). Parts begin at multiples of what the disk reads.
+ * @param partBytes of each layer
+ */
+export function coldLayers(partBytes: readonly number[], pages: number): ColdLayer[] {
+  let [offset, base] = [0, 0];
+  return partBytes.map((bytes) => {
+    const layer = { offset, bytes, base, stride: wholePages(bytes) };
+    offset += bytes;
+    base += layer.stride * pages;
+    return layer;
+  });
+}
+
+/** Bytes of each layer's part of a page. */
+export function coldPartBytes({ layers, type }: Pick<KvPoolSpec, "layers" | "type">): number[] {
+  return layers.map((layer) => pagePositions * kvPositionBytes(type, layer));
+}
+
+const wholePages = (bytes: number): number => Math.ceil(bytes / diskPage) * diskPage;
+
 /** Places for parts of pages, a layer of a page each, and the memory they take (native/io/staging.h). */
-export function stagedParts({ layers, type }: Pick<KvPoolSpec, "layers" | "type">): {
+export function stagedParts(pool: Pick<KvPoolSpec, "layers" | "type">): {
   readonly places: number;
   readonly bytes: number;
 } {
-  const largest = Math.max(...layers.map((layer) => pagePositions * kvPositionBytes(type, layer)));
-  const placeBytes = Math.ceil(largest / diskPage) * diskPage + diskPage;
+  const placeBytes = wholePages(Math.max(...coldPartBytes(pool)));
   const places = Math.min(mostPlaces, Math.max(leastPlaces, Math.floor(stagedBytes / placeBytes)));
   return { places, bytes: places * placeBytes + diskPage };
 }
@@ -40,9 +71,7 @@ export interface PoolSize {
 export function framesOf(pools: readonly PoolSize[], memoryBytes: number | "least"): (number | undefined)[] {
   if (memoryBytes === "least")
     return pools.map(({ window, pages, written }) => (window > 0 || written >= pages ? undefined : written));
-  const pageBytes = pools.map(({ layers, type }) =>
-    layers.reduce((sum, layer) => sum + pagePositions * kvPositionBytes(type, layer), 0),
-  );
+  const pageBytes = pools.map((pool) => coldPartBytes(pool).reduce((sum, bytes) => sum + bytes, 0));
   const all = pools.map(({ pages }, i) => pages * pageBytes[i]!);
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   if (sum(all) <= memoryBytes) return pools.map(() => undefined);

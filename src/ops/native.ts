@@ -8,7 +8,7 @@ import { machineCounters, modelCounters } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
 import type { ThreadLayout } from "../native/threads.js";
 import { ColdPages } from "./cold-pages.js";
-import { stagedParts } from "./cold-sizes.js";
+import { coldPartBytes, stagedParts } from "./cold-sizes.js";
 import { kvForm } from "./kv-form.js";
 import {
   type AttentionNumbers,
@@ -175,16 +175,17 @@ export class NativeOps implements Backend {
       spec.every ?? 1,
     );
     const pageBytes = this.#addon.kvPageBytes(this.#model, id);
-    if (spec.cold !== undefined) this.#openCold(id, pageBytes, spec);
+    if (spec.cold !== undefined) this.#openCold(id, spec);
     this.#tables.push(new Int32Array(0));
     this.#blocks = new Int32Array(this.#tables.length);
     return { id, pages: spec.pages, layers: spec.layers.length, pageBytes };
   }
 
-  #openCold(pool: number, pageBytes: number, spec: KvPoolSpec): void {
+  #openCold(pool: number, spec: KvPoolSpec): void {
     const { pages, every = 1, cold } = spec;
-    const of = { addon: this.#addon, model: this.#model, pool, pages, every, pageBytes, ...cold! };
-    this.#cold.set(pool, new ColdPages({ ...of, places: stagedParts(spec).places }));
+    const of = { addon: this.#addon, model: this.#model, pool, pages, every, ...cold! };
+    const [partBytes, { places }] = [coldPartBytes(spec), stagedParts(spec)];
+    this.#cold.set(pool, new ColdPages({ ...of, partBytes, places }));
     this.#coldTables.push([this.#tables.length, this.#cold.get(pool)!]);
   }
 

@@ -79,6 +79,14 @@ test("a unit is handed out once, counted, and given back once", () => {
   assert.throws(() => allocator.release(a), { code: "INTERNAL" });
 });
 
+test("the lowest free unit is handed out, in whatever order they came back", () => {
+  const pages = new UnitAllocator(6, "page");
+  for (let i = 0; i < 6; i++) pages.take();
+  for (const page of [4, 1, 3]) pages.release(page);
+  assert.deepEqual([pages.take(), pages.take(), pages.take()], [1, 3, 4]);
+  assert.throws(() => pages.take(), /all 6 pages are in use/);
+});
+
 test("a window group forgets, says how far it can rewind, and starts afresh beyond that", () => {
   const cache = new StateCache({
     groups: [

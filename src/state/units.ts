@@ -9,8 +9,11 @@ export class UnitAllocator {
   readonly count: number;
   private readonly what: string;
   private readonly references: Int32Array;
-  /** Stack of free ids; the lowest id is handed out first, so that little memory is ever touched. */
-  private readonly freeIds: Int32Array;
+  /**
+   * Ids below are in use. The lowest free id is handed out first: little memory is ever touched, and what is taken one
+   * after the other has neighbouring ids.
+   */
+  private lowest = 0;
   private freeCount: number;
   /** Most units that were ever in use: what of the pool's memory has been touched. */
   most = 0;
@@ -20,7 +23,6 @@ export class UnitAllocator {
     this.count = count;
     this.what = what;
     this.references = new Int32Array(count);
-    this.freeIds = Int32Array.from({ length: count }, (_, i) => count - 1 - i);
     this.freeCount = count;
   }
 
@@ -37,7 +39,9 @@ export class UnitAllocator {
         { units: this.count },
       );
     }
-    const id = this.freeIds[--this.freeCount]!;
+    while (this.references[this.lowest]! > 0) this.lowest++;
+    const id = this.lowest++;
+    this.freeCount--;
     this.references[id] = 1;
     this.most = Math.max(this.most, this.count - this.freeCount);
     return id;
@@ -52,7 +56,9 @@ export class UnitAllocator {
     this.check(id);
     const left = this.references[id]! - 1;
     this.references[id] = left;
-    if (left === 0) this.freeIds[this.freeCount++] = id;
+    if (left > 0) return;
+    this.freeCount++;
+    this.lowest = Math.min(this.lowest, id);
   }
 
   /** How many hold a unit; 0 when it is free. */
