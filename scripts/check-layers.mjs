@@ -23,7 +23,7 @@ const allowed = {
   models: ["formats", "ops"],
   past: ["formats", "models", "ops", "process", "state"],
   compress: ["formats", "native", "models", "ops"],
-  convert: ["formats", "containers", "models", "ops", "compress", "process"],
+  convert: ["formats", "containers", "tokenizer", "models", "ops", "compress", "process"],
   synth: ["formats", "containers", "chat", "models", "compress"],
   sampling: ["tokenizer"],
   weights: ["formats", "native", "models", "ops"],

@@ -7,6 +7,7 @@ import type { Checkpoint } from "../formats/types.js";
 import { describeModel } from "../models/index.js";
 import { aprModelFile } from "./apr-file.js";
 import { ggufFile } from "./gguf-file.js";
+import { ggufFolder } from "./gguf-folder.js";
 import { type MergedAdapter, mergedPairs } from "./merged-pairs.js";
 import { fileIdentity, type PlannedTensor, sourceIdentity } from "./planned.js";
 import { type WriteOptions, type Written, writeResumable } from "./resumable-file.js";
@@ -30,6 +31,8 @@ export interface ConvertPlan {
   readonly tensors: readonly PlannedTensor[];
   /** Tensors of the source that the model does not use. */
   readonly leftOut: readonly string[];
+  /** Sentences on what the result lacks. */
+  readonly notes?: readonly string[];
   readonly bytes: number;
 }
 
@@ -57,8 +60,9 @@ export async function convertModel(from: string, to: string, options: ConvertOpt
   }));
   const files = new Sources(mergedPairs(description, adapters));
   try {
-    const choice = typeChoice(options.type ?? "keep", options.inexact);
-    const make = kind === "apr" ? aprModelFile : kind === "gguf" ? ggufFile : safetensorsFile;
+    const choice = typeChoice(options.type ?? "keep", options.inexact, kind === "safetensors" ? "safetensors" : "GGUF");
+    const folder = checkpoint.format === "gguf" ? ggufFolder : safetensorsFile;
+    const make = kind === "apr" ? aprModelFile : kind === "gguf" ? ggufFile : folder;
     const { file, model } = make(to, checkpoint, description, choice, files);
     const bytes = file.pieces.reduce((sum, piece) => sum + piece.bytes + piece.padding, file.head.length);
     options.onPlan?.({ architecture: description.arch, ...model, bytes });

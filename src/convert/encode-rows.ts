@@ -5,7 +5,7 @@ import { blocksBytes, type Dtype } from "../formats/dtypes.js";
 import type { TensorInfo } from "../formats/types.js";
 import { changedVector } from "../formats/vector-change.js";
 import { exactType, repacker } from "./exact-types.js";
-import { folderRow, type Rotated } from "./rotated-rows.js";
+import { type Rotated, sourceRow } from "./rotated-rows.js";
 import { type Sources, StoredMatrix, type StoredRun, storedPieces } from "./stored-matrix.js";
 
 /** Bytes that are handed on at once, about. */
@@ -57,7 +57,7 @@ export function* matrixBytes(
         const count = Math.min(together, end - from);
         const out = new Uint8Array(count * bytes);
         for (let i = 0; i < count; i++)
-          write(rotated === undefined ? from + i : folderRow(rotated, from + i), out, i * bytes);
+          write(rotated === undefined ? from + i : sourceRow(rotated, from + i), out, i * bytes);
         yield out;
       }
     }
@@ -121,7 +121,7 @@ export function* turnedBytesOf(info: TensorInfo, dtype: Dtype, files: Sources): 
 export function vectorBytes(info: TensorInfo, rotated: Rotated | undefined, files: Sources): Uint8Array {
   const values = info.values?.slice() ?? storedVector(info, files);
   changedVector(values, info.change);
-  const out = rotated === undefined ? values : values.map((_, i) => values[folderRow(rotated, i)]!);
+  const out = rotated === undefined ? values : values.map((_, i) => values[sourceRow(rotated, i)]!);
   return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
 }
 

@@ -16,18 +16,34 @@ export interface Rotated {
   readonly dims: number;
   /** Values of a head before them. */
   readonly first: number;
+  /** The other way: a folder is written of a GGUF file. */
+  readonly back?: true;
 }
 
-/** @returns by full name, of weights, biases and norms @throws FORMAT_UNSUPPORTED for a model that is not understood */
-export function rotatedRows(checkpoint: Checkpoint, { arch, program }: ModelDescription): Map<string, Rotated> {
+/**
+ * @param to the kind of file that is written
+ * @returns by full name, of weights, biases and norms
+ * @throws FORMAT_UNSUPPORTED for a model that is not understood
+ */
+export function rotatedRows(
+  checkpoint: Checkpoint,
+  { arch, program }: ModelDescription,
+  to: "gguf" | "folder" = "gguf",
+): Map<string, Rotated> {
   const found = new Map<string, Rotated>();
-  if (checkpoint.format === "gguf" || findArchitecture(arch).ggufPairs !== "neighbours") return found;
+  if ((checkpoint.format === "gguf") !== (to === "folder") || findArchitecture(arch).ggufPairs !== "neighbours")
+    return found;
   const makers = new Map<Value, Call>();
   for (const call of program.calls) for (const value of call.outputs) makers.set(value, call);
   for (const call of program.calls) {
     if (call.verb !== "rope" || call.rope.pairs !== undefined) continue;
     const { headDim, rope } = call;
-    const rotated = { headDim, dims: rope.dims, first: rope.first ?? 0 };
+    const rotated = {
+      headDim,
+      dims: rope.dims,
+      first: rope.first ?? 0,
+      ...(to === "folder" && { back: true as const }),
+    };
     for (const name of madeBy(call.inputs[0]!, makers, arch)) found.set(name, rotated);
   }
   return found;
@@ -65,12 +81,14 @@ function* madeBy(value: Value, makers: ReadonlyMap<Value, Call>, arch: string): 
 }
 
 /**
- * The row of the folder that stands at a place of the GGUF file: of each pair the first from the first half of the
- * turned rows, the second from the second.
+ * The row of what lies there that stands at a place of what is written. In a GGUF file pairs are side by side; in a
+ * folder the first of each pair are in the first half of the turned rows, the second ones in the second.
  */
-export function folderRow({ headDim, dims, first }: Rotated, row: number): number {
+export function sourceRow({ headDim, dims, first, back }: Rotated, row: number): number {
   const within = row % headDim;
   const turned = within - first;
   if (turned < 0 || turned >= dims) return row;
-  return row - within + first + (turned >> 1) + (turned % 2 === 0 ? 0 : dims / 2);
+  const half = dims / 2;
+  const from = back ? 2 * (turned % half) + (turned < half ? 0 : 1) : (turned >> 1) + (turned % 2 === 0 ? 0 : half);
+  return row - within + first + from;
 }

@@ -4,7 +4,7 @@
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type FolderModel, type FolderModule, readFolderModel } from "../containers/index.js";
+import { type FolderModule, readFolderModel } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
 import { dtypeByName } from "../formats/dtypes.js";
 import type { Checkpoint, TensorInfo } from "../formats/types.js";
@@ -56,11 +56,21 @@ export function safetensorsFile(
 } {
   const model = readFolderModel(checkpoint.path);
   if (model === undefined)
-    throw unsupported(`${checkpoint.path}: only a folder of Hugging Face has the names that a safetensors file needs`);
+    throw unsupported(`${checkpoint.path}: only folders of Hugging Face and GGUF files become safetensors`);
   const adapted = new Set([...files.changes].filter(([, { derived }]) => !derived).map(([name]) => name));
   const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted, writer)]);
   const [left] = adapted;
   if (left !== undefined) throw unsupported(`'${left}' is adapted, and lies in the folder in a form that takes none`);
+  const { file } = folderFile(path, tensors);
+  writeBeside(path, { ...model, files: copiedFiles(model.folder) }, tensors, writer?.quantization);
+  return { file, model: { tensors, leftOut: [] } };
+}
+
+/** The file that holds these tensors, and their order there. */
+export function folderFile(
+  path: string,
+  tensors: readonly FolderTensor[],
+): { readonly file: Omit<ResumableFile, "identity">; readonly ordered: readonly FolderTensor[] } {
   // Wide cells first, so that each tensor begins at a multiple of its cells; the order of the library's own writer.
   // What is made together lies together, before the other cells of four bytes.
   const rank = ({ together, cellBytes }: FolderTensor) => (together === undefined ? cellBytes : 5);
@@ -68,8 +78,7 @@ export function safetensorsFile(
     (a, b) =>
       rank(b) - rank(a) || (a.together !== undefined && b.together !== undefined ? 0 : a.name < b.name ? -1 : 1),
   );
-  writeBeside(path, model, tensors, writer?.quantization);
-  return { file: { path, head: headOf(ordered), pieces: ordered.map(pieceOf) }, model: { tensors, leftOut: [] } };
+  return { file: { path, head: headOf(ordered), pieces: ordered.map(pieceOf) }, ordered };
 }
 
 function* tensorsOf(
@@ -196,7 +205,7 @@ function changeOf(
 }
 
 /** @throws OPTION_INVALID for a type that is none of floats, FORMAT_UNSUPPORTED for quantized matrices under `keep` */
-function floatType(choice: TypeChoice, info: TensorInfo): ChosenType {
+export function floatType(choice: TypeChoice, info: TensorInfo): ChosenType {
   const held = info.layout.folded?.values ?? info.layout.name;
   const found = choice.of(info, () => (floats.has(held) ? dtypeByName(held) : undefined));
   if (floats.has(found.dtype.name)) return found;
@@ -225,26 +234,45 @@ const besides = new RegExp(
     "generation_config\\.json|vocab\\.(json|txt)|merges\\.txt|chat_template\\.(jinja|json)|modules\\.json)$",
 );
 
+/** Python tells 6 from 6.0, and refuses the first where it wants a float. */
+const floatKeys =
+  "llm_int8_threshold|\\w+_softcapping|logit_scale|logits_scaling|\\w+_multiplier|routed_scaling_factor|rope_theta|" +
+  "\\w*factor|rope_local_base_freq|\\w+_eps|mscale\\w*|beta_fast|beta_slow|alpha";
+const wholeFloats = new RegExp(`("(?:${floatKeys})": -?\\d+)(?=[,\\n])`, "g");
+
+/** The other files of a folder. */
+export interface BesideWeights {
+  /** The folder that it comes from; undefined: no folder. */
+  readonly folder?: string;
+  readonly config: object;
+  /** Names of the other files, and what writes each. */
+  readonly files: ReadonlyMap<string, (to: string) => void>;
+}
+
+function copiedFiles(folder: string): BesideWeights["files"] {
+  const names = readdirSync(folder).filter((name) => besides.test(name));
+  return new Map(names.map((name) => [name, (to) => copyFileSync(join(folder, name), to)]));
+}
+
 /**
- * config.json, and copies of the other files.
+ * Writes config.json and the other files.
  * @throws OPTION_INVALID where the folder holds another model
  */
-function writeBeside(
+export function writeBeside(
   path: string,
-  { folder, config }: FolderModel,
+  { folder, config, files }: BesideWeights,
   tensors: readonly FolderTensor[],
-  quantization: Readonly<Record<string, unknown>> | undefined,
+  quantization?: Readonly<Record<string, unknown>>,
 ): void {
   const to = dirname(path);
   mkdirSync(to, { recursive: true });
-  if (realpathSync(to) === realpathSync(folder))
+  if (folder !== undefined && realpathSync(to) === realpathSync(folder))
     throw new HundredweightError(
       "OPTION_INVALID",
       `${path}: the folder of the model itself; name a file in another one`,
     );
   const said = { ...plainConfig(config, tensors), ...(quantization && { quantization_config: quantization }) };
-  // Python tells 6 from 6.0, and refuses the first.
-  const text = `${JSON.stringify(said, null, 2).replace(/("llm_int8_threshold": 6),/, "$1.0,")}\n`;
+  const text = `${JSON.stringify(said, null, 2).replace(wholeFloats, "$1.0")}\n`;
   const target = join(to, "config.json");
   if (existsSync(target) && readFileSync(target, "utf8") !== text)
     throw new HundredweightError(
@@ -253,7 +281,7 @@ function writeBeside(
     );
   writeFileSync(`${target}.partial`, text);
   replaceFileSync(`${target}.partial`, target);
-  for (const name of readdirSync(folder)) if (besides.test(name)) copyFileSync(join(folder, name), join(to, name));
+  for (const [name, write] of files) write(join(to, name));
 }
 
 /** Names of PyTorch for what matrices are in. */

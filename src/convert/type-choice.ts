@@ -36,8 +36,13 @@ const within: Readonly<Record<string, readonly string[]>> = {
 /**
  * @param type of every matrix
  * @param inexact the type of those whose values none holds, under `keep`; undefined: they are refused
+ * @param container that is written, for errors
  */
-export function typeChoice(type: WishedType, inexact: Exclude<WishedType, "keep"> | undefined): TypeChoice {
+export function typeChoice(
+  type: WishedType,
+  inexact: Exclude<WishedType, "keep"> | undefined,
+  container: "GGUF" | "safetensors" = "GGUF",
+): TypeChoice {
   const asked = (wish: Exclude<WishedType, "keep">, info: TensorInfo): ChosenType => {
     const wanted = dtypeByName(wish.toUpperCase())!;
     const inputs = info.transposed ? info.shape[1]! : info.shape[0]!;
@@ -66,8 +71,11 @@ export function typeChoice(type: WishedType, inexact: Exclude<WishedType, "keep"
       const own = dtypeOf(info.layout) === undefined ? info.layout.name : `${info.layout.name}, turned round`;
       throw new HundredweightError(
         "FORMAT_UNSUPPORTED",
-        `tensor '${info.name}' is of ${own}, whose values no type of GGUF holds exactly; ` +
-          "use --inexact q8_0 (or f16, bf16, f32) to have such matrices rounded to that",
+        container === "GGUF"
+          ? `tensor '${info.name}' is of ${own}, whose values no type of GGUF holds exactly; ` +
+              "use --inexact q8_0 (or f16, bf16, f32) to have such matrices rounded to that"
+          : `tensor '${info.name}' is of ${info.layout.name}, and a safetensors file holds plain floats; ` +
+              "use --inexact f16 (or bf16, f32) to have such matrices decoded and rounded to that",
         { tensor: info.name, layout: info.layout.name },
       );
     },

@@ -19,7 +19,7 @@ import { WordPieceEncoder } from "./wordpiece.js";
 export { encodeGap, type GapText } from "./infill.js";
 export { LongTextEncoder } from "./long-text.js";
 export { encodePair, firstTokens, pairTemplate } from "./pair.js";
-export { preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
+export { describePreTokenizer, preTokenizerGroups, preTokenizerNames } from "./pretokenize.js";
 export { shownText } from "./shown-text.js";
 export { createStreamDecoder, type StreamDecoderOptions } from "./stream-decoder.js";
 export {

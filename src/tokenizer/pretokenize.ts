@@ -221,6 +221,27 @@ export function preTokenizer(name: string): PreTokenizer {
   return { name, stages, traits: row[2] ?? {} };
 }
 
+/** A pre-tokenizer in the words of others: names of the same meaning, and its patterns one after the other. */
+export interface DescribedPreTokenizer {
+  readonly names: readonly string[];
+  /** Undefined where a stage is no pattern that others know. */
+  readonly patterns: readonly string[] | undefined;
+  readonly traits: Traits;
+}
+
+/** @returns undefined for a name that is not in the table */
+export function describePreTokenizer(name: string): DescribedPreTokenizer | undefined {
+  const row = byName.get(name);
+  if (row === undefined) return undefined;
+  const [names, stages, traits = {}] = row;
+  const patterns = stages.filter((stage) => typeof stage === "string" && !stage.includes("LnotHan"));
+  return {
+    names: names.split(" "),
+    patterns: patterns.length === stages.length ? (patterns as string[]) : undefined,
+    traits,
+  };
+}
+
 /**
  * Ends of the pieces of `text`, in code points.
  * Stages swap two arrays, so the garbage of a stage is its predecessor's list only.

@@ -83,7 +83,8 @@ async function run(from: string, to: string, flags: ConvertFlags): Promise<void>
       changes,
       rounded,
     }));
-    printJson({ ...done, seconds, architecture: plan?.architecture, leftOut: plan?.leftOut, tensors });
+    const { architecture, leftOut, notes } = plan ?? {};
+    printJson({ ...done, seconds, architecture, leftOut, ...(notes !== undefined && { notes }), tensors });
     return;
   }
   const resumed = done.resumedBytes === 0 ? "" : `, of which ${formatBytes(done.resumedBytes)} were there`;
@@ -91,7 +92,7 @@ async function run(from: string, to: string, flags: ConvertFlags): Promise<void>
 }
 
 /** The report of what becomes of what: a line for each pair of types, or for each tensor. */
-function planLines({ architecture, tensors, leftOut, bytes }: ConvertPlan, verbose: boolean): string[] {
+function planLines({ architecture, tensors, leftOut, notes = [], bytes }: ConvertPlan, verbose: boolean): string[] {
   const lines = [`${architecture}, ${tensors.length} tensors, ${formatBytes(bytes)}`];
   if (verbose)
     for (const { name, dtype, shape, from, changes, rounded } of tensors) {
@@ -116,5 +117,5 @@ function planLines({ architecture, tensors, leftOut, bytes }: ConvertPlan, verbo
       `left out, since the model does not use them: ${shown.join(", ")}${shown.length < leftOut.length ? ", ..." : ""}`,
     );
   }
-  return lines;
+  return [...lines, ...notes];
 }

@@ -39,6 +39,36 @@ export function preName(preTokenizer: JsonObject | null): string | undefined {
   return found === undefined ? undefined : names[found];
 }
 
+/**
+ * A pre-tokenizer of tokenizer.json for a name: the inverse of the above.
+ * @returns undefined for a name that is not in the table
+ */
+export function preTokenizerOf(name: string): JsonObject | undefined {
+  const found = Object.entries(names).find(([, known]) => known === name)?.[0];
+  if (found === undefined) return undefined;
+  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+  if (found === "bytes") return { ...bytes, use_regex: true };
+  if (found === "digits bytes")
+    return sequence([
+      { type: "Digits", individual_digits: true },
+      { ...bytes, use_regex: true },
+    ]);
+  return sequence([...found.slice(1, -1).split("/ /").map(isolated), bytes]);
+}
+
+/** Pieces of a pattern apart from what lies between them. */
+export const isolated = (pattern: string): JsonObject => ({
+  type: "Split",
+  pattern: { Regex: pattern },
+  behavior: "Isolated",
+  invert: false,
+});
+
+export const sequence = (pretokenizers: readonly JsonObject[]): JsonObject => ({
+  type: "Sequence",
+  pretokenizers: [...pretokenizers],
+});
+
 /** The steps in words: patterns, digits one by one, bytes with the pattern of GPT-2. */
 function signature(step: JsonObject | null): string | undefined {
   const words = stepsOf(step).map((own): string | undefined => {
