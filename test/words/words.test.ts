@@ -94,18 +94,18 @@ for (const { declaration, whole = false } of wordsArchitectures) {
 
 function waysOf(isa: string, index: number, whole: boolean): Way[] {
   const [mapped, packed, , buffered] = placements;
-  const chunk = whole ? 600 : 7;
+  // Every pass of a streamed model reads all of it, so it is the mapped one that has many small passes.
   return [
-    { isa, threads: 1 + (index % 3), chunk, batched: !whole, logitRows: 5, placement: mapped! },
     {
       isa,
-      threads: 2,
-      // Prompts of odd numbers of tokens end with one row.
-      chunk: whole ? 600 : 2,
-      batched: false,
-      logitRows: 64,
+      threads: 1 + (index % 3),
+      chunk: whole ? 600 : 7,
+      batched: !whole,
+      logitRows: 5,
       placement: index % 2 ? packed! : buffered!,
     },
+    // Prompts of odd numbers of tokens end with one row.
+    { isa, threads: 2, chunk: whole ? 600 : 2, batched: false, logitRows: 64, placement: mapped! },
   ];
 }
 
