@@ -237,7 +237,7 @@ async function force(page: Page): Promise<(states: readonly string[]) => Promise
   const { nodeIds } = await session.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector });
   return async (states) => {
     const forcedPseudoClasses = [...states];
-    for (const nodeId of nodeIds) await session.send("CSS.forcePseudoState", { nodeId, forcedPseudoClasses });
+    await Promise.all(nodeIds.map((nodeId) => session.send("CSS.forcePseudoState", { nodeId, forcedPseudoClasses })));
     // Colours that fade are looked at where they end.
     await new Promise((resolve) => setTimeout(resolve, 50));
   };

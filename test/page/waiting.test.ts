@@ -32,24 +32,24 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
   });
 
   it("an answer that was stopped goes on in the same message, as if it had never been", async () => {
-    const whole = await begin(slow.url, { maxTokens: 60 });
+    const whole = await begin(slow.url, { maxTokens: 32 });
     await api(slow.url, "POST", `/ui/conversations/${whole.id}/messages`, { parent: null, content: "And it came" });
     const { content } = await ended(slow.url, whole.id);
 
-    const { id } = await begin(slow.url, { maxTokens: 60 });
+    const { id } = await begin(slow.url, { maxTokens: 32 });
     const { page, faults } = await openPage(browser, `${slow.url}/#/c/${id}`);
     await say(page, "And it came");
-    await until(async () => ((await read(slow.url, id)).messages[1]?.content.length ?? 0) > 20);
+    await until(async () => ((await read(slow.url, id)).messages[1]?.content.length ?? 0) > 10);
     await page.keyboard.press("Escape");
     await page.waitForSelector(".message.assistant[data-state=stopped]");
     const cut = (await read(slow.url, id)).messages[1]!;
-    assert.ok(cut.stats!.generatedTokens < 60);
+    assert.ok(cut.stats!.generatedTokens < 32);
     assert.ok(content.startsWith(cut.content.slice(0, 10)));
     await page.click(".message.assistant :text-is('Continue')");
-    await page.waitForSelector(".outcome:has-text('60 tokens')");
+    await page.waitForSelector(".outcome:has-text('32 tokens')");
     assert.match(
       (await page.locator(".outcome").textContent())!,
-      /stopped at your longest answer, 60 tokens · .* s · /,
+      /stopped at your longest answer, 32 tokens · .* s · /,
     );
     const after = (await read(slow.url, id)).messages;
     assert.equal(after.length, 2);
@@ -60,7 +60,7 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
 
   it("Enter while an answer runs makes the next message, which is sent with the page closed", async () => {
     // So hot that it does not end by itself before there was time to write.
-    const endless = { temperature: 5, topK: 0, topP: 1, minP: 0, maxTokens: 240 };
+    const endless = { temperature: 5, topK: 0, topP: 1, minP: 0, maxTokens: 100 };
     const { id } = await begin(slow.url, endless);
     const { page, faults } = await openPage(browser, `${slow.url}/#/c/${id}`);
     await say(page, "And it came");
