@@ -27,8 +27,8 @@ if (!args.includes("--no-build")) {
   if (built.status !== 0) process.exit(built.status ?? 1);
 }
 
-// The longest files first: the last of a run ends soon after the others. Two that compile for a sanitizer would wait for
-// each other.
+// The longest files first: the last of a run ends soon after the others. Two that compile for a sanitizer would wait
+// for each other.
 const longFiles = [
   ...["native/programs", "property/invariance", "differential/models.", "native/neon", "fuzz/fuzz", "model/smollm2"],
   ...["differential/synth", "page/waiting", "page/link", "contract/ops", "page/accessible", "property/streamed"],
