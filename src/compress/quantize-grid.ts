@@ -24,22 +24,28 @@ class Book {
     this.#found = new Int16Array(this.letters.length ** this.values).fill(-1);
   }
 
-  nearest(x: readonly number[]): number {
-    const spelled = x.map((v) => this.#letter(v));
-    const key = spelled.reduce((sum, letter) => sum * this.letters.length + letter, 0);
-    if (this.#found[key]! < 0) this.#found[key] = this.#search(spelled.map((letter) => this.letters[letter]!));
+  /** For the values of `x` from `at` on, over `scale` and less `shift`; a scale of 0 makes all of them 0. */
+  nearest(x: readonly number[], at: number, scale: number, shift: number): number {
+    let key = 0;
+    for (let k = 0; k < this.values; k++)
+      key = key * this.letters.length + this.#letter((scale === 0 ? 0 : x[at + k]! / scale) - shift);
+    if (this.#found[key]! < 0) this.#found[key] = this.#search(key);
     return this.#found[key]!;
   }
 
   #letter(v: number): number {
+    const { letters } = this;
     let best = 0;
-    for (let i = 1; i < this.letters.length; i++)
-      if (abs(this.letters[i]! - v) < abs(this.letters[best]! - v)) best = i;
+    for (let i = 1; i < letters.length; i++) if (abs(letters[i]! - v) < abs(letters[best]! - v)) best = i;
     return best;
   }
 
-  #search(x: readonly number[]): number {
-    const { grid, values } = this;
+  /** @param key the letters as digits, the first the highest */
+  #search(key: number): number {
+    const { grid, letters, values } = this;
+    const x: number[] = [];
+    for (let k = 0, rest = key; k < values; k++, rest = Math.floor(rest / letters.length))
+      x.unshift(letters[rest % letters.length]!);
     let best = 0;
     let error = Number.POSITIVE_INFINITY;
     for (let entry = 0; entry < grid.length / values; entry++) {
@@ -71,13 +77,12 @@ function entriesFor(book: Book, x: readonly number[], scale: number, shift: numb
   const indexes: number[] = [];
   let [sumVV, sumXV] = [0, 0];
   for (let at = 0; at < x.length; at += book.values) {
-    const piece = x.slice(at, at + book.values);
-    const index = book.nearest(piece.map((v) => (scale === 0 ? 0 : v / scale) - shift));
+    const index = book.nearest(x, at, scale, shift);
     indexes.push(index);
-    for (const [k, v] of piece.entries()) {
+    for (let k = 0; k < book.values; k++) {
       const value = book.grid[index * book.values + k]! + shift;
       sumVV += value * value;
-      sumXV += v * value;
+      sumXV += x[at + k]! * value;
     }
   }
   return { indexes, scale: sumVV > 0 ? max(0, sumXV / sumVV) : 0, kept: sumXV > 0 ? sumXV ** 2 / sumVV : 0 };
