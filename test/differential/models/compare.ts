@@ -96,7 +96,8 @@ export async function makeCase(folder: string, arch: string, variant: string, dt
       model.close();
     }
     if (best.margin > clearMargin) break;
-    if (seed === seeds.at(-1) && seed !== best.seed) await makeTinyModel(path, arch, { variant, dtype, seed: best.seed });
+    if (seed === seeds.at(-1) && seed !== best.seed)
+      await makeTinyModel(path, arch, { variant, dtype, seed: best.seed });
   }
   return best.made!;
 }
